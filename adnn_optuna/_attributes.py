@@ -27,6 +27,7 @@ CODE = "adnn:code"  # The fingerprints of the functions that its trials are of, 
 # A prefix, with the trial and its new seeds, by numbers: how many confirm it, `Planned`.
 PLANNED = "adnn:planned"
 RESAMPLED = "adnn:resampled"  # Training and test examples, if a function's seeds redraw splits.
+FAILED = "adnn:failed"  # The value that a function's failed runs count as, as last named.
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
 
 # System attributes of a trial.
@@ -197,7 +198,8 @@ class SearchSettings(TypedDict):
     """How a study is searched; the sampler's schedule was made for ``n_trials``.
 
     Of a function, ``confirm`` is on how many new seeds its best trial is evaluated, ``replicate``
-    which share of its trials are replicates, ``seed`` its seed, and ``n_jobs`` its threads.
+    which share of its trials are replicates, ``is_seeded`` whether it takes a seed, ``seed`` the
+    search's seed, and ``n_jobs`` its threads.
     """
 
     sampler: str
@@ -205,6 +207,7 @@ class SearchSettings(TypedDict):
     batch_size: BatchSize
     confirm: NotRequired[Count]
     replicate: NotRequired[float | Literal["auto"]]
+    is_seeded: NotRequired[bool]
     seed: NotRequired[Seed]
     n_jobs: NotRequired[BatchSize]
 
@@ -224,6 +227,7 @@ class Arguments(TypedDict, total=False):
     margin: float | None
     confirm: Count
     resampled: list[Size] | None
+    failed: float | None
 
 
 class Declaration(TypedDict):
@@ -348,6 +352,7 @@ _TYPES: dict[str, Any] = {
     VIOLATED: bool,
     PLANNED: Planned,
     RESAMPLED: Annotated[list[Size], finder("two numbers", lambda sizes: len(sizes) == 2)] | None,
+    FAILED: float,
     STOP_REASON: str | None,
     PROPOSAL: Proposal,
     REPLICATE: Replicate,

@@ -203,6 +203,7 @@ WRONG: dict[str, Any] = {
     stored.PLANNED: {"seeds": -1, "sequential": False, "rank": 1},
     stored.CODE: [],
     stored.REPLICATE: {"trial": 0, "index": 0, "repetition": 0},
+    stored.FAILED: "0",
     stored.STOP_REASON: 3,
     stored.PROPOSAL: {"sampler": "delta_step", "index": 0},
     stored.OWNER: {"trial": 0, "host": 1, "process": 2, "start": "", "run": ""},

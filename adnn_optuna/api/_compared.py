@@ -97,6 +97,7 @@ def of_function(
     direction: str | StudyDirection | None,
     confirm: int | None,
     pruner: BasePruner | None,
+    failed: float | None,
     resampled: ResampledArgument,
     folds: bool | None,
     sequential: bool,
@@ -133,11 +134,16 @@ def of_function(
     def run(label: str, seed: int) -> Run:
         share = arm_of(arms[label]).replicate
         objective = FunctionObjective(
-            function, towards, seed, confirm=times, replicate=share, catch=catch
+            *(function, towards, seed),
+            confirm=times,
+            replicate=share,
+            failed=failed,
+            catch=catch,
         )
         return objective, copy.deepcopy(arms[label]), copy.deepcopy(pruner)
 
-    return Compared(arms, run, margin, 1, {"confirm": times, "resampled": overlap and [*overlap]})
+    arguments = {"confirm": times, "resampled": overlap and [*overlap], "failed": failed}
+    return Compared(arms, run, margin, 1, arguments)
 
 
 def _by_label(argument: str, given: Any) -> dict[str, Any]:

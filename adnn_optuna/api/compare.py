@@ -16,7 +16,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import COMPARISON, Declaration
-from adnn_optuna._checks import WrongValueError, as_integer, logger
+from adnn_optuna._checks import WrongValueError, as_integer, checked_failed, logger
 from adnn_optuna.api._calls import check_executor, interrupted_where_called
 from adnn_optuna.api._compared import Compared, Controls, Samplers, of_function, of_networks
 from adnn_optuna.api.comparisons import declaration_of, like_comparisons, study_name_of
@@ -49,6 +49,7 @@ def compare(
     confirm: int | None = None,
     pruner: BasePruner | None = None,
     catch: Catch = (),
+    failed: float | None = None,
     controls: Controls = None,
     stop_when_decided: bool = False,
     storage: str | BaseStorage | None = None,
@@ -103,6 +104,9 @@ def compare(
         pruner: For functions, the pruner of each run; by default Optuna's.
         catch: Errors that end their own trial and not the comparison, as in
             :meth:`optuna.study.Study.optimize`. Such a trial counts, but has no value.
+        failed: For functions, the value that each failed run on a new seed counts as, and a run
+            all of whose trials failed, see :func:`~adnn_optuna.recheck`. If :obj:`None`, only
+            seeds before the first failure count.
         controls: For networks, other uses of the same compute: ``"longer"`` (the best epoch of one
             training run for the epochs of all trials), ``"learning_rate"`` (TPE over four decades
             around the given rate, no offsets), ``"constant"`` (one offset for all layers, on a
@@ -148,6 +152,7 @@ def compare(
         "direction": direction,
         "confirm": confirm,
         "pruner": pruner,
+        "failed": checked_failed(failed),
         "resampled": resampled,
         "folds": folds or None,
     }

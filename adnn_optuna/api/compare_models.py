@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from optuna.storages import BaseStorage
 
 from adnn_optuna._attributes import COMPARISON, EVALUATED
-from adnn_optuna._checks import WrongValueError, check_positive, check_type
+from adnn_optuna._checks import WrongValueError, check_positive, check_type, checked_failed
 from adnn_optuna.api._calls import (
     NO_EXECUTOR,
     are_labels,
@@ -55,6 +55,7 @@ def compare_models(
     storage: str | BaseStorage | None = None,
     study_name: str = "models",
     reuse: bool = False,
+    failed: float | None = None,
     max_time: float | None = None,
     executor: futures.Executor | None = None,
     margin: float | None = None,
@@ -98,6 +99,8 @@ def compare_models(
         study_name: The name of their study.
         reuse: For functions, whether stored values count although one of them changed since, as in
             :func:`~adnn_optuna.recheck`.
+        failed: The value that each failed run counts as, see :func:`~adnn_optuna.recheck`. If
+            :obj:`None`, only seeds before the first failure count.
         max_time: The seconds that training may take, over all calls. Then no run begins.
         executor: Runs functions, one job for each value, as in :func:`~adnn_optuna.compare`.
         margin: The difference of test accuracies, as a fraction, or of values, up to which two
@@ -118,6 +121,7 @@ def compare_models(
     _check_models(models)
     checked_limits(max_time=max_time)
     check_executor(executor)
+    failed = checked_failed(failed)
     seeds, labels = checked_seeds(seeds, below=MAX_NUMBER + 1), tuple(models)
     named = {
         label: names
@@ -218,6 +222,7 @@ def compare_models(
             after_fixed=declaration["after_fixed"],
             margin=None if margin is None else float(margin),
             sources=tuple(sources),
+            failed=failed,
             **of_data,
             like=like,
             n_test_evaluations_elsewhere=n_elsewhere,

@@ -13,7 +13,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._checks import WrongValueError, as_integer, check_type, logger
+from adnn_optuna._checks import WrongValueError, as_integer, check_type, checked_failed, logger
 from adnn_optuna.api._calls import check_executor
 from adnn_optuna.api._progress import SearchProgress, log_trial
 from adnn_optuna.api._resampling import check_splits
@@ -57,6 +57,7 @@ def search_function(
     batch_size: int | Literal["auto"],
     pruner: BasePruner | None,
     catch: Catch,
+    failed: float | None,
     n_jobs: int,
     executor: futures.Executor | None,
     resampled: ResampledArgument,
@@ -92,6 +93,7 @@ def search_function(
             as_integer("seed", seed, 0),
             confirm=as_integer("confirm", confirm, 0, stored.TOO_MANY),
             replicate=replicate,
+            failed=checked_failed(failed),
             catch=checked_catch(catch),
             executor=executor or threads,
             n_jobs=n_jobs,
@@ -165,6 +167,7 @@ def resumed_function(
         replicate=settings["replicate"],
         confirm=settings["confirm"] if confirm == "auto" else confirm,
         batch_size=settings["batch_size"],
+        failed=None,
         n_jobs=settings["n_jobs"],
         executor=None,
         resampled=study.user_attrs.get(stored.RESAMPLED) or False,

@@ -225,6 +225,7 @@ def search(
     batch_size: int | Literal["auto"] = "auto",
     pruner: BasePruner | None = None,
     catch: Catch = (),
+    failed: float | None = None,
     test: bool = True,
     confirm: int | Literal["auto"] = "auto",
     n_jobs: int | None = None,
@@ -276,6 +277,9 @@ def search(
         pruner: An Optuna pruner; no trial is pruned if :obj:`None`.
         catch: Errors that end their own trial and not the search, as in
             :meth:`optuna.study.Study.optimize`. Such a trial counts, as one that has no value.
+        failed: For functions, the value that each failed run on a new seed, or failed replicate,
+            counts as, see :func:`~adnn_optuna.recheck`. The study stores it. If :obj:`None`, a
+            value some of whose runs failed has no CI.
         test: Whether to evaluate the test set at the end; :meth:`SearchResult.test` does it later.
             Each evaluation is recorded, and only the first one is on untouched data.
         confirm: The number of new seeds on which the best and the baseline network are trained at
@@ -320,6 +324,7 @@ def search(
             batch_size=batch_size,
             pruner=pruner,
             catch=catch,
+            failed=failed,
             n_jobs=1 if n_jobs is None else n_jobs,
             executor=executor,
             resampled=resampled,
@@ -330,6 +335,7 @@ def search(
             "direction": direction,
             "seed": seed,
             "replicate": None if replicate == "auto" else replicate,
+            "failed": failed,
             "n_jobs": n_jobs,
             "executor": executor,
             "resampled": resampled,

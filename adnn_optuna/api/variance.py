@@ -11,7 +11,7 @@ import numpy as np
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
-from adnn_optuna._checks import WrongTypeError, WrongValueError, as_integer
+from adnn_optuna._checks import WrongTypeError, WrongValueError, as_integer, checked_failed
 from adnn_optuna._units import with_class
 from adnn_optuna.api._calls import (
     NO_EXECUTOR,
@@ -39,6 +39,7 @@ def measure_variance(
     storage: str | BaseStorage | None = None,
     study_name: str = "variance",
     reuse: bool = False,
+    failed: float | None = None,
     n_jobs: int | None = None,
     max_time: float | None = None,
     executor: futures.Executor | None = None,
@@ -74,6 +75,7 @@ def measure_variance(
         study_name: The name of their study, from which the seeds follow.
         reuse: For a function, whether stored runs count although it changed since, as in
             :func:`~adnn_optuna.recheck`.
+        failed: The value that each failed run counts as, see :func:`~adnn_optuna.recheck`.
         n_jobs: The number of threads. If :obj:`None`, one for each core; for a function, one.
         max_time: The seconds that the runs may take, over all calls. Then no more begin.
         executor: For a function, runs it, one job for each run, as in
@@ -126,6 +128,7 @@ def measure_variance(
             "whose parameters are the seeds of its sources, such as f(split, initialisation)."
         )
     settings |= {"study_name": study_name, "sources": names, "n": n}
+    settings["failed"] = checked_failed(failed)
     n_jobs = as_integer("n_jobs", n_jobs)
     study = open_evaluations(storage, study_name, evaluated, direction=direction)
     if not isinstance(objective, InitOffsetObjective):

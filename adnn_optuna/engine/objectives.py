@@ -187,7 +187,8 @@ class FunctionObjective:
     """Any Optuna objective, a function of a trial, or of that and a seed, in place of ours.
 
     All is keyed by seed and trial, so arms that ask the same see the same. An error of ``catch``
-    ends its trial as one without a value. An ``executor`` runs trials side by side: that of the
+    ends its trial as one without a value. ``failed`` is the value that failed runs on new seeds
+    count as. An ``executor`` runs trials side by side: that of the
     user, or one of ``n_jobs`` threads. The best trial is evaluated on ``confirm`` new seeds. Of
     the trials, a share of ``replicate`` are replicates.
     """
@@ -201,6 +202,7 @@ class FunctionObjective:
     n_jobs: int = 1
     confirm: int = 0
     replicate: float | Literal["auto"] = 0.0
+    failed: float | None = None
 
     @property
     def distributions(self) -> Mapping[str, BaseDistribution]:

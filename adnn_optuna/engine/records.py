@@ -59,6 +59,8 @@ class SearchRecord:
     # How many evaluations of the same test set other studies of the storage had, by their names; a
     # comparison's studies count as one.
     test_evaluations_elsewhere: Mapping[str, int]
+    # How many other searches of the same function the storage holds.
+    n_searches_elsewhere: int = dataclasses.field(default=0, compare=False, kw_only=True)
     # How many of its trials were stored before the call that returned it, in words.
     reused: str = dataclasses.field(default="", repr=False, compare=False, kw_only=True)
     # What follows from the rest, only to save time.
@@ -308,7 +310,18 @@ class FunctionRecord(SearchRecord):
     @functools.cached_property
     def replicated(self) -> list[Configuration]:
         """The configurations with two or more values, the one with the best mean first."""
-        return replicated(self.done_trials, self.study.direction)
+        return replicated(self.done_trials, self.study.direction, self.failed)
+
+    @property
+    def failed(self) -> float | None:
+        """The value that a failed run counts as, if the user named one."""
+        return self.attrs.get(stored.FAILED)
+
+    @property
+    def best_value(self) -> float:
+        """The study's best value, as of Optuna; the recommended trial may have another one."""
+        best_of = min if self.is_minimized else max
+        return best_of(self.values, default=math.nan)
 
     @property
     def is_restart(self) -> bool:
@@ -373,10 +386,18 @@ class FunctionRecord(SearchRecord):
 
     @property
     def test_value(self) -> float:
-        """The mean of the values on new seeds; without any, the best value that was reported."""
+        """The mean of the values on new seeds; without any, the best value that was reported.
+
+        A search all of whose trials failed has the value of a failure.
+        """
+        if self.best is None and self.done_trials:
+            return math.nan if self.failed is None else self.failed
         if len(self.new_values) < self.n_new_seeds:
             return math.nan
-        return mean(self.new_values) if self.new_values else self.best_value
+        if not self.new_values:
+            return self.best_value
+        failed = math.nan if self.failed is None else self.failed
+        return mean(failed if math.isnan(value) else value for value in self.new_values)
 
 
 def confirmation_trials(storage: BaseStorage, study_name: str) -> tuple[FrozenTrial, ...]:
@@ -410,15 +431,15 @@ def read_record(
         baseline = next(completed).value
     elif best is not None:
         baseline = best.user_attrs.get(stored.BASELINE, baseline)
+    is_search = stored.CONFIG in attrs or stored.SEARCH in attrs
     if others is None:
-        others = attributes_in(study._storage) if stored.CONFIG in attrs else {}
+        others = attributes_in(study._storage) if is_search else {}
     kind = SearchRecord
     if stored.SEARCH in attrs and stored.CONFIG not in attrs:
         kind = FunctionRecord
-        leaders = replicated(filter(is_done, trials), study.direction)
+        leaders = replicated(filter(is_done, trials), study.direction, attrs.get(stored.FAILED))
         if leaders:
             best = leaders[0].first
-    is_search = stored.CONFIG in attrs or stored.SEARCH in attrs
     return kind(
         study,
         attrs,
@@ -428,4 +449,20 @@ def read_record(
         tuple(trials),
         confirmation_trials(study._storage, study.study_name) if is_search else (),
         evaluations_elsewhere(study, attrs, others),
+        n_searches_elsewhere=_n_searches_elsewhere(study.study_name, attrs, others),
+    )
+
+
+def _n_searches_elsewhere(
+    own_name: str, attrs: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]
+) -> int:
+    """Return how many other studies are searches of the same function, but of no comparison."""
+    code = attrs.get(stored.CODE)
+    comparisons = tuple(f"{name}/" for name, of in others.items() if stored.COMPARISON in of)
+    if code is None or own_name.startswith(comparisons):
+        return 0
+    return sum(
+        stored.SEARCH in of and of.get(stored.CODE) == code
+        for name, of in others.items()
+        if name != own_name and not name.startswith(comparisons)
     )

@@ -33,7 +33,7 @@ from adnn_optuna.engine.experiment import is_of_trial
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.loop import AfterTell, Loop, Objective
 from adnn_optuna.engine.new_seeds import ends_before_new_seeds, evaluate_best_trial
-from adnn_optuna.engine.objectives import FunctionObjective
+from adnn_optuna.engine.objectives import FunctionObjective, with_seed
 from adnn_optuna.engine.records import FunctionRecord, confirmation_name, read_record
 from adnn_optuna.engine.signals import Bar, interruptible, progress_bar
 from adnn_optuna.engine.storages import check_study_name, open_storage, storage_url
@@ -127,6 +127,7 @@ class StudySpec:
                 settings["n_trials"] = self.objective.n_searched(max_trial)
             settings["confirm"] = self.objective.confirm
             settings["replicate"] = self.objective.replicate
+            settings["is_seeded"] = with_seed(self.objective.function)[1]
             settings["seed"] = self.objective.seed
             settings["n_jobs"] = self.objective.n_jobs
         return settings
@@ -293,6 +294,9 @@ def _prepare(spec: StudySpec, study: optuna.Study) -> None:
     spec.objective.attach(study)
     if stored.SEARCH not in study.user_attrs:
         study.set_user_attr(stored.SEARCH, spec.settings)
+    failed = spec.objective.failed if isinstance(spec.objective, FunctionObjective) else None
+    if failed is not None and study.user_attrs.get(stored.FAILED) != failed:
+        study.set_user_attr(stored.FAILED, failed)
     begins_there = spec.arm.starts_at_baseline or isinstance(study.sampler, DeltaStepSampler)
     baseline = dict(spec.objective.baseline_params)
     if baseline and not begins_there and not study.get_trials(deepcopy=False):
@@ -410,7 +414,7 @@ def run_trials(
     # A search that another limit ended has the same share of replicates.
     n_searched = _counts(study)[1]
     n_wanted = max_trial if n_searched >= n_to_search else round(n_searched / (1 - share))
-    study.sampler = ReplicateSampler()
+    study.sampler = ReplicateSampler(study.user_attrs.get(stored.FAILED))
     of_replicates = checked_limits(max_trial=n_wanted, max_time=limits["max_time"])
     ends = ends_before_new_seeds(of_replicates, n_new_seeds)
     replicates = Loop(

@@ -86,10 +86,14 @@ class ArmComparison(Printed):
         """Return why no mean is known, if some arm lacks the first value."""
         first = self.value_names[0]
         lacking = [label for label, of_arm in self.compared.items() if not len(of_arm)]
-        return (
-            f"No best mean is known: {first_gap(lacking, first, self.per)} Provide this value, or "
-            f"omit {first} if the reason for the gap does not depend on the value."
-        )
+        gap = first_gap(lacking, first, self.per)
+        return f"No best mean is known: {gap} {self._fix_of_gap}"
+
+    @property
+    def _fix_of_gap(self) -> str:
+        """What to do if the first value is missing."""
+        reason = "the reason for the gap does not depend on the value"
+        return f"Provide this value, or omit {self.value_names[0]} if {reason}."
 
     @property
     def ranked(self) -> list[str]:

@@ -27,6 +27,7 @@ from adnn_optuna.results.differences import (
     relation,
 )
 from adnn_optuna.results.fields import Field
+from adnn_optuna.results.findings import failures_note
 from adnn_optuna.results.search_notes import chance_notes, data_notes, why_no_best_trial
 from adnn_optuna.results.settings import settings_fields
 from adnn_optuna.stats.paired_differences import OPEN, PairedDifference, VerdictName
@@ -276,8 +277,15 @@ class Comparison(ComparisonNumbers, Printed):
         if not all(math.isfinite(run.test_value) for run in self.runs):
             notes.append("Means omit runs without a value.")
         if self.is_of_function:
-            notes.append(self._note_on_new_seeds())
+            notes += [self._note_on_new_seeds(), self._note_on_failures()]
         return notes
+
+    def _note_on_failures(self) -> str:
+        """Return how many evaluations of best trials on new seeds failed; empty if none did."""
+        runs = [run for run in self.runs if isinstance(run, FunctionRecord)]
+        values = [value for run in runs for value in run.new_values]
+        n_failed = sum(map(math.isnan, values))
+        return failures_note(n_failed, len(values), "evaluations on new seeds", runs[0].failed)
 
     def _note_on_new_seeds(self) -> str:
         record = self.any_record

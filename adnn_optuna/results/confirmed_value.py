@@ -15,7 +15,7 @@ from adnn_optuna._attributes import Planned
 from adnn_optuna._units import UNKNOWN, Estimate, Unit
 from adnn_optuna.render.document import Line
 from adnn_optuna.results.differences import unseen_note
-from adnn_optuna.results.findings import counted_values, failures_note
+from adnn_optuna.results.findings import NAME_A_VALUE, counted_values, failures_note
 from adnn_optuna.stats.proportions import student_half_width, unseen_share
 from adnn_optuna.stats.resampling import Resampled, variance_factor
 from adnn_optuna.stats.sequential import (
@@ -116,6 +116,13 @@ class ConfirmedValue:
         """The kind of runs, such as ``"new seeds"``."""
         return "new seeds" if self.is_seeded else "new runs"
 
+    @property
+    def no_seed(self) -> str:
+        """That the function takes no seed; empty if it takes one."""
+        if self.is_seeded:
+            return ""
+        return "The function takes no seed: runs cannot be repeated exactly."
+
     def why_no_interval(self) -> str:
         """Return why the value has no CI; empty if it has one."""
         n, n_failed = len(self.runs), self.n_failed
@@ -126,8 +133,7 @@ class ConfirmedValue:
         if n_failed and self.failed is None:
             return (
                 f"{n_failed} of {n} {self.where} failed (NaN, infinite or pruned), so the value "
-                "has no CI: it is that of the runs that succeed. Pass failed=VALUE to count each "
-                "failure as this value."
+                f"has no CI: it is that of the runs that succeed. {NAME_A_VALUE}"
             )
         if n < self.planned["seeds"]:
             return (

@@ -9,6 +9,9 @@ from adnn_optuna.samplers._evaluations import Evaluation
 NEXT_STEP = "make the same call again; it makes the rest."
 """The next step if evaluations are missing."""
 
+NAME_A_VALUE = "Pass failed=VALUE to count each failure as this value."
+"""What to do about runs that failed."""
+
 
 class Findings(Protocol):
     """The findings of the evaluations so far."""
@@ -41,8 +44,13 @@ def reused_note(what: str, n_before: int, n_now: int) -> str:
     return f"{n_before} stored {what}{plural} reused, {n_now - n_before} new."
 
 
-def counted(value: float, failed: float | None) -> float:
-    """Return the value of a run; of one that failed the value that the user gives to failures."""
+def counted(value: float | None, failed: float | None) -> float:
+    """Return the value of a run; of one that failed the value that the user gives to failures.
+
+    It is NaN if the run was not made, or if failures have no value.
+    """
+    if value is None:
+        return math.nan
     return failed if failed is not None and math.isnan(value) else value
 
 
@@ -58,4 +66,4 @@ def failures_note(n_failed: int, n: int, runs: str, failed: float | None) -> str
     said = f"{n_failed} of {n} {runs} failed (NaN, infinite or pruned)"
     if failed is not None:
         return f"{said}; each counts as {failed:g}."
-    return f"{said} and are omitted. Pass failed=VALUE to count each of them as this value."
+    return f"{said}. {NAME_A_VALUE}"

@@ -4,12 +4,15 @@ import math
 from statistics import mean
 from typing import Any
 
+from optuna.trial import TrialState
+
 from adnn_optuna import _attributes as stored
 from adnn_optuna._units import Estimate, params_in_words
 from adnn_optuna.engine.records import FunctionRecord, SearchRecord
 from adnn_optuna.render.document import Line, Table, Verdict
 from adnn_optuna.results.confirmed_value import ConfirmedValue, resolution_of
 from adnn_optuna.results.fields import units_of
+from adnn_optuna.results.findings import failures_note
 from adnn_optuna.results.search import NetworkSearch, StudyResult, parts_of
 from adnn_optuna.samplers._replicates import replicate_of
 
@@ -55,6 +58,8 @@ class FunctionSearch(StudyResult, FunctionRecord):
             self.new_values,
             self.planned,
             resolution,
+            self.failed,
+            is_seeded=self.settings.get("is_seeded", True),
             n_violated=self.n_violated,
             resampled=self.resampled,
         )
@@ -77,7 +82,7 @@ class FunctionSearch(StudyResult, FunctionRecord):
             scope.append(f"of which {n_replicates} replicates")
         if self.new_values:
             n_new = len(self.new_values)
-            scope.append(f"{n_new} new seed{'s' * (n_new > 1)}")
+            scope.append(_counted(n_new, self._confirmed.where[:-1]))
         return scope
 
     def _subject(self) -> str:
@@ -87,7 +92,7 @@ class FunctionSearch(StudyResult, FunctionRecord):
         unit, reported = units_of(self).selection, self._best_reported()
         lines = []
         if self._confirmed.values:
-            lines.append(Line("value", self.value, unit, remark="new seeds"))
+            lines.append(Line("value", self.value, unit, remark=self._confirmed.where))
         if self.replicated and self.best is not None:
             values = self.replicates[self.best.number]
             selected = Estimate(mean(values))
@@ -100,29 +105,42 @@ class FunctionSearch(StudyResult, FunctionRecord):
         return lines + self._on_new_data
 
     def _best_reported(self) -> tuple[int, float] | None:
-        """Return the trial of the search with the best value, and this, if any is finite."""
-        searched = {t.number for t in self.done_trials if replicate_of(t) is None}
-        sign = 1 if self.is_minimized else -1
-        values = [(sign * value, number) for number, value in self.valued if number in searched]
-        if not values:
-            return None
-        value, number = min(values)
-        return number, sign * value
+        """Return the study's best trial, also if it is a replicate, and its value, if finite."""
+        best = [one for one in self.valued if one[1] == self.best_value]
+        return best[0] if best else None
+
+    def _conclusion(self) -> str:
+        if self.best is None or not self.planned["seeds"]:
+            return super()._conclusion()
+        return " ".join(filter(None, [self._confirmed.why_no_interval(), self._confirmed.no_seed]))
 
     def _notes(self) -> list[str]:
-        found = super()._notes()
-        if self.best is not None and self.planned["seeds"]:
-            found.append(self._confirmed.why_no_interval())
-            found += self._confirmed.notes(self.best.number, units_of(self).selection)
-        reported = self._best_reported()
-        if self.best is None or not self.replicated or reported is None:
-            return found
-        number = reported[0]
-        params = next(trial.params for trial in self.trials if trial.number == number)
-        if params != self.best.params:
-            words = params_in_words(params)
-            found.insert(0, f"The best value alone would recommend trial {number}: {words}.")
-        return found
+        notes = super()._notes()
+        if self.best is None:
+            return notes
+        notes += self._confirmed.notes(self.best.number, units_of(self).selection)
+        if self.failed is not None:
+            replicates = [trial for trial in self.done_trials if replicate_of(trial) is not None]
+            n_failed = sum(trial.state != TrialState.COMPLETE for trial in replicates)
+            notes.append(failures_note(n_failed, len(replicates), "replicates", self.failed))
+        return [*self._other_choices(), *notes]
+
+    def _other_choices(self) -> list[str]:
+        """Return which other trials or searches might be recommended, and why they are not."""
+        others, reported = list[str](), self._best_reported()
+        if self.best is not None and self.replicated and reported is not None:
+            number = reported[0]
+            params = next(trial.params for trial in self.trials if trial.number == number)
+            if params != self.best.params:
+                words = params_in_words(params)
+                others.append(f"Trial {number} has the study's best single value: {words}.")
+        if self.n_searches_elsewhere:
+            n, side = self.n_searches_elsewhere + 1, "downward" if self.is_minimized else "upward"
+            others.append(
+                f"The storage holds {n} searches of this function: the best of {n} values is "
+                f"biased {side}."
+            )
+        return others
 
     def _tables(self) -> list[Table]:
         return [*self._replicated_tables(), *super()._tables()]
@@ -152,6 +170,10 @@ class FunctionSearch(StudyResult, FunctionRecord):
             "new_values": self.new_values,
             "replicates": self.replicates,
         }
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}{'s' * (n != 1)}"
 
 
 def stored_result(record: SearchRecord) -> StudyResult:

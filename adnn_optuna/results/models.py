@@ -1,6 +1,7 @@
 """Comparisons of models that are trained, or called, with the same seeds."""
 
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,7 +9,13 @@ from typing import Any
 from adnn_optuna._units import ACCURACY
 from adnn_optuna.results.arm_comparison import ArmComparison
 from adnn_optuna.results.differences import test_set_note
-from adnn_optuna.results.findings import NEXT_STEP, made_so_far
+from adnn_optuna.results.findings import (
+    NAME_A_VALUE,
+    NEXT_STEP,
+    counted,
+    failures_note,
+    made_so_far,
+)
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.paired_differences import (
     OPEN,
@@ -37,6 +44,7 @@ class ModelComparison(ArmComparison):
         sources: The random sources that each seed redraws.
         score: The name of the values: ``"test accuracy"``, ``"test R²"`` of a regression, or
             ``"value"`` of functions.
+        failed: The value that each failed run counts as, if there is one.
     """
 
     evaluations: Mapping[Evaluation, float] = field(repr=False, kw_only=False)
@@ -45,6 +53,7 @@ class ModelComparison(ArmComparison):
     n_train: int = 0
     n_test_evaluations_elsewhere: int = field(default=0, repr=False)
     score: str = field(default="test accuracy", kw_only=True)
+    failed: float | None = field(default=None, kw_only=True)
 
     arm = "model"
 
@@ -53,6 +62,10 @@ class ModelComparison(ArmComparison):
         if any(self.values.values()):
             return super().nothing_known()
         return f"Nothing is known of the models yet: {made_so_far(self, 'training runs')}."
+
+    @property
+    def _fix_of_gap(self) -> str:
+        return NAME_A_VALUE
 
     @functools.cached_property
     def _n_done(self) -> int:
@@ -66,7 +79,7 @@ class ModelComparison(ArmComparison):
         """The values of each model, up to the first seed that is not done."""
         done = self.declared_seeds[: self._n_done]
         return {
-            label: [self.evaluations[i, seed] for seed in done]
+            label: [counted(self.evaluations[i, seed], self.failed) for seed in done]
             for i, label in enumerate(self.labels)
         }
 
@@ -129,11 +142,13 @@ class ModelComparison(ArmComparison):
         return len(self.seeds) * len(self.labels)
 
     def _notes(self) -> list[str]:
-        return [*super()._notes(), test_set_note(self.n_test_evaluations_elsewhere)]
+        n_failed = sum(map(math.isnan, self.evaluations.values()))
+        failures = failures_note(n_failed, len(self.evaluations), "runs", self.failed)
+        return [failures, *super()._notes(), test_set_note(self.n_test_evaluations_elsewhere)]
 
     def _next_step(self) -> str:
         return NEXT_STEP if self.missing else ""
 
     def _fields(self) -> dict[str, Any]:
-        own = self._attributes("study_name labels seeds sources n_train n_test")
+        own = self._attributes("study_name labels seeds sources n_train n_test failed")
         return own | super()._fields()

@@ -87,9 +87,8 @@ class Recheck(RecheckNumbers, Printed):
             self._about_gain(),
             why_no_interval or self._about_overstatement(),
             self._about_collapses(),
+            self.confirmed.no_seed,
         ]
-        if not self.is_seeded:
-            sentences.append("The evaluation takes no seed: runs cannot be repeated exactly.")
         return " ".join(filter(None, sentences))
 
     def _about_gain(self) -> str:

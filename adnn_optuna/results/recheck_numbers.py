@@ -298,9 +298,7 @@ class RecheckNumbers:
 
     def _counted(self, number: int, seed: int) -> float:
         """Return the value of an evaluation; NaN if it failed, and failures have no value."""
-        if (number, seed) not in self.evaluations:
-            return math.nan
-        return counted(self.evaluations[number, seed], self.failed)
+        return counted(self.evaluations.get((number, seed)), self.failed)
 
     def values(self, trial: FrozenTrial, role: Role) -> list[float]:
         """Return a trial's values with the seeds of a role, see :meth:`by_seed`."""

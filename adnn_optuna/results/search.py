@@ -62,7 +62,7 @@ class StudyResult(Printed, SearchRecord):
         return Document(
             title=f"{name}: {shown}",
             verdict=verdict,
-            conclusion=notes.why_no_best_trial(self) if self.best is None else "",
+            conclusion=self._conclusion(),
             scope=", ".join([f"{n_trials} trial{'s' * (n_trials != 1)}", *self._further_scope()]),
             estimates=[] if self.best is None else self._estimates(),
             level=self.level,
@@ -82,6 +82,10 @@ class StudyResult(Printed, SearchRecord):
     def _verdict(self) -> tuple[Verdict, str]:
         """Return the conclusion, in a word and in a few."""
         return "not known", "no best trial" if self.best is None else "replication not known"
+
+    def _conclusion(self) -> str:
+        """Return the conclusion in a sentence or two, if the title does not say all."""
+        return notes.why_no_best_trial(self) if self.best is None else ""
 
     def _further_scope(self) -> list[str]:
         """Return the basis of the result beside the trials."""

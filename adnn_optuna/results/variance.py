@@ -22,7 +22,7 @@ from adnn_optuna.render.document import Document, Figure, Line, Series, Table
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.differences import sources_in_words, unseen_note
 from adnn_optuna.results.fields import fitted
-from adnn_optuna.results.findings import NEXT_STEP, made_so_far
+from adnn_optuna.results.findings import NEXT_STEP, counted, failures_note, made_so_far
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.proportions import unseen_share
 from adnn_optuna.stats.spread import FEWEST, collapses, standard_deviation
@@ -48,6 +48,7 @@ class Variance(Printed):
         seed: The seed in use; :obj:`None` for a function. Its run is none of the n.
         maximize: Whether higher values are better.
         not_redrawn: Possible random sources that are the same in all runs, in words.
+        failed: The value that each failed run counts as, if there is one.
         chance_limit: The accuracy that is not distinguishable from always predicting the largest
             class; NaN for other values.
     """
@@ -60,6 +61,7 @@ class Variance(Printed):
     seed: int | None
     maximize: bool
     not_redrawn: tuple[str, ...] = ()
+    failed: float | None = None
     chance_limit: float = field(default=math.nan, repr=False)
     reused: str = field(default="", repr=False, compare=False, kw_only=True)
 
@@ -117,9 +119,11 @@ class Variance(Printed):
     @functools.cached_property
     def _table(self) -> NDArray[np.float64]:
         """The values of each run, in one row; NaN if one is missing."""
-        return np.array(
-            [[self.evaluations.get(e, math.nan) for e in of_run] for of_run in self._runs]
-        )
+        return np.array([[*map(self._value, of_run)] for of_run in self._runs])
+
+    def _value(self, evaluation: Evaluation) -> float:
+        """Return the value of a run; NaN without one."""
+        return counted(self.evaluations.get(evaluation), self.failed)
 
     @functools.cached_property
     def values(self) -> NDArray[np.float64]:
@@ -176,7 +180,7 @@ class Variance(Printed):
     @property
     def seed_value(self) -> float:
         """The value with the seed in use; NaN without one."""
-        return self.evaluations.get(self._as_given, math.nan)
+        return self._value(self._as_given)
 
     @property
     def seed_z_score(self) -> float:
@@ -320,11 +324,9 @@ class Variance(Printed):
                 f"Redrawing {in_list(sources_in_words(still))} changed nothing, but may in up to "
                 f"{100 * most:.0f}% of runs."
             )
-        if self.n_lost:
-            notes.append(
-                f"{self.n_lost} of {len(self.evaluations)} runs failed and are omitted: the "
-                "variance is that of the runs that succeed."
-            )
+        notes.append(failures_note(self.n_lost, len(self.evaluations), "runs", self.failed))
+        if self.n_lost and self.failed is None:
+            notes.append("The variance is that of the runs that succeed.")
         return [*notes, self.reused]
 
     def _figure(self) -> Figure:
@@ -379,5 +381,5 @@ class Variance(Printed):
     def _fields(self) -> dict[str, Any]:
         return self._attributes(
             "study_name value_name sources not_redrawn n seed values mean sd sd_by_source "
-            "critical_difference seed_value seed_z_score n_lost"
+            "critical_difference seed_value seed_z_score failed n_lost"
         )

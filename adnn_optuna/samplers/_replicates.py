@@ -8,6 +8,7 @@ configurations with at least two values.
 
 import bisect
 import dataclasses
+import functools
 import math
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -37,14 +38,20 @@ class Configuration:
     repetitions: set[int] = dataclasses.field(default_factory=set)  # Those that have ended.
     has_failed: bool = False  # One of them came to no value.
 
-    def add(self, trial: FrozenTrial, repetition: int) -> None:
-        """Take in one of its trials; the search itself has the repetition 0."""
-        is_completed = trial.state == TrialState.COMPLETE and is_feasible(trial)
-        if is_completed:
+    def add(self, trial: FrozenTrial, repetition: int, failed: float | None) -> None:
+        """Take in one of its trials; the search itself has the repetition 0.
+
+        A replicate without a value counts as ``failed``, if that is a number.
+        """
+        is_completed = trial.state == TrialState.COMPLETE
+        if is_completed and is_feasible(trial):
             self.values.append(trial.values[0])
+        elif repetition and not is_completed and failed is not None:
+            self.values.append(failed)
+        elif repetition:
+            self.has_failed = True
         if repetition:
             self.repetitions.add(repetition)
-            self.has_failed |= not is_completed
 
 
 def replicate_of(trial: FrozenTrial) -> Place | None:
@@ -53,7 +60,9 @@ def replicate_of(trial: FrozenTrial) -> Place | None:
     return None if stored is None else (stored["trial"], stored["repetition"])
 
 
-def configurations_of(trials: Iterable[FrozenTrial]) -> dict[int, Configuration]:
+def configurations_of(
+    trials: Iterable[FrozenTrial], failed: float | None = None
+) -> dict[int, Configuration]:
     """Return the configurations of trials that are done, by the numbers of their first trials."""
     found: dict[int, Configuration] = {}
     numbers: dict[tuple[tuple[str, object], ...], int] = {}
@@ -64,7 +73,7 @@ def configurations_of(trials: Iterable[FrozenTrial]) -> dict[int, Configuration]
             number = numbers.setdefault(tuple(sorted(trial.params.items())), number)
             found.setdefault(number, Configuration(trial))
         if number in found:  # Or it has no value, or somebody deleted its first trial.
-            found[number].add(trial, repetition)
+            found[number].add(trial, repetition, failed)
     return found
 
 
@@ -82,13 +91,15 @@ def ranked(found: Iterable[Configuration], direction: StudyDirection) -> list[Co
     return sorted(found, key=_rank(direction))
 
 
-def replicated(trials: Iterable[FrozenTrial], direction: StudyDirection) -> list[Configuration]:
+def replicated(
+    trials: Iterable[FrozenTrial], direction: StudyDirection, failed: float | None = None
+) -> list[Configuration]:
     """Return the configurations with two or more values, the recommended one first.
 
     The sampler, too, may have proposed one again. Without replicates there are none: then values
     of one configuration may be equal because their seed is.
     """
-    found = [*configurations_of(trials).values()]
+    found = [*configurations_of(trials, failed).values()]
     if not any(one.repetitions for one in found):
         return []
     return ranked((one for one in found if one.values[1:]), direction)
@@ -114,8 +125,8 @@ def next_replicates(best: Sequence[Configuration], count: int) -> list[Place]:
 class _Ranking:
     """The configurations of a study as of the last read, the best first."""
 
-    def __init__(self, study: Study) -> None:
-        self._direction = study.direction
+    def __init__(self, study: Study, failed: float | None) -> None:
+        self._direction, self._failed = study.direction, failed
         self._reader = TrialReader()
         self.found: dict[int, Configuration] = {}
         self.best: list[Configuration] = []
@@ -124,26 +135,32 @@ class _Ranking:
         """Take in what is new: a replicate moves one configuration, so a trial costs no sort."""
         news = [trial for trial in self._reader.read(study, known) if is_done(trial)]
         if self._reader.was_reset or not all(map(replicate_of, news)):
-            self.found = configurations_of(filter(is_done, self._reader.trials.values()))
+            done = filter(is_done, self._reader.trials.values())
+            self.found = configurations_of(done, self._failed)
             self.best = ranked(self.found.values(), self._direction)
             return
         for trial in news:
             number, repetition = replicate_of(trial) or (trial.number, 0)
             if (one := self.found.get(number)) is not None:
                 self.best.remove(one)
-                one.add(trial, repetition)
+                one.add(trial, repetition, self._failed)
                 bisect.insort(self.best, one, key=_rank(self._direction))
 
 
 class ReplicateSampler(RandomSampler):
-    """Proposes the replicates of a search; any number of workers makes each of them once."""
+    """Proposes the replicates of a search; any number of workers makes each of them once.
+
+    Args:
+        failed: The value that a failed replicate counts as; if :obj:`None`, its configuration is
+            the last one to lead.
+    """
 
     last_index = 2**31 - 1
     n_wanted: float = math.inf  # A limit ends them.
 
-    def __init__(self) -> None:
+    def __init__(self, failed: float | None = None) -> None:
         super().__init__()
-        self._memory = PerStudy(_Ranking)
+        self._memory = PerStudy(functools.partial(_Ranking, failed=failed))
 
     def place_of(self, trial: FrozenTrial) -> Place | None:
         """Return which replicate a trial is; :obj:`None` for the trials of the search itself."""

@@ -223,6 +223,30 @@ class TestObjectives:
             "value at seed 0, and only seeds before such a gap count."
         )
 
+    def test_failures_count_as_the_value_that_the_user_names(self) -> None:
+        def objective(trial: Any, seed: int) -> float:
+            fails = not isinstance(trial, optuna.Trial) and seed % 2 == 0
+            return math.nan if fails else smooth(trial, seed)
+
+        storage = optuna.storages.InMemoryStorage()
+        options: Any = {"storage": storage, "confirm": 4, "max_trial": 3}
+        gap = compare(objective, **options)
+        assert gap.differences()["pairs"].iloc[0] < 6
+        found = compare(objective, **options, failed=100.0)
+        assert [*found.differences()["pairs"]] == [6]
+        for search in found.runs:
+            values = [100.0 if math.isnan(value) else value for value in search.new_values]
+            assert search.test_value == pytest.approx(np.mean(values))
+        n = sum(math.isnan(value) for search in found.runs for value in search.new_values)
+        said = f"{n} of 48 evaluations on new seeds failed (NaN, infinite or pruned); each counts"
+        assert f"{said} as 100." in " ".join(str(found).split())
+        again = adnn.resume(storage, "compare", objective=objective)
+        assert again.differences().equals(found.differences())
+        # A run all of whose trials failed has this value, too.
+        nothing = compare(lambda _: math.nan, max_trial=2, failed=100.0)
+        assert [*nothing.differences()["pairs"]] == [6]
+        assert {search.test_value for search in nothing.runs} == {100.0}
+
     def test_only_samplers_without_a_value_at_the_gap_are_named(self) -> None:
         lost: list[float] = []
 

@@ -249,6 +249,30 @@ class TestFunctionsOfSeeds:
         assert np.subtract(*[*found.values.values()][::-1]) == pytest.approx([0.5] * 6)
         assert found.differences()["verdict"].iloc[0] == "equivalent"
 
+    def test_that_fail_end_the_evidence_unless_a_failure_has_a_value(self) -> None:
+        storage = optuna.storages.InMemoryStorage()
+
+        def wide(seed: int) -> float:
+            return math.nan if seed in (3, 7) else 0.9 + seed / 1000
+
+        def small(seed: int) -> float:
+            return 0.8 + seed / 1000
+
+        def compared(**options: Any) -> ModelComparison:
+            models = {"wide": wide, "small": small}
+            return adnn.compare_models(models, seeds=range(12), storage=storage, **options)
+
+        gap = compared()
+        assert [*gap.differences()["pairs"]] == [3]
+        said = " ".join(str(gap).split())
+        assert "2 of 24 runs failed (NaN, infinite or pruned). Pass failed=VALUE" in said
+        for failed in (0.0, 0.5):
+            found = compared(failed=failed)
+            row = found.differences().iloc[0]
+            expected = 0.1 + (2 * failed - 0.9 - 0.9 - 0.01) / 12
+            assert (row["pairs"], row["difference"]) == (12, pytest.approx(expected))
+            assert f"each counts as {failed:g}." in " ".join(str(found).split())
+
     def test_go_on_where_they_ended(self, tmp_path: Path) -> None:
         made: list[int] = []
 

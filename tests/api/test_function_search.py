@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import itertools
 import math
 import multiprocessing
 import signal
@@ -101,7 +102,7 @@ class TestSearch:
         assert result.replicates == {0: [trial.value for trial in result.done_trials]}
         # The best value has the same parameters as the recommended trial 0.
         assert "30 values, selected" in str(result)
-        assert "would recommend" not in str(result)
+        assert "has the study's best single value" not in str(result)
 
     def test_no_seed_no_replicates(self) -> None:
         result = adnn.search(lambda trial: trial.suggest_float("x", 0, 1) ** 2, max_trial=60)
@@ -189,6 +190,53 @@ class TestSearch:
         assert "value unknown" in str(result).splitlines()[0]
         assert "No run succeeded: all 10 new seeds failed" in str(result)
 
+    def test_failures_have_the_value_that_the_user_names_also_later(self) -> None:
+        def loss(trial: Any, seed: int) -> float:
+            fails = np.random.default_rng(seed).random() < 0.3
+            return math.nan if fails else noisy(trial, seed)
+
+        storage = open_storage("sqlite://")
+        options: Any = {"storage": storage, "study_name": "s", "max_trial": 40, "replicate": 0.4}
+        lost = search(loss, "random", **options)
+        assert math.isnan(lost.value.low)
+        assert "so the value has no CI" in " ".join(str(lost).split())
+        for failed in (9.0, 5.0):
+            result = search(loss, "random", **options, failed=failed)
+            values = [failed if math.isnan(value) else value for value in result.new_values]
+            assert result.value.value == pytest.approx(np.mean(values))
+            assert result.value.low < result.value.value < result.value.high
+            assert any(failed in values for values in result.replicates.values())
+            assert f"each counts as {failed:g}." in " ".join(str(result).split())
+        # The study stores it.
+        assert adnn.resume(storage, "s", objective=loss).value == result.value
+        network: Any = adnn.InitOffsetObjective(adnn.MLP(), adnn.load_dataset("digits"))
+        with pytest.raises(ValueError, match="failed must be omitted for an InitOffsetObjective"):
+            adnn.search(network, max_trial=1, failed=0.0)
+
+    def test_without_a_seed_speaks_of_runs(self) -> None:
+        values = itertools.count()
+        result = search(
+            lambda trial: trial.suggest_float("x", 0, 1) + next(values) % 7,
+            "random",
+            confirm=10,
+            max_trial=5,
+            replicate=0,
+        )
+        said = " ".join(str(result).split())
+        assert "The function takes no seed: runs cannot be repeated exactly." in said
+        assert "5 trials, 10 new runs" in said
+        assert "seed" not in said.replace("takes no seed", "")
+
+    def test_best_value_is_that_of_the_study_and_of_a_recheck(self) -> None:
+        for seed in range(4):
+            result = search(max_trial=60, replicate=0.5, seed=seed)
+            best = result.study.best_trial
+            report = adnn.recheck(result.study, noisy, top=1, seeds=1, confirm=2)
+            assert report.best.number == best.number
+            assert result.to_text(details=True).count(f"{best.value:.4f}") >= 2
+            note = f"Trial {best.number} has the study's best single value"
+            assert (note in str(result)) == (best.params != result.best_params)
+
     def test_equal_values_on_new_seeds_do_not_show_that_all_seeds_agree(self) -> None:
         result = search(
             lambda trial, seed: trial.suggest_int("n", 0, 10) / 10 + 0 * seed, "random"
@@ -211,6 +259,32 @@ class TestSearch:
             return math.inf * (1 + trial.suggest_float("x", 0, 1))
 
         assert "value unknown" in str(search(infinite, "random", max_trial=12)).splitlines()[0]
+
+
+class TestLooks:
+    def test_each_further_recommendation_halves_the_error_rate(self) -> None:
+        storage = open_storage("sqlite://")
+        levels = dict[int, float]()
+        for max_trial in (10, 20, 40, 80, 120, 160):
+            result = search(
+                sampler="random", storage=storage, study_name="s", max_trial=max_trial, replicate=0
+            )
+            assert result.best is not None
+            levels.setdefault(result.best.number, 1 - 0.05 / 2 ** len(levels))
+            assert f"({100 * levels[result.best.number]:.9g}% CI " in str(result)
+        assert len(levels) > 2
+
+    def test_other_searches_of_the_function_are_counted(self) -> None:
+        storage = open_storage("sqlite://")
+        options: Any = {"storage": storage, "max_trial": 10, "sampler": "random"}
+        first = search(**options, study_name="a")
+        assert "searches of this function" not in str(first)
+        search(lambda trial, seed: noisy(trial, seed + 1), **options, study_name="other")
+        adnn.compare(noisy, ["annealing"], max_trial=3, seeds=range(2), storage=storage)
+        for n, name in ((2, "b"), (3, "c"), (3, "a")):
+            found = search(**options, study_name=name)
+            note = f"holds {n} searches of this function: the best of {n} values is biased"
+            assert note in " ".join(str(found).split())
 
 
 class TestResume:

@@ -183,8 +183,8 @@ class TestConclusion:
         lost = models(dict.fromkeys(KNOWN, math.nan)).document()
         assert lost.conclusion == (
             "No best mean is known: narrow, wide and deep have no finite value at seed 0, and "
-            "only seeds before such a gap count. Provide this value, or omit seed 0 if the reason "
-            "for the gap does not depend on the value."
+            "only seeds before such a gap count. Pass failed=VALUE to count each failure as this "
+            "value."
         )
 
     def test_of_one_seed_has_no_spread_and_no_verdict(self) -> None:

@@ -470,7 +470,7 @@ class TestSentences:
 
     def test_without_a_seed_speak_of_runs(self) -> None:
         report = dataclasses.replace(recheck(17, [0.904, 0.905, 0.906]), is_seeded=False)
-        assert "The evaluation takes no seed: runs cannot be repeated exactly." in said(report)
+        assert "The function takes no seed: runs cannot be repeated exactly." in said(report)
         assert "means of 3 new runs, which selected nothing" in said(report)
         assert "seed" not in said(report).replace("takes no seed", "")
 

@@ -202,7 +202,16 @@ class TestSentences:
     def test_count_runs_that_failed(self) -> None:
         lost = measured(lambda *e: math.nan if e[0] % 2 else draw(sum(e), 0), n=30)
         n_lost = sum(map(math.isnan, lost.evaluations.values()))
-        assert f"{n_lost} of 120 runs failed and are omitted" in said(lost)
+        assert f"{n_lost} of 120 runs failed (NaN, infinite or pruned). Pass failed=" in said(lost)
+        assert "The variance is that of the runs that succeed." in said(lost)
+        counted = dataclasses.replace(lost, failed=-1.0)
+        assert len(counted.values) == 30
+        assert counted.mean < lost.mean
+        assert (
+            f"{n_lost} of 120 runs failed (NaN, infinite or pruned); each counts as -1."
+            in said(counted)
+        )
+        assert "of the runs that succeed" not in said(counted)
 
     def test_of_a_source_that_changed_nothing_say_that_it_may(self) -> None:
         found = measured(lambda a, *_: draw(a, 0), n=5)

@@ -1,0 +1,174 @@
+"""Every number that a search of a function and a recheck print equals a hand computation."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from statistics import mean, stdev
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import create_trial
+from scipy import stats
+
+import adnn_optuna as adnn
+from adnn_optuna.engine.storages import open_storage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FIRST_TO_CONFIRM = 2**30
+
+
+class Noisy:
+    """A function whose values are 60 + x or lower, or fail; it remembers those on new seeds."""
+
+    def __init__(self, key: int, fails: float = 0.0) -> None:
+        self.key, self.fails = key, fails
+        self.made: dict[tuple[float, int], float] = {}
+
+    def __call__(self, trial: Any, seed: int) -> float:
+        x = trial.suggest_float("x", 0, 10)
+        rng = np.random.default_rng([self.key, seed, round(1000 * x)])
+        value = 60 + x - rng.gamma(2.0)
+        if not isinstance(trial, optuna.Trial):
+            value = math.nan if rng.random() < self.fails else value
+            self.made[x, seed] = value
+        return float(value)
+
+
+def interval(values: Sequence[float], level: float) -> tuple[float, float, float]:
+    half = stats.t.ppf((1 + level) / 2, len(values) - 1) * stdev(values) / math.sqrt(len(values))
+    return mean(values), mean(values) - half, mean(values) + half
+
+
+def next_run(values: Sequence[float]) -> tuple[float, float]:
+    n = len(values)
+    half = stats.t.ppf(0.975, n - 1) * stdev(values) * math.sqrt(1 + 1 / n)
+    return mean(values) - half, mean(values) + half
+
+
+def sign_flips(gains: Sequence[float], level: float) -> tuple[float, float, float]:
+    subsets = itertools.product([False, True], repeat=len(gains))
+    means = sorted(np.mean(np.compress(subset, gains)) for subset in subsets if any(subset))
+    k = math.floor((1 - level) / 2 * 2 ** len(gains) + 1e-9)
+    return mean(gains), means[k - 1], means[-k]
+
+
+def assert_printed(text: str, label: str, expected: Sequence[float], level: float = 0.95) -> None:
+    """Compare the numbers of an estimate's line with others, to the digits that it shows."""
+    [line] = [line for line in text.splitlines() if line.startswith(f"  {label} ")]
+    interval_name = f"{100 * level:.9g}% CI"
+    assert (interval_name in line) == (label == "value" and len(expected) > 1), line
+    line = line.removeprefix(f"  {label}").replace(interval_name, "")
+    numbers = re.findall(r"[-+]?\d+(?:\.\d+)?", line)[: len(expected)]
+    digits = len(numbers[0].partition(".")[2])
+    sign = "+" if label in ("gain", "overstatement") else ""
+    assert numbers == [f"{number:{sign}.{digits}f}" for number in expected]
+
+
+def assert_next_run(text: str, values: Sequence[float]) -> None:
+    [ends] = re.findall(r"expected between (\S+) and (\S+) \(95%\)", " ".join(text.split()))
+    digits = len(ends[0].partition(".")[2])
+    assert list(ends) == [f"{end:.{digits}f}" for end in next_run(values)]
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+@pytest.mark.parametrize(
+    ("fails", "failed"), [(0.0, None), (0.4, 50.0), (0.4, None)], ids=["all", "counted", "failed"]
+)
+def test_of_a_search(direction: str, fails: float, failed: float | None) -> None:
+    function = Noisy(11, fails)
+    options: Any = {"max_trial": 40, "replicate": 0.3, "storage": open_storage(None)}
+    options |= {"direction": direction, "study_name": "s", "failed": failed}
+    result = adnn.search(function, "random", **options)
+    text, study = str(result), result.study
+    values = [v for (x, _), v in function.made.items() if x == result.best_params["x"]]
+    assert len(values) == 10
+    by_x: dict[float, list[float]] = {}
+    for trial in study.trials:
+        by_x.setdefault(trial.params["x"], []).append(trial.value)
+    means = {x: mean(of_x) for x, of_x in by_x.items() if len(of_x) > 1}
+    best = (min if direction == "minimize" else max)(means, key=means.__getitem__)
+    assert result.best_params == {"x": best}
+    assert_printed(text, "mean in search", [means[best]])
+    assert_printed(text, "best value", [study.best_value])
+    assert f"trial {study.best_trial.number}: biased" in text
+    known = [value for value in values if not math.isnan(value)]
+    if failed is not None:
+        values = [failed if math.isnan(value) else value for value in values]
+        assert f"{10 - len(known)} of 10 new seeds failed" in text
+        known = values
+    if len(known) < 10:
+        assert_printed(text, "value", [mean(known)])
+        assert math.isnan(result.value.low)
+        assert f"{10 - len(known)} of 10 new seeds failed" in text
+    else:
+        assert_printed(text, "value", interval(known, 0.95))
+        assert_next_run(text, known)
+
+
+def test_of_the_second_recommendation_of_a_search() -> None:
+    function, storage = Noisy(7), open_storage(None)
+    options: Any = {"storage": storage, "study_name": "s", "direction": "maximize"}
+    first = adnn.search(function, "random", max_trial=12, replicate=0, **options)
+    second = adnn.search(function, "random", max_trial=120, replicate=0, **options)
+    assert first.best_params != second.best_params
+    for result, level in ((first, 0.95), (second, 0.975)):
+        values = [v for (x, _), v in function.made.items() if x == result.best_params["x"]]
+        assert_printed(str(result), "value", interval(values, level), level)
+        assert_next_run(str(result), values)
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+@pytest.mark.parametrize(("fails", "failed"), [(0.0, None), (0.3, 40.0)])
+def test_of_a_recheck(direction: str, fails: float, failed: float | None) -> None:
+    sign = 1 if direction == "maximize" else -1
+    function = Noisy(5, fails)
+    study = optuna.create_study(direction=direction, sampler=optuna.samplers.RandomSampler(seed=3))
+    study.optimize(lambda trial: function(trial, trial.number), n_trials=20)
+    worst = min(study.trials, key=lambda trial: sign * trial.value)
+    report = adnn.recheck(study, function, against=worst.number, top=3, failed=failed)
+    made = {
+        key: failed if failed is not None and math.isnan(value) else value
+        for key, value in function.made.items()
+    }
+    chosen_by: dict[float, list[float]] = {}
+    for (x, seed), value in made.items():
+        if seed < FIRST_TO_CONFIRM:
+            chosen_by.setdefault(x, []).append(value)
+    chosen = max(chosen_by, key=lambda x: sign * mean(chosen_by[x]))
+    seeds = [seed for x, seed in made if x == chosen and seed >= FIRST_TO_CONFIRM]
+    values = [made[chosen, seed] for seed in seeds]
+    gains = [sign * (made[chosen, seed] - made[worst.params["x"], seed]) for seed in seeds]
+    assert (len(chosen_by), len(values)) == (3, 10)
+    assert report.trial is not None
+    assert report.trial.params == {"x": chosen}
+    text, (value, low, high) = str(report), interval(values, 0.95)
+    assert_printed(text, "value", (value, low, high))
+    excess = [sign * (study.best_value - end) for end in (value, high, low)]
+    assert_printed(text, "overstatement", [excess[0], *sorted(excess[1:])])
+    assert_printed(text, "gain", sign_flips(gains, 0.95))
+    assert_next_run(text, values)
+
+
+def test_of_the_second_choice_of_a_recheck() -> None:
+    function = Noisy(2)
+    study = optuna.create_study(
+        direction="maximize", sampler=optuna.samplers.RandomSampler(seed=1)
+    )
+    study.optimize(lambda trial: function(trial, trial.number), n_trials=10)
+    distributions = study.trials[0].distributions
+    for level in (0.95, 0.975):
+        report = adnn.recheck(study, function, top=1)
+        values = [
+            value
+            for (x, seed), value in function.made.items()
+            if x == study.best_params["x"] and seed >= FIRST_TO_CONFIRM
+        ]
+        assert_printed(str(report), "value", interval(values, level), level)
+        better = create_trial(params={"x": 9.5}, distributions=distributions, value=99.0)
+        study.add_trial(better)
