@@ -61,7 +61,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises:
         OSError: If the file cannot be written.
+        ValueError: If no file can have this name.
     """
+    if "\0" in os.fspath(path):
+        raise WrongValueError(
+            f"The name of a file must have no null character; got {os.fspath(path)!r:.100}."
+        )
     file = Path(os.path.realpath(path))  # A link stays a link.
     try:
         _remove_abandoned(file.parent)

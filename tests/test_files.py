@@ -128,6 +128,12 @@ def test_a_folder_that_is_gone_is_told_in_a_sentence(tmp_path: Path) -> None:
 
 
 @needs_posix
+def test_a_name_that_no_file_can_have_is_refused() -> None:
+    message = r"must have no null character; got 'a\\x00b'"
+    with pytest.raises(ValueError, match=message), replacing("a\0b"):
+        pass
+
+
 def test_permissions_and_links_stay(tmp_path: Path) -> None:
     write_text(file := tmp_path / "a.txt", "old")
     umask = os.umask(0)
