@@ -230,6 +230,7 @@ def _with_options(sentence: str, name: str) -> str:
         if getattr(parameter, "is_flag", False):
             sentence = re.sub(rf"\b{argument}=True\b", option, sentence)
         sentence = re.sub(rf"\b{argument}=(?=\w)", f"{option} ", sentence)
+        sentence = re.sub(rf"\b{argument}=\((\w+), (\w+)\)", rf"{option} \1,\2", sentence)
         if "_" in argument:
             sentence = re.sub(rf"(?<![\w.'\"]){argument}(?![\w=])", option, sentence)
     return sentence

@@ -59,7 +59,7 @@ Seeds = Annotated[str, "The seeds of the runs: 10 (the seeds 0 to 9), 1,2,5 or 1
 Resampled = Annotated[
     str | None,
     "Rows or seeds are splits of one data set, with so many training and test examples: 800,200; "
-    "or no: they are independent.",
+    "False: they are independent.",
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show results only: no progress bar.")]
 Json = Annotated[bool, typer.Option(help="Show the result as JSON, and nothing else on stdout.")]

@@ -106,8 +106,8 @@ def parse_share(text: str) -> Any:
 
 
 def parse_resampled(text: str | None) -> tuple[int, ...] | Literal[False] | None:
-    """Return the numbers of training and test examples, if they are given; False for `no`."""
-    if text == "no":
+    """Return the numbers of training and test examples, if there are any."""
+    if text == "False":
         return False
     return None if text is None else integers("--resampled", text)
 

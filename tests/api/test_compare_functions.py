@@ -527,10 +527,12 @@ def test_splits_are_told_on_the_command_line(
     arguments = ["compare", "test_compare_functions:of_split", "--samplers", "annealing"]
     arguments += ["--max-trial", "2", "--seeds", "6", "--quiet"]
     assert run(arguments) == 2
-    assert "got 'split', whose rows may share data" in " ".join(capsys.readouterr().err.split())
+    said = " ".join(capsys.readouterr().err.split())
+    assert "got 'split', whose rows may share data. Pass --resampled n_train,n_test," in said
+    assert "or --resampled False" in said
     assert run([*arguments, "--resampled", "800,200"]) == 0
     assert "for new data of this kind" in " ".join(capsys.readouterr().out.split())
-    assert run([*arguments, "--resampled", "no"]) == 0
+    assert run([*arguments, "--resampled", "False"]) == 0
     assert "for new data of this kind" not in " ".join(capsys.readouterr().out.split())
     assert run([*arguments, "--resampled", "0.2"]) == 2
     assert "--resampled must be whole numbers" in " ".join(capsys.readouterr().err.split())

@@ -440,6 +440,7 @@ class TestSplitsAndFolds:
         ):
             with pytest.raises(ValueError, match=ways_out):
                 adnn.compare_values(table)
+            adnn.compare_values(table, resampled=False)
         adnn.compare_values(pd.DataFrame({"dataset": range(10), **arms()}))
 
     @pytest.mark.parametrize(
