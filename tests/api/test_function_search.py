@@ -540,6 +540,8 @@ def test_more_new_seeds_are_sequential_for_good() -> None:
         widths.append(result.value.high - result.value.low)
         said = "the number of new seeds was raised" in " ".join(str(result).split())
         assert said == (len(widths) > 1)
+        level = 99 if said else 95
+        assert f"({level}% CI " in str(result)
     assert len(result.new_values) == 20
     whole = search(max_trial=20, confirm=20)
     assert whole.value.value == result.value.value
