@@ -319,8 +319,10 @@ class RecheckNumbers:
     def interval(self, trial: FrozenTrial, role: Role) -> Estimate:
         """Return the mean of a trial's values with its CI."""
         plan = self.planned if role == "confirm" else _UNPLANNED
-        values = self.values(trial, role)
-        return ConfirmedValue(values, plan, self._resolution, resampled=self.resampled).estimate
+        wanted = self._wanted([trial.number], role)
+        runs = [self.evaluations[run] for run in wanted if run in self.evaluations]
+        value = ConfirmedValue(runs, plan, self._resolution, self.failed, resampled=self.resampled)
+        return value.estimate
 
     @functools.cached_property
     def _resolution(self) -> float:

@@ -251,6 +251,17 @@ class TestFailures:
         )
         assert report.n_lost == 1
 
+    def test_leave_no_interval_in_the_figure(self) -> None:
+        values = {
+            (3, seed): value for seed, value in zip(choosing(5), [1, 2, 3, 4, 5], strict=True)
+        }
+        report = changed(of_equals([]), values)
+        assert report.interval(report.best, "choose").low < 3
+        report = changed(report, {**values, (3, choosing(5)[0]): math.nan})
+        assert math.isnan(report.interval(report.best, "choose").low)
+        report = dataclasses.replace(report, failed=1.0)
+        assert report.interval(report.best, "choose").low < 3
+
     def test_count_in_the_choice_and_in_the_gain(self) -> None:
         [seed] = choosing(1)
         values = {(31, seed): math.nan, (17, seed): 0.85}
