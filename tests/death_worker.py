@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 from collections.abc import Callable
+from concurrent import futures
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,16 +45,18 @@ def path_of(url: str) -> Path:
     return Path(url.removeprefix("sqlite:///"))
 
 
-def evaluated(url: str) -> list[str]:
-    """Return what was evaluated for a database, in all processes."""
+def evaluated(url: str) -> list[tuple[int, str]]:
+    """Return which process evaluated what for a database, in the order of the evaluations."""
     log = path_of(url).with_suffix(".log")
-    return log.read_text().splitlines() if log.exists() else []
+    lines = log.read_text().splitlines() if log.exists() else []
+    pairs = (line.split(" ", 1) for line in lines)
+    return [(int(process), what) for process, what in pairs]
 
 
-def valued(url: str, *key: object) -> float:
+def valued(url: str, *key: float) -> float:
     """Return a number for a key, the same in each process, and note that it was evaluated."""
     with path_of(url).with_suffix(".log").open("a") as log:
-        log.write(f"{key}\n")
+        log.write(f"{os.getpid()} {key}\n")
     return sum(map(hash, key)) % 97 / 97
 
 
@@ -62,24 +65,106 @@ def polynomial(trial: Any) -> float:
     return float((x - 0.3) ** 2 + y**2)
 
 
-def compare_functions(url: str) -> Any:
+def function_of(url: str) -> Callable[[Any, int], float]:
     def function(trial: Any, seed: int) -> float:
         return polynomial(trial) + 0.1 * valued(url, trial.params["x"], seed)
 
+    return function
+
+
+def told_of_function(result: Any) -> str:
+    # As text, for the NaN of a CI does not equal itself.
+    told = result.best_params, result.value, result.new_values, [*result.replicates.values()]
+    return repr(told)
+
+
+def search_function(url: str) -> Any:
+    """Search with replicates, scores of examples, and new seeds."""
+
+    def scored(trial: Any, seed: int) -> float:
+        value = function_of(url)(trial, seed)
+        return adnn.log_scores(trial, [value, value + 1])
+
+    options: Any = {"max_trial": 5, "replicate": 0.4, "confirm": 2}
+    result = adnn.search(scored, "annealing", **options, storage=url, study_name="s")
+    return told_of_function(result)
+
+
+def search_in_threads(url: str) -> Any:
+    options: Any = {"max_trial": 4, "confirm": 3, "n_jobs": 2, "storage": url, "study_name": "s"}
+    return told_of_function(adnn.search(function_of(url), "annealing", **options))
+
+
+def search_by_executor(url: str) -> Any:
+    options: Any = {"max_trial": 4, "confirm": 3, "n_jobs": 2, "storage": url, "study_name": "s"}
+    with futures.ThreadPoolExecutor(2) as executor:
+        found = adnn.search(function_of(url), "annealing", **options, executor=executor)
+    return told_of_function(found)
+
+
+def search_enqueued(url: str) -> Any:
+    """Search a study in which somebody enqueued two trials."""
+    options: Any = {"max_trial": 4, "confirm": 1, "storage": url, "study_name": "enqueued"}
+    return told_of_function(adnn.search(function_of(url), "random", **options))
+
+
+def confirm_twice(url: str) -> Any:
+    """Search, and confirm on more new seeds later."""
+    options: Any = {"max_trial": 2, "storage": url, "study_name": "s"}
+    for confirm in (1, 3):
+        found = adnn.search(function_of(url), "random", **options, confirm=confirm)
+    return told_of_function(found)
+
+
+def reuse_trials(url: str) -> Any:
+    """Search on with a function that changed."""
+
+    def changed(trial: Any, seed: int) -> float:
+        return function_of(url)(trial, seed)
+
+    options: Any = {"reuse": True, "storage": url, "study_name": "s"}
+    adnn.search(function_of(url), "random", **options, max_trial=2, confirm=0)
+    return told_of_function(adnn.search(changed, "random", **options, max_trial=4, confirm=2))
+
+
+def resume_function(url: str) -> Any:
+    function = function_of(url)
+    options: Any = {"max_trial": 2, "confirm": 0, "storage": url, "study_name": "s"}
+    adnn.search(function, "random", **options)
+    return told_of_function(adnn.resume(url, "s", objective=function, max_trial=4, confirm=2))
+
+
+def compare_functions(url: str) -> Any:
+    options: Any = {"max_trial": 3, "seeds": (5, 2), "confirm": 2}
     samplers = ("annealing", "tpe")
-    compared = adnn.compare(
-        function, samplers, max_trial=3, seeds=(5, 2), confirm=2, storage=url, study_name="c"
-    )
+    compared = adnn.compare(function_of(url), samplers, **options, storage=url, study_name="c")
+    return compared.differences().to_csv()
+
+
+def compare_functions_by_executor(url: str) -> Any:
+    options: Any = {"max_trial": 2, "seeds": (5, 2), "confirm": 1, "storage": url}
+    with futures.ThreadPoolExecutor(2) as executor:
+        compared = adnn.compare(function_of(url), ("random",), **options, executor=executor)
     return compared.differences().to_csv()
 
 
 def compare_functions_until_decided(url: str) -> Any:
-    def function(trial: Any, seed: int) -> float:
-        return polynomial(trial) + 0.1 * valued(url, trial.params["x"], seed)
-
     options: Any = {"max_trial": 2, "seeds": range(3), "confirm": 1, "stop_when_decided": True}
-    compared = adnn.compare(function, ("random",), **options, storage=url, study_name="c")
+    compared = adnn.compare(function_of(url), ("random",), **options, storage=url, study_name="c")
     return compared.differences().to_csv()
+
+
+def resume_comparison(url: str) -> Any:
+    """Compare, or resume what is declared already."""
+    function = function_of(url)
+    options: Any = {"max_trial": 2, "seeds": range(2), "confirm": 1}
+    known = {study.study_name: study.user_attrs for study in open_storage(url).get_all_studies()}
+    if "adnn:comparison" in known.get("c", {}):
+        found: Any = adnn.resume(url, "c", objective=function)
+    else:
+        where: Any = {"storage": url, "study_name": "c"}
+        found = adnn.compare(function, ("annealing",), **options, **where)
+    return found.differences().to_csv()
 
 
 def compare_models_of_functions(url: str) -> Any:
@@ -110,6 +195,16 @@ def measure_variance(url: str) -> Any:
 
     found = adnn.measure_variance(function, n=5, storage=url, study_name="v")
     return found.evaluations, found.sd, found.sd_by_source
+
+
+def measure_variance_by_executor(url: str) -> Any:
+    def function(noise: int) -> float:
+        return valued(url, noise)
+
+    with futures.ThreadPoolExecutor(2) as executor:
+        options: Any = {"storage": url, "study_name": "v", "executor": executor}
+        found = adnn.measure_variance(function, n=5, **options)
+    return found.evaluations, found.sd
 
 
 def objective(**changes: Any) -> adnn.InitOffsetObjective:
@@ -165,34 +260,62 @@ def variance_of_networks(url: str) -> Any:
     return found.evaluations, found.sd
 
 
-OF_FUNCTIONS: tuple[Verb, ...] = (
+OF_FUNCTIONS: dict[str, tuple[Verb, ...]] = {
+    "search": (
+        search_function,
+        search_in_threads,
+        search_by_executor,
+        search_enqueued,
+        confirm_twice,
+        reuse_trials,
+    ),
+    "resume": (resume_function, resume_comparison),
+    "compare": (
+        compare_functions,
+        compare_functions_by_executor,
+        compare_functions_until_decided,
+    ),
+    "compare_models": (compare_models_of_functions,),
+    "recheck": (recheck,),
+    "measure_variance": (measure_variance, measure_variance_by_executor),
+}
+"""What is called, by the verb of the package."""
+OF_NETWORKS: dict[str, tuple[Verb, ...]] = {
+    "search": (search, search_by_rounds),
+    "compare": (compare,),
+    "compare_models": (compare_models,),
+    "measure_variance": (variance_of_networks,),
+}
+# Their samplers see which trials run.
+LEARNING = (
+    search_function,
+    search_in_threads,
+    search_by_executor,
+    resume_comparison,
     compare_functions,
-    compare_functions_until_decided,
-    compare_models_of_functions,
-    recheck,
-    measure_variance,
-)
-OF_NETWORKS: tuple[Verb, ...] = (
     search,
     search_by_rounds,
-    compare,
-    compare_models,
-    variance_of_networks,
 )
-# Their samplers see which trials run.
-LEARNING = compare_functions, search, search_by_rounds
-# All that they evaluate is a trial, so workers know of each other's.
-EVALUATING = compare_models_of_functions, recheck, measure_variance
+# So many evaluations run at once in others than one.
+AT_ONCE = {
+    search_in_threads: 2,
+    search_by_executor: 2,
+    compare_functions_by_executor: 2,
+    measure_variance_by_executor: 2,
+}
 
 
 def make_database(path: Path) -> str:
-    """Make a database with a study of somebody's own in it; copies of it are opened soon."""
+    """Make a database with two studies of somebody's own in it; copies of it are opened soon."""
     url = f"sqlite:///{path}"
     # Without our write-ahead logging, all of it is in the one file that is copied.
     sampler = optuna.samplers.RandomSampler(0)
     study = optuna.create_study(storage=url, study_name="given", sampler=sampler)
     study.enqueue_trial({"x": 0.5, "y": 0.5})
     study.optimize(polynomial, n_trials=4)
+    enqueued = optuna.create_study(storage=url, study_name="enqueued")
+    for x in (0.1, 0.2):
+        enqueued.enqueue_trial({"x": x, "y": 0.5})
     return url
 
 

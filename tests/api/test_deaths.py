@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import functools
+import inspect
 import signal
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import death_worker as workers
 import pytest
-from death_worker import EVALUATING, LEARNING, OF_FUNCTIONS, OF_NETWORKS, content, evaluated
+from death_worker import AT_ONCE, LEARNING, OF_FUNCTIONS, OF_NETWORKS, content, evaluated
+
+import adnn_optuna as adnn
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 pytestmark = [
@@ -29,7 +35,7 @@ class Undisturbed(NamedTuple):
 
     returned: Any
     content: dict[str, Any]
-    n_evaluated: int
+    evaluated: list[str]
     n_writes: int
 
 
@@ -51,8 +57,11 @@ class Place:
         returned, n_writes = connection.recv()
         process.join()
         stored = content(url)
-        assert not any(study["unfinished"] for study in stored.values())
-        return Undisturbed(returned, stored, len(evaluated(url)), n_writes)
+        # The study with enqueued trials is one of the first database.
+        assert not any(of["unfinished"] for name, of in stored.items() if name != "enqueued")
+        keys = [what for _, what in evaluated(url)]
+        assert len({*keys}) == len(keys)
+        return Undisturbed(returned, stored, sorted(keys), n_writes)
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +75,12 @@ def numbers_of(n_writes: int, n_cases: int) -> list[int]:
     return [*range(1, n_writes + 1, step)]
 
 
-def die(verb: Verb, url: str, number: int) -> bool:
-    """Return whether a worker died before a write of this number, or ended before."""
+def die(verb: Verb, url: str, number: int) -> list[int]:
+    """Return the worker that died before a write of this number, if none ended before."""
     process, _ = workers.begin(workers.work, verb, url, number)
     process.join()
     assert process.exitcode in (0, -signal.SIGKILL), "It was refused."
-    return process.exitcode != 0
+    return [process.pid] * (process.exitcode != 0)
 
 
 def counts(stored: dict[str, Any]) -> dict[str, Any]:
@@ -82,14 +91,29 @@ def counts(stored: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def check_evaluated(verb: Verb, url: str, expected: list[str], dead: list[int]) -> None:
+    """Check that only what the dead left unfinished was evaluated again."""
+    processes = collections.defaultdict[str, list[int]](list)
+    for process, what in evaluated(url):
+        processes[what].append(process)
+    assert sorted(processes) == expected
+    lost = collections.Counter[int]()
+    for of_key in processes.values():
+        lost.update(of_key[:-1])
+    assert {*lost} <= {*dead}
+    assert max(lost.values(), default=0) <= AT_ONCE.get(verb, 1)
+
+
 def check_death(verb: Verb, place: Place, case: int, number: int) -> None:
     """Let a worker die before a write; in every third case, one that goes on dies, too."""
     expected, url = place.undisturbed(verb), place.database()
-    assert die(verb, url, number)
-    n_deaths = 1 + (case % 3 == 2 and die(verb, url, 1 + case))
+    dead = die(verb, url, number)
+    assert dead
+    if case % 3 == 2:
+        dead += die(verb, url, 1 + case)
     assert verb(url) == expected.returned
     assert content(url) == expected.content
-    assert len(evaluated(url)) <= expected.n_evaluated + n_deaths
+    check_evaluated(verb, url, expected.evaluated, dead)
 
 
 def check_second(verb: Verb, place: Place, _: int, number: int) -> None:
@@ -103,7 +127,7 @@ def check_second(verb: Verb, place: Place, _: int, number: int) -> None:
     answers, sleep = [None], time.sleep
 
     def let_go_on(seconds: float = 0.0) -> None:
-        if answers:
+        with contextlib.suppress(IndexError):  # Of several threads, the first one lets it.
             connection.send(answers.pop())
         sleep(seconds)
 
@@ -118,21 +142,36 @@ def check_second(verb: Verb, place: Place, _: int, number: int) -> None:
     else:
         assert second == expected.returned
         assert content(url) == expected.content
-    if verb in EVALUATING:
-        assert len(evaluated(url)) == expected.n_evaluated
+    keys = [what for _, what in evaluated(url)]
+    assert len(keys) == len({*keys}) == len(expected.evaluated)
 
 
-@pytest.mark.parametrize(
-    ("verb", "n_cases"), [(v, 24) for v in OF_FUNCTIONS] + [(v, 6) for v in OF_NETWORKS]
-)
+def cases(of_functions: int, of_networks: int) -> list[tuple[Verb, int]]:
+    """Return all verbs, each with a number of cases."""
+
+    def verbs(by_name: Mapping[str, tuple[Verb, ...]], n_cases: int) -> list[tuple[Verb, int]]:
+        return [(verb, n_cases) for verbs in by_name.values() for verb in verbs]
+
+    return verbs(OF_FUNCTIONS, of_functions) + verbs(OF_NETWORKS, of_networks)
+
+
+def test_each_verb_that_stores_is_called_here() -> None:
+    functions = {name: getattr(adnn, name) for name in adnn.__all__}
+    stores = {
+        name
+        for name, verb in functions.items()
+        if inspect.isfunction(verb) and "storage" in inspect.signature(verb).parameters
+    }
+    assert OF_FUNCTIONS.keys() | OF_NETWORKS.keys() == stores
+
+
+@pytest.mark.parametrize(("verb", "n_cases"), cases(of_functions=12, of_networks=6))
 def test_deaths_leave_no_trace(verb: Verb, n_cases: int, place: Place) -> None:
     for case, number in enumerate(numbers_of(place.undisturbed(verb).n_writes, n_cases)):
         check_death(verb, place, case, number)
 
 
-@pytest.mark.parametrize(
-    ("verb", "n_cases"), [(v, 6) for v in OF_FUNCTIONS] + [(v, 2) for v in OF_NETWORKS]
-)
+@pytest.mark.parametrize(("verb", "n_cases"), cases(of_functions=4, of_networks=2))
 def test_a_second_worker_that_begins_at_any_write_changes_nothing(
     verb: Verb, n_cases: int, place: Place
 ) -> None:
