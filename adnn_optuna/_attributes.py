@@ -175,6 +175,7 @@ class Proposal(TypedDict):
     ``index`` is :obj:`None` for a trial with fixed parameters. The proposal follows from the
     trials that its worker saw finished: all with an id below ``before``, except the ids in
     ``unfinished``. ``n_pending`` others of the sampler were running. Only a walk has a ``step``.
+    An enqueued trial whose worker died is done again by a trial that ``retries`` its number.
     """
 
     sampler: str
@@ -184,6 +185,7 @@ class Proposal(TypedDict):
     unfinished: list[Number]
     n_pending: Number
     step: StoredStep | None
+    retries: NotRequired[Number]
 
 
 class Replicate(TypedDict):

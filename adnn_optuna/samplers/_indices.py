@@ -131,10 +131,27 @@ class Indices:
         return sorted(holders, key=lambda trial_id: (not trials[trial_id].params, trial_id))
 
     def proposal(self, trial: FrozenTrial, index: int | None) -> Proposal:
-        """Return the attributes of a trial; an index sees again the trials that it saw first."""
+        """Return the attributes of a trial; an index sees again the trials that it saw first.
+
+        So does a trial that was enqueued again, as its worker died.
+        """
+        first: Proposal
         if holders := self.holders(index, trial._trial_id):
-            first: Proposal = self.reader.trials[holders[0]].system_attrs[PROPOSAL]
+            first = self.reader.trials[holders[0]].system_attrs[PROPOSAL]
             return {**first, "owner": ownership(trial)}
+        retried = trial.system_attrs.get("failed_trial")
+        if index is None and retried is not None:
+            first = self._first_of(retried) or self._new_proposal(trial, index)
+            return {**first, "owner": ownership(trial), "retries": retried}
+        return self._new_proposal(trial, index)
+
+    def _first_of(self, number: int) -> Proposal | None:
+        """Return the record of the first trial with a number, if it has no index."""
+        trials = (trial for trial in self.reader.trials.values() if trial.number == number)
+        proposals = filter(None, map(self.proposal_of, trials))
+        return next((record for record in proposals if record["index"] is None), None)
+
+    def _new_proposal(self, trial: FrozenTrial, index: int | None) -> Proposal:
         ids, unfinished = self.reader.ids, self.reader.unfinished
         n_seen = len(ids)
         # Unfinished trials at the end, as in a long queue, need no list.

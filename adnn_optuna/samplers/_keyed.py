@@ -155,6 +155,10 @@ class KeyedIndexSampler(IndexedSampler):
                 drawn = sampler.sample_independent(study, now, name, distribution)
             return first.params[name] if first.distributions.get(name) == distribution else drawn
 
+        # What a retry was copied with had been drawn before the rest.
+        for name, distribution in trial.distributions.items():
+            if name not in trial.system_attrs.get("fixed_params", ()):
+                value(name, distribution)
         return value
 
     def after_trial(

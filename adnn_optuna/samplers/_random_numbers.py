@@ -29,9 +29,9 @@ def uniforms(seed: int, key: int, purpose: int, name: str, size: int) -> np.ndar
 
 
 def draw_key(proposal: Proposal) -> int:
-    """Return the key of a trial's random numbers: its index, or else its number."""
-    index = proposal["index"]
-    return 2**63 + proposal["owner"]["trial"] if index is None else index
+    """Return the key of a trial's random numbers: its index, or else its first number."""
+    number = proposal.get("retries", proposal["owner"]["trial"])
+    return 2**63 + number if proposal["index"] is None else proposal["index"]
 
 
 def check_seed(seed: Any) -> None:

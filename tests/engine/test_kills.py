@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import os
 import random
 import signal
@@ -19,6 +20,7 @@ from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+import adnn_optuna as adnn
 from adnn_optuna._attributes import OWNER, PROPOSAL
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.loop import Loop
@@ -383,6 +385,39 @@ def test_what_was_retried_in_another_study_is_done() -> None:
     study.add_trial(copied)
     run.run()
     assert 0.5 in [x for x, _ in done(study)]
+
+
+def in_three(trial: optuna.Trial, dies_after: str = "", numbers: Sequence[int] = ()) -> float:
+    values = []
+    for name in "wxyz":
+        values.append(trial.suggest_float(name, -1, 1))
+        if name == dies_after and trial.number in numbers:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return sum(values)
+
+
+@pytest.mark.parametrize("dies_after", ["w", "y"])
+@pytest.mark.parametrize("sampler", ["tpe", "annealing"])
+def test_a_partly_enqueued_trial_that_dies_draws_the_same(
+    sampler: str, dies_after: str, tmp_path: Path
+) -> None:
+    completed = []
+    for name, numbers in (("whole", ()), ("killed", (2,))):
+        url = f"sqlite:///{tmp_path / name}.db"
+        search = functools.partial(adnn.search, storage=url, study_name="s", direction="minimize")
+        study = search(in_three, sampler, max_trial=2).study
+        study.enqueue_trial({"x": 0.5})
+        dying = functools.partial(in_three, dies_after=dies_after, numbers=numbers)
+        if numbers and (process := os.fork()) == 0:
+            with contextlib.suppress(BaseException):
+                search(dying, sampler, max_trial=6, reuse=True)
+            os._exit(0)
+        if numbers:
+            assert os.WIFSIGNALED(os.waitpid(process, 0)[1])
+        trials = search(in_three, sampler, max_trial=6, reuse=True).study.trials
+        completed.append([t.params for t in trials if t.state == TrialState.COMPLETE])
+    assert completed[0][2]["x"] == 0.5
+    assert completed[0] == completed[1]
 
 
 def test_an_error_of_a_sampler_that_is_told_is_raised() -> None:
