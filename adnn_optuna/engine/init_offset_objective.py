@@ -23,7 +23,7 @@ from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.example_scores import Scored, collecting, log_scores
 from adnn_optuna.engine.experiment import Experiment, takes_trial
-from adnn_optuna.engine.objectives import Outcome, best_trial, catching, mark
+from adnn_optuna.engine.objectives import Outcome, best_trial, catching, has_ended, mark
 from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.training import Status, TrainingRun, is_finite
 from adnn_optuna.samplers._trials import check_direction
@@ -170,6 +170,10 @@ class InitOffsetObjective(Experiment):
                     return [Outcome("diverged")]
                 try:
                     return self._train(trials, limits, may_prune=may_prune)
+                except UpdateFinishedTrialError:
+                    if not all(map(has_ended, trials)):
+                        raise
+                    return [Outcome("pruned") for _ in trials]  # As whoever ended them told.
                 except Exception as error:
                     if not _checks.is_out_of_memory(error):
                         raise

@@ -109,6 +109,11 @@ def mark(trial: optuna.Trial, ended: Ended) -> None:
     trial.study._storage.set_trial_system_attr(trial._trial_id, stored.ENDED, ended)
 
 
+def has_ended(trial: optuna.Trial) -> bool:
+    """Return whether a trial was told, by whomever."""
+    return trial.study._storage.get_trial(trial._trial_id).state.is_finished()
+
+
 def checked_direction(direction: str | StudyDirection | None) -> StudyDirection | None:
     """Return a direction that may be given by its name, as of Optuna; :obj:`None` stays."""
     named = direction.name.lower() if isinstance(direction, StudyDirection) else direction
@@ -269,7 +274,7 @@ class FunctionObjective:
         except TrialPruned:
             return Outcome("pruned")
         except UpdateFinishedTrialError:
-            if not trial.study._storage.get_trial(trial._trial_id).state.is_finished():
+            if not has_ended(trial):
                 raise
             return Outcome("pruned")  # As whoever ended it told.
         value = number(returned)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 import pytest
 from optuna.trial import TrialState
+from search_worker import quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.engine.arms import SAMPLERS
@@ -139,6 +140,26 @@ def test_a_trial_that_another_worker_ended_is_done_again(
     whole = adnn.search(quadratic, "annealing", max_trial=4).study
     completed = result.study.get_trials(states=(TrialState.COMPLETE,))
     assert [trial.params for trial in completed] == [trial.params for trial in whole.trials]
+
+
+class Ending(optuna.pruners.BasePruner):
+    """Ends trial 0 as a worker does that takes its worker for dead."""
+
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        if trial.number == 0:
+            study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+        return False
+
+
+def test_a_network_of_a_trial_that_another_worker_ended_is_trained_again() -> None:
+    objective = adnn.InitOffsetObjective(
+        lambda trial: adnn.MLP(hidden=(trial.suggest_int("width", 4, 8),)),
+        adnn.load_dataset("digits"),
+        training=quick_training(epochs=1),
+        seed=3,
+    )
+    result = adnn.search(objective, "random", max_trial=2, pruner=Ending())
+    assert states(result.study) == ["FAIL", "COMPLETE", "COMPLETE"]
 
 
 def test_an_error_about_a_trial_of_another_study_is_raised() -> None:
