@@ -433,7 +433,7 @@ class OwnTraining(keras.Sequential):
         ),
         (
             lambda: keras.Model(one := keras.Input(SHAPE), [one, keras.layers.Dense(10)(one)]),
-            "for data with 10 classes; got the type list",
+            "one input and one output; got 2 outputs",
         ),
         (
             lambda: keras.Sequential(
