@@ -53,10 +53,10 @@ def evaluated(url: str) -> list[tuple[int, str]]:
     return [(int(process), what) for process, what in pairs]
 
 
-def valued(url: str, *key: float) -> float:
+def valued(url: str, *key: float, of: str = "") -> float:
     """Return a number for a key, the same in each process, and note that it was evaluated."""
     with path_of(url).with_suffix(".log").open("a") as log:
-        log.write(f"{os.getpid()} {key}\n")
+        log.write(f"{os.getpid()} {of} {key}\n")
     return sum(map(hash, key)) % 97 / 97
 
 
@@ -67,7 +67,9 @@ def polynomial(trial: Any) -> float:
 
 def function_of(url: str) -> Callable[[Any, int], float]:
     def function(trial: Any, seed: int) -> float:
-        return polynomial(trial) + 0.1 * valued(url, trial.params["x"], seed)
+        # Arms of a comparison may ask for the same.
+        of = trial.study.study_name
+        return polynomial(trial) + 0.1 * valued(url, trial.params["x"], seed, of=of)
 
     return function
 
