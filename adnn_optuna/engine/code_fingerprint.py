@@ -120,7 +120,7 @@ def _own_parts(value: Any, module: str) -> tuple[Any, ...]:
     elif "__wrapped__" in held:  # Such as of functools.cache.
         parts = (held["__wrapped__"],)
     elif kind.__module__ == module:
-        methods = {name: of for cls in kind.__mro__ for name, of in _methods(cls).items()}
+        methods = {name: of for cls in kind.__mro__ for name, of in methods_of(cls).items()}
         state = _state(methods) | {*methods}  # Of cached properties it has the values.
         parts = kind, _pairs({name: of for name, of in held.items() if name not in state})
     return parts
@@ -140,7 +140,7 @@ def _pairs(of: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     return tuple(sorted(of.items(), key=lambda item: item[0]))
 
 
-def _methods(cls: type) -> dict[str, FunctionType]:
+def methods_of(cls: type) -> dict[str, FunctionType]:
     """Return the functions of a class itself, those of its properties and class methods, too."""
     found = {}
     for name, value in vars(cls).items():
@@ -154,7 +154,7 @@ def _methods(cls: type) -> dict[str, FunctionType]:
 
 def _members(cls: type) -> dict[str, Any]:
     """Return the functions and plain attributes of a class that its functions do not assign."""
-    methods = _methods(cls)
+    methods = methods_of(cls)
     left_out = _state(methods) | {*_OF_SOURCE}
     plain = {name: of for name, of in vars(cls).items() if isinstance(of, _PLAIN)}
     return methods | {name: of for name, of in plain.items() if name not in left_out}

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 
+from adnn_optuna.engine.code_fingerprint import methods_of
+
 _OWN = str(Path(__file__).parents[1])
 _LIBRARIES = ("site-packages", "dist-packages", sysconfig.get_path("stdlib"), "<frozen", _OWN)
 
@@ -101,6 +103,6 @@ def codes_of(
         cls = function.__qualname__.partition(".")[0]  # Of a method, the others may be called.
         for name in (*code.co_names, *code.co_freevars, cls):
             what = named_object(function, name)
-            members = vars(what).values() if isinstance(what, type) and is_users(what) else [what]
-            for other in members:
+            is_class = isinstance(what, type) and is_users(what)
+            for other in methods_of(what).values() if is_class else [what]:
                 yield from codes_of(other, visited)

@@ -38,7 +38,8 @@ def seems_to_split(
                 is_shuffled = "shuffle" in arguments or not needs_shuffle(name)
                 if is_shuffled and not (state and _is_constant(state, owner)):
                     return True
-            has_draw |= name in draws
+            is_module = steps[min(i + 1, len(steps) - 1)].opname in {"LOAD_ATTR", "LOAD_METHOD"}
+            has_draw |= name in draws and not is_module  # Such as `random`.
     is_kept = bool(seeds_are_constant) and all(seeds_are_constant)
     return has_draw and not is_kept
 
