@@ -48,7 +48,7 @@ def table_of(
     A ``baseline_file`` is the last arm.
     """
     if baseline_file is not None:
-        return _in_order(_of_two_files(values, baseline_file, groups), order)
+        return _in_order(_of_two_files(values, baseline_file, groups, paired=paired), order)
     if isinstance(values, str | os.PathLike):
         table = _read_csv(Path(values))
     elif isinstance(values, Mapping):
@@ -130,7 +130,11 @@ def _in_order(table: pd.DataFrame, order: str | None) -> pd.DataFrame:
 
 
 def _of_two_files(
-    values: Any, baseline_file: str | os.PathLike[str], groups: str | Sequence[object] | None
+    values: Any,
+    baseline_file: str | os.PathLike[str],
+    groups: str | Sequence[object] | None,
+    *,
+    paired: bool,
 ) -> pd.DataFrame:
     """Return the table of two files with one column of numbers each."""
     check_type("values", values, (str | os.PathLike), "a CSV file, as baseline_file is set")
@@ -149,11 +153,13 @@ def _of_two_files(
             f"{type(groups).__name__}."
         )
     columns = {label: _column_of(file, groups) for label, file in zip(labels, files, strict=True)}
+    if not paired:
+        return _unpaired_frame(columns)
     sizes = [len(column) for column in columns.values()]
     if sizes[0] != sizes[1]:
         raise WrongValueError(
             f"Both files must have the same number of rows; got {sizes[0]} and {sizes[1]}. Leave "
-            "the cell of a missing value empty."
+            "the cell of a missing value empty, or pass paired=False if rows share nothing."
         )
     return pd.DataFrame(columns)
 
@@ -190,21 +196,25 @@ def _frame(values: Mapping[str, Any], *, paired: bool) -> pd.DataFrame:
             columns[label] = _column(label, of_arm)
     # Of arms with and without an index, pandas keeps no name.
     named = [name for of in columns.values() for name in of.index.names if name is not None]
-    if paired:
-        if len({*map(len, columns.values())}) > 1:
-            counts = ", ".join(f"{label!r} has {len(of)}" for label, of in columns.items())
-            raise WrongValueError(
-                f"Arms must have the same number of values; got {counts}. Pass NaN for a missing "
-                "value, or paired=False if arms share no seeds."
-            )
-    else:
-        for label, column in columns.items():
-            _check_none_is_missing(label, numbers_of(label, column))
-            columns[label] = column.reset_index(drop=True)
-    table = pd.DataFrame(columns)
+    if paired and len({*map(len, columns.values())}) > 1:
+        counts = ", ".join(f"{label!r} has {len(of)}" for label, of in columns.items())
+        raise WrongValueError(
+            f"Arms must have the same number of values; got {counts}. Pass NaN for a missing "
+            "value, or paired=False if arms share no seeds."
+        )
+    table = pd.DataFrame(columns) if paired else _unpaired_frame(columns)
     if named and table.index.nlevels == 1:
         table.index.name = named[0]
     return table
+
+
+def _unpaired_frame(columns: Mapping[str, pd.Series[Any]]) -> pd.DataFrame:
+    """Return the values of arms that share no rows, whose columns may end early."""
+    for label, column in columns.items():
+        _check_none_is_missing(label, numbers_of(label, column))
+    return pd.DataFrame(
+        {label: column.reset_index(drop=True) for label, column in columns.items()}
+    )
 
 
 def _column(label: object, of_arm: Any) -> pd.Series[Any]:

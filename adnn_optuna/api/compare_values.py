@@ -76,8 +76,8 @@ def compare_values(
         folds: Whether rows are the folds of a single k-fold cross-validation, in which each
             example is tested once.
         paired: Whether the values in a row belong together. If not, arms may have different
-            numbers of values, which must be planned before any is seen. With fewer than 20 values
-            an arm, verdicts assume that arms differ in their means only.
+            numbers of values, which must be planned before any is seen. Verdicts assume that arms
+            differ in their means only.
         groups: The group of each row, such as the patient or the passage that several rows are
             of: the name of a column, or one label a row. Rows of one group are not independent,
             so the means of the groups are compared.

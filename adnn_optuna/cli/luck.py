@@ -24,8 +24,9 @@ _AGAINST = (
 )
 _GROUPS = "The column with the group of each row, whose rows are not independent."
 Require = Annotated[
-    Literal["not-worse"] | None,
-    "End with exit code 1 unless the verdict is equivalent, better or not worse.",
+    Literal["not-worse", "better"] | None,
+    "End with exit code 1 unless the verdict is better; with not-worse, also equivalent and not "
+    "worse pass. A missing value ends with exit code 2.",
 ]
 
 
@@ -138,7 +139,8 @@ def compare_models(
     """Compare models, with all randomness redrawn for each seed.
 
     Nothing in a file is executed; a function is looked for in this folder first.
-    With --require, the first of two models must be not worse than the second.
+    With --require, the first of two models must be not worse than the second, or
+    better.
 
     \b
     Examples:
@@ -152,7 +154,7 @@ def compare_models(
     data, settings = None, None
     if all(map(seeds_of, loaded.values())):
         opt.check_no_network(training, "functions of a seed")
-        _check_margin(require, "--margin", options["margin"])
+        _check_margin(require, options["margin"])
     else:
         data, settings = opt.make_training(training)
     options = opt.named(options, "models", training)
@@ -176,7 +178,7 @@ def compare_values(
     """Compare arms by values that were measured elsewhere.
 
     A first column of words, or one called seed or the like, names the rows. With
-    --require, each arm must be not worse than the baseline.
+    --require, each arm must be not worse than the baseline, or better.
 
     \b
     Examples:
@@ -184,7 +186,7 @@ def compare_values(
       adnn compare-values new.csv --baseline-file old.csv --margin 0.005 \\
           --require not-worse
     """
-    _check_margin(require, "--margin", options["margin"])
+    _check_margin(require, options["margin"])
     if require and baseline is None and baseline_file is None:
         raise WrongValueError("--require must be used with --baseline or --baseline-file.")
     found = adnn.compare_values(
@@ -199,17 +201,25 @@ def compare_values(
     return out.Answer(found, code=_code(found, require))
 
 
-def _check_margin(require: str | None, option: str, margin: float | None) -> None:
-    if require and margin is None:
+def _check_margin(require: str | None, margin: float | None) -> None:
+    if require == "not-worse" and margin is None:
         raise WrongValueError(
-            f"--require must be used with {option}, the difference that is not worse."
+            "--require not-worse must be used with --margin, the difference that is not worse."
         )
 
 
 def _code(found: Any, require: str | None) -> int:
-    """Return the exit code; say which claims are not as required."""
-    enough = ("equivalent", "better", "not worse")
-    missed = [row for row in found.paired_differences if require and row.verdict not in enough]
-    for row in missed:
-        out.say(f"adnn: {row.arm} is not shown to be not worse than {row.other}: {row.verdict}.")
-    return out.NOT_MET if missed else 0
+    """Return the exit code; say which claims are not as required, or lack a value."""
+    if require is None:
+        return 0
+    enough = ["better"] if require == "better" else ["better", "equivalent", "not worse"]
+    code = 0
+    for row in found.paired_differences:
+        pair = f"{require.replace('-', ' ')} than {row.other}"
+        if found.is_paired and row.n_pairs < len(found.values[row.arm]):
+            out.say(f"adnn: {row.arm} cannot be checked to be {pair}: {row.reason}.")
+            return out.WRONG_INPUT
+        if row.verdict not in enough:
+            out.say(f"adnn: {row.arm} is not shown to be {pair}: {row.verdict}.")
+            code = out.NOT_MET
+    return code

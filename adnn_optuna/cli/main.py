@@ -229,6 +229,8 @@ def _with_options(sentence: str, name: str) -> str:
         sentence = re.sub(rf"`{argument}`|^{argument}(?= must )", option, sentence)
         if getattr(parameter, "is_flag", False):
             sentence = re.sub(rf"\b{argument}=True\b", option, sentence)
+            for turned_off in parameter.secondary_opts:
+                sentence = re.sub(rf"\b{argument}=False\b", turned_off, sentence)
         sentence = re.sub(rf"\b{argument}=(?=\w)", f"{option} ", sentence)
         sentence = re.sub(rf"\b{argument}=\((\w+), (\w+)\)", rf"{option} \1,\2", sentence)
         if "_" in argument:

@@ -16,13 +16,17 @@ from adnn_optuna.stats.sequential import AFTER_FIXED, ALPHA
 if TYPE_CHECKING:
     import pandas as pd
 
-Design = Literal["fixed", "sequential", "added", "unpaired", "new data"]
+Design = Literal["fixed", "few", "sequential", "added", "unpaired", "new data"]
 """The validity of the CIs of differences."""
 
 _VALIDITY: Mapping[Design, str] = {
     "fixed": (
         "CIs invert sign-flip tests and are valid for the planned {per}s. They assume differences "
         "symmetric about their center."
+    ),
+    "few": (
+        "CIs of so few {per}s are Student's t. They assume normal differences, and are valid for "
+        "the planned {per}s."
     ),
     "sequential": (
         "CIs come from an e-process and are valid after each {per}, however often you look. They "
@@ -35,7 +39,8 @@ _VALIDITY: Mapping[Design, str] = {
     ),
     "unpaired": (
         "CIs cover those of a studentized permutation test and Welch's, and are valid for the "
-        "planned numbers of independent values."
+        "planned numbers of independent values. They assume that the arms differ in their means "
+        "only."
     ),
     "new data": (
         "CIs are for new data of this kind (Nadeau and Bengio), at the planned {per}s. The "
@@ -106,9 +111,17 @@ def for_most(row: PairedDifference, per: str = "seed") -> str:
 def difference_line(row: PairedDifference, unit: Unit, per: str = "seed") -> Line:
     """Return the mean difference, its CI, verdict and worst seed, as a line of a document."""
     remark: str = row.verdict or "no claim"
+    if row.verdict == "not worse":
+        remark = f"{remark} (95%: {_bound(row, unit)})"
     if row.n_pairs > 1 and not math.isnan(row.worst):
         remark = f"{remark}, worst {per} {unit.gain(row.worst)}"
     return Line(pair(row), row.estimate, unit, is_difference=True, remark=remark)
+
+
+def _bound(row: PairedDifference, unit: Unit) -> str:
+    """Return the one-sided bound that decides whether an arm is not worse."""
+    size = unit.gain(abs(row.at_least)).lstrip("+")
+    return f"at least {size} better" if row.at_least > 0 else f"at most {size} worse"
 
 
 def differences_table(
@@ -172,13 +185,18 @@ def difference_notes(
         within = unit.margin(margin)
         notes.append(f"Equivalent: the whole CI is within {within}.")
         if any(row.verdict == "not worse" for row in rows):
-            notes.append(f"Not worse: the whole CI is above {within.replace('±', '-')}.")
+            is_sequential = design in ("sequential", "added")
+            bound = "CI" if is_sequential else "one-sided bound, at the same level,"
+            notes.append(f"Not worse: the {bound} is above {within.replace('±', '-')}.")
     of = f"{per}s" if per else "all pairs of values"
     notes.append(f"Win rate: share of {of} in which the first arm is better; ties count half.")
     if families := [f"the {n} claims on {what}" for what, n in n_claims.items() if n > 1]:
         level = 100 * level_of(design)
         notes.append(f"CIs have a joint level of {level:.0f}% for {' and for '.join(families)}.")
-    notes.append(validity_note(design, per))
+    designs = {design}
+    if design == "fixed" and any(row.assumption for row in rows):
+        designs = {"few" if row.assumption else design for row in rows}
+    notes += [validity_note(of_some, per) for of_some in sorted(designs)]
     if n_pairs := min((row.n_pairs for row in rows), default=0):
         notes.append(unseen_note(n_pairs, per or "value"))
     return notes + _reasons(rows)

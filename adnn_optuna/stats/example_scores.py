@@ -88,7 +88,7 @@ def mean_gain(
     counts = np.array(gains) * n_examples
     if not n_examples or not np.allclose(counts, np.rint(counts), rtol=0, atol=1e-6):
         return Estimate(mean, *planned_interval(np.array(gains), n_claims))
-    low, high = planned_interval(counts, n_claims, decimals=0)
+    low, high = planned_interval(counts, n_claims, decimals=0, resolution=1.0)
     return Estimate(mean, low / n_examples, high / n_examples)
 
 

@@ -6,7 +6,9 @@ claim has one interval, at level 1 - α/m if m claims share α (Bonferroni), and
 the interval says.
 
 *   In a fixed design, with a planned number of seeds, the interval inverts the sign-flip test
-    (Hartigan 1969, Using subsample values as typical values, JASA 64:1303).
+    (Hartigan 1969, Using subsample values as typical values, JASA 64:1303). With 4 to 7 seeds,
+    and with fewer than sign flips need for m claims, it is Student's t.
+*   *Not worse* has a bound of its own, one-sided at level 1 - α/m.
 *   In a sequential design it inverts an e-process, see :mod:`adnn_optuna.stats.sequential`: you
     may look after each pair, stop, or go on.
 *   Differences within a region of practical margin do not matter (Kruschke 2018, Advances
@@ -38,10 +40,32 @@ VerdictName = Literal["better", "worse", "equivalent", "not worse", "inconclusiv
 
 OPEN: tuple[VerdictName, ...] = ("inconclusive", "not worse")  # Further seeds may decide more.
 MARGIN = 0.001  # Up to 0.1 percentage points of accuracy make no practical difference.
+FEWEST_PLANNED = 4  # Of fewer pairs, Student's t says too little.
 MAX_EXACT = 16  # With up to so many pairs, all subsets are looked at.
+_FEWEST_FLIPPED = 8  # Of fewer pairs, few of the sign flips are beyond the ends.
+NO_SPREAD = "no CI: no arm's values vary, so they do not show how much other values would"
 _N_SUBSETS = 99_999
 _N_AT_ONCE = 32  # Claims, or pairs, to spare memory.
 _FEWEST_FOR_SKEW = 12  # With fewer pairs, no skewness can be told.
+
+
+class Ends(NamedTuple):
+    """The ends of a confidence interval, and the one-sided bounds of the same error rate."""
+
+    low: float = math.nan
+    high: float = math.nan
+    at_least: float = math.nan
+    at_most: float = math.nan
+
+    def times(self, size: float) -> "Ends":
+        """Return them for differences that are larger by a factor."""
+        return Ends(*(size * end for end in self))
+
+    def if_equal_apart_by(self, resolution: float) -> "Ends":
+        """Return ends as far apart as two values are, if there is nothing between these ends."""
+        if self.low != self.high:
+            return self
+        return Ends(*2 * (self.low - resolution / 2, self.low + resolution / 2))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +79,8 @@ class PairedDifference:
     Pearson; which is NaN in a sequential design, for which it is not valid. The verdict is
     :obj:`None` if a pair is shown without a claim. ``reason`` says why it must be
     inconclusive, or which seeds do not count. ``worst`` is the smallest difference. The verdict is
-    only valid with the ``assumption``, if there is one.
+    only valid with the ``assumption``, if there is one. ``at_least`` and ``at_most`` are one-sided
+    bounds at the same level as the interval; the first decides *not worse*.
     """
 
     arm: str
@@ -73,6 +98,8 @@ class PairedDifference:
     largest: float = math.nan
     margin: float | None = None
     assumption: str = ""
+    at_least: float = math.nan
+    at_most: float = math.nan
 
     @property
     def estimate(self) -> Estimate:
@@ -81,16 +108,23 @@ class PairedDifference:
 
     def turned(self) -> "PairedDifference":
         """Return by how much the other arm is better than the one."""
-        low, high = -self.high, -self.low
-        return PairedDifference(
-            *(self.other, self.arm, self.n_pairs, -self.mean, low, high),
-            *(1 - self.win_rate, 1 - self.win_rate_high, 1 - self.win_rate_low),
-            verdict_of(low, high, self.margin) if self.verdict else None,
-            self.reason,
-            *(-self.largest, -self.worst),
-            self.margin,
-            self.assumption,
+        ends = Ends(-self.high, -self.low, -self.at_most, -self.at_least)
+        return dataclasses.replace(
+            self.with_ends(ends),
+            arm=self.other,
+            other=self.arm,
+            mean=-self.mean,
+            win_rate=1 - self.win_rate,
+            win_rate_low=1 - self.win_rate_high,
+            win_rate_high=1 - self.win_rate_low,
+            worst=-self.largest,
+            largest=-self.worst,
         )
+
+    def with_ends(self, ends: Ends) -> "PairedDifference":
+        """Return the same difference with another CI, and its verdict if there is a claim."""
+        verdict = None if self.verdict is None else verdict_of(ends, self.margin)
+        return dataclasses.replace(self, verdict=verdict, **ends._asdict())
 
 
 def paired_differences(
@@ -124,25 +158,28 @@ def paired_differences(
         (arm, other): _differences_of(arrays[arm], arrays[other], n_examples)
         for arm, other in pairs
     }
-    judged = {pair: of.rounded for pair, of in found.items() if frozenset(pair) in claimed}
+    judged = {pair: of for pair, of in found.items() if frozenset(pair) in claimed}
     decimals = 0 if n_examples else DECIMALS
     n_shares = m * AFTER_FIXED if after_fixed else m
     intervals = _intervals(judged, n_shares, decimals, sequential=sequential)
+    fewest = fewest_pairs(m, sequential=sequential, after_fixed=after_fixed)
     rows = []
-    for (arm, other), (d, size, win_rate) in found.items():
+    for (arm, other), (d, size, win_rate, resolution) in found.items():
         n_pairs, n_all = len(d), len(arrays[arm])
-        low, high, verdict, reasons = math.nan, math.nan, None, []
+        ends, verdict, reasons = Ends(), None, list[str]()
         if (arm, other) in intervals:
-            low, high = (size * end for end in intervals[arm, other])
-            verdict = verdict_of(low, high, margin)
-            fewest = fewest_pairs(m, sequential=sequential, after_fixed=after_fixed)
             if n_pairs < fewest:
-                of = f" for {m} claims" * (m > 1)
                 # Further seeds add no pair after a gap.
                 no_ci = "no CI yet" if n_pairs == n_all else "no CI"
+                of = f" for {m} claims" if m > 1 and sequential else ""
                 reasons.append(f"{no_ci}: {fewest} pairs are needed{of}")
-            elif math.isnan(low):
+            elif resolution == 0:
+                reasons.append(NO_SPREAD)
+            elif math.isnan(intervals[arm, other].low):
                 reasons.append("the differences are not of one distribution")
+            else:
+                ends = intervals[arm, other].times(size)
+            verdict = verdict_of(ends, margin)
             if is_skewed(d):
                 reasons.append("the differences look skewed, but the CI assumes symmetric ones")
         if n_pairs < n_all:
@@ -152,20 +189,47 @@ def paired_differences(
         if n_pairs:
             mean, worst, largest = (size * float(of) for of in (d.mean(), d.min(), d.max()))
         rounding = size * 10.0**-DECIMALS
-        if mean < low - rounding or mean > high + rounding:
+        if mean < ends.low - rounding or mean > ends.high + rounding:
             reasons.append("outliers move the mean difference outside of its CI")
-        ends = (math.nan, math.nan) if sequential else share_interval(win_rate, n_pairs)
-        numbers = (n_pairs, mean, low, high, win_rate, *ends, verdict, "; ".join(reasons))
-        rows.append(PairedDifference(arm, other, *numbers, worst, largest, margin))
+        win_rate_low, win_rate_high = math.nan, math.nan
+        if not sequential:
+            win_rate_low, win_rate_high = share_interval(win_rate, n_pairs)
+        row = PairedDifference(
+            arm=arm,
+            other=other,
+            n_pairs=n_pairs,
+            mean=mean,
+            win_rate=win_rate,
+            win_rate_low=win_rate_low,
+            win_rate_high=win_rate_high,
+            verdict=verdict,
+            reason="; ".join(reasons),
+            worst=worst,
+            largest=largest,
+            margin=margin,
+            assumption="" if sequential else _assumption(n_pairs, m),
+            **ends._asdict(),
+        )
+        rows.append(row)
     return rows
 
 
+def _assumption(n_pairs: int, n_claims: int) -> str:
+    """Return what a verdict on so few planned pairs assumes; empty for sign flips."""
+    return "normal differences" if is_by_t(n_pairs, n_claims) else ""
+
+
 class _Differences(NamedTuple):
-    """The differences of the pairs that count, in multiples of a size, and the win rate."""
+    """The differences of the pairs that count, in multiples of a size, and the win rate.
+
+    The resolution is the smallest difference of two values, in these multiples; 0 if the values
+    of neither arm vary.
+    """
 
     rounded: np.ndarray
     size: float
     win_rate: float
+    resolution: float
 
 
 def _differences_of(one: np.ndarray, two: np.ndarray, n_examples: int) -> _Differences:
@@ -177,23 +241,46 @@ def _differences_of(one: np.ndarray, two: np.ndarray, n_examples: int) -> _Diffe
     is_tie = np.abs(raw) <= sizes * 10.0**-DECIMALS
     size = size_of(sizes[~is_tie])
     win_rate = float(np.where(is_tie, 0.5, raw > 0).mean()) if n_pairs else math.nan
+    is_constant = n_pairs == 0 or (are_equal(one) and are_equal(two))
     if n_examples:
-        return _Differences(np.rint(raw * n_examples), 1 / n_examples, win_rate)
-    return _Differences((np.where(is_tie, 0.0, raw) / size).round(DECIMALS), size, win_rate)
+        counts = np.rint(raw * n_examples)
+        return _Differences(counts, 1 / n_examples, win_rate, 0.0 if is_constant else 1.0)
+    resolution = 0.0 if is_constant else resolution_of([*one, *two]) / size
+    rounded = (np.where(is_tie, 0.0, raw) / size).round(DECIMALS)
+    return _Differences(rounded, size, win_rate, resolution)
 
 
 def _intervals(
-    judged: Mapping[tuple[str, str], np.ndarray], m: int, decimals: int, *, sequential: bool
-) -> dict[tuple[str, str], tuple[float, float]]:
-    """Return the interval of the differences of each claim."""
-    if sequential:
-        return {pair: sequential_interval(d, m) for pair, d in judged.items()}
-    found = dict[tuple[str, str], tuple[float, float]]()
-    for n_pairs in {*map(len, judged.values())}:
-        alike = {pair: d for pair, d in judged.items() if len(d) == n_pairs}
-        intervals = planned_intervals(np.array([*alike.values()]), m, decimals)
-        found |= dict(zip(alike, intervals, strict=True))
-    return found
+    judged: Mapping[tuple[str, str], _Differences], m: int, decimals: int, *, sequential: bool
+) -> dict[tuple[str, str], Ends]:
+    """Return the ends of the differences of each claim."""
+    ends = dict[tuple[str, str], Ends]()
+    for n_pairs in {len(of_pair.rounded) for of_pair in judged.values()}:
+        alike = {pair: of for pair, of in judged.items() if len(of.rounded) == n_pairs}
+        differences = np.array([of.rounded for of in alike.values()])
+        resolutions = [of.resolution for of in alike.values()]
+        if sequential:  # The bounds are its ends, as both sides share the e-process.
+            intervals = [
+                Ends(*2 * sequential_interval(row, m)).if_equal_apart_by(resolution)
+                for row, resolution in zip(differences, resolutions, strict=True)
+            ]
+        else:
+            intervals = planned_intervals(differences, m, decimals, resolutions)
+        ends |= dict(zip(alike, intervals, strict=True))
+    return ends
+
+
+def are_equal(values: np.ndarray) -> bool:
+    """Return whether values are equal, except for rounding."""
+    return bool(np.ptp(values) <= size_of(values) * 10.0**-DECIMALS)
+
+
+def resolution_of(values: Sequence[float]) -> float:
+    """Return the smallest difference of values: of accuracies, one example or more."""
+    distinct = np.unique(values)
+    gaps = np.diff(distinct)
+    sizes = np.maximum(np.abs(distinct[1:]), np.abs(distinct[:-1]))
+    return float(min(gaps[gaps > 10.0**-DECIMALS * sizes], default=0.0))
 
 
 def size_of(values: np.ndarray) -> float:
@@ -201,24 +288,23 @@ def size_of(values: np.ndarray) -> float:
     return math.ldexp(0.5, math.frexp(float(np.abs(values).max(initial=0.0)))[1])
 
 
-def verdict_of(low: float, high: float, margin: float | None) -> VerdictName:
+def verdict_of(ends: Ends, margin: float | None) -> VerdictName:
     """Return the verdict of an interval, so that none contradicts it; NaN decide nothing."""
-    if margin is not None and -margin <= low and high <= margin:
+    if margin is not None and -margin <= ends.low and ends.high <= margin:
         return "equivalent"
-    if low > 0:
+    if ends.low > 0:
         return "better"
-    if margin is not None and low > -margin:
+    if margin is not None and ends.at_least > -margin:
         return "not worse"
-    if high < 0:
+    if ends.high < 0:
         return "worse"
     return "inconclusive"
 
 
 def inconclusive(rows: Sequence[PairedDifference], reason: str) -> list[PairedDifference]:
     """Return differences of which no claim is decided yet, for the same reason."""
-    changed: Any = {"low": math.nan, "high": math.nan, "reason": reason}
     return [
-        dataclasses.replace(row, verdict="inconclusive", **changed) if row.verdict else row
+        dataclasses.replace(row.with_ends(Ends()), reason=reason) if row.verdict else row
         for row in rows
     ]
 
@@ -263,45 +349,69 @@ def fewest_pairs(n_claims: int, *, sequential: bool = False, after_fixed: bool =
         return 0
     if sequential:
         return fewest_sequential_pairs(n_claims * AFTER_FIXED if after_fixed else n_claims)
+    return FEWEST_PLANNED
+
+
+def is_by_t(n_pairs: int, n_claims: int) -> bool:
+    """Return whether so few pairs have Student's interval in a fixed design."""
     # At least one of the 2ⁿ sign flips must lie beyond each end: α/(2m)·2ⁿ ≥ 1.
-    return math.ceil(math.log2(2 * n_claims / ALPHA))
+    return n_pairs < max(_FEWEST_FLIPPED, math.ceil(math.log2(2 * n_claims / ALPHA)))
 
 
 def planned_interval(
-    differences: np.ndarray, n_claims: int, decimals: int = DECIMALS
+    differences: np.ndarray, n_claims: int, decimals: int = DECIMALS, resolution: float = 0.0
 ) -> tuple[float, float]:
     """Return the centres that a sign-flip test does not reject, at level 1 - ALPHA / n_claims.
 
     A flip of signs leaves the sum as large if the mean of the flipped pairs is below the centre:
     so the ends are order statistics of the means of subsets (Hartigan 1969, typical values).
-    They are NaN with too few pairs. Above 16 pairs, 99,999 random subsets, always the same,
-    stand for all.
+    Above 16 pairs, 99,999 random subsets, always the same, stand for all. Few pairs have
+    Student's interval, see :func:`is_by_t`; fewer than 4 have none.
     """
     rows = np.asarray(differences, dtype=np.float64)[np.newaxis]
-    return planned_intervals(rows, n_claims, decimals)[0]
+    low, high, _, _ = planned_intervals(rows, n_claims, decimals, [resolution])[0]
+    return low, high
 
 
 def planned_intervals(
-    differences: np.ndarray, n_claims: int, decimals: int
-) -> list[tuple[float, float]]:
-    """Return :func:`planned_interval` of each row of an array of shape (claims, pairs).
+    differences: np.ndarray, n_claims: int, decimals: int, resolutions: Sequence[float]
+) -> list[Ends]:
+    """Return the ends for each row of an array of shape (claims, pairs).
 
     In whole units of the last decimal, sums are exact. A mean that rounding moved away from 0 is
-    less than a unit from it. So an end that is less than a unit from 0 is 0.
+    less than a unit from it. So an end that is less than a unit from 0 is 0. ``resolutions`` are
+    the smallest differences of the values of each row: so wide is the CI of equal differences.
     """
+    if is_by_t(differences.shape[1], n_claims):
+        of_rows = zip(differences, resolutions, strict=True)
+        return [_student_ends(row, n_claims, resolution) for row, resolution in of_rows]
     units = np.rint(differences * 10.0**decimals)
     n_subsets = _n_subsets(units.shape[1], n_claims)
-    k = math.floor(ALPHA / (2 * n_claims) * (n_subsets + 1) + 1e-9)
-    if k == 0:
-        return [(math.nan, math.nan)] * len(units)
-    found = []
+    k, k_of_bound = (
+        math.floor(ALPHA / (sides * n_claims) * (n_subsets + 1) + 1e-9) for sides in (2, 1)
+    )
+    places = [k - 1, n_subsets - k, k_of_bound - 1, n_subsets - k_of_bound]
+    intervals = []
     for start in range(0, len(units), _N_AT_ONCE):
         for means in _means_of_subsets(units[start : start + _N_AT_ONCE], n_subsets):
-            ends = np.partition(means, [k - 1, n_subsets - k])[[k - 1, n_subsets - k]]
+            ends = np.partition(means, places)[places]
             is_zero = (np.abs(ends) < 1) & (decimals > 0)
-            low, high = (np.where(is_zero, 0.0, ends) / 10.0**decimals).tolist()
-            found.append((low, high))
-    return found
+            intervals.append(Ends(*(np.where(is_zero, 0.0, ends) / 10.0**decimals).tolist()))
+    widened = map(Ends.if_equal_apart_by, intervals, resolutions)
+    return [*widened]
+
+
+def _student_ends(differences: np.ndarray, n_claims: int, resolution: float) -> Ends:
+    """Return Student's ends; the standard deviation is not below the values' resolution."""
+    n = len(differences)
+    if n < FEWEST_PLANNED:
+        return Ends()
+    mean = float(differences.mean())
+    error = max(float(differences.std(ddof=1)), resolution) / math.sqrt(n)
+    half, of_bound = (
+        error * float(scipy.stats.t.isf(ALPHA / (sides * n_claims), n - 1)) for sides in (2, 1)
+    )
+    return Ends(mean - half, mean + half, mean - of_bound, mean + of_bound)
 
 
 def _n_subsets(n_pairs: int, n_claims: int) -> int:

@@ -15,7 +15,6 @@ from adnn_optuna.stats.sequential import AFTER_FIXED, ALPHA, DECIMALS, e_process
 
 POWER = 0.8
 _N_QUANTILES = 200  # Of the standard deviation that a pilot leaves possible.
-_FEWEST_FOR_T = 8  # Below, few of the sign flips are beyond the ends: t promises too much.
 _MOST_SEEDS = 1_000_000
 _MOST_LOOKS = 1000
 
@@ -103,14 +102,6 @@ def _possible_sds(sd: float, n_pilot: int, shares: np.ndarray) -> np.ndarray:
 
 def _fixed_power(effects: np.ndarray, n: int, n_claims: int) -> float:
     """Return the mean power over effects, in standard deviations, of ``n`` planned pairs."""
-    if n < _FEWEST_FOR_T:
-        # The same noise for all n, so that the power does not jump.
-        noise = np.random.default_rng(0).standard_normal((4000, _FEWEST_FOR_T))[:, :n]
-        drawn = noise + np.resize(effects, len(noise))[:, np.newaxis]
-        # The interval lies above 0 if less than k subsets, as there, have a mean below it.
-        subsets = np.arange(1, 2**n) >> np.arange(n)[:, np.newaxis] & 1
-        k = math.floor(ALPHA / (2 * n_claims) * 2**n)
-        return float(np.mean(np.sum(drawn @ subsets <= 0, axis=1) < k))
     critical = scipy.stats.t.isf(ALPHA / (2 * n_claims), n - 1)
     return float(scipy.stats.nct.sf(critical, n - 1, effects * math.sqrt(n)).mean())
 

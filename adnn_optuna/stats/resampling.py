@@ -11,7 +11,7 @@ from typing import Any, Literal
 import scipy
 
 from adnn_optuna._checks import WrongValueError, as_integer
-from adnn_optuna.stats.paired_differences import PairedDifference, inconclusive, verdict_of
+from adnn_optuna.stats.paired_differences import Ends, PairedDifference, inconclusive
 from adnn_optuna.stats.sequential import ALPHA
 
 Resampled = tuple[int, int]
@@ -95,12 +95,19 @@ def for_new_data(
         if row.verdict is None:
             judged.append(row)
             continue
-        n, half = row.n_pairs, math.nan
+        n, ends = row.n_pairs, Ends()
         if n == n_planned:
             sd = stdev(map(operator.sub, values[row.arm], values[row.other]))
-            quantile = float(scipy.stats.t.isf(ALPHA / (2 * n_claims), n - 1))
-            half = quantile * sd * math.sqrt(variance_factor(n, resampled))
-        low, high = max(row.mean - half, -most), min(row.mean + half, most)
-        verdict = verdict_of(low, high, row.margin)
-        judged.append(dataclasses.replace(row, low=low, high=high, verdict=verdict))
+            error = sd * math.sqrt(variance_factor(n, resampled))
+            half, of_bound = (
+                error * float(scipy.stats.t.isf(ALPHA / (sides * n_claims), n - 1))
+                for sides in (2, 1)
+            )
+            ends = Ends(
+                low=max(row.mean - half, -most),
+                high=min(row.mean + half, most),
+                at_least=max(row.mean - of_bound, -most),
+                at_most=min(row.mean + of_bound, most),
+            )
+        judged.append(dataclasses.replace(row.with_ends(ends), assumption=""))
     return judged

@@ -17,17 +17,18 @@ import numpy as np
 import scipy
 
 from adnn_optuna.stats.paired_differences import (
+    NO_SPREAD,
+    Ends,
     PairedDifference,
-    is_skewed,
+    are_equal,
     size_of,
     verdict_of,
 )
-from adnn_optuna.stats.sequential import ALPHA, DECIMALS
+from adnn_optuna.stats.sequential import ALPHA
 
 _N_PERMUTATIONS = 9_999
 _MOST_PERMUTED = 500  # The quantiles of more values, of two arms, are Welch's.
 _MOST_CLAIMS = 100  # For more claims it would take too many permutations.
-_ENOUGH_VALUES = 20  # Of so many, means are about normal unless the values look skewed.
 
 
 def unpaired_differences(
@@ -45,58 +46,51 @@ def unpaired_differences(
     rows = []
     for arm, other in claims:
         one, two = arrays[arm], arrays[other]
-        low, high, reason = _interval(one, two, len(claims))
+        ends, reason = _interval(one, two, len(claims))
         row = PairedDifference(
             arm=arm,
             other=other,
             n_pairs=min(len(one), len(two)),
             mean=float(one.mean() - two.mean()),
-            low=low,
-            high=high,
             win_rate=_win_rate(one, two),
             win_rate_low=math.nan,
             win_rate_high=math.nan,
-            verdict=verdict_of(low, high, margin),
+            verdict=verdict_of(ends, margin),
             reason=reason,
             margin=margin,
-            assumption=_assumption(one, two),
+            assumption="that the arms differ in their means only",
+            **ends._asdict(),
         )
         rows.append(row)
     return rows
 
 
-def _assumption(one: np.ndarray, two: np.ndarray) -> str:
-    """Return the assumption of a verdict on few or skewed values; else nothing."""
-    are_few = min(len(one), len(two)) < _ENOUGH_VALUES
-    if are_few or is_skewed(one, ALPHA) or is_skewed(two, ALPHA):
-        return "that the arms differ in their means only"
-    return ""
-
-
-def _interval(one: np.ndarray, two: np.ndarray, n_claims: int) -> tuple[float, float, str]:
+def _interval(one: np.ndarray, two: np.ndarray, n_claims: int) -> tuple[Ends, str]:
     """Return the ends of the CI of the difference of means, or why it has none."""
     n = np.array([len(one), len(two)])
     if min(n) < 2:
-        return math.nan, math.nan, "no CI: one value does not show how much the values vary"
-    if all(np.ptp(of) <= size_of(of) * 10.0**-DECIMALS for of in (one, two)):
-        reason = "no CI: no arm's values vary, so they do not show how much other values would"
-        return math.nan, math.nan, reason
+        return Ends(), "no CI: one value does not show how much the values vary"
+    if are_equal(one) and are_equal(two):
+        return Ends(), NO_SPREAD
     are_few = n.sum() <= _MOST_PERMUTED
     if are_few and math.comb(n.sum(), n[0]) < 2 * n_claims / ALPHA:
-        reason = f"no CI yet: {n[0]} and {n[1]} values have too few permutations"
-        return math.nan, math.nan, reason
+        return Ends(), f"no CI yet: {n[0]} and {n[1]} values have too few permutations"
     size = size_of(np.concatenate([one, two]))
     parts = np.array([(of / size).var(ddof=1) for of in (one, two)]) / n
     error = size * math.sqrt(parts.sum())
     freedom = parts.sum() ** 2 / (parts**2 / (n - 1)).sum()
-    welch = float(scipy.stats.t.isf(ALPHA / (2 * n_claims), freedom))
-    least, most = -welch, welch
+    permuted = np.zeros(0)
     if are_few and n_claims <= _MOST_CLAIMS:
-        t = _permuted(one / size, two / size)
-        k = math.floor(ALPHA / (2 * n_claims) * (len(t) + 1) + 1e-9)
-        least, most = min(least, t[k - 1]), max(most, t[-k])
-    mean = float(one.mean() - two.mean())
-    return mean - most * error, mean - least * error, ""
+        permuted = _permuted(one / size, two / size)
+    mean, ends = float(one.mean() - two.mean()), list[float]()
+    for tail in (ALPHA / (2 * n_claims), ALPHA / n_claims):
+        most = float(scipy.stats.t.isf(tail, freedom))
+        least = -most
+        if len(permuted):
+            k = math.floor(tail * (len(permuted) + 1) + 1e-9)
+            least, most = min(least, permuted[k - 1]), max(most, permuted[-k])
+        ends += [mean - most * error, mean - least * error]
+    return Ends(*ends), ""
 
 
 def _permuted(one: np.ndarray, two: np.ndarray) -> np.ndarray:

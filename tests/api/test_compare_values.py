@@ -52,7 +52,7 @@ class TestVerdicts:
         assert (row["win_rate"], row["win_rate_high"]) == ((pairs > 0).mean(), 1.0)
 
     def test_without_a_margin_nothing_is_equivalent(self) -> None:
-        found = adnn.compare_values({"a": [1.0] * 12, "b": [1.0] * 12})
+        found = adnn.compare_values({"a": [1.0, 2.0] * 6, "b": [1.0, 2.0] * 6})
         assert [*found.differences()["verdict"]] == ["inconclusive"]
         assert "quivalent" not in str(found)
 
@@ -620,6 +620,77 @@ def test_a_tie_that_rounding_breaks_decides_nothing() -> None:
             assert row.low == pytest.approx(exact.low / n)
 
 
+class TestGate:
+    """``--require`` of two files, as continuous integration uses it."""
+
+    @pytest.fixture
+    def noise(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+        monkeypatch.chdir(tmp_path)
+        noise = np.random.default_rng(0).normal(0, 0.003, (2, 12))
+        self.write("old", noise[0])
+        return noise[1]
+
+    @staticmethod
+    def write(name: str, scores: np.ndarray, **columns: Any) -> None:
+        seeds = {"seed": np.arange(len(scores)), **columns}
+        pd.DataFrame({**seeds, "score": scores}).to_csv(f"{name}.csv", index=False)
+
+    @staticmethod
+    def code(*options: str, require: str = "not-worse") -> int:
+        files = ["compare-values", "new.csv", "--baseline-file", "old.csv"]
+        return run([*files, "--margin", "0.005", "--require", require, *options])
+
+    def test_passes_what_is_better_only_if_that_is_required(self, noise: np.ndarray) -> None:
+        codes = {}
+        for shift in (0.02, 0.0, -0.02):
+            self.write("new", noise + shift)
+            codes[shift] = self.code(), self.code(require="better")
+        assert codes == {0.02: (0, 0), 0.0: (0, 1), -0.02: (1, 1)}
+        gate = ["compare-values", "new.csv", "--baseline-file", "old.csv", "--require", "better"]
+        assert run(gate) == 1  # It needs no margin.
+
+    @pytest.mark.parametrize("gap", ["", "inf"])
+    def test_ends_with_2_if_a_value_is_missing(
+        self, noise: np.ndarray, gap: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.write("new", noise + 0.02)
+        text = Path("new.csv").read_text().splitlines()
+        text[10] = f"9,{gap}"
+        Path("new.csv").write_text("\n".join(text))
+        assert (self.code(), self.code(require="better")) == (2, 2)
+        assert (
+            "new cannot be checked to be not worse than old: only pairs before seed 9 count"
+            in (" ".join(capsys.readouterr().err.split()))
+        )
+        self.write("new", noise, seed=[*range(11), 12])  # Seed 11 was not run.
+        assert self.code() == 2
+
+    def test_takes_files_of_different_lengths_that_are_not_paired(
+        self, noise: np.ndarray, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.write("new", noise[:9] + 0.02)
+        assert self.code() == 2
+        assert "got 9 and 12. Leave the cell of a missing value empty, or pass --no-paired" in (
+            " ".join(capsys.readouterr().err.split())
+        )
+        assert self.code("--no-paired") == 0
+        shown = capsys.readouterr().out.rstrip("\n")
+        scores = {name: pd.read_csv(f"{name}.csv")["score"] for name in ("new", "old")}
+        same = adnn.compare_values(scores, paired=False, margin=0.005, baseline="old")
+        assert shown.split("Note:")[0] == str(same).split("Note:")[0]
+
+    def test_fails_where_both_models_ignore_the_seed(
+        self, noise: np.ndarray, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.write("old", np.full(12, 0.8))
+        self.write("new", np.full(12, 0.9))
+        assert self.code() == 1
+        shown = " ".join(capsys.readouterr().out.split())
+        assert "No CI: no arm's values vary" in shown
+        assert "for most seeds" not in shown
+        assert len(noise) == 12
+
+
 class TestNotWorse:
     def test_is_told_if_nothing_stronger_is(self) -> None:
         noise = np.random.default_rng(0).normal(0, 0.3, 12)
@@ -629,7 +700,8 @@ class TestNotWorse:
             values = {"new": noise + shift, "old": np.zeros(12)}
             [row] = adnn.compare_values(values, margin=0.25, baseline="old").paired_differences
             verdicts[shift] = row.verdict
-            assert (row.verdict == "not worse") <= (-0.25 < row.low <= 0 and row.high > 0.25)
+            is_not_worse = row.low <= 0 and row.high > 0.25 and row.at_least > -0.25
+            assert (row.verdict == "not worse") == is_not_worse
         assert [*verdicts.values()] == [
             "worse",
             "inconclusive",
@@ -637,6 +709,29 @@ class TestNotWorse:
             "not worse",
             "better",
         ]
+
+    def test_has_a_one_sided_bound_of_its_own(self) -> None:
+        d = np.random.default_rng(3).normal(-0.1, 1, 12)
+        [row] = adnn.compare_values({"new": d, "old": d * 0}, margin=0.8).paired_differences
+        assert row.low < -0.8 < row.at_least < 0 < row.high
+        is_in = np.arange(1, 2**12)[:, np.newaxis] >> np.arange(12) & 1
+        means = np.sort(is_in @ d / is_in.sum(axis=1))
+        assert row.at_least == pytest.approx(means[math.floor(0.05 * 2**12) - 1])
+        said = " ".join(str(adnn.compare_values({"new": d, "old": d * 0}, margin=0.8)).split())
+        assert f"not worse (95%: at most {-row.at_least:.3f} worse)" in said
+        assert "Not worse: the one-sided bound, at the same level, is above -0.8." in said
+
+    def test_passes_equal_models_as_often_as_one_sided_sign_flips(self) -> None:
+        rng, n_worlds = np.random.default_rng(8), 150
+        passes = {0.0: 0, -1.0: 0}
+        for shift in passes:
+            for _ in range(n_worlds):
+                d = rng.normal(shift, 1, 10)
+                found = adnn.compare_values({"new": d, "old": d * 0}, margin=1.0)
+                verdict = found.paired_differences[0].verdict
+                passes[shift] += verdict in ("not worse", "better", "equivalent")
+        assert passes[0.0] >= 0.83 * n_worlds
+        assert passes[-1.0] <= 0.085 * n_worlds
 
     def test_is_a_gate_of_two_files(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -54,7 +54,7 @@ def test_plans_keep_their_promise_within_5_points(n_pilot: int, effect: float) -
     assert np.mean(found) == pytest.approx(0.8, abs=0.05)
 
 
-@pytest.mark.parametrize(("effect", "n_seeds"), [(3.0, 6), (1.6, 6), (1.2, 8), (1.0, 11)])
+@pytest.mark.parametrize(("effect", "n_seeds"), [(3.0, 4), (1.6, 6), (1.2, 8), (1.0, 11)])
 def test_of_a_known_spread_the_number_is_the_smallest_that_suffices(
     effect: float, n_seeds: int
 ) -> None:
@@ -98,7 +98,7 @@ def test_power_of_a_known_spread_is_that_of_the_t_test(
 
 
 @pytest.mark.parametrize(("n", "n_claims"), [(6, 1), (7, 1), (7, 2), (7, 3)])
-def test_power_of_few_pairs_is_that_of_all_sign_flips(n: int, n_claims: int) -> None:
+def test_power_of_few_pairs_is_that_of_their_interval(n: int, n_claims: int) -> None:
     drawn = np.random.default_rng(1).normal(1.5, 1, (2000, n))
     found = np.mean([planned_interval(d, n_claims)[0] > 0 for d in drawn])
     assert _fixed_power(np.array([1.5]), n, n_claims) == pytest.approx(found, abs=0.03)
@@ -122,10 +122,11 @@ def test_spread_may_be_any_that_the_pilot_leaves_possible() -> None:
 def test_powers_are_of_all_numbers_that_matter() -> None:
     plan = planned({"claim": pilot(6)}, 0.01)
     # From the fewest that decide anything to twice as many as the larger number.
-    assert (min(plan.power), max(plan.power)) == (6, 50)
+    assert (min(plan.power), max(plan.power)) == (4, 50)
     assert plan.power.keys() == plan.power_sequential.keys() >= {14}
     assert plan.power[13] < 0.8 <= plan.power[14]
-    assert plan.power_sequential[24] < 0.8 <= plan.power_sequential[26]
+    fewest = min(n for n, power in plan.power_sequential.items() if power >= 0.8)
+    assert 24 <= fewest <= 26
     assert list(plan.power.values()) == sorted(plan.power.values())
     assert "{" not in repr(plan)
 

@@ -71,23 +71,20 @@ class TestClaims:
             n_of_t += stats.ttest_ind(one, two).pvalue < 0.05
         assert n_claims >= 0.95 * n_of_t > 0.5 * N_WORLDS
 
-    @pytest.mark.parametrize(("n", "share"), [(10, 1.0), (20, 0.5)])
-    def test_of_other_shapes_name_what_they_assume(self, n: int, share: float) -> None:
+    def test_always_name_what_they_assume(self) -> None:
         """Exponential values beside narrow ones of the same mean: claims are false too often."""
         rng = np.random.default_rng(2)
-        rows = [compared(rng.exponential(size=n), rng.normal(1, 0.1, n)) for _ in range(N_WORLDS)]
-        claims = [row for row in rows if row.verdict != "inconclusive"]
-        assumed = [row for row in rows if row.assumption]
-        assert len(assumed) >= share * N_WORLDS
-        assert len(claims) > 0.065 * N_WORLDS
-        assert sum(not row.assumption for row in claims) <= 0.065 * N_WORLDS
+        rows = [compared(rng.exponential(size=n), rng.normal(1, 0.1, n)) for n in (10, 60)]
+        for row in (*rows, rows[0].turned()):
+            assert row.assumption == "that the arms differ in their means only"
 
-    def test_of_many_normal_values_assume_nothing(self) -> None:
-        rng = np.random.default_rng(3)
-        rows = [compared(*rng.normal(size=(2, 20))) for _ in range(100)]
-        assert sum(bool(row.assumption) for row in rows) < 20
-        assert compared(*rng.normal(size=(2, 19))).assumption
-        assert compared(*rng.normal(size=(2, 19))).turned().assumption
+    def test_of_not_worse_have_a_bound_of_their_own(self) -> None:
+        rng = np.random.default_rng(0)
+        one, two = rng.normal(size=(2, 400))
+        row = compared(one, two)
+        welch = stats.ttest_ind(one, two, equal_var=False, alternative="greater")
+        assert row.low < row.at_least < row.at_most < row.high
+        assert row.at_least == pytest.approx(welch.confidence_interval(0.95).low)
 
     def test_need_enough_permutations(self) -> None:
         few = compared(np.arange(3.0), np.arange(10.0, 13.0))
