@@ -54,7 +54,8 @@ def overtuning(
     Raises:
         TypeError: If an argument has a wrong type.
         FileNotFoundError: If the study's SQLite file does not exist.
-        ValueError: If the study has no scores, or an argument is wrong.
+        ValueError: If the study has no scores, its values are not their means and no metric is
+            set, or an argument is wrong.
     """
     study = opened_study(study)
     if (metric is None) != (y_true is None):
@@ -75,6 +76,14 @@ def overtuning(
         raise WrongValueError(
             f"Study {study.study_name!r} must have completed trials with scores of single "
             "examples; got none. Return adnn.log_scores(trial, scores) from the objective."
+        )
+    if metric is None and (trial := found.most_unlike):
+        i = found.trials.index(trial)
+        raise WrongValueError(
+            f"The values of trials must be the means of their scores; got {trial.values[0]:.6g} "
+            f"for trial {trial.number}, whose scores have the mean {found.values[i]:.6g}. If the "
+            "scores are predictions, pass metric= and y_true=. Otherwise return the value of "
+            "adnn.log_scores from the objective."
         )
     return found
 

@@ -198,7 +198,6 @@ def recheck(
         study_name=study.study_name,
         maximize=study.direction == StudyDirection.MAXIMIZE,
         candidates=candidates,
-        study_values=[trial.values[0] for trial in completed],
         seeds=seeds,
         confirm=confirm,
         failed=failed,
@@ -233,6 +232,8 @@ def recheck(
     if not scores:
         return found
     overtuned = overtuning_of(study, *read_study(study))
+    if overtuned is not None and overtuned.most_unlike:  # The scores may be predictions.
+        overtuned = None
     return dataclasses.replace(found, scores=scores, overtuned=overtuned)
 
 

@@ -19,7 +19,6 @@ from adnn_optuna._checks import Fault, WrongTypeError, WrongValueError
 
 # Some databases hold no more than 65,535 characters in an attribute.
 _LONGEST = 55_000
-_ROUNDING = 1e-3  # Of the standard deviation of scores: so much rounding changes no estimate.
 _FIRST_PART = f"{stored.EXAMPLE_PARTS}/0"
 # Where a trial's scores are collected, by its id in Python, if its runner stores them.
 _COLLECTED: dict[int, list["Scored"]] = {}
@@ -166,13 +165,8 @@ def _digest(groups: np.ndarray) -> str:
 
 
 def _packed(scores: np.ndarray) -> np.ndarray:
-    """Return scores in as few bits as they need."""
-    if scores.dtype == bool:
-        return np.packbits(scores)
-    with np.errstate(over="ignore"):
-        short = scores.astype(np.float16)
-        error = np.sqrt(np.mean(np.square(short - scores.astype(np.float64))))
-    return short if error <= _ROUNDING * scores.std() else scores.astype(np.float32)
+    """Return scores in bits, or in float32: coarser predictions would have ties."""
+    return np.packbits(scores) if scores.dtype == bool else scores.astype(np.float32)
 
 
 def _check_first(trial: optuna.Trial, scored: Scored) -> None:

@@ -225,7 +225,7 @@ class ArmComparison(Printed):
         return self.is_paired and len({*map(len, self.compared.values())}) > 1
 
     @property
-    def _against_best(self) -> list[PairedDifference]:
+    def _concluded(self) -> Sequence[PairedDifference]:
         """How much better the arm with the best mean is than others."""
         best = self.ranked[0]
         rows = [row for row in self.paired_differences if best in {row.arm, row.other}]
@@ -237,7 +237,7 @@ class ArmComparison(Printed):
         return [row if rank(row.arm) < rank(row.other) else row.turned() for row in rows]
 
     def _verdict(self) -> Verdict:
-        verdicts = {row.verdict for row in self._against_best}
+        verdicts = {row.verdict for row in self._concluded}
         if len(verdicts) == 1 and (verdict := verdicts.pop()):
             return verdict
         are_shown = verdicts <= {"better", "equivalent", "not worse"}
@@ -250,11 +250,11 @@ class ArmComparison(Printed):
         have = "has" if len(leaders) == 1 else "have"
         over = f" over {self._size()}" if self._has_gaps else ""
         best_mean = f"{named(leaders)} {have} the best mean {self.score}, {mean}{over}."
-        groups = dict[str, list[PairedDifference]]()
-        for row in self._against_best:
-            groups.setdefault(relation(row, self._paired_by, ""), []).append(row)
+        groups = dict[tuple[str, str], list[PairedDifference]]()
+        for row in self._concluded:
+            groups.setdefault((row.arm, relation(row, self._paired_by, "")), []).append(row)
         data = "For new data of this kind, " if self.is_of_new_data else ""
-        claims = [f"{data}{best} is {self._relation(rows)}." for rows in groups.values()]
+        claims = [f"{data}{arm} is {self._relation(rows)}." for (arm, _), rows in groups.items()]
         return " ".join([best_mean, *claims])
 
     def _relation(self, rows: Sequence[PairedDifference]) -> str:
@@ -269,7 +269,7 @@ class ArmComparison(Printed):
 
     def _estimates(self) -> list[Line]:
         """Return how much better the best arm is than the next ones."""
-        rows = self._against_best[:N_NAMED]
+        rows = self._concluded[:N_NAMED]
         return [difference_line(row, self.unit, self._paired_by or VALUE) for row in rows]
 
     def _collapsed(self, label: str) -> str:

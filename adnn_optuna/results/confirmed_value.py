@@ -16,6 +16,7 @@ from adnn_optuna._units import UNKNOWN, Estimate, Unit
 from adnn_optuna.render.document import Line
 from adnn_optuna.results.differences import unseen_note
 from adnn_optuna.results.findings import NAME_A_VALUE, counted_values, failures_note
+from adnn_optuna.stats.paired_differences import are_equal
 from adnn_optuna.stats.proportions import student_half_width, unseen_share
 from adnn_optuna.stats.resampling import Resampled, variance_factor
 from adnn_optuna.stats.sequential import (
@@ -24,8 +25,6 @@ from adnn_optuna.stats.sequential import (
     fewest_sequential_pairs,
     sequential_ends,
 )
-
-_ROUNDING = 1e-12  # Values of size 1 that differ by less are equal.
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,6 @@ class ConfirmedValue:
     Attributes:
         runs: The value of each run, NaN of one that failed.
         planned: How many runs were declared, and the configuration's rank.
-        resolution: The smallest difference of values.
         failed: The value that a failed run counts as; without one, a failure leaves no CI.
         is_seeded: Whether the function takes a seed; if not, each run is random by itself.
         n_violated: In how many runs a constraint is violated.
@@ -48,7 +46,6 @@ class ConfirmedValue:
 
     runs: Sequence[float]
     planned: Planned
-    resolution: float
     failed: float | None = None
     is_seeded: bool = True
     n_violated: int = 0
@@ -79,7 +76,6 @@ class ConfirmedValue:
         """The mean with its CI, whose ends are NaN if there is none."""
         estimate = mean_interval(
             self.values,
-            self.resolution,
             n_claims=self.n_claims,
             sequential=self.planned["sequential"],
             resampled=self.resampled,
@@ -99,7 +95,7 @@ class ConfirmedValue:
     @property
     def next_run(self) -> Estimate:
         """The mean with the ends of a 95% prediction interval of one more run."""
-        value, low, high = mean_interval(self.values, self.resolution)
+        value, low, high = mean_interval(self.values)
         if not self._is_complete:
             return Estimate(value)
         # Student's t: the variance of a further value adds to that of the mean.
@@ -108,8 +104,9 @@ class ConfirmedValue:
 
     @property
     def n_equal(self) -> int:
-        """How many values there are, if all are equal; else 0."""
-        return len(self.values) if len(self.values) > len({*self.values}) == 1 else 0
+        """How many values there are, if all are equal except for rounding; else 0."""
+        n = len(self.values)
+        return n if n > 1 and are_equal(np.array(self.values)) else 0
 
     @property
     def where(self) -> str:
@@ -140,15 +137,21 @@ class ConfirmedValue:
                 f"No CI of the value yet: {n} of {self.planned['seeds']} {self.where} are "
                 "evaluated. Resume, with a larger max_time if you set one."
             )
-        fewest = 2
+        return f"No CI of the value: {self._why_unknown()}."
+
+    def _why_unknown(self) -> str:
+        """Return why the values of a complete confirmation have no CI."""
+        n, fewest = len(self.runs), 2
         if self.planned["sequential"]:
             fewest = fewest_sequential_pairs(AFTER_FIXED * self.n_claims)
         if n < fewest:
-            return f"No CI of the value: {fewest} values on {self.where} are needed."
-        why = "the values are not of one distribution"
+            return f"{fewest} values on {self.where} are needed"
+        if self.n_equal:
+            missed = f"{100 * unseen_share(n):.0f}% of {self._runs}"
+            return f"all {n} values on {self.where} are equal, but up to {missed} may differ"
         if self._has_unplanned_splits:
-            why = f"for new data, the number of {self.where} must be planned, but it was raised"
-        return f"No CI of the value: {why}."
+            return f"for new data, the number of {self.where} must be planned, but it was raised"
+        return "the values are not of one distribution"
 
     def notes(
         self, trial: int, unit: Unit, redrawn: str = "", *, on_same_examples: bool = False
@@ -162,12 +165,7 @@ class ConfirmedValue:
         n, notes = len(self.values), [_violated_note(self.n_violated, len(self.runs), self.where)]
         if self.failed is not None:
             notes.append(failures_note(self.n_failed, len(self.runs), self.where, self.failed))
-        if self.n_equal:
-            notes.append(
-                f"All {n} values on {self.where} are equal, but up to "
-                f"{100 * unseen_share(n):.0f}% of {self._runs} may differ."
-            )
-        else:
+        if not self.n_equal:
             notes.append(unseen_note(n, self._runs[:-1]))
         if self.next_run.low < self.next_run.high:
             ends = Line("", self.next_run, unit).ends.replace(" to ", " and ")
@@ -210,32 +208,22 @@ def rank_notes(rank: int, level: float) -> list[str]:
     return [f"{said}: each CI is at {100 * level:.9g}% to allow for the earlier ones."]
 
 
-def resolution_of(values: Sequence[float]) -> float:
-    """Return the smallest difference of values: of accuracies, one example or more."""
-    known = np.unique(values)
-    gaps, sizes = np.diff(known), np.maximum(np.abs(known[1:]), np.abs(known[:-1]))
-    return float(min(gaps[gaps > _ROUNDING * sizes], default=0.0))
-
-
 def mean_interval(
     values: Sequence[float],
-    resolution: float,
     *,
     n_claims: int = 1,
     sequential: bool = False,
     resampled: Resampled | None = None,
 ) -> Estimate:
-    """Return the mean with its CI, Student's or sequential; NaN for one value."""
-    n = len(values)
-    if n < 2:
-        return Estimate(*values) if values else UNKNOWN
+    """Return the mean with its CI, Student's or sequential; NaN if the values do not vary."""
+    if not values:
+        return UNKNOWN
+    if are_equal(np.array(values)):
+        return Estimate(values[0])
     center, half = mean(values), student_half_width(values, 0.0, 1 - ALPHA / n_claims)
-    half *= math.sqrt(n * variance_factor(n, resampled))
-    if sequential and max(values) - min(values) >= resolution:
+    half *= math.sqrt(len(values) * variance_factor(len(values), resampled))
+    if sequential:
         return Estimate(center, *sequential_ends(values, half, n_claims))
-    # The CI of equal values, except for rounding, is as wide as their smallest difference.
-    if max(values) - min(values) < resolution or not half:
-        half = resolution / 2
     return Estimate(center, center - half, center + half)
 
 

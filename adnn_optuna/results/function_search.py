@@ -1,6 +1,5 @@
 """The result of the search of a function, and of any search by its record alone."""
 
-import math
 from statistics import mean
 from typing import Any
 
@@ -10,7 +9,7 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._units import Estimate, params_in_words
 from adnn_optuna.engine.records import FunctionRecord, SearchRecord
 from adnn_optuna.render.document import Line, Table, Verdict
-from adnn_optuna.results.confirmed_value import ConfirmedValue, resolution_of
+from adnn_optuna.results.confirmed_value import ConfirmedValue
 from adnn_optuna.results.fields import units_of
 from adnn_optuna.results.findings import failures_note
 from adnn_optuna.results.search import NetworkSearch, StudyResult, parts_of
@@ -52,12 +51,9 @@ class FunctionSearch(StudyResult, FunctionRecord):
     @property
     def _confirmed(self) -> ConfirmedValue:
         """The runs of the recommended parameters on new seeds."""
-        finite = [value for value in self.new_values if math.isfinite(value)]
-        resolution = resolution_of([*self.values, *finite])
         return ConfirmedValue(
             self.new_values,
             self.planned,
-            resolution,
             self.failed,
             is_seeded=self.settings.get("is_seeded", True),
             n_violated=self.n_violated,

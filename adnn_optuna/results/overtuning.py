@@ -114,6 +114,13 @@ class Overtuning(Printed):
             unit = unit_of_values([self.reported_values])
         return unit.rounded_to((self.new_data.high - self.new_data.low) / 2)
 
+    @functools.cached_property
+    def most_unlike(self) -> FrozenTrial | None:
+        """The trial whose value differs most from that of its scores; None if all are alike."""
+        gaps = np.abs(self.reported_values - self.values)
+        is_alike = gaps.max() <= _ALIKE * float(np.abs(self.reported_values).max())
+        return None if is_alike else self.trials[int(gaps.argmax())]
+
     def _conclusion(self) -> str:
         unit, n = self._unit, len(self.trials)
         reaches = f"reaches {unit.value(self.reported)} on the {self._examples_in_words}"
@@ -123,6 +130,8 @@ class Overtuning(Printed):
         if math.isnan(self.new_data.value):
             return f"{reported} At least {FEWEST_GROUPS} examples or groups are needed for more."
         new, added = self._estimates()[0], unit.gain(self.optimism.value).lstrip("+")
+        if math.isnan(self.new_data.low):
+            return f"{reported} All scores are equal, so the value on new examples has no CI."
         said = f"{reported} Expect {new.value} on new examples (95% CI {new.ends})."
         choosing = f"{said} Choosing among {n} trials on these examples adds"
         if self.optimism.low > 0:
@@ -153,10 +162,10 @@ class Overtuning(Printed):
             notes.append(f"The examples are of {self.n_groups} groups, which stay together.")
         for why, n in self.n_omitted.items():
             notes.append(f"{n} trial{'s' * (n != 1)} omitted: {why}.")
-        gap = float(np.abs(self.reported_values - self.values).max())
-        if gap > _ALIKE * float(np.abs(self.reported_values).max()):
+        if self.most_unlike:
+            gap = float(np.abs(self.reported_values - self.values).max())
             notes.append(
-                "Trials did not report the values of their scores: these differ by up to "
+                "Trials did not report the values of their predictions: these differ by up to "
                 f"{self._unit.bare.value(gap)}, and the optimism contains that difference."
             )
         return notes

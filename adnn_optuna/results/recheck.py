@@ -16,6 +16,7 @@ from adnn_optuna.results.recheck_numbers import (
     stored_value,
 )
 from adnn_optuna.results.settings import trial_fields
+from adnn_optuna.stats.paired_differences import NO_SPREAD, NORMAL, is_by_t
 from adnn_optuna.stats.sequential import ALPHA
 from adnn_optuna.stats.spread import collapses
 
@@ -180,11 +181,21 @@ class Recheck(RecheckNumbers, Printed):
             )
             if confirmed.n_equal:
                 notes.append("If nothing is random, pass deterministic=True.")
-        if math.isnan(self.gain.low) and not math.isnan(self.gain.value):
-            notes.append(f"No CI of the gain: {self.n_needed} {confirmed.where} are needed.")
+        if not math.isnan(self.gain.value):
+            notes.append(self._about_gain_interval())
         if self.n_lost > confirmed.n_failed:
             notes.append(failures_note(self.n_lost, len(self.used), "evaluations", self.failed))
         return [*notes, self.reused]
+
+    def _about_gain_interval(self) -> str:
+        """Return why the gain has no CI, or what its CI assumes; empty for sign flips."""
+        n = self.confirm
+        if math.isfinite(self.gain.low):
+            few = not self.sequential and is_by_t(n, self.confirmed.n_claims)
+            return few * f"The CI of the gain is Student's t, assuming {NORMAL}."
+        if n < self.n_needed:
+            return f"No CI of the gain: {self.n_needed} {self.confirmed.where} are needed."
+        return f"{NO_SPREAD[0].upper()}{NO_SPREAD[1:]}."
 
     def _about_data(self) -> str:
         """Return which variances the CI of the value contains; empty if only those of runs."""

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from adnn_optuna._attributes import Planned
 from adnn_optuna._seeds import confirmation_seeds, confirms, new_seeds
 from adnn_optuna._units import UNKNOWN, Estimate, with_class
-from adnn_optuna.results.confirmed_value import ConfirmedValue, mean_interval, resolution_of
+from adnn_optuna.results.confirmed_value import ConfirmedValue, mean_interval
 from adnn_optuna.results.findings import counted
 from adnn_optuna.results.overtuning import Overtuning
 from adnn_optuna.samplers._evaluations import Evaluation
@@ -55,7 +55,6 @@ class RecheckNumbers:
     study_name: str
     maximize: bool
     candidates: Sequence[FrozenTrial] = field(repr=False)
-    study_values: Sequence[float] = field(repr=False)  # Of all completed trials.
     seeds: int  # How many choose among the candidates.
     confirm: int  # How many further ones are to evaluate the chosen trial, at least.
     is_seeded: bool  # Whether the evaluation takes the seed, so that it can be repeated.
@@ -195,9 +194,10 @@ class RecheckNumbers:
         optimism = self._sign * overtuned.optimism.value
         estimate = on_new_seeds(np.array(runs), examples.scores, overtuned.splits, optimism)
         # Wider by as much as the CI on new seeds is.
-        fixed = mean_interval(self.confirmed.values, self._resolution)
-        width = fixed.high - fixed.low
-        ratio = (self.on_new_seeds.high - self.on_new_seeds.low) / width if width else 1.0
+        fixed, ratio = mean_interval(self.confirmed.values), 1.0
+        if fixed.low < fixed.high:
+            wider = self.on_new_seeds
+            ratio = (wider.high - wider.low) / (fixed.high - fixed.low)
         value, *ends = estimate
         return Estimate(value, *(value + ratio * (end - value) for end in ends))
 
@@ -212,12 +212,11 @@ class RecheckNumbers:
     def confirmed(self) -> ConfirmedValue:
         """The chosen trial's runs on the further seeds; none until all evaluations are made."""
         if self.trial is None or self.missing or self.is_deterministic:
-            return ConfirmedValue([], self.planned, 0.0, is_seeded=self.is_seeded)
+            return ConfirmedValue([], self.planned, is_seeded=self.is_seeded)
         runs = [(self.trial.number, seed) for seed in self._seeds_of("confirm")]
         return ConfirmedValue(
             [self.evaluations[run] for run in runs],
             self.planned,
-            self._resolution,
             self.failed,
             is_seeded=self.is_seeded,
             n_violated=len(self.violated.intersection(runs)),
@@ -321,12 +320,7 @@ class RecheckNumbers:
         plan = self.planned if role == "confirm" else _UNPLANNED
         wanted = self._wanted([trial.number], role)
         runs = [self.evaluations[run] for run in wanted if run in self.evaluations]
-        value = ConfirmedValue(runs, plan, self._resolution, self.failed, resampled=self.resampled)
-        return value.estimate
-
-    @functools.cached_property
-    def _resolution(self) -> float:
-        return resolution_of([*self.study_values, *self.used.values()])
+        return ConfirmedValue(runs, plan, self.failed, resampled=self.resampled).estimate
 
     def to_dataframe(self) -> "pd.DataFrame":
         """Return one row for each evaluation.

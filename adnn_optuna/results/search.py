@@ -49,7 +49,7 @@ class StudyResult(Printed, SearchRecord):
     def _on_new_data(self) -> list[Line]:
         """The value on new data by the scores of validation examples, if they are stored."""
         found = overtuning_of(self.study, self.attrs, self.trials, metric=self.metric)
-        if found is None:
+        if found is None or found.most_unlike:  # The scores may be predictions.
             return []
         remark = f"selection corrected, {found.n_examples} examples"
         return [Line("on new data", found.new_data, units_of(self).selection, remark=remark)]

@@ -15,7 +15,7 @@ from adnn_optuna.results.confirmed_value import rank_notes
 from adnn_optuna.results.differences import times, unseen_note
 from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._trials import is_feasible
-from adnn_optuna.stats.paired_differences import fewest_pairs
+from adnn_optuna.stats.paired_differences import NORMAL, fewest_pairs, is_by_t
 from adnn_optuna.stats.proportions import chance_limit, n_counted
 
 _ENDS = {
@@ -72,10 +72,13 @@ def confirmation_notes(record: SearchRecord, confirmation: Confirmation) -> list
     if math.isnan(replication.value):
         notes.append("A training run on new seeds has no finite metric.")
     elif math.isnan(replication.low):
-        n_needed = fewest_pairs(2 ** (confirmation.rank - 1))
+        n_needed = fewest_pairs(1)
         notes.append(f"No CI of the replication: {n_needed} new seeds are needed.")
     elif confirmation.gains and not replication.low <= 0 <= replication.high:
         notes.append(unseen_note(len(confirmation.seeds)))
+    n_claims = 2 ** (confirmation.rank - 1)
+    if math.isfinite(replication.low) and is_by_t(len(confirmation.seeds), n_claims):
+        notes.append(f"The CI of the replication is Student's t, assuming {NORMAL}.")
     if n_earlier := len(confirmation.earlier):
         notes.append(
             f"Confirmations on these data in this storage: {n_earlier + 1}. The training runs are "

@@ -66,6 +66,11 @@ class ValueComparison(ArmComparison):
         )
         return [row for row in rows if row.verdict is not None]
 
+    @property
+    def _concluded(self) -> Sequence[PairedDifference]:
+        """How much better each arm is than the baseline, else the best arm than the others."""
+        return self.paired_differences if self.baseline else super()._concluded
+
     def _shown(self, rows: Sequence[PairedDifference]) -> Sequence[PairedDifference]:
         return rows if self.baseline else super()._shown(rows)
 

@@ -15,11 +15,13 @@ from typing import NamedTuple
 import numpy as np
 
 from adnn_optuna._units import UNKNOWN, Estimate
+from adnn_optuna.stats.example_scores import score_estimate
 from adnn_optuna.stats.paired_differences import share_interval
 from adnn_optuna.stats.proportions import Z
 
 FEWEST_GROUPS = 10  # Of fewer examples or groups, a third says nothing.
 _SELECTING = 2 / 3
+_MOST_PARTS = 200  # Of the examples: each is left out once, to see its influence on a metric.
 _NUMBERS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
@@ -49,16 +51,26 @@ class Means:
         self.n_groups: int = len(self._sizes)
         self.values: np.ndarray = self._sums.sum(axis=1) / len(scores)
         self.are_right = are_right
+        self.n_rare: int | None = None
+        self.least, self.most = 0.0 if scores.min() >= 0 else -math.inf, math.inf
+        if are_right:
+            self.n_rare, self.most = self.n_groups, 1.0
 
     def on(self, is_in: np.ndarray, trials: slice | Sequence[int]) -> np.ndarray:
         """Return the values of trials on some groups, which a mask of shape (groups,) selects."""
         return np.asarray((self._sums[trials] @ is_in) / (self._sizes @ is_in))
 
+    def influences(self, trial: int) -> np.ndarray:
+        """Return each group's part of a trial's value; the squares add up to its variance."""
+        deviations = self._sums[trial] - self._sizes * self.values[trial]
+        return np.asarray(deviations / self._sizes.sum())
+
 
 class Metric:
     """Any metric: ``function(labels, predictions)``, for predictions of shape (n, T).
 
-    On a part of the examples, it may raise :exc:`ValueError` or return NaN.
+    On a part of the examples, it may raise :exc:`ValueError` or return NaN. No value is below
+    ``least`` or above ``most``.
     """
 
     n_splits = 100
@@ -75,6 +87,29 @@ class Metric:
         self._groups = np.arange(len(labels)) if groups is None else groups
         self.n_groups: int = int(self._groups.max()) + 1
         self.values: np.ndarray = self.on(np.ones(self.n_groups), slice(None))
+        self.least, self.most = self._possible()
+        self.n_rare: int | None = None
+        if (self.least, self.most) == (0.0, 1.0):
+            counts = np.unique(labels, return_counts=True)[1]
+            self.n_rare = int(counts.sum() - counts.max())
+
+    def _possible(self) -> tuple[float, float]:
+        """Return the ends of possible values, by those of perfect and of opposite predictions."""
+        classes, places = np.unique(self._labels, return_inverse=True)
+        opposite = classes[::-1][places]
+        best, worst = self._value_of(self._labels), self._value_of(opposite)
+        if best == 1 and worst >= 0:  # Such as AUC, F1 and accuracy.
+            return 0.0, 1.0
+        if best == 0 < worst:  # Such as the mean squared error.
+            return 0.0, math.inf
+        return -math.inf, best if worst < best else math.inf
+
+    def _value_of(self, predictions: np.ndarray) -> float:
+        """Return the rounded value of predictions; NaN if the metric refuses them."""
+        value = math.nan
+        with contextlib.suppress(Exception), np.errstate(all="ignore"):
+            value = float(self._function(self._labels, predictions.astype(np.float32)))
+        return round(value, 6) + 0.0
 
     def on(self, is_in: np.ndarray, trials: slice | Sequence[int]) -> np.ndarray:
         """See :meth:`Means.on`."""
@@ -85,6 +120,14 @@ class Metric:
             with contextlib.suppress(ValueError):  # Such as an AUC of a single class.
                 values[i] = self._function(self._labels[rows], predicted)
         return values
+
+    def influences(self, trial: int) -> np.ndarray:
+        """See :meth:`Means.influences`; by the jackknife over at most 200 parts of the groups."""
+        parts = np.arange(self.n_groups) % _MOST_PARTS
+        n_parts = int(parts.max()) + 1
+        without = [self.on((parts != part).astype(float), [trial])[0] for part in range(n_parts)]
+        known = np.array([value for value in without if math.isfinite(value)])
+        return np.asarray((known.mean() - known) * math.sqrt((n_parts - 1) / n_parts))
 
 
 def random_splits(
@@ -113,6 +156,7 @@ def random_splits(
         after_split()
     means = np.nanmean(values, axis=0)
     means[0] = measure.values[0]  # Of the first trial alone: nothing was selected.
+    best = int(np.nanargmax(measure.values if maximize else -measure.values))
     of_all, selected = values[:, -1], np.bincount(chosen[:, -1], minlength=n_trials)
     # Given all n examples, a mean over k others than the selecting m = n - k varies m / k times as
     # much as the mean of all examples does.
@@ -123,7 +167,7 @@ def random_splits(
         for weights in (None, of_all[known])
     )
     left_out = np.divide(sums, counts, out=np.full(n_trials, math.nan), where=counts > 0)
-    new_data = _estimate(float(means[-1]), variance, measure)
+    new_data = _estimate(float(means[-1]), variance, measure, best)
     curve = dict(zip(numbers, means.tolist(), strict=True))
     return RandomSplits(new_data, variance, selected / measure.n_splits, left_out, curve)
 
@@ -147,13 +191,27 @@ def on_new_seeds(
     share = min(max(share, 0.0), 1.0)
     measure = Means(runs.mean(axis=0)[:, None], None, are_right=runs.dtype == bool)
     variance = found.variance + float(runs.mean(axis=1).var(ddof=1)) / k
-    return _estimate(float(measure.values[0]) - share * optimism, variance, measure)
+    return _estimate(float(measure.values[0]) - share * optimism, variance, measure, 0)
 
 
-def _estimate(value: float, variance: float, measure: Means | Metric) -> Estimate:
-    """Return an estimate with its CI, of a share of examples by as many as have this variance."""
+def _estimate(value: float, variance: float, measure: Means | Metric, trial: int) -> Estimate:
+    """Return an estimate with its CI; the ends are NaN if no example changes it.
+
+    The CI covers two. The first is by the variance, of a share by as many examples as have it.
+    The second is :func:`score_estimate` by the influences of the examples on one trial's value,
+    because few of them may have most of the variance. Right and wrong answers have the first only.
+    """
+    value = min(max(value, measure.least), measure.most)
+    half = Z * math.sqrt(variance)
+    low, high = value - half, value + half
+    if measure.n_rare is not None:
+        effective = value * (1 - value) / variance if variance > 0 else 0.0
+        low, high = share_interval(value, effective or measure.n_rare)
     if not measure.are_right:
-        half = Z * math.sqrt(variance)
-        return Estimate(value, value - half, value + half)
-    effective = value * (1 - value) / variance if variance > 0 else 0.0
-    return Estimate(value, *share_interval(value, effective or measure.n_groups))
+        influences = measure.influences(trial)
+        scores = value + len(influences) * influences
+        of_examples = score_estimate(scores, n_rare=measure.n_rare)
+        low, high = min(low, of_examples.low), max(high, of_examples.high)
+    if low == high:
+        return Estimate(value)
+    return Estimate(value, max(low, measure.least), min(high, measure.most))

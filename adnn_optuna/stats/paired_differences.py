@@ -43,6 +43,7 @@ MARGIN = 0.001  # Up to 0.1 percentage points of accuracy make no practical diff
 FEWEST_PLANNED = 4  # Of fewer pairs, Student's t says too little.
 MAX_EXACT = 16  # With up to so many pairs, all subsets are looked at.
 _FEWEST_FLIPPED = 8  # Of fewer pairs, few of the sign flips are beyond the ends.
+NORMAL = "normal differences"  # What Student's t assumes.
 NO_SPREAD = "no CI: no arm's values vary, so they do not show how much other values would"
 _N_SUBSETS = 99_999
 _N_AT_ONCE = 32  # Claims, or pairs, to spare memory.
@@ -216,7 +217,7 @@ def paired_differences(
 
 def _assumption(n_pairs: int, n_claims: int) -> str:
     """Return what a verdict on so few planned pairs assumes; empty for sign flips."""
-    return "normal differences" if is_by_t(n_pairs, n_claims) else ""
+    return NORMAL if is_by_t(n_pairs, n_claims) else ""
 
 
 class _Differences(NamedTuple):
@@ -355,7 +356,8 @@ def fewest_pairs(n_claims: int, *, sequential: bool = False, after_fixed: bool =
 def is_by_t(n_pairs: int, n_claims: int) -> bool:
     """Return whether so few pairs have Student's interval in a fixed design."""
     # At least one of the 2ⁿ sign flips must lie beyond each end: α/(2m)·2ⁿ ≥ 1.
-    return n_pairs < max(_FEWEST_FLIPPED, math.ceil(math.log2(2 * n_claims / ALPHA)))
+    fewest = math.ceil(math.log2(2 * max(n_claims, 1) / ALPHA))
+    return n_pairs < max(_FEWEST_FLIPPED, fewest)
 
 
 def planned_interval(

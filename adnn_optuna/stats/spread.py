@@ -12,7 +12,7 @@ import numpy as np
 import scipy
 
 from adnn_optuna._units import PLAIN, UNKNOWN, Estimate, Unit
-from adnn_optuna.stats.paired_differences import size_of
+from adnn_optuna.stats.paired_differences import are_equal, size_of
 from adnn_optuna.stats.proportions import Z
 from adnn_optuna.stats.sequential import DECIMALS
 
@@ -29,7 +29,7 @@ def standard_deviation(values: np.ndarray, *, are_differences: bool = False) -> 
     n = len(values)
     if n < FEWEST:
         return UNKNOWN
-    if (values == values[0]).all() and not (are_differences and values[0]):
+    if are_equal(values) and not (are_differences and values[0]):
         return Estimate(0.0, 0.0, 0.0)
     mean, center, degrees, scale = 0.0, 0.0, n, 0.5
     if not are_differences:
@@ -88,5 +88,7 @@ def known_sd(values: Sequence[float] | np.ndarray) -> float:
     known = known[~np.isnan(known)]
     if len(known) < 2 or not np.isfinite(known).all():
         return math.nan
+    if are_equal(known):
+        return 0.0
     size = size_of(known)  # Divided by this, squares neither overflow nor underflow.
     return size * float((known / size).std(ddof=1))

@@ -241,8 +241,8 @@ class TestSearch:
         result = search(
             lambda trial, seed: trial.suggest_int("n", 0, 10) / 10 + 0 * seed, "random"
         )
-        assert result.value.high - result.value.low == pytest.approx(0.1)
-        note = "All 10 values on new seeds are equal, but up to 26% of seeds may differ."
+        assert math.isnan(result.value.low)
+        note = "all 10 values on new seeds are equal, but up to 26% of seeds may differ."
         assert note in str(result)
 
     def test_a_function_that_always_fails_has_no_learning_rate(self) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 import pytest
+from scipy.special import ndtr
 from search_worker import quick_training
 
 import adnn_optuna as adnn
@@ -107,10 +108,19 @@ class TestOvertuning:
         with pytest.raises(ValueError, match=r"Return adnn.log_scores\(trial, scores\) from"):
             adnn.overtuning(study)
 
-    def test_values_that_are_no_means_of_the_scores_are_noted(self) -> None:
+    def test_values_that_are_no_means_of_the_scores_are_refused(self) -> None:
         study = optuna.create_study(direction="maximize")
         study.optimize(lambda t: adnn.log_scores(t, latent(t, 0) > 0) - 0.1, n_trials=5)
-        assert "did not report the values of their scores" in str(adnn.overtuning(study))
+        with pytest.raises(ValueError, match=r"If the scores are predictions, pass metric= and"):
+            adnn.overtuning(study)
+
+    def test_equal_scores_have_no_interval(self) -> None:
+        study = optuna.create_study()
+        study.optimize(lambda t: adnn.log_scores(t, [0.5] * 20), n_trials=3)
+        found = adnn.overtuning(study)
+        assert found.new_data.value == 0.5
+        assert np.isnan(found.new_data[1:]).all()
+        assert "All scores are equal, so the value on new examples has no CI." in str(found)
 
     def test_a_search_of_a_function_says_it_below_its_best_value(self) -> None:
         result = adnn.search(
@@ -211,3 +221,100 @@ class TestNetworks:
         assert "on new data" not in str(result)
         with pytest.raises(ValueError, match="with scores of single"):
             adnn.overtuning(result.study)
+
+
+def roc_auc(labels: np.ndarray, predictions: np.ndarray) -> float:
+    positives, negatives = predictions[labels == 1], predictions[labels == 0]
+    if not len(positives) or not len(negatives):
+        raise ValueError("one class")
+    above = np.subtract.outer(positives, negatives)
+    return float((above > 0).mean() + 0.5 * (above == 0).mean())
+
+
+def f1(labels: np.ndarray, predictions: np.ndarray) -> float:
+    is_positive = predictions > 0.5
+    right = (is_positive & (labels == 1)).sum()
+    return float(2 * right / max(is_positive.sum() + labels.sum(), 1))
+
+
+def rmse(labels: np.ndarray, predictions: np.ndarray) -> float:
+    return float(np.sqrt(np.mean((labels - predictions) ** 2)))
+
+
+class TestRareClasses:
+    """Few positives of an easy problem: most trials order all examples right."""
+
+    @staticmethod
+    def studied(metric: Any, seed: int, n_positive: int = 4) -> tuple[Any, float]:
+        """Return the estimate for a study, and the AUC of its best trial on new data."""
+        rng = np.random.default_rng(seed)
+        labels = (np.arange(50) < n_positive).astype(int)
+        shifts, noise = 2.4 + 0.2 * rng.random(6), rng.standard_normal((6, 50))
+        predictions = ndtr(shifts[:, None] * labels + noise - 1.5)
+        study = optuna.create_study(direction="maximize")
+
+        def objective(trial: optuna.Trial) -> float:
+            adnn.log_scores(trial, predictions[trial.number])
+            return float(metric(labels, predictions[trial.number]))
+
+        study.optimize(objective, n_trials=6)
+        found = adnn.overtuning(study, metric=metric, y_true=labels)
+        return found, float(ndtr(shifts[study.best_trial.number] / np.sqrt(2)))
+
+    def test_have_possible_intervals_that_cover(self) -> None:
+        found = [self.studied(roc_auc, seed) for seed in range(40)]
+        for overtuned, _ in found:
+            value, low, high = overtuned.new_data
+            assert 0 <= low <= value <= high <= 1
+            assert high - low > 0.02
+            assert overtuned.optimism.low >= overtuned.reported - 1
+        covered = [of.new_data.low <= truth <= of.new_data.high for of, truth in found]
+        # By the variance of splits alone 70%.
+        assert np.mean(covered) >= 0.9
+
+    def test_are_told_by_any_metric_within_0_and_1(self) -> None:
+        found, _ = self.studied(f1, 1)
+        assert 0 <= found.new_data.low < found.new_data.high <= 1
+
+    def test_no_loss_is_below_0(self) -> None:
+        rng = np.random.default_rng(0)
+        labels = rng.normal(size=30)
+        errors = 0.1 * rng.standard_t(2, (4, 30))
+        study = optuna.create_study()
+
+        def objective(trial: optuna.Trial) -> float:
+            adnn.log_scores(trial, labels + errors[trial.number])
+            return rmse(labels, labels + errors[trial.number])
+
+        study.optimize(objective, n_trials=4)
+        found = adnn.overtuning(study, metric=rmse, y_true=labels)
+        assert 0 <= found.new_data.low < found.new_data.value < found.new_data.high
+
+
+def test_a_value_of_fine_predictions_is_that_of_the_stored_ones() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 400)
+    study = optuna.create_study(direction="maximize")
+
+    def objective(trial: optuna.Trial) -> float:
+        # In float16, a third of these would be ties.
+        predictions = 0.999 + 1e-4 * (labels + rng.standard_normal(400))
+        adnn.log_scores(trial, predictions)
+        return roc_auc(labels, predictions)
+
+    study.optimize(objective, n_trials=3)
+    found = adnn.overtuning(study, metric=roc_auc, y_true=labels)
+    np.testing.assert_allclose(found.values, found.reported_values, atol=1e-4)
+    assert "did not report" not in str(found)
+
+
+def test_a_search_shows_nothing_on_new_data_of_predictions() -> None:
+    labels = np.arange(40) % 2
+
+    def objective(trial: optuna.Trial) -> float:
+        predictions = latent(trial, 0)[:40] + labels
+        adnn.log_scores(trial, predictions)
+        return roc_auc(labels, predictions)
+
+    result = adnn.search(objective, "random", direction="maximize", max_trial=6)
+    assert "on new data" not in str(result)

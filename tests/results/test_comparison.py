@@ -174,7 +174,7 @@ class TestSeeds:
         assert "nan" not in str(comparison)
         assert comparison.document().verdict == "inconclusive"
         [reason] = comparison.differences()["reason"]
-        assert reason == "no CI yet: 6 pairs are needed"
+        assert reason == "no CI yet: 4 pairs are needed"
 
     def test_planned_ones_decide_when_all_are_done(self) -> None:
         noise = np.random.default_rng(0).normal(0, 0.002, (2, 8))

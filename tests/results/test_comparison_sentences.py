@@ -214,7 +214,7 @@ class TestReplication:
         lines = {line.label: (line.value, line.remark) for line in document.estimates[2:]}
         assert lines == {
             "greedy, new seeds": ("+0.01 pp", "offsets: not shown to replicate"),
-            "mine, new seeds": ("+0.00 pp", "offsets: equivalent: no gain that matters"),
+            "mine, new seeds": ("+0.00 pp", "offsets: not shown to replicate"),
             "rates, new seeds": ("+5.24 pp", "learning rate: replicates for most seeds"),
         }
         [note] = [note for note in document.notes if note.startswith("New seeds: ")]

@@ -99,5 +99,7 @@ class TestConfirmation:
         scores = {arm: np.arange(10) < np.full((6, 1), n) for arm, n in right.items()}
         facts = confirmation_of(confirmation(np.arange(10) < 9, scores))
         assert facts.gains == pytest.approx((0.1,) * 6)
-        assert facts.replication == pytest.approx((0.1, 0.1, 0.1))
-        assert facts.hyperparameters == pytest.approx((0.3, 0.3, 0.3))
+        # Student's t of equal gains, whose standard deviation counts as one of ten examples.
+        half = 0.1 * 2.5706 / math.sqrt(6)
+        assert facts.replication == pytest.approx((0.1, 0.1 - half, 0.1 + half), abs=1e-5)
+        assert facts.hyperparameters == pytest.approx((0.3, 0.3 - half, 0.3 + half), abs=1e-5)

@@ -108,13 +108,13 @@ class TestDeclared:
                 1,
                 1,
                 False,
-                "1 seed can decide nothing about the {}: with 1 claim it takes at least 6.",
+                "1 seed can decide nothing about the {}: with 1 claim it takes at least 4.",
             ),
             (
-                6,
+                3,
                 3,
                 False,
-                "6 seeds can decide nothing about the {}: with 3 claims it takes at least 7.",
+                "3 seeds can decide nothing about the {}: with 3 claims it takes at least 4.",
             ),
             (
                 8,

@@ -146,7 +146,7 @@ class TestNotes:
         )
         assert len(set(notes)) == len(notes)
         assert "Equivalent: the whole CI is within ±0.5 pp." in notes
-        assert "Not worse: the whole CI is above -0.5 pp." in notes
+        assert "Not worse: the one-sided bound, at the same level, is above -0.5 pp." in notes
         assert "An effect on 63% of seeds is missing from 3 seeds in 5% of cases." in notes
         assert (
             "CIs have a joint level of 95% for the 3 claims on samplers and for the 2 claims on "

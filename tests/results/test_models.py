@@ -195,7 +195,9 @@ class TestConclusion:
 
     def test_names_the_first_of_many_models(self) -> None:
         labels = tuple("abcdefgh")
-        known = {(i, s): i / 10 + s / 1000 for i, _ in enumerate(labels) for s in range(8)}
+        noise = np.random.default_rng(0).normal(size=(8, 8))
+        known = {(i, s): i / 10 + noise[i, s] for i in range(8) for s in range(8)}
+        known |= {(7, s): 1.6 + noise[7, s] for s in range(8)}
         many = models(known, labels=labels, resampled=None, margin=None).document()
         assert "h is not shown to differ from a, b, c and 4 others." in many.conclusion
 
