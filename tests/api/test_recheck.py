@@ -200,7 +200,7 @@ def test_equal_values_do_not_show_that_nothing_is_random(takes_seed: bool) -> No
     assert sorted(calls) == [0] * 4 + [1] * 14 + [2] * 4
     said = " ".join(str(report).split())
     runs = "seeds" if takes_seed else "runs"
-    assert f"All 10 values on new {runs} are equal, but up to 26% of {runs} may" in said
+    assert f"all 10 values on new {runs} are equal, but up to 26% of {runs} may" in said
     assert (report.value, report.overstatement.value) == (0.1, 0.0)
     # Only the user can say so, who then needs no evaluation.
     calls.clear()
