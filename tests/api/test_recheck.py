@@ -163,7 +163,7 @@ def test_fewer_trials_than_top_and_those_without_a_value() -> None:
     assert len(report.to_dataframe()) == 2 * 4 + 10
 
 
-def test_near_copies_of_one_trial_count_as_one() -> None:
+def test_nearly_equal_trials_count_as_one() -> None:
     study = optuna.create_study(direction="maximize")
     rate = optuna.distributions.FloatDistribution(1e-4, 1.0, log=True)
     kind = optuna.distributions.CategoricalDistribution(["a", "b"])
