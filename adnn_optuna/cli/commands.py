@@ -213,6 +213,7 @@ def report(
     from adnn_optuna.engine import records, storages, studies
     from adnn_optuna.results.function_search import stored_result
 
+    check_output_file("--output", output, ".html")
     opened = storages.open_storage(storage, must_exist=True)
     study = studies.load_study(opened, study_name)
     found: Any

@@ -433,7 +433,8 @@ class TestCompare:
         assert "plotly" in (folder / "figure.html").read_text()
         names = optuna.get_all_study_names("sqlite:///adnn.db")
         assert "compare/annealing/seed=4" in names
-        assert len(names) == 1 + 6
+        # The head, the runs, and the new seeds of each run of greedy and annealing.
+        assert len(names) == 1 + 6 + 4
         assert len(completed(study_name="compare/annealing/seed=4")) == 2
 
         # The studies alone say the same.
