@@ -86,11 +86,7 @@ class Network:
 class Experiment:
     """A network whose initial values move in a space, and the metric that tells how good it is.
 
-    The arguments are those of :class:`~adnn_optuna.InitOffsetObjective`, its Optuna side, and:
-
-    Args:
-        compared: The experiment that a control is compared with, whose baseline network is also
-            the control's; :obj:`None` if it is no control.
+    The arguments are those of :class:`~adnn_optuna.InitOffsetObjective`, its Optuna side.
     """
 
     model: Network

@@ -78,6 +78,8 @@ class InitOffsetObjective(Experiment):
         store_scores: Whether each trial stores the scores of the validation examples, from which
             :func:`~adnn_optuna.overtuning` estimates the best trial's value on new data. It
             does if the metric is a mean over single examples, and if they take at most 10 kB.
+        compared: The objective that this one is compared with, as a control: its baseline network
+            is the baseline here, too, also if this one trains otherwise.
 
     Raises:
         TypeError: If an argument is of the wrong type.

@@ -83,6 +83,7 @@ class MaxSuggestions(Limit):
 def test_a_resumed_comparison_keeps_each_limit(
     limit: type[Limit], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    compare, resume = adnn.compare, adnn.resume  # Their signatures are made when they are loaded.
     monkeypatch.setattr(callbacks, "LIMITS", (*LIMITS, MaxSuggestions))
     storage = optuna.storages.InMemoryStorage()
 
@@ -90,8 +91,8 @@ def test_a_resumed_comparison_keeps_each_limit(
         return trial.suggest_float("x", 0, 1)
 
     options: Any = {"max_trial": 2, limit.reason: 7, "storage": storage, "study_name": "c"}
-    first = adnn.compare(function, ["tpe"], seeds=range(1), **options)
-    resumed = adnn.resume(storage, "c", objective=function)
+    first = compare(function, ["tpe"], seeds=range(1), **options)
+    resumed = resume(storage, "c", objective=function)
     for comparison in (first, resumed):
         for [run] in comparison.results.values():
             assert read_record(run.study).runs[-1]["limits"][limit.reason] == 7
