@@ -34,6 +34,11 @@ def figures() -> Iterator[Any]:
         sys.path.remove(str(STUDIES))
 
 
+def make_case(*arguments: Any, **options: Any) -> Any:
+    """Return a case of the benchmarks of samplers."""
+    return sys.modules["_case"].Case(*arguments, **options)
+
+
 @pytest.mark.parametrize(
     "page",
     [
@@ -136,7 +141,11 @@ def test_models_are_pooled_seed_by_seed(figures: Any) -> None:
     models = {
         name: {
             arm: {
-                "test": (0.8 + gain.get(arm, 0.0) + (arm == "annealing") * sign * noise).tolist()
+                "test": (
+                    0.8
+                    + gain.get(arm, 0.0)
+                    + (arm == "annealing") * (sign * noise + noise**2 / 10)
+                ).tolist()
             }
             for arm in study.SAMPLERS
         }
@@ -148,7 +157,7 @@ def test_models_are_pooled_seed_by_seed(figures: Any) -> None:
     luck = ("annealing", "random_restart")
     assert [found[name][luck].verdict for name in models] == ["inconclusive", "inconclusive"]
     assert found[study.ALL][luck].verdict == "better"
-    assert found[study.ALL][luck].low == pytest.approx(0.005)
+    assert found[study.ALL][luck].low == pytest.approx(0.005, abs=0.001)
 
 
 def paper_size_of(figures: Any, seeds: dict[str, list[int]]) -> dict[str, Any]:
@@ -158,6 +167,7 @@ def paper_size_of(figures: Any, seeds: dict[str, list[int]]) -> dict[str, Any]:
         luck = 0.001 * seed
         of_arm = {arm: {"test": 0.8 + luck, "train": 0.8} for arm in figures.paper_size.ARMS}
         of_arm["greedy"] = {"test": 0.79, "train": 0.81, "replication": 0.01 * (-1) ** seed}
+        of_arm["annealing"]["test"] += 1e-5 * (-1) ** seed
         of_arm["annealing"]["replication"] = 0.02 + luck
         return {**of_arm, "baseline": {"test": 0.7, "train": 0.7}}
 
@@ -182,12 +192,12 @@ def test_a_model_whose_planned_seeds_are_not_done_has_no_verdict(figures: Any) -
         "open, completed seeds of 8 planned: MNIST-1 (0), MNIST-2 (0), MNIST-4 (5)"
     )
     text = study.summary(done)
-    assert " worse | +0.00 (+0.00 to +0.00) equivalent |" in text
+    assert " worse | +0.00 (-0.00 to +0.00) equivalent |" in text
     assert "| FMNIST-4 | +2.30 open |" in text
     assert study.POOLED not in text
     found = {finding.partition(":")[0]: finding for finding in study.findings(done)}
     restarts = found["annealing, against random restarts"]
-    assert restarts.endswith(": MNIST-4 +0.00 (+0.00 to +0.00) pp (equivalent)")
+    assert restarts.endswith(": MNIST-4 +0.00 (-0.00 to +0.00) pp (equivalent)")
     # The table alone has the numbers of a model whose difference is inconclusive.
     replication = found["Algorithm 1, replication on one new seed each"]
     assert replication.endswith(": 1 of 1 models inconclusive")
@@ -243,6 +253,11 @@ def test_the_claim_on_depth_is_judged_once_all_planned_seeds_are_done(figures: A
 
 def test_offsets_and_controls_are_chosen_by_what_was_selected_by(figures: Any) -> None:
     study = figures.regimes_controls
+
+    def values_of(selected: float, test: float) -> dict[str, list[float]]:
+        """Return values of ten seeds, whose differences between arms are equal."""
+        return {"selected_by": [selected] * 10, "test": [test + 1e-4 * i for i in range(10)]}
+
     # By selection annealing is the best sampler and another learning rate the best control.
     of_arm = {
         "greedy": (0.70, 0.79),
@@ -256,10 +271,7 @@ def test_offsets_and_controls_are_chosen_by_what_was_selected_by(figures: Any) -
         "learning_rate": 0.01,
         "epochs": 1,
         "baseline": [0.6] * 10,
-        "arms": {
-            arm: {"selected_by": [selected] * 10, "test": [test] * 10}
-            for arm, (selected, test) in of_arm.items()
-        },
+        "arms": {arm: values_of(*means) for arm, means in of_arm.items()},
     }
     results = {
         "setting": {"learning_rates": [0.01], "epochs": [1], "seeds": [0, 10], "trials": 10},
@@ -274,10 +286,10 @@ def test_offsets_and_controls_are_chosen_by_what_was_selected_by(figures: Any) -
     assert claim.verdict.startswith("in none of 1 settings")
     assert study.summary(results).endswith("| -3.00 (-3.00 to -3.00) | worse |")
     # An arm that the other cells do not have yet.
-    ensemble = {"selected_by": [0.74] * 10, "test": [0.77] * 10}
+    ensemble = values_of(0.74, 0.77)
     _, otherwise = study.differences({**cell, "arms": {**cell["arms"], "ensemble": ensemble}})
     assert (otherwise.other, otherwise.mean) == ("ensemble", pytest.approx(-0.05))
-    cell["arms"]["annealing"]["test"] = [0.76] * 10
+    cell["arms"]["annealing"]["test"] = values_of(0.71, 0.76)["test"]
     [claim] = study.claims(results)
     assert claim.verdict.startswith("in 1 of 1 settings")
 
@@ -316,7 +328,7 @@ def test_a_benchmark_of_samplers_goes_on_and_counts_the_truth(
         return -float(seed) if is_running else x
 
     def run(*names: str) -> list[dict[str, Any]]:
-        cases = [samplers.Case("", name, 0, 3, objective, {"x": 0.25}) for name in ("p", "q")]
+        cases = [make_case("", name, 0, 3, objective, {"x": 0.25}) for name in ("p", "q")]
         samplers.run(path, cases, {name: samplers.METHODS[name] for name in names})
         found: list[dict[str, Any]] = samplers.read(path)
         return found
@@ -366,7 +378,7 @@ def test_what_proposing_costs_is_measured_without_the_objective(
         "a factory": samplers.Method(samplers.seeded(Slow)),
         "a sampler": samplers.Method(lambda _: Slow()),
     }
-    samplers.run(tmp_path / "cells", [samplers.Case("", "p", 0, 5, objective)], methods)
+    samplers.run(tmp_path / "cells", [make_case("", "p", 0, 5, objective)], methods)
     seconds = [cell["seconds"] for cell in samplers.read(tmp_path / "cells")]
     assert len(seconds) == 2
     assert all(0.1 <= one < 0.2 for one in seconds)
@@ -374,7 +386,6 @@ def test_what_proposing_costs_is_measured_without_the_objective(
 
 def test_a_rival_knows_the_parameters_and_their_conditions(figures: Any) -> None:
     rivals = importlib.import_module("_rivals")
-    samplers = sys.modules[figures.sampler_tables.main.__module__]
 
     def objective(trial: Any, _: int) -> float:
         n = trial.suggest_int("n", 2, 8, step=2)
@@ -386,7 +397,7 @@ def test_a_rival_knows_the_parameters_and_their_conditions(figures: Any) -> None
             x += trial.suggest_int("if kind", 1, 9, log=True)
         return float(x)
 
-    case = samplers.Case("", "", 0, 1, objective, is_conditional=True)
+    case = make_case("", "", 0, 1, objective, is_conditional=True)
     space = rivals.Space.of(case)
     # By their places, which of a step and of a choice are counted from 0.
     assert space.conditions == {"if n": ("n", [2, 3]), "if kind": ("kind", [1])}
@@ -402,7 +413,6 @@ def test_a_rival_knows_the_parameters_and_their_conditions(figures: Any) -> None
 def test_a_rival_of_another_package_learns_from_what_it_is_told(figures: Any) -> None:
     pytest.importorskip("cmaes")
     rivals = importlib.import_module("_rivals")
-    samplers = sys.modules[figures.sampler_tables.main.__module__]
 
     def objective(trial: Any, _: int) -> float:
         is_a = trial.suggest_categorical("kind", ["a", "b", "c"]) == "a"
@@ -410,7 +420,7 @@ def test_a_rival_of_another_package_learns_from_what_it_is_told(figures: Any) ->
         return float(trial.suggest_int("n", 0, 9) + trial.suggest_int("two", 0, 1) + is_a + x)
 
     study = optuna.create_study(
-        sampler=rivals.CatCMAwMSampler(samplers.Case("", "", 0, 60, objective))
+        sampler=rivals.CatCMAwMSampler(make_case("", "", 0, 60, objective))
     )
     study.optimize(lambda trial: objective(trial, 0), 60)
 

@@ -148,7 +148,7 @@ def _arguments(
         )
     given: Any = declaration["arguments"]
     known = {name: given[name] for name in Arguments.__annotations__ if name in given}
-    known |= known.pop("limits")
+    known |= known.pop("limits", {})
     known["seeds"] = declaration["seeds"]
     if is_of_function(head):
         if objective is None:

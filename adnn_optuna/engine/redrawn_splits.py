@@ -84,7 +84,7 @@ class _Splits(Flow):
 
     def of_unknown_source(self, function: Callable[..., Any], labels: Labels) -> Value:
         """Return a split if the function seems to draw one."""
-        if seems_to_split(function, _is_split, _SPLIT_IF_SHUFFLED.match, _DRAW | _DRAW_MASK):
+        if seems_to_split(function, _is_split, _SPLIT_IF_SHUFFLED.match, _DRAW, _DRAW_MASK):
             labels |= {Label(getattr(function, "__name__", "its code"), "split")}
         return Value(labels)
 

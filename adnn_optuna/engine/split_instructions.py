@@ -10,6 +10,7 @@ from adnn_optuna.engine.source_trees import codes_of, named_object
 
 _LOADS = {"LOAD_GLOBAL", "LOAD_ATTR", "LOAD_METHOD", "LOAD_NAME"}
 _CALLS = {"CALL", "CALL_KW", "CALL_FUNCTION_EX"}
+_SELECTS = {"COMPARE_OP", "BINARY_SUBSCR", "BINARY_SLICE"}
 _GENERATORS = {"default_rng", "RandomState", "Random", "seed", "manual_seed"}
 
 
@@ -18,15 +19,19 @@ def seems_to_split(
     is_split: Callable[[str], bool],
     needs_shuffle: Callable[[str], Any],
     draws: Collection[str],
+    mask_draws: Collection[str],
 ) -> bool:
     """Return whether a function, or a user's function that it names, may draw a split.
 
     It calls what splits, other than with a constant seed; or what draws rows, other than by
-    generators with constant seeds. What becomes of the rows is unknown.
+    generators with constant seeds. What becomes of the rows is unknown. Random numbers draw rows
+    only if code compares or indexes something.
     """
     has_draw, seeds_are_constant = False, list[bool]()
     for owner, code in codes_of(function):
         steps = [step for step in dis.get_instructions(code) if step.opname != "PUSH_NULL"]
+        selects = not _SELECTS.isdisjoint(step.opname for step in steps)
+        drawing = {*draws, *mask_draws} if selects else draws
         for i, step in enumerate(steps):
             name = _loaded_name(step, owner)
             if name in _GENERATORS and len(steps) > i + 2:
@@ -39,7 +44,7 @@ def seems_to_split(
                 if is_shuffled and not (state and _is_constant(state, owner)):
                     return True
             is_module = steps[min(i + 1, len(steps) - 1)].opname in {"LOAD_ATTR", "LOAD_METHOD"}
-            has_draw |= name in draws and not is_module  # Such as `random`.
+            has_draw |= name in drawing and not is_module  # Such as `random`.
     is_kept = bool(seeds_are_constant) and all(seeds_are_constant)
     return has_draw and not is_kept
 

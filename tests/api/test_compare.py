@@ -106,6 +106,8 @@ def test_a_stored_comparison_goes_on(objective: InitOffsetObjective, tmp_path: P
         for one, other in zip(longer.results[sampler], whole.results[sampler], strict=True):
             assert completed(one.study) == completed(other.study)
     names = {f"compare/{s}/seed={i}" for s in settings["samplers"] for i in range(3)}
+    # And the new seeds of each run of greedy.
+    names |= {f"compare/greedy/seed={i}/confirmation" for i in range(3)}
     assert set(optuna.get_all_study_names(url)) == {"compare", *names}
 
 
@@ -125,7 +127,8 @@ def test_numpy_numbers_are_as_good_as_pythons(
     assert repr(comparison.seeds) == "(0, 1)"
     names = set(optuna.get_all_study_names(url))
     of_runs = {f"compare/{s}/seed={i}" for s in comparison.results for i in range(2)}
-    assert names == {"compare", *of_runs}
+    assert names > {"compare", *of_runs}
+    assert {name.removesuffix("/confirmation") for name in names} == {"compare", *of_runs}
     adnn.compare(objective, seeds=range(2), max_trial=3, **settings)
     assert set(optuna.get_all_study_names(url)) == names
 
@@ -204,7 +207,7 @@ class TestDifferences:
             assert row["difference"] == pytest.approx(np.mean(paired), abs=1e-9)
             assert row["pairs"] == 3
             assert row["verdict"] == "inconclusive"
-        assert "No CI yet: 7 pairs are needed for 3 claims." in str(comparison)
+        assert "No CI yet: 4 pairs are needed for 3 claims." in str(comparison)
 
     def test_a_copy_of_an_arm_is_no_better(self, objective: InitOffsetObjective) -> None:
         comparison = adnn.compare(

@@ -447,7 +447,7 @@ def test_wrong_input_leaves_no_study(
 @pytest.mark.parametrize("path", [3, None])
 def test_a_report_needs_the_name_of_a_file(path: Any) -> None:
     result = search(max_trial=2, confirm=0)
-    with pytest.raises(TypeError, match="The report must be the name of a file; got"):
+    with pytest.raises(TypeError, match="path must be the name of a file; got"):
         result.report(path)
 
 

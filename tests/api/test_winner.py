@@ -12,7 +12,6 @@ import pytest
 from search_worker import quick_training
 
 import adnn_optuna as adnn
-from adnn_optuna.results.comparison_figures import best_by_epochs
 from adnn_optuna.stats.proportions import gain_interval
 
 RNG = np.random.default_rng(0)
@@ -232,18 +231,6 @@ def test_a_look_tells_how_large_the_largest_class_is() -> None:
     assert (look["n_classes"], names) == (2, ["no", "yes"])
     assert (look["largest_class"], look["n_largest"]) == ("no", counts[0])
     assert "of the test set is class 'no'" in str(result)
-
-
-def test_an_epoch_that_was_not_trained_costs_nothing() -> None:
-    dataset = adnn.load_dataset("digits")
-    training = quick_training("sgd", 2.0, epochs=40, patience=2, restore_best_weights=True)
-    objective = adnn.InitOffsetObjective(adnn.MLP((8,)), dataset, training=training)
-    result = adnn.search(objective, max_trial=2)
-    epochs = [
-        trial.user_attrs["adnn:outcome"]["trained"]["epochs"] for trial in result.study.trials
-    ]
-    assert max(epochs) < 40
-    assert [*best_by_epochs(result)] == [epochs[0], sum(epochs)]
 
 
 @pytest.mark.slow

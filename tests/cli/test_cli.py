@@ -795,7 +795,7 @@ class TestWrongInput:
         models = ["own_pair:f", "own_pair:g", "--seeds", "2"]
         done = run_program(["compare-models", *models])
         assert done.returncode == 0
-        said = "2 seeds can decide nothing about the models: with 1 claim it takes at least 6."
+        said = "2 seeds can decide nothing about the models: with 1 claim it takes at least 4."
         assert done.stderr == f"adnn: {said}\n"
 
     def test_a_module_that_cannot_be_imported_is_the_users(
