@@ -62,12 +62,3 @@ def test_functions_in_a_comparison_with_networks_do_not_count() -> None:
     assert "evaluated the test set" not in alone.to_markdown()
     found = adnn.search(objective_of(), "greedy", max_trial=1, storage=storage)
     assert found.test_evaluations_elsewhere == {"models": 4}
-
-
-def test_a_network_that_was_not_tested_does_not_count() -> None:
-    storage = optuna.storages.InMemoryStorage()
-    diverging = objective_of().replace(training=quick_training(learning_rate=1e30, epochs=1))
-    options: Any = {"training": diverging.training, "seeds": range(2), "storage": storage}
-    adnn.compare_models(MODELS, diverging.dataset, **options)
-    found = adnn.search(objective_of(), "greedy", max_trial=1, storage=storage)
-    assert found.test_evaluations_elsewhere == {}
