@@ -122,6 +122,8 @@ def test_a_baseline_that_is_cut_off_is_trained_when_its_trial_is_done_again(
 ) -> None:
     stop, study = threading.Event(), optuna.create_study(direction="maximize")
     of_trial = objective()
+    # The first trial is worse, whatever a sampler would draw.
+    study.enqueue_trial({"width": 4, "rate": 0.01, "weight_offset_0": 0.0, "bias_offset_0": 0.0})
     study.optimize(of_trial, n_trials=1)
     study.enqueue_trial({"width": 8, "rate": 0.05, "weight_offset_0": 0.0, "bias_offset_0": 0.1})
     trial = study.ask()
