@@ -151,7 +151,7 @@ class Flow:
 
     def __init__(self) -> None:
         self.parts: dict[str, set[str]] = {}
-        self.is_exhausted = False  # Too many calls were followed to go on.
+        self.is_exhausted: bool = False  # Too many calls were followed to go on.
         self._frame = _Frame(lambda _: Value())
         self._attributes: dict[tuple[int, str], tuple[Any, Value]] = {}
         self._conditions: list[Labels] = []

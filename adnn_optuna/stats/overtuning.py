@@ -50,9 +50,10 @@ class Means:
         self._sums = np.stack([np.bincount(groups, of_trial) for of_trial in scores.T])
         self.n_groups: int = len(self._sizes)
         self.values: np.ndarray = self._sums.sum(axis=1) / len(scores)
-        self.are_right = are_right
+        self.are_right: bool = are_right
         self.n_rare: int | None = None
-        self.least, self.most = 0.0 if scores.min() >= 0 else -math.inf, math.inf
+        self.least: float = 0.0 if scores.min() >= 0 else -math.inf
+        self.most: float = math.inf
         if are_right:
             self.n_rare, self.most = self.n_groups, 1.0
 
@@ -87,6 +88,8 @@ class Metric:
         self._groups = np.arange(len(labels)) if groups is None else groups
         self.n_groups: int = int(self._groups.max()) + 1
         self.values: np.ndarray = self.on(np.ones(self.n_groups), slice(None))
+        self.least: float
+        self.most: float
         self.least, self.most = self._possible()
         self.n_rare: int | None = None
         if (self.least, self.most) == (0.0, 1.0):
