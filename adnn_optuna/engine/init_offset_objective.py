@@ -175,7 +175,7 @@ class InitOffsetObjective(Experiment):
                 except UpdateFinishedTrialError:
                     if not all(map(has_ended, trials)):
                         raise
-                    return [Outcome("pruned") for _ in trials]  # As whoever ended them told.
+                    return [Outcome("pruned") for _ in trials]  # Another worker told their end.
                 except Exception as error:
                     if not _checks.is_out_of_memory(error):
                         raise

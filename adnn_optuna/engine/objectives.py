@@ -276,7 +276,7 @@ class FunctionObjective:
         except UpdateFinishedTrialError:
             if not has_ended(trial):
                 raise
-            return Outcome("pruned")  # As whoever ended it told.
+            return Outcome("pruned")  # Another worker told its end.
         value = number(returned)
         # As a penalty, it is for samplers to learn from, as in `Study.optimize`.
         penalty = math.inf if self.direction == StudyDirection.MINIMIZE else -math.inf
