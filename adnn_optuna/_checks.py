@@ -48,6 +48,20 @@ class WrongValueError(WrongInputError, ValueError):
     """A value is wrong."""
 
 
+class WrongParametersError(WrongValueError, KeyError):
+    """A function uses parameters that its trial does not have; ``catch`` does not catch this."""
+
+    __str__ = Exception.__str__  # That of a KeyError is in quotes.
+
+    @classmethod
+    def of(cls, study_name: str, params: Mapping[str, Any], used: str) -> "WrongParametersError":
+        """Return the error for a parameter that is ``used`` but is not in ``params``."""
+        return cls(
+            f"The function must use the parameters {dict(params)!r:.200} of study "
+            f"{study_name!r:.100}; got {used}. Pass the function of this study."
+        )
+
+
 class WrongTypeError(WrongInputError, TypeError):
     """A value is of the wrong type."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import CategoricalDistribution
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -45,7 +45,7 @@ from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.evaluations import open_evaluations, plan_seeds
 from adnn_optuna.engine.example_scores import from_attributes
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.new_seeds import TrialEvaluation, beginning_of
+from adnn_optuna.engine.new_seeds import NO_STORED_TRIAL, TrialEvaluation, beginning_of
 from adnn_optuna.engine.objectives import Catch, checked_catch, seeds_of_trials, with_seed
 from adnn_optuna.engine.records import NEW_SEED_NAMES
 from adnn_optuna.engine.studies import objective_from_study, opened_study
@@ -151,8 +151,8 @@ def recheck(
         TypeError: If an argument has a wrong type, or a value is no number.
         FileNotFoundError: If the study's SQLite file does not exist.
         ValueError: If an argument is wrong, the study has several objectives, no trial of it was
-            completed, or ``evaluate`` changed without ``reuse``. Also if it redraws a split, and
-            ``resampled`` does not say so.
+            completed, or ``evaluate`` changed without ``reuse``. Also if it uses parameters that
+            the study lacks, or redraws a split and ``resampled`` does not say so.
         KeyboardInterrupt: If the user interrupts; all finished evaluations are stored.
     """
     top, seeds = as_integer("top", top), as_integer("seeds", seeds)
@@ -332,9 +332,9 @@ def _trial_of(
                 f"against[{name!r}] must be a number; got {of_name!r:.100}. Pass all parameters."
             )
     text = repr(sorted(params.items())).encode()
-    return _Given(
+    return FrozenTrial(
         number=FIRST_OF_PARAMS + zlib.crc32(text) % FIRST_OF_PARAMS,
-        trial_id=-1,
+        trial_id=NO_STORED_TRIAL,
         state=TrialState.WAITING if value is None else TrialState.COMPLETE,
         value=value,
         datetime_start=None,
@@ -345,13 +345,6 @@ def _trial_of(
         system_attrs={},
         intermediate_values={},
     )
-
-
-class _Given(FrozenTrial):
-    """A trial of parameters that no study suggested: they may lie outside the searched space."""
-
-    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
-        return self.params[name] if name in self.params else super()._suggest(name, distribution)
 
 
 def _seeded(

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
 from adnn_optuna._attributes import PLANNED, SCORES, VIOLATED
+from adnn_optuna._checks import WrongParametersError
 from adnn_optuna.callbacks import Limit, LimitValues, MaxTimeCallback, callbacks_of
 from adnn_optuna.engine.evaluations import make_needed, open_evaluations, plan_seeds
 from adnn_optuna.engine.example_scores import collecting, log_scores, scores_as_attributes
@@ -19,6 +21,9 @@ from adnn_optuna.engine.objectives import FunctionObjective, Outcome, catching, 
 from adnn_optuna.engine.records import NEW_SEED_NAMES, FunctionRecord, confirmation_name
 from adnn_optuna.samplers._tally import Tally
 from adnn_optuna.samplers._trials import beginning, is_feasible
+
+NO_STORED_TRIAL = -1
+"""The id of a trial that no study has, as in :func:`optuna.trial.create_trial`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +37,7 @@ class TrialEvaluation:
 
     def __call__(self, trial_number: int, seed: int) -> Outcome:
         """Evaluate a trial on a new seed."""
-        trial = _trial_for_new_seed(self.trials[trial_number], self.study)
+        trial = _TrialOnNewSeed(self.trials[trial_number], self.study)
         value: Any = np.nan
         what = f"The evaluation of trial {trial_number} with seed {seed}"
         with catching(self.catch, what), collecting(trial) as logged:
@@ -48,16 +53,42 @@ class TrialEvaluation:
         return Outcome("complete", number(value), system_attrs=attrs)
 
 
-def _trial_for_new_seed(trial: FrozenTrial, study: optuna.Study) -> FrozenTrial:
-    """Return a copy of a trial that a function evaluates as if its study had just asked for it.
+class _TrialOnNewSeed(FrozenTrial):
+    """A copy of a trial that a function evaluates as if its study had just asked for it.
 
     It has no constraints yet.
     """
-    asked = copy.deepcopy(trial)
-    kept = {k: v for k, v in asked.system_attrs.items() if k.partition(":")[0] != "constraints"}
-    study._thread_local.in_optimize_loop = True
-    vars(asked).update(study=study, _system_attrs=kept)
-    return asked
+
+    def __init__(self, trial: FrozenTrial, study: optuna.Study) -> None:
+        vars(self).update(copy.deepcopy(vars(trial)))
+        self._system_attrs = {
+            name: value
+            for name, value in trial.system_attrs.items()
+            if name.partition(":")[0] != "constraints"
+        }
+        self._params = _Params(study.study_name, trial.params)
+        self.study = study
+        study._thread_local.in_optimize_loop = True
+
+    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
+        if self._trial_id == NO_STORED_TRIAL and name in self.params:
+            return self.params[name]  # It may lie outside the searched space.
+        try:
+            return super()._suggest(name, distribution)
+        except ValueError:
+            used = f"{name!r:.100} of {distribution!r:.100}"
+            raise WrongParametersError.of(self.study.study_name, self.params, used) from None
+
+
+class _Params(dict[str, Any]):
+    """The parameters of a trial, which name the one that a function reads and that is missing."""
+
+    def __init__(self, study_name: str, params: Mapping[str, Any]) -> None:
+        super().__init__(params)
+        self._study_name = study_name
+
+    def __missing__(self, name: str) -> Any:
+        raise WrongParametersError.of(self._study_name, self, f"{name!r:.100}")
 
 
 def beginning_of(study: optuna.Study) -> dict[str, str]:

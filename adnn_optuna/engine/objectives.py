@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Ended, Metrics, StoredOutcome, Trained
-from adnn_optuna._checks import WrongTypeError, WrongValueError, logger
+from adnn_optuna._checks import WrongParametersError, WrongTypeError, WrongValueError, logger
 from adnn_optuna.engine.example_scores import Scored, collecting
 from adnn_optuna.engine.repeating import StorageError
 from adnn_optuna.networks.network import derived_seed
@@ -136,10 +136,13 @@ def checked_catch(catch: Catch) -> tuple[type[Exception], ...]:
 
 @contextlib.contextmanager
 def catching(catch: tuple[type[Exception], ...], what: str) -> Iterator[None]:
-    """Log an error that is to be caught and go on; a fault of the storage is always raised."""
+    """Log an error that is to be caught and go on.
+
+    A fault of the storage is always raised, and that the function is of another study.
+    """
     try:
         yield
-    except (OptunaError, StorageError):
+    except (OptunaError, StorageError, WrongParametersError):
         raise
     except catch as error:
         logger.warning("%s failed, which counts as no value: %r", what, error)

@@ -23,7 +23,13 @@ from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _checks
-from adnn_optuna._checks import WrongInputError, WrongValueError, first_line, load
+from adnn_optuna._checks import (
+    WrongInputError,
+    WrongParametersError,
+    WrongValueError,
+    first_line,
+    load,
+)
 from adnn_optuna.samplers import _owners
 
 if TYPE_CHECKING:
@@ -156,6 +162,12 @@ def _repeating_method(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return _patiently(lambda: function(*args, **options), find_written)
         except (ValueError, TypeError, LookupError, RecursionError) as error:
+            if name == "set_trial_param" and isinstance(error, ValueError):
+                raise WrongParametersError(
+                    "The function must suggest a parameter from the same kind of distribution in "
+                    f"all trials; got {args[2]!r:.100} of {args[4]!r:.100}. Rename the parameter, "
+                    "or use another study name."
+                ) from None
             # Of no such study or trial, and of no best one, Optuna says so itself.
             if not is_reading or isinstance(error, KeyError | WrongInputError):
                 raise

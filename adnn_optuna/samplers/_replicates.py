@@ -13,6 +13,7 @@ import math
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import mean
+from typing import NoReturn
 
 from optuna.distributions import BaseDistribution
 from optuna.samplers import RandomSampler
@@ -20,6 +21,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import PROPOSAL, REPLICATE, Replicate
+from adnn_optuna._checks import WrongParametersError
 from adnn_optuna.samplers._owners import owned_template
 from adnn_optuna.samplers._trials import PerStudy, TrialReader, is_done, is_feasible
 
@@ -161,6 +163,17 @@ class ReplicateSampler(RandomSampler):
     def __init__(self, failed: float | None = None) -> None:
         super().__init__()
         self._memory = PerStudy(functools.partial(_Ranking, failed=failed))
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> NoReturn:
+        """Refuse: a replicate has all parameters when it begins."""
+        used = f"{param_name!r:.100} of {param_distribution!r:.100}"
+        raise WrongParametersError.of(study.study_name, trial.params, used)
 
     def place_of(self, trial: FrozenTrial) -> Place | None:
         """Return which replicate a trial is; :obj:`None` for the trials of the search itself."""

@@ -351,6 +351,27 @@ class TestResume:
         assert outcomes_of(found) == outcomes_of(whole)
         assert found.value == whole.value
 
+    @pytest.mark.parametrize(
+        ("objective", "said"),
+        [
+            (
+                lambda trial, seed: trial.suggest_float("y", 0, 1),
+                "must use the parameters .*; got 'y' of Float",
+            ),
+            (
+                lambda trial, seed: trial.suggest_int("x", 0, 1),
+                "must suggest a parameter from the same kind .*; got 'x' of Int",
+            ),
+        ],
+    )
+    def test_a_function_of_other_parameters_is_refused(
+        self, objective: Any, said: str, tmp_path: Path
+    ) -> None:
+        options: Any = {"storage": f"sqlite:///{tmp_path / 'other.db'}", "study_name": "s"}
+        search(sampler="random", **options)
+        with pytest.raises(ValueError, match=f"^The function {said}"):
+            search(objective, "random", max_trial=40, reuse=True, catch=Exception, **options)
+
     @pytest.mark.slow
     def test_workers_make_no_replicate_twice(self, tmp_path: Path) -> None:
         path = tmp_path / "workers.db"

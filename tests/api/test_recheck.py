@@ -627,6 +627,33 @@ class TestWrongInput:
             with pytest.raises((ValueError, TypeError), match=said):
                 adnn.recheck(study, **{"evaluate": evaluate, **wrong})  # type: ignore[arg-type]
 
+    @pytest.mark.parametrize(
+        ("use", "said"),
+        [
+            (lambda trial: trial.suggest_float("y", 0, 1), "'y' of FloatDistribution"),
+            (lambda trial: trial.suggest_categorical("kind", ["a", "b"]), "'kind' of Categorical"),
+            (lambda trial: trial.params["y"], "'y'"),
+        ],
+    )
+    def test_a_function_with_parameters_of_another_study_is_refused(
+        self, use: Any, said: str
+    ) -> None:
+        study = make_study()
+        refusal = rf"^The function must use the parameters .* of study 'study'; got {said}"
+        with pytest.raises(ValueError, match=refusal):
+            adnn.recheck(study, lambda trial, seed: 0.0 * bool(use(trial)), catch=Exception)
+        assert make_recheck(study).value > 0  # Nothing was stored.
+
+    def test_a_function_may_look_for_a_parameter_that_is_missing(self) -> None:
+        def looks(trial: Any, seed: int) -> float:
+            try:
+                trial.params["y"]
+            except KeyError:
+                return evaluate(trial, seed) + trial.params.get("y", 0.0)
+            raise AssertionError
+
+        assert adnn.recheck(make_study(), looks, top=1, seeds=1, confirm=2).value > 0
+
     def test_studies_without_a_best_value_are_refused(self) -> None:
         sampler = optuna.samplers.NSGAIISampler(seed=0)
         study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
@@ -689,6 +716,17 @@ class TestCommandLine:
         assert run([*arguments, "--evaluate", "changed:evaluate"]) == 2
         fix = "Pass --reuse to keep them, or delete the study 'study/recheck'."
         assert fix in " ".join(capsys.readouterr().err.split())
+
+    def test_a_function_of_another_study_is_wrong_input(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        Path("other.py").write_text(
+            "def evaluate(trial, seed):\n    return trial.suggest_float('y', 0, 1)\n"
+        )
+        assert run(["recheck", "s.db", "study", "--evaluate", "other:evaluate"]) == 2
+        said = " ".join(capsys.readouterr().err.split())
+        assert said.startswith("adnn: The function must use the parameters {'x': ")
+        assert said.endswith("Pass the function of this study.")
 
     def test_refuses_what_is_wrong(self, capsys: pytest.CaptureFixture[str]) -> None:
         for arguments, said in (
