@@ -14,7 +14,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _checks
-from adnn_optuna._checks import NoSuchFileError, WrongValueError, load
+from adnn_optuna._checks import NoSuchFileError, WrongInputError, WrongValueError, load
 from adnn_optuna.engine.repeating import (
     StorageError,
     causes,
@@ -39,8 +39,19 @@ _SQLITE_DAMAGED = (11, 26)  # SQLITE_CORRUPT and SQLITE_NOTADB.
 # Errors on opening a database that waiting does not fix.
 _REFUSED_AT_OPENING = re.compile(
     "authentication failed|no password|pg_hba|access denied|permission denied|does not exist"
-    "|unknown database|name or service not known|resol|unable to open|readonly|disk|invalid",
+    "|unknown database|name or service not known|resol|unable to open|readonly|disk|invalid"
+    "|no such (access|cache) mode|no such vfs",
     re.IGNORECASE,
+)
+
+# The arguments of URLs that Python's driver of SQLite accepts; it ignores all others.
+_SQLITE_ARGUMENTS = (
+    "cached_statements",
+    "check_same_thread",
+    "detect_types",
+    "isolation_level",
+    "timeout",
+    "uri",
 )
 
 _MAX_NAME_LENGTH = 512  # The width of Optuna's database column.
@@ -73,17 +84,12 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
         return InMemoryStorage()
     if url.drivername == "postgresql+psycopg":
         _checks.check_installed("psycopg", "PostgreSQL")
-    # With ``uri``, it is one of SQLite's own URIs.
-    file = shown.partition(":///")[2]
-    if is_sqlite and "uri" not in url.query:
-        if _checks.is_file(url.database or ""):
-            _check_file(url, file, must_have_studies=must_exist)
-        elif must_exist:
-            raise NoSuchFileError(
-                f"File {file!r} not found for the storage {shown!r}. Check its path."
-            )
     try:
+        if is_sqlite:
+            _check_sqlite(url, shown, must_exist=must_exist)
         opened = repeated(lambda: _open(storage, is_sqlite=is_sqlite), _passes_at_opening, storage)
+    except WrongInputError:
+        raise
     except Exception as error:  # noqa: BLE001 - Optuna, SQLAlchemy and drivers have any.
         _, driver_error = causes(error)
         has_failed = sqlite_code(driver_error) in _SQLITE_FAILED or _passes_at_opening(error)
@@ -94,6 +100,31 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
             "is an Optuna database whose folder can be written to, or whose server answers."
         ) from None
     return repeating(opened)
+
+
+def _check_sqlite(url: URL, shown: str, *, must_exist: bool) -> None:
+    """Refuse a URL whose arguments SQLite ignores, or a file that is missing or no database."""
+    database = url.database or ""
+    if "uri" in url.query:
+        if not database.startswith("file:"):
+            raise WrongValueError(
+                f"The storage {shown!r} must have a path that begins with file: if it has the "
+                "argument uri; got another one. Write 'sqlite:///file:name.db', or omit uri."
+            )
+        return
+    if url.get_driver_name() == "pysqlite" and url.query.keys() - _SQLITE_ARGUMENTS:
+        raise WrongValueError(
+            f"The arguments of the storage {shown!r} must be among "
+            f"{', '.join(_SQLITE_ARGUMENTS)}; got another one. Omit it, or, for SQLite's "
+            "own, add uri=true and write 'sqlite:///file:name.db'."
+        )
+    file = shown.partition(":///")[2]
+    if _checks.is_file(database):
+        _check_file(url, file, must_have_studies=must_exist)
+    elif must_exist:
+        raise NoSuchFileError(
+            f"File {file!r} not found for the storage {shown!r}. Check its path."
+        )
 
 
 def _check_file(url: URL, file: str, *, must_have_studies: bool) -> None:

@@ -285,6 +285,27 @@ def test_a_storage_is_named_without_its_password(postgresql: Server) -> None:
     assert "p@ss" not in repr(storage)
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("sqlite:///s.db?mode=zz", "^The arguments of the storage .* must be among cached_state"),
+        ("sqlite:///s.db?uri=true&mode=zz", "must have a path that begins with file:"),
+        ("sqlite:///file:s.db?uri=true&mode=zz", r"cannot be opened \(no such access"),
+        ("sqlite:///file:s.db?uri=true&cache=zz", r"cannot be opened \(no such "),
+        ("sqlite:///file:s.db?uri=true&vfs=zz", r"cannot be opened \(no such "),
+        ("sqlite:///s.db?timeout=zz", r"cannot be opened \(could not convert"),
+    ],
+)
+@pytest.mark.filterwarnings("error:Query string")
+def test_arguments_that_sqlite_does_not_have_are_refused_at_once(
+    url: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    open_storage("sqlite:///s.db?timeout=3")
+    with pytest.raises(ValueError, match=said):
+        open_storage(url)
+
+
 def test_a_file_that_can_only_be_read_is_read(tmp_path: Path) -> None:
     optuna.create_study(storage=f"sqlite:///{tmp_path}/plain.db", study_name="theirs")
     opened = open_storage(f"sqlite:///file:{tmp_path}/plain.db?mode=ro&uri=true", must_exist=True)
