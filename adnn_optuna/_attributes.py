@@ -297,12 +297,18 @@ class Confirmed(TypedDict):
 class Planned(TypedDict):
     """How many new seeds confirm a best trial, and whether that was raised after some were made.
 
-    ``rank`` is its place among the study's best trials that were confirmed, from 1.
+    ``rank`` is how many of the study's best trials were planned to be confirmed just after this
+    one was, it included; 0 until that is counted. So the k-th one has rank k or more.
     """
 
     seeds: Count
     sequential: bool
-    rank: Size
+    rank: Count
+
+
+def planned_numbers(attrs: Mapping[str, Any]) -> set[str]:
+    """Return the numbers of all trials for which a study plans new seeds."""
+    return {name.split("/")[1] for name in attrs if name.startswith(f"{PLANNED}/")}
 
 
 def planned_of(attrs: Mapping[str, Any], number: int) -> Planned | None:
@@ -315,10 +321,11 @@ def planned_of(attrs: Mapping[str, Any], number: int) -> Planned | None:
     ]
     if not plans:
         return None
+    ranks = (plan["rank"] for plan in plans if plan["rank"])
     return {
         "seeds": max(plan["seeds"] for plan in plans),
         "sequential": len(plans) > 1,
-        "rank": min(plan["rank"] for plan in plans),
+        "rank": min(ranks, default=len(planned_numbers(attrs))),
     }
 
 

@@ -21,7 +21,7 @@ from adnn_optuna._seeds import confirmation_seeds, experiment_fingerprint
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine import records
 from adnn_optuna.engine.arms import EnsembleObjective, may_replicate
-from adnn_optuna.engine.evaluations import make_needed, open_evaluations
+from adnn_optuna.engine.evaluations import make_needed, open_evaluations, plan_seeds
 from adnn_optuna.engine.example_scores import as_attributes, scores_as_attributes
 from adnn_optuna.engine.experiment import is_of_trial
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
@@ -160,6 +160,8 @@ def confirm_best_trial(
     if confirmed["arms"] != [*arms]:
         fault = Fault(f"of trial {best.number} and its arms {[*arms]}", "others")
         raise stored.malformed(stored.CONFIRMED, f"study {record.study.study_name!r}", fault)
+    plan_seeds(record.study, best.number, len(confirmed["seeds"]))
+    record = record._refreshed(stored.PLANNED)
     evaluate = _NetworkEvaluation(arms, stop, _earlier_runs(record, confirmed))
     n_at_once = arms[BASELINE][0].trainer.n_at_once(least=n_cores())
     make_needed(

@@ -20,6 +20,7 @@ from adnn_optuna._attributes import (
     PLANNED,
     TEST_ROWS,
     Planned,
+    planned_numbers,
     planned_of,
     read_study,
 )
@@ -45,21 +46,25 @@ def plan_seeds(study: optuna.Study, number: int, count: int) -> Planned:
 
     A larger number later makes the CI sequential for good; a smaller one changes nothing.
     """
-    attrs = study.user_attrs
-    before = planned_of(attrs, number)
+    before = planned_of(study.user_attrs, number)
     if before is not None and count <= before["seeds"]:
         return before
-    numbers = {name.split("/")[1] for name in attrs if name.startswith(f"{PLANNED}/")}
-    rank = before["rank"] if before is not None else 1 + len(numbers)
-    planned: Planned = {"seeds": count, "sequential": before is not None, "rank": rank}
+    planned: Planned = {"seeds": count, "sequential": before is not None, "rank": 0}
     if before is not None:
+        planned["rank"] = before["rank"]
         logger.warning(
             "%d new seeds were planned in study %r. With more, it is sequential from now on, with "
             "wider CIs.",
             before["seeds"],
             study.study_name,
         )
-    study.set_user_attr(f"{PLANNED}/{number}/{count}", planned)
+    name = f"{PLANNED}/{number}/{count}"
+    study.set_user_attr(name, planned)
+    if before is None:
+        # Another worker may have planned another trial at the same moment: whoever wrote later
+        # counts both.
+        planned["rank"] = len(planned_numbers(study.user_attrs))
+        study.set_user_attr(name, planned)
     return planned
 
 

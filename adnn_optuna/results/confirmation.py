@@ -69,10 +69,10 @@ class ConfirmationRuns:
 def read_runs(record: SearchRecord) -> ConfirmationRuns | None:
     """Return the runs that confirm a search's best trial; :obj:`None` until all are made."""
     best, own = record.best, own_scores(record)
-    confirmations = record.confirmations
-    if best is None or own is None or best.number not in confirmations:
+    planned = None if best is None else stored.planned_of(record.attrs, best.number)
+    if best is None or own is None or planned is None:
         return None
-    confirmed = confirmations[best.number]
+    confirmed = record.confirmations[best.number]
     needed, made = needed_evaluations(confirmed), dict[Evaluation, np.ndarray]()
     values: dict[Evaluation, float] = {}
     for trial in filter(is_done, record.confirming):
@@ -86,7 +86,7 @@ def read_runs(record: SearchRecord) -> ConfirmationRuns | None:
         return None
     return ConfirmationRuns(
         trial=best.number,
-        rank=1 + [*confirmations].index(best.number),
+        rank=planned["rank"],
         seeds=tuple(confirmed["seeds"]),
         own=own,
         values=_by_arm(confirmed, values),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from concurrent import futures
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -14,9 +15,9 @@ from optuna.distributions import IntDistribution
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
-from adnn_optuna._attributes import OUTCOME, OWNER
+from adnn_optuna._attributes import OUTCOME, OWNER, planned_of
 from adnn_optuna.callbacks import MaxTimeCallback
-from adnn_optuna.engine.evaluations import make_evaluations, open_evaluations
+from adnn_optuna.engine.evaluations import make_evaluations, open_evaluations, plan_seeds
 from adnn_optuna.engine.signals import without_warnings
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.samplers._owners import ownership
@@ -159,3 +160,30 @@ def test_others_may_take_all_that_is_left_as_this_worker_begins(
     assert found == {(i,): i for i in range(10)}
     states = [trial.state for trial in study.trials]
     assert states == 10 * [TrialState.COMPLETE] + [TrialState.FAIL]
+
+
+class _Meeting(InMemoryStorage):
+    """A storage in which two workers read a study before either of them writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both, self.has_read = threading.Barrier(2), threading.local()
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        attrs = super().get_study_user_attrs(study_id)
+        if threading.current_thread() is not threading.main_thread() and not vars(self.has_read):
+            self.has_read.once = True
+            self.both.wait(timeout=60)
+        return attrs
+
+
+def test_two_trials_that_are_planned_at_once_are_not_both_the_first() -> None:
+    study = optuna.create_study(storage=_Meeting())
+    with futures.ThreadPoolExecutor(2) as workers:
+        plans = [*workers.map(lambda number: plan_seeds(study, number, 10), (3, 7))]
+    ranks = [plan["rank"] for plan in plans]
+    assert ranks in ([1, 2], [2, 1], [2, 2])
+    assert [planned_of(study.user_attrs, number)["rank"] for number in (3, 7)] == ranks
+    assert plan_seeds(study, 5, 10)["rank"] == 3
+    # More seeds change no rank.
+    assert plan_seeds(study, 3, 20)["rank"] == ranks[0]
