@@ -396,8 +396,13 @@ class FunctionRecord(SearchRecord):
             return math.nan
         if not self.new_values:
             return self.best_value
+        return mean(self.counted_new_values)
+
+    @property
+    def counted_new_values(self) -> list[float]:
+        """The best trial's values on new seeds, with the value of a failure if it has one."""
         failed = math.nan if self.failed is None else self.failed
-        return mean(failed if math.isnan(value) else value for value in self.new_values)
+        return [failed if math.isnan(value) else value for value in self.new_values]
 
 
 def confirmation_trials(storage: BaseStorage, study_name: str) -> tuple[FrozenTrial, ...]:

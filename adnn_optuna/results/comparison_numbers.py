@@ -264,7 +264,26 @@ class ComparisonNumbers:
             n_planned=n_seeds,
             n_claims=n_claims,
             sequential=self.sequential,
+            splits=self._splits,
         )
+
+    @property
+    def _splits(self) -> dict[str, list[list[float]]] | None:
+        """The values on single new seeds, which all arms of a seed share, if there are several.
+
+        A search all of whose trials failed has the same value on each of them.
+        """
+        n_new_seeds = self.declaration["arguments"].get("confirm", 0)
+        if n_new_seeds < 2:
+            return None
+        return {
+            label: [
+                run.counted_new_values or n_new_seeds * [run.test_value]
+                for run in runs
+                if isinstance(run, FunctionRecord)
+            ]
+            for label, runs in self.results.items()
+        }
 
     @property
     def resampled(self) -> Resampled | None:

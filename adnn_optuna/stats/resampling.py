@@ -5,7 +5,7 @@ import math
 import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import stdev
+from statistics import fmean, variance
 from typing import Any, Literal
 
 import scipy
@@ -75,13 +75,16 @@ def for_new_data(
     n_claims: int,
     sequential: bool = False,
     most: float = math.inf,
+    splits: Mapping[str, Sequence[Sequence[float]]] | None = None,
 ) -> list[PairedDifference]:
     """Return differences of overlapping splits with verdicts on new data of this kind.
 
     It is Student's t with the correction of Nadeau and Bengio (2003), Machine Learning 52:239-281,
-    at the planned number of rows; NaN if a value is missing. Rows that are no splits, or have no
-    CI yet, are returned as they are. A sequential design, to which seeds were added after some
-    were seen, has no claims.
+    at the planned number of rows; NaN if a value is missing. ``splits`` are the values of single
+    splits, if each row is a mean over several: further ones reduce the variance of rows, but not
+    the part that all splits of a data set have in common. Rows that are no splits, or have no CI
+    yet, are returned as they are. A sequential design, to which seeds were added after some were
+    seen, has no claims.
     """
     if resampled is None:
         return rows
@@ -97,8 +100,12 @@ def for_new_data(
             continue
         n, ends = row.n_pairs, Ends()
         if n == n_planned:
-            sd = stdev(map(operator.sub, values[row.arm], values[row.other]))
-            error = sd * math.sqrt(variance_factor(n, resampled))
+            of_rows = variance(map(operator.sub, values[row.arm], values[row.other]))
+            of_splits = of_rows
+            if splits is not None:
+                of_splits = _split_variance(splits[row.arm], splits[row.other])
+            n_train, n_test = resampled
+            error = math.sqrt(of_rows / n + of_splits * n_test / n_train)
             half, of_bound = (
                 error * float(scipy.stats.t.isf(ALPHA / (sides * n_claims), n - 1))
                 for sides in (2, 1)
@@ -111,3 +118,9 @@ def for_new_data(
             )
         judged.append(dataclasses.replace(row.with_ends(ends), assumption=""))
     return judged
+
+
+def _split_variance(arm: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> float:
+    """Return the variance of the difference of two arms on a split, by the splits of each row."""
+    rows = zip(arm, other, strict=True)
+    return fmean(variance(map(operator.sub, *of_row)) for of_row in rows)

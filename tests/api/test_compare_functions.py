@@ -19,6 +19,7 @@ import optuna
 import pytest
 from compare_worker import Cluster, n_completed
 from optuna.trial import TrialState
+from scipy import stats
 
 import adnn_optuna as adnn
 from adnn_optuna.api.comparisons import load_comparison
@@ -513,6 +514,16 @@ def test_seeds_that_redraw_splits_must_be_told() -> None:
     assert row.mean == alone.mean
     assert row.high - row.low > alone.high - alone.low
     assert any("for new data of this kind" in note for note in found.document().notes)
+    # Means over three splits: their common part does not get smaller.
+    found = adnn.compare(objective, resampled=(80, 20), **{**options, "confirm": 3})
+    [row] = found.paired_differences
+    by_arm = {
+        label: np.array([run.new_values for run in runs]) for label, runs in found.results.items()
+    }
+    differences = by_arm[row.arm] - by_arm[row.other]
+    variance = differences.mean(axis=1).var(ddof=1) / 8
+    variance += differences.var(axis=1, ddof=1).mean() * 20 / 80
+    assert row.high - row.mean == pytest.approx(stats.t.isf(0.025, 7) * variance**0.5)
 
 
 def of_split(trial: Any, split: int) -> float:
