@@ -14,7 +14,7 @@ import numpy as np
 from adnn_optuna._attributes import Planned
 from adnn_optuna._units import UNKNOWN, Estimate, Unit
 from adnn_optuna.render.document import Line
-from adnn_optuna.results.differences import unseen_note
+from adnn_optuna.results.differences import unseen_notes
 from adnn_optuna.results.findings import NAME_A_VALUE, counted_values, failures_note
 from adnn_optuna.stats.paired_differences import are_equal
 from adnn_optuna.stats.proportions import student_half_width, unseen_share
@@ -166,7 +166,7 @@ class ConfirmedValue:
         if self.failed is not None:
             notes.append(failures_note(self.n_failed, len(self.runs), self.where, self.failed))
         if not self.n_equal:
-            notes.append(unseen_note(n, self._runs[:-1]))
+            notes += unseen_notes(n, self._runs[:-1])
         if self.next_run.low < self.next_run.high:
             ends = Line("", self.next_run, unit).ends.replace(" to ", " and ")
             of_same = " on the same examples" if on_same_examples else ""

@@ -47,6 +47,8 @@ _VALIDITY: Mapping[Design, str] = {
         "correction for overlapping splits is approximate."
     ),
 }
+_LARGEST_UNSEEN_SHARE = 0.5
+
 _RELATIONS = {
     "better": "better than",
     "worse": "worse than",
@@ -197,9 +199,8 @@ def difference_notes(
     if design == "fixed" and any(row.assumption for row in rows):
         designs = {"few" if row.assumption else design for row in rows}
     notes += [validity_note(of_some, per) for of_some in sorted(designs)]
-    if n_pairs := min((row.n_pairs for row in rows), default=0):
-        notes.append(unseen_note(n_pairs, per or "value"))
-    return notes + _reasons(rows)
+    n_pairs = min((row.n_pairs for row in rows), default=0)
+    return notes + unseen_notes(n_pairs, per or "value") + _reasons(rows)
 
 
 def paired_design(*, sequential: bool, after_fixed: bool) -> Design:
@@ -229,11 +230,17 @@ def _direction_note(per: str, *, maximize: bool) -> str:
     )
 
 
-def unseen_note(n: int, per: str = "seed") -> str:
-    """Return the share of seeds whose effect is missing from so many seeds in 5% of cases."""
-    share = f"{100 * unseen_share(n):.0f}%"
-    seeds = f"{n} {per}{'s' * (n != 1)}"
-    return f"An effect on {share} of {per}s is missing from {seeds} in 5% of cases."
+def unseen_notes(n: int, per: str = "seed") -> list[str]:
+    """Return the note on the share of seeds whose effect is missing in 5% of cases.
+
+    There is none for so few seeds that this is no small share.
+    """
+    share = unseen_share(n)
+    if share > _LARGEST_UNSEEN_SHARE:
+        return []
+    return [
+        f"An effect on {100 * share:.0f}% of {per}s is missing from {n} {per}s in 5% of cases."
+    ]
 
 
 def _reasons(rows: Sequence[PairedDifference]) -> list[str]:

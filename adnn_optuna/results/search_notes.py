@@ -12,7 +12,7 @@ from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.networks.duplicates import in_words
 from adnn_optuna.results.confirmation import Confirmation
 from adnn_optuna.results.confirmed_value import rank_notes
-from adnn_optuna.results.differences import times, unseen_note
+from adnn_optuna.results.differences import times, unseen_notes
 from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._trials import is_feasible
 from adnn_optuna.stats.paired_differences import NORMAL, fewest_pairs, is_by_t
@@ -75,7 +75,7 @@ def confirmation_notes(record: SearchRecord, confirmation: Confirmation) -> list
         n_needed = fewest_pairs(1)
         notes.append(f"No CI of the replication: {n_needed} new seeds are needed.")
     elif confirmation.gains and not replication.low <= 0 <= replication.high:
-        notes.append(unseen_note(len(confirmation.seeds)))
+        notes += unseen_notes(len(confirmation.seeds))
     n_claims = 2 ** (confirmation.rank - 1)
     if math.isfinite(replication.low) and is_by_t(len(confirmation.seeds), n_claims):
         notes.append(f"The CI of the replication is Student's t, assuming {NORMAL}.")

@@ -20,7 +20,7 @@ from adnn_optuna._seeds import new_seeds
 from adnn_optuna._units import Estimate, Unit, in_list, unit_of
 from adnn_optuna.render.document import Document, Figure, Line, Series, Table
 from adnn_optuna.render.printed import Printed
-from adnn_optuna.results.differences import sources_in_words, unseen_note
+from adnn_optuna.results.differences import sources_in_words, unseen_notes
 from adnn_optuna.results.fields import fitted
 from adnn_optuna.results.findings import NEXT_STEP, counted, failures_note, made_so_far
 from adnn_optuna.samplers._evaluations import Evaluation
@@ -316,7 +316,7 @@ class Variance(Printed):
         if self._collapsed:
             notes.append(f"Collapses, far from the other runs: {'; '.join(self._collapsed)}.")
         if self.sd.value > 0:
-            notes.append(unseen_note(len(self.values), "run"))
+            notes += unseen_notes(len(self.values), "run")
         still = [source for source, sd in self.sd_by_source.items() if sd.value == 0]
         if self.sd.value > 0 and still:
             most = max(unseen_share(len(self.differences[source])) for source in still)

@@ -10,7 +10,7 @@ from adnn_optuna.render.document import Document, Figure, Line, Table, shortened
 from adnn_optuna.render.document import Verdict as VerdictWord
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.confirmation import Confirmation
-from adnn_optuna.results.differences import interval_figure, unseen_note
+from adnn_optuna.results.differences import interval_figure, unseen_notes
 from adnn_optuna.stats.proportions import student_half_width
 
 Status = Literal["exact", "within_tolerance", "breached", "cannot_check"]
@@ -213,7 +213,7 @@ class Verdict(Printed):
             )
         if self.new_seeds is not None:
             seeds = self.new_seeds.seeds
-            notes.append(unseen_note(len(seeds)))
+            notes += unseen_notes(len(seeds))
             replay = f"Replay it on the same seeds: --seeds {seeds[0]}-{seeds[-1]}"  # A range.
             chosen = "These seeds were passed, so they may have been chosen."
             notes.append(replay if self.are_drawn else chosen)

@@ -781,3 +781,13 @@ def test_better_is_for_most_seeds_only_if_it_wins_in_most() -> None:
     assert "for most rows" not in said
     clear = " ".join(str(adnn.compare_values({"a": other + 0.1, "b": other})).split())
     assert "a is better than b for most rows" in clear
+
+
+def test_a_rare_effect_is_named_unless_most_seeds_might_have_it() -> None:
+    values = [0.91, 0.95, 0.92, 0.97, 0.93]
+    of_five, of_four = (
+        adnn.compare_values({"a": values[:n], "b": [0.9] * n}, margin=0.01) for n in (5, 4)
+    )
+    rare = "An effect on 45% of rows is missing from 5 rows in 5% of cases."
+    assert rare in " ".join(of_five.document().notes)
+    assert "is missing from" not in " ".join(of_four.document().notes)
