@@ -19,7 +19,12 @@ from adnn_optuna._attributes import COMPARISON, Declaration
 from adnn_optuna._checks import WrongValueError, as_integer, checked_failed, logger
 from adnn_optuna.api._calls import check_executor, interrupted_where_called
 from adnn_optuna.api._compared import Compared, Controls, Samplers, of_function, of_networks
-from adnn_optuna.api.comparisons import declaration_of, like_comparisons, study_name_of
+from adnn_optuna.api.comparisons import (
+    declaration_of,
+    like_comparisons,
+    limits_of_runs,
+    study_name_of,
+)
 from adnn_optuna.api.search import search_result
 from adnn_optuna.callbacks import LimitValues, OtherLimits, checked_limits, shows_limits
 from adnn_optuna.engine import storages, studies
@@ -92,7 +97,8 @@ def compare(
             ``"random_restart"``; for functions ``"tpe"`` and ``"annealing"``. For functions
             ``(trial, seed)``, a label may also have a pair of a sampler and the share of its
             trials that are replicates, such as ``("annealing", 0.2)``.
-        max_trial: The number of trials of each run.
+        max_trial: The number of trials of each run. Runs that have ended by higher limits are
+            reported if all have; else lower limits are refused.
         seeds: The seeds of the runs, in the order in which they count. A comparison that gets
             further seeds or arms later is sequential, with CIs at 99%. If it is called with fewer
             arms, it keeps the others.
@@ -174,15 +180,17 @@ def compare(
 
     # Wrong arguments are refused before anything is stored.
     names = {label: plan(label, seeds[0]).arm.name for label in arms}
-    n_trials = max_trial * len(arms) * len(seeds)
     with (
         interruptible() as stop,
-        progress_bar(n_trials, show=show_progress_bar, unit="trial") as bar,
+        progress_bar(
+            max_trial * len(arms) * len(seeds), show=show_progress_bar, unit="trial"
+        ) as bar,
     ):
         opened = open_storage(storage)
         check_is_reached(opened, executor)
         before = declaration_of(opened, study_name)
         _check_confirm(study_name, before, compared)
+        of_run = limits_of_runs(opened, study_name, of_run, arms, seeds)
         declaration = declarations.declared(
             before,
             seeds,
@@ -191,7 +199,7 @@ def compare(
             n_claims=declarations.n_claims_of({**(before["arms"] if before else {}), **names}),
             arms=names,
             arguments={
-                "limits": given,
+                "limits": given if stop_when_decided else of_run,
                 "batch_size": batch_size if isinstance(batch_size, str) else int(batch_size),
                 "stop_when_decided": bool(stop_when_decided),
                 "margin": compared.margin,

@@ -1,15 +1,18 @@
 """Stored comparisons: a head that declares the comparison, and a study for each run."""
 
 import itertools
-from typing import Any
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import optuna
 from optuna.storages import BaseStorage
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Declaration
-from adnn_optuna._checks import WrongValueError
+from adnn_optuna._checks import WrongValueError, logger
 from adnn_optuna._differences import config_differences
+from adnn_optuna.callbacks import LimitValues
 from adnn_optuna.engine.records import SearchRecord, read_record
 from adnn_optuna.engine.storages import is_undeclared, open_storage
 from adnn_optuna.engine.studies import is_comparison, load_study
@@ -93,6 +96,53 @@ def like_comparisons(head: optuna.Study) -> tuple[str, ...]:
 def study_name_of(comparison: str, label: str, seed: int) -> str:
     """Return the name of the study of an arm and a seed."""
     return f"{comparison}/{label}/{seed=}"
+
+
+def limits_of_runs(
+    storage: BaseStorage,
+    study_name: str,
+    limits: LimitValues,
+    labels: Iterable[str],
+    seeds: Sequence[int],
+) -> LimitValues:
+    """Return the limits of all runs of a comparison, which are equal.
+
+    Runs that have ended by higher limits cannot have lower ones: others beside them are refused.
+    If all have ended, their limits are returned, and the comparison only reports them.
+    """
+    if declaration_of(storage, study_name) is None:
+        return limits
+    arms = records_of_comparison(load_head(storage, study_name))
+    ended = [
+        run
+        for of_arm in arms.values()
+        for run in of_arm.values()
+        if run.is_over or len(run.done_trials) >= (limits["max_trial"] or 0)
+    ]
+    given: dict[str, Any] = {**limits}
+    highest = {
+        name: max([limit, *(run.budget.get(name, limit) for run in ended)], key=_limit_as_number)
+        for name, limit in given.items()
+    }
+    raised = [name for name, limit in given.items() if highest[name] != limit]
+    if not raised:
+        return limits
+    in_words = ", ".join(f"{name}={highest[name]}" for name in raised)
+    runs = [arms.get(label, {}).get(seed) for label in labels for seed in seeds]
+    if not all(run and run.is_over and run.budget == highest for run in runs):
+        raise WrongValueError(
+            f"Limits must be at least those of the stored runs, {in_words}; got "
+            f"{', '.join(f'{name}={given[name]}' for name in raised)}. Pass {in_words}, or "
+            "another study_name."
+        )
+    logger.warning(
+        "The runs of %r ended before, with %s. They are reported.", study_name, in_words
+    )
+    return cast("LimitValues", highest)
+
+
+def _limit_as_number(limit: float | None) -> float:
+    return math.inf if limit is None else limit
 
 
 def records_of_comparison(head: optuna.Study) -> dict[str, dict[int, SearchRecord]]:

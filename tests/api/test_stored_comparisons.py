@@ -96,3 +96,50 @@ def test_a_resumed_comparison_keeps_each_limit(
     for comparison in (first, resumed):
         for [run] in comparison.results.values():
             assert read_record(run.study).runs[-1]["limits"][limit.reason] == 7
+
+
+def line(trial: optuna.Trial) -> float:
+    return trial.suggest_float("x", 0, 1)
+
+
+class TestLowerLimits:
+    @pytest.fixture
+    def options(self) -> dict[str, Any]:
+        storage = optuna.storages.InMemoryStorage()
+        options = {"seeds": range(2), "storage": storage, "study_name": "c"}
+        adnn.compare(line, ["annealing"], max_trial=4, **options)
+        return options
+
+    def test_runs_that_have_ended_are_reported(
+        self, options: dict[str, Any], logs: pytest.LogCaptureFixture
+    ) -> None:
+        found = adnn.compare(line, ["annealing"], max_trial=3, max_time=60, **options)
+        assert {len(run.done_trials) for run in found.runs} == {4}
+        assert found.reused == "16 stored trials reused, 0 new."
+        limits = {"max_time": None, "max_trial": 4, "max_gain": None, "max_stale": None}
+        assert found.declaration["arguments"]["limits"] == limits
+        assert "The runs of 'c' ended before, with max_time=None, max_trial=4." in logs.text
+
+    @pytest.mark.parametrize(
+        "changes", [{"samplers": ["tpe"]}, {"seeds": range(3)}], ids=["arm", "seed"]
+    )
+    def test_no_other_run_begins_beside_them(
+        self, options: dict[str, Any], changes: dict[str, Any]
+    ) -> None:
+        storage = options["storage"]
+        before = optuna.get_all_study_names(storage), declaration_of(storage, "c")
+        with pytest.raises(ValueError, match=r"at least .* max_trial=4; got max_trial=3"):
+            adnn.compare(line, **{"samplers": ["annealing"], **options, **changes, "max_trial": 3})
+        assert (optuna.get_all_study_names(storage), declaration_of(storage, "c")) == before
+
+    def test_an_interrupted_comparison_may_have_them(self) -> None:
+        def interrupted(trial: optuna.Trial) -> float:
+            if trial.number == 2:
+                raise KeyboardInterrupt
+            return line(trial)
+
+        options: Any = {"seeds": range(2), "storage": optuna.storages.InMemoryStorage()}
+        with pytest.raises(KeyboardInterrupt):
+            adnn.compare(interrupted, ["annealing"], max_trial=4, **options)
+        found = adnn.compare(line, ["annealing"], max_trial=3, reuse=True, **options)
+        assert {len(run.done_trials) for run in found.runs} == {3}
