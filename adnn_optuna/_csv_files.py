@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import math
 import re
 from collections import Counter
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from adnn_optuna._checks import WrongInputError, WrongValueError, first_line
+from adnn_optuna._packed_files import read_unpacked
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from pathlib import Path
 
-# How many bytes a file may unpack to, or how many times as many as it has: tables need less.
-_MOST_UNPACKED, _MOST_TIMES = 2**26, 100
+    import pandas as pd
 
 
 def read_csv(
@@ -30,7 +28,7 @@ def read_csv(
     import pandas as pd
 
     try:
-        content = _content(file)
+        content = io.BytesIO(read_unpacked(file))
         separator, names = _header(content, separators)
         _check_names(file, names, most_columns)
         table: pd.DataFrame = pd.read_csv(content, sep=separator, **options)
@@ -42,20 +40,6 @@ def read_csv(
             f"{str(file)!r} must be a valid CSV file; got {first_line(error)}. Write it again."
         ) from error
     return table
-
-
-def _content(file: Path) -> IO[bytes]:
-    if file.suffix.lower() != ".gz":
-        return io.BytesIO(file.read_bytes())
-    most = max(_MOST_UNPACKED, _MOST_TIMES * file.stat().st_size)
-    with gzip.open(file) as packed:
-        content = packed.read(most + 1)
-    if len(content) > most:
-        raise WrongValueError(
-            f"{str(file)!r} must unpack to at most {most:,} bytes; got more. Unpack it, and pass "
-            "the .csv file."
-        )
-    return io.BytesIO(content)
 
 
 def _header(content: IO[bytes], separators: str) -> tuple[str, list[str]]:

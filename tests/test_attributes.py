@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import io
 import json
 import random
 import shutil
 import sqlite3
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import optuna
 import pytest
 from search_worker import make_objective
@@ -334,6 +337,17 @@ def test_scores_of_examples_that_cannot_be_read_are_refused(
     study = optuna.create_study(study_name="mine")
     study.add_trial(optuna.create_trial(value=0.0, user_attrs={stored.EXAMPLES: examples}))
     with pytest.raises(WrongInputError, match=f"of trial 0 of study 'mine' must {said}"):
+        adnn.overtuning(study)
+
+
+def test_scores_that_unpack_to_too_much_are_refused() -> None:
+    packed, zeros = io.BytesIO(), np.zeros(2**26, np.uint8)
+    np.savez_compressed(packed, zeros)
+    npz = base64.b64encode(packed.getvalue()).decode()
+    examples = {"n": 8 * len(zeros), "npz": npz}
+    study = optuna.create_study(study_name="mine")
+    study.add_trial(optuna.create_trial(value=0.0, user_attrs={stored.EXAMPLES: examples}))
+    with pytest.raises(WrongInputError, match=r"must be an .npz file of its arrays"):
         adnn.overtuning(study)
 
 

@@ -16,6 +16,7 @@ from optuna.trial import BaseTrial, FrozenTrial, TrialState
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import ExampleScores, examples_of
 from adnn_optuna._checks import Fault, WrongTypeError, WrongValueError
+from adnn_optuna._packed_files import check_npz
 
 # Some databases hold no more than 65,535 characters in an attribute.
 _LONGEST = 55_000
@@ -54,8 +55,9 @@ def from_attributes(
     arrays: list[np.ndarray] = []
     # Of texts of others, zipfile and NumPy raise anything.
     with contextlib.suppress(Exception):
-        file = np.load(io.BytesIO(base64.b64decode("".join(texts))))
-        arrays = [*file.values()]
+        file = io.BytesIO(base64.b64decode("".join(texts)))
+        check_npz(file)
+        arrays = [*np.load(file).values()]
     are_numbers = all(array.dtype.kind in "biuf" for array in arrays)
     found = [array.shape for array in arrays]
     is_as_wanted = [*map(len, found)] == [1] if shapes is None else found == [*shapes]

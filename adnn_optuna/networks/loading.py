@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from adnn_optuna import _checks
 from adnn_optuna._checks import NoSuchFileError, WrongValueError
 from adnn_optuna._csv_files import read_csv
+from adnn_optuna._packed_files import check_npz, read_unpacked
 from adnn_optuna.networks._arrays import named
 from adnn_optuna.networks._splits import DEFAULT_FRACTION
 from adnn_optuna.networks._tensorflow import load_tensorflow
@@ -223,12 +224,11 @@ def _read_mnist_like(name: str, data_dir: Path | None) -> dict[str, Any]:
 
 def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
     """Return an IDX file of unsigned bytes, of 3 dimensions for images and of 1 for labels."""
-    content, n_header = path.read_bytes(), 4 + 4 * ndim
-    if path.suffix == ".gz":
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error):
-            content = b""
+    n_header = 4 + 4 * ndim
+    try:
+        content = read_unpacked(path)
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        content = b""
     # In Python's integers: a corrupt header may announce more bytes than 64 bits can count.
     shape = [int.from_bytes(content[i : i + 4]) for i in range(4, n_header, 4)]
     is_right = content[:4] == bytes([0, 0, _UNSIGNED_BYTES, ndim])
@@ -241,9 +241,12 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
 def _read_npz(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
     """Return x, y, those of the splits, and others by their names."""
     try:
+        check_npz(path)
         with np.load(path, allow_pickle=False) as file:
             names = [key for key in file.files if key in _NPZ_KEYS | {*roles.values()}]
             arrays: dict[str, Any] = {name: np.asarray(file[name]) for name in names}
+    except WrongValueError:
+        raise
     # A broken archive can raise anything that zipfile, zlib and NumPy's header parser know.
     except Exception as error:
         said = f"{path} is not a valid .npz file of plain arrays ({error})"

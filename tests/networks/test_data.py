@@ -478,6 +478,18 @@ def test_broken_idx_files_are_refused(tmp_path: Path, content: bytes, gz: bool) 
     assert str(path) in str(error.value)
 
 
+def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
+    images, arrays = tmp_path / "images.gz", tmp_path / "arrays.npz"
+    images.write_bytes(gzip.compress(bytes(2**26 + 1)))
+    said = "must unpack to at most 67,108,864 bytes"
+    with pytest.raises(ValueError, match=said):
+        read_idx(images, ndim=3)
+    large = {"x": np.zeros((2**12, 2**14), np.uint8), "y": np.zeros(2**12, np.uint8)}
+    np.savez_compressed(arrays, **large)
+    with pytest.raises(ValueError, match=said):
+        load_dataset(str(arrays))
+
+
 def test_a_header_of_more_than_64_bits_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "images"
     path.write_bytes(b"\x00\x00\x08\x03" + b"\xff" * 12)
