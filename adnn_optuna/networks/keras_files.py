@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 
 from adnn_optuna._checks import NoSuchFileError, WrongValueError, first_line
+from adnn_optuna.networks._tensorflow import load_tensorflow
 from adnn_optuna.networks.models import MLP
 
 if TYPE_CHECKING:
@@ -114,8 +115,8 @@ def check_keras_config(node: Any, path: str, *, largest: float = math.inf, depth
 
 
 def _check_object(node: dict[str, Any], path: str) -> None:
-    import keras  # noqa: F401 - with all that it has; nothing is imported because a file says so.
-
+    # With all that Keras has: nothing is imported because a file says so.
+    load_tensorflow("A part of a model")
     name, module = str(node["class_name"]), str(node.get("module"))
     if name in _VALUES:
         return
@@ -151,6 +152,7 @@ def check_model_config(
     config: dict[str, Any], path: str, max_parameters: int = MAX_PARAMETERS
 ) -> None:
     """Refuse a configuration that is unsafe, no model's, or larger than may come from a file."""
+    load_tensorflow("A Keras model")
     import keras
 
     config = without_compilation(config)  # A copy, for Keras empties it.

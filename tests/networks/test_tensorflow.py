@@ -26,14 +26,43 @@ def test_notices_are_left_out_and_all_else_is_written(capfd: pytest.CaptureFixtu
     assert capfd.readouterr().err == OTHERS
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("level", [None, "0", "3"])
-def test_they_come_only_where_the_user_asks_for_them(level: str | None) -> None:
-    code = """if True:
-        import os
-        import adnn_optuna as adnn
+MODEL = {
+    "module": "keras",
+    "class_name": "Sequential",
+    "config": {
+        "name": "network",
+        "layers": [
+            {
+                "module": "keras.layers",
+                "class_name": "InputLayer",
+                "config": {"batch_shape": [1, 4], "name": "inputs"},
+            },
+            {"module": "keras.layers", "class_name": "Dense", "config": {"units": 2}},
+        ],
+    },
+}
+OPTIMIZER = {"module": "keras.optimizers", "class_name": "Adam", "config": {}}
+# Whatever loads Keras first in a process.
+FIRST = {
+    "objective": "adnn.InitOffsetObjective(adnn.MLP((4,)), adnn.load_dataset('digits'))",
+    "model": f"keras_files.check_model_config({MODEL}, 'model')",
+    "optimizer": f"keras_files.check_keras_config({OPTIMIZER}, 'optimizer')",
+}
 
-        adnn.InitOffsetObjective(adnn.MLP((4,)), adnn.load_dataset("digits"))
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("level", "first"),
+    [(None, first) for first in FIRST] + [("0", "objective"), ("3", "objective")],
+)
+def test_they_come_only_where_the_user_asks_for_them(level: str | None, first: str) -> None:
+    code = f"""if True:
+        import os, sys
+        import adnn_optuna as adnn
+        from adnn_optuna.networks import keras_files
+
+        {FIRST[first]}
+        assert "keras" in sys.modules
         print(os.environ.get("TF_CPP_MIN_LOG_LEVEL"))
     """
     environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
