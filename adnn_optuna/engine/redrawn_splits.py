@@ -2,17 +2,18 @@
 
 A split is redrawn if the returned value depends on rows that were drawn, by the seed or without
 one, and the draw has other parts, such as those that train. That a fitted model depends on them is
-no such dependence. Functions of libraries are known by their names. If that is unclear, or a
-function has no source, it counts as one that redraws.
+no such dependence. Functions of libraries are known by their names. If that is unclear, it counts
+as redrawn; without source, if the function names something that draws or splits.
 """
 
 import ast
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from types import CodeType
 from typing import Any
 
-from adnn_optuna.engine.split_instructions import seems_to_split
+from adnn_optuna.engine.code_fingerprint import methods_of
 from adnn_optuna.engine.value_flow import (
     CHANCE,
     GENERATORS,
@@ -22,10 +23,10 @@ from adnn_optuna.engine.value_flow import (
     Label,
     Labels,
     Value,
-    complement,
-    element,
+    function_of,
+    is_users,
     labels_of,
-    mixed,
+    named_object,
     selecting,
 )
 
@@ -35,19 +36,17 @@ _SPLIT_IF_SHUFFLED = re.compile(r"^(?!Repeated).*Folds?$")
 _CUT = {"split", "array_split", "hsplit", "vsplit", "rsplit", "tensor_split", "chunk"}
 _DRAW = {"permutation", "permuted", "shuffle", "sample", "randperm", "choice", "choices"}
 _DRAW |= {"resample"}
-_DRAW_MASK = {"random", "rand", "integers", "randint", "binomial"}
+_DRAW_NUMBERS = {"random", "rand", "integers", "randint", "binomial"}
 _SORT = {"argsort", "sorted", "sort", "sort_values"}
 _CROSS_VALIDATE = re.compile(r"^cross_val|_curve$|^permutation_test_score$")
 _EXCLUDE = {"drop", "delete", "setdiff1d", "difference", "logical_not", "invert"}
 _SELECT = {"select", "Subset", "SubsetRandomSampler", "gather", "compress", "isin", "in1d"}
 _SELECT |= {"nonzero", "flatnonzero", "argwhere", "where"}
 _BEGIN = {"take", "skip", "head", "tail", "islice"}
-_MIX = {"dot", "matmul", "einsum", "tensordot", "outer", "mean", "sum"}
 _FIT = re.compile(r"(partial_)?fit(_\w+)?|train(_(model|network|step|epoch|on_batch))?")
 _SCORE = re.compile("score|result|history|loss|metric")
 _SEED = re.compile("(manual_)?seed(_all|_everything)?|set_(random_)?seed")
-# Of Python.
-_SIZE = {"len", "range", "isinstance", "print"}
+_SIZE = {"len", "range", "isinstance", "print", "shape", "size", "ndim", "dtype"}
 _ADD = {"append", "add", "extend", "insert", "update"}
 _ITERATE = {"list", "tuple", "iter", "tqdm", "reversed"}
 
@@ -68,10 +67,10 @@ def redrawn_split(function: Callable[..., Any], seeds: Iterable[str]) -> str:
         flow.is_exhausted = True
     if flow.is_exhausted:
         value = flow.of_unknown_source(function, NONE)
-    for source, kind, _, is_fitted in sorted(value.labels):
-        is_part = kind in ("order", "mixed") and len(flow.parts.get(source, ())) > 1
-        if (kind in ("split", "pieces") or is_part) and not is_fitted:
-            return source
+    for label in sorted(value.labels):
+        is_part = len(flow.parts.get(label.source, ())) > 1
+        if label.kind != "numbers" and is_part and not label.is_fitted:
+            return label.source
     return ""
 
 
@@ -83,18 +82,21 @@ class _Splits(Flow):
         self._generators: dict[str, Labels] = {}  # The seeds of global ones, by their library.
 
     def of_unknown_source(self, function: Callable[..., Any], labels: Labels) -> Value:
-        """Return a split if the function seems to draw one."""
-        if seems_to_split(function, _is_split, _SPLIT_IF_SHUFFLED.match, _DRAW, _DRAW_MASK):
-            labels |= {Label(getattr(function, "__name__", "its code"), "split")}
+        """Return rows of a split if the function names something that draws or splits rows."""
+        names = _names_in(function, set())
+        if any(_is_split(name) or name in _DRAW | _DRAW_NUMBERS for name in names):
+            drawn = Label(getattr(function, "__name__", "its code"), "rows")
+            labels |= self.note_both(frozenset({drawn}))
         return Value(labels)
 
     def attribute(self, base: Value, name: str) -> Value:
         """Return an attribute; scores of a fitted model depend on the rows that it was fitted."""
+        value = super().attribute(base, name)
         if base.target is not None:
-            return super().attribute(base, name)
-        if name in ("shape", "size", "ndim", "dtype"):
+            return value
+        if name in _SIZE:
             return Value()
-        return Value(_of_scores(base.labels) if _SCORE.search(name) else base.labels)
+        return _score(value) if _SCORE.search(name) else value
 
     def called(self, call: Call) -> Value:
         """Return the value of a call; a user's class is fitted as those of libraries are."""
@@ -106,7 +108,7 @@ class _Splits(Flow):
         """Return the value of a call, by the name of its function; it may call what is passed."""
         if labels := self._of_passed_functions(call):
             call = call._replace(keywords={**call.keywords, "": Value(labels)})
-        rules = (self._of_python, self._of_iterables, self._seeding, self._of_rows, self._drawn)
+        rules = (self._of_python, self._seeding, self._of_rows, self._drawn)
         for rule in rules:
             if (value := rule(call)) is not None:
                 return value
@@ -128,33 +130,23 @@ class _Splits(Flow):
         if name in _SIZE:
             return Value()
         if name in _ADD and isinstance(call.node.func, ast.Attribute):
-            labels = labels_of([*args, *call.keywords.values()])
-            sources = {label.source for label in labels}
-            condition = self.under_conditions()
-            self.note(frozenset(each for each in condition if each.source not in sources))
-            self.add(call.node.func.value, labels | condition)
+            sources = {label.source for label in call.passed}
+            for condition in self._conditions:
+                if sources.isdisjoint(label.source for label in condition.labels):
+                    self.note_mask(condition)
+            self.add(call.node.func.value, call.passed | self.under_conditions())
             return Value()
         if name in ("set", "frozenset"):
-            return Value(call.labels, kind="set")
-        return None
-
-    def _of_iterables(self, call: Call) -> Value | None:
-        name, args = call.name, call.args
+            return Value(call.labels, form="set")
         if name in _ITERATE and args:
             return args[0]
-        if name == "zip":
-            return Value(call.labels, items=dict(enumerate(map(element, args))), kind="zip")
-        if name == "enumerate" and args:
-            return Value(call.labels, items={0: Value(), 1: element(args[0])}, kind="zip")
-        if name == "next" and args:
-            return element(args[0])
         return None
 
     def _seeding(self, call: Call) -> Value | None:
         """Seed a generator, or all global ones of a library."""
         if not _SEED.fullmatch(call.name):
             return None
-        numbers = _numbers(labels_of([*call.args, *call.keywords.values()]))
+        numbers = _numbers(call.passed)
         library = _library(call)
         is_global = library or call.receiver.target is not None
         if isinstance(call.node.func, ast.Attribute) and not is_global:
@@ -167,20 +159,21 @@ class _Splits(Flow):
     def _of_rows(self, call: Call) -> Value | None:
         """Return the value of a call that selects or cuts rows that were drawn before."""
         name, labels = call.name, call.labels
-        passed = labels_of([*call.args, *call.keywords.values()])
         if name in _EXCLUDE:
-            labels = call.receiver.labels | self.note(selecting(complement(passed)))
+            labels = call.receiver.labels | self.note_both(selecting(call.passed))
         elif name in _SELECT:
-            self.note(frozenset(each for each in selecting(passed) if each.part))
-            labels = call.receiver.labels | selecting(passed)
+            labels = call.receiver.labels | selecting(call.passed)
+            for value in call.args:
+                self.note_mask(value)
         elif name in _BEGIN:
-            labels = self.part(labels, f".{name}({', '.join(map(ast.unparse, call.node.args))})")
-        elif name in _CUT:
-            labels = frozenset(each.of_kind("pieces", "order") for each in labels)
-        elif name in _MIX:
-            labels = mixed(labels)
+            self.note(labels, name)
+        elif name in _CUT and not (name == "split" and call.receiver.form):
+            labels = frozenset(
+                label._replace(kind="pieces") if label.kind == "rows" else label
+                for label in labels
+            )
         elif _CROSS_VALIDATE.search(name):
-            labels = _split(labels)
+            self._split_again(labels)
         else:
             return None
         return Value(labels)
@@ -188,50 +181,48 @@ class _Splits(Flow):
     def _drawn(self, call: Call) -> Value | None:
         """Return the value of a call that draws rows."""
         name, source = call.name, f"{ast.unparse(call.node.func)} in line {call.node.lineno}"
-        rows = frozenset(each for each in call.labels if each.kind != "numbers")
-        if name in _SORT and _numbers(call.labels):
-            order = frozenset({Label(source, "order")})
+        rows = call.labels - _numbers(call.labels)
+        drawn = rows | {Label(source, "rows")}
+        is_order = name in _DRAW and self._randomness(call)
+        if is_order or (name in _SORT and _numbers(call.labels)):
             if name == "sort" and isinstance(call.node.func, ast.Attribute):
-                self.add(call.node.func.value, order)  # In its place.
-            return Value(rows | order)
-        if name in _DRAW and self._randomness(call):
-            order = frozenset({Label(source, "order")})
+                self.add(call.node.func.value, drawn)  # In its place.
             if name == "shuffle" and call.args and "random_state" not in call.keywords:
-                self.add(call.node.args[0], order)  # In its place.
-            return Value(rows | order)
-        is_split = _is_split(name)
-        is_split |= "validation_split" in call.keywords and "seed" in call.keywords
-        if not is_split and not _constant(call, "oob_score"):
+                self.add(call.node.args[0], drawn)
+            return Value(drawn)
+        is_split = _is_split(name) or {"validation_split", "seed"} <= call.keywords.keys()
+        if not is_split and not _is_set(call, "oob_score"):
             return None
-        shuffles = _constant(call, "shuffle")
-        if shuffles is False or (shuffles is None and _SPLIT_IF_SHUFFLED.match(name)):
-            return Value(_split(rows) | {Label(source, "kept")})
-        return Value(_split(rows) | {Label(source, "split" if self._randomness(call) else "kept")})
+        is_shuffled = _is_set(call, "shuffle", unset=not _SPLIT_IF_SHUFFLED.match(name))
+        if is_shuffled and self._randomness(call):
+            return Value(self._split_again(drawn))
+        return Value(self._split_again(rows), form="folds")
 
     def _unknown(self, call: Call) -> Value:
         """Return the value of any other call."""
         if _FIT.fullmatch(call.name):
             return self._fitted(call)
-        labels = call.labels
-        numbers = _numbers(labels)
+        value = Value(call.labels, form=call.receiver.form)
+        numbers = _numbers(value.labels)
         if (library := _library(call)) and not numbers:
             numbers = self._generators.get(library, CHANCE)
         if not call.args and not call.keywords:
             if call.name in ("default_rng", *GENERATORS):
                 numbers = CHANCE
             if _SCORE.search(call.name):
-                labels = _of_scores(labels)
+                value = _score(value)
+        labels = value.labels - _numbers(value.labels)
         if numbers:  # Other numbers than those that they follow from.
             source = f"{ast.unparse(call.node.func)} in line {call.node.lineno}"
-            numbers = frozenset({Label(source, "numbers")})
-        return Value((labels - _numbers(labels)) | numbers)
+            labels |= {Label(source, "numbers")}
+        return Value(labels, form=value.form)
 
     def _fitted(self, call: Call) -> Value:
         """Return a fitted model, or what it returns of the rows that were passed."""
-        labels = frozenset(each for each in call.labels if each.kind not in ("numbers", "kept"))
+        rows = call.labels - _numbers(call.labels)
         if "validation_split" in call.keywords:
-            labels = _split(labels)
-        fitted = frozenset(each._replace(is_fitted=True) for each in self.note(labels))
+            self._split_again(rows)
+        fitted = frozenset(label._replace(is_fitted=True) for label in rows)
         if isinstance(call.node.func, ast.Attribute):
             self.add(call.node.func.value, fitted, instead=True)
         else:
@@ -239,6 +230,10 @@ class _Splits(Flow):
                 self.add(node, fitted)
         is_transform = call.name.startswith("fit_")
         return Value(fitted | (labels_of(call.args) if is_transform else NONE))
+
+    def _split_again(self, labels: Labels) -> Labels:
+        """Note that rows, or drawn ones again, are split."""
+        return self.note_both(labels - _numbers(labels))
 
     def _randomness(self, call: Call) -> Labels:
         """Return the random numbers that a call draws by: its own, or a global generator's."""
@@ -257,24 +252,18 @@ def _is_split(name: str) -> bool:
 
 
 def _numbers(labels: Labels) -> Labels:
-    return frozenset(each for each in labels if each.kind == "numbers")
+    return frozenset(label for label in labels if label.kind == "numbers")
 
 
-def _split(labels: Labels) -> Labels:
-    """Return labels of drawn rows that are split again."""
-    return frozenset(each.of_kind("split", "order", "pieces") for each in labels)
+def _score(value: Value) -> Value:
+    return Value(frozenset(label._replace(is_fitted=False) for label in value.labels))
 
 
-def _of_scores(labels: Labels) -> Labels:
-    return frozenset(each._replace(is_fitted=False) for each in labels)
-
-
-def _constant(call: Call, name: str) -> Any:
-    """Return a constant argument; True for any other that is passed, None for none."""
+def _is_set(call: Call, name: str, *, unset: bool = False) -> bool:
+    """Return whether an argument is passed and not False; ``unset`` if it is not passed."""
     if name not in call.keywords:
-        return None
-    constant = call.keywords[name].target
-    return constant if isinstance(constant, bool) else True
+        return unset
+    return call.keywords[name].target is not False
 
 
 def _library(call: Call) -> str:
@@ -294,6 +283,21 @@ def _uses_numpy(call: Call) -> bool:
     function = call.function.target
     if str(getattr(function, "__module__", None)).startswith("sklearn"):
         return "random_state" in inspect.signature(function).parameters
-    if call.name == "sample":
-        return not {"frac", "n"}.isdisjoint(call.keywords)
-    return re.search(r"ShuffleSplit$|Folds?$|^train_test_split$", call.name) is not None
+    return call.name == "sample" and not {"frac", "n"}.isdisjoint(call.keywords)
+
+
+def _names_in(what: Any, visited: set[CodeType]) -> Iterator[str]:
+    """Yield the names in a user's function or class, and in those that it names."""
+    is_class = isinstance(what, type) and is_users(what)
+    functions = methods_of(what).values() if is_class else filter(None, [function_of(what)])
+    for function in functions:
+        codes = [function.__code__] * (function.__code__ not in visited)
+        for code in codes:
+            visited.add(code)
+            codes += [each for each in code.co_consts if isinstance(each, CodeType)]
+            cls = function.__qualname__.partition(".")[0]  # Of a method, the others may be called.
+            for name in (*code.co_names, *code.co_freevars, cls):
+                named = named_object(function, name)
+                if function_of(named) is None:
+                    yield str(getattr(named, "__name__", name))
+                yield from _names_in(named, visited)

@@ -1,38 +1,39 @@
 """Follow users' functions through their source, with labels that say which draw a value follows.
 
-Functions of a user are followed into; what a library's function returns, a subclass says.
+Functions of a user are followed into; what a library's function returns, a subclass says. A value
+has all labels that it may have: both branches run, and each loop runs twice.
 """
 
 import ast
+import builtins
 import functools
 import inspect
+import linecache
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import sysconfig
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import FunctionType, MethodType, ModuleType
+from pathlib import Path
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Literal, NamedTuple
 
-from adnn_optuna.engine import source_trees
-
 _MAX_DEPTH, _MAX_CALLS = 10, 500
-_LONGEST_PART = 80
+_OWN = str(Path(__file__).parents[1])
+_LIBRARIES = ("site-packages", "dist-packages", sysconfig.get_path("stdlib"), "<frozen", _OWN)
 
-Kind = Literal["numbers", "order", "pieces", "split", "kept", "mixed"]
-"""Random numbers, or drawn rows: in an order, in pieces, or in the two parts of a split. A kept
-split has one that is not drawn. Rows are mixed in a number that follows from several."""
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
 class Label(NamedTuple):
-    """How a value follows from a draw: the call that draws, and which part of its rows."""
+    """How a value follows from a draw: as random numbers, or as rows that these select."""
 
-    source: str
-    kind: Kind
-    part: str = ""
+    source: str  # The call that draws.
+    kind: Literal["numbers", "rows", "pieces"]  # Pieces are rows that are cut into parts.
     is_fitted: bool = False  # A model depends on the rows; its predictions are of others.
 
-    def of_kind(self, kind: Kind, *kinds: Kind) -> "Label":
-        """Return a label of a kind in place of others."""
-        return self._replace(kind=kind) if self.kind in kinds else self
+    def as_rows(self) -> "Label":
+        """Return the label of rows that the value selects, or is."""
+        return self._replace(kind="rows")
 
 
 Labels = frozenset[Label]
@@ -43,12 +44,22 @@ GENERATORS = {"Generator": "numpy", "RandomState": "numpy", "Random": "random"}
 
 @dataclass(frozen=True)
 class Value:
-    """A value: its labels, the object that it is, if that is known, and the values in it."""
+    """A value: its labels, the object that it is, if that is known, and the values in it.
+
+    ``form`` is ``"set"`` or ``"folds"``; of a mask, it is its condition.
+    """
 
     labels: Labels = NONE
     target: Any = None
     items: Mapping[Any, "Value"] = field(default_factory=dict)
-    kind: Literal["", "zip", "set"] = ""
+    form: str = ""
+
+    @property
+    def all_items(self) -> Mapping[Any, "Value"]:
+        """The values in it; those of a dictionary of the program, too."""
+        if not isinstance(self.target, dict):
+            return self.items
+        return {key: value_of(item) for key, item in self.target.items()}
 
 
 class Call(NamedTuple):
@@ -62,10 +73,14 @@ class Call(NamedTuple):
     keywords: Mapping[str, Value]
 
     @property
+    def passed(self) -> Labels:
+        """The labels of its arguments."""
+        return labels_of([*self.args, *self.keywords.values()])
+
+    @property
     def labels(self) -> Labels:
-        """The labels of all that is passed."""
-        values = (self.receiver, self.function, *self.args, *self.keywords.values())
-        return labels_of(values)
+        """The labels of all that it depends on."""
+        return self.receiver.labels | self.function.labels | self.passed
 
 
 @dataclass(eq=False)
@@ -73,13 +88,6 @@ class _Instance:
     """An object that a followed function makes of a user's class."""
 
     cls: type
-
-
-class _Local(NamedTuple):
-    """A function that a followed function defines."""
-
-    node: source_trees.FunctionNode
-    frame: "_Frame"
 
 
 @dataclass
@@ -94,6 +102,13 @@ class _Frame:
         return self.variables[name] if name in self.variables else self.outside(name)
 
 
+class _Local(NamedTuple):
+    """A function that a followed function defines."""
+
+    node: FunctionNode
+    frame: _Frame
+
+
 def labels_of(values: Iterable[Value]) -> Labels:
     """Return the labels of all values."""
     return frozenset(label for value in values for label in value.labels)
@@ -101,29 +116,12 @@ def labels_of(values: Iterable[Value]) -> Labels:
 
 def selecting(labels: Labels) -> Labels:
     """Return the labels of rows that are selected by values; random numbers select some."""
-    return frozenset(label.of_kind("order", "numbers") for label in labels)
-
-
-def mixed(labels: Labels) -> Labels:
-    """Return the labels of a number that follows from several rows."""
-    return frozenset(label.of_kind("mixed", "order", "pieces") for label in labels)
-
-
-def complement(labels: Labels) -> Labels:
-    """Return the labels of the other rows."""
-    return _with_part(labels, "~")
-
-
-def sequence(values: Sequence[Value]) -> Value:
-    """Return the value of a tuple or list."""
-    return Value(labels_of(values), items=dict(enumerate(values)))
+    return frozenset(label if label.kind == "pieces" else label.as_rows() for label in labels)
 
 
 def element(value: Value) -> Value:
     """Return an item of an iterable."""
-    if value.kind == "zip":
-        return replace(value, kind="")
-    return Value(frozenset(label.of_kind("order", "pieces") for label in value.labels))
+    return Value(frozenset(x.as_rows() if x.kind == "pieces" else x for x in value.labels))
 
 
 def value_of(what: Any) -> Value:
@@ -133,103 +131,76 @@ def value_of(what: Any) -> Value:
     return Value(CHANCE if type(what).__name__ in GENERATORS else NONE, what)
 
 
+def _sequence(values: Sequence[Value]) -> Value:
+    return Value(labels_of(values), items=dict(enumerate(values)))
+
+
 def _union(values: Sequence[Value]) -> Value:
     return values[0] if len(values) == 1 else Value(labels_of(values))
 
 
-def _with_part(labels: Labels, text: str) -> Labels:
-    parts = set()
-    for label in labels:
-        # What a loop repeats is the same part again.
-        part = label.part.removesuffix("" if text == "~" else text)
-        parts.add(label._replace(part=f"{part}{text}"[-_LONGEST_PART:]))
-    return frozenset(parts)
-
-
 class Flow:
-    """Follows functions; notes which parts of each draw are used as rows."""
+    """Follows functions; notes which parts of each draw are selected."""
 
     def __init__(self) -> None:
         self.parts: dict[str, set[str]] = {}
         self.is_exhausted: bool = False  # Too many calls were followed to go on.
         self._frame = _Frame(lambda _: Value())
         self._attributes: dict[tuple[int, str], tuple[Any, Value]] = {}
-        self._conditions: list[Labels] = []
+        self._conditions: list[Value] = []
         self._depth = self._n_calls = 0
 
     def of_library(self, call: Call) -> Value:
         """Return the value of a call of a function that is not a user's."""
-        return Value(call.labels)
+        raise NotImplementedError
 
     def of_unknown_source(self, function: Callable[..., Any], labels: Labels) -> Value:
         """Return the value of a call of a user's function without source."""
         raise NotImplementedError
 
-    # Labels
-
-    def note(self, labels: Labels) -> Labels:
-        """Note the parts of drawn rows that are used; beside a complement, what it is of."""
+    def note(self, labels: Labels, *parts: str) -> Labels:
+        """Note which parts of draws are selected."""
         for label in labels:
-            if label.kind not in ("numbers", "kept", "mixed"):
-                whole, *_ = label.part.rpartition("~") if "~" in label.part else (label.part,)
-                self.parts.setdefault(label.source, set()).update({label.part, whole})
+            self.parts.setdefault(label.source, set()).update(parts)
         return labels
 
-    def part(self, labels: Labels, text: str) -> Labels:
-        """Return the labels of a part of rows, and note it."""
-        drawn = frozenset(each for each in labels if each.kind in ("numbers", "order", "pieces"))
-        return (labels - drawn) | self.note(_with_part(drawn, text))
+    def note_both(self, labels: Labels) -> Labels:
+        """Note that rows and all others are selected."""
+        return self.note(labels, "", "~")
 
-    def piece(self, labels: Labels, text: str) -> Labels:
-        """Return the labels of an item, which is a part of its own if the whole has such parts."""
-        whole = frozenset(
-            each
-            for each in labels
-            if each.kind == "pieces" or (each.kind == "split" and not each.part)
-        )
-        items = frozenset(each for each in labels - whole if each.kind != "kept")
-        return items | self.note(_with_part(whole, text))
+    def note_mask(self, value: Value) -> Labels:
+        """Return the labels of the rows that a value selects; note them if it is a mask."""
+        return self.note(selecting(value.labels), *filter(None, [value.form]))
 
     # Functions
 
     def follow(self, function: Any, args: Sequence[Value], keywords: Mapping[str, Value]) -> Value:
         """Return the value of a call of a user's function."""
+        while isinstance(function, functools.partial | MethodType):
+            if isinstance(function, MethodType):
+                args, function = [value_of(function.__self__), *args], function.__func__
+            else:
+                bound = {name: value_of(value) for name, value in function.keywords.items()}
+                args, keywords = [*map(value_of, function.args), *args], {**bound, **keywords}
+                function = function.func
+        labels = labels_of([*args, *keywords.values()])
         self.is_exhausted |= self._n_calls == _MAX_CALLS
         if self._depth == _MAX_DEPTH or self.is_exhausted:
-            return Value(labels_of([*args, *keywords.values()]))
-        self._depth += 1
-        self._n_calls += 1
-        value = self._follow(function, args, keywords)
-        self._depth -= 1
-        return value
-
-    def _follow(
-        self, function: Any, args: Sequence[Value], keywords: Mapping[str, Value]
-    ) -> Value:
-        if isinstance(function, functools.partial):
-            bound = {name: value_of(value) for name, value in function.keywords.items()}
-            first = [*map(value_of, function.args)]
-            return self.follow(function.func, [*first, *args], {**bound, **keywords})
-        if isinstance(function, MethodType):
-            return self.follow(function.__func__, [value_of(function.__self__), *args], keywords)
+            return Value(labels)
         if isinstance(function, _Local):
             return self._run(function.node, function.frame.look_up, args, keywords)
-        followed = source_trees.function_of(function)
-        labels = labels_of([*args, *keywords.values()])
-        if followed is None:
-            return Value(labels)
-        if (
-            tree := source_trees.tree_of(followed.__code__, followed.__code__.co_filename)
-        ) is None:
-            return self.of_unknown_source(followed, labels)
+        followed = function_of(function)
+        tree = _tree_of(followed.__code__, followed.__code__.co_filename) if followed else None
+        if followed is None or tree is None:
+            return self.of_unknown_source(function, labels)
         if not isinstance(inspect.unwrap(function), FunctionType):
             args = [value_of(function), *args]
-        outside = functools.partial(source_trees.named_object, followed)
+        outside = functools.partial(named_object, followed)
         return self._run(tree, lambda name: value_of(outside(name)), args, keywords)
 
     def _run(
         self,
-        tree: source_trees.FunctionNode,
+        tree: FunctionNode,
         outside: Callable[[str], Value],
         args: Sequence[Value],
         keywords: Mapping[str, Value],
@@ -237,24 +208,26 @@ class Flow:
         """Run a syntax tree, and return all that it returns."""
         before = self._frame, self._conditions
         self._frame, self._conditions = frame, _ = _Frame(outside), []
-        names = [each.arg for each in (*tree.args.posonlyargs, *tree.args.args)]
-        defaults = dict.fromkeys([*names, *(each.arg for each in tree.args.kwonlyargs)], Value())
-        optional = names[len(names) - len(tree.args.defaults) :]
-        pairs = [*zip(optional, tree.args.defaults, strict=True)]
-        for each, default in zip(tree.args.kwonlyargs, tree.args.kw_defaults, strict=True):
-            if default is not None:
-                pairs.append((each.arg, default))
-        defaults |= {name: self.value(default) for name, default in pairs}
-        frame.variables = {**defaults, **dict(zip(names, args, strict=False)), **keywords}
-        if tree.args.vararg:
-            frame.variables[tree.args.vararg.arg] = sequence(args[len(names) :])
-        if tree.args.kwarg:
-            frame.variables[tree.args.kwarg.arg] = Value(labels_of(keywords.values()))
+        self._depth += 1
+        self._n_calls += 1
+        signature = tree.args
+        names = [each.arg for each in (*signature.posonlyargs, *signature.args)]
+        optional = names[len(names) - len(signature.defaults) :]
+        optional += [each.arg for each in signature.kwonlyargs]
+        defaults = zip(optional, (*signature.defaults, *signature.kw_defaults), strict=True)
+        frame.variables = dict.fromkeys(names, Value())
+        frame.variables |= {name: self.value(node) for name, node in defaults if node}
+        frame.variables |= {**dict(zip(names, args, strict=False)), **keywords}
+        if signature.vararg:
+            frame.variables[signature.vararg.arg] = _sequence(args[len(names) :])
+        if signature.kwarg:
+            frame.variables[signature.kwarg.arg] = Value(labels_of(keywords.values()))
         if isinstance(tree, ast.Lambda):
             frame.returned.append(self.value(tree.body))
         else:
             self._statements(tree.body)
         self._frame, self._conditions = before
+        self._depth -= 1
         return _union(frame.returned)
 
     # Statements
@@ -272,45 +245,34 @@ class Flow:
             case ast.AnnAssign(value=ast.expr() as assigned):
                 self.bind(node.target, self.value(assigned))
             case ast.AugAssign():
-                labels = self.value(node.value).labels | self.under_conditions()
-                self.add(node.target, mixed(labels))
+                self.add(node.target, self.value(node.value).labels | self.under_conditions())
             case ast.For() | ast.AsyncFor():
                 for _ in range(2):  # What an iteration assigns, the next one reads.
                     self.bind(node.target, element(self.value(node.iter)))
                     self._statements(node.body)
-                self._statements(node.orelse)
             case ast.If() | ast.While():
-                test = self.value(node.test)
-                if test.target is not False:
-                    self._under(test.labels, node.body)
-                if test.target is not True:
-                    self._under(complement(test.labels), node.orelse)
-            case ast.With() | ast.AsyncWith():
-                for item in node.items:
-                    value = self.value(item.context_expr)
-                    if item.optional_vars:
-                        self.bind(item.optional_vars, value)
-                self._statements(node.body)
+                condition = self.value(node.test)
+                for form, nodes in ((condition.form, node.body), ("~", node.orelse)):
+                    self._conditions.append(replace(condition, form=form))
+                    self._statements(nodes)
+                    self._conditions.pop()
             case ast.Return(value=ast.expr() as returned):
                 self._frame.returned.append(self.value(returned))
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 self._frame.variables[node.name] = Value(target=_Local(node, self._frame))
             case ast.ImportFrom() | ast.Import():
                 for alias in node.names:
-                    self._frame.variables[alias.asname or alias.name] = _imported(node, alias)
+                    module = sys.modules.get(getattr(node, "module", None) or alias.name)
+                    what = value_of(getattr(module, alias.name, module))
+                    self._frame.variables[alias.asname or alias.name] = what
             case ast.expr():
                 self.value(node)
             case _:
                 self._statements(ast.iter_child_nodes(node))
 
-    def _under(self, condition: Labels, nodes: Iterable[ast.stmt]) -> None:
-        self._conditions.append(condition)
-        self._statements(nodes)
-        self._conditions.pop()
-
     def under_conditions(self) -> Labels:
         """Return the labels of the rows for which the present statement runs."""
-        return selecting(frozenset(each for labels in self._conditions for each in labels))
+        return selecting(labels_of(self._conditions))
 
     def bind(self, target: ast.expr, value: Value) -> None:
         """Assign a value to a target."""
@@ -318,8 +280,8 @@ class Flow:
             case ast.Name():
                 self._frame.variables[target.id] = value
             case ast.Tuple() | ast.List():
-                for each, item in zip(target.elts, self._unpacked(target, value), strict=True):
-                    self.bind(each, item)
+                for i, each in enumerate(target.elts):
+                    self.bind(each, self._item(value, i))
             case ast.Starred():
                 self.bind(target.value, value)
             case ast.Attribute():
@@ -331,26 +293,16 @@ class Flow:
             case ast.Subscript():
                 index = selecting(self.value(target.slice).labels)
                 if not value.labels:  # Such as False in a mask: the others are selected.
-                    index = complement(index)
+                    self.note_both(index)
                 self.add(target.value, value.labels | index)
 
-    def _unpacked(self, target: ast.Tuple | ast.List, value: Value) -> Iterator[Value]:
-        """Yield the values for the targets of an assignment to several."""
-        count = len(target.elts)
-        n_parts = 2 if count % 2 == 0 else count  # Training and test part of each array.
-        used = [
-            i % n_parts
-            for i, each in enumerate(target.elts)
-            if not (isinstance(each, ast.Name) and each.id.startswith("_"))
-        ]
-        for i in range(count):
-            if i in value.items:
-                yield value.items[i]
-                continue
-            labels = self.piece(value.labels, f"[{i % n_parts}]")
-            if len({*used}) < 2 <= count:  # A sample; its other part is not used.
-                labels = frozenset(each.of_kind("order", "split") for each in labels)
-            yield Value(labels)
+    def _item(self, value: Value, key: Any) -> Value:
+        """Return an item, which is a part of its own if the whole has such parts."""
+        if key in value.items:
+            return value.items[key]
+        pieces = frozenset(label for label in value.labels if label.kind == "pieces")
+        self.note(pieces, "", f"[{key}]")
+        return element(value)
 
     def add(self, target: ast.expr, labels: Labels, *, instead: bool = False) -> None:
         """Add labels to the value of a target, or put them in place of its own."""
@@ -359,12 +311,11 @@ class Flow:
             labels = labels if instead else before.labels | labels
             self.bind(target, replace(before, labels=labels, items={}))
         elif isinstance(target, ast.Subscript):
-            index = selecting(self.value(target.slice).labels)
-            self.add(target.value, labels | frozenset(x.of_kind("pieces", "order") for x in index))
+            self.add(target.value, labels | selecting(self.value(target.slice).labels))
         elif isinstance(target, ast.IfExp):
-            condition = selecting(self.value(target.test).labels)
-            self.add(target.body, labels | self.note(condition))
-            self.add(target.orelse, labels | self.note(complement(condition)))
+            condition = self.note_both(selecting(self.value(target.test).labels))
+            for branch in (target.body, target.orelse):
+                self.add(branch, labels | condition)
 
     # Expressions
 
@@ -376,8 +327,7 @@ class Flow:
             case ast.Constant():
                 return Value(target=node.value)
             case ast.Attribute():
-                base = self.value(node.value)
-                return self.attribute(base, node.attr)
+                return self.attribute(self.value(node.value), node.attr)
             case ast.Subscript():
                 return self._subscript(node)
             case ast.Call():
@@ -385,7 +335,7 @@ class Flow:
             case ast.Lambda():
                 return Value(target=_Local(node, self._frame))
             case ast.Tuple() | ast.List():
-                return sequence([self.value(each) for each in node.elts])
+                return _sequence([self.value(each) for each in node.elts])
             case ast.Dict():
                 values = [*map(self.value, node.values)]
                 pairs = zip(node.keys, values, strict=True)
@@ -394,47 +344,21 @@ class Flow:
             case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
                 return self._comprehension(node)
             case ast.NamedExpr():
-                value = self.value(node.value)
-                self.bind(node.target, value)
-                return value
-            case ast.IfExp():
-                branches = [self.value(node.body), self.value(node.orelse)]
-                if any(branch.labels for branch in branches):
-                    return _union(branches)
-                return self.value(node.test)  # Such as 1 for a hit and 0 for a miss.
+                self.bind(node.target, self.value(node.value))
+                return self.value(node.target)
             case ast.UnaryOp(op=ast.Invert() | ast.Not()):
-                return Value(complement(self.value(node.operand).labels))
-            case ast.BinOp():
-                return self._operation(node)
-            case ast.Compare():
-                return self._comparison(node)
+                return Value(self.note_both(self.value(node.operand).labels))
             case ast.Yield(value=ast.expr() as yielded):
                 self._frame.returned.append(self.value(yielded))
                 return Value()
         children = (each for each in ast.iter_child_nodes(node) if isinstance(each, ast.expr))
-        return Value(labels_of([*map(self.value, children)]))
-
-    def _operation(self, node: ast.BinOp) -> Value:
-        left, right = self.value(node.left), self.value(node.right)
-        labels = left.labels | right.labels
-        if isinstance(node.op, ast.Sub) and right.kind == "set":
-            labels = left.labels | self.note(complement(right.labels))
-        if isinstance(node.op, ast.MatMult):
-            labels = mixed(labels)
-        return Value(labels, kind=left.kind)
-
-    def _comparison(self, node: ast.Compare) -> Value:
-        values = [*map(self.value, (node.left, *node.comparators))]
-        labels = labels_of(values)
-        left, right = values[0].target, values[1].target
-        if isinstance(left, str) and isinstance(right, str) and isinstance(node.ops[0], ast.Eq):
-            return Value(labels, target=left == right)
-        if isinstance(node.ops[0], ast.NotIn):
-            return Value(complement(labels))
-        if isinstance(node.ops[0], ast.In):
-            return Value(labels)
-        text = f"{type(node.ops[0]).__name__} {ast.unparse(node.comparators[0])}"
-        return Value(_with_part(labels, text))
+        values = [*map(self.value, children)]
+        labels, form = labels_of(values), ""
+        if isinstance(node, ast.BinOp) and values[1].form == "set":
+            self.note_both(values[1].labels)
+        if isinstance(node, ast.Compare):
+            form = "~" if isinstance(node.ops[0], ast.NotIn) else ast.unparse(node)
+        return Value(labels, form=form)
 
     def _comprehension(
         self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp
@@ -443,36 +367,30 @@ class Flow:
         self._frame = _Frame(before.look_up)
         for each in node.generators:
             self.bind(each.target, element(self.value(each.iter)))
-            for condition in each.ifs:
-                selected |= self.note(selecting(self.value(condition).labels))
+            for condition in map(self.value, each.ifs):
+                selected |= self.note_mask(condition)
         parts = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
         labels = labels_of([*map(self.value, parts)])
         self._frame = before
-        return Value(labels | selected, kind="set" if isinstance(node, ast.SetComp) else "")
+        return Value(labels | selected, form="set" if isinstance(node, ast.SetComp) else "")
 
     def _subscript(self, node: ast.Subscript) -> Value:
         base, rows = self.value(node.value), node.slice
-        if ast.unparse(node.value).endswith((".r_", ".c_")):  # NumPy's concatenations.
-            return self.value(rows)
         if isinstance(rows, ast.Tuple) and rows.elts:
             rows = rows.elts[0]
             if ast.unparse(rows) == ":":  # Columns are no rows.
                 return Value(base.labels)
         key = self.value(rows)
-        items = base.target if isinstance(base.target, dict) else base.items
-        if isinstance(key.target, str | int) and key.target in items:
-            return value_of(items[key.target])
-        index = selecting(key.labels)
-        text = f"[{ast.unparse(rows)}]"
-        if isinstance(rows, ast.Slice):
-            if base.labels and index:  # What is drawn is cut at random, as in a genetic algorithm.
-                return Value(base.labels | index)
-            return Value(self.part(base.labels, text) | self.part(index, text))
-        labels = base.labels
-        if any(each.kind == "order" for each in index):  # Of the folds of a split, a drawn one.
-            labels = frozenset(each.of_kind("split", "kept") for each in labels)
-        self.note(frozenset(each for each in index if each.part))
-        return Value(self.piece(labels, text) | index)
+        if isinstance(key.target, str | int) and key.target in base.all_items:
+            return base.all_items[key.target]
+        index = self.note_mask(key)
+        if not isinstance(rows, ast.Slice):
+            if base.form == "folds":
+                self.note_both(index)
+            base = self._item(base, ast.unparse(rows))
+        elif not (base.labels and index):  # Else what is drawn is cut at random.
+            self.note(base.labels | index, ast.unparse(rows))
+        return Value(base.labels | index)
 
     def attribute(self, base: Value, name: str) -> Value:
         """Return an attribute of a value, without running code."""
@@ -480,18 +398,16 @@ class Flow:
         if (id(holder), name) in self._attributes:
             return self._attributes[id(holder), name][1]
         if holder is None:
-            return Value(base.labels)
+            return Value(base.labels, form=base.form)
         if isinstance(holder, ModuleType):
             return value_of(getattr(holder, name, None))
         cls = holder.cls if isinstance(holder, _Instance) else holder
         what = inspect.getattr_static(cls, name, None)
-        getter = getattr(what, "fget", getattr(what, "func", None))  # Also of a cached property.
-        if isinstance(what, property | functools.cached_property) and self.is_followed(getter):
+        getter = getattr(what, "fget", getattr(what, "func", None))
+        if self.is_followed(getter):  # Of a property, or a cached one.
             return self.follow(getter, [base], {})
-        if isinstance(what, staticmethod):
-            what = what.__func__
-        elif isinstance(what, classmethod):
-            what = functools.partial(what.__func__, cls)
+        if isinstance(what, staticmethod | classmethod):
+            what = what.__get__(None, cls)
         elif isinstance(what, FunctionType) and not isinstance(holder, type):
             what = functools.partial(what, base)
         value = value_of(what)
@@ -510,28 +426,23 @@ class Flow:
         name = str(getattr(function.target, "__name__", name))  # It may be imported as another.
         args = list[Value]()
         for each in node.args:
-            value = self.value(each.value if isinstance(each, ast.Starred) else each)
-            if not isinstance(each, ast.Starred):
-                args.append(value)
-            elif value.items:
-                args += value.items.values()
-            else:  # So many at most.
-                args += [Value(value.labels)] * 8
+            if isinstance(each, ast.Starred):
+                value = self.value(each.value)
+                args += value.items.values() or [Value(value.labels)] * 8  # So many at most.
+            else:
+                args.append(self.value(each))
         keywords = dict[str, Value]()
         for keyword in node.keywords:
             value = self.value(keyword.value)
+            keywords[keyword.arg or "**"] = value
             if keyword.arg is None:
-                items = value.target if isinstance(value.target, dict) else value.items
-                keywords |= {str(key): value_of(each) for key, each in items.items()}
-                keywords["**"] = Value(value.labels)
-            else:
-                keywords[keyword.arg] = value
+                keywords |= {str(key): each for key, each in value.all_items.items()}
         return self.called(Call(node, name, receiver, function, args, keywords))
 
     def called(self, call: Call) -> Value:
         """Return the value of a call."""
         function = call.function.target
-        if isinstance(function, type) and source_trees.is_users(function):
+        if isinstance(function, type) and is_users(function):
             return self._made(call, function)
         if self.is_followed(function):
             return self.follow(function, call.args, call.keywords)
@@ -539,29 +450,80 @@ class Flow:
 
     def is_followed(self, function: Any) -> bool:
         """Return whether a function is followed into."""
-        if isinstance(function, functools.partial):
-            return self.is_followed(function.func)
-        if isinstance(function, MethodType):
-            return self.is_followed(function.__func__)
-        return isinstance(function, _Local) or source_trees.function_of(function) is not None
+        return isinstance(function, _Local) or function_of(function) is not None
 
     def _made(self, call: Call, cls: type) -> Value:
         """Return a new object of a user's class."""
         instance = _Instance(cls)
-        fields = getattr(cls, "__match_args__", ())  # Of data classes and named tuples.
-        values = {**dict(zip(fields, call.args, strict=False)), **call.keywords}
-        for name in fields:
+        names = getattr(cls, "__match_args__", ())  # Of data classes and named tuples.
+        values = {**dict(zip(names, call.args, strict=False)), **call.keywords}
+        for name in names:
             self._attributes[id(instance), name] = instance, values.get(name, Value())
-        made = Value(NONE if fields else call.labels, instance)
         initialize = inspect.getattr_static(cls, "__init__")
-        if not fields and self.is_followed(initialize):
-            made = replace(made, labels=NONE)
-            self.follow(initialize, [made, *call.args], call.keywords)
-        return made
+        if names:
+            return Value(target=instance)
+        if not self.is_followed(initialize):
+            return Value(call.labels, instance)
+        self.follow(initialize, [Value(target=instance), *call.args], call.keywords)
+        return Value(target=instance)
 
 
-def _imported(node: ast.Import | ast.ImportFrom, alias: ast.alias) -> Value:
-    """Return what is imported, if its module is loaded."""
-    if isinstance(node, ast.ImportFrom):
-        return value_of(getattr(sys.modules.get(node.module or ""), alias.name, None))
-    return value_of(sys.modules.get(alias.name))
+# Of functions, the source and the names
+
+
+def is_users(what: Any) -> bool:
+    """Return whether a function, or the class of an object, is of no library."""
+    if isinstance(what, FunctionType):
+        return not any(part in what.__code__.co_filename for part in _LIBRARIES)
+    cls = what if isinstance(what, type) else type(what)
+    module = sys.modules.get(cls.__module__)
+    file = str(getattr(module, "__file__", None) or "")
+    return cls.__module__ != "builtins" and not any(part in file for part in _LIBRARIES)
+
+
+def function_of(what: Any) -> FunctionType | None:
+    """Return the function that is run if an object is called, if it is a user's."""
+    while isinstance(what, functools.partial | MethodType):
+        what = what.func if isinstance(what, functools.partial) else what.__func__
+    what = inspect.unwrap(what) if callable(what) else what
+    if not isinstance(what, FunctionType | type) and is_users(what):
+        what = inspect.getattr_static(type(what), "__call__", None)
+    return what if isinstance(what, FunctionType) and is_users(what) else None
+
+
+def named_object(function: FunctionType, name: str) -> Any:
+    """Return what a name is in a function, apart from its own variables."""
+    if name in function.__code__.co_freevars:
+        cell = (function.__closure__ or ())[function.__code__.co_freevars.index(name)]
+        try:
+            return cell.cell_contents
+        except ValueError:  # It is still empty.
+            return None
+    return function.__globals__.get(name, getattr(builtins, name, None))
+
+
+@functools.lru_cache(maxsize=1024)
+def _tree_of(code: CodeType, file: str) -> FunctionNode | None:
+    """Return the syntax tree of a function's code in a file; :obj:`None` without its source.
+
+    Equal codes of several files are equal keys of the cache, so the file is one, too.
+    """
+    arguments = list(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+    trees = []
+    for node in ast.walk(_module(tuple(linecache.getlines(file)))):
+        if isinstance(node, FunctionNode):
+            args = node.args
+            names = [each.arg for each in (*args.posonlyargs, *args.args, *args.kwonlyargs)]
+            lines = [node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))]
+            name = getattr(node, "name", "<lambda>")
+            if (min(lines), name, names) == (code.co_firstlineno, code.co_name, arguments):
+                trees.append(node)
+    return trees[0] if len(trees) == 1 else None  # It may be another lambda of the line.
+
+
+@functools.lru_cache(maxsize=64)
+def _module(lines: tuple[str, ...]) -> ast.Module:
+    try:
+        return ast.parse("".join(lines))
+    except SyntaxError:
+        return ast.Module([], [])
