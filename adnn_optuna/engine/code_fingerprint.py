@@ -77,11 +77,20 @@ def check_code(
 
 def code_fingerprint(function: Callable[..., Any]) -> str:
     """Return a digest of a function, the same in any process that runs the same source."""
+    return hashlib.sha256("\n".join(_texts(function)).encode()).hexdigest()[:32]
+
+
+def names_in(function: Callable[..., Any]) -> set[str]:
+    """Return the names in a function's code, and in the functions that it calls."""
+    texts = (text.strip("'") for text in _texts(function))
+    return {text for text in texts if text.isidentifier()}
+
+
+def _texts(function: Callable[..., Any]) -> Iterator[str]:
     inner: Any = function
     while isinstance(inner, functools.partial):
         inner = inner.func
-    text = "\n".join(_parts(function, str(getattr(inner, "__module__", "")), set()))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return _parts(function, str(getattr(inner, "__module__", "")), set())
 
 
 def _parts(value: Any, module: str, seen: set[int]) -> Iterator[str]:

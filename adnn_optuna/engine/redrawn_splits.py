@@ -9,11 +9,10 @@ as redrawn; without source, if the function names something that draws or splits
 import ast
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator
-from types import CodeType
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from adnn_optuna.engine.code_fingerprint import methods_of
+from adnn_optuna.engine.code_fingerprint import names_in
 from adnn_optuna.engine.value_flow import (
     CHANCE,
     GENERATORS,
@@ -23,10 +22,7 @@ from adnn_optuna.engine.value_flow import (
     Label,
     Labels,
     Value,
-    function_of,
-    is_users,
-    labels_of,
-    named_object,
+    fitted,
     selecting,
 )
 
@@ -83,8 +79,8 @@ class _Splits(Flow):
 
     def of_unknown_source(self, function: Callable[..., Any], labels: Labels) -> Value:
         """Return rows of a split if the function names something that draws or splits rows."""
-        names = _names_in(function, set())
-        if any(_is_split(name) or name in _DRAW | _DRAW_NUMBERS for name in names):
+        draws = _DRAW | _DRAW_NUMBERS
+        if any(_is_split(name) or name in draws for name in names_in(function)):
             drawn = Label(getattr(function, "__name__", "its code"), "rows")
             labels |= self.note_both(frozenset({drawn}))
         return Value(labels)
@@ -167,12 +163,7 @@ class _Splits(Flow):
                 self.note_mask(value)
         elif name in _BEGIN:
             self.note(labels, name)
-        elif name in _CUT and not (name == "split" and call.receiver.form):
-            labels = frozenset(
-                label._replace(kind="pieces") if label.kind == "rows" else label
-                for label in labels
-            )
-        elif _CROSS_VALIDATE.search(name):
+        elif _CROSS_VALIDATE.search(name) or (name in _CUT and not call.receiver.form):
             self._split_again(labels)
         else:
             return None
@@ -190,10 +181,11 @@ class _Splits(Flow):
             if name == "shuffle" and call.args and "random_state" not in call.keywords:
                 self.add(call.node.args[0], drawn)
             return Value(drawn)
-        is_split = _is_split(name) or {"validation_split", "seed"} <= call.keywords.keys()
-        if not is_split and not _is_set(call, "oob_score"):
+        if not _is_split(name):
             return None
-        is_shuffled = _is_set(call, "shuffle", unset=not _SPLIT_IF_SHUFFLED.match(name))
+        is_shuffled = not _SPLIT_IF_SHUFFLED.match(name)
+        if "shuffle" in call.keywords:
+            is_shuffled = call.keywords["shuffle"].target is not False
         if is_shuffled and self._randomness(call):
             return Value(self._split_again(drawn))
         return Value(self._split_again(rows), form="folds")
@@ -206,11 +198,8 @@ class _Splits(Flow):
         numbers = _numbers(value.labels)
         if (library := _library(call)) and not numbers:
             numbers = self._generators.get(library, CHANCE)
-        if not call.args and not call.keywords:
-            if call.name in ("default_rng", *GENERATORS):
-                numbers = CHANCE
-            if _SCORE.search(call.name):
-                value = _score(value)
+        if call.name in ("default_rng", *GENERATORS) and not call.args and not call.keywords:
+            numbers = CHANCE
         labels = value.labels - _numbers(value.labels)
         if numbers:  # Other numbers than those that they follow from.
             source = f"{ast.unparse(call.node.func)} in line {call.node.lineno}"
@@ -222,14 +211,9 @@ class _Splits(Flow):
         rows = call.labels - _numbers(call.labels)
         if "validation_split" in call.keywords:
             self._split_again(rows)
-        fitted = frozenset(label._replace(is_fitted=True) for label in rows)
         if isinstance(call.node.func, ast.Attribute):
-            self.add(call.node.func.value, fitted, instead=True)
-        else:
-            for node in call.node.args:
-                self.add(node, fitted)
-        is_transform = call.name.startswith("fit_")
-        return Value(fitted | (labels_of(call.args) if is_transform else NONE))
+            self.add(call.node.func.value, fitted(rows), instead=True)
+        return Value(fitted(rows))
 
     def _split_again(self, labels: Labels) -> Labels:
         """Note that rows, or drawn ones again, are split."""
@@ -259,13 +243,6 @@ def _score(value: Value) -> Value:
     return Value(frozenset(label._replace(is_fitted=False) for label in value.labels))
 
 
-def _is_set(call: Call, name: str, *, unset: bool = False) -> bool:
-    """Return whether an argument is passed and not False; ``unset`` if it is not passed."""
-    if name not in call.keywords:
-        return unset
-    return call.keywords[name].target is not False
-
-
 def _library(call: Call) -> str:
     """Return the library whose global generator a call draws from; empty if it does not."""
     function, text = call.function.target, ast.unparse(call.node.func)
@@ -284,20 +261,3 @@ def _uses_numpy(call: Call) -> bool:
     if str(getattr(function, "__module__", None)).startswith("sklearn"):
         return "random_state" in inspect.signature(function).parameters
     return call.name == "sample" and not {"frac", "n"}.isdisjoint(call.keywords)
-
-
-def _names_in(what: Any, visited: set[CodeType]) -> Iterator[str]:
-    """Yield the names in a user's function or class, and in those that it names."""
-    is_class = isinstance(what, type) and is_users(what)
-    functions = methods_of(what).values() if is_class else filter(None, [function_of(what)])
-    for function in functions:
-        codes = [function.__code__] * (function.__code__ not in visited)
-        for code in codes:
-            visited.add(code)
-            codes += [each for each in code.co_consts if isinstance(each, CodeType)]
-            cls = function.__qualname__.partition(".")[0]  # Of a method, the others may be called.
-            for name in (*code.co_names, *code.co_freevars, cls):
-                named = named_object(function, name)
-                if function_of(named) is None:
-                    yield str(getattr(named, "__name__", name))
-                yield from _names_in(named, visited)

@@ -28,12 +28,8 @@ class Label(NamedTuple):
     """How a value follows from a draw: as random numbers, or as rows that these select."""
 
     source: str  # The call that draws.
-    kind: Literal["numbers", "rows", "pieces"]  # Pieces are rows that are cut into parts.
+    kind: Literal["numbers", "rows"]
     is_fitted: bool = False  # A model depends on the rows; its predictions are of others.
-
-    def as_rows(self) -> "Label":
-        """Return the label of rows that the value selects, or is."""
-        return self._replace(kind="rows")
 
 
 Labels = frozenset[Label]
@@ -116,12 +112,12 @@ def labels_of(values: Iterable[Value]) -> Labels:
 
 def selecting(labels: Labels) -> Labels:
     """Return the labels of rows that are selected by values; random numbers select some."""
-    return frozenset(label if label.kind == "pieces" else label.as_rows() for label in labels)
+    return frozenset(label._replace(kind="rows") for label in labels)
 
 
-def element(value: Value) -> Value:
-    """Return an item of an iterable."""
-    return Value(frozenset(x.as_rows() if x.kind == "pieces" else x for x in value.labels))
+def fitted(labels: Labels) -> Labels:
+    """Return the labels of a model that is fitted to rows."""
+    return frozenset(label._replace(is_fitted=True) for label in labels)
 
 
 def value_of(what: Any) -> Value:
@@ -176,6 +172,7 @@ class Flow:
 
     def follow(self, function: Any, args: Sequence[Value], keywords: Mapping[str, Value]) -> Value:
         """Return the value of a call of a user's function."""
+        called = function
         while isinstance(function, functools.partial | MethodType):
             if isinstance(function, MethodType):
                 args, function = [value_of(function.__self__), *args], function.__func__
@@ -189,13 +186,13 @@ class Flow:
             return Value(labels)
         if isinstance(function, _Local):
             return self._run(function.node, function.frame.look_up, args, keywords)
-        followed = function_of(function)
+        followed = _function_of(function)
         tree = _tree_of(followed.__code__, followed.__code__.co_filename) if followed else None
         if followed is None or tree is None:
-            return self.of_unknown_source(function, labels)
+            return self.of_unknown_source(called, labels)
         if not isinstance(inspect.unwrap(function), FunctionType):
             args = [value_of(function), *args]
-        outside = functools.partial(named_object, followed)
+        outside = functools.partial(_named_object, followed)
         return self._run(tree, lambda name: value_of(outside(name)), args, keywords)
 
     def _run(
@@ -245,10 +242,16 @@ class Flow:
             case ast.AnnAssign(value=ast.expr() as assigned):
                 self.bind(node.target, self.value(assigned))
             case ast.AugAssign():
-                self.add(node.target, self.value(node.value).labels | self.under_conditions())
+                labels = self.value(node.value).labels | self.under_conditions()
+                changed: ast.expr = node.target
+                if isinstance(node.op, ast.Sub):  # Such as a step of gradient descent.
+                    labels = fitted(labels)
+                    while isinstance(changed, ast.Subscript):
+                        changed = changed.value
+                self.add(changed, labels)
             case ast.For() | ast.AsyncFor():
                 for _ in range(2):  # What an iteration assigns, the next one reads.
-                    self.bind(node.target, element(self.value(node.iter)))
+                    self.bind(node.target, Value(self.value(node.iter).labels))
                     self._statements(node.body)
             case ast.If() | ast.While():
                 condition = self.value(node.test)
@@ -281,7 +284,7 @@ class Flow:
                 self._frame.variables[target.id] = value
             case ast.Tuple() | ast.List():
                 for i, each in enumerate(target.elts):
-                    self.bind(each, self._item(value, i))
+                    self.bind(each, value.items.get(i, Value(value.labels)))
             case ast.Starred():
                 self.bind(target.value, value)
             case ast.Attribute():
@@ -295,14 +298,6 @@ class Flow:
                 if not value.labels:  # Such as False in a mask: the others are selected.
                     self.note_both(index)
                 self.add(target.value, value.labels | index)
-
-    def _item(self, value: Value, key: Any) -> Value:
-        """Return an item, which is a part of its own if the whole has such parts."""
-        if key in value.items:
-            return value.items[key]
-        pieces = frozenset(label for label in value.labels if label.kind == "pieces")
-        self.note(pieces, "", f"[{key}]")
-        return element(value)
 
     def add(self, target: ast.expr, labels: Labels, *, instead: bool = False) -> None:
         """Add labels to the value of a target, or put them in place of its own."""
@@ -354,25 +349,23 @@ class Flow:
         children = (each for each in ast.iter_child_nodes(node) if isinstance(each, ast.expr))
         values = [*map(self.value, children)]
         labels, form = labels_of(values), ""
-        if isinstance(node, ast.BinOp) and values[1].form == "set":
-            self.note_both(values[1].labels)
         if isinstance(node, ast.Compare):
-            form = "~" if isinstance(node.ops[0], ast.NotIn) else ast.unparse(node)
+            form = ast.unparse(node)
+        is_set = isinstance(node, ast.BinOp) and values[1].form == "set"
+        if is_set or (isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.NotIn)):
+            self.note_both(values[1].labels)
         return Value(labels, form=form)
 
     def _comprehension(
         self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp
     ) -> Value:
-        before, selected = self._frame, NONE
-        self._frame = _Frame(before.look_up)
+        selected = NONE
         for each in node.generators:
-            self.bind(each.target, element(self.value(each.iter)))
+            self.bind(each.target, Value(self.value(each.iter).labels))
             for condition in map(self.value, each.ifs):
                 selected |= self.note_mask(condition)
-        parts = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
-        labels = labels_of([*map(self.value, parts)])
-        self._frame = before
-        return Value(labels | selected, form="set" if isinstance(node, ast.SetComp) else "")
+        children = (each for each in ast.iter_child_nodes(node) if isinstance(each, ast.expr))
+        return Value(selected | labels_of([*map(self.value, children)]))
 
     def _subscript(self, node: ast.Subscript) -> Value:
         base, rows = self.value(node.value), node.slice
@@ -387,7 +380,6 @@ class Flow:
         if not isinstance(rows, ast.Slice):
             if base.form == "folds":
                 self.note_both(index)
-            base = self._item(base, ast.unparse(rows))
         elif not (base.labels and index):  # Else what is drawn is cut at random.
             self.note(base.labels | index, ast.unparse(rows))
         return Value(base.labels | index)
@@ -442,7 +434,7 @@ class Flow:
     def called(self, call: Call) -> Value:
         """Return the value of a call."""
         function = call.function.target
-        if isinstance(function, type) and is_users(function):
+        if isinstance(function, type) and _is_users(function):
             return self._made(call, function)
         if self.is_followed(function):
             return self.follow(function, call.args, call.keywords)
@@ -450,7 +442,7 @@ class Flow:
 
     def is_followed(self, function: Any) -> bool:
         """Return whether a function is followed into."""
-        return isinstance(function, _Local) or function_of(function) is not None
+        return isinstance(function, _Local) or _function_of(function) is not None
 
     def _made(self, call: Call, cls: type) -> Value:
         """Return a new object of a user's class."""
@@ -471,7 +463,7 @@ class Flow:
 # Of functions, the source and the names
 
 
-def is_users(what: Any) -> bool:
+def _is_users(what: Any) -> bool:
     """Return whether a function, or the class of an object, is of no library."""
     if isinstance(what, FunctionType):
         return not any(part in what.__code__.co_filename for part in _LIBRARIES)
@@ -481,17 +473,17 @@ def is_users(what: Any) -> bool:
     return cls.__module__ != "builtins" and not any(part in file for part in _LIBRARIES)
 
 
-def function_of(what: Any) -> FunctionType | None:
+def _function_of(what: Any) -> FunctionType | None:
     """Return the function that is run if an object is called, if it is a user's."""
     while isinstance(what, functools.partial | MethodType):
         what = what.func if isinstance(what, functools.partial) else what.__func__
     what = inspect.unwrap(what) if callable(what) else what
-    if not isinstance(what, FunctionType | type) and is_users(what):
+    if not isinstance(what, FunctionType | type) and _is_users(what):
         what = inspect.getattr_static(type(what), "__call__", None)
-    return what if isinstance(what, FunctionType) and is_users(what) else None
+    return what if isinstance(what, FunctionType) and _is_users(what) else None
 
 
-def named_object(function: FunctionType, name: str) -> Any:
+def _named_object(function: FunctionType, name: str) -> Any:
     """Return what a name is in a function, apart from its own variables."""
     if name in function.__code__.co_freevars:
         cell = (function.__closure__ or ())[function.__code__.co_freevars.index(name)]
@@ -508,15 +500,12 @@ def _tree_of(code: CodeType, file: str) -> FunctionNode | None:
 
     Equal codes of several files are equal keys of the cache, so the file is one, too.
     """
-    arguments = list(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
     trees = []
     for node in ast.walk(_module(tuple(linecache.getlines(file)))):
         if isinstance(node, FunctionNode):
-            args = node.args
-            names = [each.arg for each in (*args.posonlyargs, *args.args, *args.kwonlyargs)]
-            lines = [node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))]
             name = getattr(node, "name", "<lambda>")
-            if (min(lines), name, names) == (code.co_firstlineno, code.co_name, arguments):
+            lines = [node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))]
+            if (min(lines), name) == (code.co_firstlineno, code.co_name):
                 trees.append(node)
     return trees[0] if len(trees) == 1 else None  # It may be another lambda of the line.
 
