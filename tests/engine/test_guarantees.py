@@ -54,8 +54,6 @@ class Place:
     command: tuple[str, ...] = ()
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
     disturb: Callable[[], None] = lambda: None
-    # Whether workers may end with an error, after which the same command is run again.
-    is_repeated: bool = False
 
     def begin(self, last: int = 0) -> subprocess.Popen[str]:
         program = [sys.executable, str(TESTS / "guarantee_worker.py"), self.how, self.url]
@@ -125,7 +123,7 @@ def proxy(folder: Path, _: Any) -> Iterator[Place]:
 @contextlib.contextmanager
 def restarted_proxy(folder: Path, _: Any) -> Iterator[Place]:
     with Proxy(folder) as server:
-        yield Place("grpc", server.address, disturb=server.restart, is_repeated=True)
+        yield Place("grpc", server.address, disturb=server.restart)
 
 
 @contextlib.contextmanager
@@ -227,11 +225,9 @@ def run_to_its_end(place: Place) -> Ended:
         time.sleep(0.02)
     assert all(worker.poll() is None for worker in workers)
     place.disturb()
-    while workers:
-        _, errors = (worker := workers.pop()).communicate(timeout=240)
-        assert worker.returncode == 0 or place.is_repeated, errors
-        if worker.returncode:
-            workers.append(place.begin())
+    for worker in workers:
+        _, errors = worker.communicate(timeout=240)
+        assert worker.returncode == 0, errors
     return Ended(optuna.load_study(study_name="s", storage=place.storage()), mortal.pid)
 
 
