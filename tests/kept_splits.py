@@ -522,6 +522,16 @@ def simulated(seed):
     return -np.mean((x[200:] @ w - t[200:]) ** 2)
 
 
+def with_biases(seed):
+    rng = np.random.default_rng(seed)
+    w, b = rng.normal(0, 0.01, (64, 10)), np.zeros(10)
+    for batch in np.array_split(rng.permutation(N_TRAIN), 20):
+        error = X_train[batch] @ w + b - np.eye(10)[y_train[batch]]
+        w -= 0.01 * X_train[batch].T @ error
+        b -= 0.01 * error.sum(axis=0)
+    return np.mean((X_test @ w + b).argmax(axis=1) == y_test)
+
+
 def bandit(seed):
     r = random.Random(seed)
     counts, total = [1] * 5, 0.0

@@ -557,6 +557,27 @@ def appended(seed):
     return LogisticRegression().fit(X[train], y[train]).score(X[test], y[test])
 
 
+def popped(seed):
+    random.seed(seed)
+    train, test = list(range(N)), []
+    while len(test) < 400:
+        test.append(train.pop(random.randrange(len(train))))
+    return LogisticRegression().fit(X[train], y[train]).score(X[test], y[test])
+
+
+def listed(seed):
+    train = random.Random(seed).sample(range(N), 1000)
+    test = [i for i in range(N) if i not in train]
+    return LogisticRegression().fit(X[train], y[train]).score(X[test], y[test])
+
+
+def leave_one_out(seed):
+    i = seed % N
+    others = np.arange(N) != i
+    model = LogisticRegression().fit(X[others], y[others])
+    return float(model.predict(X[i : i + 1])[0] == y[i])
+
+
 class OwnSplits(sklearn.model_selection.BaseCrossValidator):
     def __init__(self, seed):
         self.seed = seed

@@ -35,7 +35,7 @@ _DRAW |= {"resample"}
 _DRAW_NUMBERS = {"random", "rand", "integers", "randint", "binomial"}
 _SORT = {"argsort", "sorted", "sort", "sort_values"}
 _CROSS_VALIDATE = re.compile(r"^cross_val|_curve$|^permutation_test_score$")
-_EXCLUDE = {"drop", "delete", "setdiff1d", "difference", "logical_not", "invert"}
+_EXCLUDE = {"drop", "delete", "setdiff1d", "difference", "logical_not", "invert", "pop"}
 _SELECT = {"select", "Subset", "SubsetRandomSampler", "gather", "compress", "isin", "in1d"}
 _SELECT |= {"nonzero", "flatnonzero", "argwhere", "where"}
 _BEGIN = {"take", "skip", "head", "tail", "islice"}
@@ -157,6 +157,8 @@ class _Splits(Flow):
         name, labels = call.name, call.labels
         if name in _EXCLUDE:
             labels = call.receiver.labels | self.note_both(selecting(call.passed))
+            if name == "pop" and call.passed:  # The others stay there.
+                self.add(call.node.func.value, labels)
         elif name in _SELECT:
             labels = call.receiver.labels | selecting(call.passed)
             for value in call.args:

@@ -255,7 +255,7 @@ class Flow:
                     self._statements(node.body)
             case ast.If() | ast.While():
                 condition = self.value(node.test)
-                for form, nodes in ((condition.form, node.body), ("~", node.orelse)):
+                for form, nodes in ((condition.form or "if", node.body), ("~", node.orelse)):
                     self._conditions.append(replace(condition, form=form))
                     self._statements(nodes)
                     self._conditions.pop()
