@@ -149,14 +149,20 @@ def random_splits(
     numbers = [number for number in _NUMBERS if number < n_trials] + [n_trials]
     n_selecting = round(_SELECTING * n_groups)
     chosen = np.empty((measure.n_splits, len(numbers)), int)
-    values = np.empty(chosen.shape)
+    on_left_out = np.empty((measure.n_splits, n_trials))
     for split in range(measure.n_splits):
         selects = (rng.permutation(n_groups) < n_selecting).astype(float)
         of_selecting = measure.on(selects, slice(None))
         of_selecting = np.nan_to_num(of_selecting if maximize else -of_selecting, nan=-math.inf)
         chosen[split] = [of_selecting[:number].argmax() for number in numbers]
-        values[split] = measure.on(1 - selects, chosen[split])
+        on_left_out[split] = measure.on(1 - selects, slice(None))
         after_split()
+    if isinstance(measure, Metric):
+        # Metrics of few examples, such as the F1 of two positives, may be lower on average even
+        # for trials that these examples did not select. Means are not.
+        gaps = on_left_out - measure.values
+        on_left_out -= np.nansum(gaps, axis=0) / np.maximum(np.isfinite(gaps).sum(axis=0), 1)
+    values = np.take_along_axis(on_left_out, chosen, axis=1)
     means = np.nanmean(values, axis=0)
     means[0] = measure.values[0]  # Of the first trial alone: nothing was selected.
     best = int(np.nanargmax(measure.values if maximize else -measure.values))

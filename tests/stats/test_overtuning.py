@@ -172,6 +172,18 @@ def test_a_metric_is_split_as_a_mean_is() -> None:
     assert len(ticks) == Metric.n_splits
 
 
+def test_a_metric_that_few_examples_lower_is_not_lower_if_nothing_was_selected() -> None:
+    labels = (np.arange(60) < 6).astype(int)
+    predicted = np.where(np.random.default_rng(0).random(60) < 0.1, 1 - labels, labels)
+
+    def f1(y: np.ndarray, predicted: np.ndarray) -> float:
+        return float(2 * (y & predicted).sum() / max(y.sum() + predicted.sum(), 1))
+
+    metric = Metric(f1, labels, np.stack([predicted, predicted], axis=1), groups=None)
+    # The mean F1 of thirds, of two positives each, is lower by 0.02.
+    assert random_splits(metric, maximize=True).new_data.value == pytest.approx(metric.values[0])
+
+
 def new_seeds_world(seed: int, n: int = 300, n_trials: int = 50) -> tuple[Any, float]:
     """Return the estimate for a configuration on new examples and new seeds, and its truth."""
     rng = np.random.default_rng(seed)
