@@ -125,12 +125,12 @@ class _Splits(Flow):
         name, args = call.name, call.args
         if name in _SIZE:
             return Value()
-        if name in _ADD and isinstance(call.node.func, ast.Attribute):
+        if name in _ADD and call.owner:
             sources = {label.source for label in call.passed}
             for condition in self._conditions:
                 if sources.isdisjoint(label.source for label in condition.labels):
                     self.note_mask(condition)
-            self.add(call.node.func.value, call.passed | self.under_conditions())
+            self.add(call.owner, call.passed | self.under_conditions())
             return Value()
         if name in ("set", "frozenset"):
             return Value(call.labels, form="set")
@@ -145,8 +145,8 @@ class _Splits(Flow):
         numbers = _numbers(call.passed)
         library = _library(call)
         is_global = library or call.receiver.target is not None
-        if isinstance(call.node.func, ast.Attribute) and not is_global:
-            self.add(call.node.func.value, numbers, instead=True)
+        if call.owner and not is_global:
+            self.add(call.owner, numbers, instead=True)
             return Value(numbers)
         for each in [library] if library else _LIBRARIES:
             self._generators[each] = numbers
@@ -157,8 +157,8 @@ class _Splits(Flow):
         name, labels = call.name, call.labels
         if name in _EXCLUDE:
             labels = call.receiver.labels | self.note_both(selecting(call.passed))
-            if name == "pop" and call.passed:  # The others stay there.
-                self.add(call.node.func.value, labels)
+            if name == "pop" and call.owner and call.passed:  # The others stay there.
+                self.add(call.owner, labels)
         elif name in _SELECT:
             labels = call.receiver.labels | selecting(call.passed)
             for value in call.args:
@@ -178,8 +178,8 @@ class _Splits(Flow):
         drawn = rows | {Label(source, "rows")}
         is_order = name in _DRAW and self._randomness(call)
         if is_order or (name in _SORT and _numbers(call.labels)):
-            if name == "sort" and isinstance(call.node.func, ast.Attribute):
-                self.add(call.node.func.value, drawn)  # In its place.
+            if name == "sort" and call.owner:
+                self.add(call.owner, drawn)  # In its place.
             if name == "shuffle" and call.args and "random_state" not in call.keywords:
                 self.add(call.node.args[0], drawn)
             return Value(drawn)
@@ -213,8 +213,8 @@ class _Splits(Flow):
         rows = call.labels - _numbers(call.labels)
         if "validation_split" in call.keywords:
             self._split_again(rows)
-        if isinstance(call.node.func, ast.Attribute):
-            self.add(call.node.func.value, fitted(rows), instead=True)
+        if call.owner:
+            self.add(call.owner, fitted(rows), instead=True)
         return Value(fitted(rows))
 
     def _split_again(self, labels: Labels) -> Labels:

@@ -69,6 +69,11 @@ class Call(NamedTuple):
     keywords: Mapping[str, Value]
 
     @property
+    def owner(self) -> ast.expr | None:
+        """The expression whose method is called, if it is a method."""
+        return self.node.func.value if isinstance(self.node.func, ast.Attribute) else None
+
+    @property
     def passed(self) -> Labels:
         """The labels of its arguments."""
         return labels_of([*self.args, *self.keywords.values()])
