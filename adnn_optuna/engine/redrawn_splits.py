@@ -87,12 +87,12 @@ class _Splits(Flow):
 
     def attribute(self, base: Value, name: str) -> Value:
         """Return an attribute; scores of a fitted model depend on the rows that it was fitted."""
-        value = super().attribute(base, name)
-        if base.target is not None:
-            return value
-        if name in _SIZE:
+        if base.target is None and name in _SIZE:
             return Value()
-        return _score(value) if _SCORE.search(name) else value
+        value = super().attribute(base, name)
+        if base.target is None and _SCORE.search(name):
+            return Value(frozenset(label._replace(is_fitted=False) for label in value.labels))
+        return value
 
     def called(self, call: Call) -> Value:
         """Return the value of a call; a user's class is fitted as those of libraries are."""
@@ -196,17 +196,16 @@ class _Splits(Flow):
         """Return the value of any other call."""
         if _FIT.fullmatch(call.name):
             return self._fitted(call)
-        value = Value(call.labels, form=call.receiver.form)
-        numbers = _numbers(value.labels)
+        numbers = _numbers(call.labels)
+        labels = call.labels - numbers
         if (library := _library(call)) and not numbers:
             numbers = self._generators.get(library, CHANCE)
         if call.name in ("default_rng", *GENERATORS) and not call.args and not call.keywords:
             numbers = CHANCE
-        labels = value.labels - _numbers(value.labels)
         if numbers:  # Other numbers than those that they follow from.
             source = f"{ast.unparse(call.node.func)} in line {call.node.lineno}"
             labels |= {Label(source, "numbers")}
-        return Value(labels, form=value.form)
+        return Value(labels, form=call.receiver.form)
 
     def _fitted(self, call: Call) -> Value:
         """Return a fitted model, or what it returns of the rows that were passed."""
@@ -241,10 +240,6 @@ def _numbers(labels: Labels) -> Labels:
     return frozenset(label for label in labels if label.kind == "numbers")
 
 
-def _score(value: Value) -> Value:
-    return Value(frozenset(label._replace(is_fitted=False) for label in value.labels))
-
-
 def _library(call: Call) -> str:
     """Return the library whose global generator a call draws from; empty if it does not."""
     function, text = call.function.target, ast.unparse(call.node.func)
@@ -260,6 +255,7 @@ def _library(call: Call) -> str:
 def _uses_numpy(call: Call) -> bool:
     """Return whether a function of scikit-learn or pandas draws from NumPy's generator."""
     function = call.function.target
-    if str(getattr(function, "__module__", None)).startswith("sklearn"):
-        return "random_state" in inspect.signature(function).parameters
-    return call.name == "sample" and not {"frac", "n"}.isdisjoint(call.keywords)
+    if call.name == "sample":
+        return not {"frac", "n"}.isdisjoint(call.keywords)
+    is_sklearn = str(getattr(function, "__module__", None)).startswith("sklearn")
+    return is_sklearn and "random_state" in inspect.signature(function).parameters

@@ -394,8 +394,6 @@ class Flow:
         holder = base.target
         if (id(holder), name) in self._attributes:
             return self._attributes[id(holder), name][1]
-        if holder is None:
-            return Value(base.labels, form=base.form)
         if isinstance(holder, ModuleType):
             return value_of(getattr(holder, name, None))
         cls = holder.cls if isinstance(holder, _Instance) else holder
@@ -469,13 +467,10 @@ class Flow:
 
 
 def _is_users(what: Any) -> bool:
-    """Return whether a function, or the class of an object, is of no library."""
-    if isinstance(what, FunctionType):
-        return not any(part in what.__code__.co_filename for part in _LIBRARIES)
-    cls = what if isinstance(what, type) else type(what)
-    module = sys.modules.get(cls.__module__)
-    file = str(getattr(module, "__file__", None) or "")
-    return cls.__module__ != "builtins" and not any(part in file for part in _LIBRARIES)
+    """Return whether a function, a class, or the class of an object is of no library."""
+    module = getattr(what, "__module__", None) or "builtins"
+    file = str(getattr(sys.modules.get(module), "__file__", None) or "")
+    return module != "builtins" and not any(part in file for part in _LIBRARIES)
 
 
 def _function_of(what: Any) -> FunctionType | None:
