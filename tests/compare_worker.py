@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import pickle
-import sqlite3
 import sys
 from concurrent import futures
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from search_worker import make_objective, quick_training
 
 import adnn_optuna as adnn
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 # Not in ascending order: seeds count as they are declared.
 SEEDS = (7, *range(7), *range(8, 40))
@@ -52,18 +46,6 @@ def compare(**changes: Any) -> adnn.Comparison:
         "margin": 0.5,
     }
     return adnn.compare(tiny_objective(), **{**settings, **changes})
-
-
-def n_completed(path: Path) -> int:
-    """Return how many trials of a comparison are done; none while there is no database."""
-    uri = f"{path.as_uri()}?mode=ro"
-    with (
-        contextlib.suppress(sqlite3.Error),
-        contextlib.closing(sqlite3.connect(uri, uri=True)) as connection,
-    ):
-        query = "SELECT COUNT(*) FROM trials WHERE state = 'COMPLETE'"
-        return int(connection.execute(query).fetchone()[0])
-    return 0
 
 
 if __name__ == "__main__":

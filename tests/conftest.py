@@ -16,7 +16,10 @@ from adnn_optuna._checks import is_installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
     from types import ModuleType
+
+    from adnn_optuna import InitOffsetObjective
 
 
 _load = alembic.util.load_python_file
@@ -50,11 +53,25 @@ def optuna_warns_only() -> Iterator[None]:
 
 
 @pytest.fixture
+def url(tmp_path: Path) -> str:
+    """Return the URL of an SQLite file that nobody has made yet."""
+    return f"sqlite:///{tmp_path / 'study.db'}"
+
+
+@pytest.fixture
 def logs(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     """Return what captures Optuna's logs, which are kept from others' handlers otherwise."""
     optuna.logging.enable_propagation()
     yield caplog
     optuna.logging.disable_propagation()
+
+
+@pytest.fixture(scope="session")
+def objective() -> InitOffsetObjective:
+    """Return a small network, which is compiled once for all tests."""
+    from search_worker import make_objective
+
+    return make_objective()
 
 
 @pytest.fixture(scope="session")
