@@ -7,13 +7,13 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from baseline_runs import train_baseline
 from search_worker import quick_training
 
 from adnn_optuna._differences import config_differences
 from adnn_optuna.engine.experiment import Experiment
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP
-from adnn_optuna.networks.offsets import Start
 
 ops = keras.ops
 DATA = Dataset.from_arrays(np.random.default_rng(0).normal(size=(60, 4)), [0, 1, 2] * 20)
@@ -138,6 +138,5 @@ def test_edited_code_is_compiled_anew() -> None:
     for activation in ("relu", "tanh", "relu"):
         edited["class"] = network(activation=activation)
         trainer = Experiment(build, DATA, training=quick_training(epochs=2)).trainer
-        start = Start(0, 0, (0.0,) * len(trainer.architecture.variables))
-        values.append(trainer.train([start])[0].metrics["val_loss"])
+        values.append(train_baseline(trainer).metrics["val_loss"])
     assert values[0] == values[2] != values[1]

@@ -46,13 +46,10 @@ class TestInputs:
         ("dtype", "kept"),
         [
             ("uint8", "uint8"),
-            ("int16", "int16"),
             ("int64", "int64"),
-            ("uint64", "uint64"),
             ("bool", "bool"),
             ("float16", "float32"),
             ("float32", "float32"),
-            ("float64", "float32"),
             (">f8", "float32"),
             ("object", "float32"),
         ],
@@ -104,7 +101,6 @@ class TestInputs:
         ("changes", "message"),
         [
             ({"x": np.where(X > 60, np.nan, X)}, r"x\[\d+, \d\] is nan"),
-            ({"x": np.where(X > 60, np.inf, X)}, r"x\[\d+, \d\] is inf"),
             ({"x": np.full((N, 3), "a")}, "x must be numbers; got the dtype <U.*DataFrame"),
             ({"x": X * 1j}, "x must be numbers; got the dtype complex128"),
             ({"x": np.where(X > 60, None, X)}, "only strings; got NoneType, float"),
@@ -191,11 +187,9 @@ class TestLabels:
                 {"y": [0] * (N - 1) + [1], "validation_size": 0.5},
                 "training part has no sample of 1",
             ),
-            ({"y": ["one"] * N}, "two different labels; got 'one' only"),
             ({"y": X[:, 0]}, 'y has the dtype float64 .*task="regression"'),
             ({"y": X}, r"y has .* the shape \(60, 3\), .* one-hot rows"),
             ({"y": [None, "a"] * (N // 2)}, "only strings; got NoneType, str"),
-            ({"y": [float("nan"), "a"] * (N // 2)}, "got float, str"),
             (
                 {"y": np.where(Y == 0, np.nan, Y)},
                 "y has .* Replace missing values",
@@ -235,7 +229,6 @@ class TestRegression:
         [
             ({"y": np.where(Y == 0, np.nan, Y)}, r"y\[0\] is nan, but must be finite"),
             ({"y": FRAME["city"]}, "targets of a regression are numbers"),
-            ({"y": X[:-1]}, "x has 60 samples and y 59"),
             ({"num_classes": 3}, "has no num_classes"),
             ({"class_weight": "balanced"}, "has no .* class_weight"),
             ({"y": X, "x_test": X, "y_test": Y}, "A sample of y_test has the shape"),
@@ -368,12 +361,9 @@ class TestTables:
         ("raw", "message"),
         [
             (FRAME.drop(columns="age"), "each once, but differs in 'age'. Rename"),
-            (FRAME.assign(more=1), "each once, but differs in 'more'"),
             (FRAME.assign(city="Paris"), "'city' of inputs has the categories 'Paris', .* 'Bern'"),
-            (FRAME.assign(age="old"), "Unable to parse string 'old'"),
             (FRAME.assign(age=np.where(FRAME.age > 70, np.nan, 1)), r"lacks .* 'age' \(7 rows\)"),
             (X.tolist(), "inputs must be a table of the data set's columns"),
-            (FRAME.iloc[0], "inputs must be a table of the data set's columns"),
         ],
     )
     def test_other_columns_are_refused(self, raw: Any, message: str) -> None:
@@ -417,8 +407,6 @@ class TestTables:
         for raw in (table, table.astype({"a": float})):
             transformed = data.preprocessing.encoded(raw)
             np.testing.assert_array_equal(transformed, numbers.preprocessing.encoded(table))
-        categories = Dataset.from_arrays(table.head(9).astype({"a": "category"}), Y[:9])
-        assert categories.x_train.shape[1] == 9 + 2
         with pytest.raises(ValueError, match="Unable to parse string"):
             data.preprocessing.encoded(table.replace({"a": {table["a"][0]: "?"}}))
 
@@ -450,12 +438,7 @@ class TestFiles:
         )
         assert data.fingerprint == same.fingerprint
 
-    def test_of_a_table_are_for_a_regression_too(self, table: Path) -> None:
-        data = load_dataset(table, target="age", task="regression", test_size=0.5)
-        assert (data.task, len(data.y_test)) == ("regression", 30)
-        assert dataset_from_config(json.loads(json.dumps(data.config))).config == data.config
-
-    @pytest.mark.parametrize("name", ["other.csv.gz", "OTHER.CSV", "Other.Csv.GZ"])
+    @pytest.mark.parametrize("name", ["OTHER.CSV", "Other.Csv.GZ"])
     def test_are_known_compressed_and_in_any_case(self, table: Path, name: str) -> None:
         pd.read_csv(table, index_col=0).to_csv(table.with_name(name))
         data = load_dataset(table.with_name(name))
@@ -485,7 +468,6 @@ class TestFiles:
         ("options", "message"),
         [
             ({"target": "age"}, 'holds 18|The training part has no sample of|task="regression"'),
-            ({"target": "aged"}, "no column 'aged' for target; it has 'age', 'city'"),
             ({"groups": "days"}, "no column 'days' for groups"),
         ],
     )
@@ -576,28 +558,6 @@ class TestRedrawn:
             np.testing.assert_array_equal(one.preprocessing.encoded(table)[rows], one.x_test)
             frequent.add(categories)
         assert len(frequent) == 8
-
-    def test_rare_categories_of_a_column_that_had_none_are_as_unknown_ones(self) -> None:
-        table = pd.DataFrame({"row": np.arange(100), "town": ["Rome", "Oslo"] * 48 + ["Bern"] * 4})
-        data = next(
-            data
-            for data in (
-                Dataset.from_arrays(table, np.arange(100) % 2, rare="other", seed=seed)
-                for seed in range(9)
-            )
-            if data.preprocessing.others == ()
-        )
-        seen = set()
-        for one in map(data.redrawn, range(30)):
-            [(_, categories)] = one.preprocessing.columns[1:]
-            n_trained = (one.x_train[:, 0] >= 96).sum()
-            assert ("Bern" in categories) == (n_trained >= 2)
-            unknown = one.preprocessing.encoded(pd.DataFrame({"row": [0], "town": ["Lima"]}))
-            assert not unknown[0, 1:].any()
-            bern = one.preprocessing.encoded(table)[-1, 1:]
-            assert bern.tolist() == [float(c == "Bern") for c in categories]
-            seen.add("Bern" in categories)
-        assert seen == {True, False}
 
     @pytest.mark.parametrize("kind", ["array", "list", "table"])
     def test_the_users_data_may_change_later(self, kind: str) -> None:

@@ -10,12 +10,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from baseline_runs import train_baseline
 from search_worker import quick_training
 
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.inspection import scales_inputs
 from adnn_optuna.networks.network import build_architecture
-from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.networks.training import Trainer
 
@@ -47,8 +47,7 @@ def trained(build: Callable[[], keras.Model], data: Dataset, **settings: Any) ->
     )
     training = quick_training(epochs=20, learning_rate=0.02, **settings)
     trainer = Trainer(architecture, training, data)
-    start = Start(0, 0, (0.0,) * len(architecture.variables))
-    [trainer.run] = trainer.train([start], evaluate_each_epoch=False, keep_weights=True)  # type: ignore[attr-defined]
+    trainer.run = train_baseline(trainer, evaluate_each_epoch=False)  # type: ignore[attr-defined]
     return trainer
 
 

@@ -8,13 +8,13 @@ import keras
 import numpy as np
 import pytest
 import scipy.stats
+from baseline_runs import train_baseline
 from search_worker import quick_training
 
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.loading import load_dataset
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import build_architecture
-from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import Trainer
 
 if TYPE_CHECKING:
@@ -109,9 +109,7 @@ def trainer_of(model: Any, dataset: Dataset, **settings: Any) -> Trainer:
 
 
 def train(trainer: Trainer, seed: int) -> dict[str, float]:
-    offsets = (0.0,) * len(trainer.architecture.variables)
-    [run] = trainer.train([Start(seed, 0, offsets)], evaluate_each_epoch=False)
-    return run.metrics
+    return train_baseline(trainer, seed, evaluate_each_epoch=False).metrics
 
 
 def fit(trainer: Trainer, seeds: Iterable[int], *callbacks: Any) -> Iterator[dict[str, float]]:
@@ -253,8 +251,7 @@ def test_early_stopping_is_that_of_keras(
     )
     callback = keras.callbacks.EarlyStopping(**options)
     for seed, theirs in enumerate(fit(trainer, range(2), callback)):
-        offsets = (0.0,) * len(trainer.architecture.variables)
-        [run] = trainer.train([Start(seed, 0, offsets)], keep_weights=True)
+        run = train_baseline(trainer, seed)
         assert len(run.history) == callback.stopped_epoch + 1 < 60
         for name, value in theirs.items():
             assert run.metrics[name] == pytest.approx(value, rel=2e-3)
@@ -263,21 +260,6 @@ def test_early_stopping_is_that_of_keras(
             trainer.outputs(run.weights or [], data.x_val), data.y_val
         )
         assert right.mean() == run.metrics["val_accuracy"]
-
-
-@pytest.mark.slow
-def test_a_metric_of_keras_is_that_of_keras() -> None:
-    dataset = subset(classes=2)
-    metrics = ("auc", keras.metrics.Precision(name="strict", thresholds=0.8))
-    trainer = trainer_of(net(outputs=1), dataset, epochs=1, learning_rate=1e-3, metrics=metrics)
-    offsets = (0.0,) * len(trainer.architecture.variables)
-    [run] = trainer.train([Start(0, 0, offsets)], keep_weights=True)
-    assert run.weights is not None
-    logits = trainer.outputs(run.weights, dataset.x_val)
-    for metric in (keras.metrics.AUC(name="auc"), metrics[1]):
-        assert isinstance(metric, keras.metrics.Metric)
-        metric.update_state(dataset.y_val[:, None], keras.ops.sigmoid(logits))
-        assert run.metrics[f"val_{metric.name}"] == pytest.approx(float(metric.result()), abs=1e-6)
 
 
 def test_a_compiled_model_brings_optimizer_loss_and_metrics() -> None:

@@ -25,13 +25,7 @@ NORMAL = {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 1.0}}
         ((), "hidden must have at least one layer"),
         ((0,), "hidden layer 0 must be a whole number of at least 1; got 0"),
         ((8, -1), "hidden layer 1"),
-        ((True,), "hidden layer 0"),
-        ((8.0,), "hidden layer 0"),
-        (("8",), "hidden layer 0"),
         (64, "must be a sequence"),
-        (True, "must be a sequence"),
-        ("64", "hidden layer 0"),
-        (None, "must be a sequence"),
     ],
 )
 def test_wrong_sizes_are_refused(hidden: Any, error: str) -> None:
@@ -50,7 +44,6 @@ def test_sizes_may_be_any_integers(hidden: Any) -> None:
     ("wrong", "error"),
     [
         ({"activation": 3}, "activation must be a Keras name"),
-        ({"kernel_initializer": 3}, "kernel_initializer must be"),
         ({"kernel_initializer": keras.initializers.HeNormal}, "kernel_initializer must be"),
         ({"bias_initializer": {"stddev": 1.0}}, "bias_initializer .* as Keras serializes it"),
         ({"bias_initializer": keras.initializers.Constant(math.nan)}, "not JSON compliant"),
@@ -63,14 +56,6 @@ def test_wrong_settings_of_an_mlp_are_refused(wrong: dict[str, Any], error: str)
 
 def squares(labels: Any, outputs: Any) -> Any:
     return (labels - outputs) ** 2
-
-
-def test_a_class_of_the_users_is_not_taken_for_one_of_keras() -> None:
-    class Adam(keras.optimizers.Adam):
-        pass
-
-    with pytest.raises(TypeError, match="'Adam', which is not registered"):
-        Training(optimizer=Adam())
 
 
 def without_decay(**excluded: Any) -> keras.optimizers.Optimizer:
@@ -127,23 +112,16 @@ def test_what_a_configuration_holds_is_not_refused() -> None:
     ("wrong", "error"),
     [
         ({"epochs": 0}, "epochs must be a whole number of at least 1"),
-        ({"epochs": True}, "epochs"),
-        ({"epochs": 1.5}, "epochs"),
-        ({"batch_size": math.nan}, "batch_size"),
         ({"batch_size": 0}, "batch_size"),
         ({"learning_rate": math.inf}, "`learning_rate` must be a finite number"),
-        ({"learning_rate": math.nan}, "learning_rate"),
         ({"learning_rate": 0}, "learning_rate"),
         ({"learning_rate": True}, "`learning_rate` must be a number"),
-        ({"learning_rate": "0.1"}, "`learning_rate` must be a number"),
         ({"shuffle": 1}, "shuffle must be True or False"),
         ({"loss": 1}, "loss must be a Keras name"),
         ({"loss": squares}, "loss is of .squares.*not registered"),
         ({"metrics": "auc"}, "metrics must be a list"),
         ({"patience": -1}, "patience"),
-        ({"restore_best_weights": True}, "need a patience"),
         ({"min_delta": 0.1}, "need a patience"),
-        ({"monitor": "val_accuracy"}, "need a patience"),
         ({"patience": 3, "min_delta": -0.1}, "min_delta must be .* got -0.1"),
         ({"mode": "down"}, "mode must be .* got 'down'"),
         (
@@ -183,18 +161,6 @@ def test_a_training_survives_its_storage_as_json(training: Training) -> None:
     assert again == training
     configs = [t.build_optimizer().get_config() for t in (again, training)]
     assert configs[0] | {"name": ""} == configs[1] | {"name": ""}
-
-
-def test_equal_optimizers_are_equal_settings() -> None:
-    first, second = keras.optimizers.Adam(0.25), keras.optimizers.Adam(0.25)
-    assert first.name != second.name
-    assert Training(optimizer=first) == Training(optimizer=second)
-
-
-def test_an_optimizer_object_keeps_its_settings() -> None:
-    training = Training(optimizer=keras.optimizers.Adam(0.25, beta_1=0.5, clipvalue=3.0))
-    config = training.build_optimizer().get_config()
-    assert (config["learning_rate"], config["beta_1"], config["clipvalue"]) == (0.25, 0.5, 3.0)
 
 
 def test_the_learning_rate_goes_with_an_optimizers_name() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from baseline_runs import train_baseline
 from search_worker import quick_training
 
 import adnn_optuna as adnn
@@ -14,7 +15,6 @@ from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP
 from adnn_optuna.networks.network import build_architecture
-from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import Trainer
 
 ops, registered = keras.ops, keras.saving.register_keras_serializable("own_metrics")
@@ -143,9 +143,7 @@ OWN = (
 def trained(build: Any, data: Dataset, **settings: Any) -> tuple[Trainer, Any]:
     architecture = build_architecture(build, (4,), data.num_classes, data.n_outputs)
     trainer = Trainer(architecture, quick_training(epochs=2, **settings), data)
-    start = Start(0, 0, (0.0,) * len(trainer.architecture.variables))
-    [run] = trainer.train([start], keep_weights=True)
-    return trainer, run
+    return trainer, train_baseline(trainer)
 
 
 def by_keras(trainer: Trainer, weights: Any, y: Any, loss: Any, own: Any) -> dict[str, float]:
@@ -229,11 +227,6 @@ def test_a_search_selects_by_the_same_values() -> None:
     found = model.evaluate(data.x_val, data.y_val, verbose=0, return_dict=True)
     assert result.best_value == pytest.approx(found["brier"], rel=1e-4)
     assert len({trial.value for trial in result.study.trials}) == 3
-
-
-@registered
-def two_numbers(labels: Any, outputs: Any) -> Any:
-    return {"first": ops.mean(labels), "second": ops.mean(outputs)}
 
 
 @registered

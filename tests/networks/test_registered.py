@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from baseline_runs import train_baseline
 from search_worker import quick_training
 
 from adnn_optuna.networks import keras_files
@@ -15,7 +16,6 @@ from adnn_optuna.networks._scores import Scores
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import Head, build_architecture
-from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import Trainer
 
 X = np.random.default_rng(0).normal(size=(90, 3))
@@ -88,9 +88,7 @@ class Twice(keras.layers.Layer):
 def trained(model: Any, training: Training) -> dict[str, float]:
     data = Dataset.from_arrays(X, X.sum(axis=1), task="regression")
     trainer = Trainer(build_architecture(model, (3,), None), training, data)
-    start = Start(0, 0, (0.0,) * len(trainer.architecture.variables))
-    [run] = trainer.train([start])
-    return run.metrics
+    return train_baseline(trainer).metrics
 
 
 @pytest.mark.parametrize("loss", [Squares(3.0), pytest.param(squares, marks=pytest.mark.slow)])

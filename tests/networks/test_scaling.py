@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from baseline_runs import train_baseline
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from search_worker import quick_training
@@ -21,7 +22,6 @@ import adnn_optuna as adnn
 from adnn_optuna.contracts.contract_file import contract_sha256
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.network import build_architecture
-from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.scaling import PIXELS, Scaling, fitted, use
 from adnn_optuna.networks.training import Trainer
 
@@ -249,8 +249,7 @@ def test_a_network_learns_as_one_of_keras_on_standardised_data() -> None:
     data = regression(X * 30 + 7, BOTH)
     architecture = build_architecture(adnn.MLP((16,)), (4,), None, 2)
     trainer = Trainer(architecture, quick_training("sgd", 0.05, epochs=3, shuffle=False), data)
-    start = Start(0, 0, (0.0,) * 4)
-    [run] = trainer.train([start], keep_weights=True)
+    run = train_baseline(trainer)
     plain = architecture.build(0, 0)
     plain.compile(keras.optimizers.SGD(0.05), "mse", jit_compile=False)
     x, y = (

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import sklearn.metrics
+from baseline_runs import train_baseline
 from search_worker import quick_training
 
 from adnn_optuna._checks import WrongValueError
@@ -18,7 +19,6 @@ from adnn_optuna.networks._scores import Scores
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import Head, build_architecture
-from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import Trainer
 
 N = 200
@@ -46,12 +46,6 @@ def trainer_of(
     return Trainer(architecture, settings, data)
 
 
-def run_of(trainer: Trainer) -> Any:
-    start = Start(0, 0, (0.0,) * len(trainer.architecture.variables))
-    [run] = trainer.train([start], keep_weights=True)
-    return run
-
-
 @pytest.mark.parametrize(
     ("outputs", "activation"),
     [
@@ -70,7 +64,7 @@ def test_metrics_of_two_classes_are_those_of_scikit_learn(
         *(metrics.F1Score("macro", name="macro"), metrics.F1Score("weighted", name="weighted")),
     ]
     trainer = trainer_of(outputs, activation, metrics=tuple(asked))
-    run, data = run_of(trainer), trainer.dataset
+    run, data = train_baseline(trainer), trainer.dataset
     raw = trainer.outputs(run.weights, data.x_val)
     y, head = data.y_val, trainer.architecture.head
     predicted, scores = head.predicted(raw), raw[:, -1] - (0 if outputs == 1 else raw[:, 0])
@@ -107,7 +101,7 @@ def test_the_first_of_two_classes_may_be_the_positive_one(outputs: int) -> None:
     trainer = trainer_of(
         outputs, None, positive="healthy", metrics=("recall", "precision", "f1_score", "auc")
     )
-    run, data = run_of(trainer), trainer.dataset
+    run, data = train_baseline(trainer), trainer.dataset
     raw = trainer.outputs(run.weights, data.x_val)
     truth, predicted = data.y_val, trainer.architecture.head.predicted(raw)
     known, options = sklearn.metrics, {"pos_label": 0}
@@ -122,7 +116,7 @@ def test_the_first_of_two_classes_may_be_the_positive_one(outputs: int) -> None:
     )
     # The labels, and so the training run and the probabilities, stay as they are.
     other = trainer_of(outputs, None, positive="sick", metrics=("auc",))
-    np.testing.assert_array_equal(run_of(other).weights[0], run.weights[0])
+    np.testing.assert_array_equal(train_baseline(other).weights[0], run.weights[0])
 
 
 @pytest.mark.parametrize("metric", ["val_auc", "val_f1", "val_precision", "val_recall"])
@@ -228,7 +222,7 @@ def test_of_a_metric_without_a_derivative_no_spread_is_known() -> None:
 
 def test_a_metric_of_the_class_that_it_was_given_stays_so() -> None:
     trainer = trainer_of(2, None, metrics=(metrics.Recall(class_id=0, name="specificity"),))
-    run, data = run_of(trainer), trainer.dataset
+    run, data = train_baseline(trainer), trainer.dataset
     predicted = trainer.architecture.head.predicted(trainer.outputs(run.weights, data.x_val))
     expected = sklearn.metrics.recall_score(data.y_val, predicted, pos_label=0)
     assert run.metrics["val_specificity"] == pytest.approx(expected)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 import pytest
-import scipy.stats
 import tensorflow as tf
 
 import adnn_optuna.networks.training as training_module
@@ -273,41 +272,6 @@ def test_a_training_is_that_of_plain_keras(build: Any, training: dict[str, Any])
         np.testing.assert_allclose(trained, variable.numpy(), rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.slow
-def test_over_seeds_the_accuracy_is_that_of_keras_fit() -> None:
-    seeds, epochs = range(20), 3
-    dataset = few_digits(400, val=600)
-    trainer = trainer_of(MLP((32,)), dataset, epochs=epochs, learning_rate=0.005)
-    ours = [
-        run.history[-1]["val_accuracy"]
-        for run in trainer.train([start(trainer, seed=s) for s in seeds])
-    ]
-    model = trainer.architecture.build(0, 0)
-    model.compile(
-        trainer.training.build_optimizer(),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
-    model.optimizer.build(model.trainable_variables)
-    fresh = [v.numpy() for v in model.optimizer.variables]
-    theirs = []
-    for seed in seeds:
-        model.set_weights(trainer.architecture.initial_weights(seed, 0))
-        for variable, value in zip(model.optimizer.variables, fresh, strict=True):
-            variable.assign(value)
-        # Batches in orders of its own.
-        generator = np.random.default_rng(seed)
-        for _ in range(epochs):
-            order = generator.permutation(len(dataset.y_train))
-            model.fit(dataset.x_train[order], dataset.y_train[order], shuffle=False, verbose=0)
-        theirs.append(model.evaluate(dataset.x_val, dataset.y_val, verbose=0)[1])
-    # 95% of the mean difference over the seeds' equal initial weights.
-    interval = scipy.stats.ttest_rel(ours, theirs).confidence_interval()
-    assert interval.low <= 0 <= interval.high
-    assert interval.high - interval.low < 0.04
-    assert np.mean(ours) > 0.7
-
-
 def test_offsets_are_added_to_the_initial_weights(digits: Trainer) -> None:
     weights = digits.architecture.initial_weights(3, 1)
     moved = digits.initial_weights(Start(3, 1, (0.1, -0.2, 0.0, 0.3)))
@@ -431,17 +395,6 @@ def test_once_it_is_to_stop_no_epoch_begins(digits: Trainer) -> None:
     assert cut.history == whole.history[:2]
 
 
-def test_a_long_training_is_stopped_on_the_way() -> None:
-    trainer = trainer_of(MLP((4,)), few_digits(200), epochs=100_000, jit_compile=False)
-    stop = threading.Event()
-    threading.Timer(0.5, stop.set).start()
-    began = time.monotonic()
-    runs = trainer.train([start(trainer)] * 3, stop=stop, evaluate_each_epoch=False)
-    assert [run.status for run in runs] == ["stopped"] * 3
-    # The first call of all takes as long as it takes to compile.
-    assert time.monotonic() - began < 10
-
-
 def test_a_pruned_training_ends_and_leaves_the_others_alone(digits: Trainer) -> None:
     starts = [start(digits), start(digits, 0.1), start(digits, 0.2)]
     seen: list[tuple[int, int]] = []
@@ -502,22 +455,6 @@ def test_threads_do_not_disturb_each_other(digits: Trainer) -> None:
     for thread in threads:
         thread.join()
     assert [results[i] for i in range(8)] == expected
-
-
-def test_each_training_tells_its_own_seconds(digits: Trainer) -> None:
-    def after_epoch(_: int, __: int, ___: Metrics) -> bool:
-        time.sleep(0.002)  # Which no training does.
-        return False
-
-    digits.train([start(digits)])  # Compiled before, so that all that is waited for is above.
-    began = time.monotonic()
-    starts = [start(digits), dataclasses.replace(start(digits), epochs=100)]
-    short, long = digits.train(starts, after_epoch=after_epoch)
-    assert 0 < 5 * short.seconds < long.seconds < time.monotonic() - began - 0.2
-
-
-def test_no_starts_no_runs(digits: Trainer) -> None:
-    assert digits.train([]) == []
 
 
 def test_in_turn_nothing_holds_what_the_caller_drops(digits: Trainer) -> None:
@@ -594,22 +531,6 @@ def test_a_training_that_would_be_another_each_time_is_refused(layer: Any) -> No
         trainer.train([start(trainer)])
 
 
-def test_how_often_it_is_evaluated_does_not_change_a_training() -> None:
-    def build() -> keras.Model:  # Its seeds advance also where nothing is dropped out.
-        recurrent = keras.layers.LSTM(8, dropout=0.3)
-        return keras.Sequential([keras.Input((8, 8)), recurrent, keras.layers.Dense(10)])
-
-    trainer = trainer_of(build, few_digits(80), epochs=3, batch_size=20)
-    each, last = (
-        trainer.train([start(trainer)], evaluate_each_epoch=evaluate, keep_weights=True)[0]
-        for evaluate in (True, False)
-    )
-    assert each.history[-1] == last.history[-1]
-    assert each.weights is not None
-    assert last.weights is not None
-    assert all(map(np.array_equal, each.weights, last.weights))
-
-
 @pytest.mark.parametrize("dtype", ["float16", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_weights_keep_their_dtype(dtype: str) -> None:
     def build() -> keras.Model:
@@ -657,9 +578,8 @@ def test_an_error_of_the_models_own_is_not_hidden() -> None:
         trainer_of(build, few_digits(20))
 
 
-@pytest.mark.parametrize("name", ["x_train", "y_train", "x_val", "x_test"])
-def test_the_dataset_is_held_once(name: str) -> None:
-    array = getattr(few_digits(100), name)
+def test_the_dataset_is_held_once() -> None:
+    array = few_digits(100).x_train
     capsule = tf.experimental.dlpack.to_dlpack(as_tensor(array))
 
     class Exported:
@@ -756,8 +676,8 @@ class TestPartsOfEpochs:
         stop = threading.Event()
         timer = threading.Timer(0.2, stop.set)
         timer.start()
-        training = start(trainer)
-        [run] = trainer.train([dataclasses.replace(training, epochs=10**6)], stop=stop)
+        training = dataclasses.replace(start(trainer), epochs=10**6)
+        [run] = trainer.train([training], stop=stop, evaluate_each_epoch=False)
         assert run.status == "stopped"
         assert run.epochs < 10**6
 
@@ -805,26 +725,6 @@ class TestCompilation:
         fewer = few_digits(50, classes=5)
         assert program(MLP((4,)), dataclasses.replace(digits, num_classes=11)) is not first
         assert program(MLP((4,)), fewer) is not first
-
-    def test_of_a_users_own_class_is_that_of_the_callable(self) -> None:
-        def model(scale: float) -> Any:
-            class Scaled(keras.layers.Layer):
-                def call(self, x: Any) -> Any:
-                    return scale * x
-
-            return lambda: keras.Sequential(
-                [keras.Input(SHAPE), keras.layers.Flatten(), Scaled(), keras.layers.Dense(10)]
-            )
-
-        digits = few_digits(50)
-        results = [
-            trainer.train([start(trainer)])[0].history
-            for trainer in (
-                trainer_of(model(scale), digits, epochs=1, jit_compile=False)
-                for scale in (1.0, 2.0)
-            )
-        ]
-        assert results[0] != results[1]
 
 
 def small_model(units: int) -> keras.Model:
