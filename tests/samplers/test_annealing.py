@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import pickle
-import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler, RandomRestar
 from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing
 from adnn_optuna.samplers._random_numbers import seed_of
 from adnn_optuna.samplers._schedule import Options
-from adnn_optuna.samplers._unit_interval import from_unit, hull, levels, rescale, to_unit
+from adnn_optuna.samplers._unit_interval import from_unit, hull, to_unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,32 +90,6 @@ def test_each_value_of_a_finite_parameter_is_equally_likely() -> None:
         assert {values.count(value) for value in values} == {200}
 
 
-def test_rescale() -> None:
-    assert rescale(0.5, FloatDistribution(0, 1), FloatDistribution(0, 2)) == 0.25
-    assert rescale(1.5, FloatDistribution(0, 1), FloatDistribution(1, 2)) == 0.5
-    assert rescale(0.5, FloatDistribution(1, 100, log=True), FloatDistribution(0, 20)) == (
-        pytest.approx(0.5)
-    )
-    assert rescale(0.5, FloatDistribution(-1, 1), FloatDistribution(1, 9, log=True)) < 0
-
-
-def test_intervals_of_the_values_of_a_finite_parameter() -> None:
-    assert to_unit("green", DISTRIBUTIONS[-1]) == 0.5
-    assert [to_unit(k, IntDistribution(0, 12, step=3)) for k in (0, 3, 12)] == [0.1, 0.3, 0.9]
-    for distribution in (IntDistribution(0, 9, step=3), FloatDistribution(-1, 0.5, step=0.5)):
-        units, between = levels(distribution) or ((), ())
-        assert list(units) == pytest.approx([0.125, 0.375, 0.625, 0.875])
-        assert list(between) == pytest.approx([0.25, 0.5, 0.75])
-    units, between = levels(IntDistribution(1, 3, log=True)) or ((), ())
-    assert list(units) == pytest.approx(np.log([2, 4, 6]) / np.log(7))
-    assert list(between) == pytest.approx(np.log([3, 5]) / np.log(7))
-    # Too many for any of them to be worth a look.
-    assert levels(IntDistribution(0, 999)) is not None
-    assert levels(IntDistribution(0, 1000)) is None
-    assert levels(FloatDistribution(0, 1)) is None
-    assert levels(DISTRIBUTIONS[-1]) is None
-
-
 def test_the_range_of_two_distributions() -> None:
     for kind in (FloatDistribution, IntDistribution):
         one, other = kind(1, 5), kind(3, 9)
@@ -128,10 +101,6 @@ def test_the_range_of_two_distributions() -> None:
         assert hull(kind(0, 4, step=2), kind(2, 8, step=2)) == kind(0, 8, step=2)
     assert hull(FloatDistribution(1, 5), IntDistribution(3, 9)) == FloatDistribution(1, 5)
     assert hull(DISTRIBUTIONS[-1], IntDistribution(3, 9)) == DISTRIBUTIONS[-1]
-
-
-def test_zero_is_below_a_logarithmic_range() -> None:
-    assert to_unit(0.0, FloatDistribution(1e-9, 1, log=True)) < 0
 
 
 @pytest.mark.parametrize(
@@ -217,11 +186,7 @@ def test_x0_outside_of_the_search_space() -> None:
 
 def test_x0_with_a_name_that_no_trial_has() -> None:
     study = optuna.create_study(sampler=Annealing(x0={"x": 0.5, "fixed": 1.5, "widht": 3}))
-    text = (
-        "`x0` has a value for 'widht', a parameter that no trial has: correct it, or leave it out "
-        "(they have color, fixed, half, k, rate, width, x)."
-    )
-    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+    with pytest.raises(ValueError, match="widht"):
         study.optimize(every_kind, n_trials=2)
     assert study.trials[0].params["x"] == 0.5
     study.sampler = Annealing(x0={"x": 0.5, "fixed": 1.5, "width": 3})
@@ -308,16 +273,6 @@ def test_failed_and_pruned_trials_are_rejected_moves() -> None:
         )
         params.append([trial.params for trial in study.trials])
     assert params[0] == params[1] == params[2]
-
-
-def test_infinite_values() -> None:
-    for worst in (math.inf, -math.inf):
-        study = optuna.create_study(sampler=Annealing(seed=0))
-        study.optimize(
-            lambda t, w=worst: w if t.suggest_float("x", 0, 1) < 0.5 else t.params["x"],
-            n_trials=30,
-        )
-        assert len(study.trials) == 30
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
@@ -430,12 +385,10 @@ def test_pruner_that_hides_trials() -> None:
         ({"seed": -1}, "`seed` must be at least 0; got -1"),
         ({"seed": 2**64}, "`seed` must be below 18,446"),
         ({"n_trials": 0}, "`n_trials` must be at least 1; got 0"),
-        ({"n_candidates": 0}, "`n_candidates` must be at least 1; got 0"),
         ({"initial_temperature": 0.0}, "`initial_temperature` must be greater than 0"),
         ({"initial_temperature": 1.5}, "`initial_temperature` must be at most 1; got 1.5"),
         ({"quench": math.nan}, "`quench` must be a finite number; got nan"),
         ({"x0": {"x": math.nan}}, "`x0.'x'.` must be a finite number; got nan"),
-        ({"x0": {"x": 0.5, "y": -math.inf}}, "`x0.'y'.` must be a finite number; got -inf"),
     ],
 )
 def test_refuses_wrong_values(arguments: dict[str, Any], message: str) -> None:
@@ -450,11 +403,9 @@ def test_refuses_wrong_values(arguments: dict[str, Any], message: str) -> None:
         ({"n_trials": True}, "`n_trials` must be an integer"),
         (
             {"x0": [0.5]},
-            "^`x0` must be a mapping from names to values; got .0.5. of type list.$",
+            "`x0` must be a mapping",
         ),
-        ({"quench": "1"}, "`quench` must be a number"),
-        ({"reannealing": "no"}, "`reannealing` must be True or False; got 'no' of type str.$"),
-        ({"ingber": 3}, "`ingber` must be True or False; got 3 of type int"),
+        ({"reannealing": "no"}, "`reannealing`.*'no'"),
     ],
 )
 def test_refuses_wrong_types(arguments: dict[str, Any], message: str) -> None:

@@ -269,25 +269,6 @@ def test_sensitivities_are_curvatures() -> None:
     assert sensitivities(points * [0, 1] + [0.4, 0], values, best) is None
 
 
-def test_the_model_interpolates_smooth_values_and_smooths_noise() -> None:
-    rng = np.random.default_rng(0)
-    points, candidates = rng.random((40, 2)), 0.2 + 0.6 * rng.random((50, 2))
-
-    def f(x: np.ndarray) -> np.ndarray:
-        return np.asarray(np.sin(3 * x[:, 0]) + x[:, 1] ** 2)
-
-    truth = f(candidates)
-    for noise, tolerance in ((0.0, 0.999), (0.2, 0.9)):
-        values = f(points) + noise * rng.standard_normal(40)
-        model = LocalModel(points)
-        assert model.fit(values)
-        predictions = model.predict(candidates)
-        assert np.corrcoef(predictions, truth)[0, 1] > tolerance
-    smoothed = model.predict(points)
-    assert np.corrcoef(smoothed, f(points))[0, 1] > np.corrcoef(values, f(points))[0, 1]
-    assert not LocalModel(points).fit(np.ones(40))
-
-
 @pytest.mark.parametrize("noise", [0.0, 0.3])
 def test_the_model_is_the_one_of_scipy(noise: float) -> None:
     rng = np.random.default_rng(0)

@@ -114,9 +114,9 @@ def test_several_processes_share_a_study(sampler: str, storage: str, tmp_path: P
     assert len({trial.params["x"] for trial in study.trials}) == 30
 
 
-def test_threads_share_a_database(tmp_path: Path) -> None:
+def test_threads_share_a_database(url: str) -> None:
     study = optuna.create_study(
-        storage=f"sqlite:///{tmp_path / 'study.db'}",
+        storage=url,
         sampler=study_worker.make_sampler("annealing"),
     )
     study.optimize(study_worker.objective, n_trials=24, n_jobs=4)

@@ -37,7 +37,6 @@ from adnn_optuna.samplers._owners import is_alive, run_of_trials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
@@ -257,13 +256,6 @@ def test_what_was_read_while_it_began_keeps_its_index() -> None:
     assert [index_of(study.ask()) for _ in range(3)] == [0, 1, 2]
 
 
-@all_samplers
-def test_threads_share_a_study(make_sampler: Callable[[], BaseSampler]) -> None:
-    study = optuna.create_study(sampler=make_sampler())
-    study.optimize(suggest, n_trials=40, n_jobs=4)
-    assert sorted(index_of(trial) or 0 for trial in study.trials) == list(range(40))
-
-
 class SlowToTell(InMemoryStorage):
     """As one on another host: others look while a trial that has run is being told."""
 
@@ -273,61 +265,17 @@ class SlowToTell(InMemoryStorage):
 
 
 @all_samplers
-def test_a_trial_that_is_being_told_is_still_live(make_sampler: Callable[[], BaseSampler]) -> None:
+def test_threads_share_a_study(make_sampler: Callable[[], BaseSampler]) -> None:
     study = optuna.create_study(sampler=make_sampler(), storage=SlowToTell())
     study.optimize(suggest, n_trials=40, n_jobs=4)
     assert all(trial.state == TrialState.COMPLETE for trial in study.trials)
     assert sorted(index_of(trial) or 0 for trial in study.trials) == list(range(40))
 
 
-@all_samplers
-def test_asked_before_told(make_sampler: Callable[[], BaseSampler]) -> None:
-    study = optuna.create_study(sampler=make_sampler())
-    trials = [study.ask() for _ in range(5)]
-    values = [suggest(trial) for trial in trials]
-    assert [index_of(trial) for trial in trials] == list(range(5))
-    if make_sampler is not random_restart:
-        assert len({trial.params["x"] for trial in trials}) == 5
-    for trial, value in reversed(list(zip(trials, values, strict=True))):
-        study.tell(trial, value)
-    next_trial = study.ask()
-    suggest(next_trial)
-    assert index_of(next_trial) == 5
-
-
-@pytest.mark.parametrize(
-    "make_sampler", [annealing_from_x0, greedy, greedy_improving, random_restart]
-)
-def test_batches_do_not_depend_on_where_they_were_cut(
-    make_sampler: Callable[[], BaseSampler],
-) -> None:
-    batch_size = 3
-
-    def run(cut: int | None) -> list[Any]:
-        study = optuna.create_study(sampler=make_sampler())
-        for batch in range(5):
-            trials = [study.ask() for _ in range(batch_size)]
-            values = [suggest(trial) for trial in trials]
-            for i, (trial, value) in enumerate(zip(trials, values, strict=True)):
-                if batch == 3 and cut is not None and i >= cut:
-                    kill(study, trial)
-                else:
-                    study.tell(trial, value)
-            if batch == 3 and cut is not None:
-                study.sampler = make_sampler()
-                trials = [study.ask() for _ in range(batch_size - cut)]
-                values = [suggest(trial) for trial in trials]
-                for trial, value in zip(trials, values, strict=True):
-                    study.tell(trial, value)
-        return [t.params for t in study.trials if t.state == TrialState.COMPLETE]
-
-    assert run(0) == run(1) == run(2) == run(None)
-
-
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage")
-def test_a_retried_trial_keeps_its_index(tmp_path: Any) -> None:
+def test_a_retried_trial_keeps_its_index(url: str) -> None:
     storage = RDBStorage(
-        f"sqlite:///{tmp_path / 'study.db'}",
+        url,
         heartbeat_interval=1,
         grace_period=1,
         heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
@@ -351,9 +299,9 @@ def test_a_retried_trial_keeps_its_index(tmp_path: Any) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage")
-def test_what_was_enqueued_is_left_to_a_storage_that_watches_hearts(tmp_path: Any) -> None:
+def test_what_was_enqueued_is_left_to_a_storage_that_watches_hearts(url: str) -> None:
     """Its callback enqueues it again, but only what it fails itself."""
-    storage = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}", heartbeat_interval=60)
+    storage = RDBStorage(url, heartbeat_interval=60)
     study = optuna.create_study(storage=storage, sampler=greedy())
     study.enqueue_trial({"x": 0.5})
     for _ in range(2):
@@ -433,19 +381,6 @@ def test_samplers_on_one_study_are_counted_apart() -> None:
     assert [index_of(trial) for trial in study.trials] == [0, 1, 0, 1, 2, 3]
 
 
-def test_is_alive() -> None:
-    study = optuna.create_study(sampler=greedy())
-    trial = study.ask()
-    assert is_alive(study.trials[0]) is True
-    kill(study, trial)
-    assert is_alive(study.trials[0]) is False
-
-    proposal = study.trials[0].system_attrs[PROPOSAL]
-    elsewhere = {**proposal, "owner": {**proposal["owner"], "host": "another"}}
-    study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, elsewhere)
-    assert is_alive(study.trials[0]) is None
-
-
 def test_what_others_find_does_not_change_a_proposal_made_before() -> None:
     def make_sampler() -> BaseSampler:
         # Without a model, which would look further than at what was found.
@@ -477,23 +412,6 @@ def test_what_others_find_does_not_change_a_proposal_made_before() -> None:
     assert sorted(abs(trial.params["x"] - 0.3) for trial in after)[4] < 0.2
 
 
-def test_a_trial_of_others_from_a_host_whose_clock_is_slow() -> None:
-    study = optuna.create_study(sampler=annealing())
-    study.enqueue_trial({"x": 0.3, "y": 0.2})
-    enqueued = study.ask()
-    suggest(enqueued)
-    study.optimize(suggest, n_trials=8)
-    study.tell(enqueued, -2.0)
-    frozen = copy.copy(study._storage.get_trial(enqueued._trial_id))
-    frozen.datetime_complete = study.trials[3].datetime_start
-    study._storage._set_trial(enqueued._trial_id, frozen)  # type: ignore[attr-defined]
-
-    twin_study = copy.deepcopy(study)
-    twin_study.sampler = annealing()
-    trial, twin = study.ask(), twin_study.ask()
-    assert suggest(trial) == suggest(twin)
-
-
 def completed_params(study: optuna.Study) -> list[dict[str, Any]]:
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return [trial.params for trial in complete]
@@ -510,16 +428,6 @@ def test_ctrl_c_in_an_objective_of_others_is_a_failed_step() -> None:
         study.optimize(interrupted, n_trials=1)
     study.optimize(suggest, n_trials=2)
     assert [index_of(trial) for trial in study.trials] == [0, 1, 2, 3, 4, 5]
-
-
-def test_who_finds_a_dead_workers_trial_may_tell_that_it_failed() -> None:
-    study = optuna.create_study(sampler=greedy())
-    study.optimize(suggest, n_trials=2)
-    dead = study.ask()
-    value = suggest(dead)
-    kill(study, dead)
-    study.tell(dead.number, state=TrialState.FAIL)
-    assert suggest(study.ask()) == value
 
 
 @all_samplers
@@ -588,8 +496,8 @@ def test_a_sampler_keeps_the_studies_of_different_storages_apart(
     assert suggest(trials[0]) == suggest(alone.ask())
 
 
-def test_a_retry_of_what_was_done_again_meanwhile_does_not_count(tmp_path: Any) -> None:
-    storage = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
+def test_a_retry_of_what_was_done_again_meanwhile_does_not_count(url: str) -> None:
+    storage = RDBStorage(url)
     study = optuna.create_study(storage=storage, sampler=annealing())
     study.optimize(suggest, n_trials=4)
     dead = study.ask()
@@ -738,8 +646,7 @@ def test_a_process_that_cannot_be_seen_from_here_is_not_looked_up() -> None:
     assert is_alive(study.trials[0]) is None
 
 
-def test_workers_without_a_seed_agree_on_one(tmp_path: Any) -> None:
-    url = f"sqlite:///{tmp_path / 'study.db'}"
+def test_workers_without_a_seed_agree_on_one(url: str) -> None:
     optuna.create_study(storage=url, study_name="s")
 
     def ask() -> tuple[optuna.Study, optuna.Trial, float]:
@@ -752,44 +659,6 @@ def test_workers_without_a_seed_agree_on_one(tmp_path: Any) -> None:
     assert first[2] != second[2]
     kill(second[0], second[1])
     assert ask()[2] == second[2]
-
-
-def test_studies_without_a_seed_differ() -> None:
-    values = set()
-    for _ in range(2):
-        study = optuna.create_study(sampler=AdaptiveSimulatedAnnealingSampler())
-        values.add(suggest(study.ask()))
-    assert len(values) == 2
-
-
-def test_nobody_waits_for_trials_of_others(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    url = f"sqlite:///{tmp_path / 'study.db'}"
-    other = optuna.create_study(storage=url, study_name="s", sampler=RandomSampler())
-    for _ in range(3):
-        other.ask()  # Of another sampler, which notes nothing; nobody asks for parameters.
-    study = optuna.load_study(storage=url, study_name="s", sampler=random_restart())
-    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("It waits."))
-    trial = study.ask()
-    assert index_of(trial) == 0
-
-
-def test_an_exception_that_optuna_lets_pass_holds_no_index() -> None:
-    def leave(trial: optuna.Trial) -> float:
-        suggest(trial)
-        raise SystemExit
-
-    study = optuna.create_study(sampler=greedy())
-    study.optimize(suggest, n_trials=2)
-    with pytest.raises(SystemExit):
-        study.optimize(leave, n_trials=1)
-    assert study.trials[2].state == TrialState.RUNNING
-    study.optimize(suggest, n_trials=2)
-    assert [trial.state for trial in study.trials[2:]] == [
-        TrialState.FAIL,
-        TrialState.COMPLETE,
-        TrialState.COMPLETE,
-    ]
-    assert [index_of(trial) for trial in study.trials] == [0, 1, 2, 2, 3]
 
 
 @pytest.mark.parametrize("pruner", [optuna.pruners.HyperbandPruner(), optuna.pruners.NopPruner()])
@@ -822,13 +691,13 @@ def test_the_users_random_numbers_are_left_alone(make_sampler: Callable[[], Base
 
 @pytest.mark.parametrize("make_sampler", [annealing, greedy, greedy_improving, random_restart])
 def test_a_run_that_ended_leaves_nothing_held(
-    make_sampler: Callable[[], BaseSampler], tmp_path: Any
+    make_sampler: Callable[[], BaseSampler], url: str
 ) -> None:
     """As of a cell of a notebook that is run again, whose objects are new ones."""
 
     def study() -> optuna.Study:
         return optuna.create_study(
-            storage=f"sqlite:///{tmp_path / 'study.db'}",
+            storage=url,
             study_name="s",
             sampler=make_sampler(),
             load_if_exists=True,
@@ -862,10 +731,9 @@ def test_a_run_that_ended_leaves_nothing_held(
     "sampler", [DeltaStepSampler, AdaptiveSimulatedAnnealingSampler, RandomRestartSampler]
 )
 def test_a_waiting_trial_that_two_workers_begin_on_plain_sqlite_counts_once(
-    sampler: Callable[[], IndexedSampler], tmp_path: Path
+    sampler: Callable[[], IndexedSampler], url: str
 ) -> None:
     """Optuna takes no lock there: the one that tells it later ends with an error."""
-    url = f"sqlite:///{tmp_path}/s.db"
     space = {"x": FloatDistribution(-1, 1)}
     optuna.create_study(storage=url, study_name="s").enqueue_trial({"x": 0.5})
     # Each has a connection of its own, as in two processes.

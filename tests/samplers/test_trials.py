@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import weakref
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 import optuna
 import pytest
@@ -16,15 +15,12 @@ from adnn_optuna.callbacks import MaxTrialCallback
 from adnn_optuna.samplers import DeltaStepSampler
 from adnn_optuna.samplers._trials import TrialReader
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 NOON = datetime(2026, 5, 4, 12)  # noqa: DTZ001
 
 
 @pytest.mark.parametrize("n_added", [3, 5])
-def test_a_study_whose_ids_are_those_of_a_deleted_one(tmp_path: Path, n_added: int) -> None:
-    storage = get_storage(f"sqlite:///{tmp_path / 'study.db'}")
+def test_a_study_whose_ids_are_those_of_a_deleted_one(url: str, n_added: int) -> None:
+    storage = get_storage(url)
     limit = MaxTrialCallback(4)
     sampler = DeltaStepSampler(deltas=(0.1,), max_steps=4)
     old = optuna.create_study(storage=storage, study_name="s", sampler=sampler)
