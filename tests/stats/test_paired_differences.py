@@ -327,15 +327,7 @@ def test_a_mean_that_a_few_pairs_take_out_of_its_interval_is_told() -> None:
     assert "outliers move the mean difference" in row.reason
 
 
-def test_reasons_are_told_word_for_word() -> None:
-    values = {arm: [0.1 * i] * 6 + [math.nan, 0.0] for i, arm in enumerate("abc")}
-    for row in paired_differences(values, margin=MARGIN, sequential=True):
-        assert row.reason == (
-            "no CI: 9 pairs are needed for 3 claims; only pairs before pair 7 of 8 count, "
-            "which lacks a finite value"
-        )
-    skewed = only(np.random.default_rng(0).exponential(size=40).tolist())
-    assert skewed.reason == "the differences look skewed, but the CI assumes symmetric ones"
+def test_inconclusive_claims_have_a_reason_and_no_interval() -> None:
     [claimed, shown, other] = inconclusive(
         paired_differences(
             {"a": [0.1] * 5 + [0.2], "b": [0.0] * 5 + [0.1], "c": [0.0] * 6},
@@ -418,22 +410,6 @@ class TestClaims:
         assert (forward.verdict, backward.verdict) == ("better", "worse")
         assert (forward.mean, forward.low) == (-backward.mean, -backward.high)
         assert forward.win_rate == pytest.approx(1 - backward.win_rate)
-
-
-@pytest.mark.parametrize("sequential", [False, True])
-def test_skewed_differences_are_named(sequential: bool) -> None:
-    rng = np.random.default_rng(0)
-    draws = {
-        "skewed": rng.exponential(size=40),
-        "normal": rng.normal(size=40),
-        "heavy tails": rng.standard_t(2, size=40),
-        "ties": rng.integers(-2, 3, 40) / 100,
-    }
-    for name, values in draws.items():
-        [row] = paired_differences(
-            {"a": values.tolist(), "b": [0.0] * 40}, margin=0.001, sequential=sequential
-        )
-        assert ("look skewed" in row.reason) == (name == "skewed")
 
 
 SPREADS_AGAIN: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
@@ -545,14 +521,6 @@ class TestIntervalsOfLookingAgain:
         assert np.isnan(sequential_interval(np.full(n_pairs - 1, value), n_claims)).all()
         ends = sequential_interval(np.full(n_pairs, value), n_claims)
         assert ends == (round(value, 12), round(value, 12))
-
-    def test_are_those_of_a_fine_grid(self) -> None:
-        rng = np.random.default_rng(2)
-        for d in rng.standard_t(2, (5, 20)):
-            grid = np.linspace(-8, 8, 8001)
-            possible = grid[e_process(d - grid[:, np.newaxis]).max(axis=1) < 20]
-            ends = sequential_interval(d, 1)
-            np.testing.assert_allclose(ends, possible[[0, -1]], atol=0.0021)
 
     @pytest.mark.parametrize("spread", [*SPREADS_AGAIN, "outliers"])
     def test_end_where_the_e_process_begins_to_exclude(self, spread: str) -> None:

@@ -58,14 +58,6 @@ def look_at(differences: np.ndarray, groups: np.ndarray) -> Any:
     return {**look, "n_groups": effective_number(groups)}
 
 
-def test_images_that_are_there_ten_times_count_once() -> None:
-    differences = np.repeat([1, -1, 0], [12, 4, 284])
-    once = look_at(differences, np.arange(300))
-    many = look_at(np.tile(differences, 10), np.tile(np.arange(300), 10))
-    assert gain_interval(many, 0.0) == pytest.approx(gain_interval(once, 0.0))
-    assert gain_interval(once, 0.0) == difference_interval(12, 4, 300)
-
-
 def test_interval_holds_where_images_are_there_several_times() -> None:
     rng, holds, holds_by_rows = np.random.default_rng(0), 0, 0
     for _ in range(500):
