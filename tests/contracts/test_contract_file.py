@@ -146,11 +146,9 @@ def test_cannot_check_what_is_not_consistent(
         ("best.test_accuracy", 1.5, "{field} must be a number from 0 to 1; got 1.5."),
         ("baseline.test_accuracy", -0.5, "{field} must be a number from 0 to 1; got -0.5."),
         ("best.val_own", True, "{field} must be a number from -1e+30 to 1e+30; got True."),
-        ("best.own", 0.5, "A contract has no field {field}."),
         ("own", 0.5, "A contract has no field own."),
         ("confirmation.own", 0.5, "A contract has no field {field}."),
         ("confirmation.rank", 100, "{field} must be a whole number from 1 to 99; got 100."),
-        ("confirmation.rank", 1.5, "{field} must be a whole number from 1 to 99; got 1.5."),
         ("confirmation.test_score", [0.5, 0.5], "{field} must be 3 numbers; got [0.5, 0.5]."),
         ("confirmation.vs_baselines", 0.5, "{field} must be 3 numbers; got 0.5."),
         *(
@@ -212,7 +210,6 @@ def test_reads_what_is_just_within_bounds(content: Any, path: Path) -> None:
         (b"", "not the JSON of a contract"),
         (b"[]", "not a contract"),
         (b"{" * 100_000, "not the JSON of a contract"),
-        (b"[" * 100_000, "not the JSON of a contract"),
         (b'{"format": NaN}', "not a contract"),
         (b'{"format": ' + b"9" * 5000 + b"}", "not the JSON of a contract"),
         (

@@ -85,20 +85,10 @@ def test_a_contract_holds_the_confirmation_which_is_made_first(
     assert claimed_confirmation({}) is None
 
 
-def test_a_contract_tells_it_as_its_makers_claims(result: SearchResult) -> None:
-    _, claims = result.contract().document().tables
-    assert claims.title == "Claimed by the maker, on 10 new seeds"
-    assert [row[0] for row in claims.rows] == ["test score", "vs new baselines", "replication"]
-
-
 def test_no_contract_holds_fewer_pairs_than_ten() -> None:
     few = adnn.search(objective_of(), "annealing", max_trial=2, confirm=6)
-    with pytest.raises(ValueError, match="seeds cannot be added once") as refusal:
+    with pytest.raises(ValueError, match="confirm=10"):
         few.contract()
-    assert str(refusal.value) == (
-        "A contract must hold 10 to 10000 new seeds; got 6, and seeds cannot be added once their "
-        "results are known. Search again with confirm=10."
-    )
 
 
 def test_no_contract_holds_what_another_machine_found(result: SearchResult) -> None:
@@ -118,7 +108,6 @@ def test_a_training_that_no_seed_changes_has_none(tmp_path: Path) -> None:
     contract = adnn.search(fixed, "annealing", max_trial=2).contract()
     contract.save(path)
     assert "confirmation" not in contract.content
-    assert "Claimed by the maker" not in str(contract)
     verdict = adnn.verify(path, dataset=FEW)
     assert verdict.status == "exact"
     assert not any("confirmation" in what for what in verdict.stated)
@@ -200,13 +189,8 @@ def test_an_exact_replay_is_reproduced_and_never_shown(path: Path, tmp_path: Pat
     for said in (str(verdict), page):
         assert "reproduced" in said
         assert "shown" not in said
-    checks, claims = verdict.document().tables
-    assert [name for name, _ in checks.rows] == ["checked", "stated by its maker", "not checked"]
-    assert checks.rows[0][1] == "both networks, trained again: bits."
-    assert "confirmation: results on new seeds" in checks.rows[1][1]
-    assert len(claims.rows) == 3
+    assert len(verdict.document().tables[1].rows) == 3
     assert verdict.stated == STATED
-    assert "adnn verify FILE --new-seeds 20" in verdict.document().next_step
 
 
 def test_a_lucky_restart_is_not_shown_by_new_seeds(tmp_path: Path) -> None:
@@ -217,8 +201,6 @@ def test_a_lucky_restart_is_not_shown_by_new_seeds(tmp_path: Path) -> None:
     verdict = adnn.verify(path, dataset=FEW, new_seeds=20)
     assert (verdict.status, verdict.replicates) == ("exact", False)
     document = verdict.document()
-    assert document.title == "Reproduced bit for bit; no offsets"
-    assert "has no offsets, so no gain can replicate." in document.conclusion
     assert "replication" not in [line.label for line in document.estimates]
 
 
@@ -234,7 +216,6 @@ def test_new_pairs_are_of_seeds_that_nobody_knew(content: Any, path: Path) -> No
         assert verdict.status == "exact"
         details = verdict.to_text(details=True)
         assert all(str(seed) in details for seed in fresh.seeds)
-        assert verdict.stated[-1] == "confirmation: results other than the mean gain"
         seeds += fresh.seeds
     assert len(set(seeds)) == 50
     objective, params = objective_of(), content["best"]["params"]
@@ -269,12 +250,6 @@ def test_gains_that_do_not_replicate_are_breached_whatever_the_file_says(
     verdict = verified(forged, path, new_seeds=20)
     assert verdict.status == "breached"
     assert verdict.new_seeds is not None
-    found = verdict.new_seeds.replication.value
-    assert verdict.document().title == "Breached: the gain does not replicate"
-    assert verdict.reasons[0].startswith(
-        f"confirmation: the claimed mean gain of {100 * np.mean(gains):+.2f} pp does not "
-        f"replicate: on 20 new seeds it is {100 * found:+.2f} pp (95% CI"
-    )
     # The numbers of the one network are as they were.
     assert verified(forged, path).status == "exact"
 
@@ -308,12 +283,9 @@ def test_new_seeds_count_if_the_gain_varies_too_much_to_reproduce(tmp_path: Path
     assert verdict.reasons[0].startswith("The gain varies too much here")
     how = "set TF_NUM_INTRAOP_THREADS=7; set TF_ENABLE_ONEDNN_OPTS=0; use the processor of the"
     assert f"With equal bits it can be checked: {how} contract." in verdict.reasons[0]
-    assert verdict.reasons[0].endswith("New seeds need no equal bits.")
-    assert "--new-seeds 20" in verdict.document().next_step
     verdict = verified(content, path, new_seeds=20)
     assert verdict.status == "cannot_check"
     assert verdict.new_seeds is not None
-    assert verdict.document().title.startswith("Bits cannot be checked; ")
     # A claim that the new seeds contradict is a breach, wherever they were trained.
     gains = (0.9 + 0.001 * np.arange(10)).tolist()
     assert verified(with_gains(content, gains), path, new_seeds=20).status == "breached"

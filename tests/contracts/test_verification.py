@@ -177,11 +177,7 @@ def test_of_other_bits_in_the_same_environment_it_says_which(content: Any, path:
     verdict = verify_here(forged(content, path.with_name("forged.json")))
     assert verdict.status == "within_tolerance"
     [reason] = verdict.reasons
-    assert reason == (
-        "objective.training: other bits come out in an environment that seems the same. Either "
-        "the file was changed, or something that is not recorded differs "
-        f"(baseline.trained_weights_sha256 is {other}, but trained again {bits})."
-    )
+    assert f"is {other}, but trained again {bits}" in reason
     said = "environment: that all bits, losses and other metrics came out there"
     assert said in verdict.stated
 

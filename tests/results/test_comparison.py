@@ -86,14 +86,6 @@ class TestFamilies:
         claims = [("greedy", "luck"), ("random_restart", "luck")]
         assert comparison.families == {"samplers": claims, "controls": []}
 
-    def test_with_more_claims_each_interval_is_wider(self) -> None:
-        noise = np.random.default_rng(0).normal(0, 0.004, (4, 10))
-        gains = dict(zip(("a", "b", "c", "random_restart"), noise, strict=True))
-        all_rows = store_comparison(gains).differences().loc[("a", "random_restart")]
-        alone = {"a": gains["a"], "random_restart": gains["random_restart"]}
-        one_row = store_comparison(alone).differences().loc[("a", "random_restart")]
-        assert all_rows["low"] < one_row["low"] <= one_row["high"] < all_rows["high"]
-
     def test_are_as_large_as_they_were_ever_declared(self) -> None:
         noise = np.random.default_rng(0).normal(0, 0.004, (4, 10))
         gains = dict(zip(("greedy", "mine", "control", "random_restart"), noise, strict=True))
@@ -111,8 +103,6 @@ class TestFamilies:
         again = Comparison(few, every.seeds, 0.001, declared)
         pair = ("greedy", "random_restart")
         assert again.differences().loc[pair].equals(every.differences().loc[pair])
-        [level] = [note for note in again.document().notes if "joint level" in note]
-        assert level == "CIs have a joint level of 95% for the 3 claims on samplers."
 
 
 class TestControls:
@@ -127,16 +117,6 @@ class TestControls:
         for record in comparison.results["learning_rate"]:
             changed(record, "adnn:search", sampler="learning_rate")
         return read_again(comparison)
-
-    def test_the_claim_says_what_the_same_compute_gains_otherwise(self) -> None:
-        document = self.with_control(0.2).document()
-        assert document.conclusion == (
-            "greedy is better than random restarts for most seeds. The same compute, spent on the "
-            "learning rate, is better than random restarts for most seeds."
-        )
-        labels = ["greedy - random_restart", "learning_rate - random_restart"]
-        assert [line.label for line in document.estimates] == labels
-        assert document.estimates[1].value == "+19.98 pp"
 
     def test_are_a_family_of_their_own(self) -> None:
         comparison = self.with_control(0.2)
@@ -169,20 +149,12 @@ class TestControls:
 
 
 class TestSeeds:
-    def test_one_decides_nothing(self) -> None:
-        comparison = store_comparison({"greedy": [0.02], "random_restart": [0.0]})
-        assert "nan" not in str(comparison)
-        assert comparison.document().verdict == "inconclusive"
-        [reason] = comparison.differences()["reason"]
-        assert reason == "no CI yet: 4 pairs are needed"
-
     def test_planned_ones_decide_when_all_are_done(self) -> None:
         noise = np.random.default_rng(0).normal(0, 0.002, (2, 8))
         comparison = store_comparison({"greedy": noise[0] + 0.02, "random_restart": noise[1]})
         assert comparison.differences()["verdict"].tolist() == ["better"]
         early = dataclasses.replace(comparison, declared=declaration(range(10)))
         assert early.differences()["verdict"].tolist() == ["inconclusive"]
-        assert "No CI yet: 2 of 10 planned seeds are missing." in early.document().notes
 
     def test_that_are_added_later_cost_all_that_come(self) -> None:
         noise = np.random.default_rng(0).normal(0, 0.004, (2, 12))
@@ -192,7 +164,6 @@ class TestSeeds:
         again = dataclasses.replace(comparison, declared=declared)
         row = again.differences().iloc[0]
         assert row["high"] - row["low"] > planned["high"] - planned["low"]
-        assert any("valid after each seed" in note for note in again.document().notes)
 
     def test_are_read_in_their_declared_order(self) -> None:
         storage = optuna.storages.InMemoryStorage()

@@ -15,14 +15,6 @@ def test_surfaces() -> None:
     assert_surfaces("luck", Luck(51, 0.0127, 0.0402, 10))
 
 
-def test_gain_is_that_of_the_best_draw_over_the_mean() -> None:
-    assert "The best of 20 equally good draws is expected to gain 1.867" in _line(Luck(20, 1.0))
-    assert "One draw is expected to gain 0.0000 over the mean" in _line(Luck(1, 0.5))
-    assert "normal scores with a standard deviation of 0.5" in _line(Luck(1, 0.5))
-    runs = np.linspace(0.8, 0.9, 40).tolist()
-    assert "draws from 40 observed runs" in _line(Luck(10, None, values=runs))
-
-
 def test_of_observed_runs_it_is_too_small_as_is_said() -> None:
     rng = np.random.default_rng(0)
     gains = [Luck(50, None, values=rng.normal(size=50).tolist()).expected for _ in range(200)]

@@ -102,10 +102,6 @@ class TestGain:
         assert -1 < below.y[0] < min(series(figure, "trial").y)
         assert below.mark == "triangles"
 
-    def test_is_the_first_figure(self) -> None:
-        figure = stored_result(read_record(store_study("s"))).plot()
-        assert figure.layout.title.text == "Gain against trials"
-
 
 class TestEvidence:
     def test_shows_estimates_on_new_seeds_beside_the_own_gain(self) -> None:
