@@ -5,7 +5,6 @@
 import functools
 import inspect
 import random
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -19,27 +18,20 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 from sklearn.model_selection import (
     GridSearchCV,
-    GroupShuffleSplit,
     KFold,
-    RepeatedKFold,
     RepeatedStratifiedKFold,
     ShuffleSplit,
     StratifiedKFold,
     StratifiedShuffleSplit,
-    cross_val_predict,
     cross_val_score,
     cross_validate,
     train_test_split,
 )
-from sklearn.model_selection import train_test_split as tts
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils import shuffle
 
 try:
     import torch
-    from torch.utils.data import DataLoader, Subset, TensorDataset, random_split
+    from torch.utils.data import DataLoader, TensorDataset, random_split
 except ImportError:
     torch = None
 
@@ -58,15 +50,6 @@ def plain(seed):
 def one_expression(seed):
     a, b, c, d = ms.train_test_split(X, y, stratify=y, random_state=seed + 1)
     return f1_score(d, LogisticRegression().fit(a, c).predict(b), average="macro")
-
-
-def through_a_variable(seed):
-    rs = int(seed) % (2**32)
-    options = {"test_size": 0.3, "random_state": rs}
-    parts = sklearn.model_selection.train_test_split(X, y, **options)
-    model = LogisticRegression(max_iter=500)
-    model.fit(parts[0], parts[2])
-    return model.score(parts[1], parts[3])
 
 
 def folds(seed):
@@ -88,24 +71,10 @@ def shuffle_split(seed):
     return LogisticRegression().fit(X[train], y[train]).score(X[test], y[test])
 
 
-def group_shuffle_split(seed):
-    splitter = GroupShuffleSplit(n_splits=1, train_size=0.7, random_state=RandomState(seed))
-    for tr, te in splitter.split(X, y, groups=groups):
-        clf = RandomForestClassifier(n_jobs=2)
-        clf.fit(X[tr], y[tr])
-        return clf.score(X[te], y[te])
-
-
 def repeated(seed):
     cv = RepeatedStratifiedKFold(n_splits=5, n_repeats=2, random_state=seed)
     result = cross_validate(RandomForestClassifier(), X, y, cv=cv, scoring="accuracy")
     return float(np.median(result["test_score"]))
-
-
-def predicted_by_folds(seed):
-    pipeline = make_pipeline(StandardScaler(), LogisticRegression())
-    guess = cross_val_predict(pipeline, X, y, cv=RepeatedKFold(random_state=seed))
-    return (guess == y).mean()
 
 
 def tuned_by_folds(seed):
@@ -134,16 +103,6 @@ def legacy_permuted(seed):
     return np.mean(clf.predict(X[idx[n:]]) == y[idx[n:]])
 
 
-def shuffled_indices(seed):
-    indices = list(range(N))
-    random.seed(seed)
-    random.shuffle(indices)
-    held_out = indices[:300]
-    rest = indices[300:]
-    clf = RandomForestClassifier(random_state=0).fit(X[rest], y[rest])
-    return accuracy_score(y[held_out], clf.predict(X[held_out]))
-
-
 def shuffled_rows(seed):
     data = rows[:]
     random.Random(seed).shuffle(data)
@@ -156,25 +115,11 @@ def shuffled_rows(seed):
     return hits / len(test)
 
 
-def shuffled_together(seed):
-    xs, ys = shuffle(X, y, random_state=seed)
-    xs = xs / 16.0
-    m = LogisticRegression().fit(xs[:-400], ys[:-400])
-    return m.score(xs[-400:], ys[-400:])
-
-
 def sampled_frame(seed):
     train = df.sample(frac=0.8, random_state=seed)
     test = df.drop(train.index)
     model = RandomForestClassifier().fit(train.drop(columns="label"), train["label"])
     return model.score(test.drop(columns="label"), test["label"])
-
-
-def shuffled_frame(seed):
-    mixed = df.sample(frac=1, random_state=np.random.RandomState(seed)).reset_index(drop=True)
-    train, test = mixed.iloc[:1200], mixed.iloc[1200:]
-    model = LogisticRegression().fit(train.iloc[:, :-1], train.label)
-    return model.score(test.iloc[:, :-1], test.label)
 
 
 def split_frame(seed):
@@ -190,13 +135,6 @@ def masked(seed):
     mask = rng.rand(len(X)) < 0.8
     clf = LogisticRegression().fit(X[mask], y[mask])
     return clf.score(X[~mask], y[~mask])
-
-
-def masked_twice(seed):
-    u = default_rng(seed).random(N)
-    train, test = u < 0.7, u >= 0.7
-    clf = LogisticRegression().fit(X[train], y[train])
-    return clf.score(X[test], y[test])
 
 
 def chosen(seed):
@@ -306,18 +244,6 @@ callable_object = Score(LogisticRegression(), X, y)
 bound_method = Score(KNeighborsClassifier(), X, y).of_seed
 
 
-@dataclass
-class Config:
-    seed: int
-    test_size: float = 0.2
-
-
-def with_a_dataclass(seed):
-    config = Config(seed=seed)
-    a, b, c, d = train_test_split(X, y, test_size=config.test_size, random_state=config.seed)
-    return LogisticRegression().fit(a, c).score(b, d)
-
-
 def of_model(model):
     def score(seed):
         cv = StratifiedShuffleSplit(n_splits=3, random_state=seed)
@@ -340,16 +266,6 @@ def general(model, n_splits, seed):
 
 partial_function = functools.partial(general, LogisticRegression(), 5)
 lambda_function = lambda seed: general(KNeighborsClassifier(), 3, seed)
-nested_lambda = lambda seed: cross_val_score(
-    LogisticRegression(), X, y, cv=KFold(4, shuffle=True, random_state=seed)
-).mean()
-
-
-def tune(trial, seed):
-    depth = trial.suggest_int("depth", 2, 20)
-    model = RandomForestClassifier(max_depth=depth, random_state=seed)
-    parts = train_test_split(X, y, random_state=seed)
-    return model.fit(parts[0], parts[2]).score(parts[1], parts[3])
 
 
 def torch_random_split(seed):
@@ -369,15 +285,6 @@ def torch_random_split(seed):
         for xb, yb in DataLoader(test_set, batch_size=256):
             correct += (model(xb).argmax(1) == yb).sum().item()
     return correct / len(test_set)
-
-
-def torch_randperm(seed):
-    torch.manual_seed(seed)
-    perm = torch.randperm(N)
-    train, test = Subset(DATASET, perm[:1500]), Subset(DATASET, perm[1500:])
-    model = make_network()
-    fit_network(model, DataLoader(train, batch_size=64))
-    return test_network(model, DataLoader(test, batch_size=64))
 
 
 DATASET, make_network, fit_network, test_network = None, None, None, None
@@ -412,16 +319,6 @@ def sorted_by_chance(seed):
     train, test = ranks[: N // 3], ranks[N // 3 :]
     p = LogisticRegression().fit(X[train], y[train] > 4).predict_proba(X[test])[:, 1]
     return roc_auc_score(y[test] > 4, p)
-
-
-def own_folds(seed):
-    parts = np.array_split(default_rng(seed).permutation(N), 5)
-    scores = []
-    for i in range(5):
-        train = np.concatenate([part for j, part in enumerate(parts) if j != i])
-        m = LogisticRegression().fit(X[train], y[train])
-        scores.append(m.score(X[parts[i]], y[parts[i]]))
-    return sum(scores) / 5
 
 
 def fold_labels(seed):
@@ -487,17 +384,6 @@ def shuffled_then_fixed(seed):
 def unseeded(seed):
     a, b, c, d = train_test_split(X, y)
     return RandomForestClassifier(random_state=seed).fit(a, c).score(b, d)
-
-
-def dictionary_of_parts(seed):
-    parts = dict(zip(("x_train", "x_test", "y_train", "y_test"), load(seed)))
-    model = LogisticRegression().fit(parts["x_train"], parts["y_train"])
-    return model.score(parts["x_test"], parts["y_test"])
-
-
-def by_another_name(seed):
-    a, b, c, d = tts(X, y, random_state=seed)
-    return LogisticRegression().fit(a, c).score(b, d)
 
 
 SPLITTERS = {
