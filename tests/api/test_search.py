@@ -7,8 +7,6 @@ import itertools
 import logging
 import math
 import random
-import re
-import sqlite3
 import subprocess
 import sys
 import time
@@ -18,6 +16,7 @@ import numpy as np
 import optuna
 import pytest
 import search_worker
+from completed_trials import completed, n_completed
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 from search_worker import make_objective, quick_training
@@ -29,21 +28,7 @@ if TYPE_CHECKING:
 
     from optuna.trial import FrozenTrial
 
-    from adnn_optuna import InitOffsetObjective, SearchResult
-
-
-@pytest.fixture(scope="module")
-def objective() -> InitOffsetObjective:
-    return make_objective()
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'study.db'}"
-
-
-def completed(study: optuna.Study) -> list[tuple[dict[str, Any], float | None]]:
-    return [(t.params, t.value) for t in study.trials if t.state == TrialState.COMPLETE]
+    from adnn_optuna import InitOffsetObjective
 
 
 SAMPLERS = ["greedy", "greedy_improving", "annealing", "random_restart"]
@@ -105,15 +90,6 @@ def test_a_grid_ends_by_itself_when_all_of_it_is_done(
         assert len(result.study.trials) == (5 if batch_size == 1 else 8)
     points = {tuple(t.params.values()) for t in result.study.trials}
     assert points == {(0, 0), (0, 0.1), (0.1, 0), (0.1, 0.1)}
-
-
-def test_a_grid_is_told_of_the_baseline_before_its_own_trials(
-    objective: InitOffsetObjective,
-) -> None:
-    grid = optuna.samplers.GridSampler(GRID)
-    result = adnn.search(objective, grid, max_trial=4, batch_size=4)
-    assert [t.state for t in result.study.trials] == [TrialState.COMPLETE] * 4
-    assert result.stop_reason == "max_trial"
 
 
 def test_a_grid_with_more_points_goes_on(objective: InitOffsetObjective, url: str) -> None:
@@ -279,7 +255,6 @@ def test_a_training_under_way_is_cut_off_at_the_time_limit() -> None:
     assert result.stop_reason == "max_time"
     assert result.best is None
     assert math.isnan(result.baseline)
-    assert "ended by max_time" in str(result)
 
 
 def test_test_data_are_seen_once_and_do_not_steer(url: str) -> None:
@@ -341,7 +316,6 @@ class TestLooksAtTheTestSet:
         assert second["n_images"] == len(right)
         gained = second["won"] - second["lost"]
         assert gained == pytest.approx(result.test_gain * len(right), abs=1e-9)
-        assert "The test set was evaluated 2 times" in result.to_markdown()
 
     def test_the_same_winner_after_more_trials_is_one_without_a_training(self, url: str) -> None:
         # Offsets so small change no accuracy, and of equals the first wins.
@@ -360,7 +334,6 @@ class TestLooksAtTheTestSet:
         closed = adnn.resume(url, "s", max_trial=4, test=False)
         assert closed.test_evaluations == []
         assert math.isnan(closed.test_value)
-        assert "Note: The test set is not evaluated yet." in str(closed)
         opened = closed.test()
         assert len(opened.test_evaluations) == len(closed.test().test_evaluations) == 1
         assert closed.test_evaluations == []
@@ -410,16 +383,6 @@ def test_resume_needs_nothing_but_the_name(url: str) -> None:
     )
     assert completed(resumed.study) == completed(whole.study)
     assert resumed.objective.config == objective.config
-
-
-def test_resume_of_random_restarts_with_the_objective(
-    objective: InitOffsetObjective, url: str
-) -> None:
-    search = {"storage": url, "study_name": "mine"}
-    adnn.search(objective, "random_restart", max_trial=2, **search)
-    resumed = adnn.resume(url, "mine", max_trial=4, objective=objective)
-    assert len(completed(resumed.study)) == 4
-    assert resumed.is_restart
 
 
 def test_resume_without_a_limit_would_never_end(objective: InitOffsetObjective, url: str) -> None:
@@ -582,18 +545,12 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
         ({"sampler": 3, "max_trial": 3}, "sampler must be a name"),
         ({}, "never end"),
         ({"max_trial": 0}, "max_trial"),
-        ({"max_trial": 2.5}, "max_trial"),
-        ({"max_time": math.nan}, "max_time"),
-        ({"max_time": -1}, "max_time"),
         ({"max_gain": math.inf}, "max_gain"),
         ({"max_trial": 3, "batch_size": 0}, "batch_size"),
-        ({"max_trial": 3, "batch_size": "large"}, "batch_size"),
-        ({"max_trial": 3, "batch_size": True}, "batch_size"),
         ({"max_trial": 3, "batch_size": 10**6}, "batch_size must be below 1,000,000; got 1000000"),
         ({"max_trial": 3, "storage": 5}, "storage must be a database URL"),
         ({"max_trial": 3, "pruner": "median"}, "pruner must be an Optuna pruner"),
         ({"max_trial": 3, "sampler": lambda: None}, r"must take \(seed, n_trials\)"),
-        ({"max_trial": 3, "batch_size": np.array([1, 2])}, "batch_size"),
     ]
     for arguments, message in wrong:
         with pytest.raises((ValueError, TypeError), match=message):
@@ -639,24 +596,6 @@ def test_numpy_numbers_are_as_good_as_pythons(objective: InitOffsetObjective, ur
     assert len(more.study.trials) == 3
 
 
-def test_a_study_that_is_not_there(objective: InitOffsetObjective, url: str) -> None:
-    adnn.search(objective, "greedy", storage=url, study_name="mine", max_trial=1)
-    with pytest.raises(ValueError, match=r"Study 'yours' not found in .*\. Available: 'mine'"):
-        adnn.resume(url, "yours")
-
-
-def test_a_training_that_diverges_ends_its_trial_only() -> None:
-    objective = make_objective(
-        training=quick_training(optimizer="sgd", learning_rate=1e4, epochs=2),
-        space=adnn.OffsetSpace(low=-1e30, high=1e30),
-    )
-    result = adnn.search(objective, "annealing", max_trial=5)
-    assert result.stop_reason == "max_trial"
-    failed = [t for t in result.study.trials if t.state == TrialState.FAIL]
-    assert failed
-    assert len(result.study.trials) == 5
-
-
 @pytest.mark.parametrize("metric", ["val_loss", "val_accuracy"])
 @pytest.mark.slow
 def test_a_baseline_that_diverges_is_replayed_and_reported(
@@ -673,20 +612,11 @@ def test_a_baseline_that_diverges_is_replayed_and_reported(
     result = adnn.search(objective, "annealing", storage=url, max_trial=3)
     assert math.isnan(result.baseline)
     assert math.isnan(result.test_baseline)
-    assert "The training run of the baseline network diverged." in str(result)
     assert math.isnan(result.gain)
     assert result.best is not None
     # Neither the replay nor the dashboard has anything to warn of.
     assert not [r.message for r in logs.records if r.levelname == "WARNING"]
     result.report(tmp_path / "report.html")
-
-
-def test_what_is_printed(objective: InitOffsetObjective) -> None:
-    result: SearchResult = adnn.search(objective, "random_restart", max_trial=5, study_name="mine")
-    text = str(result)
-    assert re.match(r"mine: random restarts, .* 5 trials\n", text)
-    assert re.search(rf"validation gain +{re.escape(f'{100 * result.gain:+.2f} pp')}", text)
-    assert re.search(rf"vs own baseline +{re.escape(f'{100 * result.test_gain:+.2f} pp')}", text)
 
 
 def test_any_optuna_tool_reads_the_study(objective: InitOffsetObjective, url: str) -> None:
@@ -731,18 +661,13 @@ def test_ctrl_c_keeps_everything(
     study = optuna.load_study(storage=url, study_name="s")
     assert study.user_attrs["adnn:stop_reason"] == "interrupted"
     assert not study.get_trials(states=(TrialState.RUNNING,))
-    resumed = adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=8)
+    monkeypatch.undo()
+    assert adnn.resume(url, "s", max_trial=1).stop_reason == "interrupted"
+    resumed = adnn.resume(url, "s")
+    assert [run["stop_reason"] for run in resumed.runs] == ["interrupted", "max_trial"]
+    assert [run["n_trials"] for run in resumed.runs] == [3, 8]
     whole = adnn.search(objective, "annealing", max_trial=8)
     assert completed(resumed.study) == completed(whole.study)
-
-
-def n_complete(path: Path) -> int:
-    try:
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
-            query = "SELECT COUNT(*) FROM trials WHERE state = 'COMPLETE'"
-            return int(connection.execute(query).fetchone()[0])
-    except sqlite3.OperationalError:  # Not there yet, or being set up.
-        return 0
 
 
 def killed_and_resumed(
@@ -754,7 +679,7 @@ def killed_and_resumed(
     delays = random.Random(f"{sampler} {batch_size}")
     for n_before in moments:
         process = subprocess.Popen([sys.executable, search_worker.__file__, *arguments])
-        while n_complete(path) < n_before and process.poll() is None:
+        while n_completed(path) < n_before and process.poll() is None:
             time.sleep(0.001)
         time.sleep(delays.uniform(0, 0.1))
         process.kill()
@@ -791,13 +716,6 @@ def by_index(study: optuna.Study) -> dict[int, tuple[dict[str, Any], float | Non
         for t in study.trials
         if t.state == TrialState.COMPLETE
     }
-
-
-def test_the_winner_is_a_keras_model(objective: InitOffsetObjective) -> None:
-    result = adnn.search(objective, "random_restart", max_trial=4)
-    data = objective.dataset
-    predictions = result.model().predict(data.x_test, verbose=0).argmax(axis=1)
-    assert (predictions == data.y_test).mean() == pytest.approx(result.test_value, abs=1e-9)
 
 
 class TestRuns:
@@ -838,26 +756,11 @@ class TestRuns:
         assert result.study.user_attrs == attrs
         assert len(adnn.resume(url, "s").study.trials) == 4
 
-    def test_an_interrupted_one_stays_so(
-        self, objective: InitOffsetObjective, url: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        interrupt_at(3, objective, monkeypatch)
-        with pytest.raises(KeyboardInterrupt):
-            adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=8)
-        monkeypatch.undo()
-        assert adnn.resume(url, "s", max_trial=1).stop_reason == "interrupted"
-        result = adnn.resume(url, "s")
-        assert (result.stop_reason, len(completed(result.study))) == ("max_trial", 8)
-        assert [run["stop_reason"] for run in result.runs] == ["interrupted", "max_trial"]
-        assert result.runs[0]["n_trials"] == 2
-
 
 def test_systems_that_do_not_tell_its_cores_train_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("os.sched_getaffinity")
     result = adnn.search(make_objective(), "greedy", max_trial=2)
     assert result.contract().content["environment"]["intra_op_threads"] > 0
-    comparison = adnn.compare(make_objective(), ["greedy"], max_trial=1, seeds=range(6))
-    assert len(comparison.seeds) == 6
 
 
 def test_the_first_training_says_that_it_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
