@@ -12,7 +12,6 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 from search_worker import make_objective
-from stored_studies import store_study
 
 from adnn_optuna._checks import NotInstalledError, is_installed
 from adnn_optuna.callbacks import checked_limits
@@ -21,7 +20,6 @@ from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.studies import StudySpec, open_studies
-from adnn_optuna.results.comparison import Comparison
 from adnn_optuna.samplers import RandomRestartSampler
 
 if TYPE_CHECKING:
@@ -48,16 +46,6 @@ def test_each_is_run_and_begins_with_the_unmoved_network(name: str) -> None:
     if name not in ("longer", "ensemble"):  # Whose one trial tells of each epoch, or network.
         assert record.done_trials[0].value == record.baseline
         assert len(record.done_trials) == 2
-
-
-@pytest.mark.parametrize("name", CONTROLS)
-def test_each_control_tells_how_its_compute_was_spent(name: str) -> None:
-    arms = {
-        arm: [read_record(store_study(f"c/{arm}/seed=0", sampler=arm, gain=gain))]
-        for arm, gain in {"greedy": 0.02, "random_restart": 0.0, name: 0.01}.items()
-    }
-    said = Comparison(arms, (0,)).document().conclusion
-    assert f"The same compute, spent on {ARMS[name].spent}, is" in said
 
 
 def test_at_most_a_quarter_of_a_search_of_the_learning_rate_is_random() -> None:

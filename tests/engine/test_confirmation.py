@@ -24,11 +24,6 @@ if TYPE_CHECKING:
     from adnn_optuna.results.confirmation import ConfirmationRuns
 
 
-@pytest.fixture(scope="module")
-def objective() -> InitOffsetObjective:
-    return make_objective()
-
-
 def confirmed(result: SearchResult, n_seeds: int = 6) -> ConfirmationRuns:
     confirm_best_trial(result, result.objective, n_seeds)
     # From the storage alone.

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 from search_worker import make_objective, quick_training
-from test_execution import DEAD, run
+from test_execution import run
 
 import adnn_optuna as adnn
 from adnn_optuna.callbacks import checked_limits as limits_of
@@ -19,11 +19,9 @@ from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.confirmation import evaluate_test_set
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.studies import StudySpec, open_studies
+from adnn_optuna.engine.studies import StudySpec
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from adnn_optuna import InitOffsetObjective
 
 
@@ -43,9 +41,9 @@ def members_of(objective: InitOffsetObjective, n: int) -> list[InitOffsetObjecti
 
 
 def test_it_is_the_average_of_networks_that_were_trained_alone(
-    objective: InitOffsetObjective, tmp_path: Path
+    objective: InitOffsetObjective, url: str
 ) -> None:
-    record = run(plan_of(objective, 4), open_storage(f"sqlite:///{tmp_path}/ensemble.db"))
+    record = run(plan_of(objective, 4), open_storage(url))
     [trial] = record.study.trials
     members = members_of(objective, 4)
     assert members[0].seed == objective.seed
@@ -126,19 +124,6 @@ def test_what_layers_add_to_the_loss_is_averaged_too(objective: InitOffsetObject
     mean = np.mean([one.metrics["val_loss"] for one in alone])
     # The average is a little better, by convexity; what is added is more than 1.
     assert mean - 0.2 < trial.value < mean
-
-
-def test_one_that_died_is_done_again(objective: InitOffsetObjective) -> None:
-    storage, plan = open_storage(None), plan_of(objective, 2)
-    [study] = open_studies([plan], storage)
-    left = study.ask()
-    left.report(0.5, 1)
-    proposal = study._storage.get_trial_system_attrs(left._trial_id)["adnn:proposal"]
-    dead = {**proposal, "owner": DEAD | {"trial": left.number}}
-    storage.set_trial_system_attr(left._trial_id, "adnn:proposal", dead)
-    [again], [whole] = run(plan, storage).done_trials, run(plan_of(objective, 2)).done_trials
-    assert again.value == whole.value
-    assert again.intermediate_values == whole.intermediate_values
 
 
 def test_without_time_for_one_network_it_is_over(objective: InitOffsetObjective) -> None:

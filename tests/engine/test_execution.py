@@ -111,14 +111,6 @@ def test_longer_that_is_cut_off_before_the_baseline_is_whole_has_none(
     assert "adnn:baseline" not in study.user_attrs
 
 
-def test_longer_runs_once(objective: InitOffsetObjective) -> None:
-    storage = open_storage(None)
-    plan = StudySpec(objective, "longer", "longer", limits_of(max_trial=3))
-    first = run(plan, storage)
-    assert first.stop_reason == "exhausted"
-    assert [t.value for t in run(plan, storage).study.trials] == [first.best_value]
-
-
 def test_two_workers_run_longer_once(objective: InitOffsetObjective) -> None:
     storage = open_storage(None)
     plan = StudySpec(objective, "longer", "longer", limits_of(max_trial=3))
@@ -126,15 +118,6 @@ def test_two_workers_run_longer_once(objective: InitOffsetObjective) -> None:
     with futures.ThreadPoolExecutor(2) as workers:
         records = [*workers.map(run, [plan] * 2, [storage] * 2)]
     assert [len(record.done_trials) for record in records] == [1, 1]
-
-
-def test_longer_that_died_is_done_again(objective: InitOffsetObjective) -> None:
-    storage = open_storage(None)
-    plan = StudySpec(objective, "longer", "longer", limits_of(max_trial=3))
-    [study] = open_studies([plan], storage)
-    left = study.ask()
-    kill_owner(left)
-    assert [t.value for t in run(plan, storage).done_trials] == [run(plan).best_value]
 
 
 def test_learning_rates_are_those_of_their_own_trainings(objective: InitOffsetObjective) -> None:
@@ -149,22 +132,6 @@ def test_learning_rates_are_those_of_their_own_trainings(objective: InitOffsetOb
     for trial in record.done_trials[:3]:
         alone = trained(objective, learning_rate=trial.params["learning_rate"])
         assert trial.value == alone[-1]["val_accuracy"]
-
-
-def test_another_seed_tries_other_learning_rates(objective: InitOffsetObjective) -> None:
-    of_seeds = [
-        run(
-            StudySpec(
-                objective.replace(seed=seed),
-                f"{seed}",
-                "learning_rate",
-                limits_of(max_trial=3),
-            )
-        )
-        for seed in (1, 2)
-    ]
-    first, second = ([t.params["learning_rate"] for t in r.done_trials[1:]] for r in of_seeds)
-    assert not set(first) & set(second)
 
 
 def test_learning_rates_that_diverge_count(objective: InitOffsetObjective) -> None:
@@ -186,20 +153,6 @@ def test_constant_goes_all_over_the_range_with_one_offset(objective: InitOffsetO
     names = objective.distributions
     everywhere = optuna.trial.FixedTrial(dict.fromkeys(names, trial.params["offset"]))
     assert objective(everywhere) == trial.value
-
-
-@pytest.mark.slow
-def test_constant_goes_all_over_the_range_beside_what_a_function_draws(
-    objective: InitOffsetObjective,
-) -> None:
-    def model(trial: Any) -> adnn.MLP:
-        return adnn.MLP(hidden=(trial.suggest_int("width", 4, 6),))
-
-    training = quick_training(epochs=1)
-    of_trial = adnn.InitOffsetObjective(model, objective.dataset, training=training)
-    done = run(StudySpec(of_trial, "constant", "constant", limits_of(max_trial=4))).done_trials
-    offsets = sorted(trial.params["offset"] for trial in done)
-    assert offsets == pytest.approx(np.linspace(-0.2, 0.2, 4).tolist())
 
 
 @pytest.mark.parametrize("control", ["learning_rate", "constant"])
@@ -270,24 +223,6 @@ class TestFunctionObjective:
         assert len(record.study.trials) == 5
         # A planned comparison waits for all of its studies to be over.
         assert record.is_over
-
-    def test_goes_on_as_if_it_had_never_stopped(self) -> None:
-        def mine(trial: optuna.Trial) -> float:
-            x, y = trial.suggest_float("x", 0, 1), trial.suggest_float("y", 0, 1)
-            return x - y
-
-        storage = open_storage(None)
-        run(self.control(mine, max_trial=4), storage)
-        # What a killed process leaves behind.
-        [study] = open_studies([self.control(mine)], storage)
-        left = study.ask()
-        kill_owner(left)
-        resumed = run(self.control(mine, max_trial=14), storage)
-        whole = run(self.control(mine, max_trial=14))
-        params = [t.params for t in resumed.done_trials]
-        assert params == [t.params for t in whole.done_trials]
-        assert params[0]["x"] != params[0]["y"]
-        assert len({trial["x"] for trial in params}) == 14
 
     def test_takes_no_more_than_its_time(self) -> None:
         def mine(trial: optuna.Trial) -> float:

@@ -13,12 +13,13 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import optuna
 import pytest
 import sqlalchemy
+from completed_trials import completed
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 from search_worker import make_objective, quick_training
@@ -69,10 +70,6 @@ def lock(path: Path) -> Iterator[sqlite3.Connection]:
     other.execute("BEGIN IMMEDIATE")
     yield other
     other.close()
-
-
-def completed(study: optuna.Study) -> list[tuple[dict[str, Any], float | None]]:
-    return [(t.params, t.value) for t in study.trials if t.state == TrialState.COMPLETE]
 
 
 def load(url: str) -> optuna.Study:
@@ -395,8 +392,7 @@ def test_a_search_whose_storage_failed_goes_on_in_the_same_process(
 
 
 @pytest.mark.slow
-def test_a_disk_that_is_full_ends_the_command_with_one_sentence(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'study.db'}"
+def test_a_disk_that_is_full_ends_the_command_with_one_sentence(url: str) -> None:
     options = ["--hidden", "4", "--epochs", "1", "--max-trial", "100", "--sampler", "annealing"]
     run = subprocess.run(
         [sys.executable, "-m", "adnn_optuna", "search", *options, "--storage", url],
@@ -472,12 +468,12 @@ class Hungry(optuna.pruners.BasePruner):
         return False
 
 
-def test_too_little_memory_for_one_network_ends_in_one_sentence(tmp_path: Path) -> None:
+def test_too_little_memory_for_one_network_ends_in_one_sentence(url: str) -> None:
     search = functools.partial(
         adnn.search,
         make_objective(),
         "random_restart",
-        storage=f"sqlite:///{tmp_path / 'study.db'}",
+        storage=url,
         study_name="s",
         max_trial=4,
         batch_size=4,
@@ -487,9 +483,3 @@ def test_too_little_memory_for_one_network_ends_in_one_sentence(tmp_path: Path) 
     assert [values for _, values in completed(search().study)] == [
         values for _, values in completed(search(storage=None).study)
     ]
-
-
-def make_quick(path: Path | None, name: str = "s", **options: Any) -> adnn.SearchResult:
-    storage = None if path is None else f"sqlite:///{path}"
-    options = {"max_trial": 3, "storage": storage, **options}
-    return adnn.search(make_objective(), "annealing", study_name=name, **options)

@@ -542,8 +542,7 @@ def optimize(url: str) -> None:
     study.optimize(lambda trial: trial.suggest_int("restart", 0, 9), n_trials=1)
 
 
-def test_in_optimize_it_is_ended_where_anything_tells_of_it_and_else_shown(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'study.db'}"
+def test_in_optimize_it_is_ended_where_anything_tells_of_it_and_else_shown(url: str) -> None:
     study = optuna.create_study(study_name="s", storage=url)
     assert killed(url, lambda: optimize(url), "set_trial_system_attr", 1)
     optimize(url)

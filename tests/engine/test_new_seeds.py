@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import multiprocessing
-import os
 import threading
-from concurrent import futures
 from typing import TYPE_CHECKING, Any
 
-import executor_worker
 import optuna
 import pytest
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
 
 import adnn_optuna as adnn
 from adnn_optuna.callbacks import checked_limits
@@ -24,8 +18,6 @@ from adnn_optuna.engine.records import FunctionRecord, read_record
 from adnn_optuna.results.function_search import stored_result
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from adnn_optuna.engine.records import SearchRecord
 
 
@@ -66,19 +58,6 @@ def test_each_is_made_once_and_follows_from_the_seed() -> None:
     assert not {*values(other)} & {*values(found)}
 
 
-def test_one_without_a_value_leaves_none() -> None:
-    def function(trial: Any) -> float:
-        trial.report(1.0, 0)
-        if trial.should_prune():
-            raise AssertionError
-        raise optuna.TrialPruned
-
-    found = record(1)
-    evaluate_best_trial(found, objective(function), threading.Event())
-    assert values(found) == [None] * 3
-    assert math.isnan(read_record(found.study).test_value)
-
-
 def test_one_that_violates_a_constraint_is_not_the_best() -> None:
     study = optuna.create_study()
     for value, violation in ((0.0, 1.0), (0.5, 0.0), (0.2, -1.0), (0.1, math.nan)):
@@ -106,43 +85,9 @@ def test_ends_where_it_is_to_stop() -> None:
     assert values(found) == [1.0, 1.0, 1.0]
 
 
-def test_without_a_best_trial_there_is_nothing_to_do() -> None:
-    study = optuna.create_study()
-    settings = {"sampler": "tpe", "n_trials": 1, "batch_size": 1, "confirm": 2}
-    study.set_user_attr("adnn:search", settings)
-    found = read_record(study)
-    evaluate_best_trial(found, objective(lambda trial: 1.0), threading.Event())
-    assert found.new_values == []
-    assert math.isnan(found.test_value)
-
-
 def evaluations(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     name = f"{study.study_name}/confirmation"
     return optuna.load_study(study_name=name, storage=study._storage).trials
-
-
-def test_workers_share_them_and_none_is_made_twice() -> None:
-    calls, both = itertools.count(), threading.Barrier(2)
-
-    def function(trial: Any, seed: int) -> float:
-        number = next(calls)
-        if number < 2:  # Each worker makes one of them at least.
-            both.wait(timeout=60)
-        return float(number)
-
-    found = record(3)
-    workers = [
-        threading.Thread(
-            target=evaluate_best_trial, args=(found, objective(function), threading.Event())
-        )
-        for _ in range(2)
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    completed = (t for t in evaluations(found.study) if t.state == TrialState.COMPLETE)
-    assert sorted(trial.values[0] for trial in completed) == [0, 1, 2]
 
 
 def test_as_many_at_once_as_there_are_jobs() -> None:
@@ -155,20 +100,6 @@ def test_as_many_at_once_as_there_are_jobs() -> None:
 
     result = adnn.search(function, "random", max_trial=2, confirm=4, n_jobs=2)
     assert len(result.new_values) == 4
-
-
-def test_an_executor_gets_them(tmp_path: Path) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    options: Any = {"max_trial": 2, "confirm": 2, "study_name": "s"}
-    with futures.ProcessPoolExecutor(1, mp_context=spawn) as executor:
-        url = f"sqlite:///{tmp_path / 'a.db'}"
-        there = adnn.search(
-            executor_worker.noisy, "annealing", **options, storage=url, executor=executor
-        )
-    here = adnn.search(executor_worker.noisy, "annealing", **options)
-    assert there.new_values == here.new_values
-    owners = [trial.system_attrs["adnn:owner"]["process"] for trial in evaluations(there.study)]
-    assert os.getpid() not in owners
 
 
 def test_an_error_that_is_caught_counts_as_no_value() -> None:

