@@ -36,7 +36,6 @@ from adnn_optuna.samplers._trials import TrialReader
 if TYPE_CHECKING:
     import random
     from collections.abc import Sequence
-    from pathlib import Path
 
 NOON = datetime(2026, 5, 4, 12)  # noqa: DTZ001
 SPACE = {"x": optuna.distributions.FloatDistribution(0, 1)}
@@ -99,24 +98,6 @@ class TestMaxTrial:
         study.enqueue_trial({"x": 0.5})
         assert not limit.reached(study)
         add_trial(study)
-        assert limit.reached(study)
-
-    def test_errors_that_optuna_catches_do_not_count(self) -> None:
-        def failing(_: optuna.Trial) -> float:
-            raise ValueError
-
-        study, limit = optuna.create_study(), MaxTrialCallback(3)
-        study.optimize(failing, n_trials=5, callbacks=[limit], catch=ValueError)
-        assert len(study.trials) == 5
-        assert limit.used(study) == 0
-
-    def test_sees_trials_that_finish_late(self) -> None:
-        study = optuna.create_study()
-        limit = MaxTrialCallback(3)
-        trials = [study.ask() for _ in range(3)]
-        for trial in reversed(trials):
-            assert not limit.reached(study)
-            study.tell(trial, 1.0)
         assert limit.reached(study)
 
     @pytest.mark.parametrize("max_trial", [0, -1])
@@ -248,37 +229,16 @@ class TestMaxTime:
         code = TrialReader.read.__code__
         assert sum(e.callcount for e in profile.getstats() if e.code is code) == 5
 
-    def test_adds_up_over_processes(self, tmp_path: Path) -> None:
-        storage = f"sqlite:///{tmp_path / 'study.db'}"
-        for start in (0, 1000):
-            study = optuna.create_study(storage=storage, study_name="s", load_if_exists=True)
-            add_trial(study, start, start + 10)
-        assert MaxTimeCallback(1).used(study) == pytest.approx(20)
-
-    def test_with_heartbeats(self, tmp_path: Path) -> None:
-        storage = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}", heartbeat_interval=60)
+    def test_with_heartbeats(self, url: str) -> None:
+        storage = RDBStorage(url, heartbeat_interval=60)
         study = optuna.create_study(storage=storage)
         add_trial(study, 0, 10)
         add_trial(study, 10, 86400, TrialState.FAIL)
         assert MaxTimeCallback(1).used(study) == pytest.approx(10)
 
-    def test_time_in_which_nothing_ran_is_not_counted(self) -> None:
-        study, limit, took = optuna.create_study(), MaxTimeCallback(100), 0.0
-        for _ in range(3):
-            time.sleep(0.2)
-            began = time.monotonic()
-            study.optimize(objective, n_trials=2, callbacks=[limit])
-            took += time.monotonic() - began
-        assert 0 < limit.used(study) <= took + 0.05
-
     @pytest.mark.parametrize("max_time", [0, -1.0, math.nan, math.inf])
     def test_refuses_what_is_no_time(self, max_time: float) -> None:
         with pytest.raises(ValueError, match="`max_time` must be"):
-            MaxTimeCallback(max_time)
-
-    @pytest.mark.parametrize("max_time", [True, "60", None])
-    def test_refuses_other_types(self, max_time: Any) -> None:
-        with pytest.raises(TypeError, match="`max_time` must be a number"):
             MaxTimeCallback(max_time)
 
 
@@ -295,12 +255,6 @@ class TestMaxGain:
         assert len(study.trials) == 4
         assert study.user_attrs["adnn:stop_reason"] == "max_gain"
         assert limit.reached(study)
-
-    def test_a_gain_just_short_is_none(self) -> None:
-        study = optuna.create_study(direction="maximize")
-        add_trial(study, value=0.2999999)
-        assert not MaxGainCallback(0.2, baseline=0.1).reached(study)
-        assert not MaxGainCallback(1e-300, baseline=0.3).reached(study)
 
     def test_decimal_gains_are_reached_whatever_their_rounding(self) -> None:
         for best in range(1, 60):
@@ -502,8 +456,8 @@ def test_keeps_nothing_of_studies_before(limit: Any) -> None:
 
 
 @pytest.mark.parametrize("limit", LIMITS[:3])
-def test_sees_that_a_study_took_the_place_of_another(limit: Any, tmp_path: Path) -> None:
-    storage = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
+def test_sees_that_a_study_took_the_place_of_another(limit: Any, url: str) -> None:
+    storage = RDBStorage(url)
     for n_trials in (3, 0, 1):
         study = optuna.create_study(storage=storage, study_name="s")
         # One object for all, as in a worker that goes on.
@@ -555,9 +509,9 @@ def test_stops_under_a_pruner_that_shows_samplers_another_study(limit: Any) -> N
     ],
     ids=str,
 )
-def test_the_transactions_of_a_trial(sampler: optuna.samplers.BaseSampler, tmp_path: Path) -> None:
+def test_the_transactions_of_a_trial(sampler: optuna.samplers.BaseSampler, url: str) -> None:
     """Each is a round trip to a database; Optuna's random search takes 6, and one a parameter."""
-    storage = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
+    storage = RDBStorage(url)
     study = optuna.create_study(storage=storage, sampler=sampler)
     limits = [MaxTimeCallback(1e9), MaxTrialCallback(10**9), MaxGainCallback(1e9)]
 

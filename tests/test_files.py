@@ -17,8 +17,6 @@ from search_worker import make_objective
 import adnn_optuna as adnn
 from adnn_optuna import Contract
 from adnn_optuna._files import NotWrittenError, check_output_file, replacing, write_text
-from adnn_optuna.cli import main as cli
-from adnn_optuna.cli import output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -180,16 +178,3 @@ def test_no_file_of_a_result_is_written_by_half(tmp_path: Path) -> None:
         assert str(refusal.value).startswith(f"'{written}")
         assert "cannot be written (File too large)" in str(refusal.value)
         assert (file.read_bytes(), names(tmp_path)) == before
-
-
-@needs_posix
-def test_the_command_line_names_the_file_that_a_full_disk_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (values := tmp_path / "v.csv").write_text("a,b\n1,2\n2,4\n3,5\n4,7\n5,9\n6,9\n")
-    (file := tmp_path / "plot.html").write_text("old")
-    with full_disk():
-        code = cli.run(["compare-values", str(values), "--plot", str(file)])
-    assert code == output.FAILED
-    assert f"adnn: {str(file)!r} cannot be written (File too large)" in capsys.readouterr().err
-    assert file.read_text() == "old"

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,15 +64,14 @@ def test_each_figure_on_a_page_is_one_that_is_drawn(figures: Any) -> None:
 
 
 @pytest.mark.slow
-def test_a_study_that_is_run_again_finds_its_trials(figures: Any, tmp_path: Path) -> None:
+def test_a_study_that_is_run_again_finds_its_trials(figures: Any, url: str) -> None:
     motivation = figures.motivation
     settings = motivation.Settings(runs=3, draws=2, epochs=2)
-    storage = f"sqlite:///{tmp_path}/studies.db"
 
     # Left in the middle, as a killed process leaves it; the rest is done by the second run.
-    first = next(motivation.run(settings, storage))
-    *_, results = motivation.run(settings, storage)
-    *_, again = motivation.run(settings, storage)
+    first = next(motivation.run(settings, url))
+    *_, results = motivation.run(settings, url)
+    *_, again = motivation.run(settings, url)
 
     assert results == again
     assert results["runs"] == first["runs"]
@@ -355,35 +353,6 @@ def test_a_benchmark_of_samplers_goes_on_and_counts_the_truth(
     assert 0 < rows["QMC"]["seconds"] < 1
 
 
-def test_what_proposing_costs_is_measured_without_the_objective(
-    figures: Any, tmp_path: Path
-) -> None:
-    samplers = sys.modules[figures.sampler_tables.main.__module__]
-
-    class Slow(optuna.samplers.RandomSampler):
-        def sample_independent(self, *arguments: Any) -> Any:
-            spend(0.02)
-            return super().sample_independent(*arguments)
-
-    def spend(seconds: float) -> None:
-        began = time.process_time()
-        while time.process_time() < began + seconds:
-            pass
-
-    def objective(trial: Any, _: int) -> float:
-        spend(0.1)
-        return float(trial.suggest_float("x", 0, 1))
-
-    methods = {
-        "a factory": samplers.Method(samplers.seeded(Slow)),
-        "a sampler": samplers.Method(lambda _: Slow()),
-    }
-    samplers.run(tmp_path / "cells", [make_case("", "p", 0, 5, objective)], methods)
-    seconds = [cell["seconds"] for cell in samplers.read(tmp_path / "cells")]
-    assert len(seconds) == 2
-    assert all(0.1 <= one < 0.2 for one in seconds)
-
-
 def test_a_rival_knows_the_parameters_and_their_conditions(figures: Any) -> None:
     rivals = importlib.import_module("_rivals")
 
@@ -408,24 +377,6 @@ def test_a_rival_knows_the_parameters_and_their_conditions(figures: Any) -> None
             axis = space.axes[name]
             assert axis.value(axis.place(value)) == value
             assert axis.low <= axis.place(value) <= axis.high
-
-
-def test_a_rival_of_another_package_learns_from_what_it_is_told(figures: Any) -> None:
-    pytest.importorskip("cmaes")
-    rivals = importlib.import_module("_rivals")
-
-    def objective(trial: Any, _: int) -> float:
-        is_a = trial.suggest_categorical("kind", ["a", "b", "c"]) == "a"
-        x = trial.suggest_float("x", 1e-3, 1, log=True)
-        return float(trial.suggest_int("n", 0, 9) + trial.suggest_int("two", 0, 1) + is_a + x)
-
-    study = optuna.create_study(
-        sampler=rivals.CatCMAwMSampler(make_case("", "", 0, 60, objective))
-    )
-    study.optimize(lambda trial: objective(trial, 0), 60)
-
-    told = [trial.value for trial in study.trials]
-    assert np.mean(told[30:]) < np.mean(told[:30]) - 1
 
 
 def test_a_script_says_how_it_is_used() -> None:
