@@ -5,14 +5,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adnn_optuna.render.json import to_json
+from adnn_optuna.render.text import to_text
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from adnn_optuna.render.printed import Printed
 
 REUSED = re.compile(r"Note: \d+ stored \w+ reused, \d+ new\.\n?")
@@ -51,3 +55,10 @@ def assert_surfaces(name: str, result: Printed) -> None:
     assert_same(f"{name}.md", result.to_markdown())
     assert_same(f"{name}.json", to_json(result.document()) + "\n")
     assert_same(f"{name}.html", result._repr_html_())
+
+
+def assert_states(name: str, results: Mapping[str, Printed]) -> None:
+    """Compare what results in several states say beside their tables with what is stored."""
+    documents = {of: dataclasses.replace(r.document(), tables=()) for of, r in results.items()}
+    texts = [f"{'=' * 20} {of}\n\n{to_text(document)}" for of, document in documents.items()]
+    assert_same(f"{name}_states.txt", "\n\n".join(texts) + "\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from snapshots import assert_surfaces
+from snapshots import assert_states, assert_surfaces
 
 from adnn_optuna.results.values import ValueComparison
 
@@ -18,34 +18,19 @@ def test_surfaces() -> None:
     assert_surfaces("values", found)
 
 
-class TestPaired:
-    def test_one_that_lacks_the_last_is_named_too(self) -> None:
-        facts = ValueComparison({"one": ONE, "two": [*TWO[:-1], math.nan]}, NAMES, per="fold")
-        assert facts.paired_differences[0].reason == (
-            "only pairs before fold h count, which lacks a finite value"
-        )
-        assert not facts.is_of_new_data
-
-
-class TestCollapses:
-    STEADY = tuple(0.9 + 0.001 * (i % 5) for i in range(24))
-
-    def test_are_named_beside_what_is_better_on_average(self) -> None:
-        other = [*(value - 0.01 for value in self.STEADY[:-1]), 0.2]
-        seeds = tuple(map(str, range(24)))
-        paired = str(ValueComparison({"a": self.STEADY, "b": other}, seeds))
-        assert "a is better than b for most seeds, with rare collapses (b: seed 23)." in _line(
-            paired
-        )
-        assert "collapses" not in str(
-            ValueComparison({"a": self.STEADY, "b": [*other[:-1], 0.89]}, seeds)
-        )
-
-    def test_of_values_that_are_not_paired_are_numbered(self) -> None:
-        other = [*(value - 0.2 for value in self.STEADY[:-2]), 0.2, 0.2]
-        found = ValueComparison({"a": self.STEADY, "b": other}, (), is_paired=False)
-        assert "with rare collapses (b: value 23 and value 24)." in _line(str(found))
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())
+def test_surfaces_of_states() -> None:
+    steady, seeds = [0.9 + 0.001 * (i % 5) for i in range(24)], tuple(map(str, range(24)))
+    worse = [value - 0.01 for value in steady]
+    rarely = [0.5 if i % 5 == 0 else value + 0.004 for i, value in enumerate(steady)]
+    collapsed, far_worse = [*worse[:-1], 0.2], [*(value - 0.2 for value in steady[:-2]), 0.2, 0.2]
+    states = {
+        "nothing shown": ValueComparison({"a": ONE, "b": [*ONE[1:], 2.0]}, NAMES),
+        "better": ValueComparison({"a": steady, "b": worse}, seeds),
+        "better on average": ValueComparison({"a": steady, "b": rarely}, seeds),
+        "a rare collapse": ValueComparison({"a": steady, "b": collapsed}, seeds),
+        "unpaired": ValueComparison({"a": steady, "b": far_worse}, (), is_paired=False),
+        "equivalent": ValueComparison({"a": ONE, "b": TWO}, NAMES, margin=3.0),
+        "a gap": ValueComparison({"one": ONE, "two": [*TWO[:-1], math.nan]}, NAMES, per="fold"),
+        "sequential": ValueComparison({"a": steady, "b": worse}, seeds, sequential=True),
+    }
+    assert_states("values", states)

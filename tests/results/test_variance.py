@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from snapshots import assert_surfaces
+from snapshots import assert_states, assert_surfaces
 
 from adnn_optuna.results.variance import ALL, Variance
 
@@ -146,84 +146,45 @@ def test_what_never_varies_has_no_shares(sources: tuple[str, ...]) -> None:
     assert {cell for row in table.rows for cell in row[3:]} == {""}
 
 
-def said(found: Variance) -> str:
-    """Return what a variance prints, as one line."""
-    return " ".join(str(found).split())
-
-
 def test_surfaces() -> None:
     assert_surfaces("variance", of_accuracies())
 
 
-class TestSentences:
-    def test_compare_the_seed_in_use_with_the_mean(self) -> None:
-        better = with_seed_in_use(maximize=True)
-        assert f"{abs(better.seed_z_score):.1f} standard deviations better" in said(better)
-        assert "deviations worse" in said(with_seed_in_use(maximize=False))
-        assert "in use" not in said(measured(lambda *e: draw(sum(e), 0)))
+def states() -> dict[str, Variance]:
+    """Return variances in the states of which they say different things."""
+    usual, arguments = of_accuracies(), ("s", "v", ("only",), 6, None, True)
+    seeds = Variance({}, *arguments).missing
+    lost = measured(lambda *e: math.nan if e[0] % 2 else draw(sum(e), 0), n=30)
+    run = [*usual.evaluations][1]  # The first one is that of the seed in use.
+    collapsed = dataclasses.replace(usual, evaluations={**usual.evaluations, run: 0.5})
+    return {
+        "a better seed in use": with_seed_in_use(maximize=True),
+        "a worse seed in use": with_seed_in_use(maximize=False),
+        "nothing yet": Variance({}, "s", "v", SOURCES, 20, None, True),
+        "all failed": measured(lambda *_: math.nan),
+        "failed": lost,
+        "failures that count": dataclasses.replace(lost, failed=-1.0),
+        "a rare collapse": collapsed,
+        "a lucky run of a loss": dataclasses.replace(collapsed, maximize=False),
+        "two sources that changed nothing": measured(lambda a, *_: draw(a, 0), n=5),
+        "all sources changed something": measured(lambda *e: draw(sum(e), 0), n=5),
+        "nothing varies": measured(lambda *_: 0.5),
+        "a part not redrawn": dataclasses.replace(usual, not_redrawn=("the test split",)),
+        "no accuracies": of_accuracies("loss"),
+        "one source": Variance({e: float(i) for i, e in enumerate(seeds)}, *arguments),
+        "at chance": dataclasses.replace(usual, chance_limit=0.95),
+        "better than chance": dataclasses.replace(usual, chance_limit=0.85),
+    }
 
-    def test_say_what_is_not_known_and_how_to_go_on(self) -> None:
-        nothing = Variance({}, "s", "v", SOURCES, 20, None, True).document()
-        assert nothing.verdict == "not known"
-        assert nothing.next_step
-        none = measured(lambda *_: math.nan).document()
-        assert (none.next_step, none.tables) == ("", ())
 
-    def test_of_rare_collapses_name_their_seeds(self) -> None:
-        found = of_accuracies()
-        assert "collapses" not in said(found)
-        run = [*found.evaluations][1]  # The first one is that of the seed in use.
-        low = dataclasses.replace(found, evaluations={**found.evaluations, run: 0.5})
-        seeds = ", ".join(f"{s}={seed}" for s, seed in zip(SOURCES, run, strict=True))
-        assert f"other runs: {seeds}." in said(low)
-        high = dataclasses.replace(low, maximize=False)
-        assert "collapses" not in said(high)
+def test_surfaces_of_states() -> None:
+    assert_states("variance", states())
 
-    def test_name_once_the_share_of_runs_that_so_many_can_miss(self) -> None:
-        rng, share = np.random.default_rng(0), 0.139
-        rare = "An effect on 14% of runs is missing from 20 runs in 5% of cases."
-        assert rare in said(of_accuracies())
-        # Of collapses in so many runs, one in twenty measurements sees none.
-        missed = np.mean((rng.random((4000, 20)) < share).sum(axis=1) == 0)
-        assert missed == pytest.approx(0.05, abs=0.015)
-        assert "is missing from" not in said(measured(lambda *_: 0.5))
 
-    def test_count_runs_that_failed(self) -> None:
-        lost = measured(lambda *e: math.nan if e[0] % 2 else draw(sum(e), 0), n=30)
-        n_lost = sum(map(math.isnan, lost.evaluations.values()))
-        assert f"{n_lost} of 120 runs failed" in said(lost)
-        assert "runs that succeed" in said(lost)
-        counted = dataclasses.replace(lost, failed=-1.0)
-        assert len(counted.values) == 30
-        assert counted.mean < lost.mean
-        assert "counts as -1" in said(counted)
-        assert "runs that succeed" not in said(counted)
-
-    def test_of_a_source_that_changed_nothing_say_that_it_may(self) -> None:
-        found = measured(lambda a, *_: draw(a, 0), n=5)
-        claim = "Redrawing order and split changed nothing, but may in up to 45% of runs."
-        assert claim in said(found)
-        for all_or_none in (lambda *e: draw(sum(e), 0), lambda *_: 0.5):
-            assert "changed nothing" not in said(measured(all_or_none, n=5))
-
-    def test_name_what_is_not_redrawn(self) -> None:
-        found = dataclasses.replace(of_accuracies(), not_redrawn=("the test split",))
-        assert "the test split" in said(found)
-        assert "Not redrawn" not in said(of_accuracies())
-
-    def test_of_values_that_are_no_accuracies_have_no_percent(self) -> None:
-        document = of_accuracies("loss").document()
-        assert document.estimates[0].value == "0.0108"
-        assert "%" not in document.conclusion
-
-    def test_of_a_single_source_do_not_speak_of_shares(self) -> None:
-        one = Variance({}, "s", "v", ("only",), 6, None, True)
-        one = dataclasses.replace(
-            one, evaluations={e: float(i) for i, e in enumerate(one.missing)}
-        )
-        assert "redrawn alone" not in said(one)
-        [figure] = one.document().figures
-        assert figure.rows == (ALL,)
+def test_failures_may_count_as_a_value() -> None:
+    lost, counted = (states()[name] for name in ("failed", "failures that count"))
+    assert len(counted.values) == 30
+    assert counted.mean < lost.mean
 
 
 def test_figure_shows_deviations_and_the_seed_in_use() -> None:
@@ -236,9 +197,3 @@ def test_figure_shows_deviations_and_the_seed_in_use() -> None:
     np.testing.assert_allclose(points[-1], 100 * (found.values - found.values.mean()))
     [own] = [series for series in figure.series if series.label == "the seed in use"]
     assert own.x == pytest.approx([100 * (0.92 - found.values.mean())])
-
-
-@pytest.mark.parametrize(("limit", "is_named"), [(0.95, True), (0.85, False), (math.nan, False)])
-def test_a_network_at_chance_is_named(limit: float, *, is_named: bool) -> None:
-    found = dataclasses.replace(of_accuracies(), chance_limit=limit)
-    assert ("at chance: accuracies up to 95" in str(found)) == is_named
