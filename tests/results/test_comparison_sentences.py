@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 import pytest
-from snapshots import assert_surfaces
+from snapshots import assert_states, assert_surfaces
 from stored_studies import (
     changed,
     declaration,
@@ -25,7 +26,7 @@ from stored_studies import (
 )
 
 from adnn_optuna.api.comparisons import load_comparison
-from adnn_optuna.engine.arms import ARMS, CONTROLS
+from adnn_optuna.engine.arms import CONTROLS
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.results.comparison import Comparison
 
@@ -43,50 +44,120 @@ def with_control(sampler: str, gains: Sequence[float], **others: Sequence[float]
     return read_again(comparison)
 
 
+GAINS: dict[str, tuple[dict[str, np.ndarray], str]] = {
+    "better": ({"a": NOISE[0] + 0.02, "b": NOISE[1] + 0.03, "c": NOISE[3] + 0.01}, "better"),
+    "all worse": ({"a": NOISE[0] - 0.02, "b": NOISE[1] - 0.03}, "worse"),
+    "equivalent": ({"a": NOISE[2], "b": NOISE[2] - 0.01}, "equivalent"),
+    "nothing shown": ({"a": NOISE[0]}, "inconclusive"),
+    # A sampler that is better comes first, whatever the mean of one that may not be.
+    "one better": ({"steady": NOISE[0] + 0.008, "noisy": 30 * NOISE[1] + 0.05}, "better"),
+    # Every sampler is worse only if that is shown of each.
+    "one worse": ({"worse": NOISE[0] - 0.01, "noisy": 30 * NOISE[1] - 0.03}, "inconclusive"),
+}
+
+
+@functools.cache
+def of_gains(name: str) -> Comparison:
+    return store_comparison({**GAINS[name][0], "random_restart": NOISE[2]})
+
+
+def without_best_trials() -> Comparison:
+    arms = {
+        arm: [read_record(store_study(f"c/{arm}/seed=0", sampler=arm, values=[math.nan] * 3))]
+        for arm in ("greedy", "random_restart")
+    }
+    for [record] in arms.values():
+        record.study.set_user_attr("adnn:baseline", math.nan)
+    return read_again(Comparison(arms, (0,)))
+
+
+def interrupted() -> Comparison:
+    """Return a comparison of three seeds whose last run was interrupted."""
+    storage, arms = optuna.storages.InMemoryStorage(), ("greedy", "random_restart")
+    store_head(storage, "c", declaration(range(3), *arms))
+    for seed in range(3):
+        for arm in arms:
+            study = store_study(f"c/{arm}/{seed=}", sampler=arm, seed=seed, storage=storage)
+    assert load_comparison(storage, "c").is_complete
+    study.set_user_attr("adnn:stop_reason", "interrupted")
+    return load_comparison(storage, "c")
+
+
+def looked_again() -> Comparison:
+    comparison = store_comparison({"greedy": [0.02], "random_restart": [0.0]})
+    run = comparison.results["random_restart"][0]
+    store_look(run.study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
+    # Another trial came between the evaluations.
+    run.study.enqueue_trial({})
+    run.study.tell(run.study.ask(), 2.0)
+    store_look(run.study, "2026-11-25T14:00:00+00:00", 0.9, 0.005)
+    return read_again(comparison)
+
+
+def tried_on_new_seeds() -> Comparison:
+    names = ("greedy", "mine", "rates", "random_restart")
+    before = store_comparison(dict.fromkeys(names, NOISE[2]))
+    assert before.replication == []
+    for run in before.results["rates"]:
+        changed(run, "adnn:search", sampler="learning_rate")
+    gains = {"greedy": NOISE[0], "mine": NOISE[1] * 0, "rates": NOISE[3] + 0.05}
+    return with_replication(before, gains)
+
+
+def states() -> dict[str, Comparison]:
+    """Return comparisons in the states of which they say different things."""
+    comparisons = {name: of_gains(name) for name in GAINS}
+    for control in CONTROLS:
+        n = 8 if control == "longer" else 1
+        gains = {"greedy": [0.02] * n, "random_restart": [0.01] * n}
+        comparisons[control] = with_control(control, [0.07] * n, **gains)
+    searched = {"greedy": NOISE[0] + 0.02, "random_restart": NOISE[2]}
+    for constant in (0.03, 0.02, 0.0):
+        comparison = with_control("constant", NOISE[3] + constant, **searched)
+        comparisons[f"a constant of {constant}"] = comparison
+    for n in (10, 11):
+        arms = {
+            name: [read_record(store_study(f"{name}/seed=0", sampler=name, values=[0.9] * n))]
+            for name in ("tpe", "random_restart")
+        }
+        comparisons[f"{n} trials"] = Comparison(arms, (0,))
+    one = store_comparison({"greedy": [0.02], "random_restart": [0.0]})
+    ensemble = store_study("mine/seed=0", sampler="ensemble", gain=0.07, steps=(1, 2, 3))
+    grouped = [changed(run, "adnn:test/", n_groups=800) for run in one.results["greedy"]]
+    gap = store_comparison({"greedy": [0.01] * 8, "random_restart": [0.0] * 8})
+    attrs = gap.results["greedy"][2].attrs
+    attrs.pop(next(name for name in attrs if name.startswith("adnn:test/")))
+    uneven = store_comparison({"greedy": [0.02], "random_restart": [0.0]})
+    store_classes(uneven.results["greedy"][0].study, [970, 30])
+    gains = {"greedy": [0.02] * 8, "random_restart": [0.01] * 8}
+    return {
+        **comparisons,
+        "one seed": one,
+        "no best trial": without_best_trials(),
+        "R²": store_comparison(gains, metric="val_r2"),
+        "loss": store_comparison(gains, metric="val_loss"),
+        "ensemble": Comparison({**one.results, "mine": [read_record(ensemble)]}, (0,)),
+        "new seeds": tried_on_new_seeds(),
+        "not complete": interrupted(),
+        "a run without a value": dataclasses.replace(gap),
+        "one of many": dataclasses.replace(one, like=tuple("abcdefg")),
+        "looked again": looked_again(),
+        "uneven classes": read_again(uneven),
+        "groups": Comparison({**one.results, "greedy": grouped}, (0,)),
+    }
+
+
+def test_surfaces_of_states() -> None:
+    assert_states("comparison", states())
+
+
 class TestVerdict:
-    @pytest.mark.parametrize(
-        ("gains", "verdict", "claim"),
-        [
-            (
-                {"a": NOISE[0] + 0.02, "b": NOISE[1] + 0.03, "c": NOISE[3] + 0.01},
-                "better",
-                "b is better",
-            ),
-            (
-                {"a": NOISE[0] - 0.02, "b": NOISE[1] - 0.03},
-                "worse",
-                "Every sampler is worse",
-            ),
-            (
-                {"a": NOISE[2], "b": NOISE[2] - 0.01},
-                "equivalent",
-                "a is equivalent",
-            ),
-            ({"a": NOISE[0]}, "inconclusive", "best mean: a"),
-            # A sampler that is better comes first, whatever the mean of one that may not be.
-            (
-                {"steady": NOISE[0] + 0.008, "noisy": 30 * NOISE[1] + 0.05},
-                "better",
-                "steady is better",
-            ),
-            # Every sampler is worse only if that is shown of each.
-            (
-                {"worse": NOISE[0] - 0.01, "noisy": 30 * NOISE[1] - 0.03},
-                "inconclusive",
-                "best mean: random restarts",
-            ),
-        ],
-    )
-    def test_is_that_of_the_best_sampler(
-        self, gains: dict[str, np.ndarray], verdict: str, claim: str
-    ) -> None:
-        for arms in (
-            {**gains, "random_restart": NOISE[2]},
-            {"random_restart": NOISE[2], **gains},
-        ):
-            document = store_comparison(arms).document()
-            assert document.verdict == verdict
-            assert claim in document.conclusion
+    @pytest.mark.parametrize("name", GAINS)
+    def test_is_that_of_the_best_sampler(self, name: str) -> None:
+        comparison = of_gains(name)
+        turned = dict(reversed(comparison.results.items()))
+        for found in (comparison, dataclasses.replace(comparison, results=turned)):
+            assert found.document().verdict == GAINS[name][1]
 
     def test_of_one_or_few_seeds_is_inconclusive(self) -> None:
         for n in (1, 3):
@@ -99,109 +170,23 @@ class TestVerdict:
         for arm in ("greedy", "random_restart"):
             assert store_comparison({arm: [0.01] * 2}).document().verdict == "not known"
 
-    def test_without_a_best_trial_says_how_the_trials_ended(self) -> None:
-        arms = {
-            arm: [read_record(store_study(f"c/{arm}/seed=0", sampler=arm, values=[math.nan] * 3))]
-            for arm in ("greedy", "random_restart")
-        }
-        for [record] in arms.values():
-            record.study.set_user_attr("adnn:baseline", math.nan)
-        comparison = read_again(Comparison(arms, (0,)))
-        document = comparison.document()
-        assert document.verdict == "not known"
-        assert "3 failed" in document.conclusion
+    def test_is_not_known_without_a_best_trial(self) -> None:
+        comparison = without_best_trials()
+        assert comparison.document().verdict == "not known"
         assert "nan" not in str(comparison)
 
     def test_of_r2_has_no_percentage_points(self) -> None:
         gains = {"greedy": [0.02] * 8, "random_restart": [0.01] * 8}
         comparison = store_comparison(gains, metric="val_r2")
         text = str(comparison)
-        assert "greedy - random_restart  +0.0100" in text
         assert not any(wrong in text for wrong in ("accuracy", " pp", "[%]"))
 
     def test_of_a_loss_is_by_how_much_it_is_lower(self) -> None:
         gains = {"greedy": [0.01] * 8, "random_restart": [0.0] * 8}
-        comparison = store_comparison(gains, metric="val_loss")
-        assert comparison.document().verdict == "better"
-        assert "test loss" in str(comparison)
-
-
-class TestControls:
-    @pytest.mark.parametrize("control", CONTROLS)
-    def test_each_says_on_what_its_compute_is_spent(self, control: str) -> None:
-        for n, relation in ((1, "not shown to differ from"), (8, "better than")):
-            gains = {"greedy": [0.02] * n, "random_restart": [0.01] * n}
-            comparison = with_control(control, [0.07] * n, **gains)
-            said = f"The same compute, spent on {ARMS[control].spent}, is {relation} random"
-            assert said in comparison.document().conclusion
-            assert comparison.document().estimates[1].value == "+6.00 pp"
-            assert comparison.document().next_step == ""
-
-    @pytest.mark.parametrize(
-        ("constant", "relation"),
-        [
-            (0.03, "worse than one offset for all layers (no search) for most seeds"),
-            (0.02, "not shown to differ from one offset for all layers (no search)"),
-            (0.00, "better than one offset for all layers (no search) for most seeds"),
-        ],
-    )
-    def test_a_search_must_beat_no_search(self, constant: float, relation: str) -> None:
-        gains = {"greedy": NOISE[0] + 0.02, "random_restart": NOISE[2]}
-        comparison = with_control("constant", NOISE[3] + constant, **gains)
-        conclusion = comparison.document().conclusion
-        assert conclusion.startswith(
-            f"greedy is better than random restarts for most seeds. greedy is {relation}."
-        )
-
-    def test_an_ensemble_says_what_it_costs_later(self) -> None:
-        results = {**store_comparison({"greedy": [0.02], "random_restart": [0.01]}).results}
-        study = store_study("mine/seed=0", sampler="ensemble", gain=0.07, steps=(1, 2, 3))
-        comparison = Comparison({**results, "mine": [read_record(study)]}, (0,))
-        assert "mine: prediction costs 3 times as much." in comparison.document().notes
-
-    def test_more_seeds_are_the_next_step_if_nothing_is_shown(self) -> None:
-        gains = {"greedy": NOISE[0], "random_restart": NOISE[2]}
-        comparison = with_control("longer", NOISE[3] + 0.05, **gains)
-        assert comparison.document().next_step.startswith("plan the seeds that show a gain")
-        assert comparison.plan(gain=0.01).seeds > 0
-
-    def test_without_any_they_are_the_next_step(self) -> None:
-        comparison = store_comparison({"greedy": [0.02], "random_restart": [0.0]})
-        assert 'controls=("longer", "learning_rate")' in comparison.document().next_step
-
-
-class TestStartUp:
-    @pytest.mark.parametrize(("n", "is_said"), [(10, True), (11, False)])
-    def test_trials_alone_are_random_search(self, n: int, is_said: bool) -> None:
-        arms = {
-            sampler: [
-                read_record(store_study(f"{sampler}/seed=0", sampler=sampler, values=[0.9] * n))
-            ]
-            for sampler in ("tpe", "random_restart")
-        }
-        note = f"tpe: its first 10 trials are random, so with {n} trials it is random search."
-        assert (note in Comparison(arms, (0,)).document().notes) == is_said
+        assert store_comparison(gains, metric="val_loss").document().verdict == "better"
 
 
 class TestReplication:
-    def test_is_one_estimate_for_each_arm(self) -> None:
-        names = ("greedy", "mine", "rates", "random_restart")
-        before = store_comparison(dict.fromkeys(names, NOISE[2]))
-        assert before.replication == []
-        for run in before.results["rates"]:
-            changed(run, "adnn:search", sampler="learning_rate")
-        gains = {"greedy": NOISE[0], "mine": NOISE[1] * 0, "rates": NOISE[3] + 0.05}
-        document = with_replication(before, gains).document()
-        lines = {line.label: (line.value, line.remark) for line in document.estimates[2:]}
-        assert lines == {
-            "greedy, new seeds": ("+0.01 pp", "offsets: not shown to replicate"),
-            "mine, new seeds": ("+0.00 pp", "offsets: not shown to replicate"),
-            "rates, new seeds": ("+5.24 pp", "learning rate: replicates for most seeds"),
-        }
-        [note] = [note for note in document.notes if note.startswith("New seeds: ")]
-        assert note.endswith("Their 3 CIs have a joint level of 95%.")
-        assert document.fields["replication"]["rates"].value == pytest.approx(0.0524, abs=1e-4)
-
     @pytest.mark.slow
     def test_of_offsets_without_effect_is_seldom_shown(self) -> None:
         rng, n_runs, shown = np.random.default_rng(0), 150, 0
@@ -212,73 +197,6 @@ class TestReplication:
             rows = with_replication(comparison, gains).replication
             shown += any(row.verdict == "better" for row in rows)
         assert shown / n_runs <= 0.025 + 2 * np.sqrt(0.025 * 0.975 / n_runs)
-
-
-class TestNotes:
-    def test_what_is_missing(self) -> None:
-        storage, arms = optuna.storages.InMemoryStorage(), ("greedy", "random_restart")
-        store_head(storage, "c", declaration(range(3), *arms))
-        for seed in range(3):
-            for arm in arms:
-                study = store_study(f"c/{arm}/{seed=}", sampler=arm, seed=seed, storage=storage)
-        assert load_comparison(storage, "c").is_complete
-        study.set_user_attr("adnn:stop_reason", "interrupted")
-        document = load_comparison(storage, "c").document()
-        assert document.title == "Comparison 'c'"
-        assert document.notes[0] == "Not complete: 2 of 3 declared seeds are done."
-        assert document.next_step.startswith("continue with adnn.compare, or with adnn.resume")
-
-    def test_means_without_runs_that_have_no_value(self) -> None:
-        comparison = store_comparison({"greedy": [0.01] * 8, "random_restart": [0.0] * 8})
-        omitted = "Means omit runs without a value."
-        assert omitted not in comparison.document().notes
-        attrs = comparison.results["greedy"][2].attrs
-        attrs.pop(next(name for name in attrs if name.startswith("adnn:test/")))
-        assert omitted in dataclasses.replace(comparison).document().notes
-
-    def test_other_comparisons_of_the_same_objective(self) -> None:
-        comparison = store_comparison({"greedy": [0.02] * 7, "random_restart": [0.0] * 7})
-        assert "other comparison" not in str(comparison)
-        named = dataclasses.replace(comparison, like=tuple("abcdefg"))
-        [note] = [note for note in named.document().notes if "other comparison" in note]
-        assert note.startswith("The same objective is part of 7 other comparisons")
-
-    def test_later_evaluations_on_the_test_set(self) -> None:
-        comparison = store_comparison({"greedy": [0.02], "random_restart": [0.0]})
-        assert "untouched" not in str(comparison)
-        run = comparison.results["random_restart"][0]
-        store_look(run.study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
-        # Another trial came between the evaluations.
-        run.study.enqueue_trial({})
-        run.study.tell(run.study.ask(), 2.0)
-        store_look(run.study, "2026-11-25T14:00:00+00:00", 0.9, 0.005)
-        [note] = [n for n in read_again(comparison).document().notes if "untouched" in n]
-        n = len(read_record(run.study).test_evaluations)
-        assert n >= 2
-        assert note.startswith(f"The test set was evaluated {n} times by one search.")
-
-    def test_uneven_classes(self) -> None:
-        comparison = store_comparison({"greedy": [0.02], "random_restart": [0.0]})
-        store_classes(comparison.results["greedy"][0].study, [970, 30])
-        notes = read_again(comparison).document().notes
-        assert any(
-            note == "97% of the test set is class 'a': a network that always predicts it reaches "
-            "97%."
-            for note in notes
-        )
-
-    def test_of_the_test_set_count_repeated_examples_once(self) -> None:
-        comparison = store_comparison({"greedy": [0.02], "random_restart": [0.0]})
-        run = comparison.results["greedy"][0]
-        assert "pp: percentage points. One of 1000 test images is 0.1 pp." in (
-            comparison.document().notes
-        )
-        results = {**comparison.results, "greedy": [changed(run, "adnn:test/", n_groups=800)]}
-        again = Comparison(results, (0,))
-        assert any(
-            note.endswith("They count as 800, as some repeat others.")
-            for note in again.document().notes
-        )
 
 
 def with_gains(gains: dict[str, np.ndarray], before: Comparison, **changes: Any) -> Comparison:
