@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import json
 import math
 import re
@@ -15,7 +14,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from search_worker import make_objective, quick_training
 from shown_pages import of_a_regression
-from snapshots import assert_surfaces
+from snapshots import assert_states, assert_surfaces
 from stored_studies import (
     changed,
     confirmation,
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
     from adnn_optuna.render.document import Document, Line
 
 GAINS = (0.01, 0.012, 0.014, 0.01, 0.02, 0.01, 0.012, 0.014, 0.01, 0.02)
-_names = itertools.count()
 
 
 def document_of(of: SearchRecord | optuna.Study) -> Document:
@@ -56,7 +54,7 @@ def document_of(of: SearchRecord | optuna.Study) -> Document:
 
 def confirmed(gains: Sequence[float] = GAINS, **options: Any) -> SearchRecord:
     """Return a search whose best network predicts 894 of 1000 test images right."""
-    return store_confirmation(store_study(f"s{next(_names)}", gain=0.003), gains, **options)
+    return store_confirmation(store_study("digits", gain=0.003), gains, **options)
 
 
 def lines_of(document: Document) -> dict[str, Line]:
@@ -146,47 +144,113 @@ class TestSurfaces:
         assert n_with_it
 
 
-class TestVerdict:
-    @pytest.mark.parametrize("gains", [[0.01, -0.01], [0.012, -0.01], [-0.012, 0.01], [0.0, 0.0]])
-    def test_a_ci_that_contains_0_shows_nothing(self, gains: list[float]) -> None:
-        document = document_of(confirmed(gains * 5, unmoved=0.894))
-        assert document.verdict == "not shown"
-        assert "not shown to differ from the baseline mean" in notes_of(document)
+def evaluated_elsewhere() -> list[optuna.Study]:
+    """Return a study whose test set was evaluated by others, a run of a comparison, and others."""
+    storage = optuna.storages.InMemoryStorage()
+    studies = [store_study(f"s{i}", seed=i, gain=0.003, storage=storage) for i in range(3)]
+    store_head(storage, "c", declaration((0, 1), "annealing"))
+    runs = [store_study(f"c/annealing/seed={i}", seed=i, storage=storage) for i in range(2)]
+    other = store_study("of other data", storage=storage)
+    other.set_user_attr("adnn:test_rows", "1" * 64)
+    closed = store_study("closed", values=[math.nan], storage=storage)
+    return [studies[2], runs[0], other, closed]
 
-    def test_a_loss_is_called_one(self) -> None:
-        document = document_of(confirmed([-0.01, -0.02] * 5, unmoved=0.93))
-        assert (document.verdict, lines_of(document)["replication"].value) == ("worse", "-1.50 pp")
-        assert "is worse than the baseline mean" in notes_of(document)
 
-    def test_random_restarts_replicate_nothing(self) -> None:
-        study = store_study("restarts", sampler="random_restart", gain=0.07)
-        for record in (read_record(study), store_confirmation(study, [])):
-            document = document_of(record)
-            assert (document.verdict, "replication" in lines_of(document)) == ("no claim", False)
-        # The best restart may well be better than the baseline mean, by seed variance.
-        assert lines_of(document)["vs new baselines"].value == "+8.10 pp"
-        assert "Without offsets, the cause is seed variance" in notes_of(document)
+def looked_again() -> optuna.Study:
+    """Return a search of which two workers that ended at the same time evaluated the test set."""
+    study = untested()
+    for second in (0, 1):
+        store_look(study, f"2026-11-25T13:00:0{second}+00:00", 0.9, 0.005)
+    return study
 
-    def test_later_best_trials_have_half_the_error_each(self) -> None:
-        second = document_of(confirmed(n_earlier=1))
-        assert "(97.5% CI " in to_text(second)
-        assert "best trial number 2 of the study" in notes_of(second)
-        assert "(98.75% CI " in to_text(document_of(confirmed(n_earlier=2)))
+
+def in_state(state: TrialState) -> optuna.Study:
+    study = optuna.create_study(study_name="theirs")
+    study.add_trial(create_trial(state=state))
+    return study
+
+
+def unmoved(**config: Any) -> optuna.Study:
+    """Return a search of a model with variables that no offset changes."""
+    study = store_study("own layers")
+    model = {**study.user_attrs[CONFIG]["model"], "not_moved": [f"own/w{i}" for i in range(7)]}
+    study.set_user_attr(CONFIG, {**study.user_attrs[CONFIG], "model": model, **config})
+    return study
+
+
+def ended_by(reason: str | None) -> optuna.Study:
+    study = store_study("ended")
+    study.set_user_attr("adnn:stop_reason", reason)
+    return study
+
+
+@functools.cache
+def states() -> dict[str, StudyResult]:
+    """Return searches in the states of which they say different things."""
+    restarts = store_study("restarts", sampler="random_restart", gain=0.07)
+    worst = store_study("worst", sampler="random_restart", gain=0.0724)
+    chance, added = store_study("classes"), store_study("added")
+    store_classes(chance, [30, 40, 30])
+    best = added.best_trial
+    added.add_trial(create_trial(params=best.params, distributions=best.distributions, value=1.0))
+    left = store_study("left")
+    left.add_trial(create_trial(state=TrialState.RUNNING))
+    tiny = optuna.create_study(study_name="tiny")
+    tiny.add_trials([create_trial(value=value) for value in (3e-6, 1e-6)])
+    diverged = {"baseline": math.nan, "n_groups": 800.0}
+    of: dict[str, SearchRecord | optuna.Study] = {
+        "not shown": confirmed([0.012, -0.01] * 5, unmoved=0.894),
+        "worse": confirmed([-0.01, -0.02] * 5, unmoved=0.93),
+        "not shown but better than new baselines": confirmed([gain - 0.012 for gain in GAINS]),
+        "random restarts": store_study("restarts", sampler="random_restart", gain=0.07),
+        "random restarts on new seeds": store_confirmation(restarts, []),
+        "the worst of all baselines": store_confirmation(worst, [], unmoved=0.96),
+        "the second best trial": confirmed(n_earlier=1),
+        "the third best trial": confirmed(n_earlier=2),
         # With so little error left, ten seeds can show nothing by sign flips.
-        sixth = document_of(confirmed(n_earlier=5))
-        assumed = "The CI of the replication is Student's t, assuming normal differences."
-        assert assumed in notes_of(sixth)
-        assert assumed not in notes_of(second)
+        "the sixth best trial": confirmed(n_earlier=5),
+        "a long name": store_confirmation(store_study("n" * 90, gain=0.003), GAINS),
+        "no new seeds": store_study("long", gain=0.003),
+        "an earlier best trial was tested": untested(),
+        "looked again": looked_again(),
+        "looked elsewhere": evaluated_elsewhere()[0],
+        "at chance": changed(read_record(chance), "adnn:test/", best=0.41, baseline=0.39),
+        "a diverged baseline and groups": changed(
+            read_record(store_study("s")), "adnn:test/", **diverged
+        ),
+        "a loss": store_study("loss", metric="val_loss", gain=0.003),
+        "hyperparameters": confirmed([0.01] * 10, first=0.8),
+        "no trial": optuna.create_study(study_name="theirs"),
+        "failed": in_state(TrialState.FAIL),
+        "pruned": in_state(TrialState.PRUNED),
+        "variables that are not moved": unmoved(),
+        "variables that no control moves": unmoved(space={"type": "ControlSpace"}),
+        "left running": left,
+        "an added best trial": added,
+        **{f"ended by {r}": ended_by(r) for r in ("max_time", "interrupted", "exhausted", None)},
+        "tiny values": tiny,
+    }
+    records = {k: read_record(v) if isinstance(v, optuna.Study) else v for k, v in of.items()}
+    return {state: stored_result(record) for state, record in records.items()}
 
-    def test_before_new_seeds_nothing_is_known(self) -> None:
-        document = document_of(store_study("long", gain=0.003))
-        assert document.verdict == "not known"
-        assert {"replication", "vs new baselines"}.isdisjoint(lines_of(document))
-        assert "adnn resume --confirm 10. It trains 20 networks" in document.next_step
 
-    def test_a_long_name_does_not_hide_it(self) -> None:
-        document = document_of(store_confirmation(store_study("n" * 90, gain=0.003), GAINS))
-        assert document.title.endswith("…: the gain replicates on new seeds")
+def test_surfaces_of_states() -> None:
+    assert_states("search", states())
+
+
+@pytest.mark.parametrize(
+    ("state", "verdict"),
+    [
+        ("not shown", "not shown"),
+        ("worse", "worse"),
+        ("random restarts", "no claim"),
+        ("random restarts on new seeds", "no claim"),
+        ("the worst of all baselines", "no claim"),
+        ("no new seeds", "not known"),
+    ],
+)
+def test_verdict(state: str, verdict: str) -> None:
+    assert states()[state].document().verdict == verdict
 
 
 def verdict_of(own: np.ndarray, baselines: np.ndarray, moved: np.ndarray) -> str:
@@ -209,29 +273,6 @@ class TestWhenItWouldBeFalse:
             false += verdict_of(moved[0], baselines, moved) == "replicates"
         assert false / n < 0.025 + 2 * np.sqrt(0.025 * 0.975 / n)
 
-    def test_offsets_that_rarely_ruin_are_not_excluded(self) -> None:
-        """Ten seeds cannot see a rare effect: a note names its share."""
-        for gains in (GAINS, [-gain for gain in GAINS]):
-            notes = notes_of(document_of(confirmed(gains)))
-            assert "An effect on 26% of seeds is missing from 10 seeds in 5% of cases." in notes
-
-    @pytest.mark.parametrize("replicates", [True, False])
-    def test_seed_variance_is_a_cause_only_if_the_gain_does_not_replicate(
-        self, *, replicates: bool
-    ) -> None:
-        gains = GAINS if replicates else [gain - 0.012 for gain in GAINS]
-        notes = notes_of(document_of(confirmed(gains)))
-        cause = "Seed variance may be the cause: the gain is not shown to replicate."
-        assert (cause in notes) is not replicates
-
-    def test_the_worst_baseline_of_all_replicates_nothing(self) -> None:
-        """+7 pp over its own baseline, by other initial weights alone."""
-        study = store_study("worst", sampler="random_restart", gain=0.0724)
-        document = document_of(store_confirmation(study, [], unmoved=0.96))
-        assert lines_of(document)["vs own baseline"].value == "+7.24 pp"
-        assert document.verdict == "no claim"
-        assert "not shown to differ from the baseline mean" in notes_of(document)
-
     def test_a_training_run_without_a_number_shows_nothing(self) -> None:
         scores = {arms.BASELINE: np.full((10, 5), np.nan), arms.BEST: np.ones((10, 5))}
         found = confirmation_of(confirmation(np.ones(5), scores))
@@ -240,44 +281,17 @@ class TestWhenItWouldBeFalse:
 
 
 class TestTestSet:
-    def test_only_an_earlier_best_trial_was_tested(self) -> None:
-        study = untested()
-        document = document_of(study)
-        assert "evaluated only for an earlier best trial" in notes_of(document)
-        assert [*lines_of(document)] == ["validation gain"]
-        store_look(study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
-        assert lines_of(document_of(study))["test score"].remark == "905 of 1000 images"
-
-    def test_several_evaluations_are_counted_once(self) -> None:
-        study = untested()
-        once = document_of(study)
-        assert ("test-set evaluations", "1") in once.tables[0].rows
-        assert "untouched" not in notes_of(once)
-        store_look(study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
-        # Another worker that ended at the same time.
-        store_look(study, "2026-11-25T13:00:01+00:00", 0.9, 0.005)
-        twice = document_of(study)
-        assert ("test-set evaluations", "2") in twice.tables[0].rows
-        assert notes_of(twice).count("untouched") == 1
-        assert "evaluated 2 times" in notes_of(twice)
+    def test_evaluations_are_counted_once(self) -> None:
+        for study, count in ((untested(), "1"), (looked_again(), "2")):
+            assert ("test-set evaluations", count) in document_of(study).tables[0].rows
 
     def test_evaluations_are_counted_over_the_storage(self) -> None:
-        storage = optuna.storages.InMemoryStorage()
-        studies = [store_study(f"s{i}", seed=i, gain=0.003, storage=storage) for i in range(3)]
-        store_head(storage, "c", declaration((0, 1), "annealing"))
-        runs = [store_study(f"c/annealing/seed={i}", seed=i, storage=storage) for i in range(2)]
-        other = store_study("of other data", storage=storage)
-        other.set_user_attr("adnn:test_rows", "1" * 64)
-        closed = store_study("closed", values=[math.nan], storage=storage)
+        study, run, *others = evaluated_elsewhere()
         wanted = {"s0": 1, "s1": 1, "c/annealing/seed=0": 1, "c/annealing/seed=1": 1}
-        assert read_record(studies[2]).test_evaluations_elsewhere == wanted
-        document = document_of(studies[2])
-        assert "once by one search, and 4 times by other studies" in notes_of(document)
-        assert ("test-set evaluations", "5") in document.tables[0].rows
+        assert read_record(study).test_evaluations_elsewhere == wanted
         # The runs of a comparison evaluate it once, all together.
-        assert [*read_record(runs[0]).test_evaluations_elsewhere] == ["s0", "s1", "s2"]
-        assert "untouched" not in notes_of(document_of(other))
-        assert "untouched" not in notes_of(document_of(closed))
+        assert [*read_record(run).test_evaluations_elsewhere] == ["s0", "s1", "s2"]
+        assert all("untouched" not in notes_of(document_of(other)) for other in others)
 
     @pytest.mark.parametrize(
         ("sizes", "is_uneven"),
@@ -301,29 +315,12 @@ class TestTestSet:
                 n_named[chance] += "The best network is at chance" in notes
         assert n_named[0.4] >= 45
         assert n_named[0.6] <= 5
-        record = changed(read_record(study), "adnn:test/", best=0.41, baseline=0.39)
-        assert "The baseline and best networks are at chance" in notes_of(document_of(record))
-
-    def test_groups_and_a_diverged_baseline_are_named(self) -> None:
-        record = changed(
-            read_record(store_study("s")), "adnn:test/", baseline=math.nan, n_groups=800.0
-        )
-        document = document_of(record)
-        assert "1000 test images count as 800" in notes_of(document)
-        assert "baseline network diverged" in notes_of(document)
-        assert "vs own baseline" not in lines_of(document)
 
     def test_a_regression_has_no_percentages(self) -> None:
         document = document_of(of_a_regression(store_study("r2", metric="val_r2", gain=0.003)))
         text = to_text(document)
         for wrong in ("images", "accuracy", " pp", "%"):
             assert wrong not in text.replace("95% CI", "")
-
-    def test_a_loss_says_that_lower_is_better(self) -> None:
-        document = document_of(store_study("loss", metric="val_loss", gain=0.003))
-        assert lines_of(document)["vs own baseline"].value == "+0.0030"
-        assert "Lower values of the metric are better" in notes_of(document)
-        assert "Lower" not in notes_of(document_of(store_study("accuracy")))
 
 
 class TestHyperparameters:
@@ -337,31 +334,10 @@ class TestHyperparameters:
         document = document_of(record)
         line = lines_of(document)["hyperparameters"]
         assert line.value == f"{100 * (0.945 - first):+.2f} pp"
-        assert line.remark == "one seed: biased upward"
         assert "hyperparameters" not in to_text(document_of(store_study("s")))
-
-    def test_on_new_seeds_they_stand_beside_replication(self) -> None:
-        document = document_of(confirmed([0.01] * 10, first=0.8))
-        line = lines_of(document)["hyperparameters"]
-        assert (line.value, line.ends) == ("+8.00 pp", "+7.00 to +9.00")
 
 
 class TestWithoutBestTrial:
-    @pytest.mark.parametrize("state", [None, TrialState.FAIL, TrialState.PRUNED])
-    def test_any_study_says_why(self, state: TrialState | None) -> None:
-        study = optuna.create_study(study_name="theirs")
-        if state is not None:
-            study.add_trial(create_trial(state=state))
-        document = document_of(study)
-        assert document.title == "theirs: no best trial"
-        wanted = {
-            None: "No trial is finished yet.",
-            TrialState.FAIL: "0 were pruned, 1 failed or diverged.",
-            TrialState.PRUNED: "1 were pruned, 0 failed or diverged.",
-        }
-        assert wanted[state] in document.conclusion
-        assert (document.estimates, document.next_step) == ((), "")
-
     @pytest.mark.skipif(
         not hasattr(optuna.Trial, "set_constraint"), reason="Optuna 4 has no Trial.set_constraint"
     )
@@ -379,50 +355,3 @@ class TestWithoutBestTrial:
         result = adnn.search(objective, "annealing", max_time=0.5)
         result = adnn.search(objective, "annealing", max_time=1)
         assert result.document().conclusion.endswith("with a longer max_time if it is set.")
-
-
-class TestTrials:
-    def test_variables_that_no_offset_changes_are_named(self) -> None:
-        study = store_study("own layers")
-        config = study.user_attrs[CONFIG]
-        assert "No offset changes" not in notes_of(document_of(study))
-        model = {**config["model"], "not_moved": [f"own/w{i}" for i in range(7)]}
-        study.set_user_attr(CONFIG, {**config, "model": model})
-        wanted = "No offset changes own/w0, own/w1, own/w2, own/w3, own/w4 and 2 more"
-        assert wanted in notes_of(document_of(study))
-        study.set_user_attr(CONFIG, {**config, "model": model, "space": {"type": "ControlSpace"}})
-        assert "No offset changes" not in notes_of(document_of(study))
-
-    def test_running_without_a_worker_are_named(self) -> None:
-        study = store_study("left")
-        study.add_trial(create_trial(state=TrialState.RUNNING))
-        notes = notes_of(document_of(study))
-        assert "Trial 12 is RUNNING without a known worker" in notes
-        assert "study.tell(12, state=optuna.trial.TrialState.FAIL)" in notes
-
-    def test_a_best_trial_that_was_added_is_named(self) -> None:
-        study = store_study("added")
-        best = study.best_trial
-        assert "study.add_trial" not in notes_of(document_of(study))
-        study.add_trial(
-            create_trial(params=best.params, distributions=best.distributions, value=1.0)
-        )
-        assert "added by study.add_trial" in notes_of(document_of(study))
-
-    def test_what_ended_the_search_is_named(self) -> None:
-        study = store_study("ended")
-        for reason, wanted in (
-            ("max_time", "ended by max_time"),
-            ("interrupted", "was interrupted"),
-            ("exhausted", "has proposed all of its trials"),
-            (None, "has not ended"),
-        ):
-            study.set_user_attr("adnn:stop_reason", reason)
-            assert wanted in notes_of(document_of(study))
-
-
-class TestOtherObjectives:
-    def test_small_values_have_their_digits(self) -> None:
-        tiny = optuna.create_study(study_name="tiny")
-        tiny.add_trials([create_trial(value=value) for value in (3e-6, 1e-6)])
-        assert lines_of(document_of(tiny))["gain"].value == "+0.00000200"
