@@ -56,6 +56,7 @@ def test_surfaces_of_states() -> None:
         "a missing seed": models(without_one),
         "one test set": models(resampled=None),
         "sequential": models(sequential=True, declared_seeds=tuple(range(12))),
+        "added seeds": models(sequential=True, after_fixed=True, like=("one", "two")),
         "sequential and decided": models(**two, sequential=True, declared_seeds=tuple(range(12))),
         "sequential with a lost seed": models(**lost, **two, declared_seeds=tuple(range(12))),
         "nothing yet": models({}),

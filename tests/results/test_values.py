@@ -21,7 +21,7 @@ def test_surfaces() -> None:
 def test_surfaces_of_states() -> None:
     steady, seeds = [0.9 + 0.001 * (i % 5) for i in range(24)], tuple(map(str, range(24)))
     worse = [value - 0.01 for value in steady]
-    rarely = [0.5 if i % 5 == 0 else value + 0.004 for i, value in enumerate(steady)]
+    rarely = [0.5 if i % 3 == 0 else value + 0.004 for i, value in enumerate(steady)]
     collapsed, far_worse = [*worse[:-1], 0.2], [*(value - 0.2 for value in steady[:-2]), 0.2, 0.2]
     states = {
         "nothing shown": ValueComparison({"a": ONE, "b": [*ONE[1:], 2.0]}, NAMES),
