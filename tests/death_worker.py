@@ -215,7 +215,6 @@ def objective(**changes: Any) -> adnn.InitOffsetObjective:
 
 def told(result: adnn.SearchResult) -> Any:
     """Return what is told of a search, but for times."""
-    assert result.confirmation is not None
     return (
         result.best_value,
         result.gain,

@@ -31,8 +31,6 @@ def load_build() -> ModuleType:
     spec = importlib.util.spec_from_file_location(
         "build_optunahub", STUDIES / "optunahub" / "build.py"
     )
-    assert spec is not None
-    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

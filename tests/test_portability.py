@@ -49,7 +49,6 @@ def test_processes_are_told_apart_without_proc() -> None:
     code = "import sys; print(flush=True); sys.stdin.read()"
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe) as process:
-        assert process.stdout is not None
         process.stdout.readline()
         start = _owners._start_time(process.pid)
         assert start is not None

@@ -87,9 +87,7 @@ def test_of_a_control_that_trains_otherwise_is_confirmed_as_such(controls: list[
     options: Any = {"max_trial": 2, "seeds": [1]}
     comparison = adnn.compare(make_objective(), ["greedy"], controls=["small_batches"], **options)
     [run] = comparison.results["small_batches"]
-    assert isinstance(run, adnn.SearchResult)
     confirmation = run.confirm(6).confirmation
-    assert confirmation is not None
     assert len(confirmation.gains) == 6
     assert any(confirmation.gains)
     # Others train the baseline network by what the contract says of the best one.

@@ -322,7 +322,6 @@ class TestGoingOn:
         assert differences_of(loaded) == differences_of(first)
         assert loaded.margin == 0.5
         longer = adnn.resume(url, "compare", objective=smooth, max_trial=3)
-        assert isinstance(longer, adnn.Comparison)
         assert [*longer.table()["trials"]] == [3, 3]
         with pytest.raises(ValueError, match=r"does not store its function\. Pass it"):
             adnn.resume(url, "compare")

@@ -35,7 +35,6 @@ def names(result: SearchResult) -> list[str]:
 class TestAutomatically:
     def test_where_it_costs_no_more_than_the_search(self, confirmed: SearchResult) -> None:
         facts = confirmed.confirmation
-        assert facts is not None
         assert facts is confirmed.confirmation  # Each sentence asks; it is read once.
         assert (len(facts.seeds), len(facts.gains), len(facts.baselines)) == (10, 10, 10)
         assert facts.test_score.value == confirmed.test_value
@@ -63,7 +62,6 @@ class TestAutomatically:
 
     def test_of_a_control_half_as_many_are_enough(self, objective: InitOffsetObjective) -> None:
         result = adnn.search(objective, "random_restart", max_trial=10)
-        assert result.confirmation is not None
         assert result.confirmation.gains == ()
         assert result.confirmation.replication == (0, 0, 0)
 
@@ -77,7 +75,6 @@ class TestAsAsked:
     def test_with_so_many_seeds_and_once(self, objective: InitOffsetObjective) -> None:
         result = adnn.search(objective, "greedy", max_trial=2, confirm=6)
         first = result.confirmation
-        assert first is not None
         assert len(first.seeds) == 6
         assert result.confirm(seeds=10).confirmation == first
         again = adnn.resume(
@@ -87,7 +84,6 @@ class TestAsAsked:
             max_trial=2,
             confirm=12,
         )
-        assert isinstance(again, adnn.api.search.SearchResult)
         assert first == result.confirmation == again.confirmation
         beside = optuna.load_study(
             storage=result.study._storage, study_name=f"{result.study.study_name}/confirmation"
@@ -102,7 +98,6 @@ class TestAsAsked:
         assert result.test_evaluations == []
         assert len(names(result)) == 1
         confirmed = result.confirm(seeds=6)
-        assert confirmed.confirmation is not None
         assert confirmed.confirmation.test_score.value == confirmed.test_value
         assert result.test_evaluations == []
 
@@ -136,7 +131,6 @@ def test_a_confirmation_that_was_killed_goes_on(confirmed: SearchResult, url: st
         worker.kill()
     assert 5 <= n_trials < 20
     result = adnn.resume(url, "killed")
-    assert isinstance(result, adnn.api.search.SearchResult)
     # The same experiment and winner, so the same seeds, whatever the study is called.
     assert result.confirmation == confirmed.confirmation
 
@@ -159,7 +153,6 @@ def test_offsets_too_small_to_matter_are_said_to_repeat_in_2_5_percent() -> None
     for seed in range(n):
         result = adnn.search(objective.replace(seed=seed), max_trial=4, confirm=8)
         facts = result.confirmation
-        assert facts is not None
         above += facts.replication.low > 0
         differing += len({*facts.gains}) > 1
     assert differing > n / 4
@@ -179,9 +172,7 @@ def test_a_real_offset_s_gain_is_covered_and_found() -> None:
         max_trial=2,
         confirm=0,
     )
-    assert isinstance(record, adnn.api.search.SearchResult)
     facts = record.confirm(seeds=400).confirmation
-    assert facts is not None
     gains, rng = np.array(facts.gains), np.random.default_rng(0)
     few = [mean_gain(rng.choice(gains, 10, replace=False)) for _ in range(1000)]
     assert np.mean([e.low <= gains.mean() <= e.high for e in few]) >= 0.93
@@ -205,8 +196,6 @@ class TestInOneStorage:
         monkeypatch.setattr("adnn_optuna.networks.retraining.retrain", train)
         confirmed = again.confirm(20)  # More seeds than the first time add nothing.
         one, two = first.confirmation, confirmed.confirmation
-        assert one is not None
-        assert two is not None
         assert one.gains == two.gains
         assert one.seeds == two.seeds
         assert one.vs_baselines == two.vs_baselines
@@ -219,5 +208,4 @@ class TestInOneStorage:
         options: Any = {"max_trial": 3, "storage": storage, "confirm": 6}
         adnn.search(objective, "greedy", study_name="first", **options)
         other = adnn.search(objective.replace(seed=1), "greedy", study_name="other", **options)
-        assert other.confirmation is not None
         assert other.confirmation.earlier == ()

@@ -238,7 +238,6 @@ class TestLooks:
             result = search(
                 sampler="random", storage=storage, study_name="s", max_trial=max_trial, replicate=0
             )
-            assert result.best is not None
             levels.setdefault(result.best.number, 1 - 0.05 / 2 ** len(levels))
             assert f"({100 * levels[result.best.number]:.9g}% CI " in str(result)
         assert len(levels) > 2

@@ -145,7 +145,6 @@ def test_of_a_recheck(direction: str, fails: float, failed: float | None) -> Non
     values = [made[chosen, seed] for seed in seeds]
     gains = [sign * (made[chosen, seed] - made[worst.params["x"], seed]) for seed in seeds]
     assert (len(chosen_by), len(values)) == (3, 10)
-    assert report.trial is not None
     assert report.trial.params == {"x": chosen}
     text, (value, low, high) = str(report), interval(values, 0.95)
     assert_printed(text, "value", (value, low, high))

@@ -49,7 +49,6 @@ def test_value_gain_and_confirmation_are_in_it(result: adnn.SearchResult) -> Non
     data, facts = result.objective.dataset, result.confirmation
     right = (result.predict(data.x_test) == np.asarray(data.classes)[data.y_test]).mean()
     assert result.test_metrics["accuracy"] == right
-    assert facts is not None
     assert facts.test_score.value == pytest.approx(result.test_value)
     assert facts.test_score.low < facts.test_score.value < facts.test_score.high
     better = sign * (result.test_value - np.mean(facts.baselines))
@@ -85,7 +84,6 @@ def test_a_contract_states_it_and_holds(result: adnn.SearchResult, tmp_path: Any
     contract.save(tmp_path / "c.json")
     verdict = adnn.verify(tmp_path / "c.json", dataset=result.objective.dataset, new_seeds=20)
     assert verdict.status == "exact", verdict.reasons
-    assert verdict.gain is not None
     assert verdict.gain.value == pytest.approx(again.test_gain)
     name = "AUC of class 'fraud'" if result.metric == "val_auc" else "loss"
     assert f" in test {name} over" in contract.document().conclusion

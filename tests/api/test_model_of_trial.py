@@ -69,7 +69,6 @@ def unmoved_of(result: adnn.SearchResult, trial: optuna.trial.FrozenTrial) -> fl
 
 
 def test_the_baseline_has_the_hyperparameters_of_the_winner(result: adnn.SearchResult) -> None:
-    assert result.best is not None
     unmoved, first = (unmoved_of(result, trial) for trial in (result.best, result.study.trials[0]))
     assert result.baseline == unmoved
     assert result.gain == result.best_value - unmoved
@@ -110,7 +109,6 @@ def test_a_control_of_the_learning_rate_has_the_baseline_of_its_winner() -> None
     compared = adnn.InitOffsetObjective(model, DIGITS, training=settings)
     comparison = adnn.compare(compared, ["annealing"], max_trial=10, seeds=range(1))
     [run] = comparison.results["learning_rate"]
-    assert run.best is not None
     unmoved = {"width": run.best.params["width"], "learning_rate": 0.01}
     assert run.baseline == run.objective(optuna.trial.FixedTrial(unmoved))
     with pytest.raises(ValueError, match="function of the trial, so it has no one network"):

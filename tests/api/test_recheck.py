@@ -57,7 +57,6 @@ def simulated(number: int) -> tuple[float, float, float, bool]:
         return float(sign * (worth[trial.number] + noise))
 
     report = adnn.recheck(study, again)
-    assert report.trial is not None
     chosen = worth[report.trial.number]
     regrets = worth.max() - chosen, worth.max() - worth[study.best_trial.number]
     covers = report.low <= sign * chosen <= report.high
@@ -240,7 +239,6 @@ def test_no_value_is_left_out_and_told() -> None:
 
     study = stored_study([1.0, 9.0, 8.0])
     report = adnn.recheck(study, again)
-    assert report.trial is not None
     assert report.trial.number == 0  # The others came to fewer values.
     assert "evaluations failed" in str(report)
     n_trials = len(open_recheck(study).trials)
@@ -476,7 +474,6 @@ class TestAgainst:
         options: dict[str, Any] = {"top": 3, "seeds": 2, "confirm": 10}
         report = adnn.recheck(study, evaluate, against=worst.number, **options)
         assert report.against == worst
-        assert report.trial is not None
         expected = self.truth_of(report.trial.params) - self.truth_of(worst.params)
         # As in the worker, each trial's noise is its own.
         assert report.gain.low <= expected <= report.gain.high
@@ -504,7 +501,6 @@ class TestAgainst:
         study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(0))
         study.optimize(objective, n_trials=3)
         report = adnn.recheck(study, top=1, seeds=1, confirm=6)
-        assert report.against is not None
         assert {*report.against.params.values()} == {0.0}
         assert report.against.value == study.user_attrs["adnn:baseline"]
         config, params = study.user_attrs["adnn:config"], study.best_params

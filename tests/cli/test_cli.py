@@ -190,7 +190,6 @@ class TestSearch:
             with contextlib.suppress(OSError):
                 while part := os.read(terminal, 4096):
                     shown += part
-            assert process.stdout is not None
             result = process.stdout.read().decode()
         os.close(terminal)
         assert process.returncode == 0, shown

@@ -102,7 +102,6 @@ def test_a_check_apart_finds_what_one_in_this_process_finds(
     path: Path, result: SearchResult
 ) -> None:
     verdict = adnn.verify(path, new_seeds=20)
-    assert verdict.new_seeds is not None
     seeds = verdict.new_seeds.seeds
     here = adnn.verify(path, dataset=result.objective.dataset, seeds=seeds)
     assert here == adnn.Verdict(**vars(verdict) | {"are_drawn": False})

@@ -38,7 +38,6 @@ def test_says_what_the_search_found(contract: Contract, result: SearchResult) ->
     assert says["best"]["val_accuracy"] == result.best_value
     assert says["baseline"]["test_accuracy"] == result.test_baseline
     assert says["best"]["test_accuracy"] == result.test_value
-    assert result.best is not None
     assert says["best"]["params"] == result.best.params
     assert says["study"] == {
         "name": "a study",

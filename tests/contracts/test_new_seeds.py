@@ -76,7 +76,6 @@ def test_a_contract_holds_the_confirmation_which_is_made_first(
     result: SearchResult, content: Any
 ) -> None:
     confirmation = result.confirmed().confirmation
-    assert confirmation is not None
     assert len(confirmation.seeds) == len(confirmation.gains) == 10
     said = claimed_confirmation(content)
     assert said == dataclasses.replace(confirmation, hyperparameters=None)
@@ -93,7 +92,6 @@ def test_no_contract_holds_fewer_pairs_than_ten() -> None:
 
 def test_no_contract_holds_what_another_machine_found(result: SearchResult) -> None:
     said = confirmation_content(result.confirm().confirmation)
-    assert said is not None
     said["test_score"] = [value + 0.02 for value in said["test_score"]]
     with pytest.raises(ValueError, match=r"on the machine where it was tested\.$") as refusal:
         adnn.Contract.from_search(result, result.objective, said, {})
@@ -212,7 +210,6 @@ def test_new_pairs_are_of_seeds_that_nobody_knew(content: Any, path: Path) -> No
     seeds = [*content["confirmation"]["seeds"]]
     for verdict in verdicts:
         fresh = verdict.new_seeds
-        assert fresh is not None
         assert verdict.status == "exact"
         details = verdict.to_text(details=True)
         assert all(str(seed) in details for seed in fresh.seeds)
@@ -220,7 +217,6 @@ def test_new_pairs_are_of_seeds_that_nobody_knew(content: Any, path: Path) -> No
     assert len(set(seeds)) == 50
     objective, params = objective_of(), content["best"]["params"]
     fresh = verdicts[0].new_seeds
-    assert fresh is not None
     for seed, gain in [*zip(fresh.seeds, fresh.gains, strict=True)][:2]:
         again = objective.replace(seed=seed)
         baseline, best = retrain(again.trainer, [again.baseline_start, again.start(params)])
@@ -233,7 +229,6 @@ def test_only_the_mean_of_the_new_pairs_is_an_estimate(content: Any, path: Path)
     # A claim that the new pairs do not contradict is no breach, and no result.
     claimed = np.add(content["confirmation"]["gains"], 0.001).round(6).tolist()
     verdict = verified(with_gains(content, claimed), path, new_seeds=20)
-    assert verdict.new_seeds is not None
     lines = {line.label: line for line in verdict.document().estimates}
     assert lines["replication"].estimate == verdict.new_seeds.replication
     assert f"{100 * np.mean(claimed):+.2f} pp" not in [line.value for line in lines.values()]
@@ -256,7 +251,6 @@ def test_gains_that_do_not_replicate_are_breached_whatever_the_file_says(
 
 def test_seeds_of_an_earlier_verification_are_replayed(content: Any, path: Path) -> None:
     drawn = adnn.verify(path, dataset=FEW, new_seeds=20)
-    assert drawn.new_seeds is not None
     replayed = adnn.verify(path, dataset=FEW, seeds=drawn.new_seeds.seeds)
     assert replayed.new_seeds == drawn.new_seeds
     assert (drawn.are_drawn, replayed.are_drawn) == (True, False)

@@ -123,7 +123,6 @@ def test_no_number_of_examples_makes_an_r2_less_sure(tmp_path: Path) -> None:
     student = scipy.stats.t.ppf(0.995, 7) * np.std(gains, ddof=1) * np.sqrt(1 + 1 / 8)
     assert len(gains) == 8
     assert 0 < verdict.half_width == pytest.approx(student)
-    assert verdict.gain is not None
     assert verdict.gain.value == pytest.approx(np.mean(gains))
     gain = claim_of(content).gain
     # Processors make an R² differ by half a percentage point, but not the gain.

@@ -103,8 +103,6 @@ def loaded(folder: Path, source: str) -> Any:
     path = folder / f"own_{abs(hash(source))}.py"
     path.write_text(source)
     spec = importlib.util.spec_from_file_location("own", path)
-    assert spec is not None
-    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

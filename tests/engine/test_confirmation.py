@@ -41,7 +41,6 @@ def test_both_are_trained_from_the_same_fresh_seeds(objective: InitOffsetObjecti
     result = adnn.search(objective, "greedy", max_trial=3)
     assert read_runs(result) is None
     found, best = confirmed(result), result.best
-    assert best is not None
     assert (found.trial, found.rank, found.own.groups) == (best.number, 1, None)
     assert found.own.scores.mean() == result.test_value
     fresh = objective.replace(seed=found.seeds[4])
@@ -98,7 +97,6 @@ def test_a_winner_is_confirmed_once_and_a_later_one_is_the_second(
 
 def test_what_was_declared_of_other_arms_is_refused(objective: InitOffsetObjective) -> None:
     result = adnn.search(objective, "greedy", max_trial=3)
-    assert result.best is not None
     declared = {"began": "now", "trial": result.best.number, "seeds": [1], "arms": [0, 2]}
     result.study.set_user_attr("adnn:confirmed/now", declared)
     with pytest.raises(ValueError, match=r"'adnn:confirmed' of study .* must be of trial"):
@@ -131,7 +129,6 @@ def test_hyperparameters_of_the_first_trial_are_an_arm() -> None:
     objective = make_objective(training=training)
     result = adnn.search(objective, optuna.samplers.RandomSampler(seed=1), max_trial=5)
     found, best = confirmed(result), result.best
-    assert best is not None
     first = result.study.trials[0]
     assert best.params["rate"] != first.params["rate"]
     assert found.scores.keys() == {BASELINE, BEST, FIRST}
@@ -215,7 +212,6 @@ def test_winner_of_a_comparison_is_repeated_once_from_one_fresh_seed(
     assert np.isnan(result.repeated)
     replicate_best_trial(result, objective, stop)
     stored, best = read_record(result.study), result.best
-    assert best is not None
     [seed] = confirmation_seeds(experiment_fingerprint(objective.config), best.params, 1)
     fresh = objective.replace(seed=seed)
     runs = [*retrain(fresh.trainer, [fresh.baseline_start, fresh.start(best.params)])]

@@ -43,7 +43,6 @@ def test_scores_come_back_from_short_attributes(kind: str) -> None:
     study = study_of(scores)
     assert study.best_value == scores.mean()
     found = read_examples("mine", study.user_attrs, study.trials)
-    assert found is not None
     assert found.are_right == (set(scores.tolist()) <= {0, 1})
     np.testing.assert_allclose(found.scores[:, 0], scores, rtol=1e-3, atol=1e-3 * scores.std())
     for value in study.trials[0].user_attrs.values():
@@ -53,8 +52,6 @@ def test_scores_come_back_from_short_attributes(kind: str) -> None:
 def test_groups_come_back_by_number() -> None:
     study = study_of([0, 1, 1, 0], groups=["b", "a", "b", "c"])
     found = read_examples("mine", study.user_attrs, study.trials)
-    assert found is not None
-    assert found.groups is not None
     assert found.groups.tolist() == [1, 0, 1, 2]
 
 

@@ -21,7 +21,6 @@ from adnn_optuna._attributes import (
     CONFIG,
     ENDED,
     OUTCOME,
-    PROPOSAL,
 )
 from adnn_optuna.api.search import search
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
@@ -31,12 +30,6 @@ from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.loading import load_dataset
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.offsets import RESTARTS, OffsetSpace
-from adnn_optuna.samplers import (
-    AdaptiveSimulatedAnnealingSampler,
-    DeltaStepSampler,
-    IndexedSampler,
-    RandomRestartSampler,
-)
 
 MODEL = MLP((8,))
 TRAINING = Training(epochs=2, learning_rate=0.01, jit_compile=False)
@@ -374,38 +367,6 @@ def test_threads_share_an_objective(objective: InitOffsetObjective) -> None:
         }
     assert len(values[1]) == 8
     assert values[1] == values[2]
-
-
-@pytest.mark.parametrize(
-    "sampler",
-    [
-        AdaptiveSimulatedAnnealingSampler(seed=0),
-        DeltaStepSampler(max_steps=5),
-        RandomRestartSampler(seed=0),
-    ],
-)
-def test_what_ctrl_c_interrupts_is_done_again(
-    objective: InitOffsetObjective, sampler: IndexedSampler, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if isinstance(sampler, RandomRestartSampler):
-        objective = objective.replace(space=RESTARTS)
-    study = optuna.create_study(direction="maximize", sampler=sampler)
-    train, n_trained = InitOffsetObjective.train, 0
-
-    def interrupted(*args: Any, **kwargs: Any) -> Any:
-        nonlocal n_trained
-        n_trained += 1
-        if n_trained == 2:
-            raise KeyboardInterrupt
-        return train(*args, **kwargs)
-
-    monkeypatch.setattr(InitOffsetObjective, "train", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        study.optimize(objective, n_trials=5)
-    study.optimize(objective, n_trials=2)
-    indices = [trial.system_attrs[PROPOSAL]["index"] for trial in study.trials]
-    assert indices == [0, 1, 1, 2]
-    assert study.trials[1].params == study.trials[2].params
 
 
 def test_trials_side_by_side_give_what_each_alone_gives(objective: InitOffsetObjective) -> None:

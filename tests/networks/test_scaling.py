@@ -235,7 +235,6 @@ def test_scores_and_losses_are_in_the_users_units() -> None:
     training = quick_training(optimizer="adam", learning_rate=0.01, epochs=40, metrics=metrics)
     objective = adnn.InitOffsetObjective(adnn.MLP((16,)), data, training=training)
     result = adnn.search(objective, "annealing", max_trial=1, confirm=0)
-    assert result.best is not None
     told = result.best.user_attrs["adnn:outcome"]["metrics"]
     errors = result.predict(data.x_val) - data.y_val
     assert told["val_mae"] == pytest.approx(np.abs(errors).mean())

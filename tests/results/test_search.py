@@ -80,7 +80,6 @@ def searches() -> list[tuple[StudyResult, tuple[str, ...]]]:
     They are of networks, of any study, and of a function without and with replicates.
     """
     record = confirmed(first=0.8)
-    assert record.best is not None
     record.best.user_attrs[BASELINE] = record.baseline  # Of a function of the trial.
     study = optuna.create_study()
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
@@ -326,7 +325,6 @@ class TestTestSet:
 class TestHyperparameters:
     def test_their_gain_is_no_part_of_the_gain(self) -> None:
         record = read_record(store_study("of a trial", values=[0.9, 0.95]))
-        assert record.best is not None
         first = record.baseline
         record.best.user_attrs[BASELINE] = 0.945
         record = read_record(record.study)

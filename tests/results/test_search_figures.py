@@ -110,7 +110,6 @@ class TestEvidence:
         figure = drawn(study)["evidence"]
         assert figure.rows == ("vs new baselines", "replication", "vs own baseline")
         found = read_confirmation(record)
-        assert found is not None
         for one, estimate in zip(
             figure.series, (found.vs_baselines, found.replication), strict=False
         ):
@@ -134,7 +133,6 @@ class TestPlaces:
     def test_best_trial_has_the_ring_and_the_end_of_the_scale(self, metric: str) -> None:
         study = store_study("s", metric=metric)
         record = read_record(study)
-        assert record.best is not None
         figure = drawn(study)["places"]
         trials, ring = figure.series
         i = record.best.number

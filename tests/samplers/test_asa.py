@@ -253,7 +253,6 @@ def test_sensitivities_are_curvatures() -> None:
     points = best + 0.01 * rng.standard_normal((60, 2))
     values = 3 * (points[:, 0] - 0.4) ** 2 + 300 * (points[:, 1] - 0.6) ** 2
     s = sensitivities(points, values, best)
-    assert s is not None
     assert 5 < s[1] / s[0] < 200  # Clipped and regularised: the order, not the value.
     # The same parabola by least squares, of the values up to their 90% quantile.
     size = np.sqrt(np.mean((points - best) ** 2, axis=0))

@@ -57,7 +57,6 @@ def trial_of(owner: dict[str, Any] | None, number: int = 0) -> FrozenTrial:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 def test_when_a_process_started(process: subprocess.Popen[bytes]) -> None:
     start = _start_time(process.pid)
-    assert start is not None
     assert start != _start_time(os.getpid())
     ticks, boot_id = start.split("@")
     seconds = psutil.boot_time() + int(ticks) / os.sysconf("SC_CLK_TCK")

@@ -98,8 +98,6 @@ def test_the_next_replicate_does_not_depend_on_what_a_sampler_knew_before() -> N
         if number >= 20:
             template = sampler.template(study, reader, X, 0)
             from_new_sampler = ReplicateSampler().template(study, reader, X, 0)
-            assert template is not None
-            assert from_new_sampler is not None
             assert template.system_attrs == from_new_sampler.system_attrs
             system_attrs, x = template.system_attrs, template.params["x"]
         if number == 50:  # Another worker searches on.

@@ -31,7 +31,6 @@ def start_worker(
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert worker.stdout is not None
     assert worker.stdout.readline() == "started\n"
     return worker
 
