@@ -71,7 +71,6 @@ class TestOvertuning:
         found = adnn.overtuning(study)
         assert found.new_data.low < found.new_data.value < found.new_data.high
         assert found.optimism.value == pytest.approx(0, abs=1e-7)
-        assert "selected" not in str(found).split("Note:")[0]
 
     def test_a_study_that_was_killed_goes_on(self, study: optuna.Study) -> None:
         [url] = {str(study._storage._backend.url)}  # type: ignore[attr-defined]
@@ -157,8 +156,6 @@ class TestMetrics:
         )
         with pytest.raises(ValueError, match="metric must give the values of the trials; got"):
             adnn.overtuning(study, metric=lambda *_: 5.0, y_true=self.LABELS)
-        with pytest.raises(ValueError, match="a label for each of the 200 examples"):
-            adnn.overtuning(study, metric="f1", y_true=self.LABELS[:5])
         with pytest.raises(ValueError, match="the name of a scorer of scikit-learn; got 'luck'"):
             adnn.overtuning(study, metric="luck", y_true=self.LABELS)
         with pytest.raises(ValueError, match="Pass both metric and y_true"):
@@ -213,12 +210,6 @@ def roc_auc(labels: np.ndarray, predictions: np.ndarray) -> float:
     return float((above > 0).mean() + 0.5 * (above == 0).mean())
 
 
-def f1(labels: np.ndarray, predictions: np.ndarray) -> float:
-    is_positive = predictions > 0.5
-    right = (is_positive & (labels == 1)).sum()
-    return float(2 * right / max(is_positive.sum() + labels.sum(), 1))
-
-
 def rmse(labels: np.ndarray, predictions: np.ndarray) -> float:
     return float(np.sqrt(np.mean((labels - predictions) ** 2)))
 
@@ -254,10 +245,6 @@ class TestRareClasses:
         # By the variance of splits alone 70%.
         assert np.mean(covered) >= 0.9
 
-    def test_are_told_by_any_metric_within_0_and_1(self) -> None:
-        found, _ = self.studied(f1, 1)
-        assert 0 <= found.new_data.low < found.new_data.high <= 1
-
     def test_no_loss_is_below_0(self) -> None:
         rng = np.random.default_rng(0)
         labels = rng.normal(size=30)
@@ -287,7 +274,6 @@ def test_a_value_of_fine_predictions_is_that_of_the_stored_ones() -> None:
     study.optimize(objective, n_trials=3)
     found = adnn.overtuning(study, metric=roc_auc, y_true=labels)
     np.testing.assert_allclose(found.values, found.reported_values, atol=1e-4)
-    assert "did not report" not in str(found)
 
 
 def test_a_search_shows_nothing_on_new_data_of_predictions() -> None:

@@ -193,16 +193,8 @@ def test_a_regression(metric: Any, tmp_path: Any) -> None:
     assert result.test_gain == sign * (result.test_value - result.test_baseline)
     low, high = gain_interval(result.test_evaluation, result.test_gain)
     assert low <= result.test_gain <= high
-    contract = result.contract()
-    contract.save(tmp_path / "c.json")
-    verdict = adnn.verify(tmp_path / "c.json", dataset=dataset)
-    assert verdict.status == "exact", verdict.reasons
-    for said in (str(contract), str(verdict)):
-        assert f"{result.test_gain:+.4f}" in said
-        assert " pp" not in said
-    result.report(tmp_path / "report.html")
-    score = {None: "R²", "val_rmse": "RMSE"}.get(metric, "mean absolute percentage error")
-    assert f"test {score}" in (tmp_path / "report.html").read_text()
+    result.contract().save(tmp_path / "c.json")
+    assert adnn.verify(tmp_path / "c.json", dataset=dataset).status == "exact"
 
 
 def test_a_metric_that_does_not_fit_says_why() -> None:

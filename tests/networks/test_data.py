@@ -224,11 +224,9 @@ def test_splits_are_pinned() -> None:
     assert np.rint(dataset.x_test[:, 0] * 20).tolist() == [8, 12, 13, 15]
 
 
-def test_the_seed_decides_and_the_test_split_ignores_the_validation_size() -> None:
+def test_the_test_split_ignores_the_validation_size() -> None:
     x, y = np.linspace(0, 1, 100)[:, None], np.arange(100) % 4
     first = Dataset.from_arrays(x, y, seed=1)
-    assert Dataset.from_arrays(x, y, seed=1).fingerprint == first.fingerprint
-    assert Dataset.from_arrays(x, y, seed=2).fingerprint != first.fingerprint
     wider = Dataset.from_arrays(x, y, seed=1, validation_size=50)
     np.testing.assert_array_equal(wider.x_test, first.x_test)
 

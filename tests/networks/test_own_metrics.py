@@ -163,7 +163,10 @@ def assert_alike(run: Any, expected: dict[str, float]) -> None:
 
 @pytest.mark.parametrize(
     ("loss", "activation"),
-    [("sparse_categorical_crossentropy", "softmax"), ("categorical_crossentropy", None)],
+    [
+        ("sparse_categorical_crossentropy", "softmax"),
+        pytest.param("categorical_crossentropy", None, marks=pytest.mark.slow),
+    ],
 )
 def test_metrics_of_classes(loss: str, activation: str | None) -> None:
     def build() -> keras.Model:

@@ -339,6 +339,9 @@ def in_other_units(trial: optuna.Trial) -> float:
     not hasattr(optuna.Trial, "set_constraint"), reason="Optuna 4 has no Trial.set_constraint"
 )
 @pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]
+)
+@pytest.mark.parametrize(
     ("objective", "best", "direction"),
     [
         (on_a_disk, -(2**0.5), "minimize"),
@@ -347,13 +350,12 @@ def in_other_units(trial: optuna.Trial) -> float:
     ],
 )
 def test_constraints_are_honoured(
-    objective: Callable[[optuna.Trial], float], best: float, direction: str
+    objective: Callable[[optuna.Trial], float], best: float, direction: str, seed: int
 ) -> None:
     sign = 1 if direction == "minimize" else -1
-    for seed in range(3):
-        study = optuna.create_study(sampler=Annealing(seed=seed, n_trials=50), direction=direction)
-        study.optimize(lambda trial: sign * objective(trial), n_trials=50)
-        assert sign * study.best_value < best + 0.02
+    study = optuna.create_study(sampler=Annealing(seed=seed, n_trials=50), direction=direction)
+    study.optimize(lambda trial: sign * objective(trial), n_trials=50)
+    assert sign * study.best_value < best + 0.02
 
 
 def test_what_is_infeasible_is_left_for_what_is_less_so() -> None:
@@ -522,14 +524,16 @@ def test_no_branch_is_left_for_good() -> None:
     assert min(kinds[50:].count(kind) for kind in "abc") >= 1
 
 
-def test_the_model_survives_bounds_that_move() -> None:
-    def sphere(trial: optuna.Trial, rng: np.random.Generator, late_bound: float) -> float:
+@pytest.mark.parametrize(
+    "late_bound", [8.0, *(pytest.param(bound, marks=pytest.mark.slow) for bound in (5.001, 4.0))]
+)
+def test_the_model_survives_bounds_that_move(late_bound: float) -> None:
+    def sphere(trial: optuna.Trial, rng: np.random.Generator) -> float:
         high = 5 if trial.number < 10 else late_bound
         x = np.array([trial.suggest_float(f"x{i}", -5, high) for i in range(4)])
         return float(((x - rng.uniform(-3, 3, 4)) ** 2).sum())
 
-    for bound in (5.001, 8.0, 4.0):
-        assert geometric_mean(lambda t, rng, b=bound: sphere(t, rng, b), 50) < 1e-3
+    assert geometric_mean(sphere, 50) < 1e-3
 
 
 @pytest.mark.slow

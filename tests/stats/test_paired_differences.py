@@ -415,7 +415,7 @@ class TestErrorRatesOfLookingAgain:
         assert wrong.mean() <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / n_runs)
 
     @pytest.mark.parametrize("spread", SPREADS_AGAIN)
-    @pytest.mark.parametrize("n_claims", [1, 3])
+    @pytest.mark.parametrize("n_claims", [1, pytest.param(3, marks=pytest.mark.slow)])
     def test_verdicts_are_as_rarely_wrong(self, spread: str, n_claims: int) -> None:
         rng, n_runs, n_wrong = np.random.default_rng(7), 120 // n_claims, 0
         for _ in range(n_runs):
