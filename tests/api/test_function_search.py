@@ -231,17 +231,6 @@ class TestSearch:
 
 
 class TestLooks:
-    def test_each_further_recommendation_halves_the_error_rate(self) -> None:
-        storage = open_storage("sqlite://")
-        levels = dict[int, float]()
-        for max_trial in (10, 20, 40, 80, 120, 160):
-            result = search(
-                sampler="random", storage=storage, study_name="s", max_trial=max_trial, replicate=0
-            )
-            levels.setdefault(result.best.number, 1 - 0.05 / 2 ** len(levels))
-            assert f"({100 * levels[result.best.number]:.9g}% CI " in str(result)
-        assert len(levels) > 2
-
     def test_other_searches_of_the_function_are_counted(self) -> None:
         storage = open_storage("sqlite://")
         options: Any = {"storage": storage, "max_trial": 10, "sampler": "random"}

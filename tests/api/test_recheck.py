@@ -414,19 +414,6 @@ class TestMoreSeeds:
 class TestGoingOn:
     """Each further trial that a study recommends halves the error rate of its CIs."""
 
-    def test_halves_the_error_rate_of_each_further_choice(self) -> None:
-        study = make_study()
-        assert "(95% CI" in str(make_recheck(study, top=1))
-        for level, stored in ((97.5, 1.0), (98.75, 2.0)):
-            study.enqueue_trial({"x": 1 / stored, "kind": "flat"})
-            study.optimize(lambda trial: truth(trial) + stored, n_trials=1)  # noqa: B023
-            report = make_recheck(study, top=1)
-            assert f"({level}% CI" in str(report)
-        alone = make_recheck(study, top=1, storage=open_storage(None))
-        assert "(95% CI" in str(alone)
-        assert (report.trial, report.value) == (alone.trial, alone.value)
-        assert report.low < alone.low < alone.high < report.high
-
     def test_is_not_of_the_same_choice_again(self) -> None:
         study = make_study()
         first = make_recheck(study)

@@ -79,15 +79,6 @@ def test_intervals_hold_the_truth_in_many_worlds(n: int, gain: float, k: int) ->
 
 
 class TestConfirmation:
-    def test_a_second_winner_has_half_the_error(self) -> None:
-        rng = np.random.default_rng(2)
-        own, scores = rng.random(100) < 0.9, {a: rng.random((10, 100)) < 0.8 for a in range(2)}
-        facts = [confirmation_of(confirmation(own, scores, rank=rank)) for rank in (1, 2, 3)]
-        assert [f.level for f in facts] == pytest.approx([0.95, 0.975, 0.9875])
-        for name in ("test_score", "vs_baselines", "replication"):
-            widths = [getattr(f, name).high - getattr(f, name).low for f in facts]
-            assert widths[0] < widths[1] < widths[2]
-
     def test_without_offsets_nothing_does(self) -> None:
         own, unmoved = np.arange(10) < 9, np.arange(10) < np.full((6, 1), 8)
         facts = confirmation_of(confirmation(own, {BASELINE: unmoved}))
