@@ -135,47 +135,37 @@ def test_cannot_check_what_is_not_consistent(
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "said"),
+    ("field", "value"),
     [
-        ("format", 1, "{file} {is_none}"),
-        ("format_version", 2, "{file} {is_none}"),
-        ("study.name", None, "{field} must be a JSON value of type str; got None."),
-        ("study.sampler", 1, "{field} must be a JSON value of type str | None; got 1."),
-        ("study.trials", -1, "{field} must be a whole number from 0 to inf; got -1."),
-        ("best.params", [1], "{field} must be a JSON value of type dict; got [1]."),
-        ("best.test_accuracy", 1.5, "{field} must be a number from 0 to 1; got 1.5."),
-        ("baseline.test_accuracy", -0.5, "{field} must be a number from 0 to 1; got -0.5."),
-        ("best.val_own", True, "{field} must be a number from -1e+30 to 1e+30; got True."),
-        ("own", 0.5, "A contract has no field own."),
-        ("confirmation.own", 0.5, "A contract has no field {field}."),
-        ("confirmation.rank", 100, "{field} must be a whole number from 1 to 99; got 100."),
-        ("confirmation.test_score", [0.5, 0.5], "{field} must be 3 numbers; got [0.5, 0.5]."),
-        ("confirmation.vs_baselines", 0.5, "{field} must be 3 numbers; got 0.5."),
+        ("format", 1),
+        ("format_version", 2),
+        ("study.name", None),
+        ("study.sampler", 1),
+        ("study.trials", -1),
+        ("best.params", [1]),
+        ("best.test_accuracy", 1.5),
+        ("baseline.test_accuracy", -0.5),
+        ("best.val_own", True),
+        ("own", 0.5),
+        ("confirmation.own", 0.5),
+        ("confirmation.rank", 100),
+        ("confirmation.test_score", [0.5, 0.5]),
+        ("confirmation.vs_baselines", 0.5),
         *(
-            (f"confirmation.{name}", values, "{field} must be {many}; got {value:.80}.")
+            (f"confirmation.{name}", values)
             for name in ("seeds", "baselines", "gains")
             for values in ([2e30] * 10, [0.5] * 9, [0.5] * 10_001, ["0.5"] * 10, 0.5)
         ),
-        (
-            "objective.training.epochs",
-            100_001,
-            "{field} must be a whole number from 1 to 100000; got 100001.",
-        ),
+        ("objective.training.epochs", 100_001),
     ],
 )
-def test_says_in_a_sentence_which_field_no_contract_has(
-    field: str, value: Any, said: str, content: Any, path: Path
+def test_names_the_field_that_no_contract_has(
+    field: str, value: Any, content: Any, path: Path
 ) -> None:
     put(content, field, value)
-    file = forged(content, path.with_name("forged.json"))
-    with pytest.raises(CannotCheckError) as refusal:
-        read_contract(file)
-    named = {"file": f"The file {str(file)!r}", "field": field, "value": str(value)}
-    named["many"] = "10 to 10000 numbers"
-    named["is_none"] = (
-        "is not a contract of format_version 1, the format that this version of adnn_optuna reads."
-    )
-    assert str(refusal.value) == said.format(**named)
+    with pytest.raises(CannotCheckError, match=field) as refusal:
+        read_contract(forged(content, path.with_name("forged.json")))
+    assert re.fullmatch(r".{1,400}\.", str(refusal.value))
 
 
 def test_reads_what_is_just_within_bounds(content: Any, path: Path) -> None:
