@@ -83,7 +83,7 @@ test: $(INSTALLED)
 
 .PHONY: snapshots
 snapshots: $(INSTALLED)
-	@ADNN_RENEW_SNAPSHOTS=1 $(BIN)/python $(PYTEST) -m 'not slow' -k 'snapshot or surface' tests/results tests/contracts
+	@ADNN_RENEW_SNAPSHOTS=1 $(BIN)/python $(PYTEST) -m 'not slow' -k 'snapshot or surface' tests/results tests/contracts tests/experiments
 
 .PHONY: test-slow
 test-slow: $(INSTALLED)

@@ -11,22 +11,25 @@ if TYPE_CHECKING:
     from adnn_optuna.api.compare import compare as compare
     from adnn_optuna.api.compare_models import compare_models as compare_models
     from adnn_optuna.api.compare_values import compare_values as compare_values
-    from adnn_optuna.api.contracts import audit_randomness as audit_randomness
-    from adnn_optuna.api.contracts import verify as verify
     from adnn_optuna.api.overtuning import overtuning as overtuning
     from adnn_optuna.api.recheck import recheck as recheck
     from adnn_optuna.api.resume import resume as resume
-    from adnn_optuna.api.search import SearchResult as SearchResult
     from adnn_optuna.api.search import search as search
     from adnn_optuna.api.variance import measure_variance as measure_variance
     from adnn_optuna.callbacks import MaxGainCallback as MaxGainCallback
     from adnn_optuna.callbacks import MaxStaleCallback as MaxStaleCallback
     from adnn_optuna.callbacks import MaxTimeCallback as MaxTimeCallback
     from adnn_optuna.callbacks import MaxTrialCallback as MaxTrialCallback
-    from adnn_optuna.contracts.audit import Audit as Audit
-    from adnn_optuna.contracts.contract import Contract as Contract
+    from adnn_optuna.contracts.verify import verify as verify
     from adnn_optuna.engine.example_scores import log_scores as log_scores
-    from adnn_optuna.engine.init_offset_objective import InitOffsetObjective as InitOffsetObjective
+    from adnn_optuna.experiments.audit import Audit as Audit
+    from adnn_optuna.experiments.audit import audit_randomness as audit_randomness
+    from adnn_optuna.experiments.contract import Contract as Contract
+    from adnn_optuna.experiments.init_offset_objective import (
+        InitOffsetObjective as InitOffsetObjective,
+    )
+    from adnn_optuna.experiments.search import SearchResult as SearchResult
+    from adnn_optuna.experiments.verdict import Verdict as Verdict
     from adnn_optuna.networks.data import Dataset as Dataset
     from adnn_optuna.networks.loading import load_dataset as load_dataset
     from adnn_optuna.networks.models import MLP as MLP
@@ -41,7 +44,6 @@ if TYPE_CHECKING:
     from adnn_optuna.results.recheck import Recheck as Recheck
     from adnn_optuna.results.values import ValueComparison as ValueComparison
     from adnn_optuna.results.variance import Variance as Variance
-    from adnn_optuna.results.verification import Verdict as Verdict
     from adnn_optuna.samplers import (
         AdaptiveSimulatedAnnealingSampler as AdaptiveSimulatedAnnealingSampler,
     )
@@ -53,7 +55,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES = {
-    "api.contracts": "audit_randomness verify",
+    "contracts.verify": "verify",
     "api.compare": "compare",
     "api.compare_models": "compare_models",
     "api.compare_values": "compare_values",
@@ -61,18 +63,19 @@ _NAMES = {
     "api.recheck": "recheck",
     "api.variance": "measure_variance",
     "api.resume": "resume",
-    "api.search": "SearchResult search",
+    "api.search": "search",
+    "experiments.search": "SearchResult",
     "callbacks": "MaxGainCallback MaxStaleCallback MaxTimeCallback MaxTrialCallback",
     "engine.example_scores": "log_scores",
-    "engine.init_offset_objective": "InitOffsetObjective",
+    "experiments.init_offset_objective": "InitOffsetObjective",
     "results.comparison": "Comparison",
     "results.overtuning": "Overtuning",
     "results.plan": "Plan",
-    "contracts.audit": "Audit",
-    "contracts.contract": "Contract",
+    "experiments.audit": "Audit audit_randomness",
+    "experiments.contract": "Contract",
     "results.recheck": "Recheck",
     "results.function_search": "FunctionSearch",
-    "results.verification": "Verdict",
+    "experiments.verdict": "Verdict",
     "results.models": "ModelComparison",
     "results.values": "ValueComparison",
     "results.variance": "Variance",

@@ -79,6 +79,9 @@ BatchSize = Annotated[int, _within(range(1, TOO_MANY))]
 Metrics = dict[str, float]
 """``train_accuracy``, ``train_loss``, ``val_accuracy`` and ``val_loss`` after an epoch."""
 
+Status = Literal["running", "complete", "pruned", "timeout", "stopped", "diverged"]
+"""How a training run or a trial ends, unless it is running."""
+
 Ended = Literal["diverged", "error", "interrupted"]
 """Why a trial has no value; one that was interrupted counts for nothing."""
 
@@ -232,18 +235,26 @@ class Arguments(TypedDict, total=False):
     failed: float | None
 
 
+class DeclaredArm(TypedDict):
+    """An arm of a comparison: its name, and what it counts for."""
+
+    name: str
+    is_control: bool
+    may_replicate: bool
+
+
 class Declaration(TypedDict):
     """The declaration of a comparison: its seeds in their order, and whether it is sequential.
 
     It stays sequential if it stops once all is decided, or got further seeds or arms later: then
-    these came ``after_fixed``, a fixed design that was seen. ``arms`` are the names of all arms
-    that it ever compared, by their labels.
+    these came ``after_fixed``, a fixed design that was seen. ``arms`` are all arms that it ever
+    compared, by their labels.
     """
 
     seeds: list[Seed]
     sequential: bool
     after_fixed: bool
-    arms: dict[str, str]
+    arms: dict[str, DeclaredArm]
     arguments: Arguments
 
 
@@ -391,16 +402,18 @@ def _first_fault(attrs: Mapping[str, Any]) -> tuple[str, Fault] | None:
 
 def check(study_name: str, attrs: Mapping[str, Any]) -> None:
     """Raise unless all attributes of a study are of their types."""
-    if (found := _first_fault(attrs)) is not None:
-        name, fault = found
+    if (faulty := _first_fault(attrs)) is not None:
+        name, fault = faulty
         raise malformed(name, f"study {study_name!r}", fault)
 
 
 def check_trial(trial: Any, study: Any) -> None:
     """Raise unless a trial has attributes of their types, and numbers as values."""
-    found = _first_fault(trial.system_attrs) or _first_fault(trial.user_attrs)
-    if found is not None:
-        raise malformed(found[0], f"trial {trial.number} of study {study.study_name!r}", found[1])
+    faulty = _first_fault(trial.system_attrs) or _first_fault(trial.user_attrs)
+    if faulty is not None:
+        raise malformed(
+            faulty[0], f"trial {trial.number} of study {study.study_name!r}", faulty[1]
+        )
     numbers = list(trial.values or ())
     if trial.state.name == "COMPLETE" and not numbers:
         numbers = [None]
@@ -436,7 +449,9 @@ def are_sound(attrs: Mapping[str, Any]) -> bool:
 
 def malformed(name: str, of: str, fault: Fault) -> WrongValueError:
     """Return the error for an attribute of something, such as a study."""
-    must = f"have {fault.rule} in {fault.part!r:.100}" if fault.part else f"be {fault.rule}"
+    must = f"be {fault.rule}"
+    if fault.part:
+        must = f"have {fault.rule} in {fault.part!r:.100}"
     return WrongValueError(
         f"Attribute {name!r:.100} of {of} must {must}; got {fault.got}. It may be from another "
         "version of adnn_optuna; use another study_name."

@@ -12,6 +12,7 @@ import random
 import re
 import sys
 import threading
+import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
@@ -29,9 +30,30 @@ from typing import (
 )
 from urllib.parse import unquote
 
-from adnn_optuna._printable import printable
+# Unicode's categories of characters that a terminal obeys, or that hide or reorder text,
+# halves of characters, and ends of lines and paragraphs.
+_ESCAPED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 logger: logging.Logger = logging.getLogger("optuna.adnn_optuna")
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Return another person's text with its control and format characters escaped.
+
+    No format character is kept, so an emoji that is joined by U+200D is shown as its parts.
+    """
+    if text.isprintable():  # Most texts are, and no character that is escaped is.
+        return text
+    escaped = {c for c in text if unicodedata.category(c) in _ESCAPED} - set(keep)
+    return "".join(ascii(c)[1:-1] if c in escaped else c for c in text)
+
+
+def n_cores() -> int:
+    """Return how many cores this process may use."""
+    of_machine = os.cpu_count() or 1  # macOS and Windows do not tell of the process.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return of_machine
 
 
 class WrongInputError(Exception):
@@ -41,7 +63,9 @@ class WrongInputError(Exception):
     """
 
     def __init__(self, *messages: str) -> None:
-        super().__init__(*(printable(without_passwords(said), keep="\n") for said in messages))
+        super().__init__(
+            *(printable(without_passwords(message), keep="\n") for message in messages)
+        )
 
 
 class WrongValueError(WrongInputError, ValueError):
@@ -86,14 +110,16 @@ _EXTRAS = {
 def check_installed(package: str, what: str) -> None:
     """Raise unless a package is installed, with the command that installs it."""
     if not is_installed(package):
-        said = f"{what} needs {package}, which is not installed"
-        raise NotInstalledError(f"{said}: {install_command(package)}.")
+        missing_package = f"{what} needs {package}, which is not installed"
+        raise NotInstalledError(f"{missing_package}: {install_command(package)}.")
 
 
 def install_command(package: str) -> str:
     """Return the command that installs a package, with the extra that it is of, if it is."""
     extra = _EXTRAS.get(package)
-    return f"pip install 'adnn_optuna[{extra}]'" if extra else f"pip install {package}"
+    if extra:
+        return f"pip install 'adnn_optuna[{extra}]'"
+    return f"pip install {package}"
 
 
 def is_installed(package: str) -> bool:
@@ -117,7 +143,8 @@ def load(module: str) -> ModuleType:
 def importing() -> Iterator[None]:
     """Undo side effects of imported packages: filter warnings, draw numbers, set levels."""
     with _importing, warnings.catch_warnings():
-        state, sqlalchemy = random.getstate(), logging.getLogger("sqlalchemy")
+        state = random.getstate()
+        sqlalchemy = logging.getLogger("sqlalchemy")
         level = sqlalchemy.level
         try:
             yield
@@ -154,9 +181,9 @@ def check_type(name: str, value: object, kind: type | UnionType, wanted: str) ->
     is_no_number = isinstance(value, bool) and kind in (Integral, Real)
     if is_no_number or not isinstance(value, kind):
         # In one line, and as a whole: half a URL hides none.
-        shown = without_passwords(" ".join(repr(value).split()))[:100]
+        value_text = without_passwords(" ".join(repr(value).split()))[:100]
         raise WrongTypeError(
-            f"{name} must be {wanted}; got {shown} of type {type(value).__name__}."
+            f"{name} must be {wanted}; got {value_text} of type {type(value).__name__}."
         )
 
 
@@ -247,17 +274,20 @@ def masked(url: str) -> str:
 
 def _parts(url: str) -> list[tuple[str, object]]:
     """Return the parts of a storage URL, each with whether it may be shown."""
-    scheme, separator, rest = url.partition("://")
+    scheme, separator, address = url.partition("://")
     if not separator:
         return [(url, _PATH.fullmatch(url))]
     if not re.fullmatch(r"[\w+.-]+", scheme):
         return [(url, False)]
-    first = _OPTIONS.search(rest)
-    end = first.start() if first else len(rest)
-    place, options, user, at = rest[:end], rest[end:], "", ""
-    if not rest.startswith("/"):
+    first = _OPTIONS.search(address)
+    end = first.start() if first else len(address)
+    place = address[:end]
+    options = address[end:]
+    user = ""
+    at = ""
+    if not address.startswith("/"):
         if "@" in options:  # They may be a part of the password.
-            return [(f"{scheme}://", True), (rest, False)]
+            return [(f"{scheme}://", True), (address, False)]
         user, at, place = place.rpartition("@")
     authority, slash, database = place.partition("/")
     [[host, port]] = _AUTHORITY.findall(authority)
@@ -283,11 +313,13 @@ def without_secrets(url: str, text: str) -> str:
     words = {word for value in values for word in re.split(r"\W+", value)}
     words -= set(re.findall(r"[?&;](\w+)=", url))  # The names of options.
     # Those of one or two letters are hidden if they are quoted.
-    known = sorted(wholes | values, key=len, reverse=True)
-    patterns = [re.escape(value) for value in known if len(value) > 2]
+    secrets = sorted(wholes | values, key=len, reverse=True)
+    patterns = [re.escape(value) for value in secrets if len(value) > 2]
     patterns += [rf"\b{word}\b" for word in words if len(word) > 2]
     patterns += [rf"(?<=[\"']){word}(?=[\"'])" for word in words if 0 < len(word) < 3]
-    return re.sub("|".join(patterns), "***", text) if patterns else text
+    if patterns:
+        return re.sub("|".join(patterns), "***", text)
+    return text
 
 
 def without_passwords(text: str) -> str:
@@ -311,7 +343,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 # Those of `Path` raise an error if a name is too long.
-is_file, is_folder, exists = os.path.isfile, os.path.isdir, os.path.exists
+is_file = os.path.isfile
+is_folder = os.path.isdir
+exists = os.path.exists
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
@@ -340,7 +374,10 @@ def finder(
 
     def find(value: Any) -> Fault | None:
         if not accepts(value):
-            return Fault(rule, "none" if value is None else type(value).__name__)
+            kind = type(value).__name__
+            if value is None:
+                kind = "none"
+            return Fault(rule, kind)
         for key, find_part, part in parts(value):
             if (fault := find_part(part)) is not None:
                 return fault._replace(part=f"{key}.{fault.part}".strip("."))
@@ -371,19 +408,24 @@ def finder_of(kind: Any) -> Finder:
         return _LEAVES[kind]
     if is_typeddict(kind):
         return _finder_of_keys(get_type_hints(kind, include_extras=True), kind.__required_keys__)
-    origin, arguments = get_origin(kind), get_args(kind)
+    origin = get_origin(kind)
+    arguments = get_args(kind)
     if origin is Literal:
         return finder(f"one of {', '.join(map(repr, arguments))}", lambda v: v in arguments)
     if origin is Annotated:
-        find_first, find_other = finder_of(arguments[0]), arguments[1]
+        find_first = finder_of(arguments[0])
+        find_other = arguments[1]
         return lambda value: find_first(value) or find_other(value)
     return _finder_of_parts(origin, [finder_of(argument) for argument in arguments])
 
 
 def _finder_of_keys(hints: Mapping[str, Any], needed: frozenset[str]) -> Finder:
     finders = {key: finder_of(hint) for key, hint in hints.items()}
+    rule = "a mapping"
+    if needed:
+        rule = f"a mapping with {', '.join(sorted(needed))}"
     return finder(
-        f"a mapping with {', '.join(sorted(needed))}" if needed else "a mapping",
+        rule,
         lambda value: isinstance(value, dict) and value.keys() >= needed,
         lambda value: [(key, finders[key], value[key]) for key in finders if key in value],
     )
@@ -398,8 +440,11 @@ def _finder_of_parts(origin: Any, finders: list[Finder]) -> Finder:
         )
     if origin in (list, tuple):
         n = len(finders) if origin is tuple else None
+        rule = "a list"
+        if n:
+            rule = f"a list of {n}"
         return finder(
-            f"a list of {n}" if n else "a list",
+            rule,
             # In memory, tuples stay tuples.
             lambda value: isinstance(value, list | tuple) and n in (None, len(value)),
             lambda value: zip(itertools.count(), itertools.cycle(finders), value, strict=False),

@@ -18,7 +18,8 @@ _TOLERANCE = 1e-4
 
 def config_differences(stored: Any, given: Any, path: str = "") -> list[str]:
     """Return a phrase for each setting that differs, such as ``training.epochs is 5, was 10``."""
-    given = list(given) if isinstance(given, tuple) else given
+    if isinstance(given, tuple):
+        given = list(given)
     if stored == given:
         return []
     are_lists = isinstance(stored, list) and isinstance(given, list)
@@ -35,18 +36,26 @@ def config_differences(stored: Any, given: Any, path: str = "") -> list[str]:
     else:
         return [f"{path} is {given!r:.100}, was {stored!r:.100}"]
     differences = [phrase for part in parts for phrase in config_differences(*parts[part], part)]
-    return differences if differences or are_lists else _sketch_differences(stored, given, path)
+    if differences or are_lists:
+        return differences
+    return _sketch_differences(stored, given, path)
 
 
 def _sketch_differences(stored: dict[str, Any], given: dict[str, Any], path: str) -> list[str]:
     """Return the differences of two configurations that have the same settings."""
-    one, other = (config.get(INITIAL_WEIGHTS, []) for config in (stored, given))
-    if len(one) != len(other) or not all(map(_are_alike, one, other)):
+    stored_sketch, current_sketch = (config.get(INITIAL_WEIGHTS, []) for config in (stored, given))
+    if len(stored_sketch) != len(current_sketch) or not all(
+        map(_are_alike, stored_sketch, current_sketch)
+    ):
         return [f"{path} starts from other initial weights"]
-    one, other = (config.get(BEHAVIOUR, {}) for config in (stored, given))
+    stored_sketch, current_sketch = (config.get(BEHAVIOUR, {}) for config in (stored, given))
     # The first one, which changes those after it.
-    for part in {**one, **other}:
-        if not (part in one and part in other and _are_alike(one[part], other[part])):
+    for part in {**stored_sketch, **current_sketch}:
+        if not (
+            part in stored_sketch
+            and part in current_sketch
+            and _are_alike(stored_sketch[part], current_sketch[part])
+        ):
             return [f"your code of the {part} computes something else"]
     return []
 
@@ -60,7 +69,10 @@ def _are_alike(one: Sequence[float], other: Sequence[float]) -> bool:
 def in_words(differences: Sequence[str]) -> str:
     """Return the first few differences as one phrase."""
     more = len(differences) - _MOST
-    return "; ".join(differences[:_MOST]) + (f"; and {more} more" if more > 0 else "")
+    remainder = ""
+    if more > 0:
+        remainder = f"; and {more} more"
+    return "; ".join(differences[:_MOST]) + remainder
 
 
 def sketch_weights(weights: Sequence[np.ndarray]) -> list[list[float]]:

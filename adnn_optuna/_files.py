@@ -1,22 +1,38 @@
-"""How a file is checked, and replaced: at once or not at all, also if the process is killed."""
+"""How a file is read, checked, and replaced: at once or not at all, also if the process is killed.
+
+A packed file may unpack to no more than a file of data needs.
+"""
+
+from __future__ import annotations
 
 import contextlib
+import csv
+import gzip
+import io
+import math
 import os
 import re
 import secrets
 import shutil
+import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 from adnn_optuna._checks import (
     NoSuchFileError,
+    WrongInputError,
     WrongValueError,
     check_type,
     exists,
+    first_line,
     is_file,
     is_folder,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 fcntl: Any = None
 with contextlib.suppress(ImportError):  # Windows does not have it.
@@ -24,6 +40,8 @@ with contextlib.suppress(ImportError):  # Windows does not have it.
 
 # The end is that of the file to be replaced: Keras and NumPy look at it.
 _TEMPORARY = re.compile(r"\.adnn-[0-9a-f]{16}(\.[^.]*)?")
+# How many bytes a file may unpack to, or how many times as many as it has.
+_MOST_UNPACKED, _MOST_TIMES = 2**26, 100
 
 
 class NotWrittenError(OSError):
@@ -36,7 +54,8 @@ def check_output_file(what: str, path: str | os.PathLike[str], suffix: str = "")
     path = Path(path)
     if suffix and path.suffix != suffix:
         raise WrongValueError(f"{what} must be the name of a {suffix} file; got {str(path)!r}.")
-    refused, folder = f"{what} {str(path)!r} cannot be written", path.absolute().parent
+    refused = f"{what} {str(path)!r} cannot be written"
+    folder = path.absolute().parent
     if not is_folder(folder):
         raise NoSuchFileError(
             f"{refused}: there is no folder {str(folder)!r}. Create it, or name another file."
@@ -128,3 +147,94 @@ def _remove_abandoned(folder: Path) -> None:
                 file.unlink()
             finally:
                 os.close(descriptor)
+
+
+def read_unpacked(file: Path) -> bytes:
+    """Return the content of a file, unpacked if its name ends in ``.gz``."""
+    if file.suffix.lower() != ".gz":
+        return file.read_bytes()
+    most = _most_unpacked(file.stat().st_size)
+    with gzip.open(file) as packed:
+        content = packed.read(most + 1)
+    if len(content) > most:
+        raise WrongValueError(
+            f"{str(file)!r} must unpack to at most {most:,} bytes; got more. Unpack it, and pass "
+            "the unpacked file."
+        )
+    return content
+
+
+def check_npz(file: Path | io.BytesIO) -> None:
+    """Refuse a zip file of arrays that unpacks to more than is read; other files raise any error.
+
+    No more than these sizes can be read from it.
+    """
+    n_bytes = file.stat().st_size if isinstance(file, Path) else len(file.getbuffer())
+    most = _most_unpacked(n_bytes)
+    with zipfile.ZipFile(file) as archive:
+        n_unpacked = sum(entry.file_size for entry in archive.infolist())
+    if n_unpacked > most:
+        raise WrongValueError(
+            f"{str(file)!r} must unpack to at most {most:,} bytes; got {n_unpacked:,}. Write it "
+            "with numpy.savez."
+        )
+
+
+def _most_unpacked(n_bytes: int) -> int:
+    return max(_MOST_UNPACKED, _MOST_TIMES * n_bytes)
+
+
+def read_csv(
+    file: Path, separators: str = ",", *, most_columns: float = math.inf, **options: Any
+) -> pd.DataFrame:
+    """Return the table of a CSV file; its separator is the first that separates columns.
+
+    The ``options`` are those of :func:`pandas.read_csv`.
+    """
+    import pandas as pd
+
+    try:
+        content = io.BytesIO(read_unpacked(file))
+        separator, names = _header(content, separators)
+        _check_names(file, names, most_columns)
+        table: pd.DataFrame = pd.read_csv(content, sep=separator, **options)
+    except WrongInputError:
+        raise
+    # Whatever unpacks and reads a file raises anything.
+    except Exception as error:
+        raise WrongValueError(
+            f"{str(file)!r} must be a valid CSV file; got {first_line(error)}. Write it again."
+        ) from error
+    return table
+
+
+def _header(content: IO[bytes], separators: str) -> tuple[str, list[str]]:
+    """Return the separator and the names as they stand there: pandas numbers those that repeat."""
+    text = io.TextIOWrapper(content, "utf-8-sig", newline="")
+    separator = separators[0]
+    names = list[str]()
+    for separator in separators:
+        rows = csv.reader(text, delimiter=separator, skipinitialspace=True)
+        names = next(filter(None, rows), [])
+        text.seek(0)
+        if len(names) > 1:
+            break
+    text.detach()
+    return separator, names
+
+
+def _check_names(file: Path, names: list[str], most: float) -> None:
+    if len(names) > most:
+        raise WrongValueError(
+            f"{str(file)!r} must have at most {most} columns; got {len(names)}. Omit some."
+        )
+    repeated = [name for name, n in Counter(names).items() if n > 1 and name]
+    if repeated and all(re.fullmatch(r"[\d.+-]*", name) for name in names):
+        raise WrongValueError(
+            f"{str(file)!r} must have a header for all columns. Name them in the first line."
+        )
+    if repeated:
+        raise WrongValueError(
+            f"{str(file)!r} must have different names of columns; got {repeated[0]!r:.100} more "
+            "than once. Rename or omit one."
+        )

@@ -1,4 +1,4 @@
-"""New seeds, by which nothing was chosen: each follows from what it evaluates."""
+"""Seeds that follow from a key, and new seeds, by which nothing was chosen."""
 
 import hashlib
 import json
@@ -8,6 +8,11 @@ from typing import Any
 import numpy as np
 
 _FIRST_TO_CONFIRM = 2**30  # Of the seeds of functions.
+
+
+def derived_seed(*key: int) -> int:
+    """Return a seed below 2^31 for ``key``; different keys give unrelated seeds."""
+    return int(np.random.SeedSequence(key).generate_state(1)[0] >> 1)
 
 
 def new_seeds(of: str, role: str, count: int, *, of_function: bool) -> tuple[int, ...]:
@@ -30,15 +35,17 @@ def confirms(seed: int, *, of_function: bool) -> bool:
     A function may use a remainder of its seed, such as ``folds[seed % 10]``. So its seeds that
     choose and those that confirm have all remainders, and differ by their size.
     """
-    return seed >= _FIRST_TO_CONFIRM if of_function else seed % 2 == 1
+    if of_function:
+        return seed >= _FIRST_TO_CONFIRM
+    return seed % 2 == 1
 
 
 def confirmation_seeds(
     experiment: Any, params: Mapping[str, Any], count: int, *, of_function: bool = False
 ) -> tuple[int, ...]:
     """Return the new seeds that confirm parameters of an experiment, given as JSON holds it."""
-    of = json.dumps([experiment, dict(params)], sort_keys=True, default=str)
-    return new_seeds(of, "confirm", count, of_function=of_function)
+    subject = json.dumps([experiment, dict(params)], sort_keys=True, default=str)
+    return new_seeds(subject, "confirm", count, of_function=of_function)
 
 
 def experiment_fingerprint(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
-from adnn_optuna._printable import printable
+from adnn_optuna._checks import printable
 
 
 class Estimate(NamedTuple):
@@ -58,20 +58,24 @@ class Unit(NamedTuple):
         """Return a value as text."""
         if math.isnan(value):
             return "unknown"
-        shown = self._number(value)
-        if value and not float(shown):
-            shown = f"{self.scale * value:.3g}"
-        return f"{shown}{self.of_values}"
+        text = self._number(value)
+        if value and not float(text):
+            text = f"{self.scale * value:.3g}"
+        return f"{text}{self.of_values}"
 
     def _number(self, value: float, sign: str = "") -> str:
-        shown = f"{self.scale * value:{sign}.{self.digits}f}"
-        return shown if len(shown) <= _LONGEST else f"{self.scale * value:{sign}.3g}"
+        text = f"{self.scale * value:{sign}.{self.digits}f}"
+        if len(text) <= _LONGEST:
+            return text
+        return f"{self.scale * value:{sign}.3g}"
 
     def gain(self, gain: float, half_width: float = 0.0) -> str:
         """Return a difference with its sign, and with how far it may be off."""
         if math.isnan(gain):
             return "unknown"
-        spread = f" ± {self._number(half_width)}" if half_width else ""
+        spread = ""
+        if half_width:
+            spread = f" ± {self._number(half_width)}"
         return f"{self._number(gain, '+z')}{spread}{self.of_gains}"
 
     def interval(self, low: float, high: float) -> str:
@@ -87,8 +91,12 @@ class Unit(NamedTuple):
 
     def heading(self, of: str, *, is_gain: bool = False) -> str:
         """Return the heading of an axis or a column of values or gains, with the unit."""
-        unit = (self.of_gains if is_gain else self.of_values).strip()
-        return f"{of} [{unit}]".strip() if unit else of
+        unit = self.of_values
+        if is_gain:
+            unit = self.of_gains
+        if unit.strip():
+            return f"{of} [{unit.strip()}]".strip()
+        return of
 
 
 ACCURACY = Unit(100, 2, "%", " pp", largest=1.0)
@@ -106,7 +114,9 @@ _SHORT = {name: name.upper() for name in ("auc", "f1", "rmse", "mae", "mse")} | 
 
 def columns(character: str) -> int:
     """Return how many columns of a terminal a character takes; East Asian ones may take two."""
-    return 2 if unicodedata.east_asian_width(character) in ("F", "W") else 1
+    if unicodedata.east_asian_width(character) in ("F", "W"):
+        return 2
+    return 1
 
 
 def in_list(names: Sequence[str]) -> str:
@@ -116,7 +126,9 @@ def in_list(names: Sequence[str]) -> str:
 
 def as_argument(file: str) -> str:
     """Return a file's name as a shell takes it, and no command for an option."""
-    return shlex.quote(f"./{file}" if file.startswith("-") else file)
+    if file.startswith("-"):
+        file = f"./{file}"
+    return shlex.quote(file)
 
 
 def unit_of(metric: str) -> Unit:
@@ -130,7 +142,9 @@ def unit_of(metric: str) -> Unit:
 
 def with_class(metric: str, positive: object) -> str:
     """Return a metric with the class that it is of, if it is of one of two."""
-    return printable(metric if positive is None else f"{metric} of class {positive!r}")
+    if positive is not None:
+        metric = f"{metric} of class {positive!r}"
+    return printable(metric)
 
 
 def score_in_words(metric: str, positive: object = None) -> str:
@@ -154,4 +168,6 @@ def duration(seconds: float) -> str:
     if seconds < 3600:
         return f"{seconds / 60:.2g} min"
     hours = seconds / 3600
-    return f"{hours:.2g} h" if hours < 10 else f"{hours:.0f} h"
+    if hours < 10:
+        return f"{hours:.2g} h"
+    return f"{hours:.0f} h"

@@ -71,7 +71,9 @@ class Limit(abc.ABC):
 
     def _seconds_left(self, study: Study, tally: Tally) -> float:
         used = 0.0 if self.ends_early else self._used(study, tally)
-        return (self.value - used) * tally.elapsed / used if used else math.inf
+        if used:
+            return (self.value - used) * tally.elapsed / used
+        return math.inf
 
     @abc.abstractmethod
     def _used(self, study: Study, tally: Tally) -> float: ...
@@ -181,9 +183,13 @@ class MaxGainCallback(Limit):
         return f"{super().__repr__()[:-1]}, baseline={self._baseline})"
 
     def _used(self, study: Study, tally: Tally) -> float:
-        best = math.nan if tally.best is None else tally.best.values[0]
+        best = math.nan
+        if tally.best is not None:
+            best = tally.best.values[0]
         gain = best - self._baseline_of(study, tally)
-        return -gain if study.direction == StudyDirection.MINIMIZE else gain
+        if study.direction == StudyDirection.MINIMIZE:
+            return -gain
+        return gain
 
     def _is_reached(self, study: Study, tally: Tally) -> bool:
         if not self._seems_reached(study, tally):
@@ -194,7 +200,8 @@ class MaxGainCallback(Limit):
         return True
 
     def _seems_reached(self, study: Study, tally: Tally) -> bool:
-        baseline, gain = self._baseline_of(study, tally), self._used(study, tally)
+        baseline = self._baseline_of(study, tally)
+        gain = self._used(study, tally)
         if tally.best is None or not math.isfinite(baseline):
             return False
         rounding = math.ulp(tally.best.values[0]) + math.ulp(baseline)
@@ -207,7 +214,9 @@ class MaxGainCallback(Limit):
             if baseline is None:
                 baseline = tally.baseline_of(study)
         if baseline is None:
-            baseline = math.nan if tally.first is None else tally.first.value
+            baseline = math.nan
+            if tally.first is not None:
+                baseline = tally.first.value
         return float(baseline)
 
 
@@ -301,15 +310,18 @@ _Verb = TypeVar("_Verb", bound=Callable[..., Any])
 
 def shows_limits(verb: _Verb) -> _Verb:
     """Show each limit in signature and docstring of a verb that takes them as ``**limits``."""
-    signature, shown = inspect.signature(verb), cast("Any", verb)
+    signature = inspect.signature(verb)
+    documented = cast("Any", verb)
     *parameters, _ = signature.parameters.values()
     limits = [limit for limit in LIMITS if limit.reason not in signature.parameters]
     options: Any = {"kind": inspect.Parameter.KEYWORD_ONLY, "default": None}
     for limit in limits:
         kind = f"{limit.kind.__name__} | None"
         parameters.append(inspect.Parameter(limit.reason, **options, annotation=kind))
-    shown.__signature__ = signature.replace(parameters=parameters)
-    told = "\n        ".join(f"{limit.reason}: {limit.help}" for limit in limits)
+    documented.__signature__ = signature.replace(parameters=parameters)
+    help_of_limits = "\n        ".join(f"{limit.reason}: {limit.help}" for limit in limits)
     # Python can be told to keep no docstrings.
-    shown.__doc__ = shown.__doc__ and re.sub(r"\*\*limits: .*", told, shown.__doc__)
+    documented.__doc__ = documented.__doc__ and re.sub(
+        r"\*\*limits: .*", help_of_limits, documented.__doc__
+    )
     return verb

@@ -6,7 +6,7 @@ from typing import Any
 
 from adnn_optuna import Training
 from adnn_optuna.cli.docstrings import arguments
-from adnn_optuna.contracts.contract_file import _FIELDS as FIELDS
+from adnn_optuna.experiments.contract_file import _FIELDS as FIELDS
 
 _SCORES = {
     "accuracy": "The share of correct predictions on the {} part.",

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from adnn_optuna.contracts.audit import distribution_of, in_words
+from adnn_optuna.experiments.audit import distribution_of, in_words
 
 PAGE = Path(__file__).parent / "reference" / "initializers.md"
 

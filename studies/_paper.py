@@ -148,7 +148,7 @@ def run_walks(settings: WalkSettings, storage: str) -> Iterator[Results]:
             batch_size=1,
             show_progress_bar=True,
         )
-        steps = result.done_trials[1:]
+        steps = result.record.done_trials[1:]
         found = walks.setdefault(size.name, {}).setdefault(str(delta), {})
         found[name] = {
             "baseline": result.baseline,

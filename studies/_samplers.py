@@ -150,7 +150,7 @@ def _compared(case: Case, arms: Mapping[str, Method]) -> Iterator[dict[str, Any]
         curve = {n: float(best[n - 1]) for n in case.at}
         seconds = round(watches[name].seconds, 4)
         key = case.key(name)
-        yield {**key, "regret": found.test_value, "curve": curve, "seconds": seconds}
+        yield {**key, "regret": found.record.test_value, "curve": curve, "seconds": seconds}
         if case.again is not None:
             chosen = adnn.recheck(found.study, case.again, top=5, seeds=4, confirm=2).trial
             key["group"] = f"{case.group}, rechecked"

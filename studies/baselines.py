@@ -54,7 +54,7 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
                 batch_size=1,
                 show_progress_bar=True,
             )
-            accuracies[name] = [trial.value for trial in result.done_trials]
+            accuracies[name] = [trial.value for trial in result.record.done_trials]
             yield {"train_accuracy": accuracies}
 
 

@@ -106,7 +106,7 @@ def restarts(runs: int, storage: str) -> list[float]:
         max_trial=runs,
         show_progress_bar=True,
     )
-    return [trial.value for trial in result.done_trials[:runs]]
+    return [trial.value for trial in result.record.done_trials[:runs]]
 
 
 def learning_curves(name: str, settings: Settings, storage: str) -> list[list[float]]:
@@ -130,7 +130,7 @@ def learning_curves(name: str, settings: Settings, storage: str) -> list[list[fl
     )
     return [
         [trial.intermediate_values[epoch] for epoch in sorted(trial.intermediate_values)]
-        for trial in result.done_trials
+        for trial in result.record.done_trials
     ]
 
 

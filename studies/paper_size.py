@@ -188,7 +188,9 @@ def compared(
     for arm, [result] in comparison.results.items():
         assert result.best is not None, "The baseline network at least is trained to its end."
         found[BASELINE] = {"train": result.baseline, "test": result.test_baseline}
-        trials = [trial.value for trial in result.done_trials[1:] if trial.value is not None]
+        trials = [
+            trial.value for trial in result.record.done_trials[1:] if trial.value is not None
+        ]
         found[arm] = {
             "train": result.best_value,
             "mean": float(np.mean(trials)),
@@ -196,7 +198,7 @@ def compared(
             "params": result.best.params,
         }
         if arm in SEARCHES:
-            found[arm]["replication"] = result.repeated
+            found[arm]["replication"] = result.record.repeated
     return found
 
 

@@ -70,7 +70,7 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
                 batch_size=8,
                 show_progress_bar=True,
             )
-            trials = sorted(result.done_trials, key=lambda trial: trial.params["offset"])
+            trials = sorted(result.record.done_trials, key=lambda trial: trial.params["offset"])
             models[name]["accuracy"].append([trial.value for trial in trials])
         yield {"models": models}
 

@@ -39,10 +39,11 @@ from _common import COLORS, HERE, TRIED, Results, Study, first_rows, markdown_ta
 from tqdm import tqdm
 
 import adnn_optuna as adnn
+from adnn_optuna._checks import n_cores
 from adnn_optuna.networks.models import PAPER_MODELS
 from adnn_optuna.networks.network import build_architecture
 from adnn_optuna.networks.offsets import Start
-from adnn_optuna.networks.training import Trainer, n_cores
+from adnn_optuna.networks.training import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -40,9 +40,9 @@ from sqlalchemy.engine import Engine
 from tqdm import tqdm
 
 import adnn_optuna as adnn
+from adnn_optuna._checks import n_cores
 from adnn_optuna.callbacks import LIMITS
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.networks.training import n_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,8 +8,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import adnn_optuna as adnn
-from adnn_optuna.contracts.contract_file import RefusedError, contract_sha256, read_contract
 from adnn_optuna.contracts.verification import shown, verified
+from adnn_optuna.experiments.contract_file import RefusedError, contract_sha256, read_contract
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +79,7 @@ def verify_here(path: Path, data_dir: Path | str | None = None) -> adnn.Verdict:
 def check_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Check contracts in this process, where tests have replaced the compiler."""
     apart: Any = lambda contract, folder, limits, **o: verified(contract, folder, **o)  # noqa: E731
-    monkeypatch.setattr("adnn_optuna.api.contracts.verified_apart", apart)
+    monkeypatch.setattr("adnn_optuna.contracts.verify.verified_apart", apart)
 
 
 def is_exact(verdict: adnn.Verdict) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adnn_optuna._files import replacing, write_text
-from adnn_optuna.contracts.contract import Contract
+from adnn_optuna.experiments.contract import Contract
 
 if TYPE_CHECKING:
     from collections.abc import Callable

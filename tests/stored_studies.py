@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
 from adnn_optuna._attributes import COMPARISON
 from adnn_optuna._seeds import confirmation_seeds, experiment_fingerprint
+from adnn_optuna.api.stored import result_of
 from adnn_optuna.engine.arms import arm_of
 from adnn_optuna.engine.example_scores import as_attributes
-from adnn_optuna.engine.records import BASELINE, BEST, read_record
+from adnn_optuna.engine.records import read_record
+from adnn_optuna.experiments.confirmation import ConfirmationRuns, OwnScores
+from adnn_optuna.experiments.controls import ARMS
+from adnn_optuna.experiments.records import BASELINE, BEST
 from adnn_optuna.networks.offsets import RESTARTS
 from adnn_optuna.results.comparison import Comparison
-from adnn_optuna.results.confirmation import ConfirmationRuns, OwnScores
-from adnn_optuna.results.declarations import planned
+from adnn_optuna.results.declarations import declared_arm, planned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.storages import BaseStorage
 
-    from adnn_optuna._attributes import Declaration
+    from adnn_optuna._attributes import Declaration, DeclaredArm
     from adnn_optuna.engine.records import SearchRecord
 
 N_TRIALS = 12
@@ -95,7 +99,7 @@ def store_study(
     if is_restart:
         distribution = IntDistribution(0, 2**31 - 1)
     parameters = dict.fromkeys(names, distribution)
-    study.sampler = arm_of(sampler).sampler(seed, parameters, len(values))
+    study.sampler = arm_of(sampler, ARMS).sampler(seed, parameters, len(values))
     for value in values:
         trial = study.ask(parameters)
         for step in steps:
@@ -234,7 +238,7 @@ def store_comparison(
     """Return a comparison of arms by the test gain of each seed's run."""
     results = {
         label: [
-            read_record(
+            read_result(
                 store_study(
                     f"{label}/{seed=}",
                     sampler=label if label in ("greedy", "random_restart") else "annealing",
@@ -255,17 +259,22 @@ def with_replication(comparison: Comparison, gains: Mapping[str, Sequence[float]
     """Return a comparison whose arms' best networks gain so much on one new seed each."""
     for label, of_arm in gains.items():
         for run, gain in zip(comparison.results[label], of_arm, strict=True):
-            experiment = experiment_fingerprint(run.attrs["adnn:config"])
+            experiment = experiment_fingerprint(run.record.attrs["adnn:config"])
             [seed] = confirmation_seeds(experiment, run.study.best_trial.params, 1)
             store_evaluation(run.study, BASELINE, seed, 0.0)
-            value = run.improvement(gain, 0.0)
+            value = run.record.improvement(gain, 0.0)
             store_evaluation(run.study, BEST, seed, value)
     return read_again(comparison)
 
 
+def arm_named(name: str) -> DeclaredArm:
+    """Return what a comparison stores of an arm."""
+    return declared_arm(ARMS.get(name, arm_of(RandomSampler())), name)
+
+
 def declaration(seeds: Sequence[int], *arms: str, sequential: bool = False) -> Declaration:
     """Return what a comparison of these arms, which are called as they are, is declared to be."""
-    named = {arm: arm for arm in arms}
+    named = {arm: arm_named(arm) for arm in arms}
     return {**planned(seeds), "sequential": sequential, "arms": named}
 
 
@@ -278,17 +287,22 @@ def store_head(
     return head
 
 
-def changed(record: SearchRecord, attribute: str, **changes: Any) -> SearchRecord:
-    """Change what a record's study stores."""
-    attrs = record.study.user_attrs
+def read_result(study: optuna.Study) -> Any:
+    """Return the result of a study by what it stores."""
+    return result_of(read_record(study))
+
+
+def changed(result: Any, attribute: str, **changes: Any) -> Any:
+    """Change what a result's study stores, and return its result."""
+    attrs = result.study.user_attrs
     name = next(name for name in attrs if name.startswith(attribute))
-    record.study.set_user_attr(name, {**attrs[name], **changes})
-    return read_record(record.study)
+    result.study.set_user_attr(name, {**attrs[name], **changes})
+    return read_result(result.study)
 
 
 def read_again(comparison: Comparison) -> Comparison:
     results = {
-        label: [read_record(record.study) for record in of_arm]
+        label: [read_result(run.study) for run in of_arm]
         for label, of_arm in comparison.results.items()
     }
     return dataclasses.replace(comparison, results=results)

@@ -19,11 +19,10 @@ from search_worker import make_objective
 import adnn_optuna as adnn
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongInputError
-from adnn_optuna.api.comparisons import load_comparison
+from adnn_optuna.api.stored import load_comparison, result_of
 from adnn_optuna.cli import main as cli
 from adnn_optuna.cli import output
 from adnn_optuna.engine.records import read_record
-from adnn_optuna.results.function_search import stored_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -130,7 +129,7 @@ def readers(url: str, folder: Path) -> dict[str, Callable[[], object]]:
     study = optuna.load_study(study_name="s", storage=url, sampler=adnn.DeltaStepSampler())
 
     def report() -> None:
-        found = stored_result(read_record(study))
+        found = result_of(read_record(study))
         str(found)
         found.report(folder / "s.html")
         output.as_json("search", found)
@@ -358,7 +357,7 @@ def test_other_studies_of_the_storage_are_left_alone(database: Path, tmp_path: P
         other.set_user_attr(name, 3)
     record = read_record(optuna.load_study(study_name="s", storage=url))
     assert record.test_evaluations_elsewhere == {"models": 2}
-    assert "once by one search, and 2 times by other" in stored_result(record).to_markdown()
+    assert "once by one search, and 2 times by other" in result_of(record).to_markdown()
     assert "other" not in str(load_comparison(url, "c"))
 
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 import adnn_optuna as adnn
-from adnn_optuna.contracts.contract_file import _FIELDS
+from adnn_optuna.experiments.contract_file import _FIELDS
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 PAGES = [page.read_text(encoding="utf-8") for page in REFERENCE.glob("*.md")]

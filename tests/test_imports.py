@@ -8,6 +8,8 @@ import sys
 import pytest
 
 HEAVY = ("keras", "pandas", "plotly", "sklearn", "tensorflow")
+# Nodes of syntax trees: all of the package has 140,000.
+N_NODES = 68_000
 HELPED = (*HEAVY, "jinja2", "numpy", "optuna", "pydantic", "rich", "scipy", "sqlalchemy")
 
 
@@ -32,6 +34,35 @@ def loaded(code: str, names: tuple[str, ...]) -> str:
 )
 def test_samplers_and_callbacks_need_no_keras(code: str) -> None:
     assert not loaded(code, HEAVY)
+
+
+def test_of_functions_and_studies_nothing_of_networks_is_loaded() -> None:
+    code = """
+import ast, pathlib, sys
+import optuna
+import adnn_optuna as adnn
+
+def f(trial, seed):
+    return (trial.suggest_float("x", 0, 1) - 0.3) ** 2 + 1e-3 * (seed % 7)
+
+study = optuna.create_study()
+study.optimize(lambda trial: adnn.log_scores(trial, [f(trial, 0), 0.1, 0.3]), n_trials=5)
+result = adnn.recheck(study, f, seeds=2, confirm=2)
+print(result, result.to_markdown())
+print(adnn.overtuning(study, show_progress_bar=False))
+print(adnn.compare_values({"a": [1, 2, 3.5, 4], "b": [2, 3, 4, 6]}))
+print(adnn.search(f, "tpe", max_trial=3))
+modules = {n: m for n, m in sys.modules.items() if n.startswith("adnn_optuna")}
+folders = {name.split(".")[1] for name in modules if "." in name}
+print(folders & {"networks", "experiments", "contracts"})
+contents = [pathlib.Path(module.__file__).read_text() for module in modules.values()]
+nodes = [node for content in contents for node in ast.walk(ast.parse(content))]
+print(sum(not isinstance(node, (ast.Load, ast.Store, ast.Del)) for node in nodes))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    *_, of_networks, n_nodes = done.stdout.splitlines()
+    assert of_networks == "set()"
+    assert int(n_nodes) < N_NODES
 
 
 def test_what_is_loaded_is_seen() -> None:

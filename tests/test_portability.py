@@ -13,10 +13,9 @@ import optuna
 import pytest
 
 from adnn_optuna import DeltaStepSampler, MaxTrialCallback
-from adnn_optuna._checks import masked
+from adnn_optuna._checks import masked, n_cores
 from adnn_optuna.cli.parsing import parse_storage
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.networks.training import n_cores
 from adnn_optuna.samplers import _owners
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def test_step_of_a_dead_process_is_done_again_without_proc() -> None:
 @pytest.mark.tensorflow
 @pytest.mark.usefixtures("without_proc")
 def test_environment_is_described_without_proc() -> None:
-    from adnn_optuna.contracts.environment import describe_environment
+    from adnn_optuna.experiments.environment import describe_environment
 
     assert describe_environment()["processor"]["model"] == platform.processor()
 

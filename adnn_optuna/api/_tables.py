@@ -21,7 +21,7 @@ from adnn_optuna._checks import (
     check_type,
     is_file,
 )
-from adnn_optuna._csv_files import read_csv
+from adnn_optuna._files import read_csv
 from adnn_optuna.results.arm_comparison import MOST_ARMS
 from adnn_optuna.stats.resampling import is_of_splits
 
@@ -54,8 +54,8 @@ def table_of(
     elif isinstance(values, Mapping):
         table = _frame(values, paired=paired)
     else:
-        wanted = "a mapping, a data frame or the name of a CSV file"
-        check_type("values", values, pd.DataFrame, wanted)
+        table_rule = "a mapping, a data frame or the name of a CSV file"
+        check_type("values", values, pd.DataFrame, table_rule)
         table = values
         if table.shape[1] > 2 * MOST_ARMS:  # Some may name the rows.
             raise WrongValueError(
@@ -93,7 +93,10 @@ def means_of_groups(
     arms: Mapping[str, np.ndarray], index: pd.Index[Any], groups: str | Sequence[object]
 ) -> tuple[dict[str, np.ndarray], pd.Index[Any]]:
     """Return the mean of each arm over each group, NaN if a value is missing, and the groups."""
-    level = _row_name(groups if isinstance(groups, str) else _GROUP)
+    name_of_groups = _GROUP
+    if isinstance(groups, str):
+        name_of_groups = groups
+    level = _row_name(name_of_groups)
     numbers, labels = pd.factorize(index.get_level_values(level))
     sizes = np.bincount(numbers)
     means = {label: np.bincount(numbers, array) / sizes for label, array in arms.items()}
@@ -195,9 +198,11 @@ def _frame(values: Mapping[str, Any], *, paired: bool) -> pd.DataFrame:
         else:
             columns[label] = _column(label, of_arm)
     # Of arms with and without an index, pandas keeps no name.
-    named = [name for of in columns.values() for name in of.index.names if name is not None]
+    named = [
+        name for column in columns.values() for name in column.index.names if name is not None
+    ]
     if paired and len({*map(len, columns.values())}) > 1:
-        counts = ", ".join(f"{label!r} has {len(of)}" for label, of in columns.items())
+        counts = ", ".join(f"{label!r} has {len(column)}" for label, column in columns.items())
         raise WrongValueError(
             f"Arms must have the same number of values; got {counts}. Pass NaN for a missing "
             "value, or paired=False if arms share no seeds."
@@ -221,7 +226,9 @@ def _column(label: object, of_arm: Any) -> pd.Series[Any]:
     """Return the values of an arm as a column; refuse what has no order or not one dimension."""
     is_ordered = isinstance(of_arm, Iterable) and not isinstance(of_arm, AbstractSet)
     if not is_ordered or getattr(of_arm, "ndim", 1) != 1:
-        of_shape = f" of shape {of_arm.shape}" if hasattr(of_arm, "shape") else ""
+        of_shape = ""
+        if hasattr(of_arm, "shape"):
+            of_shape = f" of shape {of_arm.shape}"
         raise WrongTypeError(
             f"values[{label!r}] must be a sequence of numbers; got {type(of_arm).__name__}"
             f"{of_shape}. Pass a list with one number for each seed."
@@ -297,9 +304,9 @@ def numbers_of(label: object, column: pd.Series[Any]) -> np.ndarray:
 
 def filled(label: str, array: np.ndarray) -> np.ndarray:
     """Return unpaired values without the end that only fills up a table."""
-    known = array[: len(array) - int(np.isnan(array[::-1]).cumprod().sum())]
-    _check_none_is_missing(label, known)
-    return known
+    measured = array[: len(array) - int(np.isnan(array[::-1]).cumprod().sum())]
+    _check_none_is_missing(label, measured)
+    return measured
 
 
 def _check_none_is_missing(label: str, array: np.ndarray) -> None:
@@ -313,13 +320,15 @@ def _check_none_is_missing(label: str, array: np.ndarray) -> None:
 
 def rows_in_words(index: pd.Index[Any]) -> tuple[str, list[str]]:
     """Return the name of the index, and the name of each row with all levels."""
-    *others, last = ["" if name is None else str(name) for name in index.names]
-    if not others:
+    *outer_levels, last = ["" if name is None else str(name) for name in index.names]
+    if not outer_levels:
         return last or "row", [str(name) for name in index]
     names = []
     for *of_others, of_last in index:
-        of = ", ".join(f"{level} {name}" for level, name in zip(others, of_others, strict=True))
-        names.append(f"{of_last} of {of}")
+        outer_names = ", ".join(
+            f"{level} {name}" for level, name in zip(outer_levels, of_others, strict=True)
+        )
+        names.append(f"{of_last} of {outer_names}")
     return last, names
 
 
@@ -332,10 +341,10 @@ def check_is_unsorted(arms: Mapping[str, np.ndarray]) -> None:
     columns = [(label, array, _P_OF_SORTED) for label, array in arms.items()]
     columns += [(f"{a} - {b}", arms[a] - arms[b], _P_OF_SORTED / len(pairs)) for a, b in pairs]
     for label, array, limit in columns:
-        known = array[np.isfinite(array)]
-        if len(known) < _FEWEST_FOR_ORDER or not np.ptp(known):
+        measured = array[np.isfinite(array)]
+        if len(measured) < _FEWEST_FOR_ORDER or not np.ptp(measured):
             continue
-        if scipy.stats.spearmanr(np.arange(len(known)), known).pvalue < limit:
+        if scipy.stats.spearmanr(np.arange(len(measured)), measured).pvalue < limit:
             raise WrongValueError(
                 "The rows of a sequential design must be in the order in which they were "
                 f"measured; got rows that seem sorted by {label!r}. Pass order='COLUMN', or "

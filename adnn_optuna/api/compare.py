@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent import futures
 from pathlib import Path
 from typing import Any, Literal, Unpack
@@ -16,36 +17,42 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import COMPARISON, Declaration
-from adnn_optuna._checks import WrongValueError, as_integer, checked_failed, logger
-from adnn_optuna.api._calls import check_executor, interrupted_where_called
-from adnn_optuna.api._compared import Compared, Controls, Samplers, of_function, of_networks
-from adnn_optuna.api.comparisons import (
+from adnn_optuna._checks import WrongValueError, as_integer, logger
+from adnn_optuna._units import unit_of
+from adnn_optuna.api._calls import as_searched, checked_executor, interrupted_where_called
+from adnn_optuna.api._compared import Controls, Samplers, compared_arms
+from adnn_optuna.api.stored import (
     declaration_of,
     like_comparisons,
     limits_of_runs,
     study_name_of,
 )
-from adnn_optuna.api.search import search_result
 from adnn_optuna.callbacks import LimitValues, OtherLimits, checked_limits, shows_limits
-from adnn_optuna.engine import storages, studies
 from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.evaluations import check_is_reached
-from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.objectives import Catch, checked_catch
-from adnn_optuna.engine.records import SearchRecord, read_record
+from adnn_optuna.engine.objectives import Catch, Ending, Searched
+from adnn_optuna.engine.records import attributes_in, read_record
 from adnn_optuna.engine.signals import Bar, interruptible, progress_bar
-from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.test_evaluations import attributes_in
-from adnn_optuna.results import declarations
+from adnn_optuna.engine.storages import check_study_name, open_declared, open_storage
+from adnn_optuna.engine.studies import StudySpec, n_done, open_studies, run_studies
 from adnn_optuna.results.comparison import Comparison
+from adnn_optuna.results.declarations import (
+    checked_seeds,
+    declared,
+    declared_arm,
+    n_claims_of,
+    store_declaration,
+)
 from adnn_optuna.results.findings import reused_note
+from adnn_optuna.results.study import StudyResult
+from adnn_optuna.stats.paired_differences import check_margin
 from adnn_optuna.stats.resampling import ResampledArgument
 
 
 @interrupted_where_called
 @shows_limits
 def compare(
-    objective: InitOffsetObjective | Callable[..., float],
+    objective: Searched | Callable[..., float],
     samplers: Samplers = None,
     *,
     max_trial: int,
@@ -149,37 +156,37 @@ def compare(
         KeyboardInterrupt: If you interrupt it. All results are stored; without a ``storage`` in a
             database in a temporary folder, whose URL is logged.
     """
-    storages.check_study_name(study_name)
-    max_trial = as_integer("max_trial", max_trial)
+    check_study_name(study_name)
     # All are checked, also those that are not of a single run.
-    given = checked_limits(max_trial=max_trial, **limits)
-    options: Any = {
-        "catch": checked_catch(catch),
-        "direction": direction,
-        "confirm": confirm,
-        "pruner": pruner,
-        "failed": checked_failed(failed),
-        "resampled": resampled,
-        "folds": folds or None,
-    }
-    is_of_network = isinstance(objective, InitOffsetObjective) or not callable(objective)
-    if not is_of_network:
-        compared = of_function(
-            objective, samplers, controls, margin, sequential=stop_when_decided, **options
-        )
-    else:
-        compared = of_networks(objective, samplers, controls, margin, given, **options)
-    arms, seeds = compared.arms, declarations.checked_seeds(seeds)
-    of_run: LimitValues = {**given, "max_time": None} if stop_when_decided else given
-    check_executor(executor)
+    checked = checked_limits(max_trial=as_integer("max_trial", max_trial), **limits)
+    searched = as_searched(
+        objective,
+        catch=catch,
+        direction=direction,
+        confirm=confirm,
+        failed=failed,
+        resampled=resampled,
+        folds=folds or None,
+        sequential=stop_when_decided,
+    )
+    pruner = _checked_pruner(pruner, searched)
+    margin = _checked_margin(margin, searched)
+    arms = compared_arms(searched, samplers, controls, checked)
+    seeds = checked_seeds(seeds)
+    of_run: LimitValues = {**checked, "max_time": None} if stop_when_decided else checked
+    checked_executor(executor)
+    ending = Ending(is_compared=True)
 
-    def plan(label: str, seed: int) -> studies.StudySpec:
-        searched, sampler, own = compared.run(label, seed)
+    def spec_of(label: str, seed: int) -> StudySpec:
+        # Samplers and pruners keep state.
+        sampler, own_pruner = copy.deepcopy((arms[label], pruner))
+        of_seed = searched.replace(seed=seed)
         name = study_name_of(study_name, label, seed)
-        return studies.StudySpec(searched, name, sampler, of_run, batch_size, own)
+        return StudySpec(of_seed, name, sampler, of_run, batch_size, own_pruner, ending)
 
     # Wrong arguments are refused before anything is stored.
-    names = {label: plan(label, seeds[0]).arm.name for label in arms}
+    first = {label: spec_of(label, seeds[0]) for label in arms}
+    declared_arms = {label: declared_arm(spec.arm) for label, spec in first.items()}
     with (
         interruptible() as stop,
         progress_bar(
@@ -189,69 +196,87 @@ def compare(
         opened = open_storage(storage)
         check_is_reached(opened, executor)
         before = declaration_of(opened, study_name)
-        _check_confirm(study_name, before, compared)
         of_run = limits_of_runs(opened, study_name, of_run, arms, seeds)
-        declaration = declarations.declared(
+        arguments = {
+            "limits": checked if stop_when_decided else of_run,
+            "batch_size": batch_size if isinstance(batch_size, str) else int(batch_size),
+            "stop_when_decided": bool(stop_when_decided),
+            "margin": margin,
+            "confirm": next(iter(first.values())).plan.n_new_seeds,
+            **searched.declared,
+        }
+        _check_confirm(study_name, before, arguments)
+        declaration = declared(
             before,
             seeds,
             study_name=study_name,
             sequential=stop_when_decided,
-            n_claims=declarations.n_claims_of({**(before["arms"] if before else {}), **names}),
-            arms=names,
-            arguments={
-                "limits": given if stop_when_decided else of_run,
-                "batch_size": batch_size if isinstance(batch_size, str) else int(batch_size),
-                "stop_when_decided": bool(stop_when_decided),
-                "margin": compared.margin,
-                **compared.arguments,
-            },
+            n_claims=n_claims_of({**(before["arms"] if before else {}), **declared_arms}),
+            arms=declared_arms,
+            arguments=arguments,
         )
-        at_once = compared.n_at_once if stop_when_decided else len(seeds)
-        results: dict[str, list[SearchRecord]] = {label: [] for label in arms}
+        at_once = searched.n_studies_at_once if stop_when_decided else len(seeds)
+        results: dict[str, list[StudyResult]] = {label: [] for label in arms}
         end, head, n_before = 0, None, 0
         while True:
             part = seeds[end : end + at_once]
             end += len(part)
-            labels = [label for label in arms for _ in part]
-            plans = [plan(label, seed) for label in arms for seed in part]
-            found = studies.open_studies(plans, opened)
-            if not is_of_network:
-                check_code(found, {"objective": objective}, reuse=reuse)
-            n_before += sum(map(studies.n_done, found))
+            runs = [(label, spec_of(label, seed)) for label in arms for seed in part]
+            specs = [spec for _, spec in runs]
+            studies = open_studies(specs, opened)
+            check_code(studies, searched.functions, reuse=reuse)
+            n_before += sum(map(n_done, studies))
             # It is declared once, or other workers' declarations would be lost.
-            head = head or _declared_head(opened, study_name, plans[0], declaration)
+            head = head or _declared_head(opened, study_name, searched, declaration)
             try:
-                studies.run_studies(
-                    plans, found, stop=stop, bar=bar, executor=executor, storage=storage
-                )
+                run_studies(specs, studies, stop=stop, bar=bar, executor=executor, storage=storage)
             except KeyboardInterrupt:
                 _keep(opened)
                 raise
-            others = attributes_in(opened)
-            for label, planned, study in zip(labels, plans, found, strict=True):
-                record = read_record(study, others=others)
-                of: Any = planned.objective
-                results[label].append(search_result(record, of) if is_of_network else record)
-            comparison = Comparison(results, seeds[:end], compared.margin, declaration)
-            is_over = stop_when_decided and _is_over(comparison, given["max_time"], bar)
+            attrs_of_studies = attributes_in(opened)
+            for (label, spec), study in zip(runs, studies, strict=True):
+                record = read_record(study, others=attrs_of_studies)
+                result = searched.kind.load("result")(record, spec.plan.objective)
+                results[label].append(result)
+            comparison = Comparison(results, seeds[:end], margin, declaration)
+            is_over = stop_when_decided and _is_over(comparison, checked["max_time"], bar)
             if is_over or end == len(seeds):
                 break
     return _noted(comparison, head, n_before)
 
 
+def _checked_pruner(pruner: BasePruner | None, searched: Searched) -> BasePruner | None:
+    """Return the pruner of each run, by default the objective's, or refuse it."""
+    if pruner is None:
+        return searched.arms.pruner
+    if searched.arms.pruner is None:
+        raise WrongValueError(
+            f"pruner must be omitted for an {type(searched).__name__}; got {pruner!r:.100}. It is "
+            "for other objectives."
+        )
+    return pruner
+
+
+def _checked_margin(margin: Any, searched: Searched) -> float | None:
+    """Return the margin, by default the objective's, or refuse it."""
+    if margin is None:
+        return searched.arms.margin
+    check_margin(margin, unit_of(searched.metric).largest)
+    return float(margin)
+
+
 def _declared_head(
-    storage: BaseStorage, name: str, plan: studies.StudySpec, declaration: Declaration
+    storage: BaseStorage, name: str, searched: Searched, declaration: Declaration
 ) -> optuna.Study:
     """Return the study that holds the declaration of a comparison."""
-    where = storage, name, plan.objective.direction, COMPARISON
-    head = storages.open_declared(*where, declaration)
-    declarations.store_declaration(head, declaration)
+    head = open_declared(storage, name, searched.direction, COMPARISON, declaration)
+    store_declaration(head, declaration)
     return head
 
 
 def _noted(comparison: Comparison, head: optuna.Study, n_before: int) -> Comparison:
     """Return a comparison with what is known of its storage."""
-    runs = comparison.runs
+    runs = comparison.numbers.runs
     n_now = sum(len(run.done_trials) for run in runs)
     comparison = dataclasses.replace(comparison, like=like_comparisons(head))
     return dataclasses.replace(comparison, reused=reused_note("trial", n_before, n_now))
@@ -274,19 +299,24 @@ def _keep(storage: BaseStorage) -> None:
 
 def _is_over(comparison: Comparison, max_time: float | None, bar: Bar) -> bool:
     """Return whether no claim can be decided or no time is left, and log the progress."""
-    n_claims = len(comparison.families["samplers"])
-    n_decided = n_claims - comparison.n_inconclusive
-    said = f"{len(comparison.seeds)} seeds, {n_decided} of {n_claims} claims decided"
-    bar.set_postfix_str(said)
-    logger.info("%s: %s.", comparison.study_name, said)
-    return not comparison.may_decide_more or comparison.seconds >= (max_time or math.inf)
+    n_claims = len(comparison.numbers.families["samplers"])
+    n_decided = n_claims - comparison.numbers.n_inconclusive
+    progress = f"{len(comparison.seeds)} seeds, {n_decided} of {n_claims} claims decided"
+    bar.set_postfix_str(progress)
+    logger.info("%s: %s.", comparison.study_name, progress)
+    return not comparison.numbers.may_decide_more or comparison.numbers.seconds >= (
+        max_time or math.inf
+    )
 
 
-def _check_confirm(study_name: str, before: Declaration | None, compared: Compared) -> None:
-    known = before["arguments"].get("confirm") if before else None
-    given = compared.arguments.get("confirm")
-    if before and known != given:
+def _check_confirm(
+    study_name: str, before: Declaration | None, arguments: Mapping[str, Any]
+) -> None:
+    earlier = None
+    if before:
+        earlier = before["arguments"].get("confirm")
+    if before and earlier != arguments["confirm"]:
         raise WrongValueError(
             f"Comparison {study_name!r} must be of the same kind of objective, with confirm="
-            f"{known!r} as before; got confirm={given!r}. Use another study name."
+            f"{earlier!r} as before; got confirm={arguments['confirm']!r}. Use another study name."
         )

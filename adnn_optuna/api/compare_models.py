@@ -3,53 +3,50 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent import futures
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from optuna.storages import BaseStorage
 
 from adnn_optuna._attributes import COMPARISON, EVALUATED
-from adnn_optuna._checks import WrongValueError, check_positive, check_type, checked_failed
+from adnn_optuna._checks import (
+    WrongValueError,
+    check_positive,
+    check_type,
+    checked_failed,
+    n_cores,
+)
+from adnn_optuna._seeds import derived_seed
 from adnn_optuna.api._calls import (
     NO_EXECUTOR,
     are_labels,
-    check_executor,
+    checked_executor,
     found_by_evaluating,
     interrupted_where_called,
 )
 from adnn_optuna.api._resampling import check_splits
-from adnn_optuna.api.comparisons import like_comparisons
+from adnn_optuna.api.stored import like_comparisons
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.evaluations import MAX_NUMBER, open_evaluations
-from adnn_optuna.engine.objectives import seeds_of
-from adnn_optuna.engine.test_evaluations import n_evaluations_elsewhere
-from adnn_optuna.networks.data import Dataset
-from adnn_optuna.networks.models import MLP, Training
-from adnn_optuna.networks.network import build_architecture, derived_seed
-from adnn_optuna.networks.retraining import Redrawing, random_sources
-from adnn_optuna.networks.scaling import warn_of_large_numbers
-from adnn_optuna.networks.training import Trainer, n_cores
+from adnn_optuna.engine.functions import seeds_of
+from adnn_optuna.engine.kinds import TRAINED_MODELS, loaded
 from adnn_optuna.results.arm_comparison import MOST_ARMS, VALUE
 from adnn_optuna.results.declarations import checked_seeds, declared, store_declaration
 from adnn_optuna.results.models import ModelComparison
-from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.paired_differences import MARGIN, check_margin
 from adnn_optuna.stats.resampling import ResampledArgument
-
-if TYPE_CHECKING:
-    import keras
 
 
 @interrupted_where_called
 def compare_models(
-    models: Mapping[str, MLP | Callable[[], keras.Model] | Callable[..., float]],
-    dataset: Dataset | None = None,
+    models: Mapping[str, Any],
+    dataset: Any = None,
     *,
-    training: Training | Mapping[str, Training] | None = None,
+    training: Any = None,
     seeds: Iterable[int] = range(20),
     stop_when_decided: bool = False,
     storage: str | BaseStorage | None = None,
@@ -120,69 +117,50 @@ def compare_models(
     """
     _check_models(models)
     checked_limits(max_time=max_time)
-    check_executor(executor)
     failed = checked_failed(failed)
-    seeds, labels = checked_seeds(seeds, below=MAX_NUMBER + 1), tuple(models)
-    named = {
-        label: names
-        for label, model in models.items()
-        if not isinstance(model, MLP) and callable(model) and (names := seeds_of(model))
+    seeds = checked_seeds(seeds, below=MAX_NUMBER + 1)
+    labels = tuple(models)
+    functions = {
+        label: (model, names) for label, model in models.items() if (names := _seeds_of(model))
     }
-    rest: Any = {label: model for label, model in models.items() if label not in named}
-    if rest and executor is not None:
-        raise WrongValueError(NO_EXECUTOR)
-    if not rest and not (dataset is None and training is None):
+    trained_models = {label: model for label, model in models.items() if label not in functions}
+    trained: Any = None
+    if trained_models:
+        _check_omitted(executor, resampled, folds=folds)
+        trained = loaded(TRAINED_MODELS)(trained_models, dataset, training)
+    elif not (dataset is None and training is None):
         raise WrongValueError(
             "dataset and training must be omitted if all models are functions of seeds."
         )
-    if rest and (folds or resampled is not None):
-        raise WrongValueError(
-            "resampled and folds must be omitted for Keras models; the dataset tells its splits."
-        )
-    own: Any = {f"models[{label!r}]": models[label] for label in named}
-    of_functions = check_splits(
-        own,
-        dict(zip(own, named.values(), strict=True)),
-        resampled,
-        folds=folds,
-        sequential=stop_when_decided,
+    by_argument = {f"models[{label!r}]": model for label, (model, _) in functions.items()}
+    names_of = {f"models[{label!r}]": names for label, (_, names) in functions.items()}
+    sizes = check_splits(
+        by_argument, names_of, resampled, folds=folds, sequential=stop_when_decided
     )
-    trainers = _trainers(rest, dataset, training) if rest else {}
-    sources = dict.fromkeys(name for t in trainers.values() for name in random_sources(t))
-    if trainers and not sources:
-        raise WrongValueError(
-            "models must be trained with randomness; got training runs without any. Compare one "
-            "run of each."
-        )
-    # If a function has a single seed, it is the seed of all of its randomness.
-    sources |= dict.fromkeys(name for names in named.values() if names[1:] for name in names)
     evaluated: dict[str, Any] = {
         "models": {
-            label: {"sources": [*named[label]]} if label in named else trainers[label].config
+            label: {"sources": [*functions[label][1]]}
+            if label in functions
+            else trained.configs[label]
             for label in labels
         }
     }
-    of_data: dict[str, Any] = {"score": VALUE, "resampled": of_functions}
-    redrawing, stop, test_rows = None, None, None
-    if dataset is not None:
-        margin = MARGIN if margin is None else margin
+    sources = dict[str, None]() if trained is None else dict(trained.sources)
+    # If a function has a single seed, it is the seed of all of its randomness.
+    sources |= dict.fromkeys(name for names in names_of.values() if names[1:] for name in names)
+    settings: Mapping[str, Any] = {"score": VALUE, "resampled": sizes}
+    if trained is not None:
+        if margin is None:
+            margin = MARGIN
         check_margin(margin)
-        evaluated["dataset"] = dataset.config
-        sizes = len(dataset.y_train), len(dataset.y_test)
-        of_data = {
-            "resampled": sizes if "test" in dataset.drawn else None,
-            "n_train": sizes[0],
-            "n_test": sizes[1],
-            "score": "test R²" if dataset.task == "regression" else "test accuracy",
-        }
-        redrawing, stop = Redrawing(dataset), threading.Event()
-        test_rows = dataset.test_fingerprint
+        evaluated["dataset"], settings = trained.config, trained.settings
     elif margin is not None:
         check_positive("margin", margin)
+    test_rows = None if trained is None else trained.test_rows
     study = open_evaluations(storage, study_name, evaluated, test_rows=test_rows)
     # Evaluations are of numbers of models: those in the order of the first call.
     labels = tuple(study.user_attrs[EVALUATED]["models"])
-    check_code([study], own, reuse=reuse)
+    check_code([study], by_argument, reuse=reuse)
     declaration = declared(
         study.user_attrs.get(COMPARISON),
         seeds,
@@ -193,66 +171,77 @@ def compare_models(
         arguments={},
     )
     store_declaration(study, declaration)
-
-    functions = _Functions(
-        {
-            number: (cast("Callable[..., float]", models[label]), named[label])
-            for number, label in enumerate(labels)
-            if label in named
-        }
+    like = tuple[str, ...]()
+    n_elsewhere = 0
+    stop = None
+    if trained is not None:
+        stop = trained.stop
+        like = like_comparisons(study)
+        n_elsewhere = trained.n_tests_elsewhere(study)
+    comparison_of = functools.partial(
+        ModelComparison,
+        study_name=study_name,
+        labels=labels,
+        declared_seeds=tuple(declaration["seeds"]),
+        sequential=declaration["sequential"],
+        after_fixed=declaration["after_fixed"],
+        margin=None if margin is None else float(margin),
+        sources=tuple(sources),
+        failed=failed,
+        like=like,
+        n_test_evaluations_elsewhere=n_elsewhere,
+        **settings,
     )
-
-    def evaluate(model: int, seed: int) -> float:
-        trainer = trainers.get(labels[model])
-        if trainer is None or redrawing is None:
-            return functions(model, seed)
-        split = seed if trainer.dataset.drawn else None
-        return redrawing.train(trainer, seed, split=split, stop=stop).score
-
-    like = like_comparisons(study) if trainers else ()
-    n_elsewhere = n_evaluations_elsewhere(study)
-
-    def known(evaluations: Mapping[Evaluation, float]) -> ModelComparison:
-        return ModelComparison(
-            evaluations=evaluations,
-            study_name=study_name,
-            labels=labels,
-            declared_seeds=tuple(declaration["seeds"]),
-            sequential=declaration["sequential"],
-            after_fixed=declaration["after_fixed"],
-            margin=None if margin is None else float(margin),
-            sources=tuple(sources),
-            failed=failed,
-            **of_data,
-            like=like,
-            n_test_evaluations_elsewhere=n_elsewhere,
-        )
-
     return found_by_evaluating(
-        known,
+        comparison_of,
         study,
         ("model", "seed"),
-        evaluate if trainers else functions,
+        _Models(labels, functions, trained),
         # A function sees no event, and may not be safe in several threads.
         stop=stop,
-        n_jobs=1 if named else n_cores(),
+        n_jobs=1 if functions else n_cores(),
         max_time=max_time,
-        executor=executor,
+        executor=checked_executor(executor),
         show_progress_bar=show_progress_bar,
     )
 
 
+def _seeds_of(model: Any) -> tuple[str, ...]:
+    """Return the parameters of a function of seeds; none of a model that is trained."""
+    if callable(model):
+        return seeds_of(model)
+    return ()
+
+
+def _check_omitted(executor: object, resampled: object, *, folds: bool) -> None:
+    """Refuse arguments that are for functions only."""
+    if executor is not None:
+        raise WrongValueError(NO_EXECUTOR)
+    if folds or resampled is not None:
+        raise WrongValueError(
+            "resampled and folds must be omitted for Keras models; the dataset tells its splits."
+        )
+
+
 @dataclasses.dataclass(frozen=True)
-class _Functions:
-    """The functions among the models, by the number of the model; any process can call them."""
+class _Models:
+    """The models by their numbers; if all are functions, any process can call it."""
 
-    functions: Mapping[int, tuple[Callable[..., float], Sequence[str]]]  # With their sources.
+    labels: Sequence[str]
+    functions: Mapping[str, tuple[Any, Sequence[str]]]  # With their sources.
+    trained: Any
 
-    def __call__(self, model: int, seed: int) -> float:
-        function, names = self.functions[model]
+    def __call__(self, number: int, seed: int) -> float:
+        label = self.labels[number]
+        if label not in self.functions:
+            score: float = self.trained.train(label, seed)
+            return score
+        function, names = self.functions[label]
+        seeds = {name: derived_seed(seed, *name.encode()) for name in names}
         if len(names) == 1:
-            return function(**{names[0]: seed})
-        return function(**{name: derived_seed(seed, *name.encode()) for name in names})
+            seeds = {names[0]: seed}
+        value: float = function(**seeds)
+        return value
 
 
 def _check_models(models: Any) -> None:
@@ -267,34 +256,3 @@ def _check_models(models: Any) -> None:
         raise WrongValueError(f"models must have at least two entries; got {len(models)}.")
     if len(models) > MOST_ARMS:
         raise WrongValueError(f"models must have at most {MOST_ARMS} entries; got {len(models)}.")
-
-
-def _trainers(
-    models: Mapping[str, Any],
-    dataset: Dataset | None,
-    training: Training | Mapping[str, Training] | None,
-) -> dict[str, Trainer]:
-    """Return the trainer of each Keras model, by its label."""
-    what = f"models[{next(iter(models))!r}] is no function with a seed"
-    wanted = f"a Dataset, as {what} (a parameter with a name and without a default)"
-    check_type("dataset", dataset, Dataset, wanted)
-    data = cast("Dataset", dataset)
-    trainings = training if isinstance(training, Mapping) else dict.fromkeys(models, training)
-    if trainings.keys() != models.keys():
-        raise WrongValueError(
-            f"training must have the labels {[*models]}; got {[*trainings]}. Pass one Training "
-            "for each model, or one for all."
-        )
-    trainers = {}
-    for label, model in models.items():
-        settings: Any = Training() if trainings[label] is None else trainings[label]
-        check_type(f"training of {label!r}", settings, Training, "a Training")
-        architecture = build_architecture(
-            *(model, data.x_train.shape[1:], data.num_classes, data.n_outputs),
-            data.x_train.dtype.name,
-        )
-        warn_of_large_numbers(
-            data, inputs=not architecture.scales_inputs, targets=not architecture.scales_outputs
-        )
-        trainers[label] = Trainer(architecture, settings, data)
-    return trainers

@@ -142,7 +142,8 @@ def compare_values(
             "it."
         )
     if not paired:
-        names, arms = [], {label: _tables.filled(label, array) for label, array in arms.items()}
+        names = []
+        arms = {label: _tables.filled(label, array) for label, array in arms.items()}
     if sequential and order is None:
         _tables.check_is_unsorted(arms)
     return ValueComparison(

@@ -64,28 +64,29 @@ def overtuning(
     options: dict[str, Any] = {"metric": str(attrs.get(CONFIG, {}).get("metric", ""))}
     n_splits = Means.n_splits
     if metric is not None:
-        labels, n_splits = np.asarray(y_true), Metric.n_splits
+        labels = np.asarray(y_true)
+        n_splits = Metric.n_splits
         options["metric"] = getattr(metric, "__name__", str(metric))
         function = _scorer(metric, labels) if isinstance(metric, str) else metric
         maximize = study.direction == StudyDirection.MAXIMIZE
         options["measure_of"] = functools.partial(_measure, function, labels, maximize=maximize)
     with progress_bar(n_splits, show=show_progress_bar, unit="split", delay=1) as bar:
         options["after_split"] = bar.update
-        found = overtuning_of(study, attrs, trials, **options)
-    if found is None:
+        result = overtuning_of(study, attrs, trials, **options)
+    if result is None:
         raise WrongValueError(
             f"Study {study.study_name!r} must have completed trials with scores of single "
             "examples; got none. Return adnn.log_scores(trial, scores) from the objective."
         )
-    if metric is None and (trial := found.most_unlike):
-        i = found.trials.index(trial)
+    if metric is None and (trial := result.most_unlike):
+        i = result.trials.index(trial)
         raise WrongValueError(
             f"The values of trials must be the means of their scores; got {trial.values[0]:.6g} "
-            f"for trial {trial.number}, whose scores have the mean {found.values[i]:.6g}. If the "
+            f"for trial {trial.number}, whose scores have the mean {result.values[i]:.6g}. If the "
             "scores are predictions, pass metric= and y_true=. Otherwise return the value of "
             "adnn.log_scores from the objective."
         )
-    return found
+    return result
 
 
 def _measure(
@@ -103,18 +104,24 @@ def _measure(
             "Pass the labels of the validation examples."
         )
     values = [trial.values[0] for trial in examples.trials]
-    best = int(np.argmax(values) if maximize else np.argmin(values))
-    reported, number = values[best], examples.trials[best].number
+    position = np.argmin(values)
+    if maximize:
+        position = np.argmax(values)
+    best = int(position)
+    reported = values[best]
+    number = examples.trials[best].number
     value = float(function(labels, examples.scores[:, best]))
-    sign = -1 if abs(value + reported) < abs(value - reported) else 1
+    sign = 1
+    if abs(value + reported) < abs(value - reported):
+        sign = -1
     if not math.isclose(sign * value, reported, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE):
         raise WrongValueError(
             f"metric must give the values of the trials; got {value:.6g} for trial {number}, "
             f"which reported {reported:.6g}. Pass the study's metric and the labels in the order "
             "of the stored predictions."
         )
-    of = (labels, examples.scores, examples.groups)
-    return Metric(lambda y, predicted: sign * function(y, predicted), *of)
+    scored_examples = (labels, examples.scores, examples.groups)
+    return Metric(lambda y, predicted: sign * function(y, predicted), *scored_examples)
 
 
 def _scorer(name: str, labels: np.ndarray) -> Callable[[np.ndarray, np.ndarray], float]:

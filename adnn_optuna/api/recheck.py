@@ -34,24 +34,22 @@ from adnn_optuna._checks import (
 )
 from adnn_optuna._seeds import experiment_fingerprint
 from adnn_optuna.api._calls import (
-    check_executor,
-    check_for_networks,
+    as_searched,
+    checked_executor,
     found_by_evaluating,
     interrupted_where_called,
 )
-from adnn_optuna.api._resampling import check_splits
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.evaluations import open_evaluations, plan_seeds
 from adnn_optuna.engine.example_scores import from_attributes
-from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
+from adnn_optuna.engine.kinds import kind_of
 from adnn_optuna.engine.new_seeds import NO_STORED_TRIAL, TrialEvaluation, beginning_of
-from adnn_optuna.engine.objectives import Catch, checked_catch, seeds_of_trials, with_seed
+from adnn_optuna.engine.objectives import Catch, Searched, checked_catch
 from adnn_optuna.engine.records import NEW_SEED_NAMES
-from adnn_optuna.engine.studies import objective_from_study, opened_study
+from adnn_optuna.engine.studies import opened_study
 from adnn_optuna.results.overtuning import overtuning_of
-from adnn_optuna.results.recheck import Recheck
-from adnn_optuna.results.recheck_numbers import BASELINE_NETWORK, FIRST_OF_PARAMS
+from adnn_optuna.results.recheck import BASELINE_NETWORK, FIRST_OF_PARAMS, Recheck
 from adnn_optuna.samplers._evaluations import evaluation_trials
 from adnn_optuna.samplers._trials import is_feasible
 from adnn_optuna.samplers._unit_interval import n_choices, to_unit
@@ -155,45 +153,45 @@ def recheck(
             the study lacks, or redraws a split and ``resampled`` does not say so.
         KeyboardInterrupt: If the user interrupts; all finished evaluations are stored.
     """
-    top, seeds = as_integer("top", top), as_integer("seeds", seeds)
+    top = as_integer("top", top)
+    seeds = as_integer("seeds", seeds)
     # One value has no interval.
-    n_jobs, confirm = as_integer("n_jobs", n_jobs), as_integer("confirm", confirm, 2)
+    n_jobs = as_integer("n_jobs", n_jobs)
+    confirm = as_integer("confirm", confirm, 2)
     checked_limits(max_time=max_time)
-    check_executor(executor)
-    caught, failed = checked_catch(catch), checked_failed(failed)
+    checked_executor(executor)
+    caught = checked_catch(catch)
+    failed = checked_failed(failed)
     study = opened_study(study)
     read_study(study)
     completed = _completed(study)
-    function, is_seeded, objective = _seeded(study, evaluate)
-    sizes = None
-    if objective is not None:
-        check_for_networks({"resampled": resampled})
-    elif not deterministic:
-        names = {"evaluate": seeds_of_trials(function)}
-        sizes = check_splits({"evaluate": function}, names, resampled)
+    searched = _searched(study, evaluate, resampled, is_random=not deterministic)
     candidates = _best_of_places(completed, top)
-    against_of = _against(study, objective, completed, against)
-    others = filter(None, map(against_of, candidates))
-    evaluated = {trial.number: trial for trial in (*candidates, *others)}
+    against_of = _against(study, searched, completed, against)
+    compared_trials = filter(None, map(against_of, candidates))
+    evaluated = {trial.number: trial for trial in (*candidates, *compared_trials)}
     first = study.get_trials(deepcopy=False)[0]
-    ranges = {name: str(of) for name, of in sorted(first.distributions.items())}
+    ranges = {
+        name: str(distribution) for name, distribution in sorted(first.distributions.items())
+    }
     config = study.user_attrs.get(CONFIG)
+    if storage is None:
+        storage = study._storage
     opened = open_evaluations(
-        study._storage if storage is None else storage,
+        storage,
         f"{study.study_name}/recheck",
         # An earlier study of the name had other trials.
         beginning_of(study),
         direction=study.direction,
     )
-    if objective is None:
-        otherwise = f"delete the study {opened.study_name!r}"
-        check_code([opened], {"evaluate": function}, reuse=reuse, otherwise=otherwise)
+    otherwise = f"delete the study {opened.study_name!r}"
+    check_code([opened], searched.functions, reuse=reuse, otherwise=otherwise)
 
     @functools.cache
     def plan_of(number: int) -> Planned:
         return plan_seeds(opened, number, confirm)
 
-    known = functools.partial(
+    recheck_of = functools.partial(
         Recheck,
         study_name=study.study_name,
         maximize=study.direction == StudyDirection.MAXIMIZE,
@@ -201,63 +199,66 @@ def recheck(
         seeds=seeds,
         confirm=confirm,
         failed=failed,
-        resampled=sizes,
+        resampled=searched.split_sizes,
         plan_of=plan_of,
-        is_seeded=is_seeded,
+        is_seeded=searched.is_seeded,
         is_deterministic=deterministic,
-        on_same_data=objective is not None,
+        on_same_data=searched.has_own_data,
         # What the new seeds follow from; never a name.
         experiment=experiment_fingerprint(config) if config else [first.params, ranges],
         against_of=against_of,
     )
-    found = found_by_evaluating(
-        known,
+    rechecked = found_by_evaluating(
+        recheck_of,
         opened,
         NEW_SEED_NAMES,
-        TrialEvaluation(function, evaluated, caught, study),
+        TrialEvaluation(searched, evaluated, caught, study),
         n_jobs=n_jobs,
         max_time=max_time,
         executor=executor,
         show_progress_bar=show_progress_bar,
     )
-    scores, violated = dict[tuple[int, ...], np.ndarray](), set[tuple[int, ...]]()
+    scores = dict[tuple[int, ...], np.ndarray]()
+    violated = set[tuple[int, ...]]()
     trials = opened.get_trials(deepcopy=False)
     for evaluation, trial in evaluation_trials(trials, NEW_SEED_NAMES).items():
         if VIOLATED in trial.system_attrs:
             violated.add(evaluation)
         if f"{SCORES}/0" in trial.system_attrs:
-            of = f"trial {trial.number} of study {opened.study_name!r}"
-            [scores[evaluation]] = from_attributes(trial.system_attrs, SCORES, of)
-    found = dataclasses.replace(found, violated=frozenset(violated))
+            trial_label = f"trial {trial.number} of study {opened.study_name!r}"
+            [scores[evaluation]] = from_attributes(trial.system_attrs, SCORES, trial_label)
+    rechecked = dataclasses.replace(rechecked, violated=frozenset(violated))
     if not scores:
-        return found
+        return rechecked
     overtuned = overtuning_of(study, *read_study(study))
     if overtuned is not None and overtuned.most_unlike:  # The scores may be predictions.
         overtuned = None
-    return dataclasses.replace(found, scores=scores, overtuned=overtuned)
+    return dataclasses.replace(rechecked, scores=scores, overtuned=overtuned)
 
 
 def _completed(study: optuna.Study) -> list[FrozenTrial]:
     """Return the trials that have a finite value and violate no constraint, the best first."""
     maximize = study.direction == StudyDirection.MAXIMIZE
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    found = [t for t in trials if math.isfinite(t.values[0]) and is_feasible(t)]
-    if not found:
+    valid_trials = [t for t in trials if math.isfinite(t.values[0]) and is_feasible(t)]
+    if not valid_trials:
         raise WrongValueError(
             f"Study {study.study_name!r} must have a completed trial with a finite value; got "
             "none. Run it first."
         )
     # The first of equals is the better one, as for Optuna.
-    return sorted(found, key=lambda trial: trial.values[0], reverse=maximize)
+    return sorted(valid_trials, key=lambda trial: trial.values[0], reverse=maximize)
 
 
 def _best_of_places(completed: Sequence[FrozenTrial], top: int) -> list[FrozenTrial]:
     """Return the best trials, so many at most, of which none is a near copy of a better one."""
-    found: list[FrozenTrial] = []
+    distinct_trials: list[FrozenTrial] = []
     for trial in completed:
-        if len(found) < top and not any(_is_near(trial, better) for better in found):
-            found.append(trial)
-    return found
+        if len(distinct_trials) < top and not any(
+            _is_near(trial, better) for better in distinct_trials
+        ):
+            distinct_trials.append(trial)
+    return distinct_trials
 
 
 def _is_near(one: FrozenTrial, other: FrozenTrial) -> bool:
@@ -275,7 +276,7 @@ def _is_near(one: FrozenTrial, other: FrozenTrial) -> bool:
 
 def _against(
     study: optuna.Study,
-    objective: InitOffsetObjective | None,
+    searched: Searched,
     completed: Sequence[FrozenTrial],
     against: int | Mapping[str, Any] | None,
 ) -> Callable[[FrozenTrial], FrozenTrial | None]:
@@ -283,8 +284,8 @@ def _against(
     by_number = {trial.number: trial for trial in completed}
     if isinstance(against, Mapping):
         check_parameters("against", against)
-        other = _trial_of(dict(against), completed)
-        return lambda _: other
+        compared_trial = _trial_of(dict(against), completed)
+        return lambda _: compared_trial
     if against is not None:
         if not is_integer(against) or against not in by_number:
             raise WrongValueError(
@@ -292,20 +293,23 @@ def _against(
                 f"{against!r:.100}. Pass another number, or all parameters."
             )
         return lambda _: by_number[against]
-    if objective is None:
-        first = by_number.get(0)
-        is_enqueued = first is not None and "fixed_params" in first.system_attrs
-        return lambda _: first if is_enqueued else None
-    value = study.user_attrs.get(BASELINE, math.nan)
+    first = by_number.get(0)
+    is_enqueued = first is not None and "fixed_params" in first.system_attrs
+    # Where hyperparameters are searched, each trial has a baseline of its own.
+    value = None
+    if searched.baseline_params:
+        value = study.user_attrs.get(BASELINE)
 
-    def baseline_network(trial: FrozenTrial) -> FrozenTrial:
-        params = {**trial.params, **objective.of(trial.params).baseline_params}
-        is_baseline = math.isfinite(value) and not objective.is_of_trial
-        return _trial_of(
-            params, completed, value if is_baseline else None, is_baseline_network=True
-        )
+    def baseline_of(trial: FrozenTrial) -> FrozenTrial | None:
+        params = dict(searched.baseline_of(trial.params))
+        if not params:
+            return first if is_enqueued else None
+        baseline_value = None
+        if value is not None and math.isfinite(value):
+            baseline_value = value
+        return _trial_of(params, completed, baseline_value, is_baseline_network=True)
 
-    return baseline_network
+    return baseline_of
 
 
 def _trial_of(
@@ -317,8 +321,8 @@ def _trial_of(
 ) -> FrozenTrial:
     """Return the first trial with these parameters, or a new one that is not in the study."""
     ordered = sorted(completed, key=lambda trial: trial.number)
-    if found := next((trial for trial in ordered if trial.params == params), None):
-        return found
+    if existing := next((trial for trial in ordered if trial.params == params), None):
+        return existing
     alike = next((trial for trial in ordered if trial.params.keys() == params.keys()), None)
     if alike is None:
         raise WrongValueError(
@@ -332,6 +336,9 @@ def _trial_of(
                 f"against[{name!r}] must be a number; got {of_name!r:.100}. Pass all parameters."
             )
     text = repr(sorted(params.items())).encode()
+    marks = {}
+    if is_baseline_network:
+        marks = {BASELINE_NETWORK: True}
     return FrozenTrial(
         number=FIRST_OF_PARAMS + zlib.crc32(text) % FIRST_OF_PARAMS,
         trial_id=NO_STORED_TRIAL,
@@ -341,23 +348,25 @@ def _trial_of(
         datetime_complete=None,
         params=params,
         distributions=dict(alike.distributions),
-        user_attrs={BASELINE_NETWORK: True} if is_baseline_network else {},
+        user_attrs=marks,
         system_attrs={},
         intermediate_values={},
     )
 
 
-def _seeded(
-    study: optuna.Study, evaluate: Callable[..., float] | None
-) -> tuple[Callable[..., float], bool, InitOffsetObjective | None]:
-    """Return the function that evaluates a trial, whether it takes a seed, and our objective."""
-    if evaluate is None or isinstance(evaluate, InitOffsetObjective):
-        objective = evaluate or objective_from_study(study)
-        seed = study.user_attrs.get(CONFIG, {}).get("seed", objective.seed)
-        objective.replace(seed=seed).check(study)
-        return objective, True, objective
-    if not callable(evaluate):
+def _searched(
+    study: optuna.Study, evaluate: Any, resampled: ResampledArgument, *, is_random: bool
+) -> Searched:
+    """Return what evaluates the trials of a study: the user's, or what the study stores."""
+    objective = evaluate
+    if objective is None:
+        objective = kind_of(study.user_attrs).rebuilt(study, None)
+    elif not callable(objective):
         raise WrongTypeError(
             f"evaluate must be a function (trial, seed) or (trial); got {evaluate!r:.100}."
         )
-    return evaluate, with_seed(evaluate)[1], None
+    searched = as_searched(objective, name="evaluate", is_random=is_random, resampled=resampled)
+    seed = study.user_attrs.get(CONFIG, {}).get("seed", searched.seed)
+    if not searched.functions:
+        searched.replace(seed=seed).check(study)
+    return searched

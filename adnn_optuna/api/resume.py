@@ -13,22 +13,17 @@ from optuna.storages import BaseStorage
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Arguments, Declaration
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna.api._calls import interrupted_where_called
+from adnn_optuna.api._calls import as_searched, interrupted_where_called
 from adnn_optuna.api.compare import compare
-from adnn_optuna.api.comparisons import is_of_function, records_of_comparison
-from adnn_optuna.api.function_search import resumed_function
-from adnn_optuna.api.search import SearchResult, check_confirm, run_search
+from adnn_optuna.api.search import run_search
+from adnn_optuna.api.stored import records_of_comparison
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
-from adnn_optuna.engine import studies
-from adnn_optuna.engine.arms import CONTROLS, SAMPLERS, SamplerSpec, check_sampler
-from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
+from adnn_optuna.engine.arms import SamplerSpec, check_sampler
+from adnn_optuna.engine.kinds import kind_of
 from adnn_optuna.engine.loop import last_limits
-from adnn_optuna.engine.objectives import Catch
+from adnn_optuna.engine.objectives import Catch, Ending, Searched
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.studies import is_comparison
-from adnn_optuna.networks.offsets import OffsetSpace
-from adnn_optuna.results.comparison import Comparison
-from adnn_optuna.results.function_search import FunctionSearch
+from adnn_optuna.engine.studies import StudySpec, is_comparison, load_study
 
 
 @interrupted_where_called
@@ -37,7 +32,7 @@ def resume(
     storage: str | BaseStorage,
     study_name: str,
     *,
-    objective: InitOffsetObjective | Callable[..., float] | None = None,
+    objective: Searched | Callable[..., float] | None = None,
     sampler: SamplerSpec | None = None,
     pruner: BasePruner | None = None,
     catch: Catch = (),
@@ -47,7 +42,7 @@ def resume(
     reuse: bool = False,
     show_progress_bar: bool = False,
     **limits: Unpack[LimitValues],
-) -> SearchResult | FunctionSearch | Comparison:
+) -> Any:
     """Continue a stored search or comparison, which knows its model, data, training and limits.
 
     A limit that you pass replaces the stored one and applies to all runs together. The limits of a
@@ -77,97 +72,120 @@ def resume(
             objective or sampler than you pass.
     """
     checked = checked_limits(**limits)
-    given: Any = {name: value for name, value in checked.items() if value is not None}
+    new_limits: Any = {name: value for name, value in checked.items() if value is not None}
     opened = open_storage(storage, must_exist=True)
-    study = studies.load_study(opened, study_name)
-    if not is_comparison(study):
-        all_limits: LimitValues = {**last_limits(study), **given}
-        if callable(objective) and not isinstance(objective, InitOffsetObjective):
-            return resumed_function(
-                study,
-                objective,
-                sampler,
-                all_limits,
-                confirm=confirm,
-                reuse=reuse,
-                pruner=pruner,
-                catch=catch,
-                show_progress_bar=show_progress_bar,
+    study = load_study(opened, study_name)
+    if is_comparison(study):
+        if sampler or not test or confirm != "auto":
+            raise WrongValueError(
+                f"{study_name!r} must be a search if sampler, test or confirm is set; got a "
+                "comparison. Omit them."
             )
-        check_confirm(confirm)
-        sampler = _stored_sampler(study) if sampler is None else sampler
-        check_sampler(sampler)
-        if objective is None:
-            objective = studies.objective_from_study(study, data_dir)
-        objective = studies.check_objective(objective).replace(catch=catch)
-        plan = studies.StudySpec(objective, study_name, sampler, all_limits, pruner=pruner)
-        return run_search(
-            plan, opened, test=test, confirm=confirm, show_progress_bar=show_progress_bar
+        return compare(
+            **{**_arguments(study, objective, data_dir), **new_limits},
+            pruner=pruner,
+            reuse=reuse,
+            storage=opened,
+            study_name=study_name,
+            catch=catch,
+            show_progress_bar=show_progress_bar,
         )
-    arguments = {**_arguments(study, objective, data_dir), **given}
-    if is_of_function(study):
-        arguments["pruner"] = pruner
-    if sampler or not test or confirm != "auto" or (pruner and "pruner" not in arguments):
-        raise WrongValueError(
-            f"{study_name!r} must be a search if sampler, pruner, test or confirm is set; got a "
-            "comparison. Omit them."
-        )
-    return compare(
-        **arguments,
-        reuse=reuse,
-        storage=opened,
-        study_name=study_name,
-        catch=catch,
-        show_progress_bar=show_progress_bar,
+    searched, settings = _stored_objective(study, objective, data_dir, catch)
+    names = searched.arms.samplers
+    if sampler is None:
+        sampler = _stored_sampler(study, names)
+    check_sampler(sampler, names)
+    all_limits: LimitValues = {**last_limits(study), **new_limits}
+    if confirm == "auto":
+        confirm = settings.get("confirm", "auto")
+    ending = Ending(
+        test, confirm, max_time=all_limits["max_time"], show_progress_bar=show_progress_bar
     )
+    batch_size = settings.get("batch_size", "auto")
+    spec = StudySpec(searched, study_name, sampler, all_limits, batch_size, pruner, ending)
+    return run_search(spec, opened, reuse=reuse)
 
 
-def _stored_sampler(study: optuna.Study) -> str:
+def _stored_objective(
+    study: optuna.Study,
+    objective: Any,
+    data_dir: str | os.PathLike[str] | None,
+    catch: Catch,
+) -> tuple[Searched, dict[str, Any]]:
+    """Return what a study searches, and the settings of that search."""
+    settings: dict[str, Any] = study.user_attrs.get(stored.SEARCH, {})
+    if objective is None:
+        objective = kind_of(study.user_attrs).rebuilt(study, data_dir)
+    # The search has asked before what its seeds redraw.
+    searched = as_searched(objective, catch=catch, is_random=False)
+    if not searched.functions:
+        return searched, settings
+    if "seed" not in settings:
+        raise WrongValueError(
+            f"Study {study.study_name!r} must be a search of a function; got one that search did "
+            "not begin. Continue it by study.optimize."
+        )
+    sizes = study.user_attrs.get(stored.RESAMPLED)
+    searched = searched.replace(
+        direction=study.direction,
+        seed=settings["seed"],
+        replicate=settings["replicate"],
+        n_jobs=settings["n_jobs"],
+        resampled=tuple(sizes) if sizes else False,
+    )
+    return searched, settings
+
+
+def _stored_sampler(study: optuna.Study, names: list[str]) -> str:
     sampler: str | None = study.user_attrs.get(stored.SEARCH, {}).get("sampler")
-    if sampler in SAMPLERS:
+    if sampler in names:
         return sampler
+    sampler_text = ""
+    if sampler is not None:
+        sampler_text = f" {sampler}"
     raise WrongValueError(
         f"Study {study.study_name!r} does not store its sampler"
-        f"{'' if sampler is None else f' {sampler}'}. Pass sampler to adnn_optuna.resume: an "
-        f"Optuna sampler or one of {', '.join(SAMPLERS)}."
+        f"{sampler_text}. Pass sampler to adnn_optuna.resume: an "
+        f"Optuna sampler or one of {', '.join(names)}."
     )
 
 
 def _arguments(
-    head: optuna.Study,
-    objective: InitOffsetObjective | Callable[..., float] | None,
-    data_dir: str | os.PathLike[str] | None,
+    head: optuna.Study, objective: Any, data_dir: str | os.PathLike[str] | None
 ) -> dict[str, Any]:
     """Return the arguments of a comparison, as its head stores them."""
     declaration: Declaration = head.user_attrs[stored.COMPARISON]
-    arms, name = declaration["arms"], f"Comparison {head.study_name!r}"
-    if unknown := [label for label, arm in arms.items() if arm not in (*SAMPLERS, *CONTROLS)]:
+    arms = declaration["arms"]
+    name = f"Comparison {head.study_name!r}"
+    records = [run for of_arm in records_of_comparison(head).values() for run in of_arm.values()]
+    if not records:
+        raise WrongValueError(f"{name} has no runs yet. Call compare again.")
+    named = records[0].arms
+    if unknown := [label for label, arm in arms.items() if arm["name"] not in named]:
         raise WrongValueError(
             f"{name} does not store {', '.join(unknown)}. Call compare again with the same "
             "arguments."
         )
-    given: Any = declaration["arguments"]
-    known = {name: given[name] for name in Arguments.__annotations__ if name in given}
-    known |= known.pop("limits", {})
-    known["seeds"] = declaration["seeds"]
-    if is_of_function(head):
-        if objective is None:
-            raise WrongValueError(
-                f"{name} does not store its function. Pass it as objective, or call compare again."
-            )
-        known["resampled"] = known["resampled"] or False  # The comparison has asked before.
-        return {**known, "objective": objective, "samplers": arms, "direction": head.direction}
+    arguments: Any = declaration["arguments"]
+    stored_arguments = {
+        key: arguments[key] for key in Arguments.__annotations__ if key in arguments
+    }
+    stored_arguments |= stored_arguments.pop("limits", {})
     if objective is None:
-        arms_by_seed = records_of_comparison(head).values()
-        records = [r for arm in arms_by_seed for r in arm.values() if stored.CONFIG in r.attrs]
-        # First the records with the space that was passed: other arms have other spaces.
-        records.sort(key=lambda r: r.attrs[stored.CONFIG]["space"]["type"] != OffsetSpace.__name__)
-        if not records:
-            raise WrongValueError(f"{name} has no runs yet. Call compare again.")
-        objective = studies.objective_from_study(records[0].study, data_dir)
+        first = next((record for record in records if record.is_as_passed), records[0])
+        objective = kind_of(first.attrs).rebuilt(first.study, data_dir, name)
+    searched = as_searched(objective, is_random=False)
+    if searched.functions:
+        # The comparison has asked before.
+        stored_arguments["resampled"] = stored_arguments["resampled"] or False
+        stored_arguments["direction"] = head.direction
+    else:
+        del stored_arguments["confirm"]
+    controls = [arm["name"] for arm in arms.values() if arm["is_control"]]
     return {
-        **known,
+        **stored_arguments,
+        "seeds": declaration["seeds"],
         "objective": objective,
-        "samplers": {label: arm for label, arm in arms.items() if arm in SAMPLERS},
-        "controls": [arm for arm in arms.values() if arm in CONTROLS],
+        "samplers": {label: arm["name"] for label, arm in arms.items() if not arm["is_control"]},
+        "controls": controls,
     }

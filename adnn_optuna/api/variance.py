@@ -1,39 +1,34 @@
 """Measure how far a value varies from run to run, with all randomness redrawn."""
 
+import dataclasses
 import functools
-import math
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from concurrent import futures
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_integer, checked_failed
-from adnn_optuna._units import with_class
 from adnn_optuna.api._calls import (
     NO_EXECUTOR,
-    check_executor,
+    checked_executor,
     found_by_evaluating,
     interrupted_where_called,
 )
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.evaluations import open_evaluations
-from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.objectives import seeds_of
-from adnn_optuna.networks.retraining import Redrawing, not_redrawn, random_sources
-from adnn_optuna.networks.training import n_cores
-from adnn_optuna.results.variance import AS_GIVEN, Variance
-from adnn_optuna.stats.proportions import chance_limit
+from adnn_optuna.engine.functions import seeds_of
+from adnn_optuna.engine.kinds import Kind
+from adnn_optuna.engine.objectives import Searched
+from adnn_optuna.results.variance import Variance
 from adnn_optuna.stats.spread import FEWEST
 
 
 @interrupted_where_called
 def measure_variance(
-    objective: InitOffsetObjective | Callable[..., float],
+    objective: Searched | Callable[..., float],
     n: int = 20,
     *,
     storage: str | BaseStorage | None = None,
@@ -90,72 +85,75 @@ def measure_variance(
     """
     n = as_integer("n", n, low=FEWEST)
     checked_limits(max_time=max_time)
-    check_executor(executor)
-    stop: threading.Event | None = None
-    evaluate: Callable[..., float]
-    if isinstance(objective, InitOffsetObjective):
+    measured: Any
+    if isinstance(kind := getattr(objective, "kind", None), Kind):
         if executor is not None:
             raise WrongValueError(NO_EXECUTOR)
-        of_network, redrawing, stop = objective, Redrawing(objective.dataset), threading.Event()
-        names = random_sources(of_network.trainer)
-        evaluated, direction = of_network.config, of_network.direction
-        label = with_class(of_network.metric, of_network.positive)
-        settings: dict[str, Any] = {"value_name": label, "seed": of_network.seed}
-        settings["not_redrawn"] = not_redrawn(of_network.trainer)
-        settings["chance_limit"] = _chance_limit(of_network)
-        n_jobs = n_cores() if n_jobs is None else n_jobs
-
-        def train(*seeds: int) -> float:
-            given = {k: s for k, s in zip(names, seeds, strict=True) if s != AS_GIVEN}
-            run = redrawing.train(of_network.trainer, of_network.seed, stop=stop, **given)
-            return of_network.value(run.metrics)
-
-        evaluate = train
+        measured = kind.load("variance")(objective)
+    elif callable(objective):
+        measured = _SeededFunction(objective)
     else:
-        if not callable(objective):
-            raise WrongTypeError(
-                "objective must be an InitOffsetObjective, or a function whose parameters are "
-                f"seeds; got {objective!r:.100}."
-            )
-        names = seeds_of(objective)
-        evaluate = functools.partial(_with_seeds, objective, names)
-        evaluated, direction = {"sources": [*names]}, StudyDirection.MAXIMIZE
-        settings = {"value_name": "value", "seed": None}
-        n_jobs = 1 if n_jobs is None else n_jobs
-    if not names:
+        raise WrongTypeError(
+            "objective must be an InitOffsetObjective, or a function whose parameters are seeds; "
+            f"got {objective!r:.100}."
+        )
+    if not measured.sources:
         raise WrongValueError(
             "Nothing in the objective's training is random, or it takes no seed: give a function "
             "whose parameters are the seeds of its sources, such as f(split, initialisation)."
         )
-    settings |= {"study_name": study_name, "sources": names, "n": n}
-    settings["failed"] = checked_failed(failed)
+    variance_of = functools.partial(
+        Variance,
+        study_name=study_name,
+        sources=measured.sources,
+        n=n,
+        failed=checked_failed(failed),
+        maximize=measured.direction == StudyDirection.MAXIMIZE,
+        **measured.settings,
+    )
+    if n_jobs is None:
+        n_jobs = measured.n_at_once
     n_jobs = as_integer("n_jobs", n_jobs)
-    study = open_evaluations(storage, study_name, evaluated, direction=direction)
-    if not isinstance(objective, InitOffsetObjective):
-        check_code([study], {"objective": objective}, reuse=reuse)
-    known = functools.partial(Variance, maximize=direction == StudyDirection.MAXIMIZE, **settings)
+    study = open_evaluations(storage, study_name, measured.evaluated, direction=measured.direction)
+    check_code([study], measured.functions, reuse=reuse)
     return found_by_evaluating(
-        known,
+        variance_of,
         study,
-        names,
-        evaluate,
-        stop=stop,
+        measured.sources,
+        measured,
+        stop=measured.stop,
         n_jobs=n_jobs,
         max_time=max_time,
-        executor=executor,
+        executor=checked_executor(executor),
         show_progress_bar=show_progress_bar,
     )
 
 
-def _chance_limit(objective: InitOffsetObjective) -> float:
-    """Return the accuracy that is not distinguishable from chance; NaN for other metrics."""
-    split, _, name = objective.metric.partition("_")
-    if name != "accuracy":
-        return math.nan
-    counts = np.bincount(getattr(objective.dataset, f"y_{split}"))
-    return chance_limit(counts.max(), counts.sum())
+@dataclasses.dataclass(frozen=True)
+class _SeededFunction:
+    """A function of the seeds of its sources of randomness; any process can call it."""
 
+    function: Callable[..., float]
+    direction: ClassVar[StudyDirection] = StudyDirection.MAXIMIZE
+    n_at_once: ClassVar[int] = 1
+    settings: ClassVar[Mapping[str, Any]] = {"value_name": "value", "seed": None}
+    stop: ClassVar[None] = None  # A function heeds no event.
 
-def _with_seeds(function: Callable[..., float], names: Sequence[str], *seeds: int) -> float:
-    """Return a function's value with a seed for each of its sources; any process can call this."""
-    return function(**dict(zip(names, seeds, strict=True)))
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The parameters that are seeds."""
+        return seeds_of(self.function)
+
+    @property
+    def evaluated(self) -> Mapping[str, Any]:
+        """What the runs are of."""
+        return {"sources": [*self.sources]}
+
+    @property
+    def functions(self) -> Mapping[str, Callable[..., float]]:
+        """The function, by what the user calls it."""
+        return {"objective": self.function}
+
+    def __call__(self, *seeds: int) -> float:
+        """Return the value with a seed for each source."""
+        return self.function(**dict(zip(self.sources, seeds, strict=True)))

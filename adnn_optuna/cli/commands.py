@@ -50,7 +50,7 @@ def search(
     names = {key: value for key, value in objective.items() if key != "dataset"}
     options = opt.named(options, first, names)
     result: Any = adnn.search(
-        parsing.load_function("FUNCTION", function) if function else opt.make_objective(objective),
+        _searched(function, objective),
         sampler,
         direction=direction,
         seed=seed,
@@ -64,11 +64,18 @@ def search(
     return out.Answer(result, _resumption(result, options["storage"], function))
 
 
+def _searched(function: str | None, objective: dict[str, Any]) -> Any:
+    """Return the user's function, or the objective that the options describe."""
+    if function:
+        return parsing.load_function("FUNCTION", function)
+    return opt.make_objective(objective)
+
+
 def _resumption(result: Any, storage: str, function: str | None) -> dict[str, str]:
     """Return the command that continues a search with twice the limit that ended it."""
     from adnn_optuna.engine.storages import is_in_memory
 
-    limit = result.budget.get(result.stop_reason)
+    limit = result.record.budget.get(result.stop_reason)
     if limit is None or is_in_memory(storage):
         return {}
     command = ["adnn", "resume", *([function] if function else [])]
@@ -104,7 +111,9 @@ def resume(
     """
     from adnn_optuna.engine import storages, studies
 
-    objective = parsing.load_function("FUNCTION", function) if function else None
+    objective = None
+    if function:
+        objective = parsing.load_function("FUNCTION", function)
     if objective is None:
         out.load_libraries()
     opened = storages.open_storage(storage, must_exist=True)
@@ -122,7 +131,10 @@ def resume(
         **options,
         **limits,
     )
-    return out.Answer(result, {} if is_comparison else _resumption(result, storage, function))
+    resumption = {}
+    if not is_comparison:
+        resumption = _resumption(result, storage, function)
+    return out.Answer(result, resumption)
 
 
 def compare(
@@ -158,9 +170,12 @@ def compare(
     if function is not None:
         opt.check_no_network(objective, "a function")
     first = f"compare-{function}" if function else "compare"
+    arms = None
+    if samplers is not None:
+        arms = samplers.split(",")
     comparison = adnn.compare(
-        parsing.load_function("FUNCTION", function) if function else opt.make_objective(objective),
-        None if samplers is None else samplers.split(","),
+        _searched(function, objective),
+        arms,
         max_trial=max_trial,
         direction=direction,
         seeds=parsing.parse_seeds(seeds),
@@ -189,7 +204,7 @@ def plan(
       adnn plan adnn.db compare --gain 0.003
       adnn plan adnn.db compare --gain 0.003 --plot power.html
     """
-    from adnn_optuna.api.comparisons import load_comparison
+    from adnn_optuna.api.stored import load_comparison
 
     return out.Answer(load_comparison(parsing.parse_storage(file), name).plan(gain))
 
@@ -209,20 +224,12 @@ def report(
       adnn report --study-name compare
       adnn report --study-name mine --output mine.html
     """
-    from adnn_optuna.api.comparisons import load_comparison
-    from adnn_optuna.engine import records, storages, studies
-    from adnn_optuna.results.function_search import stored_result
+    from adnn_optuna.api.stored import load_result
 
     check_output_file("--output", output, ".html")
-    opened = storages.open_storage(storage, must_exist=True)
-    study = studies.load_study(opened, study_name)
-    found: Any
-    if studies.is_comparison(study):
-        found = load_comparison(opened, study_name)
-    else:
-        found = stored_result(records.read_record(study))
-    found.report(output)
-    return out.Answer(found, {"Read it": str(output)})
+    result = load_result(storage, study_name)
+    result.report(output)
+    return out.Answer(result, {"Read it": str(output)})
 
 
 def contract(
@@ -243,18 +250,19 @@ def contract(
       adnn contract --study-name digits-annealing
       adnn contract --study-name mine --output mine.contract.json
     """
-    from adnn_optuna.api.search import search_result
-    from adnn_optuna.engine import records, storages, studies
+    from adnn_optuna.engine import kinds, records, storages, studies
 
     out.load_libraries()
     study = studies.load_study(storages.open_storage(storage, must_exist=True), study_name)
-    output = Path(f"{study_name.replace('/', '-')}.contract.json") if output is None else output
+    if output is None:
+        output = Path(f"{study_name.replace('/', '-')}.contract.json")
     check_output_file("--output", output, ".json")
-    objective = studies.objective_from_study(study, data_dir)
-    found = search_result(records.read_record(study), objective)
-    made = found.contract(data="embed" if embed_data else None)
-    made.save(output)
-    return out.Answer(made, {"Check it": f"adnn verify {as_argument(str(output))}"})
+    kind = kinds.kind_of(study.user_attrs)
+    objective = kind.rebuilt(study, data_dir)
+    result = kind.load("result")(records.read_record(study), objective)
+    written = result.contract(data="embed" if embed_data else None)
+    written.save(output)
+    return out.Answer(written, {"Check it": f"adnn verify {as_argument(str(output))}"})
 
 
 def audit(file: Annotated[Path, "A model as model.save of Keras wrote it."]) -> out.Answer:
@@ -266,7 +274,7 @@ def audit(file: Annotated[Path, "A model as model.save of Keras wrote it."]) -> 
     Examples:
       adnn audit model.keras --json
     """
-    from adnn_optuna.api.contracts import audit_file
+    from adnn_optuna.experiments.audit import audit_file
 
     out.load_libraries()
     return out.Answer(audit_file(file))

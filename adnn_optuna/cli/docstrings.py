@@ -8,7 +8,10 @@ def arguments(documented: object) -> dict[str, str]:
     """Return the first sentence of the docstring on each argument of a function or class."""
     docstring = f"{inspect.getdoc(documented)}\n"
     section = re.search(r"^Args:\n((?:    .*\n|\n)*)", docstring, re.MULTILINE)
-    entries = re.findall(r"    (\w+):((?:.*\n(?:     .*\n)*))", section[1] if section else "")
+    section_text = ""
+    if section:
+        section_text = section[1]
+    entries = re.findall(r"    (\w+):((?:.*\n(?:     .*\n)*))", section_text)
     return {name: _first_sentence(text) for name, text in entries}
 
 

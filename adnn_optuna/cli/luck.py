@@ -50,14 +50,14 @@ def recheck(
     """
     if evaluate is None:
         out.load_libraries()
-    found = adnn.recheck(
+    result = adnn.recheck(
         (parsing.parse_storage(storage), name),
         None if evaluate is None else parsing.load_function("--evaluate", evaluate),
         against=parsing.parse_against(against),
         resampled=parsing.parse_resampled(resampled),
         **options,
     )
-    return out.Answer(found)
+    return out.Answer(result)
 
 
 def overtuning(
@@ -117,8 +117,8 @@ def variance(*, network: dict[str, Any], **options: Any) -> out.Answer:
       adnn variance --dataset fashion_mnist --hidden 256,256 --n 50
     """
     options = opt.named(options, "variance", network)
-    found = adnn.measure_variance(opt.make_network(network), **options)
-    return out.Answer(found)
+    result = adnn.measure_variance(opt.make_network(network), **options)
+    return out.Answer(result)
 
 
 def compare_models(
@@ -146,7 +146,7 @@ def compare_models(
     Examples:
       adnn compare-models a=nets:small b=nets:wide --seeds 50 --stop-when-decided
     """
-    from adnn_optuna.engine.objectives import seeds_of
+    from adnn_optuna.engine.functions import seeds_of
 
     loaded = parsing.load_models(models)
     if require and len(loaded) != 2:
@@ -160,8 +160,8 @@ def compare_models(
     options = opt.named(options, "models", training)
     of_seeds = parsing.parse_seeds(seeds)
     options["resampled"] = parsing.parse_resampled(resampled)
-    found = adnn.compare_models(loaded, data, training=settings, seeds=of_seeds, **options)
-    return out.Answer(found, code=_code(found, require))
+    result = adnn.compare_models(loaded, data, training=settings, seeds=of_seeds, **options)
+    return out.Answer(result, code=_code(result, require))
 
 
 def compare_values(
@@ -189,7 +189,7 @@ def compare_values(
     _check_margin(require, options["margin"])
     if require and baseline is None and baseline_file is None:
         raise WrongValueError("--require must be used with --baseline or --baseline-file.")
-    found = adnn.compare_values(
+    result = adnn.compare_values(
         file,
         baseline=baseline,
         baseline_file=baseline_file,
@@ -198,7 +198,7 @@ def compare_values(
         resampled=parsing.parse_resampled(resampled),
         **options,
     )
-    return out.Answer(found, code=_code(found, require))
+    return out.Answer(result, code=_code(result, require))
 
 
 def _check_margin(require: str | None, margin: float | None) -> None:
@@ -212,7 +212,9 @@ def _code(found: Any, require: str | None) -> int:
     """Return the exit code; say which claims are not as required, or lack a value."""
     if require is None:
         return 0
-    enough = ["better"] if require == "better" else ["better", "equivalent", "not worse"]
+    enough = ["better", "equivalent", "not worse"]
+    if require == "better":
+        enough = ["better"]
     code = 0
     for row in found.paired_differences:
         pair = f"{require.replace('-', ' ')} than {row.other}"

@@ -39,13 +39,15 @@ _GROUPS = ("Arguments", "Options", "Limits", "Data", "Network", "Training", "Off
 
 def _styled(text: str, **style: Any) -> str:
     """Return a text in a style, if stdout is a terminal and the user wants colours."""
-    return typer.style(text, **style) if output.has_colors() else text
+    if output.has_colors():
+        return typer.style(text, **style)
+    return text
 
 
 def _write(formatter: Any, heading: str, rows: list[tuple[str, str]]) -> None:
     if rows:
         with formatter.section(_styled(heading, bold=True)):
-            styled = [(_styled(name, fg=typer.colors.CYAN), said) for name, said in rows]
+            styled = [(_styled(name, fg=typer.colors.CYAN), text) for name, text in rows]
             formatter.write_dl(styled, col_max=26)
 
 
@@ -202,10 +204,10 @@ def _in_a_sentence(error: Exception) -> tuple[str, int]:
     """Return an error in one sentence, and its exit code."""
     from adnn_optuna.engine.repeating import StorageError, storage_errors
 
-    said = " ".join(str(error).split())
+    message = " ".join(str(error).split())
     where = "ADNN_DEBUG=1 in the environment shows where"
     if isinstance(error, WrongInputError):
-        return said, output.WRONG_INPUT
+        return message, output.WRONG_INPUT
     if isinstance(error, StorageError | NotWrittenError):
         return str(error), output.FAILED
     if isinstance(error, storage_errors()):
@@ -214,7 +216,7 @@ def _in_a_sentence(error: Exception) -> tuple[str, int]:
         return TOO_LITTLE_MEMORY, output.FAILED
     if isinstance(error, OSError) and error.errno is not None:
         return f"A file cannot be read or written ({error}; {where}).", output.FAILED
-    what = f"{type(error).__name__}: {said}"
+    what = f"{type(error).__name__}: {message}"
     return f"Something unexpected happened, {what} ({where}).", output.UNEXPECTED
 
 
@@ -240,11 +242,13 @@ def _with_options(sentence: str, name: str) -> str:
 
 def _as_shown(option: str, text: str) -> str:
     """Return the text after an option, with storages as they are shown."""
-    given = ""
+    prefix = ""
     if text.startswith("--"):
         option, equals, text = text.partition("=")
-        given = f"{option}{equals}"
-    return given + (masked(text) if option == "--storage" or "://" in text else text)
+        prefix = f"{option}{equals}"
+    if option == "--storage" or "://" in text:
+        text = masked(text)
+    return prefix + text
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -255,14 +259,15 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:  # While a command runs, Typer makes an exit code of it.
         code = output.INTERRUPTED
     except typer.TyperException as error:
-        said = " ".join(error.format_message().split())
+        hint = " ".join(error.format_message().split())
         for text in arguments:  # Any of them may be a storage in the wrong place.
             value = text.partition("=")[2] if text.startswith("--") else text
-            said = said.replace(value, masked(value)) if value else said
+            if value:
+                hint = hint.replace(value, masked(value))
         command = " ".join(["adnn", *(first for first in arguments[:1] if first in _COMMANDS)])
-        if not said.endswith("?"):  # As "Did you mean 'search'?" does.
-            said = said.rstrip(".") + "."
-        output.say(f"adnn: {said} See {command} --help.")
+        if not hint.endswith("?"):  # As "Did you mean 'search'?" does.
+            hint = hint.rstrip(".") + "."
+        output.say(f"adnn: {hint} See {command} --help.")
         return output.WRONG_INPUT
     except Exception as error:  # noqa: BLE001 - a traceback is for those who ask for it
         if os.environ.get("ADNN_DEBUG"):
@@ -273,9 +278,9 @@ def run(arguments: Sequence[str]) -> int:
         output.say(f"adnn: {sentence}")
     if code == output.INTERRUPTED:
         # An import that was interrupted cannot be made again, so nothing is imported here.
-        shown = map(_as_shown, ["", *arguments], arguments)
-        said = "Interrupted; all stored results are kept. Go on with"
-        output.say(f"{said}:\n    {shlex.join(['adnn', *shown])}")
+        masked_arguments = map(_as_shown, ["", *arguments], arguments)
+        hint = "Interrupted; all stored results are kept. Go on with"
+        output.say(f"{hint}:\n    {shlex.join(['adnn', *masked_arguments])}")
     return code or 0
 
 

@@ -36,7 +36,7 @@ NewName = Annotated[str | None, _NEW_NAME]
 
 def _arms(*, are_controls: bool) -> dict[str, str]:
     """Return the help of each sampler, or control, by its name."""
-    from adnn_optuna.engine.arms import ARMS
+    from adnn_optuna.experiments.controls import ARMS
 
     arms = ARMS.values()
     return {arm.name: arm.help for arm in arms if arm.help and arm.is_control == are_controls}
@@ -118,29 +118,35 @@ def with_options(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[
     numbers, truth values, and the storage of studies. The command shows the result of the verb as
     text or as JSON, and writes the ``files`` from it.
     """
-    own = {**inspect.signature(verb).parameters}
-    taken = [*own]
+    own_parameters = {**inspect.signature(verb).parameters}
+    parameter_names = [*own_parameters]
     for name in files:
-        own[name] = _option(name, None, Annotated[Path | None, FILES[name].help])
-    own |= {"quiet": _option("quiet", False, Quiet), "json": _option("json", False, Json)}
+        own_parameters[name] = _option(name, None, Annotated[Path | None, FILES[name].help])
+    own_parameters |= {
+        "quiet": _option("quiet", False, Quiet),
+        "json": _option("json", False, Json),
+    }
     # Not every verb is a function in Python.
     in_python = getattr(adnn, _IN_PYTHON.get(verb.__name__, verb.__name__), verb)
-    parts, said = _parts(own, in_python), docstrings.arguments(in_python)
+    parts = _parts(own_parameters, in_python)
+    docs = docstrings.arguments(in_python)
     parameters: list[inspect.Parameter] = []
-    for name, parameter in own.items():
-        parameters += parts[name].values() if name in parts else [_explained(parameter, said)]
+    for name, parameter in own_parameters.items():
+        parameters += parts[name].values() if name in parts else [_explained(parameter, docs)]
     has_bar = "options" in parts and "show_progress_bar" in inspect.signature(in_python).parameters
 
     def command(**given: Any) -> None:
-        asked = {name: given[name] for name in files}
-        for name, file in asked.items():  # Before there is what to write.
+        files_by_option = {name: given[name] for name in files}
+        for name, file in files_by_option.items():  # Before there is what to write.
             if file is not None:
                 check_output_file(as_option(name), file, FILES[name].suffix)
-        if asked.get("contract"):
+        if files_by_option.get("contract"):
             if given.get("function"):
                 raise WrongValueError("--contract must be omitted for a function.")
             _check_contract(given)
-        arguments: dict[str, Any] = {name: given[name] for name in taken if name not in parts}
+        arguments: dict[str, Any] = {
+            name: given[name] for name in parameter_names if name not in parts
+        }
         for part, of_part in parts.items():
             arguments[part] = {name: given[name] for name in of_part}
         arguments |= arguments.pop("options", {})
@@ -149,8 +155,10 @@ def with_options(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[
         # Only results stand there, whatever Keras says of a download or a user's function prints.
         with contextlib.redirect_stdout(sys.stderr):
             answer = verb(**arguments)
-        shown = verb.__name__.replace("_", "-")
-        finish(shown, answer, in_json=given["json"], quiet=given["quiet"], **asked)
+        command_name = verb.__name__.replace("_", "-")
+        finish(
+            command_name, answer, in_json=given["json"], quiet=given["quiet"], **files_by_option
+        )
 
     command.__doc__ = verb.__doc__
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -159,7 +167,7 @@ def with_options(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[
 
 def _check_contract(given: Mapping[str, Any]) -> None:
     """Refuse options of a search with which no contract can be made."""
-    from adnn_optuna.contracts.contract_file import PAIRS
+    from adnn_optuna.experiments.contract_file import PAIRS
 
     if given.get("test") is False:
         raise WrongValueError(
@@ -194,23 +202,26 @@ def _parts(
             if limit.reason not in own
         }
     if "options" in own:
-        known = {*own, *itertools.chain(*parts.values()), "show_progress_bar"}
-        parts["options"], said = {}, docstrings.arguments(in_python)
+        offered = {*own, *itertools.chain(*parts.values()), "show_progress_bar"}
+        parts["options"], docs = {}, docstrings.arguments(in_python)
         for name, parameter in inspect.signature(in_python).parameters.items():
-            if name not in known and (option := _passed(parameter)):
-                parts["options"][name] = _explained(option, said)
+            if name not in offered and (option := _passed(parameter)):
+                parts["options"][name] = _explained(option, docs)
     return parts
 
 
 def _passed(parameter: inspect.Parameter) -> inspect.Parameter | None:
     """Return the option for an argument of Python; :obj:`None` if a shell cannot give it."""
-    name, kind = parameter.name, parameter.annotation
+    name = parameter.name
+    kind = parameter.annotation
     if name == "storage":
         return _option(name, DEFAULT_STORAGE, Storage)
     if name == "study_name":
         return _option(name, None, NewName)
     text = kind if isinstance(kind, str) else inspect.formatannotation(kind)
-    return _option(name, parameter.default, _PASSED[text]) if text in _PASSED else None
+    if text in _PASSED:
+        return _option(name, parameter.default, _PASSED[text])
+    return None
 
 
 def _option(name: str, default: object, annotation: Any) -> inspect.Parameter:
@@ -225,14 +236,14 @@ def _part(level: str) -> dict[str, inspect.Parameter]:
     for source in [*_SOURCES][: _LEVELS[level]]:
         group, names = _SOURCES[source]
         documented = getattr(adnn, source)
-        said = docstrings.arguments(documented)
+        docs = docstrings.arguments(documented)
         parameters = inspect.signature(documented, eval_str=True).parameters
         for name in names.split():
             default = _DEFAULTS.get(name, parameters[name].default)
             if isinstance(default, tuple):
                 default = ",".join(map(str, default))
             option = _option(name, default, _kind_in_shell(parameters[name].annotation))
-            options[name] = _explained(option, said, group)
+            options[name] = _explained(option, docs, group)
     return options
 
 
@@ -246,14 +257,17 @@ def _kind_in_shell(annotation: Any) -> Any:
         simple = Path
     if get_origin(annotation) is tuple:
         return str
-    return simple | None if NoneType in kinds or annotation is Any else simple
+    if NoneType in kinds or annotation is Any:
+        return simple | None
+    return simple
 
 
 def _explained(
     parameter: inspect.Parameter, said: Mapping[str, str], group: str | None = None
 ) -> inspect.Parameter:
     """Return a parameter with its help, its group and the values that a shell completes."""
-    name, annotation = parameter.name, parameter.annotation
+    name = parameter.name
+    annotation = parameter.annotation
     note: Any = said.get(name)
     if get_origin(annotation) is Annotated:
         annotation, note = get_args(annotation)
@@ -285,7 +299,7 @@ _COMPLETED: dict[str, Callable[..., Any]] = {
     "activation": _values(lambda: ("relu", "tanh", "sigmoid", "elu", "gelu", "selu", "silu")),
     "metric": _values(
         lambda: (
-            *(f"{part}_{of}" for of in ("accuracy", "loss") for part in ("val", "train")),
+            *(f"{part}_{value}" for value in ("accuracy", "loss") for part in ("val", "train")),
             *("val_r2", "val_rmse", "val_mae"),
         )
     ),
@@ -338,23 +352,29 @@ def make_objective(options: Mapping[str, Any]) -> "adnn.InitOffsetObjective":
 
 def default_name(first: str, options: Mapping[str, Any]) -> str:
     """Return a study's name: ``first``, and all options that are not by default."""
-    told = {k: v for k, v in not_default(options).items() if k != "data_dir"}
-    if "dataset" in told:
-        told["dataset"] = Path(told["dataset"]).name
-    return "-".join([first, *(f"{k.replace('_', '-')}={v}" for k, v in told.items())])
+    set_options = {k: v for k, v in not_default(options).items() if k != "data_dir"}
+    if "dataset" in set_options:
+        set_options["dataset"] = Path(set_options["dataset"]).name
+    return "-".join([first, *(f"{k.replace('_', '-')}={v}" for k, v in set_options.items())])
 
 
 def named(options: dict[str, Any], first: str, network: Mapping[str, Any]) -> dict[str, Any]:
     """Return options with a name of the study, by default one that tells of the network."""
     name = options["study_name"]
-    return {**options, "study_name": default_name(first, network) if name is None else name}
+    if name is None:
+        name = default_name(first, network)
+    return {**options, "study_name": name}
 
 
 def check_no_network(options: Mapping[str, Any], of: str) -> None:
     """Refuse options of a network if something else is compared, which has no use for them."""
-    given = [f"{as_option(name)} {value}" for name, value in not_default(options).items()]
-    if given:
-        raise WrongValueError(f"Options of networks ({' '.join(given)}) must be omitted for {of}.")
+    network_options = [
+        f"{as_option(name)} {value}" for name, value in not_default(options).items()
+    ]
+    if network_options:
+        raise WrongValueError(
+            f"Options of networks ({' '.join(network_options)}) must be omitted for {of}."
+        )
 
 
 def not_default(options: Mapping[str, Any]) -> dict[str, Any]:

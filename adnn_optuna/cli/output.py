@@ -12,9 +12,8 @@ from typing import Any, NamedTuple, TextIO
 
 import typer
 
-from adnn_optuna._checks import is_installed, without_passwords
+from adnn_optuna._checks import is_installed, printable, without_passwords
 from adnn_optuna._files import write_text
-from adnn_optuna._printable import printable
 from adnn_optuna._units import as_argument
 from adnn_optuna.render.document import TONES
 from adnn_optuna.render.json import to_json
@@ -83,10 +82,10 @@ def has_colors() -> bool:
 
 def colored(result: Printed) -> str:
     """Return a result as text, whose title has the colour of the verdict."""
-    title, newline, rest = printable(str(result), keep="\n").partition("\n")
+    title, newline, body = printable(str(result), keep="\n").partition("\n")
     colors = {"good": typer.colors.GREEN, "bad": typer.colors.RED}
     color = colors.get(TONES.get(result.document().verdict, ""), typer.colors.YELLOW)
-    return typer.style(title, fg=color, bold=True) + newline + rest
+    return typer.style(title, fg=color, bold=True) + newline + body
 
 
 def show(text: str, stream: TextIO | None = None) -> None:
@@ -110,10 +109,10 @@ class Answer(NamedTuple):
 def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Path | None) -> None:
     """Write the files that are asked for, and show the result and the files."""
     facts, more, code = answer
-    asked = {what: file for what, file in files.items() if file is not None}
-    more = more | {FILES[what].use: str(file) for what, file in asked.items()}
+    requested = {what: file for what, file in files.items() if file is not None}
+    more = more | {FILES[what].use: str(file) for what, file in requested.items()}
     try:
-        if contract := asked.get("contract"):
+        if contract := requested.get("contract"):
             facts = facts.confirmed()
             facts.contract().save(contract)
             more["Check it"] = f"adnn verify {as_argument(str(contract))}"
@@ -126,10 +125,10 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
             print(colored(facts), flush=True)
         else:
             show(str(facts))
-        if "plot" in asked:
-            write_text(asked["plot"], facts.plot().to_html(include_plotlyjs=True))
-        if "report" in asked:
-            facts.report(asked["report"])
+        if "plot" in requested:
+            write_text(requested["plot"], facts.plot().to_html(include_plotlyjs=True))
+        if "report" in requested:
+            facts.report(requested["report"])
     if more and not quiet:
         say("\n" + "\n".join(f"{f'{what}:':11} {how}" for what, how in more.items()))
     if code:

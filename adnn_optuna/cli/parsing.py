@@ -74,12 +74,18 @@ def load_models(texts: Sequence[str]) -> dict[str, Any]:
 def parse_storage(text: str) -> str:
     """Return the URL of a storage that is a URL or the path of an SQLite file."""
     is_path = masked(text) == text and "://" not in text
-    return f"sqlite:///{text}" if is_path else text
+    if is_path:
+        return f"sqlite:///{text}"
+    return text
 
 
 def parse_controls(text: str | None) -> Sequence[str] | None:
     """Return the controls of a list, if there is one."""
-    return [] if text == "none" else None if text is None else text.split(",")
+    if text is None:
+        return None
+    if text == "none":
+        return []
+    return text.split(",")
 
 
 def parse_against(text: str | None) -> Any:
@@ -97,26 +103,34 @@ def parse_against(text: str | None) -> Any:
 
 def parse_confirm(text: str) -> Any:
     """Return a number of seeds, or the text, which Python checks."""
-    return int(text) if is_whole(text) else text
+    if is_whole(text):
+        return int(text)
+    return text
 
 
 def parse_share(text: str) -> Any:
     """Return a share, or the text that is to be refused."""
-    return float(text) if re.fullmatch(r"\d*\.?\d+", text) else text
+    if re.fullmatch(r"\d*\.?\d+", text):
+        return float(text)
+    return text
 
 
 def parse_resampled(text: str | None) -> tuple[int, ...] | Literal[False] | None:
     """Return the numbers of training and test examples, if there are any."""
     if text == "False":
         return False
-    return None if text is None else integers("--resampled", text)
+    if text is None:
+        return None
+    return integers("--resampled", text)
 
 
 def parse_seeds(text: str) -> Sequence[int]:
     """Return the seeds of a count, a list or a range with both its ends."""
     if ends := re.fullmatch(rf"({_WHOLE})-({_WHOLE})", text):
         return range(int(ends[1]), int(ends[2]) + 1)
-    return range(int(text)) if is_whole(text) else integers("--seeds", text)
+    if is_whole(text):
+        return range(int(text))
+    return integers("--seeds", text)
 
 
 def name_or_config(option: str, text: str) -> str | dict[str, Any]:

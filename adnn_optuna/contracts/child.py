@@ -18,11 +18,11 @@ import optuna
 
 from adnn_optuna._checks import is_file
 from adnn_optuna._units import Estimate
-from adnn_optuna.contracts.contract_file import CannotCheckError, claim_of
-from adnn_optuna.contracts.new_seeds import as_confirmation, claimed_confirmation
 from adnn_optuna.contracts.verification import N_RUNS, verified
+from adnn_optuna.experiments.contract_file import CannotCheckError, claim_of
+from adnn_optuna.experiments.contract_seeds import as_confirmation, claimed_confirmation
+from adnn_optuna.experiments.verdict import Verdict
 from adnn_optuna.networks._tensorflow import LOG_LEVEL
-from adnn_optuna.results.verification import Verdict
 
 _SECONDS_BETWEEN_LOOKS = 0.1
 # What any check takes: importing TensorFlow, a data set, compiling.
@@ -75,7 +75,8 @@ def verified_apart(
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     # Ctrl-C is for this process, which ends the other one at once.
     pipes |= {"env": environment, "start_new_session": True}
-    began, answer = time.monotonic(), None
+    began = time.monotonic()
+    answer = None
     with subprocess.Popen(command, **pipes) as process:  # noqa: S603 - it runs this module.
         try:
             while answer is None:
@@ -96,11 +97,11 @@ def verified_apart(
 
 def _check_limits(limits: tuple[float, float], seconds: float, n_bytes: int) -> None:
     """Refuse to go on if seconds or bytes of memory have run out."""
-    said = "Checking took more than {}. If you trust the file, pass a larger {}."
+    refusal = "Checking took more than {}. If you trust the file, pass a larger {}."
     if seconds > limits[0]:
-        raise CannotCheckError(said.format(f"{limits[0]:.3g} seconds", "max_time"))
+        raise CannotCheckError(refusal.format(f"{limits[0]:.3g} seconds", "max_time"))
     if n_bytes > limits[1]:
-        raise CannotCheckError(said.format(f"{limits[1] / 1e9:.2f} GB of memory", "max_memory"))
+        raise CannotCheckError(refusal.format(f"{limits[1] / 1e9:.2f} GB of memory", "max_memory"))
 
 
 def _received(found: dict[str, Any], contract: dict[str, Any]) -> Verdict:

@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adnn_optuna import _checks
+from adnn_optuna._checks import printable
 from adnn_optuna._differences import config_differences, in_words
-from adnn_optuna._printable import printable
 from adnn_optuna._units import Estimate
-from adnn_optuna.contracts.contract import (
+from adnn_optuna.engine.signals import Bar, progress_bar
+from adnn_optuna.experiments.confirmation import OwnScores, gains_of
+from adnn_optuna.experiments.contract import (
     EMBEDDED_NUMBERS,
     MAX_EMBEDDED,
     outcome,
     portable_config,
 )
-from adnn_optuna.contracts.contract_file import (
+from adnn_optuna.experiments.contract_file import (
     ROLES,
     BreachedError,
     CannotCheckError,
@@ -29,17 +31,16 @@ from adnn_optuna.contracts.contract_file import (
     find_in,
     read_arrays,
 )
-from adnn_optuna.contracts.environment import describe_environment
-from adnn_optuna.contracts.new_seeds import (
+from adnn_optuna.experiments.contract_seeds import (
     check_confirmation,
     claimed_confirmation,
     new_pairs,
     not_replicated,
 )
-from adnn_optuna.engine.arms import EnsembleObjective
-from adnn_optuna.engine.confirmation import gains_of
-from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.signals import Bar, progress_bar
+from adnn_optuna.experiments.controls import EnsembleObjective
+from adnn_optuna.experiments.environment import describe_environment
+from adnn_optuna.experiments.network_objective import NetworkObjective
+from adnn_optuna.experiments.verdict import TOLERANCE, Status, Verdict
 from adnn_optuna.networks import keras_files
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.loading import MNIST_LIKE, dataset_from_config
@@ -49,8 +50,6 @@ from adnn_optuna.networks.offsets import ControlSpace, Start, space_from_config
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.networks.retraining import Retrained, compared_on_test_set, retrain
 from adnn_optuna.networks.scaling import Scaling, use
-from adnn_optuna.results.confirmation import OwnScores
-from adnn_optuna.results.verification import TOLERANCE, Status, Verdict
 from adnn_optuna.stats.proportions import gain_interval, student_half_width
 
 if TYPE_CHECKING:
@@ -74,38 +73,51 @@ def verified(
     model: MLP | Callable[..., Any] | None = None,
 ) -> Verdict:
     """Check the contract of a file in a folder, as :func:`adnn_optuna.verify` says."""
-    unlike, pairs = list[str](), None
+    unlike = list[str]()
+    pairs = None
     try:
         weights = contract["files"]["weights"]
         file = find_in(folder, weights["name"], "files.weights.name", "copy it there")
         data = dataset or _dataset(contract, folder, data_dir)
         objective = _rebuild(contract, data, model)
-        found = describe_environment()
-        elsewhere = config_differences(contract["environment"], found, "environment")
-        runs, half_width, problem = list[Retrained](), 0.0, ""
+        environment = describe_environment()
+        elsewhere = config_differences(contract["environment"], environment, "environment")
+        runs = list[Retrained]()
+        half_width = 0.0
+        problem = ""
         with progress_bar(show=show_progress_bar, unit="training", desc="verify") as bar:
             if not elsewhere:
                 runs, unlike = _train_here(contract, objective, bar)
-            if others := [*elsewhere, *unlike]:
+            if mismatches := [*elsewhere, *unlike]:
                 half_width, runs, problem = _train_elsewhere(contract, objective, bar)
             check_weights(contract, objective, file, runs[-1].weights)
-            look, claim = compared_on_test_set(objective.trainer, *runs[:2]), claim_of(contract)
-            own = OwnScores.of(runs[1].scores, objective.dataset.test_groups, claim.metric, look)
-            check_confirmation(contract, objective, own)
+            look = compared_on_test_set(objective.trainer, *runs[:2])
+            claim = claim_of(contract)
+            own_scores = OwnScores.of(
+                runs[1].scores, objective.dataset.test_groups, claim.metric, look
+            )
+            check_confirmation(contract, objective, own_scores)
             if seeds is not None:
-                pairs = new_pairs(contract, objective, own, seeds, bar)
-        breach = "" if pairs is None else not_replicated(contract, pairs)
+                pairs = new_pairs(contract, objective, own_scores, seeds, bar)
+        breach = ""
+        if pairs is not None:
+            breach = not_replicated(contract, pairs)
         if problem:
             problem += " Verify it in the environment of the contract, or pass new seeds."
-        status: Status = "within_tolerance" if others else "exact"
+        status: Status = "within_tolerance" if mismatches else "exact"
         if breach or problem:
             status = "breached" if breach else "cannot_check"
         gain = fmean(gains_of(objective, runs))
+        estimate = None
+        if not problem:
+            estimate = Estimate(gain, *gain_interval(look, gain))
         return Verdict(
             status=status,
-            reasons=shown([*filter(None, [breach, problem]), *(f"{where}." for where in others)]),
-            stated=_stated(contract, has_pairs=pairs is not None, is_exact=not others),
-            gain=None if problem else Estimate(gain, *gain_interval(look, gain)),
+            reasons=shown(
+                [*filter(None, [breach, problem]), *(f"{where}." for where in mismatches)]
+            ),
+            stated=_stated(contract, has_pairs=pairs is not None, is_exact=not mismatches),
+            gain=estimate,
             half_width=half_width,
             claim=claim,
             confirmation=claimed_confirmation(contract),
@@ -147,8 +159,10 @@ def shown(reasons: Iterable[str]) -> tuple[str, ...]:
 def _dataset(
     contract: dict[str, Any], folder: Path, data_dir: str | os.PathLike[str] | None
 ) -> Dataset:
-    where, config = "objective.dataset", contract["objective"]["dataset"]
-    name, source = config["name"], config["source"]
+    where = "objective.dataset"
+    config = contract["objective"]["dataset"]
+    name = config["name"]
+    source = config["source"]
     if "data" in contract["files"] and source != "built-in":  # These have their name's data.
         return _embedded(contract, folder)
     if source == "built-in" and name not in {"digits", *MNIST_LIKE}:
@@ -159,7 +173,8 @@ def _dataset(
             'data as dataset, in Python, or ask its maker for contract(data="embed").'
         )
     if "path" in config:
-        folder = folder if data_dir is None else _checks.expanded(data_dir)
+        if data_dir is not None:
+            folder = _checks.expanded(data_dir)
         file = find_in(folder, config["path"], f"{where}.path", "pass data_dir")
         config = {**config, "path": str(file)}
     try:
@@ -170,7 +185,8 @@ def _dataset(
 
 def _embedded(contract: dict[str, Any], folder: Path) -> Dataset:
     """Return the data that are beside a contract; their fingerprint is compared later."""
-    entry, config = contract["files"]["data"], contract["objective"]["dataset"]
+    entry = contract["files"]["data"]
+    config = contract["objective"]["dataset"]
     file = find_in(folder, entry["name"], "files.data.name", "copy it there")
     fields: dict[str, Any] = read_arrays(file, entry["sha256"], "files.data", MAX_EMBEDDED)
     for name in EMBEDDED_NUMBERS & fields.keys():
@@ -206,29 +222,30 @@ def _rebuild(
     contract: dict[str, Any],
     data: Dataset,
     model: MLP | Callable[..., Any] | None,
-) -> InitOffsetObjective:
+) -> NetworkObjective:
     """Return the objective of a contract, and refuse one that is not as the contract says."""
     stored = contract["objective"]
-    for name, claimed, found in (
+    for name, claimed, in_data in (
         ("objective.dataset.fingerprint", stored["dataset"]["fingerprint"], data.fingerprint),
         ("split", contract["split"], {k: len(getattr(data, f"y_{k}")) for k in contract["split"]}),
         ("objective.dataset.duplicates", stored["dataset"].get("duplicates", {}), data.duplicates),
         ("objective.dataset.task", stored["dataset"].get("task", "classification"), data.task),
     ):
-        if claimed != found:
-            raise CannotCheckError(f"{name} is {claimed}, but the data have {found}.")
+        if claimed != in_data:
+            raise CannotCheckError(f"{name} is {claimed}, but the data have {in_data}.")
     if "scaling" in stored:
         # A copy, since the user's data set is not to be scaled by a file's numbers later.
         data = dataclasses.replace(data)
         use(data, stored["model"].get("scale", "auto"), Scaling.from_config(stored["scaling"]))
     keras_files.check_training_config(stored["training"], "objective.training")
-    training, offsets = Training(**stored["training"]), space_from_config(stored["space"])
+    training = Training(**stored["training"])
+    offsets = space_from_config(stored["space"])
     built = model or _model(stored["model"], data)
-    given: Any = {"space": offsets, "metric": stored["metric"], "seed": stored["seed"]}
+    settings: Any = {"space": offsets, "metric": stored["metric"], "seed": stored["seed"]}
     averages = isinstance(offsets, ControlSpace) and offsets.parameter == "members"
-    kind = EnsembleObjective if averages else InitOffsetObjective
-    given["direction"] = stored.get("direction")
-    objective: InitOffsetObjective = kind(built, data, training=training, **given)
+    kind = EnsembleObjective if averages else NetworkObjective
+    settings["direction"] = stored.get("direction")
+    objective: NetworkObjective = kind(built, data, training=training, **settings)
     objective = objective.of(contract["best"].get("hyperparameters", {}))
     rebuilt = {**portable_config(objective.config), "dataset": stored["dataset"]}
     if differing := config_differences(stored, rebuilt, "objective"):
@@ -242,7 +259,8 @@ def _rebuild(
         raise CannotCheckError(error)
     if objective.direction.name.lower() != contract["study"]["direction"]:
         raise CannotCheckError("study.direction is not the direction of objective.metric.")
-    params, space = contract["best"]["params"], objective.distributions
+    params = contract["best"]["params"]
+    space = objective.distributions
     for name in (*space, *params):
         value = params.get(name)
         is_number = type(value) in {int, float}
@@ -257,36 +275,40 @@ def _rebuild(
 
 
 def _train_here(
-    contract: dict[str, Any], objective: InitOffsetObjective, bar: Bar
+    contract: dict[str, Any], objective: NetworkObjective, bar: Bar
 ) -> tuple[list[Retrained], list[str]]:
     """Train both networks again; return the runs, and a sentence if other bits came out."""
     starts = (objective.starts({}), objective.starts(contract["best"]["params"]))
     runs = [*retrain(objective.trainer, starts, bar=bar)]
-    others, breaches = list[str](), list[str]()
+    differing = list[str]()
+    breaches = list[str]()
     weights = "trained_weights_sha256"
     for role, of_role, run in zip(ROLES, starts, runs, strict=True):
-        found, claimed = outcome(objective, of_role, run), contract[role]
-        for name in {**found, **claimed}:
-            pair = claimed.get(name), found.get(name)
+        trained = outcome(objective, of_role, run)
+        claimed = contract[role]
+        for name in {**trained, **claimed}:
+            pair = claimed.get(name), trained.get(name)
             if name in {"params", "hyperparameters"} or pair[0] == pair[1]:
                 continue
-            others.append("{}.{} is {}, but trained again {}".format(role, name, *pair))
+            differing.append("{}.{} is {}, but trained again {}".format(role, name, *pair))
             if name == "initial_weights_sha256":  # No environment changes their bits.
                 why = "from objective.model, objective.seed and best.params"
-                breaches.append(f"{others[-1]} ({why}).")
-            elif found[weights] == claimed[weights]:
-                breaches.append(f"{others[-1]}, with the same trained weights.")
+                breaches.append(f"{differing[-1]} ({why}).")
+            elif trained[weights] == claimed[weights]:
+                breaches.append(f"{differing[-1]}, with the same trained weights.")
     if breaches:
         raise BreachedError(*breaches)
     why = (
         "objective.training: other bits come out in an environment that seems the same. Either "
-        f"the file was changed, or something that is not recorded differs ({in_words(others)})"
+        f"the file was changed, or something that is not recorded differs ({in_words(differing)})"
     )
-    return runs, [why] if others else []
+    if differing:
+        return runs, [why]
+    return runs, []
 
 
 def _train_elsewhere(
-    contract: dict[str, Any], objective: InitOffsetObjective, bar: Bar
+    contract: dict[str, Any], objective: NetworkObjective, bar: Bar
 ) -> tuple[float, list[Retrained], str]:
     """Train both several times; return the half width of a gain, the runs, and why it is wide."""
     arms = [*map(objective.starts, ({}, contract["best"]["params"]))]
@@ -295,15 +317,18 @@ def _train_elsewhere(
         for i in range(N_RUNS)
         for role, arm in enumerate(arms)
     ]
-    runs, rows = [*retrain(objective.trainer, starts, bar=bar)], contract["split"]
-    gains, claim = gains_of(objective, runs), claim_of(contract)
-    gain, half_width = fmean(gains), student_half_width(gains, claim.resolution, _LEVEL, 1)
+    runs = [*retrain(objective.trainer, starts, bar=bar)]
+    rows = contract["split"]
+    gains = gains_of(objective, runs)
+    claim = claim_of(contract)
+    gain = fmean(gains)
+    half_width = student_half_width(gains, claim.resolution, _LEVEL, 1)
     most = _MAX_HALF_WIDTH * claim.scale(fmean(run.score for run in runs))
-    found = f"{N_RUNS} runs from weights that differ in their last bits"
+    repeats = f"{N_RUNS} runs from weights that differ in their last bits"
     half = claim.unit.gain(half_width).lstrip("+")
     if not half_width <= most:
         problem = (
-            f"The gain varies too much here: in {found} it is known to within {half} (99%) with "
+            f"The gain varies too much here: in {repeats} it is known to within {half} (99%) with "
             f"{rows['test']} test {objective.dataset.unit}, but must be known to "
             f"within {claim.unit.margin(most).lstrip('±')}."
         )
@@ -313,7 +338,8 @@ def _train_elsewhere(
     if not abs(claim.gain - gain) <= half_width + 1e-6 * most:
         breaches.append(
             f"The claimed gain of {claim.unit.gain(claim.gain)} on the test set is not "
-            f"reproduced: in {found} it is {claim.unit.gain(gain)}, known to within {half} (99%)."
+            f"reproduced: in {repeats} it is {claim.unit.gain(gain)}, known to within "
+            f"{half} (99%)."
         )
     for role, of_role in zip(ROLES, (runs[::2], runs[1::2]), strict=True):
         for split in (name for name in rows if rows[name]):
@@ -325,7 +351,7 @@ def _train_elsewhere(
             score = contract[role].get(name, math.nan)
             if not abs(score - fmean(values)) <= width + 1e-9 * size:
                 breaches.append(
-                    f"{role}.{name} is {score}, but is not reproduced: in {found} it is "
+                    f"{role}.{name} is {score}, but is not reproduced: in {repeats} it is "
                     f"{fmean(values):.4f}, known to within {width:.4f} (99%)."
                 )
     if breaches:
@@ -333,7 +359,7 @@ def _train_elsewhere(
     return half_width, runs, ""
 
 
-def _moved(objective: InitOffsetObjective, start: Start, key: tuple[int, int, int]) -> Start:
+def _moved(objective: NetworkObjective, start: Start, key: tuple[int, int, int]) -> Start:
     """Return a start with other last bits in weights and biases."""
     variables = objective.trainer.architecture.variables
     draws = np.random.default_rng(key).standard_normal(len(variables))
@@ -349,10 +375,11 @@ def _moved(objective: InitOffsetObjective, start: Start, key: tuple[int, int, in
 
 
 def check_weights(
-    contract: dict[str, Any], objective: InitOffsetObjective, file: Path, trained: list[np.ndarray]
+    contract: dict[str, Any], objective: NetworkObjective, file: Path, trained: list[np.ndarray]
 ) -> None:
     """Refuse a file of other weights than the best network's, or with another test score."""
-    best, sha256 = contract["best"], contract["files"]["weights"]["sha256"]
+    best = contract["best"]
+    sha256 = contract["files"]["weights"]["sha256"]
     # An array's header takes some hundred bytes.
     most = sum(values.nbytes + 1000 for values in trained)
     weights = [*read_arrays(file, sha256, "files.weights", most).values()]
@@ -363,11 +390,12 @@ def check_weights(
         )
     # In another environment training again does not show whether their bits are right.
     claim = claim_of(contract)
-    claimed, n = best[claim.metric], len(objective.trainer.architecture.variables)
+    claimed = best[claim.metric]
+    n = len(objective.trainer.architecture.variables)
     networks = [weights[first : first + n] for first in range(0, len(weights), n)]
     predictor = Predictor(objective.trainer, lambda: networks)
-    found = predictor.tested()[f"test_{objective.trainer.judge}"]
-    if not abs(found - claimed) <= claim.tolerance(found):
+    score = predictor.tested()[f"test_{objective.trainer.judge}"]
+    if not abs(score - claimed) <= claim.tolerance(score):
         raise BreachedError(
-            f"best.{claim.metric} is {claimed}, but {found} with the weights in {file.name!r}."
+            f"best.{claim.metric} is {claimed}, but {score} with the weights in {file.name!r}."
         )

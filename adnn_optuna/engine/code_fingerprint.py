@@ -59,9 +59,11 @@ def check_code(
             n_changed += n_done
             names = [f"`{name}`" for name in functions if before.get(name) != current[name]]
     if n_changed and not reuse:
-        made = f"{n_changed} stored evaluation{'s were' if n_changed > 1 else ' was'} made"
+        evaluations = "1 stored evaluation was made"
+        if n_changed > 1:
+            evaluations = f"{n_changed} stored evaluations were made"
         raise WrongValueError(
-            f"{', '.join(names)} changed since {made}. Pass reuse=True to keep them, or "
+            f"{', '.join(names)} changed since {evaluations}. Pass reuse=True to keep them, or "
             f"{otherwise}."
         )
     if n_elsewhere:
@@ -129,9 +131,12 @@ def _own_parts(value: Any, module: str) -> tuple[Any, ...]:
     elif "__wrapped__" in held:  # Such as of functools.cache.
         parts = (held["__wrapped__"],)
     elif kind.__module__ == module:
-        methods = {name: of for cls in kind.__mro__ for name, of in methods_of(cls).items()}
+        methods = {
+            name: method for cls in kind.__mro__ for name, method in methods_of(cls).items()
+        }
         state = _state(methods) | {*methods}  # Of cached properties it has the values.
-        parts = kind, _pairs({name: of for name, of in held.items() if name not in state})
+        attributes = {name: value for name, value in held.items() if name not in state}
+        parts = kind, _pairs(attributes)
     return parts
 
 
@@ -151,27 +156,27 @@ def _pairs(of: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
 
 def methods_of(cls: type) -> dict[str, FunctionType]:
     """Return the functions of a class itself, those of its properties and class methods, too."""
-    found = {}
+    methods = {}
     for name, value in vars(cls).items():
         # Of class methods, properties and cached properties.
         inner = [getattr(value, name, None) for name in ("__func__", "fget", "func")]
         for function in (value, *inner):
             if isinstance(function, FunctionType):
-                found[name] = function
-    return found
+                methods[name] = function
+    return methods
 
 
 def _members(cls: type) -> dict[str, Any]:
     """Return the functions and plain attributes of a class that its functions do not assign."""
     methods = methods_of(cls)
     left_out = _state(methods) | {*_OF_SOURCE}
-    plain = {name: of for name, of in vars(cls).items() if isinstance(of, _PLAIN)}
-    return methods | {name: of for name, of in plain.items() if name not in left_out}
+    plain = {name: member for name, member in vars(cls).items() if isinstance(member, _PLAIN)}
+    return methods | {name: member for name, member in plain.items() if name not in left_out}
 
 
 def _state(methods: Mapping[str, FunctionType]) -> set[str]:
     """Return the attributes that methods assign after construction."""
-    codes = [of.__code__ for name, of in methods.items() if name not in _IN_CONSTRUCTION]
+    codes = [method.__code__ for name, method in methods.items() if name not in _IN_CONSTRUCTION]
     return {name for code in codes for name in _assigned(code, "STORE_ATTR")}
 
 
@@ -183,14 +188,19 @@ def _function_parts(function: FunctionType) -> tuple[Any, ...]:
             if name not in state:
                 values[name] = cell.cell_contents
     # Of globals only constants and what can be called, which `_own_parts` follows in the module.
-    names, known = {name for one in _codes(code) for name in one.co_names}, function.__globals__
-    for other in (function, *known.values()):
-        if isinstance(other, FunctionType) and other.__globals__ is known:
-            names -= _assigned(other.__code__, "STORE_GLOBAL")
+    names = {name for inner_code in _codes(code) for name in inner_code.co_names}
+    global_values = function.__globals__
+    for function_or_value in (function, *global_values.values()):
+        if (
+            isinstance(function_or_value, FunctionType)
+            and function_or_value.__globals__ is global_values
+        ):
+            names -= _assigned(function_or_value.__code__, "STORE_GLOBAL")
     values |= {
-        name: known[name]
-        for name in names & known.keys()
-        if callable(known[name]) or (name.isupper() and isinstance(known[name], Number))
+        name: global_values[name]
+        for name in names & global_values.keys()
+        if callable(global_values[name])
+        or (name.isupper() and isinstance(global_values[name], Number))
     }
     return code, function.__defaults__, _pairs(function.__kwdefaults__ or {}), _pairs(values)
 
@@ -206,8 +216,10 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 @functools.cache  # Of each function of a module, the codes of all others are asked for.
 def _assigned(code: CodeType, how: str) -> frozenset[str]:
     """Return the names that a code assigns, in the functions in it, too."""
-    found = (each for one in _codes(code) for each in dis.get_instructions(one))
-    return frozenset(str(each.argval) for each in found if each.opname == how)
+    instructions = (
+        each for inner_code in _codes(code) for each in dis.get_instructions(inner_code)
+    )
+    return frozenset(str(each.argval) for each in instructions if each.opname == how)
 
 
 def _code_parts(code: CodeType) -> tuple[Any, ...]:
@@ -216,8 +228,13 @@ def _code_parts(code: CodeType) -> tuple[Any, ...]:
     counts = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags
     instructions = [*dis.get_instructions(code)]
     steps = (
-        (one.opname, code.co_consts[one.arg or 0] if one.opname == "KW_NAMES" else one.argval)
-        for one, after in itertools.zip_longest(instructions, instructions[1:])
+        (
+            instruction.opname,
+            code.co_consts[instruction.arg or 0]
+            if instruction.opname == "KW_NAMES"
+            else instruction.argval,
+        )
+        for instruction, after in itertools.zip_longest(instructions, instructions[1:])
         if not (after and after.opname == "STORE_NAME" and after.argval in _OF_SOURCE)
     )
     return counts, arguments, *steps

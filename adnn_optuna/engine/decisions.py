@@ -80,8 +80,8 @@ class Snapshot:
     @property
     def abandoned(self) -> list[Unfinished]:
         """The running trials that are to be ended: no worker runs them any more."""
-        others = (t for t in self.unfinished if not (t.is_waiting or t.is_open))
-        return [trial for trial in others if trial.is_ours or trial.is_alive is False]
+        running_elsewhere = (t for t in self.unfinished if not (t.is_waiting or t.is_open))
+        return [trial for trial in running_elsewhere if trial.is_ours or trial.is_alive is False]
 
     def _lives(self, trial: Unfinished) -> bool:
         if trial.is_alive is not None:
@@ -121,7 +121,8 @@ def before(snapshot: Snapshot) -> Begin | Wait | End:
     """Return the next step."""
     if snapshot.limit is not None:
         return End(snapshot.limit)
-    n_live, n_waiting = len(snapshot.live), len(snapshot.waiting)
+    n_live = len(snapshot.live)
+    n_waiting = len(snapshot.waiting)
     if not snapshot.n_wanted or not (n_live or n_waiting or snapshot.n_free):
         return End("exhausted")
     n_left = snapshot.max_trial - snapshot.n_done
@@ -138,7 +139,9 @@ def before(snapshot: Snapshot) -> Begin | Wait | End:
         count = min(room, n_possible, n_left)
         if n_live + count > n_left:
             return Wait()
-    return Begin(int(count)) if count > 0 else Wait()
+    if count > 0:
+        return Begin(int(count))
+    return Wait()
 
 
 def after(snapshot: Snapshot, begun: frozenset[int]) -> GiveBack:
@@ -146,11 +149,11 @@ def after(snapshot: Snapshot, begun: frozenset[int]) -> GiveBack:
 
     All workers go by one order, so that one of them keeps the trial that others give back.
     """
-    own = (trial for trial in snapshot.unfinished if trial.trial_id in begun)
+    begun_trials = (trial for trial in snapshot.unfinished if trial.trial_id in begun)
     # One that others began, or are about to, may seem to wait.
     claimed = [t for t in snapshot.waiting if t.is_owned and t.is_alive is not False]
     live = snapshot.live + claimed
-    return GiveBack(tuple(t.trial_id for t in own if _is_surplus(snapshot, t, live)))
+    return GiveBack(tuple(t.trial_id for t in begun_trials if _is_surplus(snapshot, t, live)))
 
 
 def _is_surplus(snapshot: Snapshot, trial: Unfinished, live: list[Unfinished]) -> bool:
@@ -158,17 +161,19 @@ def _is_surplus(snapshot: Snapshot, trial: Unfinished, live: list[Unfinished]) -
     if trial.repeats_retry or trial.is_taken:
         return True
     # As the storage numbers them.
-    n_before = sum(other.number < trial.number for other in live)
+    n_before = sum(earlier.number < trial.number for earlier in live)
     if trial.place is not None:
         # Both give way if both see each other: the one with the higher number may have looked
         # before the other one wrote.
-        others = (other.place for other in live if other.trial_id != trial.trial_id)
-        if trial.place in others:
+        other_places = (
+            live_trial.place for live_trial in live if live_trial.trial_id != trial.trial_id
+        )
+        if trial.place in other_places:
             return True
         if trial.n_before is not None:
             if trial.place > snapshot.last_place:  # type: ignore[operator]
                 return True
-            if all(other.place is not None for other in live if other.is_given):
+            if all(given_trial.place is not None for given_trial in live if given_trial.is_given):
                 # By index, or one that gave way would be missing in the end.
                 n_before = trial.n_before
     return snapshot.n_done + n_before >= snapshot.max_trial
@@ -206,8 +211,10 @@ class Observer:
         trials' owners are looked up. One that ended in between may have told its trial, which the
         storage notices when that is ended.
         """
-        tally, study = self.tally, self._study
-        interval, now = tally.heartbeat_interval, time.monotonic()
+        tally = self.tally
+        study = self._study
+        interval = tally.heartbeat_interval
+        now = time.monotonic()
         if interval is not None and now - self._asked_for_stale >= interval:
             self._asked_for_stale = now
             tally.update(study)
@@ -219,6 +226,13 @@ class Observer:
         free: float = 0 if study._stop_flag else math.inf
         if self.places is not None and self.places.last_index < math.inf:
             free = self.places.n_free(study, self._batch_size, tally.reader)
+        batch_size = self._batch_size
+        if n_threads is not None:
+            batch_size = n_threads
+        n_wanted, last_place = math.inf, math.inf
+        if self.places is not None:
+            n_wanted = self.places.n_wanted
+            last_place = self.places.last_index
         return Snapshot(
             unfinished=tuple(
                 self._unfinished(trial, open_ids, begun)
@@ -227,9 +241,9 @@ class Observer:
             n_done=tally.n_done,
             max_trial=self._max_trial,
             n_free=free,
-            n_wanted=math.inf if self.places is None else self.places.n_wanted,
-            last_place=math.inf if self.places is None else self.places.last_index,
-            batch_size=self._batch_size if n_threads is None else n_threads,
+            n_wanted=n_wanted,
+            last_place=last_place,
+            batch_size=batch_size,
             is_refilled=n_threads is not None,
             has_heartbeats=interval is not None,
             limit=next(reached, None),
@@ -250,12 +264,15 @@ class Observer:
     def _unfinished(
         self, trial: FrozenTrial, open_ids: Collection[int], begun: Collection[int]
     ) -> Unfinished:
-        places, is_new = self.places, trial._trial_id in begun
+        places = self.places
+        is_new = trial._trial_id in begun
         place = None if places is None else places.place_of(trial)
         is_taken, n_before = False, None
         if places is not None and place is not None and is_new:
             is_taken, n_before = places.look_again(self._study, trial, self.tally.reader)
-        now, created, attrs = time.monotonic(), _as_created(trial), trial.system_attrs
+        now = time.monotonic()
+        created = _as_created(trial)
+        attrs = trial.system_attrs
         return Unfinished(
             trial_id=trial._trial_id,
             number=trial.number,
@@ -279,9 +296,9 @@ class Observer:
             return False
         # That of a trial that was copied from another study may lie behind it.
         return any(
-            other.system_attrs.get("retry_history") == history
-            for other in self.tally.reader.trials.values()
-            if history[-1] < other.number and other._trial_id < trial._trial_id
+            stored_trial.system_attrs.get("retry_history") == history
+            for stored_trial in self.tally.reader.trials.values()
+            if history[-1] < stored_trial.number and stored_trial._trial_id < trial._trial_id
         )
 
 

@@ -7,7 +7,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
-from typing import Any
+from typing import Any, ClassVar
 
 import optuna
 from optuna.distributions import BaseDistribution, IntDistribution
@@ -28,7 +28,7 @@ from adnn_optuna._checks import WrongValueError, logger
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.objectives import FunctionObjective, Outcome, number
+from adnn_optuna.engine.objectives import Outcome, number
 from adnn_optuna.engine.signals import interruptible, progress_bar
 from adnn_optuna.engine.storages import check_study_name, open_declared, open_storage
 from adnn_optuna.samplers._evaluations import (
@@ -37,6 +37,7 @@ from adnn_optuna.samplers._evaluations import (
     evaluation_of,
     made_evaluations,
 )
+from adnn_optuna.samplers._trials import check_direction
 
 MAX_NUMBER = 2**31 - 1
 
@@ -83,8 +84,8 @@ def open_evaluations(
     check_study_name(name)
     opened = open_storage(storage)
     study = open_declared(opened, name, direction, EVALUATED, evaluated)
-    known = {"evaluated": read_study(study)[0].get(EVALUATED)}
-    if differences := config_differences(known, {"evaluated": evaluated}):
+    stored_subject = {"evaluated": read_study(study)[0].get(EVALUATED)}
+    if differences := config_differences(stored_subject, {"evaluated": evaluated}):
         raise WrongValueError(
             f"The study {name!r} is a search or a comparison, or holds evaluations of something "
             f"else ({in_words(differences)}); delete it, or give another name or storage."
@@ -131,7 +132,9 @@ def make_evaluations(
 
             tried = set[Evaluation]()
             # What was tried and is missing had no time left.
-            while missing := [one for one in missing_of(made()) if one not in tried]:
+            while missing := [
+                evaluation for evaluation in missing_of(made()) if evaluation not in tried
+            ]:
                 tried.update(missing)
                 jobs = [executor.submit(make, evaluation) for evaluation in missing]
                 run_jobs(jobs, after_job)
@@ -139,7 +142,7 @@ def make_evaluations(
         study.sampler = EvaluationSampler(
             names, lambda trials: missing_of(made_evaluations(trials, names))
         )
-        objective = _EvaluationObjective(evaluate, study.direction, seed=0, names=tuple(names))
+        objective = _EvaluationObjective(evaluate, study.direction, tuple(names))
         limits = checked_limits(max_time=max_time)
         Loop(study, objective, limits, stop or threading.Event(), n_threads=n_jobs).run()
         return made()
@@ -155,8 +158,8 @@ def make_needed(
     **options: Any,
 ) -> None:
     """Make those of some evaluations that are missing, see :func:`make_evaluations`."""
-    shown: Any = {"show": show_progress_bar, "unit": "evaluation", "desc": study.study_name}
-    with progress_bar(len(needed), **shown) as bar:
+    bar_options: Any = {"show": show_progress_bar, "unit": "evaluation", "desc": study.study_name}
+    with progress_bar(len(needed), **bar_options) as bar:
 
         def missing(made: Mapping[Evaluation, float]) -> list[Evaluation]:
             missing = [evaluation for evaluation in needed if evaluation not in made]
@@ -194,22 +197,39 @@ def run_jobs(jobs: Sequence[futures.Future[Any]], after_job: Callable[[Any], obj
 
 
 @dataclasses.dataclass(frozen=True)
-class _EvaluationObjective(FunctionObjective):
-    """Evaluations as an objective: the parameters of a trial tell which one it is."""
+class _EvaluationObjective:
+    """Evaluations as trials, whose parameters tell which evaluation each is."""
 
-    names: tuple[str, ...] = ()
+    evaluate: Callable[..., float | Outcome]
+    direction: StudyDirection
+    names: tuple[str, ...]
+    seed: int = 0
+    baseline_params: ClassVar[Mapping[str, Any]] = {}
 
     @property
     def distributions(self) -> Mapping[str, BaseDistribution]:
         """The numbers of an evaluation."""
         return dict.fromkeys(self.names, IntDistribution(0, MAX_NUMBER))
 
-    def _run(self, trial: optuna.Trial) -> Outcome:
+    def attach(self, study: optuna.Study) -> None:
+        """Refuse a study of another direction."""
+        check_direction(study, self.direction)
+
+    def suggest(self, trial: optuna.Trial) -> None:
+        """Do nothing: the sampler knows all numbers when it creates a trial."""
+
+    def train(self, trials: Sequence[optuna.Trial], **_: object) -> list[Outcome]:
+        """Make evaluations, one after the other, whatever the limits."""
+        return [self._made(evaluation_of(trial, self.names)) for trial in trials]
+
+    def _made(self, evaluation: Evaluation) -> Outcome:
         try:
-            found: Any = self.function(*evaluation_of(trial, self.names))
+            returned = self.evaluate(*evaluation)
         except TrialPruned:
             return Outcome("pruned")
-        outcome = found if isinstance(found, Outcome) else Outcome("complete", number(found))
+        outcome = returned
+        if not isinstance(outcome, Outcome):
+            outcome = Outcome("complete", number(returned))
         if outcome.value is None or math.isfinite(outcome.value):
             return outcome
         return dataclasses.replace(outcome, status="pruned", value=None)  # It is not made again.

@@ -16,7 +16,7 @@ from optuna.trial import BaseTrial, FrozenTrial, TrialState
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import ExampleScores, examples_of
 from adnn_optuna._checks import Fault, WrongTypeError, WrongValueError
-from adnn_optuna._packed_files import check_npz
+from adnn_optuna._files import check_npz
 
 # Some databases hold no more than 65,535 characters in an attribute.
 _LONGEST = 55_000
@@ -40,7 +40,9 @@ def as_attributes(name: str, *arrays: np.ndarray) -> dict[str, str]:
 
 def scores_as_attributes(name: str, scores: np.ndarray) -> dict[str, str]:
     """Return scores of test examples as attributes: right or wrong answers, or in float32."""
-    return as_attributes(name, scores if scores.dtype == bool else scores.astype(np.float32))
+    if scores.dtype != bool:
+        scores = scores.astype(np.float32)
+    return as_attributes(name, scores)
 
 
 def from_attributes(
@@ -59,8 +61,10 @@ def from_attributes(
         check_npz(file)
         arrays = [*np.load(file).values()]
     are_numbers = all(array.dtype.kind in "biuf" for array in arrays)
-    found = [array.shape for array in arrays]
-    is_as_wanted = [*map(len, found)] == [1] if shapes is None else found == [*shapes]
+    stored_shapes = [array.shape for array in arrays]
+    is_as_wanted = (
+        [*map(len, stored_shapes)] == [1] if shapes is None else stored_shapes == [*shapes]
+    )
     if not (are_numbers and is_as_wanted):
         raise stored.malformed(
             name, of, Fault("an .npz file of its arrays as base64", "another text")
@@ -126,8 +130,9 @@ def log_scores(trial: BaseTrial, scores: Any, *, groups: Any = None) -> float:
             f"{n_wrong} of {len(array)} that are not. Prune the trial, or score these examples by "
             "such a number."
         )
-    is_right = np.isin(array, (0, 1)).all()
-    scored = Scored(array.astype(bool) if is_right else array, _numbered(groups, len(array)))
+    if np.isin(array, (0, 1)).all():
+        array = array.astype(bool)
+    scored = Scored(array, _numbered(groups, len(array)))
     if isinstance(trial, optuna.Trial):
         _check_first(trial, scored)
     if (collected := _COLLECTED.get(id(trial))) is not None:
@@ -168,7 +173,9 @@ def _digest(groups: np.ndarray) -> str:
 
 def _packed(scores: np.ndarray) -> np.ndarray:
     """Return scores in bits, or in float32: coarser predictions would have ties."""
-    return np.packbits(scores) if scores.dtype == bool else scores.astype(np.float32)
+    if scores.dtype == bool:
+        return np.packbits(scores)
+    return scores.astype(np.float32)
 
 
 def _check_first(trial: optuna.Trial, scored: Scored) -> None:
@@ -176,9 +183,9 @@ def _check_first(trial: optuna.Trial, scored: Scored) -> None:
     study = trial.study
     if study not in _FIRST:
         completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        for other in completed:
-            if (examples := examples_of(other.user_attrs)) is not None:
-                _FIRST[study] = other.number, examples
+        for completed_trial in completed:
+            if (examples := examples_of(completed_trial.user_attrs)) is not None:
+                _FIRST[study] = completed_trial.number, examples
                 break
     if study in _FIRST:
         _check_alike(*_FIRST[study], trial.number, scored.attributes()[0])
@@ -189,15 +196,15 @@ def _check_first(trial: optuna.Trial, scored: Scored) -> None:
 
 
 def _check_alike(first: int, of_first: ExampleScores, number: int, of: ExampleScores) -> None:
-    for what, one, other in (
+    for what, expected, current in (
         ("number of examples", of_first["n"], of["n"]),
         ("groups", of_first.get("groups"), of.get("groups")),
     ):
-        if one != other:
+        if expected != current:
             raise WrongValueError(
-                f"scores must have one {what} in all trials of a study; got {other} in trial "
-                f"{number} and {one} in trial {first}. Score the same examples in each trial, or "
-                "use another study."
+                f"scores must have one {what} in all trials of a study; got {current} in trial "
+                f"{number} and {expected} in trial {first}. Score the same examples in each "
+                "trial, or use another study."
             )
 
 
@@ -221,29 +228,30 @@ def read_examples(
     Raises:
         ValueError: If the trials are of different examples, or the stored scores are malformed.
     """
-    found = [(t, examples) for t in completed if (examples := examples_of(t.user_attrs))]
-    if not found:
+    scored_trials = [(t, examples) for t in completed if (examples := examples_of(t.user_attrs))]
+    if not scored_trials:
         return None
-    columns, (first, of_first) = [], found[0]
-    for trial, examples in found:
+    columns, (first, of_first) = [], scored_trials[0]
+    for trial, examples in scored_trials:
         _check_alike(first.number, of_first, trial.number, examples)
         columns.append(_unpacked(trial, examples, f"trial {trial.number} of study {study_name!r}"))
     groups = None
     if "groups" in of_first:
-        of = f"study {study_name!r}"
-        [groups] = from_attributes(attrs, stored.EXAMPLE_GROUPS, of, [(of_first["n"],)])
+        study_label = f"study {study_name!r}"
+        [groups] = from_attributes(attrs, stored.EXAMPLE_GROUPS, study_label, [(of_first["n"],)])
         if _digest(groups) != of_first["groups"]:
             raise stored.malformed(
-                stored.EXAMPLE_GROUPS, of, Fault("the trials' groups", "others")
+                stored.EXAMPLE_GROUPS, study_label, Fault("the trials' groups", "others")
             )
     are_right = all(column.dtype == bool for column in columns)
     scores = np.stack(columns, axis=1).astype(np.float32)
-    return Examples([trial for trial, _ in found], scores, groups, are_right)
+    return Examples([trial for trial, _ in scored_trials], scores, groups, are_right)
 
 
 def _unpacked(trial: FrozenTrial, examples: ExampleScores, of: str) -> np.ndarray:
     """Return stored scores, bool if they are bits."""
-    n, attrs = examples["n"], {**trial.user_attrs, _FIRST_PART: examples["npz"]}
+    n = examples["n"]
+    attrs = {**trial.user_attrs, _FIRST_PART: examples["npz"]}
     [array] = from_attributes(attrs, stored.EXAMPLE_PARTS, of)
     if array.dtype == np.uint8 and len(array) == (n + 7) // 8:
         return np.unpackbits(array, count=n).astype(bool)

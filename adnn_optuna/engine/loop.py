@@ -28,19 +28,15 @@ from adnn_optuna._checks import logger
 from adnn_optuna.callbacks import Limit, LimitValues, callbacks_of, checked_limits
 from adnn_optuna.engine import signals
 from adnn_optuna.engine.decisions import Begin, End, Observer, Snapshot, Wait, after, before
-from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.objectives import FunctionObjective, ObjectiveStudy, Outcome, mark
+from adnn_optuna.engine.objectives import ObjectiveStudy, Outcome, Trainable, mark
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.repeating import StorageError, view_as
 from adnn_optuna.engine.storages import enqueue_again
-from adnn_optuna.networks.keras_files import policy_of_caller
 from adnn_optuna.samplers import _owners
 from adnn_optuna.samplers._tally import Tally
 
 _SECONDS_BETWEEN_READS = 0.1
 
-# The search: its direction, the parameters of its trials, and how they are trained.
-Objective = InitOffsetObjective | FunctionObjective
 AfterTell = Callable[[Tally, optuna.Trial, Outcome], object]
 
 
@@ -53,7 +49,8 @@ def last_limits(study: optuna.Study) -> LimitValues:
 
 def was_exhausted(study: optuna.Study) -> bool:
     """Return whether the sampler stopped its study in some run: it would only repeat trials."""
-    sampler, reason = study.sampler, study.user_attrs.get(STOP_REASON)
+    sampler = study.sampler
+    reason = study.user_attrs.get(STOP_REASON)
     # A grid may have more points now.
     has_more = isinstance(sampler, GridSampler) and not sampler.is_exhausted(study)
     return reason == "exhausted" and not has_more
@@ -63,35 +60,42 @@ class Loop:
     """Runs one study, opened before, until it has reached a limit or ``stop`` is set.
 
     Other workers may do so, too. ``n_threads`` trials run at once if no proposal learns from
-    values. ``after_tell`` gets each trial once the read after it was told has tallied it. ``ends``
-    are stricter limits that end this part of a run. What is no run of its own (``is_run``) stores
-    neither its limits nor why it ended.
+    values; ``prepare_threads`` returns what each thread calls first. ``after_tell`` gets each
+    trial once the read after it was told has tallied it. ``ends`` are stricter limits that end
+    this part of a run. What is no run of its own (``is_run``) stores neither its limits nor why it
+    ended.
     """
 
     def __init__(
         self,
         study: optuna.Study,
-        objective: Objective,
+        objective: Trainable,
         limits: LimitValues,
         stop: threading.Event,
         *,
         n_threads: int | None = None,
+        prepare_threads: Callable[[], Callable[[], None] | None] = lambda: None,
         ends: list[Limit] | None = None,
         is_run: bool = True,
         after_tell: AfterTell = lambda *_: None,
     ) -> None:
         self._study: optuna.Study = view_as(ObjectiveStudy, study)
         self._objective, self._limit_values = objective, limits
-        self._n_threads = n_threads
+        self._n_threads, self._prepare_threads = n_threads, prepare_threads
         self._storage: Any = study._storage
         self._stop, self._after_tell = stop, after_tell
         # A search has settings, of its first run; evaluations have none.
         settings = study.user_attrs.get(SEARCH)
-        self._sampler: str | None = settings["sampler"] if settings and is_run else None
+        self._sampler: str | None = None
+        if settings and is_run:
+            self._sampler = settings["sampler"]
         self._began = datetime.now(UTC).isoformat()
         self._n_done_before: int | None = None  # None until there was something to do.
         self._limits = callbacks_of(limits) if ends is None else ends
-        self._observer = Observer(study, self._limits, settings["batch_size"] if settings else 1)
+        n_at_once = 1
+        if settings:
+            n_at_once = settings["batch_size"]
+        self._observer = Observer(study, self._limits, n_at_once)
         # The trials under way here, by their ids: whether they were created with all parameters.
         self._open: dict[int, bool] = {}
         # What runs in threads: its trial, and the study's working time when that began.
@@ -110,8 +114,9 @@ class Loop:
         self._look()
         interval = self._observer.tally.heartbeat_interval
         lives = signals.heartbeats(self._storage, interval, self._open)
-        n_threads, like_this = self._n_threads or 1, policy_of_caller()
-        threads = futures.ThreadPoolExecutor(n_threads, "trials", like_this)
+        threads = futures.ThreadPoolExecutor(
+            self._n_threads or 1, "trials", self._prepare_threads()
+        )
         try:
             with _owners.run_of_trials(self._study), lives, threads:
                 try:
@@ -156,7 +161,10 @@ class Loop:
         if self._jobs:
             # If a thread is free, others may leave something to do at any moment.
             is_full = isinstance(decision, End) or len(self._jobs) == snapshot.batch_size
-            self._collect(None if is_full else _SECONDS_BETWEEN_READS)
+            seconds = None
+            if not is_full:
+                seconds = _SECONDS_BETWEEN_READS
+            self._collect(seconds)
         elif isinstance(decision, Wait):
             # Not by waiting for ``stop``, which a signal could not set meanwhile in this thread.
             time.sleep(_SECONDS_BETWEEN_READS)
@@ -189,19 +197,19 @@ class Loop:
 
     def _begin(self, count: int, snapshot: Snapshot) -> list[optuna.Trial]:
         """Begin trials, except those that are too many, as other workers do the same."""
-        others = [trial for trial in snapshot.unfinished if not trial.is_open]
-        may_collide = bool(others or self._n_rivals)
+        other_trials = [trial for trial in snapshot.unfinished if not trial.is_open]
+        may_collide = bool(other_trials or self._n_rivals)
         begun: dict[int, optuna.Trial] = {}
         for _ in range(count):
             try:
-                one = self._begin_one()
+                begun_trial = self._begin_one()
             except UpdateFinishedTrialError:
                 # Another worker, which sees no sign of life of this one, ended the trial.
                 self._look()
                 continue
-            if one is None:  # Others took what was left.
+            if begun_trial is None:  # Others took what was left.
                 break
-            trial, is_expected = one
+            trial, is_expected = begun_trial
             begun[trial._trial_id] = trial
             if not is_expected:
                 may_collide = True
@@ -224,7 +232,8 @@ class Loop:
         Return also whether no other worker came in between.
         """
         self._study._thread_local.cached_all_trials = None  # Samplers are to see what is new.
-        waited, is_expected = self._take_waiting(), False
+        waited = self._take_waiting()
+        is_expected = False
         trial_id = waited
         if trial_id is None:
             trial_id, is_expected = self._create()
@@ -248,7 +257,8 @@ class Loop:
         for trial in [*self._observer.tally.reader.unfinished.values()]:
             if trial.state != TrialState.WAITING or trial._trial_id in self._open:
                 continue
-            trial_id, claim = trial._trial_id, _owners.claim_of(trial)
+            trial_id = trial._trial_id
+            claim = _owners.claim_of(trial)
             owner = _owners.ownership(trial)
             # It may have been deleted, which caches do not show.
             with contextlib.suppress(UpdateFinishedTrialError, KeyError):
@@ -265,13 +275,14 @@ class Loop:
         All in one transaction: if the worker dies, nothing is left half done. Who owns a trial is
         told by its number, which it gets unless others create one at the same moment.
         """
-        reader, places = self._observer.tally.reader, self._observer.places
+        reader = self._observer.tally.reader
+        places = self._observer.places
         study_id = self._study._study_id
         if places is None:
             template: FrozenTrial | None = _owners.owned_template(reader.next_number)
         else:
-            known = self._objective.distributions
-            template = places.template(self._study, reader, known, self._n_rivals)
+            distributions = self._objective.distributions
+            template = places.template(self._study, reader, distributions, self._n_rivals)
         if template is None:
             return None, False
         trial_id: int = self._storage.create_new_trial(study_id, template)
@@ -283,9 +294,11 @@ class Loop:
                 reader.note(template)
                 return trial_id, True
         template.number = self._storage.get_trial(trial_id).number
-        name, value = OWNER, dict[str, Any](_owners.ownership(template))
+        name = OWNER
+        value = dict[str, Any](_owners.ownership(template))
         if (proposal := template.system_attrs.get(PROPOSAL)) is not None:
-            name, value = PROPOSAL, {**proposal, "owner": value}
+            name = PROPOSAL
+            value = {**proposal, "owner": value}
         self._storage.set_trial_system_attr(trial_id, name, value)
         return trial_id, False
 
@@ -322,7 +335,9 @@ class Loop:
             self._told.append((trial, outcome))
 
     def _tell_one(self, trial: optuna.Trial, outcome: Outcome, elapsed: float) -> None:
-        trial_id, state, value = trial._trial_id, outcome.state, outcome.value
+        trial_id = trial._trial_id
+        state = outcome.state
+        value = outcome.value
         try:
             outcome.store(trial, elapsed)
             if outcome.status == "timeout":  # It is done again when the study goes on.
@@ -335,8 +350,8 @@ class Loop:
             else:
                 self._study.tell(trial, value, state, skip_if_finished=True)
         except UpdateFinishedTrialError:
-            said = "Trial %d had been ended, by its objective or by another worker."
-            logger.warning(said, trial.number)
+            message = "Trial %d had been ended, by its objective or by another worker."
+            logger.warning(message, trial.number)
         except KeyError:
             logger.warning("Trial %d was deleted while it ran.", trial.number)
 

@@ -2,23 +2,19 @@
 
 import copy
 import dataclasses
-import threading
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
-from adnn_optuna._attributes import PLANNED, SCORES, VIOLATED
+from adnn_optuna._attributes import SCORES, VIOLATED
 from adnn_optuna._checks import WrongParametersError
 from adnn_optuna.callbacks import Limit, LimitValues, MaxTimeCallback, callbacks_of
-from adnn_optuna.engine.evaluations import make_needed, open_evaluations, plan_seeds
 from adnn_optuna.engine.example_scores import collecting, log_scores, scores_as_attributes
-from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.objectives import FunctionObjective, Outcome, catching, number, with_seed
-from adnn_optuna.engine.records import NEW_SEED_NAMES, FunctionRecord, confirmation_name
+from adnn_optuna.engine.objectives import Outcome, catching, number
 from adnn_optuna.samplers._tally import Tally
 from adnn_optuna.samplers._trials import beginning, is_feasible
 
@@ -26,11 +22,18 @@ NO_STORED_TRIAL = -1
 """The id of a trial that no study has, as in :func:`optuna.trial.create_trial`."""
 
 
+class Evaluable(Protocol):
+    """What evaluates trials on new seeds."""
+
+    def evaluate(self, trial: FrozenTrial, seed: int) -> Any:
+        """Return the value, or the scores of examples, of a finished trial on a new seed."""
+
+
 @dataclasses.dataclass(frozen=True)
 class TrialEvaluation:
-    """A function of trial and seed, of the trials by their numbers; any process can call it."""
+    """Evaluates trials, by their numbers, on new seeds; any process can call it."""
 
-    function: InitOffsetObjective | Callable[..., Any]
+    objective: Evaluable
     trials: Mapping[int, FrozenTrial]
     catch: tuple[type[Exception], ...]
     study: optuna.Study  # Which the function may stop, so this is an object of its own.
@@ -41,10 +44,7 @@ class TrialEvaluation:
         value: Any = np.nan
         what = f"The evaluation of trial {trial_number} with seed {seed}"
         with catching(self.catch, what), collecting(trial) as logged:
-            if isinstance(self.function, InitOffsetObjective):
-                value = self.function.replace(seed=seed)(trial)
-            else:
-                value = with_seed(self.function)[0](trial, seed)
+            value = self.objective.evaluate(trial, seed)
             if np.ndim(value):
                 value = log_scores(trial, value)
         attrs: dict[str, Any] = {} if is_feasible(trial) else {VIOLATED: True}
@@ -121,46 +121,3 @@ def ends_before_new_seeds(limits: LimitValues, n_new_seeds: int) -> list[Limit]:
         if isinstance(limit, MaxTimeCallback):
             ends[place] = _SearchTimeCallback(limit.value, n_new_seeds)
     return ends
-
-
-def evaluate_best_trial(
-    record: FunctionRecord,
-    objective: FunctionObjective,
-    stop: threading.Event,
-    *,
-    max_time: float | None = None,
-    show_progress_bar: bool = False,
-    **options: Any,
-) -> None:
-    """Evaluate the best trial of a function's search on as many new seeds as its objective says.
-
-    ``max_time`` is that of trials and evaluations together. ``options`` are those of
-    :func:`make_evaluations`.
-    """
-    best, study = record.best, record.study
-    if best is None or not objective.confirm:
-        return
-    opened = open_evaluations(
-        study._storage,
-        confirmation_name(study.study_name),
-        beginning_of(study),
-        direction=study.direction,
-    )
-    plan_seeds(study, best.number, objective.confirm)
-    record = record._refreshed(PLANNED)
-    if max_time is not None:
-        max_time = MaxTimeCallback(max_time).seconds_left(study)
-        if max_time <= 0:
-            return
-    own = optuna.load_study(study_name=study.study_name, storage=study._storage)
-    evaluate = TrialEvaluation(objective.function, {best.number: best}, objective.catch, own)
-    make_needed(
-        [(best.number, seed) for seed in record.new_seeds],
-        opened,
-        NEW_SEED_NAMES,
-        evaluate,
-        stop=stop,
-        max_time=max_time,
-        show_progress_bar=show_progress_bar,
-        **options,
-    )

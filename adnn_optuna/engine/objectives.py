@@ -1,30 +1,27 @@
-"""The objectives of searches, a user's function or another, and how their trials end."""
+"""What is searched, as a protocol: the objectives of studies, and how their trials end."""
 
 import contextlib
 import dataclasses
-import inspect
 import math
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent import futures
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import OptunaError, TrialPruned, UpdateFinishedTrialError
+from optuna.exceptions import OptunaError
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Ended, Metrics, StoredOutcome, Trained
+from adnn_optuna._attributes import Ended, Metrics, Status, StoredOutcome, Trained
 from adnn_optuna._checks import WrongParametersError, WrongTypeError, WrongValueError, logger
-from adnn_optuna.engine.example_scores import Scored, collecting
+from adnn_optuna.callbacks import LimitValues
+from adnn_optuna.engine.arms import Arm, Arms
+from adnn_optuna.engine.example_scores import Scored
+from adnn_optuna.engine.kinds import Kind
 from adnn_optuna.engine.repeating import StorageError
-from adnn_optuna.networks.network import derived_seed
-from adnn_optuna.networks.training import Status
-from adnn_optuna.samplers._trials import check_direction, is_feasible
-
-# The share of replicates, and the fewest trials with any: see studies/replicates.py.
-_REPLICATES, _FEWEST_TO_REPLICATE = 0.2, 50
+from adnn_optuna.samplers._trials import is_feasible
 
 Catch = Iterable[type[Exception]] | type[Exception]
 """The errors that end their own trial, as of :meth:`optuna.study.Study.optimize`."""
@@ -62,8 +59,135 @@ class Outcome:
             for name, text in parts.items():
                 trial.set_user_attr(name, text)
         trial.set_user_attr(stored.OUTCOME, outcome)
-        if self.status in ("timeout", "diverged"):
-            mark(trial, "interrupted" if self.status == "timeout" else "diverged")
+        if self.status == "timeout":
+            mark(trial, "interrupted")
+        elif self.status == "diverged":
+            mark(trial, "diverged")
+
+
+class Trainable(Protocol):
+    """What the trials of one study evaluate."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of the study."""
+
+    @property
+    def distributions(self) -> Mapping[str, BaseDistribution]:
+        """The parameters, as far as they are known before a trial suggests them."""
+
+    @property
+    def baseline_params(self) -> Mapping[str, Any]:
+        """The parameters of the baseline, which the first trials evaluate; empty without one."""
+
+    def attach(self, study: optuna.Study) -> None:
+        """Store in a study what it is of, or refuse a study of something else."""
+
+    def suggest(self, trial: optuna.Trial) -> object:
+        """Let a trial suggest its parameters, as far as this is done before it is evaluated."""
+
+    def train(
+        self, trials: Sequence[optuna.Trial], *, stop: threading.Event, deadline: float
+    ) -> list[Outcome]:
+        """Evaluate trials of one study; end when ``stop`` is set or the deadline is over."""
+
+
+class Ending(NamedTuple):
+    """What follows the trials of a study."""
+
+    test: bool = True  # Whether a test set, if there is one, is evaluated.
+    confirm: int | Literal["auto"] = "auto"  # On how many new seeds the best trial is evaluated.
+    is_compared: bool = False  # The study is a run of a comparison.
+    max_time: float | None = None  # Of trials and all that follows together.
+    show_progress_bar: bool = False
+
+
+def _nothing() -> None:
+    """Prepare nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunPlan:
+    """How an arm of an objective is searched in one study."""
+
+    objective: Trainable  # What its trials evaluate.
+    batch_size: int
+    n_threads: int  # How many trials run at once, at most.
+    ending: Ending
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # Stored with others.
+    replicate: float = 0.0  # Which share of its trials are replicates.
+    n_new_seeds: int = 0  # How many evaluations ``max_time`` has to leave time for.
+    first_step: str = ""  # What the first trial waits for, in a word.
+    # Called where a study runs, it returns what each thread of trials calls first.
+    prepare_threads: Callable[[], Callable[[], None] | None] = _nothing
+
+
+class Searched(Trainable, Protocol):
+    """What is searched, compared and rechecked: a user's function, networks, or something else."""
+
+    @property
+    def kind(self) -> Kind:
+        """Its kind."""
+
+    @property
+    def direction(self) -> StudyDirection:
+        """Whether higher or lower values are better."""
+
+    @property
+    def metric(self) -> str:
+        """The name of the value."""
+
+    @property
+    def n_studies_at_once(self) -> int:
+        """How many studies of a comparison run at once in one process."""
+
+    @property
+    def is_seeded(self) -> bool:
+        """Whether another seed may give another value."""
+
+    @property
+    def may_replicate(self) -> bool:
+        """Whether a part of its trials may evaluate earlier ones again, with other seeds."""
+
+    @property
+    def has_own_data(self) -> bool:
+        """Whether it evaluates trials on the data that the search selected by."""
+
+    @property
+    def arms(self) -> Arms:
+        """Its samplers and controls, and those that are compared by default."""
+
+    @property
+    def functions(self) -> Mapping[str, Callable[..., Any]]:
+        """The user's functions whose code may change, by what the user calls them."""
+
+    @property
+    def split_sizes(self) -> tuple[int, int] | None:
+        """The numbers of training and test examples, if its seeds redraw the split of data."""
+
+    @property
+    def declared(self) -> Mapping[str, Any]:
+        """What a comparison stores in addition to its other arguments."""
+
+    def replace(self, **parts: Any) -> Self:
+        """Return the same with other parts, such as ``seed`` and ``catch``."""
+
+    def plan(
+        self, arm: Arm, limits: LimitValues, batch_size: int | Literal["auto"], ending: Ending
+    ) -> RunPlan:
+        """Return how an arm is searched; refuse what does not fit."""
+
+    def check(self, study: optuna.Study) -> None:
+        """Refuse a study of something else."""
+
+    def baseline_of(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the parameters of the baseline of a trial; empty if none is known."""
+
+    def evaluate(self, trial: FrozenTrial, seed: int) -> Any:
+        """Return the value, or the scores of examples, of a finished trial on a new seed."""
+
+    def conclude(self, study: optuna.Study, plan: RunPlan, stop: threading.Event) -> None:
+        """Do and store what follows the trials of a study: test set and new seeds."""
 
 
 class ObjectiveStudy(optuna.Study):
@@ -119,19 +243,21 @@ def checked_direction(direction: str | StudyDirection | None) -> StudyDirection 
     named = direction.name.lower() if isinstance(direction, StudyDirection) else direction
     if named not in (None, "minimize", "maximize"):
         raise WrongValueError(f"direction must be 'minimize' or 'maximize'; got {direction!r}.")
-    return None if named is None else StudyDirection[named.upper()]
+    if named is None:
+        return None
+    return StudyDirection[named.upper()]
 
 
 def checked_catch(catch: Catch) -> tuple[type[Exception], ...]:
     """Return the errors that are to be caught; refuse other types."""
-    given = tuple(catch) if isinstance(catch, Iterable) else (catch,)
-    for error in given:
+    error_types = tuple(catch) if isinstance(catch, Iterable) else (catch,)
+    for error in error_types:
         if not (isinstance(error, type) and issubclass(error, Exception)):
             raise WrongTypeError(
                 f"catch must be classes of exceptions; got {error!r:.100}. Pass one such as "
                 "ValueError."
             )
-    return given
+    return error_types
 
 
 @contextlib.contextmanager
@@ -148,38 +274,6 @@ def catching(catch: tuple[type[Exception], ...], what: str) -> Iterator[None]:
         logger.warning("%s failed, which counts as no value: %r", what, error)
 
 
-def with_seed(objective: Callable[..., float]) -> tuple[Callable[[Any, int], float], bool]:
-    """Return an objective as a function of trial and seed, and whether it uses the seed."""
-    signature = inspect.signature(objective)
-    if "seed" in signature.parameters:
-        return lambda trial, seed: objective(trial, seed=seed), True
-    for function, n_arguments in ((lambda trial, _: objective(trial), 1), (objective, 2)):
-        with contextlib.suppress(TypeError):
-            signature.bind(*range(n_arguments))
-            return function, n_arguments == 2
-    raise WrongTypeError(
-        f"The objective {getattr(objective, '__qualname__', objective)!s} must take (trial) or "
-        f"(trial, seed), but it takes {signature}."
-    )
-
-
-def seeds_of_trials(objective: Callable[..., float]) -> tuple[str, ...]:
-    """Return the parameters of an objective that are seeds: the one besides the trial, if any."""
-    if not with_seed(objective)[1]:
-        return ()
-    names = [*inspect.signature(objective).parameters]
-    return ("seed",) if "seed" in names else tuple(names[1:2])
-
-
-def seeds_of(function: Callable[..., Any]) -> tuple[str, ...]:
-    """Return the parameters of a function that it must be given, each a source of randomness."""
-    parameters: Iterable[inspect.Parameter] = ()
-    with contextlib.suppress(ValueError):  # Some functions that are written in C tell none.
-        parameters = inspect.signature(function).parameters.values()
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return tuple(p.name for p in parameters if p.kind in named and p.default is p.empty)
-
-
 def number(value: Any) -> float:
     """Return an objective's value as a number, or refuse it; one too large is infinite."""
     try:
@@ -188,101 +282,3 @@ def number(value: Any) -> float:
         return math.inf if value > 0 else -math.inf
     except (TypeError, ValueError):
         raise WrongTypeError(f"An objective must return a number; got {value!r:.100}.") from None
-
-
-@dataclasses.dataclass(frozen=True)
-class FunctionObjective:
-    """Any Optuna objective, a function of a trial, or of that and a seed, in place of ours.
-
-    All is keyed by seed and trial, so arms that ask the same see the same. An error of ``catch``
-    ends its trial as one without a value. ``failed`` is the value that failed runs on new seeds
-    count as. An ``executor`` runs trials side by side: that of the
-    user, or one of ``n_jobs`` threads. The best trial is evaluated on ``confirm`` new seeds. Of
-    the trials, a share of ``replicate`` are replicates.
-    """
-
-    function: Callable[..., Any]
-    direction: StudyDirection
-    seed: int
-    _: dataclasses.KW_ONLY
-    catch: tuple[type[Exception], ...] = ()
-    executor: futures.Executor | None = None
-    n_jobs: int = 1
-    confirm: int = 0
-    replicate: float | Literal["auto"] = 0.0
-    failed: float | None = None
-
-    @property
-    def distributions(self) -> Mapping[str, BaseDistribution]:
-        """None are known."""
-        return {}
-
-    baseline_params = distributions
-
-    def suggest(self, trial: optuna.Trial) -> None:
-        """Do nothing: the function suggests by itself, as it runs."""
-
-    def attach(self, study: optuna.Study) -> None:
-        """Check direction and seed: nothing is known of the function that a study could store."""
-        check_direction(study, self.direction)
-        seed = study.user_attrs.get(stored.SEARCH, {}).get("seed", self.seed)
-        if seed != self.seed:
-            raise WrongValueError(
-                f"seed must be {seed}, as in study {study.study_name!r}; got {self.seed}. Use "
-                "another study name."
-            )
-
-    def n_searched(self, max_trial: int) -> int:
-        """Return how many of the trials a sampler proposes; the others are replicates."""
-        return max_trial - round(max_trial * self.share(max_trial))
-
-    def share(self, max_trial: int) -> float:
-        """Return which share of so many trials are replicates."""
-        if self.replicate != "auto":
-            return self.replicate
-        is_seeded = with_seed(self.function)[1]
-        return _REPLICATES if is_seeded and max_trial >= _FEWEST_TO_REPLICATE else 0.0
-
-    def _seed_of(self, trial: optuna.Trial) -> int:
-        """Return a seed of its own for each trial, which no death of a worker shifts."""
-        attrs = trial.study._storage.get_trial_system_attrs(trial._trial_id)
-        if (replicate := attrs.get(stored.REPLICATE)) is not None:
-            index = replicate["index"]
-            key = 2**63 + replicate["trial"] if index is None else index
-            return derived_seed(self.seed, 2, key, replicate["repetition"])
-        # What a kill frees is done again under the same index, or retried under another number.
-        number, proposal = attrs.get("failed_trial", trial.number), attrs.get(stored.PROPOSAL)
-        if proposal is None:
-            return derived_seed(self.seed, 0, number)
-        index = proposal["index"]  # None where it was enqueued, and is none of the sampler's.
-        return derived_seed(self.seed, 0, 2**63 + number if index is None else index)
-
-    def train(self, trials: Sequence[optuna.Trial], **_: object) -> list[Outcome]:
-        """Run trials to their ends, whatever the limits: one after the other, or by executor."""
-        if self.executor is None:
-            return [self._run(trial) for trial in trials]
-        elsewhere = dataclasses.replace(self, executor=None)
-        return [*self.executor.map(elsewhere._run, trials)]
-
-    def _run(self, trial: optuna.Trial) -> Outcome:
-        outcome = self._outcome(trial)
-        return dataclasses.replace(outcome, stops_study=trial.study._stop_flag)
-
-    def _outcome(self, trial: optuna.Trial) -> Outcome:
-        returned: Any = math.nan
-        seed = self._seed_of(trial)
-        try:
-            with catching(self.catch, f"Trial {trial.number}"), collecting(trial) as logged:
-                returned = with_seed(self.function)[0](trial, seed)
-        except TrialPruned:
-            return Outcome("pruned")
-        except UpdateFinishedTrialError:
-            if not has_ended(trial):
-                raise
-            return Outcome("pruned")  # Another worker told its end.
-        value = number(returned)
-        # As a penalty, it is for samplers to learn from, as in `Study.optimize`.
-        penalty = math.inf if self.direction == StudyDirection.MINIMIZE else -math.inf
-        if not math.isfinite(value) and value != penalty:
-            return Outcome("diverged")
-        return Outcome("complete", value, examples=logged[-1] if logged else None)

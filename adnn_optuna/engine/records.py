@@ -3,9 +3,9 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import mean
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import optuna
 from optuna.storages import BaseStorage
@@ -14,38 +14,27 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import (
-    Confirmed,
-    Metrics,
     Planned,
     RunRecord,
-    TestEvaluation,
     planned_of,
 )
-from adnn_optuna._seeds import confirmation_seeds, experiment_fingerprint
-from adnn_optuna._units import with_class
-from adnn_optuna.engine.arms import ARMS, CONTROLS
+from adnn_optuna._seeds import derived_seed
+from adnn_optuna.engine.arms import SAMPLERS, Arm, arm_of
+from adnn_optuna.engine.kinds import OTHER, kind_of
 from adnn_optuna.engine.objectives import best_trial
-from adnn_optuna.engine.test_evaluations import (
-    attributes_in,
-    evaluations_elsewhere,
-    test_evaluations_of,
-)
-from adnn_optuna.networks.network import derived_seed
-from adnn_optuna.networks.offsets import RESTARTS
-from adnn_optuna.samplers._evaluations import evaluation_trials, made_evaluations
+from adnn_optuna.samplers._evaluations import evaluation_trials
 from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._replicates import Configuration, replicated
 from adnn_optuna.samplers._trials import check_one_objective, is_done, is_feasible
 
-# The numbers of an evaluation on new seeds: of a function's trial, and of an arm of a network's.
-# The arms are the baseline network, with the best trial's hyperparameters; the best network; and
-# the baseline network with the first trial's, if hyperparameters were searched, too.
 NEW_SEED_NAMES = ("trial", "seed")
-CONFIRMATION_NAMES = ("trial", "arm", "seed")
-BASELINE, BEST, FIRST = range(3)
+"""The numbers of an evaluation of a trial on a new seed."""
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+_USERS_OWN = arm_of(optuna.samplers.RandomSampler())  # Of which nothing is known.
+
+
+@dataclasses.dataclass(frozen=True)
 class SearchRecord:
     """A snapshot of a study and its search, without the objective; nothing is read later."""
 
@@ -56,18 +45,26 @@ class SearchRecord:
     best: FrozenTrial | None
     trials: tuple[FrozenTrial, ...]
     confirming: tuple[FrozenTrial, ...]  # The evaluations of best trials on new seeds.
-    # How many evaluations of the same test set other studies of the storage had, by their names; a
-    # comparison's studies count as one.
-    test_evaluations_elsewhere: Mapping[str, int]
-    # How many other searches of the same function the storage holds.
-    n_searches_elsewhere: int = dataclasses.field(default=0, compare=False, kw_only=True)
-    # How many of its trials were stored before the call that returned it, in words.
-    reused: str = dataclasses.field(default="", repr=False, compare=False, kw_only=True)
-    # What follows from the rest, only to save time.
-    known: dict[str, Any] = dataclasses.field(default_factory=dict, init=False, compare=False)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.study.study_name!r}, best={self.best_value:.6g})"
+    arms: ClassVar[Mapping[str, Arm]] = SAMPLERS  # By the names that studies store.
+    has_baseline: ClassVar[bool] = True  # Gains are over something that users know.
+
+    @classmethod
+    def of(
+        cls,
+        study: optuna.Study,
+        attrs: dict[str, Any],
+        trials: Sequence[FrozenTrial],
+        _: Mapping[str, Mapping[str, Any]],
+    ) -> Self:
+        """Return the record of a study; as for MaxGainCallback, its first trial is the baseline.
+
+        The last argument are the attributes of the studies of its storage, by their names.
+        """
+        completed = (t for t in trials if t.state == TrialState.COMPLETE and is_feasible(t))
+        baseline = next((trial.values[0] for trial in completed), math.nan)
+        best = best_trial(trials, study.direction)
+        return cls(study, attrs, "value", baseline, best, tuple(trials), ())
 
     def _with_stored(self, values: Mapping[str, Any]) -> Self:
         """Store attributes in the study, and return the record with them."""
@@ -83,7 +80,9 @@ class SearchRecord:
 
     def _of_best(self, kind: str, default: Any) -> Any:
         """Return the study's attribute of this kind that is of the best trial."""
-        return self.attrs.get(f"{kind}/{self.best.number}", default) if self.best else default
+        if self.best:
+            return self.attrs.get(f"{kind}/{self.best.number}", default)
+        return default
 
     @property
     def sampler(self) -> str:
@@ -91,33 +90,25 @@ class SearchRecord:
         return str(self.settings.get("sampler", ""))
 
     @property
+    def arm(self) -> Arm:
+        """What is known of the sampler."""
+        return self.arms.get(self.sampler, _USERS_OWN)
+
+    @property
     def is_control(self) -> bool:
         """Whether it is another use of the same compute, without a search over offsets."""
-        return self.sampler in CONTROLS
+        return self.arm.is_control
+
+    @property
+    def is_as_passed(self) -> bool:
+        """Whether its study stores what the user passed, and not what an arm made of it."""
+        return True
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """How the study is searched: :class:`SearchSettings`; empty if it does not say so."""
         settings: Mapping[str, Any] = self.attrs.get(stored.SEARCH, {})
         return settings
-
-    @property
-    def is_restart(self) -> bool:
-        """Whether it only draws at random: new initial weights, or random search of a function."""
-        return bool(self.attrs.get(stored.CONFIG, {}).get("space") == RESTARTS.config)
-
-    @property
-    def n_networks(self) -> int:
-        """How many networks predict together as the best trial: those of an ensemble."""
-        arm = ARMS.get(self.sampler)
-        if self.best is None or arm is None or not arm.later:
-            return 1
-        return max(self.best.intermediate_values, default=1)
-
-    @property
-    def is_unseeded(self) -> bool:
-        """Whether no seed changes the training of the best trial, as far as that was noted."""
-        return bool(self._of_best(stored.UNSEEDED, default=False))
 
     @property
     def runs(self) -> list[RunRecord]:
@@ -172,17 +163,23 @@ class SearchRecord:
         if self.is_control:  # Its sampler is called as another one.
             return self.sampler
         if proposal is None:
-            return self.sampler if stored.OWNER in trial.system_attrs else "study.optimize"
+            if stored.OWNER in trial.system_attrs:
+                return self.sampler
+            return "study.optimize"
         kind = str(proposal["sampler"]).partition(":")[0]
         walks = (stored.GREEDY, stored.GREEDY_IMPROVING)
         is_walk = kind == "delta_step" and self.sampler in walks
         # It is keyed by what `search` makes of a name or a factory, which a study has one of.
-        return self.sampler if is_walk or kind == "keyed" else kind
+        if is_walk or kind == "keyed":
+            return self.sampler
+        return kind
 
     @property
     def best_value(self) -> float:
         """The selection metric of the best trial; NaN if there is none, or it is infinite."""
-        value = math.nan if self.best is None or self.best.value is None else self.best.value
+        value = math.nan
+        if self.best is not None and self.best.value is not None:
+            value = self.best.value
         return value if math.isfinite(value) else math.nan
 
     @property
@@ -197,7 +194,9 @@ class SearchRecord:
 
     def improvement(self, value: float, baseline: float) -> float:
         """Return by how much ``value`` is better than ``baseline``, in units of the metric."""
-        return baseline - value if self.is_minimized else value - baseline
+        if self.is_minimized:
+            return baseline - value
+        return value - baseline
 
     @functools.cached_property
     def valued(self) -> list[tuple[int, float]]:
@@ -218,52 +217,59 @@ class SearchRecord:
         return {number: gain for number, gain in gains.items() if math.isfinite(gain)}
 
     @property
-    def hyperparameter_gain(self) -> float:
-        """The gain of the best trial's hyperparameters over the first one's; NaN if fixed."""
-        if self.best is None or stored.BASELINE not in self.best.user_attrs:
-            return math.nan
-        return self.improvement(self.baseline, self.attrs.get(stored.BASELINE, math.nan))
-
-    @property
-    def test_metric(self) -> str:
-        """The metric of the test values: the one of the selection, on the test set."""
-        return test_metric(self.metric)
+    def metric_label(self) -> str:
+        """The metric of the selection, as it is shown."""
+        return self.metric
 
     @property
     def positive(self) -> Any:
         """The class, of two, that the metric is of; :obj:`None` if it is not of one class."""
-        return self.attrs.get(stored.CONFIG, {}).get("positive")
+        return None
 
     @property
-    def metric_label(self) -> str:
-        """The metric of the selection with the class that it is of, if it is of one."""
-        return with_class(self.metric, self.positive)
+    def hyperparameter_gain(self) -> float:
+        """The gain of the best trial's hyperparameters over the first one's; NaN without both."""
+        return math.nan
 
     @property
-    def test_metrics(self) -> Metrics:
-        """All metrics of the best network on the test set, such as ``accuracy``; empty before."""
-        return self.test_evaluation["metrics"] if self.test_evaluation else {}
+    def n_test_evaluations(self) -> float:
+        """How often the test set was evaluated, also by other studies; NaN without a test set."""
+        return math.nan
 
     @property
-    def test_evaluations(self) -> list[TestEvaluation]:
-        """All test-set evaluations, in their order."""
-        return test_evaluations_of(self.attrs)
+    def n_test_examples(self) -> int:
+        """How many test examples the test value is the mean of; 0 if that is not known."""
+        return 0
 
     @property
-    def test_evaluation(self) -> TestEvaluation | None:
-        """The last test-set evaluation of the best trial; :obj:`None` if there is none."""
-        number = None if self.best is None else self.best.number
-        return next((one for one in self.test_evaluations[::-1] if one["trial"] == number), None)
+    def counted_new_values(self) -> list[float]:
+        """The best trial's values on new seeds, if its value is their mean."""
+        return []
 
     @property
-    def test_baseline(self) -> float:
-        """The metric of the baseline on the test set; NaN if its training diverged."""
-        return self.test_evaluation["baseline"] if self.test_evaluation else math.nan
+    def later_cost(self) -> str:
+        """What the best trial costs later, if it costs more than others; empty if not."""
+        return ""
+
+    @property
+    def repeated(self) -> float:
+        """The best trial's gain over the baseline on one new seed of both; NaN if untried."""
+        return math.nan
+
+    @property
+    def test_metric(self) -> str:
+        """The metric of the test value."""
+        return "best reported value"
 
     @property
     def test_value(self) -> float:
-        """The metric of the best trial on the test set; NaN while that was not evaluated."""
-        return self.test_evaluation["best"] if self.test_evaluation else math.nan
+        """The best trial's value where nothing was selected; NaN if it is not known."""
+        return math.nan
+
+    @property
+    def test_baseline(self) -> float:
+        """The baseline's value on the same; NaN if it is not known."""
+        return math.nan
 
     @property
     def test_gain(self) -> float:
@@ -275,37 +281,36 @@ class SearchRecord:
         """The values by which arms are compared; higher ones are better."""
         return self.improvement(self.test_value, 0.0)
 
-    @property
-    def confirmations(self) -> dict[int, Confirmed]:
-        """The first declared confirmation of each best trial, by its number, in their order."""
-        declared: list[Confirmed] = [
-            of for name, of in self.attrs.items() if name.startswith(f"{stored.CONFIRMED}/")
-        ]
-        first = dict[int, Confirmed]()
-        for confirmed in sorted(declared, key=lambda of: (of["began"], of["trial"])):
-            first.setdefault(confirmed["trial"], confirmed)
-        return first
 
-    @property
-    def repeated(self) -> float:
-        """The best trial's gain over its baseline network on a new seed; NaN if untried."""
-        if self.best is None or stored.CONFIG not in self.attrs:
-            return math.nan
-        made = made_evaluations(self.confirming, CONFIRMATION_NAMES)
-        experiment = experiment_fingerprint(self.attrs[stored.CONFIG])
-        [seed] = confirmation_seeds(experiment, self.best.params, 1)
-        baseline = made.get((self.best.number, BASELINE, seed), math.nan)
-        best = made.get((self.best.number, BEST, seed), math.nan)
-        return self.improvement(best, baseline)
-
-
-def test_metric(metric: str) -> str:
-    """Return the metric of the test set for a metric that selected, such as ``val_auc``."""
-    return f"test_{metric.partition('_')[2]}"
-
-
+@dataclasses.dataclass(frozen=True)
 class FunctionRecord(SearchRecord):
     """The search of any Optuna objective, judged by evaluations of its best trial on new seeds."""
+
+    # How many other searches of the same function the storage holds.
+    n_searches_elsewhere: int = dataclasses.field(default=0, compare=False)
+
+    has_baseline: ClassVar[bool] = False
+
+    @classmethod
+    def of(
+        cls,
+        study: optuna.Study,
+        attrs: dict[str, Any],
+        trials: Sequence[FrozenTrial],
+        others: Mapping[str, Mapping[str, Any]],
+    ) -> Self:
+        """Return the record of a study; the best trial is the one that is recommended."""
+        record = super().of(study, attrs, trials, others)
+        leaders = replicated(filter(is_done, trials), study.direction, record.failed)
+        leader = record.best
+        if leaders:
+            leader = leaders[0].first
+        return dataclasses.replace(
+            record,
+            best=leader,
+            confirming=confirmation_trials(study._storage, study.study_name),
+            n_searches_elsewhere=_n_searches_elsewhere(study.study_name, attrs, others),
+        )
 
     @functools.cached_property
     def replicated(self) -> list[Configuration]:
@@ -324,11 +329,6 @@ class FunctionRecord(SearchRecord):
         return best_of(self.values, default=math.nan)
 
     @property
-    def is_restart(self) -> bool:
-        """Whether it is random search."""
-        return self.sampler == stored.RANDOM
-
-    @property
     def n_new_seeds(self) -> int:
         """On how many new seeds the best trial is evaluated."""
         return int(self.settings.get("confirm", 0))
@@ -341,7 +341,9 @@ class FunctionRecord(SearchRecord):
 
     @property
     def _declared(self) -> Planned | None:
-        return None if self.best is None else planned_of(self.attrs, self.best.number)
+        if self.best is None:
+            return None
+        return planned_of(self.attrs, self.best.number)
 
     @property
     def resampled(self) -> tuple[int, int] | None:
@@ -360,9 +362,13 @@ class FunctionRecord(SearchRecord):
     @functools.cached_property
     def _on_new_seeds(self) -> list[FrozenTrial]:
         """The evaluations of the best trial on new seeds, by these."""
-        made = evaluation_trials(self.confirming, NEW_SEED_NAMES)
+        trials_by_evaluation = evaluation_trials(self.confirming, NEW_SEED_NAMES)
         number = -1 if self.best is None else self.best.number
-        return [made[number, seed] for seed in self.new_seeds if (number, seed) in made]
+        return [
+            trials_by_evaluation[number, seed]
+            for seed in self.new_seeds
+            if (number, seed) in trials_by_evaluation
+        ]
 
     @property
     def new_values(self) -> list[float]:
@@ -382,7 +388,9 @@ class FunctionRecord(SearchRecord):
     @property
     def test_metric(self) -> str:
         """The metric of the test value."""
-        return "value on new seeds" if self.n_new_seeds else "best reported value"
+        if self.n_new_seeds:
+            return "value on new seeds"
+        return "best reported value"
 
     @property
     def test_value(self) -> float:
@@ -412,12 +420,20 @@ def confirmation_trials(storage: BaseStorage, study_name: str) -> tuple[FrozenTr
     except KeyError:
         return ()
     attrs, trials = stored.read_study(study)
-    return tuple(trials) if stored.EVALUATED in attrs else ()
+    if stored.EVALUATED in attrs:
+        return tuple(trials)
+    return ()
 
 
 def confirmation_name(study_name: str) -> str:
     """Return the name of the study of best trials' evaluations on new seeds."""
     return f"{study_name}/confirmation"
+
+
+def attributes_in(storage: BaseStorage) -> dict[str, dict[str, Any]]:
+    """Return the user attributes of all studies of a storage, by name, if they are sound."""
+    studies = storage.get_all_studies()
+    return {s.study_name: s.user_attrs for s in studies if stored.are_sound(s.user_attrs)}
 
 
 def read_record(
@@ -429,33 +445,13 @@ def read_record(
     """
     check_one_objective(study)
     attrs, trials = stored.read_study(study)
-    best, baseline = best_trial(trials, study.direction), attrs.get(stored.BASELINE, math.nan)
-    if best is not None and stored.CONFIG not in attrs:
-        # Of another objective: as for MaxGainCallback, the first completed trial is the baseline.
-        completed = (t for t in trials if t.state == TrialState.COMPLETE and is_feasible(t))
-        baseline = next(completed).value
-    elif best is not None:
-        baseline = best.user_attrs.get(stored.BASELINE, baseline)
-    is_search = stored.CONFIG in attrs or stored.SEARCH in attrs
-    if others is None:
-        others = attributes_in(study._storage) if is_search else {}
-    kind = SearchRecord
-    if stored.SEARCH in attrs and stored.CONFIG not in attrs:
-        kind = FunctionRecord
-        leaders = replicated(filter(is_done, trials), study.direction, attrs.get(stored.FAILED))
-        if leaders:
-            best = leaders[0].first
-    return kind(
-        study,
-        attrs,
-        attrs.get(stored.CONFIG, {}).get("metric", "value"),
-        baseline,
-        best,
-        tuple(trials),
-        confirmation_trials(study._storage, study.study_name) if is_search else (),
-        evaluations_elsewhere(study, attrs, others),
-        n_searches_elsewhere=_n_searches_elsewhere(study.study_name, attrs, others),
-    )
+    kind = kind_of(attrs)
+    if kind is OTHER:
+        others = {}
+    elif others is None:
+        others = attributes_in(study._storage)
+    record: SearchRecord = kind.load("record").of(study, attrs, trials, others)
+    return record
 
 
 def _n_searches_elsewhere(
@@ -463,11 +459,15 @@ def _n_searches_elsewhere(
 ) -> int:
     """Return how many other studies are searches of the same function, but of no comparison."""
     code = attrs.get(stored.CODE)
-    comparisons = tuple(f"{name}/" for name, of in others.items() if stored.COMPARISON in of)
+    comparisons = tuple(
+        f"{name}/"
+        for name, attrs_of_study in others.items()
+        if stored.COMPARISON in attrs_of_study
+    )
     if code is None or own_name.startswith(comparisons):
         return 0
     return sum(
-        stored.SEARCH in of and of.get(stored.CODE) == code
-        for name, of in others.items()
+        stored.SEARCH in attrs_of_study and attrs_of_study.get(stored.CODE) == code
+        for name, attrs_of_study in others.items()
         if name != own_name and not name.startswith(comparisons)
     )

@@ -106,9 +106,9 @@ def _listen(storage: BaseStorage) -> None:
     if backend.engine.name == "sqlite":
         events.append((backend.scoped_session, "do_orm_execute", _lock_for_update))
     event = load("sqlalchemy").event
-    for one in events:
-        if not event.contains(*one):
-            event.listen(*one)
+    for event_arguments in events:
+        if not event.contains(*event_arguments):
+            event.listen(*event_arguments)
 
 
 class _FaultError(Exception):
@@ -248,7 +248,9 @@ def _patiently(call: Callable[[], _T], find: Callable[[], _T | None] = lambda: N
 
     def call_again() -> _T:
         result = find()
-        return call() if result is None else result
+        if result is None:
+            return call()
+        return result
 
     before = _is_patient.set(True)
     try:
@@ -274,7 +276,8 @@ def repeated(
 
     Warnings show nothing of ``url`` that is not shown otherwise.
     """
-    began, has_warned = time.monotonic(), False
+    began = time.monotonic()
+    has_warned = False
     while True:
         try:
             return call()
@@ -285,8 +288,8 @@ def repeated(
             # That others create tables at the same moment is no fault.
             if waited >= _SECONDS_BEFORE_WARNING and not has_warned and is_fault(error):
                 has_warned = True
-                said = "The storage does not answer (%s); trying again for %g s."
-                _checks.logger.warning(said, reason(error, url), _PATIENCE)
+                message = "The storage does not answer (%s); trying again for %g s."
+                _checks.logger.warning(message, reason(error, url), _PATIENCE)
         call = call_again or call
         time.sleep(_SECONDS_BETWEEN_ATTEMPTS * random.uniform(0.5, 1.5))  # noqa: S311
 
@@ -313,12 +316,12 @@ def causes(error: BaseException) -> tuple[BaseException | None, BaseException | 
 def reason(error: BaseException, url: str = "") -> str:
     """Return what a driver says, without anything of the URL that is not shown."""
     cause, driver_error = causes(error)
-    said = _checks.first_line(driver_error or cause)
+    message = _checks.first_line(driver_error or cause)
     if isinstance(cause, _server_errors()) and hasattr(cause, "details"):
-        said = cause.details()  # The text of gRPC's errors is a table.
+        message = cause.details()  # The text of gRPC's errors is a table.
     if driver_error is not None and not isinstance(driver_error, sqlite3.Error):
-        said = _QUOTED.sub("***", said)
-    return _checks.without_secrets(url, said)
+        message = _QUOTED.sub("***", message)
+    return _checks.without_secrets(url, message)
 
 
 def is_fault(error: BaseException) -> bool:

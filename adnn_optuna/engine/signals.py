@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.exceptions import ExperimentalWarning
 from tqdm.auto import tqdm
 
-from adnn_optuna._printable import printable
+from adnn_optuna._checks import printable
 
 if TYPE_CHECKING:
     _Tqdm = tqdm[Any]
@@ -95,9 +95,9 @@ class Bar(_Tqdm):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; what a notebook shows does not follow a new ``total`` by itself."""
         super().__setattr__(name, value)
-        shown = getattr(self, "container", None) if name == "total" and value else None
-        if shown is not None:
-            bar = shown.children[1]
+        container = getattr(self, "container", None) if name == "total" and value else None
+        if container is not None:
+            bar = container.children[1]
             bar.max, bar.bar_style, bar.layout.width = value, "", None
 
 
@@ -112,7 +112,9 @@ def progress_bar(total: int | None = None, *, show: bool, **options: Any) -> Bar
     """Return a bar; it is disabled unless it is to be shown, on a terminal or in a notebook."""
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
     # As tqdm finds out, without importing it.
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    shell: Any = None
+    if "IPython" in sys.modules:
+        shell = sys.modules["IPython"].get_ipython()
     is_notebook = shell is not None and "IPKernelApp" in shell.config
     if not show or not (is_terminal or is_notebook):
         return _HiddenBar(disable=True)

@@ -66,9 +66,9 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
         return InMemoryStorage()
     if isinstance(storage, BaseStorage):
         return repeating(storage)
-    wanted = "a database URL such as 'sqlite:///name.db', an Optuna storage or None"
-    _checks.check_type("storage", storage, str, wanted)
-    shown = _checks.masked(storage)
+    storage_rule = "a database URL such as 'sqlite:///name.db', an Optuna storage or None"
+    _checks.check_type("storage", storage, str, storage_rule)
+    shown_url = _checks.masked(storage)
     sqlalchemy = load("sqlalchemy")
     url: URL | None = None
     # A port that is no number raises a bare ValueError.
@@ -76,8 +76,8 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
         url = sqlalchemy.make_url(storage)
     if url is None or "@" in (url.host or ""):
         raise WrongValueError(
-            f"The storage {shown!r} is not a database URL; for a file write 'sqlite:///name.db', "
-            "for an @ in a password %40."
+            f"The storage {shown_url!r} is not a database URL; for a file write "
+            "'sqlite:///name.db', for an @ in a password %40."
         )
     is_sqlite = url.get_backend_name() == "sqlite"
     if is_in_memory(url):  # Each thread would have one of its own.
@@ -86,7 +86,7 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
         _checks.check_installed("psycopg", "PostgreSQL")
     try:
         if is_sqlite:
-            _check_sqlite(url, shown, must_exist=must_exist)
+            _check_sqlite(url, shown_url, must_exist=must_exist)
         opened = repeated(lambda: _open(storage, is_sqlite=is_sqlite), _passes_at_opening, storage)
     except WrongInputError:
         raise
@@ -96,8 +96,8 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
         refusal = StorageError if has_failed else WrongValueError
         # Without the cause, which may tell a password.
         raise refusal(
-            f"The storage {shown!r} cannot be opened ({reason(error, storage)}); check that it "
-            "is an Optuna database whose folder can be written to, or whose server answers."
+            f"The storage {shown_url!r} cannot be opened ({reason(error, storage)}); check that "
+            "it is an Optuna database whose folder can be written to, or whose server answers."
         ) from None
     return repeating(opened)
 
@@ -129,20 +129,21 @@ def _check_sqlite(url: URL, shown: str, *, must_exist: bool) -> None:
 
 def _check_file(url: URL, file: str, *, must_have_studies: bool) -> None:
     """Refuse an SQLite file that is damaged, or has no tables of Optuna, which would add them."""
-    sqlalchemy, has_studies = load("sqlalchemy"), False
+    sqlalchemy = load("sqlalchemy")
+    has_studies = False
     try:
         with sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool).connect() as connection:
-            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar().split("\n")[-1]
+            fault = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar().split("\n")[-1]
             has_studies = sqlalchemy.inspect(connection).has_table("studies")
     except sqlalchemy.exc.DatabaseError as error:
         if sqlite_code(error.orig) not in _SQLITE_DAMAGED:
             return  # What cannot be read now is refused when it is opened.
-        found = reason(error)
+        fault = reason(error)
     except UnicodeDecodeError as error:  # The damage is in what SQLite quotes.
-        found = str(error)
-    if found != "ok":
+        fault = str(error)
+    if fault != "ok":
         raise WrongValueError(
-            f"File {file!r} must be an SQLite database; got a damaged one ({found}). Restore a "
+            f"File {file!r} must be an SQLite database; got a damaged one ({fault}). Restore a "
             "copy of it, or choose another storage."
         )
     if must_have_studies and not has_studies:
@@ -190,7 +191,7 @@ def enqueue_again(study: Study, trial: FrozenTrial, *, is_interrupt: bool = Fals
     # As Optuna's own callback notes it.
     history = [*attrs.get("retry_history", ()), trial.number]
     later = (t for t in study.get_trials(deepcopy=False) if t.number >= trial.number)
-    if any(other.system_attrs.get("retry_history") == history for other in later):
+    if any(later_trial.system_attrs.get("retry_history") == history for later_trial in later):
         return  # Another worker found it dead before, and may have died.
     attrs = {"failed_trial": trial.number, **attrs, "retry_history": history}
     again = optuna.create_trial(
@@ -223,7 +224,9 @@ def is_in_memory(url: str | URL) -> bool:
 def storage_url(storage: BaseStorage) -> str | None:
     """Return the masked URL of a storage, :obj:`None` if it has none."""
     backend: Any = getattr(storage, "_backend", storage)
-    return _checks.masked(backend.url) if isinstance(backend, RDBStorage) else None
+    if isinstance(backend, RDBStorage):
+        return _checks.masked(backend.url)
+    return None
 
 
 def check_study_name(study_name: str) -> None:

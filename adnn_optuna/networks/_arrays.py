@@ -23,8 +23,11 @@ _COMPARED, _LEAST_KEPT = 10_000, 0.9
 
 def named(values: Iterable[Any]) -> str:
     """Return the first few of some values in words."""
-    said = [f"{value!r:.100}" for value in itertools.islice(values, _NAMED + 1)]
-    return ", ".join([*said[:_NAMED], "…"] if len(said) > _NAMED else said)
+    texts = [f"{value!r:.100}" for value in itertools.islice(values, _NAMED + 1)]
+    listed = texts
+    if len(texts) > _NAMED:
+        listed = [*texts[:_NAMED], "…"]
+    return ", ".join(listed)
 
 
 def check_samples(suffix: str, x: Any, y: Any) -> None:
@@ -36,8 +39,8 @@ def check_samples(suffix: str, x: Any, y: Any) -> None:
     if x is None or y is None:
         raise WrongValueError(f"Pass both {names[0]} and {names[1]}, or neither.")
     check_is_aligned(names[1], y, names[0], x)
-    for name, values, others in ((names[0], x, y), (names[1], y, x)):
-        if _are_arrays(values) and len(values) < _n_rows(values) == _n_rows(others):
+    for name, values, counterparts in ((names[0], x, y), (names[1], y, x)):
+        if _are_arrays(values) and len(values) < _n_rows(values) == _n_rows(counterparts):
             raise WrongValueError(
                 f"{name} must be one array, as models must have one input and one output; got a "
                 f"{type(values).__name__} of {len(values)} arrays. Join their columns."
@@ -162,17 +165,21 @@ def common_dtype(inputs: Mapping[str, NDArray[Any]]) -> np.dtype[Any]:
     """Return the dtype in which the inputs of all splits are kept: theirs, of floats float32."""
     dtypes = {x.dtype for x in inputs.values() if len(x)}
     if len(dtypes) > 1 and np.dtype(np.uint8) in dtypes:
-        found = ", ".join(sorted(map(str, dtypes)))
-        said = f"Inputs of all splits must have one dtype; got {found}"
-        raise WrongValueError(f"{said}. Pass pixels of all splits as uint8.")
+        dtype_names = ", ".join(sorted(map(str, dtypes)))
+        rule = f"Inputs of all splits must have one dtype; got {dtype_names}"
+        raise WrongValueError(f"{rule}. Pass pixels of all splits as uint8.")
     dtype = np.result_type(*dtypes) if dtypes else np.dtype(np.float32)
-    return np.dtype(np.float32) if dtype.kind == "f" else dtype
+    if dtype.kind == "f":
+        return np.dtype(np.float32)
+    return dtype
 
 
 def merged_feature(x: NDArray[Any]) -> int | None:
     """Return the first feature that loses more than 10% of its distinct values in float32."""
+    if x.dtype.kind != "f" or x.dtype.itemsize <= 4:
+        return None
     columns = x.reshape(-1, x.shape[-1])[:_COMPARED].T
-    for i, column in enumerate(columns if x.dtype.kind == "f" and x.dtype.itemsize > 4 else ()):
+    for i, column in enumerate(columns):
         before, after = (len(np.unique(c)) for c in (column, column.astype(np.float32)))
         if after < _LEAST_KEPT * before:
             return i
@@ -183,7 +190,8 @@ def read_targets(suffix: str, x: Any, y: Any, *, are_labels: bool) -> NDArray[An
     """Return the labels or targets of samples in the user's values."""
     name = f"y{suffix}"
     array = plain(name, y)
-    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
     array = _read_labels(name, array) if are_labels else _read_numbers(name, array)
     n = np.shape(x)[0] if np.ndim(x) else 0
     if n != len(array):
@@ -197,7 +205,8 @@ def _read_labels(name: str, array: NDArray[Any]) -> NDArray[Any]:
     """Return strings, truth values or integers of shape (n,)."""
     if array.ndim == 2 and array.dtype.kind in "biuf":
         is_one_hot = ((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all()
-        array = array.argmax(axis=1) if is_one_hot else array
+        if is_one_hot:
+            array = array.argmax(axis=1)
     if array.dtype.kind == "f" and np.isfinite(array).all() and (array % 1 == 0).all():
         array = array.astype(np.int64)
     if array.ndim != 1 or array.dtype.kind not in "biuU":
@@ -225,30 +234,30 @@ def checked_positive(positive: Any, labels: Sequence[Any]) -> Any:
     if positive is None:
         return labels[1] if tuple(labels) == (0, 1) else None
     # A command line and a contract have labels as text.
-    found = [label for label in labels if label == positive or str(label) == str(positive)]
-    if len(labels) != 2 or not found:
+    matching = [label for label in labels if label == positive or str(label) == str(positive)]
+    if len(labels) != 2 or not matching:
         raise WrongValueError(
             f"positive must be the label of one of two classes; got {positive!r:.100}. "
             f"The labels are {named(labels) or 'numbers'}."
         )
-    return found[0]
+    return matching[0]
 
 
 def encoded(
     labels: Mapping[str, NDArray[Any]], num_classes: int | None
 ) -> tuple[dict[str, NDArray[Any]], Sequence[Any]]:
     """Return labels as 0, 1, …, and the user's label of each class: a range if it is the same."""
-    found = np.unique(labels[""]).tolist()
-    classes: Sequence[Any] = tuple(found)
+    unique = np.unique(labels[""]).tolist()
+    classes: Sequence[Any] = tuple(unique)
     if num_classes is not None:
         classes = range(as_integer("num_classes", num_classes, low=2))
-    elif len(found) == 1:
+    elif len(unique) == 1:
         raise WrongValueError(
-            f"y must have at least two different labels; got {named(found)} only. Add samples of "
+            f"y must have at least two different labels; got {named(unique)} only. Add samples of "
             "others."
         )
-    elif labels[""].dtype.kind in "iu" and found == [*range(len(found))]:
-        classes = range(len(found))
+    elif labels[""].dtype.kind in "iu" and unique == [*range(len(unique))]:
+        classes = range(len(unique))
     return {s: encoded_labels(f"y{s}", y, classes) for s, y in labels.items()}, classes
 
 
@@ -304,11 +313,13 @@ def weights(
     elif class_weight is not None:
         check_type("class_weight", class_weight, Mapping, '"balanced" or weights by labels')
         if unknown := set(class_weight) - set(classes):
-            said = f"class_weight names {named(unknown)}, but the labels are {named(classes)}"
-            raise WrongValueError(f"{said}.")
+            mismatch = f"class_weight names {named(unknown)}, but the labels are {named(classes)}"
+            raise WrongValueError(f"{mismatch}.")
         of_classes = [class_weight.get(label, 1.0) for label in classes]
         weight *= _checked_weights("class_weight", of_classes, len(classes))[y]
-    return None if (weight[train] == 1).all() else weight[train]
+    if (weight[train] == 1).all():
+        return None
+    return weight[train]
 
 
 # In bytes. TensorFlow uses an array in place only if it begins at a multiple of it.
@@ -322,7 +333,9 @@ class _Memory(np.ndarray[Any, np.dtype[Any]]):
 def read_only(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
     """Return a copy that cannot be written to, or the array itself if it is such a copy."""
     is_kept = array.dtype == dtype and isinstance(array.base, _Memory)
-    return array if is_kept else collected([array], array.shape, dtype)
+    if is_kept:
+        return array
+    return collected([array], array.shape, dtype)
 
 
 def collected(

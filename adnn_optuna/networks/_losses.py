@@ -28,10 +28,14 @@ def made(kind: Any, settings: Settings, head: Head) -> tuple[Any, str]:
     settings = copy.deepcopy(settings)  # Keras fills it in.
     if head.num_classes and isinstance(settings, dict) and "from_logits" in settings["config"]:
         settings["config"]["from_logits"] = not head.are_probabilities
-    own = keras.saving.get_registered_object(settings) if isinstance(settings, str) else None
+    registered = None
+    if isinstance(settings, str):
+        registered = keras.saving.get_registered_object(settings)
     try:
-        part = own or kind.get("f1_score" if settings == "f1" else settings)
-        return part() if isinstance(part, type) else part, name.partition(">")[2] or name
+        part = registered or kind.get("f1_score" if settings == "f1" else settings)
+        if isinstance(part, type):
+            part = part()
+        return part, name.partition(">")[2] or name
     except (TypeError, ValueError) as error:  # A class that needs arguments has a name, too.
         raise WrongValueError(
             f"Keras knows no {what} {name!r} with these arguments ({first_line(error):.200}); see "
@@ -46,8 +50,8 @@ def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
     Also whether the loss itself takes integers, and no one-hot rows.
     """
     loss, name = made(keras.losses, settings, head)
-    known = {"reduction": ("mean", "sum_over_batch_size", "auto"), "ignore_class": (None,)}
-    for option, values in known.items():
+    allowed = {"reduction": ("mean", "sum_over_batch_size", "auto"), "ignore_class": (None,)}
+    for option, values in allowed.items():
         value = getattr(loss, option, values[0])
         if isinstance(settings, dict) and value not in values:
             raise WrongValueError(

@@ -62,8 +62,8 @@ def keras_metric(settings: Settings, head: Head, *, takes_integers: bool) -> Ker
     # Several labels of an example are a regression on 0 and 1, with an accuracy of each.
     is_of_all = not is_users and "accuracy" in name.lower() and "binary" not in name.lower()
     if head.num_classes is None and (is_of_all or is_of_one_class(metric)):
-        said = f"The metric {name!r} is of classes, which a regression has none of"
-        raise WrongValueError(f"{said}. Choose r2, rmse, mae or another metric of numbers.")
+        mismatch = f"The metric {name!r} is of classes, which a regression has none of"
+        raise WrongValueError(f"{mismatch}. Choose r2, rmse, mae or another metric of numbers.")
     if not isinstance(metric, keras.metrics.Metric):
         metric = keras.metrics.MeanMetricWrapper(metric, name=name)
     elif isinstance(settings, str):
@@ -87,7 +87,8 @@ def keras_metric(settings: Settings, head: Head, *, takes_integers: bool) -> Ker
 
 def _arguments_of_keras(metric: keras.metrics.Metric, head: Head, *, is_sparse: bool) -> Adapt:
     """Return the maker of the arguments that a metric of Keras's is defined for."""
-    is_of_two, column = is_of_positive(metric, head), head.positive or 0
+    is_of_two = is_of_positive(metric, head)
+    column = head.positive or 0
     is_f_score = isinstance(metric, keras.metrics.FBetaScore)
     if is_f_score and is_of_two and metric.threshold is None:
         # Else it is the largest output of a row, which a single one always is.
@@ -98,9 +99,11 @@ def _arguments_of_keras(metric: keras.metrics.Metric, head: Head, *, is_sparse: 
         targets = labels if is_sparse else targets_of(head, labels, dtype)
         outputs = _predictions(head, tf.cast(outputs, dtype))
         if head.size == 1 and (is_of_two or is_f_score):  # An F-score averages both classes.
-            targets, outputs = (tf.concat([1 - of, of], 1) for of in (targets, outputs))
+            targets, outputs = (
+                tf.concat([1 - values, values], 1) for values in (targets, outputs)
+            )
         if is_of_two:
-            targets, outputs = (of[:, column : column + 1] for of in (targets, outputs))
+            targets, outputs = (values[:, column : column + 1] for values in (targets, outputs))
         return targets, outputs
 
     return adapt
@@ -166,7 +169,9 @@ def _predictions(head: Head, outputs: tf.Tensor) -> tf.Tensor:
     """Return probabilities of classes, or the numbers of a regression."""
     if head.num_classes is None or head.are_probabilities:
         return outputs
-    return tf.sigmoid(outputs) if head.size == 1 else tf.nn.softmax(outputs)
+    if head.size == 1:
+        return tf.sigmoid(outputs)
+    return tf.nn.softmax(outputs)
 
 
 def _outputs_of_model(head: Head, outputs: tf.Tensor) -> tf.Tensor:
@@ -179,13 +184,16 @@ def _outputs_of_model(head: Head, outputs: tf.Tensor) -> tf.Tensor:
     epsilon = keras.config.epsilon()
     chances = tf.clip_by_value(outputs, epsilon, 1 - epsilon)
     logits = tf.math.log(chances)
-    return logits - tf.math.log1p(-chances) if head.size == 1 else logits
+    if head.size == 1:
+        return logits - tf.math.log1p(-chances)
+    return logits
 
 
 def _varied_example(head: Head) -> tuple[tf.Tensor, tf.Tensor]:
     """Return labels and outputs of a batch, no two of which are alike."""
     labels, outputs = example(head)
-    n, rng = len(labels), np.random.default_rng(0)
+    n = len(labels)
+    rng = np.random.default_rng(0)
     outputs = tf.constant(rng.random((n, head.size)), tf.float32)
     if head.size > 1 and head.are_probabilities:
         outputs /= tf.reduce_sum(outputs, axis=1, keepdims=True)
@@ -238,7 +246,9 @@ def result_of_state(metric: keras.metrics.Metric, state: Sequence[tf.Tensor]) ->
     # Not by `stateless_result`, which hands out a variable itself without its value.
     with keras.StatelessScope(zip(metric.variables, state, strict=True)):
         result = metric.result()
-        return result.value if isinstance(result, keras.Variable) else result
+        if isinstance(result, keras.Variable):
+            return result.value
+        return result
 
 
 def _refused(name: str, head: Head, error: Exception) -> WrongValueError:

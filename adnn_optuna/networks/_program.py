@@ -58,7 +58,9 @@ class Program:
         bounds = tf.constant([0, 1, 0, 1, *[0] * 2 * len(splits)])  # One batch, and no scores.
         self._is_regression = architecture.head.num_classes is None
         self._scales_targets = self._is_regression and architecture.scale != "none"
-        n_targets = architecture.head.size if self._scales_targets else 0
+        n_targets = 0
+        if self._scales_targets:
+            n_targets = architecture.head.size
         data = splits, tf.ones((2, n_targets), tf.float64)
         example = (state, data, orders, bounds, [self.scores.nothing] * len(splits))
         try:
@@ -225,9 +227,9 @@ def _in_batches(
 ) -> tuple[tf.Tensor, ...]:
     """Trace ``function(first row, size, *totals)``, the new totals, for the batches in bounds."""
     size, (first, last) = min(size, rows), bounds
-    whole, rest = divmod(rows, size)
+    whole, remainder = divmod(rows, size)
     # The smaller batch is a loop, too: a condition would have to return something.
-    for begin, end, n in ((first, whole, size), (tf.maximum(first, whole), whole + 1, rest)):
+    for begin, end, n in ((first, whole, size), (tf.maximum(first, whole), whole + 1, remainder)):
         if n:
             _, *totals = tf.while_loop(
                 lambda i, *_, end=end: i < tf.minimum(last, end),
@@ -254,8 +256,9 @@ def compiled(
             optimizer = {**optimizer, "config": optimizer["config"] | {"learning_rate": 0.0}}
         alike = dataclasses.replace(alike, learning_rate=None, optimizer=optimizer)
     shapes = tuple((*array.shape, array.dtype) for arrays in splits for array in arrays)
-    head, own = dataclasses.astuple(architecture.head), behaviour(architecture, alike)
-    described = [architecture.config, head, alike.config, own]
+    head = dataclasses.astuple(architecture.head)
+    sketches = behaviour(architecture, alike)
+    described = [architecture.config, head, alike.config, sketches]
     key = (json.dumps(described, sort_keys=True), architecture.own_code, shapes, epochs)
     with _compiling:
         if (program := _programs.pop(key, None)) is None:

@@ -55,17 +55,19 @@ class Scores:
             self.names.append(metric.name)
             if head.num_classes is None and isinstance(metric, keras.metrics.R2Score):
                 if metric.class_aggregation != "uniform_average" or metric.num_regressors:
-                    said = f"The metric {metric.name!r} must have its default arguments"
-                    raise WrongValueError(f"{said}, for which it is computed in float64.")
+                    rule = f"The metric {metric.name!r} must have its default arguments"
+                    raise WrongValueError(f"{rule}, for which it is computed in float64.")
                 self._r2_names.append(metric.name)
             else:
                 self._metrics.append((metric, adapt))
         zero = tf.constant(0.0, tf.float64)
         is_regression = head.num_classes is None
-        own = [tf.zeros(head.size, tf.float64), zero] if is_regression else [tf.constant(0)]
-        self._n_own = len(own)
+        head_totals = (
+            [tf.zeros(head.size, tf.float64), zero] if is_regression else [tf.constant(0)]
+        )
+        self._n_own = len(head_totals)
         states = (tf.convert_to_tensor(v.value) for m, _ in self._metrics for v in m.variables)
-        self.nothing: Score = (*own, zero, *states)
+        self.nothing: Score = (*head_totals, zero, *states)
 
     @property
     def of_positive(self) -> list[str]:
@@ -75,13 +77,16 @@ class Scores:
     def check(self, y: Mapping[str, np.ndarray], classes: Sequence[Any] | None) -> None:
         """Refuse metrics that mean nothing for a split, or are of neither of two classes."""
         n = self._head.num_classes
-        names = [m.name for m, _ in self._metrics if is_of_one_class(m)] if n else ["r2"]
+        names = ["r2"]
+        if n:
+            names = [m.name for m, _ in self._metrics if is_of_one_class(m)]
         labels = classes or range(n or 0)
         if self.of_positive and self._head.positive is None:
-            one, other = labels
+            first, second = labels
             raise WrongValueError(
-                f"The metric {self.of_positive[0]!r} must be of one of the classes {one!r} and "
-                f"{other!r}. Pass positive={one!r} or positive={other!r} to the data set."
+                f"The metric {self.of_positive[0]!r} must be of one of the classes "
+                f"{first!r} and {second!r}. Pass positive={first!r} or positive={second!r} to "
+                "the data set."
             )
         for split, of_split in y.items():
             if names and (of_split == of_split[0]).all(axis=0).any():
@@ -98,8 +103,8 @@ class Scores:
         loss = tf.reduce_sum(tf.cast(self.loss(labels, outputs), tf.float64))
         # As in Keras, the loss is that of the training.
         loss = with_own_losses(loss, own_losses, labels.shape[0])
-        own = self._own(labels, outputs)
-        sums = [total + value for total, value in zip(totals, (*own, loss), strict=False)]
+        head_sums = self._own(labels, outputs)
+        sums = [total + value for total, value in zip(totals, (*head_sums, loss), strict=False)]
         for metric, adapt, state in self._states(totals):
             arguments = adapt(labels, outputs)
             sums += metric.stateless_update_state(state, *arguments, sample_weight=None)
@@ -124,9 +129,11 @@ class Scores:
 
     def results(self, split: str, totals: Score, y: np.ndarray) -> Metrics:
         """Return the metrics of a split, of which ``y`` are the labels or targets."""
-        head, n = self._head, len(y)
+        head = self._head
+        n = len(y)
         if head.num_classes is None:
-            squared, absolute = totals[0].numpy() / n, float(totals[1]) / n / head.size
+            squared = totals[0].numpy() / n
+            absolute = float(totals[1]) / n / head.size
             variances = y.reshape(n, -1).var(axis=0, dtype=np.float64)
             r2 = float((1 - squared / variances).mean())
             metrics = {"r2": r2, "rmse": float(squared.mean()) ** 0.5, "mae": absolute}
@@ -176,7 +183,8 @@ class Scores:
     ) -> np.ndarray:
         """Return the derivative of a Keras metric for the weight of each example, times n."""
         [(metric, adapt, nothing)] = (m for m in self._states(self.nothing) if m[0].name == name)
-        weights, derivative = tf.ones(len(labels)), None
+        weights = tf.ones(len(labels))
+        derivative = None
         # A metric of the user's may take no weights, or have no derivative, such as IoU.
         with contextlib.suppress(*REFUSALS, LookupError), tf.GradientTape() as tape:
             tape.watch(weights)
@@ -197,7 +205,8 @@ def _influence_of_errors(name: str, outputs: np.ndarray, targets: np.ndarray) ->
     if name == "rmse":
         return np.asarray(squared.mean(axis=1) / (2 * math.sqrt(squared.mean()) or 1.0))
     # Other examples would also vary otherwise, by which R² divides.
-    deviations, variances = np.square(targets - targets.mean(axis=0)), targets.var(axis=0)
+    deviations = np.square(targets - targets.mean(axis=0))
+    variances = targets.var(axis=0)
     relative = squared.mean(axis=0) / variances
     return np.asarray(((relative * deviations - squared) / variances).mean(axis=1))
 

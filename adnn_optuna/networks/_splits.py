@@ -19,12 +19,15 @@ def split_size(name: str, size: float | None, n: int, *, is_given: bool) -> int:
         if size is not None:
             raise WrongValueError(f"Pass either {name} or the arrays, not both.")
         return 0
-    size = DEFAULT_FRACTION if size is None else size
+    if size is None:
+        size = DEFAULT_FRACTION
     if is_integer(size) and 0 <= size < n:
         return int(size)
     if isinstance(size, float) and 0 <= size < 1:
         # A fraction above 0 asks for a split, so it gets one.
-        return max(round(size * n), 1) if size > 0 else 0
+        if size > 0:
+            return max(round(size * n), 1)
+        return 0
     raise WrongValueError(
         f"{name} must be a number of samples (an int from 0 to {n - 1}) or a fraction (a float of "
         f"0 or more and below 1); got {size!r}."
@@ -37,8 +40,8 @@ def drawn_rows(
     """Return the rows of each split, ascending; ``sizes`` are those of test and validation."""
     n = len(y)
     if sum(sizes) >= n:
-        said = f"Of {n} samples, {sizes[1]} for validation and {sizes[0]} for the test"
-        raise WrongValueError(f"{said} leave none for training. Pass smaller sizes.")
+        demand = f"Of {n} samples, {sizes[1]} for validation and {sizes[0]} for the test"
+        raise WrongValueError(f"{demand} leave none for training. Pass smaller sizes.")
     seed = as_integer("seed", seed, 0, math.inf)
     if group is None:
         parts = np.split(stratified_order(y, seed), np.cumsum(sizes))
@@ -49,7 +52,8 @@ def drawn_rows(
 
 def stratified_order(y: NDArray[Any], seed: int) -> NDArray[np.intp]:
     """Return a random order in which every stretch has nearly the same share of each label."""
-    y = np.zeros(len(y)) if y.dtype.kind == "f" else y  # Targets of a regression do not matter.
+    if y.dtype.kind == "f":
+        y = np.zeros(len(y))  # Targets of a regression do not matter.
     # The raw words of a bit generator stay the same in all versions of NumPy, which Generator's
     # permutations need not: a study must find its splits again after an upgrade.
     shuffled = np.argsort(np.random.Philox(seed).random_raw(len(y)), kind="stable")
@@ -66,8 +70,8 @@ def checked_groups(values: Any, n: int) -> NDArray[np.intp]:
     groups = plain("groups", values)
     lacks_some = groups.dtype.kind == "f" and np.isnan(groups).any()
     if groups.shape != (n,) or lacks_some:
-        said = f"groups must name one for each of {n} samples; got the shape {groups.shape}"
-        raise WrongValueError(f"{said}. Replace missing values.")
+        rule = f"groups must name one for each of {n} samples; got the shape {groups.shape}"
+        raise WrongValueError(f"{rule}. Replace missing values.")
     return np.unique(groups, return_inverse=True)[1]
 
 
@@ -80,23 +84,23 @@ def _grouped_rows(
     split that has room for none gets the smallest.
     """
     counts = np.bincount(group)
-    left = np.argsort(np.random.Philox(seed).random_raw(len(counts)), kind="stable").tolist()
+    remaining = np.argsort(np.random.Philox(seed).random_raw(len(counts)), kind="stable").tolist()
     n_splits = 1 + sum(size > 0 for size in sizes)
-    if len(left) < n_splits:
-        said = f"{len(left)} groups are too few for {n_splits} splits"
-        raise WrongValueError(f"{said}. Pass finer groups.")
+    if len(remaining) < n_splits:
+        shortage = f"{len(remaining)} groups are too few for {n_splits} splits"
+        raise WrongValueError(f"{shortage}. Pass finer groups.")
     rows = []
     for size in sizes:
         n_splits -= size > 0
         chosen: set[int] = set()
         room = size
-        for name in left:
+        for name in remaining:
             # The splits that follow need a group each.
-            if counts[name] <= room and len(left) - len(chosen) > n_splits:
+            if counts[name] <= room and len(remaining) - len(chosen) > n_splits:
                 chosen.add(name)
                 room -= counts[name]
         if size and not chosen:
-            chosen = {min(left, key=counts.__getitem__)}
-        left = [name for name in left if name not in chosen]
+            chosen = {min(remaining, key=counts.__getitem__)}
+        remaining = [name for name in remaining if name not in chosen]
         rows.append(np.flatnonzero(np.isin(group, [*chosen])))
-    return [*rows, np.flatnonzero(np.isin(group, left))]
+    return [*rows, np.flatnonzero(np.isin(group, remaining))]

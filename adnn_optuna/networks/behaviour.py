@@ -47,7 +47,8 @@ def behaviour(architecture: Architecture, training: Training) -> Behaviour:
 
 def _tried(architecture: Architecture, training: Training) -> Behaviour:
     """Return sketches of outputs, loss, metrics, gradients and updates, from a fixed start."""
-    model, head = architecture.build(0, 0), architecture.head
+    model = architecture.build(0, 0)
+    head = architecture.head
     scores = Scores(head, training.loss or "", training.metrics)
     x = tf.constant(examples(_ROWS, architecture.input_shape, architecture.input_dtype))
     y = tf.range(_ROWS) % (head.num_classes or 1)
@@ -58,8 +59,8 @@ def _tried(architecture: Architecture, training: Training) -> Behaviour:
     with tf.GradientTape() as tape:
         of_training = model(x, training=True)
         losses = scores.loss(y, of_training)
-        own = [tf.reduce_sum(tf.cast(value, losses.dtype)) for value in model.losses]
-        loss = tf.add_n([tf.reduce_mean(losses), *own])
+        regularizers = [tf.reduce_sum(tf.cast(value, losses.dtype)) for value in model.losses]
+        loss = tf.add_n([tf.reduce_mean(losses), *regularizers])
     variables = [variable.value for variable in model.trainable_variables]
     gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
     optimizer = training.build_optimizer()
@@ -74,7 +75,7 @@ def _tried(architecture: Architecture, training: Training) -> Behaviour:
         rates.append(tf.convert_to_tensor(optimizer.learning_rate))
     parts = {
         "network": [outputs, of_training],
-        "regularizers": own,
+        "regularizers": regularizers,
         "loss": [losses],
         "metrics": totals,
         "gradients": gradients,
@@ -83,10 +84,10 @@ def _tried(architecture: Architecture, training: Training) -> Behaviour:
     }
     is_of_halves = architecture.scales_loss or of_training.dtype.size < 4
     rounding = _ROUNDING_OF_HALF if is_of_halves else _ROUNDING
-    found: Behaviour = {}
+    sketches_by_part: Behaviour = {}
     for part, values in parts.items():
         # One sketch of all arrays, as small values of a single one may be rounding errors.
         sketches = sketch_weights([tf.convert_to_tensor(value).numpy() for value in values])
         mixed = sum(math.cos(i) * of_array for i, (_, of_array) in enumerate(sketches))
-        found[part] = [math.hypot(*(norm for norm, _ in sketches)), mixed, rounding]
-    return found
+        sketches_by_part[part] = [math.hypot(*(norm for norm, _ in sketches)), mixed, rounding]
+    return sketches_by_part

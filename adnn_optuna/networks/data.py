@@ -39,7 +39,8 @@ class _Draw:
 
     def fields(self, seed: int) -> dict[str, Any]:
         """Return the fields of a :class:`Dataset` that has the splits of a seed."""
-        y, all_inputs = self.labels[""], self.inputs[""]
+        y = self.labels[""]
+        all_inputs = self.inputs[""]
         rows = _splits.drawn_rows(y, self.sizes, seed, self.group)
         columns = preprocessing.columns_of(all_inputs, rows["train"], self.layout)
         inputs = {
@@ -122,7 +123,8 @@ class Dataset:
     draw: _Draw | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        n, checked = self.num_classes, dict[str, Any]()
+        n = self.num_classes
+        checked = dict[str, Any]()
         if n is not None:
             checked["num_classes"] = n = _checks.as_integer("num_classes", n, low=2)
         labels = () if n is None else tuple(self.classes or range(n))
@@ -140,11 +142,13 @@ class Dataset:
             checked[f"x_{split}"] = _arrays.read_only(x, of_x)
             checked[f"y_{split}"] = _arrays.read_only(y, np.float64 if n is None else np.int32)
             for kind in "xy":
-                found, wanted = (checked[f"{kind}_{s}"].shape[1:] for s in (split, "train"))
-                if found != wanted:
+                shape, expected_shape = (
+                    checked[f"{kind}_{s}"].shape[1:] for s in (split, "train")
+                )
+                if shape != expected_shape:
                     raise WrongValueError(
-                        f"A sample of {kind}_{split} has the shape {found}, one of {kind}_train "
-                        f"{wanted}. Pass the same for all splits."
+                        f"A sample of {kind}_{split} has the shape {shape}, one of {kind}_train "
+                        f"{expected_shape}. Pass the same for all splits."
                     )
         has_more = self.weight_train is not None or self.groups_test is not None
         if self.drawn and has_more and self.draw is None:
@@ -156,8 +160,8 @@ class Dataset:
                 checked[name] = _arrays.read_only(np.asarray(values), dtype)
         if (merged := _arrays.merged_feature(inputs["train"])) is not None:
             feature = self.preprocessing.feature(merged)
-            said = "Dataset %r: float32 merges values of feature %s: subtract a common offset."
-            logger.warning(said, self.name, feature)
+            message = "Dataset %r: float32 merges values of feature %s: subtract a common offset."
+            logger.warning(message, self.name, feature)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
@@ -166,18 +170,24 @@ class Dataset:
         """The name of samples: ``"images"``, or ``"examples"`` for rows and sequences."""
         shape = self.x_train.shape[1:]
         is_image = len(shape) == 2 and (shape[0] == shape[1] or self.x_train.dtype == np.uint8)
-        return "images" if is_image or len(shape) == 3 else "examples"
+        if is_image or len(shape) == 3:
+            return "images"
+        return "examples"
 
     @property
     def positive_number(self) -> int | None:
         """The number of the positive class, if there is one."""
         labels = self.classes or range(self.num_classes or 0)
-        return None if self.positive is None else [*labels].index(self.positive)
+        if self.positive is None:
+            return None
+        return [*labels].index(self.positive)
 
     @property
     def task(self) -> Task:
         """Whether classes or numbers are learned."""
-        return "regression" if self.y_train.dtype.kind == "f" else "classification"
+        if self.y_train.dtype.kind == "f":
+            return "regression"
+        return "classification"
 
     @property
     def n_outputs(self) -> int:
@@ -187,8 +197,10 @@ class Dataset:
     @functools.cached_property
     def test_groups(self) -> NDArray[np.intp]:
         """The group of each test sample, from 0; equal samples are in one group, too."""
-        found = duplicates.groups_of(self.x_test, self.y_test)
-        return found if self.groups_test is None else duplicates.merged(found, self.groups_test)
+        equal_samples = duplicates.groups_of(self.x_test, self.y_test)
+        if self.groups_test is None:
+            return equal_samples
+        return duplicates.merged(equal_samples, self.groups_test)
 
     @functools.cached_property
     def duplicates(self) -> dict[str, int]:
@@ -308,10 +320,11 @@ class Dataset:
             raise WrongValueError(
                 "A regression has no num_classes and no class_weight. Omit them."
             )
-        given = {"": (x, y), "_val": (x_val, y_val), "_test": (x_test, y_test)}
-        inputs, labels = dict[str, Any](), dict[str, Any]()
+        samples = {"": (x, y), "_val": (x_val, y_val), "_test": (x_test, y_test)}
+        inputs = dict[str, Any]()
+        labels = dict[str, Any]()
         classes: Sequence[Any] = ()
-        for s, (of_x, of_y) in given.items():
+        for s, (of_x, of_y) in samples.items():
             if of_x is not None or of_y is not None:
                 _arrays.check_samples(s, of_x, of_y)
             if of_x is not None or not s:
@@ -329,7 +342,11 @@ class Dataset:
             _arrays.check_is_aligned(key, values, "x", x)
         group = None if groups is None else _splits.checked_groups(groups, n)
         weights = {"class_weight": class_weight, "sample_weight": sample_weight}
-        impute, layout = missing == "impute", Preprocessing(others=() if rare == "other" else None)
+        merged_columns = None
+        if rare == "other":
+            merged_columns = ()
+        impute = missing == "impute"
+        layout = Preprocessing(others=merged_columns)
         draw = _Draw(inputs, labels, sizes, group, classes, weights, impute, layout)
         fields = draw.fields(seed)
         if num_classes is None:
@@ -339,12 +356,16 @@ class Dataset:
             # The splits alone lack missing values, rare categories, weights and groups.
             fields["draw"] = draw.kept(fields["preprocessing"])
         fields["drawn"] = tuple(s for s in _SPLITS[1:] if f"_{s}" not in labels)
-        own = None if isinstance(classes, range) else tuple(classes) or None
-        fields |= {"num_classes": len(classes) or None, "classes": own, "positive": positive}
+        class_labels = None if isinstance(classes, range) else tuple(classes) or None
+        fields |= {
+            "num_classes": len(classes) or None,
+            "classes": class_labels,
+            "positive": positive,
+        }
         dataset = cls(name, **fields)
         if dataset.duplicates:
-            said = "Dataset %r has %s: drop duplicates, or keep them in one split by groups."
-            logger.warning(said, name, duplicates.in_words(dataset.duplicates))
+            message = "Dataset %r has %s: drop duplicates, or keep them in one split by groups."
+            logger.warning(message, name, duplicates.in_words(dataset.duplicates))
         return dataset
 
     def redrawn(self, seed: int) -> Self:

@@ -21,24 +21,26 @@ def counted(x: Mapping[str, NDArray[Any]], y_test: NDArray[Any]) -> dict[str, in
     ``x`` are the inputs of ``"train"``, ``"val"`` and ``"test"``.
     """
     rows = {split: [*_hashes(of_split)] for split, of_split in x.items()}
-    found = {"test-test": len(y_test) - len({*zip(rows["test"], _hashes(y_test), strict=True)})}
+    counts = {"test-test": len(y_test) - len({*zip(rows["test"], _hashes(y_test), strict=True)})}
     for key in ("val-train", "test-train", "test-val"):
-        split, _, other = key.partition("-")
-        seen = {*rows[other]}
-        found[key] = sum(row in seen for row in rows[split])
-    return {key: found[key] for key in DUPLICATES if found[key]}
+        split, _, earlier_split = key.partition("-")
+        seen = {*rows[earlier_split]}
+        counts[key] = sum(row in seen for row in rows[split])
+    return {key: counts[key] for key in DUPLICATES if counts[key]}
 
 
 def in_words(counts: Mapping[str, int]) -> str:
     """Return counts of :func:`counted` as a part of a sentence; empty if there are none."""
-    return ", ".join(said.format(counts[key]) for key, said in DUPLICATES.items() if key in counts)
+    return ", ".join(
+        phrase.format(counts[key]) for key, phrase in DUPLICATES.items() if key in counts
+    )
 
 
 def groups_of(*columns: NDArray[Any]) -> NDArray[np.intp]:
     """Return the number of each row's group, from 0: those that are the same in all columns."""
-    found: dict[tuple[int, ...], int] = {}
+    numbers: dict[tuple[int, ...], int] = {}
     rows = zip(*map(_hashes, columns), strict=True)
-    return np.array([found.setdefault(row, len(found)) for row in rows], np.intp)
+    return np.array([numbers.setdefault(row, len(numbers)) for row in rows], np.intp)
 
 
 def merged(one: NDArray[np.intp], other: NDArray[np.intp]) -> NDArray[np.intp]:

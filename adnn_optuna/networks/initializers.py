@@ -58,10 +58,13 @@ def describe_variables(model: keras.Model, used: Sequence[int]) -> Iterator[Vari
         layer = owners.get(id(variable))
         initializer = getattr(layer, f"{variable.name}_initializer", None)
         # Models within a model may have layers of the same name.
-        path, count = variable.path, counts[variable.path]
+        path = variable.path
+        count = counts[variable.path]
         counts[path] += 1
+        if count:
+            path = f"{path}#{count}"
         yield VariableInfo(
-            path=f"{path}#{count}" if count else path,
+            path=path,
             kind="other" if layer is None else _kind(variable),
             layer=numbers.get(id(layer), -1),
             is_output=id(layer) in layers[-1:],
@@ -83,15 +86,19 @@ def _owners(model: keras.Model) -> dict[int, Any]:
     for layer in model._flatten_layers():  # noqa: SLF001
         children = layer._flatten_layers(include_self=False, recursive=False)  # noqa: SLF001
         inner = {id(variable) for child in children for variable in child.variables}
-        own = [v for v in layer.trainable_variables if id(v) not in inner and _kind(v) != "other"]
-        owners |= dict.fromkeys(map(id, own), layer)
+        direct_variables = [
+            v for v in layer.trainable_variables if id(v) not in inner and _kind(v) != "other"
+        ]
+        owners |= dict.fromkeys(map(id, direct_variables), layer)
     return owners
 
 
 def _kind(variable: keras.Variable) -> VariableKind:
     if variable.name.endswith(("kernel", "embeddings")):
         return "weight"
-    return "bias" if variable.name.endswith("bias") else "other"
+    if variable.name.endswith("bias"):
+        return "bias"
+    return "other"
 
 
 def initializer_stddev(initializer: Any, values: np.ndarray) -> float:
@@ -109,7 +116,9 @@ def initializer_stddev(initializer: Any, values: np.ndarray) -> float:
             return scaled_stddev(initializer, values.shape)
     # Exactly 0 for constants, without rounding errors.
     is_constant = np.all(values == values.reshape(-1)[:1])
-    return 0.0 if is_constant else float(np.std(values, dtype=np.float64))
+    if is_constant:
+        return 0.0
+    return float(np.std(values, dtype=np.float64))
 
 
 def scaled_stddev(initializer: Any, shape: Sequence[int]) -> float:

@@ -23,8 +23,10 @@ _SCALING_LAYERS = (
 
 def examples(n: int, shape: Sequence[int], dtype: str) -> np.ndarray:
     """Return random inputs on which models are tried: floats from 0 to 1, or integers 0 and 1."""
-    drawn = np.random.default_rng(0).random((n, *shape), np.float32)
-    return drawn if dtype == "float32" else drawn.round().astype(dtype)
+    floats = np.random.default_rng(0).random((n, *shape), np.float32)
+    if dtype == "float32":
+        return floats
+    return floats.round().astype(dtype)
 
 
 def built(
@@ -33,8 +35,8 @@ def built(
     """Return the model of a callable of the user's with all its variables."""
     model = build_model()
     if not isinstance(model, keras.Model):
-        found = type(model).__name__
-        raise WrongTypeError(f"The model's callable must return a keras.Model, not {found}.")
+        returned = type(model).__name__
+        raise WrongTypeError(f"The model's callable must return a keras.Model, not {returned}.")
     if not model.built:
         # By a call, as a subclassed model seldom has a `build` that makes all layers'.
         outputs_of(model, np.zeros((1, *input_shape), input_dtype))
@@ -53,9 +55,10 @@ def outputs_of(model: keras.Model, x: np.ndarray) -> Any:
     try:
         return model(x, training=False)
     except (TypeError, ValueError, tf.errors.OpError) as error:
-        own = getattr(model, "input_shape", "unknown")
+        shape = getattr(model, "input_shape", "unknown")
         raise WrongValueError(
-            f"The model does not take examples of shape {x.shape[1:]} (its input_shape is {own})."
+            f"The model does not take examples of shape {x.shape[1:]} (its input_shape is "
+            f"{shape})."
         ) from error
 
 
@@ -102,9 +105,13 @@ def _innermost_layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]
 def are_probabilities(model: keras.Model, x: np.ndarray, outputs: np.ndarray) -> bool:
     """Return whether the outputs, those for ``x``, stay within [0, 1] for any weights."""
     is_softmax = outputs.shape[1] > 1 and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3)
-    rng, tried = np.random.default_rng(0), [outputs]
+    rng = np.random.default_rng(0)
+    tried = [outputs]
     fixed = [variable.value for variable in model.non_trainable_variables]
-    for _ in range(0 if is_softmax else _N_TRIES):
+    n_tries = _N_TRIES
+    if is_softmax:
+        n_tries = 0
+    for _ in range(n_tries):
         weights = []
         for v in model.trainable_variables:
             scale = _SPREAD / math.sqrt(math.prod(v.shape[:-1]) or 1)
@@ -112,8 +119,12 @@ def are_probabilities(model: keras.Model, x: np.ndarray, outputs: np.ndarray) ->
         # Not every `call` takes an argument `training`.
         of_try, _ = model.stateless_call(weights, fixed, x)
         tried.append(np.asarray(of_try, np.float32))
-    found = not any(((values < 0) | (values > 1)).any() for values in tried)
+    stay_in_range = not any(((values < 0) | (values > 1)).any() for values in tried)
     if outputs.shape[1] == 1:
-        said = "probability, since its values stay" if found else "logit, since its values leave"
-        logger.info("The model's single output is taken for a %s within [0, 1].", said)
-    return found
+        reading = (
+            "probability, since its values stay"
+            if stay_in_range
+            else "logit, since its values leave"
+        )
+        logger.info("The model's single output is taken for a %s within [0, 1].", reading)
+    return stay_in_range

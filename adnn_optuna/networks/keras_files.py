@@ -58,7 +58,8 @@ def undisturbed(seed: int | None = None) -> Iterator[None]:
     """Restore Python's and NumPy's global random states at the end; seed them for the block."""
     with contextlib.nullcontext() if _is_held.get() else _lock:
         token = _is_held.set(True)
-        python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
+        python_state = random.getstate()
+        numpy_state = np.random.get_state()  # noqa: NPY002
         try:
             if seed is not None:
                 random.seed(seed)
@@ -76,7 +77,8 @@ def in_fresh_thread(
     """Call a function in a thread in which Keras has counted no names, with the same policy."""
     import keras
 
-    set_policy, context = policy_of_caller(), contextvars.copy_context()
+    set_policy = policy_of_caller()
+    context = contextvars.copy_context()
 
     def call() -> _Result:
         set_policy()
@@ -100,7 +102,11 @@ def check_keras_config(node: Any, path: str, *, largest: float = math.inf, depth
     """Refuse parts that are not Keras's own, run code, read files, or are above the largest."""
     if depth > _MAX_DEPTH:
         raise WrongValueError(f"{path} is nested too deeply.")
-    size = len(node) if isinstance(node, list) else abs(node) if isinstance(node, int) else 0
+    size = 0
+    if isinstance(node, list):
+        size = len(node)
+    elif isinstance(node, int):
+        size = abs(node)
     if size > largest:
         raise WrongValueError(f"{path} asks for {size:,}, more than {largest:,}.")
     children: dict[str, Any] = {}
@@ -117,12 +123,13 @@ def check_keras_config(node: Any, path: str, *, largest: float = math.inf, depth
 def _check_object(node: dict[str, Any], path: str) -> None:
     # With all that Keras has: nothing is imported because a file says so.
     load_tensorflow("A part of a model")
-    name, module = str(node["class_name"]), str(node.get("module"))
+    name = str(node["class_name"])
+    module = str(node.get("module"))
     if name in _VALUES:
         return
-    found = getattr(sys.modules.get(module), name, None)
-    modules = {str(m).partition(".")[0] for m in (module, getattr(found, "__module__", ""))}
-    parents = {parent.__name__ for parent in getattr(found, "__mro__", ())}
+    keras_object = getattr(sys.modules.get(module), name, None)
+    modules = {str(m).partition(".")[0] for m in (module, getattr(keras_object, "__module__", ""))}
+    parents = {parent.__name__ for parent in getattr(keras_object, "__mro__", ())}
     is_part = not parents.isdisjoint(_PARTS) and parents.isdisjoint(_REFUSED_LAYERS)
     if modules != {"keras"} or not is_part or node.get("registered_name") not in (None, name):
         raise WrongValueError(
@@ -179,8 +186,10 @@ def check_model_config(
 def check_count(count: int, what: str, path: str, most: int) -> None:
     """Refuse more parameters than asked for, or so many layers that no graph is ever compiled."""
     if count > most:
-        said = f"{path} has {count:,} {what}, more than the {most:,} that are rebuilt from a file"
-        raise WrongValueError(f"{said}.")
+        excess = (
+            f"{path} has {count:,} {what}, more than the {most:,} that are rebuilt from a file"
+        )
+        raise WrongValueError(f"{excess}.")
 
 
 def without_compilation(config: Any) -> Any:

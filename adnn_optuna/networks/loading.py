@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from adnn_optuna import _checks
 from adnn_optuna._checks import NoSuchFileError, WrongValueError
-from adnn_optuna._csv_files import read_csv
-from adnn_optuna._packed_files import check_npz, read_unpacked
+from adnn_optuna._files import check_npz, read_csv, read_unpacked
 from adnn_optuna.networks._arrays import named
 from adnn_optuna.networks._splits import DEFAULT_FRACTION
 from adnn_optuna.networks._tensorflow import load_tensorflow
@@ -108,33 +107,39 @@ def load_dataset(
     options: dict[str, Any] = locals()
     _checks.check_type("name", name, str | os.PathLike, "that of a data set or a file")
     _checks.check_type("data_dir", data_dir, str | os.PathLike | None, "the path of a folder")
-    folder = None if data_dir is None else _checks.expanded(data_dir)
+    folder = None
+    if data_dir is not None:
+        folder = _checks.expanded(data_dir)
     if folder is not None and not _checks.is_folder(folder):
         raise NoSuchFileError(f"data_dir {str(data_dir)!r} is not a folder. Fix or omit it.")
     name = os.fspath(name)
     splits = {key: options[key] for key in _SPLITS}
     # NumPy's scalars are no JSON.
     splits = {k: v.item() if isinstance(v, np.generic) else v for k, v in splits.items()}
-    asked = {k: options[k] for k, default in OF_FILES.items() if options[k] != default}
+    set_options = {k: options[k] for k, default in OF_FILES.items() if options[k] != default}
     suffix = next((s for s in _SUFFIXES if name.lower().endswith(s)), "")
-    refused = {"": {*asked}, ".npz": {*asked} & {"target"}}.get(suffix)
+    refused = {"": {*set_options}, ".npz": {*set_options} & {"target"}}.get(suffix)
     if refused:
-        said = f"{name!r} does not take {', '.join(sorted(refused))}"
-        raise WrongValueError(f"{said}. Omit it, or name a .npz, .csv or .parquet file.")
+        refusal = f"{name!r} does not take {', '.join(sorted(refused))}"
+        raise WrongValueError(f"{refusal}. Omit it, or name a .npz, .csv or .parquet file.")
     if not suffix:
         return _load_known(name, folder, splits)
-    given = _checks.expanded(name)
-    paths = [given] if folder is None else [given, folder / given, folder / given.name]
+    path_as_passed = _checks.expanded(name)
+    paths = (
+        [path_as_passed]
+        if folder is None
+        else [path_as_passed, folder / path_as_passed, folder / path_as_passed.name]
+    )
     path = next(filter(_checks.is_file, paths), None)
     if path is None:
         tried = " or ".join(repr(str(path)) for path in dict.fromkeys(paths))
         raise NoSuchFileError(f"File {tried} not found. Fix the path, or pass data_dir.")
     read = _read_npz if suffix == ".npz" else _read_table
-    arrays = read(path, {role: asked[role] for role in _ROLES if role in asked})
-    settings = {key: value for key, value in asked.items() if key not in _ROLES}
+    arrays = read(path, {role: set_options[role] for role in _ROLES if role in set_options})
+    settings = {key: value for key, value in set_options.items() if key not in _ROLES}
     dataset = Dataset.from_arrays(**arrays, **splits, **settings, name=path.name[: -len(suffix)])
     origin = {"source": suffix.split(".")[1], "path": str(path.absolute())}
-    return replace(dataset, origin={**origin, **asked, **splits})
+    return replace(dataset, origin={**origin, **set_options, **splits})
 
 
 OF_FILES: dict[str, Any] = {
@@ -156,9 +161,9 @@ def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Datas
         arrays = {"x": digits.images / 16, "y": digits.target}
         defaults = {"validation_size": DEFAULT_FRACTION, "test_size": DEFAULT_FRACTION}
     else:
-        known = ", ".join(("digits", *MNIST_LIKE))
-        said = f"Data set {name!r} not found. Choose {known}"
-        raise WrongValueError(f"{said} or a file that ends in .npz, .csv or .parquet.")
+        known_names = ", ".join(("digits", *MNIST_LIKE))
+        message = f"Data set {name!r} not found. Choose {known_names}"
+        raise WrongValueError(f"{message} or a file that ends in .npz, .csv or .parquet.")
     # Written out, as defaults may change.
     splits = {key: defaults.get(key) if v is None else v for key, v in splits.items()}
     dataset = Dataset.from_arrays(**arrays, **splits, name=name, num_classes=10)
@@ -174,7 +179,9 @@ def dataset_from_config(
     config: Mapping[str, Any], data_dir: str | os.PathLike[str] | None = None
 ) -> Dataset:
     """Load the data set of :attr:`Dataset.config` again; refuse one that is not the same."""
-    name, source, fingerprint = config["name"], config["source"], config["fingerprint"]
+    name = config["name"]
+    source = config["source"]
+    fingerprint = config["fingerprint"]
     if source == "arrays":
         raise WrongValueError(
             f"Dataset {name!r} was made of arrays, which a study does not hold. Pass the "
@@ -199,14 +206,14 @@ def _read_mnist_like(name: str, data_dir: Path | None) -> dict[str, Any]:
     places = data_dir, os.environ.get("ADNN_DATA_DIR"), _SYSTEM_DATA_DIR
     folders = [Path(place) / MNIST_LIKE[name] for place in places if place]
     for folder in folders:
-        found = {
+        idx_paths = {
             key: path
             for key, (stem, _) in _IDX_FILES.items()
             for path in (folder / f"{stem}.gz", folder / stem)
             if _checks.is_file(path)
         }
-        if len(found) == len(_IDX_FILES):
-            return {key: read_idx(found[key], ndim) for key, (_, ndim) in _IDX_FILES.items()}
+        if len(idx_paths) == len(_IDX_FILES):
+            return {key: read_idx(idx_paths[key], ndim) for key, (_, ndim) in _IDX_FILES.items()}
     try:
         load_tensorflow("The download")
         import keras
@@ -233,8 +240,8 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
     shape = [int.from_bytes(content[i : i + 4]) for i in range(4, n_header, 4)]
     is_right = content[:4] == bytes([0, 0, _UNSIGNED_BYTES, ndim])
     if not is_right or not 0 < math.prod(shape) == len(content) - n_header:
-        said = f"{path} is not a whole IDX file of bytes in {ndim} dimensions"
-        raise WrongValueError(f"{said}. Check its name, and fetch or copy it again.")
+        fault = f"{path} is not a whole IDX file of bytes in {ndim} dimensions"
+        raise WrongValueError(f"{fault}. Check its name, and fetch or copy it again.")
     return np.frombuffer(content, np.uint8, offset=n_header).reshape(shape)
 
 
@@ -249,8 +256,8 @@ def _read_npz(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
         raise
     # A broken archive can raise anything that zipfile, zlib and NumPy's header parser know.
     except Exception as error:
-        said = f"{path} is not a valid .npz file of plain arrays ({error})"
-        raise WrongValueError(f"{said}. Write it with numpy.savez.") from error
+        fault = f"{path} is not a valid .npz file of plain arrays ({error})"
+        raise WrongValueError(f"{fault}. Write it with numpy.savez.") from error
     for kind in "xy":
         if (kind in arrays) == (f"{kind}_train" in arrays):
             raise WrongValueError(
@@ -279,8 +286,8 @@ def _read_table(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
     columns = {"target": next(reversed(x.columns), ""), **roles}
     x = x.drop(columns=columns["target"], errors="ignore")
     if not x.shape[1]:
-        said = f"{path} has no inputs beside {named(table.columns)}"
-        raise WrongValueError(f"{said}. Add columns, or separate them by commas.")
+        fault = f"{path} has no inputs beside {named(table.columns)}"
+        raise WrongValueError(f"{fault}. Add columns, or separate them by commas.")
     return {"x": x, "y": table[columns.pop("target")], **{r: table[c] for r, c in columns.items()}}
 
 
@@ -292,8 +299,8 @@ def _read_parquet(path: Path) -> "pd.DataFrame":
         return pd.read_parquet(path)
     # Readers of files raise anything.
     except Exception as error:
-        said = f"{path} is not a valid .parquet file ({_checks.first_line(error)})"
-        raise WrongValueError(f"{said}. Write it again.") from error
+        fault = f"{path} is not a valid .parquet file ({_checks.first_line(error)})"
+        raise WrongValueError(f"{fault}. Write it again.") from error
 
 
 def _check_roles(said: str, roles: Mapping[str, Any], found: Iterable[Any]) -> None:

@@ -26,7 +26,7 @@ _NO_SETTINGS = {"built", "name", "seed", "_trainable_variables_indices"}
 
 def name_or_config(name: str, value: Any, *, keep_name: bool = False) -> str | dict[str, Any]:
     """Return a Keras name, configuration or object as a name or configuration for JSON."""
-    own = None
+    registered_name = None
     is_object = hasattr(value, "get_config")
     if (is_object or hasattr(value, "__name__")) and not isinstance(value, type):
         import keras
@@ -39,18 +39,20 @@ def name_or_config(name: str, value: Any, *, keep_name: bool = False) -> str | d
         if is_of_keras:
             _check_is_all_in_config(name, value)
         else:
-            own = keras.saving.get_registered_name(kind)
-            _check_is_registered(name, own)
+            registered_name = keras.saving.get_registered_name(kind)
+            _check_is_registered(name, registered_name)
         # A function of the user's is stored by its name. Keras would store a lambda as bytes.
         is_stored_by_name = not is_object and not is_of_keras
-        value = own if is_stored_by_name else keras.saving.serialize_keras_object(value)
+        value = (
+            registered_name if is_stored_by_name else keras.saving.serialize_keras_object(value)
+        )
     if isinstance(value, dict) and value.get("class_name") == "function":
         value = value.get("config")
-    elif isinstance(value, dict) and (own := value.get("registered_name")):
-        _check_is_registered(name, own)
+    elif isinstance(value, dict) and (registered_name := value.get("registered_name")):
+        _check_is_registered(name, registered_name)
     if isinstance(value, str):
         return value
-    class_name = own or (value.get("class_name") if isinstance(value, dict) else None)
+    class_name = registered_name or (value.get("class_name") if isinstance(value, dict) else None)
     if not isinstance(class_name, str):
         raise WrongTypeError(
             f"{name} must be a Keras name, an object of a class of Keras's, or a dict as Keras "
@@ -90,12 +92,12 @@ def _check_is_all_in_config(what: str, value: Any) -> None:
             f"{what} {type(value).__name__!r} must have registered functions only, and no lambda. "
             "Decorate each function by keras.saving.register_keras_serializable."
         ) from None
-    for name, found in vars(value).items():
+    for name, current in vars(value).items():
         is_setting = name not in _NO_SETTINGS and not name.startswith("_self_")
-        is_set = is_setting and isinstance(found, _PLAIN) and bool(found)
-        if is_set and repr(found) != repr(again.get(name)):
+        is_set = is_setting and isinstance(current, _PLAIN) and bool(current)
+        if is_set and repr(current) != repr(again.get(name)):
             raise WrongValueError(
-                f"{what} {type(value).__name__!r} has {name.strip('_')} = {found}, which Keras "
+                f"{what} {type(value).__name__!r} has {name.strip('_')} = {current}, which Keras "
                 "leaves out of its configuration. Omit it, or pass a dict {'class_name': …, "
                 "'config': …} if the class takes it as an argument."
             )
@@ -108,8 +110,10 @@ def checked_rate(rate: Any) -> float | dict[str, Any] | None:
     if isinstance(rate, dict) or hasattr(rate, "get_config"):
         config = cast("dict[str, Any]", name_or_config("learning_rate", rate))
         # The registered name of one of the user's begins with a package and ">".
-        own = {"registered_name": config["class_name"]} if ">" in config["class_name"] else {}
-        return {"module": "keras.optimizers.schedules", **config, **own}
+        registered_name = (
+            {"registered_name": config["class_name"]} if ">" in config["class_name"] else {}
+        )
+        return {"module": "keras.optimizers.schedules", **config, **registered_name}
     _checks.check_positive("learning_rate", rate)
     return float(rate)
 
@@ -157,8 +161,8 @@ class MLP:
     scale: Scale = "auto"
 
     def __post_init__(self) -> None:
-        wanted = "a sequence of sizes, such as (64, 64) or (64,)"
-        _checks.check_type("hidden", self.hidden, Iterable, wanted)
+        hidden_rule = "a sequence of sizes, such as (64, 64) or (64,)"
+        _checks.check_type("hidden", self.hidden, Iterable, hidden_rule)
         sizes = tuple(
             _checks.as_integer(f"The size of hidden layer {i}", n)
             for i, n in enumerate(self.hidden)
@@ -242,8 +246,8 @@ class Training:
 
     def __post_init__(self, callbacks: Any) -> None:
         if callbacks is not None:
-            said = "For EarlyStopping pass patience, for others a learning_rate or a pruner"
-            raise WrongTypeError(f"callbacks must be None, as no Keras fit runs. {said}.")
+            rule = "For EarlyStopping pass patience, for others a learning_rate or a pruner"
+            raise WrongTypeError(f"callbacks must be None, as no Keras fit runs. {rule}.")
         _checks.check_type("metrics", self.metrics, list | tuple, "a list of Keras metrics")
         metrics = tuple(name_or_config("metrics", m, keep_name=True) for m in self.metrics)
         settings: dict[str, Any] = {"metrics": metrics}
@@ -265,8 +269,8 @@ class Training:
             settings["patience"] = _checks.as_integer("patience", self.patience, low=0)
             settings["min_delta"] = float(self.min_delta)
         elif self.restore_best_weights or self.min_delta or self.monitor != "val_loss":
-            said = "restore_best_weights, min_delta and monitor need a patience"
-            raise WrongValueError(f"{said}. Pass one, such as patience=epochs.")
+            rule = "restore_best_weights, min_delta and monitor need a patience"
+            raise WrongValueError(f"{rule}. Pass one, such as patience=epochs.")
         for name, setting in settings.items():
             object.__setattr__(self, name, setting)
 
@@ -280,7 +284,9 @@ class Training:
         """Return the last epoch, from 0, that was better than those before it, as Keras has it."""
         is_auto = self.mode == "auto"
         is_minimized = self.is_minimized(self.monitor) if is_auto else self.mode == "min"
-        sign, best = -1 if is_minimized else 1, 0
+        sign, best = 1, 0
+        if is_minimized:
+            sign = -1
         values = [sign * metrics[self.monitor] for metrics in history]
         for epoch, value in enumerate(values):
             if value - self.min_delta > values[best]:
@@ -300,7 +306,9 @@ class Training:
         rate: Any = self.learning_rate
         if isinstance(self.optimizer, dict):
             rate = self.optimizer["config"].get("learning_rate")
-        return float(rate) if isinstance(rate, int | float) else None
+        if isinstance(rate, int | float):
+            return float(rate)
+        return None
 
     @property
     def config(self) -> dict[str, Any]:
@@ -311,7 +319,8 @@ class Training:
         """Return a new Keras optimizer; raise ValueError if Keras does not know a setting."""
         import keras
 
-        name, config = self.optimizer or "adam", {}
+        name = self.optimizer or "adam"
+        config = {}
         if isinstance(name, dict):
             name, config = name["class_name"], copy.deepcopy(name["config"])
         elif self.learning_rate is not None:
@@ -332,9 +341,10 @@ def compiled_training(model: keras.Model) -> Training | None:
         settings = model.get_compile_config()
     for name in ("loss_weights", "weighted_metrics"):
         if settings.get(name):
-            said = f"The model was compiled with {name}={settings[name]!r}"
-            raise WrongValueError(f"{said}, which is not used here. Omit it.")
-    metrics, name = settings.get("metrics") or [], settings["optimizer"]
+            setting = f"The model was compiled with {name}={settings[name]!r}"
+            raise WrongValueError(f"{setting}, which is not used here. Omit it.")
+    metrics = settings.get("metrics") or []
+    name = settings["optimizer"]
     try:
         return Training(
             name if isinstance(name, str) else model.optimizer,
@@ -354,7 +364,8 @@ def completed(training: Training, compiled: Training | None, default_loss: str) 
     if isinstance(optimizer, dict) and rate is not None:
         # It replaces that of an optimizer that the model was compiled with.
         config = {**optimizer["config"], "learning_rate": rate}
-        optimizer, rate = {**optimizer, "config": config}, None
+        optimizer = {**optimizer, "config": config}
+        rate = None
     elif not isinstance(optimizer, dict) and rate is None:
         rate = 0.001
     return dataclasses.replace(

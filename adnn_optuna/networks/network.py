@@ -15,6 +15,7 @@ import numpy as np
 from adnn_optuna import _checks
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna._differences import INITIAL_WEIGHTS, sketch_weights
+from adnn_optuna._seeds import derived_seed
 from adnn_optuna.networks import initializers, keras_files
 from adnn_optuna.networks._arrays import named
 from adnn_optuna.networks._tensorflow import check_not_forked, load_tensorflow
@@ -54,12 +55,16 @@ class Head:
         """The Keras loss if none is passed."""
         if self.num_classes is None:
             return "mean_squared_error"
-        return "binary_crossentropy" if self.size == 1 else "sparse_categorical_crossentropy"
+        if self.size == 1:
+            return "binary_crossentropy"
+        return "sparse_categorical_crossentropy"
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics of each split after an epoch, beside those that are asked for."""
-        return ("r2", "rmse", "mae", "loss") if self.num_classes is None else ("accuracy", "loss")
+        if self.num_classes is None:
+            return ("r2", "rmse", "mae", "loss")
+        return ("accuracy", "loss")
 
     @property
     def score(self) -> str:
@@ -80,7 +85,8 @@ class Head:
         if self.num_classes is not None:
             return np.asarray(self.predicted(outputs) == y)
         targets = y.reshape(len(y), -1).astype(np.float64)
-        errors, variances = np.square(targets - outputs), targets.var(axis=0)
+        errors = np.square(targets - outputs)
+        variances = targets.var(axis=0)
         lost = errors.mean(axis=0) / variances
         deviations = np.square(targets - targets.mean(axis=0)) - variances
         return np.asarray((1 - (errors - lost * deviations) / variances).mean(axis=1))
@@ -140,7 +146,10 @@ def build_architecture(
     """Return the architecture of ``model``; raise if it is unfit for the data or a search."""
     load_tensorflow("Training a network")
     check_not_forked()
-    head = Head(num_classes, n_targets if num_classes is None else num_classes)
+    n_outputs = n_targets
+    if num_classes is not None:
+        n_outputs = num_classes
+    head = Head(num_classes, n_outputs)
     if isinstance(model, MLP):
         return _mlp_architecture(model, input_shape, head)
     # A class of models is such a callable; a model is not, though it can be called.
@@ -156,7 +165,10 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Arc
     import keras
 
     def initializer(i: int, seed: int, restart: int) -> keras.initializers.Initializer:
-        return (of_bias if i % 2 else of_kernel)(derived_seed(seed, restart, i))
+        initializer_of = of_kernel
+        if i % 2:
+            initializer_of = of_bias
+        return initializer_of(derived_seed(seed, restart, i))
 
     def build(seed: int, restart: int) -> keras.Model:
         dtype = "float32"  # Not the user's global policy, which may be another one some day.
@@ -165,12 +177,16 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Arc
         with keras_files.undisturbed(derived_seed(seed, restart)):
             for i, units in enumerate((*mlp.hidden, head.size)):
                 is_output = i == len(mlp.hidden)
+                layer_name, activation = "output", None
+                if not is_output:
+                    layer_name = f"hidden_{i}"
+                    activation = mlp.activation
                 dense = keras.layers.Dense(
                     units,
-                    activation=None if is_output else mlp.activation,
+                    activation=activation,
                     kernel_initializer=initializer(2 * i, seed, restart),
                     bias_initializer=initializer(2 * i + 1, seed, restart),
-                    name="output" if is_output else f"hidden_{i}",
+                    name=layer_name,
                     dtype=dtype,
                 )
                 layers.append(dense)
@@ -193,10 +209,10 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Arc
             f"Keras cannot make {mlp} ({_checks.first_line(error)}); see keras.activations and "
             "keras.initializers."
         ) from None
-    found = initializers.describe_variables(model, [id(v) for v in model.variables])
-    variables = tuple(dataclasses.replace(v, path=v.path.removeprefix("mlp/")) for v in found)
-    made = head, input_shape, mlp.config, variables, _kept(draw, model), build
-    return Architecture(*made, scale=mlp.scale)
+    described = initializers.describe_variables(model, [id(v) for v in model.variables])
+    variables = tuple(dataclasses.replace(v, path=v.path.removeprefix("mlp/")) for v in described)
+    parts = head, input_shape, mlp.config, variables, _kept(draw, model), build
+    return Architecture(*parts, scale=mlp.scale)
 
 
 def _seeded(spec: str | dict[str, Any]) -> Callable[[int], keras.initializers.Initializer]:
@@ -204,15 +220,10 @@ def _seeded(spec: str | dict[str, Any]) -> Callable[[int], keras.initializers.In
     import keras
 
     with keras_files.undisturbed():  # Keras draws a default seed from Python's global source.
-        made = keras.initializers.get(copy.deepcopy(spec))
-    if "seed" not in (config := made.get_config()):
-        return lambda _: made
-    return lambda seed: type(made).from_config({**config, "seed": seed})
-
-
-def derived_seed(*key: int) -> int:
-    """Return a seed below 2^31 for ``key``; different keys give unrelated seeds."""
-    return int(np.random.SeedSequence(key).generate_state(1)[0] >> 1)
+        initializer = keras.initializers.get(copy.deepcopy(spec))
+    if "seed" not in (config := initializer.get_config()):
+        return lambda _: initializer
+    return lambda seed: type(initializer).from_config({**config, "seed": seed})
 
 
 def _kept(draw: Draw, model: keras.Model) -> Draw:
@@ -241,8 +252,9 @@ def _keras_architecture(
             arguments = build_model, input_shape, input_dtype
             return keras_files.in_fresh_thread(inspection.built, *arguments)
 
-    model, other = build_now(0, 0), build_now(0, 0)
-    _check_can_be_searched(model, other)
+    model = build_now(0, 0)
+    rebuilt = build_now(0, 0)
+    _check_can_be_searched(model, rebuilt)
     weights = _values(model)
     draws = inspection.examples(3, input_shape, input_dtype)
     with initializers.noting_use() as used:
@@ -250,11 +262,15 @@ def _keras_architecture(
     shape = tuple(getattr(outputs, "shape", ()))
     shapes = [(3, head.size), *[(3, 1)] * (head.num_classes == 2)]
     if shape not in shapes:
-        found = f"shape {shape}" if shape else f"a {type(outputs).__name__} of several outputs"
-        of = f"{head.num_classes} classes" if head.num_classes else f"{head.size} targets"
+        shape_text = (
+            f"shape {shape}" if shape else f"a {type(outputs).__name__} of several outputs"
+        )
+        data_text = f"{head.size} targets"
+        if head.num_classes:
+            data_text = f"{head.num_classes} classes"
         raise WrongValueError(
             f"The model's output for 3 examples must have shape {' or '.join(map(str, shapes))} "
-            f"for data with {of}; got {found}."
+            f"for data with {data_text}; got {shape_text}."
         )
     if head.num_classes is not None:
         numbers = np.asarray(outputs, np.float32)
@@ -267,14 +283,14 @@ def _keras_architecture(
         )
 
     def build(seed: int, restart: int) -> keras.Model:
-        made = build_now(seed, restart)
+        network = build_now(seed, restart)
         if (seed, restart) == (0, 0):  # Others may differ by random numbers of the user's.
-            _check_are_alike(made, other)
-        return made
+            _check_are_alike(network, rebuilt)
+        return network
 
     config: dict[str, Any] = {
         "type": "keras.Model",
-        "model": keras_files.describe_model(other),
+        "model": keras_files.describe_model(rebuilt),
         # A configuration does not hold loaded weights, nor which layer draws first.
         INITIAL_WEIGHTS: sketch_weights(weights),
     }
@@ -283,7 +299,9 @@ def _keras_architecture(
     own_code: Any = build_model  # Unless the configuration tells all, having Keras's classes only.
     with contextlib.suppress(WrongValueError):
         keras_files.check_keras_config(config["model"], "model")
-        own_code = None if "config" in config["model"] else build_model
+        own_code = None
+        if "config" not in config["model"]:
+            own_code = build_model
     kinds, dtypes = inspection.operations(model, input_shape, input_dtype)
     variables = tuple(initializers.describe_variables(model, [*used]))
     return Architecture(
@@ -303,10 +321,10 @@ def _check_can_be_searched(model: keras.Model, other: keras.Model) -> None:
     """Refuse equally built models that offsets do not move or that Keras would train otherwise."""
     import keras
 
-    trained = [{id(v) for v in made.trainable_variables} for made in (model, other)]
+    trained = [{id(v) for v in each.trainable_variables} for each in (model, other)]
     if set.intersection(*trained):
-        said = "Your callable returned the same model twice, or the same layers"
-        raise WrongValueError(f"{said}. Build new ones in each call.")
+        fault = "Your callable returned the same model twice, or the same layers"
+        raise WrongValueError(f"{fault}. Build new ones in each call.")
     for method in ("train_step", "compute_loss", "compile"):
         if getattr(type(model), method) is not getattr(keras.Model, method):
             raise WrongValueError(
@@ -323,8 +341,10 @@ def _check_can_be_searched(model: keras.Model, other: keras.Model) -> None:
 
 
 def _check_are_alike(model: keras.Model, other: keras.Model) -> None:
-    weights, others = (hash_weights(_values(made)) for made in (model, other))
-    if weights != others or keras_files.describe_model(model) != keras_files.describe_model(other):
+    weights, rebuilt_weights = (hash_weights(_values(each)) for each in (model, other))
+    if weights != rebuilt_weights or keras_files.describe_model(
+        model
+    ) != keras_files.describe_model(other):
         raise WrongValueError(
             "Your callable must return equal models in all calls. Pass a seed to random sources "
             "of its own (custom initializers, tf.random), and use nothing that changes, such as "

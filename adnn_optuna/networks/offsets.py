@@ -74,8 +74,8 @@ class OffsetSpace:
         """Return the parameters of a trial; raise ValueError if one moves nothing."""
         names = [*dict.fromkeys(filter(None, map(self._parameter, variables)))]
         if not names:
-            said = "No hidden layer has a kernel or bias that is trained"
-            raise WrongValueError(f"{said}. Pass OffsetSpace(include_output=True).")
+            fault = "No hidden layer has a kernel or bias that is trained"
+            raise WrongValueError(f"{fault}. Pass OffsetSpace(include_output=True).")
         if still := [n for n in names if not any(self.start({n: 1.0}, variables, 0).offsets)]:
             raise WrongValueError(
                 f"In standard deviations {', '.join(still)} would move nothing, as these kernels "
@@ -101,7 +101,9 @@ class OffsetSpace:
             return None
         if self.scope == "shared":
             return SHARED
-        return f"{variable.kind}_offset_{'output' if variable.is_output else variable.layer}"
+        if variable.is_output:
+            return f"{variable.kind}_offset_output"
+        return f"{variable.kind}_offset_{variable.layer}"
 
 
 @dataclasses.dataclass(frozen=True)

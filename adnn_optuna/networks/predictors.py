@@ -28,9 +28,9 @@ def predictions(head: Head, outputs: np.ndarray) -> NDArray[np.float64]:
     numbers = outputs.astype(np.float64)
     if head.num_classes is None or head.are_probabilities:
         return numbers
-    return np.asarray(
-        scipy.special.expit(numbers) if head.size == 1 else scipy.special.softmax(numbers, axis=1)
-    )
+    if head.size == 1:
+        return np.asarray(scipy.special.expit(numbers))
+    return np.asarray(scipy.special.softmax(numbers, axis=1))
 
 
 class Average:
@@ -40,7 +40,8 @@ class Average:
         from adnn_optuna.networks._scores import Scores
 
         self.n: int = 0
-        self._trainer, self._head = trainer, trainer.architecture.head
+        self._trainer = trainer
+        self._head = trainer.architecture.head
         loss = trainer.training.loss or ""
         self._scores = Scores(self._head.of_predictions, loss, trainer.training.metrics)
         self._sums: dict[str, Any] = dict.fromkeys((*splits, "test"), 0.0)
@@ -92,17 +93,25 @@ class Predictor:
     def head(self) -> Head:
         """The head of :meth:`outputs`; that of one network is kept, as probabilities may tie."""
         head = self.trainer.architecture.head
-        return head if len(self.weights) == 1 else head.of_predictions
+        if len(self.weights) == 1:
+            return head
+        return head.of_predictions
 
     def outputs(self, inputs: np.ndarray) -> np.ndarray:
         """Return the outputs of one network, or the mean predictions of several."""
-        if (found := inputs.shape[1:]) != (wanted := self.trainer.dataset.x_train.shape[1:]):
-            raise WrongValueError(f"A sample must have the shape {wanted}, but one has {found}.")
-        of_each = [self.trainer.outputs(weights, inputs) for weights in self.weights]
-        if len(of_each) == 1:
-            return of_each[0]
+        if (shape := inputs.shape[1:]) != (
+            expected_shape := self.trainer.dataset.x_train.shape[1:]
+        ):
+            raise WrongValueError(
+                f"A sample must have the shape {expected_shape}, but one has {shape}."
+            )
+        outputs_of_networks = [self.trainer.outputs(weights, inputs) for weights in self.weights]
+        if len(outputs_of_networks) == 1:
+            return outputs_of_networks[0]
         head = self.trainer.architecture.head
-        return np.asarray(np.mean([predictions(head, of_one) for of_one in of_each], axis=0))
+        return np.asarray(
+            np.mean([predictions(head, of_one) for of_one in outputs_of_networks], axis=0)
+        )
 
     def tested(self) -> Metrics:
         """Return the metrics of the test set."""
@@ -117,11 +126,14 @@ class Predictor:
         dataset = self.trainer.dataset
         inputs = dataset.preprocessing.encoded(raw)
         dtype = np.result_type(inputs, dataset.x_train)
-        return self.outputs(inputs.astype(np.float32 if dtype.kind == "f" else dtype))
+        if dtype.kind == "f":
+            dtype = np.dtype(np.float32)
+        return self.outputs(inputs.astype(dtype))
 
     def predict(self, raw: Any) -> np.ndarray:
         """Return the user's own labels, or a regression's numbers, for a table or arrays."""
-        dataset, outputs = self.trainer.dataset, self._outputs_for(raw)
+        dataset = self.trainer.dataset
+        outputs = self._outputs_for(raw)
         if dataset.num_classes is None:
             return outputs.reshape(-1, *dataset.y_train.shape[1:])
         numbers = self.head.predicted(outputs)
@@ -133,7 +145,9 @@ class Predictor:
             raise WrongValueError("A regression has no probabilities of classes; call predict.")
         chances = predictions(self.head, self._outputs_for(raw))
         # A single output is the second of two classes.
-        return np.hstack([1 - chances, chances]) if chances.shape[1] == 1 else chances
+        if chances.shape[1] == 1:
+            return np.hstack([1 - chances, chances])
+        return chances
 
     def model(self) -> keras.Model:
         """Return the network, or the average of all, as one compiled model of raw inputs.
@@ -148,7 +162,8 @@ class Predictor:
 
         models = [self._model(weights) for weights in self.weights]
         model = models[0] if len(models) == 1 else self._average(models)
-        training, head = self.trainer.training, self.trainer.architecture.head.of_predictions
+        training = self.trainer.training
+        head = self.trainer.architecture.head.of_predictions
         metrics: list[Any] = [] if head.num_classes is None else ["accuracy"]
         loss, _ = made(keras.losses, training.loss or "", head)
         takes_integers = self.trainer.scores.takes_integers
@@ -180,11 +195,14 @@ class Predictor:
     def _model(self, weights: Sequence[np.ndarray]) -> keras.Model:
         import keras
 
-        scaling, head, layers = self.trainer.scaling, self.trainer.architecture.head, keras.layers
+        scaling = self.trainer.scaling
+        head = self.trainer.architecture.head
+        layers = keras.layers
         network = self.trainer.architecture.build(0, 0)
         for variable, values in zip(network.variables, weights, strict=True):
             variable.assign(values)
-        before, after = list[Any](), list[Any]()
+        before = list[Any]()
+        after = list[Any]()
         # Float32 would merge times in seconds and the like. Keras converts lists, but no arrays.
         if scaling.factor:
             numbers = np.array([scaling.factor, scaling.offset])
@@ -198,7 +216,9 @@ class Predictor:
         if not before and not after:
             return network
         network.compiled = False  # The whole is.
-        of_network = network.layers if isinstance(network, keras.Sequential) else [network]
+        of_network = [network]
+        if isinstance(network, keras.Sequential):
+            of_network = network.layers
         parts = [self._input(network), *before, *of_network, *after]
         return keras.Sequential(parts, name=network.name)
 

@@ -51,7 +51,9 @@ class Preprocessing:
     def feature(self, index: int) -> str:
         """Return the name of a feature's column, else its number."""
         names = [name for name, _, block in self.blocks() if block.start <= index < block.stop]
-        return repr(names[0]) if names else str(index)
+        if names:
+            return repr(names[0])
+        return str(index)
 
     def encoded(self, raw: Any, name: str = "inputs", *, may_lack: bool = False) -> NDArray[Any]:
         """Return an array's or a table's finite numbers; NaN if some may lack.
@@ -69,18 +71,18 @@ class Preprocessing:
         import pandas as pd
 
         columns = self.columns or ()
-        found = Counter(map(str, getattr(raw, "columns", ())))
-        found.subtract({column for column, _ in columns})
-        if wrong := [column for column, n in found.items() if n]:
+        column_counts = Counter(map(str, getattr(raw, "columns", ())))
+        column_counts.subtract({column for column, _ in columns})
+        if wrong := [column for column, n in column_counts.items() if n]:
             raise WrongValueError(
                 f"{name} must be a table of the data set's columns, each once, but differs in "
                 f"{named(sorted(wrong))}. Rename, add or drop some."
             )
         table = raw.set_axis(raw.columns.map(str), axis=1).infer_objects()
         if not may_lack and (missing := {c: n for c, n in table.isna().sum().items() if n}):
-            said = ", ".join(f"{column!r} ({n} rows)" for column, n in missing.items())
+            lacking = ", ".join(f"{column!r} ({n} rows)" for column, n in missing.items())
             raise WrongValueError(
-                f"{name} lacks values in {said}. Replace them, pass missing='impute', or omit "
+                f"{name} lacks values in {lacking}. Replace them, pass missing='impute', or omit "
                 "these rows or columns."
             )
         features = [np.empty((len(table), 0))]
@@ -103,8 +105,10 @@ class Preprocessing:
                 )
             indices = {category: i for i, category in enumerate(categories)}
             codes = np.array([indices.get(category, -1) for category in text])[:, None]
-            known = [*range(len(categories)), *([-1] if column in (self.others or ()) else [])]
-            features.append(np.where(lacks[:, None], np.nan, codes == known))
+            category_codes = [*range(len(categories))]
+            if column in (self.others or ()):
+                category_codes.append(-1)
+            features.append(np.where(lacks[:, None], np.nan, codes == category_codes))
         return np.concatenate(features, axis=1)
 
     def filled(self, array: NDArray[Any]) -> NDArray[Any]:
@@ -129,10 +133,14 @@ def columns_of(table: Any, train: NDArray[np.intp], layout: Preprocessing) -> Pr
             f"x must have different names of columns; got {named(repeated)} more than once. "
             "Rename or omit one."
         )
-    columns, others = list[tuple[str, tuple[str | None, ...] | None]](), list[str]()
-    sizes = {name: len(known or ()) for name, known in layout.columns or ()}
+    columns = list[tuple[str, tuple[str | None, ...] | None]]()
+    with_rare = list[str]()
+    sizes = {
+        name: len(stored_categories or ()) for name, stored_categories in layout.columns or ()
+    }
     for name, values in table.infer_objects().set_axis(table.columns.map(str), axis=1).items():
-        kind, categories = values.dtype, None
+        kind = values.dtype
+        categories = None
         if isinstance(kind, pd.CategoricalDtype):
             categories = values.cat.categories.astype(str).tolist()
         elif pd.api.types.is_string_dtype(kind):
@@ -143,24 +151,26 @@ def columns_of(table: Any, train: NDArray[np.intp], layout: Preprocessing) -> Pr
                     f"{len(values)} rows. Omit it, or make numbers of it."
                 )
         elif not pd.api.types.is_numeric_dtype(kind):
-            said = f"The column {name!r} must hold numbers or categories; got the dtype {kind}"
-            raise WrongValueError(f"{said}. Convert or omit it.")
+            excess = f"The column {name!r} must hold numbers or categories; got the dtype {kind}"
+            raise WrongValueError(f"{excess}. Convert or omit it.")
         if layout.others is not None and categories is not None:
             counts = values.iloc[train].dropna().astype(object).astype(str).value_counts()
             least = max(_LEAST_ROWS, _LEAST_SHARE * len(train))
             categories = [c for c in categories if counts.get(c, 0) >= least]
             # A feature that is 0 in the whole training part would have untrained weights.
-            others += [name] if counts.sum() > counts[categories].sum() else []
+            with_rare += [name] if counts.sum() > counts[categories].sum() else []
             if sizes:
                 most = counts[categories].nlargest(sizes[name]).index
                 categories = [c for c in categories if c in most]
                 categories += [None] * (sizes[name] - len(categories))
         if categories is not None and len(categories) > _MAX_CATEGORIES:
-            said = f"The column {name!r} has {len(categories)} categories"
-            raise WrongValueError(f"{said}, more than {_MAX_CATEGORIES}. Merge some, or omit it.")
+            excess = f"The column {name!r} has {len(categories)} categories"
+            raise WrongValueError(
+                f"{excess}, more than {_MAX_CATEGORIES}. Merge some, or omit it."
+            )
         columns.append((name, None if categories is None else tuple(categories)))
-    kept = layout.others if layout.others is None or sizes else tuple(others)
-    return Preprocessing(columns=tuple(columns), others=kept)
+    columns_with_rare = layout.others if layout.others is None or sizes else tuple(with_rare)
+    return Preprocessing(columns=tuple(columns), others=columns_with_rare)
 
 
 def _categories(name: str, values: "pd.Series[Any]") -> list[str] | None:
@@ -168,13 +178,15 @@ def _categories(name: str, values: "pd.Series[Any]") -> list[str] | None:
     import pandas as pd
 
     text = values.dropna().astype(str)
-    others = text[pd.to_numeric(text, errors="coerce").isna()]
-    if 0 < len(others) < len(values) / 2:
+    texts = text[pd.to_numeric(text, errors="coerce").isna()]
+    if 0 < len(texts) < len(values) / 2:
         raise WrongValueError(
-            f"The column {name!r} holds numbers, but in {len(others)} rows "
-            f"{named(sorted(set(others)))}. Replace them, or convert it to pandas' category."
+            f"The column {name!r} holds numbers, but in {len(texts)} rows "
+            f"{named(sorted(set(texts)))}. Replace them, or convert it to pandas' category."
         )
-    return sorted(set(text)) if len(others) or not len(text) else None
+    if len(texts) or not len(text):
+        return sorted(set(text))
+    return None
 
 
 def imputed(

@@ -48,7 +48,7 @@ def retrain(
     that diverged, and the weights those of all others, one network's after the other's. A ``bar``
     gets so many more to do, and counts them. If ``stop`` is set, it raises KeyboardInterrupt.
     """
-    groups = [[one] if isinstance(one, Start) else one for one in starts]
+    groups = [[start] if isinstance(start, Start) else start for start in starts]
     runs = trainer.train_in_turn([*itertools.chain(*groups)], stop=stop)
     splits = ["train", "val"] if len(trainer.dataset.y_val) else ["train"]
     if bar is not None:
@@ -59,14 +59,14 @@ def retrain(
             bar.update()
         if not all(run.history for run in of_group):
             raise KeyboardInterrupt
-        kept = [run for run in of_group if is_finite(run.metrics)]
-        if len(group) == 1 or not kept:
+        finite_runs = [run for run in of_group if is_finite(run.metrics)]
+        if len(group) == 1 or not finite_runs:
             yield tested(trainer, of_group[0])
             continue
         average = Average(trainer, splits)
-        for run in kept:
+        for run in finite_runs:
             average.add(run.weights or [])
-        weights = [array for run in kept for array in run.weights or []]
+        weights = [array for run in finite_runs for array in run.weights or []]
         yield tested(trainer, average)._replace(weights=weights)
 
 
@@ -79,7 +79,8 @@ def tested(trainer: Trainer, of: TrainingRun | Average) -> Retrained:
 
 def compared_on_test_set(trainer: Trainer, baseline: Retrained, best: Retrained) -> TestEvaluation:
     """Return the test-set evaluation of a baseline and a best network."""
-    n_classes, data = trainer.architecture.head.num_classes, trainer.dataset
+    n_classes = trainer.architecture.head.num_classes
+    data = trainer.dataset
     differences = best.scores.astype(float) - baseline.scores
     of_test = {n[5:]: v for n, v in best.metrics.items() if n.startswith("test_")}
     evaluation: TestEvaluation = {
@@ -120,7 +121,8 @@ def random_sources(trainer: Trainer) -> tuple[str, ...]:
 
 def not_redrawn(trainer: Trainer) -> tuple[str, ...]:
     """Return in words which sources of randomness stay the same in all runs."""
-    data, random = trainer.dataset, random_sources(trainer)
+    data = trainer.dataset
+    random = random_sources(trainer)
     names = {"initialisation": "the initial weights", "order": "the order of the batches"}
     splits = {"val": "the validation split", "test": "the test split"}
     stay = [name for source, name in names.items() if source not in random]
@@ -147,7 +149,8 @@ class Redrawing:
     ) -> Retrained:
         """Train once; a source without its own seed follows ``seed``, or the data's split."""
         offsets = (0.0,) * len(trainer.architecture.variables)
-        initialisation = seed if initialisation is None else initialisation
+        if initialisation is None:
+            initialisation = seed
         start = Start(initialisation, 0, offsets, order_seed=seed if order is None else order)
         if split is not None:
             data = self._split(split)
@@ -173,4 +176,6 @@ def variance_of_mean(values: NDArray[np.floating], groups: NDArray[np.intp]) -> 
     """
     residuals = np.bincount(groups, values - values.mean())
     n = len(residuals)
-    return float((residuals**2).sum() / len(values) ** 2 * n / (n - 1)) if n > 1 else np.nan
+    if n > 1:
+        return float((residuals**2).sum() / len(values) ** 2 * n / (n - 1))
+    return np.nan

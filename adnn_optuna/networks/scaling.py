@@ -51,7 +51,8 @@ class Scaling:
         """Return scaled inputs, float32; x itself if inputs are not scaled."""
         if not self.factor:
             return x
-        factor, offset = np.asarray(self.factor), np.asarray(self.offset)
+        factor = np.asarray(self.factor)
+        offset = np.asarray(self.offset)
         parts = (factor * rows + offset for rows in _chunks(x))
         return collected(parts, x.shape, np.float32)
 
@@ -67,10 +68,10 @@ _warned = weakref.WeakKeyDictionary[Dataset, set[str]]()
 
 def fitted(dataset: Dataset, scale: Scale) -> Scaling:
     """Return the scaling of the training part; fitted once for a data set."""
-    known = _fitted.setdefault(dataset, {})
-    if scale not in known:
-        known[scale] = _fit(dataset, scale)
-    return known[scale]
+    scalings = _fitted.setdefault(dataset, {})
+    if scale not in scalings:
+        scalings[scale] = _fit(dataset, scale)
+    return scalings[scale]
 
 
 def use(dataset: Dataset, scale: Scale, scaling: Scaling) -> None:
@@ -80,10 +81,10 @@ def use(dataset: Dataset, scale: Scale, scaling: Scaling) -> None:
 
 def scaled_inputs(dataset: Dataset, split: str, scaling: Scaling) -> NDArray[Any]:
     """Return the inputs of a split as a network takes them; scaled once for a data set."""
-    known = _scaled.setdefault(dataset, {})
-    if (split, scaling) not in known:
-        known[split, scaling] = scaling.inputs(getattr(dataset, f"x_{split}"))
-    return known[split, scaling]
+    scaled_splits = _scaled.setdefault(dataset, {})
+    if (split, scaling) not in scaled_splits:
+        scaled_splits[split, scaling] = scaling.inputs(getattr(dataset, f"x_{split}"))
+    return scaled_splits[split, scaling]
 
 
 def warn_of_large_numbers(dataset: Dataset, *, inputs: bool, targets: bool) -> None:
@@ -105,13 +106,15 @@ def _warn_of_large_inputs(dataset: Dataset) -> None:
     stds = 1 / np.asarray(fitted(dataset, "standard").factor)
     if stds.max() > _LARGE_STD:
         index = int(stds.argmax())
-        of = f"feature {dataset.preprocessing.feature(index)}" if len(stds) > 1 else "the inputs"
+        subject = "the inputs"
+        if len(stds) > 1:
+            subject = f"feature {dataset.preprocessing.feature(index)}"
         logger.warning(
             "Dataset %r: %s has a standard deviation of %.3g, and the model does not scale it. "
             "In the function that builds the model, add this as its first layer:\n"
             "    normalization = keras.layers.Normalization()\n"
             "    normalization.adapt(dataset.x_train)",
-            *(dataset.name, of, stds[index]),
+            *(dataset.name, subject, stds[index]),
         )
 
 
@@ -130,26 +133,27 @@ def _warn_of_large_targets(dataset: Dataset) -> None:
 
 
 def _fit(dataset: Dataset, scale: Scale) -> Scaling:
-    x, found = dataset.x_train, Scaling()
+    x = dataset.x_train
+    scaling = Scaling()
     if scale == "none":
-        return found
+        return scaling
     if dataset.task == "regression":
         targets = dataset.y_train.reshape(len(x), -1)
         std = targets.std(axis=0)
         std = _rounded(np.where(std == 0, 1, std))
         mean = np.round(targets.mean(axis=0) / std, 6) * std
-        found = Scaling(target_mean=(*mean.tolist(),), target_std=(*std.tolist(),))
+        scaling = Scaling(target_mean=(*mean.tolist(),), target_std=(*std.tolist(),))
     if scale == "auto" and x.dtype == np.uint8:
-        return dataclasses.replace(found, factor=PIXELS.factor, offset=PIXELS.offset)
+        return dataclasses.replace(scaling, factor=PIXELS.factor, offset=PIXELS.offset)
     # As close as float32 is, since scalers make 1 + 2e-16 of 1.
     is_in_unit_range = x.dtype.kind in "bf" and x.min() >= 0 and x.max() <= 1 + 2**-24
     if scale == "auto" and is_in_unit_range:
-        return found
+        return scaling
     factor, offset = _standardising(x)
     for _, categories, block in dataset.preprocessing.blocks():
         if categories is not None:
             factor[block], offset[block] = 1, 0
-    return dataclasses.replace(found, factor=(*factor.tolist(),), offset=(*offset.tolist(),))
+    return dataclasses.replace(scaling, factor=(*factor.tolist(),), offset=(*offset.tolist(),))
 
 
 def _standardising(x: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -163,7 +167,8 @@ def _standardising(x: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.flo
     unit = np.maximum(np.abs(low), np.abs(high))
     unit[unit == 0] = 1
     is_constant = high / unit - low / unit <= _LEAST_RANGE
-    n, chunks = x.size / unit.size, _chunks(x)
+    n = x.size / unit.size
+    chunks = _chunks(x)
     mean = sum((rows / unit).sum(axis=axes) for rows in chunks) / n
     variance = sum(((rows / unit - mean) ** 2).sum(axis=axes) for rows in chunks) / n
     std = np.where(is_constant, 1, np.sqrt(variance) * unit)

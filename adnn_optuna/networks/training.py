@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from adnn_optuna._attributes import Metrics
-from adnn_optuna._checks import check_choice
+from adnn_optuna._attributes import Metrics, Status
+from adnn_optuna._checks import check_choice, n_cores
 from adnn_optuna._differences import BEHAVIOUR
 from adnn_optuna.networks import scaling
 from adnn_optuna.networks._arrays import as_tensor
@@ -47,8 +46,6 @@ _ROWS_IN_ORDERS = 2**18
 # Of how many training runs the states are held at once, and how much memory they may take.
 _AT_ONCE = 8
 _BYTES_AT_ONCE = 2**30
-
-Status = Literal["running", "complete", "pruned", "timeout", "stopped", "diverged"]
 
 
 @dataclasses.dataclass
@@ -138,9 +135,11 @@ class Trainer:
         """Network and training, and sketches of the user's code in them, as JSON holds it."""
         from adnn_optuna.networks.behaviour import behaviour
 
-        found = behaviour(self.architecture, self.training)
+        sketches = behaviour(self.architecture, self.training)
         config = {"model": self.architecture.config, "training": self.training.config}
-        return {**config, BEHAVIOUR: found} if found else config
+        if sketches:
+            return {**config, BEHAVIOUR: sketches}
+        return config
 
     @property
     def is_compiled(self) -> bool:
@@ -150,8 +149,9 @@ class Trainer:
     @property
     def seconds(self) -> float:
         """About how long one training run takes, by the fastest call; infinite before any."""
-        of_epoch, rest = self._work[self._n_batches], self._work[-1] - self._work[self._n_batches]
-        return float(self._seconds_per_row * (self.training.epochs * of_epoch + rest))
+        of_epoch = self._work[self._n_batches]
+        final_work = self._work[-1] - self._work[self._n_batches]
+        return float(self._seconds_per_row * (self.training.epochs * of_epoch + final_work))
 
     @functools.cached_property
     def _program(self) -> Program:
@@ -207,14 +207,16 @@ class Trainer:
         """
         check_not_forked()
         self._program  # noqa: B018 - compiled here, where its errors are the caller's.
-        settings, n_at_once = self.training, self.n_at_once(least=n_cores())
+        settings = self.training
+        n_at_once = self.n_at_once(least=n_cores())
         is_each = evaluate_each_epoch or after_epoch is not None or settings.patience is not None
         states = {
             i: TrainingState(start, start.epochs or settings.epochs, is_each, keep_weights)
             for i, start in enumerate(starts)
         }
         epochs = max((state.last_epoch for state in states.values()), default=0)
-        abandoned, futures = threading.Event(), list[Future[None]]()
+        abandoned = threading.Event()
+        futures = list[Future[None]]()
         stops = [abandoned] if stop is None else [abandoned, stop]
         go_on = functools.partial(self._go_on, stops, deadline)
         try:
@@ -249,14 +251,15 @@ class Trainer:
         epochs: int,
     ) -> None:
         """Train until there are so many epochs; free the memory of a run that has ended."""
-        began, run = time.monotonic(), training.run
+        began = time.monotonic()
+        run = training.run
         while run.status == "running" and run.epochs < epochs:
             if any(stop.is_set() for stop in stops):
                 run.status = "stopped"
-            elif (left := deadline - time.monotonic()) <= 0:
+            elif (seconds_left := deadline - time.monotonic()) <= 0:
                 run.status = "timeout"
             else:
-                self._advance(training, min(_SECONDS_BETWEEN_LOOKS, left))
+                self._advance(training, min(_SECONDS_BETWEEN_LOOKS, seconds_left))
         run.seconds += time.monotonic() - began
         if run.status != "running" and training.state:
             if training.keeps_weights:
@@ -267,12 +270,15 @@ class Trainer:
         """Train or score whole epochs or a part of one, by one call of about so many seconds."""
         from adnn_optuna.networks._program import orders_of
 
-        run, step, budget = training.run, training.step, int(seconds / self._seconds_per_row)
-        begin, of_epoch = run.epochs % self._orders_epochs, int(self._work[self._n_batches])
+        run = training.run
+        step = training.step
+        budget = int(seconds / self._seconds_per_row)
+        begin = run.epochs % self._orders_epochs
+        of_epoch = int(self._work[self._n_batches])
         count = 1
         if step == 0 and not training.is_scored:
-            left = min(self._orders_epochs - begin, training.last_epoch - run.epochs)
-            count = min(max(budget // of_epoch, 1), left)
+            epochs_left = min(self._orders_epochs - begin, training.last_epoch - run.epochs)
+            count = min(max(budget // of_epoch, 1), epochs_left)
         is_scored = training.is_scored or run.epochs + count == training.last_epoch
         end = len(self._work) - 1 if is_scored else self._n_batches
         more = (count - 1) * of_epoch
@@ -284,7 +290,8 @@ class Trainer:
         start = training.start
         seed = start.seed if start.order_seed is None else start.order_seed
         seed_or_none = seed if self.training.shuffle else None
-        n_rows, first = len(self.dataset.y_train), run.epochs - begin
+        n_rows = len(self.dataset.y_train)
+        first = run.epochs - begin
         orders = orders_of(n_rows, seed_or_none, first, self._orders_epochs)
         began = time.monotonic()
         totals = training.totals or [self._program.scores.nothing] * len(self._y)
@@ -303,7 +310,8 @@ class Trainer:
         metrics: Metrics = {}
         for (split, y), of_split in zip(self._y.items(), totals, strict=True):
             metrics |= self._program.scores.results(split, of_split, y)
-        run, settings = training.run, self.training
+        run = training.run
+        settings = self.training
         run.metrics = metrics
         run.history.append(metrics)
         if not is_finite(metrics):
@@ -319,7 +327,8 @@ class Trainer:
         elif run.status == "running" and n_waited >= settings.patience:
             run.status = "complete"
         if settings.restore_best_weights and run.status == "complete":
-            run.metrics, training.state = run.history[best], training.best_state
+            run.metrics = run.history[best]
+            training.state = training.best_state
 
     def _first_state(self, start: Start) -> list[tf.Tensor]:
         rate = start.learning_rate or self.training.fixed_learning_rate
@@ -367,12 +376,6 @@ class Trainer:
 def is_finite(metrics: Metrics) -> bool:
     """Return whether a training run has not diverged: even then it has accuracies."""
     return all(math.isfinite(value) for value in metrics.values())
-
-
-def n_cores() -> int:
-    """Return how many cores this process may use."""
-    of_machine = os.cpu_count() or 1  # macOS and Windows do not tell of the process.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else of_machine
 
 
 @functools.cache

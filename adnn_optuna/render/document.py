@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from adnn_optuna._printable import printable
+from adnn_optuna._checks import printable
 from adnn_optuna._units import Estimate, Unit, columns
 
 Verdict = Literal[
@@ -75,7 +75,8 @@ class Line:
         _, low, high = self.estimate
         if not math.isfinite(high - low):
             return ""
-        unit, most = self.unit.bare, self.unit.largest
+        unit = self.unit.bare
+        most = self.unit.largest
         if self.is_difference:
             return unit.interval(low, high)
         least = 0.0 if most == 1 else -most

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from adnn_optuna._printable import printable
+from adnn_optuna._checks import printable
 from adnn_optuna.render.document import Figure, Mark, Series
 
 COLORS = ("#2f80ed", "#e8690b", "#2fa15a", "#b04fb0", "#a30131", "#8a6508")
@@ -60,35 +60,37 @@ _MARKERS: Mapping[Mark, Mapping[str, Any]] = {
 
 def to_plotly(figure: Figure) -> go.Figure:
     """Return a figure as one of plotly."""
-    title = f"{figure.title} (lower is better)" if figure.lower_is_better else figure.title
-    drawn = go.Figure(_EMPTY).update_layout(
+    title = figure.title
+    if figure.lower_is_better:
+        title = f"{figure.title} (lower is better)"
+    drawing = go.Figure(_EMPTY).update_layout(
         title_text=title,
         xaxis_title_text=_in_lines(figure.x_label, 28),
         yaxis_title_text=_in_lines(figure.y_label, 20),
     )
     for series in figure.series:
         if len(series.x):
-            drawn.add_traces(_drawer(series.mark)(series, figure))
-    if not drawn.data:
-        drawn.add_annotation(
+            drawing.add_traces(_drawer(series.mark)(series, figure))
+    if not drawing.data:
+        drawing.add_annotation(
             text=figure.if_empty, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False
         )
-        return drawn.update_xaxes(visible=False).update_yaxes(visible=False)
+        return drawing.update_xaxes(visible=False).update_yaxes(visible=False)
     for axis in figure.log:
-        drawn.update_layout({f"{axis}axis_type": "log"})
+        drawing.update_layout({f"{axis}axis_type": "log"})
     if not math.isnan(figure.margin):
-        drawn.add_vline(0, line={"color": CONTROL_COLOR, "width": 1.5}, layer="below")
+        drawing.add_vline(0, line={"color": CONTROL_COLOR, "width": 1.5}, layer="below")
         band = {"fillcolor": CONTROL_COLOR, "opacity": 0.25, "line_width": 0}
-        drawn.add_vrect(-figure.margin, figure.margin, **band)
+        drawing.add_vrect(-figure.margin, figure.margin, **band)
     if not math.isnan(figure.target):
-        drawn.add_hline(figure.target, line={"color": CONTROL_COLOR, "dash": "dot", "width": 1})
+        drawing.add_hline(figure.target, line={"color": CONTROL_COLOR, "dash": "dot", "width": 1})
     if any(series.values for series in figure.series):
-        drawn.update_layout(coloraxis=_color_axis(figure))
+        drawing.update_layout(coloraxis=_color_axis(figure))
     if figure.rows:
-        _label_rows(drawn, figure.rows)
+        _label_rows(drawing, figure.rows)
     elif all(series.mark in _LINES for series in figure.series):
-        drawn.update_layout(hovermode="x unified")
-    return drawn
+        drawing.update_layout(hovermode="x unified")
+    return drawing
 
 
 def _drawer(mark: Mark) -> Callable[[Series, Figure], list[Any]]:
@@ -140,7 +142,10 @@ def _points(series: Series, figure: Figure) -> list[Any]:
             "thickness": 3,
             "width": 8,
         }
-        trace.update({"error_x" if figure.rows else "error_y": lengths})
+        axis = "error_y"
+        if figure.rows:
+            axis = "error_x"
+        trace.update({axis: lengths})
     if series.text:
         trace.update(mode="markers+text", text=[*series.text], textposition="top center")
         trace.update(textfont_size=15, cliponaxis=False)
@@ -174,7 +179,9 @@ def _box(series: Series, _: Figure) -> list[Any]:
 
 
 def _color(series: Series) -> str:
-    return CONTROL_COLOR if series.color is None else COLORS[series.color % len(COLORS)]
+    if series.color is None:
+        return CONTROL_COLOR
+    return COLORS[series.color % len(COLORS)]
 
 
 def _color_axis(figure: Figure) -> dict[str, Any]:

@@ -27,7 +27,9 @@ def to_json(document: Document, **more: Any) -> str:
 def plain(value: Any) -> Any:
     """Return a value as JSON has it; other types as text."""
     if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
+        if math.isfinite(value):
+            return float(value)
+        return None
     if value is None or isinstance(value, bool | str | int):
         return value
     value = _parts(value)

@@ -3,7 +3,7 @@
 import re
 from html import escape
 
-from adnn_optuna._printable import printable
+from adnn_optuna._checks import printable
 from adnn_optuna.render.document import Document, Table
 
 

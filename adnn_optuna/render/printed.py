@@ -64,10 +64,12 @@ class Printed(ABC):
             ValueError: If the result has no such figure.
         """
         figures = {figure.key: figure for figure in self.document().all_figures()}
-        key = next(iter(figures), "") if key is None else key
+        if key is None:
+            key = next(iter(figures), "")
         if key not in figures:
-            known = f"key must be one of {', '.join(figures)}; got {key!r}"
-            raise WrongValueError(f"{known if figures else 'There is nothing to draw'}.")
+            if not figures:
+                raise WrongValueError("There is nothing to draw.")
+            raise WrongValueError(f"key must be one of {', '.join(figures)}; got {key!r}.")
         return load("adnn_optuna.render.figures").to_plotly(figures[key])
 
     def report(self, path: str | os.PathLike[str]) -> None:

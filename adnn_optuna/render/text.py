@@ -40,8 +40,10 @@ def to_text(document: Document, width: int = WIDTH, *, details: bool = False) ->
     if document.next_step:
         parts += wrapped(f"Next: {document.next_step}", width)
     # Between two tables stands one empty line, behind the last one none.
-    kept = [line for line, before in zip(parts, ["", *parts], strict=False) if line or before]
-    return "\n".join(kept).rstrip("\n").replace(_FILLER, "")
+    without_repeats = [
+        line for line, before in zip(parts, ["", *parts], strict=False) if line or before
+    ]
+    return "\n".join(without_repeats).rstrip("\n").replace(_FILLER, "")
 
 
 def _filled(text: str) -> str:
@@ -65,11 +67,14 @@ def wrapped(text: str, width: int, indent: int = _INDENT) -> list[str]:
 
 def _title(document: Document, width: int) -> str:
     """Return the title, and at the right the basis of the result."""
-    title, scope = _filled(document.title), _filled(document.scope)
+    title = _filled(document.title)
+    scope = _filled(document.scope)
     if not scope:
         return title
     gap = width - len(title) - len(scope)
-    return f"{title}{' ' * gap}{scope}" if gap >= 2 else f"{title}\n{scope:>{width}}"
+    if gap >= 2:
+        return f"{title}{' ' * gap}{scope}"
+    return f"{title}\n{scope:>{width}}"
 
 
 def _estimates(document: Document, width: int) -> list[str]:
@@ -86,9 +91,9 @@ def _estimates(document: Document, width: int) -> list[str]:
     lines = []
     for row, line in zip(cells, estimates, strict=True):
         aligned = "  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True))
-        shown = f"  {aligned}  {_filled(line.remark)}".rstrip()
-        if len(shown) <= width:
-            lines.append(shown)
+        in_one_line = f"  {aligned}  {_filled(line.remark)}".rstrip()
+        if len(in_one_line) <= width:
+            lines.append(in_one_line)
         else:
             lines += wrapped(f"  {aligned.rstrip()}", width, indent=4)
             lines += wrapped(f"{'':4}{line.remark}", width, indent=4)
@@ -100,12 +105,17 @@ def _table(table: Table, width: int, *, details: bool) -> list[str]:
     n_shown = len(table.headings) if details else table.n_shown
     headings = [_filled(heading).split("\n") for heading in table.headings[:n_shown]]
     n_lines = max(map(len, headings), default=0)
-    header = [[([""] * (n_lines - len(of)) + of)[i] for of in headings] for i in range(n_lines)]
+    header = [
+        [([""] * (n_lines - len(heading)) + heading)[i] for heading in headings]
+        for i in range(n_lines)
+    ]
     body = [[*map(_filled, row[:n_shown])] for row in table.rows]
-    title = wrapped(table.title, width, indent=0) if table.title else []
+    title = []
+    if table.title:
+        title = wrapped(table.title, width, indent=0)
     widths = [max(map(len, column)) for column in zip(*header, *body, strict=True)]
     if sum(widths) + 2 * (len(widths) - 1) > width:
-        return title + _listed([" ".join(of) for of in headings], body, width)
+        return title + _listed([" ".join(heading) for heading in headings], body, width)
     lines = [_aligned(row, widths) for row in [*header, *body]]
     rule = "-" * max(map(len, lines), default=0)
     return [*title, *lines[:n_lines], rule, *lines[n_lines:]]
@@ -113,19 +123,19 @@ def _table(table: Table, width: int, *, details: bool) -> list[str]:
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
     """Return a row of a table: its first cell to the left, all others to the right."""
-    first, *others = row
-    cells = [first.ljust(widths[0]), *map(str.rjust, others, widths[1:])]
+    first, *other_cells = row
+    cells = [first.ljust(widths[0]), *map(str.rjust, other_cells, widths[1:])]
     return "  ".join(cells).rstrip()
 
 
 def _listed(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
     """Return the cells of each row as one indented paragraph below its name."""
     lines = []
-    for first, *others in rows:
+    for first, *other_cells in rows:
         lines += wrapped(first, width)
         cells = [
             f"{heading} {cell}".strip()
-            for heading, cell in zip(headings[1:], others, strict=True)
+            for heading, cell in zip(headings[1:], other_cells, strict=True)
             if cell
         ]
         lines += wrapped(f"  {'; '.join(cells)}", width, indent=4)

@@ -190,17 +190,28 @@ class ArmComparison(Printed):
 
     def document(self) -> Document:
         """Return everything that the result says."""
-        is_known = self.n_values > 0
+        verdict: Verdict = "not known"
+        estimates = list[Line]()
+        tables = list[Table]()
+        notes = list[str]()
+        if self.n_values:
+            verdict = self._verdict()
+            conclusion = self._conclusion()
+            estimates = self._estimates()
+            tables = self._tables()
+            notes = self._notes()
+        else:
+            conclusion = self.nothing_known()
         return Document(
             title=self._title,
-            verdict=self._verdict() if is_known else "not known",
-            conclusion=self._conclusion() if is_known else self.nothing_known(),
+            verdict=verdict,
+            conclusion=conclusion,
             scope=self._size(),
-            estimates=self._estimates() if is_known else [],
+            estimates=estimates,
             level=level_of(self._design),
-            tables=self._tables() if is_known else [],
+            tables=tables,
             figures=self._figures(),
-            notes=self._notes() if is_known else [],
+            notes=notes,
             next_step=self._next_step(),
             fields=self._fields(),
         )
@@ -241,10 +252,13 @@ class ArmComparison(Printed):
         if len(verdicts) == 1 and (verdict := verdicts.pop()):
             return verdict
         are_shown = verdicts <= {"better", "equivalent", "not worse"}
-        return "not worse" if verdicts and are_shown else "inconclusive"
+        if verdicts and are_shown:
+            return "not worse"
+        return "inconclusive"
 
     def _conclusion(self) -> str:
-        unit, best = self.unit, self.ranked[0]
+        unit = self.unit
+        best = self.ranked[0]
         mean = unit.value(self._means[best])
         leaders = [label for label in self.ranked if unit.value(self._means[label]) == mean]
         have = "has" if len(leaders) == 1 else "have"
@@ -260,12 +274,12 @@ class ArmComparison(Printed):
     def _relation(self, rows: Sequence[PairedDifference]) -> str:
         """Return the same relation to one or several arms, and their collapses."""
         first = rows[0]
-        others = [row.other for row in rows]
-        said = relation(first, self._paired_by, named(others))
-        collapsed = [*filter(None, map(self._collapsed, [first.arm, *others]))]
+        other_labels = [row.other for row in rows]
+        sentence = relation(first, self._paired_by, named(other_labels))
+        collapsed = [*filter(None, map(self._collapsed, [first.arm, *other_labels]))]
         if collapsed and first.verdict != "inconclusive":
-            said = f"{said}, with rare collapses ({'; '.join(collapsed)})"
-        return said
+            sentence = f"{sentence}, with rare collapses ({'; '.join(collapsed)})"
+        return sentence
 
     def _estimates(self) -> list[Line]:
         """Return how much better the best arm is than the next ones."""
@@ -275,11 +289,13 @@ class ArmComparison(Printed):
     def _collapsed(self, label: str) -> str:
         """Return which values of an arm are far worse than its others; empty if none is."""
         names = self.value_names
-        found = [
+        collapsed = [
             names[i] if names else f"value {i + 1}"
             for i in collapses(self.compared[label], maximize=self.maximize)
         ]
-        return f"{label}: {named(found)}" if found else ""
+        if collapsed:
+            return f"{label}: {named(collapsed)}"
+        return ""
 
     def _tables(self) -> list[Table]:
         unit = self.unit
@@ -314,7 +330,9 @@ class ArmComparison(Printed):
 
     @property
     def _design(self) -> Design:
-        return "new data" if self.is_of_new_data else self._design_on_these_rows
+        if self.is_of_new_data:
+            return "new data"
+        return self._design_on_these_rows
 
     @property
     def _design_on_these_rows(self) -> Design:
@@ -342,7 +360,9 @@ class ArmComparison(Printed):
             sources = in_list(sources_in_words(self.sources))
             notes.append(f"Each seed redraws {sources}, alike for all models.")
         if not self.is_of_new_data:
-            where = "the source of these values" if self.score == VALUE else "this data set"
+            where = "this data set"
+            if self.score == VALUE:
+                where = "the source of these values"
             notes.append(f"All verdicts are on {where} only.")
         notes.append(
             f"Selecting one of the {self.arm}s by these values biases its mean: evaluate it on "
@@ -356,7 +376,8 @@ class ArmComparison(Printed):
 
     def _figures(self) -> list[Figure]:
         """Return the values, with a line for each seed, and the differences with their CIs."""
-        unit, per = self.unit, self._paired_by
+        unit = self.unit
+        per = self._paired_by
         by = f" by {per}" if per else ""
         values = values_figure(
             "values",
@@ -379,9 +400,11 @@ class ArmComparison(Printed):
         return [values, differences]
 
     def _fields(self) -> dict[str, Any]:
-        shown = self._attributes("score maximize margin sequential is_paired values")
-        return {**shown, "table": self.table(), "differences": self.differences()}
+        fields = self._attributes("score maximize margin sequential is_paired values")
+        return {**fields, "table": self.table(), "differences": self.differences()}
 
 
 def _sd(value: float, unit: Unit) -> str:
-    return "" if math.isnan(value) else unit.bare.value(value)
+    if math.isnan(value):
+        return ""
+    return unit.bare.value(value)

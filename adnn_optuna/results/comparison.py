@@ -1,56 +1,380 @@
-"""The result of a comparison of samplers, in sentences, tables and figures."""
+"""Comparisons of samplers with paired seeds: numbers, sentences, tables and figures."""
 
 import dataclasses
+import functools
+import itertools
 import math
-from typing import Any
+import operator
+from collections.abc import Mapping, Sequence
+from statistics import mean
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from optuna.study import StudyDirection
 
-from adnn_optuna._units import ACCURACY, score_in_words
-from adnn_optuna.engine.arms import ARMS
-from adnn_optuna.engine.records import FunctionRecord
-from adnn_optuna.render.document import Document, Line, Table, Verdict, shortened
+from adnn_optuna._attributes import Declaration, DeclaredArm
+from adnn_optuna._checks import WrongValueError
+from adnn_optuna._units import ACCURACY, PLAIN, Estimate, Unit, score_in_words, unit_of
+from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.render.document import Document, Figure, Line, Series, Table, Verdict, shortened
 from adnn_optuna.render.printed import Printed
-from adnn_optuna.results.comparison_figures import figures_of
-from adnn_optuna.results.comparison_numbers import ComparisonNumbers
+from adnn_optuna.results.declarations import (
+    Claim,
+    claims_of,
+    declared_arm,
+    n_claims_of,
+    planned,
+    reference_of,
+)
 from adnn_optuna.results.differences import (
     LABEL_WIDTH,
     Design,
     difference_line,
     difference_notes,
+    differences_frame,
     differences_table,
     first_gap,
     for_most,
+    interval_figure,
     level_of,
     other_comparisons_note,
     paired_design,
     relation,
+    values_figure,
 )
-from adnn_optuna.results.fields import Field
-from adnn_optuna.results.findings import failures_note
-from adnn_optuna.results.search_notes import chance_notes, data_notes, why_no_best_trial
+from adnn_optuna.results.fields import RUN_FIELDS, Field, Units, numbers_of, seconds_under_way
+from adnn_optuna.results.plan import Plan, plan_seeds
 from adnn_optuna.results.settings import settings_fields
+from adnn_optuna.results.study import StudyResult, bests_so_far, gains_so_far, why_no_best_trial
+from adnn_optuna.stats import paired_differences as paired
 from adnn_optuna.stats.paired_differences import OPEN, PairedDifference, VerdictName
-from adnn_optuna.stats.proportions import n_counted
+from adnn_optuna.stats.resampling import Resampled, for_new_data
+from adnn_optuna.stats.spread import known_sd, unit_of_values
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+_BASELINES = "baseline networks"  # The rivals of best networks on new seeds.
 _REPLICATION = {
     "better": "replicates",
     "worse": "a loss, which replicates",
     "equivalent": "equivalent: no gain that matters",
 }
-_ABOUT_RESTARTS = (
-    "Random restarts use no offsets, only other initial weights, so their gain is selection bias. "
-    "Only the gain over them is a sampler's own."
-)
-_ABOUT_RANDOM_SEARCH = "Random search shows the gain from the number of trials alone."
-_ABOUT_BUDGETS = (
-    "Budgets are equal in trials, not in seconds: a faster sampler can run more trials in the "
-    "same time."
-)
+_REFERENCES = {True: "random restarts", False: "random search"}  # With or without a baseline.
+_ABOUT = {
+    "random restarts": "Random restarts use no offsets, only other initial weights, so their gain "
+    "is selection bias. Only the gain over them is a sampler's own.",
+    "random search": "Random search shows the gain from the number of trials alone.",
+}
 
 
 @dataclasses.dataclass(frozen=True)
-class Comparison(ComparisonNumbers, Printed):
+class ComparisonNumbers:
+    """The numbers of a comparison, by the records of its runs."""
+
+    records: Mapping[str, Sequence[SearchRecord]]  # Of each arm, in the order of the seeds.
+    seeds: tuple[int, ...]
+    margin: float | None
+    declaration: Declaration  # The seeds and arms, and whether the comparison is sequential.
+
+    def __post_init__(self) -> None:
+        if self.margin is not None:
+            paired.check_margin(self.margin, self.unit.largest)
+        first = self.any_record
+        for run in self.runs:
+            for name, limit in first.budget.items():
+                if run.budget.get(name, limit) != limit:
+                    raise WrongValueError(
+                        f"Arms must have equal budgets; got {name} {limit} of study "
+                        f"{first.study.study_name!r} and {run.budget[name]} of "
+                        f"{run.study.study_name!r}. Continue with compare until all are equal."
+                    )
+
+    @functools.cached_property
+    def _arms(self) -> dict[str, DeclaredArm]:
+        declared = self.declaration["arms"]
+        return {
+            label: declared.get(label, declared_arm(runs[0].arm, runs[0].sampler))
+            for label, runs in self.records.items()
+        }
+
+    @property
+    def reference(self) -> str | None:
+        """The label of the arm that claims are against, if it was run."""
+        return reference_of(self._arms)
+
+    @property
+    def samplers(self) -> dict[str, Sequence[SearchRecord]]:
+        """The results of the samplers, including random restarts."""
+        return {label: runs for label, runs in self.records.items() if not runs[0].is_control}
+
+    @property
+    def controls(self) -> dict[str, Sequence[SearchRecord]]:
+        """The results of other uses of the same compute."""
+        return {label: runs for label, runs in self.records.items() if runs[0].is_control}
+
+    @property
+    def runs(self) -> list[SearchRecord]:
+        """All runs, arm by arm."""
+        return [run for of_arm in self.records.values() for run in of_arm]
+
+    @property
+    def any_record(self) -> SearchRecord:
+        """One of the runs, for what is the same for all of them."""
+        return next(iter(self.records.values()))[0]
+
+    @property
+    def study_name(self) -> str:
+        """The beginning of the names of its studies."""
+        suffix = f"/{next(iter(self.records))}/seed={self.seeds[0]}"
+        return self.any_record.study.study_name.removesuffix(suffix)
+
+    @functools.cached_property
+    def units(self) -> Units:
+        """How values of the metric of the selection are written, and those on the test set."""
+        record = self.any_record
+        runs = self.runs
+        return Units(
+            self._fitted(record.metric, [run.best_value for run in runs]),
+            self._fitted(record.test_metric, [run.test_value for run in runs]),
+        )
+
+    @property
+    def unit(self) -> Unit:
+        """How the scores by which arms are compared are written."""
+        return self.units.test
+
+    def _fitted(self, metric: str, values: Sequence[float]) -> Unit:
+        """Return the unit of a metric, with as many digits as the values of all runs need."""
+        unit = unit_of(metric)
+        n = len(self.seeds)
+        arms = [values[start : start + n] for start in range(0, len(values), n)]
+        if unit is PLAIN:
+            return unit_of_values(arms, are_paired=True)
+        return unit
+
+    @property
+    def sequential(self) -> bool:
+        """Whether the CIs are wider to allow for reading them after each seed."""
+        return self.declaration["sequential"]
+
+    @functools.cached_property
+    def n_done(self) -> int:
+        """The number of seeds whose runs have all ended and have a test score."""
+        of_seeds = zip(*self.records.values(), strict=True)
+        return sum(all(run.is_over for run in of_seed) for of_seed in of_seeds)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all declared seeds are done, or further sequential ones would decide nothing."""
+        is_decided = self.sequential and not self.may_decide_more
+        return is_decided or self.n_done == len(self.declaration["seeds"])
+
+    @functools.cached_property
+    def fields(self) -> list[Field]:
+        """The numbers that each run has."""
+        has_baseline = self.any_record.has_baseline
+        return [field for field in RUN_FIELDS if has_baseline or not field.needs_baseline]
+
+    def numbers_of(self, label: str) -> list[dict[str, float]]:
+        """Return the numbers of each run of an arm, by the keys of :attr:`fields`."""
+        return numbers_of(self.records[label], self.fields)
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row for each arm, with means and standard deviations over the seeds."""
+        import pandas as pd
+
+        rows = [
+            {"sampler": label, **numbers}
+            for label in self.records
+            for numbers in self.numbers_of(label)
+        ]
+        arms = pd.DataFrame(rows).groupby("sampler", sort=False)
+        table = pd.DataFrame({"seeds": arms.size()})
+        for field in self.fields:
+            table[field.key] = arms[field.key].mean()
+            if field.metric:
+                table[f"{field.key}_std"] = arms[field.key].agg(known_sd)
+        return table
+
+    @functools.cached_property
+    def families(self) -> dict[str, list[Claim]]:
+        """The claims on samplers, and those on controls; each family shares one error rate."""
+        return claims_of(self._arms)
+
+    @property
+    def n_claims(self) -> dict[str, int]:
+        """How many claims of each family share an error rate: all that were ever declared.
+
+        A family that shrinks after it was seen would be a selection by its values.
+        """
+        declared = n_claims_of(self.declaration["arms"])
+        return {what: max(declared[what], len(claims)) for what, claims in self.families.items()}
+
+    @functools.cached_property
+    def paired_differences(self) -> list[PairedDifference]:
+        """The statistics behind :meth:`differences`."""
+        # The reference and the controls come last: all others are compared with them.
+        labels = sorted(self.samplers, key=lambda label: label == self.reference)
+        values = {
+            label: [run.score for run in self.records[label]]
+            for label in (*labels, *self.controls)
+        }
+        searched = {label: values[label] for label in labels}
+        rows = self._compared(searched, self.n_claims["samplers"], self.families["samplers"])
+        if of_controls := self.families["controls"]:
+            control_rows = self._compared(values, self.n_claims["controls"], of_controls)
+            rows += [row for row in control_rows if row.verdict is not None]
+        # Claims come first, those that may end a sequential comparison at the top.
+        return sorted(rows, key=lambda row: row.verdict is None)
+
+    @functools.cached_property
+    def replication(self) -> list[PairedDifference]:
+        """The gains of each arm's best networks over baseline networks on one new seed each.
+
+        It has a row for each arm for which that was computed.
+        """
+        gains = {label: [run.repeated for run in runs] for label, runs in self.records.items()}
+        replicated_gains = {
+            label: of_arm for label, of_arm in gains.items() if math.isfinite(of_arm[0])
+        }
+        # A family of claims of their own, of all arms that were ever declared.
+        n_claims = max(
+            len(replicated_gains),
+            sum(arm["may_replicate"] for arm in self.declaration["arms"].values()),
+        )
+        pairs = [
+            {arm: values, _BASELINES: [0.0] * len(values)}
+            for arm, values in replicated_gains.items()
+        ]
+        return [row for pair in pairs for row in self._compared(pair, n_claims)]
+
+    def _compared(
+        self,
+        values: Mapping[str, Sequence[float]],
+        n_claims: int,
+        claims: Sequence[Claim] | None = None,
+    ) -> list[PairedDifference]:
+        """Return differences; inconclusive ones if planned seeds are missing."""
+        n_examples = 0
+        if self.unit is ACCURACY:
+            n_examples = self.any_record.n_test_examples
+        rows = paired.paired_differences(
+            values,
+            margin=self.margin,
+            claims=claims,
+            n_claims=n_claims,
+            sequential=self.sequential,
+            after_fixed=self.declaration["after_fixed"],
+            names=[f"seed {seed}" for seed in self.seeds],
+            n_examples=n_examples,
+        )
+        n_seeds = len(self.declaration["seeds"])
+        if not self.sequential and (missing := n_seeds - self.n_done):
+            reason = f"no CI yet: {missing} of {n_seeds} planned seeds are missing"
+            return paired.inconclusive(rows, reason)
+        return for_new_data(
+            rows,
+            values,
+            self.resampled,
+            n_planned=n_seeds,
+            n_claims=n_claims,
+            sequential=self.sequential,
+            splits=self._splits,
+        )
+
+    @property
+    def _splits(self) -> dict[str, list[list[float]]] | None:
+        """The values on single new seeds, which all arms of a seed share, if there are several.
+
+        A search all of whose trials failed has the same value on each of them.
+        """
+        n_new_seeds = self.declaration["arguments"].get("confirm", 0)
+        if n_new_seeds < 2:
+            return None
+        return {
+            label: [run.counted_new_values or n_new_seeds * [run.test_value] for run in runs]
+            for label, runs in self.records.items()
+        }
+
+    @property
+    def resampled(self) -> Resampled | None:
+        """The numbers of training and test examples, if seeds redraw splits of one data set."""
+        numbers = self.declaration["arguments"].get("resampled")
+        if numbers is None:
+            return None
+        n_train, n_test = numbers
+        return n_train, n_test
+
+    @property
+    def n_inconclusive(self) -> int:
+        """How many of the claims on samplers are not decided."""
+        rows = self.rows_of(self.families["samplers"])
+        return sum(row.verdict in paired.OPEN for row in rows)
+
+    @property
+    def may_decide_more(self) -> bool:
+        """Whether further seeds may decide a claim on samplers: none counts after a gap."""
+        rows = self.rows_of(self.families["samplers"])
+        return any(row.verdict in paired.OPEN and row.n_pairs >= self.n_done for row in rows)
+
+    def rows_of(self, claims: Sequence[Claim]) -> list[PairedDifference]:
+        """Return the differences behind some claims."""
+        return [row for row in self.paired_differences if (row.arm, row.other) in claims]
+
+    @functools.cached_property
+    def over_reference(self) -> list[PairedDifference]:
+        """How much better than the reference each sampler is, the best first."""
+        rows = self.rows_of(self.families["samplers"])
+        valued_rows = [row for row in rows if row.other == self.reference and row.n_pairs]
+        # Samplers that are shown to be better come first, whatever the means.
+        return sorted(valued_rows, key=lambda row: (row.verdict != "better", -row.mean))
+
+    @property
+    def strongest_control(self) -> str | None:
+        """The control with the best selection metric; the best on the test set would be biased."""
+
+        def rank(label: str) -> tuple[bool, float]:
+            best = mean(run.best_value for run in self.records[label])
+            # An unknown mean ranks below all others.
+            return math.isfinite(best), self.any_record.improvement(best, 0.0)
+
+        return max(self.controls, key=rank, default=None)
+
+    def plan(self, gain: float) -> Plan:
+        """Return how many seeds it takes to show a gain, with these seeds as a pilot."""
+        scores = {label: [run.score for run in runs] for label, runs in self.records.items()}
+        pairs = {
+            f"{arm} - {other_arm}": [
+                d for d in map(operator.sub, scores[arm], scores[other_arm]) if math.isfinite(d)
+            ]
+            for arm, other_arm in self.families["samplers"]
+        }
+        if not pairs:
+            raise WrongValueError(
+                "A plan must have a sampler and random restarts to compare; got "
+                f"{', '.join(self.records)}. Compare them first."
+            )
+        seconds = self.seconds / len(self.seeds)
+        first_seed = max(self.declaration["seeds"]) + 1
+        return plan_seeds(
+            pairs,
+            gain=gain,
+            after_fixed=self.declaration["after_fixed"] or not self.sequential,
+            seconds_per_seed=seconds,
+            first_seed=first_seed,
+            unit=self.unit,
+        )
+
+    @property
+    def seconds(self) -> float:
+        """The seconds in which any trial ran, or its evaluation on a new seed."""
+        trials = (trial for run in self.runs for trial in (*run.done_trials, *run.confirming))
+        return seconds_under_way(trials)
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison(Printed):
     """How samplers compare, each on the same seeds.
 
     There are three families of claims, each wrong in at most 5% of all comparisons: each sampler
@@ -67,7 +391,71 @@ class Comparison(ComparisonNumbers, Printed):
         margin: The difference up to which two arms are equivalent: of the metric of the selection
             on the test set, or of a function's values. If :obj:`None`, no arms are.
         like: The names of other comparisons of the same objective in the same storage.
+        reused: How many trials were stored before the call that returned it, in words.
     """
+
+    results: Mapping[str, Sequence[StudyResult]] = dataclasses.field(repr=False)
+    seeds: tuple[int, ...]
+    margin: float | None = paired.MARGIN
+    declared: Declaration | None = dataclasses.field(default=None, repr=False)
+    like: tuple[str, ...] = ()
+    reused: str = dataclasses.field(default="", repr=False, compare=False)
+    numbers: ComparisonNumbers = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        records = {label: [run.record for run in runs] for label, runs in self.results.items()}
+        declaration = self.declared or planned(self.seeds)
+        vars(self)["numbers"] = ComparisonNumbers(records, self.seeds, self.margin, declaration)
+
+    @property
+    def study_name(self) -> str:
+        """The beginning of the names of its studies."""
+        return self.numbers.study_name
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row for each arm, with means and standard deviations over the seeds.
+
+        ``best`` is the value that the search selected by, so it has a selection bias; no search
+        saw the test set. A gain over a run's own baseline is large if the baseline's seed was
+        unlucky, so each gain is also given over the mean baseline of all seeds.
+
+        Returns:
+            A data frame with the index ``sampler`` and the number of ``seeds``. For the metric of
+            the selection it has the means of ``best``, ``baseline``, ``gain`` and
+            ``gain_over_mean_baseline``, for the same metric on the test set those that begin with
+            ``test_``; each has its sample standard deviation in a column ``…_std``. ``trials``
+            and ``seconds`` are means over the runs. For functions, ``test_best`` is the best
+            trial's mean on new seeds, and there are no baselines.
+        """
+        return self.numbers.table()
+
+    def differences(self) -> "pd.DataFrame":
+        """Return one row for each pair of arms: by how much the first is better on the test set.
+
+        Runs of the same seed have the same data, initial weights and batches, so differences are
+        paired by seed. They are of the metric of the selection on the test set, and above 0 if
+        the first arm is better, also if lower values are.
+
+        Returns:
+            A data frame with the index ``sampler``, ``other`` and the columns ``pairs`` (of
+            runs), ``difference`` (the mean), ``low`` and ``high`` (the ends of its CI),
+            ``win_rate`` (the share of pairs in which the first is better) with the ends of its
+            95% CI in ``win_rate_low`` and ``win_rate_high``, ``worst`` (the smallest
+            difference), ``verdict`` and ``reason``.
+        """
+        return differences_frame(self.numbers.paired_differences, "sampler")
+
+    def plan(self, gain: float) -> Plan:
+        """Return how many seeds it takes to show a gain, with these seeds as a pilot.
+
+        Args:
+            gain: The difference of the metric on the test set (accuracies are fractions) to show
+                for every sampler against the reference, and for greedy against annealing.
+
+        Raises:
+            ValueError: If there are fewer than two seeds, or the gain is not positive.
+        """
+        return self.numbers.plan(gain)
 
     def document(self) -> Document:
         """Return everything that the result says."""
@@ -80,7 +468,7 @@ class Comparison(ComparisonNumbers, Printed):
             estimates=self._estimates(),
             level=level_of(self._design),
             tables=self._tables(),
-            figures=figures_of(self, self._reference),
+            figures=figures_of(self.numbers, self._reference),
             notes=self._notes(),
             next_step=self._next_step(),
             fields=self._fields(),
@@ -88,52 +476,60 @@ class Comparison(ComparisonNumbers, Printed):
 
     @property
     def _reference(self) -> str:
-        return "random search" if self.is_of_function else "random restarts"
+        return _REFERENCES[self.numbers.any_record.has_baseline]
 
     def _verdict(self) -> Verdict:
-        rows = self.over_reference
+        rows = self.numbers.over_reference
         if not rows:
             return "not known"
-        best, verdicts = rows[0].verdict, self._verdicts
+        best = rows[0].verdict
+        verdicts = self._verdicts
         if best in ("better", "not worse"):
             return best
         if verdicts == {"worse"}:
             return "worse"
-        return "inconclusive" if verdicts & {*OPEN} else "equivalent"
+        if verdicts & {*OPEN}:
+            return "inconclusive"
+        return "equivalent"
 
     @property
     def _verdicts(self) -> set[VerdictName | None]:
         """The verdicts of all samplers against the reference, also of those without any pair."""
-        rows = self.rows_of(self.families["samplers"])
-        return {row.verdict for row in rows if row.other == self.reference}
+        rows = self.numbers.rows_of(self.numbers.families["samplers"])
+        return {row.verdict for row in rows if row.other == self.numbers.reference}
 
     def _conclusion(self) -> str:
         return " ".join([self._about_samplers(), *self._about_rivals(), *self._about_control()])
 
     def _about_samplers(self) -> str:
         """Return whether the best sampler is better than the reference."""
-        rows, reference = self.over_reference, self._reference
-        if self.reference is None:
+        rows = self.numbers.over_reference
+        reference = self._reference
+        if self.numbers.reference is None:
             return f"No {reference} were run, so no gain is distinguishable from selection bias."
         if not rows:
             return self._about_first_gap()
-        best, verdicts = rows[0], self._verdicts
+        best = rows[0]
+        verdicts = self._verdicts
         if best.verdict == "better":
             return f"{best.arm} is {relation(best, others=reference)}."
-        shown = f"No sampler is shown to be better than {reference}"
+        conclusion = f"No sampler is shown to be better than {reference}"
         if verdicts == {"worse"}:
             for_which = {*map(for_most, rows)}
             how = "for most seeds" if for_which == {"for most seeds"} else "on average"
             return f"Every sampler is worse than {reference} {how}."
         if not verdicts & {*OPEN}:
-            shown = f"No sampler is better than {reference} by more than the margin"
+            conclusion = f"No sampler is better than {reference} by more than the margin"
         if best.verdict in ("equivalent", "not worse"):
-            return f"{shown}; {best.arm} is {best.verdict}."
-        return f"{shown}; best mean: {best.arm if best.mean > 0 else reference}."
+            return f"{conclusion}; {best.arm} is {best.verdict}."
+        best_label = reference
+        if best.mean > 0:
+            best_label = best.arm
+        return f"{conclusion}; best mean: {best_label}."
 
     def _about_first_gap(self) -> str:
         """Return which samplers lack the first value, if any was run, and why the first does."""
-        runs = {label: of_arm[0] for label, of_arm in self.samplers.items()}
+        runs = {label: of_arm[0] for label, of_arm in self.numbers.samplers.items()}
         lacking = [label for label, run in runs.items() if not math.isfinite(run.score)]
         compared = f"No sampler was compared with {self._reference}"
         if not lacking:
@@ -146,9 +542,11 @@ class Comparison(ComparisonNumbers, Printed):
     def _about_rivals(self) -> list[str]:
         """Return how the best sampler compares with controls that take no search."""
         sentences = []
-        for label, [run, *_] in self.controls.items():
-            rival = ARMS[run.sampler].rival
-            rows = self.rows_of([(row.arm, label) for row in self.over_reference[:1]])
+        for label, [run, *_] in self.numbers.controls.items():
+            rival = run.arm.rival
+            rows = self.numbers.rows_of(
+                [(row.arm, label) for row in self.numbers.over_reference[:1]]
+            )
             if rival and rows and rows[0].n_pairs:
                 sentences.append(f"{rows[0].arm} is {relation(rows[0], others=rival)}.")
         return sentences
@@ -157,159 +555,149 @@ class Comparison(ComparisonNumbers, Printed):
         """Return how the strongest other use of the same compute compares with the reference."""
         if (row := self._control_over_reference()) is None:
             return []
-        spent = ARMS[self.controls[row.arm][0].sampler].spent or row.arm
-        shown = relation(row, others=self._reference)
-        return [f"The same compute, spent on {spent}, is {shown}."]
+        spent = self.numbers.controls[row.arm][0].arm.spent or row.arm
+        relation_in_words = relation(row, others=self._reference)
+        return [f"The same compute, spent on {spent}, is {relation_in_words}."]
 
     def _control_over_reference(self) -> PairedDifference | None:
         """Return how much better than the reference the strongest control is, if that is known."""
-        rows = self.rows_of([(str(self.reference), str(self.strongest_control))])
-        return rows[0].turned() if rows and rows[0].n_pairs else None
+        rows = self.numbers.rows_of(
+            [(str(self.numbers.reference), str(self.numbers.strongest_control))]
+        )
+        if rows and rows[0].n_pairs:
+            return rows[0].turned()
+        return None
 
     def _estimates(self) -> list[Line]:
-        rows = self.over_reference[:1]
+        rows = self.numbers.over_reference[:1]
         if (row := self._control_over_reference()) is not None:
             rows = [*rows, row]
-        lines = [difference_line(row, self.unit) for row in rows]
-        for row in self.replication:
+        lines = [difference_line(row, self.numbers.unit) for row in rows]
+        for row in self.numbers.replication:
             word = _REPLICATION.get(str(row.verdict), "not shown to replicate")
-            how = f" {for_most(row)}" if row.verdict in ("better", "worse") else ""
+            how = ""
+            if row.verdict in ("better", "worse"):
+                how = f" {for_most(row)}"
             label = f"{shortened(row.arm, LABEL_WIDTH)}, new seeds"
             remark = f"{self._replicated(row.arm)}: {word}{how}"
-            lines.append(Line(label, row.estimate, self.unit, is_difference=True, remark=remark))
+            lines.append(
+                Line(label, row.estimate, self.numbers.unit, is_difference=True, remark=remark)
+            )
         return lines
 
     def _replicated(self, label: str) -> str:
         """Return the part of an arm's best trials that was used with other seeds."""
-        name = self.results[label][0].sampler
-        return ARMS[name].replicates if name in ARMS else "offsets"
+        return self.numbers.records[label][0].arm.replicates
 
     def _tables(self) -> list[Table]:
         tables = [self._means()]
-        if rows := self.paired_differences:
+        if rows := self.numbers.paired_differences:
             score = self._score[:1].upper() + self._score[1:]
             title = f"{score}, paired by seed"
-            tables.insert(0, differences_table(rows, self.unit, self._design, title=title))
+            tables.insert(0, differences_table(rows, self.numbers.unit, self._design, title=title))
         return tables
 
     @property
     def _score(self) -> str:
-        return score_in_words(self.any_record.test_metric, self.any_record.positive)
+        return score_in_words(
+            self.numbers.any_record.test_metric, self.numbers.any_record.positive
+        )
 
     def _means(self) -> Table:
-        n_seeds, table = len(self.seeds), self.table()
-        title = f"Mean ± standard deviation over {n_seeds} seeds" if n_seeds > 1 else "One seed"
+        n_seeds = len(self.seeds)
+        table = self.table()
+        title = "One seed"
+        if n_seeds > 1:
+            title = f"Mean ± standard deviation over {n_seeds} seeds"
         rows = [
             (
                 shortened(label, LABEL_WIDTH),
-                *(self._mean_and_sd(field, table.loc[label]) for field in self.fields),
+                *(self._mean_and_sd(field, table.loc[label]) for field in self.numbers.fields),
             )
             for label in self.results
         ]
-        return Table(("", *map(self._heading, self.fields)), rows, title)
+        return Table(("", *map(self._heading, self.numbers.fields)), rows, title)
 
     def _mean_and_sd(self, field: Field, row: Any) -> str:
-        sd, unit = row.get(f"{field.key}_std", math.nan), field.unit_in(self.units).bare
+        sd = row.get(f"{field.key}_std", math.nan)
+        unit = field.unit_in(self.numbers.units).bare
         mean = field.text(row[field.key], unit)
-        return mean if math.isnan(sd) else f"{mean} ± {unit.value(sd)}"
+        if math.isnan(sd):
+            return mean
+        return f"{mean} ± {unit.value(sd)}"
 
     def _heading(self, field: Field) -> str:
         """Return the heading of a number's column, in one or two lines."""
-        unit = field.unit_in(self.units)
+        unit = field.unit_in(self.numbers.units)
         if field.is_gain:
             gain = "test gain" if field.metric == "test" else "gain"
             return f"{unit.heading(gain, is_gain=True)}\n{field.label}"
-        name = self._score if field.metric == "test" else self.any_record.metric_label
-        words = [field.label, name if field.metric else ""]
+        name = self.numbers.any_record.metric_label
+        if field.metric == "test":
+            name = self._score
+        metric = ""
+        if field.metric:
+            metric = name
+        words = [field.label, metric]
         return "\n".join(unit.heading(" ".join(filter(None, words))).split(" ", 1))
 
     def _notes(self) -> list[str]:
-        notes = chance_notes(self.runs)
-        if not self.is_complete:
-            n_declared = len(self.declaration["seeds"])
-            notes.append(f"Not complete: {self.n_done} of {n_declared} declared seeds are done.")
+        notes = self._kind._first_notes(self.numbers.runs)
+        if not self.numbers.is_complete:
+            n_declared = len(self.numbers.declaration["seeds"])
+            notes.append(
+                f"Not complete: {self.numbers.n_done} of {n_declared} declared seeds are done."
+            )
         notes += self._notes_on_differences()
-        notes.append(_ABOUT_RANDOM_SEARCH if self.is_of_function else _ABOUT_RESTARTS)
-        notes += [*self._notes_on_scores(), *self._notes_on_arms()]
-        if rows := self.replication:
+        notes.append(_ABOUT[self._reference])
+        notes += [*self._kind._notes_on_runs(self.numbers.runs), *self._notes_on_arms()]
+        if rows := self.numbers.replication:
             level = f" Their {len(rows)} CIs have a joint level of 95%." if rows[1:] else ""
             notes.append(
                 "New seeds: each arm's best network of each seed is trained again from one new "
                 f"seed, beside its baseline network.{level}"
             )
-        notes += data_notes(self.runs)
         notes += other_comparisons_note("The same objective is", self.like)
         notes.append(self.reused)
-        if self.is_of_function:
-            return [*notes, _ABOUT_BUDGETS, "All results are for this objective."]
-        return [*notes, "All results are for this data set and this training."]
+        return [*notes, self._kind._scope_of_runs]
+
+    @property
+    def _kind(self) -> type[StudyResult]:
+        return type(next(iter(self.results.values()))[0])
 
     @property
     def _design(self) -> Design:
-        if self.resampled:
+        if self.numbers.resampled:
             return "new data"
-        after_fixed = self.declaration["after_fixed"]
-        return paired_design(sequential=self.sequential, after_fixed=after_fixed)
+        after_fixed = self.numbers.declaration["after_fixed"]
+        return paired_design(sequential=self.numbers.sequential, after_fixed=after_fixed)
 
     def _notes_on_differences(self) -> list[str]:
-        if not self.paired_differences:
+        if not self.numbers.paired_differences:
             return []
         return difference_notes(
-            self.paired_differences,
-            self.unit,
+            self.numbers.paired_differences,
+            self.numbers.unit,
             self._design,
             # A family without any claim left promises nothing; others count as declared.
-            n_claims={what: n for what, n in self.n_claims.items() if self.families[what]},
-            maximize=self.any_record.study.direction == StudyDirection.MAXIMIZE,
-        )
-
-    def _notes_on_scores(self) -> list[str]:
-        notes, tested = [], self.any_record.test_evaluation
-        if self.unit is ACCURACY:
-            one = ""
-            if tested:
-                n, counted = tested["n_images"], n_counted(tested)
-                one = f" One of {n} test {tested['unit']} is {100 / n:.2g} pp."
-                one += f" They count as {counted:.0f}, as some repeat others." * (counted < n)
-            notes.append(f"pp: percentage points.{one}")
-        elif tested:
-            notes.append(f"Test scores are of {tested['n_images']} test {tested['unit']}.")
-        if not all(math.isfinite(run.test_value) for run in self.runs):
-            notes.append("Means omit runs without a value.")
-        if self.is_of_function:
-            notes += [self._note_on_new_seeds(), self._note_on_failures()]
-        return notes
-
-    def _note_on_failures(self) -> str:
-        """Return how many evaluations of best trials on new seeds failed; empty if none did."""
-        runs = [run for run in self.runs if isinstance(run, FunctionRecord)]
-        values = [value for run in runs for value in run.new_values]
-        n_failed = sum(map(math.isnan, values))
-        return failures_note(n_failed, len(values), "evaluations on new seeds", runs[0].failed)
-
-    def _note_on_new_seeds(self) -> str:
-        record = self.any_record
-        if n := record.n_new_seeds if isinstance(record, FunctionRecord) else 0:
-            times = f"{n} more time{'s' * (n > 1)}"
-            return (
-                f"Each run's best trial was evaluated {times} on new seeds, after its selection."
-            )
-        return (
-            "Reported best values are too good (selection bias), most of all for samplers that "
-            "repeat similar trials. Pass confirm=5 to evaluate best trials on new seeds."
+            n_claims={
+                what: n for what, n in self.numbers.n_claims.items() if self.numbers.families[what]
+            },
+            maximize=self.numbers.any_record.study.direction == StudyDirection.MAXIMIZE,
         )
 
     def _notes_on_arms(self) -> list[str]:
         """Return the later costs of controls, and which samplers drew all trials at random."""
-        notes = [
-            f"{label}: {ARMS[runs[0].sampler].later.format(n=n)}."
-            for label, runs in self.controls.items()
-            if (n := max(run.n_networks for run in runs)) > 1
-        ]
-        for label, runs in self.samplers.items():
-            arm = ARMS.get(runs[0].sampler)
+        notes = []
+        for label, runs in self.numbers.controls.items():
+            costs = [run.later_cost for run in runs if run.later_cost]
+            notes += [f"{label}: {cost}." for cost in costs[:1]]
+        if not all(math.isfinite(run.test_value) for run in self.numbers.runs):
+            notes.append("Means omit runs without a value.")
+        for label, runs in self.numbers.samplers.items():
+            arm = runs[0].arm
             n_trials = max(len(run.done_trials) for run in runs)
-            if arm and 0 < n_trials <= arm.n_startup:
+            if 0 < n_trials <= arm.n_startup:
                 notes.append(
                     f"{label}: its first {arm.n_startup} trials are random, so with {n_trials} "
                     "trials it is random search."
@@ -317,34 +705,153 @@ class Comparison(ComparisonNumbers, Printed):
         return notes
 
     def _next_step(self) -> str:
-        if not self.is_complete:
+        if not self.numbers.is_complete:
             return "continue with adnn.compare, or with adnn.resume and the comparison's name."
-        if not self.is_of_function and not self.controls:
-            return 'compare other uses of the compute: controls=("longer", "learning_rate").'
-        if self._verdict() == "inconclusive" and len(self.seeds) > 1 and not self.resampled:
+        if not self.numbers.controls and (hint := self._kind._next_step_of_runs):
+            return hint
+        if (
+            self._verdict() == "inconclusive"
+            and len(self.seeds) > 1
+            and not self.numbers.resampled
+        ):
             return "plan the seeds that show a gain: comparison.plan(gain=...), or adnn plan"
         return ""
 
     def _fields(self) -> dict[str, Any]:
-        record = self.any_record
+        record = self.numbers.any_record
         results = {
             label: [
                 {"seed": seed, "study": run.study.study_name, "stop_reason": run.stop_reason}
                 | numbers
                 for seed, run, numbers in zip(
-                    self.seeds, runs, self.numbers_of(label), strict=True
+                    self.seeds, runs, self.numbers.numbers_of(label), strict=True
                 )
             ]
-            for label, runs in self.results.items()
+            for label, runs in self.numbers.records.items()
         }
         return {
             "study_name": self.study_name,
             "metric": record.metric,
             "test_metric": record.test_metric,
-            **self._attributes("seeds margin is_complete reference"),
+            **self._attributes("seeds margin"),
+            "is_complete": self.numbers.is_complete,
+            "reference": self.numbers.reference,
             "table": self.table(),
             "differences": self.differences(),
-            "replication": {row.arm: row.estimate for row in self.replication},
+            "replication": {row.arm: row.estimate for row in self.numbers.replication},
             "results": results,
-            "settings": {label: settings_fields(runs[0]) for label, runs in self.results.items()},
+            "settings": {
+                label: settings_fields(runs[0]) for label, runs in self.numbers.records.items()
+            },
         }
+
+
+def figures_of(comparison: ComparisonNumbers, reference: str) -> list[Figure]:
+    """Return the figures of a comparison; ``reference`` is the reference arm in words."""
+    return [_gains(comparison, reference), _scores(comparison), _best_against_trials(comparison)]
+
+
+def _gains(comparison: ComparisonNumbers, reference: str) -> Figure:
+    """Return how much better than the reference each arm is."""
+    rows = list(comparison.over_reference)
+    label = comparison.reference
+    of_controls = [(str(label), control) for control in comparison.controls]
+    rows += [row.turned() for row in comparison.rows_of(of_controls) if row.n_pairs]
+    estimates = {row.arm: row.estimate for row in rows}
+    if estimates and label is not None:
+        estimates[label] = Estimate(0.0)
+    unit = comparison.unit
+    return interval_figure(
+        "gains",
+        f"Difference from {reference} (right is better)",
+        unit.heading(f"{_score(comparison)} over {reference}", is_gain=True),
+        estimates,
+        unit,
+        margin=comparison.margin or 0.0,
+        hollow=[*comparison.controls, str(label)],
+        if_empty="No best trial has a test score.",
+    )
+
+
+def _scores(comparison: ComparisonNumbers) -> Figure:
+    """Return the score of each run, beside those of the baseline networks."""
+    values = {
+        label: [run.test_value for run in runs] for label, runs in comparison.records.items()
+    }
+    if comparison.any_record.has_baseline:
+        first = next(iter(comparison.records.values()))
+        values = {"baseline": [run.test_baseline for run in first], **values}
+    score = _score(comparison)
+    return values_figure(
+        "scores",
+        f"{score[:1].upper()}{score[1:]} by seed",
+        comparison.unit.heading(score),
+        values,
+        comparison.unit,
+        names=[f"seed {seed}" for seed in comparison.seeds],
+        controls=["baseline", str(comparison.reference)],
+        lower_is_better=comparison.any_record.is_minimized,
+    )
+
+
+def _best_against_trials(comparison: ComparisonNumbers) -> Figure:
+    """Return the best gain so far against trials; for functions, the best value."""
+    unit = comparison.units.selection
+    what = "gain"
+    label = unit.heading(f"Gain in {comparison.any_record.metric_label}", is_gain=True)
+    if not comparison.any_record.has_baseline:
+        what, label = "value", "Best value"
+
+    series = []
+    colors = itertools.count()
+    for arm, runs in comparison.samplers.items():
+        color = None if arm == comparison.reference else next(colors)
+        series.append(mean_series(arm, best_against_trials(runs), unit, color))
+    return Figure(
+        "trials",
+        f"Best {what} so far against trials",
+        "Trials",
+        label,
+        series,
+        "Mean over the seeds, of the metric of the selection. The band is one standard deviation "
+        "to each side.",
+        lower_is_better=what == "value" and comparison.any_record.is_minimized,
+        if_empty="No trial is done.",
+    )
+
+
+def _score(comparison: ComparisonNumbers) -> str:
+    return score_in_words(comparison.any_record.test_metric, comparison.any_record.positive)
+
+
+def best_against_trials(runs: Sequence[SearchRecord]) -> list[list[float]]:
+    """Return the best gain, of a function the best value, after each trial of each run.
+
+    A shorter run keeps its last one.
+    """
+    curves = []
+    for run in runs:
+        curve = gains_so_far(run) if run.has_baseline else bests_so_far(run)
+        if curve:
+            curves.append(curve)
+    n_trials = max(map(len, curves), default=0)
+    return [[*curve, *[curve[-1]] * (n_trials - len(curve))] for curve in curves]
+
+
+def mean_series(
+    label: str, curves: Sequence[Sequence[float]], unit: Unit, color: int | None
+) -> Series:
+    """Return the mean of curves of one length, with a band of one standard deviation."""
+    if not curves:
+        return Series(label, [], [])
+    scaled = unit.scale * np.array(curves)
+    # Pages of many figures are heavy with more digits than anyone sees.
+    mean = scaled.mean(axis=0).round(6)
+    low = list[float]()
+    high = list[float]()
+    if len(curves) > 1:
+        sd = np.array([known_sd(column) for column in scaled.T])
+        low = (mean - sd).round(6).tolist()
+        high = (mean + sd).round(6).tolist()
+    trials = [*range(1, len(mean) + 1)]
+    return Series(label, trials, mean.tolist(), low=low, high=high, color=color)

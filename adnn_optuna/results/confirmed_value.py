@@ -69,7 +69,10 @@ class ConfirmedValue:
     @property
     def level(self) -> float:
         """The level of the CI."""
-        return 1 - ALPHA / (self.n_claims * (AFTER_FIXED if self.planned["sequential"] else 1))
+        n_claims = self.n_claims
+        if self.planned["sequential"]:
+            n_claims *= AFTER_FIXED
+        return 1 - ALPHA / n_claims
 
     @functools.cached_property
     def estimate(self) -> Estimate:
@@ -81,7 +84,9 @@ class ConfirmedValue:
             resampled=self.resampled,
         )
         has_interval = self._is_complete and not self._has_unplanned_splits
-        return estimate if has_interval else Estimate(estimate.value)
+        if has_interval:
+            return estimate
+        return Estimate(estimate.value)
 
     @property
     def _is_complete(self) -> bool:
@@ -106,7 +111,9 @@ class ConfirmedValue:
     def n_equal(self) -> int:
         """How many values there are, if all are equal except for rounding; else 0."""
         n = len(self.values)
-        return n if n > 1 and are_equal(np.array(self.values)) else 0
+        if n > 1 and are_equal(np.array(self.values)):
+            return n
+        return 0
 
     @property
     def where(self) -> str:
@@ -122,7 +129,8 @@ class ConfirmedValue:
 
     def why_no_interval(self) -> str:
         """Return why the value has no CI; empty if it has one."""
-        n, n_failed = len(self.runs), self.n_failed
+        n = len(self.runs)
+        n_failed = self.n_failed
         if n and n_failed == n and self.failed is None:
             return f"No run succeeded: all {n} {self.where} failed (NaN, infinite or pruned)."
         if math.isfinite(self.estimate.low):
@@ -141,7 +149,8 @@ class ConfirmedValue:
 
     def _why_unknown(self) -> str:
         """Return why the values of a complete confirmation have no CI."""
-        n, fewest = len(self.runs), 2
+        n = len(self.runs)
+        fewest = 2
         if self.planned["sequential"]:
             fewest = fewest_sequential_pairs(AFTER_FIXED * self.n_claims)
         if n < fewest:
@@ -162,7 +171,8 @@ class ConfirmedValue:
         """
         if not self.values:
             return []
-        n, notes = len(self.values), [_violated_note(self.n_violated, len(self.runs), self.where)]
+        n = len(self.values)
+        notes = [_violated_note(self.n_violated, len(self.runs), self.where)]
         if self.failed is not None:
             notes.append(failures_note(self.n_failed, len(self.runs), self.where, self.failed))
         if not self.n_equal:
@@ -187,11 +197,14 @@ class ConfirmedValue:
                 f"The {self._runs} redraw the split, and the CI is for new data of this kind. Its "
                 "correction for overlapping splits is approximate (Nadeau and Bengio)."
             )
-        source = "depends on the seed" if self.is_seeded else "is random in the function"
+        source = "is random in the function"
+        if self.is_seeded:
+            source = "depends on the seed"
         return f"Only what {source} was redrawn. The CI contains no other variance."
 
     def _level_notes(self) -> list[str]:
-        notes, level = list[str](), f"{100 * self.level:.9g}%"
+        notes = list[str]()
+        level = f"{100 * self.level:.9g}%"
         if self.planned["sequential"]:
             notes.append(
                 f"Sequential: the number of {self.where} was raised, so CIs are at {level} and "
@@ -204,8 +217,8 @@ def rank_notes(rank: int, level: float) -> list[str]:
     """Return that a study confirmed other best trials before this one; nothing if it did not."""
     if rank == 1:
         return []
-    said = f"This is best trial number {rank} of the study to be confirmed"
-    return [f"{said}: each CI is at {100 * level:.9g}% to allow for the earlier ones."]
+    sentence = f"This is best trial number {rank} of the study to be confirmed"
+    return [f"{sentence}: each CI is at {100 * level:.9g}% to allow for the earlier ones."]
 
 
 def mean_interval(
@@ -220,7 +233,8 @@ def mean_interval(
         return UNKNOWN
     if are_equal(np.array(values)):
         return Estimate(values[0])
-    center, half = mean(values), student_half_width(values, 0.0, 1 - ALPHA / n_claims)
+    center = mean(values)
+    half = student_half_width(values, 0.0, 1 - ALPHA / n_claims)
     half *= math.sqrt(len(values) * variance_factor(len(values), resampled))
     if sequential:
         return Estimate(center, *sequential_ends(values, half, n_claims))
@@ -229,5 +243,8 @@ def mean_interval(
 
 def _violated_note(n: int, n_runs: int, where: str) -> str:
     """Return in how many runs a constraint is violated; empty if in none."""
-    of = f"{n} of {n_runs} {where if n_runs > 1 else where[:-1]}"
-    return f"A constraint is violated on {of}; these values count, too." if n else ""
+    if not n:
+        return ""
+    if n_runs == 1:
+        where = where[:-1]
+    return f"A constraint is violated on {n} of {n_runs} {where}; these values count, too."

@@ -8,11 +8,12 @@ from typing import Any, cast
 import optuna
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Arguments, Declaration
+from adnn_optuna._attributes import Arguments, Declaration, DeclaredArm
 from adnn_optuna._checks import TOO_LARGE, WrongTypeError, WrongValueError, as_integer, logger
-from adnn_optuna.engine.arms import ARMS
+from adnn_optuna.engine.arms import Arm
 from adnn_optuna.stats.paired_differences import fewest_pairs
 
+_RIVALS = (stored.GREEDY, stored.ANNEALING)
 MAX_SEEDS = 10_000  # A mistyped range would fill the storage.
 
 Claim = tuple[str, str]
@@ -51,37 +52,50 @@ def planned(seeds: Sequence[int]) -> Declaration:
     }
 
 
-def reference_of(arms: Mapping[str, str]) -> str | None:
-    """Return the label of random restarts, for functions of random search, if there is any.
+def declared_arm(arm: Arm, name: str = "") -> DeclaredArm:
+    """Return what a comparison stores of an arm, which may have the name of a user's sampler."""
+    return {
+        "name": name or arm.name,
+        "is_control": arm.is_control,
+        "may_replicate": bool(arm.replicates),
+    }
 
-    Arms are given by their labels and names.
-    """
-    name = stored.RANDOM_RESTART if stored.RANDOM_RESTART in arms.values() else stored.RANDOM
-    labels = [label for label, other in arms.items() if other == name]
-    return stored.RANDOM if stored.RANDOM in labels else next(iter(labels), None)
+
+def reference_of(arms: Mapping[str, DeclaredArm]) -> str | None:
+    """Return the label of random restarts, for functions of random search, if there is any."""
+    names = {label: arm["name"] for label, arm in arms.items()}
+    name = stored.RANDOM
+    if stored.RANDOM_RESTART in names.values():
+        name = stored.RANDOM_RESTART
+    labels = [label for label, arm_name in names.items() if arm_name == name]
+    if stored.RANDOM in labels:
+        return stored.RANDOM
+    return next(iter(labels), None)
 
 
-def claims_of(arms: Mapping[str, str]) -> dict[str, list[Claim]]:
+def claims_of(arms: Mapping[str, DeclaredArm]) -> dict[str, list[Claim]]:
     """Return the claims on samplers, and those on controls; each family shares one error rate.
 
     Each sampler is compared with the reference, and greedy with annealing; all of these are
-    compared with each control. Arms are given by their labels and names.
+    compared with each control.
     """
     reference = reference_of(arms)
-    controls = [label for label, name in arms.items() if name in ARMS and ARMS[name].is_control]
+    controls = [label for label, arm in arms.items() if arm["is_control"]]
     samplers = [label for label in arms if label not in (*controls, reference)]
-    of_samplers, searched = list[Claim](), samplers
+    of_samplers = list[Claim]()
+    searched = samplers
     if reference is not None:
         of_samplers = [(label, reference) for label in samplers]
         searched = [*samplers, reference]
-    if reference is None or arms[reference] != stored.RANDOM:
-        rivals = [arm for arm in samplers if arms[arm] in (stored.GREEDY, stored.ANNEALING)]
+    if reference is None or arms[reference]["name"] != stored.RANDOM:
+        names = {label: arms[label]["name"] for label in samplers}
+        rivals = [label for label in samplers if names[label] in _RIVALS]
         pairs = itertools.combinations(rivals, 2)
-        of_samplers += [pair for pair in pairs if arms[pair[0]] != arms[pair[1]]]
+        of_samplers += [pair for pair in pairs if names[pair[0]] != names[pair[1]]]
     return {"samplers": of_samplers, "controls": [*itertools.product(searched, controls)]}
 
 
-def n_claims_of(arms: Mapping[str, str]) -> dict[str, int]:
+def n_claims_of(arms: Mapping[str, DeclaredArm]) -> dict[str, int]:
     """Return the number of claims of each family."""
     return {what: len(claims) for what, claims in claims_of(arms).items()}
 
@@ -93,33 +107,34 @@ def declared(
     study_name: str,
     sequential: bool,
     n_claims: Mapping[str, int],
-    arms: Mapping[str, str],
+    arms: Mapping[str, DeclaredArm],
     arguments: Mapping[str, Any],
 ) -> Declaration:
     """Return the declaration of a comparison that continues an earlier one, if there is any.
 
     It warns if the seeds cannot decide anything. ``n_claims`` are the numbers of claims by what
-    they are on, and ``arms`` the names of the arms by their labels.
+    they are on, and ``arms`` the arms by their labels.
     """
     before = before or planned(())
-    known, has_more_arms = before["seeds"], not arms.keys() <= before["arms"].keys()
-    is_shorter = len(seeds) < len(known) and not before["sequential"]
-    if is_shorter or any(a != b for a, b in zip(seeds, known, strict=False)):
-        first = ", ".join(map(str, known[:10])) + ", …" * (len(known) > 10)
+    planned_seeds = before["seeds"]
+    has_more_arms = not arms.keys() <= before["arms"].keys()
+    is_shorter = len(seeds) < len(planned_seeds) and not before["sequential"]
+    if is_shorter or any(a != b for a, b in zip(seeds, planned_seeds, strict=False)):
+        first = ", ".join(map(str, planned_seeds[:10])) + ", …" * (len(planned_seeds) > 10)
         raise WrongValueError(
-            f"seeds must begin with the {len(known)} declared seeds of {study_name!r}, {first}; "
-            f"got {', '.join(map(str, seeds[:10]))}. Pass the declared seeds in their order, or "
-            "these and more."
+            f"seeds must begin with the {len(planned_seeds)} declared seeds of {study_name!r}, "
+            f"{first}; got {', '.join(map(str, seeds[:10]))}. Pass the declared seeds in their "
+            "order, or these and more."
         )
-    has_more = bool(known) and (len(known) < len(seeds) or has_more_arms)
+    has_more = bool(planned_seeds) and (len(planned_seeds) < len(seeds) or has_more_arms)
     sequential = sequential or before["sequential"] or has_more
-    if is_raised := bool(known) and sequential and not before["sequential"]:
+    if is_raised := bool(planned_seeds) and sequential and not before["sequential"]:
         logger.warning(
             "The comparison %r was planned with %d seeds. With more seeds or arms it is "
             "sequential from now on, with wider CIs: about half of the claims that were just "
             "decided become inconclusive.",
             study_name,
-            len(known),
+            len(planned_seeds),
         )
     after_fixed = before["after_fixed"] or is_raised
     for what, n in n_claims.items():
@@ -131,7 +146,7 @@ def declared(
                 stacklevel=4,  # The line that called a verb.
             )
     return {
-        "seeds": [*max(seeds, known, key=len)],
+        "seeds": [*max(seeds, planned_seeds, key=len)],
         "sequential": sequential,
         "after_fixed": after_fixed,
         "arms": {**before["arms"], **arms},

@@ -87,16 +87,20 @@ def relation(row: PairedDifference, per: str = "seed", others: str | None = None
 
     It is on ``others`` if that is not None, else on the second arm of the difference.
     """
-    said = f"{_RELATIONS[row.verdict]} {row.other if others is None else others}"
+    if others is None:
+        others = row.other
+    verdict = f"{_RELATIONS[row.verdict]} {others}"
     if row.verdict in ("better", "worse"):
-        said = f"{said} {for_most(row, per)}"
-    return ", ".join(filter(None, [said, _assumed(row)]))
+        verdict = f"{verdict} {for_most(row, per)}"
+    return ", ".join(filter(None, [verdict, _assumed(row)]))
 
 
 def _assumed(row: PairedDifference) -> str:
     """Return the assumption of a verdict that claims something; empty if nothing special."""
     is_claim = row.verdict not in ("inconclusive", None)
-    return f"assuming {row.assumption}" if is_claim and row.assumption else ""
+    if is_claim and row.assumption:
+        return f"assuming {row.assumption}"
+    return ""
 
 
 def for_most(row: PairedDifference, per: str = "seed") -> str:
@@ -123,7 +127,9 @@ def difference_line(row: PairedDifference, unit: Unit, per: str = "seed") -> Lin
 def _bound(row: PairedDifference, unit: Unit) -> str:
     """Return the one-sided bound that decides whether an arm is not worse."""
     size = unit.gain(abs(row.at_least)).lstrip("+")
-    return f"at least {size} better" if row.at_least > 0 else f"at most {size} worse"
+    if row.at_least > 0:
+        return f"at least {size} better"
+    return f"at most {size} worse"
 
 
 def differences_table(
@@ -151,7 +157,8 @@ def differences_table(
                 str(row.n_pairs),
             )
         )
-    difference, worst = f"difference{in_unit}", f"worst\n{per}"
+    difference = f"difference{in_unit}"
+    worst = f"worst\n{per}"
     interval = f"{100 * level_of(design):.0f}% CI{in_unit}"
     headings = ["", difference, interval, "win\nrate", "verdict", worst]
     headings += ["win rate\n95% CI", f"{per or 'value'}s"]
@@ -159,7 +166,9 @@ def differences_table(
 
 
 def _percent(share: float) -> str:
-    return "unknown" if math.isnan(share) else f"{100 * share:.0f}%"
+    if math.isnan(share):
+        return "unknown"
+    return f"{100 * share:.0f}%"
 
 
 def _win_rate_ends(row: PairedDifference) -> str:
@@ -190,8 +199,10 @@ def difference_notes(
             is_sequential = design in ("sequential", "added")
             bound = "CI" if is_sequential else "one-sided bound, at the same level,"
             notes.append(f"Not worse: the {bound} is above {within.replace('±', '-')}.")
-    of = f"{per}s" if per else "all pairs of values"
-    notes.append(f"Win rate: share of {of} in which the first arm is better; ties count half.")
+    compared = f"{per}s" if per else "all pairs of values"
+    notes.append(
+        f"Win rate: share of {compared} in which the first arm is better; ties count half."
+    )
     if families := [f"the {n} claims on {what}" for what, n in n_claims.items() if n > 1]:
         level = 100 * level_of(design)
         notes.append(f"CIs have a joint level of {level:.0f}% for {' and for '.join(families)}.")
@@ -212,7 +223,9 @@ def paired_design(*, sequential: bool, after_fixed: bool) -> Design:
 
 def level_of(design: Design) -> float:
     """Return the level of the CIs of a design, joint for its claims."""
-    return 1 - ALPHA / (AFTER_FIXED if design == "added" else 1)
+    if design == "added":
+        return 1 - ALPHA / AFTER_FIXED
+    return 1 - ALPHA
 
 
 def validity_note(design: Design, per: str = "seed") -> str:
@@ -272,7 +285,9 @@ def test_set_note(n_elsewhere: int) -> str:
 
 def times(n: int) -> str:
     """Return how often something was done."""
-    return "once" if n == 1 else f"{n} times"
+    if n == 1:
+        return "once"
+    return f"{n} times"
 
 
 def other_comparisons_note(what: str, names: Sequence[str]) -> list[str]:
@@ -280,8 +295,8 @@ def other_comparisons_note(what: str, names: Sequence[str]) -> list[str]:
     if not names:
         return []
     more = f"{len(names)} other comparison{'s' * (len(names) > 1)}"
-    found = f"{what} part of {more} in this storage, such as {names[0]!r}."
-    return [f"{found} Each is wrong in 5% of cases, so the best of several is wrong more often."]
+    overlap = f"{what} part of {more} in this storage, such as {names[0]!r}."
+    return [f"{overlap} Each is wrong in 5% of cases, so the best of several is wrong more often."]
 
 
 def differences_frame(rows: Sequence[PairedDifference], arm: str) -> "pd.DataFrame":
@@ -314,16 +329,22 @@ def interval_figure(
 
     ``margin`` is half the width of the grey band around 0; ``hollow`` arms are drawn as rings.
     """
-    ci, series = f"{100 * level:.9g}% CI", list[Series]()
+    ci = f"{100 * level:.9g}% CI"
+    series = list[Series]()
     rings = " Rings: reference and controls." if {*hollow} & {*estimates} else ""
-    has_bars = any(math.isfinite(found.low) for found in estimates.values())
+    has_bars = any(math.isfinite(estimate.low) for estimate in estimates.values())
     bars = f"Bars: their {ci}s." if has_bars else "No CI yet."
-    for i, (label, found) in enumerate(estimates.items()):
-        if math.isnan(found.value):
+    for i, (label, estimate) in enumerate(estimates.items()):
+        if math.isnan(estimate.value):
             continue
-        x, low, high = ([unit.scale * end] for end in found)
-        line = Line(label, found, unit, is_difference=True)
+        x, low, high = ([unit.scale * end] for end in estimate)
+        line = Line(label, estimate, unit, is_difference=True)
         ends = f", {ci} {line.ends}" if line.ends else ""
+        color = 0
+        if estimate.low > 0:
+            color = 2
+        elif estimate.high < 0:
+            color = 4
         series.append(
             Series(
                 label="",
@@ -333,8 +354,8 @@ def interval_figure(
                 low=low,
                 high=high,
                 hover=[f"{label}: {line.value}{ends}"],
-                color=2 if found.low > 0 else 4 if found.high < 0 else 0,
-                text=[unit.bare.gain(found.value)],
+                color=color,
+                text=[unit.bare.gain(estimate.value)],
             )
         )
     return Figure(
@@ -371,13 +392,17 @@ def values_figure(
         return Figure(key, title, x_label, "", [])
     series = []
     if per:
-        x, y = list[float | None](), list[int | None]()
+        x = list[float | None]()
+        y = list[int | None]()
         for of_seed in zip(*rows, strict=True):
             x += [*of_seed, None]  # A gap between two seeds.
             y += [*range(len(rows)), None]
         series.append(Series("", x, y, "thin", color=None))
     colors = iter(range(len(rows)))
     for i, (label, of_arm) in enumerate(values.items()):
+        color = None
+        if label not in controls:
+            color = next(colors)
         series.append(
             Series(
                 label,
@@ -388,7 +413,7 @@ def values_figure(
                     f"{label}, {name}: {unit.value(value)}"
                     for name, value in zip(names or range(len(of_arm)), of_arm, strict=False)
                 ],
-                color=None if label in controls else next(colors),
+                color=color,
             )
         )
     caption = "Each box has its mean as a dashed line."

@@ -11,7 +11,6 @@ from typing import Literal, NamedTuple
 
 from optuna.trial import FrozenTrial
 
-from adnn_optuna import _attributes as stored
 from adnn_optuna._units import COUNT, PLAIN, SECONDS, Unit, unit_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.stats.spread import unit_of_values
@@ -54,19 +53,14 @@ class Field(NamedTuple):
 
     def text(self, number: float, unit: Unit) -> str:
         """Return it as text."""
-        return unit.gain(number) if self.is_gain else unit.value(number)
-
-
-def _n_test_evaluations(run: SearchRecord, _: Baselines) -> float:
-    """Return how often the test set was evaluated, also by other studies of the storage."""
-    if stored.CONFIG not in run.attrs:
-        return math.nan
-    return len(run.test_evaluations) + sum(run.test_evaluations_elsewhere.values())
+        if self.is_gain:
+            return unit.gain(number)
+        return unit.value(number)
 
 
 def _if_tested(get: Callable[[SearchRecord], float]) -> Callable[[SearchRecord, Baselines], float]:
     """Return what gets a number of the test set; NaN without a test-set evaluation."""
-    return lambda run, _: get(run) if run.test_evaluations else math.nan
+    return lambda run, _: get(run) if run.n_test_evaluations > 0 else math.nan
 
 
 FIELDS = (
@@ -84,7 +78,7 @@ FIELDS = (
     Field("test_baseline", "test baseline", "test", _if_tested(lambda run: run.test_baseline)),
     Field("test_value", "test score", "test", _if_tested(lambda run: run.test_value)),
     Field("test_gain", "test gain", "test", _if_tested(lambda run: run.test_gain), is_gain=True),
-    Field("n_test_evaluations", "test-set evaluations", "", _n_test_evaluations),
+    Field("n_test_evaluations", "test-set evaluations", "", lambda run, _: run.n_test_evaluations),
 )
 """All numbers of a search, in the order in which they are shown."""
 
@@ -127,8 +121,10 @@ def numbers_of(runs: Sequence[SearchRecord], fields: Sequence[Field]) -> list[di
 
 
 def _mean_of_known(values: Sequence[float]) -> float:
-    known = [value for value in values if math.isfinite(value)]
-    return mean(known) if known else math.nan
+    finite_values = [value for value in values if math.isfinite(value)]
+    if finite_values:
+        return mean(finite_values)
+    return math.nan
 
 
 def units_of(record: SearchRecord) -> Units:
@@ -145,7 +141,9 @@ def fitted(metric: str, values: Sequence[float]) -> Unit:
         return unit
     of_values = unit_of_values([values])
     is_large = max(map(abs, values), default=0.0) >= _LARGE
-    return of_values if is_large or of_values.digits > unit.digits else unit
+    if is_large or of_values.digits > unit.digits:
+        return of_values
+    return unit
 
 
 def seconds_under_way(trials: Iterable[FrozenTrial]) -> float:

@@ -31,9 +31,10 @@ class Findings(Protocol):
 
 def made_so_far(findings: Findings, made: str) -> str:
     """Return how many evaluations were made, by what they are called."""
-    n, of = len(findings.used), findings.n_evaluations
+    n = len(findings.used)
+    n_evaluations = findings.n_evaluations
     few = "" if findings.missing else ", too few of which succeeded"
-    return f"{n} of {of} {made} are made{few}"
+    return f"{n} of {n_evaluations} {made} are made{few}"
 
 
 def reused_note(what: str, n_before: int, n_now: int) -> str:
@@ -51,7 +52,9 @@ def counted(value: float | None, failed: float | None) -> float:
     """
     if value is None:
         return math.nan
-    return failed if failed is not None and math.isnan(value) else value
+    if failed is not None and math.isnan(value):
+        return failed
+    return value
 
 
 def counted_values(values: Iterable[float], failed: float | None) -> list[float]:
@@ -63,7 +66,7 @@ def failures_note(n_failed: int, n: int, runs: str, failed: float | None) -> str
     """Return how many runs failed, and what each of them counts as; empty if none failed."""
     if not n_failed:
         return ""
-    said = f"{n_failed} of {n} {runs} failed (NaN, infinite or pruned)"
+    sentence = f"{n_failed} of {n} {runs} failed (NaN, infinite or pruned)"
     if failed is not None:
-        return f"{said}; each counts as {failed:g}."
-    return f"{said}. {NAME_A_VALUE}"
+        return f"{sentence}; each counts as {failed:g}."
+    return f"{sentence}. {NAME_A_VALUE}"

@@ -1,25 +1,34 @@
-"""The result of the search of a function, and of any search by its record alone."""
+"""The result of the search of a function."""
 
+import dataclasses
+import math
+from collections.abc import Sequence
 from statistics import mean
 from typing import Any
 
 from optuna.trial import TrialState
 
-from adnn_optuna import _attributes as stored
 from adnn_optuna._units import Estimate, params_in_words
 from adnn_optuna.engine.records import FunctionRecord, SearchRecord
 from adnn_optuna.render.document import Line, Table, Verdict
 from adnn_optuna.results.confirmed_value import ConfirmedValue
 from adnn_optuna.results.fields import units_of
 from adnn_optuna.results.findings import failures_note
-from adnn_optuna.results.search import NetworkSearch, StudyResult, parts_of
+from adnn_optuna.results.study import StudyResult
 from adnn_optuna.samplers._replicates import replicate_of
 
+_ABOUT_BUDGETS = (
+    "Budgets are equal in trials, not in seconds: a faster sampler can run more trials in the "
+    "same time."
+)
 _N_LISTED = 10  # Of the replicated configurations, the best ones.
 
 
-class FunctionSearch(StudyResult, FunctionRecord):
+@dataclasses.dataclass(frozen=True, repr=False)
+class FunctionSearch(StudyResult):
     """The result of the search of a function: the recommended parameters and their value."""
+
+    record: FunctionRecord
 
     @property
     def best_params(self) -> dict[str, Any]:
@@ -27,7 +36,9 @@ class FunctionSearch(StudyResult, FunctionRecord):
 
         Those of the best trial if none has two; empty if no trial was completed.
         """
-        return {} if self.best is None else dict(self.best.params)
+        if self.best is None:
+            return {}
+        return dict(self.best.params)
 
     @property
     def replicates(self) -> dict[int, list[float]]:
@@ -35,7 +46,10 @@ class FunctionSearch(StudyResult, FunctionRecord):
 
         Empty without replicates.
         """
-        return {one.first.number: one.values for one in self.replicated}
+        return {
+            configuration.first.number: configuration.values
+            for configuration in self.record.replicated
+        }
 
     @property
     def value(self) -> Estimate:
@@ -43,7 +57,7 @@ class FunctionSearch(StudyResult, FunctionRecord):
 
         Without new seeds it is the mean of their values, which is biased, with ends that are NaN.
         """
-        if not self.new_values:
+        if not self.record.new_values:
             number = -1 if self.best is None else self.best.number
             return Estimate(mean(self.replicates.get(number, [self.best_value])))
         return self._confirmed.estimate
@@ -52,12 +66,12 @@ class FunctionSearch(StudyResult, FunctionRecord):
     def _confirmed(self) -> ConfirmedValue:
         """The runs of the recommended parameters on new seeds."""
         return ConfirmedValue(
-            self.new_values,
-            self.planned,
-            self.failed,
-            is_seeded=self.settings.get("is_seeded", True),
-            n_violated=self.n_violated,
-            resampled=self.resampled,
+            self.record.new_values,
+            self.record.planned,
+            self.record.failed,
+            is_seeded=self.record.settings.get("is_seeded", True),
+            n_violated=self.record.n_violated,
+            resampled=self.record.resampled,
         )
 
     @property
@@ -68,16 +82,19 @@ class FunctionSearch(StudyResult, FunctionRecord):
     def _verdict(self) -> tuple[Verdict, str]:
         if self.best is None:
             return super()._verdict()
-        value = units_of(self).selection.value(self.value.value)
-        return "no claim", f"{'value' if self.new_values else 'reported value'} {value}"
+        value = units_of(self.record).selection.value(self.value.value)
+        label = "reported value"
+        if self.record.new_values:
+            label = "value"
+        return "no claim", f"{label} {value}"
 
     def _further_scope(self) -> list[str]:
-        n_replicates = sum(replicate_of(trial) is not None for trial in self.done_trials)
+        n_replicates = sum(replicate_of(trial) is not None for trial in self.record.done_trials)
         scope = []
         if n_replicates:
             scope.append(f"of which {n_replicates} replicates")
-        if self.new_values:
-            n_new = len(self.new_values)
+        if self.record.new_values:
+            n_new = len(self.record.new_values)
             scope.append(_counted(n_new, self._confirmed.where[:-1]))
         return scope
 
@@ -85,11 +102,12 @@ class FunctionSearch(StudyResult, FunctionRecord):
         return super()._subject().replace("Best trial", "Recommended: trial", 1)
 
     def _estimates(self) -> list[Line]:
-        unit, reported = units_of(self).selection, self._best_reported()
+        unit = units_of(self.record).selection
+        reported = self._best_reported()
         lines = []
         if self._confirmed.values:
             lines.append(Line("value", self.value, unit, remark=self._confirmed.where))
-        if self.replicated and self.best is not None:
+        if self.record.replicated and self.best is not None:
             values = self.replicates[self.best.number]
             selected = Estimate(mean(values))
             lines.append(
@@ -102,11 +120,15 @@ class FunctionSearch(StudyResult, FunctionRecord):
 
     def _best_reported(self) -> tuple[int, float] | None:
         """Return the study's best trial, also if it is a replicate, and its value, if finite."""
-        best = [one for one in self.valued if one[1] == self.best_value]
+        best = [
+            trial_and_value
+            for trial_and_value in self.record.valued
+            if trial_and_value[1] == self.best_value
+        ]
         return best[0] if best else None
 
     def _conclusion(self) -> str:
-        if self.best is None or not self.planned["seeds"]:
+        if self.best is None or not self.record.planned["seeds"]:
             return super()._conclusion()
         return " ".join(filter(None, [self._confirmed.why_no_interval(), self._confirmed.no_seed]))
 
@@ -114,47 +136,59 @@ class FunctionSearch(StudyResult, FunctionRecord):
         notes = super()._notes()
         if self.best is None:
             return notes
-        notes += self._confirmed.notes(self.best.number, units_of(self).selection)
-        if self.failed is not None:
-            replicates = [trial for trial in self.done_trials if replicate_of(trial) is not None]
+        notes += self._confirmed.notes(self.best.number, units_of(self.record).selection)
+        if self.record.failed is not None:
+            replicates = [
+                trial for trial in self.record.done_trials if replicate_of(trial) is not None
+            ]
             n_failed = sum(trial.state != TrialState.COMPLETE for trial in replicates)
-            notes.append(failures_note(n_failed, len(replicates), "replicates", self.failed))
+            notes.append(
+                failures_note(n_failed, len(replicates), "replicates", self.record.failed)
+            )
         return [*self._other_choices(), *notes]
 
     def _other_choices(self) -> list[str]:
         """Return which other trials or searches might be recommended, and why they are not."""
-        others, reported = list[str](), self._best_reported()
-        if self.best is not None and self.replicated and reported is not None:
+        notes = list[str]()
+        reported = self._best_reported()
+        if self.best is not None and self.record.replicated and reported is not None:
             number = reported[0]
-            params = next(trial.params for trial in self.trials if trial.number == number)
+            params = next(trial.params for trial in self.record.trials if trial.number == number)
             if params != self.best.params:
                 words = params_in_words(params)
-                others.append(f"Trial {number} has the study's best single value: {words}.")
-        if self.n_searches_elsewhere:
-            n, side = self.n_searches_elsewhere + 1, "downward" if self.is_minimized else "upward"
-            others.append(
+                notes.append(f"Trial {number} has the study's best single value: {words}.")
+        if self.record.n_searches_elsewhere:
+            n = self.record.n_searches_elsewhere + 1
+            side = "upward"
+            if self.record.is_minimized:
+                side = "downward"
+            notes.append(
                 f"The storage holds {n} searches of this function: the best of {n} values is "
                 f"biased {side}."
             )
-        return others
+        return notes
 
     def _tables(self) -> list[Table]:
         return [*self._replicated_tables(), *super()._tables()]
 
     def _replicated_tables(self) -> list[Table]:
         """Return the table of the best replicated configurations, if there are any."""
-        if not self.replicated:
+        if not self.record.replicated:
             return []
-        unit = units_of(self).selection
+        unit = units_of(self.record).selection
         rows = [
-            (str(one.first.number), str(len(one.values)), unit.value(mean(one.values)))
-            for one in self.replicated[:_N_LISTED]
+            (
+                str(configuration.first.number),
+                str(len(configuration.values)),
+                unit.value(mean(configuration.values)),
+            )
+            for configuration in self.record.replicated[:_N_LISTED]
         ]
         title = "Configurations with two or more values"
         return [Table(("trial", "values", "mean"), rows, title)]
 
     def _next_step(self) -> str:
-        if self.new_values:
+        if self.record.new_values:
             return "compare with other samplers: adnn.compare(function, ...), or adnn compare"
         return super()._next_step()
 
@@ -163,20 +197,33 @@ class FunctionSearch(StudyResult, FunctionRecord):
             **super()._fields(),
             "best_params": self.best_params,
             "value": self.value,
-            "new_values": self.new_values,
+            "new_values": self.record.new_values,
             "replicates": self.replicates,
         }
+
+    @classmethod
+    def _notes_on_runs(cls, runs: Sequence[SearchRecord]) -> list[str]:
+        """Return what the scores of the runs of a comparison are, and what is equal for them."""
+        functions = [run for run in runs if isinstance(run, FunctionRecord)]
+        values = [value for run in functions for value in run.new_values]
+        n_failed = sum(map(math.isnan, values))
+        what = "evaluations on new seeds"
+        return [
+            _note_on_new_seeds(functions[0].n_new_seeds),
+            failures_note(n_failed, len(values), what, functions[0].failed),
+            _ABOUT_BUDGETS,
+        ]
+
+
+def _note_on_new_seeds(n: int) -> str:
+    if n:
+        times = f"{n} more time{'s' * (n > 1)}"
+        return f"Each run's best trial was evaluated {times} on new seeds, after its selection."
+    return (
+        "Reported best values are too good (selection bias), most of all for samplers that repeat "
+        "similar trials. Pass confirm=5 to evaluate best trials on new seeds."
+    )
 
 
 def _counted(n: int, what: str) -> str:
     return f"{n} {what}{'s' * (n != 1)}"
-
-
-def stored_result(record: SearchRecord) -> StudyResult:
-    """Return the result of a search, by its record alone."""
-    kind: type[StudyResult] = StudyResult
-    if isinstance(record, FunctionRecord):
-        kind = FunctionSearch
-    elif stored.CONFIG in record.attrs:
-        kind = NetworkSearch
-    return kind(**parts_of(record))

@@ -86,13 +86,16 @@ class ModelComparison(ArmComparison):
     @functools.cached_property
     def _judged(self) -> list[PairedDifference]:
         """The differences over the seeds that are done."""
+        n_examples = 0
+        if self.unit is ACCURACY:
+            n_examples = self.n_test
         return paired_differences(
             self.values,
             margin=self.margin,
             sequential=self.sequential,
             after_fixed=self.after_fixed,
             names=self.value_names,
-            n_examples=self.n_test if self.unit is ACCURACY else 0,
+            n_examples=n_examples,
         )
 
     @functools.cached_property
@@ -105,7 +108,9 @@ class ModelComparison(ArmComparison):
     @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds that count: all, or in a sequential design those up to the decision."""
-        return self.declared_seeds[: self._n_done] if self._is_decided else self.declared_seeds
+        if self._is_decided:
+            return self.declared_seeds[: self._n_done]
+        return self.declared_seeds
 
     @property
     def value_names(self) -> list[str]:
@@ -130,11 +135,11 @@ class ModelComparison(ArmComparison):
     @functools.cached_property
     def missing(self) -> list[Evaluation]:
         """The evaluations to make next; empty at the end."""
-        left = self.seeds[self._n_done :]
+        remaining_seeds = self.seeds[self._n_done :]
         if self.sequential:
-            left = left[:1]
-        wanted = [(i, seed) for seed in left for i in range(len(self.labels))]
-        return [evaluation for evaluation in wanted if evaluation not in self.evaluations]
+            remaining_seeds = remaining_seeds[:1]
+        needed = [(i, seed) for seed in remaining_seeds for i in range(len(self.labels))]
+        return [evaluation for evaluation in needed if evaluation not in self.evaluations]
 
     @property
     def n_evaluations(self) -> int:
@@ -150,5 +155,5 @@ class ModelComparison(ArmComparison):
         return NEXT_STEP if self.missing else ""
 
     def _fields(self) -> dict[str, Any]:
-        own = self._attributes("study_name labels seeds sources n_train n_test failed")
-        return own | super()._fields()
+        fields = self._attributes("study_name labels seeds sources n_train n_test failed")
+        return fields | super()._fields()

@@ -86,17 +86,24 @@ class Overtuning(Printed):
 
     def document(self) -> Document:
         """Return everything that the result says."""
-        is_known = not math.isnan(self.new_data.value)
-        verdict: Verdict = "overstated" if self.optimism.low > 0 else "not shown"
+        verdict: Verdict = "not known"
+        estimates = list[Line]()
+        tables = list[Table]()
+        figures = list[Figure]()
+        if not math.isnan(self.new_data.value):
+            verdict = "overstated" if self.optimism.low > 0 else "not shown"
+            estimates = self._estimates()
+            tables = [self._trial_table()]
+            figures = [self._trial_figure(), self._curve_figure()]
         n = len(self.trials)
         return Document(
             title=f"Study {self.study_name!r} on new data",
-            verdict=verdict if is_known else "not known",
+            verdict=verdict,
             conclusion=self._conclusion(),
             scope=f"{n} trial{'s' * (n != 1)}, {self._examples_in_words}",
-            estimates=self._estimates() if is_known else [],
-            tables=[self._trial_table()] if is_known else [],
-            figures=[self._trial_figure(), self._curve_figure()] if is_known else [],
+            estimates=estimates,
+            tables=tables,
+            figures=figures,
             notes=self._notes(),
             next_step="measure the seed variance, too: adnn.recheck(study, evaluate)",
             fields=self._fields(),
@@ -119,33 +126,38 @@ class Overtuning(Printed):
         """The trial whose value differs most from that of its scores; None if all are alike."""
         gaps = np.abs(self.reported_values - self.values)
         is_alike = gaps.max() <= _ALIKE * float(np.abs(self.reported_values).max())
-        return None if is_alike else self.trials[int(gaps.argmax())]
+        if is_alike:
+            return None
+        return self.trials[int(gaps.argmax())]
 
     def _conclusion(self) -> str:
-        unit, n = self._unit, len(self.trials)
+        unit = self._unit
+        n = len(self.trials)
         reaches = f"reaches {unit.value(self.reported)} on the {self._examples_in_words}"
         reported = f"The best of {n} trials {reaches} that also selected it."
         if n == 1:
             reported = f"The trial {reaches}."
         if math.isnan(self.new_data.value):
             return f"{reported} At least {FEWEST_GROUPS} examples or groups are needed for more."
-        new, added = self._estimates()[0], unit.gain(self.optimism.value).lstrip("+")
+        new = self._estimates()[0]
+        added = unit.gain(self.optimism.value).lstrip("+")
         if math.isnan(self.new_data.low):
             return f"{reported} All scores are equal, so the value on new examples has no CI."
-        said = f"{reported} Expect {new.value} on new examples (95% CI {new.ends})."
-        choosing = f"{said} Choosing among {n} trials on these examples adds"
+        estimate = f"{reported} Expect {new.value} on new examples (95% CI {new.ends})."
+        choosing = f"{estimate} Choosing among {n} trials on these examples adds"
         if self.optimism.low > 0:
             return f"{choosing} {added}."
         if self.optimism.value > 0 and n > 1:
             return f"{choosing} an estimated {added}; overstatement is not shown."
-        return f"{said} Overstatement is not shown."
+        return f"{estimate} Overstatement is not shown."
 
     def _estimates(self) -> list[Line]:
-        unit, of_best = self._unit, f"trial {self.best.number}"
-        of_best += ", selected" * (len(self.trials) > 1)
+        unit = self._unit
+        best_trial = f"trial {self.best.number}"
+        best_trial += ", selected" * (len(self.trials) > 1)
         return [
             Line("new data", self.new_data, unit, remark="on examples that did not select"),
-            Line("reported", Estimate(self.reported), unit, remark=of_best),
+            Line("reported", Estimate(self.reported), unit, remark=best_trial),
             Line(
                 "optimism", self.optimism, unit, is_difference=True, remark="reported - new data"
             ),
@@ -172,7 +184,8 @@ class Overtuning(Printed):
 
     def _rows(self) -> list[dict[str, Any]]:
         """Return the numbers of each trial, those that most splits select first."""
-        splits, order = self.splits, np.argsort(-self.splits.selected, kind="stable")
+        splits = self.splits
+        order = np.argsort(-self.splits.selected, kind="stable")
         return [
             {
                 "trial": self.trials[i].number,
@@ -184,7 +197,8 @@ class Overtuning(Printed):
         ]
 
     def _trial_table(self) -> Table:
-        write, headings = self._unit.value, ("trial", "reported", "left out", "selected")
+        write = self._unit.value
+        headings = ("trial", "reported", "left out", "selected")
         rows = [
             (f"trial {number}", write(value), write(left_out), f"{100 * selected:.0f}%")
             for number, value, left_out, selected in (row.values() for row in self._rows())
@@ -192,9 +206,10 @@ class Overtuning(Printed):
         return Table(headings, rows, "Trials, by how many splits select them", is_detail=True)
 
     def _trial_figure(self) -> Figure:
-        unit, known = self._unit, np.isfinite(self.splits.left_out)
-        reported = unit.scale * self.reported_values[known]
-        left_out = unit.scale * self.splits.left_out[known]
+        unit = self._unit
+        has_value = np.isfinite(self.splits.left_out)
+        reported = unit.scale * self.reported_values[has_value]
+        left_out = unit.scale * self.splits.left_out[has_value]
         ends = [reported.min(), reported.max()]
         points = Series("trials", reported.tolist(), left_out.tolist(), "points")
         return Figure(
@@ -208,7 +223,8 @@ class Overtuning(Printed):
         )
 
     def _curve_figure(self) -> Figure:
-        best, curve = np.maximum.accumulate(self._sign * self.values), self.splits.curve
+        best = np.maximum.accumulate(self._sign * self.values)
+        curve = self.splits.curve
         optimism = [
             self._unit.scale * float(best[n - 1] - self._sign * value)
             for n, value in curve.items()
@@ -223,11 +239,12 @@ class Overtuning(Printed):
         )
 
     def _fields(self) -> dict[str, Any]:
-        shown = self._attributes(
+        fields = self._attributes(
             "study_name metric maximize reported new_data optimism n_omitted n_examples n_groups"
         )
-        n_trials, best = len(self.trials), trial_fields(self.best)
-        return {**shown, "n_trials": n_trials, "best": best, "trials": self._rows()}
+        n_trials = len(self.trials)
+        best = trial_fields(self.best)
+        return {**fields, "n_trials": n_trials, "best": best, "trials": self._rows()}
 
 
 def _means(of: Examples) -> Means:

@@ -69,10 +69,14 @@ class ValueComparison(ArmComparison):
     @property
     def _concluded(self) -> Sequence[PairedDifference]:
         """How much better each arm is than the baseline, else the best arm than the others."""
-        return self.paired_differences if self.baseline else super()._concluded
+        if self.baseline:
+            return self.paired_differences
+        return super()._concluded
 
     def _shown(self, rows: Sequence[PairedDifference]) -> Sequence[PairedDifference]:
-        return rows if self.baseline else super()._shown(rows)
+        if self.baseline:
+            return rows
+        return super()._shown(rows)
 
     def _size(self) -> str:
         means = f" (means of {self.n_rows} rows)" if self.n_rows else ""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from adnn_optuna._seeds import new_seeds
 from adnn_optuna._units import Estimate, Unit, in_list, unit_of
-from adnn_optuna.render.document import Document, Figure, Line, Series, Table
+from adnn_optuna.render.document import Document, Figure, Line, Series, Table, Verdict
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.differences import sources_in_words, unseen_notes
 from adnn_optuna.results.fields import fitted
@@ -74,7 +74,7 @@ class Variance(Printed):
     def _runs(self) -> list[list[Evaluation]]:
         """The evaluations of each run: all sources redrawn, then each source redrawn once more."""
         n_alone = len(self._redrawn_alone)
-        drawn, again = (
+        first_seeds, again = (
             [
                 new_seeds(self.study_name, source + suffix, self.n, of_function=self.seed is None)
                 for source in self.sources
@@ -82,7 +82,7 @@ class Variance(Printed):
             for suffix in ("", " again")
         )
         runs = []
-        for i, run in enumerate(zip(*drawn, strict=True)):
+        for i, run in enumerate(zip(*first_seeds, strict=True)):
             alone = [(*run[:k], again[k][i], *run[k + 1 :]) for k in range(n_alone)]
             runs.append([run, *alone])
         return runs
@@ -144,7 +144,9 @@ class Variance(Printed):
     @property
     def mean(self) -> float:
         """Their mean."""
-        return float(self.values.mean()) if len(self.values) else math.nan
+        if len(self.values):
+            return float(self.values.mean())
+        return math.nan
 
     @functools.cached_property
     def sd(self) -> Estimate:
@@ -185,8 +187,12 @@ class Variance(Printed):
     @property
     def seed_z_score(self) -> float:
         """By how many standard deviations the seed in use is better than the mean."""
-        better = (self.seed_value - self.mean) * (1 if self.maximize else -1)
-        return better / self.sd.value if self.sd.value > 0 else math.nan
+        better = self.seed_value - self.mean
+        if not self.maximize:
+            better = -better
+        if self.sd.value > 0:
+            return better / self.sd.value
+        return math.nan
 
     def to_dataframe(self) -> "pd.DataFrame":
         """Return one row for each source, and one for all sources.
@@ -209,7 +215,8 @@ class Variance(Printed):
         """Return the share of the variance that a part is, with its 95% CI."""
         if part is self.sd or not self.sd.value > 0:
             return dict.fromkeys(SHARES, 1.0 if self.sd.value > 0 else math.nan)
-        share, width = (part.value / self.sd.value) ** 2, 0.0
+        share = (part.value / self.sd.value) ** 2
+        width = 0.0
         if part.value > 0:
             # As if both were independent, which makes it too wide.
             width = math.hypot(*(math.log(sd.high / sd.low) for sd in (part, self.sd)))
@@ -218,40 +225,49 @@ class Variance(Printed):
 
     def document(self) -> Document:
         """Return everything that the result says."""
-        is_known = not math.isnan(self.sd.value)
+        verdict: Verdict = "not known"
+        estimates = list[Line]()
+        tables = list[Table]()
+        notes = list[str]()
+        if not math.isnan(self.sd.value):
+            verdict = "no claim"
+            estimates = self._estimates()
+            tables = [self._source_table()]
+            notes = self._notes()
         return Document(
             title=f"Variance of {self.value_name}",
-            verdict="no claim" if is_known else "not known",
+            verdict=verdict,
             conclusion=self._conclusion(),
             scope=f"{len(self.values)} run{'s' * (len(self.values) != 1)}",
-            estimates=self._estimates() if is_known else [],
-            tables=[self._source_table()] if is_known else [],
+            estimates=estimates,
+            tables=tables,
             figures=[self._figure()],
-            notes=self._notes() if is_known else [],
+            notes=notes,
             next_step=NEXT_STEP if self.missing else "",
             fields=self._fields(),
         )
 
     def _conclusion(self) -> str:
-        name, n = self.value_name, len(self.values)
+        name = self.value_name
+        n = len(self.values)
         if math.isnan(self.sd.value):
             return f"The variance of {name} is not known yet: {made_so_far(self, 'runs')}."
         if self.sd.value == 0:
             share = f"{100 * unseen_share(n):.0f}% of runs"
             return f"All {n} runs reached the same {name}, but up to {share} may differ."
         critical = self._sd_unit(self.sd).value(self.critical_difference)
-        said = (
+        sentence = (
             f"Two single runs that differ by less than {critical} are not distinguishable from "
             "each other."
         )
         if self._collapsed:
-            said = f"On average, with rare collapses, {said[0].lower()}{said[1:]}"
+            sentence = f"On average, with rare collapses, {sentence[0].lower()}{sentence[1:]}"
         if math.isnan(self.seed_z_score):
-            return said
+            return sentence
         side = "better" if self.seed_z_score > 0 else "worse"
         return (
-            f"{said} Seed {self.seed}, which is in use, is {abs(self.seed_z_score):.1f} standard "
-            f"deviations {side} than the mean."
+            f"{sentence} Seed {self.seed}, which is in use, is {abs(self.seed_z_score):.1f} "
+            f"standard deviations {side} than the mean."
         )
 
     def _sd_unit(self, sd: Estimate) -> Unit:
@@ -269,8 +285,10 @@ class Variance(Printed):
             Line("mean", Estimate(self.mean), of_values),
         ]
         if not math.isnan(self.seed_value):
-            own = Estimate(self.seed_value)
-            lines.append(Line(f"seed {self.seed}", own, of_values, remark="the seed in use"))
+            value_in_use = Estimate(self.seed_value)
+            lines.append(
+                Line(f"seed {self.seed}", value_in_use, of_values, remark="the seed in use")
+            )
         return lines
 
     def _source_table(self) -> Table:
@@ -279,16 +297,16 @@ class Variance(Printed):
             unit = self._sd_unit(sd).bare
             share, low, high = (100 * value for value in self._share(sd).values())
             # The share of all sources is 100% by definition.
-            is_known = source != ALL and math.isfinite(share)
-            rows.append(
-                (
-                    *sources_in_words([source]),
-                    unit.value(sd.value),
-                    f"{unit.value(sd.low)} to {unit.value(sd.high)}",
-                    f"{share:.0f}%" if is_known else "",
-                    f"{low:.0f} to {high:.0f}" if is_known else "",
-                )
-            )
+            cells = [
+                *sources_in_words([source]),
+                unit.value(sd.value),
+                f"{unit.value(sd.low)} to {unit.value(sd.high)}",
+            ]
+            if source != ALL and math.isfinite(share):
+                cells += [f"{share:.0f}%", f"{low:.0f} to {high:.0f}"]
+            else:
+                cells += ["", ""]
+            rows.append(tuple(cells))
         in_unit = f"\n{unit_of(self.value_name).heading('', is_gain=True)}".rstrip()
         sd_heading = f"standard deviation{in_unit}"
         headings = ("source", sd_heading, "95% CI", "share of\nvariance", "95% CI")
@@ -338,12 +356,10 @@ class Variance(Printed):
         for row, (source, of_runs) in enumerate(deviations.items()):
             sd = self.sd if source == ALL else self.sd_by_source[source]
             series += self._row(row, source, of_runs, sd)
-        if not math.isnan(own := self.seed_value - self.mean):
-            x, y, hover = (
-                unit.scale * own,
-                len(deviations) - 1,
-                f"seed {self.seed}: {unit.gain(own)}",
-            )
+        if not math.isnan(deviation_in_use := self.seed_value - self.mean):
+            x = unit.scale * deviation_in_use
+            y = len(deviations) - 1
+            hover = f"seed {self.seed}: {unit.gain(deviation_in_use)}"
             in_use = Series("the seed in use", [x], [y], "diamonds", hover=[hover], color=1)
             series.append(in_use)
         return Figure(
@@ -360,7 +376,8 @@ class Variance(Printed):
     def _row(
         self, row: int, source: str, deviations: NDArray[np.float64], sd: Estimate
     ) -> list[Series]:
-        unit, color = unit_of(self.value_name), 0 if source == ALL else None
+        unit = unit_of(self.value_name)
+        color = 0 if source == ALL else None
         points = Series(
             "",
             (unit.scale * deviations).tolist(),
@@ -374,7 +391,9 @@ class Variance(Printed):
             return [points]
         value, low, high = (unit.scale * end for end in sd)
         label = "one standard deviation, 95% CI" if source == ALL else ""
-        x, lows, highs = [-value, value], [-high, low], [-low, high]
+        x = [-value, value]
+        lows = [-high, low]
+        highs = [-low, high]
         spread = Series(label, x, [row, row], "squares", low=lows, high=highs, color=color)
         return [points, spread]
 

@@ -1,15 +1,29 @@
-"""Optuna samplers whose state is the study."""
+"""Optuna samplers whose state is the study; each is loaded when it is used."""
 
-from adnn_optuna.samplers._annealing import AdaptiveSimulatedAnnealingSampler
-from adnn_optuna.samplers._delta_step import DeltaStepSampler
-from adnn_optuna.samplers._indexed import IndexedSampler
-from adnn_optuna.samplers._keyed import KeyedSampler
-from adnn_optuna.samplers._random_restart import RandomRestartSampler
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "AdaptiveSimulatedAnnealingSampler",
-    "DeltaStepSampler",
-    "IndexedSampler",
-    "KeyedSampler",
-    "RandomRestartSampler",
-]
+if TYPE_CHECKING:
+    from adnn_optuna.samplers._annealing import (
+        AdaptiveSimulatedAnnealingSampler as AdaptiveSimulatedAnnealingSampler,
+    )
+    from adnn_optuna.samplers._delta_step import DeltaStepSampler as DeltaStepSampler
+    from adnn_optuna.samplers._indexed import IndexedSampler as IndexedSampler
+    from adnn_optuna.samplers._keyed import KeyedSampler as KeyedSampler
+    from adnn_optuna.samplers._random_restart import RandomRestartSampler as RandomRestartSampler
+
+_MODULES = {
+    "AdaptiveSimulatedAnnealingSampler": "_annealing",
+    "DeltaStepSampler": "_delta_step",
+    "IndexedSampler": "_indexed",
+    "KeyedSampler": "_keyed",
+    "RandomRestartSampler": "_random_restart",
+}
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from adnn_optuna._checks import load
+
+    return getattr(load(f"{__name__}.{_MODULES[name]}"), name)

@@ -237,21 +237,21 @@ class _Chain:
         self.names |= trial.distributions.keys()
         units = {}
         for name, distribution in trial.distributions.items():
-            known = self.distributions.get(name)
+            scale = self.distributions.get(name)
             if distribution.single():
                 continue
-            if known is None:
-                known = distribution
+            if scale is None:
+                scale = distribution
                 self.annealing.add_coordinate(name, n_choices(distribution), levels(distribution))
-            elif not can_rescale(known, distribution):
+            elif not can_rescale(scale, distribution):
                 continue
             # A coordinate's scale is all of the range that its parameter ever had.
-            elif (wider := hull(known, distribution)) != known:
-                start, end = (rescale(place, known, wider) for place in (0.0, 1.0))
+            elif (wider := hull(scale, distribution)) != scale:
+                start, end = (rescale(place, scale, wider) for place in (0.0, 1.0))
                 self.annealing.rescale(name, start, end, levels(wider))
-                known = wider
-            self.distributions = {**self.distributions, name: known}
-            units[name] = to_unit(trial.params[name], known)
+                scale = wider
+            self.distributions = {**self.distributions, name: scale}
+            units[name] = to_unit(trial.params[name], scale)
         x = np.array([units.get(name, math.nan) for name in self.distributions])
         self.annealing.tell(index, x, self.sign * trial.values[0], constraints_of(trial))
 
@@ -271,18 +271,18 @@ class _Chain:
             )
         if key == 0 and name in self.x0:
             return _start(name, self.x0[name], distribution)
-        center, known = math.nan, self.distributions.get(name)
-        if known is None and name in self.x0:
+        center, scale = math.nan, self.distributions.get(name)
+        if scale is None and name in self.x0:
             center = to_unit(self.x0[name], distribution)
         # The range may have changed since. Any other change is for Optuna to refuse.
-        elif known is not None and can_rescale(known, distribution):
+        elif scale is not None and can_rescale(scale, distribution):
             unit = point[name]
-            if known != distribution:
-                unit = rescale(unit, known, distribution)
-            if known == distribution or 0 <= unit <= 1:
+            if scale != distribution:
+                unit = rescale(unit, scale, distribution)
+            if scale == distribution or 0 <= unit <= 1:
                 return from_unit(unit, distribution)
             x = float(self.annealing.x[list(point).index(name)])
-            center = rescale(x, known, distribution)
+            center = rescale(x, scale, distribution)
         n_dims = self.annealing.n_dims if self.distributions else max(len(self.x0), 1)
         unit = self.annealing.draw(
             name, n_choices(distribution), center, index=index, key=key, n_dims=n_dims

@@ -140,8 +140,10 @@ class AdaptiveSimulatedAnnealing:
         self, index: int, n_dims: int | None = None, k_offsets: np.ndarray | None = None
     ) -> np.ndarray:
         """Return the temperatures at which a point with an index is generated (3)."""
-        n_dims = self.n_dims if n_dims is None else n_dims
-        k_offsets = self._k_offsets if k_offsets is None else k_offsets
+        if n_dims is None:
+            n_dims = self.n_dims
+        if k_offsets is None:
+            k_offsets = self._k_offsets
         c, exponent = self.rate(n_dims, index)
         decay = np.exp(-c * np.maximum(index + k_offsets, 0.0) ** exponent)
         return np.asarray(np.maximum(self._options.initial_temperature * decay, _MIN_TEMPERATURE))
@@ -261,18 +263,22 @@ class AdaptiveSimulatedAnnealing:
         """Search for the point of most merit, near or anywhere, or in the branch of a point."""
         u = float(uniforms(self._seed, key, SEARCH, "", 1)[0])
         width = -math.log(1 - u) if n_pending else None
-        known, feasibility = without_nan(self._pool.points), self._feasibility
+        known_points, feasibility = without_nan(self._pool.points), self._feasibility
 
         def placed(points: np.ndarray) -> np.ndarray:
             points = rounded(points, self._levels)
-            return points if within is None else conditions.led_to(points, within)
+            if within is None:
+                return points
+            return conditions.led_to(points, within)
 
         def merits(points: np.ndarray) -> np.ndarray:
             filled = np.where(conditions.presence(points), points, 0.5)
-            found = np.asarray(process.merits(filled, width) + feasibility.log_probability(filled))
+            point_merits = np.asarray(
+                process.merits(filled, width) + feasibility.log_probability(filled)
+            )
             if not process.is_noisy:  # Then nothing is told twice.
-                found[is_told(filled, known, self._is_finite)] = -np.inf
-            return found
+                point_merits[is_told(filled, known_points, self._is_finite)] = -np.inf
+            return point_merits
 
         far = move(
             np.full(len(self._names), np.nan),
@@ -306,7 +312,9 @@ class AdaptiveSimulatedAnnealing:
     def _n_latest(self, index: int) -> int:
         """Return how many of the latest points, all the model's, it is to learn from anyway."""
         n_trials = self._options.n_trials or 0
-        return N_LATEST if _LAST_PART * n_trials <= index < n_trials else 0
+        if _LAST_PART * n_trials <= index < n_trials:
+            return N_LATEST
+        return 0
 
     def _generate(
         self, x: np.ndarray, T: np.ndarray, key: int, size: int, purpose: int = GENERATE

@@ -51,7 +51,7 @@ class Feasibility:
         if len(self._known) < len(self._x) + 2:
             return []
         rows = [self._known.constraints[number] for number in self._known.numbers]
-        found = []
+        processes = []
         for i in range(min(map(len, rows))):
             constraint = np.array([row[i] for row in rows])
             if constraint.max() <= 0:
@@ -60,8 +60,8 @@ class Feasibility:
             sizes = np.abs(constraint)
             typical_size = max(np.median(sizes), 1e-9 * sizes.max())
             pool = dataclasses.replace(self._known, values=np.arcsinh(constraint / typical_size))
-            found.append(process_near(self._x, pool, self._n_choices, n_fits=1))
-        return found
+            processes.append(process_near(self._x, pool, self._n_choices, n_fits=1))
+        return processes
 
     def log_probability(self, points: np.ndarray) -> np.ndarray:
         """Return the logarithm of the probability that points are feasible."""
@@ -72,5 +72,5 @@ class Feasibility:
 
     def is_likely(self, points: np.ndarray) -> np.ndarray:
         """Return which points are probably feasible, or else which one is most likely so."""
-        found = self.log_probability(points)
-        return np.asarray(found >= min(found.max(), math.log(0.5)))
+        log_probabilities = self.log_probability(points)
+        return np.asarray(log_probabilities >= min(log_probabilities.max(), math.log(0.5)))

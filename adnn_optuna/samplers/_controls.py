@@ -40,6 +40,8 @@ class GridOffsetSampler(RandomRestartSampler):
             values = np.linspace(distribution.low, distribution.high, max(self._n_trials, 3))
             if self._is_baseline_enqueued:
                 values = np.delete(values, np.abs(values).argmin())
-            return float(values[index]) if index < len(values) else at_random(name, distribution)
+            if index < len(values):
+                return float(values[index])
+            return at_random(name, distribution)
 
         return value

@@ -165,13 +165,13 @@ class DeltaStepSampler(IndexedSampler):
         if self._accept == "always":
             return None, (step + 1) * self._deltas[walk]
         awaited = [
-            other["step"]
-            for of_other, other in sorted(indices.pending().items())
-            if self._place(of_other)[0] == walk and other["step"] is not None
+            pending["step"]
+            for of_other, pending in sorted(indices.pending().items())
+            if self._place(of_other)[0] == walk and pending["step"] is not None
         ]
         sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
-        told = indices.state(proposal, lambda: _Told(self, sign))
-        return told.next_step(walk, awaited, indices.results)
+        walks = indices.state(proposal, lambda: _Told(self, sign))
+        return walks.next_step(walk, awaited, indices.results)
 
     def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
         start, length = proposal["step"] or (None, 0.0)
@@ -218,7 +218,9 @@ class _Origin:
 def _normal(value: Any) -> Any:
     """Return the same of equal numbers, and choices as they are."""
     is_number = isinstance(value, Real) and not isinstance(value, bool)
-    return float(value) + 0.0 if is_number else value  # -0.0 + 0.0 is 0.0.
+    if is_number:
+        return float(value) + 0.0  # -0.0 + 0.0 is 0.0.
+    return value
 
 
 def _moves(distribution: BaseDistribution) -> TypeGuard[FloatDistribution | IntDistribution]:
@@ -329,9 +331,9 @@ class _Told:
         trial = None if leg.start is None else results.get(leg.start)
         length, tolerance = leg.next_length, _TOLERANCE * abs(leg.length)
         return all(
-            known.low - tolerance
-            <= self.walks._origin.value(name, known, trial) + length
-            <= known.high + tolerance
-            for name, known in self.distributions.items()
-            if _moves(known)
+            distribution.low - tolerance
+            <= self.walks._origin.value(name, distribution, trial) + length
+            <= distribution.high + tolerance
+            for name, distribution in self.distributions.items()
+            if _moves(distribution)
         )

@@ -35,8 +35,10 @@ def made_evaluations(
     trials: Iterable[FrozenTrial], names: Sequence[str]
 ) -> dict[Evaluation, float]:
     """Return the values of the evaluations made, NaN of those that came to none."""
-    made = evaluation_trials(trials, names).items()
-    return {e: math.nan if trial.value is None else trial.value for e, trial in made}
+    trials_by_evaluation = evaluation_trials(trials, names).items()
+    return {
+        e: math.nan if trial.value is None else trial.value for e, trial in trials_by_evaluation
+    }
 
 
 class EvaluationSampler(RandomSampler):

@@ -103,8 +103,8 @@ class GaussianProcess:
             return np.asarray(width * deviations - means)
         z = (self._y.min() - means) / deviations
         low = np.minimum(z, -1.0)
-        rest = 1 + low * math.sqrt(math.pi / 2) * erfcx(-low / math.sqrt(2))
-        of_low = np.log(np.maximum(rest, 1e-17)) - 0.5 * (low * low + math.log(2 * math.pi))
+        tail_factor = 1 + low * math.sqrt(math.pi / 2) * erfcx(-low / math.sqrt(2))
+        of_low = np.log(np.maximum(tail_factor, 1e-17)) - 0.5 * (low * low + math.log(2 * math.pi))
         high = np.maximum(z, -1.0)
         of_high = np.log(np.exp(-0.5 * high * high) / math.sqrt(2 * math.pi) + high * ndtr(high))
         return np.asarray(np.where(z < -1, of_low, of_high) + np.log(deviations))

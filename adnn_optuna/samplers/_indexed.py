@@ -99,14 +99,14 @@ class IndexedSampler(BaseSampler, abc.ABC):
         """
         with self._memory.lock:
             indices = self._look(study, known)
-            if (own := indices.proposal_of(trial)) is None or own["index"] is None:
+            if (proposal := indices.proposal_of(trial)) is None or proposal["index"] is None:
                 return False, None
-            index = own["index"]
+            index = proposal["index"]
             before = itertools.takewhile(index.__gt__, indices.unfinished_indices())
             holders = indices.holders(index, trial._trial_id)
             first = indices.reader.trials[holders[0]] if holders else trial
             of_first: Proposal = first.system_attrs[PROPOSAL]
-            is_first = {**own, "owner": None} == {**of_first, "owner": None}
+            is_first = {**proposal, "owner": None} == {**of_first, "owner": None}
             return index in indices.results or not is_first, len([*before])
 
     def place_of(self, trial: FrozenTrial) -> int | None:
@@ -132,15 +132,17 @@ class IndexedSampler(BaseSampler, abc.ABC):
             template = create_trial(state=TrialState.RUNNING)
             template.number = known.next_number
             free = indices.free_indices(1 + n_rivals)
-            left = [index for index in free if index <= self.last_index]
+            remaining = [index for index in free if index <= self.last_index]
             # The user's own random numbers are left alone.
-            proposal = indices.proposal(template, secrets.choice(left or free))
+            proposal = indices.proposal(template, secrets.choice(remaining or free))
             if proposal["step"] is None:
                 proposal["step"] = self._step(study, indices, proposal)
             template.system_attrs[PROPOSAL] = proposal
             if indices.reader.ids and self._proposes_before:
                 source = self._propose(study, indices, proposal)
-                template.params = {k: source(k, of) for k, of in distributions.items()}
+                template.params = {
+                    k: source(k, distribution) for k, distribution in distributions.items()
+                }
                 template.distributions = dict(distributions)
             return template
 
@@ -196,8 +198,8 @@ class IndexedSampler(BaseSampler, abc.ABC):
             return  # Sampling raises: then the trial fails, instead of being left RUNNING.
         with self._memory.lock:
             begin_turn(study)
-            own = proposal_of(trial, self._key)
-            if own is not None and own["owner"] == ownership(trial):
+            stored_proposal = proposal_of(trial, self._key)
+            if stored_proposal is not None and stored_proposal["owner"] == ownership(trial):
                 return  # It was created with its index, and maybe all parameters.
             try:
                 proposal = self._claim(study, trial)
@@ -218,24 +220,25 @@ class IndexedSampler(BaseSampler, abc.ABC):
         is_fixed = "fixed_params" in attrs or bool(trial.params)
         copied = attrs.get(PROPOSAL) or {}
         is_retry = copied.get("sampler") == self._key
-        wanted: int | None = copied["index"] if is_retry else None
+        copied_index: int | None = copied["index"] if is_retry else None
         indices, gave_way = self._memory[study], False
         is_known = not (attrs or is_fixed) and indices.reader.is_all_before(trial)
         while True:
             if not is_known:
                 indices = self._look(study)
-            if own := indices.proposal_of(trial):  # It began before, in another process.
-                own = {**own, "owner": ownership(trial)}
-                write(PROPOSAL, own)
-                return own
+            if proposal_before := indices.proposal_of(trial):
+                # It began before, in another process.
+                proposal_before = {**proposal_before, "owner": ownership(trial)}
+                write(PROPOSAL, proposal_before)
+                return proposal_before
             index: int | None
             if is_fixed or is_retry:
                 # A retry keeps its index if that is free.
-                is_taken = wanted in indices.results or wanted in indices.pending()
-                index = None if is_taken or gave_way else wanted
+                is_taken = copied_index in indices.results or copied_index in indices.pending()
+                index = None if is_taken or gave_way else copied_index
             else:
                 choosing = [t for t in indices.running() if indices.index_of(t) is None]
-                n_others = sum(other._trial_id != trial._trial_id for other in choosing)
+                n_others = sum(running._trial_id != trial._trial_id for running in choosing)
                 # The user's own random numbers are left alone.
                 index = secrets.choice(indices.free_indices(1 + n_others if gave_way else 1))
             holders = indices.holders(index, trial._trial_id)
@@ -254,7 +257,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
                 gave_way = True
             is_known = False
         # A retry of what was done again meanwhile counts for nothing. Others may inherit the note.
-        ended = "interrupted" if wanted is not None and index is None else None
+        ended = "interrupted" if copied_index is not None and index is None else None
         if attrs.get(ENDED) != ended:
             write(ENDED, ended)
         return proposal

@@ -33,7 +33,9 @@ def proposal_of(trial: FrozenTrial, key: str) -> Proposal | None:
     proposal: Proposal | None = trial.system_attrs.get(PROPOSAL)
     if proposal is None or proposal["sampler"] != key:
         return None
-    return proposal if proposal["owner"]["trial"] == trial.number else None
+    if proposal["owner"]["trial"] == trial.number:
+        return proposal
+    return None
 
 
 class Indices:
@@ -86,9 +88,9 @@ class Indices:
         has_died = trial.state == TrialState.FAIL and ended is None
         if not trial.state.is_finished() or has_died or ended == "interrupted":
             return
-        known = self.results.setdefault(index, trial)
+        counted = self.results.setdefault(index, trial)
         # A worker that was taken for dead and woke up did the same: the older trial counts.
-        if trial._trial_id < known._trial_id:
+        if trial._trial_id < counted._trial_id:
             self.results[index] = trial
             self._states.clear()
 
@@ -108,8 +110,8 @@ class Indices:
         """Yield the indices without a result, from the smallest one on."""
         while self._n_done in self.results:
             self._n_done += 1
-        left = (i for i in itertools.count(self._n_done) if i not in self.results)
-        return filter(self.is_proposed, left)
+        unfinished = (i for i in itertools.count(self._n_done) if i not in self.results)
+        return filter(self.is_proposed, unfinished)
 
     def is_proposed(self, index: int) -> bool:
         """Return whether an index is worth a trial."""
@@ -126,8 +128,8 @@ class Indices:
 
         Those with parameters come first: one without any may not have kept the index.
         """
-        trials, others = self.reader.trials, self._holders.get(index, set()) - {own_id}
-        holders = (i for i in others if i in trials and self.index_of(trials[i]) == index)
+        trials, other_ids = self.reader.trials, self._holders.get(index, set()) - {own_id}
+        holders = (i for i in other_ids if i in trials and self.index_of(trials[i]) == index)
         return sorted(holders, key=lambda trial_id: (not trials[trial_id].params, trial_id))
 
     def proposal(self, trial: FrozenTrial, index: int | None) -> Proposal:
@@ -180,11 +182,11 @@ class Indices:
         unfinished = [trial_id for trial_id in proposal["unfinished"] if trial_id in trials]
         state: State
         while True:
-            told, left_out, state = self._states.pop() if self._states else (0, [], start())
-            if told <= before and left_out == [u for u in unfinished if u < told]:
+            next_id, left_out, state = self._states.pop() if self._states else (0, [], start())
+            if next_id <= before and left_out == [u for u in unfinished if u < next_id]:
                 break
         missing, state = set(unfinished), copy.copy(state)
-        for trial_id in ids[bisect.bisect_left(ids, told) : bisect.bisect_left(ids, before)]:
+        for trial_id in ids[bisect.bisect_left(ids, next_id) : bisect.bisect_left(ids, before)]:
             if trial_id in missing:
                 self._states.append((trial_id, left_out, copy.copy(state)))
                 left_out = [*left_out, trial_id]

@@ -62,11 +62,11 @@ class KeyedSampler(BaseSampler):
         check_seed(seed)
         self._factory, self._seed, self._n_trials = factory, seed, n_trials
         self._samplers: dict[int, BaseSampler] = {}  # Of the trials under way, by their ids.
-        made: object = self.of_key(0)
-        if not isinstance(made, BaseSampler) or isinstance(made, COUNTING):
+        first_sampler: object = self.of_key(0)
+        if not isinstance(first_sampler, BaseSampler) or isinstance(first_sampler, COUNTING):
             raise WrongTypeError(
                 "The factory of a `KeyedSampler` must make an Optuna sampler that draws at random "
-                f"and counts no trials in the study, but it made {made!r}."
+                f"and counts no trials in the study, but it made {first_sampler!r}."
             )
 
     def __str__(self) -> str:
@@ -148,12 +148,14 @@ class KeyedIndexSampler(IndexedSampler):
 
         def value(name: str, distribution: BaseDistribution) -> Any:
             if name in relative and space[name] == distribution:
-                drawn = relative[name]
+                sampled = relative[name]
             else:
                 # Also if the index's first trial has it: the next parameter is drawn after it.
                 now = study._storage.get_trial(trial._trial_id)
-                drawn = sampler.sample_independent(study, now, name, distribution)
-            return first.params[name] if first.distributions.get(name) == distribution else drawn
+                sampled = sampler.sample_independent(study, now, name, distribution)
+            if first.distributions.get(name) == distribution:
+                return first.params[name]
+            return sampled
 
         # What a retry was copied with had been drawn before the rest.
         for name, distribution in trial.distributions.items():

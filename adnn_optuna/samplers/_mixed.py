@@ -46,18 +46,20 @@ class Conditions:
         """Find the parents."""
         lacks = np.isnan(points)
         is_conditional = lacks.any(axis=0)
-        found: dict[int, tuple[int, int, np.ndarray, np.ndarray]] = {}
+        conditions: dict[int, tuple[int, int, np.ndarray, np.ndarray]] = {}
         for parent in np.flatnonzero(is_finite) if is_conditional.any() else ():
-            known = np.where(lacks[:, parent], _LACKING, points[:, parent])
-            values, codes = np.unique(known, return_inverse=True)
+            parent_values = np.where(lacks[:, parent], _LACKING, points[:, parent])
+            values, codes = np.unique(parent_values, return_inverse=True)
             is_value = codes == np.arange(len(values))[:, None]
             n_lacking = is_value.astype(float) @ lacks
             decides = ((n_lacking == 0) | (n_lacking == is_value.sum(axis=1)[:, None])).all(axis=0)
             for child in map(int, np.flatnonzero(decides & is_conditional)):
-                if child != parent and (child not in found or len(values) < len(found[child][2])):
+                if child != parent and (
+                    child not in conditions or len(values) < len(conditions[child][2])
+                ):
                     is_there = np.asarray(n_lacking[:, child] == 0)
-                    found[child] = child, int(parent), values, is_there
-        return cls(tuple(found[child] for child in sorted(found)))
+                    conditions[child] = child, int(parent), values, is_there
+        return cls(tuple(conditions[child] for child in sorted(conditions)))
 
     def presence(self, points: np.ndarray) -> np.ndarray:
         """Return which coordinates points would have; any that may be there."""
@@ -123,10 +125,10 @@ def is_untried(
     """
     untried = np.zeros(candidates.shape, dtype=bool)
     for i in np.flatnonzero(is_finite):
-        told, counts = np.unique(points[~np.isnan(points[:, i]), i], return_counts=True)
-        if not n_choices[i] and len(told) > 1:
+        tried_values, counts = np.unique(points[~np.isnan(points[:, i]), i], return_counts=True)
+        if not n_choices[i] and len(tried_values) > 1:
             continue
-        tried = told[counts > 1] if n_choices[i] else told
+        tried = tried_values[counts > 1] if n_choices[i] else tried_values
         untried[:, i] = ~np.isin(candidates[:, i], tried)
     return untried
 
@@ -149,7 +151,8 @@ def process_near(
     n_fits: int = 2,
 ) -> GaussianProcess:
     """Return a Gaussian process of the points nearest to ``x`` and the latest, or of some rows."""
-    rows = np.arange(len(pool)) if rows is None else rows
+    if rows is None:
+        rows = np.arange(len(pool))
     points, values = without_nan(pool.points)[rows], pool.values[rows]
     is_latest = pool.is_latest(N_LATEST)[rows]
     near = nearest(points, without_nan(x), n_choices, _N_PROCESS_POINTS, is_latest)
@@ -164,7 +167,9 @@ def model_near(
     points = without_nan(pool.points)
     rows = nearest(points, without_nan(x), n_choices, size, pool.is_latest(n_latest))
     model = LocalModel(points[rows])
-    return model if model.fit(pool.values[rows], is_exact=is_exact) else None
+    if model.fit(pool.values[rows], is_exact=is_exact):
+        return model
+    return None
 
 
 def nearest(

@@ -67,14 +67,14 @@ def search(
 ) -> np.ndarray:
     """Return the point of most merit that moves from the best of some points find."""
     n_dims, points = points.shape[1], placed(points)
-    found = merits(points)
+    point_merits = merits(points)
     us = us.reshape(len(_SEARCH_TEMPERATURES), 2, _N_MOVES, n_dims)
     for temperature, (u_move, u_stay) in zip(_SEARCH_TEMPERATURES, us, strict=True):
         # Of few coordinates, about 1.5 are moved at once; of many, a third.
         stays = u_stay > max(1.5 / n_dims, 0.35)
         temperatures = np.full(n_dims, temperature)
-        starts = points[np.argsort(-found)[:_N_STARTS]]
+        starts = points[np.argsort(-point_merits)[:_N_STARTS]]
         moved = [np.where(stays, x, move(x, u_move, temperatures, n_choices)) for x in starts]
         points = np.vstack([points, placed(np.vstack(moved))])
-        found = np.append(found, merits(points[len(found) :]))
-    return np.asarray(points[np.argmax(found)])
+        point_merits = np.append(point_merits, merits(points[len(point_merits) :]))
+    return np.asarray(points[np.argmax(point_merits)])

@@ -108,7 +108,9 @@ def _start_time(process_id: int) -> str | None:
         return None if _is_gone(process_id) else ""
     try:
         process = psutil.Process(process_id)
-        return None if process.status() == psutil.STATUS_ZOMBIE else repr(process.create_time())
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return repr(process.create_time())
     except psutil.NoSuchProcess:
         return None
     except psutil.Error:
@@ -140,11 +142,11 @@ def _text(path: str) -> str:
 @functools.cache
 def _host() -> str:
     """Return a text that tells hosts of one name apart, and containers with own process ids."""
-    known = [_text("/etc/machine-id")]
+    identifiers = [_text("/etc/machine-id")]
     with contextlib.suppress(OSError):
-        known.append(str(Path("/proc/self/ns/pid").readlink()))
+        identifiers.append(str(Path("/proc/self/ns/pid").readlink()))
     # The id of a machine must stay secret.
-    digest = hashlib.sha256(" ".join(known).encode()).hexdigest()[:8]
+    digest = hashlib.sha256(" ".join(identifiers).encode()).hexdigest()[:8]
     return f"{socket.gethostname()}#{digest}"
 
 
@@ -188,8 +190,10 @@ def owner_of(trial: FrozenTrial) -> Owner | None:
     proposal = attrs.get(PROPOSAL) or {}
     claims = [owner for name, owner in attrs.items() if name.startswith(CLAIM) and owner]
     claims.sort(key=lambda owner: _lives(owner) is False)
-    said: tuple[Owner | None, ...] = (proposal.get("owner"), attrs.get(OWNER), *claims)
-    return next((owner for owner in said if owner and owner["trial"] == trial.number), None)
+    named_owners: tuple[Owner | None, ...] = (proposal.get("owner"), attrs.get(OWNER), *claims)
+    return next(
+        (owner for owner in named_owners if owner and owner["trial"] == trial.number), None
+    )
 
 
 def is_own(trial: FrozenTrial) -> bool:
@@ -200,7 +204,9 @@ def is_own(trial: FrozenTrial) -> bool:
 def is_alive(trial: FrozenTrial) -> bool | None:
     """Return whether those that run a trial live; :obj:`None` if this host cannot tell."""
     owner = owner_of(trial)
-    return None if owner is None else _lives(owner)
+    if owner is None:
+        return None
+    return _lives(owner)
 
 
 def _lives(owner: Owner) -> bool | None:
@@ -209,7 +215,9 @@ def _lives(owner: Owner) -> bool | None:
     if (owner["process"], owner["start"]) == (os.getpid(), _own_start_time(os.getpid())):
         return _is_under_way(owner["run"])
     start = _start_time(owner["process"])
-    return None if "" in {start, owner["start"]} else start == owner["start"]
+    if "" in {start, owner["start"]}:
+        return None
+    return start == owner["start"]
 
 
 def end_trial(study: Study, trial: FrozenTrial | Trial) -> None:

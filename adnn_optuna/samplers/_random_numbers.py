@@ -31,7 +31,9 @@ def uniforms(seed: int, key: int, purpose: int, name: str, size: int) -> np.ndar
 def draw_key(proposal: Proposal) -> int:
     """Return the key of a trial's random numbers: its index, or else its first number."""
     number = proposal.get("retries", proposal["owner"]["trial"])
-    return 2**63 + number if proposal["index"] is None else proposal["index"]
+    if proposal["index"] is None:
+        return 2**63 + number
+    return proposal["index"]
 
 
 def check_seed(seed: Any) -> None:

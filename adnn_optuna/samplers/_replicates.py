@@ -59,24 +59,26 @@ class Configuration:
 def replicate_of(trial: FrozenTrial) -> Place | None:
     """Return which replicate a trial is; :obj:`None` for the trials of the search itself."""
     stored: Replicate | None = trial.system_attrs.get(REPLICATE)
-    return None if stored is None else (stored["trial"], stored["repetition"])
+    if stored is None:
+        return None
+    return (stored["trial"], stored["repetition"])
 
 
 def configurations_of(
     trials: Iterable[FrozenTrial], failed: float | None = None
 ) -> dict[int, Configuration]:
     """Return the configurations of trials that are done, by the numbers of their first trials."""
-    found: dict[int, Configuration] = {}
+    configurations: dict[int, Configuration] = {}
     numbers: dict[tuple[tuple[str, object], ...], int] = {}
     for trial in sorted(trials, key=lambda t: t.number):
         is_completed = trial.state == TrialState.COMPLETE and is_feasible(trial)
         number, repetition = replicate_of(trial) or (trial.number, 0)
         if not repetition and is_completed:
             number = numbers.setdefault(tuple(sorted(trial.params.items())), number)
-            found.setdefault(number, Configuration(trial))
-        if number in found:  # Or it has no value, or somebody deleted its first trial.
-            found[number].add(trial, repetition, failed)
-    return found
+            configurations.setdefault(number, Configuration(trial))
+        if number in configurations:  # Or it has no value, or somebody deleted its first trial.
+            configurations[number].add(trial, repetition, failed)
+    return configurations
 
 
 def _rank(direction: StudyDirection) -> Callable[[Configuration], tuple[float, int]]:
@@ -101,17 +103,21 @@ def replicated(
     The sampler, too, may have proposed one again. Without replicates there are none: then values
     of one configuration may be equal because their seed is.
     """
-    found = [*configurations_of(trials, failed).values()]
-    if not any(one.repetitions for one in found):
+    configurations = [*configurations_of(trials, failed).values()]
+    if not any(configuration.repetitions for configuration in configurations):
         return []
-    return ranked((one for one in found if one.values[1:]), direction)
+    return ranked(
+        (configuration for configuration in configurations if configuration.values[1:]), direction
+    )
 
 
 def next_replicates(best: Sequence[Configuration], count: int) -> list[Place]:
     """Return which replicates of ranked configurations begin next, ``count`` at the same time."""
     leading = best[:_N_LEADING]
-    n_values = {one.first.number: len(one.values) for one in leading}
-    repetitions = {one.first.number: set(one.repetitions) for one in leading}
+    n_values = {configuration.first.number: len(configuration.values) for configuration in leading}
+    repetitions = {
+        configuration.first.number: set(configuration.repetitions) for configuration in leading
+    }
     places = []
     for _ in range(count if leading else 0):
         number = min(n_values, key=n_values.__getitem__)  # Of equals, the better one.
@@ -143,10 +149,10 @@ class _Ranking:
             return
         for trial in news:
             number, repetition = replicate_of(trial) or (trial.number, 0)
-            if (one := self.found.get(number)) is not None:
-                self.best.remove(one)
-                one.add(trial, repetition, self._failed)
-                bisect.insort(self.best, one, key=_rank(self._direction))
+            if (configuration := self.found.get(number)) is not None:
+                self.best.remove(configuration)
+                configuration.add(trial, repetition, self._failed)
+                bisect.insort(self.best, configuration, key=_rank(self._direction))
 
 
 class ReplicateSampler(RandomSampler):
@@ -188,8 +194,8 @@ class ReplicateSampler(RandomSampler):
     ) -> tuple[bool, None]:
         """Return whether a replicate was made meanwhile; they have no order."""
         number, repetition = replicate_of(trial) or (trial.number, 0)
-        one = self._memory[study].found.get(number)
-        return one is not None and repetition in one.repetitions, None
+        configuration = self._memory[study].found.get(number)
+        return configuration is not None and repetition in configuration.repetitions, None
 
     def template(
         self,

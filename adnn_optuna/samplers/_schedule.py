@@ -29,4 +29,6 @@ class Options:
 
 def cooling_dims(n_dims: int) -> int:
     """Return as how many dimensions so many cool."""
-    return n_dims if n_dims <= _MAX_COOLING_DIMS else _MANY_COOL_AS
+    if n_dims <= _MAX_COOLING_DIMS:
+        return n_dims
+    return _MANY_COOL_AS

@@ -50,7 +50,9 @@ class TrialReader:
     @property
     def next_number(self) -> int:
         """The number that the next trial is likely to get: behind the newest one."""
-        return self.trials[self.ids[-1]].number + 1 if self.ids else 0
+        if self.ids:
+            return self.trials[self.ids[-1]].number + 1
+        return 0
 
     def note(self, trial: FrozenTrial) -> None:
         """Take in a trial that was created after all others, as it was stored."""
@@ -196,7 +198,9 @@ class PerStudy(Generic[Kept]):
 
 def beginning(trial: FrozenTrial) -> str:
     """Return when a trial began, within a minute: a journal tells hours by its reader's zone."""
-    return f"{began:%S.%f s}" if (began := trial.datetime_start) else ""
+    if began := trial.datetime_start:
+        return f"{began:%S.%f s}"
+    return ""
 
 
 def constraints_of(trial: FrozenTrial) -> list[float]:

@@ -31,7 +31,9 @@ def to_unit(value: Any, distribution: BaseDistribution) -> float:
     low, high, is_log = _bounds(distribution)
     if is_log:
         value = math.log(max(value, math.ulp(0.0)))
-    return float((value - low) / (high - low)) if high > low else 0.5
+    if high > low:
+        return float((value - low) / (high - low))
+    return 0.5
 
 
 def from_unit(unit: float, distribution: BaseDistribution) -> Any:
@@ -81,7 +83,9 @@ def rescale(unit: float, old: BaseDistribution, new: BaseDistribution) -> float:
 def _value_at(unit: float, distribution: BaseDistribution) -> float:
     low, high, is_log = _bounds(distribution)
     value = low + unit * (high - low)
-    return math.exp(value) if is_log else value
+    if is_log:
+        return math.exp(value)
+    return value
 
 
 def nearest_value(value: float, distribution: BaseDistribution) -> float:
@@ -90,12 +94,16 @@ def nearest_value(value: float, distribution: BaseDistribution) -> float:
     low, high, step = distribution.low, distribution.high, distribution.step
     if step is not None:
         value = low + round((value - low) / step) * step
-    return low if value < low else min(value, high)
+    if value < low:
+        return low
+    return min(value, high)
 
 
 def n_choices(distribution: BaseDistribution) -> int:
     """Return the number of choices of a categorical parameter, and 0 for any other."""
-    return len(distribution.choices) if isinstance(distribution, CategoricalDistribution) else 0
+    if isinstance(distribution, CategoricalDistribution):
+        return len(distribution.choices)
+    return 0
 
 
 def _bounds(distribution: BaseDistribution) -> tuple[float, float, bool]:

@@ -101,7 +101,8 @@ def _variance_of_mean(
     such as the positive ones for the AUC. Then the number of groups is (Σ s²)² / Σ s⁴ for the sums
     s, after Satterthwaite (1946).
     """
-    groups = np.arange(len(values)) if groups is None else groups
+    if groups is None:
+        groups = np.arange(len(values))
     values = values.astype(np.float64)
     squares = np.bincount(groups, values - values.mean()) ** 2
     n, total = len(squares), float(squares.sum())

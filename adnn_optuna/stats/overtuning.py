@@ -45,7 +45,8 @@ class Means:
     n_splits = 500
 
     def __init__(self, scores: np.ndarray, groups: np.ndarray | None, *, are_right: bool) -> None:
-        groups = np.arange(len(scores)) if groups is None else groups
+        if groups is None:
+            groups = np.arange(len(scores))
         self._sizes = np.bincount(groups)
         self._sums = np.stack([np.bincount(groups, of_trial) for of_trial in scores.T])
         self.n_groups: int = len(self._sizes)
@@ -129,8 +130,10 @@ class Metric:
         parts = np.arange(self.n_groups) % _MOST_PARTS
         n_parts = int(parts.max()) + 1
         without = [self.on((parts != part).astype(float), [trial])[0] for part in range(n_parts)]
-        known = np.array([value for value in without if math.isfinite(value)])
-        return np.asarray((known.mean() - known) * math.sqrt((n_parts - 1) / n_parts))
+        finite_values = np.array([value for value in without if math.isfinite(value)])
+        return np.asarray(
+            (finite_values.mean() - finite_values) * math.sqrt((n_parts - 1) / n_parts)
+        )
 
 
 def random_splits(
@@ -153,7 +156,9 @@ def random_splits(
     for split in range(measure.n_splits):
         selects = (rng.permutation(n_groups) < n_selecting).astype(float)
         of_selecting = measure.on(selects, slice(None))
-        of_selecting = np.nan_to_num(of_selecting if maximize else -of_selecting, nan=-math.inf)
+        if not maximize:
+            of_selecting = -of_selecting
+        of_selecting = np.nan_to_num(of_selecting, nan=-math.inf)
         chosen[split] = [of_selecting[:number].argmax() for number in numbers]
         on_left_out[split] = measure.on(1 - selects, slice(None))
         after_split()
@@ -166,14 +171,14 @@ def random_splits(
     means = np.nanmean(values, axis=0)
     means[0] = measure.values[0]  # Of the first trial alone: nothing was selected.
     best = int(np.nanargmax(measure.values if maximize else -measure.values))
-    of_all, selected = values[:, -1], np.bincount(chosen[:, -1], minlength=n_trials)
+    left_out_values, selected = values[:, -1], np.bincount(chosen[:, -1], minlength=n_trials)
     # Given all n examples, a mean over k others than the selecting m = n - k varies m / k times as
     # much as the mean of all examples does.
-    variance = float(np.nanvar(of_all, ddof=1)) * (n_groups - n_selecting) / n_selecting
-    known = np.isfinite(of_all)
+    variance = float(np.nanvar(left_out_values, ddof=1)) * (n_groups - n_selecting) / n_selecting
+    has_value = np.isfinite(left_out_values)
     counts, sums = (
-        np.bincount(chosen[known, -1], weights, minlength=n_trials)
-        for weights in (None, of_all[known])
+        np.bincount(chosen[has_value, -1], weights, minlength=n_trials)
+        for weights in (None, left_out_values[has_value])
     )
     left_out = np.divide(sums, counts, out=np.full(n_trials, math.nan), where=counts > 0)
     new_data = _estimate(float(means[-1]), variance, measure, best)

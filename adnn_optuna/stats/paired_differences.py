@@ -155,31 +155,33 @@ def paired_differences(
     counts = n_examples * measured[np.isfinite(measured)]
     if not np.allclose(counts, np.rint(counts), rtol=0, atol=1e-6):  # Weighted, or no accuracies.
         n_examples = 0
-    found = {
-        (arm, other): _differences_of(arrays[arm], arrays[other], n_examples)
-        for arm, other in pairs
+    differences = {
+        (arm, other_arm): _differences_of(arrays[arm], arrays[other_arm], n_examples)
+        for arm, other_arm in pairs
     }
-    judged = {pair: of for pair, of in found.items() if frozenset(pair) in claimed}
+    judged = {
+        pair: difference for pair, difference in differences.items() if frozenset(pair) in claimed
+    }
     decimals = 0 if n_examples else DECIMALS
     n_shares = m * AFTER_FIXED if after_fixed else m
     intervals = _intervals(judged, n_shares, decimals, sequential=sequential)
     fewest = fewest_pairs(m, sequential=sequential, after_fixed=after_fixed)
     rows = []
-    for (arm, other), (d, size, win_rate, resolution) in found.items():
+    for (arm, other_arm), (d, size, win_rate, resolution) in differences.items():
         n_pairs, n_all = len(d), len(arrays[arm])
         ends, verdict, reasons = Ends(), None, list[str]()
-        if (arm, other) in intervals:
+        if (arm, other_arm) in intervals:
             if n_pairs < fewest:
                 # Further seeds add no pair after a gap.
                 no_ci = "no CI yet" if n_pairs == n_all else "no CI"
-                of = f" for {m} claims" if m > 1 and sequential else ""
-                reasons.append(f"{no_ci}: {fewest} pairs are needed{of}")
+                for_claims = f" for {m} claims" if m > 1 and sequential else ""
+                reasons.append(f"{no_ci}: {fewest} pairs are needed{for_claims}")
             elif resolution == 0:
                 reasons.append(NO_SPREAD)
-            elif math.isnan(intervals[arm, other].low):
+            elif math.isnan(intervals[arm, other_arm].low):
                 reasons.append("the differences are not of one distribution")
             else:
-                ends = intervals[arm, other].times(size)
+                ends = intervals[arm, other_arm].times(size)
             verdict = verdict_of(ends, margin)
             if is_skewed(d):
                 reasons.append("the differences look skewed, but the CI assumes symmetric ones")
@@ -188,7 +190,9 @@ def paired_differences(
             reasons.append(f"only pairs before {place} count, which lacks a finite value")
         mean = worst = largest = math.nan
         if n_pairs:
-            mean, worst, largest = (size * float(of) for of in (d.mean(), d.min(), d.max()))
+            mean, worst, largest = (
+                size * float(extreme) for extreme in (d.mean(), d.min(), d.max())
+            )
         rounding = size * 10.0**-DECIMALS
         if mean < ends.low - rounding or mean > ends.high + rounding:
             reasons.append("outliers move the mean difference outside of its CI")
@@ -197,7 +201,7 @@ def paired_differences(
             win_rate_low, win_rate_high = share_interval(win_rate, n_pairs)
         row = PairedDifference(
             arm=arm,
-            other=other,
+            other=other_arm,
             n_pairs=n_pairs,
             mean=mean,
             win_rate=win_rate,
@@ -257,9 +261,15 @@ def _intervals(
     """Return the ends of the differences of each claim."""
     ends = dict[tuple[str, str], Ends]()
     for n_pairs in {len(of_pair.rounded) for of_pair in judged.values()}:
-        alike = {pair: of for pair, of in judged.items() if len(of.rounded) == n_pairs}
-        differences = np.array([of.rounded for of in alike.values()])
-        resolutions = [of.resolution for of in alike.values()]
+        alike = {
+            pair: differences_of_pair
+            for pair, differences_of_pair in judged.items()
+            if len(differences_of_pair.rounded) == n_pairs
+        }
+        differences = np.array(
+            [differences_of_pair.rounded for differences_of_pair in alike.values()]
+        )
+        resolutions = [differences_of_pair.resolution for differences_of_pair in alike.values()]
         if sequential:  # The bounds are its ends, as both sides share the e-process.
             intervals = [
                 Ends(*2 * sequential_interval(row, m)).if_equal_apart_by(resolution)
@@ -349,7 +359,9 @@ def fewest_pairs(n_claims: int, *, sequential: bool = False, after_fixed: bool =
     if n_claims == 0:
         return 0
     if sequential:
-        return fewest_sequential_pairs(n_claims * AFTER_FIXED if after_fixed else n_claims)
+        if after_fixed:
+            n_claims *= AFTER_FIXED
+        return fewest_sequential_pairs(n_claims)
     return FEWEST_PLANNED
 
 

@@ -69,8 +69,12 @@ def required_seeds(
             "more data."
         )
     shares = (np.arange(_N_QUANTILES) + 0.5) / _N_QUANTILES
-    effects, ends = (gain / _possible_sds(sd, k, of) for of in (shares, np.array([[0.9], [0.1]])))
-    seeds, seeds_low, seeds_high = (_fewest_seeds(of, m) for of in (effects, *ends))
+    effects, ends = (
+        gain / _possible_sds(sd, k, quantiles) for quantiles in (shares, np.array([[0.9], [0.1]]))
+    )
+    seeds, seeds_low, seeds_high = (
+        _fewest_seeds(claim_effects, m) for claim_effects in (effects, *ends)
+    )
     needed = {
         v: _fewest_seeds(gain / _possible_sds(math.sqrt(v), k, shares), m) for v in {*variances}
     }

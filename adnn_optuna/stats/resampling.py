@@ -89,8 +89,8 @@ def for_new_data(
     if resampled is None:
         return rows
     if sequential:
-        said = "verdicts for new data need a planned number of seeds"
-        return inconclusive(rows, f"no CI: {said}, but this design is sequential")
+        rule = "verdicts for new data need a planned number of seeds"
+        return inconclusive(rows, f"no CI: {rule}, but this design is sequential")
     if any(row.verdict and math.isnan(row.low) for row in rows):
         return rows
     judged = []

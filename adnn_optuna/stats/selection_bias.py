@@ -89,13 +89,19 @@ def chance_of_luck(
     files = as_integer("files", files)
     if values is not None:
         observed = _checked_runs(values)
-        drawn = observed if baseline == "one" else observed.mean()
-        below = np.searchsorted(observed, drawn + claimed - _ROUNDING * np.abs(observed).max())
+        baseline_values = observed if baseline == "one" else observed.mean()
+        below = np.searchsorted(
+            observed, baseline_values + claimed - _ROUNDING * np.abs(observed).max()
+        )
         chance = 1 - float(np.mean((below / len(observed)) ** n))
-        return -math.expm1(files * math.log1p(-chance)) if chance < 1 else 1.0
+        if chance < 1:
+            return -math.expm1(files * math.log1p(-chance))
+        return 1.0
     assert sd is not None
     chance = -math.expm1(n * float(scipy.special.log_ndtr(claimed / sd)))
     if baseline == "one":
         over_draw = -np.expm1(n * scipy.special.log_ndtr(claimed / sd + _DRAWS))
         chance = float(scipy.integrate.trapezoid(over_draw * scipy.stats.norm.pdf(_DRAWS), _DRAWS))
-    return -math.expm1(files * math.log1p(-chance)) if chance < 1 else 1.0
+    if chance < 1:
+        return -math.expm1(files * math.log1p(-chance))
+    return 1.0

@@ -60,8 +60,10 @@ def collapses(values: Sequence[float] | np.ndarray, *, maximize: bool = True) ->
     sizes[sizes <= np.abs(values).max() * 10.0**-DECIMALS] = 0
     # If most values are equal, the smallest other deviation tells the scale.
     scale = float(np.median(sizes)) or float(sizes[sizes > 0].min(initial=math.inf))
-    found = np.flatnonzero(deviations > 5 * scale / _NORMAL_MAD).tolist()
-    return found if len(found) <= max(1, len(values) // 10) else []
+    positions = np.flatnonzero(deviations > 5 * scale / _NORMAL_MAD).tolist()
+    if len(positions) <= max(1, len(values) // 10):
+        return positions
+    return []
 
 
 def unit_of_values(
@@ -78,17 +80,17 @@ def unit_of_values(
     largest, size = sizes.max(), size_of(sizes)
     arrays = [np.where(np.abs(array) <= largest, array, math.nan) / size for array in arrays]
     if are_paired:  # What all arms have in common may spread far more than their differences.
-        arrays += [one - two for one, two in itertools.combinations(arrays, 2)]
+        arrays += [first - second for first, second in itertools.combinations(arrays, 2)]
     return PLAIN.fitted([size * known_sd(array) for array in arrays], float(largest))
 
 
 def known_sd(values: Sequence[float] | np.ndarray) -> float:
     """Return the standard deviation of the values that are known; NaN of less than two."""
-    known = np.asarray(values, dtype=float)
-    known = known[~np.isnan(known)]
-    if len(known) < 2 or not np.isfinite(known).all():
+    numbers = np.asarray(values, dtype=float)
+    numbers = numbers[~np.isnan(numbers)]
+    if len(numbers) < 2 or not np.isfinite(numbers).all():
         return math.nan
-    if are_equal(known):
+    if are_equal(numbers):
         return 0.0
-    size = size_of(known)  # Divided by this, squares neither overflow nor underflow.
-    return size * float((known / size).std(ddof=1))
+    size = size_of(numbers)  # Divided by this, squares neither overflow nor underflow.
+    return size * float((numbers / size).std(ddof=1))

@@ -41,18 +41,19 @@ def unpaired_differences(
 
     ``n_pairs`` is the smaller number of values. The win rate is the share of all pairs of values.
     """
-    claims = list(itertools.combinations(values, 2)) if claims is None else claims
+    if claims is None:
+        claims = list(itertools.combinations(values, 2))
     arrays = {label: np.asarray(of_arm, dtype=np.float64) for label, of_arm in values.items()}
     rows = []
-    for arm, other in claims:
-        one, two = arrays[arm], arrays[other]
-        ends, reason = _interval(one, two, len(claims))
+    for arm, other_arm in claims:
+        first, second = arrays[arm], arrays[other_arm]
+        ends, reason = _interval(first, second, len(claims))
         row = PairedDifference(
             arm=arm,
-            other=other,
-            n_pairs=min(len(one), len(two)),
-            mean=float(one.mean() - two.mean()),
-            win_rate=_win_rate(one, two),
+            other=other_arm,
+            n_pairs=min(len(first), len(second)),
+            mean=float(first.mean() - second.mean()),
+            win_rate=_win_rate(first, second),
             win_rate_low=math.nan,
             win_rate_high=math.nan,
             verdict=verdict_of(ends, margin),
@@ -76,7 +77,7 @@ def _interval(one: np.ndarray, two: np.ndarray, n_claims: int) -> tuple[Ends, st
     if are_few and math.comb(n.sum(), n[0]) < 2 * n_claims / ALPHA:
         return Ends(), f"no CI yet: {n[0]} and {n[1]} values have too few permutations"
     size = size_of(np.concatenate([one, two]))
-    parts = np.array([(of / size).var(ddof=1) for of in (one, two)]) / n
+    parts = np.array([(sample / size).var(ddof=1) for sample in (one, two)]) / n
     error = size * math.sqrt(parts.sum())
     freedom = parts.sum() ** 2 / (parts**2 / (n - 1)).sum()
     permuted = np.zeros(0)

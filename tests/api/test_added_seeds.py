@@ -20,16 +20,17 @@ from completed_trials import n_completed
 from snapshots import without_reuse
 
 import adnn_optuna as adnn
-from adnn_optuna.api.comparisons import load_comparison
-from adnn_optuna.engine.arms import CONTROLS
+from adnn_optuna._checks import n_cores
+from adnn_optuna.api.stored import load_comparison
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.networks.training import n_cores
+from adnn_optuna.experiments.controls import ARMS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 N_CORES = n_cores()
+CONTROLS = [name for name, arm in ARMS.items() if arm.is_control]
 
 
 def killed(path: Path, controls: str, n_trials: int) -> None:
@@ -87,11 +88,11 @@ class TestStopping:
         n_seeds = len(comparison.seeds)
         assert 7 <= n_seeds < len(SEEDS)
         assert comparison.seeds == SEEDS[:n_seeds]
-        assert comparison.n_inconclusive == 0
+        assert comparison.numbers.n_inconclusive == 0
         n_before = n_seeds - N_CORES
         early = {label: runs[:n_before] for label, runs in comparison.results.items()}
         before = dataclasses.replace(comparison, results=early, seeds=SEEDS[:n_before])
-        assert before.n_inconclusive == 1
+        assert before.numbers.n_inconclusive == 1
         # It begins no study that it might not need.
         assert n_runs(storage) == 2 * n_seeds
         said = re.findall(r"compare: (\d+) seeds, (\d) of 1 claims decided", logs.text)
@@ -104,10 +105,10 @@ class TestStopping:
         comparison = compare(max_time=1e-9, **settings)
         assert comparison.seeds == SEEDS[:N_CORES]
         # The time is of all seeds, and cuts none off.
-        assert all(run.is_over for runs in comparison.results.values() for run in runs)
-        assert comparison.n_inconclusive == 1
-        assert compare(max_time=comparison.seconds, **settings).seeds == comparison.seeds
-        more = compare(max_time=comparison.seconds * 1.0001, **settings)
+        assert all(run.record.is_over for runs in comparison.results.values() for run in runs)
+        assert comparison.numbers.n_inconclusive == 1
+        assert compare(max_time=comparison.numbers.seconds, **settings).seeds == comparison.seeds
+        more = compare(max_time=comparison.numbers.seconds * 1.0001, **settings)
         assert more.seeds == SEEDS[: 2 * N_CORES]
 
 
@@ -122,7 +123,7 @@ class TestAddedSeeds:
         self, logs: pytest.LogCaptureFixture
     ) -> None:
         storage = open_storage(None)
-        assert not planned(SEEDS[:6], storage=storage).sequential
+        assert not planned(SEEDS[:6], storage=storage).numbers.sequential
         assert planned(SEEDS[:6], storage=storage).differences()["high"].iloc[0] < 1
         assert "planned with" not in logs.text
         more = planned(SEEDS[:7], storage=storage)
@@ -130,7 +131,7 @@ class TestAddedSeeds:
         again = planned(SEEDS[:7], storage=storage)
         assert not logs.text
         for comparison in (more, again, load_comparison(storage, "compare")):
-            assert comparison.sequential
+            assert comparison.numbers.sequential
             notes = comparison.document().notes
             assert any("at 99%" in note for note in notes)
             assert "99% CI" in str(comparison)
@@ -153,7 +154,7 @@ class TestArms:
         fewer = planned(SEEDS[:7], storage=storage)
         pair = ("greedy", "random_restart")
         assert [*fewer.results] == [*pair]
-        assert not fewer.sequential
+        assert not fewer.numbers.sequential
         assert fewer.differences().loc[pair].equals(whole.differences().loc[pair])
         elsewhere = planned(SEEDS[:7], storage=storage, study_name="elsewhere")
         assert elsewhere.like == ("compare",)
@@ -162,9 +163,9 @@ class TestArms:
 
     def test_that_come_later_make_it_sequential(self, logs: pytest.LogCaptureFixture) -> None:
         storage = open_storage(None)
-        assert not planned(SEEDS[:2], storage=storage).sequential
+        assert not planned(SEEDS[:2], storage=storage).numbers.sequential
         more = planned(SEEDS[:2], samplers=("greedy", "annealing"), storage=storage)
-        assert more.sequential
+        assert more.numbers.sequential
 
 
 @pytest.mark.filterwarnings("ignore:. seeds? can decide nothing")

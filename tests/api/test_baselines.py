@@ -9,8 +9,8 @@ import pytest
 from search_worker import make_objective
 
 import adnn_optuna as adnn
-from adnn_optuna.engine import arms
-from adnn_optuna.engine.arms import ARMS, CONTROLS, SAMPLERS, Arm
+from adnn_optuna.engine.arms import SAMPLERS
+from adnn_optuna.experiments.controls import ARMS, NetworkArm
 from adnn_optuna.samplers._controls import OneTrialSampler
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def over_batches(objective: InitOffsetObjective, _: int | None) -> InitOffsetObj
 
 # Controls of the training, as others may add them.
 TRAINED_OTHERWISE = [
-    Arm(
+    NetworkArm(
         "small_batches",
         lambda *_: OneTrialSampler(),
         objective=lambda objective, _: with_batches(objective, 20),
@@ -44,7 +44,7 @@ TRAINED_OTHERWISE = [
         spent="smaller batches",
         replicates="batch size",
     ),
-    Arm(
+    NetworkArm(
         "batch_size",
         ARMS["random"].sampler,
         objective=over_batches,
@@ -60,10 +60,7 @@ def controls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the names of all controls, with those that train otherwise."""
     for arm in TRAINED_OTHERWISE:
         monkeypatch.setitem(ARMS, arm.name, arm)
-    names = [*CONTROLS, *(arm.name for arm in TRAINED_OTHERWISE)]
-    monkeypatch.setattr(arms, "CONTROLS", tuple(names))
-    monkeypatch.setattr("adnn_optuna.api._compared.CONTROLS", tuple(names))
-    return names
+    return [name for name, arm in ARMS.items() if arm.is_control]
 
 
 def test_is_the_same_for_all_samplers_and_controls(controls: list[str]) -> None:
@@ -76,7 +73,7 @@ def test_is_the_same_for_all_samplers_and_controls(controls: list[str]) -> None:
         assert found == (plain.baseline, plain.test_baseline), name
         assert run.test_gain == pytest.approx(run.test_value - plain.test_baseline), name
     # They are no copies of the baseline, on new seeds neither.
-    replicated = {row.arm: row.estimate.value for row in comparison.replication}
+    replicated = {row.arm: row.estimate.value for row in comparison.numbers.replication}
     for arm in TRAINED_OTHERWISE:
         [run] = comparison.results[arm.name]
         assert run.test_gain != 0

@@ -18,7 +18,7 @@ from search_worker import make_objective
 from snapshots import without_reuse
 
 import adnn_optuna as adnn
-from adnn_optuna.api.comparisons import load_comparison
+from adnn_optuna.api.stored import load_comparison
 from adnn_optuna.samplers._owners import owner_of
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class TestControl:
     def test_random_restarts_are_always_compared(self, objective: InitOffsetObjective) -> None:
         comparison = adnn.compare(objective, ("greedy",), max_trial=2, seeds=(0,))
         assert list(comparison.results) == ["greedy", "random_restart"]
-        assert comparison.reference == "random_restart"
+        assert comparison.numbers.reference == "random_restart"
 
     def test_they_are_not_doubled_under_another_label(
         self, objective: InitOffsetObjective
@@ -93,7 +93,7 @@ class TestControl:
         samplers = {"walk": "greedy", "luck": "random_restart"}
         comparison = adnn.compare(objective, samplers, max_trial=2, seeds=(0,))
         assert list(comparison.results) == ["walk", "luck"]
-        assert comparison.reference == "luck"
+        assert comparison.numbers.reference == "luck"
 
     def test_are_needed(self) -> None:
         model = adnn.MLP((8,), kernel_initializer="ones")
@@ -300,12 +300,12 @@ def test_an_interrupted_comparison_is_resumed_by_its_name(
     with pytest.raises(ValueError, match="must be a search if sampler"):
         adnn.resume(url, "compare", sampler="greedy")
     resumed, whole = adnn.resume(url, "compare"), adnn.compare(objective, **arguments)
-    assert resumed.is_complete
+    assert resumed.numbers.is_complete
     assert without_reuse(resumed) == without_reuse(whole)
     ended = [trial for trial in comparable(resumed) if trial[0] != "FAIL"]
     assert ended == comparable(whole)
     longer = adnn.resume(url, "compare", max_trial=4)
-    assert {len(run.done_trials) for run in longer.results["walk"]} == {4}
+    assert {len(run.record.done_trials) for run in longer.results["walk"]} == {4}
 
 
 def test_a_comparison_of_own_samplers_is_resumed_by_compare(

@@ -263,7 +263,7 @@ class TestTables:
             with pytest.raises(ValueError, match="baseline_file must be another file than values"):
                 adnn.compare_values(tmp_path / "r.csv", baseline_file=tmp_path / other)
 
-    def test_packed_files_are_read_unless_they_are_unusually_large(self, tmp_path: Path) -> None:
+    def test_files_are_read_unless_they_are_unusually_large(self, tmp_path: Path) -> None:
         file = tmp_path / "r.csv.gz"
         file.write_bytes(gzip.compress(b"a,b\n1,3\n2,4\n"))
         assert adnn.compare_values(file).names == ("0", "1")

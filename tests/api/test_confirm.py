@@ -15,8 +15,8 @@ from search_worker import quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.callbacks import MaxTimeCallback
-from adnn_optuna.engine.confirmation import is_affordable
 from adnn_optuna.engine.storages import open_storage
+from adnn_optuna.experiments.confirmation import is_affordable
 from adnn_optuna.stats.example_scores import mean_gain
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class TestAutomatically:
         assert facts.vs_baselines.value == pytest.approx(confirmed.test_value - mean)
         assert facts.replication.value == pytest.approx(sum(facts.gains) / 10)
         # They count for no limit.
-        assert len(confirmed.done_trials) == 20
+        assert len(confirmed.record.done_trials) == 20
         assert confirmed.stop_reason == "max_trial"
 
     def test_else_it_says_how(self, objective: InitOffsetObjective) -> None:
@@ -68,7 +68,7 @@ class TestAutomatically:
     def test_not_beyond_the_time_of_the_search(self, confirmed: SearchResult) -> None:
         used = MaxTimeCallback(1).used(confirmed.study)
         for max_time, is_enough in ((None, True), (used + 3600, True), (used + 1e-6, False)):
-            assert is_affordable(confirmed, confirmed.objective, max_time) == is_enough
+            assert is_affordable(confirmed.record, confirmed.objective, max_time) == is_enough
 
 
 class TestAsAsked:
@@ -95,11 +95,11 @@ class TestAsAsked:
     ) -> None:
         result = adnn.search(objective, "greedy", max_trial=2, test=False, confirm=6)
         assert result.confirmation is None
-        assert result.test_evaluations == []
+        assert result.record.test_evaluations == []
         assert len(names(result)) == 1
         confirmed = result.confirm(seeds=6)
         assert confirmed.confirmation.test_score.value == confirmed.test_value
-        assert result.test_evaluations == []
+        assert result.record.test_evaluations == []
 
     def test_of_a_winner_that_was_tested_neither(self, objective: InitOffsetObjective) -> None:
         storage = optuna.storages.InMemoryStorage()

@@ -41,7 +41,7 @@ def outcomes_of(result: Any) -> list[Any]:
     """Return what its finished trials are, whatever their numbers."""
     return [
         (trial.params, trial.values, bool(trial.system_attrs.get(REPLICATE)))
-        for trial in result.done_trials
+        for trial in result.record.done_trials
     ]
 
 
@@ -72,8 +72,8 @@ class TestSearch:
         )
         value, low, high = result.value
         assert low < value < high
-        assert result.new_values
-        assert value == pytest.approx(np.mean(result.new_values))
+        assert result.record.new_values
+        assert value == pytest.approx(np.mean(result.record.new_values))
         assert f"{value:.3g}" in str(result)
 
     def test_its_value_is_unbiased_where_the_best_value_is_not(self) -> None:
@@ -96,7 +96,7 @@ class TestSearch:
             return float(np.random.default_rng(seed).normal())
 
         result = search(coin, "random")
-        assert result.replicates == {0: [trial.value for trial in result.done_trials]}
+        assert result.replicates == {0: [trial.value for trial in result.record.done_trials]}
         # The best value has the same parameters as the recommended trial 0.
 
     def test_no_seed_no_replicates(self) -> None:
@@ -122,10 +122,10 @@ class TestSearch:
     def test_a_search_that_is_stale_ends_with_its_share_of_replicates(self) -> None:
         result = search(max_trial=200, max_stale=10, confirm=0)
         n_replicates = sum(REPLICATE in t.system_attrs for t in result.study.trials)
-        n_searched = len(result.done_trials) - n_replicates
+        n_searched = len(result.record.done_trials) - n_replicates
         assert result.stop_reason == "max_stale"
         assert n_replicates == round(n_searched / 4)
-        values = [t.value for t in result.done_trials if REPLICATE not in t.system_attrs]
+        values = [t.value for t in result.record.done_trials if REPLICATE not in t.system_attrs]
         assert min(values[:-10]) <= min(values[-10:])
 
     def test_means_of_the_largest_values_do_not_overflow(self) -> None:
@@ -144,7 +144,7 @@ class TestSearch:
             return value
 
         result = search(often_fails, "random", catch=ValueError)
-        assert len(result.done_trials) == 30
+        assert len(result.record.done_trials) == 30
         assert result.best_params["x"] >= 0.5
 
     def test_an_infeasible_trial_has_no_best_value(self) -> None:
@@ -154,8 +154,8 @@ class TestSearch:
             return float(x)
 
         result = search(constrained, "random")
-        assert min(trial.value for trial in result.trials) < 0.5
-        assert min(result.values) >= 0.5
+        assert min(trial.value for trial in result.record.trials) < 0.5
+        assert min(result.record.values) >= 0.5
         number = result.study.best_trial.number
         [best] = [line for line in str(result).splitlines() if "best value" in line]
         assert best.endswith(f"trial {number}: biased")
@@ -172,9 +172,9 @@ class TestSearch:
             return search(loss, "random", max_trial=12)
 
         result = failing(0.5)
-        n_failed = sum(map(math.isnan, result.new_values))
+        n_failed = sum(map(math.isnan, result.record.new_values))
         assert 0 < n_failed < 10
-        known = [value for value in result.new_values if not math.isnan(value)]
+        known = [value for value in result.record.new_values if not math.isnan(value)]
         assert result.value.value == pytest.approx(np.mean(known))
         assert math.isnan(result.value.low)
 
@@ -193,7 +193,7 @@ class TestSearch:
         assert math.isnan(lost.value.low)
         for failed in (9.0, 5.0):
             result = search(loss, "random", **options, failed=failed)
-            values = [failed if math.isnan(value) else value for value in result.new_values]
+            values = [failed if math.isnan(value) else value for value in result.record.new_values]
             assert result.value.value == pytest.approx(np.mean(values))
             assert result.value.low < result.value.value < result.value.high
             assert any(failed in values for values in result.replicates.values())
@@ -247,9 +247,9 @@ class TestResume:
     def test_a_higher_limit_searches_on_and_replicates_anew(self, url: str) -> None:
         search(storage=url, study_name="s", confirm=0)
         result = adnn.resume(url, "s", objective=noisy, max_trial=60, confirm=3)
-        assert len(result.new_values) == 3
+        assert len(result.record.new_values) == 3
         n_replicates = sum(REPLICATE in t.system_attrs for t in result.study.trials)
-        assert (len(result.done_trials), n_replicates) == (60, 12)
+        assert (len(result.record.done_trials), n_replicates) == (60, 12)
 
     @pytest.mark.parametrize("n_jobs", [1, 2])
     def test_runs_in_as_many_threads_as_the_search_did(self, n_jobs: int) -> None:
@@ -273,7 +273,7 @@ class TestResume:
         with pytest.raises(ValueError, match=r"'s' does not store its function\. .* as objective"):
             adnn.resume(storage, "s")
         optuna.create_study(storage=storage, study_name="own").optimize(lambda _: 1.0, n_trials=1)
-        with pytest.raises(ValueError, match=r"to continue it, use study\.optimize"):
+        with pytest.raises(ValueError, match=r"To continue it, use study\.optimize"):
             adnn.resume(storage, "own", sampler="random")
 
     @pytest.mark.parametrize("replicate", [0, 0.2])
@@ -282,7 +282,7 @@ class TestResume:
     ) -> None:
         search(storage=url, study_name="s", replicate=0.5, max_trial=20, confirm=0)
         result = search(storage=url, study_name="s", replicate=replicate, max_trial=22, confirm=0)
-        assert len(result.done_trials) == 22
+        assert len(result.record.done_trials) == 22
 
     @pytest.mark.slow
     def test_killed_and_resumed_it_is_as_one_that_was_not(self, tmp_path: Path) -> None:
@@ -338,10 +338,12 @@ class TestResume:
         assert [worker.wait() for worker in workers] == [0, 0, 0]
         result = search(max_trial=60, replicate=0.5, storage=url, study_name="s")
         made = [
-            t.system_attrs[REPLICATE] for t in result.done_trials if REPLICATE in t.system_attrs
+            t.system_attrs[REPLICATE]
+            for t in result.record.done_trials
+            if REPLICATE in t.system_attrs
         ]
         places = [(of["trial"], of["repetition"]) for of in made]
-        assert (len(result.done_trials), len(places), len({*places})) == (60, 30, 30)
+        assert (len(result.record.done_trials), len(places), len({*places})) == (60, 30, 30)
 
 
 class TestExecutors:
@@ -360,8 +362,8 @@ class TestCompare:
         comparison = adnn.compare(noisy, samplers, max_trial=20, seeds=range(3))
         for label, n_replicates in (("plain", 0), ("replicates", 6)):
             for record in comparison.results[label]:
-                made = [t for t in record.done_trials if REPLICATE in t.system_attrs]
-                assert (len(record.done_trials), len(made)) == (20, n_replicates)
+                made = [t for t in record.record.done_trials if REPLICATE in t.system_attrs]
+                assert (len(record.record.done_trials), len(made)) == (20, n_replicates)
 
 
 @pytest.mark.parametrize(
@@ -369,7 +371,7 @@ class TestCompare:
     [
         ({"replicate": 1.0}, ValueError, "replicate must be at least 0 and below 1; got 1.0"),
         ({"replicate": "often"}, TypeError, "replicate must be a number; got 'often'"),
-        ({"sampler": "random_restart"}, ValueError, "sampler must be one for functions"),
+        ({"sampler": "random_restart"}, ValueError, "sampler must be a sampler's name"),
         ({"direction": "up"}, ValueError, "direction must be 'minimize' or 'maximize'"),
         ({"seed": -1}, ValueError, "seed must be"),
         ({"max_trial": 2**64}, ValueError, "max_trial. must be below"),
@@ -410,7 +412,7 @@ def test_a_share_of_replicates_may_be_a_number_of_numpy() -> None:
     samplers = {"a": ("random", share)}
     comparison = adnn.compare(noisy, samplers, max_trial=8, seeds=range(1), confirm=0)
     [record] = comparison.results["a"]
-    assert sum(REPLICATE in t.system_attrs for t in record.trials) == 2
+    assert sum(REPLICATE in t.system_attrs for t in record.record.trials) == 2
 
 
 def test_replicates_are_a_share_of_max_trial() -> None:
@@ -427,8 +429,8 @@ def test_a_study_has_one_seed() -> None:
     search(**options, max_trial=2, seed=3)
     with pytest.raises(ValueError, match="seed must be 3, as in study 's'; got 5"):
         search(**options, max_trial=4, seed=5)
-    assert len(search(**options, max_trial=4, seed=3).done_trials) == 4
-    assert len(adnn.resume(storage, "s", objective=noisy, max_trial=5).done_trials) == 5
+    assert len(search(**options, max_trial=4, seed=3).record.done_trials) == 4
+    assert len(adnn.resume(storage, "s", objective=noisy, max_trial=5).record.done_trials) == 5
 
 
 def test_replicates_need_a_seed() -> None:
@@ -440,7 +442,7 @@ def test_replicates_need_a_seed() -> None:
 def test_all_samplers_take_the_same_seeds(sampler: str) -> None:
     seeds = 2**32, 2**64 - 1
     found = [search(sampler=sampler, seed=seed, max_trial=4, confirm=0) for seed in seeds]
-    one, other = ([trial.params for trial in result.done_trials] for result in found)
+    one, other = ([trial.params for trial in result.record.done_trials] for result in found)
     assert one != other
 
 
@@ -464,7 +466,7 @@ def test_no_ci_of_values_that_are_not_of_one_distribution(url: str) -> None:
     options = {"storage": url, "study_name": "shifted", "max_trial": 12}
     search(loss(0.0), "random", **options)
     result = search(loss(1.0), "random", **options, confirm=40, reuse=True)
-    assert len(result.new_values) == 40
+    assert len(result.record.new_values) == 40
     assert math.isnan(result.value.low)
 
 
@@ -485,7 +487,7 @@ def test_more_new_seeds_are_sequential_for_good() -> None:
         assert said == (len(widths) > 1)
         level = 99 if said else 95
         assert f"({level}% CI " in str(result)
-    assert len(result.new_values) == 20
+    assert len(result.record.new_values) == 20
     whole = search(max_trial=20, confirm=20)
     assert whole.value.value == result.value.value
     assert whole.value.high - whole.value.low < widths[1] == widths[2] == widths[3]

@@ -35,13 +35,13 @@ def result(request: pytest.FixtureRequest) -> adnn.SearchResult:
 def known_value(result: adnn.SearchResult) -> float:
     data = result.objective.dataset
     chances = result.predict_proba(data.x_test)
-    if result.metric == "val_auc":
+    if result.record.metric == "val_auc":
         return float(sklearn.metrics.roc_auc_score(data.y_test == 0, chances[:, 0]))
     return float(sklearn.metrics.log_loss(data.y_test, chances))
 
 
 def test_value_gain_and_confirmation_are_in_it(result: adnn.SearchResult) -> None:
-    sign = 1 if result.metric == "val_auc" else -1
+    sign = 1 if result.record.metric == "val_auc" else -1
     # Keras has the AUC by 200 thresholds.
     tolerance = 0.01 if sign > 0 else 1e-5
     assert result.test_value == pytest.approx(known_value(result), abs=tolerance)
@@ -57,7 +57,9 @@ def test_value_gain_and_confirmation_are_in_it(result: adnn.SearchResult) -> Non
     fresh = result.objective.replace(seed=facts.seeds[2])
     starts = [fresh.baseline_start, fresh.start(result.best.params)]  # type: ignore[union-attr]
     runs = [*fresh.trainer.train_in_turn(starts)]
-    values = [fresh.trainer.tested(run.weights or [])[0][result.test_metric] for run in runs]
+    values = [
+        fresh.trainer.tested(run.weights or [])[0][result.record.test_metric] for run in runs
+    ]
     assert facts.gains[2] == pytest.approx(sign * (values[1] - values[0]))
     assert facts.replication.value == pytest.approx(np.mean(facts.gains))
 
@@ -65,7 +67,7 @@ def test_value_gain_and_confirmation_are_in_it(result: adnn.SearchResult) -> Non
 def test_what_is_printed_names_it_and_its_class_and_no_percentage_points(
     result: adnn.SearchResult, tmp_path: Any
 ) -> None:
-    score = "test AUC of class 'fraud'" if result.metric == "val_auc" else "test loss"
+    score = "test AUC of class 'fraud'" if result.record.metric == "val_auc" else "test loss"
     report = tmp_path / "report.html"
     result.report(report)
     for text in (str(result), report.read_text()):
@@ -74,8 +76,8 @@ def test_what_is_printed_names_it_and_its_class_and_no_percentage_points(
             assert shown in plain
     assert " pp" not in str(result)
     shown = as_json("search", result)
-    assert f'"test_metric": "{result.test_metric}"' in shown
-    assert ('"positive": "fraud"' in shown) == (result.metric == "val_auc")
+    assert f'"test_metric": "{result.record.test_metric}"' in shown
+    assert ('"positive": "fraud"' in shown) == (result.record.metric == "val_auc")
 
 
 def test_a_contract_states_it_and_holds(result: adnn.SearchResult, tmp_path: Any) -> None:
@@ -85,7 +87,7 @@ def test_a_contract_states_it_and_holds(result: adnn.SearchResult, tmp_path: Any
     verdict = adnn.verify(tmp_path / "c.json", dataset=result.objective.dataset, new_seeds=20)
     assert verdict.status == "exact", verdict.reasons
     assert verdict.gain.value == pytest.approx(again.test_gain)
-    name = "AUC of class 'fraud'" if result.metric == "val_auc" else "loss"
+    name = "AUC of class 'fraud'" if result.record.metric == "val_auc" else "loss"
     assert f" in test {name} over" in contract.document().conclusion
     assert verdict.document().scope == f"test {name}"
 

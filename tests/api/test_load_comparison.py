@@ -10,7 +10,7 @@ import pytest
 from stored_studies import declaration, store_head, store_study
 
 import adnn_optuna as adnn
-from adnn_optuna.api.comparisons import load_comparison
+from adnn_optuna.api.stored import load_comparison
 
 ARMS = ("greedy", "random_restart")
 
@@ -35,7 +35,7 @@ def test_loading_refuses_what_is_not_there_or_has_nothing_to_show() -> None:
     study = optuna.load_study(study_name="c/random_restart/seed=0", storage=storage)
     study.set_user_attr("adnn:stop_reason", "max_trial")
     loaded = load_comparison(storage, "c")
-    assert (loaded.seeds, loaded.n_done, loaded.margin) == ((0, 1), 2, 0.001)
+    assert (loaded.seeds, loaded.numbers.n_done, loaded.margin) == ((0, 1), 2, 0.001)
 
 
 def test_an_arm_whose_runs_were_deleted_is_missing_and_not_left_out() -> None:

@@ -72,7 +72,7 @@ def test_the_baseline_has_the_hyperparameters_of_the_winner(result: adnn.SearchR
     unmoved, first = (unmoved_of(result, trial) for trial in (result.best, result.study.trials[0]))
     assert result.baseline == unmoved
     assert result.gain == result.best_value - unmoved
-    assert result.hyperparameter_gain == unmoved - first != 0
+    assert result.record.hyperparameter_gain == unmoved - first != 0
     text = result.to_text(details=True)
     assert re.search(rf"baseline +{100 * unmoved:.2f}%", text)
     gain = re.escape(f"{100 * (unmoved - first):+.2f} pp")
@@ -89,7 +89,7 @@ def test_what_hyperparameters_gain_does_not_reach_max_gain() -> None:
     still = objective(space=adnn.OffsetSpace(-1e-12, 1e-12))
     result = adnn.search(still, optuna.samplers.TPESampler(seed=1), max_trial=6, max_gain=0.01)
     assert (result.gain, result.stop_reason) == (0, "max_trial")
-    assert result.hyperparameter_gain > 0.1
+    assert result.record.hyperparameter_gain > 0.1
 
 
 @pytest.mark.parametrize("sampler", ["random_restart", "greedy"])
@@ -260,7 +260,7 @@ def test_edited_functions_are_refused_wherever_the_study_goes_on(
 
 def test_functions_that_were_not_edited_go_on(storage: str) -> None:
     result = adnn.resume(storage, "s", max_trial=3, objective=plain_objective())
-    assert len(result.done_trials) == 3
+    assert len(result.record.done_trials) == 3
     assert result.model().count_params()
 
 

@@ -189,7 +189,7 @@ class TestNetworks:
         result = adnn.search(self.objective(metric), max_trial=3, test=False, confirm=0)
         assert "on new data" in str(result)
         found = adnn.overtuning(result.study)
-        np.testing.assert_allclose(found.values, result.values, rtol=1e-4)
+        np.testing.assert_allclose(found.values, result.record.values, rtol=1e-4)
         tested = result.test()
         assert "on new data" not in str(tested)
         assert "on new data" in tested.to_markdown()

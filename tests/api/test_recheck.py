@@ -21,10 +21,9 @@ from recheck_worker import NOISE, evaluate, make_recheck, make_study, truth
 from search_worker import quick_training
 
 import adnn_optuna as adnn
-from adnn_optuna._seeds import confirmation_seeds, experiment_fingerprint
+from adnn_optuna._seeds import confirmation_seeds, derived_seed, experiment_fingerprint
 from adnn_optuna.cli.main import run
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.networks.network import derived_seed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,7 +125,7 @@ has_constraints = pytest.mark.skipif(
 @pytest.mark.filterwarnings("error")
 def test_new_seeds_offer_the_study_and_constraints_as_a_search_does() -> None:
     result = adnn.search(objective_of_study, "random", max_trial=20)
-    assert (len(result.study.trials), len(result.new_values)) == (5, 10)
+    assert (len(result.study.trials), len(result.record.new_values)) == (5, 10)
     assert adnn.recheck(result.study, objective_of_study, n_jobs=2).n_lost == 0
 
 
@@ -567,7 +566,7 @@ class TestWrongInput:
                 {"evaluate": 3},
                 r"^evaluate must be a function \(trial, seed\) or \(trial\); got 3.$",
             ),
-            ({"evaluate": None}, "give evaluate"),
+            ({"evaluate": None}, "pass evaluate"),
             ({"top": 0}, "top must be a whole number"),
             ({"confirm": 1}, "confirm must be a whole number of at least 2"),
             ({"max_time": -1}, "max_time"),

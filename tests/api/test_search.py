@@ -303,7 +303,7 @@ class TestLooksAtTheTestSet:
         result = adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=2)
         for _ in range(2):  # Again, nothing is new.
             result = adnn.resume(url, "s", max_trial=5)
-        first, second = result.test_evaluations
+        first, second = result.record.test_evaluations
         assert (first["n_trials"], second["n_trials"]) == (2, 5)
         assert first["looked"] < second["looked"]
         assert second["trial"] == result.best.number
@@ -319,7 +319,7 @@ class TestLooksAtTheTestSet:
         objective = make_objective(space=adnn.OffsetSpace(low=0, high=1e-12))
         adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=1)
         result = adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=2)
-        first, second = result.test_evaluations
+        first, second = result.record.test_evaluations
         assert first["trial"] == second["trial"] == 0
         assert {**first, "looked": "", "n_trials": 2} == {**second, "looked": ""}
 
@@ -329,11 +329,13 @@ class TestLooksAtTheTestSet:
         options: Any = {"storage": url, "study_name": "s", "test": False}
         adnn.search(objective, "annealing", max_trial=2, **options)
         closed = adnn.resume(url, "s", max_trial=4, test=False)
-        assert closed.test_evaluations == []
+        assert closed.record.test_evaluations == []
         assert math.isnan(closed.test_value)
         opened = closed.test()
-        assert len(opened.test_evaluations) == len(closed.test().test_evaluations) == 1
-        assert closed.test_evaluations == []
+        assert (
+            len(opened.record.test_evaluations) == len(closed.test().record.test_evaluations) == 1
+        )
+        assert closed.record.test_evaluations == []
         closed = opened
         whole = adnn.search(objective, "annealing", max_trial=2)
         whole = adnn.search(
@@ -352,13 +354,13 @@ class TestLooksAtTheTestSet:
         result = adnn.search(objective, "annealing", max_trial=2, test=False)
         contract = result.contract()
         tested = result.test()
-        assert len(tested.test_evaluations) == 1
+        assert len(tested.record.test_evaluations) == 1
         assert contract.content["best"]["test_accuracy"] == tested.test_value
 
     def test_there_can_be_none_without_a_completed_trial(self) -> None:
         objective = make_objective(training=quick_training(epochs=10**6))
         result = adnn.search(objective, "annealing", max_time=0.5)
-        assert result.test_evaluations == []
+        assert result.record.test_evaluations == []
         with pytest.raises(ValueError, match="no best trial"):
             result.test()
 
@@ -587,7 +589,7 @@ def test_numpy_numbers_are_as_good_as_pythons(objective: InitOffsetObjective, ur
         "n_trials": 2,
         "batch_size": 2,
     }
-    [run] = first.runs
+    [run] = first.record.runs
     assert run["limits"] == {"max_time": 1e6, "max_trial": 2, "max_gain": 0.5, "max_stale": None}
     more = adnn.resume(url, "s", **{**numbers, "max_trial": np.int32(3)})
     assert len(more.study.trials) == 3
@@ -661,8 +663,8 @@ def test_ctrl_c_keeps_everything(
     monkeypatch.undo()
     assert adnn.resume(url, "s", max_trial=1).stop_reason == "interrupted"
     resumed = adnn.resume(url, "s")
-    assert [run["stop_reason"] for run in resumed.runs] == ["interrupted", "max_trial"]
-    assert [run["n_trials"] for run in resumed.runs] == [3, 8]
+    assert [run["stop_reason"] for run in resumed.record.runs] == ["interrupted", "max_trial"]
+    assert [run["n_trials"] for run in resumed.record.runs] == [3, 8]
     whole = adnn.search(objective, "annealing", max_trial=8)
     assert completed(resumed.study) == completed(whole.study)
 
@@ -723,7 +725,7 @@ class TestRuns:
     ) -> None:
         adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=2)
         result = adnn.resume(url, "s", max_trial=4, max_time=1000)
-        first, second = result.runs
+        first, second = result.record.runs
         assert first["limits"] == {
             "max_time": None,
             "max_trial": 2,
@@ -738,7 +740,7 @@ class TestRuns:
             "max_stale": None,
         }
         assert (second["n_trials_before"], second["n_trials"]) == (2, 4)
-        assert [run["stop_reason"] for run in result.runs] == ["max_trial"] * 2
+        assert [run["stop_reason"] for run in result.record.runs] == ["max_trial"] * 2
         settings = {"sampler": "annealing", "n_trials": 2, "batch_size": 1}
         assert result.study.user_attrs["adnn:search"] == settings
 

@@ -10,7 +10,7 @@ from stored_studies import declaration, store_head, store_study
 
 import adnn_optuna as adnn
 from adnn_optuna import callbacks
-from adnn_optuna.api.comparisons import (
+from adnn_optuna.api.stored import (
     declaration_of,
     is_comparison,
     like_comparisons,
@@ -114,10 +114,10 @@ class TestLowerLimits:
         self, options: dict[str, Any], logs: pytest.LogCaptureFixture
     ) -> None:
         found = adnn.compare(line, ["annealing"], max_trial=3, max_time=60, **options)
-        assert {len(run.done_trials) for run in found.runs} == {4}
+        assert {len(run.done_trials) for run in found.numbers.runs} == {4}
         assert found.reused == "16 stored trials reused, 0 new."
         limits = {"max_time": None, "max_trial": 4, "max_gain": None, "max_stale": None}
-        assert found.declaration["arguments"]["limits"] == limits
+        assert found.numbers.declaration["arguments"]["limits"] == limits
         assert "The runs of 'c' ended before, with max_time=None, max_trial=4." in logs.text
 
     @pytest.mark.parametrize(
@@ -142,4 +142,4 @@ class TestLowerLimits:
         with pytest.raises(KeyboardInterrupt):
             adnn.compare(interrupted, ["annealing"], max_trial=4, **options)
         found = adnn.compare(line, ["annealing"], max_trial=3, reuse=True, **options)
-        assert {len(run.done_trials) for run in found.runs} == {3}
+        assert {len(run.done_trials) for run in found.numbers.runs} == {3}

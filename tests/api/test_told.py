@@ -17,10 +17,10 @@ from search_worker import make_objective, quick_training
 from stored_studies import store_classes, store_study
 
 import adnn_optuna as adnn
+from adnn_optuna.api.stored import result_of
 from adnn_optuna.cli import output
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.render.html import plotly_js
-from adnn_optuna.results.function_search import stored_result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,7 +127,7 @@ def test_no_terminal_and_no_page_obeys_what_a_study_holds(tmp_path: Path) -> Non
         )
     )
     record = read_record(study)
-    result = stored_result(record)
+    result = result_of(record)
     result.report(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8").replace(plotly_js(), "")
     figures = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL)

@@ -191,7 +191,7 @@ def test_a_regression(metric: Any, tmp_path: Any) -> None:
     assert result.test_metrics["r2"] == pytest.approx(float(known[None]), rel=1e-5)
     sign = 1 if metric is None else -1
     assert result.test_gain == sign * (result.test_value - result.test_baseline)
-    low, high = gain_interval(result.test_evaluation, result.test_gain)
+    low, high = gain_interval(result.record.test_evaluation, result.test_gain)
     assert low <= result.test_gain <= high
     result.contract().save(tmp_path / "c.json")
     assert adnn.verify(tmp_path / "c.json", dataset=dataset).status == "exact"
@@ -205,7 +205,7 @@ def test_a_metric_that_does_not_fit_says_why() -> None:
 
 def test_a_look_tells_how_large_the_largest_class_is() -> None:
     result = searched(adnn.MLP((4,)), TABLE, np.where(SUM > 1, "yes", "no"))
-    look, dataset = result.test_evaluation, result.objective.dataset
+    look, dataset = result.record.test_evaluation, result.objective.dataset
     names = [*(dataset.classes or ())]
     counts = [int((dataset.y_test == i).sum()) for i in range(2)]
     assert (look["n_classes"], names) == (2, ["no", "yes"])

@@ -25,7 +25,7 @@ from snapshots import without_reuse
 from stored_studies import declaration, store_head, store_study
 
 import adnn_optuna as adnn
-from adnn_optuna._printable import printable
+from adnn_optuna._checks import printable
 from adnn_optuna._units import as_argument
 from adnn_optuna.callbacks import LIMITS, Limit, LimitValues
 from adnn_optuna.cli import main as cli

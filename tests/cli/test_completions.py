@@ -8,7 +8,7 @@ import io
 import pytest
 
 from adnn_optuna.cli import main as cli
-from adnn_optuna.engine.arms import SAMPLERS
+from adnn_optuna.experiments.controls import ARMS
 
 
 def completed(words: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -25,7 +25,7 @@ def completed(words: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ("words", "offered"),
     [
         ("adnn comp", ["compare", "compare-models", "compare-values"]),
-        ("adnn search --sampler ", list(SAMPLERS)),
+        ("adnn search --sampler ", [name for name, arm in ARMS.items() if not arm.is_control]),
         ("adnn compare --samplers greedy,an", ["greedy,annealing"]),
         ("adnn compare --controls longer,no", ["longer,none"]),
         ("adnn search --dataset m", ["mnist"]),

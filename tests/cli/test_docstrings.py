@@ -10,7 +10,7 @@ import adnn_optuna as adnn
 from adnn_optuna.cli import docstrings, options
 from adnn_optuna.cli import main as cli
 from adnn_optuna.cli.options import default_name
-from adnn_optuna.engine.arms import ARMS, SAMPLERS
+from adnn_optuna.experiments.controls import ARMS
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_each_arm_is_named_with_what_it_does() -> None:
     for name, arm in ARMS.items():
         if arm.help:
             assert f"{name} ({arm.help})" in (of_compare["controls"] if arm.is_control else said)
-    assert said.count("(") == len(SAMPLERS)
+    assert said.count("(") == sum(not arm.is_control for arm in ARMS.values())
 
 
 def test_defaults_are_those_of_python() -> None:

@@ -65,7 +65,7 @@ def test_says_what_the_search_found(contract: Contract, result: SearchResult) ->
 def test_of_trainings_that_diverge_there_is_none(result: SearchResult) -> None:
     training = dataclasses.replace(result.objective.training, learning_rate=1e30)
     with pytest.raises(ValueError, match="diverge"):
-        Contract.from_search(result, result.objective.replace(training=training), None, {})
+        Contract.from_search(result.record, result.objective.replace(training=training), None, {})
 
 
 def test_saves_the_trained_best_network(
@@ -89,7 +89,9 @@ def test_saves_the_trained_best_network(
 
 def test_needs_a_completed_trial(result: SearchResult) -> None:
     with pytest.raises(ValueError, match=r"has no best trial\. No trial was completed"):
-        dataclasses.replace(result, best=None).contract()
+        dataclasses.replace(
+            result, record=dataclasses.replace(result.record, best=None)
+        ).contract()
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from contract_files import (
 )
 
 import adnn_optuna as adnn
-from adnn_optuna.contracts.contract_file import (
+from adnn_optuna.experiments.contract_file import (
     CannotCheckError,
     contract_sha256,
     read_contract,

@@ -13,14 +13,14 @@ from search_worker import quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna._units import Estimate
-from adnn_optuna.contracts.contract_file import contract_sha256
-from adnn_optuna.contracts.new_seeds import (
+from adnn_optuna.experiments.confirmation import Confirmation
+from adnn_optuna.experiments.contract_file import contract_sha256
+from adnn_optuna.experiments.contract_seeds import (
     claimed_confirmation,
     confirmation_content,
     not_replicated,
 )
 from adnn_optuna.networks.retraining import retrain
-from adnn_optuna.results.confirmation import Confirmation
 from adnn_optuna.stats.example_scores import mean_gain
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def test_no_contract_holds_what_another_machine_found(result: SearchResult) -> N
     said = confirmation_content(result.confirm().confirmation)
     said["test_score"] = [value + 0.02 for value in said["test_score"]]
     with pytest.raises(ValueError, match=r"on the machine where it was tested\.$") as refusal:
-        adnn.Contract.from_search(result, result.objective, said, {})
+        adnn.Contract.from_search(result.record, result.objective, said, {})
     held, found = said["test_score"][0], result.test_value
     begin = f"The best network's test_accuracy is {held}, but {found} when it is trained again"
     assert str(refusal.value).startswith(begin)

@@ -27,10 +27,10 @@ from contract_files import (
 from search_worker import quick_training
 
 import adnn_optuna as adnn
-from adnn_optuna.contracts.contract_file import BreachedError, claim_of
 from adnn_optuna.contracts.verification import _train_elsewhere
-from adnn_optuna.engine.confirmation import gains_of
 from adnn_optuna.engine.signals import progress_bar
+from adnn_optuna.experiments.confirmation import gains_of
+from adnn_optuna.experiments.contract_file import BreachedError, claim_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

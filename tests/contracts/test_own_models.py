@@ -21,7 +21,7 @@ from contract_files import (
 from search_worker import quick_training
 
 import adnn_optuna as adnn
-from adnn_optuna.contracts.contract import embedded, who_can_verify
+from adnn_optuna.experiments.contract import embedded, who_can_verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable

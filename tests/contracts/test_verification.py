@@ -111,7 +111,7 @@ def test_looks_for_data_files_beside_the_contract(kind: str, content: Any, path:
 
 def test_finds_the_gain_and_its_interval(result: SearchResult, path: Path) -> None:
     verdict = verify_here(path)
-    interval = gain_interval(result.test_evaluation, result.test_gain)
+    interval = gain_interval(result.record.test_evaluation, result.test_gain)
     assert (*verdict.gain, verdict.half_width) == pytest.approx((result.test_gain, *interval, 0))
     assert verdict.claim[:3] == ("test_accuracy", result.test_gain, 1 / 210)
 

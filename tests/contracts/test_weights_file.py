@@ -19,10 +19,10 @@ from contract_files import (
 
 import adnn_optuna as adnn
 from adnn_optuna import Contract
-from adnn_optuna.contracts.contract_file import (
+from adnn_optuna.contracts.verification import check_weights
+from adnn_optuna.experiments.contract_file import (
     BreachedError,
 )
-from adnn_optuna.contracts.verification import check_weights
 from adnn_optuna.networks.network import hash_weights
 
 if TYPE_CHECKING:

@@ -15,12 +15,16 @@ from search_worker import make_objective
 
 from adnn_optuna._checks import NotInstalledError, is_installed
 from adnn_optuna.callbacks import checked_limits
-from adnn_optuna.engine.arms import ARMS, CONTROLS, SAMPLERS, arm_of
+from adnn_optuna.engine.arms import SAMPLERS, arm_of
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.studies import StudySpec, open_studies
+from adnn_optuna.experiments.controls import ARMS
 from adnn_optuna.samplers import RandomRestartSampler
+
+CONTROLS = [name for name, arm in ARMS.items() if arm.is_control]
+
 
 if TYPE_CHECKING:
     from adnn_optuna.engine.records import SearchRecord
@@ -34,7 +38,7 @@ def _search(name: str, storage: optuna.storages.BaseStorage, max_trial: int) -> 
     plan = StudySpec(make_objective(), "mine", name, checked_limits(max_trial=max_trial))
     [study] = open_studies([plan], storage)
     with interruptible() as stop:
-        Loop(study, plan.objective, plan.limits, stop, n_threads=plan.n_threads).run()
+        Loop(study, plan.plan.objective, plan.limits, stop, n_threads=plan.n_threads).run()
     return read_record(study)
 
 

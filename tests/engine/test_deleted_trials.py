@@ -22,10 +22,12 @@ from adnn_optuna.callbacks import (
     MaxTrialCallback,
     checked_limits,
 )
+from adnn_optuna.engine.arms import Arms
+from adnn_optuna.engine.functions import FunctionObjective
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.objectives import FunctionObjective
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import StudySpec, open_studies
+from adnn_optuna.experiments.controls import ARMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -152,6 +154,8 @@ def test_a_study_that_runs(tmp_path: Path, sampler: str, numbers: list[int]) -> 
 class Quick(FunctionObjective):
     """An objective whose parameters are known before it runs."""
 
+    arms = Arms(ARMS, ("random",), "random")  # Random restarts have indices and learn nothing.
+
     distributions = {"x": FloatDistribution(-1, 1), "restart": IntDistribution(0, 1000)}  # noqa: RUF012
 
     def suggest(self, trial: optuna.Trial) -> None:
@@ -175,7 +179,9 @@ def test_a_search(tmp_path: Path, sampler: Any, numbers: list[int], *, is_runnin
         quick = Quick(function, optuna.study.StudyDirection.MINIMIZE, seed=3)
         plan = StudySpec(quick, NAME, sampler, checked_limits(max_trial=max_trial), 2)
         [study] = open_studies([plan], open_storage(url(tmp_path)))
-        Loop(study, plan.objective, plan.limits, threading.Event(), n_threads=plan.n_threads).run()
+        Loop(
+            study, plan.plan.objective, plan.limits, threading.Event(), n_threads=plan.n_threads
+        ).run()
 
     if not is_running:
         search(5)
@@ -228,7 +234,9 @@ def test_a_trial_that_had_not_finished(tmp_path: Path, state: TrialState) -> Non
     [study] = open_studies([plan], study._storage)
     assert study.trials[-1].state == state
     delete(tmp_path, [2])
-    Loop(study, plan.objective, plan.limits, threading.Event(), n_threads=plan.n_threads).run()
+    Loop(
+        study, plan.plan.objective, plan.limits, threading.Event(), n_threads=plan.n_threads
+    ).run()
     run(study, 1)
     assert states(tmp_path) == {"COMPLETE"}
     assert len(opened(tmp_path, "annealing").trials) == 5

@@ -13,8 +13,8 @@ import pytest
 import adnn_optuna as adnn
 from adnn_optuna import _attributes as stored
 from adnn_optuna.engine.example_scores import Scored, read_examples
+from adnn_optuna.engine.functions import FunctionObjective
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.objectives import FunctionObjective
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,12 +18,12 @@ from search_worker import make_objective, quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.callbacks import checked_limits as limits_of
-from adnn_optuna.engine.arms import ARMS
-from adnn_optuna.engine.objectives import FunctionObjective
+from adnn_optuna.engine.functions import FunctionObjective
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.signals import progress_bar
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import StudySpec, open_studies, run_studies
+from adnn_optuna.experiments.controls import ARMS
 from adnn_optuna.samplers._owners import _host
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ class TestFunctionObjective:
         self, function: Any, max_trial: int = 5, max_time: float | None = None
     ) -> StudySpec:
         direction = optuna.study.StudyDirection.MAXIMIZE
-        own = FunctionObjective(function, direction, seed=3)
+        own = FunctionObjective(function, direction, seed=3, confirm=0)
         limits = limits_of(max_time=max_time, max_trial=max_trial)
         return StudySpec(own, "mine", tpe, limits)
 

@@ -22,13 +22,16 @@ from optuna.trial import TrialState
 
 import adnn_optuna as adnn
 from adnn_optuna._attributes import OWNER, PROPOSAL
+from adnn_optuna.api.stored import result_of
 from adnn_optuna.callbacks import checked_limits
+from adnn_optuna.engine.arms import Arms
+from adnn_optuna.engine.functions import FunctionObjective
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.objectives import FunctionObjective, Outcome
+from adnn_optuna.engine.objectives import Outcome
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import StudySpec, open_studies
-from adnn_optuna.results.function_search import stored_result
+from adnn_optuna.experiments.controls import ARMS
 from adnn_optuna.samplers import (
     AdaptiveSimulatedAnnealingSampler,
     DeltaStepSampler,
@@ -50,6 +53,8 @@ WRITES = [name for name in dir(RDBStorage) if name.startswith(("create_", "set_"
 
 class Quick(FunctionObjective):
     """An objective that has a baseline, as a network has."""
+
+    arms = Arms(ARMS, ("random",), "random")  # Random restarts have indices and learn nothing.
 
     distributions = {"x": X}  # noqa: RUF012
     baseline_params = {"x": 0.0}  # noqa: RUF012
@@ -77,7 +82,7 @@ def loop_of(
     plan = StudySpec(objective, "s", sampler, checked_limits(max_trial=max_trial), batch_size)
     [study] = open_studies([plan], open_storage(storage))
     return Loop(
-        study, plan.objective, plan.limits, threading.Event(), n_threads=plan.n_threads
+        study, plan.plan.objective, plan.limits, threading.Event(), n_threads=plan.n_threads
     ), study
 
 
@@ -547,11 +552,11 @@ def test_in_optimize_it_is_ended_where_anything_tells_of_it_and_else_shown(url: 
     assert killed(url, lambda: optimize(url), "set_trial_system_attr", 1)
     optimize(url)
     assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.COMPLETE]
-    assert "RUNNING" not in str(stored_result(read_record(study)))
+    assert "RUNNING" not in str(result_of(read_record(study)))
     for _ in range(2):
         assert killed(url, lambda: optimize(url), "create_new_trial", 1)
-    notes = stored_result(read_record(study)).document().notes
+    notes = result_of(read_record(study)).document().notes
     assert any(note.startswith("Trials 2 and 3 are RUNNING") for note in notes)
     study.tell(2, state=TrialState.FAIL)  # As it says.
-    notes = stored_result(read_record(study)).document().notes
+    notes = result_of(read_record(study)).document().notes
     assert any(note.startswith("Trial 3 is RUNNING") for note in notes)

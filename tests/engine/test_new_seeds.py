@@ -11,11 +11,13 @@ import pytest
 from optuna.study import StudyDirection
 
 import adnn_optuna as adnn
+from adnn_optuna.api.stored import result_of
 from adnn_optuna.callbacks import checked_limits
-from adnn_optuna.engine.new_seeds import ends_before_new_seeds, evaluate_best_trial
-from adnn_optuna.engine.objectives import FunctionObjective
+from adnn_optuna.engine.arms import SAMPLERS
+from adnn_optuna.engine.functions import FunctionObjective
+from adnn_optuna.engine.new_seeds import ends_before_new_seeds
+from adnn_optuna.engine.objectives import Ending
 from adnn_optuna.engine.records import read_record
-from adnn_optuna.results.function_search import stored_result
 
 if TYPE_CHECKING:
     from adnn_optuna.engine.records import SearchRecord
@@ -30,7 +32,15 @@ def record(n_new_values: int, seed: int = 0) -> Any:
 
 
 def objective(function: Any, seed: int = 0) -> FunctionObjective:
-    return FunctionObjective(function, StudyDirection.MINIMIZE, seed, confirm=3)
+    return FunctionObjective(function, StudyDirection.MINIMIZE, seed)
+
+
+def evaluate_best_trial(
+    found: SearchRecord, searched: FunctionObjective, stop: Any, max_time: float | None = None
+) -> None:
+    limits, ending = checked_limits(max_trial=2), Ending(confirm=3, max_time=max_time)
+    plan = searched.plan(SAMPLERS["tpe"], limits, 1, ending)
+    searched.conclude(found.study, plan, stop)
 
 
 def values(found: SearchRecord) -> list[float | None]:
@@ -97,7 +107,7 @@ def test_as_many_at_once_as_there_are_jobs() -> None:
         return float(trial.suggest_float("x", 0, 1))
 
     result = adnn.search(function, "random", max_trial=2, confirm=4, n_jobs=2)
-    assert len(result.new_values) == 4
+    assert len(result.record.new_values) == 4
 
 
 def test_an_error_that_is_caught_counts_as_no_value() -> None:
@@ -109,7 +119,7 @@ def test_an_error_that_is_caught_counts_as_no_value() -> None:
     with pytest.raises(ZeroDivisionError):
         adnn.search(function, "random", max_trial=1, confirm=2)
     result = adnn.search(function, "random", max_trial=1, confirm=2, catch=ZeroDivisionError)
-    assert [*map(math.isnan, result.new_values)] == [True, True]
+    assert [*map(math.isnan, result.record.new_values)] == [True, True]
 
 
 def test_a_search_leaves_them_time_but_at_least_half_is_for_trials() -> None:
@@ -136,7 +146,7 @@ def test_a_search_leaves_them_time_but_at_least_half_is_for_trials() -> None:
     function = objective(lambda trial: 1.0)
     evaluate_best_trial(read_record(found.study), function, threading.Event(), max_time=60)
     assert values(found) == []
-    shown = stored_result(read_record(found.study)).to_text(details=True)
+    shown = result_of(read_record(found.study)).to_text(details=True)
     assert "No CI of the value yet: 0 of 3 new seeds are evaluated." in " ".join(shown.split())
     evaluate_best_trial(read_record(found.study), function, threading.Event(), max_time=101)
     assert values(found) == [1.0, 1.0, 1.0]
@@ -152,4 +162,7 @@ def test_evaluations_of_an_earlier_study_of_the_name_are_refused_before_any_tria
         adnn.search(lambda trial, seed: 1.0, "random", **options)
     assert optuna.get_all_study_names(storage) == ["s/confirmation"]
     optuna.delete_study(study_name="s/confirmation", storage=storage)
-    assert adnn.search(lambda trial, seed: 2.0, "random", **options).new_values == [2.0, 2.0]
+    assert adnn.search(lambda trial, seed: 2.0, "random", **options).record.new_values == [
+        2.0,
+        2.0,
+    ]

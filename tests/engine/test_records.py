@@ -5,9 +5,9 @@ from __future__ import annotations
 import optuna
 from search_worker import make_objective
 
+from adnn_optuna.api.stored import result_of
 from adnn_optuna.engine.records import read_record
-from adnn_optuna.results.function_search import stored_result
-from adnn_optuna.results.search_figures import gains_so_far
+from adnn_optuna.results.study import gains_so_far
 
 
 def test_a_gain_below_the_baseline_is_negative() -> None:
@@ -17,7 +17,7 @@ def test_a_gain_below_the_baseline_is_negative() -> None:
     study.optimize(make_objective(), n_trials=2)
     record = read_record(study)
     assert record.gain == record.best_value - record.baseline < 0
-    assert f"{100 * record.gain:+.2f} pp" in str(stored_result(record))
+    assert f"{100 * record.gain:+.2f} pp" in str(result_of(record))
     assert gains_so_far(record)[-1] == record.gain
 
 

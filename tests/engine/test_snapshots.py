@@ -11,9 +11,9 @@ import sqlalchemy
 from search_worker import make_objective
 
 import adnn_optuna as adnn
+from adnn_optuna.api.stored import result_of
 from adnn_optuna.cli import output
 from adnn_optuna.engine.records import read_record
-from adnn_optuna.results.function_search import stored_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +65,7 @@ def tell(result: Any, folder: Path) -> None:
 def test_telling_a_search_reads_no_database(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     result = adnn.search(OBJECTIVE, "greedy", storage=url, study_name="s", max_trial=12, confirm=6)
-    stored = stored_result(read_record(result.study))
+    stored = result_of(read_record(result.study))
     assert result.confirmation is not None
     with statements() as found:
         for told in (result, stored):
@@ -93,7 +93,7 @@ def test_telling_what_else_was_found_reads_no_database(tmp_path: Path) -> None:
         adnn.compare_models(
             {"a": lambda seed: seed % 7, "b": lambda seed: seed % 5}, seeds=range(6), storage=url
         ),
-        stored_result(read_record(study)),
+        result_of(read_record(study)),
     ]
     with statements() as found:
         for result in results:
@@ -112,13 +112,13 @@ def test_a_result_stays_as_it_was() -> None:
     confirmed = tested.confirm(6)
     assert confirmed.confirmation is not None
     assert tested.confirmation is None
-    assert tested.test_evaluation is not None
+    assert tested.record.test_evaluation is not None
     after_test = str(tested)
-    assert closed.test_evaluation is None
+    assert closed.record.test_evaluation is None
     adnn.search(OBJECTIVE, "annealing", storage=storage, study_name=study_name, max_trial=6)
     assert (str(closed), repr(closed), output.as_json("search", closed)) == before
     assert str(tested) == after_test
-    assert len(closed.done_trials) == 3
+    assert len(closed.record.done_trials) == 3
     assert len(read_record(closed.study).done_trials) == 6
     with pytest.raises(AttributeError):
         closed.baseline = 0.0  # type: ignore[misc]

@@ -11,7 +11,7 @@ from baseline_runs import train_baseline
 from search_worker import quick_training
 
 from adnn_optuna._differences import config_differences
-from adnn_optuna.engine.experiment import Experiment
+from adnn_optuna.experiments.experiment import Experiment
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP
 

@@ -19,7 +19,7 @@ from search_worker import quick_training
 from sklearn.preprocessing import StandardScaler
 
 import adnn_optuna as adnn
-from adnn_optuna.contracts.contract_file import contract_sha256
+from adnn_optuna.experiments.contract_file import contract_sha256
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.network import build_architecture
 from adnn_optuna.networks.scaling import PIXELS, Scaling, fitted, use

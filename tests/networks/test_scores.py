@@ -13,7 +13,7 @@ from baseline_runs import train_baseline
 from search_worker import quick_training
 
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
+from adnn_optuna.experiments.init_offset_objective import InitOffsetObjective
 from adnn_optuna.networks._losses import loss_function
 from adnn_optuna.networks._scores import Scores
 from adnn_optuna.networks.data import Dataset

@@ -14,26 +14,26 @@ from stored_studies import (
     declaration,
     four_arms,
     read_again,
+    read_result,
     store_comparison,
     store_head,
     store_study,
 )
 
-from adnn_optuna.api.comparisons import load_comparison
-from adnn_optuna.engine.records import read_record
+from adnn_optuna.api.stored import load_comparison
+from adnn_optuna.experiments.controls import ARMS
 from adnn_optuna.results.comparison import Comparison
+from adnn_optuna.results.declarations import declared_arm
 from adnn_optuna.results.fields import RUN_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from adnn_optuna.engine.records import SearchRecord
 
-
-def runs(sampler: str, seeds: Sequence[int], **options: Any) -> list[SearchRecord]:
+def runs(sampler: str, seeds: Sequence[int], **options: Any) -> list[Any]:
     named = [(f"{sampler}/{seed=}/{options}", seed) for seed in seeds]
     return [
-        read_record(store_study(n, sampler=sampler, seed=seed, **options)) for n, seed in named
+        read_result(store_study(n, sampler=sampler, seed=seed, **options)) for n, seed in named
     ]
 
 
@@ -46,7 +46,7 @@ class TestWhatCannotBeCompared:
             Comparison({"greedy": runs("greedy", [0, 1]), "random_restart": restarts}, (0, 1))
 
     def test_a_sampler_labelled_random_restart_is_no_reference(self) -> None:
-        assert Comparison({"random_restart": runs("greedy", [0])}, (0,)).reference is None
+        assert Comparison({"random_restart": runs("greedy", [0])}, (0,)).numbers.reference is None
 
     @pytest.mark.parametrize("margin", [0.0, -0.1, 1.0, math.nan, math.inf, "wide"])
     def test_a_margin_that_tells_nothing(self, margin: Any) -> None:
@@ -55,10 +55,10 @@ class TestWhatCannotBeCompared:
 
     def test_sampler_and_seed_may_differ_and_so_may_the_space(self) -> None:
         arms = {"a": runs("annealing", [3, 1]), "random_restart": runs("random_restart", [3, 1])}
-        assert Comparison(arms, (3, 1)).reference == "random_restart"
-        assert Comparison({"luck": arms["random_restart"]}, (3, 1)).reference == "luck"
-        assert Comparison({"a": arms["a"]}, (3, 1)).reference is None
-        assert list(Comparison(arms, (3, 1)).samplers) == ["a", "random_restart"]
+        assert Comparison(arms, (3, 1)).numbers.reference == "random_restart"
+        assert Comparison({"luck": arms["random_restart"]}, (3, 1)).numbers.reference == "luck"
+        assert Comparison({"a": arms["a"]}, (3, 1)).numbers.reference is None
+        assert list(Comparison(arms, (3, 1)).numbers.samplers) == ["a", "random_restart"]
 
 
 class TestFamilies:
@@ -66,7 +66,7 @@ class TestFamilies:
         zeros = [0.0] * 8
         gains = dict.fromkeys(("greedy", "annealing", "mine", "random_restart"), zeros)
         comparison = store_comparison({k: v for k, v in gains.items() if k != "mine"})
-        assert comparison.families == {
+        assert comparison.numbers.families == {
             "samplers": [
                 ("greedy", "random_restart"),
                 ("annealing", "random_restart"),
@@ -82,9 +82,9 @@ class TestFamilies:
     def test_have_one_reference_whatever_else_draws_initial_weights(self) -> None:
         arms = {"greedy": runs("greedy", [0]), "luck": runs("random_restart", [0])}
         comparison = Comparison({**arms, "random_restart": runs("random_restart", [0])}, (0,))
-        assert comparison.reference == "luck"
+        assert comparison.numbers.reference == "luck"
         claims = [("greedy", "luck"), ("random_restart", "luck")]
-        assert comparison.families == {"samplers": claims, "controls": []}
+        assert comparison.numbers.families == {"samplers": claims, "controls": []}
 
     def test_are_as_large_as_they_were_ever_declared(self) -> None:
         noise = np.random.default_rng(0).normal(0, 0.004, (4, 10))
@@ -93,12 +93,18 @@ class TestFamilies:
         changed_runs = [
             changed(r, "adnn:search", sampler="longer") for r in every.results["control"]
         ]
-        arms = {"greedy": "greedy", "mine": "annealing", "control": "longer"}
-        declared: Any = {**declaration(range(10)), "arms": {**arms, "luck": "random_restart"}}
+        names = {
+            "greedy": "greedy",
+            "mine": "annealing",
+            "control": "longer",
+            "luck": "random_restart",
+        }
+        arms = {label: declared_arm(ARMS[name]) for label, name in names.items()}
+        declared: Any = {**declaration(range(10)), "arms": arms}
         every = Comparison(
             {**every.results, "control": changed_runs}, every.seeds, 0.001, declared
         )
-        assert every.n_claims == {"samplers": 3, "controls": 3}
+        assert every.numbers.n_claims == {"samplers": 3, "controls": 3}
         few = {label: every.results[label] for label in ("greedy", "random_restart")}
         again = Comparison(few, every.seeds, 0.001, declared)
         pair = ("greedy", "random_restart")
@@ -120,8 +126,8 @@ class TestControls:
 
     def test_are_a_family_of_their_own(self) -> None:
         comparison = self.with_control(0.2)
-        assert comparison.families["samplers"] == [("greedy", "random_restart")]
-        assert comparison.families["controls"] == [
+        assert comparison.numbers.families["samplers"] == [("greedy", "random_restart")]
+        assert comparison.numbers.families["controls"] == [
             ("greedy", "learning_rate"),
             ("random_restart", "learning_rate"),
         ]
@@ -137,15 +143,16 @@ class TestControls:
             label: np.mean([run.best_value for run in of_arm])
             for label, of_arm in (("one", comparison.results["learning_rate"]), ("two", other))
         }
+        samplers = {k: comparison.results[k] for k in comparison.numbers.samplers}
         both = Comparison(
             {
-                **comparison.samplers,
+                **samplers,
                 "one": comparison.results["learning_rate"],
                 "two": other,
             },
             comparison.seeds,
         )
-        assert both.strongest_control == max(means, key=means.__getitem__)
+        assert both.numbers.strongest_control == max(means, key=means.__getitem__)
 
 
 class TestSeeds:
@@ -216,33 +223,33 @@ def test_plan_is_from_all_claims_on_samplers(printed: Comparison) -> None:
         label: np.array([run.test_value for run in of_arm])
         for label, of_arm in comparison.results.items()
     }
-    sds = [(values[a] - values[b]).std(ddof=1) for a, b in comparison.families["samplers"]]
+    sds = [(values[a] - values[b]).std(ddof=1) for a, b in comparison.numbers.families["samplers"]]
     assert (plan.n_claims, plan.n_pilot, plan.gain) == (3, 10, 0.005)
     assert plan.sd == pytest.approx(math.sqrt(np.mean(np.square(sds))))
     # What ran in 10 seeds, control included.
-    assert plan.hours == pytest.approx(plan.seeds * comparison.seconds / 10 / 3600)
+    assert plan.hours == pytest.approx(plan.seeds * comparison.numbers.seconds / 10 / 3600)
     trials = [
         trial
         for of_arm in comparison.results.values()
         for run in of_arm
-        for trial in run.done_trials
+        for trial in run.record.done_trials
     ]
     lasted = sum(trial.duration.total_seconds() for trial in trials if trial.duration)
     # No two ran at the same time.
-    assert comparison.seconds == pytest.approx(lasted, rel=0.01)
+    assert comparison.numbers.seconds == pytest.approx(lasted, rel=0.01)
     with pytest.raises(ValueError, match=r"^A plan must have a sampler and random"):
         store_comparison({"random_restart": [0.0] * 3}).plan(0.005)
 
 
 def test_strongest_control_is_none_or_one_that_is_known(printed: Comparison) -> None:
-    assert printed.strongest_control == "rates"
-    assert store_comparison({"greedy": [0.0]}).strongest_control is None
+    assert printed.numbers.strongest_control == "rates"
+    assert store_comparison({"greedy": [0.0]}).numbers.strongest_control is None
     failed = store_study("failed", values=[math.nan] * 3)
     failed.set_user_attr("adnn:baseline", math.nan)
-    changed(read_record(failed), "adnn:runs/", limits={"max_trial": 12})
-    results = {"failed": [changed(read_record(failed), "adnn:search", sampler="longer")]}
+    changed(read_result(failed), "adnn:runs/", limits={"max_trial": 12})
+    results = {"failed": [changed(read_result(failed), "adnn:search", sampler="longer")]}
     results |= {label: [*of_arm[:1]] for label, of_arm in printed.results.items()}
-    assert Comparison(results, (0,)).strongest_control == "rates"
+    assert Comparison(results, (0,)).numbers.strongest_control == "rates"
 
 
 def test_of_losses_the_strongest_control_is_the_lowest() -> None:
@@ -251,7 +258,7 @@ def test_of_losses_the_strongest_control_is_the_lowest() -> None:
         changed(of_arm[0], "adnn:search", sampler="longer")
     found = read_again(comparison)
     bests = {label: of_arm[0].best_value for label, of_arm in found.results.items()}
-    assert found.strongest_control == min(bests, key=lambda label: bests[label])
+    assert found.numbers.strongest_control == min(bests, key=lambda label: bests[label])
 
 
 def test_sequential_is_complete_once_all_is_decided() -> None:
@@ -260,6 +267,9 @@ def test_sequential_is_complete_once_all_is_decided() -> None:
         comparison = store_comparison({"greedy": noise[0] + gain, "random_restart": noise[1]})
         declared = declaration(range(12), sequential=True)
         found = dataclasses.replace(comparison, declared=declared)
-        assert (found.sequential, found.n_done) == (True, 9)
-        assert (found.n_inconclusive, found.is_complete) == (not is_complete, is_complete)
+        assert (found.numbers.sequential, found.numbers.n_done) == (True, 9)
+        assert (found.numbers.n_inconclusive, found.numbers.is_complete) == (
+            not is_complete,
+            is_complete,
+        )
         assert any("Not complete" in note for note in found.document().notes) != is_complete

@@ -8,18 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import optuna
 import pytest
-from stored_studies import changed, read_again, store_comparison, store_study
+from stored_studies import changed, read_again, read_result, store_comparison, store_study
 
 from adnn_optuna._units import PLAIN
-from adnn_optuna.engine.records import read_record
-from adnn_optuna.results import comparison_figures as curves
+from adnn_optuna.results import comparison as curves
 from adnn_optuna.results.comparison import Comparison
-from adnn_optuna.results.search_figures import gains_so_far
+from adnn_optuna.results.study import gains_so_far
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from adnn_optuna.engine.records import SearchRecord
     from adnn_optuna.render.document import Figure, Series
 
 
@@ -33,8 +29,10 @@ def series_of(figure: Figure, label: str) -> Series:
     return series
 
 
-def mean_of(runs: Sequence[SearchRecord]) -> Series:
-    return curves.mean_series("", curves.best_against_trials(runs), PLAIN, color=0)
+def mean_of(runs: list) -> Series:
+    return curves.mean_series(
+        "", curves.best_against_trials([run.record for run in runs]), PLAIN, color=0
+    )
 
 
 def test_gains_are_over_the_reference_and_those_of_controls_are_hollow() -> None:
@@ -79,26 +77,26 @@ def test_trials_show_the_mean_of_the_best_so_far() -> None:
     comparison = store_comparison({"greedy": [0.0] * 3, "random_restart": [0.0] * 3})
     figure = figure_of(comparison, "trials")
     for label, runs in comparison.results.items():
-        gains = np.mean([gains_so_far(run) for run in runs], axis=0)
+        gains = np.mean([gains_so_far(run.record) for run in runs], axis=0)
         assert series_of(figure, label).y == pytest.approx(100 * gains, abs=1e-4)
     assert series_of(figure, "random_restart").color is None
 
 
 def test_a_run_that_ended_early_keeps_its_last_gain() -> None:
-    runs = [read_record(store_study("a", values=[0.9, 0.92]))]
-    runs.append(read_record(store_study("b", values=[0.9] * 4)))
+    runs = [read_result(store_study("a", values=[0.9, 0.92]))]
+    runs.append(read_result(store_study("b", values=[0.9] * 4)))
     for run in runs:
         run.study.set_user_attr("adnn:baseline", 0.9)
-    drawn = mean_of([read_record(run.study) for run in runs])
+    drawn = mean_of([read_result(run.study) for run in runs])
     assert drawn.y == pytest.approx([0, 0.01, 0.01, 0.01])
 
 
 def test_any_state_has_all_figures() -> None:
-    failed = read_record(store_study("failed", values=[math.nan] * 3))
+    failed = read_result(store_study("failed", values=[math.nan] * 3))
     failed.study.set_user_attr("adnn:baseline", math.nan)
-    empty = read_record(optuna.create_study(study_name="empty", direction="maximize"))
+    empty = read_result(optuna.create_study(study_name="empty", direction="maximize"))
     for comparison in (
-        Comparison({"failed": [read_record(failed.study)]}, (0,)),
+        Comparison({"failed": [read_result(failed.study)]}, (0,)),
         Comparison({"empty": [empty]}, (0,)),
     ):
         for figure in comparison.document().figures:
@@ -114,7 +112,7 @@ def test_a_figure_that_is_not_there_is_refused_with_those_that_are() -> None:
 
 
 def test_of_a_single_run_have_no_spread_and_of_none_no_place() -> None:
-    one = read_record(store_study("one", values=[0.9, 0.92, 0.91]))
+    one = read_result(store_study("one", values=[0.9, 0.92, 0.91]))
     assert mean_of([one]).low == []
     assert mean_of([one, one]).low
     assert mean_of([]).x == []

@@ -17,6 +17,7 @@ from stored_studies import (
     declaration,
     four_arms,
     read_again,
+    read_result,
     store_classes,
     store_comparison,
     store_head,
@@ -25,10 +26,12 @@ from stored_studies import (
     with_replication,
 )
 
-from adnn_optuna.api.comparisons import load_comparison
-from adnn_optuna.engine.arms import CONTROLS
-from adnn_optuna.engine.records import read_record
+from adnn_optuna.api.stored import load_comparison
+from adnn_optuna.experiments.controls import ARMS
 from adnn_optuna.results.comparison import Comparison
+
+CONTROLS = [name for name, arm in ARMS.items() if arm.is_control]
+
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +66,7 @@ def of_gains(name: str) -> Comparison:
 
 def without_best_trials() -> Comparison:
     arms = {
-        arm: [read_record(store_study(f"c/{arm}/seed=0", sampler=arm, values=[math.nan] * 3))]
+        arm: [read_result(store_study(f"c/{arm}/seed=0", sampler=arm, values=[math.nan] * 3))]
         for arm in ("greedy", "random_restart")
     }
     for [record] in arms.values():
@@ -78,7 +81,7 @@ def interrupted() -> Comparison:
     for seed in range(3):
         for arm in arms:
             study = store_study(f"c/{arm}/{seed=}", sampler=arm, seed=seed, storage=storage)
-    assert load_comparison(storage, "c").is_complete
+    assert load_comparison(storage, "c").numbers.is_complete
     study.set_user_attr("adnn:stop_reason", "interrupted")
     return load_comparison(storage, "c")
 
@@ -97,7 +100,7 @@ def looked_again() -> Comparison:
 def tried_on_new_seeds() -> Comparison:
     names = ("greedy", "mine", "rates", "random_restart")
     before = store_comparison(dict.fromkeys(names, NOISE[2]))
-    assert before.replication == []
+    assert before.numbers.replication == []
     for run in before.results["rates"]:
         changed(run, "adnn:search", sampler="learning_rate")
     gains = {"greedy": NOISE[0], "mine": NOISE[1] * 0, "rates": NOISE[3] + 0.05}
@@ -117,7 +120,7 @@ def states() -> dict[str, Comparison]:
         comparisons[f"a constant of {constant}"] = comparison
     for n in (10, 11):
         arms = {
-            name: [read_record(store_study(f"{name}/seed=0", sampler=name, values=[0.9] * n))]
+            name: [read_result(store_study(f"{name}/seed=0", sampler=name, values=[0.9] * n))]
             for name in ("tpe", "random_restart")
         }
         comparisons[f"{n} trials"] = Comparison(arms, (0,))
@@ -125,7 +128,7 @@ def states() -> dict[str, Comparison]:
     ensemble = store_study("mine/seed=0", sampler="ensemble", gain=0.07, steps=(1, 2, 3))
     grouped = [changed(run, "adnn:test/", n_groups=800) for run in one.results["greedy"]]
     gap = store_comparison({"greedy": [0.01] * 8, "random_restart": [0.0] * 8})
-    attrs = gap.results["greedy"][2].attrs
+    attrs = gap.results["greedy"][2].record.attrs
     attrs.pop(next(name for name in attrs if name.startswith("adnn:test/")))
     uneven = store_comparison({"greedy": [0.02], "random_restart": [0.0]})
     store_classes(uneven.results["greedy"][0].study, [970, 30])
@@ -136,7 +139,7 @@ def states() -> dict[str, Comparison]:
         "no best trial": without_best_trials(),
         "R²": store_comparison(gains, metric="val_r2"),
         "loss": store_comparison(gains, metric="val_loss"),
-        "ensemble": Comparison({**one.results, "mine": [read_record(ensemble)]}, (0,)),
+        "ensemble": Comparison({**one.results, "mine": [read_result(ensemble)]}, (0,)),
         "new seeds": tried_on_new_seeds(),
         "not complete": interrupted(),
         "a run without a value": dataclasses.replace(gap),
@@ -194,7 +197,7 @@ class TestReplication:
         for _ in range(n_runs):
             # Best networks gain on their own seed whatever they gain on a new one.
             gains = dict(zip("ab", rng.normal(0, 0.01, (2, 8)), strict=True))
-            rows = with_replication(comparison, gains).replication
+            rows = with_replication(comparison, gains).numbers.replication
             shown += any(row.verdict == "better" for row in rows)
         assert shown / n_runs <= 0.025 + 2 * np.sqrt(0.025 * 0.975 / n_runs)
 
@@ -254,7 +257,7 @@ def whole() -> Comparison:
     gains = {"greedy": noise[0] + 0.01, "annealing": noise[1], "rates": noise[2] + 0.03}
     comparison = with_replication(four_arms(), gains)
     began = datetime(2026, 11, 25)  # noqa: DTZ001 - as Optuna's
-    for i, trial in enumerate(trial for run in comparison.runs for trial in run.trials):
+    for i, trial in enumerate(trial for run in comparison.numbers.runs for trial in run.trials):
         trial.datetime_start = began + timedelta(seconds=2 * i)
         trial.datetime_complete = began + timedelta(seconds=2 * i + 1)
     return comparison

@@ -11,8 +11,8 @@ from scipy import stats
 from stored_studies import confirmation
 
 from adnn_optuna._units import Estimate
-from adnn_optuna.engine.records import BASELINE, BEST, FIRST
-from adnn_optuna.results.confirmation import Confirmation, confirmation_of
+from adnn_optuna.experiments.confirmation import Confirmation, confirmation_of
+from adnn_optuna.experiments.records import BASELINE, BEST, FIRST
 
 _SPREAD = 0.25  # Of networks' abilities.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
+from stored_studies import arm_named
 
 from adnn_optuna._attributes import COMPARISON
 from adnn_optuna.results.declarations import (
@@ -174,7 +175,9 @@ def test_claims_are_counted_over_all_arms() -> None:
         ("random_restart",): (0, 0),
     }
     for names, numbers in counted.items():
-        found = n_claims_of(dict(zip("abcde", names, strict=False)))
+        found = n_claims_of(
+            {label: arm_named(name) for label, name in zip("abcde", names, strict=False)}
+        )
         assert found == dict(zip(("samplers", "controls"), numbers, strict=True))
 
 

@@ -41,20 +41,22 @@ def test_each_is_in_every_table_and_in_json(
         label = next(iter(shown.results))
         tables = {table.title.split()[0]: table for table in shown.document().tables}
         stored = json.loads(to_json(shown.document()))["results"][label][0]
-        assert (field.key in shown.table()) == (field in shown.fields) == has_it
+        assert (field.key in shown.table()) == (field in shown.numbers.fields) == has_it
         assert (field.key in stored) == has_it
         if has_it:
             heading, means = shown._heading(field), tables["Mean"]
-            written = field.text(shown.table()[field.key][label], field.unit_in(shown.units).bare)
+            written = field.text(
+                shown.table()[field.key][label], field.unit_in(shown.numbers.units).bare
+            )
             assert means.rows[0][[*means.headings].index(heading)].startswith(written)
-            values = [numbers[field.key] for numbers in shown.numbers_of(label)]
+            values = [numbers[field.key] for numbers in shown.numbers.numbers_of(label)]
             assert shown.table()[field.key][label] == pytest.approx(sum(values) / len(values))
 
 
 def test_keys_and_headings_are_different(comparison: Comparison) -> None:
     assert len({field.key for field in RUN_FIELDS}) == len(RUN_FIELDS)
-    headings = {comparison._heading(field) for field in comparison.fields}
-    assert len(headings) == len(comparison.fields)
+    headings = {comparison._heading(field) for field in comparison.numbers.fields}
+    assert len(headings) == len(comparison.numbers.fields)
     assert all(len(heading.split("\n")) <= 2 for heading in headings)
 
 

@@ -17,8 +17,7 @@ from snapshots import assert_states, assert_surfaces
 
 from adnn_optuna._seeds import confirmation_seeds, confirms, new_seeds
 from adnn_optuna.results.confirmed_value import mean_interval
-from adnn_optuna.results.recheck import Recheck
-from adnn_optuna.results.recheck_numbers import BASELINE_NETWORK, FIRST_OF_PARAMS
+from adnn_optuna.results.recheck import BASELINE_NETWORK, FIRST_OF_PARAMS, Recheck
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

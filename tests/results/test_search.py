@@ -28,15 +28,16 @@ from stored_studies import (
 
 import adnn_optuna as adnn
 from adnn_optuna._attributes import BASELINE, CONFIG
-from adnn_optuna.engine import confirmation as arms
+from adnn_optuna.api.stored import result_of
 from adnn_optuna.engine.records import read_record
+from adnn_optuna.experiments import records as arms
+from adnn_optuna.experiments.confirmation import confirmation_of
+from adnn_optuna.experiments.search import _verdict_on
 from adnn_optuna.render.html import to_page
 from adnn_optuna.render.json import to_json
 from adnn_optuna.render.text import to_text
-from adnn_optuna.results.confirmation import confirmation_of
 from adnn_optuna.results.fields import FIELDS, Field, units_of
-from adnn_optuna.results.function_search import stored_result
-from adnn_optuna.results.search import StudyResult, _verdict_on
+from adnn_optuna.results.study import StudyResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,9 +48,11 @@ if TYPE_CHECKING:
 GAINS = (0.01, 0.012, 0.014, 0.01, 0.02, 0.01, 0.012, 0.014, 0.01, 0.02)
 
 
-def document_of(of: SearchRecord | optuna.Study) -> Document:
+def document_of(of: StudyResult | SearchRecord | optuna.Study) -> Document:
+    if isinstance(of, StudyResult):
+        return of.document()
     record = read_record(of) if isinstance(of, optuna.Study) else of
-    return stored_result(record).document()
+    return result_of(record).document()
 
 
 def confirmed(gains: Sequence[float] = GAINS, **options: Any) -> SearchRecord:
@@ -92,7 +95,7 @@ def searches() -> list[tuple[StudyResult, tuple[str, ...]]]:
         adnn.search(function, "random", **options, replicate=share) for share in (0, 0.5)
     )
     assert replicated.replicates
-    results = stored_result(record), stored_result(read_record(study)), plain, replicated
+    results = result_of(record), result_of(read_record(study)), plain, replicated
     return [(result, surfaces_of(result)) for result in results]
 
 
@@ -122,13 +125,13 @@ def test_large_losses_have_no_more_digits_than_they_need() -> None:
 class TestSurfaces:
     def test_of_a_confirmed_search(self) -> None:
         record = store_confirmation(store_study("digits", gain=0.003), GAINS)
-        assert_surfaces("search", stored_result(record))
+        assert_surfaces("search", result_of(record))
 
     def test_of_any_optuna_study(self) -> None:
         study = optuna.create_study(study_name="depths", direction="maximize")
         for value in (0.25, 0.75):
             study.add_trial(create_trial(value=value))
-        assert_surfaces("study", stored_result(read_record(study)))
+        assert_surfaces("study", result_of(read_record(study)))
 
     @pytest.mark.parametrize("field", FIELDS, ids=[field.key for field in FIELDS])
     def test_each_number_is_on_each_surface(self, field: Field) -> None:
@@ -137,7 +140,7 @@ class TestSurfaces:
             number = result._numbers[field.key]
             if not math.isnan(number):
                 n_with_it += 1
-                shown = field.text(number, field.unit_in(units_of(result)))
+                shown = field.text(number, field.unit_in(units_of(result.record)))
                 assert f'"{field.key}": ' in in_json
                 assert all(f" {field.label} {shown} " in text for text in texts)
         assert n_with_it
@@ -229,8 +232,11 @@ def states() -> dict[str, StudyResult]:
         **{f"ended by {r}": ended_by(r) for r in ("max_time", "interrupted", "exhausted", None)},
         "tiny values": tiny,
     }
-    records = {k: read_record(v) if isinstance(v, optuna.Study) else v for k, v in of.items()}
-    return {state: stored_result(record) for state, record in records.items()}
+    results = {}
+    for state, value in of.items():
+        record = read_record(value) if isinstance(value, optuna.Study) else value
+        results[state] = record if isinstance(record, StudyResult) else result_of(record)
+    return results
 
 
 def test_surfaces_of_states() -> None:

@@ -13,11 +13,11 @@ from optuna.trial import TrialState
 from stored_studies import store_confirmation, store_study
 
 from adnn_optuna import DeltaStepSampler
+from adnn_optuna.api.stored import result_of
 from adnn_optuna.engine.records import read_record
+from adnn_optuna.experiments.confirmation import read_confirmation
 from adnn_optuna.render.figures import to_plotly
-from adnn_optuna.results.confirmation import read_confirmation
-from adnn_optuna.results.function_search import stored_result
-from adnn_optuna.results.search_figures import places_of
+from adnn_optuna.results.study import places_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ NAMES = ("weight_offset_0", "bias_offset_0")
 
 def drawn(study: optuna.Study) -> dict[str, Figure]:
     """Return the figures of a search by their keys."""
-    document = stored_result(read_record(study)).document()
+    document = result_of(read_record(study)).document()
     return {figure.key: figure for figure in document.all_figures()}
 
 

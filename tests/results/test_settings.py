@@ -9,16 +9,16 @@ import optuna
 from stored_studies import store_comparison, store_study
 
 from adnn_optuna._attributes import RUNS
+from adnn_optuna.api.stored import result_of
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.render.json import to_json
-from adnn_optuna.results.function_search import stored_result
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def settings(study: optuna.Study) -> dict[str, Any]:
-    document = stored_result(read_record(study)).document()
+    document = result_of(read_record(study)).document()
     found: dict[str, Any] = json.loads(to_json(document))["settings"]
     return found
 

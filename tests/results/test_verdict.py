@@ -13,8 +13,8 @@ from snapshots import assert_states, assert_surfaces
 
 from adnn_optuna import Verdict
 from adnn_optuna._units import PLAIN, Estimate
-from adnn_optuna.results.confirmation import Confirmation
-from adnn_optuna.results.verification import Claim, Status
+from adnn_optuna.experiments.confirmation import Confirmation
+from adnn_optuna.experiments.verdict import Claim, Status
 
 if TYPE_CHECKING:
     from pathlib import Path

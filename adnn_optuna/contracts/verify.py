@@ -1,4 +1,4 @@
-"""The verbs that check contracts and audit models."""
+"""The verb that checks contracts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import dataclasses
 import os
 import secrets
 from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from adnn_optuna._checks import (
     WrongValueError,
@@ -17,20 +16,14 @@ from adnn_optuna._checks import (
     expanded,
 )
 from adnn_optuna.api._calls import interrupted_where_called
-from adnn_optuna.contracts.audit import Audit, audit, audited
 from adnn_optuna.contracts.child import declared_limits, verified_apart
-from adnn_optuna.contracts.contract_file import RefusedError, read_contract
-from adnn_optuna.contracts.new_seeds import FEWEST_PAIRS
 from adnn_optuna.contracts.verification import shown, verified
-from adnn_optuna.networks._tensorflow import load_tensorflow
+from adnn_optuna.experiments.contract_file import RefusedError, read_contract
+from adnn_optuna.experiments.contract_seeds import FEWEST_PAIRS
+from adnn_optuna.experiments.verdict import Verdict
 from adnn_optuna.networks.data import Dataset
-from adnn_optuna.networks.keras_files import model_from_file
 from adnn_optuna.networks.models import MLP
 from adnn_optuna.results.declarations import checked_seeds
-from adnn_optuna.results.verification import Verdict
-
-if TYPE_CHECKING:
-    import keras
 
 
 @interrupted_where_called
@@ -133,35 +126,3 @@ def verify(
     except RefusedError as error:
         return Verdict(error.status, shown(error.args))
     return dataclasses.replace(verdict, are_drawn=seeds is None)
-
-
-def audit_randomness(model: keras.Model) -> Audit:
-    """List the variables of a Keras model with their initial distributions, and its random layers.
-
-    The model is only read. A distribution is that of the layer's initializer (LSTM layers also set
-    the forget gate's bias to 1). A seed is known if a configuration has it. What the code of a
-    layer draws without a ``SeedGenerator`` is not found.
-
-    Example:
-
-        .. code-block:: python
-
-            layers = [keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dropout(0.5)]
-            print(adnn_optuna.audit_randomness(keras.Sequential(layers)))
-
-    Args:
-        model: The model; layers that are not built yet have no variables.
-
-    Raises:
-        TypeError: If it is not a ``keras.Model``.
-    """
-    load_tensorflow("An audit")
-    import keras
-
-    check_type("model", model, keras.Model, "a keras.Model (build it first)")
-    return audit(model)
-
-
-def audit_file(path: str | os.PathLike[str]) -> Audit:
-    """Return the audit of the model of a ``.keras`` file, of which nothing is executed."""
-    return audited(model_from_file(Path(path)))

@@ -20,12 +20,13 @@ from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import BEHAVIOUR
 from adnn_optuna._files import check_output_file, replacing
 from adnn_optuna._units import ACCURACY, params_in_words
-from adnn_optuna.contracts.contract_file import FORMAT, ROLES, SPLITS, claim_of, contract_sha256
-from adnn_optuna.contracts.environment import describe_environment
-from adnn_optuna.contracts.new_seeds import claimed_confirmation
-from adnn_optuna.engine.confirmation import retrain_best_trial
-from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.experiments.confirmation import retrain_best_trial
+from adnn_optuna.experiments.contract_file import FORMAT, ROLES, SPLITS, claim_of, contract_sha256
+from adnn_optuna.experiments.contract_seeds import claimed_confirmation
+from adnn_optuna.experiments.environment import describe_environment
+from adnn_optuna.experiments.network_objective import NetworkObjective
+from adnn_optuna.experiments.records import NetworkRecord
+from adnn_optuna.experiments.verdict import claims_tables
 from adnn_optuna.networks import duplicates
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.network import hash_weights
@@ -34,7 +35,6 @@ from adnn_optuna.networks.retraining import Retrained
 from adnn_optuna.networks.training import is_finite
 from adnn_optuna.render.document import Document, Table, shortened
 from adnn_optuna.render.printed import Printed
-from adnn_optuna.results.verification import claims_tables
 
 MAX_EMBEDDED = 50_000_000
 """The most bytes of data that are written beside a contract."""
@@ -62,8 +62,8 @@ class Contract(Printed):
     @classmethod
     def from_search(
         cls,
-        record: SearchRecord,
-        objective: InitOffsetObjective,
+        record: NetworkRecord,
+        objective: NetworkObjective,
         confirmation: dict[str, Any] | None,
         data: dict[str, np.ndarray],
     ) -> Self:
@@ -78,11 +78,13 @@ class Contract(Printed):
                 )
         params = {name: best.params[name] for name in objective.distributions}
         baseline, trained = (outcome(objective, *pair) for pair in zip(starts, runs, strict=True))
-        weights, trained = runs[1].weights, {"params": params, **trained}
+        weights = runs[1].weights
+        trained = {"params": params, **trained}
         # From these the user's functions of the trial made model and training.
-        if others := {name: v for name, v in best.params.items() if name not in params}:
-            trained["hyperparameters"] = others
-        dataset, states = objective.dataset, [trial.state for trial in record.done_trials]
+        if hyperparameters := {name: v for name, v in best.params.items() if name not in params}:
+            trained["hyperparameters"] = hyperparameters
+        dataset = objective.dataset
+        states = [trial.state for trial in record.done_trials]
         content = {
             **FORMAT,
             "study": {
@@ -102,11 +104,12 @@ class Contract(Printed):
         }
         if confirmation is not None:
             content["confirmation"] = confirmation
-            claim, tested = claim_of(content), confirmation["test_score"][0]
-            found = trained[claim.metric]
-            if not math.isclose(tested, found, rel_tol=1e-6, abs_tol=claim.tolerance(found)):
+            claim = claim_of(content)
+            tested = confirmation["test_score"][0]
+            score = trained[claim.metric]
+            if not math.isclose(tested, score, rel_tol=1e-6, abs_tol=claim.tolerance(score)):
                 raise WrongValueError(
-                    f"The best network's {claim.metric} is {tested}, but {found} when it is "
+                    f"The best network's {claim.metric} is {tested}, but {score} when it is "
                     "trained again here. Make the contract on the machine where it was tested."
                 )
         paths = [variable.path for variable in objective.trainer.architecture.variables]
@@ -131,7 +134,8 @@ class Contract(Printed):
         """
         check_output_file("path", path, ".json")
         path = Path(path)
-        named, files = dict[str, dict[str, str]](), dict[Path, bytes]()
+        named = dict[str, dict[str, str]]()
+        files = dict[Path, bytes]()
         for kind, arrays, middle in (("weights", self.weights, ""), ("data", self.data, ".data")):
             if arrays:
                 archive = io.BytesIO()
@@ -151,8 +155,10 @@ class Contract(Printed):
 
     def document(self) -> Document:
         """Return everything that the contract claims."""
-        content, claim = self.content, claim_of(self.content)
-        study, data = content["study"], content["objective"]["dataset"]
+        content = self.content
+        claim = claim_of(self.content)
+        study = content["study"]
+        data = content["objective"]["dataset"]
         of_trial = f": trial {study['best_trial']} of {study['trials']}"
         return Document(
             title=f"Contract of study {study['name']!r}",
@@ -172,7 +178,8 @@ class Contract(Printed):
         )
 
     def _metrics_table(self) -> Table:
-        claim, rows = claim_of(self.content), []
+        claim = claim_of(self.content)
+        rows = []
         of_claim = claim.metric.removeprefix("test")
         baseline, best = (self.content[role] for role in ROLES)
         for name in best:
@@ -184,7 +191,8 @@ class Contract(Printed):
         return Table(("metric", "baseline network", "best network", "gain"), rows)
 
     def _notes(self) -> list[str]:
-        best, notes = self.content["best"], []
+        best = self.content["best"]
+        notes = []
         counts = self.content["objective"]["dataset"].get("duplicates", {})
         if repeated := duplicates.in_words(counts):
             notes.append(f"The data have {repeated}.")
@@ -201,13 +209,15 @@ def embedded(data: Dataset) -> dict[str, np.ndarray]:
     """Return the arrays from which a dataset can be made again; refuse large ones."""
     arrays = {name: getattr(data, name) for name in _EMBEDDED}
     arrays["positive"] = data.positive_number
-    found = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
-    if (size := sum(array.nbytes for array in found.values())) > MAX_EMBEDDED - 2**16:
+    arrays_by_name = {
+        name: np.asarray(array) for name, array in arrays.items() if array is not None
+    }
+    if (size := sum(array.nbytes for array in arrays_by_name.values())) > MAX_EMBEDDED - 2**16:
         raise WrongValueError(
             f"Data to embed must have at most {MAX_EMBEDDED / 1e6:.0f} MB; these have "
             f"{size / 1e6:.0f} MB. Give others the data in a file and omit data."
         )
-    return found
+    return arrays_by_name
 
 
 def who_can_verify(content: Mapping[str, Any], *, has_data: bool) -> str:
@@ -231,7 +241,7 @@ def who_can_verify(content: Mapping[str, Any], *, has_data: bool) -> str:
 
 
 def outcome(
-    objective: InitOffsetObjective, starts: Sequence[Start], run: Retrained
+    objective: NetworkObjective, starts: Sequence[Start], run: Retrained
 ) -> dict[str, Any]:
     """Return the entries of a contract for a training run, or for several that are averaged."""
     initial = itertools.chain(*map(objective.trainer.initial_weights, starts))
@@ -245,8 +255,8 @@ def outcome(
 def portable_config(config: dict[str, Any]) -> dict[str, Any]:
     """Return an objective's configuration without folders and without behaviour sketches."""
     # Hashes of the weights tell more than sketches of behaviour.
-    kept = {key: value for key, value in config.items() if key != BEHAVIOUR}
-    portable: dict[str, Any] = json.loads(json.dumps(kept))
+    with_settings = {key: value for key, value in config.items() if key != BEHAVIOUR}
+    portable: dict[str, Any] = json.loads(json.dumps(with_settings))
     if "path" in portable["dataset"]:
         portable["dataset"]["path"] = Path(portable["dataset"]["path"]).name
     return portable

@@ -1,4 +1,4 @@
-"""Stored comparisons: a head that declares the comparison, and a study for each run."""
+"""Stored results: of searches, and of comparisons with a head and a study for each run."""
 
 import itertools
 import math
@@ -13,12 +13,33 @@ from adnn_optuna._attributes import Declaration
 from adnn_optuna._checks import WrongValueError, logger
 from adnn_optuna._differences import config_differences
 from adnn_optuna.callbacks import LimitValues
-from adnn_optuna.engine.records import SearchRecord, read_record
+from adnn_optuna.engine.kinds import kind_of
+from adnn_optuna.engine.records import SearchRecord, attributes_in, read_record
 from adnn_optuna.engine.storages import is_undeclared, open_storage
 from adnn_optuna.engine.studies import is_comparison, load_study
-from adnn_optuna.engine.test_evaluations import attributes_in
+from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.comparison import Comparison
+from adnn_optuna.results.study import StudyResult
 from adnn_optuna.stats.paired_differences import MARGIN
+
+
+def load_result(storage: str | BaseStorage, study_name: str) -> Printed:
+    """Return the result of a stored study or comparison; nothing is evaluated.
+
+    Raises:
+        ValueError: If there is no such study, or it is too early for a result.
+    """
+    opened = open_storage(storage, must_exist=True)
+    study = load_study(opened, study_name)
+    if is_comparison(study):
+        return load_comparison(opened, study_name)
+    return result_of(read_record(study))
+
+
+def result_of(record: SearchRecord) -> StudyResult:
+    """Return the result of a search by its record alone."""
+    result: StudyResult = kind_of(record.attrs).load("result")(record)
+    return result
 
 
 def load_comparison(storage: str | BaseStorage, study_name: str) -> Comparison:
@@ -42,7 +63,9 @@ def load_comparison(storage: str | BaseStorage, study_name: str) -> Comparison:
             f"ended; got {n_over} of {len(arms) * len(declared)} ended runs, but not all of this "
             "seed. Continue with resume or compare."
         )
-    results = {label: [of_arm[seed] for seed in seeds] for label, of_arm in arms.items()}
+    results: dict[str, list[StudyResult]] = {label: [] for label in arms}
+    for label, seed in itertools.product(arms, seeds):
+        results[label].append(result_of(arms[label][seed]))
     margin = declaration["arguments"].get("margin", MARGIN)
     return Comparison(results, seeds, margin, declaration, like_comparisons(head))
 
@@ -55,12 +78,6 @@ def declaration_of(storage: BaseStorage, name: str) -> Declaration | None:
         return None
     declaration: Declaration = load_head(storage, name).user_attrs[stored.COMPARISON]
     return declaration
-
-
-def is_of_function(head: optuna.Study) -> bool:
-    """Return whether a comparison is of any Optuna objective, and not of networks."""
-    declaration: Declaration = head.user_attrs[stored.COMPARISON]
-    return "confirm" in declaration["arguments"]
 
 
 def load_head(storage: BaseStorage, name: str) -> optuna.Study:
@@ -83,14 +100,20 @@ def like_comparisons(head: optuna.Study) -> tuple[str, ...]:
         declaration: Declaration = attrs[name][stored.COMPARISON]
         for label, seed in itertools.product(declaration["arms"], declaration["seeds"]):
             if config := attrs.get(study_name_of(name, label, seed), {}).get(stored.CONFIG):
-                return {key: of for key, of in config.items() if key not in ("seed", "space")}
+                return {
+                    key: setting for key, setting in config.items() if key not in ("seed", "space")
+                }
         return attrs[name].get(stored.EVALUATED, {}).get("dataset")
 
-    if not (own := objective_of(head.study_name)):
+    if not (own_objective := objective_of(head.study_name)):
         return ()
     heads = (name for name in attrs if stored.COMPARISON in attrs[name])
-    others = {name: objective_of(name) for name in heads if name != head.study_name}
-    return tuple(name for name, of in others.items() if of and not config_differences(own, of))
+    other_objectives = {name: objective_of(name) for name in heads if name != head.study_name}
+    return tuple(
+        name
+        for name, other_objective in other_objectives.items()
+        if other_objective and not config_differences(own_objective, other_objective)
+    )
 
 
 def study_name_of(comparison: str, label: str, seed: int) -> str:
@@ -119,12 +142,12 @@ def limits_of_runs(
         for run in of_arm.values()
         if run.is_over or len(run.done_trials) >= (limits["max_trial"] or 0)
     ]
-    given: dict[str, Any] = {**limits}
+    by_name: dict[str, Any] = {**limits}
     highest = {
         name: max([limit, *(run.budget.get(name, limit) for run in ended)], key=_limit_as_number)
-        for name, limit in given.items()
+        for name, limit in by_name.items()
     }
-    raised = [name for name, limit in given.items() if highest[name] != limit]
+    raised = [name for name, limit in by_name.items() if highest[name] != limit]
     if not raised:
         return limits
     in_words = ", ".join(f"{name}={highest[name]}" for name in raised)
@@ -132,7 +155,7 @@ def limits_of_runs(
     if not all(run and run.is_over and run.budget == highest for run in runs):
         raise WrongValueError(
             f"Limits must be at least those of the stored runs, {in_words}; got "
-            f"{', '.join(f'{name}={given[name]}' for name in raised)}. Pass {in_words}, or "
+            f"{', '.join(f'{name}={by_name[name]}' for name in raised)}. Pass {in_words}, or "
             "another study_name."
         )
     logger.warning(
@@ -149,12 +172,12 @@ def records_of_comparison(head: optuna.Study) -> dict[str, dict[int, SearchRecor
     """Return the records of a comparison's stored studies, by arm and seed."""
     declaration: Declaration = head.user_attrs[stored.COMPARISON]
     storage = head._storage
-    known = set(optuna.get_all_study_names(storage))
+    stored_names = set(optuna.get_all_study_names(storage))
     arms: dict[str, dict[int, SearchRecord]] = {label: {} for label in declaration["arms"]}
-    others = attributes_in(storage)
+    attrs_of_studies = attributes_in(storage)
     for label, seed in itertools.product(declaration["arms"], declaration["seeds"]):
         name = study_name_of(head.study_name, label, seed)
-        if name in known:
+        if name in stored_names:
             study = optuna.load_study(study_name=name, storage=storage)
-            arms[label][seed] = read_record(study, others=others)
+            arms[label][seed] = read_record(study, others=attrs_of_studies)
     return arms

@@ -6,10 +6,10 @@ from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
 from adnn_optuna._units import ACCURACY, Estimate, Unit, score_in_words
+from adnn_optuna.experiments.confirmation import Confirmation
 from adnn_optuna.render.document import Document, Figure, Line, Table, shortened
 from adnn_optuna.render.document import Verdict as VerdictWord
 from adnn_optuna.render.printed import Printed
-from adnn_optuna.results.confirmation import Confirmation
 from adnn_optuna.results.differences import interval_figure, unseen_notes
 from adnn_optuna.stats.proportions import student_half_width
 
@@ -61,7 +61,9 @@ class Claim(NamedTuple):
     def scale(self, found: float) -> float:
         """Return the value that differences of the metric are relative to."""
         is_relative = self.unit.largest == math.inf and not self.metric.endswith("_r2")
-        return abs(found) if is_relative else 1.0
+        if is_relative:
+            return abs(found)
+        return 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,14 +114,19 @@ class Verdict(Printed):
             verdict, replication = "breached", ""
         elif self.new_seeds is None:
             verdict = "reproduced" if self.is_reproduced else "cannot check"
+        score = ""
+        figures = list[Figure]()
+        if self.claim is not None:
+            score = self.claim.score
+            figures = [self._figure(self.claim)]
         return Document(
             title="; ".join(filter(None, [self._about_the_bits(), replication])),
             verdict=verdict,
             conclusion=f"{about} {self._about_the_file()}".strip(),
-            scope="" if self.claim is None else self.claim.score,
+            scope=score,
             estimates=self._estimates(),
             tables=self._tables(),
-            figures=[] if self.claim is None else [self._figure(self.claim)],
+            figures=figures,
             notes=self._notes(),
             next_step=self._next_step(),
             fields=vars(self),
@@ -129,11 +136,18 @@ class Verdict(Printed):
         """Return whether both networks came out again, as a title."""
         has_seeds = self.new_seeds is not None
         if self.status == "breached":
-            return f"Breached: {'the gain does not replicate' if has_seeds else 'not reproduced'}"
+            what = "not reproduced"
+            if has_seeds:
+                what = "the gain does not replicate"
+            return f"Breached: {what}"
         if self.status == "cannot_check":
-            return f"{'Bits cannot' if has_seeds else 'Cannot'} be checked"
-        is_exact = self.status == "exact"
-        return f"Reproduced {'bit for bit' if is_exact else 'within tolerance'}"
+            subject = "Cannot"
+            if has_seeds:
+                subject = "Bits cannot"
+            return f"{subject} be checked"
+        if self.status == "exact":
+            return "Reproduced bit for bit"
+        return "Reproduced within tolerance"
 
     def _about_the_file(self) -> str:
         if self.status == "exact":
@@ -145,12 +159,13 @@ class Verdict(Printed):
     def _estimates(self) -> list[Line]:
         if self.claim is None:
             return []
-        lines, found = list[Line](), self.new_seeds
-        if found is not None:
-            seeds = f"{len(found.seeds)} new seeds"
-            if found.gains:
-                lines.append(self._line("replication", found.replication, seeds))
-            lines.append(self._line("vs new baselines", found.vs_baselines, seeds))
+        lines = list[Line]()
+        new_seeds = self.new_seeds
+        if new_seeds is not None:
+            seeds = f"{len(new_seeds.seeds)} new seeds"
+            if new_seeds.gains:
+                lines.append(self._line("replication", new_seeds.replication, seeds))
+            lines.append(self._line("vs new baselines", new_seeds.vs_baselines, seeds))
             lines += self._excess()
         if self.gain is not None:
             lines.append(self._line("gain, trained again", self.gain, "CI: other examples"))
@@ -158,13 +173,15 @@ class Verdict(Printed):
 
     def _excess(self) -> list[Line]:
         """Return how much more than these seeds show the maker claims, if that can be known."""
-        claimed, found = self.confirmation, self.new_seeds
-        if self.claim is None or claimed is None or found is None or not found.gains:
+        claimed = self.confirmation
+        new_seeds = self.new_seeds
+        if self.claim is None or claimed is None or new_seeds is None or not new_seeds.gains:
             return []
-        if math.isnan(found.replication.value):
+        if math.isnan(new_seeds.replication.value):
             return []
-        more, n = fmean(claimed.gains) - found.replication.value, len(claimed.gains)
-        half = student_half_width(found.gains, self.claim.resolution, 0.95, n)
+        more = fmean(claimed.gains) - new_seeds.replication.value
+        n = len(claimed.gains)
+        half = student_half_width(new_seeds.gains, self.claim.resolution, 0.95, n)
         estimate = Estimate(more, more - half, more + half)
         return [self._line("claimed minus found", estimate, f"claimed of {n} seeds")]
 
@@ -187,7 +204,9 @@ class Verdict(Printed):
         """Return what was checked, and what was not."""
         checked = []
         if self.is_reproduced:
-            what = "bits" if self.status == "exact" else "gain and scores, within the tolerance"
+            what = "gain and scores, within the tolerance"
+            if self.status == "exact":
+                what = "bits"
             checked.append(f"both networks, trained again: {what}")
         if self.new_seeds is not None:
             checked.append(f"gain on {len(self.new_seeds.seeds)} new seeds")
@@ -200,7 +219,9 @@ class Verdict(Printed):
         return Table(("", ""), rows, "What this verification checked")
 
     def _notes(self) -> list[str]:
-        notes = [*(self.reasons if self.is_reproduced else self.reasons[1:])]
+        notes = [*self.reasons]
+        if not self.is_reproduced:
+            notes = notes[1:]
         if self.gain is not None:
             notes.append(
                 "Only this network is reproduced, and its seed may have been chosen. New seeds "
@@ -214,9 +235,10 @@ class Verdict(Printed):
         if self.new_seeds is not None:
             seeds = self.new_seeds.seeds
             notes += unseen_notes(len(seeds))
-            replay = f"Replay it on the same seeds: --seeds {seeds[0]}-{seeds[-1]}"  # A range.
-            chosen = "These seeds were passed, so they may have been chosen."
-            notes.append(replay if self.are_drawn else chosen)
+            if self.are_drawn:  # They are a range.
+                notes.append(f"Replay it on the same seeds: --seeds {seeds[0]}-{seeds[-1]}")
+            else:
+                notes.append("These seeds were passed, so they may have been chosen.")
         return notes
 
     def _next_step(self) -> str:
@@ -246,18 +268,18 @@ def _on_replication(shown: Confirmation | None, *, drawn: bool) -> tuple[Verdict
     n, (value, low, high) = len(shown.seeds), shown.replication
     on = f"on {n} new seeds, drawn here" if drawn else f"on {n} seeds that were passed"
     if not shown.gains:
-        said = "The best network has no offsets, so no gain can replicate."
-        return "not shown", "no offsets", said
+        sentence = "The best network has no offsets, so no gain can replicate."
+        return "not shown", "no offsets", sentence
     if math.isnan(value):
-        said = f"Replication is not known: a training run {on}, diverged."
-        return "not known", f"gain not known ({n} seeds)", said
+        sentence = f"Replication is not known: a training run {on}, diverged."
+        return "not known", f"gain not known ({n} seeds)", sentence
     if low > 0:
-        said = f"The gain of the offsets replicates {on}."
-        return "replicates", f"replicates ({n} seeds)", said
+        sentence = f"The gain of the offsets replicates {on}."
+        return "replicates", f"replicates ({n} seeds)", sentence
     if high < 0:
         return "worse", f"offsets lose ({n} seeds)", f"The offsets lose {on}."
-    said = f"No gain of the offsets is shown {on}."
-    return "not shown", f"gain not shown ({n} seeds)", said
+    sentence = f"No gain of the offsets is shown {on}."
+    return "not shown", f"gain not shown ({n} seeds)", sentence
 
 
 def claims_tables(confirmation: Confirmation | None, unit: Unit) -> list[Table]:

@@ -27,7 +27,7 @@ def test_all_verbs_count_on_the_same_test_samples() -> None:
     storage = optuna.storages.InMemoryStorage()
     options: Any = {"storage": storage, "study_name": "first", "max_trial": 2}
     first = adnn.search(objective_of(), "greedy", **options)
-    assert first.test_evaluations_elsewhere == {}
+    assert first.record.test_evaluations_elsewhere == {}
     assert "The test set was evaluated" not in first.to_markdown()
     # Other validation rows, so other data.
     other = objective_of(validation_size=0.4)
@@ -61,4 +61,4 @@ def test_functions_in_a_comparison_with_networks_do_not_count() -> None:
     alone = adnn.compare_models(models, data, seeds=range(2), **options)
     assert "evaluated the test set" not in alone.to_markdown()
     found = adnn.search(objective_of(), "greedy", max_trial=1, storage=storage)
-    assert found.test_evaluations_elsewhere == {"models": 4}
+    assert found.record.test_evaluations_elsewhere == {"models": 4}

@@ -15,8 +15,7 @@ import scipy.stats
 from snapshots import assert_surfaces
 
 import adnn_optuna as adnn
-from adnn_optuna.api.contracts import audit_file
-from adnn_optuna.contracts.audit import distribution_of
+from adnn_optuna.experiments.audit import audit_file, distribution_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from adnn_optuna._checks import n_cores
 from adnn_optuna.networks._tensorflow import load_tensorflow
-from adnn_optuna.networks.training import n_cores
 
 _PACKAGES = ("numpy", "tensorflow", "keras", "optuna", "adnn_optuna")
 
@@ -20,9 +20,12 @@ def describe_environment() -> dict[str, Any]:
 
     # Only Linux has it.
     path = Path("/proc/cpuinfo")
-    cpuinfo = path.read_text(encoding="utf-8") if path.exists() else ""
+    cpuinfo = ""
+    if path.exists():
+        cpuinfo = path.read_text(encoding="utf-8")
     model = re.search(r"^model name\s*: (.+)", cpuinfo, re.MULTILINE)
-    threading, onednn = tf.config.threading, os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1")
+    threading = tf.config.threading
+    onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1")
     return {
         "versions": {
             "python": platform.python_version(),
@@ -43,6 +46,8 @@ def describe_environment() -> dict[str, Any]:
 
 def n_threads(configured: int, kind: str) -> int:
     """Return a number of threads as TensorFlow chooses it: by Python, the shell or the CPUs."""
-    wanted = os.environ.get(f"TF_NUM_{kind}_THREADS", "")
-    by_shell = int(wanted) if wanted.isdigit() else 0
+    threads_of_shell = os.environ.get(f"TF_NUM_{kind}_THREADS", "")
+    by_shell = 0
+    if threads_of_shell.isdigit():
+        by_shell = int(threads_of_shell)
     return configured or by_shell or n_cores()

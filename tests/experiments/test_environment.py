@@ -13,8 +13,8 @@ import pytest
 import tensorflow as tf
 
 import adnn_optuna as adnn
-from adnn_optuna.contracts import environment
-from adnn_optuna.contracts.environment import describe_environment, n_threads
+from adnn_optuna.experiments import environment
+from adnn_optuna.experiments.environment import describe_environment, n_threads
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,9 +23,9 @@ from adnn_optuna._attributes import (
     OUTCOME,
 )
 from adnn_optuna.api.search import search
-from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.studies import objective_from_study
+from adnn_optuna.experiments.init_offset_objective import InitOffsetObjective
+from adnn_optuna.experiments.rebuilding import objective_from_study
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.loading import load_dataset
 from adnn_optuna.networks.models import MLP, Training
@@ -147,11 +147,11 @@ def test_a_direction_is_given_where_a_name_tells_none(logs: pytest.LogCaptureFix
     assert logs.text.count("val_cost") == 1
     objective = InitOffsetObjective(MODEL, digits, **settings, direction="minimize")
     result = search(objective, "annealing", max_trial=3)
-    values = [trial.value for trial in result.done_trials]
+    values = [trial.value for trial in result.record.done_trials]
     assert result.best_value == min(values) < max(values)  # type: ignore[type-var]
     # Falling costs do not end a training.
-    assert result.done_trials[0].user_attrs["adnn:outcome"]["trained"]["epochs"] == 3
-    again = objective_from_study(result.study)
+    assert result.record.done_trials[0].user_attrs["adnn:outcome"]["trained"]["epochs"] == 3
+    again = objective_from_study(result.study, None)
     assert (again.direction, again.config) == (objective.direction, objective.config)
     assert result.contract().content["objective"]["training"]["mode"] == "min"
     with pytest.raises(TypeError, match="metric must be a metric's name"):
@@ -492,7 +492,7 @@ def test_how_it_is_compiled_is_stored_and_used_again() -> None:
     assert objective.config["training"]["jit_compile"] is False
     study = optuna.create_study(direction="maximize")
     study.optimize(objective, n_trials=1)
-    assert objective_from_study(study).training.jit_compile is False
+    assert objective_from_study(study, None).training.jit_compile is False
     other = InitOffsetObjective(
         convolutional,
         load_dataset("digits"),

@@ -11,24 +11,24 @@ from optuna.study import StudyDirection
 
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._units import Estimate
-from adnn_optuna.contracts.contract_file import (
+from adnn_optuna.engine.signals import Bar
+from adnn_optuna.experiments.confirmation import (
+    Confirmation,
+    ConfirmationRuns,
+    OwnScores,
+    confirmation_of,
+    is_random,
+    own_estimate,
+)
+from adnn_optuna.experiments.contract_file import (
     PAIRS,
     BreachedError,
     CannotCheckError,
     claim_of,
 )
-from adnn_optuna.engine.confirmation import is_random
-from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.records import BASELINE, BEST
-from adnn_optuna.engine.signals import Bar
+from adnn_optuna.experiments.network_objective import NetworkObjective
+from adnn_optuna.experiments.records import BASELINE, BEST
 from adnn_optuna.networks.retraining import retrain
-from adnn_optuna.results.confirmation import (
-    Confirmation,
-    ConfirmationRuns,
-    OwnScores,
-    confirmation_of,
-    own_estimate,
-)
 from adnn_optuna.stats.example_scores import mean_gain
 from adnn_optuna.stats.proportions import student_half_width
 from adnn_optuna.stats.sequential import ALPHA
@@ -62,11 +62,11 @@ def confirmation_content(facts: Confirmation | None) -> dict[str, Any] | None:
 
 def as_confirmation(entries: Mapping[str, Any]) -> Confirmation:
     """Return a confirmation from JSON, where an estimate is a list of three numbers."""
-    known: dict[str, Any] = {"hyperparameters": None, "gains": (), **entries}
-    for name, numbers in known.items():
+    fields: dict[str, Any] = {"hyperparameters": None, "gains": (), **entries}
+    for name, numbers in fields.items():
         if isinstance(numbers, list):
-            known[name] = Estimate(*numbers) if len(numbers) == 3 else tuple(numbers)
-    return Confirmation(**known)
+            fields[name] = Estimate(*numbers) if len(numbers) == 3 else tuple(numbers)
+    return Confirmation(**fields)
 
 
 def claimed_confirmation(contract: Mapping[str, Any]) -> Confirmation | None:
@@ -78,10 +78,11 @@ def claimed_confirmation(contract: Mapping[str, Any]) -> Confirmation | None:
 
 
 def check_confirmation(
-    contract: dict[str, Any], objective: InitOffsetObjective, own: OwnScores
+    contract: dict[str, Any], objective: NetworkObjective, own: OwnScores
 ) -> None:
     """Refuse a confirmation that is missing or contradicts itself; ``own`` is the best network."""
-    claimed, where = claimed_confirmation(contract), "confirmation"
+    claimed = claimed_confirmation(contract)
+    where = "confirmation"
     if claimed is None and is_random(objective):
         raise CannotCheckError("The field confirmation is missing.")
     if claimed is None:
@@ -92,7 +93,9 @@ def check_confirmation(
     # Of thousands that follow from an experiment, two may be the same.
     if len({*claimed.seeds}) < 0.99 * n_seeds:
         raise BreachedError(f"{where}.seeds must be {n_seeds} different seeds; some are equal.")
-    n_gains = n_seeds if objective.moves(contract["best"]["params"]) else 0
+    n_gains = 0
+    if objective.moves(contract["best"]["params"]):
+        n_gains = n_seeds
     for name, values, n in (
         ("gains", claimed.gains, n_gains),
         ("baselines", claimed.baselines, n_seeds),
@@ -100,7 +103,8 @@ def check_confirmation(
         if len(values) != n:
             raise BreachedError(f"{where}.{name} must have {n} entries; got {len(values)}.")
     claim = claim_of(contract)
-    replication, found = Estimate(0.0, 0.0, 0.0), contract["best"][claim.metric]
+    replication = Estimate(0.0, 0.0, 0.0)
+    score = contract["best"][claim.metric]
     vs_baselines = objective.improvement(claimed.test_score.value, fmean(claimed.baselines))
     if n_gains:
         replication = mean_gain(claimed.gains, 2 ** (claimed.rank - 1))
@@ -110,8 +114,8 @@ def check_confirmation(
             for pair in zip(claimed.replication, replication, strict=True)
         ),
         # The best network was tested where it was searched, perhaps on another machine.
-        ("test_score", claimed.test_score.value, found, claim.tolerance(found)),
-        ("vs_baselines", claimed.vs_baselines.value, vs_baselines, 1e-6 * claim.scale(found)),
+        ("test_score", claimed.test_score.value, score, claim.tolerance(score)),
+        ("vs_baselines", claimed.vs_baselines.value, vs_baselines, 1e-6 * claim.scale(score)),
     ):
         if not math.isclose(value, expected, rel_tol=1e-6, abs_tol=tolerance):
             raise BreachedError(
@@ -125,7 +129,7 @@ def check_confirmation(
 
 def new_pairs(
     contract: dict[str, Any],
-    objective: InitOffsetObjective,
+    objective: NetworkObjective,
     own: OwnScores,
     seeds: Sequence[int],
     bar: Bar,
@@ -135,8 +139,8 @@ def new_pairs(
         raise CannotCheckError(
             "new_seeds: no seed changes this training, so none can show a gain. Omit it."
         )
-    known = {*contract["confirmation"]["seeds"], contract["objective"]["seed"]}
-    if used := sorted(known.intersection(seeds)):
+    used_seeds = {*contract["confirmation"]["seeds"], contract["objective"]["seed"]}
+    if used := sorted(used_seeds.intersection(seeds)):
         raise CannotCheckError(
             f"seeds: the contract's maker trained with {used[0]}, so it shows nothing new. Pass "
             "other seeds."
@@ -167,7 +171,8 @@ def not_replicated(contract: dict[str, Any], found: Confirmation) -> str:
     A mean of more seeds, as the maker declares them, may differ less from that of the new pairs.
     Nothing else that the contract holds changes how far.
     """
-    claimed, claim = claimed_confirmation(contract), claim_of(contract)
+    claimed = claimed_confirmation(contract)
+    claim = claim_of(contract)
     if claimed is None or not found.gains or math.isnan(found.replication.value):
         return ""
     half = student_half_width(found.gains, claim.resolution, _LEVEL, len(claimed.gains))

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from adnn_optuna._checks import WrongValueError, is_file
-from adnn_optuna.engine.records import test_metric
+from adnn_optuna.experiments.records import test_metric
+from adnn_optuna.experiments.verdict import Claim, Status
 from adnn_optuna.networks.loading import OF_FILES
 from adnn_optuna.networks.models import Training
 from adnn_optuna.results.fields import fitted
-from adnn_optuna.results.verification import Claim, Status
 
 ROLES = ("baseline", "best")
 """The two networks of a contract, by their fields."""
@@ -94,7 +94,9 @@ def read_contract(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             # A larger file is cut off, so it is not valid JSON.
             content = json.loads(file.read(_MAX_BYTES))
-        sha256 = contract_sha256(content) if isinstance(content, dict) else ""
+        sha256 = ""
+        if isinstance(content, dict):
+            sha256 = contract_sha256(content)
     except OSError as error:
         raise CannotCheckError(f"{where} cannot be read ({error.strerror}).") from None
     except (RecursionError, ValueError) as error:
@@ -104,14 +106,14 @@ def read_contract(path: Path) -> dict[str, Any]:
             f"{where} is not a contract of format_version {FORMAT['format_version']}, the format "
             "that this version of adnn_optuna reads."
         )
-    found = set(_checked_fields(content, ()))
+    present = set(_checked_fields(content, ()))
     needed = [field for field, (_, is_optional) in _FIELDS.items() if not is_optional]
     if "confirmation" not in content:  # Of a training run that no seed changes.
         needed = [field for field in needed if field[0] != "confirmation"]
-    if missing := next((field for field in needed if field not in found), None):
+    if missing := next((field for field in needed if field not in present), None):
         raise CannotCheckError(f"The field {'.'.join(missing)} is missing.")
     judge = test_metric(content["objective"]["metric"])
-    if untested := next((role for role in ROLES if (role, judge) not in found), None):
+    if untested := next((role for role in ROLES if (role, judge) not in present), None):
         raise CannotCheckError(
             f"The field {untested}.{judge:.80} is missing: objective.metric requires it."
         )
@@ -124,10 +126,15 @@ def claim_of(content: Mapping[str, Any]) -> Claim:
     """Return the gain that a contract claims."""
     metric = test_metric(content["objective"]["metric"])
     # No single example makes a step of other metrics.
-    resolution = 1 / content["split"]["test"] if metric == "test_accuracy" else 0.0
+    resolution = 0.0
+    if metric == "test_accuracy":
+        resolution = 1 / content["split"]["test"]
     baseline, best = (content[role][metric] for role in ROLES)
-    sign = -1 if content["study"]["direction"] == "minimize" else 1
-    gain, positive = sign * (best - baseline), content["objective"].get("positive")
+    sign = 1
+    if content["study"]["direction"] == "minimize":
+        sign = -1
+    gain = sign * (best - baseline)
+    positive = content["objective"].get("positive")
     return Claim(metric, gain, resolution, fitted(metric, (baseline, best)), sign, positive)
 
 
@@ -138,21 +145,21 @@ def _checked_fields(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...
         for key, value in node.items():
             yield from _checked_fields(value, (*path, key))
         return
-    wanted: Any = (-1e30, 1e30)
+    rule: Any = (-1e30, 1e30)
     if path in _FIELDS:
-        wanted, _ = _FIELDS[path]
+        rule, _ = _FIELDS[path]
     elif not _METRIC.fullmatch(".".join(path)):
         raise CannotCheckError(f"A contract has no field {name}.")
-    if isinstance(wanted, range):
-        is_right = isinstance(node, list) and len(node) in wanted and all(map(_is_within, node))
-        words = " to ".join(map(str, sorted({wanted[0], wanted[-1]}))) + " numbers"
-    elif isinstance(wanted, tuple):
-        low, high = wanted
+    if isinstance(rule, range):
+        is_right = isinstance(node, list) and len(node) in rule and all(map(_is_within, node))
+        words = " to ".join(map(str, sorted({rule[0], rule[-1]}))) + " numbers"
+    elif isinstance(rule, tuple):
+        low, high = rule
         is_right = _is_within(node, low, high)
         words = f"a {'whole ' * isinstance(low, int)}number from {low:g} to {high:g}"
     else:
-        is_right = isinstance(node, wanted)
-        words = f"a JSON value of type {getattr(wanted, '__name__', wanted)}"
+        is_right = isinstance(node, rule)
+        words = f"a JSON value of type {getattr(rule, '__name__', rule)}"
     if not is_right:
         raise CannotCheckError(f"{name} must be {words}; got {node!a:.80}.")
     yield path

@@ -13,16 +13,14 @@ from adnn_optuna._attributes import TestEvaluation
 
 def test_evaluations_of(attrs: Mapping[str, Any]) -> list[TestEvaluation]:
     """Return the test-set evaluations that a study stores, in their order."""
-    found = [value for name, value in attrs.items() if name.startswith(f"{stored.TEST}/")]
-    found.sort(key=lambda one: one["looked"])
+    evaluations = [value for name, value in attrs.items() if name.startswith(f"{stored.TEST}/")]
+    evaluations.sort(key=lambda one: one["looked"])
     # Workers that end together evaluate the same.
-    return [*{(one["trial"], one["n_trials"]): one for one in found}.values()]
-
-
-def attributes_in(storage: BaseStorage) -> dict[str, dict[str, Any]]:
-    """Return the user attributes of all studies of a storage, by name, if they are sound."""
-    studies = storage.get_all_studies()
-    return {s.study_name: s.user_attrs for s in studies if stored.are_sound(s.user_attrs)}
+    return [
+        *{
+            (evaluation["trial"], evaluation["n_trials"]): evaluation for evaluation in evaluations
+        }.values()
+    ]
 
 
 def evaluations_elsewhere(
@@ -31,21 +29,19 @@ def evaluations_elsewhere(
     """Return how often other studies evaluated the same test samples, by their names."""
     if not (rows := attrs.get(stored.TEST_ROWS)):
         return {}
-    heads = (f"{name}/" for name, of in others.items() if stored.COMPARISON in of)
+    heads = (
+        f"{name}/"
+        for name, attrs_of_study in others.items()
+        if stored.COMPARISON in attrs_of_study
+    )
     siblings = tuple(head for head in heads if own.study_name.startswith(head))
     counts = {
-        name: _n_evaluations(own._storage, name, of)
-        for name, of in others.items()
-        if of.get(stored.TEST_ROWS) == rows
+        name: _n_evaluations(own._storage, name, attrs_of_study)
+        for name, attrs_of_study in others.items()
+        if attrs_of_study.get(stored.TEST_ROWS) == rows
         if name != own.study_name and not name.startswith(siblings)
     }
     return {name: n for name, n in counts.items() if n}
-
-
-def n_evaluations_elsewhere(study: optuna.Study) -> int:
-    """Return how often other studies of its storage evaluated the test samples of a study."""
-    others = attributes_in(study._storage)
-    return sum(evaluations_elsewhere(study, study.user_attrs, others).values())
 
 
 def _n_evaluations(storage: BaseStorage, name: str, attrs: Mapping[str, Any]) -> int:
@@ -56,8 +52,8 @@ def _n_evaluations(storage: BaseStorage, name: str, attrs: Mapping[str, Any]) ->
     # Functions have sources of randomness; what they evaluate is not known.
     functions = {
         number
-        for number, of in enumerate(models.values() if isinstance(models, dict) else ())
-        if isinstance(of, dict) and "sources" in of
+        for number, model in enumerate(models.values() if isinstance(models, dict) else ())
+        if isinstance(model, dict) and "sources" in model
     }
     study_id = storage.get_study_id_from_name(name)
     trials = storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.COMPLETE,))

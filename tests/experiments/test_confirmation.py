@@ -13,19 +13,24 @@ from stored_studies import store_study
 
 import adnn_optuna as adnn
 from adnn_optuna._seeds import confirmation_seeds, experiment_fingerprint
-from adnn_optuna.engine.confirmation import confirm_best_trial, replicate_best_trial
 from adnn_optuna.engine.example_scores import as_attributes
-from adnn_optuna.engine.records import BASELINE, BEST, FIRST, read_record
+from adnn_optuna.engine.records import read_record
+from adnn_optuna.experiments.confirmation import (
+    confirm_best_trial,
+    own_scores,
+    read_runs,
+    replicate_best_trial,
+)
+from adnn_optuna.experiments.records import BASELINE, BEST, FIRST
 from adnn_optuna.networks.retraining import retrain
-from adnn_optuna.results.confirmation import own_scores, read_runs
 
 if TYPE_CHECKING:
     from adnn_optuna import InitOffsetObjective, SearchResult
-    from adnn_optuna.results.confirmation import ConfirmationRuns
+    from adnn_optuna.experiments.confirmation import ConfirmationRuns
 
 
 def confirmed(result: SearchResult, n_seeds: int = 6) -> ConfirmationRuns:
-    confirm_best_trial(result, result.objective, n_seeds)
+    confirm_best_trial(read_record(result.study), result.objective, n_seeds)
     # From the storage alone.
     found = read_runs(read_record(result.study))
     assert found is not None
@@ -39,7 +44,7 @@ def trained(result: SearchResult) -> list[optuna.trial.FrozenTrial]:
 
 def test_both_are_trained_from_the_same_fresh_seeds(objective: InitOffsetObjective) -> None:
     result = adnn.search(objective, "greedy", max_trial=3)
-    assert read_runs(result) is None
+    assert read_runs(read_record(result.study)) is None
     found, best = confirmed(result), result.best
     assert (found.trial, found.rank, found.own.groups) == (best.number, 1, None)
     assert found.own.scores.mean() == result.test_value
@@ -88,8 +93,8 @@ def test_a_winner_is_confirmed_once_and_a_later_one_is_the_second(
         )
     )
     later = adnn.resume(study._storage, study.study_name, objective=objective, max_trial=4)
-    assert isinstance(later, adnn.api.search.SearchResult)
-    assert read_runs(later) is None
+    assert isinstance(later, adnn.SearchResult)
+    assert read_runs(later.record) is None
     second = confirmed(later)
     assert (second.trial, second.rank) == (3, 2)
     assert not {*second.seeds} & {*found.seeds}
@@ -156,7 +161,7 @@ def test_nothing_random_has_no_fresh_seeds() -> None:
     objective = adnn.InitOffsetObjective(weights, adnn.load_dataset("digits"), training=training)
     result = adnn.search(objective, "greedy", max_trial=1)
     with pytest.raises(ValueError, match=r"no new seed can confirm .*\. Pass confirm=0"):
-        confirm_best_trial(result, objective, 6)
+        confirm_best_trial(result.record, objective, 6)
 
 
 def test_goes_on_where_it_was_interrupted(objective: InitOffsetObjective) -> None:
@@ -164,8 +169,8 @@ def test_goes_on_where_it_was_interrupted(objective: InitOffsetObjective) -> Non
     stop = threading.Event()
     stop.set()
     with pytest.raises(KeyboardInterrupt):
-        confirm_best_trial(result, objective, 7, stop=stop)
-    assert read_runs(result) is None
+        confirm_best_trial(result.record, objective, 7, stop=stop)
+    assert read_runs(read_record(result.study)) is None
     # With the number of seeds that was planned.
     assert len(confirmed(result, 6).seeds) == 7
 
@@ -209,14 +214,14 @@ def test_winner_of_a_comparison_is_repeated_once_from_one_fresh_seed(
 ) -> None:
     stop = threading.Event()
     result = adnn.search(objective, "greedy", max_trial=3, confirm=0)
-    assert np.isnan(result.repeated)
-    replicate_best_trial(result, objective, stop)
+    assert np.isnan(result.record.repeated)
+    replicate_best_trial(result.record, objective, stop)
     stored, best = read_record(result.study), result.best
     [seed] = confirmation_seeds(experiment_fingerprint(objective.config), best.params, 1)
     fresh = objective.replace(seed=seed)
     runs = [*retrain(fresh.trainer, [fresh.baseline_start, fresh.start(best.params)])]
     assert stored.repeated == pytest.approx(runs[1].score - runs[0].score)
-    assert np.isnan(result.repeated)  # It is of an earlier moment.
+    assert np.isnan(result.record.repeated)  # It is of an earlier moment.
     # Whoever resumes trains nothing again.
     monkeypatch.setattr("adnn_optuna.networks.retraining.retrain", None)
     replicate_best_trial(stored, objective, stop)
@@ -226,6 +231,6 @@ def test_of_restarts_and_longer_trainings_nothing_is_asked_and_of_rates_their_ra
     settings: Any = {"max_trial": 2, "seeds": [3], "controls": ("longer", "learning_rate")}
     with pytest.warns(UserWarning, match="can decide nothing"):
         results = adnn.compare(make_objective(), ["greedy"], **settings).results
-    known = {label: not np.isnan(runs[0].repeated) for label, runs in results.items()}
+    known = {label: not np.isnan(runs[0].record.repeated) for label, runs in results.items()}
     asked = {"greedy": True, "learning_rate": True}
     assert known == {**asked, "random_restart": False, "longer": False}

@@ -1,4 +1,4 @@
-"""The objective: trials of a study, each trained from its init offsets."""
+"""The training of trials: each network from the initial values of its parameters."""
 
 import contextlib
 import dataclasses
@@ -17,15 +17,15 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna import _checks
-from adnn_optuna._attributes import Metrics, Trained
+from adnn_optuna._attributes import Metrics, Status, Trained
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.example_scores import Scored, collecting, log_scores
-from adnn_optuna.engine.experiment import Experiment, takes_trial
 from adnn_optuna.engine.objectives import Outcome, best_trial, catching, has_ended, mark
+from adnn_optuna.experiments.experiment import Experiment, takes_trial
 from adnn_optuna.networks.keras_files import undisturbed
-from adnn_optuna.networks.training import Status, TrainingRun, is_finite
+from adnn_optuna.networks.training import TrainingRun, is_finite
 from adnn_optuna.samplers._trials import check_direction
 
 _CLOCK = MaxTimeCallback(1.0)  # Only asked for the working time; its limit does not matter.
@@ -36,54 +36,10 @@ _LONGEST = 10_000  # The most bytes of the scores of a trial.
 _ANOTHER = "{} belongs to another objective ({}); use another study name or the same settings."
 
 
-class InitOffsetObjective(Experiment):
-    """Trains a network from offset initial weights and returns how good it became.
+class NetworkObjective(Experiment):
+    """Trains the networks of trials, each from the initial values of its parameters.
 
-    It is an objective for :meth:`optuna.study.Study.optimize`, with any sampler. The first trial
-    of a study also trains the *baseline network*, all offsets 0, and stores its value (user
-    attribute ``adnn:baseline``). Where model or training is a function of the trial, each trial
-    that is the best one so far trains its own, with its hyperparameters. A pruner that the study
-    was given sees the metric after each epoch, except the
-    :class:`~optuna.pruners.MedianPruner` that Optuna gives every study: give that one an argument
-    of its own, such as ``MedianPruner(n_startup_trials=4)``.
-
-    The same parameters give the same value, bit for bit, on the same machine. A training that
-    diverges (a loss that is not finite) returns NaN, which Optuna notes as a failed trial.
-
-    Example:
-
-        .. code-block:: python
-
-            import optuna
-            from adnn_optuna import DeltaStepSampler, InitOffsetObjective, MLP, load_dataset
-            objective = InitOffsetObjective(MLP(hidden=(64,)), load_dataset("digits"), seed=0)
-            study = optuna.create_study(direction="maximize", sampler=DeltaStepSampler())
-            study.optimize(objective, n_trials=10)
-
-    Args:
-        model: An :class:`~adnn_optuna.MLP`, or a callable without arguments that returns a new
-            ``keras.Model`` with one output for each class (or a single one for two classes), or
-            for each target of a regression. Or a function of the trial that returns one of these,
-            whose suggestions are searched together with the offsets.
-        dataset: The data.
-        training: How the network is trained; or a function of the trial that returns it.
-        space: Which initial values move, and how far.
-        metric: The score of the validation or the training split: ``"val_accuracy"``
-            (the default; of a regression ``"val_r2"``), ``"train_accuracy"`` (the paper's),
-            ``"val_loss"``, of a regression ``"val_rmse"`` or ``"val_mae"``, or any Keras metric by
-            name, such as ``"val_auc"``. Losses and errors are minimized.
-        direction: ``"minimize"`` or ``"maximize"``, if the metric's name does not tell it.
-        seed: The seed of the initial weights and of the order of the batches.
-        catch: The errors that end their own trial in a search, and not the search.
-        store_scores: Whether each trial stores the scores of the validation examples, from which
-            :func:`~adnn_optuna.overtuning` estimates the best trial's value on new data. It
-            does if the metric is a mean over single examples, and if they take at most 10 kB.
-        compared: The objective that this one is compared with, as a control: its baseline network
-            is the baseline here, too, also if this one trains otherwise.
-
-    Raises:
-        TypeError: If an argument is of the wrong type.
-        ValueError: If an argument's value is wrong, or the model does not fit the data.
+    See :class:`~adnn_optuna.InitOffsetObjective`; those of controls are others.
     """
 
     def suggest(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> Self:
@@ -138,16 +94,21 @@ class InitOffsetObjective(Experiment):
                         f"{', '.join(self.distributions)}; use another study name."
                     )
         if self.is_of_trial:
-            made = (t for t in study.get_trials(deepcopy=False) if stored.MADE in t.user_attrs)
-            for first in itertools.islice(made, 1):
+            user_made = (
+                t for t in study.get_trials(deepcopy=False) if stored.MADE in t.user_attrs
+            )
+            for first in itertools.islice(user_made, 1):
                 self.as_trained(first, named)
 
     def as_trained(self, trial: FrozenTrial, named: str = "The study") -> Self:
         """Return the objective of a stored trial's parameters, if it is still made so of them."""
-        made, objective = trial.user_attrs.get(stored.MADE), self.of(trial.params)
-        if made is not None and (differences := config_differences(made, objective.made)):
-            said = f"of trial {trial.number}, {in_words(differences)}"
-            raise WrongValueError(_ANOTHER.format(named, said))
+        stored_made = trial.user_attrs.get(stored.MADE)
+        objective = self.of(trial.params)
+        if stored_made is not None and (
+            differences := config_differences(stored_made, objective.made)
+        ):
+            changes = f"of trial {trial.number}, {in_words(differences)}"
+            raise WrongValueError(_ANOTHER.format(named, changes))
         return objective
 
     def set_baseline(self, of: optuna.Study | optuna.Trial, metrics: Metrics) -> None:
@@ -200,14 +161,17 @@ class InitOffsetObjective(Experiment):
             if run.weights is not None and is_finite(run.metrics):
                 log_scores(trial, objective.trainer.tested(run.weights, "val")[1])
             return self.value(run.metrics)
-        study, pruner, trial_id = trial.study, trial.study.pruner, trial._trial_id
+        study = trial.study
+        pruner = trial.study.pruner
+        trial_id = trial._trial_id
         if study._storage.get_trial_system_attrs(trial_id).get(stored.ENDED) == "interrupted":
             raise optuna.TrialPruned("The trial that it was to repeat is done meanwhile.")
         # Optuna's default, so that the user may not have asked for it.
         is_default = type(pruner) is MedianPruner and vars(pruner) == vars(MedianPruner())
         try:
             self.attach(study)
-            began, elapsed = time.monotonic(), _CLOCK.used(study)
+            began = time.monotonic()
+            elapsed = _CLOCK.used(study)
             self.suggest(trial)
             [outcome] = self.train([trial], may_prune=not is_default)
             outcome.store(trial, elapsed + time.monotonic() - began)
@@ -221,12 +185,15 @@ class InitOffsetObjective(Experiment):
             raise
         if outcome.state == TrialState.PRUNED:
             raise optuna.TrialPruned(f"Pruned by {type(pruner).__name__}.")
-        return math.nan if outcome.value is None else outcome.value
+        if outcome.value is None:
+            return math.nan
+        return outcome.value
 
     def _train(
         self, trials: Sequence[optuna.Trial], limits: dict[str, Any], *, may_prune: bool
     ) -> list[Outcome]:
-        study, objective = trials[0].study, self.of(trials[0].params)
+        study = trials[0].study
+        objective = self.of(trials[0].params)
         if self.is_of_trial:
             trials[0].set_user_attr(stored.MADE, objective.made)
         starts = [objective.start(trial.params) for trial in trials]
@@ -263,7 +230,9 @@ class InitOffsetObjective(Experiment):
         else:
             [baseline] = unsearched.trainer.train([baseline_start], **options)
         if baseline.status not in ("complete", "diverged"):
-            return [objective._outcome(baseline, is_pruned=False)] if is_best else outcomes
+            if is_best:
+                return [objective._outcome(baseline, is_pruned=False)]
+            return outcomes
         if is_first:
             objective.set_baseline(study, baseline.metrics)
         if is_best:
@@ -284,7 +253,9 @@ class InitOffsetObjective(Experiment):
         with collecting(trial) as logged:
             log_scores(trial, self.trainer.tested(weights, "val")[1])
         examples, _ = logged[-1].attributes()
-        return logged[-1] if len(examples["npz"]) < _LONGEST else None
+        if len(examples["npz"]) < _LONGEST:
+            return logged[-1]
+        return None
 
     def _is_best(self, trial: optuna.Trial, value: float | None) -> bool:
         """Return whether a trial is the best one with this value, or as good and before that."""
@@ -301,7 +272,9 @@ class InitOffsetObjective(Experiment):
             status = "diverged"
         if status == "timeout" and math.isfinite(whole := self.trainer.seconds):
             trained["whole"] = whole
-        value = run.metrics[self.metric] if status == "complete" else None
+        value = None
+        if status == "complete":
+            value = run.metrics[self.metric]
         return Outcome(status, value, run.metrics if run.history else None, trained)
 
 

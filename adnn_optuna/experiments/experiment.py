@@ -49,14 +49,17 @@ class Network:
 
     @functools.cached_property
     def _architecture(self) -> Architecture:
-        x, classes = self.dataset.x_train, self.dataset.num_classes
-        made = build_architecture(
+        x = self.dataset.x_train
+        classes = self.dataset.num_classes
+        architecture = build_architecture(
             self.model, x.shape[1:], classes, self.dataset.n_outputs, x.dtype.name
         )
         warn_of_large_numbers(
-            self.dataset, inputs=not made.scales_inputs, targets=not made.scales_outputs
+            self.dataset,
+            inputs=not architecture.scales_inputs,
+            targets=not architecture.scales_outputs,
         )
-        return made
+        return architecture
 
     def trainer(self, training: Training, metric: str) -> Trainer:
         """Return what trains it and knows the metric."""
@@ -70,16 +73,16 @@ class Network:
                 f"split; use metric='train_{name}' or load the dataset with a validation_size "
                 "above 0."
             )
-        made = Trainer(self._architecture, training, self.dataset, name)
-        if metric not in made.metrics and split in ("train", "val"):
-            made = Trainer(self._architecture, training.with_metric(name), self.dataset, name)
-        if metric not in made.metrics:
+        trainer = Trainer(self._architecture, training, self.dataset, name)
+        if metric not in trainer.metrics and split in ("train", "val"):
+            trainer = Trainer(self._architecture, training.with_metric(name), self.dataset, name)
+        if metric not in trainer.metrics:
             raise WrongValueError(
-                f"metric is {metric!r}, but must be one of {', '.join(made.metrics)}, or val_ or "
-                "train_ with the name of a Keras metric."
+                f"metric is {metric!r}, but must be one of {', '.join(trainer.metrics)}, or val_ "
+                "or train_ with the name of a Keras metric."
             )
-        self._trainers = [*self._trainers[1 - _N_TRAINERS :], ((training, metric), made)]
-        return made
+        self._trainers = [*self._trainers[1 - _N_TRAINERS :], ((training, metric), trainer)]
+        return trainer
 
 
 @dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
@@ -114,12 +117,14 @@ class Experiment:
         store_scores: bool = True,
         compared: Self | None = None,
     ) -> None:
-        training = Training() if training is None else training
-        space = OffsetSpace() if space is None else space
+        if training is None:
+            training = Training()
+        if space is None:
+            space = OffsetSpace()
         check_type("dataset", dataset, Dataset, "a Dataset, such as Dataset.from_arrays(x, y)")
         if not takes_trial(training):
-            wanted = "a Training, or a function of a trial that returns one"
-            check_type("training", training, Training, wanted)
+            training_rule = "a Training, or a function of a trial that returns one"
+            check_type("training", training, Training, training_rule)
         check_type("space", space, Space, "an OffsetSpace or RESTARTS")
         direction = checked_direction(direction)
         if metric is None:
@@ -136,10 +141,13 @@ class Experiment:
         parts["direction"] = self._told_direction if direction is None else direction
         if self.is_of_trial:
             return
-        settings, name = self.trainer.training, metric.partition("_")[2]
+        settings = self.trainer.training
+        name = metric.partition("_")[2]
         if direction is None and any(_is_own(m, name) for m in settings.metrics):
-            said = "Of %s, a metric of your own, direction=%r is taken; if that is wrong, give it."
-            _say_once(said, metric, self.direction.name.lower())
+            message = (
+                "Of %s, a metric of your own, direction=%r is taken; if that is wrong, give it."
+            )
+            _say_once(message, metric, self.direction.name.lower())
         is_auto = settings.patience is not None and settings.mode == "auto"
         if is_auto and settings.monitor == metric and self.direction != self._told_direction:
             mode: Any = self.direction.name.lower().removesuffix("imize")
@@ -152,10 +160,12 @@ class Experiment:
             )
 
     def __repr__(self) -> str:
-        given = self.model.model
-        shown = given if isinstance(given, MLP) else _name(given)
-        of = f"{shown!s}, {self.dataset.name!r}, metric={self.metric!r}, seed={self.seed}"
-        return f"{type(self).__name__}({of})"
+        model = self.model.model
+        model_text = model if isinstance(model, MLP) else _name(model)
+        arguments = (
+            f"{model_text!s}, {self.dataset.name!r}, metric={self.metric!r}, seed={self.seed}"
+        )
+        return f"{type(self).__name__}({arguments})"
 
     @functools.cached_property
     def is_of_trial(self) -> bool:
@@ -167,7 +177,9 @@ class Experiment:
         """The direction that the metric tells by itself."""
         training = Training() if self.is_of_trial else self.trainer.training
         is_minimized = training.is_minimized(self.metric)
-        return StudyDirection.MINIMIZE if is_minimized else StudyDirection.MAXIMIZE
+        if is_minimized:
+            return StudyDirection.MINIMIZE
+        return StudyDirection.MAXIMIZE
 
     @functools.cached_property
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -191,27 +203,30 @@ class Experiment:
         networks = self.model.of_params
         # What layers draw meanwhile is not to disturb those that another thread builds.
         with undisturbed():
-            made = model(of_model) if takes_trial(model) else model
+            model_of_trial = model(of_model) if takes_trial(model) else model
             if takes_trial(training):
                 training = training(FixedTrial(dict(params)))
         check_type("What training returns", training, Training, "a Training")
         key = repr(sorted(of_model.params.items()))
         if (network := networks.get(key)) is None:
-            if hasattr(made, "stateless_call"):  # A model of Keras, which is to be a new one.
-                made = functools.partial(model, FixedTrial(dict(params)))
-            network = Network(made, self.dataset)
+            # A model of Keras is to be a new one.
+            if hasattr(model_of_trial, "stateless_call"):
+                model_of_trial = functools.partial(model, FixedTrial(dict(params)))
+            network = Network(model_of_trial, self.dataset)
             while len(networks) >= _N_NETWORKS:
                 networks.pop(next(iter(networks)))
             networks[key] = network
-        direction = None if self.direction == self._told_direction else self.direction
-        found = self.replace(model=network, training=training, direction=direction)
-        if found.direction != self.direction:
-            wanted = found.direction.name.lower()
+        direction = None
+        if self.direction != self._told_direction:
+            direction = self.direction
+        objective = self.replace(model=network, training=training, direction=direction)
+        if objective.direction != self.direction:
+            goal = objective.direction.name.lower()
             raise WrongValueError(
-                f"{self.metric!r} is to be {wanted}d, as the metric in what your function returns "
-                f"tells, but not its name: give direction={wanted!r}."
+                f"{self.metric!r} is to be {goal}d, as the metric in what your function returns "
+                f"tells, but not its name: give direction={goal!r}."
             )
-        return found
+        return objective
 
     @property
     def trainer(self) -> Trainer:
@@ -258,17 +273,20 @@ class Experiment:
     @property
     def made(self) -> Made:
         """The results of the user's functions for a trial's parameters, short enough to store."""
-        made = json.loads(json.dumps(self.trainer.config))  # As it comes back from a study.
-        if "model" in made["model"]:
-            described = json.dumps(made["model"]["model"], sort_keys=True).encode()
-            made["model"]["model"] = {"sha256": hashlib.sha256(described).hexdigest()}
-        return cast("Made", made)
+        # As it comes back from a study.
+        trainer_config = json.loads(json.dumps(self.trainer.config))
+        if "model" in trainer_config["model"]:
+            described = json.dumps(trainer_config["model"]["model"], sort_keys=True).encode()
+            trainer_config["model"]["model"] = {"sha256": hashlib.sha256(described).hexdigest()}
+        return cast("Made", trainer_config)
 
     @property
     def unsearched(self) -> Self:
         """The experiment of the baseline network: of a control that trains otherwise, another."""
-        other = self.compared
-        return self if other is None or other.trainer is self.trainer else other
+        compared = self.compared
+        if compared is None or compared.trainer is self.trainer:
+            return self
+        return compared
 
     @property
     def baseline_start(self) -> Start:
@@ -289,12 +307,16 @@ class Experiment:
 
     def improvement(self, value: float, baseline: float) -> float:
         """Return by how much ``value`` is better than ``baseline``, in units of the metric."""
-        return baseline - value if self.direction == StudyDirection.MINIMIZE else value - baseline
+        if self.direction == StudyDirection.MINIMIZE:
+            return baseline - value
+        return value - baseline
 
     def value(self, metrics: Metrics) -> float:
         """Return the selection metric of a training run, NaN if it diverged."""
         # Even weights that are no numbers have an accuracy.
-        return metrics[self.metric] if is_finite(metrics) else math.nan
+        if is_finite(metrics):
+            return metrics[self.metric]
+        return math.nan
 
 
 def takes_trial(function: object) -> bool:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adnn_optuna._checks import check_type
 from adnn_optuna.networks import initializers, keras_files
+from adnn_optuna.networks._tensorflow import load_tensorflow
 from adnn_optuna.render.document import Document, Table
 from adnn_optuna.render.printed import Printed
 
@@ -77,15 +81,38 @@ class Audit(Printed):
         return pd.DataFrame(self._rows(), columns=[*_COLUMNS])
 
 
-def audited(build: Callable[[], keras.Model]) -> Audit:
-    """Return the audit of the model that is built."""
+def audit_file(path: str | os.PathLike[str]) -> Audit:
+    """Return the audit of the model of a ``.keras`` file, of which nothing is executed."""
+    build = keras_files.model_from_file(Path(path))
     with keras_files.undisturbed():
         # In a thread of its own: Keras's global random state is none of the user's there.
-        return keras_files.in_fresh_thread(lambda: audit(build()), with_values=False)
+        return keras_files.in_fresh_thread(lambda: audit_randomness(build()), with_values=False)
 
 
-def audit(model: keras.Model) -> Audit:
-    """Return the audit of a model; no random number is drawn."""
+def audit_randomness(model: keras.Model) -> Audit:
+    """List the variables of a Keras model with their initial distributions, and its random layers.
+
+    The model is only read. A distribution is that of the layer's initializer (LSTM layers also set
+    the forget gate's bias to 1). A seed is known if a configuration has it. What the code of a
+    layer draws without a ``SeedGenerator`` is not found.
+
+    Example:
+
+        .. code-block:: python
+
+            layers = [keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dropout(0.5)]
+            print(adnn_optuna.audit_randomness(keras.Sequential(layers)))
+
+    Args:
+        model: The model; layers that are not built yet have no variables.
+
+    Raises:
+        TypeError: If it is not a ``keras.Model``.
+    """
+    load_tensorflow("An audit")
+    import keras
+
+    check_type("model", model, keras.Model, "a keras.Model (build it first)")
     tree = [("", model), *_descendants(model)]
     # The last layer that has a variable is the innermost.
     owners = {id(variable): layer for _, layer in tree for variable in layer.weights}
@@ -167,7 +194,9 @@ def _draws(layer: Any) -> bool:
 
 
 def _config_of(source: Any) -> dict[str, Any]:
-    return dict(source.get_config()) if hasattr(source, "get_config") else {}
+    if hasattr(source, "get_config"):
+        return dict(source.get_config())
+    return {}
 
 
 def _seed_of(source: Any) -> int | None:

@@ -15,11 +15,11 @@ from test_execution import run
 
 import adnn_optuna as adnn
 from adnn_optuna.callbacks import checked_limits as limits_of
-from adnn_optuna.engine.arms import ARMS
-from adnn_optuna.engine.confirmation import evaluate_test_set
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import StudySpec
+from adnn_optuna.experiments.confirmation import evaluate_test_set
+from adnn_optuna.experiments.controls import ARMS
 
 if TYPE_CHECKING:
     from adnn_optuna import InitOffsetObjective
@@ -71,7 +71,7 @@ def test_it_is_the_average_of_networks_that_were_trained_alone(
     again = read_record(record.study)
     [name] = [name for name in again.attrs if name.startswith("adnn:test/")]
     del again.attrs[name]
-    searched: Any = plan_of(objective, 4).objective
+    searched: Any = plan_of(objective, 4).plan.objective
     again = evaluate_test_set(again, searched, threading.Event())
     looks: list[Any] = [again.test_evaluation, record.test_evaluation]
     assert {**looks[0], "looked": ""} == {**looks[1], "looked": ""}

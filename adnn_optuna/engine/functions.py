@@ -1,0 +1,320 @@
+"""Searches of any Optuna objective: a user's function of a trial, or of that and a seed."""
+
+import contextlib
+import dataclasses
+import inspect
+import math
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent import futures
+from typing import Any, ClassVar, Literal, Self
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
+from optuna.pruners import MedianPruner
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+
+from adnn_optuna import _attributes as stored
+from adnn_optuna._checks import WrongTypeError, WrongValueError, as_integer
+from adnn_optuna._seeds import derived_seed
+from adnn_optuna.callbacks import LimitValues, MaxTimeCallback
+from adnn_optuna.engine.arms import SAMPLERS, Arm, Arms
+from adnn_optuna.engine.evaluations import (
+    check_is_reached,
+    make_needed,
+    open_evaluations,
+    plan_seeds,
+)
+from adnn_optuna.engine.example_scores import collecting
+from adnn_optuna.engine.kinds import FUNCTION, Kind
+from adnn_optuna.engine.new_seeds import TrialEvaluation, beginning_of
+from adnn_optuna.engine.objectives import Ending, Outcome, RunPlan, catching, has_ended, number
+from adnn_optuna.engine.records import (
+    NEW_SEED_NAMES,
+    FunctionRecord,
+    confirmation_name,
+    read_record,
+)
+from adnn_optuna.samplers._trials import check_direction
+
+# The share of replicates, and the fewest trials with any: see studies/replicates.py.
+_REPLICATES, _FEWEST_TO_REPLICATE = 0.2, 50
+_NEW_SEEDS = 10  # How many confirm a search by default.
+_NEW_SEEDS_OF_COMPARED = 5
+_ARMS = Arms(SAMPLERS, ("tpe", stored.ANNEALING), stored.RANDOM, pruner=MedianPruner())
+
+
+def with_seed(objective: Callable[..., float]) -> tuple[Callable[[Any, int], float], bool]:
+    """Return an objective as a function of trial and seed, and whether it uses the seed."""
+    signature = inspect.signature(objective)
+    if "seed" in signature.parameters:
+        return lambda trial, seed: objective(trial, seed=seed), True
+    for function, n_arguments in ((lambda trial, _: objective(trial), 1), (objective, 2)):
+        with contextlib.suppress(TypeError):
+            signature.bind(*range(n_arguments))
+            return function, n_arguments == 2
+    raise WrongTypeError(
+        f"The objective {getattr(objective, '__qualname__', objective)!s} must take (trial) or "
+        f"(trial, seed), but it takes {signature}."
+    )
+
+
+def seeds_of_trials(objective: Callable[..., float]) -> tuple[str, ...]:
+    """Return the parameters of an objective that are seeds: the one besides the trial, if any."""
+    if not with_seed(objective)[1]:
+        return ()
+    names = [*inspect.signature(objective).parameters]
+    if "seed" in names:
+        return ("seed",)
+    return tuple(names[1:2])
+
+
+def seeds_of(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the parameters of a function that it must be given, each a source of randomness."""
+    parameters: Iterable[inspect.Parameter] = ()
+    with contextlib.suppress(ValueError):  # Some functions that are written in C tell none.
+        parameters = inspect.signature(function).parameters.values()
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return tuple(p.name for p in parameters if p.kind in named and p.default is p.empty)
+
+
+@dataclasses.dataclass(frozen=True)
+class FunctionObjective:
+    """Any Optuna objective, a function of a trial, or of that and a seed.
+
+    All is keyed by seed and trial, so arms that ask the same see the same. An error of ``catch``
+    ends its trial as one without a value. ``failed`` is the value that failed runs on new seeds
+    count as. An ``executor`` runs trials side by side, else ``n_jobs`` threads do. Of the trials,
+    a share of ``replicate`` are replicates. ``resampled`` are the numbers of training and test
+    examples if its seeds redraw a split, False if they do not, None if the user did not say.
+    """
+
+    function: Callable[..., Any]
+    direction: StudyDirection = StudyDirection.MINIMIZE
+    seed: int = 0
+    _: dataclasses.KW_ONLY
+    name: str = "objective"  # What the user calls the function.
+    catch: tuple[type[Exception], ...] = ()
+    executor: futures.Executor | None = None
+    n_jobs: int = 1
+    replicate: float | Literal["auto"] = "auto"
+    confirm: int = _NEW_SEEDS_OF_COMPARED  # How many new seeds evaluate a run of a comparison.
+    failed: float | None = None
+    resampled: tuple[int, int] | Literal[False] | None = None
+
+    kind: ClassVar[Kind] = FUNCTION
+    metric: ClassVar[str] = "value"
+    arms: ClassVar[Arms] = _ARMS
+    # A user's function may be no matter of several threads.
+    n_studies_at_once: ClassVar[int] = 1
+    has_own_data: ClassVar[bool] = False
+    distributions: ClassVar[Mapping[str, BaseDistribution]] = {}
+    baseline_params: ClassVar[Mapping[str, Any]] = {}
+
+    @property
+    def is_seeded(self) -> bool:
+        """Whether it takes a seed."""
+        return with_seed(self.function)[1]
+
+    @property
+    def may_replicate(self) -> bool:
+        """Whether trials may be replicates: with a seed."""
+        return self.is_seeded
+
+    @property
+    def functions(self) -> Mapping[str, Callable[..., Any]]:
+        """The function, by what the user calls it."""
+        return {self.name: self.function}
+
+    @property
+    def declared(self) -> Mapping[str, Any]:
+        """What a comparison stores of it."""
+        sizes = self.split_sizes
+        return {"resampled": None if sizes is None else [*sizes], "failed": self.failed}
+
+    @property
+    def split_sizes(self) -> tuple[int, int] | None:
+        """The numbers of training and test examples, if its seeds redraw the split of data."""
+        return self.resampled or None
+
+    def replace(self, **parts: Any) -> Self:
+        """Return the same with other parts."""
+        return dataclasses.replace(self, **parts)
+
+    def plan(
+        self, arm: Arm, limits: LimitValues, batch_size: int | Literal["auto"], ending: Ending
+    ) -> RunPlan:
+        """Return how an arm is searched."""
+        max_trial = limits["max_trial"]
+        replicate = self.replicate
+        if ending.is_compared:  # There it is a matter of the arms.
+            replicate = arm.replicate
+        elif replicate not in ("auto", 0.0) and max_trial is None:
+            raise WrongValueError(
+                f"replicate must be omitted without max_trial, of which it is a share; got "
+                f"{replicate!r}. Set max_trial, too."
+            )
+        share = self._share(replicate, max_trial or 0)
+        confirm = self._n_new_seeds(ending, max_trial)
+        settings: dict[str, Any] = {
+            "confirm": confirm,
+            "replicate": replicate,
+            "is_seeded": self.is_seeded,
+            "seed": self.seed,
+            "n_jobs": self.n_jobs,
+        }
+        if max_trial is not None:
+            settings["n_trials"] = max_trial - round(max_trial * share)
+        is_auto = isinstance(batch_size, str) and batch_size == "auto"
+        n_at_once = self.n_jobs if is_auto else batch_size
+        n_at_once = as_integer("batch_size", n_at_once, below=stored.TOO_MANY)
+        return RunPlan(
+            self,
+            n_at_once,
+            # An executor knows how many jobs it runs at once.
+            n_threads=self.n_jobs if self.executor is None else n_at_once,
+            ending=ending._replace(confirm=confirm),
+            settings=settings,
+            replicate=share,
+            n_new_seeds=confirm,
+        )
+
+    def _share(self, replicate: float | Literal["auto"], max_trial: int) -> float:
+        """Return which share of so many trials are replicates."""
+        if replicate != "auto":
+            return replicate if max_trial else 0.0
+        is_long = max_trial >= _FEWEST_TO_REPLICATE
+        return _REPLICATES if self.is_seeded and is_long else 0.0
+
+    def _n_new_seeds(self, ending: Ending, max_trial: int | None) -> int:
+        """Return on how many new seeds the best trial is evaluated."""
+        if ending.is_compared:
+            return self.confirm
+        if ending.confirm != "auto":
+            return as_integer("confirm", ending.confirm, 0, stored.TOO_MANY)
+        is_long = max_trial is None or max_trial >= _NEW_SEEDS
+        return _NEW_SEEDS if self.is_seeded and is_long else 0
+
+    def check(self, study: optuna.Study) -> None:
+        """Refuse a study of another direction or seed; nothing else is known of a function."""
+        check_direction(study, self.direction)
+        seed = study.user_attrs.get(stored.SEARCH, {}).get("seed", self.seed)
+        if seed != self.seed:
+            raise WrongValueError(
+                f"seed must be {seed}, as in study {study.study_name!r}; got {self.seed}. Use "
+                "another study name."
+            )
+
+    def attach(self, study: optuna.Study) -> None:
+        """Store in a study what the user said of failures and splits."""
+        self.check(study)
+        check_is_reached(study._storage, self.executor)
+        attrs = study.user_attrs
+        if self.failed is not None and attrs.get(stored.FAILED) != self.failed:
+            study.set_user_attr(stored.FAILED, self.failed)
+        if self.resampled is not None:
+            study.set_user_attr(stored.RESAMPLED, self.resampled or None)
+
+    def suggest(self, trial: optuna.Trial) -> None:
+        """Do nothing: the function suggests by itself, as it runs."""
+
+    def baseline_of(self, params: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG002
+        """Return nothing: no baseline is known."""
+        return {}
+
+    def evaluate(self, trial: FrozenTrial, seed: int) -> Any:
+        """Return what the function returns for a finished trial and a new seed."""
+        return with_seed(self.function)[0](trial, seed)
+
+    def conclude(self, study: optuna.Study, plan: RunPlan, stop: threading.Event) -> None:
+        """Evaluate the best trial on as many new seeds as are planned.
+
+        The time limit is that of trials and evaluations together.
+        """
+        record = read_record(study, others={})
+        max_time = plan.ending.max_time
+        assert isinstance(record, FunctionRecord), "Its study has the settings of a function."
+        best = record.best
+        if best is None or not plan.n_new_seeds:
+            return
+        evaluations = open_evaluations(
+            study._storage,
+            confirmation_name(study.study_name),
+            beginning_of(study),
+            direction=study.direction,
+        )
+        plan_seeds(study, best.number, plan.n_new_seeds)
+        if max_time is not None:
+            max_time = MaxTimeCallback(max_time).seconds_left(study)
+            if max_time <= 0:
+                return
+        own_study = optuna.load_study(study_name=study.study_name, storage=study._storage)
+        elsewhere = self.replace(executor=None)
+        make_needed(
+            [(best.number, seed) for seed in record._refreshed(stored.PLANNED).new_seeds],
+            evaluations,
+            NEW_SEED_NAMES,
+            TrialEvaluation(elsewhere, {best.number: best}, self.catch, own_study),
+            stop=stop,
+            max_time=max_time,
+            n_jobs=self.n_jobs,
+            executor=self.executor,
+            show_progress_bar=plan.ending.show_progress_bar,
+        )
+
+    def _seed_of(self, trial: optuna.Trial) -> int:
+        """Return a seed of its own for each trial, which no death of a worker shifts."""
+        attrs = trial.study._storage.get_trial_system_attrs(trial._trial_id)
+        if (replicate := attrs.get(stored.REPLICATE)) is not None:
+            index = replicate["index"]
+            key = 2**63 + replicate["trial"] if index is None else index
+            return derived_seed(self.seed, 2, key, replicate["repetition"])
+        # What a kill frees is done again under the same index, or retried under another number.
+        number = attrs.get("failed_trial", trial.number)
+        proposal = attrs.get(stored.PROPOSAL)
+        if proposal is None:
+            return derived_seed(self.seed, 0, number)
+        index = proposal["index"]  # None where it was enqueued, and is none of the sampler's.
+        if index is None:
+            index = 2**63 + number
+        return derived_seed(self.seed, 0, index)
+
+    def train(self, trials: Sequence[optuna.Trial], **_: object) -> list[Outcome]:
+        """Run trials to their ends, whatever the limits, side by side if there are several."""
+        elsewhere = self.replace(executor=None)
+        if self.executor is not None:
+            return [*self.executor.map(elsewhere._run, trials)]
+        if min(self.n_jobs, len(trials)) == 1:
+            return [self._run(trial) for trial in trials]
+        with futures.ThreadPoolExecutor(self.n_jobs, "trials") as threads:
+            return [*threads.map(elsewhere._run, trials)]
+
+    def _run(self, trial: optuna.Trial) -> Outcome:
+        outcome = self._outcome(trial)
+        return dataclasses.replace(outcome, stops_study=trial.study._stop_flag)
+
+    def _outcome(self, trial: optuna.Trial) -> Outcome:
+        returned: Any = math.nan
+        seed = self._seed_of(trial)
+        try:
+            with catching(self.catch, f"Trial {trial.number}"), collecting(trial) as logged:
+                returned = with_seed(self.function)[0](trial, seed)
+        except TrialPruned:
+            return Outcome("pruned")
+        except UpdateFinishedTrialError:
+            if not has_ended(trial):
+                raise
+            return Outcome("pruned")  # Another worker told its end.
+        value = number(returned)
+        # As a penalty, it is for samplers to learn from, as in `Study.optimize`.
+        penalty = math.inf
+        if self.direction != StudyDirection.MINIMIZE:
+            penalty = -math.inf
+        if not math.isfinite(value) and value != penalty:
+            return Outcome("diverged")
+        examples = None
+        if logged:
+            examples = logged[-1]
+        return Outcome("complete", value, examples=examples)

@@ -1,0 +1,72 @@
+"""The kinds of studies, and where each is defined: what nobody has is never loaded."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+
+from adnn_optuna import _attributes as stored
+from adnn_optuna._checks import WrongValueError, load
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A kind of study, by the names of what belongs to it: modules and what they define."""
+
+    record: str  # The class of its record.
+    result: str  # The class of its result, of a record and of what was searched, if that is known.
+    objective: str = ""  # Rebuilds what was searched, of a study and a folder of data.
+    variance: str = ""  # The class of what redraws its randomness, of what is searched.
+    fix: str = ""  # Why what was searched cannot be rebuilt, and what to do.
+
+    def load(self, part: str) -> Any:
+        """Return the object behind one of the names."""
+        return loaded(getattr(self, part))
+
+    def rebuilt(
+        self, study: optuna.Study, data_dir: str | os.PathLike[str] | None, called: str = ""
+    ) -> Any:
+        """Return what was searched, as the study stores it; its dataset is in ``data_dir``.
+
+        An error calls the study as a user does.
+        """
+        if not self.objective:
+            raise WrongValueError(f"{called or f'Study {study.study_name!r}'} {self.fix}")
+        return self.load("objective")(study, data_dir)
+
+
+def loaded(path: str) -> Any:
+    """Return what a module of the package defines, by the names of both."""
+    module, _, name = path.rpartition(".")
+    return getattr(load(f"adnn_optuna.{module}"), name)
+
+
+NETWORKS = Kind(
+    "experiments.records.NetworkRecord",
+    "experiments.search.SearchResult",
+    "experiments.rebuilding.objective_from_study",
+    "experiments.models.RedrawnObjective",
+)
+TRAINED_MODELS = "experiments.models.TrainedModels"
+"""Keras models among those that are compared."""
+FUNCTION = Kind(
+    "engine.records.FunctionRecord",
+    "results.function_search.FunctionSearch",
+    fix="does not store its function. To continue it, pass the function as objective, or as the "
+    "first argument of adnn resume; to recheck it, pass the function as evaluate.",
+)
+OTHER = Kind(
+    "engine.records.SearchRecord",
+    "results.study.StudyResult",
+    fix="is not one of an InitOffsetObjective. To continue it, use study.optimize; to recheck it, "
+    "pass evaluate, its objective with a seed.",
+)
+
+
+def kind_of(attrs: Mapping[str, Any]) -> Kind:
+    """Return of which kind a study is, by its user attributes."""
+    if stored.CONFIG in attrs:
+        return NETWORKS
+    return FUNCTION if stored.SEARCH in attrs else OTHER

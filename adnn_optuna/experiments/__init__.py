@@ -1,0 +1,1 @@
+"""Searches and comparisons of Keras networks: what is trained, tested, confirmed, contracted."""

@@ -1,0 +1,518 @@
+"""The best trial of a search judged: on the test set, and on new seeds; the findings of these.
+
+The gain of a search over its own baseline mixes three things: a baseline that may be a bad draw, a
+best network that may be a good one, and offsets that may help. The best trial's parameters and the
+baseline network, trained on the same new seeds, tell them apart.
+"""
+
+import dataclasses
+import itertools
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from statistics import fmean
+from threading import Event
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial
+
+from adnn_optuna import _attributes as stored
+from adnn_optuna._attributes import Confirmed, TestEvaluation
+from adnn_optuna._checks import Fault, WrongValueError, logger, n_cores
+from adnn_optuna._seeds import confirmation_seeds, experiment_fingerprint
+from adnn_optuna._units import Estimate, unit_of
+from adnn_optuna.callbacks import MaxTimeCallback
+from adnn_optuna.engine.evaluations import make_needed, open_evaluations, plan_seeds
+from adnn_optuna.engine.example_scores import as_attributes, from_attributes, scores_as_attributes
+from adnn_optuna.engine.objectives import Outcome
+from adnn_optuna.engine.records import attributes_in, confirmation_name, confirmation_trials
+from adnn_optuna.experiments.controls import EnsembleObjective
+from adnn_optuna.experiments.experiment import is_of_trial
+from adnn_optuna.experiments.network_objective import NetworkObjective
+from adnn_optuna.experiments.records import (
+    BASELINE,
+    BEST,
+    CONFIRMATION_NAMES,
+    FIRST,
+    NetworkRecord,
+)
+from adnn_optuna.networks import retraining
+from adnn_optuna.networks.offsets import Start
+from adnn_optuna.samplers._evaluations import Evaluation, evaluation_of
+from adnn_optuna.samplers._trials import is_done
+from adnn_optuna.stats.example_scores import difference_from_mean, mean_gain, score_estimate
+from adnn_optuna.stats.sequential import ALPHA
+
+SEEDS = 10
+"""How many new seeds confirm a best trial by default."""
+FEWEST_SEEDS = 6  # Of fewer pairs, no interval by sign flips is finite.
+
+
+def evaluate_test_set(
+    record: NetworkRecord, objective: NetworkObjective, stop: Event
+) -> NetworkRecord:
+    """Store the test-set evaluation of baseline and best network, trained again for it.
+
+    One that was evaluated before is not trained again; without further trials nothing is stored.
+    """
+    best = record.best
+    if best is None:
+        return record
+    # Others may have done so since the record was read.
+    record = record._refreshed(stored.TEST, stored.SCORES, stored.GROUPS)
+    n_trials = len(record.done_trials)
+    evaluation: Any = record.test_evaluation
+    attrs: dict[str, Any] = {}
+    if evaluation is None:
+        best_objective, _, runs = retrain_best_trial(record, objective, stop)
+        compared = retraining.compared_on_test_set(best_objective.trainer, *runs)
+        evaluation = {**compared, "trial": best.number}
+        attrs |= scores_as_attributes(f"{stored.SCORES}/{best.number}", runs[1].scores)
+        if "n_groups" in evaluation:
+            attrs |= as_attributes(stored.GROUPS, best_objective.dataset.test_groups)
+    elif evaluation["n_trials"] == n_trials:
+        return record
+    now = datetime.now(UTC).isoformat()
+    evaluation = {**evaluation, "looked": now, "n_trials": n_trials}
+    # The evaluation is last: with it, all is known.
+    return record._with_stored({**attrs, f"{stored.TEST}/{now}-{os.getpid()}": evaluation})
+
+
+def retrain_best_trial(
+    record: NetworkRecord, objective: NetworkObjective, stop: Event | None = None
+) -> tuple[NetworkObjective, list[list[Start]], list[retraining.Retrained]]:
+    """Train baseline and best network of a search again; warn if they come out differently.
+
+    Return the best trial's objective, what both were trained from, and what came of them.
+    """
+    assert record.best is not None, "There is a best trial."
+    objective = objective.as_trained(record.best)
+    params = record.best.params
+    unsearched = objective.unsearched
+    trainer = objective.trainer
+    starts = [unsearched.starts({}), objective.starts(params)]
+    tested_networks = None
+    if isinstance(objective, EnsembleObjective):
+        tested_networks = objective.take_tested(params)
+    if tested_networks is not None:
+        runs = [retraining.tested(trainer, networks) for networks in tested_networks]
+    elif unsearched is objective:
+        runs = [*retraining.retrain(trainer, starts, stop)]
+    else:
+        runs = [*retraining.retrain(unsearched.trainer, starts[:1], stop)]
+        runs += retraining.retrain(trainer, starts[1:], stop)
+    attrs = record.best.user_attrs
+    of_baseline = {**record.attrs, **attrs}.get(stored.BASELINE_METRICS, {})
+    metrics_of_best = stored.outcome_of(attrs).get("metrics", {})
+    before = [{**runs[0].metrics, **of_baseline}, {**runs[1].metrics, **metrics_of_best}]
+    # As text, for the NaN of a baseline that diverged does not equal itself.
+    if json.dumps(before) != json.dumps([run.metrics for run in runs]):
+        logger.warning(
+            "Trained again, baseline or best trial of study %r came out differently: its trials "
+            "were trained on another machine, or with other versions or threads.",
+            record.study.study_name,
+        )
+    return objective, starts, runs
+
+
+def gains_of(objective: NetworkObjective, runs: Sequence[retraining.Retrained]) -> list[float]:
+    """Return the test gains by the training runs of baseline and best network by turns."""
+    pairs = zip(runs[::2], runs[1::2], strict=True)
+    return [objective.improvement(best.score, baseline.score) for baseline, best in pairs]
+
+
+def is_random(objective: NetworkObjective) -> bool:
+    """Return whether another seed gives another network."""
+    return not {"initialisation", "order"}.isdisjoint(retraining.random_sources(objective.trainer))
+
+
+def note_randomness(record: NetworkRecord, objective: NetworkObjective) -> NetworkRecord:
+    """Store it if no seed changes the training of the best trial."""
+    if record.best is not None and not is_random(objective.of(record.best.params)):
+        return record._with_stored({f"{stored.UNSEEDED}/{record.best.number}": True})
+    return record
+
+
+def confirm_best_trial(
+    record: NetworkRecord,
+    objective: NetworkObjective,
+    n_seeds: int,
+    *,
+    stop: Event | None = None,
+    show_progress_bar: bool = False,
+) -> NetworkRecord:
+    """Train the best and the baseline network of a tested search from new seeds.
+
+    A best trial is confirmed once: with the number of seeds of its first confirmation. If another
+    study of the storage confirmed the same parameters, its training runs count.
+    """
+    best = record.best
+    assert best is not None, "The search was tested."
+    arms = _arms(record, objective, best)
+    if not is_random(arms[BASELINE][0]):
+        raise WrongValueError(
+            "Neither the initial weights nor the order of the batches are random, so no new seed "
+            "can confirm the best trial. Pass confirm=0."
+        )
+    record = record._refreshed(stored.CONFIRMED)
+    if best.number not in record.confirmations:
+        experiment = experiment_fingerprint(record.config)
+        declared: Confirmed = {
+            "began": datetime.now(UTC).isoformat(),
+            "trial": best.number,
+            "seeds": [*confirmation_seeds(experiment, best.params, n_seeds)],
+            "arms": [*arms],
+        }
+        if earlier_confirmations := _earlier(record, declared["seeds"]):
+            declared["earlier"] = [study_name for study_name, _ in earlier_confirmations]
+            declared["seeds"] = earlier_confirmations[0][1]["seeds"]
+        name = f"{stored.CONFIRMED}/{declared['began']}-{os.getpid()}"
+        # Others may have declared it at the same moment: the first one counts.
+        record = record._with_stored({name: declared})._refreshed(stored.CONFIRMED)
+    confirmed = record.confirmations[best.number]
+    if confirmed["arms"] != [*arms]:
+        fault = Fault(f"of trial {best.number} and its arms {[*arms]}", "others")
+        raise stored.malformed(stored.CONFIRMED, f"study {record.study.study_name!r}", fault)
+    plan_seeds(record.study, best.number, len(confirmed["seeds"]))
+    record = record._refreshed(stored.PLANNED)
+    evaluate = _NetworkEvaluation(arms, stop, _earlier_runs(record, confirmed))
+    n_at_once = arms[BASELINE][0].trainer.n_at_once(least=n_cores())
+    make_needed(
+        needed_evaluations(confirmed),
+        _open(record),
+        CONFIRMATION_NAMES,
+        evaluate,
+        n_jobs=n_at_once,
+        stop=stop,
+        show_progress_bar=show_progress_bar,
+    )
+    confirming_trials = confirmation_trials(record.study._storage, record.study.study_name)
+    return dataclasses.replace(record, confirming=confirming_trials)
+
+
+def _open(record: NetworkRecord) -> optuna.Study:
+    """Return the study of the evaluations, of whatever study had the name before.
+
+    Their seeds are of the experiment.
+    """
+    name = confirmation_name(record.study.study_name)
+    what = "best and baseline networks on new seeds"
+    return open_evaluations(record.study._storage, name, what)
+
+
+@dataclasses.dataclass(frozen=True)
+class _NetworkEvaluation:
+    """Trains the network of an arm from a new seed, unless an earlier confirmation did."""
+
+    arms: Mapping[int, tuple[NetworkObjective, dict[str, Any]]]
+    stop: Event | None
+    earlier: Mapping[tuple[int, int], Outcome] = dataclasses.field(default_factory=dict)
+
+    def __call__(self, _: int, arm: int, seed: int) -> Outcome:
+        if (earlier_outcome := self.earlier.get((arm, seed))) is not None:
+            return earlier_outcome
+        experiment, params = self.arms[arm]
+        starts = experiment.replace(seed=seed).starts(params)
+        [run] = retraining.retrain(experiment.trainer, [starts], self.stop)
+        # Also of a run that diverged: these settings lead to such networks.
+        scores = scores_as_attributes(stored.SCORES, run.scores)
+        return Outcome("complete", run.score, system_attrs=scores)
+
+
+def _earlier(record: NetworkRecord, seeds: list[int]) -> list[tuple[str, Confirmed]]:
+    """Return confirmations of the same experiment and parameters by other studies, in order.
+
+    The seeds follow from both, and those of a smaller number are the first of a larger one.
+    """
+    earlier: list[tuple[str, Confirmed]] = []
+    for name, attrs in attributes_in(record.study._storage).items():
+        for attribute, confirmed in attrs.items():
+            is_other = (
+                attribute.startswith(f"{stored.CONFIRMED}/") and name != record.study.study_name
+            )
+            if is_other and all(a == b for a, b in zip(confirmed["seeds"], seeds, strict=False)):
+                earlier.append((name, confirmed))
+    return sorted(earlier, key=lambda one: one[1]["began"])
+
+
+def _earlier_runs(record: NetworkRecord, confirmed: Confirmed) -> dict[tuple[int, int], Outcome]:
+    """Return the training runs of an earlier confirmation, by arm and seed."""
+    outcomes: dict[tuple[int, int], Outcome] = {}
+    confirmations = []
+    if "earlier" in confirmed:
+        confirmations = _earlier(record, confirmed["seeds"])
+    for name, earlier in confirmations[:1]:
+        for trial in filter(is_done, confirmation_trials(record.study._storage, name)):
+            trial_number, arm, seed = evaluation_of(trial, CONFIRMATION_NAMES)
+            # The first trial's hyperparameters may be others.
+            if trial_number == earlier["trial"] and arm != FIRST:
+                value = math.nan if trial.value is None else trial.value
+                attrs = trial.system_attrs
+                scores = {k: v for k, v in attrs.items() if k.startswith(stored.SCORES)}
+                outcomes.setdefault((arm, seed), Outcome("complete", value, system_attrs=scores))
+    return outcomes
+
+
+def needed_evaluations(confirmed: Confirmed) -> list[Evaluation]:
+    """Return the training runs that a confirmation needs."""
+    return [*itertools.product([confirmed["trial"]], confirmed["arms"], confirmed["seeds"])]
+
+
+def replicate_best_trial(record: NetworkRecord, objective: NetworkObjective, stop: Event) -> None:
+    """Train a best trial's network and its baseline network from one new seed.
+
+    Only offsets and a learning rate can be trained from another seed.
+    """
+    best = record.best
+    if best is None or record.is_restart or not record.arm.replicates:
+        return
+    experiment = objective.as_trained(best)
+    if not is_random(experiment):
+        return
+    arms = {BASELINE: (experiment.unsearched, dict[str, Any]()), BEST: (experiment, best.params)}
+    fingerprint = experiment_fingerprint(record.config)
+    [seed] = confirmation_seeds(fingerprint, best.params, 1)
+    make_needed(
+        [(best.number, arm, seed) for arm in arms],
+        _open(record),
+        CONFIRMATION_NAMES,
+        _NetworkEvaluation(arms, stop),
+        stop=stop,
+        show_progress_bar=False,
+    )
+
+
+def _arms(
+    record: NetworkRecord, objective: NetworkObjective, best: FrozenTrial
+) -> dict[int, tuple[NetworkObjective, dict[str, Any]]]:
+    """Return the experiment of each arm and its offsets; no arm is trained that is another one."""
+    best_objective = objective.as_trained(best)
+    first = record.done_trials[0]
+    unsearched = best_objective.unsearched
+    arms: dict[int, tuple[NetworkObjective, dict[str, Any]]] = {BASELINE: (unsearched, {})}
+    if best_objective.moves(best.params) or unsearched is not best_objective:
+        arms[BEST] = (best_objective, best.params)
+    if objective.compared is not None:
+        return arms
+    best_hyperparameters, first_hyperparameters = (
+        {k: v for k, v in trial.params.items() if k not in best_objective.distributions}
+        for trial in (best, first)
+    )
+    if best_hyperparameters != first_hyperparameters:
+        arms[FIRST] = (objective.as_trained(first), {})
+    return arms
+
+
+def n_training_runs(record: NetworkRecord) -> int:
+    """Return the number of training runs that confirm a best trial, at most."""
+    return SEEDS * (1 + (not record.is_restart) + is_of_trial(record.config))
+
+
+def seconds_of(record: NetworkRecord, count: int) -> float:
+    """Return about how long so many training runs take on this machine, by the trials."""
+    outcomes = (stored.outcome_of(trial.user_attrs) for trial in record.done_trials)
+    seconds = [outcome["trained"]["seconds"] for outcome in outcomes if "trained" in outcome]
+    return count / n_cores() * fmean(seconds or [0.0])
+
+
+def is_affordable(
+    record: NetworkRecord, objective: NetworkObjective, max_time: float | None
+) -> bool:
+    """Return whether a confirmation takes no more training runs and time than the search."""
+    best = record.best
+    count = n_training_runs(record)
+    if best is None or count > len(record.done_trials) or not is_random(objective.of(best.params)):
+        return False
+    seconds_left = math.inf
+    if max_time is not None:
+        seconds_left = MaxTimeCallback(max_time).seconds_left(record.study)
+    return seconds_of(record, count) <= seconds_left
+
+
+class OwnScores(NamedTuple):
+    """The scores of a best network on the n test examples, and the groups of these."""
+
+    scores: np.ndarray
+    groups: np.ndarray | None = None
+    n_rare: int | None = None  # Examples not of the largest class, for metrics such as AUC.
+    most: float = math.inf  # No value is above it.
+
+    @classmethod
+    def of(
+        cls, scores: np.ndarray, groups: np.ndarray | None, metric: str, evaluation: TestEvaluation
+    ) -> Self:
+        """Return the scores by a metric of the test set, as an evaluation of it found them."""
+        is_share = unit_of(metric).largest < math.inf and scores.dtype != bool
+        n_rare = None
+        if is_share:
+            n_rare = evaluation["n_images"] - evaluation.get("n_largest", 0)
+        most = math.inf
+        if metric == "test_r2":
+            most = 1.0
+        return cls(scores, groups, n_rare, most)
+
+
+@dataclasses.dataclass(frozen=True)
+class ConfirmationRuns:
+    """The training runs that confirm a best trial, all of them made."""
+
+    trial: int
+    rank: int  # Its place among the study's best trials that were confirmed, from 1.
+    seeds: tuple[int, ...]  # The K new seeds.
+    own: OwnScores
+    values: Mapping[int, np.ndarray]  # The test metric of each arm's networks, of shape (K,).
+    scores: Mapping[int, np.ndarray]  # On each test example, of shape (K, n).
+    is_loss: bool = False
+    earlier: tuple[str, ...] = ()  # The studies that confirmed the same before.
+
+
+def read_runs(record: NetworkRecord) -> ConfirmationRuns | None:
+    """Return the runs that confirm a search's best trial; :obj:`None` until all are made."""
+    best = record.best
+    tested = own_scores(record)
+    planned = None
+    if best is not None:
+        planned = stored.planned_of(record.attrs, best.number)
+    if best is None or tested is None or planned is None:
+        return None
+    confirmed = record.confirmations[best.number]
+    needed = needed_evaluations(confirmed)
+    scores = dict[Evaluation, np.ndarray]()
+    values: dict[Evaluation, float] = {}
+    for trial in filter(is_done, record.confirming):
+        evaluation = evaluation_of(trial, CONFIRMATION_NAMES)
+        if evaluation in needed and evaluation not in scores:
+            name = confirmation_name(record.study.study_name)
+            shapes = [tested.scores.shape]
+            trial_label = f"trial {trial.number} of study {name!r}"
+            [scores[evaluation]] = from_attributes(
+                trial.system_attrs, stored.SCORES, trial_label, shapes
+            )
+            values[evaluation] = math.nan if trial.value is None else trial.value
+    if any(evaluation not in scores for evaluation in needed):
+        return None
+    return ConfirmationRuns(
+        trial=best.number,
+        rank=planned["rank"],
+        seeds=tuple(confirmed["seeds"]),
+        own=tested,
+        values=_by_arm(confirmed, values),
+        scores=_by_arm(confirmed, scores),
+        is_loss=record.is_minimized,
+        earlier=tuple(confirmed.get("earlier", ())),
+    )
+
+
+def _by_arm(confirmed: Confirmed, of: Mapping[Evaluation, Any]) -> dict[int, np.ndarray]:
+    """Return the evaluations of each arm, in the order of the seeds."""
+    trial = confirmed["trial"]
+    seeds = confirmed["seeds"]
+    return {arm: np.stack([of[trial, arm, seed] for seed in seeds]) for arm in confirmed["arms"]}
+
+
+@dataclasses.dataclass(frozen=True)
+class Confirmation:
+    """The findings of new seeds on a best trial, by the metric of the selection on the test set.
+
+    Attributes:
+        trial: The number of the best trial.
+        rank: Its place among the study's best trials that were confirmed, from 1.
+        level: The level of each CI: 1 - 0.05; 0.05 is halved for each earlier best trial.
+        test_score: The score of the best network itself.
+        vs_baselines: How much better that is than the mean of new baseline networks.
+        replication: The mean gain of the best trial's offsets on new seeds; 0 without offsets.
+        hyperparameters: The mean gain of the best trial's hyperparameters over the first trial's,
+            both without offsets, on the same seeds; :obj:`None` if none were searched.
+        seeds: The new seeds.
+        gains: The gain of the offsets with each seed; empty without offsets.
+        baselines: The score of the baseline network with each seed.
+        earlier: The studies of the storage that confirmed the same parameters of the same
+            experiment before. The training runs are those of the first one.
+    """
+
+    trial: int
+    rank: int
+    level: float
+    test_score: Estimate
+    vs_baselines: Estimate
+    replication: Estimate
+    hyperparameters: Estimate | None
+    seeds: tuple[int, ...]
+    gains: tuple[float, ...]
+    baselines: tuple[float, ...]
+    earlier: tuple[str, ...] = ()
+
+
+def read_confirmation(record: NetworkRecord) -> Confirmation | None:
+    """Return the findings of new seeds; :obj:`None` if the best trial is not confirmed."""
+    runs = read_runs(record)
+    if runs is None:
+        return None
+    return confirmation_of(runs)
+
+
+def own_estimate(own: OwnScores, level: float = 1 - ALPHA) -> Estimate:
+    """Return the test score of one network."""
+    return score_estimate(own.scores, own.groups, own.n_rare, own.most, level=level)
+
+
+def confirmation_of(runs: ConfirmationRuns) -> Confirmation:
+    """Return the findings of a confirmation's training runs."""
+    n_claims = 2 ** (runs.rank - 1)
+    values = runs.values
+    n_examples = runs.scores[BASELINE].shape[1]
+    level = 1 - ALPHA / n_claims
+    sign = 1
+    if runs.is_loss:
+        sign = -1
+    gains = np.zeros(0)
+    replication = Estimate(0.0, 0.0, 0.0)
+    hyperparameters = None
+    if BEST in values:
+        gains = sign * (values[BEST] - values[BASELINE])
+        replication = mean_gain(gains, n_claims, n_examples)
+    if FIRST in values:
+        of_seeds = sign * (values[BASELINE] - values[FIRST])
+        hyperparameters = mean_gain(of_seeds, n_claims, n_examples)
+    tested = runs.own
+    baselines = runs.scores[BASELINE]
+    higher = difference_from_mean(
+        tested.scores, baselines, tested.groups, tested.n_rare, level=level
+    )
+    lower = Estimate(-higher.value, -higher.high, -higher.low)
+    vs_baselines = lower
+    if sign > 0:
+        vs_baselines = higher
+    return Confirmation(
+        trial=runs.trial,
+        rank=runs.rank,
+        level=level,
+        test_score=own_estimate(tested, level),
+        vs_baselines=vs_baselines,
+        replication=replication,
+        hyperparameters=hyperparameters,
+        seeds=runs.seeds,
+        gains=tuple(gains.tolist()),
+        baselines=tuple(values[BASELINE].tolist()),
+        earlier=runs.earlier,
+    )
+
+
+def own_scores(record: NetworkRecord) -> OwnScores | None:
+    """Return the scores of a search's best network; :obj:`None` if it was not tested."""
+    if (evaluation := record.test_evaluation) is None:
+        return None
+    study_label = f"study {record.study.study_name!r}"
+    [scores] = from_attributes(record.attrs, f"{stored.SCORES}/{evaluation['trial']}", study_label)
+    groups = None
+    if f"{stored.GROUPS}/0" in record.attrs:
+        [groups] = from_attributes(record.attrs, stored.GROUPS, study_label, [scores.shape])
+        if groups.dtype.kind not in "iu" or not {*groups.tolist()} <= {*range(len(groups))}:
+            raise stored.malformed(
+                stored.GROUPS, study_label, Fault("numbers of groups", "others")
+            )
+    return OwnScores.of(scores, groups, record.test_metric, evaluation)

@@ -1,0 +1,240 @@
+"""The arms of comparisons of networks: samplers, and controls.
+
+Controls spend the same compute otherwise. All that is to be known of an arm is its entry in
+:data:`ARMS`.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Self, cast
+
+import optuna
+from optuna import samplers
+
+from adnn_optuna import _attributes as stored
+from adnn_optuna._attributes import Trained
+from adnn_optuna._checks import WrongValueError
+from adnn_optuna._seeds import derived_seed
+from adnn_optuna.engine.arms import SAMPLERS, Arm, keyed
+from adnn_optuna.engine.objectives import Outcome
+from adnn_optuna.experiments.network_objective import NetworkObjective
+from adnn_optuna.networks.offsets import RESTARTS, SHARED, ControlSpace, OffsetSpace, Start
+from adnn_optuna.networks.predictors import Average
+from adnn_optuna.networks.training import TrainingRun, is_finite
+from adnn_optuna.samplers._controls import GridOffsetSampler, OneTrialSampler
+from adnn_optuna.samplers._random_restart import RandomRestartSampler
+
+_KEY = 0xE  # Apart from what else is keyed on a seed and a number.
+
+
+class OneTrialObjective(NetworkObjective):
+    """The objective of a single trial, whose one parameter is found by its training."""
+
+    @classmethod
+    def in_space(cls, objective: NetworkObjective, space: ControlSpace) -> Self:
+        """Return the same as an objective, but for the space."""
+        objective.trainer  # noqa: B018 - refuses a function of the trial, which has none.
+        parts = {part.name: getattr(objective, part.name) for part in dataclasses.fields(cls)}
+        return cls(**{**parts, "space": space})
+
+    def suggest(self, trial: Any) -> Self:  # noqa: ARG002
+        """Suggest nothing: no storage lets a parameter be changed."""
+        return self
+
+    def store_found(self, trial: optuna.Trial, value: int) -> None:
+        """Store the parameter that was found."""
+        [(name, distribution)] = self.distributions.items()
+        arguments = trial._trial_id, name, float(value), distribution
+        trial.study._storage.set_trial_param(*arguments)
+
+
+class LongerObjective(OneTrialObjective):
+    """Trains the baseline network once; the value of a trial is that of its best epoch.
+
+    Its parameter is the number of that epoch. It reports the values of the epochs that
+    were the best so far.
+    """
+
+    def _train(
+        self, trials: Sequence[optuna.Trial], limits: dict[str, Any], **_: object
+    ) -> list[Outcome]:
+        """Train for all epochs, or until a limit; a stopped training run begins again."""
+        [trial] = trials
+        assert isinstance(self.space, ControlSpace)
+        n_of_baseline = int(self.space.unmoved)
+        [run] = self.trainer.train([self.start({"epochs": self.space.high})], **limits)
+        if run.status == "stopped" or not run.history:
+            return [Outcome(run.status)]
+        # One that ended earlier by itself is whole, one that was cut off is none.
+        if run.status != "timeout" or len(run.history) >= n_of_baseline:
+            self.set_baseline(trial.study, run.history[:n_of_baseline][-1])
+        trained: Trained = {"seconds": run.seconds, "epochs": run.epochs}
+        values = [self.value(metrics) for metrics in run.history]
+        if math.isnan(values[0]):
+            return [Outcome("diverged", None, run.metrics, trained)]
+        best = 0  # The first of equals.
+        for epoch, value in enumerate(values):
+            if epoch == 0 or self.improvement(value, values[best]) > 0:
+                best = epoch
+                trial.report(value, epoch)
+        self.store_found(trial, best + 1)
+        return [Outcome("complete", values[best], run.history[best], trained)]
+
+
+def seeds_of_members(seed: int, n: int) -> list[int]:
+    """Return the seeds of ``n`` networks, of initialization and order: one and the next."""
+    return [seed, *(derived_seed(seed, number, _KEY) for number in range(n - 1))]
+
+
+class EnsembleObjective(OneTrialObjective):
+    """Trains the baseline network and others of new seeds; a trial's value is their average's.
+
+    Its parameter is the number of networks that were trained. It reports the values of
+    the average of the first one, the first two and so on. One that diverged is left out.
+    """
+
+    def starts(self, params: dict[str, Any]) -> list[Start]:
+        """Return the starts of its networks."""
+        seeds = seeds_of_members(self.seed, int(params.get("members", 1)))
+        return [dataclasses.replace(self.baseline_start, seed=seed) for seed in seeds]
+
+    def _train(
+        self, trials: Sequence[optuna.Trial], limits: dict[str, Any], **_: object
+    ) -> list[Outcome]:
+        """Train all networks, or until a limit; a stopped one begins again with all."""
+        [trial] = trials
+        assert isinstance(self.space, ControlSpace)
+        trained: Trained = {"seconds": 0.0, "epochs": 0}
+        ended: list[TrainingRun] = []
+        splits = {"train"}
+        if len(self.dataset.x_val):
+            splits = {self.metric.partition("_")[0], "val"}
+        average = Average(self.trainer, sorted(splits))
+        starts = self.starts({"members": self.space.high})
+        for run in self.trainer.train_in_turn(starts, **limits):
+            trained["seconds"] += run.seconds
+            trained["epochs"] += run.epochs
+            if run.status not in ("complete", "diverged"):
+                break
+            ended.append(run)
+            if len(ended) == 1:
+                self.set_baseline(trial.study, run.metrics)
+            if is_finite(run.metrics):
+                average.add(run.weights or [])
+                trial.report(average.metrics[self.metric], average.n)
+        if run.status == "stopped" or not average.n:
+            is_over = run.status in ("complete", "diverged")
+            status = run.status
+            if is_over:
+                status = "diverged"
+            return [Outcome(status, trained=trained)]
+        # For the test-set evaluation that follows.
+        vars(self)["last"] = (self.seed, len(ended)), ended[0], average
+        self.store_found(trial, len(ended))
+        metrics = average.metrics
+        return [Outcome("complete", metrics[self.metric], metrics, trained)]
+
+    def take_tested(self, params: dict[str, Any]) -> tuple[TrainingRun, Average] | None:
+        """Return the baseline network and the average, once, if they were trained last."""
+        trained, *networks = vars(self).pop("last", [None])  # It is large.
+        if trained == (self.seed, params["members"]):
+            return (*networks,)
+        return None
+
+
+# The baseline network and one random rate: with Optuna's ten, short searches would only be random.
+# As many for any number of trials, so that one that goes on is as one that never stopped.
+_tpe_of_control = keyed(samplers.TPESampler, n_startup_trials=2)
+
+
+def _of_learning_rates(objective: NetworkObjective, _: int | None) -> NetworkObjective:
+    if (rate := objective.fixed_learning_rate) is None:
+        raise WrongValueError(
+            "The control 'learning_rate' needs one rate to search around, but the optimizer has "
+            "none: give it a number, or leave out this control."
+        )
+    return objective.replace(space=ControlSpace("learning_rate", rate, rate / 100, rate * 100))
+
+
+def _of_all_epochs(objective: NetworkObjective, n: int | None) -> NetworkObjective:
+    epochs = objective.trainer.training.epochs
+    return LongerObjective.in_space(
+        objective, ControlSpace("epochs", epochs, 1, epochs * (n or 1))
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkArm(Arm):
+    """An arm that searches something else than offsets."""
+
+    # What it searches, of the objective that is compared and the number of trials.
+    objective: Callable[[NetworkObjective, int | None], NetworkObjective] = lambda o, _: o
+
+
+ARMS: dict[str, Arm] = {
+    **SAMPLERS,
+    **{
+        arm.name: arm
+        for arm in (
+            NetworkArm(
+                stored.RANDOM_RESTART,
+                lambda seed, *_: RandomRestartSampler(seed=seed),
+                help="new random weights instead of offsets, which show selection bias",
+                starts_at_baseline=True,
+                objective=lambda objective, _: objective.replace(space=RESTARTS),
+                is_batched=True,
+                replicates="",
+            ),
+            NetworkArm(
+                stored.LONGER,
+                lambda *_: OneTrialSampler(),
+                help="one training for the epochs of all trials, its best epoch",
+                starts_at_baseline=True,
+                objective=_of_all_epochs,
+                is_control=True,
+                ends_by_itself=True,
+                spent="one longer training run",
+                replicates="",
+            ),
+            NetworkArm(
+                stored.LEARNING_RATE,
+                _tpe_of_control,
+                help="TPE over four decades around the given rate, no offsets",
+                objective=_of_learning_rates,
+                is_control=True,
+                spent="the learning rate",
+                replicates="learning rate",
+            ),
+            NetworkArm(
+                stored.CONSTANT,
+                # The parameters of a function of the trial are not known before.
+                lambda seed, known, n: GridOffsetSampler(
+                    SHARED, seed, n or 1, is_baseline_enqueued=bool(known)
+                ),
+                help="one offset for all layers, on a grid",
+                objective=lambda objective, _: objective.replace(
+                    space=dataclasses.replace(cast("OffsetSpace", objective.space), scope="shared")
+                ),
+                is_control=True,
+                spent="one offset for all layers",
+                rival="one offset for all layers (no search)",
+            ),
+            NetworkArm(
+                stored.ENSEMBLE,
+                lambda *_: OneTrialSampler(),
+                help="as many networks without offsets, averaged",
+                starts_at_baseline=True,
+                objective=lambda objective, n: EnsembleObjective.in_space(
+                    objective, ControlSpace("members", 1, 1, n or 1)
+                ),
+                is_control=True,
+                ends_by_itself=True,
+                spent="networks that are averaged",
+                later="prediction costs {n} times as much",
+                replicates="",
+            ),
+        )
+    },
+}
+"""All arms of comparisons of networks, by name."""

@@ -1,0 +1,144 @@
+"""Networks that are trained with all randomness redrawn, for comparisons and variances."""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import optuna
+from optuna.study import StudyDirection
+
+from adnn_optuna._checks import WrongValueError, check_type, n_cores
+from adnn_optuna._units import with_class
+from adnn_optuna.engine.records import attributes_in
+from adnn_optuna.experiments.init_offset_objective import InitOffsetObjective
+from adnn_optuna.experiments.test_set import evaluations_elsewhere
+from adnn_optuna.networks.data import Dataset
+from adnn_optuna.networks.models import Training
+from adnn_optuna.networks.network import build_architecture
+from adnn_optuna.networks.retraining import Redrawing, not_redrawn, random_sources
+from adnn_optuna.networks.scaling import warn_of_large_numbers
+from adnn_optuna.networks.training import Trainer
+from adnn_optuna.results.variance import AS_GIVEN
+from adnn_optuna.stats.proportions import chance_limit
+
+
+class RedrawnObjective:
+    """The baseline network of an objective, trained with its sources of randomness redrawn."""
+
+    n_at_once: int = n_cores()
+    functions: ClassVar[Mapping[str, Any]] = {}
+
+    def __init__(self, objective: InitOffsetObjective) -> None:
+        self._objective, self._redrawing = objective, Redrawing(objective.dataset)
+        self.stop = threading.Event()
+        self.sources: Sequence[str] = random_sources(objective.trainer)
+        self.evaluated: Mapping[str, Any] = objective.config
+        self.direction: StudyDirection = objective.direction
+        self.settings: Mapping[str, Any] = {
+            "value_name": with_class(objective.metric, objective.positive),
+            "seed": objective.seed,
+            "not_redrawn": not_redrawn(objective.trainer),
+            "chance_limit": self._chance_limit(),
+        }
+
+    def __call__(self, *seeds: int) -> float:
+        """Return the metric with a seed for each source, as it is without one of its own."""
+        named = zip(self.sources, seeds, strict=True)
+        redrawn = {name: seed for name, seed in named if seed != AS_GIVEN}
+        trainer = self._objective.trainer
+        seed = self._objective.seed
+        run = self._redrawing.train(trainer, seed, stop=self.stop, **redrawn)
+        return self._objective.value(run.metrics)
+
+    def _chance_limit(self) -> float:
+        """Return the accuracy that is not distinguishable from chance; NaN for other metrics."""
+        split, _, name = self._objective.metric.partition("_")
+        if name != "accuracy":
+            return math.nan
+        counts = np.bincount(getattr(self._objective.dataset, f"y_{split}"))
+        return chance_limit(counts.max(), counts.sum())
+
+
+class TrainedModels:
+    """Keras models by their labels, each trained on the same data with a seed."""
+
+    def __init__(
+        self,
+        models: Mapping[str, Any],
+        dataset: Dataset | None,
+        training: Training | Mapping[str, Training] | None,
+    ) -> None:
+        trainers = _trainers(models, dataset, training)
+        self._trainers, self._dataset = trainers, cast("Dataset", dataset)
+        self._redrawing = Redrawing(self._dataset)
+        self.stop = threading.Event()
+        self.test_rows: str = self._dataset.test_fingerprint
+        self.config: Mapping[str, Any] = self._dataset.config
+        self.configs = {label: trainer.config for label, trainer in trainers.items()}
+        each = map(random_sources, trainers.values())
+        self.sources = dict.fromkeys(name for sources in each for name in sources)
+        if not self.sources:
+            raise WrongValueError(
+                "models must be trained with randomness; got training runs without any. Compare "
+                "one run of each."
+            )
+
+    @functools.cached_property
+    def settings(self) -> Mapping[str, Any]:
+        """What a comparison is told of their data."""
+        data = self._dataset
+        n_train = len(data.y_train)
+        n_test = len(data.y_test)
+        return {
+            "resampled": (n_train, n_test) if "test" in data.drawn else None,
+            "n_train": n_train,
+            "n_test": n_test,
+            "score": "test R²" if data.task == "regression" else "test accuracy",
+        }
+
+    def n_tests_elsewhere(self, study: optuna.Study) -> int:
+        """Return how often other studies of its storage evaluated the test samples."""
+        attrs_of_studies = attributes_in(study._storage)
+        return sum(evaluations_elsewhere(study, study.user_attrs, attrs_of_studies).values())
+
+    def train(self, label: str, seed: int) -> float:
+        """Return the score of a model on the test set, with all randomness of a seed."""
+        trainer = self._trainers[label]
+        split = seed if self._dataset.drawn else None
+        return self._redrawing.train(trainer, seed, split=split, stop=self.stop).score
+
+
+def _trainers(
+    models: Mapping[str, Any],
+    dataset: Dataset | None,
+    training: Training | Mapping[str, Training] | None,
+) -> dict[str, Trainer]:
+    """Return the trainer of each Keras model, by its label."""
+    what = f"models[{next(iter(models))!r}] is no function with a seed"
+    dataset_rule = f"a Dataset, as {what} (a parameter with a name and without a default)"
+    check_type("dataset", dataset, Dataset, dataset_rule)
+    data = cast("Dataset", dataset)
+    trainings = training if isinstance(training, Mapping) else dict.fromkeys(models, training)
+    if trainings.keys() != models.keys():
+        raise WrongValueError(
+            f"training must have the labels {[*models]}; got {[*trainings]}. Pass one Training "
+            "for each model, or one for all."
+        )
+    trainers = {}
+    for label, model in models.items():
+        settings: Any = Training() if trainings[label] is None else trainings[label]
+        check_type(f"training of {label!r}", settings, Training, "a Training")
+        architecture = build_architecture(
+            *(model, data.x_train.shape[1:], data.num_classes, data.n_outputs),
+            data.x_train.dtype.name,
+        )
+        warn_of_large_numbers(
+            data, inputs=not architecture.scales_inputs, targets=not architecture.scales_outputs
+        )
+        trainers[label] = Trainer(architecture, settings, data)
+    return trainers

@@ -1,0 +1,194 @@
+"""The records of searches of networks: test set, confirmation, hyperparameters."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from adnn_optuna import _attributes as stored
+from adnn_optuna._attributes import Confirmed, Metrics, TestEvaluation
+from adnn_optuna._seeds import confirmation_seeds, experiment_fingerprint
+from adnn_optuna._units import with_class
+from adnn_optuna.engine.arms import Arm
+from adnn_optuna.engine.records import SearchRecord, confirmation_trials
+from adnn_optuna.experiments.controls import ARMS
+from adnn_optuna.experiments.test_set import evaluations_elsewhere, test_evaluations_of
+from adnn_optuna.networks.offsets import RESTARTS, OffsetSpace
+from adnn_optuna.samplers._evaluations import made_evaluations
+
+CONFIRMATION_NAMES = ("trial", "arm", "seed")
+"""The numbers of a training run from a new seed."""
+# The arms are the baseline network, with the best trial's hyperparameters; the best network; and
+# the baseline network with the first trial's, if hyperparameters were searched, too.
+BASELINE, BEST, FIRST = range(3)
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkRecord(SearchRecord):
+    """A snapshot of the search of a network, with its test set and its confirmation."""
+
+    # How many evaluations of the same test set other studies of the storage had, by their names; a
+    # comparison's studies count as one.
+    test_evaluations_elsewhere: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    arms: ClassVar[Mapping[str, Arm]] = ARMS
+
+    @classmethod
+    def of(
+        cls,
+        study: optuna.Study,
+        attrs: dict[str, Any],
+        trials: Sequence[FrozenTrial],
+        others: Mapping[str, Mapping[str, Any]],
+    ) -> Self:
+        """Return the record of a study; the baseline is the best trial's own, if it has one."""
+        record = super().of(study, attrs, trials, others)
+        baseline = attrs.get(stored.BASELINE, math.nan)
+        if record.best is not None:
+            baseline = record.best.user_attrs.get(stored.BASELINE, baseline)
+        return dataclasses.replace(
+            record,
+            metric=attrs[stored.CONFIG]["metric"],
+            baseline=baseline,
+            confirming=confirmation_trials(study._storage, study.study_name),
+            test_evaluations_elsewhere=evaluations_elsewhere(study, attrs, others),
+        )
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The configuration of the objective."""
+        config: Mapping[str, Any] = self.attrs[stored.CONFIG]
+        return config
+
+    @property
+    def is_restart(self) -> bool:
+        """Whether it only draws new initial weights."""
+        return bool(self.config["space"] == RESTARTS.config)
+
+    @property
+    def is_as_passed(self) -> bool:
+        """Whether its space is the one that the user passed; some arms have others."""
+        return bool(self.config["space"]["type"] == OffsetSpace.__name__)
+
+    @property
+    def n_networks(self) -> int:
+        """How many networks predict together as the best trial: those of an ensemble."""
+        if self.best is None or not self.arm.later:
+            return 1
+        return max(self.best.intermediate_values, default=1)
+
+    @property
+    def later_cost(self) -> str:
+        """What the best network costs later, if it is an average of several."""
+        if self.n_networks > 1:
+            return self.arm.later.format(n=self.n_networks)
+        return ""
+
+    @property
+    def is_unseeded(self) -> bool:
+        """Whether no seed changes the training of the best trial, as far as that was noted."""
+        return bool(self._of_best(stored.UNSEEDED, default=False))
+
+    @property
+    def hyperparameter_gain(self) -> float:
+        """The gain of the best trial's hyperparameters over the first one's; NaN if fixed."""
+        if self.best is None or stored.BASELINE not in self.best.user_attrs:
+            return math.nan
+        return self.improvement(self.baseline, self.attrs.get(stored.BASELINE, math.nan))
+
+    @property
+    def positive(self) -> Any:
+        """The class, of two, that the metric is of; :obj:`None` if it is not of one class."""
+        return self.config.get("positive")
+
+    @property
+    def metric_label(self) -> str:
+        """The metric of the selection with the class that it is of, if it is of one."""
+        return with_class(self.metric, self.positive)
+
+    @property
+    def test_metric(self) -> str:
+        """The metric of the test values: the one of the selection, on the test set."""
+        return test_metric(self.metric)
+
+    @property
+    def test_metrics(self) -> Metrics:
+        """All metrics of the best network on the test set, such as ``accuracy``; empty before."""
+        if self.test_evaluation:
+            return self.test_evaluation["metrics"]
+        return {}
+
+    @property
+    def test_evaluations(self) -> list[TestEvaluation]:
+        """All test-set evaluations, in their order."""
+        return test_evaluations_of(self.attrs)
+
+    @property
+    def test_evaluation(self) -> TestEvaluation | None:
+        """The last test-set evaluation of the best trial; :obj:`None` if there is none."""
+        number = None if self.best is None else self.best.number
+        return next(
+            (
+                evaluation
+                for evaluation in self.test_evaluations[::-1]
+                if evaluation["trial"] == number
+            ),
+            None,
+        )
+
+    @property
+    def n_test_evaluations(self) -> float:
+        """How often the test set was evaluated, also by other studies of the storage."""
+        return len(self.test_evaluations) + sum(self.test_evaluations_elsewhere.values())
+
+    @property
+    def n_test_examples(self) -> int:
+        """How many test examples the test value is of; 0 while that was not evaluated."""
+        if self.test_evaluation:
+            return self.test_evaluation["n_images"]
+        return 0
+
+    @property
+    def test_baseline(self) -> float:
+        """The metric of the baseline on the test set; NaN if its training diverged."""
+        if self.test_evaluation:
+            return self.test_evaluation["baseline"]
+        return math.nan
+
+    @property
+    def test_value(self) -> float:
+        """The metric of the best trial on the test set; NaN while that was not evaluated."""
+        if self.test_evaluation:
+            return self.test_evaluation["best"]
+        return math.nan
+
+    @property
+    def confirmations(self) -> dict[int, Confirmed]:
+        """The first declared confirmation of each best trial, by its number, in their order."""
+        declared: list[Confirmed] = [
+            value for name, value in self.attrs.items() if name.startswith(f"{stored.CONFIRMED}/")
+        ]
+        first = dict[int, Confirmed]()
+        for confirmed in sorted(declared, key=lambda of: (of["began"], of["trial"])):
+            first.setdefault(confirmed["trial"], confirmed)
+        return first
+
+    @property
+    def repeated(self) -> float:
+        """The best trial's gain over its baseline network on a new seed; NaN if untried."""
+        if self.best is None:
+            return math.nan
+        scores = made_evaluations(self.confirming, CONFIRMATION_NAMES)
+        experiment = experiment_fingerprint(self.config)
+        [seed] = confirmation_seeds(experiment, self.best.params, 1)
+        baseline = scores.get((self.best.number, BASELINE, seed), math.nan)
+        best = scores.get((self.best.number, BEST, seed), math.nan)
+        return self.improvement(best, baseline)
+
+
+def test_metric(metric: str) -> str:
+    """Return the metric of the test set for a metric that selected, such as ``val_auc``."""
+    return f"test_{metric.partition('_')[2]}"

@@ -1,0 +1,598 @@
+"""The result of a search of a network: test set, new seeds, and the best network itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from adnn_optuna import _attributes as stored
+from adnn_optuna._attributes import Metrics, TestEvaluation
+from adnn_optuna._checks import WrongValueError, check_integer, logger
+from adnn_optuna._files import check_output_file, replacing
+from adnn_optuna._units import ACCURACY, Estimate, duration, in_list, score_in_words
+from adnn_optuna.api._calls import interrupted_where_called
+from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.signals import interruptible
+from adnn_optuna.experiments.confirmation import (
+    FEWEST_SEEDS,
+    SEEDS,
+    Confirmation,
+    confirm_best_trial,
+    evaluate_test_set,
+    is_random,
+    n_training_runs,
+    own_estimate,
+    own_scores,
+    read_confirmation,
+    seconds_of,
+)
+from adnn_optuna.experiments.contract import Contract, embedded
+from adnn_optuna.experiments.contract_seeds import confirmation_content
+from adnn_optuna.experiments.network_objective import NetworkObjective
+from adnn_optuna.experiments.rebuilding import objective_from_study
+from adnn_optuna.experiments.records import NetworkRecord
+from adnn_optuna.networks.duplicates import in_words
+from adnn_optuna.networks.predictors import Predictor
+from adnn_optuna.render.document import Figure, Line, Verdict
+from adnn_optuna.results.confirmed_value import rank_notes
+from adnn_optuna.results.differences import interval_figure, times, unseen_notes
+from adnn_optuna.results.fields import units_of
+from adnn_optuna.results.study import (
+    StudyResult,
+    difference,
+    gain_figure,
+    places_figure,
+    why_no_best_trial,
+)
+from adnn_optuna.stats.paired_differences import NORMAL, fewest_pairs, is_by_t
+from adnn_optuna.stats.proportions import chance_limit, n_counted
+
+if TYPE_CHECKING:
+    import keras
+
+_ONE_SEED = "one seed: biased upward"
+_N_NAMED = 5  # Of variables that no offset changes.
+# A test set is uneven if its largest class is so many times as frequent as the others on average:
+# always predicting this class is then right as many times as often as predicting another one.
+_UNEVEN = 1.5
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class SearchResult(StudyResult):
+    """The result of a search of a network.
+
+    Without a best trial, everything that needs the best network raises :exc:`ValueError`.
+
+    Attributes:
+        record: What was read of the study.
+        objective: The objective; if :obj:`None`, it is rebuilt from the study when it is needed.
+    """
+
+    record: NetworkRecord
+    objective: NetworkObjective | None = None
+
+    _scope_of_runs: ClassVar[str] = "All results are for this data set and this training."
+    _next_step_of_runs: ClassVar[str] = (
+        'compare other uses of the compute: controls=("longer", "learning_rate").'
+    )
+
+    @property
+    def test_baseline(self) -> float:
+        """The metric of the baseline on the test set; NaN if its training diverged."""
+        return self.record.test_baseline
+
+    @property
+    def test_value(self) -> float:
+        """The metric of the best trial on the test set; NaN while that was not evaluated."""
+        return self.record.test_value
+
+    @property
+    def test_gain(self) -> float:
+        """By how much the best trial is better than the baseline on the test set."""
+        return self.record.test_gain
+
+    @property
+    def test_metrics(self) -> Metrics:
+        """All metrics of the best network on the test set, such as ``accuracy``; empty before."""
+        return self.record.test_metrics
+
+    @functools.cached_property
+    def confirmation(self) -> Confirmation | None:
+        """Findings of new seeds on the best trial; see :meth:`confirm`; or None."""
+        return read_confirmation(self.record)
+
+    @functools.cached_property
+    def _trained(self) -> NetworkObjective:
+        """What was searched."""
+        if self.objective is None:
+            return objective_from_study(self.study)
+        return self.objective
+
+    def _predictor(self) -> Predictor:
+        if self.best is None:
+            raise WrongValueError(
+                f"Study {self.study.study_name!r} has no best trial. "
+                f"{why_no_best_trial(self.record)}"
+            )
+        objective = self._trained.as_trained(self.best)
+        trainer = objective.trainer
+        starts = objective.starts(self.best.params)
+        return Predictor(trainer, lambda: [r.weights or [] for r in trainer.train_in_turn(starts)])
+
+    def model(self) -> keras.Model:
+        """Return the best network, trained again, as a model; of ``"ensemble"``, the average.
+
+        It takes inputs as the dataset holds them, such as ``dataset.x_test``; for a new table
+        these are ``dataset.preprocessing.encoded(table)``. It returns probabilities, or the
+        numbers of a regression in your units. Its variables have the same bits as in a contract.
+        """
+        return self._predictor().model()
+
+    def predict(self, x: Any) -> np.ndarray:
+        """Return the predictions of :meth:`model`.
+
+        Args:
+            x: n inputs as the dataset holds them, such as ``dataset.x_test``; or a table of the
+                same columns.
+
+        Returns:
+            The labels of the user's own, of shape (n,); of a regression numbers, (n,) or
+            (n, targets).
+
+        Raises:
+            ValueError: If the inputs are not such as the dataset's.
+        """
+        return self._predictor().predict(x)
+
+    def predict_proba(self, x: Any) -> np.ndarray:
+        """Return how probable each class is by :meth:`model`.
+
+        Args:
+            x: As for :meth:`predict`.
+
+        Returns:
+            Probabilities of shape (n, classes), in the order of ``dataset.classes``.
+
+        Raises:
+            ValueError: If it is a regression.
+        """
+        return self._predictor().predict_proba(x)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write :meth:`model` to a ``.keras`` file."""
+        check_output_file("path", path, ".keras")
+        model = self.model()
+        with replacing(path) as temporary:
+            model.save(temporary)
+
+    @interrupted_where_called
+    def test(self) -> SearchResult:
+        """Evaluate the test set, if it was not, and return a result with the test scores.
+
+        This result does not change.
+        """
+        self._predictor()  # Without a best trial, there is nothing to test.
+        with interruptible() as stop:
+            record = evaluate_test_set(self.record, self._trained, stop)
+        return dataclasses.replace(self, record=record)
+
+    @interrupted_where_called
+    def confirm(self, seeds: int = SEEDS, *, show_progress_bar: bool = False) -> SearchResult:
+        """Confirm the best trial, if it was not, and return a result with its ``confirmation``.
+
+        The best and the baseline network are trained on the same new seeds, which follow from the
+        experiment and the best trial's parameters. A best trial is confirmed once: another number
+        of ``seeds`` adds nothing. If another study of the storage confirmed the same parameters of
+        the same experiment, its training runs count, and none is made. Other storages and studies
+        in memory cannot be known. The test set is evaluated, as by :meth:`test`. This result does
+        not change.
+
+        Args:
+            seeds: The number of new seeds, at least 6.
+            show_progress_bar: Whether to show a progress bar.
+
+        Raises:
+            ValueError: If nothing in the training is random, or ``seeds`` are too few.
+        """
+        check_integer("seeds", seeds, low=FEWEST_SEEDS)
+        tested = self.test()
+        with interruptible() as stop:
+            record = confirm_best_trial(
+                tested.record,
+                self._trained,
+                int(seeds),
+                stop=stop,
+                show_progress_bar=show_progress_bar,
+            )
+        return dataclasses.replace(tested, record=record)
+
+    @interrupted_where_called
+    def contract(self, *, data: Literal["embed"] | None = None) -> Contract:
+        """Return the result as a contract that others can check, see :func:`~adnn_optuna.verify`.
+
+        It trains the baseline and the best network again. It holds the estimates on new seeds, so
+        it confirms the best trial first. This result does not change; :meth:`confirm` then returns
+        the confirmed one, and trains nothing.
+
+        Args:
+            data: ``"embed"`` writes the data beside the contract, at most 50 MB, so that anyone
+                can check it. :obj:`None`: others need the same data.
+
+        Raises:
+            ValueError: If a training run diverges or differs from the tested one, the best trial
+                was confirmed on fewer than 10 seeds, or the data to embed are too large.
+        """
+        if data not in (None, "embed"):
+            raise WrongValueError(f"data must be 'embed' or None; got {data!r:.100}.")
+        self._check_contract()
+        arrays = embedded(self._trained.dataset) if data else {}
+        confirmed = self.confirmed()
+        if self.confirmation is None and confirmed.confirmation is not None:
+            logger.info(
+                "The best trial was confirmed for the contract. result.confirm() returns the "
+                "result with this confirmation, and trains nothing."
+            )
+        content = confirmation_content(confirmed.confirmation)
+        return Contract.from_search(confirmed.record, self._trained, content, arrays)
+
+    def _check_contract(self) -> None:
+        """Refuse a control whose baseline network is trained otherwise than its best network."""
+        if self.best is None:
+            return
+        objective = self._trained.as_trained(self.best)
+        if objective.unsearched is not objective:
+            raise WrongValueError(
+                "A contract must be of a network that is trained as its baseline network; got "
+                f"the control {self.record.sampler!r}, which changes the training. Make the "
+                "contract of a search that is trained in this way."
+            )
+
+    def confirmed(self) -> SearchResult:
+        """Return a result that a contract can be made of: tested, and confirmed if that can be."""
+        tested = self.test()
+        assert tested.best is not None, "It was tested."
+        if is_random(self._trained.of(tested.best.params)):
+            return tested.confirm()
+        return tested
+
+    @property
+    def level(self) -> float:
+        """The level of the CIs."""
+        if self.confirmation is None:
+            return super().level
+        return self.confirmation.level
+
+    def _verdict(self) -> tuple[Verdict, str]:
+        if self.best is None:
+            return super()._verdict()
+        if self.record.is_restart:
+            return "no claim", "random restarts, no offsets to replicate"
+        if self.confirmation is None:
+            return super()._verdict()
+        if not self.confirmation.gains:
+            return "no claim", "the best network has no offsets"
+        return _verdict_on(self.confirmation.replication)
+
+    def _further_scope(self) -> list[str]:
+        if self.confirmation is None:
+            return []
+        return [f"{len(self.confirmation.seeds)} new seeds"]
+
+    def _estimates(self) -> list[Line]:
+        unit = units_of(self.record).test
+        confirmation = self.confirmation
+        lines = self._score_lines()
+        if confirmation is not None:
+            mean = unit.value(sum(confirmation.baselines) / len(confirmation.baselines))
+            remark = f"their mean is {mean}"
+            estimate = confirmation.vs_baselines
+            lines.append(difference("vs new baselines", estimate, unit, remark))
+            if confirmation.gains:
+                remark = "offsets on new seeds"
+                lines.append(difference("replication", confirmation.replication, unit, remark))
+            if (hyperparameters := confirmation.hyperparameters) is not None:
+                remark = "without offsets"
+                lines.append(difference("hyperparameters", hyperparameters, unit, remark))
+        if not math.isnan(self.record.test_gain):
+            lines.append(difference("vs own baseline", self.record.test_gain, unit, _ONE_SEED))
+        lines += self._selection_lines()
+        if self.record.test_evaluation is None:
+            lines += self._on_new_data
+        return lines
+
+    def _score_lines(self) -> list[Line]:
+        """Return the test score of the best network; if it is another, the accuracy, too."""
+        evaluation = self.record.test_evaluation
+        scores = own_scores(self.record)
+        if evaluation is None or scores is None:
+            return []
+        estimate = own_estimate(scores)
+        if self.confirmation is not None:
+            estimate = self.confirmation.test_score
+        examples = f"{evaluation['n_images']} {evaluation['unit']}"
+        if self.record.test_metric == "test_accuracy":
+            remark = f"{scores.scores.sum()} of {examples}"
+            return [Line("test score", estimate, ACCURACY, remark=remark)]
+        label = score_in_words(self.record.test_metric, self.record.positive)
+        lines = [Line(label, estimate, units_of(self.record).test, remark=examples)]
+        if "accuracy" in self.record.test_metrics:
+            accuracy = Estimate(self.record.test_metrics["accuracy"])
+            lines.append(Line("test accuracy", accuracy, ACCURACY))
+        return lines
+
+    def _selection_lines(self) -> list[Line]:
+        """Return the gains by the metric of the selection, of offsets and of hyperparameters."""
+        unit = units_of(self.record).selection
+        split = {"val": "validation", "train": "training"}.get(
+            self.record.metric.partition("_")[0], ""
+        )
+        lines = [difference(f"{split} gain".strip(), self.gain, unit, _ONE_SEED)]
+        is_confirmed = self.confirmation is not None and self.confirmation.hyperparameters
+        if not math.isnan(self.record.hyperparameter_gain) and not is_confirmed:
+            lines.append(
+                difference("hyperparameters", self.record.hyperparameter_gain, unit, _ONE_SEED)
+            )
+        return lines
+
+    def _notes(self) -> list[str]:
+        if self.best is None:
+            return super()._notes()
+        notes = [*chance_notes([self.record]), *test_set_notes(self.record)]
+        if self.confirmation is not None:
+            notes += confirmation_notes(self.record, self.confirmation)
+        elif self.record.is_unseeded:
+            notes.append("No seed changes this training, so replication cannot be tested.")
+        if self.record.is_minimized:
+            notes.append("Lower values of the metric are better; a positive gain is a decrease.")
+        if not math.isnan(self.record.hyperparameter_gain):
+            first = units_of(self.record).selection.value(self.record.attrs[stored.BASELINE])
+            notes.append(
+                "Each baseline has the best trial's hyperparameters and no offsets. Their gain is "
+                f"over the first trial's hyperparameters, whose baseline is {first}."
+            )
+        return [
+            *notes,
+            *data_notes([self.record]),
+            *unchanged_notes(self.record),
+            *super()._notes(),
+        ]
+
+    def _next_step(self) -> str:
+        if self.record.test_evaluation is None:
+            return "evaluate the test set: result.test(), or adnn resume"
+        if self.confirmation is not None or self.record.is_unseeded:
+            return (
+                "compare with random restarts and other uses of the same compute: "
+                "adnn.compare(...)"
+            )
+        n = n_training_runs(self.record)
+        time = duration(max(seconds_of(self.record, n), 1.0))
+        return (
+            f"test replication: result.confirm(), or adnn resume --confirm {SEEDS}. It trains {n} "
+            f"networks on {SEEDS} new seeds, in about {time}"
+        )
+
+    def _figures(self) -> list[Figure]:
+        figures = [gain_figure(self.record), evidence_figure(self.record, self.confirmation)]
+        # The seeds of random restarts have no order.
+        if self.record.is_restart:
+            return figures
+        return [*figures, *places_figure(self.record)]
+
+    def _fields(self) -> dict[str, Any]:
+        return {
+            **super()._fields(),
+            "test_metrics": self.test_metrics,
+            "confirmation": self.confirmation,
+        }
+
+    @classmethod
+    def _first_notes(cls, runs: Sequence[SearchRecord]) -> list[str]:
+        """Return which networks of the runs of a comparison are not shown to have learned."""
+        return chance_notes(_of_networks(runs))
+
+    @classmethod
+    def _notes_on_runs(cls, runs: Sequence[SearchRecord]) -> list[str]:
+        """Return what is to be known of the data of the runs of a comparison."""
+        networks = _of_networks(runs)
+        return [*_notes_on_examples(networks[0]), *data_notes(networks)]
+
+
+def _of_networks(runs: Sequence[SearchRecord]) -> list[NetworkRecord]:
+    return [run for run in runs if isinstance(run, NetworkRecord)]
+
+
+def _notes_on_examples(record: NetworkRecord) -> list[str]:
+    """Return how many examples the test scores of a comparison are of."""
+    tested = record.test_evaluation
+    is_accuracy = units_of(record).test is ACCURACY
+    notes = ["pp: percentage points."] if is_accuracy else []
+    if tested is None:
+        return notes
+    n = tested["n_images"]
+    counted = n_counted(tested)
+    unit = tested["unit"]
+    if not is_accuracy:
+        return [f"Test scores are of {n} test {unit}."]
+    repeated = ""
+    if counted < n:
+        repeated = f" They count as {counted:.0f}, as some repeat others."
+    return [f"{notes[0]} One of {n} test {unit} is {100 / n:.2g} pp.{repeated}"]
+
+
+def _verdict_on(replication: Estimate) -> tuple[Verdict, str]:
+    if math.isnan(replication.value):
+        return "not known", "replication not known"
+    if replication.low > 0:
+        return "replicates", "the gain replicates on new seeds"
+    if replication.high < 0:
+        return "worse", "the offsets lose on new seeds"
+    return "not shown", "the gain is not shown to replicate"
+
+
+def confirmation_notes(record: NetworkRecord, confirmation: Confirmation) -> list[str]:
+    """Return the limits of the estimates on new seeds."""
+    score = score_in_words(record.test_metric, record.positive)
+    versus = confirmation.vs_baselines
+    replication = confirmation.replication
+    notes = []
+    if versus.low > 0:
+        better = f"The {score} is better than the baseline mean."
+        if not confirmation.gains:
+            notes.append(f"{better} Without offsets, the cause is seed variance.")
+        elif not replication.low > 0:
+            notes.append(
+                f"{better} Seed variance may be the cause: the gain is not shown to replicate."
+            )
+    elif versus.high < 0:
+        notes.append(f"The {score} is worse than the baseline mean.")
+    elif not math.isnan(versus.value):
+        notes.append(f"The {score} is not shown to differ from the baseline mean.")
+    if math.isnan(replication.value):
+        notes.append("A training run on new seeds has no finite metric.")
+    elif math.isnan(replication.low):
+        n_needed = fewest_pairs(1)
+        notes.append(f"No CI of the replication: {n_needed} new seeds are needed.")
+    elif confirmation.gains and not replication.low <= 0 <= replication.high:
+        notes += unseen_notes(len(confirmation.seeds))
+    n_claims = 2 ** (confirmation.rank - 1)
+    if math.isfinite(replication.low) and is_by_t(len(confirmation.seeds), n_claims):
+        notes.append(f"The CI of the replication is Student's t, assuming {NORMAL}.")
+    if n_earlier := len(confirmation.earlier):
+        notes.append(
+            f"Confirmations on these data in this storage: {n_earlier + 1}. The training runs are "
+            f"those of study {confirmation.earlier[0]!r}, with its number of seeds."
+        )
+    return notes + rank_notes(confirmation.rank, confirmation.level)
+
+
+def test_set_notes(record: NetworkRecord) -> list[str]:
+    """Return whether the test set was evaluated for the best trial, and how its examples count."""
+    evaluation = record.test_evaluation
+    if evaluation is None:
+        if record.test_evaluations:
+            return ["The test set was evaluated only for an earlier best trial."]
+        return ["The test set is not evaluated yet."]
+    notes = []
+    if "n_groups" in evaluation:
+        examples = f"{evaluation['n_images']} test {evaluation['unit']}"
+        notes.append(
+            f"The {examples} count as {n_counted(evaluation):.0f}, because some repeat others or "
+            "belong together."
+        )
+    if math.isnan(evaluation["baseline"]):
+        notes.append("The training run of the baseline network diverged.")
+    return notes
+
+
+def unchanged_notes(record: NetworkRecord) -> list[str]:
+    """Return which variables no offset changes; nothing if each one may change."""
+    config = record.config
+    if config.get("space", {}).get("type") != "OffsetSpace":
+        return []
+    names: Sequence[str] = config.get("model", {}).get("not_moved", [])
+    if not names:
+        return []
+    more = f" and {len(names) - _N_NAMED} more" if len(names) > _N_NAMED else ""
+    return [
+        (
+            f"No offset changes {', '.join(names[:_N_NAMED])}{more}: only variables named kernel, "
+            "embeddings or bias have offsets."
+        )
+    ]
+
+
+def chance_notes(runs: Sequence[NetworkRecord]) -> list[str]:
+    """Return which networks of all runs are not shown to have learned anything."""
+    evaluations = [evaluation for run in runs if (evaluation := run.test_evaluation)]
+    # By other metrics than the accuracy, a network may have learned what it does not show.
+    evaluations = [e for e in evaluations if "won" in e and "n_largest" in e]
+    if not evaluations:
+        return []
+    accuracies = {
+        "baseline": [evaluation["baseline"] for evaluation in evaluations],
+        "best": [evaluation["best"] for evaluation in evaluations],
+    }
+    limits = [chance_limit(e["n_largest"], e["n_images"]) for e in evaluations]
+    at_chance = [
+        name
+        for name, values in accuracies.items()
+        if all(value <= limit for value, limit in zip(values, limits, strict=True))
+    ]
+    if not at_chance:
+        return []
+    share = f"{100 * evaluations[0]['n_largest'] / evaluations[0]['n_images']:.3g}%"
+    are = "networks are" if at_chance[1:] else "network is"
+    return [
+        (
+            f"The {in_list(at_chance)} {are} at chance: the test accuracy is not distinguishable "
+            f"from {share}, the share of class {evaluations[0]['largest_class']!r}."
+        )
+    ]
+
+
+def data_notes(runs: Sequence[NetworkRecord]) -> list[str]:
+    """Return notes on the data, which all of the searches share."""
+    first = runs[0]
+    tested = [look for run in runs if (look := run.test_evaluation)]
+    notes = [_uneven_note(tested[0])] if tested else []
+    if duplicates := in_words(first.config["dataset"].get("duplicates", {})):
+        notes.append(f"The data have {duplicates}.")
+    several = [run for run in runs if len(run.test_evaluations) > 1]
+    if first.test_evaluations and first.test_evaluations_elsewhere:
+        several.append(first)
+    notes += [_several_evaluations_note(run) for run in several[:1]]
+    return [note for note in notes if note]
+
+
+def _uneven_note(look: TestEvaluation) -> str:
+    """Return the score of always predicting the largest class; empty if the classes are even."""
+    n = look.get("n_classes", 1)
+    largest = look.get("n_largest", 0)
+    total = look["n_images"]
+    if n < 2 or largest * (n - 1) < _UNEVEN * (total - largest):
+        return ""
+    share = f"{100 * largest / total:.3g}%"
+    return (
+        f"{share} of the test set is class {look['largest_class']!r}: a network that always "
+        f"predicts it reaches {share}."
+    )
+
+
+def _several_evaluations_note(record: NetworkRecord) -> str:
+    """Return how often the test set was evaluated, and what that means."""
+    n = len(record.test_evaluations)
+    n_others = sum(record.test_evaluations_elsewhere.values())
+    elsewhere = ""
+    if n_others:
+        elsewhere = f", and {times(n_others)} by other studies of this storage"
+    return (
+        f"The test set was evaluated {times(n)} by one search{elsewhere}. Only the first "
+        "evaluation is on untouched test data."
+    )
+
+
+def evidence_figure(record: NetworkRecord, confirmation: Confirmation | None) -> Figure:
+    """Return the differences on new seeds with their CIs, beside the search's own gain."""
+    unit = units_of(record).test
+    gains = {}
+    if confirmation is not None:
+        gains["vs new baselines"] = confirmation.vs_baselines
+        gains["replication"] = confirmation.replication
+    gains["vs own baseline"] = Estimate(record.test_gain)
+    score = score_in_words(record.test_metric, record.positive)
+    return interval_figure(
+        "evidence",
+        "Gain on the test set",
+        unit.heading(f"Difference of the {score}", is_gain=True),
+        {label: gain for label, gain in gains.items() if math.isfinite(gain.value)},
+        unit,
+        level=0.95 if confirmation is None else confirmation.level,
+        if_empty="No best trial was tested.",
+    )

@@ -1,0 +1,433 @@
+"""The result of any Optuna study: its best trial, and its gain, which may be selection bias."""
+
+import dataclasses
+import functools
+import logging
+import math
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.trial import FrozenTrial, TrialState
+
+from adnn_optuna import _attributes as stored
+from adnn_optuna._units import Estimate, Unit, in_list, params_in_words
+from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.render.document import (
+    MAX_TITLE,
+    Document,
+    Figure,
+    Line,
+    Mark,
+    Series,
+    Table,
+    Verdict,
+    shortened,
+)
+from adnn_optuna.render.printed import Printed
+from adnn_optuna.results.fields import FIELDS, numbers_of, units_of
+from adnn_optuna.results.overtuning import overtuning_of
+from adnn_optuna.results.settings import settings_fields, trial_fields
+from adnn_optuna.samplers._owners import owner_of
+from adnn_optuna.samplers._trials import is_feasible
+from adnn_optuna.stats.sequential import ALPHA
+
+_ENDS = {
+    "interrupted": "The search was interrupted.",
+    "exhausted": "The sampler has proposed all of its trials.",
+}
+_ENDED_WITHOUT_VALUE = (TrialState.PRUNED, TrialState.FAIL)
+_OF_RECORD = ("metric", "positive", "test_metric", "sampler", "stop_reason", "budget")
+_FEWEST_TRIALS = 10  # Of fewer, nothing tells which parameters matter.
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class StudyResult(Printed):
+    """The result of any Optuna study: a best trial, whose gain may be selection bias.
+
+    Attributes:
+        record: What was read of the study, which it says of.
+        objective: What was searched, if it is known.
+        reused: How many trials were stored before the call that returned it, in words.
+    """
+
+    record: SearchRecord
+    objective: Any = None
+    reused: str = ""
+
+    _scope_of_runs: ClassVar[str] = "All results are for this objective."
+    _next_step_of_runs: ClassVar[str] = ""  # Of a comparison without controls.
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.study.study_name!r}, best={self.best_value:.6g})"
+
+    @property
+    def study(self) -> optuna.Study:
+        """The study."""
+        return self.record.study
+
+    @property
+    def best(self) -> FrozenTrial | None:
+        """The best trial; :obj:`None` if no trial was completed."""
+        return self.record.best
+
+    @property
+    def best_value(self) -> float:
+        """The selection metric of the best trial; NaN if there is none, or it is infinite."""
+        return self.record.best_value
+
+    @property
+    def baseline(self) -> float:
+        """The selection metric of the baseline."""
+        return self.record.baseline
+
+    @property
+    def gain(self) -> float:
+        """By how much the best trial is better than the baseline; negative if none is better."""
+        return self.record.gain
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Which limit ended the study, or ``"exhausted"`` (no step left), ``"interrupted"``."""
+        return self.record.stop_reason
+
+    @classmethod
+    def _first_notes(cls, runs: Sequence[SearchRecord]) -> list[str]:  # noqa: ARG003
+        """Return what is to be known first of the runs of a comparison."""
+        return []
+
+    @classmethod
+    def _notes_on_runs(cls, runs: Sequence[SearchRecord]) -> list[str]:  # noqa: ARG003
+        """Return what is to be known of the data and values of the runs of a comparison."""
+        return []
+
+    @functools.cached_property
+    def _on_new_data(self) -> list[Line]:
+        """The value on new data by the scores of validation examples, if they are stored."""
+        overtuned = overtuning_of(
+            self.study, self.record.attrs, self.record.trials, metric=self.record.metric
+        )
+        if overtuned is None or overtuned.most_unlike:  # The scores may be predictions.
+            return []
+        remark = f"selection corrected, {overtuned.n_examples} examples"
+        return [
+            Line("on new data", overtuned.new_data, units_of(self.record).selection, remark=remark)
+        ]
+
+    def document(self) -> Document:
+        """Return everything that the result says."""
+        n_trials = len(self.record.done_trials)
+        verdict, verdict_in_words = self._verdict()
+        name = shortened(self.study.study_name, MAX_TITLE - len(verdict_in_words) - 2)
+        estimates = list[Line]()
+        next_step = ""
+        if self.best is not None:
+            estimates = self._estimates()
+            next_step = self._next_step()
+        return Document(
+            title=f"{name}: {verdict_in_words}",
+            verdict=verdict,
+            conclusion=self._conclusion(),
+            scope=", ".join([f"{n_trials} trial{'s' * (n_trials != 1)}", *self._further_scope()]),
+            estimates=estimates,
+            level=self.level,
+            subject=self._subject(),
+            tables=self._tables(),
+            draw=self._figures,
+            notes=self._notes(),
+            next_step=next_step,
+            fields=self._fields(),
+        )
+
+    @property
+    def level(self) -> float:
+        """The level of the CIs."""
+        return 1 - ALPHA
+
+    def _verdict(self) -> tuple[Verdict, str]:
+        """Return the conclusion, in a word and in a few."""
+        if self.best is None:
+            return "not known", "no best trial"
+        return "not known", "replication not known"
+
+    def _conclusion(self) -> str:
+        """Return the conclusion in a sentence or two, if the title does not say all."""
+        if self.best is None:
+            return why_no_best_trial(self.record)
+        return ""
+
+    def _further_scope(self) -> list[str]:
+        """Return the basis of the result beside the trials."""
+        return []
+
+    def _subject(self) -> str:
+        if self.best is None:
+            return ""
+        params = params_in_words(self.best.params)
+        return f"Best trial {self.best.number}{': ' * bool(params)}{params}"
+
+    def _estimates(self) -> list[Line]:
+        unit = units_of(self.record).selection
+        best = Estimate(self.best_value)
+        return [
+            Line("best value", best, unit, remark="selected: biased upward"),
+            difference("gain", self.gain, unit, "over the first trial"),
+            *self._on_new_data,
+        ]
+
+    def _notes(self) -> list[str]:
+        return [*study_notes(self.record), self.reused]
+
+    def _next_step(self) -> str:
+        return (
+            "evaluate the best trials on new seeds: adnn.recheck(study, evaluate), or adnn recheck"
+        )
+
+    def _figures(self) -> list[Figure]:
+        return [gain_figure(self.record), *places_figure(self.record)]
+
+    @property
+    def _numbers(self) -> dict[str, float]:
+        [numbers] = numbers_of([self.record], FIELDS)
+        return numbers
+
+    def _tables(self) -> list[Table]:
+        return [self._number_table()]
+
+    def _number_table(self) -> Table:
+        """Return the numbers that are known; others may have no metric on a test set."""
+        numbers = self._numbers
+        units = units_of(self.record)
+        rows = [
+            (field.label, field.text(numbers[field.key], field.unit_in(units)))
+            for field in FIELDS
+            if not math.isnan(numbers[field.key])
+        ]
+        rows += [(line.label, f"{line.value} (95% CI {line.ends})") for line in self._on_new_data]
+        return Table(("number", "value"), rows, "Numbers", is_detail=True)
+
+    def _fields(self) -> dict[str, Any]:
+        return {
+            "study_name": self.study.study_name,
+            **{name: getattr(self.record, name) for name in _OF_RECORD},
+            "best": trial_fields(self.best),
+            "best_is_added": self.record.best_is_added,
+            **self._numbers,
+            "new_data": next((line.estimate for line in self._on_new_data), None),
+            "values": self.record.values,
+            "settings": settings_fields(self.record),
+        }
+
+
+def why_no_best_trial(record: SearchRecord) -> str:
+    """Return why a search has no best trial, and how to get one."""
+    n = sum(not is_feasible(trial) for trial in record.trials)
+    if n:
+        return (
+            f"No trial is feasible: {n} violate a constraint. Run more trials, or relax the "
+            "constraints."
+        )
+    trials = [trial for trial in record.trials if trial.state in _ENDED_WITHOUT_VALUE]
+    fix = "Look at the log."
+    if stored.CONFIG in record.attrs:
+        trials = record.done_trials
+        fix = "Look at the log; if training runs diverge, lower the learning rate."
+    if not trials:
+        return (
+            "No trial is finished yet. Continue the search, with a longer max_time if it is set."
+        )
+    n_failed = sum(trial.state == TrialState.FAIL for trial in trials)
+    return (
+        f"No trial was completed: {len(trials) - n_failed} were pruned, {n_failed} failed or "
+        f"diverged. {fix}"
+    )
+
+
+def unowned_notes(record: SearchRecord) -> list[str]:
+    """Return which trials may have lost their worker, and how to end them."""
+    # Those of Optuna's samplers in `study.optimize` tell nothing.
+    running = (trial for trial in record.trials if trial.state == TrialState.RUNNING)
+    numbers = [str(trial.number) for trial in running if owner_of(trial) is None]
+    if not numbers:
+        return []
+    trials, are, each = ("Trials", "are", "each") if numbers[1:] else ("Trial", "is", "it")
+    end = f"study.tell({numbers[0]}, state=optuna.trial.TrialState.FAIL)"
+    sentence = f"{trials} {in_list(numbers)} {are} RUNNING without a known worker."
+    return [f"{sentence} If none is alive, end {each} by {end}."]
+
+
+def study_notes(record: SearchRecord) -> list[str]:
+    """Return the source of the best trial, lost workers, and the reason for the end."""
+    notes = unowned_notes(record)
+    if record.best_is_added:
+        notes.insert(
+            0, "The best trial was added by study.add_trial, not evaluated by this search."
+        )
+    reason = record.stop_reason
+    if reason is None and stored.SEARCH in record.attrs:
+        notes.append("The search has not ended.")
+    elif reason not in (None, "max_trial"):  # The number of trials says the latter.
+        notes.append(_ENDS.get(reason, f"The search was ended by {reason}."))
+    return notes
+
+
+def difference(label: str, found: Estimate | float, unit: Unit, remark: str) -> Line:
+    """Return the line of a difference."""
+    estimate = found if isinstance(found, Estimate) else Estimate(found)
+    return Line(label, estimate, unit, is_difference=True, remark=remark)
+
+
+def gain_figure(record: SearchRecord) -> Figure:
+    """Return each trial's gain over the baseline, and the best gain so far."""
+    unit = units_of(record).selection
+    gains = {number: unit.scale * gain for number, gain in record.gains.items()}
+    floor = _floor([*gains.values()])
+    series = [
+        _gain_series("trial", "points", record, {n: g for n, g in gains.items() if g >= floor}),
+        _gain_series(
+            "trial, far below",
+            "triangles",
+            record,
+            {n: floor for n, gain in gains.items() if gain < floor},
+        ),
+    ]
+    if gains:
+        best = [unit.scale * gain for gain in gains_so_far(record)]
+        done = [trial.number for trial in record.done_trials]
+        series.append(Series("best so far", done, best, "steps", color=1))
+    over = "first complete trial"
+    if record.has_baseline:
+        over = "baseline of one seed"
+    return Figure(
+        "gain",
+        "Gain against trials",
+        "Trial",
+        unit.heading(f"Gain in {record.metric_label}", is_gain=True),
+        series,
+        f"By the metric of the selection, over the {over}.",
+        if_empty="No trial was completed.",
+    )
+
+
+def _gain_series(
+    label: str, mark: Mark, record: SearchRecord, shown: Mapping[int, float]
+) -> Series:
+    """Return trials at the places where they are shown; their texts say their gains."""
+    unit = units_of(record).selection
+    hover = [f"trial {number}: {unit.gain(record.gains[number])}" for number in shown]
+    return Series(label, [*shown], [*shown.values()], mark, hover=hover)
+
+
+def _floor(gains: Sequence[float]) -> float:
+    """Return a floor for gains: the few that are far below all others are drawn on it."""
+    if not gains:
+        return -math.inf
+    # Far below is below the lower quartile by more than three times the quartiles' distance.
+    low, high = np.quantile(gains, [0.25, 0.75])
+    floor = min(gain for gain in gains if gain >= low - 3 * (high - low))
+    # Below the lowest of the others, to be distinguishable from it.
+    if floor == min(gains):
+        return floor
+    return floor - 0.15 * max(max(gains) - floor, 1e-9)
+
+
+def places_figure(record: SearchRecord) -> list[Figure]:
+    """Return the trials in one or two parameters, and their values; nothing if none varies."""
+    names, trials = places_of(record)
+    if not names:
+        return []
+    unit = units_of(record).selection
+    metric = unit.heading(record.metric_label)
+    x_label, y_label = [*names, metric][:2]
+    values = [unit.scale * value for _, value in record.valued]
+    columns = [[trial.params[name] for trial in trials] for name in names]
+    x, y = [*columns, values][:2]
+    hover = [
+        f"trial {trial.number}: {unit.value(value / unit.scale)} at "
+        f"{params_in_words({name: trial.params[name] for name in names})}"
+        for trial, value in zip(trials, values, strict=True)
+    ]
+    best = [
+        i for i, trial in enumerate(trials) if record.best and trial.number == record.best.number
+    ]
+    ring = Series("best trial", [x[i] for i in best], [y[i] for i in best], "rings", color=1)
+    axes = zip("xy", names, strict=False)
+    logs = (axis for axis, name in axes if getattr(trials[0].distributions[name], "log", False))
+    return [
+        Figure(
+            "places",
+            "Parameters of the trials",
+            x_label,
+            y_label,
+            [Series("", x, y, "points", hover=hover, values=values), ring],
+            "The ring is the best trial. Of more than two parameters, these matter most for the "
+            "best trials.",
+            value_label=metric,
+            lower_is_better=record.is_minimized,
+            log="".join(logs),
+        )
+    ]
+
+
+def gains_so_far(record: SearchRecord) -> list[float]:
+    """Return the best gain after each trial that was run to an end; 0 while there is none."""
+    gains = (record.improvement(best, record.baseline) for best in bests_so_far(record))
+    return [gain if math.isfinite(gain) else 0.0 for gain in gains]
+
+
+def bests_so_far(record: SearchRecord) -> list[float]:
+    """Return the best value after each trial; NaN while there is none."""
+    values = dict(record.valued)
+    bests = []
+    best = math.nan
+    for trial in record.done_trials:
+        value = values.get(trial.number, math.nan)
+        if record.improvement(value, best) > 0 or math.isnan(best):
+            best = value
+        bests.append(best)
+    return bests
+
+
+def places_of(record: SearchRecord) -> tuple[list[str], list[FrozenTrial]]:
+    """Return up to two parameters that have several values, and the trials with a finite value.
+
+    Of more, the two that matter most for being among the best tenth, by PED-ANOVA (Watanabe et al.
+    2023, IJCAI).
+    """
+    values = dict(record.valued)
+    trials = [trial for trial in record.done_trials if trial.number in values]
+    names: list[str] = []
+    if trials:
+        names = sorted(set.intersection(*(set(t.params) for t in trials)))
+    names = [n for n in names if len({str(trial.params[n]) for trial in trials}) > 1]
+    if len(names) > 2 and len(trials) >= _FEWEST_TRIALS:
+        # It loads scikit-learn, which takes longer than all the rest.
+        from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            evaluator = PedAnovaImportanceEvaluator()
+            study = _study_of(record, trials)
+            names = [*get_param_importances(study, evaluator=evaluator, params=names)]
+    return names[:2], trials
+
+
+def _study_of(record: SearchRecord, trials: Sequence[FrozenTrial]) -> optuna.Study:
+    """Return a study in memory of some trials: what is told of a record reads no database."""
+    logger = logging.getLogger("optuna.storages._in_memory")
+    own_thread = threading.get_ident()
+
+    def is_of_others(_: logging.LogRecord) -> bool:
+        return threading.get_ident() != own_thread
+
+    logger.addFilter(is_of_others)
+    try:
+        study = optuna.create_study(direction=record.study.direction)
+    finally:
+        logger.removeFilter(is_of_others)
+    study.add_trials(trials)
+    return study
