@@ -35,7 +35,7 @@ class RedrawnObjective:
 
     def __init__(self, objective: InitOffsetObjective) -> None:
         self._objective, self._redrawing = objective, Redrawing(objective.dataset)
-        self.stop = threading.Event()
+        self.stop: threading.Event = threading.Event()
         self.sources: Sequence[str] = random_sources(objective.trainer)
         self.evaluated: Mapping[str, Any] = objective.config
         self.direction: StudyDirection = objective.direction
@@ -76,12 +76,14 @@ class TrainedModels:
         trainers = _trainers(models, dataset, training)
         self._trainers, self._dataset = trainers, cast("Dataset", dataset)
         self._redrawing = Redrawing(self._dataset)
-        self.stop = threading.Event()
+        self.stop: threading.Event = threading.Event()
         self.test_rows: str = self._dataset.test_fingerprint
         self.config: Mapping[str, Any] = self._dataset.config
-        self.configs = {label: trainer.config for label, trainer in trainers.items()}
+        self.configs: Mapping[str, Any] = {
+            label: trainer.config for label, trainer in trainers.items()
+        }
         each = map(random_sources, trainers.values())
-        self.sources = dict.fromkeys(name for sources in each for name in sources)
+        self.sources: dict[str, None] = dict.fromkeys(name for sources in each for name in sources)
         if not self.sources:
             raise WrongValueError(
                 "models must be trained with randomness; got training runs without any. Compare "
