@@ -275,8 +275,6 @@ def test_new_seeds_count_if_the_gain_varies_too_much_to_reproduce(tmp_path: Path
     verdict = verified(content, path)
     assert (verdict.status, verdict.gain) == ("cannot_check", None)
     assert verdict.reasons[0].startswith("The gain varies too much here")
-    how = "set TF_NUM_INTRAOP_THREADS=7; set TF_ENABLE_ONEDNN_OPTS=0; use the processor of the"
-    assert f"With equal bits it can be checked: {how} contract." in verdict.reasons[0]
     verdict = verified(content, path, new_seeds=20)
     assert verdict.status == "cannot_check"
     assert verdict.new_seeds is not None
