@@ -76,8 +76,8 @@ def function_of(url: str) -> Callable[[Any, int], float]:
 
 def told_of_function(result: Any) -> str:
     # As text, for the NaN of a CI does not equal itself.
-    told = result.best_params, result.value, result.new_values, [*result.replicates.values()]
-    return repr(told)
+    replicates = [*result.replicates.values()]
+    return repr((result.best_params, result.value, result.record.new_values, replicates))
 
 
 def search_function(url: str) -> Any:

@@ -214,8 +214,9 @@ class FunctionObjective:
         attrs = study.user_attrs
         if self.failed is not None and attrs.get(stored.FAILED) != self.failed:
             study.set_user_attr(stored.FAILED, self.failed)
-        if self.resampled is not None:
-            study.set_user_attr(stored.RESAMPLED, self.resampled or None)
+        sizes = self.declared["resampled"]
+        if self.resampled is not None and attrs.get(stored.RESAMPLED) != sizes:
+            study.set_user_attr(stored.RESAMPLED, sizes)
 
     def suggest(self, trial: optuna.Trial) -> None:
         """Do nothing: the function suggests by itself, as it runs."""
