@@ -29,9 +29,9 @@ from adnn_optuna.experiments.network_objective import NetworkObjective
 from adnn_optuna.experiments.records import NetworkRecord
 from adnn_optuna.networks._tensorflow import check_not_forked
 from adnn_optuna.networks.keras_files import policy_of_caller
+from adnn_optuna.stats.paired_differences import MARGIN
 
 _COMPARED = (stored.GREEDY, stored.ANNEALING, stored.RANDOM_RESTART)
-_MARGIN = 0.001  # Of metrics that are maximized; losses and errors have units of their own.
 
 
 class InitOffsetObjective(NetworkObjective):
@@ -101,7 +101,8 @@ class InitOffsetObjective(NetworkObjective):
             _COMPARED,
             stored.RANDOM_RESTART,
             default_controls=() if self.fixed_learning_rate is None else (stored.LEARNING_RATE,),
-            margin=_MARGIN if self.direction == StudyDirection.MAXIMIZE else None,
+            # Losses and errors have units of their own.
+            margin=MARGIN if self.direction == StudyDirection.MAXIMIZE else None,
         )
 
     def plan(
@@ -184,7 +185,7 @@ def _check_confirm(confirm: Any) -> None:
 
 
 def read_network(study: optuna.Study) -> NetworkRecord:
-    """Return the record of a search of a network."""
-    record = read_record(study)
+    """Return the record of a search of a network, without the other studies of its storage."""
+    record = read_record(study, others={})
     assert isinstance(record, NetworkRecord), "Its study has the configuration of an objective."
     return record
