@@ -29,7 +29,7 @@ from adnn_optuna.engine.evaluations import (
 )
 from adnn_optuna.engine.example_scores import collecting
 from adnn_optuna.engine.kinds import FUNCTION, Kind
-from adnn_optuna.engine.new_seeds import TrialEvaluation, beginning_of
+from adnn_optuna.engine.new_seeds import SEEDS, TrialEvaluation, beginning_of
 from adnn_optuna.engine.objectives import Ending, Outcome, RunPlan, catching, has_ended, number
 from adnn_optuna.engine.records import (
     NEW_SEED_NAMES,
@@ -41,7 +41,6 @@ from adnn_optuna.samplers._trials import check_direction
 
 # The share of replicates, and the fewest trials with any: see studies/replicates.py.
 _REPLICATES, _FEWEST_TO_REPLICATE = 0.2, 50
-_NEW_SEEDS = 10  # How many confirm a search by default.
 _NEW_SEEDS_OF_COMPARED = 5
 _ARMS = Arms(SAMPLERS, ("tpe", stored.ANNEALING), stored.RANDOM, pruner=MedianPruner())
 
@@ -194,8 +193,8 @@ class FunctionObjective:
             return self.confirm
         if ending.confirm != "auto":
             return as_integer("confirm", ending.confirm, 0, stored.TOO_MANY)
-        is_long = max_trial is None or max_trial >= _NEW_SEEDS
-        return _NEW_SEEDS if self.is_seeded and is_long else 0
+        is_long = max_trial is None or max_trial >= SEEDS
+        return SEEDS if self.is_seeded and is_long else 0
 
     def check(self, study: optuna.Study) -> None:
         """Refuse a study of another direction or seed; nothing else is known of a function."""

@@ -1,4 +1,4 @@
-"""The kinds of studies, and where each is defined: what nobody has is never loaded."""
+"""The kinds of studies, and where each is defined; only the kinds at hand are loaded."""
 
 import dataclasses
 import os

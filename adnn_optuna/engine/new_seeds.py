@@ -18,6 +18,8 @@ from adnn_optuna.engine.objectives import Outcome, catching, number
 from adnn_optuna.samplers._tally import Tally
 from adnn_optuna.samplers._trials import beginning, is_feasible
 
+SEEDS = 10
+"""How many new seeds confirm the best trial of a search by default."""
 NO_STORED_TRIAL = -1
 """The id of a trial that no study has, as in :func:`optuna.trial.create_trial`."""
 

@@ -78,12 +78,6 @@ class SearchRecord:
         news = {name: value for name, value in attrs.items() if name.partition("/")[0] in kinds}
         return dataclasses.replace(self, attrs={**self.attrs, **news})
 
-    def _of_best(self, kind: str, default: Any) -> Any:
-        """Return the study's attribute of this kind that is of the best trial."""
-        if self.best:
-            return self.attrs.get(f"{kind}/{self.best.number}", default)
-        return default
-
     @property
     def sampler(self) -> str:
         """The sampler, as the study stores it; empty if :func:`search` did not run it."""

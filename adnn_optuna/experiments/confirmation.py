@@ -28,6 +28,7 @@ from adnn_optuna._units import Estimate, unit_of
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.evaluations import make_needed, open_evaluations, plan_seeds
 from adnn_optuna.engine.example_scores import as_attributes, from_attributes, scores_as_attributes
+from adnn_optuna.engine.new_seeds import SEEDS
 from adnn_optuna.engine.objectives import Outcome
 from adnn_optuna.engine.records import attributes_in, confirmation_name, confirmation_trials
 from adnn_optuna.experiments.controls import EnsembleObjective
@@ -47,8 +48,6 @@ from adnn_optuna.samplers._trials import is_done
 from adnn_optuna.stats.example_scores import difference_from_mean, mean_gain, score_estimate
 from adnn_optuna.stats.sequential import ALPHA
 
-SEEDS = 10
-"""How many new seeds confirm a best trial by default."""
 FEWEST_SEEDS = 6  # Of fewer pairs, no interval by sign flips is finite.
 
 

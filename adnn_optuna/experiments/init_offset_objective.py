@@ -13,11 +13,11 @@ from adnn_optuna._checks import WrongValueError, as_integer, is_integer, n_cores
 from adnn_optuna.callbacks import LimitValues
 from adnn_optuna.engine.arms import Arm, Arms
 from adnn_optuna.engine.kinds import NETWORKS, Kind
+from adnn_optuna.engine.new_seeds import SEEDS
 from adnn_optuna.engine.objectives import Ending, RunPlan
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.experiments.confirmation import (
     FEWEST_SEEDS,
-    SEEDS,
     confirm_best_trial,
     evaluate_test_set,
     is_affordable,

@@ -90,7 +90,9 @@ class NetworkRecord(SearchRecord):
     @property
     def is_unseeded(self) -> bool:
         """Whether no seed changes the training of the best trial, as far as that was noted."""
-        return bool(self._of_best(stored.UNSEEDED, default=False))
+        if self.best is None:
+            return False
+        return bool(self.attrs.get(f"{stored.UNSEEDED}/{self.best.number}", False))
 
     @property
     def hyperparameter_gain(self) -> float:

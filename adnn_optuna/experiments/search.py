@@ -17,11 +17,11 @@ from adnn_optuna._checks import WrongValueError, check_integer, logger
 from adnn_optuna._files import check_output_file, replacing
 from adnn_optuna._units import ACCURACY, Estimate, duration, in_list, score_in_words
 from adnn_optuna.api._calls import interrupted_where_called
+from adnn_optuna.engine.new_seeds import SEEDS
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.experiments.confirmation import (
     FEWEST_SEEDS,
-    SEEDS,
     Confirmation,
     confirm_best_trial,
     evaluate_test_set,
