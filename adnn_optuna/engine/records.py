@@ -5,7 +5,7 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from statistics import mean
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import optuna
 from optuna.storages import BaseStorage
@@ -34,6 +34,15 @@ NEW_SEED_NAMES = ("trial", "seed")
 _USERS_OWN = arm_of(optuna.samplers.RandomSampler())  # Of which nothing is known.
 
 
+class StudyRead(NamedTuple):
+    """What a record is made of, read at one moment."""
+
+    study: optuna.Study
+    attrs: dict[str, Any]  # Its user attributes.
+    trials: Sequence[FrozenTrial]
+    others: Mapping[str, Mapping[str, Any]]  # The attributes of its storage's studies, by name.
+
+
 @dataclasses.dataclass(frozen=True)
 class SearchRecord:
     """A snapshot of a study and its search, without the objective; nothing is read later."""
@@ -50,21 +59,13 @@ class SearchRecord:
     has_baseline: ClassVar[bool] = True  # Gains are over something that users know.
 
     @classmethod
-    def of(
-        cls,
-        study: optuna.Study,
-        attrs: dict[str, Any],
-        trials: Sequence[FrozenTrial],
-        _: Mapping[str, Mapping[str, Any]],
-    ) -> Self:
-        """Return the record of a study; as for MaxGainCallback, its first trial is the baseline.
-
-        The last argument are the attributes of the studies of its storage, by their names.
-        """
+    def of(cls, read: StudyRead) -> Self:
+        """Return the record of a study, whose first trial is the baseline (MaxGainCallback)."""
+        study, trials = read.study, read.trials
         completed = (t for t in trials if t.state == TrialState.COMPLETE and is_feasible(t))
         baseline = next((trial.values[0] for trial in completed), math.nan)
         best = best_trial(trials, study.direction)
-        return cls(study, attrs, "value", baseline, best, tuple(trials), ())
+        return cls(study, read.attrs, "value", baseline, best, tuple(trials), ())
 
     def _with_stored(self, values: Mapping[str, Any]) -> Self:
         """Store attributes in the study, and return the record with them."""
@@ -286,16 +287,11 @@ class FunctionRecord(SearchRecord):
     has_baseline: ClassVar[bool] = False
 
     @classmethod
-    def of(
-        cls,
-        study: optuna.Study,
-        attrs: dict[str, Any],
-        trials: Sequence[FrozenTrial],
-        others: Mapping[str, Mapping[str, Any]],
-    ) -> Self:
+    def of(cls, read: StudyRead) -> Self:
         """Return the record of a study; the best trial is the one that is recommended."""
-        record = super().of(study, attrs, trials, others)
-        leaders = replicated(filter(is_done, trials), study.direction, record.failed)
+        record = super().of(read)
+        study = read.study
+        leaders = replicated(filter(is_done, read.trials), study.direction, record.failed)
         leader = record.best
         if leaders:
             leader = leaders[0].first
@@ -303,7 +299,7 @@ class FunctionRecord(SearchRecord):
             record,
             best=leader,
             confirming=confirmation_trials(study._storage, study.study_name),
-            n_searches_elsewhere=_n_searches_elsewhere(study.study_name, attrs, others),
+            n_searches_elsewhere=_n_searches_elsewhere(study.study_name, read.attrs, read.others),
         )
 
     @functools.cached_property
@@ -444,7 +440,7 @@ def read_record(
         others = {}
     elif others is None:
         others = attributes_in(study._storage)
-    record: SearchRecord = kind.load("record").of(study, attrs, trials, others)
+    record: SearchRecord = kind.load("record").of(StudyRead(study, attrs, trials, others))
     return record
 
 

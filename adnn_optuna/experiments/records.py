@@ -2,18 +2,15 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
-
-import optuna
-from optuna.trial import FrozenTrial
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Confirmed, Metrics, TestEvaluation
 from adnn_optuna._seeds import confirmation_seeds, experiment_fingerprint
 from adnn_optuna._units import with_class
 from adnn_optuna.engine.arms import Arm
-from adnn_optuna.engine.records import SearchRecord, confirmation_trials
+from adnn_optuna.engine.records import SearchRecord, StudyRead, confirmation_trials
 from adnn_optuna.experiments.controls import ARMS
 from adnn_optuna.experiments.test_set import evaluations_elsewhere, test_evaluations_of
 from adnn_optuna.networks.offsets import RESTARTS, OffsetSpace
@@ -37,15 +34,10 @@ class NetworkRecord(SearchRecord):
     arms: ClassVar[Mapping[str, Arm]] = ARMS
 
     @classmethod
-    def of(
-        cls,
-        study: optuna.Study,
-        attrs: dict[str, Any],
-        trials: Sequence[FrozenTrial],
-        others: Mapping[str, Mapping[str, Any]],
-    ) -> Self:
+    def of(cls, read: StudyRead) -> Self:
         """Return the record of a study; the baseline is the best trial's own, if it has one."""
-        record = super().of(study, attrs, trials, others)
+        record = super().of(read)
+        study, attrs = read.study, read.attrs
         baseline = attrs.get(stored.BASELINE, math.nan)
         if record.best is not None:
             baseline = record.best.user_attrs.get(stored.BASELINE, baseline)
@@ -54,7 +46,7 @@ class NetworkRecord(SearchRecord):
             metric=attrs[stored.CONFIG]["metric"],
             baseline=baseline,
             confirming=confirmation_trials(study._storage, study.study_name),
-            test_evaluations_elsewhere=evaluations_elsewhere(study, attrs, others),
+            test_evaluations_elsewhere=evaluations_elsewhere(study, attrs, read.others),
         )
 
     @property
