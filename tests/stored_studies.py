@@ -14,7 +14,6 @@ from optuna.trial import TrialState
 
 from adnn_optuna._attributes import COMPARISON
 from adnn_optuna._seeds import confirmation_seeds, experiment_fingerprint
-from adnn_optuna.api.stored import result_of
 from adnn_optuna.engine.arms import arm_of
 from adnn_optuna.engine.example_scores import as_attributes
 from adnn_optuna.engine.records import read_record
@@ -24,6 +23,7 @@ from adnn_optuna.experiments.records import BASELINE, BEST
 from adnn_optuna.networks.offsets import RESTARTS
 from adnn_optuna.results.comparison import Comparison
 from adnn_optuna.results.declarations import declared_arm, planned
+from adnn_optuna.results.study import result_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

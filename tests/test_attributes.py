@@ -19,10 +19,11 @@ from search_worker import make_objective
 import adnn_optuna as adnn
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongInputError
-from adnn_optuna.api.stored import load_comparison, result_of
+from adnn_optuna.api.stored import load_comparison
 from adnn_optuna.cli import main as cli
 from adnn_optuna.cli import output
 from adnn_optuna.engine.records import read_record
+from adnn_optuna.results.study import result_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

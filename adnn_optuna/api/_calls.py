@@ -72,10 +72,7 @@ def as_searched(
     options = {key: value for key, value in of_functions.items() if value is not None}
     if isinstance(getattr(objective, "kind", None), Kind):
         for key, value in options.items():
-            raise WrongValueError(
-                f"{key} must be omitted for an {type(objective).__name__}; got {value!r:.100}. It "
-                "is for other objectives."
-            )
+            raise for_functions_only(objective, key, value)
         searched: Searched = objective
         if catch != ():
             return searched.replace(catch=checked_catch(catch))
@@ -104,6 +101,14 @@ def as_searched(
             f"{function.replicate!r}. Let it take a seed."
         )
     return function
+
+
+def for_functions_only(objective: object, name: str, value: object) -> WrongValueError:
+    """Return the error for an argument that an objective of ours does not have."""
+    return WrongValueError(
+        f"{name} must be omitted for an {type(objective).__name__}; got {value!r:.100}. It is for "
+        "other objectives."
+    )
 
 
 def checked_share(share: Any, name: str = "replicate") -> float | Literal["auto"]:

@@ -19,12 +19,18 @@ from optuna.study import StudyDirection
 from adnn_optuna._attributes import COMPARISON, Declaration
 from adnn_optuna._checks import WrongValueError, as_integer, logger
 from adnn_optuna._units import unit_of
-from adnn_optuna.api._calls import as_searched, checked_executor, interrupted_where_called
+from adnn_optuna.api._calls import (
+    as_searched,
+    checked_executor,
+    for_functions_only,
+    interrupted_where_called,
+)
 from adnn_optuna.api._compared import Controls, Samplers, compared_arms
 from adnn_optuna.api.stored import (
     declaration_of,
     like_comparisons,
     limits_of_runs,
+    load_head,
     study_name_of,
 )
 from adnn_optuna.callbacks import LimitValues, OtherLimits, checked_limits, shows_limits
@@ -44,7 +50,7 @@ from adnn_optuna.results.declarations import (
     store_declaration,
 )
 from adnn_optuna.results.findings import reused_note
-from adnn_optuna.results.study import StudyResult
+from adnn_optuna.results.study import StudyResult, result_of
 from adnn_optuna.stats.paired_differences import check_margin
 from adnn_optuna.stats.resampling import ResampledArgument
 
@@ -196,7 +202,8 @@ def compare(
         opened = open_storage(storage)
         check_is_reached(opened, executor)
         before = declaration_of(opened, study_name)
-        of_run = limits_of_runs(opened, study_name, of_run, arms, seeds)
+        if before is not None:
+            of_run = limits_of_runs(load_head(opened, study_name), of_run, arms, seeds)
         arguments = {
             "limits": checked if stop_when_decided else of_run,
             "batch_size": batch_size if isinstance(batch_size, str) else int(batch_size),
@@ -236,8 +243,7 @@ def compare(
             attrs_of_studies = attributes_in(opened)
             for (label, spec), study in zip(runs, studies, strict=True):
                 record = read_record(study, others=attrs_of_studies)
-                result = searched.kind.load("result")(record, spec.plan.objective)
-                results[label].append(result)
+                results[label].append(result_of(record, spec.plan.objective))
             comparison = Comparison(results, seeds[:end], margin, declaration)
             is_over = stop_when_decided and _is_over(comparison, checked["max_time"], bar)
             if is_over or end == len(seeds):
@@ -250,10 +256,7 @@ def _checked_pruner(pruner: BasePruner | None, searched: Searched) -> BasePruner
     if pruner is None:
         return searched.arms.pruner
     if searched.arms.pruner is None:
-        raise WrongValueError(
-            f"pruner must be omitted for an {type(searched).__name__}; got {pruner!r:.100}. It is "
-            "for other objectives."
-        )
+        raise for_functions_only(searched, "pruner", pruner)
     return pruner
 
 

@@ -24,7 +24,7 @@ from adnn_optuna.engine.signals import interruptible, progress_bar
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import StudySpec, n_done, open_studies, resume_hint, run_trials
 from adnn_optuna.results.findings import reused_note
-from adnn_optuna.results.study import StudyResult, unowned_notes
+from adnn_optuna.results.study import StudyResult, result_of, unowned_notes
 from adnn_optuna.stats.resampling import ResampledArgument
 
 
@@ -175,6 +175,5 @@ def run_search(spec: StudySpec, storage: str | BaseStorage | None, *, reuse: boo
             logger.info(" ".join([resume_hint(study, further), *unowned]))
             raise
     record = read_record(study)
-    result: StudyResult = searched.kind.load("result")(record, plan.objective)
     reused = reused_note("trial", n_before, len(record.done_trials))
-    return dataclasses.replace(result, reused=reused)
+    return dataclasses.replace(result_of(record, plan.objective), reused=reused)

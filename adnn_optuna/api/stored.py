@@ -13,13 +13,12 @@ from adnn_optuna._attributes import Declaration
 from adnn_optuna._checks import WrongValueError, logger
 from adnn_optuna._differences import config_differences
 from adnn_optuna.callbacks import LimitValues
-from adnn_optuna.engine.kinds import kind_of
 from adnn_optuna.engine.records import SearchRecord, attributes_in, read_record
 from adnn_optuna.engine.storages import is_undeclared, open_storage
 from adnn_optuna.engine.studies import is_comparison, load_study
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.comparison import Comparison
-from adnn_optuna.results.study import StudyResult
+from adnn_optuna.results.study import StudyResult, result_of
 from adnn_optuna.stats.paired_differences import MARGIN
 
 
@@ -34,12 +33,6 @@ def load_result(storage: str | BaseStorage, study_name: str) -> Printed:
     if is_comparison(study):
         return load_comparison(opened, study_name)
     return result_of(read_record(study))
-
-
-def result_of(record: SearchRecord) -> StudyResult:
-    """Return the result of a search by its record alone."""
-    result: StudyResult = kind_of(record.attrs).load("result")(record)
-    return result
 
 
 def load_comparison(storage: str | BaseStorage, study_name: str) -> Comparison:
@@ -122,20 +115,14 @@ def study_name_of(comparison: str, label: str, seed: int) -> str:
 
 
 def limits_of_runs(
-    storage: BaseStorage,
-    study_name: str,
-    limits: LimitValues,
-    labels: Iterable[str],
-    seeds: Sequence[int],
+    head: optuna.Study, limits: LimitValues, labels: Iterable[str], seeds: Sequence[int]
 ) -> LimitValues:
-    """Return the limits of all runs of a comparison, which are equal.
+    """Return the limits of all runs of a stored comparison, which are equal.
 
     Runs that have ended by higher limits cannot have lower ones: others beside them are refused.
     If all have ended, their limits are returned, and the comparison only reports them.
     """
-    if declaration_of(storage, study_name) is None:
-        return limits
-    arms = records_of_comparison(load_head(storage, study_name))
+    arms = records_of_comparison(head)
     ended = [
         run
         for of_arm in arms.values()
@@ -159,7 +146,7 @@ def limits_of_runs(
             "another study_name."
         )
     logger.warning(
-        "The runs of %r ended before, with %s. They are reported.", study_name, in_words
+        "The runs of %r ended before, with %s. They are reported.", head.study_name, in_words
     )
     return cast("LimitValues", highest)
 

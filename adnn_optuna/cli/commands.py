@@ -251,15 +251,15 @@ def contract(
       adnn contract --study-name mine --output mine.contract.json
     """
     from adnn_optuna.engine import kinds, records, storages, studies
+    from adnn_optuna.results.study import result_of
 
     out.load_libraries()
     study = studies.load_study(storages.open_storage(storage, must_exist=True), study_name)
     if output is None:
         output = Path(f"{study_name.replace('/', '-')}.contract.json")
     check_output_file("--output", output, ".json")
-    kind = kinds.kind_of(study.user_attrs)
-    objective = kind.rebuilt(study, data_dir)
-    result = kind.load("result")(records.read_record(study), objective)
+    objective = kinds.kind_of(study.user_attrs).rebuilt(study, data_dir)
+    result: Any = result_of(records.read_record(study), objective)
     written = result.contract(data="embed" if embed_data else None)
     written.save(output)
     return out.Answer(written, {"Check it": f"adnn verify {as_argument(str(output))}"})

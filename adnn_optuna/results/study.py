@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._units import Estimate, Unit, in_list, params_in_words
+from adnn_optuna.engine.kinds import kind_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.render.document import (
     MAX_TITLE,
@@ -221,6 +222,12 @@ class StudyResult(Printed):
             "values": self.record.values,
             "settings": settings_fields(self.record),
         }
+
+
+def result_of(record: SearchRecord, objective: Any = None) -> StudyResult:
+    """Return the result of a search, by its record and by what was searched, if that is known."""
+    result: StudyResult = kind_of(record.attrs).load("result")(record, objective)
+    return result
 
 
 def why_no_best_trial(record: SearchRecord) -> str:

@@ -17,10 +17,10 @@ from search_worker import make_objective, quick_training
 from stored_studies import store_classes, store_study
 
 import adnn_optuna as adnn
-from adnn_optuna.api.stored import result_of
 from adnn_optuna.cli import output
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.render.html import plotly_js
+from adnn_optuna.results.study import result_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,7 +22,6 @@ from optuna.trial import TrialState
 
 import adnn_optuna as adnn
 from adnn_optuna._attributes import OWNER, PROPOSAL
-from adnn_optuna.api.stored import result_of
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.arms import Arms
 from adnn_optuna.engine.functions import FunctionObjective
@@ -32,6 +31,7 @@ from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import StudySpec, open_studies
 from adnn_optuna.experiments.controls import ARMS
+from adnn_optuna.results.study import result_of
 from adnn_optuna.samplers import (
     AdaptiveSimulatedAnnealingSampler,
     DeltaStepSampler,

@@ -11,13 +11,13 @@ import pytest
 from optuna.study import StudyDirection
 
 import adnn_optuna as adnn
-from adnn_optuna.api.stored import result_of
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.arms import SAMPLERS
 from adnn_optuna.engine.functions import FunctionObjective
 from adnn_optuna.engine.new_seeds import ends_before_new_seeds
 from adnn_optuna.engine.objectives import Ending
 from adnn_optuna.engine.records import read_record
+from adnn_optuna.results.study import result_of
 
 if TYPE_CHECKING:
     from adnn_optuna.engine.records import SearchRecord

@@ -5,9 +5,8 @@ from __future__ import annotations
 import optuna
 from search_worker import make_objective
 
-from adnn_optuna.api.stored import result_of
 from adnn_optuna.engine.records import read_record
-from adnn_optuna.results.study import gains_so_far
+from adnn_optuna.results.study import gains_so_far, result_of
 
 
 def test_a_gain_below_the_baseline_is_negative() -> None:

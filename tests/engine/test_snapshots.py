@@ -11,9 +11,9 @@ import sqlalchemy
 from search_worker import make_objective
 
 import adnn_optuna as adnn
-from adnn_optuna.api.stored import result_of
 from adnn_optuna.cli import output
 from adnn_optuna.engine.records import read_record
+from adnn_optuna.results.study import result_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -28,7 +28,6 @@ from stored_studies import (
 
 import adnn_optuna as adnn
 from adnn_optuna._attributes import BASELINE, CONFIG
-from adnn_optuna.api.stored import result_of
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.experiments import records as arms
 from adnn_optuna.experiments.confirmation import confirmation_of
@@ -37,7 +36,7 @@ from adnn_optuna.render.html import to_page
 from adnn_optuna.render.json import to_json
 from adnn_optuna.render.text import to_text
 from adnn_optuna.results.fields import FIELDS, Field, units_of
-from adnn_optuna.results.study import StudyResult
+from adnn_optuna.results.study import StudyResult, result_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,11 +13,10 @@ from optuna.trial import TrialState
 from stored_studies import store_confirmation, store_study
 
 from adnn_optuna import DeltaStepSampler
-from adnn_optuna.api.stored import result_of
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.experiments.confirmation import read_confirmation
 from adnn_optuna.render.figures import to_plotly
-from adnn_optuna.results.study import places_of
+from adnn_optuna.results.study import places_of, result_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

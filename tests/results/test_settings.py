@@ -9,9 +9,9 @@ import optuna
 from stored_studies import store_comparison, store_study
 
 from adnn_optuna._attributes import RUNS
-from adnn_optuna.api.stored import result_of
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.render.json import to_json
+from adnn_optuna.results.study import result_of
 
 if TYPE_CHECKING:
     from pathlib import Path
