@@ -4,7 +4,7 @@ import itertools
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from numbers import Real
+from numbers import Number, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -233,6 +233,8 @@ def checked_positive(positive: Any, labels: Sequence[Any]) -> Any:
     """Return the label of the positive one of two classes, None if none is."""
     if positive is None:
         return labels[1] if tuple(labels) == (0, 1) else None
+    # An array, compared with a label, is an array.
+    check_type("positive", positive, str | Number | np.generic, "the label of one of two classes")
     # A command line and a contract have labels as text.
     matching = [label for label in labels if label == positive or str(label) == str(positive)]
     if len(labels) != 2 or not matching:

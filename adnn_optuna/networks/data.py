@@ -316,7 +316,8 @@ class Dataset:
             ("rare", rare, Rare),
         ):
             _checks.check_choice(key, value, get_args(choices))
-        if task == "regression" and (num_classes, class_weight) != (None, None):
+        is_of_classes = num_classes is not None or class_weight is not None
+        if task == "regression" and is_of_classes:
             raise WrongValueError(
                 "A regression has no num_classes and no class_weight. Omit them."
             )

@@ -116,7 +116,11 @@ def load_dataset(
     splits = {key: options[key] for key in _SPLITS}
     # NumPy's scalars are no JSON.
     splits = {k: v.item() if isinstance(v, np.generic) else v for k, v in splits.items()}
-    set_options = {k: options[k] for k, default in OF_FILES.items() if options[k] != default}
+    for role in _ROLES:
+        _checks.check_type(role, options[role], str | None, "the name of a column or array")
+    set_options = {
+        k: options[k] for k, default in OF_FILES.items() if _differs(options[k], default)
+    }
     suffix = next((s for s in _SUFFIXES if name.lower().endswith(s)), "")
     refused = {"": {*set_options}, ".npz": {*set_options} & {"target"}}.get(suffix)
     if refused:
@@ -148,6 +152,11 @@ OF_FILES: dict[str, Any] = {
     if name not in ("name", "data_dir", *_SPLITS)
 }
 """The arguments of :func:`load_dataset` that are for files only, with their defaults."""
+
+
+def _differs(value: object, default: object) -> bool:
+    # An array, compared with anything, is an array.
+    return not isinstance(value, type(default)) or value != default
 
 
 def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Dataset:

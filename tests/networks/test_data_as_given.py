@@ -14,8 +14,9 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
+from adnn_optuna._checks import WrongInputError
 from adnn_optuna.networks.data import Dataset
-from adnn_optuna.networks.loading import dataset_from_config, load_dataset
+from adnn_optuna.networks.loading import OF_FILES, dataset_from_config, load_dataset
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -505,6 +506,15 @@ class TestFiles:
             load_dataset("digits", task="regression", groups="x")
         with pytest.raises(ValueError, match=r"'mine\.npz' does not take target"):
             load_dataset("mine.npz", target="y")
+
+    @pytest.mark.parametrize("name", ["digits", "mine.npz", "mine.csv"])
+    @pytest.mark.parametrize("option", OF_FILES)
+    def test_arrays_are_refused_as_settings(self, tmp_path: Path, name: str, option: str) -> None:
+        x, y = np.zeros((20, 2)), np.arange(20) % 2
+        np.savez(tmp_path / "mine.npz", x=x, y=y)
+        pd.DataFrame({"a": y, "y": y}).to_csv(tmp_path / "mine.csv", index=False)
+        with pytest.raises(WrongInputError, match=option):
+            load_dataset(name, tmp_path, **{option: np.zeros(20)})
 
 
 class TestRedrawn:
