@@ -1,8 +1,10 @@
-# Each target makes .venv by itself, from the lock. Without the development tools: pip install .
+# Each target installs what it needs into .venv, from the lock. Without make: pip install .
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What users install, which is enough for the demo; and with the development tools.
+RUNS := $(VENV)/.runs
 INSTALLED := $(VENV)/.installed
 UV := $(BIN)/uv
 # Without TensorFlow, and with the lowest versions that pyproject.toml allows.
@@ -34,34 +36,45 @@ help:
 	@echo "make lock         bring requirements.lock up to pyproject.toml (UPGRADE=1: to the newest versions)"
 	@echo "make clean        remove caches and builds (.venv, .venv-light and .venv-oldest stay)"
 
-# setuptools is in the lock, so that building the editable package downloads nothing unlocked.
-$(INSTALLED): requirements.lock pyproject.toml
-	@echo "Installing the locked packages into $(VENV) ..."
+# pip installs uv, and uv the rest, in a few seconds.
+$(UV): requirements.lock
+	@echo "Installing uv into $(VENV) ..."
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@mkdir -p build
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock >build/uv.txt
+	@$(BIN)/python -m pip install --quiet --require-hashes -r build/uv.txt
 	@touch $@
 
-# An environment of the versions that uv chooses, with the Python of .venv.
+# Install the package with the options $(1) of uv into the environment that holds the target.
+# uv keeps the versions and hashes of the lock that it starts from, and refuses packages without a hash.
+# setuptools is among them, so that building the editable package downloads nothing else.
 define INSTALL
-@echo "Installing what $(1) needs ..."
+@echo "Installing into $(@D) ..."
 @mkdir -p build
+@cp requirements.lock build/requirements.txt
 @$(UV) pip compile --quiet --python $(BIN)/python --generate-hashes --no-header --no-annotate \
-	--extra test $(2) --output-file build/$(1).txt pyproject.toml
-@$(UV) venv --quiet --clear --python $(BIN)/python $(1)
-@$(UV) pip install --quiet --python $(1) --require-hashes -r build/$(1).txt
-@$(UV) pip install --quiet --python $(1) --no-deps --no-build-isolation --editable .
-@touch $(1)/.installed
+	$(1) --output-file build/requirements.txt pyproject.toml
+@$(UV) pip install --quiet --python $(@D) --require-hashes -r build/requirements.txt
+@$(UV) pip install --quiet --python $(@D) --no-deps --no-build-isolation --editable .
+@touch $@
 endef
 
+$(RUNS): $(UV) pyproject.toml
+	$(call INSTALL,--extra tensorflow)
+
+$(INSTALLED): $(RUNS)
+	$(call INSTALL,--extra dev)
+
 $(LIGHT_INSTALLED): $(INSTALLED)
-	$(call INSTALL,$(LIGHT_VENV),--constraint requirements.lock)
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(LIGHT_VENV)
+	$(call INSTALL,--extra test)
 
 $(OLDEST_INSTALLED): $(INSTALLED)
-	$(call INSTALL,$(OLDEST_VENV),--extra tensorflow --resolution lowest-direct)
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(OLDEST_VENV)
+	$(call INSTALL,--extra test --extra tensorflow --upgrade --resolution lowest-direct)
 
 .PHONY: demo
-demo: $(INSTALLED)
+demo: $(RUNS)
 	@$(BIN)/python studies/demo.py
 
 # SCALE passes options on, such as SCALE="--storage postgresql+psycopg://... --kill-every 20".
