@@ -5,18 +5,15 @@ They are computed from the study's trials alone, and so add up over resumed runs
 
 import abc
 import bisect
-import inspect
 import math
-import re
-from collections.abc import Callable
-from typing import Any, ClassVar, TypedDict, TypeVar, Unpack, cast
+from typing import Annotated, Any, ClassVar, TypedDict, Unpack, cast
 
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
 from adnn_optuna import _checks
 from adnn_optuna._attributes import BASELINE, STOP_REASON
-from adnn_optuna._checks import WrongTypeError, WrongValueError
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna.samplers._tally import Tally
 from adnn_optuna.samplers._trials import (
     PerStudy,
@@ -273,24 +270,20 @@ LIMITS: tuple[type[Limit], ...] = (
 class OtherLimits(TypedDict, total=False):
     """The limits except ``max_trial``; :obj:`None` is no limit."""
 
-    max_time: float | None
-    max_gain: float | None
-    max_stale: int | None
+    max_time: Annotated[float | None, MaxTimeCallback.help]
+    max_gain: Annotated[float | None, MaxGainCallback.help]
+    max_stale: Annotated[int | None, MaxStaleCallback.help]
 
 
 class LimitValues(OtherLimits, total=False):
     """All limits of a study, over all of its runs and workers; :obj:`None` is no limit."""
 
-    max_trial: int | None
+    max_trial: Annotated[int | None, MaxTrialCallback.help]
 
 
 def checked_limits(**given: Unpack[LimitValues]) -> LimitValues:
     """Return the value of every limit as JSON holds it, or refuse one that is wrong."""
     makers: Any = {limit.reason: limit for limit in LIMITS}
-    for name in given.keys() - makers.keys():
-        raise WrongTypeError(
-            f"Got an unexpected keyword argument {name!r}; the limits are {', '.join(makers)}."
-        )
     values: dict[str, Any] = {**dict.fromkeys(makers), **given}
     for name, value in values.items():
         if value is not None:
@@ -303,25 +296,3 @@ def callbacks_of(limits: LimitValues) -> list[Limit]:
     values: Any = limits
     makers: Any = LIMITS[::-1]
     return [make(values[make.reason]) for make in makers if values.get(make.reason) is not None]
-
-
-_Verb = TypeVar("_Verb", bound=Callable[..., Any])
-
-
-def shows_limits(verb: _Verb) -> _Verb:
-    """Show each limit in signature and docstring of a verb that takes them as ``**limits``."""
-    signature = inspect.signature(verb)
-    documented = cast("Any", verb)
-    *parameters, _ = signature.parameters.values()
-    limits = [limit for limit in LIMITS if limit.reason not in signature.parameters]
-    options: Any = {"kind": inspect.Parameter.KEYWORD_ONLY, "default": None}
-    for limit in limits:
-        kind = f"{limit.kind.__name__} | None"
-        parameters.append(inspect.Parameter(limit.reason, **options, annotation=kind))
-    documented.__signature__ = signature.replace(parameters=parameters)
-    help_of_limits = "\n        ".join(f"{limit.reason}: {limit.help}" for limit in limits)
-    # Python can be told to keep no docstrings.
-    documented.__doc__ = documented.__doc__ and re.sub(
-        r"\*\*limits: .*", help_of_limits, documented.__doc__
-    )
-    return verb

@@ -152,7 +152,7 @@ def _compared(case: Case, arms: Mapping[str, Method]) -> Iterator[dict[str, Any]
         key = case.key(name)
         yield {**key, "regret": found.record.test_value, "curve": curve, "seconds": seconds}
         if case.again is not None:
-            chosen = adnn.recheck(found.study, case.again, top=5, seeds=4, confirm=2).trial
+            chosen = adnn.recheck(found.study, case.again, top=5, choose=4, confirm=2).trial
             key["group"] = f"{case.group}, rechecked"
             regret = case.objective(chosen, 0)
             yield {**key, "regret": regret, "curve": {}, "seconds": seconds}

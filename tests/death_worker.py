@@ -184,7 +184,7 @@ def recheck(url: str) -> Any:
         study,
         lambda trial, seed: polynomial(trial) + valued(url, trial.number, seed),
         top=2,
-        seeds=2,
+        choose=2,
         confirm=3,
         against=0,
     )

@@ -44,7 +44,7 @@ def make_study(**options: Any) -> optuna.Study:
 
 
 def make_recheck(study: Any, **options: Any) -> Recheck:
-    settings: Any = {"top": 3, "seeds": 3, "confirm": 5, **options}
+    settings: Any = {"top": 3, "choose": 3, "confirm": 5, **options}
     return adnn.recheck(study, evaluate, **settings)
 
 

@@ -77,7 +77,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     trial = optuna.create_trial(state=optuna.trial.TrialState.FAIL, system_attrs=cut_off)
     optuna.load_study(study_name="s", storage=url).add_trial(trial)
     compare(url)
-    adnn.recheck((url, "s"), evaluate, top=1, seeds=1, confirm=2)
+    adnn.recheck((url, "s"), evaluate, top=1, choose=1, confirm=2)
     models: Any = {"a": adnn.MLP((2,)), "b": adnn.MLP((3,))}
     training = OBJECTIVE.training
     adnn.compare_models(models, OBJECTIVE.dataset, training=training, seeds=[0], storage=url)

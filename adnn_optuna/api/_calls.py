@@ -1,33 +1,25 @@
 """Common parts of all verbs: what is searched, interrupts, and evaluations."""
 
 import dataclasses
-import functools
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent import futures
 from numbers import Real
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal, TypeVar
 
 import optuna
 
 from adnn_optuna._attributes import TOO_MANY
-from adnn_optuna._checks import WrongValueError, as_integer, check_type, checked_failed, logger
+from adnn_optuna._checks import WrongValueError, as_integer, check_type, logger
+from adnn_optuna.api._keywords import Call
 from adnn_optuna.api._resampling import check_splits
 from adnn_optuna.engine.evaluations import make_evaluations
 from adnn_optuna.engine.functions import FunctionObjective, seeds_of_trials
 from adnn_optuna.engine.kinds import Kind
-from adnn_optuna.engine.objectives import (
-    Catch,
-    Outcome,
-    Searched,
-    checked_catch,
-    checked_direction,
-)
+from adnn_optuna.engine.objectives import Outcome, Searched, checked_direction
 from adnn_optuna.engine.signals import progress_bar
 from adnn_optuna.results.findings import Findings, reused_note
 from adnn_optuna.samplers._evaluations import Evaluation, made_evaluations
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 _F = TypeVar("_F", bound=Findings)
 
 NO_EXECUTOR = (
@@ -41,29 +33,15 @@ def are_labels(labels: Iterable[object]) -> bool:
     return all(isinstance(label, str) and label.strip() for label in labels)
 
 
-def checked_executor(executor: Any) -> futures.Executor | None:
-    """Return an executor, if any; refuse what is none, or forks this process."""
-    executor_rule = "a concurrent.futures.Executor or None"
-    check_type("executor", executor, futures.Executor | None, executor_rule)
-    context = getattr(executor, "_mp_context", None)  # Of a pool of processes.
-    if context is not None and context.get_start_method() == "fork":
-        raise WrongValueError(
-            "executor forks this process, in which threads and TensorFlow wait forever. Pass "
-            "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))."
-        )
-    of_user: futures.Executor | None = executor
-    return of_user
-
-
 def as_searched(
     objective: Any,
+    call: Call,
     *,
     name: str = "objective",
-    catch: Catch = (),
     is_random: bool = True,
     sequential: bool = False,
     **of_functions: Any,
-) -> Searched:
+) -> Searched[Any]:
     """Return what is searched: an objective of ours as it is, or one of a user's function.
 
     ``of_functions`` are arguments that are only for functions, :obj:`None` if they are omitted;
@@ -73,9 +51,9 @@ def as_searched(
     if isinstance(getattr(objective, "kind", None), Kind):
         for key, value in options.items():
             raise for_functions_only(objective, key, value)
-        searched: Searched = objective
-        if catch != ():
-            return searched.replace(catch=checked_catch(catch))
+        searched: Searched[Any] = objective
+        if call.catch:
+            return searched.replace(catch=call.catch)
         return searched
     if not callable(objective):
         objective_rule = "an InitOffsetObjective, or a function (trial) or (trial, seed)"
@@ -94,7 +72,7 @@ def as_searched(
     for key, check in _CHECKS.items():
         if key in options:
             options[key] = check(options[key])
-    function = FunctionObjective(objective, name=name, catch=checked_catch(catch), **options)
+    function = FunctionObjective(objective, name=name, catch=call.catch, **options)
     if function.replicate not in ("auto", 0.0) and not function.is_seeded:
         raise WrongValueError(
             "replicate must be 0 unless the objective is a function (trial, seed); got "
@@ -129,25 +107,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "seed": lambda seed: as_integer("seed", seed, 0),
     "replicate": checked_share,
     "confirm": lambda n: as_integer("confirm", n, 0, TOO_MANY),
-    "failed": checked_failed,
-    "n_jobs": lambda n: as_integer("n_jobs", n, 1, TOO_MANY),
-    "executor": checked_executor,
 }
-
-
-def interrupted_where_called(verb: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Let an interrupt of a verb, which is no fault, be shown at the line that called it."""
-
-    @functools.wraps(verb)
-    def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        try:
-            return verb(*args, **kwargs)
-        except KeyboardInterrupt as interrupt:
-            # What is raised again without a name adds no line of its own.
-            interrupt.__traceback__, interrupt.__suppress_context__ = None, True
-            raise
-
-    return call
 
 
 def found_by_evaluating(
@@ -155,16 +115,21 @@ def found_by_evaluating(
     study: optuna.Study,
     names: Sequence[str],
     evaluate: Callable[..., float | Outcome],
+    call: Call,
     *,
-    show_progress_bar: bool,
-    **options: Any,
+    n_at_once: int = 1,
+    stop: threading.Event | None = None,
 ) -> _F:
     """Make evaluations, see :func:`make_evaluations`; log what is known if the user interrupts.
 
-    What is found says how many of them were stored before.
+    What is found says how many of them were stored before. By default, ``n_at_once`` are made at
+    the same time.
     """
     before = known(made_evaluations(study.get_trials(deepcopy=False), names))
-    bar_options: Any = {"show": show_progress_bar, "unit": "evaluation", "desc": study.study_name}
+    bar_options: Any = {"show": call.show_progress_bar, "unit": "evaluation"}
+    bar_options["desc"] = study.study_name
+    options: Any = {"stop": stop, "catch": call.catch, "executor": call.executor}
+    options |= {"n_jobs": call.n_jobs or n_at_once, "max_time": call.max_time}
     try:
         with progress_bar(**bar_options) as bar:
 

@@ -18,7 +18,7 @@ _TRIALS_FOR_CONTROL = 10  # Fewer are no search of a control.
 
 
 def compared_arms(
-    searched: Searched, samplers: Samplers, controls: Controls, limits: LimitValues
+    searched: Searched[Any], samplers: Samplers, controls: Controls, limits: LimitValues
 ) -> dict[str, ArmSpec]:
     """Return the arms of a comparison by their labels: samplers, the reference, and controls."""
     arms = searched.arms
@@ -63,7 +63,7 @@ def _with_reference(samplers: Mapping[str, ArmSpec], reference: str) -> dict[str
 
 
 def _checked_samplers(
-    given: Iterable[str] | Mapping[str, ArmSpec], searched: Searched
+    given: Iterable[str] | Mapping[str, ArmSpec], searched: Searched[Any]
 ) -> dict[str, ArmSpec]:
     """Return samplers by their labels; only functions with a seed have replicates."""
     if not (samplers := _by_label("samplers", given)):

@@ -7,7 +7,6 @@ import dataclasses
 import math
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from concurrent import futures
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
@@ -17,15 +16,11 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import COMPARISON, Declaration
-from adnn_optuna._checks import WrongValueError, as_integer, logger
+from adnn_optuna._checks import WrongValueError, as_integer, checked_failed, logger
 from adnn_optuna._units import unit_of
-from adnn_optuna.api._calls import (
-    as_searched,
-    checked_executor,
-    for_functions_only,
-    interrupted_where_called,
-)
+from adnn_optuna.api._calls import as_searched, for_functions_only
 from adnn_optuna.api._compared import Controls, Samplers, compared_arms
+from adnn_optuna.api._keywords import Common, Searching, checked_call, verb
 from adnn_optuna.api.stored import (
     declaration_of,
     like_comparisons,
@@ -33,13 +28,13 @@ from adnn_optuna.api.stored import (
     load_head,
     study_name_of,
 )
-from adnn_optuna.callbacks import LimitValues, OtherLimits, checked_limits, shows_limits
+from adnn_optuna.callbacks import LimitValues, OtherLimits
 from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.evaluations import check_is_reached
-from adnn_optuna.engine.objectives import Catch, Ending, Searched
+from adnn_optuna.engine.objectives import Searched
 from adnn_optuna.engine.records import attributes_in, read_record
 from adnn_optuna.engine.signals import Bar, interruptible, progress_bar
-from adnn_optuna.engine.storages import check_study_name, open_declared, open_storage
+from adnn_optuna.engine.storages import open_declared, open_storage
 from adnn_optuna.engine.studies import StudySpec, n_done, open_studies, run_studies
 from adnn_optuna.results.comparison import Comparison
 from adnn_optuna.results.declarations import (
@@ -55,31 +50,29 @@ from adnn_optuna.stats.paired_differences import check_margin
 from adnn_optuna.stats.resampling import ResampledArgument
 
 
-@interrupted_where_called
-@shows_limits
+class CompareKeywords(Common, OtherLimits, total=False):
+    """The keywords of a comparison that others share: how it runs, and when a run ends."""
+
+
+@verb(CompareKeywords)
 def compare(
-    objective: Searched | Callable[..., float],
+    objective: Searched[Any] | Callable[..., float],
     samplers: Samplers = None,
     *,
     max_trial: int,
-    seeds: Iterable[int] = range(10),
+    seeds: int | Iterable[int] = 10,
     direction: str | StudyDirection | None = None,
     confirm: int | None = None,
     pruner: BasePruner | None = None,
-    catch: Catch = (),
     failed: float | None = None,
     controls: Controls = None,
     stop_when_decided: bool = False,
-    storage: str | BaseStorage | None = None,
-    study_name: str = "compare",
     reuse: bool = False,
     batch_size: int | Literal["auto"] = "auto",
-    executor: futures.Executor | None = None,
     margin: float | None = None,
     resampled: ResampledArgument = None,
     folds: bool = False,
-    show_progress_bar: bool = False,
-    **limits: Unpack[OtherLimits],
+    **keywords: Unpack[CompareKeywords],
 ) -> Comparison:
     """Compare samplers on a network or on any Optuna objective, with paired seeds.
 
@@ -112,7 +105,8 @@ def compare(
             trials that are replicates, such as ``("annealing", 0.2)``.
         max_trial: The number of trials of each run. Runs that have ended by higher limits are
             reported if all have; else lower limits are refused.
-        seeds: The seeds of the runs, in the order in which they count. A comparison that gets
+        seeds: The seeds of the runs, in the order in which they count; or how many, so that 10
+            are the seeds 0 to 9. A comparison that gets
             further seeds or arms later is sequential, with CIs at 99%. If it is called with fewer
             arms, it keeps the others.
         direction: For functions, ``"minimize"`` (the default) or ``"maximize"``.
@@ -121,8 +115,6 @@ def compare(
             compared by their best reported values, which favors samplers that repeat similar
             trials.
         pruner: For functions, the pruner of each run; by default Optuna's.
-        catch: Errors that end their own trial and not the comparison, as in
-            :meth:`optuna.study.Study.optimize`. Such a trial counts, but has no value.
         failed: For functions, the value that each failed run on a new seed counts as, and a run
             all of whose trials failed, see :func:`~adnn_optuna.recheck`. If :obj:`None`, only
             seeds before the first failure count.
@@ -135,15 +127,9 @@ def compare(
         stop_when_decided: Whether to add seeds only until every claim on samplers is decided,
             or lost by a missing value. ``max_time`` is then that of all runs, after which no seed
             is begun.
-        storage: Where the studies are, see :func:`~adnn_optuna.search`.
-        study_name: The beginning of the studies' names.
         reuse: For functions, whether stored trials count although the function changed since, as
             in :func:`~adnn_optuna.recheck`.
         batch_size: How many trials of a run are proposed before any of them has a result.
-        executor: The executor of the comparison, with one job for each run, such as a Dask
-            cluster's ``client.get_executor()`` or a pool of spawned processes; its workers must
-            reach ``storage``. If :obj:`None`, this process runs it on all cores, a function in
-            one thread.
         margin: The difference up to which two samplers are equivalent: of the metric of the
             selection on the test set (accuracies are fractions), or of a function's values. By
             default 0.001 for metrics that are maximized; for losses, errors and functions there
@@ -152,8 +138,7 @@ def compare(
             and test examples of a split. Splits overlap, so the CIs are wider. If the code seems
             to redraw a split, you are asked: pass False if each seed has independent data.
         folds: Whether the seeds of a function are the folds of a single k-fold cross-validation.
-        show_progress_bar: Whether to show a progress bar.
-        **limits: Other limits of each run, each by the name of its callback's argument.
+        **keywords: How it runs, and when a run ends.
 
     Raises:
         TypeError: If an argument has a wrong type, or a function's value is no number.
@@ -162,15 +147,15 @@ def compare(
         KeyboardInterrupt: If you interrupt it. All results are stored; without a ``storage`` in a
             database in a temporary folder, whose URL is logged.
     """
-    check_study_name(study_name)
-    # All are checked, also those that are not of a single run.
-    checked = checked_limits(max_trial=as_integer("max_trial", max_trial), **limits)
+    call = checked_call(Searching, {**keywords, "max_trial": as_integer("max_trial", max_trial)})
+    study_name = call.study_name or "compare"
+    checked = call.limits
     searched = as_searched(
         objective,
-        catch=catch,
+        call,
         direction=direction,
         confirm=confirm,
-        failed=failed,
+        failed=checked_failed(failed),
         resampled=resampled,
         folds=folds or None,
         sequential=stop_when_decided,
@@ -180,15 +165,13 @@ def compare(
     arms = compared_arms(searched, samplers, controls, checked)
     seeds = checked_seeds(seeds)
     of_run: LimitValues = {**checked, "max_time": None} if stop_when_decided else checked
-    checked_executor(executor)
-    ending = Ending(is_compared=True)
 
     def spec_of(label: str, seed: int) -> StudySpec:
         # Samplers and pruners keep state.
         sampler, own_pruner = copy.deepcopy((arms[label], pruner))
         of_seed = searched.replace(seed=seed)
         name = study_name_of(study_name, label, seed)
-        return StudySpec(of_seed, name, sampler, of_run, batch_size, own_pruner, ending)
+        return StudySpec(of_seed, name, sampler, of_run, batch_size, own_pruner)
 
     # Wrong arguments are refused before anything is stored.
     first = {label: spec_of(label, seeds[0]) for label in arms}
@@ -196,11 +179,11 @@ def compare(
     with (
         interruptible() as stop,
         progress_bar(
-            max_trial * len(arms) * len(seeds), show=show_progress_bar, unit="trial"
+            max_trial * len(arms) * len(seeds), show=call.show_progress_bar, unit="trial"
         ) as bar,
     ):
-        opened = open_storage(storage)
-        check_is_reached(opened, executor)
+        opened = open_storage(call.storage)
+        check_is_reached(opened, call.executor)
         before = declaration_of(opened, study_name)
         if before is not None:
             of_run = limits_of_runs(load_head(opened, study_name), of_run, arms, seeds)
@@ -222,7 +205,8 @@ def compare(
             arms=declared_arms,
             arguments=arguments,
         )
-        at_once = searched.n_studies_at_once if stop_when_decided else len(seeds)
+        n_jobs = call.n_jobs or searched.n_studies_at_once
+        at_once = n_jobs if stop_when_decided else len(seeds)
         results: dict[str, list[StudyResult]] = {label: [] for label in arms}
         end, head, n_before = 0, None, 0
         while True:
@@ -236,7 +220,15 @@ def compare(
             # It is declared once, or other workers' declarations would be lost.
             head = head or _declared_head(opened, study_name, searched, declaration)
             try:
-                run_studies(specs, studies, stop=stop, bar=bar, executor=executor, storage=storage)
+                run_studies(
+                    specs,
+                    studies,
+                    stop=stop,
+                    bar=bar,
+                    n_jobs=n_jobs,
+                    executor=call.executor,
+                    storage=call.storage,
+                )
             except KeyboardInterrupt:
                 _keep(opened)
                 raise
@@ -251,7 +243,7 @@ def compare(
     return _noted(comparison, head, n_before)
 
 
-def _checked_pruner(pruner: BasePruner | None, searched: Searched) -> BasePruner | None:
+def _checked_pruner(pruner: BasePruner | None, searched: Searched[Any]) -> BasePruner | None:
     """Return the pruner of each run, by default the objective's, or refuse it."""
     if pruner is None:
         return searched.arms.pruner
@@ -260,7 +252,7 @@ def _checked_pruner(pruner: BasePruner | None, searched: Searched) -> BasePruner
     return pruner
 
 
-def _checked_margin(margin: Any, searched: Searched) -> float | None:
+def _checked_margin(margin: Any, searched: Searched[Any]) -> float | None:
     """Return the margin, by default the objective's, or refuse it."""
     if margin is None:
         return searched.arms.margin
@@ -269,7 +261,7 @@ def _checked_margin(margin: Any, searched: Searched) -> float | None:
 
 
 def _declared_head(
-    storage: BaseStorage, name: str, searched: Searched, declaration: Declaration
+    storage: BaseStorage, name: str, searched: Searched[Any], declaration: Declaration
 ) -> optuna.Study:
     """Return the study that holds the declaration of a comparison."""
     head = open_declared(storage, name, searched.direction, COMPARISON, declaration)

@@ -6,30 +6,24 @@ import dataclasses
 import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent import futures
-from typing import Any
-
-from optuna.storages import BaseStorage
+from typing import Any, Unpack
 
 from adnn_optuna._attributes import COMPARISON, EVALUATED
 from adnn_optuna._checks import (
     WrongValueError,
     check_positive,
     check_type,
-    checked_failed,
     n_cores,
 )
 from adnn_optuna._seeds import derived_seed
 from adnn_optuna.api._calls import (
     NO_EXECUTOR,
     are_labels,
-    checked_executor,
     found_by_evaluating,
-    interrupted_where_called,
 )
+from adnn_optuna.api._keywords import Evaluating, checked_call, verb
 from adnn_optuna.api._resampling import check_splits
 from adnn_optuna.api.stored import like_comparisons
-from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.evaluations import MAX_NUMBER, open_evaluations
 from adnn_optuna.engine.functions import seeds_of
@@ -41,24 +35,18 @@ from adnn_optuna.stats.paired_differences import MARGIN, check_margin
 from adnn_optuna.stats.resampling import ResampledArgument
 
 
-@interrupted_where_called
+@verb(Evaluating)
 def compare_models(
     models: Mapping[str, Any],
     dataset: Any = None,
     *,
     training: Any = None,
-    seeds: Iterable[int] = range(20),
+    seeds: int | Iterable[int] = 20,
     stop_when_decided: bool = False,
-    storage: str | BaseStorage | None = None,
-    study_name: str = "models",
-    reuse: bool = False,
-    failed: float | None = None,
-    max_time: float | None = None,
-    executor: futures.Executor | None = None,
     margin: float | None = None,
     resampled: ResampledArgument = None,
     folds: bool = False,
-    show_progress_bar: bool = False,
+    **keywords: Unpack[Evaluating],
 ) -> ModelComparison:
     """Compare models, or training settings, on the test set.
 
@@ -88,24 +76,17 @@ def compare_models(
             get the same seed for it.
         dataset: The data of Keras models.
         training: How they are trained; or a mapping from the same labels, if that differs.
-        seeds: The seeds, in the order in which they count. If you add seeds to a comparison later,
+        seeds: The seeds, in the order in which they count; or how many, so that 20 are the seeds 0
+            to 19. If you add seeds to a comparison later,
             its design is sequential, and its CIs are wider to allow for that.
         stop_when_decided: Whether to train seed after seed only until every two models have a
             verdict, or lack a value. If splits are redrawn, verdicts on these rows alone decide.
-        storage: Where the training runs are stored, see :func:`~adnn_optuna.search`.
-        study_name: The name of their study.
-        reuse: For functions, whether stored values count although one of them changed since, as in
-            :func:`~adnn_optuna.recheck`.
-        failed: The value that each failed run counts as, see :func:`~adnn_optuna.recheck`. If
-            :obj:`None`, only seeds before the first failure count.
-        max_time: The seconds that training may take, over all calls. Then no run begins.
-        executor: Runs functions, one job for each value, as in :func:`~adnn_optuna.compare`.
         margin: The difference of test accuracies, as a fraction, or of values, up to which two
             models are as good as each other. If :obj:`None`, 0.001 for Keras models. For functions
             there is none then, and no verdict is *equivalent*.
         resampled: For functions that redraw splits, as in :func:`~adnn_optuna.compare`.
         folds: Whether the seeds of functions are the folds of a single k-fold cross-validation.
-        show_progress_bar: Whether to show a progress bar.
+        **keywords: How it evaluates.
 
     Raises:
         TypeError: If an argument has a wrong type, or a function's value is no number.
@@ -116,8 +97,8 @@ def compare_models(
         KeyboardInterrupt: If the user interrupts; all finished training runs are stored.
     """
     _check_models(models)
-    checked_limits(max_time=max_time)
-    failed = checked_failed(failed)
+    call = checked_call(Evaluating, keywords)
+    study_name = call.study_name or "models"
     seeds = checked_seeds(seeds, below=MAX_NUMBER + 1)
     labels = tuple(models)
     functions = {
@@ -126,7 +107,7 @@ def compare_models(
     trained_models = {label: model for label, model in models.items() if label not in functions}
     trained: Any = None
     if trained_models:
-        _check_omitted(executor, resampled, folds=folds)
+        _check_omitted(call.executor, resampled, folds=folds)
         trained = loaded(TRAINED_MODELS)(trained_models, dataset, training)
     elif not (dataset is None and training is None):
         raise WrongValueError(
@@ -157,10 +138,10 @@ def compare_models(
     elif margin is not None:
         check_positive("margin", margin)
     test_rows = None if trained is None else trained.test_rows
-    study = open_evaluations(storage, study_name, evaluated, test_rows=test_rows)
+    study = open_evaluations(call.storage, study_name, evaluated, test_rows=test_rows)
     # Evaluations are of numbers of models: those in the order of the first call.
     labels = tuple(study.user_attrs[EVALUATED]["models"])
-    check_code([study], by_argument, reuse=reuse)
+    check_code([study], by_argument, reuse=call.reuse)
     declaration = declared(
         study.user_attrs.get(COMPARISON),
         seeds,
@@ -187,7 +168,7 @@ def compare_models(
         after_fixed=declaration["after_fixed"],
         margin=None if margin is None else float(margin),
         sources=tuple(sources),
-        failed=failed,
+        failed=call.failed,
         like=like,
         n_test_evaluations_elsewhere=n_elsewhere,
         **settings,
@@ -197,12 +178,10 @@ def compare_models(
         study,
         ("model", "seed"),
         _Models(labels, functions, trained),
+        call,
         # A function sees no event, and may not be safe in several threads.
         stop=stop,
-        n_jobs=1 if functions else n_cores(),
-        max_time=max_time,
-        executor=checked_executor(executor),
-        show_progress_bar=show_progress_bar,
+        n_at_once=1 if functions else n_cores(),
     )
 
 

@@ -5,9 +5,8 @@ import functools
 import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent import futures
 from numbers import Real
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import optuna
@@ -29,23 +28,17 @@ from adnn_optuna._checks import (
     WrongValueError,
     as_integer,
     check_parameters,
-    checked_failed,
     is_integer,
 )
 from adnn_optuna._seeds import experiment_fingerprint
-from adnn_optuna.api._calls import (
-    as_searched,
-    checked_executor,
-    found_by_evaluating,
-    interrupted_where_called,
-)
-from adnn_optuna.callbacks import checked_limits
+from adnn_optuna.api._calls import as_searched, found_by_evaluating
+from adnn_optuna.api._keywords import Call, Evaluating, checked_call, verb
 from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.evaluations import open_evaluations, plan_seeds
 from adnn_optuna.engine.example_scores import from_attributes
 from adnn_optuna.engine.kinds import kind_of
 from adnn_optuna.engine.new_seeds import NO_STORED_TRIAL, TrialEvaluation, beginning_of
-from adnn_optuna.engine.objectives import Catch, Searched, checked_catch
+from adnn_optuna.engine.objectives import Searched
 from adnn_optuna.engine.records import NEW_SEED_NAMES
 from adnn_optuna.engine.studies import opened_study
 from adnn_optuna.results.overtuning import overtuning_of
@@ -59,29 +52,22 @@ from adnn_optuna.stats.resampling import ResampledArgument
 _NEAR = 0.005
 
 
-@interrupted_where_called
+@verb(Evaluating)
 def recheck(
     study: optuna.Study | tuple[str | BaseStorage, str],
     evaluate: Callable[..., Any] | None = None,
     *,
     top: int = 5,
-    seeds: int = 4,
+    choose: int = 4,
     confirm: int = 10,
     against: int | Mapping[str, Any] | None = None,
     deterministic: bool = False,
-    catch: Catch = (),
-    failed: float | None = None,
     resampled: ResampledArgument = None,
-    reuse: bool = False,
-    storage: str | BaseStorage | None = None,
-    n_jobs: int = 1,
-    max_time: float | None = None,
-    executor: futures.Executor | None = None,
-    show_progress_bar: bool = False,
+    **keywords: Unpack[Evaluating],
 ) -> Recheck:
     """Evaluate a study's best trials again, to correct its best value for selection bias.
 
-    The ``top`` best trials are evaluated with ``seeds`` new seeds, the same for all. Of near
+    The ``top`` best trials are evaluated with ``choose`` new seeds, the same for all. Of near
     copies, which differ by at most 0.5% of each parameter's range, only the best is evaluated. The
     trial with the best mean on these new seeds is chosen; its stored value does not count. It is
     evaluated with ``confirm`` further seeds, which selected nothing: their mean is its value. The
@@ -114,7 +100,7 @@ def recheck(
             data and new seeds.
         top: How many of the best trials are evaluated. With 1 the overstatement is the selection
             bias of the study's best trial.
-        seeds: The number of new seeds that choose among these.
+        choose: The number of new seeds that choose among these.
         confirm: The number of further seeds that evaluate the chosen trial, at least 2. The number
             is declared by the first call. A larger one later makes the CIs sequential, which are
             wider; a smaller one changes nothing. If a study that goes on is rechecked again, each
@@ -125,22 +111,10 @@ def recheck(
             any other study, trial 0 if it was enqueued.
         deterministic: Whether nothing in the evaluation is random, so that it is not repeated.
             Equal values do not show that.
-        catch: Errors that end their own evaluation but not the recheck. Such an evaluation
-            failed, as one that returns NaN or infinity, or is pruned.
-        failed: The value that each failed evaluation counts as, such as 0.0 for an accuracy. If
-            :obj:`None`, a value some of whose evaluations failed has no CI, because those that
-            succeed are a selection.
         resampled: If the seeds redraw the split of one data set, the numbers of training and test
             examples of a split. The CIs are then for new data of this kind, and wider. False if
             each seed has independent data. If the code seems to redraw a split, you are asked.
-        reuse: Whether stored evaluations count although ``evaluate`` changed since they were made.
-            Changes are seen in its code and in functions of the same module, not in other modules
-            or data.
-        storage: The storage of the evaluations; if :obj:`None`, that of the study.
-        n_jobs: The number of threads, without an ``executor``.
-        max_time: The seconds that the evaluations may take, over all runs. Then no more begin.
-        executor: Runs the evaluations, one job each, as in :func:`~adnn_optuna.compare`.
-        show_progress_bar: Whether to show a progress bar.
+        **keywords: How it evaluates.
 
     Returns:
         The findings so far. The value is NaN until all evaluations are made.
@@ -154,18 +128,14 @@ def recheck(
         KeyboardInterrupt: If the user interrupts; all finished evaluations are stored.
     """
     top = as_integer("top", top)
-    seeds = as_integer("seeds", seeds)
+    choose = as_integer("choose", choose)
     # One value has no interval.
-    n_jobs = as_integer("n_jobs", n_jobs)
     confirm = as_integer("confirm", confirm, 2)
-    checked_limits(max_time=max_time)
-    checked_executor(executor)
-    caught = checked_catch(catch)
-    failed = checked_failed(failed)
+    call = checked_call(Evaluating, keywords)
     study = opened_study(study)
     read_study(study)
     completed = _completed(study)
-    searched = _searched(study, evaluate, resampled, is_random=not deterministic)
+    searched = _searched(study, evaluate, call, resampled, is_random=not deterministic)
     candidates = _best_of_places(completed, top)
     against_of = _against(study, searched, completed, against)
     compared_trials = filter(None, map(against_of, candidates))
@@ -175,17 +145,18 @@ def recheck(
         name: str(distribution) for name, distribution in sorted(first.distributions.items())
     }
     config = study.user_attrs.get(CONFIG)
+    storage = call.storage
     if storage is None:
         storage = study._storage
     opened = open_evaluations(
         storage,
-        f"{study.study_name}/recheck",
+        call.study_name or f"{study.study_name}/recheck",
         # An earlier study of the name had other trials.
         beginning_of(study),
         direction=study.direction,
     )
     otherwise = f"delete the study {opened.study_name!r}"
-    check_code([opened], searched.functions, reuse=reuse, otherwise=otherwise)
+    check_code([opened], searched.functions, reuse=call.reuse, otherwise=otherwise)
 
     @functools.cache
     def plan_of(number: int) -> Planned:
@@ -196,9 +167,9 @@ def recheck(
         study_name=study.study_name,
         maximize=study.direction == StudyDirection.MAXIMIZE,
         candidates=candidates,
-        seeds=seeds,
+        seeds=choose,
         confirm=confirm,
-        failed=failed,
+        failed=call.failed,
         resampled=searched.split_sizes,
         plan_of=plan_of,
         is_seeded=searched.is_seeded,
@@ -212,11 +183,8 @@ def recheck(
         recheck_of,
         opened,
         NEW_SEED_NAMES,
-        TrialEvaluation(searched, evaluated, caught, study),
-        n_jobs=n_jobs,
-        max_time=max_time,
-        executor=executor,
-        show_progress_bar=show_progress_bar,
+        TrialEvaluation(searched, evaluated, study),
+        call,
     )
     scores = dict[tuple[int, ...], np.ndarray]()
     violated = set[tuple[int, ...]]()
@@ -276,7 +244,7 @@ def _is_near(one: FrozenTrial, other: FrozenTrial) -> bool:
 
 def _against(
     study: optuna.Study,
-    searched: Searched,
+    searched: Searched[Any],
     completed: Sequence[FrozenTrial],
     against: int | Mapping[str, Any] | None,
 ) -> Callable[[FrozenTrial], FrozenTrial | None]:
@@ -355,8 +323,13 @@ def _trial_of(
 
 
 def _searched(
-    study: optuna.Study, evaluate: Any, resampled: ResampledArgument, *, is_random: bool
-) -> Searched:
+    study: optuna.Study,
+    evaluate: Any,
+    call: Call,
+    resampled: ResampledArgument,
+    *,
+    is_random: bool,
+) -> Searched[Any]:
     """Return what evaluates the trials of a study: the user's, or what the study stores."""
     objective = evaluate
     if objective is None:
@@ -365,7 +338,9 @@ def _searched(
         raise WrongTypeError(
             f"evaluate must be a function (trial, seed) or (trial); got {evaluate!r:.100}."
         )
-    searched = as_searched(objective, name="evaluate", is_random=is_random, resampled=resampled)
+    searched = as_searched(
+        objective, call, name="evaluate", is_random=is_random, resampled=resampled
+    )
     seed = study.user_attrs.get(CONFIG, {}).get("seed", searched.seed)
     if not searched.functions:
         searched.replace(seed=seed).check(study)

@@ -13,35 +13,37 @@ from optuna.storages import BaseStorage
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Arguments, Declaration
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna.api._calls import as_searched, interrupted_where_called
+from adnn_optuna.api._calls import as_searched
+from adnn_optuna.api._keywords import Call, Running, checked_call, verb
 from adnn_optuna.api.compare import compare
 from adnn_optuna.api.search import run_search
 from adnn_optuna.api.stored import records_of_comparison
-from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
+from adnn_optuna.callbacks import LimitValues
 from adnn_optuna.engine.arms import SamplerSpec, check_sampler
 from adnn_optuna.engine.kinds import kind_of
 from adnn_optuna.engine.loop import last_limits
-from adnn_optuna.engine.objectives import Catch, Ending, Searched
+from adnn_optuna.engine.objectives import Ending, Searched
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import StudySpec, is_comparison, load_study
 
 
-@interrupted_where_called
-@shows_limits
+class ResumeKeywords(Running, LimitValues, total=False):
+    """The keywords of a resumption that others share: how it evaluates, and when it ends."""
+
+
+@verb(ResumeKeywords)
 def resume(
     storage: str | BaseStorage,
     study_name: str,
     *,
-    objective: Searched | Callable[..., float] | None = None,
+    objective: Searched[Any] | Callable[..., float] | None = None,
     sampler: SamplerSpec | None = None,
     pruner: BasePruner | None = None,
-    catch: Catch = (),
     data_dir: str | os.PathLike[str] | None = None,
     test: bool = True,
     confirm: int | Literal["auto"] = "auto",
     reuse: bool = False,
-    show_progress_bar: bool = False,
-    **limits: Unpack[LimitValues],
+    **keywords: Unpack[ResumeKeywords],
 ) -> Any:
     """Continue a stored search or comparison, which knows its model, data, training and limits.
 
@@ -56,14 +58,12 @@ def resume(
         sampler: The sampler, if it has no name of ours. To continue a comparison of such samplers,
             call compare again.
         pruner: The pruner, if the study, or the comparison of a function, had one.
-        catch: Errors that end their own trial, as in search; no study stores them.
         data_dir: The folder to look in for the dataset first.
         test: Whether to evaluate the test set at the end, as in :func:`~adnn_optuna.search`.
         confirm: The number of new seeds that confirm the best trial, as in a search.
         reuse: Whether stored trials of a function count although it changed since, as in
             :func:`~adnn_optuna.recheck`.
-        show_progress_bar: Whether to show a progress bar.
-        **limits: New limits, each by the name of its callback's argument.
+        **keywords: How it evaluates, and new limits.
 
     Raises:
         TypeError: If an argument has a wrong type.
@@ -71,8 +71,8 @@ def resume(
         ValueError: If the study does not exist, cannot be rebuilt without help, or has another
             objective or sampler than you pass.
     """
-    checked = checked_limits(**limits)
-    new_limits: Any = {name: value for name, value in checked.items() if value is not None}
+    call = checked_call(ResumeKeywords, keywords)
+    new_limits: Any = {name: value for name, value in call.limits.items() if value is not None}
     opened = open_storage(storage, must_exist=True)
     study = load_study(opened, study_name)
     if is_comparison(study):
@@ -87,10 +87,12 @@ def resume(
             reuse=reuse,
             storage=opened,
             study_name=study_name,
-            catch=catch,
-            show_progress_bar=show_progress_bar,
+            n_jobs=call.n_jobs,
+            executor=call.executor,
+            catch=call.catch,
+            show_progress_bar=call.show_progress_bar,
         )
-    searched, settings = _stored_objective(study, objective, data_dir, catch)
+    searched, settings = _stored_objective(study, objective, data_dir, call)
     names = searched.arms.samplers
     if sampler is None:
         sampler = _stored_sampler(study, names)
@@ -99,7 +101,7 @@ def resume(
     if confirm == "auto":
         confirm = settings.get("confirm", "auto")
     ending = Ending(
-        test, confirm, max_time=all_limits["max_time"], show_progress_bar=show_progress_bar
+        test, confirm, max_time=all_limits["max_time"], show_progress_bar=call.show_progress_bar
     )
     batch_size = settings.get("batch_size", "auto")
     spec = StudySpec(searched, study_name, sampler, all_limits, batch_size, pruner, ending)
@@ -110,14 +112,16 @@ def _stored_objective(
     study: optuna.Study,
     objective: Any,
     data_dir: str | os.PathLike[str] | None,
-    catch: Catch,
-) -> tuple[Searched, dict[str, Any]]:
+    call: Call,
+) -> tuple[Searched[Any], dict[str, Any]]:
     """Return what a study searches, and the settings of that search."""
     settings: dict[str, Any] = study.user_attrs.get(stored.SEARCH, {})
     if objective is None:
         objective = kind_of(study.user_attrs).rebuilt(study, data_dir)
     # The search has asked before what its seeds redraw.
-    searched = as_searched(objective, catch=catch, is_random=False)
+    searched = as_searched(
+        objective, call, is_random=False, n_jobs=call.n_jobs, executor=call.executor
+    )
     if not searched.functions:
         return searched, settings
     if "seed" not in settings:
@@ -130,7 +134,7 @@ def _stored_objective(
         direction=study.direction,
         seed=settings["seed"],
         replicate=settings["replicate"],
-        n_jobs=settings["n_jobs"],
+        n_jobs=call.n_jobs or settings["n_jobs"],
         resampled=tuple(sizes) if sizes else False,
     )
     return searched, settings
@@ -174,7 +178,7 @@ def _arguments(
     if objective is None:
         first = next((record for record in records if record.is_as_passed), records[0])
         objective = kind_of(first.attrs).rebuilt(first.study, data_dir, name)
-    searched = as_searched(objective, is_random=False)
+    searched = as_searched(objective, Call(), is_random=False)
     if searched.functions:
         # The comparison has asked before.
         stored_arguments["resampled"] = stored_arguments["resampled"] or False

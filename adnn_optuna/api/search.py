@@ -4,53 +4,75 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from concurrent import futures
-from typing import Any, Literal, Unpack
+from typing import Any, Literal, TypeVar, Unpack, overload
 
 from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._checks import logger
-from adnn_optuna.api._calls import as_searched, interrupted_where_called
+from adnn_optuna._checks import checked_failed, logger
+from adnn_optuna.api._calls import as_searched
+from adnn_optuna.api._keywords import Searching, checked_call, verb
 from adnn_optuna.api._progress import SearchProgress, log_trial
-from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.engine.arms import SamplerSpec, check_sampler
 from adnn_optuna.engine.code_fingerprint import check_code
-from adnn_optuna.engine.objectives import Catch, Ending, Searched
+from adnn_optuna.engine.objectives import Ending, Searched
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.signals import interruptible, progress_bar
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import StudySpec, n_done, open_studies, resume_hint, run_trials
 from adnn_optuna.results.findings import reused_note
+from adnn_optuna.results.function_search import FunctionSearch
 from adnn_optuna.results.study import StudyResult, result_of, unowned_notes
 from adnn_optuna.stats.resampling import ResampledArgument
 
+_R = TypeVar("_R")
 
-@interrupted_where_called
-@shows_limits
+
+class _AllKeywords(Searching, total=False):
+    """All keywords of a search."""
+
+    direction: str | StudyDirection | None
+    seed: int | None
+    replicate: float | Literal["auto"]
+    reuse: bool
+    batch_size: int | Literal["auto"]
+    pruner: BasePruner | None
+    failed: float | None
+    test: bool
+    confirm: int | Literal["auto"]
+    resampled: ResampledArgument
+
+
+@overload
 def search(
-    objective: Searched | Callable[..., float],
+    objective: Searched[_R], sampler: SamplerSpec = ..., **keywords: Unpack[_AllKeywords]
+) -> _R: ...
+
+
+@overload
+def search(
+    objective: Callable[..., Any], sampler: SamplerSpec = ..., **keywords: Unpack[_AllKeywords]
+) -> FunctionSearch: ...
+
+
+@verb(Searching)
+def search(
+    objective: Any,
     sampler: SamplerSpec = "annealing",
     *,
     direction: str | StudyDirection | None = None,
     seed: int | None = None,
     replicate: float | Literal["auto"] = "auto",
-    storage: str | BaseStorage | None = None,
-    study_name: str | None = None,
     reuse: bool = False,
     batch_size: int | Literal["auto"] = "auto",
     pruner: BasePruner | None = None,
-    catch: Catch = (),
     failed: float | None = None,
     test: bool = True,
     confirm: int | Literal["auto"] = "auto",
-    n_jobs: int | None = None,
-    executor: futures.Executor | None = None,
     resampled: ResampledArgument = None,
-    show_progress_bar: bool = False,
-    **limits: Unpack[LimitValues],
+    **keywords: Unpack[Searching],
 ) -> Any:
     """Search for the init offsets that train to the best network, or over any Optuna objective.
 
@@ -84,17 +106,12 @@ def search(
         seed: For functions, the seed of sampler and trials; 0 if :obj:`None`.
         replicate: For functions, the share of ``max_trial`` that are replicates. ``"auto"``: 0.2
             for ``(trial, seed)`` from 50 trials on, else 0.
-        storage: A database URL such as ``"sqlite:///adnn.db"``, an Optuna storage, or :obj:`None`
-            to keep the study in memory.
-        study_name: The name of the study; a new one if :obj:`None`.
         reuse: For functions, whether stored trials count although the function changed since, as
             in :func:`~adnn_optuna.recheck`.
         batch_size: How many trials are proposed before any of them is told. ``"auto"``: 8 for
             ``"greedy"``, ``"random_restart"``, ``"random"`` and ``"qmc"`` (fewer for more than 5
             million weights), 1 for all others.
         pruner: An Optuna pruner; no trial is pruned if :obj:`None`.
-        catch: Errors that end their own trial and not the search, as in
-            :meth:`optuna.study.Study.optimize`. Such a trial counts, as one that has no value.
         failed: For functions, the value that each failed run on a new seed, or failed replicate,
             counts as, see :func:`~adnn_optuna.recheck`. The study stores it. If :obj:`None`, a
             value some of whose runs failed has no CI.
@@ -107,14 +124,10 @@ def search(
             A function's recommended parameters are evaluated on them, by default if it takes a
             seed and ``max_trial`` is at least 10. ``max_time`` is then that of trials and these
             evaluations: at least half of it is for trials.
-        n_jobs: For functions, how many trials run at once; by default 1.
-        executor: For functions, runs the trials, in place of threads: any
-            ``concurrent.futures.Executor`` whose workers reach ``storage``.
         resampled: For functions whose seeds redraw the split of one data set, the numbers of
             training and test examples, as in :func:`~adnn_optuna.compare`. The CI of the value is
             then for new data of this kind.
-        show_progress_bar: Whether to show a progress bar, instead of a log line for each trial.
-        **limits: When it ends, each by the name of its callback's argument.
+        **keywords: How it evaluates, and when it ends.
 
     Returns:
         A :class:`~adnn_optuna.SearchResult`, for functions a
@@ -126,24 +139,25 @@ def search(
             exists, or of a function that changed, without ``reuse``. Also if a function redraws a
             split, and ``resampled`` does not say so.
     """
-    checked = checked_limits(**limits)
+    call = checked_call(Searching, keywords)
+    limits = call.limits
     searched = as_searched(
         objective,
-        catch=catch,
+        call,
         direction=direction,
         seed=seed,
         replicate=None if replicate == "auto" else replicate,
-        failed=failed,
-        n_jobs=n_jobs,
-        executor=executor,
+        failed=checked_failed(failed),
+        n_jobs=call.n_jobs,
+        executor=call.executor,
         resampled=resampled,
     )
     ending = Ending(
-        test, confirm, max_time=checked["max_time"], show_progress_bar=show_progress_bar
+        test, confirm, max_time=call.max_time, show_progress_bar=call.show_progress_bar
     )
     check_sampler(sampler, searched.arms.samplers)
-    spec = StudySpec(searched, study_name, sampler, checked, batch_size, pruner, ending)
-    return run_search(spec, storage, reuse=reuse)
+    spec = StudySpec(searched, call.study_name, sampler, limits, batch_size, pruner, ending)
+    return run_search(spec, call.storage, reuse=reuse)
 
 
 def run_search(spec: StudySpec, storage: str | BaseStorage | None, *, reuse: bool) -> StudyResult:

@@ -3,20 +3,13 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from concurrent import futures
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
-from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
-from adnn_optuna._checks import WrongTypeError, WrongValueError, as_integer, checked_failed
-from adnn_optuna.api._calls import (
-    NO_EXECUTOR,
-    checked_executor,
-    found_by_evaluating,
-    interrupted_where_called,
-)
-from adnn_optuna.callbacks import checked_limits
+from adnn_optuna._checks import WrongTypeError, WrongValueError, as_integer
+from adnn_optuna.api._calls import NO_EXECUTOR, found_by_evaluating
+from adnn_optuna.api._keywords import Evaluating, checked_call, verb
 from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.functions import seeds_of
@@ -26,19 +19,11 @@ from adnn_optuna.results.variance import Variance
 from adnn_optuna.stats.spread import FEWEST
 
 
-@interrupted_where_called
+@verb(Evaluating)
 def measure_variance(
-    objective: Searched | Callable[..., float],
+    objective: Searched[Any] | Callable[..., float],
     n: int = 20,
-    *,
-    storage: str | BaseStorage | None = None,
-    study_name: str = "variance",
-    reuse: bool = False,
-    failed: float | None = None,
-    n_jobs: int | None = None,
-    max_time: float | None = None,
-    executor: futures.Executor | None = None,
-    show_progress_bar: bool = False,
+    **keywords: Unpack[Evaluating],
 ) -> Variance:
     """Measure how far a value varies from run to run, and from which source of randomness.
 
@@ -66,16 +51,7 @@ def measure_variance(
         n: The number of runs with all sources redrawn, at least 5. For normal values, the CI of
             the standard deviation is about 0.75 to 1.5 times its value with 20 runs, and 0.83 to
             1.25 times with 50 runs.
-        storage: Where the runs are stored, see :func:`~adnn_optuna.search`.
-        study_name: The name of their study, from which the seeds follow.
-        reuse: For a function, whether stored runs count although it changed since, as in
-            :func:`~adnn_optuna.recheck`.
-        failed: The value that each failed run counts as, see :func:`~adnn_optuna.recheck`.
-        n_jobs: The number of threads. If :obj:`None`, one for each core; for a function, one.
-        max_time: The seconds that the runs may take, over all calls. Then no more begin.
-        executor: For a function, runs it, one job for each run, as in
-            :func:`~adnn_optuna.compare`.
-        show_progress_bar: Whether to show a progress bar.
+        **keywords: How it evaluates. Seeds follow from the name of the study.
 
     Raises:
         TypeError: If ``objective`` is neither, or its value is no number.
@@ -84,10 +60,11 @@ def measure_variance(
         KeyboardInterrupt: If the user interrupts; all finished runs are stored.
     """
     n = as_integer("n", n, low=FEWEST)
-    checked_limits(max_time=max_time)
+    call = checked_call(Evaluating, keywords)
+    study_name = call.study_name or "variance"
     measured: Any
     if isinstance(kind := getattr(objective, "kind", None), Kind):
-        if executor is not None:
+        if call.executor is not None:
             raise WrongValueError(NO_EXECUTOR)
         measured = kind.load("variance")(objective)
     elif callable(objective):
@@ -107,25 +84,22 @@ def measure_variance(
         study_name=study_name,
         sources=measured.sources,
         n=n,
-        failed=checked_failed(failed),
+        failed=call.failed,
         maximize=measured.direction == StudyDirection.MAXIMIZE,
         **measured.settings,
     )
-    if n_jobs is None:
-        n_jobs = measured.n_at_once
-    n_jobs = as_integer("n_jobs", n_jobs)
-    study = open_evaluations(storage, study_name, measured.evaluated, direction=measured.direction)
-    check_code([study], measured.functions, reuse=reuse)
+    study = open_evaluations(
+        call.storage, study_name, measured.evaluated, direction=measured.direction
+    )
+    check_code([study], measured.functions, reuse=call.reuse)
     return found_by_evaluating(
         variance_of,
         study,
         measured.sources,
         measured,
+        call,
         stop=measured.stop,
-        n_jobs=n_jobs,
-        max_time=max_time,
-        executor=checked_executor(executor),
-        show_progress_bar=show_progress_bar,
+        n_at_once=measured.n_at_once,
     )
 
 

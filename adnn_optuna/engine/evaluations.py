@@ -28,7 +28,7 @@ from adnn_optuna._checks import WrongValueError, logger
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.objectives import Outcome, number
+from adnn_optuna.engine.objectives import Outcome, catching, number
 from adnn_optuna.engine.signals import interruptible, progress_bar
 from adnn_optuna.engine.storages import check_study_name, open_declared, open_storage
 from adnn_optuna.samplers._evaluations import (
@@ -105,6 +105,7 @@ def make_evaluations(
     n_jobs: int = 1,
     max_time: float | None = None,
     executor: futures.Executor | None = None,
+    catch: tuple[type[Exception], ...] = (),
 ) -> dict[Evaluation, float]:
     """Make evaluations until none is missing, by those that are made, and return all values.
 
@@ -112,7 +113,7 @@ def make_evaluations(
     work together. ``names`` are the meanings of its numbers. ``stop`` is set when those
     under way are to end, :obj:`None` if they do not heed it. After ``max_time`` seconds, over all
     runs, no more begin, and those under way may end with "timeout". An ``executor`` gets a job for
-    each evaluation.
+    each evaluation. An error of ``catch`` ends its own evaluation.
     """
 
     def made() -> dict[Evaluation, float]:
@@ -123,6 +124,7 @@ def make_evaluations(
         check_is_reached(study._storage, executor)
         if executor is not None:
             settings = {"names": tuple(names), "evaluate": evaluate, "max_time": max_time}
+            settings["catch"] = catch
             make = functools.partial(_make_one, study._storage, study.study_name, settings)
 
             def after_job(_: object) -> None:
@@ -142,7 +144,7 @@ def make_evaluations(
         study.sampler = EvaluationSampler(
             names, lambda trials: missing_of(made_evaluations(trials, names))
         )
-        objective = _EvaluationObjective(evaluate, study.direction, tuple(names))
+        objective = _EvaluationObjective(evaluate, study.direction, tuple(names), catch)
         limits = checked_limits(max_time=max_time)
         Loop(study, objective, limits, stop or threading.Event(), n_threads=n_jobs).run()
         return made()
@@ -203,6 +205,7 @@ class _EvaluationObjective:
     evaluate: Callable[..., float | Outcome]
     direction: StudyDirection
     names: tuple[str, ...]
+    catch: tuple[type[Exception], ...]
     seed: int = 0
     baseline_params: ClassVar[Mapping[str, Any]] = {}
 
@@ -223,8 +226,11 @@ class _EvaluationObjective:
         return [self._made(evaluation_of(trial, self.names)) for trial in trials]
 
     def _made(self, evaluation: Evaluation) -> Outcome:
+        numbers = ", ".join(f"{name} {n}" for name, n in zip(self.names, evaluation, strict=True))
+        returned: float | Outcome = math.nan
         try:
-            returned = self.evaluate(*evaluation)
+            with catching(self.catch, f"The evaluation of {numbers}"):
+                returned = self.evaluate(*evaluation)
         except TrialPruned:
             return Outcome("pruned")
         outcome = returned

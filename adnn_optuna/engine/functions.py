@@ -103,7 +103,7 @@ class FunctionObjective:
     failed: float | None = None
     resampled: tuple[int, int] | Literal[False] | None = None
 
-    kind: ClassVar[Kind] = FUNCTION
+    kind: ClassVar[Kind[Any]] = FUNCTION
     metric: ClassVar[str] = "value"
     arms: ClassVar[Arms] = _ARMS
     # A user's function may be no matter of several threads.
@@ -256,11 +256,12 @@ class FunctionObjective:
             [(best.number, seed) for seed in record._refreshed(stored.PLANNED).new_seeds],
             evaluations,
             NEW_SEED_NAMES,
-            TrialEvaluation(elsewhere, {best.number: best}, self.catch, own_study),
+            TrialEvaluation(elsewhere, {best.number: best}, own_study),
             stop=stop,
             max_time=max_time,
             n_jobs=self.n_jobs,
             executor=self.executor,
+            catch=self.catch,
             show_progress_bar=plan.ending.show_progress_bar,
         )
 

@@ -3,16 +3,19 @@
 import dataclasses
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import optuna
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, load
 
+R_co = TypeVar("R_co", covariant=True)
+"""What a search of a kind returns."""
+
 
 @dataclasses.dataclass(frozen=True)
-class Kind:
+class Kind(Generic[R_co]):
     """A kind of study, by the names of what belongs to it: modules and what they define."""
 
     record: str  # The class of its record.
@@ -43,7 +46,7 @@ def loaded(path: str) -> Any:
     return getattr(load(f"adnn_optuna.{module}"), name)
 
 
-NETWORKS = Kind(
+NETWORKS: Kind[Any] = Kind(
     "experiments.records.NetworkRecord",
     "experiments.search.SearchResult",
     "experiments.rebuilding.objective_from_study",
@@ -51,13 +54,13 @@ NETWORKS = Kind(
 )
 TRAINED_MODELS = "experiments.models.TrainedModels"
 """Keras models among those that are compared."""
-FUNCTION = Kind(
+FUNCTION: Kind[Any] = Kind(
     "engine.records.FunctionRecord",
     "results.function_search.FunctionSearch",
     fix="does not store its function. To continue it, pass the function as objective, or as the "
     "first argument of adnn resume; to recheck it, pass the function as evaluate.",
 )
-OTHER = Kind(
+OTHER: Kind[Any] = Kind(
     "engine.records.SearchRecord",
     "results.study.StudyResult",
     fix="is not one of an InitOffsetObjective. To continue it, use study.optimize; to recheck it, "
@@ -65,7 +68,7 @@ OTHER = Kind(
 )
 
 
-def kind_of(attrs: Mapping[str, Any]) -> Kind:
+def kind_of(attrs: Mapping[str, Any]) -> Kind[Any]:
     """Return of which kind a study is, by its user attributes."""
     if stored.CONFIG in attrs:
         return NETWORKS

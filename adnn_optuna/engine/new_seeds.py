@@ -14,7 +14,7 @@ from adnn_optuna._attributes import SCORES, VIOLATED
 from adnn_optuna._checks import WrongParametersError
 from adnn_optuna.callbacks import Limit, LimitValues, MaxTimeCallback, callbacks_of
 from adnn_optuna.engine.example_scores import collecting, log_scores, scores_as_attributes
-from adnn_optuna.engine.objectives import Outcome, catching, number
+from adnn_optuna.engine.objectives import Outcome, number
 from adnn_optuna.samplers._tally import Tally
 from adnn_optuna.samplers._trials import beginning, is_feasible
 
@@ -37,15 +37,12 @@ class TrialEvaluation:
 
     objective: Evaluable
     trials: Mapping[int, FrozenTrial]
-    catch: tuple[type[Exception], ...]
     study: optuna.Study  # Which the function may stop, so this is an object of its own.
 
     def __call__(self, trial_number: int, seed: int) -> Outcome:
         """Evaluate a trial on a new seed."""
         trial = _TrialOnNewSeed(self.trials[trial_number], self.study)
-        value: Any = np.nan
-        what = f"The evaluation of trial {trial_number} with seed {seed}"
-        with catching(self.catch, what), collecting(trial) as logged:
+        with collecting(trial) as logged:
             value = self.objective.evaluate(trial, seed)
             if np.ndim(value):
                 value = log_scores(trial, value)

@@ -19,7 +19,7 @@ from adnn_optuna._checks import WrongParametersError, WrongTypeError, WrongValue
 from adnn_optuna.callbacks import LimitValues
 from adnn_optuna.engine.arms import Arm, Arms
 from adnn_optuna.engine.example_scores import Scored
-from adnn_optuna.engine.kinds import Kind
+from adnn_optuna.engine.kinds import Kind, R_co
 from adnn_optuna.engine.repeating import StorageError
 from adnn_optuna.samplers._trials import is_feasible
 
@@ -122,11 +122,11 @@ class RunPlan:
     prepare_threads: Callable[[], Callable[[], None] | None] = _nothing
 
 
-class Searched(Trainable, Protocol):
+class Searched(Trainable, Protocol[R_co]):
     """What is searched, compared and rechecked: a user's function, networks, or something else."""
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> Kind[R_co]:
         """Its kind."""
 
     @property

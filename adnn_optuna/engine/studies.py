@@ -47,7 +47,7 @@ class StudySpec:
     Without a name it gets a new one. If it exists already, its own batch size is kept.
     """
 
-    objective: Searched
+    objective: Searched[Any]
     name: str | None
     sampler: ArmSpec
     limits: LimitValues
@@ -233,6 +233,7 @@ def run_studies(
     *,
     stop: threading.Event,
     bar: Bar,
+    n_jobs: int,
     executor: futures.Executor | None,
     storage: str | BaseStorage | None,
 ) -> None:
@@ -240,7 +241,7 @@ def run_studies(
 
     The ``bar`` counts the trials that are behind them, in the end all that they might have taken.
     """
-    own_workers = futures.ThreadPoolExecutor(specs[0].objective.n_studies_at_once, "run")
+    own_workers = futures.ThreadPoolExecutor(n_jobs, "run")
     with own_workers if executor is None else contextlib.nullcontext(executor) as workers:
         is_here = isinstance(workers, futures.ThreadPoolExecutor)
         if is_here:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import optuna
 from optuna.study import StudyDirection
@@ -30,6 +30,9 @@ from adnn_optuna.experiments.records import NetworkRecord
 from adnn_optuna.networks._tensorflow import check_not_forked
 from adnn_optuna.networks.keras_files import policy_of_caller
 from adnn_optuna.stats.paired_differences import MARGIN
+
+if TYPE_CHECKING:
+    from adnn_optuna.experiments.search import SearchResult
 
 _COMPARED = (stored.GREEDY, stored.ANNEALING, stored.RANDOM_RESTART)
 
@@ -84,7 +87,7 @@ class InitOffsetObjective(NetworkObjective):
         ValueError: If an argument's value is wrong, or the model does not fit the data.
     """
 
-    kind: ClassVar[Kind] = NETWORKS
+    kind: ClassVar[Kind["SearchResult"]] = NETWORKS
     n_studies_at_once: int = n_cores()
     is_seeded: ClassVar[bool] = True
     may_replicate: ClassVar[bool] = False

@@ -16,7 +16,8 @@ from adnn_optuna._attributes import Metrics, TestEvaluation
 from adnn_optuna._checks import WrongValueError, check_integer, logger
 from adnn_optuna._files import check_output_file, replacing
 from adnn_optuna._units import ACCURACY, Estimate, duration, in_list, score_in_words
-from adnn_optuna.api._calls import interrupted_where_called
+from adnn_optuna.api._keywords import interrupted_where_called
+from adnn_optuna.engine.kinds import NETWORKS
 from adnn_optuna.engine.new_seeds import SEEDS
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.signals import interruptible
@@ -35,7 +36,6 @@ from adnn_optuna.experiments.confirmation import (
 from adnn_optuna.experiments.contract import Contract, embedded
 from adnn_optuna.experiments.contract_seeds import confirmation_content
 from adnn_optuna.experiments.network_objective import NetworkObjective
-from adnn_optuna.experiments.rebuilding import objective_from_study
 from adnn_optuna.experiments.records import NetworkRecord
 from adnn_optuna.networks.duplicates import in_words
 from adnn_optuna.networks.predictors import Predictor
@@ -111,7 +111,8 @@ class SearchResult(StudyResult):
     def _trained(self) -> NetworkObjective:
         """What was searched."""
         if self.objective is None:
-            return objective_from_study(self.study)
+            rebuilt: NetworkObjective = NETWORKS.rebuilt(self.study, None)
+            return rebuilt
         return self.objective
 
     def _predictor(self) -> Predictor:
@@ -183,30 +184,30 @@ class SearchResult(StudyResult):
         return dataclasses.replace(self, record=record)
 
     @interrupted_where_called
-    def confirm(self, seeds: int = SEEDS, *, show_progress_bar: bool = False) -> SearchResult:
+    def confirm(self, n: int = SEEDS, *, show_progress_bar: bool = False) -> SearchResult:
         """Confirm the best trial, if it was not, and return a result with its ``confirmation``.
 
         The best and the baseline network are trained on the same new seeds, which follow from the
-        experiment and the best trial's parameters. A best trial is confirmed once: another number
-        of ``seeds`` adds nothing. If another study of the storage confirmed the same parameters of
+        experiment and the best trial's parameters. A best trial is confirmed once: another
+        ``n`` adds nothing. If another study of the storage confirmed the same parameters of
         the same experiment, its training runs count, and none is made. Other storages and studies
         in memory cannot be known. The test set is evaluated, as by :meth:`test`. This result does
         not change.
 
         Args:
-            seeds: The number of new seeds, at least 6.
+            n: The number of new seeds, at least 6.
             show_progress_bar: Whether to show a progress bar.
 
         Raises:
-            ValueError: If nothing in the training is random, or ``seeds`` are too few.
+            ValueError: If nothing in the training is random, or ``n`` is too small.
         """
-        check_integer("seeds", seeds, low=FEWEST_SEEDS)
+        check_integer("n", n, low=FEWEST_SEEDS)
         tested = self.test()
         with interruptible() as stop:
             record = confirm_best_trial(
                 tested.record,
                 self._trained,
-                int(seeds),
+                int(n),
                 stop=stop,
                 show_progress_bar=show_progress_bar,
             )

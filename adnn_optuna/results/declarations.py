@@ -9,7 +9,14 @@ import optuna
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Arguments, Declaration, DeclaredArm
-from adnn_optuna._checks import TOO_LARGE, WrongTypeError, WrongValueError, as_integer, logger
+from adnn_optuna._checks import (
+    TOO_LARGE,
+    WrongTypeError,
+    WrongValueError,
+    as_integer,
+    is_integer,
+    logger,
+)
 from adnn_optuna.engine.arms import Arm
 from adnn_optuna.stats.paired_differences import fewest_pairs
 
@@ -20,11 +27,13 @@ Claim = tuple[str, str]
 """The labels of two arms, of which the first may be better."""
 
 
-def checked_seeds(seeds: Iterable[int], below: int = TOO_LARGE) -> tuple[int, ...]:
-    """Return the seeds of a comparison as Python's integers."""
+def checked_seeds(seeds: int | Iterable[int], below: int = TOO_LARGE) -> tuple[int, ...]:
+    """Return the seeds of a comparison, or the first of a number, as Python's integers."""
+    if is_integer(seeds):
+        seeds = range(as_integer("seeds", seeds))
     if not isinstance(seeds, Iterable):
         raise WrongTypeError(
-            f"seeds must be integers; got {seeds!r:.100}. Pass a range or a list."
+            f"seeds must be integers, or how many; got {seeds!r:.100}. Pass a number or a list."
         )
     first = itertools.islice(seeds, MAX_SEEDS + 1)
     checked = tuple(as_integer("seed", seed, 0, below) for seed in first)

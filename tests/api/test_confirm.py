@@ -76,7 +76,7 @@ class TestAsAsked:
         result = adnn.search(objective, "greedy", max_trial=2, confirm=6)
         first = result.confirmation
         assert len(first.seeds) == 6
-        assert result.confirm(seeds=10).confirmation == first
+        assert result.confirm(n=10).confirmation == first
         again = adnn.resume(
             result.study._storage,
             result.study.study_name,
@@ -97,7 +97,7 @@ class TestAsAsked:
         assert result.confirmation is None
         assert result.record.test_evaluations == []
         assert len(names(result)) == 1
-        confirmed = result.confirm(seeds=6)
+        confirmed = result.confirm(n=6)
         assert confirmed.confirmation.test_score.value == confirmed.test_value
         assert result.record.test_evaluations == []
 
@@ -172,7 +172,7 @@ def test_a_real_offset_s_gain_is_covered_and_found() -> None:
         max_trial=2,
         confirm=0,
     )
-    facts = record.confirm(seeds=400).confirmation
+    facts = record.confirm(n=400).confirmation
     gains, rng = np.array(facts.gains), np.random.default_rng(0)
     few = [mean_gain(rng.choice(gains, 10, replace=False)) for _ in range(1000)]
     assert np.mean([e.low <= gains.mean() <= e.high for e in few]) >= 0.93

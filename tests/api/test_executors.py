@@ -86,7 +86,7 @@ def searched() -> optuna.Study:
 
 VERBS: dict[str, Callable[..., Any]] = {
     "recheck": lambda **options: adnn.recheck(
-        searched(), noisy, top=2, seeds=2, confirm=2, **options
+        searched(), noisy, top=2, choose=2, confirm=2, **options
     ),
     "models": lambda **options: adnn.compare_models(
         {"a": one_seed, "b": sources}, seeds=range(4), **options

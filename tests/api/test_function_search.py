@@ -207,7 +207,7 @@ class TestSearch:
         for seed in range(4):
             result = search(max_trial=60, replicate=0.5, seed=seed)
             best = result.study.best_trial
-            report = adnn.recheck(result.study, noisy, top=1, seeds=1, confirm=2)
+            report = adnn.recheck(result.study, noisy, top=1, choose=1, confirm=2)
             assert report.best.number == best.number
             assert result.to_text(details=True).count(f"{best.value:.4f}") >= 2
             note = f"Trial {best.number} has the study's best single value"

@@ -251,7 +251,7 @@ def test_edited_functions_are_refused_wherever_the_study_goes_on(
         lambda: adnn.search(edited, "greedy", storage=storage, study_name="s", max_trial=2),
         lambda: adnn.resume(storage, "s", max_trial=4, objective=edited),
         lambda: s.optimize(edited, n_trials=1),
-        lambda: adnn.recheck(s, edited, seeds=1, confirm=2),
+        lambda: adnn.recheck(s, edited, choose=1, confirm=2),
     ):
         with pytest.raises(ValueError, match=f"belongs to another objective .{said}"):
             go_on()

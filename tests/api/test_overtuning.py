@@ -165,7 +165,7 @@ class TestMetrics:
 class TestRecheck:
     def test_scores_make_its_value_one_for_new_data(self, study: optuna.Study) -> None:
         both = [
-            adnn.recheck(study, evaluate, top=2, seeds=2, storage="sqlite://")
+            adnn.recheck(study, evaluate, top=2, choose=2, storage="sqlite://")
             for evaluate in (
                 lambda trial, seed: latent(trial, seed) > 0,
                 lambda trial, seed: adnn.log_scores(trial, latent(trial, seed) > 0),

@@ -368,12 +368,12 @@ def test_study_of_our_own_objective_needs_no_evaluate() -> None:
     objective = adnn.InitOffsetObjective(adnn.MLP(hidden=(8,)), dataset, training=training)
     study = optuna.create_study(direction="maximize")
     study.optimize(objective, n_trials=3)
-    report = adnn.recheck(study, top=2, seeds=1, confirm=2)
+    report = adnn.recheck(study, top=2, choose=1, confirm=2)
     assert {*report.to_dataframe()["value"]} - {trial.value for trial in study.trials}
     [first, *_], value = report.evaluations.items(), None
     (number, seed), value = first
     assert value == objective.replace(seed=seed)(study.trials[number])
-    again = adnn.recheck(study, objective, top=2, seeds=1, confirm=2, storage=open_storage(None))
+    again = adnn.recheck(study, objective, top=2, choose=1, confirm=2, storage=open_storage(None))
     assert again == report
     longer = objective.replace(training=quick_training(optimizer="sgd", learning_rate=0.1))
     with pytest.raises(ValueError, match="belongs to another objective"):
@@ -406,7 +406,7 @@ class TestMoreSeeds:
             return evaluate(trial, seed)
 
         with pytest.raises(RuntimeError):
-            adnn.recheck(study, fails, top=3, seeds=3)
+            adnn.recheck(study, fails, top=3, choose=3)
         assert make_recheck(study, confirm=20, reuse=True).sequential
 
 
@@ -429,7 +429,7 @@ class TestFailed:
         def fails(trial: Any, seed: int) -> float:
             return math.nan if seed % 3 == 0 else evaluate(trial, seed)
 
-        options: Any = {"top": 1, "seeds": 1, "confirm": 10}
+        options: Any = {"top": 1, "choose": 1, "confirm": 10}
         lost = adnn.recheck(study, fails, **options)
         n = lost.confirmed.n_failed
         assert 0 < n < 10
@@ -457,7 +457,7 @@ class TestAgainst:
     def test_a_trial_or_its_parameters_are_the_same(self) -> None:
         study = make_study()
         worst = min(study.trials, key=lambda trial: trial.value)
-        options: dict[str, Any] = {"top": 3, "seeds": 2, "confirm": 10}
+        options: dict[str, Any] = {"top": 3, "choose": 2, "confirm": 10}
         report = adnn.recheck(study, evaluate, against=worst.number, **options)
         assert report.against == worst
         expected = self.truth_of(report.trial.params) - self.truth_of(worst.params)
@@ -471,11 +471,11 @@ class TestAgainst:
         assert f"over trial {worst.number}, paired" in str(report)
 
     def test_by_default_it_is_what_was_enqueued(self) -> None:
-        assert adnn.recheck(make_study(), evaluate, top=1, seeds=1).against is None
+        assert adnn.recheck(make_study(), evaluate, top=1, choose=1).against is None
         study = optuna.create_study(direction="maximize")
         study.enqueue_trial({"x": 0.5, "kind": "flat"})
         study.optimize(lambda trial: evaluate(trial, trial.number), n_trials=5)
-        report = adnn.recheck(study, evaluate, top=1, seeds=1, confirm=6)
+        report = adnn.recheck(study, evaluate, top=1, choose=1, confirm=6)
         assert report.against == study.trials[0]
 
     @pytest.mark.tensorflow
@@ -486,7 +486,7 @@ class TestAgainst:
         )
         study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(0))
         study.optimize(objective, n_trials=3)
-        report = adnn.recheck(study, top=1, seeds=1, confirm=6)
+        report = adnn.recheck(study, top=1, choose=1, confirm=6)
         assert {*report.against.params.values()} == {0.0}
         assert report.against.value == study.user_attrs["adnn:baseline"]
         config, params = study.user_attrs["adnn:config"], study.best_params
@@ -522,7 +522,7 @@ class TestAgainst:
             return value
 
         against = {"x": 7.0, "kind": "of the user's own"}
-        report = adnn.recheck(study, evaluated, top=1, seeds=2, confirm=6, against=against)
+        report = adnn.recheck(study, evaluated, top=1, choose=2, confirm=6, against=against)
         assert tuple(against.values()) in seen
         assert report.gain.value == pytest.approx(0.005 * 49, abs=0.02)
 
@@ -537,7 +537,7 @@ class TestCatch:
                 raise ZeroDivisionError
             return evaluate(trial, seed)
 
-        options: Any = {"top": 2, "seeds": 2, "confirm": 3}
+        options: Any = {"top": 2, "choose": 2, "confirm": 3}
         for _ in range(2):
             report = adnn.recheck(study, fails, catch=(ZeroDivisionError,), **options)
         assert len(calls) == len(set(calls)) == report.n_evaluations
@@ -554,7 +554,7 @@ class TestCatch:
 
     @pytest.mark.parametrize("sign", [1, -1])
     def test_a_number_that_is_too_large_is_infinite(self, sign: int) -> None:
-        report = adnn.recheck(make_study(), lambda *_: sign * 10**400, top=1, seeds=2, confirm=2)
+        report = adnn.recheck(make_study(), lambda *_: sign * 10**400, top=1, choose=2, confirm=2)
         assert report.n_lost == report.n_evaluations
 
 
@@ -600,7 +600,7 @@ class TestWrongInput:
                 return evaluate(trial, seed) + trial.params.get("y", 0.0)
             raise AssertionError
 
-        assert adnn.recheck(make_study(), looks, top=1, seeds=1, confirm=2).value > 0
+        assert adnn.recheck(make_study(), looks, top=1, choose=1, confirm=2).value > 0
 
     def test_studies_without_a_best_value_are_refused(self) -> None:
         sampler = optuna.samplers.NSGAIISampler(seed=0)

@@ -65,7 +65,7 @@ def shown() -> dict[str, object]:
     """Return one of all that is shown."""
     objective = make_objective()
     result = adnn.search(objective, "annealing", max_trial=3, study_name=EVIL)
-    recheck = adnn.recheck(result.study, lambda _, seed: seed % 7 / 7, top=2, seeds=2, confirm=2)
+    recheck = adnn.recheck(result.study, lambda _, seed: seed % 7 / 7, top=2, choose=2, confirm=2)
     small = objective.dataset
     return {
         "result": result,

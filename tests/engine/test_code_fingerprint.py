@@ -185,7 +185,7 @@ class TestVerbs:
         options["storage"] = storage
         if verb == "recheck":
             study = optuna.load_study(study_name="mine", storage=storage)
-            return adnn.recheck(study, function, top=1, seeds=1, confirm=2, **options)
+            return adnn.recheck(study, function, top=1, choose=1, confirm=2, **options)
         if verb == "models":
             models = {"one": of_seed, "two": lambda seed: seed % 5}
             return adnn.compare_models(models, seeds=range(7), **options)

@@ -211,14 +211,14 @@ def test_a_recheck(tmp_path: Path, numbers: list[int], *, is_running: bool) -> N
         return objective(trial) + seed % 7 / 100
 
     def recheck(confirm: int) -> adnn.Recheck:
-        return adnn.recheck((url(tmp_path), NAME), evaluate, top=2, seeds=2, confirm=confirm)
+        return adnn.recheck((url(tmp_path), NAME), evaluate, top=2, choose=2, confirm=confirm)
 
     recheck(2)
     if not is_running:
         delete(tmp_path, numbers, f"{NAME}/recheck")
     found = recheck(4)
     assert states(tmp_path) <= {"COMPLETE", "FAIL"}
-    again = adnn.recheck(study, evaluate, top=2, seeds=2, confirm=4, storage=InMemoryStorage())
+    again = adnn.recheck(study, evaluate, top=2, choose=2, confirm=4, storage=InMemoryStorage())
     assert (found.value, found.gain.value) == (again.value, again.gain.value)
     assert (found.sequential, again.sequential) == (True, False)
 

@@ -88,7 +88,7 @@ def test_telling_what_else_was_found_reads_no_database(tmp_path: Path) -> None:
         adnn.compare(
             OBJECTIVE, ("greedy",), storage=url, study_name="n", max_trial=2, seeds=[0, 1]
         ),
-        adnn.recheck(study, evaluate, top=2, seeds=2, confirm=2),
+        adnn.recheck(study, evaluate, top=2, choose=2, confirm=2),
         adnn.measure_variance(lambda seed: seed % 7, n=5, storage=url),
         adnn.compare_models(
             {"a": lambda seed: seed % 7, "b": lambda seed: seed % 5}, seeds=range(6), storage=url

@@ -36,7 +36,7 @@ def test_all_verbs_count_on_the_same_test_samples() -> None:
     untested: Any = {"max_trial": 2, "storage": storage, "test": False}
     adnn.search(other, "greedy", study_name="untested", **untested)
     # Recheck and variance are of validation rows.
-    adnn.recheck(first.study, objective_of(), top=2, seeds=2, confirm=6)
+    adnn.recheck(first.study, objective_of(), top=2, choose=2, confirm=6)
     adnn.measure_variance(other, 5, storage=storage)
     # Other test rows.
     adnn.search(objective_of(seed=1), "greedy", **{**options, "study_name": "others"})

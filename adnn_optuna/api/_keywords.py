@@ -1,0 +1,220 @@
+"""The keywords that verbs share: what each means, how they are shown, and their checks."""
+
+import dataclasses
+import functools
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Mapping
+from concurrent import futures
+from typing import Annotated, Any, ParamSpec, TypedDict, TypeVar, cast, get_args, get_type_hints
+
+from optuna.storages import BaseStorage
+
+from adnn_optuna._attributes import TOO_MANY
+from adnn_optuna._checks import (
+    WrongTypeError,
+    WrongValueError,
+    as_integer,
+    check_type,
+    checked_failed,
+)
+from adnn_optuna.callbacks import LIMITS, LimitValues, checked_limits
+from adnn_optuna.engine.objectives import Catch, checked_catch
+from adnn_optuna.engine.storages import check_study_name
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class Running(TypedDict, total=False):
+    """How a verb evaluates."""
+
+    n_jobs: Annotated[
+        int | None,
+        "How many evaluations run at once, in threads of this process; in a comparison of "
+        "samplers, how many runs. By default one of a function, which may not be safe in several "
+        "threads.",
+    ]
+    executor: Annotated[
+        futures.Executor | None,
+        "Any ``concurrent.futures.Executor``, such as a pool of spawned processes or a Dask "
+        "cluster's ``client.get_executor()``. It runs the evaluations in place of threads; in a "
+        "comparison of samplers, the runs. Its workers must reach ``storage``.",
+    ]
+    catch: Annotated[
+        Catch,
+        "Errors that end their own evaluation and not the call, as in "
+        ":meth:`optuna.study.Study.optimize`. Such an evaluation counts, as one without a value.",
+    ]
+    show_progress_bar: Annotated[bool, "Whether to show a progress bar."]
+
+
+class Common(Running, total=False):
+    """The keywords of all verbs that evaluate something."""
+
+    storage: Annotated[
+        str | BaseStorage | None,
+        'Where all is stored: a database URL such as ``"sqlite:///adnn.db"``, or an Optuna '
+        "storage. By default studies are in memory; of a recheck, in the storage of the study.",
+    ]
+    study_name: Annotated[
+        str | None,
+        "The name of the study in which all is stored, or the beginning of the studies' names. "
+        "What is stored there counts: the same call resumes. By default a search has a new name, "
+        "a recheck ``<name>/recheck``, and others are called ``compare``, ``models`` and "
+        "``variance``.",
+    ]
+
+
+class Searching(Common, LimitValues, total=False):
+    """The keywords of searches: how they evaluate, and when they end."""
+
+
+class Evaluating(Common, total=False):
+    """The keywords of verbs that make one kind of evaluation."""
+
+    failed: Annotated[
+        float | None,
+        "The value that each failed evaluation counts as, such as 0.0 for an accuracy. By default "
+        "it has none. A value some of whose evaluations failed then has no CI, because those that "
+        "succeed are a selection; of a comparison, only seeds before the first failure count.",
+    ]
+    max_time: Annotated[
+        float | None,
+        "The seconds that the evaluations may take, over all calls. Then no more begin.",
+    ]
+    reuse: Annotated[
+        bool,
+        "Whether stored evaluations count although the function changed since they were made. "
+        "Changes are seen in its code and in functions of the same module, not in other modules "
+        "or data.",
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """The shared keywords of a call, checked."""
+
+    storage: str | BaseStorage | None = None
+    study_name: str | None = None
+    n_jobs: int | None = None
+    executor: futures.Executor | None = None
+    catch: tuple[type[Exception], ...] = ()
+    show_progress_bar: bool = False
+    failed: float | None = None
+    reuse: bool = False
+    limits: LimitValues = dataclasses.field(default_factory=checked_limits)
+
+    @property
+    def max_time(self) -> float | None:
+        """The limit of time."""
+        return self.limits["max_time"]
+
+
+def checked_call(kind: Any, keywords: Mapping[str, Any]) -> Call:
+    """Return the keywords of a verb, which are of a :class:`TypedDict`, or refuse a wrong one."""
+    names = kind.__annotations__
+    for name in keywords.keys() - names.keys():
+        raise WrongTypeError(
+            f"Got an unexpected keyword argument {name!r}. Choose from {', '.join(names)}."
+        )
+    limit_names = {limit.reason for limit in LIMITS}
+    limits: Any = {}
+    checked: dict[str, Any] = {}
+    for name, value in keywords.items():
+        if name in limit_names:
+            limits[name] = value
+        elif name in _CHECKS:
+            checked[name] = _CHECKS[name](value)
+        else:
+            checked[name] = value
+    return Call(limits=checked_limits(**limits), **checked)
+
+
+def verb(kind: Any) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
+    """Show the keywords of a :class:`TypedDict` in signature and docstring of a verb.
+
+    The verb takes them as ``**keywords``. An interrupt is shown at the line that called it.
+    """
+
+    def decorated(function: Callable[_P, _T]) -> Callable[_P, _T]:
+        documented = cast("Any", function)
+        signature = inspect.signature(function)
+        *parameters, _ = signature.parameters.values()
+        defaults = vars(Call())
+        entries = []
+        for name, hint in get_type_hints(kind, include_extras=True).items():
+            annotation, meaning = get_args(hint)
+            if name not in signature.parameters:
+                default = defaults.get(name)
+                parameter = inspect.Parameter(
+                    name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+                )
+                parameters.append(parameter)
+                entries.append(_entry(f"{name}: {meaning}"))
+        documented.__signature__ = signature.replace(parameters=parameters)
+        # Python can be told to keep no docstrings.
+        documented.__doc__ = documented.__doc__ and re.sub(
+            r" *\*\*keywords: .*", "\n".join(entries), documented.__doc__
+        )
+        return interrupted_where_called(function)
+
+    return decorated
+
+
+def interrupted_where_called(verb: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Let an interrupt of a verb, which is no fault, be shown at the line that called it."""
+
+    @functools.wraps(verb)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return verb(*args, **kwargs)
+        except KeyboardInterrupt as interrupt:
+            # What is raised again without a name adds no line of its own.
+            interrupt.__traceback__, interrupt.__suppress_context__ = None, True
+            raise
+
+    return call
+
+
+def _entry(text: str) -> str:
+    """Return an entry of a docstring."""
+    indent = " " * 8
+    return textwrap.fill(
+        text, 99, initial_indent=indent, subsequent_indent=indent + " " * 4, break_on_hyphens=False
+    )
+
+
+def _checked_study_name(name: str | None) -> str | None:
+    if name is not None:
+        check_study_name(name)
+    return name
+
+
+def _checked_n_jobs(n_jobs: Any) -> int | None:
+    if n_jobs is None:
+        return None
+    return as_integer("n_jobs", n_jobs, 1, TOO_MANY)
+
+
+def _checked_executor(executor: Any) -> Any:
+    """Return an executor, if any; refuse what is none, or forks this process."""
+    executor_rule = "a concurrent.futures.Executor or None"
+    check_type("executor", executor, futures.Executor | None, executor_rule)
+    context = getattr(executor, "_mp_context", None)  # Of a pool of processes.
+    if context is not None and context.get_start_method() == "fork":
+        raise WrongValueError(
+            "executor forks this process, in which threads and TensorFlow wait forever. Pass "
+            "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))."
+        )
+    return executor
+
+
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "study_name": _checked_study_name,
+    "n_jobs": _checked_n_jobs,
+    "executor": _checked_executor,
+    "catch": checked_catch,
+    "failed": checked_failed,
+}

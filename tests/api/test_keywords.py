@@ -1,0 +1,111 @@
+"""The keywords that all verbs share mean the same in each."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from typing import TYPE_CHECKING, Any, assert_type
+
+import optuna
+import pytest
+
+import adnn_optuna as adnn
+from adnn_optuna.cli import docstrings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+COMMON = ("storage", "study_name", "n_jobs", "executor", "catch", "show_progress_bar")
+VERBS = (adnn.search, adnn.compare, adnn.recheck, adnn.compare_models, adnn.measure_variance)
+
+
+def noisy(trial: optuna.Trial, seed: int) -> float:
+    return trial.suggest_float("x", 0, 1) + seed % 7 / 7
+
+
+def searched() -> optuna.Study:
+    study = optuna.create_study()
+    study.optimize(lambda trial: noisy(trial, 0), n_trials=3)
+    return study
+
+
+def test_each_verb_has_them_and_says_the_same_of_them() -> None:
+    for name in COMMON:
+        parameters = {inspect.signature(verb).parameters[name] for verb in VERBS}
+        sentences = {docstrings.arguments(verb)[name] for verb in VERBS}
+        assert len(parameters) == len(sentences) == 1, name
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_wrong_one_is_refused_and_those_that_there_are_are_listed(verb: Any) -> None:
+    subject: Any = {"a": noisy, "b": noisy} if verb is adnn.compare_models else noisy
+    required = {"max_trial": 1} if verb is adnn.compare else {}
+    with pytest.raises(TypeError, match=r"'n_job'. Choose from .*n_jobs"):
+        verb(subject, n_job=2, **required)
+    with pytest.raises(ValueError, match="n_jobs must be a whole number"):
+        verb(subject, n_jobs=0, **required)
+
+
+def calls(failing: bool) -> dict[str, Callable[..., Any]]:
+    """Return calls that evaluate a function, by the name of their verb."""
+
+    def value(seed: int) -> float:
+        if failing and seed % 2:
+            raise ArithmeticError
+        meeting.wait()
+        return seed % 7
+
+    # In one thread, whoever waits for a second one breaks the barrier.
+    meeting = threading.Barrier(1 if failing else 2, timeout=30)
+    return {
+        "compare": lambda **options: adnn.compare(
+            lambda trial: trial.suggest_float("x", 0, 1) + value(trial.number),
+            ["random"],
+            max_trial=2,
+            seeds=2,
+            confirm=0,
+            **options,
+        ),
+        "recheck": lambda **options: adnn.recheck(
+            searched(), lambda _, seed: value(seed), top=1, choose=2, confirm=4, **options
+        ),
+        "models": lambda **options: adnn.compare_models(
+            {"a": value, "b": value}, seeds=8, **options
+        ),
+        "variance": lambda **options: adnn.measure_variance(value, n=6, **options),
+    }
+
+
+@pytest.mark.parametrize("name", calls(failing=False))
+def test_evaluations_run_in_as_many_threads(name: str) -> None:
+    calls(failing=False)[name](n_jobs=2)
+
+
+@pytest.mark.parametrize("name", calls(failing=True))
+def test_an_error_that_is_caught_ends_its_own_evaluation(name: str) -> None:
+    call = calls(failing=True)[name]
+    with pytest.raises(ArithmeticError):
+        call()
+    assert call(catch=ArithmeticError).document().conclusion
+
+
+def test_how_many_seeds_are_the_first_ones() -> None:
+    compared = adnn.compare(noisy, ["random"], max_trial=1, seeds=2, confirm=0)
+    assert compared.seeds == (0, 1)
+    models = adnn.compare_models({"a": lambda seed: seed, "b": lambda seed: seed + 1}, seeds=3)
+    assert models.declared_seeds == (0, 1, 2)
+
+
+def test_a_recheck_has_a_study_of_the_name() -> None:
+    study = searched()
+    adnn.recheck(study, noisy, top=1, choose=1, confirm=2, study_name="again")
+    adnn.recheck(study, noisy, top=1, choose=1, confirm=2)
+    names = {*optuna.get_all_study_names(study._storage)}
+    assert names == {study.study_name, "again", f"{study.study_name}/recheck"}
+
+
+def test_a_search_has_the_type_of_its_result(objective: adnn.InitOffsetObjective) -> None:
+    found = adnn.search(noisy, "random", max_trial=1, confirm=0)
+    assert isinstance(assert_type(found, adnn.FunctionSearch), adnn.FunctionSearch)
+    of_network = adnn.search(objective, max_trial=1, confirm=0, test=False)
+    assert isinstance(assert_type(of_network, adnn.SearchResult), adnn.SearchResult)
