@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from adnn_optuna._attributes import OWNER, PROPOSAL
 from adnn_optuna.callbacks import Limit
 from adnn_optuna.engine import signals
+from adnn_optuna.engine.storages import repeats_retry
 from adnn_optuna.samplers import _owners
 from adnn_optuna.samplers._evaluations import EvaluationSampler
 from adnn_optuna.samplers._indexed import IndexedSampler
@@ -287,18 +288,7 @@ class Observer:
             is_given=bool(trial.params and created is trial) or "fixed_params" in attrs,
             n_before=n_before,
             is_taken=is_taken,
-            repeats_retry=is_new and self._repeats_retry(trial),
-        )
-
-    def _repeats_retry(self, trial: FrozenTrial) -> bool:
-        history = trial.system_attrs.get("retry_history")
-        if not history:
-            return False
-        # That of a trial that was copied from another study may lie behind it.
-        return any(
-            stored_trial.system_attrs.get("retry_history") == history
-            for stored_trial in self.tally.reader.trials.values()
-            if history[-1] < stored_trial.number and stored_trial._trial_id < trial._trial_id
+            repeats_retry=is_new and repeats_retry(trial, self.tally.reader.trials.values()),
         )
 
 

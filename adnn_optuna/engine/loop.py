@@ -170,9 +170,7 @@ class Loop:
             time.sleep(_SECONDS_BETWEEN_READS)
         return None
 
-    def _look(
-        self, begun: frozenset[int] = frozenset(), *, is_interrupt: bool = False
-    ) -> Snapshot:
+    def _look(self, begun: frozenset[int] = frozenset()) -> Snapshot:
         """Read the study, show what was told, and end the trials of the dead."""
         # The first trials also train the baseline, once for all of them.
         is_first = bool(self._objective.baseline_params) and not self._observer.tally.n_done
@@ -184,15 +182,15 @@ class Loop:
             if not (abandoned := snapshot.abandoned):
                 return snapshot
             for trial in abandoned:
-                self._fail(trial.trial_id, is_interrupt=is_interrupt)
+                self._fail(trial.trial_id)
 
-    def _fail(self, trial_id: int, *, is_interrupt: bool = False) -> None:
+    def _fail(self, trial_id: int) -> None:
         """End a trial that is to be done again."""
         # First, or what was enqueued were lost if this worker dies in between. As it is now: what
         # was read while its worker lived may be in parts of before.
         with contextlib.suppress(KeyError):  # It was deleted.
             trial = self._storage.get_trial(trial_id)
-            enqueue_again(self._study, trial, is_interrupt=is_interrupt)
+            enqueue_again(self._study, trial)
             _owners.end_trial(self._study, trial)
 
     def _begin(self, count: int, snapshot: Snapshot) -> list[optuna.Trial]:
@@ -221,8 +219,7 @@ class Loop:
             snapshot = self._look(frozenset(begun))
             given_back = after(snapshot, frozenset(begun)).ids
             for surplus in (t for t in snapshot.unfinished if t.trial_id in given_back):
-                # One that is enqueued waits again, unless somebody else runs the same.
-                self._give_back(begun.pop(surplus.trial_id), not surplus.repeats_retry)
+                self._give_back(begun.pop(surplus.trial_id))
                 self._n_rivals = len(snapshot.live)
         return [*begun.values()]
 
@@ -302,11 +299,11 @@ class Loop:
         self._storage.set_trial_system_attr(trial_id, name, value)
         return trial_id, False
 
-    def _give_back(self, trial: optuna.Trial, waits_again: bool) -> None:  # noqa: FBT001
-        """End a trial that is one too many; it counts nowhere."""
+    def _give_back(self, trial: optuna.Trial) -> None:
+        """End a trial that is one too many; what was enqueued waits again."""
         with contextlib.suppress(UpdateFinishedTrialError, KeyError):
             mark(trial, "interrupted")
-            self._fail(trial._trial_id, is_interrupt=waits_again)
+            self._fail(trial._trial_id)
         self._open.pop(trial._trial_id, None)
 
     def _train(self, trials: list[optuna.Trial], began: float) -> list[Outcome]:
@@ -342,7 +339,7 @@ class Loop:
             outcome.store(trial, elapsed)
             if outcome.status == "timeout":  # It is done again when the study goes on.
                 now = self._storage.get_trial(trial_id)
-                enqueue_again(self._study, now, is_interrupt=True)
+                enqueue_again(self._study, now)
             if self._open.get(trial_id) and state != TrialState.PRUNED:
                 # Its sampler told all that it has to tell when the trial was created.
                 values = None if value is None else [value]
@@ -361,7 +358,7 @@ class Loop:
             if run.exception() is None:  # It heeded no event.
                 self._tell([trial], run.result(), began)
         self._open.clear()  # So they have no worker.
-        snapshot = self._look(is_interrupt=is_interrupt)
+        snapshot = self._look()
         if is_interrupt and self._n_done_before is not None:
             self._end_run(snapshot.limit or "interrupted", snapshot.n_done)
 

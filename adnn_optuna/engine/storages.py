@@ -27,6 +27,8 @@ from adnn_optuna.samplers._trials import check_direction, is_done
 
 # SQLAlchemy takes longer to import than Optuna, and no help needs it.
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sqlalchemy.engine import URL
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
@@ -181,16 +183,17 @@ def _configure_sqlite(connection: DBAPIConnection, _: Any) -> None:
         cursor.execute("PRAGMA synchronous = NORMAL")
 
 
-def enqueue_again(study: Study, trial: FrozenTrial, *, is_interrupt: bool = False) -> None:
-    """Enqueue again what was enqueued, once if its worker died, or whenever it is interrupted."""
+def enqueue_again(study: Study, trial: FrozenTrial) -> None:
+    """Enqueue again what was enqueued and has no result: its worker died or was interrupted."""
     attrs = trial.system_attrs
-    # A training that kills its worker, by taking all memory, is not to kill all others, too.
-    is_retry = "failed_trial" in attrs and not is_interrupt
-    if "fixed_params" not in attrs or is_retry or is_done(trial):
+    if "fixed_params" not in attrs or is_done(trial):
+        return
+    stored_trials = study.get_trials(deepcopy=False)
+    if repeats_retry(trial, stored_trials):
         return
     # As Optuna's own callback notes it.
     history = [*attrs.get("retry_history", ()), trial.number]
-    later = (t for t in study.get_trials(deepcopy=False) if t.number >= trial.number)
+    later = (t for t in stored_trials if t.number >= trial.number)
     if any(later_trial.system_attrs.get("retry_history") == history for later_trial in later):
         return  # Another worker found it dead before, and may have died.
     attrs = {"failed_trial": trial.number, **attrs, "retry_history": history}
@@ -202,6 +205,19 @@ def enqueue_again(study: Study, trial: FrozenTrial, *, is_interrupt: bool = Fals
         system_attrs={k: v for k, v in attrs.items() if not k.startswith("adnn:")},
     )
     study.add_trial(again)
+
+
+def repeats_retry(trial: FrozenTrial, stored_trials: Iterable[FrozenTrial]) -> bool:
+    """Return whether an earlier trial retries the same one: two workers found that dead."""
+    history = trial.system_attrs.get("retry_history")
+    if not history:
+        return False
+    # That of a trial that was copied from another study may lie behind it.
+    return any(
+        stored_trial.system_attrs.get("retry_history") == history
+        for stored_trial in stored_trials
+        if history[-1] < stored_trial.number and stored_trial._trial_id < trial._trial_id
+    )
 
 
 def _passes_at_opening(error: BaseException) -> bool:

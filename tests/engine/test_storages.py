@@ -207,7 +207,7 @@ def dead_worker(tmp_path: Path) -> Callable[..., optuna.Study]:
 
 
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage")
-def test_enqueued_trials_of_dead_workers_are_done_again_once(
+def test_enqueued_trials_of_dead_workers_are_done_again(
     dead_worker: Callable[..., optuna.Study],
 ) -> None:
     study = dead_worker(optuna.samplers.RandomSampler(), "x", "y")
@@ -217,8 +217,13 @@ def test_enqueued_trials_of_dead_workers_are_done_again_once(
     assert (retry.state, retry.params) == (TrialState.WAITING, dead[0].params)
     assert retry.user_attrs == {"mine": 1}
     assert optuna.storages.RetryHeartbeatStaleTrialCallback.retried_trial_number(retry) == 0
-    enqueue_again(study, retry)
+    enqueue_again(study, dead[0])
     assert len(study.trials) == 3
+    enqueue_again(study, retry)  # As if its worker died, too.
+    assert [trial.params for trial in study.trials[3:]] == [dead[0].params]
+    study.add_trial(retry)  # As if another worker had found the first one dead at that moment.
+    enqueue_again(study, study.trials[4])
+    assert len(study.trials) == 5
 
 
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage")
