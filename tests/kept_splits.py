@@ -2,6 +2,7 @@
 
 # mypy: ignore-errors
 
+import dataclasses
 import functools
 import inspect
 import random
@@ -20,6 +21,7 @@ from sklearn.model_selection import (
     RandomizedSearchCV,
     ShuffleSplit,
     StratifiedKFold,
+    TimeSeriesSplit,
     cross_val_score,
     train_test_split,
 )
@@ -332,23 +334,6 @@ def bandit(seed):
     return total
 
 
-SPLITTERS = {
-    "shuffle": lambda seed: ShuffleSplit(3, random_state=seed),
-    "folds": lambda seed: KFold(3),
-}
-
-
-def of_name(name):
-    def score(seed):
-        model = SGDClassifier(random_state=seed)
-        return cross_val_score(model, X, y, cv=SPLITTERS[name](seed)).mean()
-
-    return score
-
-
-of_a_name = of_name("folds")
-
-
 def dispatched(seed, how="fixed"):
     if how == "fixed":
         a, b, c, d = train_test_split(X, y, random_state=SPLIT_SEED)
@@ -377,6 +362,35 @@ def evolved(seed):
             children.append(np.r_[pop[i][:cut], pop[j][cut:]] + rng.normal(0, 0.1, 64))
         pop = pop[:5] + children
     return np.mean((X_test @ max(pop, key=fitness) > 0) == (y_test > 4))
+
+
+@dataclasses.dataclass
+class Config:
+    seed: int
+    split_seed: int = 0
+
+
+def scored(config):
+    a, b, c, d = train_test_split(X, y, random_state=config.split_seed)
+    return SGDClassifier(random_state=config.seed).fit(a, c).score(b, d)
+
+
+def with_a_config(seed):
+    return scored(Config(seed=seed))
+
+
+def time_series(seed):
+    return cross_val_score(SGDClassifier(random_state=seed), X, y, cv=TimeSeriesSplit(5)).mean()
+
+
+def validated(seed):
+    import keras
+
+    model = keras.Sequential([keras.layers.Dense(10, "softmax")])
+    model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    keras.utils.set_random_seed(seed)
+    history = model.fit(X_train, y_train, validation_data=(X_test, y_test), verbose=0)
+    return max(history.history["val_accuracy"])
 
 
 CASES = [

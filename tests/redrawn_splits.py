@@ -2,6 +2,7 @@
 
 # mypy: ignore-errors
 
+import dataclasses
 import functools
 import inspect
 import random
@@ -386,71 +387,6 @@ def unseeded(seed):
     return RandomForestClassifier(random_state=seed).fit(a, c).score(b, d)
 
 
-SPLITTERS = {
-    "shuffle": lambda seed: ShuffleSplit(3, random_state=seed),
-    "folds": lambda seed: KFold(3),
-}
-
-
-def of_name(name):
-    def score(seed):
-        return cross_val_score(LogisticRegression(), X, y, cv=SPLITTERS[name](seed)).mean()
-
-    return score
-
-
-of_a_name = of_name("shuffle")
-
-
-def of_class(cls, **options):
-    return lambda seed: cross_val_score(
-        LogisticRegression(), X, y, cv=cls(random_state=seed, **options)
-    ).mean()
-
-
-of_a_class = of_class(StratifiedKFold, n_splits=3, shuffle=True)
-
-
-class Lazy:
-    def __init__(self, seed):
-        self.random = random.Random(seed)
-
-    @functools.cached_property
-    def parts(self):
-        ids = list(range(N))
-        self.random.shuffle(ids)
-        return {"test": ids[:300], "train": ids[300:]}
-
-
-def with_a_cached_property(seed):
-    lazy = Lazy(seed)
-    train, test = lazy.parts["train"], lazy.parts["test"]
-    return LogisticRegression().fit(X[train], y[train]).score(X[test], y[test])
-
-
-def sorted_in_place(seed):
-    rng = np.random.default_rng(seed)
-    order = list(range(N))
-    order.sort(key=lambda _: rng.random())
-    a, b = order[::2], order[1::2]
-    return LogisticRegression().fit(X[a], y[a]).score(X[b], y[b])
-
-
-def appended(seed):
-    r, train, test = random.Random(seed), [], []
-    for i in range(N):
-        (test if r.random() < 0.3 else train).append(i)
-    return LogisticRegression().fit(X[train], y[train]).score(X[test], y[test])
-
-
-def popped(seed):
-    random.seed(seed)
-    train, test = list(range(N)), []
-    while len(test) < 400:
-        test.append(train.pop(random.randrange(len(train))))
-    return LogisticRegression().fit(X[train], y[train]).score(X[test], y[test])
-
-
 def listed(seed):
     train = random.Random(seed).sample(range(N), 1000)
     test = [i for i in range(N) if i not in train]
@@ -464,20 +400,33 @@ def leave_one_out(seed):
     return float(model.predict(X[i : i + 1])[0] == y[i])
 
 
-class OwnSplits(sklearn.model_selection.BaseCrossValidator):
-    def __init__(self, seed):
-        self.seed = seed
+def in_the_body(seed):
+    from sklearn.model_selection import train_test_split as cut
 
-    def get_n_splits(self, *_):
-        return 1
-
-    def split(self, X, y=None, groups=None):
-        p = RandomState(self.seed).permutation(len(X))
-        yield p[100:], p[:100]
+    x_train, x_test, y_train, y_test = cut(X, y, random_state=seed)
+    return LogisticRegression().fit(x_train, y_train).score(x_test, y_test)
 
 
-def with_own_splits(seed):
-    return cross_val_score(LogisticRegression(), X, y, cv=OwnSplits(seed)).mean()
+@dataclasses.dataclass
+class Config:
+    seed: int
+    split_seed: int = 0
+
+
+def scored(config):
+    parts = train_test_split(X, y, random_state=config.seed)
+    return evaluate(LogisticRegression(), *parts)
+
+
+def with_a_config(seed):
+    return scored(Config(seed=seed))
+
+
+def with_an_inner_function(seed):
+    def parts():
+        return train_test_split(X, y, random_state=seed)
+
+    return evaluate(RandomForestClassifier(), *parts())
 
 
 CASES = [

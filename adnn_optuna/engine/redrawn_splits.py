@@ -1,261 +1,420 @@
-"""Recognize a function that redraws the split of its data, by the source of what it calls.
+"""Recognize a function of a seed that redraws the split of its data, by its source.
 
-A split is redrawn if the returned value depends on rows that were drawn, by the seed or without
-one, and the draw has other parts, such as those that train. That a fitted model depends on them is
-no such dependence. Functions of libraries are known by their names. If that is unclear, it counts
-as redrawn; without source, if the function names something that draws or splits.
+Labels are followed to what a function returns, through the user's functions that it calls. They
+are calls that draw rows, such as ``"train_test_split in line 9"``, one of random numbers, and the
+names of users' classes with a dot. A split is redrawn if the returned value depends on drawn rows,
+and the code selects other rows of the same draw, too. That a fitted model depends on rows is no
+such dependence. Functions of libraries are known by their names.
 """
 
 import ast
+import functools
 import inspect
+import itertools
+import linecache
 import re
-from collections.abc import Callable, Iterable
-from typing import Any
+import sys
+import sysconfig
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any, NamedTuple
 
-from adnn_optuna.engine.code_fingerprint import names_in
-from adnn_optuna.engine.value_flow import (
-    CHANCE,
-    GENERATORS,
-    NONE,
-    Call,
-    Flow,
-    Label,
-    Labels,
-    Value,
-    fitted,
-    selecting,
-)
+from adnn_optuna.engine.code_fingerprint import methods_of, names_in
+
+_MAX_CALLS = 500
+_PACKAGE = str(Path(__file__).parents[1])
+_LIBRARIES = ("site-packages", "dist-packages", sysconfig.get_path("stdlib"), "<frozen", _PACKAGE)
 
 # Functions of libraries, by what they do with rows or random numbers.
-_SPLIT = re.compile(r"split|folds?$|^cv$", re.IGNORECASE)
-_SPLIT_IF_SHUFFLED = re.compile(r"^(?!Repeated).*Folds?$")
-_CUT = {"split", "array_split", "hsplit", "vsplit", "rsplit", "tensor_split", "chunk"}
-_DRAW = {"permutation", "permuted", "shuffle", "sample", "randperm", "choice", "choices"}
-_DRAW |= {"resample"}
-_DRAW_NUMBERS = {"random", "rand", "integers", "randint", "binomial"}
-_SORT = {"argsort", "sorted", "sort", "sort_values"}
-_CROSS_VALIDATE = re.compile(r"^cross_val|_curve$|^permutation_test_score$")
-_EXCLUDE = {"drop", "delete", "setdiff1d", "difference", "logical_not", "invert", "pop"}
-_SELECT = {"select", "Subset", "SubsetRandomSampler", "gather", "compress", "isin", "in1d"}
-_SELECT |= {"nonzero", "flatnonzero", "argwhere", "where"}
-_BEGIN = {"take", "skip", "head", "tail", "islice"}
-_FIT = re.compile(r"(partial_)?fit(_\w+)?|train(_(model|network|step|epoch|on_batch))?")
-_SCORE = re.compile("score|result|history|loss|metric")
+_SPLIT = re.compile(r"\w*([Ss]plit\w*|[Ff]olds?)")
+_SPLIT_IN_ORDER = re.compile(r"(?!Repeated)\w*Folds?|TimeSeriesSplit|PredefinedSplit")
+_SPLIT_AGAIN = re.compile(r"cross_val\w+|\w+_curve|permutation_test_score|([dhv]|array_)?split")
+_DRAW_ROWS = re.compile("permut(ation|ed)|shuffle|(re)?sample|randperm|choices?|argsort")
+_DRAW_NUMBERS = re.compile("rand|random|integers|randint|binomial")
+_EXCLUDE = re.compile("drop|delete|setdiff1d|difference|logical_not|invert")
+_CUT = re.compile("take|skip|head|tail|islice")
+_ADD = re.compile("append|add|extend|insert|update")
+_FIT = re.compile(r"(partial_)?fit|train(_\w+)?")
+_OF_ROWS = re.compile(r"predict\w*|score|evaluate|transform|decision_function")
 _SEED = re.compile("(manual_)?seed(_all|_everything)?|set_(random_)?seed")
-_SIZE = {"len", "range", "isinstance", "print", "shape", "size", "ndim", "dtype"}
-_ADD = {"append", "add", "extend", "insert", "update"}
-_ITERATE = {"list", "tuple", "iter", "tqdm", "reversed"}
+_SIZE = re.compile("len|range|isinstance|shape|size|ndim")
+_RANDOM_STATE = re.compile("random_state|seed|generator|rng|key")
+_GENERATOR = re.compile("default_rng|Generator|RandomState|Random")
+# What draws by a global generator.
+_GLOBAL = re.compile(r"(torch|tf|(np\.|numpy\.)?random)\.\w+|\w+|.*\.\w+(_split|Fold|Split)")
 
-_RANDOM_STATES = ("random_state", "seed", "generator", "rng", "key")
-_LIBRARIES = ("numpy", "random", "torch", "tensorflow")
+Labels = frozenset[str]
+_NONE: Labels = frozenset()
+_NUMBERS = frozenset({"random numbers"})  # That follow from the seed, or that nothing seeds.
+_SELECTED = frozenset({"rows selected by random numbers"})
+_FOLDS = frozenset({"folds in order"})
+_Function = ast.FunctionDef | ast.Lambda
 
 
 def redrawn_split(function: Callable[..., Any], seeds: Iterable[str]) -> str:
     """Return the call that redraws a function's split, with its line; empty if there is none.
 
-    ``seeds`` are those of its parameters that are seeds.
+    ``seeds`` are those of its parameters that are seeds. If there is no source, or too much of it
+    to follow, a function that names a draw or a split counts as one that redraws it.
     """
-    seed = Value(frozenset({Label("the seed", "numbers")}))
-    flow, value = _Splits(), Value()
+    flow = _Flow()
     try:
-        value = flow.follow(function, [], dict.fromkeys(seeds, seed))
+        labels = flow.follow(function, dict.fromkeys(seeds, _NUMBERS))
     except Exception:  # noqa: BLE001 - attributes of a user's objects may raise anything.
-        flow.is_exhausted = True
-    if flow.is_exhausted:
-        value = flow.of_unknown_source(function, NONE)
-    for label in sorted(value.labels):
-        is_part = len(flow.parts.get(label.source, ())) > 1
-        if label.kind != "numbers" and is_part and not label.is_fitted:
-            return label.source
+        labels = flow.named_draw(function)
+    for label in sorted(labels & flow.parts.keys()):
+        if len(flow.parts[label]) > 1:
+            return label
     return ""
 
 
-class _Splits(Flow):
-    """Follows a function, and knows what libraries do with rows and random numbers."""
+class _Call(NamedTuple):
+    """A call with the labels of its function and arguments."""
+
+    node: ast.Call
+    text: str  # Of the function.
+    name: str
+    receiver: Labels
+    args: Sequence[Labels]
+    keywords: Mapping[str, Labels]
+
+    @property
+    def passed(self) -> Labels:
+        """The labels of its arguments."""
+        return _NONE.union(*self.args, *self.keywords.values())
+
+    @property
+    def owner(self) -> ast.expr | None:
+        """The expression whose method is called, if it is a method."""
+        return getattr(self.node.func, "value", None)
+
+    @property
+    def splits_in_order(self) -> bool:
+        """Whether it cuts rows without drawing any; folds with a random state are shuffled."""
+        text = ast.unparse(self.node)
+        if "shuffle=True" in text or "random_state" in text:
+            return False
+        return "shuffle=False" in text or bool(_SPLIT_IN_ORDER.fullmatch(self.name))
+
+
+class _Flow:
+    """Follows labels; ``parts`` of each draw are the texts that select rows of it."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self._generators: dict[str, Labels] = {}  # The seeds of global ones, by their library.
+        self.parts = {label: set[str]() for label in _SELECTED}
+        self._functions: dict[str, Sequence[_Function]] = {}
+        self._names: dict[str, str] = {}
+        self._learned = set[tuple[str, int]]()
+        self._attributes = defaultdict[str, Labels](frozenset)
+        self._variables = defaultdict[str, Labels](frozenset)
+        self._returned = self._condition = _NONE
+        self._global_numbers = _NUMBERS
+        self._n_calls = 0
 
-    def of_unknown_source(self, function: Callable[..., Any], labels: Labels) -> Value:
-        """Return rows of a split if the function names something that draws or splits rows."""
-        draws = _DRAW | _DRAW_NUMBERS
-        if any(_is_split(name) or name in draws for name in names_in(function)):
-            drawn = Label(getattr(function, "__name__", "its code"), "rows")
-            labels |= self.note_both(frozenset({drawn}))
-        return Value(labels)
+    def follow(self, function: Any, arguments: Mapping[str, Labels]) -> Labels:
+        """Return the labels of what a function returns."""
+        while isinstance(function, functools.partial):
+            function = function.func
+        self._learn("object", getattr(function, "__self__", function))
+        function = inspect.unwrap(getattr(function, "__func__", function))
+        if not isinstance(function, FunctionType):
+            function = type(function).__call__
+        self._learn("", function)
+        (tree,) = self._functions[""]  # It may be another lambda of the line.
+        return self._run(tree, {**arguments, "self": frozenset({"object."})})
 
-    def attribute(self, base: Value, name: str) -> Value:
-        """Return an attribute; scores of a fitted model depend on the rows that it was fitted."""
-        if base.target is None and name in _SIZE:
-            return Value()
-        value = super().attribute(base, name)
-        if base.target is None and _SCORE.search(name):
-            return Value(frozenset(label._replace(is_fitted=False) for label in value.labels))
-        return value
+    def named_draw(self, function: Callable[..., Any]) -> Labels:
+        """Return a split as label if the code of a function names something that draws rows."""
+        for name in names_in(function):
+            if any(names.fullmatch(name) for names in (_SPLIT, _DRAW_ROWS, _DRAW_NUMBERS)):
+                return self._drawn(getattr(function, "__name__", "its code"), "", "~")
+        return _NONE
 
-    def called(self, call: Call) -> Value:
-        """Return the value of a call; a user's class is fitted as those of libraries are."""
-        if call.name in ("fit", "partial_fit") and len(call.args) > 1:
-            return self._fitted(call)
-        return super().called(call)
+    def _drawn(self, label: str, *parts: str) -> Labels:
+        self.parts.setdefault(label, set()).update(parts)
+        return frozenset({label})
 
-    def of_library(self, call: Call) -> Value:
-        """Return the value of a call, by the name of its function; it may call what is passed."""
-        if labels := self._of_passed_functions(call):
-            call = call._replace(keywords={**call.keywords, "": Value(labels)})
-        rules = (self._of_python, self._seeding, self._of_rows, self._drawn)
-        for rule in rules:
-            if (value := rule(call)) is not None:
-                return value
-        return self._unknown(call)
+    def _note(self, labels: Labels, *parts: str) -> None:
+        """Note which parts of draws are selected; by default, rows and all others."""
+        for label in _selecting(labels) & self.parts.keys():
+            self.parts[label].update(parts or ("", "~"))
 
-    def _of_passed_functions(self, call: Call) -> Labels:
-        """Return the labels of what functions return, such as a key, or an own way to split."""
-        labels, passed = NONE, Value(call.labels)
-        for value in (*call.args, *call.keywords.values()):
-            function = value.target
-            if function is not None and not self.is_followed(function):
-                function = self.attribute(value, "split").target
-            if self.is_followed(function):
-                labels |= self.follow(function, [passed] * 3, {}).labels
+    # Functions
+
+    def _learn(self, name: str, value: Any) -> None:
+        """Note the source of a user's function, or of the functions in a class or a module."""
+        if (name, id(value)) in self._learned:
+            return
+        self._learned.add((name, id(value)))
+        value = inspect.getattr_static(value, "__wrapped__", value)
+        if isinstance(value, FunctionType | type):
+            self._names[name] = value.__name__
+        if isinstance(value, FunctionType):
+            if _is_users(value.__code__.co_filename):
+                self._functions[name] = trees = _trees_of(value)
+                nodes = itertools.chain(*map(ast.walk, trees))
+                names = {node.id for node in nodes if isinstance(node, ast.Name)}
+                namespace = {**value.__globals__, **inspect.getclosurevars(value).nonlocals}
+                self._learn_all("", {each: namespace[each] for each in names & namespace.keys()})
+        elif isinstance(value, ModuleType):
+            if _is_users(str(getattr(value, "__file__", None))):
+                self._learn_all(f"{name}.", vars(value))
+        else:
+            cls = value if isinstance(value, type) else type(value)
+            for base in reversed(cls.__mro__):
+                self._learn_all(f"{name}.", methods_of(base))
+            if isinstance(value, type) and (fields := getattr(cls, "__match_args__", ())):
+                values = ", ".join(fields)
+                attributes = ", ".join(f"self.{each}" for each in fields)
+                text = f"def __init__(self, {values}): {attributes} = {values}"
+                self._functions[f"{name}.__init__"] = _functions_in((text,))
+
+    def _learn_all(self, prefix: str, namespace: Mapping[str, Any]) -> None:
+        for name, value in namespace.items():
+            self._learn(prefix + name, value)
+
+    def _run(self, tree: _Function, arguments: Mapping[str, Labels]) -> Labels:
+        """Return the labels of what a function returns, with variables of its own."""
+        self._n_calls += 1
+        if self._n_calls > _MAX_CALLS:
+            raise RecursionError
+        before = self._variables, self._returned, self._condition
+        self._variables = defaultdict(frozenset, arguments)
+        self._returned = self._condition = _NONE
+        if isinstance(tree, ast.Lambda):
+            returned = self._labels(tree.body)
+        else:
+            self._labels_of(tree.body)
+            returned = self._returned
+        self._variables, self._returned, self._condition = before
+        return returned
+
+    # Statements and expressions
+
+    def _labels_of(self, nodes: Iterable[ast.AST]) -> Labels:
+        return _NONE.union(*map(self._labels, nodes))
+
+    def _labels(self, node: ast.AST) -> Labels:  # noqa: C901, PLR0911, PLR0912 - one case each.
+        """Return the labels of an expression; of a statement, assign those of its variables."""
+        match node:
+            case ast.Name():
+                return self._variables[node.id]
+            case ast.Attribute():
+                if _SIZE.fullmatch(node.attr):
+                    return _NONE
+                return self._labels(node.value) | self._attributes[node.attr]
+            case ast.Subscript():
+                return self._subscript(node)
+            case ast.Call():
+                return self._call(node)
+            case ast.Lambda():
+                return self._labels(node.body)
+            case ast.FunctionDef():
+                self._functions[node.name] = [node]
+                self._variables[node.name] = self._run(node, self._variables)
+                return _NONE
+            case ast.Assign():
+                for target in node.targets:
+                    self._assign(target, node.value)
+                return _NONE
+            case ast.AugAssign():
+                labels = self._labels(node.value)
+                if not isinstance(node.op, ast.Sub):  # Such as a step of gradient descent.
+                    self._bind(node.target, labels | self._condition)
+                return _NONE
+            case ast.NamedExpr() | ast.AnnAssign(value=ast.expr()):
+                self._bind(node.target, self._labels_of(ast.iter_child_nodes(node)))
+            case ast.For() | ast.comprehension():
+                self._bind(node.target, self._labels(node.iter))
+                self._labels_of(getattr(node, "body", ()))  # It is read again below.
+            case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
+                self._labels_of(node.generators)
+            case ast.If():
+                before, self._condition = self._condition, _selecting(self._labels(node.test))
+                if node.orelse:
+                    self._note(self._condition)
+                self._labels_of([*node.body, *node.orelse])
+                self._condition = before
+                return _NONE
+            case ast.Import() | ast.ImportFrom():
+                for alias in node.names:
+                    module = sys.modules.get(getattr(node, "module", alias.name))
+                    value = getattr(module, alias.name, module)
+                    self._learn(alias.asname or alias.name, value)
+            case ast.Return() | ast.Yield():
+                self._returned |= self._labels_of(ast.iter_child_nodes(node))
+                return _NONE
+        labels = self._labels_of(ast.iter_child_nodes(node))
+        if isinstance(node, ast.comprehension):
+            return _selecting(labels)
+        operator = node.ops[0] if isinstance(node, ast.Compare) else getattr(node, "op", None)
+        is_difference = isinstance(operator, ast.Sub) and "set(" in ast.unparse(node)
+        if is_difference or isinstance(operator, ast.Invert | ast.Not | ast.NotIn):
+            self._note(labels)
+        elif isinstance(operator, ast.NotEq):  # Such as another fold, or all rows but one.
+            self._note(labels & _NUMBERS)
         return labels
 
-    def _of_python(self, call: Call) -> Value | None:
-        name, args = call.name, call.args
-        if name in _SIZE:
-            return Value()
-        if name in _ADD and call.owner:
-            sources = {label.source for label in call.passed}
-            for condition in self._conditions:
-                if sources.isdisjoint(label.source for label in condition.labels):
-                    self.note_mask(condition)
-            self.add(call.owner, call.passed | self.under_conditions())
-            return Value()
-        if name in ("set", "frozenset"):
-            return Value(call.labels, form="set")
-        if name in _ITERATE and args:
-            return args[0]
-        return None
+    def _assign(self, target: ast.expr, value: ast.expr) -> None:
+        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+            for inner_target, inner_value in zip(target.elts, value.elts, strict=False):
+                self._assign(inner_target, inner_value)
+            return
+        labels = self._labels(value)
+        if isinstance(target, ast.Subscript) and not labels:  # Such as False in a mask.
+            self._note(self._labels(target.slice))
+        self._bind(target, labels)
 
-    def _seeding(self, call: Call) -> Value | None:
-        """Seed a generator, or all global ones of a library."""
-        if not _SEED.fullmatch(call.name):
-            return None
-        numbers = _numbers(call.passed)
-        library = _library(call)
-        is_global = library or call.receiver.target is not None
-        if call.owner and not is_global:
-            self.add(call.owner, numbers, instead=True)
-            return Value(numbers)
-        for each in [library] if library else _LIBRARIES:
-            self._generators[each] = numbers
-        return Value()
+    def _bind(self, target: ast.AST, labels: Labels) -> None:
+        """Add labels to all variables of a target."""
+        match target:
+            case ast.Name():
+                self._variables[target.id] |= labels
+            case ast.Attribute():
+                self._attributes[target.attr] |= labels
+            case ast.Subscript():
+                self._bind(target.value, labels | _selecting(self._labels(target.slice)))
+            case ast.Tuple() | ast.List() | ast.Starred():
+                for each in ast.iter_child_nodes(target):
+                    self._bind(each, labels)
 
-    def _of_rows(self, call: Call) -> Value | None:
-        """Return the value of a call that selects or cuts rows that were drawn before."""
-        name, labels = call.name, call.labels
-        if name in _EXCLUDE:
-            labels = call.receiver.labels | self.note_both(selecting(call.passed))
-            if name == "pop" and call.owner and call.passed:  # The others stay there.
-                self.add(call.owner, labels)
-        elif name in _SELECT:
-            labels = call.receiver.labels | selecting(call.passed)
-            for value in call.args:
-                self.note_mask(value)
-        elif name in _BEGIN:
-            self.note(labels, name)
-        elif _CROSS_VALIDATE.search(name) or (name in _CUT and not call.receiver.form):
-            self._split_again(labels)
-        else:
-            return None
-        return Value(labels)
+    def _subscript(self, node: ast.Subscript) -> Labels:
+        base, rows = self._labels(node.value), node.slice
+        if isinstance(rows, ast.Tuple) and rows.elts:
+            rows = rows.elts[0]
+        text = ast.unparse(rows)
+        if text == ":":  # All rows, perhaps of some columns.
+            return base
+        index = _selecting(self._labels(rows))
+        if base >= _FOLDS:
+            self._note(index)
+        if isinstance(rows, ast.Slice) and not (base and index):  # Else it is cut at random.
+            self._note((base | index) - _NUMBERS, text)
+        return base | index
 
-    def _drawn(self, call: Call) -> Value | None:
-        """Return the value of a call that draws rows."""
-        name, source = call.name, f"{ast.unparse(call.node.func)} in line {call.node.lineno}"
-        rows = call.labels - _numbers(call.labels)
-        drawn = rows | {Label(source, "rows")}
-        is_order = name in _DRAW and self._randomness(call)
-        if is_order or (name in _SORT and _numbers(call.labels)):
-            if name == "sort" and call.owner:
-                self.add(call.owner, drawn)  # In its place.
+    # Calls
+
+    def _call(self, node: ast.Call) -> Labels:
+        text = ast.unparse(node.func)
+        name = self._names.get(text, text.rpartition(".")[2])
+        args = [self._labels(each) for each in node.args]
+        spread = [each for each in node.args if isinstance(each, ast.Starred)]
+        keywords = {"**": self._labels_of(spread)}
+        for keyword in node.keywords:
+            if ast.unparse(keyword.value) != "None":
+                keywords[keyword.arg or "**"] = self._labels(keyword.value)
+        call = _Call(node, text, name, self._labels(node.func), args, keywords)
+        keys = [text, f"{text}.__init__", f"{text}.__call__"]
+        keys += [label + (name if call.owner else "__call__") for label in call.receiver]
+        followed = [key for key in keys if self._functions.get(key)]
+        if not followed or (_FIT.fullmatch(name) and len(args) > 1):
+            return self._of_library(call)
+        labels = call.receiver if call.owner is None else _NONE
+        for key in followed:
+            holder = frozenset({key.removesuffix(key.rpartition(".")[2])})
+            for tree in self._functions[key]:
+                labels |= self._run(tree, {**_arguments(tree, call), "self": holder})
+            if key.endswith(".__init__"):
+                labels |= holder
+        return labels
+
+    def _of_library(self, call: _Call) -> Labels:  # noqa: C901, PLR0911, PLR0912 - one rule each.
+        """Return the labels of a call, by the name of a library's function."""
+        name, labels = call.name, call.receiver | call.passed
+        rows = labels - _NUMBERS
+        source = f"{call.text} in line {call.node.lineno}"
+        if _SIZE.fullmatch(name):
+            return _NONE
+        if _ADD.fullmatch(name) and call.owner:
+            self._bind(call.owner, call.passed | self._condition)
+            return _NONE
+        if _SEED.fullmatch(name):
+            if call.owner and not _GLOBAL.fullmatch(call.text):
+                self._bind(call.owner, call.passed)
+            else:
+                self._global_numbers = call.passed
+            return call.passed
+        if _GENERATOR.fullmatch(name):
+            return call.passed if call.node.args or call.node.keywords else _NUMBERS
+        if _EXCLUDE.fullmatch(name):
+            self._note(call.passed)
+        elif _CUT.fullmatch(name):
+            self._note(labels, name)
+        elif _SPLIT_AGAIN.fullmatch(name):
+            self._note(rows)
+        elif _DRAW_ROWS.fullmatch(name) and self._is_random(call):
+            rows |= self._drawn(source)
             if name == "shuffle" and call.args and "random_state" not in call.keywords:
-                self.add(call.node.args[0], drawn)
-            return Value(drawn)
-        if not _is_split(name):
-            return None
-        is_shuffled = not _SPLIT_IF_SHUFFLED.match(name)
-        if "shuffle" in call.keywords:
-            is_shuffled = call.keywords["shuffle"].target is not False
-        if is_shuffled and self._randomness(call):
-            return Value(self._split_again(drawn))
-        return Value(self._split_again(rows), form="folds")
+                self._bind(call.node.args[0], rows)
+            return rows
+        elif _SPLIT.fullmatch(name):
+            if call.splits_in_order or not self._is_random(call):
+                return rows | _FOLDS
+            self._note(rows)
+            return rows | self._drawn(source, "", "~")
+        elif _FIT.fullmatch(name):
+            if "validation_split" in call.keywords:
+                self._note(rows)
+                return rows
+            return call.receiver | call.keywords.get("validation_data", _NONE)
+        elif _OF_ROWS.fullmatch(name) and call.args:
+            return call.passed
+        elif _DRAW_NUMBERS.fullmatch(name) and self._is_random(call):
+            return rows | _NUMBERS
+        return labels
 
-    def _unknown(self, call: Call) -> Value:
-        """Return the value of any other call."""
-        if _FIT.fullmatch(call.name):
-            return self._fitted(call)
-        numbers = _numbers(call.labels)
-        labels = call.labels - numbers
-        if (library := _library(call)) and not numbers:
-            numbers = self._generators.get(library, CHANCE)
-        if call.name in ("default_rng", *GENERATORS) and not call.args and not call.keywords:
-            numbers = CHANCE
-        if numbers:  # Other numbers than those that they follow from.
-            source = f"{ast.unparse(call.node.func)} in line {call.node.lineno}"
-            labels |= {Label(source, "numbers")}
-        return Value(labels, form=call.receiver.form)
-
-    def _fitted(self, call: Call) -> Value:
-        """Return a fitted model, or what it returns of the rows that were passed."""
-        rows = call.labels - _numbers(call.labels)
-        if "validation_split" in call.keywords:
-            self._split_again(rows)
-        if call.owner:
-            self.add(call.owner, fitted(rows), instead=True)
-        return Value(fitted(rows))
-
-    def _split_again(self, labels: Labels) -> Labels:
-        """Note that rows, or drawn ones again, are split."""
-        return self.note_both(labels - _numbers(labels))
-
-    def _randomness(self, call: Call) -> Labels:
-        """Return the random numbers that a call draws by: its own, or a global generator's."""
-        unset = {each.arg for each in call.node.keywords if ast.unparse(each.value) == "None"}
-        for name in _RANDOM_STATES:
-            if name in call.keywords and name not in unset:
-                return _numbers(call.keywords[name].labels)
-        if numbers := _numbers(call.labels):
-            return numbers
-        library = _library(call) or ("numpy" if _uses_numpy(call) else "")
-        return self._generators.get(library, CHANCE) if library else NONE
+    def _is_random(self, call: _Call) -> bool:
+        """Return whether a call draws by random numbers: its own, or a global generator's."""
+        for name, labels in call.keywords.items():
+            if _RANDOM_STATE.fullmatch(name):
+                return labels >= _NUMBERS
+        numbers = call.receiver | call.passed
+        is_of_frame = call.name == "sample" and not call.keywords.keys().isdisjoint(("frac", "n"))
+        if is_of_frame or _GLOBAL.fullmatch(call.text):
+            numbers |= self._global_numbers
+        return numbers >= _NUMBERS
 
 
-def _is_split(name: str) -> bool:
-    return bool(_SPLIT.search(name)) and name not in _CUT
+def _arguments(tree: _Function, call: _Call) -> dict[str, Labels]:
+    """Return the labels of a function's parameters in a call."""
+    parameters = (*tree.args.posonlyargs, *tree.args.args)
+    names = [each.arg for each in parameters if each.arg not in ("self", "cls")]
+    arguments = dict.fromkeys(names, call.keywords["**"])
+    arguments |= {**dict(zip(names, call.args, strict=False)), **call.keywords}
+    for spread in (tree.args.vararg, tree.args.kwarg):
+        if spread:
+            arguments[spread.arg] = call.passed
+    return arguments
 
 
-def _numbers(labels: Labels) -> Labels:
-    return frozenset(label for label in labels if label.kind == "numbers")
+def _selecting(labels: Labels) -> Labels:
+    """Return the labels of rows that are selected by values with labels."""
+    return (labels - _NUMBERS) | _SELECTED if labels >= _NUMBERS else labels
 
 
-def _library(call: Call) -> str:
-    """Return the library whose global generator a call draws from; empty if it does not."""
-    function, text = call.function.target, ast.unparse(call.node.func)
-    if (library := GENERATORS.get(type(getattr(function, "__self__", None)).__name__)) is not None:
-        return library
-    if re.fullmatch(r"torch[.\w]+", text) or call.name in ("randperm", "random_split"):
-        return "torch"
-    if re.fullmatch(r"tf[.\w]+", text):
-        return "tensorflow"
-    return ""
+# Of functions, the source
 
 
-def _uses_numpy(call: Call) -> bool:
-    """Return whether a function of scikit-learn or pandas draws from NumPy's generator."""
-    function = call.function.target
-    if call.name == "sample":
-        return not {"frac", "n"}.isdisjoint(call.keywords)
-    is_sklearn = str(getattr(function, "__module__", None)).startswith("sklearn")
-    return is_sklearn and "random_state" in inspect.signature(function).parameters
+def _is_users(file: str) -> bool:
+    return not any(part in file for part in _LIBRARIES)
+
+
+def _trees_of(function: FunctionType) -> list[_Function]:
+    """Return the syntax trees of the functions that begin in a function's line."""
+    trees = []
+    code = function.__code__
+    for node in _functions_in(tuple(linecache.getlines(code.co_filename))):
+        name = getattr(node, "name", "<lambda>")
+        lines = [node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))]
+        if (min(lines), name) == (code.co_firstlineno, code.co_name):
+            trees.append(node)
+    return trees
+
+
+@functools.lru_cache(maxsize=64)
+def _functions_in(lines: tuple[str, ...]) -> list[_Function]:
+    """Return all functions of a file, or of a cell of a notebook."""
+    nodes = ast.walk(ast.parse("".join(lines)))
+    return [node for node in nodes if isinstance(node, _Function)]
