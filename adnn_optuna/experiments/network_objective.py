@@ -9,7 +9,6 @@ import weakref
 from collections.abc import Sequence
 from typing import Any, Self, cast
 
-import numpy as np
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import MedianPruner, NopPruner
@@ -159,7 +158,7 @@ class NetworkObjective(Experiment):
             options: Any = {"evaluate_each_epoch": False, "keep_weights": self._stores_scores}
             [run] = objective.trainer.train([objective.start(params)], **options)
             if run.weights is not None and is_finite(run.metrics):
-                log_scores(trial, objective.trainer.tested(run.weights, "val")[1])
+                log_scores(trial, objective.trainer.validation_scores(run))
             return self.value(run.metrics)
         study = trial.study
         pruner = trial.study.pruner
@@ -218,7 +217,7 @@ class NetworkObjective(Experiment):
         for i, run in enumerate(runs):
             outcome = objective._outcome(run, is_pruned=run.epochs > pruned.get(i, run.epochs))
             if stores_scores and outcome.status == "complete" and run.weights is not None:
-                examples = objective._examples(trials[i], run.weights)
+                examples = objective._examples(trials[i], run)
                 outcome = dataclasses.replace(outcome, examples=examples)
             outcomes.append(outcome)
         has_own_baseline = self.is_of_trial and self.compared is None
@@ -245,13 +244,10 @@ class NetworkObjective(Experiment):
         is_grouped = self.dataset.groups_test is not None
         return self.store_scores and self.metric in _MEANS and not is_grouped
 
-    def _examples(self, trial: optuna.Trial, weights: Sequence[np.ndarray]) -> Scored | None:
-        """Return the scores of the validation examples, unless they are too long for each trial.
-
-        The weights are those of the trained network.
-        """
+    def _examples(self, trial: optuna.Trial, run: TrainingRun) -> Scored | None:
+        """Return the scores of the validation examples, unless they are too long."""
         with collecting(trial) as logged:
-            log_scores(trial, self.trainer.tested(weights, "val")[1])
+            log_scores(trial, self.trainer.validation_scores(run))
         examples, _ = logged[-1].attributes()
         if len(examples["npz"]) < _LONGEST:
             return logged[-1]

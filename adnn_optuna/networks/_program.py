@@ -88,6 +88,7 @@ class Program:
             )
         self.train: Callable[..., tuple[list[tf.Tensor], list[Score]]] = train
         self._evaluate = tf.function(self._trace_evaluation, **options)
+        self._evaluations: dict[int, Any] = {}  # The graphs, by the number of rows.
 
     def _handle_of_thread(self, index: int) -> tf.Tensor:
         if not hasattr(self._of_thread, "variables"):
@@ -118,9 +119,11 @@ class Program:
         with self._evaluating:
             for first in range(0, max(len(x), 1), EVALUATION_ROWS):
                 rows = x[first : first + EVALUATION_ROWS]
-                # By itself, TensorFlow warns of many shapes.
-                evaluate = self._evaluate.get_concrete_function(weights, rows)
-                of_rows, added = evaluate(weights, rows)
+                if len(rows) not in self._evaluations:
+                    # By itself, TensorFlow warns of many shapes, and looks its graphs up slowly.
+                    evaluate = self._evaluate.get_concrete_function(weights, rows)
+                    self._evaluations[len(rows)] = evaluate
+                of_rows, added = self._evaluations[len(rows)](weights, rows)
                 outputs.append(of_rows.numpy())
                 own_loss += float(added) * len(rows) / max(len(x), 1)
         return np.concatenate(outputs), own_loss

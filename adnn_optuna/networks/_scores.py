@@ -154,12 +154,7 @@ class Scores:
     def tested(
         self, name: str, outputs: np.ndarray, y: np.ndarray, own_loss: float
     ) -> tuple[Metrics, np.ndarray]:
-        """Return all metrics of a test set, and the scores of its examples by one of them.
-
-        Of the accuracy, a score is whether the network is right. Of any other metric, it is the
-        metric plus the example's influence value (Hampel 1974, JASA 69:383-393): the mean of all
-        is the metric, and their spread shows how far it would vary on other examples. They are
-        NaN if a Keras metric has no derivative.
+        """Return all metrics of a test set, and :meth:`of_examples` of one of them.
 
         Args:
             name: The metric, without a split.
@@ -168,15 +163,27 @@ class Scores:
             own_loss: The loss that the network's layers add to that of an example.
         """
         metrics = self.metrics("test", outputs, y, own_loss)
+        return metrics, self.of_examples(name, outputs, y, metrics[f"test_{name}"])
+
+    def of_examples(
+        self, name: str, outputs: np.ndarray, y: np.ndarray, value: float
+    ) -> np.ndarray:
+        """Return the scores of single examples by a metric that has a value for all of them.
+
+        Of the accuracy, a score is whether the network is right. Of any other metric, it is the
+        metric plus the example's influence value (Hampel 1974, JASA 69:383-393): the mean of all
+        is the metric, and their spread shows how far it would vary on other examples. They are
+        NaN if a Keras metric has no derivative.
+        """
         if name == "accuracy":
-            return metrics, self._head.predicted(outputs) == y
+            return np.asarray(self._head.predicted(outputs) == y)
         if name in ("r2", "rmse", "mae", *self._r2_names):
             influence = _influence_of_errors(name, outputs, y.reshape(len(y), -1))
         elif name == "loss":
             influence = np.asarray(self.loss(tf.constant(y), tf.constant(outputs)), np.float64)
         else:
             influence = self._influence_by_weights(name, tf.constant(y), tf.constant(outputs))
-        return metrics, metrics[f"test_{name}"] + influence - influence.mean()
+        return np.asarray(value + influence - influence.mean())
 
     def _influence_by_weights(
         self, name: str, labels: tf.Tensor, outputs: tf.Tensor

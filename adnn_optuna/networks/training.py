@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -342,16 +342,18 @@ class Trainer:
             for w, offset in zip(weights, start.offsets, strict=True)
         ]
 
-    def tested(
-        self, weights: Sequence[np.ndarray], split: Literal["val", "test"] = "test"
-    ) -> tuple[Metrics, np.ndarray]:
-        """Return the metrics of a trained network on a split, by default the test set.
-
-        Return the scores of its examples, too.
-        """
-        x, y = (getattr(self.dataset, f"{kind}_{split}") for kind in "xy")
-        outputs, own_loss = self.outputs_and_loss(weights, x)
+    def tested(self, weights: Sequence[np.ndarray]) -> tuple[Metrics, np.ndarray]:
+        """Return the metrics of a trained network on the test set, and its examples' scores."""
+        y = self.dataset.y_test
+        outputs, own_loss = self.outputs_and_loss(weights, self.dataset.x_test)
         return self.scores.tested(self.judge, outputs, y, own_loss)
+
+    def validation_scores(self, run: TrainingRun) -> np.ndarray:
+        """Return the scores of the validation examples of a training run that kept its weights."""
+        inputs, y = self._data[0][-1]
+        outputs, _ = self._outputs_and_loss(run.weights or (), inputs)
+        value = run.metrics[f"val_{self.judge}"]
+        return self.scores.of_examples(self.judge, outputs, y.numpy(), value)
 
     def outputs(self, weights: Sequence[np.ndarray], x: np.ndarray) -> np.ndarray:
         """Return the outputs of a trained network for x, of shape (n, outputs).
@@ -364,8 +366,12 @@ class Trainer:
         self, weights: Sequence[np.ndarray], x: np.ndarray
     ) -> tuple[np.ndarray, float]:
         """Return the outputs for x, and the mean loss of the network's own layers."""
+        return self._outputs_and_loss(weights, as_tensor(self.scaling.inputs(x)))
+
+    def _outputs_and_loss(
+        self, weights: Sequence[np.ndarray], scaled: tf.Tensor
+    ) -> tuple[np.ndarray, float]:
         check_not_forked()
-        scaled = as_tensor(self.scaling.inputs(x))
         outputs, own_loss = self._program.outputs([*map(as_tensor, weights)], scaled)
         if not self.scaling.target_mean:
             return outputs, own_loss
