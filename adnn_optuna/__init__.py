@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from adnn_optuna.api.compare import compare as compare
     from adnn_optuna.api.compare_models import compare_models as compare_models
     from adnn_optuna.api.compare_values import compare_values as compare_values
+    from adnn_optuna.api.keep import keep as keep
     from adnn_optuna.api.overtuning import overtuning as overtuning
     from adnn_optuna.api.recheck import recheck as recheck
     from adnn_optuna.api.resume import resume as resume
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from adnn_optuna.networks.models import PAPER_MODELS as PAPER_MODELS
     from adnn_optuna.networks.models import Training as Training
     from adnn_optuna.networks.offsets import OffsetSpace as OffsetSpace
+    from adnn_optuna.results.change_loop import ChangeLoop as ChangeLoop
     from adnn_optuna.results.comparison import Comparison as Comparison
     from adnn_optuna.results.function_search import FunctionSearch as FunctionSearch
     from adnn_optuna.results.models import ModelComparison as ModelComparison
@@ -59,6 +61,7 @@ _NAMES = {
     "api.compare": "compare",
     "api.compare_models": "compare_models",
     "api.compare_values": "compare_values",
+    "api.keep": "keep",
     "api.overtuning": "overtuning",
     "api.recheck": "recheck",
     "api.variance": "measure_variance",
@@ -68,6 +71,7 @@ _NAMES = {
     "callbacks": "MaxGainCallback MaxStaleCallback MaxTimeCallback MaxTrialCallback",
     "engine.example_scores": "log_scores",
     "experiments.init_offset_objective": "InitOffsetObjective",
+    "results.change_loop": "ChangeLoop",
     "results.comparison": "Comparison",
     "results.overtuning": "Overtuning",
     "results.plan": "Plan",

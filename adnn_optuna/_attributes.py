@@ -1,5 +1,6 @@
 """Names and types of everything a study stores as JSON, and the check of stored values."""
 
+import weakref
 from collections.abc import Mapping
 from numbers import Real
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
@@ -23,6 +24,7 @@ UNSEEDED = "adnn:unseeded"  # A prefix: true for a best trial that no seed chang
 CONFIRMED = "adnn:confirmed"  # A prefix: `Confirmed`; for each best trial, the first counts.
 COMPARISON = "adnn:comparison"  # Of the head of a comparison: `Declaration`.
 EVALUATED = "adnn:evaluated"  # The subject of the evaluations that its trials are, any JSON.
+LOOP = "adnn:loop"  # Of a loop that keeps changes: `LoopSettings`.
 CODE = "adnn:code"  # The fingerprints of the functions that its trials are of, and the Python.
 # A prefix, with the trial and its new seeds, by numbers: how many confirm it, `Planned`.
 PLANNED = "adnn:planned"
@@ -36,6 +38,7 @@ OWNER = "adnn:owner"  # The process that runs it, if its sampler does not store 
 CLAIM = "adnn:claim"  # A prefix, with the run: the process that is to begin it: `Owner`.
 REPLICATE = "adnn:replicate"  # Which replicate it is, if it is one: `Replicate`.
 VIOLATED = "adnn:violated"  # Of an evaluation on a new seed: true if it violates a constraint.
+CANDIDATE = "adnn:candidate"  # Of the first run of a candidate of a loop: `StoredCandidate`.
 ENDED = "adnn:ended"  # Why it has no value: `Ended`. If it failed without one, its worker died.
 
 # User attributes of a trial. If model or training are functions of the trial, it also has BASELINE
@@ -74,6 +77,7 @@ Seed = Annotated[int, _within(range(2**256))]
 Count = Annotated[int, _within(range(TOO_MANY))]
 Size = Annotated[int, _within(range(1, TOO_LARGE))]
 Parameter = Annotated[int, _within(range(2**31))]
+RunCount = Annotated[int, _within(range(2, 1001))]
 BatchSize = Annotated[int, _within(range(1, TOO_MANY))]
 
 Metrics = dict[str, float]
@@ -305,6 +309,39 @@ class Confirmed(TypedDict):
     earlier: NotRequired[list[str]]
 
 
+class LoopSettings(TypedDict):
+    """The settings of a loop that keeps changes, see :func:`~adnn_optuna.keep`."""
+
+    level: Annotated[float, finder("from 0.001 to 0.2", lambda level: 0.001 <= level <= 0.2)]
+    n0: RunCount
+    max_runs: RunCount
+    failed: float | None
+
+
+class Compared(TypedDict):
+    """What a candidate of a loop is compared with, as of its first run; higher is better.
+
+    ``candidate`` is the number of the best so far, ``mean``, ``worst`` and ``n`` are of its runs.
+    ``sd`` is the standard deviation of a run, with so many ``degrees`` of freedom.
+    """
+
+    candidate: Parameter
+    mean: float
+    worst: float
+    n: Size
+    sd: float
+    degrees: Size
+    threshold: float
+
+
+class StoredCandidate(TypedDict):
+    """What a candidate of a loop is called, what the user said of it, and its standard, if any."""
+
+    label: str
+    note: str
+    compared: Compared | None
+
+
 class Planned(TypedDict):
     """How many new seeds confirm a best trial, and whether that was raised after some were made.
 
@@ -368,6 +405,8 @@ _TYPES: dict[str, Any] = {
     CONFIRMED: Confirmed,
     COMPARISON: Declaration,
     EVALUATED: dict[str, Any] | str,
+    LOOP: LoopSettings,
+    CANDIDATE: StoredCandidate,
     CODE: dict[str, str],
     VIOLATED: bool,
     PLANNED: Planned,
@@ -407,8 +446,14 @@ def check(study_name: str, attrs: Mapping[str, Any]) -> None:
         raise malformed(name, f"study {study_name!r}", fault)
 
 
+# Finished trials that were checked, by their identities: storages do not change but replace them.
+_checked_trials: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+
+
 def check_trial(trial: Any, study: Any) -> None:
     """Raise unless a trial has attributes of their types, and numbers as values."""
+    if _checked_trials.get(id(trial)) is trial:
+        return
     faulty = _first_fault(trial.system_attrs) or _first_fault(trial.user_attrs)
     if faulty is not None:
         raise malformed(
@@ -427,6 +472,8 @@ def check_trial(trial: Any, study: Any) -> None:
             f"parameters; got {wrong[0]!r:.100}. Restore a copy of the storage, or choose another "
             "study_name."
         )
+    if trial.state.is_finished():
+        _checked_trials[id(trial)] = trial
 
 
 def read_study(study: Any) -> tuple[dict[str, Any], list[Any]]:

@@ -41,7 +41,7 @@ WRITES = ("INSERT", "UPDATE", "DELETE", "BEGIN")
 
 # What the workers need is imported before they are forked.
 optuna.storages.RDBStorage("sqlite://")
-_IMPORTED = adnn.compare, adnn.compare_models, adnn.measure_variance, adnn.recheck
+_IMPORTED = adnn.compare, adnn.compare_models, adnn.keep, adnn.measure_variance, adnn.recheck
 
 
 def path_of(url: str) -> Path:
@@ -212,6 +212,20 @@ def measure_variance_by_executor(url: str) -> Any:
     return found.evaluations, found.sd
 
 
+def keep(url: str) -> Any:
+    """Judge a baseline, a candidate that does nothing, a better one, and one after that."""
+    returned = []
+    for label, gain in {"first": 0, "same": 0, "better": 2, "later": 1.9}.items():
+
+        def version(seed: int, label: str = label, gain: float = gain) -> float:
+            return gain + valued(url, seed, of=label)
+
+        options: Any = {"storage": url, "study_name": "k", "candidate": label, "n0": 4}
+        result = adnn.keep(version, max_runs=4, **options)
+        returned.append((result.verdict, result.gain, result.n_runs))
+    return returned
+
+
 def objective(**changes: Any) -> adnn.InitOffsetObjective:
     return make_objective(training=quick_training(epochs=1, batch_size=200), **changes)
 
@@ -282,6 +296,7 @@ OF_FUNCTIONS: dict[str, tuple[Verb, ...]] = {
     "compare_models": (compare_models_of_functions,),
     "recheck": (recheck,),
     "measure_variance": (measure_variance, measure_variance_by_executor),
+    "keep": (keep,),
 }
 """What is called, by the verb of the package."""
 OF_NETWORKS: dict[str, tuple[Verb, ...]] = {

@@ -201,6 +201,8 @@ WRONG: dict[str, Any] = {
         "arguments": {},
     },
     stored.EVALUATED: 3,
+    stored.LOOP: {"level": 0.01, "n0": 8, "max_runs": 10**6, "failed": None},
+    stored.CANDIDATE: {"label": "a", "note": "", "compared": {"candidate": 1, "mean": 0.5}},
     stored.VIOLATED: 1,
     stored.RESAMPLED: [75],
     stored.PLANNED: {"seeds": -1, "sequential": False, "rank": 1},

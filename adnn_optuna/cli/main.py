@@ -30,7 +30,7 @@ from adnn_optuna._checks import (
     masked,
 )
 from adnn_optuna._files import NotWrittenError
-from adnn_optuna.cli import commands, luck, output
+from adnn_optuna.cli import commands, keep, luck, output
 from adnn_optuna.cli.docstrings import summary
 from adnn_optuna.cli.options import with_options
 
@@ -136,7 +136,7 @@ def _adnn(*, version: Annotated[bool, _VERSION] = False) -> None:
 
 _EXIT_CODES = [
     ("0", "done"),
-    ("1", "adnn verify: the contract is breached; --require is not met"),
+    ("1", "adnn verify: the contract is breached; adnn keep: not kept; --require is not met"),
     (
         "2",
         (
@@ -160,6 +160,7 @@ _VERBS: dict[str, dict[Callable[..., output.Answer], tuple[str, ...]]] = {
         commands.compare: ("plot", "report"),
         luck.compare_models: ("report",),
         luck.compare_values: ("plot", "report"),
+        keep.keep: ("report",),
         commands.plan: ("plot",),
     },
     "check": {

@@ -11,6 +11,8 @@ from adnn_optuna._units import Estimate, Unit, columns
 
 Verdict = Literal[
     "replicates",
+    "kept",
+    "not kept",
     "better",
     "equivalent",
     "not worse",
@@ -29,7 +31,7 @@ Verdict = Literal[
 """The conclusion of a result, in a word by which a page can colour it."""
 
 TONES: Mapping[str, str] = {
-    **dict.fromkeys(("replicates", "better", "shown", "reproduced"), "good"),
+    **dict.fromkeys(("replicates", "kept", "better", "shown", "reproduced"), "good"),
     **dict.fromkeys(("worse", "overstated", "breached"), "bad"),
     **dict.fromkeys(("equivalent", "not worse"), "even"),
 }

@@ -1,0 +1,321 @@
+"""Keep a change only if it is better than the best before it: for loops that try many changes."""
+
+import contextlib
+import dataclasses
+import functools
+import math
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Any, Unpack
+
+import optuna
+from optuna.exceptions import TrialPruned
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+
+from adnn_optuna._attributes import (
+    CANDIDATE,
+    LOOP,
+    Compared,
+    LoopSettings,
+    StoredCandidate,
+    read_study,
+)
+from adnn_optuna._checks import (
+    WrongTypeError,
+    WrongValueError,
+    as_integer,
+    check_number,
+    check_type,
+)
+from adnn_optuna._seeds import new_seeds
+from adnn_optuna.api._keywords import Common, checked_call, verb
+from adnn_optuna.engine.code_fingerprint import code_fingerprint
+from adnn_optuna.engine.evaluations import make_evaluations, open_evaluations
+from adnn_optuna.engine.functions import seeds_of
+from adnn_optuna.engine.objectives import Outcome, catching, checked_direction, number
+from adnn_optuna.engine.signals import progress_bar
+from adnn_optuna.results.change_loop import (
+    RUN_NAMES,
+    ChangeLoop,
+    change_loop,
+    counted_values,
+    verdicts_of,
+)
+from adnn_optuna.samplers._evaluations import Evaluation
+from adnn_optuna.stats.keeping import FEWEST_RUNS
+
+_LEVELS = (0.001, 0.2)  # Of smaller ones, too few of the simulated candidates would be kept.
+_MOST_RUNS = 1001
+
+
+class _Keywords(Common, total=False):
+    """The keywords of this verb."""
+
+    failed: Annotated[
+        float | None,
+        "The value that each failed run counts as. By default, those of a candidate count as its "
+        "worst run or the worst of the best version, in the end.",
+    ]
+    max_time: Annotated[
+        float | None, "The seconds that all runs of the loop may take. Then no more begin."
+    ]
+
+
+@verb(_Keywords)
+def keep(
+    f: Callable[[int], float],
+    *,
+    candidate: str | None = None,
+    direction: str | StudyDirection = "maximize",
+    level: float = 0.01,
+    n0: int = 8,
+    max_runs: int = 8,
+    note: str = "",
+    **keywords: Unpack[_Keywords],
+) -> ChangeLoop:
+    """Judge whether a changed function is better than the best version before it.
+
+    The first call measures the baseline: ``n0`` runs on new seeds, whose spread is the noise. Each
+    further call evaluates a candidate on new seeds, a run at a time. It is given up as soon as its
+    mean gain is too small, most often after one run. If its gain is still large enough after
+    ``max_runs`` runs, it is kept: it is the best so far, with which later ones are compared.
+
+    The runs are trials of a study and are never made twice. The same call resumes, and several
+    processes may work together. A candidate that was judged before is not run again. Candidates
+    that are evaluated at the same time are compared with the same version. If both are kept, the
+    one that began later is the best so far.
+
+    Example:
+
+        .. code-block:: python
+
+            import adnn_optuna as adnn
+            def train(seed):
+                model = ExtraTreesClassifier(n_estimators=20, random_state=seed)
+                return model.fit(x_train, y_train).score(x_val, y_val)
+            result = adnn.keep(train, storage="sqlite:///loop.db", study_name="loop")
+            print(result)
+
+    Args:
+        f: The version to judge, a function of a seed that returns a value.
+        candidate: What the version is called. By default, a fingerprint of the code of ``f``: the
+            same code is the same candidate.
+        direction: ``"maximize"`` or ``"minimize"``.
+        level: The probability, at most, that a candidate that does nothing is kept, for normal
+            noise that is as large in all candidates; from 0.001 to 0.2.
+        n0: The number of runs of the baseline, at least 3. With more, smaller gains are kept.
+        max_runs: The most runs of a candidate, at least 2. With more, smaller gains are kept.
+        note: What the report says of the candidate.
+        **keywords: How it evaluates. ``storage`` must be set, as a loop goes on from call to call.
+
+    Returns:
+        The verdict on the candidate, and the loop so far.
+
+    Raises:
+        TypeError: If an argument has a wrong type, or the value is no number.
+        ValueError: If an argument is wrong, the loop has other settings, or the runs of its
+            baseline are not made or failed.
+        KeyboardInterrupt: If the user interrupts; all finished runs are stored.
+    """
+    call = checked_call(_Keywords, keywords)
+    if not callable(f) or len(seeds_of(f)) != 1:
+        raise WrongTypeError(f"f must be a function of one seed; got {f!r:.100}.")
+    if call.storage is None:
+        raise WrongValueError(
+            "storage must be set, as a loop goes on from call to call; got None. Pass a database "
+            "URL such as 'sqlite:///loop.db'."
+        )
+    check_type("note", note, str, "a text")
+    settings = _checked_settings(level, n0, max_runs, call.failed)
+    label = _checked_label(candidate, f)
+    study = _opened_loop(
+        call.storage, call.study_name or "loop", checked_direction(direction), settings
+    )
+    version = _Version(study, settings, label)
+    n_seeds = max(settings["n0"], settings["max_runs"])
+    seeds = new_seeds(f"{study.study_name} {label}", "keep", n_seeds, of_function=True)
+    options: dict[str, Any] = {"max_time": call.max_time, "executor": call.executor}
+    # A command of the command line heeds an event.
+    options |= {"n_jobs": call.n_jobs or 1, "stop": getattr(f, "stop", None)}
+    _, trials = read_study(study)
+    n_before = -1
+    with progress_bar(show=call.show_progress_bar, unit="run", desc=label) as bar:
+        while True:
+            loop = version.loop(trials)
+            n_made = version.n_made(loop)
+            bar.update(n_made - bar.n)
+            is_over = n_made == n_before or (loop is not None and version.is_judged(loop))
+            if is_over:
+                return version.result(loop)
+            n_before = n_made
+            compared = version.compared(loop)
+            record: StoredCandidate = {"label": label, "note": note, "compared": compared}
+            run = _Run(f, seeds, record, call.catch)
+            missing = functools.partial(version.missing, record)
+            make_evaluations(missing, study, RUN_NAMES, run, **options)
+            trials = study.get_trials(deepcopy=False)
+
+
+def stored_loop(study: optuna.Study) -> ChangeLoop:
+    """Return the loop that a study stores, as seen from its last candidate."""
+    attrs, trials = read_study(study)
+    maximize = study.direction == StudyDirection.MAXIMIZE
+    loop = change_loop(study.study_name, attrs[LOOP], trials, maximize=maximize)
+    if loop is None:
+        raise WrongValueError(
+            f"Loop {study.study_name!r} must have a run; got none. Run its baseline first."
+        )
+    return loop
+
+
+@dataclasses.dataclass(frozen=True)
+class _Version:
+    """The version that is to be judged, in the study of its loop."""
+
+    study: optuna.Study
+    settings: LoopSettings
+    label: str
+
+    @functools.cached_property
+    def number(self) -> int:
+        """Its number in the study."""
+        return zlib.crc32(self.label.encode()) // 2
+
+    def loop(self, trials: Iterable[FrozenTrial]) -> ChangeLoop | None:
+        """Return the loop so far; None if no run was made."""
+        loop = change_loop(self.study.study_name, self.settings, trials, maximize=self._maximize)
+        if loop is not None:
+            labels = [each.label for each in loop.candidates if each.number == self.number]
+            if labels not in ([], [self.label]):
+                raise WrongValueError(
+                    f"candidate must have a number of its own; got {self.label!r:.100}, which has "
+                    f"that of {labels[0]!r:.100}. Pass another label."
+                )
+        return loop
+
+    @property
+    def _maximize(self) -> bool:
+        return bool(self.study.direction == StudyDirection.MAXIMIZE)
+
+    def _is_baseline(self, loop: ChangeLoop | None) -> bool:
+        return loop is None or loop.candidates[0].number == self.number
+
+    def n_made(self, loop: ChangeLoop | None) -> int:
+        """Return how many runs of the version are made."""
+        candidates = () if loop is None else loop.candidates
+        return sum(len(each.values) for each in candidates if each.number == self.number)
+
+    def is_judged(self, loop: ChangeLoop) -> bool:
+        """Return whether the version needs no further runs."""
+        if self._is_baseline(loop):
+            return self.n_made(loop) == self.settings["n0"]
+        verdicts = [each.verdict for each in loop.candidates if each.number == self.number]
+        return verdicts in (["kept"], ["not kept"])
+
+    def result(self, loop: ChangeLoop | None) -> ChangeLoop:
+        """Return the loop as seen from the version."""
+        if loop is None or not self.n_made(loop):
+            raise WrongValueError(
+                f"max_time must leave time for a run of {self.label!r}; got less than the runs "
+                f"of loop {self.study.study_name!r} took. Pass a longer max_time, or omit it."
+            )
+        return dataclasses.replace(loop, label=self.label)
+
+    def compared(self, loop: ChangeLoop | None) -> Compared | None:
+        """Return what the version is compared with; None for a baseline."""
+        if loop is None or self._is_baseline(loop):
+            return None
+        stored = [each.compared for each in loop.candidates if each.number == self.number]
+        compared = stored[0] if stored else loop.standard()
+        if compared is None:
+            baseline = loop.candidates[0]
+            n0 = self.settings["n0"]
+            n_values = len(baseline.succeeded)
+            raise WrongValueError(
+                f"The baseline {baseline.label!r} of loop {loop.study_name!r} must have {n0} "
+                f"runs, {FEWEST_RUNS} of them with a value; got {len(baseline.values)} and "
+                f"{n_values}. Run it first, or use another study_name."
+            )
+        return compared
+
+    def missing(
+        self, record: StoredCandidate, made: Mapping[Evaluation, float]
+    ) -> Sequence[Evaluation]:
+        """Return the runs to make next: all of a baseline, or one of a candidate."""
+        if record["compared"] is None:
+            first_number, _ = next(iter(made), (self.number, 0))
+            if first_number != self.number:  # Another worker was first.
+                return []
+            runs = [(self.number, run) for run in range(self.settings["n0"])]
+            return [run for run in runs if run not in made]
+        values: list[float] = []
+        while (value := made.get((self.number, len(values)))) is not None:
+            values.append(value)
+        counted = counted_values(values, self.settings, maximize=self._maximize)
+        [(verdict, _)] = verdicts_of([counted], [record["compared"]], self.settings["max_runs"])
+        if verdict == "undecided":
+            return [(self.number, len(values))]
+        return []
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """Runs a version on a seed; any process can call it."""
+
+    function: Callable[[int], float]
+    seeds: Sequence[int]
+    record: StoredCandidate
+    catch: tuple[type[Exception], ...]
+
+    def __call__(self, candidate: int, run: int) -> Outcome:
+        """Return how a run ends; the first one of a candidate stores what it is."""
+        del candidate
+        value = math.nan
+        with contextlib.suppress(TrialPruned), catching(self.catch, f"Run {run}"):
+            value = number(self.function(self.seeds[run]))
+        attrs = {CANDIDATE: self.record} if run == 0 else {}
+        if math.isfinite(value):
+            return Outcome("complete", value, system_attrs=attrs)
+        return Outcome("pruned", system_attrs=attrs)
+
+
+def _checked_settings(level: Any, n0: Any, max_runs: Any, failed: float | None) -> LoopSettings:
+    check_number("level", level)
+    lowest, highest = _LEVELS
+    if not lowest <= level <= highest:
+        raise WrongValueError(f"level must be from {lowest} to {highest}; got {level!r}.")
+    return {
+        "level": float(level),
+        "n0": as_integer("n0", n0, FEWEST_RUNS, _MOST_RUNS),
+        "max_runs": as_integer("max_runs", max_runs, 2, _MOST_RUNS),
+        "failed": failed,
+    }
+
+
+def _checked_label(candidate: Any, f: Callable[[int], float]) -> str:
+    if candidate is None:
+        return code_fingerprint(f)[:12]
+    check_type("candidate", candidate, str, "a text or None")
+    label = str(candidate).strip()
+    if not label:
+        raise WrongValueError("candidate must be a text that is not empty, or None; got ''.")
+    return label
+
+
+def _opened_loop(
+    storage: Any, study_name: str, direction: Any, settings: LoopSettings
+) -> optuna.Study:
+    """Create or load the study of a loop; refuse other settings than its own."""
+    study = open_evaluations(storage, study_name, "loop", direction=direction)
+    if LOOP not in study.user_attrs:
+        study.set_user_attr(LOOP, settings)
+    before: LoopSettings = study.user_attrs[LOOP]
+    for name, value in settings.items():
+        value_before = before[name]  # type: ignore[literal-required]
+        if value_before != value:
+            raise WrongValueError(
+                f"{name} must be {value_before!r}, as in loop {study_name!r}; got {value!r}. Pass "
+                f"{name}={value_before!r}, or use another study_name."
+            )
+    return study

@@ -1,0 +1,223 @@
+"""The command ``adnn keep``: any command, in any language, as a function of a seed.
+
+Importing this module loads nothing but Typer.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import math
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+import adnn_optuna as adnn
+from adnn_optuna._checks import WrongValueError, check_positive, logger
+from adnn_optuna.cli import output as out
+
+_SEED = "{seed}"
+_SECONDS_BETWEEN_LOOKS = 0.05
+
+
+def keep(
+    command: Annotated[
+        list[str],
+        typer.Argument(
+            help="Behind --, the command to run, which prints its value; {seed} stands for the "
+            "seed of a run."
+        ),
+    ],
+    *,
+    metric: Annotated[
+        str,
+        "A regular expression with a group: its last match in what the command prints is the "
+        "value.",
+    ],
+    candidate: Annotated[
+        str | None,
+        "What this version is called; by default, a fingerprint of the files that git tracks and "
+        "of the command.",
+    ] = None,
+    study_name: Annotated[str, "Name of the loop."] = "loop",
+    direction: Literal["minimize", "maximize"] = "maximize",
+    timeout: Annotated[
+        float | None, "The seconds that a run may take; then it is killed and failed."
+    ] = None,
+    level: float = 0.01,
+    note: str = "",
+    **options: Any,
+) -> out.Answer:
+    """Judge whether a changed script is better than the best version before it.
+
+    The first call measures the baseline. Each further call runs the changed command
+    on new seeds until it is kept or given up. A run that fails or prints no value
+    never helps. Exit code 0: kept, or the baseline was measured; 1: not kept.
+
+    \b
+    Examples:
+      adnn keep --metric 'val_acc=([0-9.]+)' -- python train.py --seed {seed}
+      adnn keep --metric 'loss: (\\S+)' --direction minimize -- ./train.sh {seed}
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    run = _Command(tuple(command), _checked_pattern(metric), _checked_timeout(timeout))
+    _check_command(command)
+    if candidate is None:
+        candidate = _fingerprint([*command, metric])
+    result = adnn.keep(
+        run,
+        candidate=candidate,
+        direction=direction,
+        level=level,
+        note=note,
+        study_name=study_name,
+        **options,
+    )
+    code = 0
+    if not result.kept:
+        code = out.NOT_MET
+    return out.Answer(result, code=code)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Command:
+    """A command as a function of a seed; it ends all of its processes when ``stop`` is set."""
+
+    arguments: Sequence[str]
+    pattern: re.Pattern[str]
+    timeout: float
+    stop: threading.Event = dataclasses.field(default_factory=threading.Event)
+
+    def __call__(self, seed: int) -> float:
+        """Return the last number that it prints; NaN if it fails."""
+        arguments = [argument.replace(_SEED, str(seed)) for argument in self.arguments]
+        with tempfile.TemporaryFile() as printed:
+            # A group of its own, whose processes all end together.
+            process = subprocess.Popen(  # noqa: S603 - the user's own command.
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                is_over = self._wait(process)
+            finally:
+                if process.returncode is None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+            printed.seek(0)
+            text = printed.read().decode(errors="replace")
+        fault = ""
+        if not is_over:
+            fault = f"it was killed after {self.timeout:g} s"
+        elif process.returncode:
+            fault = f"exit code {process.returncode}"
+        value = self._value(text)
+        if not fault and math.isnan(value):
+            fault = f"it printed no number that matches {self.pattern.pattern!r}"
+        if fault:
+            last_line = (text.strip().splitlines() or ["nothing"])[-1]
+            logger.warning("The run with seed %d failed: %s. Last: %.200s", seed, fault, last_line)
+            return math.nan
+        return value
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> bool:
+        """Return whether the command ended in time."""
+        began = time.monotonic()
+        while process.poll() is None:
+            if self.stop.is_set():
+                raise KeyboardInterrupt
+            if time.monotonic() - began > self.timeout:
+                return False
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_SECONDS_BETWEEN_LOOKS)
+        return True
+
+    def _value(self, text: str) -> float:
+        """Return the number in the last match, if it is one."""
+        value = math.nan
+        for match in self.pattern.finditer(text):
+            value = math.nan
+            with contextlib.suppress(ValueError, TypeError):
+                value = float(match[1])
+        return value
+
+
+def _checked_pattern(metric: str) -> re.Pattern[str]:
+    try:
+        pattern = re.compile(metric)
+    except re.error as error:
+        raise WrongValueError(
+            f"--metric must be a regular expression ({error}); got {metric!r:.100}. Write one "
+            "such as 'val_acc=([0-9.]+)'."
+        ) from None
+    if not pattern.groups:
+        raise WrongValueError(
+            f"--metric must have a group in parentheses, the value; got {metric!r:.100}. Write "
+            "one such as 'val_acc=([0-9.]+)'."
+        )
+    return pattern
+
+
+def _checked_timeout(timeout: float | None) -> float:
+    if timeout is None:
+        return math.inf
+    check_positive("timeout", timeout)
+    return timeout
+
+
+def _check_command(command: Sequence[str]) -> None:
+    """Refuse a command that takes no seed, or that cannot be run."""
+    if not any(_SEED in argument for argument in command):
+        raise WrongValueError(
+            f"COMMAND must contain {_SEED}; got {' '.join(command)!r:.200}. Write it where the "
+            "command takes its seed."
+        )
+    if shutil.which(command[0]) is None:
+        raise WrongValueError(
+            f"COMMAND must begin with a program; got {command[0]!r:.100}, which is not found. "
+            "Write its path, such as ./train.sh, and let it be executable."
+        )
+
+
+def _fingerprint(parts: Sequence[str]) -> str:
+    """Return a digest of texts and of all files that git tracks, as they are now."""
+    digest = hashlib.sha256(repr(list(parts)).encode())
+    folder = Path(os.fsdecode(_git(Path.cwd(), "rev-parse", "--show-toplevel")).rstrip("\n"))
+    for name in sorted(filter(None, _git(folder, "ls-files", "-z").split(b"\0"))):
+        file = folder / os.fsdecode(name)
+        content = b""
+        if file.is_symlink():
+            content = os.fsencode(file.readlink())
+        elif file.is_file():
+            content = file.read_bytes()
+        digest.update(name + b"\0" + hashlib.sha256(content).digest())
+    return digest.hexdigest()[:12]
+
+
+def _git(folder: Path, *arguments: str) -> bytes:
+    try:
+        return subprocess.run(  # noqa: S603 - of no user's text.
+            ["git", *arguments],  # noqa: S607 - wherever it is installed.
+            cwd=folder,
+            capture_output=True,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        raise WrongValueError(
+            "--candidate must be set outside a git repository; got none. Pass --candidate LABEL, "
+            "another one for each version."
+        ) from None

@@ -1,0 +1,493 @@
+"""A loop that keeps changes: which of its candidates are better than the best before them."""
+
+import functools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any, Literal
+
+import numpy as np
+import scipy
+from optuna.trial import FrozenTrial
+
+from adnn_optuna._attributes import (
+    CANDIDATE,
+    Compared,
+    LoopSettings,
+    StoredCandidate,
+)
+from adnn_optuna._units import UNKNOWN, Estimate, Unit
+from adnn_optuna.render.document import (
+    Document,
+    Figure,
+    Line,
+    Series,
+    Table,
+    Verdict,
+    shortened,
+)
+from adnn_optuna.render.printed import Printed
+from adnn_optuna.results.findings import counted
+from adnn_optuna.samplers._evaluations import evaluation_trials
+from adnn_optuna.stats.keeping import FEWEST_RUNS, Standard, judged, pooled, threshold
+from adnn_optuna.stats.spread import unit_of_values
+
+RUN_NAMES = ("candidate", "run")
+"""The numbers of an evaluation: which candidate it is of, and which of its runs."""
+
+CandidateVerdict = Literal["baseline", "kept", "not kept", "undecided"]
+
+# What candidates are compared with, in the order of `Standard`.
+_STANDARD: tuple[Literal["mean", "worst", "sd", "threshold"], ...] = (
+    "mean",
+    "worst",
+    "sd",
+    "threshold",
+)
+_VERDICTS: Mapping[CandidateVerdict, Verdict] = {
+    "baseline": "no claim",
+    "kept": "kept",
+    "not kept": "not kept",
+    "undecided": "not known",
+}
+_NEXT_STEPS: Mapping[CandidateVerdict, str] = {
+    "baseline": "change what is evaluated, and make the same call again.",
+    "kept": "keep the change; what the loop gained in all, adnn.compare_models shows on new "
+    "seeds.",
+    "not kept": "undo the change, and try another one.",
+    "undecided": "make the same call again; it makes the rest.",
+}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A candidate of a loop, with the runs by which it was judged.
+
+    Attributes:
+        number: Its number in the study.
+        label: What it is called.
+        note: What the user said of it.
+        values: The values of its runs; NaN if one failed.
+        counted: The same as they count: higher is better, failures have the value that they count
+            as, if any.
+        verdict: ``"baseline"``, ``"kept"``, ``"not kept"`` or ``"undecided"``.
+        against: The label of the best before it; empty for the baseline.
+        compared: What it is compared with; None for the baseline.
+    """
+
+    number: int
+    label: str
+    note: str
+    values: tuple[float, ...]
+    counted: tuple[float, ...] = field(repr=False)
+    verdict: CandidateVerdict
+    against: str = ""
+    compared: Compared | None = field(default=None, repr=False)
+
+    @functools.cached_property
+    def gain(self) -> Estimate:
+        """How much better its mean is than that of the best before it, with its 95% CI.
+
+        The standard deviation is that of all runs that were kept, and of its own.
+        """
+        values = self.succeeded
+        n = len(values)
+        if self.compared is None or not n:
+            return UNKNOWN
+        mean = fmean(values)
+        gain = mean - self.compared["mean"]
+        degrees = self.compared["degrees"] + n - 1
+        squares = self.compared["degrees"] * self.compared["sd"] ** 2
+        squares += sum((value - mean) ** 2 for value in values)
+        if not squares:
+            return Estimate(gain)
+        error = math.sqrt(squares / degrees * (1 / n + 1 / self.compared["n"]))
+        half = float(scipy.stats.t.ppf(0.975, degrees)) * error
+        return Estimate(gain, gain - half, gain + half)
+
+    @property
+    def succeeded(self) -> list[float]:
+        """The values that count, higher is better, without runs that failed."""
+        return [value for value in self.counted if not math.isnan(value)]
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it became the best so far; the baseline did, too."""
+        return self.verdict in ("baseline", "kept")
+
+    @property
+    def n_failed(self) -> int:
+        """How many of its runs failed."""
+        return sum(map(math.isnan, self.values))
+
+
+@dataclass(frozen=True)
+class ChangeLoop(Printed):
+    """A loop that keeps changes, as seen from one of its candidates.
+
+    Attributes:
+        study_name: The name of its study.
+        maximize: Whether higher values are better.
+        settings: ``level``, ``n0``, ``max_runs`` and ``failed``.
+        candidates: The baseline and all candidates, in the order of their first runs.
+        label: The candidate that was judged.
+    """
+
+    study_name: str
+    maximize: bool
+    settings: LoopSettings = field(repr=False)
+    candidates: tuple[Candidate, ...] = field(repr=False)
+    label: str
+
+    @functools.cached_property
+    def candidate(self) -> Candidate:
+        """The candidate that was judged."""
+        return next(each for each in self.candidates if each.label == self.label)
+
+    @property
+    def verdict(self) -> CandidateVerdict:
+        """Its verdict: ``"baseline"``, ``"kept"``, ``"not kept"`` or ``"undecided"``."""
+        return self.candidate.verdict
+
+    @property
+    def kept(self) -> bool:
+        """Whether it became the best so far; the baseline did, too."""
+        return self.candidate.is_kept
+
+    @property
+    def gain(self) -> Estimate:
+        """How much better its mean is than that of the best before it, with its 95% CI."""
+        return self.candidate.gain
+
+    @property
+    def n_runs(self) -> int:
+        """How many runs it had."""
+        return len(self.candidate.values)
+
+    @property
+    def n_judged(self) -> int:
+        """How many candidates were kept or given up."""
+        return sum(each.verdict in ("kept", "not kept") for each in self.candidates)
+
+    @property
+    def n_kept(self) -> int:
+        """How many candidates were kept."""
+        return sum(each.verdict == "kept" for each in self.candidates)
+
+    @property
+    def n_false_expected(self) -> float:
+        """How many candidates that do nothing are expected to be kept, at most."""
+        return self.settings["level"] * self.n_judged
+
+    @property
+    def best(self) -> Candidate:
+        """The best so far: the last candidate that was kept, or the baseline."""
+        return next(each for each in reversed(self.candidates) if each.is_kept)
+
+    @functools.cached_property
+    def noise(self) -> tuple[float, int]:
+        """The standard deviation of a run of those that were kept, and its degrees of freedom."""
+        return pooled(each.succeeded for each in self.candidates if each.is_kept)
+
+    def standard(self) -> Compared | None:
+        """Return what the next candidate is compared with; None if the baseline lacks runs."""
+        sd, degrees = self.noise
+        values = self.best.succeeded
+        if not self._has_baseline or len(values) < FEWEST_RUNS:
+            return None
+        level, max_runs = self.settings["level"], self.settings["max_runs"]
+        return {
+            "candidate": self.best.number,
+            "mean": fmean(values),
+            "worst": min(values),
+            "n": len(values),
+            "sd": sd,
+            "degrees": degrees,
+            "threshold": threshold(level, max_runs, len(values), degrees),
+        }
+
+    @property
+    def _has_baseline(self) -> bool:
+        return len(self.candidates[0].values) >= self.settings["n0"]
+
+    def _mean(self, candidate: Candidate) -> float:
+        """Return the mean of the runs that succeeded, as the user reports values."""
+        mean = fmean(candidate.succeeded)
+        if self.maximize:
+            return mean
+        return -mean
+
+    def document(self) -> Document:
+        """Return everything that the loop says."""
+        verdict = self.verdict
+        if not self._has_baseline:
+            verdict = "undecided"
+        return Document(
+            title=f"{self.study_name}: {self._short_label} is {self._in_words(verdict)}",
+            verdict=_VERDICTS[verdict],
+            conclusion=self._conclusion(),
+            scope=_in_plural(self.n_runs, "run"),
+            estimates=self._estimates(),
+            tables=[self._table()],
+            figures=[self._figure()],
+            notes=self._notes(),
+            next_step=_NEXT_STEPS[verdict],
+            fields=self._fields(),
+        )
+
+    @property
+    def _short_label(self) -> str:
+        return _short(self.label)
+
+    def _in_words(self, verdict: CandidateVerdict) -> str:
+        words = {"baseline": "the baseline", "undecided": "not judged yet"}
+        return words.get(verdict, verdict)
+
+    def _conclusion(self) -> str:
+        if not self.n_judged:
+            n0 = self.settings["n0"]
+            n_made = min(len(self.candidates[0].values), n0)
+            return f"{n_made} of {n0} runs of the baseline are made; no candidate is judged yet."
+        expected = f"{self.n_false_expected:.1f}"
+        if self.n_false_expected < 0.1:
+            expected = f"{self.n_false_expected:.2g}"
+        return (
+            f"{self.n_kept} of {_in_plural(self.n_judged, 'candidate')} kept; up to "
+            f"{expected} false ones are expected if the noise is normal."
+        )
+
+    @functools.cached_property
+    def _unit(self) -> Unit:
+        return unit_of_values([each.succeeded for each in self.candidates])
+
+    def _estimates(self) -> list[Line]:
+        lines = []
+        unit = self._unit
+        if not math.isnan(self.gain.value):
+            bias = "upward" if self.kept else "downward"
+            remark = f"over {_short(self.candidate.against)}; biased {bias}: selected"
+            of_gain = unit.rounded_to((self.gain.high - self.gain.low) / 2)
+            lines.append(Line("gain", self.gain, of_gain, is_difference=True, remark=remark))
+        if self.best.succeeded:
+            mean = Estimate(self._mean(self.best))
+            lines.append(
+                Line("best so far", mean, unit, remark=f"mean of {_short(self.best.label)}")
+            )
+        sd, degrees = self.noise
+        if degrees:
+            remark = "standard deviation of one run"
+            lines.append(Line("noise floor", Estimate(sd), unit.rounded_to(sd), remark=remark))
+        return lines
+
+    def _notes(self) -> list[str]:
+        notes = []
+        n_failed = self.candidate.n_failed
+        if n_failed:
+            fate = (
+                "In the end, each counts as the worst run of the candidate and the best before it."
+            )
+            if self.settings["failed"] is not None:
+                fate = f"Each counts as {self.settings['failed']:g}."
+            notes.append(f"{n_failed} of {self.n_runs} runs failed. {fate}")
+        sd, degrees = self.noise
+        if degrees and sd == 0:
+            notes.append(
+                "All runs of the baseline are equal, so any better value is kept. Does it use the "
+                "seed?"
+            )
+        return notes
+
+    def _table(self) -> Table:
+        unit = self._unit.bare
+        rows = []
+        for each in self.candidates:
+            cells = [each.label, each.verdict, str(len(each.values))]
+            value, low, high = each.gain
+            cells.append("" if math.isnan(value) else unit.gain(value))
+            cells.append("" if math.isnan(low) else unit.interval(low, high))
+            rows.append((*cells, each.note))
+        headings = ("candidate", "verdict", "runs", "gain", "95% CI", "note")
+        return Table(headings, rows, "Candidates", is_detail=True)
+
+    def _figure(self) -> Figure:
+        """Return the means of all candidates with their CIs, and the best so far."""
+        unit = self._unit
+        points: dict[bool, list[tuple[int, Candidate, float]]] = {True: [], False: []}
+        steps: list[tuple[int, float]] = []
+        for place, each in enumerate(self.candidates):
+            if not each.succeeded:
+                continue
+            mean = self._mean(each)
+            points[each.is_kept].append((place, each, mean))
+            if each.is_kept:
+                if steps:
+                    steps.append((place, steps[-1][1]))
+                steps.append((place, mean))
+        if steps:
+            steps.append((len(self.candidates) - 1, steps[-1][1]))
+        sd, _ = self.noise
+        series = [
+            Series(
+                "the best so far, ± one standard deviation of a run",
+                [place for place, _ in steps],
+                [unit.scale * mean for _, mean in steps],
+                low=[unit.scale * (mean - sd) for _, mean in steps],
+                high=[unit.scale * (mean + sd) for _, mean in steps],
+            )
+        ]
+        for is_kept, label in ((False, "not kept"), (True, "kept")):
+            ends = [self._ends(each, mean) for _, each, mean in points[is_kept]]
+            series.append(
+                Series(
+                    label,
+                    [place for place, _, _ in points[is_kept]],
+                    [unit.scale * mean for _, _, mean in points[is_kept]],
+                    "squares" if is_kept else "points",
+                    low=[unit.scale * low for low, _ in ends],
+                    high=[unit.scale * high for _, high in ends],
+                    hover=[
+                        f"{each.label}: {unit.value(mean)}, "
+                        f"{_in_plural(len(each.values), 'run')}. {each.note}".strip()
+                        for _, each, mean in points[is_kept]
+                    ],
+                    color=0 if is_kept else None,
+                )
+            )
+        return Figure(
+            "loop",
+            "Candidates in their order",
+            "candidate (0: the baseline)",
+            unit.heading("value"),
+            series,
+            caption="Error bars: 95% CIs of the difference from the best before, around the mean.",
+            lower_is_better=not self.maximize,
+            if_empty="No run has a value yet.",
+        )
+
+    def _ends(self, candidate: Candidate, mean: float) -> tuple[float, float]:
+        """Return the ends of a candidate's CI around its mean; NaN without one."""
+        value, low, high = candidate.gain
+        if self.maximize:
+            return mean + low - value, mean + high - value
+        return mean + value - high, mean + value - low
+
+    def _fields(self) -> dict[str, Any]:
+        candidates = [
+            {
+                "label": each.label,
+                "note": each.note,
+                "verdict": each.verdict,
+                "values": each.values,
+                "gain": each.gain,
+                "against": each.against,
+            }
+            for each in self.candidates
+        ]
+        names = "study_name label verdict kept gain n_runs n_judged n_kept n_false_expected"
+        best = {"best": self.best.label, "noise": self.noise[0]}
+        return self._attributes(names) | dict(self.settings) | best | {"candidates": candidates}
+
+
+def change_loop(
+    study_name: str, settings: LoopSettings, trials: Iterable[FrozenTrial], *, maximize: bool
+) -> ChangeLoop | None:
+    """Return the loop that a study stores, as seen from its last candidate; None without a run.
+
+    A candidate is compared with what its first run stored, so a verdict never changes later.
+    """
+    trials_by_number: dict[int, dict[int, FrozenTrial]] = {}
+    for (number, run), trial in evaluation_trials(trials, RUN_NAMES).items():
+        trials_by_number.setdefault(number, {})[run] = trial
+    if not trials_by_number:
+        return None
+    runs = [_runs_of(number, by_run) for number, by_run in trials_by_number.items()]
+    counted_runs = [counted_values(values, settings, maximize=maximize) for _, _, values in runs]
+    number, record, values = runs[0]
+    n0 = settings["n0"]
+    labels = record["label"], record["note"]
+    baseline = Candidate(number, *labels, values[:n0], counted_runs[0][:n0], "baseline")
+    loop = ChangeLoop(study_name, maximize, settings, (baseline,), baseline.label)
+    # One that was run before there was a baseline is compared with the baseline.
+    by_default = loop.standard()
+    standards = [record["compared"] or by_default for _, record, _ in runs[1:]]
+    verdicts = verdicts_of(counted_runs[1:], standards, settings["max_runs"])
+    label_of = {number: record["label"] for number, record, _ in runs}
+    candidates = [baseline]
+    judged_runs = zip(runs[1:], counted_runs[1:], standards, verdicts, strict=True)
+    for (number, record, values), counted_run, compared, (verdict, n_runs) in judged_runs:
+        against = ""
+        if compared is not None:
+            against = label_of.get(compared["candidate"], baseline.label)
+        labels = record["label"], record["note"]
+        used = values[:n_runs], counted_run[:n_runs]
+        candidates.append(Candidate(number, *labels, *used, verdict, against, compared))
+    last = candidates[-1].label
+    return ChangeLoop(study_name, maximize, settings, tuple(candidates), last)
+
+
+def counted_values(
+    values: Iterable[float], settings: LoopSettings, *, maximize: bool
+) -> tuple[float, ...]:
+    """Return the values of runs as they count: higher is better."""
+    sign = 1.0 if maximize else -1.0
+    failed = settings["failed"]
+    return tuple(sign * counted(value, failed) for value in values)
+
+
+def verdicts_of(
+    counted_runs: Sequence[Sequence[float]], standards: Sequence[Compared | None], max_runs: int
+) -> list[tuple[CandidateVerdict, int]]:
+    """Return the verdict on each candidate, and by how many of its runs.
+
+    Args:
+        counted_runs: The values of each, as they count.
+        standards: What each is compared with; one without it is undecided.
+        max_runs: How many runs a candidate may have.
+    """
+    values = np.full((len(counted_runs), max_runs), math.nan)
+    n_made = np.zeros(len(counted_runs), dtype=int)
+    rows = np.full((4, len(counted_runs)), math.nan)
+    for place, (counted_run, compared) in enumerate(zip(counted_runs, standards, strict=True)):
+        if compared is not None:
+            n_made[place] = min(len(counted_run), max_runs)
+            values[place, : n_made[place]] = counted_run[:max_runs]
+            rows[:, place] = [compared[key] for key in _STANDARD]
+    is_kept, is_given_up, n_runs = judged(values, n_made, Standard(*rows))
+    verdicts: list[tuple[CandidateVerdict, int]] = []
+    for kept, given_up, n in zip(is_kept, is_given_up, n_runs.tolist(), strict=True):
+        verdict: CandidateVerdict = "undecided"
+        if kept:
+            verdict = "kept"
+        elif given_up:
+            verdict = "not kept"
+        verdicts.append((verdict, n))
+    return verdicts
+
+
+def _runs_of(
+    number: int, trials_by_run: Mapping[int, FrozenTrial]
+) -> tuple[int, StoredCandidate, tuple[float, ...]]:
+    """Return a candidate's number, what its first run stored, and its values up to a gap."""
+    record: StoredCandidate = {"label": str(number), "note": "", "compared": None}
+    if 0 in trials_by_run:
+        record = trials_by_run[0].system_attrs.get(CANDIDATE, record)
+    return number, record, tuple(_values(trials_by_run))
+
+
+def _values(trials_by_run: Mapping[int, FrozenTrial]) -> list[float]:
+    """Return the values of the first runs up to a gap; NaN if one failed."""
+    values: list[float] = []
+    while (trial := trials_by_run.get(len(values))) is not None:
+        values.append(math.nan if trial.value is None else trial.value)
+    return values
+
+
+def _short(label: str) -> str:
+    return shortened(label, 24)
+
+
+def _in_plural(n: int, what: str) -> str:
+    if n == 1:
+        return f"1 {what}"
+    return f"{n} {what}s"

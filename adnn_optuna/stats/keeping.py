@@ -1,0 +1,102 @@
+"""The rule by which a change is kept: candidates against the best so far, a run at a time.
+
+All runs have new seeds. After r runs, the mean gain of a candidate over the best so far must be
+above c (1 + 1 / (2 r)) standard deviations of a run; otherwise the candidate is given up. It is
+kept if that is still true after the last run that it may have. So little is spent on changes that
+do nothing, most of which end after one run.
+
+The standard deviation is pooled over the runs of the baseline and of the candidates that were
+kept. Those that were given up do not count: only the promising ones of them have several runs,
+whose spread is then a third too large.
+
+By :func:`threshold`, c is such that a candidate that does nothing is kept with the probability
+``level``, if the noise is normal and as large in all candidates. It allows for the errors of the
+best mean and of the standard deviation. The mean of many runs is about normal for other noise,
+too: see ``studies/keep.py``.
+"""
+
+import functools
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+FEWEST_RUNS = 3  # Of a baseline that succeeded: of two, a standard deviation says nothing.
+_N_SIMULATED = 100_000  # Candidates: a level of 0.01 is met within 6% (two standard errors).
+_EQUAL = 1e-12  # Relative to their size, gains up to this are rounding errors.
+
+
+class Standard(NamedTuple):
+    """What candidates are compared with; arrays if there are several."""
+
+    mean: Any  # Of the best so far.
+    worst: Any  # Its worst run.
+    sd: Any
+    threshold: Any
+
+
+@functools.cache
+def threshold(level: float, max_runs: int, n_best: int, degrees: int) -> float:
+    """Return c of the rule, if the mean of the best is of ``n_best`` runs.
+
+    The standard deviation has so many ``degrees`` of freedom.
+    """
+    rng = np.random.default_rng(0)
+    runs = np.arange(1, max_runs + 1)
+    means = np.cumsum(rng.standard_normal((_N_SIMULATED, max_runs)), axis=1) / runs
+    best = rng.standard_normal((_N_SIMULATED, 1)) / np.sqrt(n_best)
+    lowest = ((means - best) / _more_at_first(runs)).min(axis=1)
+    sds = np.sqrt(rng.chisquare(degrees, _N_SIMULATED) / degrees)
+    # Below 0, a candidate would be kept for no gain.
+    return max(float(np.quantile(lowest / sds, 1 - level)), 0.0)
+
+
+def judged(
+    values: np.ndarray, n_made: np.ndarray, standard: Standard
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return which candidates are kept, which are given up, and after how many runs.
+
+    Args:
+        values: The values of the runs along the last axis, which has as many places as a candidate
+            may have runs. Higher is better; NaN if a run failed.
+        n_made: How many of them were made.
+        standard: What each candidate is compared with.
+
+    A failed run gives no candidate up unless it is the second and most runs failed. In the end, it
+    counts as the worst run of the candidate and the best so far.
+    """
+    runs = np.arange(1, values.shape[-1] + 1)
+    is_made = runs <= n_made[..., np.newaxis]
+    has_value = is_made & ~np.isnan(values)
+    n_values = np.cumsum(has_value, axis=-1)
+    n_failed = np.cumsum(is_made, axis=-1) - n_values
+    means = np.cumsum(np.where(has_value, values, 0), axis=-1) / np.maximum(n_values, 1)
+    mean, worst, sd, c = (np.asarray(part)[..., np.newaxis] for part in standard)
+    needed = np.maximum(c * sd * _more_at_first(runs), _EQUAL * np.abs(mean))
+    ends = (n_values > 0) & (means - mean <= needed)
+    ends |= (n_failed >= 2) & (n_failed > n_values)
+    own_worst = np.where(has_value, values, np.inf).min(axis=-1, keepdims=True)
+    whole = np.where(has_value, values, np.minimum(own_worst, worst)).mean(axis=-1)
+    ends[..., -1] |= (whole - mean[..., 0] <= needed[..., -1]) | (n_values[..., -1] == 0)
+    ends &= is_made
+    is_given_up = ends.any(axis=-1)
+    is_kept = is_made.all(axis=-1) & ~is_given_up
+    return is_kept, is_given_up, np.where(is_given_up, ends.argmax(axis=-1) + 1, n_made)
+
+
+def pooled(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
+    """Return the standard deviation within groups of values, and its degrees of freedom."""
+    squares = 0.0
+    degrees = 0
+    for group in groups:
+        values = np.asarray(group, dtype=float)
+        values = values[~np.isnan(values)]
+        if len(values) > 1:
+            squares += float(((values - values.mean()) ** 2).sum())
+            degrees += len(values) - 1
+    return float(np.sqrt(squares / max(degrees, 1))), degrees
+
+
+def _more_at_first(runs: np.ndarray) -> np.ndarray:
+    """Return by how much more is asked of few runs, which saves runs of what does nothing."""
+    return np.asarray(1 + 0.5 / runs)

@@ -1,0 +1,63 @@
+"""What a loop that keeps changes says on each surface and in each state."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+from snapshots import assert_states, assert_surfaces
+
+import adnn_optuna as adnn
+
+if TYPE_CHECKING:
+    from adnn_optuna.results.change_loop import ChangeLoop
+
+
+def accuracy(label: str, gain: float, storage: Any, **options: Any) -> ChangeLoop:
+    def version(seed: int) -> float:
+        return float(0.9 + gain + 0.01 * np.random.default_rng(seed).standard_normal())
+
+    function = options.pop("f", version)
+    return adnn.keep(function, candidate=label, storage=storage, **options)
+
+
+def loop(n_changes: int = 12) -> ChangeLoop:
+    storage = optuna.storages.InMemoryStorage()
+    accuracy("baseline", 0, storage)
+    for place in range(n_changes):
+        gain = 0.04 if place >= 4 else 0.0
+        result = accuracy(f"change {place}", gain, storage, note=f"note {place}")
+    return result
+
+
+def test_each_surface_says_the_same() -> None:
+    assert_surfaces("change_loop", dataclasses.replace(loop(), label="change 4"))
+
+
+def test_each_state_says_what_it_is() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    baseline = accuracy("baseline", 0, storage)
+    states = {
+        "baseline": baseline,
+        "not kept": accuracy("same", 0, storage),
+        "failed": accuracy("failing", 0, storage, f=lambda _seed: math.nan),
+        "kept": accuracy("better", 0.05, storage),
+    }
+    assert_states("change_loop", states)
+
+
+def test_the_best_so_far_is_a_step_line_with_the_noise_around_it() -> None:
+    result = loop()
+    [figure] = result.document().all_figures()
+    best, not_kept, kept = figure.series
+    assert [*best.x] == [0, 5, 5, 12]
+    assert best.y[0] == best.y[1] < best.y[2] == best.y[3]
+    sd, _ = result.noise
+    assert np.allclose(np.subtract(best.high, best.low), 2 * sd)
+    assert [*kept.x] == [0, 5]
+    assert len(not_kept.x) == 11
+    lows = [low for low in not_kept.low if math.isfinite(low)]
+    assert len(lows) == 11

@@ -1,0 +1,131 @@
+"""The rule by which changes are kept: simulations of whole loops, and single candidates."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from adnn_optuna.stats.keeping import Standard, judged, pooled, threshold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STUDIES = Path(__file__).parents[2] / "studies"
+
+
+@pytest.fixture(scope="module")
+def loops() -> Iterator[Any]:
+    sys.path.insert(0, str(STUDIES))
+    try:
+        yield importlib.import_module("keep")
+    finally:
+        sys.path.remove(str(STUDIES))
+
+
+def judge(*values: float, n_made: int | None = None) -> tuple[str, int]:
+    """Judge a candidate against a best so far with mean 0 and worst run -1."""
+    made = len(values) if n_made is None else n_made
+    padded = np.array([*values, *[math.nan] * (4 - len(values))])
+    kept, given_up, n_runs = judged(padded, np.array(made), Standard(0.0, -1.0, 1.0, 1.0))
+    verdict = "undecided"
+    if kept:
+        verdict = "kept"
+    elif given_up:
+        verdict = "given up"
+    return verdict, int(n_runs)
+
+
+def test_a_candidate_is_given_up_once_its_mean_gain_is_too_small() -> None:
+    # After 1, 2, 3 and 4 runs it must be above 1.5, 1.25, 1.17 and 1.125 sd.
+    assert judge(1.4) == ("given up", 1)
+    assert judge(1.6) == ("undecided", 1)
+    assert judge(1.6, 0.8) == ("given up", 2)
+    assert judge(1.6, 1.0, 1.0, 1.0) == ("kept", 4)
+    assert judge(1.6, 1.0, 1.0, 0.8) == ("given up", 4)
+
+
+def test_a_failed_run_counts_as_the_worst_in_the_end() -> None:
+    failed = math.nan
+    assert judge(failed) == ("undecided", 1)
+    assert judge(failed, failed) == ("given up", 2)
+    assert judge(failed, 3.0, failed) == ("given up", 3)
+    # Its mean is 1.25 with the best one's worst run, 1.1 with its own.
+    assert judge(2.0, 2.0, 2.0, failed) == ("kept", 4)
+    assert judge(4.0, 2.2, -1.2, failed)[0] == "given up"
+    assert judge(1.8, 1.8, 1.8, failed) == ("given up", 4)
+    assert judge(1.8, 1.8, 1.8, 1.8) == ("kept", 4)
+
+
+def test_equal_values_are_no_gain() -> None:
+    values = np.full(4, 0.1)
+    standard = Standard(np.mean([0.1, 0.1, 0.1]), 0.1, 0.0, 1.0)
+    kept, given_up, _ = judged(values, np.array(4), standard)
+    assert (bool(kept), bool(given_up)) == (False, True)
+
+
+def test_the_threshold_is_met_by_the_level() -> None:
+    rng = np.random.default_rng(7)
+    n = 100_000
+    noise = 0.3
+    baseline = noise * rng.standard_normal((n, 5))
+    standard = Standard(
+        baseline.mean(axis=1),
+        baseline.min(axis=1),
+        baseline.std(axis=1, ddof=1),
+        threshold(0.02, 6, 5, 4),
+    )
+    kept, _, _ = judged(noise * rng.standard_normal((n, 6)), np.full(n, 6), standard)
+    assert kept.mean() == pytest.approx(0.02, abs=0.002)
+
+
+def test_less_is_asked_if_more_is_known() -> None:
+    base = threshold(0.01, 8, 8, 7)
+    assert threshold(0.05, 8, 8, 7) < base
+    assert threshold(0.01, 16, 8, 7) < base
+    assert threshold(0.01, 8, 16, 7) < base
+    assert threshold(0.01, 8, 8, 70) < base
+
+
+def test_the_spread_is_that_within_groups() -> None:
+    sd, degrees = pooled([[1.0, 2.0, 3.0], [11.0, 12.0, 13.0, math.nan], [7.0]])
+    assert (sd, degrees) == (1.0, 4)
+
+
+@pytest.mark.parametrize(
+    ("noise", "most_false"),
+    [
+        ("normal", 1.1),
+        ("t3", 2.0),
+        ("exponential, upward", 2.0),
+        ("exponential, downward", 2.0),
+        ("half of the changes 1.5 sd", 2.0),
+        # Each number of runs that succeeded has a threshold of its own.
+        pytest.param("a tenth of the runs fail", 2.0, marks=pytest.mark.slow),
+    ],
+)
+def test_few_changes_that_do_nothing_are_kept(loops: Any, noise: str, most_false: float) -> None:
+    nothing = loops.simulate("adnn.keep", noise, 0, 200)
+    assert nothing["false"] <= most_false
+    assert nothing["runs"] <= 1.5
+    three = loops.simulate("adnn.keep", noise, 3, 100)
+    assert three["false"] <= most_false
+
+
+def test_real_gains_are_kept_by_few_runs(loops: Any) -> None:
+    two, three = (loops.simulate("adnn.keep", "normal", gain, 200) for gain in (2, 3))
+    assert two["real"] >= 0.5
+    assert three["real"] >= 0.85
+    n_baseline = loops.N0 / loops.CANDIDATES
+    assert max(two["runs"], three["runs"]) + n_baseline <= 2
+
+
+def test_keeping_whatever_is_better_is_worse(loops: Any) -> None:
+    nothing = loops.simulate("keep if better", "normal", 0, 200)
+    assert nothing["false"] == pytest.approx(4.2, abs=0.3)
+    assert nothing["reported"] == pytest.approx(2.5, abs=0.2)
