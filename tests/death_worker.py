@@ -178,7 +178,7 @@ def compare_models_of_functions(url: str) -> Any:
         "other": lambda noise, order: valued(url, 2, noise, order),
     }
     compared = adnn.compare_models(models, seeds=range(4), storage=url, study_name="m")
-    return compared.evaluations, compared.differences().to_csv()
+    return compared.runs.evaluations, compared.differences().to_csv()
 
 
 def recheck(url: str) -> Any:
@@ -191,7 +191,7 @@ def recheck(url: str) -> Any:
         confirm=3,
         against=0,
     )
-    return found.evaluations, found.value, found.gain.value
+    return found.numbers.evaluations, found.value, found.gain.value
 
 
 def measure_variance(url: str) -> Any:
@@ -199,7 +199,7 @@ def measure_variance(url: str) -> Any:
         return valued(url, noise, order)
 
     found = adnn.measure_variance(function, n=5, storage=url, study_name="v")
-    return found.evaluations, found.sd, found.sd_by_source
+    return found.numbers.evaluations, found.sd, found.sd_by_source
 
 
 def measure_variance_by_executor(url: str) -> Any:
@@ -209,7 +209,7 @@ def measure_variance_by_executor(url: str) -> Any:
     with futures.ThreadPoolExecutor(2) as executor:
         options: Any = {"storage": url, "study_name": "v", "executor": executor}
         found = adnn.measure_variance(function, n=5, **options)
-    return found.evaluations, found.sd
+    return found.numbers.evaluations, found.sd
 
 
 def keep(url: str) -> Any:
@@ -270,12 +270,12 @@ def compare_models(url: str) -> Any:
         storage=url,
         study_name="m",
     )
-    return compared.evaluations, compared.differences().to_csv()
+    return compared.runs.evaluations, compared.differences().to_csv()
 
 
 def variance_of_networks(url: str) -> Any:
     found = adnn.measure_variance(objective(), n=5, storage=url, study_name="v", n_jobs=1)
-    return found.evaluations, found.sd
+    return found.numbers.evaluations, found.sd
 
 
 OF_FUNCTIONS: dict[str, tuple[Verb, ...]] = {

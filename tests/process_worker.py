@@ -102,7 +102,7 @@ def verbs(folder: Path) -> dict[str, Callable[[dict[str, Any]], Any]]:
         "plot": lambda m: m["search"].plot().to_html(),
         "report": lambda m: m["search"].report(folder / "report.html"),
         "model": lambda m: m["search"].model(),
-        "save": lambda m: m["search"].save(folder / "m.keras"),
+        "save": lambda m: m["search"].model().save(folder / "m.keras"),
         "contract": lambda m: m["search"].contract().save(folder / "c.json"),
         "verify": lambda _: adnn.verify(folder / "c.json").report(folder / "v.html"),
         "audit": lambda m: str(adnn.audit_randomness(m["model"])),

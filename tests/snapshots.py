@@ -43,16 +43,16 @@ def assert_same(name: str, text: str) -> None:
 
 def assert_surfaces(name: str, result: Printed) -> None:
     """Compare what a result says as text, Markdown, JSON and in a notebook with what is stored."""
-    text = result.to_text()
+    text = str(result)
     too_long = [line for line in text.split("\n") if len(line) > 80]
     assert not too_long
     title, study = result.document().title, result.document().fields.get("study_name", "")
     assert title[0].isupper() or title.startswith(study)
     words = re.findall(r"\w{4,}", re.sub("'.*'", "", title).lower())
     assert len(words) == len({*words}), f"{title} has a word twice"
-    details = result.to_text(details=True)
+    details = format(result, "details")
     assert_same(f"{name}.txt", f"{text}\n\n{'=' * 20} details=True\n\n{details}\n")
-    assert_same(f"{name}.md", result.to_markdown())
+    assert_same(f"{name}.md", format(result, "markdown"))
     assert_same(f"{name}.json", to_json(result.document()) + "\n")
     assert_same(f"{name}.html", result._repr_html_())
 

@@ -360,7 +360,7 @@ def test_other_studies_of_the_storage_are_left_alone(database: Path, tmp_path: P
         other.set_user_attr(name, 3)
     record = read_record(optuna.load_study(study_name="s", storage=url))
     assert record.test_evaluations_elsewhere == {"models": 2}
-    assert "once by one search, and 2 times by other" in result_of(record).to_markdown()
+    assert "once by one search, and 2 times by other" in format(result_of(record), "markdown")
     assert "other" not in str(load_comparison(url, "c"))
 
 

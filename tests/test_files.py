@@ -166,7 +166,6 @@ def test_no_file_of_a_result_is_written_by_half(tmp_path: Path) -> None:
     contract = Contract({"objective": {}}, {"kernel": np.zeros(1000)})
     writers: dict[str, Callable[[Path], None]] = {
         "report.html": result.report,
-        "m.keras": result.save,
         "c.json": contract.save,
     }
     for name, write in writers.items():

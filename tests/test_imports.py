@@ -48,7 +48,7 @@ def f(trial, seed):
 study = optuna.create_study()
 study.optimize(lambda trial: adnn.log_scores(trial, [f(trial, 0), 0.1, 0.3]), n_trials=5)
 result = adnn.recheck(study, f, choose=2, confirm=2)
-print(result, result.to_markdown())
+print(result, format(result, "markdown"))
 print(adnn.overtuning(study, show_progress_bar=False))
 print(adnn.compare_values({"a": [1, 2, 3.5, 4], "b": [2, 3, 4, 6]}))
 print(adnn.search(f, "tpe", max_trial=3))

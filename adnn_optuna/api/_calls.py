@@ -1,6 +1,5 @@
 """Common parts of all verbs: what is searched, interrupts, and evaluations."""
 
-import dataclasses
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
@@ -17,10 +16,12 @@ from adnn_optuna.engine.functions import FunctionObjective, seeds_of_trials
 from adnn_optuna.engine.kinds import Kind
 from adnn_optuna.engine.objectives import Outcome, Searched, checked_direction
 from adnn_optuna.engine.signals import progress_bar
+from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.findings import Findings, reused_note
 from adnn_optuna.samplers._evaluations import Evaluation, made_evaluations
 
 _F = TypeVar("_F", bound=Findings)
+_R = TypeVar("_R", bound=Printed)
 
 NO_EXECUTOR = (
     "executor must be None for Keras models, which train on all cores of this process; omit it, "
@@ -111,21 +112,22 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
 
 
 def found_by_evaluating(
-    known: Callable[[Mapping[Evaluation, float]], _F],
+    findings_of: Callable[[Mapping[Evaluation, float]], _F],
+    result_of: Callable[[_F, str], _R],
     study: optuna.Study,
     names: Sequence[str],
     evaluate: Callable[..., float | Outcome],
-    call: Call,
     *,
+    call: Call,
     n_at_once: int = 1,
     stop: threading.Event | None = None,
-) -> _F:
+) -> _R:
     """Make evaluations, see :func:`make_evaluations`; log what is known if the user interrupts.
 
-    What is found says how many of them were stored before. By default, ``n_at_once`` are made at
-    the same time.
+    ``result_of`` makes the result of the findings and of a note, which says how many evaluations
+    were stored before. By default, ``n_at_once`` are made at the same time.
     """
-    before = known(made_evaluations(study.get_trials(deepcopy=False), names))
+    before = findings_of(made_evaluations(study.get_trials(deepcopy=False), names))
     bar_options: Any = {"show": call.show_progress_bar, "unit": "evaluation"}
     bar_options["desc"] = study.study_name
     options: Any = {"stop": stop, "catch": call.catch, "executor": call.executor}
@@ -134,16 +136,15 @@ def found_by_evaluating(
         with progress_bar(**bar_options) as bar:
 
             def missing(made: Mapping[Evaluation, float]) -> Sequence[Evaluation]:
-                result_so_far = known(made)
-                bar.total = result_so_far.n_evaluations
-                bar.update(len(result_so_far.used) - bar.n)
-                return result_so_far.missing
+                findings_so_far = findings_of(made)
+                bar.total = findings_so_far.n_evaluations
+                bar.update(len(findings_so_far.used) - bar.n)
+                return findings_so_far.missing
 
-            evaluated: Any = known(make_evaluations(missing, study, names, evaluate, **options))
-        note = reused_note("evaluation", len(before.used), len(evaluated.used))
-        with_note: _F = dataclasses.replace(evaluated, reused=note)
+            evaluations = make_evaluations(missing, study, names, evaluate, **options)
     except KeyboardInterrupt:
-        evaluated = known(made_evaluations(study.get_trials(deepcopy=False), names))
-        logger.info("Interrupted. %s", evaluated.document().conclusion)
+        findings = findings_of(made_evaluations(study.get_trials(deepcopy=False), names))
+        logger.info("Interrupted. %s", result_of(findings, "").document().conclusion)
         raise
-    return with_note
+    findings = findings_of(evaluations)
+    return result_of(findings, reused_note("evaluation", len(before.used), len(findings.used)))

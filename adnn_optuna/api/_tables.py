@@ -22,7 +22,7 @@ from adnn_optuna._checks import (
     is_file,
 )
 from adnn_optuna._files import read_csv
-from adnn_optuna.results.arm_comparison import MOST_ARMS
+from adnn_optuna.results.value_table import MOST_ARMS
 from adnn_optuna.stats.resampling import is_of_splits
 
 # A first column of numbers with one of these names holds the names of rows, and is no arm.

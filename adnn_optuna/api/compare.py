@@ -274,7 +274,7 @@ def _noted(comparison: Comparison, head: optuna.Study, n_before: int) -> Compari
     runs = comparison.numbers.runs
     n_now = sum(len(run.done_trials) for run in runs)
     comparison = dataclasses.replace(comparison, like=like_comparisons(head))
-    return dataclasses.replace(comparison, reused=reused_note("trial", n_before, n_now))
+    return dataclasses.replace(comparison, _reused=reused_note("trial", n_before, n_now))
 
 
 def _keep(storage: BaseStorage) -> None:

@@ -28,9 +28,9 @@ from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.evaluations import MAX_NUMBER, open_evaluations
 from adnn_optuna.engine.functions import seeds_of
 from adnn_optuna.engine.kinds import TRAINED_MODELS, loaded
-from adnn_optuna.results.arm_comparison import MOST_ARMS, VALUE
 from adnn_optuna.results.declarations import checked_seeds, declared, store_declaration
-from adnn_optuna.results.models import ModelComparison
+from adnn_optuna.results.models import ModelComparison, ModelRuns
+from adnn_optuna.results.value_table import MOST_ARMS, VALUE
 from adnn_optuna.stats.paired_differences import MARGIN, check_margin
 from adnn_optuna.stats.resampling import ResampledArgument
 
@@ -152,33 +152,43 @@ def compare_models(
         arguments={},
     )
     store_declaration(study, declaration)
-    like = tuple[str, ...]()
-    n_elsewhere = 0
-    stop = None
-    if trained is not None:
-        stop = trained.stop
-        like = like_comparisons(study)
-        n_elsewhere = trained.n_tests_elsewhere(study)
-    comparison_of = functools.partial(
-        ModelComparison,
-        study_name=study_name,
+    runs_of = functools.partial(
+        ModelRuns,
         labels=labels,
         declared_seeds=tuple(declaration["seeds"]),
         sequential=declaration["sequential"],
         after_fixed=declaration["after_fixed"],
         margin=None if margin is None else float(margin),
-        sources=tuple(sources),
         failed=call.failed,
-        like=like,
-        n_test_evaluations_elsewhere=n_elsewhere,
         **settings,
     )
+    about_data: dict[str, Any] = {}
+    stop = None
+    if trained is not None:
+        stop = trained.stop
+        about_data = {
+            "n_train": trained.n_train,
+            "like": like_comparisons(study),
+            "n_tests_elsewhere": trained.n_tests_elsewhere(study),
+        }
+
+    def comparison_of(runs: ModelRuns, reused: str) -> ModelComparison:
+        return ModelComparison(
+            runs.table,
+            runs=runs,
+            study_name=study_name,
+            sources=tuple(sources),
+            _reused=reused,
+            **about_data,
+        )
+
     return found_by_evaluating(
+        runs_of,
         comparison_of,
         study,
         ("model", "seed"),
         _Models(labels, functions, trained),
-        call,
+        call=call,
         # A function sees no event, and may not be safe in several threads.
         stop=stop,
         n_at_once=1 if functions else n_cores(),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from adnn_optuna._checks import WrongValueError, check_positive
 from adnn_optuna.api._calls import are_labels
-from adnn_optuna.results.arm_comparison import MOST_ARMS
+from adnn_optuna.results.value_table import MOST_ARMS, PairedDesign, ValueTable
 from adnn_optuna.results.values import ValueComparison
 from adnn_optuna.stats.resampling import ResampledArgument, checked_resampling
 
@@ -146,18 +146,23 @@ def compare_values(
         arms = {label: _tables.filled(label, array) for label, array in arms.items()}
     if sequential and order is None:
         _tables.check_is_unsorted(arms)
-    return ValueComparison(
-        {label: array.tolist() for label, array in arms.items()},
-        tuple(names),
-        per=per,
-        maximize=not minimize,
+    design = PairedDesign(
+        names=[f"{per} {name}" for name in names],
+        n_planned=len(names),
         margin=None if margin is None else float(margin),
         sequential=sequential,
-        is_paired=paired,
-        baseline=baseline,
         resampled=overlap,
-        n_rows=0 if groups is None else len(table),
     )
+    numbers = ValueTable(
+        {label: array.tolist() for label, array in arms.items()},
+        design,
+        per=per,
+        maximize=not minimize,
+        baseline=baseline,
+        is_paired=paired,
+    )
+    n_rows = 0 if groups is None else len(table)
+    return ValueComparison(numbers, tuple(names), n_rows)
 
 
 def _check_arms(arms: Mapping[str, Any], table: pd.DataFrame, baseline: str | None) -> None:

@@ -42,7 +42,7 @@ from adnn_optuna.engine.objectives import Searched
 from adnn_optuna.engine.records import NEW_SEED_NAMES
 from adnn_optuna.engine.studies import opened_study
 from adnn_optuna.results.overtuning import overtuning_of
-from adnn_optuna.results.recheck import BASELINE_NETWORK, FIRST_OF_PARAMS, Recheck
+from adnn_optuna.results.recheck import BASELINE_NETWORK, FIRST_OF_PARAMS, Recheck, RecheckNumbers
 from adnn_optuna.samplers._evaluations import evaluation_trials
 from adnn_optuna.samplers._trials import is_feasible
 from adnn_optuna.samplers._unit_interval import n_choices, to_unit
@@ -162,8 +162,8 @@ def recheck(
     def plan_of(number: int) -> Planned:
         return plan_seeds(opened, number, confirm)
 
-    recheck_of = functools.partial(
-        Recheck,
+    numbers_of = functools.partial(
+        RecheckNumbers,
         study_name=study.study_name,
         maximize=study.direction == StudyDirection.MAXIMIZE,
         candidates=candidates,
@@ -180,11 +180,12 @@ def recheck(
         against_of=against_of,
     )
     rechecked = found_by_evaluating(
-        recheck_of,
+        numbers_of,
+        Recheck,
         opened,
         NEW_SEED_NAMES,
         TrialEvaluation(searched, evaluated, study),
-        call,
+        call=call,
     )
     scores = dict[tuple[int, ...], np.ndarray]()
     violated = set[tuple[int, ...]]()
@@ -195,13 +196,15 @@ def recheck(
         if f"{SCORES}/0" in trial.system_attrs:
             trial_label = f"trial {trial.number} of study {opened.study_name!r}"
             [scores[evaluation]] = from_attributes(trial.system_attrs, SCORES, trial_label)
-    rechecked = dataclasses.replace(rechecked, violated=frozenset(violated))
-    if not scores:
-        return rechecked
-    overtuned = overtuning_of(study, *read_study(study))
+    overtuned = None
+    if scores:
+        overtuned = overtuning_of(study, *read_study(study))
     if overtuned is not None and overtuned.most_unlike:  # The scores may be predictions.
         overtuned = None
-    return dataclasses.replace(rechecked, scores=scores, overtuned=overtuned)
+    numbers = dataclasses.replace(
+        rechecked.numbers, violated=frozenset(violated), scores=scores, overtuned=overtuned
+    )
+    return dataclasses.replace(rechecked, numbers=numbers)
 
 
 def _completed(study: optuna.Study) -> list[FrozenTrial]:

@@ -190,4 +190,4 @@ def run_search(spec: StudySpec, storage: str | BaseStorage | None, *, reuse: boo
             raise
     record = read_record(study)
     reused = reused_note("trial", n_before, len(record.done_trials))
-    return dataclasses.replace(result_of(record, plan.objective), reused=reused)
+    return dataclasses.replace(result_of(record, plan.objective), _reused=reused)

@@ -15,7 +15,7 @@ from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.functions import seeds_of
 from adnn_optuna.engine.kinds import Kind
 from adnn_optuna.engine.objectives import Searched
-from adnn_optuna.results.variance import Variance
+from adnn_optuna.results.variance import Variance, VarianceNumbers
 from adnn_optuna.stats.spread import FEWEST
 
 
@@ -79,8 +79,8 @@ def measure_variance(
             "Nothing in the objective's training is random, or it takes no seed: give a function "
             "whose parameters are the seeds of its sources, such as f(split, initialisation)."
         )
-    variance_of = functools.partial(
-        Variance,
+    numbers_of = functools.partial(
+        VarianceNumbers,
         study_name=study_name,
         sources=measured.sources,
         n=n,
@@ -93,11 +93,12 @@ def measure_variance(
     )
     check_code([study], measured.functions, reuse=call.reuse)
     return found_by_evaluating(
-        variance_of,
+        numbers_of,
+        Variance,
         study,
         measured.sources,
         measured,
-        call,
+        call=call,
         stop=measured.stop,
         n_at_once=measured.n_at_once,
     )

@@ -216,9 +216,10 @@ def _code(found: Any, require: str | None) -> int:
     if require == "better":
         enough = ["better"]
     code = 0
-    for row in found.paired_differences:
+    numbers = found.numbers
+    for row in numbers.differences:
         pair = f"{require.replace('-', ' ')} than {row.other}"
-        if found.is_paired and row.n_pairs < len(found.values[row.arm]):
+        if numbers.is_paired and row.n_pairs < len(numbers.arms[row.arm]):
             out.say(f"adnn: {row.arm} cannot be checked to be {pair}: {row.reason}.")
             return out.WRONG_INPUT
         if row.verdict not in enough:

@@ -112,10 +112,12 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
     requested = {what: file for what, file in files.items() if file is not None}
     more = more | {FILES[what].use: str(file) for what, file in requested.items()}
     try:
-        if contract := requested.get("contract"):
-            facts = facts.confirmed()
-            facts.contract().save(contract)
-            more["Check it"] = f"adnn verify {as_argument(str(contract))}"
+        if file := requested.get("contract"):
+            contract = facts.contract()
+            contract.save(file)
+            more["Check it"] = f"adnn verify {as_argument(str(file))}"
+            # The contract stored its test and its new seeds: nothing is trained.
+            facts = facts.confirm() if "confirmation" in contract.content else facts.test()
     finally:
         # Also of a search that no contract can be made of.
         following = {what.lower().replace(" ", "_"): how for what, how in more.items()}

@@ -78,6 +78,7 @@ class TrainedModels:
         self._redrawing = Redrawing(self._dataset)
         self.stop: threading.Event = threading.Event()
         self.test_rows: str = self._dataset.test_fingerprint
+        self.n_train: int = len(self._dataset.y_train)
         self.config: Mapping[str, Any] = self._dataset.config
         self.configs: Mapping[str, Any] = {
             label: trainer.config for label, trainer in trainers.items()
@@ -92,13 +93,14 @@ class TrainedModels:
 
     @functools.cached_property
     def settings(self) -> Mapping[str, Any]:
-        """What a comparison is told of their data."""
+        """How their values depend on the data."""
         data = self._dataset
-        n_train = len(data.y_train)
         n_test = len(data.y_test)
+        resampled = None
+        if "test" in data.drawn:
+            resampled = (self.n_train, n_test)
         return {
-            "resampled": (n_train, n_test) if "test" in data.drawn else None,
-            "n_train": n_train,
+            "resampled": resampled,
             "n_test": n_test,
             "score": "test R²" if data.task == "regression" else "test accuracy",
         }

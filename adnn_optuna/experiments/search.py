@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -14,7 +13,6 @@ import numpy as np
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics, TestEvaluation
 from adnn_optuna._checks import WrongValueError, check_integer, logger
-from adnn_optuna._files import check_output_file, replacing
 from adnn_optuna._units import ACCURACY, Estimate, duration, in_list, score_in_words
 from adnn_optuna.api._keywords import interrupted_where_called
 from adnn_optuna.engine.kinds import NETWORKS
@@ -71,11 +69,10 @@ class SearchResult(StudyResult):
 
     Attributes:
         record: What was read of the study.
-        objective: The objective; if :obj:`None`, it is rebuilt from the study when it is needed.
     """
 
     record: NetworkRecord
-    objective: NetworkObjective | None = None
+    _objective: NetworkObjective | None = None
 
     _scope_of_runs: ClassVar[str] = "All results are for this data set and this training."
     _next_step_of_runs: ClassVar[str] = (
@@ -109,11 +106,11 @@ class SearchResult(StudyResult):
 
     @functools.cached_property
     def _trained(self) -> NetworkObjective:
-        """What was searched."""
-        if self.objective is None:
+        """What was searched; it is rebuilt from the study if it is not known."""
+        if self._objective is None:
             rebuilt: NetworkObjective = NETWORKS.rebuilt(self.study, None)
             return rebuilt
-        return self.objective
+        return self._objective
 
     def _predictor(self) -> Predictor:
         if self.best is None:
@@ -135,42 +132,27 @@ class SearchResult(StudyResult):
         """
         return self._predictor().model()
 
-    def predict(self, x: Any) -> np.ndarray:
+    def predict(self, x: Any, *, probabilities: bool = False) -> np.ndarray:
         """Return the predictions of :meth:`model`.
 
         Args:
             x: n inputs as the dataset holds them, such as ``dataset.x_test``; or a table of the
                 same columns.
+            probabilities: Whether to return how probable each class is.
 
         Returns:
             The labels of the user's own, of shape (n,); of a regression numbers, (n,) or
-            (n, targets).
+            (n, targets). Probabilities have the shape (n, classes), in the order of
+            ``dataset.classes``.
 
         Raises:
-            ValueError: If the inputs are not such as the dataset's.
+            ValueError: If the inputs are not such as the dataset's, or a regression is to return
+                probabilities.
         """
-        return self._predictor().predict(x)
-
-    def predict_proba(self, x: Any) -> np.ndarray:
-        """Return how probable each class is by :meth:`model`.
-
-        Args:
-            x: As for :meth:`predict`.
-
-        Returns:
-            Probabilities of shape (n, classes), in the order of ``dataset.classes``.
-
-        Raises:
-            ValueError: If it is a regression.
-        """
-        return self._predictor().predict_proba(x)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write :meth:`model` to a ``.keras`` file."""
-        check_output_file("path", path, ".keras")
-        model = self.model()
-        with replacing(path) as temporary:
-            model.save(temporary)
+        predictor = self._predictor()
+        if probabilities:
+            return predictor.predict_proba(x)
+        return predictor.predict(x)
 
     @interrupted_where_called
     def test(self) -> SearchResult:
@@ -233,7 +215,7 @@ class SearchResult(StudyResult):
             raise WrongValueError(f"data must be 'embed' or None; got {data!r:.100}.")
         self._check_contract()
         arrays = embedded(self._trained.dataset) if data else {}
-        confirmed = self.confirmed()
+        confirmed = self._confirmed()
         if self.confirmation is None and confirmed.confirmation is not None:
             logger.info(
                 "The best trial was confirmed for the contract. result.confirm() returns the "
@@ -254,7 +236,7 @@ class SearchResult(StudyResult):
                 "contract of a search that is trained in this way."
             )
 
-    def confirmed(self) -> SearchResult:
+    def _confirmed(self) -> SearchResult:
         """Return a result that a contract can be made of: tested, and confirmed if that can be."""
         tested = self.test()
         assert tested.best is not None, "It was tested."
@@ -263,10 +245,10 @@ class SearchResult(StudyResult):
         return tested
 
     @property
-    def level(self) -> float:
+    def _level(self) -> float:
         """The level of the CIs."""
         if self.confirmation is None:
-            return super().level
+            return super()._level
         return self.confirmation.level
 
     def _verdict(self) -> tuple[Verdict, str]:

@@ -28,26 +28,24 @@ class Printed(ABC):
         return {name: getattr(self, name) for name in names.split()}
 
     def __str__(self) -> str:
-        return self.to_text()
+        return to_text(self.document(), width_of_output())
 
-    def to_text(self, *, details: bool = False) -> str:
-        """Return the result as text.
+    def __format__(self, form: str) -> str:
+        """Return the result as text; as ``"details"`` or ``"markdown"`` with every table.
 
-        Lines have at most 80 characters. If stdout is a terminal they are as wide as that, between
-        60 and 100.
+        Lines of text have at most 80 characters. If stdout is a terminal they are as wide as that,
+        between 60 and 100.
 
-        Args:
-            details: Whether to show every table with all of its columns.
+        Raises:
+            ValueError: If there is no such format.
         """
-        return to_text(self.document(), width_of_output(), details=details)
-
-    def to_markdown(self, *, details: bool = True) -> str:
-        """Return the result as Markdown.
-
-        Args:
-            details: Whether to show the tables of details, too.
-        """
-        return to_markdown(self.document(), details=details)
+        if form == "markdown":
+            return to_markdown(self.document())
+        if form not in ("", "details"):
+            raise WrongValueError(
+                f"The format must be 'details' or 'markdown'; got {form!r}. Omit it for text."
+            )
+        return to_text(self.document(), width_of_output(), details=form == "details")
 
     def _repr_html_(self) -> str:
         """Return the HTML for a notebook."""

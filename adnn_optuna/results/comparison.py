@@ -391,7 +391,6 @@ class Comparison(Printed):
         margin: The difference up to which two arms are equivalent: of the metric of the selection
             on the test set, or of a function's values. If :obj:`None`, no arms are.
         like: The names of other comparisons of the same objective in the same storage.
-        reused: How many trials were stored before the call that returned it, in words.
     """
 
     results: Mapping[str, Sequence[StudyResult]] = dataclasses.field(repr=False)
@@ -399,7 +398,7 @@ class Comparison(Printed):
     margin: float | None = paired.MARGIN
     declared: Declaration | None = dataclasses.field(default=None, repr=False)
     like: tuple[str, ...] = ()
-    reused: str = dataclasses.field(default="", repr=False, compare=False)
+    _reused: str = dataclasses.field(default="", repr=False, compare=False)
     numbers: ComparisonNumbers = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -658,7 +657,7 @@ class Comparison(Printed):
                 f"seed, beside its baseline network.{level}"
             )
         notes += other_comparisons_note("The same objective is", self.like)
-        notes.append(self.reused)
+        notes.append(self._reused)
         return [*notes, self._kind._scope_of_runs]
 
     @property

@@ -75,7 +75,7 @@ class FunctionSearch(StudyResult):
         )
 
     @property
-    def level(self) -> float:
+    def _level(self) -> float:
         """The level of the CI of the value."""
         return self._confirmed.level
 

@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from adnn_optuna._units import ACCURACY
+from adnn_optuna._units import ACCURACY, in_list
 from adnn_optuna.results.arm_comparison import ArmComparison
-from adnn_optuna.results.differences import test_set_note
+from adnn_optuna.results.differences import (
+    other_comparisons_note,
+    sources_in_words,
+    test_set_note,
+)
 from adnn_optuna.results.findings import (
     NAME_A_VALUE,
     NEXT_STEP,
@@ -16,56 +20,41 @@ from adnn_optuna.results.findings import (
     failures_note,
     made_so_far,
 )
+from adnn_optuna.results.value_table import VALUE, PairedDesign, ValueTable
 from adnn_optuna.samplers._evaluations import Evaluation
-from adnn_optuna.stats.paired_differences import (
-    OPEN,
-    PairedDifference,
-    inconclusive,
-    paired_differences,
-)
+from adnn_optuna.stats.paired_differences import OPEN
+from adnn_optuna.stats.resampling import Resampled
 
 
 @dataclass(frozen=True)
-class ModelComparison(ArmComparison):
-    """Which of several models is better, each with the same seeds.
-
-    The values of Keras models are on the test set. All claims together are wrong in at most 5% of
-    all comparisons.
+class ModelRuns:
+    """The values of models that are known, and which ones are missing.
 
     Attributes:
         evaluations: The values that are known, by the number of the model and the seed.
-        study_name: The name of their study.
         labels: The models.
         declared_seeds: The declared seeds, in their order.
+        margin: The difference up to which two models are as good as each other.
         sequential: Whether seeds are added only until all is decided. CIs are wider to allow for
             that.
         after_fixed: Whether seeds were added to a fixed design. CIs are then at 99%.
-        margin: The difference up to which two models are as good as each other.
-        sources: The random sources that each seed redraws.
+        resampled: The numbers of training and test examples, if seeds redraw the split.
         score: The name of the values: ``"test accuracy"``, ``"test R²"`` of a regression, or
             ``"value"`` of functions.
         failed: The value that each failed run counts as, if there is one.
+        n_test: The number of test examples; 0 for functions.
     """
 
-    evaluations: Mapping[Evaluation, float] = field(repr=False, kw_only=False)
+    evaluations: Mapping[Evaluation, float] = field(repr=False)
     labels: tuple[str, ...]
     declared_seeds: tuple[int, ...]
-    n_train: int = 0
-    n_test_evaluations_elsewhere: int = field(default=0, repr=False)
-    score: str = field(default="test accuracy", kw_only=True)
-    failed: float | None = field(default=None, kw_only=True)
-
-    arm = "model"
-
-    def nothing_known(self) -> str:
-        """Return how far the comparison is."""
-        if any(self.values.values()):
-            return super().nothing_known()
-        return f"Nothing is known of the models yet: {made_so_far(self, 'training runs')}."
-
-    @property
-    def _fix_of_gap(self) -> str:
-        return NAME_A_VALUE
+    margin: float | None = None
+    sequential: bool = False
+    after_fixed: bool = False
+    resampled: Resampled | None = None
+    score: str = VALUE
+    failed: float | None = None
+    n_test: int = 0
 
     @functools.cached_property
     def _n_done(self) -> int:
@@ -75,35 +64,32 @@ class ModelComparison(ArmComparison):
         return [*is_done, False].index(False)
 
     @functools.cached_property
-    def values(self) -> dict[str, list[float]]:
+    def table(self) -> ValueTable:
         """The values of each model, up to the first seed that is not done."""
-        done = self.declared_seeds[: self._n_done]
-        return {
-            label: [counted(self.evaluations[i, seed], self.failed) for seed in done]
-            for i, label in enumerate(self.labels)
-        }
-
-    @functools.cached_property
-    def _judged(self) -> list[PairedDifference]:
-        """The differences over the seeds that are done."""
-        n_examples = 0
-        if self.unit is ACCURACY:
-            n_examples = self.n_test
-        return paired_differences(
-            self.values,
+        done_seeds = self.declared_seeds[: self._n_done]
+        values = {}
+        for i, label in enumerate(self.labels):
+            runs = [self.evaluations[i, seed] for seed in done_seeds]
+            values[label] = [counted(run, self.failed) for run in runs]
+        n_planned = len(self.declared_seeds)
+        design = PairedDesign(
+            names=[f"seed {seed}" for seed in self.declared_seeds],
+            n_planned=n_planned,
+            n_missing=n_planned - self._n_done,
             margin=self.margin,
             sequential=self.sequential,
             after_fixed=self.after_fixed,
-            names=self.value_names,
-            n_examples=n_examples,
+            resampled=self.resampled,
         )
+        return ValueTable(values, design, score=self.score, n_test=self.n_test)
 
     @functools.cached_property
     def _is_decided(self) -> bool:
         """Whether a sequential design needs no further seed: none counts after a gap."""
-        return self.sequential and not any(
-            row.verdict in OPEN and row.n_pairs == self._n_done for row in self._judged
-        )
+        if not self.sequential:
+            return False
+        rows = self.table.on_these_rows
+        return not any(row.verdict in OPEN and row.n_pairs == self._n_done for row in rows)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -111,21 +97,6 @@ class ModelComparison(ArmComparison):
         if self._is_decided:
             return self.declared_seeds[: self._n_done]
         return self.declared_seeds
-
-    @property
-    def value_names(self) -> list[str]:
-        """The name of each pair's seed."""
-        return [f"seed {seed}" for seed in self.declared_seeds]
-
-    @functools.cached_property
-    def on_these_rows(self) -> list[PairedDifference]:
-        """The differences on the data as they are; inconclusive if planned seeds are missing."""
-        n_seeds = len(self.declared_seeds)
-        if self.sequential or self._n_done == n_seeds:
-            return self._judged
-        missing = n_seeds - self._n_done
-        reason = f"no CI yet: {missing} of {n_seeds} planned seeds are missing"
-        return inconclusive(self._judged, reason)
 
     @property
     def used(self) -> Mapping[Evaluation, float]:
@@ -146,14 +117,77 @@ class ModelComparison(ArmComparison):
         """How many evaluations there are at most."""
         return len(self.seeds) * len(self.labels)
 
+
+@dataclass(frozen=True, kw_only=True)
+class ModelComparison(ArmComparison):
+    """Which of several models is better, each with the same seeds.
+
+    The values of Keras models are on the test set. All claims together are wrong in at most 5% of
+    all comparisons.
+
+    Attributes:
+        numbers: The values of each model, and all numbers that follow from them.
+        runs: The values that are known by model and seed, and those that are missing.
+        study_name: The name of their study.
+        sources: The random sources that each seed redraws.
+        n_train: The number of training examples; 0 for functions.
+        like: Other comparisons of the same data in the same storage.
+        n_tests_elsewhere: How often other studies of the storage evaluated the test set.
+    """
+
+    runs: ModelRuns
+    study_name: str = ""
+    sources: tuple[str, ...] = ()
+    n_train: int = 0
+    like: tuple[str, ...] = ()
+    n_tests_elsewhere: int = field(default=0, repr=False)
+
+    _arm = "model"
+
+    def _nothing_known(self) -> str:
+        """Return how far the comparison is."""
+        if any(self.numbers.arms.values()):
+            return super()._nothing_known()
+        progress = made_so_far(self.runs, "training runs")
+        return f"Nothing is known of the models yet: {progress}."
+
+    @property
+    def _fix_of_gap(self) -> str:
+        return NAME_A_VALUE
+
     def _notes(self) -> list[str]:
-        n_failed = sum(map(math.isnan, self.evaluations.values()))
-        failures = failures_note(n_failed, len(self.evaluations), "runs", self.failed)
-        return [failures, *super()._notes(), test_set_note(self.n_test_evaluations_elsewhere)]
+        runs = self.runs
+        n_failed = sum(map(math.isnan, runs.evaluations.values()))
+        return [
+            failures_note(n_failed, len(runs.evaluations), "runs", runs.failed),
+            *super()._notes(),
+            *other_comparisons_note("Models of the same data are", self.like),
+            test_set_note(self.n_tests_elsewhere),
+        ]
+
+    def _about_data(self) -> list[str]:
+        notes = []
+        if n_test := self.numbers.n_test:
+            each = ""
+            if self.numbers.unit is ACCURACY:
+                each = f": one is {100 / n_test:.2g} pp"
+            notes.append(f"{n_test} test examples{each}.")
+        if self.sources:
+            sources = in_list(sources_in_words(self.sources))
+            notes.append(f"Each seed redraws {sources}, alike for all models.")
+        return notes
 
     def _next_step(self) -> str:
-        return NEXT_STEP if self.missing else ""
+        return NEXT_STEP if self.runs.missing else ""
 
     def _fields(self) -> dict[str, Any]:
-        fields = self._attributes("study_name labels seeds sources n_train n_test failed")
-        return fields | super()._fields()
+        return {
+            "study_name": self.study_name,
+            "labels": self.runs.labels,
+            "seeds": self.runs.seeds,
+            "sources": self.sources,
+            "n_train": self.n_train,
+            "n_test": self.numbers.n_test,
+            "failed": self.runs.failed,
+            **super()._fields(),
+        }

@@ -95,7 +95,6 @@ class RecheckNumbers:
     violated: frozenset[Evaluation] = field(default=frozenset(), repr=False, compare=False)
     # What the study's stored scores show; None without scores of both.
     overtuned: Overtuning | None = field(default=None, repr=False, compare=False)
-    reused: str = field(default="", repr=False, compare=False, kw_only=True)
 
     @functools.cached_property
     def missing(self) -> list[Evaluation]:
@@ -254,21 +253,6 @@ class RecheckNumbers:
             resampled=self.resampled,
         )
 
-    @property
-    def value(self) -> float:
-        """The chosen trial's mean on the further seeds."""
-        return self.estimate.value
-
-    @property
-    def low(self) -> float:
-        """The lower end of its 95% CI."""
-        return self.estimate.low
-
-    @property
-    def high(self) -> float:
-        """The upper end of its 95% CI."""
-        return self.estimate.high
-
     @functools.cached_property
     def gain(self) -> Estimate:
         """The chosen trial's mean paired gain over the other one on the further seeds."""
@@ -356,17 +340,6 @@ class RecheckNumbers:
         runs = [self.evaluations[run] for run in needed if run in self.evaluations]
         return ConfirmedValue(runs, plan, self.failed, resampled=self.resampled).estimate
 
-    def to_dataframe(self) -> "pd.DataFrame":
-        """Return one row for each evaluation.
-
-        Returns:
-            A data frame with the columns ``trial``, ``stored`` (the trial's value in the study),
-            ``role`` (choose or confirm), ``seed`` and ``value``.
-        """
-        import pandas as pd
-
-        return pd.DataFrame(self.rows(), columns=[*Row._fields])
-
     def rows(self) -> list[Row]:
         """Return one row for each evaluation, by the trials and the seeds."""
         trials = {trial.number: trial for trial in (*self.candidates, self.against) if trial}
@@ -391,42 +364,84 @@ def stored_value(trial: FrozenTrial) -> float:
 
 
 @dataclass(frozen=True)
-class Recheck(RecheckNumbers, Printed):
+class Recheck(Printed):
     """How much of a study's best value, and of its gain, is there on new seeds.
 
     Attributes:
-        study_name: The study's name.
-        evaluations: The value of each evaluation, by trial number and seed. NaN: it failed.
-        candidates: The study's best trials, the best first.
-        best: The study's best trial.
-        trial: The chosen trial, :obj:`None` until all values to choose by are known. It has the
-            best mean on the new seeds that choose.
-        against: The trial that it is compared with, if any.
-        value, low, high: The chosen trial's mean on the further seeds and the ends of its 95% CI;
-            on new data, too, if study and evaluations have the scores of single examples. If
-            the number of further seeds was raised, all CIs but that of ``next_run`` are at 99%.
-            For each trial of the study that was chosen before, the error rate is halved.
-        gain: Its mean paired gain over ``against`` on these, an estimate with its 95% CI.
-        reported_gain: The same gain by the study's own values.
-        overstatement: How much better the study's best value is than ``value``.
-        next_run: The chosen trial's value with a 95% prediction interval of one more run.
-        missing: The evaluations to make next; none at the end.
-        n_evaluations: How many evaluations the recheck takes in all.
-        n_lost: How many evaluations failed.
+        numbers: The evaluations, and all numbers that follow from them.
     """
+
+    numbers: RecheckNumbers
+    _reused: str = field(default="", repr=False, compare=False)
+
+    @property
+    def trial(self) -> FrozenTrial | None:
+        """The chosen trial, with the best mean on the seeds that choose; None until then."""
+        return self.numbers.trial
+
+    @property
+    def value(self) -> float:
+        """The chosen trial's mean on further seeds, which selected nothing.
+
+        It is on new data, too, if study and evaluations have the scores of single examples.
+        """
+        return self.numbers.estimate.value
+
+    @property
+    def low(self) -> float:
+        """The lower end of its 95% CI.
+
+        If the number of further seeds was raised, all CIs are at 99%. For each trial of the study
+        that was chosen before, the error rate is halved.
+        """
+        return self.numbers.estimate.low
+
+    @property
+    def high(self) -> float:
+        """The upper end of its 95% CI."""
+        return self.numbers.estimate.high
+
+    @property
+    def against(self) -> FrozenTrial | None:
+        """The trial that the chosen one is compared with, if any."""
+        return self.numbers.against
+
+    @property
+    def gain(self) -> Estimate:
+        """The chosen trial's mean paired gain over it on the further seeds, with its CI."""
+        return self.numbers.gain
+
+    @property
+    def overstatement(self) -> Estimate:
+        """How much better the study's best value is than the chosen trial's value."""
+        return self.numbers.overstatement
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """Return one row for each evaluation.
+
+        Returns:
+            A data frame with the columns ``trial``, ``stored`` (the trial's value in the study),
+            ``role`` (choose or confirm), ``seed`` and ``value``.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(self.numbers.rows(), columns=[*Row._fields])
 
     def document(self) -> Document:
         """Return everything that the result says."""
-        scope = f"{len(self.candidates)} trial{'s' * (len(self.candidates) > 1)}"
-        if not self.is_deterministic:
-            scope += f", {self.seeds} + {self.planned['seeds']} {self.confirmed.where}"
+        numbers = self.numbers
+        n_trials = len(numbers.candidates)
+        scope = f"{n_trials} trial{'s' * (n_trials > 1)}"
+        if not numbers.is_deterministic:
+            n_further = numbers.planned["seeds"]
+            scope = f"{scope}, {numbers.seeds} + {n_further} {numbers.confirmed.where}"
         return Document(
-            title=f"Recheck of study {self.study_name!r}",
+            title=f"Recheck of study {numbers.study_name!r}",
             verdict=self._verdict(),
             conclusion=self._conclusion(),
             scope=scope,
             estimates=self._estimates(),
-            level=self.confirmed.level,
+            level=numbers.confirmed.level,
             figures=[self._figure()],
             notes=self._notes(),
             next_step=self._next_step(),
@@ -434,7 +449,7 @@ class Recheck(RecheckNumbers, Printed):
         )
 
     def _verdict(self) -> Verdict:
-        if self.is_deterministic or self.missing or math.isnan(self.value):
+        if self.numbers.is_deterministic or self.numbers.missing or math.isnan(self.value):
             return "not known"
         if math.isnan(self.gain.value):
             if self.overstatement.low > 0:
@@ -445,38 +460,40 @@ class Recheck(RecheckNumbers, Printed):
         return "replicates" if self.gain.low > 0 else "not shown"
 
     def _conclusion(self) -> str:
-        value = self._unit.value(stored_value(self.best))
-        best = f"The study reported {value} (trial {self.best.number})"
-        if self.is_deterministic:
+        numbers = self.numbers
+        value = self._unit.value(stored_value(numbers.best))
+        best = f"The study reported {value} (trial {numbers.best.number})"
+        if numbers.is_deterministic:
             return f"{best}. You declared the evaluation deterministic, so nothing was evaluated."
-        if self.trial is None or self.missing:
-            progress = f"{len(self.used)} of {self.n_evaluations} evaluations are made"
-            return f"{best}. Its value on {self.confirmed.where} is not known yet: {progress}."
-        why_no_interval = self.confirmed.why_no_interval()
+        if self.trial is None or numbers.missing:
+            progress = f"{len(numbers.used)} of {numbers.n_evaluations} evaluations are made"
+            return f"{best}. Its value on {numbers.confirmed.where} is not known yet: {progress}."
+        why_no_interval = numbers.confirmed.why_no_interval()
         if math.isnan(self.value):
             return f"{best}. {why_no_interval}"
         sentences = [
             self._about_gain(),
             why_no_interval or self._about_overstatement(),
             self._about_collapses(),
-            self.confirmed.no_seed,
+            numbers.confirmed.no_seed,
         ]
         return " ".join(filter(None, sentences))
 
     def _about_gain(self) -> str:
         """Return the findings on the gain; empty without anything to compare with."""
+        numbers = self.numbers
         if self.trial is None or self.against is None:
             return ""
         chosen = f"trial {self.trial.number}"
         compared = self._other
-        where = self.confirmed.where
+        where = numbers.confirmed.where
         if self.against.number == self.trial.number:
             return f"The chosen trial is {compared} itself: nothing was gained."
         if math.isnan(self.gain.value):
             return f"The gain over {compared} is not known, because some evaluations failed."
         reported = ""
-        if self.reported_gain > 0:
-            reported = f"; the study reported {self._unit.gain(self.reported_gain)}"
+        if numbers.reported_gain > 0:
+            reported = f"; the study reported {self._unit.gain(numbers.reported_gain)}"
         if self.gain.low > 0:
             return f"On {where} {chosen} beats {compared}{reported}."
         if self.gain.high < 0:
@@ -496,7 +513,7 @@ class Recheck(RecheckNumbers, Printed):
 
     def _about_overstatement(self) -> str:
         excess = self.overstatement
-        best = f"The study's best value ({self._unit.value(stored_value(self.best))})"
+        best = f"The study's best value ({self._unit.value(stored_value(self.numbers.best))})"
         if excess.low > 0:
             return f"{best} is overstated."
         if excess.high < 0:
@@ -506,9 +523,9 @@ class Recheck(RecheckNumbers, Printed):
     def _about_collapses(self) -> str:
         """Return with which seeds the chosen trial's value is far worse; empty without any."""
         assert self.trial is not None
-        by_seed = self.by_seed(self.trial, "confirm")
+        by_seed = self.numbers.by_seed(self.trial, "confirm")
         seeds = [*by_seed]
-        collapsed = collapses([*by_seed.values()], maximize=self.maximize)
+        collapsed = collapses([*by_seed.values()], maximize=self.numbers.maximize)
         if not collapsed:
             return ""
         which = in_list([str(seeds[i]) for i in collapsed])
@@ -517,36 +534,45 @@ class Recheck(RecheckNumbers, Printed):
 
     @property
     def _unit(self) -> Unit:
-        return unit_of(self.metric).rounded_to((self.high - self.low) / 2)
+        return unit_of(self.numbers.metric).rounded_to((self.high - self.low) / 2)
 
     def _estimates(self) -> list[Line]:
-        if self.trial is None or self.missing or self.is_deterministic or math.isnan(self.value):
+        numbers = self.numbers
+        if (
+            self.trial is None
+            or numbers.missing
+            or numbers.is_deterministic
+            or math.isnan(self.value)
+        ):
             return []
         unit = self._unit
         chosen = f"trial {self.trial.number}"
         and_data = ""
-        if self.on_new_data:
+        if numbers.on_new_data:
             and_data = " and data"
-        where = f"{self.confirmed.where}{and_data}"
-        lines = [Line("value", self.estimate, unit, remark=f"{chosen}, {where}")]
+        where = f"{numbers.confirmed.where}{and_data}"
+        lines = [Line("value", numbers.estimate, unit, remark=f"{chosen}, {where}")]
         if not math.isnan(self.gain.value):
             of_gain = unit.rounded_to((self.gain.high - self.gain.low) / 2)
             remark = f"over {self._other}, paired"
             lines.append(Line("gain", self.gain, of_gain, is_difference=True, remark=remark))
-        reported = f"study's best: {unit.value(stored_value(self.best))}, trial {self.best.number}"
+        reported = (
+            f"study's best: {unit.value(stored_value(numbers.best))}, trial {numbers.best.number}"
+        )
         excess = self.overstatement
         lines.append(Line("overstatement", excess, unit, is_difference=True, remark=reported))
         return lines
 
     def _notes(self) -> list[str]:
-        if self.is_deterministic:
+        numbers = self.numbers
+        if numbers.is_deterministic:
             return ["No seed can tell whether the value is the same on other data."]
         notes = list[str]()
-        confirmed = self.confirmed
+        confirmed = numbers.confirmed
         n = len(confirmed.values)
         where = confirmed.where
         if self.trial is not None and n:
-            n_choosing = self.seeds if self.seeds > 1 else "one"
+            n_choosing = numbers.seeds if numbers.seeds > 1 else "one"
             if n == 1:
                 where = where[:-1]
             notes.append(
@@ -557,34 +583,37 @@ class Recheck(RecheckNumbers, Printed):
                 self.trial.number,
                 self._unit,
                 self._about_data(),
-                on_same_examples=self.on_new_data is not None,
+                on_same_examples=numbers.on_new_data is not None,
             )
             if confirmed.n_equal:
                 notes.append("If nothing is random, pass deterministic=True.")
         if not math.isnan(self.gain.value):
             notes.append(self._about_gain_interval())
-        if self.n_lost > confirmed.n_failed:
-            notes.append(failures_note(self.n_lost, len(self.used), "evaluations", self.failed))
-        return [*notes, self.reused]
+        if numbers.n_lost > confirmed.n_failed:
+            notes.append(
+                failures_note(numbers.n_lost, len(numbers.used), "evaluations", numbers.failed)
+            )
+        return [*notes, self._reused]
 
     def _about_gain_interval(self) -> str:
         """Return why the gain has no CI, or what its CI assumes; empty for sign flips."""
-        n = self.confirm
+        numbers = self.numbers
+        n = numbers.confirm
         if math.isfinite(self.gain.low):
-            few = not self.sequential and is_by_t(n, self.confirmed.n_claims)
+            few = not numbers.sequential and is_by_t(n, numbers.confirmed.n_claims)
             return few * f"The CI of the gain is Student's t, assuming {NORMAL}."
-        if n < self.n_needed:
-            return f"No CI of the gain: {self.n_needed} {self.confirmed.where} are needed."
+        if n < numbers.n_needed:
+            return f"No CI of the gain: {numbers.n_needed} {numbers.confirmed.where} are needed."
         return f"{NO_SPREAD[0].upper()}{NO_SPREAD[1:]}."
 
     def _about_data(self) -> str:
         """Return which variances the CI of the value contains; empty if only those of runs."""
-        if self.on_new_data:
+        if self.numbers.on_new_data:
             return (
                 "The CI of the value contains the variance of seeds, of examples, and of the "
                 "selection on these examples. The gain is that on the same examples."
             )
-        if self.on_same_data:
+        if self.numbers.on_same_data:
             return (
                 "Only training randomness was redrawn; the validation data are the same. The CI "
                 "does not contain the variance of examples."
@@ -592,16 +621,18 @@ class Recheck(RecheckNumbers, Printed):
         return ""
 
     def _next_step(self) -> str:
-        if self.missing:
+        numbers = self.numbers
+        if numbers.missing:
             return NEXT_STEP
-        is_of_new_data = self.on_new_data or self.resampled
-        if is_of_new_data or self.on_same_data or self.is_deterministic:
+        is_of_new_data = numbers.on_new_data or numbers.resampled
+        if is_of_new_data or numbers.on_same_data or numbers.is_deterministic:
             return ""
         return "estimate the value on new data: return adnn.log_scores(trial, scores)"
 
     def _figure(self) -> Figure:
         """Return the stored values of the best trials beside those on new seeds."""
-        unit = unit_of(self.metric)
+        numbers = self.numbers
+        unit = unit_of(numbers.metric)
         series = []
         roles: tuple[tuple[Role, str, float, int | None], ...] = (
             ("choose", "new seeds that choose", -0.17, None),
@@ -610,35 +641,38 @@ class Recheck(RecheckNumbers, Printed):
         for role, label, shift, color in roles:
             points = [
                 (unit.scale * value, row + shift, f"trial {trial.number}, seed {seed}")
-                for row, trial in enumerate(self.candidates)
-                for seed, value in self.by_seed(trial, role).items()
+                for row, trial in enumerate(numbers.candidates)
+                for seed, value in numbers.by_seed(trial, role).items()
             ]
             if points:
                 x, y, hover = zip(*points, strict=True)
                 series.append(Series(label, x, y, "points", hover=hover, color=color))
-                level = self.confirmed.level if role == "confirm" else 1 - ALPHA
+                level = numbers.confirmed.level if role == "confirm" else 1 - ALPHA
                 means = f"{label}: mean, {100 * level:.9g}% CI"
                 series.append(self._means(role, means, shift + 0.07, color))
-        stored = [unit.scale * stored_value(trial) for trial in self.candidates]
+        stored = [unit.scale * stored_value(trial) for trial in numbers.candidates]
         rows = range(len(stored))
         series.append(Series("value in the study", stored, rows, "diamonds", color=1))
         return Figure(
             key="recheck",
             title="Values in the study and on new seeds",
-            x_label=unit.heading(self.metric),
+            x_label=unit.heading(numbers.metric),
             y_label="",
             series=series,
             caption="Diamonds: stored values. Squares: means on new seeds with their CI.",
-            lower_is_better=self._sign < 0,
+            lower_is_better=numbers._sign < 0,
             rows=[
                 f"trial {trial.number}{', chosen' * (trial is self.trial)}"
-                for trial in self.candidates
+                for trial in numbers.candidates
             ],
         )
 
     def _means(self, role: Role, label: str, shift: float, color: int | None) -> Series:
-        scale = unit_of(self.metric).scale
-        means = [(row, self.interval(trial, role)) for row, trial in enumerate(self.candidates)]
+        numbers = self.numbers
+        scale = unit_of(numbers.metric).scale
+        means = [
+            (row, numbers.interval(trial, role)) for row, trial in enumerate(numbers.candidates)
+        ]
         # The mean of a single value is that value, which is a point already.
         means = [(row, estimate) for row, estimate in means if math.isfinite(estimate.low)]
         return Series(
@@ -652,10 +686,24 @@ class Recheck(RecheckNumbers, Printed):
         )
 
     def _fields(self) -> dict[str, Any]:
-        fields = self._attributes(
-            "study_name metric maximize best trial against value low high gain reported_gain "
-            "overstatement next_run is_deterministic sequential failed n_lost"
-        )
-        for name in ("best", "trial", "against"):
-            fields[name] = trial_fields(fields[name])
-        return {**fields, "evaluations": self.rows()}
+        numbers = self.numbers
+        return {
+            "study_name": numbers.study_name,
+            "metric": numbers.metric,
+            "maximize": numbers.maximize,
+            "best": trial_fields(numbers.best),
+            "trial": trial_fields(self.trial),
+            "against": trial_fields(self.against),
+            "value": self.value,
+            "low": self.low,
+            "high": self.high,
+            "gain": self.gain,
+            "reported_gain": numbers.reported_gain,
+            "overstatement": self.overstatement,
+            "next_run": numbers.confirmed.next_run,
+            "is_deterministic": numbers.is_deterministic,
+            "sequential": numbers.sequential,
+            "failed": numbers.failed,
+            "n_lost": numbers.n_lost,
+            "evaluations": numbers.rows(),
+        }

@@ -51,14 +51,12 @@ class StudyResult(Printed):
     """The result of any Optuna study: a best trial, whose gain may be selection bias.
 
     Attributes:
-        record: What was read of the study, which it says of.
-        objective: What was searched, if it is known.
-        reused: How many trials were stored before the call that returned it, in words.
+        record: What was read of the study.
     """
 
     record: SearchRecord
-    objective: Any = None
-    reused: str = ""
+    _objective: Any = None  # What was searched, if it is known.
+    _reused: str = ""  # How many trials were stored before the call that returned it, in words.
 
     _scope_of_runs: ClassVar[str] = "All results are for this objective."
     _next_step_of_runs: ClassVar[str] = ""  # Of a comparison without controls.
@@ -135,7 +133,7 @@ class StudyResult(Printed):
             conclusion=self._conclusion(),
             scope=", ".join([f"{n_trials} trial{'s' * (n_trials != 1)}", *self._further_scope()]),
             estimates=estimates,
-            level=self.level,
+            level=self._level,
             subject=self._subject(),
             tables=self._tables(),
             draw=self._figures,
@@ -145,7 +143,7 @@ class StudyResult(Printed):
         )
 
     @property
-    def level(self) -> float:
+    def _level(self) -> float:
         """The level of the CIs."""
         return 1 - ALPHA
 
@@ -181,7 +179,7 @@ class StudyResult(Printed):
         ]
 
     def _notes(self) -> list[str]:
-        return [*study_notes(self.record), self.reused]
+        return [*study_notes(self.record), self._reused]
 
     def _next_step(self) -> str:
         return (

@@ -36,8 +36,8 @@ SHARES = ["share", "share_low", "share_high"]
 
 
 @dataclass(frozen=True)
-class Variance(Printed):
-    """How far a value varies from run to run, and from which source of randomness.
+class VarianceNumbers:
+    """The runs of a variance, and the numbers that follow from them.
 
     Attributes:
         evaluations: The values of the runs that were made, by the seed of each source.
@@ -63,7 +63,6 @@ class Variance(Printed):
     not_redrawn: tuple[str, ...] = ()
     failed: float | None = None
     chance_limit: float = field(default=math.nan, repr=False)
-    reused: str = field(default="", repr=False, compare=False, kw_only=True)
 
     @property
     def _redrawn_alone(self) -> tuple[str, ...]:
@@ -126,32 +125,32 @@ class Variance(Printed):
         return counted(self.evaluations.get(evaluation), self.failed)
 
     @functools.cached_property
-    def values(self) -> NDArray[np.float64]:
+    def run_values(self) -> NDArray[np.float64]:
         """The values of the runs with all sources redrawn."""
         values = self._table[:, 0]
         return values[~np.isnan(values)]
 
     @functools.cached_property
-    def _collapsed(self) -> list[str]:
+    def collapsed(self) -> list[str]:
         """The seeds of runs whose values are far worse than the others."""
         is_known = ~np.isnan(self._table[:, 0])
         seeds = np.array([of_run[0] for of_run in self._runs])[is_known]
         return [
             ", ".join(f"{source}={seed}" for source, seed in zip(self.sources, run, strict=True))
-            for run in seeds[collapses(self.values, maximize=self.maximize)]
+            for run in seeds[collapses(self.run_values, maximize=self.maximize)]
         ]
 
     @property
     def mean(self) -> float:
         """Their mean."""
-        if len(self.values):
-            return float(self.values.mean())
+        if len(self.run_values):
+            return float(self.run_values.mean())
         return math.nan
 
     @functools.cached_property
     def sd(self) -> Estimate:
         """Their standard deviation, with its 95% CI."""
-        return standard_deviation(self.values)
+        return standard_deviation(self.run_values)
 
     @functools.cached_property
     def differences(self) -> dict[str, NDArray[np.float64]]:
@@ -175,7 +174,7 @@ class Variance(Printed):
     @property
     def critical_difference(self) -> float:
         """The difference of two runs that noise exceeds in 5% of cases, for normal scores."""
-        if (n := len(self.values)) < FEWEST:
+        if (n := len(self.run_values)) < FEWEST:
             return math.nan
         return float(scipy.stats.t.ppf(0.975, n - 1)) * math.sqrt(2) * self.sd.value
 
@@ -194,24 +193,7 @@ class Variance(Printed):
             return better / self.sd.value
         return math.nan
 
-    def to_dataframe(self) -> "pd.DataFrame":
-        """Return one row for each source, and one for all sources.
-
-        Returns:
-            A data frame with the index ``source`` and the columns ``sd``, ``low``, ``high`` (its
-            95% CI) and ``share`` (of the variance of all sources, at most 1), ``share_low`` and
-            ``share_high``; NaN if nothing varies.
-        """
-        import pandas as pd
-
-        sds = {**self.sd_by_source, ALL: self.sd}
-        rows = [
-            {"sd": sd.value, "low": sd.low, "high": sd.high, **self._share(sd)}
-            for sd in sds.values()
-        ]
-        return pd.DataFrame(rows, index=pd.Index(sources_in_words(sds), name="source"))
-
-    def _share(self, part: Estimate) -> dict[str, float]:
+    def share(self, part: Estimate) -> dict[str, float]:
         """Return the share of the variance that a part is, with its 95% CI."""
         if part is self.sd or not self.sd.value > 0:
             return dict.fromkeys(SHARES, 1.0 if self.sd.value > 0 else math.nan)
@@ -223,79 +205,132 @@ class Variance(Printed):
         shares = (share, share * math.exp(-width), share * math.exp(width))
         return {name: min(value, 1.0) for name, value in zip(SHARES, shares, strict=True)}
 
+
+@dataclass(frozen=True)
+class Variance(Printed):
+    """How far a value varies from run to run, and from which source of randomness.
+
+    Attributes:
+        numbers: The runs, and all numbers that follow from them.
+    """
+
+    numbers: VarianceNumbers
+    _reused: str = field(default="", repr=False, compare=False)
+
+    @property
+    def mean(self) -> float:
+        """The mean of the runs with all sources redrawn."""
+        return self.numbers.mean
+
+    @property
+    def sd(self) -> Estimate:
+        """Their standard deviation, with its 95% CI."""
+        return self.numbers.sd
+
+    @property
+    def sd_by_source(self) -> dict[str, Estimate]:
+        """The standard deviation that each source causes alone, with its 95% CI."""
+        return self.numbers.sd_by_source
+
+    @property
+    def critical_difference(self) -> float:
+        """The difference of two runs that noise exceeds in 5% of cases, for normal scores."""
+        return self.numbers.critical_difference
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """Return one row for each source, and one for all sources.
+
+        Returns:
+            A data frame with the index ``source`` and the columns ``sd``, ``low``, ``high`` (its
+            95% CI) and ``share`` (of the variance of all sources, at most 1), ``share_low`` and
+            ``share_high``; NaN if nothing varies.
+        """
+        import pandas as pd
+
+        sds = {**self.numbers.sd_by_source, ALL: self.numbers.sd}
+        rows = [
+            {"sd": sd.value, "low": sd.low, "high": sd.high, **self.numbers.share(sd)}
+            for sd in sds.values()
+        ]
+        return pd.DataFrame(rows, index=pd.Index(sources_in_words(sds), name="source"))
+
     def document(self) -> Document:
         """Return everything that the result says."""
+        numbers = self.numbers
         verdict: Verdict = "not known"
         estimates = list[Line]()
         tables = list[Table]()
         notes = list[str]()
-        if not math.isnan(self.sd.value):
+        if not math.isnan(numbers.sd.value):
             verdict = "no claim"
             estimates = self._estimates()
             tables = [self._source_table()]
             notes = self._notes()
         return Document(
-            title=f"Variance of {self.value_name}",
+            title=f"Variance of {numbers.value_name}",
             verdict=verdict,
             conclusion=self._conclusion(),
-            scope=f"{len(self.values)} run{'s' * (len(self.values) != 1)}",
+            scope=f"{len(numbers.run_values)} run{'s' * (len(numbers.run_values) != 1)}",
             estimates=estimates,
             tables=tables,
             figures=[self._figure()],
             notes=notes,
-            next_step=NEXT_STEP if self.missing else "",
+            next_step=NEXT_STEP if numbers.missing else "",
             fields=self._fields(),
         )
 
     def _conclusion(self) -> str:
-        name = self.value_name
-        n = len(self.values)
-        if math.isnan(self.sd.value):
-            return f"The variance of {name} is not known yet: {made_so_far(self, 'runs')}."
-        if self.sd.value == 0:
+        numbers = self.numbers
+        name = numbers.value_name
+        n = len(numbers.run_values)
+        if math.isnan(numbers.sd.value):
+            return f"The variance of {name} is not known yet: {made_so_far(numbers, 'runs')}."
+        if numbers.sd.value == 0:
             share = f"{100 * unseen_share(n):.0f}% of runs"
             return f"All {n} runs reached the same {name}, but up to {share} may differ."
-        critical = self._sd_unit(self.sd).value(self.critical_difference)
+        critical = self._sd_unit(numbers.sd).value(numbers.critical_difference)
         sentence = (
             f"Two single runs that differ by less than {critical} are not distinguishable from "
             "each other."
         )
-        if self._collapsed:
+        if numbers.collapsed:
             sentence = f"On average, with rare collapses, {sentence[0].lower()}{sentence[1:]}"
-        if math.isnan(self.seed_z_score):
+        if math.isnan(numbers.seed_z_score):
             return sentence
-        side = "better" if self.seed_z_score > 0 else "worse"
+        side = "better" if numbers.seed_z_score > 0 else "worse"
         return (
-            f"{sentence} Seed {self.seed}, which is in use, is {abs(self.seed_z_score):.1f} "
+            f"{sentence} Seed {numbers.seed}, which is in use, is {abs(numbers.seed_z_score):.1f} "
             f"standard deviations {side} than the mean."
         )
 
     def _sd_unit(self, sd: Estimate) -> Unit:
         """Return how a standard deviation is written: that of percentages is in points."""
-        unit = unit_of(self.value_name)
+        unit = unit_of(self.numbers.value_name)
         return unit._replace(of_values=unit.of_gains).rounded_to((sd.high - sd.low) / 2)
 
     def _estimates(self) -> list[Line]:
-        unit = self._sd_unit(self.sd)
-        of_values = fitted(self.value_name, self.values.tolist())
-        critical = Estimate(self.critical_difference)
+        numbers = self.numbers
+        unit = self._sd_unit(numbers.sd)
+        of_values = fitted(numbers.value_name, numbers.run_values.tolist())
+        critical = Estimate(numbers.critical_difference)
         lines = [
-            Line("standard deviation", self.sd, unit),
+            Line("standard deviation", numbers.sd, unit),
             Line("critical difference", critical, unit),
-            Line("mean", Estimate(self.mean), of_values),
+            Line("mean", Estimate(numbers.mean), of_values),
         ]
-        if not math.isnan(self.seed_value):
-            value_in_use = Estimate(self.seed_value)
+        if not math.isnan(numbers.seed_value):
+            value_in_use = Estimate(numbers.seed_value)
             lines.append(
-                Line(f"seed {self.seed}", value_in_use, of_values, remark="the seed in use")
+                Line(f"seed {numbers.seed}", value_in_use, of_values, remark="the seed in use")
             )
         return lines
 
     def _source_table(self) -> Table:
+        numbers = self.numbers
         rows = []
-        for source, sd in {**self.sd_by_source, ALL: self.sd}.items():
+        for source, sd in {**numbers.sd_by_source, ALL: numbers.sd}.items():
             unit = self._sd_unit(sd).bare
-            share, low, high = (100 * value for value in self._share(sd).values())
+            share, low, high = (100 * value for value in numbers.share(sd).values())
             # The share of all sources is 100% by definition.
             cells = [
                 *sources_in_words([source]),
@@ -307,65 +342,69 @@ class Variance(Printed):
             else:
                 cells += ["", ""]
             rows.append(tuple(cells))
-        in_unit = f"\n{unit_of(self.value_name).heading('', is_gain=True)}".rstrip()
+        in_unit = f"\n{unit_of(numbers.value_name).heading('', is_gain=True)}".rstrip()
         sd_heading = f"standard deviation{in_unit}"
         headings = ("source", sd_heading, "95% CI", "share of\nvariance", "95% CI")
         return Table(headings, rows, "Standard deviation by source")
 
     def _notes(self) -> list[str]:
+        numbers = self.numbers
         notes = []
-        if self.mean <= self.chance_limit:
-            limit = unit_of(self.value_name).value(self.chance_limit)
+        if numbers.mean <= numbers.chance_limit:
+            limit = unit_of(numbers.value_name).value(numbers.chance_limit)
             notes.append(
                 f"The network is at chance: accuracies up to {limit} are not distinguishable from "
                 "always predicting the largest class."
             )
         notes += [
             "Critical difference: noise exceeds it in 5% of pairs, for normal scores.",
-            f"All runs redraw {in_list(sources_in_words(self.sources))}.",
+            f"All runs redraw {in_list(sources_in_words(numbers.sources))}.",
         ]
-        if self.not_redrawn:
-            notes.append(f"Not redrawn: {in_list(self.not_redrawn)}.")
-        if len(self.sources) > 1:
+        if numbers.not_redrawn:
+            notes.append(f"Not redrawn: {in_list(numbers.not_redrawn)}.")
+        if len(numbers.sources) > 1:
             notes.append(
                 "Each source is redrawn alone, with its interactions. So shares need not add up "
                 "to 100%."
             )
-        if self._collapsed:
-            notes.append(f"Collapses, far from the other runs: {'; '.join(self._collapsed)}.")
-        if self.sd.value > 0:
-            notes += unseen_notes(len(self.values), "run")
-        still = [source for source, sd in self.sd_by_source.items() if sd.value == 0]
-        if self.sd.value > 0 and still:
-            most = max(unseen_share(len(self.differences[source])) for source in still)
+        if numbers.collapsed:
+            notes.append(f"Collapses, far from the other runs: {'; '.join(numbers.collapsed)}.")
+        if numbers.sd.value > 0:
+            notes += unseen_notes(len(numbers.run_values), "run")
+        still = [source for source, sd in numbers.sd_by_source.items() if sd.value == 0]
+        if numbers.sd.value > 0 and still:
+            most = max(unseen_share(len(numbers.differences[source])) for source in still)
             notes.append(
                 f"Redrawing {in_list(sources_in_words(still))} changed nothing, but may in up to "
                 f"{100 * most:.0f}% of runs."
             )
-        notes.append(failures_note(self.n_lost, len(self.evaluations), "runs", self.failed))
-        if self.n_lost and self.failed is None:
+        notes.append(
+            failures_note(numbers.n_lost, len(numbers.evaluations), "runs", numbers.failed)
+        )
+        if numbers.n_lost and numbers.failed is None:
             notes.append("The variance is that of the runs that succeed.")
-        return [*notes, self.reused]
+        return [*notes, self._reused]
 
     def _figure(self) -> Figure:
         """Return the deviations that each source, and all sources, caused in single runs."""
-        unit = unit_of(self.value_name)
-        deviations = {s: row / math.sqrt(2) for s, row in self.differences.items() if len(row)}
-        deviations[ALL] = self.values - self.mean
+        numbers = self.numbers
+        unit = unit_of(numbers.value_name)
+        deviations = {s: row / math.sqrt(2) for s, row in numbers.differences.items() if len(row)}
+        deviations[ALL] = numbers.run_values - numbers.mean
         series = []
         for row, (source, of_runs) in enumerate(deviations.items()):
-            sd = self.sd if source == ALL else self.sd_by_source[source]
+            sd = numbers.sd if source == ALL else numbers.sd_by_source[source]
             series += self._row(row, source, of_runs, sd)
-        if not math.isnan(deviation_in_use := self.seed_value - self.mean):
+        if not math.isnan(deviation_in_use := numbers.seed_value - numbers.mean):
             x = unit.scale * deviation_in_use
             y = len(deviations) - 1
-            hover = f"seed {self.seed}: {unit.gain(deviation_in_use)}"
+            hover = f"seed {numbers.seed}: {unit.gain(deviation_in_use)}"
             in_use = Series("the seed in use", [x], [y], "diamonds", hover=[hover], color=1)
             series.append(in_use)
         return Figure(
             "variance",
             "Deviations from run to run, by source of randomness",
-            unit.heading(f"deviation of {self.value_name}", is_gain=True),
+            unit.heading(f"deviation of {numbers.value_name}", is_gain=True),
             "",
             series,
             caption="Points: runs. Squares: one standard deviation with its 95% CI.",
@@ -376,7 +415,7 @@ class Variance(Printed):
     def _row(
         self, row: int, source: str, deviations: NDArray[np.float64], sd: Estimate
     ) -> list[Series]:
-        unit = unit_of(self.value_name)
+        unit = unit_of(self.numbers.value_name)
         color = 0 if source == ALL else None
         points = Series(
             "",
@@ -398,7 +437,21 @@ class Variance(Printed):
         return [points, spread]
 
     def _fields(self) -> dict[str, Any]:
-        return self._attributes(
-            "study_name value_name sources not_redrawn n seed values mean sd sd_by_source "
-            "critical_difference seed_value seed_z_score failed n_lost"
-        )
+        numbers = self.numbers
+        return {
+            "study_name": numbers.study_name,
+            "value_name": numbers.value_name,
+            "sources": numbers.sources,
+            "not_redrawn": numbers.not_redrawn,
+            "n": numbers.n,
+            "seed": numbers.seed,
+            "values": numbers.run_values,
+            "mean": numbers.mean,
+            "sd": numbers.sd,
+            "sd_by_source": numbers.sd_by_source,
+            "critical_difference": numbers.critical_difference,
+            "seed_value": numbers.seed_value,
+            "seed_z_score": numbers.seed_z_score,
+            "failed": numbers.failed,
+            "n_lost": numbers.n_lost,
+        }

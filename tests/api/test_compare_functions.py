@@ -379,7 +379,7 @@ def test_few_seeds_are_warned_of_at_the_line_that_calls() -> None:
 def test_page_figure_and_plan(tmp_path: Path) -> None:
     found = of_smooth()
     found.report(tmp_path / "c.html")
-    page = found.to_markdown()
+    page = format(found, "markdown")
     for said in ("annealing - random", "on new seeds", "Budgets are equal in trials"):
         assert said in page
     for not_said in ("network", "restarts", "unknown", "accuracy"):

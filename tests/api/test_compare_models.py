@@ -16,7 +16,7 @@ from search_worker import quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.cli.main import run
-from adnn_optuna.results.models import ModelComparison
+from adnn_optuna.results.models import ModelComparison, ModelRuns
 
 TRAINING = quick_training(epochs=2, batch_size=64)
 MODELS = {"small": adnn.MLP((8,)), "wide": adnn.MLP((64,))}
@@ -35,15 +35,15 @@ def linear() -> keras.Model:
 
 def test_each_seed_draws_everything_afresh_the_same_for_all_models() -> None:
     found = compare({"mlp": adnn.MLP((8,)), "again": adnn.MLP((8,)), "linear": linear})
-    assert found.values["mlp"] == found.values["again"]
-    assert len({*found.values["mlp"]}) > 1
+    assert found.numbers.arms["mlp"] == found.numbers.arms["again"]
+    assert len({*found.numbers.arms["mlp"]}) > 1
     data = adnn.load_dataset("digits").redrawn(4)
     objective = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=TRAINING, seed=4)
     [run] = objective.trainer.train([objective.baseline_start], keep_weights=True)
     hits = objective.trainer.architecture.head.scores(
         objective.trainer.outputs(run.weights or [], data.x_test), data.y_test
     )
-    assert found.values["mlp"][4] == hits.mean()
+    assert found.numbers.arms["mlp"][4] == hits.mean()
 
 
 def test_models_in_another_order_keep_their_values() -> None:
@@ -51,14 +51,14 @@ def test_models_in_another_order_keep_their_values() -> None:
     models = {"a": lambda seed: 1 + seed / 9, "b": lambda seed: 2 + seed / 8}
     first = adnn.compare_models(models, **options)
     again = adnn.compare_models(dict(reversed(models.items())), **options)
-    assert again.values == first.values
+    assert again.numbers.arms == first.numbers.arms
 
 
 def test_better_is_shown_with_intervals_and_a_probability() -> None:
     found = compare()
-    [row] = found.paired_differences
+    [row] = found.numbers.differences
     assert row.verdict == "worse"
-    pairs = np.subtract(*found.values.values())
+    pairs = np.subtract(*found.numbers.arms.values())
     table = found.differences().loc[("small", "wide")]
     assert table["difference"] == pytest.approx(pairs.mean())
     # Of none of six: 1 - .025 ** (1 / 6).
@@ -71,7 +71,7 @@ def test_better_is_shown_with_intervals_and_a_probability() -> None:
 def test_trainings_are_compared_too() -> None:
     trainings = {"one": quick_training(epochs=1), "ten": quick_training(epochs=10)}
     found = compare(dict.fromkeys(trainings, adnn.MLP((16,))), training=trainings)
-    assert found.ranked[0] == "ten"
+    assert found.numbers.ranked[0] == "ten"
     with pytest.raises(
         ValueError, match=r"training must have the labels .*; got \['one', 'ten'\]"
     ):
@@ -80,24 +80,24 @@ def test_trainings_are_compared_too() -> None:
 
 def test_stops_when_decided_and_pays_for_it(url: str) -> None:
     found = compare(seeds=range(30), stop_when_decided=True, storage=url)
-    assert 7 <= len(found.seeds) < 12
+    assert 7 <= len(found.runs.seeds) < 12
     assert "e-process" in str(found)
     assert math.isnan(found.differences()["win_rate_low"].iloc[0])
     n_trials = len(optuna.load_study(study_name="models", storage=url).trials)
-    assert n_trials == 2 * len(found.seeds)
+    assert n_trials == 2 * len(found.runs.seeds)
     assert compare(seeds=range(30), stop_when_decided=True, storage=url) == found
 
 
 def test_goes_on_where_it_ended_and_further_seeds_are_paid_for(url: str) -> None:
     nothing = compare(storage=url, max_time=1e-9)
-    assert nothing.missing
-    assert {row.verdict for row in nothing.paired_differences} == {"inconclusive"}
+    assert nothing.runs.missing
+    assert {row.verdict for row in nothing.numbers.differences} == {"inconclusive"}
     first = compare(storage=url)
     assert first == compare()
     more = compare(storage=url, seeds=range(8))
-    assert more.sequential
+    assert more.runs.sequential
     assert "99% CI" in str(more)
-    assert more.values["wide"][:6] == first.values["wide"]
+    assert more.numbers.arms["wide"][:6] == first.numbers.arms["wide"]
     with pytest.raises(ValueError, match="must begin with the 8 declared seeds"):
         compare(storage=url, seeds=[5, 3])
     with pytest.raises(ValueError, match="evaluations of something else"):
@@ -106,10 +106,10 @@ def test_goes_on_where_it_ended_and_further_seeds_are_paid_for(url: str) -> None
 
 def test_planned_seeds_that_are_missing_decide_nothing() -> None:
     whole = compare()
-    known = {e: v for e, v in whole.evaluations.items() if e[1] != 3}
-    open_ = dataclasses.replace(whole, evaluations=known)
-    assert {row.verdict for row in open_.paired_differences} == {"inconclusive"}
-    assert open_.missing == [(0, 3), (1, 3)]
+    known = {e: v for e, v in whole.runs.evaluations.items() if e[1] != 3}
+    runs = dataclasses.replace(whole.runs, evaluations=known)
+    assert {row.verdict for row in runs.table.differences} == {"inconclusive"}
+    assert runs.missing == [(0, 3), (1, 3)]
 
 
 def test_a_model_that_was_edited_under_its_name_is_refused(url: str) -> None:
@@ -136,14 +136,16 @@ def test_equal_models_are_seldom_said_to_differ() -> None:
     for _ in range(300):
         values = rng.normal(0.9, 0.01, (3, 10))
         known = {(i, s): float(values[i, s]) for i in range(3) for s in range(10)}
-        found = ModelComparison(
+        runs = ModelRuns(
             evaluations=known,
             labels=("a", "b", "c"),
             declared_seeds=tuple(range(10)),
             margin=1e-6,
             n_test=50,
+            score="test accuracy",
         )
-        wrong += any(row.verdict in {"better", "worse"} for row in found.paired_differences)
+        verdicts = {row.verdict for row in runs.table.differences}
+        wrong += not verdicts.isdisjoint({"better", "worse"})
     assert wrong <= 300 * 0.05 + 2 * math.sqrt(300 * 0.05 * 0.95)
 
 
@@ -213,14 +215,14 @@ def wider(initialisation: int, *, order: int) -> float:
 class TestFunctionsOfSeeds:
     def test_are_compared_by_what_they_return(self) -> None:
         found = adnn.compare_models({"small": small, "wider": wider}, seeds=range(8))
-        assert found.values["small"] == [small(seed) for seed in range(8)]
-        assert len(set(found.values["wider"])) == 8
+        assert found.numbers.arms["small"] == [small(seed) for seed in range(8)]
+        assert len(set(found.numbers.arms["wider"])) == 8
         assert found.differences()["verdict"].iloc[0] == "worse"
         assert [*found.differences().columns[-2:]] == ["verdict", "reason"]
 
     def test_share_the_seeds_of_the_same_sources(self) -> None:
         found = adnn.compare_models({"wide": wide, "wider": wider}, seeds=range(6), margin=1.0)
-        assert np.subtract(*[*found.values.values()][::-1]) == pytest.approx([0.5] * 6)
+        assert np.subtract(*[*found.numbers.arms.values()][::-1]) == pytest.approx([0.5] * 6)
         assert found.differences()["verdict"].iloc[0] == "equivalent"
 
     def test_that_fail_end_the_evidence_unless_a_failure_has_a_value(self) -> None:
@@ -258,15 +260,15 @@ class TestFunctionsOfSeeds:
             adnn.compare_models({"a": counted, "b": small}, **settings)
         found = adnn.compare_models({"a": counted, "b": small}, **settings)
         assert len(made) == 7
-        assert found.values["a"] == found.values["b"]
+        assert found.numbers.arms["a"] == found.numbers.arms["b"]
         with pytest.raises(ValueError, match="evaluations of something else"):
             adnn.compare_models({"a": wide, "b": small}, **settings)
 
     def test_stand_beside_networks(self) -> None:
         models = {"network": adnn.MLP((8,)), "own": lambda seed: 0.5 + seed / 1000}
         found = compare(models)
-        assert found.values["own"] == [0.5 + seed / 1000 for seed in range(6)]
-        assert found.values["network"] == compare().values["small"]
+        assert found.numbers.arms["own"] == [0.5 + seed / 1000 for seed in range(6)]
+        assert found.numbers.arms["network"] == compare().numbers.arms["small"]
         assert "own" in str(found)
 
     def test_seeds_that_cannot_be_stored_are_refused_before_anything_is(self) -> None:
@@ -276,7 +278,7 @@ class TestFunctionsOfSeeds:
             adnn.compare_models(models, seeds=[2**31, *range(6)], storage=storage)
         assert not optuna.get_all_study_names(storage)
         seeds = [2**31 - 1, *range(6)]
-        assert adnn.compare_models(models, seeds=seeds, storage=storage).seeds == (*seeds,)
+        assert adnn.compare_models(models, seeds=seeds, storage=storage).runs.seeds == (*seeds,)
 
     def test_data_are_of_networks(self) -> None:
         with pytest.raises(ValueError, match="must be omitted if all models are functions"):
@@ -313,7 +315,7 @@ class TestSplits:
 
     def test_that_overlap_have_wider_intervals(self) -> None:
         found = adnn.compare_models(self.models(), seeds=range(10), resampled=(80, 20))
-        [row] = found.paired_differences
-        d = np.subtract(found.values["a"], found.values["b"])
+        [row] = found.numbers.differences
+        d = np.subtract(found.numbers.arms["a"], found.numbers.arms["b"])
         half = stats.t.isf(0.025, 9) * d.std(ddof=1) * math.sqrt(1 / 10 + 20 / 80)
         assert (row.low, row.high) == pytest.approx((d.mean() - half, d.mean() + half))

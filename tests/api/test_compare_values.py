@@ -65,8 +65,8 @@ class TestVerdicts:
 
     def test_sequential_is_paid_for(self) -> None:
         planned, looked = (adnn.compare_values(arms(12), sequential=s) for s in (False, True))
-        widths = [row.high - row.low for row in planned.paired_differences]
-        for row, width in zip(looked.paired_differences, widths, strict=True):
+        widths = [row.high - row.low for row in planned.numbers.differences]
+        for row, width in zip(looked.numbers.differences, widths, strict=True):
             assert row.high - row.low > width
 
     def test_those_of_other_seeds_have_cis_at_least_as_wide_as_welch_s(self) -> None:
@@ -76,7 +76,7 @@ class TestVerdicts:
         }
         values["c"] = [5.0, 6.0, 7.0, 5.0, 6.0]
         found = adnn.compare_values(values, paired=False)
-        for row in found.paired_differences:
+        for row in found.numbers.differences:
             one, two = values[row.arm], values[row.other]
             parts = [np.var(v, ddof=1) / len(v) for v in (one, two)]
             df = sum(parts) ** 2 / sum(
@@ -86,12 +86,12 @@ class TestVerdicts:
             difference = np.mean(one) - np.mean(two)
             assert row.low <= difference - half + 1e-9
             assert row.high >= difference + half - 1e-9
-        assert [row.verdict for row in found.paired_differences] == [
+        assert [row.verdict for row in found.numbers.differences] == [
             "worse",
             "worse",
             "inconclusive",
         ]
-        assert found.paired_differences[2].win_rate == 12 / 25
+        assert found.numbers.differences[2].win_rate == 12 / 25
 
     def test_one_value_or_values_that_never_vary_decide_nothing(self) -> None:
         for one in ([1.0], [1.0, 1.0]):
@@ -109,7 +109,7 @@ class TestVerdicts:
 
     def test_an_arm_with_a_short_name_names_no_rows(self) -> None:
         found = adnn.compare_values({"s": [1.0], "S": [2.0], "b": [3.0]})
-        assert found.ranked == ["b", "S", "s"]
+        assert found.numbers.ranked == ["b", "S", "s"]
 
     def test_an_arm_without_the_first_value_is_named(self) -> None:
         found = adnn.compare_values({**arms(), "d": [math.nan, *[1.0] * 9]})
@@ -137,7 +137,7 @@ def test_equal_arms_are_seldom_said_to_differ(options: dict[str, Any]) -> None:
     rng, wrong = np.random.default_rng(1), 0
     for _ in range(400):
         values = dict(zip("abc", rng.normal(0, 3, (3, 12)), strict=True))
-        rows = adnn.compare_values(values, margin=1e-6, **options).paired_differences
+        rows = adnn.compare_values(values, margin=1e-6, **options).numbers.differences
         wrong += any(row.verdict != "inconclusive" for row in rows)
     assert wrong <= 400 * 0.05 + 2 * math.sqrt(400 * 0.05 * 0.95)
 
@@ -146,15 +146,15 @@ class TestBaseline:
     @pytest.mark.parametrize("options", [{}, {"sequential": True}, {"paired": False}])
     def test_is_all_that_the_other_arms_are_compared_with(self, options: dict[str, Any]) -> None:
         values = arms(12)
-        rows = adnn.compare_values(values, baseline="b", **options).paired_differences
+        rows = adnn.compare_values(values, baseline="b", **options).numbers.differences
         assert [(row.arm, row.other) for row in rows] == [("a", "b"), ("c", "b")]
         assert options == {"paired": False} or {row.verdict for row in rows} == {"worse"}
-        all_pairs = adnn.compare_values(values, **options).paired_differences
+        all_pairs = adnn.compare_values(values, **options).numbers.differences
         # Two claims share the error rate, not three.
         assert rows[0].high - rows[0].low < all_pairs[0].high - all_pairs[0].low
         two = {label: values[label] for label in "ab"}
-        [alone] = adnn.compare_values(two, baseline="b", **options).paired_differences
-        [same] = adnn.compare_values(two, **options).paired_differences
+        [alone] = adnn.compare_values(two, baseline="b", **options).numbers.differences
+        [same] = adnn.compare_values(two, **options).numbers.differences
         assert vars(alone) == vars(same)
 
     def test_makes_eight_arms_of_nine_pairs_decidable_without_normal_differences(self) -> None:
@@ -162,8 +162,8 @@ class TestBaseline:
         values = {f"v{i}": (rng.normal(0, 0.01, 9) - i / 10).tolist() for i in range(8)}
         found, of_all = adnn.compare_values(values, baseline="v0"), adnn.compare_values(values)
         assert {*found.differences()["verdict"]} == {"worse"}
-        assert {row.assumption for row in found.paired_differences} == {""}
-        assert {row.assumption for row in of_all.paired_differences} == {"normal differences"}
+        assert {row.assumption for row in found.numbers.differences} == {""}
+        assert {row.assumption for row in of_all.numbers.differences} == {"normal differences"}
 
 
 class TestTelling:
@@ -196,12 +196,12 @@ class TestTables:
     ) -> None:
         frame.to_csv(tmp_path / "r.csv", **options)
         found = adnn.compare_values(tmp_path / "r.csv")
-        assert (found.per, found.names[3]) == named
+        assert (found.numbers.per, found.names[3]) == named
         expected = adnn.compare_values(arms()).differences()
         pd.testing.assert_frame_equal(found.differences(), expected)
         pd.testing.assert_frame_equal(adnn.compare_values(frame).differences(), expected)
         found = adnn.compare_values(pd.read_csv(tmp_path / "r.csv"))
-        assert (found.per, found.names[3]) == named
+        assert (found.numbers.per, found.names[3]) == named
         pd.testing.assert_frame_equal(found.differences(), expected)
 
     @pytest.mark.parametrize("first", ["trial", "run_id", "Replicates", "#"])
@@ -229,7 +229,7 @@ class TestTables:
         )
         assert found.names[0] == "7"
         turned = {"a": {1: 0.9, 2: 0.8}, "b": {2: 0.7, 1: 0.6}}
-        assert vars(adnn.compare_values(turned))["values"] == {"a": [0.9, 0.8], "b": [0.6, 0.7]}
+        assert adnn.compare_values(turned).numbers.arms == {"a": [0.9, 0.8], "b": [0.6, 0.7]}
 
     def test_columns_of_unpaired_arms_may_end_early(self, tmp_path: Path) -> None:
         (tmp_path / "r.csv").write_text("a,b\n1,3\n2,4\n3,\n")
@@ -348,20 +348,20 @@ class TestSplitsAndFolds:
     def test_that_overlap_have_the_interval_of_nadeau_and_bengio(self) -> None:
         table = self.table()
         found = adnn.compare_values(table, resampled=(80, 20))
-        [row] = found.paired_differences
+        [row] = found.numbers.differences
         d = (table["a"] - table["b"]).to_numpy()
         half = stats.t.isf(0.025, 14) * d.std(ddof=1) * math.sqrt(1 / 15 + 20 / 80)
         assert (row.low, row.high) == pytest.approx((d.mean() - half, d.mean() + half))
         assert found.names[7] == "2 of repeat 1"
-        assert found.per == "fold"
+        assert found.numbers.per == "fold"
         by_index = adnn.compare_values(table.set_index(["repeat", "fold"]), resampled=(80, 20))
-        assert by_index.paired_differences == found.paired_differences
+        assert by_index.numbers.differences == found.numbers.differences
 
     def test_of_one_cross_validation_are_judged_as_seeds_are(self) -> None:
         table = self.table(1, 10).drop(columns="repeat")
         found = adnn.compare_values(table, folds=True)
         same = adnn.compare_values(table.rename(columns={"fold": "seed"}))
-        assert found.paired_differences == same.paired_differences
+        assert found.numbers.differences == same.numbers.differences
 
     def test_of_scikit_learn_are_its_test_scores(self) -> None:
         linear, tree = np.random.default_rng(0).normal(0.8, 0.05, (2, 10))
@@ -373,7 +373,7 @@ class TestSplitsAndFolds:
             adnn.compare_values(values)
         found = adnn.compare_values(values, folds=True)
         expected = adnn.compare_values({"linear": linear, "tree": tree})
-        assert found.paired_differences == expected.paired_differences
+        assert found.numbers.differences == expected.numbers.differences
 
     def test_are_found_wherever_they_are_named(self) -> None:
         table = self.table(1, 8)[["a", "b", "fold"]]
@@ -382,7 +382,7 @@ class TestSplitsAndFolds:
         for values in (table, in_text, {"a": of_folds, "b": table["b"].tolist()}):
             with pytest.raises(ValueError, match="must be of independent seeds"):
                 adnn.compare_values(values)
-        assert adnn.compare_values(table, folds=True).ranked in (["a", "b"], ["b", "a"])
+        assert adnn.compare_values(table, folds=True).numbers.ranked in (["a", "b"], ["b", "a"])
         with pytest.raises(ValueError, match="must be of independent seeds"):
             adnn.compare_values({"a": of_folds, "b": of_folds[:6]}, paired=False)
 
@@ -429,7 +429,7 @@ class TestSplitsAndFolds:
                     right = (x[test, columns] @ weights > 0) == y[test]
                     accuracies[label].append(float(right.mean()))
             for name, options in (("corrected", {"resampled": (240, 60)}), ("as seeds", {})):
-                verdict = adnn.compare_values(accuracies, **options).paired_differences[0].verdict
+                verdict = adnn.compare_values(accuracies, **options).numbers.differences[0].verdict
                 false[name] += verdict in ("better", "worse")
         assert false["corrected"] <= 10
         assert false["as seeds"] >= 20
@@ -463,11 +463,11 @@ class TestGroups:
             found = adnn.compare_values(values, groups=groups)
             pd.testing.assert_frame_equal(found.differences(), expected)
             assert found.names[3] == "p3"
-        assert adnn.compare_values(table, groups="passage").per == "passage"
+        assert adnn.compare_values(table, groups="passage").numbers.per == "passage"
 
     def test_of_unequal_sizes_count_once_each_and_end_where_a_value_is_missing(self) -> None:
         values = {"a": [1.0, 2.0, 3.0, 4.0], "b": [0.0, 0.0, 0.0, math.nan]}
-        [row] = adnn.compare_values(values, groups=[*"xxyz"]).paired_differences
+        [row] = adnn.compare_values(values, groups=[*"xxyz"]).numbers.differences
         assert (row.n_pairs, row.mean) == (2, (1.5 + 3.0) / 2)
 
     def test_of_two_files_are_paired_by_their_rows(
@@ -511,7 +511,7 @@ class TestGroups:
             right = of_passage + rng.normal(size=(2, 100)) > 0
             values = dict(zip("ab", right.astype(float), strict=True))
             for name, options in (("rows", {}), ("groups", {"groups": groups})):
-                [row] = adnn.compare_values(values, **options).paired_differences
+                [row] = adnn.compare_values(values, **options).numbers.differences
                 claims[name] += row.verdict != "inconclusive"
         assert claims["groups"] <= 0.09 * n_worlds
         assert claims["rows"] >= 0.13 * n_worlds
@@ -533,8 +533,8 @@ class TestOrder:
         ordered = adnn.compare_values(table, sequential=True, order="time")
         reverse = table[["a", "c"]].iloc[::-1]
         same = adnn.compare_values(reverse, sequential=True, order="rows")
-        assert ordered.paired_differences == same.paired_differences
-        assert as_they_are.paired_differences != same.paired_differences
+        assert ordered.numbers.differences == same.numbers.differences
+        assert as_they_are.numbers.differences != same.numbers.differences
 
     def test_may_be_a_time_or_the_index(self) -> None:
         times = pd.date_range("2026-01-01", periods=20)[::-1].astype(str)
@@ -544,7 +544,7 @@ class TestOrder:
             self.VALUES.set_axis(pd.Index(times, name="when")),
         ):
             found = adnn.compare_values(table, sequential=True, order="when")
-            assert found.paired_differences == expected.paired_differences
+            assert found.numbers.differences == expected.numbers.differences
 
     @pytest.mark.parametrize(
         ("options", "said"),
@@ -564,8 +564,8 @@ def test_a_tie_that_rounding_breaks_decides_nothing() -> None:
     for n in (359, 7, 1797):
         for base in (0.0, 100 / n):
             values = {"a": base + counts / n, "b": np.full(10, base)}
-            exact = adnn.compare_values({"a": counts, "b": np.zeros(10)}).paired_differences[0]
-            row = adnn.compare_values(values).paired_differences[0]
+            exact = adnn.compare_values({"a": counts, "b": np.zeros(10)}).numbers.differences[0]
+            row = adnn.compare_values(values).numbers.differences[0]
             assert row.verdict == exact.verdict == "inconclusive"
             assert exact.high == row.high == 0
             assert row.low == pytest.approx(exact.low / n)
@@ -637,7 +637,7 @@ class TestNotWorse:
         verdicts = {}
         for shift in (-1.0, -0.12, 0.02, 0.12, 1.0):
             values = {"new": noise + shift, "old": np.zeros(12)}
-            [row] = adnn.compare_values(values, margin=0.25, baseline="old").paired_differences
+            [row] = adnn.compare_values(values, margin=0.25, baseline="old").numbers.differences
             verdicts[shift] = row.verdict
             is_equivalent = row.low >= -0.25 and row.high <= 0.25
             is_not_worse = row.low <= 0 and row.at_least > -0.25 and not is_equivalent
@@ -652,7 +652,7 @@ class TestNotWorse:
 
     def test_has_a_one_sided_bound_of_its_own(self) -> None:
         d = np.random.default_rng(3).normal(-0.1, 1, 12)
-        [row] = adnn.compare_values({"new": d, "old": d * 0}, margin=1.1).paired_differences
+        [row] = adnn.compare_values({"new": d, "old": d * 0}, margin=1.1).numbers.differences
         assert row.low < -1.1 < row.at_least < 0 < row.high
         is_in = np.arange(1, 2**12)[:, np.newaxis] >> np.arange(12) & 1
         means = np.sort(is_in @ d / is_in.sum(axis=1))
@@ -665,7 +665,7 @@ class TestNotWorse:
             for _ in range(n_worlds):
                 d = rng.normal(shift, 1, 10)
                 found = adnn.compare_values({"new": d, "old": d * 0}, margin=1.0)
-                verdict = found.paired_differences[0].verdict
+                verdict = found.numbers.differences[0].verdict
                 passes[shift] += verdict in ("not worse", "better", "equivalent")
         assert passes[0.0] >= 0.83 * n_worlds
         assert passes[-1.0] <= 0.085 * n_worlds
@@ -677,8 +677,8 @@ class TestNotWorse:
             (tmp_path / folder / "s.csv").write_text(text)
         files = [tmp_path / folder / "s.csv" for folder in ("new", "old")]
         found = adnn.compare_values(files[0], baseline_file=files[1])
-        assert found.ranked == [str(file) for file in files]
-        assert found.paired_differences[0].largest == 2.0
+        assert found.numbers.ranked == [str(file) for file in files]
+        assert found.numbers.differences[0].largest == 2.0
 
 
 def test_a_rare_effect_is_named_unless_most_seeds_might_have_it() -> None:

@@ -68,7 +68,7 @@ class TestAutomatically:
     def test_not_beyond_the_time_of_the_search(self, confirmed: SearchResult) -> None:
         used = MaxTimeCallback(1).used(confirmed.study)
         for max_time, is_enough in ((None, True), (used + 3600, True), (used + 1e-6, False)):
-            assert is_affordable(confirmed.record, confirmed.objective, max_time) == is_enough
+            assert is_affordable(confirmed.record, confirmed._objective, max_time) == is_enough
 
 
 class TestAsAsked:
@@ -164,11 +164,13 @@ def test_a_real_offset_s_gain_is_covered_and_found() -> None:
     params = {"weight_offset_0": 0.1, "bias_offset_0": 0.1}
     result = adnn.search(small_objective(0.2), max_trial=1, confirm=0)
     result.study.add_trial(
-        optuna.create_trial(value=1.0, params=params, distributions=result.objective.distributions)
+        optuna.create_trial(
+            value=1.0, params=params, distributions=result._objective.distributions
+        )
     )
     record = adnn.resume(
         *(result.study._storage, result.study.study_name),
-        objective=result.objective,
+        objective=result._objective,
         max_trial=2,
         confirm=0,
     )

@@ -209,7 +209,7 @@ class TestSearch:
             best = result.study.best_trial
             report = adnn.recheck(result.study, noisy, top=1, choose=1, confirm=2)
             assert report.best.number == best.number
-            assert result.to_text(details=True).count(f"{best.value:.4f}") >= 2
+            assert format(result, "details").count(f"{best.value:.4f}") >= 2
             note = f"Trial {best.number} has the study's best single value"
             assert (note in str(result)) == (best.params != result.best_params)
 

@@ -33,8 +33,8 @@ def result(request: pytest.FixtureRequest) -> adnn.SearchResult:
 
 
 def known_value(result: adnn.SearchResult) -> float:
-    data = result.objective.dataset
-    chances = result.predict_proba(data.x_test)
+    data = result._objective.dataset
+    chances = result.predict(data.x_test, probabilities=True)
     if result.record.metric == "val_auc":
         return float(sklearn.metrics.roc_auc_score(data.y_test == 0, chances[:, 0]))
     return float(sklearn.metrics.log_loss(data.y_test, chances))
@@ -46,7 +46,7 @@ def test_value_gain_and_confirmation_are_in_it(result: adnn.SearchResult) -> Non
     tolerance = 0.01 if sign > 0 else 1e-5
     assert result.test_value == pytest.approx(known_value(result), abs=tolerance)
     assert result.test_gain == sign * (result.test_value - result.test_baseline)
-    data, facts = result.objective.dataset, result.confirmation
+    data, facts = result._objective.dataset, result.confirmation
     right = (result.predict(data.x_test) == np.asarray(data.classes)[data.y_test]).mean()
     assert result.test_metrics["accuracy"] == right
     assert facts.test_score.value == pytest.approx(result.test_value)
@@ -54,7 +54,7 @@ def test_value_gain_and_confirmation_are_in_it(result: adnn.SearchResult) -> Non
     better = sign * (result.test_value - np.mean(facts.baselines))
     assert facts.vs_baselines.value == pytest.approx(better, abs=1e-6)
     # On one new seed, by hand.
-    fresh = result.objective.replace(seed=facts.seeds[2])
+    fresh = result._objective.replace(seed=facts.seeds[2])
     starts = [fresh.baseline_start, fresh.start(result.best.params)]  # type: ignore[union-attr]
     runs = [*fresh.trainer.train_in_turn(starts)]
     values = [
@@ -81,10 +81,10 @@ def test_what_is_printed_names_it_and_its_class_and_no_percentage_points(
 
 
 def test_a_contract_states_it_and_holds(result: adnn.SearchResult, tmp_path: Any) -> None:
-    again = adnn.search(result.objective, "random", max_trial=3, confirm=10)
+    again = adnn.search(result._objective, "random", max_trial=3, confirm=10)
     contract = again.contract()
     contract.save(tmp_path / "c.json")
-    verdict = adnn.verify(tmp_path / "c.json", dataset=result.objective.dataset, new_seeds=20)
+    verdict = adnn.verify(tmp_path / "c.json", dataset=result._objective.dataset, new_seeds=20)
     assert verdict.status == "exact", verdict.reasons
     assert verdict.gain.value == pytest.approx(again.test_gain)
     name = "AUC of class 'fraud'" if result.record.metric == "val_auc" else "loss"

@@ -65,7 +65,7 @@ def test_one_program_serves_all_rates_of_a_width() -> None:
 
 def unmoved_of(result: adnn.SearchResult, trial: optuna.trial.FrozenTrial) -> float:
     params = {**trial.params, "weight_offset_0": 0.0, "bias_offset_0": 0.0}
-    return result.objective(optuna.trial.FixedTrial(params))
+    return result._objective(optuna.trial.FixedTrial(params))
 
 
 def test_the_baseline_has_the_hyperparameters_of_the_winner(result: adnn.SearchResult) -> None:
@@ -73,7 +73,7 @@ def test_the_baseline_has_the_hyperparameters_of_the_winner(result: adnn.SearchR
     assert result.baseline == unmoved
     assert result.gain == result.best_value - unmoved
     assert result.record.hyperparameter_gain == unmoved - first != 0
-    text = result.to_text(details=True)
+    text = format(result, "details")
     assert re.search(rf"baseline +{100 * unmoved:.2f}%", text)
     gain = re.escape(f"{100 * (unmoved - first):+.2f} pp")
     assert re.search(rf"gain of hyperparameters +{gain}", text)
@@ -110,7 +110,7 @@ def test_a_control_of_the_learning_rate_has_the_baseline_of_its_winner() -> None
     comparison = adnn.compare(compared, ["annealing"], max_trial=10, seeds=range(1))
     [run] = comparison.results["learning_rate"]
     unmoved = {"width": run.best.params["width"], "learning_rate": 0.01}
-    assert run.baseline == run.objective(optuna.trial.FixedTrial(unmoved))
+    assert run.baseline == run._objective(optuna.trial.FixedTrial(unmoved))
     with pytest.raises(ValueError, match="function of the trial, so it has no one network"):
         adnn.compare(compared, ["annealing"], max_trial=2, seeds=range(1), controls=["longer"])
 

@@ -192,7 +192,7 @@ class TestNetworks:
         np.testing.assert_allclose(found.values, result.record.values, rtol=1e-4)
         tested = result.test()
         assert "on new data" not in str(tested)
-        assert "on new data" in tested.to_markdown()
+        assert "on new data" in format(tested, "markdown")
 
     def test_no_scores_are_stored_if_they_are_not_wanted(self) -> None:
         result = adnn.search(

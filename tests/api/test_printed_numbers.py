@@ -58,7 +58,7 @@ def test_of_nine_pairs() -> None:
     assert_shown(shown, sign_flips(d))
     wins = stats.binomtest(int((d > 0).sum()), 9).proportion_ci(method="exact")
     assert f"{100 * (d > 0).mean():.0f}%" in text
-    [row] = adnn.compare_values({"a": A, "b": B}).paired_differences
+    [row] = adnn.compare_values({"a": A, "b": B}).numbers.differences
     assert (1 - row.win_rate_high, 1 - row.win_rate_low) == pytest.approx((wins.low, wins.high))
 
 

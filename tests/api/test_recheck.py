@@ -126,7 +126,7 @@ has_constraints = pytest.mark.skipif(
 def test_new_seeds_offer_the_study_and_constraints_as_a_search_does() -> None:
     result = adnn.search(objective_of_study, "random", max_trial=20)
     assert (len(result.study.trials), len(result.record.new_values)) == (5, 10)
-    assert adnn.recheck(result.study, objective_of_study, n_jobs=2).n_lost == 0
+    assert adnn.recheck(result.study, objective_of_study, n_jobs=2).numbers.n_lost == 0
 
 
 @has_constraints
@@ -157,7 +157,7 @@ def test_fewer_trials_than_top_and_those_without_a_value() -> None:
     study.add_trial(create_trial(state=TrialState.FAIL))
     study.add_trial(create_trial(state=TrialState.PRUNED, intermediate_values={0: 9.0}))
     report = adnn.recheck(study, lambda trial, seed: trial.number + seed % 7)
-    assert [trial.number for trial in report.candidates] == [1, 0]
+    assert [trial.number for trial in report.numbers.candidates] == [1, 0]
     assert len(report.to_dataframe()) == 2 * 4 + 10
 
 
@@ -178,7 +178,7 @@ def test_nearly_equal_trials_count_as_one() -> None:
         distributions = {"rate": of_rate, "kind": kind} if len(params) > 1 else {"rate": of_rate}
         study.add_trial(create_trial(value=value, params=params, distributions=distributions))
     report = adnn.recheck(study, lambda trial, seed: trial.value + seed % 7, top=4)
-    assert [trial.number for trial in report.candidates] == [2, 4, 5, 0]
+    assert [trial.number for trial in report.numbers.candidates] == [2, 4, 5, 0]
 
 
 @pytest.mark.parametrize("takes_seed", [True, False])
@@ -280,7 +280,7 @@ def test_threads_make_the_same(tmp_path: Path) -> None:
         return recheck_worker.evaluate(trial, seed)
 
     report = adnn.recheck(study, again, n_jobs=3)
-    assert len({call[:2] for call in calls}) == len(calls) == len(report.evaluations)
+    assert len({call[:2] for call in calls}) == len(calls) == len(report.numbers.evaluations)
     assert report == adnn.recheck(study, evaluate, storage=open_storage(None))
     with pytest.raises(ZeroDivisionError):
         adnn.recheck(study, lambda trial, seed: 1 / 0, n_jobs=3, storage=open_storage(None))
@@ -342,7 +342,7 @@ def test_processes_share_the_work_and_need_no_keras(tmp_path: Path) -> None:
     assert [worker.wait() for worker in workers] == [0, 0]
     done = [t for t in open_recheck(study).trials if t.state == TrialState.COMPLETE]
     report = make_recheck(study)
-    assert len(done) == len(report.evaluations)
+    assert len(done) == len(report.numbers.evaluations)
     assert report == make_recheck(study, storage=open_storage(None))
 
 
@@ -354,7 +354,7 @@ def test_time_limit_holds_over_runs_and_says_what_is_known() -> None:
         return evaluate(trial, seed)
 
     report = adnn.recheck(study, slow, max_time=0.2)
-    assert 0 < len(report.evaluations) < 6
+    assert 0 < len(report.numbers.evaluations) < 6
     assert math.isnan(report.value)
     assert math.isnan(report.overstatement.value)
     assert adnn.recheck(study, slow, max_time=0.2) == report
@@ -370,7 +370,7 @@ def test_study_of_our_own_objective_needs_no_evaluate() -> None:
     study.optimize(objective, n_trials=3)
     report = adnn.recheck(study, top=2, choose=1, confirm=2)
     assert {*report.to_dataframe()["value"]} - {trial.value for trial in study.trials}
-    [first, *_], value = report.evaluations.items(), None
+    [first, *_], value = report.numbers.evaluations.items(), None
     (number, seed), value = first
     assert value == objective.replace(seed=seed)(study.trials[number])
     again = adnn.recheck(study, objective, top=2, choose=1, confirm=2, storage=open_storage(None))
@@ -386,16 +386,16 @@ class TestMoreSeeds:
     def test_are_sequential_for_good(self) -> None:
         study = make_study()
         planned = make_recheck(study)
-        assert not planned.sequential
+        assert not planned.numbers.sequential
         more = make_recheck(study, confirm=20)
-        assert more.sequential
+        assert more.numbers.sequential
         at_once = make_recheck(study, confirm=20, storage=open_storage(None))
-        assert not at_once.sequential
+        assert not at_once.numbers.sequential
         assert more.value == at_once.value
         assert more.high - more.low > at_once.high - at_once.low
-        assert make_recheck(study, confirm=20).sequential
+        assert make_recheck(study, confirm=20).numbers.sequential
         fewer = make_recheck(study, confirm=10)
-        assert (fewer.planned["seeds"], fewer.value) == (20, more.value)
+        assert (fewer.numbers.planned["seeds"], fewer.value) == (20, more.value)
 
     def test_the_number_is_stored_before_the_first_seed(self) -> None:
         study = make_study()
@@ -407,7 +407,7 @@ class TestMoreSeeds:
 
         with pytest.raises(RuntimeError):
             adnn.recheck(study, fails, top=3, choose=3)
-        assert make_recheck(study, confirm=20, reuse=True).sequential
+        assert make_recheck(study, confirm=20, reuse=True).numbers.sequential
 
 
 class TestGoingOn:
@@ -417,7 +417,7 @@ class TestGoingOn:
         study = make_study()
         first = make_recheck(study)
         study.add_trial(optuna.trial.create_trial(value=-1.0))
-        assert make_recheck(study).estimate == first.estimate
+        assert make_recheck(study).numbers.estimate == first.numbers.estimate
 
 
 class TestFailed:
@@ -431,7 +431,7 @@ class TestFailed:
 
         options: Any = {"top": 1, "choose": 1, "confirm": 10}
         lost = adnn.recheck(study, fails, **options)
-        n = lost.confirmed.n_failed
+        n = lost.numbers.confirmed.n_failed
         assert 0 < n < 10
         assert math.isnan(lost.low)
         for failed in (0.0, -1):
@@ -464,7 +464,7 @@ class TestAgainst:
         # As in the worker, each trial's noise is its own.
         assert report.gain.low <= expected <= report.gain.high
         assert report.gain.value == pytest.approx(
-            report.value - np.mean(report.values(worst, "confirm"))
+            report.value - np.mean(report.numbers.values(worst, "confirm"))
         )
         again = adnn.recheck(study, evaluate, against=worst.params, **options)
         assert again.gain == report.gain
@@ -540,8 +540,8 @@ class TestCatch:
         options: Any = {"top": 2, "choose": 2, "confirm": 3}
         for _ in range(2):
             report = adnn.recheck(study, fails, catch=(ZeroDivisionError,), **options)
-        assert len(calls) == len(set(calls)) == report.n_evaluations
-        assert report.n_lost == 3
+        assert len(calls) == len(set(calls)) == report.numbers.n_evaluations
+        assert report.numbers.n_lost == 3
         assert math.isnan(report.value)
         other: Any = {"storage": open_storage(None), **options}
         with pytest.raises(ZeroDivisionError):
@@ -555,7 +555,7 @@ class TestCatch:
     @pytest.mark.parametrize("sign", [1, -1])
     def test_a_number_that_is_too_large_is_infinite(self, sign: int) -> None:
         report = adnn.recheck(make_study(), lambda *_: sign * 10**400, top=1, choose=2, confirm=2)
-        assert report.n_lost == report.n_evaluations
+        assert report.numbers.n_lost == report.numbers.n_evaluations
 
 
 class TestWrongInput:

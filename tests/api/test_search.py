@@ -121,7 +121,7 @@ def test_random_restarts_draw_new_weights_and_no_offsets(objective: InitOffsetOb
     result = adnn.search(objective, "random_restart", max_trial=8)
     assert [t.params for t in result.study.trials] == [{"restart": i} for i in range(8)]
     weights = [
-        result.objective.trainer.initial_weights(result.objective.start(t.params))[0]
+        result._objective.trainer.initial_weights(result._objective.start(t.params))[0]
         for t in result.study.trials
     ]
     assert len({w.tobytes() for w in weights}) == 8
@@ -262,8 +262,8 @@ def test_test_data_are_seen_once_and_do_not_steer(url: str) -> None:
     result = adnn.search(
         make_objective(), "random_restart", storage=url, study_name="s", max_trial=8
     )
-    weights = result.objective.trainer.train(
-        [result.objective.baseline_start, result.objective.start(result.best.params)],
+    weights = result._objective.trainer.train(
+        [result._objective.baseline_start, result._objective.start(result.best.params)],
         keep_weights=True,
     )
     for run, accuracy in zip(weights, (result.test_baseline, result.test_value), strict=True):
@@ -381,7 +381,7 @@ def test_resume_needs_nothing_but_the_name(url: str) -> None:
         max_trial=12,
     )
     assert completed(resumed.study) == completed(whole.study)
-    assert resumed.objective.config == objective.config
+    assert resumed._objective.config == objective.config
 
 
 def test_resume_without_a_limit_would_never_end(objective: InitOffsetObjective, url: str) -> None:

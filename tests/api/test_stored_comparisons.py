@@ -115,7 +115,7 @@ class TestLowerLimits:
     ) -> None:
         found = adnn.compare(line, ["annealing"], max_trial=3, max_time=60, **options)
         assert {len(run.done_trials) for run in found.numbers.runs} == {4}
-        assert found.reused == "16 stored trials reused, 0 new."
+        assert found._reused == "16 stored trials reused, 0 new."
         limits = {"max_time": None, "max_trial": 4, "max_gain": None, "max_stale": None}
         assert found.numbers.declaration["arguments"]["limits"] == limits
         assert "The runs of 'c' ended before, with max_time=None, max_trial=4." in logs.text

@@ -25,17 +25,19 @@ def objective(**changes: Any) -> adnn.InitOffsetObjective:
 def test_each_source_is_drawn_from_its_own_seed() -> None:
     of_digits = objective()
     found = adnn.measure_variance(of_digits, n=5)
-    assert found.sources == ("initialisation", "order", "split")
-    assert found.seed_value == of_digits(optuna.trial.FixedTrial(dict.fromkeys(OFFSETS, 0.0)))
+    assert found.numbers.sources == ("initialisation", "order", "split")
+    assert found.numbers.seed_value == of_digits(
+        optuna.trial.FixedTrial(dict.fromkeys(OFFSETS, 0.0))
+    )
     dataset = of_digits.dataset
-    for (initialisation, order, split), value in [*found.evaluations.items()][1:6]:
+    for (initialisation, order, split), value in [*found.numbers.evaluations.items()][1:6]:
         data = dataset if split == AS_GIVEN else dataset.redrawn(split)
         moved = objective(dataset=data, seed=initialisation)
         # Of another order no objective of one seed is.
         start = moved.baseline_start
         start = type(start)(start.seed, 0, start.offsets, order_seed=order)
         assert moved.trainer.train([start])[0].history[-1]["val_accuracy"] == value
-    assert len({*found.evaluations.values()}) > 10
+    assert len({*found.numbers.evaluations.values()}) > 10
 
 
 OFFSETS = ("weight_offset_0", "bias_offset_0")
@@ -49,9 +51,9 @@ def test_what_is_not_random_is_no_source() -> None:
     )
     training = quick_training(epochs=1, batch_size=64, shuffle=False)
     found = adnn.measure_variance(objective(dataset=given, training=training), n=5)
-    assert found.sources == ("initialisation",)
+    assert found.numbers.sources == ("initialisation",)
     assert found.sd_by_source["initialisation"] == found.sd
-    assert len(found.evaluations) == 6
+    assert len(found.numbers.evaluations) == 6
     said = " ".join(str(found).split())
     stays = "the order of the batches, the validation split and the test split"
     assert f"Not redrawn: {stays}." in said
@@ -79,14 +81,14 @@ def test_goes_on_where_it_ended_and_adds_runs(url: str, logs: pytest.LogCaptureF
     assert len(calls) == 6 * 3 + 1
     assert found == adnn.measure_variance(value, 6, study_name="variance")
     more = adnn.measure_variance(value, 8, storage=storage)
-    assert {*found.evaluations} < {*more.evaluations}
+    assert {*found.numbers.evaluations} < {*more.numbers.evaluations}
     with pytest.raises(ValueError, match="evaluations of something else"):
         adnn.measure_variance(lambda data: 1.0, storage=storage)
 
 
 def test_limit_of_time_ends_it_and_says_what_is_known() -> None:
     found = adnn.measure_variance(lambda *, seed: seed % 7, max_time=1e-9)
-    assert found.missing
+    assert found.numbers.missing
     assert math.isnan(found.sd.value)
 
 

@@ -59,12 +59,14 @@ def test_colour_images_with_names_of_classes(images: np.ndarray, tmp_path: Any) 
     np.testing.assert_allclose(probabilities.sum(axis=-1), 1, rtol=1e-5)
     predicted = result.predict(images)
     assert set(predicted) <= {"blue", "green", "red"}
-    np.testing.assert_allclose(result.predict_proba(images), probabilities, atol=1e-5)
-    classes = np.array(result.objective.dataset.classes)
+    np.testing.assert_allclose(
+        result.predict(images, probabilities=True), probabilities, atol=1e-5
+    )
+    classes = np.array(result._objective.dataset.classes)
     assert (classes[probabilities.argmax(axis=-1)] == predicted).all()
     right = predicted == names
     assert 0.99 < right.mean() * len(names) / (right.sum()) < 1.01
-    result.save(tmp_path / "winner.keras")
+    result.model().save(tmp_path / "winner.keras")
     loaded = keras.models.load_model(tmp_path / "winner.keras")
     np.testing.assert_array_equal(loaded.predict(images, verbose=0), probabilities)
     numbers = np.searchsorted(classes, names)
@@ -91,9 +93,9 @@ def test_a_model_that_keras_cannot_save_has_a_contract(tmp_path: Any) -> None:
 
     result = searched(scaled, TABLE, SUM > 0)
     with pytest.raises(NotImplementedError, match="get_config"):
-        result.save(tmp_path / "winner.keras")
+        result.model().save(tmp_path / "winner.keras")
     result.contract().save(tmp_path / "c.json")
-    verdict = adnn.verify(tmp_path / "c.json", dataset=result.objective.dataset, model=scaled)
+    verdict = adnn.verify(tmp_path / "c.json", dataset=result._objective.dataset, model=scaled)
     assert verdict.status == "exact"
 
 
@@ -104,8 +106,8 @@ def unbuilt() -> keras.Model:
 def test_the_contract_of_a_model_without_input_is_checked_by_itself(tmp_path: Any) -> None:
     result = searched(unbuilt, TABLE, SUM > 0)
     result.contract().save(tmp_path / "c.json")
-    assert adnn.verify(tmp_path / "c.json", dataset=result.objective.dataset).status == "exact"
-    result.save(tmp_path / "c.keras")
+    assert adnn.verify(tmp_path / "c.json", dataset=result._objective.dataset).status == "exact"
+    result.model().save(tmp_path / "c.keras")
     keras.models.load_model(tmp_path / "c.keras").predict(TABLE, verbose=0)
 
 
@@ -120,8 +122,8 @@ def functional() -> keras.Model:
 def test_averaged_weights_of_a_functional_model(tmp_path: Any) -> None:
     result = searched(functional, TABLE, SUM > 0)
     result.contract().save(tmp_path / "c.json")
-    assert adnn.verify(tmp_path / "c.json", dataset=result.objective.dataset).status == "exact"
-    result.save(tmp_path / "c.keras")
+    assert adnn.verify(tmp_path / "c.json", dataset=result._objective.dataset).status == "exact"
+    result.model().save(tmp_path / "c.keras")
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         keras.models.load_model(tmp_path / "c.keras")
@@ -130,29 +132,29 @@ def test_averaged_weights_of_a_functional_model(tmp_path: Any) -> None:
 @pytest.mark.slow
 def test_two_classes_by_one_sigmoid_and_a_compiled_model(tmp_path: Any) -> None:
     result = searched(sigmoid, TABLE, SUM > 0, metric="val_area")
-    training = result.objective.trainer.training
+    training = result._objective.trainer.training
     assert training.optimizer["config"]["clipnorm"] == 0.7
     assert training.fixed_learning_rate is None
     assert result.study.direction.name == "MAXIMIZE"
     chances = result.model().predict(TABLE, verbose=0)[:, 0]
     predicted = result.predict(TABLE)
     assert predicted.dtype == bool
-    np.testing.assert_allclose(result.predict_proba(TABLE)[:, 1], chances, atol=1e-5)
-    np.testing.assert_allclose(result.predict_proba(TABLE).sum(axis=1), 1)
+    np.testing.assert_allclose(result.predict(TABLE, probabilities=True)[:, 1], chances, atol=1e-5)
+    np.testing.assert_allclose(result.predict(TABLE, probabilities=True).sum(axis=1), 1)
     assert (predicted == (chances > 0.5)).all()
     assert (predicted == (SUM > 0)).mean() > 0.8
-    dataset = result.objective.dataset
+    dataset = result._objective.dataset
     auc = keras.metrics.AUC()
     auc.update_state(
         dataset.y_val,
-        result.objective.trainer.outputs([*result.contract().weights.values()], dataset.x_val)[
+        result._objective.trainer.outputs([*result.contract().weights.values()], dataset.x_val)[
             :, 0
         ],
     )
     assert result.best_value == pytest.approx(float(auc.result()), abs=1e-6)
     result.contract().save(tmp_path / "c.json")
     assert adnn.verify(tmp_path / "c.json", dataset=dataset).status == "exact"
-    result.save(tmp_path / "c.keras")
+    result.model().save(tmp_path / "c.keras")
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         model = keras.models.load_model(tmp_path / "c.keras")
@@ -169,15 +171,15 @@ def test_two_classes_by_one_sigmoid_and_a_compiled_model(tmp_path: Any) -> None:
 def test_a_regression(metric: Any, tmp_path: Any) -> None:
     result = searched(adnn.MLP((16,)), TABLE, 40 + SUM, task="regression", metric=metric)
     assert result.study.direction.name == ("MAXIMIZE" if metric is None else "MINIMIZE")
-    dataset = result.objective.dataset
+    dataset = result._objective.dataset
     predicted = result.predict(TABLE)
     with pytest.raises(ValueError, match="no probabilities of classes; call predict"):
-        result.predict_proba(TABLE)
+        result.predict(TABLE, probabilities=True)
     assert predicted.shape == (300,)
     np.testing.assert_allclose(
         result.model().predict(TABLE, verbose=0)[:, 0], predicted, rtol=1e-3
     )
-    outputs = result.objective.trainer.outputs(
+    outputs = result._objective.trainer.outputs(
         [*result.contract().weights.values()], dataset.x_test
     )[:, 0]
     squared = ((outputs - dataset.y_test) ** 2).mean()
@@ -205,7 +207,7 @@ def test_a_metric_that_does_not_fit_says_why() -> None:
 
 def test_a_look_tells_how_large_the_largest_class_is() -> None:
     result = searched(adnn.MLP((4,)), TABLE, np.where(SUM > 1, "yes", "no"))
-    look, dataset = result.record.test_evaluation, result.objective.dataset
+    look, dataset = result.record.test_evaluation, result._objective.dataset
     names = [*(dataset.classes or ())]
     counts = [int((dataset.y_test == i).sum()) for i in range(2)]
     assert (look["n_classes"], names) == (2, ["no", "yes"])

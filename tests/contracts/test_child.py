@@ -103,7 +103,7 @@ def test_a_check_apart_finds_what_one_in_this_process_finds(
 ) -> None:
     verdict = adnn.verify(path, new_seeds=20)
     seeds = verdict.new_seeds.seeds
-    here = adnn.verify(path, dataset=result.objective.dataset, seeds=seeds)
+    here = adnn.verify(path, dataset=result._objective.dataset, seeds=seeds)
     assert here == adnn.Verdict(**vars(verdict) | {"are_drawn": False})
     assert verdict.status == "exact"
 

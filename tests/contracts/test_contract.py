@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def test_says_what_the_search_found(contract: Contract, result: SearchResult) -> None:
     says = contract.content
-    objective = json.loads(json.dumps(result.objective.config))
+    objective = json.loads(json.dumps(result._objective.config))
     objective["dataset"]["path"] = DATA
     assert says["objective"] == objective
     assert says["baseline"]["val_accuracy"] == result.baseline
@@ -49,10 +49,10 @@ def test_says_what_the_search_found(contract: Contract, result: SearchResult) ->
         "direction": "maximize",
     }
     assert says["split"] == SPLIT
-    trainer = result.objective.trainer
+    trainer = result._objective.trainer
     for role, start in (
-        ("baseline", result.objective.baseline_start),
-        ("best", result.objective.start(result.best.params)),
+        ("baseline", result._objective.baseline_start),
+        ("best", result._objective.start(result.best.params)),
     ):
         initial = hash_weights(trainer.initial_weights(start))
         assert says[role]["initial_weights_sha256"] == initial
@@ -63,9 +63,9 @@ def test_says_what_the_search_found(contract: Contract, result: SearchResult) ->
 
 
 def test_of_trainings_that_diverge_there_is_none(result: SearchResult) -> None:
-    training = dataclasses.replace(result.objective.training, learning_rate=1e30)
+    training = dataclasses.replace(result._objective.training, learning_rate=1e30)
     with pytest.raises(ValueError, match="diverge"):
-        Contract.from_search(result.record, result.objective.replace(training=training), None, {})
+        Contract.from_search(result.record, result._objective.replace(training=training), None, {})
 
 
 def test_saves_the_trained_best_network(
@@ -81,7 +81,7 @@ def test_saves_the_trained_best_network(
             "output/bias",
         ]
     assert hash_weights(weights) == contract.content["best"]["trained_weights_sha256"]
-    model = result.objective.trainer.architecture.build(0, 0)
+    model = result._objective.trainer.architecture.build(0, 0)
     model.set_weights(weights)
     hits = np.argmax(model(test.x_test), axis=-1) == test.y_test
     assert np.mean(hits) == contract.content["best"]["test_accuracy"]

@@ -204,7 +204,7 @@ def test_trains_again_with_metrics_of_keras(result: SearchResult, tmp_path: Path
         metrics=[keras.metrics.TopKCategoricalAccuracy(2), "poisson"],
         loss=keras.losses.SparseCategoricalCrossentropy(),
     )
-    data = result.objective.dataset
+    data = result._objective.dataset
     objective = adnn.InitOffsetObjective(adnn.MLP((4,)), data, training=training)
     adnn.search(objective, "greedy", max_trial=1).contract().save(tmp_path / CONTRACT)
     shutil.copy(data.config["path"], tmp_path)

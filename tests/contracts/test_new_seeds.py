@@ -94,7 +94,7 @@ def test_no_contract_holds_what_another_machine_found(result: SearchResult) -> N
     said = confirmation_content(result.confirm().confirmation)
     said["test_score"] = [value + 0.02 for value in said["test_score"]]
     with pytest.raises(ValueError, match=r"on the machine where it was tested\.$") as refusal:
-        adnn.Contract.from_search(result.record, result.objective, said, {})
+        adnn.Contract.from_search(result.record, result._objective, said, {})
     held, found = said["test_score"][0], result.test_value
     begin = f"The best network's test_accuracy is {held}, but {found} when it is trained again"
     assert str(refusal.value).startswith(begin)
@@ -211,7 +211,7 @@ def test_new_pairs_are_of_seeds_that_nobody_knew(content: Any, path: Path) -> No
     for verdict in verdicts:
         fresh = verdict.new_seeds
         assert verdict.status == "exact"
-        details = verdict.to_text(details=True)
+        details = format(verdict, "details")
         assert all(str(seed) in details for seed in fresh.seeds)
         seeds += fresh.seeds
     assert len(set(seeds)) == 50

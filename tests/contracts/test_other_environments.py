@@ -58,8 +58,10 @@ def test_does_not_hold_elsewhere_with_a_gain_that_was_added(
     gain: float, content: Any, result: SearchResult
 ) -> None:
     with pytest.raises(BreachedError, match="is not reproduced: in 8 runs from weights"):
-        _train_elsewhere(with_more_gain(content, gain), result.objective, progress_bar(show=False))
-    _train_elsewhere(content, result.objective, progress_bar(show=False))
+        _train_elsewhere(
+            with_more_gain(content, gain), result._objective, progress_bar(show=False)
+        )
+    _train_elsewhere(content, result._objective, progress_bar(show=False))
 
 
 def test_does_not_hold_elsewhere_with_accuracies_that_were_added(
@@ -69,7 +71,7 @@ def test_does_not_hold_elsewhere_with_accuracies_that_were_added(
     for role, name in itertools.product(("baseline", "best"), names):
         content[role][name] += 0.01
     with pytest.raises(BreachedError) as caught:
-        _train_elsewhere(content, result.objective, progress_bar(show=False))
+        _train_elsewhere(content, result._objective, progress_bar(show=False))
     assert {reason.split()[0] for reason in caught.value.args} == {
         f"{role}.{name}" for role in ("baseline", "best") for name in names
     }
@@ -80,7 +82,7 @@ def test_cannot_be_checked_where_a_training_forgets_its_gain(
 ) -> None:
     chaotic = adnn.InitOffsetObjective(
         adnn.MLP((32, 32), activation="relu"),
-        result.objective.dataset,
+        result._objective.dataset,
         training=quick_training("adam", learning_rate=0.1, batch_size=10, epochs=2),
     )
     content["best"]["params"] = {}
@@ -91,7 +93,7 @@ def test_cannot_be_checked_where_a_training_forgets_its_gain(
 def test_cannot_be_checked_with_few_test_images(content: Any, result: SearchResult) -> None:
     x, y = few_digits()
     few = adnn.Dataset.from_arrays(x[:200], y[:200])
-    training = dataclasses.replace(result.objective.training, jit_compile=False)
+    training = dataclasses.replace(result._objective.training, jit_compile=False)
     objective = adnn.InitOffsetObjective(adnn.MLP((8,)), few, training=training, seed=3)
     content["split"] = {"train": 120, "val": 40, "test": 40}
     _, _, problem = _train_elsewhere(content, objective, None)
@@ -146,7 +148,7 @@ def contracts_of_digits(folder: Path) -> Iterator[tuple[Path, adnn.InitOffsetObj
             result = adnn.search(objective.replace(seed=seed), "annealing", max_trial=3)
             path = folder / f"{optimizer}-{seed}.json"
             result.contract().save(path)
-            yield path, result.objective
+            yield path, result._objective
 
 
 @pytest.mark.slow

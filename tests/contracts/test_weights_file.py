@@ -74,11 +74,11 @@ def test_another_processor_may_take_two_images_for_another_class(
     accuracy, n = content["best"]["test_accuracy"], content["split"]["test"]
     for images in range(-2, 3):
         content["best"]["test_accuracy"] = round(accuracy * n + images) / n
-        check_weights(content, result.objective, file, trained)
+        check_weights(content, result._objective, file, trained)
     for images in (-3, 3):
         content["best"]["test_accuracy"] = claimed = round(accuracy * n + images) / n
         with pytest.raises(BreachedError) as breach:
-            check_weights(content, result.objective, file, trained)
+            check_weights(content, result._objective, file, trained)
         assert str(breach.value) == (
             f"best.test_accuracy is {claimed}, but {accuracy} with the weights in {file.name!r}."
         )

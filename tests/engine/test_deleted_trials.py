@@ -220,7 +220,7 @@ def test_a_recheck(tmp_path: Path, numbers: list[int], *, is_running: bool) -> N
     assert states(tmp_path) <= {"COMPLETE", "FAIL"}
     again = adnn.recheck(study, evaluate, top=2, choose=2, confirm=4, storage=InMemoryStorage())
     assert (found.value, found.gain.value) == (again.value, again.gain.value)
-    assert (found.sequential, again.sequential) == (True, False)
+    assert (found.numbers.sequential, again.numbers.sequential) == (True, False)
 
 
 @pytest.mark.parametrize("state", [TrialState.RUNNING, TrialState.WAITING])

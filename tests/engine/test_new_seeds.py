@@ -146,7 +146,7 @@ def test_a_search_leaves_them_time_but_at_least_half_is_for_trials() -> None:
     function = objective(lambda trial: 1.0)
     evaluate_best_trial(read_record(found.study), function, threading.Event(), max_time=60)
     assert values(found) == []
-    shown = result_of(read_record(found.study)).to_text(details=True)
+    shown = format(result_of(read_record(found.study)), "details")
     assert "No CI of the value yet: 0 of 3 new seeds are evaluated." in " ".join(shown.split())
     evaluate_best_trial(read_record(found.study), function, threading.Event(), max_time=101)
     assert values(found) == [1.0, 1.0, 1.0]

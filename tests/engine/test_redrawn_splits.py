@@ -93,7 +93,7 @@ class TestIsAskedBeforeAnythingIsEvaluated:
         ]
         for narrow, wide in (
             (alone.value, for_new_data.value),
-            (rechecks[0].estimate, rechecks[1].estimate),
+            (rechecks[0].numbers.estimate, rechecks[1].numbers.estimate),
         ):
             # Nadeau and Bengio: 1 / n + n_test / n_train in place of 1 / n.
             assert wide.value == narrow.value

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def confirmed(result: SearchResult, n_seeds: int = 6) -> ConfirmationRuns:
-    confirm_best_trial(read_record(result.study), result.objective, n_seeds)
+    confirm_best_trial(read_record(result.study), result._objective, n_seeds)
     # From the storage alone.
     found = read_runs(read_record(result.study))
     assert found is not None

@@ -28,7 +28,7 @@ def test_all_verbs_count_on_the_same_test_samples() -> None:
     options: Any = {"storage": storage, "study_name": "first", "max_trial": 2}
     first = adnn.search(objective_of(), "greedy", **options)
     assert first.record.test_evaluations_elsewhere == {}
-    assert "The test set was evaluated" not in first.to_markdown()
+    assert "The test set was evaluated" not in format(first, "markdown")
     # Other validation rows, so other data.
     other = objective_of(validation_size=0.4)
     adnn.compare_models(MODELS, other.dataset, training=TRAINING, seeds=range(3), storage=storage)
@@ -46,12 +46,14 @@ def test_all_verbs_count_on_the_same_test_samples() -> None:
     runs = [f"/{arm}/seed={seed}" for arm in ("greedy", "random_restart") for seed in range(2)]
     assert counts == {f"compare{run}": 1 for run in runs}
     second = adnn.search(other, "annealing", **{**options, "study_name": "second"})
-    assert "evaluated once by one search, and 11 times by other studies" in second.to_markdown()
+    assert "evaluated once by one search, and 11 times by other studies" in format(
+        second, "markdown"
+    )
     assert second.document().fields["n_test_evaluations"] == 12
     # The second search says it, and so does the other verb.
     options = {"seeds": range(3), "storage": storage}
     again = adnn.compare_models(MODELS, other.dataset, training=TRAINING, **options)
-    assert "evaluated the test set 6 times." in again.to_markdown()
+    assert "evaluated the test set 6 times." in format(again, "markdown")
 
 
 def test_functions_in_a_comparison_with_networks_do_not_count() -> None:
@@ -59,6 +61,6 @@ def test_functions_in_a_comparison_with_networks_do_not_count() -> None:
     data, models = objective_of().dataset, {"f": lambda seed: seed / 9, **MODELS}
     options: Any = {"training": dict.fromkeys(MODELS, TRAINING), "storage": storage}
     alone = adnn.compare_models(models, data, seeds=range(2), **options)
-    assert "evaluated the test set" not in alone.to_markdown()
+    assert "evaluated the test set" not in format(alone, "markdown")
     found = adnn.search(objective_of(), "greedy", max_trial=1, storage=storage)
     assert found.record.test_evaluations_elsewhere == {"models": 4}

@@ -77,11 +77,11 @@ def test_winner_takes_what_is_missing_or_unknown(tmp_path: Path) -> None:
         adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=training), max_trial=1
     )
     assert set(result.predict(TEST)) <= {"no", "yes"}
-    chances = result.predict_proba(TEST)
+    chances = result.predict(TEST, probabilities=True)
     model = result.model()
     encoded = data.preprocessing.encoded(TEST)
     assert np.isfinite(encoded).all()
-    np.testing.assert_array_equal(result.predict_proba(encoded), chances)
+    np.testing.assert_array_equal(result.predict(encoded, probabilities=True), chances)
     np.testing.assert_allclose(model.predict(encoded, verbose=0), chances, rtol=1e-5)
     result.contract().save(tmp_path / "c.json")
     assert verify_here(tmp_path / "c.json").status == "exact"
@@ -99,8 +99,8 @@ def test_network_of_redrawn_splits_predicts_tables() -> None:
     objective = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=adnn.Training(epochs=1))
     result = adnn.search(objective, max_trial=1)
     encoded = data.preprocessing.encoded(TEST)
-    chances = result.predict_proba(TEST)
-    np.testing.assert_array_equal(result.predict_proba(encoded), chances)
+    chances = result.predict(TEST, probabilities=True)
+    np.testing.assert_array_equal(result.predict(encoded, probabilities=True), chances)
     np.testing.assert_allclose(result.model().predict(encoded, verbose=0), chances, rtol=1e-5)
     found = adnn.measure_variance(objective, n=5)
     assert "Not redrawn" not in str(found)

@@ -212,7 +212,9 @@ def test_score_predictions_model_and_its_file_agree(kind: str, tmp_path: Path) -
     assert np.asarray(model(data.x_test[:3])).dtype == of_model.dtype
     predicted = result.predict(data.x_test)
     if data.num_classes:
-        np.testing.assert_allclose(result.predict_proba(data.x_test), of_model, atol=1e-5)
+        np.testing.assert_allclose(
+            result.predict(data.x_test, probabilities=True), of_model, atol=1e-5
+        )
         right = predicted == np.asarray(data.classes or (0, 1))[data.y_test]
         assert right.mean() == pytest.approx(result.test_value)
         assert result.test_value > 0.85

@@ -11,7 +11,7 @@ from scipy import stats
 from snapshots import assert_states, assert_surfaces
 
 from adnn_optuna._units import ACCURACY
-from adnn_optuna.results.models import ModelComparison
+from adnn_optuna.results.models import ModelComparison, ModelRuns
 
 ACCURACIES = {
     "narrow": [0.80, 0.81, 0.82, 0.79, 0.80, 0.83, 0.81, 0.82],
@@ -27,17 +27,20 @@ def models(known: dict[tuple[int, ...], float] | None = None, **changes: Any) ->
     """Return a comparison of three models."""
     settings: dict[str, Any] = {
         "evaluations": KNOWN if known is None else known,
-        "study_name": "models",
         "labels": tuple(ACCURACIES),
         "declared_seeds": tuple(range(8)),
         "sequential": False,
         "margin": 0.004,
-        "sources": ("initialisation", "order", "split"),
         "resampled": (100, 50),
-        "n_train": 100,
         "n_test": 50,
+        "score": "test accuracy",
     }
-    return ModelComparison(**{**settings, **changes})
+    like = changes.pop("like", ())
+    runs = ModelRuns(**{**settings, **changes})
+    sources = ("initialisation", "order", "split")
+    return ModelComparison(
+        runs.table, runs=runs, study_name="models", sources=sources, n_train=100, like=like
+    )
 
 
 def test_surfaces() -> None:
@@ -81,25 +84,26 @@ def test_interval_for_new_data_is_that_of_nadeau_and_bengio() -> None:
     ):
         assert models(**changes).differences()[["low", "high"]].isna().all(axis=None)
     fixed = models(resampled=None)
-    assert fixed.paired_differences == fixed.on_these_rows
+    assert fixed.numbers.differences == fixed.numbers.on_these_rows
 
 
 def test_verdict_is_for_new_data_where_splits_are_redrawn() -> None:
     found = models(margin=0.002)
     verdicts = [
-        [row.verdict for row in rows] for rows in (found.on_these_rows, found.paired_differences)
+        [row.verdict for row in rows]
+        for rows in (found.numbers.on_these_rows, found.numbers.differences)
     ]
     # The second interval is wider.
     assert verdicts == [["worse", "worse", "equivalent"], ["worse", "worse", "inconclusive"]]
     table = found.differences()
-    assert table["low"].tolist() == [row.low for row in found.paired_differences]
-    assert found.is_of_new_data
+    assert table["low"].tolist() == [row.low for row in found.numbers.differences]
+    assert found.numbers.is_of_new_data
     fixed = models(margin=0.002, resampled=None)
-    assert not fixed.is_of_new_data
-    assert fixed.paired_differences == found.on_these_rows
+    assert not fixed.numbers.is_of_new_data
+    assert fixed.numbers.differences == found.numbers.on_these_rows
     # Neither before all planned seeds are there nor where one looks again.
     for changes in ({"declared_seeds": tuple(range(9))}, {"sequential": True}):
-        rows = models(margin=0.002, **changes).paired_differences
+        rows = models(margin=0.002, **changes).numbers.differences
         assert {row.verdict for row in rows} == {"inconclusive"}
         assert all(math.isnan(row.low) and row.reason.startswith("no CI") for row in rows)
 
@@ -114,32 +118,36 @@ def test_table_is_of_the_seeds_that_all_have() -> None:
         "test_accuracy": pytest.approx(np.mean(ACCURACIES["wide"][:5])),
         "test_accuracy_std": pytest.approx(np.std(ACCURACIES["wide"][:5], ddof=1)),
     }
-    assert (found.missing, found.n_evaluations) == ([(1, 5)], 24)
-    assert {row.verdict for row in found.paired_differences} == {"inconclusive"}
+    assert (found.runs.missing, found.runs.n_evaluations) == ([(1, 5)], 24)
+    assert {row.verdict for row in found.numbers.differences} == {"inconclusive"}
 
 
 def test_sequential_asks_for_one_seed_more_until_all_is_decided() -> None:
     found = models(sequential=True, declared_seeds=tuple(range(12)))
-    assert found.missing == [(0, 8), (1, 8), (2, 8)]
-    assert len(found.seeds) == 12
+    assert found.runs.missing == [(0, 8), (1, 8), (2, 8)]
+    assert len(found.runs.seeds) == 12
     # With two models, a single claim, they are decided.
     decided = models(sequential=True, declared_seeds=tuple(range(12)), labels=("narrow", "wide"))
-    assert [row.verdict for row in decided.on_these_rows] == ["worse"]
-    assert (decided.missing, decided.seeds, decided.n_evaluations) == ([], tuple(range(8)), 16)
+    assert [row.verdict for row in decided.numbers.on_these_rows] == ["worse"]
+    assert (decided.runs.missing, decided.runs.seeds, decided.runs.n_evaluations) == (
+        [],
+        tuple(range(8)),
+        16,
+    )
 
 
 def test_sequential_asks_for_no_seed_that_cannot_count() -> None:
     lost: Any = {"known": {**KNOWN, (1, 4): math.nan}, "sequential": True}
     lost |= {"declared_seeds": tuple(range(12)), "resampled": None}
     two = models(**lost, labels=("narrow", "wide"))
-    assert (two.missing, len(two.seeds)) == ([], 8)
+    assert (two.runs.missing, len(two.runs.seeds)) == ([], 8)
     # The first and the third model have values at all seeds.
-    assert models(**lost).missing == [(0, 8), (1, 8), (2, 8)]
+    assert models(**lost).runs.missing == [(0, 8), (1, 8), (2, 8)]
 
 
 def test_nothing_yet_is_asked_for_seed_by_seed() -> None:
     nothing = models({})
-    assert nothing.missing[:4] == [(0, 0), (1, 0), (2, 0), (0, 1)]
+    assert nothing.runs.missing[:4] == [(0, 0), (1, 0), (2, 0), (0, 1)]
     assert "labels=('narrow', " in repr(nothing)
     assert "evaluations" not in repr(nothing)
 
@@ -197,17 +205,17 @@ def resplit(rng: np.random.Generator, n_seeds: int) -> dict[tuple[int, ...], flo
 
 def test_equal_models_are_rarely_told_apart_by_splits_of_one_data_set() -> None:
     rng, n_runs = np.random.default_rng(0), 200
-    seeds: Any = {"labels": ("narrow", "wide"), "declared_seeds": tuple(range(12)), "n_train": 640}
+    seeds: Any = {"labels": ("narrow", "wide"), "declared_seeds": tuple(range(12))}
     settings = {**seeds, "n_test": 160, "margin": 0.001}
     told, on_these = 0, 0
     for _ in range(n_runs):
         found = models(resplit(rng, 12), **settings)
-        told += found.paired_differences[0].verdict != "inconclusive"
-        on_these += found.on_these_rows[0].verdict != "inconclusive"
+        told += found.numbers.differences[0].verdict != "inconclusive"
+        on_these += found.numbers.on_these_rows[0].verdict != "inconclusive"
     assert told / n_runs < 0.05 + 2 * math.sqrt(0.05 * 0.95 / n_runs)
     assert on_these / n_runs > 0.25  # Which is true of these rows, and of no others.
     for _ in range(10):  # However long one looks.
         again = models(
             resplit(rng, 30), **{**settings, "declared_seeds": tuple(range(30))}, sequential=True
         )
-        assert again.paired_differences[0].verdict == "inconclusive"
+        assert again.numbers.differences[0].verdict == "inconclusive"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from snapshots import assert_states, assert_surfaces
 
 from adnn_optuna._seeds import confirmation_seeds, confirms, new_seeds
 from adnn_optuna.results.confirmed_value import mean_interval
-from adnn_optuna.results.recheck import BASELINE_NETWORK, FIRST_OF_PARAMS, Recheck
+from adnn_optuna.results.recheck import BASELINE_NETWORK, FIRST_OF_PARAMS, Recheck, RecheckNumbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,7 @@ def recheck(chosen: int, values: list[float]) -> Recheck:
     evaluations = {(n, seed_to_choose): 0.95 if n == chosen else 0.85 for n in (31, 17)}
     for seed, value in zip(confirming(3), values, strict=True):
         evaluations[chosen, seed] = value
-    return Recheck(evaluations, "study", True, candidates, 1, 3, True)
+    return Recheck(RecheckNumbers(evaluations, "study", True, candidates, 1, 3, True))
 
 
 def compared(
@@ -61,40 +61,45 @@ def compared(
         known[23, seed] = base + (gain if maximize else -gain)
         if against is not None and against.number != 23:
             known[against.number, seed] = base
-    return Recheck(
+    numbers = RecheckNumbers(
         *(known, "study", maximize, [trial(23, 0.916)], 1, len(gains)),
         True,
         against_of=lambda _: against,
     )
+    return Recheck(numbers)
+
+
+def with_numbers(report: Recheck, **changes: Any) -> Recheck:
+    return Recheck(dataclasses.replace(report.numbers, **changes))
 
 
 def changed(report: Recheck, known: dict[tuple[int, ...], float]) -> Recheck:
-    return dataclasses.replace(report, evaluations=known)
+    return with_numbers(report, evaluations=known)
 
 
 def planned(report: Recheck, count: int, *, sequential: bool = False, rank: int = 1) -> Recheck:
     plan: Planned = {"seeds": count, "sequential": sequential, "rank": rank}
-    return dataclasses.replace(report, plan_of=lambda _: plan)
+    return with_numbers(report, plan_of=lambda _: plan)
 
 
 def of_equals(values: list[float], *, confirm: int = 2) -> Recheck:
     """Return a recheck of a trial with 0.5, by the values of five seeds to choose, and further."""
     seeds = (*choosing(5), *confirming(confirm))
     known = dict(zip([(3, s) for s in seeds], values, strict=False))
-    return Recheck(known, "s", False, [trial(3, 0.5)], 5, confirm, True)
+    return Recheck(RecheckNumbers(known, "s", False, [trial(3, 0.5)], 5, confirm, True))
 
 
 def with_a_lost_one() -> Recheck:
     """Return a recheck of three evaluations without seeds, the last of which failed."""
     made = [*choosing(1), *confirming(2)]
     known = {(1, s): v for s, v in zip(made, (0.3, 0.2, math.nan), strict=True)}
-    return Recheck(known, "s", True, [trial(1, 0.4)], 1, 2, False)
+    return Recheck(RecheckNumbers(known, "s", True, [trial(1, 0.4)], 1, 2, False))
 
 
 def test_numbers_of_the_chosen_trial() -> None:
     report = recheck(17, [0.904, 0.905, 0.906])
-    assert report.n_evaluations == 2 * 1 + 3
-    assert report.missing == []
+    assert report.numbers.n_evaluations == 2 * 1 + 3
+    assert report.numbers.missing == []
     table = report.to_dataframe()
     assert [*table.columns] == ["trial", "stored", "role", "seed", "value"]
     # By their seeds.
@@ -110,18 +115,18 @@ def test_asks_stage_by_stage_for_what_it_needs() -> None:
     whole = recheck(17, [0.904, 0.905, 0.906])
     known: dict[tuple[int, ...], float] = {}
     asked = []
-    while missing := changed(whole, known).missing:
+    while missing := changed(whole, known).numbers.missing:
         report = changed(whole, known)
         assert math.isnan(report.value)
         roles = [(n, confirms(seed, of_function=True)) for n, seed in missing]
         asked.append([(number, "confirm" if further else "choose") for number, further in roles])
-        known |= {e: whole.evaluations[e] for e in missing}
+        known |= {e: whole.numbers.evaluations[e] for e in missing}
     assert asked == [
         [(31, "choose"), (17, "choose")],  # Which one is the best,
         [(17, "confirm")] * 3,  # and what it is worth.
     ]
     # Evaluations of another trial by an earlier recheck do not count.
-    assert changed(whole, known | {(5, 3): math.nan}).used == known
+    assert changed(whole, known | {(5, 3): math.nan}).numbers.used == known
 
 
 def test_first_of_equals_is_chosen_and_who_has_more_values_before_all() -> None:
@@ -131,7 +136,7 @@ def test_first_of_equals_is_chosen_and_who_has_more_values_before_all() -> None:
         # The third is the worst, but the only one without a failure.
         values = {(n, s): 0.69 if n < 3 else 0.1 for n in (1, 2, 3) for s in (seed, other)}
         values |= {(n, other): math.nan for n in range(1, lost + 1)}
-        report = Recheck(values, "s", True, candidates, 2, 2, True)
+        report = Recheck(RecheckNumbers(values, "s", True, candidates, 2, 2, True))
         assert report.trial.number == chosen
 
 
@@ -140,7 +145,7 @@ def test_a_stored_value_chooses_only_between_equals() -> None:
     candidates = [trial(1, 0.99), trial(2, 0.5)]
     for of_second, chosen in ((0.7, 1), (0.71, 2)):
         values = {(1, seed): 0.7, (2, seed): of_second}
-        report = Recheck(values, "s", True, candidates, 1, 2, True)
+        report = Recheck(RecheckNumbers(values, "s", True, candidates, 1, 2, True))
         assert report.trial.number == chosen
 
 
@@ -173,7 +178,7 @@ def test_functions_that_use_a_remainder_of_their_seed_see_all_cases_in_each_role
 def test_equal_values_have_no_interval() -> None:
     report = recheck(17, [0.9, 0.9, 0.9])
     assert (report.value, math.isnan(report.low), math.isnan(report.high)) == (0.9, True, True)
-    assert math.isnan(report.next_run.low)
+    assert math.isnan(report.numbers.confirmed.next_run.low)
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=20))
@@ -200,11 +205,11 @@ class TestFailures:
             (3, seed): value for seed, value in zip(choosing(5), [1, 2, 3, 4, 5], strict=True)
         }
         report = changed(of_equals([]), values)
-        assert report.interval(report.best, "choose").low < 3
+        assert report.numbers.interval(report.numbers.best, "choose").low < 3
         report = changed(report, {**values, (3, choosing(5)[0]): math.nan})
-        assert math.isnan(report.interval(report.best, "choose").low)
-        report = dataclasses.replace(report, failed=1.0)
-        assert report.interval(report.best, "choose").low < 3
+        assert math.isnan(report.numbers.interval(report.numbers.best, "choose").low)
+        report = with_numbers(report, failed=1.0)
+        assert report.numbers.interval(report.numbers.best, "choose").low < 3
 
     def test_count_in_the_choice_and_in_the_gain(self) -> None:
         [seed] = choosing(1)
@@ -212,20 +217,22 @@ class TestFailures:
         values |= {(17, seed): 0.9 for seed in confirming(3)}
         report = changed(recheck(17, [0.9] * 3), values)
         for failed, chosen in ((None, 17), (0.0, 17), (1.0, 31)):
-            found = dataclasses.replace(report, failed=failed).trial
+            found = with_numbers(report, failed=failed).trial
             assert found.number == chosen
         lost = compared(TestGain.GAINS, trial(0, 0.888))
         last = (0, confirming(10)[9])
-        lost = changed(lost, {**lost.evaluations, last: math.nan})
+        lost = changed(lost, {**lost.numbers.evaluations, last: math.nan})
         assert math.isnan(lost.gain.value)
         gains = [*TestGain.GAINS[:9], 0.896 - 0.1]
-        counted = dataclasses.replace(lost, failed=0.1)
+        counted = with_numbers(lost, failed=0.1)
         assert counted.gain.value == pytest.approx(np.mean(gains))
 
 
 def test_repr_is_short() -> None:
     shown = repr(recheck(17, [0.904, 0.905, 0.906]))
-    assert shown.startswith("Recheck(study_name='study', maximize=True, seeds=1, confirm=3, ")
+    assert shown.startswith(
+        "Recheck(numbers=RecheckNumbers(study_name='study', maximize=True, seeds=1, confirm=3, "
+    )
     assert "FrozenTrial" not in shown
 
 
@@ -235,16 +242,16 @@ class TestGain:
     def test_is_positive_where_lower_values_are_better(self) -> None:
         report = compared(self.GAINS, trial(0, 0.95), maximize=False)
         assert report.gain.value == pytest.approx(0.024)
-        assert report.reported_gain == pytest.approx(0.034)
+        assert report.numbers.reported_gain == pytest.approx(0.034)
 
     def test_is_unknown_without_another_or_with_a_lost_pair_and_before_it_is_made(self) -> None:
         assert np.isnan(compared(self.GAINS, None).gain).all()
         report = compared(self.GAINS, trial(0, 0.888))
         last = (0, confirming(10)[9])
-        lost = changed(report, {**report.evaluations, last: math.nan})
+        lost = changed(report, {**report.numbers.evaluations, last: math.nan})
         assert np.isnan(lost.gain).all()
-        fewer = {e: v for e, v in report.evaluations.items() if e != last}
-        assert changed(report, fewer).missing == [last]
+        fewer = {e: v for e, v in report.numbers.evaluations.items() if e != last}
+        assert changed(report, fewer).numbers.missing == [last]
         assert np.isnan(changed(report, fewer).gain).all()
 
 
@@ -253,12 +260,21 @@ def test_one_more_run_lies_where_it_is_expected_in_95_of_100_cases() -> None:
     for _ in range(400):
         *values, further = rng.normal(0.9, 0.01, 4).tolist()
         report = recheck(17, values)
-        n_inside += report.next_run.low <= further <= report.next_run.high
-        assert report.next_run.low < report.low < report.high < report.next_run.high
+        n_inside += (
+            report.numbers.confirmed.next_run.low
+            <= further
+            <= report.numbers.confirmed.next_run.high
+        )
+        assert (
+            report.numbers.confirmed.next_run.low
+            < report.low
+            < report.high
+            < report.numbers.confirmed.next_run.high
+        )
     assert 0.925 <= n_inside / 400 <= 0.975
 
 
-class OfAccuracies(Recheck):
+class OfAccuracies(RecheckNumbers):
     metric = "val_accuracy"
 
 
@@ -274,24 +290,26 @@ def states() -> dict[str, Recheck]:
     baseline = copy.deepcopy(of_params)
     baseline.set_user_attr(BASELINE_NETWORK, True)
     few = recheck(17, [0.02, 0.9, 0.5])
-    same = dataclasses.replace(whole, on_same_data=True)
+    same = with_numbers(whole, on_same_data=True)
     for _ in range(2):  # Networks have other new seeds than functions.
-        same = changed(same, {**same.evaluations, **dict.fromkeys(same.missing, 0.9)})
+        same = changed(
+            same, {**same.numbers.evaluations, **dict.fromkeys(same.numbers.missing, 0.9)}
+        )
     return {
         "overstated": whole,
         "understated": recheck(17, [0.919, 0.92, 0.921]),
         "not complete": changed(whole, {}),
         "equal values": recheck(17, [0.9, 0.9, 0.9]),
-        "deterministic": dataclasses.replace(deterministic, is_deterministic=True),
+        "deterministic": with_numbers(deterministic, is_deterministic=True),
         "on the same data": same,
-        "without a seed": dataclasses.replace(whole, is_seeded=False),
+        "without a seed": with_numbers(whole, is_seeded=False),
         "tiny": recheck(17, [0.904e-3, 0.905e-3, 0.906e-3]),
         "sure": recheck(17, [0.8999, 0.9, 0.9001]),
         "unsure": recheck(17, [-49.1, 0.9, 50.9]),
-        "accuracies": OfAccuracies(**vars(few)),
+        "accuracies": Recheck(OfAccuracies(**vars(few.numbers))),
         "a lost evaluation": lost,
-        "all lost": changed(lost, {**lost.evaluations, **failed}),
-        "failures that count": dataclasses.replace(lost, failed=0.1),
+        "all lost": changed(lost, {**lost.numbers.evaluations, **failed}),
+        "failures that count": with_numbers(lost, failed=0.1),
         "a loss of a gain": compared([-gain for gain in gains], trial(0, 0.888)),
         "a rare collapse": compared([*gains[:9], -0.5], trial(0, 0.888)),
         "against parameters": compared(gains, of_params),
@@ -347,7 +365,7 @@ class TestVerdict:
     def test_is_not_known_until_all_is_evaluated(self) -> None:
         whole = recheck(17, [0.904, 0.905, 0.906])
         known: dict[tuple[int, ...], float] = {}
-        while missing := changed(whole, known).missing:
+        while missing := changed(whole, known).numbers.missing:
             assert changed(whole, known).document().verdict == "not known"
-            known |= {e: whole.evaluations[e] for e in missing}
+            known |= {e: whole.numbers.evaluations[e] for e in missing}
         assert len(known) == 5

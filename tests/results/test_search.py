@@ -101,13 +101,13 @@ def searches() -> list[tuple[StudyResult, tuple[str, ...]]]:
 def surfaces_of(result: StudyResult) -> tuple[str, ...]:
     """Return a result as JSON, and the words of its text, its Markdown and its page."""
     document = result.document()
-    texts = result.to_text(details=True), result.to_markdown(), to_page(document)
+    texts = format(result, "details"), format(result, "markdown"), to_page(document)
     return to_json(document), *(" ".join(re.sub(r"<[^>]*>|[|\\]", " ", t).split()) for t in texts)
 
 
 def test_a_function_has_no_numbers_of_a_test_set() -> None:
     result = adnn.search(lambda t: t.suggest_float("x", 0, 1), "random", max_trial=2)
-    assert "test" not in result.to_text(details=True)
+    assert "test" not in format(result, "details")
     of_test = {field.key for field in FIELDS if "test" in field.key}
     assert len(of_test) == 4
     fields = json.loads(to_json(result.document()))

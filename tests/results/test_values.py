@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from snapshots import assert_states, assert_surfaces
 
+from adnn_optuna.results.value_table import PairedDesign, ValueTable
 from adnn_optuna.results.values import ValueComparison
 
 NAMES = tuple("abcdefgh")
 ONE, TWO = [1.0, 2.0, 4.0, 3.0, 5.0, 2.0, 3.0, 4.0], [2.0, 3.0, 5.0, 4.0, 6.5, 3.0, 4.0, 5.0]
 
 
+def of_values(
+    values: dict[str, list[float]],
+    names: tuple[str, ...],
+    *,
+    margin: float | None = None,
+    sequential: bool = False,
+    per: str = "seed",
+    **settings: Any,
+) -> ValueComparison:
+    design = PairedDesign(
+        *([f"{per} {name}" for name in names], len(names)), margin=margin, sequential=sequential
+    )
+    return ValueComparison(ValueTable(values, design, per=per, **settings), names)
+
+
 def test_surfaces() -> None:
     values = {"one": ONE, "two": TWO, "a long name & <b>": [*ONE[1:], 2.0]}
-    found = ValueComparison(values, NAMES, maximize=False, margin=1.5, baseline="one")
+    found = of_values(values, NAMES, maximize=False, margin=1.5, baseline="one")
     assert_surfaces("values", found)
 
 
@@ -24,13 +41,13 @@ def test_surfaces_of_states() -> None:
     rarely = [0.5 if i % 3 == 0 else value + 0.004 for i, value in enumerate(steady)]
     collapsed, far_worse = [*worse[:-1], 0.2], [*(value - 0.2 for value in steady[:-2]), 0.2, 0.2]
     states = {
-        "nothing shown": ValueComparison({"a": ONE, "b": [*ONE[1:], 2.0]}, NAMES),
-        "better": ValueComparison({"a": steady, "b": worse}, seeds),
-        "better on average": ValueComparison({"a": steady, "b": rarely}, seeds),
-        "a rare collapse": ValueComparison({"a": steady, "b": collapsed}, seeds),
-        "unpaired": ValueComparison({"a": steady, "b": far_worse}, (), is_paired=False),
-        "equivalent": ValueComparison({"a": ONE, "b": TWO}, NAMES, margin=3.0),
-        "a gap": ValueComparison({"one": ONE, "two": [*TWO[:-1], math.nan]}, NAMES, per="fold"),
-        "sequential": ValueComparison({"a": steady, "b": worse}, seeds, sequential=True),
+        "nothing shown": of_values({"a": ONE, "b": [*ONE[1:], 2.0]}, NAMES),
+        "better": of_values({"a": steady, "b": worse}, seeds),
+        "better on average": of_values({"a": steady, "b": rarely}, seeds),
+        "a rare collapse": of_values({"a": steady, "b": collapsed}, seeds),
+        "unpaired": of_values({"a": steady, "b": far_worse}, (), is_paired=False),
+        "equivalent": of_values({"a": ONE, "b": TWO}, NAMES, margin=3.0),
+        "a gap": of_values({"one": ONE, "two": [*TWO[:-1], math.nan]}, NAMES, per="fold"),
+        "sequential": of_values({"a": steady, "b": worse}, seeds, sequential=True),
     }
     assert_states("values", states)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from snapshots import assert_states, assert_surfaces
 
-from adnn_optuna.results.variance import ALL, Variance
+from adnn_optuna.results.variance import ALL, Variance, VarianceNumbers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from adnn_optuna.samplers._evaluations import Evaluation
 
 SOURCES = ("initialisation", "order", "split")
 
@@ -23,8 +25,16 @@ def measured(
 ) -> Variance:
     """Return the variance of a function of one seed for each source."""
     arguments = (name, value_name, SOURCES, n, None, True)
-    wanted = Variance({}, *arguments).missing
-    return Variance({e: f(*e) for e in wanted}, *arguments)
+    wanted = of_runs({}, *arguments).numbers.missing
+    return of_runs({e: f(*e) for e in wanted}, *arguments)
+
+
+def of_runs(evaluations: Mapping[Evaluation, float], *arguments: Any) -> Variance:
+    return Variance(VarianceNumbers(evaluations, *arguments))
+
+
+def with_numbers(found: Variance, **changes: Any) -> Variance:
+    return Variance(dataclasses.replace(found.numbers, **changes))
 
 
 def draw(seed: int, source: int) -> float:
@@ -34,17 +44,17 @@ def draw(seed: int, source: int) -> float:
 def of_accuracies(value_name: str = "val_accuracy") -> Variance:
     """Return the variance of values from two of three sources; 0.92 is that of seed 7."""
     arguments = ("study", value_name, SOURCES, 20, 7, True)
-    wanted = Variance({}, *arguments).missing
+    wanted = of_runs({}, *arguments).numbers.missing
     values = {e: 0.9 + 0.01 * draw(e[0], 0) + 0.002 * draw(e[1], 1) for e in wanted}
-    return Variance({**values, wanted[0]: 0.92}, *arguments)
+    return of_runs({**values, wanted[0]: 0.92}, *arguments)
 
 
 def with_seed_in_use(*, maximize: bool) -> Variance:
     """Return the variance of ten runs; the value of seed 3, which is none of them, is high."""
     arguments = ("study", "val_accuracy", SOURCES, 10, 3, maximize)
-    wanted = Variance({}, *arguments).missing
+    wanted = of_runs({}, *arguments).numbers.missing
     evaluations = {e: 0.9 + 0.01 * draw(sum(e) % 1000, 0) for e in wanted}
-    return Variance({**evaluations, wanted[0]: 0.95}, *arguments)
+    return of_runs({**evaluations, wanted[0]: 0.95}, *arguments)
 
 
 def test_parts_of_known_sources_are_in_their_intervals() -> None:
@@ -70,15 +80,15 @@ def test_parts_of_known_sources_are_in_their_intervals() -> None:
 
 def test_numbers_of_two_of_three_sources() -> None:
     found = of_accuracies()
-    shown = "Variance(study_name='study', value_name='val_accuracy', sources=('initialisation', "
+    shown = "Variance(numbers=VarianceNumbers(study_name='study', value_name='val_accuracy', "
     assert repr(found).startswith(shown)
-    assert found.n_evaluations == 1 + 20 * 4
+    assert found.numbers.n_evaluations == 1 + 20 * 4
     table = found.to_dataframe()
     sds = {source: found.sd_by_source[source].value for source in SOURCES} | {ALL: found.sd.value}
     assert [*table.index] == ["initialization", "order", "split", ALL]
     assert table["sd"].tolist() == [*sds.values()]
-    assert found.sd.value == pytest.approx(found.values.std(ddof=1))
-    for source, row in found.differences.items():
+    assert found.sd.value == pytest.approx(found.numbers.run_values.std(ddof=1))
+    for source, row in found.numbers.differences.items():
         assert sds[source] == pytest.approx(math.sqrt(np.mean(row**2) / 2))
     share = (sds["order"] / found.sd.value) ** 2
     ends = [found.sd_by_source["order"], found.sd]
@@ -101,31 +111,33 @@ def test_two_runs_differ_by_more_than_said_in_a_twentieth_of_cases() -> None:
 
 def test_seed_in_use_is_none_of_the_runs_and_compared_with_their_mean() -> None:
     found = with_seed_in_use(maximize=True)
-    assert len(found.values) == 10
-    assert 0.95 not in found.values
-    assert found.seed_z_score == pytest.approx(
-        (0.95 - found.values.mean()) / found.values.std(ddof=1)
+    assert len(found.numbers.run_values) == 10
+    assert 0.95 not in found.numbers.run_values
+    assert found.numbers.seed_z_score == pytest.approx(
+        (0.95 - found.numbers.run_values.mean()) / found.numbers.run_values.std(ddof=1)
     )
     unlucky = with_seed_in_use(maximize=False)
-    assert unlucky.seed_z_score == -found.seed_z_score
+    assert unlucky.numbers.seed_z_score == -found.numbers.seed_z_score
 
 
 def test_lost_runs_are_left_out_and_counted() -> None:
     lost = measured(lambda a, *_: math.nan if a % 4 else draw(a, 0), n=30)
-    assert 0 < lost.n_lost == sum(map(math.isnan, lost.evaluations.values())) < 120
-    assert len(lost.values) == sum(e[0] % 4 == 0 for e in [*lost.evaluations][::4])
+    assert 0 < lost.numbers.n_lost == sum(map(math.isnan, lost.numbers.evaluations.values())) < 120
+    assert len(lost.numbers.run_values) == sum(
+        e[0] % 4 == 0 for e in [*lost.numbers.evaluations][::4]
+    )
 
 
 def test_single_source_is_all_sources_and_two_are_two() -> None:
-    one = Variance({}, "s", "v", ("only",), 6, None, True)
-    assert (len(one.missing), one.n_evaluations) == (6, 6)
-    values = dict(zip(one.missing, [1.0, 2.0, 4.0, 3.0, 1.0, 5.0], strict=True))
-    one = Variance(values, "s", "v", ("only",), 6, None, True)
+    one = of_runs({}, "s", "v", ("only",), 6, None, True)
+    assert (len(one.numbers.missing), one.numbers.n_evaluations) == (6, 6)
+    values = dict(zip(one.numbers.missing, [1.0, 2.0, 4.0, 3.0, 1.0, 5.0], strict=True))
+    one = of_runs(values, "s", "v", ("only",), 6, None, True)
     assert one.sd_by_source["only"] == one.sd
     assert one.to_dataframe()["share"].tolist() == [1.0, 1.0]
     arguments = ("s", "v", ("a", "b"), 5, None, True)
-    wanted = Variance({}, *arguments).missing
-    two = Variance({e: float(e[0] % 97) for e in wanted}, *arguments)
+    wanted = of_runs({}, *arguments).numbers.missing
+    two = of_runs({e: float(e[0] % 97) for e in wanted}, *arguments)
     assert len(wanted) == 15
     assert two.sd_by_source["a"].value > 0
     assert two.sd_by_source["b"] == (0, 0, 0)
@@ -138,7 +150,7 @@ def test_single_source_is_all_sources_and_two_are_two() -> None:
 @pytest.mark.parametrize("sources", [("seed",), SOURCES])
 def test_what_never_varies_has_no_shares(sources: tuple[str, ...]) -> None:
     arguments = ("s", "v", sources, 5, None, True)
-    found = Variance(dict.fromkeys(Variance({}, *arguments).missing, 0.5), *arguments)
+    found = of_runs(dict.fromkeys(of_runs({}, *arguments).numbers.missing, 0.5), *arguments)
     assert found.sd.value == 0
     assert found.to_dataframe()["share"].isna().all()
     [table] = found.document().tables
@@ -153,27 +165,27 @@ def test_surfaces() -> None:
 def states() -> dict[str, Variance]:
     """Return variances in the states of which they say different things."""
     usual, arguments = of_accuracies(), ("s", "v", ("only",), 6, None, True)
-    seeds = Variance({}, *arguments).missing
+    seeds = of_runs({}, *arguments).numbers.missing
     lost = measured(lambda *e: math.nan if e[0] % 2 else draw(sum(e), 0), n=30)
-    run = [*usual.evaluations][1]  # The first one is that of the seed in use.
-    collapsed = dataclasses.replace(usual, evaluations={**usual.evaluations, run: 0.5})
+    run = [*usual.numbers.evaluations][1]  # The first one is that of the seed in use.
+    collapsed = with_numbers(usual, evaluations={**usual.numbers.evaluations, run: 0.5})
     return {
         "a better seed in use": with_seed_in_use(maximize=True),
         "a worse seed in use": with_seed_in_use(maximize=False),
-        "nothing yet": Variance({}, "s", "v", SOURCES, 20, None, True),
+        "nothing yet": of_runs({}, "s", "v", SOURCES, 20, None, True),
         "all failed": measured(lambda *_: math.nan),
         "failed": lost,
-        "failures that count": dataclasses.replace(lost, failed=-1.0),
+        "failures that count": with_numbers(lost, failed=-1.0),
         "a rare collapse": collapsed,
-        "a lucky run of a loss": dataclasses.replace(collapsed, maximize=False),
+        "a lucky run of a loss": with_numbers(collapsed, maximize=False),
         "two sources that changed nothing": measured(lambda a, *_: draw(a, 0), n=5),
         "all sources changed something": measured(lambda *e: draw(sum(e), 0), n=5),
         "nothing varies": measured(lambda *_: 0.5),
-        "a part not redrawn": dataclasses.replace(usual, not_redrawn=("the test split",)),
+        "a part not redrawn": with_numbers(usual, not_redrawn=("the test split",)),
         "no accuracies": of_accuracies("loss"),
-        "one source": Variance({e: float(i) for i, e in enumerate(seeds)}, *arguments),
-        "at chance": dataclasses.replace(usual, chance_limit=0.95),
-        "better than chance": dataclasses.replace(usual, chance_limit=0.85),
+        "one source": of_runs({e: float(i) for i, e in enumerate(seeds)}, *arguments),
+        "at chance": with_numbers(usual, chance_limit=0.95),
+        "better than chance": with_numbers(usual, chance_limit=0.85),
     }
 
 
@@ -183,7 +195,7 @@ def test_surfaces_of_states() -> None:
 
 def test_failures_may_count_as_a_value() -> None:
     lost, counted = (states()[name] for name in ("failed", "failures that count"))
-    assert len(counted.values) == 30
+    assert len(counted.numbers.run_values) == 30
     assert counted.mean < lost.mean
 
 
@@ -193,7 +205,9 @@ def test_figure_shows_deviations_and_the_seed_in_use() -> None:
     assert figure.rows == ("initialization", "order", "split", ALL)
     points = [np.array(series.x) for series in figure.series if series.mark == "points"]
     for source, shown in zip(SOURCES, points, strict=False):
-        np.testing.assert_allclose(shown, 100 * found.differences[source] / math.sqrt(2))
-    np.testing.assert_allclose(points[-1], 100 * (found.values - found.values.mean()))
+        np.testing.assert_allclose(shown, 100 * found.numbers.differences[source] / math.sqrt(2))
+    np.testing.assert_allclose(
+        points[-1], 100 * (found.numbers.run_values - found.numbers.run_values.mean())
+    )
     [own] = [series for series in figure.series if series.label == "the seed in use"]
-    assert own.x == pytest.approx([100 * (0.92 - found.values.mean())])
+    assert own.x == pytest.approx([100 * (0.92 - found.numbers.run_values.mean())])

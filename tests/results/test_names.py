@@ -1,0 +1,48 @@
+"""What a user finds behind a result: few names, and no state that can change."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+import adnn_optuna
+from adnn_optuna.render.printed import Printed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MOST = 20
+
+
+def kinds_of_results() -> dict[str, type]:
+    """Return the classes of all results that users get, by their names."""
+    for name in adnn_optuna.__all__:
+        getattr(adnn_optuna, name)  # It loads the module of each result.
+    for name in ("luck", "plan"):
+        importlib.import_module(f"adnn_optuna.results.{name}")
+    beside = [adnn_optuna.experiments.confirmation.Confirmation]
+    return {kind.__name__: kind for kind in [*subclasses(Printed), *beside]}
+
+
+def subclasses(kind: type) -> Iterator[type]:
+    for subclass in kind.__subclasses__():
+        yield subclass
+        yield from subclasses(subclass)
+
+
+@pytest.mark.parametrize("name", sorted(kinds_of_results()))
+def test_a_result_has_at_most_20_public_names_and_never_changes(name: str) -> None:
+    kind = kinds_of_results()[name]
+    fields = [field.name for field in dataclasses.fields(kind)]
+    names = {name for name in [*dir(kind), *fields] if not name.startswith("_")}
+    assert len(names) <= MOST, sorted(names)
+    assert kind.__dataclass_params__.frozen
+
+
+def test_every_kind_of_result_is_looked_at() -> None:
+    expected = "SearchResult FunctionSearch StudyResult Comparison ModelComparison ValueComparison"
+    expected += " Recheck Variance Overtuning Plan Luck Contract Verdict Audit Confirmation"
+    assert {*expected.split()} <= {*kinds_of_results()}
