@@ -1,4 +1,7 @@
-"""Searches over init offsets of Keras networks, on Optuna.
+"""Part of your best score is luck.
+
+adnn_optuna measures how much, for any Optuna study, and searches the initial weights of
+Keras networks.
 
 Importing the package loads neither TensorFlow nor plotly: each name is loaded when it is used.
 """

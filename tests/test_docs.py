@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 import runpy
+import tomllib
 import zlib
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,26 @@ import pytest
 import yaml
 
 import adnn_optuna as adnn
+from adnn_optuna.cli.main import app
 from adnn_optuna.experiments.contract_file import _FIELDS
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 PAGES = [page.read_text(encoding="utf-8") for page in REFERENCE.glob("*.md")]
+
+
+def test_the_project_describes_itself_in_the_same_words_everywhere() -> None:
+    root = REFERENCE.parents[1]
+    metadata = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    description = metadata["project"]["description"]
+    citation = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
+    command = app.registered_callback
+    assert command is not None
+    texts = [
+        *((root / name).read_text(encoding="utf-8") for name in ("README.md", "docs/index.md")),
+        *(str(adnn.__doc__), str(citation["abstract"]), str(command.callback.__doc__)),
+    ]
+    assert description.startswith("Part of your best score is luck.")
+    assert all(description in " ".join(text.split()) for text in texts)
 
 
 @pytest.mark.parametrize("name", adnn.__all__)

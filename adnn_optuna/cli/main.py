@@ -114,12 +114,10 @@ _VERSION = typer.Option(
 
 @app.callback()
 def _adnn(*, version: Annotated[bool, _VERSION] = False) -> None:
-    """Search over a network's initial weights, and check whether a gain is real.
+    """Part of your best score is luck.
 
-    A network trained twice has two accuracies, because it starts from random
-    weights. adnn searches over init offsets (values added to the seeded initial
-    weights and biases), and shows which gains replicate on new seeds. It also
-    rechecks any Optuna study. Studies are Optuna's: stop them, resume them, open
+    adnn_optuna measures how much, for any Optuna study, and searches the initial
+    weights of Keras networks. Studies are Optuna's: stop them, resume them, open
     them in optuna-dashboard.
 
     \b
