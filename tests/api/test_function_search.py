@@ -33,7 +33,7 @@ def noisy(trial: Any, seed: int) -> float:
     return float((x - 0.3) ** 2 + 0.2 * (kind == "a") + 0.1 * noise)
 
 
-def search(objective: Any = noisy, sampler: Any = "annealing", **options: Any) -> Any:
+def search(objective: Any = noisy, sampler: Any = "random", **options: Any) -> Any:
     return adnn.search(objective, sampler, **{"max_trial": 30, "replicate": 0.2, **options})
 
 
@@ -244,9 +244,10 @@ class TestLooks:
 
 
 class TestResume:
-    def test_a_higher_limit_searches_on_and_replicates_anew(self, url: str) -> None:
-        search(storage=url, study_name="s", confirm=0)
-        result = adnn.resume(url, "s", objective=noisy, max_trial=60, confirm=3)
+    def test_a_higher_limit_searches_on_and_replicates_anew(self) -> None:
+        storage = open_storage("sqlite://")
+        search(storage=storage, study_name="s", confirm=0)
+        result = adnn.resume(storage, "s", objective=noisy, max_trial=60, confirm=3)
         assert len(result.record.new_values) == 3
         n_replicates = sum(REPLICATE in t.system_attrs for t in result.study.trials)
         assert (len(result.record.done_trials), n_replicates) == (60, 12)
@@ -277,11 +278,10 @@ class TestResume:
             adnn.resume(storage, "own", sampler="random")
 
     @pytest.mark.parametrize("replicate", [0, 0.2])
-    def test_earlier_replicates_never_lead_beyond_max_trial(
-        self, replicate: float, url: str
-    ) -> None:
-        search(storage=url, study_name="s", replicate=0.5, max_trial=20, confirm=0)
-        result = search(storage=url, study_name="s", replicate=replicate, max_trial=22, confirm=0)
+    def test_earlier_replicates_never_lead_beyond_max_trial(self, replicate: float) -> None:
+        options: Any = {"storage": open_storage("sqlite://"), "study_name": "s", "confirm": 0}
+        search(replicate=0.5, max_trial=20, **options)
+        result = search(replicate=replicate, max_trial=22, **options)
         assert len(result.record.done_trials) == 22
 
     @pytest.mark.slow
@@ -293,7 +293,7 @@ class TestResume:
             "def slow(trial, seed):\n"
             "    time.sleep(0.05)\n"
             "    return t.noisy(trial, seed)\n"
-            f"t.search(slow, storage={url!r}, study_name='s')"
+            f"t.search(slow, 'annealing', storage={url!r}, study_name='s')"
         )
         for n_trials in (5, 20, 25, 28):
             process = subprocess.Popen([sys.executable, "-c", code])
@@ -301,7 +301,8 @@ class TestResume:
                 time.sleep(0.01)
             process.kill()
             assert process.wait() == -signal.SIGKILL
-        found, whole = search(storage=url, study_name="s", reuse=True), search()
+        found = search(sampler="annealing", storage=url, study_name="s", reuse=True)
+        whole = search(sampler="annealing")
         assert outcomes_of(found) == outcomes_of(whole)
         assert found.value == whole.value
 
@@ -319,12 +320,12 @@ class TestResume:
         ],
     )
     def test_a_function_of_other_parameters_is_refused(
-        self, objective: Any, said: str, tmp_path: Path
+        self, objective: Any, said: str, url: str
     ) -> None:
-        options: Any = {"storage": f"sqlite:///{tmp_path / 'other.db'}", "study_name": "s"}
-        search(sampler="random", **options)
+        options: Any = {"storage": url, "study_name": "s"}
+        search(max_trial=10, confirm=0, **options)
         with pytest.raises(ValueError, match=f"^The function {said}"):
-            search(objective, "random", max_trial=40, reuse=True, catch=Exception, **options)
+            search(objective, max_trial=15, reuse=True, catch=Exception, **options)
 
     @pytest.mark.slow
     def test_workers_make_no_replicate_twice(self, tmp_path: Path) -> None:
@@ -332,11 +333,13 @@ class TestResume:
         url = f"sqlite:///{path}"
         code = (
             f"import sys; sys.path[:0] = {PATHS!r}; import test_function_search as t\n"
-            f"t.search(max_trial=60, replicate=0.5, storage={url!r}, study_name='s')"
+            f"t.search(t.noisy, 'annealing', max_trial=60, replicate=0.5, storage={url!r}, "
+            "study_name='s')"
         )
         workers = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
         assert [worker.wait() for worker in workers] == [0, 0, 0]
-        result = search(max_trial=60, replicate=0.5, storage=url, study_name="s")
+        options: Any = {"max_trial": 60, "replicate": 0.5, "study_name": "s"}
+        result = search(sampler="annealing", storage=url, **options)
         made = [
             t.system_attrs[REPLICATE]
             for t in result.record.done_trials
@@ -352,13 +355,13 @@ class TestExecutors:
             time.sleep(0.001 * (seed % 7))
             return noisy(trial, seed)
 
-        first, second = search(uneven, n_jobs=3), search(noisy, n_jobs=3)
+        first, second = (search(f, "annealing", n_jobs=3) for f in (uneven, noisy))
         assert outcomes_of(first) == outcomes_of(second)
 
 
 class TestCompare:
     def test_an_arm_may_have_replicates_at_an_equal_budget(self) -> None:
-        samplers = {"plain": "annealing", "replicates": ("annealing", 0.3)}
+        samplers = {"plain": "random", "replicates": ("random", 0.3)}
         comparison = adnn.compare(noisy, samplers, max_trial=20, seeds=range(3))
         for label, n_replicates in (("plain", 0), ("replicates", 6)):
             for record in comparison.results[label]:
@@ -458,12 +461,12 @@ def test_every_trial_has_a_seed_of_its_own() -> None:
     assert all(t.state == TrialState.COMPLETE for t in result.study.trials)
 
 
-def test_no_ci_of_values_that_are_not_of_one_distribution(url: str) -> None:
-
+def test_no_ci_of_values_that_are_not_of_one_distribution() -> None:
     def loss(shift: float) -> Any:
         return lambda trial, seed: shift + 1e-3 * noisy(trial, seed)
 
-    options = {"storage": url, "study_name": "shifted", "max_trial": 12}
+    storage = open_storage("sqlite://")
+    options: Any = {"storage": storage, "study_name": "shifted", "max_trial": 12}
     search(loss(0.0), "random", **options)
     result = search(loss(1.0), "random", **options, confirm=40, reuse=True)
     assert len(result.record.new_values) == 40
