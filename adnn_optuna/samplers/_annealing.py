@@ -78,11 +78,13 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
             assert study.best_value < 0.1
 
     Note:
-        It is the algorithm of [1] and [2] with seven changes, for fewer evaluations than Ingber
+        It is the algorithm of [1] and [2] with nine changes, for fewer evaluations than Ingber
         had in mind; ``studies/sampler_quality.py`` measures what they bring.
 
         - The schedule ends with the budget: after N = ``n_trials`` the temperature is T_0 N^-3.
         - The initial cost temperature is a tenth of the standard deviation of the first 5 values.
+        - The first 8 trials come from everywhere, each from another eighth of each parameter's
+          range, unless ``initial_temperature`` is below 1.
         - Every other trial, and all in the last fifth of ``n_trials``, is the most promising of
           ``n_candidates`` moves, by a model (a cubic radial basis function) of the trials nearby
           and, in the last fifth, of the latest. While most trials are as good as the first and
@@ -90,14 +92,19 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         - With constraints, the trials between have the largest expected improvement, among moves
           and everywhere, of a Gaussian process (a Matern kernel with a length for each parameter)
           of the 100 trials nearby.
-        - With categories or integers, the first 5 trials come from everywhere, and the process
-          takes the place of the other model: up to the 40th trial always, then for every other
-          one. Without constraints, values that are worse than the median by more than twice the
-          distance of the best one count as no worse than that. Moves are rounded to values that
-          parameters can have, and no point is told twice, unless there is noise. Where parameters
-          depend on others, the branch is drawn by the rank of its best value, the best ever more
-          often; each parameter cools as often as it was there, and D is the number of those in
-          the branch.
+        - With categories or integers, the process takes the place of the other model: up to the
+          40th trial always, then for every other one. Without constraints, values that are worse
+          than the median by more than twice the distance of the best one count as no worse than
+          that. Moves are rounded to values that parameters can have, and no point is told twice,
+          unless there is noise.
+        - Trials with the same parameters are a branch. A decision tree tells which values of
+          categories, integers and floats lead to it. The branch of a trial is drawn by the rank
+          of its best value, the best ever more often, and branches of few trials count as better
+          than they are. Each parameter cools as often as it was there, and D is the number of
+          parameters in the branch.
+        - A pruned trial counts for the models as the value that fits its rank: that of its last
+          report among all reports at this step. It is a guess: it counts as noisy, changes with
+          further trials, and is never the best.
         - With more than 8 parameters, it cools as with 4.
         - Re-annealing is optional and takes the sensitivities from the trials so far.
 
@@ -106,9 +113,10 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         With four workers, the regret is not shown to differ from the regret with one worker (1.09
         times on average after 200 trials; in five groups of functions 0.67 to 1.50 times).
 
-        A trial that failed or was pruned counts as a rejected move (so does one that Ctrl-C
-        interrupted in ``study.optimize``, where the objective is not ours), and one that others
-        proposed is adopted if it is better.
+        A trial that failed, or was pruned without a report, counts as a rejected move (so does
+        one that Ctrl-C interrupted in ``study.optimize``, where the objective is not ours), and
+        one that others proposed is adopted if it is better. A trial that a time limit of ours cut
+        off teaches nothing, as it is done again.
 
         Constraints (``trial.set_constraint``) are honoured: a feasible point is never left for an
         infeasible one, and of infeasible ones, that with the smaller total violation is kept [3].
@@ -232,8 +240,12 @@ class _Chain:
         return dataclasses.replace(self, annealing=copy.copy(self.annealing))
 
     def tell(self, index: int | None, trial: FrozenTrial) -> None:
-        if trial.state != TrialState.COMPLETE:
-            return  # The value of a pruned trial is one of an unfinished training.
+        value = math.nan  # Optuna's value of a pruned trial is its last report.
+        if trial.state == TrialState.COMPLETE:
+            value = self.sign * trial.values[0]
+        reports = {step: self.sign * v for step, v in trial.intermediate_values.items()}
+        if math.isnan(value) and not (reports and trial.state == TrialState.PRUNED):
+            return
         self.names |= trial.distributions.keys()
         units = {}
         for name, distribution in trial.distributions.items():
@@ -253,7 +265,7 @@ class _Chain:
             self.distributions = {**self.distributions, name: scale}
             units[name] = to_unit(trial.params[name], scale)
         x = np.array([units.get(name, math.nan) for name in self.distributions])
-        self.annealing.tell(index, x, self.sign * trial.values[0], constraints_of(trial))
+        self.annealing.tell(index, x, value, constraints_of(trial), reports)
 
     def value(
         self,

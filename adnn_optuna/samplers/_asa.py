@@ -16,7 +16,7 @@ The comments cite the equations by these numbers. References and deviations are 
 ``AdaptiveSimulatedAnnealingSampler`` names.
 """
 
-import dataclasses
+import copy
 import functools
 import math
 import statistics
@@ -24,14 +24,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from adnn_optuna.samplers._branches import Branches, best_known, draw_branch
 from adnn_optuna.samplers._constraints import ConstraintPool, Feasibility, violation_of
 from adnn_optuna.samplers._gaussian_process import GaussianProcess
 from adnn_optuna.samplers._local_model import PointPool, sensitivities
 from adnn_optuna.samplers._mixed import (
     N_LATEST,
-    Conditions,
-    best_known,
-    draw_branch,
     is_told,
     is_untried,
     model_near,
@@ -44,11 +42,13 @@ from adnn_optuna.samplers._moves import N_SEARCH_UNIFORMS, move, search
 from adnn_optuna.samplers._random_numbers import (
     ACCEPT,
     BRANCH,
+    FIRST,
     GENERATE,
     REFINE,
     SEARCH,
     uniforms,
 )
+from adnn_optuna.samplers._reports import ReportPool, Reports
 from adnn_optuna.samplers._schedule import MAX_EXPONENT, Options, cooling_dims
 from adnn_optuna.samplers._unit_interval import Levels
 
@@ -58,7 +58,7 @@ _N_EARLY = 40  # While fewer points are known, each one comes from the Gaussian 
 _N_FEW_POINTS = 60  # With so many, the rule for several workers is no better than that for one.
 _LAST_PART = 0.8  # After this part of the budget, all points are chosen by the model.
 _N_MOVES = 16  # Of so many moves, the first that leads to a new point is taken.
-_N_FIRST = 5  # So many come from everywhere where there are categories or integers.
+_N_FIRST = 8  # So many come from everywhere.
 _REANNEALING_PERIOD = 10
 _MAX_SENSITIVITY_RATIO = 1e4
 _pstdev = functools.lru_cache(statistics.pstdev)  # Exact sums would take most of the time.
@@ -80,6 +80,7 @@ class AdaptiveSimulatedAnnealing:
         self._cost_samples: tuple[float, ...] = ()
         self._pool = PointPool()
         self._constrained = ConstraintPool()
+        self._reported = ReportPool()
         self._k_offsets = np.empty(0)  # The annealing times k_i, less the index of the point.
         self._best_x = np.empty(0)
         self._best_f = math.inf
@@ -95,10 +96,12 @@ class AdaptiveSimulatedAnnealing:
         self._n_choices = np.append(self._n_choices, n_choices)
         # Points so far had no such coordinate, and did not count for it.
         self._k_offsets = np.append(
-            self._k_offsets, -float(max(len(self._pool), len(self._constrained)))
+            self._k_offsets,
+            -float(max(len(self._pool), len(self._constrained), len(self._reported))),
         )
         self._pool = self._pool.with_coordinate()
         self._constrained = self._constrained.with_coordinate()
+        self._reported = self._reported.with_coordinate()
         self.x = np.append(self.x, np.nan)
         self._best_x = np.append(self._best_x, np.nan)
 
@@ -113,10 +116,9 @@ class AdaptiveSimulatedAnnealing:
             return np.where(np.isnan(points), np.nan, rounded(points, self._levels))
 
         self.x, self._best_x = on_new_scale(self.x), on_new_scale(self._best_x)
-        self._pool = dataclasses.replace(self._pool, points=on_new_scale(self._pool.points))
-        self._constrained = dataclasses.replace(
-            self._constrained, points=on_new_scale(self._constrained.points)
-        )
+        self._pool = self._pool.with_points(on_new_scale(self._pool.points))
+        self._constrained = self._constrained.with_points(on_new_scale(self._constrained.points))
+        self._reported = self._reported.with_points(on_new_scale(self._reported.points))
 
     @property
     def _is_finite(self) -> np.ndarray:
@@ -165,6 +167,8 @@ class AdaptiveSimulatedAnnealing:
     ) -> float:
         """Draw a coordinate that the state does not know, about ``x``, from everywhere if NaN."""
         u = uniforms(self._seed, key, GENERATE, name, 1)
+        if math.isnan(x):
+            u = self._in_stratum(index, name, u)
         center, T = np.clip([x], 0.0, 1.0), self.temperatures(index, n_dims, np.zeros(1))
         return float(move(center, u, T, np.array([n_choices]))[0])
 
@@ -172,8 +176,18 @@ class AdaptiveSimulatedAnnealing:
         """Generate a point while the values of some are awaited."""
         if not self._names:
             return np.empty(0)
-        if self._is_finite.any():
-            return self._ask_mixed(index, key, n_pending)
+        n_known = max(len(self._pool), len(self._constrained))
+        if max(index, n_known) < _N_FIRST and self._options.initial_temperature == 1:
+            return self._first(index, key)
+        informed = copy.copy(self)
+        informed._pool = self._pool.with_guesses(*self._reported.guesses())
+        return informed._ask(index, key, n_pending)
+
+    def _ask(self, index: int, key: int, n_pending: int) -> np.ndarray:
+        """Generate a point from values that are measured or guessed."""
+        branches = Branches.of(self._pool.points, self._n_choices)
+        if self._is_finite.any() or not branches.is_single:
+            return self._ask_mixed(index, key, n_pending, branches)
         x, T, size = (
             np.clip(self.x, 0.0, 1.0),
             self.temperatures(index),
@@ -206,26 +220,25 @@ class AdaptiveSimulatedAnnealing:
         elif self._is_known and len(self._constrained):
             process = process_near(x, self._pool, self._n_choices)
             near = self._generate(x, T, key, size)
-            return self._search(process, Conditions(), near, key, n_pending=n_pending)
+            return self._search(process, branches, near, key, n_pending=n_pending)
         return np.asarray(self._generate(x, T, key, 1)[0])
 
-    def _ask_mixed(self, index: int, key: int, n_pending: int) -> np.ndarray:
-        """Generate a point where coordinates have finitely many values.
+    def _ask_mixed(self, index: int, key: int, n_pending: int, branches: Branches) -> np.ndarray:
+        """Generate a point where coordinates have finitely many values, or are conditional.
 
         Where some are conditional, the branch in which the point is moved is drawn.
         """
         points, values = self._pool.points, self._pool.values
-        conditions = Conditions.of(points, self._is_finite)
         x, T = np.clip(self.x, 0.0, 1.0), self.temperatures(index)
         has, rows = np.ones(len(x), dtype=bool), np.empty(0)
-        if conditions.children:
+        if not branches.is_single:
             # All branches are alike at first, and the best ones are drawn ever more often.
             exponent = 1 + 2 * len(values) / self._options.budget(len(values))
             u = float(uniforms(self._seed, key, BRANCH, "", 1)[0])
             has, rows = draw_branch(points, values, u, exponent)
             T = self.temperatures(index, int(has.sum()))
             x = best_known(np.vstack([points[rows], points[np.argsort(values)]]))
-        is_early = self._is_known and len(values) < _N_EARLY and not conditions.children
+        is_early = self._is_known and len(values) < _N_EARLY and branches.is_single
         if is_early or self._is_modelled(index, looks_ahead=False):
             # A branch with points enough has a process of its own, and other branches have not.
             is_alone = len(rows) > has.sum() + 1
@@ -234,17 +247,18 @@ class AdaptiveSimulatedAnnealing:
             process = process_near(x, pool, self._n_choices, rows if is_alone else None)
             near = self._generate(x, T, key, self._options.n_candidates)
             within = x if is_alone else None
-            return self._search(process, conditions, near, key, n_pending=n_pending, within=within)
+            return self._search(process, branches, near, key, n_pending=n_pending, within=within)
         is_start = len(values) < _N_FIRST and self._options.initial_temperature == 1
-        if is_start or self._is_on_plateau:
+        is_anywhere = is_start or self._is_on_plateau
+        if is_anywhere:
             x[:] = np.nan
         candidates = rounded(self._generate(x, T, key, _N_MOVES), self._levels)
-        if conditions.children:
-            is_there = conditions.presence(candidates)
+        if not (branches.is_single or is_anywhere):
+            is_there = branches.presence(candidates)
             untried = is_untried(candidates, points, self._n_choices, self._is_finite)
-            leaves = (is_there != has).any(axis=1) & ~(untried & is_there).any(axis=1)
-            candidates[leaves] = conditions.led_to(candidates[leaves], x)
-        filled = np.where(conditions.presence(candidates), candidates, 0.5)
+            stays = ~(untried & is_there).any(axis=1)
+            candidates[stays] = branches.led_to(candidates[stays], x)
+        filled = np.where(branches.presence(candidates), candidates, 0.5)
         is_left = ~is_told(filled, without_nan(points), self._is_finite)
         if is_left.any():
             candidates, filled = candidates[is_left], filled[is_left]
@@ -253,7 +267,7 @@ class AdaptiveSimulatedAnnealing:
     def _search(
         self,
         process: GaussianProcess,
-        conditions: Conditions,
+        branches: Branches,
         near: np.ndarray,
         key: int,
         *,
@@ -269,10 +283,10 @@ class AdaptiveSimulatedAnnealing:
             points = rounded(points, self._levels)
             if within is None:
                 return points
-            return conditions.led_to(points, within)
+            return branches.led_to(points, within)
 
         def merits(points: np.ndarray) -> np.ndarray:
-            filled = np.where(conditions.presence(points), points, 0.5)
+            filled = np.where(branches.presence(points), points, 0.5)
             point_merits = np.asarray(
                 process.merits(filled, width) + feasibility.log_probability(filled)
             )
@@ -321,24 +335,44 @@ class AdaptiveSimulatedAnnealing:
     ) -> np.ndarray:
         return move(x, self._uniforms(key, purpose, size), T, self._n_choices)
 
+    def _in_stratum(self, index: int, name: str, u: np.ndarray) -> np.ndarray:
+        """Return where numbers are in one of the intervals that the first points share out."""
+        order = np.argsort(uniforms(self._seed, 0, FIRST, name, _N_FIRST))
+        return np.asarray((order[index % _N_FIRST] + u) / _N_FIRST)
+
+    def _first(self, index: int, key: int) -> np.ndarray:
+        """Return one of the first points, which come from everywhere: a Latin hypercube."""
+        us = self._uniforms(key, GENERATE, 1)
+        columns = zip(self._names, us.T, strict=True)
+        points = [self._in_stratum(index, name, u) for name, u in columns]
+        return rounded(np.concatenate(points), self._levels)
+
     def _uniforms(self, key: int, purpose: int, size: int) -> np.ndarray:
         us = [uniforms(self._seed, key, purpose, name, size) for name in self._names]
         return np.stack(us, axis=-1)
 
     def tell(
-        self, index: int | None, x: np.ndarray, f: float, constraints: Sequence[float] = ()
+        self,
+        index: int | None,
+        x: np.ndarray,
+        f: float,
+        constraints: Sequence[float] = (),
+        reports: Reports | None = None,
     ) -> bool:
         """Take in a point's value, NaN if it has none, and return whether it is accepted.
 
-        A point that was not asked for has no index; it is accepted if it is better.
+        A point that was not asked for has no index; it is accepted if it is better. Of a pruned
+        trial, the reports tell the value roughly.
         """
+        violation = violation_of(constraints)
+        if reports and violation <= 0 and not math.isinf(f):
+            self._reported = self._reported.with_reports(x, f, reports)
+        if not math.isinf(f):
+            self._k_offsets = self._k_offsets - np.isnan(x)
         if math.isnan(f):
             return False
-        violation = violation_of(constraints)
         if constraints and all(map(math.isfinite, constraints)):
             self._constrained = self._constrained.with_constraints(x, constraints)
-        if math.isfinite(f):
-            self._k_offsets = self._k_offsets - np.isnan(x)
         if math.isfinite(f) and violation <= 0:
             self._pool = self._pool.with_point(x, f)
             if len(self._cost_samples) < _N_COST_SAMPLES:

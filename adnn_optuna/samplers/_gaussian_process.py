@@ -15,6 +15,7 @@ import math
 import numpy as np
 
 _MIN_NOISE = 1e-6
+_GUESS_NOISE = 0.1  # The least share of the variance that is noise where a value is a guess.
 _NOISY = 0.03  # A larger share of the variance is noise, and not what the kernel cannot follow.
 # Logarithms of the inverse squared lengths, and of the noise, that the fit begins with: what looks
 # like noise may follow from short lengths.
@@ -37,12 +38,17 @@ def _blocks(matrix: np.ndarray) -> list[np.ndarray]:
 class GaussianProcess:
     """The Matern kernel 5/2 with a length for each coordinate, and a noise, of points in [0, 1].
 
-    The values are to be minimised. Two choices are as far from each other as 0 is from 1. The best
-    of ``n_fits`` fits, up to two, is taken.
+    The values are to be minimised; guesses among them count as noisy. Two choices are as far from
+    each other as 0 is from 1. The best of ``n_fits`` fits, up to two, is taken.
     """
 
     def __init__(
-        self, points: np.ndarray, values: np.ndarray, n_choices: np.ndarray, n_fits: int = 2
+        self,
+        points: np.ndarray,
+        values: np.ndarray,
+        n_choices: np.ndarray,
+        n_fits: int = 2,
+        is_guess: np.ndarray | None = None,
     ) -> None:
         from scipy.linalg import lapack  # It takes as long to import as all of Optuna.
         from scipy.optimize import minimize
@@ -51,7 +57,10 @@ class GaussianProcess:
         values = values / (np.abs(values).max() or 1.0)  # Squares of large values overflow.
         scale = values.std() or 1.0
         self._y, self.zero = (values - values.mean()) / scale, -values.mean() / scale
-        loss = _Loss(self._squares(points), self._y)
+        min_noises = np.full(len(points), _MIN_NOISE)
+        if is_guess is not None:
+            min_noises[is_guess] = _GUESS_NOISE
+        loss = _Loss(self._squares(points), self._y, min_noises)
         fits = [
             minimize(
                 loss,
@@ -67,7 +76,7 @@ class GaussianProcess:
         self._inverse_squares, (self._variance, noise) = np.split(self.parameters, [-2])
         self.is_noisy = bool(noise > _NOISY)
         covariance = self._covariance(points)
-        covariance[np.diag_indices(len(points))] += noise + _MIN_NOISE
+        covariance[np.diag_indices(len(points))] += noise + min_noises
         factor, _ = lapack.dpotrf(covariance)
         self._weights, _ = lapack.dpotrs(factor, self._y)
         self._root, _ = lapack.dtrtri(factor)  # Of the inverse of the covariance.
@@ -133,8 +142,8 @@ class _Loss:
     The parameters are the logarithms of the inverse squared lengths, the variance and the noise.
     """
 
-    def __init__(self, squares: np.ndarray, y: np.ndarray) -> None:
-        self._squares, self._y = squares, y
+    def __init__(self, squares: np.ndarray, y: np.ndarray, min_noises: np.ndarray) -> None:
+        self._squares, self._y, self._min_noises = squares, y, min_noises
         self._pairs = np.triu_indices(len(y), 1)
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
@@ -148,7 +157,7 @@ class _Loss:
         # The upper triangle, in the order of Fortran.
         matrix = np.zeros((len(self._y), len(self._y)), order="F")
         matrix[self._pairs] = decay * (1 + r + r * r / 3)
-        matrix[np.diag_indices(len(matrix))] = variance + noise + _MIN_NOISE
+        matrix[np.diag_indices(len(matrix))] = variance + noise + self._min_noises
         factor, failure = lapack.dpotrf(matrix)
         if failure:
             return 1e10, np.zeros(len(theta))

@@ -200,7 +200,8 @@ class Indices:
         index = self.index_of(trial)
         if index is None:
             is_interrupted = trial.system_attrs.get(ENDED) == "interrupted"
-            counts = trial.state == TrialState.COMPLETE and not is_interrupted
+            has_result = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+            counts = has_result and not is_interrupted
         else:
             result = self.results.get(index)
             counts = result is not None and result._trial_id == trial._trial_id

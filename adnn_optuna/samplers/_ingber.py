@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing
+from adnn_optuna.samplers._reports import Reports
 from adnn_optuna.samplers._schedule import MAX_EXPONENT, Options
 from adnn_optuna.samplers._unit_interval import Levels
 
@@ -58,11 +59,16 @@ class PublishedAnnealing(AdaptiveSimulatedAnnealing):
         return np.asarray(self._generate(x, self.temperatures(index), key, 1)[0])
 
     def tell(
-        self, index: int | None, x: np.ndarray, f: float, constraints: Sequence[float] = ()
+        self,
+        index: int | None,
+        x: np.ndarray,
+        f: float,
+        constraints: Sequence[float] = (),
+        reports: Reports | None = None,
     ) -> bool:
         """Take in a point's value, NaN if it has none, and return whether it is accepted."""
         k_offsets = self._k_offsets
-        is_accepted = super().tell(index, x, f, constraints)
+        is_accepted = super().tell(index, x, f, constraints, reports)
         self._k_offsets = k_offsets  # A coordinate cools with all the others.
         self._n_accepted_since += is_accepted
         if index is None or math.isnan(f):

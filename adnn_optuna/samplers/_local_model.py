@@ -19,6 +19,7 @@ class PointPool:
     points: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 0)))
     values: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
     numbers: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    n_guesses: int = 0  # So many values, the last ones, are guesses.
 
     def __len__(self) -> int:
         return len(self.values)
@@ -26,7 +27,11 @@ class PointPool:
     def with_coordinate(self) -> Self:
         """Return the pool with one more coordinate, which is unknown of all points so far."""
         unknown = np.full((len(self), 1), np.nan)
-        return dataclasses.replace(self, points=np.hstack([self.points, unknown]))
+        return self.with_points(np.hstack([self.points, unknown]))
+
+    def with_points(self, points: np.ndarray) -> Self:
+        """Return the pool with its points at other places."""
+        return dataclasses.replace(self, points=points)
 
     def with_point(self, x: np.ndarray, value: float) -> Self:
         """Return the pool with one more point, in place of the worst old one if it is full."""
@@ -40,6 +45,24 @@ class PointPool:
             points, values = np.vstack([self.points, x]), np.append(self.values, value)
             numbers = np.append(self.numbers, number)
         return dataclasses.replace(self, points=points, values=values, numbers=numbers)
+
+    def with_guesses(self, points: np.ndarray, guesses: np.ndarray) -> Self:
+        """Return the pool with points whose values are guesses, all worse than the best value."""
+        if not len(guesses):
+            return self
+        guesses = np.maximum(guesses, np.nextafter(self.values.min(), math.inf))
+        return dataclasses.replace(
+            self,
+            points=np.vstack([self.points, points]),
+            values=np.append(self.values, guesses),
+            numbers=np.append(self.numbers, np.full(len(guesses), -1)),
+            n_guesses=len(guesses),
+        )
+
+    @property
+    def is_guess(self) -> np.ndarray:
+        """Which values are guesses."""
+        return np.arange(len(self)) >= len(self) - self.n_guesses
 
     def without_outliers(self) -> Self:
         """Return the pool, with values that are far above the median lowered.
@@ -73,8 +96,13 @@ class LocalModel:
         self._z = self._scaled(points)
         self._weights = np.empty(0)
 
-    def fit(self, values: np.ndarray, *, is_exact: bool = False) -> bool:
-        """Fit values, smoothed where that predicts better; return whether they tell anything."""
+    def fit(
+        self, values: np.ndarray, is_guess: np.ndarray | None = None, *, is_exact: bool = False
+    ) -> bool:
+        """Fit values, smoothed where that predicts better; return whether they tell anything.
+
+        Guesses are smoothed in any case.
+        """
         from scipy.linalg import blas, lapack  # It takes as long to import as all of Optuna.
 
         values = values / (np.abs(values).max() or 1.0)  # Squares of large values overflow.
@@ -96,6 +124,8 @@ class LocalModel:
         best_error = math.inf
         for smoothing in _SMOOTHINGS[: 1 if is_exact else None]:
             diagonal[:m] = smoothing
+            if is_guess is not None:
+                diagonal[:m][is_guess] = _SMOOTHINGS[-1]
             # LAPACK's own routines for symmetric matrices take a fifth of the time of
             # `numpy.linalg.inv`, which is most of the time of a proposal.
             factors, pivots, failure = lapack.dsytrf(matrix)

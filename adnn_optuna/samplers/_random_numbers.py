@@ -12,7 +12,7 @@ from adnn_optuna._checks import check_integer
 from adnn_optuna.samplers._trials import beginning
 
 # The purposes of random numbers. Numbers for different purposes are independent.
-GENERATE, ACCEPT, REFINE, BRANCH, SEARCH = range(5)
+GENERATE, ACCEPT, REFINE, BRANCH, SEARCH, FIRST = range(6)
 
 
 def uniforms(seed: int, key: int, purpose: int, name: str, size: int) -> np.ndarray:

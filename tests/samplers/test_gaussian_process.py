@@ -13,7 +13,7 @@ from adnn_optuna.samplers._moves import N_SEARCH_UNIFORMS, search
 def test_the_slope_of_the_loss() -> None:
     rng = np.random.default_rng(0)
     squares = rng.random((45, 3))
-    loss = _Loss(squares, rng.standard_normal(10))
+    loss = _Loss(squares, rng.standard_normal(10), rng.random(10))
     for theta in rng.standard_normal((5, 5)):
         error = optimize.check_grad(lambda t: loss(t)[0], lambda t: loss(t)[1], theta)
         assert error < 1e-4 * np.linalg.norm(loss(theta)[1])

@@ -1,0 +1,170 @@
+"""Branches: which coordinates points have, where some exist only under a condition.
+
+A coordinate that not every point has is conditional, and is NaN where it lacks. Points that have
+the same coordinates are a *branch*, whatever decides on it.
+
+References:
+    [1] B. Ru, A. Alvi, V. Nguyen, M. A. Osborne and S. Roberts. Bayesian optimisation over
+    multiple continuous and categorical inputs. ICML 2020.
+"""
+
+import dataclasses
+import math
+from typing import Self
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class _Question:
+    """Whether a coordinate is one of its choices, or a number below a bound."""
+
+    coordinate: int
+    value: float
+    is_choice: bool
+
+    def is_yes(self, points: np.ndarray) -> np.ndarray:
+        """Return the answers of points."""
+        values = points[:, self.coordinate]
+        if self.is_choice:
+            return np.asarray(np.isclose(values, self.value))
+        return np.asarray(values < self.value)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Split:
+    """The subtrees of points with the answers yes and no."""
+
+    question: _Question
+    yes: "_Tree"
+    no: "_Tree"
+
+
+_Tree = _Split | np.ndarray
+"""A decision tree. A leaf tells which coordinates a point has."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Branches:
+    """A decision tree that tells the branch of a point, as far as the points so far show.
+
+    It asks only about coordinates that all points have which come to a question. So conditions may
+    be nested.
+    """
+
+    tree: _Tree
+
+    @classmethod
+    def of(cls, points: np.ndarray, n_choices: np.ndarray) -> Self:
+        """Find the branches of points."""
+        lacks = np.isnan(points)
+        if not lacks.any():
+            return cls(np.ones(points.shape[1], dtype=bool))
+        branches, labels = np.unique(lacks, axis=0, return_inverse=True)
+        is_label = labels.ravel()[:, None] == np.arange(len(branches))
+        return cls(_grown(points, is_label.astype(float), n_choices))
+
+    @property
+    def is_single(self) -> bool:
+        """Whether no question tells points apart."""
+        return not isinstance(self.tree, _Split)
+
+    def presence(self, points: np.ndarray) -> np.ndarray:
+        """Return which coordinates points would have."""
+        has = np.empty(points.shape, dtype=bool)
+
+        def descend(tree: _Tree, rows: np.ndarray) -> None:
+            if isinstance(tree, _Split):
+                is_yes = tree.question.is_yes(points[rows])
+                descend(tree.yes, rows[is_yes])
+                descend(tree.no, rows[~is_yes])
+            else:
+                has[rows] = tree
+
+        descend(self.tree, np.arange(len(points)))
+        return has
+
+    def led_to(self, points: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Return points in the branch of ``x``.
+
+        Those outside of it take the coordinates that decide on it from ``x``.
+        """
+        decides, tree = np.zeros(len(x), dtype=bool), self.tree
+        while isinstance(tree, _Split):
+            decides[tree.question.coordinate] = True
+            tree = tree.yes if tree.question.is_yes(x[None]).all() else tree.no
+        is_outside = (self.presence(points) != tree).any(axis=1)
+        return np.where(is_outside[:, None] & decides, x, points)
+
+
+def _grown(points: np.ndarray, is_label: np.ndarray, n_choices: np.ndarray) -> _Tree:
+    """Return a tree that tells points with different labels apart, as far as questions can."""
+    question = _best_question(points, is_label, n_choices)
+    if question is None:
+        return np.asarray((~np.isnan(points)).any(axis=0))
+    is_yes = question.is_yes(points)
+    yes, no = (_grown(points[rows], is_label[rows], n_choices) for rows in (is_yes, ~is_yes))
+    return _Split(question, yes, no)
+
+
+def _best_question(
+    points: np.ndarray, is_label: np.ndarray, n_choices: np.ndarray
+) -> _Question | None:
+    """Return the question that tells most about labels.
+
+    It has to tell more bits than it takes to name it among those about its coordinate.
+    """
+    n_points = is_label.sum(axis=0)
+    least_bits, best = _bits(n_points), None
+    for column in np.flatnonzero(~np.isnan(points).any(axis=0)):
+        is_choice = bool(n_choices[column] > 0)
+        values = np.unique(points[:, column])
+        if is_choice:
+            is_yes = values[:, None] == points[:, column]
+        else:
+            values = (values[:-1] + values[1:]) / 2
+            is_yes = values[:, None] > points[:, column]
+        if len(values) == 0:
+            continue
+        n_yes = is_yes @ is_label
+        bits = _bits(n_yes) + _bits(n_points - n_yes) + math.log2(len(values))
+        if bits.min() < least_bits:
+            least_bits = bits.min()
+            best = _Question(int(column), float(values[bits.argmin()]), is_choice)
+    return best
+
+
+def _bits(counts: np.ndarray) -> np.ndarray:
+    """Return how many bits the labels of points take, of which each label has so many."""
+
+    def total(numbers: np.ndarray) -> np.ndarray:
+        return np.asarray(numbers * np.log2(np.maximum(numbers, 1)))
+
+    return np.asarray(total(counts.sum(axis=-1)) - total(counts).sum(axis=-1))
+
+
+def draw_branch(
+    points: np.ndarray, values: np.ndarray, u: float, exponent: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a branch by a uniform number: its coordinates, and the rows of its points, best first.
+
+    That with the r-th best value has a probability in proportion to r^-exponent: a bandit, as in
+    [1], but by rank, as what counts is the best value of a branch and not its mean. The best value
+    of n points is taken for better than it is by the standard deviation of all over the root of n.
+    """
+    branches, of_point = np.unique(~np.isnan(points), axis=0, return_inverse=True)
+    of_point = of_point.ravel()
+    values = values / (np.abs(values).max() or 1.0)  # Squares of large values overflow.
+    lowest = np.full(len(branches), math.inf)
+    np.minimum.at(lowest, of_point, values)
+    ranked = np.argsort(lowest - values.std() / np.sqrt(np.bincount(of_point)), kind="stable")
+    weights = np.cumsum(np.arange(1.0, len(ranked) + 1) ** -exponent)
+    rank = int(np.searchsorted(weights, u * weights[-1], side="right"))
+    rows = np.flatnonzero(of_point == ranked[rank])
+    return branches[ranked[rank]], rows[np.argsort(values[rows], kind="stable")]
+
+
+def best_known(points: np.ndarray) -> np.ndarray:
+    """Return the first of some points, what it lacks from the first that has it, or NaN."""
+    first = np.argmin(np.isnan(points), axis=0)
+    return np.asarray(points[first, np.arange(points.shape[1])])

@@ -1,0 +1,78 @@
+"""What the reports of pruned trials tell of the values that these would have reached."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Self
+
+import numpy as np
+
+from adnn_optuna.samplers._local_model import PointPool
+
+Reports = Mapping[int, float]
+"""What a trial reported, by step; lower is better."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportPool(PointPool):
+    """Points of trials that reported something, with their final values, NaN if pruned.
+
+    If the pool is full, the first of the old pruned points goes, as NumPy takes NaN for the
+    highest value.
+    """
+
+    # Of all points that were ever in the pool, by their numbers.
+    reports: tuple[Reports, ...] = ()
+
+    def with_reports(self, x: np.ndarray, value: float, reports: Reports) -> Self:
+        """Return the pool with one more point."""
+        pool = self.with_point(x, value)
+        return dataclasses.replace(pool, reports=(*self.reports, reports))
+
+    def guesses(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the pruned points whose final values can be guessed, and the guesses.
+
+        A guess is the value that fits the rank of a trial's last report among all reports at that
+        step. The last steps come first: their guesses are known at the steps before.
+        """
+        values = self.values.copy()
+        is_pruned = np.isnan(values)
+        if is_pruned.all() or not is_pruned.any():
+            return self.points[:0], values[:0]
+        reports = [self.reports[number] for number in self.numbers]
+        last_steps = {max(reports[row]) for row in np.flatnonzero(is_pruned)}
+        for step in sorted(last_steps, reverse=True):
+            rows = np.array([row for row, of_trial in enumerate(reports) if step in of_trial])
+            values_at_step = np.array([reports[row][step] for row in rows])
+            is_open = np.isnan(values[rows])
+            ranks = _ranks(np.where(np.isnan(values_at_step), math.inf, values_at_step))
+            values[rows[is_open]] = _fitting_values(
+                ranks[is_open], ranks[~is_open], values[rows[~is_open]]
+            )
+        has_guess = is_pruned & ~np.isnan(values)
+        return self.points[has_guess], values[has_guess]
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Return the ranks of values; equal values have the mean of their ranks."""
+    ordered = np.sort(values)
+    first, last = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
+    return np.asarray((first + last) / 2)
+
+
+def _fitting_values(
+    ranks: np.ndarray, known_ranks: np.ndarray, known_values: np.ndarray
+) -> np.ndarray:
+    """Return the values that fit some ranks, NaN if fewer than two different ranks are known.
+
+    Ranks beyond the last known one continue the line from the first to the last.
+    """
+    if len(np.unique(known_ranks)) < 2:
+        return np.full(len(ranks), math.nan)
+    scale = np.abs(known_values).max() or 1.0  # Differences of large values overflow.
+    known_ranks, known_values = np.sort(known_ranks), np.sort(known_values / scale)
+    slope = (known_values[-1] - known_values[0]) / (known_ranks[-1] - known_ranks[0])
+    rises = slope * np.maximum(ranks - known_ranks[-1], 0.0)
+    with np.errstate(over="ignore"):
+        fitting = scale * (np.interp(ranks, known_ranks, known_values) + rises)
+    return np.asarray(np.minimum(fitting, np.finfo(float).max))
