@@ -24,6 +24,10 @@ UNSEEDED = "adnn:unseeded"  # A prefix: true for a best trial that no seed chang
 CONFIRMED = "adnn:confirmed"  # A prefix: `Confirmed`; for each best trial, the first counts.
 COMPARISON = "adnn:comparison"  # Of the head of a comparison: `Declaration`.
 EVALUATED = "adnn:evaluated"  # The subject of the evaluations that its trials are, any JSON.
+# What evaluations were made for, with the settings of the last call that tell how to read them.
+RECHECK = "adnn:recheck"  # `RecheckSettings`.
+MODELS = "adnn:models"  # `ModelsSettings`.
+VARIANCE = "adnn:variance"  # `VarianceSettings`.
 LOOP = "adnn:loop"  # Of a loop that keeps changes: `LoopSettings`.
 CODE = "adnn:code"  # The fingerprints of the functions that its trials are of, and the Python.
 # A prefix, with the trial and its new seeds, by numbers: how many confirm it, `Planned`.
@@ -78,6 +82,7 @@ Count = Annotated[int, _within(range(TOO_MANY))]
 Size = Annotated[int, _within(range(1, TOO_LARGE))]
 Parameter = Annotated[int, _within(range(2**31))]
 RunCount = Annotated[int, _within(range(2, 1001))]
+Resampled = Annotated[list[Size], finder("two numbers", lambda sizes: len(sizes) == 2)] | None
 BatchSize = Annotated[int, _within(range(1, TOO_MANY))]
 
 Metrics = dict[str, float]
@@ -309,6 +314,60 @@ class Confirmed(TypedDict):
     earlier: NotRequired[list[str]]
 
 
+class Against(TypedDict):
+    """What a rechecked trial is compared with: a trial of the study, or parameters."""
+
+    number: Parameter
+    value: float | None
+    params: dict[str, Any]
+    is_baseline_network: bool
+
+
+class RecheckSettings(TypedDict):
+    """A recheck of a study: its arguments, and the trials that it evaluates.
+
+    ``compared`` is, for each of the ``candidates``, with which trial it is compared, if with any.
+    ``resampled`` are the sizes of the splits that the seeds redraw.
+    """
+
+    study: str
+    top: Size
+    choose: Size
+    confirm: Count
+    against: Parameter | dict[str, Any] | None
+    failed: float | None
+    resampled: Resampled
+    is_deterministic: bool
+    is_seeded: bool
+    on_same_data: bool
+    candidates: Annotated[list[Parameter], finder("a list of at least one", bool)]
+    compared: list[Against | None]
+
+
+class ModelsSettings(TypedDict):
+    """A comparison of models, besides its declaration: margin, data, and what seeds redraw."""
+
+    margin: float | None
+    failed: float | None
+    resampled: Resampled
+    sources: list[str]
+    score: str
+    n_train: Number
+    n_test: Number
+
+
+class VarianceSettings(TypedDict):
+    """A variance: the number of runs, the seeds of each, the seed in use, and the value's name."""
+
+    n: Annotated[int, _within(range(5, TOO_MANY))]
+    failed: float | None
+    sources: Annotated[list[str], finder("a list of at least one", bool)]
+    seed: Seed | None
+    value_name: str
+    not_redrawn: NotRequired[list[str]]
+    chance_limit: NotRequired[float]
+
+
 class LoopSettings(TypedDict):
     """The settings of a loop that keeps changes, see :func:`~adnn_optuna.keep`."""
 
@@ -410,7 +469,10 @@ _TYPES: dict[str, Any] = {
     CODE: dict[str, str],
     VIOLATED: bool,
     PLANNED: Planned,
-    RESAMPLED: Annotated[list[Size], finder("two numbers", lambda sizes: len(sizes) == 2)] | None,
+    RECHECK: RecheckSettings,
+    MODELS: ModelsSettings,
+    VARIANCE: VarianceSettings,
+    RESAMPLED: Resampled,
     FAILED: float,
     STOP_REASON: str | None,
     PROPOSAL: Proposal,

@@ -81,6 +81,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     models: Any = {"a": adnn.MLP((2,)), "b": adnn.MLP((3,))}
     training = OBJECTIVE.training
     adnn.compare_models(models, OBJECTIVE.dataset, training=training, seeds=[0], storage=url)
+    adnn.measure_variance(square, n=5, storage=url)
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return path
@@ -154,7 +155,7 @@ def readers(url: str, folder: Path) -> dict[str, Callable[[], object]]:
         return run
 
     searching: Any = {"storage": url, "study_name": "s"}
-    rechecking: Any = {"top": 1, "seeds": 1, "confirm": 2}
+    rechecking: Any = {"top": 1, "choose": 1, "confirm": 2}
     to_file = ("--output", str(folder / "report.html"))
     return {
         "report": report,
@@ -168,12 +169,15 @@ def readers(url: str, folder: Path) -> dict[str, Callable[[], object]]:
         "compare": lambda: compare(url),
         "resume of a comparison": lambda: adnn.resume(url, "c", objective=quadratic),
         "adnn report of a comparison": command("report", "--study-name", "c", *to_file),
+        "adnn report of a recheck": command("report", "--study-name", "s/recheck", *to_file),
+        "adnn report of models": command("report", "--study-name", "models", *to_file),
+        "adnn report of a variance": command("report", "--study-name", "variance", *to_file),
     }
 
 
 def reads(reader: str, study: str) -> bool:
     """Return whether a reader may read the attributes of a study."""
-    kinds = {"comparison": "c", "compare": "c"}
+    kinds = {"comparison": "c", "compare": "c", "models": "models", "variance": "variance"}
     return study.startswith(kinds.get(reader.rsplit(maxsplit=1)[-1], "s"))
 
 
@@ -203,6 +207,9 @@ WRONG: dict[str, Any] = {
     stored.EVALUATED: 3,
     stored.LOOP: {"level": 0.01, "n0": 8, "max_runs": 10**6, "failed": None},
     stored.CANDIDATE: {"label": "a", "note": "", "compared": {"candidate": 1, "mean": 0.5}},
+    stored.RECHECK: {"study": "s", "top": 0},
+    stored.MODELS: {"margin": "0.1"},
+    stored.VARIANCE: {"n": 4},
     stored.VIOLATED: 1,
     stored.RESAMPLED: [75],
     stored.PLANNED: {"seeds": -1, "sequential": False, "rank": 1},

@@ -111,6 +111,24 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+def with_tuples(settings: Any) -> dict[str, Any]:
+    """Return stored settings as results have them, whose sequences do not change."""
+    return {
+        name: tuple(part) if isinstance(part, list) else part for name, part in settings.items()
+    }
+
+
+def stored_evaluations(study: optuna.Study, names: Sequence[str]) -> dict[Evaluation, float]:
+    """Return the values of a study's evaluations, whose numbers have these names."""
+    try:
+        return made_evaluations(study.get_trials(deepcopy=False), names)
+    except KeyError as error:
+        raise WrongValueError(
+            f"The trials of study {study.study_name!r} must have the parameters "
+            f"{', '.join(names)}; got a trial without {error}. Restore a copy of the storage."
+        ) from None
+
+
 def found_by_evaluating(
     findings_of: Callable[[Mapping[Evaluation, float]], _F],
     result_of: Callable[[_F, str], _R],

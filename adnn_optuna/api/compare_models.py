@@ -5,10 +5,18 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Unpack
 
-from adnn_optuna._attributes import COMPARISON, EVALUATED
+import optuna
+
+from adnn_optuna._attributes import (
+    COMPARISON,
+    EVALUATED,
+    MODELS,
+    TEST_ROWS,
+    Declaration,
+)
 from adnn_optuna._checks import (
     WrongValueError,
     check_positive,
@@ -20,19 +28,25 @@ from adnn_optuna.api._calls import (
     NO_EXECUTOR,
     are_labels,
     found_by_evaluating,
+    stored_evaluations,
+    with_tuples,
 )
 from adnn_optuna.api._keywords import Evaluating, checked_call, verb
 from adnn_optuna.api._resampling import check_splits
 from adnn_optuna.api.stored import like_comparisons
 from adnn_optuna.engine.code_fingerprint import check_code
-from adnn_optuna.engine.evaluations import MAX_NUMBER, open_evaluations
+from adnn_optuna.engine.evaluations import MAX_NUMBER, open_evaluations, store_settings
 from adnn_optuna.engine.functions import seeds_of
-from adnn_optuna.engine.kinds import TRAINED_MODELS, loaded
+from adnn_optuna.engine.kinds import EVALUATIONS_ELSEWHERE, TRAINED_MODELS, loaded
+from adnn_optuna.engine.records import attributes_in
 from adnn_optuna.results.declarations import checked_seeds, declared, store_declaration
 from adnn_optuna.results.models import ModelComparison, ModelRuns
 from adnn_optuna.results.value_table import MOST_ARMS, VALUE
+from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.paired_differences import MARGIN, check_margin
 from adnn_optuna.stats.resampling import ResampledArgument
+
+_NAMES = ("model", "seed")  # The numbers of an evaluation.
 
 
 @verb(Evaluating)
@@ -129,12 +143,12 @@ def compare_models(
     sources = dict[str, None]() if trained is None else dict(trained.sources)
     # If a function has a single seed, it is the seed of all of its randomness.
     sources |= dict.fromkeys(name for names in names_of.values() if names[1:] for name in names)
-    settings: Mapping[str, Any] = {"score": VALUE, "resampled": sizes}
+    data_settings: Any = {"score": VALUE, "resampled": sizes, "n_train": 0, "n_test": 0}
     if trained is not None:
         if margin is None:
             margin = MARGIN
         check_margin(margin)
-        evaluated["dataset"], settings = trained.config, trained.settings
+        evaluated["dataset"], data_settings = trained.config, trained.settings
     elif margin is not None:
         check_positive("margin", margin)
     test_rows = None if trained is None else trained.test_rows
@@ -152,47 +166,72 @@ def compare_models(
         arguments={},
     )
     store_declaration(study, declaration)
+    resampled = data_settings.pop("resampled")
+    settings: Any = {
+        "margin": None if margin is None else float(margin),
+        "failed": call.failed,
+        "sources": [*sources],
+        "resampled": resampled and [*resampled],
+        **data_settings,
+    }
+    store_settings(study, MODELS, settings)
+    return found_by_evaluating(
+        *_readers_of(study),
+        study,
+        _NAMES,
+        _Models(labels, functions, trained),
+        call=call,
+        # A function sees no event, and may not be safe in several threads.
+        stop=None if trained is None else trained.stop,
+        n_at_once=1 if functions else n_cores(),
+    )
+
+
+def _readers_of(
+    study: optuna.Study,
+) -> tuple[
+    Callable[[Mapping[Evaluation, float]], ModelRuns], Callable[[ModelRuns, str], ModelComparison]
+]:
+    """Return what makes runs of evaluations, and a result of runs, by what their study stores."""
+    attrs = study.user_attrs
+    settings: dict[str, Any] = with_tuples(attrs[MODELS])
+    sources = settings.pop("sources")
+    n_train = settings.pop("n_train")
+    declaration: Declaration = attrs[COMPARISON]
     runs_of = functools.partial(
         ModelRuns,
-        labels=labels,
+        labels=tuple(attrs[EVALUATED]["models"]),
         declared_seeds=tuple(declaration["seeds"]),
         sequential=declaration["sequential"],
         after_fixed=declaration["after_fixed"],
-        margin=None if margin is None else float(margin),
-        failed=call.failed,
         **settings,
     )
-    about_data: dict[str, Any] = {}
-    stop = None
-    if trained is not None:
-        stop = trained.stop
-        about_data = {
-            "n_train": trained.n_train,
-            "like": like_comparisons(study),
-            "n_tests_elsewhere": trained.n_tests_elsewhere(study),
-        }
+    like = tuple[str, ...]()
+    tests_elsewhere: dict[str, int] = {}
+    if TEST_ROWS in attrs:
+        like = like_comparisons(study)
+        evaluations_elsewhere = loaded(EVALUATIONS_ELSEWHERE)
+        tests_elsewhere = evaluations_elsewhere(study, attrs, attributes_in(study._storage))
 
     def comparison_of(runs: ModelRuns, reused: str) -> ModelComparison:
         return ModelComparison(
             runs.table,
             runs=runs,
-            study_name=study_name,
-            sources=tuple(sources),
+            study_name=study.study_name,
+            sources=sources,
+            n_train=n_train,
+            like=like,
+            n_tests_elsewhere=sum(tests_elsewhere.values()),
             _reused=reused,
-            **about_data,
         )
 
-    return found_by_evaluating(
-        runs_of,
-        comparison_of,
-        study,
-        ("model", "seed"),
-        _Models(labels, functions, trained),
-        call=call,
-        # A function sees no event, and may not be safe in several threads.
-        stop=stop,
-        n_at_once=1 if functions else n_cores(),
-    )
+    return runs_of, comparison_of
+
+
+def stored_models(study: optuna.Study) -> ModelComparison:
+    """Return the result of stored evaluations."""
+    runs_of, comparison_of = _readers_of(study)
+    return comparison_of(runs_of(stored_evaluations(study, _NAMES)), "")
 
 
 def _seeds_of(model: Any) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
@@ -10,7 +11,7 @@ from typing import Any, Unpack
 
 import numpy as np
 import optuna
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -18,9 +19,14 @@ from optuna.trial import FrozenTrial, TrialState
 from adnn_optuna._attributes import (
     BASELINE,
     CONFIG,
+    EVALUATED,
+    RECHECK,
     SCORES,
     VIOLATED,
+    Against,
     Planned,
+    RecheckSettings,
+    planned_of,
     read_study,
 )
 from adnn_optuna._checks import (
@@ -31,19 +37,19 @@ from adnn_optuna._checks import (
     is_integer,
 )
 from adnn_optuna._seeds import experiment_fingerprint
-from adnn_optuna.api._calls import as_searched, found_by_evaluating
+from adnn_optuna.api._calls import as_searched, found_by_evaluating, stored_evaluations
 from adnn_optuna.api._keywords import Call, Evaluating, checked_call, verb
 from adnn_optuna.engine.code_fingerprint import check_code
-from adnn_optuna.engine.evaluations import open_evaluations, plan_seeds
+from adnn_optuna.engine.evaluations import open_evaluations, plan_seeds, store_settings
 from adnn_optuna.engine.example_scores import from_attributes
 from adnn_optuna.engine.kinds import kind_of
 from adnn_optuna.engine.new_seeds import NO_STORED_TRIAL, TrialEvaluation, beginning_of
 from adnn_optuna.engine.objectives import Searched
 from adnn_optuna.engine.records import NEW_SEED_NAMES
-from adnn_optuna.engine.studies import opened_study
+from adnn_optuna.engine.studies import load_search, opened_study
 from adnn_optuna.results.overtuning import overtuning_of
 from adnn_optuna.results.recheck import BASELINE_NETWORK, FIRST_OF_PARAMS, Recheck, RecheckNumbers
-from adnn_optuna.samplers._evaluations import evaluation_trials
+from adnn_optuna.samplers._evaluations import Evaluation, evaluation_trials
 from adnn_optuna.samplers._trials import is_feasible
 from adnn_optuna.samplers._unit_interval import n_choices, to_unit
 from adnn_optuna.stats.resampling import ResampledArgument
@@ -137,14 +143,7 @@ def recheck(
     completed = _completed(study)
     searched = _searched(study, evaluate, call, resampled, is_random=not deterministic)
     candidates = _best_of_places(completed, top)
-    against_of = _against(study, searched, completed, against)
-    compared_trials = filter(None, map(against_of, candidates))
-    evaluated = {trial.number: trial for trial in (*candidates, *compared_trials)}
-    first = study.get_trials(deepcopy=False)[0]
-    ranges = {
-        name: str(distribution) for name, distribution in sorted(first.distributions.items())
-    }
-    config = study.user_attrs.get(CONFIG)
+    compared_with = _against(study, searched, completed, against)
     storage = call.storage
     if storage is None:
         storage = study._storage
@@ -157,28 +156,30 @@ def recheck(
     )
     otherwise = f"delete the study {opened.study_name!r}"
     check_code([opened], searched.functions, reuse=call.reuse, otherwise=otherwise)
+    sizes = searched.split_sizes
+    settings: RecheckSettings = {
+        "study": study.study_name,
+        "top": top,
+        "choose": choose,
+        "confirm": confirm,
+        "against": dict(against) if isinstance(against, Mapping) else against,
+        "failed": call.failed,
+        "resampled": sizes and [*sizes],
+        "is_deterministic": deterministic,
+        "is_seeded": searched.is_seeded,
+        "on_same_data": searched.has_own_data,
+        "candidates": [trial.number for trial in candidates],
+        "compared": [_described(compared_with(trial)) for trial in candidates],
+    }
+    store_settings(opened, RECHECK, settings)
 
     @functools.cache
     def plan_of(number: int) -> Planned:
         return plan_seeds(opened, number, confirm)
 
-    numbers_of = functools.partial(
-        RecheckNumbers,
-        study_name=study.study_name,
-        maximize=study.direction == StudyDirection.MAXIMIZE,
-        candidates=candidates,
-        seeds=choose,
-        confirm=confirm,
-        failed=call.failed,
-        resampled=searched.split_sizes,
-        plan_of=plan_of,
-        is_seeded=searched.is_seeded,
-        is_deterministic=deterministic,
-        on_same_data=searched.has_own_data,
-        # What the new seeds follow from; never a name.
-        experiment=experiment_fingerprint(config) if config else [first.params, ranges],
-        against_of=against_of,
-    )
+    numbers_of = _numbers_of(study, opened, plan_of)
+    compared_trials = filter(None, map(numbers_of({}).against_of, candidates))
+    evaluated = {trial.number: trial for trial in (*candidates, *compared_trials)}
     rechecked = found_by_evaluating(
         numbers_of,
         Recheck,
@@ -187,6 +188,111 @@ def recheck(
         TrialEvaluation(searched, evaluated, study),
         call=call,
     )
+    return _with_examples(rechecked, study, opened)
+
+
+def stored_recheck(opened: optuna.Study) -> Recheck:
+    """Return the result of stored evaluations."""
+    settings: RecheckSettings = opened.user_attrs[RECHECK]
+
+    def plan_of(number: int) -> Planned:
+        unplanned: Planned = {"seeds": settings["confirm"], "sequential": False, "rank": 1}
+        return planned_of(opened.user_attrs, number) or unplanned
+
+    study = _rechecked_study(opened)
+    numbers = _numbers_of(study, opened, plan_of)(stored_evaluations(opened, NEW_SEED_NAMES))
+    return _with_examples(Recheck(numbers, ""), study, opened)
+
+
+def resumed_recheck(
+    opened: optuna.Study,
+    objective: Any,
+    data_dir: str | os.PathLike[str] | None,
+    **keywords: Any,
+) -> Recheck:
+    """Make the evaluations of a stored recheck that are missing, and return its result."""
+    settings: RecheckSettings = opened.user_attrs[RECHECK]
+    study = _rechecked_study(opened)
+    if objective is None:
+        objective = kind_of(study.user_attrs).rebuilt(study, data_dir)
+    resampled = settings["resampled"]
+    return recheck(
+        study,
+        objective,
+        top=settings["top"],
+        choose=settings["choose"],
+        confirm=settings["confirm"],
+        against=settings["against"],
+        deterministic=settings["is_deterministic"],
+        # The first call has asked.
+        resampled=tuple(resampled) if resampled else False,
+        failed=settings["failed"],
+        storage=opened._storage,
+        study_name=opened.study_name,
+        **keywords,
+    )
+
+
+def _rechecked_study(opened: optuna.Study) -> optuna.Study:
+    """Return the study of a stored recheck, if it is in the same storage."""
+    name = opened.user_attrs[RECHECK]["study"]
+    if name in optuna.get_all_study_names(opened._storage):
+        study = load_search(opened._storage, name)
+        if study.trials and beginning_of(study) == opened.user_attrs[EVALUATED]:
+            return study
+    raise WrongValueError(
+        f"Study {name!r} must be in the storage of its recheck {opened.study_name!r}; got none "
+        "that it is of. Call recheck again with the study and this storage."
+    )
+
+
+def _numbers_of(
+    study: optuna.Study, opened: optuna.Study, plan_of: Callable[[int], Planned]
+) -> Callable[[Mapping[Evaluation, float]], RecheckNumbers]:
+    """Return what makes findings of evaluations, by the settings that their study stores."""
+    settings: RecheckSettings = opened.user_attrs[RECHECK]
+    trials = study.get_trials(deepcopy=False)
+    by_number = {trial.number: trial for trial in trials}
+    if missing := [number for number in settings["candidates"] if number not in by_number]:
+        raise WrongValueError(
+            f"Study {study.study_name!r} must have the trials of its recheck; got no trial "
+            f"{missing[0]}. Call recheck again."
+        )
+    compared_trials: dict[int, FrozenTrial | None] = {}
+    for number, against in zip(settings["candidates"], settings["compared"], strict=False):
+        compared_trials[number] = None
+        if against is not None:
+            distributions = by_number[number].distributions
+            compared_trials[number] = by_number.get(
+                against["number"], _trial_of_params(against, distributions)
+            )
+    first = trials[0]
+    ranges = {
+        name: str(distribution) for name, distribution in sorted(first.distributions.items())
+    }
+    config = study.user_attrs.get(CONFIG)
+    resampled = settings["resampled"]
+    return functools.partial(
+        RecheckNumbers,
+        study_name=study.study_name,
+        maximize=study.direction == StudyDirection.MAXIMIZE,
+        candidates=[by_number[number] for number in settings["candidates"]],
+        seeds=settings["choose"],
+        confirm=settings["confirm"],
+        failed=settings["failed"],
+        resampled=(resampled[0], resampled[1]) if resampled else None,
+        plan_of=plan_of,
+        is_seeded=settings["is_seeded"],
+        is_deterministic=settings["is_deterministic"],
+        on_same_data=settings["on_same_data"],
+        # What the new seeds follow from; never a name.
+        experiment=experiment_fingerprint(config) if config else [first.params, ranges],
+        against_of=lambda trial: compared_trials.get(trial.number),
+    )
+
+
+def _with_examples(rechecked: Recheck, study: optuna.Study, opened: optuna.Study) -> Recheck:
+    """Return a recheck with the scores of single examples, if its evaluations have them."""
     scores = dict[tuple[int, ...], np.ndarray]()
     violated = set[tuple[int, ...]]()
     trials = opened.get_trials(deepcopy=False)
@@ -307,22 +413,48 @@ def _trial_of(
                 f"against[{name!r}] must be a number; got {of_name!r:.100}. Pass all parameters."
             )
     text = repr(sorted(params.items())).encode()
+    compared: Against = {
+        "number": FIRST_OF_PARAMS + zlib.crc32(text) % FIRST_OF_PARAMS,
+        "value": value,
+        "params": params,
+        "is_baseline_network": is_baseline_network,
+    }
+    return _trial_of_params(compared, alike.distributions)
+
+
+def _trial_of_params(
+    compared: Against, distributions: Mapping[str, BaseDistribution]
+) -> FrozenTrial:
+    """Return a trial that is not in the study."""
+    value = compared["value"]
     marks = {}
-    if is_baseline_network:
+    if compared["is_baseline_network"]:
         marks = {BASELINE_NETWORK: True}
     return FrozenTrial(
-        number=FIRST_OF_PARAMS + zlib.crc32(text) % FIRST_OF_PARAMS,
+        number=compared["number"],
         trial_id=NO_STORED_TRIAL,
         state=TrialState.WAITING if value is None else TrialState.COMPLETE,
         value=value,
         datetime_start=None,
         datetime_complete=None,
-        params=params,
-        distributions=dict(alike.distributions),
+        params=compared["params"],
+        distributions=dict(distributions),
         user_attrs=marks,
         system_attrs={},
         intermediate_values={},
     )
+
+
+def _described(trial: FrozenTrial | None) -> Against | None:
+    """Return what a study stores of a trial with which others are compared."""
+    if trial is None:
+        return None
+    return {
+        "number": trial.number,
+        "value": trial.value,
+        "params": trial.params,
+        "is_baseline_network": BASELINE_NETWORK in trial.user_attrs,
+    }
 
 
 def _searched(

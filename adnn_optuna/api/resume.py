@@ -1,4 +1,4 @@
-"""Resuming a stored search or comparison."""
+"""Resuming what a study stores."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from adnn_optuna.engine.kinds import kind_of
 from adnn_optuna.engine.loop import last_limits
 from adnn_optuna.engine.objectives import Ending, Searched
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.studies import StudySpec, is_comparison, load_study
+from adnn_optuna.engine.studies import StudySpec, check_no_evaluations, is_comparison, load_study
 
 
 class ResumeKeywords(Running, LimitValues, total=False):
@@ -45,14 +45,16 @@ def resume(
     reuse: bool = False,
     **keywords: Unpack[ResumeKeywords],
 ) -> Any:
-    """Continue a stored search or comparison, which knows its model, data, training and limits.
+    """Continue a stored search, comparison, recheck or variance, which knows all but functions.
 
     A limit that you pass replaces the stored one and applies to all runs together. The limits of a
-    comparison are as in :func:`~adnn_optuna.compare`.
+    comparison are as in :func:`~adnn_optuna.compare`. To continue a comparison of models, call
+    :func:`~adnn_optuna.compare_models` again.
 
     Args:
         storage: A database URL or an Optuna storage.
-        study_name: The name of the study, or of the comparison.
+        study_name: The name of the study, or of the comparison; of a recheck such as
+            ``mine/recheck``.
         objective: The objective, if it cannot be rebuilt: arrays, models with classes of your own,
             and any function.
         sampler: The sampler, if it has no name of ours. To continue a comparison of such samplers,
@@ -75,6 +77,15 @@ def resume(
     new_limits: Any = {name: value for name, value in call.limits.items() if value is not None}
     opened = open_storage(storage, must_exist=True)
     study = load_study(opened, study_name)
+    kind = kind_of(study.user_attrs)
+    if kind.read:
+        _check_no_search(study, sampler, pruner, call=call, test=test, confirm=confirm)
+        running = {name: getattr(call, name) for name in Running.__annotations__}
+        if not kind.resume:
+            kind.rebuilt(study, data_dir)
+        resumed = kind.load("resume")
+        return resumed(study, objective, data_dir, max_time=call.max_time, reuse=reuse, **running)
+    check_no_evaluations(study)
     if is_comparison(study):
         if sampler or not test or confirm != "auto":
             raise WrongValueError(
@@ -106,6 +117,18 @@ def resume(
     batch_size = settings.get("batch_size", "auto")
     spec = StudySpec(searched, study_name, sampler, all_limits, batch_size, pruner, ending)
     return run_search(spec, opened, reuse=reuse)
+
+
+def _check_no_search(
+    study: optuna.Study, *arguments: Any, call: Call, test: bool, confirm: Any
+) -> None:
+    """Refuse arguments that are for searches."""
+    other_limits = {**call.limits, "max_time": None}
+    if any((*arguments, *other_limits.values(), not test, confirm != "auto")):
+        raise WrongValueError(
+            f"{study.study_name!r} must be a search if sampler, pruner, test, confirm or a limit "
+            "other than max_time is set; got evaluations. Omit them."
+        )
 
 
 def _stored_objective(

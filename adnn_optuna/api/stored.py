@@ -13,9 +13,15 @@ from adnn_optuna._attributes import Declaration
 from adnn_optuna._checks import WrongValueError, logger
 from adnn_optuna._differences import config_differences
 from adnn_optuna.callbacks import LimitValues
+from adnn_optuna.engine.kinds import kind_of
 from adnn_optuna.engine.records import SearchRecord, attributes_in, read_record
 from adnn_optuna.engine.storages import is_undeclared, open_storage
-from adnn_optuna.engine.studies import is_comparison, load_study
+from adnn_optuna.engine.studies import (
+    check_no_evaluations,
+    is_comparison,
+    load_search,
+    load_study,
+)
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.comparison import Comparison
 from adnn_optuna.results.study import StudyResult, result_of
@@ -23,13 +29,18 @@ from adnn_optuna.stats.paired_differences import MARGIN
 
 
 def load_result(storage: str | BaseStorage, study_name: str) -> Printed:
-    """Return the result of a stored study or comparison; nothing is evaluated.
+    """Return the result of any stored study of ours; nothing is evaluated.
 
     Raises:
         ValueError: If there is no such study, or it is too early for a result.
     """
     opened = open_storage(storage, must_exist=True)
     study = load_study(opened, study_name)
+    kind = kind_of(study.user_attrs)
+    if kind.read:
+        evaluated: Printed = kind.load("read")(study)
+        return evaluated
+    check_no_evaluations(study)
     if is_comparison(study):
         return load_comparison(opened, study_name)
     return result_of(read_record(study))
@@ -67,7 +78,7 @@ def declaration_of(storage: BaseStorage, name: str) -> Declaration | None:
     """Return the declaration of a stored comparison; :obj:`None` if there is none."""
     if name not in optuna.get_all_study_names(storage):
         return None
-    if is_undeclared(load_study(storage, name)):
+    if is_undeclared(load_search(storage, name)):
         return None
     declaration: Declaration = load_head(storage, name).user_attrs[stored.COMPARISON]
     return declaration
@@ -75,7 +86,7 @@ def declaration_of(storage: BaseStorage, name: str) -> Declaration | None:
 
 def load_head(storage: BaseStorage, name: str) -> optuna.Study:
     """Return the head of a stored comparison, or refuse its name."""
-    head = load_study(storage, name)
+    head = load_search(storage, name)
     if not is_comparison(head):
         raise WrongValueError(
             f"Study {name!r} must be a comparison; got another one. Pass the name of a "

@@ -2,20 +2,30 @@
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Unpack
 
+import optuna
 from optuna.study import StudyDirection
 
+from adnn_optuna._attributes import VARIANCE, VarianceSettings
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_integer
-from adnn_optuna.api._calls import NO_EXECUTOR, found_by_evaluating
+from adnn_optuna.api._calls import (
+    NO_EXECUTOR,
+    found_by_evaluating,
+    stored_evaluations,
+    with_tuples,
+)
 from adnn_optuna.api._keywords import Evaluating, checked_call, verb
 from adnn_optuna.engine.code_fingerprint import check_code
-from adnn_optuna.engine.evaluations import open_evaluations
+from adnn_optuna.engine.evaluations import open_evaluations, store_settings
 from adnn_optuna.engine.functions import seeds_of
-from adnn_optuna.engine.kinds import Kind
+from adnn_optuna.engine.kinds import FUNCTION, Kind
+from adnn_optuna.engine.kinds import VARIANCE as VARIANCE_KIND
 from adnn_optuna.engine.objectives import Searched
 from adnn_optuna.results.variance import Variance, VarianceNumbers
+from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.spread import FEWEST
 
 
@@ -79,21 +89,19 @@ def measure_variance(
             "Nothing in the objective's training is random, or it takes no seed: give a function "
             "whose parameters are the seeds of its sources, such as f(split, initialisation)."
         )
-    numbers_of = functools.partial(
-        VarianceNumbers,
-        study_name=study_name,
-        sources=measured.sources,
-        n=n,
-        failed=call.failed,
-        maximize=measured.direction == StudyDirection.MAXIMIZE,
+    settings: Any = {
+        "n": n,
+        "failed": call.failed,
+        "sources": [*measured.sources],
         **measured.settings,
-    )
+    }
     study = open_evaluations(
         call.storage, study_name, measured.evaluated, direction=measured.direction
     )
     check_code([study], measured.functions, reuse=call.reuse)
+    store_settings(study, VARIANCE, settings)
     return found_by_evaluating(
-        numbers_of,
+        _numbers_of(study),
         Variance,
         study,
         measured.sources,
@@ -101,6 +109,45 @@ def measure_variance(
         call=call,
         stop=measured.stop,
         n_at_once=measured.n_at_once,
+    )
+
+
+def _numbers_of(study: optuna.Study) -> Callable[[Mapping[Evaluation, float]], VarianceNumbers]:
+    """Return what makes findings of evaluations, by the settings that their study stores."""
+    settings: VarianceSettings = study.user_attrs[VARIANCE]
+    return functools.partial(
+        VarianceNumbers,
+        study_name=study.study_name,
+        maximize=study.direction == StudyDirection.MAXIMIZE,
+        **with_tuples(settings),
+    )
+
+
+def stored_variance(study: optuna.Study) -> Variance:
+    """Return the result of stored evaluations."""
+    settings: VarianceSettings = study.user_attrs[VARIANCE]
+    numbers = _numbers_of(study)(stored_evaluations(study, settings["sources"]))
+    return Variance(numbers, "")
+
+
+def resumed_variance(
+    study: optuna.Study,
+    objective: Any,
+    data_dir: str | os.PathLike[str] | None,
+    **keywords: Any,
+) -> Variance:
+    """Make the evaluations of a stored variance that are missing, and return its result."""
+    settings: VarianceSettings = study.user_attrs[VARIANCE]
+    if objective is None:
+        kind = FUNCTION if settings["seed"] is None else VARIANCE_KIND
+        objective = kind.rebuilt(study, data_dir)
+    return measure_variance(
+        objective,
+        settings["n"],
+        storage=study._storage,
+        study_name=study.study_name,
+        failed=settings["failed"],
+        **keywords,
     )
 
 

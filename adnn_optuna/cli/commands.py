@@ -97,7 +97,7 @@ def resume(
     contract: Path | None = None,
     **options: Any,
 ) -> out.Answer:
-    """Continue a stored search or comparison, interrupted or with higher limits.
+    """Continue a stored search, comparison, recheck or variance.
 
     The study knows its model, data, training, samplers and limits, but not a
     function. Limits that you set here replace the stored ones and apply to all runs
@@ -109,7 +109,8 @@ def resume(
       adnn resume --storage sqlite:///other.db --study-name mine --max-time 3600
       adnn resume module:objective --study-name module:objective-annealing
     """
-    from adnn_optuna.engine import storages, studies
+    from adnn_optuna.engine import kinds, storages, studies
+    from adnn_optuna.results.study import StudyResult
 
     objective = None
     if function:
@@ -117,10 +118,10 @@ def resume(
     if objective is None:
         out.load_libraries()
     opened = storages.open_storage(storage, must_exist=True)
-    is_comparison = studies.is_comparison(studies.load_study(opened, study_name))
-    if contract and is_comparison:
+    study = studies.load_study(opened, study_name)
+    if contract and kinds.kind_of(study.user_attrs) is not kinds.NETWORKS:
         raise WrongValueError(
-            f"--study-name must be one study for --contract; {study_name!r} is a comparison."
+            f"--study-name must be a search of a network for --contract; got {study_name!r}."
         )
     result = adnn.resume(
         opened,
@@ -132,7 +133,7 @@ def resume(
         **limits,
     )
     resumption = {}
-    if not is_comparison:
+    if isinstance(result, StudyResult):
         resumption = _resumption(result, storage, function)
     return out.Answer(result, resumption)
 
@@ -211,17 +212,18 @@ def plan(
 
 def report(
     *,
-    study_name: Annotated[str, "Name of a study, or of a comparison."],
+    study_name: Annotated[str, "Name of any stored study, or of a comparison."],
     output: Annotated[Path, "The .html file to write."] = Path("report.html"),
     storage: opt.Storage = opt.DEFAULT_STORAGE,
 ) -> out.Answer:
-    """Write a report of a search or a comparison: one HTML file that opens from disk.
+    """Write a report of whatever a study stores: one HTML file that opens from disk.
 
     It needs no network and trains nothing: all is read from the studies.
 
     \b
     Examples:
       adnn report --study-name compare
+      adnn report --storage sqlite:///optuna.db --study-name mine/recheck
       adnn report --study-name mine --output mine.html
     """
     from adnn_optuna.api.stored import load_result
@@ -254,7 +256,7 @@ def contract(
     from adnn_optuna.results.study import result_of
 
     out.load_libraries()
-    study = studies.load_study(storages.open_storage(storage, must_exist=True), study_name)
+    study = studies.load_search(storages.open_storage(storage, must_exist=True), study_name)
     if output is None:
         output = Path(f"{study_name.replace('/', '-')}.contract.json")
     check_output_file("--output", output, ".json")

@@ -95,6 +95,12 @@ def open_evaluations(
     return study
 
 
+def store_settings(study: optuna.Study, name: str, settings: Any) -> None:
+    """Store how evaluations are read, by an attribute's name, unless that is stored already."""
+    if study.user_attrs.get(name) != settings:
+        study.set_user_attr(name, settings)
+
+
 def make_evaluations(
     missing_of: Callable[[Mapping[Evaluation, float]], Sequence[Evaluation]],
     study: optuna.Study,

@@ -22,6 +22,8 @@ class Kind(Generic[R_co]):
     result: str  # The class of its result, of a record and of what was searched, if that is known.
     objective: str = ""  # Rebuilds what was searched, of a study and a folder of data.
     variance: str = ""  # The class of what redraws its randomness, of what is searched.
+    read: str = ""  # Reads the result of evaluations, of their study.
+    resume: str = ""  # Continues evaluations, as of :func:`adnn_optuna.resume`.
     fix: str = ""  # Why what was searched cannot be rebuilt, and what to do.
 
     def load(self, part: str) -> Any:
@@ -54,6 +56,8 @@ NETWORKS: Kind[Any] = Kind(
 )
 TRAINED_MODELS = "experiments.models.TrainedModels"
 """Keras models among those that are compared."""
+EVALUATIONS_ELSEWHERE = "experiments.test_set.evaluations_elsewhere"
+"""How often other studies evaluated the test samples of a study."""
 FUNCTION: Kind[Any] = Kind(
     "engine.records.FunctionRecord",
     "results.function_search.FunctionSearch",
@@ -67,9 +71,40 @@ OTHER: Kind[Any] = Kind(
     "pass evaluate, its objective with a seed.",
 )
 
+_RECORD_OF_ANY = {"record": OTHER.record, "result": OTHER.result}
+RECHECK: Kind[Any] = Kind(
+    **_RECORD_OF_ANY, read="api.recheck.stored_recheck", resume="api.recheck.resumed_recheck"
+)
+MODELS: Kind[Any] = Kind(
+    **_RECORD_OF_ANY,
+    read="api.compare_models.stored_models",
+    fix="does not store its models. To continue it, call compare_models, or adnn compare-models, "
+    "again with the same models, storage and study_name.",
+)
+VARIANCE: Kind[Any] = Kind(
+    **_RECORD_OF_ANY,
+    objective=NETWORKS.objective,
+    read="api.variance.stored_variance",
+    resume="api.variance.resumed_variance",
+)
+LOOP: Kind[Any] = Kind(
+    **_RECORD_OF_ANY,
+    read="api.keep.stored_loop",
+    fix="does not store its versions. To continue it, call keep, or adnn keep, with the next one.",
+)
+_OF_EVALUATIONS = {
+    stored.RECHECK: RECHECK,
+    stored.MODELS: MODELS,
+    stored.VARIANCE: VARIANCE,
+    stored.LOOP: LOOP,
+}
+
 
 def kind_of(attrs: Mapping[str, Any]) -> Kind[Any]:
     """Return of which kind a study is, by its user attributes."""
+    for name, kind in _OF_EVALUATIONS.items():
+        if name in attrs:
+            return kind
     if stored.CONFIG in attrs:
         return NETWORKS
     return FUNCTION if stored.SEARCH in attrs else OTHER

@@ -117,19 +117,30 @@ def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
             f"Study {study_name!r} not found in {where}. Available: {available}."
         ) from None
     check_one_objective(study)
-    attrs, _ = stored.read_study(study)
-    if stored.EVALUATED in attrs:
-        raise WrongValueError(
-            f"The study {study_name!r} is no search, but holds evaluations, such as of a recheck "
-            "or of models: make the call again that began it, or use another study name."
-        )
+    stored.read_study(study)
     return study
+
+
+def load_search(storage: BaseStorage, study_name: str) -> optuna.Study:
+    """Return a stored search, the head of a comparison, or any study of a user."""
+    study = load_study(storage, study_name)
+    check_no_evaluations(study)
+    return study
+
+
+def check_no_evaluations(study: optuna.Study) -> None:
+    """Refuse a study of evaluations, such as a recheck's."""
+    if stored.EVALUATED in study.user_attrs:
+        raise WrongValueError(
+            f"Study {study.study_name!r} must be a search or a comparison of samplers; got "
+            "evaluations, such as of a recheck. Pass another study name."
+        )
 
 
 def opened_study(study: optuna.Study | tuple[str | BaseStorage, str]) -> optuna.Study:
     """Return a user's study, or the study of a storage and a name, in a storage of ours."""
     if isinstance(study, tuple) and len(study) == 2:
-        return load_study(open_storage(study[0], must_exist=True), study[1])
+        return load_search(open_storage(study[0], must_exist=True), study[1])
     check_type("study", study, optuna.Study, "an Optuna study, or its storage and its name")
     check_one_objective(study)
     return optuna.load_study(study_name=study.study_name, storage=open_storage(study._storage))
@@ -152,7 +163,7 @@ def resume_hint(study: optuna.Study, further: str = "") -> str:
 def open_studies(specs: Sequence[StudySpec], storage: BaseStorage) -> list[optuna.Study]:
     """Create or load a study for each spec; none is created if one of them is refused."""
     names = set(optuna.get_all_study_names(storage))
-    stored_studies = [load_study(storage, p.name) if p.name in names else None for p in specs]
+    stored_studies = [load_search(storage, p.name) if p.name in names else None for p in specs]
     for spec in specs:
         _check_no_evaluations(spec, names)
     # Whatever may be refused comes before the first study is created.

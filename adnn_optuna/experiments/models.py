@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import math
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 import numpy as np
-import optuna
 from optuna.study import StudyDirection
 
 from adnn_optuna._checks import WrongValueError, check_type, n_cores
 from adnn_optuna._units import with_class
-from adnn_optuna.engine.records import attributes_in
 from adnn_optuna.experiments.init_offset_objective import InitOffsetObjective
-from adnn_optuna.experiments.test_set import evaluations_elsewhere
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import build_architecture
@@ -39,11 +34,11 @@ class RedrawnObjective:
         self.sources: Sequence[str] = random_sources(objective.trainer)
         self.evaluated: Mapping[str, Any] = objective.config
         self.direction: StudyDirection = objective.direction
-        self.settings: Mapping[str, Any] = {
+        self.settings: Any = {
             "value_name": with_class(objective.metric, objective.positive),
             "seed": objective.seed,
-            "not_redrawn": not_redrawn(objective.trainer),
-            "chance_limit": self._chance_limit(),
+            "not_redrawn": [*not_redrawn(objective.trainer)],
+            **self._chance_limit(),
         }
 
     def __call__(self, *seeds: int) -> float:
@@ -55,13 +50,13 @@ class RedrawnObjective:
         run = self._redrawing.train(trainer, seed, stop=self.stop, **redrawn)
         return self._objective.value(run.metrics)
 
-    def _chance_limit(self) -> float:
-        """Return the accuracy that is not distinguishable from chance; NaN for other metrics."""
+    def _chance_limit(self) -> dict[str, float]:
+        """Return the accuracy that is not distinguishable from chance; empty for other metrics."""
         split, _, name = self._objective.metric.partition("_")
         if name != "accuracy":
-            return math.nan
+            return {}
         counts = np.bincount(getattr(self._objective.dataset, f"y_{split}"))
-        return chance_limit(counts.max(), counts.sum())
+        return {"chance_limit": chance_limit(counts.max(), counts.sum())}
 
 
 class TrainedModels:
@@ -91,8 +86,8 @@ class TrainedModels:
                 "one run of each."
             )
 
-    @functools.cached_property
-    def settings(self) -> Mapping[str, Any]:
+    @property
+    def settings(self) -> dict[str, Any]:
         """How their values depend on the data."""
         data = self._dataset
         n_test = len(data.y_test)
@@ -101,14 +96,10 @@ class TrainedModels:
             resampled = (self.n_train, n_test)
         return {
             "resampled": resampled,
+            "n_train": self.n_train,
             "n_test": n_test,
             "score": "test R²" if data.task == "regression" else "test accuracy",
         }
-
-    def n_tests_elsewhere(self, study: optuna.Study) -> int:
-        """Return how often other studies of its storage evaluated the test samples."""
-        attrs_of_studies = attributes_in(study._storage)
-        return sum(evaluations_elsewhere(study, study.user_attrs, attrs_of_studies).values())
 
     def train(self, label: str, seed: int) -> float:
         """Return the score of a model on the test set, with all randomness of a seed."""

@@ -21,7 +21,8 @@ def objective_from_study(
     study: optuna.Study, data_dir: str | os.PathLike[str] | None = None
 ) -> InitOffsetObjective:
     """Rebuild the objective that a study stores, with its dataset out of ``data_dir``."""
-    config: dict[str, Any] = study.user_attrs[stored.CONFIG]
+    attrs = study.user_attrs
+    config: Any = attrs.get(stored.CONFIG, attrs.get(stored.EVALUATED))
     if is_of_trial(config):
         raise WrongValueError(
             f"The model or training of the study {study.study_name!r} is a function of the trial, "

@@ -476,7 +476,7 @@ class TestReport:
         assert cli.run([*resume, "--contract", "c.json"]) == 2
         out, err = capsys.readouterr()
         assert not out
-        assert err.endswith("; 'c' is a comparison.\n")
+        assert err.endswith("must be a search of a network for --contract; got 'c'.\n")
         assert len(completed(study_name="c/greedy/seed=0")) == 1
         assert cli.run(resume) == 0
         assert capsys.readouterr().out.startswith("Comparison 'c'")

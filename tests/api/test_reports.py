@@ -1,0 +1,119 @@
+"""Stored results of evaluations: they are read as they were made, and resumed."""
+
+from __future__ import annotations
+
+import functools
+import html
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+import pytest
+
+import adnn_optuna as adnn
+from adnn_optuna.api.stored import load_result
+from adnn_optuna.cli import main as cli
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from adnn_optuna.render.printed import Printed
+
+KINDS = ("recheck", "recheck against", "models", "variance")
+interrupted_at: list[int] = []  # The evaluation, counted, at which the user interrupts.
+
+
+def counted(value: float) -> float:
+    if interrupted_at:
+        interrupted_at[0] -= 1
+        if not interrupted_at[0]:
+            interrupted_at.clear()
+            raise KeyboardInterrupt
+    return value
+
+
+def evaluate(trial: Any, seed: int) -> float:
+    scores = trial.suggest_float("x", 0, 1) + np.arange(30) % (seed % 7 + 2) / 7
+    return float(adnn.log_scores(trial, scores * counted(1)))
+
+
+def value(first: int, second: int) -> float:
+    return counted(first % 7 + second % 3)
+
+
+def call(kind: str, url: str) -> Printed:
+    """Make the call of a verb."""
+    study = optuna.create_study(storage=url, study_name="study", load_if_exists=True)
+    if not study.trials:
+        study.enqueue_trial({"x": 0.5})
+        study.optimize(lambda trial: evaluate(trial, 0), n_trials=4)
+    recheck = functools.partial(
+        adnn.recheck, (url, "study"), evaluate, top=2, choose=2, confirm=6, failed=0.0
+    )
+    verbs: dict[str, Callable[[], Printed]] = {
+        "recheck": recheck,
+        "recheck against": lambda: recheck(against={"x": 2.0}, study_name="recheck against"),
+        "models": lambda: adnn.compare_models(
+            {"a": lambda seed: counted(seed % 5), "b": lambda seed: seed % 3 - 0.5},
+            seeds=8,
+            margin=0.5,
+            storage=url,
+        ),
+        "variance": lambda: adnn.measure_variance(value, n=5, storage=url),
+    }
+    return verbs[kind]()
+
+
+def name_of(kind: str) -> str:
+    return "study/recheck" if kind == "recheck" else kind
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stored_result_is_read_as_it_was_made(kind: str, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/s.db"
+    document = call(kind, url).document()
+    read = load_result(url, name_of(kind))
+    assert repr(read.document()) == repr(document)
+    output = tmp_path / "report.html"
+    arguments = ["report", "--storage", url, "--study-name", name_of(kind)]
+    assert cli.run([*arguments, "--output", str(output)]) == 0
+    assert document.title in html.unescape(output.read_text())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_result_that_was_interrupted_is_resumed(kind: str, tmp_path: Path) -> None:
+    whole = call(kind, f"sqlite:///{tmp_path}/whole.db").document()
+    url = f"sqlite:///{tmp_path}/s.db"
+    optuna.copy_study(
+        from_study_name="study",
+        from_storage=f"sqlite:///{tmp_path}/whole.db",
+        to_storage=url,
+    )
+    interrupted_at.append(4)
+    with pytest.raises(KeyboardInterrupt):
+        call(kind, url)
+    name = name_of(kind)
+    assert "make the same call again" in load_result(url, name).document().next_step
+    with pytest.raises(ValueError, match=r"does not store its|is not one of"):
+        adnn.resume(url, name)
+    with pytest.raises(ValueError, match="must be a search if sampler, pruner, test"):
+        adnn.resume(url, name, max_trial=3)
+    if kind == "models":
+        return
+    function = value if kind == "variance" else evaluate
+    resumed = adnn.resume(url, name, objective=function)
+    assert resumed.document().conclusion == whole.conclusion
+    assert repr(load_result(url, name).document()) == repr(whole)
+
+
+def test_a_variance_of_a_network_is_resumed_without_its_objective(
+    objective: adnn.InitOffsetObjective,
+) -> None:
+    storage = optuna.storages.InMemoryStorage()
+    call = functools.partial(adnn.measure_variance, objective, n=5, storage=storage)
+    call(max_time=1e-9)
+    resumed = adnn.resume(storage, "variance").document()
+    assert not resumed.next_step
+    assert len(resumed.estimates) == 4  # With that of the seed in use.
+    assert load_result(storage, "variance").document().estimates == resumed.estimates
