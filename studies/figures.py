@@ -15,6 +15,7 @@ import baselines
 import depth
 import greedy_vs_annealing
 import index_protocol
+import keep
 import motivation
 import n_trainings
 import overtuning
@@ -59,6 +60,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
 STUDIES: tuple[Study, ...] = (
     *EXPERIMENTS,
     index_protocol.STUDY,
+    keep.STUDY,
     overtuning.STUDY,
     replicates.STUDY,
     sampler_constraints.STUDY,

@@ -201,7 +201,8 @@ def figures(results: Results) -> dict[str, go.Figure]:
         for column, y in enumerate((false, power), 1):
             bar = go.Bar(x=[*RULES], y=y, name=law, marker_color=color, showlegend=column == 1)
             figure.add_trace(bar, row=1, col=column)
-    figure.update_layout(legend={"y": -0.25, "x": 0, "xanchor": "left"}, height=430)
+    figure.update_layout(legend={"y": -0.25, "x": 0, "xanchor": "left"}, height=400)
+    figure.update_layout(margin_t=50)
     return {"": figure}
 
 

@@ -222,7 +222,7 @@ def keep(url: str) -> Any:
 
         options: Any = {"storage": url, "study_name": "k", "candidate": label, "n0": 4}
         result = adnn.keep(version, max_runs=4, **options)
-        returned.append((result.verdict, result.gain, result.n_runs))
+        returned.append((result.verdict, repr(result.gain), result.n_runs))
     return returned
 
 
