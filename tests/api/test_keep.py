@@ -15,6 +15,7 @@ import pytest
 
 import adnn_optuna as adnn
 from adnn_optuna._checks import WrongInputError
+from adnn_optuna.api.stored import load_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -238,6 +239,13 @@ def test_candidates_at_the_same_time_are_compared_with_the_same_version(
     assert again.candidate.against == "first"
     # The one that began later is the best so far.
     assert again.best.label == "inner"
+
+
+def test_a_stored_loop_is_read_back(versions: Versions) -> None:
+    judged = versions.keep("better", 5, note="a wider layer")
+    loaded = load_result(versions.storage, "loop")
+    assert str(loaded) == str(judged)
+    assert "a wider layer" in format(loaded, "details")
 
 
 NOISE: dict[str, Callable[[np.random.Generator], float]] = {
