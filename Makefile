@@ -21,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help
 help:
 	@echo "make demo         compare samplers on a small data set, in about a minute"
-	@echo "make scale        four workers on one PostgreSQL study, one killed half-way (PostgreSQL: see docs/guides/workers.md)"
+	@echo "make scale        four workers on one PostgreSQL study, one killed half-way (PostgreSQL: see docs/guides/machines.md)"
 	@echo "make test         run the tests and the first notebook"
 	@echo "make test-slow    run the tests that are long by nature, and all notebooks"
 	@echo "make test-slow-part  run a part of these, another one each day, for at most 8 minutes"

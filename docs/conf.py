@@ -105,27 +105,6 @@ def _copy_notebooks() -> None:
         shutil.copy(notebook, target)
 
 
-def _write_studies() -> None:
-    """Write a page for each section of the studies' README, and one that lists them."""
-    target = HERE / "studies"
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir()
-    text = (ROOT / "studies" / "README.md").read_text(encoding="utf-8")
-    text = re.sub(r"\]\(#([\w-]+)\)", r"](\1.md)", text)
-    text = re.sub(r"\]\((\w+\.png)\)", r"](../../studies/\1)", text)
-    text = text.replace("](../docs/", "](../")
-    # The page of results has the first section, on how sure the findings are.
-    first, _, *parts = re.split(r"^## ", text, flags=re.MULTILINE)
-    names = []
-    for part in parts:
-        heading = part.partition("\n")[0]
-        names.append(re.sub(r"\W+", "-", heading.lower()).strip("-"))
-        page = re.sub(r"^##", "#", f"## {part}", flags=re.MULTILINE)
-        (target / f"{names[-1]}.md").write_text(page, encoding="utf-8")
-    listed = "\n".join(["```{toctree}", ":maxdepth: 1", "", *names, "```"])
-    (target / "index.md").write_text(f"{first}\n{listed}\n", encoding="utf-8")
-
-
 def _write_helps() -> None:
     """Write the help of each command of ``adnn``."""
     command = typer.main.get_command(cli)
@@ -140,7 +119,6 @@ def _write_helps() -> None:
 
 
 _copy_notebooks()
-_write_studies()
 _write_helps()
 (HERE / "reference" / "_contract_fields.md").write_text(table(), encoding="utf-8")
 exclude_patterns += ["reference/_helps.md", "reference/_contract_fields.md"]

@@ -55,10 +55,10 @@ def dask() -> Iterator[futures.Executor]:
 
 @contextlib.contextmanager
 def ray() -> Iterator[futures.Executor]:
-    """Start the executor that the guide to clusters has."""
+    """Start the executor that the guide to machines has."""
     package = pytest.importorskip("ray", reason="ray is not installed")
     tests = Path(__file__).parents[1]
-    guide = (tests.parent / "docs" / "guides" / "cluster.md").read_text(encoding="utf-8")
+    guide = (tests.parent / "docs" / "guides" / "machines.md").read_text(encoding="utf-8")
     [code] = re.findall(r"```python\n(from concurrent import futures\n.*?)```", guide, re.DOTALL)
     assert len(code.splitlines()) <= 40
     made: dict[str, Any] = {}
