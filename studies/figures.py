@@ -1,6 +1,6 @@
 """Draw all figures of the studies again from the committed results, and write their tables.
 
-The tables are in ``README.md``, ``studies/README.md`` and three pages of ``docs/``, between
+The tables are in ``README.md``, ``studies/README.md`` and two pages of ``docs/``, between
 comments that name them.
 Drawing needs Chromium or Chrome; ``--tables`` leaves it out.
 """
@@ -74,10 +74,7 @@ STUDIES: tuple[Study, ...] = (
 PAGES = (
     HERE.parent / "README.md",
     HERE / "README.md",
-    *(
-        HERE.parent / "docs" / f"{name}.md"
-        for name in ("results", "how/indices", "how/training")
-    ),
+    *(HERE.parent / "docs" / f"{name}.md" for name in ("results", "how/training")),
 )
 
 
@@ -99,7 +96,6 @@ def blocks() -> dict[str, str]:
     written["sure"] = how_sure()
     written["advice"] = n_trainings.advice(n_trainings.EXPERIMENT.load())
     written["rivals"] = sampler_tables.beside_rivals(sampler_tables.STUDY.load())
-    written["speed"] = training_speed.times_table(training_speed.STUDY.load())
     written["overhead"] = trial_overhead.sentence(trial_overhead.STUDY.load())
     return written
 

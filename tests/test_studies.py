@@ -41,8 +41,7 @@ def make_case(*arguments: Any, **options: Any) -> Any:
 @pytest.mark.parametrize(
     "page",
     [
-        *("README.md", "studies/README.md", "docs/results.md"),
-        *("docs/how/indices.md", "docs/how/training.md"),
+        *("README.md", "studies/README.md", "docs/results.md", "docs/how/training.md"),
     ],
 )
 def test_tables_say_what_the_committed_results_hold(figures: Any, page: str) -> None:
