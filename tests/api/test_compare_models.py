@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -17,6 +17,9 @@ from search_worker import quick_training
 import adnn_optuna as adnn
 from adnn_optuna.cli.main import run
 from adnn_optuna.results.models import ModelComparison, ModelRuns
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
 
 TRAINING = quick_training(epochs=2, batch_size=64)
 MODELS = {"small": adnn.MLP((8,)), "wide": adnn.MLP((64,))}
@@ -78,30 +81,30 @@ def test_trainings_are_compared_too() -> None:
         compare(training=trainings)
 
 
-def test_stops_when_decided_and_pays_for_it(url: str) -> None:
-    found = compare(seeds=range(30), stop_when_decided=True, storage=url)
+def test_stops_when_decided_and_pays_for_it(storage: BaseStorage) -> None:
+    found = compare(seeds=range(30), stop_when_decided=True, storage=storage)
     assert 7 <= len(found.runs.seeds) < 12
     assert "e-process" in str(found)
     assert math.isnan(found.differences()["win_rate_low"].iloc[0])
-    n_trials = len(optuna.load_study(study_name="models", storage=url).trials)
+    n_trials = len(optuna.load_study(study_name="models", storage=storage).trials)
     assert n_trials == 2 * len(found.runs.seeds)
-    assert compare(seeds=range(30), stop_when_decided=True, storage=url) == found
+    assert compare(seeds=range(30), stop_when_decided=True, storage=storage) == found
 
 
-def test_goes_on_where_it_ended_and_further_seeds_are_paid_for(url: str) -> None:
-    nothing = compare(storage=url, max_time=1e-9)
+def test_goes_on_where_it_ended_and_further_seeds_are_paid_for(storage: BaseStorage) -> None:
+    nothing = compare(storage=storage, max_time=1e-9)
     assert nothing.runs.missing
     assert {row.verdict for row in nothing.numbers.differences} == {"inconclusive"}
-    first = compare(storage=url)
+    first = compare(storage=storage)
     assert first == compare()
-    more = compare(storage=url, seeds=range(8))
+    more = compare(storage=storage, seeds=range(8))
     assert more.runs.sequential
     assert "99% CI" in str(more)
     assert more.numbers.arms["wide"][:6] == first.numbers.arms["wide"]
     with pytest.raises(ValueError, match="must begin with the 8 declared seeds"):
-        compare(storage=url, seeds=[5, 3])
+        compare(storage=storage, seeds=[5, 3])
     with pytest.raises(ValueError, match="evaluations of something else"):
-        compare({**MODELS, "wide": adnn.MLP((65,))}, storage=url)
+        compare({**MODELS, "wide": adnn.MLP((65,))}, storage=storage)
 
 
 def test_planned_seeds_that_are_missing_decide_nothing() -> None:
@@ -246,7 +249,7 @@ class TestFunctionsOfSeeds:
             expected = 0.1 + (2 * failed - 0.9 - 0.9 - 0.01) / 12
             assert (row["pairs"], row["difference"]) == (12, pytest.approx(expected))
 
-    def test_go_on_where_they_ended(self, url: str) -> None:
+    def test_go_on_where_they_ended(self, storage: BaseStorage) -> None:
         made: list[int] = []
 
         def counted(seed: int) -> float:
@@ -255,7 +258,7 @@ class TestFunctionsOfSeeds:
                 raise KeyboardInterrupt
             return small(seed)
 
-        settings: dict[str, Any] = {"seeds": range(6), "storage": url}
+        settings: dict[str, Any] = {"seeds": range(6), "storage": storage}
         with pytest.raises(KeyboardInterrupt):
             adnn.compare_models({"a": counted, "b": small}, **settings)
         found = adnn.compare_models({"a": counted, "b": small}, **settings)

@@ -26,6 +26,7 @@ import adnn_optuna as adnn
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
     from adnn_optuna import InitOffsetObjective
@@ -74,13 +75,13 @@ GRID = {"weight_offset_0": [0.0, 0.1], "bias_offset_0": [0.0, 0.1]}
 
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_a_grid_ends_by_itself_when_all_of_it_is_done(
-    batch_size: int, objective: InitOffsetObjective, url: str
+    batch_size: int, objective: InitOffsetObjective, storage: BaseStorage
 ) -> None:
     for _ in range(2):  # Again, nothing is left to do.
         result = adnn.search(
             objective,
             optuna.samplers.GridSampler(GRID),
-            storage=url,
+            storage=storage,
             study_name="s",
             max_trial=20,
             batch_size=batch_size,
@@ -92,14 +93,16 @@ def test_a_grid_ends_by_itself_when_all_of_it_is_done(
     assert points == {(0, 0), (0, 0.1), (0.1, 0), (0.1, 0.1)}
 
 
-def test_a_grid_with_more_points_goes_on(objective: InitOffsetObjective, url: str) -> None:
+def test_a_grid_with_more_points_goes_on(
+    objective: InitOffsetObjective, storage: BaseStorage
+) -> None:
     def grid(*values: float) -> optuna.samplers.GridSampler:
         points = {"weight_offset_0": values, "bias_offset_0": (0.0,)}
         return optuna.samplers.GridSampler(points)
 
     # No limit: a grid ends by itself.
     for n_trials, sampler in ((3, grid(0.1, 0.2)), (3, grid(0.1, 0.2)), (4, grid(0.1, 0.2, -0.1))):
-        result = adnn.search(objective, sampler, storage=url, study_name="grid")
+        result = adnn.search(objective, sampler, storage=storage, study_name="grid")
         assert result.stop_reason == "exhausted"
         assert len(completed(result.study)) >= n_trials
     offsets = {trial.params["weight_offset_0"] for trial in result.study.trials}
@@ -167,29 +170,29 @@ def test_only_what_learns_nothing_is_batched_by_itself(
 
 
 def test_max_trial_on_a_finished_study_runs_nothing(
-    objective: InitOffsetObjective, url: str
+    objective: InitOffsetObjective, storage: BaseStorage
 ) -> None:
-    adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=10)
-    result = adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=10)
+    adnn.search(objective, "annealing", storage=storage, study_name="s", max_trial=10)
+    result = adnn.search(objective, "annealing", storage=storage, study_name="s", max_trial=10)
     assert len(result.study.trials) == 10
     assert result.stop_reason == "max_trial"
-    result = adnn.resume(url, "s", max_trial=4)
+    result = adnn.resume(storage, "s", max_trial=4)
     assert len(result.study.trials) == 10
 
 
 def test_a_search_that_has_nothing_to_do_says_so(
-    objective: InitOffsetObjective, url: str, logs: pytest.LogCaptureFixture
+    objective: InitOffsetObjective, storage: BaseStorage, logs: pytest.LogCaptureFixture
 ) -> None:
-    adnn.search(objective, "greedy", storage=url, study_name="mine", max_trial=2)
+    adnn.search(objective, "greedy", storage=storage, study_name="mine", max_trial=2)
     optuna.logging.set_verbosity(optuna.logging.INFO)
     with logs.at_level(logging.INFO):
-        adnn.resume(url, "mine", max_time=1000)
+        adnn.resume(storage, "mine", max_time=1000)
     assert "Nothing was left to do in study 'mine': it had ended by max_trial" in logs.text
     # As where the first run was killed before it could say anything.
-    study = optuna.load_study(study_name="mine", storage=url)
+    study = optuna.load_study(study_name="mine", storage=storage)
     study.set_user_attr("adnn:stop_reason", None)
     with logs.at_level(logging.INFO):
-        adnn.resume(url, "mine", max_trial=1)
+        adnn.resume(storage, "mine", max_trial=1)
     assert "it had ended by these limits already" in logs.text
 
 
@@ -205,7 +208,7 @@ def test_no_accuracy_can_gain_as_much(objective: InitOffsetObjective, url: str) 
 
 @pytest.mark.parametrize("batch_size", [pytest.param(1, marks=pytest.mark.slow), 8])
 def test_max_gain_ends_at_the_first_trial_that_reaches_it(
-    batch_size: int, objective: InitOffsetObjective, url: str
+    batch_size: int, objective: InitOffsetObjective, storage: BaseStorage
 ) -> None:
     everything = adnn.search(objective, "random_restart", max_trial=16)
     values = [t.value for t in everything.study.trials]
@@ -216,7 +219,7 @@ def test_max_gain_ends_at_the_first_trial_that_reaches_it(
     result = adnn.search(
         objective,
         "random_restart",
-        storage=url,
+        storage=storage,
         study_name="s",
         max_gain=max_gain,
         max_trial=16,
@@ -225,25 +228,25 @@ def test_max_gain_ends_at_the_first_trial_that_reaches_it(
     assert result.stop_reason == "max_gain"
     assert [value for _, value in completed(result.study)] == values[: first + 1]
     # What was trained beyond in the same batch counts for nothing, and is done again.
-    result = adnn.resume(url, "s", max_gain=0.99)
+    result = adnn.resume(storage, "s", max_gain=0.99)
     assert [value for _, value in completed(result.study)] == values
 
 
-def test_max_time_counts_all_runs(url: str) -> None:
+def test_max_time_counts_all_runs(storage: BaseStorage) -> None:
     objective = make_objective(training=quick_training(epochs=20))
-    first = adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=3)
+    first = adnn.search(objective, "annealing", storage=storage, study_name="s", max_trial=3)
     elapsed = adnn.MaxTimeCallback(1).used(first.study)
     # What the first run took counts for the second.
-    assert len(adnn.resume(url, "s", max_trial=10**6, max_time=elapsed / 2).study.trials) == 3
-    second = adnn.resume(url, "s", max_trial=10**6, max_time=elapsed + 0.5)
+    assert len(adnn.resume(storage, "s", max_trial=10**6, max_time=elapsed / 2).study.trials) == 3
+    second = adnn.resume(storage, "s", max_trial=10**6, max_time=elapsed + 0.5)
     assert second.stop_reason == "max_time"
     assert adnn.MaxTimeCallback(1).used(second.study) >= elapsed + 0.5
     n_trials = len(second.study.trials)
     assert n_trials > 3
     # A study at its limit runs nothing; with more time it goes on.
-    assert len(adnn.resume(url, "s", max_time=elapsed + 0.5).study.trials) == n_trials
+    assert len(adnn.resume(storage, "s", max_time=elapsed + 0.5).study.trials) == n_trials
     taken = adnn.MaxTimeCallback(1).used(second.study)
-    assert len(adnn.resume(url, "s", max_time=taken + 0.5).study.trials) > n_trials
+    assert len(adnn.resume(storage, "s", max_time=taken + 0.5).study.trials) > n_trials
 
 
 def test_a_training_under_way_is_cut_off_at_the_time_limit() -> None:
@@ -257,10 +260,10 @@ def test_a_training_under_way_is_cut_off_at_the_time_limit() -> None:
     assert math.isnan(result.baseline)
 
 
-def test_test_data_are_seen_once_and_do_not_steer(url: str) -> None:
+def test_test_data_are_seen_once_and_do_not_steer(storage: BaseStorage) -> None:
     dataset = adnn.load_dataset("digits")
     result = adnn.search(
-        make_objective(), "random_restart", storage=url, study_name="s", max_trial=8
+        make_objective(), "random_restart", storage=storage, study_name="s", max_trial=8
     )
     weights = result._objective.trainer.train(
         [result._objective.baseline_start, result._objective.start(result.best.params)],
@@ -298,11 +301,11 @@ def test_test_data_are_seen_once_and_do_not_steer(url: str) -> None:
 
 class TestLooksAtTheTestSet:
     def test_each_is_kept_with_what_it_showed(
-        self, objective: InitOffsetObjective, url: str
+        self, objective: InitOffsetObjective, storage: BaseStorage
     ) -> None:
-        result = adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=2)
+        result = adnn.search(objective, "annealing", storage=storage, study_name="s", max_trial=2)
         for _ in range(2):  # Again, nothing is new.
-            result = adnn.resume(url, "s", max_trial=5)
+            result = adnn.resume(storage, "s", max_trial=5)
         first, second = result.record.test_evaluations
         assert (first["n_trials"], second["n_trials"]) == (2, 5)
         assert first["looked"] < second["looked"]
@@ -314,21 +317,23 @@ class TestLooksAtTheTestSet:
         gained = second["won"] - second["lost"]
         assert gained == pytest.approx(result.test_gain * len(right), abs=1e-9)
 
-    def test_the_same_winner_after_more_trials_is_one_without_a_training(self, url: str) -> None:
+    def test_the_same_winner_after_more_trials_is_one_without_a_training(
+        self, storage: BaseStorage
+    ) -> None:
         # Offsets so small change no accuracy, and of equals the first wins.
         objective = make_objective(space=adnn.OffsetSpace(low=0, high=1e-12))
-        adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=1)
-        result = adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=2)
+        adnn.search(objective, "annealing", storage=storage, study_name="s", max_trial=1)
+        result = adnn.search(objective, "annealing", storage=storage, study_name="s", max_trial=2)
         first, second = result.record.test_evaluations
         assert first["trial"] == second["trial"] == 0
         assert {**first, "looked": "", "n_trials": 2} == {**second, "looked": ""}
 
     def test_there_are_none_until_the_result_is_asked_for_one(
-        self, objective: InitOffsetObjective, url: str
+        self, objective: InitOffsetObjective, storage: BaseStorage
     ) -> None:
-        options: Any = {"storage": url, "study_name": "s", "test": False}
+        options: Any = {"storage": storage, "study_name": "s", "test": False}
         adnn.search(objective, "annealing", max_trial=2, **options)
-        closed = adnn.resume(url, "s", max_trial=4, test=False)
+        closed = adnn.resume(storage, "s", max_trial=4, test=False)
         assert closed.record.test_evaluations == []
         assert math.isnan(closed.test_value)
         opened = closed.test()
@@ -384,33 +389,37 @@ def test_resume_needs_nothing_but_the_name(url: str) -> None:
     assert resumed._objective.config == objective.config
 
 
-def test_resume_without_a_limit_would_never_end(objective: InitOffsetObjective, url: str) -> None:
-    study = optuna.create_study(direction="maximize", storage=url, study_name="plain")
+def test_resume_without_a_limit_would_never_end(
+    objective: InitOffsetObjective, storage: BaseStorage
+) -> None:
+    study = optuna.create_study(direction="maximize", storage=storage, study_name="plain")
     study.optimize(objective, n_trials=1)
     with pytest.raises(ValueError, match="never ends"):
-        adnn.resume(url, "plain", sampler="annealing")
+        adnn.resume(storage, "plain", sampler="annealing")
 
 
 def test_a_factory_is_not_taken_for_the_sampler_of_its_name(
-    objective: InitOffsetObjective, url: str
+    objective: InitOffsetObjective, storage: BaseStorage
 ) -> None:
     def annealing(seed: int, n_trials: int | None) -> optuna.samplers.BaseSampler:
         return optuna.samplers.RandomSampler(seed=seed)
 
-    adnn.search(objective, annealing, storage=url, study_name="mine", max_trial=2)
+    adnn.search(objective, annealing, storage=storage, study_name="mine", max_trial=2)
     with pytest.raises(
         ValueError, match=r"does not store its sampler .*annealing\(\)\. Pass sampler"
     ):
-        adnn.resume(url, "mine", max_trial=4)
+        adnn.resume(storage, "mine", max_trial=4)
     with pytest.raises(ValueError, match="not by annealing; use another study name"):
-        adnn.search(objective, "annealing", storage=url, study_name="mine", max_trial=4)
-    resumed = adnn.resume(url, "mine", max_trial=4, sampler=annealing)
+        adnn.search(objective, "annealing", storage=storage, study_name="mine", max_trial=4)
+    resumed = adnn.resume(storage, "mine", max_trial=4, sampler=annealing)
     assert "RandomSampler" in str(resumed.study.sampler)
     assert len(completed(resumed.study)) == 4
 
 
-def test_a_study_that_is_going_on_has_not_ended(objective: InitOffsetObjective, url: str) -> None:
-    adnn.search(objective, "annealing", storage=url, study_name="mine", max_trial=2)
+def test_a_study_that_is_going_on_has_not_ended(
+    objective: InitOffsetObjective, storage: BaseStorage
+) -> None:
+    adnn.search(objective, "annealing", storage=storage, study_name="mine", max_trial=2)
     seen = []
 
     class Watch(optuna.pruners.BasePruner):
@@ -418,7 +427,7 @@ def test_a_study_that_is_going_on_has_not_ended(objective: InitOffsetObjective, 
             seen.append(study.user_attrs["adnn:stop_reason"])
             return False
 
-    resumed = adnn.resume(url, "mine", max_trial=4, pruner=Watch())
+    resumed = adnn.resume(storage, "mine", max_trial=4, pruner=Watch())
     assert set(seen) == {None}
     assert resumed.stop_reason == "max_trial"
 
@@ -560,8 +569,10 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
     assert not path.exists()
 
 
-def test_wrong_arguments_of_resume_are_refused(objective: InitOffsetObjective, url: str) -> None:
-    before = adnn.search(objective, "greedy", storage=url, study_name="s", max_trial=1).study
+def test_wrong_arguments_of_resume_are_refused(
+    objective: InitOffsetObjective, storage: BaseStorage
+) -> None:
+    before = adnn.search(objective, "greedy", storage=storage, study_name="s", max_trial=1).study
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"objective": adnn.MLP()}, "objective must be an InitOffsetObjective"),
         ({"sampler": lambda seed: seed}, r"must take \(seed, n_trials\)"),
@@ -570,8 +581,8 @@ def test_wrong_arguments_of_resume_are_refused(objective: InitOffsetObjective, u
     ]
     for arguments, message in wrong:
         with pytest.raises(TypeError, match=message):
-            adnn.resume(**{"storage": url, "study_name": "s", "max_trial": 9, **arguments})
-    assert optuna.load_study(storage=url, study_name="s").user_attrs == before.user_attrs
+            adnn.resume(**{"storage": storage, "study_name": "s", "max_trial": 9, **arguments})
+    assert optuna.load_study(storage=storage, study_name="s").user_attrs == before.user_attrs
 
 
 def test_numpy_numbers_are_as_good_as_pythons(objective: InitOffsetObjective, url: str) -> None:
@@ -721,10 +732,10 @@ class TestRuns:
     """What a study stores of its runs is a list, and nothing in it is rewritten."""
 
     def test_each_that_had_something_to_do_is_kept(
-        self, objective: InitOffsetObjective, url: str
+        self, objective: InitOffsetObjective, storage: BaseStorage
     ) -> None:
-        adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=2)
-        result = adnn.resume(url, "s", max_trial=4, max_time=1000)
+        adnn.search(objective, "annealing", storage=storage, study_name="s", max_trial=2)
+        result = adnn.resume(storage, "s", max_trial=4, max_time=1000)
         first, second = result.record.runs
         assert first["limits"] == {
             "max_time": None,
@@ -745,15 +756,15 @@ class TestRuns:
         assert result.study.user_attrs["adnn:search"] == settings
 
     def test_a_limit_that_lies_behind_changes_nothing(
-        self, objective: InitOffsetObjective, url: str
+        self, objective: InitOffsetObjective, storage: BaseStorage
     ) -> None:
-        before = adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=4)
+        before = adnn.search(objective, "annealing", storage=storage, study_name="s", max_trial=4)
         attrs = before.study.user_attrs
-        result = adnn.resume(url, "s", max_trial=2)
+        result = adnn.resume(storage, "s", max_trial=2)
         assert result.study.user_attrs == attrs
-        result = adnn.resume(url, "s", max_time=1e-6)
+        result = adnn.resume(storage, "s", max_time=1e-6)
         assert result.study.user_attrs == attrs
-        assert len(adnn.resume(url, "s").study.trials) == 4
+        assert len(adnn.resume(storage, "s").study.trials) == 4
 
 
 def test_systems_that_do_not_tell_its_cores_train_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,8 @@ from adnn_optuna.engine.code_fingerprint import code_fingerprint
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from optuna.storages import BaseStorage
+
 SOURCE = """
 import functools
 
@@ -205,8 +207,7 @@ class TestVerbs:
             ("compare", "objective", 8),
         ],
     )
-    def test_refuses_a_change(self, url: str, verb: str, name: str, n: int) -> None:
-        storage = optuna.storages.RDBStorage(url)
+    def test_refuses_a_change(self, storage: BaseStorage, verb: str, name: str, n: int) -> None:
         study = optuna.create_study(study_name="mine", storage=storage)
         study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
         self.of_verb(verb, storage, 0.0)

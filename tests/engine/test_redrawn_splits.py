@@ -17,6 +17,8 @@ from adnn_optuna.engine.redrawn_splits import redrawn_split
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from optuna.storages import BaseStorage
+
 X, Y = np.arange(40).reshape(20, 2), np.arange(20) % 2
 ASKED = r"must not redraw the split .*; got train_test_split in line \d+\. Pass resampled="
 
@@ -70,11 +72,11 @@ class TestIsAskedBeforeAnythingIsEvaluated:
             adnn.compare_models(models, seeds=range(8))
         adnn.compare_models(models, seeds=range(8), resampled=False)
 
-    def test_in_searches_and_rechecks(self, url: str) -> None:
+    def test_in_searches_and_rechecks(self, storage: BaseStorage) -> None:
         options: Any = {
             "sampler": "random",
             "max_trial": 10,
-            "storage": url,
+            "storage": storage,
             "study_name": "s",
         }
         with pytest.raises(ValueError, match="objective " + ASKED):
@@ -82,7 +84,7 @@ class TestIsAskedBeforeAnythingIsEvaluated:
         alone = adnn.search(value_of_trial, **options, resampled=False)
         for_new_data = adnn.search(value_of_trial, **options, resampled=(15, 5))
         # What a study was told is not asked again.
-        resumed = adnn.resume(url, "s", objective=value_of_trial)
+        resumed = adnn.resume(storage, "s", objective=value_of_trial)
         assert resumed.value == for_new_data.value
         study = alone.study
         with pytest.raises(ValueError, match="evaluate " + ASKED):
@@ -100,13 +102,13 @@ class TestIsAskedBeforeAnythingIsEvaluated:
             ratio = (wide.high - wide.low) / (narrow.high - narrow.low)
             assert ratio == pytest.approx((1 + 10 * 5 / 15) ** 0.5)
 
-    def test_in_comparisons_of_samplers(self, url: str) -> None:
+    def test_in_comparisons_of_samplers(self, storage: BaseStorage) -> None:
         options: Any = {"max_trial": 2, "seeds": range(2), "confirm": 1}
         with pytest.raises(ValueError, match="objective " + ASKED):
             adnn.compare(value_of_trial, ["annealing"], **options)
-        adnn.compare(value_of_trial, ["annealing"], **options, resampled=False, storage=url)
+        adnn.compare(value_of_trial, ["annealing"], **options, resampled=False, storage=storage)
         # A comparison that was asked once is resumed without a further question.
-        adnn.resume(url, "compare", objective=value_of_trial, max_trial=3)
+        adnn.resume(storage, "compare", objective=value_of_trial, max_trial=3)
 
 
 class Raising:
