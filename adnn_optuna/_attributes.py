@@ -344,6 +344,13 @@ class RecheckSettings(TypedDict):
     compared: list[Against | None]
 
 
+class EvaluatedModels(TypedDict):
+    """The subject of a comparison of models: their configurations, and that of the data."""
+
+    models: dict[str, dict[str, Any]]
+    dataset: NotRequired[DataConfig]
+
+
 class ModelsSettings(TypedDict):
     """A comparison of models, besides its declaration: margin, data, and what seeds redraw."""
 
@@ -554,6 +561,14 @@ def read_study(study: Any) -> tuple[dict[str, Any], list[Any]]:
 def are_sound(attrs: Mapping[str, Any]) -> bool:
     """Return whether all attributes of a study are of their types."""
     return _first_fault(attrs) is None
+
+
+def subject_of(study: Any, kind: Any) -> Any:
+    """Return the subject of a study's evaluations, or raise if it is not of a type."""
+    subject = study.user_attrs.get(EVALUATED)
+    if (fault := finder_of(kind)(subject)) is not None:
+        raise malformed(EVALUATED, f"study {study.study_name!r}", fault)
+    return subject
 
 
 def malformed(name: str, of: str, fault: Fault) -> WrongValueError:

@@ -16,6 +16,8 @@ from adnn_optuna._attributes import (
     MODELS,
     TEST_ROWS,
     Declaration,
+    EvaluatedModels,
+    subject_of,
 )
 from adnn_optuna._checks import (
     WrongValueError,
@@ -200,7 +202,7 @@ def _readers_of(
     declaration: Declaration = attrs[COMPARISON]
     runs_of = functools.partial(
         ModelRuns,
-        labels=tuple(attrs[EVALUATED]["models"]),
+        labels=tuple(subject_of(study, EvaluatedModels)["models"]),
         declared_seeds=tuple(declaration["seeds"]),
         sequential=declaration["sequential"],
         after_fixed=declaration["after_fixed"],

@@ -107,7 +107,10 @@ def like_comparisons(head: optuna.Study) -> tuple[str, ...]:
                 return {
                     key: setting for key, setting in config.items() if key not in ("seed", "space")
                 }
-        return attrs[name].get(stored.EVALUATED, {}).get("dataset")
+        evaluated = attrs[name].get(stored.EVALUATED)
+        if isinstance(evaluated, dict):
+            return evaluated.get("dataset")
+        return None
 
     if not (own_objective := objective_of(head.study_name)):
         return ()

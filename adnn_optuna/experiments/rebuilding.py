@@ -21,8 +21,9 @@ def objective_from_study(
     study: optuna.Study, data_dir: str | os.PathLike[str] | None = None
 ) -> InitOffsetObjective:
     """Rebuild the objective that a study stores, with its dataset out of ``data_dir``."""
-    attrs = study.user_attrs
-    config: Any = attrs.get(stored.CONFIG, attrs.get(stored.EVALUATED))
+    config: Any = study.user_attrs.get(stored.CONFIG)
+    if config is None:
+        config = stored.subject_of(study, stored.Config)
     if is_of_trial(config):
         raise WrongValueError(
             f"The model or training of the study {study.study_name!r} is a function of the trial, "

@@ -11,6 +11,7 @@ import optuna
 import pytest
 
 import adnn_optuna as adnn
+from adnn_optuna import _attributes as stored
 from adnn_optuna.api.stored import load_result
 from adnn_optuna.cli import main as cli
 
@@ -117,3 +118,20 @@ def test_a_variance_of_a_network_is_resumed_without_its_objective(
     assert not resumed.next_step
     assert len(resumed.estimates) == 4  # With that of the seed in use.
     assert load_result(storage, "variance").document().estimates == resumed.estimates
+
+
+@pytest.mark.parametrize("subject", ["text", {"models": {"a": 3}}, {"a": {}}])
+@pytest.mark.parametrize("kind", ["models", "variance"])
+def test_evaluations_of_a_subject_of_another_type_are_refused(kind: str, subject: Any) -> None:
+    storage = optuna.storages.InMemoryStorage()
+    adnn.measure_variance(value, n=5, storage=storage)
+    adnn.compare_models(
+        {"a": lambda seed: seed, "b": lambda seed: -seed}, seeds=1, storage=storage
+    )
+    study = optuna.load_study(study_name=kind, storage=storage)
+    study.set_user_attr(stored.EVALUATED, subject)
+    if kind == "variance":
+        study.set_user_attr(stored.VARIANCE, {**study.user_attrs[stored.VARIANCE], "seed": 0})
+    read = adnn.resume if kind == "variance" else load_result
+    with pytest.raises(ValueError, match=r"Attribute .adnn:evaluated"):
+        read(storage, kind)
