@@ -15,6 +15,39 @@ def derived_seed(*key: int) -> int:
     return int(np.random.SeedSequence(key).generate_state(1)[0] >> 1)
 
 
+# What else is keyed on a seed and a number: trials of a search, new seeds of its best trial,
+# replicates, and the members of an ensemble.
+_TRIAL = 0
+_NEW_SEED = 1
+_REPLICATE = 2
+_MEMBER = 0xE
+
+
+def trial_seed(seed: int, index: int) -> int:
+    """Return the seed of a trial of a search."""
+    return derived_seed(seed, _TRIAL, index)
+
+
+def replicate_seed(seed: int, index: int, repetition: int) -> int:
+    """Return the seed of a replicate of a trial."""
+    return derived_seed(seed, _REPLICATE, index, repetition)
+
+
+def seeds_of_best_trial(seed: int, count: int) -> list[int]:
+    """Return the new seeds on which the best trial of a search is evaluated."""
+    return [derived_seed(seed, _NEW_SEED, place) for place in range(count)]
+
+
+def member_seeds(seed: int, count: int) -> list[int]:
+    """Return the seeds of the networks of an ensemble: the seed itself, and others."""
+    return [seed, *(derived_seed(seed, number, _MEMBER) for number in range(count - 1))]
+
+
+def source_seed(seed: int, source: str) -> int:
+    """Return the seed of a source of randomness, equal for all functions that have the source."""
+    return derived_seed(seed, *source.encode())
+
+
 def new_seeds(of: str, role: str, count: int, *, of_function: bool) -> tuple[int, ...]:
     """Return seeds below 2^31, by which nothing was chosen; a larger count only adds some.
 

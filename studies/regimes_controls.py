@@ -152,7 +152,8 @@ def averaged(
         for seed in seeds
     ]
     studies, stop = open_studies(plans, open_storage(storage)), threading.Event()
-    run_studies(plans, studies, stop=stop, bar=None, executor=None, storage=storage)
+    n_jobs = objective.n_studies_at_once
+    run_studies(plans, studies, stop=stop, bar=None, n_jobs=n_jobs, executor=None, storage=storage)
     return [read_record(study) for study in studies]
 
 

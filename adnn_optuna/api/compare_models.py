@@ -25,7 +25,7 @@ from adnn_optuna._checks import (
     check_type,
     n_cores,
 )
-from adnn_optuna._seeds import derived_seed
+from adnn_optuna._seeds import source_seed
 from adnn_optuna.api._calls import (
     NO_EXECUTOR,
     are_labels,
@@ -267,7 +267,7 @@ class _Models:
             score: float = self.trained.train(label, seed)
             return score
         function, names = self.functions[label]
-        seeds = {name: derived_seed(seed, *name.encode()) for name in names}
+        seeds = {name: source_seed(seed, name) for name in names}
         if len(names) == 1:
             seeds = {names[0]: seed}
         value: float = function(**seeds)

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_integer
-from adnn_optuna._seeds import derived_seed
+from adnn_optuna._seeds import replicate_seed, trial_seed
 from adnn_optuna.callbacks import LimitValues, MaxTimeCallback
 from adnn_optuna.engine.arms import SAMPLERS, Arm, Arms
 from adnn_optuna.engine.evaluations import (
@@ -271,16 +271,16 @@ class FunctionObjective:
         if (replicate := attrs.get(stored.REPLICATE)) is not None:
             index = replicate["index"]
             key = 2**63 + replicate["trial"] if index is None else index
-            return derived_seed(self.seed, 2, key, replicate["repetition"])
+            return replicate_seed(self.seed, key, replicate["repetition"])
         # What a kill frees is done again under the same index, or retried under another number.
         number = attrs.get("failed_trial", trial.number)
         proposal = attrs.get(stored.PROPOSAL)
         if proposal is None:
-            return derived_seed(self.seed, 0, number)
+            return trial_seed(self.seed, number)
         index = proposal["index"]  # None where it was enqueued, and is none of the sampler's.
         if index is None:
             index = 2**63 + number
-        return derived_seed(self.seed, 0, index)
+        return trial_seed(self.seed, index)
 
     def train(self, trials: Sequence[optuna.Trial], **_: object) -> list[Outcome]:
         """Run trials to their ends, whatever the limits, side by side if there are several."""

@@ -18,7 +18,7 @@ from adnn_optuna._attributes import (
     RunRecord,
     planned_of,
 )
-from adnn_optuna._seeds import derived_seed
+from adnn_optuna._seeds import seeds_of_best_trial
 from adnn_optuna.engine.arms import SAMPLERS, Arm, arm_of
 from adnn_optuna.engine.kinds import OTHER, kind_of
 from adnn_optuna.engine.objectives import best_trial
@@ -347,7 +347,7 @@ class FunctionRecord(SearchRecord):
         if self._declared is None:
             return []
         seed = self.settings.get("seed", 0)
-        return [derived_seed(seed, 1, place) for place in range(self.planned["seeds"])]
+        return seeds_of_best_trial(seed, self.planned["seeds"])
 
     @functools.cached_property
     def _on_new_seeds(self) -> list[FrozenTrial]:

@@ -15,7 +15,7 @@ from optuna import samplers
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Trained
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna._seeds import derived_seed
+from adnn_optuna._seeds import member_seeds
 from adnn_optuna.engine.arms import SAMPLERS, Arm, keyed
 from adnn_optuna.engine.objectives import Outcome
 from adnn_optuna.experiments.network_objective import NetworkObjective
@@ -24,8 +24,6 @@ from adnn_optuna.networks.predictors import Average
 from adnn_optuna.networks.training import TrainingRun, is_finite
 from adnn_optuna.samplers._controls import GridOffsetSampler, OneTrialSampler
 from adnn_optuna.samplers._random_restart import RandomRestartSampler
-
-_KEY = 0xE  # Apart from what else is keyed on a seed and a number.
 
 
 class OneTrialObjective(NetworkObjective):
@@ -82,11 +80,6 @@ class LongerObjective(OneTrialObjective):
         return [Outcome("complete", values[best], run.history[best], trained)]
 
 
-def seeds_of_members(seed: int, n: int) -> list[int]:
-    """Return the seeds of ``n`` networks, of initialization and order: one and the next."""
-    return [seed, *(derived_seed(seed, number, _KEY) for number in range(n - 1))]
-
-
 class EnsembleObjective(OneTrialObjective):
     """Trains the baseline network and others of new seeds; a trial's value is their average's.
 
@@ -96,7 +89,7 @@ class EnsembleObjective(OneTrialObjective):
 
     def starts(self, params: dict[str, Any]) -> list[Start]:
         """Return the starts of its networks."""
-        seeds = seeds_of_members(self.seed, int(params.get("members", 1)))
+        seeds = member_seeds(self.seed, int(params.get("members", 1)))
         return [dataclasses.replace(self.baseline_start, seed=seed) for seed in seeds]
 
     def _train(

@@ -177,12 +177,17 @@ class MLP:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The settings as JSON holds them."""
-        # Without those of PaperModel, a subclass.
-        settings = {field.name: getattr(self, field.name) for field in dataclasses.fields(MLP)}
-        if self.scale == "auto":  # The seeds that confirm a gain follow from the rest.
-            del settings["scale"]
-        return {"type": "MLP", **copy.deepcopy(settings), "hidden": list(self.hidden)}
+        """The settings as JSON holds them; new seeds follow from these keys."""
+        settings: dict[str, Any] = {
+            "type": "MLP",
+            "hidden": list(self.hidden),
+            "activation": self.activation,
+            "kernel_initializer": self.kernel_initializer,
+            "bias_initializer": self.bias_initializer,
+        }
+        if self.scale != "auto":
+            settings["scale"] = self.scale
+        return copy.deepcopy(settings)
 
 
 # Of Keras's metrics, as of ours, those are better the lower they are.
@@ -312,8 +317,23 @@ class Training:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The settings as JSON holds them."""
-        return {**dataclasses.asdict(self), "metrics": list(self.metrics)}
+        """The settings as JSON holds them; new seeds follow from these keys."""
+        settings = {
+            "optimizer": self.optimizer,
+            "learning_rate": self.learning_rate,
+            "batch_size": self.batch_size,
+            "epochs": self.epochs,
+            "shuffle": self.shuffle,
+            "loss": self.loss,
+            "jit_compile": self.jit_compile,
+            "metrics": list(self.metrics),
+            "patience": self.patience,
+            "restore_best_weights": self.restore_best_weights,
+            "monitor": self.monitor,
+            "min_delta": self.min_delta,
+            "mode": self.mode,
+        }
+        return copy.deepcopy(settings)
 
     def build_optimizer(self) -> keras.optimizers.Optimizer:
         """Return a new Keras optimizer; raise ValueError if Keras does not know a setting."""

@@ -67,8 +67,15 @@ class OffsetSpace:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The settings as JSON holds them."""
-        return {"type": "OffsetSpace", **dataclasses.asdict(self)}
+        """The settings as JSON holds them; new seeds follow from these keys."""
+        return {
+            "type": "OffsetSpace",
+            "low": self.low,
+            "high": self.high,
+            "scope": self.scope,
+            "include_output": self.include_output,
+            "unit": self.unit,
+        }
 
     def distributions(self, variables: Sequence[VariableInfo]) -> dict[str, BaseDistribution]:
         """Return the parameters of a trial; raise ValueError if one moves nothing."""
@@ -111,15 +118,20 @@ class ControlSpace:
     """A control's space: no offsets, but a field of :class:`Start`, or how many are averaged."""
 
     parameter: Literal["restart", "epochs", "learning_rate", "members"]
-    # Its value for the baseline network. New seeds follow from the stored name of this field.
-    unmoved: float
+    unmoved: float  # Its value for the baseline network.
     low: float
     high: float
 
     @property
     def config(self) -> dict[str, Any]:
-        """The settings as JSON holds them."""
-        return {"type": "ControlSpace", **dataclasses.asdict(self)}
+        """The settings as JSON holds them; new seeds follow from these keys."""
+        return {
+            "type": "ControlSpace",
+            "parameter": self.parameter,
+            "unmoved": self.unmoved,
+            "low": self.low,
+            "high": self.high,
+        }
 
     def distributions(self, variables: Sequence[VariableInfo]) -> dict[str, BaseDistribution]:  # noqa: ARG002
         """See :class:`OffsetSpace`."""

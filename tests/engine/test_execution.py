@@ -52,7 +52,13 @@ def run(plan: StudySpec, storage: optuna.storages.BaseStorage | None = None) -> 
     [study] = open_studies([plan], storage)
     stop = threading.Event()
     run_studies(
-        [plan], [study], stop=stop, bar=progress_bar(show=False), executor=None, storage=None
+        [plan],
+        [study],
+        stop=stop,
+        bar=progress_bar(show=False),
+        n_jobs=1,
+        executor=None,
+        storage=None,
     )
     return read_record(study)
 
