@@ -139,16 +139,17 @@ def keep(
     # A command of the command line heeds an event.
     options |= {"n_jobs": call.n_jobs or 1, "stop": getattr(f, "stop", None)}
     _, trials = read_study(study)
-    n_before = -1
+    before: tuple[int, bool] | None = None
     with progress_bar(show=call.show_progress_bar, unit="run", desc=label) as bar:
         while True:
             loop = version.loop(trials)
             n_made = version.n_made(loop)
             bar.update(n_made - bar.n)
-            is_over = n_made == n_before or (loop is not None and version.is_judged(loop))
+            now = n_made, version.is_baseline(loop)
+            is_over = now == before or (loop is not None and version.is_judged(loop))
             if is_over:
                 return version.result(loop)
-            n_before = n_made
+            before = now
             compared = version.compared(loop)
             record: StoredCandidate = {"label": label, "note": note, "compared": compared}
             run = _Run(f, seeds, record, call.catch)
@@ -198,7 +199,8 @@ class _Version:
     def _maximize(self) -> bool:
         return bool(self.study.direction == StudyDirection.MAXIMIZE)
 
-    def _is_baseline(self, loop: ChangeLoop | None) -> bool:
+    def is_baseline(self, loop: ChangeLoop | None) -> bool:
+        """Return whether the version is the first one of its loop, as far as is known."""
         return loop is None or loop.candidates[0].number == self.number
 
     def n_made(self, loop: ChangeLoop | None) -> int:
@@ -208,7 +210,7 @@ class _Version:
 
     def is_judged(self, loop: ChangeLoop) -> bool:
         """Return whether the version needs no further runs."""
-        if self._is_baseline(loop):
+        if self.is_baseline(loop):
             return self.n_made(loop) == self.settings["n0"]
         verdicts = [each.verdict for each in loop.candidates if each.number == self.number]
         return verdicts in (["kept"], ["not kept"])
@@ -224,7 +226,7 @@ class _Version:
 
     def compared(self, loop: ChangeLoop | None) -> Compared | None:
         """Return what the version is compared with; None for a baseline."""
-        if loop is None or self._is_baseline(loop):
+        if loop is None or self.is_baseline(loop):
             return None
         stored = [each.compared for each in loop.candidates if each.number == self.number]
         compared = stored[0] if stored else loop.standard()

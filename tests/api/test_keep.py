@@ -222,6 +222,29 @@ def test_two_workers_share_the_runs_of_a_candidate(versions: Versions) -> None:
     assert len(versions.runs["better"]) == 8
 
 
+def test_two_versions_that_begin_a_loop_have_one_baseline() -> None:
+    versions = Versions(optuna.storages.InMemoryStorage())
+    both = threading.Barrier(2)
+    refused: list[str] = []
+
+    def work(label: str) -> None:
+        both.wait()
+        try:
+            versions.keep(label)
+        except WrongInputError as error:
+            refused.append(str(error))
+
+    workers = [threading.Thread(target=work, args=(label,)) for label in ("one", "other")]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert all("must have 8 runs" in sentence for sentence in refused)
+    verdicts = [versions.keep(label).verdict for label in ("one", "other")]
+    assert verdicts.count("baseline") == 1
+    assert "undecided" not in verdicts
+
+
 def test_candidates_at_the_same_time_are_compared_with_the_same_version(
     versions: Versions,
 ) -> None:
