@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import itertools
 import math
-import operator
 from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import TYPE_CHECKING, Any
@@ -38,7 +37,6 @@ from adnn_optuna.results.differences import (
     interval_figure,
     level_of,
     other_comparisons_note,
-    paired_design,
     relation,
     values_figure,
 )
@@ -46,9 +44,10 @@ from adnn_optuna.results.fields import RUN_FIELDS, Field, Units, numbers_of, sec
 from adnn_optuna.results.plan import Plan, plan_seeds
 from adnn_optuna.results.settings import settings_fields
 from adnn_optuna.results.study import StudyResult, bests_so_far, gains_so_far, why_no_best_trial
+from adnn_optuna.results.value_table import PairedDesign
 from adnn_optuna.stats import paired_differences as paired
 from adnn_optuna.stats.paired_differences import OPEN, PairedDifference, VerdictName
-from adnn_optuna.stats.resampling import Resampled, for_new_data
+from adnn_optuna.stats.resampling import Resampled
 from adnn_optuna.stats.spread import known_sd, unit_of_values
 
 if TYPE_CHECKING:
@@ -60,7 +59,6 @@ _REPLICATION = {
     "worse": "a loss, which replicates",
     "equivalent": "equivalent: no gain that matters",
 }
-_REFERENCES = {True: "random restarts", False: "random search"}  # With or without a baseline.
 _ABOUT = {
     "random restarts": "Random restarts use no offsets, only other initial weights, so their gain "
     "is selection bias. Only the gain over them is a sampler's own.",
@@ -132,26 +130,25 @@ class ComparisonNumbers:
     @functools.cached_property
     def units(self) -> Units:
         """How values of the metric of the selection are written, and those on the test set."""
+        best_values = [[run.best_value for run in runs] for runs in self.records.values()]
+        test_values = [[run.test_value for run in runs] for runs in self.records.values()]
         record = self.any_record
-        runs = self.runs
-        return Units(
-            self._fitted(record.metric, [run.best_value for run in runs]),
-            self._fitted(record.test_metric, [run.test_value for run in runs]),
-        )
+        return Units(_fitted(record.metric, best_values), _fitted(record.test_metric, test_values))
 
     @property
     def unit(self) -> Unit:
         """How the scores by which arms are compared are written."""
         return self.units.test
 
-    def _fitted(self, metric: str, values: Sequence[float]) -> Unit:
-        """Return the unit of a metric, with as many digits as the values of all runs need."""
-        unit = unit_of(metric)
-        n = len(self.seeds)
-        arms = [values[start : start + n] for start in range(0, len(values), n)]
-        if unit is PLAIN:
-            return unit_of_values(arms, are_paired=True)
-        return unit
+    @property
+    def score_name(self) -> str:
+        """The scores by which arms are compared, in words."""
+        return score_in_words(self.any_record.test_metric, self.any_record.positive)
+
+    @property
+    def reference_name(self) -> str:
+        """The arm that claims are against, in words."""
+        return "random restarts" if self.any_record.has_baseline else "random search"
 
     @property
     def sequential(self) -> bool:
@@ -180,23 +177,6 @@ class ComparisonNumbers:
         """Return the numbers of each run of an arm, by the keys of :attr:`fields`."""
         return numbers_of(self.records[label], self.fields)
 
-    def table(self) -> "pd.DataFrame":
-        """Return one row for each arm, with means and standard deviations over the seeds."""
-        import pandas as pd
-
-        rows = [
-            {"sampler": label, **numbers}
-            for label in self.records
-            for numbers in self.numbers_of(label)
-        ]
-        arms = pd.DataFrame(rows).groupby("sampler", sort=False)
-        table = pd.DataFrame({"seeds": arms.size()})
-        for field in self.fields:
-            table[field.key] = arms[field.key].mean()
-            if field.metric:
-                table[f"{field.key}_std"] = arms[field.key].agg(known_sd)
-        return table
-
     @functools.cached_property
     def families(self) -> dict[str, list[Claim]]:
         """The claims on samplers, and those on controls; each family shares one error rate."""
@@ -214,17 +194,18 @@ class ComparisonNumbers:
     @functools.cached_property
     def paired_differences(self) -> list[PairedDifference]:
         """The statistics behind :meth:`differences`."""
+        values = {}
+        for label, runs in self.records.items():
+            values[label] = [run.score for run in runs]
         # The reference and the controls come last: all others are compared with them.
-        labels = sorted(self.samplers, key=lambda label: label == self.reference)
-        values = {
-            label: [run.score for run in self.records[label]]
-            for label in (*labels, *self.controls)
-        }
-        searched = {label: values[label] for label in labels}
-        rows = self._compared(searched, self.n_claims["samplers"], self.families["samplers"])
-        if of_controls := self.families["controls"]:
-            control_rows = self._compared(values, self.n_claims["controls"], of_controls)
-            rows += [row for row in control_rows if row.verdict is not None]
+        samplers = sorted(self.samplers, key=lambda label: label == self.reference)
+        of_samplers = {label: values[label] for label in samplers}
+        families = self.families
+        rows = self._compared(of_samplers, self.n_claims["samplers"], families["samplers"])
+        if families["controls"]:
+            of_all = {label: values[label] for label in (*samplers, *self.controls)}
+            with_controls = self._compared(of_all, self.n_claims["controls"], families["controls"])
+            rows += [row for row in with_controls if row.verdict is not None]
         # Claims come first, those that may end a sequential comparison at the top.
         return sorted(rows, key=lambda row: row.verdict is None)
 
@@ -234,20 +215,33 @@ class ComparisonNumbers:
 
         It has a row for each arm for which that was computed.
         """
-        gains = {label: [run.repeated for run in runs] for label, runs in self.records.items()}
-        replicated_gains = {
-            label: of_arm for label, of_arm in gains.items() if math.isfinite(of_arm[0])
-        }
-        # A family of claims of their own, of all arms that were ever declared.
-        n_claims = max(
-            len(replicated_gains),
-            sum(arm["may_replicate"] for arm in self.declaration["arms"].values()),
+        gains_by_arm = {}
+        for label, runs in self.records.items():
+            gains = [run.repeated for run in runs]
+            if math.isfinite(gains[0]):
+                gains_by_arm[label] = gains
+        # They are a family of claims of their own, of all arms that were ever declared.
+        n_declared = sum(arm["may_replicate"] for arm in self.declaration["arms"].values())
+        n_claims = max(len(gains_by_arm), n_declared)
+        differences = []
+        for label, gains in gains_by_arm.items():
+            no_gains = [0.0] * len(gains)
+            differences += self._compared({label: gains, _BASELINES: no_gains}, n_claims)
+        return differences
+
+    @functools.cached_property
+    def design(self) -> PairedDesign:
+        """How the seeds were planned."""
+        n_planned = len(self.declaration["seeds"])
+        return PairedDesign(
+            names=[f"seed {seed}" for seed in self.seeds],
+            n_planned=n_planned,
+            n_missing=n_planned - self.n_done,
+            margin=self.margin,
+            sequential=self.sequential,
+            after_fixed=self.declaration["after_fixed"],
+            resampled=self.resampled,
         )
-        pairs = [
-            {arm: values, _BASELINES: [0.0] * len(values)}
-            for arm, values in replicated_gains.items()
-        ]
-        return [row for pair in pairs for row in self._compared(pair, n_claims)]
 
     def _compared(
         self,
@@ -259,29 +253,8 @@ class ComparisonNumbers:
         n_examples = 0
         if self.unit is ACCURACY:
             n_examples = self.any_record.n_test_examples
-        rows = paired.paired_differences(
-            values,
-            margin=self.margin,
-            claims=claims,
-            n_claims=n_claims,
-            sequential=self.sequential,
-            after_fixed=self.declaration["after_fixed"],
-            names=[f"seed {seed}" for seed in self.seeds],
-            n_examples=n_examples,
-        )
-        n_seeds = len(self.declaration["seeds"])
-        if not self.sequential and (missing := n_seeds - self.n_done):
-            reason = f"no CI yet: {missing} of {n_seeds} planned seeds are missing"
-            return paired.inconclusive(rows, reason)
-        return for_new_data(
-            rows,
-            values,
-            self.resampled,
-            n_planned=n_seeds,
-            n_claims=n_claims,
-            sequential=self.sequential,
-            splits=self._splits,
-        )
+        rows = self.design.differences(values, claims, n_claims=n_claims, n_examples=n_examples)
+        return self.design.for_new_data(rows, values, n_claims=n_claims, splits=self._splits)
 
     @property
     def _splits(self) -> dict[str, list[list[float]]] | None:
@@ -341,36 +314,19 @@ class ComparisonNumbers:
 
         return max(self.controls, key=rank, default=None)
 
-    def plan(self, gain: float) -> Plan:
-        """Return how many seeds it takes to show a gain, with these seeds as a pilot."""
-        scores = {label: [run.score for run in runs] for label, runs in self.records.items()}
-        pairs = {
-            f"{arm} - {other_arm}": [
-                d for d in map(operator.sub, scores[arm], scores[other_arm]) if math.isfinite(d)
-            ]
-            for arm, other_arm in self.families["samplers"]
-        }
-        if not pairs:
-            raise WrongValueError(
-                "A plan must have a sampler and random restarts to compare; got "
-                f"{', '.join(self.records)}. Compare them first."
-            )
-        seconds = self.seconds / len(self.seeds)
-        first_seed = max(self.declaration["seeds"]) + 1
-        return plan_seeds(
-            pairs,
-            gain=gain,
-            after_fixed=self.declaration["after_fixed"] or not self.sequential,
-            seconds_per_seed=seconds,
-            first_seed=first_seed,
-            unit=self.unit,
-        )
-
     @property
     def seconds(self) -> float:
         """The seconds in which any trial ran, or its evaluation on a new seed."""
         trials = (trial for run in self.runs for trial in (*run.done_trials, *run.confirming))
         return seconds_under_way(trials)
+
+
+def _fitted(metric: str, arms: Sequence[Sequence[float]]) -> Unit:
+    """Return the unit of a metric, with as many digits as the values of all runs need."""
+    unit = unit_of(metric)
+    if unit is PLAIN:
+        return unit_of_values(arms, are_paired=True)
+    return unit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -426,7 +382,20 @@ class Comparison(Printed):
             and ``seconds`` are means over the runs. For functions, ``test_best`` is the best
             trial's mean on new seeds, and there are no baselines.
         """
-        return self.numbers.table()
+        import pandas as pd
+
+        numbers = self.numbers
+
+        rows = []
+        for label in numbers.records:
+            rows += [{"sampler": label, **of_run} for of_run in numbers.numbers_of(label)]
+        arms = pd.DataFrame(rows).groupby("sampler", sort=False)
+        table = pd.DataFrame({"seeds": arms.size()})
+        for field in numbers.fields:
+            table[field.key] = arms[field.key].mean()
+            if field.metric:
+                table[f"{field.key}_std"] = arms[field.key].agg(known_sd)
+        return table
 
     def differences(self) -> "pd.DataFrame":
         """Return one row for each pair of arms: by how much the first is better on the test set.
@@ -454,7 +423,25 @@ class Comparison(Printed):
         Raises:
             ValueError: If there are fewer than two seeds, or the gain is not positive.
         """
-        return self.numbers.plan(gain)
+        numbers = self.numbers
+        pilot = {}
+        for arm, other_arm in numbers.families["samplers"]:
+            pairs = zip(numbers.records[arm], numbers.records[other_arm], strict=True)
+            differences = [run.score - other_run.score for run, other_run in pairs]
+            pilot[f"{arm} - {other_arm}"] = [d for d in differences if math.isfinite(d)]
+        if not pilot:
+            raise WrongValueError(
+                "A plan must have a sampler and random restarts to compare; got "
+                f"{', '.join(numbers.records)}. Compare them first."
+            )
+        return plan_seeds(
+            pilot,
+            gain=gain,
+            after_fixed=numbers.declaration["after_fixed"] or not numbers.sequential,
+            seconds_per_seed=numbers.seconds / len(numbers.seeds),
+            first_seed=max(numbers.declaration["seeds"]) + 1,
+            unit=numbers.unit,
+        )
 
     def document(self) -> Document:
         """Return everything that the result says."""
@@ -467,15 +454,15 @@ class Comparison(Printed):
             estimates=self._estimates(),
             level=level_of(self._design),
             tables=self._tables(),
-            figures=figures_of(self.numbers, self._reference),
+            figures=[
+                _gains(self.numbers),
+                _scores(self.numbers),
+                _best_against_trials(self.numbers),
+            ],
             notes=self._notes(),
             next_step=self._next_step(),
             fields=self._fields(),
         )
-
-    @property
-    def _reference(self) -> str:
-        return _REFERENCES[self.numbers.any_record.has_baseline]
 
     def _verdict(self) -> Verdict:
         rows = self.numbers.over_reference
@@ -503,7 +490,7 @@ class Comparison(Printed):
     def _about_samplers(self) -> str:
         """Return whether the best sampler is better than the reference."""
         rows = self.numbers.over_reference
-        reference = self._reference
+        reference = self.numbers.reference_name
         if self.numbers.reference is None:
             return f"No {reference} were run, so no gain is distinguishable from selection bias."
         if not rows:
@@ -530,7 +517,7 @@ class Comparison(Printed):
         """Return which samplers lack the first value, if any was run, and why the first does."""
         runs = {label: of_arm[0] for label, of_arm in self.numbers.samplers.items()}
         lacking = [label for label, run in runs.items() if not math.isfinite(run.score)]
-        compared = f"No sampler was compared with {self._reference}"
+        compared = f"No sampler was compared with {self.numbers.reference_name}"
         if not lacking:
             return f"{compared}."
         why = "Set a larger max_trial, so that each run finds a finite value."
@@ -555,7 +542,7 @@ class Comparison(Printed):
         if (row := self._control_over_reference()) is None:
             return []
         spent = self.numbers.controls[row.arm][0].arm.spent or row.arm
-        relation_in_words = relation(row, others=self._reference)
+        relation_in_words = relation(row, others=self.numbers.reference_name)
         return [f"The same compute, spent on {spent}, is {relation_in_words}."]
 
     def _control_over_reference(self) -> PairedDifference | None:
@@ -591,16 +578,10 @@ class Comparison(Printed):
     def _tables(self) -> list[Table]:
         tables = [self._means()]
         if rows := self.numbers.paired_differences:
-            score = self._score[:1].upper() + self._score[1:]
-            title = f"{score}, paired by seed"
+            score = self.numbers.score_name
+            title = f"{score[:1].upper()}{score[1:]}, paired by seed"
             tables.insert(0, differences_table(rows, self.numbers.unit, self._design, title=title))
         return tables
-
-    @property
-    def _score(self) -> str:
-        return score_in_words(
-            self.numbers.any_record.test_metric, self.numbers.any_record.positive
-        )
 
     def _means(self) -> Table:
         n_seeds = len(self.seeds)
@@ -633,7 +614,7 @@ class Comparison(Printed):
             return f"{unit.heading(gain, is_gain=True)}\n{field.label}"
         name = self.numbers.any_record.metric_label
         if field.metric == "test":
-            name = self._score
+            name = self.numbers.score_name
         metric = ""
         if field.metric:
             metric = name
@@ -648,7 +629,7 @@ class Comparison(Printed):
                 f"Not complete: {self.numbers.n_done} of {n_declared} declared seeds are done."
             )
         notes += self._notes_on_differences()
-        notes.append(_ABOUT[self._reference])
+        notes.append(_ABOUT[self.numbers.reference_name])
         notes += [*self._kind._notes_on_runs(self.numbers.runs), *self._notes_on_arms()]
         if rows := self.numbers.replication:
             level = f" Their {len(rows)} CIs have a joint level of 95%." if rows[1:] else ""
@@ -668,8 +649,7 @@ class Comparison(Printed):
     def _design(self) -> Design:
         if self.numbers.resampled:
             return "new data"
-        after_fixed = self.numbers.declaration["after_fixed"]
-        return paired_design(sequential=self.numbers.sequential, after_fixed=after_fixed)
+        return self.numbers.design.validity
 
     def _notes_on_differences(self) -> list[str]:
         if not self.numbers.paired_differences:
@@ -717,79 +697,75 @@ class Comparison(Printed):
         return ""
 
     def _fields(self) -> dict[str, Any]:
-        record = self.numbers.any_record
-        results = {
-            label: [
-                {"seed": seed, "study": run.study.study_name, "stop_reason": run.stop_reason}
-                | numbers
-                for seed, run, numbers in zip(
-                    self.seeds, runs, self.numbers.numbers_of(label), strict=True
-                )
-            ]
-            for label, runs in self.numbers.records.items()
-        }
+        numbers = self.numbers
+        record = numbers.any_record
+        results = {}
+        for label, runs in numbers.records.items():
+            rows = []
+            for seed, run, of_run in zip(self.seeds, runs, numbers.numbers_of(label), strict=True):
+                name = run.study.study_name
+                row = {"seed": seed, "study": name, "stop_reason": run.stop_reason, **of_run}
+                rows.append(row)
+            results[label] = rows
+        settings = {label: settings_fields(runs[0]) for label, runs in numbers.records.items()}
         return {
             "study_name": self.study_name,
             "metric": record.metric,
             "test_metric": record.test_metric,
-            **self._attributes("seeds margin"),
-            "is_complete": self.numbers.is_complete,
-            "reference": self.numbers.reference,
+            "seeds": self.seeds,
+            "margin": self.margin,
+            "is_complete": numbers.is_complete,
+            "reference": numbers.reference,
             "table": self.table(),
             "differences": self.differences(),
-            "replication": {row.arm: row.estimate for row in self.numbers.replication},
+            "replication": {row.arm: row.estimate for row in numbers.replication},
             "results": results,
-            "settings": {
-                label: settings_fields(runs[0]) for label, runs in self.numbers.records.items()
-            },
+            "settings": settings,
         }
 
 
-def figures_of(comparison: ComparisonNumbers, reference: str) -> list[Figure]:
-    """Return the figures of a comparison; ``reference`` is the reference arm in words."""
-    return [_gains(comparison, reference), _scores(comparison), _best_against_trials(comparison)]
-
-
-def _gains(comparison: ComparisonNumbers, reference: str) -> Figure:
+def _gains(comparison: ComparisonNumbers) -> Figure:
     """Return how much better than the reference each arm is."""
-    rows = list(comparison.over_reference)
-    label = comparison.reference
-    of_controls = [(str(label), control) for control in comparison.controls]
-    rows += [row.turned() for row in comparison.rows_of(of_controls) if row.n_pairs]
+    label = str(comparison.reference)
+    reference = comparison.reference_name
+    of_controls = comparison.rows_of([(label, control) for control in comparison.controls])
+    rows = [*comparison.over_reference]
+    rows += [row.turned() for row in of_controls if row.n_pairs]
     estimates = {row.arm: row.estimate for row in rows}
-    if estimates and label is not None:
+    if estimates:
         estimates[label] = Estimate(0.0)
     unit = comparison.unit
     return interval_figure(
         "gains",
         f"Difference from {reference} (right is better)",
-        unit.heading(f"{_score(comparison)} over {reference}", is_gain=True),
+        unit.heading(f"{comparison.score_name} over {reference}", is_gain=True),
         estimates,
         unit,
         margin=comparison.margin or 0.0,
-        hollow=[*comparison.controls, str(label)],
+        hollow=[*comparison.controls, label],
         if_empty="No best trial has a test score.",
     )
 
 
 def _scores(comparison: ComparisonNumbers) -> Figure:
     """Return the score of each run, beside those of the baseline networks."""
-    values = {
-        label: [run.test_value for run in runs] for label, runs in comparison.records.items()
-    }
-    if comparison.any_record.has_baseline:
-        first = next(iter(comparison.records.values()))
-        values = {"baseline": [run.test_baseline for run in first], **values}
-    score = _score(comparison)
+    record = comparison.any_record
+    values = {}
+    if record.has_baseline:
+        first_arm = next(iter(comparison.records.values()))
+        values["baseline"] = [run.test_baseline for run in first_arm]
+    for label, runs in comparison.records.items():
+        values[label] = [run.test_value for run in runs]
+    score = comparison.score_name
     return values_figure(
         "scores",
         f"{score[:1].upper()}{score[1:]} by seed",
         comparison.unit.heading(score),
         values,
         comparison.unit,
-        names=[f"seed {seed}" for seed in comparison.seeds],
+        names=comparison.design.names,
         controls=["baseline", str(comparison.reference)],
-        lower_is_better=comparison.any_record.is_minimized,
+        lower_is_better=record.is_minimized,
     )
 
 
@@ -817,10 +793,6 @@ def _best_against_trials(comparison: ComparisonNumbers) -> Figure:
         lower_is_better=what == "value" and comparison.any_record.is_minimized,
         if_empty="No trial is done.",
     )
-
-
-def _score(comparison: ComparisonNumbers) -> str:
-    return score_in_words(comparison.any_record.test_metric, comparison.any_record.positive)
 
 
 def best_against_trials(runs: Sequence[SearchRecord]) -> list[list[float]]:

@@ -214,13 +214,6 @@ def difference_notes(
     return notes + unseen_notes(n_pairs, per or "value") + _reasons(rows)
 
 
-def paired_design(*, sequential: bool, after_fixed: bool) -> Design:
-    """Return the design of pairs."""
-    if after_fixed:
-        return "added"
-    return "sequential" if sequential else "fixed"
-
-
 def level_of(design: Design) -> float:
     """Return the level of the CIs of a design, joint for its claims."""
     if design == "added":

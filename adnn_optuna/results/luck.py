@@ -59,31 +59,43 @@ class Luck(Printed):
 
     def document(self) -> Document:
         """Return everything that the result says."""
-        draws = f"The best of {self.n} equally good draws" if self.n > 1 else "One draw"
+        draws = "One draw"
+        if self.n > 1:
+            draws = f"The best of {self.n} equally good draws"
         unit = PLAIN.fitted([], abs(self.expected))
+        notes = []
         if self.values is None:
             scope = f"normal scores with a standard deviation of {self.sd:g}"
         else:
             scope = f"draws from {len(self.values)} observed runs"
+            notes = [_RESAMPLED]
         return Document(
             title="Gain by luck alone",
             verdict="no claim",
             conclusion=f"{draws} is expected to gain {unit.value(self.expected)} over the mean.",
             scope=scope if len(scope) < 58 else "",
             tables=self._tables(),
-            notes=[] if self.values is None else [_RESAMPLED],
-            fields=self._attributes("n sd expected claimed files chances chances_of_files"),
+            notes=notes,
+            fields={
+                "n": self.n,
+                "sd": self.sd,
+                "expected": self.expected,
+                "claimed": self.claimed,
+                "files": self.files,
+                "chances": self.chances,
+                "chances_of_files": self.chances_of_files,
+            },
         )
 
     def _tables(self) -> list[Table]:
         """Return how likely the claimed gain is, if any is claimed."""
         if self.claimed is None:
             return []
-        of_numbers = {"in one search": self.chances}
+        chances_by_number = {"in one search": self.chances}
         if self.files > 1:
-            of_numbers[f"in at least one of {self.files}"] = self.chances_of_files
-        rows = [
-            (over, *(f"{chances[baseline]:.2g}" for chances in of_numbers.values()))
-            for baseline, over in _OVER.items()
-        ]
-        return [Table((f"chance of {self.claimed:g} or more", *of_numbers), rows)]
+            chances_by_number[f"in at least one of {self.files}"] = self.chances_of_files
+        rows = []
+        for baseline, over in _OVER.items():
+            chances = [f"{chances[baseline]:.2g}" for chances in chances_by_number.values()]
+            rows.append((over, *chances))
+        return [Table((f"chance of {self.claimed:g} or more", *chances_by_number), rows)]

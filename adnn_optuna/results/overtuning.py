@@ -185,24 +185,25 @@ class Overtuning(Printed):
     def _rows(self) -> list[dict[str, Any]]:
         """Return the numbers of each trial, those that most splits select first."""
         splits = self.splits
-        order = np.argsort(-self.splits.selected, kind="stable")
-        return [
-            {
+        rows = []
+        for i in np.argsort(-splits.selected, kind="stable"):
+            row = {
                 "trial": self.trials[i].number,
                 "value": float(self.reported_values[i]),
                 "left_out": float(splits.left_out[i]),
                 "selected": float(splits.selected[i]),
             }
-            for i in order
-        ]
+            rows.append(row)
+        return rows
 
     def _trial_table(self) -> Table:
         write = self._unit.value
+        rows = []
+        for row in self._rows():
+            selected = f"{100 * row['selected']:.0f}%"
+            values = [write(row["value"]), write(row["left_out"])]
+            rows.append((f"trial {row['trial']}", *values, selected))
         headings = ("trial", "reported", "left out", "selected")
-        rows = [
-            (f"trial {number}", write(value), write(left_out), f"{100 * selected:.0f}%")
-            for number, value, left_out, selected in (row.values() for row in self._rows())
-        ]
         return Table(headings, rows, "Trials, by how many splits select them", is_detail=True)
 
     def _trial_figure(self) -> Figure:
@@ -223,12 +224,12 @@ class Overtuning(Printed):
         )
 
     def _curve_figure(self) -> Figure:
-        best = np.maximum.accumulate(self._sign * self.values)
+        best_so_far = np.maximum.accumulate(self._sign * self.values)
         curve = self.splits.curve
-        optimism = [
-            self._unit.scale * float(best[n - 1] - self._sign * value)
-            for n, value in curve.items()
-        ]
+        optimism = []
+        for n, value in curve.items():
+            excess = float(best_so_far[n - 1] - self._sign * value)
+            optimism.append(self._unit.scale * excess)
         return Figure(
             key="optimism",
             title="Optimism by the number of trials",
@@ -239,12 +240,20 @@ class Overtuning(Printed):
         )
 
     def _fields(self) -> dict[str, Any]:
-        fields = self._attributes(
-            "study_name metric maximize reported new_data optimism n_omitted n_examples n_groups"
-        )
-        n_trials = len(self.trials)
-        best = trial_fields(self.best)
-        return {**fields, "n_trials": n_trials, "best": best, "trials": self._rows()}
+        return {
+            "study_name": self.study_name,
+            "metric": self.metric,
+            "maximize": self.maximize,
+            "reported": self.reported,
+            "new_data": self.new_data,
+            "optimism": self.optimism,
+            "n_omitted": self.n_omitted,
+            "n_examples": self.n_examples,
+            "n_groups": self.n_groups,
+            "n_trials": len(self.trials),
+            "best": trial_fields(self.best),
+            "trials": self._rows(),
+        }
 
 
 def _means(of: Examples) -> Means:
@@ -261,7 +270,7 @@ def overtuning_of(
     after_split: Callable[[], object] = lambda: None,
 ) -> Overtuning | None:
     """Return the estimate for a study's best trial on new data; None without stored scores."""
-    completed = [t for t in trials if t.state == TrialState.COMPLETE]
+    completed = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     valued = [trial for trial in completed if math.isfinite(trial.values[0])]
     feasible = [trial for trial in valued if is_feasible(trial)]
     examples = read_examples(study.study_name, attrs, feasible)
@@ -270,19 +279,21 @@ def overtuning_of(
     measure = measure_of(examples)
     maximize = study.direction == StudyDirection.MAXIMIZE
     n_finished = sum(trial.state.is_finished() for trial in trials)
-    omitted = {
+    n_omitted = {
         "pruned, failed or without a finite value": n_finished - len(valued),
         "infeasible": len(valued) - len(feasible),
         "without scores of single examples": len(feasible) - len(examples.trials),
     }
+    reported_values = np.array([trial.values[0] for trial in examples.trials])
+    splits = random_splits(measure, maximize=maximize, after_split=after_split)
     return Overtuning(
         study_name=study.study_name,
         metric=metric,
         maximize=maximize,
         examples=examples,
-        reported_values=np.array([trial.values[0] for trial in examples.trials]),
+        reported_values=reported_values,
         values=measure.values,
         n_groups=measure.n_groups,
-        n_omitted={why: n for why, n in omitted.items() if n},
-        splits=random_splits(measure, maximize=maximize, after_split=after_split),
+        n_omitted={why: n for why, n in n_omitted.items() if n > 0},
+        splits=splits,
     )

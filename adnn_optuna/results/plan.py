@@ -59,14 +59,18 @@ class Plan(RequiredSeeds, Printed):
     def document(self) -> Document:
         """Return everything that the result says."""
         gain = f"{self.unit.scale * self.gain:.4g}{self.unit.of_gains}"
-        each = f" for each of {self.n_claims} claims" if self.n_claims > 1 else ""
+        each = ""
+        if self.n_claims > 1:
+            each = f" for each of {self.n_claims} claims"
+        power = f"a power of {POWER:.0%}{each}"
         first = self.first_seed
+        end = first + self.seeds
+        call = f"adnn.compare(..., seeds=range({first}, {end}), study_name=...)"
+        command = f"adnn compare --seeds {first}-{end - 1} --study-name NAME"
         return Document(
             title=f"Plan: seeds to show a gain of {gain}",
             verdict="no claim",
-            conclusion=(
-                f"{self.seeds} new seeds show a gain of {gain} with a power of {POWER:.0%}{each}."
-            ),
+            conclusion=f"{self.seeds} new seeds show a gain of {gain} with {power}.",
             scope=f"{self.n_pilot} pilot seeds",
             estimates=self._designs(),
             level=0.8,
@@ -74,10 +78,9 @@ class Plan(RequiredSeeds, Printed):
             notes=self._notes(),
             next_step=(
                 "compare with the pilot's other arguments on new seeds, in another study: "
-                f"adnn.compare(..., seeds=range({first}, {first + self.seeds}), study_name=...), "
-                f"or adnn compare --seeds {first}-{first + self.seeds - 1} --study-name NAME"
+                f"{call}, or {command}"
             ),
-            fields=self._attributes(_FIELDS),
+            fields={name: getattr(self, name) for name in _FIELDS.split()},
         )
 
     def _designs(self) -> list[Line]:
@@ -113,22 +116,19 @@ class Plan(RequiredSeeds, Printed):
 
     def _figure(self, gain: str) -> Figure:
         """Return the power of both designs against the number of seeds."""
-        curves: dict[str, Mapping[int, float]] = {
-            _FIXED: self.power,
-            _SEQUENTIAL: self.power_sequential,
-        }
-        planned = (self.seeds, self.seeds_sequential)
-        answers = {
-            n: curve[n]
-            for n, curve in zip(planned, curves.values(), strict=True)
-            if n is not None and n in curve
-        }
         series = [
-            Series(name, [*curve], _in_percent(curve), color=i)
-            for i, (name, curve) in enumerate(curves.items())
+            Series(_FIXED, [*self.power], _in_percent(self.power), color=0),
+            Series(
+                _SEQUENTIAL, [*self.power_sequential], _in_percent(self.power_sequential), color=1
+            ),
         ]
-        label = f"seeds to plan for: {', '.join(map(str, answers))}"
-        series.append(Series(label, [*answers], _in_percent(answers), "rings", color=None))
+        needed = {}
+        if self.seeds in self.power:
+            needed[self.seeds] = self.power[self.seeds]
+        if self.seeds_sequential in self.power_sequential:
+            needed[self.seeds_sequential] = self.power_sequential[self.seeds_sequential]
+        label = f"seeds to plan for: {', '.join(map(str, needed))}"
+        series.append(Series(label, [*needed], _in_percent(needed), "rings", color=None))
         return Figure(
             key="power",
             title=f"Power to show a gain of {gain}",

@@ -33,6 +33,7 @@ from adnn_optuna.results.confirmed_value import ConfirmedValue, mean_interval
 from adnn_optuna.results.findings import NEXT_STEP, counted, failures_note
 from adnn_optuna.results.overtuning import Overtuning
 from adnn_optuna.results.settings import trial_fields
+from adnn_optuna.results.value_table import PairedDesign
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.overtuning import on_new_seeds
 from adnn_optuna.stats.paired_differences import (
@@ -40,9 +41,8 @@ from adnn_optuna.stats.paired_differences import (
     NORMAL,
     fewest_pairs,
     is_by_t,
-    paired_differences,
 )
-from adnn_optuna.stats.resampling import Resampled, for_new_data
+from adnn_optuna.stats.resampling import Resampled
 from adnn_optuna.stats.sequential import ALPHA
 from adnn_optuna.stats.spread import collapses
 
@@ -259,26 +259,20 @@ class RecheckNumbers:
         if self.trial is None or self.against is None or self.missing:
             return UNKNOWN
         seeds = self._seeds_of("confirm")
-        arms = {
-            str(role): [self._sign * self._counted(number, seed) for seed in seeds]
-            for role, number in enumerate((self.trial.number, self.against.number))
-        }
-        n_claims = self.confirmed.n_claims
-        rows = paired_differences(
-            arms,
-            margin=None,
-            n_claims=n_claims,
+        values = {}
+        for role, trial in (("chosen", self.trial), ("against", self.against)):
+            counted_values = [self._counted(trial.number, seed) for seed in seeds]
+            values[role] = [self._sign * value for value in counted_values]
+        design = PairedDesign(
+            names=[],
+            n_planned=len(seeds),
             sequential=self.sequential,
             after_fixed=self.sequential,
+            resampled=self.resampled,
         )
-        [row] = for_new_data(
-            rows,
-            arms,
-            self.resampled,
-            n_planned=len(seeds),
-            n_claims=n_claims,
-            sequential=self.sequential,
-        )
+        n_claims = self.confirmed.n_claims
+        rows = design.differences(values, n_claims=n_claims)
+        [row] = design.for_new_data(rows, values, n_claims=n_claims)
         if row.n_pairs == len(seeds):
             return row.estimate
         return UNKNOWN
@@ -342,19 +336,17 @@ class RecheckNumbers:
 
     def rows(self) -> list[Row]:
         """Return one row for each evaluation, by the trials and the seeds."""
-        trials = {trial.number: trial for trial in (*self.candidates, self.against) if trial}
-        roles: dict[int, Role] = {
-            seed: "confirm" if confirms(seed, **self._of_function) else "choose"
-            for _, seed in self.used
-        }
+        trials = {trial.number: trial for trial in self.candidates}
+        if self.against is not None:
+            trials.setdefault(self.against.number, self.against)
+        rows = []
+        for (number, seed), value in self.used.items():
+            if number in trials:
+                role: Role = "confirm" if confirms(seed, **self._of_function) else "choose"
+                rows.append(Row(number, trials[number].value, role, seed, value))
+        places = [*trials]
         # Seeds to choose by come first.
-        ordered = sorted(self.used.items(), key=lambda item: (roles[item[0][1]], item[0][1]))
-        return [
-            Row(number, trial.value, roles[seed], seed, value)
-            for number, trial in trials.items()
-            for (trial_number, seed), value in ordered
-            if trial_number == number
-        ]
+        return sorted(rows, key=lambda row: (places.index(row.trial), row.role, row.seed))
 
 
 def stored_value(trial: FrozenTrial) -> float:
@@ -633,26 +625,15 @@ class Recheck(Printed):
         """Return the stored values of the best trials beside those on new seeds."""
         numbers = self.numbers
         unit = unit_of(numbers.metric)
-        series = []
-        roles: tuple[tuple[Role, str, float, int | None], ...] = (
-            ("choose", "new seeds that choose", -0.17, None),
-            ("confirm", "further seeds", 0.12, 0),
-        )
-        for role, label, shift, color in roles:
-            points = [
-                (unit.scale * value, row + shift, f"trial {trial.number}, seed {seed}")
-                for row, trial in enumerate(numbers.candidates)
-                for seed, value in numbers.by_seed(trial, role).items()
-            ]
-            if points:
-                x, y, hover = zip(*points, strict=True)
-                series.append(Series(label, x, y, "points", hover=hover, color=color))
-                level = numbers.confirmed.level if role == "confirm" else 1 - ALPHA
-                means = f"{label}: mean, {100 * level:.9g}% CI"
-                series.append(self._means(role, means, shift + 0.07, color))
+        series = self._points("choose", "new seeds that choose", -0.17, 1 - ALPHA, None)
+        series += self._points("confirm", "further seeds", 0.12, numbers.confirmed.level, 0)
         stored = [unit.scale * stored_value(trial) for trial in numbers.candidates]
         rows = range(len(stored))
         series.append(Series("value in the study", stored, rows, "diamonds", color=1))
+        labels = [f"trial {trial.number}" for trial in numbers.candidates]
+        if self.trial is not None:
+            chosen = f"trial {self.trial.number}"
+            labels[labels.index(chosen)] = f"{chosen}, chosen"
         return Figure(
             key="recheck",
             title="Values in the study and on new seeds",
@@ -660,30 +641,40 @@ class Recheck(Printed):
             y_label="",
             series=series,
             caption="Diamonds: stored values. Squares: means on new seeds with their CI.",
-            lower_is_better=numbers._sign < 0,
-            rows=[
-                f"trial {trial.number}{', chosen' * (trial is self.trial)}"
-                for trial in numbers.candidates
-            ],
+            lower_is_better=not numbers.maximize,
+            rows=labels,
         )
 
-    def _means(self, role: Role, label: str, shift: float, color: int | None) -> Series:
+    def _points(
+        self, role: Role, label: str, shift: float, level: float, color: int | None
+    ) -> list[Series]:
+        """Return the values of all candidates with the seeds of a role, and their means."""
         numbers = self.numbers
         scale = unit_of(numbers.metric).scale
-        means = [
-            (row, numbers.interval(trial, role)) for row, trial in enumerate(numbers.candidates)
-        ]
-        # The mean of a single value is that value, which is a point already.
-        means = [(row, estimate) for row, estimate in means if math.isfinite(estimate.low)]
-        return Series(
-            label,
-            x=[scale * estimate.value for _, estimate in means],
-            y=[row + shift for row, _ in means],
+        x, y, hover = list[float](), list[float](), list[str]()
+        means = dict[int, Estimate]()
+        for row, trial in enumerate(numbers.candidates):
+            for seed, value in numbers.by_seed(trial, role).items():
+                x.append(scale * value)
+                y.append(row + shift)
+                hover.append(f"trial {trial.number}, seed {seed}")
+            mean = numbers.interval(trial, role)
+            # The mean of a single value is that value, which is a point already.
+            if math.isfinite(mean.low):
+                means[row] = mean
+        if not x:
+            return []
+        points = Series(label, x, y, "points", hover=hover, color=color)
+        squares = Series(
+            f"{label}: mean, {100 * level:.9g}% CI",
+            x=[scale * mean.value for mean in means.values()],
+            y=[row + shift + 0.07 for row in means],
             mark="squares",
-            low=[scale * estimate.low for _, estimate in means],
-            high=[scale * estimate.high for _, estimate in means],
+            low=[scale * mean.low for mean in means.values()],
+            high=[scale * mean.high for mean in means.values()],
             color=color,
         )
+        return [points, squares]
 
     def _fields(self) -> dict[str, Any]:
         numbers = self.numbers
