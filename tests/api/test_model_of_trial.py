@@ -266,7 +266,7 @@ def test_functions_that_were_not_edited_go_on(storage: str) -> None:
 
 def test_edited_functions_are_refused_of_a_winner_that_others_found(storage: str) -> None:
     result = adnn.resume(storage, "s", max_trial=3, objective=plain_objective(), test=False)
-    result = dataclasses.replace(result, objective=plain_objective(activation="tanh"))
+    result = dataclasses.replace(result, _objective=plain_objective(activation="tanh"))
     for use in (result.test, result.model, result.contract):
         with pytest.raises(ValueError, match="belongs to another objective"):
             use()

@@ -75,7 +75,7 @@ def with_gains(content: dict[str, Any], gains: list[float]) -> dict[str, Any]:
 def test_a_contract_holds_the_confirmation_which_is_made_first(
     result: SearchResult, content: Any
 ) -> None:
-    confirmation = result.confirmed().confirmation
+    confirmation = result.confirm().confirmation
     assert len(confirmation.seeds) == len(confirmation.gains) == 10
     said = claimed_confirmation(content)
     assert said == dataclasses.replace(confirmation, hyperparameters=None)
