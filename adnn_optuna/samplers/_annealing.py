@@ -78,7 +78,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
             assert study.best_value < 0.1
 
     Note:
-        It is the algorithm of [1] and [2] with nine changes, for fewer evaluations than Ingber
+        It is the algorithm of [1] and [2] with ten changes, for fewer evaluations than Ingber
         had in mind; ``studies/sampler_quality.py`` measures what they bring.
 
         - The schedule ends with the budget: after N = ``n_trials`` the temperature is T_0 N^-3.

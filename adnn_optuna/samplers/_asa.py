@@ -235,13 +235,17 @@ class AdaptiveSimulatedAnnealing:
             # All branches are alike at first, and the best ones are drawn ever more often.
             exponent = 1 + 2 * len(values) / self._options.budget(len(values))
             u = float(uniforms(self._seed, key, BRANCH, "", 1)[0])
-            has, rows = draw_branch(points, values, u, exponent)
+            values_of_draw = self._pool.without_outliers().values
+            has, rows = draw_branch(points, values_of_draw, u, exponent)
             T = self.temperatures(index, int(has.sum()))
             x = best_known(np.vstack([points[rows], points[np.argsort(values)]]))
-        is_early = self._is_known and len(values) < _N_EARLY and branches.is_single
+        # A branch with points enough has a process of its own, and other branches have not.
+        is_alone = len(rows) > has.sum() + 1
+        is_early = self._is_known and len(values) < _N_EARLY
+        if not branches.is_single:
+            # Some moves have to try choices of which no process knows.
+            is_early = is_alone and len(rows) < _N_EARLY and index % 4 != 1
         if is_early or self._is_modelled(index, looks_ahead=False):
-            # A branch with points enough has a process of its own, and other branches have not.
-            is_alone = len(rows) > has.sum() + 1
             # With constraints, the pool has only the feasible points, and each value counts.
             pool = self._pool if len(self._constrained) else self._pool.without_outliers()
             process = process_near(x, pool, self._n_choices, rows if is_alone else None)

@@ -149,15 +149,17 @@ def draw_branch(
     """Draw a branch by a uniform number: its coordinates, and the rows of its points, best first.
 
     That with the r-th best value has a probability in proportion to r^-exponent: a bandit, as in
-    [1], but by rank, as what counts is the best value of a branch and not its mean. The best value
-    of n points is taken for better than it is by the standard deviation of all over the root of n.
+    [1], but by rank, as what counts is the best value of a branch and not its mean. The best of n
+    points in D dimensions is taken for better by the standard deviation of all, over √(n/D).
     """
     branches, of_point = np.unique(~np.isnan(points), axis=0, return_inverse=True)
     of_point = of_point.ravel()
     values = values / (np.abs(values).max() or 1.0)  # Squares of large values overflow.
     lowest = np.full(len(branches), math.inf)
     np.minimum.at(lowest, of_point, values)
-    ranked = np.argsort(lowest - values.std() / np.sqrt(np.bincount(of_point)), kind="stable")
+    n_points_a_dimension = np.bincount(of_point) / np.maximum(branches.sum(axis=1), 1)
+    optimistic = lowest - values.std() / np.sqrt(n_points_a_dimension)
+    ranked = np.argsort(optimistic, kind="stable")
     weights = np.cumsum(np.arange(1.0, len(ranked) + 1) ** -exponent)
     rank = int(np.searchsorted(weights, u * weights[-1], side="right"))
     rows = np.flatnonzero(of_point == ranked[rank])
