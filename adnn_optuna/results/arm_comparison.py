@@ -272,23 +272,26 @@ class ArmComparison(Printed):
         """Return the values, with a line for each seed, and the differences with their CIs."""
         numbers = self.numbers
         unit = numbers.unit
-        per = self._paired_by
-        by = f" by {per}" if per else ""
+        score = numbers.score
+        title = f"{score[:1].upper()}{score[1:]}"
+        if self._paired_by:
+            title = f"{title} by {self._paired_by}"
+        estimates = {pair(row): row.estimate for row in self._shown(numbers.differences)}
         values = values_figure(
             "values",
-            f"{numbers.score[:1].upper()}{numbers.score[1:]}{by}",
-            unit.heading(numbers.score),
+            title,
+            unit.heading(score),
             {label: numbers.arms[label] for label in numbers.ranked},
             unit,
             names=numbers.design.names,
-            per=per,
+            per=self._paired_by,
             lower_is_better=not numbers.maximize,
         )
         differences = interval_figure(
             "differences",
             "How much better the first arm is",
-            unit.heading(f"difference in {numbers.score}", is_gain=True),
-            {pair(row): row.estimate for row in self._shown(numbers.differences)},
+            unit.heading(f"difference in {score}", is_gain=True),
+            estimates,
             unit,
             margin=numbers.design.margin or 0.0,
         )

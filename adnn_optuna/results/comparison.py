@@ -445,20 +445,19 @@ class Comparison(Printed):
 
     def document(self) -> Document:
         """Return everything that the result says."""
+        numbers = self.numbers
+        n_arms = len(self.results)
         n_seeds = len(self.seeds)
+        figures = [_gains(numbers), _scores(numbers), _best_against_trials(numbers)]
         return Document(
             title=f"Comparison {self.study_name!r}",
             verdict=self._verdict(),
             conclusion=self._conclusion(),
-            scope=f"{len(self.results)} arms, {n_seeds} seed{'s' * (n_seeds > 1)}",
+            scope=f"{n_arms} arms, {n_seeds} seed{'s' * (n_seeds > 1)}",
             estimates=self._estimates(),
             level=level_of(self._design),
             tables=self._tables(),
-            figures=[
-                _gains(self.numbers),
-                _scores(self.numbers),
-                _best_against_trials(self.numbers),
-            ],
+            figures=figures,
             notes=self._notes(),
             next_step=self._next_step(),
             fields=self._fields(),

@@ -323,34 +323,16 @@ def interval_figure(
     ``margin`` is half the width of the grey band around 0; ``hollow`` arms are drawn as rings.
     """
     ci = f"{100 * level:.9g}% CI"
-    series = list[Series]()
-    rings = " Rings: reference and controls." if {*hollow} & {*estimates} else ""
-    has_bars = any(math.isfinite(estimate.low) for estimate in estimates.values())
-    bars = f"Bars: their {ci}s." if has_bars else "No CI yet."
+    series = []
+    bars = "No CI yet."
+    rings = ""
     for i, (label, estimate) in enumerate(estimates.items()):
-        if math.isnan(estimate.value):
-            continue
-        x, low, high = ([unit.scale * end] for end in estimate)
-        line = Line(label, estimate, unit, is_difference=True)
-        ends = f", {ci} {line.ends}" if line.ends else ""
-        color = 0
-        if estimate.low > 0:
-            color = 2
-        elif estimate.high < 0:
-            color = 4
-        series.append(
-            Series(
-                label="",
-                x=x,
-                y=[i],
-                mark="rings" if label in hollow else "points",
-                low=low,
-                high=high,
-                hover=[f"{label}: {line.value}{ends}"],
-                color=color,
-                text=[unit.bare.gain(estimate.value)],
-            )
-        )
+        if label in hollow:
+            rings = " Rings: reference and controls."
+        if math.isfinite(estimate.low):
+            bars = f"Bars: their {ci}s."
+        if not math.isnan(estimate.value):
+            series.append(_interval(i, label, estimate, unit, ci, is_hollow=label in hollow))
     return Figure(
         key,
         title,
@@ -361,6 +343,33 @@ def interval_figure(
         rows=[*estimates],
         margin=unit.scale * margin,
         if_empty=if_empty,
+    )
+
+
+def _interval(
+    row: int, label: str, estimate: Estimate, unit: Unit, ci: str, *, is_hollow: bool
+) -> Series:
+    """Return a difference with its CI as a point with a bar."""
+    x, low, high = ([unit.scale * end] for end in estimate)
+    line = Line(label, estimate, unit, is_difference=True)
+    hover = f"{label}: {line.value}"
+    if line.ends:
+        hover = f"{hover}, {ci} {line.ends}"
+    color = 0
+    if estimate.low > 0:
+        color = 2
+    elif estimate.high < 0:
+        color = 4
+    return Series(
+        label="",
+        x=x,
+        y=[row],
+        mark="rings" if is_hollow else "points",
+        low=low,
+        high=high,
+        hover=[hover],
+        color=color,
+        text=[unit.bare.gain(estimate.value)],
     )
 
 
@@ -377,10 +386,10 @@ def values_figure(
     lower_is_better: bool,
 ) -> Figure:
     """Return the values of each arm in a row, with a line for each pair; ``controls`` are grey."""
-    rows = [
-        [unit.scale * value if math.isfinite(value) else None for value in of_arm]
-        for of_arm in values.values()
-    ]
+    rows = []
+    for of_arm in values.values():
+        scaled = [unit.scale * value for value in of_arm]
+        rows.append([value if math.isfinite(value) else None for value in scaled])
     if not any(value is not None for row in rows for value in row):
         return Figure(key, title, x_label, "", [])
     series = []
@@ -396,19 +405,11 @@ def values_figure(
         color = None
         if label not in controls:
             color = next(colors)
-        series.append(
-            Series(
-                label,
-                rows[i],
-                [i] * len(rows[i]),
-                "box",
-                hover=[
-                    f"{label}, {name}: {unit.value(value)}"
-                    for name, value in zip(names or range(len(of_arm)), of_arm, strict=False)
-                ],
-                color=color,
-            )
-        )
+        value_names = names or range(len(of_arm))
+        named_values = zip(value_names, of_arm, strict=False)
+        hover = [f"{label}, {name}: {unit.value(value)}" for name, value in named_values]
+        y_of_row = [i] * len(rows[i])
+        series.append(Series(label, rows[i], y_of_row, "box", hover=hover, color=color))
     caption = "Each box has its mean as a dashed line."
     if per:
         caption = f"{caption} A thin line joins the values of one {per}."

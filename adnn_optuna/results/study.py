@@ -120,6 +120,7 @@ class StudyResult(Printed):
     def document(self) -> Document:
         """Return everything that the result says."""
         n_trials = len(self.record.done_trials)
+        scope = [f"{n_trials} trial{'s' * (n_trials != 1)}", *self._further_scope()]
         verdict, verdict_in_words = self._verdict()
         name = shortened(self.study.study_name, MAX_TITLE - len(verdict_in_words) - 2)
         estimates = list[Line]()
@@ -131,7 +132,7 @@ class StudyResult(Printed):
             title=f"{name}: {verdict_in_words}",
             verdict=verdict,
             conclusion=self._conclusion(),
-            scope=", ".join([f"{n_trials} trial{'s' * (n_trials != 1)}", *self._further_scope()]),
+            scope=", ".join(scope),
             estimates=estimates,
             level=self._level,
             subject=self._subject(),
@@ -255,13 +256,15 @@ def why_no_best_trial(record: SearchRecord) -> str:
 def unowned_notes(record: SearchRecord) -> list[str]:
     """Return which trials may have lost their worker, and how to end them."""
     # Those of Optuna's samplers in `study.optimize` tell nothing.
-    running = (trial for trial in record.trials if trial.state == TrialState.RUNNING)
+    running = [trial for trial in record.trials if trial.state == TrialState.RUNNING]
     numbers = [str(trial.number) for trial in running if owner_of(trial) is None]
     if not numbers:
         return []
-    trials, are, each = ("Trials", "are", "each") if numbers[1:] else ("Trial", "is", "it")
+    subject, each = f"Trial {numbers[0]} is", "it"
+    if len(numbers) > 1:
+        subject, each = f"Trials {in_list(numbers)} are", "each"
     end = f"study.tell({numbers[0]}, state=optuna.trial.TrialState.FAIL)"
-    sentence = f"{trials} {in_list(numbers)} {are} RUNNING without a known worker."
+    sentence = f"{subject} RUNNING without a known worker."
     return [f"{sentence} If none is alive, end {each} by {end}."]
 
 
@@ -291,14 +294,11 @@ def gain_figure(record: SearchRecord) -> Figure:
     unit = units_of(record).selection
     gains = {number: unit.scale * gain for number, gain in record.gains.items()}
     floor = _floor([*gains.values()])
+    near = {number: gain for number, gain in gains.items() if gain >= floor}
+    far = {number: floor for number, gain in gains.items() if gain < floor}
     series = [
-        _gain_series("trial", "points", record, {n: g for n, g in gains.items() if g >= floor}),
-        _gain_series(
-            "trial, far below",
-            "triangles",
-            record,
-            {n: floor for n, gain in gains.items() if gain < floor},
-        ),
+        _gain_series("trial", "points", record, near),
+        _gain_series("trial, far below", "triangles", record, far),
     ]
     if gains:
         best = [unit.scale * gain for gain in gains_so_far(record)]
@@ -348,27 +348,32 @@ def places_figure(record: SearchRecord) -> list[Figure]:
     unit = units_of(record).selection
     metric = unit.heading(record.metric_label)
     x_label, y_label = [*names, metric][:2]
-    values = [unit.scale * value for _, value in record.valued]
-    columns = [[trial.params[name] for trial in trials] for name in names]
-    x, y = [*columns, values][:2]
-    hover = [
-        f"trial {trial.number}: {unit.value(value / unit.scale)} at "
-        f"{params_in_words({name: trial.params[name] for name in names})}"
-        for trial, value in zip(trials, values, strict=True)
-    ]
-    best = [
-        i for i, trial in enumerate(trials) if record.best and trial.number == record.best.number
-    ]
-    ring = Series("best trial", [x[i] for i in best], [y[i] for i in best], "rings", color=1)
-    axes = zip("xy", names, strict=False)
-    logs = (axis for axis, name in axes if getattr(trials[0].distributions[name], "log", False))
+    values = []
+    hover = []
+    rings: tuple[list[Any], list[Any]] = ([], [])
+    columns: tuple[list[Any], list[Any]] = ([], [])
+    for trial, (_, value) in zip(trials, record.valued, strict=True):
+        params = {name: trial.params[name] for name in names}
+        values.append(unit.scale * value)
+        where = params_in_words(params)
+        hover.append(f"trial {trial.number}: {unit.value(value)} at {where}")
+        place = [*params.values(), unit.scale * value][:2]
+        is_best = record.best is not None and trial.number == record.best.number
+        for axis, coordinate in enumerate(place):
+            columns[axis].append(coordinate)
+            if is_best:
+                rings[axis].append(coordinate)
+    distributions = [trials[0].distributions[name] for name in names]
+    axes = zip("xy", distributions, strict=False)
+    logs = [axis for axis, distribution in axes if getattr(distribution, "log", False)]
+    points = Series("", *columns, "points", hover=hover, values=values)
     return [
         Figure(
             "places",
             "Parameters of the trials",
             x_label,
             y_label,
-            [Series("", x, y, "points", hover=hover, values=values), ring],
+            [points, Series("best trial", *rings, "rings", color=1)],
             "The ring is the best trial. Of more than two parameters, these matter most for the "
             "best trials.",
             value_label=metric,

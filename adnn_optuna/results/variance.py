@@ -72,18 +72,18 @@ class VarianceNumbers:
     @functools.cached_property
     def _runs(self) -> list[list[Evaluation]]:
         """The evaluations of each run: all sources redrawn, then each source redrawn once more."""
-        n_alone = len(self._redrawn_alone)
-        first_seeds, again = (
-            [
-                new_seeds(self.study_name, source + suffix, self.n, of_function=self.seed is None)
-                for source in self.sources
-            ]
-            for suffix in ("", " again")
-        )
+        seeds_of = functools.partial(new_seeds, count=self.n, of_function=self.seed is None)
+        first_seeds = [seeds_of(self.study_name, source) for source in self.sources]
+        other_seeds = [seeds_of(self.study_name, f"{source} again") for source in self.sources]
         runs = []
-        for i, run in enumerate(zip(*first_seeds, strict=True)):
-            alone = [(*run[:k], again[k][i], *run[k + 1 :]) for k in range(n_alone)]
-            runs.append([run, *alone])
+        for i in range(self.n):
+            all_redrawn = tuple(seeds[i] for seeds in first_seeds)
+            run = [all_redrawn]
+            for place in range(len(self._redrawn_alone)):
+                seeds = [*all_redrawn]
+                seeds[place] = other_seeds[place][i]
+                run.append(tuple(seeds))
+            runs.append(run)
         return runs
 
     @property
@@ -195,15 +195,19 @@ class VarianceNumbers:
 
     def share(self, part: Estimate) -> dict[str, float]:
         """Return the share of the variance that a part is, with its 95% CI."""
-        if part is self.sd or not self.sd.value > 0:
-            return dict.fromkeys(SHARES, 1.0 if self.sd.value > 0 else math.nan)
-        share = (part.value / self.sd.value) ** 2
+        whole = self.sd
+        if not whole.value > 0:
+            return dict.fromkeys(SHARES, math.nan)
+        if part is whole:
+            return dict.fromkeys(SHARES, 1.0)
+        share = (part.value / whole.value) ** 2
         width = 0.0
         if part.value > 0:
             # As if both were independent, which makes it too wide.
-            width = math.hypot(*(math.log(sd.high / sd.low) for sd in (part, self.sd)))
-        shares = (share, share * math.exp(-width), share * math.exp(width))
-        return {name: min(value, 1.0) for name, value in zip(SHARES, shares, strict=True)}
+            width = math.hypot(math.log(part.high / part.low), math.log(whole.high / whole.low))
+        low = share * math.exp(-width)
+        high = share * math.exp(width)
+        return {"share": min(share, 1.0), "share_low": min(low, 1.0), "share_high": min(high, 1.0)}
 
 
 @dataclass(frozen=True)
@@ -416,24 +420,23 @@ class Variance(Printed):
         self, row: int, source: str, deviations: NDArray[np.float64], sd: Estimate
     ) -> list[Series]:
         unit = unit_of(self.numbers.value_name)
-        color = 0 if source == ALL else None
-        points = Series(
-            "",
-            (unit.scale * deviations).tolist(),
-            # Side by side, so that equal ones do not hide each other.
-            (row + np.linspace(-0.2, 0.2, max(len(deviations), 1))).tolist(),
-            "points",
-            hover=[f"run {i}: {unit.gain(d)}" for i, d in enumerate(deviations, 1)],
-            color=color,
-        )
+        color = None
+        label = ""
+        if source == ALL:
+            color = 0
+            label = "one standard deviation, 95% CI"
+        x = (unit.scale * deviations).tolist()
+        # Side by side, so that equal ones do not hide each other.
+        y = (row + np.linspace(-0.2, 0.2, max(len(deviations), 1))).tolist()
+        hover = [f"run {i}: {unit.gain(d)}" for i, d in enumerate(deviations, 1)]
+        points = Series("", x, y, "points", hover=hover, color=color)
         if math.isnan(sd.value):
             return [points]
         value, low, high = (unit.scale * end for end in sd)
-        label = "one standard deviation, 95% CI" if source == ALL else ""
-        x = [-value, value]
+        ends = [-value, value]
         lows = [-high, low]
         highs = [-low, high]
-        spread = Series(label, x, [row, row], "squares", low=lows, high=highs, color=color)
+        spread = Series(label, ends, [row, row], "squares", low=lows, high=highs, color=color)
         return [points, spread]
 
     def _fields(self) -> dict[str, Any]:
