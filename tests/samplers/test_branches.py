@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import optuna
 import pytest
 
+from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler
 from adnn_optuna.samplers._branches import Branches, best_known, draw_branch
 
 NAN = float("nan")
@@ -94,3 +96,20 @@ def test_a_branch_of_few_points_is_taken_for_better() -> None:
 def test_what_a_branch_lacks_comes_from_the_best_point_that_has_it() -> None:
     points = np.array([[0.1, NAN, NAN], [0.2, 0.3, NAN], [0.4, 0.5, NAN]])
     assert np.array_equal(best_known(points), [0.1, 0.3, NAN], equal_nan=True)
+
+
+@pytest.mark.parametrize("step", [None, 0.05])
+def test_the_branch_that_a_number_decides_is_found(step: float | None) -> None:
+    best = np.random.default_rng(0).random((3, 4))
+
+    def objective(trial: optuna.Trial, seed: int) -> float:
+        x = trial.suggest_float("x", 0, 1, step=step)
+        if x > 0.6:
+            return float(4 * (trial.suggest_float("y", 0, 1) - best[seed, 0]) ** 2)
+        z, w = trial.suggest_int("z", 1, 10), trial.suggest_float("w", 0, 1)
+        return float(0.2 + abs(z - 10 * best[seed, 1]) / 10 + abs(w - best[seed, 2]))
+
+    for seed in range(3):
+        study = optuna.create_study(sampler=AdaptiveSimulatedAnnealingSampler(seed, 40))
+        study.optimize(lambda trial, seed=seed: objective(trial, seed), n_trials=40)
+        assert study.best_value < 0.01

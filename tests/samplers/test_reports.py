@@ -131,3 +131,11 @@ def test_what_a_limit_cut_off_teaches_nothing() -> None:
     assert next_params(added([*done, *pruned], {})) != without
     assert next_params(added([*done, *pruned], {"adnn:ended": "interrupted"})) == without
     assert next_params(added([*done, (None, math.inf)], {})) == without
+
+
+def test_a_search_with_a_pruner_goes_on_as_if_it_had_never_stopped() -> None:
+    whole, study = searched(MedianPruner(), 2), optuna.create_study(pruner=MedianPruner())
+    while len(study.trials) < 40:
+        study.sampler = Annealing(seed=2)
+        study.optimize(curve, n_trials=8)
+    assert [t.params for t in study.trials] == [t.params for t in whole.trials]
