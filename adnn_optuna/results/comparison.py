@@ -18,7 +18,6 @@ from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.render.document import Document, Figure, Line, Series, Table, Verdict, shortened
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.declarations import (
-    Claim,
     claims_of,
     declared_arm,
     n_claims_of,
@@ -44,7 +43,7 @@ from adnn_optuna.results.fields import RUN_FIELDS, Field, Units, numbers_of, sec
 from adnn_optuna.results.plan import Plan, plan_seeds
 from adnn_optuna.results.settings import settings_fields
 from adnn_optuna.results.study import StudyResult, bests_so_far, gains_so_far, why_no_best_trial
-from adnn_optuna.results.value_table import PairedDesign
+from adnn_optuna.results.value_table import Claim, PairedDesign
 from adnn_optuna.stats import paired_differences as paired
 from adnn_optuna.stats.paired_differences import OPEN, PairedDifference, VerdictName
 from adnn_optuna.stats.resampling import Resampled

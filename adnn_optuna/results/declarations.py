@@ -18,13 +18,11 @@ from adnn_optuna._checks import (
     logger,
 )
 from adnn_optuna.engine.arms import Arm
+from adnn_optuna.results.value_table import Claim
 from adnn_optuna.stats.paired_differences import fewest_pairs
 
 _RIVALS = (stored.GREEDY, stored.ANNEALING)
 MAX_SEEDS = 10_000  # A mistyped range would fill the storage.
-
-Claim = tuple[str, str]
-"""The labels of two arms, of which the first may be better."""
 
 
 def checked_seeds(seeds: int | Iterable[int], below: int = TOO_LARGE) -> tuple[int, ...]:
@@ -126,18 +124,14 @@ def declared(
     """
     before = before or planned(())
     planned_seeds = before["seeds"]
+    _check_seeds_go_on(seeds, before, study_name)
+    has_more_seeds = len(seeds) > len(planned_seeds)
     has_more_arms = not arms.keys() <= before["arms"].keys()
-    is_shorter = len(seeds) < len(planned_seeds) and not before["sequential"]
-    if is_shorter or any(a != b for a, b in zip(seeds, planned_seeds, strict=False)):
-        first = ", ".join(map(str, planned_seeds[:10])) + ", …" * (len(planned_seeds) > 10)
-        raise WrongValueError(
-            f"seeds must begin with the {len(planned_seeds)} declared seeds of {study_name!r}, "
-            f"{first}; got {', '.join(map(str, seeds[:10]))}. Pass the declared seeds in their "
-            "order, or these and more."
-        )
-    has_more = bool(planned_seeds) and (len(planned_seeds) < len(seeds) or has_more_arms)
-    sequential = sequential or before["sequential"] or has_more
-    if is_raised := bool(planned_seeds) and sequential and not before["sequential"]:
+    has_more = has_more_seeds or has_more_arms
+    is_raised = False
+    if planned_seeds and not before["sequential"]:
+        is_raised = sequential or has_more
+    if is_raised:
         logger.warning(
             "The comparison %r was planned with %d seeds. With more seeds or arms it is "
             "sequential from now on, with wider CIs: about half of the claims that were just "
@@ -145,13 +139,16 @@ def declared(
             study_name,
             len(planned_seeds),
         )
+    sequential = sequential or before["sequential"] or is_raised
     after_fixed = before["after_fixed"] or is_raised
     for what, n in n_claims.items():
         needed = fewest_pairs(n, sequential=sequential, after_fixed=after_fixed)
         if len(seeds) < needed:
+            few = f"{len(seeds)} seed{'s' * (len(seeds) > 1)}"
+            claims = f"{n} claim{'s' * (n > 1)}"
             warnings.warn(
-                f"{len(seeds)} seed{'s' * (len(seeds) > 1)} can decide nothing about the {what}: "
-                f"with {n} claim{'s' * (n > 1)} it takes at least {needed}.",
+                f"{few} can decide nothing about the {what}: with {claims} it takes at least "
+                f"{needed}.",
                 stacklevel=4,  # The line that called a verb.
             )
     return {
@@ -161,6 +158,23 @@ def declared(
         "arms": {**before["arms"], **arms},
         "arguments": cast("Arguments", dict(arguments)),
     }
+
+
+def _check_seeds_go_on(seeds: Sequence[int], before: Declaration, study_name: str) -> None:
+    """Refuse seeds that do not begin with the declared ones of a comparison."""
+    planned_seeds = before["seeds"]
+    is_shorter = len(seeds) < len(planned_seeds) and not before["sequential"]
+    n_common = min(len(seeds), len(planned_seeds))
+    if not is_shorter and [*seeds[:n_common]] == planned_seeds[:n_common]:
+        return
+    first = ", ".join(map(str, planned_seeds[:10]))
+    if len(planned_seeds) > 10:
+        first = f"{first}, …"
+    passed = ", ".join(map(str, seeds[:10]))
+    raise WrongValueError(
+        f"seeds must begin with the {len(planned_seeds)} declared seeds of {study_name!r}, "
+        f"{first}; got {passed}. Pass the declared seeds in their order, or these and more."
+    )
 
 
 def store_declaration(head: optuna.Study, declaration: Declaration) -> None:

@@ -145,23 +145,13 @@ def differences_table(
     body = []
     for row in rows:
         line = difference_line(row, unit.bare)
-        body.append(
-            (
-                pair(row),
-                line.value,
-                line.ends or "none",
-                _percent(row.win_rate),
-                row.verdict or "no claim",
-                line.unit.gain(row.worst),
-                _win_rate_ends(row),
-                str(row.n_pairs),
-            )
-        )
-    difference = f"difference{in_unit}"
-    worst = f"worst\n{per}"
-    interval = f"{100 * level_of(design):.0f}% CI{in_unit}"
-    headings = ["", difference, interval, "win\nrate", "verdict", worst]
-    headings += ["win rate\n95% CI", f"{per or 'value'}s"]
+        cells = [pair(row), line.value, line.ends or "none", _percent(row.win_rate)]
+        cells += [row.verdict or "no claim", line.unit.gain(row.worst)]
+        cells += [_win_rate_ends(row), str(row.n_pairs)]
+        body.append(cells)
+    interval = f"{100 * level_of(design):.0f}% CI"
+    headings = ["", f"difference{in_unit}", f"{interval}{in_unit}", "win\nrate", "verdict"]
+    headings += [f"worst\n{per}", "win rate\n95% CI", f"{per or 'value'}s"]
     return Table(headings, body, title)
 
 
@@ -196,22 +186,27 @@ def difference_notes(
         within = unit.margin(margin)
         notes.append(f"Equivalent: the whole CI is within {within}.")
         if any(row.verdict == "not worse" for row in rows):
-            is_sequential = design in ("sequential", "added")
-            bound = "CI" if is_sequential else "one-sided bound, at the same level,"
+            bound = "one-sided bound, at the same level,"
+            if design in ("sequential", "added"):
+                bound = "CI"
             notes.append(f"Not worse: the {bound} is above {within.replace('±', '-')}.")
-    compared = f"{per}s" if per else "all pairs of values"
+    compared = "all pairs of values"
+    if per:
+        compared = f"{per}s"
     notes.append(
         f"Win rate: share of {compared} in which the first arm is better; ties count half."
     )
-    if families := [f"the {n} claims on {what}" for what, n in n_claims.items() if n > 1]:
-        level = 100 * level_of(design)
-        notes.append(f"CIs have a joint level of {level:.0f}% for {' and for '.join(families)}.")
+    families = [f"the {n} claims on {what}" for what, n in n_claims.items() if n > 1]
+    if families:
+        level = f"{100 * level_of(design):.0f}%"
+        notes.append(f"CIs have a joint level of {level} for {' and for '.join(families)}.")
     designs = {design}
-    if design == "fixed" and any(row.assumption for row in rows):
-        designs = {"few" if row.assumption else design for row in rows}
-    notes += [validity_note(of_some, per) for of_some in sorted(designs)]
+    if design == "fixed":
+        designs = {"few" if row.assumption else design for row in rows} or designs
+    notes += [validity_note(of_rows, per) for of_rows in sorted(designs)]
     n_pairs = min((row.n_pairs for row in rows), default=0)
-    return notes + unseen_notes(n_pairs, per or "value") + _reasons(rows)
+    notes += unseen_notes(n_pairs, per or "value")
+    return [*notes, *_reasons(rows)]
 
 
 def level_of(design: Design) -> float:

@@ -39,7 +39,7 @@ def after(before: Declaration | None, seeds: Sequence[int], *, sequential: bool)
 @pytest.mark.parametrize(
     ("seeds", "said"),
     [
-        (3, "seeds must be integers; got 3. Pass a range or a list."),
+        (0.5, "seeds must be integers, or how many; got 0.5. Pass a number or a list."),
         ([], "seeds must not be empty; got none. Pass at least one."),
         ([0, 2**64], f"seed must be below {2**64:,}; got {2**64}. Pass a smaller number."),
         (
