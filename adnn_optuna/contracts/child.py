@@ -35,14 +35,19 @@ def declared_limits(
     contract: Mapping[str, Any], folder: Path, data_dir: str | None, n_seeds: int
 ) -> tuple[float, float]:
     """Return the most seconds and bytes for a check, by what a contract and its files declare."""
+    objective = contract["objective"]
     files = [folder / file["name"] for file in contract["files"].values()]
-    if (path := contract["objective"]["dataset"].get("path")) is not None:
+    path = objective["dataset"].get("path")
+    if path is not None:
         files.append(Path(data_dir or folder) / path)
     sizes = [file.stat().st_size if is_file(file) else 0 for file in files]
-    rows = contract["split"]["train"] * contract["objective"]["training"]["epochs"]
-    of_row = _SECONDS_OF_ROW + _SECONDS_OF_WEIGHT * sizes[0] / 4
+    n_weights = sizes[0] / 4  # The first file holds them in float32.
+    n_rows = contract["split"]["train"] * objective["training"]["epochs"]
+    seconds_of_row = _SECONDS_OF_ROW + _SECONDS_OF_WEIGHT * n_weights
     n_runs = 2 * (1 + N_RUNS + n_seeds)
-    return _SECONDS + n_runs * rows * of_row, _BYTES + _BYTES_OF_BYTE * sum(sizes)
+    seconds = _SECONDS + n_runs * n_rows * seconds_of_row
+    n_bytes = _BYTES + _BYTES_OF_BYTE * sum(sizes)
+    return seconds, n_bytes
 
 
 def _resident(process: int) -> int:
@@ -104,17 +109,18 @@ def _check_limits(limits: tuple[float, float], seconds: float, n_bytes: int) -> 
         raise CannotCheckError(refusal.format(f"{limits[1] / 1e9:.2f} GB of memory", "max_memory"))
 
 
-def _received(found: dict[str, Any], contract: dict[str, Any]) -> Verdict:
+def _received(answer: dict[str, Any], contract: dict[str, Any]) -> Verdict:
     """Return a verdict from JSON; the claims of the contract are read here."""
-    for name in ("reasons", "stated"):
-        found[name] = tuple(found[name])
-    if found["gain"] is not None:
-        found["gain"] = Estimate(*found["gain"])
-    if found["new_seeds"] is not None:
-        found["new_seeds"] = as_confirmation(found["new_seeds"])
-    if found["claim"] is not None:
-        found |= {"claim": claim_of(contract), "confirmation": claimed_confirmation(contract)}
-    return Verdict(**found)
+    answer["reasons"] = tuple(answer["reasons"])
+    answer["stated"] = tuple(answer["stated"])
+    if answer["gain"] is not None:
+        answer["gain"] = Estimate(*answer["gain"])
+    if answer["new_seeds"] is not None:
+        answer["new_seeds"] = as_confirmation(answer["new_seeds"])
+    if answer["claim"] is not None:
+        answer["claim"] = claim_of(contract)
+        answer["confirmation"] = claimed_confirmation(contract)
+    return Verdict(**answer)
 
 
 def _end_after(parent: int) -> None:

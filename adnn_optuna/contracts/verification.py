@@ -225,29 +225,40 @@ def _rebuild(
 ) -> NetworkObjective:
     """Return the objective of a contract, and refuse one that is not as the contract says."""
     stored = contract["objective"]
+    dataset = stored["dataset"]
+    sizes = {split: len(getattr(data, f"y_{split}")) for split in contract["split"]}
     for name, claimed, in_data in (
-        ("objective.dataset.fingerprint", stored["dataset"]["fingerprint"], data.fingerprint),
-        ("split", contract["split"], {k: len(getattr(data, f"y_{k}")) for k in contract["split"]}),
-        ("objective.dataset.duplicates", stored["dataset"].get("duplicates", {}), data.duplicates),
-        ("objective.dataset.task", stored["dataset"].get("task", "classification"), data.task),
+        ("objective.dataset.fingerprint", dataset["fingerprint"], data.fingerprint),
+        ("split", contract["split"], sizes),
+        ("objective.dataset.duplicates", dataset.get("duplicates", {}), data.duplicates),
+        ("objective.dataset.task", dataset.get("task", "classification"), data.task),
     ):
         if claimed != in_data:
             raise CannotCheckError(f"{name} is {claimed}, but the data have {in_data}.")
     if "scaling" in stored:
         # A copy, since the user's data set is not to be scaled by a file's numbers later.
         data = dataclasses.replace(data)
-        use(data, stored["model"].get("scale", "auto"), Scaling.from_config(stored["scaling"]))
+        scaling = Scaling.from_config(stored["scaling"])
+        use(data, stored["model"].get("scale", "auto"), scaling)
     keras_files.check_training_config(stored["training"], "objective.training")
     training = Training(**stored["training"])
     offsets = space_from_config(stored["space"])
     built = model or _model(stored["model"], data)
-    settings: Any = {"space": offsets, "metric": stored["metric"], "seed": stored["seed"]}
-    averages = isinstance(offsets, ControlSpace) and offsets.parameter == "members"
-    kind = EnsembleObjective if averages else NetworkObjective
-    settings["direction"] = stored.get("direction")
-    objective: NetworkObjective = kind(built, data, training=training, **settings)
-    objective = objective.of(contract["best"].get("hyperparameters", {}))
-    rebuilt = {**portable_config(objective.config), "dataset": stored["dataset"]}
+    kind: type[NetworkObjective] = NetworkObjective
+    if isinstance(offsets, ControlSpace) and offsets.parameter == "members":
+        kind = EnsembleObjective
+    objective: NetworkObjective = kind(
+        built,
+        data,
+        training=training,
+        space=offsets,
+        metric=stored["metric"],
+        seed=stored["seed"],
+        direction=stored.get("direction"),
+    )
+    hyperparameters = contract["best"].get("hyperparameters", {})
+    objective = objective.of(hyperparameters)
+    rebuilt = {**portable_config(objective.config), "dataset": dataset}
     if differing := config_differences(stored, rebuilt, "objective"):
         error = f"The contract contradicts itself: {in_words(differing)}."
         if model is None and not isinstance(built, MLP):
@@ -268,9 +279,11 @@ def _rebuild(
             raise CannotCheckError(
                 f"best.params.{name} must be in objective.space; got {value!r}."
             )
-    size = sum(w.size for w in objective.trainer.initial_weights(objective.baseline_start))
-    count = int(params.get("members", 1)) * size
-    keras_files.check_count(count, "parameters", "best", max(keras_files.MAX_PARAMETERS, size))
+    weights = objective.trainer.initial_weights(objective.baseline_start)
+    size = sum(values.size for values in weights)
+    n_networks = int(params.get("members", 1))
+    most = max(keras_files.MAX_PARAMETERS, size)
+    keras_files.check_count(n_networks * size, "parameters", "best", most)
     return objective
 
 
@@ -311,12 +324,12 @@ def _train_elsewhere(
     contract: dict[str, Any], objective: NetworkObjective, bar: Bar
 ) -> tuple[float, list[Retrained], str]:
     """Train both several times; return the half width of a gain, the runs, and why it is wide."""
-    arms = [*map(objective.starts, ({}, contract["best"]["params"]))]
-    starts = [
-        [_moved(objective, start, (i, role, n)) for n, start in enumerate(arm)]
-        for i in range(N_RUNS)
-        for role, arm in enumerate(arms)
-    ]
+    arms = [objective.starts({}), objective.starts(contract["best"]["params"])]
+    starts = []
+    for i in range(N_RUNS):
+        for k, arm in enumerate(arms):
+            moved = [_moved(objective, start, (i, k, n)) for n, start in enumerate(arm)]
+            starts.append(moved)
     runs = [*retrain(objective.trainer, starts, bar=bar)]
     rows = contract["split"]
     gains = gains_of(objective, runs)
@@ -327,10 +340,11 @@ def _train_elsewhere(
     repeats = f"{N_RUNS} runs from weights that differ in their last bits"
     half = claim.unit.gain(half_width).lstrip("+")
     if not half_width <= most:
+        examples = f"{rows['test']} test {objective.dataset.unit}"
+        needed = claim.unit.margin(most).lstrip("±")
         problem = (
             f"The gain varies too much here: in {repeats} it is known to within {half} (99%) with "
-            f"{rows['test']} test {objective.dataset.unit}, but must be known to "
-            f"within {claim.unit.margin(most).lstrip('±')}."
+            f"{examples}, but must be known to within {needed}."
         )
         return half_width, runs, problem
     breaches = []
@@ -345,14 +359,16 @@ def _train_elsewhere(
         for split in (name for name in rows if rows[name]):
             name = f"{split}_{objective.trainer.judge}"
             values = [run.metrics[name] for run in of_role]
-            size = claim.scale(fmean(values))
-            tolerance = max(TOLERANCE * size, claim.resolution * rows["test"] / rows[split])
+            mean = fmean(values)
+            size = claim.scale(mean)
+            one_example = claim.resolution * rows["test"] / rows[split]
+            tolerance = max(TOLERANCE * size, one_example)
             width = student_half_width(values, tolerance, _LEVEL, 1)
             score = contract[role].get(name, math.nan)
-            if not abs(score - fmean(values)) <= width + 1e-9 * size:
+            if not abs(score - mean) <= width + 1e-9 * size:
                 breaches.append(
                     f"{role}.{name} is {score}, but is not reproduced: in {repeats} it is "
-                    f"{fmean(values):.4f}, known to within {width:.4f} (99%)."
+                    f"{mean:.4f}, known to within {width:.4f} (99%)."
                 )
     if breaches:
         raise BreachedError(*breaches)
@@ -361,16 +377,16 @@ def _train_elsewhere(
 
 def _moved(objective: NetworkObjective, start: Start, key: tuple[int, int, int]) -> Start:
     """Return a start with other last bits in weights and biases."""
-    variables = objective.trainer.architecture.variables
+    trainer = objective.trainer
+    variables = trainer.architecture.variables
+    weights = trainer.initial_weights(start)
     draws = np.random.default_rng(key).standard_normal(len(variables))
-    # At least the last bits of 1: they stand for the rounding in each step of a training run.
-    sizes = [abs(w).max(initial=1) for w in objective.trainer.initial_weights(start)]
-    moved = [
-        offset if variable.kind == "other" else offset + float(draw * np.spacing(size))
-        for variable, offset, draw, size in zip(
-            variables, start.offsets, draws, sizes, strict=True
-        )
-    ]
+    moved = [*start.offsets]
+    for i, variable in enumerate(variables):
+        if variable.kind != "other":
+            # At least the last bits of 1: they stand for the rounding in each step of a run.
+            size = abs(weights[i]).max(initial=1)
+            moved[i] += float(draws[i] * np.spacing(size))
     return dataclasses.replace(start, offsets=tuple(moved))
 
 
@@ -382,7 +398,8 @@ def check_weights(
     sha256 = contract["files"]["weights"]["sha256"]
     # An array's header takes some hundred bytes.
     most = sum(values.nbytes + 1000 for values in trained)
-    weights = [*read_arrays(file, sha256, "files.weights", most).values()]
+    arrays = read_arrays(file, sha256, "files.weights", most)
+    weights = [*arrays.values()]
     if hash_weights(weights) != best["trained_weights_sha256"]:
         raise BreachedError(
             f"files.weights: {file.name!r} does not hold the weights of "

@@ -129,8 +129,12 @@ def make_evaluations(
     with contextlib.nullcontext() if stop is None else interruptible(stop):
         check_is_reached(study._storage, executor)
         if executor is not None:
-            settings = {"names": tuple(names), "evaluate": evaluate, "max_time": max_time}
-            settings["catch"] = catch
+            settings = {
+                "names": tuple(names),
+                "evaluate": evaluate,
+                "max_time": max_time,
+                "catch": catch,
+            }
             make = functools.partial(_make_one, study._storage, study.study_name, settings)
 
             def after_job(_: object) -> None:
@@ -166,15 +170,17 @@ def make_needed(
     **options: Any,
 ) -> None:
     """Make those of some evaluations that are missing, see :func:`make_evaluations`."""
-    bar_options: Any = {"show": show_progress_bar, "unit": "evaluation", "desc": study.study_name}
-    with progress_bar(len(needed), **bar_options) as bar:
+    n_needed = len(needed)
+    name = study.study_name
+    with progress_bar(n_needed, show=show_progress_bar, unit="evaluation", desc=name) as bar:
 
-        def missing(made: Mapping[Evaluation, float]) -> list[Evaluation]:
-            missing = [evaluation for evaluation in needed if evaluation not in made]
-            bar.update(len(needed) - len(missing) - bar.n)
+        def missing_of(values: Mapping[Evaluation, float]) -> list[Evaluation]:
+            missing = [evaluation for evaluation in needed if evaluation not in values]
+            n_made = n_needed - len(missing)
+            bar.update(n_made - bar.n)
             return missing
 
-        make_evaluations(missing, study, names, evaluate, **options)
+        make_evaluations(missing_of, study, names, evaluate, **options)
 
 
 def _make_one(

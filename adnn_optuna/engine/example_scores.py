@@ -34,8 +34,10 @@ def as_attributes(name: str, *arrays: np.ndarray) -> dict[str, str]:
     file = io.BytesIO()
     np.savez_compressed(file, *arrays)
     text = base64.b64encode(file.getvalue()).decode()
-    begins = range(0, len(text), _LONGEST)
-    return {f"{name}/{i}": text[at : at + _LONGEST] for i, at in enumerate(begins)}
+    attributes = {}
+    for i, begin in enumerate(range(0, len(text), _LONGEST)):
+        attributes[f"{name}/{i}"] = text[begin : begin + _LONGEST]
+    return attributes
 
 
 def scores_as_attributes(name: str, scores: np.ndarray) -> dict[str, str]:
@@ -61,14 +63,13 @@ def from_attributes(
         check_npz(file)
         arrays = [*np.load(file).values()]
     are_numbers = all(array.dtype.kind in "biuf" for array in arrays)
-    stored_shapes = [array.shape for array in arrays]
-    is_as_wanted = (
-        [*map(len, stored_shapes)] == [1] if shapes is None else stored_shapes == [*shapes]
-    )
-    if not (are_numbers and is_as_wanted):
-        raise stored.malformed(
-            name, of, Fault("an .npz file of its arrays as base64", "another text")
-        )
+    if shapes is None:
+        have_shapes = [array.ndim for array in arrays] == [1]
+    else:
+        have_shapes = [array.shape for array in arrays] == [*shapes]
+    if not (are_numbers and have_shapes):
+        fault = Fault("an .npz file of its arrays as base64", "another text")
+        raise stored.malformed(name, of, fault)
     return arrays
 
 
@@ -238,11 +239,11 @@ def read_examples(
     groups = None
     if "groups" in of_first:
         study_label = f"study {study_name!r}"
-        [groups] = from_attributes(attrs, stored.EXAMPLE_GROUPS, study_label, [(of_first["n"],)])
+        shapes = [(of_first["n"],)]
+        [groups] = from_attributes(attrs, stored.EXAMPLE_GROUPS, study_label, shapes)
         if _digest(groups) != of_first["groups"]:
-            raise stored.malformed(
-                stored.EXAMPLE_GROUPS, study_label, Fault("the trials' groups", "others")
-            )
+            fault = Fault("the trials' groups", "others")
+            raise stored.malformed(stored.EXAMPLE_GROUPS, study_label, fault)
     are_right = all(column.dtype == bool for column in columns)
     scores = np.stack(columns, axis=1).astype(np.float32)
     return Examples([trial for trial, _ in scored_trials], scores, groups, are_right)
@@ -254,7 +255,9 @@ def _unpacked(trial: FrozenTrial, examples: ExampleScores, of: str) -> np.ndarra
     attrs = {**trial.user_attrs, _FIRST_PART: examples["npz"]}
     [array] = from_attributes(attrs, stored.EXAMPLE_PARTS, of)
     if array.dtype == np.uint8 and len(array) == (n + 7) // 8:
-        return np.unpackbits(array, count=n).astype(bool)
+        bits = np.unpackbits(array, count=n)
+        return bits.astype(bool)
     if array.dtype.kind != "f" or len(array) != n or not np.isfinite(array).all():
-        raise stored.malformed(stored.EXAMPLE_PARTS, of, Fault(f"{n} finite scores", "others"))
+        fault = Fault(f"{n} finite scores", "others")
+        raise stored.malformed(stored.EXAMPLE_PARTS, of, fault)
     return array

@@ -212,12 +212,12 @@ class ObjectiveStudy(optuna.Study):
         skip_if_finished: bool = False,  # noqa: FBT001, FBT002 - as Optuna has it.
     ) -> FrozenTrial:
         """Tell a trial; one that failed by itself counts, too."""
+        storage = self._storage
         is_nan = isinstance(values, float) and math.isnan(values)
         if state == TrialState.FAIL or is_nan:
             number = trial if isinstance(trial, int) else trial.number
-            id_of = self._storage.get_trial_id_from_study_id_trial_number
-            trial_id = id_of(self._study_id, number)
-            self._storage.set_trial_system_attr(trial_id, stored.ENDED, "diverged")
+            trial_id = storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+            storage.set_trial_system_attr(trial_id, stored.ENDED, "diverged")
         return super().tell(trial, values, state, skip_if_finished)
 
 

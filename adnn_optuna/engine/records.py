@@ -449,15 +449,13 @@ def _n_searches_elsewhere(
 ) -> int:
     """Return how many other studies are searches of the same function, but of no comparison."""
     code = attrs.get(stored.CODE)
-    comparisons = tuple(
-        f"{name}/"
-        for name, attrs_of_study in others.items()
-        if stored.COMPARISON in attrs_of_study
-    )
-    if code is None or own_name.startswith(comparisons):
+    comparisons = [name for name, study in others.items() if stored.COMPARISON in study]
+    heads = tuple(f"{name}/" for name in comparisons)
+    if code is None or own_name.startswith(heads):
         return 0
-    return sum(
-        stored.SEARCH in attrs_of_study and attrs_of_study.get(stored.CODE) == code
-        for name, attrs_of_study in others.items()
-        if name != own_name and not name.startswith(comparisons)
-    )
+    n_searches = 0
+    for name, attrs_of_study in others.items():
+        is_search = stored.SEARCH in attrs_of_study and not name.startswith(heads)
+        is_same_function = attrs_of_study.get(stored.CODE) == code
+        n_searches += is_search and is_same_function and name != own_name
+    return n_searches

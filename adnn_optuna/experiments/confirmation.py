@@ -105,11 +105,12 @@ def retrain_best_trial(
         runs = [*retraining.retrain(unsearched.trainer, starts[:1], stop)]
         runs += retraining.retrain(trainer, starts[1:], stop)
     attrs = record.best.user_attrs
-    of_baseline = {**record.attrs, **attrs}.get(stored.BASELINE_METRICS, {})
+    metrics_of_baseline = {**record.attrs, **attrs}.get(stored.BASELINE_METRICS, {})
     metrics_of_best = stored.outcome_of(attrs).get("metrics", {})
-    before = [{**runs[0].metrics, **of_baseline}, {**runs[1].metrics, **metrics_of_best}]
+    metrics = [run.metrics for run in runs]
+    before = [{**metrics[0], **metrics_of_baseline}, {**metrics[1], **metrics_of_best}]
     # As text, for the NaN of a baseline that diverged does not equal itself.
-    if json.dumps(before) != json.dumps([run.metrics for run in runs]):
+    if json.dumps(before) != json.dumps(metrics):
         logger.warning(
             "Trained again, baseline or best trial of study %r came out differently: its trials "
             "were trained on another machine, or with other versions or threads.",
@@ -228,14 +229,15 @@ def _earlier(record: NetworkRecord, seeds: list[int]) -> list[tuple[str, Confirm
     The seeds follow from both, and those of a smaller number are the first of a larger one.
     """
     earlier: list[tuple[str, Confirmed]] = []
-    for name, attrs in attributes_in(record.study._storage).items():
+    attributes_of_others = attributes_in(record.study._storage)
+    attributes_of_others.pop(record.study.study_name, None)
+    for name, attrs in attributes_of_others.items():
         for attribute, confirmed in attrs.items():
-            is_other = (
-                attribute.startswith(f"{stored.CONFIRMED}/") and name != record.study.study_name
-            )
-            if is_other and all(a == b for a, b in zip(confirmed["seeds"], seeds, strict=False)):
-                earlier.append((name, confirmed))
-    return sorted(earlier, key=lambda one: one[1]["began"])
+            if attribute.startswith(f"{stored.CONFIRMED}/"):
+                seed_pairs = zip(confirmed["seeds"], seeds, strict=False)
+                if all(theirs == ours for theirs, ours in seed_pairs):
+                    earlier.append((name, confirmed))
+    return sorted(earlier, key=lambda of_study: of_study[1]["began"])
 
 
 def _earlier_runs(record: NetworkRecord, confirmed: Confirmed) -> dict[tuple[int, int], Outcome]:
@@ -244,15 +246,18 @@ def _earlier_runs(record: NetworkRecord, confirmed: Confirmed) -> dict[tuple[int
     confirmations = []
     if "earlier" in confirmed:
         confirmations = _earlier(record, confirmed["seeds"])
-    for name, earlier in confirmations[:1]:
-        for trial in filter(is_done, confirmation_trials(record.study._storage, name)):
-            trial_number, arm, seed = evaluation_of(trial, CONFIRMATION_NAMES)
-            # The first trial's hyperparameters may be others.
-            if trial_number == earlier["trial"] and arm != FIRST:
-                value = math.nan if trial.value is None else trial.value
-                attrs = trial.system_attrs
-                scores = {k: v for k, v in attrs.items() if k.startswith(stored.SCORES)}
-                outcomes.setdefault((arm, seed), Outcome("complete", value, system_attrs=scores))
+    if not confirmations:
+        return outcomes
+    name, earlier = confirmations[0]
+    for trial in filter(is_done, confirmation_trials(record.study._storage, name)):
+        trial_number, arm, seed = evaluation_of(trial, CONFIRMATION_NAMES)
+        # The first trial's hyperparameters may be others.
+        if trial_number == earlier["trial"] and arm != FIRST:
+            value = math.nan if trial.value is None else trial.value
+            attrs = trial.system_attrs
+            scores = {k: v for k, v in attrs.items() if k.startswith(stored.SCORES)}
+            outcome = Outcome("complete", value, system_attrs=scores)
+            outcomes.setdefault((arm, seed), outcome)
     return outcomes
 
 
@@ -297,11 +302,10 @@ def _arms(
         arms[BEST] = (best_objective, best.params)
     if objective.compared is not None:
         return arms
-    best_hyperparameters, first_hyperparameters = (
-        {k: v for k, v in trial.params.items() if k not in best_objective.distributions}
-        for trial in (best, first)
-    )
-    if best_hyperparameters != first_hyperparameters:
+    searched = best_objective.distributions
+    hyperparameters = {k: v for k, v in best.params.items() if k not in searched}
+    first_hyperparameters = {k: v for k, v in first.params.items() if k not in searched}
+    if hyperparameters != first_hyperparameters:
         arms[FIRST] = (objective.as_trained(first), {})
     return arms
 
@@ -382,15 +386,14 @@ def read_runs(record: NetworkRecord) -> ConfirmationRuns | None:
     needed = needed_evaluations(confirmed)
     scores = dict[Evaluation, np.ndarray]()
     values: dict[Evaluation, float] = {}
+    name = confirmation_name(record.study.study_name)
+    shapes = [tested.scores.shape]
     for trial in filter(is_done, record.confirming):
         evaluation = evaluation_of(trial, CONFIRMATION_NAMES)
         if evaluation in needed and evaluation not in scores:
-            name = confirmation_name(record.study.study_name)
-            shapes = [tested.scores.shape]
+            attrs = trial.system_attrs
             trial_label = f"trial {trial.number} of study {name!r}"
-            [scores[evaluation]] = from_attributes(
-                trial.system_attrs, stored.SCORES, trial_label, shapes
-            )
+            [scores[evaluation]] = from_attributes(attrs, stored.SCORES, trial_label, shapes)
             values[evaluation] = math.nan if trial.value is None else trial.value
     if any(evaluation not in scores for evaluation in needed):
         return None
@@ -410,7 +413,10 @@ def _by_arm(confirmed: Confirmed, of: Mapping[Evaluation, Any]) -> dict[int, np.
     """Return the evaluations of each arm, in the order of the seeds."""
     trial = confirmed["trial"]
     seeds = confirmed["seeds"]
-    return {arm: np.stack([of[trial, arm, seed] for seed in seeds]) for arm in confirmed["arms"]}
+    by_arm = {}
+    for arm in confirmed["arms"]:
+        by_arm[arm] = np.stack([of[trial, arm, seed] for seed in seeds])
+    return by_arm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -505,13 +511,15 @@ def own_scores(record: NetworkRecord) -> OwnScores | None:
     """Return the scores of a search's best network; :obj:`None` if it was not tested."""
     if (evaluation := record.test_evaluation) is None:
         return None
+    attrs = record.attrs
     study_label = f"study {record.study.study_name!r}"
-    [scores] = from_attributes(record.attrs, f"{stored.SCORES}/{evaluation['trial']}", study_label)
+    name = f"{stored.SCORES}/{evaluation['trial']}"
+    [scores] = from_attributes(attrs, name, study_label)
     groups = None
-    if f"{stored.GROUPS}/0" in record.attrs:
-        [groups] = from_attributes(record.attrs, stored.GROUPS, study_label, [scores.shape])
-        if groups.dtype.kind not in "iu" or not {*groups.tolist()} <= {*range(len(groups))}:
-            raise stored.malformed(
-                stored.GROUPS, study_label, Fault("numbers of groups", "others")
-            )
+    if f"{stored.GROUPS}/0" in attrs:
+        [groups] = from_attributes(attrs, stored.GROUPS, study_label, [scores.shape])
+        numbers = {*groups.tolist()}
+        if groups.dtype.kind not in "iu" or not numbers <= {*range(len(groups))}:
+            fault = Fault("numbers of groups", "others")
+            raise stored.malformed(stored.GROUPS, study_label, fault)
     return OwnScores.of(scores, groups, record.test_metric, evaluation)

@@ -76,12 +76,13 @@ class Contract(Printed):
                 raise WrongValueError(
                     f"The training run of the {role} network diverged, so no contract can be made."
                 )
-        params = {name: best.params[name] for name in objective.distributions}
-        baseline, trained = (outcome(objective, *pair) for pair in zip(starts, runs, strict=True))
+        baseline = outcome(objective, starts[0], runs[0])
         weights = runs[1].weights
-        trained = {"params": params, **trained}
+        params = {name: best.params[name] for name in objective.distributions}
+        trained = {"params": params, **outcome(objective, starts[1], runs[1])}
         # From these the user's functions of the trial made model and training.
-        if hyperparameters := {name: v for name, v in best.params.items() if name not in params}:
+        hyperparameters = {name: v for name, v in best.params.items() if name not in params}
+        if hyperparameters:
             trained["hyperparameters"] = hyperparameters
         dataset = objective.dataset
         states = [trial.state for trial in record.done_trials]
@@ -113,7 +114,8 @@ class Contract(Printed):
                     "trained again here. Make the contract on the machine where it was tested."
                 )
         paths = [variable.path for variable in objective.trainer.architecture.variables]
-        if (n := len(weights) // len(paths)) > 1:  # Each network of an average has its own.
+        n = len(weights) // len(paths)
+        if n > 1:  # Each network of an average has its own.
             paths = [f"network_{i}/{path}" for i in range(n) for path in paths]
         # As it is read from the file again: tuples are lists there.
         content = json.loads(json.dumps(content, allow_nan=False))
@@ -156,22 +158,21 @@ class Contract(Printed):
     def document(self) -> Document:
         """Return everything that the contract claims."""
         content = self.content
-        claim = claim_of(self.content)
+        claim = claim_of(content)
+        gain = claim.unit.gain(claim.gain)
+        confirmation = claimed_confirmation(content)
         study = content["study"]
-        data = content["objective"]["dataset"]
-        of_trial = f": trial {study['best_trial']} of {study['trials']}"
+        data_name = content["objective"]["dataset"]["name"]
+        searched = shortened(f"{data_name}, {study['sampler']}", 40)
         return Document(
             title=f"Contract of study {study['name']!r}",
             verdict="claimed",
             conclusion=(
-                f"Its maker claims a gain of {claim.unit.gain(claim.gain)} in {claim.score} over "
-                "the baseline network. Nothing is checked yet."
+                f"Its maker claims a gain of {gain} in {claim.score} over the baseline network. "
+                "Nothing is checked yet."
             ),
-            scope=shortened(f"{data['name']}, {study['sampler']}", 40) + of_trial,
-            tables=[
-                self._metrics_table(),
-                *claims_tables(claimed_confirmation(content), claim.unit),
-            ],
+            scope=f"{searched}: trial {study['best_trial']} of {study['trials']}",
+            tables=[self._metrics_table(), *claims_tables(confirmation, claim.unit)],
             notes=self._notes(),
             next_step="check it, after contract.save(FILE): adnn verify FILE",
             fields={"content": content},
@@ -179,40 +180,47 @@ class Contract(Printed):
 
     def _metrics_table(self) -> Table:
         claim = claim_of(self.content)
-        rows = []
         of_claim = claim.metric.removeprefix("test")
-        baseline, best = (self.content[role] for role in ROLES)
+        baseline = self.content["baseline"]
+        best = self.content["best"]
+        rows = []
         for name in best:
-            if name.endswith(("_accuracy", of_claim)):
-                is_claimed = name.endswith(of_claim)
-                unit, sign = (claim.unit, claim.sign) if is_claimed else (ACCURACY, 1)
-                gain = unit.gain(sign * (best[name] - baseline[name]))
-                rows.append((name, unit.value(baseline[name]), unit.value(best[name]), gain))
+            unit = ACCURACY
+            sign = 1
+            if name.endswith(of_claim):
+                unit = claim.unit
+                sign = claim.sign
+            elif not name.endswith("_accuracy"):
+                continue
+            gain = unit.gain(sign * (best[name] - baseline[name]))
+            rows.append((name, unit.value(baseline[name]), unit.value(best[name]), gain))
         return Table(("metric", "baseline network", "best network", "gain"), rows)
 
     def _notes(self) -> list[str]:
         best = self.content["best"]
+        params = best["params"]
         notes = []
         counts = self.content["objective"]["dataset"].get("duplicates", {})
-        if repeated := duplicates.in_words(counts):
+        repeated = duplicates.in_words(counts)
+        if repeated:
             notes.append(f"The data have {repeated}.")
-        named = "Networks" if "members" in best["params"] else "Offsets"
-        return [
-            *notes,
-            who_can_verify(self.content, has_data=bool(self.data)),
-            f"{named}: {params_in_words(best['params'])}.",
-            f"SHA-256 of the trained weights: {best['trained_weights_sha256']}",
-        ]
+        notes.append(who_can_verify(self.content, has_data=bool(self.data)))
+        named = "Networks" if "members" in params else "Offsets"
+        notes.append(f"{named}: {params_in_words(params)}.")
+        notes.append(f"SHA-256 of the trained weights: {best['trained_weights_sha256']}")
+        return notes
 
 
 def embedded(data: Dataset) -> dict[str, np.ndarray]:
     """Return the arrays from which a dataset can be made again; refuse large ones."""
-    arrays = {name: getattr(data, name) for name in _EMBEDDED}
-    arrays["positive"] = data.positive_number
-    arrays_by_name = {
-        name: np.asarray(array) for name, array in arrays.items() if array is not None
-    }
-    if (size := sum(array.nbytes for array in arrays_by_name.values())) > MAX_EMBEDDED - 2**16:
+    values = {name: getattr(data, name) for name in _EMBEDDED}
+    values["positive"] = data.positive_number
+    arrays_by_name = {}
+    for name, value in values.items():
+        if value is not None:
+            arrays_by_name[name] = np.asarray(value)
+    size = sum(array.nbytes for array in arrays_by_name.values())
+    if size > MAX_EMBEDDED - 2**16:
         raise WrongValueError(
             f"Data to embed must have at most {MAX_EMBEDDED / 1e6:.0f} MB; these have "
             f"{size / 1e6:.0f} MB. Give others the data in a file and omit data."

@@ -1,6 +1,7 @@
 """New seeds: the claims of a contract's maker, and the verifier's own findings."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -50,7 +51,8 @@ def confirmation_content(facts: Confirmation | None) -> dict[str, Any] | None:
             "and seeds cannot be added once their results are known. Search again with "
             f"confirm={PAIRS[0]}."
         )
-    if not all(map(math.isfinite, (*facts.test_score, *facts.vs_baselines, *facts.replication))):
+    numbers = (*facts.test_score, *facts.vs_baselines, *facts.replication)
+    if not all(map(math.isfinite, numbers)):
         raise WrongValueError(
             "All estimates of a contract must be known; some are not, because a training run "
             "diverged or the metric has no derivative. Search by another metric."
@@ -93,8 +95,9 @@ def check_confirmation(
     # Of thousands that follow from an experiment, two may be the same.
     if len({*claimed.seeds}) < 0.99 * n_seeds:
         raise BreachedError(f"{where}.seeds must be {n_seeds} different seeds; some are equal.")
+    best = contract["best"]
     n_gains = 0
-    if objective.moves(contract["best"]["params"]):
+    if objective.moves(best["params"]):
         n_gains = n_seeds
     for name, values, n in (
         ("gains", claimed.gains, n_gains),
@@ -103,20 +106,20 @@ def check_confirmation(
         if len(values) != n:
             raise BreachedError(f"{where}.{name} must have {n} entries; got {len(values)}.")
     claim = claim_of(contract)
+    score = best[claim.metric]
+    tested = claimed.test_score.value
+    vs_baselines = objective.improvement(tested, fmean(claimed.baselines))
+    expectations = [
+        # The best network was tested where it was searched, perhaps on another machine.
+        ("test_score", tested, score, claim.tolerance(score)),
+        ("vs_baselines", claimed.vs_baselines.value, vs_baselines, 1e-6 * claim.scale(score)),
+    ]
     replication = Estimate(0.0, 0.0, 0.0)
-    score = contract["best"][claim.metric]
-    vs_baselines = objective.improvement(claimed.test_score.value, fmean(claimed.baselines))
     if n_gains:
         replication = mean_gain(claimed.gains, 2 ** (claimed.rank - 1))
-    for name, value, expected, tolerance in (
-        *(
-            ("replication", *pair, 1e-9)
-            for pair in zip(claimed.replication, replication, strict=True)
-        ),
-        # The best network was tested where it was searched, perhaps on another machine.
-        ("test_score", claimed.test_score.value, score, claim.tolerance(score)),
-        ("vs_baselines", claimed.vs_baselines.value, vs_baselines, 1e-6 * claim.scale(score)),
-    ):
+    pairs = zip(claimed.replication, replication, strict=True)
+    expectations += [("replication", *pair, 1e-9) for pair in pairs]
+    for name, value, expected, tolerance in expectations:
         if not math.isclose(value, expected, rel_tol=1e-6, abs_tol=tolerance):
             raise BreachedError(
                 f"{where}.{name} is {value}, but {expected} follows from the rest of the contract."
@@ -145,21 +148,26 @@ def new_pairs(
             f"seeds: the contract's maker trained with {used[0]}, so it shows nothing new. Pass "
             "other seeds."
         )
-    count = len(seeds)
+    params = contract["best"]["params"]
     arms: dict[int, dict[str, Any]] = {BASELINE: {}}
-    if objective.moves(contract["best"]["params"]):
-        arms[BEST] = contract["best"]["params"]
+    if objective.moves(params):
+        arms[BEST] = params
     starts = [objective.replace(seed=seed).starts(arm) for arm in arms.values() for seed in seeds]
-    runs = [*retrain(objective.trainer, starts, bar=bar)]
-    of_arms = {arm: runs[i * count : (i + 1) * count] for i, arm in enumerate(arms)}
+    runs = retrain(objective.trainer, starts, bar=bar)
+    values = {}
+    scores = {}
+    for arm in arms:
+        of_arm = [*itertools.islice(runs, len(seeds))]
+        values[arm] = np.array([run.score for run in of_arm])
+        scores[arm] = np.stack([run.scores for run in of_arm])
     return confirmation_of(
         ConfirmationRuns(
             trial=contract["study"]["best_trial"],
             rank=1,
             seeds=tuple(seeds),
             own=own,
-            values={arm: np.array([run.score for run in runs]) for arm, runs in of_arms.items()},
-            scores={arm: np.stack([run.scores for run in runs]) for arm, runs in of_arms.items()},
+            values=values,
+            scores=scores,
             is_loss=objective.direction == StudyDirection.MINIMIZE,
         )
     )
@@ -176,11 +184,13 @@ def not_replicated(contract: dict[str, Any], found: Confirmation) -> str:
     if claimed is None or not found.gains or math.isnan(found.replication.value):
         return ""
     half = student_half_width(found.gains, claim.resolution, _LEVEL, len(claimed.gains))
-    mean, (value, low, high), unit = fmean(claimed.gains), found.replication, claim.unit
+    mean = fmean(claimed.gains)
+    value, low, high = found.replication
     if abs(mean - value) <= half + 1e-9:
         return ""
+    unit = claim.unit
+    ends = unit.bare.interval(low, high)
     return (
         f"confirmation: the claimed mean gain of {unit.gain(mean)} does not replicate: on "
-        f"{len(found.seeds)} new seeds it is {unit.gain(value)} "
-        f"(95% CI {unit.bare.interval(low, high)})."
+        f"{len(found.seeds)} new seeds it is {unit.gain(value)} (95% CI {ends})."
     )

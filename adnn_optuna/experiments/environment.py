@@ -23,22 +23,24 @@ def describe_environment() -> dict[str, Any]:
     cpuinfo = ""
     if path.exists():
         cpuinfo = path.read_text(encoding="utf-8")
-    model = re.search(r"^model name\s*: (.+)", cpuinfo, re.MULTILINE)
-    threading = tf.config.threading
+    model = platform.processor()
+    model_line = re.search(r"^model name\s*: (.+)", cpuinfo, re.MULTILINE)
+    if model_line:
+        model = model_line[1]
+    versions = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        versions[name] = importlib.metadata.version(name)
+    devices = tf.config.list_physical_devices()
+    n_intra_op = tf.config.threading.get_intra_op_parallelism_threads()
+    n_inter_op = tf.config.threading.get_inter_op_parallelism_threads()
     onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1")
     return {
-        "versions": {
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in _PACKAGES},
-        },
+        "versions": versions,
         "system": platform.system(),
-        "processor": {
-            "machine": platform.machine(),
-            "model": model[1] if model else platform.processor(),
-        },
-        "devices": sorted(device.device_type for device in tf.config.list_physical_devices()),
-        "intra_op_threads": n_threads(threading.get_intra_op_parallelism_threads(), "INTRAOP"),
-        "inter_op_threads": n_threads(threading.get_inter_op_parallelism_threads(), "INTEROP"),
+        "processor": {"machine": platform.machine(), "model": model},
+        "devices": sorted(device.device_type for device in devices),
+        "intra_op_threads": n_threads(n_intra_op, "INTRAOP"),
+        "inter_op_threads": n_threads(n_inter_op, "INTEROP"),
         "onednn": onednn.lower() not in {"0", "false"},
         "flags": {name: os.environ.get(name, "") for name in ("XLA_FLAGS", "TF_XLA_FLAGS")},
     }

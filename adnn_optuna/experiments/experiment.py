@@ -190,8 +190,9 @@ class Experiment:
 
     def replace(self, **parts: Any) -> Self:
         """Return the same experiment with other arguments; another metric tells its direction."""
-        direction = {"direction": None} if "metric" in parts else {}
-        return dataclasses.replace(self, **{**direction, **parts})
+        if "metric" in parts:
+            parts.setdefault("direction", None)
+        return dataclasses.replace(self, **parts)
 
     def of(self, params: Mapping[str, Any]) -> Self:
         """Return the experiment with what a trial's parameters make of its model and training."""
@@ -255,10 +256,10 @@ class Experiment:
     @property
     def config(self) -> dict[str, Any]:
         """All that determines a trial's value, as JSON holds it."""
-        dataset = self.dataset.config
+        config: dict[str, Any] = {}
         if self.is_of_trial:
-            parts = {"model": self.model.model, "training": self.training}
-            config: dict[str, Any] = {name: _described(part) for name, part in parts.items()}
+            config["model"] = _described(self.model.model)
+            config["training"] = _described(self.training)
         else:
             config = self.trainer.config
             if scaling := self.trainer.scaling.config:
@@ -267,18 +268,22 @@ class Experiment:
             config["direction"] = self.direction.name.lower()
         if self.positive is not None:
             config["positive"] = self.positive
-        config |= {"dataset": dataset, "space": self.space.config}
-        return {**config, "metric": self.metric, "seed": self.seed}
+        config["dataset"] = self.dataset.config
+        config["space"] = self.space.config
+        config["metric"] = self.metric
+        config["seed"] = self.seed
+        return config
 
     @property
     def made(self) -> Made:
         """The results of the user's functions for a trial's parameters, short enough to store."""
         # As it comes back from a study.
-        trainer_config = json.loads(json.dumps(self.trainer.config))
-        if "model" in trainer_config["model"]:
-            described = json.dumps(trainer_config["model"]["model"], sort_keys=True).encode()
-            trainer_config["model"]["model"] = {"sha256": hashlib.sha256(described).hexdigest()}
-        return cast("Made", trainer_config)
+        config = json.loads(json.dumps(self.trainer.config))
+        model = config["model"]
+        if "model" in model:
+            text = json.dumps(model["model"], sort_keys=True)
+            model["model"] = {"sha256": hashlib.sha256(text.encode()).hexdigest()}
+        return cast("Made", config)
 
     @property
     def unsearched(self) -> Self:
@@ -324,7 +329,9 @@ def takes_trial(function: object) -> bool:
     if not callable(function) or isinstance(function, type) or hasattr(function, "stateless_call"):
         return False
     parameters = inspect.signature(function).parameters.values()
-    return len([p for p in parameters if p.default is p.empty and p.kind < p.VAR_POSITIONAL]) == 1
+    positional = [p for p in parameters if p.kind < p.VAR_POSITIONAL]
+    needed = [p for p in positional if p.default is p.empty]
+    return len(needed) == 1
 
 
 def _is_own(metric: str | dict[str, Any], name: str) -> bool:

@@ -29,7 +29,8 @@ class RedrawnObjective:
     functions: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, objective: InitOffsetObjective) -> None:
-        self._objective, self._redrawing = objective, Redrawing(objective.dataset)
+        self._objective = objective
+        self._redrawing = Redrawing(objective.dataset)
         self.stop: threading.Event = threading.Event()
         self.sources: Sequence[str] = random_sources(objective.trainer)
         self.evaluated: Mapping[str, Any] = objective.config
@@ -55,7 +56,8 @@ class RedrawnObjective:
         split, _, name = self._objective.metric.partition("_")
         if name != "accuracy":
             return {}
-        counts = np.bincount(getattr(self._objective.dataset, f"y_{split}"))
+        labels = getattr(self._objective.dataset, f"y_{split}")
+        counts = np.bincount(labels)
         return {"chance_limit": chance_limit(counts.max(), counts.sum())}
 
 
@@ -68,19 +70,22 @@ class TrainedModels:
         dataset: Dataset | None,
         training: Training | Mapping[str, Training] | None,
     ) -> None:
-        trainers = _trainers(models, dataset, training)
-        self._trainers, self._dataset = trainers, cast("Dataset", dataset)
-        self._redrawing = Redrawing(self._dataset)
+        self._trainers = _trainers(models, dataset, training)
+        data = cast("Dataset", dataset)
+        self._dataset = data
+        self._redrawing = Redrawing(data)
         self.stop: threading.Event = threading.Event()
-        self.test_rows: str = self._dataset.test_fingerprint
-        self.n_train: int = len(self._dataset.y_train)
-        self.config: Mapping[str, Any] = self._dataset.config
-        self.configs: Mapping[str, Any] = {
-            label: trainer.config for label, trainer in trainers.items()
-        }
-        each = map(random_sources, trainers.values())
-        self.sources: dict[str, None] = dict.fromkeys(name for sources in each for name in sources)
-        if not self.sources:
+        self.test_rows: str = data.test_fingerprint
+        self.n_train: int = len(data.y_train)
+        self.config: Mapping[str, Any] = data.config
+        configs = {}
+        sources: dict[str, None] = {}
+        for label, trainer in self._trainers.items():
+            configs[label] = trainer.config
+            sources |= dict.fromkeys(random_sources(trainer))
+        self.configs: Mapping[str, Any] = configs
+        self.sources: dict[str, None] = sources
+        if not sources:
             raise WrongValueError(
                 "models must be trained with randomness; got training runs without any. Compare "
                 "one run of each."
@@ -128,9 +133,9 @@ def _trainers(
     for label, model in models.items():
         settings: Any = Training() if trainings[label] is None else trainings[label]
         check_type(f"training of {label!r}", settings, Training, "a Training")
+        x = data.x_train
         architecture = build_architecture(
-            *(model, data.x_train.shape[1:], data.num_classes, data.n_outputs),
-            data.x_train.dtype.name,
+            model, x.shape[1:], data.num_classes, data.n_outputs, x.dtype.name
         )
         warn_of_large_numbers(
             data, inputs=not architecture.scales_inputs, targets=not architecture.scales_outputs

@@ -312,15 +312,13 @@ class SearchResult(StudyResult):
     def _selection_lines(self) -> list[Line]:
         """Return the gains by the metric of the selection, of offsets and of hyperparameters."""
         unit = units_of(self.record).selection
-        split = {"val": "validation", "train": "training"}.get(
-            self.record.metric.partition("_")[0], ""
-        )
-        lines = [difference(f"{split} gain".strip(), self.gain, unit, _ONE_SEED)]
+        split = self.record.metric.partition("_")[0]
+        labels = {"val": "validation gain", "train": "training gain"}
+        lines = [difference(labels.get(split, "gain"), self.gain, unit, _ONE_SEED)]
         is_confirmed = self.confirmation is not None and self.confirmation.hyperparameters
-        if not math.isnan(self.record.hyperparameter_gain) and not is_confirmed:
-            lines.append(
-                difference("hyperparameters", self.record.hyperparameter_gain, unit, _ONE_SEED)
-            )
+        gain = self.record.hyperparameter_gain
+        if not math.isnan(gain) and not is_confirmed:
+            lines.append(difference("hyperparameters", gain, unit, _ONE_SEED))
         return lines
 
     def _notes(self) -> list[str]:
@@ -482,13 +480,11 @@ def unchanged_notes(record: NetworkRecord) -> list[str]:
     names: Sequence[str] = config.get("model", {}).get("not_moved", [])
     if not names:
         return []
-    more = f" and {len(names) - _N_NAMED} more" if len(names) > _N_NAMED else ""
-    return [
-        (
-            f"No offset changes {', '.join(names[:_N_NAMED])}{more}: only variables named kernel, "
-            "embeddings or bias have offsets."
-        )
-    ]
+    listed = ", ".join(names[:_N_NAMED])
+    if len(names) > _N_NAMED:
+        listed += f" and {len(names) - _N_NAMED} more"
+    which = "only variables named kernel, embeddings or bias have offsets"
+    return [f"No offset changes {listed}: {which}."]
 
 
 def chance_notes(runs: Sequence[NetworkRecord]) -> list[str]:
@@ -503,29 +499,31 @@ def chance_notes(runs: Sequence[NetworkRecord]) -> list[str]:
         "best": [evaluation["best"] for evaluation in evaluations],
     }
     limits = [chance_limit(e["n_largest"], e["n_images"]) for e in evaluations]
-    at_chance = [
-        name
-        for name, values in accuracies.items()
-        if all(value <= limit for value, limit in zip(values, limits, strict=True))
-    ]
+    at_chance = []
+    for name, values in accuracies.items():
+        pairs = zip(values, limits, strict=True)
+        if all(value <= limit for value, limit in pairs):
+            at_chance.append(name)
     if not at_chance:
         return []
-    share = f"{100 * evaluations[0]['n_largest'] / evaluations[0]['n_images']:.3g}%"
+    first = evaluations[0]
+    share = f"{100 * first['n_largest'] / first['n_images']:.3g}%"
     are = "networks are" if at_chance[1:] else "network is"
-    return [
-        (
-            f"The {in_list(at_chance)} {are} at chance: the test accuracy is not distinguishable "
-            f"from {share}, the share of class {evaluations[0]['largest_class']!r}."
-        )
-    ]
+    score = f"{share}, the share of class {first['largest_class']!r}"
+    subject = f"The {in_list(at_chance)} {are} at chance"
+    return [f"{subject}: the test accuracy is not distinguishable from {score}."]
 
 
 def data_notes(runs: Sequence[NetworkRecord]) -> list[str]:
     """Return notes on the data, which all of the searches share."""
     first = runs[0]
-    tested = [look for run in runs if (look := run.test_evaluation)]
-    notes = [_uneven_note(tested[0])] if tested else []
-    if duplicates := in_words(first.config["dataset"].get("duplicates", {})):
+    notes = []
+    evaluations = [evaluation for run in runs if (evaluation := run.test_evaluation)]
+    if evaluations:
+        notes.append(_uneven_note(evaluations[0]))
+    counts = first.config["dataset"].get("duplicates", {})
+    duplicates = in_words(counts)
+    if duplicates:
         notes.append(f"The data have {duplicates}.")
     several = [run for run in runs if len(run.test_evaluations) > 1]
     if first.test_evaluations and first.test_evaluations_elsewhere:

@@ -14,47 +14,50 @@ from adnn_optuna._attributes import TestEvaluation
 def test_evaluations_of(attrs: Mapping[str, Any]) -> list[TestEvaluation]:
     """Return the test-set evaluations that a study stores, in their order."""
     evaluations = [value for name, value in attrs.items() if name.startswith(f"{stored.TEST}/")]
-    evaluations.sort(key=lambda one: one["looked"])
+    evaluations.sort(key=lambda evaluation: evaluation["looked"])
     # Workers that end together evaluate the same.
-    return [
-        *{
-            (evaluation["trial"], evaluation["n_trials"]): evaluation for evaluation in evaluations
-        }.values()
-    ]
+    different = {}
+    for evaluation in evaluations:
+        different[evaluation["trial"], evaluation["n_trials"]] = evaluation
+    return [*different.values()]
 
 
 def evaluations_elsewhere(
     own: optuna.Study, attrs: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, int]:
     """Return how often other studies evaluated the same test samples, by their names."""
-    if not (rows := attrs.get(stored.TEST_ROWS)):
+    own_name = own.study_name
+    rows = attrs.get(stored.TEST_ROWS)
+    if not rows:
         return {}
-    heads = (
-        f"{name}/"
-        for name, attrs_of_study in others.items()
-        if stored.COMPARISON in attrs_of_study
-    )
-    siblings = tuple(head for head in heads if own.study_name.startswith(head))
-    counts = {
-        name: _n_evaluations(own._storage, name, attrs_of_study)
-        for name, attrs_of_study in others.items()
-        if attrs_of_study.get(stored.TEST_ROWS) == rows
-        if name != own.study_name and not name.startswith(siblings)
-    }
-    return {name: n for name, n in counts.items() if n}
+    comparisons = [name for name, study in others.items() if stored.COMPARISON in study]
+    heads = [f"{name}/" for name in comparisons]
+    siblings = tuple(head for head in heads if own_name.startswith(head))
+    counts = {}
+    for name, attrs_of_study in others.items():
+        is_own = name == own_name or name.startswith(siblings)
+        if is_own or attrs_of_study.get(stored.TEST_ROWS) != rows:
+            continue
+        n = _n_evaluations(own._storage, name, attrs_of_study)
+        if n:
+            counts[name] = n
+    return counts
 
 
 def _n_evaluations(storage: BaseStorage, name: str, attrs: Mapping[str, Any]) -> int:
     """Return how often a study evaluated its test set; each value of a network is one time."""
-    if (evaluated := attrs.get(stored.EVALUATED)) is None:
+    evaluated = attrs.get(stored.EVALUATED)
+    if evaluated is None:
         return len(test_evaluations_of(attrs))
-    models = evaluated.get("models") if isinstance(evaluated, dict) else None
-    # Functions have sources of randomness; what they evaluate is not known.
-    functions = {
-        number
-        for number, model in enumerate(models.values() if isinstance(models, dict) else ())
-        if isinstance(model, dict) and "sources" in model
-    }
+    models: Any = {}
+    if isinstance(evaluated, dict):
+        models = evaluated.get("models")
+    functions = set()
+    if isinstance(models, dict):
+        for number, model in enumerate(models.values()):
+            # Functions have sources of randomness; what they evaluate is not known.
+            if isinstance(model, dict) and "sources" in model:
+                functions.add(number)
     study_id = storage.get_study_id_from_name(name)
     trials = storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.COMPLETE,))
     return sum(trial.params.get("model") not in functions for trial in trials)

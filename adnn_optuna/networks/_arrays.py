@@ -32,14 +32,15 @@ def named(values: Iterable[Any]) -> str:
 
 def check_samples(suffix: str, x: Any, y: Any) -> None:
     """Refuse inputs and labels unless each is one array, table or list, in the same order."""
-    names = f"x{suffix}", f"y{suffix}"
-    for name, values in zip(names, (x, y), strict=True):
+    of_x = f"x{suffix}"
+    of_y = f"y{suffix}"
+    for name, values in ((of_x, x), (of_y, y)):
         if values is not None:
             check_is_array(name, values)
     if x is None or y is None:
-        raise WrongValueError(f"Pass both {names[0]} and {names[1]}, or neither.")
-    check_is_aligned(names[1], y, names[0], x)
-    for name, values, counterparts in ((names[0], x, y), (names[1], y, x)):
+        raise WrongValueError(f"Pass both {of_x} and {of_y}, or neither.")
+    check_is_aligned(of_y, y, of_x, x)
+    for name, values, counterparts in ((of_x, x, y), (of_y, y, x)):
         if _are_arrays(values) and len(values) < _n_rows(values) == _n_rows(counterparts):
             raise WrongValueError(
                 f"{name} must be one array, as models must have one input and one output; got a "
@@ -77,8 +78,10 @@ def check_is_array(name: str, values: Any) -> None:
         how = f"Pass {name}.collect().to_pandas()"
     elif isinstance(values, Mapping):
         how = "Pass one array, as models must have one input and one output"
+    kind = type(values).__name__
     package = type(values).__module__.partition(".")[0]
-    kind = f"{package}.{type(values).__name__}".removeprefix("builtins.")
+    if package != "builtins":
+        kind = f"{package}.{kind}"
     raise WrongTypeError(f"{name} must be an array or a pandas table; got {kind}. {how}.")
 
 
@@ -180,8 +183,9 @@ def merged_feature(x: NDArray[Any]) -> int | None:
         return None
     columns = x.reshape(-1, x.shape[-1])[:_COMPARED].T
     for i, column in enumerate(columns):
-        before, after = (len(np.unique(c)) for c in (column, column.astype(np.float32)))
-        if after < _LEAST_KEPT * before:
+        n_before = len(np.unique(column))
+        n_after = len(np.unique(column.astype(np.float32)))
+        if n_after < _LEAST_KEPT * n_before:
             return i
     return None
 
@@ -204,11 +208,14 @@ def read_targets(suffix: str, x: Any, y: Any, *, are_labels: bool) -> NDArray[An
 def _read_labels(name: str, array: NDArray[Any]) -> NDArray[Any]:
     """Return strings, truth values or integers of shape (n,)."""
     if array.ndim == 2 and array.dtype.kind in "biuf":
-        is_one_hot = ((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all()
+        are_bits = ((array == 0) | (array == 1)).all()
+        is_one_hot = are_bits and (array.sum(axis=1) == 1).all()
         if is_one_hot:
             array = array.argmax(axis=1)
-    if array.dtype.kind == "f" and np.isfinite(array).all() and (array % 1 == 0).all():
-        array = array.astype(np.int64)
+    if array.dtype.kind == "f":
+        are_whole = np.isfinite(array).all() and (array % 1 == 0).all()
+        if are_whole:
+            array = array.astype(np.int64)
     if array.ndim != 1 or array.dtype.kind not in "biuU":
         raise WrongValueError(
             f"{name} has the dtype {array.dtype} and the shape {array.shape}, but labels are "
@@ -265,8 +272,9 @@ def encoded(
 
 def encoded_labels(name: str, labels: NDArray[Any], classes: Sequence[Any]) -> NDArray[np.int64]:
     """Return the index in ``classes`` of each label that :func:`read_targets` returned."""
-    index = {label: i for i, label in enumerate(classes)}
-    indices = np.array([index.get(label, -1) for label in labels.tolist()], dtype=np.int64)
+    index_by_label = {label: i for i, label in enumerate(classes)}
+    numbers = [index_by_label.get(label, -1) for label in labels.tolist()]
+    indices = np.array(numbers, dtype=np.int64)
     if (indices < 0).any():
         i = int(np.argmin(indices))
         raise WrongValueError(
@@ -311,7 +319,9 @@ def weights(
     if isinstance(class_weight, str) and class_weight == "balanced":
         # As in scikit-learn, n samples of C classes have n / (C · samples of the class).
         counts = np.bincount(y[train], minlength=len(classes))
-        weight *= (len(train) / (np.count_nonzero(counts) * np.maximum(counts, 1)))[y]
+        n_classes = np.count_nonzero(counts)
+        weight_of_class = len(train) / (n_classes * np.maximum(counts, 1))
+        weight *= weight_of_class[y]
     elif class_weight is not None:
         check_type("class_weight", class_weight, Mapping, '"balanced" or weights by labels')
         if unknown := set(class_weight) - set(classes):

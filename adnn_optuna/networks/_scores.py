@@ -177,12 +177,14 @@ class Scores:
         """
         if name == "accuracy":
             return np.asarray(self._head.predicted(outputs) == y)
+        labels = tf.constant(y)
+        outputs_as_tensor = tf.constant(outputs)
         if name in ("r2", "rmse", "mae", *self._r2_names):
             influence = _influence_of_errors(name, outputs, y.reshape(len(y), -1))
         elif name == "loss":
-            influence = np.asarray(self.loss(tf.constant(y), tf.constant(outputs)), np.float64)
+            influence = np.asarray(self.loss(labels, outputs_as_tensor), np.float64)
         else:
-            influence = self._influence_by_weights(name, tf.constant(y), tf.constant(outputs))
+            influence = self._influence_by_weights(name, labels, outputs_as_tensor)
         return np.asarray(value + influence - influence.mean())
 
     def _influence_by_weights(
@@ -210,7 +212,8 @@ def _influence_of_errors(name: str, outputs: np.ndarray, targets: np.ndarray) ->
     if name == "mae":
         return np.asarray(np.sqrt(squared).mean(axis=1))
     if name == "rmse":
-        return np.asarray(squared.mean(axis=1) / (2 * math.sqrt(squared.mean()) or 1.0))
+        rmse = math.sqrt(squared.mean())
+        return np.asarray(squared.mean(axis=1) / (2 * rmse or 1.0))
     # Other examples would also vary otherwise, by which R² divides.
     deviations = np.square(targets - targets.mean(axis=0))
     variances = targets.var(axis=0)

@@ -44,10 +44,10 @@ def drawn_rows(
         raise WrongValueError(f"{demand} leave none for training. Pass smaller sizes.")
     seed = as_integer("seed", seed, 0, math.inf)
     if group is None:
-        parts = np.split(stratified_order(y, seed), np.cumsum(sizes))
+        test, val, train = np.split(stratified_order(y, seed), np.cumsum(sizes))
     else:
-        parts = _grouped_rows(group, sizes, seed)
-    return dict(zip(("test", "val", "train"), map(np.sort, parts), strict=True))
+        test, val, train = _grouped_rows(group, sizes, seed)
+    return {"test": np.sort(test), "val": np.sort(val), "train": np.sort(train)}
 
 
 def stratified_order(y: NDArray[Any], seed: int) -> NDArray[np.intp]:
@@ -56,13 +56,15 @@ def stratified_order(y: NDArray[Any], seed: int) -> NDArray[np.intp]:
         y = np.zeros(len(y))  # Targets of a regression do not matter.
     # The raw words of a bit generator stay the same in all versions of NumPy, which Generator's
     # permutations need not: a study must find its splits again after an upgrade.
-    shuffled = np.argsort(np.random.Philox(seed).random_raw(len(y)), kind="stable")
+    words = np.random.Philox(seed).random_raw(len(y))
+    shuffled = np.argsort(words, kind="stable")
     _, label, counts = np.unique(y[shuffled], return_inverse=True, return_counts=True)
     # Where each sample comes among those of its label, from 0 (the first) to 1 (the last).
     rank = np.empty(len(y), dtype=np.intp)
     first = np.cumsum(counts) - counts
     rank[np.argsort(label, kind="stable")] = np.arange(len(y)) - np.repeat(first, counts)
-    return shuffled[np.argsort((rank + 0.5) / counts[label], kind="stable")]
+    order = np.argsort((rank + 0.5) / counts[label], kind="stable")
+    return shuffled[order]
 
 
 def checked_groups(values: Any, n: int) -> NDArray[np.intp]:
@@ -84,7 +86,8 @@ def _grouped_rows(
     split that has room for none gets the smallest.
     """
     counts = np.bincount(group)
-    remaining = np.argsort(np.random.Philox(seed).random_raw(len(counts)), kind="stable").tolist()
+    words = np.random.Philox(seed).random_raw(len(counts))
+    remaining = np.argsort(words, kind="stable").tolist()
     n_splits = 1 + sum(size > 0 for size in sizes)
     if len(remaining) < n_splits:
         shortage = f"{len(remaining)} groups are too few for {n_splits} splits"

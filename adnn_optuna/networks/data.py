@@ -40,24 +40,27 @@ class _Draw:
     def fields(self, seed: int) -> dict[str, Any]:
         """Return the fields of a :class:`Dataset` that has the splits of a seed."""
         y = self.labels[""]
-        all_inputs = self.inputs[""]
         rows = _splits.drawn_rows(y, self.sizes, seed, self.group)
-        columns = preprocessing.columns_of(all_inputs, rows["train"], self.layout)
-        inputs = {
-            s: columns.encoded(x, f"x{s}", may_lack=self.impute) for s, x in self.inputs.items()
-        }
-        of_splits = {s: inputs.get(f"_{s}", inputs[""][rows[s]]) for s in _SPLITS}
+        train = rows["train"]
+        columns = preprocessing.columns_of(self.inputs[""], train, self.layout)
+        encoded = {}
+        for suffix, raw in self.inputs.items():
+            encoded[suffix] = columns.encoded(raw, f"x{suffix}", may_lack=self.impute)
+        fields = dict[str, Any]()
+        inputs = {}
+        for split in _SPLITS:
+            inputs[split] = encoded.get(f"_{split}", encoded[""][rows[split]])
+            fields[f"y_{split}"] = self.labels.get(f"_{split}", y[rows[split]])
         if self.impute:
-            columns, of_splits = preprocessing.imputed(columns, of_splits)
+            columns, inputs = preprocessing.imputed(columns, inputs)
+        for split, x in inputs.items():
+            fields[f"x_{split}"] = x
+        fields["weight_train"] = _arrays.weights(y, train, self.classes, **self.weights)
         # A passed test set has no groups.
-        group = None if "_test" in self.labels else self.group
-        return {
-            **{f"x_{s}": values for s, values in of_splits.items()},
-            **{f"y_{s}": self.labels.get(f"_{s}", y[rows[s]]) for s in _SPLITS},
-            "weight_train": _arrays.weights(y, rows["train"], self.classes, **self.weights),
-            "groups_test": None if group is None else group[rows["test"]],
-            "preprocessing": columns,
-        }
+        if self.group is not None and "_test" not in self.labels:
+            fields["groups_test"] = self.group[rows["test"]]
+        fields["preprocessing"] = columns
+        return fields
 
     def kept(self, layout: Preprocessing) -> Self:
         """Return the same draw with a copy of the samples, whose splits have this layout."""
@@ -131,20 +134,19 @@ class Dataset:
         checked["positive"] = _arrays.checked_positive(self.positive, labels)
         inputs = {s: _arrays.checked_inputs(f"x_{s}", getattr(self, f"x_{s}")) for s in _SPLITS}
         of_x = _arrays.common_dtype(inputs)
+        of_y: type[np.generic] = np.float64 if n is None else np.int32
         for split, x in inputs.items():
-            y = _arrays.read_targets(
-                f"_{split}", x, getattr(self, f"y_{split}"), are_labels=n is not None
-            )
+            y = getattr(self, f"y_{split}")
+            y = _arrays.read_targets(f"_{split}", x, y, are_labels=n is not None)
             if n is not None:
                 y = _arrays.encoded_labels(f"y_{split}", y, range(n))
             if len(y) == 0 and split != "val":
                 raise WrongValueError(f"x_{split} is empty. Pass at least one sample.")
             checked[f"x_{split}"] = _arrays.read_only(x, of_x)
-            checked[f"y_{split}"] = _arrays.read_only(y, np.float64 if n is None else np.int32)
+            checked[f"y_{split}"] = _arrays.read_only(y, of_y)
             for kind in "xy":
-                shape, expected_shape = (
-                    checked[f"{kind}_{s}"].shape[1:] for s in (split, "train")
-                )
+                shape = checked[f"{kind}_{split}"].shape[1:]
+                expected_shape = checked[f"{kind}_train"].shape[1:]
                 if shape != expected_shape:
                     raise WrongValueError(
                         f"A sample of {kind}_{split} has the shape {shape}, one of {kind}_train "
@@ -310,12 +312,9 @@ class Dataset:
             TypeError: If ``class_weight`` is of a wrong type.
             ValueError: If an array or setting is wrong, or a class has no training sample.
         """
-        for key, value, choices in (
-            ("task", task, Task),
-            ("missing", missing, Missing),
-            ("rare", rare, Rare),
-        ):
-            _checks.check_choice(key, value, get_args(choices))
+        _checks.check_choice("task", task, get_args(Task))
+        _checks.check_choice("missing", missing, get_args(Missing))
+        _checks.check_choice("rare", rare, get_args(Rare))
         is_of_classes = num_classes is not None or class_weight is not None
         if task == "regression" and is_of_classes:
             raise WrongValueError(
@@ -339,15 +338,12 @@ class Dataset:
             _splits.split_size("test_size", test_size, n, is_given="_test" in labels),
             _splits.split_size("validation_size", validation_size, n, is_given="_val" in labels),
         ]
-        for key, values in (("groups", groups), ("sample_weight", sample_weight)):
-            _arrays.check_is_aligned(key, values, "x", x)
+        _arrays.check_is_aligned("groups", groups, "x", x)
+        _arrays.check_is_aligned("sample_weight", sample_weight, "x", x)
         group = None if groups is None else _splits.checked_groups(groups, n)
         weights = {"class_weight": class_weight, "sample_weight": sample_weight}
-        merged_columns = None
-        if rare == "other":
-            merged_columns = ()
         impute = missing == "impute"
-        layout = Preprocessing(others=merged_columns)
+        layout = Preprocessing(others=() if rare == "other" else None)
         draw = _Draw(inputs, labels, sizes, group, classes, weights, impute, layout)
         fields = draw.fields(seed)
         if num_classes is None:
@@ -357,13 +353,10 @@ class Dataset:
             # The splits alone lack missing values, rare categories, weights and groups.
             fields["draw"] = draw.kept(fields["preprocessing"])
         fields["drawn"] = tuple(s for s in _SPLITS[1:] if f"_{s}" not in labels)
-        class_labels = None if isinstance(classes, range) else tuple(classes) or None
-        fields |= {
-            "num_classes": len(classes) or None,
-            "classes": class_labels,
-            "positive": positive,
-        }
-        dataset = cls(name, **fields)
+        if not isinstance(classes, range):
+            fields["classes"] = tuple(classes) or None
+        num_classes = len(classes) or None
+        dataset = cls(name, num_classes=num_classes, positive=positive, **fields)
         if dataset.duplicates:
             message = "Dataset %r has %s: drop duplicates, or keep them in one split by groups."
             logger.warning(message, name, duplicates.in_words(dataset.duplicates))
@@ -383,10 +376,14 @@ class Dataset:
         if self.draw is not None:
             return dataclasses.replace(self, origin=None, **self.draw.fields(seed))
         splits = ("train", *self.drawn)
-        pooled = {k: np.concatenate([getattr(self, f"{k}_{s}") for s in splits]) for k in "xy"}
-        ends = np.cumsum([len(getattr(self, f"y_{split}")) for split in splits])
-        parts = np.split(_splits.stratified_order(pooled["y"], seed), ends[:-1])
+        x = np.concatenate([getattr(self, f"x_{split}") for split in splits])
+        labels = [getattr(self, f"y_{split}") for split in splits]
+        y = np.concatenate(labels)
+        ends = np.cumsum([*map(len, labels)])
+        order = _splits.stratified_order(y, seed)
         changed = dict[str, Any](origin=None)
-        for split, rows in zip(splits, map(np.sort, parts), strict=True):
-            changed |= {f"{kind}_{split}": values[rows] for kind, values in pooled.items()}
+        for split, part in zip(splits, np.split(order, ends[:-1]), strict=True):
+            rows = np.sort(part)
+            changed[f"x_{split}"] = x[rows]
+            changed[f"y_{split}"] = y[rows]
         return dataclasses.replace(self, **changed)

@@ -21,7 +21,8 @@ def counted(x: Mapping[str, NDArray[Any]], y_test: NDArray[Any]) -> dict[str, in
     ``x`` are the inputs of ``"train"``, ``"val"`` and ``"test"``.
     """
     rows = {split: [*_hashes(of_split)] for split, of_split in x.items()}
-    counts = {"test-test": len(y_test) - len({*zip(rows["test"], _hashes(y_test), strict=True)})}
+    samples = {*zip(rows["test"], _hashes(y_test), strict=True)}
+    counts = {"test-test": len(y_test) - len(samples)}
     for key in ("val-train", "test-train", "test-val"):
         split, _, earlier_split = key.partition("-")
         seen = {*rows[earlier_split]}
@@ -50,9 +51,11 @@ def merged(one: NDArray[np.intp], other: NDArray[np.intp]) -> NDArray[np.intp]:
 
     n = int(one.max()) + 1
     ends = one, n + other
-    links = coo_array((np.ones(len(one)), ends), shape=(n + int(other.max()) + 1,) * 2)
+    size = n + int(other.max()) + 1
+    links = coo_array((np.ones(len(one)), ends), shape=(size, size))
     _, component = connected_components(links, directed=False)
-    return np.unique(component[one], return_inverse=True)[1]
+    _, groups = np.unique(component[one], return_inverse=True)
+    return groups
 
 
 def _hashes(rows: NDArray[Any]) -> Iterator[int]:

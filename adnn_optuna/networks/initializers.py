@@ -123,11 +123,14 @@ def initializer_stddev(initializer: Any, values: np.ndarray) -> float:
 
 def scaled_stddev(initializer: Any, shape: Sequence[int]) -> float:
     """Return the standard deviation of all distributions of a VarianceScaling, by its shape."""
-    fan_in = math.prod(shape[:-1] if len(shape) > 1 else shape)
+    fan_in = math.prod(shape[:-1] or shape)
     fan_out = math.prod((*shape[:-2], *shape[-1:]))
-    inputs, outputs = (getattr(initializer, f"{end}_axes", None) for end in ("input", "output"))
-    if inputs and outputs:
-        fan_in, fan_out = (math.prod(shape[i] for i in axes) for axes in (inputs, outputs))
+    input_axes = getattr(initializer, "input_axes", None)
+    output_axes = getattr(initializer, "output_axes", None)
+    if input_axes and output_axes:
+        fan_in = math.prod(shape[i] for i in input_axes)
+        fan_out = math.prod(shape[i] for i in output_axes)
     sizes = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
     # Keras's documentation calls it n.
-    return math.sqrt(initializer.scale / max(1.0, sizes[initializer.mode]))
+    n = max(1.0, sizes[initializer.mode])
+    return math.sqrt(initializer.scale / n)

@@ -128,10 +128,11 @@ def _check_object(node: dict[str, Any], path: str) -> None:
     if name in _VALUES:
         return
     keras_object = getattr(sys.modules.get(module), name, None)
-    modules = {str(m).partition(".")[0] for m in (module, getattr(keras_object, "__module__", ""))}
+    own_module = str(getattr(keras_object, "__module__", ""))
+    packages = {module.partition(".")[0], own_module.partition(".")[0]}
     parents = {parent.__name__ for parent in getattr(keras_object, "__mro__", ())}
     is_part = not parents.isdisjoint(_PARTS) and parents.isdisjoint(_REFUSED_LAYERS)
-    if modules != {"keras"} or not is_part or node.get("registered_name") not in (None, name):
+    if packages != {"keras"} or not is_part or node.get("registered_name") not in (None, name):
         raise WrongValueError(
             f"{path} is {module}.{name}, but only Keras's own classes are rebuilt from a file, "
             "and none that runs code or reads files."
@@ -147,8 +148,9 @@ def check_training_config(training: Mapping[str, Any], path: str) -> None:
         ("optimizer", "optimizers", training["optimizer"], math.inf),
         ("learning_rate", "optimizers.schedules", training["learning_rate"], math.inf),
         ("loss", "losses", training["loss"], _MAX_ARGUMENT),
-        *((f"metrics[{i}]", "metrics", metric, _MAX_ARGUMENT) for i, metric in enumerate(metrics)),
     ]
+    for i, metric in enumerate(metrics):
+        parts.append((f"metrics[{i}]", "metrics", metric, _MAX_ARGUMENT))
     for name, kind, settings, largest in parts:
         if isinstance(settings, dict):
             named = {**settings, "module": f"keras.{kind}"}

@@ -76,21 +76,6 @@ class Head:
         """A single output above it is the second class."""
         return 0.5 if self.are_probabilities else 0.0
 
-    def scores(self, outputs: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Return the score of each example, of shape (n,); ``y`` has it, or (n, targets).
-
-        Of classes it is whether the network is right, bool. The scores of a regression have R² as
-        their mean, and the spread that R² has on other examples, whose targets vary otherwise.
-        """
-        if self.num_classes is not None:
-            return np.asarray(self.predicted(outputs) == y)
-        targets = y.reshape(len(y), -1).astype(np.float64)
-        errors = np.square(targets - outputs)
-        variances = targets.var(axis=0)
-        lost = errors.mean(axis=0) / variances
-        deviations = np.square(targets - targets.mean(axis=0)) - variances
-        return np.asarray((1 - (errors - lost * deviations) / variances).mean(axis=1))
-
     def predicted(self, outputs: np.ndarray) -> np.ndarray:
         """Return the number of each example's predicted class, int64 of shape (n,)."""
         if self.size == 1:

@@ -99,19 +99,17 @@ class Predictor:
 
     def outputs(self, inputs: np.ndarray) -> np.ndarray:
         """Return the outputs of one network, or the mean predictions of several."""
-        if (shape := inputs.shape[1:]) != (
-            expected_shape := self.trainer.dataset.x_train.shape[1:]
-        ):
+        shape = inputs.shape[1:]
+        expected_shape = self.trainer.dataset.x_train.shape[1:]
+        if shape != expected_shape:
             raise WrongValueError(
                 f"A sample must have the shape {expected_shape}, but one has {shape}."
             )
-        outputs_of_networks = [self.trainer.outputs(weights, inputs) for weights in self.weights]
-        if len(outputs_of_networks) == 1:
-            return outputs_of_networks[0]
+        outputs = [self.trainer.outputs(weights, inputs) for weights in self.weights]
+        if len(outputs) == 1:
+            return outputs[0]
         head = self.trainer.architecture.head
-        return np.asarray(
-            np.mean([predictions(head, of_one) for of_one in outputs_of_networks], axis=0)
-        )
+        return np.asarray(np.mean([predictions(head, each) for each in outputs], axis=0))
 
     def tested(self) -> Metrics:
         """Return the metrics of the test set."""

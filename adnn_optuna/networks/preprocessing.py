@@ -193,7 +193,8 @@ def imputed(
     columns: Preprocessing, inputs: dict[str, NDArray[Any]]
 ) -> tuple[Preprocessing, dict[str, NDArray[Any]]]:
     """Return the inputs of all splits imputed by the training part, and how."""
-    rows = inputs["train"].reshape(-1, inputs["train"].shape[-1])
+    x_train = inputs["train"]
+    rows = x_train.reshape(-1, x_train.shape[-1])
     fill = np.nanmedian(rows, axis=0)
     for _, categories, block in columns.blocks():
         if categories is not None:

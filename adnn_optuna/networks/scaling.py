@@ -161,8 +161,8 @@ def _standardising(x: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.flo
     # Images, which are of uint8 or as high as wide, have one; sequences one for each feature.
     is_image = x.ndim == 3 and (x.dtype == np.uint8 or x.shape[1] == x.shape[2])
     axes = None if is_image else (*range(x.ndim - 1),)
-    ends = x.min(axis=axes), x.max(axis=axes)
-    low, high = (np.atleast_1d(end).astype(np.float64) for end in ends)
+    low = np.atleast_1d(x.min(axis=axes)).astype(np.float64)
+    high = np.atleast_1d(x.max(axis=axes)).astype(np.float64)
     # Squares of very large numbers would overflow.
     unit = np.maximum(np.abs(low), np.abs(high))
     unit[unit == 0] = 1
@@ -173,8 +173,9 @@ def _standardising(x: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.flo
     variance = sum(((rows / unit - mean) ** 2).sum(axis=axes) for rows in chunks) / n
     std = np.where(is_constant, 1, np.sqrt(variance) * unit)
     factor = _rounded(1 / std)
+    offset = np.round(-mean * unit * factor, 6)
     # Constants become 0.
-    return factor, np.where(is_constant, -low, np.round(-mean * unit * factor, 6))
+    return factor, np.where(is_constant, -low, offset)
 
 
 def _rounded(numbers: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -70,7 +70,8 @@ def to_plotly(figure: Figure) -> go.Figure:
     )
     for series in figure.series:
         if len(series.x):
-            drawing.add_traces(_drawer(series.mark)(series, figure))
+            draw = _drawer(series.mark)
+            drawing.add_traces(draw(series, figure))
     if not drawing.data:
         drawing.add_annotation(
             text=figure.if_empty, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False
@@ -79,11 +80,13 @@ def to_plotly(figure: Figure) -> go.Figure:
     for axis in figure.log:
         drawing.update_layout({f"{axis}axis_type": "log"})
     if not math.isnan(figure.margin):
-        drawing.add_vline(0, line={"color": CONTROL_COLOR, "width": 1.5}, layer="below")
+        line = {"color": CONTROL_COLOR, "width": 1.5}
+        drawing.add_vline(0, line=line, layer="below")
         band = {"fillcolor": CONTROL_COLOR, "opacity": 0.25, "line_width": 0}
         drawing.add_vrect(-figure.margin, figure.margin, **band)
     if not math.isnan(figure.target):
-        drawing.add_hline(figure.target, line={"color": CONTROL_COLOR, "dash": "dot", "width": 1})
+        line = {"color": CONTROL_COLOR, "dash": "dot", "width": 1}
+        drawing.add_hline(figure.target, line=line)
     if any(series.values for series in figure.series):
         drawing.update_layout(coloraxis=_color_axis(figure))
     if figure.rows:
@@ -105,20 +108,19 @@ def _line(series: Series, _: Figure) -> list[Any]:
     label = _in_lines(series.label)
     traces = []
     if series.low:
-        traces.append(
-            go.Scatter(
-                x=[*series.x, *reversed(series.x)],
-                y=[*series.high, *reversed(series.low)],
-                mode="lines",
-                line={"color": color, "width": 0},
-                fill="toself",
-                fillcolor=color,
-                opacity=0.15,
-                hoverinfo="skip",
-                showlegend=False,
-                legendgroup=label,
-            )
+        band = go.Scatter(
+            x=[*series.x, *reversed(series.x)],
+            y=[*series.high, *reversed(series.low)],
+            mode="lines",
+            line={"color": color, "width": 0},
+            fill="toself",
+            fillcolor=color,
+            opacity=0.15,
+            hoverinfo="skip",
+            showlegend=False,
+            legendgroup=label,
         )
+        traces.append(band)
     line = {"color": color, **_LINES[series.mark]}
     # A single point has no line.
     mode = "lines" if len(series.x) > 1 else "markers"
@@ -135,16 +137,17 @@ def _points(series: Series, figure: Figure) -> list[Any]:
     trace = go.Scatter(x=[*series.x], y=[*series.y], mode="markers", marker=marker)
     trace.update(name=_in_lines(series.label), showlegend=bool(series.label))
     if any(map(math.isfinite, (*series.low, *series.high))):
-        along = series.x if figure.rows else series.y
+        along = series.y
+        axis = "error_y"
+        if figure.rows:
+            along = series.x
+            axis = "error_x"
         lengths = {
             "array": _distances(along, series.high),
             "arrayminus": _distances(series.low, along),
             "thickness": 3,
             "width": 8,
         }
-        axis = "error_y"
-        if figure.rows:
-            axis = "error_x"
         trace.update({axis: lengths})
     if series.text:
         trace.update(mode="markers+text", text=[*series.text], textposition="top center")

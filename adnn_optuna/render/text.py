@@ -82,10 +82,13 @@ def _estimates(document: Document, width: int) -> list[str]:
     estimates = document.estimates
     if not estimates:
         return []
-    first = next((i for i, line in enumerate(estimates) if line.ends), 0)
+    name_of_interval = f"{document.interval_name} "  # Beside the first interval.
     cells = []
-    for i, line in enumerate(estimates):
-        ends = line.ends and f"({f'{document.interval_name} ' * (i == first)}{line.ends})"
+    for line in estimates:
+        ends = ""
+        if line.ends:
+            ends = f"({name_of_interval}{line.ends})"
+            name_of_interval = ""
         cells.append((_filled(line.label), line.value, ends))
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []
@@ -102,20 +105,23 @@ def _estimates(document: Document, width: int) -> list[str]:
 
 def _table(table: Table, width: int, *, details: bool) -> list[str]:
     """Return a table as lines; one that is too wide becomes a list of its cells."""
-    n_shown = len(table.headings) if details else table.n_shown
+    n_shown = table.n_shown
+    if details:
+        n_shown = len(table.headings)
     headings = [_filled(heading).split("\n") for heading in table.headings[:n_shown]]
     n_lines = max(map(len, headings), default=0)
-    header = [
-        [([""] * (n_lines - len(heading)) + heading)[i] for heading in headings]
-        for i in range(n_lines)
-    ]
+    # Short headings stand in the last lines of the header.
+    columns = [[""] * (n_lines - len(heading)) + heading for heading in headings]
+    header = [[column[i] for column in columns] for i in range(n_lines)]
     body = [[*map(_filled, row[:n_shown])] for row in table.rows]
     title = []
     if table.title:
         title = wrapped(table.title, width, indent=0)
     widths = [max(map(len, column)) for column in zip(*header, *body, strict=True)]
-    if sum(widths) + 2 * (len(widths) - 1) > width:
-        return title + _listed([" ".join(heading) for heading in headings], body, width)
+    total_width = sum(widths) + 2 * (len(widths) - 1)
+    if total_width > width:
+        names = [" ".join(heading) for heading in headings]
+        return title + _listed(names, body, width)
     lines = [_aligned(row, widths) for row in [*header, *body]]
     rule = "-" * max(map(len, lines), default=0)
     return [*title, *lines[:n_lines], rule, *lines[n_lines:]]
@@ -133,10 +139,7 @@ def _listed(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) 
     lines = []
     for first, *other_cells in rows:
         lines += wrapped(first, width)
-        cells = [
-            f"{heading} {cell}".strip()
-            for heading, cell in zip(headings[1:], other_cells, strict=True)
-            if cell
-        ]
+        pairs = zip(headings[1:], other_cells, strict=True)
+        cells = [f"{heading} {cell}".strip() for heading, cell in pairs if cell]
         lines += wrapped(f"  {'; '.join(cells)}", width, indent=4)
     return lines

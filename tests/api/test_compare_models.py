@@ -43,9 +43,8 @@ def test_each_seed_draws_everything_afresh_the_same_for_all_models() -> None:
     data = adnn.load_dataset("digits").redrawn(4)
     objective = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=TRAINING, seed=4)
     [run] = objective.trainer.train([objective.baseline_start], keep_weights=True)
-    hits = objective.trainer.architecture.head.scores(
-        objective.trainer.outputs(run.weights or [], data.x_test), data.y_test
-    )
+    outputs = objective.trainer.outputs(run.weights or [], data.x_test)
+    hits = objective.trainer.architecture.head.predicted(outputs) == data.y_test
     assert found.numbers.arms["mlp"][4] == hits.mean()
 
 

@@ -152,7 +152,7 @@ def fit(trainer: Trainer, seeds: Iterable[int], *callbacks: Any) -> Iterator[dic
             found[f"{split}_loss"], _ = model.evaluate(x, y, verbose=0)
             outputs = np.asarray(model(x, training=False))  # Keras augments otherwise.
             labels = dataset.y_train if split == "train" else dataset.y_val
-            found[f"{split}_accuracy"] = float(head.scores(outputs, labels).mean())
+            found[f"{split}_accuracy"] = float((head.predicted(outputs) == labels).mean())
         yield found
 
 
@@ -256,9 +256,8 @@ def test_early_stopping_is_that_of_keras(
         for name, value in theirs.items():
             assert run.metrics[name] == pytest.approx(value, rel=2e-3)
         data = trainer.dataset
-        right = trainer.architecture.head.scores(
-            trainer.outputs(run.weights or [], data.x_val), data.y_val
-        )
+        outputs = trainer.outputs(run.weights or [], data.x_val)
+        right = trainer.architecture.head.predicted(outputs) == data.y_val
         assert right.mean() == run.metrics["val_accuracy"]
 
 

@@ -338,20 +338,18 @@ def test_trained_weights_are_evaluated_on_any_data(digits: Trainer) -> None:
     dataset = few_digits(300)
     runs = digits.train([start(digits), start(digits, 0.2)], keep_weights=True)
     weights = [run.weights for run in runs if run.weights is not None]
+    predicted = digits.architecture.head.predicted
     on_train = [
-        digits.architecture.head.scores(digits.outputs(w, dataset.x_train), dataset.y_train).mean()
-        for w in weights
+        np.mean(predicted(digits.outputs(w, dataset.x_train)) == dataset.y_train) for w in weights
     ]
     accuracies = [run.history[-1]["train_accuracy"] for run in runs]
     assert on_train == accuracies
-    x, y = dataset.x_test[:7], dataset.y_test[:7]
+    x = dataset.x_test[:7]
     model = digits.architecture.build(0, 0)
     for variable, value in zip(model.variables, weights[0], strict=True):
         variable.assign(value)
-    hits = np.asarray(model(x)).argmax(axis=-1) == y
-    np.testing.assert_array_equal(
-        digits.architecture.head.scores(digits.outputs(weights[0], x), y), hits
-    )
+    expected = np.asarray(model(x)).argmax(axis=-1)
+    np.testing.assert_array_equal(predicted(digits.outputs(weights[0], x)), expected)
 
 
 def test_data_without_validation_split_have_no_validation_metrics() -> None:
@@ -595,12 +593,11 @@ def test_the_dataset_is_held_once() -> None:
 def test_slices_of_a_dataset_are_evaluated_too(digits: Trainer) -> None:
     data = few_digits(100)
     weights = digits.initial_weights(start(digits))
-    whole = digits.architecture.head.scores(digits.outputs(weights, data.x_test), data.y_test)
+    predicted = digits.architecture.head.predicted
+    whole = predicted(digits.outputs(weights, data.x_test))
     # The second begins where TensorFlow cannot use it in place.
     halves = [
-        digits.architecture.head.scores(
-            digits.outputs(weights, data.x_test[rows]), data.y_test[rows]
-        )
+        predicted(digits.outputs(weights, data.x_test[rows]))
         for rows in (slice(None, 7), slice(7, None))
     ]
     np.testing.assert_array_equal(np.concatenate(halves), whole)
