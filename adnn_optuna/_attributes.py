@@ -430,25 +430,24 @@ def planned_of(attrs: Mapping[str, Any], number: int) -> Planned | None:
 
     A number that is raised is added, and changes none: workers that plan at once lose nothing.
     """
-    plans: list[Planned] = [
-        plan for name, plan in attrs.items() if name.startswith(f"{PLANNED}/{number}/")
-    ]
+    prefix = f"{PLANNED}/{number}/"
+    plans: list[Planned] = [plan for name, plan in attrs.items() if name.startswith(prefix)]
     if not plans:
         return None
-    ranks = (plan["rank"] for plan in plans if plan["rank"])
-    return {
-        "seeds": max(plan["seeds"] for plan in plans),
-        "sequential": len(plans) > 1,
-        "rank": min(ranks, default=len(planned_numbers(attrs))),
-    }
+    n_seeds = max(plan["seeds"] for plan in plans)
+    ranks = [plan["rank"] for plan in plans if plan["rank"]]
+    rank = min(ranks, default=len(planned_numbers(attrs)))
+    return {"seeds": n_seeds, "sequential": len(plans) > 1, "rank": rank}
 
 
 def _counts_agree(test: TestEvaluation) -> bool:
-    changed = test.get("won", 0) + test.get("lost", 0)
-    counts = changed, test.get("n_largest", 0), test.get("n_groups", 1)
+    n_changed = test.get("won", 0) + test.get("lost", 0)
+    n_groups = test.get("n_groups", 1)
+    largest_count = max(n_changed, test.get("n_largest", 0), n_groups)
+    are_counts = largest_count <= test["n_images"] and n_groups > 0
     has_gain = "standard_error" in test or {"won", "lost"} <= test.keys()
     has_class = "n_largest" not in test or "largest_class" in test
-    return has_gain and has_class and max(counts) <= test["n_images"] and counts[-1] > 0
+    return has_gain and has_class and are_counts
 
 
 # The types by names, for names with a slash by the part before it.
@@ -525,9 +524,8 @@ def check_trial(trial: Any, study: Any) -> None:
         return
     faulty = _first_fault(trial.system_attrs) or _first_fault(trial.user_attrs)
     if faulty is not None:
-        raise malformed(
-            faulty[0], f"trial {trial.number} of study {study.study_name!r}", faulty[1]
-        )
+        name, fault = faulty
+        raise malformed(name, f"trial {trial.number} of study {study.study_name!r}", fault)
     numbers = list(trial.values or ())
     if trial.state.name == "COMPLETE" and not numbers:
         numbers = [None]

@@ -308,15 +308,17 @@ def _parts(url: str) -> list[tuple[str, object]]:
 def without_secrets(url: str, text: str) -> str:
     """Return a text with ``***`` for what :func:`masked` hides of a storage URL."""
     wholes = {part for part, is_shown in _parts(url) if part and not is_shown}
-    wholes |= {unquote(part) for part in wholes}
+    wholes |= set(map(unquote, wholes))
     values = {value for whole in wholes for value in re.split("[:=&]", whole)}
     words = {word for value in values for word in re.split(r"\W+", value)}
     words -= set(re.findall(r"[?&;](\w+)=", url))  # The names of options.
-    # Those of one or two letters are hidden if they are quoted.
     secrets = sorted(wholes | values, key=len, reverse=True)
     patterns = [re.escape(value) for value in secrets if len(value) > 2]
-    patterns += [rf"\b{word}\b" for word in words if len(word) > 2]
-    patterns += [rf"(?<=[\"']){word}(?=[\"'])" for word in words if 0 < len(word) < 3]
+    for word in filter(None, words):
+        if len(word) > 2:
+            patterns.append(rf"\b{word}\b")
+        else:  # Those of one or two letters are hidden if they are quoted.
+            patterns.append(rf"(?<=[\"']){word}(?=[\"'])")
     if patterns:
         return re.sub("|".join(patterns), "***", text)
     return text

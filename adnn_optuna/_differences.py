@@ -43,19 +43,17 @@ def config_differences(stored: Any, given: Any, path: str = "") -> list[str]:
 
 def _sketch_differences(stored: dict[str, Any], given: dict[str, Any], path: str) -> list[str]:
     """Return the differences of two configurations that have the same settings."""
-    stored_sketch, current_sketch = (config.get(INITIAL_WEIGHTS, []) for config in (stored, given))
-    if len(stored_sketch) != len(current_sketch) or not all(
-        map(_are_alike, stored_sketch, current_sketch)
-    ):
+    stored_weights = stored.get(INITIAL_WEIGHTS, [])
+    weights = given.get(INITIAL_WEIGHTS, [])
+    are_as_many = len(stored_weights) == len(weights)
+    if not are_as_many or not all(map(_are_alike, stored_weights, weights)):
         return [f"{path} starts from other initial weights"]
-    stored_sketch, current_sketch = (config.get(BEHAVIOUR, {}) for config in (stored, given))
+    stored_sketches = stored.get(BEHAVIOUR, {})
+    sketches = given.get(BEHAVIOUR, {})
     # The first one, which changes those after it.
-    for part in {**stored_sketch, **current_sketch}:
-        if not (
-            part in stored_sketch
-            and part in current_sketch
-            and _are_alike(stored_sketch[part], current_sketch[part])
-        ):
+    for part in {**stored_sketches, **sketches}:
+        are_both = part in stored_sketches and part in sketches
+        if not are_both or not _are_alike(stored_sketches[part], sketches[part]):
             return [f"your code of the {part} computes something else"]
     return []
 
@@ -68,11 +66,11 @@ def _are_alike(one: Sequence[float], other: Sequence[float]) -> bool:
 
 def in_words(differences: Sequence[str]) -> str:
     """Return the first few differences as one phrase."""
+    phrases = [*differences[:_MOST]]
     more = len(differences) - _MOST
-    remainder = ""
     if more > 0:
-        remainder = f"; and {more} more"
-    return "; ".join(differences[:_MOST]) + remainder
+        phrases.append(f"and {more} more")
+    return "; ".join(phrases)
 
 
 def sketch_weights(weights: Sequence[np.ndarray]) -> list[list[float]]:
@@ -81,6 +79,7 @@ def sketch_weights(weights: Sequence[np.ndarray]) -> list[list[float]]:
     for values in weights:
         flat = values.reshape(-1).astype(np.float64)
         flat = np.nan_to_num(flat, copy=False, nan=-1.0, posinf=1.0, neginf=-1.0)
-        numbers = np.linalg.norm(flat), flat @ np.cos(np.arange(flat.size))
-        sketches.append([float(f"{number:.9g}") for number in numbers])
+        norm = np.linalg.norm(flat)
+        mixed_sum = flat @ np.cos(np.arange(flat.size))
+        sketches.append([float(f"{number:.9g}") for number in (norm, mixed_sum)])
     return sketches

@@ -60,15 +60,17 @@ def check_output_file(what: str, path: str | os.PathLike[str], suffix: str = "")
         raise NoSuchFileError(
             f"{refused}: there is no folder {str(folder)!r}. Create it, or name another file."
         )
-    faults = {
-        "it is a folder": is_folder(path),
-        "it is a device or a pipe": exists(path) and not is_file(path),
-        "it is read-only": is_file(path) and not os.access(path, os.W_OK),
-        f"you may not write to the folder {str(folder)!r}": not os.access(folder, os.W_OK),
-    }
-    for fault, is_so in faults.items():
-        if is_so:
-            raise WrongValueError(f"{refused}: {fault}. Name another file.")
+    fault = ""
+    if is_folder(path):
+        fault = "it is a folder"
+    elif exists(path) and not is_file(path):
+        fault = "it is a device or a pipe"
+    elif is_file(path) and not os.access(path, os.W_OK):
+        fault = "it is read-only"
+    elif not os.access(folder, os.W_OK):
+        fault = f"you may not write to the folder {str(folder)!r}"
+    if fault:
+        raise WrongValueError(f"{refused}: {fault}. Name another file.")
 
 
 @contextlib.contextmanager
@@ -224,17 +226,20 @@ def _header(content: IO[bytes], separators: str) -> tuple[str, list[str]]:
 
 
 def _check_names(file: Path, names: list[str], most: float) -> None:
+    file_text = repr(str(file))
     if len(names) > most:
         raise WrongValueError(
-            f"{str(file)!r} must have at most {most} columns; got {len(names)}. Omit some."
+            f"{file_text} must have at most {most} columns; got {len(names)}. Omit some."
         )
     repeated = [name for name, n in Counter(names).items() if n > 1 and name]
-    if repeated and all(re.fullmatch(r"[\d.+-]*", name) for name in names):
+    if not repeated:
+        return
+    are_numbers = all(re.fullmatch(r"[\d.+-]*", name) for name in names)
+    if are_numbers:
         raise WrongValueError(
-            f"{str(file)!r} must have a header for all columns. Name them in the first line."
+            f"{file_text} must have a header for all columns. Name them in the first line."
         )
-    if repeated:
-        raise WrongValueError(
-            f"{str(file)!r} must have different names of columns; got {repeated[0]!r:.100} more "
-            "than once. Rename or omit one."
-        )
+    raise WrongValueError(
+        f"{file_text} must have different names of columns; got {repeated[0]!r:.100} more than "
+        "once. Rename or omit one."
+    )

@@ -55,7 +55,8 @@ def new_seeds(of: str, role: str, count: int, *, of_function: bool) -> tuple[int
     chooses and confirms, see :func:`confirms`.
     """
     data = f"{of} {role}".encode()
-    words = np.frombuffer(hashlib.shake_128(data).digest(4 * count), dtype="<u4") // 4
+    digest = hashlib.shake_128(data).digest(4 * count)
+    words = np.frombuffer(digest, dtype="<u4") // 4
     is_to_confirm = role == "confirm"
     if of_function:
         return tuple(int(word) + _FIRST_TO_CONFIRM * is_to_confirm for word in words)

@@ -43,8 +43,10 @@ class Unit(NamedTuple):
         size = math.floor(math.log10(largest))
         digits = min(max(4, 2 - size), 4 - size)
         # Of the smallest spread, except for rounding, three digits; of the largest value nine.
-        if varying := [spread for spread in spreads if spread > 1e-12 * largest]:
-            digits = min(2 - math.floor(math.log10(min(varying))), 8 - size)
+        varying = [spread for spread in spreads if spread > 1e-12 * largest]
+        if varying:
+            size_of_spread = math.floor(math.log10(min(varying)))
+            digits = min(2 - size_of_spread, 8 - size)
         return self._replace(digits=max(digits, 0))
 
     def rounded_to(self, half_width: float) -> Self:
@@ -52,7 +54,9 @@ class Unit(NamedTuple):
         width = self.scale * half_width
         if not 0 < width < math.inf:
             return self
-        return self._replace(digits=min(max(1 - math.floor(math.log10(width)), 0), 15))
+        size = math.floor(math.log10(width))
+        digits = min(max(1 - size, 0), 15)
+        return self._replace(digits=digits)
 
     def value(self, value: float) -> str:
         """Return a value as text."""
@@ -121,7 +125,8 @@ def columns(character: str) -> int:
 
 def in_list(names: Sequence[str]) -> str:
     """Return names as a part of a sentence: one, one and another, or more."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+    first = ", ".join(names[:-1])
+    return " and ".join(filter(None, [first, *names[-1:]]))
 
 
 def as_argument(file: str) -> str:
@@ -155,10 +160,11 @@ def score_in_words(metric: str, positive: object = None) -> str:
 
 def params_in_words(params: Mapping[str, Any]) -> str:
     """Return a trial's parameters as text; those of other objectives may be no numbers."""
-    return ", ".join(
-        printable(f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}")
-        for name, value in params.items()
-    )
+    texts = []
+    for name, value in params.items():
+        text = f"{value:.4g}" if isinstance(value, float) else str(value)
+        texts.append(printable(f"{name}={text}"))
+    return ", ".join(texts)
 
 
 def duration(seconds: float) -> str:

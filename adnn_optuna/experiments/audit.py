@@ -153,7 +153,8 @@ def distribution_of(initializer: Any, shape: tuple[int, ...]) -> str:
         # Glorot's, He's and LeCun's are subclasses.
         if isinstance(initializer, keras.initializers.VarianceScaling):
             name = initializer.distribution.removeprefix("untruncated_")
-            parameters = _scaled(name, initializers.scaled_stddev(initializer, shape))
+            stddev = initializers.scaled_stddev(initializer, shape)
+            parameters = _scaled(name, stddev)
     return f"{name}({in_words(parameters)})"
 
 

@@ -101,22 +101,23 @@ def read_contract(path: Path) -> dict[str, Any]:
         raise CannotCheckError(f"{where} cannot be read ({error.strerror}).") from None
     except (RecursionError, ValueError) as error:
         raise CannotCheckError(f"{where} is not the JSON of a contract ({error}).") from None
-    if not isinstance(content, dict) or {key: content.get(key) for key in FORMAT} != FORMAT:
+    if not isinstance(content, dict) or not FORMAT.items() <= content.items():
         raise CannotCheckError(
             f"{where} is not a contract of format_version {FORMAT['format_version']}, the format "
             "that this version of adnn_optuna reads."
         )
     present = set(_checked_fields(content, ()))
-    needed = [field for field, (_, is_optional) in _FIELDS.items() if not is_optional]
-    if "confirmation" not in content:  # Of a training run that no seed changes.
-        needed = [field for field in needed if field[0] != "confirmation"]
-    if missing := next((field for field in needed if field not in present), None):
-        raise CannotCheckError(f"The field {'.'.join(missing)} is missing.")
+    for field, (_, is_optional) in _FIELDS.items():
+        # A training run that no seed changes has no confirmation.
+        is_needed = not is_optional and (field[0] != "confirmation" or field[0] in content)
+        if is_needed and field not in present:
+            raise CannotCheckError(f"The field {'.'.join(field)} is missing.")
     judge = test_metric(content["objective"]["metric"])
-    if untested := next((role for role in ROLES if (role, judge) not in present), None):
-        raise CannotCheckError(
-            f"The field {untested}.{judge:.80} is missing: objective.metric requires it."
-        )
+    for role in ROLES:
+        if (role, judge) not in present:
+            raise CannotCheckError(
+                f"The field {role}.{judge:.80} is missing: objective.metric requires it."
+            )
     if sha256 != content["sha256"]:
         raise BreachedError("The contract was edited after it was written.")
     return content
@@ -129,13 +130,15 @@ def claim_of(content: Mapping[str, Any]) -> Claim:
     resolution = 0.0
     if metric == "test_accuracy":
         resolution = 1 / content["split"]["test"]
-    baseline, best = (content[role][metric] for role in ROLES)
+    baseline = content["baseline"][metric]
+    best = content["best"][metric]
     sign = 1
     if content["study"]["direction"] == "minimize":
         sign = -1
     gain = sign * (best - baseline)
+    unit = fitted(metric, (baseline, best))
     positive = content["objective"].get("positive")
-    return Claim(metric, gain, resolution, fitted(metric, (baseline, best)), sign, positive)
+    return Claim(metric, gain, resolution, unit, sign, positive)
 
 
 def _checked_fields(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
@@ -152,7 +155,8 @@ def _checked_fields(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...
         raise CannotCheckError(f"A contract has no field {name}.")
     if isinstance(rule, range):
         is_right = isinstance(node, list) and len(node) in rule and all(map(_is_within, node))
-        words = " to ".join(map(str, sorted({rule[0], rule[-1]}))) + " numbers"
+        counts = sorted({rule[0], rule[-1]})
+        words = f"{' to '.join(map(str, counts))} numbers"
     elif isinstance(rule, tuple):
         low, high = rule
         is_right = _is_within(node, low, high)
@@ -180,7 +184,8 @@ def find_in(folder: Path, name: str, field: str, how: str) -> Path:
     """Return a file in a folder; refuse a name (of ``field``) or link to outside the folder."""
     file = folder / name
     is_there = is_file(file)
-    if Path(name).name != name or (is_there and file.resolve().parent != folder.resolve()):
+    is_link_outside = is_there and file.resolve().parent != folder.resolve()
+    if Path(name).name != name or is_link_outside:
         raise CannotCheckError(f"{field}: {name!r} must be a file in {str(folder)!r}.")
     if not is_there:
         raise CannotCheckError(f"{field}: {name!r} not found in {str(folder)!r}; {how}.")
@@ -197,7 +202,8 @@ def read_arrays(file: Path, sha256: str, field: str, most: int) -> dict[str, np.
         raise BreachedError(f"{where} is not the file that was written.")
     # A broken archive can raise anything.
     with contextlib.suppress(Exception), zipfile.ZipFile(content) as archive:
-        if sum(entry.file_size for entry in archive.infolist()) <= most:
+        n_unpacked = sum(entry.file_size for entry in archive.infolist())
+        if n_unpacked <= most:
             with np.load(content, allow_pickle=False) as arrays:
                 return {name: np.asarray(arrays[name]) for name in arrays}
     return {}

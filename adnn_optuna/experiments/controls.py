@@ -6,6 +6,7 @@ Controls spend the same compute otherwise. All that is to be known of an arm is 
 
 import dataclasses
 import math
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Self, cast
 
@@ -34,7 +35,8 @@ class OneTrialObjective(NetworkObjective):
         """Return the same as an objective, but for the space."""
         objective.trainer  # noqa: B018 - refuses a function of the trial, which has none.
         parts = {part.name: getattr(objective, part.name) for part in dataclasses.fields(cls)}
-        return cls(**{**parts, "space": space})
+        parts["space"] = space
+        return cls(**parts)
 
     def suggest(self, trial: Any) -> Self:  # noqa: ARG002
         """Suggest nothing: no storage lets a parameter be changed."""
@@ -43,8 +45,8 @@ class OneTrialObjective(NetworkObjective):
     def store_found(self, trial: optuna.Trial, value: int) -> None:
         """Store the parameter that was found."""
         [(name, distribution)] = self.distributions.items()
-        arguments = trial._trial_id, name, float(value), distribution
-        trial.study._storage.set_trial_param(*arguments)
+        storage = trial.study._storage
+        storage.set_trial_param(trial._trial_id, name, float(value), distribution)
 
 
 class LongerObjective(OneTrialObjective):
@@ -61,7 +63,8 @@ class LongerObjective(OneTrialObjective):
         [trial] = trials
         assert isinstance(self.space, ControlSpace)
         n_of_baseline = int(self.space.unmoved)
-        [run] = self.trainer.train([self.start({"epochs": self.space.high})], **limits)
+        start = self.start({"epochs": self.space.high})
+        [run] = self.trainer.train([start], **limits)
         if run.status == "stopped" or not run.history:
             return [Outcome(run.status)]
         # One that ended earlier by itself is whole, one that was cut off is none.
@@ -117,23 +120,26 @@ class EnsembleObjective(OneTrialObjective):
                 average.add(run.weights or [])
                 trial.report(average.metrics[self.metric], average.n)
         if run.status == "stopped" or not average.n:
-            is_over = run.status in ("complete", "diverged")
             status = run.status
-            if is_over:
+            if status == "complete":
                 status = "diverged"
             return [Outcome(status, trained=trained)]
         # For the test-set evaluation that follows.
-        vars(self)["last"] = (self.seed, len(ended)), ended[0], average
+        _TRAINED_LAST[self] = len(ended), ended[0], average
         self.store_found(trial, len(ended))
         metrics = average.metrics
         return [Outcome("complete", metrics[self.metric], metrics, trained)]
 
     def take_tested(self, params: dict[str, Any]) -> tuple[TrainingRun, Average] | None:
         """Return the baseline network and the average, once, if they were trained last."""
-        trained, *networks = vars(self).pop("last", [None])  # It is large.
-        if trained == (self.seed, params["members"]):
-            return (*networks,)
-        return None
+        n_networks, baseline, average = _TRAINED_LAST.pop(self, (0, None, None))  # It is large.
+        if baseline is None or average is None or n_networks != params["members"]:
+            return None
+        return baseline, average
+
+
+# How many networks an objective trained last, its baseline network and their average.
+_TRAINED_LAST = weakref.WeakKeyDictionary[EnsembleObjective, tuple[int, TrainingRun, Average]]()
 
 
 # The baseline network and one random rate: with Optuna's ten, short searches would only be random.
@@ -142,19 +148,20 @@ _tpe_of_control = keyed(samplers.TPESampler, n_startup_trials=2)
 
 
 def _of_learning_rates(objective: NetworkObjective, _: int | None) -> NetworkObjective:
-    if (rate := objective.fixed_learning_rate) is None:
+    rate = objective.fixed_learning_rate
+    if rate is None:
         raise WrongValueError(
             "The control 'learning_rate' needs one rate to search around, but the optimizer has "
             "none: give it a number, or leave out this control."
         )
-    return objective.replace(space=ControlSpace("learning_rate", rate, rate / 100, rate * 100))
+    space = ControlSpace("learning_rate", rate, rate / 100, rate * 100)
+    return objective.replace(space=space)
 
 
 def _of_all_epochs(objective: NetworkObjective, n: int | None) -> NetworkObjective:
     epochs = objective.trainer.training.epochs
-    return LongerObjective.in_space(
-        objective, ControlSpace("epochs", epochs, 1, epochs * (n or 1))
-    )
+    space = ControlSpace("epochs", epochs, 1, epochs * (n or 1))
+    return LongerObjective.in_space(objective, space)
 
 
 @dataclasses.dataclass(frozen=True)

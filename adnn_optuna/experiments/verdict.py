@@ -194,8 +194,9 @@ class Verdict(Printed):
             return []
         tables = [self._checks(), *claims_tables(self.confirmation, self.claim.unit)]
         if self.new_seeds is not None:
+            unit = self.claim.unit
             pairs = zip(self.new_seeds.seeds, self.new_seeds.gains, strict=False)
-            rows = [(str(seed), self.claim.unit.gain(gain)) for seed, gain in pairs]
+            rows = [(str(seed), unit.gain(gain)) for seed, gain in pairs]
             title = "Every new seed of this verification"
             tables.append(Table(("seed", "gain"), rows, title, is_detail=True))
         return tables
@@ -265,7 +266,8 @@ def _on_replication(shown: Confirmation | None, *, drawn: bool) -> tuple[Verdict
     """Return the findings of new seeds on the offsets: a word, a title and a sentence."""
     if shown is None:
         return "not known", "", ""
-    n, (value, low, high) = len(shown.seeds), shown.replication
+    n = len(shown.seeds)
+    value, low, high = shown.replication
     on = f"on {n} new seeds, drawn here" if drawn else f"on {n} seeds that were passed"
     if not shown.gains:
         sentence = "The best network has no offsets, so no gain can replicate."
@@ -296,4 +298,5 @@ def claims_tables(confirmation: Confirmation | None, unit: Unit) -> list[Table]:
         lines.append(Line("hyperparameters vs first trial's", gain, unit, is_difference=True))
     title = f"Claimed by the maker, on {len(confirmation.seeds)} new seeds"
     headings = ("", "value", f"{100 * confirmation.level:.9g}% CI")
-    return [Table(headings, [(line.label, line.value, line.ends) for line in lines], title)]
+    rows = [(line.label, line.value, line.ends) for line in lines]
+    return [Table(headings, rows, title)]
