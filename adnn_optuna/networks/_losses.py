@@ -79,14 +79,15 @@ def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
     labels, outputs = example(head)
     takes_double = head.num_classes is None
     if takes_double:
+        doubles = tf.cast(labels, tf.float64), tf.cast(outputs, tf.float64)
         try:
-            doubles = (tf.cast(tensor, tf.float64) for tensor in (labels, outputs))
             per_row(*doubles, takes_integers=False)
         except REFUSALS:
             takes_double = False
-    is_own = ">" in (settings if isinstance(settings, str) else settings["class_name"])
-    are_integers = [True, False] if is_own else ["sparse" in name.lower()]
-    for takes_integers in are_integers if head.num_classes and head.size > 1 else [False]:
+    class_name = settings if isinstance(settings, str) else settings["class_name"]
+    is_own = ">" in class_name
+    forms = [True, False] if is_own else ["sparse" in name.lower()]
+    for takes_integers in forms if head.num_classes and head.size > 1 else [False]:
         function = functools.partial(per_row, takes_integers=takes_integers)
         with contextlib.suppress(Exception):  # Code of the user's may raise anything.
             if function(labels, outputs).shape == labels.shape[:1]:

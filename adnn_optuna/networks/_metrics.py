@@ -99,11 +99,11 @@ def _arguments_of_keras(metric: keras.metrics.Metric, head: Head, *, is_sparse: 
         targets = labels if is_sparse else targets_of(head, labels, dtype)
         outputs = _predictions(head, tf.cast(outputs, dtype))
         if head.size == 1 and (is_of_two or is_f_score):  # An F-score averages both classes.
-            targets, outputs = (
-                tf.concat([1 - values, values], 1) for values in (targets, outputs)
-            )
+            targets = tf.concat([1 - targets, targets], 1)
+            outputs = tf.concat([1 - outputs, outputs], 1)
         if is_of_two:
-            targets, outputs = (values[:, column : column + 1] for values in (targets, outputs))
+            targets = targets[:, column : column + 1]
+            outputs = outputs[:, column : column + 1]
         return targets, outputs
 
     return adapt

@@ -86,10 +86,9 @@ def _owners(model: keras.Model) -> dict[int, Any]:
     for layer in model._flatten_layers():  # noqa: SLF001
         children = layer._flatten_layers(include_self=False, recursive=False)  # noqa: SLF001
         inner = {id(variable) for child in children for variable in child.variables}
-        direct_variables = [
-            v for v in layer.trainable_variables if id(v) not in inner and _kind(v) != "other"
-        ]
-        owners |= dict.fromkeys(map(id, direct_variables), layer)
+        for variable in layer.trainable_variables:
+            if id(variable) not in inner and _kind(variable) != "other":
+                owners[id(variable)] = layer
     return owners
 
 

@@ -70,10 +70,14 @@ def operations(
     forward = tf.function(lambda x: model(x, training=True), autograph=False)
     graph = forward.get_concrete_function(spec).graph
     definition = graph.as_graph_def()
-    bodies = (function.node_def for function in definition.library.function)
-    kinds = {node.op for nodes in (definition.node, *bodies) for node in nodes}
-    outputs = (output for operation in graph.get_operations() for output in operation.outputs)
-    return kinds, {output.dtype.name for output in outputs}
+    nodes = [*definition.node]
+    for function in definition.library.function:
+        nodes += function.node_def
+    kinds = {node.op for node in nodes}
+    dtypes = set()
+    for operation in graph.get_operations():
+        dtypes |= {output.dtype.name for output in operation.outputs}
+    return kinds, dtypes
 
 
 def scales_inputs(model: keras.Model) -> bool:
@@ -121,10 +125,8 @@ def are_probabilities(model: keras.Model, x: np.ndarray, outputs: np.ndarray) ->
         tried.append(np.asarray(of_try, np.float32))
     stay_in_range = not any(((values < 0) | (values > 1)).any() for values in tried)
     if outputs.shape[1] == 1:
-        reading = (
-            "probability, since its values stay"
-            if stay_in_range
-            else "logit, since its values leave"
-        )
+        reading = "logit, since its values leave"
+        if stay_in_range:
+            reading = "probability, since its values stay"
         logger.info("The model's single output is taken for a %s within [0, 1].", reading)
     return stay_in_range

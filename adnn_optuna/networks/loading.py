@@ -113,35 +113,41 @@ def load_dataset(
     if folder is not None and not _checks.is_folder(folder):
         raise NoSuchFileError(f"data_dir {str(data_dir)!r} is not a folder. Fix or omit it.")
     name = os.fspath(name)
-    splits = {key: options[key] for key in _SPLITS}
-    # NumPy's scalars are no JSON.
-    splits = {k: v.item() if isinstance(v, np.generic) else v for k, v in splits.items()}
+    splits = {}
+    for key in _SPLITS:
+        value = options[key]
+        # NumPy's scalars are no JSON.
+        splits[key] = value.item() if isinstance(value, np.generic) else value
     for role in _ROLES:
         _checks.check_type(role, options[role], str | None, "the name of a column or array")
     set_options = {
-        k: options[k] for k, default in OF_FILES.items() if _differs(options[k], default)
+        key: options[key] for key, default in OF_FILES.items() if _differs(options[key], default)
     }
     suffix = next((s for s in _SUFFIXES if name.lower().endswith(s)), "")
-    refused = {"": {*set_options}, ".npz": {*set_options} & {"target"}}.get(suffix)
+    refused = set()
+    if not suffix:
+        refused = {*set_options}
+    elif suffix == ".npz":
+        refused = {*set_options} & {"target"}
     if refused:
         refusal = f"{name!r} does not take {', '.join(sorted(refused))}"
         raise WrongValueError(f"{refusal}. Omit it, or name a .npz, .csv or .parquet file.")
     if not suffix:
         return _load_known(name, folder, splits)
     path_as_passed = _checks.expanded(name)
-    paths = (
-        [path_as_passed]
-        if folder is None
-        else [path_as_passed, folder / path_as_passed, folder / path_as_passed.name]
-    )
+    paths = [path_as_passed]
+    if folder is not None:
+        paths += [folder / path_as_passed, folder / path_as_passed.name]
     path = next(filter(_checks.is_file, paths), None)
     if path is None:
         tried = " or ".join(repr(str(path)) for path in dict.fromkeys(paths))
         raise NoSuchFileError(f"File {tried} not found. Fix the path, or pass data_dir.")
+    roles = {role: set_options[role] for role in _ROLES if role in set_options}
     read = _read_npz if suffix == ".npz" else _read_table
-    arrays = read(path, {role: set_options[role] for role in _ROLES if role in set_options})
+    arrays = read(path, roles)
     settings = {key: value for key, value in set_options.items() if key not in _ROLES}
-    dataset = Dataset.from_arrays(**arrays, **splits, **settings, name=path.name[: -len(suffix)])
+    stem = path.name[: -len(suffix)]
+    dataset = Dataset.from_arrays(**arrays, **splits, **settings, name=stem)
     origin = {"source": suffix.split(".")[1], "path": str(path.absolute())}
     return replace(dataset, origin={**origin, **set_options, **splits})
 
@@ -197,7 +203,8 @@ def dataset_from_config(
             "objective with its dataset again, in Python."
         )
     # No other source: a verification looks at the paths of these.
-    where = {"built-in": "name", "npz": "path", "csv": "path", "parquet": "path"}.get(source, "")
+    places = {"built-in": "name", "npz": "path", "csv": "path", "parquet": "path"}
+    where = places.get(source, "")
     if where not in config:
         raise WrongValueError(f"The source of dataset {name!r} is unknown: {source!r}.")
     arguments = {key: config[key] for key in (*_SPLITS, *OF_FILES) if key in config}
@@ -215,12 +222,11 @@ def _read_mnist_like(name: str, data_dir: Path | None) -> dict[str, Any]:
     places = data_dir, os.environ.get("ADNN_DATA_DIR"), _SYSTEM_DATA_DIR
     folders = [Path(place) / MNIST_LIKE[name] for place in places if place]
     for folder in folders:
-        idx_paths = {
-            key: path
-            for key, (stem, _) in _IDX_FILES.items()
-            for path in (folder / f"{stem}.gz", folder / stem)
-            if _checks.is_file(path)
-        }
+        idx_paths = {}
+        for key, (stem, _) in _IDX_FILES.items():
+            for path in (folder / f"{stem}.gz", folder / stem):
+                if _checks.is_file(path):
+                    idx_paths[key] = path
         if len(idx_paths) == len(_IDX_FILES):
             return {key: read_idx(idx_paths[key], ndim) for key, (_, ndim) in _IDX_FILES.items()}
     try:
@@ -247,8 +253,9 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
         content = b""
     # In Python's integers: a corrupt header may announce more bytes than 64 bits can count.
     shape = [int.from_bytes(content[i : i + 4]) for i in range(4, n_header, 4)]
+    n_values = len(content) - n_header
     is_right = content[:4] == bytes([0, 0, _UNSIGNED_BYTES, ndim])
-    if not is_right or not 0 < math.prod(shape) == len(content) - n_header:
+    if not is_right or not 0 < math.prod(shape) == n_values:
         fault = f"{path} is not a whole IDX file of bytes in {ndim} dimensions"
         raise WrongValueError(f"{fault}. Check its name, and fetch or copy it again.")
     return np.frombuffer(content, np.uint8, offset=n_header).reshape(shape)
@@ -256,10 +263,11 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
 
 def _read_npz(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
     """Return x, y, those of the splits, and others by their names."""
+    known_names = _NPZ_KEYS | {*roles.values()}
     try:
         check_npz(path)
         with np.load(path, allow_pickle=False) as file:
-            names = [key for key in file.files if key in _NPZ_KEYS | {*roles.values()}]
+            names = [key for key in file.files if key in known_names]
             arrays: dict[str, Any] = {name: np.asarray(file[name]) for name in names}
     except WrongValueError:
         raise
@@ -292,12 +300,14 @@ def _read_table(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
     _check_roles(f"{path} has no column", roles, table.columns)
     x = table.drop(columns=[*roles.values()])
     # By default the last column is the target.
-    columns = {"target": next(reversed(x.columns), ""), **roles}
-    x = x.drop(columns=columns["target"], errors="ignore")
+    last_column = next(reversed(x.columns), "")
+    target = roles.get("target", last_column)
+    x = x.drop(columns=target, errors="ignore")
     if not x.shape[1]:
         fault = f"{path} has no inputs beside {named(table.columns)}"
         raise WrongValueError(f"{fault}. Add columns, or separate them by commas.")
-    return {"x": x, "y": table[columns.pop("target")], **{r: table[c] for r, c in columns.items()}}
+    data = {role: table[column] for role, column in roles.items() if role != "target"}
+    return {"x": x, "y": table[target], **data}
 
 
 def _read_parquet(path: Path) -> "pd.DataFrame":

@@ -42,17 +42,19 @@ def name_or_config(name: str, value: Any, *, keep_name: bool = False) -> str | d
             registered_name = keras.saving.get_registered_name(kind)
             _check_is_registered(name, registered_name)
         # A function of the user's is stored by its name. Keras would store a lambda as bytes.
-        is_stored_by_name = not is_object and not is_of_keras
-        value = (
-            registered_name if is_stored_by_name else keras.saving.serialize_keras_object(value)
-        )
+        if not is_object and not is_of_keras:
+            value = registered_name
+        else:
+            value = keras.saving.serialize_keras_object(value)
     if isinstance(value, dict) and value.get("class_name") == "function":
         value = value.get("config")
     elif isinstance(value, dict) and (registered_name := value.get("registered_name")):
         _check_is_registered(name, registered_name)
     if isinstance(value, str):
         return value
-    class_name = registered_name or (value.get("class_name") if isinstance(value, dict) else None)
+    class_name = registered_name
+    if not class_name and isinstance(value, dict):
+        class_name = value.get("class_name")
     if not isinstance(class_name, str):
         raise WrongTypeError(
             f"{name} must be a Keras name, an object of a class of Keras's, or a dict as Keras "
@@ -96,10 +98,11 @@ def _check_is_all_in_config(what: str, value: Any) -> None:
         is_setting = name not in _NO_SETTINGS and not name.startswith("_self_")
         is_set = is_setting and isinstance(current, _PLAIN) and bool(current)
         if is_set and repr(current) != repr(again.get(name)):
+            setting = f"{name.strip('_')} = {current}"
             raise WrongValueError(
-                f"{what} {type(value).__name__!r} has {name.strip('_')} = {current}, which Keras "
-                "leaves out of its configuration. Omit it, or pass a dict {'class_name': …, "
-                "'config': …} if the class takes it as an argument."
+                f"{what} {type(value).__name__!r} has {setting}, which Keras leaves out of its "
+                "configuration. Omit it, or pass a dict {'class_name': …, 'config': …} if the "
+                "class takes it as an argument."
             )
 
 
@@ -109,11 +112,11 @@ def checked_rate(rate: Any) -> float | dict[str, Any] | None:
         return None
     if isinstance(rate, dict) or hasattr(rate, "get_config"):
         config = cast("dict[str, Any]", name_or_config("learning_rate", rate))
+        config = {"module": "keras.optimizers.schedules", **config}
         # The registered name of one of the user's begins with a package and ">".
-        registered_name = (
-            {"registered_name": config["class_name"]} if ">" in config["class_name"] else {}
-        )
-        return {"module": "keras.optimizers.schedules", **config, **registered_name}
+        if ">" in config["class_name"]:
+            config["registered_name"] = config["class_name"]
+        return config
     _checks.check_positive("learning_rate", rate)
     return float(rate)
 
@@ -282,17 +285,20 @@ class Training:
     def is_minimized(self, metric: str) -> bool:
         """Return whether a lower value of a metric of a split is better, by the metric's kind."""
         name = metric.partition("_")[2]
-        kinds = {m["config"]["name"]: m["class_name"] for m in self.metrics if isinstance(m, dict)}
-        return _MINIMIZED.search(kinds.get(name, name)) is not None
+        kind = name
+        for settings in self.metrics:
+            if isinstance(settings, dict) and settings["config"]["name"] == name:
+                kind = settings["class_name"]
+        return _MINIMIZED.search(kind) is not None
 
     def best_epoch(self, history: Sequence[Metrics]) -> int:
         """Return the last epoch, from 0, that was better than those before it, as Keras has it."""
-        is_auto = self.mode == "auto"
-        is_minimized = self.is_minimized(self.monitor) if is_auto else self.mode == "min"
-        sign, best = 1, 0
-        if is_minimized:
-            sign = -1
+        is_minimized = self.mode == "min"
+        if self.mode == "auto":
+            is_minimized = self.is_minimized(self.monitor)
+        sign = -1 if is_minimized else 1
         values = [sign * metrics[self.monitor] for metrics in history]
+        best = 0
         for epoch, value in enumerate(values):
             if value - self.min_delta > values[best]:
                 best = epoch
@@ -364,13 +370,13 @@ def compiled_training(model: keras.Model) -> Training | None:
             setting = f"The model was compiled with {name}={settings[name]!r}"
             raise WrongValueError(f"{setting}, which is not used here. Omit it.")
     metrics = settings.get("metrics") or []
-    name = settings["optimizer"]
+    optimizer = settings["optimizer"]
+    if not isinstance(optimizer, str):
+        optimizer = model.optimizer
+    # The accuracy is computed anyway.
+    more = tuple(metric for metric in metrics if metric not in ("accuracy", "acc"))
     try:
-        return Training(
-            name if isinstance(name, str) else model.optimizer,
-            loss=model.loss,
-            metrics=tuple(m for m in metrics if m not in ("accuracy", "acc")),  # Known anyway.
-        )
+        return Training(optimizer, loss=model.loss, metrics=more)
     except WrongInputError as error:
         raise WrongValueError(f"The model's compilation: {error}") from None
 

@@ -68,7 +68,7 @@ class Head:
 
     @property
     def score(self) -> str:
-        """The metric of the test set by default: the mean of :meth:`scores`."""
+        """The metric of the test set by default."""
         return self.metrics[0]
 
     @property
@@ -109,7 +109,9 @@ class Architecture:
     @functools.cached_property
     def depends_on_seed(self) -> bool:
         """Whether another restart starts from other weights."""
-        return hash_weights(self.initial_weights(0, 0)) != hash_weights(self.initial_weights(0, 1))
+        weights = self.initial_weights(0, 0)
+        other_weights = self.initial_weights(0, 1)
+        return hash_weights(weights) != hash_weights(other_weights)
 
 
 def hash_weights(weights: Sequence[np.ndarray]) -> str:
@@ -161,9 +163,9 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Arc
         layers = [inputs, keras.layers.Flatten(dtype=dtype, name="flatten")]
         with keras_files.undisturbed(derived_seed(seed, restart)):
             for i, units in enumerate((*mlp.hidden, head.size)):
-                is_output = i == len(mlp.hidden)
-                layer_name, activation = "output", None
-                if not is_output:
+                layer_name = "output"
+                activation = None
+                if i < len(mlp.hidden):
                     layer_name = f"hidden_{i}"
                     activation = mlp.activation
                 dense = keras.layers.Dense(
@@ -178,13 +180,15 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Arc
             return keras.Sequential(layers, name="mlp")
 
     def draw(seed: int, restart: int) -> list[np.ndarray]:  # A model takes ten times as long.
-        return [
-            np.array(initializer(i, seed, restart)(variable.shape, dtype="float32"))
-            for i, variable in enumerate(model.variables)
-        ]
+        weights = []
+        for i, variable in enumerate(model.variables):
+            draw_variable = initializer(i, seed, restart)
+            weights.append(np.array(draw_variable(variable.shape, dtype="float32")))
+        return weights
 
     try:
-        of_kernel, of_bias = map(_seeded, (mlp.kernel_initializer, mlp.bias_initializer))
+        of_kernel = _seeded(mlp.kernel_initializer)
+        of_bias = _seeded(mlp.bias_initializer)
         model = build(0, 0)
         model(np.zeros((1, *input_shape), np.float32))
     except Exception as error:  # Keras and TensorFlow refuse names and arguments in many ways.
@@ -196,8 +200,10 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Arc
         ) from None
     described = initializers.describe_variables(model, [id(v) for v in model.variables])
     variables = tuple(dataclasses.replace(v, path=v.path.removeprefix("mlp/")) for v in described)
-    parts = head, input_shape, mlp.config, variables, _kept(draw, model), build
-    return Architecture(*parts, scale=mlp.scale)
+    draw_once = _kept(draw, model)
+    return Architecture(
+        head, input_shape, mlp.config, variables, draw_once, build, scale=mlp.scale
+    )
 
 
 def _seeded(spec: str | dict[str, Any]) -> Callable[[int], keras.initializers.Initializer]:
@@ -206,14 +212,16 @@ def _seeded(spec: str | dict[str, Any]) -> Callable[[int], keras.initializers.In
 
     with keras_files.undisturbed():  # Keras draws a default seed from Python's global source.
         initializer = keras.initializers.get(copy.deepcopy(spec))
-    if "seed" not in (config := initializer.get_config()):
+    config = initializer.get_config()
+    if "seed" not in config:
         return lambda _: initializer
     return lambda seed: type(initializer).from_config({**config, "seed": seed})
 
 
 def _kept(draw: Draw, model: keras.Model) -> Draw:
     """Return the same function with a cache for models of this size."""
-    n_kept = max(_BYTES_KEPT // sum(array.nbytes for array in _values(model)), 1)
+    n_bytes = sum(array.nbytes for array in _values(model))
+    n_kept = max(_BYTES_KEPT // n_bytes, 1)
     return functools.lru_cache(n_kept)(draw)
 
 
@@ -247,9 +255,9 @@ def _keras_architecture(
     shape = tuple(getattr(outputs, "shape", ()))
     shapes = [(3, head.size), *[(3, 1)] * (head.num_classes == 2)]
     if shape not in shapes:
-        shape_text = (
-            f"shape {shape}" if shape else f"a {type(outputs).__name__} of several outputs"
-        )
+        shape_text = f"a {type(outputs).__name__} of several outputs"
+        if shape:
+            shape_text = f"shape {shape}"
         data_text = f"{head.size} targets"
         if head.num_classes:
             data_text = f"{head.num_classes} classes"
@@ -289,9 +297,18 @@ def _keras_architecture(
             own_code = build_model
     kinds, dtypes = inspection.operations(model, input_shape, input_dtype)
     variables = tuple(initializers.describe_variables(model, [*used]))
+
+    def draw(seed: int, restart: int) -> list[np.ndarray]:
+        network = build(seed, restart)
+        return _values(network)
+
     return Architecture(
-        *(head, input_shape, config, variables),
-        *(_kept(lambda seed, restart: _values(build(seed, restart)), model), build),
+        head,
+        input_shape,
+        config,
+        variables,
+        initial_weights=_kept(draw, model),
+        build=build,
         compiled=compiled_training(model),
         suits_xla=not any(kind.startswith(_SLOW_UNDER_XLA) for kind in kinds),
         scales_loss="float16" in dtypes,

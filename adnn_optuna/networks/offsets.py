@@ -79,11 +79,17 @@ class OffsetSpace:
 
     def distributions(self, variables: Sequence[VariableInfo]) -> dict[str, BaseDistribution]:
         """Return the parameters of a trial; raise ValueError if one moves nothing."""
-        names = [*dict.fromkeys(filter(None, map(self._parameter, variables)))]
+        parameters = map(self._parameter, variables)
+        names = [*dict.fromkeys(filter(None, parameters))]
         if not names:
             fault = "No hidden layer has a kernel or bias that is trained"
             raise WrongValueError(f"{fault}. Pass OffsetSpace(include_output=True).")
-        if still := [n for n in names if not any(self.start({n: 1.0}, variables, 0).offsets)]:
+        still = []
+        for name in names:
+            start = self.start({name: 1.0}, variables, 0)
+            if not any(start.offsets):
+                still.append(name)
+        if still:
             raise WrongValueError(
                 f"In standard deviations {', '.join(still)} would move nothing, as these kernels "
                 "start constant. Pass OffsetSpace(unit='absolute')."

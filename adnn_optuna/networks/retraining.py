@@ -72,8 +72,12 @@ def retrain(
 
 def tested(trainer: Trainer, of: TrainingRun | Average) -> Retrained:
     """Return the metrics of a training run, or an average of several, with the test set's."""
-    weights = [] if isinstance(of, Average) else of.weights or []
-    metrics, scores = of.tested() if isinstance(of, Average) else trainer.tested(weights)
+    weights: list[np.ndarray] = []
+    if isinstance(of, Average):
+        metrics, scores = of.tested()
+    else:
+        weights = of.weights or []
+        metrics, scores = trainer.tested(weights)
     return Retrained(of.metrics | metrics, weights, scores, trainer.judge)
 
 
@@ -82,7 +86,10 @@ def compared_on_test_set(trainer: Trainer, baseline: Retrained, best: Retrained)
     n_classes = trainer.architecture.head.num_classes
     data = trainer.dataset
     differences = best.scores.astype(float) - baseline.scores
-    of_test = {n[5:]: v for n, v in best.metrics.items() if n.startswith("test_")}
+    metrics = {}
+    for name, value in best.metrics.items():
+        if name.startswith("test_"):
+            metrics[name.removeprefix("test_")] = value
     evaluation: TestEvaluation = {
         "looked": "",
         "trial": 0,
@@ -91,7 +98,7 @@ def compared_on_test_set(trainer: Trainer, baseline: Retrained, best: Retrained)
         "unit": data.unit,
         "baseline": baseline.score if is_finite(baseline.metrics) else math.nan,
         "best": best.score,
-        "metrics": of_test,
+        "metrics": metrics,
     }
     if data.test_groups.max() + 1 < len(differences):
         evaluation["n_groups"] = effective_number(data.test_groups)
@@ -151,7 +158,9 @@ class Redrawing:
         offsets = (0.0,) * len(trainer.architecture.variables)
         if initialisation is None:
             initialisation = seed
-        start = Start(initialisation, 0, offsets, order_seed=seed if order is None else order)
+        if order is None:
+            order = seed
+        start = Start(initialisation, 0, offsets, order_seed=order)
         if split is not None:
             data = self._split(split)
             trainer = Trainer(trainer.architecture, trainer.training, data, trainer.judge)
@@ -176,6 +185,7 @@ def variance_of_mean(values: NDArray[np.floating], groups: NDArray[np.intp]) -> 
     """
     residuals = np.bincount(groups, values - values.mean())
     n = len(residuals)
-    if n > 1:
-        return float((residuals**2).sum() / len(values) ** 2 * n / (n - 1))
-    return np.nan
+    if n == 1:
+        return np.nan
+    variance = (residuals**2).sum() / len(values) ** 2
+    return float(variance * n / (n - 1))
