@@ -279,8 +279,10 @@ def _parts(url: str) -> list[tuple[str, object]]:
         return [(url, _PATH.fullmatch(url))]
     if not re.fullmatch(r"[\w+.-]+", scheme):
         return [(url, False)]
-    first = _OPTIONS.search(address)
-    end = first.start() if first else len(address)
+    end = len(address)
+    first_option = _OPTIONS.search(address)
+    if first_option:
+        end = first_option.start()
     place = address[:end]
     options = address[end:]
     user = ""
@@ -435,15 +437,17 @@ def _finder_of_keys(hints: Mapping[str, Any], needed: frozenset[str]) -> Finder:
 
 def _finder_of_parts(origin: Any, finders: list[Finder]) -> Finder:
     if origin is dict:
+        find_in_value = finders[1]
         return finder(
             "a mapping",
             lambda value: isinstance(value, dict),
-            lambda value: [(key, finders[1], part) for key, part in value.items()],
+            lambda value: [(key, find_in_value, part) for key, part in value.items()],
         )
     if origin in (list, tuple):
-        n = len(finders) if origin is tuple else None
+        n = None
         rule = "a list"
-        if n:
+        if origin is tuple:
+            n = len(finders)
             rule = f"a list of {n}"
         return finder(
             rule,

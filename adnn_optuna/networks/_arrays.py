@@ -106,7 +106,8 @@ def check_is_aligned(name: str, values: Any, of: str, samples: Any) -> None:
     index = getattr(values, "index", None)
     if not isinstance(index, pd.Index) or index.equals(samples.index):
         return
-    if len(index) == len(samples) and index.isin(samples.index).all():
+    has_same_rows = len(index) == len(samples) and index.isin(samples.index).all()
+    if has_same_rows:
         raise WrongValueError(
             f"{name} must have the rows of {of} in the same order; got another order in its "
             f"index. Pass {name}.loc[{of}.index]."
@@ -196,7 +197,8 @@ def read_targets(suffix: str, x: Any, y: Any, *, are_labels: bool) -> NDArray[An
     array = plain(name, y)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
-    array = _read_labels(name, array) if are_labels else _read_numbers(name, array)
+    read = _read_labels if are_labels else _read_numbers
+    array = read(name, array)
     n = np.shape(x)[0] if np.ndim(x) else 0
     if n != len(array):
         raise WrongValueError(
@@ -239,11 +241,13 @@ def _read_numbers(name: str, array: NDArray[Any]) -> NDArray[np.float64]:
 def checked_positive(positive: Any, labels: Sequence[Any]) -> Any:
     """Return the label of the positive one of two classes, None if none is."""
     if positive is None:
-        return labels[1] if tuple(labels) == (0, 1) else None
+        is_of_bits = tuple(labels) == (0, 1)
+        return labels[1] if is_of_bits else None
     # An array, compared with a label, is an array.
     check_type("positive", positive, str | Number | np.generic, "the label of one of two classes")
     # A command line and a contract have labels as text.
-    matching = [label for label in labels if label == positive or str(label) == str(positive)]
+    text = str(positive)
+    matching = [label for label in labels if label == positive or str(label) == text]
     if len(labels) != 2 or not matching:
         raise WrongValueError(
             f"positive must be the label of one of two classes; got {positive!r:.100}. "
@@ -267,7 +271,8 @@ def encoded(
         )
     elif labels[""].dtype.kind in "iu" and unique == [*range(len(unique))]:
         classes = range(len(unique))
-    return {s: encoded_labels(f"y{s}", y, classes) for s, y in labels.items()}, classes
+    numbers = {s: encoded_labels(f"y{s}", y, classes) for s, y in labels.items()}
+    return numbers, classes
 
 
 def encoded_labels(name: str, labels: NDArray[Any], classes: Sequence[Any]) -> NDArray[np.int64]:
@@ -286,17 +291,20 @@ def encoded_labels(name: str, labels: NDArray[Any], classes: Sequence[Any]) -> N
 
 def check_trained(y: NDArray[Any], classes: Sequence[Any]) -> None:
     """Raise unless the training part has each class."""
-    if len(untrained := np.setdiff1d(np.arange(len(classes)), y)):
+    untrained = np.setdiff1d(np.arange(len(classes)), y)
+    if len(untrained):
+        labels = named(classes[i] for i in untrained)
         raise WrongValueError(
-            f"The training part has no sample of {named(classes[i] for i in untrained)}. "
-            "Add samples, omit these labels, or choose another seed."
+            f"The training part has no sample of {labels}. Add samples, omit these labels, or "
+            "choose another seed."
         )
 
 
 def _checked_weights(name: str, values: Any, n: int) -> NDArray[Any]:
     array = plain(name, values)
-    is_right = array.shape == (n,) and array.dtype.kind in "biuf"
-    if not is_right or not np.isfinite(array).all() or (array < 0).any():
+    are_numbers = array.shape == (n,) and array.dtype.kind in "biuf"
+    are_weights = are_numbers and np.isfinite(array).all() and (array >= 0).all()
+    if not are_weights:
         raise WrongValueError(
             f"{name}, of the dtype {array.dtype} and the shape {array.shape}, must hold a finite "
             f"number of at least 0 for each of {n}. Replace the others."
@@ -324,11 +332,13 @@ def weights(
         weight *= weight_of_class[y]
     elif class_weight is not None:
         check_type("class_weight", class_weight, Mapping, '"balanced" or weights by labels')
-        if unknown := set(class_weight) - set(classes):
+        unknown = set(class_weight) - set(classes)
+        if unknown:
             mismatch = f"class_weight names {named(unknown)}, but the labels are {named(classes)}"
             raise WrongValueError(f"{mismatch}.")
         of_classes = [class_weight.get(label, 1.0) for label in classes]
-        weight *= _checked_weights("class_weight", of_classes, len(classes))[y]
+        weight_of_class = _checked_weights("class_weight", of_classes, len(classes))
+        weight *= weight_of_class[y]
     if (weight[train] == 1).all():
         return None
     return weight[train]
@@ -354,8 +364,10 @@ def collected(
     parts: Iterable[NDArray[Any]], shape: tuple[int, ...], dtype: DTypeLike
 ) -> NDArray[Any]:
     """Return the rows of some arrays as one that cannot be written to."""
-    space = _Memory(math.prod(shape) * np.dtype(dtype).itemsize + _ALIGNMENT, np.uint8)
-    whole = _Memory(shape, dtype, buffer=space, offset=-space.ctypes.data % _ALIGNMENT)
+    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    space = _Memory(n_bytes + _ALIGNMENT, np.uint8)
+    offset = -space.ctypes.data % _ALIGNMENT
+    whole = _Memory(shape, dtype, buffer=space, offset=offset)
     begin = 0
     for part in parts:
         whole[begin : begin + len(part)] = part

@@ -133,10 +133,11 @@ class Scores:
         n = len(y)
         if head.num_classes is None:
             squared = totals[0].numpy() / n
-            absolute = float(totals[1]) / n / head.size
+            mae = float(totals[1]) / n / head.size
+            rmse = float(squared.mean()) ** 0.5
             variances = y.reshape(n, -1).var(axis=0, dtype=np.float64)
             r2 = float((1 - squared / variances).mean())
-            metrics = {"r2": r2, "rmse": float(squared.mean()) ** 0.5, "mae": absolute}
+            metrics = {"r2": r2, "rmse": rmse, "mae": mae}
             # Keras sums squares of targets in float32, which is wrong for targets around 1e9.
             metrics |= dict.fromkeys(self._r2_names, r2)
         else:

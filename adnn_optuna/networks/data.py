@@ -64,10 +64,12 @@ class _Draw:
 
     def kept(self, layout: Preprocessing) -> Self:
         """Return the same draw with a copy of the samples, whose splits have this layout."""
-        inputs = self.inputs
-        if layout.columns is None:
-            inputs = {s: _arrays.plain(f"x{s}", x) for s, x in inputs.items()}
-        copies = {s: x.copy() for s, x in inputs.items()}
+        copies = {}
+        for suffix, raw in self.inputs.items():
+            inputs = raw
+            if layout.columns is None:
+                inputs = _arrays.plain(f"x{suffix}", raw)
+            copies[suffix] = inputs.copy()
         return dataclasses.replace(self, inputs=copies, layout=layout)
 
 
@@ -179,9 +181,9 @@ class Dataset:
     @property
     def positive_number(self) -> int | None:
         """The number of the positive class, if there is one."""
-        labels = self.classes or range(self.num_classes or 0)
         if self.positive is None:
             return None
+        labels = self.classes or range(self.num_classes or 0)
         return [*labels].index(self.positive)
 
     @property
@@ -324,14 +326,14 @@ class Dataset:
         inputs = dict[str, Any]()
         labels = dict[str, Any]()
         classes: Sequence[Any] = ()
+        are_labels = task == "classification"
         for s, (of_x, of_y) in samples.items():
             if of_x is not None or of_y is not None:
                 _arrays.check_samples(s, of_x, of_y)
             if of_x is not None or not s:
-                are_labels = task == "classification"
                 labels[s] = _arrays.read_targets(s, of_x, of_y, are_labels=are_labels)
                 inputs[s] = of_x
-        if task == "classification":
+        if are_labels:
             labels, classes = _arrays.encoded(labels, num_classes)
         n = len(labels[""])
         sizes = [

@@ -22,12 +22,17 @@ def counted(x: Mapping[str, NDArray[Any]], y_test: NDArray[Any]) -> dict[str, in
     """
     rows = {split: [*_hashes(of_split)] for split, of_split in x.items()}
     samples = {*zip(rows["test"], _hashes(y_test), strict=True)}
-    counts = {"test-test": len(y_test) - len(samples)}
-    for key in ("val-train", "test-train", "test-val"):
-        split, _, earlier_split = key.partition("-")
-        seen = {*rows[earlier_split]}
-        counts[key] = sum(row in seen for row in rows[split])
-    return {key: counts[key] for key in DUPLICATES if counts[key]}
+    counts = {}
+    for key in DUPLICATES:
+        split, _, other_split = key.partition("-")
+        if split == other_split:
+            n = len(y_test) - len(samples)
+        else:
+            rows_of_other = {*rows[other_split]}
+            n = sum(row in rows_of_other for row in rows[split])
+        if n:
+            counts[key] = n
+    return counts
 
 
 def in_words(counts: Mapping[str, int]) -> str:

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,7 +39,10 @@ class Preprocessing:
         end = 0
         for name, categories in self.columns or ():
             begin = end
-            end += 1 if categories is None else len(categories) + (name in (self.others or ()))
+            if categories is None:
+                end += 1
+            else:
+                end += len(categories) + (name in (self.others or ()))
             yield name, categories, slice(begin, end)
 
     @property
@@ -71,15 +74,19 @@ class Preprocessing:
         import pandas as pd
 
         columns = self.columns or ()
-        column_counts = Counter(map(str, getattr(raw, "columns", ())))
+        names = map(str, getattr(raw, "columns", ()))
+        column_counts = Counter(names)
         column_counts.subtract({column for column, _ in columns})
-        if wrong := [column for column, n in column_counts.items() if n]:
+        wrong = [column for column, n in column_counts.items() if n]
+        if wrong:
             raise WrongValueError(
                 f"{name} must be a table of the data set's columns, each once, but differs in "
                 f"{named(sorted(wrong))}. Rename, add or drop some."
             )
         table = raw.set_axis(raw.columns.map(str), axis=1).infer_objects()
-        if not may_lack and (missing := {c: n for c, n in table.isna().sum().items() if n}):
+        n_missing = table.isna().sum()
+        if not may_lack and n_missing.any():
+            missing = n_missing[n_missing > 0]
             lacking = ", ".join(f"{column!r} ({n} rows)" for column, n in missing.items())
             raise WrongValueError(
                 f"{name} lacks values in {lacking}. Replace them, pass missing='impute', or omit "
@@ -104,11 +111,12 @@ class Preprocessing:
                     f"those known are {named(categories)}."
                 )
             indices = {category: i for i, category in enumerate(categories)}
-            codes = np.array([indices.get(category, -1) for category in text])[:, None]
+            codes = np.array([indices.get(category, -1) for category in text])
             category_codes = [*range(len(categories))]
             if column in (self.others or ()):
                 category_codes.append(-1)
-            features.append(np.where(lacks[:, None], np.nan, codes == category_codes))
+            has_category = codes[:, None] == category_codes
+            features.append(np.where(lacks[:, None], np.nan, has_category))
         return np.concatenate(features, axis=1)
 
     def filled(self, array: NDArray[Any]) -> NDArray[Any]:
@@ -128,17 +136,20 @@ def columns_of(table: Any, train: NDArray[np.intp], layout: Preprocessing) -> Pr
     pd = sys.modules.get("pandas")  # Without its import, there is no table.
     if pd is None or not isinstance(table, pd.DataFrame):
         return Preprocessing()
-    if repeated := [name for name, n in Counter(map(str, table.columns)).items() if n > 1]:
+    name_counts = Counter(map(str, table.columns))
+    repeated = [name for name, n in name_counts.items() if n > 1]
+    if repeated:
         raise WrongValueError(
             f"x must have different names of columns; got {named(repeated)} more than once. "
             "Rename or omit one."
         )
     columns = list[tuple[str, tuple[str | None, ...] | None]]()
     with_rare = list[str]()
-    sizes = {
-        name: len(stored_categories or ()) for name, stored_categories in layout.columns or ()
-    }
-    for name, values in table.infer_objects().set_axis(table.columns.map(str), axis=1).items():
+    sizes = {}
+    for name, stored_categories in layout.columns or ():
+        sizes[name] = len(stored_categories or ())
+    renamed = table.infer_objects().set_axis(table.columns.map(str), axis=1)
+    for name, values in renamed.items():
         kind = values.dtype
         categories = None
         if isinstance(kind, pd.CategoricalDtype):
@@ -154,23 +165,38 @@ def columns_of(table: Any, train: NDArray[np.intp], layout: Preprocessing) -> Pr
             excess = f"The column {name!r} must hold numbers or categories; got the dtype {kind}"
             raise WrongValueError(f"{excess}. Convert or omit it.")
         if layout.others is not None and categories is not None:
-            counts = values.iloc[train].dropna().astype(object).astype(str).value_counts()
-            least = max(_LEAST_ROWS, _LEAST_SHARE * len(train))
-            categories = [c for c in categories if counts.get(c, 0) >= least]
-            # A feature that is 0 in the whole training part would have untrained weights.
-            with_rare += [name] if counts.sum() > counts[categories].sum() else []
-            if sizes:
-                most = counts[categories].nlargest(sizes[name]).index
-                categories = [c for c in categories if c in most]
-                categories += [None] * (sizes[name] - len(categories))
+            categories, has_rare = _frequent(categories, values.iloc[train], sizes.get(name))
+            if has_rare:
+                with_rare.append(name)
         if categories is not None and len(categories) > _MAX_CATEGORIES:
             excess = f"The column {name!r} has {len(categories)} categories"
             raise WrongValueError(
                 f"{excess}, more than {_MAX_CATEGORIES}. Merge some, or omit it."
             )
         columns.append((name, None if categories is None else tuple(categories)))
-    columns_with_rare = layout.others if layout.others is None or sizes else tuple(with_rare)
+    columns_with_rare = layout.others
+    if columns_with_rare is not None and not sizes:
+        columns_with_rare = tuple(with_rare)
     return Preprocessing(columns=tuple(columns), others=columns_with_rare)
+
+
+def _frequent(
+    categories: Sequence[str], trained: "pd.Series[Any]", size: int | None
+) -> tuple[list[str | None], bool]:
+    """Return the categories that are frequent in the training rows, and whether there are rare.
+
+    They are as many as ``size``, unless that is :obj:`None`.
+    """
+    counts = trained.dropna().astype(object).astype(str).value_counts()
+    least = max(_LEAST_ROWS, _LEAST_SHARE * len(trained))
+    frequent: list[str | None] = [c for c in categories if counts.get(c, 0) >= least]
+    # A feature that is 0 in the whole training part would have untrained weights.
+    has_rare = bool(counts.sum() > counts[frequent].sum())
+    if size is not None:
+        most = counts[frequent].nlargest(size).index
+        frequent = [category for category in frequent if category in most]
+        frequent += [None] * (size - len(frequent))
+    return frequent, has_rare
 
 
 def _categories(name: str, values: "pd.Series[Any]") -> list[str] | None:
@@ -178,7 +204,8 @@ def _categories(name: str, values: "pd.Series[Any]") -> list[str] | None:
     import pandas as pd
 
     text = values.dropna().astype(str)
-    texts = text[pd.to_numeric(text, errors="coerce").isna()]
+    are_texts = pd.to_numeric(text, errors="coerce").isna()
+    texts = text[are_texts]
     if 0 < len(texts) < len(values) / 2:
         raise WrongValueError(
             f"The column {name!r} holds numbers, but in {len(texts)} rows "
@@ -199,6 +226,8 @@ def imputed(
     for _, categories, block in columns.blocks():
         if categories is not None:
             counts = np.nansum(rows[:, block], axis=0)
-            fill[block] = np.arange(len(counts)) == counts.argmax()
+            most_frequent = counts.argmax()
+            fill[block] = np.arange(len(counts)) == most_frequent
     columns = dataclasses.replace(columns, fill=tuple(fill.tolist()))
-    return columns, {split: columns.filled(x) for split, x in inputs.items()}
+    filled = {split: columns.filled(x) for split, x in inputs.items()}
+    return columns, filled

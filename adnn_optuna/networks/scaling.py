@@ -142,7 +142,7 @@ def _fit(dataset: Dataset, scale: Scale) -> Scaling:
         std = targets.std(axis=0)
         std = _rounded(np.where(std == 0, 1, std))
         mean = np.round(targets.mean(axis=0) / std, 6) * std
-        scaling = Scaling(target_mean=(*mean.tolist(),), target_std=(*std.tolist(),))
+        scaling = Scaling(target_mean=tuple(mean.tolist()), target_std=tuple(std.tolist()))
     if scale == "auto" and x.dtype == np.uint8:
         return dataclasses.replace(scaling, factor=PIXELS.factor, offset=PIXELS.offset)
     # As close as float32 is, since scalers make 1 + 2e-16 of 1.
@@ -153,14 +153,18 @@ def _fit(dataset: Dataset, scale: Scale) -> Scaling:
     for _, categories, block in dataset.preprocessing.blocks():
         if categories is not None:
             factor[block], offset[block] = 1, 0
-    return dataclasses.replace(scaling, factor=(*factor.tolist(),), offset=(*offset.tolist(),))
+    factors = tuple(factor.tolist())
+    offsets = tuple(offset.tolist())
+    return dataclasses.replace(scaling, factor=factors, offset=offsets)
 
 
 def _standardising(x: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return factor and offset that bring mean and standard deviation to 0 and 1."""
     # Images, which are of uint8 or as high as wide, have one; sequences one for each feature.
     is_image = x.ndim == 3 and (x.dtype == np.uint8 or x.shape[1] == x.shape[2])
-    axes = None if is_image else (*range(x.ndim - 1),)
+    axes = None
+    if not is_image:
+        axes = tuple(range(x.ndim - 1))
     low = np.atleast_1d(x.min(axis=axes)).astype(np.float64)
     high = np.atleast_1d(x.max(axis=axes)).astype(np.float64)
     # Squares of very large numbers would overflow.
@@ -169,8 +173,10 @@ def _standardising(x: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.flo
     is_constant = high / unit - low / unit <= _LEAST_RANGE
     n = x.size / unit.size
     chunks = _chunks(x)
-    mean = sum((rows / unit).sum(axis=axes) for rows in chunks) / n
-    variance = sum(((rows / unit - mean) ** 2).sum(axis=axes) for rows in chunks) / n
+    total = sum((rows / unit).sum(axis=axes) for rows in chunks)
+    mean = total / n
+    squares = sum(((rows / unit - mean) ** 2).sum(axis=axes) for rows in chunks)
+    variance = squares / n
     std = np.where(is_constant, 1, np.sqrt(variance) * unit)
     factor = _rounded(1 / std)
     offset = np.round(-mean * unit * factor, 6)

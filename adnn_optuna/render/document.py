@@ -158,7 +158,8 @@ class Document:
         # No surface is to obey a text of a study or a contract.
         for field in dataclasses.fields(self):
             if field.name != "fields":  # JSON escapes by itself.
-                object.__setattr__(self, field.name, _printable(getattr(self, field.name)))
+                value = getattr(self, field.name)
+                object.__setattr__(self, field.name, _printable(value))
         object.__setattr__(self, "title", shortened(self.title, MAX_TITLE))
         object.__setattr__(self, "notes", tuple(filter(None, self.notes)))
 
@@ -178,7 +179,8 @@ def shortened(text: str, width: int) -> str:
     ends = [*itertools.accumulate(map(columns, text))]
     if not ends or ends[-1] <= width:
         return text
-    return f"{text[: sum(end < width for end in ends)]}…"
+    n_kept = sum(end < width for end in ends)
+    return f"{text[:n_kept]}…"
 
 
 def _printable(value: Any, keep: str = "") -> Any:
@@ -188,11 +190,9 @@ def _printable(value: Any, keep: str = "") -> Any:
     if isinstance(value, Unit | Estimate) or not isinstance(value, Sequence):
         if not dataclasses.is_dataclass(value):
             return value
-        changed = {
-            field.name: _printable(
-                getattr(value, field.name), "\n" if field.name == "headings" else keep
-            )
-            for field in dataclasses.fields(value)
-        }
+        changed = {}
+        for field in dataclasses.fields(value):
+            keep_in_field = "\n" if field.name == "headings" else keep
+            changed[field.name] = _printable(getattr(value, field.name), keep_in_field)
         return dataclasses.replace(value, **changed)  # type: ignore[type-var]
     return tuple(_printable(part, keep) for part in value)

@@ -18,12 +18,14 @@ _PACKAGES = ("adnn_optuna", "optuna", "keras", "tensorflow", "numpy", "scipy")
 
 def to_page(document: Document) -> str:
     """Return a document as an HTML file, with its figures and the script that draws them."""
+    figures = []
+    for figure in document.all_figures():
+        drawing = to_plotly(figure).to_json()
+        figures.append((figure, json.loads(drawing)))
     return _rendered(
         "page.html.jinja",
         document,
-        figures=[
-            (figure, json.loads(to_plotly(figure).to_json())) for figure in document.all_figures()
-        ],
+        figures=figures,
         versions={name: version(name) for name in _PACKAGES if is_installed(name)},
         plotly_js=plotly_js(),
         palette=[*zip(COLORS, DARK_COLORS, strict=True)],

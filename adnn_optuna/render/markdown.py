@@ -12,8 +12,9 @@ def to_markdown(document: Document, level: int = 2, *, details: bool = True) -> 
     parts = [f"{'#' * level} {escaped(document.title)}"]
     parts += [escaped(document.scope), escaped(document.conclusion)]
     if document.estimates:
+        headings = ("", "estimate", document.interval_name, "")
         rows = [(line.label, line.value, line.ends, line.remark) for line in document.estimates]
-        parts.append(_table(Table(("", "estimate", document.interval_name, ""), rows)))
+        parts.append(_table(Table(headings, rows)))
     parts.append(escaped(document.subject))
     for table in document.tables:
         if not table.is_detail:
@@ -29,11 +30,13 @@ def to_markdown(document: Document, level: int = 2, *, details: bool = True) -> 
 
 def _table(table: Table) -> str:
     """Return a table in the syntax of GitHub."""
-    header, *body = [
-        [escaped(" ".join(cell.split())) for cell in row] for row in (table.headings, *table.rows)
-    ]
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *body))
+    lines = []
+    for row in (table.headings, *table.rows):
+        cells = [escaped(" ".join(cell.split())) for cell in row]
+        lines.append(f"| {' | '.join(cells)} |")
+    alignments = ["---", *["---:"] * (len(table.headings) - 1)]
+    lines.insert(1, f"| {' | '.join(alignments)} |")
+    return "\n".join(lines)
 
 
 def escaped(text: str) -> str:
