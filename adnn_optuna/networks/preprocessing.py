@@ -145,9 +145,7 @@ def columns_of(table: Any, train: NDArray[np.intp], layout: Preprocessing) -> Pr
         )
     columns = list[tuple[str, tuple[str | None, ...] | None]]()
     with_rare = list[str]()
-    sizes = {}
-    for name, stored_categories in layout.columns or ():
-        sizes[name] = len(stored_categories or ())
+    sizes = {name: len(categories or ()) for name, categories in layout.columns or ()}
     renamed = table.infer_objects().set_axis(table.columns.map(str), axis=1)
     for name, values in renamed.items():
         kind = values.dtype
@@ -189,14 +187,15 @@ def _frequent(
     """
     counts = trained.dropna().astype(object).astype(str).value_counts()
     least = max(_LEAST_ROWS, _LEAST_SHARE * len(trained))
-    frequent: list[str | None] = [c for c in categories if counts.get(c, 0) >= least]
+    frequent = [category for category in categories if counts.get(category, 0) >= least]
     # A feature that is 0 in the whole training part would have untrained weights.
     has_rare = bool(counts.sum() > counts[frequent].sum())
-    if size is not None:
-        most = counts[frequent].nlargest(size).index
-        frequent = [category for category in frequent if category in most]
-        frequent += [None] * (size - len(frequent))
-    return frequent, has_rare
+    if size is None:
+        return [*frequent], has_rare
+    most = counts[frequent].nlargest(size).index
+    columns: list[str | None] = [category for category in frequent if category in most]
+    columns += [None] * (size - len(columns))
+    return columns, has_rare
 
 
 def _categories(name: str, values: "pd.Series[Any]") -> list[str] | None:
