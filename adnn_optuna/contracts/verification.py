@@ -93,9 +93,8 @@ def verified(
             check_weights(contract, objective, file, runs[-1].weights)
             look = compared_on_test_set(objective.trainer, *runs[:2])
             claim = claim_of(contract)
-            own_scores = OwnScores.of(
-                runs[1].scores, objective.dataset.test_groups, claim.metric, look
-            )
+            groups = objective.dataset.test_groups
+            own_scores = OwnScores.of(runs[1].scores, groups, claim.metric, look)
             check_confirmation(contract, objective, own_scores)
             if seeds is not None:
                 pairs = new_pairs(contract, objective, own_scores, seeds, bar)
@@ -111,11 +110,11 @@ def verified(
         estimate = None
         if not problem:
             estimate = Estimate(gain, *gain_interval(look, gain))
+        reasons = [*filter(None, [breach, problem])]
+        reasons += [f"{where}." for where in mismatches]
         return Verdict(
             status=status,
-            reasons=shown(
-                [*filter(None, [breach, problem]), *(f"{where}." for where in mismatches)]
-            ),
+            reasons=shown(reasons),
             stated=_stated(contract, has_pairs=pairs is not None, is_exact=not mismatches),
             gain=estimate,
             half_width=half_width,
@@ -192,9 +191,12 @@ def _embedded(contract: dict[str, Any], folder: Path) -> Dataset:
     for name in EMBEDDED_NUMBERS & fields.keys():
         fields[name] = int(fields[name])
     labels = tuple(config.get("classes", ()))
-    if "positive" in fields and labels:
-        fields["positive"] = labels[fields["positive"]]
-    return Dataset(config["name"], classes=labels or None, **{"num_classes": None, **fields})
+    if labels:
+        fields["classes"] = labels
+        if "positive" in fields:
+            fields["positive"] = labels[fields["positive"]]
+    fields.setdefault("num_classes", None)
+    return Dataset(config["name"], **fields)
 
 
 def _model(config: dict[str, Any], data: Dataset) -> "MLP | Callable[[], keras.Model]":
@@ -212,7 +214,8 @@ def _model(config: dict[str, Any], data: Dataset) -> "MLP | Callable[[], keras.M
     keras_files.check_count(
         len(model.hidden), keras_files.OBJECTS, f"{where}.hidden", keras_files.MAX_OBJECTS
     )
-    sizes = (math.prod(data.x_train.shape[1:]), *model.hidden, data.n_outputs)
+    n_inputs = math.prod(data.x_train.shape[1:])
+    sizes = (n_inputs, *model.hidden, data.n_outputs)
     count = sum((n + 1) * m for n, m in itertools.pairwise(sizes))
     keras_files.check_count(count, "parameters", f"{where}.hidden", keras_files.MAX_PARAMETERS)
     return model
@@ -408,10 +411,11 @@ def check_weights(
     # In another environment training again does not show whether their bits are right.
     claim = claim_of(contract)
     claimed = best[claim.metric]
-    n = len(objective.trainer.architecture.variables)
+    trainer = objective.trainer
+    n = len(trainer.architecture.variables)
     networks = [weights[first : first + n] for first in range(0, len(weights), n)]
-    predictor = Predictor(objective.trainer, lambda: networks)
-    score = predictor.tested()[f"test_{objective.trainer.judge}"]
+    predictor = Predictor(trainer, lambda: networks)
+    score = predictor.tested()[f"test_{trainer.judge}"]
     if not abs(score - claimed) <= claim.tolerance(score):
         raise BreachedError(
             f"best.{claim.metric} is {claimed}, but {score} with the weights in {file.name!r}."

@@ -109,8 +109,11 @@ def verify(
         first = secrets.randbelow(2**32)
         used = tuple(range(first, first + int(new_seeds)))
     file = expanded(path)
+    folder = None
+    if data_dir is not None:
+        folder = str(expanded(data_dir))
     options: dict[str, Any] = {
-        "data_dir": None if data_dir is None else str(expanded(data_dir)),
+        "data_dir": folder,
         "seeds": used,
         "show_progress_bar": show_progress_bar,
     }
@@ -120,8 +123,9 @@ def verify(
             options |= {"dataset": dataset, "model": model}
             verdict = verified(contract, file.parent, **options)
         else:
-            declared = declared_limits(contract, file.parent, options["data_dir"], len(used or ()))
-            limits = max_time or declared[0], max_memory or declared[1]
+            n_seeds = len(used or ())
+            seconds, n_bytes = declared_limits(contract, file.parent, folder, n_seeds)
+            limits = max_time or seconds, max_memory or n_bytes
             verdict = verified_apart(contract, file.parent, limits=limits, **options)
     except RefusedError as error:
         return Verdict(error.status, shown(error.args))

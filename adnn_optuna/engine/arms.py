@@ -179,7 +179,8 @@ def arm_of(sampler: ArmSpec, named: Mapping[str, Arm] = SAMPLERS) -> Arm:
             ends_by_itself=isinstance(sampler, _ENUMERATING),
         )
     # Not to be taken for an arm of ours that has the same name.
-    name = f"{getattr(sampler, '__qualname__', type(sampler).__qualname__)}()"
+    function_name = getattr(sampler, "__qualname__", type(sampler).__qualname__)
+    name = f"{function_name}()"
 
     def made_anew(
         seed: int, _: Mapping[str, BaseDistribution], n_trials: int | None
@@ -189,8 +190,7 @@ def arm_of(sampler: ArmSpec, named: Mapping[str, Arm] = SAMPLERS) -> Arm:
             raise WrongTypeError(
                 f"The factory {name} must return an Optuna sampler; got {new_sampler!r}."
             )
-        is_counting = isinstance(new_sampler, COUNTING)
-        if is_counting:
+        if isinstance(new_sampler, COUNTING):
             return new_sampler
         return KeyedIndexSampler(KeyedSampler(sampler, seed, n_trials))
 

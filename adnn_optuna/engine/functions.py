@@ -50,14 +50,23 @@ def with_seed(objective: Callable[..., float]) -> tuple[Callable[[Any, int], flo
     signature = inspect.signature(objective)
     if "seed" in signature.parameters:
         return lambda trial, seed: objective(trial, seed=seed), True
-    for function, n_arguments in ((lambda trial, _: objective(trial), 1), (objective, 2)):
-        with contextlib.suppress(TypeError):
-            signature.bind(*range(n_arguments))
-            return function, n_arguments == 2
+    if _takes(signature, 1):
+        return lambda trial, _: objective(trial), False
+    if _takes(signature, 2):
+        return objective, True
+    name = getattr(objective, "__qualname__", objective)
     raise WrongTypeError(
-        f"The objective {getattr(objective, '__qualname__', objective)!s} must take (trial) or "
-        f"(trial, seed), but it takes {signature}."
+        f"The objective {name} must take (trial) or (trial, seed), but it takes {signature}."
     )
+
+
+def _takes(signature: inspect.Signature, n_arguments: int) -> bool:
+    """Return whether a function can be called with so many arguments."""
+    try:
+        signature.bind(*range(n_arguments))
+    except TypeError:
+        return False
+    return True
 
 
 def seeds_of_trials(objective: Callable[..., float]) -> tuple[str, ...]:
@@ -286,11 +295,13 @@ class FunctionObjective:
         """Run trials to their ends, whatever the limits, side by side if there are several."""
         elsewhere = self.replace(executor=None)
         if self.executor is not None:
-            return [*self.executor.map(elsewhere._run, trials)]
+            outcomes = self.executor.map(elsewhere._run, trials)
+            return [*outcomes]
         if min(self.n_jobs, len(trials)) == 1:
             return [self._run(trial) for trial in trials]
         with futures.ThreadPoolExecutor(self.n_jobs, "trials") as threads:
-            return [*threads.map(elsewhere._run, trials)]
+            outcomes = threads.map(elsewhere._run, trials)
+            return [*outcomes]
 
     def _run(self, trial: optuna.Trial) -> Outcome:
         outcome = self._outcome(trial)

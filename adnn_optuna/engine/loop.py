@@ -80,10 +80,13 @@ class Loop:
         after_tell: AfterTell = lambda *_: None,
     ) -> None:
         self._study: optuna.Study = view_as(ObjectiveStudy, study)
-        self._objective, self._limit_values = objective, limits
-        self._n_threads, self._prepare_threads = n_threads, prepare_threads
+        self._objective = objective
+        self._limit_values = limits
+        self._n_threads = n_threads
+        self._prepare_threads = prepare_threads
         self._storage: Any = study._storage
-        self._stop, self._after_tell = stop, after_tell
+        self._stop = stop
+        self._after_tell = after_tell
         # A search has settings, of its first run; evaluations have none.
         settings = study.user_attrs.get(SEARCH)
         self._sampler: str | None = None

@@ -150,13 +150,16 @@ def _repeating_class(base: type[BaseStorage]) -> Any:
 def _repeating_method(function: Callable[..., Any]) -> Callable[..., Any]:
     name = function.__name__
     is_reading = name.startswith("get_") and name != "get_best_trial"
-    find: Callable[..., Any] = _FINDS.get(name, lambda *_: None)
-    if name.startswith("set_"):
-        find = _FINDS.get(name, functools.partial(_has_attribute, f"get_{name[4:]}s"))
+    find = _FINDS.get(name)
+    if find is None and name.startswith("set_"):
+        getter = f"get_{name.removeprefix('set_')}s"
+        find = functools.partial(_has_attribute, getter)
 
     @functools.wraps(function)
     def method(*args: Any, **options: Any) -> Any:
         def find_written() -> Any:
+            if find is None:
+                return None
             return find(*inspect.signature(function).bind(*args, **options).args)
 
         try:
@@ -203,10 +206,8 @@ def _creating_method(create: Callable[..., int]) -> Callable[..., int]:
 def _is_of_template(trial: FrozenTrial, template: FrozenTrial) -> bool:
     """Return whether a trial may be a template's; those that a run begins tell who runs them."""
     attrs = json.loads(json.dumps(template.system_attrs))  # As they were stored.
-    return (
-        attrs.items() <= trial.system_attrs.items()
-        and template.params.items() <= trial.params.items()
-    )
+    has_attrs = attrs.items() <= trial.system_attrs.items()
+    return has_attrs and template.params.items() <= trial.params.items()
 
 
 def _has_attribute(
@@ -224,8 +225,10 @@ def _has_state(
 ) -> bool | None:
     trial = storage.get_trial(trial_id)
     if state == TrialState.RUNNING:  # Another worker may have begun it.
-        return (trial.state == state and _owners.is_own(trial)) or None
-    return (trial.state == state and list(trial.values or ()) == list(values or ())) or None
+        has_arrived = _owners.is_own(trial)
+    else:
+        has_arrived = list(trial.values or ()) == list(values or ())
+    return (trial.state == state and has_arrived) or None
 
 
 def _study_of_name(storage: BaseStorage, _: Any, study_name: str | None = None) -> int | None:
@@ -302,7 +305,11 @@ def storage_errors() -> tuple[type[Exception], ...]:
 def _server_errors() -> tuple[type[Exception], ...]:
     """Return the errors of Optuna's proxy and of Redis, if their packages are in use."""
     names = {"grpc": "RpcError", "redis": "RedisError"}
-    return tuple(getattr(sys.modules[m], name) for m, name in names.items() if m in sys.modules)
+    kinds = []
+    for module, name in names.items():
+        if module in sys.modules:
+            kinds.append(getattr(sys.modules[module], name))
+    return tuple(kinds)
 
 
 def causes(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
@@ -345,7 +352,8 @@ def passes(error: BaseException) -> bool:
     if isinstance(driver_error, sqlite3.Error):
         return sqlite_code(driver_error) in _SQLITE_PASSING
     if isinstance(cause, _server_errors()):
-        code = getattr(cause, "code", lambda: None)()
-        names = {getattr(code, "name", ""), *(kind.__name__ for kind in type(cause).__mro__)}
+        names = {kind.__name__ for kind in type(cause).__mro__}
+        if hasattr(cause, "code"):
+            names.add(getattr(cause.code(), "name", ""))
         return bool(names & _SERVER_PASSING)
     return is_fault(error)

@@ -27,7 +27,7 @@ from adnn_optuna.samplers._trials import check_direction, is_done
 
 # SQLAlchemy takes longer to import than Optuna, and no help needs it.
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from sqlalchemy.engine import URL
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -135,7 +135,8 @@ def _check_file(url: URL, file: str, *, must_have_studies: bool) -> None:
     has_studies = False
     try:
         with sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool).connect() as connection:
-            fault = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar().split("\n")[-1]
+            answer = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+            fault = answer.split("\n")[-1]
             has_studies = sqlalchemy.inspect(connection).has_table("studies")
     except sqlalchemy.exc.DatabaseError as error:
         if sqlite_code(error.orig) not in _SQLITE_DAMAGED:
@@ -193,18 +194,24 @@ def enqueue_again(study: Study, trial: FrozenTrial) -> None:
         return
     # As Optuna's own callback notes it.
     history = [*attrs.get("retry_history", ()), trial.number]
-    later = (t for t in stored_trials if t.number >= trial.number)
-    if any(later_trial.system_attrs.get("retry_history") == history for later_trial in later):
-        return  # Another worker found it dead before, and may have died.
+    for later in stored_trials:
+        has_history = later.system_attrs.get("retry_history") == history
+        if has_history and later.number >= trial.number:
+            return  # Another worker found it dead before, and may have died.
     attrs = {"failed_trial": trial.number, **attrs, "retry_history": history}
     again = optuna.create_trial(
         state=TrialState.WAITING,
         params=trial.params,
         distributions=trial.distributions,
-        user_attrs={k: v for k, v in trial.user_attrs.items() if not k.startswith("adnn:")},
-        system_attrs={k: v for k, v in attrs.items() if not k.startswith("adnn:")},
+        user_attrs=_of_others(trial.user_attrs),
+        system_attrs=_of_others(attrs),
     )
     study.add_trial(again)
+
+
+def _of_others(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes that are none of ours."""
+    return {name: value for name, value in attrs.items() if not name.startswith("adnn:")}
 
 
 def repeats_retry(trial: FrozenTrial, stored_trials: Iterable[FrozenTrial]) -> bool:
@@ -212,12 +219,12 @@ def repeats_retry(trial: FrozenTrial, stored_trials: Iterable[FrozenTrial]) -> b
     history = trial.system_attrs.get("retry_history")
     if not history:
         return False
-    # That of a trial that was copied from another study may lie behind it.
-    return any(
-        stored_trial.system_attrs.get("retry_history") == history
-        for stored_trial in stored_trials
-        if history[-1] < stored_trial.number and stored_trial._trial_id < trial._trial_id
-    )
+    for stored_trial in stored_trials:
+        # The history of a trial that was copied from another study may lie behind it.
+        is_between = history[-1] < stored_trial.number and stored_trial._trial_id < trial._trial_id
+        if is_between and stored_trial.system_attrs.get("retry_history") == history:
+            return True
+    return False
 
 
 def _passes_at_opening(error: BaseException) -> bool:

@@ -30,11 +30,15 @@ def objective_from_study(
             "which a study does not hold: give its objective, in Python."
         )
     try:
+        model = model_from_config(config["model"])
+        dataset = dataset_from_config(config["dataset"], data_dir)
+        training = Training(**config["training"])
+        space = space_from_config(config["space"])
         objective = InitOffsetObjective(
-            model_from_config(config["model"]),
-            dataset_from_config(config["dataset"], data_dir),
-            training=Training(**config["training"]),
-            space=space_from_config(config["space"]),
+            model,
+            dataset,
+            training=training,
+            space=space,
             metric=config["metric"],
             direction=config.get("direction"),
             seed=config["seed"],
@@ -45,7 +49,8 @@ def objective_from_study(
         study_label = f"study {study.study_name!r}"
         fault = Fault("as made here", first_line(error))
         raise stored.malformed(stored.CONFIG, study_label, fault) from error
-    if differences := config_differences(config["model"], objective.config["model"], "model"):
+    differences = config_differences(config["model"], objective.config["model"], "model")
+    if differences:
         raise WrongValueError(
             f"The model of the study {study.study_name!r} cannot be rebuilt from its "
             f"configuration ({in_words(differences)}); pass the objective again, in Python."

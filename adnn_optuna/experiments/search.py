@@ -568,11 +568,12 @@ def evidence_figure(record: NetworkRecord, confirmation: Confirmation | None) ->
         gains["replication"] = confirmation.replication
     gains["vs own baseline"] = Estimate(record.test_gain)
     score = score_in_words(record.test_metric, record.positive)
+    finite_gains = {label: gain for label, gain in gains.items() if math.isfinite(gain.value)}
     return interval_figure(
         "evidence",
         "Gain on the test set",
         unit.heading(f"Difference of the {score}", is_gain=True),
-        {label: gain for label, gain in gains.items() if math.isfinite(gain.value)},
+        finite_gains,
         unit,
         level=0.95 if confirmation is None else confirmation.level,
         if_empty="No best trial was tested.",
