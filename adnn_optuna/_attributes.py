@@ -501,7 +501,8 @@ def _first_fault(attrs: Mapping[str, Any]) -> tuple[str, Fault] | None:
         find_fault = _FINDERS.get(kind)
         if find_fault is None or _sound.get(kind, _sound) is value:
             continue
-        if (fault := find_fault(value)) is not None:
+        fault = find_fault(value)
+        if fault is not None:
             return name, fault
         _sound[kind] = value
     return None
@@ -509,7 +510,8 @@ def _first_fault(attrs: Mapping[str, Any]) -> tuple[str, Fault] | None:
 
 def check(study_name: str, attrs: Mapping[str, Any]) -> None:
     """Raise unless all attributes of a study are of their types."""
-    if (faulty := _first_fault(attrs)) is not None:
+    faulty = _first_fault(attrs)
+    if faulty is not None:
         name, fault = faulty
         raise malformed(name, f"study {study_name!r}", fault)
 

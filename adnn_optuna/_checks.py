@@ -383,7 +383,8 @@ def finder(
                 kind = "none"
             return Fault(rule, kind)
         for key, find_part, part in parts(value):
-            if (fault := find_part(part)) is not None:
+            fault = find_part(part)
+            if fault is not None:
                 return fault._replace(part=f"{key}.{fault.part}".strip("."))
         return None
 

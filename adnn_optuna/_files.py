@@ -41,7 +41,8 @@ with contextlib.suppress(ImportError):  # Windows does not have it.
 # The end is that of the file to be replaced: Keras and NumPy look at it.
 _TEMPORARY = re.compile(r"\.adnn-[0-9a-f]{16}(\.[^.]*)?")
 # How many bytes a file may unpack to, or how many times as many as it has.
-_MOST_UNPACKED, _MOST_TIMES = 2**26, 100
+_MOST_UNPACKED = 2**26
+_MOST_TIMES = 100
 
 
 class NotWrittenError(OSError):

@@ -26,9 +26,12 @@ from adnn_optuna.networks._tensorflow import LOG_LEVEL
 
 _SECONDS_BETWEEN_LOOKS = 0.1
 # What any check takes: importing TensorFlow, a data set, compiling.
-_SECONDS, _BYTES = 600.0, 4e9
+_SECONDS = 600.0
+_BYTES = 4e9
 # Ordinary training takes a tenth of it: of a row, of a row and a weight, of a byte in a file.
-_SECONDS_OF_ROW, _SECONDS_OF_WEIGHT, _BYTES_OF_BYTE = 1e-3, 6e-9, 30
+_SECONDS_OF_ROW = 1e-3
+_SECONDS_OF_WEIGHT = 6e-9
+_BYTES_OF_BYTE = 30
 
 
 def declared_limits(

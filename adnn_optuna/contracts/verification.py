@@ -88,7 +88,8 @@ def verified(
         with progress_bar(show=show_progress_bar, unit="training", desc="verify") as bar:
             if not elsewhere:
                 runs, unlike = _train_here(contract, objective, bar)
-            if mismatches := [*elsewhere, *unlike]:
+            mismatches = [*elsewhere, *unlike]
+            if mismatches:
                 half_width, runs, problem = _train_elsewhere(contract, objective, bar)
             check_weights(contract, objective, file, runs[-1].weights)
             look = compared_on_test_set(objective.trainer, *runs[:2])
@@ -262,7 +263,8 @@ def _rebuild(
     hyperparameters = contract["best"].get("hyperparameters", {})
     objective = objective.of(hyperparameters)
     rebuilt = {**portable_config(objective.config), "dataset": dataset}
-    if differing := config_differences(stored, rebuilt, "objective"):
+    differing = config_differences(stored, rebuilt, "objective")
+    if differing:
         error = f"The contract contradicts itself: {in_words(differing)}."
         if model is None and not isinstance(built, MLP):
             # Weights that were loaded, or one initializer for several layers, are not stored.

@@ -85,7 +85,8 @@ def open_evaluations(
     opened = open_storage(storage)
     study = open_declared(opened, name, direction, EVALUATED, evaluated)
     stored_subject = {"evaluated": read_study(study)[0].get(EVALUATED)}
-    if differences := config_differences(stored_subject, {"evaluated": evaluated}):
+    differences = config_differences(stored_subject, {"evaluated": evaluated})
+    if differences:
         raise WrongValueError(
             f"The study {name!r} is a search or a comparison, or holds evaluations of something "
             f"else ({in_words(differences)}); delete it, or give another name or storage."

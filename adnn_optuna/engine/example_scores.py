@@ -136,7 +136,8 @@ def log_scores(trial: BaseTrial, scores: Any, *, groups: Any = None) -> float:
     scored = Scored(array, _numbered(groups, len(array)))
     if isinstance(trial, optuna.Trial):
         _check_first(trial, scored)
-    if (collected := _COLLECTED.get(id(trial))) is not None:
+    collected = _COLLECTED.get(id(trial))
+    if collected is not None:
         collected.append(scored)
     elif isinstance(trial, optuna.Trial):
         examples, parts = scored.attributes()
@@ -185,7 +186,8 @@ def _check_first(trial: optuna.Trial, scored: Scored) -> None:
     if study not in _FIRST:
         completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         for completed_trial in completed:
-            if (examples := examples_of(completed_trial.user_attrs)) is not None:
+            examples = examples_of(completed_trial.user_attrs)
+            if examples is not None:
                 _FIRST[study] = completed_trial.number, examples
                 break
     if study in _FIRST:
@@ -232,7 +234,8 @@ def read_examples(
     scored_trials = [(t, examples) for t in completed if (examples := examples_of(t.user_attrs))]
     if not scored_trials:
         return None
-    columns, (first, of_first) = [], scored_trials[0]
+    columns = []
+    first, of_first = scored_trials[0]
     for trial, examples in scored_trials:
         _check_alike(first.number, of_first, trial.number, examples)
         columns.append(_unpacked(trial, examples, f"trial {trial.number} of study {study_name!r}"))

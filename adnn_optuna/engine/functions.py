@@ -40,7 +40,8 @@ from adnn_optuna.engine.records import (
 from adnn_optuna.samplers._trials import check_direction
 
 # The share of replicates, and the fewest trials with any: see studies/replicates.py.
-_REPLICATES, _FEWEST_TO_REPLICATE = 0.2, 50
+_REPLICATES = 0.2
+_FEWEST_TO_REPLICATE = 50
 _NEW_SEEDS_OF_COMPARED = 5
 _ARMS = Arms(SAMPLERS, ("tpe", stored.ANNEALING), stored.RANDOM, pruner=MedianPruner())
 
@@ -277,7 +278,8 @@ class FunctionObjective:
     def _seed_of(self, trial: optuna.Trial) -> int:
         """Return a seed of its own for each trial, which no death of a worker shifts."""
         attrs = trial.study._storage.get_trial_system_attrs(trial._trial_id)
-        if (replicate := attrs.get(stored.REPLICATE)) is not None:
+        replicate = attrs.get(stored.REPLICATE)
+        if replicate is not None:
             index = replicate["index"]
             key = 2**63 + replicate["trial"] if index is None else index
             return replicate_seed(self.seed, key, replicate["repetition"])

@@ -182,7 +182,8 @@ class Loop:
             snapshot = self._observer.look(self._open, begun, n_threads=n_threads)
             while self._told:
                 self._after_tell(self._observer.tally, *self._told.pop(0))
-            if not (abandoned := snapshot.abandoned):
+            abandoned = snapshot.abandoned
+            if not abandoned:
                 return snapshot
             for trial in abandoned:
                 self._fail(trial.trial_id)
@@ -296,7 +297,8 @@ class Loop:
         template.number = self._storage.get_trial(trial_id).number
         name = OWNER
         value = dict[str, Any](_owners.ownership(template))
-        if (proposal := template.system_attrs.get(PROPOSAL)) is not None:
+        proposal = template.system_attrs.get(PROPOSAL)
+        if proposal is not None:
             name = PROPOSAL
             value = {**proposal, "owner": value}
         self._storage.set_trial_system_attr(trial_id, name, value)

@@ -61,7 +61,8 @@ class SearchRecord:
     @classmethod
     def of(cls, read: StudyRead) -> Self:
         """Return the record of a study, whose first trial is the baseline (MaxGainCallback)."""
-        study, trials = read.study, read.trials
+        study = read.study
+        trials = read.trials
         completed = (t for t in trials if t.state == TrialState.COMPLETE and is_feasible(t))
         baseline = next((trial.values[0] for trial in completed), math.nan)
         best = best_trial(trials, study.direction)
@@ -114,7 +115,8 @@ class SearchRecord:
     @property
     def budget(self) -> dict[str, Any]:
         """The limits of the last run; those that it is to have where there was none yet."""
-        if runs := self.runs:
+        runs = self.runs
+        if runs:
             return runs[-1]["limits"]
         return {"max_trial": self.settings.get("n_trials", len(self.done_trials))}
 

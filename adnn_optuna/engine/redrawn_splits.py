@@ -232,7 +232,8 @@ class _Flow:
             case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
                 self._labels_of(node.generators)
             case ast.If():
-                before, self._condition = self._condition, _selecting(self._labels(node.test))
+                before = self._condition
+                self._condition = _selecting(self._labels(node.test))
                 if node.orelse:
                     self._note(self._condition)
                 self._labels_of([*node.body, *node.orelse])
@@ -281,7 +282,8 @@ class _Flow:
                     self._bind(each, labels)
 
     def _subscript(self, node: ast.Subscript) -> Labels:
-        base, rows = self._labels(node.value), node.slice
+        base = self._labels(node.value)
+        rows = node.slice
         if isinstance(rows, ast.Tuple) and rows.elts:
             rows = rows.elts[0]
         text = ast.unparse(rows)
@@ -322,7 +324,8 @@ class _Flow:
 
     def _of_library(self, call: _Call) -> Labels:  # noqa: C901, PLR0911, PLR0912 - one rule each.
         """Return the labels of a call, by the name of a library's function."""
-        name, labels = call.name, call.receiver | call.passed
+        name = call.name
+        labels = call.receiver | call.passed
         rows = labels - _NUMBERS
         source = f"{call.text} in line {call.node.lineno}"
         if _SIZE.fullmatch(name):

@@ -98,7 +98,9 @@ class Bar(_Tqdm):
         container = getattr(self, "container", None) if name == "total" and value else None
         if container is not None:
             bar = container.children[1]
-            bar.max, bar.bar_style, bar.layout.width = value, "", None
+            bar.max = value
+            bar.bar_style = ""
+            bar.layout.width = None
 
 
 class _HiddenBar(Bar):

@@ -171,7 +171,8 @@ def _open(url: str, *, is_sqlite: bool) -> BaseStorage:
     finally:
         alembic.setLevel(level)  # Optuna sets it, also for migrations of other databases.
     # In seconds. As attributes, because the arguments warn that they are experimental.
-    storage.heartbeat_interval, storage.grace_period = 30, 120
+    storage.heartbeat_interval = 30
+    storage.grace_period = 120
     return storage
 
 

@@ -167,7 +167,8 @@ def confirm_best_trial(
             "seeds": [*confirmation_seeds(experiment, best.params, n_seeds)],
             "arms": [*arms],
         }
-        if earlier_confirmations := _earlier(record, declared["seeds"]):
+        earlier_confirmations = _earlier(record, declared["seeds"])
+        if earlier_confirmations:
             declared["earlier"] = [study_name for study_name, _ in earlier_confirmations]
             declared["seeds"] = earlier_confirmations[0][1]["seeds"]
         name = f"{stored.CONFIRMED}/{declared['began']}-{os.getpid()}"
@@ -213,7 +214,8 @@ class _NetworkEvaluation:
     earlier: Mapping[tuple[int, int], Outcome] = dataclasses.field(default_factory=dict)
 
     def __call__(self, _: int, arm: int, seed: int) -> Outcome:
-        if (earlier_outcome := self.earlier.get((arm, seed))) is not None:
+        earlier_outcome = self.earlier.get((arm, seed))
+        if earlier_outcome is not None:
             return earlier_outcome
         experiment, params = self.arms[arm]
         starts = experiment.replace(seed=seed).starts(params)
@@ -509,7 +511,8 @@ def confirmation_of(runs: ConfirmationRuns) -> Confirmation:
 
 def own_scores(record: NetworkRecord) -> OwnScores | None:
     """Return the scores of a search's best network; :obj:`None` if it was not tested."""
-    if (evaluation := record.test_evaluation) is None:
+    evaluation = record.test_evaluation
+    if evaluation is None:
         return None
     attrs = record.attrs
     study_label = f"study {record.study.study_name!r}"

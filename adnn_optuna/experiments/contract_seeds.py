@@ -73,7 +73,8 @@ def as_confirmation(entries: Mapping[str, Any]) -> Confirmation:
 
 def claimed_confirmation(contract: Mapping[str, Any]) -> Confirmation | None:
     """Return the confirmation that a contract holds; :obj:`None` without one."""
-    if (entries := contract.get("confirmation")) is None:
+    entries = contract.get("confirmation")
+    if entries is None:
         return None
     level = 1 - ALPHA / 2 ** (entries["rank"] - 1)
     return as_confirmation({**entries, "trial": contract["study"]["best_trial"], "level": level})
@@ -143,7 +144,8 @@ def new_pairs(
             "new_seeds: no seed changes this training, so none can show a gain. Omit it."
         )
     used_seeds = {*contract["confirmation"]["seeds"], contract["objective"]["seed"]}
-    if used := sorted(used_seeds.intersection(seeds)):
+    used = sorted(used_seeds.intersection(seeds))
+    if used:
         raise CannotCheckError(
             f"seeds: the contract's maker trained with {used[0]}, so it shows nothing new. Pass "
             "other seeds."

@@ -209,7 +209,8 @@ class Experiment:
                 training = training(FixedTrial(dict(params)))
         check_type("What training returns", training, Training, "a Training")
         key = repr(sorted(of_model.params.items()))
-        if (network := networks.get(key)) is None:
+        network = networks.get(key)
+        if network is None:
             # A model of Keras is to be a new one.
             if hasattr(model_of_trial, "stateless_call"):
                 model_of_trial = functools.partial(model, FixedTrial(dict(params)))
@@ -262,7 +263,8 @@ class Experiment:
             config["training"] = _described(self.training)
         else:
             config = self.trainer.config
-            if scaling := self.trainer.scaling.config:
+            scaling = self.trainer.scaling.config
+            if scaling:
                 config["scaling"] = scaling
         if self.direction != self._told_direction:
             config["direction"] = self.direction.name.lower()

@@ -81,7 +81,8 @@ class NetworkObjective(Experiment):
         attrs = study.user_attrs
         stored.check(study.study_name, attrs)
         if stored.CONFIG in attrs:
-            if differences := config_differences(attrs[stored.CONFIG], self.config):
+            differences = config_differences(attrs[stored.CONFIG], self.config)
+            if differences:
                 raise WrongValueError(_ANOTHER.format(named, in_words(differences)))
         elif not self.is_of_trial:
             # Another study of the same name may have values of something else.

@@ -37,7 +37,8 @@ class NetworkRecord(SearchRecord):
     def of(cls, read: StudyRead) -> Self:
         """Return the record of a study; the baseline is the best trial's own, if it has one."""
         record = super().of(read)
-        study, attrs = read.study, read.attrs
+        study = read.study
+        attrs = read.attrs
         baseline = attrs.get(stored.BASELINE, math.nan)
         if record.best is not None:
             baseline = record.best.user_attrs.get(stored.BASELINE, baseline)

@@ -279,7 +279,8 @@ class SearchResult(StudyResult):
             if confirmation.gains:
                 remark = "offsets on new seeds"
                 lines.append(difference("replication", confirmation.replication, unit, remark))
-            if (hyperparameters := confirmation.hyperparameters) is not None:
+            hyperparameters = confirmation.hyperparameters
+            if hyperparameters is not None:
                 remark = "without offsets"
                 lines.append(difference("hyperparameters", hyperparameters, unit, remark))
         if not math.isnan(self.record.test_gain):
@@ -445,7 +446,8 @@ def confirmation_notes(record: NetworkRecord, confirmation: Confirmation) -> lis
     n_claims = 2 ** (confirmation.rank - 1)
     if math.isfinite(replication.low) and is_by_t(len(confirmation.seeds), n_claims):
         notes.append(f"The CI of the replication is Student's t, assuming {NORMAL}.")
-    if n_earlier := len(confirmation.earlier):
+    n_earlier = len(confirmation.earlier)
+    if n_earlier:
         notes.append(
             f"Confirmations on these data in this storage: {n_earlier + 1}. The training runs are "
             f"those of study {confirmation.earlier[0]!r}, with its number of seeds."

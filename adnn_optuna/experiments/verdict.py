@@ -111,7 +111,8 @@ class Verdict(Printed):
         """Return everything that the result says."""
         verdict, replication, about = _on_replication(self.new_seeds, drawn=self.are_drawn)
         if self.status == "breached":
-            verdict, replication = "breached", ""
+            verdict = "breached"
+            replication = ""
         elif self.new_seeds is None:
             verdict = "reproduced" if self.is_reproduced else "cannot check"
         score = ""
@@ -294,7 +295,8 @@ def claims_tables(confirmation: Confirmation | None, unit: Unit) -> list[Table]:
     ]
     if confirmation.gains:
         lines.append(Line("replication", confirmation.replication, unit, is_difference=True))
-    if (gain := confirmation.hyperparameters) is not None:
+    gain = confirmation.hyperparameters
+    if gain is not None:
         lines.append(Line("hyperparameters vs first trial's", gain, unit, is_difference=True))
     title = f"Claimed by the maker, on {len(confirmation.seeds)} new seeds"
     headings = ("", "value", f"{100 * confirmation.level:.9g}% CI")

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 # How many values a message shows.
 _NAMED = 5
 # How many rows are searched for distinct values, and which share of these float32 must keep.
-_COMPARED, _LEAST_KEPT = 10_000, 0.9
+_COMPARED = 10_000
+_LEAST_KEPT = 0.9
 
 
 def named(values: Iterable[Any]) -> str:

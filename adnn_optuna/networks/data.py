@@ -160,9 +160,11 @@ class Dataset:
                 "Samples with weights or groups stay in their splits. Omit drawn."
             )
         for name, dtype in (("weight_train", np.float32), ("groups_test", np.intp)):
-            if (values := getattr(self, name)) is not None:
+            values = getattr(self, name)
+            if values is not None:
                 checked[name] = _arrays.read_only(np.asarray(values), dtype)
-        if (merged := _arrays.merged_feature(inputs["train"])) is not None:
+        merged = _arrays.merged_feature(inputs["train"])
+        if merged is not None:
             feature = self.preprocessing.feature(merged)
             message = "Dataset %r: float32 merges values of feature %s: subtract a common offset."
             logger.warning(message, self.name, feature)

@@ -12,7 +12,8 @@ from adnn_optuna._checks import WrongTypeError, WrongValueError, logger
 
 # With how many draws of weights a model is tried, and how far the sums of these spread: of either
 # sign, and so small that outputs are seldom clipped.
-_N_TRIES, _SPREAD = 8, 3
+_N_TRIES = 8
+_SPREAD = 3
 _SCALING_LAYERS = (
     keras.layers.Normalization,
     keras.layers.Rescaling,
@@ -47,7 +48,8 @@ def outputs_of(model: keras.Model, x: np.ndarray) -> Any:
     """Return a model's outputs for examples; refuse a model that does not take them."""
     # A subclassed model has neither.
     for kind in ("inputs", "outputs"):
-        if (n := len(getattr(model, kind, None) or ())) > 1:
+        n = len(getattr(model, kind, None) or ())
+        if n > 1:
             raise WrongValueError(
                 f"The model must have one input and one output; got {n} {kind}. Concatenate them "
                 "within the model."

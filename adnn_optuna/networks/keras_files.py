@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 # A network of as many parameters takes 400 MB, and its training some times as much.
 MAX_PARAMETERS = 100_000_000
 # Layers and their parts; the largest of Keras's own models has half as many.
-MAX_OBJECTS, OBJECTS = 10_000, "layers and parts of such"
+MAX_OBJECTS = 10_000
+OBJECTS = "layers and parts of such"
 # The largest number, or length of a list, of a loss or a metric, which may hold its square.
 _MAX_ARGUMENT = 1_000
 _MAX_METRICS = 100

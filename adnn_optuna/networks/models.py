@@ -263,7 +263,8 @@ class Training:
         for name in ("batch_size", "epochs"):
             settings[name] = _checks.as_integer(name, getattr(self, name))
         for name in ("optimizer", "loss"):
-            if (value := getattr(self, name)) is not None:
+            value = getattr(self, name)
+            if value is not None:
                 settings[name] = name_or_config(name, value)
         for name in ("shuffle", "restore_best_weights"):
             _checks.check_type(name, getattr(self, name), bool, "True or False")

@@ -287,7 +287,8 @@ def _keras_architecture(
         # A configuration does not hold loaded weights, nor which layer draws first.
         INITIAL_WEIGHTS: sketch_weights(weights),
     }
-    if not_moved := initializers.never_moved(model):
+    not_moved = initializers.never_moved(model)
+    if not_moved:
         config["not_moved"] = not_moved
     own_code: Any = build_model  # Unless the configuration tells all, having Keras's classes only.
     with contextlib.suppress(WrongValueError):

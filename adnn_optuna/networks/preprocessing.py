@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _MAX_CATEGORIES = 1000
 # Categories of fewer training rows, or of a smaller share of them, are rare.
-_LEAST_ROWS, _LEAST_SHARE = 2, 0.01
+_LEAST_ROWS = 2
+_LEAST_SHARE = 0.01
 
 
 @dataclasses.dataclass(frozen=True)

@@ -152,7 +152,8 @@ def _fit(dataset: Dataset, scale: Scale) -> Scaling:
     factor, offset = _standardising(x)
     for _, categories, block in dataset.preprocessing.blocks():
         if categories is not None:
-            factor[block], offset[block] = 1, 0
+            factor[block] = 1
+            offset[block] = 0
     factors = tuple(factor.tolist())
     offsets = tuple(offset.tolist())
     return dataclasses.replace(scaling, factor=factors, offset=offsets)

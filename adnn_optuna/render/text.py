@@ -10,7 +10,8 @@ from adnn_optuna.render.document import Document, Table
 
 WIDTH = 80
 """The columns of text that no terminal shows."""
-_NARROWEST, _WIDEST = 60, 100
+_NARROWEST = 60
+_WIDEST = 100
 _INDENT = 2
 # It is no character. While a text is laid out, it stands for the first column of a wide
 # character, so that the length of each text is its width.
