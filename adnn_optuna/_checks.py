@@ -459,6 +459,8 @@ def _finder_of_parts(origin: Any, finders: list[Finder]) -> Finder:
 
     def find(value: Any) -> Fault | None:
         faults = [find(value) for find in finders]
-        return None if None in faults else faults[0]
+        if None in faults:
+            return None
+        return faults[0]
 
     return find

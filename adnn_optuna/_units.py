@@ -142,7 +142,9 @@ def unit_of(metric: str) -> Unit:
         return ACCURACY
     if metric.endswith("r2"):
         return R2
-    return SHARE if _SHARES.search(metric) else PLAIN
+    if _SHARES.search(metric):
+        return SHARE
+    return PLAIN
 
 
 def with_class(metric: str, positive: object) -> str:

@@ -106,7 +106,9 @@ def verified(
             problem += " Verify it in the environment of the contract, or pass new seeds."
         status: Status = "within_tolerance" if mismatches else "exact"
         if breach or problem:
-            status = "breached" if breach else "cannot_check"
+            status = "cannot_check"
+            if breach:
+                status = "breached"
         gain = fmean(gains_of(objective, runs))
         estimate = None
         if not problem:

@@ -177,7 +177,9 @@ class FunctionObjective:
         if max_trial is not None:
             settings["n_trials"] = max_trial - round(max_trial * share)
         is_auto = isinstance(batch_size, str) and batch_size == "auto"
-        n_at_once = self.n_jobs if is_auto else batch_size
+        n_at_once = batch_size
+        if is_auto:
+            n_at_once = self.n_jobs
         n_at_once = as_integer("batch_size", n_at_once, below=stored.TOO_MANY)
         return RunPlan(
             self,
@@ -193,9 +195,13 @@ class FunctionObjective:
     def _share(self, replicate: float | Literal["auto"], max_trial: int) -> float:
         """Return which share of so many trials are replicates."""
         if replicate != "auto":
-            return replicate if max_trial else 0.0
+            if max_trial:
+                return replicate
+            return 0.0
         is_long = max_trial >= _FEWEST_TO_REPLICATE
-        return _REPLICATES if self.is_seeded and is_long else 0.0
+        if self.is_seeded and is_long:
+            return _REPLICATES
+        return 0.0
 
     def _n_new_seeds(self, ending: Ending, max_trial: int | None) -> int:
         """Return on how many new seeds the best trial is evaluated."""
@@ -204,7 +210,9 @@ class FunctionObjective:
         if ending.confirm != "auto":
             return as_integer("confirm", ending.confirm, 0, stored.TOO_MANY)
         is_long = max_trial is None or max_trial >= SEEDS
-        return SEEDS if self.is_seeded and is_long else 0
+        if self.is_seeded and is_long:
+            return SEEDS
+        return 0
 
     def check(self, study: optuna.Study) -> None:
         """Refuse a study of another direction or seed; nothing else is known of a function."""
@@ -281,7 +289,9 @@ class FunctionObjective:
         replicate = attrs.get(stored.REPLICATE)
         if replicate is not None:
             index = replicate["index"]
-            key = 2**63 + replicate["trial"] if index is None else index
+            key = index
+            if index is None:
+                key = 2**63 + replicate["trial"]
             return replicate_seed(self.seed, key, replicate["repetition"])
         # What a kill frees is done again under the same index, or retried under another number.
         number = attrs.get("failed_trial", trial.number)

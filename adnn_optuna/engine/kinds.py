@@ -107,4 +107,6 @@ def kind_of(attrs: Mapping[str, Any]) -> Kind[Any]:
             return kind
     if stored.CONFIG in attrs:
         return NETWORKS
-    return FUNCTION if stored.SEARCH in attrs else OTHER
+    if stored.SEARCH in attrs:
+        return FUNCTION
+    return OTHER

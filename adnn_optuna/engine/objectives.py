@@ -224,7 +224,9 @@ class ObjectiveStudy(optuna.Study):
 def best_trial(trials: Iterable[FrozenTrial], direction: StudyDirection) -> FrozenTrial | None:
     """Return the completed trial with the best value, the first of equals, if one is feasible."""
     completed = (t for t in trials if t.state == TrialState.COMPLETE and is_feasible(t))
-    sign = -1.0 if direction == StudyDirection.MAXIMIZE else 1.0
+    sign = 1.0
+    if direction == StudyDirection.MAXIMIZE:
+        sign = -1.0
     return min(completed, key=lambda trial: sign * (trial.value or 0.0), default=None)
 
 
@@ -240,7 +242,9 @@ def has_ended(trial: optuna.Trial) -> bool:
 
 def checked_direction(direction: str | StudyDirection | None) -> StudyDirection | None:
     """Return a direction that may be given by its name, as of Optuna; :obj:`None` stays."""
-    named = direction.name.lower() if isinstance(direction, StudyDirection) else direction
+    named = direction
+    if isinstance(direction, StudyDirection):
+        named = direction.name.lower()
     if named not in (None, "minimize", "maximize"):
         raise WrongValueError(f"direction must be 'minimize' or 'maximize'; got {direction!r}.")
     if named is None:
@@ -279,6 +283,8 @@ def number(value: Any) -> float:
     try:
         return float(value)
     except OverflowError:
-        return math.inf if value > 0 else -math.inf
+        if value > 0:
+            return math.inf
+        return -math.inf
     except (TypeError, ValueError):
         raise WrongTypeError(f"An objective must return a number; got {value!r:.100}.") from None

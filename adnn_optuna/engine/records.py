@@ -177,7 +177,9 @@ class SearchRecord:
         value = math.nan
         if self.best is not None and self.best.value is not None:
             value = self.best.value
-        return value if math.isfinite(value) else math.nan
+        if math.isfinite(value):
+            return value
+        return math.nan
 
     @property
     def gain(self) -> float:
@@ -341,7 +343,9 @@ class FunctionRecord(SearchRecord):
     def resampled(self) -> tuple[int, int] | None:
         """The numbers of training and test examples, if seeds redraw the split of one data set."""
         sizes = self.attrs.get(stored.RESAMPLED)
-        return None if sizes is None else (sizes[0], sizes[1])
+        if sizes is None:
+            return None
+        return sizes[0], sizes[1]
 
     @property
     def new_seeds(self) -> list[int]:
@@ -391,7 +395,9 @@ class FunctionRecord(SearchRecord):
         A search all of whose trials failed has the value of a failure.
         """
         if self.best is None and self.done_trials:
-            return math.nan if self.failed is None else self.failed
+            if self.failed is None:
+                return math.nan
+            return self.failed
         if len(self.new_values) < self.n_new_seeds:
             return math.nan
         if not self.new_values:

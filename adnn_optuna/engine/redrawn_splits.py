@@ -313,7 +313,9 @@ class _Flow:
         followed = [key for key in keys if self._functions.get(key)]
         if not followed or (_FIT.fullmatch(name) and len(args) > 1):
             return self._of_library(call)
-        labels = call.receiver if call.owner is None else _NONE
+        labels = _NONE
+        if call.owner is None:
+            labels = call.receiver
         for key in followed:
             holder = frozenset({key.removesuffix(key.rpartition(".")[2])})
             for tree in self._functions[key]:
@@ -340,7 +342,9 @@ class _Flow:
                 self._global_numbers = call.passed
             return call.passed
         if _GENERATOR.fullmatch(name):
-            return call.passed if call.node.args or call.node.keywords else _NUMBERS
+            if call.node.args or call.node.keywords:
+                return call.passed
+            return _NUMBERS
         if _EXCLUDE.fullmatch(name):
             self._note(call.passed)
         elif _CUT.fullmatch(name):
@@ -394,7 +398,9 @@ def _arguments(tree: _Function, call: _Call) -> dict[str, Labels]:
 
 def _selecting(labels: Labels) -> Labels:
     """Return the labels of rows that are selected by values with labels."""
-    return (labels - _NUMBERS) | _SELECTED if labels >= _NUMBERS else labels
+    if labels >= _NUMBERS:
+        return (labels - _NUMBERS) | _SELECTED
+    return labels
 
 
 # Of functions, the source

@@ -95,7 +95,9 @@ class Bar(_Tqdm):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; what a notebook shows does not follow a new ``total`` by itself."""
         super().__setattr__(name, value)
-        container = getattr(self, "container", None) if name == "total" and value else None
+        container = None
+        if name == "total" and value:
+            container = getattr(self, "container", None)
         if container is not None:
             bar = container.children[1]
             bar.max = value

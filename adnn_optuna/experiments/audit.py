@@ -205,4 +205,6 @@ def _seed_of(source: Any) -> int | None:
     seed = _config_of(source).get("seed")
     if isinstance(seed, dict):  # A SeedGenerator, as Keras serializes it.
         seed = seed.get("config", {}).get("seed")
-    return seed if isinstance(seed, int) else None
+    if isinstance(seed, int):
+        return seed
+    return None

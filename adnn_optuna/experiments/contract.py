@@ -205,7 +205,9 @@ class Contract(Printed):
         if repeated:
             notes.append(f"The data have {repeated}.")
         notes.append(who_can_verify(self.content, has_data=bool(self.data)))
-        named = "Networks" if "members" in params else "Offsets"
+        named = "Offsets"
+        if "members" in params:
+            named = "Networks"
         notes.append(f"{named}: {params_in_words(params)}.")
         notes.append(f"SHA-256 of the trained weights: {best['trained_weights_sha256']}")
         return notes

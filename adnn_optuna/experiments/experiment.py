@@ -128,7 +128,9 @@ class Experiment:
         check_type("space", space, Space, "an OffsetSpace or RESTARTS")
         direction = checked_direction(direction)
         if metric is None:
-            metric = "val_accuracy" if dataset.num_classes else "val_r2"
+            metric = "val_r2"
+            if dataset.num_classes:
+                metric = "val_accuracy"
         check_type("metric", metric, str, "a metric's name behind val_ or train_, as 'val_auc'")
         if isinstance(model, Network) and model.dataset is not dataset:
             model = model.model
@@ -204,7 +206,9 @@ class Experiment:
         networks = self.model.of_params
         # What layers draw meanwhile is not to disturb those that another thread builds.
         with undisturbed():
-            model_of_trial = model(of_model) if takes_trial(model) else model
+            model_of_trial = model
+            if takes_trial(model):
+                model_of_trial = model(of_model)
             if takes_trial(training):
                 training = training(FixedTrial(dict(params)))
         check_type("What training returns", training, Training, "a Training")
@@ -252,7 +256,9 @@ class Experiment:
         is_of_class = unit_of(self.metric) is SHARE  # As far as its name tells.
         if not self.is_of_trial:
             is_of_class = self.trainer.is_of_positive
-        return self.dataset.positive if is_of_class else None
+        if is_of_class:
+            return self.dataset.positive
+        return None
 
     @property
     def config(self) -> dict[str, Any]:

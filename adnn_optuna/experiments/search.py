@@ -214,7 +214,9 @@ class SearchResult(StudyResult):
         if data not in (None, "embed"):
             raise WrongValueError(f"data must be 'embed' or None; got {data!r:.100}.")
         self._check_contract()
-        arrays = embedded(self._trained.dataset) if data else {}
+        arrays = {}
+        if data:
+            arrays = embedded(self._trained.dataset)
         confirmed = self._confirmed()
         if self.confirmation is None and confirmed.confirmation is not None:
             logger.info(
@@ -394,7 +396,9 @@ def _notes_on_examples(record: NetworkRecord) -> list[str]:
     """Return how many examples the test scores of a comparison are of."""
     tested = record.test_evaluation
     is_accuracy = units_of(record).test is ACCURACY
-    notes = ["pp: percentage points."] if is_accuracy else []
+    notes = []
+    if is_accuracy:
+        notes = ["pp: percentage points."]
     if tested is None:
         return notes
     n = tested["n_images"]
@@ -510,7 +514,9 @@ def chance_notes(runs: Sequence[NetworkRecord]) -> list[str]:
         return []
     first = evaluations[0]
     share = f"{100 * first['n_largest'] / first['n_images']:.3g}%"
-    are = "networks are" if at_chance[1:] else "network is"
+    are = "network is"
+    if at_chance[1:]:
+        are = "networks are"
     score = f"{share}, the share of class {first['largest_class']!r}"
     subject = f"The {in_list(at_chance)} {are} at chance"
     return [f"{subject}: the test accuracy is not distinguishable from {score}."]

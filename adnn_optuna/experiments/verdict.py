@@ -114,7 +114,9 @@ class Verdict(Printed):
             verdict = "breached"
             replication = ""
         elif self.new_seeds is None:
-            verdict = "reproduced" if self.is_reproduced else "cannot check"
+            verdict = "cannot check"
+            if self.is_reproduced:
+                verdict = "reproduced"
         score = ""
         figures = list[Figure]()
         if self.claim is not None:
@@ -269,7 +271,9 @@ def _on_replication(shown: Confirmation | None, *, drawn: bool) -> tuple[Verdict
         return "not known", "", ""
     n = len(shown.seeds)
     value, low, high = shown.replication
-    on = f"on {n} new seeds, drawn here" if drawn else f"on {n} seeds that were passed"
+    on = f"on {n} seeds that were passed"
+    if drawn:
+        on = f"on {n} new seeds, drawn here"
     if not shown.gains:
         sentence = "The best network has no offsets, so no gain can replicate."
         return "not shown", "no offsets", sentence

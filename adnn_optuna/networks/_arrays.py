@@ -243,7 +243,9 @@ def checked_positive(positive: Any, labels: Sequence[Any]) -> Any:
     """Return the label of the positive one of two classes, None if none is."""
     if positive is None:
         is_of_bits = tuple(labels) == (0, 1)
-        return labels[1] if is_of_bits else None
+        if is_of_bits:
+            return labels[1]
+        return None
     # An array, compared with a label, is an array.
     check_type("positive", positive, str | Number | np.generic, "the label of one of two classes")
     # A command line and a contract have labels as text.

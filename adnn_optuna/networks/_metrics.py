@@ -95,7 +95,9 @@ def _arguments_of_keras(metric: keras.metrics.Metric, head: Head, *, is_sparse: 
         metric.threshold = 0.5
 
     def adapt(labels: tf.Tensor, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        dtype = tf.float64 if metric.dtype == "float64" else tf.float32
+        dtype = tf.float32
+        if metric.dtype == "float64":
+            dtype = tf.float64
         targets = labels if is_sparse else targets_of(head, labels, dtype)
         outputs = _predictions(head, tf.cast(outputs, dtype))
         if head.size == 1 and (is_of_two or is_f_score):  # An F-score averages both classes.
@@ -154,8 +156,12 @@ def _forms(metric: keras.metrics.Metric, head: Head, *, takes_integers: bool) ->
 
     def form(shape: list[int], dtype: tf.DType) -> Adapt:
         def adapt(labels: tf.Tensor, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            targets = targets_of(head, labels) if is_one_hot else labels
-            of_outputs = dtype if dtype.is_floating else tf.float32
+            targets = labels
+            if is_one_hot:
+                targets = targets_of(head, labels)
+            of_outputs = tf.float32
+            if dtype.is_floating:
+                of_outputs = dtype
             outputs = _outputs_of_model(head, tf.cast(outputs, of_outputs))
             return tf.reshape(tf.cast(targets, dtype), shape), outputs
 

@@ -74,7 +74,9 @@ class Head:
     @property
     def threshold(self) -> float:
         """A single output above it is the second class."""
-        return 0.5 if self.are_probabilities else 0.0
+        if self.are_probabilities:
+            return 0.5
+        return 0.0
 
     def predicted(self, outputs: np.ndarray) -> np.ndarray:
         """Return the number of each example's predicted class, int64 of shape (n,)."""

@@ -50,7 +50,9 @@ def retrain(
     """
     groups = [[start] if isinstance(start, Start) else start for start in starts]
     runs = trainer.train_in_turn([*itertools.chain(*groups)], stop=stop)
-    splits = ["train", "val"] if len(trainer.dataset.y_val) else ["train"]
+    splits = ["train"]
+    if len(trainer.dataset.y_val):
+        splits = ["train", "val"]
     if bar is not None:
         bar.total = (bar.total or 0) + len(groups)
     for group in groups:

@@ -192,7 +192,9 @@ def _printable(value: Any, keep: str = "") -> Any:
             return value
         changed = {}
         for field in dataclasses.fields(value):
-            keep_in_field = "\n" if field.name == "headings" else keep
+            keep_in_field = keep
+            if field.name == "headings":
+                keep_in_field = "\n"
             changed[field.name] = _printable(getattr(value, field.name), keep_in_field)
         return dataclasses.replace(value, **changed)  # type: ignore[type-var]
     return tuple(_printable(part, keep) for part in value)

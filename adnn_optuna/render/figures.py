@@ -99,7 +99,9 @@ def to_plotly(figure: Figure) -> go.Figure:
 def _drawer(mark: Mark) -> Callable[[Series, Figure], list[Any]]:
     if mark == "box":
         return _box
-    return _line if mark in _LINES else _points
+    if mark in _LINES:
+        return _line
+    return _points
 
 
 def _line(series: Series, _: Figure) -> list[Any]:
@@ -190,7 +192,9 @@ def _color(series: Series) -> str:
 def _color_axis(figure: Figure) -> dict[str, Any]:
     """Return the scale of colors; the few that are far worse than all others have its end."""
     values = np.concatenate([series.values for series in figure.series if series.values])
-    quantiles = [0.0, 0.75] if figure.lower_is_better else [0.25, 1.0]
+    quantiles = [0.25, 1.0]
+    if figure.lower_is_better:
+        quantiles = [0.0, 0.75]
     low, high = np.quantile(values, quantiles).tolist()
     title = {"text": figure.value_label, "side": "right"}
     bar = {"thickness": 10, "outlinewidth": 0, "title": title}
