@@ -81,7 +81,7 @@ Seed = Annotated[int, _within(range(2**256))]
 Count = Annotated[int, _within(range(TOO_MANY))]
 Size = Annotated[int, _within(range(1, TOO_LARGE))]
 Parameter = Annotated[int, _within(range(2**31))]
-RunCount = Annotated[int, _within(range(2, 1001))]
+RunCount = Annotated[int, _within(range(2, 101))]
 Resampled = Annotated[list[Size], finder("two numbers", lambda sizes: len(sizes) == 2)] | None
 BatchSize = Annotated[int, _within(range(1, TOO_MANY))]
 

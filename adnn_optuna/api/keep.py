@@ -46,7 +46,7 @@ from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.keeping import FEWEST_RUNS
 
 _LEVELS = (0.001, 0.2)  # Of smaller ones, too few of the simulated candidates would be kept.
-_MOST_RUNS = 1001
+_RUNS_BELOW = 101  # The runs of all simulated candidates are in memory at once.
 
 
 class _Keywords(Common, total=False):
@@ -104,8 +104,8 @@ def keep(
         direction: ``"maximize"`` or ``"minimize"``.
         level: The probability, at most, that a candidate that does nothing is kept, for normal
             noise that is as large in all candidates; from 0.001 to 0.2.
-        n0: The number of runs of the baseline, at least 3. With more, smaller gains are kept.
-        max_runs: The most runs of a candidate, at least 2. With more, smaller gains are kept.
+        n0: The number of runs of the baseline, from 3 to 100. With more, smaller gains are kept.
+        max_runs: The most runs of a candidate, from 2 to 100. With more, smaller gains are kept.
         note: What the report says of the candidate.
         **keywords: How it evaluates. ``storage`` must be set, as a loop goes on from call to call.
 
@@ -289,8 +289,8 @@ def _checked_settings(level: Any, n0: Any, max_runs: Any, failed: float | None) 
         raise WrongValueError(f"level must be from {lowest} to {highest}; got {level!r}.")
     return {
         "level": float(level),
-        "n0": as_integer("n0", n0, FEWEST_RUNS, _MOST_RUNS),
-        "max_runs": as_integer("max_runs", max_runs, 2, _MOST_RUNS),
+        "n0": as_integer("n0", n0, FEWEST_RUNS, _RUNS_BELOW),
+        "max_runs": as_integer("max_runs", max_runs, 2, _RUNS_BELOW),
         "failed": failed,
     }
 

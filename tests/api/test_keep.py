@@ -143,6 +143,7 @@ def test_if_nothing_is_random_any_better_value_is_kept(url: str) -> None:
         ({"level": 0.5}, "level must be from 0.001 to 0.2"),
         ({"n0": 2}, "n0 must be a whole number of at least 3"),
         ({"max_runs": 1}, "max_runs must be a whole number of at least 2"),
+        ({"max_runs": 101}, "max_runs must be below 101"),
         ({"candidate": " "}, "candidate must be a text that is not empty"),
         ({"note": 7}, "note must be a text"),
         ({"f": lambda: 0.0}, "f must be a function of one seed"),
