@@ -6,23 +6,19 @@ and in a copy of a process that has trained, TensorFlow waits for ever.
 
 from __future__ import annotations
 
-import functools
-import multiprocessing
 import os
 import re
 import shutil
 import signal
-import sys
 from collections.abc import Callable
 from concurrent import futures
-from multiprocessing import forkserver
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
-import pytest
 import quick_sqlite  # noqa: F401 - it changes how SQLite writes.
 import sqlalchemy
+from forking import forking
 from search_worker import make_objective, quick_training
 
 import adnn_optuna as adnn
@@ -34,8 +30,6 @@ if TYPE_CHECKING:
 
 Verb = Callable[[str], Any]
 """A verb by the URL of the database that it stores in; it returns plain data, to be compared."""
-
-CONTEXT = multiprocessing.get_context("forkserver")
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "BEGIN")
 
@@ -380,20 +374,11 @@ def work_beside(verb: Verb, url: str, number: int, to: Connection) -> None:
     to.send(returned)
 
 
-@functools.cache
-def _start_server() -> None:
-    """Start the server that forks all workers; it finds modules by the environment alone."""
-    CONTEXT.set_forkserver_preload(["tensorflow", "keras", "death_worker"])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-        forkserver.ensure_running()
-
-
 def begin(work: Callable[..., None], *args: Any) -> tuple[Any, Connection]:
     """Begin work in a process of its own, and return that with the other end of its connection."""
-    _start_server()
-    here, there = CONTEXT.Pipe()
-    process = CONTEXT.Process(target=work, args=(*args, there))
+    context = forking("tensorflow", "keras", "death_worker")
+    here, there = context.Pipe()
+    process = context.Process(target=work, args=(*args, there))
     process.start()
     there.close()
     return process, here

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import random
 import sqlite3
 import subprocess
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 import pytest
 import study_worker
+from forking import forking
 from optuna.trial import TrialState
 
 if TYPE_CHECKING:
@@ -71,9 +71,7 @@ def test_killed_at_random_moments(
     path = tmp_path / "study.db"
     storage = f"sqlite:///{path}"
     optuna.create_study(storage=storage, study_name="study")
-    # A server that has imported everything forks the workers: a kill then costs no start-up.
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload([study_worker.__name__])
+    processes = forking(study_worker.__name__)
     moments = random.Random(f"{sampler} {batch_size}")
     n_between = n_trials // n_kills
     for _ in range(n_kills):
