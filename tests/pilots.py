@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from adnn_optuna._units import ACCURACY
-from adnn_optuna.results.plan import Plan, plan_seeds
+from adnn_optuna.results.plan import Plan
+from adnn_optuna.stats.power import required_seeds
 
 
 def pilot(n_pairs: int, sd: float = 0.01) -> list[float]:
@@ -18,11 +19,5 @@ def planned(
     differences: dict[str, list[float]], gain: float, *, after_fixed: bool = False
 ) -> Plan:
     """Return the plan of pilots by the claim, of half an hour a seed."""
-    return plan_seeds(
-        differences,
-        gain=gain,
-        after_fixed=after_fixed,
-        seconds_per_seed=1800,
-        first_seed=9,
-        unit=ACCURACY,
-    )
+    required = required_seeds(differences, gain, after_fixed=after_fixed)
+    return Plan(required, 9, 1800, ACCURACY)

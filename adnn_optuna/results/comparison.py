@@ -40,12 +40,13 @@ from adnn_optuna.results.differences import (
     values_figure,
 )
 from adnn_optuna.results.fields import RUN_FIELDS, Field, Units, numbers_of, seconds_under_way
-from adnn_optuna.results.plan import Plan, plan_seeds
+from adnn_optuna.results.plan import Plan
 from adnn_optuna.results.settings import settings_fields
 from adnn_optuna.results.study import StudyResult, bests_so_far, gains_so_far, why_no_best_trial
 from adnn_optuna.results.value_table import Claim, PairedDesign
 from adnn_optuna.stats import paired_differences as paired
 from adnn_optuna.stats.paired_differences import OPEN, PairedDifference, VerdictName
+from adnn_optuna.stats.power import required_seeds
 from adnn_optuna.stats.resampling import Resampled
 from adnn_optuna.stats.spread import known_sd, unit_of_values
 
@@ -433,14 +434,11 @@ class Comparison(Printed):
                 "A plan must have a sampler and random restarts to compare; got "
                 f"{', '.join(numbers.records)}. Compare them first."
             )
-        return plan_seeds(
-            pilot,
-            gain=gain,
-            after_fixed=numbers.declaration["after_fixed"] or not numbers.sequential,
-            seconds_per_seed=numbers.seconds / len(numbers.seeds),
-            first_seed=max(numbers.declaration["seeds"]) + 1,
-            unit=numbers.unit,
-        )
+        after_fixed = numbers.declaration["after_fixed"] or not numbers.sequential
+        required = required_seeds(pilot, gain, after_fixed=after_fixed)
+        first_seed = max(numbers.declaration["seeds"]) + 1
+        seconds_per_seed = numbers.seconds / len(numbers.seeds)
+        return Plan(required, first_seed, seconds_per_seed, numbers.unit)
 
     def document(self) -> Document:
         """Return everything that the result says."""

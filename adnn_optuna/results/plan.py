@@ -1,67 +1,64 @@
 """How many seeds a comparison needs to show a gain, in sentences, a table and a figure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from adnn_optuna._units import COUNT, Estimate, Unit, duration
 from adnn_optuna.render.document import Document, Figure, Line, Series
 from adnn_optuna.render.printed import Printed
-from adnn_optuna.stats.power import POWER, RequiredSeeds, required_seeds
+from adnn_optuna.stats.power import POWER, RequiredSeeds
 
 _FIXED, _SEQUENTIAL = "fixed design", "sequential design"
-_FIELDS = (
-    "gain n_claims n_pilot sd seeds seeds_low seeds_high hours seeds_by_claim seeds_sequential "
-    "hours_sequential"
-)
 
 
 @dataclass(frozen=True)
-class Plan(RequiredSeeds, Printed):
+class Plan(Printed):
     """How many seeds show a gain with a power of 80%.
 
     Attributes:
-        gain: The difference to show.
-        n_claims: How many claims share the error rate.
-        n_pilot: The number of pilot seeds.
-        sd: The standard deviation of the pilot's differences, pooled over the claims; the largest
-            one, if they differ.
-        seeds: How many new seeds a fixed design needs, on average over the standard deviations
-            that the pilot leaves possible.
-        seeds_low, seeds_high: How many at the ends of the 80% CI of ``sd``.
-        seeds_sequential: How many a sequential design needs, those of the pilot included, with
-            CIs at 99% if that was a fixed design;
-            :obj:`None` if neither 1000 nor ten times ``seeds`` suffice.
-        hours: How long the new seeds of a fixed design take.
-        hours_sequential: How long the further seeds of a sequential design take, or :obj:`None`.
-        power: The power of a fixed design by its number of seeds.
-        power_sequential: The probability that a sequential design has decided by a number of
-            seeds.
-        seeds_by_claim: How many seeds each claim needs; the largest number is ``seeds``.
+        numbers: What the pilot shows, and the seeds of both designs with their power.
         first_seed: The first seed after all that the pilot has.
     """
 
-    seconds_per_seed: float = field(repr=False)
-    first_seed: int = field(repr=False)
-    unit: Unit = field(repr=False)
+    numbers: RequiredSeeds
+    first_seed: int
+    _seconds_per_seed: float = field(repr=False)
+    _unit: Unit = field(repr=False)
+
+    @property
+    def seeds(self) -> int:
+        """How many new seeds a fixed design needs."""
+        return self.numbers.seeds
+
+    @property
+    def seeds_sequential(self) -> int | None:
+        """How many seeds a sequential design needs, those of the pilot included.
+
+        CIs are at 99% if the pilot was a fixed design. It is None if neither 1000 nor ten times
+        :attr:`seeds` suffice.
+        """
+        return self.numbers.seeds_sequential
 
     @property
     def hours(self) -> float:
         """How long the new seeds of a fixed design take."""
-        return self.seeds * self.seconds_per_seed / 3600
+        return self.seeds * self._seconds_per_seed / 3600
 
     @property
     def hours_sequential(self) -> float | None:
         """How long the further seeds of a sequential design take."""
         if self.seeds_sequential is None:
             return None
-        return (self.seeds_sequential - self.n_pilot) * self.seconds_per_seed / 3600
+        return (self.seeds_sequential - self.numbers.n_pilot) * self._seconds_per_seed / 3600
 
     def document(self) -> Document:
         """Return everything that the result says."""
-        gain = f"{self.unit.scale * self.gain:.4g}{self.unit.of_gains}"
+        numbers = self.numbers
+        gain = f"{self._unit.scale * numbers.gain:.4g}{self._unit.of_gains}"
         each = ""
-        if self.n_claims > 1:
-            each = f" for each of {self.n_claims} claims"
+        if numbers.n_claims > 1:
+            each = f" for each of {numbers.n_claims} claims"
         power = f"a power of {POWER:.0%}{each}"
         first = self.first_seed
         end = first + self.seeds
@@ -71,7 +68,7 @@ class Plan(RequiredSeeds, Printed):
             title=f"Plan: seeds to show a gain of {gain}",
             verdict="no claim",
             conclusion=f"{self.seeds} new seeds show a gain of {gain} with {power}.",
-            scope=f"{self.n_pilot} pilot seeds",
+            scope=f"{numbers.n_pilot} pilot seeds",
             estimates=self._designs(),
             level=0.8,
             figures=[self._figure(gain)],
@@ -80,11 +77,11 @@ class Plan(RequiredSeeds, Printed):
                 "compare with the pilot's other arguments on new seeds, in another study: "
                 f"{call}, or {command}"
             ),
-            fields={name: getattr(self, name) for name in _FIELDS.split()},
+            fields=self._fields(),
         )
 
     def _designs(self) -> list[Line]:
-        needed = Estimate(self.seeds, self.seeds_low, self.seeds_high)
+        needed = Estimate(self.seeds, self.numbers.seeds_low, self.numbers.seeds_high)
         lines = [Line(_FIXED, needed, COUNT, remark=f"new seeds, {duration(3600 * self.hours)}")]
         if self.seeds_sequential is not None and self.hours_sequential is not None:
             remark = f"seeds with the pilot's, {duration(3600 * self.hours_sequential)} more"
@@ -92,21 +89,22 @@ class Plan(RequiredSeeds, Printed):
         return lines
 
     def _notes(self) -> list[str]:
-        sd = f"{self.unit.scale * self.sd:.2g}{self.unit.of_gains}"
-        needs = {*self.seeds_by_claim.values()}
+        numbers = self.numbers
+        sd = f"{self._unit.scale * numbers.sd:.2g}{self._unit.of_gains}"
+        needs = {*numbers.seeds_by_claim.values()}
         pooled = ""
-        if self.n_claims > 1:
+        if numbers.n_claims > 1:
             pooled = (
                 ", pooled over the claims" if len(needs) == 1 else ", the largest of all claims"
             )
         notes = [
             (
-                f"The differences have a standard deviation of {sd} ({self.n_pilot} pilot seeds"
+                f"The differences have a standard deviation of {sd} ({numbers.n_pilot} pilot seeds"
                 f"{pooled}). The CI of the number of seeds follows from its CI."
             )
         ]
         if len(needs) > 1:
-            each = ", ".join(f"{claim} {n}" for claim, n in self.seeds_by_claim.items())
+            each = ", ".join(f"{claim} {n}" for claim, n in numbers.seeds_by_claim.items())
             notes.append(f"The claims vary unequally and need unequal numbers of seeds: {each}.")
         if self.seeds_sequential is None:
             notes.append("A sequential design needs far more seeds than a fixed one.")
@@ -116,17 +114,21 @@ class Plan(RequiredSeeds, Printed):
 
     def _figure(self, gain: str) -> Figure:
         """Return the power of both designs against the number of seeds."""
+        numbers = self.numbers
         series = [
-            Series(_FIXED, [*self.power], _in_percent(self.power), color=0),
+            Series(_FIXED, [*numbers.power], _in_percent(numbers.power), color=0),
             Series(
-                _SEQUENTIAL, [*self.power_sequential], _in_percent(self.power_sequential), color=1
+                _SEQUENTIAL,
+                [*numbers.power_sequential],
+                _in_percent(numbers.power_sequential),
+                color=1,
             ),
         ]
         needed = {}
-        if self.seeds in self.power:
-            needed[self.seeds] = self.power[self.seeds]
-        if self.seeds_sequential in self.power_sequential:
-            needed[self.seeds_sequential] = self.power_sequential[self.seeds_sequential]
+        if self.seeds in numbers.power:
+            needed[self.seeds] = numbers.power[self.seeds]
+        if self.seeds_sequential in numbers.power_sequential:
+            needed[self.seeds_sequential] = numbers.power_sequential[self.seeds_sequential]
         label = f"seeds to plan for: {', '.join(map(str, needed))}"
         series.append(Series(label, [*needed], _in_percent(needed), "rings", color=None))
         return Figure(
@@ -142,22 +144,22 @@ class Plan(RequiredSeeds, Printed):
             target=100 * POWER,
         )
 
+    def _fields(self) -> dict[str, Any]:
+        numbers = self.numbers
+        return {
+            "gain": numbers.gain,
+            "n_claims": numbers.n_claims,
+            "n_pilot": numbers.n_pilot,
+            "sd": numbers.sd,
+            "seeds": numbers.seeds,
+            "seeds_low": numbers.seeds_low,
+            "seeds_high": numbers.seeds_high,
+            "hours": self.hours,
+            "seeds_by_claim": numbers.seeds_by_claim,
+            "seeds_sequential": numbers.seeds_sequential,
+            "hours_sequential": self.hours_sequential,
+        }
+
 
 def _in_percent(curve: Mapping[int, float]) -> list[float]:
     return [round(100 * power, 2) for power in curve.values()]
-
-
-def plan_seeds(
-    differences: Mapping[str, Sequence[float]],
-    *,
-    gain: float,
-    after_fixed: bool,
-    seconds_per_seed: float,
-    first_seed: int,
-    unit: Unit,
-) -> Plan:
-    """Return how many seeds show a gain, from the paired differences of each claim of a pilot."""
-    required = required_seeds(differences, gain, after_fixed=after_fixed)
-    return Plan(
-        **vars(required), seconds_per_seed=seconds_per_seed, first_seed=first_seed, unit=unit
-    )

@@ -21,7 +21,25 @@ _MOST_LOOKS = 1000
 
 @dataclasses.dataclass(frozen=True)
 class RequiredSeeds:
-    """How many seeds show a gain; :class:`~adnn_optuna.Plan` documents the attributes."""
+    """How many seeds show a gain with a power of 80%.
+
+    Attributes:
+        gain: The difference to show.
+        n_claims: How many claims share the error rate.
+        n_pilot: The number of pilot seeds.
+        sd: The standard deviation of the pilot's differences, pooled over the claims; the largest
+            one, if they differ.
+        seeds: How many new seeds a fixed design needs, on average over the standard deviations
+            that the pilot leaves possible.
+        seeds_low, seeds_high: How many at the ends of the 80% CI of ``sd``.
+        seeds_sequential: How many a sequential design needs, those of the pilot included, with
+            CIs at 99% if that was a fixed design; :obj:`None` if neither 1000 nor ten times
+            ``seeds`` suffice.
+        power: The power of a fixed design by its number of seeds.
+        power_sequential: The probability that a sequential design has decided by a number of
+            seeds.
+        seeds_by_claim: How many seeds each claim needs; the largest number is ``seeds``.
+    """
 
     gain: float
     n_claims: int

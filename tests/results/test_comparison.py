@@ -224,8 +224,9 @@ def test_plan_is_from_all_claims_on_samplers(printed: Comparison) -> None:
         for label, of_arm in comparison.results.items()
     }
     sds = [(values[a] - values[b]).std(ddof=1) for a, b in comparison.numbers.families["samplers"]]
-    assert (plan.n_claims, plan.n_pilot, plan.gain) == (3, 10, 0.005)
-    assert plan.sd == pytest.approx(math.sqrt(np.mean(np.square(sds))))
+    pilot = plan.numbers
+    assert (pilot.n_claims, pilot.n_pilot, pilot.gain) == (3, 10, 0.005)
+    assert pilot.sd == pytest.approx(math.sqrt(np.mean(np.square(sds))))
     # What ran in 10 seeds, control included.
     assert plan.hours == pytest.approx(plan.seeds * comparison.numbers.seconds / 10 / 3600)
     trials = [

@@ -7,7 +7,8 @@ from pilots import pilot, planned
 from snapshots import assert_surfaces
 
 from adnn_optuna._units import ACCURACY
-from adnn_optuna.results.plan import _FIXED, _SEQUENTIAL, plan_seeds
+from adnn_optuna.results.plan import _FIXED, _SEQUENTIAL, Plan
+from adnn_optuna.stats.power import required_seeds
 
 
 def test_every_surface() -> None:
@@ -19,14 +20,8 @@ def test_every_surface() -> None:
     [(0.1, "1.4 s"), (10, "2.3 min"), (257, "60 min"), (400, "1.6 h"), (3600, "14 h")],
 )
 def test_durations_have_the_unit_that_one_would_take(seconds: float, said: str) -> None:
-    plan = plan_seeds(
-        {"claim": pilot(6)},
-        gain=0.01,
-        after_fixed=True,
-        seconds_per_seed=seconds,
-        first_seed=9,
-        unit=ACCURACY,
-    )
+    required = required_seeds({"claim": pilot(6)}, 0.01, after_fixed=True)
+    plan = Plan(required, 9, seconds, ACCURACY)
     line = plan.document().estimates[0]
     assert (line.label, line.value, line.remark) == ("fixed design", "14", f"new seeds, {said}")
 
@@ -39,7 +34,7 @@ def test_a_sequential_design_that_needs_far_more_seeds_is_no_choice() -> None:
 
 def test_claims_that_vary_unequally_are_named_with_their_seeds() -> None:
     plan = planned({"narrow": pilot(20, 0.005), "wide": pilot(20, 0.02)}, 0.01)
-    narrow, wide = plan.seeds_by_claim.values()
+    narrow, wide = plan.numbers.seeds_by_claim.values()
     assert f"narrow {narrow}, wide {wide}" in plan.document().notes[1]
     assert "largest of all claims" in plan.document().notes[0]
 

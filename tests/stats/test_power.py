@@ -122,19 +122,24 @@ def test_spread_may_be_any_that_the_pilot_leaves_possible() -> None:
 def test_powers_are_of_all_numbers_that_matter() -> None:
     plan = planned({"claim": pilot(6)}, 0.01)
     # From the fewest that decide anything to twice as many as the larger number.
-    assert (min(plan.power), max(plan.power)) == (4, 50)
-    assert plan.power.keys() == plan.power_sequential.keys() >= {14}
-    assert plan.power[13] < 0.8 <= plan.power[14]
-    fewest = min(n for n, power in plan.power_sequential.items() if power >= 0.8)
+    assert (min(plan.numbers.power), max(plan.numbers.power)) == (4, 50)
+    assert plan.numbers.power.keys() == plan.numbers.power_sequential.keys() >= {14}
+    assert plan.numbers.power[13] < 0.8 <= plan.numbers.power[14]
+    fewest = min(n for n, power in plan.numbers.power_sequential.items() if power >= 0.8)
     assert 24 <= fewest <= 26
-    assert list(plan.power.values()) == sorted(plan.power.values())
+    assert list(plan.numbers.power.values()) == sorted(plan.numbers.power.values())
     assert "{" not in repr(plan)
 
 
 def test_fewer_pilot_pairs_ask_for_more_seeds() -> None:
     few, many = (planned({"claim": pilot(n)}, 0.01) for n in (5, 50))
     assert few.seeds > many.seeds
-    assert few.seeds_low < many.seeds_low <= many.seeds_high < few.seeds_high
+    assert (
+        few.numbers.seeds_low
+        < many.numbers.seeds_low
+        <= many.numbers.seeds_high
+        < few.numbers.seeds_high
+    )
 
 
 def test_a_gain_far_below_the_spread_is_not_found_by_sequential() -> None:
@@ -145,12 +150,12 @@ def test_a_gain_far_below_the_spread_is_not_found_by_sequential() -> None:
 def test_claims_pool_their_spread_and_share_the_error_rate() -> None:
     one = planned({"a": pilot(10, 0.01)}, 0.01)
     both = planned({"a": pilot(10, 0.01), "b": pilot(10, 0.01)}, 0.01)
-    assert both.sd == pytest.approx(0.01)
+    assert both.numbers.sd == pytest.approx(0.01)
     # By degrees of freedom, 9 of one and 3 of the other.
-    assert planned({"a": pilot(10, 0.01), "b": pilot(4, 0.003)}, 0.01).sd == pytest.approx(
+    assert planned({"a": pilot(10, 0.01), "b": pilot(4, 0.003)}, 0.01).numbers.sd == pytest.approx(
         math.sqrt((9 * 0.01**2 + 3 * 0.003**2) / 12)
     )
-    assert both.n_claims == 2
+    assert both.numbers.n_claims == 2
     assert both.seeds > one.seeds
     assert planned({"a": pilot(9), "b": pilot(9), "c": pilot(9)}, 9.0).seeds == fewest_pairs(3)
 
@@ -188,7 +193,7 @@ def test_claims_that_vary_unequally_have_numbers_of_seeds_of_their_own() -> None
         rng = np.random.default_rng(seed)
         pilots = {"narrow": rng.normal(0, 0.5, 20), "wide": rng.normal(0, 2, 20)}
         plan = planned({claim: d.tolist() for claim, d in pilots.items()}, 1.0)
-        narrow, wide = plan.seeds_by_claim.values()
+        narrow, wide = plan.numbers.seeds_by_claim.values()
         assert plan.seeds == wide > 3 * narrow
         # By Student's t, which sign flips come near to.
         found = rng.normal(1, 2, (2000, wide))
@@ -197,4 +202,4 @@ def test_claims_that_vary_unequally_have_numbers_of_seeds_of_their_own() -> None
     # 0.8 over all pilots; of a single one, whose standard deviation is too small, it may be half.
     assert 0.65 < np.mean(powers) < 0.95
     equal = {claim: pilot(20) for claim in "abc"}
-    assert {*planned(equal, 0.01).seeds_by_claim.values()} == {planned(equal, 0.01).seeds}
+    assert {*planned(equal, 0.01).numbers.seeds_by_claim.values()} == {planned(equal, 0.01).seeds}
