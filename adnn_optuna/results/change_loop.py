@@ -312,58 +312,59 @@ class ChangeLoop(Printed):
 
     def _figure(self) -> Figure:
         """Return the means of all candidates with their CIs, and the best so far."""
-        unit = self._unit
-        points: dict[bool, list[tuple[int, Candidate, float]]] = {True: [], False: []}
-        steps: list[tuple[int, float]] = []
-        for place, each in enumerate(self.candidates):
-            if not each.succeeded:
-                continue
-            mean = self._mean(each)
-            points[each.is_kept].append((place, each, mean))
-            if each.is_kept:
-                if steps:
-                    steps.append((place, steps[-1][1]))
-                steps.append((place, mean))
-        if steps:
-            steps.append((len(self.candidates) - 1, steps[-1][1]))
-        sd, _ = self.noise
-        series = [
-            Series(
-                "the best so far, ± one standard deviation of a run",
-                [place for place, _ in steps],
-                [unit.scale * mean for _, mean in steps],
-                low=[unit.scale * (mean - sd) for _, mean in steps],
-                high=[unit.scale * (mean + sd) for _, mean in steps],
-            )
-        ]
-        for is_kept, label in ((False, "not kept"), (True, "kept")):
-            ends = [self._ends(each, mean) for _, each, mean in points[is_kept]]
-            series.append(
-                Series(
-                    label,
-                    [place for place, _, _ in points[is_kept]],
-                    [unit.scale * mean for _, _, mean in points[is_kept]],
-                    "squares" if is_kept else "points",
-                    low=[unit.scale * low for low, _ in ends],
-                    high=[unit.scale * high for _, high in ends],
-                    hover=[
-                        f"{each.label}: {unit.value(mean)}, "
-                        f"{_in_plural(len(each.values), 'run')}. {each.note}".strip()
-                        for _, each, mean in points[is_kept]
-                    ],
-                    color=0 if is_kept else None,
-                )
-            )
         return Figure(
             "loop",
             "Candidates in their order",
             "candidate (0: the baseline)",
-            unit.heading("value"),
-            series,
+            self._unit.heading("value"),
+            [self._best_so_far(), self._points(is_kept=False), self._points(is_kept=True)],
             caption="Error bars: 95% CIs of the difference from the best before, around the mean.",
             lower_is_better=not self.maximize,
             if_empty="No run has a value yet.",
         )
+
+    def _best_so_far(self) -> Series:
+        """Return the mean of the best so far as steps, with the noise floor around it."""
+        places: list[int] = []
+        means: list[float] = []
+        for place, each in enumerate(self.candidates):
+            if each.is_kept and each.succeeded:
+                if means:  # The line is level up to here.
+                    places.append(place)
+                    means.append(means[-1])
+                places.append(place)
+                means.append(self._unit.scale * self._mean(each))
+        if means:
+            places.append(len(self.candidates) - 1)
+            means.append(means[-1])
+        sd, _ = self.noise
+        half = self._unit.scale * sd
+        return Series(
+            "the best so far, ± one standard deviation of a run",
+            places,
+            means,
+            low=[mean - half for mean in means],
+            high=[mean + half for mean in means],
+        )
+
+    def _points(self, *, is_kept: bool) -> Series:
+        """Return the means of the candidates that were kept, or of the others, with their CIs."""
+        scale = self._unit.scale
+        x, y, low, high, hover = [], [], [], [], []
+        for place, each in enumerate(self.candidates):
+            if each.is_kept != is_kept or not each.succeeded:
+                continue
+            mean = self._mean(each)
+            lowest, highest = self._ends(each, mean)
+            n_runs = _in_plural(len(each.values), "run")
+            x.append(place)
+            y.append(scale * mean)
+            low.append(scale * lowest)
+            high.append(scale * highest)
+            hover.append(f"{each.label}: {self._unit.value(mean)}, {n_runs}. {each.note}".strip())
+        if is_kept:
+            return Series("kept", x, y, "squares", low, high, hover)
+        return Series("not kept", x, y, "points", low, high, hover, color=None)
 
     def _ends(self, candidate: Candidate, mean: float) -> tuple[float, float]:
         """Return the ends of a candidate's CI around its mean; NaN without one."""

@@ -70,18 +70,28 @@ def judged(
     has_value = is_made & ~np.isnan(values)
     n_values = np.cumsum(has_value, axis=-1)
     n_failed = np.cumsum(is_made, axis=-1) - n_values
-    means = np.cumsum(np.where(has_value, values, 0), axis=-1) / np.maximum(n_values, 1)
     mean, worst, sd, c = (np.asarray(part)[..., np.newaxis] for part in standard)
-    needed = np.maximum(c * sd * _more_at_first(runs), _EQUAL * np.abs(mean))
-    ends = (n_values > 0) & (means - mean <= needed)
-    ends |= (n_failed >= 2) & (n_failed > n_values)
+    rounding = _EQUAL * np.abs(mean)
+    needed = np.maximum(c * sd * _more_at_first(runs), rounding)
+
+    sums = np.cumsum(np.where(has_value, values, 0), axis=-1)
+    gains = sums / np.maximum(n_values, 1) - mean
+    gains_too_little = (n_values > 0) & (gains <= needed)
+    fails_too_often = (n_failed >= 2) & (n_failed > n_values)
+    ends = gains_too_little | fails_too_often
+
+    # In the end, with a value for each run that failed.
     own_worst = np.where(has_value, values, np.inf).min(axis=-1, keepdims=True)
-    whole = np.where(has_value, values, np.minimum(own_worst, worst)).mean(axis=-1)
-    ends[..., -1] |= (whole - mean[..., 0] <= needed[..., -1]) | (n_values[..., -1] == 0)
+    counted = np.where(has_value, values, np.minimum(own_worst, worst))
+    last_gain = counted.mean(axis=-1) - mean[..., 0]
+    has_no_value = n_values[..., -1] == 0
+    ends[..., -1] |= (last_gain <= needed[..., -1]) | has_no_value
+
     ends &= is_made
     is_given_up = ends.any(axis=-1)
     is_kept = is_made.all(axis=-1) & ~is_given_up
-    return is_kept, is_given_up, np.where(is_given_up, ends.argmax(axis=-1) + 1, n_made)
+    n_runs = np.where(is_given_up, ends.argmax(axis=-1) + 1, n_made)
+    return is_kept, is_given_up, n_runs
 
 
 def pooled(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
