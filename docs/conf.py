@@ -23,6 +23,7 @@ from adnn_optuna.render.printed import Printed
 
 sys.path.insert(0, str(Path(__file__).parent))
 from contract_fields import table
+from initializer_table import initializer_table
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -121,7 +122,8 @@ def _write_helps() -> None:
 _copy_notebooks()
 _write_helps()
 (HERE / "reference" / "_contract_fields.md").write_text(table(), encoding="utf-8")
-exclude_patterns += ["reference/_helps.md", "reference/_contract_fields.md"]
+(HERE / "reference" / "_initializers.md").write_text(initializer_table(), encoding="utf-8")
+exclude_patterns += ["reference/_*.md"]
 
 
 def _inline_math(translator: Any, node: nodes.math) -> None:

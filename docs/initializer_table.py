@@ -1,28 +1,17 @@
-"""Write what Keras's initializers draw from, ``reference/initializers.md``, for the Keras here."""
+"""The initializers of the installed Keras, one in each row: what they draw from."""
 
 from __future__ import annotations
 
 import inspect
-from pathlib import Path
 from typing import Any
 
 import keras
 
 from adnn_optuna.experiments.audit import distribution_of, in_words
 
-PAGE = Path(__file__).parent / "reference" / "initializers.md"
 
-_TEXT = """\
-# Keras's initializers
-
-For looking up the distribution of initial values. The table has the initializers of
-Keras {version} with their arguments and defaults. A truncated normal is cut off at two standard
-deviations.
-"""
-
-
-def page() -> str:
-    """Return the page: all public initializers of the installed Keras, one a row."""
+def initializer_table() -> str:
+    """Return the table of all public initializers, with the version of Keras above it."""
     columns = ["initializer", "values", "distribution", "arguments", "by the variable's shape"]
     rows = [columns, ["---"] * len(columns)]
     classes = {cls for cls in vars(keras.initializers).values() if isinstance(cls, type)}
@@ -34,7 +23,7 @@ def page() -> str:
         named = [cls.__name__, values, distribution, f"`{defaults}`" * bool(defaults)]
         rows.append([*named, _formula(initializer)])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return f"{_TEXT.format(version=keras.__version__)}\n{table}\n"
+    return f"The initializers of Keras {keras.__version__}:\n\n{table}\n"
 
 
 def _formula(initializer: Any) -> str:
@@ -48,7 +37,3 @@ def _formula(initializer: Any) -> str:
         return f"maxval = -minval = sqrt({3 * factor:g} / {n})"
     cut = " after the cut" if initializer.distribution == "truncated_normal" else ""
     return f"mean = 0, stddev = sqrt({factor:g} / {n}){cut}"
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
