@@ -28,7 +28,6 @@ from _common import (
     Results,
     differences_table,
     first_rows,
-    interval,
     judged,
     main,
     markdown_table,
@@ -184,24 +183,21 @@ NAMES = {
 
 
 def advice(results: Results) -> str:
-    """Return the cases in which each use gains, and in which averaging is better or worse."""
-    of_cases, lines = differences(results), []
+    """Return in how many cases each use gains, and in how many averaging is better or worse."""
+    of_cases = differences(results).values()
+    head = ["use", "better than one network", "averaging is better", "averaging is worse"]
+    rows = []
     for use, name in NAMES.items():
-        gains = {case: of[use, "single"] for case, of in of_cases.items()}
-        none = f"in none of {len(gains)} cases"
-        said = _where("better", gains) or none
-        line = f"- **{name[0].upper()}{name[1:]}** is better than a single network {said}."
-        beside = {case: of.get(("ensemble", use)) for case, of in of_cases.items()}
-        if any(beside.values()):
-            better, worse = (_where(verdict, beside) for verdict in ("better", "worse"))
-            line += f" Averaging is better than it {better or none}, worse {worse or none}."
-        lines.append(line)
-    return "\n".join(lines)
+        gains = [of_case[use, "single"].verdict for of_case in of_cases]
+        averaged = [of_case.get(("ensemble", use)) for of_case in of_cases]
+        verdicts = [difference.verdict for difference in averaged if difference]
+        counts = [_share("better", gains), _share("better", verdicts), _share("worse", verdicts)]
+        rows.append([name, *counts])
+    return markdown_table(head, rows)
 
 
-def _where(verdict: str, found: dict[str, Any]) -> str:
-    cases = [f"{name}: {interval(d)} pp" for name, d in found.items() if d.verdict == verdict]
-    return f"in {len(cases)} of {len(found)} cases ({'; '.join(cases)})" if cases else ""
+def _share(verdict: str, verdicts: list[str | None]) -> str:
+    return f"{verdicts.count(verdict)} of {len(verdicts)}" if verdicts else ""
 
 
 EXPERIMENT = Experiment(

@@ -240,9 +240,9 @@ def verdict(results: Results) -> tuple[str, str]:
     worse = sum(other.verdict == "worse" for _, other in pairs)
     lost = [-100 * other.mean for _, other in pairs]
     counted = (
-        f"they are better than random restarts in {better} of {len(pairs)} settings of learning "
-        "rate and epochs; the strongest other use of the same compute is better than offsets in "
-        f"{worse} (differences of {min(lost):+.1f} to {max(lost):+.1f} pp)"
+        f"They are better than random restarts in {better} of {len(pairs)} settings of learning "
+        "rate and epochs. The strongest other use of the same compute is better than offsets in "
+        f"{worse}, by {min(lost):.1f} to {max(lost):.1f} pp"
     )
     of_all = f"{len(pairs)} settings" + (" so far" if n_open(results) else "")
     return f"in {worth or 'none'} of {of_all}", counted
@@ -264,8 +264,8 @@ def example(results: Results) -> str:
     return (
         f"after 1 epoch at learning rate 0.01 the baseline network reaches "
         f"{100 * np.mean(cell['baseline']):.1f}%, random restarts {shown['random_restart']}, "
-        f"Algorithm 1 {shown['greedy']} and annealing {shown['annealing']}. But one constant "
-        f"offset reaches {shown['constant']}, 3 epochs {100 * np.mean(longer['baseline']):.1f}%, "
+        f"Algorithm 1 {shown['greedy']} and annealing {shown['annealing']}. One constant offset "
+        f"reaches {shown['constant']}, 3 epochs reach {100 * np.mean(longer['baseline']):.1f}%, "
         f"another learning rate {shown['learning_rate']}, and the same compute in epochs "
         f"{shown['longer']}"
     )
