@@ -124,12 +124,12 @@ def parse_resampled(text: str | None) -> tuple[int, ...] | Literal[False] | None
     return integers("--resampled", text)
 
 
-def parse_seeds(text: str) -> Sequence[int]:
-    """Return the seeds of a count, a list or a range with both its ends."""
+def parse_seeds(text: str) -> int | Sequence[int]:
+    """Return a count of seeds, or the seeds of a list or of a range with both its ends."""
     if ends := re.fullmatch(rf"({_WHOLE})-({_WHOLE})", text):
         return range(int(ends[1]), int(ends[2]) + 1)
     if is_whole(text):
-        return range(int(text))
+        return int(text)
     return integers("--seeds", text)
 
 

@@ -34,7 +34,7 @@ def verify(
     dataset: Dataset | None = None,
     model: MLP | Callable[..., Any] | None = None,
     new_seeds: int | None = None,
-    seeds: Iterable[int] | None = None,
+    seeds: int | Iterable[int] | None = None,
     max_time: float | None = None,
     max_memory: float | None = None,
     show_progress_bar: bool = False,

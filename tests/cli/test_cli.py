@@ -33,6 +33,7 @@ from adnn_optuna.cli.parsing import load_function, parse_controls, parse_seeds
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.networks._program import Program
+from adnn_optuna.results.declarations import checked_seeds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -516,7 +517,7 @@ class TestSeeds:
         [("3", [0, 1, 2]), ("1,5,2", [1, 5, 2]), ("7,", [7]), ("3-5", [3, 4, 5]), ("4-4", [4])],
     )
     def test_are_a_count_a_list_or_a_range(self, text: str, seeds: list[int]) -> None:
-        assert list(parse_seeds(text)) == seeds
+        assert checked_seeds(parse_seeds(text)) == (*seeds,)
 
 
 WRONG = {
