@@ -208,7 +208,7 @@ class TestSearch:
             result = search(max_trial=60, replicate=0.5, seed=seed)
             best = result.study.best_trial
             report = adnn.recheck(result.study, noisy, top=1, choose=1, confirm=2)
-            assert report.best.number == best.number
+            assert report.numbers.best.number == best.number
             assert format(result, "details").count(f"{best.value:.4f}") >= 2
             note = f"Trial {best.number} has the study's best single value"
             assert (note in str(result)) == (best.params != result.best_params)
