@@ -114,12 +114,14 @@ class Call:
 
 def checked_call(kind: Any, keywords: Mapping[str, Any]) -> Call:
     """Return the keywords of a verb, which are of a :class:`TypedDict`, or refuse a wrong one."""
-    names = kind.__annotations__
+    limit_names = {limit.reason for limit in LIMITS}
+    names = dict.fromkeys(kind.__annotations__)
+    if "max_gain" in names:
+        names |= dict.fromkeys(limit_names)
     for name in keywords.keys() - names.keys():
         raise WrongTypeError(
             f"Got an unexpected keyword argument {name!r}. Choose from {', '.join(names)}."
         )
-    limit_names = {limit.reason for limit in LIMITS}
     limits: Any = {}
     checked: dict[str, Any] = {}
     for name, value in keywords.items():
