@@ -26,6 +26,7 @@ import replicates
 import rq1_step_size
 import rq2_trials
 import rq3_time
+import sampler_budgets
 import sampler_constraints
 import sampler_quality
 import sampler_quality_many
@@ -63,6 +64,7 @@ STUDIES: tuple[Study, ...] = (
     keep.STUDY,
     overtuning.STUDY,
     replicates.STUDY,
+    sampler_budgets.STUDY,
     sampler_constraints.STUDY,
     sampler_quality.STUDY,
     sampler_quality_many.STUDY,
