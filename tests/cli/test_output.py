@@ -34,6 +34,7 @@ def small(seed):
 def wide(seed):
     return 1 + random.Random(seed + 1).random()
 """
+_COMMAND = [sys.executable, "-c", "print('v=0.5')", "{seed}"]
 # Of each verb what follows it, and some of what it shows.
 VERBS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "search": (
@@ -75,6 +76,10 @@ VERBS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "compare-values": (
         ["values.csv", "--minimize"],
         {"values": {"a": [1.0, 2.0, 4.0], "b": [2.0, 4.0, 3.0]}},
+    ),
+    "keep": (
+        ["--metric", "v=(.+)", "--candidate", "a", "--", *_COMMAND],
+        {"label": "a", "kept": True, "n_judged": 0, "n_runs": 8, "noise": 0.0},
     ),
     "luck": (
         ["--n", "1", "--sd", "2", "--claimed", "0"],
@@ -151,7 +156,7 @@ def test_a_verb_writes_only_documented_json_and_the_files_that_were_asked_for(
     check_here(monkeypatch)
     arguments, shown = VERBS[verb]
     before, patterns = files_of(folder), WRITTEN.get(verb, [])
-    assert cli.run([verb, *arguments, "--json"]) == 0, capsys.readouterr().err
+    assert cli.run([verb, "--json", *arguments]) == 0, capsys.readouterr().err
     after = files_of(folder)
     written = sorted(name for name, content in after.items() if before.get(name) != content)
     assert len(written) == len(patterns)
