@@ -271,11 +271,11 @@ def _patiently(call: Callable[[], _T], find: Callable[[], _T | None] = lambda: N
 
 def repeated(
     call: Callable[[], _T],
-    passes: Callable[[Exception], bool],
+    may_pass: Callable[[Exception], bool],
     url: str = "",
     call_again: Callable[[], _T] | None = None,
 ) -> _T:
-    """Call again while it raises what passes, as long as the patience lasts.
+    """Call again while it raises what may pass, as long as the patience lasts.
 
     Warnings show nothing of ``url`` that is not shown otherwise.
     """
@@ -286,10 +286,10 @@ def repeated(
             return call()
         except Exception as error:
             waited = time.monotonic() - began
-            if waited >= _PATIENCE or not passes(error):
+            if waited >= _PATIENCE or not may_pass(error):
                 raise
             # That others create tables at the same moment is no fault.
-            if waited >= _SECONDS_BEFORE_WARNING and not has_warned and is_fault(error):
+            if waited >= _SECONDS_BEFORE_WARNING and not has_warned and passes(error):
                 has_warned = True
                 message = "The storage does not answer (%s); trying again for %g s."
                 _checks.logger.warning(message, reason(error, url), _PATIENCE)
