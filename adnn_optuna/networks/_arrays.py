@@ -183,11 +183,11 @@ def merged_feature(x: NDArray[Any]) -> int | None:
     """Return the first feature that loses more than 10% of its distinct values in float32."""
     if x.dtype.kind != "f" or x.dtype.itemsize <= 4:
         return None
-    columns = x.reshape(-1, x.shape[-1])[:_COMPARED].T
-    for i, column in enumerate(columns):
-        n_before = len(np.unique(column))
-        n_after = len(np.unique(column.astype(np.float32)))
-        if n_after < _LEAST_KEPT * n_before:
+    rows = x.reshape(-1, x.shape[-1])
+    for i, column in enumerate(rows[:_COMPARED].T):
+        distinct = np.unique(column)
+        still_distinct = np.unique(column.astype(np.float32))
+        if len(still_distinct) < _LEAST_KEPT * len(distinct):
             return i
     return None
 
@@ -211,8 +211,9 @@ def read_targets(suffix: str, x: Any, y: Any, *, are_labels: bool) -> NDArray[An
 def _read_labels(name: str, array: NDArray[Any]) -> NDArray[Any]:
     """Return strings, truth values or integers of shape (n,)."""
     if array.ndim == 2 and array.dtype.kind in "biuf":
-        are_bits = ((array == 0) | (array == 1)).all()
-        is_one_hot = are_bits and (array.sum(axis=1) == 1).all()
+        are_bits = np.isin(array, (0, 1)).all()
+        sums = array.sum(axis=1)
+        is_one_hot = are_bits and (sums == 1).all()
         if is_one_hot:
             array = array.argmax(axis=1)
     if array.dtype.kind == "f":
@@ -250,13 +251,14 @@ def checked_positive(positive: Any, labels: Sequence[Any]) -> Any:
     check_type("positive", positive, str | Number | np.generic, "the label of one of two classes")
     # A command line and a contract have labels as text.
     text = str(positive)
-    matching = [label for label in labels if label == positive or str(label) == text]
-    if len(labels) != 2 or not matching:
-        raise WrongValueError(
-            f"positive must be the label of one of two classes; got {positive!r:.100}. "
-            f"The labels are {named(labels) or 'numbers'}."
-        )
-    return matching[0]
+    if len(labels) == 2:
+        for label in labels:
+            if label == positive or str(label) == text:
+                return label
+    raise WrongValueError(
+        f"positive must be the label of one of two classes; got {positive!r:.100}. "
+        f"The labels are {named(labels) or 'numbers'}."
+    )
 
 
 def encoded(
@@ -265,31 +267,36 @@ def encoded(
     """Return labels as 0, 1, …, and the user's label of each class: a range if it is the same."""
     unique = np.unique(labels[""]).tolist()
     classes: Sequence[Any] = tuple(unique)
+    are_integers = labels[""].dtype.kind in "iu"
+    counted = range(len(unique))
     if num_classes is not None:
-        classes = range(as_integer("num_classes", num_classes, low=2))
+        n_classes = as_integer("num_classes", num_classes, low=2)
+        classes = range(n_classes)
     elif len(unique) == 1:
         raise WrongValueError(
             f"y must have at least two different labels; got {named(unique)} only. Add samples of "
             "others."
         )
-    elif labels[""].dtype.kind in "iu" and unique == [*range(len(unique))]:
-        classes = range(len(unique))
-    numbers = {s: encoded_labels(f"y{s}", y, classes) for s, y in labels.items()}
+    elif are_integers and unique == [*counted]:
+        classes = counted
+    numbers = {}
+    for suffix, y in labels.items():
+        numbers[suffix] = encoded_labels(f"y{suffix}", y, classes)
     return numbers, classes
 
 
 def encoded_labels(name: str, labels: NDArray[Any], classes: Sequence[Any]) -> NDArray[np.int64]:
     """Return the index in ``classes`` of each label that :func:`read_targets` returned."""
     index_by_label = {label: i for i, label in enumerate(classes)}
-    numbers = [index_by_label.get(label, -1) for label in labels.tolist()]
-    indices = np.array(numbers, dtype=np.int64)
-    if (indices < 0).any():
-        i = int(np.argmin(indices))
-        raise WrongValueError(
-            f"{name}[{i}] is {labels[i].item()!r}, but the labels to learn are {named(classes)}. "
-            "Fix such labels, or omit their samples."
-        )
-    return indices
+    indices = []
+    for i, label in enumerate(labels.tolist()):
+        if label not in index_by_label:
+            raise WrongValueError(
+                f"{name}[{i}] is {label!r}, but the labels to learn are {named(classes)}. "
+                "Fix such labels, or omit their samples."
+            )
+        indices.append(index_by_label[label])
+    return np.array(indices, dtype=np.int64)
 
 
 def check_trained(y: NDArray[Any], classes: Sequence[Any]) -> None:

@@ -61,12 +61,12 @@ class Scores:
             else:
                 self._metrics.append((metric, adapt))
         zero = tf.constant(0.0, tf.float64)
-        is_regression = head.num_classes is None
-        head_totals = (
-            [tf.zeros(head.size, tf.float64), zero] if is_regression else [tf.constant(0)]
-        )
+        head_totals = [tf.constant(0)]
+        if head.num_classes is None:
+            head_totals = [tf.zeros(head.size, tf.float64), zero]
         self._n_own = len(head_totals)
-        states = (tf.convert_to_tensor(v.value) for m, _ in self._metrics for v in m.variables)
+        variables = [variable for metric, _ in self._metrics for variable in metric.variables]
+        states = [tf.convert_to_tensor(variable.value) for variable in variables]
         self.nothing: Score = (*head_totals, zero, *states)
 
     @property
@@ -81,16 +81,23 @@ class Scores:
         if n:
             names = [m.name for m, _ in self._metrics if is_of_one_class(m)]
         labels = classes or range(n or 0)
-        if self.of_positive and self._head.positive is None:
+        of_positive = self.of_positive
+        if of_positive and self._head.positive is None:
             first, second = labels
             raise WrongValueError(
-                f"The metric {self.of_positive[0]!r} must be of one of the classes "
+                f"The metric {of_positive[0]!r} must be of one of the classes "
                 f"{first!r} and {second!r}. Pass positive={first!r} or positive={second!r} to "
                 "the data set."
             )
+        if not names:
+            return
         for split, of_split in y.items():
-            if names and (of_split == of_split[0]).all(axis=0).any():
-                value = labels[of_split[0]] if n else of_split[0].tolist()
+            label = of_split[0]
+            is_constant = (of_split == label).all(axis=0)
+            if is_constant.any():
+                value = label.tolist()
+                if n:
+                    value = labels[label]
                 raise WrongValueError(
                     f"{split}_{names[0]} means nothing if all {len(of_split)} labels of the "
                     f"split are {value!r}. Draw a larger split, or omit it."
@@ -100,11 +107,14 @@ class Scores:
         self, labels: tf.Tensor, outputs: tf.Tensor, own_losses: Sequence[Any], totals: Score
     ) -> Score:
         """Return the sums with a batch; ``own_losses`` are those that the model's layers add."""
-        loss = tf.reduce_sum(tf.cast(self.loss(labels, outputs), tf.float64))
+        losses = tf.cast(self.loss(labels, outputs), tf.float64)
+        loss = tf.reduce_sum(losses)
         # As in Keras, the loss is that of the training.
         loss = with_own_losses(loss, own_losses, labels.shape[0])
-        head_sums = self._own(labels, outputs)
-        sums = [total + value for total, value in zip(totals, (*head_sums, loss), strict=False)]
+        of_batch = [*self._own(labels, outputs), loss]
+        sums = []
+        for total, value in zip(totals, of_batch, strict=False):
+            sums.append(total + value)
         for metric, adapt, state in self._states(totals):
             arguments = adapt(labels, outputs)
             sums += metric.stateless_update_state(state, *arguments, sample_weight=None)
@@ -119,13 +129,18 @@ class Scores:
     def _own(self, labels: tf.Tensor, outputs: tf.Tensor) -> list[tf.Tensor]:
         head = self._head
         if head.num_classes is None:
-            errors = targets_of(head, labels, tf.float64) - tf.cast(outputs, tf.float64)
-            return [tf.reduce_sum(errors**2, axis=0), tf.reduce_sum(tf.abs(errors))]
+            predicted = tf.cast(outputs, tf.float64)
+            errors = targets_of(head, labels, tf.float64) - predicted
+            squared = tf.reduce_sum(errors**2, axis=0)
+            absolute = tf.reduce_sum(tf.abs(errors))
+            return [squared, absolute]
         if head.size == 1:
-            predicted = tf.cast(outputs[:, 0] > head.threshold, tf.int32)
+            is_second = outputs[:, 0] > head.threshold
+            predicted = tf.cast(is_second, tf.int32)
         else:
             predicted = tf.argmax(outputs, axis=-1, output_type=tf.int32)
-        return [tf.reduce_sum(tf.cast(predicted == labels, tf.int32))]
+        is_correct = tf.cast(predicted == labels, tf.int32)
+        return [tf.reduce_sum(is_correct)]
 
     def results(self, split: str, totals: Score, y: np.ndarray) -> Metrics:
         """Return the metrics of a split, of which ``y`` are the labels or targets."""
@@ -135,8 +150,10 @@ class Scores:
             squared = totals[0].numpy() / n
             mae = float(totals[1]) / n / head.size
             rmse = float(squared.mean()) ** 0.5
-            variances = y.reshape(n, -1).var(axis=0, dtype=np.float64)
-            r2 = float((1 - squared / variances).mean())
+            targets = y.reshape(n, -1)
+            variances = targets.var(axis=0, dtype=np.float64)
+            explained = 1 - squared / variances
+            r2 = float(explained.mean())
             metrics = {"r2": r2, "rmse": rmse, "mae": mae}
             # Keras sums squares of targets in float32, which is wrong for targets around 1e9.
             metrics |= dict.fromkeys(self._r2_names, r2)
@@ -144,7 +161,8 @@ class Scores:
             metrics = {"accuracy": int(totals[0]) / n}
         metrics["loss"] = float(totals[self._n_own]) / n
         for metric, _, state in self._states(totals):
-            metrics[metric.name] = np.asarray(result_of_state(metric, state)).item()
+            result = np.asarray(result_of_state(metric, state))
+            metrics[metric.name] = result.item()
         return {f"{split}_{name}": value for name, value in metrics.items()}
 
     def metrics(self, split: str, outputs: np.ndarray, y: np.ndarray, own_loss: float) -> Metrics:
@@ -211,15 +229,18 @@ def _influence_of_errors(name: str, outputs: np.ndarray, targets: np.ndarray) ->
     targets = targets.astype(np.float64)
     squared = np.square(targets - outputs)
     if name == "mae":
-        return np.asarray(np.sqrt(squared).mean(axis=1))
-    if name == "rmse":
+        influence = np.sqrt(squared)
+    elif name == "rmse":
         rmse = math.sqrt(squared.mean())
-        return np.asarray(squared.mean(axis=1) / (2 * rmse or 1.0))
-    # Other examples would also vary otherwise, by which R² divides.
-    deviations = np.square(targets - targets.mean(axis=0))
-    variances = targets.var(axis=0)
-    relative = squared.mean(axis=0) / variances
-    return np.asarray(((relative * deviations - squared) / variances).mean(axis=1))
+        means = squared.mean(axis=1)
+        return np.asarray(means / (2 * rmse or 1.0))
+    else:
+        # Other examples would also vary otherwise, by which R² divides.
+        deviations = np.square(targets - targets.mean(axis=0))
+        variances = targets.var(axis=0)
+        relative = squared.mean(axis=0) / variances
+        influence = (relative * deviations - squared) / variances
+    return np.asarray(influence.mean(axis=1))
 
 
 def with_own_losses(loss: tf.Tensor, own_losses: Sequence[Any], n: int = 1) -> tf.Tensor:

@@ -43,11 +43,14 @@ def drawn_rows(
         demand = f"Of {n} samples, {sizes[1]} for validation and {sizes[0]} for the test"
         raise WrongValueError(f"{demand} leave none for training. Pass smaller sizes.")
     seed = as_integer("seed", seed, 0, math.inf)
-    if group is None:
-        test, val, train = np.split(stratified_order(y, seed), np.cumsum(sizes))
-    else:
+    if group is not None:
         test, val, train = _grouped_rows(group, sizes, seed)
-    return {"test": np.sort(test), "val": np.sort(val), "train": np.sort(train)}
+    else:
+        order = stratified_order(y, seed)
+        ends = np.cumsum(sizes)
+        parts = np.split(order, ends)
+        test, val, train = [np.sort(part) for part in parts]
+    return {"test": test, "val": val, "train": train}
 
 
 def stratified_order(y: NDArray[Any], seed: int) -> NDArray[np.intp]:
@@ -62,8 +65,10 @@ def stratified_order(y: NDArray[Any], seed: int) -> NDArray[np.intp]:
     # Where each sample comes among those of its label, from 0 (the first) to 1 (the last).
     rank = np.empty(len(y), dtype=np.intp)
     first = np.cumsum(counts) - counts
-    rank[np.argsort(label, kind="stable")] = np.arange(len(y)) - np.repeat(first, counts)
-    order = np.argsort((rank + 0.5) / counts[label], kind="stable")
+    by_label = np.argsort(label, kind="stable")
+    rank[by_label] = np.arange(len(y)) - np.repeat(first, counts)
+    place = (rank + 0.5) / counts[label]
+    order = np.argsort(place, kind="stable")
     return shuffled[order]
 
 
@@ -105,5 +110,7 @@ def _grouped_rows(
         if size and not chosen:
             chosen = {min(remaining, key=counts.__getitem__)}
         remaining = [name for name in remaining if name not in chosen]
-        rows.append(np.flatnonzero(np.isin(group, [*chosen])))
-    return [*rows, np.flatnonzero(np.isin(group, remaining))]
+        is_chosen = np.isin(group, [*chosen])
+        rows.append(np.flatnonzero(is_chosen))
+    is_trained = np.isin(group, remaining)
+    return [*rows, np.flatnonzero(is_trained)]

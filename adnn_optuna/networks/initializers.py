@@ -56,19 +56,23 @@ def describe_variables(model: keras.Model, used: Sequence[int]) -> Iterator[Vari
     counts: collections.Counter[str] = collections.Counter()
     for variable in model.variables:
         layer = owners.get(id(variable))
+        kind: VariableKind = "other"
+        if layer is not None:
+            kind = _kind(variable)
         initializer = getattr(layer, f"{variable.name}_initializer", None)
+        values = np.asarray(variable.numpy())
         # Models within a model may have layers of the same name.
         path = variable.path
-        count = counts[variable.path]
+        count = counts[path]
         counts[path] += 1
         if count:
             path = f"{path}#{count}"
         yield VariableInfo(
             path=path,
-            kind="other" if layer is None else _kind(variable),
+            kind=kind,
             layer=numbers.get(id(layer), -1),
             is_output=id(layer) in layers[-1:],
-            stddev=initializer_stddev(initializer, np.asarray(variable.numpy())),
+            stddev=initializer_stddev(initializer, values),
         )
 
 
@@ -122,14 +126,17 @@ def initializer_stddev(initializer: Any, values: np.ndarray) -> float:
 
 def scaled_stddev(initializer: Any, shape: Sequence[int]) -> float:
     """Return the standard deviation of all distributions of a VarianceScaling, by its shape."""
-    fan_in = math.prod(shape[:-1] or shape)
-    fan_out = math.prod((*shape[:-2], *shape[-1:]))
     input_axes = getattr(initializer, "input_axes", None)
     output_axes = getattr(initializer, "output_axes", None)
+    inputs = shape[:-1] or shape
+    outputs = (*shape[:-2], *shape[-1:])
     if input_axes and output_axes:
-        fan_in = math.prod(shape[i] for i in input_axes)
-        fan_out = math.prod(shape[i] for i in output_axes)
-    sizes = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
+        inputs = [shape[i] for i in input_axes]
+        outputs = tuple(shape[i] for i in output_axes)
+    fan_in = math.prod(inputs)
+    fan_out = math.prod(outputs)
+    mean = (fan_in + fan_out) / 2
+    sizes = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": mean}
     # Keras's documentation calls it n.
     n = max(1.0, sizes[initializer.mode])
     return math.sqrt(initializer.scale / n)

@@ -186,17 +186,19 @@ def _frequent(
 
     They are as many as ``size``, unless that is :obj:`None`.
     """
-    counts = trained.dropna().astype(object).astype(str).value_counts()
+    values = trained.dropna().astype(object)
+    counts = values.astype(str).value_counts()
     least = max(_LEAST_ROWS, _LEAST_SHARE * len(trained))
     frequent = [category for category in categories if counts.get(category, 0) >= least]
+    counts_of_frequent = counts[frequent]
     # A feature that is 0 in the whole training part would have untrained weights.
-    has_rare = bool(counts.sum() > counts[frequent].sum())
+    has_rare = bool(counts.sum() > counts_of_frequent.sum())
     if size is None:
         return [*frequent], has_rare
-    most = counts[frequent].nlargest(size).index
+    most = counts_of_frequent.nlargest(size).index
     columns: list[str | None] = [category for category in frequent if category in most]
-    columns += [None] * (size - len(columns))
-    return columns, has_rare
+    n_empty = size - len(columns)
+    return columns + [None] * n_empty, has_rare
 
 
 def _categories(name: str, values: "pd.Series[Any]") -> list[str] | None:
@@ -228,6 +230,7 @@ def imputed(
             counts = np.nansum(rows[:, block], axis=0)
             most_frequent = counts.argmax()
             fill[block] = np.arange(len(counts)) == most_frequent
-    columns = dataclasses.replace(columns, fill=tuple(fill.tolist()))
+    numbers = tuple(fill.tolist())
+    columns = dataclasses.replace(columns, fill=numbers)
     filled = {split: columns.filled(x) for split, x in inputs.items()}
     return columns, filled

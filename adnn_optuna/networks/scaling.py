@@ -121,14 +121,15 @@ def _warn_of_large_inputs(dataset: Dataset) -> None:
 def _warn_of_large_targets(dataset: Dataset) -> None:
     targets = dataset.y_train.reshape(len(dataset.y_train), -1)
     stds = targets.std(axis=0)
-    sizes = np.maximum(stds, np.abs(targets.mean(axis=0)))
-    if sizes.max() > _LARGE_STD:
+    means = np.abs(targets.mean(axis=0))
+    size = np.maximum(stds, means).max()
+    if size > _LARGE_STD:
         logger.warning(
             "Dataset %r: the targets are of size %.3g, and the model does not scale its outputs. "
             "In the function that builds the model, add this as its last layer:\n"
             "    y = dataset.y_train\n"
             "    keras.layers.Rescaling(y.std(axis=0), offset=y.mean(axis=0))",
-            *(dataset.name, sizes.max()),
+            *(dataset.name, size),
         )
 
 
@@ -140,8 +141,10 @@ def _fit(dataset: Dataset, scale: Scale) -> Scaling:
     if dataset.task == "regression":
         targets = dataset.y_train.reshape(len(x), -1)
         std = targets.std(axis=0)
-        std = _rounded(np.where(std == 0, 1, std))
-        mean = np.round(targets.mean(axis=0) / std, 6) * std
+        std[std == 0] = 1
+        std = _rounded(std)
+        relative_mean = targets.mean(axis=0) / std
+        mean = np.round(relative_mean, 6) * std
         scaling = Scaling(target_mean=tuple(mean.tolist()), target_std=tuple(std.tolist()))
     if scale == "auto" and x.dtype == np.uint8:
         return dataclasses.replace(scaling, factor=PIXELS.factor, offset=PIXELS.offset)
@@ -166,30 +169,41 @@ def _standardising(x: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.flo
     axes = None
     if not is_image:
         axes = tuple(range(x.ndim - 1))
-    low = np.atleast_1d(x.min(axis=axes)).astype(np.float64)
-    high = np.atleast_1d(x.max(axis=axes)).astype(np.float64)
+    low = np.array(x.min(axis=axes), np.float64, ndmin=1)
+    high = np.array(x.max(axis=axes), np.float64, ndmin=1)
     # Squares of very large numbers would overflow.
     unit = np.maximum(np.abs(low), np.abs(high))
     unit[unit == 0] = 1
-    is_constant = high / unit - low / unit <= _LEAST_RANGE
+    ranges = high / unit - low / unit
+    is_constant = ranges <= _LEAST_RANGE
     n = x.size / unit.size
     chunks = _chunks(x)
-    total = sum((rows / unit).sum(axis=axes) for rows in chunks)
+    total = np.zeros(unit.shape)
+    for rows in chunks:
+        scaled = rows / unit
+        total += scaled.sum(axis=axes)
     mean = total / n
-    squares = sum(((rows / unit - mean) ** 2).sum(axis=axes) for rows in chunks)
+    squares = np.zeros(unit.shape)
+    for rows in chunks:
+        deviations = rows / unit - mean
+        squares += np.square(deviations).sum(axis=axes)
     variance = squares / n
-    std = np.where(is_constant, 1, np.sqrt(variance) * unit)
+    std = np.sqrt(variance) * unit
+    std[is_constant] = 1
     factor = _rounded(1 / std)
     offset = np.round(-mean * unit * factor, 6)
     # Constants become 0.
-    return factor, np.where(is_constant, -low, offset)
+    offset[is_constant] = -low[is_constant]
+    return factor, offset
 
 
 def _rounded(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return numbers of nine digits, as last bits of sums differ between processors."""
-    return np.array([float(f"{number:.9g}") for number in numbers])
+    rounded = [float(f"{number:.9g}") for number in numbers]
+    return np.array(rounded)
 
 
 def _chunks(array: NDArray[Any]) -> list[NDArray[Any]]:
     """Return views of few rows each, to convert them to float64 in little memory."""
-    return np.array_split(array, max(array.size >> 21, 1))
+    n_chunks = max(array.size >> 21, 1)
+    return np.array_split(array, n_chunks)
