@@ -79,7 +79,9 @@ def check_code(
 
 def code_fingerprint(function: Callable[..., Any]) -> str:
     """Return a digest of a function, the same in any process that runs the same source."""
-    return hashlib.sha256("\n".join(_texts(function)).encode()).hexdigest()[:32]
+    text = "\n".join(_texts(function))
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return digest[:32]
 
 
 def names_in(function: Callable[..., Any]) -> set[str]:
@@ -117,7 +119,9 @@ def _parts(value: Any, module: str, seen: set[int]) -> Iterator[str]:
 
 def _own_parts(value: Any, module: str) -> tuple[Any, ...]:
     """Return by what a value computes; nothing of functions and classes of other modules."""
-    kind, held, parts = type(value), _attributes(value), tuple[Any, ...]()
+    kind = type(value)
+    held = _attributes(value)
+    parts = tuple[Any, ...]()
     if isinstance(value, functools.partial):
         parts = value.func, value.args, _pairs(value.keywords)
     elif isinstance(value, MethodType):
@@ -131,9 +135,9 @@ def _own_parts(value: Any, module: str) -> tuple[Any, ...]:
     elif "__wrapped__" in held:  # Such as of functools.cache.
         parts = (held["__wrapped__"],)
     elif kind.__module__ == module:
-        methods = {
-            name: method for cls in kind.__mro__ for name, method in methods_of(cls).items()
-        }
+        methods = dict[str, FunctionType]()
+        for cls in kind.__mro__:
+            methods |= methods_of(cls)
         state = _state(methods) | {*methods}  # Of cached properties it has the values.
         attributes = {name: value for name, value in held.items() if name not in state}
         parts = kind, _pairs(attributes)
@@ -181,7 +185,8 @@ def _state(methods: Mapping[str, FunctionType]) -> set[str]:
 
 
 def _function_parts(function: FunctionType) -> tuple[Any, ...]:
-    code, values = function.__code__, dict[str, Any]()
+    code = function.__code__
+    values = dict[str, Any]()
     state = _assigned(code, "STORE_DEREF")
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
         with contextlib.suppress(ValueError):  # The cell is still empty.
@@ -190,19 +195,16 @@ def _function_parts(function: FunctionType) -> tuple[Any, ...]:
     # Of globals only constants and what can be called, which `_own_parts` follows in the module.
     names = {name for inner_code in _codes(code) for name in inner_code.co_names}
     global_values = function.__globals__
-    for function_or_value in (function, *global_values.values()):
-        if (
-            isinstance(function_or_value, FunctionType)
-            and function_or_value.__globals__ is global_values
-        ):
-            names -= _assigned(function_or_value.__code__, "STORE_GLOBAL")
-    values |= {
-        name: global_values[name]
-        for name in names & global_values.keys()
-        if callable(global_values[name])
-        or (name.isupper() and isinstance(global_values[name], Number))
-    }
-    return code, function.__defaults__, _pairs(function.__kwdefaults__ or {}), _pairs(values)
+    for member in (function, *global_values.values()):
+        if isinstance(member, FunctionType) and member.__globals__ is global_values:
+            names -= _assigned(member.__code__, "STORE_GLOBAL")
+    for name in names & global_values.keys():
+        value = global_values[name]
+        is_constant = name.isupper() and isinstance(value, Number)
+        if is_constant or callable(value):
+            values[name] = value
+    keyword_defaults = _pairs(function.__kwdefaults__ or {})
+    return code, function.__defaults__, keyword_defaults, _pairs(values)
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
@@ -216,10 +218,12 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 @functools.cache  # Of each function of a module, the codes of all others are asked for.
 def _assigned(code: CodeType, how: str) -> frozenset[str]:
     """Return the names that a code assigns, in the functions in it, too."""
-    instructions = (
-        each for inner_code in _codes(code) for each in dis.get_instructions(inner_code)
-    )
-    return frozenset(str(each.argval) for each in instructions if each.opname == how)
+    names = set()
+    for inner_code in _codes(code):
+        for instruction in dis.get_instructions(inner_code):
+            if instruction.opname == how:
+                names.add(str(instruction.argval))
+    return frozenset(names)
 
 
 def _code_parts(code: CodeType) -> tuple[Any, ...]:
@@ -227,14 +231,12 @@ def _code_parts(code: CodeType) -> tuple[Any, ...]:
     arguments = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     counts = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags
     instructions = [*dis.get_instructions(code)]
-    steps = (
-        (
-            instruction.opname,
-            code.co_consts[instruction.arg or 0]
-            if instruction.opname == "KW_NAMES"
-            else instruction.argval,
-        )
-        for instruction, after in itertools.zip_longest(instructions, instructions[1:])
-        if not (after and after.opname == "STORE_NAME" and after.argval in _OF_SOURCE)
-    )
+    steps = []
+    for instruction, after in itertools.zip_longest(instructions, instructions[1:]):
+        if after and after.opname == "STORE_NAME" and after.argval in _OF_SOURCE:
+            continue
+        value = instruction.argval
+        if instruction.opname == "KW_NAMES":
+            value = code.co_consts[instruction.arg or 0]
+        steps.append((instruction.opname, value))
     return counts, arguments, *steps

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.exceptions import TrialPruned
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
 
 from adnn_optuna._attributes import (
     EVALUATED,
@@ -144,17 +145,19 @@ def make_evaluations(
                 missing_of(made())
 
             tried = set[Evaluation]()
-            # What was tried and is missing had no time left.
-            while missing := [
-                evaluation for evaluation in missing_of(made()) if evaluation not in tried
-            ]:
-                tried.update(missing)
-                jobs = [executor.submit(make, evaluation) for evaluation in missing]
+            while True:
+                # What was tried and is missing had no time left.
+                untried = [each for each in missing_of(made()) if each not in tried]
+                if not untried:
+                    return made()
+                tried.update(untried)
+                jobs = [executor.submit(make, evaluation) for evaluation in untried]
                 run_jobs(jobs, after_job)
-            return made()
-        study.sampler = EvaluationSampler(
-            names, lambda trials: missing_of(made_evaluations(trials, names))
-        )
+
+        def missing_in(trials: Iterable[FrozenTrial]) -> Sequence[Evaluation]:
+            return missing_of(made_evaluations(trials, names))
+
+        study.sampler = EvaluationSampler(names, missing_in)
         objective = _EvaluationObjective(evaluate, study.direction, tuple(names), catch)
         limits = checked_limits(max_time=max_time)
         Loop(study, objective, limits, stop or threading.Event(), n_threads=n_jobs).run()
@@ -189,7 +192,13 @@ def _make_one(
 ) -> None:
     """Make an evaluation, in whatever process, unless somebody else makes it or time is up."""
     study = optuna.load_study(study_name=name, storage=open_storage(storage))
-    make_evaluations(lambda made: [] if evaluation in made else [evaluation], study, **settings)
+
+    def missing_of(made: Mapping[Evaluation, float]) -> list[Evaluation]:
+        if evaluation in made:
+            return []
+        return [evaluation]
+
+    make_evaluations(missing_of, study, **settings)
 
 
 def check_is_reached(storage: BaseStorage, executor: object) -> None:

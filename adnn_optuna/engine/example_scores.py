@@ -4,7 +4,6 @@ import base64
 import contextlib
 import hashlib
 import io
-import itertools
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -54,19 +53,22 @@ def from_attributes(
 
     They have these shapes; if :obj:`None`, it is a single one of one dimension.
     """
-    names = (f"{name}/{i}" for i in itertools.count())
-    texts = [attrs[part] for part in itertools.takewhile(attrs.__contains__, names)]
+    texts = list[str]()
+    while f"{name}/{len(texts)}" in attrs:
+        texts.append(attrs[f"{name}/{len(texts)}"])
     arrays: list[np.ndarray] = []
     # Of texts of others, zipfile and NumPy raise anything.
     with contextlib.suppress(Exception):
-        file = io.BytesIO(base64.b64decode("".join(texts)))
+        content = base64.b64decode("".join(texts))
+        file = io.BytesIO(content)
         check_npz(file)
         arrays = [*np.load(file).values()]
     are_numbers = all(array.dtype.kind in "biuf" for array in arrays)
+    current_shapes = [array.shape for array in arrays]
     if shapes is None:
-        have_shapes = [array.ndim for array in arrays] == [1]
+        have_shapes = [*map(len, current_shapes)] == [1]
     else:
-        have_shapes = [array.shape for array in arrays] == [*shapes]
+        have_shapes = current_shapes == [*shapes]
     if not (are_numbers and have_shapes):
         fault = Fault("an .npz file of its arrays as base64", "another text")
         raise stored.malformed(name, of, fault)
@@ -124,7 +126,8 @@ def log_scores(trial: BaseTrial, scores: Any, *, groups: Any = None) -> float:
             f"{array.dtype} of shape {array.shape}. Pass such as model.predict(x) == y."
         )
     with np.errstate(over="ignore"):
-        n_wrong = int(np.count_nonzero(~np.isfinite(array.astype(np.float32))))
+        in_float32 = array.astype(np.float32)
+    n_wrong = len(array) - int(np.isfinite(in_float32).sum())
     if n_wrong:
         raise WrongValueError(
             f"scores must be finite and at most {np.finfo(np.float32).max:.2g} in size; got "
@@ -141,8 +144,9 @@ def log_scores(trial: BaseTrial, scores: Any, *, groups: Any = None) -> float:
         collected.append(scored)
     elif isinstance(trial, optuna.Trial):
         examples, parts = scored.attributes()
-        for name, value in {**parts, stored.EXAMPLES: examples}.items():
-            trial.set_user_attr(name, value)
+        for name, text in parts.items():
+            trial.set_user_attr(name, text)
+        trial.set_user_attr(stored.EXAMPLES, examples)
     return float(array.mean(dtype=np.float64))
 
 
@@ -238,7 +242,8 @@ def read_examples(
     first, of_first = scored_trials[0]
     for trial, examples in scored_trials:
         _check_alike(first.number, of_first, trial.number, examples)
-        columns.append(_unpacked(trial, examples, f"trial {trial.number} of study {study_name!r}"))
+        trial_label = f"trial {trial.number} of study {study_name!r}"
+        columns.append(_unpacked(trial, examples, trial_label))
     groups = None
     if "groups" in of_first:
         study_label = f"study {study_name!r}"
@@ -260,7 +265,8 @@ def _unpacked(trial: FrozenTrial, examples: ExampleScores, of: str) -> np.ndarra
     if array.dtype == np.uint8 and len(array) == (n + 7) // 8:
         bits = np.unpackbits(array, count=n)
         return bits.astype(bool)
-    if array.dtype.kind != "f" or len(array) != n or not np.isfinite(array).all():
+    is_whole = array.dtype.kind == "f" and len(array) == n
+    if not is_whole or not np.isfinite(array).all():
         fault = Fault(f"{n} finite scores", "others")
         raise stored.malformed(stored.EXAMPLE_PARTS, of, fault)
     return array

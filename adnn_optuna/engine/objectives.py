@@ -212,10 +212,12 @@ class ObjectiveStudy(optuna.Study):
         skip_if_finished: bool = False,  # noqa: FBT001, FBT002 - as Optuna has it.
     ) -> FrozenTrial:
         """Tell a trial; one that failed by itself counts, too."""
-        storage = self._storage
         is_nan = isinstance(values, float) and math.isnan(values)
         if state == TrialState.FAIL or is_nan:
-            number = trial if isinstance(trial, int) else trial.number
+            number = trial
+            if not isinstance(number, int):
+                number = number.number
+            storage = self._storage
             trial_id = storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
             storage.set_trial_system_attr(trial_id, stored.ENDED, "diverged")
         return super().tell(trial, values, state, skip_if_finished)
@@ -254,7 +256,9 @@ def checked_direction(direction: str | StudyDirection | None) -> StudyDirection 
 
 def checked_catch(catch: Catch) -> tuple[type[Exception], ...]:
     """Return the errors that are to be caught; refuse other types."""
-    error_types = tuple(catch) if isinstance(catch, Iterable) else (catch,)
+    error_types: tuple[Any, ...] = (catch,)
+    if isinstance(catch, Iterable):
+        error_types = tuple(catch)
     for error in error_types:
         if not (isinstance(error, type) and issubclass(error, Exception)):
             raise WrongTypeError(

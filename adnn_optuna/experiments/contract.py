@@ -84,8 +84,11 @@ class Contract(Printed):
         hyperparameters = {name: v for name, v in best.params.items() if name not in params}
         if hyperparameters:
             trained["hyperparameters"] = hyperparameters
-        dataset = objective.dataset
         states = [trial.state for trial in record.done_trials]
+        split = {}
+        for name in SPLITS:
+            labels = getattr(objective.dataset, f"y_{name}")
+            split[name] = len(labels)
         content = {
             **FORMAT,
             "study": {
@@ -98,7 +101,7 @@ class Contract(Printed):
                 "direction": objective.direction.name.lower(),
             },
             "objective": portable_config(objective.config),
-            "split": {name: len(getattr(dataset, f"y_{name}")) for name in SPLITS},
+            "split": split,
             "baseline": baseline,
             "best": trained,
             "environment": describe_environment(),
@@ -117,9 +120,10 @@ class Contract(Printed):
         n = len(weights) // len(paths)
         if n > 1:  # Each network of an average has its own.
             paths = [f"network_{i}/{path}" for i in range(n) for path in paths]
+        weights_by_path = dict(zip(paths, weights, strict=True))
         # As it is read from the file again: tuples are lists there.
         content = json.loads(json.dumps(content, allow_nan=False))
-        return cls(content, dict(zip(paths, weights, strict=True)), data)
+        return cls(content, weights_by_path, data)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the contract, and beside it the trained weights of the best network.
@@ -159,20 +163,25 @@ class Contract(Printed):
         """Return everything that the contract claims."""
         content = self.content
         claim = claim_of(content)
-        gain = claim.unit.gain(claim.gain)
-        confirmation = claimed_confirmation(content)
+        unit = claim.unit
+        gain = unit.gain(claim.gain)
+        conclusion = (
+            f"Its maker claims a gain of {gain} in {claim.score} over the baseline network. "
+            "Nothing is checked yet."
+        )
         study = content["study"]
         data_name = content["objective"]["dataset"]["name"]
         searched = shortened(f"{data_name}, {study['sampler']}", 40)
+        scope = f"{searched}: trial {study['best_trial']} of {study['trials']}"
+        confirmation = claimed_confirmation(content)
+        tables = [self._metrics_table()]
+        tables += claims_tables(confirmation, unit)
         return Document(
             title=f"Contract of study {study['name']!r}",
             verdict="claimed",
-            conclusion=(
-                f"Its maker claims a gain of {gain} in {claim.score} over the baseline network. "
-                "Nothing is checked yet."
-            ),
-            scope=f"{searched}: trial {study['best_trial']} of {study['trials']}",
-            tables=[self._metrics_table(), *claims_tables(confirmation, claim.unit)],
+            conclusion=conclusion,
+            scope=scope,
+            tables=tables,
             notes=self._notes(),
             next_step="check it, after contract.save(FILE): adnn verify FILE",
             fields={"content": content},

@@ -52,7 +52,8 @@ def confirmation_content(facts: Confirmation | None) -> dict[str, Any] | None:
             f"confirm={PAIRS[0]}."
         )
     numbers = (*facts.test_score, *facts.vs_baselines, *facts.replication)
-    if not all(map(math.isfinite, numbers)):
+    are_known = all(map(math.isfinite, numbers))
+    if not are_known:
         raise WrongValueError(
             "All estimates of a contract must be known; some are not, because a training run "
             "diverged or the metric has no derivative. Search by another metric."
@@ -66,8 +67,11 @@ def as_confirmation(entries: Mapping[str, Any]) -> Confirmation:
     """Return a confirmation from JSON, where an estimate is a list of three numbers."""
     fields: dict[str, Any] = {"hyperparameters": None, "gains": (), **entries}
     for name, numbers in fields.items():
-        if isinstance(numbers, list):
-            fields[name] = Estimate(*numbers) if len(numbers) == 3 else tuple(numbers)
+        if not isinstance(numbers, list):
+            continue
+        fields[name] = tuple(numbers)
+        if len(numbers) == 3:
+            fields[name] = Estimate(*numbers)
     return Confirmation(**fields)
 
 
@@ -154,7 +158,8 @@ def new_pairs(
     arms: dict[int, dict[str, Any]] = {BASELINE: {}}
     if objective.moves(params):
         arms[BEST] = params
-    starts = [objective.replace(seed=seed).starts(arm) for arm in arms.values() for seed in seeds]
+    seeded = [objective.replace(seed=seed) for seed in seeds]
+    starts = [each.starts(arm) for arm in arms.values() for each in seeded]
     runs = retrain(objective.trainer, starts, bar=bar)
     values = {}
     scores = {}

@@ -34,9 +34,9 @@ class OneTrialObjective(NetworkObjective):
     def in_space(cls, objective: NetworkObjective, space: ControlSpace) -> Self:
         """Return the same as an objective, but for the space."""
         objective.trainer  # noqa: B018 - refuses a function of the trial, which has none.
-        parts = {part.name: getattr(objective, part.name) for part in dataclasses.fields(cls)}
-        parts["space"] = space
-        return cls(**parts)
+        fields = [part.name for part in dataclasses.fields(cls) if part.init]
+        parts = {name: getattr(objective, name) for name in fields}
+        return cls(**{**parts, "space": space})
 
     def suggest(self, trial: Any) -> Self:  # noqa: ARG002
         """Suggest nothing: no storage lets a parameter be changed."""

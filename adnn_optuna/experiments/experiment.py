@@ -101,7 +101,8 @@ class Experiment:
     seed: int
     catch: tuple[type[Exception], ...]
     store_scores: bool
-    compared: Self | None
+    # Of a control, the experiment whose baseline network is its own, too.
+    compared: Self | None = dataclasses.field(default=None, init=False)
 
     def __init__(
         self,
@@ -115,7 +116,6 @@ class Experiment:
         seed: int = 0,
         catch: Catch = (),
         store_scores: bool = True,
-        compared: Self | None = None,
     ) -> None:
         if training is None:
             training = Training()
@@ -136,11 +136,10 @@ class Experiment:
             model = model.model
         if not isinstance(model, Network):
             model = Network(model, dataset)
-        parts = vars(self)
-        parts.update(model=model, dataset=dataset, training=training, space=space, metric=metric)
-        parts.update(seed=as_integer("seed", seed, 0, math.inf), catch=checked_catch(catch))
-        parts.update(store_scores=store_scores, compared=compared)
-        parts["direction"] = self._told_direction if direction is None else direction
+        seed = as_integer("seed", seed, 0, math.inf)
+        self._set(model=model, dataset=dataset, training=training, space=space, metric=metric)
+        self._set(seed=seed, catch=checked_catch(catch), store_scores=store_scores)
+        self._set(direction=self._told_direction if direction is None else direction)
         if self.is_of_trial:
             return
         settings = self.trainer.training
@@ -153,13 +152,17 @@ class Experiment:
         is_auto = settings.patience is not None and settings.mode == "auto"
         if is_auto and settings.monitor == metric and self.direction != self._told_direction:
             mode: Any = self.direction.name.lower().removesuffix("imize")
-            parts["training"] = dataclasses.replace(cast("Training", training), mode=mode)
+            self._set(training=dataclasses.replace(cast("Training", training), mode=mode))
         if space == RESTARTS and not self.trainer.architecture.depends_on_seed:
             raise WrongValueError(
                 "The model starts from the same weights whatever the seed, so random restarts "
                 "would train one network many times and show no variance: set its initializers "
                 "no seed of their own, and load no weights."
             )
+
+    def _set(self, **parts: Any) -> None:
+        for name, value in parts.items():
+            object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
         model = self.model.model
@@ -194,7 +197,15 @@ class Experiment:
         """Return the same experiment with other arguments; another metric tells its direction."""
         if "metric" in parts:
             parts.setdefault("direction", None)
-        return dataclasses.replace(self, **parts)
+        changed = dataclasses.replace(self, **parts)
+        changed._set(compared=self.compared)
+        return changed
+
+    def as_control_of(self, compared: Self | None) -> Self:
+        """Return the same with another's baseline network, also if that is trained otherwise."""
+        control = self.replace()
+        control._set(compared=compared)
+        return control
 
     def of(self, params: Mapping[str, Any]) -> Self:
         """Return the experiment with what a trial's parameters make of its model and training."""

@@ -79,8 +79,6 @@ class InitOffsetObjective(NetworkObjective):
         store_scores: Whether each trial stores the scores of the validation examples, from which
             :func:`~adnn_optuna.overtuning` estimates the best trial's value on new data. It
             does if the metric is a mean over single examples, and if they take at most 10 kB.
-        compared: The objective that this one is compared with, as a control: its baseline network
-            is the baseline here, too, also if this one trains otherwise.
 
     Raises:
         TypeError: If an argument is of the wrong type.
@@ -124,7 +122,7 @@ class InitOffsetObjective(NetworkObjective):
         if isinstance(arm, NetworkArm):
             objective = arm.objective(self, limits["max_trial"])
         if arm.is_control and not self.is_of_trial:
-            objective = objective.replace(compared=self)
+            objective = objective.as_control_of(self)
         has_one_network = not objective.is_of_trial
         n_at_once: Any = batch_size
         if isinstance(batch_size, str) and batch_size == "auto":

@@ -123,7 +123,9 @@ def _trainers(
     dataset_rule = f"a Dataset, as {what} (a parameter with a name and without a default)"
     check_type("dataset", dataset, Dataset, dataset_rule)
     data = cast("Dataset", dataset)
-    trainings = training if isinstance(training, Mapping) else dict.fromkeys(models, training)
+    trainings: Mapping[str, Any] = dict.fromkeys(models, training)
+    if isinstance(training, Mapping):
+        trainings = training
     if trainings.keys() != models.keys():
         raise WrongValueError(
             f"training must have the labels {[*models]}; got {[*trainings]}. Pass one Training "
@@ -131,7 +133,9 @@ def _trainers(
         )
     trainers = {}
     for label, model in models.items():
-        settings: Any = Training() if trainings[label] is None else trainings[label]
+        settings = trainings[label]
+        if settings is None:
+            settings = Training()
         check_type(f"training of {label!r}", settings, Training, "a Training")
         x = data.x_train
         architecture = build_architecture(

@@ -124,15 +124,12 @@ class NetworkRecord(SearchRecord):
     @property
     def test_evaluation(self) -> TestEvaluation | None:
         """The last test-set evaluation of the best trial; :obj:`None` if there is none."""
-        number = None if self.best is None else self.best.number
-        return next(
-            (
-                evaluation
-                for evaluation in self.test_evaluations[::-1]
-                if evaluation["trial"] == number
-            ),
-            None,
-        )
+        if self.best is None:
+            return None
+        for evaluation in reversed(self.test_evaluations):
+            if evaluation["trial"] == self.best.number:
+                return evaluation
+        return None
 
     @property
     def n_test_evaluations(self) -> float:
@@ -163,9 +160,10 @@ class NetworkRecord(SearchRecord):
     @property
     def confirmations(self) -> dict[int, Confirmed]:
         """The first declared confirmation of each best trial, by its number, in their order."""
-        declared: list[Confirmed] = [
-            value for name, value in self.attrs.items() if name.startswith(f"{stored.CONFIRMED}/")
-        ]
+        declared: list[Confirmed] = []
+        for name, value in self.attrs.items():
+            if name.startswith(f"{stored.CONFIRMED}/"):
+                declared.append(value)
         first = dict[int, Confirmed]()
         for confirmed in sorted(declared, key=lambda of: (of["began"], of["trial"])):
             first.setdefault(confirmed["trial"], confirmed)

@@ -571,18 +571,21 @@ def evidence_figure(record: NetworkRecord, confirmation: Confirmation | None) ->
     """Return the differences on new seeds with their CIs, beside the search's own gain."""
     unit = units_of(record).test
     gains = {}
+    level = 0.95
     if confirmation is not None:
+        level = confirmation.level
         gains["vs new baselines"] = confirmation.vs_baselines
         gains["replication"] = confirmation.replication
     gains["vs own baseline"] = Estimate(record.test_gain)
     score = score_in_words(record.test_metric, record.positive)
+    heading = unit.heading(f"Difference of the {score}", is_gain=True)
     finite_gains = {label: gain for label, gain in gains.items() if math.isfinite(gain.value)}
     return interval_figure(
         "evidence",
         "Gain on the test set",
-        unit.heading(f"Difference of the {score}", is_gain=True),
+        heading,
         finite_gains,
         unit,
-        level=0.95 if confirmation is None else confirmation.level,
+        level=level,
         if_empty="No best trial was tested.",
     )

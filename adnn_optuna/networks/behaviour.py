@@ -83,11 +83,15 @@ def _tried(architecture: Architecture, training: Training) -> Behaviour:
         "learning rate": rates,
     }
     is_of_halves = architecture.scales_loss or of_training.dtype.size < 4
-    rounding = _ROUNDING_OF_HALF if is_of_halves else _ROUNDING
+    rounding = _ROUNDING
+    if is_of_halves:
+        rounding = _ROUNDING_OF_HALF
     sketches_by_part: Behaviour = {}
     for part, values in parts.items():
         # One sketch of all arrays, as small values of a single one may be rounding errors.
-        sketches = sketch_weights([tf.convert_to_tensor(value).numpy() for value in values])
+        arrays = [tf.convert_to_tensor(value).numpy() for value in values]
+        sketches = sketch_weights(arrays)
         mixed = sum(math.cos(i) * of_array for i, (_, of_array) in enumerate(sketches))
-        sketches_by_part[part] = [math.hypot(*(norm for norm, _ in sketches)), mixed, rounding]
+        norm = math.hypot(*(of_array for of_array, _ in sketches))
+        sketches_by_part[part] = [norm, mixed, rounding]
     return sketches_by_part

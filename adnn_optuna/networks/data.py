@@ -132,18 +132,19 @@ class Dataset:
         checked = dict[str, Any]()
         if n is not None:
             checked["num_classes"] = n = _checks.as_integer("num_classes", n, low=2)
-        labels = () if n is None else tuple(self.classes or range(n))
+        labels: tuple[Any, ...] = ()
+        of_y: type[np.generic] = np.float64
+        if n is not None:
+            labels = tuple(self.classes or range(n))
+            of_y = np.int32
         checked["positive"] = _arrays.checked_positive(self.positive, labels)
-        inputs = {s: _arrays.checked_inputs(f"x_{s}", getattr(self, f"x_{s}")) for s in _SPLITS}
+        inputs = {}
+        for split in _SPLITS:
+            x = getattr(self, f"x_{split}")
+            inputs[split] = _arrays.checked_inputs(f"x_{split}", x)
         of_x = _arrays.common_dtype(inputs)
-        of_y: type[np.generic] = np.float64 if n is None else np.int32
         for split, x in inputs.items():
-            y = getattr(self, f"y_{split}")
-            y = _arrays.read_targets(f"_{split}", x, y, are_labels=n is not None)
-            if n is not None:
-                y = _arrays.encoded_labels(f"y_{split}", y, range(n))
-            if len(y) == 0 and split != "val":
-                raise WrongValueError(f"x_{split} is empty. Pass at least one sample.")
+            y = self._checked_targets(split, x)
             checked[f"x_{split}"] = _arrays.read_only(x, of_x)
             checked[f"y_{split}"] = _arrays.read_only(y, of_y)
             for kind in "xy":
@@ -170,6 +171,16 @@ class Dataset:
             logger.warning(message, self.name, feature)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+
+    def _checked_targets(self, split: str, x: NDArray[Any]) -> NDArray[Any]:
+        n = self.num_classes
+        y: NDArray[Any] = getattr(self, f"y_{split}")
+        y = _arrays.read_targets(f"_{split}", x, y, are_labels=n is not None)
+        if n is not None:
+            y = _arrays.encoded_labels(f"y_{split}", y, range(n))
+        if len(y) == 0 and split != "val":
+            raise WrongValueError(f"x_{split} is empty. Pass at least one sample.")
+        return y
 
     @property
     def unit(self) -> str:
@@ -230,7 +241,8 @@ class Dataset:
         for name in arrays:
             array = getattr(self, name)
             if array is not None:
-                digest.update(f";{name},{array.dtype.str},{array.shape}:".encode())
+                header = f";{name},{array.dtype.str},{array.shape}:"
+                digest.update(header.encode())
                 digest.update(array.reshape(-1))
         return digest.hexdigest()
 
@@ -338,16 +350,21 @@ class Dataset:
         if are_labels:
             labels, classes = _arrays.encoded(labels, num_classes)
         n = len(labels[""])
-        sizes = [
-            _splits.split_size("test_size", test_size, n, is_given="_test" in labels),
-            _splits.split_size("validation_size", validation_size, n, is_given="_val" in labels),
-        ]
+        n_test = _splits.split_size("test_size", test_size, n, is_given="_test" in labels)
+        n_val = _splits.split_size(
+            "validation_size", validation_size, n, is_given="_val" in labels
+        )
+        sizes = [n_test, n_val]
         _arrays.check_is_aligned("groups", groups, "x", x)
         _arrays.check_is_aligned("sample_weight", sample_weight, "x", x)
-        group = None if groups is None else _splits.checked_groups(groups, n)
+        group = None
+        if groups is not None:
+            group = _splits.checked_groups(groups, n)
         weights = {"class_weight": class_weight, "sample_weight": sample_weight}
         impute = missing == "impute"
-        layout = Preprocessing(others=() if rare == "other" else None)
+        layout = Preprocessing()
+        if rare == "other":
+            layout = Preprocessing(others=())
         draw = _Draw(inputs, labels, sizes, group, classes, weights, impute, layout)
         fields = draw.fields(seed)
         if num_classes is None:
@@ -363,7 +380,8 @@ class Dataset:
         dataset = cls(name, num_classes=num_classes, positive=positive, **fields)
         if dataset.duplicates:
             message = "Dataset %r has %s: drop duplicates, or keep them in one split by groups."
-            logger.warning(message, name, duplicates.in_words(dataset.duplicates))
+            repeated = duplicates.in_words(dataset.duplicates)
+            logger.warning(message, name, repeated)
         return dataset
 
     def redrawn(self, seed: int) -> Self:
@@ -378,15 +396,17 @@ class Dataset:
             seed: Seed of the draw, 0 or more.
         """
         if self.draw is not None:
-            return dataclasses.replace(self, origin=None, **self.draw.fields(seed))
+            fields = self.draw.fields(seed)
+            return dataclasses.replace(self, origin=None, **fields)
         splits = ("train", *self.drawn)
         x = np.concatenate([getattr(self, f"x_{split}") for split in splits])
         labels = [getattr(self, f"y_{split}") for split in splits]
         y = np.concatenate(labels)
         ends = np.cumsum([*map(len, labels)])
         order = _splits.stratified_order(y, seed)
+        parts = np.split(order, ends[:-1])
         changed = dict[str, Any](origin=None)
-        for split, part in zip(splits, np.split(order, ends[:-1]), strict=True):
+        for split, part in zip(splits, parts, strict=True):
             rows = np.sort(part)
             changed[f"x_{split}"] = x[rows]
             changed[f"y_{split}"] = y[rows]

@@ -21,7 +21,8 @@ def counted(x: Mapping[str, NDArray[Any]], y_test: NDArray[Any]) -> dict[str, in
     ``x`` are the inputs of ``"train"``, ``"val"`` and ``"test"``.
     """
     rows = {split: [*_hashes(of_split)] for split, of_split in x.items()}
-    samples = {*zip(rows["test"], _hashes(y_test), strict=True)}
+    tested = zip(rows["test"], _hashes(y_test), strict=True)
+    samples = {*tested}
     counts = {}
     for key in DUPLICATES:
         split, _, other_split = key.partition("-")
@@ -46,7 +47,8 @@ def groups_of(*columns: NDArray[Any]) -> NDArray[np.intp]:
     """Return the number of each row's group, from 0: those that are the same in all columns."""
     numbers: dict[tuple[int, ...], int] = {}
     rows = zip(*map(_hashes, columns), strict=True)
-    return np.array([numbers.setdefault(row, len(numbers)) for row in rows], np.intp)
+    groups = [numbers.setdefault(row, len(numbers)) for row in rows]
+    return np.array(groups, np.intp)
 
 
 def merged(one: NDArray[np.intp], other: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -64,5 +66,8 @@ def merged(one: NDArray[np.intp], other: NDArray[np.intp]) -> NDArray[np.intp]:
 
 
 def _hashes(rows: NDArray[Any]) -> Iterator[int]:
-    # Of -0.0 and 0.0, which are equal, the bytes are not.
-    return (hash((row + np.zeros((), rows.dtype)).tobytes()) for row in rows)
+    zero = np.zeros((), rows.dtype)
+    for row in rows:
+        # Of -0.0 and 0.0, which are equal, the bytes are not.
+        unsigned = row + zero
+        yield hash(unsigned.tobytes())

@@ -145,17 +145,17 @@ def check_training_config(training: Mapping[str, Any], path: str) -> None:
     metrics = training["metrics"]
     if len(metrics) > _MAX_METRICS:
         raise WrongValueError(f"{path}.metrics has more than {_MAX_METRICS} entries.")
-    parts = [
-        ("optimizer", "optimizers", training["optimizer"], math.inf),
-        ("learning_rate", "optimizers.schedules", training["learning_rate"], math.inf),
-        ("loss", "losses", training["loss"], _MAX_ARGUMENT),
-    ]
+    _check_part(training["optimizer"], "optimizers", f"{path}.optimizer")
+    _check_part(training["learning_rate"], "optimizers.schedules", f"{path}.learning_rate")
+    _check_part(training["loss"], "losses", f"{path}.loss", largest=_MAX_ARGUMENT)
     for i, metric in enumerate(metrics):
-        parts.append((f"metrics[{i}]", "metrics", metric, _MAX_ARGUMENT))
-    for name, kind, settings, largest in parts:
-        if isinstance(settings, dict):
-            named = {**settings, "module": f"keras.{kind}"}
-            check_keras_config(named, f"{path}.{name}", largest=largest)
+        _check_part(metric, "metrics", f"{path}.metrics[{i}]", largest=_MAX_ARGUMENT)
+
+
+def _check_part(settings: Any, kind: str, path: str, *, largest: float = math.inf) -> None:
+    if isinstance(settings, dict):
+        config = {**settings, "module": f"keras.{kind}"}
+        check_keras_config(config, path, largest=largest)
 
 
 def check_model_config(
@@ -181,7 +181,8 @@ def check_model_config(
     check_count(n_parameters, "parameters", path, max_parameters)
     # A sequential model has layers only; one that is not built has no outputs yet.
     for operation in getattr(model, "operations", model.layers):
-        for output in keras.tree.flatten(getattr(operation, "output", [])):
+        outputs = getattr(operation, "output", [])
+        for output in keras.tree.flatten(outputs):
             size = math.prod(n or 1 for n in output.shape)
             check_count(size, "outputs", f"{path}: layer {operation.name!r}", max_parameters)
 
@@ -219,7 +220,8 @@ def describe_model(model: keras.Model) -> dict[str, Any]:
 def model_from_config(config: dict[str, Any]) -> MLP | Callable[[], keras.Model]:
     """Return the model of an architecture's ``config``; the callable may raise ValueError."""
     if config["type"] == "MLP":
-        return MLP(**{key: value for key, value in config.items() if key != "type"})
+        settings = {key: value for key, value in config.items() if key != "type"}
+        return MLP(**settings)
 
     def rebuild() -> keras.Model:
         import keras

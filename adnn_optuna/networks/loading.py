@@ -110,40 +110,37 @@ def load_dataset(
     folder = None
     if data_dir is not None:
         folder = _checks.expanded(data_dir)
-    if folder is not None and not _checks.is_folder(folder):
-        raise NoSuchFileError(f"data_dir {str(data_dir)!r} is not a folder. Fix or omit it.")
+        if not _checks.is_folder(folder):
+            raise NoSuchFileError(f"data_dir {str(data_dir)!r} is not a folder. Fix or omit it.")
     name = os.fspath(name)
     splits = {}
     for key in _SPLITS:
         value = options[key]
-        # NumPy's scalars are no JSON.
-        splits[key] = value.item() if isinstance(value, np.generic) else value
+        if isinstance(value, np.generic):  # NumPy's scalars are no JSON.
+            value = value.item()
+        splits[key] = value
     for role in _ROLES:
         _checks.check_type(role, options[role], str | None, "the name of a column or array")
     set_options = {
         key: options[key] for key, default in OF_FILES.items() if _differs(options[key], default)
     }
-    suffix = next((s for s in _SUFFIXES if name.lower().endswith(s)), "")
-    refused = set()
+    suffixes = [s for s in _SUFFIXES if name.lower().endswith(s)]
+    suffix = next(iter(suffixes), "")
+    refused = set[str]()
     if not suffix:
         refused = {*set_options}
-    elif suffix == ".npz":
-        refused = {*set_options} & {"target"}
+    elif suffix == ".npz" and "target" in set_options:
+        refused = {"target"}
     if refused:
         refusal = f"{name!r} does not take {', '.join(sorted(refused))}"
         raise WrongValueError(f"{refusal}. Omit it, or name a .npz, .csv or .parquet file.")
     if not suffix:
         return _load_known(name, folder, splits)
-    path_as_passed = _checks.expanded(name)
-    paths = [path_as_passed]
-    if folder is not None:
-        paths += [folder / path_as_passed, folder / path_as_passed.name]
-    path = next(filter(_checks.is_file, paths), None)
-    if path is None:
-        tried = " or ".join(repr(str(path)) for path in dict.fromkeys(paths))
-        raise NoSuchFileError(f"File {tried} not found. Fix the path, or pass data_dir.")
+    path = _path_of(name, folder)
     roles = {role: set_options[role] for role in _ROLES if role in set_options}
-    read = _read_npz if suffix == ".npz" else _read_table
+    read = _read_table
+    if suffix == ".npz":
+        read = _read_npz
     arrays = read(path, roles)
     settings = {key: value for key, value in set_options.items() if key not in _ROLES}
     stem = path.name[: -len(suffix)]
@@ -158,6 +155,20 @@ OF_FILES: dict[str, Any] = {
     if name not in ("name", "data_dir", *_SPLITS)
 }
 """The arguments of :func:`load_dataset` that are for files only, with their defaults."""
+
+
+def _path_of(name: str, folder: Path | None) -> Path:
+    """Return the path of a file that may be in a folder."""
+    path_as_passed = _checks.expanded(name)
+    paths = [path_as_passed]
+    if folder is not None:
+        paths += [folder / path_as_passed, folder / path_as_passed.name]
+    for path in paths:
+        if _checks.is_file(path):
+            return path
+    texts = [repr(str(path)) for path in dict.fromkeys(paths)]
+    tried = " or ".join(texts)
+    raise NoSuchFileError(f"File {tried} not found. Fix the path, or pass data_dir.")
 
 
 def _differs(value: object, default: object) -> bool:
@@ -207,7 +218,8 @@ def dataset_from_config(
     where = places.get(source, "")
     if where not in config:
         raise WrongValueError(f"The source of dataset {name!r} is unknown: {source!r}.")
-    arguments = {key: config[key] for key in (*_SPLITS, *OF_FILES) if key in config}
+    keys = [key for key in (*_SPLITS, *OF_FILES) if key in config]
+    arguments = {key: config[key] for key in keys}
     dataset = load_dataset(config[where], data_dir, **arguments)
     if dataset.fingerprint != fingerprint:
         raise WrongValueError(
@@ -254,11 +266,13 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
     # In Python's integers: a corrupt header may announce more bytes than 64 bits can count.
     shape = [int.from_bytes(content[i : i + 4]) for i in range(4, n_header, 4)]
     n_values = len(content) - n_header
-    is_right = content[:4] == bytes([0, 0, _UNSIGNED_BYTES, ndim])
-    if not is_right or not 0 < math.prod(shape) == n_values:
+    magic = bytes([0, 0, _UNSIGNED_BYTES, ndim])
+    is_whole = n_values > 0 and math.prod(shape) == n_values
+    if content[:4] != magic or not is_whole:
         fault = f"{path} is not a whole IDX file of bytes in {ndim} dimensions"
         raise WrongValueError(f"{fault}. Check its name, and fetch or copy it again.")
-    return np.frombuffer(content, np.uint8, offset=n_header).reshape(shape)
+    values = np.frombuffer(content, np.uint8, offset=n_header)
+    return values.reshape(shape)
 
 
 def _read_npz(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
@@ -295,8 +309,10 @@ def _read_table(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
     is_parquet = path.suffix.lower() == ".parquet"
     table = _read_parquet(path) if is_parquet else read_csv(path)
     # The name that pandas gives row numbers that it wrote itself.
-    if table.columns[0] == "Unnamed: 0" and table.iloc[:, 0].equals(pd.Series(range(len(table)))):
-        table = table.iloc[:, 1:]
+    if table.columns[0] == "Unnamed: 0":
+        row_numbers = pd.Series(range(len(table)))
+        if row_numbers.equals(table.iloc[:, 0]):
+            table = table.iloc[:, 1:]
     _check_roles(f"{path} has no column", roles, table.columns)
     x = table.drop(columns=[*roles.values()])
     # By default the last column is the target.

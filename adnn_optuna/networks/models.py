@@ -88,15 +88,17 @@ def _check_is_all_in_config(what: str, value: Any) -> None:
         return  # Another initializer would draw its seed from Python's global source.
     try:
         with warnings.catch_warnings(action="ignore"):  # Of lambdas.
-            again = vars(type(value).from_config(value.get_config()))
+            rebuilt = type(value).from_config(value.get_config())
     except (TypeError, ValueError):
         raise WrongTypeError(
             f"{what} {type(value).__name__!r} must have registered functions only, and no lambda. "
             "Decorate each function by keras.saving.register_keras_serializable."
         ) from None
+    again = vars(rebuilt)
     for name, current in vars(value).items():
-        is_setting = name not in _NO_SETTINGS and not name.startswith("_self_")
-        is_set = is_setting and isinstance(current, _PLAIN) and bool(current)
+        if name in _NO_SETTINGS or name.startswith("_self_"):
+            continue
+        is_set = isinstance(current, _PLAIN) and bool(current)
         if is_set and repr(current) != repr(again.get(name)):
             setting = f"{name.strip('_')} = {current}"
             raise WrongValueError(
@@ -166,16 +168,17 @@ class MLP:
     def __post_init__(self) -> None:
         hidden_rule = "a sequence of sizes, such as (64, 64) or (64,)"
         _checks.check_type("hidden", self.hidden, Iterable, hidden_rule)
-        sizes = tuple(
-            _checks.as_integer(f"The size of hidden layer {i}", n)
-            for i, n in enumerate(self.hidden)
-        )
+        sizes = []
+        for i, n in enumerate(self.hidden):
+            size = _checks.as_integer(f"The size of hidden layer {i}", n)
+            sizes.append(size)
         if not sizes:
             raise WrongValueError("hidden must have at least one layer; got none.")
-        object.__setattr__(self, "hidden", sizes)
+        object.__setattr__(self, "hidden", tuple(sizes))
         _checks.check_type("activation", self.activation, str, "a Keras name")
         for name in ("kernel_initializer", "bias_initializer"):
-            object.__setattr__(self, name, name_or_config(name, getattr(self, name)))
+            initializer = name_or_config(name, getattr(self, name))
+            object.__setattr__(self, name, initializer)
         _checks.check_choice("scale", self.scale, get_args(Scale))
 
     @property
@@ -297,7 +300,9 @@ class Training:
         is_minimized = self.mode == "min"
         if self.mode == "auto":
             is_minimized = self.is_minimized(self.monitor)
-        sign = -1 if is_minimized else 1
+        sign = 1
+        if is_minimized:
+            sign = -1
         values = [sign * metrics[self.monitor] for metrics in history]
         best = 0
         for epoch, value in enumerate(values):
@@ -349,12 +354,16 @@ class Training:
         name = self.optimizer or "adam"
         config = {}
         if isinstance(name, dict):
-            name, config = name["class_name"], copy.deepcopy(name["config"])
+            config = copy.deepcopy(name["config"])
+            name = name["class_name"]
         elif self.learning_rate is not None:
             config = {"learning_rate": copy.deepcopy(self.learning_rate)}
         # By itself, Keras does not find each of its own by name.
-        kinds = {n.lower(): c for n, c in vars(keras.optimizers).items() if isinstance(c, type)}
-        kind: Any = kinds.get(name.lower()) or keras.saving.get_registered_object(name)
+        kinds = dict[str, Any]()
+        for own_name, optimizer in vars(keras.optimizers).items():
+            if isinstance(optimizer, type):
+                kinds[own_name.lower()] = optimizer
+        kind = kinds.get(name.lower()) or keras.saving.get_registered_object(name)
         if kind is None:
             raise WrongValueError(f"Keras knows no optimizer {name!r}; see keras.optimizers.")
         return kind.from_config(config)

@@ -112,8 +112,9 @@ def compared_on_test_set(trainer: Trainer, baseline: Retrained, best: Retrained)
     if n_classes is not None:
         sizes = np.bincount(data.y_test, minlength=n_classes)
         largest = int(sizes.argmax())
+        labels = data.classes or range(n_classes)
         evaluation["n_classes"] = n_classes
-        evaluation["largest_class"] = str((data.classes or range(n_classes))[largest])
+        evaluation["largest_class"] = str(labels[largest])
         evaluation["n_largest"] = int(sizes[largest])
     return evaluation
 
@@ -176,7 +177,8 @@ def effective_number(groups: NDArray[np.intp]) -> float:
     It is exact if samples of a group are equal (Kish 1965, Survey Sampling), else too small.
     """
     sizes = np.bincount(groups).astype(float)
-    return float(sizes.sum() ** 2 / (sizes**2).sum())
+    squares = sizes**2
+    return float(sizes.sum() ** 2 / squares.sum())
 
 
 def variance_of_mean(values: NDArray[np.floating], groups: NDArray[np.intp]) -> float:
