@@ -177,7 +177,7 @@ def open_studies(specs: Sequence[StudySpec], storage: BaseStorage) -> list[optun
             # Another worker may have created it a moment ago.
             load_if_exists=True,
         )
-        study.pruner = NopPruner() if spec.pruner is None else spec.pruner
+        study.pruner = spec.pruner or NopPruner()
         study.sampler = sampler
         _prepare(spec, study)
         studies.append(study)

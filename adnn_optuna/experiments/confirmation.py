@@ -235,10 +235,11 @@ def _earlier(record: NetworkRecord, seeds: list[int]) -> list[tuple[str, Confirm
     attributes_of_others.pop(record.study.study_name, None)
     for name, attrs in attributes_of_others.items():
         for attribute, confirmed in attrs.items():
-            if attribute.startswith(f"{stored.CONFIRMED}/"):
-                seed_pairs = zip(confirmed["seeds"], seeds, strict=False)
-                if all(theirs == ours for theirs, ours in seed_pairs):
-                    earlier.append((name, confirmed))
+            if not attribute.startswith(f"{stored.CONFIRMED}/"):
+                continue
+            n = min(len(confirmed["seeds"]), len(seeds))
+            if confirmed["seeds"][:n] == seeds[:n]:
+                earlier.append((name, confirmed))
     return sorted(earlier, key=lambda of_study: of_study[1]["began"])
 
 

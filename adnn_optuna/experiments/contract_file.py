@@ -233,6 +233,6 @@ def read_arrays(file: Path, sha256: str, field: str, most: int) -> dict[str, np.
     with contextlib.suppress(Exception), zipfile.ZipFile(content) as archive:
         n_unpacked = sum(entry.file_size for entry in archive.infolist())
         if n_unpacked <= most:
-            with np.load(content, allow_pickle=False) as arrays:
-                return {name: np.asarray(arrays[name]) for name in arrays}
+            with np.load(content, allow_pickle=False) as file_of_arrays:
+                return {name: np.asarray(array) for name, array in file_of_arrays.items()}
     return {}

@@ -81,7 +81,8 @@ class Network:
                 f"metric is {metric!r}, but must be one of {', '.join(trainer.metrics)}, or val_ "
                 "or train_ with the name of a Keras metric."
             )
-        self._trainers = [*self._trainers[1 - _N_TRAINERS :], ((training, metric), trainer)]
+        latest = self._trainers[1 - _N_TRAINERS :]
+        self._trainers = [*latest, ((training, metric), trainer)]
         return trainer
 
 
@@ -258,8 +259,13 @@ class Experiment:
     @property
     def fixed_learning_rate(self) -> float | None:
         """The learning rate of all training runs; None if a schedule or a trial determines it."""
-        training: Any = self.training if self.is_of_trial else self.trainer.training
-        return None if takes_trial(training) else training.fixed_learning_rate
+        training: Any = self.training
+        if not self.is_of_trial:
+            training = self.trainer.training
+        if takes_trial(training):
+            return None
+        rate: float | None = training.fixed_learning_rate
+        return rate
 
     @property
     def positive(self) -> Any:
@@ -362,8 +368,9 @@ def _is_own(metric: str | dict[str, Any], name: str) -> bool:
 
 def _described(given: Any) -> dict[str, Any]:
     """Return the stored form of a model or training if one is a function of the trial."""
-    is_known = isinstance(given, MLP | Training)
-    return given.config if is_known else {"type": "function", "name": _name(given)}
+    if isinstance(given, MLP | Training):
+        return given.config
+    return {"type": "function", "name": _name(given)}
 
 
 def is_of_trial(config: Mapping[str, Any]) -> bool:

@@ -33,16 +33,18 @@ def named(values: Iterable[Any]) -> str:
 
 def check_samples(suffix: str, x: Any, y: Any) -> None:
     """Refuse inputs and labels unless each is one array, table or list, in the same order."""
-    of_x = f"x{suffix}"
-    of_y = f"y{suffix}"
-    for name, values in ((of_x, x), (of_y, y)):
+    samples = {f"x{suffix}": x, f"y{suffix}": y}
+    for name, values in samples.items():
         if values is not None:
             check_is_array(name, values)
+    of_x, of_y = samples
     if x is None or y is None:
         raise WrongValueError(f"Pass both {of_x} and {of_y}, or neither.")
     check_is_aligned(of_y, y, of_x, x)
-    for name, values, counterparts in ((of_x, x, y), (of_y, y, x)):
-        if _are_arrays(values) and len(values) < _n_rows(values) == _n_rows(counterparts):
+    for name, values in samples.items():
+        if not _are_arrays(values) or len(values) >= _n_rows(values):
+            continue
+        if _n_rows(x) == _n_rows(y):
             raise WrongValueError(
                 f"{name} must be one array, as models must have one input and one output; got a "
                 f"{type(values).__name__} of {len(values)} arrays. Join their columns."
@@ -170,13 +172,14 @@ def common_dtype(inputs: Mapping[str, NDArray[Any]]) -> np.dtype[Any]:
     """Return the dtype in which the inputs of all splits are kept: theirs, of floats float32."""
     dtypes = {x.dtype for x in inputs.values() if len(x)}
     if len(dtypes) > 1 and np.dtype(np.uint8) in dtypes:
-        dtype_names = ", ".join(sorted(map(str, dtypes)))
-        rule = f"Inputs of all splits must have one dtype; got {dtype_names}"
+        names = sorted(map(str, dtypes))
+        rule = f"Inputs of all splits must have one dtype; got {', '.join(names)}"
         raise WrongValueError(f"{rule}. Pass pixels of all splits as uint8.")
-    dtype = np.result_type(*dtypes) if dtypes else np.dtype(np.float32)
-    if dtype.kind == "f":
-        return np.dtype(np.float32)
-    return dtype
+    if dtypes:
+        dtype = np.result_type(*dtypes)
+        if dtype.kind != "f":
+            return dtype
+    return np.dtype(np.float32)
 
 
 def merged_feature(x: NDArray[Any]) -> int | None:

@@ -23,16 +23,21 @@ REFUSALS = TypeError, ValueError, NotImplementedError, tf.errors.OpError
 
 def made(kind: Any, settings: Settings, head: Head) -> tuple[Any, str]:
     """Return a loss or metric of a head and its name; ``kind`` is Keras's module of such."""
-    name = settings if isinstance(settings, str) else str(settings["class_name"])
     what = "loss" if kind is keras.losses else "metric"
-    settings = copy.deepcopy(settings)  # Keras fills it in.
-    if head.num_classes and isinstance(settings, dict) and "from_logits" in settings["config"]:
-        settings["config"]["from_logits"] = not head.are_probabilities
     registered = None
+    settings = copy.deepcopy(settings)  # Keras fills it in.
     if isinstance(settings, str):
-        registered = keras.saving.get_registered_object(settings)
+        name = settings
+        registered = keras.saving.get_registered_object(name)
+        if name == "f1":
+            settings = "f1_score"
+    else:
+        name = str(settings["class_name"])
+        config = settings["config"]
+        if head.num_classes and "from_logits" in config:
+            config["from_logits"] = not head.are_probabilities
     try:
-        part = registered or kind.get("f1_score" if settings == "f1" else settings)
+        part = registered or kind.get(settings)
         if isinstance(part, type):
             part = part()
         return part, name.partition(">")[2] or name
@@ -109,5 +114,7 @@ def targets_of(head: Head, labels: tf.Tensor, dtype: tf.DType = tf.float32) -> t
 def example(head: Head) -> tuple[tf.Tensor, tf.Tensor]:
     """Return labels and outputs of a batch, to try a loss or metric on."""
     n = head.size + 2  # Other than the number of outputs, so that no wrong axes fit.
-    labels = tf.zeros((n, head.size)) if head.num_classes is None else tf.range(n) % 2
+    labels = tf.range(n) % 2
+    if head.num_classes is None:
+        labels = tf.zeros((n, head.size))
     return labels, tf.fill((n, head.size), 0.5)

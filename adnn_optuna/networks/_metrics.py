@@ -122,16 +122,16 @@ def _arguments_of_own(
     outputs may broadcast to a table of all pairs.
     """
     labels, outputs = _varied_example(head)
-    batch = [(labels, outputs)]
     one_by_one = [(labels[i : i + 1], outputs[i : i + 1]) for i in range(len(labels))]
     accepted: list[Adapt] = []
     errors: list[Exception] = []
     for adapt in _forms(metric, head, takes_integers=takes_integers):
         try:
-            value = _result_of(metric, [adapt(*rows) for rows in batch])
+            value = _result_of(metric, [adapt(labels, outputs)])
             _check_is_in_variables(metric, adapt(labels, outputs), value)
             accepted.append(adapt)
-            if np.isclose(value, _result_of(metric, [adapt(*rows) for rows in one_by_one])):
+            rows = [adapt(*row) for row in one_by_one]
+            if np.isclose(value, _result_of(metric, rows)):
                 return adapt
         except Exception as error:  # noqa: BLE001 - code of the user's may raise anything
             errors.append(error)
@@ -242,7 +242,8 @@ def _check_is_in_variables(
     # Called by itself, TensorFlow warns of many functions.
     graph = tf.function(update, autograph=False).get_concrete_function(*arguments)
     state = graph(*arguments)
-    of_state = np.asarray(result_of_state(metric, state)).item()
+    result = np.asarray(result_of_state(metric, state))
+    of_state = result.item()
     if not np.isclose(of_state, value, equal_nan=True):
         raise TypeError("its variables do not hold its value: make them by add_weight")
 

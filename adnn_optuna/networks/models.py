@@ -395,15 +395,16 @@ def completed(training: Training, compiled: Training | None, default_loss: str) 
     """Return all settings of a network's training: asked for, compiled, or by default."""
     compiled = compiled or Training()
     optimizer = training.optimizer or compiled.optimizer or "adam"
-    more = (metric for metric in training.metrics if metric not in compiled.metrics)
+    more = [metric for metric in training.metrics if metric not in compiled.metrics]
     rate = training.learning_rate
-    if isinstance(optimizer, dict) and rate is not None:
+    if not isinstance(optimizer, dict):
+        if rate is None:
+            rate = 0.001
+    elif rate is not None:
         # It replaces that of an optimizer that the model was compiled with.
         config = {**optimizer["config"], "learning_rate": rate}
         optimizer = {**optimizer, "config": config}
         rate = None
-    elif not isinstance(optimizer, dict) and rate is None:
-        rate = 0.001
     return dataclasses.replace(
         training,
         optimizer=optimizer,

@@ -54,8 +54,9 @@ class OffsetSpace:
 
     def __post_init__(self) -> None:
         for name in ("low", "high"):
-            check_number(name, getattr(self, name))
-            object.__setattr__(self, name, float(getattr(self, name)))
+            bound = getattr(self, name)
+            check_number(name, bound)
+            object.__setattr__(self, name, float(bound))
         if not self.low <= 0 <= self.high or self.low == self.high:
             raise WrongValueError(
                 f"low and high must enclose 0, the baseline network; got low={self.low!r} and "
@@ -103,7 +104,8 @@ class OffsetSpace:
         kernel_stddev = {v.layer: v.stddev for v in variables if v.kind == "weight"}
         offsets = []
         for variable in variables:
-            offset = float(params.get(self._parameter(variable) or "", 0.0))
+            parameter = self._parameter(variable)
+            offset = float(params.get(parameter or "", 0.0))
             if self.unit == "stddev":
                 offset *= variable.stddev or kernel_stddev.get(variable.layer, 0.0)
             offsets.append(offset)

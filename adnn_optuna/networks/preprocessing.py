@@ -75,9 +75,10 @@ class Preprocessing:
         import pandas as pd
 
         columns = self.columns or ()
+        expected = {column for column, _ in columns}
         names = map(str, getattr(raw, "columns", ()))
         column_counts = Counter(names)
-        column_counts.subtract({column for column, _ in columns})
+        column_counts.subtract(expected)
         wrong = [column for column, n in column_counts.items() if n]
         if wrong:
             raise WrongValueError(
@@ -88,7 +89,8 @@ class Preprocessing:
         n_missing = table.isna().sum()
         if not may_lack and n_missing.any():
             missing = n_missing[n_missing > 0]
-            lacking = ", ".join(f"{column!r} ({n} rows)" for column, n in missing.items())
+            texts = [f"{column!r} ({n} rows)" for column, n in missing.items()]
+            lacking = ", ".join(texts)
             raise WrongValueError(
                 f"{name} lacks values in {lacking}. Replace them, pass missing='impute', or omit "
                 "these rows or columns."
