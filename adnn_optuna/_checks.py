@@ -429,11 +429,16 @@ def _finder_of_keys(hints: Mapping[str, Any], needed: frozenset[str]) -> Finder:
     rule = "a mapping"
     if needed:
         rule = f"a mapping with {', '.join(sorted(needed))}"
-    return finder(
-        rule,
-        lambda value: isinstance(value, dict) and value.keys() >= needed,
-        lambda value: [(key, finders[key], value[key]) for key in finders if key in value],
-    )
+
+    def accepts(value: Any) -> bool:
+        return isinstance(value, dict) and value.keys() >= needed
+
+    def parts(value: Any) -> Iterator[tuple[str, Finder, Any]]:
+        for key, find_part in finders.items():
+            if key in value:
+                yield key, find_part, value[key]
+
+    return finder(rule, accepts, parts)
 
 
 def _finder_of_parts(origin: Any, finders: list[Finder]) -> Finder:

@@ -25,17 +25,22 @@ def config_differences(stored: Any, given: Any, path: str = "") -> list[str]:
     are_lists = isinstance(stored, list) and isinstance(given, list)
     if isinstance(stored, dict) and isinstance(given, dict):
         # Things of two kinds have no setting in common.
-        kinds = [key for key in ("type", "class_name") if stored.get(key) != given.get(key)]
-        keys = kinds or sorted((stored.keys() | given.keys()) - {INITIAL_WEIGHTS, BEHAVIOUR})
+        keys = [key for key in ("type", "class_name") if stored.get(key) != given.get(key)]
+        if not keys:
+            all_keys = stored.keys() | given.keys()
+            keys = sorted(all_keys - {INITIAL_WEIGHTS, BEHAVIOUR})
         parts = {f"{path}.{key}".lstrip("."): (stored.get(key), given.get(key)) for key in keys}
     # A list of plain values is one setting.
     elif are_lists and any(isinstance(value, dict | list) for value in stored + given):
         if len(stored) != len(given):
             return [f"{path} has {len(given)} entries, had {len(stored)}"]
-        parts = {f"{path}[{i}]": pair for i, pair in enumerate(zip(stored, given, strict=True))}
+        pairs = zip(stored, given, strict=True)
+        parts = {f"{path}[{i}]": pair for i, pair in enumerate(pairs)}
     else:
         return [f"{path} is {given!r:.100}, was {stored!r:.100}"]
-    differences = [phrase for part in parts for phrase in config_differences(*parts[part], part)]
+    differences = []
+    for part, pair in parts.items():
+        differences += config_differences(*pair, part)
     if differences or are_lists:
         return differences
     return _sketch_differences(stored, given, path)
@@ -81,5 +86,6 @@ def sketch_weights(weights: Sequence[np.ndarray]) -> list[list[float]]:
         flat = np.nan_to_num(flat, copy=False, nan=-1.0, posinf=1.0, neginf=-1.0)
         norm = np.linalg.norm(flat)
         mixed_sum = flat @ np.cos(np.arange(flat.size))
-        sketches.append([float(f"{number:.9g}") for number in (norm, mixed_sum)])
+        sketch = [float(f"{number:.9g}") for number in (norm, mixed_sum)]
+        sketches.append(sketch)
     return sketches

@@ -43,7 +43,12 @@ def declared_limits(
     path = objective["dataset"].get("path")
     if path is not None:
         files.append(Path(data_dir or folder) / path)
-    sizes = [file.stat().st_size if is_file(file) else 0 for file in files]
+    sizes = []
+    for file in files:
+        size = 0
+        if is_file(file):
+            size = file.stat().st_size
+        sizes.append(size)
     n_weights = sizes[0] / 4  # The first file holds them in float32.
     n_rows = contract["split"]["train"] * objective["training"]["epochs"]
     seconds_of_row = _SECONDS_OF_ROW + _SECONDS_OF_WEIGHT * n_weights
@@ -56,7 +61,9 @@ def declared_limits(
 def _resident(process: int) -> int:
     """Return the bytes of memory that a process has; 0 on systems without ``/proc``."""
     with suppress(OSError):
-        return int(Path(f"/proc/{process}/statm").read_text("ascii").split()[1]) * mmap.PAGESIZE
+        text = Path(f"/proc/{process}/statm").read_text("ascii")
+        n_pages = int(text.split()[1])
+        return n_pages * mmap.PAGESIZE
     return 0
 
 

@@ -343,7 +343,8 @@ def _train_elsewhere(
     claim = claim_of(contract)
     gain = fmean(gains)
     half_width = student_half_width(gains, claim.resolution, _LEVEL, 1)
-    most = _MAX_HALF_WIDTH * claim.scale(fmean(run.score for run in runs))
+    mean_score = fmean(run.score for run in runs)
+    most = _MAX_HALF_WIDTH * claim.scale(mean_score)
     repeats = f"{N_RUNS} runs from weights that differ in their last bits"
     half = claim.unit.gain(half_width).lstrip("+")
     if not half_width <= most:
@@ -387,7 +388,8 @@ def _moved(objective: NetworkObjective, start: Start, key: tuple[int, int, int])
     trainer = objective.trainer
     variables = trainer.architecture.variables
     weights = trainer.initial_weights(start)
-    draws = np.random.default_rng(key).standard_normal(len(variables))
+    rng = np.random.default_rng(key)
+    draws = rng.standard_normal(len(variables))
     moved = [*start.offsets]
     for i, variable in enumerate(variables):
         if variable.kind != "other":

@@ -270,8 +270,9 @@ class FunctionObjective:
                 return
         own_study = optuna.load_study(study_name=study.study_name, storage=study._storage)
         elsewhere = self.replace(executor=None)
+        planned = record._refreshed(stored.PLANNED)
         make_needed(
-            [(best.number, seed) for seed in record._refreshed(stored.PLANNED).new_seeds],
+            [(best.number, seed) for seed in planned.new_seeds],
             evaluations,
             NEW_SEED_NAMES,
             TrialEvaluation(elsewhere, {best.number: best}, own_study),

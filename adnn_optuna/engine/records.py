@@ -463,7 +463,9 @@ def _n_searches_elsewhere(
         return 0
     n_searches = 0
     for name, attrs_of_study in others.items():
-        is_search = stored.SEARCH in attrs_of_study and not name.startswith(heads)
+        if name == own_name or name.startswith(heads):
+            continue
         is_same_function = attrs_of_study.get(stored.CODE) == code
-        n_searches += is_search and is_same_function and name != own_name
+        if is_same_function and stored.SEARCH in attrs_of_study:
+            n_searches += 1
     return n_searches

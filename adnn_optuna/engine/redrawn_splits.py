@@ -388,8 +388,9 @@ def _arguments(tree: _Function, call: _Call) -> dict[str, Labels]:
     """Return the labels of a function's parameters in a call."""
     parameters = (*tree.args.posonlyargs, *tree.args.args)
     names = [each.arg for each in parameters if each.arg not in ("self", "cls")]
+    by_place = zip(names, call.args, strict=False)
     arguments = dict.fromkeys(names, call.keywords["**"])
-    arguments |= {**dict(zip(names, call.args, strict=False)), **call.keywords}
+    arguments |= {**dict(by_place), **call.keywords}
     for spread in (tree.args.vararg, tree.args.kwarg):
         if spread:
             arguments[spread.arg] = call.passed
@@ -425,5 +426,5 @@ def _trees_of(function: FunctionType) -> list[_Function]:
 @functools.lru_cache(maxsize=64)
 def _functions_in(lines: tuple[str, ...]) -> list[_Function]:
     """Return all functions of a file, or of a cell of a notebook."""
-    nodes = ast.walk(ast.parse("".join(lines)))
-    return [node for node in nodes if isinstance(node, _Function)]
+    tree = ast.parse("".join(lines))
+    return [node for node in ast.walk(tree) if isinstance(node, _Function)]
