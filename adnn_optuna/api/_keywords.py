@@ -19,7 +19,7 @@ from adnn_optuna._checks import (
     check_type,
     checked_failed,
 )
-from adnn_optuna.callbacks import LIMITS, LimitValues, checked_limits
+from adnn_optuna.callbacks import LimitValues, checked_limits
 from adnn_optuna.engine.objectives import Catch, checked_catch
 from adnn_optuna.engine.storages import check_study_name
 
@@ -114,7 +114,7 @@ class Call:
 
 def checked_call(kind: Any, keywords: Mapping[str, Any]) -> Call:
     """Return the keywords of a verb, which are of a :class:`TypedDict`, or refuse a wrong one."""
-    limit_names = {limit.reason for limit in LIMITS}
+    limit_names = checked_limits().keys()
     names = dict.fromkeys(kind.__annotations__)
     if "max_gain" in names:
         names |= dict.fromkeys(limit_names)
