@@ -21,12 +21,8 @@ def search(
     function: opt.Function = None,
     *,
     sampler: opt.Sampler = "annealing",
-    direction: opt.Direction = None,
     limits: dict[str, Any],
     trials_at_once: opt.AtOnce = None,
-    replicate: str = "auto",
-    confirm: str = "auto",
-    resampled: opt.Resampled = None,
     objective: dict[str, Any],
     **options: Any,
 ) -> out.Answer:
@@ -42,25 +38,15 @@ def search(
       adnn search --sampler greedy --max-time 600 --hidden 256,256
       adnn search module:objective --direction maximize --max-trial 100
     """
-    seed = None
+    options["batch_size"] = trials_at_once or "auto"
     if function is not None:
-        seed = objective.pop("seed") or None  # The default, which needs no word.
+        options["seed"] = objective.pop("seed") or None  # The default, which needs no word.
         opt.check_no_network(objective, "a function")
     first = f"{function or Path(objective['dataset']).stem}-{sampler}"
     names = {key: value for key, value in objective.items() if key != "dataset"}
     options = opt.named(options, first, names)
-    result: Any = adnn.search(
-        _searched(function, objective),
-        sampler,
-        direction=direction,
-        seed=seed,
-        replicate=parsing.parse_share(replicate),
-        batch_size=trials_at_once or "auto",
-        confirm=parsing.parse_confirm(confirm),
-        resampled=parsing.parse_resampled(resampled),
-        **options,
-        **limits,
-    )
+    searched = _searched(function, objective)
+    result: Any = adnn.search(searched, sampler, **options, **limits)
     return out.Answer(result, _resumption(result, options["storage"], function))
 
 
@@ -92,8 +78,6 @@ def resume(
     study_name: opt.StudyName,
     limits: dict[str, Any],
     storage: opt.Storage = opt.DEFAULT_STORAGE,
-    data_dir: Path | None = None,
-    confirm: str = "auto",
     contract: Path | None = None,
     **options: Any,
 ) -> out.Answer:
@@ -123,15 +107,7 @@ def resume(
         raise WrongValueError(
             f"--study-name must be a search of a network for --contract; got {study_name!r}."
         )
-    result = adnn.resume(
-        opened,
-        study_name,
-        objective=objective,
-        data_dir=data_dir,
-        confirm=parsing.parse_confirm(confirm),
-        **options,
-        **limits,
-    )
+    result = adnn.resume(opened, study_name, objective=objective, **options, **limits)
     resumption = {}
     if isinstance(result, StudyResult):
         resumption = _resumption(result, storage, function)
@@ -141,15 +117,6 @@ def resume(
 def compare(
     function: opt.Function = None,
     *,
-    samplers: Annotated[
-        str | None,
-        "Samplers, separated by commas; by default greedy,annealing,random_restart, for "
-        "functions tpe,annealing.",
-    ] = None,
-    direction: opt.Direction = None,
-    seeds: opt.Seeds = "10",
-    controls: opt.Controls = None,
-    resampled: opt.Resampled = None,
     max_trial: int,
     limits: dict[str, Any],
     trials_at_once: opt.AtOnce = None,
@@ -171,22 +138,10 @@ def compare(
     if function is not None:
         opt.check_no_network(objective, "a function")
     first = f"compare-{function}" if function else "compare"
-    arms = None
-    if samplers is not None:
-        arms = samplers.split(",")
-    comparison = adnn.compare(
-        _searched(function, objective),
-        arms,
-        max_trial=max_trial,
-        direction=direction,
-        seeds=parsing.parse_seeds(seeds),
-        controls=parsing.parse_controls(controls),
-        resampled=parsing.parse_resampled(resampled),
-        batch_size=trials_at_once or "auto",
-        **opt.named(options, first, objective),
-        **limits,
-    )
-    return out.Answer(comparison)
+    options = opt.named(options, first, objective)
+    options["batch_size"] = trials_at_once or "auto"
+    searched = _searched(function, objective)
+    return out.Answer(adnn.compare(searched, max_trial=max_trial, **options, **limits))
 
 
 def plan(
@@ -311,7 +266,7 @@ def verify(
       adnn verify digits.contract.json --new-seeds 20
       adnn verify fashion.contract.json --data-dir ~/data
     """
-    used = None if seeds is None else parsing.parse_seeds(seeds)
-    verdict = adnn.verify(file, data_dir, seeds=used, **options)
+    replayed: Any = seeds  # Parsed, as each option of this name.
+    verdict = adnn.verify(file, data_dir, seeds=replayed, **options)
     codes = {"breached": out.NOT_MET, "cannot_check": out.WRONG_INPUT}
     return out.Answer(verdict, code=codes.get(verdict.status, 0))

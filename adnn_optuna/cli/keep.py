@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -49,12 +49,9 @@ def keep(
         "of the command.",
     ] = None,
     study_name: Annotated[str, "Name of the loop."] = "loop",
-    direction: Literal["minimize", "maximize"] = "maximize",
     timeout: Annotated[
         float | None, "The seconds that a run may take; then it is killed and failed."
     ] = None,
-    level: float = 0.01,
-    note: str = "",
     **options: Any,
 ) -> out.Answer:
     """Judge whether a changed script is better than the best version before it.
@@ -75,15 +72,7 @@ def keep(
     _check_command(command)
     if candidate is None:
         candidate = _fingerprint([*command, metric])
-    result = adnn.keep(
-        run,
-        candidate=candidate,
-        direction=direction,
-        level=level,
-        note=note,
-        study_name=study_name,
-        **options,
-    )
+    result = adnn.keep(run, candidate=candidate, study_name=study_name, **options)
     code = 0
     if not result.kept:
         code = out.NOT_MET

@@ -18,11 +18,6 @@ _EVALUATE = (
     "The objective with a seed, (trial, seed) -> value, as MODULE:FUNCTION, looked for here "
     "first; a study of adnn search needs none."
 )
-_AGAINST = (
-    "The baseline of the gain: a trial's number, or all parameters as JSON; by default the "
-    "baseline network, or trial 0 if it was enqueued."
-)
-_GROUPS = "The column with the group of each row, whose rows are not independent."
 Require = Annotated[
     Literal["not-worse", "better"] | None,
     "End with exit code 1 unless the verdict is better; with not-worse, also equivalent and not "
@@ -35,8 +30,6 @@ def recheck(
     name: Annotated[str, "The study's name."],
     *,
     evaluate: Annotated[str | None, _EVALUATE] = None,
-    against: Annotated[str | None, _AGAINST] = None,
-    resampled: opt.Resampled = None,
     **options: Any,
 ) -> out.Answer:
     """Recheck how much of the best value of any Optuna study is luck.
@@ -48,16 +41,13 @@ def recheck(
     Examples:
       adnn recheck optuna.db mine --evaluate train:objective --report recheck.html
     """
+    function = None
     if evaluate is None:
         out.load_libraries()
-    result = adnn.recheck(
-        (parsing.parse_storage(storage), name),
-        None if evaluate is None else parsing.load_function("--evaluate", evaluate),
-        against=parsing.parse_against(against),
-        resampled=parsing.parse_resampled(resampled),
-        **options,
-    )
-    return out.Answer(result)
+    else:
+        function = parsing.load_function("--evaluate", evaluate)
+    study = parsing.parse_storage(storage), name
+    return out.Answer(adnn.recheck(study, function, **options))
 
 
 def overtuning(
@@ -130,8 +120,6 @@ def compare_models(
         ),
     ],
     *,
-    seeds: opt.Seeds = "20",
-    resampled: opt.Resampled = None,
     require: Require = None,
     training: dict[str, Any],
     **options: Any,
@@ -158,20 +146,13 @@ def compare_models(
     else:
         data, settings = opt.make_training(training)
     options = opt.named(options, "models", training)
-    of_seeds = parsing.parse_seeds(seeds)
-    options["resampled"] = parsing.parse_resampled(resampled)
-    result = adnn.compare_models(loaded, data, training=settings, seeds=of_seeds, **options)
+    result = adnn.compare_models(loaded, data, training=settings, **options)
     return out.Answer(result, code=_code(result, require))
 
 
 def compare_values(
     file: Annotated[Path, "A table of comma-separated values: columns arms, rows seeds."],
     *,
-    baseline: str | None = None,
-    baseline_file: Path | None = None,
-    order: str | None = None,
-    groups: Annotated[str | None, _GROUPS] = None,
-    resampled: opt.Resampled = None,
     require: Require = None,
     **options: Any,
 ) -> out.Answer:
@@ -187,17 +168,9 @@ def compare_values(
           --require not-worse
     """
     _check_margin(require, options["margin"])
-    if require and baseline is None and baseline_file is None:
+    if require and options["baseline"] is None and options["baseline_file"] is None:
         raise WrongValueError("--require must be used with --baseline or --baseline-file.")
-    result = adnn.compare_values(
-        file,
-        baseline=baseline,
-        baseline_file=baseline_file,
-        order=order,
-        groups=groups,
-        resampled=parsing.parse_resampled(resampled),
-        **options,
-    )
+    result = adnn.compare_values(file, **options)
     return out.Answer(result, code=_code(result, require))
 
 

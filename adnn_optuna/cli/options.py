@@ -21,17 +21,25 @@ from adnn_optuna._checks import WrongValueError
 from adnn_optuna._files import check_output_file
 from adnn_optuna.cli import docstrings
 from adnn_optuna.cli.output import FILES, Answer, finish, load_libraries
-from adnn_optuna.cli.parsing import integers, name_or_config, parse_confirm
+from adnn_optuna.cli.parsing import integers, name_or_config, parse_confirm, parsed
 
 DEFAULT_STORAGE = "sqlite:///adnn.db"
 # Options that differ from the arguments of Python, or have none.
 _FUNCTION = "An Optuna objective, MODULE:FUNCTION, from this folder first; omit it for a network."
 Function = Annotated[str | None, _FUNCTION]
-Direction = Literal["minimize", "maximize"] | None
 Storage = Annotated[str, "Database of the studies: any URL that Optuna takes."]
 StudyName = Annotated[str, "Name of the study or comparison, as it was shown."]
 _NEW_NAME = "A new or a stored study; its default name lists the settings that are not defaults."
 NewName = Annotated[str | None, _NEW_NAME]
+_AGAINST = (
+    "The baseline of the gain: a trial's number, or all parameters as JSON; by default the "
+    "baseline network, or trial 0 if it was enqueued."
+)
+_GROUPS_OF_ROWS = "The column with the group of each row, whose rows are not independent."
+_SAMPLERS = (
+    "Samplers, separated by commas; by default greedy,annealing,random_restart, for functions "
+    "tpe,annealing."
+)
 
 
 def _arms(*, are_controls: bool) -> dict[str, str]:
@@ -48,15 +56,15 @@ def _listed(*, are_controls: bool) -> str:
 
 
 Sampler = Annotated[str, lambda: f"{_listed(are_controls=False)}."]
-Controls = Annotated[
+_Controls = Annotated[
     str | None,
     lambda: (
         f"Other uses of the same compute: {_listed(are_controls=True)}, or none; by default "
         "learning_rate, from 10 trials on."
     ),
 ]
-Seeds = Annotated[str, "The seeds of the runs: 10 (the seeds 0 to 9), 1,2,5 or 10-19."]
-Resampled = Annotated[
+_Seeds = Annotated[str, "The seeds of the runs: 10 (the seeds 0 to 9), 1,2,5 or 10-19."]
+_Resampled = Annotated[
     str | None,
     "Rows or seeds are splits of one data set, with so many training and test examples: 800,200; "
     "False: they are independent.",
@@ -106,7 +114,24 @@ _PASSED: dict[str, Any] = {
     "bool": bool,
     "int": int,
     "int | None": int | None,
+    "float": float,
     "float | None": float | None,
+    "str": str,
+    "str | None": str | None,
+}
+# And those of other types, which are texts in a shell, by their names.
+_AS_TEXT: dict[str, Any] = {
+    "against": Annotated[str | None, _AGAINST],
+    "baseline_file": Path | None,
+    "confirm": str,
+    "controls": _Controls,
+    "data_dir": Path | None,
+    "direction": Literal["minimize", "maximize"] | None,
+    "groups": Annotated[str | None, _GROUPS_OF_ROWS],
+    "replicate": str,
+    "resampled": _Resampled,
+    "samplers": Annotated[str | None, _SAMPLERS],
+    "seeds": _Seeds,
 }
 
 
@@ -150,6 +175,7 @@ def with_options(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[
         for part, of_part in parts.items():
             arguments[part] = {name: given[name] for name in of_part}
         arguments |= arguments.pop("options", {})
+        arguments = {name: parsed(name, value) for name, value in arguments.items()}
         if has_bar:
             arguments["show_progress_bar"] = not given["quiet"]
         # Only results stand there, whatever Keras says of a download or a user's function prints.
@@ -221,7 +247,12 @@ def _passed(parameter: inspect.Parameter) -> inspect.Parameter | None:
     text = kind if isinstance(kind, str) else inspect.formatannotation(kind)
     if text in _PASSED:
         return _option(name, parameter.default, _PASSED[text])
-    return None
+    if name not in _AS_TEXT:
+        return None
+    default = parameter.default
+    if default is not None:
+        default = str(default)
+    return _option(name, default, _AS_TEXT[name])
 
 
 def _option(name: str, default: object, annotation: Any) -> inspect.Parameter:

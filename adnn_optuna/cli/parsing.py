@@ -79,19 +79,15 @@ def parse_storage(text: str) -> str:
     return text
 
 
-def parse_controls(text: str | None) -> Sequence[str] | None:
-    """Return the controls of a list, if there is one."""
-    if text is None:
-        return None
+def parse_controls(text: str) -> Sequence[str]:
+    """Return the controls of a list."""
     if text == "none":
         return []
     return text.split(",")
 
 
-def parse_against(text: str | None) -> Any:
+def parse_against(text: str) -> Any:
     """Return a trial's number, or parameters that are given as JSON."""
-    if text is None:
-        return None
     if is_whole(text):
         return int(text)
     if not isinstance(params := name_or_config("--against", text), dict):
@@ -115,12 +111,10 @@ def parse_share(text: str) -> Any:
     return text
 
 
-def parse_resampled(text: str | None) -> tuple[int, ...] | Literal[False] | None:
+def parse_resampled(text: str) -> tuple[int, ...] | Literal[False]:
     """Return the numbers of training and test examples, if there are any."""
     if text == "False":
         return False
-    if text is None:
-        return None
     return integers("--resampled", text)
 
 
@@ -143,3 +137,21 @@ def name_or_config(option: str, text: str) -> str | dict[str, Any]:
         raise WrongValueError(
             f"{option} must be valid JSON ({error}); got {text!r:.100}."
         ) from None
+
+
+_PARSED: dict[str, Callable[[str], Any]] = {
+    "against": parse_against,
+    "confirm": parse_confirm,
+    "controls": parse_controls,
+    "replicate": parse_share,
+    "resampled": parse_resampled,
+    "samplers": lambda text: text.split(","),
+    "seeds": parse_seeds,
+}
+
+
+def parsed(name: str, value: Any) -> Any:
+    """Return the value of an option as the argument of Python of the same name."""
+    if isinstance(value, str) and name in _PARSED:
+        return _PARSED[name](value)
+    return value
