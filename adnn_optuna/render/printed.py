@@ -23,10 +23,6 @@ class Printed(ABC):
     def document(self) -> Document:
         """Return everything that the result says."""
 
-    def _attributes(self, names: str) -> dict[str, Any]:
-        """Return some attributes by their names, which JSON shows."""
-        return {name: getattr(self, name) for name in names.split()}
-
     def __str__(self) -> str:
         return to_text(self.document(), width_of_output())
 
@@ -82,3 +78,8 @@ class Printed(ABC):
         check_output_file("path", path, ".html")
         html = load("adnn_optuna.render.html")
         write_text(path, html.to_page(self.document()))
+
+
+def number_fields(numbers: object, names: str) -> dict[str, Any]:
+    """Return some of an object's attributes by their names, which JSON shows."""
+    return {name: getattr(numbers, name) for name in names.split()}

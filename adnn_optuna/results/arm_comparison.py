@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from adnn_optuna._units import Unit, in_list
 from adnn_optuna.render.document import Document, Figure, Line, Table, Verdict
-from adnn_optuna.render.printed import Printed
+from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.differences import (
     N_NAMED,
     Design,
@@ -300,10 +300,8 @@ class ArmComparison(Printed):
     def _fields(self) -> dict[str, Any]:
         numbers = self.numbers
         return {
-            "score": numbers.score,
-            "maximize": numbers.maximize,
-            "margin": numbers.design.margin,
-            "sequential": numbers.design.sequential,
+            **number_fields(numbers, "score maximize"),
+            **number_fields(numbers.design, "margin sequential"),
             "is_paired": numbers.is_paired,
             "values": numbers.arms,
             "table": self.table(),

@@ -27,7 +27,7 @@ from adnn_optuna.render.document import (
     Verdict,
     shortened,
 )
-from adnn_optuna.render.printed import Printed
+from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.findings import counted
 from adnn_optuna.samplers._evaluations import evaluation_trials
 from adnn_optuna.stats.keeping import FEWEST_RUNS, Standard, judged, pooled, threshold
@@ -374,20 +374,15 @@ class ChangeLoop(Printed):
         return mean + value - high, mean + value - low
 
     def _fields(self) -> dict[str, Any]:
-        candidates = [
-            {
-                "label": each.label,
-                "note": each.note,
-                "verdict": each.verdict,
-                "values": each.values,
-                "gain": each.gain,
-                "against": each.against,
-            }
-            for each in self.candidates
-        ]
         names = "study_name label verdict kept gain n_runs n_judged n_kept n_false_expected"
-        best = {"best": self.best.label, "noise": self.noise[0]}
-        return self._attributes(names) | dict(self.settings) | best | {"candidates": candidates}
+        names_of_each = "label note verdict values gain against"
+        return {
+            **number_fields(self, names),
+            **self.settings,
+            "best": self.best.label,
+            "noise": self.noise[0],
+            "candidates": [number_fields(each, names_of_each) for each in self.candidates],
+        }
 
 
 def change_loop(

@@ -16,7 +16,7 @@ from adnn_optuna._checks import WrongValueError
 from adnn_optuna._units import ACCURACY, PLAIN, Estimate, Unit, score_in_words, unit_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.render.document import Document, Figure, Line, Series, Table, Verdict, shortened
-from adnn_optuna.render.printed import Printed
+from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.declarations import (
     claims_of,
     declared_arm,
@@ -706,12 +706,8 @@ class Comparison(Printed):
         settings = {label: settings_fields(runs[0]) for label, runs in numbers.records.items()}
         return {
             "study_name": self.study_name,
-            "metric": record.metric,
-            "test_metric": record.test_metric,
-            "seeds": self.seeds,
-            "margin": self.margin,
-            "is_complete": numbers.is_complete,
-            "reference": numbers.reference,
+            **number_fields(record, "metric test_metric"),
+            **number_fields(numbers, "seeds margin is_complete reference"),
             "table": self.table(),
             "differences": self.differences(),
             "replication": {row.arm: row.estimate for row in numbers.replication},

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from adnn_optuna._units import PLAIN
 from adnn_optuna.render.document import Document, Table
-from adnn_optuna.render.printed import Printed
+from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.stats.selection_bias import Baseline, chance_of_luck, expected_luck
 
 _RESAMPLED = (
@@ -76,15 +76,7 @@ class Luck(Printed):
             scope=scope if len(scope) < 58 else "",
             tables=self._tables(),
             notes=notes,
-            fields={
-                "n": self.n,
-                "sd": self.sd,
-                "expected": self.expected,
-                "claimed": self.claimed,
-                "files": self.files,
-                "chances": self.chances,
-                "chances_of_files": self.chances_of_files,
-            },
+            fields=number_fields(self, "n sd expected claimed files chances chances_of_files"),
         )
 
     def _tables(self) -> list[Table]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adnn_optuna._units import ACCURACY, in_list
+from adnn_optuna.render.printed import number_fields
 from adnn_optuna.results.arm_comparison import ArmComparison
 from adnn_optuna.results.differences import (
     other_comparisons_note,
@@ -183,10 +184,8 @@ class ModelComparison(ArmComparison):
     def _fields(self) -> dict[str, Any]:
         return {
             "study_name": self.study_name,
-            "labels": self.runs.labels,
-            "seeds": self.runs.seeds,
-            "sources": self.sources,
-            "n_train": self.n_train,
+            **number_fields(self.runs, "labels seeds"),
+            **number_fields(self, "sources n_train"),
             "n_test": self.numbers.n_test,
             "failed": self.runs.failed,
             **super()._fields(),

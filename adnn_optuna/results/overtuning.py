@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from adnn_optuna._units import ACCURACY, PLAIN, Estimate, Unit, unit_of
 from adnn_optuna.engine.example_scores import Examples, read_examples
 from adnn_optuna.render.document import Document, Figure, Line, Series, Table, Verdict
-from adnn_optuna.render.printed import Printed
+from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.settings import trial_fields
 from adnn_optuna.samplers._trials import is_feasible
 from adnn_optuna.stats.overtuning import FEWEST_GROUPS, Means, Metric, RandomSplits, random_splits
@@ -241,15 +241,8 @@ class Overtuning(Printed):
 
     def _fields(self) -> dict[str, Any]:
         return {
-            "study_name": self.study_name,
-            "metric": self.metric,
-            "maximize": self.maximize,
-            "reported": self.reported,
-            "new_data": self.new_data,
-            "optimism": self.optimism,
-            "n_omitted": self.n_omitted,
-            "n_examples": self.n_examples,
-            "n_groups": self.n_groups,
+            **number_fields(self, "study_name metric maximize reported new_data optimism"),
+            **number_fields(self, "n_omitted n_examples n_groups"),
             "n_trials": len(self.trials),
             "best": trial_fields(self.best),
             "trials": self._rows(),

@@ -6,7 +6,7 @@ from typing import Any
 
 from adnn_optuna._units import COUNT, Estimate, Unit, duration
 from adnn_optuna.render.document import Document, Figure, Line, Series
-from adnn_optuna.render.printed import Printed
+from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.stats.power import POWER, RequiredSeeds
 
 _FIXED, _SEQUENTIAL = "fixed design", "sequential design"
@@ -145,18 +145,11 @@ class Plan(Printed):
         )
 
     def _fields(self) -> dict[str, Any]:
-        numbers = self.numbers
+        fixed = "gain n_claims n_pilot sd seeds seeds_low seeds_high"
         return {
-            "gain": numbers.gain,
-            "n_claims": numbers.n_claims,
-            "n_pilot": numbers.n_pilot,
-            "sd": numbers.sd,
-            "seeds": numbers.seeds,
-            "seeds_low": numbers.seeds_low,
-            "seeds_high": numbers.seeds_high,
+            **number_fields(self.numbers, fixed),
             "hours": self.hours,
-            "seeds_by_claim": numbers.seeds_by_claim,
-            "seeds_sequential": numbers.seeds_sequential,
+            **number_fields(self.numbers, "seeds_by_claim seeds_sequential"),
             "hours_sequential": self.hours_sequential,
         }
 

@@ -28,7 +28,7 @@ from adnn_optuna._units import (
     with_class,
 )
 from adnn_optuna.render.document import Document, Figure, Line, Series, Verdict
-from adnn_optuna.render.printed import Printed
+from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.confirmed_value import ConfirmedValue, mean_interval
 from adnn_optuna.results.findings import NEXT_STEP, counted, failures_note
 from adnn_optuna.results.overtuning import Overtuning
@@ -679,22 +679,12 @@ class Recheck(Printed):
     def _fields(self) -> dict[str, Any]:
         numbers = self.numbers
         return {
-            "study_name": numbers.study_name,
-            "metric": numbers.metric,
-            "maximize": numbers.maximize,
+            **number_fields(numbers, "study_name metric maximize"),
             "best": trial_fields(numbers.best),
             "trial": trial_fields(self.trial),
             "against": trial_fields(self.against),
-            "value": self.value,
-            "low": self.low,
-            "high": self.high,
-            "gain": self.gain,
-            "reported_gain": numbers.reported_gain,
-            "overstatement": self.overstatement,
-            "next_run": numbers.confirmed.next_run,
-            "is_deterministic": numbers.is_deterministic,
-            "sequential": numbers.sequential,
-            "failed": numbers.failed,
-            "n_lost": numbers.n_lost,
+            **number_fields(self, "value low high"),
+            **number_fields(numbers, "gain reported_gain overstatement next_run"),
+            **number_fields(numbers, "is_deterministic sequential failed n_lost"),
             "evaluations": numbers.rows(),
         }

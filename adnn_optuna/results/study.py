@@ -29,7 +29,7 @@ from adnn_optuna.render.document import (
     Verdict,
     shortened,
 )
-from adnn_optuna.render.printed import Printed
+from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.fields import FIELDS, numbers_of, units_of
 from adnn_optuna.results.overtuning import overtuning_of
 from adnn_optuna.results.settings import settings_fields, trial_fields
@@ -42,7 +42,6 @@ _ENDS = {
     "exhausted": "The sampler has proposed all of its trials.",
 }
 _ENDED_WITHOUT_VALUE = (TrialState.PRUNED, TrialState.FAIL)
-_OF_RECORD = ("metric", "positive", "test_metric", "sampler", "stop_reason", "budget")
 _FEWEST_TRIALS = 10  # Of fewer, nothing tells which parameters matter.
 
 
@@ -213,7 +212,7 @@ class StudyResult(Printed):
     def _fields(self) -> dict[str, Any]:
         return {
             "study_name": self.study.study_name,
-            **{name: getattr(self.record, name) for name in _OF_RECORD},
+            **number_fields(self.record, "metric positive test_metric sampler stop_reason budget"),
             "best": trial_fields(self.best),
             "best_is_added": self.record.best_is_added,
             **self._numbers,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from adnn_optuna._seeds import new_seeds
 from adnn_optuna._units import Estimate, Unit, in_list, unit_of
 from adnn_optuna.render.document import Document, Figure, Line, Series, Table, Verdict
-from adnn_optuna.render.printed import Printed
+from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.differences import sources_in_words, unseen_notes
 from adnn_optuna.results.fields import fitted
 from adnn_optuna.results.findings import NEXT_STEP, counted, failures_note, made_so_far
@@ -441,20 +441,9 @@ class Variance(Printed):
 
     def _fields(self) -> dict[str, Any]:
         numbers = self.numbers
+        spread = "mean sd sd_by_source critical_difference seed_value seed_z_score"
         return {
-            "study_name": numbers.study_name,
-            "value_name": numbers.value_name,
-            "sources": numbers.sources,
-            "not_redrawn": numbers.not_redrawn,
-            "n": numbers.n,
-            "seed": numbers.seed,
+            **number_fields(numbers, "study_name value_name sources not_redrawn n seed"),
             "values": numbers.run_values,
-            "mean": numbers.mean,
-            "sd": numbers.sd,
-            "sd_by_source": numbers.sd_by_source,
-            "critical_difference": numbers.critical_difference,
-            "seed_value": numbers.seed_value,
-            "seed_z_score": numbers.seed_z_score,
-            "failed": numbers.failed,
-            "n_lost": numbers.n_lost,
+            **number_fields(numbers, f"{spread} failed n_lost"),
         }
