@@ -37,7 +37,12 @@ from adnn_optuna._checks import (
     is_integer,
 )
 from adnn_optuna._seeds import experiment_fingerprint
-from adnn_optuna.api._calls import as_searched, found_by_evaluating, stored_evaluations
+from adnn_optuna.api._calls import (
+    as_searched,
+    found_by_evaluating,
+    stored_evaluations,
+    with_tuples,
+)
 from adnn_optuna.api._keywords import Call, Evaluating, checked_call, verb
 from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.evaluations import open_evaluations, plan_seeds, store_settings
@@ -147,13 +152,10 @@ def recheck(
     storage = call.storage
     if storage is None:
         storage = study._storage
-    opened = open_evaluations(
-        storage,
-        call.study_name or f"{study.study_name}/recheck",
-        # An earlier study of the name had other trials.
-        beginning_of(study),
-        direction=study.direction,
-    )
+    name = call.study_name or f"{study.study_name}/recheck"
+    # An earlier study of the name had other trials.
+    beginning = beginning_of(study)
+    opened = open_evaluations(storage, name, beginning, direction=study.direction)
     otherwise = f"delete the study {opened.study_name!r}"
     check_code([opened], searched.functions, reuse=call.reuse, otherwise=otherwise)
     sizes = searched.split_sizes
@@ -215,20 +217,19 @@ def resumed_recheck(
     study = _rechecked_study(opened)
     if objective is None:
         objective = kind_of(study.user_attrs).rebuilt(study, data_dir)
-    resampled = settings["resampled"]
+    names = ("top", "choose", "confirm", "against", "failed")
+    arguments = {name: opened.user_attrs[RECHECK][name] for name in names}
+    resampled: Any = False  # The first call has asked.
+    if settings["resampled"]:
+        resampled = tuple(settings["resampled"])
     return recheck(
         study,
         objective,
-        top=settings["top"],
-        choose=settings["choose"],
-        confirm=settings["confirm"],
-        against=settings["against"],
         deterministic=settings["is_deterministic"],
-        # The first call has asked.
-        resampled=tuple(resampled) if resampled else False,
-        failed=settings["failed"],
+        resampled=resampled,
         storage=opened._storage,
         study_name=opened.study_name,
+        **arguments,
         **keywords,
     )
 
@@ -258,37 +259,34 @@ def _numbers_of(
             f"Study {study.study_name!r} must have the trials of its recheck; got no trial "
             f"{missing[0]}. Call recheck again."
         )
-    compared_trials: dict[int, FrozenTrial | None] = {}
-    for number, against in zip(settings["candidates"], settings["compared"], strict=False):
-        compared_trials[number] = None
+    candidates = [by_number[number] for number in settings["candidates"]]
+    compared_trials: dict[int, FrozenTrial] = {}
+    for trial, against in zip(candidates, settings["compared"], strict=False):
         if against is not None:
-            distributions = by_number[number].distributions
-            compared_trials[number] = by_number.get(
-                against["number"], _trial_of_params(against, distributions)
-            )
-    first = trials[0]
-    ranges = {
-        name: str(distribution) for name, distribution in sorted(first.distributions.items())
-    }
-    config = study.user_attrs.get(CONFIG)
-    resampled = settings["resampled"]
+            new_trial = _trial_of_params(against, trial.distributions)
+            compared_trials[trial.number] = by_number.get(against["number"], new_trial)
+    names = ("confirm", "failed", "is_seeded", "is_deterministic", "on_same_data", "resampled")
+    numbers = with_tuples({name: opened.user_attrs[RECHECK][name] for name in names})
     return functools.partial(
         RecheckNumbers,
         study_name=study.study_name,
         maximize=study.direction == StudyDirection.MAXIMIZE,
-        candidates=[by_number[number] for number in settings["candidates"]],
+        candidates=candidates,
         seeds=settings["choose"],
-        confirm=settings["confirm"],
-        failed=settings["failed"],
-        resampled=(resampled[0], resampled[1]) if resampled else None,
         plan_of=plan_of,
-        is_seeded=settings["is_seeded"],
-        is_deterministic=settings["is_deterministic"],
-        on_same_data=settings["on_same_data"],
-        # What the new seeds follow from; never a name.
-        experiment=experiment_fingerprint(config) if config else [first.params, ranges],
+        experiment=_experiment_of(study.user_attrs.get(CONFIG), trials[0]),
         against_of=lambda trial: compared_trials.get(trial.number),
+        **numbers,
     )
+
+
+def _experiment_of(config: Any, first: FrozenTrial) -> Any:
+    """Return what the new seeds follow from, by a configuration or the first trial; no name."""
+    if config:
+        return experiment_fingerprint(config)
+    distributions = sorted(first.distributions.items())
+    ranges = {name: str(distribution) for name, distribution in distributions}
+    return [first.params, ranges]
 
 
 def _with_examples(rechecked: Recheck, study: optuna.Study, opened: optuna.Study) -> Recheck:
@@ -331,9 +329,10 @@ def _best_of_places(completed: Sequence[FrozenTrial], top: int) -> list[FrozenTr
     """Return the best trials, so many at most, of which none is a near copy of a better one."""
     distinct_trials: list[FrozenTrial] = []
     for trial in completed:
-        if len(distinct_trials) < top and not any(
-            _is_near(trial, better) for better in distinct_trials
-        ):
+        if len(distinct_trials) == top:
+            break
+        is_copy = any(_is_near(trial, better) for better in distinct_trials)
+        if not is_copy:
             distinct_trials.append(trial)
     return distinct_trials
 
@@ -343,11 +342,13 @@ def _is_near(one: FrozenTrial, other: FrozenTrial) -> bool:
     if not one.params or one.params.keys() != other.params.keys():
         return False
     for name, distribution in one.distributions.items():
-        values = one.params[name], other.params[name]
-        if values[0] != values[1]:
-            first, second = (to_unit(value, distribution) for value in values)
-            if n_choices(distribution) or abs(first - second) >= _NEAR:
-                return False
+        value = one.params[name]
+        other_value = other.params[name]
+        if value == other_value:
+            continue
+        distance = to_unit(value, distribution) - to_unit(other_value, distribution)
+        if n_choices(distribution) or abs(distance) >= _NEAR:
+            return False
     return True
 
 
@@ -398,19 +399,21 @@ def _trial_of(
 ) -> FrozenTrial:
     """Return the first trial with these parameters, or a new one that is not in the study."""
     ordered = sorted(completed, key=lambda trial: trial.number)
-    if existing := next((trial for trial in ordered if trial.params == params), None):
-        return existing
-    alike = next((trial for trial in ordered if trial.params.keys() == params.keys()), None)
-    if alike is None:
+    alike = [trial for trial in ordered if trial.params.keys() == params.keys()]
+    for trial in alike:
+        if trial.params == params:
+            return trial
+    if not alike:
         raise WrongValueError(
             "against must have the parameters of a completed trial; got "
             f"{', '.join(map(str, params)) or 'none'}. Pass all parameters, or a trial's number."
         )
-    for name, of_name in params.items():
-        is_choice = isinstance(alike.distributions[name], CategoricalDistribution)
-        if not is_choice and not isinstance(of_name, Real):
+    distributions = alike[0].distributions
+    for name, parameter in params.items():
+        is_choice = isinstance(distributions[name], CategoricalDistribution)
+        if not is_choice and not isinstance(parameter, Real):
             raise WrongValueError(
-                f"against[{name!r}] must be a number; got {of_name!r:.100}. Pass all parameters."
+                f"against[{name!r}] must be a number; got {parameter!r:.100}. Pass all parameters."
             )
     text = repr(sorted(params.items())).encode()
     compared: Against = {
@@ -419,7 +422,7 @@ def _trial_of(
         "params": params,
         "is_baseline_network": is_baseline_network,
     }
-    return _trial_of_params(compared, alike.distributions)
+    return _trial_of_params(compared, distributions)
 
 
 def _trial_of_params(

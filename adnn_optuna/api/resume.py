@@ -78,9 +78,9 @@ def resume(
     opened = open_storage(storage, must_exist=True)
     study = load_study(opened, study_name)
     kind = kind_of(study.user_attrs)
+    running = {name: getattr(call, name) for name in Running.__annotations__}
     if kind.read:
         _check_no_search(study, sampler, pruner, call=call, test=test, confirm=confirm)
-        running = {name: getattr(call, name) for name in Running.__annotations__}
         if not kind.resume:
             kind.rebuilt(study, data_dir)
         resumed = kind.load("resume")
@@ -92,16 +92,9 @@ def resume(
                 f"{study_name!r} must be a search if sampler, test or confirm is set; got a "
                 "comparison. Omit them."
             )
+        arguments = _arguments(study, objective, data_dir) | new_limits | running
         return compare(
-            **{**_arguments(study, objective, data_dir), **new_limits},
-            pruner=pruner,
-            reuse=reuse,
-            storage=opened,
-            study_name=study_name,
-            n_jobs=call.n_jobs,
-            executor=call.executor,
-            catch=call.catch,
-            show_progress_bar=call.show_progress_bar,
+            **arguments, pruner=pruner, reuse=reuse, storage=opened, study_name=study_name
         )
     searched, settings = _stored_objective(study, objective, data_dir, call)
     names = searched.arms.samplers
@@ -152,13 +145,16 @@ def _stored_objective(
             f"Study {study.study_name!r} must be a search of a function; got one that search did "
             "not begin. Continue it by study.optimize."
         )
-    sizes = study.user_attrs.get(stored.RESAMPLED)
+    resampled: Any = study.user_attrs.get(stored.RESAMPLED) or False
+    if resampled:
+        resampled = tuple(resampled)
+    n_jobs = call.n_jobs or settings["n_jobs"]
     searched = searched.replace(
         direction=study.direction,
         seed=settings["seed"],
         replicate=settings["replicate"],
-        n_jobs=call.n_jobs or settings["n_jobs"],
-        resampled=tuple(sizes) if sizes else False,
+        n_jobs=n_jobs,
+        resampled=resampled,
     )
     return searched, settings
 
