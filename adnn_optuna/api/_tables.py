@@ -26,9 +26,10 @@ from adnn_optuna.results.value_table import MOST_ARMS
 from adnn_optuna.stats.resampling import is_of_splits
 
 # A first column of numbers with one of these names holds the names of rows, and is no arm.
+# The first one is what pandas calls the first column of a file if it has no name.
 _NAMES_OF_ROWS = (
-    "seed random_state run trial repeat repetition replicate replication rep iteration epoch unit "
-    "dataset data_set task problem instance index id name item question example #"
+    "unnamed:_0 seed random_state run trial repeat repetition replicate replication rep iteration "
+    "epoch unit dataset data_set task problem instance index id name item question example #"
 )
 _GROUP = "group"  # What groups are called whose labels are no column.
 _FEWEST_FOR_ORDER = 7  # Fewer rows are in order by chance too often.
@@ -75,18 +76,22 @@ def _with_groups(
     if isinstance(groups, str):
         names = [name for name in (*table.index.names, *table) if name is not None]
         if groups not in names:
+            available = ", ".join(map(str, names))
             raise WrongValueError(
                 f"groups must be a column, or one label a row; got {groups!r:.100}. Available: "
-                f"{', '.join(map(str, names))}."
+                f"{available}."
             )
         return table, groups
     labels = [*groups]
-    if len(labels) != len(table) or _GROUP in table:
+    n_labels = len(labels)
+    n_rows = len(table)
+    if n_labels != n_rows or _GROUP in table:
         raise WrongValueError(
-            f"groups must be one label for each of the {len(table)} rows, or the name of a "
-            f"column; got {len(labels)} labels."
+            f"groups must be one label for each of the {n_rows} rows, or the name of a column; "
+            f"got {n_labels} labels."
         )
-    return table.assign(**{_GROUP: pd.Series(labels, index=table.index)}), _GROUP
+    column = pd.Series(labels, index=table.index)
+    return table.assign(**{_GROUP: column}), _GROUP
 
 
 def means_of_groups(
@@ -141,27 +146,29 @@ def _of_two_files(
 ) -> pd.DataFrame:
     """Return the table of two files with one column of numbers each."""
     check_type("values", values, (str | os.PathLike), "a CSV file, as baseline_file is set")
-    files = Path(values), Path(baseline_file)
-    labels = [file.stem for file in files]
-    if all(map(is_file, files)) and files[0].samefile(files[1]):
+    file = Path(values)
+    baseline = Path(baseline_file)
+    if is_file(file) and is_file(baseline) and file.samefile(baseline):
         raise WrongValueError(
-            f"baseline_file must be another file than values; got {str(files[0])!r} twice. Pass "
-            "the file with the baseline's values."
+            f"baseline_file must be another file than values; got {str(file)!r} twice. Pass the "
+            "file with the baseline's values."
         )
-    if labels[0] == labels[1]:
-        labels = [str(file) for file in files]
+    labels = file.stem, baseline.stem
+    if file.stem == baseline.stem:
+        labels = str(file), str(baseline)
     if not (groups is None or isinstance(groups, str)):
         raise WrongValueError(
             "groups must be the name of a column of both files if baseline_file is set; got "
             f"{type(groups).__name__}."
         )
-    columns = {label: _column_of(file, groups) for label, file in zip(labels, files, strict=True)}
+    parts = _column_of(file, groups), _column_of(baseline, groups)
+    columns = dict(zip(labels, parts, strict=True))
     if not paired:
         return _unpaired_frame(columns)
-    sizes = [len(column) for column in columns.values()]
-    if sizes[0] != sizes[1]:
+    size, baseline_size = map(len, parts)
+    if size != baseline_size:
         raise WrongValueError(
-            f"Both files must have the same number of rows; got {sizes[0]} and {sizes[1]}. Leave "
+            f"Both files must have the same number of rows; got {size} and {baseline_size}. Leave "
             "the cell of a missing value empty, or pass paired=False if rows share nothing."
         )
     return pd.DataFrame(columns)
@@ -169,17 +176,21 @@ def _of_two_files(
 
 def _column_of(file: Path, groups: str | None = None) -> pd.Series[Any]:
     """Return the one column of numbers of a file, with the names and groups of its rows."""
-    table = _with_named_rows(*_with_groups(_read_csv(file), groups))
-    if table.shape[1] != 1:
+    name = str(file)
+    table, column = _with_groups(_read_csv(file), groups)
+    table = _with_named_rows(table, column)
+    n_columns = table.shape[1]
+    if n_columns != 1:
         raise WrongValueError(
-            f"{str(file)!r} must have one column of numbers; got {table.shape[1]}. Remove others, "
-            "or pass one table with all arms."
+            f"{name!r} must have one column of numbers; got {n_columns}. Remove others, or pass "
+            "one table with all arms."
         )
-    if not table.index.is_unique:
-        twice = table.index[table.index.duplicated()][0]
+    index = table.index
+    if not index.is_unique:
+        twice = index[index.duplicated()][0]
         raise WrongValueError(
-            f"{str(file)!r} must name each row once; got {twice!r:.100} twice. Rename one, or add "
-            "a column such as item."
+            f"{name!r} must name each row once; got {twice!r:.100} twice. Rename one, or add a "
+            "column such as item."
         )
     return table.iloc[:, 0]
 
@@ -197,17 +208,20 @@ def _frame(values: Mapping[str, Any], *, paired: bool) -> pd.DataFrame:
             columns[label] = _column(label, of_arm["test_score"]).rename_axis("fold")
         else:
             columns[label] = _column(label, of_arm)
+    if paired:
+        sizes = {label: len(column) for label, column in columns.items()}
+        if len({*sizes.values()}) > 1:
+            counts = ", ".join(f"{label!r} has {size}" for label, size in sizes.items())
+            raise WrongValueError(
+                f"Arms must have the same number of values; got {counts}. Pass NaN for a missing "
+                "value, or paired=False if arms share no seeds."
+            )
+        table = pd.DataFrame(columns)
+    else:
+        table = _unpaired_frame(columns)
     # Of arms with and without an index, pandas keeps no name.
-    named = [
-        name for column in columns.values() for name in column.index.names if name is not None
-    ]
-    if paired and len({*map(len, columns.values())}) > 1:
-        counts = ", ".join(f"{label!r} has {len(column)}" for label, column in columns.items())
-        raise WrongValueError(
-            f"Arms must have the same number of values; got {counts}. Pass NaN for a missing "
-            "value, or paired=False if arms share no seeds."
-        )
-    table = pd.DataFrame(columns) if paired else _unpaired_frame(columns)
+    names = itertools.chain.from_iterable(column.index.names for column in columns.values())
+    named = [name for name in names if name is not None]
     if named and table.index.nlevels == 1:
         table.index.name = named[0]
     return table
@@ -267,16 +281,14 @@ def _with_named_rows(table: pd.DataFrame, groups: str | None = None) -> pd.DataF
     for i, label in enumerate(table):
         name = _row_name(label)
         column = table.iloc[:, i]
-        # The first one is what pandas calls the first column of a file if it has no name.
-        names = ("unnamed:_0", *_NAMES_OF_ROWS.split())
-        is_named = name.removesuffix("_id").removesuffix("s") in names
-        is_named = is_named or label == groups or label in in_index
         if label == groups and column.isna().any():
             raise WrongValueError(
                 f"groups must label each row; got gaps in {groups!r}. Fill them."
             )
-        is_text = column.notna().any() and _as_numbers(column).isna().all()
-        if is_named or is_of_splits(str(label)) or (i == 0 and is_text):
+        is_chosen = label == groups or label in in_index
+        is_named = name.removesuffix("_id").removesuffix("s") in _NAMES_OF_ROWS.split()
+        is_first_text = i == 0 and column.notna().any() and _as_numbers(column).isna().all()
+        if is_chosen or is_named or is_of_splits(str(label)) or is_first_text:
             levels[name.removeprefix("unnamed:_0")] = [*map(str, column)]
         else:
             arms.append(i)
@@ -318,17 +330,21 @@ def _check_none_is_missing(label: str, array: np.ndarray) -> None:
         )
 
 
+def levels_of(index: pd.Index[Any]) -> list[str]:
+    """Return the names of an index's levels, empty if they have none."""
+    return ["" if name is None else str(name) for name in index.names]
+
+
 def rows_in_words(index: pd.Index[Any]) -> tuple[str, list[str]]:
     """Return the name of the index, and the name of each row with all levels."""
-    *outer_levels, last = ["" if name is None else str(name) for name in index.names]
+    *outer_levels, last = levels_of(index)
     if not outer_levels:
-        return last or "row", [str(name) for name in index]
+        return last or "row", [*map(str, index)]
     names = []
-    for *of_others, of_last in index:
-        outer_names = ", ".join(
-            f"{level} {name}" for level, name in zip(outer_levels, of_others, strict=True)
-        )
-        names.append(f"{of_last} of {outer_names}")
+    for *outer_labels, label in index:
+        outer = zip(outer_levels, outer_labels, strict=True)
+        outer_names = ", ".join(f"{level} {name}" for level, name in outer)
+        names.append(f"{label} of {outer_names}")
     return last, names
 
 
@@ -339,12 +355,16 @@ def check_is_unsorted(arms: Mapping[str, np.ndarray]) -> None:
     """
     pairs = [*itertools.combinations(arms, 2)]
     columns = [(label, array, _P_OF_SORTED) for label, array in arms.items()]
-    columns += [(f"{a} - {b}", arms[a] - arms[b], _P_OF_SORTED / len(pairs)) for a, b in pairs]
+    for a, b in pairs:
+        difference = arms[a] - arms[b]
+        columns.append((f"{a} - {b}", difference, _P_OF_SORTED / len(pairs)))
     for label, array, limit in columns:
         measured = array[np.isfinite(array)]
-        if len(measured) < _FEWEST_FOR_ORDER or not np.ptp(measured):
+        n_measured = len(measured)
+        if n_measured < _FEWEST_FOR_ORDER or not np.ptp(measured):
             continue
-        if scipy.stats.spearmanr(np.arange(len(measured)), measured).pvalue < limit:
+        correlation = scipy.stats.spearmanr(np.arange(n_measured), measured)
+        if correlation.pvalue < limit:
             raise WrongValueError(
                 "The rows of a sequential design must be in the order in which they were "
                 f"measured; got rows that seem sorted by {label!r}. Pass order='COLUMN', or "

@@ -91,6 +91,7 @@ def compare_values(
     """
     if margin is not None:
         check_positive("margin", margin)
+        margin = float(margin)
     designs = {
         "sequential": sequential,
         "folds": folds,
@@ -98,17 +99,7 @@ def compare_values(
         "groups": groups is not None,
     }
     chosen = [name for name, is_chosen in designs.items() if is_chosen]
-    if not paired and chosen:
-        raise WrongValueError(
-            f"{chosen[0]} must be omitted if paired is False; got both. Pair the values: "
-            "intervals of unpaired values are valid for planned numbers of independent values "
-            "only."
-        )
-    if groups is not None and (folds or resampled):
-        raise WrongValueError(
-            f"groups must be omitted if {chosen[0]} is set; got both. Pass groups for rows that "
-            "are not splits of one data set."
-        )
+    _check_designs(chosen, paired=paired)
     if order is not None and not sequential:
         raise WrongValueError(
             "order must be omitted unless sequential is True; got both. In a fixed design the "
@@ -119,7 +110,7 @@ def compare_values(
     table = _tables.table_of(values, baseline_file, order, groups, paired=paired)
     if baseline_file is not None:
         baseline = str(table.columns[-1])
-    levels = ["" if name is None else str(name) for name in table.index.names]
+    levels = _tables.levels_of(table.index)
     if levels == [""]:  # The labels of the rows may tell, such as "fold 1".
         levels += [f"row {label}" for label in table.index]
     overlap = checked_resampling("values", levels, resampled, folds=folds, sequential=sequential)
@@ -128,19 +119,20 @@ def compare_values(
             f"folds must be omitted for rows of several names; got {' and '.join(levels)}. For a "
             "repeated cross-validation, pass resampled=(n_train, n_test)."
         )
-    arms = {
-        str(label): _tables.numbers_of(label, table.iloc[:, i]) for i, label in enumerate(table)
-    }
+    arms = {}
+    for label, column in table.items():
+        arms[str(label)] = _tables.numbers_of(label, column)
     _check_arms(arms, table, baseline)
     index = table.index
     if groups is not None:
         arms, index = _tables.means_of_groups(arms, index, groups)
     per, names = _tables.rows_in_words(index)
-    if twice := [name for name, n in Counter(names).items() if n > 1]:
-        raise WrongValueError(
-            f"values must have each {per} once; got {per} {twice[0]} twice. Omit one, or rename "
-            "it."
-        )
+    for name, n in Counter(names).items():
+        if n > 1:
+            raise WrongValueError(
+                f"values must have each {per} once; got {per} {name} twice. Omit one, or rename "
+                "it."
+            )
     if not paired:
         names = []
         arms = {label: _tables.filled(label, array) for label, array in arms.items()}
@@ -149,7 +141,7 @@ def compare_values(
     design = PairedDesign(
         names=[f"{per} {name}" for name in names],
         n_planned=len(names),
-        margin=None if margin is None else float(margin),
+        margin=margin,
         sequential=sequential,
         resampled=overlap,
     )
@@ -165,25 +157,41 @@ def compare_values(
     return ValueComparison(numbers, tuple(names), n_rows)
 
 
+def _check_designs(chosen: Sequence[str], *, paired: bool) -> None:
+    """Refuse designs, in the order of the arguments, that exclude each other."""
+    if chosen and not paired:
+        raise WrongValueError(
+            f"{chosen[0]} must be omitted if paired is False; got both. Pair the values: "
+            "intervals of unpaired values are valid for planned numbers of independent values "
+            "only."
+        )
+    if "groups" in chosen and {"folds", "resampled"} & {*chosen}:
+        raise WrongValueError(
+            f"groups must be omitted if {chosen[0]} is set; got both. Pass groups for rows that "
+            "are not splits of one data set."
+        )
+
+
 def _check_arms(arms: Mapping[str, Any], table: pd.DataFrame, baseline: str | None) -> None:
     """Refuse too few or too many arms, and names of arms that do not tell them apart."""
-    if len(arms) < table.shape[1] or not are_labels(arms):
+    n_rows, n_columns = table.shape
+    n_arms = len(arms)
+    if n_arms < n_columns or not are_labels(arms):
         labels = ", ".join(repr(str(label)) for label in table)
         raise WrongValueError(
             f"Arms must have different names, none of them empty; got {labels}. Rename one."
         )
-    if len(arms) < 2 or not len(table):
+    if n_arms < 2 or not n_rows:
         raise WrongValueError(
-            "values must have at least two arms and one row; got "
-            f"{len(arms)} arms and {len(table)} rows."
+            f"values must have at least two arms and one row; got {n_arms} arms and {n_rows} rows."
         )
-    if len(arms) > MOST_ARMS:
+    if n_arms > MOST_ARMS:
         raise WrongValueError(
-            f"values must have at most {MOST_ARMS} arms; got {len(arms)}. Compare fewer: the more "
+            f"values must have at most {MOST_ARMS} arms; got {n_arms}. Compare fewer: the more "
             "claims, the wider each interval."
         )
     if baseline is not None and baseline not in arms:
+        available = ", ".join(map(repr, arms))
         raise WrongValueError(
-            f"baseline must be the label of an arm; got {baseline!r}. Available: "
-            f"{', '.join(map(repr, arms))}."
+            f"baseline must be the label of an arm; got {baseline!r}. Available: {available}."
         )

@@ -56,20 +56,23 @@ def load_comparison(storage: str | BaseStorage, study_name: str) -> Comparison:
     arms = records_of_comparison(head)
     declaration: Declaration = head.user_attrs[stored.COMPARISON]
     declared = declaration["seeds"]
-    is_done = [
-        all(s in of_arm and of_arm[s].is_over for of_arm in arms.values()) for s in declared
+    ended = [
+        {seed for seed, run in records_by_seed.items() if run.is_over}
+        for records_by_seed in arms.values()
     ]
-    seeds = tuple(declared[: [*is_done, False].index(False)])
+    ended_in_all = set.intersection(*ended)
+    seeds = tuple(itertools.takewhile(ended_in_all.__contains__, declared))
     if not seeds:
-        n_over = sum(run.is_over for of_arm in arms.values() for run in of_arm.values())
+        n_over = sum(map(len, ended))
+        n_runs = len(arms) * len(declared)
         raise WrongValueError(
             f"All runs of the first seed ({declared[0]}) of comparison {study_name!r} must have "
-            f"ended; got {n_over} of {len(arms) * len(declared)} ended runs, but not all of this "
-            "seed. Continue with resume or compare."
+            f"ended; got {n_over} of {n_runs} ended runs, but not all of this seed. Continue with "
+            "resume or compare."
         )
-    results: dict[str, list[StudyResult]] = {label: [] for label in arms}
-    for label, seed in itertools.product(arms, seeds):
-        results[label].append(result_of(arms[label][seed]))
+    results: dict[str, list[StudyResult]] = {}
+    for label, records_by_seed in arms.items():
+        results[label] = [result_of(records_by_seed[seed]) for seed in seeds]
     margin = declaration["arguments"].get("margin", MARGIN)
     return Comparison(results, seeds, margin, declaration, like_comparisons(head))
 
@@ -103,24 +106,25 @@ def like_comparisons(head: optuna.Study) -> tuple[str, ...]:
         """Return the configuration that all runs of a comparison share; of models, their data."""
         declaration: Declaration = attrs[name][stored.COMPARISON]
         for label, seed in itertools.product(declaration["arms"], declaration["seeds"]):
-            if config := attrs.get(study_name_of(name, label, seed), {}).get(stored.CONFIG):
-                return {
-                    key: setting for key, setting in config.items() if key not in ("seed", "space")
-                }
+            run = attrs.get(study_name_of(name, label, seed), {})
+            if stored.CONFIG in run:
+                config = run[stored.CONFIG]
+                return {key: config[key] for key in config if key not in ("seed", "space")}
         evaluated = attrs[name].get(stored.EVALUATED)
         if isinstance(evaluated, dict):
             return evaluated.get("dataset")
         return None
 
-    if not (own_objective := objective_of(head.study_name)):
+    objective = objective_of(head.study_name)
+    if not objective:
         return ()
-    heads = (name for name in attrs if stored.COMPARISON in attrs[name])
-    other_objectives = {name: objective_of(name) for name in heads if name != head.study_name}
-    return tuple(
-        name
-        for name, other_objective in other_objectives.items()
-        if other_objective and not config_differences(own_objective, other_objective)
-    )
+    names = []
+    for name in attrs:
+        if stored.COMPARISON in attrs[name] and name != head.study_name:
+            other_objective = objective_of(name)
+            if other_objective and not config_differences(objective, other_objective):
+                names.append(name)
+    return tuple(names)
 
 
 def study_name_of(comparison: str, label: str, seed: int) -> str:
@@ -137,28 +141,26 @@ def limits_of_runs(
     If all have ended, their limits are returned, and the comparison only reports them.
     """
     arms = records_of_comparison(head)
-    ended = [
-        run
-        for of_arm in arms.values()
-        for run in of_arm.values()
-        if run.is_over or len(run.done_trials) >= (limits["max_trial"] or 0)
-    ]
+    n_trials = limits["max_trial"] or 0
+    runs = [run for records_by_seed in arms.values() for run in records_by_seed.values()]
+    ended = [run for run in runs if run.is_over or len(run.done_trials) >= n_trials]
     by_name: dict[str, Any] = {**limits}
-    highest = {
-        name: max([limit, *(run.budget.get(name, limit) for run in ended)], key=_limit_as_number)
-        for name, limit in by_name.items()
-    }
+    highest = {}
+    for name, limit in by_name.items():
+        stored_limits = [run.budget.get(name, limit) for run in ended]
+        highest[name] = max([limit, *stored_limits], key=_limit_as_number)
     raised = [name for name, limit in by_name.items() if highest[name] != limit]
     if not raised:
         return limits
     in_words = ", ".join(f"{name}={highest[name]}" for name in raised)
-    runs = [arms.get(label, {}).get(seed) for label in labels for seed in seeds]
-    if not all(run and run.is_over and run.budget == highest for run in runs):
-        raise WrongValueError(
-            f"Limits must be at least those of the stored runs, {in_words}; got "
-            f"{', '.join(f'{name}={by_name[name]}' for name in raised)}. Pass {in_words}, or "
-            "another study_name."
-        )
+    passed = ", ".join(f"{name}={by_name[name]}" for name in raised)
+    for label, seed in itertools.product(labels, seeds):
+        compared_run = arms.get(label, {}).get(seed)
+        if not (compared_run and compared_run.is_over and compared_run.budget == highest):
+            raise WrongValueError(
+                f"Limits must be at least those of the stored runs, {in_words}; got {passed}. "
+                f"Pass {in_words}, or another study_name."
+            )
     logger.warning(
         "The runs of %r ended before, with %s. They are reported.", head.study_name, in_words
     )
