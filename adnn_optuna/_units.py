@@ -129,6 +129,13 @@ def in_list(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [first, *names[-1:]]))
 
 
+def in_number(n: int, what: str) -> str:
+    """Return how many there are of something, such as ``"1 trial"`` or ``"3 trials"``."""
+    if n == 1:
+        return f"{n} {what}"
+    return f"{n} {what}s"
+
+
 def as_argument(file: str) -> str:
     """Return a file's name as a shell takes it, and no command for an option."""
     if file.startswith("-"):

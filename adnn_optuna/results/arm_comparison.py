@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from adnn_optuna._units import Unit, in_list
+from adnn_optuna._units import Unit, in_list, in_number
 from adnn_optuna.render.document import Document, Figure, Line, Table, Verdict
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.differences import (
@@ -130,7 +130,7 @@ class ArmComparison(Printed):
         if not numbers.is_paired:
             counts = [str(len(values)) for values in numbers.compared.values()]
             return f"{in_list(counts)} values"
-        return f"{numbers.n_values} {numbers.per}{'s' * (numbers.n_values != 1)}"
+        return in_number(numbers.n_values, numbers.per)
 
     @property
     def _concluded(self) -> Sequence[PairedDifference]:

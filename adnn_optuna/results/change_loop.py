@@ -17,7 +17,7 @@ from adnn_optuna._attributes import (
     LoopSettings,
     StoredCandidate,
 )
-from adnn_optuna._units import UNKNOWN, Estimate, Unit
+from adnn_optuna._units import UNKNOWN, Estimate, Unit, in_number
 from adnn_optuna.render.document import (
     Document,
     Figure,
@@ -227,7 +227,7 @@ class ChangeLoop(Printed):
             title=f"{self.study_name}: {self._short_label} is {self._in_words(verdict)}",
             verdict=_VERDICTS[verdict],
             conclusion=self._conclusion(),
-            scope=_in_plural(self.n_runs, "run"),
+            scope=in_number(self.n_runs, "run"),
             estimates=self._estimates(),
             tables=[self._table()],
             figures=[self._figure()],
@@ -253,7 +253,7 @@ class ChangeLoop(Printed):
         if self.n_false_expected < 0.1:
             expected = f"{self.n_false_expected:.2g}"
         return (
-            f"{self.n_kept} of {_in_plural(self.n_judged, 'candidate')} kept; up to "
+            f"{self.n_kept} of {in_number(self.n_judged, 'candidate')} kept; up to "
             f"{expected} false ones are expected if the noise is normal."
         )
 
@@ -356,7 +356,7 @@ class ChangeLoop(Printed):
                 continue
             mean = self._mean(each)
             lowest, highest = self._ends(each, mean)
-            n_runs = _in_plural(len(each.values), "run")
+            n_runs = in_number(len(each.values), "run")
             x.append(place)
             y.append(scale * mean)
             low.append(scale * lowest)
@@ -481,9 +481,3 @@ def _values(trials_by_run: Mapping[int, FrozenTrial]) -> list[float]:
 
 def _short(label: str) -> str:
     return shortened(label, 24)
-
-
-def _in_plural(n: int, what: str) -> str:
-    if n == 1:
-        return f"1 {what}"
-    return f"{n} {what}s"

@@ -13,7 +13,7 @@ from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import Declaration, DeclaredArm
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna._units import ACCURACY, PLAIN, Estimate, Unit, score_in_words, unit_of
+from adnn_optuna._units import ACCURACY, PLAIN, Estimate, Unit, in_number, score_in_words, unit_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.render.document import Document, Figure, Line, Series, Table, Verdict, shortened
 from adnn_optuna.render.printed import Printed, number_fields
@@ -443,14 +443,12 @@ class Comparison(Printed):
     def document(self) -> Document:
         """Return everything that the result says."""
         numbers = self.numbers
-        n_arms = len(self.results)
-        n_seeds = len(self.seeds)
         figures = [_gains(numbers), _scores(numbers), _best_against_trials(numbers)]
         return Document(
             title=f"Comparison {self.study_name!r}",
             verdict=self._verdict(),
             conclusion=self._conclusion(),
-            scope=f"{n_arms} arms, {n_seeds} seed{'s' * (n_seeds > 1)}",
+            scope=f"{len(self.results)} arms, {in_number(len(self.seeds), 'seed')}",
             estimates=self._estimates(),
             level=level_of(self._design),
             tables=self._tables(),

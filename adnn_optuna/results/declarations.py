@@ -17,6 +17,7 @@ from adnn_optuna._checks import (
     is_integer,
     logger,
 )
+from adnn_optuna._units import in_number
 from adnn_optuna.engine.arms import Arm
 from adnn_optuna.results.value_table import Claim
 from adnn_optuna.stats.paired_differences import fewest_pairs
@@ -144,8 +145,8 @@ def declared(
     for what, n in n_claims.items():
         needed = fewest_pairs(n, sequential=sequential, after_fixed=after_fixed)
         if len(seeds) < needed:
-            few = f"{len(seeds)} seed{'s' * (len(seeds) > 1)}"
-            claims = f"{n} claim{'s' * (n > 1)}"
+            few = in_number(len(seeds), "seed")
+            claims = in_number(n, "claim")
             warnings.warn(
                 f"{few} can decide nothing about the {what}: with {claims} it takes at least "
                 f"{needed}.",

@@ -7,7 +7,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from adnn_optuna._units import Estimate, Unit, in_list
+from adnn_optuna._units import Estimate, Unit, in_list, in_number
 from adnn_optuna.render.document import Figure, Line, Series, Table, shortened
 from adnn_optuna.stats.paired_differences import PairedDifference
 from adnn_optuna.stats.proportions import unseen_share
@@ -282,7 +282,7 @@ def other_comparisons_note(what: str, names: Sequence[str]) -> list[str]:
     """Return the note that something is part of other comparisons, too; empty if it is not."""
     if not names:
         return []
-    more = f"{len(names)} other comparison{'s' * (len(names) > 1)}"
+    more = in_number(len(names), "other comparison")
     overlap = f"{what} part of {more} in this storage, such as {names[0]!r}."
     return [f"{overlap} Each is wrong in 5% of cases, so the best of several is wrong more often."]
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
+from adnn_optuna._units import in_number
 from adnn_optuna.samplers._evaluations import Evaluation
 
 NEXT_STEP = "make the same call again; it makes the rest."
@@ -41,8 +42,8 @@ def reused_note(what: str, n_before: int, n_now: int) -> str:
     """Return how many evaluations or trials of a call were stored before; empty if none was."""
     if not n_before:
         return ""
-    plural = "s" * (n_before != 1)
-    return f"{n_before} stored {what}{plural} reused, {n_now - n_before} new."
+    stored = in_number(n_before, f"stored {what}")
+    return f"{stored} reused, {n_now - n_before} new."
 
 
 def counted(value: float | None, failed: float | None) -> float:

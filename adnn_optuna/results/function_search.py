@@ -8,7 +8,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from adnn_optuna._units import Estimate, params_in_words
+from adnn_optuna._units import Estimate, in_number, params_in_words
 from adnn_optuna.engine.records import FunctionRecord, SearchRecord
 from adnn_optuna.render.document import Line, Table, Verdict
 from adnn_optuna.results.confirmed_value import ConfirmedValue
@@ -95,7 +95,7 @@ class FunctionSearch(StudyResult):
             scope.append(f"of which {n_replicates} replicates")
         if self.record.new_values:
             n_new = len(self.record.new_values)
-            scope.append(_counted(n_new, self._confirmed.where[:-1]))
+            scope.append(in_number(n_new, self._confirmed.where[:-1]))
         return scope
 
     def _subject(self) -> str:
@@ -217,13 +217,9 @@ class FunctionSearch(StudyResult):
 
 def _note_on_new_seeds(n: int) -> str:
     if n:
-        times = f"{n} more time{'s' * (n > 1)}"
+        times = in_number(n, "more time")
         return f"Each run's best trial was evaluated {times} on new seeds, after its selection."
     return (
         "Reported best values are too good (selection bias), most of all for samplers that repeat "
         "similar trials. Pass confirm=5 to evaluate best trials on new seeds."
     )
-
-
-def _counted(n: int, what: str) -> str:
-    return f"{n} {what}{'s' * (n != 1)}"

@@ -11,7 +11,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._units import ACCURACY, PLAIN, Estimate, Unit, unit_of
+from adnn_optuna._units import ACCURACY, PLAIN, Estimate, Unit, in_number, unit_of
 from adnn_optuna.engine.example_scores import Examples, read_examples
 from adnn_optuna.render.document import Document, Figure, Line, Series, Table, Verdict
 from adnn_optuna.render.printed import Printed, number_fields
@@ -95,12 +95,12 @@ class Overtuning(Printed):
             estimates = self._estimates()
             tables = [self._trial_table()]
             figures = [self._trial_figure(), self._curve_figure()]
-        n = len(self.trials)
+        n_trials = in_number(len(self.trials), "trial")
         return Document(
             title=f"Study {self.study_name!r} on new data",
             verdict=verdict,
             conclusion=self._conclusion(),
-            scope=f"{n} trial{'s' * (n != 1)}, {self._examples_in_words}",
+            scope=f"{n_trials}, {self._examples_in_words}",
             estimates=estimates,
             tables=tables,
             figures=figures,
@@ -111,7 +111,7 @@ class Overtuning(Printed):
 
     @property
     def _examples_in_words(self) -> str:
-        return f"{self.n_examples} example{'s' * (self.n_examples != 1)}"
+        return in_number(self.n_examples, "example")
 
     @functools.cached_property
     def _unit(self) -> Unit:
@@ -173,7 +173,7 @@ class Overtuning(Printed):
         if self.n_groups < self.n_examples:
             notes.append(f"The examples are of {self.n_groups} groups, which stay together.")
         for why, n in self.n_omitted.items():
-            notes.append(f"{n} trial{'s' * (n != 1)} omitted: {why}.")
+            notes.append(f"{in_number(n, 'trial')} omitted: {why}.")
         if self.most_unlike:
             gap = float(np.abs(self.reported_values - self.values).max())
             notes.append(

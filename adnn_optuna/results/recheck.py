@@ -23,6 +23,7 @@ from adnn_optuna._units import (
     Estimate,
     Unit,
     in_list,
+    in_number,
     params_in_words,
     unit_of,
     with_class,
@@ -422,8 +423,7 @@ class Recheck(Printed):
     def document(self) -> Document:
         """Return everything that the result says."""
         numbers = self.numbers
-        n_trials = len(numbers.candidates)
-        scope = f"{n_trials} trial{'s' * (n_trials > 1)}"
+        scope = in_number(len(numbers.candidates), "trial")
         if not numbers.is_deterministic:
             n_further = numbers.planned["seeds"]
             scope = f"{scope}, {numbers.seeds} + {n_further} {numbers.confirmed.where}"

@@ -15,7 +15,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._units import Estimate, Unit, in_list, params_in_words
+from adnn_optuna._units import Estimate, Unit, in_list, in_number, params_in_words
 from adnn_optuna.engine.kinds import kind_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.render.document import (
@@ -118,8 +118,8 @@ class StudyResult(Printed):
 
     def document(self) -> Document:
         """Return everything that the result says."""
-        n_trials = len(self.record.done_trials)
-        scope = [f"{n_trials} trial{'s' * (n_trials != 1)}", *self._further_scope()]
+        n_trials = in_number(len(self.record.done_trials), "trial")
+        scope = [n_trials, *self._further_scope()]
         verdict, verdict_in_words = self._verdict()
         name = shortened(self.study.study_name, MAX_TITLE - len(verdict_in_words) - 2)
         estimates = list[Line]()

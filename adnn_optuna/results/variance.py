@@ -17,7 +17,7 @@ import scipy
 from numpy.typing import NDArray
 
 from adnn_optuna._seeds import new_seeds
-from adnn_optuna._units import Estimate, Unit, in_list, unit_of
+from adnn_optuna._units import Estimate, Unit, in_list, in_number, unit_of
 from adnn_optuna.render.document import Document, Figure, Line, Series, Table, Verdict
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.differences import sources_in_words, unseen_notes
@@ -274,7 +274,7 @@ class Variance(Printed):
             title=f"Variance of {numbers.value_name}",
             verdict=verdict,
             conclusion=self._conclusion(),
-            scope=f"{len(numbers.run_values)} run{'s' * (len(numbers.run_values) != 1)}",
+            scope=in_number(len(numbers.run_values), "run"),
             estimates=estimates,
             tables=tables,
             figures=[self._figure()],
