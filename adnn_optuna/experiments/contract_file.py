@@ -31,83 +31,42 @@ PAIRS = range(10, 10_001)
 
 _MAX_BYTES = 32 * 2**20
 _SPLITTING = ("classes", "positive", "validation_size", "test_size", "seed")
-
-
-def _of_type(kind: Any) -> Finder:
-    name = getattr(kind, "__name__", kind)
-    return finder(f"a JSON value of type {name}", lambda value: isinstance(value, kind))
-
-
-def _number(low: float = -1e30, high: float = 1e30) -> Finder:
-    """Return a finder for numbers within bounds; for whole ones, if the lower bound is."""
-    kinds = {int, type(low)}
-    return finder(
-        f"a {'whole ' * isinstance(low, int)}number from {low:g} to {high:g}",
-        lambda value: type(value) in kinds and low <= value <= high,
-    )
-
-
-def _numbers(least: int, most: int) -> Finder:
-    find_in_number = _number()
-    count = f"{least} to {most}"
-    if least == most:
-        count = str(least)
-    return finder(
-        f"{count} numbers",
-        lambda values: (
-            isinstance(values, list)
-            and least <= len(values) <= most
-            and not any(map(find_in_number, values))
-        ),
-    )
-
-
-_ANY = _of_type(object)
-_MAPPING = _of_type(dict)
-_TEXT = _of_type(str)
-_COUNT = _number(0, math.inf)
-_SIZE = _number(1, math.inf)
-_ESTIMATE = _numbers(3, 3)
-_OF_PAIRS = _numbers(PAIRS[0], PAIRS[-1])
-# What the fields must be, if that is checked here. The rest is checked when the model, the data
+# What the fields must be, if that is checked here: a type, a number within bounds (a whole one, if
+# the lower bound is), or a list of so many numbers. The rest is checked when the model, the data
 # and the training are made. Fields with "?" may be missing; there are no other fields.
-_SCHEMA: tuple[tuple[Finder, str], ...] = (
-    (_SIZE, "format_version split.train split.test"),
-    (_TEXT, "format sha256 study.name objective.metric files.weights.name files.weights.sha256"),
-    (_TEXT, "files.data.name? files.data.sha256?"),
-    (_of_type(str | None), "study.sampler study.stop_reason"),
-    (_TEXT, "study.direction objective.direction?"),
-    (_ANY, "objective.positive?"),
-    (_COUNT, "study.trials study.completed_trials study.best_trial"),
-    (_COUNT, "objective.seed split.val"),
-    (_MAPPING, "objective.model objective.space best.params environment"),
-    (_MAPPING, "best.hyperparameters?"),
-    (_TEXT, "objective.dataset.name objective.dataset.source objective.dataset.fingerprint"),
-    *((_TEXT, f"objective.dataset.{key}?") for key in ("path", *OF_FILES)),
-    (_MAPPING, "objective.dataset.preprocessing? objective.dataset.duplicates?"),
-    (_MAPPING, "objective.scaling?"),
-    *((_ANY, f"objective.dataset.{key}?") for key in _SPLITTING),
-    *((_ANY, f"objective.training.{field.name}") for field in dataclasses.fields(Training)),
-    (_number(1, 100_000), "objective.training.epochs"),
-    *((_TEXT, f"{role}.initial_weights_sha256 {role}.trained_weights_sha256") for role in ROLES),
-    *((_number(0.0, 1), f"{role}.{split}_accuracy?") for role in ROLES for split in SPLITS),
-    (_number(), "baseline.train_loss best.train_loss"),
-    (_number(1, 99), "confirmation.rank"),
-    (_ESTIMATE, "confirmation.test_score confirmation.vs_baselines confirmation.replication"),
-    (_ESTIMATE, "confirmation.hyperparameters?"),
-    (_OF_PAIRS, "confirmation.seeds confirmation.baselines confirmation.gains?"),
+_SCHEMA: tuple[tuple[Any, str], ...] = (
+    ((1, math.inf), "format_version split.train split.test"),
+    (str, "format sha256 study.name objective.metric files.weights.name files.weights.sha256"),
+    (str, "files.data.name? files.data.sha256?"),
+    (str | None, "study.sampler study.stop_reason"),
+    (str, "study.direction objective.direction?"),
+    (object, "objective.positive?"),
+    ((0, math.inf), "study.trials study.completed_trials study.best_trial"),
+    ((0, math.inf), "objective.seed split.val"),
+    (dict, "objective.model objective.space best.params environment"),
+    (dict, "best.hyperparameters?"),
+    (str, "objective.dataset.name objective.dataset.source objective.dataset.fingerprint"),
+    *((str, f"objective.dataset.{key}?") for key in ("path", *OF_FILES)),
+    (dict, "objective.dataset.preprocessing? objective.dataset.duplicates? objective.scaling?"),
+    *((object, f"objective.dataset.{key}?") for key in _SPLITTING),
+    *((object, f"objective.training.{field.name}") for field in dataclasses.fields(Training)),
+    ((1, 100_000), "objective.training.epochs"),
+    *((str, f"{role}.initial_weights_sha256 {role}.trained_weights_sha256") for role in ROLES),
+    *(((0.0, 1), f"{role}.{split}_accuracy?") for role in ROLES for split in SPLITS),
+    ((-1e30, 1e30), "baseline.train_loss best.train_loss"),
+    ((1, 99), "confirmation.rank"),
+    (range(3, 4), "confirmation.test_score confirmation.vs_baselines confirmation.replication"),
+    (range(3, 4), "confirmation.hyperparameters?"),
+    (PAIRS, "confirmation.seeds confirmation.baselines confirmation.gains?"),
 )
-_FINDERS: dict[tuple[str, ...], Finder] = {}
-_OPTIONAL = set[tuple[str, ...]]()
-for _find, _names in _SCHEMA:
-    for _name in _names.split():
-        _path = tuple(_name.rstrip("?").split("."))
-        _FINDERS[_path] = _find
-        if _name.endswith("?"):
-            _OPTIONAL.add(_path)
+_FIELDS = {
+    tuple(name.rstrip("?").split(".")): (wanted, name.endswith("?"))
+    for wanted, names in _SCHEMA
+    for name in names.split()
+}
 # Further metrics that a training run reports.
 _METRIC = re.compile(r"(baseline|best)\.(train|val|test)_\w{1,100}")
-_OBJECTS = {path[:depth] for path in _FINDERS for depth in range(len(path))}
+_OBJECTS = {path[:depth] for path in _FIELDS for depth in range(len(path))}
 
 
 class RefusedError(WrongValueError):
@@ -148,8 +107,8 @@ def read_contract(path: Path) -> dict[str, Any]:
             "that this version of adnn_optuna reads."
         )
     present = set(_checked_fields(content, ()))
-    for field in _FINDERS:
-        if field in present or field in _OPTIONAL:
+    for field, (_, is_optional) in _FIELDS.items():
+        if field in present or is_optional:
             continue
         # A training run that no seed changes has no confirmation.
         if field[0] != "confirmation" or "confirmation" in content:
@@ -190,8 +149,9 @@ def _checked_fields(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...
         for key, value in node.items():
             yield from _checked_fields(value, (*path, key))
         return
-    if path in _FINDERS:
-        find_fault = _FINDERS[path]
+    if path in _FIELDS:
+        wanted, _ = _FIELDS[path]
+        find_fault = _finder_of(wanted)
     elif _METRIC.fullmatch(".".join(path)):
         find_fault = _number()
     else:
@@ -200,6 +160,34 @@ def _checked_fields(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...
     if fault is not None:
         raise CannotCheckError(f"{name} must be {fault.rule}; got {node!a:.80}.")
     yield path
+
+
+def _finder_of(wanted: Any) -> Finder:
+    if isinstance(wanted, range):
+        return _numbers(wanted)
+    if isinstance(wanted, tuple):
+        return _number(*wanted)
+    name = getattr(wanted, "__name__", wanted)
+    return finder(f"a JSON value of type {name}", lambda value: isinstance(value, wanted))
+
+
+def _number(low: float = -1e30, high: float = 1e30) -> Finder:
+    kinds = {int, type(low)}
+    return finder(
+        f"a {'whole ' * isinstance(low, int)}number from {low:g} to {high:g}",
+        lambda value: type(value) in kinds and low <= value <= high,
+    )
+
+
+def _numbers(counts: range) -> Finder:
+    find_in_number = _number()
+    ends = sorted({counts[0], counts[-1]})
+
+    def accepts(values: Any) -> bool:
+        has_count = isinstance(values, list) and len(values) in counts
+        return has_count and not any(map(find_in_number, values))
+
+    return finder(f"{' to '.join(map(str, ends))} numbers", accepts)
 
 
 def contract_sha256(content: dict[str, Any]) -> str:
@@ -233,6 +221,6 @@ def read_arrays(file: Path, sha256: str, field: str, most: int) -> dict[str, np.
     with contextlib.suppress(Exception), zipfile.ZipFile(content) as archive:
         n_unpacked = sum(entry.file_size for entry in archive.infolist())
         if n_unpacked <= most:
-            with np.load(content, allow_pickle=False) as file_of_arrays:
-                return {name: np.asarray(array) for name, array in file_of_arrays.items()}
+            with np.load(content, allow_pickle=False) as arrays:
+                return {name: np.asarray(arrays[name]) for name in arrays}
     return {}
