@@ -218,21 +218,20 @@ def _parts(
     if "limits" in own:
         from adnn_optuna.callbacks import LIMITS
 
-        parts["limits"] = {
-            limit.reason: _explained(
-                _option(limit.reason, None, limit.kind | None),
-                {limit.reason: limit.help},
-                "Limits",
-            )
-            for limit in LIMITS
-            if limit.reason not in own
-        }
+        parts["limits"] = {}
+        for limit in LIMITS:
+            name = limit.reason
+            if name not in own:
+                option = _option(name, None, limit.kind | None)
+                parts["limits"][name] = _explained(option, {name: limit.help}, "Limits")
     if "options" in own:
         offered = {*own, *itertools.chain(*parts.values()), "show_progress_bar"}
-        parts["options"], docs = {}, docstrings.arguments(in_python)
+        parts["options"] = {}
+        docs = docstrings.arguments(in_python)
         for name, parameter in inspect.signature(in_python).parameters.items():
-            if name not in offered and (option := _passed(parameter)):
-                parts["options"][name] = _explained(option, docs)
+            passed = _passed(parameter)
+            if passed and name not in offered:
+                parts["options"][name] = _explained(passed, docs)
     return parts
 
 

@@ -72,10 +72,10 @@ def declared_arm(arm: Arm, name: str = "") -> DeclaredArm:
 def reference_of(arms: Mapping[str, DeclaredArm]) -> str | None:
     """Return the label of random restarts, for functions of random search, if there is any."""
     names = {label: arm["name"] for label, arm in arms.items()}
-    name = stored.RANDOM
+    reference = stored.RANDOM
     if stored.RANDOM_RESTART in names.values():
-        name = stored.RANDOM_RESTART
-    labels = [label for label, arm_name in names.items() if arm_name == name]
+        reference = stored.RANDOM_RESTART
+    labels = [label for label, name in names.items() if name == reference]
     if stored.RANDOM in labels:
         return stored.RANDOM
     return next(iter(labels), None)
@@ -96,10 +96,10 @@ def claims_of(arms: Mapping[str, DeclaredArm]) -> dict[str, list[Claim]]:
         of_samplers = [(label, reference) for label in samplers]
         searched = [*samplers, reference]
     if reference is None or arms[reference]["name"] != stored.RANDOM:
-        names = {label: arms[label]["name"] for label in samplers}
-        rivals = [label for label in samplers if names[label] in _RIVALS]
-        pairs = itertools.combinations(rivals, 2)
-        of_samplers += [pair for pair in pairs if names[pair[0]] != names[pair[1]]]
+        rivals = [label for label in samplers if arms[label]["name"] in _RIVALS]
+        for label, rival in itertools.combinations(rivals, 2):
+            if arms[label]["name"] != arms[rival]["name"]:
+                of_samplers.append((label, rival))
     return {"samplers": of_samplers, "controls": [*itertools.product(searched, controls)]}
 
 
@@ -168,12 +168,13 @@ def _check_seeds_go_on(seeds: Sequence[int], before: Declaration, study_name: st
     n_common = min(len(seeds), len(planned_seeds))
     if not is_shorter and [*seeds[:n_common]] == planned_seeds[:n_common]:
         return
+    n_planned = len(planned_seeds)
     first = ", ".join(map(str, planned_seeds[:10]))
-    if len(planned_seeds) > 10:
+    if n_planned > 10:
         first = f"{first}, …"
     passed = ", ".join(map(str, seeds[:10]))
     raise WrongValueError(
-        f"seeds must begin with the {len(planned_seeds)} declared seeds of {study_name!r}, "
+        f"seeds must begin with the {n_planned} declared seeds of {study_name!r}, "
         f"{first}; got {passed}. Pass the declared seeds in their order, or these and more."
     )
 

@@ -272,10 +272,12 @@ def overtuning_of(
     measure = measure_of(examples)
     maximize = study.direction == StudyDirection.MAXIMIZE
     n_finished = sum(trial.state.is_finished() for trial in trials)
+    n_valued = len(valued)
+    n_feasible = len(feasible)
     n_omitted = {
-        "pruned, failed or without a finite value": n_finished - len(valued),
-        "infeasible": len(valued) - len(feasible),
-        "without scores of single examples": len(feasible) - len(examples.trials),
+        "pruned, failed or without a finite value": n_finished - n_valued,
+        "infeasible": n_valued - n_feasible,
+        "without scores of single examples": n_feasible - len(examples.trials),
     }
     reported_values = np.array([trial.values[0] for trial in examples.trials])
     splits = random_splits(measure, maximize=maximize, after_split=after_split)

@@ -115,20 +115,16 @@ class Plan(Printed):
     def _figure(self, gain: str) -> Figure:
         """Return the power of both designs against the number of seeds."""
         numbers = self.numbers
-        series = [
-            Series(_FIXED, [*numbers.power], _in_percent(numbers.power), color=0),
-            Series(
-                _SEQUENTIAL,
-                [*numbers.power_sequential],
-                _in_percent(numbers.power_sequential),
-                color=1,
-            ),
-        ]
+        series = []
         needed = {}
-        if self.seeds in numbers.power:
-            needed[self.seeds] = numbers.power[self.seeds]
-        if self.seeds_sequential in numbers.power_sequential:
-            needed[self.seeds_sequential] = numbers.power_sequential[self.seeds_sequential]
+        designs = (
+            (_FIXED, numbers.power, self.seeds),
+            (_SEQUENTIAL, numbers.power_sequential, self.seeds_sequential),
+        )
+        for color, (design, power, seeds) in enumerate(designs):
+            series.append(Series(design, [*power], _in_percent(power), color=color))
+            if seeds in power:
+                needed[seeds] = power[seeds]
         label = f"seeds to plan for: {', '.join(map(str, needed))}"
         series.append(Series(label, [*needed], _in_percent(needed), "rings", color=None))
         return Figure(
