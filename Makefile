@@ -130,6 +130,7 @@ SPHINX := -m sphinx --quiet --fail-on-warning --keep-going --fresh-env --write-a
 
 .PHONY: docs
 docs: $(INSTALLED)
+	@rm -rf build/docs
 	@$(BIN)/python $(SPHINX) --builder html docs build/docs/html
 	@$(BIN)/python docs/check_links.py build/docs/html
 	@$(BIN)/python $(SPHINX) --builder doctest docs build/docs/doctest
