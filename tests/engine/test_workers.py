@@ -69,19 +69,6 @@ def test_a_dead_workers_trial_is_retried_once_with_its_parameters(
     assert all(owner_of(t)["process"] == os.getpid() for t in again[2:])
 
 
-def test_a_trial_that_kills_its_workers_is_not_retried_forever(
-    objective: InitOffsetObjective, url: str
-) -> None:
-    sampler = optuna.samplers.RandomSampler(seed=0)
-    result = adnn.search(objective, sampler, storage=url, study_name="s", max_trial=1)
-    leave_a_trial_running(url)
-    study = result.study
-    [dead] = [trial for trial in study.trials if trial.state == TrialState.RUNNING]
-    study._storage.set_trial_system_attr(dead._trial_id, "failed_trial", 0)
-    result = adnn.search(objective, sampler, storage=url, study_name="s", max_trial=3)
-    assert len([t for t in result.study.trials if t.params["weight_offset_0"] == 0.1]) == 1
-
-
 def test_a_process_that_is_seen_lives_whatever_its_heartbeats(url: str) -> None:
     storage: Any = open_storage(url)
     worker = subprocess.Popen(["sleep", "600"])
