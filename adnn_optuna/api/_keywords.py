@@ -116,7 +116,8 @@ def checked_call(kind: Any, keywords: Mapping[str, Any]) -> Call:
     """Return the keywords of a verb, which are of a :class:`TypedDict`, or refuse a wrong one."""
     limit_names = checked_limits().keys()
     names = dict.fromkeys(kind.__annotations__)
-    if "max_gain" in names:
+    takes_limits = LimitValues.__annotations__.keys() <= names.keys()
+    if takes_limits:
         names |= dict.fromkeys(limit_names)
     for name in keywords.keys() - names.keys():
         raise WrongTypeError(

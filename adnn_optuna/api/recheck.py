@@ -213,12 +213,12 @@ def resumed_recheck(
     **keywords: Any,
 ) -> Recheck:
     """Make the evaluations of a stored recheck that are missing, and return its result."""
-    settings: RecheckSettings = opened.user_attrs[RECHECK]
+    settings: dict[str, Any] = opened.user_attrs[RECHECK]
     study = _rechecked_study(opened)
     if objective is None:
         objective = kind_of(study.user_attrs).rebuilt(study, data_dir)
     names = ("top", "choose", "confirm", "against", "failed")
-    arguments = {name: opened.user_attrs[RECHECK][name] for name in names}
+    arguments = {name: settings[name] for name in names}
     resampled: Any = False  # The first call has asked.
     if settings["resampled"]:
         resampled = tuple(settings["resampled"])
@@ -251,7 +251,7 @@ def _numbers_of(
     study: optuna.Study, opened: optuna.Study, plan_of: Callable[[int], Planned]
 ) -> Callable[[Mapping[Evaluation, float]], RecheckNumbers]:
     """Return what makes findings of evaluations, by the settings that their study stores."""
-    settings: RecheckSettings = opened.user_attrs[RECHECK]
+    settings: dict[str, Any] = opened.user_attrs[RECHECK]
     trials = study.get_trials(deepcopy=False)
     by_number = {trial.number: trial for trial in trials}
     if missing := [number for number in settings["candidates"] if number not in by_number]:
@@ -266,7 +266,7 @@ def _numbers_of(
             new_trial = _trial_of_params(against, trial.distributions)
             compared_trials[trial.number] = by_number.get(against["number"], new_trial)
     names = ("confirm", "failed", "is_seeded", "is_deterministic", "on_same_data", "resampled")
-    numbers = with_tuples({name: opened.user_attrs[RECHECK][name] for name in names})
+    numbers = with_tuples({name: settings[name] for name in names})
     return functools.partial(
         RecheckNumbers,
         study_name=study.study_name,

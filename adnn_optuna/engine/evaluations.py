@@ -117,11 +117,11 @@ def make_evaluations(
 ) -> dict[Evaluation, float]:
     """Make evaluations until none is missing, by those that are made, and return all values.
 
-    None is made twice: a new call resumes, and processes may
-    work together. ``names`` are the meanings of its numbers. ``stop`` is set when those
-    under way are to end, :obj:`None` if they do not heed it. After ``max_time`` seconds, over all
-    runs, no more begin, and those under way may end with "timeout". An ``executor`` gets a job for
-    each evaluation. An error of ``catch`` ends its own evaluation.
+    None is made twice: a new call resumes, and processes may work together. ``names`` are the
+    meanings of its numbers. ``stop`` is set when those under way are to end, :obj:`None` if they
+    do not heed it. After ``max_time`` seconds, over all runs, no more begin, and those under way
+    may end with "timeout". An ``executor`` gets a job for each evaluation. An error of ``catch``
+    ends its own evaluation.
     """
 
     def made() -> dict[Evaluation, float]:

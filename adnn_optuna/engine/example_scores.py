@@ -2,6 +2,8 @@
 
 import base64
 import contextlib
+import dataclasses
+import functools
 import hashlib
 import io
 import weakref
@@ -75,14 +77,16 @@ def from_attributes(
     return arrays
 
 
-class Scored(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scored:
     """The scores of n examples, bool if all are 0 or 1, and the numbers of their groups."""
 
     scores: np.ndarray
     groups: np.ndarray | None
 
+    @functools.cached_property
     def attributes(self) -> tuple[ExampleScores, dict[str, str]]:
-        """Return what a trial stores in one attribute, and in others if that would be too long."""
+        """What a trial stores in one attribute, and in others if that would be too long."""
         parts = as_attributes(stored.EXAMPLE_PARTS, _packed(self.scores))
         examples: ExampleScores = {"n": len(self.scores), "npz": parts.pop(_FIRST_PART)}
         if self.groups is not None:
@@ -143,7 +147,7 @@ def log_scores(trial: BaseTrial, scores: Any, *, groups: Any = None) -> float:
     if collected is not None:
         collected.append(scored)
     elif isinstance(trial, optuna.Trial):
-        examples, parts = scored.attributes()
+        examples, parts = scored.attributes
         for name, text in parts.items():
             trial.set_user_attr(name, text)
         trial.set_user_attr(stored.EXAMPLES, examples)
@@ -195,7 +199,7 @@ def _check_first(trial: optuna.Trial, scored: Scored) -> None:
                 _FIRST[study] = completed_trial.number, examples
                 break
     if study in _FIRST:
-        _check_alike(*_FIRST[study], trial.number, scored.attributes()[0])
+        _check_alike(*_FIRST[study], trial.number, scored.attributes[0])
     elif scored.groups is not None:  # Whichever trial becomes the first, its groups are stored.
         groups = as_attributes(stored.EXAMPLE_GROUPS, scored.groups.astype("<i4"))
         for name, text in groups.items():

@@ -55,7 +55,7 @@ class Outcome:
         if self.metrics is not None:
             outcome["metrics"] = self.metrics
         if self.examples is not None:
-            outcome["examples"], parts = self.examples.attributes()
+            outcome["examples"], parts = self.examples.attributes
             for name, text in parts.items():
                 trial.set_user_attr(name, text)
         trial.set_user_attr(stored.OUTCOME, outcome)

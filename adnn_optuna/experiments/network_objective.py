@@ -249,7 +249,7 @@ class NetworkObjective(Experiment):
         """Return the scores of the validation examples, unless they are too long."""
         with collecting(trial) as logged:
             log_scores(trial, self.trainer.validation_scores(run))
-        examples, _ = logged[-1].attributes()
+        examples, _ = logged[-1].attributes
         if len(examples["npz"]) < _LONGEST:
             return logged[-1]
         return None

@@ -28,7 +28,7 @@ from adnn_optuna.render.document import (
     shortened,
 )
 from adnn_optuna.render.printed import Printed, number_fields
-from adnn_optuna.results.findings import counted
+from adnn_optuna.results.findings import NEXT_STEP, counted
 from adnn_optuna.samplers._evaluations import evaluation_trials
 from adnn_optuna.stats.keeping import FEWEST_RUNS, Standard, judged, pooled, threshold
 from adnn_optuna.stats.spread import unit_of_values
@@ -56,7 +56,7 @@ _NEXT_STEPS: Mapping[CandidateVerdict, str] = {
     "kept": "keep the change; what the loop gained in all, adnn.compare_models shows on new "
     "seeds.",
     "not kept": "undo the change, and try another one.",
-    "undecided": "make the same call again; it makes the rest.",
+    "undecided": NEXT_STEP,
 }
 
 

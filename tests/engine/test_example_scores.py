@@ -129,7 +129,7 @@ def test_the_file_grows_by_less_than_3_mb(tmp_path: Path) -> None:
     before = path.stat().st_size
     trials = []
     for _ in range(300):
-        examples, parts = Scored(RNG.random(10_000) < 0.5, None).attributes()
+        examples, parts = Scored(RNG.random(10_000) < 0.5, None).attributes
         assert not parts
         trials.append(optuna.create_trial(value=0.5, user_attrs={stored.EXAMPLES: examples}))
     study.add_trials(trials)
