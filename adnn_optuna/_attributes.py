@@ -7,6 +7,13 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from adnn_optuna._checks import TOO_LARGE, Fault, Finder, WrongValueError, finder, finder_of
 
+Attributes = Mapping[str, Any]
+"""The attributes of a study or a trial, by their names."""
+Params = Mapping[str, Any]
+"""A trial's parameters, by their names."""
+Json = dict[str, Any]
+"""An object as JSON holds it, such as a configuration."""
+
 # User attributes of a study.
 CONFIG = "adnn:config"  # The whole objective: model, dataset, training, space, metric, seed.
 BASELINE = "adnn:baseline"  # The selection metric of the baseline network, a number.
@@ -109,10 +116,10 @@ class DataConfig(TypedDict):
 class Config(TypedDict):
     """All that determines values; ``behaviour`` sketches what the user's own code computes."""
 
-    model: dict[str, Any]
+    model: Json
     dataset: DataConfig
-    training: dict[str, Any]
-    space: dict[str, Any]
+    training: Json
+    space: Json
     metric: str
     seed: Seed
     direction: NotRequired[Literal["minimize", "maximize"]]
@@ -122,8 +129,8 @@ class Config(TypedDict):
 class Made(TypedDict):
     """A trial's model (of Keras, the hash of its configuration) and training, as functions."""
 
-    model: dict[str, Any]
-    training: dict[str, Any]
+    model: Json
+    training: Json
     behaviour: NotRequired[dict[str, list[float]]]
 
 
@@ -156,13 +163,13 @@ class StoredOutcome(TypedDict):
     examples: NotRequired[ExampleScores]
 
 
-def outcome_of(trial_attrs: Mapping[str, Any]) -> StoredOutcome:
+def outcome_of(trial_attrs: Attributes) -> StoredOutcome:
     """Return a trial's outcome from its user attributes; empty if not stored."""
     outcome: StoredOutcome = trial_attrs.get(OUTCOME, {})
     return outcome
 
 
-def examples_of(trial_attrs: Mapping[str, Any]) -> ExampleScores | None:
+def examples_of(trial_attrs: Attributes) -> ExampleScores | None:
     """Return the scores of single examples, by a trial's user attributes; None if not stored."""
     return outcome_of(trial_attrs).get("examples", trial_attrs.get(EXAMPLES))
 
@@ -319,7 +326,7 @@ class Against(TypedDict):
 
     number: Parameter
     value: float | None
-    params: dict[str, Any]
+    params: Json
     is_baseline_network: bool
 
 
@@ -334,7 +341,7 @@ class RecheckSettings(TypedDict):
     top: Size
     choose: Size
     confirm: Count
-    against: Parameter | dict[str, Any] | None
+    against: Parameter | Json | None
     failed: float | None
     resampled: Resampled
     is_deterministic: bool
@@ -347,7 +354,7 @@ class RecheckSettings(TypedDict):
 class EvaluatedModels(TypedDict):
     """The subject of a comparison of models: their configurations, and that of the data."""
 
-    models: dict[str, dict[str, Any]]
+    models: dict[str, Json]
     dataset: NotRequired[DataConfig]
 
 
@@ -420,12 +427,12 @@ class Planned(TypedDict):
     rank: Count
 
 
-def planned_numbers(attrs: Mapping[str, Any]) -> set[str]:
+def planned_numbers(attrs: Attributes) -> set[str]:
     """Return the numbers of all trials for which a study plans new seeds."""
     return {name.split("/")[1] for name in attrs if name.startswith(f"{PLANNED}/")}
 
 
-def planned_of(attrs: Mapping[str, Any], number: int) -> Planned | None:
+def planned_of(attrs: Attributes, number: int) -> Planned | None:
     """Return how many new seeds a study plans for a trial by its number; None if not planned.
 
     A number that is raised is added, and changes none: workers that plan at once lose nothing.
@@ -469,7 +476,7 @@ _TYPES: dict[str, Any] = {
     UNSEEDED: bool,
     CONFIRMED: Confirmed,
     COMPARISON: Declaration,
-    EVALUATED: dict[str, Any] | str,
+    EVALUATED: Json | str,
     LOOP: LoopSettings,
     CANDIDATE: StoredCandidate,
     CODE: dict[str, str],
@@ -494,7 +501,7 @@ _TYPES: dict[str, Any] = {
 _sound: dict[str, Any] = {}
 
 
-def _first_fault(attrs: Mapping[str, Any]) -> tuple[str, Fault] | None:
+def _first_fault(attrs: Attributes) -> tuple[str, Fault] | None:
     """Return the name and the fault of the first attribute that is not of its type, if any is."""
     for name, value in attrs.items():
         kind = name.partition("/")[0]
@@ -508,7 +515,7 @@ def _first_fault(attrs: Mapping[str, Any]) -> tuple[str, Fault] | None:
     return None
 
 
-def check(study_name: str, attrs: Mapping[str, Any]) -> None:
+def check(study_name: str, attrs: Attributes) -> None:
     """Raise unless all attributes of a study are of their types."""
     faulty = _first_fault(attrs)
     if faulty is not None:
@@ -545,20 +552,20 @@ def check_trial(trial: Any, study: Any) -> None:
         _checked_trials[id(trial)] = trial
 
 
-def read_study(study: Any) -> tuple[dict[str, Any], list[Any]]:
+def read_study(study: Any) -> tuple[Attributes, list[Any]]:
     """Return the user attributes and the trials of a study; raise unless all are of their types.
 
     The trials are read first: a trial relies on attributes that were stored before it ended.
     """
     trials = study.get_trials(deepcopy=False)
-    attrs: dict[str, Any] = study.user_attrs
+    attrs: Attributes = study.user_attrs
     check(study.study_name, attrs)
     for trial in trials:
         check_trial(trial, study)
     return attrs, trials
 
 
-def are_sound(attrs: Mapping[str, Any]) -> bool:
+def are_sound(attrs: Attributes) -> bool:
     """Return whether all attributes of a study are of their types."""
     return _first_fault(attrs) is None
 

@@ -346,13 +346,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+FilePath = str | os.PathLike[str]
+"""The name of a file or a folder."""
+
 # Those of `Path` raise an error if a name is too long.
 is_file = os.path.isfile
 is_folder = os.path.isdir
 exists = os.path.exists
 
 
-def expanded(path: str | os.PathLike[str]) -> Path:
+def expanded(path: FilePath) -> Path:
     """Return a path with a user's home for ``~``; ``Path.expanduser`` raises without that user."""
     return Path(os.path.expanduser(path))  # noqa: PTH111
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from adnn_optuna._checks import (
+    FilePath,
     NoSuchFileError,
     WrongInputError,
     WrongValueError,
@@ -49,7 +50,7 @@ class NotWrittenError(OSError):
     """A file could not be written; its previous content is unchanged."""
 
 
-def check_output_file(what: str, path: str | os.PathLike[str], suffix: str = "") -> None:
+def check_output_file(what: str, path: FilePath, suffix: str = "") -> None:
     """Refuse a file that cannot be written, or lacks the suffix, before it is needed."""
     check_type(what, path, str | os.PathLike, "the name of a file")
     path = Path(path)
@@ -75,7 +76,7 @@ def check_output_file(what: str, path: str | os.PathLike[str], suffix: str = "")
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing(path: FilePath) -> Iterator[Path]:
     """Yield a temporary file to write to, which then replaces ``path`` at once.
 
     If writing raises an exception, nothing is replaced. If the process is killed, the temporary
@@ -106,7 +107,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         ) from error
 
 
-def write_text(path: str | os.PathLike[str], text: str) -> None:
+def write_text(path: FilePath, text: str) -> None:
     """Replace a file by a text in UTF-8; bytes of file names that are no text are escaped."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

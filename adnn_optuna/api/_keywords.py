@@ -20,7 +20,7 @@ from adnn_optuna._checks import (
     checked_failed,
 )
 from adnn_optuna.callbacks import LimitValues, checked_limits
-from adnn_optuna.engine.objectives import Catch, checked_catch
+from adnn_optuna.engine.objectives import Catch, Caught, checked_catch
 from adnn_optuna.engine.storages import check_study_name
 
 _P = ParamSpec("_P")
@@ -100,7 +100,7 @@ class Call:
     study_name: str | None = None
     n_jobs: int | None = None
     executor: futures.Executor | None = None
-    catch: tuple[type[Exception], ...] = ()
+    catch: Caught = ()
     show_progress_bar: bool = False
     failed: float | None = None
     reuse: bool = False

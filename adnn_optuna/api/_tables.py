@@ -15,6 +15,7 @@ import pandas as pd
 import scipy
 
 from adnn_optuna._checks import (
+    FilePath,
     NoSuchFileError,
     WrongTypeError,
     WrongValueError,
@@ -38,7 +39,7 @@ _P_OF_SORTED = 0.001
 
 def table_of(
     values: Any,
-    baseline_file: str | os.PathLike[str] | None,
+    baseline_file: FilePath | None,
     order: str | None,
     groups: str | Sequence[object] | None,
     *,
@@ -139,7 +140,7 @@ def _in_order(table: pd.DataFrame, order: str | None) -> pd.DataFrame:
 
 def _of_two_files(
     values: Any,
-    baseline_file: str | os.PathLike[str],
+    baseline_file: FilePath,
     groups: str | Sequence[object] | None,
     *,
     paired: bool,

@@ -17,6 +17,7 @@ from adnn_optuna._attributes import (
     TEST_ROWS,
     Declaration,
     EvaluatedModels,
+    Json,
     subject_of,
 )
 from adnn_optuna._checks import (
@@ -196,7 +197,7 @@ def _readers_of(
 ]:
     """Return what makes runs of evaluations, and a result of runs, by what their study stores."""
     attrs = study.user_attrs
-    settings: dict[str, Any] = with_tuples(attrs[MODELS])
+    settings: Json = with_tuples(attrs[MODELS])
     sources = settings.pop("sources")
     n_train = settings.pop("n_train")
     declaration: Declaration = attrs[COMPARISON]

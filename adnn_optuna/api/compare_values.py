@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from adnn_optuna._checks import WrongValueError, check_positive
+from adnn_optuna._checks import FilePath, WrongValueError, check_positive
 from adnn_optuna.api._calls import are_labels
 from adnn_optuna.results.value_table import MOST_ARMS, PairedDesign, ValueTable
 from adnn_optuna.results.values import ValueComparison
@@ -18,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def compare_values(
-    values: pd.DataFrame | Mapping[str, Any] | str | os.PathLike[str],
+    values: pd.DataFrame | Mapping[str, Any] | FilePath,
     *,
     minimize: bool = False,
     margin: float | None = None,
     baseline: str | None = None,
-    baseline_file: str | os.PathLike[str] | None = None,
+    baseline_file: FilePath | None = None,
     sequential: bool = False,
     order: str | None = None,
     resampled: ResampledArgument = None,

@@ -33,7 +33,7 @@ from adnn_optuna.api._keywords import Common, checked_call, verb
 from adnn_optuna.engine.code_fingerprint import code_fingerprint
 from adnn_optuna.engine.evaluations import make_evaluations, open_evaluations
 from adnn_optuna.engine.functions import seeds_of
-from adnn_optuna.engine.objectives import Outcome, catching, checked_direction, number
+from adnn_optuna.engine.objectives import Caught, Outcome, catching, checked_direction, number
 from adnn_optuna.engine.signals import progress_bar
 from adnn_optuna.results.change_loop import (
     RUN_NAMES,
@@ -268,7 +268,7 @@ class _Run:
     function: Callable[[int], float]
     seeds: Sequence[int]
     record: StoredCandidate
-    catch: tuple[type[Exception], ...]
+    catch: Caught
 
     def __call__(self, candidate: int, run: int) -> Outcome:
         """Return how a run ends; the first one of a candidate stores what it is."""

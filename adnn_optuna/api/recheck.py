@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import math
-import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
@@ -24,12 +23,14 @@ from adnn_optuna._attributes import (
     SCORES,
     VIOLATED,
     Against,
+    Json,
     Planned,
     RecheckSettings,
     planned_of,
     read_study,
 )
 from adnn_optuna._checks import (
+    FilePath,
     WrongTypeError,
     WrongValueError,
     as_integer,
@@ -209,11 +210,11 @@ def stored_recheck(opened: optuna.Study) -> Recheck:
 def resumed_recheck(
     opened: optuna.Study,
     objective: Any,
-    data_dir: str | os.PathLike[str] | None,
+    data_dir: FilePath | None,
     **keywords: Any,
 ) -> Recheck:
     """Make the evaluations of a stored recheck that are missing, and return its result."""
-    settings: dict[str, Any] = opened.user_attrs[RECHECK]
+    settings: Json = opened.user_attrs[RECHECK]
     study = _rechecked_study(opened)
     if objective is None:
         objective = kind_of(study.user_attrs).rebuilt(study, data_dir)
@@ -251,7 +252,7 @@ def _numbers_of(
     study: optuna.Study, opened: optuna.Study, plan_of: Callable[[int], Planned]
 ) -> Callable[[Mapping[Evaluation, float]], RecheckNumbers]:
     """Return what makes findings of evaluations, by the settings that their study stores."""
-    settings: dict[str, Any] = opened.user_attrs[RECHECK]
+    settings: Json = opened.user_attrs[RECHECK]
     trials = study.get_trials(deepcopy=False)
     by_number = {trial.number: trial for trial in trials}
     if missing := [number for number in settings["candidates"] if number not in by_number]:
@@ -391,7 +392,7 @@ def _against(
 
 
 def _trial_of(
-    params: dict[str, Any],
+    params: Json,
     completed: Sequence[FrozenTrial],
     value: float | None = None,
     *,

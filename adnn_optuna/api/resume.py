@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any, Literal, Unpack
 
@@ -11,8 +10,8 @@ from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Arguments, Declaration
-from adnn_optuna._checks import WrongValueError
+from adnn_optuna._attributes import Arguments, Declaration, Json
+from adnn_optuna._checks import FilePath, WrongValueError
 from adnn_optuna.api._calls import as_searched
 from adnn_optuna.api._keywords import Call, Running, checked_call, verb
 from adnn_optuna.api.compare import compare
@@ -39,7 +38,7 @@ def resume(
     objective: Searched[Any] | Callable[..., float] | None = None,
     sampler: SamplerSpec | None = None,
     pruner: BasePruner | None = None,
-    data_dir: str | os.PathLike[str] | None = None,
+    data_dir: FilePath | None = None,
     test: bool = True,
     confirm: int | Literal["auto"] = "auto",
     reuse: bool = False,
@@ -127,11 +126,11 @@ def _check_no_search(
 def _stored_objective(
     study: optuna.Study,
     objective: Any,
-    data_dir: str | os.PathLike[str] | None,
+    data_dir: FilePath | None,
     call: Call,
-) -> tuple[Searched[Any], dict[str, Any]]:
+) -> tuple[Searched[Any], Json]:
     """Return what a study searches, and the settings of that search."""
-    settings: dict[str, Any] = study.user_attrs.get(stored.SEARCH, {})
+    settings: Json = study.user_attrs.get(stored.SEARCH, {})
     if objective is None:
         objective = kind_of(study.user_attrs).rebuilt(study, data_dir)
     # The search has asked before what its seeds redraw.
@@ -173,9 +172,7 @@ def _stored_sampler(study: optuna.Study, names: list[str]) -> str:
     )
 
 
-def _arguments(
-    head: optuna.Study, objective: Any, data_dir: str | os.PathLike[str] | None
-) -> dict[str, Any]:
+def _arguments(head: optuna.Study, objective: Any, data_dir: FilePath | None) -> dict[str, Any]:
     """Return the arguments of a comparison, as its head stores them."""
     declaration: Declaration = head.user_attrs[stored.COMPARISON]
     arms = declaration["arms"]

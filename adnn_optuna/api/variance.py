@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import os
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Unpack
 
@@ -10,7 +9,7 @@ import optuna
 from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import VARIANCE, VarianceSettings
-from adnn_optuna._checks import WrongTypeError, WrongValueError, as_integer
+from adnn_optuna._checks import FilePath, WrongTypeError, WrongValueError, as_integer
 from adnn_optuna.api._calls import (
     NO_EXECUTOR,
     found_by_evaluating,
@@ -133,7 +132,7 @@ def stored_variance(study: optuna.Study) -> Variance:
 def resumed_variance(
     study: optuna.Study,
     objective: Any,
-    data_dir: str | os.PathLike[str] | None,
+    data_dir: FilePath | None,
     **keywords: Any,
 ) -> Variance:
     """Make the evaluations of a stored variance that are missing, and return its result."""

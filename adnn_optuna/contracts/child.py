@@ -9,13 +9,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import optuna
 
+from adnn_optuna._attributes import Json
 from adnn_optuna._checks import is_file
 from adnn_optuna._units import Estimate
 from adnn_optuna.contracts.verification import N_RUNS, verified
@@ -35,7 +36,7 @@ _BYTES_OF_BYTE = 30
 
 
 def declared_limits(
-    contract: Mapping[str, Any], folder: Path, data_dir: str | None, n_seeds: int
+    contract: Json, folder: Path, data_dir: str | None, n_seeds: int
 ) -> tuple[float, float]:
     """Return the most seconds and bytes for a check, by what a contract and its files declare."""
     objective = contract["objective"]
@@ -68,7 +69,7 @@ def _resident(process: int) -> int:
 
 
 def verified_apart(
-    contract: dict[str, Any],
+    contract: Json,
     folder: Path,
     data_dir: str | None,
     limits: tuple[float, float],
@@ -119,7 +120,7 @@ def _check_limits(limits: tuple[float, float], seconds: float, n_bytes: int) -> 
         raise CannotCheckError(refusal.format(f"{limits[1] / 1e9:.2f} GB of memory", "max_memory"))
 
 
-def _received(answer: dict[str, Any], contract: dict[str, Any]) -> Verdict:
+def _received(answer: Json, contract: Json) -> Verdict:
     """Return a verdict from JSON; the claims of the contract are read here."""
     answer["reasons"] = tuple(answer["reasons"])
     answer["stated"] = tuple(answer["stated"])

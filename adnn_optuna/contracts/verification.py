@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import math
-import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adnn_optuna import _checks
-from adnn_optuna._checks import printable
+from adnn_optuna._attributes import Json
+from adnn_optuna._checks import FilePath, printable
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna._units import Estimate
 from adnn_optuna.engine.signals import Bar, progress_bar
@@ -63,9 +63,9 @@ _MAX_HALF_WIDTH = 0.005
 
 
 def verified(
-    contract: dict[str, Any],
+    contract: Json,
     folder: Path,
-    data_dir: str | os.PathLike[str] | None,
+    data_dir: FilePath | None,
     *,
     seeds: Sequence[int] | None,
     show_progress_bar: bool,
@@ -134,7 +134,7 @@ def verified(
         return Verdict("cannot_check", shown([f"objective: {why}."]))
 
 
-def _stated(contract: dict[str, Any], *, has_pairs: bool, is_exact: bool) -> tuple[str, ...]:
+def _stated(contract: Json, *, has_pairs: bool, is_exact: bool) -> tuple[str, ...]:
     """Return the maker's statements that this verification did not check."""
     stated = [
         "study: number of trials, sampler and duration of the search",
@@ -158,9 +158,7 @@ def shown(reasons: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"{printable(reason):.1000}" for reason in itertools.islice(reasons, 100))
 
 
-def _dataset(
-    contract: dict[str, Any], folder: Path, data_dir: str | os.PathLike[str] | None
-) -> Dataset:
+def _dataset(contract: Json, folder: Path, data_dir: FilePath | None) -> Dataset:
     where = "objective.dataset"
     config = contract["objective"]["dataset"]
     name = config["name"]
@@ -185,7 +183,7 @@ def _dataset(
         raise CannotCheckError(f"{where}: {_checks.first_line(error)}.") from None
 
 
-def _embedded(contract: dict[str, Any], folder: Path) -> Dataset:
+def _embedded(contract: Json, folder: Path) -> Dataset:
     """Return the data that are beside a contract; their fingerprint is compared later."""
     entry = contract["files"]["data"]
     config = contract["objective"]["dataset"]
@@ -202,7 +200,7 @@ def _embedded(contract: dict[str, Any], folder: Path) -> Dataset:
     return Dataset(config["name"], **fields)
 
 
-def _model(config: dict[str, Any], data: Dataset) -> "MLP | Callable[[], keras.Model]":
+def _model(config: Json, data: Dataset) -> "MLP | Callable[[], keras.Model]":
     """Return the model of a configuration, checked before anything is built of it."""
     where = "objective.model"
     if config.get("type") != "MLP":
@@ -225,7 +223,7 @@ def _model(config: dict[str, Any], data: Dataset) -> "MLP | Callable[[], keras.M
 
 
 def _rebuild(
-    contract: dict[str, Any],
+    contract: Json,
     data: Dataset,
     model: MLP | Callable[..., Any] | None,
 ) -> NetworkObjective:
@@ -295,7 +293,7 @@ def _rebuild(
 
 
 def _train_here(
-    contract: dict[str, Any], objective: NetworkObjective, bar: Bar
+    contract: Json, objective: NetworkObjective, bar: Bar
 ) -> tuple[list[Retrained], list[str]]:
     """Train both networks again; return the runs, and a sentence if other bits came out."""
     starts = (objective.starts({}), objective.starts(contract["best"]["params"]))
@@ -328,7 +326,7 @@ def _train_here(
 
 
 def _train_elsewhere(
-    contract: dict[str, Any], objective: NetworkObjective, bar: Bar
+    contract: Json, objective: NetworkObjective, bar: Bar
 ) -> tuple[float, list[Retrained], str]:
     """Train both several times; return the half width of a gain, the runs, and why it is wide."""
     arms = [objective.starts({}), objective.starts(contract["best"]["params"])]
@@ -400,7 +398,7 @@ def _moved(objective: NetworkObjective, start: Start, key: tuple[int, int, int])
 
 
 def check_weights(
-    contract: dict[str, Any], objective: NetworkObjective, file: Path, trained: list[np.ndarray]
+    contract: Json, objective: NetworkObjective, file: Path, trained: list[np.ndarray]
 ) -> None:
     """Refuse a file of other weights than the best network's, or with another test score."""
     best = contract["best"]

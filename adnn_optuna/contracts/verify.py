@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from adnn_optuna._checks import (
+    FilePath,
     WrongValueError,
     check_integer,
     check_positive,
@@ -28,8 +29,8 @@ from adnn_optuna.results.declarations import checked_seeds
 
 @interrupted_where_called
 def verify(
-    path: str | os.PathLike[str],
-    data_dir: str | os.PathLike[str] | None = None,
+    path: FilePath,
+    data_dir: FilePath | None = None,
     *,
     dataset: Dataset | None = None,
     model: MLP | Callable[..., Any] | None = None,

@@ -29,7 +29,7 @@ from adnn_optuna._checks import WrongValueError, logger
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.objectives import Outcome, catching, number
+from adnn_optuna.engine.objectives import Caught, Outcome, catching, number
 from adnn_optuna.engine.signals import interruptible, progress_bar
 from adnn_optuna.engine.storages import check_study_name, open_declared, open_storage
 from adnn_optuna.samplers._evaluations import (
@@ -113,7 +113,7 @@ def make_evaluations(
     n_jobs: int = 1,
     max_time: float | None = None,
     executor: futures.Executor | None = None,
-    catch: tuple[type[Exception], ...] = (),
+    catch: Caught = (),
 ) -> dict[Evaluation, float]:
     """Make evaluations until none is missing, by those that are made, and return all values.
 
@@ -227,7 +227,7 @@ class _EvaluationObjective:
     evaluate: Callable[..., float | Outcome]
     direction: StudyDirection
     names: tuple[str, ...]
-    catch: tuple[type[Exception], ...]
+    catch: Caught
     seed: int = 0
     baseline_params: ClassVar[Mapping[str, Any]] = {}
 

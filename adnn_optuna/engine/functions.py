@@ -17,6 +17,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from adnn_optuna import _attributes as stored
+from adnn_optuna._attributes import Json, Params
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_integer
 from adnn_optuna._seeds import replicate_seed, trial_seed
 from adnn_optuna.callbacks import LimitValues, MaxTimeCallback
@@ -30,7 +31,15 @@ from adnn_optuna.engine.evaluations import (
 from adnn_optuna.engine.example_scores import collecting
 from adnn_optuna.engine.kinds import FUNCTION, Kind
 from adnn_optuna.engine.new_seeds import SEEDS, TrialEvaluation, beginning_of
-from adnn_optuna.engine.objectives import Ending, Outcome, RunPlan, catching, has_ended, number
+from adnn_optuna.engine.objectives import (
+    Caught,
+    Ending,
+    Outcome,
+    RunPlan,
+    catching,
+    has_ended,
+    number,
+)
 from adnn_optuna.engine.records import (
     NEW_SEED_NAMES,
     FunctionRecord,
@@ -105,7 +114,7 @@ class FunctionObjective:
     seed: int = 0
     _: dataclasses.KW_ONLY
     name: str = "objective"  # What the user calls the function.
-    catch: tuple[type[Exception], ...] = ()
+    catch: Caught = ()
     executor: futures.Executor | None = None
     n_jobs: int = 1
     replicate: float | Literal["auto"] = "auto"
@@ -167,7 +176,7 @@ class FunctionObjective:
             )
         share = self._share(replicate, max_trial or 0)
         confirm = self._n_new_seeds(ending, max_trial)
-        settings: dict[str, Any] = {
+        settings: Json = {
             "confirm": confirm,
             "replicate": replicate,
             "is_seeded": self.is_seeded,
@@ -238,7 +247,7 @@ class FunctionObjective:
     def suggest(self, trial: optuna.Trial) -> None:
         """Do nothing: the function suggests by itself, as it runs."""
 
-    def baseline_of(self, params: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG002
+    def baseline_of(self, params: Params) -> Params:  # noqa: ARG002
         """Return nothing: no baseline is known."""
         return {}
 

@@ -1,14 +1,13 @@
 """The kinds of studies, and where each is defined; only the kinds at hand are loaded."""
 
 import dataclasses
-import os
-from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
 import optuna
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._checks import WrongValueError, load
+from adnn_optuna._attributes import Attributes
+from adnn_optuna._checks import FilePath, WrongValueError, load
 
 R_co = TypeVar("R_co", covariant=True)
 """What a search of a kind returns."""
@@ -30,9 +29,7 @@ class Kind(Generic[R_co]):
         """Return the object behind one of the names."""
         return loaded(getattr(self, part))
 
-    def rebuilt(
-        self, study: optuna.Study, data_dir: str | os.PathLike[str] | None, called: str = ""
-    ) -> Any:
+    def rebuilt(self, study: optuna.Study, data_dir: FilePath | None, called: str = "") -> Any:
         """Return what was searched, as the study stores it; its dataset is in ``data_dir``.
 
         An error calls the study as a user does.
@@ -100,7 +97,7 @@ _OF_EVALUATIONS = {
 }
 
 
-def kind_of(attrs: Mapping[str, Any]) -> Kind[Any]:
+def kind_of(attrs: Attributes) -> Kind[Any]:
     """Return of which kind a study is, by its user attributes."""
     for name, kind in _OF_EVALUATIONS.items():
         if name in attrs:

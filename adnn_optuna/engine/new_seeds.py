@@ -10,7 +10,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
-from adnn_optuna._attributes import SCORES, VIOLATED
+from adnn_optuna._attributes import SCORES, VIOLATED, Json, Params
 from adnn_optuna._checks import WrongParametersError
 from adnn_optuna.callbacks import Limit, LimitValues, MaxTimeCallback, callbacks_of
 from adnn_optuna.engine.example_scores import collecting, log_scores, scores_as_attributes
@@ -46,7 +46,7 @@ class TrialEvaluation:
             value = self.objective.evaluate(trial, seed)
             if np.ndim(value):
                 value = log_scores(trial, value)
-        attrs: dict[str, Any] = {} if is_feasible(trial) else {VIOLATED: True}
+        attrs: Json = {} if is_feasible(trial) else {VIOLATED: True}
         if logged:
             attrs |= scores_as_attributes(SCORES, logged[-1].scores)
         return Outcome("complete", number(value), system_attrs=attrs)
@@ -82,7 +82,7 @@ class _TrialOnNewSeed(FrozenTrial):
 class _Params(dict[str, Any]):
     """The parameters of a trial, which name the one that a function reads and that is missing."""
 
-    def __init__(self, study_name: str, params: Mapping[str, Any]) -> None:
+    def __init__(self, study_name: str, params: Params) -> None:
         super().__init__(params)
         self._study_name = study_name
 

@@ -14,7 +14,15 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Ended, Metrics, Status, StoredOutcome, Trained
+from adnn_optuna._attributes import (
+    Attributes,
+    Ended,
+    Metrics,
+    Params,
+    Status,
+    StoredOutcome,
+    Trained,
+)
 from adnn_optuna._checks import WrongParametersError, WrongTypeError, WrongValueError, logger
 from adnn_optuna.callbacks import LimitValues
 from adnn_optuna.engine.arms import Arm, Arms
@@ -25,6 +33,8 @@ from adnn_optuna.samplers._trials import is_feasible
 
 Catch = Iterable[type[Exception]] | type[Exception]
 """The errors that end their own trial, as of :meth:`optuna.study.Study.optimize`."""
+Caught = tuple[type[Exception], ...]
+"""The same, checked."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +45,7 @@ class Outcome:
     value: float | None = None
     metrics: Metrics | None = None
     trained: Trained | None = None
-    system_attrs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    system_attrs: Attributes = dataclasses.field(default_factory=dict)
     examples: Scored | None = None
     stops_study: bool = False  # Its objective asked for no further trials.
 
@@ -77,7 +87,7 @@ class Trainable(Protocol):
         """The parameters, as far as they are known before a trial suggests them."""
 
     @property
-    def baseline_params(self) -> Mapping[str, Any]:
+    def baseline_params(self) -> Params:
         """The parameters of the baseline, which the first trials evaluate; empty without one."""
 
     def attach(self, study: optuna.Study) -> None:
@@ -180,7 +190,7 @@ class Searched(Trainable, Protocol[R_co]):
     def check(self, study: optuna.Study) -> None:
         """Refuse a study of something else."""
 
-    def baseline_of(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    def baseline_of(self, params: Params) -> Params:
         """Return the parameters of the baseline of a trial; empty if none is known."""
 
     def evaluate(self, trial: FrozenTrial, seed: int) -> Any:
@@ -254,7 +264,7 @@ def checked_direction(direction: str | StudyDirection | None) -> StudyDirection 
     return StudyDirection[named.upper()]
 
 
-def checked_catch(catch: Catch) -> tuple[type[Exception], ...]:
+def checked_catch(catch: Catch) -> Caught:
     """Return the errors that are to be caught; refuse other types."""
     error_types: tuple[Any, ...] = (catch,)
     if isinstance(catch, Iterable):
@@ -269,7 +279,7 @@ def checked_catch(catch: Catch) -> tuple[type[Exception], ...]:
 
 
 @contextlib.contextmanager
-def catching(catch: tuple[type[Exception], ...], what: str) -> Iterator[None]:
+def catching(catch: Caught, what: str) -> Iterator[None]:
     """Log an error that is to be caught and go on.
 
     A fault of the storage is always raised, and that the function is of another study.

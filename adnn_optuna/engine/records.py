@@ -14,6 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import (
+    Attributes,
+    Json,
     Planned,
     RunRecord,
     planned_of,
@@ -38,9 +40,9 @@ class StudyRead(NamedTuple):
     """What a record is made of, read at one moment."""
 
     study: optuna.Study
-    attrs: dict[str, Any]  # Its user attributes.
+    attrs: Attributes  # Its user attributes.
     trials: Sequence[FrozenTrial]
-    others: Mapping[str, Mapping[str, Any]]  # The attributes of its storage's studies, by name.
+    others: Mapping[str, Attributes]  # The attributes of its storage's studies, by name.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +50,7 @@ class SearchRecord:
     """A snapshot of a study and its search, without the objective; nothing is read later."""
 
     study: optuna.Study
-    attrs: dict[str, Any]  # Its user attributes.
+    attrs: Attributes  # Its user attributes.
     metric: str  # Of the selection.
     baseline: float  # NaN if its training was cut off. Of functions of the trial the best one's.
     best: FrozenTrial | None
@@ -113,7 +115,7 @@ class SearchRecord:
         return sorted(runs, key=lambda run: run["began"])
 
     @property
-    def budget(self) -> dict[str, Any]:
+    def budget(self) -> Json:
         """The limits of the last run; those that it is to have where there was none yet."""
         runs = self.runs
         if runs:
@@ -428,14 +430,14 @@ def confirmation_name(study_name: str) -> str:
     return f"{study_name}/confirmation"
 
 
-def attributes_in(storage: BaseStorage) -> dict[str, dict[str, Any]]:
+def attributes_in(storage: BaseStorage) -> dict[str, Json]:
     """Return the user attributes of all studies of a storage, by name, if they are sound."""
     studies = storage.get_all_studies()
     return {s.study_name: s.user_attrs for s in studies if stored.are_sound(s.user_attrs)}
 
 
 def read_record(
-    study: optuna.Study, others: Mapping[str, Mapping[str, Any]] | None = None
+    study: optuna.Study, others: Mapping[str, Attributes] | None = None
 ) -> SearchRecord:
     """Return the record of a searched study, concluded or not, as of this moment.
 
@@ -453,7 +455,7 @@ def read_record(
 
 
 def _n_searches_elsewhere(
-    own_name: str, attrs: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]
+    own_name: str, attrs: Attributes, others: Mapping[str, Attributes]
 ) -> int:
     """Return how many other studies are searches of the same function, but of no comparison."""
     code = attrs.get(stored.CODE)

@@ -14,6 +14,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _checks
+from adnn_optuna._attributes import Attributes, Json
 from adnn_optuna._checks import NoSuchFileError, WrongInputError, WrongValueError, load
 from adnn_optuna.engine.repeating import (
     StorageError,
@@ -27,7 +28,7 @@ from adnn_optuna.samplers._trials import check_direction, is_done
 
 # SQLAlchemy takes longer to import than Optuna, and no help needs it.
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from sqlalchemy.engine import URL
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -210,7 +211,7 @@ def enqueue_again(study: Study, trial: FrozenTrial) -> None:
     study.add_trial(again)
 
 
-def _of_others(attrs: Mapping[str, Any]) -> dict[str, Any]:
+def _of_others(attrs: Attributes) -> Json:
     """Return the attributes that are none of ours."""
     return {name: value for name, value in attrs.items() if not name.startswith("adnn:")}
 

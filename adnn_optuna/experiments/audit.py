@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adnn_optuna._checks import check_type
+from adnn_optuna._attributes import Json
+from adnn_optuna._checks import FilePath, check_type
 from adnn_optuna.networks import initializers, keras_files
 from adnn_optuna.networks._tensorflow import load_tensorflow
 from adnn_optuna.render.document import Document, Table
@@ -81,7 +81,7 @@ class Audit(Printed):
         return pd.DataFrame(self._rows(), columns=[*_COLUMNS])
 
 
-def audit_file(path: str | os.PathLike[str]) -> Audit:
+def audit_file(path: FilePath) -> Audit:
     """Return the audit of the model of a ``.keras`` file, of which nothing is executed."""
     build = keras_files.model_from_file(Path(path))
     with keras_files.undisturbed():
@@ -169,7 +169,7 @@ def _scaled(name: str, stddev: float) -> dict[str, float]:
     return {"mean": 0.0, "stddev": stddev}
 
 
-def in_words(parameters: dict[str, Any]) -> str:
+def in_words(parameters: Json) -> str:
     """Return parameters as text, such as ``mean=0, stddev=0.05``."""
     texts = []
     for name, value in parameters.items():

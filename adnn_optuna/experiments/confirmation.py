@@ -21,7 +21,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Confirmed, TestEvaluation
+from adnn_optuna._attributes import Confirmed, Json, TestEvaluation
 from adnn_optuna._checks import Fault, WrongValueError, logger, n_cores
 from adnn_optuna._seeds import confirmation_seeds, experiment_fingerprint
 from adnn_optuna._units import Estimate, unit_of
@@ -65,7 +65,7 @@ def evaluate_test_set(
     record = record._refreshed(stored.TEST, stored.SCORES, stored.GROUPS)
     n_trials = len(record.done_trials)
     evaluation: Any = record.test_evaluation
-    attrs: dict[str, Any] = {}
+    attrs: Json = {}
     if evaluation is None:
         best_objective, _, runs = retrain_best_trial(record, objective, stop)
         compared = retraining.compared_on_test_set(best_objective.trainer, *runs)
@@ -209,7 +209,7 @@ def _open(record: NetworkRecord) -> optuna.Study:
 class _NetworkEvaluation:
     """Trains the network of an arm from a new seed, unless an earlier confirmation did."""
 
-    arms: Mapping[int, tuple[NetworkObjective, dict[str, Any]]]
+    arms: Mapping[int, tuple[NetworkObjective, Json]]
     stop: Event | None
     earlier: Mapping[tuple[int, int], Outcome] = dataclasses.field(default_factory=dict)
 
@@ -295,12 +295,12 @@ def replicate_best_trial(record: NetworkRecord, objective: NetworkObjective, sto
 
 def _arms(
     record: NetworkRecord, objective: NetworkObjective, best: FrozenTrial
-) -> dict[int, tuple[NetworkObjective, dict[str, Any]]]:
+) -> dict[int, tuple[NetworkObjective, Json]]:
     """Return the experiment of each arm and its offsets; no arm is trained that is another one."""
     best_objective = objective.as_trained(best)
     first = record.done_trials[0]
     unsearched = best_objective.unsearched
-    arms: dict[int, tuple[NetworkObjective, dict[str, Any]]] = {BASELINE: (unsearched, {})}
+    arms: dict[int, tuple[NetworkObjective, Json]] = {BASELINE: (unsearched, {})}
     if best_objective.moves(best.params) or unsearched is not best_objective:
         arms[BEST] = (best_objective, best.params)
     if objective.compared is not None:

@@ -7,16 +7,16 @@ import io
 import itertools
 import json
 import math
-import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from optuna.trial import TrialState
 
-from adnn_optuna._checks import WrongValueError
+from adnn_optuna._attributes import Json
+from adnn_optuna._checks import FilePath, WrongValueError
 from adnn_optuna._differences import BEHAVIOUR
 from adnn_optuna._files import check_output_file, replacing
 from adnn_optuna._units import ACCURACY, params_in_words
@@ -55,7 +55,7 @@ class Contract(Printed):
         data: The arrays of the dataset, if they are to be written beside the contract.
     """
 
-    content: dict[str, Any]
+    content: Json
     weights: dict[str, np.ndarray] = dataclasses.field(repr=False)
     data: dict[str, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
 
@@ -64,7 +64,7 @@ class Contract(Printed):
         cls,
         record: NetworkRecord,
         objective: NetworkObjective,
-        confirmation: dict[str, Any] | None,
+        confirmation: Json | None,
         data: dict[str, np.ndarray],
     ) -> Self:
         """Train a search's baseline network and best network again; write down the results."""
@@ -125,7 +125,7 @@ class Contract(Printed):
         content = json.loads(json.dumps(content, allow_nan=False))
         return cls(content, weights_by_path, data)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: FilePath) -> None:
         """Write the contract, and beside it the trained weights of the best network.
 
         Beside ``fashion.contract.json`` the weights are ``fashion.contract.HASH.npz`` (arrays by
@@ -239,7 +239,7 @@ def embedded(data: Dataset) -> dict[str, np.ndarray]:
     return arrays_by_name
 
 
-def who_can_verify(content: Mapping[str, Any], *, has_data: bool) -> str:
+def who_can_verify(content: Json, *, has_data: bool) -> str:
     """Return a sentence on who can check a contract, by where its model and data come from."""
     dataset = content["objective"]["dataset"]
     if _OF_OTHERS.search(json.dumps(content["objective"].get("model"))):
@@ -259,9 +259,7 @@ def who_can_verify(content: Mapping[str, Any], *, has_data: bool) -> str:
     )
 
 
-def outcome(
-    objective: NetworkObjective, starts: Sequence[Start], run: Retrained
-) -> dict[str, Any]:
+def outcome(objective: NetworkObjective, starts: Sequence[Start], run: Retrained) -> Json:
     """Return the entries of a contract for a training run, or for several that are averaged."""
     initial = itertools.chain(*map(objective.trainer.initial_weights, starts))
     return {
@@ -271,11 +269,11 @@ def outcome(
     }
 
 
-def portable_config(config: dict[str, Any]) -> dict[str, Any]:
+def portable_config(config: Json) -> Json:
     """Return an objective's configuration without folders and without behaviour sketches."""
     # Hashes of the weights tell more than sketches of behaviour.
     with_settings = {key: value for key, value in config.items() if key != BEHAVIOUR}
-    portable: dict[str, Any] = json.loads(json.dumps(with_settings))
+    portable: Json = json.loads(json.dumps(with_settings))
     if "path" in portable["dataset"]:
         portable["dataset"]["path"] = Path(portable["dataset"]["path"]).name
     return portable

@@ -9,12 +9,13 @@ import math
 import os
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from adnn_optuna._attributes import Json
 from adnn_optuna._checks import Finder, WrongValueError, finder, is_file
 from adnn_optuna.experiments.records import test_metric
 from adnn_optuna.experiments.verdict import Claim, Status
@@ -87,7 +88,7 @@ class BreachedError(RefusedError):
     status: Status = "breached"
 
 
-def read_contract(path: Path) -> dict[str, Any]:
+def read_contract(path: Path) -> Json:
     """Return the content of a contract's file; refuse other files and edited contracts."""
     where = f"The file {os.fspath(path)!a}"
     try:
@@ -124,7 +125,7 @@ def read_contract(path: Path) -> dict[str, Any]:
     return content
 
 
-def claim_of(content: Mapping[str, Any]) -> Claim:
+def claim_of(content: Json) -> Claim:
     """Return the gain that a contract claims."""
     metric = test_metric(content["objective"]["metric"])
     # No single example makes a step of other metrics.
@@ -190,7 +191,7 @@ def _numbers(counts: range) -> Finder:
     return finder(f"{' to '.join(map(str, ends))} numbers", accepts)
 
 
-def contract_sha256(content: dict[str, Any]) -> str:
+def contract_sha256(content: Json) -> str:
     """Return the SHA-256 of a contract's content without its own field ``sha256``."""
     signed = {key: value for key, value in content.items() if key != "sha256"}
     text = json.dumps(signed, sort_keys=True, separators=(",", ":"))

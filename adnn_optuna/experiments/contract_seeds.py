@@ -3,13 +3,14 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 from optuna.study import StudyDirection
 
+from adnn_optuna._attributes import Json
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._units import Estimate
 from adnn_optuna.engine.signals import Bar
@@ -41,7 +42,7 @@ FEWEST_PAIRS = 20
 _LEVEL = 0.9999
 
 
-def confirmation_content(facts: Confirmation | None) -> dict[str, Any] | None:
+def confirmation_content(facts: Confirmation | None) -> Json | None:
     """Return the entries of a contract for a confirmation; :obj:`None` without one."""
     if facts is None:
         return None
@@ -63,7 +64,7 @@ def confirmation_content(facts: Confirmation | None) -> dict[str, Any] | None:
     return {key: value for key, value in entries.items() if value not in ((), None)}
 
 
-def as_confirmation(entries: Mapping[str, Any]) -> Confirmation:
+def as_confirmation(entries: Json) -> Confirmation:
     """Return a confirmation from JSON, where an estimate is a list of three numbers."""
     fields: dict[str, Any] = {"hyperparameters": None, "gains": (), **entries}
     for name, numbers in fields.items():
@@ -75,7 +76,7 @@ def as_confirmation(entries: Mapping[str, Any]) -> Confirmation:
     return Confirmation(**fields)
 
 
-def claimed_confirmation(contract: Mapping[str, Any]) -> Confirmation | None:
+def claimed_confirmation(contract: Json) -> Confirmation | None:
     """Return the confirmation that a contract holds; :obj:`None` without one."""
     entries = contract.get("confirmation")
     if entries is None:
@@ -84,9 +85,7 @@ def claimed_confirmation(contract: Mapping[str, Any]) -> Confirmation | None:
     return as_confirmation({**entries, "trial": contract["study"]["best_trial"], "level": level})
 
 
-def check_confirmation(
-    contract: dict[str, Any], objective: NetworkObjective, own: OwnScores
-) -> None:
+def check_confirmation(contract: Json, objective: NetworkObjective, own: OwnScores) -> None:
     """Refuse a confirmation that is missing or contradicts itself; ``own`` is the best network."""
     claimed = claimed_confirmation(contract)
     where = "confirmation"
@@ -136,7 +135,7 @@ def check_confirmation(
 
 
 def new_pairs(
-    contract: dict[str, Any],
+    contract: Json,
     objective: NetworkObjective,
     own: OwnScores,
     seeds: Sequence[int],
@@ -155,7 +154,7 @@ def new_pairs(
             "other seeds."
         )
     params = contract["best"]["params"]
-    arms: dict[int, dict[str, Any]] = {BASELINE: {}}
+    arms: dict[int, Json] = {BASELINE: {}}
     if objective.moves(params):
         arms[BEST] = params
     seeded = [objective.replace(seed=seed) for seed in seeds]
@@ -180,7 +179,7 @@ def new_pairs(
     )
 
 
-def not_replicated(contract: dict[str, Any], found: Confirmation) -> str:
+def not_replicated(contract: Json, found: Confirmation) -> str:
     """Return a sentence if new pairs contradict the claimed mean gain, else an empty text.
 
     A mean of more seeds, as the maker declares them, may differ less from that of the new pairs.

@@ -5,15 +5,15 @@ import os
 import platform
 import re
 from pathlib import Path
-from typing import Any
 
+from adnn_optuna._attributes import Json
 from adnn_optuna._checks import n_cores
 from adnn_optuna.networks._tensorflow import load_tensorflow
 
 _PACKAGES = ("numpy", "tensorflow", "keras", "optuna", "adnn_optuna")
 
 
-def describe_environment() -> dict[str, Any]:
+def describe_environment() -> Json:
     """Return versions, processor, devices, threads and switches, as JSON holds them."""
     load_tensorflow("Training a network")
     import tensorflow as tf

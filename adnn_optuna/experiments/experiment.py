@@ -6,17 +6,17 @@ import hashlib
 import inspect
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal, Self, cast
 
 from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FixedTrial
 
-from adnn_optuna._attributes import Made, Metrics
+from adnn_optuna._attributes import Json, Made, Metrics, Params
 from adnn_optuna._checks import WrongValueError, as_integer, check_type, logger
 from adnn_optuna._units import SHARE, unit_of
-from adnn_optuna.engine.objectives import Catch, checked_catch, checked_direction
+from adnn_optuna.engine.objectives import Catch, Caught, checked_catch, checked_direction
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.models import MLP, Training
@@ -100,7 +100,7 @@ class Experiment:
     metric: str
     direction: StudyDirection
     seed: int
-    catch: tuple[type[Exception], ...]
+    catch: Caught
     store_scores: bool
     # Of a control, the experiment whose baseline network is its own, too.
     compared: Self | None = dataclasses.field(default=None, init=False)
@@ -208,7 +208,7 @@ class Experiment:
         control._set(compared=compared)
         return control
 
-    def of(self, params: Mapping[str, Any]) -> Self:
+    def of(self, params: Params) -> Self:
         """Return the experiment with what a trial's parameters make of its model and training."""
         if not self.is_of_trial:
             return self
@@ -278,9 +278,9 @@ class Experiment:
         return None
 
     @property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Json:
         """All that determines a trial's value, as JSON holds it."""
-        config: dict[str, Any] = {}
+        config: Json = {}
         if self.is_of_trial:
             config["model"] = _described(self.model.model)
             config["training"] = _described(self.training)
@@ -323,15 +323,15 @@ class Experiment:
         """The start of the baseline network."""
         return self.start({})
 
-    def start(self, params: dict[str, Any]) -> Start:
+    def start(self, params: Json) -> Start:
         """Return the start of a trial with these parameters."""
         return self.space.start(params, self.trainer.architecture.variables, self.seed)
 
-    def starts(self, params: dict[str, Any]) -> list[Start]:
+    def starts(self, params: Json) -> list[Start]:
         """Return the starts of the networks of a trial: one, unless they are averaged."""
         return [self.start(params)]
 
-    def moves(self, params: dict[str, Any]) -> bool:
+    def moves(self, params: Json) -> bool:
         """Return whether parameters move any initial value, or average; a restart does neither."""
         return len(self.starts(params)) > 1 or any(self.start(params).offsets)
 
@@ -359,21 +359,21 @@ def takes_trial(function: object) -> bool:
     return len(needed) == 1
 
 
-def _is_own(metric: str | dict[str, Any], name: str) -> bool:
+def _is_own(metric: str | Json, name: str) -> bool:
     """Return whether a metric has this name and is of the user's: those are registered by a >."""
     if isinstance(metric, str):
         return metric.endswith(f">{name}")
     return ">" in metric["class_name"] and metric["config"]["name"] == name
 
 
-def _described(given: Any) -> dict[str, Any]:
+def _described(given: Any) -> Json:
     """Return the stored form of a model or training if one is a function of the trial."""
     if isinstance(given, MLP | Training):
         return given.config
     return {"type": "function", "name": _name(given)}
 
 
-def is_of_trial(config: Mapping[str, Any]) -> bool:
+def is_of_trial(config: Json) -> bool:
     """Return whether the model or the training of a configuration is a function of the trial."""
     return "function" in {config.get(part, {}).get("type") for part in ("model", "training")}
 

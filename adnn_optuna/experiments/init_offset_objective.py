@@ -9,6 +9,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from adnn_optuna import _attributes as stored
+from adnn_optuna._attributes import Params
 from adnn_optuna._checks import WrongValueError, as_integer, is_integer, n_cores
 from adnn_optuna.callbacks import LimitValues
 from adnn_optuna.engine.arms import Arm, Arms
@@ -140,7 +141,7 @@ class InitOffsetObjective(NetworkObjective):
             prepare_threads=policy_of_caller,
         )
 
-    def baseline_of(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    def baseline_of(self, params: Params) -> Params:
         """Return the parameters of the baseline network with a trial's hyperparameters."""
         return {**params, **self.of(params).baseline_params}
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 from optuna.study import StudyDirection
 
+from adnn_optuna._attributes import Json
 from adnn_optuna._checks import WrongValueError, check_type, n_cores
 from adnn_optuna._units import with_class
 from adnn_optuna.experiments.init_offset_objective import InitOffsetObjective
@@ -77,7 +78,7 @@ class TrainedModels:
         self.stop: threading.Event = threading.Event()
         self.test_rows: str = data.test_fingerprint
         self.n_train: int = len(data.y_train)
-        self.config: Mapping[str, Any] = data.config
+        self.config: Json = data.config
         configs = {}
         sources: dict[str, None] = {}
         for label, trainer in self._trainers.items():
@@ -92,7 +93,7 @@ class TrainedModels:
             )
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Json:
         """How their values depend on the data."""
         data = self._dataset
         n_test = len(data.y_test)

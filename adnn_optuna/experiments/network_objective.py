@@ -16,7 +16,7 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna import _checks
-from adnn_optuna._attributes import Metrics, Status, Trained
+from adnn_optuna._attributes import Metrics, Params, Status, Trained
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback
@@ -59,7 +59,7 @@ class NetworkObjective(Experiment):
         return objective
 
     @property
-    def baseline_params(self) -> dict[str, Any]:
+    def baseline_params(self) -> Params:
         """The parameters of the baseline network."""
         return dict.fromkeys(self.distributions, self.space.unmoved)
 

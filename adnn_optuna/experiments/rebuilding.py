@@ -1,13 +1,12 @@
 """The objective of a stored search of a network, rebuilt from its configuration."""
 
-import os
 from typing import Any
 
 import optuna
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna import _checks
-from adnn_optuna._checks import Fault, WrongValueError, first_line
+from adnn_optuna._checks import Fault, FilePath, WrongValueError, first_line
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.experiments.experiment import is_of_trial
 from adnn_optuna.experiments.init_offset_objective import InitOffsetObjective
@@ -18,7 +17,7 @@ from adnn_optuna.networks.offsets import space_from_config
 
 
 def objective_from_study(
-    study: optuna.Study, data_dir: str | os.PathLike[str] | None = None
+    study: optuna.Study, data_dir: FilePath | None = None
 ) -> InitOffsetObjective:
     """Rebuild the objective that a study stores, with its dataset out of ``data_dir``."""
     config: Any = study.user_attrs.get(stored.CONFIG)

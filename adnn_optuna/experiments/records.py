@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Confirmed, Metrics, TestEvaluation
+from adnn_optuna._attributes import Confirmed, Json, Metrics, TestEvaluation
 from adnn_optuna._seeds import confirmation_seeds, experiment_fingerprint
 from adnn_optuna._units import with_class
 from adnn_optuna.engine.arms import Arm
@@ -51,9 +51,9 @@ class NetworkRecord(SearchRecord):
         )
 
     @property
-    def config(self) -> Mapping[str, Any]:
+    def config(self) -> Json:
         """The configuration of the objective."""
-        config: Mapping[str, Any] = self.attrs[stored.CONFIG]
+        config: Json = self.attrs[stored.CONFIG]
         return config
 
     @property

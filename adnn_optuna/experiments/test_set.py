@@ -8,10 +8,10 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import TestEvaluation
+from adnn_optuna._attributes import Attributes, TestEvaluation
 
 
-def test_evaluations_of(attrs: Mapping[str, Any]) -> list[TestEvaluation]:
+def test_evaluations_of(attrs: Attributes) -> list[TestEvaluation]:
     """Return the test-set evaluations that a study stores, in their order."""
     evaluations = [value for name, value in attrs.items() if name.startswith(f"{stored.TEST}/")]
     evaluations.sort(key=lambda evaluation: evaluation["looked"])
@@ -23,7 +23,7 @@ def test_evaluations_of(attrs: Mapping[str, Any]) -> list[TestEvaluation]:
 
 
 def evaluations_elsewhere(
-    own: optuna.Study, attrs: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]
+    own: optuna.Study, attrs: Attributes, others: Mapping[str, Attributes]
 ) -> dict[str, int]:
     """Return how often other studies evaluated the same test samples, by their names."""
     own_name = own.study_name
@@ -44,7 +44,7 @@ def evaluations_elsewhere(
     return counts
 
 
-def _n_evaluations(storage: BaseStorage, name: str, attrs: Mapping[str, Any]) -> int:
+def _n_evaluations(storage: BaseStorage, name: str, attrs: Attributes) -> int:
     """Return how often a study evaluated its test set; each value of a network is one time."""
     evaluated = attrs.get(stored.EVALUATED)
     if evaluated is None:

@@ -15,6 +15,8 @@ from adnn_optuna._checks import WrongTypeError, WrongValueError, as_integer, che
 if TYPE_CHECKING:
     import tensorflow as tf
 
+Array = NDArray[Any]
+
 # How many values a message shows.
 _NAMED = 5
 # How many rows are searched for distinct values, and which share of these float32 must keep.
@@ -88,7 +90,7 @@ def check_is_array(name: str, values: Any) -> None:
     raise WrongTypeError(f"{name} must be an array or a pandas table; got {kind}. {how}.")
 
 
-def _as_array(name: str, values: Any) -> NDArray[Any]:
+def _as_array(name: str, values: Any) -> Array:
     try:
         return np.asarray(values)
     except ValueError:
@@ -117,7 +119,7 @@ def check_is_aligned(name: str, values: Any, of: str, samples: Any) -> None:
         )
 
 
-def plain(name: str, values: Any) -> NDArray[Any]:
+def plain(name: str, values: Any) -> Array:
     """Return data of pandas, TensorFlow or lists as an array of numbers or strings."""
     if np.ma.is_masked(values):
         values = np.ma.filled(values.astype(object), np.nan)  # Not the values below the mask.
@@ -136,7 +138,7 @@ def plain(name: str, values: Any) -> NDArray[Any]:
     )
 
 
-def _check_finite(name: str, array: NDArray[Any], *, may_lack: bool = False) -> None:
+def _check_finite(name: str, array: Array, *, may_lack: bool = False) -> None:
     if array.dtype.kind != "f":
         return
     with np.errstate(over="ignore"):
@@ -151,7 +153,7 @@ def _check_finite(name: str, array: NDArray[Any], *, may_lack: bool = False) -> 
         )
 
 
-def checked_inputs(name: str, values: Any, *, may_lack: bool = False) -> NDArray[Any]:
+def checked_inputs(name: str, values: Any, *, may_lack: bool = False) -> Array:
     """Return inputs that are finite, or NaN if some may lack, not converted."""
     array = plain(name, values)
     if array.dtype.kind not in "biuf":
@@ -168,7 +170,7 @@ def checked_inputs(name: str, values: Any, *, may_lack: bool = False) -> NDArray
     return array
 
 
-def common_dtype(inputs: Mapping[str, NDArray[Any]]) -> np.dtype[Any]:
+def common_dtype(inputs: Mapping[str, Array]) -> np.dtype[Any]:
     """Return the dtype in which the inputs of all splits are kept: theirs, of floats float32."""
     dtypes = {x.dtype for x in inputs.values() if len(x)}
     if len(dtypes) > 1 and np.dtype(np.uint8) in dtypes:
@@ -182,7 +184,7 @@ def common_dtype(inputs: Mapping[str, NDArray[Any]]) -> np.dtype[Any]:
     return np.dtype(np.float32)
 
 
-def merged_feature(x: NDArray[Any]) -> int | None:
+def merged_feature(x: Array) -> int | None:
     """Return the first feature that loses more than 10% of its distinct values in float32."""
     if x.dtype.kind != "f" or x.dtype.itemsize <= 4:
         return None
@@ -195,7 +197,7 @@ def merged_feature(x: NDArray[Any]) -> int | None:
     return None
 
 
-def read_targets(suffix: str, x: Any, y: Any, *, are_labels: bool) -> NDArray[Any]:
+def read_targets(suffix: str, x: Any, y: Any, *, are_labels: bool) -> Array:
     """Return the labels or targets of samples in the user's values."""
     name = f"y{suffix}"
     array = plain(name, y)
@@ -211,7 +213,7 @@ def read_targets(suffix: str, x: Any, y: Any, *, are_labels: bool) -> NDArray[An
     return array
 
 
-def _read_labels(name: str, array: NDArray[Any]) -> NDArray[Any]:
+def _read_labels(name: str, array: Array) -> Array:
     """Return strings, truth values or integers of shape (n,)."""
     if array.ndim == 2 and array.dtype.kind in "biuf":
         are_bits = np.isin(array, (0, 1)).all()
@@ -232,7 +234,7 @@ def _read_labels(name: str, array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-def _read_numbers(name: str, array: NDArray[Any]) -> NDArray[np.float64]:
+def _read_numbers(name: str, array: Array) -> NDArray[np.float64]:
     """Return the targets of a regression, of shape (n,) or (n, k)."""
     if array.dtype.kind not in "biuf" or array.ndim not in (1, 2) or 0 in array.shape[1:]:
         raise WrongValueError(
@@ -265,8 +267,8 @@ def checked_positive(positive: Any, labels: Sequence[Any]) -> Any:
 
 
 def encoded(
-    labels: Mapping[str, NDArray[Any]], num_classes: int | None
-) -> tuple[dict[str, NDArray[Any]], Sequence[Any]]:
+    labels: Mapping[str, Array], num_classes: int | None
+) -> tuple[dict[str, Array], Sequence[Any]]:
     """Return labels as 0, 1, …, and the user's label of each class: a range if it is the same."""
     unique = np.unique(labels[""]).tolist()
     classes: Sequence[Any] = tuple(unique)
@@ -288,7 +290,7 @@ def encoded(
     return numbers, classes
 
 
-def encoded_labels(name: str, labels: NDArray[Any], classes: Sequence[Any]) -> NDArray[np.int64]:
+def encoded_labels(name: str, labels: Array, classes: Sequence[Any]) -> NDArray[np.int64]:
     """Return the index in ``classes`` of each label that :func:`read_targets` returned."""
     index_by_label = {label: i for i, label in enumerate(classes)}
     indices = []
@@ -302,7 +304,7 @@ def encoded_labels(name: str, labels: NDArray[Any], classes: Sequence[Any]) -> N
     return np.array(indices, dtype=np.int64)
 
 
-def check_trained(y: NDArray[Any], classes: Sequence[Any]) -> None:
+def check_trained(y: Array, classes: Sequence[Any]) -> None:
     """Raise unless the training part has each class."""
     untrained = np.setdiff1d(np.arange(len(classes)), y)
     if len(untrained):
@@ -313,7 +315,7 @@ def check_trained(y: NDArray[Any], classes: Sequence[Any]) -> None:
         )
 
 
-def _checked_weights(name: str, values: Any, n: int) -> NDArray[Any]:
+def _checked_weights(name: str, values: Any, n: int) -> Array:
     array = plain(name, values)
     are_numbers = array.shape == (n,) and array.dtype.kind in "biuf"
     are_weights = are_numbers and np.isfinite(array).all() and (array >= 0).all()
@@ -326,7 +328,7 @@ def _checked_weights(name: str, values: Any, n: int) -> NDArray[Any]:
 
 
 def weights(
-    y: NDArray[Any],
+    y: Array,
     train: NDArray[np.intp],
     classes: Sequence[Any],
     *,
@@ -365,7 +367,7 @@ class _Memory(np.ndarray[Any, np.dtype[Any]]):
     """An array of which only this module gives out views, which cannot be written to."""
 
 
-def read_only(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
+def read_only(array: Array, dtype: DTypeLike) -> Array:
     """Return a copy that cannot be written to, or the array itself if it is such a copy."""
     is_kept = array.dtype == dtype and isinstance(array.base, _Memory)
     if is_kept:
@@ -373,9 +375,7 @@ def read_only(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
     return collected([array], array.shape, dtype)
 
 
-def collected(
-    parts: Iterable[NDArray[Any]], shape: tuple[int, ...], dtype: DTypeLike
-) -> NDArray[Any]:
+def collected(parts: Iterable[Array], shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     """Return the rows of some arrays as one that cannot be written to."""
     n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
     space = _Memory(n_bytes + _ALIGNMENT, np.uint8)
@@ -390,7 +390,7 @@ def collected(
     return view
 
 
-def as_tensor(array: NDArray[Any]) -> "tf.Tensor":
+def as_tensor(array: Array) -> "tf.Tensor":
     """Return an array of :func:`read_only` as a tensor on the same memory, others as a copy."""
     import tensorflow as tf
 

@@ -11,9 +11,8 @@ import keras
 import tensorflow as tf
 
 from adnn_optuna._checks import WrongValueError, first_line
+from adnn_optuna.networks.models import Settings
 from adnn_optuna.networks.network import Head
-
-Settings = str | dict[str, Any]
 
 PerRow = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 

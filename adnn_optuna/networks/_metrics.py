@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from adnn_optuna._checks import WrongValueError, first_line
-from adnn_optuna.networks._losses import REFUSALS, Settings, example, made, targets_of
+from adnn_optuna.networks._losses import REFUSALS, example, made, targets_of
+from adnn_optuna.networks.models import Settings
 from adnn_optuna.networks.network import Head
 
 # Makes the arguments of a metric of labels and outputs.

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from adnn_optuna._attributes import Metrics
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna.networks._losses import REFUSALS, Settings, loss_function, targets_of
+from adnn_optuna.networks._losses import REFUSALS, loss_function, targets_of
 from adnn_optuna.networks._metrics import (
     Adapt,
     KerasMetric,
@@ -20,6 +20,7 @@ from adnn_optuna.networks._metrics import (
     keras_metric,
     result_of_state,
 )
+from adnn_optuna.networks.models import Settings
 from adnn_optuna.networks.network import Head
 
 Score = tuple[tf.Tensor, ...]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adnn_optuna._checks import WrongValueError, as_integer, is_integer
-from adnn_optuna.networks._arrays import plain
+from adnn_optuna.networks._arrays import Array, plain
 
 DEFAULT_FRACTION = 0.2
 
@@ -35,7 +35,7 @@ def split_size(name: str, size: float | None, n: int, *, is_given: bool) -> int:
 
 
 def drawn_rows(
-    y: NDArray[Any], sizes: Sequence[int], seed: int, group: NDArray[np.intp] | None
+    y: Array, sizes: Sequence[int], seed: int, group: NDArray[np.intp] | None
 ) -> dict[str, NDArray[np.intp]]:
     """Return the rows of each split, ascending; ``sizes`` are those of test and validation."""
     n = len(y)
@@ -53,7 +53,7 @@ def drawn_rows(
     return {"test": test, "val": val, "train": train}
 
 
-def stratified_order(y: NDArray[Any], seed: int) -> NDArray[np.intp]:
+def stratified_order(y: Array, seed: int) -> NDArray[np.intp]:
     """Return a random order in which every stretch has nearly the same share of each label."""
     if y.dtype.kind == "f":
         y = np.zeros(len(y))  # Targets of a regression do not matter.

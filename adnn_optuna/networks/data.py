@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adnn_optuna import _checks
+from adnn_optuna._attributes import Json
 from adnn_optuna._checks import WrongValueError, logger
 from adnn_optuna.networks import _arrays, _splits, duplicates, preprocessing
+from adnn_optuna.networks._arrays import Array
 from adnn_optuna.networks.preprocessing import Preprocessing
 
 Task = Literal["classification", "regression"]
@@ -29,7 +31,7 @@ class _Draw:
 
     # Arrays or tables as passed: by "" those to draw from, by "_val", "_test" passed splits.
     inputs: Mapping[str, Any]
-    labels: Mapping[str, NDArray[Any]]
+    labels: Mapping[str, Array]
     sizes: Sequence[int]  # Of test and validation.
     group: NDArray[np.intp] | None
     classes: Sequence[Any]
@@ -110,12 +112,12 @@ class Dataset:
     """
 
     name: str
-    x_train: NDArray[Any] = field(repr=False)
-    y_train: NDArray[Any] = field(repr=False)
-    x_val: NDArray[Any] = field(repr=False)
-    y_val: NDArray[Any] = field(repr=False)
-    x_test: NDArray[Any] = field(repr=False)
-    y_test: NDArray[Any] = field(repr=False)
+    x_train: Array = field(repr=False)
+    y_train: Array = field(repr=False)
+    x_val: Array = field(repr=False)
+    y_val: Array = field(repr=False)
+    x_test: Array = field(repr=False)
+    y_test: Array = field(repr=False)
     num_classes: int | None
     origin: Mapping[str, Any] | None = field(default=None, repr=False)
     drawn: tuple[Literal["val", "test"], ...] = ()
@@ -172,9 +174,9 @@ class Dataset:
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
-    def _checked_targets(self, split: str, x: NDArray[Any]) -> NDArray[Any]:
+    def _checked_targets(self, split: str, x: Array) -> Array:
         n = self.num_classes
-        y: NDArray[Any] = getattr(self, f"y_{split}")
+        y: Array = getattr(self, f"y_{split}")
         y = _arrays.read_targets(f"_{split}", x, y, are_labels=n is not None)
         if n is not None:
             y = _arrays.encoded_labels(f"y_{split}", y, range(n))
@@ -247,7 +249,7 @@ class Dataset:
         return digest.hexdigest()
 
     @property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Json:
         """The configuration that a study stores, JSON-able, for ``dataset_from_config``."""
         config = {"name": self.name, **(self.origin or {"source": "arrays"})}
         if self.task == "regression":

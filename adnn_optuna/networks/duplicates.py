@@ -1,10 +1,11 @@
 """Samples that are the same, or belong together."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from adnn_optuna.networks._arrays import Array
 
 # Each kind in words: samples of the one split that are in the other, too.
 DUPLICATES = {
@@ -15,7 +16,7 @@ DUPLICATES = {
 }
 
 
-def counted(x: Mapping[str, NDArray[Any]], y_test: NDArray[Any]) -> dict[str, int]:
+def counted(x: Mapping[str, Array], y_test: Array) -> dict[str, int]:
     """Return how many samples are in another split, too, or twice in the test; by which splits.
 
     ``x`` are the inputs of ``"train"``, ``"val"`` and ``"test"``.
@@ -43,7 +44,7 @@ def in_words(counts: Mapping[str, int]) -> str:
     )
 
 
-def groups_of(*columns: NDArray[Any]) -> NDArray[np.intp]:
+def groups_of(*columns: Array) -> NDArray[np.intp]:
     """Return the number of each row's group, from 0: those that are the same in all columns."""
     numbers: dict[tuple[int, ...], int] = {}
     rows = zip(*map(_hashes, columns), strict=True)
@@ -65,7 +66,7 @@ def merged(one: NDArray[np.intp], other: NDArray[np.intp]) -> NDArray[np.intp]:
     return groups
 
 
-def _hashes(rows: NDArray[Any]) -> Iterator[int]:
+def _hashes(rows: Array) -> Iterator[int]:
     zero = np.zeros((), rows.dtype)
     for row in rows:
         # Of -0.0 and 0.0, which are equal, the bytes are not.

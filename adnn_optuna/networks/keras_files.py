@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
+from adnn_optuna._attributes import Json
 from adnn_optuna._checks import NoSuchFileError, WrongValueError, first_line
 from adnn_optuna.networks._tensorflow import load_tensorflow
 from adnn_optuna.networks.models import MLP
@@ -121,7 +122,7 @@ def check_keras_config(node: Any, path: str, *, largest: float = math.inf, depth
         check_keras_config(child, path + key, largest=largest, depth=depth + 1)
 
 
-def _check_object(node: dict[str, Any], path: str) -> None:
+def _check_object(node: Json, path: str) -> None:
     # With all that Keras has: nothing is imported because a file says so.
     load_tensorflow("A part of a model")
     name = str(node["class_name"])
@@ -158,9 +159,7 @@ def _check_part(settings: Any, kind: str, path: str, *, largest: float = math.in
         check_keras_config(config, path, largest=largest)
 
 
-def check_model_config(
-    config: dict[str, Any], path: str, max_parameters: int = MAX_PARAMETERS
-) -> None:
+def check_model_config(config: Json, path: str, max_parameters: int = MAX_PARAMETERS) -> None:
     """Refuse a configuration that is unsafe, no model's, or larger than may come from a file."""
     load_tensorflow("A Keras model")
     import keras
@@ -201,23 +200,23 @@ def without_compilation(config: Any) -> Any:
     # Keras would make the variables of the first one; the other is an address in memory.
     left_out = ("compile_config", "shared_object_id")
 
-    def without(node: dict[str, Any]) -> dict[str, Any]:
+    def without(node: Json) -> Json:
         return {key: node[key] for key in node if key not in left_out}
 
     return json.loads(json.dumps(config), object_hook=without)
 
 
-def describe_model(model: keras.Model) -> dict[str, Any]:
+def describe_model(model: keras.Model) -> Json:
     """Return a model's configuration; its class alone if JSON cannot hold an argument."""
     import keras
 
     with contextlib.suppress(Exception):  # A class of the user's may raise anything.
         described = without_compilation(keras.saving.serialize_keras_object(model))
-        return cast("dict[str, Any]", described)
+        return cast(Json, described)
     return {"class_name": type(model).__name__}
 
 
-def model_from_config(config: dict[str, Any]) -> MLP | Callable[[], keras.Model]:
+def model_from_config(config: Json) -> MLP | Callable[[], keras.Model]:
     """Return the model of an architecture's ``config``; the callable may raise ValueError."""
     if config["type"] == "MLP":
         settings = {key: value for key, value in config.items() if key != "type"}

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adnn_optuna import _checks
-from adnn_optuna._checks import NoSuchFileError, WrongValueError
+from adnn_optuna._attributes import Json
+from adnn_optuna._checks import FilePath, NoSuchFileError, WrongValueError
 from adnn_optuna._files import check_npz, read_csv, read_unpacked
 from adnn_optuna.networks._arrays import named
 from adnn_optuna.networks._splits import DEFAULT_FRACTION
@@ -45,8 +46,8 @@ _SPLITS = ("validation_size", "test_size", "seed")
 
 
 def load_dataset(
-    name: str | os.PathLike[str],
-    data_dir: str | os.PathLike[str] | None = None,
+    name: FilePath,
+    data_dir: FilePath | None = None,
     *,
     validation_size: float | None = None,
     test_size: float | None = None,
@@ -201,9 +202,7 @@ def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Datas
     return replace(dataset, **fields)
 
 
-def dataset_from_config(
-    config: Mapping[str, Any], data_dir: str | os.PathLike[str] | None = None
-) -> Dataset:
+def dataset_from_config(config: Json, data_dir: FilePath | None = None) -> Dataset:
     """Load the data set of :attr:`Dataset.config` again; refuse one that is not the same."""
     name = config["name"]
     source = config["source"]

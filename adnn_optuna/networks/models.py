@@ -12,19 +12,21 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from adnn_optuna import _checks
-from adnn_optuna._attributes import Metrics
+from adnn_optuna._attributes import Json, Metrics
 from adnn_optuna._checks import WrongInputError, WrongTypeError, WrongValueError
 
 if TYPE_CHECKING:
     import keras
 
+Settings = str | Json
+"""A Keras name, or the configuration of an object of Keras."""
 
 # Settings of an object are of these types, but these attributes are none.
 _PLAIN = (bool, int, float, str, dict, set, re.Pattern)
 _NO_SETTINGS = {"built", "name", "seed", "_trainable_variables_indices"}
 
 
-def name_or_config(name: str, value: Any, *, keep_name: bool = False) -> str | dict[str, Any]:
+def name_or_config(name: str, value: Any, *, keep_name: bool = False) -> Settings:
     """Return a Keras name, configuration or object as a name or configuration for JSON."""
     registered_name = None
     is_object = hasattr(value, "get_config")
@@ -108,12 +110,12 @@ def _check_is_all_in_config(what: str, value: Any) -> None:
             )
 
 
-def checked_rate(rate: Any) -> float | dict[str, Any] | None:
+def checked_rate(rate: Any) -> float | Json | None:
     """Return a learning rate or the configuration of a schedule for JSON."""
     if rate is None:
         return None
     if isinstance(rate, dict) or hasattr(rate, "get_config"):
-        config = cast("dict[str, Any]", name_or_config("learning_rate", rate))
+        config = cast(Json, name_or_config("learning_rate", rate))
         config = {"module": "keras.optimizers.schedules", **config}
         # The registered name of one of the user's begins with a package and ">".
         if ">" in config["class_name"]:
@@ -161,8 +163,8 @@ class MLP:
 
     hidden: tuple[int, ...] = (64,)
     activation: str = "relu"
-    kernel_initializer: str | dict[str, Any] = "glorot_uniform"
-    bias_initializer: str | dict[str, Any] = "zeros"
+    kernel_initializer: Settings = "glorot_uniform"
+    bias_initializer: Settings = "zeros"
     scale: Scale = "auto"
 
     def __post_init__(self) -> None:
@@ -182,9 +184,9 @@ class MLP:
         _checks.check_choice("scale", self.scale, get_args(Scale))
 
     @property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Json:
         """The settings as JSON holds them; new seeds follow from these keys."""
-        settings: dict[str, Any] = {
+        settings: Json = {
             "type": "MLP",
             "hidden": list(self.hidden),
             "activation": self.activation,
@@ -240,14 +242,14 @@ class Training:
         ValueError: If a number is out of range.
     """
 
-    optimizer: str | dict[str, Any] | None = None
-    learning_rate: float | dict[str, Any] | None = None
+    optimizer: Settings | None = None
+    learning_rate: float | Json | None = None
     batch_size: int = 32
     epochs: int = 10
     shuffle: bool = True
-    loss: str | dict[str, Any] | None = None
+    loss: Settings | None = None
     jit_compile: bool | Literal["auto"] = "auto"
-    metrics: tuple[str | dict[str, Any], ...] = ()
+    metrics: tuple[Settings, ...] = ()
     patience: int | None = None
     restore_best_weights: bool = False
     monitor: str = "val_loss"
@@ -261,7 +263,7 @@ class Training:
             raise WrongTypeError(f"callbacks must be None, as no Keras fit runs. {rule}.")
         _checks.check_type("metrics", self.metrics, list | tuple, "a list of Keras metrics")
         metrics = tuple(name_or_config("metrics", m, keep_name=True) for m in self.metrics)
-        settings: dict[str, Any] = {"metrics": metrics}
+        settings: Json = {"metrics": metrics}
         settings["learning_rate"] = checked_rate(self.learning_rate)
         for name in ("batch_size", "epochs"):
             settings[name] = _checks.as_integer(name, getattr(self, name))
@@ -328,7 +330,7 @@ class Training:
         return None
 
     @property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Json:
         """The settings as JSON holds them; new seeds follow from these keys."""
         settings = {
             "optimizer": self.optimizer,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adnn_optuna import _checks
+from adnn_optuna._attributes import Json
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna._differences import INITIAL_WEIGHTS, sketch_weights
 from adnn_optuna._seeds import derived_seed
@@ -20,7 +21,7 @@ from adnn_optuna.networks import initializers, keras_files
 from adnn_optuna.networks._arrays import named
 from adnn_optuna.networks._tensorflow import check_not_forked, load_tensorflow
 from adnn_optuna.networks.initializers import VariableInfo
-from adnn_optuna.networks.models import MLP, Scale, Training, compiled_training
+from adnn_optuna.networks.models import MLP, Scale, Settings, Training, compiled_training
 
 if TYPE_CHECKING:
     import keras
@@ -95,7 +96,7 @@ class Architecture:
 
     head: Head
     input_shape: tuple[int, ...]
-    config: dict[str, Any]
+    config: Json
     variables: tuple[VariableInfo, ...]
     initial_weights: Draw  # Without offsets.
     build: Callable[[int, int], keras.Model]  # The model that has them.
@@ -208,7 +209,7 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Arc
     )
 
 
-def _seeded(spec: str | dict[str, Any]) -> Callable[[int], keras.initializers.Initializer]:
+def _seeded(spec: Settings) -> Callable[[int], keras.initializers.Initializer]:
     """Return a function of a seed that makes an initializer of a name or configuration."""
     import keras
 
@@ -283,7 +284,7 @@ def _keras_architecture(
             _check_are_alike(network, rebuilt)
         return network
 
-    config: dict[str, Any] = {
+    config: Json = {
         "type": "keras.Model",
         "model": keras_files.describe_model(rebuilt),
         # A configuration does not hold loaded weights, nor which layer draws first.

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
+from adnn_optuna._attributes import Json
 from adnn_optuna._checks import WrongValueError, check_choice, check_number, check_type
 from adnn_optuna.networks.initializers import VariableInfo
 
@@ -67,7 +68,7 @@ class OffsetSpace:
         check_type("include_output", self.include_output, bool, "True or False")
 
     @property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Json:
         """The settings as JSON holds them; new seeds follow from these keys."""
         return {
             "type": "OffsetSpace",
@@ -131,7 +132,7 @@ class ControlSpace:
     high: float
 
     @property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Json:
         """The settings as JSON holds them; new seeds follow from these keys."""
         return {
             "type": "ControlSpace",
@@ -166,7 +167,7 @@ RESTARTS = ControlSpace("restart", 0, 0, 2**31 - 1)
 Space = OffsetSpace | ControlSpace
 
 
-def space_from_config(config: Mapping[str, Any]) -> Space:
+def space_from_config(config: Json) -> Space:
     """Return the space that a ``config`` describes."""
     settings = {key: value for key, value in config.items() if key != "type"}
     kinds: dict[str, Callable[..., Space]] = {space.__name__: space for space in get_args(Space)}

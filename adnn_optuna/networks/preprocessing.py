@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adnn_optuna._attributes import Json
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna.networks._arrays import check_is_array, checked_inputs, named
+from adnn_optuna.networks._arrays import Array, check_is_array, checked_inputs, named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,9 +48,9 @@ class Preprocessing:
             yield name, categories, slice(begin, end)
 
     @property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Json:
         """The configuration that a study stores, JSON-able."""
-        fields: dict[str, Any] = json.loads(json.dumps(vars(self)))  # Lists instead of tuples.
+        fields: Json = json.loads(json.dumps(vars(self)))  # Lists instead of tuples.
         return {k: v for k, v in fields.items() if v not in ([], None) or k == "columns"}
 
     def feature(self, index: int) -> str:
@@ -59,7 +60,7 @@ class Preprocessing:
             return repr(names[0])
         return str(index)
 
-    def encoded(self, raw: Any, name: str = "inputs", *, may_lack: bool = False) -> NDArray[Any]:
+    def encoded(self, raw: Any, name: str = "inputs", *, may_lack: bool = False) -> Array:
         """Return an array's or a table's finite numbers; NaN if some may lack.
 
         For a table's columns, an array holds the numbers that were encoded before.
@@ -122,7 +123,7 @@ class Preprocessing:
             features.append(np.where(lacks[:, None], np.nan, has_category))
         return np.concatenate(features, axis=1)
 
-    def filled(self, array: NDArray[Any]) -> NDArray[Any]:
+    def filled(self, array: Array) -> Array:
         """Return numbers with missing values imputed, if they are to be."""
         # Another number of features is refused later.
         if array.dtype.kind != "f" or len(self.fill) != array.shape[-1]:
@@ -221,8 +222,8 @@ def _categories(name: str, values: "pd.Series[Any]") -> list[str] | None:
 
 
 def imputed(
-    columns: Preprocessing, inputs: dict[str, NDArray[Any]]
-) -> tuple[Preprocessing, dict[str, NDArray[Any]]]:
+    columns: Preprocessing, inputs: dict[str, Array]
+) -> tuple[Preprocessing, dict[str, Array]]:
     """Return the inputs of all splits imputed by the training part, and how."""
     x_train = inputs["train"]
     rows = x_train.reshape(-1, x_train.shape[-1])

@@ -2,14 +2,14 @@
 
 import dataclasses
 import weakref
-from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adnn_optuna._attributes import Json
 from adnn_optuna._checks import logger
-from adnn_optuna.networks._arrays import collected
+from adnn_optuna.networks._arrays import Array, collected
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import Scale
 
@@ -33,12 +33,12 @@ class Scaling:
     target_std: tuple[float, ...] = ()
 
     @property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Json:
         """The numbers as JSON holds them."""
         return {name: list(numbers) for name, numbers in vars(self).items() if numbers}
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
+    def from_config(cls, config: Json) -> Self:
         """Return the scaling of a ``config``; numbers from a file may be any."""
         return cls(**{name: (*map(float, numbers),) for name, numbers in config.items()})
 
@@ -47,7 +47,7 @@ class Scaling:
         """Mean and standard deviation of each target, of shape (2, targets)."""
         return np.array([self.target_mean, self.target_std])
 
-    def inputs(self, x: NDArray[Any]) -> NDArray[Any]:
+    def inputs(self, x: Array) -> Array:
         """Return scaled inputs, float32; x itself if inputs are not scaled."""
         if not self.factor:
             return x
@@ -62,7 +62,7 @@ PIXELS = Scaling(factor=(1 / 255,), offset=(0.0,))
 
 # The fitted numbers and scaled arrays, as long as the data set is used.
 _fitted = weakref.WeakKeyDictionary[Dataset, dict[str, Scaling]]()
-_scaled = weakref.WeakKeyDictionary[Dataset, dict[tuple[str, Scaling], NDArray[Any]]]()
+_scaled = weakref.WeakKeyDictionary[Dataset, dict[tuple[str, Scaling], Array]]()
 _warned = weakref.WeakKeyDictionary[Dataset, set[str]]()
 
 
@@ -79,7 +79,7 @@ def use(dataset: Dataset, scale: Scale, scaling: Scaling) -> None:
     _fitted[dataset] = {scale: scaling}
 
 
-def scaled_inputs(dataset: Dataset, split: str, scaling: Scaling) -> NDArray[Any]:
+def scaled_inputs(dataset: Dataset, split: str, scaling: Scaling) -> Array:
     """Return the inputs of a split as a network takes them; scaled once for a data set."""
     scaled_splits = _scaled.setdefault(dataset, {})
     if (split, scaling) not in scaled_splits:
@@ -162,7 +162,7 @@ def _fit(dataset: Dataset, scale: Scale) -> Scaling:
     return dataclasses.replace(scaling, factor=factors, offset=offsets)
 
 
-def _standardising(x: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _standardising(x: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return factor and offset that bring mean and standard deviation to 0 and 1."""
     # Images, which are of uint8 or as high as wide, have one; sequences one for each feature.
     is_image = x.ndim == 3 and (x.dtype == np.uint8 or x.shape[1] == x.shape[2])
@@ -203,7 +203,7 @@ def _rounded(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array(rounded)
 
 
-def _chunks(array: NDArray[Any]) -> list[NDArray[Any]]:
+def _chunks(array: Array) -> list[Array]:
     """Return views of few rows each, to convert them to float64 in little memory."""
     n_chunks = max(array.size >> 21, 1)
     return np.array_split(array, n_chunks)

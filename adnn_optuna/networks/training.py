@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adnn_optuna._attributes import Metrics, Status
+from adnn_optuna._attributes import Json, Metrics, Status
 from adnn_optuna._checks import check_choice, n_cores
 from adnn_optuna._differences import BEHAVIOUR
 from adnn_optuna.networks import scaling
@@ -131,7 +131,7 @@ class Trainer:
         self._seconds_per_row = math.inf  # Of the fastest call; before the first one, unknown.
 
     @property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Json:
         """Network and training, and sketches of the user's code in them, as JSON holds it."""
         from adnn_optuna.networks.behaviour import behaviour
 
