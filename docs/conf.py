@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import inspect
 import io
 import re
@@ -76,6 +77,12 @@ html_show_copyright = False
 highlight_language = "text"
 html_theme = "furo"
 html_title = f"adnn_optuna {release}"
+# The front page's title for search engines.
+TITLE = f"Is the best score of an Optuna study real? - {project}"
+templates_path = ["_templates"]
+html_favicon = "_static/favicon.svg"
+# The site's address; until it has one, the links of 404.html start from the host's root.
+html_baseurl = ""
 html_static_path = ["_static"]
 html_css_files = ["own.css"]
 html_math_renderer = "mathml"
@@ -179,9 +186,22 @@ def _without_alias(_: Any, what: str, __: str, found: Any, ___: Any, lines: list
         lines.clear()
 
 
+def _describe_page(
+    app: Sphinx, page: str, _: str, context: dict[str, Any], tree: nodes.document | None
+) -> None:
+    """Name and describe a page for search engines and for whoever shares it."""
+    paragraphs = tree.findall(nodes.paragraph) if tree is not None else []
+    description = next((" ".join(p.astext().split()) for p in paragraphs), "")
+    context["description"] = description or f"The documentation of {project}"
+    title = html.unescape(re.sub("<.*?>", "", context.get("title", "Index")))
+    context["page_title"] = TITLE if page == app.config.root_doc else f"{title} - {project}"
+    context["html_baseurl"] = app.config.html_baseurl
+
+
 def setup(app: Sphinx) -> None:
     """Show formulas as MathML, which browsers draw by themselves, and without a network."""
     app.add_html_math_renderer("mathml", (_inline_math, None), (_block_math, None))
+    app.connect("html-page-context", _describe_page)
     app.connect("autodoc-process-docstring", _without_alias)
     app.connect("autodoc-process-docstring", _without_type, priority=400)
     app.connect("autodoc-process-docstring", _describe_arguments, priority=400)

@@ -166,3 +166,10 @@ def test_inventories_hold_the_names_that_are_linked_to() -> None:
         head, _, names = file.read_bytes().partition(b"zlib.\n")
         wanted, _, of_names = written["inventory"](project).partition(b"zlib.\n")
         assert (head, zlib.decompress(names)) == (wanted, zlib.decompress(of_names))
+
+
+def test_each_picture_of_a_notebook_has_an_alternative_text() -> None:
+    for file in REFERENCE.parents[1].glob("notebooks/*.ipynb"):
+        for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]:
+            if any("image/png" in output.get("data", {}) for output in cell.get("outputs", [])):
+                assert cell["metadata"]["mystnb"]["image"]["alt"], file
