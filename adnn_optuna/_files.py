@@ -35,12 +35,6 @@ from adnn_optuna._checks import (
 if TYPE_CHECKING:
     import pandas as pd
 
-fcntl: Any = None
-with contextlib.suppress(ImportError):  # Windows does not have it.
-    import fcntl
-
-# The end is that of the file to be replaced: Keras and NumPy look at it.
-_TEMPORARY = re.compile(r"\.adnn-[0-9a-f]{16}(\.[^.]*)?")
 # How many bytes a file may unpack to, or how many times as many as it has.
 _MOST_UNPACKED = 2**26
 _MOST_TIMES = 100
@@ -80,7 +74,7 @@ def replacing(path: FilePath) -> Iterator[Path]:
     """Yield a temporary file to write to, which then replaces ``path`` at once.
 
     If writing raises an exception, nothing is replaced. If the process is killed, the temporary
-    file stays in the folder until the next file there is replaced.
+    file stays in the folder.
 
     Raises:
         OSError: If the file cannot be written.
@@ -91,15 +85,20 @@ def replacing(path: FilePath) -> Iterator[Path]:
             f"The name of a file must have no null character; got {os.fspath(path)!r:.100}."
         )
     file = Path(os.path.realpath(path))  # A link stays a link.
+    # Its end is that of the file: Keras and NumPy look at it.
+    temporary = file.with_name(f".adnn-{secrets.token_hex(8)}{file.suffix}")
     try:
-        _remove_abandoned(file.parent)
-        with _locked_file(file.parent, file.suffix) as temporary:
+        # Not by `tempfile`, whose files only their owner may read.
+        temporary.touch(exist_ok=False)
+        try:
             yield temporary
             if file.exists():
                 shutil.copymode(file, temporary)
             with temporary.open("rb+") as written:
                 os.fsync(written.fileno())
             temporary.replace(file)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise NotWrittenError(
             f"{os.fspath(path)!r} cannot be written ({error.strerror or error}); its previous "
@@ -111,46 +110,6 @@ def write_text(path: FilePath, text: str) -> None:
     """Replace a file by a text in UTF-8; bytes of file names that are no text are escaped."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-
-
-@contextlib.contextmanager
-def _locked_file(folder: Path, suffix: str) -> Iterator[Path]:
-    """Yield a new file, which is locked as long as this process lives; remove it at the end."""
-    while True:
-        temporary = folder / f".adnn-{secrets.token_hex(8)}{suffix}"
-        # Not by `tempfile`, whose files only their owner may read.
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        if fcntl is None:
-            os.close(descriptor)  # On Windows, an open file cannot be moved.
-            break
-        with contextlib.suppress(OSError):  # Some network disks have no locks.
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if temporary.exists():
-            break
-        os.close(descriptor)  # Another writer found it before it was locked.
-    try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
-        if fcntl is not None:
-            os.close(descriptor)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove temporary files whose writers were killed: they are not locked."""
-    if fcntl is None:
-        return
-    for file in folder.iterdir():
-        if not _TEMPORARY.fullmatch(file.name):
-            continue
-        # It is locked, its writer has just moved it, or it is another user's.
-        with contextlib.suppress(OSError):
-            descriptor = os.open(file, os.O_RDWR)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                file.unlink()
-            finally:
-                os.close(descriptor)
 
 
 def read_unpacked(file: Path) -> bytes:

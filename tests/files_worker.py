@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adnn_optuna._files import replacing, write_text
+from adnn_optuna._files import replacing
 from adnn_optuna.experiments.contract import Contract
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ def main(what: str, folder: Path) -> None:
         text = (folder / "a.json").read_text()
         found = text.replace("newer", "n").replace("old", "o") if what == "text" else ""
         said = {"o" * 10_000: "old", "n" * 20_000: "newer"}.get(found) or contract_of(folder)
-        write_text(folder / "a.json", text)  # Removes what a dead writer left.
-        n_more = len(list(folder.iterdir())) - n_before
+        whole_files = [file for file in folder.iterdir() if not file.name.startswith(".adnn-")]
+        n_more = len(whole_files) - n_before
         sys.stdout.write(f"{said}, {n_more} more files\n")
         if not was_killed:
             return

@@ -83,19 +83,6 @@ def test_two_writers_at_the_same_time_do_not_mix(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.txt"]
 
 
-@needs_posix
-def test_only_what_a_dead_writer_left_is_removed(tmp_path: Path) -> None:
-    (left := tmp_path / ".adnn-0123456789abcdef.html").touch()
-    (other := tmp_path / ".adnn-notes").touch()
-    with replacing(tmp_path / "first.html") as temporary:
-        write_text(tmp_path / "second.html", "second")
-        assert temporary.exists()
-        temporary.write_text("first")
-    assert not left.exists()
-    assert names(tmp_path) == [other.name, "first.html", "second.html"]
-    assert (tmp_path / "first.html").read_text() == "first"
-
-
 def test_what_raises_while_it_writes_replaces_nothing(tmp_path: Path) -> None:
     (file := tmp_path / "a.txt").write_text("old")
 

@@ -145,13 +145,14 @@ def found_by_evaluating(
     ``result_of`` makes the result of the findings and of a note, which says how many evaluations
     were stored before. By default, ``n_at_once`` are made at the same time.
     """
-    before = findings_of(made_evaluations(study.get_trials(deepcopy=False), names))
-    bar_options: Any = {"show": call.show_progress_bar, "unit": "evaluation"}
-    bar_options["desc"] = study.study_name
-    options: Any = {"stop": stop, "catch": call.catch, "executor": call.executor}
-    options |= {"n_jobs": call.n_jobs or n_at_once, "max_time": call.max_time}
+
+    def findings() -> _F:
+        return findings_of(made_evaluations(study.get_trials(deepcopy=False), names))
+
+    n_before = len(findings().used)
+    title = study.study_name
     try:
-        with progress_bar(**bar_options) as bar:
+        with progress_bar(show=call.show_progress_bar, unit="evaluation", desc=title) as bar:
 
             def missing(made: Mapping[Evaluation, float]) -> Sequence[Evaluation]:
                 findings_so_far = findings_of(made)
@@ -159,10 +160,19 @@ def found_by_evaluating(
                 bar.update(len(findings_so_far.used) - bar.n)
                 return findings_so_far.missing
 
-            evaluations = make_evaluations(missing, study, names, evaluate, **options)
+            make_evaluations(
+                missing,
+                study,
+                names,
+                evaluate,
+                stop=stop,
+                n_jobs=call.n_jobs or n_at_once,
+                max_time=call.max_time,
+                executor=call.executor,
+                catch=call.catch,
+            )
     except KeyboardInterrupt:
-        findings = findings_of(made_evaluations(study.get_trials(deepcopy=False), names))
-        logger.info("Interrupted. %s", result_of(findings, "").document().conclusion)
+        logger.info("Interrupted. %s", result_of(findings(), "").document().conclusion)
         raise
-    findings = findings_of(evaluations)
-    return result_of(findings, reused_note("evaluation", len(before.used), len(findings.used)))
+    all_findings = findings()
+    return result_of(all_findings, reused_note("evaluation", n_before, len(all_findings.used)))

@@ -1,15 +1,15 @@
 """Ask what the seeds of functions are, if they redraw the split of one data set."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from adnn_optuna._checks import WrongValueError
+from adnn_optuna.engine.code_fingerprint import UserFunction
 from adnn_optuna.engine.redrawn_splits import redrawn_split
 from adnn_optuna.stats.resampling import Resampled, ResampledArgument, checked_resampling
 
 
 def check_splits(
-    functions: Mapping[str, Callable[..., Any]],
+    functions: Mapping[str, UserFunction],
     seeds: Mapping[str, Sequence[str]],
     resampled: ResampledArgument,
     *,

@@ -45,7 +45,7 @@ from adnn_optuna.api._calls import (
     with_tuples,
 )
 from adnn_optuna.api._keywords import Call, Evaluating, checked_call, verb
-from adnn_optuna.engine.code_fingerprint import check_code
+from adnn_optuna.engine.code_fingerprint import UserFunction, check_code
 from adnn_optuna.engine.evaluations import open_evaluations, plan_seeds, store_settings
 from adnn_optuna.engine.example_scores import from_attributes
 from adnn_optuna.engine.kinds import kind_of
@@ -67,7 +67,7 @@ _NEAR = 0.005
 @verb(Evaluating)
 def recheck(
     study: optuna.Study | tuple[str | BaseStorage, str],
-    evaluate: Callable[..., Any] | None = None,
+    evaluate: UserFunction | None = None,
     *,
     top: int = 5,
     choose: int = 4,

@@ -44,7 +44,7 @@ from adnn_optuna.experiments.verdict import TOLERANCE, Status, Verdict
 from adnn_optuna.networks import keras_files
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.loading import MNIST_LIKE, dataset_from_config
-from adnn_optuna.networks.models import MLP, Training
+from adnn_optuna.networks.models import MLP, AnyModel, Training
 from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import ControlSpace, Start, space_from_config
 from adnn_optuna.networks.predictors import Predictor
@@ -70,7 +70,7 @@ def verified(
     seeds: Sequence[int] | None,
     show_progress_bar: bool,
     dataset: Dataset | None = None,
-    model: MLP | Callable[..., Any] | None = None,
+    model: AnyModel | None = None,
 ) -> Verdict:
     """Check the contract of a file in a folder, as :func:`adnn_optuna.verify` says."""
     unlike = list[str]()
@@ -225,7 +225,7 @@ def _model(config: Json, data: Dataset) -> "MLP | Callable[[], keras.Model]":
 def _rebuild(
     contract: Json,
     data: Dataset,
-    model: MLP | Callable[..., Any] | None,
+    model: AnyModel | None,
 ) -> NetworkObjective:
     """Return the objective of a contract, and refuse one that is not as the contract says."""
     stored = contract["objective"]

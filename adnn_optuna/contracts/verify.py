@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from adnn_optuna._checks import (
@@ -23,7 +23,7 @@ from adnn_optuna.experiments.contract_file import RefusedError, read_contract
 from adnn_optuna.experiments.contract_seeds import FEWEST_PAIRS
 from adnn_optuna.experiments.verdict import Verdict
 from adnn_optuna.networks.data import Dataset
-from adnn_optuna.networks.models import MLP
+from adnn_optuna.networks.models import AnyModel
 from adnn_optuna.results.declarations import checked_seeds
 
 
@@ -33,7 +33,7 @@ def verify(
     data_dir: FilePath | None = None,
     *,
     dataset: Dataset | None = None,
-    model: MLP | Callable[..., Any] | None = None,
+    model: AnyModel | None = None,
     new_seeds: int | None = None,
     seeds: int | Iterable[int] | None = None,
     max_time: float | None = None,

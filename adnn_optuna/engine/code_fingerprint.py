@@ -23,6 +23,8 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, logger
 from adnn_optuna.samplers._trials import is_done
 
+UserFunction = Callable[..., Any]
+
 _PLAIN = (type(None), Number, str, bytes, slice, type(...))
 _OF_SOURCE = ("__doc__", "__firstlineno__", "__qualname__", "__module__")  # Of a class in a code.
 _IN_CONSTRUCTION = ("__init__", "__post_init__", "__new__")
@@ -30,7 +32,7 @@ _IN_CONSTRUCTION = ("__init__", "__post_init__", "__new__")
 
 def check_code(
     studies: Sequence[optuna.Study],
-    functions: Mapping[str, Callable[..., Any]],
+    functions: Mapping[str, UserFunction],
     *,
     reuse: bool,
     otherwise: str = "begin again with another study_name",
@@ -77,20 +79,20 @@ def check_code(
         study.set_user_attr(stored.CODE, current)
 
 
-def code_fingerprint(function: Callable[..., Any]) -> str:
+def code_fingerprint(function: UserFunction) -> str:
     """Return a digest of a function, the same in any process that runs the same source."""
     text = "\n".join(_texts(function))
     digest = hashlib.sha256(text.encode()).hexdigest()
     return digest[:32]
 
 
-def names_in(function: Callable[..., Any]) -> set[str]:
+def names_in(function: UserFunction) -> set[str]:
     """Return the names in a function's code, and in the functions that it calls."""
     texts = (text.strip("'") for text in _texts(function))
     return {text for text in texts if text.isidentifier()}
 
 
-def _texts(function: Callable[..., Any]) -> Iterator[str]:
+def _texts(function: UserFunction) -> Iterator[str]:
     inner: Any = function
     while isinstance(inner, functools.partial):
         inner = inner.func

@@ -114,8 +114,8 @@ def make_evaluations(
     max_time: float | None = None,
     executor: futures.Executor | None = None,
     catch: Caught = (),
-) -> dict[Evaluation, float]:
-    """Make evaluations until none is missing, by those that are made, and return all values.
+) -> None:
+    """Make evaluations until none is missing, by those that are made.
 
     None is made twice: a new call resumes, and processes may work together. ``names`` are the
     meanings of its numbers. ``stop`` is set when those under way are to end, :obj:`None` if they
@@ -124,8 +124,8 @@ def make_evaluations(
     ends its own evaluation.
     """
 
-    def made() -> dict[Evaluation, float]:
-        return made_evaluations(study.get_trials(deepcopy=False), names)
+    def missing_in(trials: Iterable[FrozenTrial]) -> Sequence[Evaluation]:
+        return missing_of(made_evaluations(trials, names))
 
     # An evaluation that heeds no event is interrupted wherever it is.
     with contextlib.nullcontext() if stop is None else interruptible(stop):
@@ -142,26 +142,22 @@ def make_evaluations(
             def after_job(_: object) -> None:
                 if stop is not None and stop.is_set():
                     raise KeyboardInterrupt
-                missing_of(made())
+                missing_in(study.get_trials(deepcopy=False))
 
             tried = set[Evaluation]()
             while True:
                 # What was tried and is missing had no time left.
-                untried = [each for each in missing_of(made()) if each not in tried]
+                missing = missing_in(study.get_trials(deepcopy=False))
+                untried = [evaluation for evaluation in missing if evaluation not in tried]
                 if not untried:
-                    return made()
+                    return
                 tried.update(untried)
                 jobs = [executor.submit(make, evaluation) for evaluation in untried]
                 run_jobs(jobs, after_job)
-
-        def missing_in(trials: Iterable[FrozenTrial]) -> Sequence[Evaluation]:
-            return missing_of(made_evaluations(trials, names))
-
         study.sampler = EvaluationSampler(names, missing_in)
         objective = _EvaluationObjective(evaluate, study.direction, tuple(names), catch)
         limits = checked_limits(max_time=max_time)
         Loop(study, objective, limits, stop or threading.Event(), n_threads=n_jobs).run()
-        return made()
 
 
 def make_needed(

@@ -22,6 +22,7 @@ from adnn_optuna._checks import WrongTypeError, WrongValueError, as_integer
 from adnn_optuna._seeds import replicate_seed, trial_seed
 from adnn_optuna.callbacks import LimitValues, MaxTimeCallback
 from adnn_optuna.engine.arms import SAMPLERS, Arm, Arms
+from adnn_optuna.engine.code_fingerprint import UserFunction
 from adnn_optuna.engine.evaluations import (
     check_is_reached,
     make_needed,
@@ -89,7 +90,7 @@ def seeds_of_trials(objective: Callable[..., float]) -> tuple[str, ...]:
     return tuple(names[1:2])
 
 
-def seeds_of(function: Callable[..., Any]) -> tuple[str, ...]:
+def seeds_of(function: UserFunction) -> tuple[str, ...]:
     """Return the parameters of a function that it must be given, each a source of randomness."""
     parameters: Iterable[inspect.Parameter] = ()
     with contextlib.suppress(ValueError):  # Some functions that are written in C tell none.
@@ -109,7 +110,7 @@ class FunctionObjective:
     examples if its seeds redraw a split, False if they do not, None if the user did not say.
     """
 
-    function: Callable[..., Any]
+    function: UserFunction
     direction: StudyDirection = StudyDirection.MINIMIZE
     seed: int = 0
     _: dataclasses.KW_ONLY
@@ -142,7 +143,7 @@ class FunctionObjective:
         return self.is_seeded
 
     @property
-    def functions(self) -> Mapping[str, Callable[..., Any]]:
+    def functions(self) -> Mapping[str, UserFunction]:
         """The function, by what the user calls it."""
         return {self.name: self.function}
 

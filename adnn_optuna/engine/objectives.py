@@ -26,6 +26,7 @@ from adnn_optuna._attributes import (
 from adnn_optuna._checks import WrongParametersError, WrongTypeError, WrongValueError, logger
 from adnn_optuna.callbacks import LimitValues
 from adnn_optuna.engine.arms import Arm, Arms
+from adnn_optuna.engine.code_fingerprint import UserFunction
 from adnn_optuna.engine.example_scores import Scored
 from adnn_optuna.engine.kinds import Kind, R_co
 from adnn_optuna.engine.repeating import StorageError
@@ -168,7 +169,7 @@ class Searched(Trainable, Protocol[R_co]):
         """Its samplers and controls, and those that are compared by default."""
 
     @property
-    def functions(self) -> Mapping[str, Callable[..., Any]]:
+    def functions(self) -> Mapping[str, UserFunction]:
         """The user's functions whose code may change, by what the user calls them."""
 
     @property

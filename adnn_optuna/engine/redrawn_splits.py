@@ -16,12 +16,12 @@ import re
 import sys
 import sysconfig
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
-from adnn_optuna.engine.code_fingerprint import methods_of, names_in
+from adnn_optuna.engine.code_fingerprint import UserFunction, methods_of, names_in
 
 _MAX_CALLS = 500
 _PACKAGE = str(Path(__file__).parents[1])
@@ -53,7 +53,7 @@ _FOLDS = frozenset({"folds in order"})
 _Function = ast.FunctionDef | ast.Lambda
 
 
-def redrawn_split(function: Callable[..., Any], seeds: Iterable[str]) -> str:
+def redrawn_split(function: UserFunction, seeds: Iterable[str]) -> str:
     """Return the call that redraws a function's split, with its line; empty if there is none.
 
     ``seeds`` are those of its parameters that are seeds. If there is no source, or too much of it
@@ -125,7 +125,7 @@ class _Flow:
         (tree,) = self._functions[""]  # It may be another lambda of the line.
         return self._run(tree, {**arguments, "self": frozenset({"object."})})
 
-    def named_draw(self, function: Callable[..., Any]) -> Labels:
+    def named_draw(self, function: UserFunction) -> Labels:
         """Return a split as label if the code of a function names something that draws rows."""
         for name in names_in(function):
             if any(names.fullmatch(name) for names in (_SPLIT, _DRAW_ROWS, _DRAW_NUMBERS)):

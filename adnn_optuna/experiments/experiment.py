@@ -19,7 +19,7 @@ from adnn_optuna._units import SHARE, unit_of
 from adnn_optuna.engine.objectives import Catch, Caught, checked_catch, checked_direction
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.keras_files import undisturbed
-from adnn_optuna.networks.models import MLP, Training
+from adnn_optuna.networks.models import MLP, AnyModel, Training
 from adnn_optuna.networks.network import Architecture, build_architecture
 from adnn_optuna.networks.offsets import RESTARTS, OffsetSpace, Space, Start
 from adnn_optuna.networks.scaling import warn_of_large_numbers
@@ -36,8 +36,8 @@ _say_once = functools.cache(logger.info)  # In this process.
 class Network:
     """A model for a dataset, and its networks, shared by the experiments that have it."""
 
-    def __init__(self, model: MLP | Callable[..., Any], dataset: Dataset) -> None:
-        self.model: MLP | Callable[..., Any] = model
+    def __init__(self, model: AnyModel, dataset: Dataset) -> None:
+        self.model: AnyModel = model
         self.dataset: Dataset = dataset
         # If it is a function of the trial, what it made, by the parameters that it asked for.
         self.of_params: dict[str, Network] = {}
@@ -107,7 +107,7 @@ class Experiment:
 
     def __init__(
         self,
-        model: MLP | Callable[..., Any] | Network,
+        model: AnyModel | Network,
         dataset: Dataset,
         *,
         training: Training | Callable[[Any], Training] | None = None,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 Array = NDArray[Any]
+Indices = NDArray[np.intp]
 
 # How many values a message shows.
 _NAMED = 5
@@ -329,7 +330,7 @@ def _checked_weights(name: str, values: Any, n: int) -> Array:
 
 def weights(
     y: Array,
-    train: NDArray[np.intp],
+    train: Indices,
     classes: Sequence[Any],
     *,
     class_weight: Any,

@@ -14,6 +14,8 @@ from adnn_optuna._checks import WrongValueError, first_line
 from adnn_optuna.networks.models import Settings
 from adnn_optuna.networks.network import Head
 
+Example = tuple[tf.Tensor, tf.Tensor]
+"""Labels and outputs of some examples, or the arguments that a metric gets of them."""
 PerRow = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 # Errors of losses and metrics that are tried on arguments of a wrong kind.
@@ -110,7 +112,7 @@ def targets_of(head: Head, labels: tf.Tensor, dtype: tf.DType = tf.float32) -> t
     return tf.reshape(tf.cast(labels, dtype), (-1, head.size))
 
 
-def example(head: Head) -> tuple[tf.Tensor, tf.Tensor]:
+def example(head: Head) -> Example:
     """Return labels and outputs of a batch, to try a loss or metric on."""
     n = head.size + 2  # Other than the number of outputs, so that no wrong axes fit.
     labels = tf.range(n) % 2

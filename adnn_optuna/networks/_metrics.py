@@ -11,12 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from adnn_optuna._checks import WrongValueError, first_line
-from adnn_optuna.networks._losses import REFUSALS, example, made, targets_of
+from adnn_optuna.networks._losses import REFUSALS, Example, example, made, targets_of
 from adnn_optuna.networks.models import Settings
 from adnn_optuna.networks.network import Head
 
 # Makes the arguments of a metric of labels and outputs.
-Adapt = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+Adapt = Callable[[tf.Tensor, tf.Tensor], Example]
 KerasMetric = tuple[keras.metrics.Metric, Adapt]
 
 # Metrics of one class among others: of two classes, of the positive one.
@@ -95,7 +95,7 @@ def _arguments_of_keras(metric: keras.metrics.Metric, head: Head, *, is_sparse: 
         # Else it is the largest output of a row, which a single one always is.
         metric.threshold = 0.5
 
-    def adapt(labels: tf.Tensor, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def adapt(labels: tf.Tensor, outputs: tf.Tensor) -> Example:
         dtype = tf.float32
         if metric.dtype == "float64":
             dtype = tf.float64
@@ -156,7 +156,7 @@ def _forms(metric: keras.metrics.Metric, head: Head, *, takes_integers: bool) ->
         dtypes = [tf.float64, tf.float32]
 
     def form(shape: list[int], dtype: tf.DType) -> Adapt:
-        def adapt(labels: tf.Tensor, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def adapt(labels: tf.Tensor, outputs: tf.Tensor) -> Example:
             targets = labels
             if is_one_hot:
                 targets = targets_of(head, labels)
@@ -196,7 +196,7 @@ def _outputs_of_model(head: Head, outputs: tf.Tensor) -> tf.Tensor:
     return logits
 
 
-def _varied_example(head: Head) -> tuple[tf.Tensor, tf.Tensor]:
+def _varied_example(head: Head) -> Example:
     """Return labels and outputs of a batch, no two of which are alike."""
     labels, outputs = example(head)
     n = len(labels)
@@ -209,9 +209,7 @@ def _varied_example(head: Head) -> tuple[tf.Tensor, tf.Tensor]:
     return labels, outputs
 
 
-def _result_of(
-    metric: keras.metrics.Metric, batches: Sequence[tuple[tf.Tensor, tf.Tensor]]
-) -> float:
+def _result_of(metric: keras.metrics.Metric, batches: Sequence[Example]) -> float:
     """Return a metric's number for some batches of arguments; raise if it is no number."""
     try:
         for arguments in batches:
@@ -228,9 +226,7 @@ class _NoNumberError(Exception):
     """A metric is several numbers."""
 
 
-def _check_is_in_variables(
-    metric: keras.metrics.Metric, arguments: tuple[tf.Tensor, tf.Tensor], value: float
-) -> None:
+def _check_is_in_variables(metric: keras.metrics.Metric, arguments: Example, value: float) -> None:
     """Raise unless the variables that a graph returns hold the value of a batch."""
     nothing = [tf.convert_to_tensor(variable.value) for variable in metric.variables]
 

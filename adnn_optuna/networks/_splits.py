@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from adnn_optuna._checks import WrongValueError, as_integer, is_integer
-from adnn_optuna.networks._arrays import Array, plain
+from adnn_optuna.networks._arrays import Array, Indices, plain
 
 DEFAULT_FRACTION = 0.2
 
@@ -35,8 +34,8 @@ def split_size(name: str, size: float | None, n: int, *, is_given: bool) -> int:
 
 
 def drawn_rows(
-    y: Array, sizes: Sequence[int], seed: int, group: NDArray[np.intp] | None
-) -> dict[str, NDArray[np.intp]]:
+    y: Array, sizes: Sequence[int], seed: int, group: Indices | None
+) -> dict[str, Indices]:
     """Return the rows of each split, ascending; ``sizes`` are those of test and validation."""
     n = len(y)
     if sum(sizes) >= n:
@@ -53,7 +52,7 @@ def drawn_rows(
     return {"test": test, "val": val, "train": train}
 
 
-def stratified_order(y: Array, seed: int) -> NDArray[np.intp]:
+def stratified_order(y: Array, seed: int) -> Indices:
     """Return a random order in which every stretch has nearly the same share of each label."""
     if y.dtype.kind == "f":
         y = np.zeros(len(y))  # Targets of a regression do not matter.
@@ -72,7 +71,7 @@ def stratified_order(y: Array, seed: int) -> NDArray[np.intp]:
     return shuffled[order]
 
 
-def checked_groups(values: Any, n: int) -> NDArray[np.intp]:
+def checked_groups(values: Any, n: int) -> Indices:
     """Return the number of the group of each of n samples, in the order of the groups' names."""
     groups = plain("groups", values)
     lacks_some = groups.dtype.kind == "f" and np.isnan(groups).any()
@@ -82,9 +81,7 @@ def checked_groups(values: Any, n: int) -> NDArray[np.intp]:
     return np.unique(groups, return_inverse=True)[1]
 
 
-def _grouped_rows(
-    group: NDArray[np.intp], sizes: Sequence[int], seed: int
-) -> list[NDArray[np.intp]]:
+def _grouped_rows(group: Indices, sizes: Sequence[int], seed: int) -> list[Indices]:
     """Return the rows of test, validation and training, no group in two of them.
 
     The groups come in a random order, and each goes to the first split that has room for it; a

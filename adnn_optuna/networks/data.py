@@ -15,7 +15,7 @@ from adnn_optuna import _checks
 from adnn_optuna._attributes import Json
 from adnn_optuna._checks import WrongValueError, logger
 from adnn_optuna.networks import _arrays, _splits, duplicates, preprocessing
-from adnn_optuna.networks._arrays import Array
+from adnn_optuna.networks._arrays import Array, Indices
 from adnn_optuna.networks.preprocessing import Preprocessing
 
 Task = Literal["classification", "regression"]
@@ -33,7 +33,7 @@ class _Draw:
     inputs: Mapping[str, Any]
     labels: Mapping[str, Array]
     sizes: Sequence[int]  # Of test and validation.
-    group: NDArray[np.intp] | None
+    group: Indices | None
     classes: Sequence[Any]
     weights: Mapping[str, Any]
     impute: bool
@@ -123,7 +123,7 @@ class Dataset:
     drawn: tuple[Literal["val", "test"], ...] = ()
     classes: tuple[Any, ...] | None = field(default=None, repr=False)
     weight_train: NDArray[np.float32] | None = field(default=None, repr=False)
-    groups_test: NDArray[np.intp] | None = field(default=None, repr=False)
+    groups_test: Indices | None = field(default=None, repr=False)
     preprocessing: Preprocessing = field(default=Preprocessing(), repr=False)
     positive: Any = field(default=None, repr=False)
     # The source of redrawn splits, if the splits alone do not suffice.
@@ -214,7 +214,7 @@ class Dataset:
         return self.num_classes or math.prod(self.y_train.shape[1:])
 
     @functools.cached_property
-    def test_groups(self) -> NDArray[np.intp]:
+    def test_groups(self) -> Indices:
         """The group of each test sample, from 0; equal samples are in one group, too."""
         equal_samples = duplicates.groups_of(self.x_test, self.y_test)
         if self.groups_test is None:

@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
-from adnn_optuna.networks._arrays import Array
+from adnn_optuna.networks._arrays import Array, Indices
 
 # Each kind in words: samples of the one split that are in the other, too.
 DUPLICATES = {
@@ -44,7 +43,7 @@ def in_words(counts: Mapping[str, int]) -> str:
     )
 
 
-def groups_of(*columns: Array) -> NDArray[np.intp]:
+def groups_of(*columns: Array) -> Indices:
     """Return the number of each row's group, from 0: those that are the same in all columns."""
     numbers: dict[tuple[int, ...], int] = {}
     rows = zip(*map(_hashes, columns), strict=True)
@@ -52,7 +51,7 @@ def groups_of(*columns: Array) -> NDArray[np.intp]:
     return np.array(groups, np.intp)
 
 
-def merged(one: NDArray[np.intp], other: NDArray[np.intp]) -> NDArray[np.intp]:
+def merged(one: Indices, other: Indices) -> Indices:
     """Return the groups of rows that are in one group by either of two numberings."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
@@ -197,6 +197,9 @@ class MLP:
             settings["scale"] = self.scale
         return copy.deepcopy(settings)
 
+
+AnyModel = MLP | Callable[..., Any]
+"""A model, or a function that returns a new one of Keras's."""
 
 # Of Keras's metrics, as of ours, those are better the lower they are.
 _MINIMIZED = re.compile(

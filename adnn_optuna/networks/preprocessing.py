@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from adnn_optuna._attributes import Json
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna.networks._arrays import Array, check_is_array, checked_inputs, named
+from adnn_optuna.networks._arrays import Array, Indices, check_is_array, checked_inputs, named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,7 +131,7 @@ class Preprocessing:
         return np.where(np.isnan(array), self.fill, array)
 
 
-def columns_of(table: Any, train: NDArray[np.intp], layout: Preprocessing) -> Preprocessing:
+def columns_of(table: Any, train: Indices, layout: Preprocessing) -> Preprocessing:
     """Return the columns of a pandas DataFrame with their categories, of anything else none.
 
     If the ``layout`` has ``others``, categories that are rare in the training rows become one, as

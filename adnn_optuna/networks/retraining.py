@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adnn_optuna._attributes import Metrics, TestEvaluation
+from adnn_optuna.networks._arrays import Indices
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.predictors import Average
@@ -171,7 +172,7 @@ class Redrawing:
         return run
 
 
-def effective_number(groups: NDArray[np.intp]) -> float:
+def effective_number(groups: Indices) -> float:
     """Return as how many independent samples those of groups count: (Σ n)² / Σ n² of their sizes.
 
     It is exact if samples of a group are equal (Kish 1965, Survey Sampling), else too small.
@@ -181,7 +182,7 @@ def effective_number(groups: NDArray[np.intp]) -> float:
     return float(sizes.sum() ** 2 / squares.sum())
 
 
-def variance_of_mean(values: NDArray[np.floating], groups: NDArray[np.intp]) -> float:
+def variance_of_mean(values: NDArray[np.floating], groups: Indices) -> float:
     """Return the variance of the mean of samples' values, of which those of a group are alike.
 
     It is that of the groups' sums about their share of the mean, times G / (G - 1) for G groups,

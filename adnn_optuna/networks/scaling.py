@@ -171,27 +171,16 @@ def _standardising(x: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         axes = tuple(range(x.ndim - 1))
     low = np.array(x.min(axis=axes), np.float64, ndmin=1)
     high = np.array(x.max(axis=axes), np.float64, ndmin=1)
-    # Squares of very large numbers would overflow.
-    unit = np.maximum(np.abs(low), np.abs(high))
-    unit[unit == 0] = 1
-    ranges = high / unit - low / unit
-    is_constant = ranges <= _LEAST_RANGE
-    n = x.size / unit.size
-    chunks = _chunks(x)
-    total = np.zeros(unit.shape)
-    for rows in chunks:
-        scaled = rows / unit
-        total += scaled.sum(axis=axes)
-    mean = total / n
-    squares = np.zeros(unit.shape)
-    for rows in chunks:
-        deviations = rows / unit - mean
-        squares += np.square(deviations).sum(axis=axes)
-    variance = squares / n
-    std = np.sqrt(variance) * unit
+    size = np.maximum(np.abs(low), np.abs(high))
+    is_constant = high - low <= _LEAST_RANGE * size
+    n = x.size / size.size
+    # In float64, in which no square of a float32 overflows.
+    mean = sum(rows.sum(axis=axes, dtype=np.float64) for rows in _chunks(x)) / n
+    squares = sum(np.square(rows - mean).sum(axis=axes) for rows in _chunks(x))
+    std = np.array(np.sqrt(squares / n), ndmin=1)
     std[is_constant] = 1
     factor = _rounded(1 / std)
-    offset = np.round(-mean * unit * factor, 6)
+    offset = np.round(-mean * factor, 6)
     # Constants become 0.
     offset[is_constant] = -low[is_constant]
     return factor, offset

@@ -20,6 +20,7 @@ from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.evaluations import make_evaluations, open_evaluations, plan_seeds
 from adnn_optuna.engine.signals import without_warnings
 from adnn_optuna.engine.storages import open_storage
+from adnn_optuna.samplers._evaluations import made_evaluations
 from adnn_optuna.samplers._owners import ownership
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ def of_numbers(made: Mapping[Evaluation, float]) -> list[Evaluation]:
     return [(i,) for i in range(10) if (i,) not in made]
 
 
+def made_in(study: optuna.Study) -> Mapping[Evaluation, float]:
+    return made_evaluations(study.get_trials(), ("number",))
+
+
 def test_what_was_begun_when_time_was_up_is_made() -> None:
     study = open_evaluations(open_storage(None), "numbers", {})
     stop, both, is_first = threading.Event(), threading.Barrier(2), threading.Lock()
@@ -44,9 +49,8 @@ def test_what_was_begun_when_time_was_up_is_made() -> None:
             return number  # After which the time is up.
         return 100 + number if not stop.wait(0.5) else -1
 
-    found = make_evaluations(
-        of_numbers, study, ("number",), evaluate, stop=stop, n_jobs=2, max_time=1e-9
-    )
+    make_evaluations(of_numbers, study, ("number",), evaluate, stop=stop, n_jobs=2, max_time=1e-9)
+    found = made_in(study)
     assert len(found) == 2
     assert 100 <= max(found.values()) < 110
     assert of_numbers(found)
@@ -75,8 +79,8 @@ def test_what_a_worker_elsewhere_began_is_made_when_it_shows_no_life(
     storage: Any = watched._storage
     storage.record_heartbeat(storage.create_new_trial(watched._study_id, begun))
 
-    found = make_evaluations(of_numbers, watched, ("number",), float)
-    assert found == {(i,): i for i in range(10)}
+    make_evaluations(of_numbers, watched, ("number",), float)
+    assert made_in(watched) == {(i,): i for i in range(10)}
     states = [trial.state for trial in watched.trials]
     assert states == [TrialState.FAIL] + 10 * [TrialState.COMPLETE]
 
@@ -119,22 +123,19 @@ def test_what_was_begun_as_the_storage_failed_is_made(
         beat(trial_id)
 
     monkeypatch.setattr(storage, "record_heartbeat", fail_once)
-    found: list[Mapping[Evaluation, float]] = []
-    work = threading.Thread(
-        target=lambda: found.append(make_evaluations(of_numbers, watched, ("number",), float)),
-        daemon=True,
-    )
+    arguments = of_numbers, watched, ("number",), float
+    work = threading.Thread(target=make_evaluations, args=arguments, daemon=True)
     work.start()
     work.join(timeout=60)
     assert not faults
-    assert found == [{(i,): i for i in range(10)}]
+    assert made_in(watched) == {(i,): i for i in range(10)}
 
 
 def test_a_database_in_memory_is_of_all_threads() -> None:
     """Of SQLite itself, each thread would have one of its own."""
     study = open_evaluations(open_storage("sqlite://"), "numbers", {})
-    found = make_evaluations(of_numbers, study, ("number",), float, n_jobs=2)
-    assert found == {(i,): i for i in range(10)}
+    make_evaluations(of_numbers, study, ("number",), float, n_jobs=2)
+    assert made_in(study) == {(i,): i for i in range(10)}
 
 
 def test_others_may_take_all_that_is_left_as_this_worker_begins(
@@ -156,8 +157,8 @@ def test_others_may_take_all_that_is_left_as_this_worker_begins(
         return create(self, *args)
 
     monkeypatch.setattr(InMemoryStorage, "create_new_trial", after_others)
-    found = make_evaluations(of_numbers, study, ("number",), float, n_jobs=4)
-    assert found == {(i,): i for i in range(10)}
+    make_evaluations(of_numbers, study, ("number",), float, n_jobs=4)
+    assert made_in(study) == {(i,): i for i in range(10)}
     states = [trial.state for trial in study.trials]
     assert states == 10 * [TrialState.COMPLETE] + [TrialState.FAIL]
 
