@@ -194,8 +194,8 @@ def headlines() -> dict[str, str]:
     planned = depth.difference(of_depth)
     short = f"""\
 - Offsets are the best use of the same compute {worth} (one data set, one network).
-- With offsets, Algorithm 1 against random restarts is {100 * short_gain.mean:+.2f} pp in short \
-training ({short_gain.verdict}), {100 * full_gain.mean:+.2f} pp in the paper's \
+- With offsets applied, Algorithm 1 minus random restarts is {100 * short_gain.mean:+.2f} pp in \
+short training ({short_gain.verdict}), {100 * full_gain.mean:+.2f} pp in the paper's \
 ({full_gain.verdict}), {100 * planned["difference"]:+.2f} pp in a planned test of depth \
 ({planned["verdict"]}).
 - The paper's gains, up to {published:.2f} pp, are selection bias: the authors' code applied no \
@@ -209,7 +209,7 @@ offsets. Its baselines are not shown to differ from ours in {within} of 6 models
 - **With offsets applied, in short training,** on test images:
   {greedy_vs_annealing.pooled(short_training)}.
 - **With offsets applied, in the paper's training** (60,000 images, 10 epochs, 50 trials), on test
-  images. The error is 5% for each model, so one false verdict of six is no surprise.
+  images. Each model has an error rate of 5%, so one of the six verdicts may be false.
 {in_paper_size}
 - **One claim was planned after that:** Algorithm 1 against random restarts on eight new seeds,
   mean of the two models of four hidden layers. It is {depth.finding(of_depth)}.
