@@ -22,9 +22,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help:
 	@echo "make demo         compare samplers on a small data set, in about a minute"
 	@echo "make scale        four workers on one PostgreSQL study, one killed half-way (PostgreSQL: see docs/guides/machines.md)"
-	@echo "make test         run the tests and the first notebook"
+	@echo "make test         run the tests"
 	@echo "make test-slow    run the tests that are long by nature, and all notebooks"
-	@echo "make test-slow-part  run a part of these, another one each day, for at most 8 minutes"
+	@echo "make test-slow-part  run a part of these, another one each day, for at most 4 minutes"
 	@echo "make snapshots    renew what results say on each surface"
 	@echo "make test-light   test samplers, callbacks, statistics and results without TensorFlow"
 	@echo "make test-oldest  test samplers, callbacks and resuming on the lowest versions allowed"
@@ -89,10 +89,9 @@ test test-slow test-slow-part test-light test-oldest mutants: export TF_NUM_INTE
 test test-slow test-slow-part test-light test-oldest mutants: export OMP_NUM_THREADS := 1
 PYTEST := -m pytest --quiet --numprocesses 2 --dist worksteal
 
-# The notebook takes longest of all, so it comes first.
 .PHONY: test
 test: $(INSTALLED)
-	@$(BIN)/python $(PYTEST) --nbmake -m 'not slow' notebooks/quickstart.ipynb tests
+	@$(BIN)/python $(PYTEST) -m 'not slow' tests
 
 .PHONY: snapshots
 snapshots: $(INSTALLED)
@@ -108,15 +107,15 @@ SLOW_FOLDERS := api cli contracts engine experiments networks results samplers s
 .PHONY: test-slow-part
 test-slow-part: $(INSTALLED)
 	@set -- $(SLOW_FOLDERS); shift $$(( $$(date +%-j) % $$# )); \
-	echo "Slow tests of tests/$$1, at most 8 minutes:"; \
-	timeout --signal=INT --kill-after=20 450 \
+	echo "Slow tests of tests/$$1, at most 4 minutes:"; \
+	timeout --signal=INT --kill-after=20 230 \
 		$(BIN)/python $(PYTEST) --exitfirst -m slow "tests/$$1"; status=$$?; \
 	case $$status in 124|137) echo "The time is up; all that ran has passed." ;; *) exit $$status ;; esac
 
 .PHONY: test-light
 test-light: $(LIGHT_INSTALLED)
-	@$(LIGHT_VENV)/bin/python $(PYTEST) -m 'not slow' tests/samplers tests/stats tests/results tests/render \
-		tests/test_callbacks.py tests/test_imports.py tests/test_light_install.py \
+	@$(LIGHT_VENV)/bin/python $(PYTEST) -m 'not slow' tests/samplers/test_optuna_suite.py \
+		tests/stats tests/results tests/render tests/test_callbacks.py tests/test_imports.py tests/test_light_install.py \
 		tests/test_portability.py tests/api/test_recheck.py tests/api/test_compare_values.py \
 		tests/api/test_compare_functions.py
 

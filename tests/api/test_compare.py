@@ -274,6 +274,7 @@ def test_an_interrupted_comparison_in_memory_is_kept(
     assert sum(len(optuna.load_study(study_name=n, storage=url).trials) for n in names) >= 3
 
 
+@pytest.mark.slow
 def test_an_interrupted_comparison_is_resumed_by_its_name(
     objective: InitOffsetObjective, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -321,6 +321,7 @@ class TestGoingOn:
         assert values_of(found) == values_of(whole)
         assert differences_of(found) == differences_of(whole)
 
+    @pytest.mark.slow
     def test_by_name_with_its_function(self, url: str) -> None:
         settings: dict[str, Any] = {"seeds": range(2), "max_trial": 2, "storage": url}
         first = compare(**settings, confirm=1, margin=0.5)

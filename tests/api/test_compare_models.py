@@ -70,6 +70,7 @@ def test_better_is_shown_with_intervals_and_a_probability() -> None:
     assert table["high"] == pytest.approx(pairs.mean() + half, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_trainings_are_compared_too() -> None:
     trainings = {"one": quick_training(epochs=1), "ten": quick_training(epochs=10)}
     found = compare(dict.fromkeys(trainings, adnn.MLP((16,))), training=trainings)
@@ -114,6 +115,7 @@ def test_planned_seeds_that_are_missing_decide_nothing() -> None:
     assert runs.missing == [(0, 3), (1, 3)]
 
 
+@pytest.mark.slow
 def test_a_model_that_was_edited_under_its_name_is_refused(url: str) -> None:
     def net(activation: str) -> type[keras.Model]:
         class Net(keras.Model):

@@ -503,6 +503,7 @@ class TestGroups:
         with pytest.raises(ValueError, match="must be of independent seeds; got 'fold'"):
             adnn.compare_values(table, groups="passage")
 
+    @pytest.mark.slow
     def test_of_equal_arms_seldom_differ(self) -> None:
         rng, n_worlds, claims = np.random.default_rng(5), 150, {"rows": 0, "groups": 0}
         groups = np.repeat(np.arange(20), 5)

@@ -191,7 +191,7 @@ def die_at_run(url: str, log: str, number: int) -> None:
         adnn.keep(version, storage=url, candidate=label)
 
 
-@pytest.mark.parametrize("number", [3, 12])
+@pytest.mark.parametrize("number", [pytest.param(3, marks=pytest.mark.slow), 12])
 def test_a_loop_that_was_killed_goes_on(url: str, tmp_path: Path, number: int) -> None:
     log = tmp_path / "runs.log"
     context = multiprocessing.get_context("spawn")

@@ -53,6 +53,7 @@ def test_each_trial_is_trained_as_its_parameters_say(result: adnn.SearchResult) 
         assert trial.value == fixed(optuna.trial.FixedTrial(offsets))
 
 
+@pytest.mark.slow
 def test_one_program_serves_all_rates_of_a_width() -> None:
     before = {*_program._programs}
     narrow = adnn.InitOffsetObjective(

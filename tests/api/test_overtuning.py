@@ -134,7 +134,11 @@ class TestMetrics:
 
     @pytest.mark.parametrize(
         ("name", "direction"),
-        [("roc_auc", "maximize"), ("neg_brier_score", "minimize"), ("f1", "maximize")],
+        [
+            pytest.param("roc_auc", "maximize", marks=pytest.mark.slow),
+            ("neg_brier_score", "minimize"),
+            pytest.param("f1", "maximize", marks=pytest.mark.slow),
+        ],
     )
     def test_a_scorer_by_its_name_is_that_function(self, name: str, direction: str) -> None:
         metrics = pytest.importorskip("sklearn.metrics")
@@ -163,6 +167,7 @@ class TestMetrics:
 
 
 class TestRecheck:
+    @pytest.mark.slow
     def test_scores_make_its_value_one_for_new_data(self, study: optuna.Study) -> None:
         both = [
             adnn.recheck(study, evaluate, top=2, choose=2, storage="sqlite://")
@@ -234,6 +239,7 @@ class TestRareClasses:
         found = adnn.overtuning(study, metric=metric, y_true=labels)
         return found, float(ndtr(shifts[study.best_trial.number] / np.sqrt(2)))
 
+    @pytest.mark.slow
     def test_have_possible_intervals_that_cover(self) -> None:
         found = [self.studied(roc_auc, seed) for seed in range(40)]
         for overtuned, _ in found:

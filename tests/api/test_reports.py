@@ -82,7 +82,9 @@ def test_a_stored_result_is_read_as_it_was_made(kind: str, tmp_path: Path) -> No
     assert document.title in html.unescape(output.read_text())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=[pytest.mark.slow] * ("against" in k)) for k in KINDS]
+)
 def test_a_result_that_was_interrupted_is_resumed(kind: str, tmp_path: Path) -> None:
     whole = call(kind, f"sqlite:///{tmp_path}/whole.db").document()
     url = f"sqlite:///{tmp_path}/s.db"

@@ -497,8 +497,13 @@ def bidirectional() -> Any:
 
 @pytest.mark.parametrize(
     "build",
-    [other_order, pretrained]
-    + [pytest.param(build, marks=pytest.mark.slow) for build in (one_initializer, bidirectional)],
+    [
+        pretrained,
+        *(
+            pytest.param(build, marks=pytest.mark.slow)
+            for build in (other_order, one_initializer, bidirectional)
+        ),
+    ],
 )
 def test_resume_does_not_go_on_from_other_initial_weights(build: Any, url: str) -> None:
     objective = adnn.InitOffsetObjective(
@@ -711,6 +716,7 @@ def test_killed_at_random_moments(
     assert len(completed(study)) == 40
 
 
+@pytest.mark.slow
 def test_killed_once(objective: InitOffsetObjective, tmp_path: Path) -> None:
     study = killed_and_resumed("annealing", 2, 12, (5,), tmp_path / "study.db")
     whole = adnn.search(objective, "annealing", max_trial=12, batch_size=2)

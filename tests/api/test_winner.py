@@ -52,6 +52,7 @@ def images() -> np.ndarray:
     return RNG.integers(0, 256, (240, 6, 6, 3), dtype=np.uint8)
 
 
+@pytest.mark.slow
 def test_colour_images_with_names_of_classes(images: np.ndarray, tmp_path: Any) -> None:
     names = np.array(["blue", "green", "red"])[images.mean(axis=(1, 2)).argmax(axis=-1)]
     result = searched(cnn, images, names)
@@ -103,6 +104,7 @@ def unbuilt() -> keras.Model:
     return keras.Sequential([keras.layers.Dense(4, "relu"), keras.layers.Dense(2)])
 
 
+@pytest.mark.slow
 def test_the_contract_of_a_model_without_input_is_checked_by_itself(tmp_path: Any) -> None:
     result = searched(unbuilt, TABLE, SUM > 0)
     result.contract().save(tmp_path / "c.json")
@@ -119,6 +121,7 @@ def functional() -> keras.Model:
     return model
 
 
+@pytest.mark.slow
 def test_averaged_weights_of_a_functional_model(tmp_path: Any) -> None:
     result = searched(functional, TABLE, SUM > 0)
     result.contract().save(tmp_path / "c.json")

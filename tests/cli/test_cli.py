@@ -458,6 +458,7 @@ class TestControlsAndPlans:
 
 
 class TestReport:
+    @pytest.mark.slow
     def test_of_an_interrupted_comparison_says_so_and_resume_goes_on(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

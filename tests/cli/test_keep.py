@@ -139,7 +139,7 @@ def test_other_settings_than_those_of_the_loop_are_refused(
     assert "--n0 must be 3, as in loop 'loop'; got 4. Pass --n0 3" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("n_jobs", ["1", "2"])
+@pytest.mark.parametrize("n_jobs", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_an_interrupt_ends_the_commands_and_keeps_what_was_run(folder: Path, n_jobs: str) -> None:
     write_shell(folder, "echo $$ >> running", "[ -e fast ] || sleep 600", 'echo "acc=0.$1"')
     arguments = ["keep", "--storage", "sqlite:///loop.db", *METRIC, "--candidate", "first"]

@@ -98,6 +98,7 @@ def test_running_out_of_time_or_memory_is_no_breach(hostile: Path) -> None:
         assert "pass a larger max_memory" in reason
 
 
+@pytest.mark.slow
 def test_a_check_apart_finds_what_one_in_this_process_finds(
     path: Path, result: SearchResult
 ) -> None:

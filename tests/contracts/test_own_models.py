@@ -79,6 +79,7 @@ def compiled() -> keras.Model:
     return model
 
 
+@pytest.mark.slow
 def test_data_from_arrays_are_given_again(dataset: adnn.Dataset, tmp_path: Path) -> None:
     path = tmp_path / CONTRACT
     before = random.getstate()
@@ -165,6 +166,7 @@ def test_a_contract_says_if_the_code_of_the_model_is_needed(build: str) -> None:
     assert said.startswith("Anyone can" if build == "functional" else "Only people with the code")
 
 
+@pytest.mark.slow
 def test_models_that_no_configuration_holds_are_given_again(
     dataset: adnn.Dataset, tmp_path: Path
 ) -> None:
@@ -179,6 +181,7 @@ def test_models_that_no_configuration_holds_are_given_again(
     assert is_exact(adnn.verify(path, dataset=dataset, model=sharing))
 
 
+@pytest.mark.slow
 def test_a_function_of_the_trial_is_given_again(dataset: adnn.Dataset, tmp_path: Path) -> None:
     def of_trial(trial: optuna.Trial) -> keras.Model:
         same = keras.initializers.GlorotUniform()

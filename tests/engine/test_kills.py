@@ -401,8 +401,15 @@ def in_three(trial: optuna.Trial, dies_after: str = "", numbers: Sequence[int] =
     return sum(values)
 
 
-@pytest.mark.parametrize("dies_after", ["w", "y"])
-@pytest.mark.parametrize("sampler", ["tpe", "annealing"])
+@pytest.mark.parametrize(
+    ("sampler", "dies_after"),
+    [
+        ("tpe", "w"),
+        pytest.param("tpe", "y", marks=pytest.mark.slow),
+        pytest.param("annealing", "w", marks=pytest.mark.slow),
+        ("annealing", "y"),
+    ],
+)
 def test_a_partly_enqueued_trial_that_dies_draws_the_same(
     sampler: str, dies_after: str, tmp_path: Path
 ) -> None:

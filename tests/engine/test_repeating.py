@@ -61,6 +61,7 @@ def direct() -> Iterator[list[str]]:
     sqlalchemy.event.remove(*event)
 
 
+@pytest.mark.slow
 def test_all_statements_of_functions_are_repeated(tmp_path: Path, direct: list[str]) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
     own: Any = {"storage": url, "study_name": "s"}

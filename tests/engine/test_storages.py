@@ -90,6 +90,7 @@ def test_many_processes_share_a_grpc_proxy(url: str) -> None:
     assert len(optuna.load_study(study_name="shared", storage=url).trials) >= 30
 
 
+@pytest.mark.slow
 def test_many_processes_share_a_postgresql_server(postgresql: Server) -> None:
     assert_is_shared_well(postgresql.url, n_workers=3, n_trials=30)
 

@@ -144,6 +144,7 @@ def test_a_worker_that_was_taken_for_dead_does_not_count_twice(
     assert len([t for t in result.study.trials if t.state == TrialState.COMPLETE]) == 4
 
 
+@pytest.mark.slow
 def test_sigterm_is_an_interrupt(url: str) -> None:
     worker = begin_worker(url, "greedy", 1000, 1)
     wait_for_trials(url, 2, worker)

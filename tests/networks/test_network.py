@@ -468,7 +468,10 @@ def cleared_net() -> keras.Model:
 @pytest.mark.parametrize(
     "build",
     [
-        lambda: sequential(keras.layers.Bidirectional(keras.layers.LSTM(3))),
+        pytest.param(
+            lambda: sequential(keras.layers.Bidirectional(keras.layers.LSTM(3))),
+            marks=pytest.mark.slow,
+        ),
         lambda: sequential(keras.layers.Reshape((2, 4, 8)), keras.layers.ConvLSTM1D(2, 2)),
         lambda: sequential(keras.layers.TimeDistributed(ResNet50Block(3))),
         lambda: sequential(LSTM2(3)),

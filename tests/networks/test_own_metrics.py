@@ -187,6 +187,7 @@ def test_metrics_of_classes(loss: str, activation: str | None) -> None:
     assert_alike(run, expected)
 
 
+@pytest.mark.slow
 def test_metrics_of_a_single_probability() -> None:
     def build() -> keras.Model:
         return keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, "sigmoid")])
@@ -206,7 +207,7 @@ def test_metrics_of_a_single_probability() -> None:
     assert_alike(run, expected)
 
 
-@pytest.mark.parametrize("n_targets", [1, 2])
+@pytest.mark.parametrize("n_targets", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_metrics_of_a_regression(n_targets: int) -> None:
     def build() -> keras.Model:
         return keras.Sequential([keras.Input((4,)), keras.layers.Dense(n_targets)])

@@ -144,6 +144,7 @@ def test_they_may_be_given_by_their_names() -> None:
         np.testing.assert_array_equal(found, [1, 1, 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [Squares(3.0), pytest.param(squares, marks=pytest.mark.slow)])
 def test_a_model_may_be_compiled_with_registered_ones(loss: Any) -> None:
     def build() -> keras.Model:

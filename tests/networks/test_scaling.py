@@ -153,6 +153,7 @@ def test_inputs_that_ought_to_be_scaled_are_named_once(logs: pytest.LogCaptureFi
         assert large_inputs_said(logs, model, x) == []
 
 
+@pytest.mark.slow
 def test_raw_targets_get_a_hint_with_which_a_model_learns(logs: pytest.LogCaptureFixture) -> None:
     def keras_model(*last: Any) -> Any:
         return lambda: keras.Sequential([keras.Input((4,)), L.Dense(1), *(k() for k in last)])

@@ -96,6 +96,7 @@ def test_the_loss_of_a_regression_says_itself_whether_it_is_of_logits(
         assert np.mean(found) == pytest.approx(float(loss(targets, outputs)), rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outputs", [2, pytest.param(1, marks=pytest.mark.slow)])
 def test_the_first_of_two_classes_may_be_the_positive_one(outputs: int) -> None:
     trainer = trainer_of(

@@ -158,7 +158,7 @@ SETTINGS: list[tuple[dict[str, Any], dict[str, Any], dict[str, int]]] = [
         pytest.param(
             *settings,
             id=settings[1]["optimizer"],
-            marks=[pytest.mark.slow] if i >= 2 else [],
+            marks=[pytest.mark.slow] if i >= 1 else [],
         )
         for i, settings in enumerate(SETTINGS)
     ],
@@ -194,6 +194,7 @@ def test_a_training_is_the_same_in_any_company(
     assert [bits(run) for run in small] == [bits(run) for run in large[3:]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [pytest.param(conv_net, marks=pytest.mark.slow), net_beyond_xla])
 def test_a_keras_model_is_the_same_in_any_company(build: Callable[[], keras.Model]) -> None:
     trainer = trainer_of(build, few_digits(70), epochs=2, batch_size=16)
@@ -281,6 +282,7 @@ def test_offsets_are_added_to_the_initial_weights(digits: Trainer) -> None:
     assert not np.array_equal(weights[0], moved[0])
 
 
+@pytest.mark.slow
 def test_a_start_brings_its_own_learning_rate_and_epochs(digits: Trainer) -> None:
     # As the same training settings would say it, bit for bit, also beside ordinary trainings.
     given = digits.training
@@ -515,7 +517,7 @@ class HiddenCounter(keras.layers.Layer):
     "layer",
     [
         lambda: UnseededNoise(keras.random.normal),
-        lambda: UnseededNoise(tf.random.normal),
+        pytest.param(lambda: UnseededNoise(tf.random.normal), marks=pytest.mark.slow),
         HiddenCounter,
     ],
 )
@@ -650,7 +652,9 @@ def drawing_net() -> keras.Model:
 
 
 class TestPartsOfEpochs:
-    @pytest.mark.parametrize("model", [MLP((8,)), drawing_net])
+    @pytest.mark.parametrize(
+        "model", [pytest.param(MLP((8,)), marks=pytest.mark.slow), drawing_net]
+    )
     def test_give_the_same_bits(self, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         # Batches and scored thousands with a rest each.
         trainer = trainer_of(model, few_digits(1050, 300), batch_size=100, epochs=3)

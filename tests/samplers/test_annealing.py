@@ -345,7 +345,7 @@ def in_other_units(trial: optuna.Trial) -> float:
     ("objective", "best", "direction"),
     [
         (on_a_disk, -(2**0.5), "minimize"),
-        (within_a_budget, -6.0, "maximize"),
+        pytest.param(within_a_budget, -6.0, "maximize", marks=pytest.mark.slow),
         (in_other_units, -1.0, "minimize"),
     ],
 )

@@ -98,7 +98,7 @@ def test_what_a_branch_lacks_comes_from_the_best_point_that_has_it() -> None:
     assert np.array_equal(best_known(points), [0.1, 0.3, NAN], equal_nan=True)
 
 
-@pytest.mark.parametrize("step", [None, 0.05])
+@pytest.mark.parametrize("step", [None, pytest.param(0.05, marks=pytest.mark.slow)])
 def test_the_branch_that_a_number_decides_is_found(step: float | None) -> None:
     best = np.random.default_rng(0).random((3, 4))
 

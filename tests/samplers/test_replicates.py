@@ -68,6 +68,7 @@ def test_a_configuration_that_failed_comes_last() -> None:
     assert next_of(known, 2, MINIMIZE) == [5, 1]
 
 
+@pytest.mark.slow
 def test_replicates_find_better_configurations_than_the_best_value() -> None:
     """With noise as large as the signal, at equal budgets, paired over 300 simulated searches."""
     rng = np.random.default_rng(0)

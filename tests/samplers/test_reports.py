@@ -83,7 +83,14 @@ def searched(
     return study
 
 
-@pytest.mark.parametrize("pruner", [MedianPruner(), SuccessiveHalvingPruner(), HyperbandPruner()])
+@pytest.mark.parametrize(
+    "pruner",
+    [
+        MedianPruner(),
+        pytest.param(SuccessiveHalvingPruner(), marks=pytest.mark.slow),
+        pytest.param(HyperbandPruner(), marks=pytest.mark.slow),
+    ],
+)
 def test_it_learns_from_pruned_trials(pruner: optuna.pruners.BasePruner) -> None:
     values = [searched(pruner, seed).best_value for seed in range(3)]
     # Random search averages 0.07.

@@ -96,7 +96,7 @@ def test_killed_at_random_moments(
     ("sampler", "storage"),
     [
         pytest.param("annealing", "sqlite:///{}/study.db", marks=pytest.mark.slow),
-        ("greedy", "{}/journal.log"),
+        pytest.param("greedy", "{}/journal.log", marks=pytest.mark.slow),
     ],
 )
 def test_several_processes_share_a_study(sampler: str, storage: str, tmp_path: Path) -> None:

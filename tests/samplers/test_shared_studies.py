@@ -232,7 +232,11 @@ class Interleavings(RuleBasedStateMachine):
         assert sorted(indices) == list(range(len(indices)))
 
 
-@all_samplers
+@pytest.mark.parametrize(
+    "make_sampler",
+    [annealing, greedy]
+    + [pytest.param(s, marks=pytest.mark.slow) for s in SAMPLERS if s not in (annealing, greedy)],
+)
 def test_interleavings(make_sampler: Callable[[], BaseSampler]) -> None:
     machine = type("Machine", (Interleavings,), {"make_sampler": staticmethod(make_sampler)})
     run_state_machine_as_test(

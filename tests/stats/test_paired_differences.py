@@ -546,7 +546,10 @@ class TestIntervalsOfManyPairs:
     }
 
     @pytest.mark.parametrize("spread", SPREADS)
-    @pytest.mark.parametrize(("n", "n_claims"), [(257, 3), (300, 1), (700, 3)])
+    @pytest.mark.parametrize(
+        ("n", "n_claims"),
+        [(257, 3), (300, 1), pytest.param(700, 3, marks=pytest.mark.slow)],
+    )
     def test_are_never_narrower_than_if_all_centres_are_tried(
         self, spread: str, n: int, n_claims: int
     ) -> None:

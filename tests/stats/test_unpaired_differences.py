@@ -52,7 +52,13 @@ class TestClaims:
             *(pytest.param(n, marks=pytest.mark.slow) for n in ((5, 5), (20, 20), (20, 60))),
         ],
     )
-    @pytest.mark.parametrize("draw", SAME_SHAPE.values(), ids=SAME_SHAPE)
+    @pytest.mark.parametrize(
+        "draw",
+        [
+            pytest.param(draw, id=name, marks=[pytest.mark.slow] * (name != "collapses"))
+            for name, draw in SAME_SHAPE.items()
+        ],
+    )
     def test_between_equal_arms_are_rare(self, draw: Draw, sizes: tuple[int, int]) -> None:
         # Welch's alone: 11% of collapsing values, 10 and 30.
         assert share_of_claims(sum(sizes), draw, draw, sizes) <= 0.065
