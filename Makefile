@@ -95,7 +95,7 @@ test: $(INSTALLED)
 
 .PHONY: snapshots
 snapshots: $(INSTALLED)
-	@ADNN_RENEW_SNAPSHOTS=1 $(BIN)/python $(PYTEST) -m 'not slow' -k 'snapshot or surface' tests/results tests/contracts tests/experiments
+	@ADNN_RENEW_SNAPSHOTS=1 $(BIN)/python $(PYTEST) -m 'not slow' -k 'snapshot or surface' tests/results tests/contracts tests/experiments tests/cli
 
 .PHONY: test-slow
 test-slow: $(INSTALLED)

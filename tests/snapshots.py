@@ -34,11 +34,15 @@ RENEW = "ADNN_RENEW_SNAPSHOTS"
 
 def assert_same(name: str, text: str) -> None:
     """Compare a text with the stored one of this name; write it if snapshots are renewed."""
-    file = FOLDER / name
+    assert_same_file(FOLDER / name, text)
+
+
+def assert_same_file(file: Path, text: str) -> None:
+    """Compare a text with a file; write it if snapshots are renewed."""
     if os.environ.get(RENEW):
         file.parent.mkdir(exist_ok=True)
         file.write_text(text, encoding="utf-8")
-    assert text == file.read_text(encoding="utf-8"), f"{name} changed; see `make snapshots`"
+    assert text == file.read_text(encoding="utf-8"), f"{file.name} changed; see `make snapshots`"
 
 
 def assert_surfaces(name: str, result: Printed) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
+import json
 import logging
 import os
 import re
@@ -16,6 +18,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -34,6 +37,8 @@ from adnn_optuna.cli import commands, keep, luck, output
 from adnn_optuna.cli.docstrings import summary
 from adnn_optuna.cli.options import with_options
 
+# The usage and the options of each command, which `make snapshots` writes.
+HELPS_FILE: Path = Path(__file__).with_name("helps.json")
 _GROUPS = ("Arguments", "Options", "Limits", "Data", "Network", "Training", "Offsets", "Output")
 
 
@@ -54,16 +59,39 @@ def _write(formatter: Any, heading: str, rows: list[tuple[str, str]]) -> None:
 class Verb(TyperCommand):
     """A command whose options are in groups."""
 
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the options of each group."""
+    def rows(self, ctx: Any) -> dict[str, list[tuple[str, str]]]:
+        """Return the options of each group, and their help."""
         rows: dict[str, list[tuple[str, str]]] = {group: [] for group in _GROUPS}
         for parameter in self.get_params(ctx):
             is_argument = parameter.param_type_name == "argument"
             group = getattr(parameter, "rich_help_panel", None) or _GROUPS[0 if is_argument else 1]
             if record := parameter.get_help_record(ctx):
                 rows[group].append(record)
-        for group, of_group in rows.items():
+        return rows
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options of each group."""
+        for group, of_group in self.rows(ctx).items():
             _write(formatter, group, of_group)
+
+
+class VerbInHelp(Verb):
+    """A command whose help is asked for: its options are read from a file, without libraries."""
+
+    @functools.cached_property
+    def _help(self) -> dict[str, Any]:
+        helps: dict[str, dict[str, Any]] = json.loads(HELPS_FILE.read_text(encoding="utf-8"))
+        return helps[str(self.name)]
+
+    def rows(self, ctx: Any) -> dict[str, list[tuple[str, str]]]:  # noqa: ARG002
+        """Return the options of each group, and their help."""
+        rows: dict[str, list[tuple[str, str]]] = self._help["rows"]
+        return rows
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        """Return the arguments of the usage."""
+        usage: list[str] = self._help["usage"]
+        return usage
 
 
 class Verbs(TyperGroup):
@@ -74,6 +102,10 @@ class Verbs(TyperGroup):
         name = args[0]
         if name not in _COMMANDS:
             return super().resolve_command(ctx, args)
+        before_dashes = itertools.takewhile(lambda text: text != "--", args)
+        if {*before_dashes} & {*_HELP_NAMES}:
+            verb = VerbInHelp(name, help=_COMMANDS[name].__doc__, rich_markup_mode=None)
+            return name, verb, ["--help"]
         return name, command_with_options(name), args[1:]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -88,8 +120,9 @@ class Verbs(TyperGroup):
 
 # A help loads neither rich nor, as these options have values, the pydantic that would read any.
 _DEFAULTS = dict.fromkeys(("help", "install_completion", "show_completion", "version"), False)
+_HELP_NAMES = ["-h", "--help"]
 _CONTEXT_SETTINGS = {
-    "help_option_names": ["-h", "--help"],
+    "help_option_names": _HELP_NAMES,
     "max_content_width": sys.maxsize,
 }
 app: typer.Typer = typer.Typer(

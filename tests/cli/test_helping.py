@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from typing import Any
 
 import pytest
+from snapshots import assert_same_file
 
 from adnn_optuna.cli import main as cli
 
@@ -91,3 +93,20 @@ def test_the_version_is_an_option_anywhere_before_a_command(
 ) -> None:
     assert cli.run(["--version", "luck"]) == 0
     assert re.fullmatch(r"adnn_optuna \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+def test_a_help_is_the_snapshot_of_the_options() -> None:
+    helps = {}
+    for name in cli._COMMANDS:
+        command = cli.command_with_options(name)
+        context = command.make_context(name, [], resilient_parsing=True)
+        usage = command.collect_usage_pieces(context)
+        helps[name] = {"usage": usage, "rows": command.rows(context)}
+    assert_same_file(cli.HELPS_FILE, json.dumps(helps, indent=1, ensure_ascii=False) + "\n")
+
+
+def test_a_help_of_the_command_that_is_kept_is_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.run(["keep", "--metric", "(x)", "--", "ls", "--help"]) == 2
+    assert "must contain {seed}" in capsys.readouterr().err
