@@ -143,10 +143,10 @@ class Trained(TypedDict):
 
 
 class ExampleScores(TypedDict):
-    """The scores of ``n`` examples, as a part of an ``.npz`` file, and their groups' digest."""
+    """The scores of ``n`` examples, in bits or float32 as base64, and their groups' digest."""
 
     n: Size
-    npz: str
+    scores: str
     groups: NotRequired[str]
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import io
+import math
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -34,11 +35,22 @@ def as_attributes(name: str, *arrays: np.ndarray) -> dict[str, str]:
     """Return arrays, as an ``.npz`` file holds them, as attributes ``name/0`` and so on."""
     file = io.BytesIO()
     np.savez_compressed(file, *arrays)
-    text = base64.b64encode(file.getvalue()).decode()
-    attributes = {}
+    return _in_parts(name, file.getvalue())
+
+
+def _in_parts(name: str, content: bytes) -> dict[str, str]:
+    text = base64.b64encode(content).decode()
+    parts = {}
     for i, begin in enumerate(range(0, len(text), _LONGEST)):
-        attributes[f"{name}/{i}"] = text[begin : begin + _LONGEST]
-    return attributes
+        parts[f"{name}/{i}"] = text[begin : begin + _LONGEST]
+    return parts
+
+
+def _joined(attrs: Mapping[str, Any], name: str) -> bytes:
+    texts = list[str]()
+    while f"{name}/{len(texts)}" in attrs:
+        texts.append(attrs[f"{name}/{len(texts)}"])
+    return base64.b64decode("".join(texts))
 
 
 def scores_as_attributes(name: str, scores: np.ndarray) -> dict[str, str]:
@@ -55,14 +67,10 @@ def from_attributes(
 
     They have these shapes; if :obj:`None`, it is a single one of one dimension.
     """
-    texts = list[str]()
-    while f"{name}/{len(texts)}" in attrs:
-        texts.append(attrs[f"{name}/{len(texts)}"])
     arrays: list[np.ndarray] = []
     # Of texts of others, zipfile and NumPy raise anything.
     with contextlib.suppress(Exception):
-        content = base64.b64decode("".join(texts))
-        file = io.BytesIO(content)
+        file = io.BytesIO(_joined(attrs, name))
         check_npz(file)
         arrays = [*np.load(file).values()]
     are_numbers = all(array.dtype.kind in "biuf" for array in arrays)
@@ -87,8 +95,8 @@ class Scored:
     @functools.cached_property
     def attributes(self) -> tuple[ExampleScores, dict[str, str]]:
         """What a trial stores in one attribute, and in others if that would be too long."""
-        parts = as_attributes(stored.EXAMPLE_PARTS, _packed(self.scores))
-        examples: ExampleScores = {"n": len(self.scores), "npz": parts.pop(_FIRST_PART)}
+        parts = _in_parts(stored.EXAMPLE_PARTS, _packed(self.scores))
+        examples: ExampleScores = {"n": len(self.scores), "scores": parts.pop(_FIRST_PART)}
         if self.groups is not None:
             examples["groups"] = _digest(self.groups)
         return examples, parts
@@ -138,7 +146,7 @@ def log_scores(trial: BaseTrial, scores: Any, *, groups: Any = None) -> float:
             f"{n_wrong} of {len(array)} that are not. Prune the trial, or score these examples by "
             "such a number."
         )
-    if np.isin(array, (0, 1)).all():
+    if array.dtype != bool and np.isin(array, (0, 1)).all():
         array = array.astype(bool)
     scored = Scored(array, _numbered(groups, len(array)))
     if isinstance(trial, optuna.Trial):
@@ -181,11 +189,11 @@ def _digest(groups: np.ndarray) -> str:
     return hashlib.sha256(groups.astype("<i4").tobytes()).hexdigest()[:16]
 
 
-def _packed(scores: np.ndarray) -> np.ndarray:
+def _packed(scores: np.ndarray) -> bytes:
     """Return scores in bits, or in float32: coarser predictions would have ties."""
     if scores.dtype == bool:
-        return np.packbits(scores)
-    return scores.astype(np.float32)
+        return np.packbits(scores).tobytes()
+    return scores.astype("<f4").tobytes()
 
 
 def _check_first(trial: optuna.Trial, scored: Scored) -> None:
@@ -264,13 +272,16 @@ def read_examples(
 def _unpacked(trial: FrozenTrial, examples: ExampleScores, of: str) -> np.ndarray:
     """Return stored scores, bool if they are bits."""
     n = examples["n"]
-    attrs = {**trial.user_attrs, _FIRST_PART: examples["npz"]}
-    [array] = from_attributes(attrs, stored.EXAMPLE_PARTS, of)
-    if array.dtype == np.uint8 and len(array) == (n + 7) // 8:
-        bits = np.unpackbits(array, count=n)
+    attrs = {**trial.user_attrs, _FIRST_PART: examples["scores"]}
+    content = b""
+    with contextlib.suppress(ValueError):
+        content = _joined(attrs, stored.EXAMPLE_PARTS)
+    if len(content) == math.ceil(n / 8):
+        bits = np.unpackbits(np.frombuffer(content, np.uint8), count=n)
         return bits.astype(bool)
-    is_whole = array.dtype.kind == "f" and len(array) == n
-    if not is_whole or not np.isfinite(array).all():
-        fault = Fault(f"{n} finite scores", "others")
-        raise stored.malformed(stored.EXAMPLE_PARTS, of, fault)
-    return array
+    if len(content) == 4 * n:
+        scores = np.frombuffer(content, "<f4")
+        if np.isfinite(scores).all():
+            return scores
+    fault = Fault(f"{n} finite scores, in bits or in float32, as base64", "another text")
+    raise stored.malformed(stored.EXAMPLES, of, fault)

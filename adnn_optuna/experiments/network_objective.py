@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Sequence
 from typing import Any, Self, cast
 
+import numpy as np
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import MedianPruner, NopPruner
@@ -30,7 +31,6 @@ from adnn_optuna.samplers._trials import check_direction
 _CLOCK = MaxTimeCallback(1.0)  # Only asked for the working time; its limit does not matter.
 # The studies of this process with a stored baseline; each read is a transaction.
 _KNOWN_TO_HAVE_ONE: weakref.WeakSet[optuna.Study] = weakref.WeakSet()
-_MEANS = "val_accuracy", "val_loss", "val_mae"  # The metrics that are means over examples.
 _LONGEST = 10_000  # The most bytes of the scores of a trial.
 _ANOTHER = "{} belongs to another objective ({}); use another study name or the same settings."
 
@@ -156,10 +156,10 @@ class NetworkObjective(Experiment):
         if not isinstance(trial, optuna.Trial):
             objective = self.suggest(trial)
             params = {name: trial.params[name] for name in objective.distributions}
-            options: Any = {"evaluate_each_epoch": False, "keep_weights": self._stores_scores}
-            [run] = objective.trainer.train([objective.start(params)], **options)
-            if run.weights is not None and is_finite(run.metrics):
-                log_scores(trial, objective.trainer.validation_scores(run))
+            start = objective.start(params)
+            [run] = objective.trainer.train([start], evaluate_each_epoch=False)
+            if self._stores_scores and run.examples is not None and is_finite(run.metrics):
+                log_scores(trial, run.examples)
             return self.value(run.metrics)
         study = trial.study
         pruner = trial.study.pruner
@@ -210,15 +210,15 @@ class NetworkObjective(Experiment):
 
         may_prune &= not isinstance(study.pruner, NopPruner)
         options: Any = {**limits, "evaluate_each_epoch": False}
-        options["keep_weights"] = stores_scores = self._stores_scores
+        stores_scores = self._stores_scores
         runs = objective.trainer.train(
             starts, **options, after_epoch=after_epoch if may_prune else None
         )
         outcomes = []
         for i, run in enumerate(runs):
             outcome = objective._outcome(run, is_pruned=run.epochs > pruned.get(i, run.epochs))
-            if stores_scores and outcome.status == "complete" and run.weights is not None:
-                examples = objective._examples(trials[i], run)
+            if stores_scores and outcome.status == "complete" and run.examples is not None:
+                examples = _short_scores(trials[i], run.examples)
                 outcome = dataclasses.replace(outcome, examples=examples)
             outcomes.append(outcome)
         has_own_baseline = self.is_of_trial and self.compared is None
@@ -243,16 +243,7 @@ class NetworkObjective(Experiment):
     def _stores_scores(self) -> bool:
         # The groups of validation samples are not known.
         is_grouped = self.dataset.groups_test is not None
-        return self.store_scores and self.metric in _MEANS and not is_grouped
-
-    def _examples(self, trial: optuna.Trial, run: TrainingRun) -> Scored | None:
-        """Return the scores of the validation examples, unless they are too long."""
-        with collecting(trial) as logged:
-            log_scores(trial, self.trainer.validation_scores(run))
-        examples, _ = logged[-1].attributes
-        if len(examples["npz"]) < _LONGEST:
-            return logged[-1]
-        return None
+        return self.store_scores and self.metric.startswith("val_") and not is_grouped
 
     def _is_best(self, trial: optuna.Trial, value: float | None) -> bool:
         """Return whether a trial is the best one with this value, or as good and before that."""
@@ -273,6 +264,16 @@ class NetworkObjective(Experiment):
         if status == "complete":
             value = run.metrics[self.metric]
         return Outcome(status, value, run.metrics if run.history else None, trained)
+
+
+def _short_scores(trial: optuna.Trial, scores: np.ndarray) -> Scored | None:
+    """Return the scores of the validation examples, unless they are too long."""
+    with collecting(trial) as logged:
+        log_scores(trial, scores)
+    examples, _ = logged[-1].attributes
+    if len(examples["scores"]) < _LONGEST:
+        return logged[-1]
+    return None
 
 
 def _has_baseline(study: optuna.Study) -> bool:

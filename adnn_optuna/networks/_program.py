@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import math
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -29,11 +30,18 @@ class Program:
 
     The ``splits`` are examples of its arguments: a training set and, if there is one, a validation
     set, each of inputs, labels or targets and, for training, the examples' weights if there are
-    any. The orders of one call are for as many ``epochs``. Several threads may call all methods.
+    any. The orders of one call are for as many ``epochs``. If the metric ``judge`` is a mean over
+    single examples, the totals of the validation set end in its terms, by the batches in which
+    they are computed. Several threads may call all methods.
     """
 
     def __init__(
-        self, architecture: Architecture, training: Training, splits: Sequence[Data], epochs: int
+        self,
+        architecture: Architecture,
+        training: Training,
+        splits: Sequence[Data],
+        epochs: int,
+        judge: str,
     ) -> None:
         self._model = architecture.build(0, 0)
         self._optimizer = training.build_optimizer()
@@ -43,6 +51,14 @@ class Program:
         self._variables = [*self._model.variables, *self._optimizer.variables]
         self._batch_size = training.batch_size
         self.scores = Scores(architecture.head, training.loss or "", training.metrics)
+        self._judge = judge
+        # The totals of each split before its first batch.
+        self.nothing: list[Score] = [self.scores.nothing] * len(splits)
+        if len(splits) > 1 and self.scores.is_mean(judge):
+            n = len(splits[1][1])
+            size = min(EVALUATION_ROWS, n)
+            dtype = tf.bool if judge == "accuracy" else tf.float64
+            self.nothing[1] += (tf.zeros((math.ceil(n / size), size), dtype),)
         self._of_thread = threading.local()
         self._evaluating = threading.Lock()
 
@@ -62,7 +78,7 @@ class Program:
         if self._scales_targets:
             n_targets = architecture.head.size
         data = splits, tf.ones((2, n_targets), tf.float64)
-        example = (state, data, orders, bounds, [self.scores.nothing] * len(splits))
+        example = (state, data, orders, bounds, self.nothing)
         try:
             self._compile(example, jit_compile=training.jit_compile is True)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
@@ -99,9 +115,11 @@ class Program:
         self, weights: Sequence[np.ndarray], learning_rate: float | None
     ) -> list[tf.Tensor]:
         """Return the state of initial weights, and of a learning rate without a schedule."""
-        rates = {} if learning_rate is None else {id(self._optimizer.learning_rate): learning_rate}
-        first = zip(self._optimizer.variables, self._optimizer_state, strict=True)
-        of_optimizer = [tf.convert_to_tensor(rates.get(id(v), old), old.dtype) for v, old in first]
+        of_optimizer = [*self._optimizer_state]
+        if learning_rate is not None:
+            rate = self._optimizer.learning_rate
+            [place] = (i for i, v in enumerate(self._optimizer.variables) if v is rate)
+            of_optimizer[place] = tf.convert_to_tensor(learning_rate, rate.dtype)
         return [*map(as_tensor, weights), *of_optimizer]
 
     def weights(self, state: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
@@ -218,7 +236,14 @@ class Program:
         outputs = tf.cast(self._model(xs, training=False), tf.float32)
         if self._scales_targets:
             outputs = tf.cast(outputs, tf.float64) * units[1] + units[0]
-        return self.scores.add(labels, outputs, self._model.losses, totals)
+        sums = self.scores.add(labels, outputs, self._model.losses, totals)
+        if len(totals) == len(sums):
+            return sums
+        terms = totals[-1]
+        of_batch = self.scores.terms(self._judge, labels, outputs)
+        padded = tf.pad(of_batch, [[0, terms.shape[1] - size]])
+        row = tf.reshape(first // terms.shape[1], (1, 1))
+        return (*sums, tf.tensor_scatter_nd_update(terms, row, padded[None]))
 
 
 def _in_batches(
@@ -249,7 +274,11 @@ _compiling = threading.Lock()
 
 
 def compiled(
-    architecture: Architecture, training: Training, splits: Sequence[Data], epochs: int
+    architecture: Architecture,
+    training: Training,
+    splits: Sequence[Data],
+    epochs: int,
+    judge: str,
 ) -> Program:
     """Return the program of a network's training on data of some shapes, compiled if it is new."""
     alike = dataclasses.replace(training, epochs=1)  # No program depends on their number.
@@ -262,11 +291,11 @@ def compiled(
     head = dataclasses.astuple(architecture.head)
     sketches = behaviour(architecture, alike)
     described = [architecture.config, head, alike.config, sketches]
-    key = (json.dumps(described, sort_keys=True), architecture.own_code, shapes, epochs)
+    key = json.dumps(described, sort_keys=True), architecture.own_code, shapes, epochs, judge
     with _compiling:
         if (program := _programs.pop(key, None)) is None:
             logger.info("Compiling the training of the network, once for all its trials.")
-            program = Program(architecture, training, splits, epochs)
+            program = Program(architecture, training, splits, epochs, judge)
         _programs[key] = program
         if len(_programs) > _N_PROGRAMS:
             del _programs[next(iter(_programs))]

@@ -128,20 +128,38 @@ class Scores:
             yield metric, adapt, [next(states) for _ in metric.variables]
 
     def _own(self, labels: tf.Tensor, outputs: tf.Tensor) -> list[tf.Tensor]:
-        head = self._head
-        if head.num_classes is None:
-            predicted = tf.cast(outputs, tf.float64)
-            errors = targets_of(head, labels, tf.float64) - predicted
+        if self._head.num_classes is None:
+            errors = self._errors(labels, outputs)
             squared = tf.reduce_sum(errors**2, axis=0)
             absolute = tf.reduce_sum(tf.abs(errors))
             return [squared, absolute]
+        is_correct = self._is_correct(labels, outputs)
+        return [tf.reduce_sum(tf.cast(is_correct, tf.int32))]
+
+    def _errors(self, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        predicted = tf.cast(outputs, tf.float64)
+        return targets_of(self._head, labels, tf.float64) - predicted
+
+    def _is_correct(self, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        head = self._head
         if head.size == 1:
             is_second = outputs[:, 0] > head.threshold
             predicted = tf.cast(is_second, tf.int32)
         else:
             predicted = tf.argmax(outputs, axis=-1, output_type=tf.int32)
-        is_correct = tf.cast(predicted == labels, tf.int32)
-        return [tf.reduce_sum(is_correct)]
+        return predicted == labels
+
+    def is_mean(self, name: str) -> bool:
+        """Return whether a metric is a mean over single examples."""
+        return name in self._head.metrics and name in ("accuracy", "loss", "mae")
+
+    def terms(self, name: str, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        """Return what such a metric is the mean of: bool, or float64, of shape (n,)."""
+        if name == "accuracy":
+            return self._is_correct(labels, outputs)
+        if name == "loss":
+            return tf.cast(self.loss(labels, outputs), tf.float64)
+        return tf.reduce_mean(tf.abs(self._errors(labels, outputs)), axis=1)
 
     def results(self, split: str, totals: Score, y: np.ndarray) -> Metrics:
         """Return the metrics of a split, of which ``y`` are the labels or targets."""

@@ -57,6 +57,9 @@ class TrainingRun:
     weights: list[np.ndarray] | None = None  # The network's variables, if they were asked for.
     epochs: int = 0  # How many were trained to their end.
     metrics: Metrics = dataclasses.field(default_factory=dict)  # Of the last or restored epoch.
+    # Of the same epoch, the scores of the validation examples, if the metric by which the network
+    # is judged is their mean.
+    examples: np.ndarray | None = None
     seconds: float = 0.0  # Trained and scored, without the compilation or waiting for others.
 
 
@@ -76,6 +79,7 @@ class TrainingState:
     totals: Sequence[Score] = ()  # The scores of the rows so far.
     state: Sequence[tf.Tensor] = ()  # The values of all variables.
     best_state: Sequence[tf.Tensor] = ()
+    best_examples: np.ndarray | None = None
 
 
 class Trainer:
@@ -157,7 +161,8 @@ class Trainer:
     def _program(self) -> Program:
         from adnn_optuna.networks._program import compiled
 
-        return compiled(self.architecture, self.training, self._data[0], self._orders_epochs)
+        splits, _ = self._data
+        return compiled(self.architecture, self.training, splits, self._orders_epochs, self.judge)
 
     @functools.cached_property
     def _data(self) -> tuple[list[Data], tf.Tensor]:
@@ -294,7 +299,7 @@ class Trainer:
         first = run.epochs - begin
         orders = orders_of(n_rows, seed_or_none, first, self._orders_epochs)
         began = time.monotonic()
-        totals = training.totals or [self._program.scores.nothing] * len(self._y)
+        totals = training.totals or self._program.nothing
         training.state, totals = self._program.train(
             *(training.state, self._data, orders, as_tensor(bounds), totals)
         )
@@ -313,6 +318,7 @@ class Trainer:
         run = training.run
         settings = self.training
         run.metrics = metrics
+        run.examples = self._examples(metrics, totals)
         run.history.append(metrics)
         if not is_finite(metrics):
             run.status = "diverged"
@@ -324,11 +330,24 @@ class Trainer:
         n_waited = len(run.history) - 1 - best
         if n_waited == 0:
             training.best_state = training.state
+            training.best_examples = run.examples
         elif run.status == "running" and n_waited >= settings.patience:
             run.status = "complete"
         if settings.restore_best_weights and run.status == "complete":
             run.metrics = run.history[best]
+            run.examples = training.best_examples
             training.state = training.best_state
+
+    def _examples(self, metrics: Metrics, totals: Sequence[Score]) -> np.ndarray | None:
+        """Return the scores of the validation examples, whose mean is the judging metric."""
+        if len(totals[-1]) == len(self._program.scores.nothing):
+            return None
+        *_, terms = totals[-1]
+        scores: np.ndarray = terms.numpy().ravel()[: len(self.dataset.y_val)]
+        if scores.dtype != bool:
+            # What the network's layers add to the loss is a part of each example's.
+            scores += metrics[f"val_{self.judge}"] - scores.mean()
+        return scores
 
     def _first_state(self, start: Start) -> list[tf.Tensor]:
         rate = start.learning_rate or self.training.fixed_learning_rate
@@ -348,13 +367,6 @@ class Trainer:
         outputs, own_loss = self.outputs_and_loss(weights, self.dataset.x_test)
         return self.scores.tested(self.judge, outputs, y, own_loss)
 
-    def validation_scores(self, run: TrainingRun) -> np.ndarray:
-        """Return the scores of the validation examples of a training run that kept its weights."""
-        inputs, y = self._data[0][-1]
-        outputs, _ = self._outputs_and_loss(run.weights or (), inputs)
-        value = run.metrics[f"val_{self.judge}"]
-        return self.scores.of_examples(self.judge, outputs, y.numpy(), value)
-
     def outputs(self, weights: Sequence[np.ndarray], x: np.ndarray) -> np.ndarray:
         """Return the outputs of a trained network for x, of shape (n, outputs).
 
@@ -366,12 +378,8 @@ class Trainer:
         self, weights: Sequence[np.ndarray], x: np.ndarray
     ) -> tuple[np.ndarray, float]:
         """Return the outputs for x, and the mean loss of the network's own layers."""
-        return self._outputs_and_loss(weights, as_tensor(self.scaling.inputs(x)))
-
-    def _outputs_and_loss(
-        self, weights: Sequence[np.ndarray], scaled: tf.Tensor
-    ) -> tuple[np.ndarray, float]:
         check_not_forked()
+        scaled = as_tensor(self.scaling.inputs(x))
         outputs, own_loss = self._program.outputs([*map(as_tensor, weights)], scaled)
         if not self.scaling.target_mean:
             return outputs, own_loss

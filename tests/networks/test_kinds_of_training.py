@@ -259,6 +259,7 @@ def test_early_stopping_is_that_of_keras(
         outputs = trainer.outputs(run.weights or [], data.x_val)
         right = trainer.architecture.head.predicted(outputs) == data.y_val
         assert right.mean() == run.metrics["val_accuracy"]
+        np.testing.assert_array_equal(run.examples, right)
 
 
 def test_a_compiled_model_brings_optimizer_loss_and_metrics() -> None:

@@ -651,13 +651,33 @@ def drawing_net() -> keras.Model:
     return keras.Sequential([keras.Input(SHAPE), *layers])
 
 
+@pytest.mark.parametrize(
+    ("task", "judge"), [("classes", "accuracy"), ("classes", "loss"), ("regression", "mae")]
+)
+def test_validation_examples_have_the_scores_of_their_outputs(task: str, judge: str) -> None:
+    data = few_digits(50, 1100)
+    if task == "regression":
+        y_train, y_val = (y[:, None].astype(float) for y in (data.y_train, data.y_val))
+        data = Dataset(
+            "numbers", data.x_train, y_train, data.x_val, y_val, data.x_val, y_val, None
+        )
+    architecture = build_architecture(MLP((4,)), SHAPE, data.num_classes, data.n_outputs)
+    trainer = Trainer(architecture, Training(epochs=1, jit_compile=False), data, judge)
+    [run] = trainer.train([start(trainer, 0.1)], keep_weights=True)
+    outputs = trainer.outputs(run.weights or [], data.x_val)
+    value = run.metrics[f"val_{judge}"]
+    expected = trainer.scores.of_examples(judge, outputs, data.y_val, value)
+    np.testing.assert_allclose(run.examples, expected, rtol=1e-5)
+    assert run.examples.mean() == pytest.approx(value, rel=1e-12)
+
+
 class TestPartsOfEpochs:
     @pytest.mark.parametrize(
         "model", [pytest.param(MLP((8,)), marks=pytest.mark.slow), drawing_net]
     )
     def test_give_the_same_bits(self, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         # Batches and scored thousands with a rest each.
-        trainer = trainer_of(model, few_digits(1050, 300), batch_size=100, epochs=3)
+        trainer = trainer_of(model, few_digits(1050, 1100), batch_size=100, epochs=3)
         starts = [start(trainer, seed=seed) for seed in range(3)]
         whole = trainer.train(starts, keep_weights=True)
         for seconds in (1e-9, 1e-3):
@@ -668,6 +688,9 @@ class TestPartsOfEpochs:
             at_the_end = trainer.train(starts, keep_weights=True, evaluate_each_epoch=False)
             assert [run.history for run in at_the_end] == [run.history[-1:] for run in whole]
             assert same_weights(at_the_end, whole)
+            for run, part, last in zip(whole, parts, at_the_end, strict=True):
+                np.testing.assert_array_equal(run.examples, part.examples)
+                np.testing.assert_array_equal(run.examples, last.examples)
 
     def test_end_where_a_training_is_to_stop(self, monkeypatch: pytest.MonkeyPatch) -> None:
         trainer = trainer_of(MLP((8,)), few_digits(1000), batch_size=100, jit_compile=False)
