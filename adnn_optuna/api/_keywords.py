@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 from concurrent import futures
 from typing import Annotated, Any, ParamSpec, TypedDict, TypeVar, cast, get_args, get_type_hints
 
-from optuna.storages import BaseStorage
-
 from adnn_optuna._attributes import TOO_MANY
 from adnn_optuna._checks import (
     WrongTypeError,
@@ -21,7 +19,7 @@ from adnn_optuna._checks import (
 )
 from adnn_optuna.callbacks import LimitValues, checked_limits
 from adnn_optuna.engine.objectives import Catch, Caught, checked_catch
-from adnn_optuna.engine.storages import check_study_name
+from adnn_optuna.engine.storages import AnyStorage, check_study_name
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -54,7 +52,7 @@ class Common(Running, total=False):
     """The keywords of all verbs that evaluate something."""
 
     storage: Annotated[
-        str | BaseStorage | None,
+        AnyStorage | None,
         'Where all is stored: a database URL such as ``"sqlite:///adnn.db"``, or an Optuna '
         "storage. By default studies are in memory; of a recheck, in the storage of the study.",
     ]
@@ -96,7 +94,7 @@ class Evaluating(Common, total=False):
 class Call:
     """The shared keywords of a call, checked."""
 
-    storage: str | BaseStorage | None = None
+    storage: AnyStorage | None = None
     study_name: str | None = None
     n_jobs: int | None = None
     executor: futures.Executor | None = None

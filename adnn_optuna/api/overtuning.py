@@ -6,15 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import optuna
-from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import CONFIG, read_study
 from adnn_optuna._checks import WrongValueError, check_installed
 from adnn_optuna.engine.example_scores import Examples
 from adnn_optuna.engine.signals import progress_bar
-from adnn_optuna.engine.studies import opened_study
+from adnn_optuna.engine.studies import AnyStudy, opened_study
 from adnn_optuna.results.overtuning import Overtuning, overtuning_of
 from adnn_optuna.stats.overtuning import Means, Metric
 
@@ -22,7 +20,7 @@ _TOLERANCE = 0.05  # Of reported values: means over folds differ from a value of
 
 
 def overtuning(
-    study: optuna.Study | tuple[str | BaseStorage, str],
+    study: AnyStudy,
     *,
     metric: str | Callable[[np.ndarray, np.ndarray], float] | None = None,
     y_true: Any = None,

@@ -11,7 +11,6 @@ from typing import Any, Unpack
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -52,7 +51,7 @@ from adnn_optuna.engine.kinds import kind_of
 from adnn_optuna.engine.new_seeds import NO_STORED_TRIAL, TrialEvaluation, beginning_of
 from adnn_optuna.engine.objectives import Searched
 from adnn_optuna.engine.records import NEW_SEED_NAMES
-from adnn_optuna.engine.studies import load_search, opened_study
+from adnn_optuna.engine.studies import AnyStudy, load_search, opened_study
 from adnn_optuna.results.overtuning import overtuning_of
 from adnn_optuna.results.recheck import BASELINE_NETWORK, FIRST_OF_PARAMS, Recheck, RecheckNumbers
 from adnn_optuna.samplers._evaluations import Evaluation, evaluation_trials
@@ -66,7 +65,7 @@ _NEAR = 0.005
 
 @verb(Evaluating)
 def recheck(
-    study: optuna.Study | tuple[str | BaseStorage, str],
+    study: AnyStudy,
     evaluate: UserFunction | None = None,
     *,
     top: int = 5,

@@ -7,7 +7,6 @@ from typing import Any, Literal, Unpack
 
 import optuna
 from optuna.pruners import BasePruner
-from optuna.storages import BaseStorage
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Arguments, Declaration, Json
@@ -22,7 +21,7 @@ from adnn_optuna.engine.arms import SamplerSpec, check_sampler
 from adnn_optuna.engine.kinds import kind_of
 from adnn_optuna.engine.loop import last_limits
 from adnn_optuna.engine.objectives import Ending, Searched
-from adnn_optuna.engine.storages import open_storage
+from adnn_optuna.engine.storages import AnyStorage, open_storage
 from adnn_optuna.engine.studies import StudySpec, check_no_evaluations, is_comparison, load_study
 
 
@@ -32,7 +31,7 @@ class ResumeKeywords(Running, LimitValues, total=False):
 
 @verb(ResumeKeywords)
 def resume(
-    storage: str | BaseStorage,
+    storage: AnyStorage,
     study_name: str,
     *,
     objective: Searched[Any] | Callable[..., float] | None = None,

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar, Unpack, overload
 
 from optuna.pruners import BasePruner
-from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from adnn_optuna import _attributes as stored
@@ -20,7 +19,7 @@ from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.objectives import Ending, Searched
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.signals import interruptible, progress_bar
-from adnn_optuna.engine.storages import open_storage
+from adnn_optuna.engine.storages import AnyStorage, open_storage
 from adnn_optuna.engine.studies import StudySpec, n_done, open_studies, resume_hint, run_trials
 from adnn_optuna.results.findings import reused_note
 from adnn_optuna.results.function_search import FunctionSearch
@@ -160,7 +159,7 @@ def search(
     return run_search(spec, call.storage, reuse=reuse)
 
 
-def run_search(spec: StudySpec, storage: str | BaseStorage | None, *, reuse: bool) -> StudyResult:
+def run_search(spec: StudySpec, storage: AnyStorage | None, *, reuse: bool) -> StudyResult:
     """Run a study and what follows it, and return its result."""
     searched = spec.objective
     plan = spec.plan

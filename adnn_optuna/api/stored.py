@@ -15,7 +15,7 @@ from adnn_optuna._differences import config_differences
 from adnn_optuna.callbacks import LimitValues
 from adnn_optuna.engine.kinds import kind_of
 from adnn_optuna.engine.records import SearchRecord, attributes_in, read_record
-from adnn_optuna.engine.storages import is_undeclared, open_storage
+from adnn_optuna.engine.storages import AnyStorage, is_undeclared, open_storage
 from adnn_optuna.engine.studies import (
     check_no_evaluations,
     is_comparison,
@@ -28,7 +28,7 @@ from adnn_optuna.results.study import StudyResult, result_of
 from adnn_optuna.stats.paired_differences import MARGIN
 
 
-def load_result(storage: str | BaseStorage, study_name: str) -> Printed:
+def load_result(storage: AnyStorage, study_name: str) -> Printed:
     """Return the result of any stored study of ours; nothing is evaluated.
 
     Raises:
@@ -46,7 +46,7 @@ def load_result(storage: str | BaseStorage, study_name: str) -> Printed:
     return result_of(read_record(study))
 
 
-def load_comparison(storage: str | BaseStorage, study_name: str) -> Comparison:
+def load_comparison(storage: AnyStorage, study_name: str) -> Comparison:
     """Return a stored comparison, over the first seeds whose runs have all ended.
 
     Raises:

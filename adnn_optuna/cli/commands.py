@@ -21,9 +21,9 @@ def search(
     function: opt.Function = None,
     *,
     sampler: opt.Sampler = "annealing",
-    limits: dict[str, Any],
+    limits: opt.Options,
     trials_at_once: opt.AtOnce = None,
-    objective: dict[str, Any],
+    objective: opt.Options,
     **options: Any,
 ) -> out.Answer:
     """Search for the init offsets that train to the best network, or any function.
@@ -50,7 +50,7 @@ def search(
     return out.Answer(result, _resumption(result, options["storage"], function))
 
 
-def _searched(function: str | None, objective: dict[str, Any]) -> Any:
+def _searched(function: str | None, objective: opt.Options) -> Any:
     """Return the user's function, or the objective that the options describe."""
     if function:
         return parsing.load_function("FUNCTION", function)
@@ -76,7 +76,7 @@ def resume(
     function: opt.Function = None,
     *,
     study_name: opt.StudyName,
-    limits: dict[str, Any],
+    limits: opt.Options,
     storage: opt.Storage = opt.DEFAULT_STORAGE,
     contract: Path | None = None,
     **options: Any,
@@ -118,9 +118,9 @@ def compare(
     function: opt.Function = None,
     *,
     max_trial: int,
-    limits: dict[str, Any],
+    limits: opt.Options,
     trials_at_once: opt.AtOnce = None,
-    objective: dict[str, Any],
+    objective: opt.Options,
     **options: Any,
 ) -> out.Answer:
     """Compare samplers, on networks or any function, with paired seeds and equal budgets.

@@ -96,7 +96,7 @@ def luck(
     return out.Answer(Luck(n, sd, claimed, files, runs))
 
 
-def variance(*, network: dict[str, Any], **options: Any) -> out.Answer:
+def variance(*, network: opt.Options, **options: Any) -> out.Answer:
     """Measure how far a network's accuracy varies from run to run, by random source.
 
     Initialization, order of the batches and split of the data are redrawn, together
@@ -121,7 +121,7 @@ def compare_models(
     ],
     *,
     require: Require = None,
-    training: dict[str, Any],
+    training: opt.Options,
     **options: Any,
 ) -> out.Answer:
     """Compare models, with all randomness redrawn for each seed.

@@ -24,6 +24,8 @@ from adnn_optuna.cli.output import FILES, Answer, finish, load_libraries
 from adnn_optuna.cli.parsing import integers, name_or_config, parse_confirm, parsed
 
 DEFAULT_STORAGE = "sqlite:///adnn.db"
+Options = dict[str, Any]
+"""The options of a command, by the names of Python's arguments."""
 # Options that differ from the arguments of Python, or have none.
 _FUNCTION = "An Optuna objective, MODULE:FUNCTION, from this folder first; omit it for a network."
 Function = Annotated[str | None, _FUNCTION]
@@ -191,7 +193,7 @@ def with_options(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[
     return command
 
 
-def _check_contract(given: Mapping[str, Any]) -> None:
+def _check_contract(given: Options) -> None:
     """Refuse options of a search with which no contract can be made."""
     from adnn_optuna.experiments.contract_file import PAIRS
 
@@ -336,13 +338,13 @@ _COMPLETED: dict[str, Callable[..., Any]] = {
 }
 
 
-def _of(source: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def _of(source: str, options: Options) -> Options:
     """Return those of the options that a function or class takes."""
     _, names = _SOURCES[source]
     return {name: options[name] for name in names.split() if name in options}
 
 
-def load_data(options: Mapping[str, Any]) -> "adnn.Dataset":
+def load_data(options: Options) -> "adnn.Dataset":
     """Return the data of a command's options; the options of Python check them."""
     of_data = _of("load_dataset", options)
     for name in ("validation_size", "test_size"):
@@ -353,16 +355,16 @@ def load_data(options: Mapping[str, Any]) -> "adnn.Dataset":
     return adnn.load_dataset(options.get("dataset", "digits"), **of_data)
 
 
-def make_training(options: Mapping[str, Any]) -> "tuple[adnn.Dataset, adnn.Training]":
+def make_training(options: Options) -> "tuple[adnn.Dataset, adnn.Training]":
     """Return data and training."""
-    of_training: dict[str, Any] = _DEFAULTS | _of("Training", options)
+    of_training: Options = _DEFAULTS | _of("Training", options)
     training = adnn.Training(**of_training)
     loaded = load_data(options)
     load_libraries()
     return loaded, training
 
 
-def make_network(options: Mapping[str, Any]) -> "adnn.InitOffsetObjective":
+def make_network(options: Options) -> "adnn.InitOffsetObjective":
     """Return the objective of a network without offsets."""
     of_model = _of("MLP", options)
     for name in {"kernel_initializer", "bias_initializer"} & {*of_model}:
@@ -374,13 +376,13 @@ def make_network(options: Mapping[str, Any]) -> "adnn.InitOffsetObjective":
     return adnn.InitOffsetObjective(model, data, training=training, **of_objective)
 
 
-def make_objective(options: Mapping[str, Any]) -> "adnn.InitOffsetObjective":
+def make_objective(options: Options) -> "adnn.InitOffsetObjective":
     """Return the objective of a network with its init offsets."""
     space = adnn.OffsetSpace(**_of("OffsetSpace", options))
     return make_network(options).replace(space=space)
 
 
-def default_name(first: str, options: Mapping[str, Any]) -> str:
+def default_name(first: str, options: Options) -> str:
     """Return a study's name: ``first``, and all options that are not by default."""
     set_options = {k: v for k, v in not_default(options).items() if k != "data_dir"}
     if "dataset" in set_options:
@@ -388,7 +390,7 @@ def default_name(first: str, options: Mapping[str, Any]) -> str:
     return "-".join([first, *(f"{k.replace('_', '-')}={v}" for k, v in set_options.items())])
 
 
-def named(options: dict[str, Any], first: str, network: Mapping[str, Any]) -> dict[str, Any]:
+def named(options: Options, first: str, network: Options) -> Options:
     """Return options with a name of the study, by default one that tells of the network."""
     name = options["study_name"]
     if name is None:
@@ -396,7 +398,7 @@ def named(options: dict[str, Any], first: str, network: Mapping[str, Any]) -> di
     return {**options, "study_name": name}
 
 
-def check_no_network(options: Mapping[str, Any], of: str) -> None:
+def check_no_network(options: Options, of: str) -> None:
     """Refuse options of a network if something else is compared, which has no use for them."""
     network_options = [
         f"{as_option(name)} {value}" for name, value in not_default(options).items()
@@ -407,7 +409,7 @@ def check_no_network(options: Mapping[str, Any], of: str) -> None:
         )
 
 
-def not_default(options: Mapping[str, Any]) -> dict[str, Any]:
+def not_default(options: Options) -> Options:
     """Return those of the options of a network that are not by default."""
     defaults = {name: option.default for name, option in _part("objective").items()}
     return {k: options[k] for k, value in defaults.items() if options.get(k, value) != value}

@@ -31,7 +31,7 @@ from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objectives import Caught, Outcome, catching, number
 from adnn_optuna.engine.signals import interruptible, progress_bar
-from adnn_optuna.engine.storages import check_study_name, open_declared, open_storage
+from adnn_optuna.engine.storages import AnyStorage, check_study_name, open_declared, open_storage
 from adnn_optuna.samplers._evaluations import (
     Evaluation,
     EvaluationSampler,
@@ -71,7 +71,7 @@ def plan_seeds(study: optuna.Study, number: int, count: int) -> Planned:
 
 
 def open_evaluations(
-    storage: str | BaseStorage | None,
+    storage: AnyStorage | None,
     name: str,
     evaluated: Any,
     *,

@@ -59,8 +59,11 @@ _SQLITE_ARGUMENTS = (
 
 _MAX_NAME_LENGTH = 512  # The width of Optuna's database column.
 
+AnyStorage = str | BaseStorage
+"""The URL of a database, or an Optuna storage."""
 
-def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False) -> BaseStorage:
+
+def open_storage(storage: AnyStorage | None, *, must_exist: bool = False) -> BaseStorage:
     """Return the Optuna storage behind a URL, with heartbeats, and write-ahead logging in SQLite.
 
     :obj:`None` is one in memory. An SQLite file that ``must_exist`` is not created.

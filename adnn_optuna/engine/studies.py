@@ -30,12 +30,15 @@ from adnn_optuna.engine.new_seeds import ends_before_new_seeds
 from adnn_optuna.engine.objectives import Ending, RunPlan, Searched
 from adnn_optuna.engine.records import confirmation_name
 from adnn_optuna.engine.signals import Bar, interruptible, progress_bar
-from adnn_optuna.engine.storages import check_study_name, open_storage, storage_url
+from adnn_optuna.engine.storages import AnyStorage, check_study_name, open_storage, storage_url
 from adnn_optuna.samplers._delta_step import DeltaStepSampler
 from adnn_optuna.samplers._owners import end_trial
 from adnn_optuna.samplers._replicates import ReplicateSampler, replicate_of
 from adnn_optuna.samplers._tally import Tally
 from adnn_optuna.samplers._trials import check_one_objective, is_done
+
+AnyStudy = optuna.Study | tuple[AnyStorage, str]
+"""A study, or its storage and its name."""
 
 _AS_COMPARED = Ending(is_compared=True)
 
@@ -137,7 +140,7 @@ def check_no_evaluations(study: optuna.Study) -> None:
         )
 
 
-def opened_study(study: optuna.Study | tuple[str | BaseStorage, str]) -> optuna.Study:
+def opened_study(study: AnyStudy) -> optuna.Study:
     """Return a user's study, or the study of a storage and a name, in a storage of ours."""
     if isinstance(study, tuple) and len(study) == 2:
         return load_search(open_storage(study[0], must_exist=True), study[1])
@@ -246,7 +249,7 @@ def run_studies(
     bar: Bar,
     n_jobs: int,
     executor: futures.Executor | None,
-    storage: str | BaseStorage | None,
+    storage: AnyStorage | None,
 ) -> None:
     """Run studies, opened by their specs; if one failed or was interrupted, so are the others.
 
@@ -271,7 +274,7 @@ def run_studies(
         raise KeyboardInterrupt
 
 
-def _run_elsewhere(spec: StudySpec, storage: str | BaseStorage | None) -> int:
+def _run_elsewhere(spec: StudySpec, storage: AnyStorage | None) -> int:
     [study] = open_studies([spec], open_storage(storage))
     with interruptible() as stop:
         return _run_one(stop, progress_bar(show=False), spec, study)

@@ -83,7 +83,7 @@ def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
         return losses
 
     labels, outputs = example(head)
-    takes_double = head.num_classes is None
+    takes_double = head.is_regression
     if takes_double:
         doubles = tf.cast(labels, tf.float64), tf.cast(outputs, tf.float64)
         try:
@@ -98,7 +98,7 @@ def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
         with contextlib.suppress(Exception):  # Code of the user's may raise anything.
             if function(labels, outputs).shape == labels.shape[:1]:
                 return function, takes_integers
-    kind = "regression" if head.num_classes is None else "classifier"
+    kind = "regression" if head.is_regression else "classifier"
     raise WrongValueError(
         f"The loss {name!r} must return one value per example of a {kind} with {head.size} "
         f"outputs. Pass one that does, such as {head.default_loss!r}."
@@ -107,7 +107,7 @@ def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
 
 def targets_of(head: Head, labels: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
     """Return labels as targets of the shape of the outputs."""
-    if head.num_classes is not None and head.size > 1:
+    if not head.is_regression and head.size > 1:
         return tf.one_hot(labels, head.size)
     return tf.reshape(tf.cast(labels, dtype), (-1, head.size))
 
@@ -116,6 +116,6 @@ def example(head: Head) -> Example:
     """Return labels and outputs of a batch, to try a loss or metric on."""
     n = head.size + 2  # Other than the number of outputs, so that no wrong axes fit.
     labels = tf.range(n) % 2
-    if head.num_classes is None:
+    if head.is_regression:
         labels = tf.zeros((n, head.size))
     return labels, tf.fill((n, head.size), 0.5)

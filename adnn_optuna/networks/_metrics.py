@@ -62,7 +62,7 @@ def keras_metric(settings: Settings, head: Head, *, takes_integers: bool) -> Ker
     metric, name = made(keras.metrics, settings, of_metric)
     # Several labels of an example are a regression on 0 and 1, with an accuracy of each.
     is_of_all = not is_users and "accuracy" in name.lower() and "binary" not in name.lower()
-    if head.num_classes is None and (is_of_all or is_of_one_class(metric)):
+    if head.is_regression and (is_of_all or is_of_one_class(metric)):
         mismatch = f"The metric {name!r} is of classes, which a regression has none of"
         raise WrongValueError(f"{mismatch}. Choose r2, rmse, mae or another metric of numbers.")
     if not isinstance(metric, keras.metrics.Metric):
@@ -71,7 +71,7 @@ def keras_metric(settings: Settings, head: Head, *, takes_integers: bool) -> Ker
         # As in Keras, but for the numbers of names.
         own_name = name if settings.islower() else re.sub(r"_\d+$", "", metric.name)
         metric = type(metric)(name=own_name)
-    if head.num_classes is None:
+    if head.is_regression:
         # Float32 would merge values around 1e9. A metric of the user's may take no dtype.
         with contextlib.suppress(*REFUSALS):
             metric = type(metric).from_config(metric.get_config() | {"dtype": "float64"})
@@ -145,12 +145,12 @@ def _forms(metric: keras.metrics.Metric, head: Head, *, takes_integers: bool) ->
     """Yield makers of arguments, in each form in which Keras may pass labels for a loss."""
     shapes = [[-1, head.size]]
     dtypes = [tf.float32]
-    is_one_hot = head.num_classes is not None and head.size > 1 and not takes_integers
+    is_one_hot = not head.is_regression and head.size > 1 and not takes_integers
     if head.size == 1:
         shapes = [[-1], [-1, 1]]
     elif takes_integers:
         shapes = [[-1]]
-    if head.num_classes is not None and not is_one_hot:
+    if not head.is_regression and not is_one_hot:
         dtypes = [tf.int32, tf.float32]
     elif metric.dtype == "float64":
         dtypes = [tf.float64, tf.float32]
@@ -174,7 +174,7 @@ def _forms(metric: keras.metrics.Metric, head: Head, *, takes_integers: bool) ->
 
 def _predictions(head: Head, outputs: tf.Tensor) -> tf.Tensor:
     """Return probabilities of classes, or the numbers of a regression."""
-    if head.num_classes is None or head.are_probabilities:
+    if head.is_regression or head.are_probabilities:
         return outputs
     if head.size == 1:
         return tf.sigmoid(outputs)
@@ -204,7 +204,7 @@ def _varied_example(head: Head) -> Example:
     outputs = tf.constant(rng.random((n, head.size)), tf.float32)
     if head.size > 1 and head.are_probabilities:
         outputs /= tf.reduce_sum(outputs, axis=1, keepdims=True)
-    if head.num_classes is None:
+    if head.is_regression:
         labels = tf.constant(rng.normal(size=(n, head.size)), tf.float32)
     return labels, outputs
 

@@ -52,7 +52,7 @@ def _tried(architecture: Architecture, training: Training) -> Behaviour:
     scores = Scores(head, training.loss or "", training.metrics)
     x = tf.constant(examples(_ROWS, architecture.input_shape, architecture.input_dtype))
     y = tf.range(_ROWS) % (head.num_classes or 1)
-    if head.num_classes is None:
+    if head.is_regression:
         y = tf.random.stateless_normal((_ROWS, head.size), (0, 0))
     outputs = model(x, training=False)
     totals = scores.add(y, outputs, model.losses, scores.nothing)

@@ -47,14 +47,19 @@ class Head:
     ends_in_logits: bool = False  # Whether a model of the user's returns logits of classes.
 
     @property
+    def is_regression(self) -> bool:
+        """Whether its outputs are numbers, and no classes."""
+        return self.num_classes is None
+
+    @property
     def of_predictions(self) -> Head:
         """The head of this one's predictions: probabilities, or the same numbers."""
-        return dataclasses.replace(self, are_probabilities=self.num_classes is not None)
+        return dataclasses.replace(self, are_probabilities=not self.is_regression)
 
     @property
     def default_loss(self) -> str:
         """The Keras loss if none is passed."""
-        if self.num_classes is None:
+        if self.is_regression:
             return "mean_squared_error"
         if self.size == 1:
             return "binary_crossentropy"
@@ -63,7 +68,7 @@ class Head:
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics of each split after an epoch, beside those that are asked for."""
-        if self.num_classes is None:
+        if self.is_regression:
             return ("r2", "rmse", "mae", "loss")
         return ("accuracy", "loss")
 
@@ -268,7 +273,7 @@ def _keras_architecture(
             f"The model's output for 3 examples must have shape {' or '.join(map(str, shapes))} "
             f"for data with {data_text}; got {shape_text}."
         )
-    if head.num_classes is not None:
+    if not head.is_regression:
         numbers = np.asarray(outputs, np.float32)
         are_probabilities = inspection.are_probabilities(model, draws, numbers)
         head = dataclasses.replace(

@@ -26,7 +26,7 @@ def predictions(head: Head, outputs: np.ndarray) -> NDArray[np.float64]:
     In averages of logits, the network with the largest logits would decide.
     """
     numbers = outputs.astype(np.float64)
-    if head.num_classes is None or head.are_probabilities:
+    if head.is_regression or head.are_probabilities:
         return numbers
     if head.size == 1:
         return np.asarray(scipy.special.expit(numbers))
@@ -139,7 +139,7 @@ class Predictor:
 
     def predict_proba(self, raw: Any) -> np.ndarray:
         """Return the probability of each class, of shape (n, classes), for raw inputs."""
-        if self.head.num_classes is None:
+        if self.head.is_regression:
             raise WrongValueError("A regression has no probabilities of classes; call predict.")
         chances = predictions(self.head, self._outputs_for(raw))
         # A single output is the second of two classes.
@@ -162,7 +162,7 @@ class Predictor:
         model = models[0] if len(models) == 1 else self._average(models)
         training = self.trainer.training
         head = self.trainer.architecture.head.of_predictions
-        metrics: list[Any] = [] if head.num_classes is None else ["accuracy"]
+        metrics: list[Any] = [] if head.is_regression else ["accuracy"]
         loss, _ = made(keras.losses, training.loss or "", head)
         takes_integers = self.trainer.scores.takes_integers
         for settings in training.metrics:
@@ -205,7 +205,7 @@ class Predictor:
         if scaling.factor:
             numbers = np.array([scaling.factor, scaling.offset])
             before = [layers.Rescaling(*numbers, dtype="float64", name="scaling")]
-        if head.num_classes is not None and not head.are_probabilities:
+        if not head.is_regression and not head.are_probabilities:
             activation = "sigmoid" if head.size == 1 else "softmax"
             after = [layers.Activation(activation, dtype="float32", name="probabilities")]
         if scaling.target_mean:
