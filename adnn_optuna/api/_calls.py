@@ -10,15 +10,17 @@ import optuna
 from adnn_optuna._attributes import TOO_MANY
 from adnn_optuna._checks import WrongValueError, as_integer, check_type, logger
 from adnn_optuna.api._keywords import Call
-from adnn_optuna.api._resampling import check_splits
+from adnn_optuna.engine.code_fingerprint import UserFunction
 from adnn_optuna.engine.evaluations import make_evaluations
 from adnn_optuna.engine.functions import FunctionObjective, seeds_of_trials
 from adnn_optuna.engine.kinds import Kind
 from adnn_optuna.engine.objectives import Outcome, Searched, checked_direction
+from adnn_optuna.engine.redrawn_splits import redrawn_split
 from adnn_optuna.engine.signals import progress_bar
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.findings import Findings, reused_note
 from adnn_optuna.samplers._evaluations import Evaluation, made_evaluations
+from adnn_optuna.stats.resampling import Resampled, ResampledArgument, checked_resampling
 
 _F = TypeVar("_F", bound=Findings)
 _R = TypeVar("_R", bound=Printed)
@@ -80,6 +82,37 @@ def as_searched(
             f"{function.replicate!r}. Let it take a seed."
         )
     return function
+
+
+def check_splits(
+    functions: Mapping[str, UserFunction],
+    seeds: Mapping[str, Sequence[str]],
+    resampled: ResampledArgument,
+    *,
+    folds: bool = False,
+    sequential: bool = False,
+) -> Resampled | None:
+    """Return how many examples splits have; refuse functions that redraw them if that is unknown.
+
+    ``functions`` are given by what a user calls them, with the parameters that are seeds.
+    """
+    names = [name for of_function in seeds.values() for name in of_function]
+    sizes = checked_resampling(
+        f"The seeds of {', '.join(functions)}",
+        names,
+        resampled,
+        folds=folds,
+        sequential=sequential,
+    )
+    if resampled is None and not folds:
+        for name, function in functions.items():
+            if call := redrawn_split(function, seeds[name]):
+                raise WrongValueError(
+                    f"{name} must not redraw the split of one data set, unless you say so; got "
+                    f"{call}. Pass resampled=(n_train, n_test), the sizes of a split, or "
+                    "resampled=False if each seed has data of its own."
+                )
+    return sizes
 
 
 def for_functions_only(objective: object, name: str, value: object) -> WrongValueError:

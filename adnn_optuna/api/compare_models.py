@@ -30,12 +30,12 @@ from adnn_optuna._seeds import source_seed
 from adnn_optuna.api._calls import (
     NO_EXECUTOR,
     are_labels,
+    check_splits,
     found_by_evaluating,
     stored_evaluations,
     with_tuples,
 )
 from adnn_optuna.api._keywords import Evaluating, checked_call, verb
-from adnn_optuna.api._resampling import check_splits
 from adnn_optuna.api.stored import like_comparisons
 from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.evaluations import MAX_NUMBER, open_evaluations, store_settings

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar, Unpack, overload
 
+import optuna
 from optuna.pruners import BasePruner
 from optuna.study import StudyDirection
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import checked_failed, logger
+from adnn_optuna._units import unit_of
 from adnn_optuna.api._calls import as_searched
 from adnn_optuna.api._keywords import Searching, checked_call, verb
-from adnn_optuna.api._progress import SearchProgress, log_trial
+from adnn_optuna.callbacks import LimitValues, callbacks_of
 from adnn_optuna.engine.arms import SamplerSpec, check_sampler
 from adnn_optuna.engine.code_fingerprint import check_code
-from adnn_optuna.engine.objectives import Ending, Searched
+from adnn_optuna.engine.objectives import Ending, Outcome, Searched
 from adnn_optuna.engine.records import read_record
-from adnn_optuna.engine.signals import interruptible, progress_bar
+from adnn_optuna.engine.signals import Bar, interruptible, progress_bar
 from adnn_optuna.engine.storages import AnyStorage, open_storage
 from adnn_optuna.engine.studies import StudySpec, n_done, open_studies, resume_hint, run_trials
 from adnn_optuna.results.findings import reused_note
 from adnn_optuna.results.function_search import FunctionSearch
 from adnn_optuna.results.study import StudyResult, result_of, unowned_notes
+from adnn_optuna.samplers._tally import Tally
 from adnn_optuna.stats.resampling import ResampledArgument
 
 _R = TypeVar("_R")
@@ -170,9 +174,9 @@ def run_search(spec: StudySpec, storage: AnyStorage | None, *, reuse: bool) -> S
         is_shown = plan.ending.show_progress_bar
         try:
             with progress_bar(show=is_shown, bar_format="{desc} |{bar}|") as bar:
-                after_tell: Any = log_trial
+                after_tell: Any = _log_trial
                 if not bar.disable:
-                    after_tell = SearchProgress(bar, study, plan.first_step, spec.limits).update
+                    after_tell = _SearchProgress(bar, study, plan.first_step, spec.limits).update
                 n_now = run_trials(spec, study, stop, after_tell)
             if n_before and n_now == n_before:
                 # Without a reason, a run that was killed came further than these limits.
@@ -190,3 +194,57 @@ def run_search(spec: StudySpec, storage: AnyStorage | None, *, reuse: bool) -> S
     record = read_record(study)
     reused = reused_note("trial", n_before, len(record.done_trials))
     return dataclasses.replace(result_of(record, plan.objective), _reused=reused)
+
+
+class _SearchProgress:
+    """The bar of a search: trial, best value, gain, and the time to the next limit."""
+
+    def __init__(
+        self, bar: Bar, study: optuna.Study, first_step: str, limits: LimitValues
+    ) -> None:
+        self._bar, self._study, self._limits = bar, study, callbacks_of(limits)
+        self._max_trial = limits["max_trial"]
+        self._best, self._of_best, before = -1, "", Tally(study)
+        before.update(study)
+        self.update(before)
+        if first_step:
+            bar.set_description_str(f"{self._text}; {first_step}")
+
+    def update(self, tally: Tally, *_: object) -> None:
+        """Show the trials that were told."""
+        n_done = tally.n_done
+        best = tally.best
+        if best is not None and best.number != self._best:
+            # All trials are read only for a new best one, so that a trial's time stays flat.
+            record = read_record(self._study)
+            self._best = best.number
+            unit = unit_of(record.metric)
+            self._of_best = (
+                f": best {unit.value(record.best_value)}, gain {unit.gain(record.gain)}"
+            )
+        text = f"trial {n_done}"
+        if self._max_trial:
+            text = f"trial {n_done}/{self._max_trial}"
+        text += self._of_best
+        remaining_seconds = [
+            (limit._seconds_left(self._study, tally), limit) for limit in self._limits
+        ]
+        seconds, nearest = min(remaining_seconds, key=lambda of: of[0], default=(math.inf, None))
+        if nearest is not None and math.isfinite(seconds):
+            seconds = max(seconds, 0.0)
+            text += f"; {seconds:.0f} s left of {nearest.reason} {nearest.value:g}{nearest.unit}"
+        for limit in self._limits:
+            if limit.ends_early:
+                text += f"; until {limit.reason} {limit.value:g}{limit.unit}"
+        self._text = text
+        self._bar.n = n_done
+        self._bar.total = self._max_trial
+        self._bar.set_description_str(text)
+
+
+def _log_trial(tally: Tally, trial: optuna.Trial, outcome: Outcome) -> None:
+    """Log a trial that was told as Optuna does."""
+    best = tally.best
+    if outcome.value is not None and best is not None:
+        message = "Trial %d finished with value: %s and parameters: %s. Best is trial %d with %s."
+        logger.info(message, trial.number, outcome.value, trial.params, best.number, best.value)
