@@ -97,6 +97,7 @@ class _Code:
         n_marks = -1
         while n_marks != sum(map(len, self._marks.values())):
             n_marks = sum(map(len, self._marks.values()))
+            self._known = dict[ast.AST, Marks]()  # Of expressions, in this round.
             for node in self._nodes:
                 self._read(node)
 
@@ -159,6 +160,11 @@ class _Code:
 
     def _of(self, node: Any) -> Marks:
         """Return the marks of an expression: those of all names and draws in it, except sizes."""
+        if node not in self._known:
+            self._known[node] = self._read_expression(node)
+        return self._known[node]
+
+    def _read_expression(self, node: Any) -> Marks:
         name = self._name(node)
         marks = self._any(ast.iter_child_nodes(node))
         match node:
@@ -228,7 +234,8 @@ class _Code:
             case ast.If(orelse=[_, *_]) if ast.unparse(node).count(".append(") > 1:
                 return [node.test]
             case ast.Call():
-                if self._calls(node, _EXCLUDE) or "validation_split=" in ast.unparse(node):
+                has_split = any(keyword.arg == "validation_split" for keyword in node.keywords)
+                if has_split or self._calls(node, _EXCLUDE):
                     return _arguments(node)
         return []
 
