@@ -280,29 +280,30 @@ def figures(results: Results) -> dict[str, go.Figure]:
     return {"": shown}
 
 
-def findings(results: Results) -> list[str]:
-    """Return the differences from random restarts, the replication, and which models are open."""
+def findings(results: Results) -> list[list[str]]:
+    """Return a row for each arm and question: the mean over the models, and decided models."""
     of_restarts = differences(results, accuracies, OF_RESTARTS)
     of_replication = differences(results, replication, OF_REPLICATION)
     asked = (
-        ("against random restarts", of_restarts, "random_restart"),
-        ("replication on one new seed each", of_replication, BASELINE),
+        ("- random restarts", of_restarts, "random_restart"),
+        ("on one new seed each", of_replication, BASELINE),
     )
-    parts = []
+    rows = []
     for (question, judged_of, other), arm in itertools.product(asked, SEARCHES):
-        rows = {name: of[arm, other] for name, of in judged_of.items() if of[arm, other].verdict}
-        # The mean first; what is inconclusive of one model has its numbers in the table.
-        mean = [f"{POOLED} {told(rows.pop(POOLED))}"] if POOLED in rows else []
-        decided = {name: d for name, d in rows.items() if d.verdict != "inconclusive"}
-        said = [*mean, *(f"{name} {told(d)}" for name, d in decided.items())]
-        if n_inconclusive := len(rows) - len(decided):
-            said.append(f"{n_inconclusive} of {len(rows)} models inconclusive")
-        if said:
-            parts.append(f"{NAMES.get(arm, arm)}, {question}: {', '.join(said)}")
-    n_planned = len(results["setting"]["seeds"])
-    if left := [f"{name} ({n})" for name, n in n_done(results).items() if n < n_planned]:
-        parts.append(f"open, completed seeds of {n_planned} planned: {', '.join(left)}")
-    return parts
+        by_model = {name: of[arm, other] for name, of in judged_of.items()}
+        mean = by_model.pop(POOLED)
+        decided = [
+            f"{name} {cell(difference)}"
+            for name, difference in by_model.items()
+            if difference.verdict not in {"inconclusive", ""}
+        ]
+        name = f"{NAMES.get(arm, arm)} {question}"
+        rows.append([name, cell(mean), "; ".join(decided) or "none"])
+    return rows
+
+
+def cell(difference: PairedDifference) -> str:
+    return f"{interval(difference)}, {difference.verdict}"
 
 
 def told(difference: PairedDifference) -> str:

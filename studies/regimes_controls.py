@@ -262,7 +262,7 @@ def example(results: Results) -> str:
     )
     shown = {label: f"{100 * np.mean(of['test']):.1f}%" for label, of in cell["arms"].items()}
     return (
-        f"after 1 epoch at learning rate 0.01 the baseline network reaches "
+        f"After 1 epoch at learning rate 0.01, the baseline network reaches "
         f"{100 * np.mean(cell['baseline']):.1f}%, random restarts {shown['random_restart']}, "
         f"Algorithm 1 {shown['greedy']} and annealing {shown['annealing']}. One constant offset "
         f"reaches {shown['constant']}, 3 epochs reach {100 * np.mean(longer['baseline']):.1f}%, "
