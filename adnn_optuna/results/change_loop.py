@@ -103,7 +103,7 @@ class Candidate:
         if not squares:
             return Estimate(gain)
         error = math.sqrt(squares / degrees * (1 / n + 1 / self.compared["n"]))
-        half = float(scipy.stats.t.ppf(0.975, degrees)) * error
+        half = float(scipy.special.stdtrit(degrees, 0.975)) * error
         return Estimate(gain, gain - half, gain + half)
 
     @property

@@ -176,7 +176,7 @@ class VarianceNumbers:
         """The difference of two runs that noise exceeds in 5% of cases, for normal scores."""
         if (n := len(self.run_values)) < FEWEST:
             return math.nan
-        return float(scipy.stats.t.ppf(0.975, n - 1)) * math.sqrt(2) * self.sd.value
+        return float(scipy.special.stdtrit(n - 1, 0.975)) * math.sqrt(2) * self.sd.value
 
     @property
     def seed_value(self) -> float:

@@ -115,4 +115,4 @@ def _variance_of_mean(
 
 
 def _quantile(level: float, freedom: float) -> float:
-    return float(scipy.stats.t.ppf((1 + level) / 2, freedom))
+    return float(scipy.special.stdtrit(freedom, (1 + level) / 2))

@@ -326,8 +326,8 @@ def share_interval(share: float, n: float, level: float = 1 - ALPHA) -> tuple[fl
     if not n:
         return math.nan, math.nan
     k, tail = share * n, (1 - level) / 2
-    low = scipy.stats.beta.ppf(tail, k, n - k + 1) if share > 0 else 0.0
-    high = scipy.stats.beta.ppf(1 - tail, k + 1, n - k) if share < 1 else 1.0
+    low = scipy.special.betaincinv(k, n - k + 1, tail) if share > 0 else 0.0
+    high = scipy.special.betaincinv(k + 1, n - k, 1 - tail) if share < 1 else 1.0
     return float(low), float(high)
 
 
@@ -339,7 +339,7 @@ def is_skewed(differences: np.ndarray, level: float = 0.01) -> bool:
     scale = math.sqrt(math.pi / 2) * float(np.abs(differences - median).mean())
     # Of equal differences the mean may be off in its last bit.
     distance = round(abs(float(differences.mean()) - median), DECIMALS)
-    quantile = float(scipy.stats.norm.isf(level / 2))
+    quantile = -float(scipy.special.ndtri(level / 2))
     limit = quantile * math.sqrt((math.pi / 2 - 1) / len(differences))
     return distance > limit * scale
 
@@ -423,7 +423,8 @@ def _student_ends(differences: np.ndarray, n_claims: int, resolution: float) -> 
     mean = float(differences.mean())
     error = max(float(differences.std(ddof=1)), resolution) / math.sqrt(n)
     half, of_bound = (
-        error * float(scipy.stats.t.isf(ALPHA / (sides * n_claims), n - 1)) for sides in (2, 1)
+        error * -float(scipy.special.stdtrit(n - 1, ALPHA / (sides * n_claims)))
+        for sides in (2, 1)
     )
     return Ends(mean - half, mean + half, mean - of_bound, mean + of_bound)
 

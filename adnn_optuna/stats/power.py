@@ -124,7 +124,7 @@ def _possible_sds(sd: float, n_pilot: int, shares: np.ndarray) -> np.ndarray:
 
 def _fixed_power(effects: np.ndarray, n: int, n_claims: int) -> float:
     """Return the mean power over effects, in standard deviations, of ``n`` planned pairs."""
-    critical = scipy.stats.t.isf(ALPHA / (2 * n_claims), n - 1)
+    critical = -scipy.special.stdtrit(n - 1, ALPHA / (2 * n_claims))
     return float(scipy.stats.nct.sf(critical, n - 1, effects * math.sqrt(n)).mean())
 
 

@@ -61,5 +61,5 @@ def student_half_width(
     At best it is the resolution.
     """
     n = len(values)
-    spread = float(scipy.stats.t.ppf((1 + level) / 2, n - 1)) * stdev(values)
+    spread = float(scipy.special.stdtrit(n - 1, (1 + level) / 2)) * stdev(values)
     return max(spread * math.sqrt(1 / n + 1 / n_others), resolution)

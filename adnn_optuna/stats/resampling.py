@@ -107,7 +107,7 @@ def for_new_data(
             n_train, n_test = resampled
             error = math.sqrt(of_rows / n + of_splits * n_test / n_train)
             half, of_bound = (
-                error * float(scipy.stats.t.isf(ALPHA / (sides * n_claims), n - 1))
+                error * -float(scipy.special.stdtrit(n - 1, ALPHA / (sides * n_claims)))
                 for sides in (2, 1)
             )
             ends = Ends(

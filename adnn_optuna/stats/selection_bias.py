@@ -15,6 +15,7 @@ Baseline = Literal["mean", "one"]
 _FEWEST_RUNS = 5  # Of fewer observed runs, the best says nothing of the best of many.
 _ROUNDING = 1e-12  # Values of size 1 that differ by less are equal.
 _DRAWS = np.linspace(-40.0, 40.0, 16_001)  # In standard deviations; of 1e308, the best is at 37.6.
+_LOG_DENSITY = -0.5 * _DRAWS**2 - 0.5 * math.log(2 * math.pi)  # As of `scipy.stats.norm`.
 
 
 def expected_luck(
@@ -53,10 +54,8 @@ def expected_luck(
         return float(np.diff(at_most) @ observed - observed.mean())
     check_positive("sd", sd)
     # Of the largest draw: as a logarithm, that loses nothing however many there are.
-    log_density = (
-        math.log(n) + scipy.stats.norm.logpdf(_DRAWS) + (n - 1.0) * scipy.special.log_ndtr(_DRAWS)
-    )
-    mean = float(scipy.integrate.trapezoid(_DRAWS * np.exp(log_density), _DRAWS))
+    log_density = math.log(n) + _LOG_DENSITY + (n - 1.0) * scipy.special.log_ndtr(_DRAWS)
+    mean = float(np.trapezoid(_DRAWS * np.exp(log_density), _DRAWS))
     return float(sd) * max(mean, 0.0)
 
 
@@ -101,7 +100,7 @@ def chance_of_luck(
     chance = -math.expm1(n * float(scipy.special.log_ndtr(claimed / sd)))
     if baseline == "one":
         over_draw = -np.expm1(n * scipy.special.log_ndtr(claimed / sd + _DRAWS))
-        chance = float(scipy.integrate.trapezoid(over_draw * scipy.stats.norm.pdf(_DRAWS), _DRAWS))
+        chance = float(np.trapezoid(over_draw * np.exp(_LOG_DENSITY), _DRAWS))
     if chance < 1:
         return -math.expm1(files * math.log1p(-chance))
     return 1.0

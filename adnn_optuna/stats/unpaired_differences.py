@@ -85,7 +85,7 @@ def _interval(one: np.ndarray, two: np.ndarray, n_claims: int) -> tuple[Ends, st
         permuted = _permuted(one / size, two / size)
     mean, ends = float(one.mean() - two.mean()), list[float]()
     for tail in (ALPHA / (2 * n_claims), ALPHA / n_claims):
-        most = float(scipy.stats.t.isf(tail, freedom))
+        most = -float(scipy.special.stdtrit(freedom, tail))
         least = -most
         if len(permuted):
             k = math.floor(tail * (len(permuted) + 1) + 1e-9)
