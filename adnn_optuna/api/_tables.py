@@ -162,17 +162,8 @@ def _of_two_files(
             "groups must be the name of a column of both files if baseline_file is set; got "
             f"{type(groups).__name__}."
         )
-    parts = _column_of(file, groups), _column_of(baseline, groups)
-    columns = dict(zip(labels, parts, strict=True))
-    if not paired:
-        return _unpaired_frame(columns)
-    size, baseline_size = map(len, parts)
-    if size != baseline_size:
-        raise WrongValueError(
-            f"Both files must have the same number of rows; got {size} and {baseline_size}. Leave "
-            "the cell of a missing value empty, or pass paired=False if rows share nothing."
-        )
-    return pd.DataFrame(columns)
+    columns = _column_of(file, groups), _column_of(baseline, groups)
+    return _frame(dict(zip(labels, columns, strict=True)), paired=paired)
 
 
 def _column_of(file: Path, groups: str | None = None) -> pd.Series[Any]:
@@ -209,32 +200,25 @@ def _frame(values: Mapping[str, Any], *, paired: bool) -> pd.DataFrame:
             columns[label] = _column(label, of_arm["test_score"]).rename_axis("fold")
         else:
             columns[label] = _column(label, of_arm)
+    # Of arms with and without an index, pandas keeps no name.
+    names = itertools.chain.from_iterable(column.index.names for column in columns.values())
+    named = [name for name in names if name is not None]
     if paired:
         sizes = {label: len(column) for label, column in columns.items()}
         if len({*sizes.values()}) > 1:
             counts = ", ".join(f"{label!r} has {size}" for label, size in sizes.items())
             raise WrongValueError(
-                f"Arms must have the same number of values; got {counts}. Pass NaN for a missing "
-                "value, or paired=False if arms share no seeds."
+                f"Arms must have the same number of values; got {counts}. Pass NaN, or leave the "
+                "cell empty, for a missing value, or paired=False if arms share no seeds."
             )
-        table = pd.DataFrame(columns)
     else:
-        table = _unpaired_frame(columns)
-    # Of arms with and without an index, pandas keeps no name.
-    names = itertools.chain.from_iterable(column.index.names for column in columns.values())
-    named = [name for name in names if name is not None]
+        for label, column in columns.items():
+            _check_none_is_missing(label, numbers_of(label, column))
+            columns[label] = column.reset_index(drop=True)  # Which may end early.
+    table = pd.DataFrame(columns)
     if named and table.index.nlevels == 1:
         table.index.name = named[0]
     return table
-
-
-def _unpaired_frame(columns: Mapping[str, pd.Series[Any]]) -> pd.DataFrame:
-    """Return the values of arms that share no rows, whose columns may end early."""
-    for label, column in columns.items():
-        _check_none_is_missing(label, numbers_of(label, column))
-    return pd.DataFrame(
-        {label: column.reset_index(drop=True) for label, column in columns.items()}
-    )
 
 
 def _column(label: object, of_arm: Any) -> pd.Series[Any]:
