@@ -374,8 +374,8 @@ def _noted(comparison: Comparison, head: optuna.Study, n_before: int) -> Compari
     """Return a comparison with what is known of its storage."""
     runs = comparison.numbers.runs
     n_now = sum(len(run.done_trials) for run in runs)
-    comparison = dataclasses.replace(comparison, like=like_comparisons(head))
-    return dataclasses.replace(comparison, _reused=reused_note("trial", n_before, n_now))
+    reused = reused_note("trial", n_before, n_now)
+    return dataclasses.replace(comparison, like=like_comparisons(head), _reused=reused)
 
 
 def _keep(storage: BaseStorage) -> None:
@@ -408,10 +408,10 @@ def _is_over(comparison: Comparison, max_time: float | None, bar: Bar) -> bool:
 def _check_confirm(
     study_name: str, before: Declaration | None, arguments: Mapping[str, Any]
 ) -> None:
-    earlier = None
-    if before:
-        earlier = before["arguments"].get("confirm")
-    if before and earlier != arguments["confirm"]:
+    if before is None:
+        return
+    earlier = before["arguments"].get("confirm")
+    if earlier != arguments["confirm"]:
         raise WrongValueError(
             f"Comparison {study_name!r} must be of the same kind of objective, with confirm="
             f"{earlier!r} as before; got confirm={arguments['confirm']!r}. Use another study name."

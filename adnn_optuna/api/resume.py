@@ -161,13 +161,10 @@ def _stored_sampler(study: optuna.Study, names: list[str]) -> str:
     sampler: str | None = study.user_attrs.get(stored.SEARCH, {}).get("sampler")
     if sampler in names:
         return sampler
-    sampler_text = ""
-    if sampler is not None:
-        sampler_text = f" {sampler}"
     raise WrongValueError(
-        f"Study {study.study_name!r} does not store its sampler"
-        f"{sampler_text}. Pass sampler to adnn_optuna.resume: an "
-        f"Optuna sampler or one of {', '.join(names)}."
+        f"Study {study.study_name!r} must store its sampler by a name; got {sampler or 'none'}. "
+        "Pass sampler to adnn_optuna.resume: an Optuna sampler or one of "
+        f"{', '.join(names)}."
     )
 
 

@@ -148,7 +148,7 @@ def limits_of_runs(
     highest = {}
     for name, limit in by_name.items():
         stored_limits = [run.budget.get(name, limit) for run in ended]
-        highest[name] = max([limit, *stored_limits], key=_limit_as_number)
+        highest[name] = max([limit, *stored_limits], key=lambda n: math.inf if n is None else n)
     raised = [name for name, limit in by_name.items() if highest[name] != limit]
     if not raised:
         return limits
@@ -165,10 +165,6 @@ def limits_of_runs(
         "The runs of %r ended before, with %s. They are reported.", head.study_name, in_words
     )
     return cast("LimitValues", highest)
-
-
-def _limit_as_number(limit: float | None) -> float:
-    return math.inf if limit is None else limit
 
 
 def records_of_comparison(head: optuna.Study) -> dict[str, dict[int, SearchRecord]]:

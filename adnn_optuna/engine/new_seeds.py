@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import optuna
@@ -14,7 +14,7 @@ from adnn_optuna._attributes import SCORES, VIOLATED, Json, Params
 from adnn_optuna._checks import WrongParametersError
 from adnn_optuna.callbacks import Limit, LimitValues, MaxTimeCallback, callbacks_of
 from adnn_optuna.engine.example_scores import collecting, log_scores, scores_as_attributes
-from adnn_optuna.engine.objectives import Outcome, number
+from adnn_optuna.engine.objectives import Outcome, Searched, number
 from adnn_optuna.samplers._tally import Tally
 from adnn_optuna.samplers._trials import beginning, is_feasible
 
@@ -24,18 +24,11 @@ NO_STORED_TRIAL = -1
 """The id of a trial that no study has, as in :func:`optuna.trial.create_trial`."""
 
 
-class Evaluable(Protocol):
-    """What evaluates trials on new seeds."""
-
-    def evaluate(self, trial: FrozenTrial, seed: int) -> Any:
-        """Return the value, or the scores of examples, of a finished trial on a new seed."""
-
-
 @dataclasses.dataclass(frozen=True)
 class TrialEvaluation:
     """Evaluates trials, by their numbers, on new seeds; any process can call it."""
 
-    objective: Evaluable
+    objective: Searched[Any]
     trials: Mapping[int, FrozenTrial]
     study: optuna.Study  # Which the function may stop, so this is an object of its own.
 

@@ -406,7 +406,7 @@ def test_a_factory_is_not_taken_for_the_sampler_of_its_name(
 
     adnn.search(objective, annealing, storage=storage, study_name="mine", max_trial=2)
     with pytest.raises(
-        ValueError, match=r"does not store its sampler .*annealing\(\)\. Pass sampler"
+        ValueError, match=r"must store its sampler by a name; got .*annealing\(\)\. Pass sampler"
     ):
         adnn.resume(storage, "mine", max_trial=4)
     with pytest.raises(ValueError, match="not by annealing; use another study name"):
