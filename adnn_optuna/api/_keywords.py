@@ -31,8 +31,8 @@ class Running(TypedDict, total=False):
     n_jobs: Annotated[
         int | None,
         "How many evaluations run at once, in threads of this process; in a comparison of "
-        "samplers, how many runs. By default one of a function, which may not be safe in several "
-        "threads.",
+        "samplers, how many runs. For functions the default is 1, because they may not be safe in "
+        "several threads.",
     ]
     executor: Annotated[
         futures.Executor | None,
@@ -43,7 +43,7 @@ class Running(TypedDict, total=False):
     catch: Annotated[
         Catch,
         "Errors that end their own evaluation and not the call, as in "
-        ":meth:`optuna.study.Study.optimize`. Such an evaluation counts, as one without a value.",
+        ":meth:`optuna.study.Study.optimize`. Such an evaluation counts, without a value.",
     ]
     show_progress_bar: Annotated[bool, "Whether to show a progress bar."]
 
@@ -54,13 +54,13 @@ class Common(Running, total=False):
     storage: Annotated[
         AnyStorage | None,
         'Where all is stored: a database URL such as ``"sqlite:///adnn.db"``, or an Optuna '
-        "storage. By default studies are in memory; of a recheck, in the storage of the study.",
+        "storage. By default studies are in memory; a recheck uses the storage of its study.",
     ]
     study_name: Annotated[
         str | None,
         "The name of the study in which all is stored, or the beginning of the studies' names. "
-        "What is stored there counts: the same call resumes. By default a search has a new name, "
-        "a recheck ``<name>/recheck``, and others are called ``compare``, ``models`` and "
+        "The same call resumes what is stored there. By default a search has a new name, a "
+        "recheck ``<name>/recheck``, and others are called ``compare``, ``models`` and "
         "``variance``.",
     ]
 
@@ -75,18 +75,18 @@ class Evaluating(Common, total=False):
     failed: Annotated[
         float | None,
         "The value that each failed evaluation counts as, such as 0.0 for an accuracy. By default "
-        "it has none. A value some of whose evaluations failed then has no CI, because those that "
-        "succeed are a selection; of a comparison, only seeds before the first failure count.",
+        "it has none. A value with failed evaluations then has no CI, because the others are a "
+        "selection. In a comparison, only seeds before the first failure count.",
     ]
     max_time: Annotated[
         float | None,
-        "The seconds that the evaluations may take, over all calls. Then no more begin.",
+        "The seconds that the evaluations may take, over all calls. No evaluation starts later.",
     ]
     reuse: Annotated[
         bool,
         "Whether stored evaluations count although the function changed since they were made. "
-        "Changes are seen in its code and in functions of the same module, not in other modules "
-        "or data.",
+        "A change is noticed in its code and in functions of the same module, but not in other "
+        "modules or data.",
     ]
 
 

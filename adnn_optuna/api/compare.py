@@ -85,12 +85,12 @@ def compare(
     All runs of one seed have the same initial weights, batches and budget. Each run is a study
     ``<study_name>/<sampler>/seed=<seed>``; its best trial's evaluations on new seeds are the study
     ``<study_name>/<sampler>/seed=<seed>/confirmation``. The study ``<study_name>`` declares the
-    comparison. Stored runs are continued. Random restarts are always compared: their gain is
+    comparison. Stored runs are continued. Random restarts are always an arm: their gain is
     selection bias. Controls spend the same compute in other ways.
 
-    For any other objective, the arm that is always compared is random search, as ``random``. All
-    random numbers are keyed by seed and trial, so the arms of a seed see the same noise if they
-    ask for the same parameters. An arm's score is the value of its best trial on new seeds.
+    For functions, random search (``random``) is always an arm. All random numbers are keyed by
+    seed and trial, so the arms of a seed see the same noise if they ask for the same parameters.
+    An arm's score is the value of its best trial on new seeds.
 
     Example:
 
@@ -121,8 +121,8 @@ def compare(
             compared by their best reported values, which favors samplers that repeat similar
             trials.
         pruner: For functions, the pruner of each run; by default Optuna's.
-        failed: For functions, the value that each failed run on a new seed counts as, and a run
-            all of whose trials failed, see :func:`~adnn_optuna.recheck`. If :obj:`None`, only
+        failed: For functions, the value that each failed run on a new seed counts as, and each run
+            without a completed trial, see :func:`~adnn_optuna.recheck`. If :obj:`None`, only
             seeds before the first failure count.
         controls: For networks, other uses of the same compute: ``"longer"`` (the best epoch of one
             training run for the epochs of all trials), ``"learning_rate"`` (TPE over four decades
@@ -147,7 +147,7 @@ def compare(
         **keywords: How it runs, and when a run ends.
 
     Raises:
-        TypeError: If an argument has a wrong type, or a function's value is no number.
+        TypeError: If an argument has a wrong type, or a function's value is not a number.
         ValueError: If an argument is wrong, a study of another objective or sampler exists, or a
             function changed without ``reuse``.
         KeyboardInterrupt: If you interrupt it. All results are stored; without a ``storage`` in a

@@ -67,14 +67,14 @@ def compare_models(
 ) -> ModelComparison:
     """Compare models, or training settings, on the test set.
 
-    Each model is trained once for each seed, which redraws all randomness, alike for all models:
-    initialization, order of the batches and, if the dataset's splits were drawn at random, splits
-    of the same sizes. Nothing is selected: a network's accuracy is that after its last epoch. If
-    splits are redrawn, verdicts are for new data of this kind. Their CIs are valid at the declared
-    number of seeds only.
+    Each model is trained once for each seed. The seed redraws all randomness, in the same way for
+    all models: the initialization, the order of the batches and, if the dataset's splits were
+    drawn at random, splits of the same sizes. The score is the accuracy after the last epoch, so
+    nothing is selected. If splits are redrawn, verdicts are for new data of this kind, and their
+    CIs are valid only at the declared number of seeds.
 
-    The training runs are trials of a study and are never made twice. The same call resumes, and
-    any number of processes may work together.
+    The training runs are trials of a study, and none is repeated. The same call resumes, and any
+    number of processes may work together.
 
     Example:
 
@@ -106,7 +106,7 @@ def compare_models(
         **keywords: How it evaluates.
 
     Raises:
-        TypeError: If an argument has a wrong type, or a function's value is no number.
+        TypeError: If an argument has a wrong type, or a function's value is not a number.
         ValueError: If an argument is wrong, nothing is random, the study has other models, or a
             function changed without ``reuse``. Also if a function has a seed called ``split``,
             ``fold``, ``cv`` or ``data``, or redraws a split of its data, without ``resampled`` or

@@ -32,9 +32,9 @@ def compare_values(
 ) -> ValueComparison:
     """Compare arms by values that were measured elsewhere.
 
-    The values in a row, one of each arm, belong to the same seed, data set, fold or problem. So
-    shared effects cancel in the differences. Each two arms are compared, and all claims together
-    are wrong in at most 5% of all comparisons.
+    The values in a row belong to the same seed, data set, fold or problem. So shared effects
+    cancel in the differences. All pairs of arms are compared, and at most 5% of all comparisons
+    have a wrong claim.
 
     Example:
 
@@ -82,7 +82,7 @@ def compare_values(
             so the means of the groups are compared.
 
     Raises:
-        TypeError: If a value is no number, or an argument is of the wrong type.
+        TypeError: If a value is not a number, or an argument has a wrong type.
         ValueError: If an argument is wrong, rows are called ``split``, ``fold``, ``cv`` or
             ``data`` without ``resampled`` or ``folds``, or rows of a sequential design seem
             sorted without ``order``.

@@ -54,11 +54,11 @@ class _Keywords(Common, total=False):
 
     failed: Annotated[
         float | None,
-        "The value that each failed run counts as. By default, those of a candidate count as its "
-        "worst run or the worst of the best version, in the end.",
+        "The value that each failed run counts as. By default, a failed run of a candidate counts "
+        "as the worst value of the candidate and of the best version.",
     ]
     max_time: Annotated[
-        float | None, "The seconds that all runs of the loop may take. Then no more begin."
+        float | None, "The seconds that all runs of the loop may take. No run starts later."
     ]
 
 
@@ -76,15 +76,16 @@ def keep(
 ) -> ChangeLoop:
     """Judge whether a changed function is better than the best version before it.
 
-    The first call measures the baseline: ``n0`` runs on new seeds, whose spread is the noise. Each
-    further call evaluates a candidate on new seeds, a run at a time. It is given up as soon as its
-    mean gain is too small, most often after one run. If its gain is still large enough after
-    ``max_runs`` runs, it is kept: it is the best so far, with which later ones are compared.
+    The first call measures the baseline: the standard deviation of its ``n0`` runs on new seeds is
+    the noise. Each further call evaluates a candidate on new seeds, a run at a time. It gives the
+    candidate up as soon as its mean gain is too small, most often after one run. If the gain is
+    still large enough after ``max_runs`` runs, the candidate is kept. Later candidates are
+    compared with it.
 
-    The runs are trials of a study and are never made twice. The same call resumes, and several
+    The runs are trials of a study, and none is repeated. The same call resumes, and several
     processes may work together. A candidate that was judged before is not run again. Candidates
     that are evaluated at the same time are compared with the same version. If both are kept, the
-    one that began later is the best so far.
+    later candidate is the best so far.
 
     Example:
 
@@ -113,7 +114,7 @@ def keep(
         The verdict on the candidate, and the loop so far.
 
     Raises:
-        TypeError: If an argument has a wrong type, or the value is no number.
+        TypeError: If an argument has a wrong type, or the value is not a number.
         ValueError: If an argument is wrong, the loop has other settings, or the runs of its
             baseline are not made or failed.
         KeyboardInterrupt: If the user interrupts; all finished runs are stored.

@@ -28,9 +28,10 @@ def overtuning(
 ) -> Overtuning:
     """Estimate the value of a study's best trial on new data, without a training run.
 
-    The best of many trials is too good on the validation examples, because these selected it. From
-    the scores of single examples, see :func:`~adnn_optuna.log_scores`, the selection is repeated
-    on two thirds of the examples, and each selected trial is evaluated on the last third.
+    The best of many trials is too good on the validation examples, because these selected it. The
+    estimate needs the scores of single examples, see :func:`~adnn_optuna.log_scores`. It repeats
+    the selection on two thirds of the examples, and evaluates each selected trial on the last
+    third.
 
     Example:
 
@@ -42,7 +43,7 @@ def overtuning(
 
     Args:
         study: Any Optuna study with one objective, or its storage and its name.
-        metric: For metrics that are no mean of scores, such as AUC or F1: a function of labels and
+        metric: For metrics that are not means of scores, such as AUC or F1: a function of labels
             predictions, or the name of a scorer of scikit-learn. Then the scores that the trials
             stored are their predictions (a class, a number, or the probability of the second
             class). Metrics take longer than means.

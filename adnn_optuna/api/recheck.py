@@ -78,16 +78,16 @@ def recheck(
 ) -> Recheck:
     """Evaluate a study's best trials again, to correct its best value for selection bias.
 
-    The ``top`` best trials are evaluated with ``choose`` new seeds, the same for all. Of near
+    The ``top`` best trials are evaluated on ``choose`` new seeds, the same for all. Of near
     copies, which differ by at most 0.5% of each parameter's range, only the best is evaluated. The
-    trial with the best mean on these new seeds is chosen; its stored value does not count. It is
-    evaluated with ``confirm`` further seeds, which selected nothing: their mean is its value. The
-    parameters ``against`` are evaluated with the same seeds. The mean of the paired differences is
-    the gain; its CI inverts a sign-flip test.
+    trial with the best mean on these seeds is chosen; its stored value does not count. Its value
+    is the mean on ``confirm`` further seeds, which selected nothing. The parameters ``against``
+    are evaluated on the same seeds. The gain is the mean of the paired differences; its CI inverts
+    a sign-flip test.
 
-    The evaluations are trials of the study ``<name>/recheck``; the study itself does not change.
-    None is made twice: the same call resumes, and any number of processes may work together. If
-    ``evaluate`` changed since, the call is refused, see ``reuse``.
+    The evaluations are trials of the study ``<name>/recheck``, and none is repeated; the study
+    itself does not change. The same call resumes, and any number of processes may work together.
+    If ``evaluate`` changed, the call is refused, see ``reuse``.
 
     Example:
 
@@ -131,7 +131,7 @@ def recheck(
         The findings so far. The value is NaN until all evaluations are made.
 
     Raises:
-        TypeError: If an argument has a wrong type, or a value is no number.
+        TypeError: If an argument has a wrong type, or a value is not a number.
         FileNotFoundError: If the study's SQLite file does not exist.
         ValueError: If an argument is wrong, the study has several objectives, no trial of it was
             completed, or ``evaluate`` changed without ``reuse``. Also if it uses parameters that

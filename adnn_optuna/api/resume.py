@@ -43,7 +43,7 @@ def resume(
     reuse: bool = False,
     **keywords: Unpack[ResumeKeywords],
 ) -> Any:
-    """Continue a stored search, comparison, recheck or variance, which knows all but functions.
+    """Continue a stored search, comparison, recheck or variance, with its stored settings.
 
     A limit that you pass replaces the stored one and applies to all runs together. The limits of a
     comparison are as in :func:`~adnn_optuna.compare`. To continue a comparison of models, call

@@ -79,8 +79,9 @@ def search(
 ) -> Any:
     """Search for the init offsets that train to the best network, or over any Optuna objective.
 
-    The study is an ordinary one of Optuna. One that exists is continued: the limits hold for all
-    runs together, and a search that was killed ends with the same trials as one that was not.
+    The study is an ordinary Optuna study. The call continues a stored study. The limits are for
+    all runs together, and a killed search ends with the same trials as a search that never
+    stopped.
 
     Example:
 
@@ -91,15 +92,15 @@ def search(
             result = adnn.search(objective, "annealing", max_trial=30)
             print(result)
 
-    The best of many noisy values is too good to be true. So a search of a function that takes a
-    seed spends a part of its trials on *replicates*: evaluations of its leading configurations
-    with new seeds. Each replicate evaluates one of the two configurations with the best means: the
-    one with fewer values so far. The search recommends the configuration with the best mean of at
-    least two values. Its value is estimated on ``confirm`` further seeds, which selected nothing.
+    The best of many noisy values is too good. So a search of a function that takes a seed spends a
+    part of its trials on *replicates*: they evaluate its leading configurations on new seeds. Of
+    the two configurations with the best means, a replicate evaluates the configuration with fewer
+    values. The search recommends the configuration with the best mean of at least two values. It
+    estimates its value on ``confirm`` further seeds, which selected nothing.
 
     Args:
         objective: The objective to search: init offsets, or any Optuna objective ``(trial)`` or
-            ``(trial, seed)``, each of whose trials gets a seed of its own.
+            ``(trial, seed)``. Each trial gets a seed of its own.
         sampler: ``"greedy"`` (the paper's Algorithm 1), ``"greedy_improving"`` (keeps only steps
             that improve), ``"annealing"`` or ``"random_restart"`` (new random initializations
             instead of offsets: their gain is selection bias). Optuna's by name: ``"random"``,
@@ -111,22 +112,21 @@ def search(
             for ``(trial, seed)`` from 50 trials on, else 0.
         reuse: For functions, whether stored trials count although the function changed since, as
             in :func:`~adnn_optuna.recheck`.
-        batch_size: How many trials are proposed before any of them is told. ``"auto"``: 8 for
+        batch_size: How many trials are proposed before any of them has a result. ``"auto"``: 8 for
             ``"greedy"``, ``"random_restart"``, ``"random"`` and ``"qmc"`` (fewer for more than 5
             million weights), 1 for all others.
         pruner: An Optuna pruner; no trial is pruned if :obj:`None`.
         failed: For functions, the value that each failed run on a new seed, or failed replicate,
             counts as, see :func:`~adnn_optuna.recheck`. The study stores it. If :obj:`None`, a
-            value some of whose runs failed has no CI.
+            value has no CI if some of its runs failed.
         test: Whether to evaluate the test set at the end, as ``result.test()`` does it later.
             Each evaluation is recorded, and only the first one is on untouched data.
         confirm: The number of new seeds on which the best and the baseline network are trained at
             the end, at least 6, or 0 for none. ``"auto"``: 10, if these training runs are no more
-            than the trials and fit in the rest of max_time. They count for no limit. Without a
-            test-set evaluation nothing is confirmed.
-            A function's recommended parameters are evaluated on them, by default if it takes a
-            seed and ``max_trial`` is at least 10. ``max_time`` is then that of trials and these
-            evaluations: at least half of it is for trials.
+            than the trials and fit in the rest of max_time. No limit counts them. They need a
+            test-set evaluation. A function's recommended parameters are evaluated on them, by
+            default if it takes a seed and ``max_trial`` is at least 10. ``max_time`` is then that
+            of trials and these evaluations: at least half of it is for trials.
         resampled: For functions whose seeds redraw the split of one data set, the numbers of
             training and test examples, as in :func:`~adnn_optuna.compare`. The CI of the value is
             then for new data of this kind.
@@ -137,7 +137,7 @@ def search(
         :class:`~adnn_optuna.FunctionSearch`; a :exc:`KeyboardInterrupt` leaves everything stored.
 
     Raises:
-        TypeError: If an argument has a wrong type, or a function's value is no number.
+        TypeError: If an argument has a wrong type, or a function's value is not a number.
         ValueError: If an argument is wrong, or a study of another objective, sampler or seed
             exists, or of a function that changed, without ``reuse``. Also if a function redraws a
             split, and ``resampled`` does not say so.

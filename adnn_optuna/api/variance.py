@@ -39,11 +39,11 @@ def measure_variance(
     The baseline network is trained ``n`` times with all sources of randomness redrawn: the
     initialization (with the seeds of layers such as dropout), the order of the batches and, if the
     dataset's splits were drawn at random, splits of the same sizes (see :meth:`Dataset.redrawn`).
-    The result names the sources that it did not redraw. For each source, each run is made once
-    more with that source alone redrawn.
+    The result names the sources that it did not redraw. Each run is also repeated for each source,
+    with that source alone redrawn.
 
-    The runs are trials of a study and are never made twice. The same call resumes, and any number
-    of processes may work together.
+    The runs are trials of a study, and none is repeated. The same call resumes, and any number of
+    processes may work together.
 
     Example:
 
@@ -63,7 +63,7 @@ def measure_variance(
         **keywords: How it evaluates. Seeds follow from the name of the study.
 
     Raises:
-        TypeError: If ``objective`` is neither, or its value is no number.
+        TypeError: If ``objective`` is neither, or its value is not a number.
         ValueError: If an argument is wrong, nothing is random, or the study has other runs
             or runs of a function that changed, without ``reuse``.
         KeyboardInterrupt: If the user interrupts; all finished runs are stored.

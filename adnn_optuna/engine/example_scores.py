@@ -127,7 +127,7 @@ def log_scores(trial: BaseTrial, scores: Any, *, groups: Any = None) -> float:
         groups: The group of each example, such as a patient, of shape (n,).
 
     Raises:
-        TypeError: If the scores are no numbers.
+        TypeError: If the scores are not numbers.
         ValueError: If a score is not finite, or the study's first completed trial has scores of
             another number of examples or of other groups.
     """

@@ -120,8 +120,8 @@ def _trainers(
     training: Training | Mapping[str, Training] | None,
 ) -> dict[str, Trainer]:
     """Return the trainer of each Keras model, by its label."""
-    what = f"models[{next(iter(models))!r}] is no function with a seed"
-    dataset_rule = f"a Dataset, as {what} (a parameter with a name and without a default)"
+    name = f"models[{next(iter(models))!r}]"
+    dataset_rule = f"a Dataset, because {name} has no parameter for a seed (without a default)"
     check_type("dataset", dataset, Dataset, dataset_rule)
     data = cast("Dataset", dataset)
     trainings: Mapping[str, Any] = dict.fromkeys(models, training)

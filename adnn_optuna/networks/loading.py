@@ -101,7 +101,7 @@ def load_dataset(
             such as ``"fraud"``; see :meth:`Dataset.from_arrays`.
 
     Raises:
-        TypeError: If the name or ``data_dir`` is no path.
+        TypeError: If the name or ``data_dir`` is not a path.
         FileNotFoundError: If the data are not found.
         ValueError: If the name is unknown, a file is corrupt, or its data or a setting are wrong.
     """

@@ -23,8 +23,8 @@ def expected_luck(
 ) -> float:
     """Return the expected gain of the best of n equally good draws over their mean.
 
-    For normal scores, that is the mean of the largest of n independent values with mean 0. If you
-    have observed runs, pass their values: n of them are drawn, each as often as the others.
+    For normal scores, this is the mean of the largest of n independent values with mean 0. If you
+    have observed runs, pass their values: each of the n draws is one of them, with equal chances.
 
     Example:
 
@@ -39,7 +39,7 @@ def expected_luck(
         values: Observed runs of one configuration, higher being better, in place of ``sd``.
 
     Raises:
-        TypeError: If ``sd`` is no number.
+        TypeError: If ``sd`` is not a number.
         ValueError: If ``n`` is not a whole number of at least 1, ``sd`` not above 0, or not one of
             ``sd`` and ``values`` is set.
     """
