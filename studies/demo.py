@@ -19,9 +19,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10, help="number of seeds")
     parser.add_argument("--trials", type=int, default=30, help="trials of each run")
     parser.add_argument("--output", type=Path, default=Path(), help="folder of demo.db, demo.html")
-    parser.add_argument(
-        "--picture", type=Path, help="also write the figure as PNG (needs kaleido and Chromium)"
-    )
     args = parser.parse_args()
 
     # Otherwise TensorFlow's notices would be the first that a new user sees.
@@ -45,8 +42,6 @@ def main() -> None:
     )
     report = args.output / "demo.html"
     comparison.report(report)
-    if args.picture is not None:
-        comparison.plot().write_image(args.picture, width=900, height=450, scale=2)
     print(
         f"\nDigits, 64-64-10, SGD, 5 epochs; {args.seeds} seeds x {args.trials} trials.\n"
         f"Selection is on the validation set.\n\n{comparison}\n\n"

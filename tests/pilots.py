@@ -20,4 +20,4 @@ def planned(
 ) -> Plan:
     """Return the plan of pilots by the claim, of half an hour a seed."""
     required = required_seeds(differences, gain, after_fixed=after_fixed)
-    return Plan(required, 9, 1800, ACCURACY)
+    return Plan(required, 9, 1800, ACCURACY, 30)

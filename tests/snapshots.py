@@ -17,6 +17,7 @@ from adnn_optuna.render.text import to_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from adnn_optuna.render.document import Document
     from adnn_optuna.render.printed import Printed
 
 REUSED = re.compile(r"Note: \d+ stored \w+ reused, \d+ new\.\n?")
@@ -25,7 +26,7 @@ REUSED = re.compile(r"Note: \d+ stored \w+ reused, \d+ new\.\n?")
 
 def without_reuse(result: object) -> str:
     """Return a result as text without what it says of its call."""
-    return REUSED.sub("", str(result)).strip()
+    return REUSED.sub("", format(result, "details")).strip()
 
 
 FOLDER = Path(__file__).parent / "results" / "snapshots"
@@ -45,11 +46,24 @@ def assert_same_file(file: Path, text: str) -> None:
     assert text == file.read_text(encoding="utf-8"), f"{file.name} changed; see `make snapshots`"
 
 
+def assert_short(document: Document) -> None:
+    """Check that a printed result is short beside its tables, and says what it omits."""
+    document = dataclasses.replace(document, tables=())
+    text = to_text(document)
+    lines = text.split("\n")
+    assert len(lines) <= 20, text
+    assert max(map(len, lines)) <= 80, text
+    n_notes = text.count("\nNote: ")
+    assert n_notes <= 3, text
+    is_whole = n_notes == len(document.notes) and len(document.estimates) <= 4
+    assert is_whole != ('print(format(result, "details"))' in text), text
+    assert to_text(document, details=True).count("\nNote: ") == len(document.notes)
+
+
 def assert_surfaces(name: str, result: Printed) -> None:
     """Compare what a result says as text, Markdown, JSON and in a notebook with what is stored."""
     text = str(result)
-    too_long = [line for line in text.split("\n") if len(line) > 80]
-    assert not too_long
+    assert_short(result.document())
     title, study = result.document().title, result.document().fields.get("study_name", "")
     assert title[0].isupper() or title.startswith(study)
     words = re.findall(r"\w{4,}", re.sub("'.*'", "", title).lower())
@@ -64,5 +78,7 @@ def assert_surfaces(name: str, result: Printed) -> None:
 def assert_states(name: str, results: Mapping[str, Printed]) -> None:
     """Compare what results in several states say beside their tables with what is stored."""
     documents = {of: dataclasses.replace(r.document(), tables=()) for of, r in results.items()}
+    for document in documents.values():
+        assert_short(document)
     texts = [f"{'=' * 20} {of}\n\n{to_text(document)}" for of, document in documents.items()]
     assert_same(f"{name}_states.txt", "\n\n".join(texts) + "\n")

@@ -42,7 +42,8 @@ def test_first_screen_is_short() -> None:
     for code, quoted in examples():
         assert len([line for line in code.split("\n") if line]) <= 9
         assert max(map(len, quoted.split("\n"))) <= 80
-    prose = re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL)
+        assert quoted.count("\n") <= 10
+    prose = re.sub(r"```.*?```|<picture>.*?</picture>", "", TEXT, flags=re.DOTALL)
     assert len(prose.split()) <= 450
 
 

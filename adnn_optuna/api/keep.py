@@ -257,7 +257,7 @@ class _Version:
             values.append(value)
         counted = counted_values(values, self.settings, maximize=self._maximize)
         [(verdict, _)] = verdicts_of([counted], [record["compared"]], self.settings["max_runs"])
-        if verdict == "undecided":
+        if verdict == "not judged yet":
             return [(self.number, len(values))]
         return []
 

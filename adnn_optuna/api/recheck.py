@@ -272,6 +272,8 @@ def _numbers_of(
         study_name=study.study_name,
         maximize=study.direction == StudyDirection.MAXIMIZE,
         candidates=candidates,
+        trial_values=[trial.values[0] for trial in _completed(study)],
+        value_name=(study.metric_names or ["value"])[0],
         seeds=settings["choose"],
         plan_of=plan_of,
         experiment=_experiment_of(study.user_attrs.get(CONFIG), trials[0]),

@@ -18,6 +18,7 @@ from adnn_optuna._units import as_argument
 from adnn_optuna.render.document import TONES
 from adnn_optuna.render.json import to_json
 from adnn_optuna.render.printed import Printed
+from adnn_optuna.render.text import to_text, width_of_output
 
 NOT_MET, WRONG_INPUT, UNEXPECTED, FAILED, INTERRUPTED = 1, 2, 3, 4, 130
 
@@ -80,11 +81,15 @@ def has_colors() -> bool:
     return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
-def colored(result: Printed) -> str:
-    """Return a result as text, whose title has the colour of the verdict."""
-    title, newline, body = printable(str(result), keep="\n").partition("\n")
+def as_text(result: Printed) -> str:
+    """Return a result as text for a shell; on a terminal, its title has the verdict's colour."""
+    document = result.document()
+    text = printable(to_text(document, width_of_output(), in_shell=True), keep="\n")
+    if not has_colors():
+        return text
+    title, newline, body = text.partition("\n")
     colors = {"good": typer.colors.GREEN, "bad": typer.colors.RED}
-    color = colors.get(TONES.get(result.document().verdict, ""), typer.colors.YELLOW)
+    color = colors.get(TONES.get(document.verdict, ""), typer.colors.YELLOW)
     return typer.style(title, fg=color, bold=True) + newline + body
 
 
@@ -123,10 +128,8 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
         following = {what.lower().replace(" ", "_"): how for what, how in more.items()}
         if in_json:
             show(as_json(verb, facts, next=following))
-        elif has_colors():
-            print(colored(facts), flush=True)
         else:
-            show(str(facts))
+            print(as_text(facts), flush=True)
         if "plot" in requested:
             write_text(requested["plot"], facts.plot().to_html(include_plotlyjs=True))
         if "report" in requested:

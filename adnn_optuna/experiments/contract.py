@@ -33,7 +33,7 @@ from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.retraining import Retrained
 from adnn_optuna.networks.training import is_finite
-from adnn_optuna.render.document import Document, Table, shortened
+from adnn_optuna.render.document import Detail, Document, Step, Table, shortened
 from adnn_optuna.render.printed import Printed
 
 MAX_EMBEDDED = 50_000_000
@@ -183,7 +183,7 @@ class Contract(Printed):
             scope=scope,
             tables=tables,
             notes=self._notes(),
-            next_step="check it, after contract.save(FILE): adnn verify FILE",
+            next_step=Step("Check the file with adnn verify, after contract.save."),
             fields={"content": content},
         )
 
@@ -218,7 +218,8 @@ class Contract(Printed):
         if "members" in params:
             named = "Networks"
         notes.append(f"{named}: {params_in_words(params)}.")
-        notes.append(f"SHA-256 of the trained weights: {best['trained_weights_sha256']}")
+        sha256 = best["trained_weights_sha256"]
+        notes.append(Detail(f"SHA-256 of the trained weights: {sha256}"))
         return notes
 
 

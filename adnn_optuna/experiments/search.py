@@ -37,10 +37,12 @@ from adnn_optuna.experiments.network_objective import NetworkObjective
 from adnn_optuna.experiments.records import NetworkRecord
 from adnn_optuna.networks.duplicates import in_words
 from adnn_optuna.networks.predictors import Predictor
-from adnn_optuna.render.document import Figure, Line, Verdict
+from adnn_optuna.render.document import Caution, Detail, Figure, Line, Step, Verdict
 from adnn_optuna.results.confirmed_value import rank_notes
-from adnn_optuna.results.differences import interval_figure, times, unseen_notes
+from adnn_optuna.results.differences import times, unseen_notes
 from adnn_optuna.results.fields import units_of
+from adnn_optuna.results.selection_figure import selection_figure
+from adnn_optuna.results.settings import compare_step, resume_command
 from adnn_optuna.results.study import (
     StudyResult,
     difference,
@@ -53,6 +55,7 @@ from adnn_optuna.stats.proportions import chance_limit, n_counted
 
 if TYPE_CHECKING:
     import keras
+    from optuna.trial import FrozenTrial
 
 _ONE_SEED = "one seed: biased upward"
 _N_NAMED = 5  # Of variables that no offset changes.
@@ -75,9 +78,6 @@ class SearchResult(StudyResult):
     _objective: NetworkObjective | None = None
 
     _scope_of_runs: ClassVar[str] = "All results are for this data set and this training."
-    _next_step_of_runs: ClassVar[str] = (
-        'compare other uses of the compute: controls=("longer", "learning_rate").'
-    )
 
     @property
     def test_baseline(self) -> float:
@@ -285,9 +285,9 @@ class SearchResult(StudyResult):
             if hyperparameters is not None:
                 remark = "without offsets"
                 lines.append(difference("hyperparameters", hyperparameters, unit, remark))
+        lines += self._selection_lines()
         if not math.isnan(self.record.test_gain):
             lines.append(difference("vs own baseline", self.record.test_gain, unit, _ONE_SEED))
-        lines += self._selection_lines()
         if self.record.test_evaluation is None:
             lines += self._on_new_data
         return lines
@@ -347,23 +347,20 @@ class SearchResult(StudyResult):
             *super()._notes(),
         ]
 
-    def _next_step(self) -> str:
+    def _next_step(self) -> Step:
         if self.record.test_evaluation is None:
-            return "evaluate the test set: result.test(), or adnn resume"
+            return Step("result.test()", resume_command(self.study))
         if self.confirmation is not None or self.record.is_unseeded:
-            return (
-                "compare with random restarts and other uses of the same compute: "
-                "adnn.compare(...)"
-            )
+            return compare_step(self.record)
         n = n_training_runs(self.record)
         time = duration(max(seconds_of(self.record, n), 1.0))
-        return (
-            f"test replication: result.confirm(), or adnn resume --confirm {SEEDS}. It trains {n} "
-            f"networks on {SEEDS} new seeds, in about {time}"
-        )
+        in_shell = resume_command(self.study, "--confirm", str(SEEDS))
+        return Step(f"result.confirm()  # {n} training runs, about {time}", in_shell)
 
     def _figures(self) -> list[Figure]:
-        figures = [gain_figure(self.record), evidence_figure(self.record, self.confirmation)]
+        figures = [gain_figure(self.record)]
+        if self.best is not None and self.confirmation is not None and self.confirmation.gains:
+            figures.insert(0, replication_figure(self.record, self.best, self.confirmation))
         # The seeds of random restarts have no order.
         if self.record.is_restart:
             return figures
@@ -396,20 +393,20 @@ def _notes_on_examples(record: NetworkRecord) -> list[str]:
     """Return how many examples the test scores of a comparison are of."""
     tested = record.test_evaluation
     is_accuracy = units_of(record).test is ACCURACY
-    notes = []
+    notes = list[str]()
     if is_accuracy:
-        notes = ["pp: percentage points."]
+        notes = [Detail("pp: percentage points.")]
     if tested is None:
         return notes
     n = tested["n_images"]
     counted = n_counted(tested)
     unit = tested["unit"]
     if not is_accuracy:
-        return [f"Test scores are of {n} test {unit}."]
+        return [Detail(f"Test scores are of {n} test {unit}.")]
     repeated = ""
     if counted < n:
         repeated = f" They count as {counted:.0f}, as some repeat others."
-    return [f"{notes[0]} One of {n} test {unit} is {100 / n:.2g} pp.{repeated}"]
+    return [Detail(f"{notes[0]} One of {n} test {unit} is {100 / n:.2g} pp.{repeated}")]
 
 
 def _verdict_on(replication: Estimate) -> tuple[Verdict, str]:
@@ -441,10 +438,10 @@ def confirmation_notes(record: NetworkRecord, confirmation: Confirmation) -> lis
     elif not math.isnan(versus.value):
         notes.append(f"The {score} is not shown to differ from the baseline mean.")
     if math.isnan(replication.value):
-        notes.append("A training run on new seeds has no finite metric.")
+        notes.append(Caution("A training run on new seeds has no finite metric."))
     elif math.isnan(replication.low):
         n_needed = fewest_pairs(1)
-        notes.append(f"No CI of the replication: {n_needed} new seeds are needed.")
+        notes.append(Caution(f"No CI of the replication: {n_needed} new seeds are needed."))
     elif confirmation.gains and not replication.low <= 0 <= replication.high:
         notes += unseen_notes(len(confirmation.seeds))
     n_claims = 2 ** (confirmation.rank - 1)
@@ -452,10 +449,11 @@ def confirmation_notes(record: NetworkRecord, confirmation: Confirmation) -> lis
         notes.append(f"The CI of the replication is Student's t, assuming {NORMAL}.")
     n_earlier = len(confirmation.earlier)
     if n_earlier:
-        notes.append(
+        sentence = (
             f"Confirmations on these data in this storage: {n_earlier + 1}. The training runs are "
             f"those of study {confirmation.earlier[0]!r}, with its number of seeds."
         )
+        notes.append(Detail(sentence))
     return notes + rank_notes(confirmation.rank, confirmation.level)
 
 
@@ -464,8 +462,8 @@ def test_set_notes(record: NetworkRecord) -> list[str]:
     evaluation = record.test_evaluation
     if evaluation is None:
         if record.test_evaluations:
-            return ["The test set was evaluated only for an earlier best trial."]
-        return ["The test set is not evaluated yet."]
+            return [Caution("The test set was evaluated only for an earlier best trial.")]
+        return [Caution("The test set is not evaluated yet.")]
     notes = []
     if "n_groups" in evaluation:
         examples = f"{evaluation['n_images']} test {evaluation['unit']}"
@@ -474,7 +472,7 @@ def test_set_notes(record: NetworkRecord) -> list[str]:
             "belong together."
         )
     if math.isnan(evaluation["baseline"]):
-        notes.append("The training run of the baseline network diverged.")
+        notes.append(Caution("The training run of the baseline network diverged."))
     return notes
 
 
@@ -490,7 +488,7 @@ def unchanged_notes(record: NetworkRecord) -> list[str]:
     if len(names) > _N_NAMED:
         listed += f" and {len(names) - _N_NAMED} more"
     which = "only variables named kernel, embeddings or bias have offsets"
-    return [f"No offset changes {listed}: {which}."]
+    return [Detail(f"No offset changes {listed}: {which}.")]
 
 
 def chance_notes(runs: Sequence[NetworkRecord]) -> list[str]:
@@ -519,7 +517,7 @@ def chance_notes(runs: Sequence[NetworkRecord]) -> list[str]:
         are = "networks are"
     score = f"{share}, the share of class {first['largest_class']!r}"
     subject = f"The {in_list(at_chance)} {are} at chance"
-    return [f"{subject}: the test accuracy is not distinguishable from {score}."]
+    return [Caution(f"{subject}: the test accuracy is not distinguishable from {score}.")]
 
 
 def data_notes(runs: Sequence[NetworkRecord]) -> list[str]:
@@ -548,7 +546,7 @@ def _uneven_note(look: TestEvaluation) -> str:
     if n < 2 or largest * (n - 1) < _UNEVEN * (total - largest):
         return ""
     share = f"{100 * largest / total:.3g}%"
-    return (
+    return Caution(
         f"{share} of the test set is class {look['largest_class']!r}: a network that always "
         f"predicts it reaches {share}."
     )
@@ -561,31 +559,35 @@ def _several_evaluations_note(record: NetworkRecord) -> str:
     elsewhere = ""
     if n_others:
         elsewhere = f", and {times(n_others)} by other studies of this storage"
-    return (
+    return Caution(
         f"The test set was evaluated {times(n)} by one search{elsewhere}. Only the first "
         "evaluation is on untouched test data."
     )
 
 
-def evidence_figure(record: NetworkRecord, confirmation: Confirmation | None) -> Figure:
-    """Return the differences on new seeds with their CIs, beside the search's own gain."""
-    unit = units_of(record).test
-    gains = {}
-    level = 0.95
-    if confirmation is not None:
-        level = confirmation.level
-        gains["vs new baselines"] = confirmation.vs_baselines
-        gains["replication"] = confirmation.replication
-    gains["vs own baseline"] = Estimate(record.test_gain)
-    score = score_in_words(record.test_metric, record.positive)
-    heading = unit.heading(f"Difference of the {score}", is_gain=True)
-    finite_gains = {label: gain for label, gain in gains.items() if math.isfinite(gain.value)}
-    return interval_figure(
-        "evidence",
-        "Gain on the test set",
-        heading,
-        finite_gains,
-        unit,
-        level=level,
-        if_empty="No best trial was tested.",
+def replication_figure(
+    record: NetworkRecord, best: FrozenTrial, confirmation: Confirmation
+) -> Figure:
+    """Return the trials' gains on the data of the selection, and those of new seeds."""
+    units = units_of(record)
+    _, title = _verdict_on(confirmation.replication)
+    split = record.metric.partition("_")[0]
+    data = {"val": "validation", "train": "training"}.get(split, "selection")
+    gains = [*record.gains.values()]
+    found = Estimate(record.gain)
+    selected = Line(f"trial {best.number}, best", found, units.selection, is_difference=True)
+    replicated = Line("new seeds", confirmation.replication, units.test, is_difference=True)
+    return selection_figure(
+        f"{title[0].upper()}{title[1:]}",
+        units.selection.heading("gain over the baseline network", is_gain=True),
+        units.selection,
+        trials=gains,
+        best=selected,
+        runs=confirmation.gains,
+        chosen=replicated,
+        level=confirmation.level,
+        rows=(
+            f"{data} data, {len(gains)} trials",
+            f"test data, {len(confirmation.gains)} new seeds",
+        ),
     )

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from adnn_optuna._units import ACCURACY, Estimate, Unit, score_in_words
 from adnn_optuna.experiments.confirmation import Confirmation
-from adnn_optuna.render.document import Document, Figure, Line, Table, shortened
+from adnn_optuna.render.document import Document, Figure, Line, Step, Table, shortened
 from adnn_optuna.render.document import Verdict as VerdictWord
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.differences import interval_figure, unseen_notes
@@ -245,12 +245,12 @@ class Verdict(Printed):
                 notes.append("These seeds were passed, so they may have been chosen.")
         return notes
 
-    def _next_step(self) -> str:
+    def _next_step(self) -> Step:
         if self.confirmation is None or self.new_seeds is not None:
-            return ""
-        return (
-            "check on new seeds whether the gain replicates: adnn.verify(path, new_seeds=20), or "
-            "adnn verify FILE --new-seeds 20"
+            return Step()
+        return Step(
+            "Pass new_seeds=20 to check whether the gain replicates.",
+            "Pass --new-seeds 20 to check whether the gain replicates.",
         )
 
     def _figure(self, claim: Claim) -> Figure:

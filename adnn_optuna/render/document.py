@@ -55,6 +55,34 @@ MAX_TITLE = 60
 """The most columns of a title."""
 
 
+class Caution(str):
+    """A note that limits what all numbers show: it stands before other notes."""
+
+    __slots__ = ()
+
+
+class Detail(str):
+    """A note that changes no reading of a number: printed results omit it."""
+
+    __slots__ = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """What to do next: one command, or a full sentence.
+
+    Without ``shell``, the sentence is the same in the shell.
+    """
+
+    python: str = ""
+    shell: str = ""
+
+    @property
+    def in_shell(self) -> str:
+        """The step for somebody who works in a shell."""
+        return self.shell or self.python
+
+
 @dataclasses.dataclass(frozen=True)
 class Line:
     """A labelled estimate, with a short remark on what it is of."""
@@ -113,7 +141,8 @@ class Series:
     hover: Sequence[str] = ()  # A text for each point.
     color: int | None = 0  # The number of its color; None is the grey of controls.
     values: Sequence[float] = ()  # What each point's color shows, on a scale from worse to better.
-    text: Sequence[str] = ()  # A label above each point.
+    text: Sequence[str] = ()  # A label of each point.
+    text_at: Sequence[str] = ()  # Such as "bottom left"; by default above the point.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,20 +166,23 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Document:
-    """Everything that a result says. Every surface shows all of it."""
+    """Everything that a result says.
+
+    Every surface shows all of it; without details, text has the first estimates and notes.
+    """
 
     title: str  # Its subject, shortened to 60 characters.
     verdict: Verdict
     conclusion: str = ""  # One or a few sentences.
     scope: str = ""  # Its basis, such as "30 trials, 10 new seeds".
-    estimates: Sequence[Line] = ()  # They carry the conclusion.
+    estimates: Sequence[Line] = ()  # They carry the conclusion, the first ones most.
     level: float = 0.95  # Of their CIs.
     subject: str = ""  # The selection, such as a trial with its parameters.
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()  # The first one is the most important.
     draw: Callable[[], Sequence[Figure]] = tuple  # Makes further figures, which take long.
-    notes: Sequence[str] = ()  # Facts that a reader needs to judge it; empty ones are dropped.
-    next_step: str = ""  # The next command or call.
+    notes: Sequence[str] = ()  # Cautions first, details last; empty ones are dropped.
+    next_step: Step = Step()
     fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # For JSON, by keys.
 
     def __post_init__(self) -> None:
@@ -161,7 +193,8 @@ class Document:
                 value = getattr(self, field.name)
                 object.__setattr__(self, field.name, _printable(value))
         object.__setattr__(self, "title", shortened(self.title, MAX_TITLE))
-        object.__setattr__(self, "notes", tuple(filter(None, self.notes)))
+        notes = sorted(filter(None, self.notes), key=_rank)
+        object.__setattr__(self, "notes", tuple(notes))
 
     def all_figures(self) -> list[Figure]:
         """Return all figures."""
@@ -171,6 +204,11 @@ class Document:
     def interval_name(self) -> str:
         """The name of the intervals, such as ``"95% CI"``."""
         return f"{100 * self.level:.9g}% CI"
+
+
+def _rank(note: str) -> int:
+    """Return the place of a note: before others, among them, or behind them."""
+    return isinstance(note, Detail) - isinstance(note, Caution)
 
 
 def shortened(text: str, width: int) -> str:
@@ -186,7 +224,7 @@ def shortened(text: str, width: int) -> str:
 def _printable(value: Any, keep: str = "") -> Any:
     """Return a part of a document with all of its texts printable; only headings have lines."""
     if isinstance(value, str):
-        return printable(value, keep)
+        return type(value)(printable(value, keep))
     if isinstance(value, Unit | Estimate) or not isinstance(value, Sequence):
         if not dataclasses.is_dataclass(value):
             return value

@@ -128,7 +128,7 @@ def _line(series: Series, _: Figure) -> list[Any]:
     mode = "lines" if len(series.x) > 1 else "markers"
     trace = go.Scatter(x=[*series.x], y=[*series.y], mode=mode, line=line, name=label)
     trace.update(showlegend=bool(label), legendgroup=label, connectgaps=False)
-    return [*traces, _with_hover(trace, series)]
+    return [*traces, _with_hover(_with_text(trace, series), series)]
 
 
 def _points(series: Series, figure: Figure) -> list[Any]:
@@ -151,10 +151,19 @@ def _points(series: Series, figure: Figure) -> list[Any]:
             "width": 8,
         }
         trace.update({axis: lengths})
-    if series.text:
-        trace.update(mode="markers+text", text=[*series.text], textposition="top center")
-        trace.update(textfont_size=15, cliponaxis=False)
-    return [_with_hover(trace, series)]
+    return [_with_hover(_with_text(trace, series), series)]
+
+
+def _with_text(trace: Any, series: Series) -> Any:
+    """Return a trace whose points have labels."""
+    if not series.text:
+        return trace
+    # A parenthesis begins a line.
+    parts_by_text = [text.split(" (") for text in series.text]
+    texts = ["<br>(".join(_in_lines(part, 32) for part in parts) for parts in parts_by_text]
+    places = [*series.text_at] or "top center"
+    trace.update(mode=f"{trace.mode}+text", text=texts, textposition=places)
+    return trace.update(textfont_size=14, cliponaxis=False)
 
 
 def _distances(starts: Sequence[float], ends: Sequence[float]) -> list[float]:

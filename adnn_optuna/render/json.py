@@ -19,7 +19,8 @@ def to_json(document: Document, **more: Any) -> str:
         "subject": document.subject,
         **document.fields,
         "notes": document.notes,
-        "next_step": document.next_step,
+        "next_step": document.next_step.python,
+        "next_in_shell": document.next_step.in_shell,
     }
     return json.dumps(plain(content), indent=1, allow_nan=False)
 

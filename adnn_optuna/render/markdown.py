@@ -23,8 +23,11 @@ def to_markdown(document: Document, level: int = 2, *, details: bool = True) -> 
             folded = f"<details>\n<summary>{escape(printable(table.title))}</summary>"
             parts += [folded, _table(table), "</details>"]
     parts.append("\n".join(f"- {escaped(note)}" for note in document.notes))
-    if document.next_step:
-        parts.append(f"Next: {escaped(document.next_step)}")
+    step = document.next_step
+    if step.python:
+        parts.append(f"Next: {escaped(step.python)}")
+    if step.shell:
+        parts.append(f"Next, in a shell: {escaped(step.shell)}")
     return "\n\n".join(filter(None, parts)) + "\n"
 
 

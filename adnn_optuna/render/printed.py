@@ -27,7 +27,7 @@ class Printed(ABC):
         return to_text(self.document(), width_of_output())
 
     def __format__(self, form: str) -> str:
-        """Return the result as text; as ``"details"`` or ``"markdown"`` with every table.
+        """Return the result as text; as ``"details"`` or ``"markdown"`` with all that it says.
 
         Lines of text have at most 80 characters. If stdout is a terminal they are as wide as that,
         between 60 and 100.

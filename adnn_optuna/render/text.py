@@ -1,18 +1,23 @@
 """A document as text, for terminals and logs."""
 
+import dataclasses
 import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
 
-from adnn_optuna._units import columns
-from adnn_optuna.render.document import Document, Table
+from adnn_optuna._units import columns, in_list, in_number
+from adnn_optuna.render.document import Detail, Document, Table
 
 WIDTH = 80
 """The columns of text that no terminal shows."""
 _NARROWEST = 60
 _WIDEST = 100
 _INDENT = 2
+MAX_ESTIMATES = 4
+"""The most estimates without details."""
+MAX_NOTES = 3
+"""The most notes without details."""
 # It is no character. While a text is laid out, it stands for the first column of a wide
 # character, so that the length of each text is its width.
 _FILLER = "\uffff"
@@ -25,8 +30,17 @@ def width_of_output() -> int:
     return min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)
 
 
-def to_text(document: Document, width: int = WIDTH, *, details: bool = False) -> str:
-    """Return a document as lines of at most ``width`` columns."""
+def to_text(
+    document: Document, width: int = WIDTH, *, details: bool = False, in_shell: bool = False
+) -> str:
+    """Return a document as lines of at most ``width`` columns.
+
+    Without details it has the first estimates, and notes that change how numbers are read. The
+    next step is a call in Python, or ``in_shell`` a command.
+    """
+    omitted = ""
+    if not details:
+        document, omitted = _shortened(document)
     parts = [_title(document, width)]
     if document.conclusion:
         parts += wrapped(document.conclusion, width, indent=0)
@@ -38,13 +52,33 @@ def to_text(document: Document, width: int = WIDTH, *, details: bool = False) ->
             parts += ["", *_table(table, width, details=details), ""]
     for note in document.notes:
         parts += wrapped(f"Note: {note}", width)
-    if document.next_step:
-        parts += wrapped(f"Next: {document.next_step}", width)
+    if omitted:
+        how = 'print(format(result, "details"))'
+        if in_shell:
+            how = "pass --report FILE.html or --json"
+        parts += wrapped(f"{omitted}: {how}", width)
+    step = document.next_step.in_shell if in_shell else document.next_step.python
+    if step.startswith("adnn "):
+        parts.append(f"Next: {step}")  # A command on several lines would be several commands.
+    elif step:
+        parts += wrapped(f"Next: {step}", width)
     # Between two tables stands one empty line, behind the last one none.
     without_repeats = [
         line for line, before in zip(parts, ["", *parts], strict=False) if line or before
     ]
     return "\n".join(without_repeats).rstrip("\n").replace(_FILLER, "")
+
+
+def _shortened(document: Document) -> tuple[Document, str]:
+    """Return a document with its first estimates and notes, and how many are omitted, in words."""
+    estimates = document.estimates[:MAX_ESTIMATES]
+    notes = [note for note in document.notes if not isinstance(note, Detail)][:MAX_NOTES]
+    numbers = {
+        "more estimate": len(document.estimates) - len(estimates),
+        "more note": len(document.notes) - len(notes),
+    }
+    omitted = in_list([in_number(n, what) for what, n in numbers.items() if n])
+    return dataclasses.replace(document, estimates=estimates, notes=notes), omitted
 
 
 def _filled(text: str) -> str:

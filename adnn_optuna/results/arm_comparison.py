@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from adnn_optuna._units import Unit, in_list, in_number
-from adnn_optuna.render.document import Document, Figure, Line, Table, Verdict
+from adnn_optuna.render.document import Detail, Document, Figure, Line, Step, Table, Verdict
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.differences import (
     N_NAMED,
@@ -238,7 +238,9 @@ class ArmComparison(Printed):
 
     def _notes(self) -> list[str]:
         numbers = self.numbers
-        notes = difference_notes(
+        selecting = f"Selecting one of the {self._arm}s by these values biases its mean"
+        notes = [f"{selecting}: evaluate it on new data."]
+        notes += difference_notes(
             self._shown(numbers.differences),
             numbers.unit,
             self._design,
@@ -248,25 +250,21 @@ class ArmComparison(Printed):
         )
         if self._shows_these_rows:
             validity = validity_note(self._design_on_these_rows, self._paired_by)
-            notes.append(f"On these rows alone: {validity}")
+            notes.append(Detail(f"On these rows alone: {validity}"))
         notes += self._about_data()
         if not numbers.is_of_new_data:
             where = "this data set"
             if numbers.score == VALUE:
                 where = "the source of these values"
             notes.append(f"All verdicts are on {where} only.")
-        notes.append(
-            f"Selecting one of the {self._arm}s by these values biases its mean: evaluate it on "
-            "new data."
-        )
         return notes
 
     def _about_data(self) -> list[str]:
         """Return what is known of the data of the values."""
         return []
 
-    def _next_step(self) -> str:
-        return ""
+    def _next_step(self) -> Step:
+        return Step()
 
     def _figures(self) -> list[Figure]:
         """Return the values, with a line for each seed, and the differences with their CIs."""

@@ -19,16 +19,19 @@ from adnn_optuna._attributes import (
 )
 from adnn_optuna._units import UNKNOWN, Estimate, Unit, in_number
 from adnn_optuna.render.document import (
+    Caution,
+    Detail,
     Document,
     Figure,
     Line,
     Series,
+    Step,
     Table,
     Verdict,
     shortened,
 )
 from adnn_optuna.render.printed import Printed, number_fields
-from adnn_optuna.results.findings import NEXT_STEP, counted
+from adnn_optuna.results.findings import MAKE_THE_REST, counted
 from adnn_optuna.samplers._evaluations import evaluation_trials
 from adnn_optuna.stats.keeping import FEWEST_RUNS, Standard, judged, pooled, threshold
 from adnn_optuna.stats.spread import unit_of_values
@@ -36,7 +39,7 @@ from adnn_optuna.stats.spread import unit_of_values
 RUN_NAMES = ("candidate", "run")
 """The numbers of an evaluation: which candidate it is of, and which of its runs."""
 
-CandidateVerdict = Literal["baseline", "kept", "not kept", "undecided"]
+CandidateVerdict = Literal["baseline", "kept", "not kept", "not judged yet"]
 
 # What candidates are compared with, in the order of `Standard`.
 _STANDARD: tuple[Literal["mean", "worst", "sd", "threshold"], ...] = (
@@ -49,14 +52,16 @@ _VERDICTS: Mapping[CandidateVerdict, Verdict] = {
     "baseline": "no claim",
     "kept": "kept",
     "not kept": "not kept",
-    "undecided": "not known",
+    "not judged yet": "not known",
 }
-_NEXT_STEPS: Mapping[CandidateVerdict, str] = {
-    "baseline": "change what is evaluated, and make the same call again.",
-    "kept": "keep the change; what the loop gained in all, adnn.compare_models shows on new "
-    "seeds.",
-    "not kept": "undo the change, and try another one.",
-    "undecided": NEXT_STEP,
+_NEXT_STEPS: Mapping[CandidateVerdict, Step] = {
+    "baseline": Step(
+        "Change what is evaluated, and make the same call again.",
+        "Change what is evaluated, and run the same command again.",
+    ),
+    "kept": Step("Keep the change, and try another one."),
+    "not kept": Step("Undo the change, and try another one."),
+    "not judged yet": MAKE_THE_REST,
 }
 
 
@@ -71,7 +76,7 @@ class Candidate:
         values: The values of its runs; NaN if one failed.
         counted: The same as they count: higher is better, failures have the value that they count
             as, if any.
-        verdict: ``"baseline"``, ``"kept"``, ``"not kept"`` or ``"undecided"``.
+        verdict: ``"baseline"``, ``"kept"``, ``"not kept"`` or ``"not judged yet"``.
         against: The label of the best before it; empty for the baseline.
         compared: What it is compared with; None for the baseline.
     """
@@ -147,7 +152,7 @@ class ChangeLoop(Printed):
 
     @property
     def verdict(self) -> CandidateVerdict:
-        """Its verdict: ``"baseline"``, ``"kept"``, ``"not kept"`` or ``"undecided"``."""
+        """Its verdict: ``"baseline"``, ``"kept"``, ``"not kept"`` or ``"not judged yet"``."""
         return self.candidate.verdict
 
     @property
@@ -222,7 +227,7 @@ class ChangeLoop(Printed):
         """Return everything that the loop says."""
         verdict = self.verdict
         if not self._has_baseline:
-            verdict = "undecided"
+            verdict = "not judged yet"
         return Document(
             title=f"{self.study_name}: {self._short_label} is {self._in_words(verdict)}",
             verdict=_VERDICTS[verdict],
@@ -241,8 +246,7 @@ class ChangeLoop(Printed):
         return _short(self.label)
 
     def _in_words(self, verdict: CandidateVerdict) -> str:
-        words = {"baseline": "the baseline", "undecided": "not judged yet"}
-        return words.get(verdict, verdict)
+        return "the baseline" if verdict == "baseline" else verdict
 
     def _conclusion(self) -> str:
         if not self.n_judged:
@@ -281,7 +285,7 @@ class ChangeLoop(Printed):
         return lines
 
     def _notes(self) -> list[str]:
-        notes = []
+        notes = list[str]()
         n_failed = self.candidate.n_failed
         if n_failed:
             fate = (
@@ -289,13 +293,16 @@ class ChangeLoop(Printed):
             )
             if self.settings["failed"] is not None:
                 fate = f"Each counts as {self.settings['failed']:g}."
-            notes.append(f"{n_failed} of {self.n_runs} runs failed. {fate}")
+            notes.append(Caution(f"{n_failed} of {self.n_runs} runs failed. {fate}"))
         sd, degrees = self.noise
         if degrees and sd == 0:
             notes.append(
                 "All runs of the baseline are equal, so any better value is kept. Does it use the "
                 "seed?"
             )
+        if self.n_kept:
+            sentence = "adnn.compare_models shows on new seeds what the whole loop gained."
+            notes.append(Detail(sentence))
         return notes
 
     def _table(self) -> Table:
@@ -438,7 +445,7 @@ def verdicts_of(
 
     Args:
         counted_runs: The values of each, as they count.
-        standards: What each is compared with; one without it is undecided.
+        standards: What each is compared with; one without it is not judged yet.
         max_runs: How many runs a candidate may have.
     """
     values = np.full((len(counted_runs), max_runs), math.nan)
@@ -452,7 +459,7 @@ def verdicts_of(
     is_kept, is_given_up, n_runs = judged(values, n_made, Standard(*rows))
     verdicts: list[tuple[CandidateVerdict, int]] = []
     for kept, given_up, n in zip(is_kept, is_given_up, n_runs.tolist(), strict=True):
-        verdict: CandidateVerdict = "undecided"
+        verdict: CandidateVerdict = "not judged yet"
         if kept:
             verdict = "kept"
         elif given_up:

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import itertools
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,19 @@ from adnn_optuna._attributes import Declaration, DeclaredArm
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._units import ACCURACY, PLAIN, Estimate, Unit, in_number, score_in_words, unit_of
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.render.document import Document, Figure, Line, Series, Table, Verdict, shortened
+from adnn_optuna.engine.storages import storage_url
+from adnn_optuna.render.document import (
+    Caution,
+    Detail,
+    Document,
+    Figure,
+    Line,
+    Series,
+    Step,
+    Table,
+    Verdict,
+    shortened,
+)
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.declarations import (
     claims_of,
@@ -40,6 +53,7 @@ from adnn_optuna.results.differences import (
     values_figure,
 )
 from adnn_optuna.results.fields import RUN_FIELDS, Field, Units, numbers_of, seconds_under_way
+from adnn_optuna.results.findings import MAKE_THE_REST
 from adnn_optuna.results.plan import Plan
 from adnn_optuna.results.settings import settings_fields
 from adnn_optuna.results.study import StudyResult, bests_so_far, gains_so_far, why_no_best_trial
@@ -438,7 +452,8 @@ class Comparison(Printed):
         required = required_seeds(pilot, gain, after_fixed=after_fixed)
         first_seed = max(numbers.declaration["seeds"]) + 1
         seconds_per_seed = numbers.seconds / len(numbers.seeds)
-        return Plan(required, first_seed, seconds_per_seed, numbers.unit)
+        max_trial = numbers.any_record.budget["max_trial"]
+        return Plan(required, first_seed, seconds_per_seed, numbers.unit, max_trial)
 
     def document(self) -> Document:
         """Return everything that the result says."""
@@ -619,18 +634,18 @@ class Comparison(Printed):
         notes = self._kind._first_notes(self.numbers.runs)
         if not self.numbers.is_complete:
             n_declared = len(self.numbers.declaration["seeds"])
-            notes.append(
-                f"Not complete: {self.numbers.n_done} of {n_declared} declared seeds are done."
-            )
-        notes += self._notes_on_differences()
+            done = f"{self.numbers.n_done} of {n_declared} declared seeds are done"
+            notes.append(Caution(f"Not complete: {done}."))
         notes.append(_ABOUT[self.numbers.reference_name])
+        notes += self._notes_on_differences()
         notes += [*self._kind._notes_on_runs(self.numbers.runs), *self._notes_on_arms()]
         if rows := self.numbers.replication:
             level = f" Their {len(rows)} CIs have a joint level of 95%." if rows[1:] else ""
-            notes.append(
+            sentence = (
                 "New seeds: each arm's best network of each seed is trained again from one new "
                 f"seed, beside its baseline network.{level}"
             )
+            notes.append(Detail(sentence))
         notes += other_comparisons_note("The same objective is", self.like)
         notes.append(self._reused)
         return [*notes, self._kind._scope_of_runs]
@@ -661,34 +676,36 @@ class Comparison(Printed):
 
     def _notes_on_arms(self) -> list[str]:
         """Return the later costs of controls, and which samplers drew all trials at random."""
-        notes = []
+        notes = list[str]()
         for label, runs in self.numbers.controls.items():
             costs = [run.later_cost for run in runs if run.later_cost]
             notes += [f"{label}: {cost}." for cost in costs[:1]]
         if not all(math.isfinite(run.test_value) for run in self.numbers.runs):
-            notes.append("Means omit runs without a value.")
+            notes.append(Caution("Means omit runs without a value."))
         for label, runs in self.numbers.samplers.items():
             arm = runs[0].arm
             n_trials = max(len(run.done_trials) for run in runs)
             if 0 < n_trials <= arm.n_startup:
-                notes.append(
+                sentence = (
                     f"{label}: its first {arm.n_startup} trials are random, so with {n_trials} "
                     "trials it is random search."
                 )
+                notes.append(Caution(sentence))
         return notes
 
-    def _next_step(self) -> str:
-        if not self.numbers.is_complete:
-            return "continue with adnn.compare, or with adnn.resume and the comparison's name."
-        if not self.numbers.controls and (hint := self._kind._next_step_of_runs):
-            return hint
-        if (
-            self._verdict() == "inconclusive"
-            and len(self.seeds) > 1
-            and not self.numbers.resampled
-        ):
-            return "plan the seeds that show a gain: comparison.plan(gain=...), or adnn plan"
-        return ""
+    def _next_step(self) -> Step:
+        numbers = self.numbers
+        if not numbers.is_complete:
+            return MAKE_THE_REST
+        # The gain to plan for is as large as what these seeds may have missed.
+        ends = [row.estimate for row in numbers.over_reference[:1]]
+        missed = max((end.high for end in ends), default=math.nan)
+        if self._verdict() != "inconclusive" or numbers.resampled or not missed > 0:
+            return Step()
+        gain = f"{missed:.1g}"
+        url = storage_url(numbers.any_record.study._storage) or "FILE"
+        command = ["adnn", "plan", url, self.study_name, "--gain", gain]
+        return Step(f"print(comparison.plan(gain={gain}))", shlex.join(command))
 
     def _fields(self) -> dict[str, Any]:
         numbers = self.numbers

@@ -13,7 +13,7 @@ import numpy as np
 
 from adnn_optuna._attributes import Planned
 from adnn_optuna._units import UNKNOWN, Estimate, Unit
-from adnn_optuna.render.document import Line
+from adnn_optuna.render.document import Caution, Line
 from adnn_optuna.results.differences import unseen_notes
 from adnn_optuna.results.findings import NAME_A_VALUE, counted_values, failures_note
 from adnn_optuna.stats.paired_differences import are_equal
@@ -175,8 +175,7 @@ class ConfirmedValue:
         notes = [_violated_note(self.n_violated, len(self.runs), self.where)]
         if self.failed is not None:
             notes.append(failures_note(self.n_failed, len(self.runs), self.where, self.failed))
-        if not self.n_equal:
-            notes += unseen_notes(n, self._runs[:-1])
+        notes += [redrawn or self._redrawn, *self._level_notes()]
         if self.next_run.low < self.next_run.high:
             ends = Line("", self.next_run, unit).ends.replace(" to ", " and ")
             of_same = " on the same examples" if on_same_examples else ""
@@ -184,7 +183,9 @@ class ConfirmedValue:
                 f"One more run of trial {trial}{of_same} is expected between {ends}"
                 f"{unit.of_values} (95%)."
             )
-        return [*notes, redrawn or self._redrawn, *self._level_notes()]
+        if not self.n_equal:
+            notes += unseen_notes(n, self._runs[:-1])
+        return notes
 
     @property
     def _runs(self) -> str:
@@ -200,7 +201,7 @@ class ConfirmedValue:
         source = "is random in the function"
         if self.is_seeded:
             source = "depends on the seed"
-        return f"Only what {source} was redrawn. The CI contains no other variance."
+        return f"The CI contains only the variance of what {source}."
 
     def _level_notes(self) -> list[str]:
         notes = list[str]()
@@ -247,4 +248,5 @@ def _violated_note(n: int, n_runs: int, where: str) -> str:
         return ""
     if n_runs == 1:
         where = where[:-1]
-    return f"A constraint is violated on {n} of {n_runs} {where}; these values count, too."
+    sentence = f"A constraint is violated on {n} of {n_runs} {where}; these values count, too."
+    return Caution(sentence)

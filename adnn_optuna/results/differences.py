@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from adnn_optuna._units import Estimate, Unit, in_list, in_number
-from adnn_optuna.render.document import Figure, Line, Series, Table, shortened
+from adnn_optuna.render.document import Caution, Detail, Figure, Line, Series, Table, shortened
 from adnn_optuna.stats.paired_differences import PairedDifference
 from adnn_optuna.stats.proportions import unseen_share
 from adnn_optuna.stats.sequential import AFTER_FIXED, ALPHA
@@ -20,7 +20,7 @@ Design = Literal["fixed", "few", "sequential", "added", "unpaired", "new data"]
 """The validity of the CIs of differences."""
 
 _VALIDITY: Mapping[Design, str] = {
-    "fixed": (
+    "fixed": Detail(
         "CIs invert sign-flip tests and are valid for the planned {per}s. They assume differences "
         "symmetric about their center."
     ),
@@ -37,7 +37,7 @@ _VALIDITY: Mapping[Design, str] = {
         "at 99%; they are valid after each {per}, however often you look. They assume differences "
         "symmetric about their center."
     ),
-    "unpaired": (
+    "unpaired": Detail(
         "CIs cover those of a studentized permutation test and Welch's, and are valid for the "
         "planned numbers of independent values. They assume that the arms differ in their means "
         "only."
@@ -180,22 +180,20 @@ def difference_notes(
 
     ``n_claims`` are the numbers of claims by what they are on; each family shares one error rate.
     """
-    notes = [_direction_note(per, maximize=maximize)]
+    notes = list[str]()
+    if not maximize:
+        notes.append("Lower values are better; above 0, the first arm is better.")
+    verdicts = {row.verdict for row in rows}
     margin = next((row.margin for row in rows if row.margin is not None), None)
     if margin is not None:
         within = unit.margin(margin)
-        notes.append(f"Equivalent: the whole CI is within {within}.")
-        if any(row.verdict == "not worse" for row in rows):
+        equivalent = f"Equivalent: the whole CI is within {within}."
+        notes.append(equivalent if "equivalent" in verdicts else Detail(equivalent))
+        if "not worse" in verdicts:
             bound = "one-sided bound, at the same level,"
             if design in ("sequential", "added"):
                 bound = "CI"
             notes.append(f"Not worse: the {bound} is above {within.replace('±', '-')}.")
-    compared = "all pairs of values"
-    if per:
-        compared = f"{per}s"
-    notes.append(
-        f"Win rate: share of {compared} in which the first arm is better; ties count half."
-    )
     families = [f"the {n} claims on {what}" for what, n in n_claims.items() if n > 1]
     if families:
         level = f"{100 * level_of(design):.0f}%"
@@ -206,7 +204,7 @@ def difference_notes(
     notes += [validity_note(of_rows, per) for of_rows in sorted(designs)]
     n_pairs = min((row.n_pairs for row in rows), default=0)
     notes += unseen_notes(n_pairs, per or "value")
-    return [*notes, *_reasons(rows)]
+    return [*_reasons(rows), *notes, *_reading_notes(per)]
 
 
 def level_of(design: Design) -> float:
@@ -218,17 +216,22 @@ def level_of(design: Design) -> float:
 
 def validity_note(design: Design, per: str = "seed") -> str:
     """Return the validity of the CIs of a design, and their assumptions."""
-    return _VALIDITY[design].format(per=per or "value")
+    note = _VALIDITY[design]
+    return type(note)(note.format(per=per or "value"))
 
 
-def _direction_note(per: str, *, maximize: bool) -> str:
-    lower = "" if maximize else "Lower values are better. "
-    if not per:
-        return f"{lower}Verdicts are on the difference of means; above 0, the first arm is better."
-    return (
-        f"{lower}Differences are paired by {per}; above 0, the first arm is better. Verdicts are "
-        "on the mean difference."
-    )
+def _reading_notes(per: str) -> list[Detail]:
+    """Return how to read differences and win rates."""
+    differences = "Verdicts are on the difference of means; above 0, the first arm is better."
+    compared = "all pairs of values"
+    if per:
+        differences = (
+            f"Differences are paired by {per}; above 0, the first arm is better. Verdicts are on "
+            "the mean difference."
+        )
+        compared = f"{per}s"
+    win_rate = f"Win rate: share of {compared} in which the first arm is better; ties count half."
+    return [Detail(differences), Detail(win_rate)]
 
 
 def unseen_notes(n: int, per: str = "seed") -> list[str]:
@@ -246,13 +249,13 @@ def unseen_notes(n: int, per: str = "seed") -> list[str]:
 
 def _reasons(rows: Sequence[PairedDifference]) -> list[str]:
     """Return why verdicts must be inconclusive, or which values do not count."""
-    notes = []
+    notes = list[str]()
     for reason in dict.fromkeys(row.reason for row in rows if row.reason):
         pairs = [pair(row) for row in rows if row.reason == reason]
         if len(pairs) < len(rows):
-            notes.append(f"{', '.join(pairs)}: {reason}.")
+            notes.append(Caution(f"{', '.join(pairs)}: {reason}."))
         else:
-            notes.append(f"{reason[0].upper()}{reason[1:]}.")
+            notes.append(Caution(f"{reason[0].upper()}{reason[1:]}."))
     return notes
 
 
@@ -265,7 +268,7 @@ def test_set_note(n_elsewhere: int) -> str:
     """Return how often other studies evaluated the same test samples; empty if none did."""
     if not n_elsewhere:
         return ""
-    return (
+    return Caution(
         f"Other studies of this storage evaluated the test set {times(n_elsewhere)}. Only the "
         "first evaluation is on untouched test data."
     )
@@ -284,7 +287,8 @@ def other_comparisons_note(what: str, names: Sequence[str]) -> list[str]:
         return []
     more = in_number(len(names), "other comparison")
     overlap = f"{what} part of {more} in this storage, such as {names[0]!r}."
-    return [f"{overlap} Each is wrong in 5% of cases, so the best of several is wrong more often."]
+    why = "Each is wrong in 5% of cases, so the best of several is wrong more often."
+    return [Caution(f"{overlap} {why}")]
 
 
 def differences_frame(rows: Sequence[PairedDifference], arm: str) -> "pd.DataFrame":

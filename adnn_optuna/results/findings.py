@@ -5,9 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from adnn_optuna._units import in_number
+from adnn_optuna.render.document import Caution, Step
 from adnn_optuna.samplers._evaluations import Evaluation
 
-NEXT_STEP = "make the same call again; it makes the rest."
+MAKE_THE_REST = Step(
+    "Make the same call again: it makes the missing evaluations.",
+    "Run the same command again: it makes the missing evaluations.",
+)
 """The next step if evaluations are missing."""
 
 NAME_A_VALUE = "Pass failed=VALUE to count each failure as this value."
@@ -43,7 +47,7 @@ def reused_note(what: str, n_before: int, n_now: int) -> str:
     if not n_before:
         return ""
     stored = in_number(n_before, f"stored {what}")
-    return f"{stored} reused, {n_now - n_before} new."
+    return Caution(f"{stored} reused, {n_now - n_before} new.")
 
 
 def counted(value: float | None, failed: float | None) -> float:
@@ -69,5 +73,5 @@ def failures_note(n_failed: int, n: int, runs: str, failed: float | None) -> str
         return ""
     sentence = f"{n_failed} of {n} {runs} failed (NaN, infinite or pruned)"
     if failed is not None:
-        return f"{sentence}; each counts as {failed:g}."
-    return f"{sentence}. {NAME_A_VALUE}"
+        return Caution(f"{sentence}; each counts as {failed:g}.")
+    return Caution(f"{sentence}. {NAME_A_VALUE}")

@@ -10,14 +10,15 @@ from optuna.trial import TrialState
 
 from adnn_optuna._units import Estimate, in_number, params_in_words
 from adnn_optuna.engine.records import FunctionRecord, SearchRecord
-from adnn_optuna.render.document import Line, Table, Verdict
+from adnn_optuna.render.document import Caution, Detail, Line, Step, Table, Verdict
 from adnn_optuna.results.confirmed_value import ConfirmedValue
 from adnn_optuna.results.fields import units_of
 from adnn_optuna.results.findings import failures_note
+from adnn_optuna.results.settings import compare_step
 from adnn_optuna.results.study import StudyResult
 from adnn_optuna.samplers._replicates import replicate_of
 
-_ABOUT_BUDGETS = (
+_ABOUT_BUDGETS = Detail(
     "Budgets are equal in trials, not in seconds: a faster sampler can run more trials in the "
     "same time."
 )
@@ -162,10 +163,11 @@ class FunctionSearch(StudyResult):
             side = "upward"
             if self.record.is_minimized:
                 side = "downward"
-            notes.append(
+            sentence = (
                 f"The storage holds {n} searches of this function: the best of {n} values is "
                 f"biased {side}."
             )
+            notes.append(Caution(sentence))
         return notes
 
     def _tables(self) -> list[Table]:
@@ -187,9 +189,9 @@ class FunctionSearch(StudyResult):
         title = "Configurations with two or more values"
         return [Table(("trial", "values", "mean"), rows, title)]
 
-    def _next_step(self) -> str:
+    def _next_step(self) -> Step:
         if self.record.new_values:
-            return "compare with other samplers: adnn.compare(function, ...), or adnn compare"
+            return compare_step(self.record)
         return super()._next_step()
 
     def _fields(self) -> dict[str, Any]:
@@ -219,7 +221,7 @@ def _note_on_new_seeds(n: int) -> str:
     if n:
         times = in_number(n, "more time")
         return f"Each run's best trial was evaluated {times} on new seeds, after its selection."
-    return (
+    return Caution(
         "Reported best values are too good (selection bias), most of all for samplers that repeat "
         "similar trials. Pass confirm=5 to evaluate best trials on new seeds."
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adnn_optuna._units import ACCURACY, in_list
+from adnn_optuna.render.document import Detail, Step
 from adnn_optuna.render.printed import number_fields
 from adnn_optuna.results.arm_comparison import ArmComparison
 from adnn_optuna.results.differences import (
@@ -15,8 +16,8 @@ from adnn_optuna.results.differences import (
     test_set_note,
 )
 from adnn_optuna.results.findings import (
+    MAKE_THE_REST,
     NAME_A_VALUE,
-    NEXT_STEP,
     counted,
     failures_note,
     made_so_far,
@@ -167,19 +168,19 @@ class ModelComparison(ArmComparison):
         ]
 
     def _about_data(self) -> list[str]:
-        notes = []
+        notes = list[str]()
         if n_test := self.numbers.n_test:
             each = ""
             if self.numbers.unit is ACCURACY:
                 each = f": one is {100 / n_test:.2g} pp"
-            notes.append(f"{n_test} test examples{each}.")
+            notes.append(Detail(f"{n_test} test examples{each}."))
         if self.sources:
             sources = in_list(sources_in_words(self.sources))
-            notes.append(f"Each seed redraws {sources}, alike for all models.")
+            notes.append(Detail(f"Each seed redraws {sources}, alike for all models."))
         return notes
 
-    def _next_step(self) -> str:
-        return NEXT_STEP if self.runs.missing else ""
+    def _next_step(self) -> Step:
+        return MAKE_THE_REST if self.runs.missing else Step()
 
     def _fields(self) -> dict[str, Any]:
         return {

@@ -13,9 +13,19 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._units import ACCURACY, PLAIN, Estimate, Unit, in_number, unit_of
 from adnn_optuna.engine.example_scores import Examples, read_examples
-from adnn_optuna.render.document import Document, Figure, Line, Series, Table, Verdict
+from adnn_optuna.render.document import (
+    Caution,
+    Detail,
+    Document,
+    Figure,
+    Line,
+    Series,
+    Step,
+    Table,
+    Verdict,
+)
 from adnn_optuna.render.printed import Printed, number_fields
-from adnn_optuna.results.settings import trial_fields
+from adnn_optuna.results.settings import recheck_command, trial_fields
 from adnn_optuna.samplers._trials import is_feasible
 from adnn_optuna.stats.overtuning import FEWEST_GROUPS, Means, Metric, RandomSplits, random_splits
 from adnn_optuna.stats.spread import unit_of_values
@@ -48,6 +58,7 @@ class Overtuning(Printed):
     n_groups: int
     n_omitted: Mapping[str, int]
     splits: RandomSplits = field(repr=False)
+    _recheck: str = field(default="", repr=False)  # The command that rechecks the study.
 
     @property
     def trials(self) -> list[FrozenTrial]:
@@ -105,7 +116,7 @@ class Overtuning(Printed):
             tables=tables,
             figures=figures,
             notes=self._notes(),
-            next_step="measure the seed variance, too: adnn.recheck(study, evaluate)",
+            next_step=Step("adnn.recheck(study, evaluate)", self._recheck),
             fields=self._fields(),
         )
 
@@ -171,15 +182,17 @@ class Overtuning(Printed):
             )
         ]
         if self.n_groups < self.n_examples:
-            notes.append(f"The examples are of {self.n_groups} groups, which stay together.")
+            sentence = f"The examples are of {self.n_groups} groups, which stay together."
+            notes.append(Detail(sentence))
         for why, n in self.n_omitted.items():
             notes.append(f"{in_number(n, 'trial')} omitted: {why}.")
         if self.most_unlike:
             gap = float(np.abs(self.reported_values - self.values).max())
-            notes.append(
+            sentence = (
                 "Trials did not report the values of their predictions: these differ by up to "
                 f"{self._unit.bare.value(gap)}, and the optimism contains that difference."
             )
+            notes.append(Caution(sentence))
         return notes
 
     def _rows(self) -> list[dict[str, Any]]:
@@ -291,4 +304,5 @@ def overtuning_of(
         n_groups=measure.n_groups,
         n_omitted={why: n for why, n in n_omitted.items() if n > 0},
         splits=splits,
+        _recheck=recheck_command(study),
     )

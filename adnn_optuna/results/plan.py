@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adnn_optuna._units import COUNT, Estimate, Unit, duration
-from adnn_optuna.render.document import Document, Figure, Line, Series
+from adnn_optuna.render.document import Document, Figure, Line, Series, Step
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.stats.power import POWER, RequiredSeeds
 
@@ -25,6 +25,7 @@ class Plan(Printed):
     first_seed: int
     _seconds_per_seed: float = field(repr=False)
     _unit: Unit = field(repr=False)
+    _max_trial: int = field(repr=False)  # Of each run.
 
     @property
     def seeds(self) -> int:
@@ -62,8 +63,8 @@ class Plan(Printed):
         power = f"a power of {POWER:.0%}{each}"
         first = self.first_seed
         end = first + self.seeds
-        call = f"adnn.compare(..., seeds=range({first}, {end}), study_name=...)"
-        command = f"adnn compare --seeds {first}-{end - 1} --study-name NAME"
+        in_shell = f"--seeds {first}-{end - 1}, --max-trial {self._max_trial}"
+        arguments = f"max_trial={self._max_trial}, seeds=range({first}, {end})"
         return Document(
             title=f"Plan: seeds to show a gain of {gain}",
             verdict="no claim",
@@ -73,9 +74,9 @@ class Plan(Printed):
             level=0.8,
             figures=[self._figure(gain)],
             notes=self._notes(),
-            next_step=(
-                "compare with the pilot's other arguments on new seeds, in another study: "
-                f"{call}, or {command}"
+            next_step=Step(
+                f"adnn.compare(objective, {arguments})",
+                f"Run adnn compare with the pilot's other options, {in_shell}, and another name.",
             ),
             fields=self._fields(),
         )

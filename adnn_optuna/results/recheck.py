@@ -28,11 +28,12 @@ from adnn_optuna._units import (
     unit_of,
     with_class,
 )
-from adnn_optuna.render.document import Document, Figure, Line, Series, Verdict
+from adnn_optuna.render.document import Detail, Document, Figure, Line, Series, Step, Verdict
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.confirmed_value import ConfirmedValue, mean_interval
-from adnn_optuna.results.findings import NEXT_STEP, counted, failures_note
+from adnn_optuna.results.findings import MAKE_THE_REST, counted, failures_note
 from adnn_optuna.results.overtuning import Overtuning
+from adnn_optuna.results.selection_figure import selection_figure
 from adnn_optuna.results.settings import trial_fields
 from adnn_optuna.results.value_table import PairedDesign
 from adnn_optuna.samplers._evaluations import Evaluation
@@ -81,6 +82,8 @@ class RecheckNumbers:
     failed: float | None = None  # The value that a failed evaluation counts as.
     # Returns how many confirm a chosen trial, by its number; stored before the first of them.
     plan_of: Callable[[int], Planned] | None = field(default=None, repr=False, compare=False)
+    trial_values: Sequence[float] = field(default=(), repr=False)  # Of all completed trials.
+    value_name: str = "value"  # That of the study, if it says.
     is_deterministic: bool = False  # The caller says that nothing in it is random.
     on_same_data: bool = False  # The seed does not change the validation data.
     experiment: Any = field(default=None, repr=False)  # What the seeds follow from.
@@ -198,7 +201,7 @@ class RecheckNumbers:
     def metric(self) -> str:
         """The name of the values; ``"value"`` if the study does not say."""
         if not isinstance(self.experiment, dict):
-            return "value"
+            return self.value_name
         return with_class(str(self.experiment["metric"]), self.experiment.get("positive"))
 
     @functools.cached_property
@@ -434,7 +437,7 @@ class Recheck(Printed):
             scope=scope,
             estimates=self._estimates(),
             level=numbers.confirmed.level,
-            figures=[self._figure()],
+            figures=self._figures(),
             notes=self._notes(),
             next_step=self._next_step(),
             fields=self._fields(),
@@ -453,8 +456,7 @@ class Recheck(Printed):
 
     def _conclusion(self) -> str:
         numbers = self.numbers
-        value = self._unit.value(stored_value(numbers.best))
-        best = f"The study reported {value} (trial {numbers.best.number})"
+        best = f"The study reported {self._best_in_words}"
         if numbers.is_deterministic:
             return f"{best}. You declared the evaluation deterministic, so nothing was evaluated."
         if self.trial is None or numbers.missing:
@@ -503,9 +505,14 @@ class Recheck(Printed):
             return params_in_words(against.params)
         return f"trial {against.number}"
 
+    @property
+    def _best_in_words(self) -> str:
+        best = self.numbers.best
+        return f"{self._unit.value(stored_value(best))} (trial {best.number})"
+
     def _about_overstatement(self) -> str:
         excess = self.overstatement
-        best = f"The study's best value ({self._unit.value(stored_value(self.numbers.best))})"
+        best = f"The study's best value, {self._best_in_words},"
         if excess.low > 0:
             return f"{best} is overstated."
         if excess.high < 0:
@@ -539,20 +546,23 @@ class Recheck(Printed):
             return []
         unit = self._unit
         chosen = f"trial {self.trial.number}"
-        and_data = ""
+        best = f"trial {numbers.best.number}"
+        reported = Estimate(stored_value(numbers.best))
+        n = len(numbers.confirmed.values)
+        where = f"mean of {in_number(n, numbers.confirmed.where[:-1])}"
         if numbers.on_new_data:
-            and_data = " and data"
-        where = f"{numbers.confirmed.where}{and_data}"
-        lines = [Line("value", numbers.estimate, unit, remark=f"{chosen}, {where}")]
+            where = f"{where}, new data"
+        lines = [
+            Line(f"{best}, best", reported, unit, remark="reported by the study"),
+            Line(f"{chosen}, chosen", numbers.estimate, unit, remark=where),
+        ]
+        excess = self.overstatement
+        remark = "best - chosen"
+        lines.append(Line("overstatement", excess, unit, is_difference=True, remark=remark))
         if not math.isnan(self.gain.value):
             of_gain = unit.rounded_to((self.gain.high - self.gain.low) / 2)
-            remark = f"over {self._other}, paired"
+            remark = f"chosen over {self._other}, paired"
             lines.append(Line("gain", self.gain, of_gain, is_difference=True, remark=remark))
-        reported = (
-            f"study's best: {unit.value(stored_value(numbers.best))}, trial {numbers.best.number}"
-        )
-        excess = self.overstatement
-        lines.append(Line("overstatement", excess, unit, is_difference=True, remark=reported))
         return lines
 
     def _notes(self) -> list[str]:
@@ -567,10 +577,11 @@ class Recheck(Printed):
             n_choosing = numbers.seeds if numbers.seeds > 1 else "one"
             if n == 1:
                 where = where[:-1]
-            notes.append(
+            sentence = (
                 f"Values are means of {n} {where}, which selected nothing. "
                 f"Another {n_choosing} chose the trial."
             )
+            notes.append(Detail(sentence))
             notes += confirmed.notes(
                 self.trial.number,
                 self._unit,
@@ -612,16 +623,51 @@ class Recheck(Printed):
             )
         return ""
 
-    def _next_step(self) -> str:
+    def _next_step(self) -> Step:
         numbers = self.numbers
         if numbers.missing:
-            return NEXT_STEP
+            return MAKE_THE_REST
         is_of_new_data = numbers.on_new_data or numbers.resampled
         if is_of_new_data or numbers.on_same_data or numbers.is_deterministic:
-            return ""
-        return "estimate the value on new data: return adnn.log_scores(trial, scores)"
+            return Step()
+        return Step("Return adnn.log_scores(trial, scores) to know the value on new data.")
 
-    def _figure(self) -> Figure:
+    def _figures(self) -> list[Figure]:
+        """Return what selection adds, if that is known, and the values of the best trials."""
+        if not self._estimates():
+            return [self._candidates_figure()]
+        return [self._selection_figure(), self._candidates_figure()]
+
+    def _selection_figure(self) -> Figure:
+        """Return all trials, the best one and its value, and the chosen trial on new seeds."""
+        numbers = self.numbers
+        best, chosen, excess = self._estimates()[:3]
+        size = excess.unit.gain(abs(excess.estimate.value)).lstrip("+")
+        title = "The best value is not shown to be luck"
+        distance = f"{excess.value}, not shown"
+        if excess.estimate.low > 0:
+            title = f"{size} of the best value is luck"
+            distance = f"luck: {size}"
+        elif excess.estimate.high < 0:
+            title = f"The best value is {size} too low"
+            distance = f"{size} too low"
+        n_trials = in_number(len(numbers.trial_values), "trial")
+        n_runs = in_number(len(numbers.confirmed.values), numbers.confirmed.where[:-1])
+        return selection_figure(
+            title,
+            unit_of(numbers.metric).heading(numbers.metric),
+            self._unit,
+            trials=numbers.trial_values,
+            best=best,
+            runs=numbers.confirmed.values,
+            chosen=chosen,
+            level=numbers.confirmed.level,
+            excess=distance,
+            rows=(n_trials, n_runs),
+            maximize=numbers.maximize,
+        )
+
+    def _candidates_figure(self) -> Figure:
         """Return the stored values of the best trials beside those on new seeds."""
         numbers = self.numbers
         unit = unit_of(numbers.metric)

@@ -1,12 +1,15 @@
-"""Settings, runs and trials as JSON has them."""
+"""Settings, runs and trials as JSON has them, and commands that continue a stored study."""
 
+import shlex
 from typing import Any
 
+from optuna import Study
 from optuna.trial import FrozenTrial
 
 from adnn_optuna._attributes import CONFIG, SEARCH
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
+from adnn_optuna.render.document import Step
 
 
 def settings_fields(record: SearchRecord) -> dict[str, Any]:
@@ -18,6 +21,29 @@ def settings_fields(record: SearchRecord) -> dict[str, Any]:
         "runs": record.runs,
         "storage": storage_url(storage) or type(storage).__name__,
     }
+
+
+def resume_command(study: Study, *options: str) -> str:
+    """Return the command that continues a search; empty if it is stored in memory only."""
+    if url := storage_url(study._storage):
+        names = ["--storage", url, "--study-name", study.study_name]
+        return shlex.join(["adnn", "resume", *names, *options])
+    return ""
+
+
+def recheck_command(study: Study) -> str:
+    """Return the command that rechecks a study; empty if it is stored in memory only."""
+    if url := storage_url(study._storage):
+        function = ["--evaluate", "MODULE:FUNCTION"]
+        return shlex.join(["adnn", "recheck", url, study.study_name, *function])
+    return ""
+
+
+def compare_step(record: SearchRecord) -> Step:
+    """Return how to compare a search with others that have the same number of trials."""
+    n_trials = len(record.done_trials)
+    in_shell = f"Run adnn compare --max-trial {n_trials} with the other options of this search."
+    return Step(f"adnn.compare(objective, max_trial={n_trials})", in_shell)
 
 
 def trial_fields(trial: FrozenTrial | None) -> dict[str, Any] | None:

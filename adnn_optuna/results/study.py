@@ -20,11 +20,14 @@ from adnn_optuna.engine.kinds import kind_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.render.document import (
     MAX_TITLE,
+    Caution,
+    Detail,
     Document,
     Figure,
     Line,
     Mark,
     Series,
+    Step,
     Table,
     Verdict,
     shortened,
@@ -32,7 +35,7 @@ from adnn_optuna.render.document import (
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.fields import FIELDS, numbers_of, units_of
 from adnn_optuna.results.overtuning import overtuning_of
-from adnn_optuna.results.settings import settings_fields, trial_fields
+from adnn_optuna.results.settings import recheck_command, settings_fields, trial_fields
 from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._trials import is_feasible
 from adnn_optuna.stats.sequential import ALPHA
@@ -58,7 +61,6 @@ class StudyResult(Printed):
     _reused: str = ""  # How many trials were stored before the call that returned it, in words.
 
     _scope_of_runs: ClassVar[str] = "All results are for this objective."
-    _next_step_of_runs: ClassVar[str] = ""  # Of a comparison without controls.
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.study.study_name!r}, best={self.best_value:.6g})"
@@ -123,7 +125,7 @@ class StudyResult(Printed):
         verdict, verdict_in_words = self._verdict()
         name = shortened(self.study.study_name, MAX_TITLE - len(verdict_in_words) - 2)
         estimates = list[Line]()
-        next_step = ""
+        next_step = Step()
         if self.best is not None:
             estimates = self._estimates()
             next_step = self._next_step()
@@ -181,10 +183,8 @@ class StudyResult(Printed):
     def _notes(self) -> list[str]:
         return [*study_notes(self.record), self._reused]
 
-    def _next_step(self) -> str:
-        return (
-            "evaluate the best trials on new seeds: adnn.recheck(study, evaluate), or adnn recheck"
-        )
+    def _next_step(self) -> Step:
+        return Step("adnn.recheck(result.study, evaluate)", recheck_command(self.study))
 
     def _figures(self) -> list[Figure]:
         return [gain_figure(self.record), *places_figure(self.record)]
@@ -271,14 +271,13 @@ def study_notes(record: SearchRecord) -> list[str]:
     """Return the source of the best trial, lost workers, and the reason for the end."""
     notes = unowned_notes(record)
     if record.best_is_added:
-        notes.insert(
-            0, "The best trial was added by study.add_trial, not evaluated by this search."
-        )
+        sentence = "The best trial was added by study.add_trial, not evaluated by this search."
+        notes.insert(0, Caution(sentence))
     reason = record.stop_reason
     if reason is None and stored.SEARCH in record.attrs:
-        notes.append("The search has not ended.")
+        notes.append(Caution("The search has not ended."))
     elif reason not in (None, "max_trial"):  # The number of trials says the latter.
-        notes.append(_ENDS.get(reason, f"The search was ended by {reason}."))
+        notes.append(Detail(_ENDS.get(reason, f"The search was ended by {reason}.")))
     return notes
 
 
@@ -292,7 +291,7 @@ def gain_figure(record: SearchRecord) -> Figure:
     """Return each trial's gain over the baseline, and the best gain so far."""
     unit = units_of(record).selection
     gains = {number: unit.scale * gain for number, gain in record.gains.items()}
-    floor = _floor([*gains.values()])
+    floor = floor_of([*gains.values()])
     near = {number: gain for number, gain in gains.items() if gain >= floor}
     far = {number: floor for number, gain in gains.items() if gain < floor}
     series = [
@@ -326,7 +325,7 @@ def _gain_series(
     return Series(label, [*shown], [*shown.values()], mark, hover=hover)
 
 
-def _floor(gains: Sequence[float]) -> float:
+def floor_of(gains: Sequence[float]) -> float:
     """Return a floor for gains: the few that are far below all others are drawn on it."""
     if not gains:
         return -math.inf

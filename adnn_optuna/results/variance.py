@@ -18,11 +18,21 @@ from numpy.typing import NDArray
 
 from adnn_optuna._seeds import new_seeds
 from adnn_optuna._units import Estimate, Unit, in_list, in_number, unit_of
-from adnn_optuna.render.document import Document, Figure, Line, Series, Table, Verdict
+from adnn_optuna.render.document import (
+    Caution,
+    Detail,
+    Document,
+    Figure,
+    Line,
+    Series,
+    Step,
+    Table,
+    Verdict,
+)
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.differences import sources_in_words, unseen_notes
 from adnn_optuna.results.fields import fitted
-from adnn_optuna.results.findings import NEXT_STEP, counted, failures_note, made_so_far
+from adnn_optuna.results.findings import MAKE_THE_REST, counted, failures_note, made_so_far
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.proportions import unseen_share
 from adnn_optuna.stats.spread import FEWEST, collapses, standard_deviation
@@ -279,7 +289,7 @@ class Variance(Printed):
             tables=tables,
             figures=[self._figure()],
             notes=notes,
-            next_step=NEXT_STEP if numbers.missing else "",
+            next_step=MAKE_THE_REST if numbers.missing else Step(),
             fields=self._fields(),
         )
 
@@ -353,16 +363,17 @@ class Variance(Printed):
 
     def _notes(self) -> list[str]:
         numbers = self.numbers
-        notes = []
+        notes = list[str]()
         if numbers.mean <= numbers.chance_limit:
             limit = unit_of(numbers.value_name).value(numbers.chance_limit)
-            notes.append(
+            sentence = (
                 f"The network is at chance: accuracies up to {limit} are not distinguishable from "
                 "always predicting the largest class."
             )
+            notes.append(Caution(sentence))
         notes += [
             "Critical difference: noise exceeds it in 5% of pairs, for normal scores.",
-            f"All runs redraw {in_list(sources_in_words(numbers.sources))}.",
+            Detail(f"All runs redraw {in_list(sources_in_words(numbers.sources))}."),
         ]
         if numbers.not_redrawn:
             notes.append(f"Not redrawn: {in_list(numbers.not_redrawn)}.")
@@ -372,7 +383,8 @@ class Variance(Printed):
                 "to 100%."
             )
         if numbers.collapsed:
-            notes.append(f"Collapses, far from the other runs: {'; '.join(numbers.collapsed)}.")
+            collapsed = "; ".join(numbers.collapsed)
+            notes.append(Caution(f"Collapses, far from the other runs: {collapsed}."))
         if numbers.sd.value > 0:
             notes += unseen_notes(len(numbers.run_values), "run")
         still = [source for source, sd in numbers.sd_by_source.items() if sd.value == 0]
@@ -386,7 +398,7 @@ class Variance(Printed):
             failures_note(numbers.n_lost, len(numbers.evaluations), "runs", numbers.failed)
         )
         if numbers.n_lost and numbers.failed is None:
-            notes.append("The variance is that of the runs that succeed.")
+            notes.append(Caution("The variance is that of the runs that succeed."))
         return [*notes, self._reused]
 
     def _figure(self) -> Figure:

@@ -84,7 +84,7 @@ def test_trainings_are_compared_too() -> None:
 def test_stops_when_decided_and_pays_for_it(storage: BaseStorage) -> None:
     found = compare(seeds=range(30), stop_when_decided=True, storage=storage)
     assert 7 <= len(found.runs.seeds) < 12
-    assert "e-process" in str(found)
+    assert "e-process" in format(found, "details")
     assert math.isnan(found.differences()["win_rate_low"].iloc[0])
     n_trials = len(optuna.load_study(study_name="models", storage=storage).trials)
     assert n_trials == 2 * len(found.runs.seeds)

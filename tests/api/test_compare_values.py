@@ -14,6 +14,7 @@ from scipy import stats
 
 import adnn_optuna as adnn
 from adnn_optuna.cli.main import run
+from adnn_optuna.render.text import to_text
 
 COLUMNS = [
     "pairs",
@@ -323,14 +324,15 @@ def test_command_line(
     arguments = ["compare-values", "r.csv", "--margin", "0.25"]
     assert run([*arguments, "--report", "r.html", "--plot", "p.html"]) == 0
     shown = capsys.readouterr().out
-    assert shown.rstrip("\n") == str(adnn.compare_values(arms(), margin=0.25))
+    document = adnn.compare_values(arms(), margin=0.25).document()
+    assert shown.rstrip("\n") == to_text(document, in_shell=True)
     assert "equivalent" in Path("r.html").read_text()
     assert Path("p.html").exists()
-    assert run([*arguments, "--minimize", "--sequential"]) == 0
+    assert run([*arguments, "--minimize", "--sequential", "--json"]) == 0
     assert "e-process" in capsys.readouterr().out
     assert run([*arguments, "--baseline", "c"]) == 0
     assert "a - c" in (shown := capsys.readouterr().out)
-    assert run([*arguments, "--no-paired"]) == 0
+    assert run([*arguments, "--no-paired", "--json"]) == 0
     assert "Welch" in capsys.readouterr().out
     assert run(["compare-values", "none.csv"]) == 2
     assert run([*arguments, "--no-paired", "--sequential"]) == 2
@@ -479,7 +481,8 @@ class TestGroups:
         gate = ["compare-values", "a.csv", "--baseline-file", "b.csv", "--groups"]
         assert run([*gate, "passage"]) == 0
         shown = capsys.readouterr().out.rstrip("\n")
-        assert shown == str(adnn.compare_values(self.TABLE, groups="passage", baseline="b"))
+        document = adnn.compare_values(self.TABLE, groups="passage", baseline="b").document()
+        assert shown == to_text(document, in_shell=True)
         assert run([*gate, "patient"]) == 2
         self.TABLE[["passage", "a"]].to_csv("a.csv", index=False)
         assert run([*gate, "passage"]) == 2

@@ -486,7 +486,8 @@ def test_more_new_seeds_are_sequential_for_good() -> None:
     for confirm in (10, 20, 20, 10):
         result = search(**options, confirm=confirm)
         widths.append(result.value.high - result.value.low)
-        said = "the number of new seeds was raised" in " ".join(str(result).split())
+        details = " ".join(format(result, "details").split())
+        said = "the number of new seeds was raised" in details
         assert said == (len(widths) > 1)
         level = 99 if said else 95
         assert f"({level}% CI " in str(result)

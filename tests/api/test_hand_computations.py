@@ -62,7 +62,8 @@ def assert_printed(text: str, label: str, expected: Sequence[float], level: floa
     """Compare the numbers of an estimate's line with others, to the digits that it shows."""
     [line] = [line for line in text.splitlines() if line.startswith(f"  {label} ")]
     interval_name = f"{100 * level:.9g}% CI"
-    assert (interval_name in line) == (label == "value" and len(expected) > 1), line
+    is_first = label.endswith(("value", "chosen"))
+    assert (interval_name in line) == (is_first and len(expected) > 1), line
     line = line.removeprefix(f"  {label}").replace(interval_name, "")
     numbers = re.findall(r"[-+]?\d+(?:\.\d+)?", line)[: len(expected)]
     digits = len(numbers[0].partition(".")[2])
@@ -120,7 +121,7 @@ def test_of_the_second_recommendation_of_a_search() -> None:
     for result, level in ((first, 0.95), (second, 0.975)):
         values = [v for (x, _), v in function.made.items() if x == result.best_params["x"]]
         assert_printed(str(result), "value", interval(values, level), level)
-        assert_next_run(str(result), values)
+        assert_next_run(format(result, "details"), values)
 
 
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
@@ -146,8 +147,8 @@ def test_of_a_recheck(direction: str, fails: float, failed: float | None) -> Non
     gains = [sign * (made[chosen, seed] - made[worst.params["x"], seed]) for seed in seeds]
     assert (len(chosen_by), len(values)) == (3, 10)
     assert report.trial.params == {"x": chosen}
-    text, (value, low, high) = str(report), interval(values, 0.95)
-    assert_printed(text, "value", (value, low, high))
+    text, (value, low, high) = format(report, "details"), interval(values, 0.95)
+    assert_printed(text, f"trial {report.trial.number}, chosen", (value, low, high))
     excess = [sign * (study.best_value - end) for end in (value, high, low)]
     assert_printed(text, "overstatement", [excess[0], *sorted(excess[1:])])
     assert_printed(text, "gain", sign_flips(gains, 0.95))
@@ -168,6 +169,7 @@ def test_of_the_second_choice_of_a_recheck() -> None:
             for (x, seed), value in function.made.items()
             if x == study.best_params["x"] and seed >= FIRST_TO_CONFIRM
         ]
-        assert_printed(str(report), "value", interval(values, level), level)
+        label = f"trial {report.trial.number}, chosen"
+        assert_printed(str(report), label, interval(values, level), level)
         better = create_trial(params={"x": 9.5}, distributions=distributions, value=99.0)
         study.add_trial(better)

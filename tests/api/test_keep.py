@@ -243,7 +243,7 @@ def test_two_versions_that_begin_a_loop_have_one_baseline() -> None:
     assert all("must have 8 runs" in sentence for sentence in refused)
     verdicts = [versions.keep(label).verdict for label in ("one", "other")]
     assert verdicts.count("baseline") == 1
-    assert "undecided" not in verdicts
+    assert "not judged yet" not in verdicts
 
 
 def test_candidates_at_the_same_time_are_compared_with_the_same_version(

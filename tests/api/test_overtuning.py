@@ -12,6 +12,7 @@ from search_worker import quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.cli.main import run
+from adnn_optuna.render.text import to_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +86,10 @@ class TestOvertuning:
     ) -> None:
         page = tmp_path / "page.html"
         assert run(["overtuning", str(tmp_path / "study.db"), "mine", "--report", str(page)]) == 0
-        assert capsys.readouterr().out == f"{adnn.overtuning(study)}\n"
+        in_shell = to_text(adnn.overtuning(study).document(), in_shell=True)
+        assert capsys.readouterr().out == f"{in_shell}\n"
+        printed = str(adnn.overtuning(study))
+        assert in_shell.partition("Next: ")[0] == printed.partition("Next: ")[0]
 
     def test_without_scores_it_says_how_to_store_them(self) -> None:
         study = optuna.create_study(study_name="none")

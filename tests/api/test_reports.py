@@ -14,6 +14,7 @@ import adnn_optuna as adnn
 from adnn_optuna import _attributes as stored
 from adnn_optuna.api.stored import load_result
 from adnn_optuna.cli import main as cli
+from adnn_optuna.results.findings import MAKE_THE_REST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +98,7 @@ def test_a_result_that_was_interrupted_is_resumed(kind: str, tmp_path: Path) -> 
     with pytest.raises(KeyboardInterrupt):
         call(kind, url)
     name = name_of(kind)
-    assert "make the same call again" in load_result(url, name).document().next_step
+    assert load_result(url, name).document().next_step == MAKE_THE_REST
     with pytest.raises(ValueError, match=r"does not store its|is not one of"):
         adnn.resume(url, name)
     with pytest.raises(ValueError, match="must be a search if sampler, pruner, test"):
@@ -117,7 +118,7 @@ def test_a_variance_of_a_network_is_resumed_without_its_objective(
     call = functools.partial(adnn.measure_variance, objective, n=5, storage=storage)
     call(max_time=1e-9)
     resumed = adnn.resume(storage, "variance").document()
-    assert not resumed.next_step
+    assert not resumed.next_step.python
     assert len(resumed.estimates) == 4  # With that of the seed in use.
     assert load_result(storage, "variance").document().estimates == resumed.estimates
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from render_documents import LONG, document, documents
 
 from adnn_optuna._units import columns
-from adnn_optuna.render.document import Document, Table, shortened
+from adnn_optuna.render.document import Caution, Detail, Document, Step, Table, shortened
 from adnn_optuna.render.text import to_text, width_of_output
 
 
@@ -72,6 +72,23 @@ def test_details_show_every_table_with_every_column() -> None:
     assert "first" not in to_text(made)
     assert "arm  b  c  d  e  f  g\n" in to_text(made, details=True)
     assert "first  1" in to_text(made, details=True)
+
+
+def test_prints_cautions_first_and_only_three_notes_that_are_no_details() -> None:
+    notes = ["one", Detail("how it was made"), "two", "three", Caution("beware")]
+    made = document(notes=notes)
+    printed = [line for line in to_text(made).split("\n") if "ote" in line]
+    assert printed[:-1] == ["Note: beware", "Note: one", "Note: two"]
+    assert printed[-1] == '2 more notes: print(format(result, "details"))'
+    assert made.notes == ("beware", "one", "two", "three", "how it was made")
+    assert to_text(made, details=True).count("Note: ") == 5
+
+
+def test_the_next_command_is_one_command_of_the_shell() -> None:
+    command = f"adnn recheck sqlite:///{'a' * 30}.db 'a study' --evaluate module:{'f' * 20}"
+    made = document(next_step=Step("adnn.recheck(study, f)", command))
+    assert to_text(made).endswith("\nNext: adnn.recheck(study, f)")
+    assert to_text(made, in_shell=True).endswith(f"\nNext: {command}")
 
 
 def test_a_table_without_room_is_a_list() -> None:

@@ -93,8 +93,8 @@ class TestNotes:
         )
         assert len(set(notes)) == len(notes)
         of = "a name that i… - 18 characters…"
-        assert notes[-1] == f"{of}, {of}: too few."
-        assert difference_notes([UNKNOWN], PLAIN, "fixed", n_claims={})[-1] == "Too few."
+        assert notes[0] == f"{of}, {of}: too few."
+        assert difference_notes([UNKNOWN], PLAIN, "fixed", n_claims={})[0] == "Too few."
 
 
 class TestFigures:

@@ -21,7 +21,7 @@ def test_every_surface() -> None:
 )
 def test_durations_have_the_unit_that_one_would_take(seconds: float, said: str) -> None:
     required = required_seeds({"claim": pilot(6)}, 0.01, after_fixed=True)
-    plan = Plan(required, 9, seconds, ACCURACY)
+    plan = Plan(required, 9, seconds, ACCURACY, 30)
     line = plan.document().estimates[0]
     assert (line.label, line.value, line.remark) == ("fixed design", "14", f"new seeds, {said}")
 

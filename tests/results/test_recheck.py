@@ -236,6 +236,19 @@ def test_repr_is_short() -> None:
     assert "FrozenTrial" not in shown
 
 
+def test_the_first_figure_names_both_trials_and_marks_what_is_luck() -> None:
+    figure, _ = recheck(17, [0.904, 0.905, 0.906]).document().figures
+    labels = [text for series in figure.series for text in series.text if text]
+    assert figure.title == "0.0073 of the best value is luck"
+    best, luck, mean = labels
+    assert best.startswith("trial 31, best: ")
+    assert luck == "luck: 0.0073"
+    assert mean.startswith("trial 17, chosen: 0.9050")
+    # The marked distance is that from the mean to the best value.
+    [line] = [series for series in figure.series if series.text]
+    assert [line.x[0], line.x[-1]] == pytest.approx([0.9123, 0.905])
+
+
 class TestGain:
     GAINS = (0.02, 0.024, 0.022, 0.026, 0.03, 0.022, 0.024, 0.021, 0.025, 0.026)
 
@@ -329,7 +342,7 @@ class TestSurfaces:
         assert_states("recheck", states())
 
     def test_show_which_trial_is_chosen_and_what_each_point_is(self) -> None:
-        [figure] = recheck(17, [0.904, 0.905, 0.906]).document().figures
+        _, figure = recheck(17, [0.904, 0.905, 0.906]).document().figures
         assert figure.rows == ("trial 31", "trial 17, chosen")
         shown = {series.label: list(series.x) for series in figure.series}
         assert shown["new seeds that choose"] == [0.85, 0.95]

@@ -102,29 +102,32 @@ class TestGain:
         assert below.mark == "triangles"
 
 
-class TestEvidence:
-    def test_shows_estimates_on_new_seeds_beside_the_own_gain(self) -> None:
+class TestSelection:
+    GAINS = (0.003, 0.004, 0.005, 0.006, 0.007, 0.008)
+
+    def test_shows_gains_of_trials_and_of_new_seeds(self) -> None:
         study = store_study("one", gain=0.003)
-        record = store_confirmation(study, [0.003, 0.004, 0.005, 0.006, 0.007, 0.008])
-        figure = drawn(study)["evidence"]
-        assert figure.rows == ("vs new baselines", "replication", "vs own baseline")
-        found = read_confirmation(record)
-        for one, estimate in zip(
-            figure.series, (found.vs_baselines, found.replication), strict=False
-        ):
-            assert (*one.x, *one.low, *one.high) == pytest.approx([100 * e for e in estimate])
-        own = figure.series[2]
-        assert own.x == pytest.approx([0.3])
-        assert to_plotly(figure).data[2].error_x.array is None
+        record = store_confirmation(study, [*self.GAINS])
+        assert next(iter(drawn(study))) == "selection"
+        figure = drawn(study)["selection"]
+        assert figure.rows == ("validation data, 12 trials", "test data, 6 new seeds")
+        trials, runs, labels, best, replication = figure.series
+        assert trials.x == pytest.approx([100 * gain for gain in record.gains.values()])
+        assert runs.x == pytest.approx([100 * gain for gain in self.GAINS])
+        assert best.x == pytest.approx([100 * record.gain])
+        found = read_confirmation(record).replication
+        ends = (*replication.x, *replication.low, *replication.high)
+        assert ends == pytest.approx([100 * end for end in found])
+        # Gains on other data have no distance.
+        assert [*filter(None, labels.text)] == [labels.text[0], labels.text[-1]]
 
     def test_names_the_level_of_a_later_best_trial(self) -> None:
         study = store_study("one", gain=0.003)
-        store_confirmation(study, [0.003, 0.004, 0.005, 0.006, 0.007, 0.008], n_earlier=1)
-        assert ", 97.5% CI " in drawn(study)["evidence"].series[0].hover[0]
+        store_confirmation(study, [*self.GAINS], n_earlier=1)
+        assert "(97.5% CI " in drawn(study)["selection"].series[2].text[-1]
 
-    def test_shows_only_what_is_known(self) -> None:
-        assert drawn(store_study("two", gain=0.003))["evidence"].rows == ("vs own baseline",)
-        assert drawn(troubled())["evidence"].rows == ()  # Its best trial was not tested.
+    def test_needs_new_seeds(self) -> None:
+        assert "selection" not in drawn(store_study("two", gain=0.003))
 
 
 class TestPlaces:
@@ -144,7 +147,7 @@ class TestPlaces:
 
 
 def test_seeds_of_random_restarts_have_no_places() -> None:
-    assert [*drawn(restarts())] == ["gain", "evidence"]
+    assert [*drawn(restarts())] == ["gain"]
 
 
 def test_of_many_parameters_those_two_that_matter_most() -> None:

@@ -33,7 +33,7 @@ def judge(*values: float, n_made: int | None = None) -> tuple[str, int]:
     made = len(values) if n_made is None else n_made
     padded = np.array([*values, *[math.nan] * (4 - len(values))])
     kept, given_up, n_runs = judged(padded, np.array(made), Standard(0.0, -1.0, 1.0, 1.0))
-    verdict = "undecided"
+    verdict = "not judged yet"
     if kept:
         verdict = "kept"
     elif given_up:
@@ -44,7 +44,7 @@ def judge(*values: float, n_made: int | None = None) -> tuple[str, int]:
 def test_a_candidate_is_given_up_once_its_mean_gain_is_too_small() -> None:
     # After 1, 2, 3 and 4 runs it must be above 1.5, 1.25, 1.17 and 1.125 sd.
     assert judge(1.4) == ("given up", 1)
-    assert judge(1.6) == ("undecided", 1)
+    assert judge(1.6) == ("not judged yet", 1)
     assert judge(1.6, 0.8) == ("given up", 2)
     assert judge(1.6, 1.0, 1.0, 1.0) == ("kept", 4)
     assert judge(1.6, 1.0, 1.0, 0.8) == ("given up", 4)
@@ -52,7 +52,7 @@ def test_a_candidate_is_given_up_once_its_mean_gain_is_too_small() -> None:
 
 def test_a_failed_run_counts_as_the_worst_in_the_end() -> None:
     failed = math.nan
-    assert judge(failed) == ("undecided", 1)
+    assert judge(failed) == ("not judged yet", 1)
     assert judge(failed, failed) == ("given up", 2)
     assert judge(failed, 3.0, failed) == ("given up", 3)
     # Its mean is 1.25 with the best one's worst run, 1.1 with its own.
