@@ -359,11 +359,11 @@ def sentence(results: Results) -> str:
     """Return what the page on training says of it."""
     times = {name: median_and_range(values) for name, values in results["search"].items()}
     return (
-        "Beside training, a search takes time for its sampler, SQLite and bookkeeping: "
+        "Beside training, a search takes time for its sampler, SQLite and bookkeeping. This is "
         f"{times['random_restart']} ms\na trial with random restarts, {times['greedy']} ms with "
-        f"greedy and {times['annealing']} ms with annealing\n(median and range of "
-        f"{len(results['search']['greedy'])} searches of {results['n_trials']} trials, digits; "
-        "`python studies/trial_overhead.py`)."
+        f"greedy and {times['annealing']} ms with annealing.\n"
+        "`python studies/trial_overhead.py` measures it: median and range of "
+        f"{len(results['search']['greedy'])} searches of\n{results['n_trials']} trials on digits."
     )
 
 
