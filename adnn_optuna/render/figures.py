@@ -17,6 +17,7 @@ DARK_COLORS = ("#3f93f5", "#f5832b", "#62ebb4", "#f0a0ee", "#d8434a", "#e0da45")
 """The same on black."""
 CONTROL_COLOR = "#8b929c"
 """The grey of controls, on both."""
+_SMALLEST, _LARGEST = 5, 22  # Points whose sizes show a number, in pixels.
 _SCALE = ("#d3e5f4", "#08406e")  # From worst to best; pages have one for each theme.
 
 _AXIS = {
@@ -77,6 +78,8 @@ def to_plotly(figure: Figure) -> go.Figure:
             text=figure.if_empty, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False
         )
         return drawing.update_xaxes(visible=False).update_yaxes(visible=False)
+    if figure.has_equal_axes:
+        drawing.update_yaxes(scaleanchor="x", constrain="domain").update_xaxes(constrain="domain")
     for axis in figure.log:
         drawing.update_layout({f"{axis}axis_type": "log"})
     if not math.isnan(figure.margin):
@@ -134,6 +137,9 @@ def _line(series: Series, _: Figure) -> list[Any]:
 def _points(series: Series, figure: Figure) -> list[Any]:
     """Return points, with error bars and texts if they have any."""
     marker: dict[str, Any] = {"color": _color(series), **_MARKERS[series.mark]}
+    if series.sizes:
+        # Plotly's sizes are diameters.
+        marker["size"] = [_SMALLEST + _LARGEST * math.sqrt(size) for size in series.sizes]
     if series.values:
         marker |= {"color": [*series.values], "coloraxis": "coloraxis", "line": {"width": 1}}
     trace = go.Scatter(x=[*series.x], y=[*series.y], mode="markers", marker=marker)

@@ -224,16 +224,27 @@ class Overtuning(Printed):
         has_value = np.isfinite(self.splits.left_out)
         reported = unit.scale * self.reported_values[has_value]
         left_out = unit.scale * self.splits.left_out[has_value]
-        ends = [reported.min(), reported.max()]
-        points = Series("trials", reported.tolist(), left_out.tolist(), "points")
+        drawn = [*reported.tolist(), *left_out.tolist()]
+        ends = [min(drawn), max(drawn)]
+        shares = self.splits.selected[has_value]
+        points = Series(
+            label="",
+            x=reported.tolist(),
+            y=left_out.tolist(),
+            mark="points",
+            hover=[f"selected by {100 * share:.0f}% of splits" for share in shares],
+            sizes=(shares / shares.max()).tolist(),
+        )
         return Figure(
             key="overtuning",
             title="Trials on the examples that select and on examples left out",
             x_label=unit.heading("reported value"),
             y_label=unit.heading("value on examples left out"),
-            series=[Series("equal", ends, ends, "dashes", color=None), points],
-            caption="Trials that splits select. On the dashed line, both values are equal.",
+            series=[Series("", ends, ends, "dashes", color=None), points],
+            caption="Larger points: selected by more splits. On the dashed line, both values are "
+            "equal.",
             lower_is_better=not self.maximize,
+            has_equal_axes=True,
         )
 
     def _curve_figure(self) -> Figure:

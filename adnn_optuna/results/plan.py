@@ -126,8 +126,9 @@ class Plan(Printed):
             series.append(Series(design, [*power], _in_percent(power), color=color))
             if seeds in power:
                 needed[seeds] = power[seeds]
-        label = f"seeds to plan for: {', '.join(map(str, needed))}"
-        series.append(Series(label, [*needed], _in_percent(needed), "rings", color=None))
+        labels = [f"{seeds} seeds" for seeds in needed]
+        rings = Series("", [*needed], _in_percent(needed), "rings", color=None, text=labels)
+        series.append(rings)
         return Figure(
             key="power",
             title=f"Power to show a gain of {gain}",

@@ -45,7 +45,6 @@ from adnn_optuna.stats.paired_differences import (
     is_by_t,
 )
 from adnn_optuna.stats.resampling import Resampled
-from adnn_optuna.stats.sequential import ALPHA
 from adnn_optuna.stats.spread import collapses
 
 if TYPE_CHECKING:
@@ -671,11 +670,11 @@ class Recheck(Printed):
         """Return the stored values of the best trials beside those on new seeds."""
         numbers = self.numbers
         unit = unit_of(numbers.metric)
-        series = self._points("choose", "new seeds that choose", -0.17, 1 - ALPHA, None)
-        series += self._points("confirm", "further seeds", 0.12, numbers.confirmed.level, 0)
+        series = self._points("choose", "new seeds that choose", -0.17, None)
+        series += self._points("confirm", "further seeds", 0.12, 0)
         stored = [unit.scale * stored_value(trial) for trial in numbers.candidates]
         rows = range(len(stored))
-        series.append(Series("value in the study", stored, rows, "diamonds", color=1))
+        series.append(Series("", stored, rows, "diamonds", color=1))
         labels = [f"trial {trial.number}" for trial in numbers.candidates]
         if self.trial is not None:
             chosen = f"trial {self.trial.number}"
@@ -686,14 +685,12 @@ class Recheck(Printed):
             x_label=unit.heading(numbers.metric),
             y_label="",
             series=series,
-            caption="Diamonds: stored values. Squares: means on new seeds with their CI.",
+            caption="Diamonds: values in the study. Squares: means with their CIs.",
             lower_is_better=not numbers.maximize,
             rows=labels,
         )
 
-    def _points(
-        self, role: Role, label: str, shift: float, level: float, color: int | None
-    ) -> list[Series]:
+    def _points(self, role: Role, label: str, shift: float, color: int | None) -> list[Series]:
         """Return the values of all candidates with the seeds of a role, and their means."""
         numbers = self.numbers
         scale = unit_of(numbers.metric).scale
@@ -712,7 +709,7 @@ class Recheck(Printed):
             return []
         points = Series(label, x, y, "points", hover=hover, color=color)
         squares = Series(
-            f"{label}: mean, {100 * level:.9g}% CI",
+            "",
             x=[scale * mean.value for mean in means.values()],
             y=[row + shift + 0.07 for row in means],
             mark="squares",

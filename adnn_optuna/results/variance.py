@@ -402,54 +402,25 @@ class Variance(Printed):
         return [*notes, self._reused]
 
     def _figure(self) -> Figure:
-        """Return the deviations that each source, and all sources, caused in single runs."""
+        """Return the standard deviation that each source, and all sources, cause."""
         numbers = self.numbers
-        unit = unit_of(numbers.value_name)
-        deviations = {s: row / math.sqrt(2) for s, row in numbers.differences.items() if len(row)}
-        deviations[ALL] = numbers.run_values - numbers.mean
-        series = []
-        for row, (source, of_runs) in enumerate(deviations.items()):
-            sd = numbers.sd if source == ALL else numbers.sd_by_source[source]
-            series += self._row(row, source, of_runs, sd)
-        if not math.isnan(deviation_in_use := numbers.seed_value - numbers.mean):
-            x = unit.scale * deviation_in_use
-            y = len(deviations) - 1
-            hover = f"seed {numbers.seed}: {unit.gain(deviation_in_use)}"
-            in_use = Series("the seed in use", [x], [y], "diamonds", hover=[hover], color=1)
-            series.append(in_use)
+        sds = {**numbers.sd_by_source, ALL: numbers.sd}
+        estimates = {source: sd for source, sd in sds.items() if not math.isnan(sd.value)}
+        scale = unit_of(numbers.value_name).scale
+        ends = [[scale * end for end in sd] for sd in estimates.values()]
+        x, low, high = map(list, zip(*ends, strict=True)) if ends else ([], [], [])
+        texts = [self._sd_unit(sd).value(sd.value) for sd in estimates.values()]
+        name = f"standard deviation of {numbers.value_name}"
         return Figure(
             "variance",
-            "Deviations from run to run, by source of randomness",
-            unit.heading(f"deviation of {numbers.value_name}", is_gain=True),
+            "Standard deviation by source of randomness",
+            unit_of(numbers.value_name).heading(name, is_gain=True),
             "",
-            series,
-            caption="Points: runs. Squares: one standard deviation with its 95% CI.",
-            rows=sources_in_words(deviations),
+            [Series("", x, range(len(x)), "squares", low, high, text=texts)],
+            caption="Bars: 95% CIs.",
+            rows=sources_in_words(estimates),
             if_empty="No run has a value yet.",
         )
-
-    def _row(
-        self, row: int, source: str, deviations: NDArray[np.float64], sd: Estimate
-    ) -> list[Series]:
-        unit = unit_of(self.numbers.value_name)
-        color = None
-        label = ""
-        if source == ALL:
-            color = 0
-            label = "one standard deviation, 95% CI"
-        x = (unit.scale * deviations).tolist()
-        # Side by side, so that equal ones do not hide each other.
-        y = (row + np.linspace(-0.2, 0.2, max(len(deviations), 1))).tolist()
-        hover = [f"run {i}: {unit.gain(d)}" for i, d in enumerate(deviations, 1)]
-        points = Series("", x, y, "points", hover=hover, color=color)
-        if math.isnan(sd.value):
-            return [points]
-        value, low, high = (unit.scale * end for end in sd)
-        ends = [-value, value]
-        lows = [-high, low]
-        highs = [-low, high]
-        spread = Series(label, ends, [row, row], "squares", low=lows, high=highs, color=color)
-        return [points, spread]
 
     def _fields(self) -> dict[str, Any]:
         numbers = self.numbers

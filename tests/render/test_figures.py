@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -128,3 +129,12 @@ def test_arms_stand_out_from_the_ground(palette: tuple[str, ...], ground: str) -
 def test_each_mark_is_tried_in_a_browser() -> None:
     tried = {series.mark for figure in MADE.values() for series in figure.series}
     assert tried == {*get_args(Mark)}
+
+
+def test_axes_may_be_equal_and_sizes_are_areas() -> None:
+    points = Series("", [0.0, 1.0], [0.0, 1.0], "points", sizes=[0.25, 1.0])
+    drawn = to_plotly(Figure("key", "A title", "x", "y", [points], has_equal_axes=True))
+    assert drawn.layout.yaxis.scaleanchor == "x"
+    smallest = to_plotly(Figure("key", "A title", "x", "y", [replace(points, sizes=[0.0, 0.0])]))
+    diameters = np.subtract(drawn.data[0].marker.size, smallest.data[0].marker.size)
+    assert diameters[1] == pytest.approx(2 * diameters[0])

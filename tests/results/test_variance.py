@@ -199,15 +199,11 @@ def test_failures_may_count_as_a_value() -> None:
     assert counted.mean < lost.mean
 
 
-def test_figure_shows_deviations_and_the_seed_in_use() -> None:
+def test_figure_shows_each_source_once() -> None:
     found = of_accuracies()
     [figure] = found.document().figures
     assert figure.rows == ("initialization", "order", "split", ALL)
-    points = [np.array(series.x) for series in figure.series if series.mark == "points"]
-    for source, shown in zip(SOURCES, points, strict=False):
-        np.testing.assert_allclose(shown, 100 * found.numbers.differences[source] / math.sqrt(2))
-    np.testing.assert_allclose(
-        points[-1], 100 * (found.numbers.run_values - found.numbers.run_values.mean())
-    )
-    [own] = [series for series in figure.series if series.label == "the seed in use"]
-    assert own.x == pytest.approx([100 * (0.92 - found.numbers.run_values.mean())])
+    [points] = figure.series
+    sds = [*found.sd_by_source.values(), found.sd]
+    shown = zip(points.x, points.low, points.high, strict=True)
+    np.testing.assert_allclose([*shown], 100 * np.array(sds))
