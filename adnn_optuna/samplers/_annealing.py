@@ -120,7 +120,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
 
         Constraints (``trial.set_constraint``) are honoured: a feasible point is never left for an
         infeasible one, and of infeasible ones, that with the smaller total violation is kept [3].
-        A Gaussian process of each constraint learns where points are feasible [4]; those that are
+        A Gaussian process of all constraints learns where points are feasible [4]; those that are
         not are in no model of the objective.
 
     References:

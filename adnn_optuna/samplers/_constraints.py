@@ -1,4 +1,4 @@
-"""Where points are feasible, by a Gaussian process of each constraint (Gardner et al. 2014)."""
+"""Where points are feasible, by a Gaussian process of the constraints (Gardner et al. 2014)."""
 
 import dataclasses
 import functools
@@ -46,31 +46,33 @@ class Feasibility:
         self._n_choices = n_choices
 
     @functools.cached_property
-    def _processes(self) -> list[GaussianProcess]:
-        """The processes of the constraints that were violated at least once."""
+    def _process(self) -> GaussianProcess | None:
+        """The process of the constraints that were violated at least once."""
         if len(self._known) < len(self._x) + 2:
-            return []
+            return None
         rows = [self._known.constraints[number] for number in self._known.numbers]
-        processes = []
-        for i in range(min(map(len, rows))):
-            constraint = np.array([row[i] for row in rows])
-            if constraint.max() <= 0:
-                continue
-            # Far from 0, only the order of magnitude matters.
-            sizes = np.abs(constraint)
-            typical_size = max(np.median(sizes), 1e-9 * sizes.max())
-            pool = dataclasses.replace(self._known, values=np.arcsinh(constraint / typical_size))
-            processes.append(process_near(self._x, pool, self._n_choices, n_fits=1))
-        return processes
+        columns = [
+            _compressed(np.array(column)) for column in zip(*rows, strict=False) if max(column) > 0
+        ]
+        if not columns:
+            return None
+        pool = dataclasses.replace(self._known, values=np.column_stack(columns))
+        return process_near(self._x, pool, self._n_choices, is_rough=True)
 
     def log_probability(self, points: np.ndarray) -> np.ndarray:
         """Return the logarithm of the probability that points are feasible."""
-        total = np.zeros(len(points))
-        for process in self._processes:
-            total += process.log_probability_below_zero(points)
-        return total
+        if self._process is None:
+            return np.zeros(len(points))
+        return self._process.log_probability_below_zero(points)
 
     def is_likely(self, points: np.ndarray) -> np.ndarray:
         """Return which points are probably feasible, or else which one is most likely so."""
         log_probabilities = self.log_probability(points)
         return np.asarray(log_probabilities >= min(log_probabilities.max(), math.log(0.5)))
+
+
+def _compressed(constraint: np.ndarray) -> np.ndarray:
+    """Return the values of a constraint; far from 0, only the order of magnitude matters."""
+    sizes = np.abs(constraint)
+    typical_size = max(np.median(sizes), 1e-9 * sizes.max())
+    return np.asarray(np.arcsinh(constraint / typical_size))

@@ -11,8 +11,11 @@ References:
 """
 
 import math
+import operator
 
 import numpy as np
+
+from adnn_optuna.samplers._minimizer import minimize
 
 _MIN_NOISE = 1e-6
 _GUESS_NOISE = 0.1  # The least share of the variance that is noise where a value is a guess.
@@ -20,26 +23,39 @@ _NOISY = 0.03  # A larger share of the variance is noise, and not what the kerne
 # Logarithms of the inverse squared lengths, and of the noise, that the fit begins with: what looks
 # like noise may follow from short lengths.
 _STARTS = (0.0, math.log(0.1)), (3.0, math.log(0.001))
-_N_ROWS = 16
+# With more points, the fit to so many of them comes first: it takes a quarter of the time.
+_N_ROUGH = 50
+_N_FIRST_STEPS, _N_STEPS, _N_LAST_STEPS = 8, 20, 10
+_N_ROWS = 128  # So many fit into the cache of a processor.
+_N_TRIANGLE_ROWS = 25
+_N_PRODUCTS = 2**18  # OpenBLAS shares larger products out among threads.
 _MAX_LOG = 20.0
 # The logarithm of the prior density has maxima at a length and a variance of 1, and at a small
 # noise.
 _LENGTH_RATE, _NOISE_SHAPE, _NOISE_RATE = 0.1, 0.1, 30.0
 
 
-def _blocks(matrix: np.ndarray) -> list[np.ndarray]:
-    """Return a few rows at a time: products of larger matrices are shared out among threads.
+def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return a product of matrices, by so few rows at a time that one thread computes it.
 
-    These wait for each other, for a hundred times as long where others compute, too.
+    Several threads wait for each other, for a hundred times as long where others compute, too.
     """
-    return [matrix[i : i + _N_ROWS] for i in range(0, len(matrix), _N_ROWS)]
+    n_rows = max(_N_PRODUCTS // b.size, 1)
+    blocks = [a[i : i + n_rows] @ b for i in range(0, len(a), n_rows)]
+    return np.concatenate(blocks)
+
+
+def _or_one(scales: np.ndarray) -> np.ndarray:
+    """Return scales, and 1 in place of 0."""
+    return np.where(scales > 0, scales, 1.0)
 
 
 class GaussianProcess:
     """The Matern kernel 5/2 with a length for each coordinate, and a noise, of points in [0, 1].
 
-    The values are to be minimised; guesses among them count as noisy. Two choices are as far from
-    each other as 0 is from 1. The best of ``n_fits`` fits, up to two, is taken.
+    The values are to be minimised; guesses among them count as noisy. Several quantities, each a
+    column of the values, have the same lengths and noise. Two choices are as far from each other
+    as 0 is from 1. A rough fit is one to part of the points, from one start.
     """
 
     def __init__(
@@ -47,57 +63,74 @@ class GaussianProcess:
         points: np.ndarray,
         values: np.ndarray,
         n_choices: np.ndarray,
-        n_fits: int = 2,
         is_guess: np.ndarray | None = None,
+        *,
+        is_rough: bool = False,
     ) -> None:
         from scipy.linalg import lapack  # It takes as long to import as all of Optuna.
-        from scipy.optimize import minimize
 
-        self._points, self._is_choice = points, n_choices > 0
-        values = values / (np.abs(values).max() or 1.0)  # Squares of large values overflow.
-        scale = values.std() or 1.0
-        self._y, self.zero = (values - values.mean()) / scale, -values.mean() / scale
+        self._n_choices = n_choices
+        values = values.reshape(len(points), -1)
+        values = values / _or_one(np.abs(values).max(axis=0))  # Squares of large values overflow.
+        means, scales = values.mean(axis=0), _or_one(values.std(axis=0))
+        self._y, self.zero = (values - means) / scales, -means / scales
         min_noises = np.full(len(points), _MIN_NOISE)
         if is_guess is not None:
             min_noises[is_guess] = _GUESS_NOISE
-        loss = _Loss(self._squares(points), self._y, min_noises)
-        fits = [
-            minimize(
-                loss,
-                [log_inverse_square] * points.shape[1] + [0.0, log_noise],
-                jac=True,
-                method="BFGS",  # SciPy's L-BFGS-B waits for threads, too.
-                options={"maxiter": 40, "gtol": 1e-2},
-            )
-            for log_inverse_square, log_noise in _STARTS[:n_fits]
-        ]
-        theta = min(fits, key=lambda fit: fit.fun).x
+        theta = self._fitted(points, min_noises, is_rough=is_rough)
         self.parameters = np.exp(np.clip(theta, -_MAX_LOG, _MAX_LOG))
         self._inverse_squares, (self._variance, noise) = np.split(self.parameters, [-2])
         self.is_noisy = bool(noise > _NOISY)
-        covariance = self._covariance(points)
+        self._points = self._embedded(points)
+        covariance = self._covariance(self._points)
         covariance[np.diag_indices(len(points))] += noise + min_noises
         factor, _ = lapack.dpotrf(covariance)
         self._weights, _ = lapack.dpotrs(factor, self._y)
         self._root, _ = lapack.dtrtri(factor)  # Of the inverse of the covariance.
 
+    def _fitted(self, points: np.ndarray, min_noises: np.ndarray, *, is_rough: bool) -> np.ndarray:
+        """Return the logarithms of the most probable parameters.
+
+        The first steps tell which start is the better one, and part of the points nearly where it
+        leads.
+        """
+        part = np.linspace(0, len(points) - 1, min(len(points), _N_ROUGH)).astype(int)
+        loss = _Loss(self._squares(points[part]), self._y[part], min_noises[part])
+        fits = []
+        for log_inverse_square, log_noise in _STARTS[: 1 if is_rough else None]:
+            start = np.full(points.shape[1] + 2, log_inverse_square)
+            start[-2:] = 0.0, log_noise
+            fits.append(minimize(loss, start, _N_FIRST_STEPS))
+        best = min(fits, key=operator.attrgetter("value"))
+        best = minimize(loss, best.x, _N_STEPS, best.inverse_hessian)
+        if len(part) < len(points) and not is_rough:
+            loss = _Loss(self._squares(points), self._y, min_noises)
+            best = minimize(loss, best.x, _N_LAST_STEPS, best.inverse_hessian)
+        return best.x
+
     def predict(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Predict values, in units of those known from their mean, with standard deviations."""
+        """Predict each quantity, in units of its known values from their mean.
 
-        def predicted(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            covariance = self._covariance(points)
-            variances = self._variance - ((covariance @ self._root) ** 2).sum(axis=1)
-            return covariance @ self._weights, np.sqrt(np.maximum(variances, 1e-12))
-
-        means, deviations = np.concatenate([*map(predicted, _blocks(points))], axis=1)
-        return means, deviations
+        The standard deviations are the same for all quantities.
+        """
+        embedded, n_known = self._embedded(points), len(self._points)
+        columns = np.hstack([self._root, self._weights])
+        means = np.empty((len(points), self._y.shape[1]))
+        variances = np.empty(len(points))
+        for start in range(0, len(points), _N_ROWS):
+            rows = slice(start, start + _N_ROWS)
+            products = _product(self._covariance(embedded[rows]), columns)
+            explained, means[rows] = products[:, :n_known], products[:, n_known:]
+            variances[rows] = self._variance - np.einsum("ij,ij->i", explained, explained)
+        return means, np.sqrt(np.maximum(variances, 1e-12))
 
     def log_probability_below_zero(self, points: np.ndarray) -> np.ndarray:
-        """Return the logarithm of the probability that the values of points are below 0."""
+        """Return the logarithm of the probability that all quantities of points are below 0."""
         from scipy.special import log_ndtr  # Only constraints need it.
 
         means, deviations = self.predict(points)
-        return np.asarray(log_ndtr((self.zero - means) / deviations))
+        z = (self.zero - means) / deviations[:, None]
+        return np.asarray(log_ndtr(z).sum(axis=1))
 
     def merits(self, points: np.ndarray, width: float | None = None) -> np.ndarray:
         """Return how much is expected of points: the logarithm of the expected improvement [2].
@@ -107,7 +140,8 @@ class GaussianProcess:
         """
         from scipy.special import erfcx, ndtr
 
-        means, deviations = self.predict(points)
+        columns, deviations = self.predict(points)
+        [means] = columns.T
         if width is not None:
             return np.asarray(width * deviations - means)
         z = (self._y.min() - means) / deviations
@@ -122,57 +156,80 @@ class GaussianProcess:
         """Return the squared distances of all pairs of points along each coordinate."""
         first, second = np.triu_indices(len(points), 1)
         squares = (points[first] - points[second]) ** 2
-        squares[:, self._is_choice] = squares[:, self._is_choice] > 0
+        is_choice = self._n_choices > 0
+        squares[:, is_choice] = squares[:, is_choice] > 0
         return np.asfortranarray(squares)
 
-    def _covariance(self, points: np.ndarray) -> np.ndarray:
-        """Return the covariances with the points that it is fitted to."""
-        roots = np.sqrt(self._inverse_squares) * ~self._is_choice
-        a, b = points * roots, self._points * roots
-        squares = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2 * a @ b.T
-        for i in np.flatnonzero(self._is_choice):
-            squares += self._inverse_squares[i] * (points[:, None, i] != self._points[:, i])
-        r = np.sqrt(5 * np.maximum(squares, 0.0))
-        return np.asarray(self._variance * np.exp(-r) * (1 + r + r * r / 3))
+    def _embedded(self, points: np.ndarray) -> np.ndarray:
+        """Return points in units of the lengths, with a coordinate for each choice.
+
+        So all distances follow from one product of matrices. A categorical coordinate that a point
+        lacks is as far from each choice as another choice.
+        """
+        columns = []
+        roots = np.sqrt(5 * self._inverse_squares)
+        for coordinate, root, n in zip(points.T, roots, self._n_choices, strict=True):
+            if n == 0:
+                columns.append(root * coordinate[:, None])
+            else:
+                units = np.unique([*(np.arange(n) + 0.5) / n, 0.5])
+                columns.append(root * math.sqrt(0.5) * (coordinate[:, None] == units))
+        return np.hstack(columns)
+
+    def _covariance(self, embedded: np.ndarray) -> np.ndarray:
+        """Return the covariances of embedded points with those that it is fitted to."""
+        squares = _product(embedded, -2 * self._points.T)
+        squares += (embedded * embedded).sum(axis=1)[:, None]
+        squares += (self._points * self._points).sum(axis=1)
+        r = np.sqrt(np.maximum(squares, 0.0, out=squares), out=squares)
+        covariance = (r / 3 + 1) * r + 1
+        covariance *= self._variance * np.exp(-r)
+        return np.asarray(covariance)
 
 
 class _Loss:
     """The negative logarithm of the posterior density of a process's parameters, and its slope.
 
     The parameters are the logarithms of the inverse squared lengths, the variance and the noise.
+    Of several quantities ``y``, each a column, it is the sum.
     """
 
     def __init__(self, squares: np.ndarray, y: np.ndarray, min_noises: np.ndarray) -> None:
         self._squares, self._y, self._min_noises = squares, y, min_noises
-        self._pairs = np.triu_indices(len(y), 1)
+        # Of the upper triangle without the diagonal, row by row.
+        self._first, self._second = np.triu_indices(len(y), 1)
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         from scipy.linalg import lapack
 
         theta = np.clip(theta, -_MAX_LOG, _MAX_LOG)
         *_, variance, noise = parameters = np.exp(theta)
-        inverse_squares = parameters[:-2]
-        r = np.sqrt(5 * np.einsum("ij,j", self._squares, inverse_squares))
+        inverse_squares, y, (n, n_quantities) = parameters[:-2], self._y, self._y.shape
+        r = np.sqrt(np.einsum("ij,j", self._squares, 5 * inverse_squares))
         decay = variance * np.exp(-r)
-        # The upper triangle, in the order of Fortran.
-        matrix = np.zeros((len(self._y), len(self._y)), order="F")
-        matrix[self._pairs] = decay * (1 + r + r * r / 3)
-        matrix[np.diag_indices(len(matrix))] = variance + noise + self._min_noises
-        factor, failure = lapack.dpotrf(matrix)
+        covariances = decay * (1 + r + r * r / 3)
+        matrix = np.zeros(n * n)
+        matrix[self._first + n * self._second] = covariances
+        matrix[:: n + 1] = variance + noise + self._min_noises
+        factor, failure = lapack.dpotrf(matrix.reshape(n, n, order="F"))
         if failure:
             return 1e10, np.zeros(len(theta))
-        weights, _ = lapack.dpotrs(factor, self._y)
+        weights, _ = lapack.dpotrs(factor, y)
         root, _ = lapack.dtrtri(factor)
-        inverse = np.vstack([rows @ root.T for rows in _blocks(root)])
-        loss = 0.5 * (self._y @ weights) + np.log(factor.diagonal()).sum()
+        loss = 0.5 * (y * weights).sum() + n_quantities * np.log(factor.diagonal()).sum()
         # The slope of minus the loss by each covariance, halved on the diagonal.
-        of_pairs = (np.outer(weights, weights) - inverse)[self._pairs]
-        of_diagonal = 0.5 * (weights @ weights - inverse.trace())
+        inverse = np.empty((n, n))
+        for start in range(0, n, _N_TRIANGLE_ROWS):  # Its upper triangle.
+            rows = slice(start, start + _N_TRIANGLE_ROWS)
+            inverse[rows, start:] = root[rows, start:] @ root[start:, start:].T
+        of_pairs = (weights[self._first] * weights[self._second]).sum(axis=1)
+        of_pairs -= n_quantities * inverse.ravel()[n * self._first + self._second]
+        of_diagonal = 0.5 * ((weights * weights).sum() - n_quantities * inverse.trace())
         slope = np.empty(len(theta))
         slope[:-2] = inverse_squares * np.einsum(
             "i,ij", of_pairs * (-5 / 6) * (1 + r) * decay, self._squares
         )
-        slope[-2] = of_pairs @ matrix[self._pairs] + variance * of_diagonal
+        slope[-2] = of_pairs @ covariances + variance * of_diagonal
         slope[-1] = noise * of_diagonal
 
         loss += _LENGTH_RATE * (inverse_squares + 1 / inverse_squares).sum()

@@ -69,7 +69,8 @@ def process_near(
     pool: PointPool,
     n_choices: np.ndarray,
     rows: np.ndarray | None = None,
-    n_fits: int = 2,
+    *,
+    is_rough: bool = False,
 ) -> GaussianProcess:
     """Return a Gaussian process of the points nearest to ``x`` and the latest, or of some rows."""
     if rows is None:
@@ -78,7 +79,7 @@ def process_near(
     is_latest = pool.is_latest(N_LATEST)[rows]
     near = nearest(points, without_nan(x), n_choices, _N_PROCESS_POINTS, is_latest)
     is_guess = pool.is_guess[rows][near]
-    return GaussianProcess(points[near], values[near], n_choices, n_fits, is_guess)
+    return GaussianProcess(points[near], values[near], n_choices, is_guess, is_rough=is_rough)
 
 
 def model_near(

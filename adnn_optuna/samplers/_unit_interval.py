@@ -12,9 +12,9 @@ from optuna.distributions import (
 )
 
 Levels = tuple[np.ndarray, np.ndarray] | None
-"""Where the values of a numerical parameter are in [0, 1], and the bounds between them.
+"""Where the values of a parameter are in [0, 1], and the bounds between them.
 
-It is :obj:`None` for those with more than a thousand values, and for categorical ones.
+It is :obj:`None` for numerical parameters with more than a thousand values.
 """
 
 _MAX_LEVELS = 1000  # With more values, a parameter is as good as continuous.
@@ -46,6 +46,8 @@ def from_unit(unit: float, distribution: BaseDistribution) -> Any:
 
 def levels(distribution: BaseDistribution) -> Levels:
     """Return the levels of a distribution."""
+    if n := n_choices(distribution):
+        return (np.arange(n) + 0.5) / n, np.arange(1, n) / n
     step = getattr(distribution, "step", None)
     if step is None:
         return None

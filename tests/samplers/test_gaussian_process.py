@@ -7,16 +7,44 @@ import pytest
 from scipy import optimize, stats
 
 from adnn_optuna.samplers._gaussian_process import GaussianProcess, _Loss
+from adnn_optuna.samplers._minimizer import minimize
 from adnn_optuna.samplers._moves import N_SEARCH_UNIFORMS, search
 
 
 def test_the_slope_of_the_loss() -> None:
     rng = np.random.default_rng(0)
     squares = rng.random((45, 3))
-    loss = _Loss(squares, rng.standard_normal(10), rng.random(10))
+    loss = _Loss(squares, rng.standard_normal((10, 2)), rng.random(10))
     for theta in rng.standard_normal((5, 5)):
         error = optimize.check_grad(lambda t: loss(t)[0], lambda t: loss(t)[1], theta)
         assert error < 1e-4 * np.linalg.norm(loss(theta)[1])
+
+
+def test_the_minimizer_agrees_with_scipy() -> None:
+    start = np.array([-1.2, 1.0, 0.8])
+    expected = optimize.minimize(optimize.rosen, start, jac=optimize.rosen_der, method="BFGS")
+
+    def rosen(x: np.ndarray) -> tuple[float, np.ndarray]:
+        return float(optimize.rosen(x)), np.asarray(optimize.rosen_der(x))
+
+    first = minimize(rosen, start, 10)
+    last = minimize(rosen, first.x, 100, first.inverse_hessian)
+    assert last.value == pytest.approx(expected.fun, abs=1e-4)
+    assert first.value > last.value + 0.01
+    assert last.x == pytest.approx(expected.x, abs=0.02)
+
+
+def test_many_points_are_fitted_as_few_are() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.random((100, 3))
+    values = np.sin(6 * points[:, 0]) + points[:, 1] ** 2 + 0.1 * rng.standard_normal(100)
+    process = GaussianProcess(points, values, np.zeros(3))
+    pairs = np.triu_indices(100, 1)
+    loss = _Loss((points[pairs[0]] - points[pairs[1]]) ** 2, process._y, np.full(100, 1e-6))
+    fits = [optimize.minimize(loss, [0.0] * 4 + [-2.3], jac=True, method="BFGS")]
+    assert loss(np.log(process.parameters))[0] == pytest.approx(fits[0].fun, abs=0.05)
+    rough = GaussianProcess(points, values, np.zeros(3), is_rough=True)
+    assert rough.parameters[0] > 4 * rough.parameters[1] > rough.parameters[2]
 
 
 def test_it_is_the_posterior_of_a_matern_kernel() -> None:
@@ -32,7 +60,8 @@ def test_it_is_the_posterior_of_a_matern_kernel() -> None:
     covariance = kernel(points) + (noise + 1e-6) * np.eye(30)
     to_known = kernel(candidates, points)
     solved = np.linalg.solve(covariance, to_known.T)
-    means, deviations = process.predict(candidates)
+    columns, deviations = process.predict(candidates)
+    [means] = columns.T
     y = (values - values.mean()) / values.std()
     assert means == pytest.approx(to_known @ np.linalg.solve(covariance, y))
     assert process.zero == pytest.approx(-values.mean() / values.std())
@@ -48,7 +77,7 @@ def test_noise_is_told_from_signal() -> None:
         process = GaussianProcess(points, values, np.zeros(2))
         assert process.is_noisy == (noise > 0)
         truth = np.sin(3 * candidates[:, 0]) + candidates[:, 1] ** 2
-        assert np.corrcoef(process.predict(candidates)[0], truth)[0, 1] > 0.9
+        assert np.corrcoef(process.predict(candidates)[0][:, 0], truth)[0, 1] > 0.9
 
 
 def test_choices_have_no_order() -> None:
@@ -57,7 +86,7 @@ def test_choices_have_no_order() -> None:
     values = points[:, 0] + np.array([0.0, 5.0, -5.0])[(points[:, 1] * 3).astype(int)]
     candidates = np.column_stack([np.full(3, 0.5), (np.arange(3) + 0.5) / 3])
     means, _ = GaussianProcess(points, values, np.array([0, 3])).predict(candidates)
-    predicted = values.mean() + values.std() * means
+    predicted = values.mean() + values.std() * means[:, 0]
     assert predicted == pytest.approx([0.5, 5.5, -4.5], abs=0.3)
 
 
@@ -66,7 +95,8 @@ def test_merits_are_expected_improvements() -> None:
     points, candidates = rng.random((12, 2)), rng.random((8, 2))
     values = rng.random(12)
     process = GaussianProcess(points, values, np.zeros(2))
-    means, deviations = process.predict(candidates)
+    columns, deviations = process.predict(candidates)
+    [means] = columns.T
     z = ((values.min() - values.mean()) / values.std() - means) / deviations
     expected = deviations * (z * stats.norm.cdf(z) + stats.norm.pdf(z))
     assert np.exp(process.merits(candidates)) == pytest.approx(expected)

@@ -6,9 +6,11 @@ import math
 
 import numpy as np
 import pytest
+from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from adnn_optuna.samplers._local_model import PointPool
-from adnn_optuna.samplers._mixed import is_untried, nearest
+from adnn_optuna.samplers._mixed import is_untried, nearest, rounded
+from adnn_optuna.samplers._unit_interval import levels
 
 NAN = float("nan")
 
@@ -27,6 +29,13 @@ def test_how_far_above_the_median_does_not_matter(
 ) -> None:
     pool = PointPool(points=np.zeros((len(values), 1)), values=np.array(values))
     assert pool.without_outliers().values.tolist() == expected
+
+
+def test_candidates_have_values_that_parameters_can_have() -> None:
+    distributions = CategoricalDistribution(["a", "b", "c"]), IntDistribution(0, 3)
+    candidates = np.array([[0.1, 0.1], [0.5, 0.3], [0.99, 0.99]])
+    expected = [[1 / 6, 0.125], [0.5, 0.375], [5 / 6, 0.875]]
+    assert rounded(candidates, [*map(levels, distributions)]) == pytest.approx(np.array(expected))
 
 
 def test_is_untried() -> None:
