@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from adnn_optuna._attributes import Json
 from adnn_optuna._checks import FilePath, check_type
 from adnn_optuna.networks import initializers, keras_files
+from adnn_optuna.networks._arrays import Shape
 from adnn_optuna.networks._tensorflow import load_tensorflow
 from adnn_optuna.render.document import Document, Table
 from adnn_optuna.render.printed import Printed
@@ -39,7 +40,7 @@ class RandomSource:
     """
 
     path: str
-    shape: tuple[int, ...] | None
+    shape: Shape | None
     distribution: str
     seed: int | None
 
@@ -135,7 +136,7 @@ def audit_randomness(model: keras.Model) -> Audit:
     return Audit(tuple(variables), tuple(layers))
 
 
-def distribution_of(initializer: Any, shape: tuple[int, ...]) -> str:
+def distribution_of(initializer: Any, shape: Shape) -> str:
     """Return an initializer's distribution for a shape, such as ``normal(mean=0, stddev=0.05)``.
 
     It is ``unknown`` if the layer keeps no initializer for the variable.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 Indices = NDArray[np.intp]
+Shape = tuple[int, ...]
 
 # How many values a message shows.
 _NAMED = 5
@@ -376,7 +377,7 @@ def read_only(array: Array, dtype: DTypeLike) -> Array:
     return collected([array], array.shape, dtype)
 
 
-def collected(parts: Iterable[Array], shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+def collected(parts: Iterable[Array], shape: Shape, dtype: DTypeLike) -> Array:
     """Return the rows of some arrays as one that cannot be written to."""
     n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
     space = _Memory(n_bytes + _ALIGNMENT, np.uint8)

@@ -17,7 +17,7 @@ from adnn_optuna.networks._arrays import as_tensor
 from adnn_optuna.networks._scores import Score, Scores, with_own_losses
 from adnn_optuna.networks.behaviour import behaviour
 from adnn_optuna.networks.models import Training
-from adnn_optuna.networks.network import EVALUATION_ROWS, Architecture
+from adnn_optuna.networks.network import EVALUATION_ROWS, Architecture, Weights
 
 Data = tuple[tf.Tensor, ...]
 
@@ -111,9 +111,7 @@ class Program:
             self._of_thread.variables = [tf.Variable(v.value) for v in self._variables]
         return self._of_thread.variables[index].handle
 
-    def first_state(
-        self, weights: Sequence[np.ndarray], learning_rate: float | None
-    ) -> list[tf.Tensor]:
+    def first_state(self, weights: Weights, learning_rate: float | None) -> list[tf.Tensor]:
         """Return the state of initial weights, and of a learning rate without a schedule."""
         of_optimizer = [*self._optimizer_state]
         if learning_rate is not None:

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from adnn_optuna._checks import WrongTypeError, WrongValueError, logger
+from adnn_optuna.networks._arrays import Shape
 
 # With how many draws of weights a model is tried, and how far the sums of these spread: of either
 # sign, and so small that outputs are seldom clipped.
@@ -31,7 +32,7 @@ def examples(n: int, shape: Sequence[int], dtype: str) -> np.ndarray:
 
 
 def built(
-    build_model: Callable[[], keras.Model], input_shape: tuple[int, ...], input_dtype: str
+    build_model: Callable[[], keras.Model], input_shape: Shape, input_dtype: str
 ) -> keras.Model:
     """Return the model of a callable of the user's with all its variables."""
     model = build_model()
@@ -65,7 +66,7 @@ def outputs_of(model: keras.Model, x: np.ndarray) -> Any:
 
 
 def operations(
-    model: keras.Model, input_shape: tuple[int, ...], input_dtype: str
+    model: keras.Model, input_shape: Shape, input_dtype: str
 ) -> tuple[set[str], set[str]]:
     """Return the kinds of all operations of a model in training, and their outputs' dtypes."""
     spec = tf.TensorSpec((3, *input_shape), input_dtype)

@@ -18,7 +18,7 @@ from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna._differences import INITIAL_WEIGHTS, sketch_weights
 from adnn_optuna._seeds import derived_seed
 from adnn_optuna.networks import initializers, keras_files
-from adnn_optuna.networks._arrays import named
+from adnn_optuna.networks._arrays import Shape, named
 from adnn_optuna.networks._tensorflow import check_not_forked, load_tensorflow
 from adnn_optuna.networks.initializers import VariableInfo
 from adnn_optuna.networks.models import MLP, Scale, Settings, Training, compiled_training
@@ -91,7 +91,9 @@ class Head:
         return np.asarray(outputs.argmax(axis=-1))
 
 
-Draw = Callable[[int, int], Sequence[np.ndarray]]
+Weights = Sequence[np.ndarray]
+"""The values of a network's variables, in its order."""
+Draw = Callable[[int, int], Weights]
 """The initial weights of each variable by a seed and a restart, which counts from 0."""
 
 
@@ -100,7 +102,7 @@ class Architecture:
     """A network's variables and their seeded initial values, see :func:`build_architecture`."""
 
     head: Head
-    input_shape: tuple[int, ...]
+    input_shape: Shape
     config: Json
     variables: tuple[VariableInfo, ...]
     initial_weights: Draw  # Without offsets.
@@ -122,7 +124,7 @@ class Architecture:
         return hash_weights(weights) != hash_weights(other_weights)
 
 
-def hash_weights(weights: Sequence[np.ndarray]) -> str:
+def hash_weights(weights: Weights) -> str:
     """Return the SHA-256 over shapes, types and values of ``weights``, as hexadecimal digits."""
     digest = hashlib.sha256()
     for array in weights:
@@ -133,7 +135,7 @@ def hash_weights(weights: Sequence[np.ndarray]) -> str:
 
 def build_architecture(
     model: MLP | Callable[[], keras.Model],
-    input_shape: tuple[int, ...],
+    input_shape: Shape,
     num_classes: int | None,
     n_targets: int = 1,
     input_dtype: str = "float32",
@@ -156,7 +158,7 @@ def build_architecture(
     )
 
 
-def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Architecture:
+def _mlp_architecture(mlp: MLP, input_shape: Shape, head: Head) -> Architecture:
     import keras
 
     def initializer(i: int, seed: int, restart: int) -> keras.initializers.Initializer:
@@ -240,7 +242,7 @@ def _values(model: keras.Model) -> list[np.ndarray]:
 
 def _keras_architecture(
     build_model: Callable[[], keras.Model],
-    input_shape: tuple[int, ...],
+    input_shape: Shape,
     input_dtype: str,
     head: Head,
 ) -> Architecture:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from adnn_optuna._attributes import Metrics
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna.networks.network import Head
+from adnn_optuna.networks.network import Head, Weights
 from adnn_optuna.networks.training import Trainer
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Average:
         # The losses of the networks' own layers, such as regularizers.
         self._own_losses = dict.fromkeys(self._sums, 0.0)
 
-    def add(self, weights: Sequence[np.ndarray]) -> None:
+    def add(self, weights: Weights) -> None:
         """Add a network that was trained to its end, by its variables."""
         self.n += 1
         for split in self._sums:
@@ -82,10 +82,10 @@ class Predictor:
     """A trained network, or several of one trainer, whose predictions are averaged."""
 
     trainer: Trainer
-    train: Callable[[], Sequence[Sequence[np.ndarray]]]  # Returns the variables of each.
+    train: Callable[[], Sequence[Weights]]  # Returns the variables of each.
 
     @functools.cached_property
-    def weights(self) -> Sequence[Sequence[np.ndarray]]:
+    def weights(self) -> Sequence[Weights]:
         """The variables of each of the networks."""
         return self.train()
 
@@ -190,7 +190,7 @@ class Predictor:
         mean = keras.layers.Average(dtype=dtype, name="average")(outputs)
         return keras.Model(inputs, mean, name="ensemble")
 
-    def _model(self, weights: Sequence[np.ndarray]) -> keras.Model:
+    def _model(self, weights: Weights) -> keras.Model:
         import keras
 
         scaling = self.trainer.scaling

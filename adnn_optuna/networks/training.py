@@ -26,7 +26,7 @@ from adnn_optuna.networks._arrays import as_tensor
 from adnn_optuna.networks._tensorflow import check_not_forked
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import Training, completed
-from adnn_optuna.networks.network import EVALUATION_ROWS, Architecture
+from adnn_optuna.networks.network import EVALUATION_ROWS, Architecture, Weights
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.scaling import Scaling
 
@@ -361,22 +361,20 @@ class Trainer:
             for w, offset in zip(weights, start.offsets, strict=True)
         ]
 
-    def tested(self, weights: Sequence[np.ndarray]) -> tuple[Metrics, np.ndarray]:
+    def tested(self, weights: Weights) -> tuple[Metrics, np.ndarray]:
         """Return the metrics of a trained network on the test set, and its examples' scores."""
         y = self.dataset.y_test
         outputs, own_loss = self.outputs_and_loss(weights, self.dataset.x_test)
         return self.scores.tested(self.judge, outputs, y, own_loss)
 
-    def outputs(self, weights: Sequence[np.ndarray], x: np.ndarray) -> np.ndarray:
+    def outputs(self, weights: Weights, x: np.ndarray) -> np.ndarray:
         """Return the outputs of a trained network for x, of shape (n, outputs).
 
         They are float32; of a network that scales targets float64, in the user's units.
         """
         return self.outputs_and_loss(weights, x)[0]
 
-    def outputs_and_loss(
-        self, weights: Sequence[np.ndarray], x: np.ndarray
-    ) -> tuple[np.ndarray, float]:
+    def outputs_and_loss(self, weights: Weights, x: np.ndarray) -> tuple[np.ndarray, float]:
         """Return the outputs for x, and the mean loss of the network's own layers."""
         check_not_forked()
         scaled = as_tensor(self.scaling.inputs(x))
