@@ -66,7 +66,9 @@ def _sketch_differences(stored: dict[str, Any], given: dict[str, Any], path: str
 def _are_alike(one: Sequence[float], other: Sequence[float]) -> bool:
     """Return whether two sketches differ by rounding at most."""
     tolerance = max([_TOLERANCE, *one[2:], *other[2:]])
-    return math.dist(one[:2], other[:2]) <= tolerance * max(one[0], other[0])
+    distance = math.dist(one[:2], other[:2])
+    norm = max(one[0], other[0])
+    return distance <= tolerance * norm
 
 
 def in_words(differences: Sequence[str]) -> str:

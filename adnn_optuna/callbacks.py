@@ -255,7 +255,8 @@ class MaxStaleCallback(Limit):
             return 0
         # The values fall, so this is the first one that is as good as the last.
         enough = bests[-1] + self._min_improvement
-        return len(bests) - 1 - bisect.bisect_left(bests, -enough, key=lambda best: -best)
+        last_improvement = bisect.bisect_left(bests, -enough, key=lambda best: -best)
+        return len(bests) - 1 - last_improvement
 
 
 LIMITS: tuple[type[Limit], ...] = (

@@ -301,7 +301,9 @@ def numbers_of(label: object, column: pd.Series[Any]) -> np.ndarray:
 
 def filled(label: str, array: np.ndarray) -> np.ndarray:
     """Return unpaired values without the end that only fills up a table."""
-    measured = array[: len(array) - int(np.isnan(array[::-1]).cumprod().sum())]
+    is_missing = np.isnan(array)
+    n_missing_at_end = int(is_missing[::-1].cumprod().sum())
+    measured = array[: len(array) - n_missing_at_end]
     _check_none_is_missing(label, measured)
     return measured
 

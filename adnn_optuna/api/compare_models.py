@@ -135,26 +135,29 @@ def compare_models(
     sizes = check_splits(
         by_argument, names_of, resampled, folds=folds, sequential=stop_when_decided
     )
-    evaluated: dict[str, Any] = {
-        "models": {
-            label: {"sources": [*functions[label][1]]}
-            if label in functions
-            else trained.configs[label]
-            for label in labels
-        }
-    }
+    configs = {}
+    for label in labels:
+        if label in functions:
+            _, names = functions[label]
+            configs[label] = {"sources": [*names]}
+        else:
+            configs[label] = trained.configs[label]
+    evaluated: dict[str, Any] = {"models": configs}
     sources = dict[str, None]() if trained is None else dict(trained.sources)
     # If a function has a single seed, it is the seed of all of its randomness.
     sources |= dict.fromkeys(name for names in names_of.values() if names[1:] for name in names)
     data_settings: Any = {"score": VALUE, "resampled": sizes, "n_train": 0, "n_test": 0}
+    test_rows = None
+    stop = None  # A function sees no event.
     if trained is not None:
+        test_rows = trained.test_rows
+        stop = trained.stop
         if margin is None:
             margin = MARGIN
         check_margin(margin)
         evaluated["dataset"], data_settings = trained.config, trained.settings
     elif margin is not None:
         check_positive("margin", margin)
-    test_rows = None if trained is None else trained.test_rows
     study = open_evaluations(call.storage, study_name, evaluated, test_rows=test_rows)
     # Evaluations are of numbers of models: those in the order of the first call.
     labels = tuple(study.user_attrs[EVALUATED]["models"])
@@ -184,8 +187,8 @@ def compare_models(
         _NAMES,
         _Models(labels, functions, trained),
         call=call,
-        # A function sees no event, and may not be safe in several threads.
-        stop=None if trained is None else trained.stop,
+        stop=stop,
+        # A function may not be safe in several threads.
         n_at_once=1 if functions else n_cores(),
     )
 
@@ -201,10 +204,12 @@ def _readers_of(
     sources = settings.pop("sources")
     n_train = settings.pop("n_train")
     declaration: Declaration = attrs[COMPARISON]
+    evaluated = subject_of(study, EvaluatedModels)
+    seeds = declaration["seeds"]
     runs_of = functools.partial(
         ModelRuns,
-        labels=tuple(subject_of(study, EvaluatedModels)["models"]),
-        declared_seeds=tuple(declaration["seeds"]),
+        labels=tuple(evaluated["models"]),
+        declared_seeds=tuple(seeds),
         sequential=declaration["sequential"],
         after_fixed=declaration["after_fixed"],
         **settings,

@@ -137,15 +137,17 @@ def compare_values(
         arms = {label: _tables.filled(label, array) for label, array in arms.items()}
     if sequential and order is None:
         _tables.check_is_unsorted(arms)
+    names_of_rows = [f"{per} {name}" for name in names]
     design = PairedDesign(
-        names=[f"{per} {name}" for name in names],
+        names=names_of_rows,
         n_planned=len(names),
         margin=margin,
         sequential=sequential,
         resampled=overlap,
     )
+    values_by_arm = {label: array.tolist() for label, array in arms.items()}
     numbers = ValueTable(
-        {label: array.tolist() for label, array in arms.items()},
+        values_by_arm,
         design,
         per=per,
         maximize=not minimize,

@@ -159,19 +159,22 @@ def recheck(
     otherwise = f"delete the study {opened.study_name!r}"
     check_code([opened], searched.functions, reuse=call.reuse, otherwise=otherwise)
     sizes = searched.split_sizes
+    if isinstance(against, Mapping):
+        against = dict(against)
+    compared = [compared_with(trial) for trial in candidates]
     settings: RecheckSettings = {
         "study": study.study_name,
         "top": top,
         "choose": choose,
         "confirm": confirm,
-        "against": dict(against) if isinstance(against, Mapping) else against,
+        "against": against,
         "failed": call.failed,
         "resampled": sizes and [*sizes],
         "is_deterministic": deterministic,
         "is_seeded": searched.is_seeded,
         "on_same_data": searched.has_own_data,
         "candidates": [trial.number for trial in candidates],
-        "compared": [_described(compared_with(trial)) for trial in candidates],
+        "compared": [*map(_described, compared)],
     }
     store_settings(opened, RECHECK, settings)
 
@@ -267,16 +270,19 @@ def _numbers_of(
             compared_trials[trial.number] = by_number.get(against["number"], new_trial)
     names = ("confirm", "failed", "is_seeded", "is_deterministic", "on_same_data", "resampled")
     numbers = with_tuples({name: settings[name] for name in names})
+    config = study.user_attrs.get(CONFIG)
+    experiment = _experiment_of(config, trials[0])
+    maximize = study.direction == StudyDirection.MAXIMIZE
     return functools.partial(
         RecheckNumbers,
         study_name=study.study_name,
-        maximize=study.direction == StudyDirection.MAXIMIZE,
+        maximize=maximize,
         candidates=candidates,
         trial_values=[trial.values[0] for trial in _completed(study)],
         value_name=(study.metric_names or ["value"])[0],
         seeds=settings["choose"],
         plan_of=plan_of,
-        experiment=_experiment_of(study.user_attrs.get(CONFIG), trials[0]),
+        experiment=experiment,
         against_of=lambda trial: compared_trials.get(trial.number),
         **numbers,
     )
@@ -432,13 +438,16 @@ def _trial_of_params(
 ) -> FrozenTrial:
     """Return a trial that is not in the study."""
     value = compared["value"]
+    state = TrialState.COMPLETE
+    if value is None:
+        state = TrialState.WAITING
     marks = {}
     if compared["is_baseline_network"]:
         marks = {BASELINE_NETWORK: True}
     return FrozenTrial(
         number=compared["number"],
         trial_id=NO_STORED_TRIAL,
-        state=TrialState.WAITING if value is None else TrialState.COMPLETE,
+        state=state,
         value=value,
         datetime_start=None,
         datetime_complete=None,

@@ -197,11 +197,17 @@ def _arguments(head: optuna.Study, objective: Any, data_dir: FilePath | None) ->
         stored_arguments["direction"] = head.direction
     else:
         del stored_arguments["confirm"]
-    controls = [arm["name"] for arm in arms.values() if arm["is_control"]]
+    controls = []
+    samplers = {}
+    for label, arm in arms.items():
+        if arm["is_control"]:
+            controls.append(arm["name"])
+        else:
+            samplers[label] = arm["name"]
     return {
         **stored_arguments,
         "seeds": declaration["seeds"],
         "objective": objective,
-        "samplers": {label: arm["name"] for label, arm in arms.items() if not arm["is_control"]},
+        "samplers": samplers,
         "controls": controls,
     }

@@ -387,7 +387,11 @@ def default_name(first: str, options: Options) -> str:
     set_options = {k: v for k, v in not_default(options).items() if k != "data_dir"}
     if "dataset" in set_options:
         set_options["dataset"] = Path(set_options["dataset"]).name
-    return "-".join([first, *(f"{k.replace('_', '-')}={v}" for k, v in set_options.items())])
+    parts = [first]
+    for name, value in set_options.items():
+        option = name.replace("_", "-")
+        parts.append(f"{option}={value}")
+    return "-".join(parts)
 
 
 def named(options: Options, first: str, network: Options) -> Options:

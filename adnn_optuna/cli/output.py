@@ -135,7 +135,11 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
         if "report" in requested:
             facts.report(requested["report"])
     if more and not quiet:
-        say("\n" + "\n".join(f"{f'{what}:':11} {how}" for what, how in more.items()))
+        lines = [""]
+        for what, how in more.items():
+            label = f"{what}:"
+            lines.append(f"{label:11} {how}")
+        say("\n".join(lines))
     if code:
         raise typer.Exit(code)
 

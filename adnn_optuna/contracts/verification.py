@@ -115,10 +115,11 @@ def verified(
             estimate = Estimate(gain, *gain_interval(look, gain))
         reasons = [*filter(None, [breach, problem])]
         reasons += [f"{where}." for where in mismatches]
+        stated = _stated(contract, has_pairs=pairs is not None, is_exact=not mismatches)
         return Verdict(
             status=status,
             reasons=shown(reasons),
-            stated=_stated(contract, has_pairs=pairs is not None, is_exact=not mismatches),
+            stated=stated,
             gain=estimate,
             half_width=half_width,
             claim=claim,
@@ -356,10 +357,11 @@ def _train_elsewhere(
     breaches = []
     # Rounding must not decide about a difference of exactly the tolerance.
     if not abs(claim.gain - gain) <= half_width + 1e-6 * most:
+        claimed = claim.unit.gain(claim.gain)
+        reproduced = claim.unit.gain(gain)
         breaches.append(
-            f"The claimed gain of {claim.unit.gain(claim.gain)} on the test set is not "
-            f"reproduced: in {repeats} it is {claim.unit.gain(gain)}, known to within "
-            f"{half} (99%)."
+            f"The claimed gain of {claimed} on the test set is not reproduced: in {repeats} it is "
+            f"{reproduced}, known to within {half} (99%)."
         )
     for role, of_role in zip(ROLES, (runs[::2], runs[1::2]), strict=True):
         for split in (name for name in rows if rows[name]):

@@ -244,7 +244,8 @@ class _EvaluationObjective:
         return [self._made(evaluation_of(trial, self.names)) for trial in trials]
 
     def _made(self, evaluation: Evaluation) -> Outcome:
-        numbers = ", ".join(f"{name} {n}" for name, n in zip(self.names, evaluation, strict=True))
+        named = zip(self.names, evaluation, strict=True)
+        numbers = ", ".join(f"{name} {n}" for name, n in named)
         returned: float | Outcome = math.nan
         try:
             with catching(self.catch, f"The evaluation of {numbers}"):

@@ -191,11 +191,13 @@ class FunctionObjective:
         if is_auto:
             n_at_once = self.n_jobs
         n_at_once = as_integer("batch_size", n_at_once, below=stored.TOO_MANY)
+        n_threads = n_at_once  # An executor knows how many jobs it runs at once.
+        if self.executor is None:
+            n_threads = self.n_jobs
         return RunPlan(
             self,
             n_at_once,
-            # An executor knows how many jobs it runs at once.
-            n_threads=self.n_jobs if self.executor is None else n_at_once,
+            n_threads=n_threads,
             ending=ending._replace(confirm=confirm),
             settings=settings,
             replicate=share,
@@ -281,11 +283,13 @@ class FunctionObjective:
         own_study = optuna.load_study(study_name=study.study_name, storage=study._storage)
         elsewhere = self.replace(executor=None)
         planned = record._refreshed(stored.PLANNED)
+        needed = [(best.number, seed) for seed in planned.new_seeds]
+        evaluate = TrialEvaluation(elsewhere, {best.number: best}, own_study)
         make_needed(
-            [(best.number, seed) for seed in planned.new_seeds],
+            needed,
             evaluations,
             NEW_SEED_NAMES,
-            TrialEvaluation(elsewhere, {best.number: best}, own_study),
+            evaluate,
             stop=stop,
             max_time=max_time,
             n_jobs=self.n_jobs,

@@ -53,11 +53,9 @@ class _TrialOnNewSeed(FrozenTrial):
 
     def __init__(self, trial: FrozenTrial, study: optuna.Study) -> None:
         vars(self).update(copy.deepcopy(vars(trial)))
-        self._system_attrs = {
-            name: value
-            for name, value in trial.system_attrs.items()
-            if name.partition(":")[0] != "constraints"
-        }
+        attrs = trial.system_attrs
+        names = [name for name in attrs if name.partition(":")[0] != "constraints"]
+        self._system_attrs = {name: attrs[name] for name in names}
         self._params = _Params(study.study_name, trial.params)
         self.study = study
         study._thread_local.in_optimize_loop = True

@@ -301,11 +301,10 @@ class FunctionRecord(SearchRecord):
         leader = record.best
         if leaders:
             leader = leaders[0].first
+        confirming = confirmation_trials(study._storage, study.study_name)
+        n_elsewhere = _n_searches_elsewhere(study.study_name, read.attrs, read.others)
         return dataclasses.replace(
-            record,
-            best=leader,
-            confirming=confirmation_trials(study._storage, study.study_name),
-            n_searches_elsewhere=_n_searches_elsewhere(study.study_name, read.attrs, read.others),
+            record, best=leader, confirming=confirming, n_searches_elsewhere=n_elsewhere
         )
 
     @functools.cached_property

@@ -320,6 +320,7 @@ def run_trials(
         n_to_search = max_trial - round(max_trial * share)
         # Replicates of an earlier run with lower limits stay, beside all that is to be searched.
         until = min(n_to_search + _counts(study)[0], max_trial)
+    ends = ends_before_new_seeds({**limits, "max_trial": until}, plan.n_new_seeds)
     search = Loop(
         study,
         plan.objective,
@@ -327,7 +328,7 @@ def run_trials(
         stop,
         n_threads=spec.n_threads,
         prepare_threads=plan.prepare_threads,
-        ends=ends_before_new_seeds({**limits, "max_trial": until}, plan.n_new_seeds),
+        ends=ends,
         after_tell=after_tell,
     )
     n_ended = search.run()

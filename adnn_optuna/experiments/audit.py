@@ -59,10 +59,12 @@ class Audit(Printed):
 
     def document(self) -> Document:
         """Return everything that the audit found."""
+        n_variables = len(self.variables)
+        n_layers = len(self.layers)
         return Document(
             title="Randomness of a Keras model",
             verdict="no claim",
-            conclusion=f"Variables: {len(self.variables)}. Random layers: {len(self.layers)}.",
+            conclusion=f"Variables: {n_variables}. Random layers: {n_layers}.",
             tables=[Table(_COLUMNS, self._rows())],
             fields=vars(self),
         )

@@ -161,10 +161,12 @@ def confirm_best_trial(
     record = record._refreshed(stored.CONFIRMED)
     if best.number not in record.confirmations:
         experiment = experiment_fingerprint(record.config)
+        new_seeds = confirmation_seeds(experiment, best.params, n_seeds)
+        now = datetime.now(UTC)
         declared: Confirmed = {
-            "began": datetime.now(UTC).isoformat(),
+            "began": now.isoformat(),
             "trial": best.number,
-            "seeds": [*confirmation_seeds(experiment, best.params, n_seeds)],
+            "seeds": [*new_seeds],
             "arms": [*arms],
         }
         earlier_confirmations = _earlier(record, declared["seeds"])
@@ -283,8 +285,9 @@ def replicate_best_trial(record: NetworkRecord, objective: NetworkObjective, sto
     arms = {BASELINE: (experiment.unsearched, dict[str, Any]()), BEST: (experiment, best.params)}
     fingerprint = experiment_fingerprint(record.config)
     [seed] = confirmation_seeds(fingerprint, best.params, 1)
+    needed = [(best.number, arm, seed) for arm in arms]
     make_needed(
-        [(best.number, arm, seed) for arm in arms],
+        needed,
         _open(record),
         CONFIRMATION_NAMES,
         _NetworkEvaluation(arms, stop),
@@ -400,6 +403,7 @@ def read_runs(record: NetworkRecord) -> ConfirmationRuns | None:
             values[evaluation] = math.nan if trial.value is None else trial.value
     if any(evaluation not in scores for evaluation in needed):
         return None
+    earlier = confirmed.get("earlier", ())
     return ConfirmationRuns(
         trial=best.number,
         rank=planned["rank"],
@@ -408,7 +412,7 @@ def read_runs(record: NetworkRecord) -> ConfirmationRuns | None:
         values=_by_arm(confirmed, values),
         scores=_by_arm(confirmed, scores),
         is_loss=record.is_minimized,
-        earlier=tuple(confirmed.get("earlier", ())),
+        earlier=tuple(earlier),
     )
 
 
@@ -495,17 +499,19 @@ def confirmation_of(runs: ConfirmationRuns) -> Confirmation:
     vs_baselines = lower
     if sign > 0:
         vs_baselines = higher
+    test_score = own_estimate(tested, level)
+    baseline_scores = values[BASELINE].tolist()
     return Confirmation(
         trial=runs.trial,
         rank=runs.rank,
         level=level,
-        test_score=own_estimate(tested, level),
+        test_score=test_score,
         vs_baselines=vs_baselines,
         replication=replication,
         hyperparameters=hyperparameters,
         seeds=runs.seeds,
         gains=tuple(gains.tolist()),
-        baselines=tuple(values[BASELINE].tolist()),
+        baselines=tuple(baseline_scores),
         earlier=runs.earlier,
     )
 

@@ -85,21 +85,22 @@ class Contract(Printed):
         if hyperparameters:
             trained["hyperparameters"] = hyperparameters
         states = [trial.state for trial in record.done_trials]
+        study = {
+            "name": record.study.study_name,
+            "sampler": record.proposer(best),
+            "trials": len(states),
+            "completed_trials": states.count(TrialState.COMPLETE),
+            "best_trial": best.number,
+            "stop_reason": record.stop_reason,
+            "direction": objective.direction.name.lower(),
+        }
         split = {}
         for name in SPLITS:
             labels = getattr(objective.dataset, f"y_{name}")
             split[name] = len(labels)
         content = {
             **FORMAT,
-            "study": {
-                "name": record.study.study_name,
-                "sampler": record.proposer(best),
-                "trials": len(states),
-                "completed_trials": states.count(TrialState.COMPLETE),
-                "best_trial": best.number,
-                "stop_reason": record.stop_reason,
-                "direction": objective.direction.name.lower(),
-            },
+            "study": study,
             "objective": portable_config(objective.config),
             "split": split,
             "baseline": baseline,

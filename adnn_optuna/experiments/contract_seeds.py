@@ -166,17 +166,16 @@ def new_pairs(
         of_arm = [*itertools.islice(runs, len(seeds))]
         values[arm] = np.array([run.score for run in of_arm])
         scores[arm] = np.stack([run.scores for run in of_arm])
-    return confirmation_of(
-        ConfirmationRuns(
-            trial=contract["study"]["best_trial"],
-            rank=1,
-            seeds=tuple(seeds),
-            own=own,
-            values=values,
-            scores=scores,
-            is_loss=objective.direction == StudyDirection.MINIMIZE,
-        )
+    pairs = ConfirmationRuns(
+        trial=contract["study"]["best_trial"],
+        rank=1,
+        seeds=tuple(seeds),
+        own=own,
+        values=values,
+        scores=scores,
+        is_loss=objective.direction == StudyDirection.MINIMIZE,
     )
+    return confirmation_of(pairs)
 
 
 def not_replicated(contract: Json, found: Confirmation) -> str:

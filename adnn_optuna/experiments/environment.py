@@ -34,15 +34,21 @@ def describe_environment() -> Json:
     n_intra_op = tf.config.threading.get_intra_op_parallelism_threads()
     n_inter_op = tf.config.threading.get_inter_op_parallelism_threads()
     onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1")
+    device_types = [device.device_type for device in devices]
+    flags = {}
+    for name in ("XLA_FLAGS", "TF_XLA_FLAGS"):
+        flags[name] = os.environ.get(name, "")
+    processor = {"machine": platform.machine(), "model": model}
+    has_onednn = onednn.lower() not in {"0", "false"}
     return {
         "versions": versions,
         "system": platform.system(),
-        "processor": {"machine": platform.machine(), "model": model},
-        "devices": sorted(device.device_type for device in devices),
+        "processor": processor,
+        "devices": sorted(device_types),
         "intra_op_threads": n_threads(n_intra_op, "INTRAOP"),
         "inter_op_threads": n_threads(n_inter_op, "INTEROP"),
-        "onednn": onednn.lower() not in {"0", "false"},
-        "flags": {name: os.environ.get(name, "") for name in ("XLA_FLAGS", "TF_XLA_FLAGS")},
+        "onednn": has_onednn,
+        "flags": flags,
     }
 
 

@@ -98,14 +98,13 @@ class InitOffsetObjective(NetworkObjective):
     @property
     def arms(self) -> Arms:
         """Its samplers and controls, and those that are compared by default."""
-        return Arms(
-            ARMS,
-            _COMPARED,
-            stored.RANDOM_RESTART,
-            default_controls=() if self.fixed_learning_rate is None else (stored.LEARNING_RATE,),
-            # Losses and errors have units of their own.
-            margin=MARGIN if self.direction == StudyDirection.MAXIMIZE else None,
-        )
+        controls: tuple[str, ...] = ()
+        if self.fixed_learning_rate is not None:
+            controls = (stored.LEARNING_RATE,)
+        margin = None  # Losses and errors have units of their own.
+        if self.direction == StudyDirection.MAXIMIZE:
+            margin = MARGIN
+        return Arms(ARMS, _COMPARED, stored.RANDOM_RESTART, controls, margin)
 
     def plan(
         self, arm: Arm, limits: LimitValues, batch_size: int | Literal["auto"], ending: Ending

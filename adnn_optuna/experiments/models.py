@@ -59,7 +59,8 @@ class RedrawnObjective:
             return {}
         labels = getattr(self._objective.dataset, f"y_{split}")
         counts = np.bincount(labels)
-        return {"chance_limit": chance_limit(counts.max(), counts.sum())}
+        limit = chance_limit(counts.max(), counts.sum())
+        return {"chance_limit": limit}
 
 
 class TrainedModels:

@@ -42,12 +42,15 @@ class NetworkRecord(SearchRecord):
         baseline = attrs.get(stored.BASELINE, math.nan)
         if record.best is not None:
             baseline = record.best.user_attrs.get(stored.BASELINE, baseline)
+        config = attrs[stored.CONFIG]
+        confirming = confirmation_trials(study._storage, study.study_name)
+        elsewhere = evaluations_elsewhere(study, attrs, read.others)
         return dataclasses.replace(
             record,
-            metric=attrs[stored.CONFIG]["metric"],
+            metric=config["metric"],
             baseline=baseline,
-            confirming=confirmation_trials(study._storage, study.study_name),
-            test_evaluations_elsewhere=evaluations_elsewhere(study, attrs, read.others),
+            confirming=confirming,
+            test_evaluations_elsewhere=elsewhere,
         )
 
     @property

@@ -92,6 +92,7 @@ def _tried(architecture: Architecture, training: Training) -> Behaviour:
         arrays = [tf.convert_to_tensor(value).numpy() for value in values]
         sketches = sketch_weights(arrays)
         mixed = sum(math.cos(i) * of_array for i, (_, of_array) in enumerate(sketches))
-        norm = math.hypot(*(of_array for of_array, _ in sketches))
+        norms = [of_array for of_array, _ in sketches]
+        norm = math.hypot(*norms)
         sketches_by_part[part] = [norm, mixed, rounding]
     return sketches_by_part

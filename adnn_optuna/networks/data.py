@@ -188,7 +188,8 @@ class Dataset:
     def unit(self) -> str:
         """The name of samples: ``"images"``, or ``"examples"`` for rows and sequences."""
         shape = self.x_train.shape[1:]
-        is_image = len(shape) == 2 and (shape[0] == shape[1] or self.x_train.dtype == np.uint8)
+        has_pixels = self.x_train.dtype == np.uint8
+        is_image = len(shape) == 2 and (has_pixels or shape[0] == shape[1])
         if is_image or len(shape) == 3:
             return "images"
         return "examples"

@@ -38,9 +38,11 @@ def counted(x: Mapping[str, Array], y_test: Array) -> dict[str, int]:
 
 def in_words(counts: Mapping[str, int]) -> str:
     """Return counts of :func:`counted` as a part of a sentence; empty if there are none."""
-    return ", ".join(
-        phrase.format(counts[key]) for key, phrase in DUPLICATES.items() if key in counts
-    )
+    phrases = []
+    for key, phrase in DUPLICATES.items():
+        if key in counts:
+            phrases.append(phrase.format(counts[key]))
+    return ", ".join(phrases)
 
 
 def groups_of(*columns: Array) -> Indices:

@@ -61,6 +61,9 @@ def describe_variables(model: keras.Model, used: Sequence[int]) -> Iterator[Vari
             kind = _kind(variable)
         initializer = getattr(layer, f"{variable.name}_initializer", None)
         values = np.asarray(variable.numpy())
+        stddev = initializer_stddev(initializer, values)
+        number = numbers.get(id(layer), -1)
+        is_output = id(layer) in layers[-1:]
         # Models within a model may have layers of the same name.
         path = variable.path
         count = counts[path]
@@ -70,9 +73,9 @@ def describe_variables(model: keras.Model, used: Sequence[int]) -> Iterator[Vari
         yield VariableInfo(
             path=path,
             kind=kind,
-            layer=numbers.get(id(layer), -1),
-            is_output=id(layer) in layers[-1:],
-            stddev=initializer_stddev(initializer, values),
+            layer=number,
+            is_output=is_output,
+            stddev=stddev,
         )
 
 

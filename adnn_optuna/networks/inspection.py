@@ -111,7 +111,8 @@ def _innermost_layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]
 
 def are_probabilities(model: keras.Model, x: np.ndarray, outputs: np.ndarray) -> bool:
     """Return whether the outputs, those for ``x``, stay within [0, 1] for any weights."""
-    is_softmax = outputs.shape[1] > 1 and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3)
+    sums = outputs.sum(axis=-1)
+    is_softmax = outputs.shape[1] > 1 and np.allclose(sums, 1, atol=1e-3)
     rng = np.random.default_rng(0)
     tried = [outputs]
     fixed = [variable.value for variable in model.non_trainable_variables]
@@ -121,7 +122,8 @@ def are_probabilities(model: keras.Model, x: np.ndarray, outputs: np.ndarray) ->
     for _ in range(n_tries):
         weights = []
         for v in model.trainable_variables:
-            scale = _SPREAD / math.sqrt(math.prod(v.shape[:-1]) or 1)
+            n_inputs = math.prod(v.shape[:-1]) or 1
+            scale = _SPREAD / math.sqrt(n_inputs)
             weights.append(rng.normal(0, scale, v.shape).astype(v.dtype))
         # Not every `call` takes an argument `training`.
         of_try, _ = model.stateless_call(weights, fixed, x)

@@ -178,11 +178,13 @@ def _mlp_architecture(mlp: MLP, input_shape: Shape, head: Head) -> Architecture:
                 if i < len(mlp.hidden):
                     layer_name = f"hidden_{i}"
                     activation = mlp.activation
+                kernel_initializer = initializer(2 * i, seed, restart)
+                bias_initializer = initializer(2 * i + 1, seed, restart)
                 dense = keras.layers.Dense(
                     units,
                     activation=activation,
-                    kernel_initializer=initializer(2 * i, seed, restart),
-                    bias_initializer=initializer(2 * i + 1, seed, restart),
+                    kernel_initializer=kernel_initializer,
+                    bias_initializer=bias_initializer,
                     name=layer_name,
                     dtype=dtype,
                 )

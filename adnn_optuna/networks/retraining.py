@@ -93,13 +93,16 @@ def compared_on_test_set(trainer: Trainer, baseline: Retrained, best: Retrained)
     for name, value in best.metrics.items():
         if name.startswith("test_"):
             metrics[name.removeprefix("test_")] = value
+    baseline_score = math.nan
+    if is_finite(baseline.metrics):
+        baseline_score = baseline.score
     evaluation: TestEvaluation = {
         "looked": "",
         "trial": 0,
         "n_trials": 0,
         "n_images": len(differences),
         "unit": data.unit,
-        "baseline": baseline.score if is_finite(baseline.metrics) else math.nan,
+        "baseline": baseline_score,
         "best": best.score,
         "metrics": metrics,
     }

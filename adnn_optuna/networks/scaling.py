@@ -149,7 +149,8 @@ def _fit(dataset: Dataset, scale: Scale) -> Scaling:
     if scale == "auto" and x.dtype == np.uint8:
         return dataclasses.replace(scaling, factor=PIXELS.factor, offset=PIXELS.offset)
     # As close as float32 is, since scalers make 1 + 2e-16 of 1.
-    is_in_unit_range = x.dtype.kind in "bf" and x.min() >= 0 and x.max() <= 1 + 2**-24
+    highest = 1 + 2**-24
+    is_in_unit_range = x.dtype.kind in "bf" and x.min() >= 0 and x.max() <= highest
     if scale == "auto" and is_in_unit_range:
         return scaling
     factor, offset = _standardising(x)
