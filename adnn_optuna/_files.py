@@ -192,7 +192,8 @@ def _check_names(file: Path, names: list[str], most: float) -> None:
         raise WrongValueError(
             f"{file_text} must have at most {most} columns; got {len(names)}. Omit some."
         )
-    repeated = [name for name, n in Counter(names).items() if n > 1 and name]
+    counts = Counter(filter(None, names))
+    repeated = [name for name, n in counts.items() if n > 1]
     if not repeated:
         return
     are_numbers = all(re.fullmatch(r"[\d.+-]*", name) for name in names)

@@ -63,9 +63,10 @@ def as_searched(
         check_type(name, objective, Callable, objective_rule)  # type: ignore[arg-type]
     folds = options.pop("folds", False)
     if is_random:
+        seeds = seeds_of_trials(objective)
         sizes = check_splits(
             {name: objective},
-            {name: seeds_of_trials(objective)},
+            {name: seeds},
             options.get("resampled"),
             folds=folds,
             sequential=sequential,

@@ -272,7 +272,8 @@ def _with_named_rows(table: pd.DataFrame, groups: str | None = None) -> pd.DataF
             )
         is_chosen = label == groups or label in in_index
         is_named = name.removesuffix("_id").removesuffix("s") in _NAMES_OF_ROWS.split()
-        is_first_text = i == 0 and column.notna().any() and _as_numbers(column).isna().all()
+        has_numbers = _as_numbers(column).notna().any()
+        is_first_text = i == 0 and column.notna().any() and not has_numbers
         if is_chosen or is_named or is_of_splits(str(label)) or is_first_text:
             levels[name.removeprefix("unnamed:_0")] = [*map(str, column)]
         else:

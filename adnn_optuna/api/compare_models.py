@@ -145,7 +145,9 @@ def compare_models(
     evaluated: dict[str, Any] = {"models": configs}
     sources = dict[str, None]() if trained is None else dict(trained.sources)
     # If a function has a single seed, it is the seed of all of its randomness.
-    sources |= dict.fromkeys(name for names in names_of.values() if names[1:] for name in names)
+    for names in names_of.values():
+        if names[1:]:
+            sources |= dict.fromkeys(names)
     data_settings: Any = {"score": VALUE, "resampled": sizes, "n_train": 0, "n_test": 0}
     test_rows = None
     stop = None  # A function sees no event.

@@ -60,7 +60,8 @@ def overtuning(
     if (metric is None) != (y_true is None):
         raise WrongValueError("Pass both metric and y_true, or neither for means of scores.")
     attrs, trials = read_study(study)
-    options: dict[str, Any] = {"metric": str(attrs.get(CONFIG, {}).get("metric", ""))}
+    config = attrs.get(CONFIG, {})
+    options: dict[str, Any] = {"metric": str(config.get("metric", ""))}
     n_splits = Means.n_splits
     if metric is not None:
         labels = np.asarray(y_true)

@@ -424,8 +424,9 @@ def _trial_of(
                 f"against[{name!r}] must be a number; got {parameter!r:.100}. Pass all parameters."
             )
     text = repr(sorted(params.items())).encode()
+    digest = zlib.crc32(text) % FIRST_OF_PARAMS
     compared: Against = {
-        "number": FIRST_OF_PARAMS + zlib.crc32(text) % FIRST_OF_PARAMS,
+        "number": FIRST_OF_PARAMS + digest,
         "value": value,
         "params": params,
         "is_baseline_network": is_baseline_network,

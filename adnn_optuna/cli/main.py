@@ -256,9 +256,9 @@ def _with_options(sentence: str, name: str) -> str:
     """Return an error with the options of a command in place of Python's arguments."""
     for parameter in command_with_options(name).params:
         argument = re.escape(str(parameter.name))
-        option = (
-            parameter.opts[0] if parameter.opts[0].startswith("-") else str(parameter.name).upper()
-        )
+        option = parameter.opts[0]
+        if not option.startswith("-"):
+            option = str(parameter.name).upper()
         # Words of a sentence may be called like an argument.
         sentence = re.sub(rf"`{argument}`|^{argument}(?= must )", option, sentence)
         if getattr(parameter, "is_flag", False):
@@ -296,7 +296,9 @@ def run(arguments: Sequence[str]) -> int:
             value = text.partition("=")[2] if text.startswith("--") else text
             if value:
                 hint = hint.replace(value, masked(value))
-        command = " ".join(["adnn", *(first for first in arguments[:1] if first in _COMMANDS)])
+        command = "adnn"
+        if arguments[0] in _COMMANDS:
+            command = f"adnn {arguments[0]}"
         if not hint.endswith("?"):  # As "Did you mean 'search'?" does.
             hint = hint.rstrip(".") + "."
         output.say(f"adnn: {hint} See {command} --help.")

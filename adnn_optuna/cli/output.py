@@ -115,7 +115,9 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
     """Write the files that are asked for, and show the result and the files."""
     facts, more, code = answer
     requested = {what: file for what, file in files.items() if file is not None}
-    more = more | {FILES[what].use: str(file) for what, file in requested.items()}
+    more = dict(more)
+    for what, path in requested.items():
+        more[FILES[what].use] = str(path)
     try:
         if file := requested.get("contract"):
             contract = facts.contract()

@@ -419,7 +419,8 @@ def check_weights(
     claimed = best[claim.metric]
     trainer = objective.trainer
     n = len(trainer.architecture.variables)
-    networks = [weights[first : first + n] for first in range(0, len(weights), n)]
+    begins = range(0, len(weights), n)
+    networks = [weights[begin : begin + n] for begin in begins]
     predictor = Predictor(trainer, lambda: networks)
     score = predictor.tested()[f"test_{trainer.judge}"]
     if not abs(score - claimed) <= claim.tolerance(score):

@@ -79,7 +79,8 @@ class SearchRecord:
     def _refreshed(self, *kinds: str) -> Self:
         """Return the record with the study's present attributes of these kinds."""
         attrs, _ = stored.read_study(self.study)
-        news = {name: value for name, value in attrs.items() if name.partition("/")[0] in kinds}
+        names = [name for name in attrs if name.partition("/")[0] in kinds]
+        news = {name: attrs[name] for name in names}
         return dataclasses.replace(self, attrs={**self.attrs, **news})
 
     @property

@@ -192,7 +192,9 @@ def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Datas
         message = f"Data set {name!r} not found. Choose {known_names}"
         raise WrongValueError(f"{message} or a file that ends in .npz, .csv or .parquet.")
     # Written out, as defaults may change.
-    splits = {key: defaults.get(key) if v is None else v for key, v in splits.items()}
+    for key, value in splits.items():
+        if value is None:
+            splits[key] = defaults.get(key)
     dataset = Dataset.from_arrays(**arrays, **splits, name=name, num_classes=10)
     del arrays  # Their memory is needed for the floats.
     fields: dict[str, Any] = {"origin": {"source": "built-in", **splits}}
