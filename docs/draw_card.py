@@ -70,9 +70,14 @@ def svg(values: list[float], recheck: Recheck) -> str:
             f'<circle class="real" cx="{new_seeds:.1f}" cy="420" r="18"/>',
             f'<circle class="best" cx="{x(best):.1f}" cy="420" r="18"/>',
             f'<path class="luck" d="M{new_seeds:.1f} 356v18m0 -9H{x(best):.1f}m0 -9v18"/>',
-            text(f"luck: {best - recheck.value:.4f}", (new_seeds + x(best)) / 2, 340, "middle"),
-            text(f"{recheck.value:.4f} on new seeds", new_seeds, 490, "real middle"),
-            text(f"{best:.4f}, the best of {len(values)} trials", RIGHT + 30, 550, "best end"),
+            text(
+                f"luck: {100 * (best - recheck.value):.2f} pp",
+                (new_seeds + x(best)) / 2,
+                340,
+                "middle",
+            ),
+            text(f"{recheck.value:.2%} on new seeds", new_seeds, 490, "real middle"),
+            text(f"{best:.2%}, the best of {len(values)} trials", RIGHT + 30, 550, "best end"),
             "</svg>",
         ]
     )
