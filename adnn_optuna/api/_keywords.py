@@ -122,7 +122,7 @@ def checked_call(kind: Any, keywords: Mapping[str, Any]) -> Call:
             f"Got an unexpected keyword argument {name!r}. Choose from {', '.join(names)}."
         )
     limits: Any = {}
-    checked: dict[str, Any] = {}
+    checked: Any = {}
     for name, value in keywords.items():
         if name in limit_names:
             limits[name] = value

@@ -142,7 +142,7 @@ def compare_models(
             configs[label] = {"sources": [*names]}
         else:
             configs[label] = trained.configs[label]
-    evaluated: dict[str, Any] = {"models": configs}
+    evaluated: Any = {"models": configs}
     sources = dict[str, None]() if trained is None else dict(trained.sources)
     # If a function has a single seed, it is the seed of all of its randomness.
     for names in names_of.values():

@@ -61,7 +61,7 @@ def overtuning(
         raise WrongValueError("Pass both metric and y_true, or neither for means of scores.")
     attrs, trials = read_study(study)
     config = attrs.get(CONFIG, {})
-    options: dict[str, Any] = {"metric": str(config.get("metric", ""))}
+    options: Any = {"metric": str(config.get("metric", ""))}
     n_splits = Means.n_splits
     if metric is not None:
         labels = np.asarray(y_true)

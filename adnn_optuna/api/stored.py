@@ -144,7 +144,7 @@ def limits_of_runs(
     n_trials = limits["max_trial"] or 0
     runs = [run for records_by_seed in arms.values() for run in records_by_seed.values()]
     ended = [run for run in runs if run.is_over or len(run.done_trials) >= n_trials]
-    by_name: dict[str, Any] = {**limits}
+    by_name: Any = {**limits}
     highest = {}
     for name, limit in by_name.items():
         stored_limits = [run.budget.get(name, limit) for run in ended]

@@ -151,7 +151,7 @@ class FunctionObjective:
     def declared(self) -> Mapping[str, Any]:
         """What a comparison stores of it."""
         sizes = self.split_sizes
-        return {"resampled": None if sizes is None else [*sizes], "failed": self.failed}
+        return {"resampled": sizes and [*sizes], "failed": self.failed}
 
     @property
     def split_sizes(self) -> tuple[int, int] | None:
@@ -320,15 +320,13 @@ class FunctionObjective:
 
     def train(self, trials: Sequence[optuna.Trial], **_: object) -> list[Outcome]:
         """Run trials to their ends, whatever the limits, side by side if there are several."""
-        elsewhere = self.replace(executor=None)
+        run = self.replace(executor=None)._run
         if self.executor is not None:
-            outcomes = self.executor.map(elsewhere._run, trials)
-            return [*outcomes]
+            return [*self.executor.map(run, trials)]
         if min(self.n_jobs, len(trials)) == 1:
-            return [self._run(trial) for trial in trials]
+            return [*map(run, trials)]
         with futures.ThreadPoolExecutor(self.n_jobs, "trials") as threads:
-            outcomes = threads.map(elsewhere._run, trials)
-            return [*outcomes]
+            return [*threads.map(run, trials)]
 
     def _run(self, trial: optuna.Trial) -> Outcome:
         outcome = self._outcome(trial)

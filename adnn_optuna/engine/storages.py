@@ -158,7 +158,7 @@ def _check_file(url: URL, file: str, *, must_have_studies: bool) -> None:
 
 
 def _open(url: str, *, is_sqlite: bool) -> BaseStorage:
-    options: dict[str, Any] = {"pool_pre_ping": True}
+    options: Any = {"pool_pre_ping": True}
     if is_sqlite:  # They hold for a copy in another process, too.
         options = {
             "connect_args": {"timeout": _SQLITE_TIMEOUT},
