@@ -12,7 +12,8 @@ The limit is the time that the necessary matrix products take at the speed of on
 Networks of other kinds than dense ones are Keras's own: PyTorch and JAX are left out there, and so
 is the limit.
 In each repetition every contender trains once, so that all of them meet the same disturbances.
-What is compiled once is compiled before, and its time is noted separately. A run that was
+What is compiled once is compiled before, and its time is noted separately. At last, a search of
+100 trials takes turns with the trainer alone, which makes as many training runs. A run that was
 interrupted goes on where it stopped. PyTorch and JAX come with ``pip install .[benchmarks]``.
 """
 
@@ -428,6 +429,51 @@ def measure(results: Results, save: Callable[[], None], args: argparse.Namespace
                 save()
 
 
+def measure_search(results: Results, save: Callable[[], None], *, quick: bool) -> None:
+    """Measure, for a search and for its training runs alone, CPU and seconds of a trial."""
+    count, repetitions = (10, 1) if quick else (100, 10)
+    training = adnn.Training("adam", 0.001, batch_size=32, epochs=20)
+    data = load("digits", None)
+    objective = adnn.InitOffsetObjective(adnn.MLP(hidden=(64,)), data, training=training)
+    moved = [dict.fromkeys(objective.distributions, 0.001 * i) for i in range(count)]
+    starts = [objective.start(params) for params in moved]
+
+    def search() -> None:
+        limits = {"max_trial": count, "confirm": 0, "test": False}
+        adnn.search(objective, "greedy", batch_size=10, **limits)
+
+    def train() -> None:
+        objective.trainer.train(starts, evaluate_each_epoch=False)
+
+    contenders = {"search": search, "trainer": train}
+    measured = results.setdefault("search", {name: [] for name in contenders})
+    if len(measured["trainer"]) < repetitions:
+        train()  # Compiled before.
+    while len(measured["trainer"]) < repetitions:
+        for name, run in contenders.items():
+            cpu, began = time.process_time(), time.perf_counter()
+            run()
+            seconds = time.perf_counter() - began
+            cpu = time.process_time() - cpu
+            measured[name].append({"cpu": cpu / count, "seconds": seconds / count})
+        save()
+
+
+def search_table(results: Results) -> str:
+    """Return CPU and time of a trial of a search beside those of its training run."""
+    table = []
+    for key, label in (("cpu", "CPU"), ("seconds", "time")):
+        of_search, of_trainer = (
+            [run[key] for run in results["search"][name]] for name in ("search", "trainer")
+        )
+        ratios = [a / b for a, b in zip(of_search, of_trainer, strict=True)]
+        medians = [1000 * statistics.median(values) for values in (of_search, of_trainer)]
+        texts = [f"{median:.1f} ms" for median in medians]
+        table.append([f"{label} ({len(ratios)})", *texts, f"{statistics.median(ratios):.2f}"])
+    header = ["of a trial on digits (repetitions)", "search", "trainer alone", "ratio"]
+    return markdown_table(header, table)
+
+
 def rows(results: Results) -> list[Results]:
     """Return, for each case, contender and stack, the medians and the ratios."""
     table = []
@@ -529,7 +575,7 @@ def summary(results: Results) -> str:
     memory_table = markdown_table(
         ["peak memory [MB]", "at once", "data", "before the first training", "peak"], memory
     )
-    return f"{times_table(results)}\n\n{memory_table}"
+    return "\n\n".join([times_table(results), search_table(results), memory_table])
 
 
 def figures(results: Results) -> dict[str, go.Figure]:
@@ -597,7 +643,9 @@ def main() -> None:
         results = json.loads(output.read_text())
 
     try:
-        measure(results, functools.partial(write_json, output, results), args)
+        save = functools.partial(write_json, output, results)
+        measure(results, save, args)
+        measure_search(results, save, quick=args.quick)
     except KeyboardInterrupt:
         print(f"\nInterrupted; the same command goes on with what is missing in {output}.")
     # A ratio needs what it is taken to.

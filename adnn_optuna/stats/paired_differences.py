@@ -445,13 +445,15 @@ def _means_of_subsets(values: np.ndarray, n_subsets: int) -> np.ndarray:
             sums = np.concatenate([sums, sums + values[:, i : i + 1]], axis=1)
             sizes = np.concatenate([sizes, sizes + 1])
         return np.asarray(sums[:, 1:] / sizes[1:])
-    sums, sizes, start = np.zeros((len(values), n_subsets)), np.zeros(n_subsets), 0
+    rows = np.vstack([values, np.ones(n_pairs)])  # The last one counts the pairs of a subset.
+    totals = np.zeros((len(rows), n_subsets))
+    start = 0
     parts = _kept_memberships if n_pairs <= _N_AT_ONCE else _memberships
     for are_in in parts(n_pairs, n_subsets):
         end = start + len(are_in)
-        sums += values[:, start:end] @ are_in
-        sizes += np.ones(len(are_in)) @ are_in
+        totals += rows[:, start:end] @ are_in
         start = end
+    sums, sizes = totals[:-1], totals[-1]
     # The empty subset has no mean; a full one, as rare, takes its place.
     is_empty = sizes == 0
     sums[:, is_empty], sizes[is_empty] = values.sum(axis=1, keepdims=True), n_pairs
