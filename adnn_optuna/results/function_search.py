@@ -121,12 +121,11 @@ class FunctionSearch(StudyResult):
 
     def _best_reported(self) -> tuple[int, float] | None:
         """Return the study's best trial, also if it is a replicate, and its value, if finite."""
-        best = [
-            trial_and_value
-            for trial_and_value in self.record.valued
-            if trial_and_value[1] == self.best_value
-        ]
-        return best[0] if best else None
+        best_value = self.best_value
+        for number, value in self.record.valued:
+            if value == best_value:
+                return number, value
+        return None
 
     def _conclusion(self) -> str:
         if self.best is None or not self.record.planned["seeds"]:
