@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING
 
 import baselines
+import big_inputs
 import depth
 import greedy_vs_annealing
 import index_protocol
@@ -60,6 +61,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
 )
 STUDIES: tuple[Study, ...] = (
     *EXPERIMENTS,
+    big_inputs.STUDY,
     index_protocol.STUDY,
     keep.STUDY,
     overtuning.STUDY,

@@ -369,7 +369,7 @@ def test_a_script_says_how_it_is_used() -> None:
 # Where JAX is installed, it is among the contenders.
 QUICK = ("sampler_quality", "sampler_quality_many", "sampler_quality_mixed", "sampler_tables")
 QUICK += ("training_speed", "trial_overhead", "motivation", "overtuning", "index_protocol")
-QUICK += ("replicates", "sampler_budgets", "sampler_constraints", "keep")
+QUICK += ("replicates", "sampler_budgets", "sampler_constraints", "keep", "big_inputs")
 OF_IMAGES = ("baselines", "rq1_step_size", "rq2_trials", "rq3_time", "greedy_vs_annealing")
 OF_IMAGES += ("paper_size", "depth", "regimes", "regimes_controls", "n_trainings")
 
