@@ -193,7 +193,8 @@ def headline(results: Results) -> str:
     regrets = ((name, of_final[name, n_trials]["regret"]) for name in (OURS, "GP", "TPE"))
     texts = ", ".join(f"{name} {regret:.3f}" for name, regret in regrets)
     n_tables = len(TABLES["final"])
-    return f"Mean regret (0 is best) on {n_tables} tables after {n_trials} trials: {texts}."
+    budget = f"{n_tables} tables of training runs after {n_trials} trials"
+    return f"Mean regret (0 is best) on {budget}: {texts}."
 
 
 STUDY = Study("sampler_tables", rank_figures, summary)
