@@ -292,6 +292,7 @@ class ArmComparison(Printed):
             estimates,
             unit,
             margin=numbers.design.margin or 0.0,
+            level=level_of(self._design),
         )
         return [values, differences]
 

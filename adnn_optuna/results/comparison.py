@@ -749,6 +749,7 @@ def _gains(comparison: ComparisonNumbers) -> Figure:
         estimates,
         unit,
         margin=comparison.margin or 0.0,
+        level=level_of(comparison.design.validity),
         hollow=[*comparison.controls, label],
         if_empty="No best trial has a test score.",
     )

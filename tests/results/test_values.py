@@ -51,3 +51,11 @@ def test_surfaces_of_states() -> None:
         "sequential": of_values({"a": steady, "b": worse}, seeds, sequential=True),
     }
     assert_states("values", states)
+
+
+def test_figures_name_the_level_of_added_seeds() -> None:
+    steady = [0.9 + 0.001 * (i % 5) for i in range(24)]
+    design = PairedDesign([*map(str, range(24))], 24, sequential=True, after_fixed=True)
+    table = ValueTable({"a": steady, "b": [value - 0.01 for value in steady]}, design)
+    _, figure = ValueComparison(table).document().figures
+    assert ", 99% CI " in figure.series[0].hover[0]
