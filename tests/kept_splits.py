@@ -122,6 +122,23 @@ def sampled_training_frame(seed):
     return model.score(df_test.drop(columns="label"), df_test["label"])
 
 
+def inner_validation(seed):
+    a, b, c, d = train_test_split(X_train, y_train, test_size=0.1, random_state=seed)
+    best, best_score = None, -1
+    for alpha in (1e-4, 1e-3, 1e-2):
+        model = SGDClassifier(alpha=alpha, random_state=seed).fit(a, c)
+        if (score := model.score(b, d)) > best_score:
+            best, best_score = model, score
+    return best.score(X_test, y_test)
+
+
+def inner_folds(seed):
+    inner = KFold(5, shuffle=True, random_state=seed)
+    search = GridSearchCV(LogisticRegression(), {"C": [0.1, 1.0]}, cv=inner)
+    search.fit(X_train, y_train)
+    return search.score(X_test, y_test)
+
+
 def early_stopping(seed):
     clf = MLPClassifier(early_stopping=True, validation_fraction=0.1, random_state=seed)
     return clf.fit(X_train, y_train).score(X_test, y_test)

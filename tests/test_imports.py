@@ -9,7 +9,7 @@ import pytest
 
 HEAVY = ("keras", "pandas", "plotly", "sklearn", "tensorflow")
 # Nodes of syntax trees: all of the package has 140,000.
-N_NODES = 68_000
+N_NODES = 69_000
 HELPED = (*HEAVY, "jinja2", "numpy", "optuna", "pydantic", "rich", "scipy", "sqlalchemy")
 
 

@@ -111,7 +111,7 @@ def check_splits(
                 raise WrongValueError(
                     f"{name} must not redraw the split of one data set, unless you say so; got "
                     f"{call}. Pass resampled=(n_train, n_test), the sizes of a split, or "
-                    "resampled=False if each seed has data of its own, or all score the same rows."
+                    "resampled=False if each seed has data of its own."
                 )
     return sizes
 

@@ -1,301 +1,414 @@
 """Recognize a function of a seed that redraws the split of its data, by its source.
 
-It calls a splitter of a library, such as ``train_test_split``, with a random state that follows
-from the seed. Or it draws rows or numbers by such a state, and selects some of what it drew as
-well as all others. So may a function of the user's that is called with the seed. Of each function,
-the lines are read in no order. What the returned value depends on is not followed, so a split
-within the training examples counts, too.
+Labels are followed to what a function returns, through the user's functions that it calls. They
+are calls that draw rows, such as ``"train_test_split in line 9"``, one of random numbers, and the
+names of users' classes with a dot. A split is redrawn if the returned value depends on drawn rows,
+and the code selects other rows of the same draw, too. That a fitted model depends on rows is no
+such dependence. Functions of libraries are known by their names.
 """
 
 import ast
 import functools
 import inspect
+import itertools
 import linecache
 import re
+import sys
 import sysconfig
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import FunctionType, MethodType
-from typing import Any
+from types import FunctionType, ModuleType
+from typing import Any, NamedTuple
 
 from adnn_optuna.engine.code_fingerprint import UserFunction, methods_of, names_in
 
+_MAX_CALLS = 500
 _PACKAGE = str(Path(__file__).parents[1])
 _LIBRARIES = ("site-packages", "dist-packages", sysconfig.get_path("stdlib"), "<frozen", _PACKAGE)
 
 # Functions of libraries, by what they do with rows or random numbers.
-_SPLIT = re.compile(r"(?!array_)\w+_split|\w*(Folds?|Split)")
+_SPLIT = re.compile(r"\w*([Ss]plit\w*|[Ff]olds?)")
 _SPLIT_IN_ORDER = re.compile(r"(?!Repeated)\w*Folds?|TimeSeriesSplit|PredefinedSplit")
-_DRAW = re.compile(
-    "permut(ation|ed)|shuffle|(re)?sample|randperm|choices?|rand|random|integers|randint|binomial"
-)
-_EXCLUDE = re.compile(r"drop|delete|setdiff1d|difference|logical_not|invert|split|cross_val\w+")
+_SPLIT_AGAIN = re.compile(r"cross_val\w+|\w+_curve|permutation_test_score|([dhv]|array_)?split")
+_DRAW_ROWS = re.compile("permut(ation|ed)|shuffle|(re)?sample|randperm|choices?|argsort")
+_DRAW_NUMBERS = re.compile("rand|random|integers|randint|binomial")
+_EXCLUDE = re.compile("drop|delete|setdiff1d|difference|logical_not|invert")
+_CUT = re.compile("take|skip|head|tail|islice")
+_ADD = re.compile("append|add|extend|insert|update")
+_FIT = re.compile(r"(partial_)?fit|train(_\w+)?")
+_OF_ROWS = re.compile(r"predict\w*|score|evaluate|transform|decision_function")
 _SEED = re.compile("(manual_)?seed(_all|_everything)?|set_(random_)?seed")
 _SIZE = re.compile("len|range|isinstance|shape|size|ndim")
 _RANDOM_STATE = re.compile("random_state|seed|generator|rng|key")
+_GENERATOR = re.compile("default_rng|Generator|RandomState|Random")
 # What draws by a global generator.
 _GLOBAL = re.compile(r"(torch|tf|(np\.|numpy\.)?random)\.\w+|\w+|.*\.\w+(_split|Fold|Split)")
 
-Marks = frozenset[str]
-_NONE: Marks = frozenset()
-_GENERATOR = "global generator"
-_SEEDED = frozenset({"may follow from the seed"})
-_DRAWN = frozenset({"is drawn by it"})
+Labels = frozenset[str]
+_NONE: Labels = frozenset()
+_NUMBERS = frozenset({"random numbers"})  # That follow from the seed, or that nothing seeds.
+_SELECTED = frozenset({"rows selected by random numbers"})
+_FOLDS = frozenset({"folds in order"})
 _Function = ast.FunctionDef | ast.Lambda
 
 
 def redrawn_split(function: UserFunction, seeds: Iterable[str]) -> str:
     """Return the call that redraws a function's split, with its line; empty if there is none.
 
-    ``seeds`` are those of its parameters that are seeds. If there is no source, a function that
-    names a draw or a split counts as one that redraws it.
+    ``seeds`` are those of its parameters that are seeds. If there is no source, or too much of it
+    to follow, a function that names a draw or a split counts as one that redraws it.
     """
+    flow = _Flow()
     try:
-        calls = [code.redrawn_split() for code in _codes(function, {*seeds})]
+        labels = flow.follow(function, dict.fromkeys(seeds, _NUMBERS))
     except Exception:  # noqa: BLE001 - attributes of a user's objects may raise anything.
-        calls = []
-    if calls:
-        return next(filter(None, calls), "")
-    for name in names_in(function):
-        if _SPLIT.fullmatch(name) or _DRAW.fullmatch(name):
-            return str(getattr(function, "__name__", "its code"))
+        labels = flow.named_draw(function)
+    for label in sorted(labels & flow.parts.keys()):
+        if len(flow.parts[label]) > 1:
+            return label
     return ""
 
 
-def _codes(function: UserFunction, seeds: set[str]) -> list["_Code"]:
-    """Return the code of a function, and of the functions that it uses; none without a source."""
-    sources = [*_sources(function, set())]
-    called = set[str]()
-    codes: list[_Code] = []
-    n_called = -1
-    while n_called < len(called):
-        n_called = len(called)
-        codes = []
-        for place, (tree, namespace) in enumerate(sources):
-            seeded = seeds
-            if place:
-                seeded = _needed(tree, seeds, called)
-            codes.append(_Code(tree, namespace, seeded, called))
-    return codes
+class _Call(NamedTuple):
+    """A call with the labels of its function and arguments."""
+
+    node: ast.Call
+    text: str  # Of the function.
+    name: str
+    receiver: Labels
+    args: Sequence[Labels]
+    keywords: Mapping[str, Labels]
+
+    @property
+    def passed(self) -> Labels:
+        """The labels of its arguments."""
+        return _NONE.union(*self.args, *self.keywords.values())
+
+    @property
+    def owner(self) -> ast.expr | None:
+        """The expression whose method is called, if it is a method."""
+        return getattr(self.node.func, "value", None)
+
+    @property
+    def splits_in_order(self) -> bool:
+        """Whether it cuts rows without drawing any; folds with a random state are shuffled."""
+        text = ast.unparse(self.node)
+        if "shuffle=True" in text or "random_state" in text:
+            return False
+        return "shuffle=False" in text or bool(_SPLIT_IN_ORDER.fullmatch(self.name))
 
 
-class _Code:
-    """The source of a function, with marks of its names."""
+class _Flow:
+    """Follows labels; ``parts`` of each draw are the texts that select rows of it."""
 
-    def __init__(
-        self, tree: _Function, namespace: Mapping[str, Any], seeds: set[str], called: set[str]
-    ) -> None:
-        self._nodes = [*ast.walk(tree)]
-        self._namespace = namespace
-        self._called = called  # Functions that are called with what follows from the seed.
-        self._marks = defaultdict[str, Marks](frozenset)
-        self._marks |= dict.fromkeys(seeds, _SEEDED)
-        # A generator that nothing seeds draws other numbers each time.
-        if not any(self._calls(node, _SEED) for node in self._nodes):
-            self._marks[_GENERATOR] = _SEEDED
-        n_marks = -1
-        while n_marks != sum(map(len, self._marks.values())):
-            n_marks = sum(map(len, self._marks.values()))
-            self._known = dict[ast.AST, Marks]()  # Of expressions, in this round.
-            for node in self._nodes:
-                self._read(node)
+    def __init__(self) -> None:
+        self.parts = {label: set[str]() for label in _SELECTED}
+        self._functions: dict[str, Sequence[_Function]] = {}
+        self._names: dict[str, str] = {}
+        self._learned = set[tuple[str, int]]()
+        self._attributes = defaultdict[str, Labels](frozenset)
+        self._variables = defaultdict[str, Labels](frozenset)
+        self._returned = self._condition = _NONE
+        self._global_numbers = _NUMBERS
+        self._n_calls = 0
 
-    def redrawn_split(self) -> str:
-        """Return the call that redraws the split; empty if there is none."""
-        draws: list[Any] = [node for node in self._nodes if self._draws(node)]
-        splits = [call for call in draws if self._calls(call, _SPLIT)]
-        for node in self._nodes:
-            # The seed tells which of several folds in order.
-            if isinstance(node, ast.Subscript) and self._of(node.slice) >= _SEEDED:
-                splits += [part for part in ast.walk(node.value) if self._calls(part, _SPLIT)]
-        if not splits and self._selects_others():
-            splits = draws
-        for call in splits:
-            return f"{ast.unparse(call.func)} in line {call.lineno}"
-        return ""
+    def follow(self, function: Any, arguments: Mapping[str, Labels]) -> Labels:
+        """Return the labels of what a function returns."""
+        while isinstance(function, functools.partial):
+            function = function.func
+        self._learn("object", getattr(function, "__self__", function))
+        function = inspect.unwrap(getattr(function, "__func__", function))
+        if not isinstance(function, FunctionType):
+            function = type(function).__call__
+        self._learn("", function)
+        (tree,) = self._functions[""]  # It may be another lambda of the line.
+        return self._run(tree, {**arguments, "self": frozenset({"object."})})
 
-    def _name(self, node: ast.AST) -> str:
-        """Return the name of what a node calls, or of the attribute that it is."""
+    def named_draw(self, function: UserFunction) -> Labels:
+        """Return a split as label if the code of a function names something that draws rows."""
+        for name in names_in(function):
+            if any(names.fullmatch(name) for names in (_SPLIT, _DRAW_ROWS, _DRAW_NUMBERS)):
+                return self._drawn(getattr(function, "__name__", "its code"), "", "~")
+        return _NONE
+
+    def _drawn(self, label: str, *parts: str) -> Labels:
+        self.parts.setdefault(label, set()).update(parts)
+        return frozenset({label})
+
+    def _note(self, labels: Labels, *parts: str) -> None:
+        """Note which parts of draws are selected; by default, rows and all others."""
+        for label in _selecting(labels) & self.parts.keys():
+            self.parts[label].update(parts or ("", "~"))
+
+    # Functions
+
+    def _learn(self, name: str, value: Any) -> None:
+        """Note the source of a user's function, or of the functions in a class or a module."""
+        if (name, id(value)) in self._learned:
+            return
+        self._learned.add((name, id(value)))
+        value = inspect.getattr_static(value, "__wrapped__", value)
+        if isinstance(value, FunctionType | type):
+            self._names[name] = value.__name__
+        if isinstance(value, FunctionType):
+            if _is_users(value.__code__.co_filename):
+                self._functions[name] = trees = _trees_of(value)
+                nodes = itertools.chain(*map(ast.walk, trees))
+                names = {node.id for node in nodes if isinstance(node, ast.Name)}
+                namespace = {**value.__globals__, **inspect.getclosurevars(value).nonlocals}
+                self._learn_all("", {each: namespace[each] for each in names & namespace.keys()})
+        elif isinstance(value, ModuleType):
+            if _is_users(str(getattr(value, "__file__", None))):
+                self._learn_all(f"{name}.", vars(value))
+        else:
+            cls = value if isinstance(value, type) else type(value)
+            for base in reversed(cls.__mro__):
+                self._learn_all(f"{name}.", methods_of(base))
+            if isinstance(value, type) and (fields := getattr(cls, "__match_args__", ())):
+                values = ", ".join(fields)
+                attributes = ", ".join(f"self.{each}" for each in fields)
+                text = f"def __init__(self, {values}): {attributes} = {values}"
+                self._functions[f"{name}.__init__"] = _functions_in((text,))
+
+    def _learn_all(self, prefix: str, namespace: Mapping[str, Any]) -> None:
+        for name, value in namespace.items():
+            self._learn(prefix + name, value)
+
+    def _run(self, tree: _Function, arguments: Mapping[str, Labels]) -> Labels:
+        """Return the labels of what a function returns, with variables of its own."""
+        self._n_calls += 1
+        if self._n_calls > _MAX_CALLS:
+            raise RecursionError
+        before = self._variables, self._returned, self._condition
+        self._variables = defaultdict(frozenset, arguments)
+        self._returned = self._condition = _NONE
+        if isinstance(tree, ast.Lambda):
+            returned = self._labels(tree.body)
+        else:
+            self._labels_of(tree.body)
+            returned = self._returned
+        self._variables, self._returned, self._condition = before
+        return returned
+
+    # Statements and expressions
+
+    def _labels_of(self, nodes: Iterable[ast.AST]) -> Labels:
+        return _NONE.union(*map(self._labels, nodes))
+
+    def _labels(self, node: ast.AST) -> Labels:  # noqa: C901, PLR0911, PLR0912 - one case each.
+        """Return the labels of an expression; of a statement, assign those of its variables."""
         match node:
-            case ast.Call():
-                return self._name(node.func)
+            case ast.Name():
+                return self._variables[node.id]
             case ast.Attribute():
-                return node.attr
-            case ast.Name():  # Under which it may have been imported.
-                return str(getattr(self._namespace.get(node.id), "__name__", node.id))
-        return ""
-
-    def _calls(self, node: ast.AST, names: re.Pattern[str]) -> bool:
-        return isinstance(node, ast.Call) and names.fullmatch(self._name(node)) is not None
-
-    def _read(self, node: ast.AST) -> None:
-        """Mark the names to which a node gives a value."""
-        match node:
+                if _SIZE.fullmatch(node.attr):
+                    return _NONE
+                return self._labels(node.value) | self._attributes[node.attr]
+            case ast.Subscript():
+                return self._subscript(node)
+            case ast.Call():
+                return self._call(node)
+            case ast.Lambda():
+                return self._labels(node.body)
+            case ast.FunctionDef():
+                self._functions[node.name] = [node]
+                self._variables[node.name] = self._run(node, self._variables)
+                return _NONE
             case ast.Assign():
                 for target in node.targets:
-                    self._mark(target, self._of(node.value))
+                    self._assign(target, node.value)
+                return _NONE
+            case ast.AugAssign():
+                labels = self._labels(node.value)
+                if not isinstance(node.op, ast.Sub):  # Such as a step of gradient descent.
+                    self._bind(node.target, labels | self._condition)
+                return _NONE
             case ast.NamedExpr() | ast.AnnAssign(value=ast.expr()):
-                self._mark(node.target, self._of(node.value))
+                self._bind(node.target, self._labels_of(ast.iter_child_nodes(node)))
             case ast.For() | ast.comprehension():
-                self._mark(node.target, self._of(node.iter))
-            case ast.FunctionDef():
-                self._marks |= dict.fromkeys(_needed(node, set(), self._called), _SEEDED)
-            case ast.Call():
-                if self._any(_arguments(node)) >= _SEEDED:
-                    self._called.add(self._name(node))
-                    if self._calls(node, _SEED):
-                        self._marks[_GENERATOR] = _SEEDED
-                        self._mark(_owner(node), _SEEDED)
-                if self._name(node) == "shuffle" and self._draws(node):
-                    self._mark(ast.Tuple(node.args), _DRAWN)
+                self._bind(node.target, self._labels(node.iter))
+                self._labels_of(getattr(node, "body", ()))  # It is read again below.
+            case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
+                self._labels_of(node.generators)
+            case ast.If():
+                before = self._condition
+                self._condition = _selecting(self._labels(node.test))
+                if node.orelse:
+                    self._note(self._condition)
+                self._labels_of([*node.body, *node.orelse])
+                self._condition = before
+                return _NONE
+            case ast.Import() | ast.ImportFrom():
+                for alias in node.names:
+                    module = sys.modules.get(getattr(node, "module", alias.name))
+                    value = getattr(module, alias.name, module)
+                    self._learn(alias.asname or alias.name, value)
+            case ast.Return() | ast.Yield():
+                self._returned |= self._labels_of(ast.iter_child_nodes(node))
+                return _NONE
+        labels = self._labels_of(ast.iter_child_nodes(node))
+        if isinstance(node, ast.comprehension):
+            return _selecting(labels)
+        operator = node.ops[0] if isinstance(node, ast.Compare) else getattr(node, "op", None)
+        is_difference = isinstance(operator, ast.Sub) and "set(" in ast.unparse(node)
+        if is_difference or isinstance(operator, ast.Invert | ast.Not | ast.NotIn):
+            self._note(labels)
+        elif isinstance(operator, ast.NotEq):  # Such as another fold, or all rows but one.
+            self._note(labels & _NUMBERS)
+        return labels
 
-    def _mark(self, target: ast.AST, marks: Marks) -> None:
+    def _assign(self, target: ast.expr, value: ast.expr) -> None:
+        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+            for inner_target, inner_value in zip(target.elts, value.elts, strict=False):
+                self._assign(inner_target, inner_value)
+            return
+        labels = self._labels(value)
+        if isinstance(target, ast.Subscript) and not labels:  # Such as False in a mask.
+            self._note(self._labels(target.slice))
+        self._bind(target, labels)
+
+    def _bind(self, target: ast.AST, labels: Labels) -> None:
+        """Add labels to all variables of a target."""
         match target:
             case ast.Name():
-                self._marks[target.id] |= marks
-            case ast.Tuple() | ast.List() | ast.Starred():
-                for part in ast.iter_child_nodes(target):
-                    self._mark(part, marks)
-
-    def _of(self, node: Any) -> Marks:
-        """Return the marks of an expression: those of all names and draws in it, except sizes."""
-        if node not in self._known:
-            self._known[node] = self._read_expression(node)
-        return self._known[node]
-
-    def _read_expression(self, node: Any) -> Marks:
-        name = self._name(node)
-        marks = self._any(ast.iter_child_nodes(node))
-        match node:
-            case ast.Name():
-                return self._marks[node.id]
-            case ast.Attribute() | ast.Call() if _SIZE.fullmatch(name):
-                return _NONE
+                self._variables[target.id] |= labels
             case ast.Attribute():
-                if _RANDOM_STATE.fullmatch(name):
-                    return marks | _SEEDED
-                return marks - _SEEDED
-        if self._draws(node):
-            return marks | _DRAWN
-        return marks
+                self._attributes[target.attr] |= labels
+            case ast.Subscript():
+                self._bind(target.value, labels | _selecting(self._labels(target.slice)))
+            case ast.Tuple() | ast.List() | ast.Starred():
+                for each in ast.iter_child_nodes(target):
+                    self._bind(each, labels)
 
-    def _any(self, nodes: Iterable[ast.AST]) -> Marks:
-        return _NONE.union(*map(self._of, nodes))
+    def _subscript(self, node: ast.Subscript) -> Labels:
+        base = self._labels(node.value)
+        rows = node.slice
+        if isinstance(rows, ast.Tuple) and rows.elts:
+            rows = rows.elts[0]
+        text = ast.unparse(rows)
+        if text == ":":  # All rows, perhaps of some columns.
+            return base
+        index = _selecting(self._labels(rows))
+        if base >= _FOLDS:
+            self._note(index)
+        if isinstance(rows, ast.Slice) and not (base and index):  # Else it is cut at random.
+            self._note((base | index) - _NUMBERS, text)
+        return base | index
 
-    def _draws(self, call: Any) -> bool:
-        """Return whether a call of a library splits, or draws rows or numbers, by the seed."""
-        is_known = self._calls(call, _SPLIT) or self._calls(call, _DRAW)
-        name = self._name(call)
-        if not is_known or _is_users_function(self._namespace.get(name)):
-            return False
-        text = ast.unparse(call)
-        is_shuffled = "shuffle=True" in text or "random_state" in text
-        is_in_order = "shuffle=False" in text or _SPLIT_IN_ORDER.fullmatch(name)
-        if is_in_order and not is_shuffled:
-            return False
-        for keyword in call.keywords:
-            if _RANDOM_STATE.fullmatch(str(keyword.arg)) and ast.unparse(keyword.value) != "None":
-                return self._of(keyword.value) >= _SEEDED
-        generators = self._any([_owner(call), *call.args[:1]])
-        if _GLOBAL.fullmatch(ast.unparse(call.func)):
-            generators |= self._marks[_GENERATOR]
-        return generators >= _SEEDED
+    # Calls
 
-    def _selects_others(self) -> bool:
-        """Return whether the code selects what is not among drawn rows, or cuts them in parts."""
-        excluded = [part for node in self._nodes for part in self._excluded(node)]
-        if self._any(excluded) >= _DRAWN:
-            return True
-        cuts = defaultdict[str, set[str]](set)
-        for node in self._nodes:
-            match node:
-                case ast.Subscript(value=rows, slice=ast.Slice() as ends):
-                    text = ast.unparse(ends)
-                case ast.Call(func=ast.Attribute(value=rows, attr="take" | "skip" as text)):
-                    pass
-                case _:
-                    continue
-            if self._of(rows) >= _DRAWN:
-                cuts[ast.unparse(rows)].add(text)
-        return any(len(texts) > 1 for texts in cuts.values())
+    def _call(self, node: ast.Call) -> Labels:
+        text = ast.unparse(node.func)
+        name = self._names.get(text, text.rpartition(".")[2])
+        args = [self._labels(each) for each in node.args]
+        spread = [each for each in node.args if isinstance(each, ast.Starred)]
+        keywords = {"**": self._labels_of(spread)}
+        for keyword in node.keywords:
+            if ast.unparse(keyword.value) != "None":
+                keywords[keyword.arg or "**"] = self._labels(keyword.value)
+        call = _Call(node, text, name, self._labels(node.func), args, keywords)
+        keys = [text, f"{text}.__init__", f"{text}.__call__"]
+        keys += [label + (name if call.owner else "__call__") for label in call.receiver]
+        followed = [key for key in keys if self._functions.get(key)]
+        if not followed or (_FIT.fullmatch(name) and len(args) > 1):
+            return self._of_library(call)
+        labels = _NONE
+        if call.owner is None:
+            labels = call.receiver
+        for key in followed:
+            holder = frozenset({key.removesuffix(key.rpartition(".")[2])})
+            for tree in self._functions[key]:
+                labels |= self._run(tree, {**_arguments(tree, call), "self": holder})
+            if key.endswith(".__init__"):
+                labels |= holder
+        return labels
 
-    def _excluded(self, node: ast.AST) -> list[ast.expr]:  # noqa: PLR0911 - one case each.
-        """Return the rows of which a node selects all others, if it does so."""
-        match node:
-            case ast.UnaryOp(op=ast.Invert()) | ast.Compare(ops=[ast.NotIn()]):
-                return [node]
-            case ast.BinOp(op=ast.Sub()) if "set(" in ast.unparse(node):
-                return [node.right]
-            case ast.Subscript(slice=ast.Compare(ops=[ast.NotEq()])):  # Such as another fold.
-                return [node.slice]
-            case ast.Assign(targets=[ast.Subscript() as rows], value=ast.Constant(value=False)):
-                return [rows.slice]
-            case ast.If(orelse=[_, *_]) if ast.unparse(node).count(".append(") > 1:
-                return [node.test]
-            case ast.Call():
-                has_split = any(keyword.arg == "validation_split" for keyword in node.keywords)
-                if has_split or self._calls(node, _EXCLUDE):
-                    return _arguments(node)
-        return []
+    def _of_library(self, call: _Call) -> Labels:  # noqa: C901, PLR0911, PLR0912 - one rule each.
+        """Return the labels of a call, by the name of a library's function."""
+        name = call.name
+        labels = call.receiver | call.passed
+        rows = labels - _NUMBERS
+        source = f"{call.text} in line {call.node.lineno}"
+        if _SIZE.fullmatch(name):
+            return _NONE
+        if _ADD.fullmatch(name) and call.owner:
+            self._bind(call.owner, call.passed | self._condition)
+            return _NONE
+        if _SEED.fullmatch(name):
+            if call.owner and not _GLOBAL.fullmatch(call.text):
+                self._bind(call.owner, call.passed)
+            else:
+                self._global_numbers = call.passed
+            return call.passed
+        if _GENERATOR.fullmatch(name):
+            if call.node.args or call.node.keywords:
+                return call.passed
+            return _NUMBERS
+        if _EXCLUDE.fullmatch(name):
+            self._note(call.passed)
+        elif _CUT.fullmatch(name):
+            self._note(labels, name)
+        elif _SPLIT_AGAIN.fullmatch(name):
+            self._note(rows)
+        elif _DRAW_ROWS.fullmatch(name) and self._is_random(call):
+            rows |= self._drawn(source)
+            if name == "shuffle" and call.args and "random_state" not in call.keywords:
+                self._bind(call.node.args[0], rows)
+            return rows
+        elif _SPLIT.fullmatch(name):
+            if call.splits_in_order or not self._is_random(call):
+                return rows | _FOLDS
+            self._note(rows)
+            return rows | self._drawn(source, "", "~")
+        elif _FIT.fullmatch(name):
+            if "validation_split" in call.keywords:
+                self._note(rows)
+                return rows
+            return call.receiver | call.keywords.get("validation_data", _NONE)
+        elif _OF_ROWS.fullmatch(name) and call.args:
+            return call.passed
+        elif _DRAW_NUMBERS.fullmatch(name) and self._is_random(call):
+            return rows | _NUMBERS
+        return labels
 
-
-def _needed(tree: _Function, seeds: set[str], called: set[str]) -> set[str]:
-    """Return the parameters of a function that may follow from the seed, as it is called."""
-    name = getattr(tree, "name", "__call__")
-    if name not in called and not name.startswith("__"):
-        return set()
-    parameters = [parameter.arg for parameter in tree.args.args]
-    n_needed = len(parameters) - len(tree.args.defaults)
-    needed = {*parameters[:n_needed]} | seeds.intersection(parameters)
-    return needed - {"self", "cls"}
-
-
-def _arguments(call: ast.Call) -> list[ast.expr]:
-    return [*call.args, *(keyword.value for keyword in call.keywords)]
-
-
-def _owner(call: ast.Call) -> ast.AST:
-    """Return the object whose method is called; a constant if it is none."""
-    return getattr(call.func, "value", ast.Constant(None))
-
-
-# The source
-
-
-def _sources(value: Any, learned: set[int]) -> Iterator[tuple[_Function, dict[str, Any]]]:
-    """Yield the functions of the user's that a value is, has or uses, and the names they know."""
-    value = inspect.getattr_static(value, "__wrapped__", value)
-    if id(value) in learned:
-        return
-    learned.add(id(value))
-    members: list[Any] = []
-    if isinstance(value, functools.partial):
-        members = [value.func]
-    elif isinstance(value, MethodType):
-        members = [value.__func__, value.__self__]
-    elif _is_users_function(value):
-        namespace = {**value.__globals__, **inspect.getclosurevars(value).nonlocals}
-        for tree in _trees_of(value):
-            yield tree, namespace
-            names = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
-            members += [namespace[name] for name in names if name in namespace]
-    elif not isinstance(value, FunctionType):
-        cls = value if isinstance(value, type) else type(value)
-        methods = dict[str, Any]()
-        for base in reversed(cls.__mro__):
-            methods |= methods_of(base)
-        if cls is not value:  # It was made before.
-            methods.pop("__init__", None)
-        members = [*methods.values()]
-    for member in members:
-        yield from _sources(member, learned)
+    def _is_random(self, call: _Call) -> bool:
+        """Return whether a call draws by random numbers: its own, or a global generator's."""
+        for name, labels in call.keywords.items():
+            if _RANDOM_STATE.fullmatch(name):
+                return labels >= _NUMBERS
+        numbers = call.receiver | call.passed
+        is_of_frame = call.name == "sample" and not call.keywords.keys().isdisjoint(("frac", "n"))
+        if is_of_frame or _GLOBAL.fullmatch(call.text):
+            numbers |= self._global_numbers
+        return numbers >= _NUMBERS
 
 
-def _is_users_function(value: Any) -> bool:
-    if not isinstance(value, FunctionType):
-        return False
-    return not any(part in value.__code__.co_filename for part in _LIBRARIES)
+def _arguments(tree: _Function, call: _Call) -> dict[str, Labels]:
+    """Return the labels of a function's parameters in a call."""
+    parameters = (*tree.args.posonlyargs, *tree.args.args)
+    names = [each.arg for each in parameters if each.arg not in ("self", "cls")]
+    by_place = zip(names, call.args, strict=False)
+    arguments = dict.fromkeys(names, call.keywords["**"])
+    arguments |= {**dict(by_place), **call.keywords}
+    for spread in (tree.args.vararg, tree.args.kwarg):
+        if spread:
+            arguments[spread.arg] = call.passed
+    return arguments
+
+
+def _selecting(labels: Labels) -> Labels:
+    """Return the labels of rows that are selected by values with labels."""
+    if labels >= _NUMBERS:
+        return (labels - _NUMBERS) | _SELECTED
+    return labels
+
+
+# Of functions, the source
+
+
+def _is_users(file: str) -> bool:
+    return not any(part in file for part in _LIBRARIES)
 
 
 def _trees_of(function: FunctionType) -> list[_Function]:
