@@ -47,7 +47,8 @@ def search(
     options = opt.named(options, first, names)
     searched = _searched(function, objective)
     result: Any = adnn.search(searched, sampler, **options, **limits)
-    return out.Answer(result, _resumption(result, options["storage"], function))
+    resumption = _resumption(result, options["storage"], function)
+    return out.Answer(result, resumption, function=function)
 
 
 def _searched(function: str | None, objective: opt.Options) -> Any:
@@ -111,7 +112,7 @@ def resume(
     resumption = {}
     if isinstance(result, StudyResult):
         resumption = _resumption(result, storage, function)
-    return out.Answer(result, resumption)
+    return out.Answer(result, resumption, function=function)
 
 
 def compare(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import typer
 from adnn_optuna._checks import is_installed, printable, without_passwords
 from adnn_optuna._files import write_text
 from adnn_optuna._units import as_argument
-from adnn_optuna.render.document import TONES
+from adnn_optuna.render.document import FUNCTION, TONES
 from adnn_optuna.render.json import to_json
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.render.text import to_text, width_of_output
@@ -81,10 +82,13 @@ def has_colors() -> bool:
     return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
-def as_text(result: Printed) -> str:
+def as_text(result: Printed, function: str | None = None) -> str:
     """Return a result as text for a shell; on a terminal, its title has the verdict's colour."""
     document = result.document()
-    text = printable(to_text(document, width_of_output(), in_shell=True), keep="\n")
+    text = to_text(document, width_of_output(), in_shell=True)
+    if function:
+        text = text.replace(FUNCTION, shlex.quote(function))
+    text = printable(text, keep="\n")
     if not has_colors():
         return text
     title, newline, body = text.partition("\n")
@@ -109,11 +113,12 @@ class Answer(NamedTuple):
     facts: Any
     more: dict[str, str] = {}  # noqa: RUF012 - it is never changed.
     code: int = 0
+    function: str | None = None  # The one that was searched.
 
 
 def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Path | None) -> None:
     """Write the files that are asked for, and show the result and the files."""
-    facts, more, code = answer
+    facts, more, code, function = answer
     requested = {what: file for what, file in files.items() if file is not None}
     more = dict(more)
     for what, path in requested.items():
@@ -131,7 +136,7 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
         if in_json:
             show(as_json(verb, facts, next=following))
         else:
-            print(as_text(facts), flush=True)
+            print(as_text(facts, function), flush=True)
         if "plot" in requested:
             write_text(requested["plot"], facts.plot().to_html(include_plotlyjs=True))
         if "report" in requested:

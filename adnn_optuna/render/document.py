@@ -51,6 +51,9 @@ Mark = Literal[
 ]
 """How a series is drawn. ``box`` is a box plot of ``x``."""
 
+FUNCTION = "MODULE:FUNCTION"
+"""A function in a command, whose name only the command line knows."""
+
 MAX_TITLE = 60
 """The most columns of a title."""
 

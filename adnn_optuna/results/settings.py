@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 from adnn_optuna._attributes import CONFIG, SEARCH
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
-from adnn_optuna.render.document import Step
+from adnn_optuna.render.document import FUNCTION, Step
 
 
 def settings_fields(record: SearchRecord) -> dict[str, Any]:
@@ -34,8 +34,7 @@ def resume_command(study: Study, *options: str) -> str:
 def recheck_command(study: Study) -> str:
     """Return the command that rechecks a study; empty if it is stored in memory only."""
     if url := storage_url(study._storage):
-        function = ["--evaluate", "MODULE:FUNCTION"]
-        return shlex.join(["adnn", "recheck", url, study.study_name, *function])
+        return shlex.join(["adnn", "recheck", url, study.study_name, "--evaluate", FUNCTION])
     return ""
 
 

@@ -932,6 +932,16 @@ class TestSearchOfAFunction:
         assert found["n_trials"] == 4
         assert found["next"]["go_on"] == f"adnn {shown[:-1]}8"
 
+    def test_the_next_command_runs_as_it_stands(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        command = ["search", "executor_worker:noisy", "--study-name", "s", "--confirm", "0"]
+        assert cli.run([*command, "--sampler", "random", "--max-trial", "3", "-q"]) == 0
+        _, _, following = capsys.readouterr().out.partition("\nNext: adnn ")
+        assert following.startswith("recheck ")
+        assert cli.run([*shlex.split(following), "-q"]) == 0
+        assert "overstate" in capsys.readouterr().out
+
     def test_has_no_contract(self, capsys: pytest.CaptureFixture[str]) -> None:
         search = ["search", "own_search:f", "--max-trial", "2", "--contract", "a.json"]
         assert cli.run(search) == 2
