@@ -12,6 +12,7 @@ from adnn_optuna.results.study import floor_of
 _SPREAD = 0.3  # Of the dots of a row, as they are drawn side by side.
 _CENTER = 0.35, 0.65  # The share of the width from which labels are centered.
 _LABEL = 0.25  # How far a label is from the point that it names.
+_SPACE = "\N{NO-BREAK SPACE}"  # Between a text and the line beside it.
 
 
 def selection_figure(
@@ -104,7 +105,7 @@ def _labels(
         y,
         "line",
         color=1,
-        text=[f"{best.label}: {best.value}", "", excess, "", mean],
+        text=[f"{best.label}: {best.value}", "", f"{_SPACE}{excess}{_SPACE}", "", mean],
         text_at=[above, above, above, above, below],
     )
 
