@@ -94,8 +94,10 @@ def _labels(
     if chosen.ends:
         mean = f"{mean} ({100 * level:.9g}% CI {chosen.ends})"
     x = [start, start, start, end, end]
-    y = [-_LABEL, 0.5, 0.5, 0.5, 1 + _LABEL]
-    if not excess:
+    if excess:
+        y = [-_LABEL, 0.5, 0.5, 0.5, 1 + _LABEL]
+        excess = f"{_SPACE}{excess}{_SPACE}"
+    else:
         y = [-_LABEL, 0.0, math.nan, 1.0, 1 + _LABEL]
     above = _place("top", start, *ends)
     below = _place("bottom", end, *ends)
@@ -105,7 +107,7 @@ def _labels(
         y,
         "line",
         color=1,
-        text=[f"{best.label}: {best.value}", "", f"{_SPACE}{excess}{_SPACE}", "", mean],
+        text=[f"{best.label}: {best.value}", "", excess, "", mean],
         text_at=[above, above, above, above, below],
     )
 

@@ -242,7 +242,7 @@ def test_the_first_figure_names_both_trials_and_marks_what_is_luck() -> None:
     assert figure.title == "0.0073 of the best value is luck"
     best, luck, mean = labels
     assert best.startswith("trial 31, best: ")
-    assert luck == "luck: 0.0073"
+    assert luck.strip() == "luck: 0.0073"
     assert mean.startswith("trial 17, chosen: 0.9050")
     # The marked distance is that from the mean to the best value.
     [line] = [series for series in figure.series if series.text]
