@@ -189,7 +189,7 @@ def _without_alias(_: Any, what: str, __: str, found: Any, ___: Any, lines: list
 def _describe_page(
     app: Sphinx, page: str, _: str, context: dict[str, Any], tree: nodes.document | None
 ) -> None:
-    """Name and describe a page for search engines and for whoever shares it."""
+    """Name and describe a page for search engines and for people who share it."""
     paragraphs = tree.findall(nodes.paragraph) if tree is not None else []
     description = next((" ".join(p.astext().split()) for p in paragraphs), "")
     context["description"] = description or f"The documentation of {project}"

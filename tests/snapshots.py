@@ -25,9 +25,8 @@ REUSED = re.compile(r"Note: \d+ stored \w+ reused, \d+ new\.\n?")
 
 
 def without_reuse(result: object) -> str:
-    """Return a result as text without what it says of its call, and of its seconds."""
-    text = re.sub(r"; seconds [\d.]+", "", format(result, "details"))
-    return REUSED.sub("", text).strip()
+    """Return a result as text without what it says of its call."""
+    return REUSED.sub("", format(result, "details")).strip()
 
 
 FOLDER = Path(__file__).parent / "results" / "snapshots"

@@ -72,7 +72,7 @@ class Program:
         state = [tf.convert_to_tensor(v.value) for v in self._variables]
         orders = tf.zeros((epochs, len(splits[0][1])), tf.int32)
         bounds = tf.constant([0, 1, 0, 1, *[0] * 2 * len(splits)])  # One batch, and no scores.
-        self._is_regression = architecture.head.num_classes is None
+        self._is_regression = architecture.head.is_regression
         self._scales_targets = self._is_regression and architecture.scale != "none"
         n_targets = 0
         if self._scales_targets:

@@ -54,7 +54,7 @@ class Scores:
                     "Rename or omit one of them."
                 )
             self.names.append(metric.name)
-            if head.num_classes is None and isinstance(metric, keras.metrics.R2Score):
+            if head.is_regression and isinstance(metric, keras.metrics.R2Score):
                 if metric.class_aggregation != "uniform_average" or metric.num_regressors:
                     rule = f"The metric {metric.name!r} must have its default arguments"
                     raise WrongValueError(f"{rule}, for which it is computed in float64.")
@@ -63,7 +63,7 @@ class Scores:
                 self._metrics.append((metric, adapt))
         zero = tf.constant(0.0, tf.float64)
         head_totals = [tf.constant(0)]
-        if head.num_classes is None:
+        if head.is_regression:
             head_totals = [tf.zeros(head.size, tf.float64), zero]
         self._n_own = len(head_totals)
         variables = [variable for metric, _ in self._metrics for variable in metric.variables]
@@ -128,7 +128,7 @@ class Scores:
             yield metric, adapt, [next(states) for _ in metric.variables]
 
     def _own(self, labels: tf.Tensor, outputs: tf.Tensor) -> list[tf.Tensor]:
-        if self._head.num_classes is None:
+        if self._head.is_regression:
             errors = self._errors(labels, outputs)
             squared = tf.reduce_sum(errors**2, axis=0)
             absolute = tf.reduce_sum(tf.abs(errors))
@@ -165,7 +165,7 @@ class Scores:
         """Return the metrics of a split, of which ``y`` are the labels or targets."""
         head = self._head
         n = len(y)
-        if head.num_classes is None:
+        if head.is_regression:
             squared = totals[0].numpy() / n
             mae = float(totals[1]) / n / head.size
             rmse = float(squared.mean()) ** 0.5

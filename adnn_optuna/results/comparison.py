@@ -698,8 +698,9 @@ class Comparison(Printed):
         if not numbers.is_complete:
             return MAKE_THE_REST
         # The gain to plan for is as large as what these seeds may have missed.
-        ends = [row.estimate for row in numbers.over_reference[:1]]
-        missed = max((end.high for end in ends), default=math.nan)
+        missed = math.nan
+        for row in numbers.over_reference[:1]:
+            missed = row.estimate.high
         if self._verdict() != "inconclusive" or numbers.resampled or not missed > 0:
             return Step()
         gain = f"{missed:.1g}"
