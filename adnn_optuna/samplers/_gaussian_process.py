@@ -23,9 +23,9 @@ _NOISY = 0.03  # A larger share of the variance is noise, and not what the kerne
 # Logarithms of the inverse squared lengths, and of the noise, that the fit begins with: what looks
 # like noise may follow from short lengths.
 _STARTS = (0.0, math.log(0.1)), (3.0, math.log(0.001))
-# With more points, the fit to so many of them comes first: it takes a quarter of the time.
-_N_ROUGH = 50
-_N_FIRST_STEPS, _N_STEPS, _N_LAST_STEPS = 8, 20, 10
+# Of more points, the parameters follow from so many of them: it takes a quarter of the time.
+_N_FITTED = 50
+_N_FIRST_STEPS, _N_STEPS = 8, 20
 _N_ROWS = 128  # So many fit into the cache of a processor.
 _N_TRIANGLE_ROWS = 25
 _N_PRODUCTS = 2**18  # OpenBLAS shares larger products out among threads.
@@ -55,7 +55,7 @@ class GaussianProcess:
 
     The values are to be minimised; guesses among them count as noisy. Several quantities, each a
     column of the values, have the same lengths and noise. Two choices are as far from each other
-    as 0 is from 1. A rough fit is one to part of the points, from one start.
+    as 0 is from 1. A rough fit has one start.
     """
 
     def __init__(
@@ -91,10 +91,9 @@ class GaussianProcess:
     def _fitted(self, points: np.ndarray, min_noises: np.ndarray, *, is_rough: bool) -> np.ndarray:
         """Return the logarithms of the most probable parameters.
 
-        The first steps tell which start is the better one, and part of the points nearly where it
-        leads.
+        The first steps tell which start is the better one.
         """
-        part = np.linspace(0, len(points) - 1, min(len(points), _N_ROUGH)).astype(int)
+        part = np.linspace(0, len(points) - 1, min(len(points), _N_FITTED)).astype(int)
         loss = _Loss(self._squares(points[part]), self._y[part], min_noises[part])
         fits = []
         for log_inverse_square, log_noise in _STARTS[: 1 if is_rough else None]:
@@ -102,11 +101,7 @@ class GaussianProcess:
             start[-2:] = 0.0, log_noise
             fits.append(minimize(loss, start, _N_FIRST_STEPS))
         best = min(fits, key=operator.attrgetter("value"))
-        best = minimize(loss, best.x, _N_STEPS, best.inverse_hessian)
-        if len(part) < len(points) and not is_rough:
-            loss = _Loss(self._squares(points), self._y, min_noises)
-            best = minimize(loss, best.x, _N_LAST_STEPS, best.inverse_hessian)
-        return best.x
+        return minimize(loss, best.x, _N_STEPS, best.inverse_hessian).x
 
     def predict(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Predict each quantity, in units of its known values from their mean.
@@ -196,8 +191,8 @@ class _Loss:
 
     def __init__(self, squares: np.ndarray, y: np.ndarray, min_noises: np.ndarray) -> None:
         self._squares, self._y, self._min_noises = squares, y, min_noises
-        # Of the upper triangle without the diagonal, row by row.
         self._first, self._second = np.triu_indices(len(y), 1)
+        self._pairs = self._first + len(y) * self._second
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         from scipy.linalg import lapack
@@ -209,7 +204,7 @@ class _Loss:
         decay = variance * np.exp(-r)
         covariances = decay * (1 + r + r * r / 3)
         matrix = np.zeros(n * n)
-        matrix[self._first + n * self._second] = covariances
+        matrix[self._pairs] = covariances  # The upper triangle, by columns.
         matrix[:: n + 1] = variance + noise + self._min_noises
         factor, failure = lapack.dpotrf(matrix.reshape(n, n, order="F"))
         if failure:
@@ -219,11 +214,11 @@ class _Loss:
         loss = 0.5 * (y * weights).sum() + n_quantities * np.log(factor.diagonal()).sum()
         # The slope of minus the loss by each covariance, halved on the diagonal.
         inverse = np.empty((n, n))
-        for start in range(0, n, _N_TRIANGLE_ROWS):  # Its upper triangle.
-            rows = slice(start, start + _N_TRIANGLE_ROWS)
-            inverse[rows, start:] = root[rows, start:] @ root[start:, start:].T
+        for start in range(0, n, _N_TRIANGLE_ROWS):  # Its lower triangle, by rows.
+            columns = slice(start, start + _N_TRIANGLE_ROWS)
+            inverse[start:, columns] = root[start:, start:] @ root[columns, start:].T
         of_pairs = (weights[self._first] * weights[self._second]).sum(axis=1)
-        of_pairs -= n_quantities * inverse.ravel()[n * self._first + self._second]
+        of_pairs -= n_quantities * inverse.ravel()[self._pairs]
         of_diagonal = 0.5 * ((weights * weights).sum() - n_quantities * inverse.trace())
         slope = np.empty(len(theta))
         slope[:-2] = inverse_squares * np.einsum(

@@ -53,7 +53,7 @@ def move(
     columns = n_choices > 0
     if columns.any():
         moved[..., columns] = generate_choice(
-            x[columns], u[..., columns], temperature[columns], n_choices[columns]
+            x[..., columns], u[..., columns], temperature[columns], n_choices[columns]
         )
     return np.where(np.isnan(x), u, moved)
 
@@ -73,8 +73,8 @@ def search(
         # Of few coordinates, about 1.5 are moved at once; of many, a third.
         stays = u_stay > max(1.5 / n_dims, 0.35)
         temperatures = np.full(n_dims, temperature)
-        starts = points[np.argsort(-point_merits)[:_N_STARTS]]
-        moved = [np.where(stays, x, move(x, u_move, temperatures, n_choices)) for x in starts]
-        points = np.vstack([points, placed(np.vstack(moved))])
+        starts = points[np.argsort(-point_merits)[:_N_STARTS], None]
+        moved = np.where(stays, starts, move(starts, u_move, temperatures, n_choices))
+        points = np.vstack([points, placed(moved.reshape(-1, n_dims))])
         point_merits = np.append(point_merits, merits(points[len(point_merits) :]))
     return np.asarray(points[np.argmax(point_merits)])
