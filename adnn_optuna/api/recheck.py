@@ -52,7 +52,6 @@ from adnn_optuna.engine.new_seeds import NO_STORED_TRIAL, TrialEvaluation, begin
 from adnn_optuna.engine.objectives import Searched
 from adnn_optuna.engine.records import NEW_SEED_NAMES
 from adnn_optuna.engine.studies import AnyStudy, load_search, opened_study
-from adnn_optuna.results.overtuning import overtuning_of
 from adnn_optuna.results.recheck import BASELINE_NETWORK, FIRST_OF_PARAMS, Recheck, RecheckNumbers
 from adnn_optuna.samplers._evaluations import Evaluation, evaluation_trials
 from adnn_optuna.samplers._trials import is_feasible
@@ -310,6 +309,8 @@ def _with_examples(rechecked: Recheck, study: optuna.Study, opened: optuna.Study
             [scores[evaluation]] = from_attributes(trial.system_attrs, SCORES, trial_label)
     overtuned = None
     if scores:
+        from adnn_optuna.results.overtuning import overtuning_of
+
         overtuned = overtuning_of(study, *read_study(study))
     if overtuned is not None and overtuned.most_unlike:  # The scores may be predictions.
         overtuned = None

@@ -18,7 +18,6 @@ from optuna.samplers import BaseSampler
 import adnn_optuna.samplers
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongTypeError, WrongValueError, check_installed
-from adnn_optuna.samplers._delta_step import DeltaStepSampler
 from adnn_optuna.samplers._keyed import COUNTING, KeyedIndexSampler, KeyedSampler
 
 SamplerSpec = str | BaseSampler | Callable[[int, int | None], BaseSampler]
@@ -27,9 +26,6 @@ ArmSpec = SamplerSpec | tuple[SamplerSpec, float]
 """A sampler, in comparisons of functions also with the share of its trials that are replicates."""
 
 _SamplerOf = Callable[[int, Mapping[str, BaseDistribution], int | None], BaseSampler]
-
-# Samplers that have proposed all that they can at some time.
-_ENUMERATING = (DeltaStepSampler, samplers.GridSampler, samplers.BruteForceSampler)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +83,7 @@ SAMPLERS: dict[str, Arm] = {
     for arm in (
         Arm(
             stored.GREEDY,
-            lambda *_: DeltaStepSampler(),
+            lambda *_: adnn_optuna.samplers.DeltaStepSampler(),
             help="the paper's walk",
             starts_at_baseline=True,
             ends_by_itself=True,
@@ -95,7 +91,7 @@ SAMPLERS: dict[str, Arm] = {
         ),
         Arm(
             stored.GREEDY_IMPROVING,
-            lambda *_: DeltaStepSampler(accept="improving"),
+            lambda *_: adnn_optuna.samplers.DeltaStepSampler(accept="improving"),
             help="keeps only steps that improve",
             starts_at_baseline=True,
             ends_by_itself=True,
@@ -173,10 +169,13 @@ def arm_of(sampler: ArmSpec, named: Mapping[str, Arm] = SAMPLERS) -> Arm:
     if isinstance(sampler, str):
         return named[sampler]
     if isinstance(sampler, BaseSampler):
+        # They have proposed all that they can at some time.
+        enumerating = (samplers.GridSampler, samplers.BruteForceSampler)
+        is_walk = isinstance(sampler, adnn_optuna.samplers.DeltaStepSampler)
         return Arm(
             type(sampler).__name__,
             lambda *_: sampler,
-            ends_by_itself=isinstance(sampler, _ENUMERATING),
+            ends_by_itself=is_walk or isinstance(sampler, enumerating),
         )
     # Not to be taken for an arm of ours that has the same name.
     function_name = getattr(sampler, "__qualname__", type(sampler).__qualname__)

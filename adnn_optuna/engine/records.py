@@ -21,7 +21,7 @@ from adnn_optuna._attributes import (
     planned_of,
 )
 from adnn_optuna._seeds import seeds_of_best_trial
-from adnn_optuna.engine.arms import SAMPLERS, Arm, arm_of
+from adnn_optuna.engine.arms import SAMPLERS, Arm
 from adnn_optuna.engine.kinds import OTHER, kind_of
 from adnn_optuna.engine.objectives import best_trial
 from adnn_optuna.samplers._evaluations import evaluation_trials
@@ -33,7 +33,7 @@ NEW_SEED_NAMES = ("trial", "seed")
 """The numbers of an evaluation of a trial on a new seed."""
 
 
-_USERS_OWN = arm_of(optuna.samplers.RandomSampler())  # Of which nothing is known.
+_USERS_OWN = Arm("", lambda *_: optuna.samplers.RandomSampler())  # Of which nothing is known.
 
 
 class StudyRead(NamedTuple):

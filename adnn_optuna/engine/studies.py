@@ -17,6 +17,7 @@ from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import TrialState
 
+import adnn_optuna.samplers
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import SearchSettings
 from adnn_optuna._checks import WrongValueError, check_type, printable
@@ -31,7 +32,6 @@ from adnn_optuna.engine.objectives import Ending, RunPlan, Searched
 from adnn_optuna.engine.records import confirmation_name
 from adnn_optuna.engine.signals import Bar, interruptible, progress_bar
 from adnn_optuna.engine.storages import AnyStorage, check_study_name, open_storage, storage_url
-from adnn_optuna.samplers._delta_step import DeltaStepSampler
 from adnn_optuna.samplers._owners import end_trial
 from adnn_optuna.samplers._replicates import ReplicateSampler, replicate_of
 from adnn_optuna.samplers._tally import Tally
@@ -224,16 +224,18 @@ def _prepare(spec: StudySpec, study: optuna.Study) -> None:
     spec.plan.objective.attach(study)
     if stored.SEARCH not in study.user_attrs:
         study.set_user_attr(stored.SEARCH, spec.settings)
-    begins_there = spec.arm.starts_at_baseline or isinstance(study.sampler, DeltaStepSampler)
     baseline = dict(spec.plan.objective.baseline_params)
-    if baseline and not begins_there and not study.get_trials(deepcopy=False):
-        study.enqueue_trial(baseline)
-        # Others may have done so at the same moment: the first one counts.
-        trials = study.get_trials(deepcopy=False)
-        same = [t for t in trials if t.system_attrs.get("fixed_params") == baseline]
-        for trial in same[1:]:
-            if trial.state == TrialState.WAITING:
-                end_trial(study, trial)
+    if not baseline or spec.arm.starts_at_baseline or study.get_trials(deepcopy=False):
+        return
+    if isinstance(study.sampler, adnn_optuna.samplers.DeltaStepSampler):
+        return
+    study.enqueue_trial(baseline)
+    # Others may have done so at the same moment: the first one counts.
+    trials = study.get_trials(deepcopy=False)
+    same = [t for t in trials if t.system_attrs.get("fixed_params") == baseline]
+    for trial in same[1:]:
+        if trial.state == TrialState.WAITING:
+            end_trial(study, trial)
 
 
 def is_comparison(study: optuna.Study) -> bool:

@@ -32,8 +32,8 @@ from adnn_optuna.experiments.network_objective import NetworkObjective
 from adnn_optuna.experiments.records import BASELINE, BEST
 from adnn_optuna.networks.retraining import retrain
 from adnn_optuna.stats.example_scores import mean_gain
-from adnn_optuna.stats.proportions import student_half_width
 from adnn_optuna.stats.sequential import ALPHA
+from adnn_optuna.stats.student import student_half_width
 
 FEWEST_PAIRS = 20
 """The fewest pairs of a verifier: of fewer, forged gains of some points pass."""

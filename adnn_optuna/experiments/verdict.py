@@ -10,8 +10,9 @@ from adnn_optuna.experiments.confirmation import Confirmation
 from adnn_optuna.render.document import Document, Figure, Line, Step, Table, shortened
 from adnn_optuna.render.document import Verdict as VerdictWord
 from adnn_optuna.render.printed import Printed
-from adnn_optuna.results.differences import interval_figure, unseen_notes
-from adnn_optuna.stats.proportions import student_half_width
+from adnn_optuna.results.differences import interval_figure
+from adnn_optuna.results.findings import unseen_notes
+from adnn_optuna.stats.student import student_half_width
 
 Status = Literal["exact", "within_tolerance", "breached", "cannot_check"]
 

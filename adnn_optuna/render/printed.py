@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from adnn_optuna._checks import WrongValueError, load
 from adnn_optuna._files import check_output_file, write_text
 from adnn_optuna.render.document import Document
-from adnn_optuna.render.markdown import to_markdown
 from adnn_optuna.render.text import to_text, width_of_output
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class Printed(ABC):
             ValueError: If there is no such format.
         """
         if form == "markdown":
-            return to_markdown(self.document())
+            return str(load("adnn_optuna.render.markdown").to_markdown(self.document()))
         if form not in ("", "details"):
             raise WrongValueError(
                 f"The format must be 'details' or 'markdown'; got {form!r}. Omit it for text."

@@ -13,7 +13,6 @@ from adnn_optuna.render.document import Detail, Document, Figure, Line, Step, Ta
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.differences import (
     N_NAMED,
-    Design,
     difference_line,
     difference_notes,
     differences_frame,
@@ -28,6 +27,7 @@ from adnn_optuna.results.differences import (
     values_figure,
 )
 from adnn_optuna.results.value_table import VALUE, ValueTable
+from adnn_optuna.stats.design import Validity
 from adnn_optuna.stats.paired_differences import PairedDifference
 from adnn_optuna.stats.spread import known_sd
 
@@ -219,19 +219,21 @@ class ArmComparison(Printed):
     def _shows_these_rows(self) -> bool:
         return self.numbers.is_of_new_data and self.numbers.n_test > 0
 
-    def _differences(self, rows: Sequence[PairedDifference], design: Design, title: str) -> Table:
+    def _differences(
+        self, rows: Sequence[PairedDifference], design: Validity, title: str
+    ) -> Table:
         return differences_table(
             self._shown(rows), self.numbers.unit, design, per=self._paired_by, title=title
         )
 
     @property
-    def _design(self) -> Design:
+    def _design(self) -> Validity:
         if self.numbers.is_of_new_data:
             return "new data"
         return self._design_on_these_rows
 
     @property
-    def _design_on_these_rows(self) -> Design:
+    def _design_on_these_rows(self) -> Validity:
         if not self.numbers.is_paired:
             return "unpaired"
         return self.numbers.design.validity

@@ -8,7 +8,6 @@ from statistics import fmean
 from typing import Any, Literal
 
 import numpy as np
-import scipy
 from optuna.trial import FrozenTrial
 
 from adnn_optuna._attributes import (
@@ -35,6 +34,7 @@ from adnn_optuna.results.findings import MAKE_THE_REST, counted
 from adnn_optuna.samplers._evaluations import evaluation_trials
 from adnn_optuna.stats.keeping import FEWEST_RUNS, Standard, judged, pooled, threshold
 from adnn_optuna.stats.spread import unit_of_values
+from adnn_optuna.stats.student import t_quantile
 
 RUN_NAMES = ("candidate", "run")
 """The numbers of an evaluation: which candidate it is of, and which of its runs."""
@@ -108,7 +108,7 @@ class Candidate:
         if not squares:
             return Estimate(gain)
         error = math.sqrt(squares / degrees * (1 / n + 1 / self.compared["n"]))
-        half = float(scipy.special.stdtrit(degrees, 0.975)) * error
+        half = t_quantile(degrees, 0.975) * error
         return Estimate(gain, gain - half, gain + half)
 
     @property

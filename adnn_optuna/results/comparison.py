@@ -39,7 +39,6 @@ from adnn_optuna.results.declarations import (
 )
 from adnn_optuna.results.differences import (
     LABEL_WIDTH,
-    Design,
     difference_line,
     difference_notes,
     differences_frame,
@@ -57,8 +56,8 @@ from adnn_optuna.results.findings import MAKE_THE_REST
 from adnn_optuna.results.plan import Plan
 from adnn_optuna.results.settings import settings_fields
 from adnn_optuna.results.study import StudyResult, bests_so_far, gains_so_far, why_no_best_trial
-from adnn_optuna.results.value_table import Claim, PairedDesign
 from adnn_optuna.stats import paired_differences as paired
+from adnn_optuna.stats.design import Claim, PairedDesign, Validity
 from adnn_optuna.stats.paired_differences import OPEN, PairedDifference, VerdictName
 from adnn_optuna.stats.power import required_seeds
 from adnn_optuna.stats.resampling import Resampled
@@ -655,7 +654,7 @@ class Comparison(Printed):
         return type(next(iter(self.results.values()))[0])
 
     @property
-    def _design(self) -> Design:
+    def _design(self) -> Validity:
         if self.numbers.resampled:
             return "new data"
         return self.numbers.design.validity

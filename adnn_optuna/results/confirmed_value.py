@@ -14,10 +14,14 @@ import numpy as np
 from adnn_optuna._attributes import Planned
 from adnn_optuna._units import UNKNOWN, Estimate, Unit
 from adnn_optuna.render.document import Caution, Line
-from adnn_optuna.results.differences import unseen_notes
-from adnn_optuna.results.findings import NAME_A_VALUE, counted_values, failures_note
+from adnn_optuna.results.findings import (
+    NAME_A_VALUE,
+    counted_values,
+    failures_note,
+    unseen_notes,
+)
 from adnn_optuna.stats.paired_differences import are_equal
-from adnn_optuna.stats.proportions import student_half_width, unseen_share
+from adnn_optuna.stats.proportions import unseen_share
 from adnn_optuna.stats.resampling import Resampled, variance_factor
 from adnn_optuna.stats.sequential import (
     AFTER_FIXED,
@@ -25,6 +29,7 @@ from adnn_optuna.stats.sequential import (
     fewest_sequential_pairs,
     sequential_ends,
 )
+from adnn_optuna.stats.student import student_half_width
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from adnn_optuna._checks import (
 )
 from adnn_optuna._units import in_number
 from adnn_optuna.engine.arms import Arm
-from adnn_optuna.results.value_table import Claim
+from adnn_optuna.stats.design import Claim
 from adnn_optuna.stats.paired_differences import fewest_pairs
 
 _RIVALS = (stored.GREEDY, stored.ANNEALING)

@@ -5,21 +5,19 @@ Everywhere, ``per`` is the unit of the pairs; it is empty if they are not paired
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from adnn_optuna._units import Estimate, Unit, in_list, in_number
 from adnn_optuna.render.document import Caution, Detail, Figure, Line, Series, Table, shortened
+from adnn_optuna.results.findings import unseen_notes
+from adnn_optuna.stats.design import Validity
 from adnn_optuna.stats.paired_differences import PairedDifference
-from adnn_optuna.stats.proportions import unseen_share
 from adnn_optuna.stats.sequential import AFTER_FIXED, ALPHA
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Design = Literal["fixed", "few", "sequential", "added", "unpaired", "new data"]
-"""The validity of the CIs of differences."""
-
-_VALIDITY: Mapping[Design, str] = {
+_VALIDITY: Mapping[Validity, str] = {
     "fixed": Detail(
         "CIs invert sign-flip tests and are valid for the planned {per}s. They assume differences "
         "symmetric about their center."
@@ -47,7 +45,6 @@ _VALIDITY: Mapping[Design, str] = {
         "correction for overlapping splits is approximate."
     ),
 }
-_LARGEST_UNSEEN_SHARE = 0.5
 
 _RELATIONS = {
     "better": "better than",
@@ -135,7 +132,7 @@ def _bound(row: PairedDifference, unit: Unit) -> str:
 def differences_table(
     rows: Sequence[PairedDifference],
     unit: Unit,
-    design: Design,
+    validity: Validity,
     *,
     per: str = "seed",
     title: str = "",
@@ -149,7 +146,7 @@ def differences_table(
         cells += [row.verdict or "no claim", line.unit.gain(row.worst)]
         cells += [_win_rate_ends(row), str(row.n_pairs)]
         body.append(cells)
-    interval = f"{100 * level_of(design):.0f}% CI"
+    interval = f"{100 * level_of(validity):.0f}% CI"
     headings = ["", f"difference{in_unit}", f"{interval}{in_unit}", "win\nrate", "verdict"]
     headings += [f"worst\n{per}", "win rate\n95% CI", f"{per or 'value'}s"]
     return Table(headings, body, title)
@@ -170,7 +167,7 @@ def _win_rate_ends(row: PairedDifference) -> str:
 def difference_notes(
     rows: Sequence[PairedDifference],
     unit: Unit,
-    design: Design,
+    validity: Validity,
     *,
     per: str = "seed",
     n_claims: Mapping[str, int],
@@ -191,32 +188,32 @@ def difference_notes(
         notes.append(equivalent if "equivalent" in verdicts else Detail(equivalent))
         if "not worse" in verdicts:
             bound = "one-sided bound, at the same level,"
-            if design in ("sequential", "added"):
+            if validity in ("sequential", "added"):
                 bound = "CI"
             notes.append(f"Not worse: the {bound} is above {within.replace('±', '-')}.")
     families = [f"the {n} claims on {what}" for what, n in n_claims.items() if n > 1]
     if families:
-        level = f"{100 * level_of(design):.0f}%"
+        level = f"{100 * level_of(validity):.0f}%"
         notes.append(f"CIs have a joint level of {level} for {' and for '.join(families)}.")
-    designs = {design}
-    if design == "fixed":
-        designs = {"few" if row.assumption else design for row in rows} or designs
-    notes += [validity_note(of_rows, per) for of_rows in sorted(designs)]
+    validities = {validity}
+    if validity == "fixed":
+        validities = {"few" if row.assumption else validity for row in rows} or validities
+    notes += [validity_note(of_rows, per) for of_rows in sorted(validities)]
     n_pairs = min((row.n_pairs for row in rows), default=0)
     notes += unseen_notes(n_pairs, per or "value")
     return [*_reasons(rows), *notes, *_reading_notes(per)]
 
 
-def level_of(design: Design) -> float:
+def level_of(validity: Validity) -> float:
     """Return the level of the CIs of a design, joint for its claims."""
-    if design == "added":
+    if validity == "added":
         return 1 - ALPHA / AFTER_FIXED
     return 1 - ALPHA
 
 
-def validity_note(design: Design, per: str = "seed") -> str:
+def validity_note(validity: Validity, per: str = "seed") -> str:
     """Return the validity of the CIs of a design, and their assumptions."""
-    note = _VALIDITY[design]
+    note = _VALIDITY[validity]
     return type(note)(note.format(per=per or "value"))
 
 
@@ -232,19 +229,6 @@ def _reading_notes(per: str) -> list[Detail]:
         compared = f"{per}s"
     win_rate = f"Win rate: share of {compared} in which the first arm is better; ties count half."
     return [Detail(differences), Detail(win_rate)]
-
-
-def unseen_notes(n: int, per: str = "seed") -> list[str]:
-    """Return the note on the share of seeds whose effect is missing in 5% of cases.
-
-    There is none for so few seeds that this is no small share.
-    """
-    share = unseen_share(n)
-    if share > _LARGEST_UNSEEN_SHARE:
-        return []
-    return [
-        f"An effect on {100 * share:.0f}% of {per}s is missing from {n} {per}s in 5% of cases."
-    ]
 
 
 def _reasons(rows: Sequence[PairedDifference]) -> list[str]:

@@ -1,4 +1,4 @@
-"""How many of the evaluations that findings ask for are made, reused, missing and failed."""
+"""How many of the evaluations that findings ask for are made, reused, missing, failed, unseen."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,6 +7,7 @@ from typing import Protocol
 from adnn_optuna._units import in_number
 from adnn_optuna.render.document import Caution, Step
 from adnn_optuna.samplers._evaluations import Evaluation
+from adnn_optuna.stats.proportions import unseen_share
 
 MAKE_THE_REST = Step(
     "Make the same call again: it makes the missing evaluations.",
@@ -16,6 +17,8 @@ MAKE_THE_REST = Step(
 
 NAME_A_VALUE = "Pass failed=VALUE to count each failure as this value."
 """What to do about runs that failed."""
+
+_LARGEST_UNSEEN_SHARE = 0.5
 
 
 class Findings(Protocol):
@@ -75,3 +78,16 @@ def failures_note(n_failed: int, n: int, runs: str, failed: float | None) -> str
     if failed is not None:
         return Caution(f"{sentence}; each counts as {failed:g}.")
     return Caution(f"{sentence}. {NAME_A_VALUE}")
+
+
+def unseen_notes(n: int, per: str = "seed") -> list[str]:
+    """Return the note on the share of seeds whose effect is missing in 5% of cases.
+
+    There is none for so few seeds that this is no small share.
+    """
+    share = unseen_share(n)
+    if share > _LARGEST_UNSEEN_SHARE:
+        return []
+    return [
+        f"An effect on {100 * share:.0f}% of {per}s is missing from {n} {per}s in 5% of cases."
+    ]

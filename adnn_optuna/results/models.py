@@ -22,8 +22,9 @@ from adnn_optuna.results.findings import (
     failures_note,
     made_so_far,
 )
-from adnn_optuna.results.value_table import VALUE, PairedDesign, ValueTable
+from adnn_optuna.results.value_table import VALUE, ValueTable
 from adnn_optuna.samplers._evaluations import Evaluation
+from adnn_optuna.stats.design import PairedDesign
 from adnn_optuna.stats.paired_differences import OPEN
 from adnn_optuna.stats.resampling import Resampled
 

@@ -27,7 +27,14 @@ from adnn_optuna.render.document import (
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.settings import recheck_command, trial_fields
 from adnn_optuna.samplers._trials import is_feasible
-from adnn_optuna.stats.overtuning import FEWEST_GROUPS, Means, Metric, RandomSplits, random_splits
+from adnn_optuna.stats.overtuning import (
+    FEWEST_GROUPS,
+    Means,
+    Metric,
+    RandomSplits,
+    on_new_seeds,
+    random_splits,
+)
 from adnn_optuna.stats.spread import unit_of_values
 
 _ALIKE = 1e-3  # Reported values that differ more from the means of the scores are others.
@@ -94,6 +101,11 @@ class Overtuning(Printed):
         """By how much the reported value is too good, positive in both directions."""
         value, *ends = (self._sign * (self.reported - bound) for bound in self.new_data)
         return Estimate(value, min(ends), max(ends))
+
+    def on_new_seeds(self, runs: Sequence[np.ndarray]) -> Estimate:
+        """Return the value on new data and new seeds, by the scores of runs on these examples."""
+        optimism = self._sign * self.optimism.value
+        return on_new_seeds(np.array(runs), self.examples.scores, self.splits, optimism)
 
     def document(self) -> Document:
         """Return everything that the result says."""

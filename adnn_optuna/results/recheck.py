@@ -32,12 +32,10 @@ from adnn_optuna.render.document import Detail, Document, Figure, Line, Series, 
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.confirmed_value import ConfirmedValue, mean_interval
 from adnn_optuna.results.findings import MAKE_THE_REST, counted, failures_note
-from adnn_optuna.results.overtuning import Overtuning
 from adnn_optuna.results.selection_figure import selection_figure
 from adnn_optuna.results.settings import trial_fields
-from adnn_optuna.results.value_table import PairedDesign
 from adnn_optuna.samplers._evaluations import Evaluation
-from adnn_optuna.stats.overtuning import on_new_seeds
+from adnn_optuna.stats.design import PairedDesign
 from adnn_optuna.stats.paired_differences import (
     NO_SPREAD,
     NORMAL,
@@ -49,6 +47,8 @@ from adnn_optuna.stats.spread import collapses
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from adnn_optuna.results.overtuning import Overtuning
 
 Role = Literal["choose", "confirm"]  # Seeds choose a trial, or estimate what it reaches.
 
@@ -97,7 +97,7 @@ class RecheckNumbers:
     # Those in which a constraint is violated.
     violated: frozenset[Evaluation] = field(default=frozenset(), repr=False, compare=False)
     # What the study's stored scores show; None without scores of both.
-    overtuned: Overtuning | None = field(default=None, repr=False, compare=False)
+    overtuned: "Overtuning | None" = field(default=None, repr=False, compare=False)
 
     @functools.cached_property
     def missing(self) -> list[Evaluation]:
@@ -219,12 +219,10 @@ class RecheckNumbers:
             self.scores.get((number, seed)) for seed in self.by_seed(self.trial, "confirm")
         ]
         runs = [run for run in scores_by_seed if run is not None]
-        examples = overtuned.examples
-        n = len(examples.scores)
+        n = overtuned.n_examples
         if not 1 < len(runs) == len(scores_by_seed) or any(len(run) != n for run in runs):
             return None
-        optimism = self._sign * overtuned.optimism.value
-        estimate = on_new_seeds(np.array(runs), examples.scores, overtuned.splits, optimism)
+        estimate = overtuned.on_new_seeds(runs)
         # Wider by as much as the CI on new seeds is.
         fixed = mean_interval(self.confirmed.values)
         ratio = 1.0

@@ -7,7 +7,7 @@ import numpy as np
 
 from adnn_optuna._units import Unit, in_number
 from adnn_optuna.render.document import Figure, Line, Series
-from adnn_optuna.results.study import floor_of
+from adnn_optuna.stats.spread import floor_of
 
 _SPREAD = 0.3  # Of the dots of a row, as they are drawn side by side.
 _CENTER = 0.35, 0.65  # The share of the width from which labels are centered.

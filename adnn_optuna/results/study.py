@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
@@ -39,6 +38,7 @@ from adnn_optuna.results.settings import recheck_command, settings_fields, trial
 from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._trials import is_feasible
 from adnn_optuna.stats.sequential import ALPHA
+from adnn_optuna.stats.spread import floor_of
 
 _ENDS = {
     "interrupted": "The search was interrupted.",
@@ -323,19 +323,6 @@ def _gain_series(
     unit = units_of(record).selection
     hover = [f"trial {number}: {unit.gain(record.gains[number])}" for number in shown]
     return Series(label, [*shown], [*shown.values()], mark, hover=hover)
-
-
-def floor_of(gains: Sequence[float]) -> float:
-    """Return a floor for gains: the few that are far below all others are drawn on it."""
-    if not gains:
-        return -math.inf
-    # Far below is below the lower quartile by more than three times the quartiles' distance.
-    low, high = np.quantile(gains, [0.25, 0.75])
-    floor = min(gain for gain in gains if gain >= low - 3 * (high - low))
-    # Below the lowest of the others, to be distinguishable from it.
-    if floor == min(gains):
-        return floor
-    return floor - 0.15 * max(max(gains) - floor, 1e-9)
 
 
 def places_figure(record: SearchRecord) -> list[Figure]:

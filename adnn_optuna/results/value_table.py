@@ -1,109 +1,20 @@
-"""Tables of values, one for each arm and seed, and the rules of the claims on them.
-
-Comparisons of samplers, of models and of values that were measured elsewhere share the rules, and
-so does the gain of a recheck: what pairs count, when a claim is open, and how wide a CI is.
-"""
+"""Tables of values, one for each arm and seed, and the claims on them."""
 
 import functools
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from adnn_optuna._units import ACCURACY, Unit, unit_of
-from adnn_optuna.results.differences import Design
-from adnn_optuna.stats.paired_differences import PairedDifference, inconclusive, paired_differences
-from adnn_optuna.stats.resampling import Resampled, for_new_data
+from adnn_optuna.stats.design import PairedDesign
+from adnn_optuna.stats.paired_differences import PairedDifference
 from adnn_optuna.stats.spread import collapses, unit_of_values
 from adnn_optuna.stats.unpaired_differences import unpaired_differences
 
 VALUE = "value"  # The name of values of which nothing else is known.
 MOST_ARMS = 100  # The CIs of all pairs of more arms are too wide to show anything.
-
-Claim = tuple[str, str]
-"""The labels of two arms, of which the first may be better."""
-
-
-@dataclass(frozen=True)
-class PairedDesign:
-    """How paired values were planned, which decides what their differences show.
-
-    Attributes:
-        names: The name of each pair, such as ``"seed 3"``.
-        n_planned: How many pairs were planned.
-        n_missing: How many of these are not there yet.
-        margin: The difference up to which two arms are equivalent, if any.
-        sequential: Whether values are read after each pair.
-        after_fixed: Whether pairs or arms were added to a fixed design. CIs are then at 99%.
-        resampled: The numbers of training and test examples, if pairs are splits of one data set.
-    """
-
-    names: Sequence[str] = field(repr=False)
-    n_planned: int
-    n_missing: int = 0
-    margin: float | None = None
-    sequential: bool = False
-    after_fixed: bool = False
-    resampled: Resampled | None = None
-
-    @property
-    def validity(self) -> Design:
-        """The kind of the CIs of the data as they are."""
-        if self.after_fixed:
-            return "added"
-        if self.sequential:
-            return "sequential"
-        return "fixed"
-
-    def differences(
-        self,
-        values: Mapping[str, Sequence[float]],
-        claims: Sequence[Claim] | None = None,
-        *,
-        n_claims: int = 0,
-        n_examples: int = 0,
-    ) -> list[PairedDifference]:
-        """Return the differences on the data as they are, see :func:`paired_differences`.
-
-        They are inconclusive if planned pairs are missing.
-        """
-        rows = paired_differences(
-            values,
-            margin=self.margin,
-            claims=claims,
-            n_claims=n_claims,
-            sequential=self.sequential,
-            after_fixed=self.after_fixed,
-            names=self.names,
-            n_examples=n_examples,
-        )
-        if self.sequential or not self.n_missing:
-            return rows
-        missing = f"{self.n_missing} of {self.n_planned} planned seeds are missing"
-        return inconclusive(rows, f"no CI yet: {missing}")
-
-    def for_new_data(
-        self,
-        rows: list[PairedDifference],
-        values: Mapping[str, Sequence[float]],
-        *,
-        n_claims: int,
-        most: float = math.inf,
-        splits: Mapping[str, Sequence[Sequence[float]]] | None = None,
-    ) -> list[PairedDifference]:
-        """Return the differences that verdicts are on, see :func:`for_new_data`."""
-        return for_new_data(
-            rows,
-            values,
-            self.resampled,
-            n_planned=self.n_planned,
-            n_claims=n_claims,
-            sequential=self.sequential,
-            most=most,
-            splits=splits,
-        )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
 from adnn_optuna._seeds import new_seeds
@@ -30,12 +29,19 @@ from adnn_optuna.render.document import (
     Verdict,
 )
 from adnn_optuna.render.printed import Printed, number_fields
-from adnn_optuna.results.differences import sources_in_words, unseen_notes
+from adnn_optuna.results.differences import sources_in_words
 from adnn_optuna.results.fields import fitted
-from adnn_optuna.results.findings import MAKE_THE_REST, counted, failures_note, made_so_far
+from adnn_optuna.results.findings import (
+    MAKE_THE_REST,
+    counted,
+    failures_note,
+    made_so_far,
+    unseen_notes,
+)
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.proportions import unseen_share
 from adnn_optuna.stats.spread import FEWEST, collapses, standard_deviation
+from adnn_optuna.stats.student import t_quantile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -186,7 +192,7 @@ class VarianceNumbers:
         """The difference of two runs that noise exceeds in 5% of cases, for normal scores."""
         if (n := len(self.run_values)) < FEWEST:
             return math.nan
-        return float(scipy.special.stdtrit(n - 1, 0.975)) * math.sqrt(2) * self.sd.value
+        return t_quantile(n - 1, 0.975) * math.sqrt(2) * self.sd.value
 
     @property
     def seed_value(self) -> float:

@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import scipy
 
 from adnn_optuna._units import UNKNOWN, Estimate
 from adnn_optuna.stats.paired_differences import planned_interval, share_interval
 from adnn_optuna.stats.sequential import ALPHA
+from adnn_optuna.stats.student import t_quantile
 
 _NOTHING = 1e-10  # Variances of scores below it, relative to their square, are rounding.
 
@@ -35,14 +35,15 @@ def score_estimate(
     variance, n_groups = _variance_of_mean(scores, groups, are_alike=is_right)
     if math.isnan(variance):
         return UNKNOWN
+    probability = (1 + level) / 2
     if not is_right and n_rare is None:
-        half = _quantile(level, n_groups - 1) * math.sqrt(variance)
+        half = t_quantile(n_groups - 1, probability) * math.sqrt(variance)
         return Estimate(mean, mean - half, min(mean + half, most))
     # So many independent examples have this variance, except for its degrees of freedom.
     mean, biased = min(max(mean, 0.0), 1.0), variance * (n_groups - 1) / n_groups
     effective = mean * (1 - mean) / biased if n * biased > _NOTHING else 0.0
     effective = effective or n_rare or n_groups
-    effective *= (_quantile(level, n - 1) / _quantile(level, n_groups - 1)) ** 2
+    effective *= (t_quantile(n - 1, probability) / t_quantile(n_groups - 1, probability)) ** 2
     return Estimate(mean, *share_interval(mean, effective, level))
 
 
@@ -67,11 +68,12 @@ def difference_from_mean(
     of_networks = float(others.mean(axis=1, dtype=np.float64).var(ddof=1)) / k
     total = of_examples + of_networks
     half = total  # 0, or NaN if a training run has no finite metric.
+    probability = (1 + level) / 2
     if total * len(scores) > _NOTHING * float(np.abs(scores).max()) ** 2:
         freedom = total**2 / (of_examples**2 / (n_groups - 1) + of_networks**2 / (k - 1))
-        half = _quantile(level, freedom) * math.sqrt(total)
+        half = t_quantile(freedom, probability) * math.sqrt(total)
     elif is_right or (n_rare and total >= 0):  # Some of other examples may differ.
-        half = _quantile(level, math.inf) * math.sqrt(2) / ((n_rare or n_groups) + 2)
+        half = t_quantile(math.inf, probability) * math.sqrt(2) / ((n_rare or n_groups) + 2)
     return Estimate(mean, mean - half, mean + half)
 
 
@@ -112,7 +114,3 @@ def _variance_of_mean(
         n_carrying = max(total**2 / float((squares**2).sum()), 2.0)
         return total / len(values) ** 2 * n_carrying / (n_carrying - 1), n_carrying
     return total / len(values) ** 2 * n / (n - 1), n
-
-
-def _quantile(level: float, freedom: float) -> float:
-    return float(scipy.special.stdtrit(freedom, (1 + level) / 2))

@@ -35,6 +35,7 @@ from adnn_optuna.stats.sequential import (
     fewest_sequential_pairs,
     sequential_interval,
 )
+from adnn_optuna.stats.student import t_quantile
 
 VerdictName = Literal["better", "worse", "equivalent", "not worse", "inconclusive"]
 
@@ -67,6 +68,15 @@ class Ends(NamedTuple):
         if self.low != self.high:
             return self
         return Ends(*2 * (self.low - resolution / 2, self.low + resolution / 2))
+
+    def within(self, most: float) -> "Ends":
+        """Return them for differences that are no larger than this."""
+        return Ends(
+            max(self.low, -most),
+            min(self.high, most),
+            max(self.at_least, -most),
+            min(self.at_most, most),
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -422,10 +432,14 @@ def _student_ends(differences: np.ndarray, n_claims: int, resolution: float) -> 
         return Ends()
     mean = float(differences.mean())
     error = max(float(differences.std(ddof=1)), resolution) / math.sqrt(n)
-    half, of_bound = (
-        error * -float(scipy.special.stdtrit(n - 1, ALPHA / (sides * n_claims)))
-        for sides in (2, 1)
-    )
+    return student_ends(mean, error, n - 1, n_claims)
+
+
+def student_ends(mean: float, error: float, degrees: float, n_claims: int) -> Ends:
+    """Return Student's ends of a mean with this standard error, at level 1 - ALPHA / n_claims."""
+    tail = ALPHA / n_claims
+    half = error * -t_quantile(degrees, tail / 2)
+    of_bound = error * -t_quantile(degrees, tail)
     return Ends(mean - half, mean + half, mean - of_bound, mean + of_bound)
 
 

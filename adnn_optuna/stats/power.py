@@ -12,6 +12,7 @@ import scipy
 from adnn_optuna._checks import WrongValueError, check_positive
 from adnn_optuna.stats import paired_differences as paired
 from adnn_optuna.stats.sequential import AFTER_FIXED, ALPHA, DECIMALS, e_process
+from adnn_optuna.stats.student import t_quantile
 
 POWER = 0.8
 _N_QUANTILES = 200  # Of the standard deviation that a pilot leaves possible.
@@ -124,7 +125,7 @@ def _possible_sds(sd: float, n_pilot: int, shares: np.ndarray) -> np.ndarray:
 
 def _fixed_power(effects: np.ndarray, n: int, n_claims: int) -> float:
     """Return the mean power over effects, in standard deviations, of ``n`` planned pairs."""
-    critical = -scipy.special.stdtrit(n - 1, ALPHA / (2 * n_claims))
+    critical = -t_quantile(n - 1, ALPHA / (2 * n_claims))
     return float(scipy.stats.nct.sf(critical, n - 1, effects * math.sqrt(n)).mean())
 
 

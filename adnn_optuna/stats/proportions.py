@@ -1,10 +1,6 @@
 """How sure a test gain is: by the images that one network alone gets right."""
 
 import math
-from collections.abc import Sequence
-from statistics import stdev
-
-import scipy
 
 from adnn_optuna._attributes import TestEvaluation
 
@@ -51,15 +47,3 @@ def chance_limit(n_largest: float, n: float) -> float:
 def unseen_share(n: int) -> float:
     """Return the share of seeds of which n drawn ones miss every one with a probability of 5%."""
     return 1 - 0.05 ** (1 / n) if n else 1.0
-
-
-def student_half_width(
-    values: Sequence[float], resolution: float, level: float, n_others: float = math.inf
-) -> float:
-    """Return how far, by chance, the mean of others, or the true one, may be from the values'.
-
-    At best it is the resolution.
-    """
-    n = len(values)
-    spread = float(scipy.special.stdtrit(n - 1, (1 + level) / 2)) * stdev(values)
-    return max(spread * math.sqrt(1 / n + 1 / n_others), resolution)

@@ -66,6 +66,19 @@ def collapses(values: Sequence[float] | np.ndarray, *, maximize: bool = True) ->
     return []
 
 
+def floor_of(gains: Sequence[float]) -> float:
+    """Return a floor for gains: the few that are far below all others are drawn on it."""
+    if not gains:
+        return -math.inf
+    # Far below is below the lower quartile by more than three times the quartiles' distance.
+    low, high = np.quantile(gains, [0.25, 0.75])
+    floor = min(gain for gain in gains if gain >= low - 3 * (high - low))
+    # Below the lowest of the others, to be distinguishable from it.
+    if floor == min(gains):
+        return floor
+    return floor - 0.15 * max(max(gains) - floor, 1e-9)
+
+
 def unit_of_values(
     arms: Iterable[Sequence[float] | np.ndarray], *, are_paired: bool = False
 ) -> Unit:

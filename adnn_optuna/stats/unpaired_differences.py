@@ -14,7 +14,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import scipy
 
 from adnn_optuna.stats.paired_differences import (
     NO_SPREAD,
@@ -25,6 +24,7 @@ from adnn_optuna.stats.paired_differences import (
     verdict_of,
 )
 from adnn_optuna.stats.sequential import ALPHA
+from adnn_optuna.stats.student import t_quantile
 
 _N_PERMUTATIONS = 9_999
 _MOST_PERMUTED = 500  # The quantiles of more values, of two arms, are Welch's.
@@ -85,7 +85,7 @@ def _interval(one: np.ndarray, two: np.ndarray, n_claims: int) -> tuple[Ends, st
         permuted = _permuted(one / size, two / size)
     mean, ends = float(one.mean() - two.mean()), list[float]()
     for tail in (ALPHA / (2 * n_claims), ALPHA / n_claims):
-        most = -float(scipy.special.stdtrit(freedom, tail))
+        most = -t_quantile(freedom, tail)
         least = -most
         if len(permuted):
             k = math.floor(tail * (len(permuted) + 1) + 1e-9)

@@ -7,8 +7,9 @@ from typing import Any
 
 from snapshots import assert_states, assert_surfaces
 
-from adnn_optuna.results.value_table import PairedDesign, ValueTable
+from adnn_optuna.results.value_table import ValueTable
 from adnn_optuna.results.values import ValueComparison
+from adnn_optuna.stats.design import PairedDesign
 
 NAMES = tuple("abcdefgh")
 ONE, TWO = [1.0, 2.0, 4.0, 3.0, 5.0, 2.0, 3.0, 4.0], [2.0, 3.0, 5.0, 4.0, 6.5, 3.0, 4.0, 5.0]

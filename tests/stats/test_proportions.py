@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from adnn_optuna.networks.retraining import effective_number
 from adnn_optuna.stats.proportions import (
     difference_interval,
     gain_interval,
-    student_half_width,
     unseen_share,
 )
 
@@ -68,25 +65,6 @@ def test_interval_holds_where_images_are_there_several_times() -> None:
         low, high = difference_interval(look["won"], look["lost"], look["n_images"])
         holds_by_rows += low <= 0.04 <= high
     assert holds_by_rows < 0.6 * 500 < 0.94 * 500 <= holds
-
-
-def test_interval_is_students() -> None:
-    values = np.random.default_rng(0).normal(0.01, 0.02, 20)
-    low, high = stats.t.interval(0.95, 19, values.mean(), values.std(ddof=1) / math.sqrt(20))
-    assert student_half_width([*values], 1e-4, 0.95) == pytest.approx((high - low) / 2)
-    # What is equal is known to one image.
-    assert student_half_width([0.01] * 20, 1e-4, 0.95) == 1e-4
-
-
-@pytest.mark.parametrize("n_others", [1, 8])
-def test_half_width_holds_other_values(n_others: int) -> None:
-    generator = np.random.default_rng(n_others)
-    n_held, n = 0, 1000
-    for _ in range(n):
-        values, others = generator.normal(size=8), generator.normal(size=n_others)
-        half_width = student_half_width(values.tolist(), 0, 0.99, n_others)
-        n_held += abs(others.mean() - values.mean()) <= half_width
-    assert 0.98 < n_held / n < 1
 
 
 def test_what_befalls_the_unseen_share_is_missed_by_one_draw_in_twenty() -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adnn_optuna.stats.paired_differences import paired_differences
-from adnn_optuna.stats.resampling import for_new_data
+from adnn_optuna.stats.design import PairedDesign
 
 N_EXAMPLES, N_TEST, N_ROWS = 150, 30, 10
 
@@ -21,14 +20,9 @@ def has_claim(seed: int, n_splits: int) -> bool:
         accuracies[split] = is_right[rng.permutation(N_EXAMPLES)[:N_TEST]].mean(axis=0)
     splits = {"a": accuracies[..., 0].tolist(), "b": accuracies[..., 1].tolist()}
     means = {label: np.mean(of_arm, axis=1).tolist() for label, of_arm in splits.items()}
-    [row] = for_new_data(
-        paired_differences(means, margin=None),
-        means,
-        (N_EXAMPLES - N_TEST, N_TEST),
-        n_planned=N_ROWS,
-        n_claims=1,
-        splits=splits if n_splits > 1 else None,
-    )
+    design = PairedDesign([], N_ROWS, resampled=(N_EXAMPLES - N_TEST, N_TEST))
+    rows = design.differences(means)
+    [row] = design.for_new_data(rows, means, n_claims=1, splits=splits if n_splits > 1 else None)
     return row.verdict in ("better", "worse")
 
 

@@ -1,0 +1,135 @@
+"""How paired values were planned, and what their differences then show.
+
+All comparisons and the gain of a recheck share these rules: what pairs count, when a claim is
+open, and how wide a CI is.
+"""
+
+import dataclasses
+import math
+import operator
+from collections.abc import Mapping, Sequence
+from statistics import fmean, variance
+from typing import Literal
+
+from adnn_optuna.stats.paired_differences import (
+    Ends,
+    PairedDifference,
+    inconclusive,
+    paired_differences,
+    student_ends,
+)
+from adnn_optuna.stats.resampling import Resampled
+
+Claim = tuple[str, str]
+"""The labels of two arms, of which the first may be better."""
+
+Validity = Literal["fixed", "few", "sequential", "added", "unpaired", "new data"]
+"""The validity of the CIs of differences."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PairedDesign:
+    """How paired values were planned, which decides what their differences show.
+
+    Attributes:
+        names: The name of each pair, such as ``"seed 3"``.
+        n_planned: How many pairs were planned.
+        n_missing: How many of these are not there yet.
+        margin: The difference up to which two arms are equivalent, if any.
+        sequential: Whether values are read after each pair.
+        after_fixed: Whether pairs or arms were added to a fixed design. CIs are then at 99%.
+        resampled: The numbers of training and test examples, if pairs are splits of one data set.
+    """
+
+    names: Sequence[str] = dataclasses.field(repr=False)
+    n_planned: int
+    n_missing: int = 0
+    margin: float | None = None
+    sequential: bool = False
+    after_fixed: bool = False
+    resampled: Resampled | None = None
+
+    @property
+    def validity(self) -> Validity:
+        """The kind of the CIs of the data as they are."""
+        if self.after_fixed:
+            return "added"
+        if self.sequential:
+            return "sequential"
+        return "fixed"
+
+    def differences(
+        self,
+        values: Mapping[str, Sequence[float]],
+        claims: Sequence[Claim] | None = None,
+        *,
+        n_claims: int = 0,
+        n_examples: int = 0,
+    ) -> list[PairedDifference]:
+        """Return the differences on the data as they are, see :func:`paired_differences`.
+
+        They are inconclusive if planned pairs are missing.
+        """
+        rows = paired_differences(
+            values,
+            margin=self.margin,
+            claims=claims,
+            n_claims=n_claims,
+            sequential=self.sequential,
+            after_fixed=self.after_fixed,
+            names=self.names,
+            n_examples=n_examples,
+        )
+        if self.sequential or not self.n_missing:
+            return rows
+        missing = f"{self.n_missing} of {self.n_planned} planned seeds are missing"
+        return inconclusive(rows, f"no CI yet: {missing}")
+
+    def for_new_data(
+        self,
+        rows: list[PairedDifference],
+        values: Mapping[str, Sequence[float]],
+        *,
+        n_claims: int,
+        most: float = math.inf,
+        splits: Mapping[str, Sequence[Sequence[float]]] | None = None,
+    ) -> list[PairedDifference]:
+        """Return differences of overlapping splits with verdicts on new data of this kind.
+
+        It is Student's t with the correction of Nadeau and Bengio (2003), Machine Learning
+        52:239-281, at the planned number of rows; NaN if a value is missing. ``splits`` are the
+        values of single splits, if each row is a mean over several: further ones reduce the
+        variance of rows, but not the part that all splits of a data set have in common. Rows that
+        are no splits, or have no CI yet, are returned as they are. A sequential design, to which
+        seeds were added after some were seen, has no claims.
+        """
+        if self.resampled is None:
+            return rows
+        if self.sequential:
+            rule = "verdicts for new data need a planned number of seeds"
+            return inconclusive(rows, f"no CI: {rule}, but this design is sequential")
+        if any(row.verdict and math.isnan(row.low) for row in rows):
+            return rows
+        n_train, n_test = self.resampled
+        judged = []
+        for row in rows:
+            if row.verdict is None:
+                judged.append(row)
+                continue
+            n = row.n_pairs
+            ends = Ends()
+            if n == self.n_planned:
+                of_rows = variance(map(operator.sub, values[row.arm], values[row.other]))
+                of_splits = of_rows
+                if splits is not None:
+                    of_splits = _split_variance(splits[row.arm], splits[row.other])
+                error = math.sqrt(of_rows / n + of_splits * n_test / n_train)
+                ends = student_ends(row.mean, error, n - 1, n_claims).within(most)
+            judged.append(dataclasses.replace(row.with_ends(ends), assumption=""))
+        return judged
+
+
+def _split_variance(arm: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> float:
+    """Return the variance of the difference of two arms on a split, by the splits of each row."""
+    rows = zip(arm, other, strict=True)
+    return fmean(variance(map(operator.sub, *of_row)) for of_row in rows)

@@ -1,0 +1,24 @@
+"""Student's t: its quantiles, and how far a mean of few values may be from another one."""
+
+import math
+from collections.abc import Sequence
+from statistics import stdev
+
+import scipy
+
+
+def t_quantile(degrees: float, probability: float) -> float:
+    """Return the value below which Student's t, with so many degrees, is with a probability."""
+    return float(scipy.special.stdtrit(degrees, probability))
+
+
+def student_half_width(
+    values: Sequence[float], resolution: float, level: float, n_others: float = math.inf
+) -> float:
+    """Return how far, by chance, the mean of others, or the true one, may be from the values'.
+
+    At best it is the resolution.
+    """
+    n = len(values)
+    spread = t_quantile(n - 1, (1 + level) / 2) * stdev(values)
+    return max(spread * math.sqrt(1 / n + 1 / n_others), resolution)
