@@ -230,7 +230,7 @@ ARMS: dict[str, Arm] = {
                 ),
                 is_control=True,
                 ends_by_itself=True,
-                spent="networks that are averaged",
+                spent="an average of networks",
                 later="prediction costs {n} times as much",
                 replicates="",
             ),

@@ -85,6 +85,13 @@ class Step:
         """The step for somebody who works in a shell."""
         return self.shell or self.python
 
+    @staticmethod
+    def label(step: str) -> str:
+        """Return *Next* for a command, which begins with a small letter, otherwise *Advice*."""
+        if step[:1].islower():
+            return "Next"
+        return "Advice"
+
 
 @dataclasses.dataclass(frozen=True)
 class Line:

@@ -4,7 +4,7 @@ import re
 from html import escape
 
 from adnn_optuna._checks import printable
-from adnn_optuna.render.document import Document, Table
+from adnn_optuna.render.document import Document, Step, Table
 
 
 def to_markdown(document: Document, level: int = 2, *, details: bool = True) -> str:
@@ -25,9 +25,9 @@ def to_markdown(document: Document, level: int = 2, *, details: bool = True) -> 
     parts.append("\n".join(f"- {escaped(note)}" for note in document.notes))
     step = document.next_step
     if step.python:
-        parts.append(f"Next: {escaped(step.python)}")
+        parts.append(f"{Step.label(step.python)}: {escaped(step.python)}")
     if step.shell:
-        parts.append(f"Next, in a shell: {escaped(step.shell)}")
+        parts.append(f"{Step.label(step.shell)}, in a shell: {escaped(step.shell)}")
     return "\n\n".join(filter(None, parts)) + "\n"
 
 

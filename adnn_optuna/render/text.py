@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 
 from adnn_optuna._units import columns, in_list, in_number
-from adnn_optuna.render.document import Detail, Document, Table
+from adnn_optuna.render.document import Detail, Document, Step, Table
 
 WIDTH = 80
 """The columns of text that no terminal shows."""
@@ -58,10 +58,11 @@ def to_text(
             how = "pass --report FILE.html or --json"
         parts += wrapped(f"{omitted}: {how}", width)
     step = document.next_step.in_shell if in_shell else document.next_step.python
+    labelled = f"{Step.label(step)}: {step}"
     if step.startswith("adnn "):
-        parts.append(f"Next: {step}")  # A command on several lines would be several commands.
+        parts.append(labelled)  # A command on several lines would be several commands.
     elif step:
-        parts += wrapped(f"Next: {step}", width)
+        parts += wrapped(labelled, width)
     # Between two tables stands one empty line, behind the last one none.
     without_repeats = [
         line for line, before in zip(parts, ["", *parts], strict=False) if line or before

@@ -641,8 +641,8 @@ class Comparison(Printed):
         if rows := self.numbers.replication:
             level = f" Their {len(rows)} CIs have a joint level of 95%." if rows[1:] else ""
             sentence = (
-                "New seeds: each arm's best network of each seed is trained again from one new "
-                f"seed, beside its baseline network.{level}"
+                "New seeds: each best network, and its baseline network, is trained again from "
+                f"one new seed.{level}"
             )
             notes.append(Detail(sentence))
         notes += other_comparisons_note("The same objective is", self.like)

@@ -214,7 +214,7 @@ class ConfirmedValue:
         if self.planned["sequential"]:
             notes.append(
                 f"Sequential: the number of {self.where} was raised, so CIs are at {level} and "
-                "wider, to allow for the first ones and for each look."
+                "wider, to allow for the first ones and for each evaluation."
             )
         return [*notes, *rank_notes(self.planned["rank"], self.level)]
 

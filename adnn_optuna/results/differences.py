@@ -27,13 +27,13 @@ _VALIDITY: Mapping[Validity, str] = {
         "the planned {per}s."
     ),
     "sequential": (
-        "CIs come from an e-process and are valid after each {per}, however often you look. They "
-        "assume differences symmetric about their center."
+        "CIs come from an e-process and are valid after each {per}, however often you evaluate. "
+        "They assume differences symmetric about their center."
     ),
     "added": (
         "Seeds or arms were added to a fixed design. To allow for it, CIs come from an e-process "
-        "at 99%; they are valid after each {per}, however often you look. They assume differences "
-        "symmetric about their center."
+        "at 99%; they are valid after each {per}, however often you evaluate. They assume "
+        "differences symmetric about their center."
     ),
     "unpaired": Detail(
         "CIs cover those of a studentized permutation test and Welch's, and are valid for the "

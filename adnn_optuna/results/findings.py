@@ -88,6 +88,4 @@ def unseen_notes(n: int, per: str = "seed") -> list[str]:
     share = unseen_share(n)
     if share > _LARGEST_UNSEEN_SHARE:
         return []
-    return [
-        f"An effect on {100 * share:.0f}% of {per}s is missing from {n} {per}s in 5% of cases."
-    ]
+    return [f"{n} {per}s miss a rare effect (on {100 * share:.0f}% of {per}s) in 5% of cases."]

@@ -14,7 +14,7 @@ from adnn_optuna.render.document import Caution, Detail, Line, Step, Table, Verd
 from adnn_optuna.results.confirmed_value import ConfirmedValue
 from adnn_optuna.results.fields import units_of
 from adnn_optuna.results.findings import failures_note
-from adnn_optuna.results.settings import compare_step
+from adnn_optuna.results.settings import compare_function_step
 from adnn_optuna.results.study import StudyResult
 from adnn_optuna.samplers._replicates import replicate_of
 
@@ -190,7 +190,7 @@ class FunctionSearch(StudyResult):
 
     def _next_step(self) -> Step:
         if self.record.new_values:
-            return compare_step(self.record)
+            return compare_function_step(self.record)
         return super()._next_step()
 
     def _fields(self) -> dict[str, Any]:

@@ -63,8 +63,8 @@ class Plan(Printed):
         power = f"a power of {POWER:.0%}{each}"
         first = self.first_seed
         end = first + self.seeds
-        in_shell = f"--seeds {first}-{end - 1}, --max-trial {self._max_trial}"
         arguments = f"max_trial={self._max_trial}, seeds=range({first}, {end})"
+        options = f"--max-trial {self._max_trial}, --seeds {first}-{end - 1}"
         return Document(
             title=f"Plan: seeds to show a gain of {gain}",
             verdict="no claim",
@@ -75,8 +75,9 @@ class Plan(Printed):
             figures=[self._figure(gain)],
             notes=self._notes(),
             next_step=Step(
-                f"adnn.compare(objective, {arguments})",
-                f"Run adnn compare with the pilot's other options, {in_shell}, and another name.",
+                f"Call adnn.compare with the pilot's other arguments, {arguments} and another "
+                "name.",
+                f"Run adnn compare with the pilot's other options, {options} and another name.",
             ),
             fields=self._fields(),
         )

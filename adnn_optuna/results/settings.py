@@ -7,7 +7,7 @@ from optuna import Study
 from optuna.trial import FrozenTrial
 
 from adnn_optuna._attributes import CONFIG, SEARCH
-from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.records import FunctionRecord, SearchRecord
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.render.document import FUNCTION, Step
 
@@ -43,6 +43,24 @@ def compare_step(record: SearchRecord) -> Step:
     n_trials = len(record.done_trials)
     in_shell = f"Run adnn compare --max-trial {n_trials} with the other options of this search."
     return Step(f"adnn.compare(objective, max_trial={n_trials})", in_shell)
+
+
+def compare_function_step(record: FunctionRecord) -> Step:
+    """Return how to compare the search of a function with others of the same values."""
+    n_trials = len(record.done_trials)
+    arguments = [f"max_trial={n_trials}"]
+    options = ["--max-trial", str(n_trials)]
+    if not record.is_minimized:
+        arguments.insert(0, 'direction="maximize"')
+        options += ["--direction", "maximize"]
+    if record.resampled is not None:
+        arguments.append(f"resampled={record.resampled}")
+        options += ["--resampled", ",".join(map(str, record.resampled))]
+    if record.failed is not None:
+        arguments.append(f"failed={record.failed}")
+        options += ["--failed", str(record.failed)]
+    in_shell = shlex.join(["adnn", "compare", FUNCTION, *options])
+    return Step(f"adnn.compare(objective, {', '.join(arguments)})", in_shell)
 
 
 def trial_fields(trial: FrozenTrial | None) -> dict[str, Any] | None:

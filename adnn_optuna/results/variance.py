@@ -378,7 +378,10 @@ class Variance(Printed):
             )
             notes.append(Caution(sentence))
         notes += [
-            "Critical difference: noise exceeds it in 5% of pairs, for normal scores.",
+            (
+                "If scores are normal, 5% of pairs of runs differ by more than the critical "
+                "difference."
+            ),
             Detail(f"All runs redraw {in_list(sources_in_words(numbers.sources))}."),
         ]
         if numbers.not_redrawn:

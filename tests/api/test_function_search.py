@@ -119,6 +119,16 @@ class TestSearch:
         assert abs(result.best_params["x"] - 0.3) < 0.5
         assert result.best.number in result.replicates
 
+    def test_its_next_step_compares_values_of_the_same_meaning(self) -> None:
+        options = {"direction": "maximize", "resampled": (80, 20), "failed": 0.5}
+        step = search(max_trial=8, confirm=2, **options).document().next_step
+        arguments = 'direction="maximize", max_trial=8, resampled=(80, 20), failed=0.5'
+        assert step.python == f"adnn.compare(objective, {arguments})"
+        shown = "--max-trial 8 --direction maximize --resampled 80,20 --failed 0.5"
+        assert step.shell == f"adnn compare MODULE:FUNCTION {shown}"
+        minimized = search(max_trial=8, confirm=2).document().next_step
+        assert minimized.python == "adnn.compare(objective, max_trial=8)"
+
     def test_a_search_that_is_stale_ends_with_its_share_of_replicates(self) -> None:
         result = search(max_trial=200, max_stale=10, confirm=0)
         n_replicates = sum(REPLICATE in t.system_attrs for t in result.study.trials)

@@ -13,6 +13,7 @@ from render_documents import LONG, document, documents
 
 from adnn_optuna._units import columns
 from adnn_optuna.render.document import Caution, Detail, Document, Step, Table, shortened
+from adnn_optuna.render.markdown import to_markdown
 from adnn_optuna.render.text import to_text, width_of_output
 
 
@@ -45,7 +46,7 @@ def test_no_terminal_obeys_what_somebody_named_so(made: Document) -> None:
 
 def test_order_is_conclusion_estimates_tables_notes_next_step() -> None:
     shown = to_text(document())
-    parts = ("annealing: shown", "is better.", "test score", "Differences of", "Note:", "Next:")
+    parts = ("annealing: shown", "is better.", "test score", "Differences of", "Note:", "Advice:")
     places = [shown.index(part) for part in parts]
     assert places == sorted(places)
     assert shown.split("\n")[0] == f"annealing: shown{'30 trials, 10 new seeds':>64}"
@@ -89,6 +90,12 @@ def test_the_next_command_is_one_command_of_the_shell() -> None:
     made = document(next_step=Step("adnn.recheck(study, f)", command))
     assert to_text(made).endswith("\nNext: adnn.recheck(study, f)")
     assert to_text(made, in_shell=True).endswith(f"\nNext: {command}")
+
+
+def test_a_sentence_is_advice_and_no_next_command() -> None:
+    made = document(next_step=Step("Undo the change.", "adnn keep"))
+    assert to_text(made).endswith("\nAdvice: Undo the change.")
+    assert "\nAdvice: Undo the change.\n\nNext, in a shell: adnn keep" in to_markdown(made)
 
 
 def test_a_table_without_room_is_a_list() -> None:

@@ -243,7 +243,7 @@ class TestInference:
             gains = rng.normal(0, 1e-4, 10) - 0.05 * collapses
             document = with_gains({"a": gains, "random_restart": np.zeros(10)}, before).document()
             unseen += document.verdict == "equivalent"
-            rare = "An effect on 26% of seeds is missing from 10 seeds in 5% of cases."
+            rare = "10 seeds miss a rare effect (on 26% of seeds) in 5% of cases."
             assert rare in document.notes
             assert ("worst seed -" in document.estimates[0].remark.replace("-0.0", "")) == (
                 collapses.any()

@@ -52,7 +52,10 @@ def test_prints_as_the_snapshots() -> None:
         "verdict_new_seeds",
         Verdict("within_tolerance", others, STATED, half_width=0.005, **REPRODUCED, **found),
     )
-    reasons = ("files.weights: 'a.npz' is larger than the best network's weights.",) * 2
+    reasons = (
+        "files.weights: 'a.npz' is larger than the best network's weights.",
+        "best.test_accuracy is 0.9, but trained again 0.8.",
+    )
     assert_surfaces("verdict_breached", Verdict("breached", reasons))
 
 
