@@ -129,6 +129,13 @@ class Program:
             self._optimizer.finalize_variable_values(self._model.trainable_variables)
             return [tf.convert_to_tensor(v.value) for v in self._model.variables]
 
+    def compile_outputs(self, n_rows: int, inputs: tf.Tensor) -> None:
+        """Compile the outputs for as many rows, of inputs such as these, if they are not yet."""
+        weights = [tf.convert_to_tensor(v.value) for v in self._model.variables]
+        sizes = {min(n_rows, EVALUATION_ROWS), n_rows % EVALUATION_ROWS}
+        for size in sizes - {0, *self._evaluations}:
+            self.outputs(weights, tf.gather(inputs, tf.range(size) % len(inputs)))
+
     def outputs(self, weights: list[tf.Tensor], x: tf.Tensor) -> tuple[np.ndarray, float]:
         """Return outputs, float32 of shape (n, outputs), and the layers' own loss of a row."""
         outputs, own_loss = [], 0.0

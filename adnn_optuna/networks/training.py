@@ -162,7 +162,12 @@ class Trainer:
         from adnn_optuna.networks._program import compiled
 
         splits, _ = self._data
-        return compiled(self.architecture, self.training, splits, self._orders_epochs, self.judge)
+        program = compiled(
+            self.architecture, self.training, splits, self._orders_epochs, self.judge
+        )
+        # Here, where a limit of time counts it; after a search, it would come on top of the limit.
+        program.compile_outputs(len(self.dataset.y_test), splits[0][0])
+        return program
 
     @functools.cached_property
     def _data(self) -> tuple[list[Data], tf.Tensor]:

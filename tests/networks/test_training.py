@@ -592,6 +592,25 @@ def test_the_dataset_is_held_once() -> None:
     np.testing.assert_array_equal(seen, array)
 
 
+def test_the_test_set_takes_no_compilation_after_the_training_runs() -> None:
+    traced = []
+
+    class Noting(keras.layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            traced.append(self)
+            return inputs
+
+    def build() -> keras.Model:
+        layers = [keras.layers.Flatten(), Noting(), keras.layers.Dense(10)]
+        return keras.Sequential([keras.Input(SHAPE), *layers])
+
+    trainer = trainer_of(build, few_digits(20), epochs=1, jit_compile=False)
+    [run] = trainer.train([start(trainer)], keep_weights=True)
+    n_traced = len(traced)
+    trainer.tested(run.weights or [])
+    assert len(traced) == n_traced
+
+
 def test_slices_of_a_dataset_are_evaluated_too(digits: Trainer) -> None:
     data = few_digits(100)
     weights = digits.initial_weights(start(digits))
