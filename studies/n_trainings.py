@@ -197,7 +197,9 @@ def advice(results: Results) -> str:
 
 
 def _share(verdict: str, verdicts: list[str | None]) -> str:
-    return f"{verdicts.count(verdict)} of {len(verdicts)}" if verdicts else ""
+    if not verdicts:
+        return "not compared"
+    return f"{verdicts.count(verdict)} of {len(verdicts)}"
 
 
 EXPERIMENT = Experiment(

@@ -285,8 +285,8 @@ def findings(results: Results) -> list[list[str]]:
     of_restarts = differences(results, accuracies, OF_RESTARTS)
     of_replication = differences(results, replication, OF_REPLICATION)
     asked = (
-        ("- random restarts", of_restarts, "random_restart"),
-        ("on one new seed each", of_replication, BASELINE),
+        (" - random restarts", of_restarts, "random_restart"),
+        (", replication", of_replication, BASELINE),
     )
     rows = []
     for (question, judged_of, other), arm in itertools.product(asked, SEARCHES):
@@ -297,7 +297,7 @@ def findings(results: Results) -> list[list[str]]:
             for name, difference in by_model.items()
             if difference.verdict not in {"inconclusive", ""}
         ]
-        name = f"{NAMES.get(arm, arm)} {question}"
+        name = f"{NAMES.get(arm, arm)}{question}"
         rows.append([name, cell(mean), "; ".join(decided) or "none"])
     return rows
 

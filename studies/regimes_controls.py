@@ -242,7 +242,7 @@ def verdict(results: Results) -> tuple[str, str]:
     counted = (
         f"They are better than random restarts in {better} of {len(pairs)} settings of learning "
         "rate and epochs. The strongest other use of the same compute is better than offsets in "
-        f"{worse}, by {min(lost):.1f} to {max(lost):.1f} pp"
+        f"{worse} of {len(pairs)}, by {min(lost):.1f} to {max(lost):.1f} pp"
     )
     of_all = f"{len(pairs)} settings" + (" so far" if n_open(results) else "")
     return f"in {worth or 'none'} of {of_all}", counted

@@ -154,7 +154,8 @@ def _adnn(*, version: Annotated[bool, _VERSION] = False) -> None:
     them in optuna-dashboard.
 
     \b
-    Start here (digits needs no download):
+    Start here (digits, the default data, need no download):
+      adnn recheck optuna.db STUDY --evaluate train:evaluate --report recheck.html
       adnn search --max-trial 20 --study-name first --hidden 64,64 \\
           --optimizer sgd --learning-rate 0.05 --epochs 5 \\
           --contract first.contract.json
@@ -183,6 +184,14 @@ _EXIT_CODES = [
 
 # The commands of each group, and the files that each command may write of its result.
 _VERBS: dict[str, dict[Callable[..., output.Answer], tuple[str, ...]]] = {
+    "check": {
+        luck.recheck: ("report",),
+        luck.overtuning: ("report",),
+        luck.variance: ("report",),
+        luck.luck: (),
+        commands.audit: (),
+        commands.verify: (),
+    },
     "search": {
         commands.search: ("contract", "report"),
         commands.resume: ("contract", "report"),
@@ -193,14 +202,6 @@ _VERBS: dict[str, dict[Callable[..., output.Answer], tuple[str, ...]]] = {
         luck.compare_values: ("plot", "report"),
         keep.keep: ("report",),
         commands.plan: ("plot",),
-    },
-    "check": {
-        luck.recheck: ("report",),
-        luck.overtuning: ("report",),
-        luck.variance: ("report",),
-        luck.luck: (),
-        commands.audit: (),
-        commands.verify: (),
     },
     "report": {
         commands.report: (),

@@ -43,7 +43,7 @@ def test_commands_stand_in_groups_and_exit_codes_last(
 ) -> None:
     said = shown([], capsys, monkeypatch)
     headings = re.findall(r"^(\S.*):$", said, flags=re.MULTILINE)
-    groups = ("search", "compare", "check", "report")
+    groups = ("check", "search", "compare", "report")
     assert headings == [*(f"Commands to {group}" for group in groups), "Options", "Exit codes"]
     listed = re.findall(r"^  ([a-z][a-z-]*)  ", said, flags=re.MULTILINE)
     assert sorted(listed) == sorted(cli._COMMANDS)
@@ -67,7 +67,7 @@ def test_no_sentence_is_cut_and_the_width_is_the_terminals(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = shown([], capsys, monkeypatch)
-    assert "..." not in said.partition("Commands to search:")[2]
+    assert "..." not in said.partition("Commands to check:")[2]
     assert "--version" in said.partition("Options:")[2]
     for columns, longest in ((80, 80), (200, 200)):
         monkeypatch.setenv("COLUMNS", str(columns))
