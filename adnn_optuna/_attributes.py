@@ -103,7 +103,7 @@ Ended = Literal["diverged", "error", "interrupted"]
 
 
 class DataConfig(TypedDict):
-    """The data of an objective, and a part of the other facts that are stored about them."""
+    """The data of an objective, with some facts about them."""
 
     name: str
     fingerprint: str
@@ -114,7 +114,7 @@ class DataConfig(TypedDict):
 
 
 class Config(TypedDict):
-    """All that determines values; ``behaviour`` sketches what the user's own code computes."""
+    """The configuration that determines values; ``behaviour`` sketches the user's own code."""
 
     model: Json
     dataset: DataConfig
@@ -135,7 +135,7 @@ class Made(TypedDict):
 
 
 class Trained(TypedDict):
-    """The seconds of a trial's training, those that it would have taken uncut, and its epochs."""
+    """A trial's training: its seconds, its seconds if it had not been cut, and its epochs."""
 
     seconds: float
     epochs: Number
@@ -218,8 +218,8 @@ class Replicate(TypedDict):
 class SearchSettings(TypedDict):
     """How a study is searched; the sampler's schedule was made for ``n_trials``.
 
-    Of a function, ``confirm`` is on how many new seeds its best trial is evaluated, ``replicate``
-    which share of its trials are replicates, ``is_seeded`` whether it takes a seed, ``seed`` the
+    For a function, ``confirm`` is the number of new seeds for its best trial, ``replicate`` the
+    share of its trials that are replicates, ``is_seeded`` whether it takes a seed, ``seed`` the
     search's seed, and ``n_jobs`` its threads.
     """
 
@@ -290,8 +290,8 @@ class TestEvaluation(TypedDict):
 
     ``baseline`` (NaN if its training diverged) and ``best`` are the metric of the selection on
     ``n_images`` samples, called ``unit``. For accuracy, only the best network predicts ``won`` of
-    them correctly, only the baseline ``lost``; for others ``standard_error`` is that of the gain.
-    Samples that repeat others or belong together count as ``n_groups``.
+    them correctly, only the baseline ``lost``. Other metrics have the ``standard_error`` of the
+    gain. Samples that repeat others or belong together count as ``n_groups``.
     """
 
     looked: str
@@ -333,7 +333,7 @@ class Against(TypedDict):
 class RecheckSettings(TypedDict):
     """A recheck of a study: its arguments, and the trials that it evaluates.
 
-    ``compared`` is, for each of the ``candidates``, with which trial it is compared, if with any.
+    ``compared`` has a trial to compare with, or None, for each of the ``candidates``.
     ``resampled`` are the sizes of the splits that the seeds redraw.
     """
 
@@ -395,7 +395,7 @@ class Compared(TypedDict):
     """What a candidate of a loop is compared with, as of its first run; higher is better.
 
     ``candidate`` is the number of the best so far, ``mean``, ``worst`` and ``n`` are of its runs.
-    ``sd`` is the standard deviation of a run, with so many ``degrees`` of freedom.
+    ``sd`` is the standard deviation of a run, with ``degrees`` degrees of freedom.
     """
 
     candidate: Parameter
@@ -408,7 +408,7 @@ class Compared(TypedDict):
 
 
 class StoredCandidate(TypedDict):
-    """What a candidate of a loop is called, what the user said of it, and its standard, if any."""
+    """A candidate of a loop: its label, the user's note, and its standard, if any."""
 
     label: str
     note: str
@@ -418,8 +418,8 @@ class StoredCandidate(TypedDict):
 class Planned(TypedDict):
     """How many new seeds confirm a best trial, and whether that was raised after some were made.
 
-    ``rank`` is how many of the study's best trials were planned to be confirmed just after this
-    one was, it included; 0 until that is counted. So the k-th one has rank k or more.
+    ``rank`` is the number of best trials that were planned, including this one, just after it was
+    planned; 0 until they are counted. So the k-th trial has rank k or more.
     """
 
     seeds: Count
@@ -435,7 +435,7 @@ def planned_numbers(attrs: Attributes) -> set[str]:
 def planned_of(attrs: Attributes, number: int) -> Planned | None:
     """Return how many new seeds a study plans for a trial by its number; None if not planned.
 
-    A number that is raised is added, and changes none: workers that plan at once lose nothing.
+    A raised number is stored beside the first one, so workers that plan at once lose nothing.
     """
     prefix = f"{PLANNED}/{number}/"
     plans: list[Planned] = [plan for name, plan in attrs.items() if name.startswith(prefix)]
@@ -516,7 +516,7 @@ def _first_fault(attrs: Attributes) -> tuple[str, Fault] | None:
 
 
 def check(study_name: str, attrs: Attributes) -> None:
-    """Raise unless all attributes of a study are of their types."""
+    """Raise if an attribute of a study has a wrong type."""
     faulty = _first_fault(attrs)
     if faulty is not None:
         name, fault = faulty
@@ -528,7 +528,7 @@ _checked_trials: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictio
 
 
 def check_trial(trial: Any, study: Any) -> None:
-    """Raise unless a trial has attributes of their types, and numbers as values."""
+    """Raise if an attribute of a trial has a wrong type, or a value is not a number."""
     if _checked_trials.get(id(trial)) is trial:
         return
     faulty = _first_fault(trial.system_attrs) or _first_fault(trial.user_attrs)
@@ -553,7 +553,7 @@ def check_trial(trial: Any, study: Any) -> None:
 
 
 def read_study(study: Any) -> tuple[Attributes, list[Any]]:
-    """Return the user attributes and the trials of a study; raise unless all are of their types.
+    """Return the user attributes and the trials of a study; raise if one has a wrong type.
 
     The trials are read first: a trial relies on attributes that were stored before it ended.
     """
@@ -566,12 +566,12 @@ def read_study(study: Any) -> tuple[Attributes, list[Any]]:
 
 
 def are_sound(attrs: Attributes) -> bool:
-    """Return whether all attributes of a study are of their types."""
+    """Return whether all attributes of a study have the right types."""
     return _first_fault(attrs) is None
 
 
 def subject_of(study: Any, kind: Any) -> Any:
-    """Return the subject of a study's evaluations, or raise if it is not of a type."""
+    """Return the subject of a study's evaluations; raise if its type is wrong."""
     subject = study.user_attrs.get(EVALUATED)
     if (fault := finder_of(kind)(subject)) is not None:
         raise malformed(EVALUATED, f"study {study.study_name!r}", fault)

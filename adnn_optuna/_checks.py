@@ -59,7 +59,7 @@ def n_cores() -> int:
 class WrongInputError(Exception):
     """Wrong input: the message names it, says how to fix it, and shows no password.
 
-    Names in it are those of users and files, whose characters no terminal is to obey.
+    It may contain names of users and files, so control characters are escaped.
     """
 
     def __init__(self, *messages: str) -> None:
@@ -115,7 +115,7 @@ def check_installed(package: str, what: str) -> None:
 
 
 def install_command(package: str) -> str:
-    """Return the command that installs a package, with the extra that it is of, if it is."""
+    """Return the command that installs a package, or the extra that contains it."""
     extra = _EXTRAS.get(package)
     if extra:
         return f"pip install 'adnn_optuna[{extra}]'"
@@ -177,7 +177,7 @@ def _check_below(name: str, value: Any, limit: float) -> None:
 
 
 def check_type(name: str, value: object, kind: type | UnionType, wanted: str) -> None:
-    """Raise unless the value is of a kind; truth values are numbers to Python only."""
+    """Raise unless the value has one of the types; a truth value is not a number."""
     is_no_number = isinstance(value, bool) and kind in (Integral, Real)
     if is_no_number or not isinstance(value, kind):
         # In one line, and as a whole: half a URL hides none.
@@ -199,7 +199,7 @@ def check_number(name: str, value: Any) -> None:
 
 
 def checked_failed(failed: Any) -> float | None:
-    """Return the value that failed runs count as, as Python's number; refuse one that is none."""
+    """Return the value that failed runs count as; refuse a value that is not a number."""
     if failed is None:
         return None
     check_number("failed", failed)
@@ -207,7 +207,7 @@ def checked_failed(failed: Any) -> float | None:
 
 
 def is_integer(value: object) -> bool:
-    """Return whether a value is an integer, and no truth value."""
+    """Return whether a value is an integer other than a truth value."""
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
@@ -219,7 +219,7 @@ def check_positive(name: str, value: Any) -> None:
 
 
 def as_integer(name: str, value: Any, low: int = 1, below: float = TOO_LARGE) -> int:
-    """Return a whole number from ``low`` on as Python's, and refuse anything else."""
+    """Return a whole number of at least ``low`` as a Python integer; refuse anything else."""
     if not is_integer(value) or value < low:
         raise WrongValueError(
             f"{name} must be a whole number of at least {low}; got {value!r:.100}."
@@ -236,7 +236,7 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
 
 
 def check_parameters(name: str, values: Mapping[str, Any]) -> None:
-    """Raise unless all numbers are finite; anything else is a choice."""
+    """Raise if a number is not finite; other values are choices."""
     for parameter, value in values.items():
         if isinstance(value, Real) and not isinstance(value, bool):
             check_number(f"{name}[{parameter!r}]", value)
@@ -268,7 +268,7 @@ _USER_IN_TEXT = re.compile(
 
 
 def masked(url: str) -> str:
-    """Return scheme, host, numeric port and database of a storage URL, ``***`` for all else."""
+    """Return a storage URL with ``***`` for all but scheme, host, numeric port and database."""
     return "".join(text if is_shown or not text else "***" for text, is_shown in _parts(url))
 
 

@@ -1,6 +1,6 @@
-"""How a file is read, checked, and replaced: at once or not at all, also if the process is killed.
+"""Read, check and replace files: a file is replaced at once or not at all, even after a kill.
 
-A packed file may unpack to no more than a file of data needs.
+A packed file must not unpack to more than a data file needs.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def read_unpacked(file: Path) -> bytes:
 
 
 def check_npz(file: Path | io.BytesIO) -> None:
-    """Refuse a zip file of arrays that unpacks to more than is read; other files raise any error.
+    """Refuse a zip file whose arrays unpack to too much; other files raise any error.
 
     No more than these sizes can be read from it.
     """
@@ -172,7 +172,7 @@ def read_csv(
 
 
 def _header(content: IO[bytes], separators: str) -> tuple[str, list[str]]:
-    """Return the separator and the names as they stand there: pandas numbers those that repeat."""
+    """Return the separator and the unchanged names: pandas numbers repeated names."""
     text = io.TextIOWrapper(content, "utf-8-sig", newline="")
     separator = separators[0]
     names = list[str]()

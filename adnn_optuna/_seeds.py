@@ -1,4 +1,4 @@
-"""Seeds that follow from a key, and new seeds, by which nothing was chosen."""
+"""Seeds that follow from a key, and new seeds, which selected nothing."""
 
 import hashlib
 import json
@@ -44,14 +44,14 @@ def member_seeds(seed: int, count: int) -> list[int]:
 
 
 def source_seed(seed: int, source: str) -> int:
-    """Return the seed of a source of randomness, equal for all functions that have the source."""
+    """Return the seed of a source of randomness; all functions with this source share it."""
     return derived_seed(seed, *source.encode())
 
 
 def new_seeds(of: str, role: str, count: int, *, of_function: bool) -> tuple[int, ...]:
-    """Return seeds below 2^31, by which nothing was chosen; a larger count only adds some.
+    """Return new seeds below 2^31; a larger ``count`` keeps the first seeds.
 
-    They follow from a text, so they are none of the small ones that people use. No seed both
+    They follow from a text, so they differ from the small numbers that people use. No seed both
     chooses and confirms, see :func:`confirms`.
     """
     data = f"{of} {role}".encode()
@@ -64,10 +64,10 @@ def new_seeds(of: str, role: str, count: int, *, of_function: bool) -> tuple[int
 
 
 def confirms(seed: int, *, of_function: bool) -> bool:
-    """Return whether a new seed is one that confirms: of networks, these are the odd ones.
+    """Return whether a new seed confirms; for networks, the odd seeds do.
 
-    A function may use a remainder of its seed, such as ``folds[seed % 10]``. So its seeds that
-    choose and those that confirm have all remainders, and differ by their size.
+    A function may use a remainder of its seed, such as ``folds[seed % 10]``. So the seeds of
+    functions have all remainders, and confirming seeds differ by their size.
     """
     if of_function:
         return seed >= _FIRST_TO_CONFIRM
@@ -77,11 +77,11 @@ def confirms(seed: int, *, of_function: bool) -> bool:
 def confirmation_seeds(
     experiment: Any, params: Mapping[str, Any], count: int, *, of_function: bool = False
 ) -> tuple[int, ...]:
-    """Return the new seeds that confirm parameters of an experiment, given as JSON holds it."""
+    """Return the new seeds that confirm parameters of an experiment, which is given as JSON."""
     subject = json.dumps([experiment, dict(params)], sort_keys=True, default=str)
     return new_seeds(subject, "confirm", count, of_function=of_function)
 
 
 def experiment_fingerprint(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an experiment's fingerprint: its configuration, whatever its data are called."""
+    """Return an experiment's fingerprint: its configuration without the name of its data."""
     return {**config, "dataset": config["dataset"]["fingerprint"]}

@@ -33,11 +33,11 @@ class Unit(NamedTuple):
 
     @property
     def bare(self) -> Self:
-        """The same without suffixes, for columns whose heading says it."""
+        """The unit without suffixes, for columns whose heading names it."""
         return self._replace(of_values="", of_gains="")
 
     def fitted(self, spreads: Sequence[float], largest: float) -> Self:
-        """Return the same with the digits that values need which spread so, and are so large."""
+        """Return the unit with enough digits for values of this spread and size."""
         if not 0 < largest < math.inf:
             return self
         size = math.floor(math.log10(largest))
@@ -50,7 +50,7 @@ class Unit(NamedTuple):
         return self._replace(digits=max(digits, 0))
 
     def rounded_to(self, half_width: float) -> Self:
-        """Return the same with two digits of a confidence interval's half width."""
+        """Return the unit with digits that show two digits of a CI's half width."""
         width = self.scale * half_width
         if not 0 < width < math.inf:
             return self
@@ -137,7 +137,7 @@ def in_number(n: int, what: str) -> str:
 
 
 def as_argument(file: str) -> str:
-    """Return a file's name as a shell takes it, and no command for an option."""
+    """Return a file's name, quoted for a shell so that no command takes it for an option."""
     if file.startswith("-"):
         file = f"./{file}"
     return shlex.quote(file)
@@ -155,7 +155,7 @@ def unit_of(metric: str) -> Unit:
 
 
 def with_class(metric: str, positive: object) -> str:
-    """Return a metric with the class that it is of, if it is of one of two."""
+    """Return a metric, with its positive class if it has one."""
     if positive is not None:
         metric = f"{metric} of class {positive!r}"
     return printable(metric)
@@ -168,7 +168,7 @@ def score_in_words(metric: str, positive: object = None) -> str:
 
 
 def params_in_words(params: Mapping[str, Any]) -> str:
-    """Return a trial's parameters as text; those of other objectives may be no numbers."""
+    """Return a trial's parameters as text; they may be other than numbers."""
     texts = []
     for name, value in params.items():
         text = f"{value:.4g}" if isinstance(value, float) else str(value)

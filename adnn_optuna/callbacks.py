@@ -227,7 +227,7 @@ class MaxStaleCallback(Limit):
 
     Args:
         max_stale: The number of trials without an improvement.
-        min_improvement: An improvement up to this, in units of the objective, is none.
+        min_improvement: The largest improvement that does not count, in units of the objective.
     """
 
     reason = "max_stale"
@@ -249,7 +249,7 @@ class MaxStaleCallback(Limit):
         return f"{super().__repr__()[:-1]}, min_improvement={self._min_improvement})"
 
     def _used(self, study: Study, tally: Tally) -> float:  # noqa: ARG002
-        """Return how many trials the last improvement is ago."""
+        """Return the number of trials since the last improvement."""
         bests = tally.bests
         if not bests:
             return 0
@@ -283,7 +283,7 @@ class LimitValues(OtherLimits, total=False):
 
 
 def checked_limits(**given: Unpack[LimitValues]) -> LimitValues:
-    """Return the value of every limit as JSON holds it, or refuse one that is wrong."""
+    """Return the value of each limit as JSON; refuse a wrong one."""
     makers: Any = {limit.reason: limit for limit in LIMITS}
     values: dict[str, Any] = {**dict.fromkeys(makers), **given}
     for name, value in values.items():
@@ -293,7 +293,7 @@ def checked_limits(**given: Unpack[LimitValues]) -> LimitValues:
 
 
 def callbacks_of(limits: LimitValues) -> list[Limit]:
-    """Return the callbacks of the limits; of several that are reached, the first counts."""
+    """Return the callbacks of the limits; if several are reached, the first one counts."""
     values: Any = limits
     makers: Any = LIMITS[::-1]
     return [make(values[make.reason]) for make in makers if values.get(make.reason) is not None]

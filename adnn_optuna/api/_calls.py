@@ -32,7 +32,7 @@ NO_EXECUTOR = (
 
 
 def are_labels(labels: Iterable[object]) -> bool:
-    """Return whether labels of arms are texts, none of them empty."""
+    """Return whether all labels of arms are non-empty texts."""
     return all(isinstance(label, str) and label.strip() for label in labels)
 
 
@@ -45,10 +45,10 @@ def as_searched(
     sequential: bool = False,
     **of_functions: Any,
 ) -> Searched[Any]:
-    """Return what is searched: an objective of ours as it is, or one of a user's function.
+    """Return the objective to search: one of ours, or one that calls a user's function.
 
     ``of_functions`` are arguments that are only for functions, :obj:`None` if they are omitted;
-    ``name`` is what the user calls the function. One that is not random redraws no split.
+    ``name`` is what the user calls the function. A function without randomness redraws no split.
     """
     options = {key: value for key, value in of_functions.items() if value is not None}
     if isinstance(getattr(objective, "kind", None), Kind):
@@ -93,9 +93,9 @@ def check_splits(
     folds: bool = False,
     sequential: bool = False,
 ) -> Resampled | None:
-    """Return how many examples splits have; refuse functions that redraw them if that is unknown.
+    """Return the sizes of splits; refuse functions that redraw splits of unknown sizes.
 
-    ``functions`` are given by what a user calls them, with the parameters that are seeds.
+    ``functions`` have the user's names as keys, and the parameters that are seeds.
     """
     names = [name for of_function in seeds.values() for name in of_function]
     sizes = checked_resampling(
@@ -125,7 +125,7 @@ def for_functions_only(objective: object, name: str, value: object) -> WrongValu
 
 
 def checked_share(share: Any, name: str = "replicate") -> float | Literal["auto"]:
-    """Return a share of replicates as Python's number, or refuse it."""
+    """Return a share of replicates as a Python number; refuse a wrong share."""
     if share == "auto":
         return "auto"
     check_type(name, share, Real, "a number")
@@ -146,14 +146,14 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
 
 
 def with_tuples(settings: Any) -> dict[str, Any]:
-    """Return stored settings as results have them, whose sequences do not change."""
+    """Return stored settings with tuples in place of lists."""
     return {
         name: tuple(part) if isinstance(part, list) else part for name, part in settings.items()
     }
 
 
 def stored_evaluations(study: optuna.Study, names: Sequence[str]) -> dict[Evaluation, float]:
-    """Return the values of a study's evaluations, whose numbers have these names."""
+    """Return the values of a study's evaluations by their numbers, which have these names."""
     try:
         return made_evaluations(study.get_trials(deepcopy=False), names)
     except KeyError as error:
@@ -176,8 +176,8 @@ def found_by_evaluating(
 ) -> _R:
     """Make evaluations, see :func:`make_evaluations`; log what is known if the user interrupts.
 
-    ``result_of`` makes the result of the findings and of a note, which says how many evaluations
-    were stored before. By default, ``n_at_once`` are made at the same time.
+    ``result_of`` makes the result from the findings and a note on the evaluations that were stored
+    before. By default, ``n_at_once`` are made at the same time.
     """
 
     def findings() -> _F:

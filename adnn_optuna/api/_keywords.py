@@ -111,7 +111,7 @@ class Call:
 
 
 def checked_call(kind: Any, keywords: Mapping[str, Any]) -> Call:
-    """Return the keywords of a verb, which are of a :class:`TypedDict`, or refuse a wrong one."""
+    """Return the keywords of a verb, which a :class:`TypedDict` declares; refuse a wrong one."""
     limit_names = checked_limits().keys()
     names = dict.fromkeys(kind.__annotations__)
     takes_limits = LimitValues.__annotations__.keys() <= names.keys()
@@ -165,7 +165,7 @@ def verb(kind: Any) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
 
 
 def interrupted_where_called(verb: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Let an interrupt of a verb, which is no fault, be shown at the line that called it."""
+    """Show an interrupt of a verb at the line that called it."""
 
     @functools.wraps(verb)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -200,7 +200,7 @@ def _checked_n_jobs(n_jobs: Any) -> int | None:
 
 
 def _checked_executor(executor: Any) -> Any:
-    """Return an executor, if any; refuse what is none, or forks this process."""
+    """Return an executor or None; refuse other objects, and executors that fork this process."""
     executor_rule = "a concurrent.futures.Executor or None"
     check_type("executor", executor, futures.Executor | None, executor_rule)
     context = getattr(executor, "_mp_context", None)  # Of a pool of processes.

@@ -222,7 +222,7 @@ def _frame(values: Mapping[str, Any], *, paired: bool) -> pd.DataFrame:
 
 
 def _column(label: object, of_arm: Any) -> pd.Series[Any]:
-    """Return the values of an arm as a column; refuse what has no order or not one dimension."""
+    """Return the values of an arm as a column; refuse values without order or one dimension."""
     is_ordered = isinstance(of_arm, Iterable) and not isinstance(of_arm, AbstractSet)
     if not is_ordered or getattr(of_arm, "ndim", 1) != 1:
         of_shape = ""
@@ -301,7 +301,7 @@ def numbers_of(label: object, column: pd.Series[Any]) -> np.ndarray:
 
 
 def filled(label: str, array: np.ndarray) -> np.ndarray:
-    """Return unpaired values without the end that only fills up a table."""
+    """Return unpaired values without the empty cells at the end of a column."""
     is_missing = np.isnan(array)
     n_missing_at_end = int(is_missing[::-1].cumprod().sum())
     measured = array[: len(array) - n_missing_at_end]
@@ -310,7 +310,7 @@ def filled(label: str, array: np.ndarray) -> np.ndarray:
 
 
 def _check_none_is_missing(label: str, array: np.ndarray) -> None:
-    """Refuse unpaired values one of which is missing."""
+    """Refuse unpaired values if one is missing."""
     if not len(array) or not np.isfinite(array).all():
         raise WrongValueError(
             f"Unpaired values must be finite; got a missing or infinite one in {label!r}. Measure "

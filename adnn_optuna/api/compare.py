@@ -109,30 +109,29 @@ def compare(
             ``"random_restart"``; for functions ``"tpe"`` and ``"annealing"``. For functions
             ``(trial, seed)``, a label may also have a pair of a sampler and the share of its
             trials that are replicates, such as ``("annealing", 0.2)``.
-        max_trial: The number of trials of each run. Runs that have ended by higher limits are
-            reported if all have; else lower limits are refused.
-        seeds: The seeds of the runs, in the order in which they count; or how many, so that 10
-            are the seeds 0 to 9. A comparison that gets
-            further seeds or arms later is sequential, with CIs at 99%. If it is called with fewer
-            arms, it keeps the others.
+        max_trial: The number of trials of each run. If all runs have ended by higher limits, they
+            are reported; otherwise lower limits are refused.
+        seeds: The seeds of the runs, in the order in which they count; or their number: 10 means
+            the seeds 0 to 9. If a comparison gets further seeds or arms later, it is sequential,
+            with CIs at 99%. If it is called with fewer arms, it keeps the others.
         direction: For functions, ``"minimize"`` (the default) or ``"maximize"``.
         confirm: For functions, on how many new seeds the best trial of a run is evaluated after
             its selection; 5 by default. ``max_time`` leaves time for them. With 0, arms are
             compared by their best reported values, which favors samplers that repeat similar
             trials.
         pruner: For functions, the pruner of each run; by default Optuna's.
-        failed: For functions, the value that each failed run on a new seed counts as, and each run
-            without a completed trial, see :func:`~adnn_optuna.recheck`. If :obj:`None`, only
-            seeds before the first failure count.
+        failed: For functions, the value that counts for each failed run on a new seed, and for
+            each run without a completed trial, see :func:`~adnn_optuna.recheck`. If :obj:`None`,
+            only seeds before the first failure count.
         controls: For networks, other uses of the same compute: ``"longer"`` (the best epoch of one
             training run for the epochs of all trials), ``"learning_rate"`` (TPE over four decades
             around the given rate, no offsets), ``"constant"`` (one offset for all layers, on a
             grid), ``"ensemble"`` (``max_trial`` networks without offsets, their predictions
             averaged). If :obj:`None`, the learning rate from 10 trials on, without ``max_gain``,
             which ends searches before their compute is spent.
-        stop_when_decided: Whether to add seeds only until every claim on samplers is decided,
-            or lost by a missing value. ``max_time`` is then that of all runs, after which no seed
-            is begun.
+        stop_when_decided: Whether to add seeds only until every claim on samplers is decided, or
+            lost by a missing value. ``max_time`` then limits all runs together: after it, no seed
+            begins.
         reuse: For functions, whether stored trials count although the function changed since, as
             in :func:`~adnn_optuna.recheck`.
         batch_size: How many trials of a run are proposed before any of them has a result.
@@ -148,8 +147,8 @@ def compare(
 
     Raises:
         TypeError: If an argument has a wrong type, or a function's value is not a number.
-        ValueError: If an argument is wrong, a study of another objective or sampler exists, or a
-            function changed without ``reuse``.
+        ValueError: If an argument is wrong. If a stored study has another objective or sampler. If
+            a function changed and ``reuse`` is false.
         KeyboardInterrupt: If you interrupt it. All results are stored; without a ``storage`` in a
             database in a temporary folder, whose URL is logged.
     """

@@ -93,9 +93,9 @@ def compare_models(
             get the same seed for it.
         dataset: The data of Keras models.
         training: How they are trained; or a mapping from the same labels, if that differs.
-        seeds: The seeds, in the order in which they count; or how many, so that 20 are the seeds 0
-            to 19. If you add seeds to a comparison later,
-            its design is sequential, and its CIs are wider to allow for that.
+        seeds: The seeds, in the order in which they count; or their number: 20 means the seeds 0
+            to 19. If you add seeds to a comparison later, its design is sequential, and its CIs
+            are wider to allow for that.
         stop_when_decided: Whether to train seed after seed only until every two models have a
             verdict, or lack a value. If splits are redrawn, verdicts on these rows alone decide.
         margin: The difference of test accuracies, as a fraction, or of values, up to which two
@@ -107,10 +107,9 @@ def compare_models(
 
     Raises:
         TypeError: If an argument has a wrong type, or a function's value is not a number.
-        ValueError: If an argument is wrong, nothing is random, the study has other models, or a
-            function changed without ``reuse``. Also if a function has a seed called ``split``,
-            ``fold``, ``cv`` or ``data``, or redraws a split of its data, without ``resampled`` or
-            ``folds``.
+        ValueError: If an argument is wrong, nothing is random, or the study has other models. If a
+            function changed and ``reuse`` is false. If a function seems to redraw a split, or has
+            a seed called ``split``, ``fold``, ``cv`` or ``data``: pass ``resampled`` or ``folds``.
         KeyboardInterrupt: If the user interrupts; all finished training runs are stored.
     """
     _check_models(models)
@@ -200,7 +199,7 @@ def _readers_of(
 ) -> tuple[
     Callable[[Mapping[Evaluation, float]], ModelRuns], Callable[[ModelRuns, str], ModelComparison]
 ]:
-    """Return what makes runs of evaluations, and a result of runs, by what their study stores."""
+    """Return the functions that make runs of evaluations, and a result of runs."""
     attrs = study.user_attrs
     settings: Json = with_tuples(attrs[MODELS])
     sources = settings.pop("sources")
@@ -245,7 +244,7 @@ def stored_models(study: optuna.Study) -> ModelComparison:
 
 
 def _seeds_of(model: Any) -> tuple[str, ...]:
-    """Return the parameters of a function of seeds; none of a model that is trained."""
+    """Return the seeds that a function takes; none for a model that is trained."""
     if callable(model):
         return seeds_of(model)
     return ()
@@ -283,7 +282,7 @@ class _Models:
 
 
 def _check_models(models: Any) -> None:
-    """Refuse too few or too many models, and labels that are empty or no texts."""
+    """Refuse too few or too many models, and labels that are not non-empty texts."""
     check_type("models", models, Mapping, "a mapping from labels to models")
     if not are_labels(models):
         raise WrongValueError(

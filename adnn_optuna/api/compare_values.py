@@ -71,22 +71,22 @@ def compare_values(
         order: The column that tells in which order the rows of a sequential design were measured;
             or ``"rows"``, if they are in that order.
         resampled: If rows are splits or folds of one data set, the numbers of training and test
-            examples of each, as ``(n_train, n_test)``. Splits overlap, so CIs are wider. False if
-            rows that are called so are independent data sets.
+            examples of each, as ``(n_train, n_test)``. Splits overlap, so CIs are wider. Pass
+            False if such rows are independent data sets.
         folds: Whether rows are the folds of a single k-fold cross-validation, in which each
             example is tested once.
         paired: Whether the values in a row belong together. If not, arms may have different
             numbers of values, which must be planned before any is seen. Verdicts assume that arms
             differ in their means only.
-        groups: The group of each row, such as the patient or the passage that several rows are
-            of: the name of a column, or one label a row. Rows of one group are not independent,
-            so the means of the groups are compared.
+        groups: The group of each row, such as a patient or a passage with several rows: the name
+            of a column, or one label a row. Rows of one group are not independent, so the means of
+            the groups are compared.
 
     Raises:
         TypeError: If a value is not a number, or an argument has a wrong type.
-        ValueError: If an argument is wrong, rows are called ``split``, ``fold``, ``cv`` or
-            ``data`` without ``resampled`` or ``folds``, or rows of a sequential design seem
-            sorted without ``order``.
+        ValueError: If an argument is wrong. If rows are called ``split``, ``fold``, ``cv`` or
+            ``data``: pass ``resampled`` or ``folds``. If sequential rows seem sorted: pass
+            ``order``.
         FileNotFoundError: If there is no such file.
     """
     if margin is not None:

@@ -1,4 +1,4 @@
-"""Keep a change only if it is better than the best before it: for loops that try many changes."""
+"""Keep a change only if it beats the best version, in loops that try many changes."""
 
 import contextlib
 import dataclasses
@@ -103,8 +103,8 @@ def keep(
         candidate: What the version is called. By default, a fingerprint of the code of ``f``: the
             same code is the same candidate.
         direction: ``"maximize"`` or ``"minimize"``.
-        level: The probability, at most, that a candidate that does nothing is kept, for normal
-            noise that is as large in all candidates; from 0.001 to 0.2.
+        level: The largest probability that a candidate that does nothing is kept, from 0.001 to
+            0.2. It assumes normal noise that is equal in all candidates.
         n0: The number of runs of the baseline, from 3 to 100. With more, smaller gains are kept.
         max_runs: The most runs of a candidate, from 2 to 100. With more, smaller gains are kept.
         note: What the report says of the candidate.
@@ -115,8 +115,8 @@ def keep(
 
     Raises:
         TypeError: If an argument has a wrong type, or the value is not a number.
-        ValueError: If an argument is wrong, the loop has other settings, or the runs of its
-            baseline are not made or failed.
+        ValueError: If an argument is wrong, or the loop has other settings. If runs of its
+            baseline are missing or failed.
         KeyboardInterrupt: If the user interrupts; all finished runs are stored.
     """
     call = checked_call(_Keywords, keywords)

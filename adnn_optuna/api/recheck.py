@@ -132,9 +132,9 @@ def recheck(
     Raises:
         TypeError: If an argument has a wrong type, or a value is not a number.
         FileNotFoundError: If the study's SQLite file does not exist.
-        ValueError: If an argument is wrong, the study has several objectives, no trial of it was
-            completed, or ``evaluate`` changed without ``reuse``. Also if it uses parameters that
-            the study lacks, or redraws a split and ``resampled`` does not say so.
+        ValueError: If an argument is wrong, the study has several objectives, or it has no
+            completed trial. If ``evaluate`` uses parameters that the study lacks, or changed and
+            ``reuse`` is false. If it seems to redraw a split: pass ``resampled``.
         KeyboardInterrupt: If the user interrupts; all finished evaluations are stored.
     """
     top = as_integer("top", top)
@@ -252,7 +252,7 @@ def _rechecked_study(opened: optuna.Study) -> optuna.Study:
 def _numbers_of(
     study: optuna.Study, opened: optuna.Study, plan_of: Callable[[int], Planned]
 ) -> Callable[[Mapping[Evaluation, float]], RecheckNumbers]:
-    """Return what makes findings of evaluations, by the settings that their study stores."""
+    """Return the function that makes findings of evaluations, by their study's settings."""
     settings: Json = opened.user_attrs[RECHECK]
     trials = study.get_trials(deepcopy=False)
     by_number = {trial.number: trial for trial in trials}
@@ -367,7 +367,7 @@ def _against(
     completed: Sequence[FrozenTrial],
     against: int | Mapping[str, Any] | None,
 ) -> Callable[[FrozenTrial], FrozenTrial | None]:
-    """Return a function that names the trial, if any, with which a chosen one is compared."""
+    """Return a function that returns the trial to compare a chosen trial with, or None."""
     by_number = {trial.number: trial for trial in completed}
     if isinstance(against, Mapping):
         check_parameters("against", against)
@@ -481,7 +481,7 @@ def _searched(
     *,
     is_random: bool,
 ) -> Searched[Any]:
-    """Return what evaluates the trials of a study: the user's, or what the study stores."""
+    """Return the objective that evaluates a study's trials: the user's or the stored one."""
     objective = evaluate
     if objective is None:
         objective = kind_of(study.user_attrs).rebuilt(study, None)

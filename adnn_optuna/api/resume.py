@@ -55,8 +55,8 @@ def resume(
             ``mine/recheck``.
         objective: The objective, if it cannot be rebuilt: arrays, models with classes of your own,
             and any function.
-        sampler: The sampler, if it has no name of ours. To continue a comparison of such samplers,
-            call compare again.
+        sampler: The sampler, if adnn has no name for it. To continue a comparison of such
+            samplers, call compare again.
         pruner: The pruner, if the study, or the comparison of a function, had one.
         data_dir: The folder to look in for the dataset first.
         test: Whether to evaluate the test set at the end, as in :func:`~adnn_optuna.search`.

@@ -116,17 +116,17 @@ def search(
             ``"greedy"``, ``"random_restart"``, ``"random"`` and ``"qmc"`` (fewer for more than 5
             million weights), 1 for all others.
         pruner: An Optuna pruner; no trial is pruned if :obj:`None`.
-        failed: For functions, the value that each failed run on a new seed, or failed replicate,
-            counts as, see :func:`~adnn_optuna.recheck`. The study stores it. If :obj:`None`, a
+        failed: For functions, the value that counts for each failed replicate or failed run on a
+            new seed, see :func:`~adnn_optuna.recheck`. The study stores it. If :obj:`None`, a
             value has no CI if some of its runs failed.
         test: Whether to evaluate the test set at the end, as ``result.test()`` does it later.
             Each evaluation is recorded, and only the first one is on untouched data.
-        confirm: The number of new seeds on which the best and the baseline network are trained at
-            the end, at least 6, or 0 for none. ``"auto"``: 10, if these training runs are no more
-            than the trials and fit in the rest of max_time. No limit counts them. They need a
-            test-set evaluation. A function's recommended parameters are evaluated on them, by
-            default if it takes a seed and ``max_trial`` is at least 10. ``max_time`` is then that
-            of trials and these evaluations: at least half of it is for trials.
+        confirm: The number of new seeds for the best and the baseline network at the end, at least
+            6, or 0 for none. ``"auto"``: 10, if these training runs are no more than the trials
+            and fit in the rest of max_time. No limit counts them. They need a test-set evaluation.
+            A function's recommended parameters are evaluated on them, by default if it takes a
+            seed and ``max_trial`` is at least 10. ``max_time`` then covers trials and these
+            evaluations: at least half of it is for trials.
         resampled: For functions whose seeds redraw the split of one data set, the numbers of
             training and test examples, as in :func:`~adnn_optuna.compare`. The CI of the value is
             then for new data of this kind.
@@ -138,9 +138,9 @@ def search(
 
     Raises:
         TypeError: If an argument has a wrong type, or a function's value is not a number.
-        ValueError: If an argument is wrong, or a study of another objective, sampler or seed
-            exists, or of a function that changed, without ``reuse``. Also if a function redraws a
-            split, and ``resampled`` does not say so.
+        ValueError: If an argument is wrong. If the stored study has another objective, sampler or
+            seed. If the function changed and ``reuse`` is false. If it seems to redraw a split:
+            pass ``resampled``.
     """
     call = checked_call(Searching, keywords)
     limits = call.limits
@@ -243,7 +243,7 @@ class _SearchProgress:
 
 
 def _log_trial(tally: Tally, trial: optuna.Trial, outcome: Outcome) -> None:
-    """Log a trial that was told as Optuna does."""
+    """Log a told trial as Optuna does."""
     best = tally.best
     if outcome.value is not None and best is not None:
         message = "Trial %d finished with value: %s and parameters: %s. Best is trial %d with %s."

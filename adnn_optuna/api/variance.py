@@ -64,8 +64,8 @@ def measure_variance(
 
     Raises:
         TypeError: If ``objective`` is neither, or its value is not a number.
-        ValueError: If an argument is wrong, nothing is random, or the study has other runs
-            or runs of a function that changed, without ``reuse``.
+        ValueError: If an argument is wrong, nothing is random, or the study has other runs. If the
+            function changed and ``reuse`` is false.
         KeyboardInterrupt: If the user interrupts; all finished runs are stored.
     """
     n = as_integer("n", n, low=FEWEST)
@@ -112,7 +112,7 @@ def measure_variance(
 
 
 def _numbers_of(study: optuna.Study) -> Callable[[Mapping[Evaluation, float]], VarianceNumbers]:
-    """Return what makes findings of evaluations, by the settings that their study stores."""
+    """Return the function that makes findings of evaluations, by their study's settings."""
     settings: VarianceSettings = study.user_attrs[VARIANCE]
     return functools.partial(
         VarianceNumbers,
@@ -152,7 +152,7 @@ def resumed_variance(
 
 @dataclasses.dataclass(frozen=True)
 class _SeededFunction:
-    """A function of the seeds of its sources of randomness; any process can call it."""
+    """A function with a seed for each source of randomness; any process can call it."""
 
     function: Callable[..., float]
     direction: ClassVar[StudyDirection] = StudyDirection.MAXIMIZE
@@ -167,12 +167,12 @@ class _SeededFunction:
 
     @property
     def evaluated(self) -> Mapping[str, Any]:
-        """What the runs are of."""
+        """The subject of the runs."""
         return {"sources": [*self.sources]}
 
     @property
     def functions(self) -> Mapping[str, Callable[..., float]]:
-        """The function, by what the user calls it."""
+        """The function, by the user's name for it."""
         return {"objective": self.function}
 
     def __call__(self, *seeds: int) -> float:

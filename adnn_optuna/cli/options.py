@@ -138,7 +138,7 @@ _AS_TEXT: dict[str, Any] = {
 
 
 def with_options(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[..., None]:
-    """Return the command of a verb: its options with their help, also those that it passes on.
+    """Return the command of a verb with all of its options, including those that it passes on.
 
     Of a verb's arguments, ``data``, ``training``, ``network``, ``objective`` and ``limits`` stand
     for all options of these, and ``options`` for other arguments that the same verb has in Python:
@@ -215,7 +215,7 @@ def as_option(name: str) -> str:
 def _parts(
     own: Mapping[str, inspect.Parameter], in_python: Callable[..., Any]
 ) -> dict[str, dict[str, inspect.Parameter]]:
-    """Return the options for which some of a verb's arguments stand, by these."""
+    """Return the options that some of a verb's arguments stand for, by argument."""
     parts = {name: _part(name) for name in own if name in _LEVELS}
     if "limits" in own:
         from adnn_optuna.callbacks import LIMITS
@@ -317,7 +317,7 @@ def _explained(
 
 
 def _values(values: Callable[[], Iterable[str]]) -> Callable[[str], Iterable[str]]:
-    """Return a function that completes a value, or the last of several between commas."""
+    """Return a function that completes a value, or the last value of a list with commas."""
     return lambda incomplete: (f"{incomplete[: incomplete.rfind(',') + 1]}{v}" for v in values())
 
 
@@ -339,13 +339,13 @@ _COMPLETED: dict[str, Callable[..., Any]] = {
 
 
 def _of(source: str, options: Options) -> Options:
-    """Return those of the options that a function or class takes."""
+    """Return the options that a function or class takes."""
     _, names = _SOURCES[source]
     return {name: options[name] for name in names.split() if name in options}
 
 
 def load_data(options: Options) -> "adnn.Dataset":
-    """Return the data of a command's options; the options of Python check them."""
+    """Return the data that a command's options describe; Python checks them."""
     of_data = _of("load_dataset", options)
     for name in ("validation_size", "test_size"):
         size = of_data.get(name)
@@ -383,7 +383,7 @@ def make_objective(options: Options) -> "adnn.InitOffsetObjective":
 
 
 def default_name(first: str, options: Options) -> str:
-    """Return a study's name: ``first``, and all options that are not by default."""
+    """Return a study's name: ``first``, and all options that differ from the defaults."""
     set_options = {k: v for k, v in not_default(options).items() if k != "data_dir"}
     if "dataset" in set_options:
         set_options["dataset"] = Path(set_options["dataset"]).name
@@ -395,7 +395,7 @@ def default_name(first: str, options: Options) -> str:
 
 
 def named(options: Options, first: str, network: Options) -> Options:
-    """Return options with a name of the study, by default one that tells of the network."""
+    """Return options with a name of the study, by default one that describes the network."""
     name = options["study_name"]
     if name is None:
         name = default_name(first, network)
@@ -403,7 +403,7 @@ def named(options: Options, first: str, network: Options) -> Options:
 
 
 def check_no_network(options: Options, of: str) -> None:
-    """Refuse options of a network if something else is compared, which has no use for them."""
+    """Refuse options of a network if the command compares something else."""
     network_options = [
         f"{as_option(name)} {value}" for name, value in not_default(options).items()
     ]
@@ -414,6 +414,6 @@ def check_no_network(options: Options, of: str) -> None:
 
 
 def not_default(options: Options) -> Options:
-    """Return those of the options of a network that are not by default."""
+    """Return the options of a network that differ from the defaults."""
     defaults = {name: option.default for name, option in _part("objective").items()}
     return {k: options[k] for k, value in defaults.items() if options.get(k, value) != value}

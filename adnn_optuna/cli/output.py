@@ -45,7 +45,7 @@ FILES = {
 
 
 def load_libraries() -> None:
-    """Import Optuna, which then logs warnings only, and TensorFlow, if it is there, as quietly."""
+    """Import Optuna and, if it is installed, TensorFlow; both then log warnings only."""
     import optuna
 
     from adnn_optuna.networks._tensorflow import LOG_LEVEL, load_tensorflow

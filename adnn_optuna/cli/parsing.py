@@ -29,7 +29,7 @@ def integers(option: str, text: str) -> tuple[int, ...]:
 
 
 def load_function(option: str, text: str) -> Callable[..., Any]:
-    """Return a function that is given as ``module:function``, out of this folder first."""
+    """Return the function ``module:function``; this folder is searched first."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -72,7 +72,7 @@ def load_models(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def parse_storage(text: str) -> str:
-    """Return the URL of a storage that is a URL or the path of an SQLite file."""
+    """Return a storage's URL, given as a URL or as the path of an SQLite file."""
     is_path = masked(text) == text and "://" not in text
     if is_path:
         return f"sqlite:///{text}"
@@ -105,7 +105,7 @@ def parse_confirm(text: str) -> Any:
 
 
 def parse_share(text: str) -> Any:
-    """Return a share, or the text that is to be refused."""
+    """Return a share, or a text that Python refuses."""
     if re.fullmatch(r"\d*\.?\d+", text):
         return float(text)
     return text

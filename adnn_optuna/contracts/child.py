@@ -78,7 +78,7 @@ def verified_apart(
     """Check a contract in a process of its own, within limits of seconds and bytes.
 
     Raises:
-        CannotCheckError: If the process runs out of a limit, or ends without a verdict.
+        CannotCheckError: If the process reaches a limit, or ends without a verdict.
         KeyboardInterrupt: If the user interrupts; the process has ended then.
     """
     job: str | None = json.dumps(

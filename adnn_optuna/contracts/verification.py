@@ -1,4 +1,4 @@
-"""Verification: does a contract's result come out again?"""
+"""Verification: whether a contract's result is reproduced."""
 
 import dataclasses
 import itertools
@@ -156,7 +156,7 @@ def _stated(contract: Json, *, has_pairs: bool, is_exact: bool) -> tuple[str, ..
 
 
 def shown(reasons: Iterable[str]) -> tuple[str, ...]:
-    """Return reasons that neither flood a terminal nor command it, whatever a contract holds."""
+    """Return reasons, cut and escaped so that no contract floods or controls a terminal."""
     return tuple(f"{printable(reason):.1000}" for reason in itertools.islice(reasons, 100))
 
 
@@ -229,7 +229,7 @@ def _rebuild(
     data: Dataset,
     model: AnyModel | None,
 ) -> NetworkObjective:
-    """Return the objective of a contract, and refuse one that is not as the contract says."""
+    """Return the objective of a contract; refuse it if it differs from the contract."""
     stored = contract["objective"]
     dataset = stored["dataset"]
     sizes = {split: len(getattr(data, f"y_{split}")) for split in contract["split"]}
@@ -403,7 +403,7 @@ def _moved(objective: NetworkObjective, start: Start, key: tuple[int, int, int])
 def check_weights(
     contract: Json, objective: NetworkObjective, file: Path, trained: list[np.ndarray]
 ) -> None:
-    """Refuse a file of other weights than the best network's, or with another test score."""
+    """Refuse weights that are not the best network's, or have another test score."""
     best = contract["best"]
     sha256 = contract["files"]["weights"]["sha256"]
     # An array's header takes some hundred bytes.

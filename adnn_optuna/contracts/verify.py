@@ -44,8 +44,8 @@ def verify(
 
     In the environment of the contract (versions, processor, threads, oneDNN) the same bits come
     out. In another one both networks are trained eight times, from weights that differ in their
-    last bits. The claimed gain must then be one that such a training run has, by Student's t at
-    99%, or by one test image. Nothing in the file widens that, and nothing in it is executed.
+    last bits. The claimed gain must then be within the range of these runs, by Student's t at 99%
+    or by one test image. Nothing in the file widens that, and nothing in it is executed.
 
     This reproduces the numbers of one network, whose seed may have been chosen. Only new seeds
     show that its offsets gain, and whether the maker's mean gain replicates. They need no equal
@@ -68,8 +68,8 @@ def verify(
         dataset: The data, if they came from arrays.
         model: The callable, also one of the trial, if the model cannot be rebuilt from its Keras
             configuration.
-        new_seeds: On how many new seeds best network and baseline network are trained, at least
-            20. The seeds are drawn for each call, so the maker did not have them, and shown.
+        new_seeds: The number of new seeds for the best and the baseline network, at least 20. The
+            seeds are drawn for each call, so the maker did not have them, and shown.
         seeds: The seeds of an earlier verification, to replay it, in place of ``new_seeds``.
         max_time: The most seconds that the check may take; by default they follow from the rows,
             epochs and weights of the contract, 10 minutes at least.
