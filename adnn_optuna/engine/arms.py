@@ -1,6 +1,6 @@
-"""Samplers by name, and what a search or a comparison is to know of each.
+"""Samplers by name, with what searches and comparisons need to know.
 
-All that is to be known of a sampler is its entry in :data:`SAMPLERS`.
+Everything about a sampler is in its entry in :data:`SAMPLERS`.
 """
 
 import contextlib
@@ -51,7 +51,7 @@ class Arm:
 def keyed(
     kind: Callable[..., BaseSampler], package: str | None = None, **settings: Any
 ) -> _SamplerOf:
-    """Return what makes one of Optuna's samplers, which may need a package of its own."""
+    """Return a factory of one of Optuna's samplers, which may need another package."""
     factory = functools.partial(_of_seed, kind=kind, **settings)
 
     def sampler(seed: int, _: Mapping[str, BaseDistribution], n_trials: int | None) -> BaseSampler:
@@ -197,7 +197,7 @@ def arm_of(sampler: ArmSpec, named: Mapping[str, Arm] = SAMPLERS) -> Arm:
 
 
 def check_sampler(sampler: Any, names: Collection[str]) -> None:
-    """Refuse a value that is no sampler, none of the names of samplers and no factory of one."""
+    """Refuse a value that is neither a sampler, nor a sampler's name, nor a factory."""
     if isinstance(sampler, str) and sampler not in names:
         raise WrongValueError(
             f"sampler must be a sampler's name; got {sampler!r}. Pass an Optuna sampler or one of "

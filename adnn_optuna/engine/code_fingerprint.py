@@ -1,9 +1,9 @@
-"""Fingerprints of users' functions, so that no stored value of an earlier code is reused unseen.
+"""Fingerprints of users' functions, which show that a stored value is of another code.
 
-Seen are code and constants, defaults, values of closures, and of the same module functions,
-classes and numbers in capitals. Not seen are functions of other modules, data, and objects that
-may change, such as lists. A value that the code itself assigns, such as a counter, is state and no
-setting.
+They cover code and constants, defaults, values of closures, and, from the same module, functions,
+classes and upper-case numbers. They do not cover functions of other modules, data, and objects
+that may change, such as lists. A value that the code itself assigns, such as a counter, is state,
+not a setting.
 """
 
 import contextlib
@@ -37,10 +37,10 @@ def check_code(
     reuse: bool,
     otherwise: str = "begin again with another study_name",
 ) -> None:
-    """Refuse functions that changed since the trials of studies were made; store what they are.
+    """Refuse functions that changed since the trials of studies; store their fingerprints.
 
-    ``functions`` are given by what a user calls them. If ``reuse``, the trials count for them;
-    ``otherwise`` tells what to do to evaluate again.
+    ``functions`` have the user's names as keys. If ``reuse``, the trials count for them;
+    ``otherwise`` says how to evaluate again.
     """
     if not functions:
         return
@@ -161,7 +161,7 @@ def _pairs(of: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
 
 
 def methods_of(cls: type) -> dict[str, FunctionType]:
-    """Return the functions of a class itself, those of its properties and class methods, too."""
+    """Return the functions that a class itself defines, in properties and class methods, too."""
     methods = {}
     for name, value in vars(cls).items():
         # Of class methods, properties and cached properties.

@@ -74,13 +74,13 @@ class Snapshot:
 
     @property
     def live(self) -> list[Unfinished]:
-        """The running trials of which a result is expected."""
+        """The running trials that are expected to have a result."""
         running = (trial for trial in self.unfinished if not trial.is_waiting)
         return [trial for trial in running if self._lives(trial)]
 
     @property
     def abandoned(self) -> list[Unfinished]:
-        """The running trials that are to be ended: no worker runs them any more."""
+        """The running trials to end, because no worker runs them any more."""
         running_elsewhere = (t for t in self.unfinished if not (t.is_waiting or t.is_open))
         return [trial for trial in running_elsewhere if trial.is_ours or trial.is_alive is False]
 
@@ -146,7 +146,7 @@ def before(snapshot: Snapshot) -> Begin | Wait | End:
 
 
 def after(snapshot: Snapshot, begun: frozenset[int]) -> GiveBack:
-    """Return which of the trials that have just begun, by their ids, are too many.
+    """Return the ids of the trials that have just begun and are too many.
 
     All workers go by one order, so that one of them keeps the trial that others give back.
     """
@@ -203,7 +203,7 @@ class Observer:
         *,
         n_threads: int | None = None,
     ) -> Snapshot:
-        """Return the snapshot for the decisions; more is told of the trials that have just begun.
+        """Return the snapshot for the decisions, with more facts on trials that have just begun.
 
         The order matters. First, the storage ends the trials of workers that show no sign of
         life and whose processes are not seen here, so that they are read as ended. Then all
@@ -251,7 +251,7 @@ class Observer:
         )
 
     def _vouch(self) -> None:
-        """Give a sign of life for the runs of other processes on this host that live.
+        """Give a sign of life for the runs of other live processes on this host.
 
         They give none while they cannot reach the database, and Optuna would end their trials.
         """

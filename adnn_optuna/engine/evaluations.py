@@ -1,4 +1,4 @@
-"""Evaluations that findings ask for, each made once by whichever worker, as trials of a study."""
+"""Evaluations that findings ask for: each is a trial of a study that one worker makes once."""
 
 import contextlib
 import dataclasses
@@ -115,13 +115,13 @@ def make_evaluations(
     executor: futures.Executor | None = None,
     catch: Caught = (),
 ) -> None:
-    """Make evaluations until none is missing, by those that are made.
+    """Make evaluations until none is missing.
 
     None is made twice: a new call resumes, and processes may work together. ``names`` are the
-    meanings of its numbers. ``stop`` is set when those under way are to end, :obj:`None` if they
-    do not heed it. After ``max_time`` seconds, over all runs, no more begin, and those under way
-    may end with "timeout". An ``executor`` gets a job for each evaluation. An error of ``catch``
-    ends its own evaluation.
+    meanings of its numbers. ``stop`` is set when running evaluations should end, :obj:`None` if
+    they ignore it. After ``max_time`` seconds over all runs, no evaluation begins, and running
+    ones may end with "timeout". An ``executor`` gets a job for each evaluation. An error in
+    ``catch`` ends only this evaluation.
     """
 
     def missing_in(trials: Iterable[FrozenTrial]) -> Sequence[Evaluation]:
@@ -169,7 +169,7 @@ def make_needed(
     show_progress_bar: bool,
     **options: Any,
 ) -> None:
-    """Make those of some evaluations that are missing, see :func:`make_evaluations`."""
+    """Make the missing ones of some evaluations, see :func:`make_evaluations`."""
     n_needed = len(needed)
     name = study.study_name
     with progress_bar(n_needed, show=show_progress_bar, unit="evaluation", desc=name) as bar:
@@ -207,7 +207,7 @@ def check_is_reached(storage: BaseStorage, executor: object) -> None:
 
 
 def run_jobs(jobs: Sequence[futures.Future[Any]], after_job: Callable[[Any], object]) -> None:
-    """Wait for jobs; if one fails or the user interrupts, those that have not begun never do."""
+    """Wait for jobs; if one fails or the user interrupts, no further job begins."""
     try:
         for job in futures.as_completed(jobs):
             after_job(job.result())

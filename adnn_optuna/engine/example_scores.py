@@ -65,7 +65,7 @@ def from_attributes(
 ) -> list[np.ndarray]:
     """Return the arrays stored in ``of``, such as a study, or refuse them.
 
-    They have these shapes; if :obj:`None`, it is a single one of one dimension.
+    They have these ``shapes``; if :obj:`None`, there is one array of one dimension.
     """
     arrays: list[np.ndarray] = []
     # Of texts of others, zipfile and NumPy raise anything.

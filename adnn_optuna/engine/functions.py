@@ -1,4 +1,4 @@
-"""Searches of any Optuna objective: a user's function of a trial, or of that and a seed."""
+"""Searches of any Optuna objective: a function of a trial, or of a trial and a seed."""
 
 import contextlib
 import dataclasses
@@ -81,7 +81,7 @@ def _takes(signature: inspect.Signature, n_arguments: int) -> bool:
 
 
 def seeds_of_trials(objective: Callable[..., float]) -> tuple[str, ...]:
-    """Return the parameters of an objective that are seeds: the one besides the trial, if any."""
+    """Return the seed parameters of an objective: the one besides the trial, if any."""
     if not with_seed(objective)[1]:
         return ()
     names = [*inspect.signature(objective).parameters]
@@ -91,7 +91,7 @@ def seeds_of_trials(objective: Callable[..., float]) -> tuple[str, ...]:
 
 
 def seeds_of(function: UserFunction) -> tuple[str, ...]:
-    """Return the parameters of a function that it must be given, each a source of randomness."""
+    """Return the required parameters of a function, each the seed of a source of randomness."""
     parameters: Iterable[inspect.Parameter] = ()
     with contextlib.suppress(ValueError):  # Some functions that are written in C tell none.
         parameters = inspect.signature(function).parameters.values()
@@ -101,13 +101,14 @@ def seeds_of(function: UserFunction) -> tuple[str, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class FunctionObjective:
-    """Any Optuna objective, a function of a trial, or of that and a seed.
+    """Any Optuna objective: a function of a trial, or of a trial and a seed.
 
-    All is keyed by seed and trial, so arms that ask the same see the same. An error of ``catch``
-    ends its trial as one without a value. ``failed`` is the value that failed runs on new seeds
-    count as. An ``executor`` runs trials side by side, else ``n_jobs`` threads do. Of the trials,
-    a share of ``replicate`` are replicates. ``resampled`` are the numbers of training and test
-    examples if its seeds redraw a split, False if they do not, None if the user did not say.
+    Random numbers are keyed by seed and trial, so arms with equal parameters get equal values. An
+    error in ``catch`` ends its trial without a value. ``failed`` is the value that failed runs on
+    new seeds count as. An ``executor`` runs trials side by side, else ``n_jobs`` threads do.
+    ``replicate`` is the share of the trials that are replicates. ``resampled`` are the numbers of
+    training and test examples if its seeds redraw a split, False if they do not, None if the user
+    did not say.
     """
 
     function: UserFunction
@@ -144,7 +145,7 @@ class FunctionObjective:
 
     @property
     def functions(self) -> Mapping[str, UserFunction]:
-        """The function, by what the user calls it."""
+        """The function, by the user's name for it."""
         return {self.name: self.function}
 
     @property
@@ -205,7 +206,7 @@ class FunctionObjective:
         )
 
     def _share(self, replicate: float | Literal["auto"], max_trial: int) -> float:
-        """Return which share of so many trials are replicates."""
+        """Return the share of the trials that are replicates."""
         if replicate != "auto":
             if max_trial:
                 return replicate
@@ -299,7 +300,7 @@ class FunctionObjective:
         )
 
     def _seed_of(self, trial: optuna.Trial) -> int:
-        """Return a seed of its own for each trial, which no death of a worker shifts."""
+        """Return a trial's own seed, which does not change if a worker dies."""
         attrs = trial.study._storage.get_trial_system_attrs(trial._trial_id)
         replicate = attrs.get(stored.REPLICATE)
         if replicate is not None:

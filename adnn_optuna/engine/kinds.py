@@ -15,7 +15,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 @dataclasses.dataclass(frozen=True)
 class Kind(Generic[R_co]):
-    """A kind of study, by the names of what belongs to it: modules and what they define."""
+    """A kind of study, by the names of its modules and classes."""
 
     record: str  # The class of its record.
     result: str  # The class of its result, of a record and of what was searched, if that is known.
@@ -32,7 +32,7 @@ class Kind(Generic[R_co]):
     def rebuilt(self, study: optuna.Study, data_dir: FilePath | None, called: str = "") -> Any:
         """Return what was searched, as the study stores it; its dataset is in ``data_dir``.
 
-        An error calls the study as a user does.
+        Errors use the user's name of the study.
         """
         if not self.objective:
             raise WrongValueError(f"{called or f'Study {study.study_name!r}'} {self.fix}")
@@ -98,7 +98,7 @@ _OF_EVALUATIONS = {
 
 
 def kind_of(attrs: Attributes) -> Kind[Any]:
-    """Return of which kind a study is, by its user attributes."""
+    """Return the kind of a study, by its user attributes."""
     for name, kind in _OF_EVALUATIONS.items():
         if name in attrs:
             return kind

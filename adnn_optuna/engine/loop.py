@@ -1,4 +1,4 @@
-"""The one loop behind all that evaluates something: read, decide, act.
+"""The loop behind all evaluations: read, decide, act.
 
 A read of the study gives a snapshot, `decisions` name the next steps, and the loop takes them: it
 asks for trials in one thread, runs them, and tells their results. If proposals learn from
@@ -62,8 +62,7 @@ class Loop:
     Other workers may do so, too. ``n_threads`` trials run at once if no proposal learns from
     values; ``prepare_threads`` returns what each thread calls first. ``after_tell`` gets each
     trial once the read after it was told has tallied it. ``ends`` are stricter limits that end
-    this part of a run. What is no run of its own (``is_run``) stores neither its limits nor why it
-    ended.
+    this part of a run. Without ``is_run``, it stores neither its limits nor why it ended.
     """
 
     def __init__(
@@ -252,8 +251,8 @@ class Loop:
     def _take_waiting(self) -> int | None:
         """Begin the first trial that waits; return its id.
 
-        As `Study.ask` does, but who begins it is told before: if a worker dies in between, nothing
-        else tells that the trial has no worker.
+        As `Study.ask` does, but the owner is stored first: if a worker dies in between, nothing
+        else shows that the trial has no worker.
         """
         for trial in [*self._observer.tally.reader.unfinished.values()]:
             if trial.state != TrialState.WAITING or trial._trial_id in self._open:

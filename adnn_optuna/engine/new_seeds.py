@@ -71,7 +71,7 @@ class _TrialOnNewSeed(FrozenTrial):
 
 
 class _Params(dict[str, Any]):
-    """The parameters of a trial, which name the one that a function reads and that is missing."""
+    """The parameters of a trial; an error names a missing parameter that a function reads."""
 
     def __init__(self, study_name: str, params: Params) -> None:
         super().__init__(params)
@@ -90,8 +90,7 @@ def beginning_of(study: optuna.Study) -> dict[str, str]:
 class _SearchTimeCallback(MaxTimeCallback):
     """Ends a search early enough that its best trial's evaluations end within the same time.
 
-    They are taken to be as long as its trials are on average. At least half of the time is for
-    trials.
+    Each is assumed to take as long as an average trial. At least half of the time is for trials.
     """
 
     def __init__(self, max_time: float, n_new_seeds: int) -> None:

@@ -57,7 +57,7 @@ class Outcome:
         return states.get(self.status, TrialState.PRUNED)
 
     def store(self, trial: optuna.Trial, elapsed: float) -> None:
-        """Store in a trial, before it is told, what is known beside state and value."""
+        """Store in a trial, before it is told, everything except state and value."""
         for name, value in self.system_attrs.items():
             trial.study._storage.set_trial_system_attr(trial._trial_id, name, value)
         outcome: StoredOutcome = {"elapsed": elapsed}
@@ -92,10 +92,10 @@ class Trainable(Protocol):
         """The parameters of the baseline, which the first trials evaluate; empty without one."""
 
     def attach(self, study: optuna.Study) -> None:
-        """Store in a study what it is of, or refuse a study of something else."""
+        """Store the configuration in a study; refuse a study of another objective."""
 
     def suggest(self, trial: optuna.Trial) -> object:
-        """Let a trial suggest its parameters, as far as this is done before it is evaluated."""
+        """Let a trial suggest the parameters that are known before it is evaluated."""
 
     def train(
         self, trials: Sequence[optuna.Trial], *, stop: threading.Event, deadline: float
@@ -162,7 +162,7 @@ class Searched(Trainable, Protocol[R_co]):
 
     @property
     def has_own_data(self) -> bool:
-        """Whether it evaluates trials on the data that the search selected by."""
+        """Whether it evaluates trials on the data that selected them."""
 
     @property
     def arms(self) -> Arms:
@@ -170,7 +170,7 @@ class Searched(Trainable, Protocol[R_co]):
 
     @property
     def functions(self) -> Mapping[str, UserFunction]:
-        """The user's functions whose code may change, by what the user calls them."""
+        """The user's functions, whose code may change, by the user's names."""
 
     @property
     def split_sizes(self) -> tuple[int, int] | None:
@@ -189,7 +189,7 @@ class Searched(Trainable, Protocol[R_co]):
         """Return how an arm is searched; refuse what does not fit."""
 
     def check(self, study: optuna.Study) -> None:
-        """Refuse a study of something else."""
+        """Refuse a study of another objective."""
 
     def baseline_of(self, params: Params) -> Params:
         """Return the parameters of the baseline of a trial; empty if none is known."""
@@ -235,7 +235,7 @@ class ObjectiveStudy(optuna.Study):
 
 
 def best_trial(trials: Iterable[FrozenTrial], direction: StudyDirection) -> FrozenTrial | None:
-    """Return the completed trial with the best value, the first of equals, if one is feasible."""
+    """Return the feasible completed trial with the best value (the first of equals), or None."""
     completed = (t for t in trials if t.state == TrialState.COMPLETE and is_feasible(t))
     sign = 1.0
     if direction == StudyDirection.MAXIMIZE:
@@ -249,12 +249,12 @@ def mark(trial: optuna.Trial, ended: Ended) -> None:
 
 
 def has_ended(trial: optuna.Trial) -> bool:
-    """Return whether a trial was told, by whomever."""
+    """Return whether any worker told a trial."""
     return trial.study._storage.get_trial(trial._trial_id).state.is_finished()
 
 
 def checked_direction(direction: str | StudyDirection | None) -> StudyDirection | None:
-    """Return a direction that may be given by its name, as of Optuna; :obj:`None` stays."""
+    """Return Optuna's direction for a direction or its name; :obj:`None` stays."""
     named = direction
     if isinstance(direction, StudyDirection):
         named = direction.name.lower()
@@ -283,7 +283,7 @@ def checked_catch(catch: Catch) -> Caught:
 def catching(catch: Caught, what: str) -> Iterator[None]:
     """Log an error that is to be caught and go on.
 
-    A fault of the storage is always raised, and that the function is of another study.
+    A fault of the storage, or a function of another study, is always raised.
     """
     try:
         yield
@@ -294,7 +294,7 @@ def catching(catch: Caught, what: str) -> Iterator[None]:
 
 
 def number(value: Any) -> float:
-    """Return an objective's value as a number, or refuse it; one too large is infinite."""
+    """Return an objective's value as a number, infinite if it is too large; refuse others."""
     try:
         return float(value)
     except OverflowError:

@@ -37,7 +37,7 @@ _USERS_OWN = Arm("", lambda *_: optuna.samplers.RandomSampler())  # Of which not
 
 
 class StudyRead(NamedTuple):
-    """What a record is made of, read at one moment."""
+    """The content of a study, read at one moment."""
 
     study: optuna.Study
     attrs: Attributes  # Its user attributes.
@@ -100,12 +100,12 @@ class SearchRecord:
 
     @property
     def is_as_passed(self) -> bool:
-        """Whether its study stores what the user passed, and not what an arm made of it."""
+        """Whether the study stores the user's objective, unchanged by an arm."""
         return True
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """How the study is searched: :class:`SearchSettings`; empty if it does not say so."""
+        """The settings of the search: :class:`SearchSettings`; empty if none are stored."""
         settings: Mapping[str, Any] = self.attrs.get(stored.SEARCH, {})
         return settings
 
@@ -117,7 +117,7 @@ class SearchRecord:
 
     @property
     def budget(self) -> Json:
-        """The limits of the last run; those that it is to have where there was none yet."""
+        """The limits of the last run; before the first run, the planned limits."""
         runs = self.runs
         if runs:
             return runs[-1]["limits"]
@@ -139,7 +139,7 @@ class SearchRecord:
 
     @property
     def done_trials(self) -> list[FrozenTrial]:
-        """The trials that were run to an end, whatever came of them, by number."""
+        """The trials that ran to their end, with or without a value, by number."""
         return [trial for trial in self.trials if is_done(trial)]
 
     @property
@@ -202,7 +202,7 @@ class SearchRecord:
 
     @functools.cached_property
     def valued(self) -> list[tuple[int, float]]:
-        """The feasible completed trials with a finite value, by number, and these."""
+        """The numbers and values of the feasible completed trials with finite values."""
         completed = [t for t in self.done_trials if t.state == TrialState.COMPLETE]
         values = [(trial.number, trial.value) for trial in completed if is_feasible(trial)]
         return [(n, value) for n, value in values if value is not None and math.isfinite(value)]
@@ -225,7 +225,7 @@ class SearchRecord:
 
     @property
     def positive(self) -> Any:
-        """The class, of two, that the metric is of; :obj:`None` if it is not of one class."""
+        """The positive class of the metric; :obj:`None` if it has none."""
         return None
 
     @property
@@ -240,7 +240,7 @@ class SearchRecord:
 
     @property
     def n_test_examples(self) -> int:
-        """How many test examples the test value is the mean of; 0 if that is not known."""
+        """The number of test examples behind the test value; 0 if unknown."""
         return 0
 
     @property
@@ -265,12 +265,12 @@ class SearchRecord:
 
     @property
     def test_value(self) -> float:
-        """The best trial's value where nothing was selected; NaN if it is not known."""
+        """The best trial's value on data or seeds that selected nothing; NaN if unknown."""
         return math.nan
 
     @property
     def test_baseline(self) -> float:
-        """The baseline's value on the same; NaN if it is not known."""
+        """The baseline's value on the same data or seeds; NaN if unknown."""
         return math.nan
 
     @property
@@ -320,7 +320,7 @@ class FunctionRecord(SearchRecord):
 
     @property
     def best_value(self) -> float:
-        """The study's best value, as of Optuna; the recommended trial may have another one."""
+        """The study's best value; the recommended trial may have another value."""
         best_of = min if self.is_minimized else max
         return best_of(self.values, default=math.nan)
 
@@ -351,7 +351,7 @@ class FunctionRecord(SearchRecord):
 
     @property
     def new_seeds(self) -> list[int]:
-        """The declared new seeds of the best trial; all arms of a unit have the same."""
+        """The declared new seeds of the best trial; all arms of a seed share them."""
         if self._declared is None:
             return []
         seed = self.settings.get("seed", 0)
@@ -370,7 +370,7 @@ class FunctionRecord(SearchRecord):
 
     @property
     def new_values(self) -> list[float]:
-        """The best trial's values on new seeds, by these; NaN of one that failed."""
+        """The best trial's values on new seeds, in their order; NaN for a failure."""
         values = (trial.value for trial in self._on_new_seeds)
         return [math.nan if value is None else value for value in values]
 
@@ -394,7 +394,7 @@ class FunctionRecord(SearchRecord):
     def test_value(self) -> float:
         """The mean of the values on new seeds; without any, the best value that was reported.
 
-        A search all of whose trials failed has the value of a failure.
+        If all trials failed, it is the value of a failure.
         """
         if self.best is None and self.done_trials:
             if self.failed is None:
@@ -408,7 +408,7 @@ class FunctionRecord(SearchRecord):
 
     @property
     def counted_new_values(self) -> list[float]:
-        """The best trial's values on new seeds, with the value of a failure if it has one."""
+        """The best trial's values on new seeds; failures have their declared value, if any."""
         failed = math.nan if self.failed is None else self.failed
         return [failed if math.isnan(value) else value for value in self.new_values]
 
@@ -426,7 +426,7 @@ def confirmation_trials(storage: BaseStorage, study_name: str) -> tuple[FrozenTr
 
 
 def confirmation_name(study_name: str) -> str:
-    """Return the name of the study of best trials' evaluations on new seeds."""
+    """Return the name of the study that evaluates best trials on new seeds."""
     return f"{study_name}/confirmation"
 
 
@@ -457,7 +457,7 @@ def read_record(
 def _n_searches_elsewhere(
     own_name: str, attrs: Attributes, others: Mapping[str, Attributes]
 ) -> int:
-    """Return how many other studies are searches of the same function, but of no comparison."""
+    """Return how many other studies, outside comparisons, search the same function."""
     code = attrs.get(stored.CODE)
     comparisons = [name for name, study in others.items() if stored.COMPARISON in study]
     heads = tuple(f"{name}/" for name in comparisons)

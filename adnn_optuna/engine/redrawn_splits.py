@@ -56,8 +56,8 @@ _Function = ast.FunctionDef | ast.Lambda
 def redrawn_split(function: UserFunction, seeds: Iterable[str]) -> str:
     """Return the call that redraws a function's split, with its line; empty if there is none.
 
-    ``seeds`` are those of its parameters that are seeds. If there is no source, or too much of it
-    to follow, a function that names a draw or a split counts as one that redraws it.
+    ``seeds`` are the parameters that are seeds. If the source is missing or too long, a function
+    that names a draw or a split counts as redrawing it.
     """
     flow = _Flow()
     try:

@@ -1,4 +1,4 @@
-"""Storages that repeat by themselves what a database that is locked or away did not answer.
+"""Storages that repeat calls while their database is locked or away.
 
 All statements on a study go through such a storage, so none can be forgotten.
 """
@@ -66,7 +66,8 @@ def repeating(storage: BaseStorage) -> BaseStorage:
     """Return a view of a storage whose calls are repeated while the database is locked or away.
 
     The class of the view derives from the storage's class, and both have the same attributes. If
-    the fault lasts for five minutes, it is a :class:`StorageError`. One in memory has no faults.
+    the fault lasts for five minutes, it is a :class:`StorageError`. A storage in memory has no
+    faults.
     """
     if isinstance(storage, InMemoryStorage | _Repeating):
         return storage
@@ -116,7 +117,7 @@ class _FaultError(Exception):
 
 
 def _hand_on(context: Any) -> None:
-    """Keep Optuna from seeing a fault: it would create a trial again that may have arrived."""
+    """Hide a fault from Optuna, which would create a trial again that may exist already."""
     error = context.sqlalchemy_exception
     if _is_patient.get() and not context.is_pre_ping and error is not None and is_fault(error):
         raise _FaultError(error)
@@ -277,7 +278,7 @@ def repeated(
 ) -> _T:
     """Call again while it raises what may pass, as long as the patience lasts.
 
-    Warnings show nothing of ``url`` that is not shown otherwise.
+    Warnings hide the secrets of ``url``.
     """
     began = time.monotonic()
     has_warned = False
@@ -321,7 +322,7 @@ def causes(error: BaseException) -> tuple[BaseException | None, BaseException | 
 
 
 def reason(error: BaseException, url: str = "") -> str:
-    """Return what a driver says, without anything of the URL that is not shown."""
+    """Return a driver's message without the secrets of the URL."""
     cause, driver_error = causes(error)
     message = _checks.first_line(driver_error or cause)
     if isinstance(cause, _server_errors()) and hasattr(cause, "details"):

@@ -88,7 +88,7 @@ def interruptible(stop: threading.Event | None = None) -> Iterator[threading.Eve
 
 
 class Bar(_Tqdm):
-    """A bar of ours, without a thread that looks at all bars."""
+    """A progress bar without a thread that watches all bars."""
 
     monitor_interval = 0
 

@@ -66,7 +66,7 @@ AnyStorage = str | BaseStorage
 def open_storage(storage: AnyStorage | None, *, must_exist: bool = False) -> BaseStorage:
     """Return the Optuna storage behind a URL, with heartbeats, and write-ahead logging in SQLite.
 
-    :obj:`None` is one in memory. An SQLite file that ``must_exist`` is not created.
+    :obj:`None` opens a storage in memory. An SQLite file that ``must_exist`` is not created.
     """
     if storage is None:
         return InMemoryStorage()
@@ -109,7 +109,7 @@ def open_storage(storage: AnyStorage | None, *, must_exist: bool = False) -> Bas
 
 
 def _check_sqlite(url: URL, shown: str, *, must_exist: bool) -> None:
-    """Refuse a URL whose arguments SQLite ignores, or a file that is missing or no database."""
+    """Refuse a URL whose arguments SQLite ignores, or a file that is not a database."""
     database = url.database or ""
     if "uri" in url.query:
         if not database.startswith("file:"):
@@ -134,7 +134,7 @@ def _check_sqlite(url: URL, shown: str, *, must_exist: bool) -> None:
 
 
 def _check_file(url: URL, file: str, *, must_have_studies: bool) -> None:
-    """Refuse an SQLite file that is damaged, or has no tables of Optuna, which would add them."""
+    """Refuse an SQLite file that is damaged, or lacks Optuna's tables (Optuna would add them)."""
     sqlalchemy = load("sqlalchemy")
     has_studies = False
     try:
@@ -190,7 +190,7 @@ def _configure_sqlite(connection: DBAPIConnection, _: Any) -> None:
 
 
 def enqueue_again(study: Study, trial: FrozenTrial) -> None:
-    """Enqueue again what was enqueued and has no result: its worker died or was interrupted."""
+    """Enqueue trials again that have no result, because their worker died or was interrupted."""
     attrs = trial.system_attrs
     if "fixed_params" not in attrs or is_done(trial):
         return
@@ -215,7 +215,7 @@ def enqueue_again(study: Study, trial: FrozenTrial) -> None:
 
 
 def _of_others(attrs: Attributes) -> Json:
-    """Return the attributes that are none of ours."""
+    """Return the attributes that adnn did not store."""
     return {name: value for name, value in attrs.items() if not name.startswith("adnn:")}
 
 
@@ -293,6 +293,6 @@ def open_declared(
 
 
 def is_undeclared(study: optuna.Study) -> bool:
-    """Return whether a study has no trials, and nothing that says what it is."""
+    """Return whether a study has neither trials nor a declared kind."""
     is_ours = any(name.startswith("adnn:") for name in study.user_attrs)
     return not is_ours and not study.get_trials(deepcopy=False)

@@ -1,4 +1,4 @@
-"""Studies that are to be searched: what each is, how it is created or found, and how it runs.
+"""Studies to search: what each is, how it is created or loaded, and how it runs.
 
 A comparison has a study for each arm and seed, and a head of its own name that declares it.
 """
@@ -45,9 +45,9 @@ _AS_COMPARED = Ending(is_compared=True)
 
 @dataclasses.dataclass
 class StudySpec:
-    """A study that is to be searched; wrong arguments are refused.
+    """A study to search; wrong arguments are refused.
 
-    Without a name it gets a new one. If it exists already, its own batch size is kept.
+    Without a name it gets a new one. An existing study keeps its batch size.
     """
 
     objective: Searched[Any]
@@ -90,7 +90,7 @@ class StudySpec:
 
     @property
     def settings(self) -> SearchSettings:
-        """What the study stores of how it is searched."""
+        """The settings of the search, as the study stores them."""
         settings: Any = {
             "sampler": self.arm.name,
             "n_trials": self.limits["max_trial"],
@@ -102,7 +102,7 @@ class StudySpec:
 
 
 def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
-    """Return a stored study, or refuse its name and list those that there are."""
+    """Return a stored study; if the name is wrong, list the available studies."""
     check_study_name(study_name)
     try:
         study = optuna.load_study(study_name=study_name, storage=storage)
@@ -150,9 +150,9 @@ def opened_study(study: AnyStudy) -> optuna.Study:
 
 
 def resume_hint(study: optuna.Study, further: str = "") -> str:
-    """Return the sentence that tells how to go on with an interrupted study.
+    """Return the sentence that says how to resume an interrupted study.
 
-    The ``further`` arguments are those of ``resume`` behind storage and name.
+    ``further`` are arguments of ``resume`` after storage and name.
     """
     name = repr(study.study_name)
     url = storage_url(study._storage)
@@ -253,7 +253,7 @@ def run_studies(
     executor: futures.Executor | None,
     storage: AnyStorage | None,
 ) -> None:
-    """Run studies, opened by their specs; if one failed or was interrupted, so are the others.
+    """Run opened studies; if one fails or is interrupted, the others are interrupted, too.
 
     The ``bar`` counts the trials that are behind them, in the end all that they might have taken.
     """
@@ -354,7 +354,7 @@ def run_trials(
 
 
 def n_done(study: optuna.Study) -> int:
-    """Return how many trials of a study were run to an end."""
+    """Return how many trials of a study ran to their end."""
     return sum(_counts(study))
 
 

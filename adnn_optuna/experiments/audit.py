@@ -36,7 +36,7 @@ class RandomSource:
 
     The ``distribution`` is named as in ``keras.random``, with the parameters for the shape, or by
     the initializer's class. For a layer it is the layer's class, and there is no ``shape``. The
-    ``seed`` is that of the configuration; :obj:`None` if the configuration has none.
+    ``seed`` is the configuration's; :obj:`None` if it has none.
     """
 
     path: str
@@ -85,7 +85,7 @@ class Audit(Printed):
 
 
 def audit_file(path: FilePath) -> Audit:
-    """Return the audit of the model of a ``.keras`` file, of which nothing is executed."""
+    """Return the audit of a ``.keras`` file's model, and execute nothing in the file."""
     build = keras_files.model_from_file(Path(path))
     with keras_files.undisturbed():
         # In a thread of its own: Keras's global random state is none of the user's there.

@@ -54,9 +54,10 @@ FEWEST_SEEDS = 6  # Of fewer pairs, no interval by sign flips is finite.
 def evaluate_test_set(
     record: NetworkRecord, objective: NetworkObjective, stop: Event
 ) -> NetworkRecord:
-    """Store the test-set evaluation of baseline and best network, trained again for it.
+    """Train baseline and best network again, and store their test-set evaluation.
 
-    One that was evaluated before is not trained again; without further trials nothing is stored.
+    A network that was evaluated before is not trained again. Without further trials, nothing is
+    stored.
     """
     best = record.best
     if best is None:
@@ -120,7 +121,7 @@ def retrain_best_trial(
 
 
 def gains_of(objective: NetworkObjective, runs: Sequence[retraining.Retrained]) -> list[float]:
-    """Return the test gains by the training runs of baseline and best network by turns."""
+    """Return the test gains from alternating training runs of baseline and best network."""
     pairs = zip(runs[::2], runs[1::2], strict=True)
     return [objective.improvement(best.score, baseline.score) for baseline, best in pairs]
 
@@ -322,7 +323,7 @@ def n_training_runs(record: NetworkRecord) -> int:
 
 
 def seconds_of(record: NetworkRecord, count: int) -> float:
-    """Return about how long so many training runs take on this machine, by the trials."""
+    """Return about how many seconds training runs take on this machine, by the trials."""
     outcomes = (stored.outcome_of(trial.user_attrs) for trial in record.done_trials)
     seconds = [outcome["trained"]["seconds"] for outcome in outcomes if "trained" in outcome]
     return count / n_cores() * fmean(seconds or [0.0])
@@ -354,7 +355,7 @@ class OwnScores(NamedTuple):
     def of(
         cls, scores: np.ndarray, groups: np.ndarray | None, metric: str, evaluation: TestEvaluation
     ) -> Self:
-        """Return the scores by a metric of the test set, as an evaluation of it found them."""
+        """Return the scores by a metric of the test set, from a test-set evaluation."""
         is_share = unit_of(metric).largest < math.inf and scores.dtype != bool
         n_rare = None
         if is_share:
@@ -367,7 +368,7 @@ class OwnScores(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class ConfirmationRuns:
-    """The training runs that confirm a best trial, all of them made."""
+    """All training runs that confirm a best trial."""
 
     trial: int
     rank: int  # Its place among the study's best trials that were confirmed, from 1.
@@ -435,15 +436,15 @@ class Confirmation:
         rank: Its place among the study's best trials that were confirmed, from 1.
         level: The level of each CI: 1 - 0.05; 0.05 is halved for each earlier best trial.
         test_score: The score of the best network itself.
-        vs_baselines: How much better that is than the mean of new baseline networks.
+        vs_baselines: How much better the test score is than the mean of new baseline networks.
         replication: The mean gain of the best trial's offsets on new seeds; 0 without offsets.
         hyperparameters: The mean gain of the best trial's hyperparameters over the first trial's,
             both without offsets, on the same seeds; :obj:`None` if none were searched.
         seeds: The new seeds.
         gains: The gain of the offsets with each seed; empty without offsets.
         baselines: The score of the baseline network with each seed.
-        earlier: The studies of the storage that confirmed the same parameters of the same
-            experiment before. The training runs are those of the first one.
+        earlier: Earlier studies of the storage that confirmed the same parameters of the same
+            experiment. The training runs are from the first study.
     """
 
     trial: int

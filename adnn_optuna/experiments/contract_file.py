@@ -1,4 +1,4 @@
-"""The files of a contract: its fields, and how they are read as data that may be anything."""
+"""The files of a contract: their fields, and how untrusted files are read."""
 
 import contextlib
 import dataclasses
@@ -71,7 +71,7 @@ _OBJECTS = {path[:depth] for path in _FIELDS for depth in range(len(path))}
 
 
 class RefusedError(WrongValueError):
-    """Why a contract is not reproduced: a sentence for each thing."""
+    """Why a contract is not reproduced: a sentence for each difference."""
 
     status: Status
 
@@ -211,7 +211,7 @@ def find_in(folder: Path, name: str, field: str, how: str) -> Path:
 
 
 def read_arrays(file: Path, sha256: str, field: str, most: int) -> dict[str, np.ndarray]:
-    """Return the arrays of an ``.npz`` file of at most so many bytes; none of a broken one."""
+    """Return the arrays of an ``.npz`` file within a limit of bytes; none if it is broken."""
     where = f"{field}: {file.name!r}"
     if file.stat().st_size > most + 2**20:
         raise BreachedError(f"{where} is larger than any valid one.")

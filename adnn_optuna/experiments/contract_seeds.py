@@ -181,8 +181,8 @@ def new_pairs(
 def not_replicated(contract: Json, found: Confirmation) -> str:
     """Return a sentence if new pairs contradict the claimed mean gain, else an empty text.
 
-    A mean of more seeds, as the maker declares them, may differ less from that of the new pairs.
-    Nothing else that the contract holds changes how far.
+    The more seeds the maker declares, the less the two means may differ. Nothing else in the
+    contract changes this limit.
     """
     claimed = claimed_confirmation(contract)
     claim = claim_of(contract)

@@ -1,6 +1,6 @@
 """The arms of comparisons of networks: samplers, and controls.
 
-Controls spend the same compute otherwise. All that is to be known of an arm is its entry in
+Controls spend the same compute in other ways. Everything about an arm is in its entry in
 :data:`ARMS`.
 """
 
@@ -32,7 +32,7 @@ class OneTrialObjective(NetworkObjective):
 
     @classmethod
     def in_space(cls, objective: NetworkObjective, space: ControlSpace) -> Self:
-        """Return the same as an objective, but for the space."""
+        """Return an objective that differs from another one only in its space."""
         objective.trainer  # noqa: B018 - refuses a function of the trial, which has none.
         fields = [part.name for part in dataclasses.fields(cls) if part.init]
         parts = {name: getattr(objective, name) for name in fields}
@@ -50,7 +50,7 @@ class OneTrialObjective(NetworkObjective):
 
 
 class LongerObjective(OneTrialObjective):
-    """Trains the baseline network once; the value of a trial is that of its best epoch.
+    """Trains the baseline network once; a trial's value is the value of the best epoch.
 
     Its parameter is the number of that epoch. It reports the values of the epochs that
     were the best so far.
@@ -84,10 +84,10 @@ class LongerObjective(OneTrialObjective):
 
 
 class EnsembleObjective(OneTrialObjective):
-    """Trains the baseline network and others of new seeds; a trial's value is their average's.
+    """Trains the baseline network and others from new seeds; their average gives the value.
 
-    Its parameter is the number of networks that were trained. It reports the values of
-    the average of the first one, the first two and so on. One that diverged is left out.
+    Its parameter is the number of networks that were trained. It reports the values of averages
+    over the first network, the first two and so on. Diverged networks are omitted.
     """
 
     def starts(self, params: Json) -> list[Start]:
@@ -166,7 +166,7 @@ def _of_all_epochs(objective: NetworkObjective, n: int | None) -> NetworkObjecti
 
 @dataclasses.dataclass(frozen=True)
 class NetworkArm(Arm):
-    """An arm that searches something else than offsets."""
+    """An arm that searches something other than offsets."""
 
     # What it searches, of the objective that is compared and the number of trials.
     objective: Callable[[NetworkObjective, int | None], NetworkObjective] = lambda o, _: o

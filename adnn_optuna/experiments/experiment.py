@@ -189,7 +189,7 @@ class Experiment:
 
     @functools.cached_property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """The parameters of the space; none are known of a function of the trial."""
+        """The parameters of the space; none if model or training is a function of the trial."""
         if self.is_of_trial:
             return {}
         return self.space.distributions(self.trainer.architecture.variables)
@@ -203,7 +203,7 @@ class Experiment:
         return changed
 
     def as_control_of(self, compared: Self | None) -> Self:
-        """Return the same with another's baseline network, also if that is trained otherwise."""
+        """Return the experiment with another's baseline network, even if its training differs."""
         control = self.replace()
         control._set(compared=compared)
         return control
@@ -248,7 +248,7 @@ class Experiment:
 
     @property
     def trainer(self) -> Trainer:
-        """What trains the network; one that is a function of the trial has none."""
+        """The network's trainer; None if the model is a function of the trial."""
         if self.is_of_trial:
             raise WrongValueError(
                 "The model or training is a function of the trial, so it has no one network: use "
@@ -269,7 +269,7 @@ class Experiment:
 
     @property
     def positive(self) -> Any:
-        """The class, of two, that the metric is of; :obj:`None` if it is not of one class."""
+        """The positive class of the metric; :obj:`None` if it has none."""
         is_of_class = unit_of(self.metric) is SHARE  # As far as its name tells.
         if not self.is_of_trial:
             is_of_class = self.trainer.is_of_positive

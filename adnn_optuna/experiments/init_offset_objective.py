@@ -43,11 +43,10 @@ class InitOffsetObjective(NetworkObjective):
 
     It is an objective for :meth:`optuna.study.Study.optimize`, with any sampler. The first trial
     of a study also trains the *baseline network*, all offsets 0, and stores its value (user
-    attribute ``adnn:baseline``). Where model or training is a function of the trial, each trial
-    that is the best one so far trains its own, with its hyperparameters. A pruner that the study
-    was given sees the metric after each epoch, except the
-    :class:`~optuna.pruners.MedianPruner` that Optuna gives every study: give that one an argument
-    of its own, such as ``MedianPruner(n_startup_trials=4)``.
+    attribute ``adnn:baseline``). If model or training is a function of the trial, each new best
+    trial also trains a baseline network with its own hyperparameters. The study's pruner sees the
+    metric after each epoch. Optuna's default :class:`~optuna.pruners.MedianPruner` is ignored: to
+    use one, pass it an argument, such as ``MedianPruner(n_startup_trials=4)``.
 
     The same parameters give the same value, bit for bit, on the same machine. A training that
     diverges (a loss that is not finite) returns NaN, which Optuna notes as a failed trial.
@@ -76,7 +75,7 @@ class InitOffsetObjective(NetworkObjective):
             name, such as ``"val_auc"``. Losses and errors are minimized.
         direction: ``"minimize"`` or ``"maximize"``, if the metric's name does not tell it.
         seed: The seed of the initial weights and of the order of the batches.
-        catch: The errors that end their own trial in a search, and not the search.
+        catch: The errors that end only their trial, not the search.
         store_scores: Whether each trial stores the scores of the validation examples, from which
             :func:`~adnn_optuna.overtuning` estimates the best trial's value on new data. It
             does if the metric is a mean over single examples, and if they take at most 10 kB.

@@ -38,7 +38,7 @@ _ANOTHER = "{} belongs to another objective ({}); use another study name or the 
 class NetworkObjective(Experiment):
     """Trains the networks of trials, each from the initial values of its parameters.
 
-    See :class:`~adnn_optuna.InitOffsetObjective`; those of controls are others.
+    See :class:`~adnn_optuna.InitOffsetObjective`; controls have other objectives.
     """
 
     def suggest(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> Self:
@@ -64,7 +64,7 @@ class NetworkObjective(Experiment):
         return dict.fromkeys(self.distributions, self.space.unmoved)
 
     def attach(self, study: optuna.Study) -> None:
-        """Store configuration and test rows in a study, or refuse one of something else."""
+        """Store configuration and test rows in a study; refuse a study of another objective."""
         self.check(study)
         facts = {
             stored.CONFIG: self.config,
@@ -150,8 +150,7 @@ class NetworkObjective(Experiment):
     def __call__(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> float:
         """Train one trial and return its metric, NaN if the training diverged.
 
-        One of no running study, such as ``study.best_trial``, is trained again, and nothing is
-        stored.
+        A finished trial, such as ``study.best_trial``, is trained again, and nothing is stored.
         """
         if not isinstance(trial, optuna.Trial):
             objective = self.suggest(trial)

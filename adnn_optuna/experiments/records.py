@@ -99,22 +99,22 @@ class NetworkRecord(SearchRecord):
 
     @property
     def positive(self) -> Any:
-        """The class, of two, that the metric is of; :obj:`None` if it is not of one class."""
+        """The positive class of the metric; :obj:`None` if it has none."""
         return self.config.get("positive")
 
     @property
     def metric_label(self) -> str:
-        """The metric of the selection with the class that it is of, if it is of one."""
+        """The selection metric, with its positive class if it has one."""
         return with_class(self.metric, self.positive)
 
     @property
     def test_metric(self) -> str:
-        """The metric of the test values: the one of the selection, on the test set."""
+        """The selection metric, on the test set."""
         return test_metric(self.metric)
 
     @property
     def test_metrics(self) -> Metrics:
-        """All metrics of the best network on the test set, such as ``accuracy``; empty before."""
+        """All test metrics of the best network, such as ``accuracy``; empty before the test."""
         if self.test_evaluation:
             return self.test_evaluation["metrics"]
         return {}
@@ -141,7 +141,7 @@ class NetworkRecord(SearchRecord):
 
     @property
     def n_test_examples(self) -> int:
-        """How many test examples the test value is of; 0 while that was not evaluated."""
+        """The number of test examples; 0 before the test-set evaluation."""
         if self.test_evaluation:
             return self.test_evaluation["n_images"]
         return 0
@@ -155,7 +155,7 @@ class NetworkRecord(SearchRecord):
 
     @property
     def test_value(self) -> float:
-        """The metric of the best trial on the test set; NaN while that was not evaluated."""
+        """The best trial's metric on the test set; NaN before the test-set evaluation."""
         if self.test_evaluation:
             return self.test_evaluation["best"]
         return math.nan

@@ -87,7 +87,7 @@ class SearchResult(StudyResult):
 
     @property
     def test_value(self) -> float:
-        """The metric of the best trial on the test set; NaN while that was not evaluated."""
+        """The best trial's metric on the test set; NaN before the test-set evaluation."""
         return self.record.test_value
 
     @property
@@ -97,7 +97,7 @@ class SearchResult(StudyResult):
 
     @property
     def test_metrics(self) -> Metrics:
-        """All metrics of the best network on the test set, such as ``accuracy``; empty before."""
+        """All test metrics of the best network, such as ``accuracy``; empty before the test."""
         return self.record.test_metrics
 
     @functools.cached_property
@@ -125,7 +125,7 @@ class SearchResult(StudyResult):
         return Predictor(trainer, lambda: [r.weights or [] for r in trainer.train_in_turn(starts)])
 
     def model(self) -> keras.Model:
-        """Return the best network, trained again, as a model; of ``"ensemble"``, the average.
+        """Return the best network, trained again, as a model; for ``"ensemble"``, the average.
 
         It takes inputs as the dataset holds them, such as ``dataset.x_test``; for a new table
         these are ``dataset.preprocessing.encoded(table)``. It returns probabilities, or the
@@ -142,13 +142,13 @@ class SearchResult(StudyResult):
             probabilities: Whether to return how probable each class is.
 
         Returns:
-            The labels of the user's own, of shape (n,); of a regression numbers, (n,) or
-            (n, targets). Probabilities have the shape (n, classes), in the order of
+            The user's labels, of shape (n,); for a regression, numbers of shape (n,) or (n,
+            targets). Probabilities have the shape (n, classes), in the order of
             ``dataset.classes``.
 
         Raises:
-            ValueError: If the inputs are not such as the dataset's, or a regression is to return
-                probabilities.
+            ValueError: If the inputs are unlike the dataset's, or ``probabilities`` is set for a
+                regression.
         """
         predictor = self._predictor()
         if probabilities:

@@ -35,7 +35,7 @@ class Claim(NamedTuple):
         resolution: One test example's part of the metric; 0 if it has no such steps.
         unit: How the metric is written.
         sign: -1 if lower values are better, else 1.
-        positive: The class that the metric is of, if it is of one.
+        positive: The positive class of the metric, if it has one.
     """
 
     metric: str
@@ -80,12 +80,12 @@ class Verdict(Printed):
         gain: The test gain of the best network as trained again here, with its 95% CI for other
             test examples; the mean if it was trained several times. :obj:`None` if the contract
             was not reproduced.
-        half_width: How far a single training run here may differ from it, at 99%; 0 if all bits
-            are the same.
+        half_width: How far a single training run here may differ from ``gain``, at 99%; 0 if all
+            bits are the same.
         claim: The gain that the contract claims.
         confirmation: The maker's claims on new seeds.
         new_seeds: The findings of this verification's new seeds, if they were asked for.
-        are_drawn: Whether these were drawn for it; else they were passed as ``seeds``.
+        are_drawn: Whether the new seeds were drawn; otherwise they were passed as ``seeds``.
     """
 
     status: Status
@@ -100,7 +100,7 @@ class Verdict(Printed):
 
     @property
     def is_reproduced(self) -> bool:
-        """Whether it was trained again and nothing differs, or not more than is tolerated."""
+        """Whether training again gave the same results, or results within the tolerance."""
         return self.status in {"exact", "within_tolerance"}
 
     @property
@@ -137,7 +137,7 @@ class Verdict(Printed):
         )
 
     def _about_the_bits(self) -> str:
-        """Return whether both networks came out again, as a title."""
+        """Return whether both networks were reproduced, as a title."""
         has_seeds = self.new_seeds is not None
         if self.status == "breached":
             what = "not reproduced"

@@ -173,7 +173,7 @@ def checked_inputs(name: str, values: Any, *, may_lack: bool = False) -> Array:
 
 
 def common_dtype(inputs: Mapping[str, Array]) -> np.dtype[Any]:
-    """Return the dtype in which the inputs of all splits are kept: theirs, of floats float32."""
+    """Return the dtype for the inputs of all splits: their own, but float32 for floats."""
     dtypes = {x.dtype for x in inputs.values() if len(x)}
     if len(dtypes) > 1 and np.dtype(np.uint8) in dtypes:
         names = sorted(map(str, dtypes))
@@ -248,7 +248,7 @@ def _read_numbers(name: str, array: Array) -> NDArray[np.float64]:
 
 
 def checked_positive(positive: Any, labels: Sequence[Any]) -> Any:
-    """Return the label of the positive one of two classes, None if none is."""
+    """Return the label of the positive class; None if there is none."""
     if positive is None:
         is_of_bits = tuple(labels) == (0, 1)
         if is_of_bits:
@@ -378,7 +378,7 @@ def read_only(array: Array, dtype: DTypeLike) -> Array:
 
 
 def collected(parts: Iterable[Array], shape: Shape, dtype: DTypeLike) -> Array:
-    """Return the rows of some arrays as one that cannot be written to."""
+    """Return the rows of some arrays as one read-only array."""
     n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
     space = _Memory(n_bytes + _ALIGNMENT, np.uint8)
     offset = -space.ctypes.data % _ALIGNMENT

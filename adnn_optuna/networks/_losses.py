@@ -23,7 +23,7 @@ REFUSALS = TypeError, ValueError, NotImplementedError, tf.errors.OpError
 
 
 def made(kind: Any, settings: Settings, head: Head) -> tuple[Any, str]:
-    """Return a loss or metric of a head and its name; ``kind`` is Keras's module of such."""
+    """Return a head's loss or metric, and its name; ``kind`` is Keras's module for it."""
     what = "loss" if kind is keras.losses else "metric"
     registered = None
     settings = copy.deepcopy(settings)  # Keras fills it in.
@@ -53,7 +53,7 @@ def made(kind: Any, settings: Settings, head: Head) -> tuple[Any, str]:
 def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
     """Return a Keras loss as a function of integer labels and outputs, one value per example.
 
-    Also whether the loss itself takes integers, and no one-hot rows.
+    Also return whether the loss itself takes integers instead of one-hot rows.
     """
     loss, name = made(keras.losses, settings, head)
     allowed = {"reduction": ("mean", "sum_over_batch_size", "auto"), "ignore_class": (None,)}

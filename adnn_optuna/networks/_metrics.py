@@ -28,14 +28,14 @@ _OF_ONE_CLASS = (
 
 
 def is_own(settings: Settings) -> bool:
-    """Return whether a metric computes by code of the user's."""
+    """Return whether the user's code computes a metric."""
     name = settings if isinstance(settings, str) else settings["class_name"]
     is_registered = keras.saving.get_registered_object(name) is not None
     return is_registered or name == "MeanMetricWrapper"
 
 
 def is_of_one_class(metric: keras.metrics.Metric) -> bool:
-    """Return whether a metric of Keras's is of one class among others."""
+    """Return whether a metric of Keras is for one class among others."""
     if not type(metric).__module__.startswith("keras."):
         return False
     kinds = tuple(getattr(keras.metrics, name) for name in _OF_ONE_CLASS)
@@ -44,7 +44,7 @@ def is_of_one_class(metric: keras.metrics.Metric) -> bool:
 
 
 def is_of_positive(metric: keras.metrics.Metric, head: Head) -> bool:
-    """Return whether a metric is of the positive one of two classes."""
+    """Return whether a metric is for the positive one of two classes."""
     # Else it is of the class with the number that it was given.
     is_free = getattr(metric, "class_id", None) is None
     return head.num_classes == 2 and is_free and is_of_one_class(metric)

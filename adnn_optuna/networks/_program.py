@@ -130,7 +130,7 @@ class Program:
             return [tf.convert_to_tensor(v.value) for v in self._model.variables]
 
     def compile_outputs(self, n_rows: int, inputs: tf.Tensor) -> None:
-        """Compile the outputs for as many rows, of inputs such as these, if they are not yet."""
+        """Compile the outputs for this many rows of such inputs, unless that was done."""
         weights = [tf.convert_to_tensor(v.value) for v in self._model.variables]
         sizes = {min(n_rows, EVALUATION_ROWS), n_rows % EVALUATION_ROWS}
         for size in sizes - {0, *self._evaluations}:

@@ -72,7 +72,7 @@ class Scores:
 
     @property
     def of_positive(self) -> list[str]:
-        """The names of the metrics that are of the positive one of two classes."""
+        """The names of the metrics for the positive one of two classes."""
         return [m.name for m, _ in self._metrics if is_of_positive(m, self._head)]
 
     def check(self, y: Mapping[str, np.ndarray], classes: Sequence[Any] | None) -> None:
@@ -154,7 +154,7 @@ class Scores:
         return name in self._head.metrics and name in ("accuracy", "loss", "mae")
 
     def terms(self, name: str, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-        """Return what such a metric is the mean of: bool, or float64, of shape (n,)."""
+        """Return the values whose mean the metric is: bool or float64, of shape (n,)."""
         if name == "accuracy":
             return self._is_correct(labels, outputs)
         if name == "loss":
@@ -162,7 +162,7 @@ class Scores:
         return tf.reduce_mean(tf.abs(self._errors(labels, outputs)), axis=1)
 
     def results(self, split: str, totals: Score, y: np.ndarray) -> Metrics:
-        """Return the metrics of a split, of which ``y`` are the labels or targets."""
+        """Return the metrics of a split with labels or targets ``y``."""
         head = self._head
         n = len(y)
         if head.is_regression:
@@ -198,7 +198,7 @@ class Scores:
             name: The metric, without a split.
             outputs: The network's outputs, of shape (n, outputs).
             y: The labels or targets.
-            own_loss: The loss that the network's layers add to that of an example.
+            own_loss: The loss that the network's layers add to the loss of an example.
         """
         metrics = self.metrics("test", outputs, y, own_loss)
         return metrics, self.of_examples(name, outputs, y, metrics[f"test_{name}"])
