@@ -1,4 +1,4 @@
-"""Sketches of the results of the user's code, which no configuration holds; loads TensorFlow."""
+"""Sketches of what the user's code computes, beyond any configuration; loads TensorFlow."""
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ _known = weakref.WeakKeyDictionary[Architecture, dict[str, Behaviour]]()
 def behaviour(architecture: Architecture, training: Training) -> Behaviour:
     """Return sketches of the results of a network and its training if they have the user's code.
 
-    Of classes and functions of Keras, the configuration tells all.
+    For classes and functions of Keras, the configuration is enough.
     """
     settings = json.dumps([architecture.config, training.config], sort_keys=True)
     of_network = _known.setdefault(architecture, {})

@@ -1,4 +1,4 @@
-"""Data sets: checked, split for training, validation and test, and told apart by a fingerprint."""
+"""Data sets: their checks, their splits and their fingerprints."""
 
 import dataclasses
 import functools
@@ -65,7 +65,7 @@ class _Draw:
         return fields
 
     def kept(self, layout: Preprocessing) -> Self:
-        """Return the same draw with a copy of the samples, whose splits have this layout."""
+        """Return the draw with a copy of the samples, for splits of this layout."""
         copies = {}
         for suffix, raw in self.inputs.items():
             inputs = raw
@@ -98,14 +98,14 @@ class Dataset:
         x_test, y_test: The same for the test.
         num_classes: Number of classes, at least 2; None in a regression.
         origin: How ``dataset_from_config`` finds the data again, JSON-able; None for arrays.
-        drawn: Which of the splits ``val`` and ``test`` were drawn at random from the same samples
-            as the training split, so that :meth:`redrawn` may draw others.
-        classes: The user's own label of each class; None if these are 0 … num_classes - 1.
+        drawn: The splits (``val``, ``test``) that were drawn at random from the same samples as
+            the training split, so that :meth:`redrawn` may draw others.
+        classes: The user's label of each class; None if the labels are 0 … num_classes - 1.
         weight_train: A weight of each training sample, shape (n,); None if all are 1.
         groups_test: The number of the group of each test sample, shape (n,), if there are groups.
         preprocessing: How the columns of a table became these inputs.
-        positive: Of two classes, the user's label of that which metrics such as recall are of.
-            None: ``1`` or ``True`` if it is the label of one; else no class.
+        positive: The user's label of the positive one of two classes, for metrics such as recall.
+            None: the class ``1`` or ``True``, if there is one.
 
     Raises:
         ValueError: If an array is wrong.
@@ -211,7 +211,7 @@ class Dataset:
 
     @property
     def n_outputs(self) -> int:
-        """Number of classes, or of the targets of a regression."""
+        """The number of classes, or of a regression's targets."""
         return self.num_classes or math.prod(self.y_train.shape[1:])
 
     @functools.cached_property
@@ -224,7 +224,7 @@ class Dataset:
 
     @functools.cached_property
     def duplicates(self) -> dict[str, int]:
-        """How many samples of a split are in another one, see :func:`duplicates.counted`."""
+        """How many samples of a split are in another split, see :func:`duplicates.counted`."""
         inputs = {split: getattr(self, f"x_{split}") for split in _SPLITS}
         return duplicates.counted(inputs, self.y_test)
 
@@ -286,7 +286,7 @@ class Dataset:
         rare: Rare = "refuse",
         positive: Any = None,
     ) -> Self:
-        """Make a data set of your own arrays or tables, splitting off missing splits.
+        """Make a data set of your own arrays or tables; missing splits are drawn from ``x``.
 
         The splits are drawn at random, stratified by label, and keep the order of ``x``. The test
         split does not depend on ``validation_size``.
@@ -314,18 +314,18 @@ class Dataset:
             num_classes: Number of classes, if integer labels are not to be mapped.
             task: ``"classification"`` or ``"regression"``.
             class_weight: Weights of the training samples by their label, by default 1; or
-                ``"balanced"``, inverse to how many samples the training part has of each.
+                ``"balanced"``, inverse to the number of training samples of each label.
             sample_weight: Weights of the samples of ``x``, shape (n,); the training's count.
             groups: The group of each sample of ``x`` (a patient, a day), shape (n,): no group
                 is in two splits, and intervals from the test samples count groups.
-            missing: ``"impute"`` replaces missing inputs: by the median of a feature in the
-                training part, in categories by the most frequent one; else they are refused.
-            rare: ``"other"`` makes one feature of all categories that fewer than two training
-                rows have, or 1% of them, and of unknown ones; else each is a feature, and unknown
+            missing: ``"impute"`` replaces missing inputs by a feature's median, or its most
+                frequent category, in the training part. Otherwise they are refused.
+            rare: ``"other"`` merges unknown categories and rare ones (in fewer than two training
+                rows, or 1% of them) into one feature. Otherwise each is a feature, and unknown
                 ones are refused.
-            positive: Of two classes, the label of that which AUC, F-scores, precision and recall
-                are of, such as ``"fraud"``. :obj:`None`: 1 of 0 and 1, True of truth values; of
-                other labels these metrics are refused.
+            positive: The label of the positive one of two classes, such as ``"fraud"``, for AUC,
+                F-scores, precision and recall. :obj:`None`: 1 or True; for other labels these
+                metrics are refused.
 
         Raises:
             TypeError: If ``class_weight`` is of a wrong type.

@@ -16,7 +16,7 @@ DUPLICATES = {
 
 
 def counted(x: Mapping[str, Array], y_test: Array) -> dict[str, int]:
-    """Return how many samples are in another split, too, or twice in the test; by which splits.
+    """Return how many samples are in two splits, or twice in the test split, by splits.
 
     ``x`` are the inputs of ``"train"``, ``"val"`` and ``"test"``.
     """
@@ -46,7 +46,7 @@ def in_words(counts: Mapping[str, int]) -> str:
 
 
 def groups_of(*columns: Array) -> Indices:
-    """Return the number of each row's group, from 0: those that are the same in all columns."""
+    """Return the number of each row's group, from 0; equal rows are one group."""
     numbers: dict[tuple[int, ...], int] = {}
     rows = zip(*map(_hashes, columns), strict=True)
     groups = [numbers.setdefault(row, len(numbers)) for row in rows]
@@ -54,7 +54,7 @@ def groups_of(*columns: Array) -> Indices:
 
 
 def merged(one: Indices, other: Indices) -> Indices:
-    """Return the groups of rows that are in one group by either of two numberings."""
+    """Return the groups of rows that share a group in either of two numberings."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

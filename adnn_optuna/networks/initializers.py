@@ -33,7 +33,7 @@ class VariableInfo:
 
 @contextlib.contextmanager
 def noting_use() -> Iterator[dict[int, None]]:
-    """Note the ids of the variables that are used meanwhile, in the order of their first use."""
+    """Note the ids of the variables that the block uses, in the order of their first use."""
     import keras
 
     used: dict[int, None] = {}

@@ -34,7 +34,7 @@ def examples(n: int, shape: Sequence[int], dtype: str) -> np.ndarray:
 def built(
     build_model: Callable[[], keras.Model], input_shape: Shape, input_dtype: str
 ) -> keras.Model:
-    """Return the model of a callable of the user's with all its variables."""
+    """Return the model that a user's callable builds, with all its variables."""
     model = build_model()
     if not isinstance(model, keras.Model):
         returned = type(model).__name__

@@ -1,4 +1,4 @@
-"""Models of Keras configurations, built without side effects and without code of theirs."""
+"""Models from Keras configurations, built without side effects and without running their code."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def _check_part(settings: Any, kind: str, path: str, *, largest: float = math.in
 
 
 def check_model_config(config: Json, path: str, max_parameters: int = MAX_PARAMETERS) -> None:
-    """Refuse a configuration that is unsafe, no model's, or larger than may come from a file."""
+    """Refuse a configuration that is unsafe, too large for a file, or not of a model."""
     load_tensorflow("A Keras model")
     import keras
 
@@ -187,7 +187,7 @@ def check_model_config(config: Json, path: str, max_parameters: int = MAX_PARAME
 
 
 def check_count(count: int, what: str, path: str, most: int) -> None:
-    """Refuse more parameters than asked for, or so many layers that no graph is ever compiled."""
+    """Refuse a count above the most that may be rebuilt from a file."""
     if count > most:
         excess = (
             f"{path} has {count:,} {what}, more than the {most:,} that are rebuilt from a file"
@@ -196,7 +196,7 @@ def check_count(count: int, what: str, path: str, most: int) -> None:
 
 
 def without_compilation(config: Any) -> Any:
-    """Return a copy of a configuration, as JSON holds it, without its compilation."""
+    """Return a copy of a JSON configuration without its compilation."""
     # Keras would make the variables of the first one; the other is an address in memory.
     left_out = ("compile_config", "shared_object_id")
 

@@ -61,7 +61,7 @@ def load_dataset(
     rare: Rare = "refuse",
     positive: Any = None,
 ) -> Dataset:
-    """Load a known data set, whose images are floats within [0, 1], or your own from a file.
+    """Load a known data set, with images as floats within [0, 1], or your own from a file.
 
     Example:
         >>> load_dataset("digits")
@@ -85,8 +85,8 @@ def load_dataset(
             all samples (of all others, if the data have a test set of their own); by default
             10,000 of ``mnist`` and ``fashion_mnist``, else 0.2. With 0 a search must select on the
             training split.
-        test_size: How much is held out for the test, likewise, if the data have no test set of
-            their own, as ``mnist`` and ``fashion_mnist`` have; by default 0.2.
+        test_size: How much is held out for the test, likewise; by default 0.2. ``mnist`` and
+            ``fashion_mnist`` have a test set of their own.
         seed: Seed of the draw of the splits, 0 or more.
         target: The column of a table with the labels or numbers to predict; by default the last.
         task: Whether a file is for a ``"classification"`` or a ``"regression"``.
@@ -97,8 +97,8 @@ def load_dataset(
             category, of the training part; else they are refused.
         rare: ``"other"`` merges categories that are rare in the training part, and unknown ones,
             into one. Otherwise unknown ones are refused.
-        positive: The label, of two, that AUC, F-scores, precision and recall are computed for,
-            such as ``"fraud"``; see :meth:`Dataset.from_arrays`.
+        positive: The label of the positive one of two classes, such as ``"fraud"``, for AUC,
+            F-scores, precision and recall; see :meth:`Dataset.from_arrays`.
 
     Raises:
         TypeError: If the name or ``data_dir`` is not a path.
@@ -205,7 +205,7 @@ def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Datas
 
 
 def dataset_from_config(config: Json, data_dir: FilePath | None = None) -> Dataset:
-    """Load the data set of :attr:`Dataset.config` again; refuse one that is not the same."""
+    """Load the data set of :attr:`Dataset.config` again; refuse it if it changed."""
     name = config["name"]
     source = config["source"]
     fingerprint = config["fingerprint"]
@@ -277,7 +277,7 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
 
 
 def _read_npz(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
-    """Return x, y, those of the splits, and others by their names."""
+    """Return x, y, the arrays of the splits, and other arrays by their names."""
     known_names = _NPZ_KEYS | {*roles.values()}
     try:
         check_npz(path)

@@ -85,7 +85,7 @@ def _check_is_registered(what: str, own: str) -> None:
 
 
 def _check_is_all_in_config(what: str, value: Any) -> None:
-    """Refuse an object of Keras's with a setting that its configuration does not have."""
+    """Refuse a Keras object with a setting that its configuration lacks."""
     if not hasattr(value, "get_config") or "seed" in vars(value):
         return  # Another initializer would draw its seed from Python's global source.
     try:
@@ -212,17 +212,18 @@ _MINIMIZED = re.compile(
 class Training:
     """How a network is trained.
 
-    A setting that is :obj:`None` is as the user's callable compiled the model, else as said below.
-    Classes and functions of the user's are used if they are registered, see
+    If a setting is :obj:`None`, the compiled model decides, otherwise the default below. Your own
+    classes and functions are used if they are registered, see
     :func:`keras.saving.register_keras_serializable`.
 
     Args:
-        optimizer: The Keras name of an optimizer. Or its configuration or object; else Adam.
-        learning_rate: The learning rate. Or a Keras schedule. It replaces that of an optimizer
-            object or of the model's, and is 0.001 for a name.
+        optimizer: The Keras name of an optimizer, or its configuration or object. By default Adam.
+        learning_rate: The learning rate. Or a Keras schedule. It replaces the learning rate of an
+            optimizer object or of the compiled model. The default for an optimizer's name is
+            0.001.
         batch_size: The number of examples of a batch; the last one of an epoch may be smaller.
         epochs: The number of passes over the training set.
-        shuffle: Whether each epoch has an order of its own, which follows from the seed.
+        shuffle: Whether each epoch has its own order, which follows from the seed.
         loss: The Keras name, configuration or object of a loss. Cross-entropies are computed from
             logits, unless the values of a model of the user's show probabilities. By default
             ``"sparse_categorical_crossentropy"``, ``"binary_crossentropy"`` for a single output,
@@ -230,11 +231,13 @@ class Training:
         jit_compile: Whether XLA compiles the training, as in Keras; the bits of both differ.
             ``"auto"``: if that is faster on a CPU: without convolutions, pooling and random
             operations.
-        metrics: Further Keras metrics: names, configurations or objects, such as ``"auc"``. Of two
-            classes, recall, precision, AUC and F-scores are of the positive one, see ``Dataset``.
-        patience: After how many epochs without a better validation loss, or value of ``monitor``,
-            the training ends, as by :class:`keras.callbacks.EarlyStopping`. :obj:`None`: none.
-        restore_best_weights: Whether to keep the weights of the best epoch; else of the last.
+        metrics: Further Keras metrics: names, configurations or objects, such as ``"auc"``. For
+            two classes, recall, precision, AUC and F-scores are for the positive class, see
+            ``Dataset``.
+        patience: The number of epochs without a better validation loss, or value of ``monitor``,
+            after which training ends, as by :class:`keras.callbacks.EarlyStopping`. :obj:`None`:
+            it does not.
+        restore_best_weights: Whether to keep the weights of the best epoch, not of the last.
         monitor: A metric, such as ``"val_accuracy"``.
         min_delta: The smallest change of the monitored value that counts as better.
         mode: Whether lower (``"min"``) or higher (``"max"``) is better. ``"auto"``: by its name,
@@ -301,7 +304,7 @@ class Training:
         return _MINIMIZED.search(kind) is not None
 
     def best_epoch(self, history: Sequence[Metrics]) -> int:
-        """Return the last epoch, from 0, that was better than those before it, as Keras has it."""
+        """Return the last epoch, from 0, that was better than all before it, by Keras's rule."""
         is_minimized = self.mode == "min"
         if self.mode == "auto":
             is_minimized = self.is_minimized(self.monitor)
@@ -316,7 +319,7 @@ class Training:
         return best
 
     def with_metric(self, metric: Any) -> Training:
-        """Return the same training with one metric more, unless it has it already."""
+        """Return the training with one more metric, unless it has this metric already."""
         [settings] = dataclasses.replace(self, metrics=(metric,)).metrics
         if settings in self.metrics:
             return self
@@ -375,7 +378,7 @@ class Training:
 
 
 def compiled_training(model: keras.Model) -> Training | None:
-    """Return the optimizer, loss and metrics of a compiled model; :obj:`None` of any other."""
+    """Return the optimizer, loss and metrics of a compiled model; otherwise :obj:`None`."""
     if not model.compiled:
         return None
     with warnings.catch_warnings(action="ignore"):  # Of lambdas, which are refused below.
@@ -397,7 +400,7 @@ def compiled_training(model: keras.Model) -> Training | None:
 
 
 def completed(training: Training, compiled: Training | None, default_loss: str) -> Training:
-    """Return all settings of a network's training: asked for, compiled, or by default."""
+    """Return all settings of a network's training: passed, compiled, or default."""
     compiled = compiled or Training()
     optimizer = training.optimizer or compiled.optimizer or "adam"
     more = [metric for metric in training.metrics if metric not in compiled.metrics]

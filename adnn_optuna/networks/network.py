@@ -48,12 +48,12 @@ class Head:
 
     @property
     def is_regression(self) -> bool:
-        """Whether its outputs are numbers, and no classes."""
+        """Whether its outputs are numbers instead of classes."""
         return self.num_classes is None
 
     @property
     def of_predictions(self) -> Head:
-        """The head of this one's predictions: probabilities, or the same numbers."""
+        """The head of the predictions: probabilities, or the same numbers."""
         return dataclasses.replace(self, are_probabilities=not self.is_regression)
 
     @property
@@ -67,7 +67,7 @@ class Head:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The metrics of each split after an epoch, beside those that are asked for."""
+        """The metrics of each split after an epoch, without the requested ones."""
         if self.is_regression:
             return ("r2", "rmse", "mae", "loss")
         return ("accuracy", "loss")

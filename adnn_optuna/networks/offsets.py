@@ -124,7 +124,7 @@ class OffsetSpace:
 
 @dataclasses.dataclass(frozen=True)
 class ControlSpace:
-    """A control's space: no offsets, but a field of :class:`Start`, or how many are averaged."""
+    """A control's space: a field of :class:`Start`, or the number of averaged networks."""
 
     parameter: Literal["restart", "epochs", "learning_rate", "members"]
     unmoved: float  # Its value for the baseline network.

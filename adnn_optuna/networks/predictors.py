@@ -1,4 +1,4 @@
-"""Trained networks that predict: of raw inputs for users, and averaged as they are trained."""
+"""Trained networks that predict raw inputs, and averages of networks during training."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def predictions(head: Head, outputs: np.ndarray) -> NDArray[np.float64]:
 
 
 class Average:
-    """The average of so far ``n`` networks' predictions of the test set and of ``splits``."""
+    """The average of the first ``n`` networks' predictions for the test set and ``splits``."""
 
     def __init__(self, trainer: Trainer, splits: Sequence[str]) -> None:
         from adnn_optuna.networks._scores import Scores
@@ -91,7 +91,7 @@ class Predictor:
 
     @property
     def head(self) -> Head:
-        """The head of :meth:`outputs`; that of one network is kept, as probabilities may tie."""
+        """The head of :meth:`outputs`; one network keeps its own, as probabilities may tie."""
         head = self.trainer.architecture.head
         if len(self.weights) == 1:
             return head
@@ -150,8 +150,8 @@ class Predictor:
     def model(self) -> keras.Model:
         """Return the network, or the average of all, as one compiled model of raw inputs.
 
-        Of a table, these are the numbers of ``dataset.preprocessing.encoded``. It ends in
-        probabilities, or numbers in the user's units. Its variables are those of the networks.
+        For a table, the raw inputs are the numbers of ``dataset.preprocessing.encoded``. The model
+        ends in probabilities, or numbers in the user's units, and has the networks' variables.
         """
         import keras
 

@@ -124,7 +124,7 @@ class Preprocessing:
         return np.concatenate(features, axis=1)
 
     def filled(self, array: Array) -> Array:
-        """Return numbers with missing values imputed, if they are to be."""
+        """Return numbers, with missing values imputed if that is set."""
         # Another number of features is refused later.
         if array.dtype.kind != "f" or len(self.fill) != array.shape[-1]:
             return array
@@ -132,7 +132,7 @@ class Preprocessing:
 
 
 def columns_of(table: Any, train: Indices, layout: Preprocessing) -> Preprocessing:
-    """Return the columns of a pandas DataFrame with their categories, of anything else none.
+    """Return the columns of a pandas DataFrame with their categories; none for other types.
 
     If the ``layout`` has ``others``, categories that are rare in the training rows become one, as
     unknown ones. If it has columns, these keep their numbers of features.
@@ -224,7 +224,7 @@ def _categories(name: str, values: "pd.Series[Any]") -> list[str] | None:
 def imputed(
     columns: Preprocessing, inputs: dict[str, Array]
 ) -> tuple[Preprocessing, dict[str, Array]]:
-    """Return the inputs of all splits imputed by the training part, and how."""
+    """Return the inputs of all splits, imputed by the training part, and the imputed values."""
     x_train = inputs["train"]
     rows = x_train.reshape(-1, x_train.shape[-1])
     fill = np.nanmedian(rows, axis=0)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Retrained(NamedTuple):
-    """A training run's metrics, those of the test set included, its weights and test scores."""
+    """A training run's metrics, including the test set's, its weights and its test scores."""
 
     metrics: Metrics
     weights: list[np.ndarray]
@@ -33,7 +33,7 @@ class Retrained(NamedTuple):
 
     @property
     def score(self) -> float:
-        """The metric of the test set that the network is judged by."""
+        """The test-set metric that judges the network."""
         return self.metrics[f"test_{self.judge}"]
 
 
@@ -45,9 +45,9 @@ def retrain(
 ) -> Iterator[Retrained]:
     """Train from each of ``starts``, to save memory only one on each core at a time.
 
-    Several in the place of one are averaged: the metrics are those of their average, without those
-    that diverged, and the weights those of all others, one network's after the other's. A ``bar``
-    gets so many more to do, and counts them. If ``stop`` is set, it raises KeyboardInterrupt.
+    Several starts in the place of one are averaged. The metrics are of the average without
+    diverged networks, and the weights follow network by network. A ``bar`` counts the training
+    runs. If ``stop`` is set, it raises KeyboardInterrupt.
     """
     groups = [[start] if isinstance(start, Start) else start for start in starts]
     runs = trainer.train_in_turn([*itertools.chain(*groups)], stop=stop)
@@ -124,7 +124,7 @@ def compared_on_test_set(trainer: Trainer, baseline: Retrained, best: Retrained)
 
 
 def random_sources(trainer: Trainer) -> tuple[str, ...]:
-    """Return the random sources of a training run: initialization, order of the batches, split."""
+    """Return a training run's random sources: initialization, order of the batches, split."""
     sources = {
         "initialisation": trainer.architecture.depends_on_seed,
         "order": trainer.training.shuffle,
@@ -176,7 +176,7 @@ class Redrawing:
 
 
 def effective_number(groups: Indices) -> float:
-    """Return as how many independent samples those of groups count: (Σ n)² / Σ n² of their sizes.
+    """Return the number of independent samples that groups amount to: (Σ n)² / Σ n².
 
     It is exact if samples of a group are equal (Kish 1965, Survey Sampling), else too small.
     """
@@ -188,8 +188,8 @@ def effective_number(groups: Indices) -> float:
 def variance_of_mean(values: NDArray[np.floating], groups: Indices) -> float:
     """Return the variance of the mean of samples' values, of which those of a group are alike.
 
-    It is that of the groups' sums about their share of the mean, times G / (G - 1) for G groups,
-    so the usual one if each sample is on its own; NaN of a single group.
+    It is the variance of the groups' sums about their share of the mean, times G / (G - 1) for G
+    groups. So it is the usual variance if each sample is a group. It is NaN for a single group.
     """
     residuals = np.bincount(groups, values - values.mean())
     n = len(residuals)

@@ -188,7 +188,7 @@ def _standardising(x: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def _rounded(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return numbers of nine digits, as last bits of sums differ between processors."""
+    """Return numbers rounded to nine digits, because last bits differ between processors."""
     rounded = [float(f"{number:.9g}") for number in numbers]
     return np.array(rounded)
 

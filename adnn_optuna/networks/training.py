@@ -65,7 +65,7 @@ class TrainingRun:
 
 @dataclasses.dataclass
 class TrainingState:
-    """A training run under way: its result so far, and its steps in the next epoch.
+    """An unfinished training run: its result so far, and its steps in the next epoch.
 
     A step trains one batch, or scores a thousand rows after all batches.
     """
@@ -152,7 +152,7 @@ class Trainer:
 
     @property
     def seconds(self) -> float:
-        """About how long one training run takes, by the fastest call; infinite before any."""
+        """About how many seconds one training run takes, by the fastest call; first infinite."""
         of_epoch = self._work[self._n_batches]
         final_work = self._work[-1] - self._work[self._n_batches]
         return float(self._seconds_per_row * (self.training.epochs * of_epoch + final_work))
@@ -277,7 +277,7 @@ class Trainer:
             training.state = training.best_state = ()
 
     def _advance(self, training: TrainingState, seconds: float) -> None:
-        """Train or score whole epochs or a part of one, by one call of about so many seconds."""
+        """Train or score whole epochs or a part of one, in one call of about this many seconds."""
         from adnn_optuna.networks._program import orders_of
 
         run = training.run
@@ -359,7 +359,7 @@ class Trainer:
         return self._program.first_state(self.initial_weights(start), rate)
 
     def initial_weights(self, start: Start) -> list[np.ndarray]:
-        """Return the initial weights of a training run, the offsets added in float32."""
+        """Return a training run's initial weights, with the offsets added in float32."""
         weights = self.architecture.initial_weights(start.seed, start.restart)
         return [
             (w + np.float32(offset)).astype(w.dtype) if offset else w
@@ -375,7 +375,7 @@ class Trainer:
     def outputs(self, weights: Weights, x: np.ndarray) -> np.ndarray:
         """Return the outputs of a trained network for x, of shape (n, outputs).
 
-        They are float32; of a network that scales targets float64, in the user's units.
+        They are float32; if the network scales targets, float64 in the user's units.
         """
         return self.outputs_and_loss(weights, x)[0]
 

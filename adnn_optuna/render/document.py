@@ -95,7 +95,7 @@ class Step:
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A labelled estimate, with a short remark on what it is of."""
+    """A labelled estimate, with a short remark on its subject."""
 
     label: str
     estimate: Estimate
@@ -125,7 +125,7 @@ class Line:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows of texts below headings, the first of which names the rows."""
+    """Rows of texts below headings; the first column names the rows."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -224,7 +224,7 @@ def _rank(note: str) -> int:
 
 
 def shortened(text: str, width: int) -> str:
-    """Return a text that takes at most so many columns."""
+    """Return a text that takes at most this many columns."""
     text = printable(text)
     ends = [*itertools.accumulate(map(columns, text))]
     if not ends or ends[-1] <= width:

@@ -60,7 +60,7 @@ _MARKERS: Mapping[Mark, Mapping[str, Any]] = {
 
 
 def to_plotly(figure: Figure) -> go.Figure:
-    """Return a figure as one of plotly."""
+    """Return a figure of plotly."""
     title = figure.title
     if figure.lower_is_better:
         title = f"{figure.title} (lower is better)"

@@ -38,7 +38,7 @@ def to_fragment(document: Document) -> str:
 
 
 def _rendered(template: str, document: Document, **content: Any) -> str:
-    """Return a template with a document in it, all of whose texts are escaped."""
+    """Return a template filled with a document whose texts are all escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("adnn_optuna.render"),
         autoescape=True,

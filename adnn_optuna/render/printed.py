@@ -1,4 +1,4 @@
-"""The base of all results: each prints itself, and writes and draws itself everywhere."""
+"""The base of all results: each prints, writes and draws itself on every surface."""
 
 from __future__ import annotations
 

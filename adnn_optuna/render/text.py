@@ -24,7 +24,7 @@ _FILLER = "\uffff"
 
 
 def width_of_output() -> int:
-    """Return the width of printed results in columns: that of the terminal, if stdout is one."""
+    """Return the width of printed results in columns: the terminal's, if stdout is one."""
     if not sys.stdout.isatty():
         return WIDTH
     return min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)
@@ -90,7 +90,7 @@ def _filled(text: str) -> str:
 
 
 def wrapped(text: str, width: int, indent: int = _INDENT) -> list[str]:
-    """Return a text as lines that are at most so wide, all but the first of them indented."""
+    """Return a text as lines of at most ``width`` columns; all but the first are indented."""
     lines = []
     for paragraph in _filled(text).split("\n"):
         # A long word may be broken between a filler and its character.

@@ -1,4 +1,4 @@
-"""A loop that keeps changes: which of its candidates are better than the best before them."""
+"""A loop that keeps changes: which candidates are better than the best version before them."""
 
 import functools
 import math
@@ -71,13 +71,13 @@ class Candidate:
 
     Attributes:
         number: Its number in the study.
-        label: What it is called.
-        note: What the user said of it.
+        label: Its name.
+        note: The user's note on it.
         values: The values of its runs; NaN if one failed.
-        counted: The same as they count: higher is better, failures have the value that they count
-            as, if any.
+        counted: The values as they count: higher is better, and failures have their declared
+            value, if any.
         verdict: ``"baseline"``, ``"kept"``, ``"not kept"`` or ``"not judged yet"``.
-        against: The label of the best before it; empty for the baseline.
+        against: The label of the best version before it; empty for the baseline.
         compared: What it is compared with; None for the baseline.
     """
 
@@ -92,9 +92,9 @@ class Candidate:
 
     @functools.cached_property
     def gain(self) -> Estimate:
-        """How much better its mean is than that of the best before it, with its 95% CI.
+        """How much better its mean is than the mean of the best version, with its 95% CI.
 
-        The standard deviation is that of all runs that were kept, and of its own.
+        The standard deviation is pooled over the runs of kept versions and its own runs.
         """
         values = self.succeeded
         n = len(values)
@@ -162,7 +162,7 @@ class ChangeLoop(Printed):
 
     @property
     def gain(self) -> Estimate:
-        """How much better its mean is than that of the best before it, with its 95% CI."""
+        """How much better its mean is than the mean of the best version, with its 95% CI."""
         return self.candidate.gain
 
     @property
@@ -182,7 +182,7 @@ class ChangeLoop(Printed):
 
     @property
     def n_false_expected(self) -> float:
-        """How many candidates that do nothing are expected to be kept, at most."""
+        """The largest expected number of kept candidates that do nothing."""
         return self.settings["level"] * self.n_judged
 
     @property
@@ -192,7 +192,7 @@ class ChangeLoop(Printed):
 
     @functools.cached_property
     def noise(self) -> tuple[float, int]:
-        """The standard deviation of a run of those that were kept, and its degrees of freedom."""
+        """The standard deviation of a run of kept versions, and its degrees of freedom."""
         return pooled(each.succeeded for each in self.candidates if each.is_kept)
 
     def standard(self) -> Compared | None:

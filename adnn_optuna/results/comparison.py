@@ -131,7 +131,7 @@ class ComparisonNumbers:
 
     @property
     def any_record(self) -> SearchRecord:
-        """One of the runs, for what is the same for all of them."""
+        """One of the runs, for facts that all of them share."""
         return next(iter(self.records.values()))[0]
 
     @property
@@ -142,7 +142,7 @@ class ComparisonNumbers:
 
     @functools.cached_property
     def units(self) -> Units:
-        """How values of the metric of the selection are written, and those on the test set."""
+        """The units of the selection metric and of the test metric."""
         best_values = [[run.best_value for run in runs] for runs in self.records.values()]
         test_values = [[run.test_value for run in runs] for runs in self.records.values()]
         record = self.any_record
@@ -150,7 +150,7 @@ class ComparisonNumbers:
 
     @property
     def unit(self) -> Unit:
-        """How the scores by which arms are compared are written."""
+        """The unit of the scores by which arms are compared."""
         return self.units.test
 
     @property
@@ -176,7 +176,7 @@ class ComparisonNumbers:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all declared seeds are done, or further sequential ones would decide nothing."""
+        """Whether all declared seeds are done, or further seeds would decide nothing."""
         is_decided = self.sequential and not self.may_decide_more
         return is_decided or self.n_done == len(self.declaration["seeds"])
 
@@ -192,7 +192,7 @@ class ComparisonNumbers:
 
     @functools.cached_property
     def families(self) -> dict[str, list[Claim]]:
-        """The claims on samplers, and those on controls; each family shares one error rate."""
+        """The claims on samplers and the claims on controls; each family shares one error rate."""
         return claims_of(self._arms)
 
     @property
@@ -224,7 +224,7 @@ class ComparisonNumbers:
 
     @functools.cached_property
     def replication(self) -> list[PairedDifference]:
-        """The gains of each arm's best networks over baseline networks on one new seed each.
+        """The gains of each arm's best networks over baseline networks, each from one new seed.
 
         It has a row for each arm for which that was computed.
         """
@@ -273,7 +273,7 @@ class ComparisonNumbers:
     def _splits(self) -> dict[str, list[list[float]]] | None:
         """The values on single new seeds, which all arms of a seed share, if there are several.
 
-        A search all of whose trials failed has the same value on each of them.
+        If all trials of a search failed, it has the same value on each of them.
         """
         n_new_seeds = self.declaration["arguments"].get("confirm", 0)
         if n_new_seeds < 2:

@@ -40,11 +40,11 @@ class ConfirmedValue:
     in at most 5% of studies, the CI of any of them is above its true value.
 
     Attributes:
-        runs: The value of each run, NaN of one that failed.
+        runs: The value of each run; NaN for a failed run.
         planned: How many runs were declared, and the configuration's rank.
         failed: The value that a failed run counts as; without one, a failure leaves no CI.
         is_seeded: Whether the function takes a seed; if not, each run is random by itself.
-        n_violated: In how many runs a constraint is violated.
+        n_violated: The number of runs that violate a constraint.
         resampled: The numbers of training and test examples, if each run redraws the split of one
             data set. The CI is then for new data of this kind.
     """
@@ -68,7 +68,7 @@ class ConfirmedValue:
 
     @property
     def n_claims(self) -> int:
-        """By how much the error rate is divided, to allow for earlier recommendations."""
+        """The divisor of the error rate that allows for earlier recommendations."""
         return int(2 ** (self.planned["rank"] - 1))
 
     @property
@@ -114,7 +114,7 @@ class ConfirmedValue:
 
     @property
     def n_equal(self) -> int:
-        """How many values there are, if all are equal except for rounding; else 0."""
+        """The number of values, if all are equal except for rounding; otherwise 0."""
         n = len(self.values)
         if n > 1 and are_equal(np.array(self.values)):
             return n
@@ -127,7 +127,7 @@ class ConfirmedValue:
 
     @property
     def no_seed(self) -> str:
-        """That the function takes no seed; empty if it takes one."""
+        """A note if the function takes no seed; otherwise empty."""
         if self.is_seeded:
             return ""
         return "The function takes no seed: runs cannot be repeated exactly."

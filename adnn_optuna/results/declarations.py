@@ -27,7 +27,7 @@ MAX_SEEDS = 10_000  # A mistyped range would fill the storage.
 
 
 def checked_seeds(seeds: int | Iterable[int], below: int = TOO_LARGE) -> tuple[int, ...]:
-    """Return the seeds of a comparison, or the first of a number, as Python's integers."""
+    """Return the seeds of a comparison, or the first ``seeds``, as Python integers."""
     if is_integer(seeds):
         seeds = range(as_integer("seeds", seeds))
     if not isinstance(seeds, Iterable):
@@ -61,7 +61,7 @@ def planned(seeds: Sequence[int]) -> Declaration:
 
 
 def declared_arm(arm: Arm, name: str = "") -> DeclaredArm:
-    """Return what a comparison stores of an arm, which may have the name of a user's sampler."""
+    """Return what a comparison stores about an arm, such as the name of a user's sampler."""
     return {
         "name": name or arm.name,
         "is_control": arm.is_control,
@@ -70,7 +70,7 @@ def declared_arm(arm: Arm, name: str = "") -> DeclaredArm:
 
 
 def reference_of(arms: Mapping[str, DeclaredArm]) -> str | None:
-    """Return the label of random restarts, for functions of random search, if there is any."""
+    """Return the label of random restarts, or for functions of random search, if any."""
     names = {label: arm["name"] for label, arm in arms.items()}
     reference = stored.RANDOM
     if stored.RANDOM_RESTART in names.values():
@@ -82,7 +82,7 @@ def reference_of(arms: Mapping[str, DeclaredArm]) -> str | None:
 
 
 def claims_of(arms: Mapping[str, DeclaredArm]) -> dict[str, list[Claim]]:
-    """Return the claims on samplers, and those on controls; each family shares one error rate.
+    """Return the claims on samplers and on controls; each family shares one error rate.
 
     Each sampler is compared with the reference, and greedy with annealing; all of these are
     compared with each control.

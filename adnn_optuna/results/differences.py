@@ -64,14 +64,14 @@ def pair(row: PairedDifference) -> str:
 
 
 def named(labels: Sequence[str]) -> str:
-    """Return labels as a part of a sentence, of many the first ones."""
+    """Return labels, or the first of many, as a part of a sentence."""
     if len(labels) > N_NAMED + 1:
         return f"{', '.join(labels[:N_NAMED])} and {len(labels) - N_NAMED} others"
     return in_list(labels)
 
 
 def first_gap(labels: Sequence[str], first: str, per: str = "seed") -> str:
-    """Return which arms lack the first value, so that no pair of theirs counts."""
+    """Return the arms that lack the first value, so that none of their pairs counts."""
     have = "has" if len(labels) == 1 else "have"
     return (
         f"{named(labels)} {have} no finite value at {first}, and only {per}s before such a gap "
@@ -82,7 +82,7 @@ def first_gap(labels: Sequence[str], first: str, per: str = "seed") -> str:
 def relation(row: PairedDifference, per: str = "seed", others: str | None = None) -> str:
     """Return the verdict in words, such as ``"better than b for most seeds"``.
 
-    It is on ``others`` if that is not None, else on the second arm of the difference.
+    It names ``others`` if that is not None, otherwise the second arm of the difference.
     """
     if others is None:
         others = row.other

@@ -19,14 +19,14 @@ _LARGE = 1000.0  # Such values of losses and errors need fewer than four decimal
 
 
 class Units(NamedTuple):
-    """How values of the metric of the selection are written, and those on the test set."""
+    """The units of the selection metric and of the test metric."""
 
     selection: Unit
     test: Unit
 
 
 class Baselines(NamedTuple):
-    """The mean baselines of the runs of an arm, by what their metric is computed on."""
+    """The mean baselines of an arm's runs, by the data of their metric."""
 
     selection: float
     test: float
@@ -48,7 +48,7 @@ class Field(NamedTuple):
         return "baseline" in self.label
 
     def unit_in(self, units: Units) -> Unit:
-        """Return how it is written."""
+        """Return its unit."""
         return getattr(units, self.metric) if self.metric else self.unit
 
     def text(self, number: float, unit: Unit) -> str:
@@ -147,7 +147,7 @@ def fitted(metric: str, values: Sequence[float]) -> Unit:
 
 
 def seconds_under_way(trials: Iterable[FrozenTrial]) -> float:
-    """Return the seconds in which any of some trials ran; those of several at once count once."""
+    """Return the seconds in which any trial ran; trials at the same time count once."""
     seconds, last = 0.0, -math.inf
     spans = ((trial.datetime_start, trial.datetime_complete) for trial in trials)
     for start, end in sorted((s.timestamp(), e.timestamp()) for s, e in spans if s and e):

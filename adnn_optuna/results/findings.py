@@ -34,7 +34,7 @@ class Findings(Protocol):
 
     @property
     def n_evaluations(self) -> int:
-        """How many there are to be in all, as far as is known."""
+        """How many evaluations there will be in all, as far as is known."""
 
 
 def made_so_far(findings: Findings, made: str) -> str:
@@ -54,7 +54,7 @@ def reused_note(what: str, n_before: int, n_now: int) -> str:
 
 
 def counted(value: float | None, failed: float | None) -> float:
-    """Return the value of a run; of one that failed the value that the user gives to failures.
+    """Return the value of a run; for a failed run, the user's value for failures.
 
     It is NaN if the run was not made, or if failures have no value.
     """
@@ -83,7 +83,7 @@ def failures_note(n_failed: int, n: int, runs: str, failed: float | None) -> str
 def unseen_notes(n: int, per: str = "seed") -> list[str]:
     """Return the note on the share of seeds whose effect is missing in 5% of cases.
 
-    There is none for so few seeds that this is no small share.
+    There is no note if so few seeds make the share large.
     """
     share = unseen_share(n)
     if share > _LARGEST_UNSEEN_SHARE:

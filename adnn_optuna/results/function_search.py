@@ -33,9 +33,9 @@ class FunctionSearch(StudyResult):
 
     @property
     def best_params(self) -> dict[str, Any]:
-        """The recommended parameters: those with the best mean of at least two values.
+        """The recommended parameters, with the best mean of at least two values.
 
-        Those of the best trial if none has two; empty if no trial was completed.
+        If none has two values, the best trial's parameters; empty if no trial was completed.
         """
         if self.best is None:
             return {}

@@ -23,7 +23,7 @@ class Luck(Printed):
         n: The number of draws.
         sd: Their standard deviation, for normal scores.
         claimed: A gain that somebody claims.
-        files: The number of such searches of which the best is reported.
+        files: The number of searches, if the best of several is reported.
         values: Observed runs, in place of ``sd``.
     """
 

@@ -31,10 +31,10 @@ from adnn_optuna.stats.resampling import Resampled
 
 @dataclass(frozen=True)
 class ModelRuns:
-    """The values of models that are known, and which ones are missing.
+    """The known values of models, and the missing ones.
 
     Attributes:
-        evaluations: The values that are known, by the number of the model and the seed.
+        evaluations: The known values, by the number of the model and the seed.
         labels: The models.
         declared_seeds: The declared seeds, in their order.
         margin: The difference up to which two models are as good as each other.
@@ -130,7 +130,7 @@ class ModelComparison(ArmComparison):
 
     Attributes:
         numbers: The values of each model, and all numbers that follow from them.
-        runs: The values that are known by model and seed, and those that are missing.
+        runs: The known values by model and seed, and the missing ones.
         study_name: The name of their study.
         sources: The random sources that each seed redraws.
         n_train: The number of training examples; 0 for functions.

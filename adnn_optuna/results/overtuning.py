@@ -51,7 +51,7 @@ class Overtuning(Printed):
         examples: The scores of single examples of the trials that store them.
         reported_values: The values of these trials in the study.
         values: Their values by the scores.
-        n_groups: The number of groups of the examples; of single examples, their number.
+        n_groups: The number of the examples' groups, or of the examples without groups.
         n_omitted: How many trials were omitted, by the reason.
         splits: The findings of random splits of the examples.
     """
@@ -146,7 +146,7 @@ class Overtuning(Printed):
 
     @functools.cached_property
     def most_unlike(self) -> FrozenTrial | None:
-        """The trial whose value differs most from that of its scores; None if all are alike."""
+        """The trial whose value differs most from the mean of its scores; None if none differs."""
         gaps = np.abs(self.reported_values - self.values)
         is_alike = gaps.max() <= _ALIKE * float(np.abs(self.reported_values).max())
         if is_alike:

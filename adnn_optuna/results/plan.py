@@ -18,7 +18,7 @@ class Plan(Printed):
 
     Attributes:
         numbers: What the pilot shows, and the seeds of both designs with their power.
-        first_seed: The first seed after all that the pilot has.
+        first_seed: The first seed after the pilot's.
     """
 
     numbers: RequiredSeeds
@@ -34,7 +34,7 @@ class Plan(Printed):
 
     @property
     def seeds_sequential(self) -> int | None:
-        """How many seeds a sequential design needs, those of the pilot included.
+        """How many seeds a sequential design needs, including the pilot's.
 
         CIs are at 99% if the pilot was a fixed design. It is None if neither 1000 nor ten times
         :attr:`seeds` suffice.

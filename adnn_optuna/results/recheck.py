@@ -1,4 +1,4 @@
-"""Rechecks: the evaluations on new seeds that one takes, their findings, and what is said of them.
+"""Rechecks: their evaluations on new seeds, their findings, and their sentences.
 
 A study's best value is too high, because it is the best of many noisy ones. A few evaluations on
 new seeds show by how much: some select among the best trials, and others, which selected nothing,
@@ -109,7 +109,7 @@ class RecheckNumbers:
 
     @functools.cached_property
     def n_evaluations(self) -> int:
-        """How many evaluations the recheck takes in all, as far as is known."""
+        """The number of evaluations of the whole recheck, as far as is known."""
         if self.is_deterministic:
             return 0
         n_confirmed = len(self._confirmed) or 1
@@ -121,7 +121,7 @@ class RecheckNumbers:
 
     @functools.cached_property
     def _chosen(self) -> FrozenTrial | None:
-        """The candidate with the best mean; None until all seeds to choose by are evaluated."""
+        """The candidate with the best mean; None until all choosing seeds are evaluated."""
         if any(evaluation not in self.evaluations for evaluation in self._choosing):
             return None
         # The first of equals, as the study's best is.
@@ -130,7 +130,7 @@ class RecheckNumbers:
     def _rank(self, trial: FrozenTrial) -> tuple[int, float]:
         """Return how many values a trial has on the seeds that choose, then their mean.
 
-        The stored value was selected: it counts only if these are equal.
+        The stored value was selected, so it counts only if these two are equal.
         """
         values = self.values(trial, "choose")
         score = 0.0
@@ -147,7 +147,7 @@ class RecheckNumbers:
 
     @property
     def sequential(self) -> bool:
-        """Whether their number was raised after some were evaluated."""
+        """Whether the number of further seeds was raised after some were evaluated."""
         return self.planned["sequential"]
 
     @property
@@ -256,7 +256,7 @@ class RecheckNumbers:
 
     @functools.cached_property
     def gain(self) -> Estimate:
-        """The chosen trial's mean paired gain over the other one on the further seeds."""
+        """The chosen trial's mean paired gain over the ``against`` trial on the further seeds."""
         if self.trial is None or self.against is None or self.missing:
             return UNKNOWN
         seeds = self._seeds_of("confirm")
@@ -304,7 +304,7 @@ class RecheckNumbers:
         return self.confirmed.next_run
 
     def by_seed(self, trial: FrozenTrial, role: Role) -> dict[int, float]:
-        """Return a trial's values by the seeds of a role; of failed ones only if they count."""
+        """Return a trial's values by the seeds of a role, with failures only if they count."""
         values = {seed: self._counted(trial.number, seed) for seed in self._seeds_of(role)}
         return {seed: value for seed, value in values.items() if not math.isnan(value)}
 
@@ -358,7 +358,7 @@ def stored_value(trial: FrozenTrial) -> float:
 
 @dataclass(frozen=True)
 class Recheck(Printed):
-    """How much of a study's best value, and of its gain, is there on new seeds.
+    """How much of a study's best value and of its gain remains on new seeds.
 
     Attributes:
         numbers: The evaluations, and all numbers that follow from them.
@@ -401,7 +401,7 @@ class Recheck(Printed):
 
     @property
     def gain(self) -> Estimate:
-        """The chosen trial's mean paired gain over it on the further seeds, with its CI."""
+        """The chosen trial's mean gain over ``against``, paired by further seed, with its CI."""
         return self.numbers.gain
 
     @property

@@ -34,7 +34,7 @@ def selection_figure(
     Args:
         title: The finding.
         x_label: The name of the values.
-        unit: How they are written.
+        unit: The unit of the values.
         trials: The values of the study's trials.
         best: The study's best value.
         runs: The values on new seeds.

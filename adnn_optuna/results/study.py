@@ -53,7 +53,7 @@ class StudyResult(Printed):
     """The result of any Optuna study: a best trial, whose gain may be selection bias.
 
     Attributes:
-        record: What was read of the study.
+        record: The content of the study, as it was read.
     """
 
     record: SearchRecord
@@ -223,7 +223,7 @@ class StudyResult(Printed):
 
 
 def result_of(record: SearchRecord, objective: Any = None) -> StudyResult:
-    """Return the result of a search, by its record and by what was searched, if that is known."""
+    """Return the result of a search, by its record and by its objective, if that is known."""
     result: StudyResult = kind_of(record.attrs).load("result")(record, objective)
     return result
 
@@ -369,7 +369,7 @@ def places_figure(record: SearchRecord) -> list[Figure]:
 
 
 def gains_so_far(record: SearchRecord) -> list[float]:
-    """Return the best gain after each trial that was run to an end; 0 while there is none."""
+    """Return the best gain after each trial that ran to its end; 0 while there is none."""
     gains = (record.improvement(best, record.baseline) for best in bests_so_far(record))
     return [gain if math.isfinite(gain) else 0.0 for gain in gains]
 

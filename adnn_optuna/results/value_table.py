@@ -23,8 +23,8 @@ class ValueTable:
 
     Attributes:
         arms: The values of each arm, by its label.
-        design: How they were planned; without names if the values are not paired.
-        per: What pairs are of.
+        design: How the values were planned; without names if they are not paired.
+        per: The unit of a pair, such as the seed.
         score: The name of the values.
         maximize: Whether higher values are better.
         baseline: The arm that alone is compared with each other arm, if any.
@@ -82,7 +82,7 @@ class ValueTable:
 
     @functools.cached_property
     def compared(self) -> dict[str, np.ndarray]:
-        """The values that count: if they are paired, up to the first that the arm lacks."""
+        """The values that count; for paired values, up to the arm's first missing value."""
         arrays = {label: np.asarray(v, dtype=float) for label, v in self.arms.items()}
         if not self.is_paired:
             return arrays
@@ -103,7 +103,7 @@ class ValueTable:
 
     @functools.cached_property
     def means(self) -> dict[str, float]:
-        """The mean of each arm; if the values are paired, of those that all arms have."""
+        """The mean of each arm; for paired values, over the pairs that all arms have."""
         n = self.n_values if self.is_paired else None
         return {label: float(array[:n].mean()) for label, array in self.compared.items()}
 

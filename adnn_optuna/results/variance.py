@@ -60,8 +60,8 @@ class VarianceNumbers:
         study_name: The name of their study.
         value_name: The name of the values.
         sources: The sources of randomness that are redrawn.
-        n: In how many runs all sources are redrawn.
-        seed: The seed in use; :obj:`None` for a function. Its run is none of the n.
+        n: The number of runs with all sources redrawn.
+        seed: The seed in use, whose run is not among the ``n``; :obj:`None` for a function.
         maximize: Whether higher values are better.
         not_redrawn: Possible random sources that are the same in all runs, in words.
         failed: The value that each failed run counts as, if there is one.
@@ -170,7 +170,7 @@ class VarianceNumbers:
 
     @functools.cached_property
     def differences(self) -> dict[str, NDArray[np.float64]]:
-        """For each source that is redrawn alone, how much that changed each run."""
+        """The change of each run by each source that is redrawn alone."""
         rows = (self._table[:, 1:] - self._table[:, :1]).T
         return {
             source: row[~np.isnan(row)]
@@ -189,7 +189,7 @@ class VarianceNumbers:
 
     @property
     def critical_difference(self) -> float:
-        """The difference of two runs that noise exceeds in 5% of cases, for normal scores."""
+        """The difference that 5% of pairs of runs exceed by noise, if scores are normal."""
         if (n := len(self.run_values)) < FEWEST:
             return math.nan
         return t_quantile(n - 1, 0.975) * math.sqrt(2) * self.sd.value
@@ -210,7 +210,7 @@ class VarianceNumbers:
         return math.nan
 
     def share(self, part: Estimate) -> dict[str, float]:
-        """Return the share of the variance that a part is, with its 95% CI."""
+        """Return a part's share of the variance, with its 95% CI."""
         whole = self.sd
         if not whole.value > 0:
             return dict.fromkeys(SHARES, math.nan)
@@ -254,7 +254,7 @@ class Variance(Printed):
 
     @property
     def critical_difference(self) -> float:
-        """The difference of two runs that noise exceeds in 5% of cases, for normal scores."""
+        """The difference that 5% of pairs of runs exceed by noise, if scores are normal."""
         return self.numbers.critical_difference
 
     def to_dataframe(self) -> "pd.DataFrame":

@@ -75,25 +75,25 @@ class DeltaStepSampler(IndexedSampler):
     Note:
         A new sampler with the same arguments goes on where the study stopped. A step whose worker
         died is done again; one that failed by itself is not, nor one that Ctrl-C interrupted in
-        ``study.optimize`` with another objective: Optuna tells no cause. No two workers
-        get the same step. A trial that is asked for when all steps are done or held by others
-        repeats the baseline, with a warning. A step out of the search space is left out of the
-        walk, and with ``accept="always"`` so are those after it. Constraints are ignored.
+        ``study.optimize`` with another objective: Optuna tells no cause. No two workers get the
+        same step. A trial that is asked for when all steps are done or held by others repeats the
+        baseline, with a warning. A walk omits steps out of the search space, and with
+        ``accept="always"`` all steps after them. Constraints are ignored.
 
     References:
         With ``accept="always"`` and the defaults it is Algorithm 1 of the paper that this package
         reproduces, see ``studies/README.md``.
 
     Args:
-        deltas: The length of a step, for each walk, in units of the parameters; negative ones walk
-            down. By default they are the paper's, for offsets of a network's initial weights.
+        deltas: The length of a step, for each walk, in units of the parameters; a negative step
+            goes down. By default they are the paper's, for offsets of a network's initial weights.
             Elsewhere, choose them so that ``max_steps`` steps cross the range of interest.
         max_steps: The number of steps of each walk; the paper's are 50.
-        accept: Which steps are kept, ``"always"`` all or ``"improving"`` those that improve. With
-            noise, the latter stays at a value that was good by chance.
+        accept: Which steps are kept: all (``"always"``) or steps that improve (``"improving"``).
+            With noise, ``"improving"`` stays at a value that was good by chance.
         origin: Where the walks start: one value for all numerical parameters, or a mapping from
             the names of parameters to their values (0 for those that it lacks, and the first
-            choice). Where a parameter cannot have its value, it starts at the nearest one.
+            choice). If a parameter cannot have its value, it starts at the nearest value.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class DeltaStepSampler(IndexedSampler):
         return len(self._deltas) * self._max_steps
 
     def _place(self, index: int) -> tuple[int, int]:
-        """Return which walk an index above 0 is of, and which of its steps, both from 0."""
+        """Return the walk and the step of an index above 0, both counted from 0."""
         return divmod(index - 1, self._max_steps)
 
     def _remember(self, study: Study) -> Indices:
@@ -216,7 +216,7 @@ class _Origin:
 
 
 def _normal(value: Any) -> Any:
-    """Return the same of equal numbers, and choices as they are."""
+    """Return one form for equal numbers, and choices unchanged."""
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     if is_number:
         return float(value) + 0.0  # -0.0 + 0.0 is 0.0.

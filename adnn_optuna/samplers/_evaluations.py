@@ -1,4 +1,4 @@
-"""Proposes evaluations, each of them once, whatever number of workers makes them."""
+"""Proposes evaluations, each of them once, for any number of workers."""
 
 import math
 import secrets
@@ -34,7 +34,7 @@ def evaluation_trials(
 def made_evaluations(
     trials: Iterable[FrozenTrial], names: Sequence[str]
 ) -> dict[Evaluation, float]:
-    """Return the values of the evaluations made, NaN of those that came to none."""
+    """Return the values of the finished evaluations; NaN for a failed one."""
     trials_by_evaluation = evaluation_trials(trials, names).items()
     return {
         e: math.nan if trial.value is None else trial.value for e, trial in trials_by_evaluation

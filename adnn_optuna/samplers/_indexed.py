@@ -1,9 +1,9 @@
 """Samplers whose state is the study: each of their trials is proposed by its index.
 
-The trial number does not tell the how manieth proposal of its sampler a trial is: some trials are
-enqueued, killed, retried, or proposed by another sampler. So each proposal gets an *index* 0, 1,
-2, …, and everything else (the step of a walk, the random numbers of a draw) follows from the index
-and from the trials that the proposal saw.
+The number of a trial does not count the proposals of its sampler: some trials are enqueued,
+killed, retried, or proposed by another sampler. So each proposal gets an *index* 0, 1, 2, …, and
+everything else (the step of a walk, the random numbers of a draw) follows from the index and from
+the trials that the proposal saw.
 
 Write, read, choose again: a trial that begins reads all trials, takes the smallest index that no
 result and no live trial has, writes it, and reads all trials once more. If another one has come by
@@ -46,7 +46,7 @@ from adnn_optuna.samplers._trials import PerStudy, TrialReader
 class IndexedSampler(BaseSampler, abc.ABC):
     """Base class of samplers whose proposals follow from their index and the study's trials.
 
-    A parameter's value does not depend on which others are asked for, nor in which order.
+    A parameter's value does not depend on other parameters, or on their order.
 
     Args:
         key: Trials with the same key are counted together.
@@ -81,7 +81,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
 
     @property
     def last_index(self) -> float:
-        """The last index that it has a proposal for; behind it, the study stops."""
+        """The last index with a proposal; after it, the study stops."""
         return math.inf
 
     def n_free(self, study: Study, at_most: int = 1, known: TrialReader | None = None) -> int:
@@ -124,8 +124,8 @@ class IndexedSampler(BaseSampler, abc.ABC):
         """Return the next trial, to be created RUNNING at once with its index and parameters.
 
         Among the ``known`` trials, as just read, none is of a dead worker. The index is chosen at
-        random among as many free ones as there may be rivals that chose the same before. Its
-        creator reads again afterwards, unless no other worker can have chosen meanwhile.
+        random among the first free indices, one for each possible rival. Its creator reads again
+        afterwards, unless no other worker can have chosen meanwhile.
         """
         with self._memory.lock:
             indices = self._look(study, known)
@@ -154,7 +154,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
     def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
         """Decide on the parameters of a trial from its index and the trials that it saw.
 
-        It may have no index: then it was enqueued, but with some of its parameters only.
+        A trial without an index was enqueued with only some of its parameters.
         """
 
     def infer_relative_search_space(

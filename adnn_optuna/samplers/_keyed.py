@@ -21,7 +21,7 @@ COUNTING = (IndexedSampler, GridSampler, BruteForceSampler, QMCSampler)
 
 
 class KeyedSampler(BaseSampler):
-    """Sampler that makes a new inner sampler for each trial, with a seed of that trial.
+    """Sampler that makes a new inner sampler for each trial, with the trial's own seed.
 
     The random numbers of Optuna's samplers are drawn one after the other. So workers that share a
     study and a seed repeat each other's trials, and a study that goes on repeats its first ones.
@@ -46,11 +46,11 @@ class KeyedSampler(BaseSampler):
     Args:
         factory: Makes the sampler of a trial: a function ``(seed, n_trials) -> sampler``.
         seed: The seed that the trials' seeds follow from.
-        n_trials: The number of trials that the factory is told of, if that is known.
+        n_trials: The number of trials, if it is known; the factory gets it.
 
     Raises:
-        TypeError: If the factory makes no sampler, or one that counts its trials in the study:
-            one of this package, or one that enumerates. These need one seed, and no key.
+        TypeError: If the factory does not make a sampler, or makes one that counts its trials in
+            the study (this package's samplers, and samplers that enumerate).
     """
 
     def __init__(

@@ -78,7 +78,7 @@ class PointPool:
         return dataclasses.replace(self, values=np.minimum(self.values, highest))
 
     def is_latest(self, count: int) -> np.ndarray:
-        """Return which points are the latest, so many of them."""
+        """Return which points are among the latest ``count``."""
         return np.asarray(self.numbers > self.numbers.max(initial=0) - count)
 
 

@@ -17,13 +17,13 @@ RESTART = "restart"
 class RandomRestartSampler(IndexedSampler):
     """Sampler that counts: the integer parameter ``restart`` is 0, 1, 2, ….
 
-    It is for objectives with a random start of which ``restart`` is the seed. The best of n
-    such trials gains by selection alone. So any search over initial weights has to beat it with
-    as many trials. Other parameters are sampled at random, each uniformly
-    (in the logarithm with ``log=True``).
+    It is for objectives with a random start, whose seed is ``restart``. The best of n such trials
+    gains by selection alone. So any search over initial weights has to beat it with as many
+    trials. Other parameters are sampled at random, each uniformly (in the logarithm with
+    ``log=True``).
 
-    Don't use it to search: it learns nothing from the values. Nor is it needed where the start is
-    no parameter; :class:`~optuna.samplers.RandomSampler` does for that.
+    Don't use it to search: it learns nothing from the values. If the start is not a parameter, use
+    :class:`~optuna.samplers.RandomSampler`.
 
     Example:
 
@@ -45,9 +45,9 @@ class RandomRestartSampler(IndexedSampler):
     Note:
         A new sampler goes on where the study stopped, no two workers get the same restart, and
         that of a worker that died is done again (not one that Ctrl-C interrupted in
-        ``study.optimize``, where the objective is not ours). Where ``restart`` begins above 0 or
-        has a step, it takes its values in their order; after the last one it keeps that. An
-        enqueued trial without it gets a random one.
+        ``study.optimize``, where the objective is not ours). If ``restart`` begins above 0 or has
+        a step, it takes its values in their order, and then repeats the last one. An enqueued
+        trial without ``restart`` gets a random value.
 
     Args:
         seed: Seed for the other parameters. If :obj:`None`, it follows from the study.

@@ -156,7 +156,7 @@ class _Ranking:
 
 
 class ReplicateSampler(RandomSampler):
-    """Proposes the replicates of a search; any number of workers makes each of them once.
+    """Proposes the replicates of a search; workers together make each replicate once.
 
     Args:
         failed: The value that a failed replicate counts as; if :obj:`None`, its configuration is

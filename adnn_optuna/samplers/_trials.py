@@ -189,7 +189,7 @@ class PerStudy(Generic[Kept]):
         return of_storage[study._study_id]
 
     def forget(self, study: Study) -> None:
-        """Keep nothing of a study."""
+        """Forget everything about a study."""
         self._kept[study._storage].pop(study._study_id, None)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -212,7 +212,7 @@ def constraints_of(trial: FrozenTrial) -> list[float]:
 
 
 def is_done(trial: FrozenTrial) -> bool:
-    """Return whether a trial was run to its end, whatever came of it, and so counts."""
+    """Return whether a trial ran to its end, with or without a value, and so counts."""
     ended = trial.system_attrs.get(ENDED)
     if trial.state == TrialState.FAIL:
         return ended == "diverged"

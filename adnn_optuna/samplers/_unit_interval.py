@@ -67,7 +67,7 @@ def can_rescale(old: BaseDistribution, new: BaseDistribution) -> bool:
 
 
 def hull(one: BaseDistribution, other: BaseDistribution) -> BaseDistribution:
-    """Return the distribution with the range of both, the first one if they are of two kinds."""
+    """Return the distribution with the range of both; the first one if the kinds differ."""
     for kind in (FloatDistribution, IntDistribution):
         if isinstance(one, kind) and isinstance(other, kind):
             if (one.log, one.step) != (other.log, other.step):
@@ -78,7 +78,7 @@ def hull(one: BaseDistribution, other: BaseDistribution) -> BaseDistribution:
 
 
 def rescale(unit: float, old: BaseDistribution, new: BaseDistribution) -> float:
-    """Return where a numerical value on the scale of a distribution is on that of another."""
+    """Return the place of a number on one distribution's scale on the scale of another."""
     return to_unit(_value_at(unit, old), new)
 
 

@@ -1,6 +1,6 @@
 """How paired values were planned, and what their differences then show.
 
-All comparisons and the gain of a recheck share these rules: what pairs count, when a claim is
+All comparisons and the gain of a recheck share these rules: which pairs count, when a claim is
 open, and how wide a CI is.
 """
 
@@ -34,7 +34,7 @@ class PairedDesign:
     Attributes:
         names: The name of each pair, such as ``"seed 3"``.
         n_planned: How many pairs were planned.
-        n_missing: How many of these are not there yet.
+        n_missing: How many of the planned pairs are missing.
         margin: The difference up to which two arms are equivalent, if any.
         sequential: Whether values are read after each pair.
         after_fixed: Whether pairs or arms were added to a fixed design. CIs are then at 99%.

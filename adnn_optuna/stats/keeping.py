@@ -37,9 +37,9 @@ class Standard(NamedTuple):
 
 @functools.cache
 def threshold(level: float, max_runs: int, n_best: int, degrees: int) -> float:
-    """Return c of the rule, if the mean of the best is of ``n_best`` runs.
+    """Return c of the rule, if the best mean is over ``n_best`` runs.
 
-    The standard deviation has so many ``degrees`` of freedom.
+    The standard deviation has ``degrees`` degrees of freedom.
     """
     rng = np.random.default_rng(0)
     runs = np.arange(1, max_runs + 1)
@@ -108,5 +108,5 @@ def pooled(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
 
 
 def _more_at_first(runs: np.ndarray) -> np.ndarray:
-    """Return by how much more is asked of few runs, which saves runs of what does nothing."""
+    """Return how much more few runs must gain, which ends useless candidates early."""
     return np.asarray(1 + 0.5 / runs)

@@ -60,17 +60,17 @@ class Ends(NamedTuple):
     at_most: float = math.nan
 
     def times(self, size: float) -> "Ends":
-        """Return them for differences that are larger by a factor."""
+        """Return the ends for differences that are larger by a factor."""
         return Ends(*(size * end for end in self))
 
     def if_equal_apart_by(self, resolution: float) -> "Ends":
-        """Return ends as far apart as two values are, if there is nothing between these ends."""
+        """Return ends as far apart as two values, if the ends are equal."""
         if self.low != self.high:
             return self
         return Ends(*2 * (self.low - resolution / 2, self.low + resolution / 2))
 
     def within(self, most: float) -> "Ends":
-        """Return them for differences that are no larger than this."""
+        """Return the ends, cut to differences of at most this size."""
         return Ends(
             max(self.low, -most),
             min(self.high, most),
@@ -118,7 +118,7 @@ class PairedDifference:
         return Estimate(self.mean, self.low, self.high)
 
     def turned(self) -> "PairedDifference":
-        """Return by how much the other arm is better than the one."""
+        """Return the difference with both arms exchanged."""
         ends = Ends(-self.high, -self.low, -self.at_most, -self.at_least)
         return dataclasses.replace(
             self.with_ends(ends),
@@ -154,8 +154,8 @@ def paired_differences(
     Pairs count up to the first NaN: whether a value is missing may depend on it, so later pairs
     would be a selection. Claims are made of all pairs, or of ``claims``; if more were declared,
     ``n_claims`` share the error rate. CIs are at 99% ``after_fixed``, a fixed design that was seen
-    before. ``names`` say of what the values of an arm are. Values that
-    are shares of ``n_examples`` are compared as whole numbers, so that ties are exact.
+    before. ``names`` are the names of an arm's values. Values that are shares of ``n_examples``
+    are compared as whole numbers, so that ties are exact.
     """
     arrays = {arm: np.asarray(of_arm, dtype=np.float64) for arm, of_arm in values.items()}
     pairs = list(itertools.combinations(arrays, 2))
@@ -230,7 +230,7 @@ def paired_differences(
 
 
 def _assumption(n_pairs: int, n_claims: int) -> str:
-    """Return what a verdict on so few planned pairs assumes; empty for sign flips."""
+    """Return the assumption of a verdict on few planned pairs; empty for sign flips."""
     return NORMAL if is_by_t(n_pairs, n_claims) else ""
 
 
@@ -305,12 +305,12 @@ def resolution_of(values: Sequence[float]) -> float:
 
 
 def size_of(values: np.ndarray) -> float:
-    """Return the power of two, by which to divide is exact, that makes values be of size 1."""
+    """Return the power of two that scales values to size 1: dividing by it is exact."""
     return math.ldexp(0.5, math.frexp(float(np.abs(values).max(initial=0.0)))[1])
 
 
 def verdict_of(ends: Ends, margin: float | None) -> VerdictName:
-    """Return the verdict of an interval, so that none contradicts it; NaN decide nothing."""
+    """Return the verdict that an interval allows; NaN decides nothing."""
     if margin is not None and -margin <= ends.low and ends.high <= margin:
         return "equivalent"
     if ends.low > 0:
@@ -355,7 +355,7 @@ def is_skewed(differences: np.ndarray, level: float = 0.01) -> bool:
 
 
 def check_margin(margin: Any, largest: float = 1.0) -> None:
-    """Refuse a margin that any two values are within, as they differ by ``largest`` at most."""
+    """Refuse a margin that is not below ``largest``, the largest possible difference."""
     if not (isinstance(margin, Real) and 0 < float(margin) < largest):
         below = f" and below {largest:g}, the largest difference (accuracies are fractions)"
         raise WrongValueError(
@@ -376,7 +376,7 @@ def fewest_pairs(n_claims: int, *, sequential: bool = False, after_fixed: bool =
 
 
 def is_by_t(n_pairs: int, n_claims: int) -> bool:
-    """Return whether so few pairs have Student's interval in a fixed design."""
+    """Return whether a fixed design of few pairs has Student's interval."""
     # At least one of the 2ⁿ sign flips must lie beyond each end: α/(2m)·2ⁿ ≥ 1.
     fewest = math.ceil(math.log2(2 * max(n_claims, 1) / ALPHA))
     return n_pairs < max(_FEWEST_FLIPPED, fewest)

@@ -33,8 +33,8 @@ class RequiredSeeds:
         seeds: How many new seeds a fixed design needs, on average over the standard deviations
             that the pilot leaves possible.
         seeds_low, seeds_high: How many at the ends of the 80% CI of ``sd``.
-        seeds_sequential: How many a sequential design needs, those of the pilot included, with
-            CIs at 99% if that was a fixed design; :obj:`None` if neither 1000 nor ten times
+        seeds_sequential: How many seeds a sequential design needs, including the pilot's, with CIs
+            at 99% if the pilot was a fixed design; :obj:`None` if neither 1000 nor ten times
             ``seeds`` suffice.
         power: The power of a fixed design by its number of seeds.
         power_sequential: The probability that a sequential design has decided by a number of

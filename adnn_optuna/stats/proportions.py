@@ -10,8 +10,8 @@ Z = 1.959963984540054  # The standard normal distribution's quantile of 97.5%.
 def difference_interval(won: float, lost: float, n_images: float) -> tuple[float, float]:
     """Return the 95% interval of the difference of two proportions of the same images.
 
-    Of these one network alone gets ``won`` right, the other ``lost``. It is that of Bonett and
-    Price (2012), Journal of Educational and Behavioral Statistics 37(4), 479-488.
+    Only one network gets ``won`` images right, only the other one ``lost``. It is the interval of
+    Bonett and Price (2012), Journal of Educational and Behavioral Statistics 37(4), 479-488.
     """
     p_won, p_lost = (won + 1) / (n_images + 2), (lost + 1) / (n_images + 2)
     difference = p_won - p_lost
@@ -31,12 +31,12 @@ def gain_interval(look: TestEvaluation, gain: float) -> tuple[float, float]:
 
 
 def n_counted(look: TestEvaluation) -> float:
-    """Return as how many images those of an evaluation count, of which some may repeat others."""
+    """Return the number of independent images of an evaluation; some may repeat others."""
     return look.get("n_groups", look["n_images"])
 
 
 def chance_limit(n_largest: float, n: float) -> float:
-    """Return up to which accuracy always predicting the largest class is no worse by chance.
+    """Return the accuracy up to which a network is not shown to beat the largest class.
 
     The largest class has ``n_largest`` of n examples.
     """
@@ -45,5 +45,5 @@ def chance_limit(n_largest: float, n: float) -> float:
 
 
 def unseen_share(n: int) -> float:
-    """Return the share of seeds of which n drawn ones miss every one with a probability of 5%."""
+    """Return the share of seeds that n random seeds all miss with a probability of 5%."""
     return 1 - 0.05 ** (1 / n) if n else 1.0

@@ -23,7 +23,7 @@ def is_of_splits(name: str) -> bool:
 def checked_resampling(
     what: str, names: Iterable[object], resampled: Any, *, folds: bool, sequential: bool
 ) -> Resampled | None:
-    """Return how many examples splits have; refuse rows that may overlap if nothing is said."""
+    """Return the sizes of splits; refuse undeclared rows that may overlap."""
     if resampled is False:
         resampled = None
     elif resampled is None and not folds:

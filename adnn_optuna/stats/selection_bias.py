@@ -79,7 +79,7 @@ def chance_of_luck(
     *,
     values: Sequence[float] | None = None,
 ) -> float:
-    """Return how likely the best of n such draws is that much better, or more.
+    """Return the probability that the best of n such draws gains at least this much.
 
     Better than their ``"mean"``, or than ``"one"`` further draw, as a paper with one training
     before its search measures; at least once in ``files`` such searches.

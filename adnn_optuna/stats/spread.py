@@ -82,7 +82,7 @@ def floor_of(gains: Sequence[float]) -> float:
 def unit_of_values(
     arms: Iterable[Sequence[float] | np.ndarray], *, are_paired: bool = False
 ) -> Unit:
-    """Return how values of anything are shown, by those of some arms, and by their differences."""
+    """Return the unit of values, by the values of some arms and their differences."""
     arrays = [np.asarray(of_arm, dtype=float) for of_arm in arms]
     sizes = np.abs(np.concatenate([[], *arrays]))
     sizes = sizes[np.isfinite(sizes)]
@@ -98,7 +98,7 @@ def unit_of_values(
 
 
 def known_sd(values: Sequence[float] | np.ndarray) -> float:
-    """Return the standard deviation of the values that are known; NaN of less than two."""
+    """Return the standard deviation of the known values; NaN for fewer than two."""
     numbers = np.asarray(values, dtype=float)
     numbers = numbers[~np.isnan(numbers)]
     if len(numbers) < 2 or not np.isfinite(numbers).all():

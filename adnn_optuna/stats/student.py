@@ -8,7 +8,7 @@ import scipy
 
 
 def t_quantile(degrees: float, probability: float) -> float:
-    """Return the value below which Student's t, with so many degrees, is with a probability."""
+    """Return the quantile of Student's t with these degrees of freedom."""
     return float(scipy.special.stdtrit(degrees, probability))
 
 
