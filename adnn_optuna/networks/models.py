@@ -217,7 +217,8 @@ class Training:
     :func:`keras.saving.register_keras_serializable`.
 
     Args:
-        optimizer: The Keras name of an optimizer, or its configuration or object. By default Adam.
+        optimizer: The Keras name of an optimizer. Or a configuration or an object. The default is
+            Adam.
         learning_rate: The learning rate. Or a Keras schedule. It replaces the learning rate of an
             optimizer object or of the compiled model. The default for an optimizer's name is
             0.001.
