@@ -208,7 +208,7 @@ class Proposal(TypedDict):
 
 
 class Replicate(TypedDict):
-    """Which replicate it is, from 1, of which first trial, whose sampler may count by index."""
+    """A replicate: its first trial, that trial's index (if it has one), and its number from 1."""
 
     trial: Number
     index: Number | None
@@ -352,7 +352,7 @@ class RecheckSettings(TypedDict):
 
 
 class EvaluatedModels(TypedDict):
-    """The subject of a comparison of models: their configurations, and that of the data."""
+    """The subject of a comparison of models: the configurations of models and data."""
 
     models: dict[str, Json]
     dataset: NotRequired[DataConfig]

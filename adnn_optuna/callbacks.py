@@ -93,8 +93,8 @@ class Limit(abc.ABC):
 class MaxTimeCallback(Limit):
     """End a study once its trials took a given time.
 
-    The limit counts the time of trials that have ended, in this or any other process, now
-    or in an earlier run. If trials ran in parallel, the time is that of the longest chain of
+    The limit counts the time of trials that have ended, in this or any other process, now or in an
+    earlier run. If trials ran in parallel, the time is the duration of the longest chain of
     consecutive trials. Idle time and trials of dead workers do not count. If the objective is not
     ours, the dates that Optuna stores tell how long a trial took. Workers whose clocks differ may
     then seem to have run in parallel. The trial that runs when the limit is reached is completed
@@ -123,8 +123,8 @@ class MaxTimeCallback(Limit):
 class MaxTrialCallback(Limit):
     """End a study once a given number of trials is done.
 
-    Completed and pruned trials count, also those of ``study.add_trial``. A failed trial counts if
-    the training of an :class:`~adnn_optuna.InitOffsetObjective` diverged. In
+    Completed and pruned trials count, including trials of ``study.add_trial``. A failed trial
+    counts if the training of an :class:`~adnn_optuna.InitOffsetObjective` diverged. In
     :func:`~adnn_optuna.search` it also counts if the objective returned NaN or its error was
     caught. In ``study.optimize`` these two do not count: pass ``n_trials``, too, so that the study
     ends if all trials fail. Trials that were interrupted, or whose worker died, never count: they
@@ -151,10 +151,10 @@ class MaxTrialCallback(Limit):
 class MaxGainCallback(Limit):
     """End a study once its best value is a given gain better than the baseline.
 
-    The gain is best value minus baseline if the study maximizes, and baseline minus best value
-    if it minimizes. A gain that falls short by rounding alone, as 0.3 - 0.1 does of 0.2, has
-    reached the limit. Trials that violate a constraint are ignored, and there is no gain on a
-    baseline that is not finite.
+    The gain is best value minus baseline if the study maximizes, and baseline minus best value if
+    it minimizes. A gain that misses the limit by rounding alone, such as 0.3 - 0.1 for 0.2, has
+    reached it. Trials that violate a constraint are ignored, and there is no gain on a baseline
+    that is not finite.
 
     Example: ``study.optimize(objective, callbacks=[MaxGainCallback(0.25, baseline=0.5)])``
 

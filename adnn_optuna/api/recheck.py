@@ -335,7 +335,7 @@ def _completed(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def _best_of_places(completed: Sequence[FrozenTrial], top: int) -> list[FrozenTrial]:
-    """Return the best trials, so many at most, of which none is a near copy of a better one."""
+    """Return at most ``top`` of the best trials, without near copies of better trials."""
     distinct_trials: list[FrozenTrial] = []
     for trial in completed:
         if len(distinct_trials) == top:

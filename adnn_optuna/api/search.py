@@ -211,7 +211,7 @@ class _SearchProgress:
             bar.set_description_str(f"{self._text}; {first_step}")
 
     def update(self, tally: Tally, *_: object) -> None:
-        """Show the trials that were told."""
+        """Show the told trials."""
         n_done = tally.n_done
         best = tally.best
         if best is not None and best.number != self._best:

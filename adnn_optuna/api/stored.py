@@ -137,8 +137,8 @@ def limits_of_runs(
 ) -> LimitValues:
     """Return the limits of all runs of a stored comparison, which are equal.
 
-    Runs that have ended by higher limits cannot have lower ones: others beside them are refused.
-    If all have ended, their limits are returned, and the comparison only reports them.
+    Runs that have ended by higher limits cannot have lower limits, so mixed limits are refused. If
+    all have ended, their limits are returned, and the comparison only reports them.
     """
     arms = records_of_comparison(head)
     n_trials = limits["max_trial"] or 0

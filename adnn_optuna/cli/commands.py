@@ -172,7 +172,7 @@ def report(
     output: Annotated[Path, "The .html file to write."] = Path("report.html"),
     storage: opt.Storage = opt.DEFAULT_STORAGE,
 ) -> out.Answer:
-    """Write a report of whatever a study stores: one HTML file that opens from disk.
+    """Write a report of any stored result: one HTML file that opens from disk.
 
     It needs no network and trains nothing: all is read from the studies.
 
@@ -198,7 +198,7 @@ def contract(
     data_dir: Path | None = None,
     embed_data: Annotated[bool, "Write the data, at most 50 MB, beside it."] = False,
 ) -> out.Answer:
-    """Write the contract of a stored search, and beside it the best network's weights.
+    """Write the contract of a stored search, and the best network's weights.
 
     The baseline and the best network are trained again. The best trial is
     confirmed on new seeds, if it was not.

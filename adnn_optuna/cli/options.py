@@ -263,7 +263,7 @@ def _option(name: str, default: object, annotation: Any) -> inspect.Parameter:
 
 @functools.cache
 def _part(level: str) -> dict[str, inspect.Parameter]:
-    """Return the options of which data, training, network or objective is made."""
+    """Return the options that make data, training, network or objective."""
     options = {"dataset": _explained(_option("dataset", "digits", Dataset), {}, "Data")}
     for source in [*_SOURCES][: _LEVELS[level]]:
         group, names = _SOURCES[source]

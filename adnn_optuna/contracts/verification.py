@@ -186,7 +186,7 @@ def _dataset(contract: Json, folder: Path, data_dir: FilePath | None) -> Dataset
 
 
 def _embedded(contract: Json, folder: Path) -> Dataset:
-    """Return the data that are beside a contract; their fingerprint is compared later."""
+    """Return the data in the contract's folder; their fingerprint is compared later."""
     entry = contract["files"]["data"]
     config = contract["objective"]["dataset"]
     file = find_in(folder, entry["name"], "files.data.name", "copy it there")

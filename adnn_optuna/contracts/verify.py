@@ -42,14 +42,14 @@ def verify(
 ) -> Verdict:
     """Check a contract: rebuild everything, train its two networks again, and compare.
 
-    In the environment of the contract (versions, processor, threads, oneDNN) the same bits come
-    out. In another one both networks are trained eight times, from weights that differ in their
-    last bits. The claimed gain must then be within the range of these runs, by Student's t at 99%
-    or by one test image. Nothing in the file widens that, and nothing in it is executed.
+    In the environment of the contract (versions, processor, threads, oneDNN), all bits are the
+    same. In another environment, both networks are trained eight times, from weights that differ
+    in their last bits. The claimed gain must then be within the range of these runs, by Student's
+    t at 99% or by one test image. Nothing in the file widens that, and nothing in it is executed.
 
     This reproduces the numbers of one network, whose seed may have been chosen. Only new seeds
-    show that its offsets gain, and whether the maker's mean gain replicates. They need no equal
-    bits, so they count in any environment.
+    show that its offsets gain, and whether the maker's mean gain replicates. They do not need
+    equal bits, so they count in any environment.
 
     The check runs in a process of its own, which an interrupt ends at once. With ``dataset`` or
     ``model``, which are objects of yours, it runs in this process, without limits.

@@ -160,7 +160,7 @@ class Arms(NamedTuple):
 
 
 def arm_of(sampler: ArmSpec, named: Mapping[str, Arm] = SAMPLERS) -> Arm:
-    """Return the arm that a name, a sampler or a factory stands for, maybe with replicates."""
+    """Return the arm for a name, a sampler or a factory, with replicates if it has any."""
     if isinstance(sampler, tuple):
         of_sampler = arm_of(sampler[0], named)
         share = sampler[1]

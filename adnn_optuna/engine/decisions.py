@@ -94,7 +94,7 @@ class Snapshot:
 
 @dataclasses.dataclass(frozen=True)
 class Begin:
-    """Begin so many trials."""
+    """Begin this many trials."""
 
     count: int
 

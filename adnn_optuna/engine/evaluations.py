@@ -186,7 +186,7 @@ def make_needed(
 def _make_one(
     storage: BaseStorage, name: str, settings: dict[str, Any], evaluation: Evaluation
 ) -> None:
-    """Make an evaluation, in whatever process, unless somebody else makes it or time is up."""
+    """Make an evaluation, in any process, unless another worker makes it or time is up."""
     study = optuna.load_study(study_name=name, storage=open_storage(storage))
 
     def missing_of(made: Mapping[Evaluation, float]) -> list[Evaluation]:
@@ -240,7 +240,7 @@ class _EvaluationObjective:
         """Do nothing: the sampler knows all numbers when it creates a trial."""
 
     def train(self, trials: Sequence[optuna.Trial], **_: object) -> list[Outcome]:
-        """Make evaluations, one after the other, whatever the limits."""
+        """Make evaluations one after the other, without limits."""
         return [self._made(evaluation_of(trial, self.names)) for trial in trials]
 
     def _made(self, evaluation: Evaluation) -> Outcome:

@@ -72,7 +72,7 @@ def with_seed(objective: Callable[..., float]) -> tuple[Callable[[Any, int], flo
 
 
 def _takes(signature: inspect.Signature, n_arguments: int) -> bool:
-    """Return whether a function can be called with so many arguments."""
+    """Return whether a function can be called with this many arguments."""
     try:
         signature.bind(*range(n_arguments))
     except TypeError:
@@ -228,7 +228,7 @@ class FunctionObjective:
         return 0
 
     def check(self, study: optuna.Study) -> None:
-        """Refuse a study of another direction or seed; nothing else is known of a function."""
+        """Refuse a study with another direction or seed; a function has no other settings."""
         check_direction(study, self.direction)
         seed = study.user_attrs.get(stored.SEARCH, {}).get("seed", self.seed)
         if seed != self.seed:
@@ -260,9 +260,9 @@ class FunctionObjective:
         return with_seed(self.function)[0](trial, seed)
 
     def conclude(self, study: optuna.Study, plan: RunPlan, stop: threading.Event) -> None:
-        """Evaluate the best trial on as many new seeds as are planned.
+        """Evaluate the best trial on the planned number of new seeds.
 
-        The time limit is that of trials and evaluations together.
+        The time limit is for trials and evaluations together.
         """
         record = read_record(study, others={})
         max_time = plan.ending.max_time
@@ -320,7 +320,7 @@ class FunctionObjective:
         return trial_seed(self.seed, index)
 
     def train(self, trials: Sequence[optuna.Trial], **_: object) -> list[Outcome]:
-        """Run trials to their ends, whatever the limits, side by side if there are several."""
+        """Run trials to their ends, without limits, several at the same time."""
         run = self.replace(executor=None)._run
         if self.executor is not None:
             return [*self.executor.map(run, trials)]

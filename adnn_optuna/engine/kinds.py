@@ -1,4 +1,4 @@
-"""The kinds of studies, and where each is defined; only the kinds at hand are loaded."""
+"""The kinds of studies, and where each is defined; a kind is loaded when it is used."""
 
 import dataclasses
 from typing import Any, Generic, TypeVar

@@ -108,7 +108,7 @@ class Loop:
     def run(self) -> int:
         """Run the study and return how many trials are done.
 
-        If that is interrupted, the trials under way end as failed.
+        If the user interrupts, running trials end as failed.
         """
         self._study._stop_flag = was_exhausted(self._study)
         # Before this run begins, a trial that this thread asked for and did not tell looks like
@@ -357,7 +357,7 @@ class Loop:
             logger.warning("Trial %d was deleted while it ran.", trial.number)
 
     def _tidy(self, *, is_interrupt: bool) -> None:
-        """End the trials that are under way, and say that the user interrupted the run."""
+        """End the running trials, and say that the user interrupted the run."""
         for run, (trial, began) in self._jobs.items():
             if run.exception() is None:  # It heeded no event.
                 self._tell([trial], run.result(), began)

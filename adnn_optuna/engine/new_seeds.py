@@ -82,7 +82,7 @@ class _Params(dict[str, Any]):
 
 
 def beginning_of(study: optuna.Study) -> dict[str, str]:
-    """Return what evaluations of a study are of: an earlier one of its name had other trials."""
+    """Return the subject of a study's evaluations; an earlier study of its name had another."""
     first = study.get_trials(deepcopy=False)[0]
     return {"study that began": beginning(first)}
 

@@ -40,7 +40,7 @@ Caught = tuple[type[Exception], ...]
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a trial ends: ``"timeout"`` by any limit; ``"stopped"``, by the user, is not told."""
+    """How a trial ends: ``"timeout"`` is by any limit; ``"stopped"``, by the user, is not told."""
 
     status: Status
     value: float | None = None
@@ -158,7 +158,7 @@ class Searched(Trainable, Protocol[R_co]):
 
     @property
     def may_replicate(self) -> bool:
-        """Whether a part of its trials may evaluate earlier ones again, with other seeds."""
+        """Whether some of its trials may evaluate earlier trials again, with other seeds."""
 
     @property
     def has_own_data(self) -> bool:

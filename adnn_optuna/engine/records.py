@@ -186,7 +186,7 @@ class SearchRecord:
 
     @property
     def gain(self) -> float:
-        """By how much the best trial is better than the baseline; negative if none is better."""
+        """How much better the best trial is than the baseline; negative if none is better."""
         return self.improvement(self.best_value, self.baseline)
 
     @property
@@ -240,7 +240,7 @@ class SearchRecord:
 
     @property
     def n_test_examples(self) -> int:
-        """The number of test examples behind the test value; 0 if unknown."""
+        """The number of test examples in the test value; 0 if unknown."""
         return 0
 
     @property
@@ -275,7 +275,7 @@ class SearchRecord:
 
     @property
     def test_gain(self) -> float:
-        """By how much the best trial is better than the baseline on the test set."""
+        """How much better the best trial is than the baseline on the test set."""
         return self.improvement(self.test_value, self.test_baseline)
 
     @property
@@ -326,7 +326,7 @@ class FunctionRecord(SearchRecord):
 
     @property
     def n_new_seeds(self) -> int:
-        """On how many new seeds the best trial is evaluated."""
+        """The number of new seeds on which the best trial is evaluated."""
         return int(self.settings.get("confirm", 0))
 
     @property
@@ -376,7 +376,7 @@ class FunctionRecord(SearchRecord):
 
     @property
     def n_violated(self) -> int:
-        """On how many new seeds the best trial violates a constraint."""
+        """The number of new seeds on which the best trial violates a constraint."""
         return sum(stored.VIOLATED in trial.system_attrs for trial in self._on_new_seeds)
 
     @property

@@ -78,7 +78,7 @@ class StudySpec:
 
     @property
     def n_threads(self) -> int | None:
-        """How many trials run at once if no proposal learns from values, else :obj:`None`.
+        """How many trials run at once if no proposal learns from values; otherwise :obj:`None`.
 
         Trials after the one that ends a search early are not to count, and a pruner compares
         trials that run side by side: then they run in rounds.
@@ -255,7 +255,7 @@ def run_studies(
 ) -> None:
     """Run opened studies; if one fails or is interrupted, the others are interrupted, too.
 
-    The ``bar`` counts the trials that are behind them, in the end all that they might have taken.
+    The ``bar`` counts the studies' trials; if a study ends early, it counts the whole budget.
     """
     own_workers = futures.ThreadPoolExecutor(n_jobs, "run")
     with own_workers if executor is None else contextlib.nullcontext(executor) as workers:
@@ -294,7 +294,7 @@ def _run_one(stop: threading.Event, bar: Bar, spec: StudySpec, study: optuna.Stu
 
 
 def _show_trial(bar: Bar, spec: StudySpec, tally: Tally, *_: object) -> None:
-    """Count a trial that was told, and show its arm and seed, and their best value so far."""
+    """Count a told trial, and show its arm and seed with their best value so far."""
     if tally.best is not None:
         run = "/".join(str(spec.name).split("/")[-2:])
         value = unit_of(spec.objective.metric).value(tally.best.values[0])

@@ -1,4 +1,4 @@
-"""The audit of a Keras model: where its initial values and its random layers draw from."""
+"""The audit of a Keras model: the random sources of initial values and layers."""
 
 from __future__ import annotations
 
@@ -95,9 +95,9 @@ def audit_file(path: FilePath) -> Audit:
 def audit_randomness(model: keras.Model) -> Audit:
     """List the variables of a Keras model with their initial distributions, and its random layers.
 
-    The model is only read. A distribution is that of the layer's initializer (LSTM layers also set
-    the forget gate's bias to 1). A seed is known if a configuration has it. What the code of a
-    layer draws without a ``SeedGenerator`` is not found.
+    The model is only read. The distribution is the layer initializer's (LSTM layers also set the
+    forget gate's bias to 1). A seed is known if a configuration has it. What the code of a layer
+    draws without a ``SeedGenerator`` is not found.
 
     Example:
 

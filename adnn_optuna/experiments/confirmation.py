@@ -229,9 +229,9 @@ class _NetworkEvaluation:
 
 
 def _earlier(record: NetworkRecord, seeds: list[int]) -> list[tuple[str, Confirmed]]:
-    """Return confirmations of the same experiment and parameters by other studies, in order.
+    """Return other studies' confirmations of the same experiment and parameters, in order.
 
-    The seeds follow from both, and those of a smaller number are the first of a larger one.
+    The seeds follow from both, so a smaller confirmation has the first seeds of a larger one.
     """
     earlier: list[tuple[str, Confirmed]] = []
     attributes_of_others = attributes_in(record.study._storage)

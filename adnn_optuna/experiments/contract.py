@@ -127,7 +127,7 @@ class Contract(Printed):
         return cls(content, weights_by_path, data)
 
     def save(self, path: FilePath) -> None:
-        """Write the contract, and beside it the trained weights of the best network.
+        """Write the contract, and the best network's trained weights into the same folder.
 
         Beside ``fashion.contract.json`` the weights are ``fashion.contract.HASH.npz`` (arrays by
         their paths in the model), and embedded data ``fashion.contract.data.HASH.npz``. HASH is
@@ -242,7 +242,7 @@ def embedded(data: Dataset) -> dict[str, np.ndarray]:
 
 
 def who_can_verify(content: Json, *, has_data: bool) -> str:
-    """Return a sentence on who can check a contract, by where its model and data come from."""
+    """Return a sentence on who can check a contract, by the sources of its model and data."""
     dataset = content["objective"]["dataset"]
     if _OF_OTHERS.search(json.dumps(content["objective"].get("model"))):
         return (

@@ -179,7 +179,7 @@ def new_pairs(
 
 
 def not_replicated(contract: Json, found: Confirmation) -> str:
-    """Return a sentence if new pairs contradict the claimed mean gain, else an empty text.
+    """Return a sentence if new pairs contradict the claimed mean gain, otherwise an empty text.
 
     The more seeds the maker declares, the less the two means may differ. Nothing else in the
     contract changes this limit.

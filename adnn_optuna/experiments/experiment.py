@@ -88,7 +88,7 @@ class Network:
 
 @dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
 class Experiment:
-    """A network whose initial values move in a space, and the metric that tells how good it is.
+    """A network whose initial values move in a space, and the metric that judges it.
 
     The arguments are those of :class:`~adnn_optuna.InitOffsetObjective`, its Optuna side.
     """
@@ -180,7 +180,7 @@ class Experiment:
 
     @property
     def _told_direction(self) -> StudyDirection:
-        """The direction that the metric tells by itself."""
+        """The direction that follows from the metric's name."""
         training = Training() if self.is_of_trial else self.trainer.training
         is_minimized = training.is_minimized(self.metric)
         if is_minimized:

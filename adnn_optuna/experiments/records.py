@@ -71,7 +71,7 @@ class NetworkRecord(SearchRecord):
 
     @property
     def n_networks(self) -> int:
-        """How many networks predict together as the best trial: those of an ensemble."""
+        """How many networks predict together in the best trial, if it is an ensemble."""
         if self.best is None or not self.arm.later:
             return 1
         return max(self.best.intermediate_values, default=1)

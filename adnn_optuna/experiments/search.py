@@ -92,7 +92,7 @@ class SearchResult(StudyResult):
 
     @property
     def test_gain(self) -> float:
-        """By how much the best trial is better than the baseline on the test set."""
+        """How much better the best trial is than the baseline on the test set."""
         return self.record.test_gain
 
     @property
@@ -391,7 +391,7 @@ def _of_networks(runs: Sequence[SearchRecord]) -> list[NetworkRecord]:
 
 
 def _notes_on_examples(record: NetworkRecord) -> list[str]:
-    """Return how many examples the test scores of a comparison are of."""
+    """Return how many test examples the scores of a comparison have."""
     tested = record.test_evaluation
     is_accuracy = units_of(record).test is ACCURACY
     notes = list[str]()
@@ -569,7 +569,7 @@ def _several_evaluations_note(record: NetworkRecord) -> str:
 def replication_figure(
     record: NetworkRecord, best: FrozenTrial, confirmation: Confirmation
 ) -> Figure:
-    """Return the trials' gains on the data of the selection, and those of new seeds."""
+    """Return the trials' gains on the selection data, and the gains on new seeds."""
     units = units_of(record)
     _, title = _verdict_on(confirmation.replication)
     split = record.metric.partition("_")[0]

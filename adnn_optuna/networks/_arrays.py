@@ -106,7 +106,7 @@ def _as_array(name: str, values: Any) -> Array:
 
 
 def check_is_aligned(name: str, values: Any, of: str, samples: Any) -> None:
-    """Refuse a column of pandas whose rows are those of the samples in another order."""
+    """Refuse a column of pandas with the rows of the samples in another order."""
     pd = sys.modules.get("pandas")  # Without its import, there is no column.
     if pd is None or not isinstance(getattr(samples, "index", None), pd.Index):
         return

@@ -197,7 +197,7 @@ def _outputs_of_model(head: Head, outputs: tf.Tensor) -> tf.Tensor:
 
 
 def _varied_example(head: Head) -> Example:
-    """Return labels and outputs of a batch, no two of which are alike."""
+    """Return labels and outputs of a batch in which no two examples are alike."""
     labels, outputs = example(head)
     n = len(labels)
     rng = np.random.default_rng(0)

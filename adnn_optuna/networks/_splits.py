@@ -36,7 +36,7 @@ def split_size(name: str, size: float | None, n: int, *, is_given: bool) -> int:
 def drawn_rows(
     y: Array, sizes: Sequence[int], seed: int, group: Indices | None
 ) -> dict[str, Indices]:
-    """Return the rows of each split, ascending; ``sizes`` are those of test and validation."""
+    """Return the rows of each split, ascending; ``sizes`` are of test and validation."""
     n = len(y)
     if sum(sizes) >= n:
         demand = f"Of {n} samples, {sizes[1]} for validation and {sizes[0]} for the test"

@@ -388,7 +388,7 @@ class Dataset:
         return dataset
 
     def redrawn(self, seed: int) -> Self:
-        """Return the same samples in other splits of the same sizes, stratified by label.
+        """Return the data set with other splits of the same sizes, stratified by label.
 
         Only splits that were drawn at random are redrawn. Class weights, imputed values and rare
         categories are determined again by the new training part, weights move with their samples,

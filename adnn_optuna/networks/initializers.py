@@ -108,7 +108,7 @@ def _kind(variable: keras.Variable) -> VariableKind:
 
 
 def initializer_stddev(initializer: Any, values: np.ndarray) -> float:
-    """Return the standard deviation by Keras's formula for an initializer, else of the values."""
+    """Return an initializer's standard deviation by Keras's formula, or the values'."""
     import keras
 
     match initializer:

@@ -93,7 +93,7 @@ def scales_inputs(model: keras.Model) -> bool:
 
 
 def scales_outputs(model: keras.Model) -> bool:
-    """Return whether a layer behind the last weights scales outputs."""
+    """Return whether a layer after the last weights scales outputs."""
     for layer in reversed([*_innermost_layers(model)]):
         if isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization):
             return True

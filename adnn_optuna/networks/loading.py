@@ -231,7 +231,7 @@ def dataset_from_config(config: Json, data_dir: FilePath | None = None) -> Datas
 
 
 def _read_mnist_like(name: str, data_dir: Path | None) -> dict[str, Any]:
-    """Return x, y, x_test and y_test, uint8, from the first folder that has them, else Keras's."""
+    """Return x, y, x_test and y_test as uint8, from the first folder with them, or Keras."""
     places = data_dir, os.environ.get("ADNN_DATA_DIR"), _SYSTEM_DATA_DIR
     folders = [Path(place) / MNIST_LIKE[name] for place in places if place]
     for folder in folders:

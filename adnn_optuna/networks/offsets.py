@@ -33,13 +33,14 @@ class OffsetSpace:
     Args:
         low: The smallest offset; at most 0, so that the space contains the baseline network.
         high: The largest offset; at least 0.
-        scope: The variables with one offset: the weights or the biases of a ``"layer"``, or all of
-            them as ``"shared"``. The parameters of hidden layer i, from 0, are ``weight_offset_i``
-            and ``bias_offset_i``, those of the output layer ``weight_offset_output`` and
-            ``bias_offset_output``; if it is shared, one ``offset`` as in the paper.
+        scope: The variables that share an offset: the weights or the biases of a ``"layer"``, or
+            all of them (``"shared"``). The parameters of hidden layer i, from 0, are
+            ``weight_offset_i`` and ``bias_offset_i``, those of the output layer
+            ``weight_offset_output`` and ``bias_offset_output``; if it is shared, one ``offset`` as
+            in the paper.
         include_output: Whether the output layer has offsets, too.
-        unit: ``"absolute"``, or ``"stddev"``: in standard deviations of the variable's
-            initializer, or of its layer's kernel's if that is constant (a bias of zeros).
+        unit: ``"absolute"``, or ``"stddev"``: standard deviations of the variable's initializer.
+            If the initializer is constant (a bias of zeros), the kernel's initializer counts.
 
     Raises:
         TypeError: If an argument is of the wrong type.

@@ -54,7 +54,7 @@ class Preprocessing:
         return {k: v for k, v in fields.items() if v not in ([], None) or k == "columns"}
 
     def feature(self, index: int) -> str:
-        """Return the name of a feature's column, else its number."""
+        """Return the name of a feature's column, or its number."""
         names = [name for name, _, block in self.blocks() if block.start <= index < block.stop]
         if names:
             return repr(names[0])

@@ -178,7 +178,8 @@ class Redrawing:
 def effective_number(groups: Indices) -> float:
     """Return the number of independent samples that groups amount to: (Σ n)² / Σ n².
 
-    It is exact if samples of a group are equal (Kish 1965, Survey Sampling), else too small.
+    It is exact if the samples of a group are equal (Kish 1965, Survey Sampling); otherwise it is
+    too small.
     """
     sizes = np.bincount(groups).astype(float)
     squares = sizes**2
@@ -186,7 +187,7 @@ def effective_number(groups: Indices) -> float:
 
 
 def variance_of_mean(values: NDArray[np.floating], groups: Indices) -> float:
-    """Return the variance of the mean of samples' values, of which those of a group are alike.
+    """Return the variance of the mean of samples' values, if values in a group are alike.
 
     It is the variance of the groups' sums about their share of the mean, times G / (G - 1) for G
     groups. So it is the usual variance if each sample is a group. It is NaN for a single group.

@@ -260,7 +260,7 @@ class Trainer:
         training: TrainingState,
         epochs: int,
     ) -> None:
-        """Train until there are so many epochs; free the memory of a run that has ended."""
+        """Train until this number of epochs; free the memory of a run that has ended."""
         began = time.monotonic()
         run = training.run
         while run.status == "running" and run.epochs < epochs:

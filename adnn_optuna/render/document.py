@@ -136,7 +136,7 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """Numbers that are drawn alike.
+    """Numbers that are drawn in one style.
 
     ``low`` and ``high`` are ends of intervals: a band along a line, error bars of points (along
     x if the figure has rows, else along y).

@@ -57,7 +57,7 @@ class ArmComparison(Printed):
 
     @property
     def _fix_of_gap(self) -> str:
-        """What to do if the first value is missing."""
+        """The sentence that says what to do if the first value is missing."""
         reason = "the reason for the gap does not depend on the value"
         return f"Provide this value, or omit {self.numbers.design.names[0]} if {reason}."
 
@@ -180,7 +180,7 @@ class ArmComparison(Printed):
         return sentence
 
     def _estimates(self) -> list[Line]:
-        """Return how much better the best arm is than the next ones."""
+        """Return how much better the best arm is than the next arms."""
         rows = self._concluded[:N_NAMED]
         return [difference_line(row, self.numbers.unit, self._paired_by or VALUE) for row in rows]
 

@@ -411,7 +411,7 @@ class Comparison(Printed):
         return table
 
     def differences(self) -> "pd.DataFrame":
-        """Return one row for each pair of arms: by how much the first is better on the test set.
+        """Return one row for each pair of arms: how much better the first is on the test set.
 
         Runs of the same seed have the same data, initial weights and batches, so differences are
         paired by seed. They are of the metric of the selection on the test set, and above 0 if

@@ -98,7 +98,7 @@ class Overtuning(Printed):
 
     @property
     def optimism(self) -> Estimate:
-        """By how much the reported value is too good, positive in both directions."""
+        """How much the reported value is too good; positive in both directions."""
         value, *ends = (self._sign * (self.reported - bound) for bound in self.new_data)
         return Estimate(value, min(ends), max(ends))
 

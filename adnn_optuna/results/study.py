@@ -87,7 +87,7 @@ class StudyResult(Printed):
 
     @property
     def gain(self) -> float:
-        """By how much the best trial is better than the baseline; negative if none is better."""
+        """How much better the best trial is than the baseline; negative if none is better."""
         return self.record.gain
 
     @property

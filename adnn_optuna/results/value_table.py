@@ -63,7 +63,7 @@ class ValueTable:
 
     @functools.cached_property
     def differences(self) -> list[PairedDifference]:
-        """The differences that verdicts are on: for new data if values are of splits."""
+        """The differences behind the verdicts; for new data, if the values are of splits."""
         rows = self.on_these_rows
         most = self.unit.largest
         return self.design.for_new_data(rows, self._better, n_claims=len(rows), most=most)

@@ -25,7 +25,7 @@ class ValueComparison(ArmComparison):
 
     @property
     def _concluded(self) -> Sequence[PairedDifference]:
-        """How much better each arm is than the baseline, else the best arm than the others."""
+        """How much better each arm is than the baseline, or the best arm than the others."""
         if self.numbers.baseline:
             return self.numbers.differences
         return super()._concluded

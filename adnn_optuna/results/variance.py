@@ -201,7 +201,7 @@ class VarianceNumbers:
 
     @property
     def seed_z_score(self) -> float:
-        """By how many standard deviations the seed in use is better than the mean."""
+        """How many standard deviations the seed in use is better than the mean."""
         better = self.seed_value - self.mean
         if not self.maximize:
             better = -better

@@ -138,20 +138,20 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
 
     Args:
         seed: Seed of the random numbers. If :obj:`None`, it follows from the study.
-        n_trials: The number of trials that the cooling is made for. If :obj:`None`, it is 100, and
-            grows with the study. If the study continues beyond it, the temperature stays about
+        n_trials: The number of trials for which the cooling is planned. If :obj:`None`, it is 100,
+            and grows with the study. If the study continues beyond it, the temperature stays about
             the same.
         x0: The parameters of the first trial, by their names; those that it lacks start at random.
-            A value out of range is clipped, with a warning; a name that no trial asks for is an
-            error of the second trial.
-        initial_temperature: The temperature at the start, at most 1 (moves lead everywhere).
-            By default it is 1, or 0.1 with ``x0``, as a good point is not to be left at once.
+            A value out of range is clipped, with a warning. A name that the objective does not
+            suggest is an error in the second trial.
+        initial_temperature: The temperature at the start, at most 1 (moves lead everywhere). By
+            default it is 1, or 0.1 with ``x0``, so that the walk stays near a good point.
         quench: Ingber's Q: the exponent of the annealing time, in units of one over the number of
             parameters. Above 1 it cools later but more suddenly, and may miss the optimum. More
             than 20 for each parameter is the same as 20.
-        n_candidates: The number of moves of which a model chooses one. With 1 there is no model.
-        reannealing: Whether parameters that matter little are moved more than others. It can pay
-            without the model, if the parameters are scaled differently and do not interact.
+        n_candidates: The number of moves among which a model chooses. With 1 there is no model.
+        reannealing: Whether parameters that matter little are moved more than others. It can help
+            without the model, if the parameters have different scales and do not interact.
         ingber: Whether to run the published algorithm with the defaults of Ingber's code, ASA
             30.53 (a ratio of temperatures of 1e-5 after 100 trials, re-annealing in full each 100
             accepted trials), with the last of the changes only. Then ``n_trials`` and

@@ -132,7 +132,7 @@ class DeltaStepSampler(IndexedSampler):
         )
 
     def is_exhausted(self, study: Study) -> bool:
-        """Return whether all steps are done, and no further trial is to be asked for."""
+        """Return whether all steps are done, so that no further trial is needed."""
         with self._memory.lock:
             return next(self._look(study).unfinished_indices()) > self.last_index
 

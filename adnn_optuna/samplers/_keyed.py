@@ -45,7 +45,7 @@ class KeyedSampler(BaseSampler):
 
     Args:
         factory: Makes the sampler of a trial: a function ``(seed, n_trials) -> sampler``.
-        seed: The seed that the trials' seeds follow from.
+        seed: The seed from which the trials' seeds follow.
         n_trials: The number of trials, if it is known; the factory gets it.
 
     Raises:

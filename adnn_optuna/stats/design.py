@@ -100,7 +100,7 @@ class PairedDesign:
         52:239-281, at the planned number of rows; NaN if a value is missing. ``splits`` are the
         values of single splits, if each row is a mean over several: further ones reduce the
         variance of rows, but not the part that all splits of a data set have in common. Rows that
-        are no splits, or have no CI yet, are returned as they are. A sequential design, to which
+        are not splits, or have no CI yet, are returned unchanged. A sequential design, to which
         seeds were added after some were seen, has no claims.
         """
         if self.resampled is None:

@@ -81,17 +81,17 @@ class Ends(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class PairedDifference:
-    """By how much an arm is better than the other, over the first seeds that both have.
+    """How much better an arm is than the other, over the first seeds that both have.
 
     All numbers of differences are NaN without any pair. ``low`` and ``high`` are the ends of the
     interval of their centre, at level 1 - 0.05 / m for m claims; NaN without a claim, or if
-    ``reason`` says why there is none. ``win_rate`` is the share of pairs in
-    which the arm has the higher value, ties half, with its interval of 95% by Clopper and
-    Pearson; which is NaN in a sequential design, for which it is not valid. The verdict is
-    :obj:`None` if a pair is shown without a claim. ``reason`` says why it must be
-    inconclusive, or which seeds do not count. ``worst`` is the smallest difference. The verdict is
-    only valid with the ``assumption``, if there is one. ``at_least`` and ``at_most`` are one-sided
-    bounds at the same level as the interval; the first decides *not worse*.
+    ``reason`` says why there is none. ``win_rate`` is the share of pairs in which the arm has the
+    higher value (a tie counts half), with its 95% interval by Clopper and Pearson. This interval
+    is NaN in a sequential design, because it is not valid there. The verdict is :obj:`None` if a
+    pair is shown without a claim. ``reason`` says why it must be inconclusive, or which seeds do
+    not count. ``worst`` is the smallest difference. The verdict is only valid with the
+    ``assumption``, if there is one. ``at_least`` and ``at_most`` are one-sided bounds at the same
+    level as the interval; the first decides *not worse*.
     """
 
     arm: str
