@@ -50,7 +50,7 @@ class Unit(NamedTuple):
         return self._replace(digits=max(digits, 0))
 
     def rounded_to(self, half_width: float) -> Self:
-        """Return the unit with digits that show two digits of a CI's half width."""
+        """Return the unit with the decimals that two digits of a CI's half width need."""
         width = self.scale * half_width
         if not 0 < width < math.inf:
             return self

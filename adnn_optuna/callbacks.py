@@ -161,9 +161,9 @@ class MaxGainCallback(Limit):
     Args:
         max_gain: The gain, in units of the objective.
         baseline: The value to gain on. If :obj:`None`, it is the user attribute ``adnn:baseline``
-            of the best trial, which has one if the model or training is a function of the
-            trial, or else of the study (to be set before its first trial ends), and without that
-            the value of the first completed trial that violates no constraint.
+            of the best trial (set if the model or training is a function of the trial), or of the
+            study (set before its first trial ends). Without both, it is the value of the first
+            completed trial that violates no constraint.
     """
 
     reason = "max_gain"

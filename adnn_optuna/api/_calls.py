@@ -153,7 +153,7 @@ def with_tuples(settings: Any) -> dict[str, Any]:
 
 
 def stored_evaluations(study: optuna.Study, names: Sequence[str]) -> dict[Evaluation, float]:
-    """Return the values of a study's evaluations by their numbers, which have these names."""
+    """Return the values of a study's evaluations by their numbers, which ``names`` describe."""
     try:
         return made_evaluations(study.get_trials(deepcopy=False), names)
     except KeyError as error:

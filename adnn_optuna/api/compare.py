@@ -127,8 +127,8 @@ def compare(
             training run for the epochs of all trials), ``"learning_rate"`` (TPE over four decades
             around the given rate, no offsets), ``"constant"`` (one offset for all layers, on a
             grid), ``"ensemble"`` (``max_trial`` networks without offsets, their predictions
-            averaged). If :obj:`None`, the learning rate from 10 trials on, without ``max_gain``,
-            which ends searches before their compute is spent.
+            averaged). If :obj:`None`, the learning rate is a control from 10 trials on, unless
+            ``max_gain`` may end searches early.
         stop_when_decided: Whether to add seeds only until every claim on samplers is decided, or
             lost by a missing value. ``max_time`` then limits all runs together: after it, no seed
             begins.

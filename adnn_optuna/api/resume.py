@@ -51,8 +51,8 @@ def resume(
 
     Args:
         storage: A database URL or an Optuna storage.
-        study_name: The name of the study, or of the comparison; of a recheck such as
-            ``mine/recheck``.
+        study_name: The name of the study, the comparison, or the recheck (such as
+            ``mine/recheck``).
         objective: The objective, if it cannot be rebuilt: arrays, models with classes of your own,
             and any function.
         sampler: The sampler, if adnn has no name for it. To continue a comparison of such

@@ -60,7 +60,7 @@ def load_libraries() -> None:
 
 @contextlib.contextmanager
 def notice(text: str, *, after: float = 1.0) -> Iterator[None]:
-    """Show a text on the terminal from some seconds on, until the end of the block."""
+    """Show a text on the terminal if the block takes some seconds, until it ends."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield
         return

@@ -66,8 +66,8 @@ def verify(
         data_dir: Folder to look in for the dataset first, see :func:`~adnn_optuna.load_dataset`;
             data from a file are looked up here, or else beside the contract, by the file's name.
         dataset: The data, if they came from arrays.
-        model: The callable, also one of the trial, if the model cannot be rebuilt from its Keras
-            configuration.
+        model: The callable that builds the model (of the trial, if it takes one), if its Keras
+            configuration cannot rebuild it.
         new_seeds: The number of new seeds for the best and the baseline network, at least 20. The
             seeds are drawn for each call, so the maker did not have them, and shown.
         seeds: The seeds of an earlier verification, to replay it, in place of ``new_seeds``.

@@ -104,8 +104,8 @@ class FunctionObjective:
     """Any Optuna objective: a function of a trial, or of a trial and a seed.
 
     Random numbers are keyed by seed and trial, so arms with equal parameters get equal values. An
-    error in ``catch`` ends its trial without a value. ``failed`` is the value that failed runs on
-    new seeds count as. An ``executor`` runs trials side by side, else ``n_jobs`` threads do.
+    error in ``catch`` ends its trial without a value. ``failed`` is the value that counts for
+    failed runs on new seeds. An ``executor`` runs trials side by side, else ``n_jobs`` threads do.
     ``replicate`` is the share of the trials that are replicates. ``resampled`` are the numbers of
     training and test examples if its seeds redraw a split, False if they do not, None if the user
     did not say.

@@ -314,7 +314,7 @@ def _server_errors() -> tuple[type[Exception], ...]:
 
 
 def causes(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
-    """Return SQLAlchemy's error, which Optuna's hides, and the driver's, if there is one."""
+    """Return the errors behind Optuna's: SQLAlchemy's, and the driver's if there is one."""
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
     if isinstance(error, _FaultError):
         cause = error.args[0]

@@ -85,7 +85,7 @@ def evaluate_test_set(
 def retrain_best_trial(
     record: NetworkRecord, objective: NetworkObjective, stop: Event | None = None
 ) -> tuple[NetworkObjective, list[list[Start]], list[retraining.Retrained]]:
-    """Train baseline and best network of a search again; warn if they come out differently.
+    """Train baseline and best network of a search again; warn if the results differ.
 
     Return the best trial's objective, what both were trained from, and what came of them.
     """

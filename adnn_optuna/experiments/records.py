@@ -78,7 +78,7 @@ class NetworkRecord(SearchRecord):
 
     @property
     def later_cost(self) -> str:
-        """What the best network costs later, if it is an average of several."""
+        """The later cost of the best network, if it is an average of several."""
         if self.n_networks > 1:
             return self.arm.later.format(n=self.n_networks)
         return ""

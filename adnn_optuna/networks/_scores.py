@@ -76,7 +76,7 @@ class Scores:
         return [m.name for m, _ in self._metrics if is_of_positive(m, self._head)]
 
     def check(self, y: Mapping[str, np.ndarray], classes: Sequence[Any] | None) -> None:
-        """Refuse metrics that mean nothing for a split, or are of neither of two classes."""
+        """Refuse metrics that a split does not define, or that lack a positive class."""
         n = self._head.num_classes
         names = ["r2"]
         if n:

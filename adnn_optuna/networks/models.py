@@ -157,7 +157,7 @@ class MLP:
 
     Raises:
         TypeError: If an argument is none of the above.
-        ValueError: If a size is not a positive whole number, there is none, or ``scale`` is
+        ValueError: If there is no size, a size is not a positive whole number, or ``scale`` is
             unknown.
     """
 

@@ -1,4 +1,4 @@
-"""Arms that have one value for each seed: which is best, and is that shown?
+"""Arms that have one value for each seed: which is best, and whether that is shown.
 
 Comparisons of models and of values measured elsewhere share this module.
 """

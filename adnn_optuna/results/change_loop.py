@@ -441,7 +441,7 @@ def counted_values(
 def verdicts_of(
     counted_runs: Sequence[Sequence[float]], standards: Sequence[Compared | None], max_runs: int
 ) -> list[tuple[CandidateVerdict, int]]:
-    """Return the verdict on each candidate, and by how many of its runs.
+    """Return each candidate's verdict, and the number of runs that decided it.
 
     Args:
         counted_runs: The values of each, as they count.

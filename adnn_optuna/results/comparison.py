@@ -226,7 +226,7 @@ class ComparisonNumbers:
     def replication(self) -> list[PairedDifference]:
         """The gains of each arm's best networks over baseline networks, each from one new seed.
 
-        It has a row for each arm for which that was computed.
+        It has a row for each arm with such a gain.
         """
         gains_by_arm = {}
         for label, runs in self.records.items():

@@ -46,8 +46,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
 
     Each trial changes all parameters of the current point at once. Most changes are small, some
     are large, and all become smaller as the annealing cools. A better point is always accepted, a
-    worse one sometimes, and ever more rarely. Parameters of every kind are changed on the scale
-    from 0 to 1, and those with ``log=True`` in the logarithm.
+    worse one sometimes, and ever more rarely. All parameters are changed on a scale from 0 to 1,
+    logarithmic for ``log=True``.
 
     With categories or integers, a Gaussian process proposes half of the points or more. With
     constraints alone, it proposes a little less than half of them. See the note for details.
@@ -81,47 +81,43 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         It is the algorithm of [1] and [2] with ten changes, for fewer evaluations than Ingber
         had in mind; ``studies/sampler_quality.py`` measures what they bring.
 
-        - The schedule ends with the budget: after N = ``n_trials`` the temperature is T_0 N^-3.
-        - The initial cost temperature is a tenth of the standard deviation of the first 5 values.
-        - The first 8 trials come from everywhere, each from another eighth of each parameter's
-          range, unless ``initial_temperature`` is below 1.
-        - Every other trial, and all in the last fifth of ``n_trials``, is the most promising of
-          ``n_candidates`` moves, by a model (a cubic radial basis function) of the trials nearby
-          and, in the last fifth, of the latest. While most trials are as good as the first and
-          none is better, they come from everywhere.
-        - With constraints, the trials between have the largest expected improvement, among moves
-          and everywhere, of a Gaussian process (a Matern kernel with a length for each parameter)
-          of the 100 trials nearby.
-        - With categories or integers, the process takes the place of the other model: up to the
-          40th trial always, then for every other one. Without constraints, values that are worse
-          than the median by more than twice the distance of the best one count as no worse than
-          that. Moves are rounded to values that parameters can have, and no point is told twice,
-          unless there is noise.
-        - Trials with the same parameters are a branch. A decision tree tells which values of
-          categories, integers and floats lead to it. The branch of a trial is drawn by the rank
-          of its best value, the best ever more often, and branches of few trials count as better
-          than they are. Each parameter cools as often as it was there, and D is the number of
-          parameters in the branch.
-        - A pruned trial counts for the models as the value that fits its rank: that of its last
-          report among all reports at this step. It is a guess: it counts as noisy, changes with
-          further trials, and is never the best.
-        - With more than 8 parameters, it cools as with 4.
-        - Re-annealing is optional and takes the sensitivities from the trials so far.
+        - The schedule ends with the budget: after N = ``n_trials`` the temperature is T_0 N^-3. -
+        The initial cost temperature is a tenth of the standard deviation of the first 5 values. -
+        The first 8 trials come from everywhere, each from another eighth of each parameter's
+        range, unless ``initial_temperature`` is below 1. - Every other trial, and all in the last
+        fifth of ``n_trials``, is the most promising of ``n_candidates`` moves, by a model (a cubic
+        radial basis function) of the trials nearby and, in the last fifth, of the latest. While
+        most trials are as good as the first and none is better, they come from everywhere. - With
+        constraints, the trials between have the largest expected improvement, among moves and
+        everywhere, of a Gaussian process (a Matern kernel with a length for each parameter) of the
+        100 trials nearby. - With categories or integers, the process takes the place of the other
+        model: up to the 40th trial always, then for every other one. Without constraints, values
+        that are worse than the median by more than twice the distance of the best one count as no
+        worse than that. Moves are rounded to values that parameters can have, and no point is told
+        twice, unless there is noise. - Trials with the same parameters are a branch. A decision
+        tree tells which values of categories, integers and floats lead to it. The branch of a
+        trial is drawn by the rank of its best value, the best ever more often, and branches of few
+        trials count as better than they are. Each parameter cools as often as a trial had it, and
+        D is the number of parameters in the branch. - A pruned trial counts for the models as the
+        value that fits its rank: that of its last report among all reports at this step. It is a
+        guess: it counts as noisy, changes with further trials, and is never the best. - With more
+        than 8 parameters, it cools as with 4. - Re-annealing is optional and takes the
+        sensitivities from the trials so far.
 
     Note:
         Any number of threads and processes can share a study, with the same arguments for each.
         With four workers, the regret is not shown to differ from the regret with one worker (1.09
         times on average after 200 trials; in five groups of functions 0.67 to 1.50 times).
 
-        A trial that failed, or was pruned without a report, counts as a rejected move (so does
-        one that Ctrl-C interrupted in ``study.optimize``, where the objective is not ours), and
-        one that others proposed is adopted if it is better. A trial that a time limit of ours cut
-        off teaches nothing, as it is done again.
+        A trial that failed, or was pruned without a report, counts as a rejected move. So does a
+        trial of your own objective that Ctrl-C interrupted in ``study.optimize``. A trial of
+        another sampler is adopted if it is better. A trial that a time limit of adnn cut off
+        teaches nothing, because it is done again.
 
         Constraints (``trial.set_constraint``) are honoured: a feasible point is never left for an
-        infeasible one, and of infeasible ones, that with the smaller total violation is kept [3].
-        A Gaussian process of all constraints learns where points are feasible [4]; those that are
-        not are in no model of the objective.
+        infeasible point, and of two infeasible points, the one with the smaller total violation is
+        kept [3]. A Gaussian process of all constraints learns where points are feasible [4].
+        Models of the objective omit infeasible points.
 
     References:
         [1] L. Ingber. Very fast simulated re-annealing. Mathematical and Computer Modelling
@@ -152,10 +148,10 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         n_candidates: The number of moves among which a model chooses. With 1 there is no model.
         reannealing: Whether parameters that matter little are moved more than others. It can help
             without the model, if the parameters have different scales and do not interact.
-        ingber: Whether to run the published algorithm with the defaults of Ingber's code, ASA
-            30.53 (a ratio of temperatures of 1e-5 after 100 trials, re-annealing in full each 100
-            accepted trials), with the last of the changes only. Then ``n_trials`` and
-            ``n_candidates`` have no effect.
+        ingber: Whether to run the published algorithm, with the defaults of Ingber's code ASA
+            30.53 and only the last of the changes above. The ratio of temperatures is 1e-5 after
+            100 trials, and it re-anneals in full after each 100 accepted trials. ``n_trials`` and
+            ``n_candidates`` then have no effect.
         constraints_func: Not supported; call ``trial.set_constraint`` in the objective.
     """
 

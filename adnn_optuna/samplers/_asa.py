@@ -173,7 +173,7 @@ class AdaptiveSimulatedAnnealing:
         return float(move(center, u, T, np.array([n_choices]))[0])
 
     def ask(self, index: int, key: int, n_pending: int = 0) -> np.ndarray:
-        """Generate a point while the values of some are awaited."""
+        """Generate a point while the values of other points are awaited."""
         if not self._names:
             return np.empty(0)
         n_known = max(len(self._pool), len(self._constrained))
@@ -365,8 +365,8 @@ class AdaptiveSimulatedAnnealing:
     ) -> bool:
         """Take in a point's value, NaN if it has none, and return whether it is accepted.
 
-        A point that was not asked for has no index; it is accepted if it is better. Of a pruned
-        trial, the reports tell the value roughly.
+        A point that was not asked for has no index; it is accepted if it is better. For a pruned
+        trial, the reports give a rough value.
         """
         violation = violation_of(constraints)
         if reports and violation <= 0 and not math.isinf(f):

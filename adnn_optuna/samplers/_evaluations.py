@@ -24,7 +24,7 @@ def evaluation_of(trial: FrozenTrial | Trial, names: Sequence[str]) -> Evaluatio
 def evaluation_trials(
     trials: Iterable[FrozenTrial], names: Sequence[str]
 ) -> dict[Evaluation, FrozenTrial]:
-    """Return the trials of the evaluations made; of two of one evaluation, the first counts."""
+    """Return the trials of finished evaluations; if two made the same one, the first counts."""
     first: dict[Evaluation, FrozenTrial] = {}
     for trial in filter(is_done, trials):
         first.setdefault(evaluation_of(trial, names), trial)

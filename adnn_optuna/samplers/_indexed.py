@@ -123,9 +123,9 @@ class IndexedSampler(BaseSampler, abc.ABC):
     ) -> FrozenTrial:
         """Return the next trial, to be created RUNNING at once with its index and parameters.
 
-        Among the ``known`` trials, as just read, none is of a dead worker. The index is chosen at
-        random among the first free indices, one for each possible rival. Its creator reads again
-        afterwards, unless no other worker can have chosen meanwhile.
+        The ``known`` trials were just read, and none belongs to a dead worker. The index is chosen
+        at random among the first free indices, one for each possible rival. Its creator reads
+        again afterwards, unless no other worker can have chosen meanwhile.
         """
         with self._memory.lock:
             indices = self._look(study, known)

@@ -196,7 +196,7 @@ class Indices:
         return state
 
     def tell(self, state: Replayed, trial: FrozenTrial) -> None:
-        """Tell a state a trial, if that counts: the result of an index, or a value of others."""
+        """Tell a state a trial that counts: the result of an index, or another sampler's value."""
         index = self.index_of(trial)
         if index is None:
             is_interrupted = trial.system_attrs.get(ENDED) == "interrupted"

@@ -28,7 +28,7 @@ class Options:
 
 
 def cooling_dims(n_dims: int) -> int:
-    """Return as how many dimensions so many cool."""
+    """Return the number of dimensions as which ``n_dims`` parameters cool."""
     if n_dims <= _MAX_COOLING_DIMS:
         return n_dims
     return _MANY_COOL_AS

@@ -42,10 +42,11 @@ class Tally:
 
     @property
     def elapsed(self) -> float:
-        """The time of the longest row of trials that followed each other, in seconds.
+        """The duration of the longest chain of consecutive trials, in seconds.
 
-        At the end of a trial it is the largest that was seen when that began, plus the trial's
-        own. A trial of ours bears it; of others the dates tell, which Optuna stores.
+        At the end of a trial, it is the largest time that was known when the trial began, plus the
+        trial's own time. A trial of adnn stores it; for other trials it follows from Optuna's
+        dates.
         """
         return self._seconds[-1]
 

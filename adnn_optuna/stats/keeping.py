@@ -1,9 +1,9 @@
 """The rule by which a change is kept: candidates against the best so far, a run at a time.
 
 All runs have new seeds. After r runs, the mean gain of a candidate over the best so far must be
-above c (1 + 1 / (2 r)) standard deviations of a run; otherwise the candidate is given up. It is
-kept if that is still true after the last run that it may have. So little is spent on changes that
-do nothing, most of which end after one run.
+above c (1 + 1 / (2 r)) standard deviations of a run; otherwise the candidate is given up. A
+candidate is kept if that is still true after its last allowed run. So little is spent on changes
+that do nothing, most of which end after one run.
 
 The standard deviation is pooled over the runs of the baseline and of the candidates that were
 kept. Those that were given up do not count: only the promising ones of them have several runs,

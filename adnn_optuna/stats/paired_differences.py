@@ -6,13 +6,12 @@ claim has one interval, at level 1 - α/m if m claims share α (Bonferroni), and
 the interval says.
 
 *   In a fixed design, with a planned number of seeds, the interval inverts the sign-flip test
-    (Hartigan 1969, Using subsample values as typical values, JASA 64:1303). With 4 to 7 seeds,
-    and with fewer than sign flips need for m claims, it is Student's t.
-*   *Not worse* has a bound of its own, one-sided at level 1 - α/m.
-*   In a sequential design it inverts an e-process, see :mod:`adnn_optuna.stats.sequential`: you
-    may look after each pair, stop, or go on.
-*   Differences within a region of practical margin do not matter (Kruschke 2018, Advances
-    in Methods and Practices in Psychological Science 1:270).
+(Hartigan 1969, Using subsample values as typical values, JASA 64:1303). With 4 to 7 seeds, or too
+few seeds for sign flips and m claims, it is Student's t. *   *Not worse* has a bound of its own,
+one-sided at level 1 - α/m. *   In a sequential design it inverts an e-process, see
+:mod:`adnn_optuna.stats.sequential`: you may look after each pair, stop, or go on. *   Differences
+within a region of practical margin do not matter (Kruschke 2018, Advances in Methods and Practices
+in Psychological Science 1:270).
 """
 
 import dataclasses

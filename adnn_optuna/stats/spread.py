@@ -49,8 +49,8 @@ def collapses(values: Sequence[float] | np.ndarray, *, maximize: bool = True) ->
     """Return the positions of values that are far worse than the median, if these are rare.
 
     They are more than five median absolute deviations away, which are scaled to the standard
-    deviations of normal values. In 3% of samples of eight normal values, and in fewer of larger
-    ones, there is such a value. More than a tenth of all values are not rare.
+    deviations of normal values. 3% of samples of eight normal values, and fewer of larger samples,
+    have such a value. More than a tenth of all values are not rare.
     """
     if len(values) < _FEWEST_WITH_COLLAPSES:
         return []
