@@ -191,8 +191,8 @@ class _Version:
             labels = [each.label for each in loop.candidates if each.number == self.number]
             if labels not in ([], [self.label]):
                 raise WrongValueError(
-                    f"candidate must have a number of its own; got {self.label!r:.100}, which has "
-                    f"that of {labels[0]!r:.100}. Pass another label."
+                    f"candidate must have its own number; got {self.label!r:.100}, with the "
+                    f"number of {labels[0]!r:.100}. Pass another label."
                 )
         return loop
 

@@ -452,7 +452,7 @@ def confirmation_notes(record: NetworkRecord, confirmation: Confirmation) -> lis
     if n_earlier:
         sentence = (
             f"Confirmations on these data in this storage: {n_earlier + 1}. The training runs are "
-            f"those of study {confirmation.earlier[0]!r}, with its number of seeds."
+            f"from study {confirmation.earlier[0]!r}, with its number of seeds."
         )
         notes.append(Detail(sentence))
     return notes + rank_notes(confirmation.rank, confirmation.level)

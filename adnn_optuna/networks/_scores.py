@@ -50,8 +50,8 @@ class Scores:
                 continue
             if metric.name in self.names:
                 raise WrongValueError(
-                    f"metrics has two called {metric.name!r}, of which only one could be told. "
-                    "Rename or omit one of them."
+                    f"metrics must have different names; got {metric.name!r} twice. Rename or "
+                    "omit one of them."
                 )
             self.names.append(metric.name)
             if head.is_regression and isinstance(metric, keras.metrics.R2Score):

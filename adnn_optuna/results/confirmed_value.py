@@ -143,7 +143,7 @@ class ConfirmedValue:
         if n_failed and self.failed is None:
             return (
                 f"{n_failed} of {n} {self.where} failed (NaN, infinite or pruned), so the value "
-                f"has no CI: it is that of the runs that succeed. {NAME_A_VALUE}"
+                f"has no CI: it is the mean of the runs that succeeded. {NAME_A_VALUE}"
             )
         if n < self.planned["seeds"]:
             return (

@@ -189,8 +189,8 @@ class Overtuning(Printed):
     def _notes(self) -> list[str]:
         notes = [
             (
-                "The CI contains the variance of examples and of the selection. The models are "
-                "those of the trials: training with other seeds varies in addition."
+                "The CI contains the variance of examples and of the selection, not the variance "
+                "of training with other seeds."
             )
         ]
         if self.n_groups < self.n_examples:

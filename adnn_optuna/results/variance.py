@@ -407,7 +407,7 @@ class Variance(Printed):
             failures_note(numbers.n_lost, len(numbers.evaluations), "runs", numbers.failed)
         )
         if numbers.n_lost and numbers.failed is None:
-            notes.append(Caution("The variance is that of the runs that succeed."))
+            notes.append(Caution("The variance is over the runs that succeeded."))
         return [*notes, self._reused]
 
     def _figure(self) -> Figure:

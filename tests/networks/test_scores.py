@@ -295,7 +295,7 @@ def test_two_metrics_of_one_name_are_told_apart() -> None:
     known = ("accuracy", metrics.SparseCategoricalAccuracy("accuracy"), "auc", metrics.Recall())
     found = [n for n in trainer_of(2, None, metrics=known).metrics if n.startswith("val_")]
     assert found == ["val_accuracy", "val_loss", "val_auc", "val_recall"]
-    with pytest.raises(WrongValueError, match="metrics has two called 'recall'"):
+    with pytest.raises(WrongValueError, match="must have different names; got 'recall' twice"):
         trainer_of(2, None, metrics=(metrics.Recall(0.1), metrics.Recall(0.9)))
 
 
