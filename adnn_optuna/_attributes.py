@@ -44,7 +44,7 @@ FAILED = "adnn:failed"  # The value that a function's failed runs count as, as l
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
 
 # System attributes of a trial.
-PROPOSAL = "adnn:proposal"  # Which of which sampler it is, and who runs it: `Proposal`.
+PROPOSAL = "adnn:proposal"  # Its sampler, its index and its owner: `Proposal`.
 OWNER = "adnn:owner"  # The process that runs it, if its sampler does not store that: `Owner`.
 CLAIM = "adnn:claim"  # A prefix, with the run: the process that is to begin it: `Owner`.
 REPLICATE = "adnn:replicate"  # Which replicate it is, if it is one: `Replicate`.

@@ -85,7 +85,7 @@ def replacing(path: FilePath) -> Iterator[Path]:
             f"The name of a file must have no null character; got {os.fspath(path)!r:.100}."
         )
     file = Path(os.path.realpath(path))  # A link stays a link.
-    # Its end is that of the file: Keras and NumPy look at it.
+    # It ends like the file, because Keras and NumPy look at the suffix.
     temporary = file.with_name(f".adnn-{secrets.token_hex(8)}{file.suffix}")
     try:
         # Not by `tempfile`, whose files only their owner may read.

@@ -26,13 +26,13 @@ from adnn_optuna._files import read_csv
 from adnn_optuna.results.value_table import MOST_ARMS
 from adnn_optuna.stats.resampling import is_of_splits
 
-# A first column of numbers with one of these names holds the names of rows, and is no arm.
+# A first column of numbers with one of these names has the names of rows; it is not an arm.
 # The first one is what pandas calls the first column of a file if it has no name.
 _NAMES_OF_ROWS = (
     "unnamed:_0 seed random_state run trial repeat repetition replicate replication rep iteration "
     "epoch unit dataset data_set task problem instance index id name item question example #"
 )
-_GROUP = "group"  # What groups are called whose labels are no column.
+_GROUP = "group"  # The name of groups whose labels are not a column.
 _FEWEST_FOR_ORDER = 7  # Fewer rows are in order by chance too often.
 _P_OF_SORTED = 0.001
 

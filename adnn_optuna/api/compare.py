@@ -53,7 +53,7 @@ from adnn_optuna.stats.resampling import ResampledArgument
 Samplers = Iterable[str] | Mapping[str, ArmSpec] | None
 Controls = Iterable[str] | None
 
-_TRIALS_FOR_CONTROL = 10  # Fewer are no search of a control.
+_TRIALS_FOR_CONTROL = 10  # A control's search needs this many.
 
 
 class CompareKeywords(Common, OtherLimits, total=False):

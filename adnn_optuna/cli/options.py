@@ -121,7 +121,7 @@ _PASSED: dict[str, Any] = {
     "str": str,
     "str | None": str | None,
 }
-# And those of other types, which are texts in a shell, by their names.
+# Arguments of other types, which are texts in a shell, by their names.
 _AS_TEXT: dict[str, Any] = {
     "against": Annotated[str | None, _AGAINST],
     "baseline_file": Path | None,
@@ -180,7 +180,7 @@ def with_options(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[
         arguments = {name: parsed(name, value) for name, value in arguments.items()}
         if has_bar:
             arguments["show_progress_bar"] = not given["quiet"]
-        # Only results stand there, whatever Keras says of a download or a user's function prints.
+        # Stdout has only results, without notices of Keras and prints of users' functions.
         with contextlib.redirect_stdout(sys.stderr):
             answer = verb(**arguments)
         command_name = verb.__name__.replace("_", "-")

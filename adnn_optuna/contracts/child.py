@@ -86,7 +86,7 @@ def verified_apart(
     )
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
     environment.setdefault(LOG_LEVEL, "2")
-    # Nothing in the current folder is imported, which may be that of the contract.
+    # Nothing in the current folder is imported, because the contract may be there.
     command = [sys.executable, "-P", "-m", __name__, str(os.getpid())]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     # Ctrl-C is for this process, which ends the other one at once.
@@ -144,7 +144,7 @@ def _end_after(parent: int) -> None:
 def _main(arguments: Sequence[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_after, args=map(int, arguments), daemon=True).start()
-    # Only the verdict goes to stdout, whatever is printed by libraries.
+    # Only the verdict goes to stdout, without prints of libraries.
     with os.fdopen(os.dup(1), "w") as stdout:
         os.dup2(2, 1)
         job = json.load(sys.stdin)

@@ -36,7 +36,7 @@ class Arm:
     # Of the objective's seed and parameters, and the number of trials for its schedule.
     sampler: _SamplerOf
     help: str = ""  # Its description in a few words.
-    is_control: bool = False  # It is no search.
+    is_control: bool = False  # It spends the compute without a search.
     ends_by_itself: bool = False  # It has proposed all that it can at some time.
     starts_at_baseline: bool = False  # Its first proposal is the baseline network.
     is_batched: bool = False  # Its proposals do not depend on results.

@@ -57,7 +57,7 @@ class Snapshot:
     """All that the decisions depend on, see :meth:`Observer.look`."""
 
     unfinished: tuple[Unfinished, ...] = ()  # By number.
-    n_done: int = 0  # The number of results, of which max_trial are to be reached.
+    n_done: int = 0  # The number of results; max_trial is the goal.
     max_trial: float = math.inf
     n_free: float = math.inf  # The proposals that neither a result nor a live trial has.
     n_wanted: float = math.inf  # The proposals without a result, infinite if unknown.

@@ -371,7 +371,7 @@ class Loop:
         if self._n_done_before is not None:
             self._store_run(self._n_done_before, reason, n_done)
             return
-        # Unless its limits are those of a run that died before it could say so.
+        # Unless a run with the same limits died before it stored that.
         is_open = self._sampler and self._study.user_attrs.get(STOP_REASON) is None
         if is_open and last_limits(self._study) == self._limit_values:
             self._study.set_user_attr(STOP_REASON, reason)

@@ -289,7 +289,7 @@ def repeated(
             waited = time.monotonic() - began
             if waited >= _PATIENCE or not may_pass(error):
                 raise
-            # That others create tables at the same moment is no fault.
+            # Other processes may create tables at the same moment.
             if waited >= _SECONDS_BEFORE_WARNING and not has_warned and passes(error):
                 has_warned = True
                 message = "The storage does not answer (%s); trying again for %g s."

@@ -77,7 +77,7 @@ def open_storage(storage: AnyStorage | None, *, must_exist: bool = False) -> Bas
     shown_url = _checks.masked(storage)
     sqlalchemy = load("sqlalchemy")
     url: URL | None = None
-    # A port that is no number raises a bare ValueError.
+    # A port that is not a number raises a bare ValueError.
     with contextlib.suppress(sqlalchemy.exc.ArgumentError, ValueError):
         url = sqlalchemy.make_url(storage)
     if url is None or "@" in (url.host or ""):

@@ -121,7 +121,7 @@ def audit_randomness(model: keras.Model) -> Audit:
     owners = {id(variable): layer for _, layer in tree for variable in layer.weights}
     variables = []
     for variable in model.weights:
-        # A layer calls that of its `recurrent_kernel` `recurrent_initializer`.
+        # The initializer of `recurrent_kernel` is `recurrent_initializer`.
         attribute = f"{variable.name.removesuffix('_kernel')}_initializer"
         initializer = getattr(owners[id(variable)], attribute, None)
         shape = tuple(variable.shape)

@@ -343,7 +343,7 @@ class Experiment:
 
     def value(self, metrics: Metrics) -> float:
         """Return the selection metric of a training run, NaN if it diverged."""
-        # Even weights that are no numbers have an accuracy.
+        # Even weights that are NaN have an accuracy.
         if is_finite(metrics):
             return metrics[self.metric]
         return math.nan

@@ -76,7 +76,7 @@ def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
         dtype = tf.float64 if is_double else tf.float32
         targets = labels if takes_integers else targets_of(head, labels, dtype)
         losses = loss(targets, tf.cast(outputs, dtype), **options)
-        if losses.shape.rank == 0:  # As in Keras, that of a whole batch is that of each example.
+        if losses.shape.rank == 0:  # As in Keras, a batch's loss counts for each example.
             losses = tf.broadcast_to(losses, tf.shape(outputs)[:1])
         for _ in losses.shape[1:]:  # As in Keras, of each output.
             losses = tf.reduce_mean(losses, -1)

@@ -193,7 +193,7 @@ class Program:
         return trained, scores
 
     def _assign(self, values: Sequence[tf.Tensor]) -> None:
-        # The values may be those of the model's variables only, which are the first ones.
+        # The values may be of the model's variables only, which come first.
         for variable, value in zip(self._variables, values, strict=False):
             variable.assign(value)
 

@@ -110,7 +110,7 @@ class Scores:
         """Return the sums with a batch; ``own_losses`` are those that the model's layers add."""
         losses = tf.cast(self.loss(labels, outputs), tf.float64)
         loss = tf.reduce_sum(losses)
-        # As in Keras, the loss is that of the training.
+        # As in Keras, this is the loss of the training.
         loss = with_own_losses(loss, own_losses, labels.shape[0])
         of_batch = [*self._own(labels, outputs), loss]
         sums = []

@@ -61,7 +61,7 @@ def stratified_order(y: Array, seed: int) -> Indices:
     words = np.random.Philox(seed).random_raw(len(y))
     shuffled = np.argsort(words, kind="stable")
     _, label, counts = np.unique(y[shuffled], return_inverse=True, return_counts=True)
-    # Where each sample comes among those of its label, from 0 (the first) to 1 (the last).
+    # The place of each sample among samples of its label, from 0 (first) to 1 (last).
     rank = np.empty(len(y), dtype=np.intp)
     first = np.cumsum(counts) - counts
     by_label = np.argsort(label, kind="stable")

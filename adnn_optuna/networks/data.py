@@ -37,7 +37,7 @@ class _Draw:
     classes: Sequence[Any]
     weights: Mapping[str, Any]
     impute: bool
-    layout: Preprocessing  # That of the first splits is kept, as a network has so many inputs.
+    layout: Preprocessing  # The first splits' layout is kept: it fixes the network's inputs.
 
     def fields(self, seed: int) -> dict[str, Any]:
         """Return the fields of a :class:`Dataset` that has the splits of a seed."""

@@ -245,7 +245,7 @@ def model_from_file(path: Path) -> Callable[[], keras.Model]:
     """Return a callable that builds the model of a ``.keras`` file, without its weights."""
     try:
         with zipfile.ZipFile(path) as archive, archive.open("config.json") as file:
-            # A larger one is cut off, so it is no JSON.
+            # A larger file is cut off, so it is not valid JSON.
             config = json.loads(file.read(_MAX_CONFIG_BYTES))
     except FileNotFoundError:
         raise NoSuchFileError(f"File {str(path)!r} not found. Check its path.") from None

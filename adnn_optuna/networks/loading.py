@@ -117,7 +117,7 @@ def load_dataset(
     splits = {}
     for key in _SPLITS:
         value = options[key]
-        if isinstance(value, np.generic):  # NumPy's scalars are no JSON.
+        if isinstance(value, np.generic):  # JSON has no NumPy scalars.
             value = value.item()
         splits[key] = value
     for role in _ROLES:

@@ -410,7 +410,7 @@ def completed(training: Training, compiled: Training | None, default_loss: str) 
         if rate is None:
             rate = 0.001
     elif rate is not None:
-        # It replaces that of an optimizer that the model was compiled with.
+        # It replaces the learning rate of the compiled model's optimizer.
         config = {**optimizer["config"], "learning_rate": rate}
         optimizer = {**optimizer, "config": config}
         rate = None

@@ -28,7 +28,7 @@ class Preprocessing:
     """How raw inputs become numbers: one feature for each column or category of a table."""
 
     # Of tables, each column and its categories, which are features of 0 and 1; None of numbers.
-    # A category that is None is a feature of which redrawn splits make no use.
+    # A category that is None is a feature that redrawn splits do not use.
     columns: tuple[tuple[str, tuple[str | None, ...] | None], ...] | None = None
     # The number for a missing value of each feature; empty if these are refused.
     fill: tuple[float, ...] = ()

@@ -18,7 +18,7 @@ MAX_ESTIMATES = 4
 """The most estimates without details."""
 MAX_NOTES = 3
 """The most notes without details."""
-# It is no character. While a text is laid out, it stands for the first column of a wide
+# It is not a character. While a text is laid out, it stands for the first column of a wide
 # character, so that the length of each text is its width.
 _FILLER = "\uffff"
 

@@ -313,7 +313,7 @@ class ComparisonNumbers:
         """How much better than the reference each sampler is, the best first."""
         rows = self.rows_of(self.families["samplers"])
         valued_rows = [row for row in rows if row.other == self.reference and row.n_pairs]
-        # Samplers that are shown to be better come first, whatever the means.
+        # Samplers that are shown to be better come first, even with a lower mean.
         return sorted(valued_rows, key=lambda row: (row.verdict != "better", -row.mean))
 
     @property

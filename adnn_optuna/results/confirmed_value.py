@@ -108,7 +108,7 @@ class ConfirmedValue:
         value, low, high = mean_interval(self.values)
         if not self._is_complete:
             return Estimate(value)
-        # Student's t: the variance of a further value adds to that of the mean.
+        # Student's t: the variance of a further value adds to the variance of the mean.
         half = (high - low) / 2 * math.sqrt(1 + len(self.values))
         return Estimate(value, value - half, value + half)
 

@@ -13,7 +13,7 @@ from adnn_optuna.stats.paired_differences import PairedDifference
 from adnn_optuna.stats.spread import collapses, unit_of_values
 from adnn_optuna.stats.unpaired_differences import unpaired_differences
 
-VALUE = "value"  # The name of values of which nothing else is known.
+VALUE = "value"  # The name of values without a known name.
 MOST_ARMS = 100  # The CIs of all pairs of more arms are too wide to show anything.
 
 

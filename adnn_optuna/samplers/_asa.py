@@ -55,9 +55,9 @@ from adnn_optuna.samplers._unit_interval import Levels
 _MIN_TEMPERATURE = 1e-12  # Below this, (2) is all rounding.
 _N_COST_SAMPLES = 5  # Number_Cost_Samples
 _N_EARLY = 40  # While fewer points are known, each one comes from the Gaussian process.
-_N_FEW_POINTS = 60  # With so many, the rule for several workers is no better than that for one.
+_N_FEW_POINTS = 60  # With more, the rule for several workers is not better than the rule for one.
 _LAST_PART = 0.8  # After this part of the budget, all points are chosen by the model.
-_N_MOVES = 16  # Of so many moves, the first that leads to a new point is taken.
+_N_MOVES = 16  # Among this many moves, the first that leads to a new point is taken.
 _N_FIRST = 8  # So many come from everywhere.
 _REANNEALING_PERIOD = 10
 _MAX_SENSITIVITY_RATIO = 1e4
@@ -159,7 +159,7 @@ class AdaptiveSimulatedAnnealing:
 
     @property
     def _initial_cost_temperature(self) -> float:
-        # Sums and squares of large floats overflow, but not those of `statistics`.
+        # Sums and squares of large floats overflow, except in `statistics`.
         return float(0.1 * _pstdev(self._cost_samples))
 
     def draw(
@@ -243,7 +243,7 @@ class AdaptiveSimulatedAnnealing:
         is_alone = len(rows) > has.sum() + 1
         is_early = self._is_known and len(values) < _N_EARLY
         if not branches.is_single:
-            # Some moves have to try choices of which no process knows.
+            # Some moves have to try choices that no process knows.
             is_early = is_alone and len(rows) < _N_EARLY and index % 4 != 1
         if is_early or self._is_modelled(index, looks_ahead=False):
             # With constraints, the pool has only the feasible points, and each value counts.

@@ -292,7 +292,7 @@ class _Told:
     distributions: Mapping[str, BaseDistribution] = dataclasses.field(default_factory=dict)
 
     def tell(self, index: int | None, trial: FrozenTrial) -> None:
-        if index is None:  # A trial of others is no step.
+        if index is None:  # A trial of another sampler is not a step.
             return
         self.distributions = {**self.distributions, **trial.distributions}
         is_complete = trial.state == TrialState.COMPLETE
@@ -316,7 +316,7 @@ class _Told:
         leg = self._leg(walk)
         for step in awaited:
             leg = leg.after(*step)
-        # Each turn but the first halves the step: after 100, it is no step any more.
+        # Each turn after the first halves the step: after 100, nothing moves.
         for _ in range(100):
             if self._is_inside(leg, results):
                 break

@@ -134,7 +134,7 @@ class LocalModel:
                 continue
             weights = blas.dsymv(1.0, inverse, right_side)
             # The error of the prediction of each value from all others, without further fits. It
-            # is no number where the points lie too badly.
+            # is NaN if the points are badly placed.
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 errors = weights[:m] / inverse.diagonal()[:m]
                 error = errors @ errors

@@ -18,7 +18,7 @@ from adnn_optuna.samplers._unit_interval import Levels
 # How far two choices are from each other, squared, where the points nearest to another are looked
 # for: as far as half of the range of a number.
 _SWAP = 0.25
-N_LATEST = 5  # So many of the latest points are always among those of a model.
+N_LATEST = 5  # A model always has this many of the latest points.
 _N_MODEL_POINTS, _N_PROCESS_POINTS = 40, 100  # As many as there is time for.
 
 

@@ -66,7 +66,7 @@ class Tally:
             if not is_done(trial):
                 continue
             self.n_done += 1
-            if replicate_of(trial) is not None:  # Repeats a value, and is no improvement.
+            if replicate_of(trial) is not None:  # A replicate repeats a value.
                 continue
             # As for Optuna's `study.best_value`, an infeasible trial has no value.
             if trial.state == TrialState.COMPLETE and is_feasible(trial):

@@ -18,7 +18,7 @@ Kept = TypeVar("Kept")
 
 # In these, no trial can be deleted: a trial's number is its place in the list.
 _KEEPING_ALL = (InMemoryStorage, JournalStorage)
-# They list about so many trials while they read a single one.
+# Storages list about this many trials in the time of reading one.
 _LISTED_MEANWHILE = 2_500
 
 

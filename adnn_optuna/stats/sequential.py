@@ -24,7 +24,7 @@ A planned number of seeds that is raised spends the error rate twice. At a fifth
 are false in 2.6% of cases and not in 3.6%, of 2.5% that one look has.
 """
 _RATES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # The λ, each with both signs.
-_N_TRIED = 256  # The centres of so many first pairs are all tried; later ones shrink the rest.
+_N_TRIED = 256  # All centres of this many first pairs are tried; later pairs exclude more.
 _N_AT_ONCE = 2**17  # Differences from centres, to spare memory.
 _MOST_TRIED = 2**20  # Differences, for centres that are possible after the first pairs.
 
