@@ -37,7 +37,7 @@ def test_each_surface_says_the_same() -> None:
     assert_surfaces("change_loop", dataclasses.replace(loop(), label="change 4"))
 
 
-def test_each_state_says_what_it_is() -> None:
+def test_each_state_is_as_its_snapshot() -> None:
     storage = optuna.storages.InMemoryStorage()
     baseline = accuracy("baseline", 0, storage)
     states = {
