@@ -127,9 +127,8 @@ class NetworkObjective(Experiment):
         # Each network of a function of the trial has its own graph.
         if len(trials) == 1 or not self.is_of_trial:
             with catching(self.catch, f"Training of {[trial.number for trial in trials]}"):
-                attrs = trials[0].study._storage.get_trial_system_attrs(trials[0]._trial_id)
-                # No network was made of its parameters.
-                if self.catch and attrs.get(stored.ENDED) == "diverged":
+                # No network was made of its parameters. Each look is a transaction.
+                if self.catch and _ending(trials[0]) == "diverged":
                     return [Outcome("diverged")]
                 try:
                     return self._train(trials, limits, may_prune=may_prune)
@@ -163,7 +162,7 @@ class NetworkObjective(Experiment):
         study = trial.study
         pruner = trial.study.pruner
         trial_id = trial._trial_id
-        if study._storage.get_trial_system_attrs(trial_id).get(stored.ENDED) == "interrupted":
+        if _ending(trial) == "interrupted":
             raise optuna.TrialPruned("The trial that it was to repeat is done meanwhile.")
         # Optuna's default, so that the user may not have asked for it.
         is_default = type(pruner) is MedianPruner and vars(pruner) == vars(MedianPruner())
@@ -280,6 +279,13 @@ def _has_baseline(study: optuna.Study) -> bool:
     if study not in _KNOWN_TO_HAVE_ONE and stored.BASELINE_METRICS in study.user_attrs:
         _KNOWN_TO_HAVE_ONE.add(study)
     return study in _KNOWN_TO_HAVE_ONE
+
+
+def _ending(trial: optuna.Trial) -> str | None:
+    """Return why a trial is to end without a value, as its study stores it."""
+    attrs = trial.study._storage.get_trial_system_attrs(trial._trial_id)
+    ending: str | None = attrs.get(stored.ENDED)
+    return ending
 
 
 def _is_to_end(trial: optuna.Trial, value: float, epoch: int) -> bool:
