@@ -41,7 +41,7 @@ def example() -> tuple[list[float], Recheck]:
     names: dict[str, Any] = {"adnn": adnn}
     exec(code, names)  # noqa: S102 - it is the code of our own page
     study = names["study"]
-    return [trial.value for trial in study.trials], adnn.recheck(study, names["evaluate"])
+    return [trial.value for trial in study.trials], names["result"]
 
 
 def text(content: str, x: float, y: int, classes: str = "") -> str:

@@ -46,7 +46,8 @@ def hero(figure: go.Figure, text_color: str) -> go.Figure:
     figure.update_layout(paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)")
     figure.update_layout(font={"size": 17, "color": text_color, "family": "sans-serif"})
     title = f"<b>{figure.layout.title.text}</b>"
-    figure.update_layout(title={"text": title, "x": 0.5, "font": {"size": 23}})
+    figure.update_layout(title={"text": title, "font": {"size": 23}})
+    figure.update_layout(title_subtitle_font_size=15)
     figure.update_xaxes(title_font_size=17)
     return figure.update_traces(textfont_size=19)
 
@@ -57,7 +58,7 @@ def main() -> None:
     folder = parser.parse_args().output
     found = recheck()
     print(found)
-    size = {"width": 720, "height": 360}
+    size = {"width": 720, "height": 380}
     on_white = hero(found.plot(), "#1f2328")
     on_white.write_image(folder / "luck.svg", **size)
     text = hero(found.plot(), "#e6edf3").to_json()

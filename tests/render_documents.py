@@ -28,6 +28,7 @@ def figures(label: str = "arm") -> list[Figure]:
             series=[
                 Series(label, x, range(4), "points", text=["+1.00"] * 4, hover=rows, **ends),
                 Series("squares", x, [0.2, 1.2, 2.2, 3.2], "squares", color=None),
+                Series("hollow", x, [0.3, 1.3, 2.3, 3.3], "hollow squares", color=2),
                 Series("diamonds", x, [0.4, 1.4, 2.4, 3.4], "diamonds", color=1),
             ],
             rows=rows,
@@ -43,7 +44,6 @@ def figures(label: str = "arm") -> list[Figure]:
                 Series(label, x, x, "line", **ends),
                 Series("steps", x, x, "steps", color=1),
                 Series("dashes", x, x, "dashes", color=None),
-                Series("thin", x, x, "thin", color=None),
             ],
             target=2.0,
         ),
@@ -58,14 +58,6 @@ def figures(label: str = "arm") -> list[Figure]:
                 Series("far below", [2.0], [0.0], "triangles"),
             ],
             value_label="value",
-        ),
-        Figure(
-            key="boxes",
-            title="Values",
-            x_label="Value",
-            y_label="",
-            series=[Series(row, x, [i] * 4, "box", color=i) for i, row in enumerate(rows)],
-            rows=rows,
         ),
         Figure("empty", "Nothing", "Value", "Runs", [Series(label, [], [])]),
     ]

@@ -53,6 +53,7 @@ from adnn_optuna.engine.objectives import Searched
 from adnn_optuna.engine.records import NEW_SEED_NAMES
 from adnn_optuna.engine.studies import AnyStudy, load_search, opened_study
 from adnn_optuna.results.recheck import BASELINE_NETWORK, FIRST_OF_PARAMS, Recheck, RecheckNumbers
+from adnn_optuna.results.settings import study_command
 from adnn_optuna.samplers._evaluations import Evaluation, evaluation_trials
 from adnn_optuna.samplers._trials import is_feasible
 from adnn_optuna.samplers._unit_interval import n_choices, to_unit
@@ -317,7 +318,8 @@ def _with_examples(rechecked: Recheck, study: optuna.Study, opened: optuna.Study
     numbers = dataclasses.replace(
         rechecked.numbers, violated=frozenset(violated), scores=scores, overtuned=overtuned
     )
-    return dataclasses.replace(rechecked, numbers=numbers)
+    report = study_command("report", opened, "--output", "recheck.html")
+    return dataclasses.replace(rechecked, numbers=numbers, _report_command=report)
 
 
 def _completed(study: optuna.Study) -> list[FrozenTrial]:

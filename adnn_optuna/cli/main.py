@@ -235,6 +235,7 @@ def command_with_options(name: str) -> Any:
 
 def _in_a_sentence(error: Exception) -> tuple[str, int]:
     """Return an error in one sentence, and its exit code."""
+    from adnn_optuna.engine.objectives import GO_ON
     from adnn_optuna.engine.repeating import StorageError, storage_errors
 
     message = " ".join(str(error).split())
@@ -250,7 +251,14 @@ def _in_a_sentence(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError) and error.errno is not None:
         return f"A file cannot be read or written ({error}; {where}).", output.FAILED
     what = f"{type(error).__name__}: {message}"
-    return f"Something unexpected happened, {what} ({where}).", output.UNEXPECTED
+    sentence = f"Something unexpected happened, {what} ({where})."
+    code = output.UNEXPECTED
+    for note in getattr(error, "__notes__", ()):
+        place, is_of_function, _ = note.partition(f". {GO_ON}")
+        if is_of_function:
+            sentence = f"{place}: {what} ({where})."
+            code = output.WRONG_INPUT
+    return sentence, code
 
 
 def _with_options(sentence: str, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shlex
 import sys
@@ -16,7 +17,7 @@ import typer
 from adnn_optuna._checks import is_installed, printable, without_passwords
 from adnn_optuna._files import write_text
 from adnn_optuna._units import as_argument
-from adnn_optuna.render.document import FUNCTION, TONES
+from adnn_optuna.render.document import FUNCTION, TONES, Step
 from adnn_optuna.render.json import to_json
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.render.text import to_text, width_of_output
@@ -82,9 +83,11 @@ def has_colors() -> bool:
     return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
-def as_text(result: Printed, function: str | None = None) -> str:
+def as_text(result: Printed, function: str | None = None, *, has_report: bool = False) -> str:
     """Return a result as text for a shell; on a terminal, its title has the verdict's colour."""
     document = result.document()
+    if has_report and document.next_step.in_shell.startswith("adnn report "):
+        document = dataclasses.replace(document, next_step=Step())
     text = to_text(document, width_of_output(), in_shell=True)
     if function:
         text = text.replace(FUNCTION, shlex.quote(function))
@@ -136,7 +139,8 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
         if in_json:
             show(as_json(verb, facts, next=following))
         else:
-            print(as_text(facts, function), flush=True)
+            text = as_text(facts, function, has_report=FILES["report"].use in more)
+            print(text, flush=True)
         if "plot" in requested:
             write_text(requested["plot"], facts.plot().to_html(include_plotlyjs=True))
         if "report" in requested:

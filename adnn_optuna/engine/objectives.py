@@ -279,9 +279,13 @@ def checked_catch(catch: Catch) -> Caught:
     return error_types
 
 
+GO_ON = "To go on after such errors, pass catch="
+"""What to do about an error of a function, which is a note of the error."""
+
+
 @contextlib.contextmanager
 def catching(catch: Caught, what: str) -> Iterator[None]:
-    """Log an error that is to be caught and go on.
+    """Log an error that is to be caught and go on; say of any other error where it was.
 
     A fault of the storage, or a function of another study, is always raised.
     """
@@ -291,6 +295,9 @@ def catching(catch: Caught, what: str) -> Iterator[None]:
         raise
     except catch as error:
         logger.warning("%s failed, which counts as no value: %r", what, error)
+    except Exception as error:
+        error.add_note(f"{what} failed. {GO_ON}{type(error).__name__}.")
+        raise
 
 
 def number(value: Any) -> float:

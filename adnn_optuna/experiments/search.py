@@ -43,7 +43,7 @@ from adnn_optuna.results.differences import times
 from adnn_optuna.results.fields import units_of
 from adnn_optuna.results.findings import unseen_notes
 from adnn_optuna.results.selection_figure import selection_figure
-from adnn_optuna.results.settings import compare_step, resume_command
+from adnn_optuna.results.settings import compare_step, study_command
 from adnn_optuna.results.study import (
     StudyResult,
     difference,
@@ -350,12 +350,12 @@ class SearchResult(StudyResult):
 
     def _next_step(self) -> Step:
         if self.record.test_evaluation is None:
-            return Step("result.test()", resume_command(self.study))
+            return Step("result.test()", study_command("resume", self.study))
         if self.confirmation is not None or self.record.is_unseeded:
             return compare_step(self.record)
         n = n_training_runs(self.record)
         time = duration(max(seconds_of(self.record, n), 1.0))
-        in_shell = resume_command(self.study, "--confirm", str(SEEDS))
+        in_shell = study_command("resume", self.study, "--confirm", str(SEEDS))
         return Step(f"result.confirm()  # {n} training runs, about {time}", in_shell)
 
     def _figures(self) -> list[Figure]:
@@ -581,14 +581,13 @@ def replication_figure(
     return selection_figure(
         f"{title[0].upper()}{title[1:]}",
         units.selection.heading("gain over the baseline network", is_gain=True),
-        units.selection,
         trials=gains,
         best=selected,
         runs=confirmation.gains,
         chosen=replicated,
         level=confirmation.level,
         rows=(
-            f"{data} data, {len(gains)} trials",
+            f"{data} data, ",
             f"test data, {len(confirmation.gains)} new seeds",
         ),
     )

@@ -257,13 +257,14 @@ class Verdict(Printed):
     def _figure(self, claim: Claim) -> Figure:
         """Return the gains that the contract claims, and those that were measured."""
         unit = claim.unit
-        gains = {line.label: line.estimate for line in self._estimates()}
-        gains["gain, claimed"] = Estimate(claim.gain)
+        claims = {"gain, claimed": Estimate(claim.gain)}
         if self.confirmation is not None:
-            gains["replication, claimed"] = self.confirmation.replication
+            claims["replication, claimed"] = self.confirmation.replication
+        lines = [dataclasses.replace(line, remark="") for line in self._estimates()]
+        lines += [Line(what, claim, unit, is_difference=True) for what, claim in claims.items()]
         title = "Claimed by the contract and measured here"
         x_label = unit.heading("difference", is_gain=True)
-        return interval_figure("gains", title, x_label, gains, unit)
+        return interval_figure("gains", title, x_label, lines)
 
 
 def _on_replication(shown: Confirmation | None, *, drawn: bool) -> tuple[VerdictWord, str, str]:

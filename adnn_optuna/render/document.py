@@ -16,6 +16,7 @@ Verdict = Literal[
     "better",
     "equivalent",
     "not worse",
+    "no sampler better",
     "worse",
     "inconclusive",
     "no claim",
@@ -33,7 +34,7 @@ Verdict = Literal[
 TONES: Mapping[str, str] = {
     **dict.fromkeys(("replicates", "kept", "better", "shown", "reproduced"), "good"),
     **dict.fromkeys(("worse", "overstated", "breached"), "bad"),
-    **dict.fromkeys(("equivalent", "not worse"), "even"),
+    **dict.fromkeys(("equivalent", "not worse", "no sampler better"), "even"),
 }
 """The color of a verdict; all others are quiet."""
 
@@ -41,15 +42,14 @@ Mark = Literal[
     "line",
     "steps",
     "dashes",
-    "thin",
     "points",
     "triangles",
     "squares",
+    "hollow squares",
     "diamonds",
     "rings",
-    "box",
 ]
-"""How a series is drawn. ``box`` is a box plot of ``x``."""
+"""How a series is drawn."""
 
 FUNCTION = "MODULE:FUNCTION"
 """A function in a command, whose name only the command line knows."""
@@ -170,10 +170,18 @@ class Figure:
     margin: float = math.nan  # Half the width of a grey band around x = 0; NaN without that line.
     target: float = math.nan  # A y that a line marks; NaN without.
     value_label: str = ""  # The name of the color scale.
-    lower_is_better: bool = False  # Of the values, also on the color scale; the title says so.
+    lower_is_better: bool = False  # Of the values, also on the color scale.
     has_equal_axes: bool = False  # A unit is as long along y as along x.
+    from_zero: bool = False  # Whether the axis of x begins at 0.
     log: str = ""  # Which axes are logarithmic: "", "x", "y" or "xy".
     if_empty: str = "There is nothing to draw yet."
+
+    @property
+    def heading(self) -> str:
+        """The title, with the direction of the values if that is not the usual one."""
+        if self.lower_is_better:
+            return f"{self.title} (lower is better)"
+        return self.title
 
 
 @dataclasses.dataclass(frozen=True)

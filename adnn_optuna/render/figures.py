@@ -31,7 +31,7 @@ _AXIS = {
 _TEMPLATE = go.layout.Template(
     layout={
         "colorway": COLORS,
-        "title": {"y": 0.97, "yanchor": "top"},
+        "title": {"x": 0.01, "yref": "container", "yanchor": "top"},
         "xaxis": {**_AXIS, "tickangle": 0},
         "yaxis": _AXIS,
         "plot_bgcolor": "white",
@@ -48,24 +48,36 @@ _LINES: Mapping[Mark, Mapping[str, Any]] = {
     "line": {"width": 2.5},
     "steps": {"width": 2.5, "shape": "hv"},
     "dashes": {"width": 2, "dash": "dash"},
-    "thin": {"width": 0.7},
 }
 _MARKERS: Mapping[Mark, Mapping[str, Any]] = {
     "points": {"size": 8, "opacity": 0.75},
     "triangles": {"size": 8, "symbol": "triangle-down-open"},
     "squares": {"size": 11, "symbol": "square"},
+    "hollow squares": {"size": 10, "symbol": "square-open", "line": {"width": 2.5}},
     "diamonds": {"size": 11, "symbol": "diamond"},
     "rings": {"size": 17, "symbol": "circle-open", "line": {"width": 3}},
 }
 
 
+def standalone(figure: Figure) -> go.Figure:
+    """Return a figure as one of plotly, below its heading and its caption."""
+    drawing = to_plotly(figure)
+    caption = _in_lines(figure.caption, 85)
+    heading = _in_lines(figure.heading, 62)
+    room_of_title = 24 * heading.count("<br>")  # For all lines but the first.
+    room = room_of_title + 18 * (1 + caption.count("<br>"))
+    height = (drawing.layout.height or 450) + room
+    title = {
+        "text": heading,
+        "subtitle": {"text": caption},
+        "y": 1 - (14 + room_of_title) / height,
+    }
+    return drawing.update_layout(title=title, margin_t=60 + room, height=height)
+
+
 def to_plotly(figure: Figure) -> go.Figure:
-    """Return a figure of plotly."""
-    title = figure.title
-    if figure.lower_is_better:
-        title = f"{figure.title} (lower is better)"
+    """Return a figure as one of plotly, without its texts above it."""
     drawing = go.Figure(_EMPTY).update_layout(
-        title_text=title,
         xaxis_title_text=_in_lines(figure.x_label, 28),
         yaxis_title_text=_in_lines(figure.y_label, 20),
     )
@@ -80,6 +92,8 @@ def to_plotly(figure: Figure) -> go.Figure:
         return drawing.update_xaxes(visible=False).update_yaxes(visible=False)
     if figure.has_equal_axes:
         drawing.update_yaxes(scaleanchor="x", constrain="domain").update_xaxes(constrain="domain")
+    if figure.from_zero:
+        drawing.update_xaxes(rangemode="tozero")
     for axis in figure.log:
         drawing.update_layout({f"{axis}axis_type": "log"})
     if not math.isnan(figure.margin):
@@ -100,8 +114,6 @@ def to_plotly(figure: Figure) -> go.Figure:
 
 
 def _drawer(mark: Mark) -> Callable[[Series, Figure], list[Any]]:
-    if mark == "box":
-        return _box
     if mark in _LINES:
         return _line
     return _points
@@ -176,26 +188,6 @@ def _distances(starts: Sequence[float], ends: Sequence[float]) -> list[float]:
     """Return how far it is from each start to its end; 0 if there is no end."""
     distances = [end - start for start, end in zip(starts, ends, strict=True)]
     return [distance if math.isfinite(distance) else 0.0 for distance in distances]
-
-
-def _box(series: Series, _: Figure) -> list[Any]:
-    """Return a horizontal box plot in the row of the series, with all of its points."""
-    box = go.Box(
-        x=[*series.x],
-        y=[*series.y],
-        name=_in_lines(series.label),
-        boxpoints="all",
-        jitter=0.3,
-        pointpos=0,
-        boxmean=True,
-        width=0.45,
-        marker={"color": _color(series), "size": 6},
-        line_width=1.5,
-        showlegend=False,
-        orientation="h",
-        hoveron="points",
-    )
-    return [_with_hover(box, series)]
 
 
 def _color(series: Series) -> str:

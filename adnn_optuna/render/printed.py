@@ -63,7 +63,7 @@ class Printed(ABC):
             if not figures:
                 raise WrongValueError("There is nothing to draw.")
             raise WrongValueError(f"key must be one of {', '.join(figures)}; got {key!r}.")
-        return load("adnn_optuna.render.figures").to_plotly(figures[key])
+        return load("adnn_optuna.render.figures").standalone(figures[key])
 
     def report(self, path: str | os.PathLike[str]) -> None:
         """Write a report: one HTML file, which needs no network.

@@ -157,10 +157,24 @@ def _table(table: Table, width: int, *, details: bool) -> list[str]:
     total_width = sum(widths) + 2 * (len(widths) - 1)
     if total_width > width:
         names = [" ".join(heading) for heading in headings]
-        return title + _listed(names, body, width)
+        if n_shown <= table.n_shown:
+            return title + _listed(names, body, width)
+        first_columns = _table(table, width, details=False)
+        return [*first_columns, "", *_table(_further(table), width, details=True)]
     lines = [_aligned(row, widths) for row in [*header, *body]]
     rule = "-" * max(map(len, lines), default=0)
     return [*title, *lines[:n_lines], rule, *lines[n_lines:]]
+
+
+def _further(table: Table) -> Table:
+    """Return the columns that do not stand in text without details, as a table of its own."""
+
+    def of_row(row: Sequence[str]) -> list[str]:
+        return [row[0], *row[table.n_shown :]]
+
+    return dataclasses.replace(
+        table, headings=of_row(table.headings), rows=[*map(of_row, table.rows)], title=""
+    )
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:

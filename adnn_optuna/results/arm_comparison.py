@@ -24,8 +24,9 @@ from adnn_optuna.results.differences import (
     pair,
     relation,
     validity_note,
-    values_figure,
+    verdict_line,
 )
+from adnn_optuna.results.row_figure import values_figure
 from adnn_optuna.results.value_table import VALUE, ValueTable
 from adnn_optuna.stats.design import Validity
 from adnn_optuna.stats.paired_differences import PairedDifference
@@ -162,12 +163,16 @@ class ArmComparison(Printed):
         have = "has" if len(leaders) == 1 else "have"
         over = f" over {self._size()}" if numbers.has_gaps else ""
         best_mean = f"{named(leaders)} {have} the best mean {numbers.score}, {mean}{over}."
+        data = "For new data of this kind, " if numbers.is_of_new_data else ""
+        claims = [f"{data}{claim}." for claim in self._claims()]
+        return " ".join([best_mean, *claims])
+
+    def _claims(self) -> list[str]:
+        """Return the verdicts that conclude, those that are alike as one."""
         groups = dict[tuple[str, str], list[PairedDifference]]()
         for row in self._concluded:
             groups.setdefault((row.arm, relation(row, self._paired_by, "")), []).append(row)
-        data = "For new data of this kind, " if numbers.is_of_new_data else ""
-        claims = [f"{data}{arm} is {self._relation(rows)}." for (arm, _), rows in groups.items()]
-        return " ".join([best_mean, *claims])
+        return [f"{arm} is {self._relation(rows)}" for (arm, _), rows in groups.items()]
 
     def _relation(self, rows: Sequence[PairedDifference]) -> str:
         """Return the same relation to one or several arms, and their collapses."""
@@ -269,14 +274,17 @@ class ArmComparison(Printed):
         return Step()
 
     def _figures(self) -> list[Figure]:
-        """Return the values, with a line for each seed, and the differences with their CIs."""
+        """Return the differences with their CIs, and the values."""
         numbers = self.numbers
         unit = numbers.unit
         score = numbers.score
         title = f"{score[:1].upper()}{score[1:]}"
         if self._paired_by:
             title = f"{title} by {self._paired_by}"
-        estimates = {pair(row): row.estimate for row in self._shown(numbers.differences)}
+        shown = self._shown(numbers.differences)
+        finding = "How much better the first arm is"
+        if numbers.n_values:
+            finding = "; ".join(self._claims()) or finding
         values = values_figure(
             "values",
             title,
@@ -284,19 +292,17 @@ class ArmComparison(Printed):
             {label: numbers.arms[label] for label in numbers.ranked},
             unit,
             names=numbers.design.names,
-            per=self._paired_by,
             lower_is_better=not numbers.maximize,
         )
         differences = interval_figure(
             "differences",
-            "How much better the first arm is",
+            finding,
             unit.heading(f"difference in {score}", is_gain=True),
-            estimates,
-            unit,
+            [verdict_line(pair(row), row, unit) for row in shown],
             margin=numbers.design.margin or 0.0,
             level=level_of(self._design),
         )
-        return [values, differences]
+        return [differences, values]
 
     def _fields(self) -> dict[str, Any]:
         numbers = self.numbers

@@ -14,7 +14,7 @@ from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import Declaration, DeclaredArm
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna._units import ACCURACY, PLAIN, Estimate, Unit, in_number, score_in_words, unit_of
+from adnn_optuna._units import ACCURACY, PLAIN, Unit, in_number, score_in_words, unit_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.render.document import (
@@ -49,11 +49,12 @@ from adnn_optuna.results.differences import (
     level_of,
     other_comparisons_note,
     relation,
-    values_figure,
+    verdict_line,
 )
 from adnn_optuna.results.fields import RUN_FIELDS, Field, Units, numbers_of, seconds_under_way
 from adnn_optuna.results.findings import MAKE_THE_REST
 from adnn_optuna.results.plan import Plan
+from adnn_optuna.results.row_figure import values_figure
 from adnn_optuna.results.settings import settings_fields
 from adnn_optuna.results.study import StudyResult, bests_so_far, gains_so_far, why_no_best_trial
 from adnn_optuna.stats import paired_differences as paired
@@ -457,7 +458,7 @@ class Comparison(Printed):
     def document(self) -> Document:
         """Return everything that the result says."""
         numbers = self.numbers
-        figures = [_gains(numbers), _scores(numbers), _best_against_trials(numbers)]
+        figures = [self._gains(), _scores(numbers), _best_against_trials(numbers)]
         return Document(
             title=f"Comparison {self.study_name!r}",
             verdict=self._verdict(),
@@ -478,8 +479,10 @@ class Comparison(Printed):
             return "not known"
         best = rows[0].verdict
         verdicts = self._verdicts
-        if best in ("better", "not worse"):
+        if best == "better":
             return best
+        if best == "not worse":
+            return "no sampler better"
         if verdicts == {"worse"}:
             return "worse"
         if verdicts & {*OPEN}:
@@ -584,27 +587,29 @@ class Comparison(Printed):
         return self.numbers.records[label][0].arm.replicates
 
     def _tables(self) -> list[Table]:
-        tables = [self._means()]
+        title = f"Mean ± standard deviation over {len(self.seeds)} seeds"
+        if len(self.seeds) == 1:
+            title = "One seed"
+        fields = [field for field in self.numbers.fields if not field.is_detail]
+        details = [field for field in self.numbers.fields if field.is_detail]
+        tables = [self._means(fields, title)]
+        if details:
+            about_baselines = self._means(details, "Details on baselines")
+            tables.append(dataclasses.replace(about_baselines, is_detail=True))
         if rows := self.numbers.paired_differences:
             score = self.numbers.score_name
             title = f"{score[:1].upper()}{score[1:]}, paired by seed"
             tables.insert(0, differences_table(rows, self.numbers.unit, self._design, title=title))
         return tables
 
-    def _means(self) -> Table:
-        n_seeds = len(self.seeds)
+    def _means(self, fields: Sequence[Field], title: str) -> Table:
+        """Return the means of some numbers of the runs of each arm."""
         table = self.table()
-        title = "One seed"
-        if n_seeds > 1:
-            title = f"Mean ± standard deviation over {n_seeds} seeds"
-        rows = [
-            (
-                shortened(label, LABEL_WIDTH),
-                *(self._mean_and_sd(field, table.loc[label]) for field in self.numbers.fields),
-            )
-            for label in self.results
-        ]
-        return Table(("", *map(self._heading, self.numbers.fields)), rows, title)
+        rows = []
+        for label in self.results:
+            means = [self._mean_and_sd(field, table.loc[label]) for field in fields]
+            rows.append((shortened(label, LABEL_WIDTH), *means))
+        return Table(("", *map(self._heading, fields)), rows, title)
 
     def _mean_and_sd(self, field: Field, row: Any) -> str:
         sd = row.get(f"{field.key}_std", math.nan)
@@ -700,12 +705,32 @@ class Comparison(Printed):
         missed = math.nan
         for row in numbers.over_reference[:1]:
             missed = row.estimate.high
-        if self._verdict() != "inconclusive" or numbers.resampled or not missed > 0:
+        is_open = self._verdict() in ("inconclusive", "no sampler better")
+        if not is_open or numbers.resampled or not missed > 0:
             return Step()
         gain = f"{missed:.1g}"
         url = storage_url(numbers.any_record.study._storage) or "FILE"
         command = ["adnn", "plan", url, self.study_name, "--gain", gain]
-        return Step(f"print(comparison.plan(gain={gain}))", shlex.join(command))
+        return Step(f"print(result.plan(gain={gain}))", shlex.join(command))
+
+    def _gains(self) -> Figure:
+        """Return how much better than the reference each arm is."""
+        numbers = self.numbers
+        label = str(numbers.reference)
+        of_controls = numbers.rows_of([(label, control) for control in numbers.controls])
+        rows = [*numbers.over_reference]
+        rows += [row.turned() for row in of_controls if row.n_pairs]
+        over_reference = f"{numbers.score_name} over {numbers.reference_name}"
+        return interval_figure(
+            "gains",
+            self._about_samplers().partition(";")[0].rstrip("."),
+            numbers.unit.heading(over_reference, is_gain=True),
+            [verdict_line(row.arm, row, numbers.unit) for row in rows],
+            margin=numbers.margin or 0.0,
+            level=level_of(numbers.design.validity),
+            hollow=numbers.controls,
+            if_empty="No best trial has a test score.",
+        )
 
     def _fields(self) -> dict[str, Any]:
         numbers = self.numbers
@@ -729,30 +754,6 @@ class Comparison(Printed):
             "results": results,
             "settings": settings,
         }
-
-
-def _gains(comparison: ComparisonNumbers) -> Figure:
-    """Return how much better than the reference each arm is."""
-    label = str(comparison.reference)
-    reference = comparison.reference_name
-    of_controls = comparison.rows_of([(label, control) for control in comparison.controls])
-    rows = [*comparison.over_reference]
-    rows += [row.turned() for row in of_controls if row.n_pairs]
-    estimates = {row.arm: row.estimate for row in rows}
-    if estimates:
-        estimates[label] = Estimate(0.0)
-    unit = comparison.unit
-    return interval_figure(
-        "gains",
-        f"Difference from {reference} (right is better)",
-        unit.heading(f"{comparison.score_name} over {reference}", is_gain=True),
-        estimates,
-        unit,
-        margin=comparison.margin or 0.0,
-        level=level_of(comparison.design.validity),
-        hollow=[*comparison.controls, label],
-        if_empty="No best trial has a test score.",
-    )
 
 
 def _scores(comparison: ComparisonNumbers) -> Figure:

@@ -13,13 +13,8 @@ import numpy as np
 
 from adnn_optuna._attributes import Planned
 from adnn_optuna._units import UNKNOWN, Estimate, Unit
-from adnn_optuna.render.document import Caution, Line
-from adnn_optuna.results.findings import (
-    NAME_A_VALUE,
-    counted_values,
-    failures_note,
-    unseen_notes,
-)
+from adnn_optuna.render.document import Caution, Detail, Line
+from adnn_optuna.results.findings import counted_values, failures_note, unseen_notes
 from adnn_optuna.stats.paired_differences import are_equal
 from adnn_optuna.stats.proportions import unseen_share
 from adnn_optuna.stats.resampling import Resampled, variance_factor
@@ -79,6 +74,11 @@ class ConfirmedValue:
             n_claims *= AFTER_FIXED
         return 1 - ALPHA / n_claims
 
+    @property
+    def interval_name(self) -> str:
+        """The name of the CI with its level."""
+        return f"{100 * self.level:.9g}% CI"
+
     @functools.cached_property
     def estimate(self) -> Estimate:
         """The mean with its CI, whose ends are NaN if there is none."""
@@ -132,25 +132,33 @@ class ConfirmedValue:
             return ""
         return "The function takes no seed: runs cannot be repeated exactly."
 
+    @property
+    def no_interval(self) -> str:
+        """That the value has no CI, and why, in a few words."""
+        if self.n_failed and self.failed is None:
+            return f"No CI: {self.n_failed} of {len(self.runs)} {self.where} failed"
+        if self.n_equal:
+            return f"All {self.n_equal} {self.where} give the same value"
+        return "No CI of the value"
+
     def why_no_interval(self) -> str:
         """Return why the value has no CI; empty if it has one."""
         n = len(self.runs)
-        n_failed = self.n_failed
-        if n and n_failed == n and self.failed is None:
-            return f"No run succeeded: all {n} {self.where} failed (NaN, infinite or pruned)."
         if math.isfinite(self.estimate.low):
             return ""
-        if n_failed and self.failed is None:
-            return (
-                f"{n_failed} of {n} {self.where} failed (NaN, infinite or pruned), so the value "
-                f"has no CI: it is the mean of the runs that succeeded. {NAME_A_VALUE}"
-            )
+        if self.n_failed and self.failed is None:
+            if self.n_failed == n:
+                return f"No run succeeded: all {n} {self.where} failed."
+            return f"{self.no_interval}. The value is the mean of the runs that succeeded."
         if n < self.planned["seeds"]:
             return (
                 f"No CI of the value yet: {n} of {self.planned['seeds']} {self.where} are "
                 "evaluated. Resume, with a larger max_time if you set one."
             )
-        return f"No CI of the value: {self._why_unknown()}."
+        if self.n_equal:
+            missed = f"{100 * unseen_share(n):.0f}% of {self._runs}"
+            return f"{self.no_interval}, but up to {missed} may differ."
+        return f"{self.no_interval}: {self._why_unknown()}."
 
     def _why_unknown(self) -> str:
         """Return why the values of a complete confirmation have no CI."""
@@ -160,9 +168,6 @@ class ConfirmedValue:
             fewest = fewest_sequential_pairs(AFTER_FIXED * self.n_claims)
         if n < fewest:
             return f"{fewest} values on {self.where} are needed"
-        if self.n_equal:
-            missed = f"{100 * unseen_share(n):.0f}% of {self._runs}"
-            return f"all {n} values on {self.where} are equal, but up to {missed} may differ"
         if self._has_unplanned_splits:
             return f"for new data, the number of {self.where} must be planned, but it was raised"
         return "the values are not of one distribution"
@@ -178,9 +183,10 @@ class ConfirmedValue:
             return []
         n = len(self.values)
         notes = [_violated_note(self.n_violated, len(self.runs), self.where)]
-        if self.failed is not None:
-            notes.append(failures_note(self.n_failed, len(self.runs), self.where, self.failed))
-        notes += [redrawn or self._redrawn, *self._level_notes()]
+        notes.append(failures_note(self.n_failed, len(self.runs), self.where, self.failed))
+        if math.isfinite(self.estimate.low):
+            redrawn = redrawn or self._redrawn
+        notes += [redrawn, *self._level_notes()]
         if self.next_run.low < self.next_run.high:
             ends = Line("", self.next_run, unit).ends.replace(" to ", " and ")
             of_same = " on the same examples" if on_same_examples else ""
@@ -189,7 +195,7 @@ class ConfirmedValue:
                 f"{unit.of_values} (95%)."
             )
         if not self.n_equal:
-            notes += unseen_notes(n, self._runs[:-1])
+            notes += map(Detail, unseen_notes(n, self._runs[:-1]))
         return notes
 
     @property

@@ -7,8 +7,17 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from adnn_optuna._units import Estimate, Unit, in_list, in_number
-from adnn_optuna.render.document import Caution, Detail, Figure, Line, Series, Table, shortened
+from adnn_optuna._units import Unit, in_list, in_number
+from adnn_optuna.render.document import (
+    Caution,
+    Detail,
+    Figure,
+    Line,
+    Mark,
+    Series,
+    Table,
+    shortened,
+)
 from adnn_optuna.results.findings import unseen_notes
 from adnn_optuna.stats.design import Validity
 from adnn_optuna.stats.paired_differences import PairedDifference
@@ -129,6 +138,11 @@ def _bound(row: PairedDifference, unit: Unit) -> str:
     return f"at most {size} worse"
 
 
+def verdict_line(label: str, row: PairedDifference, unit: Unit) -> Line:
+    """Return the mean difference, its CI and its verdict, as a line of a figure."""
+    return Line(label, row.estimate, unit, is_difference=True, remark=row.verdict or "")
+
+
 def differences_table(
     rows: Sequence[PairedDifference],
     unit: Unit,
@@ -200,7 +214,10 @@ def difference_notes(
         validities = {"few" if row.assumption else validity for row in rows} or validities
     notes += [validity_note(of_rows, per) for of_rows in sorted(validities)]
     n_pairs = min((row.n_pairs for row in rows), default=0)
-    notes += unseen_notes(n_pairs, per or "value")
+    unseen = unseen_notes(n_pairs, per or "value")
+    if verdicts <= {"worse", "inconclusive", None}:
+        unseen = [*map(Detail, unseen)]
+    notes += unseen
     return [*_reasons(rows), *notes, *_reading_notes(per)]
 
 
@@ -293,15 +310,14 @@ def interval_figure(
     key: str,
     title: str,
     x_label: str,
-    estimates: Mapping[str, Estimate],
-    unit: Unit,
+    lines: Sequence[Line],
     *,
     margin: float = 0.0,
     level: float = 0.95,
     hollow: Collection[str] = (),
     if_empty: str = "There is nothing to draw yet.",
 ) -> Figure:
-    """Return differences with their CIs, one in each row, around a line at 0.
+    """Return differences with their CIs and remarks, one in each row, around a line at 0.
 
     ``margin`` is half the width of the grey band around 0; ``hollow`` arms are drawn as rings.
     """
@@ -309,33 +325,38 @@ def interval_figure(
     series = []
     bars = "No CI yet."
     rings = ""
-    for i, (label, estimate) in enumerate(estimates.items()):
-        if label in hollow:
-            rings = " Rings: reference and controls."
-        if math.isfinite(estimate.low):
+    scale = 1.0
+    band = ""
+    for i, line in enumerate(lines):
+        mark: Mark = "points"
+        if line.label in hollow:
+            mark = "rings"
+            rings = " Rings: other uses of the same compute."
+        if math.isfinite(line.estimate.low):
             bars = f"Bars: their {ci}s."
-        if not math.isnan(estimate.value):
-            series.append(_interval(i, label, estimate, unit, ci, is_hollow=label in hollow))
+        if not math.isnan(line.estimate.value):
+            series.append(_interval(i, line, ci, mark))
+        scale = line.unit.scale
+        if margin:
+            band = f" Grey: differences up to {line.unit.margin(margin).lstrip('±')}."
     return Figure(
         key,
         title,
         x_label,
         "",
         series,
-        caption=f"Points: mean differences. {bars}{rings}",
-        rows=[*estimates],
-        margin=unit.scale * margin,
+        caption=f"Points: mean differences. {bars}{rings}{band}",
+        rows=[line.label for line in lines],
+        margin=scale * margin,
         if_empty=if_empty,
     )
 
 
-def _interval(
-    row: int, label: str, estimate: Estimate, unit: Unit, ci: str, *, is_hollow: bool
-) -> Series:
+def _interval(row: int, line: Line, ci: str, mark: Mark) -> Series:
     """Return a difference with its CI as a point with a bar."""
-    x, low, high = ([unit.scale * end] for end in estimate)
-    line = Line(label, estimate, unit, is_difference=True)
-    hover = f"{label}: {line.value}"
+    estimate = line.estimate
+    x, low, high = ([line.unit.scale * end] for end in estimate)
+    hover = f"{line.label}: {line.value}"
     if line.ends:
         hover = f"{hover}, {ci} {line.ends}"
     color = 0
@@ -343,66 +364,5 @@ def _interval(
         color = 2
     elif estimate.high < 0:
         color = 4
-    return Series(
-        label="",
-        x=x,
-        y=[row],
-        mark="rings" if is_hollow else "points",
-        low=low,
-        high=high,
-        hover=[hover],
-        color=color,
-        text=[unit.bare.gain(estimate.value)],
-    )
-
-
-def values_figure(
-    key: str,
-    title: str,
-    x_label: str,
-    values: Mapping[str, Sequence[float]],
-    unit: Unit,
-    *,
-    names: Sequence[str] = (),
-    controls: Collection[str] = (),
-    per: str = "seed",
-    lower_is_better: bool,
-) -> Figure:
-    """Return the values of each arm in a row, with a line for each pair; ``controls`` are grey."""
-    rows = []
-    for of_arm in values.values():
-        scaled = [unit.scale * value for value in of_arm]
-        rows.append([value if math.isfinite(value) else None for value in scaled])
-    if not any(value is not None for row in rows for value in row):
-        return Figure(key, title, x_label, "", [])
-    series = []
-    if per:
-        x = list[float | None]()
-        y = list[int | None]()
-        for of_seed in zip(*rows, strict=True):
-            x += [*of_seed, None]  # A gap between two seeds.
-            y += [*range(len(rows)), None]
-        series.append(Series("", x, y, "thin", color=None))
-    colors = iter(range(len(rows)))
-    for i, (label, of_arm) in enumerate(values.items()):
-        color = None
-        if label not in controls:
-            color = next(colors)
-        value_names = names or range(len(of_arm))
-        named_values = zip(value_names, of_arm, strict=False)
-        hover = [f"{label}, {name}: {unit.value(value)}" for name, value in named_values]
-        y_of_row = [i] * len(rows[i])
-        series.append(Series(label, rows[i], y_of_row, "box", hover=hover, color=color))
-    caption = "Each box has its mean as a dashed line."
-    if per:
-        caption = f"{caption} A thin line joins the values of one {per}."
-    return Figure(
-        key,
-        title,
-        x_label,
-        "",
-        series,
-        caption,
-        rows=[*values],
-        lower_is_better=lower_is_better,
-    )
+    text = ", ".join(filter(None, [line.value, line.remark]))
+    return Series("", x, [row], mark, low, high, hover=[hover], color=color, text=[text])

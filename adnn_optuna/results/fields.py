@@ -47,6 +47,11 @@ class Field(NamedTuple):
         """Whether functions do not have it, as they have no baseline."""
         return "baseline" in self.label
 
+    @property
+    def is_detail(self) -> bool:
+        """Whether it is of baselines, which differ from other columns little."""
+        return self.label in ("mean baseline", "baseline")
+
     def unit_in(self, units: Units) -> Unit:
         """Return its unit."""
         return getattr(units, self.metric) if self.metric else self.unit

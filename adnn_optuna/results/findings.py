@@ -15,7 +15,7 @@ MAKE_THE_REST = Step(
 )
 """The next step if evaluations are missing."""
 
-NAME_A_VALUE = "Pass failed=VALUE to count each failure as this value."
+NAME_A_VALUE = "Pass failed=VALUE, in a shell --failed VALUE, to count each failure as this value."
 """What to do about runs that failed."""
 
 _LARGEST_UNSEEN_SHARE = 0.5
@@ -74,7 +74,7 @@ def failures_note(n_failed: int, n: int, runs: str, failed: float | None) -> str
     """Return how many runs failed, and what each of them counts as; empty if none failed."""
     if not n_failed:
         return ""
-    sentence = f"{n_failed} of {n} {runs} failed (NaN, infinite or pruned)"
+    sentence = f"{n_failed} of {n} {runs} failed (raised, NaN, infinite or pruned)"
     if failed is not None:
         return Caution(f"{sentence}; each counts as {failed:g}.")
     return Caution(f"{sentence}. {NAME_A_VALUE}")

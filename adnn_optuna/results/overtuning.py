@@ -37,6 +37,7 @@ from adnn_optuna.stats.overtuning import (
 )
 from adnn_optuna.stats.spread import unit_of_values
 
+_SPACE = 3 * "\N{NO-BREAK SPACE}"  # Between the best trial's point and its label.
 _ALIKE = 1e-3  # Reported values that differ more from the means of the scores are others.
 
 
@@ -236,8 +237,11 @@ class Overtuning(Printed):
         has_value = np.isfinite(self.splits.left_out)
         reported = unit.scale * self.reported_values[has_value]
         left_out = unit.scale * self.splits.left_out[has_value]
-        drawn = [*reported.tolist(), *left_out.tolist()]
+        new, best, _ = self._estimates()
+        new_x = unit.scale * new.estimate.value
+        drawn = [*reported.tolist(), *left_out.tolist(), new_x]
         ends = [min(drawn), max(drawn)]
+        best_index = self.trials.index(self.best)
         shares = self.splits.selected[has_value]
         points = Series(
             label="",
@@ -246,15 +250,34 @@ class Overtuning(Printed):
             mark="points",
             hover=[f"selected by {100 * share:.0f}% of splits" for share in shares],
             sizes=(shares / shares.max()).tolist(),
+            color=None,
+        )
+        equal = Series(
+            "", ends, ends, "dashes", color=None, text=["", "equal"], text_at=["top left"] * 2
+        )
+        of_best = Series(
+            label="",
+            x=[unit.scale * self.reported],
+            y=[unit.scale * float(self.splits.left_out[best_index])],
+            mark="squares",
+            color=1,
+            text=[f"{_SPACE}trial {self.best.number}: {best.value}"],
+            text_at=["middle right"],
+        )
+        on_new_data = Series(
+            label="",
+            x=ends,
+            y=[new_x, new_x],
+            text=[f"expected: {new.value}", ""],
+            text_at=["top right"] * 2,
         )
         return Figure(
             key="overtuning",
-            title="Trials on the examples that select and on examples left out",
+            title=f"Expect {new.value} on new examples; the best trial reports {best.value}",
             x_label=unit.heading("reported value"),
             y_label=unit.heading("value on examples left out"),
-            series=[Series("", ends, ends, "dashes", color=None), points],
-            caption="Larger points: selected by more splits. On the dashed line, both values are "
-            "equal.",
+            series=[equal, points, on_new_data, of_best],
+            caption="Points: trials; larger ones are selected by more splits of the examples.",
             lower_is_better=not self.maximize,
             has_equal_axes=True,
         )

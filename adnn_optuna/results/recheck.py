@@ -5,6 +5,7 @@ new seeds show by how much: some select among the best trials, and others, which
 estimate the selected trial's value.
 """
 
+import dataclasses
 import functools
 import json
 import math
@@ -28,10 +29,20 @@ from adnn_optuna._units import (
     unit_of,
     with_class,
 )
-from adnn_optuna.render.document import Detail, Document, Figure, Line, Series, Step, Verdict
+from adnn_optuna.render.document import (
+    Caution,
+    Detail,
+    Document,
+    Figure,
+    Line,
+    Series,
+    Step,
+    Verdict,
+)
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.confirmed_value import ConfirmedValue, mean_interval
-from adnn_optuna.results.findings import MAKE_THE_REST, counted, failures_note
+from adnn_optuna.results.findings import MAKE_THE_REST, counted
+from adnn_optuna.results.row_figure import values_figure
 from adnn_optuna.results.selection_figure import selection_figure
 from adnn_optuna.results.settings import trial_fields
 from adnn_optuna.samplers._evaluations import Evaluation
@@ -328,13 +339,6 @@ class RecheckNumbers:
         """How many of the evaluations failed."""
         return sum(map(math.isnan, self.used.values()))
 
-    def interval(self, trial: FrozenTrial, role: Role) -> Estimate:
-        """Return the mean of a trial's values with its CI."""
-        plan = self.planned if role == "confirm" else _UNPLANNED
-        needed = self._wanted([trial.number], role)
-        runs = [self.evaluations[run] for run in needed if run in self.evaluations]
-        return ConfirmedValue(runs, plan, self.failed, resampled=self.resampled).estimate
-
     def rows(self) -> list[Row]:
         """Return one row for each evaluation, by the trials and the seeds."""
         trials = {trial.number: trial for trial in self.candidates}
@@ -366,6 +370,7 @@ class Recheck(Printed):
 
     numbers: RecheckNumbers
     _reused: str = field(default="", repr=False, compare=False)
+    _report_command: str = field(default="", repr=False, compare=False)
 
     @property
     def trial(self) -> FrozenTrial | None:
@@ -463,8 +468,8 @@ class Recheck(Printed):
         if math.isnan(self.value):
             return f"{best}. {why_no_interval}"
         sentences = [
-            self._about_gain(),
             why_no_interval or self._about_overstatement(),
+            self._about_gain(),
             self._about_collapses(),
             numbers.confirmed.no_seed,
         ]
@@ -486,7 +491,9 @@ class Recheck(Printed):
         if numbers.reported_gain > 0:
             reported = f"; the study reported {self._unit.gain(numbers.reported_gain)}"
         if self.gain.low > 0:
-            return f"On {where} {chosen} beats {compared}{reported}."
+            gain = self._gain_line
+            size = f"{gain.value.lstrip('+')} ({numbers.confirmed.interval_name} {gain.ends})"
+            return f"On {where} {chosen} beats {compared} by {size}{reported}."
         if self.gain.high < 0:
             return f"On {where} {chosen} loses to {compared}{reported}."
         return f"On {where} no gain of {chosen} over {compared} is shown{reported}."
@@ -557,10 +564,18 @@ class Recheck(Printed):
         remark = "best - chosen"
         lines.append(Line("overstatement", excess, unit, is_difference=True, remark=remark))
         if not math.isnan(self.gain.value):
-            of_gain = unit.rounded_to((self.gain.high - self.gain.low) / 2)
-            remark = f"chosen over {self._other}, paired"
-            lines.append(Line("gain", self.gain, of_gain, is_difference=True, remark=remark))
+            lines.append(self._gain_line)
         return lines
+
+    @property
+    def _gain_line(self) -> Line:
+        unit = self._unit
+        of_gain = unit.rounded_to((self.gain.high - self.gain.low) / 2)
+        # The columns of values are alike: more digits of a small CI tell nobody anything.
+        digits = min(of_gain.digits, unit.digits + 1)
+        remark = f"chosen over {self._other}, paired"
+        of_gain = unit._replace(digits=digits)
+        return Line("gain", self.gain, of_gain, is_difference=True, remark=remark)
 
     def _notes(self) -> list[str]:
         numbers = self.numbers
@@ -586,14 +601,34 @@ class Recheck(Printed):
                 on_same_examples=numbers.on_new_data is not None,
             )
             if confirmed.n_equal:
-                notes.append("If nothing is random, pass deterministic=True.")
+                notes.append(self._about_equal_values())
         if not math.isnan(self.gain.value):
             notes.append(self._about_gain_interval())
         if numbers.n_lost > confirmed.n_failed:
+            lost = f"{numbers.n_lost} of {len(numbers.used)} evaluations failed"
+            notes.append(Caution(f"With the seeds that chose, {lost}."))
+        is_new = numbers.on_new_data or numbers.resampled
+        if n and not (is_new or numbers.on_same_data):
             notes.append(
-                failures_note(numbers.n_lost, len(numbers.used), "evaluations", numbers.failed)
+                Detail(
+                    "For the value on new data, return adnn.log_scores(trial, scores) from the "
+                    "objective."
+                )
             )
         return [*notes, self._reused]
+
+    def _about_equal_values(self) -> str:
+        """Return what to do if all seeds give the same value."""
+        assert self.trial is not None
+        value = self.numbers.confirmed.estimate.value
+        stored = stored_value(self.trial)
+        if math.isclose(value, stored):
+            return "If nothing is random, pass deterministic=True."
+        write = self._unit.value
+        return Caution(
+            f"evaluate always returns {write(value)}, but the study reported {write(stored)}: it "
+            "may not be the study's objective."
+        )
 
     def _about_gain_interval(self) -> str:
         """Return why the gain has no CI, or what its CI assumes; empty for sign flips."""
@@ -624,10 +659,9 @@ class Recheck(Printed):
         numbers = self.numbers
         if numbers.missing:
             return MAKE_THE_REST
-        is_of_new_data = numbers.on_new_data or numbers.resampled
-        if is_of_new_data or numbers.on_same_data or numbers.is_deterministic:
+        if numbers.is_deterministic or math.isnan(self.value):
             return Step()
-        return Step("Return adnn.log_scores(trial, scores) to know the value on new data.")
+        return Step('result.report("recheck.html")', self._report_command)
 
     def _figures(self) -> list[Figure]:
         """Return what selection adds, if that is known, and the values of the best trials."""
@@ -639,83 +673,58 @@ class Recheck(Printed):
         """Return all trials, the best one and its value, and the chosen trial on new seeds."""
         numbers = self.numbers
         best, chosen, excess = self._estimates()[:3]
-        size = excess.unit.gain(abs(excess.estimate.value)).lstrip("+")
-        title = "The best value is not shown to be luck"
-        distance = f"{excess.value}, not shown"
-        if excess.estimate.low > 0:
-            title = f"{size} of the best value is luck"
-            distance = f"luck: {size}"
-        elif excess.estimate.high < 0:
-            title = f"The best value is {size} too low"
-            distance = f"{size} too low"
-        n_trials = in_number(len(numbers.trial_values), "trial")
+        ci = f"{numbers.confirmed.interval_name} {excess.ends}"
+        title = f"No luck is shown: {excess.value} ({ci})"
+        distance = f"luck: {excess.value}\N{NO-BREAK SPACE}(not shown)"
+        if not excess.ends:
+            title = numbers.confirmed.no_interval
+            distance = f"luck: {excess.value}"
+        elif not excess.estimate.low <= 0 <= excess.estimate.high:
+            size = excess.unit.gain(abs(excess.estimate.value)).lstrip("+")
+            is_too_high = numbers.maximize == (excess.estimate.value > 0)
+            side = "too high" if is_too_high else "too low"
+            title = f"The best value is {size} {side}"
+            distance = f"{size} {side}"
+            if excess.estimate.low > 0:
+                distance = f"luck: {size}"
+        assert self.trial is not None
+        reported = None
+        if self.trial.number != numbers.best.number:
+            stored = Estimate(stored_value(self.trial))
+            reported = Line(f"trial {self.trial.number}", stored, self._unit)
         n_runs = in_number(len(numbers.confirmed.values), numbers.confirmed.where[:-1])
         return selection_figure(
             title,
             unit_of(numbers.metric).heading(numbers.metric),
-            self._unit,
             trials=numbers.trial_values,
             best=best,
             runs=numbers.confirmed.values,
             chosen=chosen,
             level=numbers.confirmed.level,
+            reported=reported,
             excess=distance,
-            rows=(n_trials, n_runs),
+            rows=("", n_runs),
             maximize=numbers.maximize,
         )
 
     def _candidates_figure(self) -> Figure:
-        """Return the stored values of the best trials beside those on new seeds."""
+        """Return the values of the best trials in the study and on the seeds that choose."""
         numbers = self.numbers
         unit = unit_of(numbers.metric)
-        series = self._points("choose", "new seeds that choose", -0.17, None)
-        series += self._points("confirm", "further seeds", 0.12, 0)
-        stored = [unit.scale * stored_value(trial) for trial in numbers.candidates]
-        rows = range(len(stored))
-        series.append(Series("", stored, rows, "diamonds", color=1))
-        labels = [f"trial {trial.number}" for trial in numbers.candidates]
-        if self.trial is not None:
-            chosen = f"trial {self.trial.number}"
-            labels[labels.index(chosen)] = f"{chosen}, chosen"
-        return Figure(
-            key="recheck",
-            title="Values in the study and on new seeds",
-            x_label=unit.heading(numbers.metric),
-            y_label="",
-            series=series,
-            caption="Diamonds: values in the study. Squares: means with their CIs.",
+        rows = {f"trial {trial.number}": trial for trial in numbers.candidates}
+        figure = values_figure(
+            "recheck",
+            "The best trials on the seeds that choose",
+            unit.heading(numbers.metric),
+            {label: numbers.values(trial, "choose") for label, trial in rows.items()},
+            unit,
+            controls=[label for label, trial in rows.items() if trial is not self.trial],
             lower_is_better=not numbers.maximize,
-            rows=labels,
         )
-
-    def _points(self, role: Role, label: str, shift: float, color: int | None) -> list[Series]:
-        """Return the values of all candidates with the seeds of a role, and their means."""
-        numbers = self.numbers
-        scale = unit_of(numbers.metric).scale
-        x, y, hover = list[float](), list[float](), list[str]()
-        means = dict[int, Estimate]()
-        for row, trial in enumerate(numbers.candidates):
-            for seed, value in numbers.by_seed(trial, role).items():
-                x.append(scale * value)
-                y.append(row + shift)
-                hover.append(f"trial {trial.number}, seed {seed}")
-            mean = numbers.interval(trial, role)
-            # The mean of a single value is that value, which is a point already.
-            if math.isfinite(mean.low):
-                means[row] = mean
-        if not x:
-            return []
-        points = Series(label, x, y, "points", hover=hover, color=color)
-        squares = Series(
-            "",
-            x=[scale * mean.value for mean in means.values()],
-            y=[row + shift + 0.07 for row in means],
-            mark="squares",
-            low=[scale * mean.low for mean in means.values()],
-            high=[scale * mean.high for mean in means.values()],
-            color=color,
-        )
-        return [points, squares]
+        stored = [unit.scale * stored_value(trial) for trial in numbers.candidates]
+        diamonds = Series("", stored, range(len(stored)), "diamonds", color=1)
+        caption = f"{figure.caption} Diamonds: values in the study. Blue: the chosen trial."
+        return dataclasses.replace(figure, series=[*figure.series, diamonds], caption=caption)
 
     def _fields(self) -> dict[str, Any]:
         numbers = self.numbers

@@ -1,24 +1,21 @@
 """A figure of what selection adds to a best value: all trials, the best one, and new seeds."""
 
-import math
 from collections.abc import Sequence
 
-import numpy as np
-
-from adnn_optuna._units import Unit, in_number
-from adnn_optuna.render.document import Figure, Line, Series
+from adnn_optuna._units import in_number
+from adnn_optuna.render.document import Figure, Line, Mark, Series
+from adnn_optuna.results.row_figure import dots_in_row
 from adnn_optuna.stats.spread import floor_of
 
-_SPREAD = 0.3  # Of the dots of a row, as they are drawn side by side.
 _CENTER = 0.35, 0.65  # The share of the width from which labels are centered.
 _LABEL = 0.25  # How far a label is from the point that it names.
-_SPACE = "\N{NO-BREAK SPACE}"  # Between a text and the line beside it.
+_SPACE = 2 * "\N{NO-BREAK SPACE}"  # Between a text and the line beside it.
+_OF_BEST, _OF_CHOSEN = 1, 0  # Colors.
 
 
 def selection_figure(
     title: str,
     x_label: str,
-    unit: Unit,
     *,
     trials: Sequence[float],
     best: Line,
@@ -26,6 +23,7 @@ def selection_figure(
     chosen: Line,
     level: float,
     rows: tuple[str, str],
+    reported: Line | None = None,
     excess: str = "",
     maximize: bool = True,
 ) -> Figure:
@@ -34,13 +32,13 @@ def selection_figure(
     Args:
         title: The finding.
         x_label: The name of the values.
-        unit: The unit of the values.
         trials: The values of the study's trials.
         best: The study's best value.
         runs: The values on new seeds.
         chosen: Their mean.
         level: The level of its CI.
-        rows: The labels of the trials and of the runs.
+        rows: What stands before the number of trials, and the label of the runs.
+        reported: The chosen trial's value in the study, if it is not the best one.
         excess: What the distance from the mean to the best value is; empty if they have no
             distance, as they are not of the same data.
         maximize: Whether higher values are better.
@@ -48,77 +46,88 @@ def selection_figure(
     sign = 1 if maximize else -1
     floor = floor_of([sign * value for value in trials])
     near = [value for value in trials if sign * value >= floor]
-    caption = "Dots: single values."
+    of_trials, of_runs = rows
+    n_trials = in_number(len(trials), "trial")
     if n_far := len(trials) - len(near):
+        n_trials = f"{len(near)} of {n_trials}"
+    caption = "Dots: single values."
+    if n_far:
         caption = f"{caption} {in_number(n_far, 'trial')} far below are not drawn."
-    dots = [_dots(near, 0, unit), _dots(runs, 1, unit)]
-    drawn = [x for series in dots for x in series.x]
-    labels = _labels(best, chosen, level, excess, ends=(min(drawn), max(drawn)))
-    points = [_point(best, 0, color=1), _point(chosen, 1, color=0)]
+    squares = [_point("squares", best, 0, _OF_BEST), _point("squares", chosen, 1, _OF_CHOSEN)]
+    _drop(near, best)
+    if reported is not None:
+        _drop(near, reported)
+        squares.insert(0, _point("hollow squares", reported, 0, _OF_CHOSEN))
+        caption = f"{caption} Hollow square: {reported.label} in the study, {reported.value}."
+    dots = [dots_in_row(near, 0, best.unit), dots_in_row(runs, 1, chosen.unit)]
+    drawn = [x for series in (*dots, *squares) for x in series.x]
+    ends = min(drawn), max(drawn)
+    mean = f"{chosen.label}: {chosen.value}"
+    if chosen.ends:
+        mean = f"{mean} ({100 * level:.9g}% CI {chosen.ends})"
+    labels = [
+        _label(f"{best.label}: {best.value}", "top", squares[-2], ends),
+        _label(mean, "bottom", squares[-1], ends),
+    ]
+    if excess:
+        labels.insert(0, _step(excess, squares[-2].x[0], squares[-1].x[0], ends))
     return Figure(
         key="selection",
         title=title,
         x_label=x_label,
         y_label="",
-        series=[*dots, labels, *points],
+        series=[*dots, *labels, *squares],
         caption=caption,
-        rows=rows,
+        rows=(f"{of_trials}{n_trials}", of_runs),
+        lower_is_better=not maximize,
     )
 
 
-def _dots(values: Sequence[float], row: int, unit: Unit) -> Series:
-    """Return values as grey dots around a row, so that equal ones do not hide each other."""
-    x = [unit.scale * value for value in values]
-    # Multiples of the golden ratio are spread evenly, however many there are.
-    places = np.arange(len(values)) * (math.sqrt(5) - 1) / 2 % 1 - 0.5
-    y = (row + _SPREAD * places).round(3).tolist()
-    return Series("", x, y, "points", hover=[unit.value(v) for v in values], color=None)
+def _drop(values: list[float], square: Line) -> None:
+    """Drop the value that a square shows."""
+    if square.estimate.value in values:
+        values.remove(square.estimate.value)
 
 
-def _point(line: Line, row: int, *, color: int) -> Series:
+def _point(mark: Mark, line: Line, row: int, color: int) -> Series:
     """Return an estimate as a square with its CI, if it has one."""
     value, low, high = ([line.unit.scale * end] for end in line.estimate)
-    return Series("", value, [row], "squares", low, high, color=color)
+    return Series("", value, [row], mark, low, high, hover=[line.value], color=color)
 
 
-def _labels(
-    best: Line, chosen: Line, level: float, excess: str, *, ends: tuple[float, float]
-) -> Series:
-    """Return a line from the label of the best value over both points to that of the mean.
-
-    Without a name of the distance, the line has a gap between the points.
-    """
-    start = best.unit.scale * best.estimate.value
-    end = chosen.unit.scale * chosen.estimate.value
-    mean = f"{chosen.label}: {chosen.value}"
-    if chosen.ends:
-        mean = f"{mean} ({100 * level:.9g}% CI {chosen.ends})"
-    x = [start, start, start, end, end]
-    if excess:
-        y = [-_LABEL, 0.5, 0.5, 0.5, 1 + _LABEL]
-        excess = f"{_SPACE}{excess}{_SPACE}"
-    else:
-        y = [-_LABEL, 0.0, math.nan, 1.0, 1 + _LABEL]
-    above = _place("top", start, *ends)
-    below = _place("bottom", end, *ends)
-    return Series(
-        "",
-        x,
-        y,
-        "line",
-        color=1,
-        text=[f"{best.label}: {best.value}", "", excess, "", mean],
-        text_at=[above, above, above, above, below],
-    )
-
-
-def _place(side: str, x: float, low: float, high: float) -> str:
-    """Return the place of a text at ``x`` where there is the most room from low to high."""
+def _label(text: str, side: str, square: Series, ends: tuple[float, float]) -> Series:
+    """Return a line from a square to its label above or below, where there is the most room."""
+    x = square.x[0]
+    row = square.y[0]
+    y = row - _LABEL if side == "top" else row + _LABEL
     share = 0.5
-    if low < high:
-        share = (x - low) / (high - low)
+    if ends[0] < ends[1]:
+        share = (x - ends[0]) / (ends[1] - ends[0])
+    place = "center"
     if share > _CENTER[1]:
-        return f"{side} left"
-    if share < _CENTER[0]:
-        return f"{side} right"
-    return f"{side} center"
+        place = "left"
+    elif share < _CENTER[0]:
+        place = "right"
+    places = [f"{side} {place}"] * 2
+    return Series("", [x, x], [row, y], color=square.color, text=["", text], text_at=places)
+
+
+def _step(text: str, best: float, mean: float, ends: tuple[float, float]) -> Series:
+    """Return a line from the best value down to the mean, whose step is the distance.
+
+    Its label is beside the step, where there is more room.
+    """
+    low, high = sorted([best, mean])
+    label_x = high
+    side = "right"
+    padded = f"{_SPACE}{text}"
+    if low - ends[0] > ends[1] - high:
+        label_x = low
+        side = "left"
+        padded = f"{text}{_SPACE}"
+    x = [best, best, mean, mean]
+    texts = ["", padded, "", ""]
+    if label_x == mean:
+        texts.reverse()
+    places = [f"middle {side}"] * 4
+    return Series("", x, [0, 0.5, 0.5, 1], color=_OF_BEST, text=texts, text_at=places)

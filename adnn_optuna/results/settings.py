@@ -23,11 +23,11 @@ def settings_fields(record: SearchRecord) -> dict[str, Any]:
     }
 
 
-def resume_command(study: Study, *options: str) -> str:
-    """Return the command that continues a search; empty if it is stored in memory only."""
+def study_command(verb: str, study: Study, *options: str) -> str:
+    """Return the command of a verb on a stored study; empty if it is in memory only."""
     if url := storage_url(study._storage):
         names = ["--storage", url, "--study-name", study.study_name]
-        return shlex.join(["adnn", "resume", *names, *options])
+        return shlex.join(["adnn", verb, *names, *options])
     return ""
 
 

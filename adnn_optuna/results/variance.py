@@ -284,7 +284,8 @@ class Variance(Printed):
         if not math.isnan(numbers.sd.value):
             verdict = "no claim"
             estimates = self._estimates()
-            tables = [self._source_table()]
+            if len(numbers.sources) > 1:
+                tables = [self._source_table()]
             notes = self._notes()
         return Document(
             title=f"Variance of {numbers.value_name}",
@@ -308,10 +309,9 @@ class Variance(Printed):
         if numbers.sd.value == 0:
             share = f"{100 * unseen_share(n):.0f}% of runs"
             return f"All {n} runs reached the same {name}, but up to {share} may differ."
-        critical = self._sd_unit(numbers.sd).value(numbers.critical_difference)
         sentence = (
-            f"Two single runs that differ by less than {critical} are not distinguishable from "
-            "each other."
+            f"Two single runs that differ by less than {self._critical} are not distinguishable "
+            "from each other."
         )
         if numbers.collapsed:
             sentence = f"On average, with rare collapses, {sentence[0].lower()}{sentence[1:]}"
@@ -323,14 +323,27 @@ class Variance(Printed):
             f"standard deviations {side} than the mean."
         )
 
-    def _sd_unit(self, sd: Estimate) -> Unit:
-        """Return how a standard deviation is written: that of percentages is in points."""
+    @property
+    def _critical(self) -> str:
+        return self._sd_unit.value(self.numbers.critical_difference)
+
+    @property
+    def _sds(self) -> dict[str, Estimate]:
+        """The standard deviations of each source and of all sources, each once."""
+        if len(self.numbers.sources) > 1:
+            return {**self.numbers.sd_by_source, ALL: self.numbers.sd}
+        return self.numbers.sd_by_source
+
+    @property
+    def _sd_unit(self) -> Unit:
+        """How a standard deviation is written: that of percentages is in points."""
         unit = unit_of(self.numbers.value_name)
+        sd = self.numbers.sd
         return unit._replace(of_values=unit.of_gains).rounded_to((sd.high - sd.low) / 2)
 
     def _estimates(self) -> list[Line]:
         numbers = self.numbers
-        unit = self._sd_unit(numbers.sd)
+        unit = self._sd_unit
         of_values = fitted(numbers.value_name, numbers.run_values.tolist())
         critical = Estimate(numbers.critical_difference)
         lines = [
@@ -347,9 +360,9 @@ class Variance(Printed):
 
     def _source_table(self) -> Table:
         numbers = self.numbers
+        unit = self._sd_unit.bare
         rows = []
-        for source, sd in {**numbers.sd_by_source, ALL: numbers.sd}.items():
-            unit = self._sd_unit(sd).bare
+        for source, sd in self._sds.items():
             share, low, high = (100 * value for value in numbers.share(sd).values())
             # The share of all sources is 100% by definition.
             cells = [
@@ -395,7 +408,7 @@ class Variance(Printed):
             collapsed = "; ".join(numbers.collapsed)
             notes.append(Caution(f"Collapses, far from the other runs: {collapsed}."))
         if numbers.sd.value > 0:
-            notes += unseen_notes(len(numbers.run_values), "run")
+            notes += map(Detail, unseen_notes(len(numbers.run_values), "run"))
         still = [source for source, sd in numbers.sd_by_source.items() if sd.value == 0]
         if numbers.sd.value > 0 and still:
             most = max(unseen_share(len(numbers.differences[source])) for source in still)
@@ -413,21 +426,24 @@ class Variance(Printed):
     def _figure(self) -> Figure:
         """Return the standard deviation that each source, and all sources, cause."""
         numbers = self.numbers
-        sds = {**numbers.sd_by_source, ALL: numbers.sd}
-        estimates = {source: sd for source, sd in sds.items() if not math.isnan(sd.value)}
+        estimates = {source: sd for source, sd in self._sds.items() if not math.isnan(sd.value)}
         scale = unit_of(numbers.value_name).scale
         ends = [[scale * end for end in sd] for sd in estimates.values()]
         x, low, high = map(list, zip(*ends, strict=True)) if ends else ([], [], [])
-        texts = [self._sd_unit(sd).value(sd.value) for sd in estimates.values()]
+        texts = [self._sd_unit.value(sd.value) for sd in estimates.values()]
+        title = "Standard deviation by source of randomness"
+        if numbers.sd.value > 0:
+            title = f"Runs that differ by less than {self._critical} are not distinguishable"
         name = f"standard deviation of {numbers.value_name}"
         return Figure(
             "variance",
-            "Standard deviation by source of randomness",
+            title,
             unit_of(numbers.value_name).heading(name, is_gain=True),
             "",
             [Series("", x, range(len(x)), "squares", low, high, text=texts)],
             caption="Bars: 95% CIs.",
             rows=sources_in_words(estimates),
+            from_zero=True,
             if_empty="No run has a value yet.",
         )
 

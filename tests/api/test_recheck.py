@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import math
 import random
+import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -544,8 +546,14 @@ class TestCatch:
         assert report.numbers.n_lost == 3
         assert math.isnan(report.value)
         other: Any = {"storage": open_storage(None), **options}
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(ZeroDivisionError) as raised:
             adnn.recheck(study, fails, catch=KeyError, **other)
+        [note] = raised.value.__notes__
+        assert re.fullmatch(
+            r"The evaluation of trial \d+, seed \d+ failed\. To go on after such errors, pass "
+            r"catch=ZeroDivisionError\.",
+            note,
+        )
 
     @pytest.mark.parametrize("wrong", [KeyboardInterrupt, [3], "ValueError"])
     def test_what_is_no_error_is_refused(self, wrong: Any) -> None:
@@ -644,13 +652,29 @@ class TestCommandLine:
         monkeypatch.setattr(sys, "path", [*sys.path])
         make_study(storage=open_storage("sqlite:///s.db"))
 
+    def test_says_which_evaluation_of_a_function_failed(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        Path("failing.py").write_text("def evaluate(trial, seed):\n    raise OSError('no data')\n")
+        assert run(["recheck", "s.db", "study", "--evaluate", "failing:evaluate"]) == 2
+        said = capsys.readouterr().err
+        assert re.search(
+            r"adnn: The evaluation of trial \d+, seed \d+ failed: OSError: no data \(", said
+        )
+
     def test_rechecks_a_study_of_anything(self, capsys: pytest.CaptureFixture[str]) -> None:
         Path("own.py").write_text("from recheck_worker import evaluate\n")
         arguments = ["recheck", "s.db", "study", "--evaluate", "own:evaluate", "--top", "2"]
         assert run([*arguments, "--report", "report.html"]) == 0
         shown = capsys.readouterr().out
+        assert "\nNext: " not in shown  # The report is written.
         assert run(["recheck", "sqlite:///s.db", *arguments[2:], "--quiet"]) == 0
         again = capsys.readouterr().out
+        _, _, command = again.strip().partition("\nNext: adnn ")
+        Path("recheck.html").unlink(missing_ok=True)
+        assert run(shlex.split(command)) == 0
+        assert Path("recheck.html").exists()
+        capsys.readouterr()
         assert "Note: 18 stored evaluations reused, 0 new.\n" in again
         assert again.partition("Note: ")[0] == shown.partition("Note: ")[0]
         for against, over in (

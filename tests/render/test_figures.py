@@ -11,7 +11,7 @@ import pytest
 from render_documents import EVIL, figures
 
 from adnn_optuna.render.document import Figure, Mark, Series
-from adnn_optuna.render.figures import COLORS, CONTROL_COLOR, DARK_COLORS, to_plotly
+from adnn_optuna.render.figures import COLORS, CONTROL_COLOR, DARK_COLORS, standalone, to_plotly
 
 MADE = {figure.key: figure for figure in figures()}
 
@@ -24,12 +24,17 @@ def test_rows_have_intervals_labels_and_a_margin() -> None:
     assert [*drawn.layout.yaxis.ticktext] == [f"{i}: arm" for i in range(4)]
     band = [shape for shape in drawn.layout.shapes if shape.type == "rect"]
     assert [(shape.x0, shape.x1) for shape in band] == [(-0.1, 0.1)]
-    assert [trace.marker.color for trace in drawn.data] == [COLORS[0], CONTROL_COLOR, COLORS[1]]
+    assert [trace.marker.color for trace in drawn.data] == [
+        COLORS[0],
+        CONTROL_COLOR,
+        COLORS[2],
+        COLORS[1],
+    ]
 
 
 def test_lines_have_bands_and_a_target() -> None:
     drawn = to_plotly(MADE["lines"])
-    band, line, steps, dashes, _ = drawn.data
+    band, line, steps, dashes = drawn.data
     assert [*band.y] == [0.5, 1.5, 2.5, 3.5, 2.5, 1.5, 0.5, -0.5]
     assert not band.showlegend
     assert (line.name, steps.line.shape, dashes.line.dash) == ("arm", "hv", "dash")
@@ -42,8 +47,12 @@ def test_points_have_a_scale_of_colors() -> None:
     assert drawn.layout.coloraxis.colorbar.title.text == "value"
 
 
-def test_boxes_show_each_value() -> None:
-    assert [[*box.x] for box in to_plotly(MADE["boxes"]).data] == [[0.0, 1.0, 2.0, 3.0]] * 4
+def test_a_figure_alone_has_its_title_and_its_caption() -> None:
+    title = standalone(replace(MADE["rows"], lower_is_better=True)).layout.title
+    assert title.text == "Differences (lower is better)"
+    assert title.subtitle.text == "How to read arm."
+    # The caption of a report stands above the figure.
+    assert to_plotly(MADE["rows"]).layout.title.text is None
 
 
 def test_an_empty_figure_says_so() -> None:
@@ -54,7 +63,7 @@ def test_an_empty_figure_says_so() -> None:
 @pytest.mark.parametrize("key", MADE)
 def test_names_are_no_html(key: str) -> None:
     evil = {figure.key: figure for figure in figures(EVIL)}[key]
-    assert EVIL not in str(to_plotly(evil).to_json()).replace("\\", "")
+    assert EVIL not in str(standalone(evil).to_json()).replace("\\", "")
 
 
 @pytest.mark.parametrize("end", [math.nan, math.inf])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from adnn_optuna._units import ACCURACY, PLAIN, Estimate
-from adnn_optuna.render.document import Document
+from adnn_optuna.render.document import Document, Line
 from adnn_optuna.render.figures import to_plotly
 from adnn_optuna.render.text import to_text
 from adnn_optuna.results.differences import (
@@ -19,8 +19,8 @@ from adnn_optuna.results.differences import (
     differences_table,
     for_most,
     interval_figure,
-    values_figure,
 )
+from adnn_optuna.results.row_figure import values_figure
 from adnn_optuna.stats.paired_differences import PairedDifference, paired_differences
 
 
@@ -106,31 +106,36 @@ class TestFigures:
             "few": Estimate(0.01),
             "unknown": Estimate(math.nan, math.nan, math.nan),
         }
+        lines = [
+            Line(label, estimate, ACCURACY, is_difference=True, remark=label)
+            for label, estimate in estimates.items()
+        ]
         figure = interval_figure(
-            "gains", "Gains", "gain [pp]", estimates, ACCURACY, margin=0.001, hollow=["open"]
+            "gains", "Gains", "gain [pp]", lines, margin=0.001, hollow=["open"]
         )
-        assert figure.rows == tuple(estimates) or figure.rows == [*estimates]
+        assert figure.rows == [*estimates]
         assert [series.color for series in figure.series] == [2, 4, 0, 0]
         assert [series.mark for series in figure.series] == ["points", "points", "rings", "points"]
+        assert figure.series[0].text == ["+1.00 pp, better"]
         assert figure.margin == pytest.approx(0.1)
+        assert figure.caption.endswith(" Grey: differences up to 0.1 pp.")
         bars = [point.error_x.array for point in to_plotly(figure).data]
         assert [bar is None for bar in bars] == [False, False, False, True]
-        empty = interval_figure("g", "G", "", {}, ACCURACY, if_empty="Nothing was tested.")
+        empty = interval_figure("g", "G", "", [], if_empty="Nothing was tested.")
         assert to_plotly(empty).layout.annotations[0].text == "Nothing was tested."
 
-    def test_of_values_join_those_of_a_seed(self) -> None:
+    def test_of_values_show_each_and_the_means(self) -> None:
         values = {"a": [0.1, 0.2, math.nan], "b": [0.3, 0.1, 0.5]}
         names = ["seed 3", "seed 4", "seed 5"]
         figure = values_figure(
             "v", "V", "value", values, PLAIN, names=names, lower_is_better=False
         )
-        line, first, second = figure.series
-        assert line.mark == "thin"
-        assert [*line.x] == [0.1, 0.3, None, 0.2, 0.1, None, None, 0.5, None]
-        assert [*first.hover][:2] == ["a, seed 3: 0.1000", "a, seed 4: 0.2000"]
-        assert (first.color, second.color) == (0, 1)
-        unpaired = values_figure("v", "V", "", values, PLAIN, per="", lower_is_better=False)
-        assert len(unpaired.series) == 2
+        dots, mean, other_dots, other_mean = figure.series
+        assert [*dots.x] == [0.1, 0.2]
+        assert [*other_dots.x] == [0.3, 0.1, 0.5]
+        assert [*dots.hover] == ["a, seed 3: 0.1000", "a, seed 4: 0.2000"]
+        assert [*mean.x, *other_mean.x] == pytest.approx([0.15, 0.3])
+        assert (mean.color, other_mean.color) == (0, 1)
         nothing = values_figure("v", "V", "", {"a": [math.nan]}, PLAIN, lower_is_better=False)
         assert not nothing.series
         to_plotly(figure)

@@ -190,10 +190,11 @@ def test_scores_that_are_no_accuracies_have_no_percent() -> None:
 
 
 def test_figure_shows_the_best_model_first() -> None:
-    values, differences = models().document().figures
-    boxes = [series for series in values.series if series.mark == "box"]
-    assert [box.label for box in boxes] == ["deep", "wide", "narrow"]
-    assert len(differences.series) == 3
+    differences, values = models().document().figures
+    assert [*values.rows] == ["deep", "wide", "narrow"]
+    assert differences.title.startswith("deep is better than ")
+    verdicts = {series.text[0].partition(", ")[2] for series in differences.series}
+    assert verdicts == {"better", "equivalent"}
 
 
 def resplit(rng: np.random.Generator, n_seeds: int) -> dict[tuple[int, ...], float]:

@@ -200,17 +200,6 @@ def test_interval_of_few_values() -> None:
 
 
 class TestFailures:
-    def test_leave_no_interval_in_the_figure(self) -> None:
-        values = {
-            (3, seed): value for seed, value in zip(choosing(5), [1, 2, 3, 4, 5], strict=True)
-        }
-        report = changed(of_equals([]), values)
-        assert report.numbers.interval(report.numbers.best, "choose").low < 3
-        report = changed(report, {**values, (3, choosing(5)[0]): math.nan})
-        assert math.isnan(report.numbers.interval(report.numbers.best, "choose").low)
-        report = with_numbers(report, failed=1.0)
-        assert report.numbers.interval(report.numbers.best, "choose").low < 3
-
     def test_count_in_the_choice_and_in_the_gain(self) -> None:
         [seed] = choosing(1)
         values = {(31, seed): math.nan, (17, seed): 0.85}
@@ -239,14 +228,36 @@ def test_repr_is_short() -> None:
 def test_the_first_figure_names_both_trials_and_marks_what_is_luck() -> None:
     figure, _ = recheck(17, [0.904, 0.905, 0.906]).document().figures
     labels = [text for series in figure.series for text in series.text if text]
-    assert figure.title == "0.0073 of the best value is luck"
-    best, luck, mean = labels
+    assert figure.title == "The best value is 0.0073 too high"
+    luck, best, mean = labels
     assert best.startswith("trial 31, best: ")
     assert luck.strip() == "luck: 0.0073"
     assert mean.startswith("trial 17, chosen: 0.9050")
     # The marked distance is that from the mean to the best value.
-    [line] = [series for series in figure.series if series.text]
+    line = next(series for series in figure.series if series.text)
     assert [line.x[0], line.x[-1]] == pytest.approx([0.9123, 0.905])
+    # So does a hollow square mark the chosen trial's value among those of the study.
+    [hollow] = [series for series in figure.series if series.mark == "hollow squares"]
+    assert (hollow.x[0], hollow.y[0], hollow.hover) == (0.91, 0, ("0.9100",))
+
+
+@pytest.mark.parametrize(
+    ("values", "title"),
+    [
+        ([0.9, 0.94, 0.91], "No luck is shown: -0.004 (95% CI -0.056 to +0.047)"),
+        ([0.95, 0.951, 0.952], "The best value is 0.0387 too low"),
+        ([0.9, math.nan, 0.91], "No CI: 1 of 3 new seeds failed"),
+        ([0.9, 0.9, 0.9], "All 3 new seeds give the same value"),
+    ],
+)
+def test_the_first_figure_states_the_finding(values: list[float], title: str) -> None:
+    figure, _ = recheck(17, values).document().figures
+    assert figure.title == title
+
+
+def test_a_loss_that_is_better_on_new_seeds_was_too_high_in_the_study() -> None:
+    figure, _ = compared(TestGain.GAINS, None, maximize=False).document().figures
+    assert figure.heading == "The best value is 0.0610 too high (lower is better)"
 
 
 class TestGain:
@@ -343,10 +354,10 @@ class TestSurfaces:
 
     def test_show_which_trial_is_chosen_and_what_each_point_is(self) -> None:
         _, figure = recheck(17, [0.904, 0.905, 0.906]).document().figures
-        assert figure.rows == ("trial 31", "trial 17, chosen")
-        shown = {series.label: list(series.x) for series in figure.series}
-        assert shown["new seeds that choose"] == [0.85, 0.95]
-        assert shown["further seeds"] == [0.904, 0.905, 0.906]
+        assert figure.rows == ("trial 31", "trial 17")
+        means = [series for series in figure.series if series.mark == "squares"]
+        assert [[*mean.x] for mean in means] == [[0.85], [0.95]]
+        assert [mean.color for mean in means] == [None, 0]
         [stored] = [series for series in figure.series if series.mark == "diamonds"]
         assert list(stored.x) == [0.9123, 0.91]
 

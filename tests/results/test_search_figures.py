@@ -15,7 +15,7 @@ from stored_studies import store_confirmation, store_study
 from adnn_optuna import DeltaStepSampler
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.experiments.confirmation import read_confirmation
-from adnn_optuna.render.figures import to_plotly
+from adnn_optuna.render.figures import standalone, to_plotly
 from adnn_optuna.results.study import places_of, result_of
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def restarts() -> optuna.Study:
 @pytest.mark.parametrize("make", [empty, troubled, of_another_objective, restarts])
 def test_every_study_has_figures(make: Callable[[], optuna.Study]) -> None:
     for figure in drawn(make()).values():
-        made = to_plotly(figure)
+        made = standalone(figure)
         assert made.data or made.layout.annotations[0].text
         assert made.layout.title.text
         json = made.to_json()
@@ -111,20 +111,23 @@ class TestSelection:
         assert next(iter(drawn(study))) == "selection"
         figure = drawn(study)["selection"]
         assert figure.rows == ("validation data, 12 trials", "test data, 6 new seeds")
-        trials, runs, labels, best, replication = figure.series
-        assert trials.x == pytest.approx([100 * gain for gain in record.gains.values()])
+        trials, runs, of_best, of_runs, best, replication = figure.series
+        # The best trial is the square, and no dot.
+        gains = sorted(100 * gain for gain in record.gains.values())
+        assert sorted([*trials.x, *best.x]) == pytest.approx(gains)
         assert runs.x == pytest.approx([100 * gain for gain in self.GAINS])
         assert best.x == pytest.approx([100 * record.gain])
         found = read_confirmation(record).replication
         ends = (*replication.x, *replication.low, *replication.high)
         assert ends == pytest.approx([100 * end for end in found])
-        # Gains on other data have no distance.
-        assert [*filter(None, labels.text)] == [labels.text[0], labels.text[-1]]
+        # Gains on other data have no distance: each line is that of one square.
+        assert ({*of_best.x}, {*of_runs.x}) == ({*best.x}, {*replication.x})
+        assert (of_best.color, of_runs.color) == (best.color, replication.color)
 
     def test_names_the_level_of_a_later_best_trial(self) -> None:
         study = store_study("one", gain=0.003)
         store_confirmation(study, [*self.GAINS], n_earlier=1)
-        assert "(97.5% CI " in drawn(study)["selection"].series[2].text[-1]
+        assert "(97.5% CI " in drawn(study)["selection"].series[3].text[-1]
 
     def test_needs_new_seeds(self) -> None:
         assert "selection" not in drawn(store_study("two", gain=0.003))

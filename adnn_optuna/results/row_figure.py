@@ -1,0 +1,64 @@
+"""A figure of values, those of each arm or trial in a row."""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from statistics import mean
+
+import numpy as np
+
+from adnn_optuna._units import Unit
+from adnn_optuna.render.document import Figure, Series
+
+_SPREAD = 0.3  # Of the dots of a row, as they are drawn side by side.
+
+
+def values_figure(
+    key: str,
+    title: str,
+    x_label: str,
+    values: Mapping[str, Sequence[float]],
+    unit: Unit,
+    *,
+    names: Sequence[str] = (),
+    controls: Collection[str] = (),
+    lower_is_better: bool,
+) -> Figure:
+    """Return the values of each arm in a row as dots, with their mean; ``controls`` are grey."""
+    series = []
+    colors = iter(range(len(values)))
+    for row, (label, of_arm) in enumerate(values.items()):
+        color = None
+        if label not in controls:
+            color = next(colors)
+        value_names = names or map(str, range(len(of_arm)))
+        named_values = zip(value_names, of_arm, strict=False)
+        finite_values = {name: value for name, value in named_values if math.isfinite(value)}
+        if finite_values:
+            hover = [f"{label}, {name}: {unit.value(v)}" for name, v in finite_values.items()]
+            dots = dots_in_row([*finite_values.values()], row, unit, hover)
+            center = mean(finite_values.values())
+            mean_hover = f"{label}: {unit.value(center)}"
+            x = [unit.scale * center]
+            series += [dots, Series("", x, [row], "squares", hover=[mean_hover], color=color)]
+    return Figure(
+        key,
+        title,
+        x_label,
+        "",
+        series,
+        caption="Dots: single values. Squares: their means.",
+        rows=[*values],
+        lower_is_better=lower_is_better,
+    )
+
+
+def dots_in_row(
+    values: Sequence[float], row: int, unit: Unit, hover: Sequence[str] = ()
+) -> Series:
+    """Return values as grey dots around a row, so that equal ones do not hide each other."""
+    x = [unit.scale * value for value in values]
+    # Multiples of the golden ratio are spread evenly, however many there are.
+    places = np.arange(len(values)) * (math.sqrt(5) - 1) / 2 % 1 - 0.5
+    y = (row + _SPREAD * places).round(3).tolist()
+    texts = [*hover] or [*map(unit.value, values)]
+    return Series("", x, y, "points", hover=texts, color=None)
