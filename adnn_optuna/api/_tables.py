@@ -292,6 +292,12 @@ def numbers_of(label: object, column: pd.Series[Any]) -> np.ndarray:
     numbers = _as_numbers(column)
     # To pandas, dates are numbers.
     is_wrong = (numbers.isna() & column.notna()) | (column.dtype.kind in "cmM")
+    if is_wrong.all():
+        raise WrongTypeError(
+            f"Each arm must have a column of its own, and each seed a row; got text in column "
+            f"{str(label)!r}. Pass table.pivot(index='seed', columns={str(label)!r}, "
+            "values='value')."
+        )
     if is_wrong.any():
         raise WrongTypeError(
             f"Values must be numbers; got {column[is_wrong].iloc[0]!r:.100} in {str(label)!r}. "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar, Unpack, overload
@@ -13,7 +14,7 @@ from optuna.study import StudyDirection
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import checked_failed, logger
-from adnn_optuna._units import unit_of
+from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.api._calls import as_searched
 from adnn_optuna.api._keywords import Searching, checked_call, verb
 from adnn_optuna.callbacks import LimitValues, callbacks_of
@@ -174,7 +175,7 @@ def run_search(spec: StudySpec, storage: AnyStorage | None, *, reuse: bool) -> S
         is_shown = plan.ending.show_progress_bar
         try:
             with progress_bar(show=is_shown, bar_format="{desc} |{bar}|") as bar:
-                after_tell: Any = _log_trial
+                after_tell: Any = functools.partial(_log_trial, unit_of(searched.metric))
                 if not bar.disable:
                     after_tell = _SearchProgress(bar, study, plan.first_step, spec.limits).update
                 n_now = run_trials(spec, study, stop, after_tell)
@@ -242,9 +243,12 @@ class _SearchProgress:
         self._bar.set_description_str(text)
 
 
-def _log_trial(tally: Tally, trial: optuna.Trial, outcome: Outcome) -> None:
-    """Log a told trial as Optuna does."""
+def _log_trial(unit: Unit, tally: Tally, trial: optuna.Trial, outcome: Outcome) -> None:
+    """Log a told trial, and the best one if that is no later trial of the same batch."""
+    if outcome.value is None:
+        return
+    line = f"Trial {trial.number}: {unit.value(outcome.value)}"
     best = tally.best
-    if outcome.value is not None and best is not None:
-        message = "Trial %d finished with value: %s and parameters: %s. Best is trial %d with %s."
-        logger.info(message, trial.number, outcome.value, trial.params, best.number, best.value)
+    if best is not None and best.number <= trial.number:
+        line = f"{line} (best: trial {best.number}, {unit.value(best.values[0])})"
+    logger.info(line)

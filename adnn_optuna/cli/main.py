@@ -303,7 +303,7 @@ def run(arguments: Sequence[str]) -> int:
         hint = " ".join(error.format_message().split())
         for text in arguments:  # Any of them may be a storage in the wrong place.
             value = text.partition("=")[2] if text.startswith("--") else text
-            if value:
+            if "://" in value or "@" in value:
                 hint = hint.replace(value, masked(value))
         command = "adnn"
         if arguments[0] in _COMMANDS:

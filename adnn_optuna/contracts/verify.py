@@ -130,4 +130,7 @@ def verify(
             verdict = verified_apart(contract, file.parent, limits=limits, **options)
     except RefusedError as error:
         return Verdict(error.status, shown(error.args))
-    return dataclasses.replace(verdict, are_drawn=seeds is None)
+    named = ""
+    if data_dir is None and dataset is None and model is None:
+        named = str(path)
+    return dataclasses.replace(verdict, are_drawn=seeds is None, _file=named)

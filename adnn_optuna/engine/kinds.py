@@ -64,8 +64,8 @@ FUNCTION: Kind[Any] = Kind(
 OTHER: Kind[Any] = Kind(
     "engine.records.SearchRecord",
     "results.study.StudyResult",
-    fix="is not one of an InitOffsetObjective. To continue it, use study.optimize; to recheck it, "
-    "pass evaluate, its objective with a seed.",
+    fix="does not store its objective. To continue it, use study.optimize; to recheck it, pass "
+    "`evaluate`, a function (trial, seed) -> value.",
 )
 
 _RECORD_OF_ANY = {"record": OTHER.record, "result": OTHER.result}

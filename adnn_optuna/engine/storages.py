@@ -6,6 +6,7 @@ import contextlib
 import logging
 import re
 import sqlite3
+import threading
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -57,6 +58,7 @@ _SQLITE_ARGUMENTS = (
     "uri",
 )
 
+_quiet = threading.Lock()  # While the verbosity of Optuna's log is another one.
 _MAX_NAME_LENGTH = 512  # The width of Optuna's database column.
 
 AnyStorage = str | BaseStorage
@@ -273,6 +275,21 @@ def check_study_name(study_name: str) -> None:
         )
 
 
+def created_study(
+    storage: BaseStorage, name: str | None, direction: StudyDirection
+) -> optuna.Study:
+    """Create or load a study without a line of Optuna's log, of which a comparison has many."""
+    with _quiet:
+        verbosity = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(max(verbosity, optuna.logging.WARNING))
+        try:
+            return optuna.create_study(
+                storage=storage, study_name=name, direction=direction, load_if_exists=True
+            )
+        finally:
+            optuna.logging.set_verbosity(verbosity)
+
+
 def open_declared(
     storage: BaseStorage, name: str, direction: StudyDirection, attribute: str, what: Any
 ) -> optuna.Study:
@@ -281,9 +298,7 @@ def open_declared(
     No storage creates a study with its attributes. A worker may die between the two, and another
     one may begin there, so a study without a declaration is declared by the worker that opens it.
     """
-    study = optuna.create_study(
-        storage=storage, study_name=name, direction=direction, load_if_exists=True
-    )
+    study = created_study(storage, name, direction)
     is_new = is_undeclared(study)
     if is_new or attribute in study.user_attrs:  # Others are refused by what they are.
         check_direction(study, direction)

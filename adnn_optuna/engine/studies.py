@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 import adnn_optuna.samplers
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import SearchSettings
-from adnn_optuna._checks import WrongValueError, check_type, printable
+from adnn_optuna._checks import WrongValueError, check_type, logger, printable
 from adnn_optuna._seeds import derived_seed
 from adnn_optuna._units import unit_of
 from adnn_optuna.callbacks import LIMITS, LimitValues, callbacks_of, checked_limits
@@ -31,7 +31,13 @@ from adnn_optuna.engine.new_seeds import ends_before_new_seeds
 from adnn_optuna.engine.objectives import Ending, RunPlan, Searched
 from adnn_optuna.engine.records import confirmation_name
 from adnn_optuna.engine.signals import Bar, interruptible, progress_bar
-from adnn_optuna.engine.storages import AnyStorage, check_study_name, open_storage, storage_url
+from adnn_optuna.engine.storages import (
+    AnyStorage,
+    check_study_name,
+    created_study,
+    open_storage,
+    storage_url,
+)
 from adnn_optuna.samplers._owners import end_trial
 from adnn_optuna.samplers._replicates import ReplicateSampler, replicate_of
 from adnn_optuna.samplers._tally import Tally
@@ -173,13 +179,8 @@ def open_studies(specs: Sequence[StudySpec], storage: BaseStorage) -> list[optun
     samplers = [_sampler(p, study) for p, study in zip(specs, stored_studies, strict=True)]
     studies = []
     for spec, existing, sampler in zip(specs, stored_studies, samplers, strict=True):
-        study = existing or optuna.create_study(
-            storage=storage,
-            study_name=spec.name,
-            direction=spec.objective.direction,
-            # Another worker may have created it a moment ago.
-            load_if_exists=True,
-        )
+        # Another worker may have created it a moment ago.
+        study = existing or created_study(storage, spec.name, spec.objective.direction)
         study.pruner = spec.pruner or NopPruner()
         study.sampler = sampler
         _prepare(spec, study)
@@ -290,15 +291,20 @@ def _run_one(stop: threading.Event, bar: Bar, spec: StudySpec, study: optuna.Stu
     budget = max(n_run, spec.limits["max_trial"] or 0)
     bar.update(budget - n_run)
     spec.objective.conclude(study, spec.plan, stop)
+    logger.info("%s: %d trials done.", _run_name(spec), n_run)
     return budget
+
+
+def _run_name(spec: StudySpec) -> str:
+    """Return the arm and the seed of a run."""
+    return printable("/".join(str(spec.name).split("/")[-2:]))
 
 
 def _show_trial(bar: Bar, spec: StudySpec, tally: Tally, *_: object) -> None:
     """Count a told trial, and show its arm and seed with their best value so far."""
     if tally.best is not None:
-        run = "/".join(str(spec.name).split("/")[-2:])
         value = unit_of(spec.objective.metric).value(tally.best.values[0])
-        bar.set_description_str(f"{printable(run)}: best {value}", refresh=False)
+        bar.set_description_str(f"{_run_name(spec)}: best {value}", refresh=False)
     bar.update(1)
 
 

@@ -5,7 +5,7 @@ import math
 from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
-from adnn_optuna._units import ACCURACY, Estimate, Unit, score_in_words
+from adnn_optuna._units import ACCURACY, Estimate, Unit, as_argument, score_in_words
 from adnn_optuna.experiments.confirmation import Confirmation
 from adnn_optuna.render.document import Document, Figure, Line, Step, Table, shortened
 from adnn_optuna.render.document import Verdict as VerdictWord
@@ -97,6 +97,8 @@ class Verdict(Printed):
     confirmation: Confirmation | None = dataclasses.field(default=None, repr=False)
     new_seeds: Confirmation | None = dataclasses.field(default=None, repr=False)
     are_drawn: bool = True
+    # The contract, if its name alone is enough to verify it.
+    _file: str = dataclasses.field(default="", repr=False, compare=False)
 
     @property
     def is_reproduced(self) -> bool:
@@ -247,11 +249,11 @@ class Verdict(Printed):
         return notes
 
     def _next_step(self) -> Step:
-        if self.confirmation is None or self.new_seeds is not None:
+        if self.confirmation is None or self.new_seeds is not None or not self._file:
             return Step()
         return Step(
-            "Pass new_seeds=20 to check whether the gain replicates.",
-            "Pass --new-seeds 20 to check whether the gain replicates.",
+            f"adnn.verify({self._file!r}, new_seeds=20)",
+            f"adnn verify {as_argument(self._file)} --new-seeds 20",
         )
 
     def _figure(self, claim: Claim) -> Figure:

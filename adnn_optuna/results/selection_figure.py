@@ -1,5 +1,6 @@
 """A figure of what selection adds to a best value: all trials, the best one, and new seeds."""
 
+import math
 from collections.abc import Sequence
 
 from adnn_optuna._units import in_number
@@ -7,7 +8,6 @@ from adnn_optuna.render.document import Figure, Line, Mark, Series
 from adnn_optuna.results.row_figure import dots_in_row
 from adnn_optuna.stats.spread import floor_of
 
-_CENTER = 0.35, 0.65  # The share of the width from which labels are centered.
 _LABEL = 0.25  # How far a label is from the point that it names.
 _SPACE = 2 * "\N{NO-BREAK SPACE}"  # Between a text and the line beside it.
 _OF_BEST, _OF_CHOSEN = 1, 0  # Colors.
@@ -46,37 +46,38 @@ def selection_figure(
     sign = 1 if maximize else -1
     floor = floor_of([sign * value for value in trials])
     near = [value for value in trials if sign * value >= floor]
-    of_trials, of_runs = rows
     n_trials = in_number(len(trials), "trial")
+    caption = "Dots: single values."
     if n_far := len(trials) - len(near):
         n_trials = f"{len(near)} of {n_trials}"
-    caption = "Dots: single values."
-    if n_far:
         caption = f"{caption} {in_number(n_far, 'trial')} far below are not drawn."
-    squares = [_point("squares", best, 0, _OF_BEST), _point("squares", chosen, 1, _OF_CHOSEN)]
+    of_best = _point("squares", best, 0, _OF_BEST)
+    of_chosen = _point("squares", chosen, 1, _OF_CHOSEN)
+    squares = [of_best, of_chosen]
     _drop(near, best)
     if reported is not None:
         _drop(near, reported)
-        squares.insert(0, _point("hollow squares", reported, 0, _OF_CHOSEN))
+        squares.append(_point("hollow squares", reported, 0, _OF_CHOSEN))
         caption = f"{caption} Hollow square: {reported.label} in the study, {reported.value}."
     dots = [dots_in_row(near, 0, best.unit), dots_in_row(runs, 1, chosen.unit)]
     drawn = [x for series in (*dots, *squares) for x in series.x]
-    ends = min(drawn), max(drawn)
+    middle = (min(drawn) + max(drawn)) / 2
     mean = f"{chosen.label}: {chosen.value}"
     if chosen.ends:
         mean = f"{mean} ({100 * level:.9g}% CI {chosen.ends})"
-    labels = [
-        _label(f"{best.label}: {best.value}", "top", squares[-2], ends),
-        _label(mean, "bottom", squares[-1], ends),
+    lines = [
+        _label(f"{best.label}: {best.value}", "top", of_best, -_LABEL, middle),
+        _label(mean, "bottom", of_chosen, _LABEL, middle),
     ]
     if excess:
-        labels.insert(0, _step(excess, squares[-2].x[0], squares[-1].x[0], ends))
+        lines.insert(0, _step(excess, of_best.x[0], of_chosen.x[0], middle))
+    of_trials, of_runs = rows
     return Figure(
         key="selection",
         title=title,
         x_label=x_label,
         y_label="",
-        series=[*dots, *labels, *squares],
+        series=[*dots, *lines, *squares],
         caption=caption,
         rows=(f"{of_trials}{n_trials}", of_runs),
         lower_is_better=not maximize,
@@ -95,39 +96,33 @@ def _point(mark: Mark, line: Line, row: int, color: int) -> Series:
     return Series("", value, [row], mark, low, high, hover=[line.value], color=color)
 
 
-def _label(text: str, side: str, square: Series, ends: tuple[float, float]) -> Series:
-    """Return a line from a square to its label above or below, where there is the most room."""
+def _label(text: str, side: str, square: Series, distance: float, middle: float) -> Series:
+    """Return a line from a square to its label above or below."""
     x = square.x[0]
     row = square.y[0]
-    y = row - _LABEL if side == "top" else row + _LABEL
-    share = 0.5
-    if ends[0] < ends[1]:
-        share = (x - ends[0]) / (ends[1] - ends[0])
-    place = "center"
-    if share > _CENTER[1]:
-        place = "left"
-    elif share < _CENTER[0]:
-        place = "right"
-    places = [f"{side} {place}"] * 2
-    return Series("", [x, x], [row, y], color=square.color, text=["", text], text_at=places)
+    places = [f"{side} {_towards(middle, x)}"] * 2
+    y = [row, row + distance]
+    return Series("", [x, x], y, color=square.color, text=["", text], text_at=places)
 
 
-def _step(text: str, best: float, mean: float, ends: tuple[float, float]) -> Series:
+def _step(text: str, best: float, mean: float, middle: float) -> Series:
     """Return a line from the best value down to the mean, whose step is the distance.
 
-    Its label is beside the step, where there is more room.
+    The text is beside the step, where there is more room.
     """
-    low, high = sorted([best, mean])
-    label_x = high
-    side = "right"
-    padded = f"{_SPACE}{text}"
-    if low - ends[0] > ends[1] - high:
-        label_x = low
-        side = "left"
-        padded = f"{text}{_SPACE}"
-    x = [best, best, mean, mean]
-    texts = ["", padded, "", ""]
-    if label_x == mean:
-        texts.reverse()
-    places = [f"middle {side}"] * 4
-    return Series("", x, [0, 0.5, 0.5, 1], color=_OF_BEST, text=texts, text_at=places)
+    side = _towards(middle, (best + mean) / 2)
+    at = max(best, mean)
+    if side == "left":
+        at = min(best, mean)
+    # Behind the point of the text the line has a gap.
+    x = [at, math.nan, best, best, mean, mean]
+    y = [0.5, math.nan, 0, 0.5, 0.5, 1]
+    texts = [f"{_SPACE}{text}{_SPACE}", *5 * [""]]
+    return Series("", x, y, color=_OF_BEST, text=texts, text_at=[f"middle {side}"] * 6)
+
+
+def _towards(middle: float, x: float) -> str:
+    """Return the side on which a text at a place has more room."""
+    if x > middle:
+        return "left"
+    return "right"

@@ -51,6 +51,11 @@ class TestVerdicts:
         assert row["low"] < row["difference"] < row["high"]
         assert (row["win_rate"], row["win_rate_high"]) == ((pairs > 0).mean(), 1.0)
 
+    def test_a_table_with_one_value_a_row_is_to_be_pivoted(self) -> None:
+        table = pd.DataFrame({"seed": [0, 1] * 2, "arm": ["a", "a", "b", "b"], "value": 1.0})
+        with pytest.raises(TypeError, match=r"column of its own.*table\.pivot\(index='seed'"):
+            adnn.compare_values(table)
+
     def test_without_a_margin_nothing_is_equivalent(self) -> None:
         found = adnn.compare_values({"a": [1.0, 2.0] * 6, "b": [1.0, 2.0] * 6})
         assert [*found.differences()["verdict"]] == ["inconclusive"]

@@ -35,6 +35,24 @@ if TYPE_CHECKING:
 SAMPLERS = ["greedy", "greedy_improving", "annealing", "random_restart"]
 
 
+def test_logs_one_short_line_a_trial(
+    objective: InitOffsetObjective, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "optuna")
+    logger = logging.getLogger("optuna")
+    logger.addHandler(caplog.handler)
+    try:
+        result = adnn.search(objective, "annealing", max_trial=3)
+    finally:
+        logger.removeHandler(caplog.handler)
+    lines = [message for message in caplog.messages if message.startswith("Trial ")]
+    best = result.study.best_trial
+    assert lines[0] == f"Trial 0: {result.baseline:.2%} (best: trial 0, {result.baseline:.2%})"
+    assert lines[2].endswith(f" (best: trial {best.number}, {best.value:.2%})")
+    assert len(lines) == 3
+    assert not [message for message in caplog.messages if "new study" in message]
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_begins_at_the_baseline(sampler: str, objective: InitOffsetObjective) -> None:
     result = adnn.search(objective, sampler, max_trial=3)

@@ -44,7 +44,8 @@ def test_each_is_in_every_table_and_in_json(
         assert (field.key in shown.table()) == (field in shown.numbers.fields) == has_it
         assert (field.key in stored) == has_it
         if has_it:
-            heading, means = shown._heading(field), tables["Mean"]
+            heading = shown._heading(field)
+            means = tables["Details" if field.is_detail else "Mean"]
             written = field.text(
                 shown.table()[field.key][label], field.unit_in(shown.numbers.units).bare
             )

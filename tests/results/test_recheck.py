@@ -235,7 +235,7 @@ def test_the_first_figure_names_both_trials_and_marks_what_is_luck() -> None:
     assert mean.startswith("trial 17, chosen: 0.9050")
     # The marked distance is that from the mean to the best value.
     line = next(series for series in figure.series if series.text)
-    assert [line.x[0], line.x[-1]] == pytest.approx([0.9123, 0.905])
+    assert [line.x[2], line.x[-1]] == pytest.approx([0.9123, 0.905])
     # So does a hollow square mark the chosen trial's value among those of the study.
     [hollow] = [series for series in figure.series if series.mark == "hollow squares"]
     assert (hollow.x[0], hollow.y[0], hollow.hover) == (0.91, 0, ("0.9100",))

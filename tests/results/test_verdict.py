@@ -169,3 +169,12 @@ def test_a_report_has_the_suffix_of_what_it_is(tmp_path: Path) -> None:
 def test_prints_no_commands_for_terminals() -> None:
     verdict = Verdict("within_tolerance", ("environment.versions.\x1b[2J\ud800\u202e is None.",))
     assert all(line.isprintable() for line in str(verdict).split("\n"))
+
+
+def test_the_next_step_checks_new_seeds_of_the_same_file() -> None:
+    verdict = Verdict("exact", confirmation=CLAIMED, _file="my own.json", **REPRODUCED)
+    step = verdict.document().next_step
+    assert step.python == "adnn.verify('my own.json', new_seeds=20)"
+    assert step.shell == "adnn verify 'my own.json' --new-seeds 20"
+    passed = dataclasses.replace(verdict, new_seeds=facts(0.005, 0.01, 0.015, 20))
+    assert not passed.document().next_step.python
