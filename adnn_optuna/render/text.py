@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 
 from adnn_optuna._units import columns, in_list, in_number
-from adnn_optuna.render.document import Detail, Document, Step, Table
+from adnn_optuna.render.document import Detail, Document, Step, Table, shortened
 
 WIDTH = 80
 """The columns of text that no terminal shows."""
@@ -104,7 +104,7 @@ def wrapped(text: str, width: int, indent: int = _INDENT) -> list[str]:
 def _title(document: Document, width: int) -> str:
     """Return the title, and at the right the basis of the result."""
     title = _filled(document.title)
-    scope = _filled(document.scope)
+    scope = _filled(shortened(document.scope, width - 1))
     if not scope:
         return title
     gap = width - len(title) - len(scope)
@@ -159,22 +159,15 @@ def _table(table: Table, width: int, *, details: bool) -> list[str]:
         names = [" ".join(heading) for heading in headings]
         if n_shown <= table.n_shown:
             return title + _listed(names, body, width)
+        further_columns = [
+            [row[0], *row[table.n_shown :]] for row in (table.headings, *table.rows)
+        ]
+        further = Table(further_columns[0], further_columns[1:])
         first_columns = _table(table, width, details=False)
-        return [*first_columns, "", *_table(_further(table), width, details=True)]
+        return [*first_columns, "", *_table(further, width, details=True)]
     lines = [_aligned(row, widths) for row in [*header, *body]]
     rule = "-" * max(map(len, lines), default=0)
     return [*title, *lines[:n_lines], rule, *lines[n_lines:]]
-
-
-def _further(table: Table) -> Table:
-    """Return the columns that do not stand in text without details, as a table of its own."""
-
-    def of_row(row: Sequence[str]) -> list[str]:
-        return [row[0], *row[table.n_shown :]]
-
-    return dataclasses.replace(
-        table, headings=of_row(table.headings), rows=[*map(of_row, table.rows)], title=""
-    )
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:

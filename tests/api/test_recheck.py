@@ -574,7 +574,7 @@ class TestWrongInput:
                 {"evaluate": 3},
                 r"^evaluate must be a function \(trial, seed\) or \(trial\); got 3.$",
             ),
-            ({"evaluate": None}, "pass evaluate"),
+            ({"evaluate": None}, "pass `evaluate`, a function"),
             ({"top": 0}, "top must be a whole number"),
             ({"confirm": 1}, "confirm must be a whole number of at least 2"),
             ({"max_time": -1}, "max_time"),
