@@ -292,16 +292,17 @@ def numbers_of(label: object, column: pd.Series[Any]) -> np.ndarray:
     numbers = _as_numbers(column)
     # To pandas, dates are numbers.
     is_wrong = (numbers.isna() & column.notna()) | (column.dtype.kind in "cmM")
-    if is_wrong.all():
-        raise WrongTypeError(
-            f"Each arm must have a column of its own, and each seed a row; got text in column "
-            f"{str(label)!r}. Pass table.pivot(index='seed', columns={str(label)!r}, "
-            "values='value')."
-        )
     if is_wrong.any():
+        name = repr(str(label))
+        first = column[is_wrong].iloc[0]
+        if is_wrong.all() and isinstance(first, str) and column.duplicated().any():
+            raise WrongTypeError(
+                "Each arm must have a column of its own, and each seed a row; got text in column "
+                f"{name}. Pass table.pivot(index='seed', columns={name}, values='value')."
+            )
         raise WrongTypeError(
-            f"Values must be numbers; got {column[is_wrong].iloc[0]!r:.100} in {str(label)!r}. "
-            "Correct the value, or omit the arm."
+            f"Values must be numbers; got {first!r:.100} in {name}. Correct the value, or omit "
+            "the arm."
         )
     return numbers.to_numpy(dtype=float, na_value=math.nan)
 

@@ -302,6 +302,8 @@ class ArmComparison(Printed):
             margin=numbers.design.margin or 0.0,
             level=level_of(self._design),
         )
+        if not differences.series:
+            return [values, differences]
         return [differences, values]
 
     def _fields(self) -> dict[str, Any]:

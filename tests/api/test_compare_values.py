@@ -180,8 +180,8 @@ class TestTelling:
             page = (tmp_path / "v.html").read_text()
             assert "b - &lt;i&gt;" in page or "&lt;i&gt; - b" in page
             assert ("is within ±0.1." in page) == ("margin" in options)
-            lines = [trace for trace in found.plot().data if trace.type == "scatter"]
-            assert len(lines) == (0 if "paired" in options else 1)
+            assert len(found.plot().data) == 1  # The difference.
+            assert len(found.plot("values").data) == 4  # The values of each arm, and the means.
 
 
 class TestTables:
