@@ -492,8 +492,9 @@ class Recheck(Printed):
             reported = f"; the study reported {self._unit.gain(numbers.reported_gain)}"
         if self.gain.low > 0:
             gain = self._gain_line
-            size = f"{gain.value.lstrip('+')} ({numbers.confirmed.interval_name} {gain.ends})"
-            return f"On {where} {chosen} beats {compared} by {size}{reported}."
+            size = f"{gain.value} ({numbers.confirmed.interval_name} {gain.ends})"
+            # The verb says the direction.
+            return f"On {where} {chosen} beats {compared} by {size.replace('+', '')}{reported}."
         if self.gain.high < 0:
             return f"On {where} {chosen} loses to {compared}{reported}."
         return f"On {where} no gain of {chosen} over {compared} is shown{reported}."
