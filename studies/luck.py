@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import optuna
 import plotly.io
@@ -41,15 +41,33 @@ def recheck() -> adnn.Recheck:
     return adnn.recheck(study, evaluate)
 
 
-def hero(figure: go.Figure, text_color: str) -> go.Figure:
-    """Return a figure for pages of any color, with texts that are read on a telephone, too."""
+class Size(NamedTuple):
+    """The size of a picture and of its texts, in pixels."""
+
+    width: int
+    height: int
+    title: int
+    caption: int
+    text: int
+    axis: int
+
+
+SIZES = {
+    "luck": Size(720, 380, title=23, caption=15, text=19, axis=17),
+    "luck-small": Size(360, 320, title=17, caption=10, text=14, axis=13),
+}
+"""The pictures by their names; the small one is for telephones."""
+
+
+def hero(figure: go.Figure, size: Size, text_color: str) -> go.Figure:
+    """Return a figure of this size for pages of any color."""
     figure.update_layout(paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)")
-    figure.update_layout(font={"size": 17, "color": text_color, "family": "sans-serif"})
-    title = f"<b>{figure.layout.title.text}</b>"
-    figure.update_layout(title={"text": title, "font": {"size": 23}})
-    figure.update_layout(title_subtitle_font_size=15)
-    figure.update_xaxes(title_font_size=17)
-    return figure.update_traces(textfont_size=19)
+    font = {"size": size.axis, "color": text_color, "family": "sans-serif"}
+    title = {"text": f"<b>{figure.layout.title.text}</b>", "font": {"size": size.title}}
+    figure.update_layout(font=font, title=title, width=size.width, height=size.height)
+    figure.update_layout(title_subtitle_font_size=size.caption)
+    figure.update_xaxes(title_font_size=size.axis)
+    return figure.update_traces(textfont_size=size.text)
 
 
 def main() -> None:
@@ -58,13 +76,12 @@ def main() -> None:
     folder = parser.parse_args().output
     found = recheck()
     print(found)
-    size = {"width": 720, "height": 380}
-    on_white = hero(found.plot(), "#1f2328")
-    on_white.write_image(folder / "luck.svg", **size)
-    text = hero(found.plot(), "#e6edf3").to_json()
-    for color, dark_color in zip(COLORS, DARK_COLORS, strict=True):
-        text = text.replace(color, dark_color)
-    plotly.io.from_json(text).write_image(folder / "luck-dark.svg", **size)
+    for name, size in SIZES.items():
+        hero(found.plot(), size, "#1f2328").write_image(folder / f"{name}.svg")
+        text = hero(found.plot(), size, "#e6edf3").to_json()
+        for color, dark_color in zip(COLORS, DARK_COLORS, strict=True):
+            text = text.replace(color, dark_color)
+        plotly.io.from_json(text).write_image(folder / f"{name}-dark.svg")
 
 
 if __name__ == "__main__":

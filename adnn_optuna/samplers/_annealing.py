@@ -81,28 +81,32 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         It is the algorithm of [1] and [2] with ten changes, for fewer evaluations than Ingber
         had in mind; ``studies/sampler_quality.py`` measures what they bring.
 
-        - The schedule ends with the budget: after N = ``n_trials`` the temperature is T_0 N^-3. -
-        The initial cost temperature is a tenth of the standard deviation of the first 5 values. -
-        The first 8 trials come from everywhere, each from another eighth of each parameter's
-        range, unless ``initial_temperature`` is below 1. - Every other trial, and all in the last
-        fifth of ``n_trials``, is the most promising of ``n_candidates`` moves, by a model (a cubic
-        radial basis function) of the trials nearby and, in the last fifth, of the latest. While
-        most trials are as good as the first and none is better, they come from everywhere. - With
-        constraints, the trials between have the largest expected improvement, among moves and
-        everywhere, of a Gaussian process (a Matern kernel with a length for each parameter) of the
-        100 trials nearby. - With categories or integers, the process takes the place of the other
-        model: up to the 40th trial always, then for every other one. Without constraints, values
-        that are worse than the median by more than twice the distance of the best one count as no
-        worse than that. Moves are rounded to values that parameters can have, and no point is told
-        twice, unless there is noise. - Trials with the same parameters are a branch. A decision
-        tree tells which values of categories, integers and floats lead to it. The branch of a
-        trial is drawn by the rank of its best value, the best ever more often, and branches of few
-        trials count as better than they are. Each parameter cools as often as a trial had it, and
-        D is the number of parameters in the branch. - A pruned trial counts for the models as the
-        value that fits its rank: that of its last report among all reports at this step. It is a
-        guess: it counts as noisy, changes with further trials, and is never the best. - With more
-        than 8 parameters, it cools as with 4. - Re-annealing is optional and takes the
-        sensitivities from the trials so far.
+        - The schedule ends with the budget: after N = ``n_trials`` the temperature is T_0 N^-3.
+        - The initial cost temperature is a tenth of the standard deviation of the first 5 values.
+        - The first 8 trials come from everywhere, each from another eighth of each parameter's
+          range, unless ``initial_temperature`` is below 1.
+        - Every other trial, and all in the last fifth of ``n_trials``, is the most promising of
+          ``n_candidates`` moves, by a model (a cubic radial basis function) of the trials nearby
+          and, in the last fifth, of the latest. While most trials are as good as the first and
+          none is better, they come from everywhere.
+        - With constraints, the trials between have the largest expected improvement, among moves
+          and everywhere, of a Gaussian process (a Matern kernel with a length for each parameter)
+          of the 100 trials nearby.
+        - With categories or integers, the process takes the place of the other model: up to the
+          40th trial always, then for every other one. Without constraints, values that are worse
+          than the median by more than twice the distance of the best one count as no worse than
+          that. Moves are rounded to values that parameters can have, and no point is told twice,
+          unless there is noise.
+        - Trials with the same parameters are a branch. A decision tree tells which values of
+          categories, integers and floats lead to it. The branch of a trial is drawn by the rank of
+          its best value, the best ever more often, and branches of few trials count as better than
+          they are. Each parameter cools as often as a trial had it, and D is the number of
+          parameters in the branch.
+        - A pruned trial counts for the models as the value that fits its rank: that of its last
+          report among all reports at this step. It is a guess: it counts as noisy, changes with
+          further trials, and is never the best.
+        - With more than 8 parameters, it cools as with 4.
+        - Re-annealing is optional and takes the sensitivities from the trials so far.
 
     Note:
         Any number of threads and processes can share a study, with the same arguments for each.

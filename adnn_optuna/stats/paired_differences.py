@@ -1,17 +1,18 @@
 """Statistics of values that are paired by seed: is one arm better than another?
 
-The unit is the seed: the values of two arms with the same seed form a pair, and the verdict is on
-the centre of the pairs' differences, of which is assumed that they are symmetric about it. Each
-claim has one interval, at level 1 - α/m if m claims share α (Bonferroni), and its verdict says
-the interval says.
+The unit is the seed: the values of two arms with the same seed form a pair. The verdict is on the
+centre of the pairs' differences, which are assumed to be symmetric about it. Each claim has one
+interval, at level 1 - α/m if m claims share α (Bonferroni), and its verdict follows from the
+interval.
 
 *   In a fixed design, with a planned number of seeds, the interval inverts the sign-flip test
-(Hartigan 1969, Using subsample values as typical values, JASA 64:1303). With 4 to 7 seeds, or too
-few seeds for sign flips and m claims, it is Student's t. *   *Not worse* has a bound of its own,
-one-sided at level 1 - α/m. *   In a sequential design it inverts an e-process, see
-:mod:`adnn_optuna.stats.sequential`: you may look after each pair, stop, or go on. *   Differences
-within a region of practical margin do not matter (Kruschke 2018, Advances in Methods and Practices
-in Psychological Science 1:270).
+    (Hartigan 1969, Using subsample values as typical values, JASA 64:1303). With 4 to 7 seeds, or
+    too few seeds for sign flips and m claims, it is Student's t.
+*   *Not worse* has a bound of its own, one-sided at level 1 - α/m.
+*   In a sequential design it inverts an e-process, see :mod:`adnn_optuna.stats.sequential`: you
+    may look after each pair, stop, or go on.
+*   Differences within a region of practical margin do not matter (Kruschke 2018, Advances in
+    Methods and Practices in Psychological Science 1:270).
 """
 
 import dataclasses
