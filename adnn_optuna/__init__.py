@@ -8,7 +8,9 @@ Importing the package loads neither TensorFlow nor plotly: each name is loaded w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from adnn_optuna._checks import loading
 
 if TYPE_CHECKING:
     from adnn_optuna.api.compare import compare as compare
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from adnn_optuna.networks.models import PAPER_MODELS as PAPER_MODELS
     from adnn_optuna.networks.models import Training as Training
     from adnn_optuna.networks.offsets import OffsetSpace as OffsetSpace
+    from adnn_optuna.results.arm_comparison import ValueComparison as ValueComparison
     from adnn_optuna.results.change_loop import ChangeLoop as ChangeLoop
     from adnn_optuna.results.comparison import Comparison as Comparison
     from adnn_optuna.results.function_search import FunctionSearch as FunctionSearch
@@ -47,7 +50,6 @@ if TYPE_CHECKING:
     from adnn_optuna.results.overtuning import Overtuning as Overtuning
     from adnn_optuna.results.plan import Plan as Plan
     from adnn_optuna.results.recheck import Recheck as Recheck
-    from adnn_optuna.results.values import ValueComparison as ValueComparison
     from adnn_optuna.results.variance import Variance as Variance
     from adnn_optuna.samplers import (
         AdaptiveSimulatedAnnealingSampler as AdaptiveSimulatedAnnealingSampler,
@@ -84,7 +86,7 @@ _NAMES = {
     "results.function_search": "FunctionSearch",
     "experiments.verdict": "Verdict",
     "results.models": "ModelComparison",
-    "results.values": "ValueComparison",
+    "results.arm_comparison": "ValueComparison",
     "results.variance": "Variance",
     "networks.data": "Dataset",
     "networks.loading": "load_dataset",
@@ -98,12 +100,7 @@ _MODULES = {name: module for module, names in _NAMES.items() for name in names.s
 __all__ = list(_MODULES)
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from adnn_optuna._checks import load
-
-    return getattr(load(f"{__name__}.{_MODULES[name]}"), name)
+__getattr__ = loading(__name__, _MODULES)
 
 
 def __dir__() -> list[str]:

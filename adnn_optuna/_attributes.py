@@ -447,6 +447,21 @@ def planned_of(attrs: Attributes, number: int) -> Planned | None:
     return {"seeds": n_seeds, "sequential": len(plans) > 1, "rank": rank}
 
 
+NEW_SEED_NAMES = ("trial", "seed")
+"""The numbers of an evaluation of a trial on a new seed."""
+
+
+def confirmation_name(study_name: str) -> str:
+    """Return the name of the study that evaluates best trials on new seeds."""
+    return f"{study_name}/confirmation"
+
+
+def runs_of(attrs: Attributes) -> list[RunRecord]:
+    """Return the runs of a study that had something to do, in the order in which they began."""
+    runs = [run for name, run in attrs.items() if name.startswith(f"{RUNS}/")]
+    return sorted(runs, key=lambda run: run["began"])
+
+
 def _counts_agree(test: TestEvaluation) -> bool:
     n_changed = test.get("won", 0) + test.get("lost", 0)
     n_groups = test.get("n_groups", 1)

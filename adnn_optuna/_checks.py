@@ -139,6 +139,17 @@ def load(module: str) -> ModuleType:
         return importlib.import_module(module)
 
 
+def loading(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return the ``__getattr__`` of a package, whose names are loaded from modules when used."""
+
+    def load_name(name: str) -> Any:
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(load(f"{package}.{modules[name]}"), name)
+
+    return load_name
+
+
 @contextlib.contextmanager
 def importing() -> Iterator[None]:
     """Undo side effects of imported packages: filter warnings, draw numbers, set levels."""

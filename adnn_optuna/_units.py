@@ -73,14 +73,11 @@ class Unit(NamedTuple):
             return text
         return f"{self.scale * value:{sign}.3g}"
 
-    def gain(self, gain: float, half_width: float = 0.0) -> str:
-        """Return a difference with its sign, and with how far it may be off."""
+    def gain(self, gain: float) -> str:
+        """Return a difference with its sign."""
         if math.isnan(gain):
             return "unknown"
-        spread = ""
-        if half_width:
-            spread = f" ± {self._number(half_width)}"
-        return f"{self._number(gain, '+z')}{spread}{self.of_gains}"
+        return f"{self._number(gain, '+z')}{self.of_gains}"
 
     def interval(self, low: float, high: float) -> str:
         """Return the interval of a difference, cut to possible values."""

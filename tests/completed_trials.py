@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sqlite3
+import subprocess
+import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     import optuna
@@ -29,3 +34,13 @@ def n_completed(path: Path) -> int:
         query = "SELECT COUNT(*) FROM trials WHERE state = 'COMPLETE'"
         return int(connection.execute(query).fetchone()[0])
     return 0
+
+
+def kill_after(code: str, path: Path, counts: Iterable[int]) -> None:
+    """Run code again and again, each time until an SQLite file has so many completed trials."""
+    for count in counts:
+        process = subprocess.Popen([sys.executable, "-c", code])
+        while process.poll() is None and n_completed(path) < count:
+            time.sleep(0.01)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL

@@ -4,7 +4,6 @@
 
 import dataclasses
 import functools
-import inspect
 import random
 
 import numpy as np
@@ -391,14 +390,3 @@ def validated(seed):
     keras.utils.set_random_seed(seed)
     history = model.fit(X_train, y_train, validation_data=(X_test, y_test), verbose=0)
     return max(history.history["val_accuracy"])
-
-
-CASES = [
-    name
-    for name, value in list(globals().items())
-    if callable(value)
-    and not isinstance(value, type)
-    and getattr(value, "__module__", __name__) in (__name__, "functools")
-    and [*inspect.signature(value).parameters][-1:] == ["seed"]
-    and name not in ("evaluate", "general", "load")
-]

@@ -4,7 +4,6 @@
 
 import dataclasses
 import functools
-import inspect
 import random
 
 import numpy as np
@@ -427,14 +426,3 @@ def with_an_inner_function(seed):
         return train_test_split(X, y, random_state=seed)
 
     return evaluate(RandomForestClassifier(), *parts())
-
-
-CASES = [
-    name
-    for name, value in list(globals().items())
-    if callable(value)
-    and not isinstance(value, type)
-    and getattr(value, "__module__", __name__) in (__name__, "functools")
-    and [*inspect.signature(value).parameters][-1:] == ["seed"]
-    and name not in ("evaluate", "general", "load")
-]

@@ -83,7 +83,7 @@ def document(label: str = "annealing", **changes: Any) -> Document:
             ),
             Table(("run", "value"), [(f"run of {label}", "1.0")], "Every run", is_detail=True),
         ],
-        "figures": figures(label),
+        "draw": lambda: figures(label),
         "subject": f"Best trial 3 of {label}",
         "notes": [f"A note on {label}."],
         "next_step": Step(f"Compare {label}.", f"Run {label}."),

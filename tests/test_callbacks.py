@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
+import adnn_optuna
+from adnn_optuna import callbacks
 from adnn_optuna._attributes import BASELINE, ENDED, OUTCOME, PROPOSAL, REPLICATE
 from adnn_optuna.callbacks import (
     MaxGainCallback,
@@ -410,6 +412,10 @@ LIMITS: Sequence[Any] = [
     MaxGainCallback(0.1),
     MaxStaleCallback(2),
 ]
+
+
+def test_every_limit_is_public() -> None:
+    assert {limit.__name__ for limit in callbacks.LIMITS} <= {*adnn_optuna.__all__}
 
 
 @pytest.mark.parametrize("limit", LIMITS)

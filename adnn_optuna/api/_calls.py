@@ -11,14 +11,13 @@ from adnn_optuna._attributes import TOO_MANY
 from adnn_optuna._checks import WrongValueError, as_integer, check_type, logger
 from adnn_optuna.api._keywords import Call
 from adnn_optuna.engine.code_fingerprint import UserFunction
-from adnn_optuna.engine.evaluations import make_evaluations
+from adnn_optuna.engine.evaluations import Findings, make_evaluations
 from adnn_optuna.engine.functions import FunctionObjective, seeds_of_trials
 from adnn_optuna.engine.kinds import Kind
 from adnn_optuna.engine.objectives import Outcome, Searched, checked_direction
 from adnn_optuna.engine.redrawn_splits import redrawn_split
-from adnn_optuna.engine.signals import progress_bar
 from adnn_optuna.render.printed import Printed
-from adnn_optuna.results.findings import Findings, reused_note
+from adnn_optuna.results.findings import reused_note
 from adnn_optuna.samplers._evaluations import Evaluation, made_evaluations
 from adnn_optuna.stats.resampling import Resampled, ResampledArgument, checked_resampling
 
@@ -184,29 +183,22 @@ def found_by_evaluating(
         return findings_of(made_evaluations(study.get_trials(deepcopy=False), names))
 
     n_before = len(findings().used)
-    title = study.study_name
     try:
-        with progress_bar(show=call.show_progress_bar, unit="evaluation", desc=title) as bar:
-
-            def missing(made: Mapping[Evaluation, float]) -> Sequence[Evaluation]:
-                findings_so_far = findings_of(made)
-                bar.total = findings_so_far.n_evaluations
-                bar.update(len(findings_so_far.used) - bar.n)
-                return findings_so_far.missing
-
-            make_evaluations(
-                missing,
-                study,
-                names,
-                evaluate,
-                stop=stop,
-                n_jobs=call.n_jobs or n_at_once,
-                max_time=call.max_time,
-                executor=call.executor,
-                catch=call.catch,
-            )
+        make_evaluations(
+            findings_of,
+            study,
+            names,
+            evaluate,
+            show_progress_bar=call.show_progress_bar,
+            stop=stop,
+            n_jobs=call.n_jobs or n_at_once,
+            max_time=call.max_time,
+            executor=call.executor,
+            catch=call.catch,
+        )
     except KeyboardInterrupt:
-        logger.info("Interrupted. %s", result_of(findings(), "").document().conclusion)
+        document = result_of(findings(), "").document()
+        logger.info("Interrupted. %s %s", document.conclusion, document.next_step.python)
         raise
     all_findings = findings()
     return result_of(all_findings, reused_note("evaluation", n_before, len(all_findings.used)))

@@ -206,13 +206,10 @@ def _readers_of(
     n_train = settings.pop("n_train")
     declaration: Declaration = attrs[COMPARISON]
     evaluated = subject_of(study, EvaluatedModels)
-    seeds = declaration["seeds"]
     runs_of = functools.partial(
         ModelRuns,
         labels=tuple(evaluated["models"]),
-        declared_seeds=tuple(seeds),
-        sequential=declaration["sequential"],
-        after_fixed=declaration["after_fixed"],
+        declaration=declaration,
         **settings,
     )
     like = tuple[str, ...]()

@@ -31,7 +31,7 @@ from adnn_optuna._checks import (
 from adnn_optuna._seeds import new_seeds
 from adnn_optuna.api._keywords import Common, checked_call, verb
 from adnn_optuna.engine.code_fingerprint import code_fingerprint
-from adnn_optuna.engine.evaluations import make_evaluations, open_evaluations
+from adnn_optuna.engine.evaluations import Needed, make_evaluations, open_evaluations
 from adnn_optuna.engine.functions import seeds_of
 from adnn_optuna.engine.objectives import Caught, Outcome, catching, checked_direction, number
 from adnn_optuna.engine.signals import progress_bar
@@ -154,8 +154,8 @@ def keep(
             compared = version.compared(loop)
             record: StoredCandidate = {"label": label, "note": note, "compared": compared}
             run = _Run(f, seeds, record, call.catch)
-            missing = functools.partial(version.missing, record)
-            make_evaluations(missing, study, RUN_NAMES, run, **options)
+            needed = functools.partial(version.needed, record)
+            make_evaluations(needed, study, RUN_NAMES, run, **options)
             trials = study.get_trials(deepcopy=False)
 
 
@@ -242,16 +242,18 @@ class _Version:
             )
         return compared
 
-    def missing(
+    def needed(self, record: StoredCandidate, made: Mapping[Evaluation, float]) -> Needed:
+        """Return the runs to make next: all of a baseline, or one of a candidate."""
+        return Needed(self._next_runs(record, made), made)
+
+    def _next_runs(
         self, record: StoredCandidate, made: Mapping[Evaluation, float]
     ) -> Sequence[Evaluation]:
-        """Return the runs to make next: all of a baseline, or one of a candidate."""
         if record["compared"] is None:
             first_number, _ = next(iter(made), (self.number, 0))
             if first_number != self.number:  # Another worker was first.
                 return []
-            runs = [(self.number, run) for run in range(self.settings["n0"])]
-            return [run for run in runs if run not in made]
+            return [(self.number, run) for run in range(self.settings["n0"])]
         values: list[float] = []
         while (value := made.get((self.number, len(values)))) is not None:
             values.append(value)

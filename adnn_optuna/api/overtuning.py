@@ -1,5 +1,6 @@
 """Overtuning of any Optuna study: the value of its best trial on new data."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -8,12 +9,13 @@ from typing import Any
 import numpy as np
 from optuna.study import StudyDirection
 
-from adnn_optuna._attributes import CONFIG, read_study
+from adnn_optuna._attributes import CONFIG
 from adnn_optuna._checks import WrongValueError, check_installed
 from adnn_optuna.engine.example_scores import Examples
 from adnn_optuna.engine.signals import progress_bar
-from adnn_optuna.engine.studies import AnyStudy, opened_study
+from adnn_optuna.engine.storages import AnyStudy, opened_study
 from adnn_optuna.results.overtuning import Overtuning, overtuning_of
+from adnn_optuna.results.settings import recheck_command
 from adnn_optuna.stats.overtuning import Means, Metric
 
 _TOLERANCE = 0.05  # Of reported values: means over folds differ from a value of all examples.
@@ -56,10 +58,9 @@ def overtuning(
         ValueError: If the study has no scores, its values are not their means and no metric is
             set, or an argument is wrong.
     """
-    study = opened_study(study)
+    study, attrs, trials, _ = opened_study(study)
     if (metric is None) != (y_true is None):
         raise WrongValueError("Pass both metric and y_true, or neither for means of scores.")
-    attrs, trials = read_study(study)
     config = attrs.get(CONFIG, {})
     options: Any = {"metric": str(config.get("metric", ""))}
     n_splits = Means.n_splits
@@ -86,7 +87,7 @@ def overtuning(
             "scores are predictions, pass metric= and y_true=. Otherwise return the value of "
             "adnn.log_scores from the objective."
         )
-    return result
+    return dataclasses.replace(result, _recheck=recheck_command(study))
 
 
 def _measure(

@@ -11,13 +11,13 @@ from typing import Any, Unpack
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import (
     BASELINE,
     CONFIG,
     EVALUATED,
+    NEW_SEED_NAMES,
     RECHECK,
     SCORES,
     VIOLATED,
@@ -26,7 +26,6 @@ from adnn_optuna._attributes import (
     Planned,
     RecheckSettings,
     planned_of,
-    read_study,
 )
 from adnn_optuna._checks import (
     FilePath,
@@ -45,13 +44,18 @@ from adnn_optuna.api._calls import (
 )
 from adnn_optuna.api._keywords import Call, Evaluating, checked_call, verb
 from adnn_optuna.engine.code_fingerprint import UserFunction, check_code
-from adnn_optuna.engine.evaluations import open_evaluations, plan_seeds, store_settings
+from adnn_optuna.engine.evaluations import (
+    NO_STORED_TRIAL,
+    TrialEvaluation,
+    beginning_of,
+    open_evaluations,
+    plan_seeds,
+    store_settings,
+)
 from adnn_optuna.engine.example_scores import from_attributes
 from adnn_optuna.engine.kinds import kind_of
-from adnn_optuna.engine.new_seeds import NO_STORED_TRIAL, TrialEvaluation, beginning_of
 from adnn_optuna.engine.objectives import Searched
-from adnn_optuna.engine.records import NEW_SEED_NAMES
-from adnn_optuna.engine.studies import AnyStudy, load_search, opened_study
+from adnn_optuna.engine.storages import AnyStudy, StudyRead, load_search, opened_study
 from adnn_optuna.results.recheck import BASELINE_NETWORK, FIRST_OF_PARAMS, Recheck, RecheckNumbers
 from adnn_optuna.results.settings import study_command
 from adnn_optuna.samplers._evaluations import Evaluation, evaluation_trials
@@ -143,25 +147,25 @@ def recheck(
     # One value has no interval.
     confirm = as_integer("confirm", confirm, 2)
     call = checked_call(Evaluating, keywords)
-    study = opened_study(study)
-    read_study(study)
-    completed = _completed(study)
-    searched = _searched(study, evaluate, call, resampled, is_random=not deterministic)
+    read = opened_study(study)
+    study = read.study
+    completed = _completed(read)
+    searched = _searched(read, evaluate, call, resampled, is_random=not deterministic)
     candidates = _best_of_places(completed, top)
-    compared_with = _against(study, searched, completed, against)
+    _check_against(against, completed)
+    compared = [_compared(trial, read, searched, completed, against) for trial in candidates]
     storage = call.storage
     if storage is None:
         storage = study._storage
     name = call.study_name or f"{study.study_name}/recheck"
     # An earlier study of the name had other trials.
-    beginning = beginning_of(study)
+    beginning = beginning_of(read.trials)
     opened = open_evaluations(storage, name, beginning, direction=study.direction)
     otherwise = f"delete the study {opened.study_name!r}"
     check_code([opened], searched.functions, reuse=call.reuse, otherwise=otherwise)
     sizes = searched.split_sizes
     if isinstance(against, Mapping):
         against = dict(against)
-    compared = [compared_with(trial) for trial in candidates]
     settings: RecheckSettings = {
         "study": study.study_name,
         "top": top,
@@ -174,7 +178,7 @@ def recheck(
         "is_seeded": searched.is_seeded,
         "on_same_data": searched.has_own_data,
         "candidates": [trial.number for trial in candidates],
-        "compared": [*map(_described, compared)],
+        "compared": compared,
     }
     store_settings(opened, RECHECK, settings)
 
@@ -182,31 +186,24 @@ def recheck(
     def plan_of(number: int) -> Planned:
         return plan_seeds(opened, number, confirm)
 
-    numbers_of = _numbers_of(study, opened, plan_of)
-    compared_trials = filter(None, map(numbers_of({}).against_of, candidates))
+    numbers_of = _numbers_of(read, opened, plan_of)
+    compared_trials = numbers_of({}).compared.values()
     evaluated = {trial.number: trial for trial in (*candidates, *compared_trials)}
-    rechecked = found_by_evaluating(
+    return found_by_evaluating(
         numbers_of,
-        Recheck,
+        functools.partial(_result, read, opened),
         opened,
         NEW_SEED_NAMES,
         TrialEvaluation(searched, evaluated, study),
         call=call,
     )
-    return _with_examples(rechecked, study, opened)
 
 
 def stored_recheck(opened: optuna.Study) -> Recheck:
     """Return the result of stored evaluations."""
-    settings: RecheckSettings = opened.user_attrs[RECHECK]
-
-    def plan_of(number: int) -> Planned:
-        unplanned: Planned = {"seeds": settings["confirm"], "sequential": False, "rank": 1}
-        return planned_of(opened.user_attrs, number) or unplanned
-
-    study = _rechecked_study(opened)
-    numbers = _numbers_of(study, opened, plan_of)(stored_evaluations(opened, NEW_SEED_NAMES))
-    return _with_examples(Recheck(numbers, ""), study, opened)
+    read = _rechecked_study(opened)
+    numbers_of = _numbers_of(read, opened, functools.partial(planned_of, opened.user_attrs))
+    return _result(read, opened, numbers_of(stored_evaluations(opened, NEW_SEED_NAMES)))
 
 
 def resumed_recheck(
@@ -217,9 +214,9 @@ def resumed_recheck(
 ) -> Recheck:
     """Make the evaluations of a stored recheck that are missing, and return its result."""
     settings: Json = opened.user_attrs[RECHECK]
-    study = _rechecked_study(opened)
+    study, attrs, *_ = _rechecked_study(opened)
     if objective is None:
-        objective = kind_of(study.user_attrs).rebuilt(study, data_dir)
+        objective = kind_of(attrs).rebuilt(study, data_dir)
     names = ("top", "choose", "confirm", "against", "failed")
     arguments = {name: settings[name] for name in names}
     resampled: Any = False  # The first call has asked.
@@ -237,13 +234,13 @@ def resumed_recheck(
     )
 
 
-def _rechecked_study(opened: optuna.Study) -> optuna.Study:
-    """Return the study of a stored recheck, if it is in the same storage."""
+def _rechecked_study(opened: optuna.Study) -> StudyRead:
+    """Read the study of a stored recheck, if it is in the same storage."""
     name = opened.user_attrs[RECHECK]["study"]
     if name in optuna.get_all_study_names(opened._storage):
-        study = load_search(opened._storage, name)
-        if study.trials and beginning_of(study) == opened.user_attrs[EVALUATED]:
-            return study
+        read = StudyRead.of(load_search(opened._storage, name))
+        if read.trials and beginning_of(read.trials) == opened.user_attrs[EVALUATED]:
+            return read
     raise WrongValueError(
         f"Study {name!r} must be in the storage of its recheck {opened.study_name!r}; got none "
         "that it is of. Call recheck again with the study and this storage."
@@ -251,56 +248,56 @@ def _rechecked_study(opened: optuna.Study) -> optuna.Study:
 
 
 def _numbers_of(
-    study: optuna.Study, opened: optuna.Study, plan_of: Callable[[int], Planned]
+    read: StudyRead, opened: optuna.Study, plan_of: Callable[[int], Planned | None]
 ) -> Callable[[Mapping[Evaluation, float]], RecheckNumbers]:
     """Return the function that makes findings of evaluations, by their study's settings."""
     settings: Json = opened.user_attrs[RECHECK]
-    trials = study.get_trials(deepcopy=False)
-    by_number = {trial.number: trial for trial in trials}
+    study = read.study
+    by_number = {trial.number: trial for trial in read.trials}
     if missing := [number for number in settings["candidates"] if number not in by_number]:
         raise WrongValueError(
             f"Study {study.study_name!r} must have the trials of its recheck; got no trial "
             f"{missing[0]}. Call recheck again."
         )
     candidates = [by_number[number] for number in settings["candidates"]]
-    compared_trials: dict[int, FrozenTrial] = {}
+    compared = {}
     for trial, against in zip(candidates, settings["compared"], strict=False):
         if against is not None:
             new_trial = _trial_of_params(against, trial.distributions)
-            compared_trials[trial.number] = by_number.get(against["number"], new_trial)
+            compared[trial.number] = by_number.get(against["number"], new_trial)
     names = ("confirm", "failed", "is_seeded", "is_deterministic", "on_same_data", "resampled")
-    numbers = with_tuples({name: settings[name] for name in names})
-    config = study.user_attrs.get(CONFIG)
-    experiment = _experiment_of(config, trials[0])
-    maximize = study.direction == StudyDirection.MAXIMIZE
     return functools.partial(
         RecheckNumbers,
         study_name=study.study_name,
-        maximize=maximize,
+        maximize=read.maximize,
         candidates=candidates,
-        trial_values=[trial.values[0] for trial in _completed(study)],
+        trial_values=[trial.values[0] for trial in _completed(read)],
         value_name=(study.metric_names or ["value"])[0],
         seeds=settings["choose"],
         plan_of=plan_of,
-        experiment=experiment,
-        against_of=lambda trial: compared_trials.get(trial.number),
-        **numbers,
+        experiment=_experiment_of(read),
+        compared=compared,
+        **with_tuples({name: settings[name] for name in names}),
     )
 
 
-def _experiment_of(config: Any, first: FrozenTrial) -> Any:
+def _experiment_of(read: StudyRead) -> Any:
     """Return what the new seeds follow from, by a configuration or the first trial; no name."""
+    config = read.attrs.get(CONFIG)
     if config:
         return experiment_fingerprint(config)
+    first = read.trials[0]
     distributions = sorted(first.distributions.items())
     ranges = {name: str(distribution) for name, distribution in distributions}
     return [first.params, ranges]
 
 
-def _with_examples(rechecked: Recheck, study: optuna.Study, opened: optuna.Study) -> Recheck:
-    """Return a recheck with the scores of single examples, if its evaluations have them."""
-    scores = dict[tuple[int, ...], np.ndarray]()
-    violated = set[tuple[int, ...]]()
+def _result(
+    read: StudyRead, opened: optuna.Study, numbers: RecheckNumbers, reused: str = ""
+) -> Recheck:
+    """Return the result of findings, with the scores of single examples if there are any."""
+    scores = dict[Evaluation, np.ndarray]()
+    violated = set[Evaluation]()
     trials = opened.get_trials(deepcopy=False)
     for evaluation, trial in evaluation_trials(trials, NEW_SEED_NAMES).items():
         if VIOLATED in trial.system_attrs:
@@ -312,28 +309,27 @@ def _with_examples(rechecked: Recheck, study: optuna.Study, opened: optuna.Study
     if scores:
         from adnn_optuna.results.overtuning import overtuning_of
 
-        overtuned = overtuning_of(study, *read_study(study))
+        overtuned = overtuning_of(read.study, read.attrs, read.trials)
     if overtuned is not None and overtuned.most_unlike:  # The scores may be predictions.
         overtuned = None
     numbers = dataclasses.replace(
-        rechecked.numbers, violated=frozenset(violated), scores=scores, overtuned=overtuned
+        numbers, violated=frozenset(violated), scores=scores, overtuned=overtuned
     )
     report = study_command("report", opened, "--output", "recheck.html")
-    return dataclasses.replace(rechecked, numbers=numbers, _report_command=report)
+    return Recheck(numbers, reused, report)
 
 
-def _completed(study: optuna.Study) -> list[FrozenTrial]:
+def _completed(read: StudyRead) -> list[FrozenTrial]:
     """Return the trials that have a finite value and violate no constraint, the best first."""
-    maximize = study.direction == StudyDirection.MAXIMIZE
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    trials = [trial for trial in read.trials if trial.state == TrialState.COMPLETE]
     valid_trials = [t for t in trials if math.isfinite(t.values[0]) and is_feasible(t)]
     if not valid_trials:
         raise WrongValueError(
-            f"Study {study.study_name!r} must have a completed trial with a finite value; got "
-            "none. Run it first."
+            f"Study {read.study.study_name!r} must have a completed trial with a finite value; "
+            "got none. Run it first."
         )
     # The first of equals is the better one, as for Optuna.
-    return sorted(valid_trials, key=lambda trial: trial.values[0], reverse=maximize)
+    return sorted(valid_trials, key=lambda trial: trial.values[0], reverse=read.maximize)
 
 
 def _best_of_places(completed: Sequence[FrozenTrial], top: int) -> list[FrozenTrial]:
@@ -363,57 +359,62 @@ def _is_near(one: FrozenTrial, other: FrozenTrial) -> bool:
     return True
 
 
-def _against(
-    study: optuna.Study,
+def _check_against(
+    against: int | Mapping[str, Any] | None, completed: Sequence[FrozenTrial]
+) -> None:
+    """Refuse a baseline that is neither a completed trial's number nor finite parameters."""
+    if isinstance(against, Mapping):
+        check_parameters("against", against)
+        return
+    numbers = [trial.number for trial in completed]
+    if against is not None and not (is_integer(against) and against in numbers):
+        raise WrongValueError(
+            "against must be the number of a completed trial with a finite value; got "
+            f"{against!r:.100}. Pass another number, or all parameters."
+        )
+
+
+def _compared(
+    trial: FrozenTrial,
+    read: StudyRead,
     searched: Searched[Any],
     completed: Sequence[FrozenTrial],
     against: int | Mapping[str, Any] | None,
-) -> Callable[[FrozenTrial], FrozenTrial | None]:
-    """Return a function that returns the trial to compare a chosen trial with, or None."""
-    by_number = {trial.number: trial for trial in completed}
+) -> Against | None:
+    """Describe what a trial is compared with; None if there is nothing."""
     if isinstance(against, Mapping):
-        check_parameters("against", against)
-        compared_trial = _trial_of(dict(against), completed)
-        return lambda _: compared_trial
+        return _compared_params(dict(against), completed)
+    by_number = {trial.number: trial for trial in completed}
     if against is not None:
-        if not is_integer(against) or against not in by_number:
-            raise WrongValueError(
-                "against must be the number of a completed trial with a finite value; got "
-                f"{against!r:.100}. Pass another number, or all parameters."
-            )
-        return lambda _: by_number[against]
+        return _described(by_number[against])
+    params = dict(searched.baseline_of(trial.params))
+    if params:
+        # Where hyperparameters are searched, each trial has a baseline of its own.
+        value = None
+        if searched.baseline_params:
+            value = read.attrs.get(BASELINE)
+        if value is not None and not math.isfinite(value):
+            value = None
+        return _compared_params(params, completed, value, is_baseline_network=True)
     first = by_number.get(0)
-    is_enqueued = first is not None and "fixed_params" in first.system_attrs
-    # Where hyperparameters are searched, each trial has a baseline of its own.
-    value = None
-    if searched.baseline_params:
-        value = study.user_attrs.get(BASELINE)
-
-    def baseline_of(trial: FrozenTrial) -> FrozenTrial | None:
-        params = dict(searched.baseline_of(trial.params))
-        if not params:
-            return first if is_enqueued else None
-        baseline_value = None
-        if value is not None and math.isfinite(value):
-            baseline_value = value
-        return _trial_of(params, completed, baseline_value, is_baseline_network=True)
-
-    return baseline_of
+    if first is not None and "fixed_params" in first.system_attrs:  # It was enqueued.
+        return _described(first)
+    return None
 
 
-def _trial_of(
+def _compared_params(
     params: Json,
     completed: Sequence[FrozenTrial],
     value: float | None = None,
     *,
     is_baseline_network: bool = False,
-) -> FrozenTrial:
-    """Return the first trial with these parameters, or a new one that is not in the study."""
+) -> Against:
+    """Describe the first trial with these parameters, or these if no trial has them."""
     ordered = sorted(completed, key=lambda trial: trial.number)
     alike = [trial for trial in ordered if trial.params.keys() == params.keys()]
     for trial in alike:
         if trial.params == params:
-            return trial
+            return _described(trial)
     if not alike:
         raise WrongValueError(
             "against must have the parameters of a completed trial; got "
@@ -428,13 +429,12 @@ def _trial_of(
             )
     text = repr(sorted(params.items())).encode()
     digest = zlib.crc32(text) % FIRST_OF_PARAMS
-    compared: Against = {
+    return {
         "number": FIRST_OF_PARAMS + digest,
         "value": value,
         "params": params,
         "is_baseline_network": is_baseline_network,
     }
-    return _trial_of_params(compared, distributions)
 
 
 def _trial_of_params(
@@ -463,20 +463,18 @@ def _trial_of_params(
     )
 
 
-def _described(trial: FrozenTrial | None) -> Against | None:
+def _described(trial: FrozenTrial) -> Against:
     """Return what a study stores of a trial with which others are compared."""
-    if trial is None:
-        return None
     return {
         "number": trial.number,
         "value": trial.value,
         "params": trial.params,
-        "is_baseline_network": BASELINE_NETWORK in trial.user_attrs,
+        "is_baseline_network": False,
     }
 
 
 def _searched(
-    study: optuna.Study,
+    read: StudyRead,
     evaluate: Any,
     call: Call,
     resampled: ResampledArgument,
@@ -486,7 +484,7 @@ def _searched(
     """Return the objective that evaluates a study's trials: the user's or the stored one."""
     objective = evaluate
     if objective is None:
-        objective = kind_of(study.user_attrs).rebuilt(study, None)
+        objective = kind_of(read.attrs).rebuilt(read.study, None)
     elif not callable(objective):
         raise WrongTypeError(
             f"evaluate must be a function (trial, seed) or (trial); got {evaluate!r:.100}."
@@ -494,7 +492,7 @@ def _searched(
     searched = as_searched(
         objective, call, name="evaluate", is_random=is_random, resampled=resampled
     )
-    seed = study.user_attrs.get(CONFIG, {}).get("seed", searched.seed)
+    seed = read.attrs.get(CONFIG, {}).get("seed", searched.seed)
     if not searched.functions:
-        searched.replace(seed=seed).check(study)
+        searched.replace(seed=seed).check(read.study)
     return searched

@@ -21,8 +21,14 @@ from adnn_optuna.engine.arms import SamplerSpec, check_sampler
 from adnn_optuna.engine.kinds import kind_of
 from adnn_optuna.engine.loop import last_limits
 from adnn_optuna.engine.objectives import Ending, Searched
-from adnn_optuna.engine.storages import AnyStorage, open_storage
-from adnn_optuna.engine.studies import StudySpec, check_no_evaluations, is_comparison, load_study
+from adnn_optuna.engine.storages import (
+    AnyStorage,
+    check_no_evaluations,
+    is_comparison,
+    load_study,
+    open_storage,
+)
+from adnn_optuna.engine.studies import StudySpec
 
 
 class ResumeKeywords(Running, LimitValues, total=False):

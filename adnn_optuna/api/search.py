@@ -184,7 +184,7 @@ def run_search(spec: StudySpec, storage: AnyStorage | None, *, reuse: bool) -> S
                 reason = study.user_attrs.get(stored.STOP_REASON) or "these limits"
                 message = "Nothing was left to do in study %r: it had ended by %s already."
                 logger.info(message, study.study_name, reason)
-            searched.conclude(study, plan, stop)
+            record = searched.conclude(read_record(study), plan, stop)
         except KeyboardInterrupt:
             further = ", objective=..." if searched.functions else ""
             if not plan.ending.test:
@@ -192,7 +192,6 @@ def run_search(spec: StudySpec, storage: AnyStorage | None, *, reuse: bool) -> S
             unowned = unowned_notes(read_record(study, others={}))
             logger.info(" ".join([resume_hint(study, further), *unowned]))
             raise
-    record = read_record(study)
     reused = reused_note("trial", n_before, len(record.done_trials))
     return dataclasses.replace(result_of(record, plan.objective), _reused=reused)
 

@@ -15,12 +15,14 @@ from adnn_optuna._differences import config_differences
 from adnn_optuna.callbacks import LimitValues
 from adnn_optuna.engine.kinds import kind_of
 from adnn_optuna.engine.records import SearchRecord, attributes_in, read_record
-from adnn_optuna.engine.storages import AnyStorage, is_undeclared, open_storage
-from adnn_optuna.engine.studies import (
+from adnn_optuna.engine.storages import (
+    AnyStorage,
     check_no_evaluations,
     is_comparison,
+    is_undeclared,
     load_search,
     load_study,
+    open_storage,
 )
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.comparison import Comparison

@@ -94,7 +94,7 @@ def resume(
       adnn resume --storage sqlite:///other.db --study-name mine --max-time 3600
       adnn resume module:objective --study-name module:objective-annealing
     """
-    from adnn_optuna.engine import kinds, storages, studies
+    from adnn_optuna.engine import kinds, storages
     from adnn_optuna.results.study import StudyResult
 
     objective = None
@@ -103,7 +103,7 @@ def resume(
     if objective is None:
         out.load_libraries()
     opened = storages.open_storage(storage, must_exist=True)
-    study = studies.load_study(opened, study_name)
+    study = storages.load_study(opened, study_name)
     if contract and kinds.kind_of(study.user_attrs) is not kinds.NETWORKS:
         raise WrongValueError(
             f"--study-name must be a search of a network for --contract; got {study_name!r}."
@@ -208,11 +208,11 @@ def contract(
       adnn contract --study-name digits-annealing
       adnn contract --study-name mine --output mine.contract.json
     """
-    from adnn_optuna.engine import kinds, records, storages, studies
+    from adnn_optuna.engine import kinds, records, storages
     from adnn_optuna.results.study import result_of
 
     out.load_libraries()
-    study = studies.load_search(storages.open_storage(storage, must_exist=True), study_name)
+    study = storages.load_search(storages.open_storage(storage, must_exist=True), study_name)
     if output is None:
         output = Path(f"{study_name.replace('/', '-')}.contract.json")
     check_output_file("--output", output, ".json")

@@ -17,7 +17,7 @@ import typer
 from adnn_optuna._checks import is_installed, printable, without_passwords
 from adnn_optuna._files import write_text
 from adnn_optuna._units import as_argument
-from adnn_optuna.render.document import FUNCTION, TONES, Step
+from adnn_optuna.render.document import TONES, Document, Step
 from adnn_optuna.render.json import to_json
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.render.text import to_text, width_of_output
@@ -83,15 +83,21 @@ def has_colors() -> bool:
     return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
+def _document(result: Printed, function: str | None) -> Document:
+    """Return what a result says to somebody who searched a function of this name in a shell."""
+    document = result.document()
+    if function is None:
+        return document
+    next_step = document.next_step.of(shlex.quote(function))
+    return dataclasses.replace(document, next_step=next_step)
+
+
 def as_text(result: Printed, function: str | None = None, *, has_report: bool = False) -> str:
     """Return a result as text for a shell; on a terminal, its title has the verdict's colour."""
-    document = result.document()
+    document = _document(result, function)
     if has_report and document.next_step.in_shell.startswith("adnn report "):
         document = dataclasses.replace(document, next_step=Step())
-    text = to_text(document, width_of_output(), in_shell=True)
-    if function:
-        text = text.replace(FUNCTION, shlex.quote(function))
-    text = printable(text, keep="\n")
+    text = printable(to_text(document, width_of_output(), in_shell=True), keep="\n")
     if not has_colors():
         return text
     title, newline, body = text.partition("\n")
@@ -137,7 +143,7 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
         # Also of a search that no contract can be made of.
         following = {what.lower().replace(" ", "_"): how for what, how in more.items()}
         if in_json:
-            show(as_json(verb, facts, next=following))
+            show(as_json(verb, facts, function, next=following))
         else:
             text = as_text(facts, function, has_report=FILES["report"].use in more)
             print(text, flush=True)
@@ -155,6 +161,6 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
         raise typer.Exit(code)
 
 
-def as_json(verb: str, found: Printed, **more: Any) -> str:
+def as_json(verb: str, result: Printed, function: str | None = None, **more: Any) -> str:
     """Return a command's result as JSON."""
-    return to_json(found.document(), verb=verb, **more)
+    return to_json(_document(result, function), verb=verb, **more)

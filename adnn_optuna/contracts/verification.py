@@ -246,7 +246,7 @@ def _rebuild(
         data = dataclasses.replace(data)
         scaling = Scaling.from_config(stored["scaling"])
         use(data, stored["model"].get("scale", "auto"), scaling)
-    keras_files.check_training_config(stored["training"], "objective.training")
+    keras_files.check_training_config(stored["training"])
     training = Training(**stored["training"])
     offsets = space_from_config(stored["space"])
     built = model or _model(stored["model"], data)

@@ -1,14 +1,19 @@
-"""Evaluations that findings ask for: each is a trial of a study that one worker makes once."""
+"""Evaluations, each made once by whichever worker, as trials of a study of their own.
+
+Findings ask for them. Those of a study's trials on new seeds also confirm its best trial.
+"""
 
 import contextlib
+import copy
 import dataclasses
 import functools
 import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.exceptions import TrialPruned
@@ -19,17 +24,22 @@ from optuna.trial import FrozenTrial
 from adnn_optuna._attributes import (
     EVALUATED,
     PLANNED,
+    SCORES,
     TEST_ROWS,
+    VIOLATED,
+    Json,
+    Params,
     Planned,
     planned_numbers,
     planned_of,
     read_study,
 )
-from adnn_optuna._checks import WrongValueError, logger
+from adnn_optuna._checks import WrongParametersError, WrongValueError, logger
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import checked_limits
+from adnn_optuna.engine.example_scores import collecting, log_scores, scores_as_attributes
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.objectives import Caught, Outcome, catching, number
+from adnn_optuna.engine.objectives import Caught, Outcome, Searched, catching, number
 from adnn_optuna.engine.signals import interruptible, progress_bar
 from adnn_optuna.engine.storages import AnyStorage, check_study_name, open_declared, open_storage
 from adnn_optuna.samplers._evaluations import (
@@ -38,9 +48,29 @@ from adnn_optuna.samplers._evaluations import (
     evaluation_of,
     made_evaluations,
 )
-from adnn_optuna.samplers._trials import check_direction
+from adnn_optuna.samplers._trials import beginning, check_direction, is_feasible
 
 MAX_NUMBER = 2**31 - 1
+SEEDS = 10
+"""How many new seeds confirm the best trial of a search by default."""
+NO_STORED_TRIAL = -1
+"""The id of a trial that no study has, as in :func:`optuna.trial.create_trial`."""
+
+
+class Findings(Protocol):
+    """The findings of the evaluations so far."""
+
+    @property
+    def used(self) -> Mapping[Evaluation, float]:
+        """The values that count, NaN if the evaluation failed."""
+
+    @property
+    def missing(self) -> Sequence[Evaluation]:
+        """The evaluations to make next, all independent of each other; none at the end."""
+
+    @property
+    def n_evaluations(self) -> int:
+        """How many evaluations there will be in all, as far as is known."""
 
 
 def plan_seeds(study: optuna.Study, number: int, count: int) -> Planned:
@@ -104,18 +134,19 @@ def store_settings(study: optuna.Study, name: str, settings: Any) -> None:
 
 
 def make_evaluations(
-    missing_of: Callable[[Mapping[Evaluation, float]], Sequence[Evaluation]],
+    findings_of: Callable[[Mapping[Evaluation, float]], Findings],
     study: optuna.Study,
     names: Sequence[str],
     evaluate: Callable[..., float | Outcome],
     *,
+    show_progress_bar: bool = False,
     stop: threading.Event | None = None,
     n_jobs: int = 1,
     max_time: float | None = None,
     executor: futures.Executor | None = None,
     catch: Caught = (),
 ) -> None:
-    """Make evaluations until none is missing.
+    """Make evaluations until none is missing by the findings of those that are made.
 
     None is made twice: a new call resumes, and processes may work together. ``names`` are the
     meanings of its numbers. ``stop`` is set when running evaluations should end, :obj:`None` if
@@ -123,12 +154,16 @@ def make_evaluations(
     ones may end with "timeout". An ``executor`` gets a job for each evaluation. An error in
     ``catch`` ends only this evaluation.
     """
+    bar = progress_bar(show=show_progress_bar, unit="evaluation", desc=study.study_name)
 
     def missing_in(trials: Iterable[FrozenTrial]) -> Sequence[Evaluation]:
-        return missing_of(made_evaluations(trials, names))
+        findings = findings_of(made_evaluations(trials, names))
+        bar.total = findings.n_evaluations
+        bar.update(len(findings.used) - bar.n)
+        return findings.missing
 
     # An evaluation that heeds no event is interrupted wherever it is.
-    with contextlib.nullcontext() if stop is None else interruptible(stop):
+    with bar, contextlib.nullcontext() if stop is None else interruptible(stop):
         check_is_reached(study._storage, executor)
         if executor is not None:
             settings = {
@@ -160,27 +195,31 @@ def make_evaluations(
         Loop(study, objective, limits, stop or threading.Event(), n_threads=n_jobs).run()
 
 
-def make_needed(
-    needed: Sequence[Evaluation],
-    study: optuna.Study,
-    names: Sequence[str],
-    evaluate: Callable[..., float | Outcome],
-    *,
-    show_progress_bar: bool,
-    **options: Any,
-) -> None:
-    """Make the missing ones of some evaluations, see :func:`make_evaluations`."""
-    n_needed = len(needed)
-    name = study.study_name
-    with progress_bar(n_needed, show=show_progress_bar, unit="evaluation", desc=name) as bar:
+@dataclasses.dataclass(frozen=True)
+class Needed:
+    """Some evaluations that are needed, whatever the values of those that are made."""
 
-        def missing_of(values: Mapping[Evaluation, float]) -> list[Evaluation]:
-            missing = [evaluation for evaluation in needed if evaluation not in values]
-            n_made = n_needed - len(missing)
-            bar.update(n_made - bar.n)
-            return missing
+    needed: Sequence[Evaluation]
+    made: Mapping[Evaluation, float]
 
-        make_evaluations(missing_of, study, names, evaluate, **options)
+    @property
+    def used(self) -> dict[Evaluation, float]:
+        """The values of those that are made."""
+        return {
+            evaluation: self.made[evaluation]
+            for evaluation in self.needed
+            if evaluation in self.made
+        }
+
+    @property
+    def missing(self) -> list[Evaluation]:
+        """Those that are to be made."""
+        return [evaluation for evaluation in self.needed if evaluation not in self.made]
+
+    @property
+    def n_evaluations(self) -> int:
+        """How many there are."""
+        return len(self.needed)
 
 
 def _make_one(
@@ -188,13 +227,7 @@ def _make_one(
 ) -> None:
     """Make an evaluation, in any process, unless another worker makes it or time is up."""
     study = optuna.load_study(study_name=name, storage=open_storage(storage))
-
-    def missing_of(made: Mapping[Evaluation, float]) -> list[Evaluation]:
-        if evaluation in made:
-            return []
-        return [evaluation]
-
-    make_evaluations(missing_of, study, **settings)
+    make_evaluations(functools.partial(Needed, [evaluation]), study, **settings)
 
 
 def check_is_reached(storage: BaseStorage, executor: object) -> None:
@@ -258,3 +291,65 @@ class _EvaluationObjective:
         if outcome.value is None or math.isfinite(outcome.value):
             return outcome
         return dataclasses.replace(outcome, status="pruned", value=None)  # It is not made again.
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialEvaluation:
+    """Evaluates trials, by their numbers, on new seeds; any process can call it."""
+
+    objective: Searched[Any]
+    trials: Mapping[int, FrozenTrial]
+    study: optuna.Study  # Which the function may stop, so this is an object of its own.
+
+    def __call__(self, trial_number: int, seed: int) -> Outcome:
+        """Evaluate a trial on a new seed."""
+        trial = _TrialOnNewSeed(self.trials[trial_number], self.study)
+        with collecting(trial) as logged:
+            value = self.objective.evaluate(trial, seed)
+            if np.ndim(value):
+                value = log_scores(trial, value)
+        attrs: Json = {} if is_feasible(trial) else {VIOLATED: True}
+        if logged:
+            attrs |= scores_as_attributes(SCORES, logged[-1].scores)
+        return Outcome("complete", number(value), system_attrs=attrs)
+
+
+class _TrialOnNewSeed(FrozenTrial):
+    """A copy of a trial that a function evaluates as if its study had just asked for it.
+
+    It has no constraints yet.
+    """
+
+    def __init__(self, trial: FrozenTrial, study: optuna.Study) -> None:
+        vars(self).update(copy.deepcopy(vars(trial)))
+        attrs = trial.system_attrs
+        names = [name for name in attrs if name.partition(":")[0] != "constraints"]
+        self._system_attrs = {name: attrs[name] for name in names}
+        self._params = _Params(study.study_name, trial.params)
+        self.study = study
+        study._thread_local.in_optimize_loop = True
+
+    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
+        if self._trial_id == NO_STORED_TRIAL and name in self.params:
+            return self.params[name]  # It may lie outside the searched space.
+        try:
+            return super()._suggest(name, distribution)
+        except ValueError:
+            used = f"{name!r:.100} of {distribution!r:.100}"
+            raise WrongParametersError.of(self.study.study_name, self.params, used) from None
+
+
+class _Params(dict[str, Any]):
+    """The parameters of a trial; an error names a missing parameter that a function reads."""
+
+    def __init__(self, study_name: str, params: Params) -> None:
+        super().__init__(params)
+        self._study_name = study_name
+
+    def __missing__(self, name: str) -> Any:
+        raise WrongParametersError.of(self._study_name, self, f"{name!r:.100}")
+
+
+def beginning_of(trials: Sequence[FrozenTrial]) -> dict[str, str]:
+    """Return the subject of a study's evaluations; an earlier study of its name had another."""
+    return {"study that began": beginning(trials[0])}

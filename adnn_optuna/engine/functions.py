@@ -2,12 +2,13 @@
 
 import contextlib
 import dataclasses
+import functools
 import inspect
 import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -17,21 +18,24 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Json, Params
+from adnn_optuna._attributes import NEW_SEED_NAMES, Json, Params, confirmation_name
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_integer
-from adnn_optuna._seeds import replicate_seed, trial_seed
+from adnn_optuna._seeds import replicate_seed, seeds_of_best_trial, trial_seed
 from adnn_optuna.callbacks import LimitValues, MaxTimeCallback
 from adnn_optuna.engine.arms import SAMPLERS, Arm, Arms
 from adnn_optuna.engine.code_fingerprint import UserFunction
 from adnn_optuna.engine.evaluations import (
+    SEEDS,
+    Needed,
+    TrialEvaluation,
+    beginning_of,
     check_is_reached,
-    make_needed,
+    make_evaluations,
     open_evaluations,
     plan_seeds,
 )
 from adnn_optuna.engine.example_scores import collecting
 from adnn_optuna.engine.kinds import FUNCTION, Kind
-from adnn_optuna.engine.new_seeds import SEEDS, TrialEvaluation, beginning_of
 from adnn_optuna.engine.objectives import (
     Caught,
     Ending,
@@ -41,13 +45,10 @@ from adnn_optuna.engine.objectives import (
     has_ended,
     number,
 )
-from adnn_optuna.engine.records import (
-    NEW_SEED_NAMES,
-    FunctionRecord,
-    confirmation_name,
-    read_record,
-)
 from adnn_optuna.samplers._trials import check_direction
+
+if TYPE_CHECKING:
+    from adnn_optuna.engine.records import SearchRecord
 
 # The share of replicates, and the fewest trials with any: see studies/replicates.py.
 _REPLICATES = 0.2
@@ -259,38 +260,38 @@ class FunctionObjective:
         """Return what the function returns for a finished trial and a new seed."""
         return with_seed(self.function)[0](trial, seed)
 
-    def conclude(self, study: optuna.Study, plan: RunPlan, stop: threading.Event) -> None:
+    def conclude(
+        self, record: "SearchRecord", plan: RunPlan, stop: threading.Event
+    ) -> "SearchRecord":
         """Evaluate the best trial on the planned number of new seeds.
 
         The time limit is for trials and evaluations together.
         """
-        record = read_record(study, others={})
-        max_time = plan.ending.max_time
-        assert isinstance(record, FunctionRecord), "Its study has the settings of a function."
+        study = record.study
         best = record.best
+        max_time = plan.ending.max_time
         if best is None or not plan.n_new_seeds:
-            return
+            return record
         evaluations = open_evaluations(
             study._storage,
             confirmation_name(study.study_name),
-            beginning_of(study),
+            beginning_of(record.trials),
             direction=study.direction,
         )
-        plan_seeds(study, best.number, plan.n_new_seeds)
+        planned = plan_seeds(study, best.number, plan.n_new_seeds)
         if max_time is not None:
             max_time = MaxTimeCallback(max_time).seconds_left(study)
             if max_time <= 0:
-                return
+                return record.with_new_seeds()
         own_study = optuna.load_study(study_name=study.study_name, storage=study._storage)
         elsewhere = self.replace(executor=None)
-        planned = record._refreshed(stored.PLANNED)
-        needed = [(best.number, seed) for seed in planned.new_seeds]
-        evaluate = TrialEvaluation(elsewhere, {best.number: best}, own_study)
-        make_needed(
-            needed,
+        new_seeds = seeds_of_best_trial(self.seed, planned["seeds"])
+        needed = [(best.number, seed) for seed in new_seeds]
+        make_evaluations(
+            functools.partial(Needed, needed),
             evaluations,
             NEW_SEED_NAMES,
-            evaluate,
+            TrialEvaluation(elsewhere, {best.number: best}, own_study),
             stop=stop,
             max_time=max_time,
             n_jobs=self.n_jobs,
@@ -298,6 +299,7 @@ class FunctionObjective:
             catch=self.catch,
             show_progress_bar=plan.ending.show_progress_bar,
         )
+        return record.with_new_seeds()
 
     def _seed_of(self, trial: optuna.Trial) -> int:
         """Return a trial's own seed, which does not change if a worker dies."""

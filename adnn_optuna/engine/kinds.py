@@ -48,12 +48,12 @@ def loaded(path: str) -> Any:
 NETWORKS: Kind[Any] = Kind(
     "experiments.records.NetworkRecord",
     "experiments.search.SearchResult",
-    "experiments.rebuilding.objective_from_study",
+    "experiments.init_offset_objective.objective_from_study",
     "experiments.models.RedrawnObjective",
 )
 TRAINED_MODELS = "experiments.models.TrainedModels"
 """Keras models among those that are compared."""
-EVALUATIONS_ELSEWHERE = "experiments.test_set.evaluations_elsewhere"
+EVALUATIONS_ELSEWHERE = "experiments.records.evaluations_elsewhere"
 """How often other studies evaluated the test samples of a study."""
 FUNCTION: Kind[Any] = Kind(
     "engine.records.FunctionRecord",

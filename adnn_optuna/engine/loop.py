@@ -23,13 +23,21 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import GridSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import OWNER, PROPOSAL, RUNS, SEARCH, STOP_REASON, RunRecord
+from adnn_optuna._attributes import (
+    OWNER,
+    PROPOSAL,
+    RUNS,
+    SEARCH,
+    STOP_REASON,
+    RunRecord,
+    read_study,
+    runs_of,
+)
 from adnn_optuna._checks import logger
 from adnn_optuna.callbacks import Limit, LimitValues, callbacks_of, checked_limits
 from adnn_optuna.engine import signals
 from adnn_optuna.engine.decisions import Begin, End, Observer, Snapshot, Wait, after, before
 from adnn_optuna.engine.objectives import ObjectiveStudy, Outcome, Trainable, mark
-from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.repeating import StorageError, view_as
 from adnn_optuna.engine.storages import enqueue_again
 from adnn_optuna.samplers import _owners
@@ -42,7 +50,8 @@ AfterTell = Callable[[Tally, optuna.Trial, Outcome], object]
 
 def last_limits(study: optuna.Study) -> LimitValues:
     """Return the limits of the last run of a study that had something to do."""
-    runs = read_record(study, others={}).runs
+    attrs, _ = read_study(study)
+    runs = runs_of(attrs)
     limits: Any = runs[-1]["limits"] if runs else {}
     return checked_limits(**limits)
 

@@ -5,7 +5,7 @@ import dataclasses
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -30,7 +30,9 @@ from adnn_optuna.engine.code_fingerprint import UserFunction
 from adnn_optuna.engine.example_scores import Scored
 from adnn_optuna.engine.kinds import Kind, R_co
 from adnn_optuna.engine.repeating import StorageError
-from adnn_optuna.samplers._trials import is_feasible
+
+if TYPE_CHECKING:
+    from adnn_optuna.engine.records import SearchRecord
 
 Catch = Iterable[type[Exception]] | type[Exception]
 """The errors that end their own trial, as of :meth:`optuna.study.Study.optimize`."""
@@ -197,8 +199,13 @@ class Searched(Trainable, Protocol[R_co]):
     def evaluate(self, trial: FrozenTrial, seed: int) -> Any:
         """Return the value, or the scores of examples, of a finished trial on a new seed."""
 
-    def conclude(self, study: optuna.Study, plan: RunPlan, stop: threading.Event) -> None:
-        """Do and store what follows the trials of a study: test set and new seeds."""
+    def conclude(
+        self, record: "SearchRecord", plan: RunPlan, stop: threading.Event
+    ) -> "SearchRecord":
+        """Do and store what follows the trials of a study: test set and new seeds.
+
+        Return the record with what came of it.
+        """
 
 
 class ObjectiveStudy(optuna.Study):
@@ -232,15 +239,6 @@ class ObjectiveStudy(optuna.Study):
             trial_id = storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
             storage.set_trial_system_attr(trial_id, stored.ENDED, "diverged")
         return super().tell(trial, values, state, skip_if_finished)
-
-
-def best_trial(trials: Iterable[FrozenTrial], direction: StudyDirection) -> FrozenTrial | None:
-    """Return the feasible completed trial with the best value (the first of equals), or None."""
-    completed = (t for t in trials if t.state == TrialState.COMPLETE and is_feasible(t))
-    sign = 1.0
-    if direction == StudyDirection.MAXIMIZE:
-        sign = -1.0
-    return min(completed, key=lambda trial: sign * (trial.value or 0.0), default=None)
 
 
 def mark(trial: optuna.Trial, ended: Ended) -> None:

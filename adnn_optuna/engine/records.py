@@ -3,9 +3,9 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from statistics import mean
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import optuna
 from optuna.storages import BaseStorage
@@ -14,35 +14,25 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import (
+    NEW_SEED_NAMES,
     Attributes,
     Json,
     Planned,
     RunRecord,
+    confirmation_name,
     planned_of,
+    runs_of,
 )
 from adnn_optuna._seeds import seeds_of_best_trial
 from adnn_optuna.engine.arms import SAMPLERS, Arm
 from adnn_optuna.engine.kinds import OTHER, kind_of
-from adnn_optuna.engine.objectives import best_trial
-from adnn_optuna.samplers._evaluations import evaluation_trials
+from adnn_optuna.engine.storages import StudyRead
+from adnn_optuna.samplers._evaluations import evaluation_trials, value_of
 from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._replicates import Configuration, replicated
-from adnn_optuna.samplers._trials import check_one_objective, is_done, is_feasible
-
-NEW_SEED_NAMES = ("trial", "seed")
-"""The numbers of an evaluation of a trial on a new seed."""
-
+from adnn_optuna.samplers._trials import best_trial, check_one_objective, is_done, is_feasible
 
 _USERS_OWN = Arm("", lambda *_: optuna.samplers.RandomSampler())  # Of which nothing is known.
-
-
-class StudyRead(NamedTuple):
-    """The content of a study, read at one moment."""
-
-    study: optuna.Study
-    attrs: Attributes  # Its user attributes.
-    trials: Sequence[FrozenTrial]
-    others: Mapping[str, Attributes]  # The attributes of its storage's studies, by name.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +73,11 @@ class SearchRecord:
         news = {name: attrs[name] for name in names}
         return dataclasses.replace(self, attrs={**self.attrs, **news})
 
+    def with_new_seeds(self) -> Self:
+        """Return the record with the present evaluations of its best trials on new seeds."""
+        confirming = confirmation_trials(self.study._storage, self.study.study_name)
+        return dataclasses.replace(self._refreshed(stored.PLANNED), confirming=confirming)
+
     @property
     def sampler(self) -> str:
         """The sampler, as the study stores it; empty if :func:`search` did not run it."""
@@ -112,8 +107,7 @@ class SearchRecord:
     @property
     def runs(self) -> list[RunRecord]:
         """The runs that had something to do, in the order in which they began."""
-        runs = [run for name, run in self.attrs.items() if name.startswith(f"{stored.RUNS}/")]
-        return sorted(runs, key=lambda run: run["began"])
+        return runs_of(self.attrs)
 
     @property
     def budget(self) -> Json:
@@ -371,8 +365,7 @@ class FunctionRecord(SearchRecord):
     @property
     def new_values(self) -> list[float]:
         """The best trial's values on new seeds, in their order; NaN for a failure."""
-        values = (trial.value for trial in self._on_new_seeds)
-        return [math.nan if value is None else value for value in values]
+        return [*map(value_of, self._on_new_seeds)]
 
     @property
     def n_violated(self) -> int:
@@ -425,11 +418,6 @@ def confirmation_trials(storage: BaseStorage, study_name: str) -> tuple[FrozenTr
     return ()
 
 
-def confirmation_name(study_name: str) -> str:
-    """Return the name of the study that evaluates best trials on new seeds."""
-    return f"{study_name}/confirmation"
-
-
 def attributes_in(storage: BaseStorage) -> dict[str, Json]:
     """Return the user attributes of all studies of a storage, by name, if they are sound."""
     studies = storage.get_all_studies()
@@ -444,13 +432,13 @@ def read_record(
     ``others`` are the attributes of the studies of its storage; they are read if :obj:`None`.
     """
     check_one_objective(study)
-    attrs, trials = stored.read_study(study)
-    kind = kind_of(attrs)
+    read = StudyRead.of(study)
+    kind = kind_of(read.attrs)
     if kind is OTHER:
         others = {}
     elif others is None:
         others = attributes_in(study._storage)
-    record: SearchRecord = kind.load("record").of(StudyRead(study, attrs, trials, others))
+    record: SearchRecord = kind.load("record").of(read._replace(others=others))
     return record
 
 

@@ -1,4 +1,4 @@
-"""Opening Optuna storages by URL, for many workers."""
+"""Opening Optuna storages by URL, for many workers, and the studies in them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import logging
 import re
 import sqlite3
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import optuna
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from adnn_optuna import _attributes as stored
 from adnn_optuna import _checks
 from adnn_optuna._attributes import Attributes, Json
 from adnn_optuna._checks import NoSuchFileError, WrongInputError, WrongValueError, load
@@ -25,11 +26,11 @@ from adnn_optuna.engine.repeating import (
     repeating,
     sqlite_code,
 )
-from adnn_optuna.samplers._trials import check_direction, is_done
+from adnn_optuna.samplers._trials import check_direction, check_one_objective, is_done
 
 # SQLAlchemy takes longer to import than Optuna, and no help needs it.
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy.engine import URL
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -63,6 +64,8 @@ _MAX_NAME_LENGTH = 512  # The width of Optuna's database column.
 
 AnyStorage = str | BaseStorage
 """The URL of a database, or an Optuna storage."""
+AnyStudy = Study | tuple[AnyStorage, str]
+"""A study, or its storage and its name."""
 
 
 def open_storage(storage: AnyStorage | None, *, must_exist: bool = False) -> BaseStorage:
@@ -290,9 +293,82 @@ def created_study(
             optuna.logging.set_verbosity(verbosity)
 
 
+def load_study(storage: BaseStorage, study_name: str) -> Study:
+    """Return a stored study; if the name is wrong, list the available studies."""
+    check_study_name(study_name)
+    try:
+        study = optuna.load_study(study_name=study_name, storage=storage)
+    except KeyError:
+        stored_names = optuna.get_all_study_names(storage)
+        # Parts of a comparison, which is named itself.
+        parts = tuple(f"{name}/" for name in stored_names)
+        names = [repr(name) for name in stored_names if not name.startswith(parts)]
+        listed = names
+        if len(names) > 10:
+            listed = [*names[:10], "…"]
+        available = ", ".join(listed) or "none"
+        where = storage_url(storage) or "the storage"
+        raise WrongValueError(
+            f"Study {study_name!r} not found in {where}. Available: {available}."
+        ) from None
+    check_one_objective(study)
+    stored.read_study(study)
+    return study
+
+
+def load_search(storage: BaseStorage, study_name: str) -> Study:
+    """Return a stored search, the head of a comparison, or any study of a user."""
+    study = load_study(storage, study_name)
+    check_no_evaluations(study)
+    return study
+
+
+def check_no_evaluations(study: Study) -> None:
+    """Refuse a study of evaluations, such as a recheck's."""
+    if stored.EVALUATED in study.user_attrs:
+        raise WrongValueError(
+            f"Study {study.study_name!r} must be a search or a comparison of samplers; got "
+            "evaluations, such as of a recheck. Pass another study name."
+        )
+
+
+class StudyRead(NamedTuple):
+    """A study as it was read at one moment."""
+
+    study: Study
+    attrs: Attributes  # Its user attributes.
+    trials: Sequence[FrozenTrial]
+    others: Mapping[str, Attributes] = {}
+
+    @classmethod
+    def of(cls, study: Study) -> Self:
+        """Read a study; raise unless all that it stores is of its type."""
+        return cls(study, *stored.read_study(study))
+
+    @property
+    def maximize(self) -> bool:
+        """Whether higher values are better."""
+        return bool(self.study.direction == StudyDirection.MAXIMIZE)
+
+
+def opened_study(study: AnyStudy) -> StudyRead:
+    """Read a user's study, or the study of a storage and a name, in a storage of ours."""
+    if isinstance(study, tuple) and len(study) == 2:
+        return StudyRead.of(load_search(open_storage(study[0], must_exist=True), study[1]))
+    _checks.check_type("study", study, Study, "an Optuna study, or its storage and its name")
+    check_one_objective(study)
+    own = optuna.load_study(study_name=study.study_name, storage=open_storage(study._storage))
+    return StudyRead.of(own)
+
+
+def is_comparison(study: Study) -> bool:
+    """Return whether a study is the head of a comparison."""
+    return stored.COMPARISON in study.user_attrs
+
+
 def open_declared(
     storage: BaseStorage, name: str, direction: StudyDirection, attribute: str, what: Any
-) -> optuna.Study:
+) -> Study:
     """Create or load a study, and declare its kind unless that was done.
 
     No storage creates a study with its attributes. A worker may die between the two, and another
@@ -307,7 +383,7 @@ def open_declared(
     return study
 
 
-def is_undeclared(study: optuna.Study) -> bool:
+def is_undeclared(study: Study) -> bool:
     """Return whether a study has neither trials nor a declared kind."""
     is_ours = any(name.startswith("adnn:") for name in study.user_attrs)
     return not is_ours and not study.get_trials(deepcopy=False)

@@ -1,4 +1,4 @@
-"""Studies to search: what each is, how it is created or loaded, and how it runs.
+"""Studies that are to be searched: what each is, how it is created, and how it runs.
 
 A comparison has a study for each arm and seed, and a head of its own name that declares it.
 """
@@ -19,32 +19,36 @@ from optuna.trial import TrialState
 
 import adnn_optuna.samplers
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import SearchSettings
+from adnn_optuna._attributes import SearchSettings, confirmation_name
 from adnn_optuna._checks import WrongValueError, check_type, logger, printable
 from adnn_optuna._seeds import derived_seed
 from adnn_optuna._units import unit_of
-from adnn_optuna.callbacks import LIMITS, LimitValues, callbacks_of, checked_limits
+from adnn_optuna.callbacks import (
+    LIMITS,
+    Limit,
+    LimitValues,
+    MaxTimeCallback,
+    callbacks_of,
+    checked_limits,
+)
 from adnn_optuna.engine.arms import Arm, ArmSpec, arm_of
 from adnn_optuna.engine.evaluations import run_jobs
 from adnn_optuna.engine.loop import AfterTell, Loop
-from adnn_optuna.engine.new_seeds import ends_before_new_seeds
 from adnn_optuna.engine.objectives import Ending, RunPlan, Searched
-from adnn_optuna.engine.records import confirmation_name
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.signals import Bar, interruptible, progress_bar
 from adnn_optuna.engine.storages import (
     AnyStorage,
     check_study_name,
     created_study,
+    load_search,
     open_storage,
     storage_url,
 )
 from adnn_optuna.samplers._owners import end_trial
 from adnn_optuna.samplers._replicates import ReplicateSampler, replicate_of
 from adnn_optuna.samplers._tally import Tally
-from adnn_optuna.samplers._trials import check_one_objective, is_done
-
-AnyStudy = optuna.Study | tuple[AnyStorage, str]
-"""A study, or its storage and its name."""
+from adnn_optuna.samplers._trials import is_done
 
 _AS_COMPARED = Ending(is_compared=True)
 
@@ -105,54 +109,6 @@ class StudySpec:
         }
         checked: SearchSettings = settings
         return checked
-
-
-def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
-    """Return a stored study; if the name is wrong, list the available studies."""
-    check_study_name(study_name)
-    try:
-        study = optuna.load_study(study_name=study_name, storage=storage)
-    except KeyError:
-        stored_names = optuna.get_all_study_names(storage)
-        # Parts of a comparison, which is named itself.
-        parts = tuple(f"{name}/" for name in stored_names)
-        names = [repr(name) for name in stored_names if not name.startswith(parts)]
-        listed = names
-        if len(names) > 10:
-            listed = [*names[:10], "…"]
-        available = ", ".join(listed) or "none"
-        where = storage_url(storage) or "the storage"
-        raise WrongValueError(
-            f"Study {study_name!r} not found in {where}. Available: {available}."
-        ) from None
-    check_one_objective(study)
-    stored.read_study(study)
-    return study
-
-
-def load_search(storage: BaseStorage, study_name: str) -> optuna.Study:
-    """Return a stored search, the head of a comparison, or any study of a user."""
-    study = load_study(storage, study_name)
-    check_no_evaluations(study)
-    return study
-
-
-def check_no_evaluations(study: optuna.Study) -> None:
-    """Refuse a study of evaluations, such as a recheck's."""
-    if stored.EVALUATED in study.user_attrs:
-        raise WrongValueError(
-            f"Study {study.study_name!r} must be a search or a comparison of samplers; got "
-            "evaluations, such as of a recheck. Pass another study name."
-        )
-
-
-def opened_study(study: AnyStudy) -> optuna.Study:
-    """Return a user's study, or the study of a storage and a name, in a storage of ours."""
-    if isinstance(study, tuple) and len(study) == 2:
-        return load_search(open_storage(study[0], must_exist=True), study[1])
-    check_type("study", study, optuna.Study, "an Optuna study, or its storage and its name")
-    check_one_objective(study)
-    return optuna.load_study(study_name=study.study_name, storage=open_storage(study._storage))
 
 
 def resume_hint(study: optuna.Study, further: str = "") -> str:
@@ -239,11 +195,6 @@ def _prepare(spec: StudySpec, study: optuna.Study) -> None:
             end_trial(study, trial)
 
 
-def is_comparison(study: optuna.Study) -> bool:
-    """Return whether a study is the head of a comparison."""
-    return stored.COMPARISON in study.user_attrs
-
-
 def run_studies(
     specs: Sequence[StudySpec],
     opened: Sequence[optuna.Study],
@@ -290,7 +241,7 @@ def _run_one(stop: threading.Event, bar: Bar, spec: StudySpec, study: optuna.Stu
     # Some end by themselves before.
     budget = max(n_run, spec.limits["max_trial"] or 0)
     bar.update(budget - n_run)
-    spec.objective.conclude(study, spec.plan, stop)
+    spec.objective.conclude(read_record(study, others={}), spec.plan, stop)
     logger.info("%s: %d trials done.", _run_name(spec), n_run)
     return budget
 
@@ -369,3 +320,28 @@ def _counts(study: optuna.Study) -> tuple[int, int]:
     done = [t for t in study.get_trials(deepcopy=False) if is_done(t)]
     n_replicates = sum(replicate_of(trial) is not None for trial in done)
     return n_replicates, len(done) - n_replicates
+
+
+class _SearchTimeCallback(MaxTimeCallback):
+    """Ends a search early enough that its best trial's evaluations end within the same time.
+
+    Each is assumed to take as long as an average trial. At least half of the time is for trials.
+    """
+
+    def __init__(self, max_time: float, n_new_seeds: int) -> None:
+        super().__init__(max_time)
+        self._n_new_seeds = n_new_seeds
+
+    def _used(self, study: optuna.Study, tally: Tally) -> float:
+        seconds = super()._used(study, tally)
+        seconds_a_trial = seconds / max(tally.n_done, 1)
+        return seconds + min(self._n_new_seeds * seconds_a_trial, self.value / 2)
+
+
+def ends_before_new_seeds(limits: LimitValues, n_new_seeds: int) -> list[Limit]:
+    """Return the callbacks of limits that a search and its evaluations on new seeds share."""
+    ends = callbacks_of(limits)
+    for place, limit in enumerate(ends):
+        if isinstance(limit, MaxTimeCallback):
+            ends[place] = _SearchTimeCallback(limit.value, n_new_seeds)
+    return ends

@@ -13,7 +13,7 @@ from adnn_optuna._checks import FilePath, check_type
 from adnn_optuna.networks import initializers, keras_files
 from adnn_optuna.networks._arrays import Shape
 from adnn_optuna.networks._tensorflow import load_tensorflow
-from adnn_optuna.render.document import Document, Table
+from adnn_optuna.render.document import Table
 from adnn_optuna.render.printed import Printed
 
 if TYPE_CHECKING:
@@ -57,17 +57,17 @@ class Audit(Printed):
     variables: tuple[RandomSource, ...]
     layers: tuple[RandomSource, ...]
 
-    def document(self) -> Document:
-        """Return everything that the audit found."""
-        n_variables = len(self.variables)
-        n_layers = len(self.layers)
-        return Document(
-            title="Randomness of a Keras model",
-            verdict="no claim",
-            conclusion=f"Variables: {n_variables}. Random layers: {n_layers}.",
-            tables=[Table(_COLUMNS, self._rows())],
-            fields=vars(self),
-        )
+    def _title(self) -> str:
+        return "Randomness of a Keras model"
+
+    def _conclusion(self) -> str:
+        return f"Variables: {len(self.variables)}. Random layers: {len(self.layers)}."
+
+    def _tables(self) -> list[Table]:
+        return [Table(_COLUMNS, self._rows())]
+
+    def _fields(self) -> dict[str, Any]:
+        return vars(self)
 
     def _rows(self) -> list[tuple[str, str, str, str]]:
         rows = []

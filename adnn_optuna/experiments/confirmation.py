@@ -6,6 +6,7 @@ baseline network, trained on the same new seeds, tell them apart.
 """
 
 import dataclasses
+import functools
 import itertools
 import json
 import math
@@ -21,17 +22,21 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Confirmed, Json, TestEvaluation
+from adnn_optuna._attributes import Confirmed, Json, TestEvaluation, confirmation_name
 from adnn_optuna._checks import Fault, WrongValueError, logger, n_cores
 from adnn_optuna._seeds import confirmation_seeds, experiment_fingerprint
 from adnn_optuna._units import Estimate, unit_of
 from adnn_optuna.callbacks import MaxTimeCallback
-from adnn_optuna.engine.evaluations import make_needed, open_evaluations, plan_seeds
+from adnn_optuna.engine.evaluations import (
+    SEEDS,
+    Needed,
+    make_evaluations,
+    open_evaluations,
+    plan_seeds,
+)
 from adnn_optuna.engine.example_scores import as_attributes, from_attributes, scores_as_attributes
-from adnn_optuna.engine.new_seeds import SEEDS
 from adnn_optuna.engine.objectives import Outcome
-from adnn_optuna.engine.records import attributes_in, confirmation_name, confirmation_trials
-from adnn_optuna.experiments.controls import EnsembleObjective
+from adnn_optuna.engine.records import attributes_in, confirmation_trials
 from adnn_optuna.experiments.experiment import is_of_trial
 from adnn_optuna.experiments.network_objective import NetworkObjective
 from adnn_optuna.experiments.records import (
@@ -43,8 +48,7 @@ from adnn_optuna.experiments.records import (
 )
 from adnn_optuna.networks import retraining
 from adnn_optuna.networks.offsets import Start
-from adnn_optuna.samplers._evaluations import Evaluation, evaluation_of
-from adnn_optuna.samplers._trials import is_done
+from adnn_optuna.samplers._evaluations import Evaluation, evaluation_trials, value_of
 from adnn_optuna.stats.example_scores import difference_from_mean, mean_gain, score_estimate
 from adnn_optuna.stats.sequential import ALPHA
 
@@ -95,9 +99,7 @@ def retrain_best_trial(
     unsearched = objective.unsearched
     trainer = objective.trainer
     starts = [unsearched.starts({}), objective.starts(params)]
-    tested_networks = None
-    if isinstance(objective, EnsembleObjective):
-        tested_networks = objective.take_tested(params)
+    tested_networks = objective.take_tested(params)
     if tested_networks is not None:
         runs = [retraining.tested(trainer, networks) for networks in tested_networks]
     elif unsearched is objective:
@@ -182,11 +184,10 @@ def confirm_best_trial(
         fault = Fault(f"of trial {best.number} and its arms {[*arms]}", "others")
         raise stored.malformed(stored.CONFIRMED, f"study {record.study.study_name!r}", fault)
     plan_seeds(record.study, best.number, len(confirmed["seeds"]))
-    record = record._refreshed(stored.PLANNED)
     evaluate = _NetworkEvaluation(arms, stop, _earlier_runs(record, confirmed))
     n_at_once = arms[BASELINE][0].trainer.n_at_once(least=n_cores())
-    make_needed(
-        needed_evaluations(confirmed),
+    make_evaluations(
+        functools.partial(Needed, needed_evaluations(confirmed)),
         _open(record),
         CONFIRMATION_NAMES,
         evaluate,
@@ -194,8 +195,7 @@ def confirm_best_trial(
         stop=stop,
         show_progress_bar=show_progress_bar,
     )
-    confirming_trials = confirmation_trials(record.study._storage, record.study.study_name)
-    return dataclasses.replace(record, confirming=confirming_trials)
+    return record.with_new_seeds()
 
 
 def _open(record: NetworkRecord) -> optuna.Study:
@@ -255,15 +255,14 @@ def _earlier_runs(record: NetworkRecord, confirmed: Confirmed) -> dict[tuple[int
     if not confirmations:
         return outcomes
     name, earlier = confirmations[0]
-    for trial in filter(is_done, confirmation_trials(record.study._storage, name)):
-        trial_number, arm, seed = evaluation_of(trial, CONFIRMATION_NAMES)
+    trials = confirmation_trials(record.study._storage, name)
+    for evaluation, trial in evaluation_trials(trials, CONFIRMATION_NAMES).items():
+        trial_number, arm, seed = evaluation
         # The first trial's hyperparameters may be others.
         if trial_number == earlier["trial"] and arm != FIRST:
-            value = math.nan if trial.value is None else trial.value
             attrs = trial.system_attrs
             scores = {k: v for k, v in attrs.items() if k.startswith(stored.SCORES)}
-            outcome = Outcome("complete", value, system_attrs=scores)
-            outcomes.setdefault((arm, seed), outcome)
+            outcomes[arm, seed] = Outcome("complete", value_of(trial), system_attrs=scores)
     return outcomes
 
 
@@ -287,13 +286,12 @@ def replicate_best_trial(record: NetworkRecord, objective: NetworkObjective, sto
     fingerprint = experiment_fingerprint(record.config)
     [seed] = confirmation_seeds(fingerprint, best.params, 1)
     needed = [(best.number, arm, seed) for arm in arms]
-    make_needed(
-        needed,
+    make_evaluations(
+        functools.partial(Needed, needed),
         _open(record),
         CONFIRMATION_NAMES,
         _NetworkEvaluation(arms, stop),
         stop=stop,
-        show_progress_bar=False,
     )
 
 
@@ -390,20 +388,20 @@ def read_runs(record: NetworkRecord) -> ConfirmationRuns | None:
     if best is None or tested is None or planned is None:
         return None
     confirmed = record.confirmations[best.number]
+    trials = evaluation_trials(record.confirming, CONFIRMATION_NAMES)
     needed = needed_evaluations(confirmed)
+    if not trials.keys() >= {*needed}:
+        return None
     scores = dict[Evaluation, np.ndarray]()
     values: dict[Evaluation, float] = {}
     name = confirmation_name(record.study.study_name)
     shapes = [tested.scores.shape]
-    for trial in filter(is_done, record.confirming):
-        evaluation = evaluation_of(trial, CONFIRMATION_NAMES)
-        if evaluation in needed and evaluation not in scores:
-            attrs = trial.system_attrs
-            trial_label = f"trial {trial.number} of study {name!r}"
-            [scores[evaluation]] = from_attributes(attrs, stored.SCORES, trial_label, shapes)
-            values[evaluation] = math.nan if trial.value is None else trial.value
-    if any(evaluation not in scores for evaluation in needed):
-        return None
+    for evaluation in needed:
+        trial = trials[evaluation]
+        trial_label = f"trial {trial.number} of study {name!r}"
+        attrs = trial.system_attrs
+        [scores[evaluation]] = from_attributes(attrs, stored.SCORES, trial_label, shapes)
+        values[evaluation] = value_of(trial)
     earlier = confirmed.get("earlier", ())
     return ConfirmationRuns(
         trial=best.number,

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from optuna.trial import TrialState
@@ -33,7 +33,7 @@ from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.retraining import Retrained
 from adnn_optuna.networks.training import is_finite
-from adnn_optuna.render.document import Detail, Document, Step, Table, shortened
+from adnn_optuna.render.document import Detail, Step, Table, Verdict, shortened
 from adnn_optuna.render.printed import Printed
 
 MAX_EMBEDDED = 50_000_000
@@ -160,35 +160,33 @@ class Contract(Printed):
             for file, archived in files.items():
                 replaced.enter_context(replacing(file)).write_bytes(archived)
 
-    def document(self) -> Document:
-        """Return everything that the contract claims."""
-        content = self.content
-        claim = claim_of(content)
-        unit = claim.unit
-        gain = unit.gain(claim.gain)
-        conclusion = (
+    def _title(self) -> str:
+        return f"Contract of study {self.content['study']['name']!r}"
+
+    def _verdict(self) -> Verdict:
+        return "claimed"
+
+    def _conclusion(self) -> str:
+        claim = claim_of(self.content)
+        gain = claim.unit.gain(claim.gain)
+        return (
             f"Its maker claims a gain of {gain} in {claim.score} over the baseline network. "
             "Nothing is checked yet."
         )
-        study = content["study"]
-        data_name = content["objective"]["dataset"]["name"]
-        searched = shortened(f"{data_name}, {study['sampler']}", 40)
-        scope = f"{searched}: trial {study['best_trial']} of {study['trials']}"
-        confirmation = claimed_confirmation(content)
-        tables = [self._metrics_table()]
-        tables += claims_tables(confirmation, unit)
-        return Document(
-            title=f"Contract of study {study['name']!r}",
-            verdict="claimed",
-            conclusion=conclusion,
-            scope=scope,
-            tables=tables,
-            notes=self._notes(),
-            next_step=Step("Check the file with adnn verify, after contract.save."),
-            fields={"content": content},
-        )
 
-    def _metrics_table(self) -> Table:
+    def _scope(self) -> str:
+        study = self.content["study"]
+        data_name = self.content["objective"]["dataset"]["name"]
+        searched = shortened(f"{data_name}, {study['sampler']}", 40)
+        return f"{searched}: trial {study['best_trial']} of {study['trials']}"
+
+    def _next_step(self) -> Step:
+        return Step("Check the file with adnn verify, after contract.save.")
+
+    def _fields(self) -> dict[str, Any]:
+        return {"content": self.content}
+
+    def _tables(self) -> list[Table]:
         claim = claim_of(self.content)
         of_claim = claim.metric.removeprefix("test")
         baseline = self.content["baseline"]
@@ -204,7 +202,8 @@ class Contract(Printed):
                 continue
             gain = unit.gain(sign * (best[name] - baseline[name]))
             rows.append((name, unit.value(baseline[name]), unit.value(best[name]), gain))
-        return Table(("metric", "baseline network", "best network", "gain"), rows)
+        metrics = Table(("metric", "baseline network", "best network", "gain"), rows)
+        return [metrics, *claims_tables(claimed_confirmation(self.content), claim.unit)]
 
     def _notes(self) -> list[str]:
         best = self.content["best"]

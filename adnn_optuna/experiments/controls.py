@@ -14,7 +14,7 @@ import optuna
 from optuna import samplers
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Json, Trained
+from adnn_optuna._attributes import Json, Params, Trained
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._seeds import member_seeds
 from adnn_optuna.engine.arms import SAMPLERS, Arm, keyed
@@ -130,7 +130,7 @@ class EnsembleObjective(OneTrialObjective):
         metrics = average.metrics
         return [Outcome("complete", metrics[self.metric], metrics, trained)]
 
-    def take_tested(self, params: Json) -> tuple[TrainingRun, Average] | None:
+    def take_tested(self, params: Params) -> tuple[TrainingRun, Average] | None:
         """Return the baseline network and the average, once, if they were trained last."""
         n_networks, baseline, average = _TRAINED_LAST.pop(self, (0, None, None))  # It is large.
         if baseline is None or average is None or n_networks != params["members"]:

@@ -1,4 +1,4 @@
-"""The objective over init offsets, as it is searched, compared and rechecked."""
+"""The objective over init offsets, as it is searched, compared, rechecked and rebuilt."""
 
 import threading
 from collections.abc import Mapping
@@ -9,14 +9,24 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from adnn_optuna import _attributes as stored
+from adnn_optuna import _checks
 from adnn_optuna._attributes import Params
-from adnn_optuna._checks import WrongValueError, as_integer, is_integer, n_cores
+from adnn_optuna._checks import (
+    Fault,
+    FilePath,
+    WrongValueError,
+    as_integer,
+    first_line,
+    is_integer,
+    n_cores,
+)
+from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import LimitValues
 from adnn_optuna.engine.arms import Arm, Arms
+from adnn_optuna.engine.evaluations import SEEDS
 from adnn_optuna.engine.kinds import NETWORKS, Kind
-from adnn_optuna.engine.new_seeds import SEEDS
 from adnn_optuna.engine.objectives import Ending, RunPlan
-from adnn_optuna.engine.records import read_record
+from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.experiments.confirmation import (
     FEWEST_SEEDS,
     confirm_best_trial,
@@ -26,10 +36,14 @@ from adnn_optuna.experiments.confirmation import (
     replicate_best_trial,
 )
 from adnn_optuna.experiments.controls import ARMS, NetworkArm
+from adnn_optuna.experiments.experiment import is_of_trial
 from adnn_optuna.experiments.network_objective import NetworkObjective
 from adnn_optuna.experiments.records import NetworkRecord
 from adnn_optuna.networks._tensorflow import check_not_forked
-from adnn_optuna.networks.keras_files import policy_of_caller
+from adnn_optuna.networks.keras_files import model_from_config, policy_of_caller
+from adnn_optuna.networks.loading import dataset_from_config
+from adnn_optuna.networks.models import Training
+from adnn_optuna.networks.offsets import space_from_config
 from adnn_optuna.stats.paired_differences import MARGIN
 
 if TYPE_CHECKING:
@@ -147,31 +161,33 @@ class InitOffsetObjective(NetworkObjective):
         """Return the metric of a finished trial's network, trained from another seed."""
         return self.replace(seed=seed)(trial)
 
-    def conclude(self, study: optuna.Study, plan: RunPlan, stop: threading.Event) -> None:
+    def conclude(self, record: SearchRecord, plan: RunPlan, stop: threading.Event) -> SearchRecord:
         """Evaluate the test set; train best and baseline network from new seeds."""
+        assert isinstance(record, NetworkRecord), "Its study has an objective's configuration."
         ending = plan.ending
         objective = cast("NetworkObjective", plan.objective)
         if ending.is_compared:
-            record = evaluate_test_set(read_network(study), objective, stop)
+            record = evaluate_test_set(record, objective, stop)
             replicate_best_trial(record, objective, stop)
-            return
-        record = note_randomness(read_network(study), objective)
+            return record
+        record = note_randomness(record, objective)
         if not ending.test or record.best is None:
-            return
+            return record
         record = evaluate_test_set(record, objective, stop)
         confirm = ending.confirm
         if confirm == "auto":
             confirm = 0
             if is_affordable(record, objective, ending.max_time):
                 confirm = SEEDS
-        if confirm:
-            confirm_best_trial(
-                record,
-                objective,
-                confirm,
-                stop=stop,
-                show_progress_bar=ending.show_progress_bar,
-            )
+        if not confirm:
+            return record
+        return confirm_best_trial(
+            record,
+            objective,
+            confirm,
+            stop=stop,
+            show_progress_bar=ending.show_progress_bar,
+        )
 
 
 def _check_confirm(confirm: Any) -> None:
@@ -184,8 +200,42 @@ def _check_confirm(confirm: Any) -> None:
         )
 
 
-def read_network(study: optuna.Study) -> NetworkRecord:
-    """Return the record of a search of a network, without the other studies of its storage."""
-    record = read_record(study, others={})
-    assert isinstance(record, NetworkRecord), "Its study has the configuration of an objective."
-    return record
+def objective_from_study(
+    study: optuna.Study, data_dir: FilePath | None = None
+) -> InitOffsetObjective:
+    """Rebuild the objective that a study stores, with its dataset out of ``data_dir``."""
+    config: Any = study.user_attrs.get(stored.CONFIG)
+    if config is None:
+        config = stored.subject_of(study, stored.Config)
+    if is_of_trial(config):
+        raise WrongValueError(
+            f"The model or training of the study {study.study_name!r} is a function of the trial, "
+            "which a study does not hold: give its objective, in Python."
+        )
+    try:
+        model = model_from_config(config["model"])
+        dataset = dataset_from_config(config["dataset"], data_dir)
+        training = Training(**config["training"])
+        space = space_from_config(config["space"])
+        objective = InitOffsetObjective(
+            model,
+            dataset,
+            training=training,
+            space=space,
+            metric=config["metric"],
+            direction=config.get("direction"),
+            seed=config["seed"],
+        )
+    except _checks.WrongInputError:
+        raise
+    except (TypeError, LookupError, AttributeError) as error:
+        study_label = f"study {study.study_name!r}"
+        fault = Fault("as made here", first_line(error))
+        raise stored.malformed(stored.CONFIG, study_label, fault) from error
+    differences = config_differences(config["model"], objective.config["model"], "model")
+    if differences:
+        raise WrongValueError(
+            f"The model of the study {study.study_name!r} cannot be rebuilt from its "
+            f"configuration ({in_words(differences)}); pass the objective again, in Python."
+        )
+    return objective

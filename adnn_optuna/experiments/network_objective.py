@@ -22,11 +22,11 @@ from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.example_scores import Scored, collecting, log_scores
-from adnn_optuna.engine.objectives import Outcome, best_trial, catching, has_ended, mark
+from adnn_optuna.engine.objectives import Outcome, catching, has_ended, mark
 from adnn_optuna.experiments.experiment import Experiment, takes_trial
 from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.training import TrainingRun, is_finite
-from adnn_optuna.samplers._trials import check_direction
+from adnn_optuna.samplers._trials import best_trial, check_direction
 
 _CLOCK = MaxTimeCallback(1.0)  # Only asked for the working time; its limit does not matter.
 # The studies of this process with a stored baseline; each read is a transaction.
@@ -186,6 +186,10 @@ class NetworkObjective(Experiment):
         if outcome.value is None:
             return math.nan
         return outcome.value
+
+    def take_tested(self, params: Params) -> Sequence[Any] | None:  # noqa: ARG002
+        """Return the baseline and the best network if they were just tested; an ensemble's are."""
+        return None
 
     def _train(
         self, trials: Sequence[optuna.Trial], limits: dict[str, Any], *, may_prune: bool

@@ -15,8 +15,8 @@ from adnn_optuna._attributes import Metrics, TestEvaluation
 from adnn_optuna._checks import WrongValueError, check_integer, logger
 from adnn_optuna._units import ACCURACY, Estimate, duration, in_list, score_in_words
 from adnn_optuna.api._keywords import interrupted_where_called
+from adnn_optuna.engine.evaluations import SEEDS
 from adnn_optuna.engine.kinds import NETWORKS
-from adnn_optuna.engine.new_seeds import SEEDS
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.experiments.confirmation import (
@@ -254,13 +254,13 @@ class SearchResult(StudyResult):
             return super()._level
         return self.confirmation.level
 
-    def _verdict(self) -> tuple[Verdict, str]:
+    def _finding(self) -> tuple[Verdict, str]:
         if self.best is None:
-            return super()._verdict()
+            return super()._finding()
         if self.record.is_restart:
             return "no claim", "random restarts, no offsets to replicate"
         if self.confirmation is None:
-            return super()._verdict()
+            return super()._finding()
         if not self.confirmation.gains:
             return "no claim", "the best network has no offsets"
         return _verdict_on(self.confirmation.replication)
@@ -271,6 +271,8 @@ class SearchResult(StudyResult):
         return [f"{len(self.confirmation.seeds)} new seeds"]
 
     def _estimates(self) -> list[Line]:
+        if self.best is None:
+            return []
         unit = units_of(self.record).test
         confirmation = self.confirmation
         lines = self._score_lines()
@@ -349,6 +351,8 @@ class SearchResult(StudyResult):
         ]
 
     def _next_step(self) -> Step:
+        if self.best is None:
+            return Step()
         if self.record.test_evaluation is None:
             return Step("result.test()", study_command("resume", self.study))
         if self.confirmation is not None or self.record.is_unseeded:

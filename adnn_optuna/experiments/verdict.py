@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from adnn_optuna._units import ACCURACY, Estimate, Unit, as_argument, score_in_words
 from adnn_optuna.experiments.confirmation import Confirmation
-from adnn_optuna.render.document import Document, Figure, Line, Step, Table, shortened
+from adnn_optuna.render.document import Figure, Line, Step, Table, shortened
 from adnn_optuna.render.document import Verdict as VerdictWord
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.differences import interval_figure
@@ -110,33 +110,31 @@ class Verdict(Printed):
         """Whether the offsets gain on the new seeds of this verification."""
         return self.new_seeds is not None and self.new_seeds.replication.low > 0
 
-    def document(self) -> Document:
-        """Return everything that the result says."""
-        verdict, replication, about = _on_replication(self.new_seeds, drawn=self.are_drawn)
+    def _title(self) -> str:
+        titles = [self._about_the_bits()]
+        if self.status != "breached":
+            titles.append(self._on_replication.title)
+        return "; ".join(filter(None, titles))
+
+    def _verdict(self) -> VerdictWord:
         if self.status == "breached":
-            verdict = "breached"
-            replication = ""
-        elif self.new_seeds is None:
-            verdict = "cannot check"
-            if self.is_reproduced:
-                verdict = "reproduced"
-        score = ""
-        figures = list[Figure]()
-        if self.claim is not None:
-            score = self.claim.score
-            figures = [self._figure(self.claim)]
-        return Document(
-            title="; ".join(filter(None, [self._about_the_bits(), replication])),
-            verdict=verdict,
-            conclusion=f"{about} {self._about_the_file()}".strip(),
-            scope=score,
-            estimates=self._estimates(),
-            tables=self._tables(),
-            figures=figures,
-            notes=self._notes(),
-            next_step=self._next_step(),
-            fields=vars(self),
-        )
+            return "breached"
+        if self.new_seeds is not None:
+            return self._on_replication.verdict
+        return "reproduced" if self.is_reproduced else "cannot check"
+
+    def _conclusion(self) -> str:
+        return f"{self._on_replication.sentence} {self._about_the_file()}".strip()
+
+    def _scope(self) -> str:
+        return "" if self.claim is None else self.claim.score
+
+    def _fields(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+    @property
+    def _on_replication(self) -> "_Replication":
+        return _on_replication(self.new_seeds, drawn=self.are_drawn)
 
     def _about_the_bits(self) -> str:
         """Return whether both networks were reproduced, as a title."""
@@ -256,23 +254,33 @@ class Verdict(Printed):
             f"adnn verify {as_argument(self._file)} --new-seeds 20",
         )
 
-    def _figure(self, claim: Claim) -> Figure:
+    def _figures(self) -> list[Figure]:
         """Return the gains that the contract claims, and those that were measured."""
-        unit = claim.unit
-        claims = {"gain, claimed": Estimate(claim.gain)}
+        if self.claim is None:
+            return []
+        unit = self.claim.unit
+        claims = {"gain, claimed": Estimate(self.claim.gain)}
         if self.confirmation is not None:
             claims["replication, claimed"] = self.confirmation.replication
         lines = [dataclasses.replace(line, remark="") for line in self._estimates()]
         lines += [Line(what, claim, unit, is_difference=True) for what, claim in claims.items()]
         title = "Claimed by the contract and measured here"
         x_label = unit.heading("difference", is_gain=True)
-        return interval_figure("gains", title, x_label, lines)
+        return [interval_figure("gains", title, x_label, lines)]
 
 
-def _on_replication(shown: Confirmation | None, *, drawn: bool) -> tuple[VerdictWord, str, str]:
-    """Return the findings of new seeds on the offsets: a word, a title and a sentence."""
+class _Replication(NamedTuple):
+    """The findings of new seeds on the offsets: a word, a title and a sentence."""
+
+    verdict: VerdictWord = "not known"
+    title: str = ""
+    sentence: str = ""
+
+
+def _on_replication(shown: Confirmation | None, *, drawn: bool) -> _Replication:
+    """Return the findings of new seeds on the offsets."""
     if shown is None:
-        return "not known", "", ""
+        return _Replication()
     n = len(shown.seeds)
     value, low, high = shown.replication
     on = f"on {n} seeds that were passed"
@@ -280,17 +288,17 @@ def _on_replication(shown: Confirmation | None, *, drawn: bool) -> tuple[Verdict
         on = f"on {n} new seeds, drawn here"
     if not shown.gains:
         sentence = "The best network has no offsets, so no gain can replicate."
-        return "not shown", "no offsets", sentence
+        return _Replication("not shown", "no offsets", sentence)
     if math.isnan(value):
         sentence = f"Replication is not known: a training run {on}, diverged."
-        return "not known", f"gain not known ({n} seeds)", sentence
+        return _Replication("not known", f"gain not known ({n} seeds)", sentence)
     if low > 0:
         sentence = f"The gain of the offsets replicates {on}."
-        return "replicates", f"replicates ({n} seeds)", sentence
+        return _Replication("replicates", f"replicates ({n} seeds)", sentence)
     if high < 0:
-        return "worse", f"offsets lose ({n} seeds)", f"The offsets lose {on}."
+        return _Replication("worse", f"offsets lose ({n} seeds)", f"The offsets lose {on}.")
     sentence = f"No gain of the offsets is shown {on}."
-    return "not shown", f"gain not shown ({n} seeds)", sentence
+    return _Replication("not shown", f"gain not shown ({n} seeds)", sentence)
 
 
 def claims_tables(confirmation: Confirmation | None, unit: Unit) -> list[Table]:

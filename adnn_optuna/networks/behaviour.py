@@ -37,12 +37,18 @@ def behaviour(architecture: Architecture, training: Training) -> Behaviour:
     settings = json.dumps([architecture.config, training.config], sort_keys=True)
     of_network = _known.setdefault(architecture, {})
     if settings not in of_network:
-        of_network[settings] = {}
-        names = re.findall(r'"([^"\\]+)"', settings)
-        if architecture.own_code or any(map(keras.saving.get_registered_object, names)):
-            with contextlib.suppress(Exception):  # Training will raise it again.
-                of_network[settings] = _tried(architecture, training)
+        of_network[settings] = _sketched(architecture, training, settings)
     return of_network[settings]
+
+
+def _sketched(architecture: Architecture, training: Training, settings: str) -> Behaviour:
+    """Return the sketches; none without the user's code, or if it raises an error."""
+    names = re.findall(r'"([^"\\]+)"', settings)
+    has_own_code = architecture.own_code or any(map(keras.saving.get_registered_object, names))
+    if has_own_code:
+        with contextlib.suppress(Exception):  # Training will raise it again.
+            return _tried(architecture, training)
+    return {}
 
 
 def _tried(architecture: Architecture, training: Training) -> Behaviour:

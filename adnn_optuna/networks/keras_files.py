@@ -141,8 +141,9 @@ def _check_object(node: Json, path: str) -> None:
         )
 
 
-def check_training_config(training: Mapping[str, Any], path: str) -> None:
+def check_training_config(training: Mapping[str, Any]) -> None:
     """Refuse an optimizer, loss or metric that is not Keras's own, or asks for too much memory."""
+    path = "objective.training"
     metrics = training["metrics"]
     if len(metrics) > _MAX_METRICS:
         raise WrongValueError(f"{path}.metrics has more than {_MAX_METRICS} entries.")

@@ -80,6 +80,10 @@ class Step:
     python: str = ""
     shell: str = ""
 
+    def of(self, function: str) -> "Step":
+        """Return the step for a function, by its name in a shell."""
+        return dataclasses.replace(self, shell=self.shell.replace(FUNCTION, function))
+
     @property
     def in_shell(self) -> str:
         """The step for somebody who works in a shell."""
@@ -192,15 +196,14 @@ class Document:
     """
 
     title: str  # Its subject, shortened to 60 characters.
-    verdict: Verdict
+    verdict: Verdict = "not known"
     conclusion: str = ""  # One or a few sentences.
     scope: str = ""  # Its basis, such as "30 trials, 10 new seeds".
     estimates: Sequence[Line] = ()  # They carry the conclusion, the first ones most.
     level: float = 0.95  # Of their CIs.
     subject: str = ""  # The selection, such as a trial with its parameters.
     tables: Sequence[Table] = ()
-    figures: Sequence[Figure] = ()  # The first one is the most important.
-    draw: Callable[[], Sequence[Figure]] = tuple  # Makes further figures, which take long.
+    draw: Callable[[], Sequence[Figure]] = tuple  # Makes the figures, the most important first.
     notes: Sequence[str] = ()  # Cautions first, details last; empty ones are dropped.
     next_step: Step = Step()
     fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # For JSON, by keys.
@@ -216,9 +219,9 @@ class Document:
         notes = sorted(filter(None, self.notes), key=_rank)
         object.__setattr__(self, "notes", tuple(notes))
 
-    def all_figures(self) -> list[Figure]:
-        """Return all figures."""
-        return [*self.figures, *_printable(self.draw())]
+    def figures(self) -> list[Figure]:
+        """Return the figures; some take long to make."""
+        return [*_printable(self.draw())]
 
     @property
     def interval_name(self) -> str:

@@ -19,7 +19,7 @@ _PACKAGES = ("adnn_optuna", "optuna", "keras", "tensorflow", "numpy", "scipy")
 def to_page(document: Document) -> str:
     """Return a document as an HTML file, with its figures and the script that draws them."""
     figures = []
-    for figure in document.all_figures():
+    for figure in document.figures():
         drawing = to_plotly(figure).to_json()
         figures.append((figure, json.loads(drawing)))
     return _rendered(

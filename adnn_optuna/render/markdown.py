@@ -7,9 +7,9 @@ from adnn_optuna._checks import printable
 from adnn_optuna.render.document import Document, Step, Table
 
 
-def to_markdown(document: Document, level: int = 2, *, details: bool = True) -> str:
-    """Return a document as Markdown, below a heading of this level."""
-    parts = [f"{'#' * level} {escaped(document.title)}"]
+def to_markdown(document: Document) -> str:
+    """Return a document as Markdown, below a heading of the second level."""
+    parts = [f"## {escaped(document.title)}"]
     parts += [escaped(document.scope), escaped(document.conclusion)]
     if document.estimates:
         headings = ("", "estimate", document.interval_name, "")
@@ -19,7 +19,7 @@ def to_markdown(document: Document, level: int = 2, *, details: bool = True) -> 
     for table in document.tables:
         if not table.is_detail:
             parts += [escaped(table.title), _table(table)]
-        elif details:
+        else:
             folded = f"<details>\n<summary>{escape(printable(table.title))}</summary>"
             parts += [folded, _table(table), "</details>"]
     parts.append("\n".join(f"- {escaped(note)}" for note in document.notes))

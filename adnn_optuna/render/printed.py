@@ -8,19 +8,87 @@ from typing import TYPE_CHECKING, Any
 
 from adnn_optuna._checks import WrongValueError, load
 from adnn_optuna._files import check_output_file, write_text
-from adnn_optuna.render.document import Document
+from adnn_optuna.render.document import Document, Figure, Line, Step, Table, Verdict
 from adnn_optuna.render.text import to_text, width_of_output
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import plotly.graph_objects as go
 
 
 class Printed(ABC):
-    """A result: it says everything in one document, which each surface renders."""
+    """A result: it says everything in one document, which each surface renders.
 
-    @abstractmethod
+    The parts of the document are methods, which results override.
+    """
+
+    _reused: str = ""  # How many stored evaluations count, in words.
+
     def document(self) -> Document:
         """Return everything that the result says."""
+        findings: dict[str, Any] = {}
+        if self._is_known:
+            findings = {
+                "verdict": self._verdict(),
+                "estimates": self._estimates(),
+                "tables": self._tables(),
+                "notes": [*self._notes(), self._reused],
+            }
+        return Document(
+            title=self._title(),
+            conclusion=self._conclusion(),
+            scope=self._scope(),
+            level=self._level,
+            subject=self._subject(),
+            draw=self._figures,
+            next_step=self._next_step(),
+            fields=self._fields(),
+            **findings,
+        )
+
+    @property
+    def _is_known(self) -> bool:
+        """Whether there is more to say than why nothing is known."""
+        return True
+
+    @property
+    def _level(self) -> float:
+        """The level of the CIs."""
+        return 0.95
+
+    @abstractmethod
+    def _title(self) -> str: ...
+
+    def _verdict(self) -> Verdict:
+        return "no claim"
+
+    def _conclusion(self) -> str:
+        return ""
+
+    def _scope(self) -> str:
+        return ""
+
+    def _estimates(self) -> Sequence[Line]:
+        return ()
+
+    def _subject(self) -> str:
+        return ""
+
+    def _tables(self) -> Sequence[Table]:
+        return ()
+
+    def _figures(self) -> Sequence[Figure]:
+        return ()
+
+    def _notes(self) -> Sequence[str]:
+        return ()
+
+    def _next_step(self) -> Step:
+        return Step()
+
+    @abstractmethod
+    def _fields(self) -> Mapping[str, Any]: ...
 
     def __str__(self) -> str:
         return to_text(self.document(), width_of_output())
@@ -56,7 +124,7 @@ class Printed(ABC):
         Raises:
             ValueError: If the result has no such figure.
         """
-        figures = {figure.key: figure for figure in self.document().all_figures()}
+        figures = {figure.key: figure for figure in self.document().figures()}
         if key is None:
             key = next(iter(figures), "")
         if key not in figures:
@@ -77,6 +145,10 @@ class Printed(ABC):
         check_output_file("path", path, ".html")
         html = load("adnn_optuna.render.html")
         write_text(path, html.to_page(self.document()))
+
+
+TRIAL = "number value params"
+"""The attributes of a trial that JSON shows."""
 
 
 def number_fields(numbers: object, names: str) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from adnn_optuna._units import UNKNOWN, Estimate, Unit, in_number
 from adnn_optuna.render.document import (
     Caution,
     Detail,
-    Document,
     Figure,
     Line,
     Series,
@@ -31,7 +30,7 @@ from adnn_optuna.render.document import (
 )
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.findings import MAKE_THE_REST, counted
-from adnn_optuna.samplers._evaluations import evaluation_trials
+from adnn_optuna.samplers._evaluations import evaluation_trials, value_of
 from adnn_optuna.stats.keeping import FEWEST_RUNS, Standard, judged, pooled, threshold
 from adnn_optuna.stats.spread import unit_of_values
 from adnn_optuna.stats.student import t_quantile
@@ -223,30 +222,25 @@ class ChangeLoop(Printed):
             return mean
         return -mean
 
-    def document(self) -> Document:
-        """Return everything that the loop says."""
-        verdict = self.verdict
-        if not self._has_baseline:
-            verdict = "not judged yet"
-        return Document(
-            title=f"{self.study_name}: {self._short_label} is {self._in_words(verdict)}",
-            verdict=_VERDICTS[verdict],
-            conclusion=self._conclusion(),
-            scope=in_number(self.n_runs, "run"),
-            estimates=self._estimates(),
-            tables=[self._table()],
-            figures=[self._figure()],
-            notes=self._notes(),
-            next_step=_NEXT_STEPS[verdict],
-            fields=self._fields(),
-        )
-
     @property
-    def _short_label(self) -> str:
-        return _short(self.label)
+    def _shown(self) -> CandidateVerdict:
+        """The verdict that is shown: none before all runs of the baseline are made."""
+        if self._has_baseline:
+            return self.verdict
+        return "not judged yet"
 
-    def _in_words(self, verdict: CandidateVerdict) -> str:
-        return "the baseline" if verdict == "baseline" else verdict
+    def _title(self) -> str:
+        in_words = "the baseline" if self._shown == "baseline" else self._shown
+        return f"{self.study_name}: {_short(self.label)} is {in_words}"
+
+    def _verdict(self) -> Verdict:
+        return _VERDICTS[self._shown]
+
+    def _scope(self) -> str:
+        return in_number(self.n_runs, "run")
+
+    def _next_step(self) -> Step:
+        return _NEXT_STEPS[self._shown]
 
     def _conclusion(self) -> str:
         if not self.n_judged:
@@ -305,7 +299,7 @@ class ChangeLoop(Printed):
             notes.append(Detail(sentence))
         return notes
 
-    def _table(self) -> Table:
+    def _tables(self) -> list[Table]:
         unit = self._unit.bare
         rows = []
         for each in self.candidates:
@@ -315,11 +309,11 @@ class ChangeLoop(Printed):
             cells.append("" if math.isnan(low) else unit.interval(low, high))
             rows.append((*cells, each.note))
         headings = ("candidate", "verdict", "runs", "gain", "95% CI", "note")
-        return Table(headings, rows, "Candidates", is_detail=True)
+        return [Table(headings, rows, "Candidates", is_detail=True)]
 
-    def _figure(self) -> Figure:
+    def _figures(self) -> list[Figure]:
         """Return the means of all candidates with their CIs, and the best so far."""
-        return Figure(
+        figure = Figure(
             "loop",
             "Candidates in their order",
             "candidate (0: the baseline)",
@@ -329,6 +323,7 @@ class ChangeLoop(Printed):
             lower_is_better=not self.maximize,
             if_empty="No run has a value yet.",
         )
+        return [figure]
 
     def _best_so_far(self) -> Series:
         """Return the mean of the best so far as steps, with the noise floor around it."""
@@ -482,7 +477,7 @@ def _values(trials_by_run: Mapping[int, FrozenTrial]) -> list[float]:
     """Return the values of the first runs up to a gap; NaN if one failed."""
     values: list[float] = []
     while (trial := trials_by_run.get(len(values))) is not None:
-        values.append(math.nan if trial.value is None else trial.value)
+        values.append(value_of(trial))
     return values
 
 

@@ -20,7 +20,6 @@ from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.render.document import (
     Caution,
     Detail,
-    Document,
     Figure,
     Line,
     Series,
@@ -33,6 +32,7 @@ from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.declarations import (
     claims_of,
     declared_arm,
+    design_of,
     n_claims_of,
     planned,
     reference_of,
@@ -246,15 +246,8 @@ class ComparisonNumbers:
     @functools.cached_property
     def design(self) -> PairedDesign:
         """How the seeds were planned."""
-        n_planned = len(self.declaration["seeds"])
-        return PairedDesign(
-            names=[f"seed {seed}" for seed in self.seeds],
-            n_planned=n_planned,
-            n_missing=n_planned - self.n_done,
-            margin=self.margin,
-            sequential=self.sequential,
-            after_fixed=self.declaration["after_fixed"],
-            resampled=self.resampled,
+        return design_of(
+            self.declaration, self.n_done, margin=self.margin, resampled=self.resampled
         )
 
     def _compared(
@@ -455,23 +448,19 @@ class Comparison(Printed):
         max_trial = numbers.any_record.budget["max_trial"]
         return Plan(required, first_seed, seconds_per_seed, numbers.unit, max_trial)
 
-    def document(self) -> Document:
-        """Return everything that the result says."""
+    @property
+    def _level(self) -> float:
+        return level_of(self._design)
+
+    def _title(self) -> str:
+        return f"Comparison {self.study_name!r}"
+
+    def _scope(self) -> str:
+        return f"{len(self.results)} arms, {in_number(len(self.seeds), 'seed')}"
+
+    def _figures(self) -> list[Figure]:
         numbers = self.numbers
-        figures = [self._gains(), _scores(numbers), _best_against_trials(numbers)]
-        return Document(
-            title=f"Comparison {self.study_name!r}",
-            verdict=self._verdict(),
-            conclusion=self._conclusion(),
-            scope=f"{len(self.results)} arms, {in_number(len(self.seeds), 'seed')}",
-            estimates=self._estimates(),
-            level=level_of(self._design),
-            tables=self._tables(),
-            figures=figures,
-            notes=self._notes(),
-            next_step=self._next_step(),
-            fields=self._fields(),
-        )
+        return [self._gains(), _scores(numbers), _best_against_trials(numbers)]
 
     def _verdict(self) -> Verdict:
         rows = self.numbers.over_reference
@@ -651,7 +640,6 @@ class Comparison(Printed):
             )
             notes.append(Detail(sentence))
         notes += other_comparisons_note("The same objective is", self.like)
-        notes.append(self._reused)
         return [*notes, self._kind._scope_of_runs]
 
     @property

@@ -19,8 +19,9 @@ from adnn_optuna._checks import (
 )
 from adnn_optuna._units import in_number
 from adnn_optuna.engine.arms import Arm
-from adnn_optuna.stats.design import Claim
+from adnn_optuna.stats.design import Claim, PairedDesign
 from adnn_optuna.stats.paired_differences import fewest_pairs
+from adnn_optuna.stats.resampling import Resampled
 
 _RIVALS = (stored.GREEDY, stored.ANNEALING)
 MAX_SEEDS = 10_000  # A mistyped range would fill the storage.
@@ -58,6 +59,23 @@ def planned(seeds: Sequence[int]) -> Declaration:
         "arms": {},
         "arguments": {},
     }
+
+
+def design_of(
+    declaration: Declaration, n_done: int, *, margin: float | None, resampled: Resampled | None
+) -> PairedDesign:
+    """Return how the declared seeds were planned, so many of which are done."""
+    seeds = declaration["seeds"]
+    n_planned = len(seeds)
+    return PairedDesign(
+        names=[f"seed {seed}" for seed in seeds],
+        n_planned=n_planned,
+        n_missing=n_planned - n_done,
+        margin=margin,
+        sequential=declaration["sequential"],
+        after_fixed=declaration["after_fixed"],
+        resampled=resampled,
+    )
 
 
 def declared_arm(arm: Arm, name: str = "") -> DeclaredArm:

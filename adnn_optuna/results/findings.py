@@ -1,12 +1,11 @@
 """How many of the evaluations that findings ask for are made, reused, missing, failed, unseen."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterable
 
 from adnn_optuna._units import in_number
+from adnn_optuna.engine.evaluations import Findings
 from adnn_optuna.render.document import Caution, Step
-from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.proportions import unseen_share
 
 MAKE_THE_REST = Step(
@@ -19,22 +18,6 @@ NAME_A_VALUE = "Pass failed=VALUE, in a shell --failed VALUE, to count each fail
 """What to do about runs that failed."""
 
 _LARGEST_UNSEEN_SHARE = 0.5
-
-
-class Findings(Protocol):
-    """The findings of the evaluations so far."""
-
-    @property
-    def used(self) -> Mapping[Evaluation, float]:
-        """The values that count, NaN if the evaluation failed."""
-
-    @property
-    def missing(self) -> Sequence[Evaluation]:
-        """The evaluations to make next, all independent of each other; none at the end."""
-
-    @property
-    def n_evaluations(self) -> int:
-        """How many evaluations there will be in all, as far as is known."""
 
 
 def made_so_far(findings: Findings, made: str) -> str:

@@ -80,9 +80,9 @@ class FunctionSearch(StudyResult):
         """The level of the CI of the value."""
         return self._confirmed.level
 
-    def _verdict(self) -> tuple[Verdict, str]:
+    def _finding(self) -> tuple[Verdict, str]:
         if self.best is None:
-            return super()._verdict()
+            return super()._finding()
         value = units_of(self.record).selection.value(self.value.value)
         label = "reported value"
         if self.record.new_values:

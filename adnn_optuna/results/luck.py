@@ -2,9 +2,10 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from adnn_optuna._units import PLAIN
-from adnn_optuna.render.document import Document, Table
+from adnn_optuna.render.document import Table
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.stats.selection_bias import Baseline, chance_of_luck, expected_luck
 
@@ -57,27 +58,27 @@ class Luck(Printed):
             for baseline in _OVER
         }
 
-    def document(self) -> Document:
-        """Return everything that the result says."""
+    def _title(self) -> str:
+        return "Gain by luck alone"
+
+    def _conclusion(self) -> str:
         draws = "One draw"
         if self.n > 1:
             draws = f"The best of {self.n} equally good draws"
         unit = PLAIN.fitted([], abs(self.expected))
-        notes = []
-        if self.values is None:
-            scope = f"normal scores with a standard deviation of {self.sd:g}"
-        else:
-            scope = f"draws from {len(self.values)} observed runs"
-            notes = [_RESAMPLED]
-        return Document(
-            title="Gain by luck alone",
-            verdict="no claim",
-            conclusion=f"{draws} is expected to gain {unit.value(self.expected)} over the mean.",
-            scope=scope if len(scope) < 58 else "",
-            tables=self._tables(),
-            notes=notes,
-            fields=number_fields(self, "n sd expected claimed files chances chances_of_files"),
-        )
+        return f"{draws} is expected to gain {unit.value(self.expected)} over the mean."
+
+    def _scope(self) -> str:
+        if self.values is not None:
+            return f"draws from {len(self.values)} observed runs"
+        scope = f"normal scores with a standard deviation of {self.sd:g}"
+        return scope if len(scope) < 58 else ""
+
+    def _notes(self) -> list[str]:
+        return [] if self.values is None else [_RESAMPLED]
+
+    def _fields(self) -> dict[str, Any]:
+        return number_fields(self, "n sd expected claimed files chances chances_of_files")
 
     def _tables(self) -> list[Table]:
         """Return how likely the claimed gain is, if any is claimed."""

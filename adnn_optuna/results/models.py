@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from adnn_optuna._attributes import Declaration
 from adnn_optuna._units import ACCURACY, in_list
 from adnn_optuna.render.document import Detail, Step
 from adnn_optuna.render.printed import number_fields
 from adnn_optuna.results.arm_comparison import ArmComparison
+from adnn_optuna.results.declarations import design_of
 from adnn_optuna.results.differences import (
     other_comparisons_note,
     sources_in_words,
@@ -24,7 +26,6 @@ from adnn_optuna.results.findings import (
 )
 from adnn_optuna.results.value_table import VALUE, ValueTable
 from adnn_optuna.samplers._evaluations import Evaluation
-from adnn_optuna.stats.design import PairedDesign
 from adnn_optuna.stats.paired_differences import OPEN
 from adnn_optuna.stats.resampling import Resampled
 
@@ -36,11 +37,8 @@ class ModelRuns:
     Attributes:
         evaluations: The known values, by the number of the model and the seed.
         labels: The models.
-        declared_seeds: The declared seeds, in their order.
+        declaration: The seeds in their order, and whether they are added until all is decided.
         margin: The difference up to which two models are as good as each other.
-        sequential: Whether seeds are added only until all is decided. CIs are wider to allow for
-            that.
-        after_fixed: Whether seeds were added to a fixed design. CIs are then at 99%.
         resampled: The numbers of training and test examples, if seeds redraw the split.
         score: The name of the values: ``"test accuracy"``, ``"test R²"`` of a regression, or
             ``"value"`` of functions.
@@ -50,46 +48,41 @@ class ModelRuns:
 
     evaluations: Mapping[Evaluation, float] = field(repr=False)
     labels: tuple[str, ...]
-    declared_seeds: tuple[int, ...]
+    declaration: Declaration
     margin: float | None = None
-    sequential: bool = False
-    after_fixed: bool = False
     resampled: Resampled | None = None
     score: str = VALUE
     failed: float | None = None
     n_test: int = 0
 
+    @property
+    def _declared_seeds(self) -> tuple[int, ...]:
+        return tuple(self.declaration["seeds"])
+
     @functools.cached_property
     def _n_done(self) -> int:
         """How many seeds are done, up to the first that is not."""
         arms = range(len(self.labels))
-        is_done = [all((i, s) in self.evaluations for i in arms) for s in self.declared_seeds]
+        is_done = [all((i, s) in self.evaluations for i in arms) for s in self._declared_seeds]
         return [*is_done, False].index(False)
 
     @functools.cached_property
     def table(self) -> ValueTable:
         """The values of each model, up to the first seed that is not done."""
-        done_seeds = self.declared_seeds[: self._n_done]
+        done_seeds = self._declared_seeds[: self._n_done]
         values = {}
         for i, label in enumerate(self.labels):
             runs = [self.evaluations[i, seed] for seed in done_seeds]
             values[label] = [counted(run, self.failed) for run in runs]
-        n_planned = len(self.declared_seeds)
-        design = PairedDesign(
-            names=[f"seed {seed}" for seed in self.declared_seeds],
-            n_planned=n_planned,
-            n_missing=n_planned - self._n_done,
-            margin=self.margin,
-            sequential=self.sequential,
-            after_fixed=self.after_fixed,
-            resampled=self.resampled,
+        design = design_of(
+            self.declaration, self._n_done, margin=self.margin, resampled=self.resampled
         )
         return ValueTable(values, design, score=self.score, n_test=self.n_test)
 
     @functools.cached_property
     def _is_decided(self) -> bool:
         """Whether a sequential design needs no further seed: none counts after a gap."""
-        if not self.sequential:
+        if not self.declaration["sequential"]:
             return False
         rows = self.table.on_these_rows
         return not any(row.verdict in OPEN and row.n_pairs == self._n_done for row in rows)
@@ -98,8 +91,8 @@ class ModelRuns:
     def seeds(self) -> tuple[int, ...]:
         """The seeds that count: all, or in a sequential design those up to the decision."""
         if self._is_decided:
-            return self.declared_seeds[: self._n_done]
-        return self.declared_seeds
+            return self._declared_seeds[: self._n_done]
+        return self._declared_seeds
 
     @property
     def used(self) -> Mapping[Evaluation, float]:
@@ -110,7 +103,7 @@ class ModelRuns:
     def missing(self) -> list[Evaluation]:
         """The evaluations to make next; empty at the end."""
         remaining_seeds = self.seeds[self._n_done :]
-        if self.sequential:
+        if self.declaration["sequential"]:
             remaining_seeds = remaining_seeds[:1]
         needed = [(i, seed) for seed in remaining_seeds for i in range(len(self.labels))]
         return [evaluation for evaluation in needed if evaluation not in self.evaluations]

@@ -16,7 +16,6 @@ from adnn_optuna.engine.example_scores import Examples, read_examples
 from adnn_optuna.render.document import (
     Caution,
     Detail,
-    Document,
     Figure,
     Line,
     Series,
@@ -24,8 +23,7 @@ from adnn_optuna.render.document import (
     Table,
     Verdict,
 )
-from adnn_optuna.render.printed import Printed, number_fields
-from adnn_optuna.results.settings import recheck_command, trial_fields
+from adnn_optuna.render.printed import TRIAL, Printed, number_fields
 from adnn_optuna.samplers._trials import is_feasible
 from adnn_optuna.stats.overtuning import (
     FEWEST_GROUPS,
@@ -108,30 +106,26 @@ class Overtuning(Printed):
         optimism = self._sign * self.optimism.value
         return on_new_seeds(np.array(runs), self.examples.scores, self.splits, optimism)
 
-    def document(self) -> Document:
-        """Return everything that the result says."""
-        verdict: Verdict = "not known"
-        estimates = list[Line]()
-        tables = list[Table]()
-        figures = list[Figure]()
-        if not math.isnan(self.new_data.value):
-            verdict = "overstated" if self.optimism.low > 0 else "not shown"
-            estimates = self._estimates()
-            tables = [self._trial_table()]
-            figures = [self._trial_figure(), self._curve_figure()]
-        n_trials = in_number(len(self.trials), "trial")
-        return Document(
-            title=f"Study {self.study_name!r} on new data",
-            verdict=verdict,
-            conclusion=self._conclusion(),
-            scope=f"{n_trials}, {self._examples_in_words}",
-            estimates=estimates,
-            tables=tables,
-            figures=figures,
-            notes=self._notes(),
-            next_step=Step("adnn.recheck(study, evaluate)", self._recheck),
-            fields=self._fields(),
-        )
+    @property
+    def _is_known(self) -> bool:
+        return not math.isnan(self.new_data.value)
+
+    def _title(self) -> str:
+        return f"Study {self.study_name!r} on new data"
+
+    def _verdict(self) -> Verdict:
+        return "overstated" if self.optimism.low > 0 else "not shown"
+
+    def _scope(self) -> str:
+        return f"{in_number(len(self.trials), 'trial')}, {self._examples_in_words}"
+
+    def _figures(self) -> list[Figure]:
+        if not self._is_known:
+            return []
+        return [self._trial_figure(), self._curve_figure()]
+
+    def _next_step(self) -> Step:
+        return Step("adnn.recheck(study, evaluate)", self._recheck)
 
     @property
     def _examples_in_words(self) -> str:
@@ -161,7 +155,7 @@ class Overtuning(Printed):
         reported = f"The best of {n} trials {reaches} that also selected it."
         if n == 1:
             reported = f"The trial {reaches}."
-        if math.isnan(self.new_data.value):
+        if not self._is_known:
             return f"{reported} At least {FEWEST_GROUPS} examples or groups are needed for more."
         new = self._estimates()[0]
         added = unit.gain(self.optimism.value).lstrip("+")
@@ -222,7 +216,7 @@ class Overtuning(Printed):
             rows.append(row)
         return rows
 
-    def _trial_table(self) -> Table:
+    def _tables(self) -> list[Table]:
         write = self._unit.value
         rows = []
         for row in self._rows():
@@ -230,7 +224,7 @@ class Overtuning(Printed):
             values = [write(row["value"]), write(row["left_out"])]
             rows.append((f"trial {row['trial']}", *values, selected))
         headings = ("trial", "reported", "left out", "selected")
-        return Table(headings, rows, "Trials, by how many splits select them", is_detail=True)
+        return [Table(headings, rows, "Trials, by how many splits select them", is_detail=True)]
 
     def _trial_figure(self) -> Figure:
         unit = self._unit
@@ -303,7 +297,7 @@ class Overtuning(Printed):
             **number_fields(self, "study_name metric maximize reported new_data optimism"),
             **number_fields(self, "n_omitted n_examples n_groups"),
             "n_trials": len(self.trials),
-            "best": trial_fields(self.best),
+            "best": number_fields(self.best, TRIAL),
             "trials": self._rows(),
         }
 
@@ -350,5 +344,4 @@ def overtuning_of(
         n_groups=measure.n_groups,
         n_omitted={why: n for why, n in n_omitted.items() if n > 0},
         splits=splits,
-        _recheck=recheck_command(study),
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adnn_optuna._units import COUNT, Estimate, Unit, duration
-from adnn_optuna.render.document import Document, Figure, Line, Series, Step
+from adnn_optuna.render.document import Figure, Line, Series, Step
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.stats.power import POWER, RequiredSeeds
 
@@ -53,36 +53,39 @@ class Plan(Printed):
             return None
         return (self.seeds_sequential - self.numbers.n_pilot) * self._seconds_per_seed / 3600
 
-    def document(self) -> Document:
-        """Return everything that the result says."""
+    @property
+    def _level(self) -> float:
+        return 0.8
+
+    @property
+    def _gain(self) -> str:
+        return f"{self._unit.scale * self.numbers.gain:.4g}{self._unit.of_gains}"
+
+    def _title(self) -> str:
+        return f"Plan: seeds to show a gain of {self._gain}"
+
+    def _conclusion(self) -> str:
         numbers = self.numbers
-        gain = f"{self._unit.scale * numbers.gain:.4g}{self._unit.of_gains}"
         each = ""
         if numbers.n_claims > 1:
             each = f" for each of {numbers.n_claims} claims"
         power = f"a power of {POWER:.0%}{each}"
+        return f"{self.seeds} new seeds show a gain of {self._gain} with {power}."
+
+    def _scope(self) -> str:
+        return f"{self.numbers.n_pilot} pilot seeds"
+
+    def _next_step(self) -> Step:
         first = self.first_seed
         end = first + self.seeds
         arguments = f"max_trial={self._max_trial}, seeds=range({first}, {end})"
         options = f"--max-trial {self._max_trial}, --seeds {first}-{end - 1}"
-        return Document(
-            title=f"Plan: seeds to show a gain of {gain}",
-            verdict="no claim",
-            conclusion=f"{self.seeds} new seeds show a gain of {gain} with {power}.",
-            scope=f"{numbers.n_pilot} pilot seeds",
-            estimates=self._designs(),
-            level=0.8,
-            figures=[self._figure(gain)],
-            notes=self._notes(),
-            next_step=Step(
-                f"Call adnn.compare with the pilot's other arguments, {arguments} and another "
-                "name.",
-                f"Run adnn compare with the pilot's other options, {options} and another name.",
-            ),
-            fields=self._fields(),
+        return Step(
+            f"Call adnn.compare with the pilot's other arguments, {arguments} and another name.",
+            f"Run adnn compare with the pilot's other options, {options} and another name.",
         )
 
-    def _designs(self) -> list[Line]:
+    def _estimates(self) -> list[Line]:
         needed = Estimate(self.seeds, self.numbers.seeds_low, self.numbers.seeds_high)
         lines = [Line(_FIXED, needed, COUNT, remark=f"new seeds, {duration(3600 * self.hours)}")]
         if self.seeds_sequential is not None and self.hours_sequential is not None:
@@ -114,7 +117,7 @@ class Plan(Printed):
             notes.append("A sequential design may end earlier, once every claim is decided.")
         return notes
 
-    def _figure(self, gain: str) -> Figure:
+    def _figures(self) -> list[Figure]:
         """Return the power of both designs against the number of seeds."""
         numbers = self.numbers
         series = []
@@ -130,9 +133,9 @@ class Plan(Printed):
         labels = [f"{seeds} seeds" for seeds in needed]
         rings = Series("", [*needed], _in_percent(needed), "rings", color=None, text=labels)
         series.append(rings)
-        return Figure(
+        figure = Figure(
             key="power",
-            title=f"Power to show a gain of {gain}",
+            title=f"Power to show a gain of {self._gain}",
             x_label="Seeds",
             y_label="Power [%]",
             series=series,
@@ -142,6 +145,7 @@ class Plan(Printed):
             ),
             target=100 * POWER,
         )
+        return [figure]
 
     def _fields(self) -> dict[str, Any]:
         fixed = "gain n_claims n_pilot sd seeds seeds_low seeds_high"

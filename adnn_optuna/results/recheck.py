@@ -32,19 +32,17 @@ from adnn_optuna._units import (
 from adnn_optuna.render.document import (
     Caution,
     Detail,
-    Document,
     Figure,
     Line,
     Series,
     Step,
     Verdict,
 )
-from adnn_optuna.render.printed import Printed, number_fields
+from adnn_optuna.render.printed import TRIAL, Printed, number_fields
 from adnn_optuna.results.confirmed_value import ConfirmedValue, mean_interval
 from adnn_optuna.results.findings import MAKE_THE_REST, counted
 from adnn_optuna.results.row_figure import values_figure
 from adnn_optuna.results.selection_figure import selection_figure
-from adnn_optuna.results.settings import trial_fields
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.design import PairedDesign
 from adnn_optuna.stats.paired_differences import (
@@ -91,16 +89,17 @@ class RecheckNumbers:
     is_seeded: bool  # Whether the evaluation takes the seed, so that it can be repeated.
     failed: float | None = None  # The value that a failed evaluation counts as.
     # Returns how many confirm a chosen trial, by its number; stored before the first of them.
-    plan_of: Callable[[int], Planned] | None = field(default=None, repr=False, compare=False)
+    plan_of: Callable[[int], Planned | None] = field(
+        default=lambda _: None, repr=False, compare=False
+    )
     trial_values: Sequence[float] = field(default=(), repr=False)  # Of all completed trials.
     value_name: str = "value"  # That of the study, if it says.
     is_deterministic: bool = False  # The caller says that nothing in it is random.
     on_same_data: bool = False  # The seed does not change the validation data.
     experiment: Any = field(default=None, repr=False)  # What the seeds follow from.
     resampled: Resampled | None = None  # The sizes of the splits that the seeds redraw.
-    against_of: Callable[[FrozenTrial], FrozenTrial | None] = field(
-        default=lambda _: None, repr=False, compare=False
-    )
+    # What each candidate is compared with, if with anything, by the candidate's number.
+    compared: Mapping[int, FrozenTrial] = field(default_factory=dict, repr=False)
     # Of single examples, of the evaluations that store them.
     scores: Mapping[Evaluation, np.ndarray] = field(
         default_factory=dict, repr=False, compare=False
@@ -152,9 +151,10 @@ class RecheckNumbers:
     @functools.cached_property
     def planned(self) -> Planned:
         """How many further seeds were declared for the chosen trial, and its rank."""
-        if self._chosen is None or self.plan_of is None:
-            return {**_UNPLANNED, "seeds": self.confirm}
-        return self.plan_of(self._chosen.number)
+        plan = None
+        if self._chosen is not None:
+            plan = self.plan_of(self._chosen.number)
+        return plan or {**_UNPLANNED, "seeds": self.confirm}
 
     @property
     def sequential(self) -> bool:
@@ -203,9 +203,9 @@ class RecheckNumbers:
     @functools.cached_property
     def against(self) -> FrozenTrial | None:
         """The trial that the chosen one is compared with, if any."""
-        if self._chosen:
-            return self.against_of(self._chosen)
-        return None
+        if self._chosen is None:
+            return None
+        return self.compared.get(self._chosen.number)
 
     @property
     def metric(self) -> str:
@@ -330,8 +330,7 @@ class RecheckNumbers:
     @functools.cached_property
     def used(self) -> dict[Evaluation, float]:
         """The evaluations of the present candidates and their baseline."""
-        compared_trials = filter(None, map(self.against_of, self.candidates))
-        numbers = {trial.number for trial in (*self.candidates, *compared_trials)}
+        numbers = {trial.number for trial in (*self.candidates, *self.compared.values())}
         return {e: value for e, value in self.evaluations.items() if e[0] in numbers}
 
     @property
@@ -425,25 +424,20 @@ class Recheck(Printed):
 
         return pd.DataFrame(self.numbers.rows(), columns=[*Row._fields])
 
-    def document(self) -> Document:
-        """Return everything that the result says."""
+    @property
+    def _level(self) -> float:
+        return self.numbers.confirmed.level
+
+    def _title(self) -> str:
+        return f"Recheck of study {self.numbers.study_name!r}"
+
+    def _scope(self) -> str:
         numbers = self.numbers
         scope = in_number(len(numbers.candidates), "trial")
-        if not numbers.is_deterministic:
-            n_further = numbers.planned["seeds"]
-            scope = f"{scope}, {numbers.seeds} + {n_further} {numbers.confirmed.where}"
-        return Document(
-            title=f"Recheck of study {numbers.study_name!r}",
-            verdict=self._verdict(),
-            conclusion=self._conclusion(),
-            scope=scope,
-            estimates=self._estimates(),
-            level=numbers.confirmed.level,
-            figures=self._figures(),
-            notes=self._notes(),
-            next_step=self._next_step(),
-            fields=self._fields(),
-        )
+        if numbers.is_deterministic:
+            return scope
+        n_further = numbers.planned["seeds"]
+        return f"{scope}, {numbers.seeds} + {n_further} {numbers.confirmed.where}"
 
     def _verdict(self) -> Verdict:
         if self.numbers.is_deterministic or self.numbers.missing or math.isnan(self.value):
@@ -616,7 +610,7 @@ class Recheck(Printed):
                     "objective."
                 )
             )
-        return [*notes, self._reused]
+        return notes
 
     def _about_equal_values(self) -> str:
         """Return what to do if all seeds give the same value."""
@@ -729,11 +723,10 @@ class Recheck(Printed):
 
     def _fields(self) -> dict[str, Any]:
         numbers = self.numbers
+        trials = {"best": numbers.best, "trial": self.trial, "against": self.against}
         return {
             **number_fields(numbers, "study_name metric maximize"),
-            "best": trial_fields(numbers.best),
-            "trial": trial_fields(self.trial),
-            "against": trial_fields(self.against),
+            **{role: trial and number_fields(trial, TRIAL) for role, trial in trials.items()},
             **number_fields(self, "value low high"),
             **number_fields(numbers, "gain reported_gain overstatement next_run"),
             **number_fields(numbers, "is_deterministic sequential failed n_lost"),

@@ -1,18 +1,19 @@
-"""Settings, runs and trials as JSON has them, and commands that continue a stored study."""
+"""Settings and runs as JSON has them, and commands that continue a stored study."""
 
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optuna import Study
-from optuna.trial import FrozenTrial
 
 from adnn_optuna._attributes import CONFIG, SEARCH
-from adnn_optuna.engine.records import FunctionRecord, SearchRecord
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.render.document import FUNCTION, Step
 
+if TYPE_CHECKING:
+    from adnn_optuna.engine.records import FunctionRecord, SearchRecord
 
-def settings_fields(record: SearchRecord) -> dict[str, Any]:
+
+def settings_fields(record: "SearchRecord") -> dict[str, Any]:
     """Return the settings of a search, the runs that made its trials, and their storage."""
     storage = record.study._storage
     return {
@@ -38,14 +39,14 @@ def recheck_command(study: Study) -> str:
     return ""
 
 
-def compare_step(record: SearchRecord) -> Step:
+def compare_step(record: "SearchRecord") -> Step:
     """Return how to compare a search with others that have the same number of trials."""
     n_trials = len(record.done_trials)
     in_shell = f"Run adnn compare --max-trial {n_trials} with the other options of this search."
     return Step(f"adnn.compare(objective, max_trial={n_trials})", in_shell)
 
 
-def compare_function_step(record: FunctionRecord) -> Step:
+def compare_function_step(record: "FunctionRecord") -> Step:
     """Return how to compare the search of a function with others of the same values."""
     n_trials = len(record.done_trials)
     arguments = [f"max_trial={n_trials}"]
@@ -61,10 +62,3 @@ def compare_function_step(record: FunctionRecord) -> Step:
         options += ["--failed", str(record.failed)]
     in_shell = shlex.join(["adnn", "compare", FUNCTION, *options])
     return Step(f"adnn.compare(objective, {', '.join(arguments)})", in_shell)
-
-
-def trial_fields(trial: FrozenTrial | None) -> dict[str, Any] | None:
-    """Return a trial as JSON; :obj:`None` without one."""
-    if trial is None:
-        return None
-    return {"number": trial.number, "value": trial.value, "params": trial.params}

@@ -21,7 +21,6 @@ from adnn_optuna.render.document import (
     MAX_TITLE,
     Caution,
     Detail,
-    Document,
     Figure,
     Line,
     Mark,
@@ -31,13 +30,12 @@ from adnn_optuna.render.document import (
     Verdict,
     shortened,
 )
-from adnn_optuna.render.printed import Printed, number_fields
+from adnn_optuna.render.printed import TRIAL, Printed, number_fields
 from adnn_optuna.results.fields import FIELDS, numbers_of, units_of
 from adnn_optuna.results.overtuning import overtuning_of
-from adnn_optuna.results.settings import recheck_command, settings_fields, trial_fields
+from adnn_optuna.results.settings import recheck_command, settings_fields
 from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._trials import is_feasible
-from adnn_optuna.stats.sequential import ALPHA
 from adnn_optuna.stats.spread import floor_of
 
 _ENDS = {
@@ -118,42 +116,24 @@ class StudyResult(Printed):
             Line("on new data", overtuned.new_data, units_of(self.record).selection, remark=remark)
         ]
 
-    def document(self) -> Document:
-        """Return everything that the result says."""
-        n_trials = in_number(len(self.record.done_trials), "trial")
-        scope = [n_trials, *self._further_scope()]
-        verdict, verdict_in_words = self._verdict()
-        name = shortened(self.study.study_name, MAX_TITLE - len(verdict_in_words) - 2)
-        estimates = list[Line]()
-        next_step = Step()
-        if self.best is not None:
-            estimates = self._estimates()
-            next_step = self._next_step()
-        return Document(
-            title=f"{name}: {verdict_in_words}",
-            verdict=verdict,
-            conclusion=self._conclusion(),
-            scope=", ".join(scope),
-            estimates=estimates,
-            level=self._level,
-            subject=self._subject(),
-            tables=self._tables(),
-            draw=self._figures,
-            notes=self._notes(),
-            next_step=next_step,
-            fields=self._fields(),
-        )
+    def _title(self) -> str:
+        _, finding = self._finding()
+        name = shortened(self.study.study_name, MAX_TITLE - len(finding) - 2)
+        return f"{name}: {finding}"
 
-    @property
-    def _level(self) -> float:
-        """The level of the CIs."""
-        return 1 - ALPHA
+    def _verdict(self) -> Verdict:
+        verdict, _ = self._finding()
+        return verdict
 
-    def _verdict(self) -> tuple[Verdict, str]:
+    def _finding(self) -> tuple[Verdict, str]:
         """Return the conclusion, in a word and in a few."""
         if self.best is None:
             return "not known", "no best trial"
         return "not known", "replication not known"
+
+    def _scope(self) -> str:
+        n_trials = in_number(len(self.record.done_trials), "trial")
+        return ", ".join([n_trials, *self._further_scope()])
 
     def _conclusion(self) -> str:
         """Return the conclusion in a sentence or two, if the title does not say all."""
@@ -172,6 +152,8 @@ class StudyResult(Printed):
         return f"Best trial {self.best.number}{': ' * bool(params)}{params}"
 
     def _estimates(self) -> list[Line]:
+        if self.best is None:
+            return []
         unit = units_of(self.record).selection
         best = Estimate(self.best_value)
         return [
@@ -181,9 +163,11 @@ class StudyResult(Printed):
         ]
 
     def _notes(self) -> list[str]:
-        return [*study_notes(self.record), self._reused]
+        return study_notes(self.record)
 
     def _next_step(self) -> Step:
+        if self.best is None:
+            return Step()
         return Step("adnn.recheck(result.study, evaluate)", recheck_command(self.study))
 
     def _figures(self) -> list[Figure]:
@@ -213,7 +197,7 @@ class StudyResult(Printed):
         return {
             "study_name": self.study.study_name,
             **number_fields(self.record, "metric positive test_metric sampler stop_reason budget"),
-            "best": trial_fields(self.best),
+            "best": self.best and number_fields(self.best, TRIAL),
             "best_is_added": self.record.best_is_added,
             **self._numbers,
             "new_data": next((line.estimate for line in self._on_new_data), None),

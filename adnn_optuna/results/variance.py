@@ -20,13 +20,11 @@ from adnn_optuna._units import Estimate, Unit, in_list, in_number, unit_of
 from adnn_optuna.render.document import (
     Caution,
     Detail,
-    Document,
     Figure,
     Line,
     Series,
     Step,
     Table,
-    Verdict,
 )
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.differences import sources_in_words
@@ -274,37 +272,24 @@ class Variance(Printed):
         ]
         return pd.DataFrame(rows, index=pd.Index(sources_in_words(sds), name="source"))
 
-    def document(self) -> Document:
-        """Return everything that the result says."""
-        numbers = self.numbers
-        verdict: Verdict = "not known"
-        estimates = list[Line]()
-        tables = list[Table]()
-        notes = list[str]()
-        if not math.isnan(numbers.sd.value):
-            verdict = "no claim"
-            estimates = self._estimates()
-            if len(numbers.sources) > 1:
-                tables = [self._source_table()]
-            notes = self._notes()
-        return Document(
-            title=f"Variance of {numbers.value_name}",
-            verdict=verdict,
-            conclusion=self._conclusion(),
-            scope=in_number(len(numbers.run_values), "run"),
-            estimates=estimates,
-            tables=tables,
-            figures=[self._figure()],
-            notes=notes,
-            next_step=MAKE_THE_REST if numbers.missing else Step(),
-            fields=self._fields(),
-        )
+    @property
+    def _is_known(self) -> bool:
+        return not math.isnan(self.numbers.sd.value)
+
+    def _title(self) -> str:
+        return f"Variance of {self.numbers.value_name}"
+
+    def _scope(self) -> str:
+        return in_number(len(self.numbers.run_values), "run")
+
+    def _next_step(self) -> Step:
+        return MAKE_THE_REST if self.numbers.missing else Step()
 
     def _conclusion(self) -> str:
         numbers = self.numbers
         name = numbers.value_name
         n = len(numbers.run_values)
-        if math.isnan(numbers.sd.value):
+        if not self._is_known:
             return f"The variance of {name} is not known yet: {made_so_far(numbers, 'runs')}."
         if numbers.sd.value == 0:
             share = f"{100 * unseen_share(n):.0f}% of runs"
@@ -358,8 +343,10 @@ class Variance(Printed):
             )
         return lines
 
-    def _source_table(self) -> Table:
+    def _tables(self) -> list[Table]:
         numbers = self.numbers
+        if len(numbers.sources) == 1:
+            return []
         unit = self._sd_unit.bare
         rows = []
         for source, sd in self._sds.items():
@@ -378,7 +365,7 @@ class Variance(Printed):
         in_unit = f"\n{unit_of(numbers.value_name).heading('', is_gain=True)}".rstrip()
         sd_heading = f"standard deviation{in_unit}"
         headings = ("source", sd_heading, "95% CI", "share of\nvariance", "95% CI")
-        return Table(headings, rows, "Standard deviation by source")
+        return [Table(headings, rows, "Standard deviation by source")]
 
     def _notes(self) -> list[str]:
         numbers = self.numbers
@@ -421,31 +408,35 @@ class Variance(Printed):
         )
         if numbers.n_lost and numbers.failed is None:
             notes.append(Caution("The variance is over the runs that succeeded."))
-        return [*notes, self._reused]
+        return notes
 
-    def _figure(self) -> Figure:
+    def _figures(self) -> list[Figure]:
         """Return the standard deviation that each source, and all sources, cause."""
         numbers = self.numbers
-        estimates = {source: sd for source, sd in self._sds.items() if not math.isnan(sd.value)}
-        scale = unit_of(numbers.value_name).scale
-        ends = [[scale * end for end in sd] for sd in estimates.values()]
-        x, low, high = map(list, zip(*ends, strict=True)) if ends else ([], [], [])
-        texts = [self._sd_unit.value(sd.value) for sd in estimates.values()]
+        unit = unit_of(numbers.value_name)
+        known_sds = {source: sd for source, sd in self._sds.items() if not math.isnan(sd.value)}
+        x, low, high, text = [], [], [], []
+        for sd in known_sds.values():
+            x.append(unit.scale * sd.value)
+            low.append(unit.scale * sd.low)
+            high.append(unit.scale * sd.high)
+            text.append(self._sd_unit.value(sd.value))
         title = "Standard deviation by source of randomness"
         if numbers.sd.value > 0:
             title = f"Runs that differ by less than {self._critical} are not distinguishable"
         name = f"standard deviation of {numbers.value_name}"
-        return Figure(
+        figure = Figure(
             "variance",
             title,
-            unit_of(numbers.value_name).heading(name, is_gain=True),
+            unit.heading(name, is_gain=True),
             "",
-            [Series("", x, range(len(x)), "squares", low, high, text=texts)],
+            [Series("", x, range(len(x)), "squares", low, high, text=text)],
             caption="Bars: 95% CIs.",
-            rows=sources_in_words(estimates),
+            rows=sources_in_words(known_sds),
             from_zero=True,
             if_empty="No run has a value yet.",
         )
+        return [figure]
 
     def _fields(self) -> dict[str, Any]:
         numbers = self.numbers

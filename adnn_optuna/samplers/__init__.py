@@ -1,6 +1,8 @@
 """Optuna samplers whose state is the study; each is loaded when it is used."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from adnn_optuna._checks import loading
 
 if TYPE_CHECKING:
     from adnn_optuna.samplers._annealing import (
@@ -21,9 +23,4 @@ _MODULES = {
 __all__ = list(_MODULES)
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from adnn_optuna._checks import load
-
-    return getattr(load(f"{__name__}.{_MODULES[name]}"), name)
+__getattr__ = loading(__name__, _MODULES)

@@ -35,10 +35,15 @@ def made_evaluations(
     trials: Iterable[FrozenTrial], names: Sequence[str]
 ) -> dict[Evaluation, float]:
     """Return the values of the finished evaluations; NaN for a failed one."""
-    trials_by_evaluation = evaluation_trials(trials, names).items()
-    return {
-        e: math.nan if trial.value is None else trial.value for e, trial in trials_by_evaluation
-    }
+    trials_by_evaluation = evaluation_trials(trials, names)
+    return {evaluation: value_of(trial) for evaluation, trial in trials_by_evaluation.items()}
+
+
+def value_of(trial: FrozenTrial) -> float:
+    """Return the value of an evaluation; NaN if it came to none."""
+    if trial.value is None:
+        return math.nan
+    return trial.value
 
 
 class EvaluationSampler(RandomSampler):

@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
@@ -222,6 +222,15 @@ def is_done(trial: FrozenTrial) -> bool:
 def is_feasible(trial: FrozenTrial) -> bool:
     """Return whether a trial violates no constraint."""
     return all(violation <= 0 for violation in constraints_of(trial))
+
+
+def best_trial(trials: Iterable[FrozenTrial], direction: StudyDirection) -> FrozenTrial | None:
+    """Return the feasible completed trial with the best value (the first of equals), or None."""
+    completed = (t for t in trials if t.state == TrialState.COMPLETE and is_feasible(t))
+    sign = 1.0
+    if direction == StudyDirection.MAXIMIZE:
+        sign = -1.0
+    return min(completed, key=lambda trial: sign * (trial.value or 0.0), default=None)
 
 
 def check_one_objective(study: Study) -> None:

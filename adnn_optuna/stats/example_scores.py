@@ -30,7 +30,8 @@ def score_estimate(
     number of examples that are not of the largest class. If no example changes the metric, such as
     an AUC of 1, only these count. No value is above ``most``.
     """
-    mean, n = float(scores.mean(dtype=np.float64)), len(scores)
+    mean = float(scores.mean(dtype=np.float64))
+    n = len(scores)
     is_right = scores.dtype == bool
     variance, n_groups = _variance_of_mean(scores, groups, are_alike=is_right)
     if math.isnan(variance):
@@ -40,11 +41,15 @@ def score_estimate(
         half = t_quantile(n_groups - 1, probability) * math.sqrt(variance)
         return Estimate(mean, mean - half, min(mean + half, most))
     # So many independent examples have this variance, except for its degrees of freedom.
-    mean, biased = min(max(mean, 0.0), 1.0), variance * (n_groups - 1) / n_groups
-    effective = mean * (1 - mean) / biased if n * biased > _NOTHING else 0.0
+    mean = min(max(mean, 0.0), 1.0)
+    biased = variance * (n_groups - 1) / n_groups
+    effective = 0.0
+    if n * biased > _NOTHING:
+        effective = mean * (1 - mean) / biased
     effective = effective or n_rare or n_groups
-    effective *= (t_quantile(n - 1, probability) / t_quantile(n_groups - 1, probability)) ** 2
-    return Estimate(mean, *share_interval(mean, effective, level))
+    ratio = t_quantile(n - 1, probability) / t_quantile(n_groups - 1, probability)
+    low, high = share_interval(mean, effective * ratio**2, level)
+    return Estimate(mean, low, high)
 
 
 def difference_from_mean(
@@ -62,15 +67,19 @@ def difference_from_mean(
     answers differ, it is the CI of Bonett and Price (2012).
     """
     differences = scores.astype(np.float64) - others.mean(axis=0, dtype=np.float64)
+    mean = float(differences.mean())
     is_right = scores.dtype == bool
     of_examples, n_groups = _variance_of_mean(differences, groups, are_alike=is_right)
-    k, mean = len(others), float(differences.mean())
-    of_networks = float(others.mean(axis=1, dtype=np.float64).var(ddof=1)) / k
+    k = len(others)
+    means_of_networks = others.mean(axis=1, dtype=np.float64)
+    of_networks = float(means_of_networks.var(ddof=1)) / k
     total = of_examples + of_networks
     half = total  # 0, or NaN if a training run has no finite metric.
     probability = (1 + level) / 2
-    if total * len(scores) > _NOTHING * float(np.abs(scores).max()) ** 2:
-        freedom = total**2 / (of_examples**2 / (n_groups - 1) + of_networks**2 / (k - 1))
+    largest = float(np.abs(scores).max())
+    if total * len(scores) > _NOTHING * largest**2:
+        parts = of_examples**2 / (n_groups - 1) + of_networks**2 / (k - 1)
+        freedom = total**2 / parts
         half = t_quantile(freedom, probability) * math.sqrt(total)
     elif is_right or (n_rare and total >= 0):  # Some of other examples may differ.
         half = t_quantile(math.inf, probability) * math.sqrt(2) / ((n_rare or n_groups) + 2)

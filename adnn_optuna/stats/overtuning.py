@@ -141,14 +141,13 @@ def random_splits(
     *,
     maximize: bool,
     after_split: Callable[[], object] = lambda: None,
-    seed: int = 0,
 ) -> RandomSplits:
     """Return the findings of random splits, of trials in the order in which they were made."""
     n_groups, n_trials = measure.n_groups, len(measure.values)
     if n_groups < FEWEST_GROUPS:
         nothing = np.full(n_trials, math.nan)
         return RandomSplits(UNKNOWN, math.nan, nothing, nothing, {})
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     numbers = [number for number in _NUMBERS if number < n_trials] + [n_trials]
     n_selecting = round(_SELECTING * n_groups)
     chosen = np.empty((measure.n_splits, len(numbers)), int)
@@ -187,7 +186,7 @@ def random_splits(
 
 
 def on_new_seeds(
-    runs: np.ndarray, scores: np.ndarray, found: RandomSplits, optimism: float
+    runs: np.ndarray, scores: np.ndarray, splits: RandomSplits, optimism: float
 ) -> Estimate:
     """Return the value of a selected configuration on new examples and new seeds.
 
@@ -200,12 +199,17 @@ def on_new_seeds(
     """
     k = len(runs)
     beyond = runs - scores.mean(axis=1)
-    of_one, of_mean = float(beyond.var(axis=1).mean()), float(beyond.mean(axis=0).var())
-    share = (k * of_mean / of_one - 1) / (k - 1) if of_one > 0 else 0.0
-    share = min(max(share, 0.0), 1.0)
-    measure = Means(runs.mean(axis=0)[:, None], None, are_right=runs.dtype == bool)
-    variance = found.variance + float(runs.mean(axis=1).var(ddof=1)) / k
-    return _estimate(float(measure.values[0]) - share * optimism, variance, measure, 0)
+    variance_of_run = float(beyond.var(axis=1).mean())
+    variance_of_mean = float(beyond.mean(axis=0).var())
+    share = 0.0
+    if variance_of_run > 0:
+        share = (k * variance_of_mean / variance_of_run - 1) / (k - 1)
+        share = min(max(share, 0.0), 1.0)
+    mean_scores = runs.mean(axis=0)[:, None]
+    measure = Means(mean_scores, None, are_right=runs.dtype == bool)
+    variance_of_seeds = float(runs.mean(axis=1).var(ddof=1)) / k
+    value = float(measure.values[0]) - share * optimism
+    return _estimate(value, splits.variance + variance_of_seeds, measure, 0)
 
 
 def _estimate(value: float, variance: float, measure: Means | Metric, trial: int) -> Estimate:

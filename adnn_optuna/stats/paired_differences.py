@@ -48,6 +48,7 @@ NORMAL = "normal differences"  # What Student's t assumes.
 NO_SPREAD = "no CI: no arm's values vary, so they do not show how much other values would"
 _N_SUBSETS = 99_999
 _N_AT_ONCE = 32  # Claims, or pairs, to spare memory.
+_LEVEL_OF_SKEW = 0.01
 _FEWEST_FOR_SKEW = 12  # With fewer pairs, no skewness can be told.
 
 
@@ -177,44 +178,43 @@ def paired_differences(
     intervals = _intervals(judged, n_shares, decimals, sequential=sequential)
     fewest = fewest_pairs(m, sequential=sequential, after_fixed=after_fixed)
     rows = []
-    for (arm, other_arm), (d, size, win_rate, resolution) in differences.items():
-        n_pairs, n_all = len(d), len(arrays[arm])
-        ends, verdict, reasons = Ends(), None, list[str]()
+    for (arm, other_arm), of_pair in differences.items():
+        d = of_pair.rounded
+        size = of_pair.size
+        n_pairs = len(d)
+        n_all = len(arrays[arm])
+        ends = Ends()
+        verdict = None
+        reasons = list[str]()
         if (arm, other_arm) in intervals:
+            too_few = ""
             if n_pairs < fewest:
                 # Further seeds add no pair after a gap.
                 no_ci = "no CI yet" if n_pairs == n_all else "no CI"
                 for_claims = f" for {m} claims" if m > 1 and sequential else ""
-                reasons.append(f"{no_ci}: {fewest} pairs are needed{for_claims}")
-            elif resolution == 0:
-                reasons.append(NO_SPREAD)
-            elif math.isnan(intervals[arm, other_arm].low):
-                reasons.append("the differences are not of one distribution")
-            else:
-                ends = intervals[arm, other_arm].times(size)
+                too_few = f"{no_ci}: {fewest} pairs are needed{for_claims}"
+            ends, reasons = _ends_of_claim(of_pair, intervals[arm, other_arm], too_few)
             verdict = verdict_of(ends, margin)
-            if is_skewed(d):
-                reasons.append("the differences look skewed, but the CI assumes symmetric ones")
         if n_pairs < n_all:
             place = names[n_pairs] if names else f"pair {n_pairs + 1} of {n_all}"
             reasons.append(f"only pairs before {place} count, which lacks a finite value")
         mean = worst = largest = math.nan
         if n_pairs:
-            mean, worst, largest = (
-                size * float(extreme) for extreme in (d.mean(), d.min(), d.max())
-            )
+            mean = size * float(d.mean())
+            worst = size * float(d.min())
+            largest = size * float(d.max())
         rounding = size * 10.0**-DECIMALS
         if mean < ends.low - rounding or mean > ends.high + rounding:
             reasons.append("outliers move the mean difference outside of its CI")
         win_rate_low, win_rate_high = math.nan, math.nan
         if not sequential:
-            win_rate_low, win_rate_high = share_interval(win_rate, n_pairs)
+            win_rate_low, win_rate_high = share_interval(of_pair.win_rate, n_pairs)
         row = PairedDifference(
             arm=arm,
             other=other_arm,
             n_pairs=n_pairs,
             mean=mean,
-            win_rate=win_rate,
+            win_rate=of_pair.win_rate,
             win_rate_low=win_rate_low,
             win_rate_high=win_rate_high,
             verdict=verdict,
@@ -227,6 +227,28 @@ def paired_differences(
         )
         rows.append(row)
     return rows
+
+
+def _ends_of_claim(
+    of_pair: "_Differences", interval: Ends, too_few: str
+) -> tuple[Ends, list[str]]:
+    """Return the ends of the CI of a claim, and what is to be known of it.
+
+    The ends are NaN if there are ``too_few`` pairs, in words, or no CI for another reason.
+    """
+    ends = Ends()
+    reasons = list[str]()
+    if too_few:
+        reasons.append(too_few)
+    elif of_pair.resolution == 0:
+        reasons.append(NO_SPREAD)
+    elif math.isnan(interval.low):
+        reasons.append("the differences are not of one distribution")
+    else:
+        ends = interval.times(of_pair.size)
+    if is_skewed(of_pair.rounded):
+        reasons.append("the differences look skewed, but the CI assumes symmetric ones")
+    return ends, reasons
 
 
 def _assumption(n_pairs: int, n_claims: int) -> str:
@@ -341,7 +363,7 @@ def share_interval(share: float, n: float, level: float = 1 - ALPHA) -> tuple[fl
     return float(low), float(high)
 
 
-def is_skewed(differences: np.ndarray, level: float = 0.01) -> bool:
+def is_skewed(differences: np.ndarray) -> bool:
     """Return whether they are not symmetric, by the test of Miao, Gel, Gastwirth (2006)."""
     if len(differences) < _FEWEST_FOR_SKEW:
         return False
@@ -349,7 +371,7 @@ def is_skewed(differences: np.ndarray, level: float = 0.01) -> bool:
     scale = math.sqrt(math.pi / 2) * float(np.abs(differences - median).mean())
     # Of equal differences the mean may be off in its last bit.
     distance = round(abs(float(differences.mean()) - median), DECIMALS)
-    quantile = -float(scipy.special.ndtri(level / 2))
+    quantile = -float(scipy.special.ndtri(_LEVEL_OF_SKEW / 2))
     limit = quantile * math.sqrt((math.pi / 2 - 1) / len(differences))
     return distance > limit * scale
 

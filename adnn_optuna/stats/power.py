@@ -73,14 +73,7 @@ def required_seeds(
         raise WrongValueError(
             f"The pilot must have at least two seeds for each claim; got {k}. Run more seeds."
         )
-    variances, rounded = [], []
-    for of_claim in map(np.asarray, differences.values()):
-        size = paired.size_of(of_claim)  # Rounded so that equal ones are equal.
-        rounded.append((of_claim / size).round(DECIMALS) * size)
-        variances.append(rounded[-1].var(ddof=1))
-    pooled = np.average(variances, weights=[len(d) - 1 for d in rounded])
-    if m == 1 or not all(variances) or scipy.stats.bartlett(*rounded).pvalue >= ALPHA:
-        variances = [pooled] * m
+    variances = _variances([*map(np.asarray, differences.values())])
     sd = math.sqrt(max(variances))
     if sd == 0:
         raise WrongValueError(
@@ -117,6 +110,21 @@ def required_seeds(
         power_sequential={n: float(decided[n - 1]) for n in numbers if n <= len(decided)},
         seeds_by_claim={claim: needed[v] for claim, v in zip(differences, variances, strict=True)},
     )
+
+
+def _variances(differences: Sequence[np.ndarray]) -> list[float]:
+    """Return the variance of each claim's differences: the pooled one, unless they differ."""
+    rounded = []
+    for of_claim in differences:
+        size = paired.size_of(of_claim)  # Rounded so that equal ones are equal.
+        rounded.append((of_claim / size).round(DECIMALS) * size)
+    variances = [of_claim.var(ddof=1) for of_claim in rounded]
+    if len(rounded) > 1 and all(variances):
+        bartlett = scipy.stats.bartlett(*rounded)
+        if bartlett.pvalue < ALPHA:
+            return variances
+    pooled = np.average(variances, weights=[len(of_claim) - 1 for of_claim in rounded])
+    return [pooled] * len(rounded)
 
 
 def _possible_sds(sd: float, n_pilot: int, shares: np.ndarray) -> np.ndarray:

@@ -93,14 +93,12 @@ def chance_of_luck(
             observed, baseline_values + claimed - _ROUNDING * np.abs(observed).max()
         )
         chance = 1 - float(np.mean((below / len(observed)) ** n))
-        if chance < 1:
-            return -math.expm1(files * math.log1p(-chance))
-        return 1.0
-    assert sd is not None
-    chance = -math.expm1(n * float(scipy.special.log_ndtr(claimed / sd)))
-    if baseline == "one":
-        over_draw = -np.expm1(n * scipy.special.log_ndtr(claimed / sd + _DRAWS))
-        chance = float(np.trapezoid(over_draw * np.exp(_LOG_DENSITY), _DRAWS))
+    else:
+        assert sd is not None
+        chance = -math.expm1(n * float(scipy.special.log_ndtr(claimed / sd)))
+        if baseline == "one":
+            over_draw = -np.expm1(n * scipy.special.log_ndtr(claimed / sd + _DRAWS))
+            chance = float(np.trapezoid(over_draw * np.exp(_LOG_DENSITY), _DRAWS))
     if chance < 1:
         return -math.expm1(files * math.log1p(-chance))
     return 1.0

@@ -7,7 +7,6 @@ import itertools
 import math
 import os
 import signal
-import subprocess
 import sys
 import time
 from concurrent import futures
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 import pytest
-from completed_trials import completed, n_completed
+from completed_trials import completed, kill_after
 from optuna.trial import TrialState
 from scipy import stats
 
@@ -358,12 +357,7 @@ class TestGoingOn:
             "    return t.smooth(trial, seed)\n"
             f"t.compare(slow, ('annealing', 'tpe'), max_trial=10, storage={url!r})"
         )
-        for n_trials in range(10, 160, 15):  # Of 180.
-            process = subprocess.Popen([sys.executable, "-c", code])
-            while process.poll() is None and n_completed(path) < n_trials:
-                time.sleep(0.01)
-            process.kill()
-            assert process.wait() == -signal.SIGKILL
+        kill_after(code, path, range(10, 160, 15))  # Of 180.
         found = compare(samplers=("annealing", "tpe"), max_trial=10, storage=url, reuse=True)
         whole = compare(samplers=("annealing", "tpe"), max_trial=10)
         assert values_of(found) == values_of(whole)

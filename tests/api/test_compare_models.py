@@ -16,6 +16,7 @@ from search_worker import quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.cli.main import run
+from adnn_optuna.results.declarations import planned
 from adnn_optuna.results.models import ModelComparison, ModelRuns
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def test_goes_on_where_it_ended_and_further_seeds_are_paid_for(storage: BaseStor
     first = compare(storage=storage)
     assert first == compare()
     more = compare(storage=storage, seeds=range(8))
-    assert more.runs.sequential
+    assert more.runs.declaration["sequential"]
     assert "99% CI" in str(more)
     assert more.numbers.arms["wide"][:6] == first.numbers.arms["wide"]
     with pytest.raises(ValueError, match="must begin with the 8 declared seeds"):
@@ -143,7 +144,7 @@ def test_equal_models_are_seldom_said_to_differ() -> None:
         runs = ModelRuns(
             evaluations=known,
             labels=("a", "b", "c"),
-            declared_seeds=tuple(range(10)),
+            declaration=planned(range(10)),
             margin=1e-6,
             n_test=50,
             score="test accuracy",

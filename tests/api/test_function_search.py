@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import math
-import signal
 import subprocess
 import sys
 import threading
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from completed_trials import n_completed
+from completed_trials import kill_after
 from optuna.trial import TrialState
 
 import adnn_optuna as adnn
@@ -305,12 +304,7 @@ class TestResume:
             "    return t.noisy(trial, seed)\n"
             f"t.search(slow, 'annealing', storage={url!r}, study_name='s')"
         )
-        for n_trials in (5, 20, 25, 28):
-            process = subprocess.Popen([sys.executable, "-c", code])
-            while process.poll() is None and n_completed(path) < n_trials:
-                time.sleep(0.01)
-            process.kill()
-            assert process.wait() == -signal.SIGKILL
+        kill_after(code, path, (5, 20, 25, 28))
         found = search(sampler="annealing", storage=url, study_name="s", reuse=True)
         whole = search(sampler="annealing")
         assert outcomes_of(found) == outcomes_of(whole)

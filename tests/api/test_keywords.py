@@ -93,7 +93,7 @@ def test_how_many_seeds_are_the_first_ones() -> None:
     compared = adnn.compare(noisy, ["random"], max_trial=1, seeds=2, confirm=0)
     assert compared.seeds == (0, 1)
     models = adnn.compare_models({"a": lambda seed: seed, "b": lambda seed: seed + 1}, seeds=3)
-    assert models.runs.declared_seeds == (0, 1, 2)
+    assert models.runs.seeds == (0, 1, 2)
 
 
 def test_a_recheck_has_a_study_of_the_name() -> None:

@@ -351,13 +351,15 @@ class TestLimits:
     ) -> None:
         monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
         option, value = f"--{limit.reason.replace('_', '-')}", 2 if limit.kind is int else 1e-9
-        assert cli.run(["search", *NETWORK, option, f"{value}"]) == 0
+        bound = {"max_trial": 20} | {limit.reason: value}  # So that every search ends.
+        arguments = [option, f"{value}", "--max-trial", f"{bound['max_trial']}"]
+        assert cli.run(["search", *NETWORK, *arguments]) == 0
         shown = capfd.readouterr().err
         assert f"{limit.reason} {value:g}{limit.unit}" in shown  # In the bar.
         record = read_record(optuna.load_study(study_name=NAME, storage="sqlite:///adnn.db"))
         assert record.stop_reason == limit.reason
         nothing = dict.fromkeys(known.reason for known in LIMITS)
-        assert record.budget == {**nothing, limit.reason: value}
+        assert record.budget == nothing | bound
         assert record.runs[0]["limits"][limit.reason] == value
 
     def test_are_those_of_python(self) -> None:

@@ -14,6 +14,7 @@ import pytest
 from contract_files import check_here
 from stored_studies import declaration, store_head, store_study
 
+import adnn_optuna as adnn
 from adnn_optuna.cli import main as cli
 from adnn_optuna.cli import output
 from adnn_optuna.networks._program import Program
@@ -238,3 +239,12 @@ def test_on_a_terminal_the_title_has_the_colour_of_the_verdict(
     assert "\x1b" not in rest
     assert cli.run([*compared, "--json"]) == 0
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_the_next_command_names_the_function(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'adnn.db'}"
+    options: Any = {"storage": url, "study_name": "s", "confirm": 0, "max_trial": 2}
+    result = adnn.search(lambda trial: trial.suggest_float("x", 0, 1), "random", **options)
+    for shown in (output.as_text(result, "own:f"), output.as_json("search", result, "own:f")):
+        assert "--evaluate own:f" in shown
+        assert "MODULE:FUNCTION" not in shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 import threading
 import time
@@ -17,7 +18,12 @@ from optuna.trial import TrialState
 
 from adnn_optuna._attributes import OUTCOME, OWNER, planned_of
 from adnn_optuna.callbacks import MaxTimeCallback
-from adnn_optuna.engine.evaluations import make_evaluations, open_evaluations, plan_seeds
+from adnn_optuna.engine.evaluations import (
+    Needed,
+    make_evaluations,
+    open_evaluations,
+    plan_seeds,
+)
 from adnn_optuna.engine.signals import without_warnings
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.samplers._evaluations import made_evaluations
@@ -30,9 +36,8 @@ if TYPE_CHECKING:
     from adnn_optuna.samplers._evaluations import Evaluation
 
 
-def of_numbers(made: Mapping[Evaluation, float]) -> list[Evaluation]:
-    """Return which of ten numbers are missing."""
-    return [(i,) for i in range(10) if (i,) not in made]
+# Ten numbers, each of which is to be evaluated.
+of_numbers = functools.partial(Needed, [(i,) for i in range(10)])
 
 
 def made_in(study: optuna.Study) -> Mapping[Evaluation, float]:
@@ -53,7 +58,7 @@ def test_what_was_begun_when_time_was_up_is_made() -> None:
     found = made_in(study)
     assert len(found) == 2
     assert 100 <= max(found.values()) < 110
-    assert of_numbers(found)
+    assert of_numbers(found).missing
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ import adnn_optuna as adnn
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.arms import SAMPLERS
 from adnn_optuna.engine.functions import FunctionObjective
-from adnn_optuna.engine.new_seeds import ends_before_new_seeds
 from adnn_optuna.engine.objectives import Ending
 from adnn_optuna.engine.records import read_record
+from adnn_optuna.engine.studies import ends_before_new_seeds
 from adnn_optuna.results.study import result_of
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def evaluate_best_trial(
 ) -> None:
     limits, ending = checked_limits(max_trial=2), Ending(confirm=3, max_time=max_time)
     plan = searched.plan(SAMPLERS["tpe"], limits, 1, ending)
-    searched.conclude(found.study, plan, stop)
+    searched.conclude(found, plan, stop)
 
 
 def values(found: SearchRecord) -> list[float | None]:

@@ -24,8 +24,7 @@ from adnn_optuna._attributes import (
 )
 from adnn_optuna.api.search import search
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.experiments.init_offset_objective import InitOffsetObjective
-from adnn_optuna.experiments.rebuilding import objective_from_study
+from adnn_optuna.experiments.init_offset_objective import InitOffsetObjective, objective_from_study
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.loading import load_dataset
 from adnn_optuna.networks.models import MLP, Training

@@ -92,7 +92,7 @@ class TestHostileNames:
 
     def test_figures_cannot_end_their_script(self) -> None:
         scripts = parsed(to_page(document(EVIL))).findall(".//script[@type='application/json']")
-        assert len(scripts) == len(document(EVIL).figures)
+        assert len(scripts) == len(document(EVIL).figures())
         for script in scripts:
             assert {"data", "layout"} <= json.loads(script.text or "").keys()
 

@@ -51,7 +51,7 @@ def test_each_state_is_as_its_snapshot() -> None:
 
 def test_the_best_so_far_is_a_step_line_with_the_noise_around_it() -> None:
     result = loop()
-    [figure] = result.document().all_figures()
+    [figure] = result.document().figures()
     best, not_kept, kept = figure.series
     assert [*best.x] == [0, 5, 5, 12]
     assert best.y[0] == best.y[1] < best.y[2] == best.y[3]

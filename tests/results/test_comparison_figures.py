@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def figure_of(comparison: Comparison, key: str) -> Figure:
-    [figure] = [figure for figure in comparison.document().figures if figure.key == key]
+    [figure] = [figure for figure in comparison.document().figures() if figure.key == key]
     return figure
 
 
@@ -101,7 +101,7 @@ def test_any_state_has_all_figures() -> None:
         Comparison({"failed": [read_result(failed.study)]}, (0,)),
         Comparison({"empty": [empty]}, (0,)),
     ):
-        for figure in comparison.document().figures:
+        for figure in comparison.document().figures():
             drawn = comparison.plot(figure.key)
             assert drawn.data or drawn.layout.annotations[0].text
             assert "NaN" not in drawn.to_json()

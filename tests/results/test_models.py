@@ -11,6 +11,7 @@ from scipy import stats
 from snapshots import assert_states, assert_surfaces
 
 from adnn_optuna._units import ACCURACY
+from adnn_optuna.results.declarations import planned
 from adnn_optuna.results.models import ModelComparison, ModelRuns
 
 ACCURACIES = {
@@ -28,15 +29,16 @@ def models(known: dict[tuple[int, ...], float] | None = None, **changes: Any) ->
     settings: dict[str, Any] = {
         "evaluations": KNOWN if known is None else known,
         "labels": tuple(ACCURACIES),
-        "declared_seeds": tuple(range(8)),
-        "sequential": False,
         "margin": 0.004,
         "resampled": (100, 50),
         "n_test": 50,
         "score": "test accuracy",
     }
     like = changes.pop("like", ())
-    runs = ModelRuns(**{**settings, **changes})
+    declaration = planned(changes.pop("declared_seeds", range(8)))
+    declaration["sequential"] = changes.pop("sequential", False)
+    declaration["after_fixed"] = changes.pop("after_fixed", False)
+    runs = ModelRuns(**{**settings, **changes}, declaration=declaration)
     sources = ("initialisation", "order", "split")
     return ModelComparison(
         runs.table, runs=runs, study_name="models", sources=sources, n_train=100, like=like
@@ -190,7 +192,7 @@ def test_scores_that_are_no_accuracies_have_no_percent() -> None:
 
 
 def test_figure_shows_the_best_model_first() -> None:
-    differences, values = models().document().figures
+    differences, values = models().document().figures()
     assert [*values.rows] == ["deep", "wide", "narrow"]
     assert differences.title.startswith("deep is better than ")
     verdicts = {series.text[0].partition(", ")[2] for series in differences.series}

@@ -64,7 +64,7 @@ def compared(
     numbers = RecheckNumbers(
         *(known, "study", maximize, [trial(23, 0.916)], 1, len(gains)),
         True,
-        against_of=lambda _: against,
+        compared={} if against is None else {23: against},
     )
     return Recheck(numbers)
 
@@ -226,7 +226,7 @@ def test_repr_is_short() -> None:
 
 
 def test_the_first_figure_names_both_trials_and_marks_what_is_luck() -> None:
-    figure, _ = recheck(17, [0.904, 0.905, 0.906]).document().figures
+    figure, _ = recheck(17, [0.904, 0.905, 0.906]).document().figures()
     labels = [text for series in figure.series for text in series.text if text]
     assert figure.title == "The best value is 0.0073 too high"
     luck, best, mean = labels
@@ -251,12 +251,12 @@ def test_the_first_figure_names_both_trials_and_marks_what_is_luck() -> None:
     ],
 )
 def test_the_first_figure_states_the_finding(values: list[float], title: str) -> None:
-    figure, _ = recheck(17, values).document().figures
+    figure, _ = recheck(17, values).document().figures()
     assert figure.title == title
 
 
 def test_a_loss_that_is_better_on_new_seeds_was_too_high_in_the_study() -> None:
-    figure, _ = compared(TestGain.GAINS, None, maximize=False).document().figures
+    figure, _ = compared(TestGain.GAINS, None, maximize=False).document().figures()
     assert figure.heading == "The best value is 0.0610 too high (lower is better)"
 
 
@@ -353,7 +353,7 @@ class TestSurfaces:
         assert_states("recheck", states())
 
     def test_show_which_trial_is_chosen_and_what_each_point_is(self) -> None:
-        _, figure = recheck(17, [0.904, 0.905, 0.906]).document().figures
+        _, figure = recheck(17, [0.904, 0.905, 0.906]).document().figures()
         assert figure.rows == ("trial 31", "trial 17")
         means = [series for series in figure.series if series.mark == "squares"]
         assert [[*mean.x] for mean in means] == [[0.85], [0.95]]

@@ -30,7 +30,7 @@ NAMES = ("weight_offset_0", "bias_offset_0")
 def drawn(study: optuna.Study) -> dict[str, Figure]:
     """Return the figures of a search by their keys."""
     document = result_of(read_record(study)).document()
-    return {figure.key: figure for figure in document.all_figures()}
+    return {figure.key: figure for figure in document.figures()}
 
 
 def series(figure: Figure, label: str) -> Series:

@@ -7,8 +7,8 @@ from typing import Any
 
 from snapshots import assert_states, assert_surfaces
 
+from adnn_optuna.results.arm_comparison import ValueComparison
 from adnn_optuna.results.value_table import ValueTable
-from adnn_optuna.results.values import ValueComparison
 from adnn_optuna.stats.design import PairedDesign
 
 NAMES = tuple("abcdefgh")
@@ -58,5 +58,5 @@ def test_figures_name_the_level_of_added_seeds() -> None:
     steady = [0.9 + 0.001 * (i % 5) for i in range(24)]
     design = PairedDesign([*map(str, range(24))], 24, sequential=True, after_fixed=True)
     table = ValueTable({"a": steady, "b": [value - 0.01 for value in steady]}, design)
-    figure, _ = ValueComparison(table).document().figures
+    figure, _ = ValueComparison(table).document().figures()
     assert ", 99% CI " in figure.series[0].hover[0]

@@ -204,7 +204,7 @@ def test_failures_may_count_as_a_value() -> None:
 
 def test_figure_shows_each_source_once() -> None:
     found = of_accuracies()
-    [figure] = found.document().figures
+    [figure] = found.document().figures()
     assert figure.rows == ("initialization", "order", "split", ALL)
     [points] = figure.series
     sds = [*found.sd_by_source.values(), found.sd]
