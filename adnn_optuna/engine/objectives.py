@@ -23,7 +23,13 @@ from adnn_optuna._attributes import (
     StoredOutcome,
     Trained,
 )
-from adnn_optuna._checks import WrongParametersError, WrongTypeError, WrongValueError, logger
+from adnn_optuna._checks import (
+    WrongInputError,
+    WrongParametersError,
+    WrongTypeError,
+    WrongValueError,
+    logger,
+)
 from adnn_optuna.callbacks import LimitValues
 from adnn_optuna.engine.arms import Arm, Arms
 from adnn_optuna.engine.code_fingerprint import UserFunction
@@ -293,6 +299,8 @@ def catching(catch: Caught, what: str) -> Iterator[None]:
         raise
     except catch as error:
         logger.warning("%s failed, which counts as no value: %r", what, error)
+    except (MemoryError, WrongInputError):  # Their messages say what to do.
+        raise
     except Exception as error:
         error.add_note(f"{what} failed. {GO_ON}{type(error).__name__}.")
         raise
