@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 from adnn_optuna._checks import loading
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from adnn_optuna.api.compare import compare as compare
     from adnn_optuna.api.compare_models import compare_models as compare_models
     from adnn_optuna.api.compare_values import compare_values as compare_values
@@ -100,7 +103,7 @@ _MODULES = {name: module for module, names in _NAMES.items() for name in names.s
 __all__ = list(_MODULES)
 
 
-__getattr__ = loading(__name__, _MODULES)
+__getattr__: Callable[[str], Any] = loading(__name__, _MODULES)
 
 
 def __dir__() -> list[str]:

@@ -1,10 +1,15 @@
 """Optuna samplers whose state is the study; each is loaded when it is used."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 from adnn_optuna._checks import loading
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from adnn_optuna.samplers._annealing import (
         AdaptiveSimulatedAnnealingSampler as AdaptiveSimulatedAnnealingSampler,
     )
@@ -23,4 +28,4 @@ _MODULES = {
 __all__ = list(_MODULES)
 
 
-__getattr__ = loading(__name__, _MODULES)
+__getattr__: Callable[[str], Any] = loading(__name__, _MODULES)
