@@ -39,6 +39,17 @@ def strided_convolutions() -> keras.Model:
     )
 
 
+def separable_convolutions() -> keras.Model:
+    return _sequential(
+        _image(),
+        layers.SeparableConv2D(16, 3, activation="relu"),
+        layers.AveragePooling2D(2),
+        layers.SeparableConv2D(32, 3, activation="relu"),
+        layers.AveragePooling2D(2),
+        layers.Flatten(),
+    )
+
+
 def convolution_1d() -> keras.Model:
     return _sequential(layers.Conv1D(32, 3, activation="relu"), layers.GlobalMaxPooling1D())
 
@@ -102,6 +113,7 @@ def residual() -> keras.Model:
 NETWORKS: dict[str, Callable[[], keras.Model]] = {
     "two Conv2D, max pooling": convolutions,
     "two strided Conv2D": strided_convolutions,
+    "two SeparableConv2D, average pooling": separable_convolutions,
     "Conv1D, global max pooling": convolution_1d,
     "dense": dense,
     "dense, Dropout": dense_dropout,

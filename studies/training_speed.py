@@ -9,8 +9,9 @@ Seconds a trial: training, and evaluation of the data that the search sees. The 
 - ``adnn_optuna``: :class:`~adnn_optuna.networks.training.Trainer`.
 
 The limit is the time that the necessary matrix products take at the speed of one large product.
-Networks of other kinds than dense ones are Keras's own: PyTorch and JAX are left out there, and so
-is the limit.
+Networks of other kinds than dense ones are Keras's own: PyTorch and JAX are left out there, and
+the limit is ``passes``: TensorFlow's operations of the network alone, forward and backward, for as
+many batches of the same shapes.
 In each repetition every contender trains once, so that all of them meet the same disturbances.
 What is compiled once is compiled before, and its time is noted separately. At last, a search of
 100 trials takes turns with the trainer alone, which makes as many training runs. A run that was
@@ -30,6 +31,7 @@ import platform
 import re
 import statistics
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +44,7 @@ from tqdm import tqdm
 import adnn_optuna as adnn
 from adnn_optuna._checks import n_cores
 from adnn_optuna.networks.models import PAPER_MODELS
-from adnn_optuna.networks.network import build_architecture
+from adnn_optuna.networks.network import EVALUATION_ROWS, build_architecture
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import Trainer
 
@@ -335,6 +337,45 @@ def jax_vmap_scan(case: Case, stack: int) -> Callable[[], Any]:
     return run
 
 
+def passes(case: Case, stack: int) -> Callable[[], Any]:
+    """Return the forward and backward passes of a stack, without loss, optimizer and metrics."""
+    import tensorflow as tf
+
+    data, training = case.data, case.training
+    architecture = build_architecture(case.model, data.x_train.shape[1:], data.num_classes)
+    model = architecture.build(0, 0)
+    x = tf.convert_to_tensor(data.x_train)
+    size = training.batch_size
+
+    def backward(i: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(model(batch(i, size), training=True) ** 2)
+        gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
+        return i + 1, total + tf.add_n([tf.reduce_sum(gradient) for gradient in gradients])
+
+    def forward(i: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        outputs = model(batch(i, EVALUATION_ROWS), training=False)
+        return i + 1, total + tf.reduce_sum(outputs)
+
+    def batch(i: tf.Tensor, n: int) -> tf.Tensor:
+        first = i % (len(x) // n) * n
+        return tf.slice(x, [first, *[0] * (x.ndim - 1)], [n, *x.shape[1:]])
+
+    def trial() -> tf.Tensor:
+        rounds = training.epochs * math.ceil(len(x) / size)
+        _, total = tf.while_loop(
+            lambda i, _: i < rounds, backward, (0, 0.0), parallel_iterations=1
+        )
+        rounds = (len(x) + len(data.x_val)) // EVALUATION_ROWS  # Both are scored.
+        start = (0, total)
+        return tf.while_loop(lambda i, _: i < rounds, forward, start, parallel_iterations=1)[1]
+
+    options = {"autograph": False, "jit_compile": architecture.suits_xla}
+    compiled = tf.function(trial, **options).get_concrete_function()
+    threads = ThreadPoolExecutor(n_cores())
+    return lambda: [run.result() for run in [threads.submit(compiled) for _ in range(stack)]]
+
+
 # Name, what makes it, the module it needs, whether it trains a whole stack in one call.
 CONTENDERS: tuple[tuple[str, Callable[[Case, int], Callable[[], Any]], str, bool], ...] = (
     ("keras", keras_objective, "keras", False),
@@ -343,6 +384,8 @@ CONTENDERS: tuple[tuple[str, Callable[[Case, int], Callable[[], Any]], str, bool
     ("jax", jax_vmap_scan, "jax", True),
     ("adnn_optuna", ours, "tensorflow", True),
 )
+# Of networks of other kinds than dense ones.
+OF_KERAS = (*CONTENDERS[:2], CONTENDERS[-1], ("passes", passes, "tensorflow", True))
 
 
 def product_speed() -> float:
@@ -387,11 +430,11 @@ def measure(results: Results, save: Callable[[], None], args: argparse.Namespace
     }
     for name, case in chosen.items():
         of_case = results["seconds"].setdefault(name, {})
+        of_kind = CONTENDERS if isinstance(case.model, adnn.MLP) else OF_KERAS
         contenders = [
             (contender, make, stack, whole)
-            for contender, make, module, whole in CONTENDERS
+            for contender, make, module, whole in of_kind
             if contender in args.contenders and importlib.util.find_spec(module) is not None
-            if isinstance(case.model, adnn.MLP) or module not in ("torch", "jax")
             for stack in (case.stacks if whole else (1,))
         ]
         todo = [
@@ -414,10 +457,14 @@ def measure(results: Results, save: Callable[[], None], args: argparse.Namespace
                 of_first.setdefault(contender, {})[str(stack)] = time.perf_counter() - began
             if len(speeds) < args.repetitions or contender == "adnn_optuna":
                 speeds.append(product_speed())
-            began = time.perf_counter()
+            cpu, began = time.process_time(), time.perf_counter()
             ready[contender, stack]()
-            seconds = (time.perf_counter() - began) / (stack if whole else 1)
+            n_trials = stack if whole else 1
+            seconds = (time.perf_counter() - began) / n_trials
             of_case.setdefault(contender, {}).setdefault(str(stack), []).append(seconds)
+            cpu = (time.process_time() - cpu) / n_trials
+            of_cpu = results.setdefault("cpu", {}).setdefault(name, {})
+            of_cpu.setdefault(contender, {}).setdefault(str(stack), []).append(cpu)
             save()
         for stack in (case.stacks[0], case.stacks[-1]) if args.memory else ():
             of_memory = results["peak_memory_mb"].setdefault(name, {})
@@ -520,23 +567,33 @@ def times_table(results: Results) -> str:
     """Return the seconds a trial of each contender at its best size of a stack."""
     best_of_all = best_rows(results)
     dense = {case: best for case, best in best_of_all.items() if is_dense(results, case)}
-    networks = [
-        [
-            f"{case} ({min(row['repetitions'] for row in best.values())})",
-            *(
-                f"{best[name]['seconds']:.3g} s"
-                for name in ("keras", "keras reused", "adnn_optuna")
-            ),
-            f"{best['adnn_optuna']['ratio']:.3g}",
-            f"{best['keras reused']['seconds'] / best['adnn_optuna']['seconds']:.3g}",
-        ]
-        for case, best in best_of_all.items()
-        if case not in dense
-    ]
+    networks = []
+    for case, best in best_of_all.items():
+        if case in dense:
+            continue
+        of_ours = best["adnn_optuna"]["seconds"]
+        of_reused = best["keras reused"]["seconds"]
+        row = [f"{case} ({min(row['repetitions'] for row in best.values())})"]
+        row += [f"{best[name]['seconds']:.3g} s" for name in ("keras", "keras reused")]
+        row += [f"{of_ours:.3g} s", f"{best['adnn_optuna']['ratio']:.3g}"]
+        row += [f"{of_reused / of_ours:.3g}"]
+        networks.append([*row, share_of_passes(results, case)])
     header = ["network (repetitions)", "keras", "keras reused", "adnn_optuna"]
-    header += ["× keras", "× keras reused"]
+    header += ["× keras", "× keras reused", "of the limit (CPU)"]
     tables = [dense_table(dense)] * bool(dense)
     return "\n\n".join(tables + [markdown_table(header, networks)] * bool(networks))
+
+
+def share_of_passes(results: Results, case: str) -> str:
+    """Return the CPU of the passes alone as a share of that of the training runs."""
+    of_case = results.get("cpu", {}).get(case, {})
+    if "passes" not in of_case:
+        return "–"
+    of_passes, of_ours = (
+        min(statistics.median(times) for times in of_case[name].values())
+        for name in ("passes", "adnn_optuna")
+    )
+    return f"{of_passes / of_ours:.0%}"
 
 
 def dense_table(of_cases: dict[str, dict[str, Results]]) -> str:
@@ -611,7 +668,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=5, help="of each measurement")
     parser.add_argument("--cases", nargs="*", help="some of the cases, by name (default: all)")
-    names = [name for name, *_ in CONTENDERS]
+    names = [*dict.fromkeys(name for name, *_ in (*CONTENDERS, *OF_KERAS))]
     parser.add_argument(
         "--contenders", nargs="*", default=names, choices=names, help="some of the contenders"
     )
