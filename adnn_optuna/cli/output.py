@@ -95,7 +95,7 @@ def _document(result: Printed, function: str | None) -> Document:
 def as_text(result: Printed, function: str | None = None, *, has_report: bool = False) -> str:
     """Return a result as text for a shell; on a terminal, its title has the verdict's colour."""
     document = _document(result, function)
-    if has_report and document.next_step.in_shell.startswith("adnn report "):
+    if has_report and document.next_step.writes_report:
         document = dataclasses.replace(document, next_step=Step())
     text = printable(to_text(document, width_of_output(), in_shell=True), keep="\n")
     if not has_colors():

@@ -79,6 +79,7 @@ class Step:
 
     python: str = ""
     shell: str = ""
+    writes_report: bool = False  # Needless where the report is written.
 
     def of(self, function: str) -> "Step":
         """Return the step for a function, by its name in a shell."""

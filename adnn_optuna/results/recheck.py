@@ -566,7 +566,7 @@ class Recheck(Printed):
     def _gain_line(self) -> Line:
         unit = self._unit
         of_gain = unit.rounded_to((self.gain.high - self.gain.low) / 2)
-        # The columns of values are alike: more digits of a small CI tell nobody anything.
+        # In a column, a narrow CI has at most one more digit than the values.
         digits = min(of_gain.digits, unit.digits + 1)
         remark = f"chosen over {self._other}, paired"
         of_gain = unit._replace(digits=digits)
@@ -656,7 +656,7 @@ class Recheck(Printed):
             return MAKE_THE_REST
         if numbers.is_deterministic or math.isnan(self.value):
             return Step()
-        return Step('result.report("recheck.html")', self._report_command)
+        return Step('result.report("recheck.html")', self._report_command, writes_report=True)
 
     def _figures(self) -> list[Figure]:
         """Return what selection adds, if that is known, and the values of the best trials."""
