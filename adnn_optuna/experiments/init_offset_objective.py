@@ -147,7 +147,8 @@ class InitOffsetObjective(NetworkObjective):
         return RunPlan(
             objective,
             n_at_once,
-            n_threads=n_cores(),
+            # While one trial is told and the next one begun, no core is idle.
+            n_threads=n_cores() + 1,
             ending=ending,
             first_step="" if is_compiled else "compiling",
             prepare_threads=policy_of_caller,
