@@ -37,8 +37,7 @@ from adnn_optuna.api._calls import (
 )
 from adnn_optuna.api._keywords import Evaluating, checked_call, verb
 from adnn_optuna.api.stored import like_comparisons
-from adnn_optuna.engine.code_fingerprint import check_code
-from adnn_optuna.engine.evaluations import MAX_NUMBER, open_evaluations, store_settings
+from adnn_optuna.engine.evaluations import MAX_NUMBER, open_evaluations
 from adnn_optuna.engine.functions import seeds_of
 from adnn_optuna.engine.kinds import EVALUATIONS_ELSEWHERE, TRAINED_MODELS, loaded
 from adnn_optuna.engine.records import attributes_in
@@ -148,10 +147,10 @@ def compare_models(
         if names[1:]:
             sources |= dict.fromkeys(names)
     data_settings: Any = {"score": VALUE, "resampled": sizes, "n_train": 0, "n_test": 0}
-    test_rows = None
+    data_identity: Json = {}
     stop = None  # A function sees no event.
     if trained is not None:
-        test_rows = trained.test_rows
+        data_identity = {TEST_ROWS: trained.test_rows}
         stop = trained.stop
         if margin is None:
             margin = MARGIN
@@ -159,10 +158,16 @@ def compare_models(
         evaluated["dataset"], data_settings = trained.config, trained.settings
     elif margin is not None:
         check_positive("margin", margin)
-    study = open_evaluations(call.storage, study_name, evaluated, test_rows=test_rows)
+    study = open_evaluations(
+        call.storage,
+        study_name,
+        evaluated,
+        functions=by_argument,
+        reuse=call.reuse,
+        settings=data_identity,
+    )
     # Evaluations are of numbers of models: those in the order of the first call.
     labels = tuple(study.user_attrs[EVALUATED]["models"])
-    check_code([study], by_argument, reuse=call.reuse)
     declaration = declared(
         study.user_attrs.get(COMPARISON),
         seeds,
@@ -181,7 +186,7 @@ def compare_models(
         "resampled": resampled and [*resampled],
         **data_settings,
     }
-    store_settings(study, MODELS, settings)
+    study.set_user_attr(MODELS, settings)  # Whoever reads them needs the declaration.
     return found_by_evaluating(
         *_readers_of(study),
         study,

@@ -43,14 +43,13 @@ from adnn_optuna.api._calls import (
     with_tuples,
 )
 from adnn_optuna.api._keywords import Call, Evaluating, checked_call, verb
-from adnn_optuna.engine.code_fingerprint import UserFunction, check_code
+from adnn_optuna.engine.code_fingerprint import UserFunction
 from adnn_optuna.engine.evaluations import (
     NO_STORED_TRIAL,
     TrialEvaluation,
     beginning_of,
     open_evaluations,
     plan_seeds,
-    store_settings,
 )
 from adnn_optuna.engine.example_scores import from_attributes
 from adnn_optuna.engine.kinds import kind_of
@@ -158,11 +157,6 @@ def recheck(
     if storage is None:
         storage = study._storage
     name = call.study_name or f"{study.study_name}/recheck"
-    # An earlier study of the name had other trials.
-    beginning = beginning_of(read.trials)
-    opened = open_evaluations(storage, name, beginning, direction=study.direction)
-    otherwise = f"delete the study {opened.study_name!r}"
-    check_code([opened], searched.functions, reuse=call.reuse, otherwise=otherwise)
     sizes = searched.split_sizes
     if isinstance(against, Mapping):
         against = dict(against)
@@ -180,7 +174,15 @@ def recheck(
         "candidates": [trial.number for trial in candidates],
         "compared": compared,
     }
-    store_settings(opened, RECHECK, settings)
+    opened = open_evaluations(
+        storage,
+        name,
+        beginning_of(read.trials),  # An earlier study of the name had other trials.
+        direction=study.direction,
+        functions=searched.functions,
+        reuse=call.reuse,
+        settings={RECHECK: settings},
+    )
 
     @functools.cache
     def plan_of(number: int) -> Planned:

@@ -17,8 +17,7 @@ from adnn_optuna.api._calls import (
     with_tuples,
 )
 from adnn_optuna.api._keywords import Evaluating, checked_call, verb
-from adnn_optuna.engine.code_fingerprint import check_code
-from adnn_optuna.engine.evaluations import open_evaluations, store_settings
+from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.functions import seeds_of
 from adnn_optuna.engine.kinds import FUNCTION, Kind
 from adnn_optuna.engine.kinds import VARIANCE as VARIANCE_KIND
@@ -95,10 +94,14 @@ def measure_variance(
         **measured.settings,
     }
     study = open_evaluations(
-        call.storage, study_name, measured.evaluated, direction=measured.direction
+        call.storage,
+        study_name,
+        measured.evaluated,
+        direction=measured.direction,
+        functions=measured.functions,
+        reuse=call.reuse,
+        settings={VARIANCE: settings},
     )
-    check_code([study], measured.functions, reuse=call.reuse)
-    store_settings(study, VARIANCE, settings)
     return found_by_evaluating(
         _numbers_of(study),
         Variance,

@@ -31,16 +31,11 @@ _IN_CONSTRUCTION = ("__init__", "__post_init__", "__new__")
 
 
 def check_code(
-    studies: Sequence[optuna.Study],
-    functions: Mapping[str, UserFunction],
-    *,
-    reuse: bool,
-    otherwise: str = "begin again with another study_name",
+    studies: Sequence[optuna.Study], functions: Mapping[str, UserFunction], *, reuse: bool
 ) -> None:
     """Refuse functions that changed since the trials of studies; store their fingerprints.
 
-    ``functions`` have the user's names as keys. If ``reuse``, the trials count for them;
-    ``otherwise`` says how to evaluate again.
+    ``functions`` have the user's names as keys. If ``reuse``, the trials count for them.
     """
     if not functions:
         return
@@ -66,7 +61,7 @@ def check_code(
             evaluations = f"{n_changed} stored evaluations were made"
         raise WrongValueError(
             f"{', '.join(names)} changed since {evaluations}. Pass reuse=True to keep them, or "
-            f"{otherwise}."
+            "begin again with another study_name."
         )
     if n_elsewhere:
         logger.warning(

@@ -25,7 +25,6 @@ from adnn_optuna._attributes import (
     EVALUATED,
     PLANNED,
     SCORES,
-    TEST_ROWS,
     VIOLATED,
     Json,
     Params,
@@ -37,6 +36,7 @@ from adnn_optuna._attributes import (
 from adnn_optuna._checks import WrongParametersError, WrongValueError, logger
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import checked_limits
+from adnn_optuna.engine.code_fingerprint import UserFunction, check_code
 from adnn_optuna.engine.example_scores import collecting, log_scores, scores_as_attributes
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objectives import Caught, Outcome, Searched, catching, number
@@ -106,11 +106,14 @@ def open_evaluations(
     evaluated: Any,
     *,
     direction: StudyDirection = StudyDirection.MAXIMIZE,
-    test_rows: str | None = None,
+    functions: Mapping[str, UserFunction] = {},
+    reuse: bool = False,
+    settings: Mapping[str, Any] = {},
 ) -> optuna.Study:
     """Create or load the study of evaluations; ``evaluated`` describes their subject, in JSON.
 
-    ``test_rows`` is the fingerprint of the test samples, if evaluations are on these.
+    ``functions`` evaluate it, see :func:`check_code`. ``settings`` are user attributes, which say
+    how evaluations are read.
     """
     check_study_name(name)
     opened = open_storage(storage)
@@ -122,15 +125,11 @@ def open_evaluations(
             f"The study {name!r} is a search or a comparison, or holds evaluations of something "
             f"else ({in_words(differences)}); delete it, or give another name or storage."
         )
-    if test_rows is not None:
-        study.set_user_attr(TEST_ROWS, test_rows)
+    check_code([study], functions, reuse=reuse)
+    for attribute, setting in settings.items():
+        if study.user_attrs.get(attribute) != setting:
+            study.set_user_attr(attribute, setting)
     return study
-
-
-def store_settings(study: optuna.Study, name: str, settings: Any) -> None:
-    """Store how evaluations are read, by an attribute's name, unless that is stored already."""
-    if study.user_attrs.get(name) != settings:
-        study.set_user_attr(name, settings)
 
 
 def make_evaluations(

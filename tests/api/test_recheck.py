@@ -685,7 +685,7 @@ class TestCommandLine:
             assert f"over {over}, paired" in " ".join(capsys.readouterr().out.split())
         Path("changed.py").write_text("def evaluate(trial, seed):\n    return 1.0\n")
         assert run([*arguments, "--evaluate", "changed:evaluate"]) == 2
-        fix = "Pass --reuse to keep them, or delete the study 'study/recheck'."
+        fix = "Pass --reuse to keep them, or begin again with another --study-name."
         assert fix in " ".join(capsys.readouterr().err.split())
 
     def test_a_function_of_another_study_is_wrong_input(
