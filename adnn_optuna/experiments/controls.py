@@ -10,11 +10,12 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Self, cast
 
+import numpy as np
 import optuna
 from optuna import samplers
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Json, Params, Trained
+from adnn_optuna._attributes import Json, Params, Proposal, Trained
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._seeds import member_seeds
 from adnn_optuna.engine.arms import SAMPLERS, Arm, keyed
@@ -23,7 +24,7 @@ from adnn_optuna.experiments.network_objective import NetworkObjective
 from adnn_optuna.networks.offsets import RESTARTS, SHARED, ControlSpace, OffsetSpace, Start
 from adnn_optuna.networks.predictors import Average
 from adnn_optuna.networks.training import TrainingRun, is_finite
-from adnn_optuna.samplers._controls import GridOffsetSampler, OneTrialSampler
+from adnn_optuna.samplers._indices import Indices, ParameterSource
 from adnn_optuna.samplers._random_restart import RandomRestartSampler
 
 
@@ -140,6 +141,47 @@ class EnsembleObjective(OneTrialObjective):
 
 # How many networks an objective trained last, its baseline network and their average.
 _TRAINED_LAST = weakref.WeakKeyDictionary[EnsembleObjective, tuple[int, TrainingRun, Average]]()
+
+
+class OneTrialSampler(RandomRestartSampler):
+    """Proposes one trial, which finds its parameter by itself."""
+
+    last_index = 0.0
+    _proposes_before = False
+
+
+class GridOffsetSampler(RandomRestartSampler):
+    """Proposes values of one offset on a grid over its range, and then any.
+
+    If the baseline network is enqueued, it replaces the grid's value next to 0.
+    """
+
+    def __init__(
+        self, offset: str, seed: int, n_trials: int, *, is_baseline_enqueued: bool
+    ) -> None:
+        super().__init__(seed=seed)
+        self._offset = offset
+        self._n_trials = n_trials
+        self._is_baseline_enqueued = is_baseline_enqueued
+
+    def _propose(
+        self, study: optuna.Study, indices: Indices, proposal: Proposal
+    ) -> ParameterSource:
+        index = proposal["index"]
+        at_random = super()._propose(study, indices, proposal)
+
+        def value(name: str, distribution: Any) -> Any:
+            if name != self._offset or index is None:
+                return at_random(name, distribution)
+            # At least one on each side of the baseline network.
+            values = np.linspace(distribution.low, distribution.high, max(self._n_trials, 3))
+            if self._is_baseline_enqueued:
+                values = np.delete(values, np.abs(values).argmin())
+            if index < len(values):
+                return float(values[index])
+            return at_random(name, distribution)
+
+        return value
 
 
 # The baseline network and one random rate: with Optuna's ten, short searches would only be random.

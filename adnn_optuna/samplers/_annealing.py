@@ -22,12 +22,11 @@ from adnn_optuna._checks import (
     check_positive,
     check_type,
 )
-from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing
+from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing, Options
 from adnn_optuna.samplers._indexed import IndexedSampler
 from adnn_optuna.samplers._indices import Indices, ParameterSource
 from adnn_optuna.samplers._ingber import PublishedAnnealing
 from adnn_optuna.samplers._random_numbers import check_seed, draw_key, seed_of
-from adnn_optuna.samplers._schedule import Options
 from adnn_optuna.samplers._trials import constraints_of
 from adnn_optuna.samplers._unit_interval import (
     can_rescale,

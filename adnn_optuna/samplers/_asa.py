@@ -17,6 +17,7 @@ The comments cite the equations by these numbers. References and deviations are 
 """
 
 import copy
+import dataclasses
 import functools
 import math
 import statistics
@@ -49,9 +50,16 @@ from adnn_optuna.samplers._random_numbers import (
     uniforms,
 )
 from adnn_optuna.samplers._reports import ReportPool, Reports
-from adnn_optuna.samplers._schedule import MAX_EXPONENT, Options, cooling_dims
 from adnn_optuna.samplers._unit_interval import Levels
 
+# The largest Q/D. With it nothing cools before three quarters of the budget, and beyond it the
+# powers of annealing times overflow.
+MAX_EXPONENT = 20.0
+_UNKNOWN_N_TRIALS = 100  # The budget that the schedule is made for if it is unknown.
+# With more dimensions, an exponent of Q/D would freeze the walk after its first points: it cools
+# as with 4.
+_MAX_COOLING_DIMS = 8
+_MANY_COOL_AS = 4
 _MIN_TEMPERATURE = 1e-12  # Below this, (2) is all rounding.
 _N_COST_SAMPLES = 5  # Number_Cost_Samples
 _N_EARLY = 40  # While fewer points are known, each one comes from the Gaussian process.
@@ -62,6 +70,21 @@ _N_FIRST = 8  # So many come from everywhere.
 _REANNEALING_PERIOD = 10
 _MAX_SENSITIVITY_RATIO = 1e4
 _pstdev = functools.lru_cache(statistics.pstdev)  # Exact sums would take most of the time.
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The definition of an annealing except its seed: the arguments of the sampler."""
+
+    n_trials: int | None = None  # N
+    initial_temperature: float = 1.0  # T_0
+    quench: float = 1.0  # Q
+    n_candidates: int = 256
+    has_reannealing: bool = False
+
+    def budget(self, n_generated: int) -> float:
+        """Return N, which grows with the generated points where these outgrow it."""
+        return float(max(self.n_trials or _UNKNOWN_N_TRIALS, n_generated, 2))
 
 
 class AdaptiveSimulatedAnnealing:
@@ -129,7 +152,7 @@ class AdaptiveSimulatedAnnealing:
     def rate(self, n_dims: int, n_generated: int) -> tuple[float, float]:
         """Return c and Q/D (4)."""
         budget = self._options.budget(n_generated)
-        exponent = min(self._options.quench / cooling_dims(n_dims), MAX_EXPONENT)
+        exponent = min(self._options.quench / _cooling_dims(n_dims), MAX_EXPONENT)
         # T is T_0 N^-3 after N points.
         return 3 * math.log(budget) * budget**-exponent, exponent
 
@@ -437,3 +460,10 @@ class AdaptiveSimulatedAnnealing:
             k = np.where(cooling > 0, (np.maximum(cooling, 0.0) / c) ** (1 / exponent), 1.0)  # (8)
         self._k_offsets = self._k_offsets.copy()
         self._k_offsets[columns] = k - index
+
+
+def _cooling_dims(n_dims: int) -> int:
+    """Return the number of dimensions as which ``n_dims`` parameters cool."""
+    if n_dims <= _MAX_COOLING_DIMS:
+        return n_dims
+    return _MANY_COOL_AS

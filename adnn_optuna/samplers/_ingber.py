@@ -14,9 +14,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing
+from adnn_optuna.samplers._asa import MAX_EXPONENT, AdaptiveSimulatedAnnealing, Options
 from adnn_optuna.samplers._reports import Reports
-from adnn_optuna.samplers._schedule import MAX_EXPONENT, Options
 from adnn_optuna.samplers._unit_interval import Levels
 
 _ACCEPTED_MODULUS = 100  # Acceptance_Frequency_Modulus

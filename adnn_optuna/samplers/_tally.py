@@ -113,6 +113,3 @@ class Tally:
         if self._seconds[first - 1] < elapsed:
             last = max(first, bisect.bisect_right(self._seconds, elapsed))
             self._ends[first:last], self._seconds[first:last] = [end], [elapsed]
-
-
-# Shared by all limits of a process.

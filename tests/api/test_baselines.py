@@ -10,8 +10,7 @@ from search_worker import make_objective
 
 import adnn_optuna as adnn
 from adnn_optuna.engine.arms import SAMPLERS
-from adnn_optuna.experiments.controls import ARMS, NetworkArm
-from adnn_optuna.samplers._controls import OneTrialSampler
+from adnn_optuna.experiments.controls import ARMS, NetworkArm, OneTrialSampler
 
 if TYPE_CHECKING:
     from adnn_optuna import InitOffsetObjective

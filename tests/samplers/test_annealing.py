@@ -20,9 +20,8 @@ from optuna.distributions import (
 from optuna.trial import TrialState
 
 from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler, RandomRestartSampler
-from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing
+from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing, Options
 from adnn_optuna.samplers._random_numbers import seed_of
-from adnn_optuna.samplers._schedule import Options
 from adnn_optuna.samplers._unit_interval import from_unit, hull, to_unit
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 from optuna.distributions import IntDistribution
 from scipy import integrate, interpolate, stats
 
-from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing
+from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing, Options
 from adnn_optuna.samplers._ingber import PublishedAnnealing
 from adnn_optuna.samplers._local_model import LocalModel, PointPool, sensitivities
 from adnn_optuna.samplers._mixed import nearest
@@ -22,7 +22,6 @@ from adnn_optuna.samplers._moves import (
     generating_quantile,
 )
 from adnn_optuna.samplers._random_numbers import ACCEPT, GENERATE, uniforms
-from adnn_optuna.samplers._schedule import Options
 from adnn_optuna.samplers._unit_interval import levels
 
 TEMPERATURES = [1.0, 0.1, 1e-3, 1e-7]

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from adnn_optuna.samplers._asa import Options
 from adnn_optuna.samplers._ingber import PublishedAnnealing
-from adnn_optuna.samplers._schedule import Options
 
 
 def make_annealing(n_dims: int) -> PublishedAnnealing:
