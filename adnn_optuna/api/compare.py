@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
@@ -154,7 +154,7 @@ def compare(
     """
     call = checked_call(Searching, {**keywords, "max_trial": as_integer("max_trial", max_trial)})
     study_name = call.study_name or "compare"
-    checked = call.limits
+    limits = call.limits
     searched = as_searched(
         objective,
         call,
@@ -167,20 +167,22 @@ def compare(
     )
     pruner = _checked_pruner(pruner, searched)
     margin = _checked_margin(margin, searched)
-    arms = _compared_arms(searched, samplers, controls, checked)
+    arms = _compared_arms(searched, samplers, controls, limits)
     seeds = checked_seeds(seeds)
-    of_run: LimitValues = {**checked, "max_time": None} if stop_when_decided else checked
+    limits_of_run = limits
+    if stop_when_decided:  # The time is that of all runs together.
+        limits_of_run = {**limits, "max_time": None}
 
     def spec_of(label: str, seed: int) -> StudySpec:
         # Samplers and pruners keep state.
         sampler, own_pruner = copy.deepcopy((arms[label], pruner))
         of_seed = searched.replace(seed=seed)
         name = study_name_of(study_name, label, seed)
-        return StudySpec(of_seed, name, sampler, of_run, batch_size, own_pruner)
+        return StudySpec(of_seed, name, sampler, limits_of_run, batch_size, own_pruner)
 
     # Wrong arguments are refused before anything is stored.
-    first = {label: spec_of(label, seeds[0]) for label in arms}
-    declared_arms = {label: declared_arm(spec.arm) for label, spec in first.items()}
+    first_specs = {label: spec_of(label, seeds[0]) for label in arms}
+    declared_arms = {label: declared_arm(spec.arm) for label, spec in first_specs.items()}
     with (
         interruptible() as stop,
         progress_bar(
@@ -190,14 +192,18 @@ def compare(
         opened = open_storage(call.storage)
         check_is_reached(opened, call.executor)
         before = declaration_of(opened, study_name)
+        arms_so_far = declared_arms
         if before is not None:
-            of_run = limits_of_runs(load_head(opened, study_name), of_run, arms, seeds)
+            stored_head = load_head(opened, study_name)
+            limits_of_run = limits_of_runs(stored_head, limits_of_run, arms, seeds)
+            arms_so_far = {**before["arms"], **declared_arms}
+        first_spec, *_ = first_specs.values()
         arguments = {
-            "limits": checked if stop_when_decided else of_run,
+            "limits": limits if stop_when_decided else limits_of_run,
             "batch_size": batch_size if isinstance(batch_size, str) else int(batch_size),
             "stop_when_decided": bool(stop_when_decided),
             "margin": margin,
-            "confirm": next(iter(first.values())).plan.n_new_seeds,
+            "confirm": first_spec.plan.n_new_seeds,
             **searched.declared,
         }
         _check_confirm(study_name, before, arguments)
@@ -206,16 +212,16 @@ def compare(
             seeds,
             study_name=study_name,
             sequential=stop_when_decided,
-            n_claims=n_claims_of({**(before["arms"] if before else {}), **declared_arms}),
+            n_claims=n_claims_of(arms_so_far),
             arms=declared_arms,
             arguments=arguments,
         )
         n_jobs = call.n_jobs or searched.n_studies_at_once
-        at_once = n_jobs if stop_when_decided else len(seeds)
+        n_seeds_at_once = n_jobs if stop_when_decided else len(seeds)
         results: dict[str, list[StudyResult]] = {label: [] for label in arms}
         end, head, n_before = 0, None, 0
         while True:
-            part = seeds[end : end + at_once]
+            part = seeds[end : end + n_seeds_at_once]
             end += len(part)
             runs = [(label, spec_of(label, seed)) for label in arms for seed in part]
             specs = [spec for _, spec in runs]
@@ -224,28 +230,39 @@ def compare(
             n_before += sum(map(n_done, studies))
             # It is declared once, or other workers' declarations would be lost.
             head = head or _declared_head(opened, study_name, searched, declaration)
-            try:
-                run_studies(
-                    specs,
-                    studies,
-                    stop=stop,
-                    bar=bar,
-                    n_jobs=n_jobs,
-                    executor=call.executor,
-                    storage=call.storage,
-                )
-            except KeyboardInterrupt:
-                _keep(opened)
-                raise
-            attrs_of_studies = attributes_in(opened)
-            for (label, spec), study in zip(runs, studies, strict=True):
-                record = read_record(study, others=attrs_of_studies)
-                results[label].append(result_of(record, spec.plan.objective))
+            results_of_part = _run(
+                specs,
+                studies,
+                opened,
+                stop=stop,
+                bar=bar,
+                n_jobs=n_jobs,
+                executor=call.executor,
+                storage=call.storage,
+            )
+            for (label, _), result in zip(runs, results_of_part, strict=True):
+                results[label].append(result)
             comparison = Comparison(results, seeds[:end], margin, declaration)
-            is_over = stop_when_decided and _is_over(comparison, checked["max_time"], bar)
+            is_over = stop_when_decided and _is_over(comparison, limits["max_time"], bar)
             if is_over or end == len(seeds):
-                break
-    return _noted(comparison, head, n_before)
+                return _noted(comparison, head, n_before)
+
+
+def _run(
+    specs: Sequence[StudySpec], studies: Sequence[optuna.Study], opened: BaseStorage, **how: Any
+) -> list[StudyResult]:
+    """Run studies, see :func:`run_studies`, and return their results; an interrupt keeps them."""
+    try:
+        run_studies(specs, studies, **how)
+    except KeyboardInterrupt:
+        _keep(opened)
+        raise
+    others = attributes_in(opened)
+    results = []
+    for spec, study in zip(specs, studies, strict=True):
+        record = read_record(study, others=others)
+        results.append(result_of(record, spec.plan.objective))
+    return results
 
 
 def _compared_arms(
