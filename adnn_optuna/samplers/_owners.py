@@ -188,12 +188,14 @@ def owner_of(trial: FrozenTrial) -> Owner | None:
     """
     attrs = trial.system_attrs
     proposal = attrs.get(PROPOSAL) or {}
-    claims = [owner for name, owner in attrs.items() if name.startswith(CLAIM) and owner]
-    claims.sort(key=lambda owner: _lives(owner) is False)
-    named_owners: tuple[Owner | None, ...] = (proposal.get("owner"), attrs.get(OWNER), *claims)
-    return next(
-        (owner for owner in named_owners if owner and owner["trial"] == trial.number), None
-    )
+    claimants: list[Owner] = [
+        owner for name, owner in attrs.items() if name.startswith(CLAIM) and owner
+    ]
+    claimants.sort(key=lambda owner: _lives(owner) is False)
+    for owner in (proposal.get("owner"), attrs.get(OWNER), *claimants):
+        if owner and owner["trial"] == trial.number:
+            return owner
+    return None
 
 
 def is_own(trial: FrozenTrial) -> bool:

@@ -170,19 +170,22 @@ def random_splits(
     means = np.nanmean(values, axis=0)
     means[0] = measure.values[0]  # Of the first trial alone: nothing was selected.
     best = int(np.nanargmax(measure.values if maximize else -measure.values))
-    left_out_values, selected = values[:, -1], np.bincount(chosen[:, -1], minlength=n_trials)
+    # What each split selects among all trials, and its value on the examples left out.
+    selected = chosen[:, -1]
+    selected_values = values[:, -1]
     # Given all n examples, a mean over k others than the selecting m = n - k varies m / k times as
     # much as the mean of all examples does.
-    variance = float(np.nanvar(left_out_values, ddof=1)) * (n_groups - n_selecting) / n_selecting
-    has_value = np.isfinite(left_out_values)
-    counts, sums = (
-        np.bincount(chosen[has_value, -1], weights, minlength=n_trials)
-        for weights in (None, left_out_values[has_value])
-    )
-    left_out = np.divide(sums, counts, out=np.full(n_trials, math.nan), where=counts > 0)
+    variance_of_splits = float(np.nanvar(selected_values, ddof=1))
+    variance = variance_of_splits * (n_groups - n_selecting) / n_selecting
+    has_value = np.isfinite(selected_values)
+    counts = np.bincount(selected[has_value], minlength=n_trials)
+    sums = np.bincount(selected[has_value], selected_values[has_value], n_trials)
+    unknown = np.full(n_trials, math.nan)
+    left_out = np.divide(sums, counts, out=unknown, where=counts > 0)
+    shares = np.bincount(selected, minlength=n_trials) / measure.n_splits
     new_data = _estimate(float(means[-1]), variance, measure, best)
     curve = dict(zip(numbers, means.tolist(), strict=True))
-    return RandomSplits(new_data, variance, selected / measure.n_splits, left_out, curve)
+    return RandomSplits(new_data, variance, shares, left_out, curve)
 
 
 def on_new_seeds(

@@ -15,7 +15,10 @@ from adnn_optuna.stats.sequential import AFTER_FIXED, ALPHA, DECIMALS, e_process
 from adnn_optuna.stats.student import t_quantile
 
 POWER = 0.8
-_N_QUANTILES = 200  # Of the standard deviation that a pilot leaves possible.
+_N_QUANTILES = 200
+# Of the standard deviation that a pilot leaves possible, and the ends of its 80% CI.
+_QUANTILES = (np.arange(_N_QUANTILES) + 0.5) / _N_QUANTILES
+_ENDS_OF_SD = np.array([[0.9], [0.1]])
 _MOST_SEEDS = 1_000_000
 _MOST_LOOKS = 1000
 
@@ -80,23 +83,29 @@ def required_seeds(
             f"The pilot's differences must vary; got {k} equal ones. Run more seeds, or test on "
             "more data."
         )
-    shares = (np.arange(_N_QUANTILES) + 0.5) / _N_QUANTILES
-    effects, ends = (
-        gain / _possible_sds(sd, k, quantiles) for quantiles in (shares, np.array([[0.9], [0.1]]))
+    seeds_by_variance = {}
+    for variance in {*variances}:
+        effects_of_claim = gain / _possible_sds(math.sqrt(variance), k, _QUANTILES)
+        seeds_by_variance[variance] = _fewest_seeds(effects_of_claim, m)
+    seeds_of_claims = [seeds_by_variance[variance] for variance in variances]
+    seeds = max(seeds_of_claims)
+    seeds_low, seeds_high = (
+        _fewest_seeds(gain / _possible_sds(sd, k, end), m) for end in _ENDS_OF_SD
     )
-    seeds, seeds_low, seeds_high = (
-        _fewest_seeds(claim_effects, m) for claim_effects in (effects, *ends)
-    )
-    needed = {
-        v: _fewest_seeds(gain / _possible_sds(math.sqrt(v), k, shares), m) for v in {*variances}
-    }
-    threshold = m * (AFTER_FIXED if after_fixed else 1) / ALPHA
+    # A fixed design that was seen has spent most of the error rate.
+    threshold = m / ALPHA
+    if after_fixed:
+        threshold *= AFTER_FIXED
+    effects = gain / _possible_sds(sd, k, _QUANTILES)
     decided = _sequential_power(effects, min(10 * seeds, _MOST_LOOKS), threshold)
-    enough = np.flatnonzero(decided >= POWER)
-    again = max(int(enough[0]) + 1, k) if len(enough) else None
-    last = 2 * max(seeds, min(again or 0, 4 * seeds))
+    seeds_sequential = None
+    last = 2 * seeds
+    if decided[-1] >= POWER:
+        first = int(np.argmax(decided >= POWER))
+        seeds_sequential = max(first + 1, k)
+        last = max(last, min(2 * seeds_sequential, 8 * seeds))
     spaced = np.geomspace(paired.fewest_pairs(m), last, 24).round().astype(int)
-    numbers = np.unique([*spaced, seeds, again or seeds]).tolist()
+    numbers = np.unique([*spaced, seeds, seeds_sequential or seeds]).tolist()
     return RequiredSeeds(
         gain=gain,
         n_claims=m,
@@ -105,10 +114,10 @@ def required_seeds(
         seeds=seeds,
         seeds_low=seeds_low,
         seeds_high=seeds_high,
-        seeds_sequential=again,
+        seeds_sequential=seeds_sequential,
         power={n: _fixed_power(effects, n, m) for n in numbers},
         power_sequential={n: float(decided[n - 1]) for n in numbers if n <= len(decided)},
-        seeds_by_claim={claim: needed[v] for claim, v in zip(differences, variances, strict=True)},
+        seeds_by_claim=dict(zip(differences, seeds_of_claims, strict=True)),
     )
 
 

@@ -13,9 +13,12 @@ def difference_interval(won: float, lost: float, n_images: float) -> tuple[float
     Only one network gets ``won`` images right, only the other one ``lost``. It is the interval of
     Bonett and Price (2012), Journal of Educational and Behavioral Statistics 37(4), 479-488.
     """
-    p_won, p_lost = (won + 1) / (n_images + 2), (lost + 1) / (n_images + 2)
+    n = n_images + 2
+    p_won = (won + 1) / n
+    p_lost = (lost + 1) / n
     difference = p_won - p_lost
-    half = Z * math.sqrt((p_won + p_lost - difference**2) / (n_images + 2))
+    variance = (p_won + p_lost - difference**2) / n
+    half = Z * math.sqrt(variance)
     return max(difference - half, -1.0), min(difference + half, 1.0)
 
 

@@ -123,9 +123,12 @@ def _candidates(d: np.ndarray) -> np.ndarray:
     values = np.unique(d)
     # Between outliers a uniform grid would be too coarse for the bulk, and one of gaps for them.
     inside = [values[:-1] + np.diff(values) * share for share in (1 / 3, 2 / 3)]
-    spread = float(values[-1] - values[0]) or max(abs(float(values[0])), 1.0)
+    least = float(values[0])
+    most = float(values[-1])
+    spread = most - least
+    if not spread:
+        spread = max(abs(least), 1.0)
     far = spread * np.geomspace(0.01, 1e8, 42)
-    uniform = np.linspace(values[0], values[-1], 40)
-    return np.unique(
-        np.concatenate([[0.0], values, *inside, uniform, values[0] - far, values[-1] + far])
-    )
+    uniform = np.linspace(least, most, 40)
+    centres = np.concatenate([[0.0], values, *inside, uniform, least - far, most + far])
+    return np.unique(centres)
