@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adnn_optuna.render.json import to_json
+from adnn_optuna.render.printed import FORMATS
 from adnn_optuna.render.text import to_text
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ def assert_surfaces(name: str, result: Printed) -> None:
     assert len(words) == len({*words}), f"{title} has a word twice"
     details = format(result, "details")
     assert_same(f"{name}.txt", f"{text}\n\n{'=' * 20} details=True\n\n{details}\n")
-    assert_same(f"{name}.md", format(result, "markdown"))
+    for form, suffix in FORMATS.items():
+        assert_same(f"{name}{suffix}", format(result, form))
     assert_same(f"{name}.json", to_json(result.document()) + "\n")
     assert_same(f"{name}.html", result._repr_html_())
 

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 
+FORMATS = {"markdown": ".md"}
+"""The formats besides text, by the names of their modules, and how their files end.
+
+The module ``render/<name>.py`` defines ``to_<name>``, which writes a document.
+"""
+
+
 class Printed(ABC):
     """A result: it says everything in one document, which each surface renders.
 
@@ -102,12 +109,12 @@ class Printed(ABC):
         Raises:
             ValueError: If there is no such format.
         """
-        if form == "markdown":
-            return str(load("adnn_optuna.render.markdown").to_markdown(self.document()))
+        if form in FORMATS:
+            module = load(f"adnn_optuna.render.{form}")
+            return str(getattr(module, f"to_{form}")(self.document()))
         if form not in ("", "details"):
-            raise WrongValueError(
-                f"The format must be 'details' or 'markdown'; got {form!r}. Omit it for text."
-            )
+            names = " or ".join(map(repr, ["details", *FORMATS]))
+            raise WrongValueError(f"The format must be {names}; got {form!r}. Omit it for text.")
         return to_text(self.document(), width_of_output(), details=form == "details")
 
     def _repr_html_(self) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import functools
 import gzip
 import html
+import importlib
 import json
 import re
 from importlib import resources
@@ -18,6 +20,7 @@ from adnn_optuna.render.document import Figure
 from adnn_optuna.render.html import plotly_js, to_fragment, to_page
 from adnn_optuna.render.json import to_json
 from adnn_optuna.render.markdown import to_markdown
+from adnn_optuna.render.printed import FORMATS
 from adnn_optuna.render.text import to_text
 
 if TYPE_CHECKING:
@@ -43,15 +46,17 @@ def as_text(made: Document) -> str:
     return to_text(made, 1000, details=True)
 
 
-def as_markdown(made: Document) -> str:
-    return re.sub(r"\\(.)", r"\1", to_markdown(made))
+def in_format(form: str, made: Document) -> str:
+    """Return a document in a format of :data:`FORMATS`, without its escapes."""
+    module = importlib.import_module(f"adnn_optuna.render.{form}")
+    return re.sub(r"\\(.)", r"\1", getattr(module, f"to_{form}")(made))
 
 
 def as_page(made: Document) -> str:
     return html.unescape(text_of(to_page(made)))
 
 
-SURFACES = [as_text, as_markdown, as_page]
+SURFACES = [as_text, as_page, *(functools.partial(in_format, form) for form in FORMATS)]
 
 
 @pytest.mark.parametrize("surface", SURFACES)
@@ -123,7 +128,7 @@ def test_a_long_title_is_cut() -> None:
     assert document("x" * 100).title == "x" * 59 + "…"
 
 
-@pytest.mark.parametrize("surface", [as_text, as_markdown, as_page, to_fragment])
+@pytest.mark.parametrize("surface", [*SURFACES, to_fragment])
 def test_intervals_have_the_level_of_the_document(surface: Callable[[Document], str]) -> None:
     shown = surface(document(level=0.975))
     assert "97.5% CI" in shown
