@@ -20,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help
 help:
-	@echo "make demo         compare samplers on a small data set, in about a minute"
+	@echo "make demo         compare samplers on a small data set, in about two minutes"
 	@echo "make scale        four workers on one PostgreSQL study, one killed half-way (PostgreSQL: see docs/guides/machines.md)"
 	@echo "make test         run the tests"
 	@echo "make test-slow    run the tests that are long by nature, and all notebooks"
