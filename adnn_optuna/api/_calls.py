@@ -1,5 +1,6 @@
 """Common parts of all verbs: what is searched, interrupts, and evaluations."""
 
+import dataclasses
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
@@ -164,7 +165,7 @@ def stored_evaluations(study: optuna.Study, names: Sequence[str]) -> dict[Evalua
 
 def found_by_evaluating(
     findings_of: Callable[[Mapping[Evaluation, float]], _F],
-    result_of: Callable[[_F, str], _R],
+    result_of: Callable[[_F], _R],
     study: optuna.Study,
     names: Sequence[str],
     evaluate: Callable[..., float | Outcome],
@@ -175,8 +176,8 @@ def found_by_evaluating(
 ) -> _R:
     """Make evaluations, see :func:`make_evaluations`; log what is known if the user interrupts.
 
-    ``result_of`` makes the result from the findings and a note on the evaluations that were stored
-    before. By default, ``n_at_once`` are made at the same time.
+    ``result_of`` makes the result from the findings. By default, ``n_at_once`` evaluations are
+    made at the same time.
     """
 
     def findings() -> _F:
@@ -197,8 +198,9 @@ def found_by_evaluating(
             catch=call.catch,
         )
     except KeyboardInterrupt:
-        document = result_of(findings(), "").document()
+        document = result_of(findings()).document()
         logger.info("Interrupted. %s %s", document.conclusion, document.next_step.python)
         raise
     all_findings = findings()
-    return result_of(all_findings, reused_note("evaluation", n_before, len(all_findings.used)))
+    reused = reused_note("evaluation", n_before, len(all_findings.used))
+    return dataclasses.replace(result_of(all_findings), _reused=reused)

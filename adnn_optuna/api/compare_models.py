@@ -202,7 +202,7 @@ def compare_models(
 def _readers_of(
     study: optuna.Study,
 ) -> tuple[
-    Callable[[Mapping[Evaluation, float]], ModelRuns], Callable[[ModelRuns, str], ModelComparison]
+    Callable[[Mapping[Evaluation, float]], ModelRuns], Callable[[ModelRuns], ModelComparison]
 ]:
     """Return the functions that make runs of evaluations, and a result of runs."""
     attrs = study.user_attrs
@@ -224,7 +224,7 @@ def _readers_of(
         evaluations_elsewhere = loaded(EVALUATIONS_ELSEWHERE)
         tests_elsewhere = evaluations_elsewhere(study, attrs, attributes_in(study._storage))
 
-    def comparison_of(runs: ModelRuns, reused: str) -> ModelComparison:
+    def comparison_of(runs: ModelRuns) -> ModelComparison:
         return ModelComparison(
             runs.table,
             runs=runs,
@@ -233,7 +233,6 @@ def _readers_of(
             n_train=n_train,
             like=like,
             n_tests_elsewhere=sum(tests_elsewhere.values()),
-            _reused=reused,
         )
 
     return runs_of, comparison_of
@@ -242,7 +241,7 @@ def _readers_of(
 def stored_models(study: optuna.Study) -> ModelComparison:
     """Return the result of stored evaluations."""
     runs_of, comparison_of = _readers_of(study)
-    return comparison_of(runs_of(stored_evaluations(study, _NAMES)), "")
+    return comparison_of(runs_of(stored_evaluations(study, _NAMES)))
 
 
 def _seeds_of(model: Any) -> tuple[str, ...]:

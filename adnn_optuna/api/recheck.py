@@ -294,9 +294,7 @@ def _experiment_of(read: StudyRead) -> Any:
     return [first.params, ranges]
 
 
-def _result(
-    read: StudyRead, opened: optuna.Study, numbers: RecheckNumbers, reused: str = ""
-) -> Recheck:
+def _result(read: StudyRead, opened: optuna.Study, numbers: RecheckNumbers) -> Recheck:
     """Return the result of findings, with the scores of single examples if there are any."""
     scores = dict[Evaluation, np.ndarray]()
     violated = set[Evaluation]()
@@ -318,7 +316,7 @@ def _result(
         numbers, violated=frozenset(violated), scores=scores, overtuned=overtuned
     )
     report = study_command("report", opened, "--output", "recheck.html")
-    return Recheck(numbers, reused, report)
+    return Recheck(numbers, report)
 
 
 def _completed(read: StudyRead) -> list[FrozenTrial]:

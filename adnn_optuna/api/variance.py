@@ -129,7 +129,7 @@ def stored_variance(study: optuna.Study) -> Variance:
     """Return the result of stored evaluations."""
     settings: VarianceSettings = study.user_attrs[VARIANCE]
     numbers = _numbers_of(study)(stored_evaluations(study, settings["sources"]))
-    return Variance(numbers, "")
+    return Variance(numbers)
 
 
 def resumed_variance(

@@ -14,7 +14,7 @@ from adnn_optuna.networks import initializers, keras_files
 from adnn_optuna.networks._arrays import Shape
 from adnn_optuna.networks._tensorflow import load_tensorflow
 from adnn_optuna.render.document import Table
-from adnn_optuna.render.printed import Printed
+from adnn_optuna.render.printed import Printed, number_fields
 
 if TYPE_CHECKING:
     import keras
@@ -67,7 +67,7 @@ class Audit(Printed):
         return [Table(_COLUMNS, self._rows())]
 
     def _fields(self) -> dict[str, Any]:
-        return vars(self)
+        return number_fields(self, "variables layers")
 
     def _rows(self) -> list[tuple[str, str, str, str]]:
         rows = []

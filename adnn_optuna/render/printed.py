@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
@@ -24,13 +25,15 @@ The module ``render/<name>.py`` defines ``to_<name>``, which writes a document.
 """
 
 
+@dataclasses.dataclass(frozen=True)
 class Printed(ABC):
     """A result: it says everything in one document, which each surface renders.
 
     The parts of the document are methods, which results override.
     """
 
-    _reused: str = ""  # How many stored evaluations count, in words.
+    # How many stored evaluations count, in words.
+    _reused: str = dataclasses.field(default="", repr=False, compare=False, kw_only=True)
 
     def document(self) -> Document:
         """Return everything that the result says."""

@@ -45,7 +45,6 @@ class ArmComparison(Printed):
     """
 
     numbers: ValueTable = field(repr=False)
-    _reused: str = field(default="", repr=False, compare=False, kw_only=True)
 
     _arm: ClassVar[str] = "arm"  # The name of an arm in sentences.
 

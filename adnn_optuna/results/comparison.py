@@ -361,7 +361,6 @@ class Comparison(Printed):
     margin: float | None = paired.MARGIN
     declared: Declaration | None = dataclasses.field(default=None, repr=False)
     like: tuple[str, ...] = ()
-    _reused: str = dataclasses.field(default="", repr=False, compare=False)
     numbers: ComparisonNumbers = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:

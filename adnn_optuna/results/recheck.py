@@ -368,7 +368,6 @@ class Recheck(Printed):
     """
 
     numbers: RecheckNumbers
-    _reused: str = field(default="", repr=False, compare=False)
     _report_command: str = field(default="", repr=False, compare=False)
 
     @property

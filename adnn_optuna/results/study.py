@@ -56,7 +56,6 @@ class StudyResult(Printed):
 
     record: SearchRecord
     _objective: Any = None  # What was searched, if it is known.
-    _reused: str = ""  # How many trials were stored before the call that returned it, in words.
 
     _scope_of_runs: ClassVar[str] = "All results are for this objective."
 

@@ -233,7 +233,6 @@ class Variance(Printed):
     """
 
     numbers: VarianceNumbers
-    _reused: str = field(default="", repr=False, compare=False)
 
     @property
     def mean(self) -> float:
