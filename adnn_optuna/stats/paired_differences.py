@@ -174,7 +174,9 @@ def paired_differences(
         pair: difference for pair, difference in differences.items() if frozenset(pair) in claimed
     }
     decimals = 0 if n_examples else DECIMALS
-    n_shares = m * AFTER_FIXED if after_fixed else m
+    n_shares = m
+    if after_fixed:
+        n_shares = m * AFTER_FIXED
     intervals = _intervals(judged, n_shares, decimals, sequential=sequential)
     fewest = fewest_pairs(m, sequential=sequential, after_fixed=after_fixed)
     rows = []
@@ -272,18 +274,27 @@ class _Differences(NamedTuple):
 def _differences_of(one: np.ndarray, two: np.ndarray, n_examples: int) -> _Differences:
     """Return the differences of two arms up to the first pair that lacks a value."""
     n_pairs = int(np.logical_and.accumulate(np.isfinite(one - two)).sum())
-    one, two = one[:n_pairs], two[:n_pairs]
-    raw, sizes = one - two, np.abs([one, two]).max(axis=0)
+    one = one[:n_pairs]
+    two = two[:n_pairs]
+    raw = one - two
+    sizes = np.abs([one, two]).max(axis=0)
     # Equal ones have no noise that is to be rounded away, such as huge values of failed runs.
     is_tie = np.abs(raw) <= sizes * 10.0**-DECIMALS
-    size = size_of(sizes[~is_tie])
-    win_rate = float(np.where(is_tie, 0.5, raw > 0).mean()) if n_pairs else math.nan
-    is_constant = n_pairs == 0 or (are_equal(one) and are_equal(two))
+    win_rate = math.nan
+    is_constant = True
+    if n_pairs:
+        win_rate = float(np.where(is_tie, 0.5, raw > 0).mean())
+        is_constant = are_equal(one) and are_equal(two)
     if n_examples:
-        counts = np.rint(raw * n_examples)
-        return _Differences(counts, 1 / n_examples, win_rate, 0.0 if is_constant else 1.0)
-    resolution = 0.0 if is_constant else resolution_of([*one, *two]) / size
-    rounded = (np.where(is_tie, 0.0, raw) / size).round(DECIMALS)
+        rounded = np.rint(raw * n_examples)
+        size = 1 / n_examples
+        resolution = 1.0
+    else:
+        size = size_of(sizes[~is_tie])
+        rounded = (np.where(is_tie, 0.0, raw) / size).round(DECIMALS)
+        resolution = resolution_of([*one, *two]) / size
+    if is_constant:
+        resolution = 0.0
     return _Differences(rounded, size, win_rate, resolution)
 
 
@@ -291,26 +302,24 @@ def _intervals(
     judged: Mapping[tuple[str, str], _Differences], m: int, decimals: int, *, sequential: bool
 ) -> dict[tuple[str, str], Ends]:
     """Return the ends of the differences of each claim."""
-    ends = dict[tuple[str, str], Ends]()
-    for n_pairs in {len(of_pair.rounded) for of_pair in judged.values()}:
-        alike = {
-            pair: differences_of_pair
-            for pair, differences_of_pair in judged.items()
-            if len(differences_of_pair.rounded) == n_pairs
-        }
-        differences = np.array(
-            [differences_of_pair.rounded for differences_of_pair in alike.values()]
-        )
-        resolutions = [differences_of_pair.resolution for differences_of_pair in alike.values()]
-        if sequential:  # The bounds are its ends, as both sides share the e-process.
-            intervals = [
-                Ends(*2 * sequential_interval(row, m)).if_equal_apart_by(resolution)
-                for row, resolution in zip(differences, resolutions, strict=True)
-            ]
-        else:
-            intervals = planned_intervals(differences, m, decimals, resolutions)
-        ends |= dict(zip(alike, intervals, strict=True))
-    return ends
+    if sequential:
+        intervals = {}
+        for pair, of_pair in judged.items():
+            low, high = sequential_interval(of_pair.rounded, m)
+            # The bounds are its ends, as both sides share the e-process.
+            ends = Ends(low, high, low, high)
+            intervals[pair] = ends.if_equal_apart_by(of_pair.resolution)
+        return intervals
+    by_length: dict[int, dict[tuple[str, str], _Differences]] = {}
+    for pair, of_pair in judged.items():
+        by_length.setdefault(len(of_pair.rounded), {})[pair] = of_pair
+    intervals = {}
+    for alike in by_length.values():
+        differences = np.array([of_pair.rounded for of_pair in alike.values()])
+        resolutions = [of_pair.resolution for of_pair in alike.values()]
+        planned = planned_intervals(differences, m, decimals, resolutions)
+        intervals |= dict(zip(alike, planned, strict=True))
+    return intervals
 
 
 def are_equal(values: np.ndarray) -> bool:
