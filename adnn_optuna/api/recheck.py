@@ -46,6 +46,7 @@ from adnn_optuna.api._keywords import Call, Evaluating, checked_call, verb
 from adnn_optuna.engine.code_fingerprint import UserFunction
 from adnn_optuna.engine.evaluations import (
     NO_STORED_TRIAL,
+    SEEDS,
     TrialEvaluation,
     beginning_of,
     open_evaluations,
@@ -73,7 +74,7 @@ def recheck(
     *,
     top: int = 5,
     choose: int = 4,
-    confirm: int = 10,
+    confirm: int = SEEDS,
     against: int | Mapping[str, Any] | None = None,
     deterministic: bool = False,
     resampled: ResampledArgument = None,

@@ -164,34 +164,46 @@ def make_evaluations(
     # An evaluation that heeds no event is interrupted wherever it is.
     with bar, contextlib.nullcontext() if stop is None else interruptible(stop):
         check_is_reached(study._storage, executor)
-        if executor is not None:
-            settings = {
-                "names": tuple(names),
-                "evaluate": evaluate,
-                "max_time": max_time,
-                "catch": catch,
-            }
-            make = functools.partial(_make_one, study._storage, study.study_name, settings)
+        if executor is None:
+            study.sampler = EvaluationSampler(names, missing_in)
+            objective = _EvaluationObjective(evaluate, study.direction, tuple(names), catch)
+            limits = checked_limits(max_time=max_time)
+            Loop(study, objective, limits, stop or threading.Event(), n_threads=n_jobs).run()
+            return
+        settings = {
+            "names": tuple(names),
+            "evaluate": evaluate,
+            "max_time": max_time,
+            "catch": catch,
+        }
+        make = functools.partial(_make_one, study._storage, study.study_name, settings)
 
-            def after_job(_: object) -> None:
-                if stop is not None and stop.is_set():
-                    raise KeyboardInterrupt
-                missing_in(study.get_trials(deepcopy=False))
+        def missing_now() -> Sequence[Evaluation]:
+            if stop is not None and stop.is_set():
+                raise KeyboardInterrupt
+            return missing_in(study.get_trials(deepcopy=False))
 
-            tried = set[Evaluation]()
-            while True:
-                # What was tried and is missing had no time left.
-                missing = missing_in(study.get_trials(deepcopy=False))
-                untried = [evaluation for evaluation in missing if evaluation not in tried]
-                if not untried:
-                    return
-                tried.update(untried)
-                jobs = [executor.submit(make, evaluation) for evaluation in untried]
-                run_jobs(jobs, after_job)
-        study.sampler = EvaluationSampler(names, missing_in)
-        objective = _EvaluationObjective(evaluate, study.direction, tuple(names), catch)
-        limits = checked_limits(max_time=max_time)
-        Loop(study, objective, limits, stop or threading.Event(), n_threads=n_jobs).run()
+        _make_elsewhere(executor, make, missing_now)
+
+
+def _make_elsewhere(
+    executor: futures.Executor,
+    make: Callable[[Evaluation], None],
+    missing_now: Callable[[], Sequence[Evaluation]],
+) -> None:
+    """Make evaluations by an executor, until all that are missing were tried.
+
+    ``missing_now`` also shows the progress, and raises if the user interrupts.
+    """
+    tried = set[Evaluation]()
+    while True:
+        # What was tried and is missing had no time left.
+        untried = [evaluation for evaluation in missing_now() if evaluation not in tried]
+        if not untried:
+            return
+        tried.update(untried)
+        jobs = [executor.submit(make, evaluation) for evaluation in untried]
+        run_jobs(jobs, lambda _: missing_now())
 
 
 @dataclasses.dataclass(frozen=True)

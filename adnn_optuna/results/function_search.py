@@ -1,6 +1,7 @@
 """The result of the search of a function."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from statistics import mean
@@ -63,7 +64,7 @@ class FunctionSearch(StudyResult):
             return Estimate(mean(self.replicates.get(number, [self.best_value])))
         return self._confirmed.estimate
 
-    @property
+    @functools.cached_property
     def _confirmed(self) -> ConfirmedValue:
         """The runs of the recommended parameters on new seeds."""
         return ConfirmedValue(
