@@ -39,7 +39,7 @@ from adnn_optuna.networks.duplicates import in_words
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.render.document import Caution, Detail, Figure, Line, Step, Verdict
 from adnn_optuna.results.confirmed_value import rank_notes
-from adnn_optuna.results.differences import times
+from adnn_optuna.results.difference_words import times
 from adnn_optuna.results.fields import units_of
 from adnn_optuna.results.findings import unseen_notes
 from adnn_optuna.results.selection_figure import selection_figure

@@ -10,7 +10,7 @@ from adnn_optuna.experiments.confirmation import Confirmation
 from adnn_optuna.render.document import Figure, Line, Step, Table, shortened
 from adnn_optuna.render.document import Verdict as VerdictWord
 from adnn_optuna.render.printed import Printed
-from adnn_optuna.results.differences import interval_figure
+from adnn_optuna.results.difference_words import interval_figure
 from adnn_optuna.results.findings import unseen_notes
 from adnn_optuna.stats.student import student_half_width
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from adnn_optuna._units import Unit, in_list, in_number
 from adnn_optuna.render.document import Detail, Figure, Line, Table, Verdict
 from adnn_optuna.render.printed import Printed, number_fields
-from adnn_optuna.results.differences import (
+from adnn_optuna.results.difference_words import (
     N_NAMED,
     difference_line,
     difference_notes,

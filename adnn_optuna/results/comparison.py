@@ -37,7 +37,7 @@ from adnn_optuna.results.declarations import (
     planned,
     reference_of,
 )
-from adnn_optuna.results.differences import (
+from adnn_optuna.results.difference_words import (
     LABEL_WIDTH,
     difference_line,
     difference_notes,

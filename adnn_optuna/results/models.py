@@ -12,7 +12,7 @@ from adnn_optuna.render.document import Detail, Step
 from adnn_optuna.render.printed import number_fields
 from adnn_optuna.results.arm_comparison import ArmComparison
 from adnn_optuna.results.declarations import design_of
-from adnn_optuna.results.differences import (
+from adnn_optuna.results.difference_words import (
     other_comparisons_note,
     sources_in_words,
     test_set_note,

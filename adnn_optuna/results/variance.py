@@ -27,7 +27,7 @@ from adnn_optuna.render.document import (
     Table,
 )
 from adnn_optuna.render.printed import Printed, number_fields
-from adnn_optuna.results.differences import sources_in_words
+from adnn_optuna.results.difference_words import sources_in_words
 from adnn_optuna.results.fields import fitted
 from adnn_optuna.results.findings import (
     MAKE_THE_REST,

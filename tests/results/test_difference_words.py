@@ -12,7 +12,7 @@ from adnn_optuna._units import ACCURACY, PLAIN, Estimate
 from adnn_optuna.render.document import Document, Line
 from adnn_optuna.render.figures import to_plotly
 from adnn_optuna.render.text import to_text
-from adnn_optuna.results.differences import (
+from adnn_optuna.results.difference_words import (
     difference_line,
     difference_notes,
     differences_frame,
