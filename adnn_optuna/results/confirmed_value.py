@@ -12,7 +12,7 @@ from statistics import mean
 import numpy as np
 
 from adnn_optuna._attributes import Planned
-from adnn_optuna._units import UNKNOWN, Estimate, Unit
+from adnn_optuna._units import UNKNOWN, Estimate, Unit, in_number
 from adnn_optuna.render.document import Caution, Detail, Line
 from adnn_optuna.results.findings import counted_values, failures_note, unseen_notes
 from adnn_optuna.stats.paired_differences import are_equal
@@ -121,9 +121,17 @@ class ConfirmedValue:
         return 0
 
     @property
+    def _run(self) -> str:
+        return "seed" if self.is_seeded else "run"
+
+    @property
     def where(self) -> str:
         """The kind of runs, such as ``"new seeds"``."""
-        return "new seeds" if self.is_seeded else "new runs"
+        return f"new {self._run}s"
+
+    def in_words(self, n: int) -> str:
+        """Return a number of runs, such as ``"10 new seeds"``."""
+        return in_number(n, f"new {self._run}")
 
     @property
     def no_seed(self) -> str:
@@ -156,7 +164,7 @@ class ConfirmedValue:
                 "evaluated. Resume, with a larger max_time if you set one."
             )
         if self.n_equal:
-            missed = f"{100 * unseen_share(n):.0f}% of {self._runs}"
+            missed = f"{100 * unseen_share(n):.0f}% of {self._run}s"
             return f"{self.no_interval}, but up to {missed} may differ."
         return f"{self.no_interval}: {self._why_unknown()}."
 
@@ -181,8 +189,7 @@ class ConfirmedValue:
         """
         if not self.values:
             return []
-        n = len(self.values)
-        notes = [_violated_note(self.n_violated, len(self.runs), self.where)]
+        notes = [self._violated_note()]
         notes.append(failures_note(self.n_failed, len(self.runs), self.where, self.failed))
         if math.isfinite(self.estimate.low):
             redrawn = redrawn or self._redrawn
@@ -195,18 +202,23 @@ class ConfirmedValue:
                 f"{unit.of_values} (95%)."
             )
         if not self.n_equal:
-            notes += map(Detail, unseen_notes(n, self._runs[:-1]))
+            notes += map(Detail, unseen_notes(len(self.values), self._run))
         return notes
 
-    @property
-    def _runs(self) -> str:
-        return "seeds" if self.is_seeded else "runs"
+    def _violated_note(self) -> str:
+        """Return in how many runs a constraint is violated; empty if in none."""
+        if not self.n_violated:
+            return ""
+        runs = self.in_words(len(self.runs))
+        return Caution(
+            f"A constraint is violated on {self.n_violated} of {runs}; these values count, too."
+        )
 
     @property
     def _redrawn(self) -> str:
         if self.resampled is not None:
             return (
-                f"The {self._runs} redraw the split, and the CI is for new data of this kind. Its "
+                f"The {self._run}s redraw the split, and the CI is for new data of this kind. Its "
                 "correction for overlapping splits is approximate (Nadeau and Bengio)."
             )
         source = "is random in the function"
@@ -251,13 +263,3 @@ def mean_interval(
     if sequential:
         return Estimate(center, *sequential_ends(values, half, n_claims))
     return Estimate(center, center - half, center + half)
-
-
-def _violated_note(n: int, n_runs: int, where: str) -> str:
-    """Return in how many runs a constraint is violated; empty if in none."""
-    if not n:
-        return ""
-    if n_runs == 1:
-        where = where[:-1]
-    sentence = f"A constraint is violated on {n} of {n_runs} {where}; these values count, too."
-    return Caution(sentence)

@@ -96,8 +96,7 @@ class FunctionSearch(StudyResult):
         if n_replicates:
             scope.append(f"of which {n_replicates} replicates")
         if self.record.new_values:
-            n_new = len(self.record.new_values)
-            scope.append(in_number(n_new, self._confirmed.where[:-1]))
+            scope.append(self._confirmed.in_words(len(self.record.new_values)))
         return scope
 
     def _subject(self) -> str:

@@ -547,7 +547,7 @@ class Recheck(Printed):
         best = f"trial {numbers.best.number}"
         reported = Estimate(stored_value(numbers.best))
         n = len(numbers.confirmed.values)
-        where = f"mean of {in_number(n, numbers.confirmed.where[:-1])}"
+        where = f"mean of {numbers.confirmed.in_words(n)}"
         if numbers.on_new_data:
             where = f"{where}, new data"
         lines = [
@@ -578,13 +578,10 @@ class Recheck(Printed):
         notes = list[str]()
         confirmed = numbers.confirmed
         n = len(confirmed.values)
-        where = confirmed.where
         if self.trial is not None and n:
             n_choosing = numbers.seeds if numbers.seeds > 1 else "one"
-            if n == 1:
-                where = where[:-1]
             sentence = (
-                f"Values are means of {n} {where}, which selected nothing. "
+                f"Values are means of {confirmed.in_words(n)}, which selected nothing. "
                 f"Another {n_choosing} chose the trial."
             )
             notes.append(Detail(sentence))
@@ -682,11 +679,11 @@ class Recheck(Printed):
             if excess.estimate.low > 0:
                 distance = f"luck: {size}"
         assert self.trial is not None
+        n = len(numbers.confirmed.values)
         reported = None
         if self.trial.number != numbers.best.number:
             stored = Estimate(stored_value(self.trial))
             reported = Line(f"trial {self.trial.number}", stored, self._unit)
-        n_runs = in_number(len(numbers.confirmed.values), numbers.confirmed.where[:-1])
         return selection_figure(
             title,
             unit_of(numbers.metric).heading(numbers.metric),
@@ -697,7 +694,7 @@ class Recheck(Printed):
             level=numbers.confirmed.level,
             reported=reported,
             excess=distance,
-            rows=("", n_runs),
+            rows=("", numbers.confirmed.in_words(n)),
             maximize=numbers.maximize,
         )
 
