@@ -173,7 +173,8 @@ def interrupted_where_called(verb: Callable[_P, _T]) -> Callable[_P, _T]:
             return verb(*args, **kwargs)
         except KeyboardInterrupt as interrupt:
             # What is raised again without a name adds no line of its own.
-            interrupt.__traceback__, interrupt.__suppress_context__ = None, True
+            interrupt.__traceback__ = None
+            interrupt.__suppress_context__ = True
             raise
 
     return call

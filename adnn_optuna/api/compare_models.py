@@ -155,7 +155,8 @@ def compare_models(
         if margin is None:
             margin = MARGIN
         check_margin(margin)
-        evaluated["dataset"], data_settings = trained.config, trained.settings
+        evaluated["dataset"] = trained.config
+        data_settings = trained.settings
     elif margin is not None:
         check_positive("margin", margin)
     study = open_evaluations(

@@ -202,9 +202,13 @@ class _SearchProgress:
     def __init__(
         self, bar: Bar, study: optuna.Study, first_step: str, limits: LimitValues
     ) -> None:
-        self._bar, self._study, self._limits = bar, study, callbacks_of(limits)
+        self._bar = bar
+        self._study = study
+        self._limits = callbacks_of(limits)
         self._max_trial = limits["max_trial"]
-        self._best, self._of_best, before = -1, "", Tally(study)
+        self._best = -1
+        self._of_best = ""
+        before = Tally(study)
         before.update(study)
         self.update(before)
         if first_step:

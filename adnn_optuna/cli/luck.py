@@ -139,7 +139,8 @@ def compare_models(
     loaded = parsing.load_models(models)
     if require and len(loaded) != 2:
         raise WrongValueError(f"--require must be used with two models; got {len(loaded)}.")
-    data, settings = None, None
+    data = None
+    settings = None
     if all(map(seeds_of, loaded.values())):
         opt.check_no_network(training, "functions of a seed")
         _check_margin(require, options["margin"])

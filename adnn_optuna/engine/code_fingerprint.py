@@ -41,7 +41,10 @@ def check_code(
         return
     current = {name: code_fingerprint(function) for name, function in functions.items()}
     current["python"] = str(sys.implementation.cache_tag)
-    names, n_changed, n_elsewhere, outdated = list[str](), 0, 0, []
+    names = list[str]()
+    n_changed = 0
+    n_elsewhere = 0
+    outdated = []
     for study in studies:
         attrs, trials = stored.read_study(study)
         if (before := attrs.get(stored.CODE)) == current:

@@ -187,7 +187,9 @@ class Observer:
     """
 
     def __init__(self, study: optuna.Study, limits: list[Limit], batch_size: int) -> None:
-        self._study, self._limits, self._batch_size = study, limits, batch_size
+        self._study = study
+        self._limits = limits
+        self._batch_size = batch_size
         sampler = study.sampler
         self.places: Places | None = sampler if isinstance(sampler, Places) else None
         of_trials = [limit.value for limit in limits if limit.reason == "max_trial"]
@@ -230,7 +232,8 @@ class Observer:
         batch_size = self._batch_size
         if n_threads is not None:
             batch_size = n_threads
-        n_wanted, last_place = math.inf, math.inf
+        n_wanted = math.inf
+        last_place = math.inf
         if self.places is not None:
             n_wanted = self.places.n_wanted
             last_place = self.places.last_index
@@ -268,7 +271,8 @@ class Observer:
         places = self.places
         is_new = trial._trial_id in begun
         place = None if places is None else places.place_of(trial)
-        is_taken, n_before = False, None
+        is_taken = False
+        n_before = None
         if places is not None and place is not None and is_new:
             is_taken, n_before = places.look_again(self._study, trial, self.tally.reader)
         now = time.monotonic()

@@ -200,7 +200,8 @@ class ChangeLoop(Printed):
         values = self.best.succeeded
         if not self._has_baseline or len(values) < FEWEST_RUNS:
             return None
-        level, max_runs = self.settings["level"], self.settings["max_runs"]
+        level = self.settings["level"]
+        max_runs = self.settings["max_runs"]
         return {
             "candidate": self.best.number,
             "mean": fmean(values),

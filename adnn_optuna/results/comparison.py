@@ -771,7 +771,8 @@ def _best_against_trials(comparison: ComparisonNumbers) -> Figure:
     what = "gain"
     label = unit.heading(f"Gain in {comparison.any_record.metric_label}", is_gain=True)
     if not comparison.any_record.has_baseline:
-        what, label = "value", "Best value"
+        what = "value"
+        label = "Best value"
 
     series = []
     colors = itertools.count()

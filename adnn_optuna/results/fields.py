@@ -153,7 +153,8 @@ def fitted(metric: str, values: Sequence[float]) -> Unit:
 
 def seconds_under_way(trials: Iterable[FrozenTrial]) -> float:
     """Return the seconds in which any trial ran; trials at the same time count once."""
-    seconds, last = 0.0, -math.inf
+    seconds = 0.0
+    last = -math.inf
     spans = ((trial.datetime_start, trial.datetime_complete) for trial in trials)
     for start, end in sorted((s.timestamp(), e.timestamp()) for s, e in spans if s and e):
         seconds += max(end - max(start, last), 0.0)

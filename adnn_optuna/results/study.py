@@ -242,9 +242,11 @@ def unowned_notes(record: SearchRecord) -> list[str]:
     numbers = [str(trial.number) for trial in running if owner_of(trial) is None]
     if not numbers:
         return []
-    subject, each = f"Trial {numbers[0]} is", "it"
+    subject = f"Trial {numbers[0]} is"
+    each = "it"
     if len(numbers) > 1:
-        subject, each = f"Trials {in_list(numbers)} are", "each"
+        subject = f"Trials {in_list(numbers)} are"
+        each = "each"
     end = f"study.tell({numbers[0]}, state=optuna.trial.TrialState.FAIL)"
     sentence = f"{subject} RUNNING without a known worker."
     return [f"{sentence} If none is alive, end {each} by {end}."]

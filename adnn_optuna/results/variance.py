@@ -414,22 +414,26 @@ class Variance(Printed):
         numbers = self.numbers
         unit = unit_of(numbers.value_name)
         known_sds = {source: sd for source, sd in self._sds.items() if not math.isnan(sd.value)}
-        x, low, high, text = [], [], [], []
-        for sd in known_sds.values():
-            x.append(unit.scale * sd.value)
-            low.append(unit.scale * sd.low)
-            high.append(unit.scale * sd.high)
-            text.append(self._sd_unit.value(sd.value))
+        sds = known_sds.values()
+        bars = Series(
+            label="",
+            x=[unit.scale * sd.value for sd in sds],
+            y=range(len(sds)),
+            mark="squares",
+            low=[unit.scale * sd.low for sd in sds],
+            high=[unit.scale * sd.high for sd in sds],
+            text=[self._sd_unit.value(sd.value) for sd in sds],
+        )
         title = "Standard deviation by source of randomness"
         if numbers.sd.value > 0:
             title = f"Runs that differ by less than {self._critical} are not distinguishable"
         name = f"standard deviation of {numbers.value_name}"
         figure = Figure(
-            "variance",
-            title,
-            unit.heading(name, is_gain=True),
-            "",
-            [Series("", x, range(len(x)), "squares", low, high, text=text)],
+            key="variance",
+            title=title,
+            x_label=unit.heading(name, is_gain=True),
+            y_label="",
+            series=[bars],
             caption="Bars: 95% CIs.",
             rows=sources_in_words(known_sds),
             from_zero=True,

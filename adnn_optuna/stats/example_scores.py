@@ -116,7 +116,8 @@ def _variance_of_mean(
         groups = np.arange(len(values))
     values = values.astype(np.float64)
     squares = np.bincount(groups, values - values.mean()) ** 2
-    n, total = len(squares), float(squares.sum())
+    n = len(squares)
+    total = float(squares.sum())
     if n < 2:
         return math.nan, n
     if not are_alike and total > 0:

@@ -56,7 +56,8 @@ class Means:
         self.least: float = 0.0 if scores.min() >= 0 else -math.inf
         self.most: float = math.inf
         if are_right:
-            self.n_rare, self.most = self.n_groups, 1.0
+            self.n_rare = self.n_groups
+            self.most = 1.0
 
     def on(self, is_in: np.ndarray, trials: slice | Sequence[int]) -> np.ndarray:
         """Return the values of trials on some groups, which a mask of shape (groups,) selects."""
@@ -85,7 +86,9 @@ class Metric:
         predictions: np.ndarray,
         groups: np.ndarray | None,
     ) -> None:
-        self._function, self._labels, self._predictions = function, labels, predictions
+        self._function = function
+        self._labels = labels
+        self._predictions = predictions
         self._groups = np.arange(len(labels)) if groups is None else groups
         self.n_groups: int = int(self._groups.max()) + 1
         self.values: np.ndarray = self.on(np.ones(self.n_groups), slice(None))
@@ -101,7 +104,8 @@ class Metric:
         """Return the ends of possible values, by those of perfect and of opposite predictions."""
         classes, places = np.unique(self._labels, return_inverse=True)
         opposite = classes[::-1][places]
-        best, worst = self._value_of(self._labels), self._value_of(opposite)
+        best = self._value_of(self._labels)
+        worst = self._value_of(opposite)
         if best == 1 and worst >= 0:  # Such as AUC, F1 and accuracy.
             return 0.0, 1.0
         if best == 0 < worst:  # Such as the mean squared error.
@@ -143,7 +147,8 @@ def random_splits(
     after_split: Callable[[], object] = lambda: None,
 ) -> RandomSplits:
     """Return the findings of random splits, of trials in the order in which they were made."""
-    n_groups, n_trials = measure.n_groups, len(measure.values)
+    n_groups = measure.n_groups
+    n_trials = len(measure.values)
     if n_groups < FEWEST_GROUPS:
         nothing = np.full(n_trials, math.nan)
         return RandomSplits(UNKNOWN, math.nan, nothing, nothing, {})
@@ -224,7 +229,8 @@ def _estimate(value: float, variance: float, measure: Means | Metric, trial: int
     """
     value = min(max(value, measure.least), measure.most)
     half = Z * math.sqrt(variance)
-    low, high = value - half, value + half
+    low = value - half
+    high = value + half
     if measure.n_rare is not None:
         effective = value * (1 - value) / variance if variance > 0 else 0.0
         low, high = share_interval(value, effective or measure.n_rare)

@@ -208,7 +208,8 @@ def paired_differences(
         rounding = size * 10.0**-DECIMALS
         if mean < ends.low - rounding or mean > ends.high + rounding:
             reasons.append("outliers move the mean difference outside of its CI")
-        win_rate_low, win_rate_high = math.nan, math.nan
+        win_rate_low = math.nan
+        win_rate_high = math.nan
         if not sequential:
             win_rate_low, win_rate_high = share_interval(of_pair.win_rate, n_pairs)
         row = PairedDifference(
@@ -366,7 +367,8 @@ def share_interval(share: float, n: float, level: float = 1 - ALPHA) -> tuple[fl
     """Return the interval of a share of n by Clopper and Pearson (1934)."""
     if not n:
         return math.nan, math.nan
-    k, tail = share * n, (1 - level) / 2
+    k = share * n
+    tail = (1 - level) / 2
     low = scipy.special.betaincinv(k, n - k + 1, tail) if share > 0 else 0.0
     high = scipy.special.betaincinv(k + 1, n - k, 1 - tail) if share < 1 else 1.0
     return float(low), float(high)
@@ -485,7 +487,8 @@ def _means_of_subsets(values: np.ndarray, n_subsets: int) -> np.ndarray:
     """Return the mean over each subset of pairs, of each row of values."""
     n_pairs = values.shape[1]
     if n_pairs <= MAX_EXACT:
-        sums, sizes = np.zeros((len(values), 1)), np.zeros(1)
+        sums = np.zeros((len(values), 1))
+        sizes = np.zeros(1)
         for i in range(n_pairs):
             sums = np.concatenate([sums, sums + values[:, i : i + 1]], axis=1)
             sizes = np.concatenate([sizes, sizes + 1])
@@ -498,10 +501,12 @@ def _means_of_subsets(values: np.ndarray, n_subsets: int) -> np.ndarray:
         end = start + len(are_in)
         totals += rows[:, start:end] @ are_in
         start = end
-    sums, sizes = totals[:-1], totals[-1]
+    sums = totals[:-1]
+    sizes = totals[-1]
     # The empty subset has no mean; a full one, as rare, takes its place.
     is_empty = sizes == 0
-    sums[:, is_empty], sizes[is_empty] = values.sum(axis=1, keepdims=True), n_pairs
+    sums[:, is_empty] = values.sum(axis=1, keepdims=True)
+    sizes[is_empty] = n_pairs
     return np.asarray(sums / sizes)
 
 

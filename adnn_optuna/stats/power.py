@@ -71,7 +71,8 @@ def required_seeds(
     design that was seen, the sequential one is at 99%.
     """
     check_positive("gain", gain)
-    k, m = min(map(len, differences.values())), len(differences)
+    k = min(map(len, differences.values()))
+    m = len(differences)
     if k < 2:
         raise WrongValueError(
             f"The pilot must have at least two seeds for each claim; got {k}. Run more seeds."
@@ -160,7 +161,8 @@ def _fewest_seeds(effects: np.ndarray, n_claims: int) -> int:
 
 def _sequential_power(effects: np.ndarray, n_looks: int, threshold: float) -> np.ndarray:
     """Return how often a centre of 0 is excluded by pair 1, 2, …, simulated."""
-    rng, n_repeats = np.random.default_rng(0), 5  # One after the other, to spare memory.
+    rng = np.random.default_rng(0)
+    n_repeats = 5  # One after the other, to spare memory.
     is_decided = np.zeros(n_looks)
     for _ in range(n_repeats):
         noise = rng.standard_normal((len(effects), n_looks))

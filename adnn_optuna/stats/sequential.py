@@ -34,7 +34,9 @@ def e_process(centred: np.ndarray) -> np.ndarray:
     means = np.cumsum(centred**2, axis=-1) / np.arange(1, centred.shape[-1] + 1)
     scales = np.sqrt(means)
     z = centred / np.where(scales > 0, scales, 1)  # Zeros so far: their factors are 1.
-    sums, sizes, total = np.cumsum(z, axis=-1), np.abs(z), np.zeros_like(z)
+    sums = np.cumsum(z, axis=-1)
+    sizes = np.abs(z)
+    total = np.zeros_like(z)
     with np.errstate(over="ignore"):  # More than 1e308 excludes as infinity does.
         for rate in _RATES:
             # log cosh x = |x| + log(1 + exp(-2|x|)) - log 2, which does not overflow.
@@ -84,7 +86,8 @@ def sequential_ends(values: Sequence[float], half: float, n_claims: int) -> tupl
     It contains the interval of a fixed design, whose half width is given: skewed values, such as
     with rare collapses, have another centre than their mean.
     """
-    size, mean = float(np.abs(values).max()) or 1.0, float(np.mean(values))
+    size = float(np.abs(values).max()) or 1.0
+    mean = float(np.mean(values))
     low, high = sequential_interval(np.asarray(values) / size, AFTER_FIXED * n_claims)
     return min(size * low, mean - half), max(size * high, mean + half)
 
@@ -110,7 +113,8 @@ def _hull(d: np.ndarray, centres: np.ndarray, threshold: float) -> tuple[np.ndar
         tried = ends + steps * (outer - ends)
         # The end itself is known: its float need not come out of the line above.
         is_in = is_possible(tried.ravel()).reshape(tried.shape)
-        is_in[0], tried[0] = True, ends
+        is_in[0] = True
+        tried[0] = ends
         for side in range(2):
             last = np.flatnonzero(is_in[:, side])[-1]
             ends[side] = tried[last, side]

@@ -31,9 +31,14 @@ def standard_deviation(values: np.ndarray, *, are_differences: bool = False) -> 
         return UNKNOWN
     if are_equal(values) and not (are_differences and values[0]):
         return Estimate(0.0, 0.0, 0.0)
-    mean, center, degrees, scale = 0.0, 0.0, n, 0.5
+    mean = 0.0
+    center = 0.0
+    degrees = n
+    scale = 0.5
     if not are_differences:
-        mean, degrees, scale = float(values.mean()), n - 1, 1.0
+        mean = float(values.mean())
+        degrees = n - 1
+        scale = 1.0
         center = float(scipy.stats.trim_mean(values, 1 / (2 * math.sqrt(n - 4))))
     size = float(np.abs(values - mean).max())  # Divided by this, squares do not underflow.
     squares = float((((values - mean) / size) ** 2).sum())
@@ -90,7 +95,8 @@ def unit_of_values(
         return PLAIN
     # Without huge values of failed runs, beside which all others would look like 0.
     sizes = sizes[sizes <= (1e9 * float(np.median(sizes)) or math.inf)]
-    largest, size = sizes.max(), size_of(sizes)
+    largest = sizes.max()
+    size = size_of(sizes)
     arrays = [np.where(np.abs(array) <= largest, array, math.nan) / size for array in arrays]
     if are_paired:  # What all arms have in common may spread far more than their differences.
         arrays += [first - second for first, second in itertools.combinations(arrays, 2)]

@@ -46,7 +46,8 @@ def unpaired_differences(
     arrays = {label: np.asarray(of_arm, dtype=np.float64) for label, of_arm in values.items()}
     rows = []
     for arm, other_arm in claims:
-        first, second = arrays[arm], arrays[other_arm]
+        first = arrays[arm]
+        second = arrays[other_arm]
         ends, reason = _interval(first, second, len(claims))
         row = PairedDifference(
             arm=arm,
@@ -83,7 +84,8 @@ def _interval(one: np.ndarray, two: np.ndarray, n_claims: int) -> tuple[Ends, st
     permuted = np.zeros(0)
     if are_few and n_claims <= _MOST_CLAIMS:
         permuted = _permuted(one / size, two / size)
-    mean, ends = float(one.mean() - two.mean()), list[float]()
+    mean = float(one.mean() - two.mean())
+    ends = list[float]()
     for tail in (ALPHA / (2 * n_claims), ALPHA / n_claims):
         most = -t_quantile(freedom, tail)
         least = -most
@@ -98,10 +100,12 @@ def _permuted(one: np.ndarray, two: np.ndarray) -> np.ndarray:
     """Return t of permutations of the deviations from the arms' means, in ascending order."""
     if one.std() < two.std():  # So the order of the arms does not matter.
         return -_permuted(two, one)[::-1]
-    n_one, n_two = len(one), len(two)
+    n_one = len(one)
+    n_two = len(two)
     deviations = np.concatenate([one - one.mean(), two - two.mean()])
     is_in_one = _permutations(n_one, n_two)
-    sums, squares = is_in_one @ deviations, is_in_one @ deviations**2
+    sums = is_in_one @ deviations
+    squares = is_in_one @ deviations**2
     total = (deviations**2).sum()
     # The deviations of both arms have a sum of 0.
     difference = sums / n_one + sums / n_two
