@@ -126,6 +126,11 @@ def in_list(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [first, *names[-1:]]))
 
 
+def capitalized(text: str) -> str:
+    """Return a text with a capital as its first letter."""
+    return text[:1].upper() + text[1:]
+
+
 def in_number(n: int, what: str) -> str:
     """Return how many there are of something, such as ``"1 trial"`` or ``"3 trials"``."""
     if n == 1:

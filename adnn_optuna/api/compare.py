@@ -257,10 +257,10 @@ def _run(
     except KeyboardInterrupt:
         _keep(opened)
         raise
-    others = attributes_in(opened)
+    attrs_of_studies = attributes_in(opened)
     results = []
     for spec, study in zip(specs, studies, strict=True):
-        record = read_record(study, others=others)
+        record = read_record(study, others=attrs_of_studies)
         results.append(result_of(record, spec.plan.objective))
     return results
 

@@ -357,8 +357,8 @@ def opened_study(study: AnyStudy) -> StudyRead:
         return StudyRead.of(load_search(open_storage(study[0], must_exist=True), study[1]))
     _checks.check_type("study", study, Study, "an Optuna study, or its storage and its name")
     check_one_objective(study)
-    own = optuna.load_study(study_name=study.study_name, storage=open_storage(study._storage))
-    return StudyRead.of(own)
+    storage = open_storage(study._storage)
+    return StudyRead.of(optuna.load_study(study_name=study.study_name, storage=storage))
 
 
 def is_comparison(study: Study) -> bool:

@@ -61,8 +61,8 @@ _SCHEMA: tuple[tuple[Any, str], ...] = (
     (PAIRS, "confirmation.seeds confirmation.baselines confirmation.gains?"),
 )
 _FIELDS = {
-    tuple(name.rstrip("?").split(".")): (wanted, name.endswith("?"))
-    for wanted, names in _SCHEMA
+    tuple(name.rstrip("?").split(".")): (content, name.endswith("?"))
+    for content, names in _SCHEMA
     for name in names.split()
 }
 # Further metrics that a training run reports.
@@ -151,8 +151,8 @@ def _checked_fields(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...
             yield from _checked_fields(value, (*path, key))
         return
     if path in _FIELDS:
-        wanted, _ = _FIELDS[path]
-        find_fault = _finder_of(wanted)
+        content, _ = _FIELDS[path]
+        find_fault = _finder_of(content)
     elif _METRIC.fullmatch(".".join(path)):
         find_fault = _number()
     else:

@@ -13,7 +13,7 @@ import numpy as np
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics, TestEvaluation
 from adnn_optuna._checks import WrongValueError, check_integer, logger
-from adnn_optuna._units import ACCURACY, Estimate, duration, in_list, score_in_words
+from adnn_optuna._units import ACCURACY, Estimate, capitalized, duration, in_list, score_in_words
 from adnn_optuna.api._keywords import interrupted_where_called
 from adnn_optuna.engine.evaluations import SEEDS
 from adnn_optuna.engine.kinds import NETWORKS
@@ -579,11 +579,11 @@ def replication_figure(
     split = record.metric.partition("_")[0]
     data = {"val": "validation", "train": "training"}.get(split, "selection")
     gains = [*record.gains.values()]
-    found = Estimate(record.gain)
-    selected = Line(f"trial {best.number}, best", found, units.selection, is_difference=True)
+    gain = Estimate(record.gain)
+    selected = Line(f"trial {best.number}, best", gain, units.selection, is_difference=True)
     replicated = Line("new seeds", confirmation.replication, units.test, is_difference=True)
     return selection_figure(
-        f"{title[0].upper()}{title[1:]}",
+        capitalized(title),
         units.selection.heading("gain over the baseline network", is_gain=True),
         trials=gains,
         best=selected,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from adnn_optuna._units import Unit, in_list, in_number
+from adnn_optuna._units import Unit, capitalized, in_list, in_number
 from adnn_optuna.render.document import Detail, Figure, Line, Table, Verdict
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.difference_words import (
@@ -260,10 +260,10 @@ class ArmComparison(Printed):
         numbers = self.numbers
         unit = numbers.unit
         score = numbers.score
-        title = f"{score[:1].upper()}{score[1:]}"
+        title = capitalized(score)
         if self._paired_by:
             title = f"{title} by {self._paired_by}"
-        shown = self._shown(numbers.differences)
+        rows = self._shown(numbers.differences)
         finding = "How much better the first arm is"
         if numbers.n_values:
             finding = "; ".join(self._claims()) or finding
@@ -280,7 +280,7 @@ class ArmComparison(Printed):
             "differences",
             finding,
             unit.heading(f"difference in {score}", is_gain=True),
-            [verdict_line(pair(row), row, unit) for row in shown],
+            [verdict_line(pair(row), row, unit) for row in rows],
             margin=numbers.design.margin or 0.0,
             level=self._level,
         )

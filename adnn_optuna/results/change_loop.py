@@ -454,11 +454,11 @@ def verdicts_of(
             rows[:, place] = [compared[key] for key in _STANDARD]
     is_kept, is_given_up, n_runs = judged(values, n_made, Standard(*rows))
     verdicts: list[tuple[CandidateVerdict, int]] = []
-    for kept, given_up, n in zip(is_kept, is_given_up, n_runs.tolist(), strict=True):
+    for place, n in enumerate(n_runs.tolist()):
         verdict: CandidateVerdict = "not judged yet"
-        if kept:
+        if is_kept[place]:
             verdict = "kept"
-        elif given_up:
+        elif is_given_up[place]:
             verdict = "not kept"
         verdicts.append((verdict, n))
     return verdicts

@@ -14,7 +14,15 @@ from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import Declaration, DeclaredArm
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna._units import ACCURACY, PLAIN, Unit, in_number, score_in_words, unit_of
+from adnn_optuna._units import (
+    ACCURACY,
+    PLAIN,
+    Unit,
+    capitalized,
+    in_number,
+    score_in_words,
+    unit_of,
+)
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.render.document import (
@@ -217,8 +225,10 @@ class ComparisonNumbers:
         families = self.families
         rows = self._compared(of_samplers, self.n_claims["samplers"], families["samplers"])
         if families["controls"]:
-            of_all = {label: values[label] for label in (*samplers, *self.controls)}
-            with_controls = self._compared(of_all, self.n_claims["controls"], families["controls"])
+            of_controls = {label: values[label] for label in self.controls}
+            all_values = {**of_samplers, **of_controls}
+            n_claims = self.n_claims["controls"]
+            with_controls = self._compared(all_values, n_claims, families["controls"])
             rows += [row for row in with_controls if row.verdict is not None]
         # Claims come first, those that may end a sequential comparison at the top.
         return sorted(rows, key=lambda row: row.verdict is None)
@@ -497,7 +507,7 @@ class Comparison(Printed):
         best = rows[0]
         verdicts = self._verdicts
         if best.verdict == "better":
-            return f"{best.arm} is {relation(best, others=reference)}."
+            return f"{best.arm} is {relation(best, labels=reference)}."
         conclusion = f"No sampler is shown to be better than {reference}"
         if verdicts == {"worse"}:
             for_which = {*map(for_most, rows)}
@@ -533,7 +543,7 @@ class Comparison(Printed):
                 [(row.arm, label) for row in self.numbers.over_reference[:1]]
             )
             if rival and rows and rows[0].n_pairs:
-                sentences.append(f"{rows[0].arm} is {relation(rows[0], others=rival)}.")
+                sentences.append(f"{rows[0].arm} is {relation(rows[0], labels=rival)}.")
         return sentences
 
     def _about_control(self) -> list[str]:
@@ -541,7 +551,7 @@ class Comparison(Printed):
         if (row := self._control_over_reference()) is None:
             return []
         spent = self.numbers.controls[row.arm][0].arm.spent or row.arm
-        relation_in_words = relation(row, others=self.numbers.reference_name)
+        relation_in_words = relation(row, labels=self.numbers.reference_name)
         return [f"The same compute, spent on {spent}, is {relation_in_words}."]
 
     def _control_over_reference(self) -> PairedDifference | None:
@@ -586,7 +596,7 @@ class Comparison(Printed):
             tables.append(dataclasses.replace(about_baselines, is_detail=True))
         if rows := self.numbers.paired_differences:
             score = self.numbers.score_name
-            title = f"{score[:1].upper()}{score[1:]}, paired by seed"
+            title = f"{capitalized(score)}, paired by seed"
             tables.insert(0, differences_table(rows, self.numbers.unit, self._design, title=title))
         return tables
 
@@ -755,7 +765,7 @@ def _scores(comparison: ComparisonNumbers) -> Figure:
     score = comparison.score_name
     return values_figure(
         "scores",
-        f"{score[:1].upper()}{score[1:]} by seed",
+        f"{capitalized(score)} by seed",
         comparison.unit.heading(score),
         values,
         comparison.unit,

@@ -7,7 +7,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from adnn_optuna._units import Unit, in_list, in_number
+from adnn_optuna._units import Unit, capitalized, in_list, in_number
 from adnn_optuna.render.document import (
     Caution,
     Detail,
@@ -88,14 +88,14 @@ def first_gap(labels: Sequence[str], first: str, per: str = "seed") -> str:
     )
 
 
-def relation(row: PairedDifference, per: str = "seed", others: str | None = None) -> str:
+def relation(row: PairedDifference, per: str = "seed", labels: str | None = None) -> str:
     """Return the verdict in words, such as ``"better than b for most seeds"``.
 
-    It names ``others`` if that is not None, otherwise the second arm of the difference.
+    It names the ``labels`` if they are not None, otherwise the second arm of the difference.
     """
-    if others is None:
-        others = row.other
-    verdict = f"{_RELATIONS[row.verdict]} {others}"
+    if labels is None:
+        labels = row.other
+    verdict = f"{_RELATIONS[row.verdict]} {labels}"
     if row.verdict in ("better", "worse"):
         verdict = f"{verdict} {for_most(row, per)}"
     return ", ".join(filter(None, [verdict, _assumed(row)]))
@@ -256,7 +256,7 @@ def _reasons(rows: Sequence[PairedDifference]) -> list[str]:
         if len(pairs) < len(rows):
             notes.append(Caution(f"{', '.join(pairs)}: {reason}."))
         else:
-            notes.append(Caution(f"{reason[0].upper()}{reason[1:]}."))
+            notes.append(Caution(f"{capitalized(reason)}."))
     return notes
 
 

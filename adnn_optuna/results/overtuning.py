@@ -233,8 +233,8 @@ class Overtuning(Printed):
         left_out = unit.scale * self.splits.left_out[has_value]
         new, best, _ = self._estimates()
         new_x = unit.scale * new.estimate.value
-        drawn = [*reported.tolist(), *left_out.tolist(), new_x]
-        ends = [min(drawn), max(drawn)]
+        coordinates = [*reported.tolist(), *left_out.tolist(), new_x]
+        ends = [min(coordinates), max(coordinates)]
         best_index = self.trials.index(self.best)
         shares = self.splits.selected[has_value]
         points = Series(
@@ -249,7 +249,7 @@ class Overtuning(Printed):
         equal = Series(
             "", ends, ends, "dashes", color=None, text=["", "equal"], text_at=["top left"] * 2
         )
-        of_best = Series(
+        best_point = Series(
             label="",
             x=[unit.scale * self.reported],
             y=[unit.scale * float(self.splits.left_out[best_index])],
@@ -270,7 +270,7 @@ class Overtuning(Printed):
             title=f"Expect {new.value} on new examples; the best trial reports {best.value}",
             x_label=unit.heading("reported value"),
             y_label=unit.heading("value on examples left out"),
-            series=[equal, points, on_new_data, of_best],
+            series=[equal, points, on_new_data, best_point],
             caption="Points: trials; larger ones are selected by more splits of the examples.",
             lower_is_better=not self.maximize,
             has_equal_axes=True,

@@ -23,6 +23,7 @@ from adnn_optuna._units import (
     UNKNOWN,
     Estimate,
     Unit,
+    capitalized,
     in_list,
     in_number,
     params_in_words,
@@ -630,7 +631,7 @@ class Recheck(Printed):
             return few * f"The CI of the gain is Student's t, assuming {NORMAL}."
         if n < numbers.n_needed:
             return f"No CI of the gain: {numbers.n_needed} {numbers.confirmed.where} are needed."
-        return f"{NO_SPREAD[0].upper()}{NO_SPREAD[1:]}."
+        return f"{capitalized(NO_SPREAD)}."
 
     def _about_data(self) -> str:
         """Return which variances the CI of the value contains; empty if only those of runs."""
