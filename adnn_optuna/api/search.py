@@ -230,13 +230,15 @@ class _SearchProgress:
         if self._max_trial:
             text = f"trial {n_done}/{self._max_trial}"
         text += self._of_best
-        remaining_seconds = [
-            (limit._seconds_left(self._study, tally), limit) for limit in self._limits
-        ]
-        seconds, nearest = min(remaining_seconds, key=lambda of: of[0], default=(math.inf, None))
-        if nearest is not None and math.isfinite(seconds):
-            seconds = max(seconds, 0.0)
-            text += f"; {seconds:.0f} s left of {nearest.reason} {nearest.value:g}{nearest.unit}"
+        seconds = math.inf
+        until_limit = ""
+        for limit in self._limits:
+            seconds_left = limit._seconds_left(self._study, tally)
+            if seconds_left < seconds:
+                seconds = seconds_left
+                until_limit = f"{limit.reason} {limit.value:g}{limit.unit}"
+        if until_limit:
+            text += f"; {max(seconds, 0.0):.0f} s left of {until_limit}"
         for limit in self._limits:
             if limit.ends_early:
                 text += f"; until {limit.reason} {limit.value:g}{limit.unit}"

@@ -623,14 +623,12 @@ class Comparison(Printed):
         if field.is_gain:
             gain = "test gain" if field.metric == "test" else "gain"
             return f"{unit.heading(gain, is_gain=True)}\n{field.label}"
-        name = self.numbers.any_record.metric_label
-        if field.metric == "test":
-            name = self.numbers.score_name
-        metric = ""
-        if field.metric:
-            metric = name
-        words = [field.label, metric]
-        return "\n".join(unit.heading(" ".join(filter(None, words))).split(" ", 1))
+        heading = field.label
+        if field.metric == "selection":
+            heading = f"{heading} {self.numbers.any_record.metric_label}"
+        elif field.metric == "test":
+            heading = f"{heading} {self.numbers.score_name}"
+        return unit.heading(heading.strip()).replace(" ", "\n", 1)
 
     def _notes(self) -> list[str]:
         notes = self._kind._first_notes(self.numbers.runs)

@@ -134,9 +134,8 @@ def _mean_of_known(values: Sequence[float]) -> float:
 
 def units_of(record: SearchRecord) -> Units:
     """Return how the metrics of a search are written, with the digits that its values need."""
-    return Units(
-        *(fitted(metric, record.values) for metric in (record.metric, record.test_metric))
-    )
+    values = record.values
+    return Units(fitted(record.metric, values), fitted(record.test_metric, values))
 
 
 def fitted(metric: str, values: Sequence[float]) -> Unit:
@@ -155,8 +154,9 @@ def seconds_under_way(trials: Iterable[FrozenTrial]) -> float:
     """Return the seconds in which any trial ran; trials at the same time count once."""
     seconds = 0.0
     last = -math.inf
-    spans = ((trial.datetime_start, trial.datetime_complete) for trial in trials)
-    for start, end in sorted((s.timestamp(), e.timestamp()) for s, e in spans if s and e):
+    dates = ((trial.datetime_start, trial.datetime_complete) for trial in trials)
+    spans = [(begun.timestamp(), end.timestamp()) for begun, end in dates if begun and end]
+    for start, end in sorted(spans):
         seconds += max(end - max(start, last), 0.0)
         last = max(last, end)
     return seconds
