@@ -333,7 +333,8 @@ def claims(results: Results) -> list[Claim]:
         rows.append(
             Claim(
                 "RQ2",
-                f"the search raises the accuracy{': ' if name == POOLED else ' of '}{name}",
+                f"the search raises the accuracy{': ' if name == POOLED else ' of '}{name}, the "
+                "paper's training",
                 f"the paper's training, equal compute, on test images: {said}",
                 verdict,
             )

@@ -280,7 +280,7 @@ def claims(results: Results) -> list[Claim]:
             "initial weights are worth a search",
             f"Glorot, 4 hidden layers, init offsets on test images over {n_seeds} seeds: "
             f"{counted}",
-            f"{worth} they are better than both random restarts and other uses of the compute",
+            f"{worth} offsets are better than random restarts and all other uses of the compute",
         )
     ]
 

@@ -20,8 +20,8 @@ _EVALUATE = (
 )
 Require = Annotated[
     Literal["not-worse", "better"] | None,
-    "End with exit code 1 unless the verdict is better; with not-worse, also equivalent and not "
-    "worse pass. A missing value ends with exit code 2.",
+    "The verdicts that pass: only better; or, with not-worse, also equivalent and not worse. Any "
+    "other ends with exit code 1, and a missing value with exit code 2.",
 ]
 
 

@@ -181,7 +181,7 @@ def arm_of(sampler: ArmSpec, named: Mapping[str, Arm] = SAMPLERS) -> Arm:
     function_name = getattr(sampler, "__qualname__", type(sampler).__qualname__)
     name = f"{function_name}()"
 
-    def made_anew(
+    def new_sampler_of(
         seed: int, _: Mapping[str, BaseDistribution], n_trials: int | None
     ) -> BaseSampler:
         new_sampler: Any = sampler(seed, n_trials)
@@ -193,7 +193,7 @@ def arm_of(sampler: ArmSpec, named: Mapping[str, Arm] = SAMPLERS) -> Arm:
             return new_sampler
         return KeyedIndexSampler(KeyedSampler(sampler, seed, n_trials))
 
-    return Arm(name, made_anew)
+    return Arm(name, new_sampler_of)
 
 
 def check_sampler(sampler: Any, names: Collection[str]) -> None:

@@ -276,7 +276,7 @@ def repeated(
     url: str = "",
     call_again: Callable[[], _T] | None = None,
 ) -> _T:
-    """Call again while it raises what may pass, as long as the patience lasts.
+    """Call until it succeeds, or raises an error that may not pass, or the patience ends.
 
     Warnings hide the secrets of ``url``.
     """

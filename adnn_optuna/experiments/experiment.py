@@ -279,7 +279,7 @@ class Experiment:
 
     @property
     def config(self) -> Json:
-        """All that determines a trial's value, as JSON holds it."""
+        """Everything that determines a trial's value, as JSON."""
         config: Json = {}
         if self.is_of_trial:
             config["model"] = _described(self.model.model)

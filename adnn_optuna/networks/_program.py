@@ -99,8 +99,9 @@ class Program:
         )
         if not all(np.allclose(*pair, equal_nan=True) for pair in zip(first, again, strict=True)):
             raise WrongValueError(
-                "The same training run reaches other weights each time. Make all variables by "
-                "add_weight of a layer, and pass keras.random the SeedGenerator of a layer."
+                "The training must be deterministic; got other weights from its second run. "
+                "Create all variables by add_weight of a layer, and pass the SeedGenerator of a "
+                "layer to keras.random."
             )
         self.train: Callable[..., tuple[list[tf.Tensor], list[Score]]] = train
         self._evaluate = tf.function(self._trace_evaluation, **options)

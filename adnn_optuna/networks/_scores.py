@@ -57,7 +57,7 @@ class Scores:
             if head.is_regression and isinstance(metric, keras.metrics.R2Score):
                 if metric.class_aggregation != "uniform_average" or metric.num_regressors:
                     rule = f"The metric {metric.name!r} must have its default arguments"
-                    raise WrongValueError(f"{rule}, for which it is computed in float64.")
+                    raise WrongValueError(f"{rule}; got others. Omit them.")
                 self._r2_names.append(metric.name)
             else:
                 self._metrics.append((metric, adapt))

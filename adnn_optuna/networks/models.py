@@ -199,7 +199,7 @@ class MLP:
 
 
 AnyModel = MLP | Callable[..., Any]
-"""A model, or a function that returns a new one of Keras's."""
+"""An :class:`MLP`, or a function that returns a new Keras model."""
 
 # Of Keras's metrics, as of ours, those are better the lower they are.
 _MINIMIZED = re.compile(
