@@ -59,11 +59,11 @@ def put(node: Any, path: str, value: Any) -> None:
 
 def leaves(node: Any, path: str = "") -> list[str]:
     children = node.items() if isinstance(node, dict) else enumerate(node)
-    found = []
+    places = []
     for key, child in children:
         here = f"{path}.{key}" if path else str(key)
-        found += leaves(child, here) if isinstance(child, dict | list) else [here]
-    return found
+        places += leaves(child, here) if isinstance(child, dict | list) else [here]
+    return places
 
 
 def verify_here(path: Path, data_dir: Path | str | None = None) -> adnn.Verdict:

@@ -65,8 +65,8 @@ def polynomial(trial: Any) -> float:
 def function_of(url: str) -> Callable[[Any, int], float]:
     def function(trial: Any, seed: int) -> float:
         # Arms of a comparison may ask for the same.
-        of = trial.study.study_name
-        return polynomial(trial) + 0.1 * valued(url, trial.params["x"], seed, of=of)
+        study_name = trial.study.study_name
+        return polynomial(trial) + 0.1 * valued(url, trial.params["x"], seed, of=study_name)
 
     return function
 
@@ -97,8 +97,8 @@ def search_in_threads(url: str) -> Any:
 def search_by_executor(url: str) -> Any:
     options: Any = {"max_trial": 4, "confirm": 3, "n_jobs": 2, "storage": url, "study_name": "s"}
     with futures.ThreadPoolExecutor(2) as executor:
-        found = adnn.search(function_of(url), "annealing", **options, executor=executor)
-    return told_of_function(found)
+        result = adnn.search(function_of(url), "annealing", **options, executor=executor)
+    return told_of_function(result)
 
 
 def search_enqueued(url: str) -> Any:
@@ -111,8 +111,8 @@ def confirm_twice(url: str) -> Any:
     """Search, and confirm on more new seeds later."""
     options: Any = {"max_trial": 2, "storage": url, "study_name": "s"}
     for confirm in (1, 3):
-        found = adnn.search(function_of(url), "random", **options, confirm=confirm)
-    return told_of_function(found)
+        result = adnn.search(function_of(url), "random", **options, confirm=confirm)
+    return told_of_function(result)
 
 
 def reuse_trials(url: str) -> Any:
@@ -157,13 +157,15 @@ def resume_comparison(url: str) -> Any:
     """Compare, or resume what is declared already."""
     function = function_of(url)
     options: Any = {"max_trial": 2, "seeds": range(2), "confirm": 1}
-    known = {study.study_name: study.user_attrs for study in open_storage(url).get_all_studies()}
-    if "adnn:comparison" in known.get("c", {}):
-        found: Any = adnn.resume(url, "c", objective=function)
+    attrs_by_study = {
+        study.study_name: study.user_attrs for study in open_storage(url).get_all_studies()
+    }
+    if "adnn:comparison" in attrs_by_study.get("c", {}):
+        result: Any = adnn.resume(url, "c", objective=function)
     else:
         where: Any = {"storage": url, "study_name": "c"}
-        found = adnn.compare(function, ("annealing",), **options, **where)
-    return found.differences().to_csv()
+        result = adnn.compare(function, ("annealing",), **options, **where)
+    return result.differences().to_csv()
 
 
 def compare_models_of_functions(url: str) -> Any:
@@ -177,7 +179,7 @@ def compare_models_of_functions(url: str) -> Any:
 
 def recheck(url: str) -> Any:
     study = optuna.load_study(study_name="given", storage=open_storage(url))
-    found = adnn.recheck(
+    result = adnn.recheck(
         study,
         lambda trial, seed: polynomial(trial) + valued(url, trial.number, seed),
         top=2,
@@ -185,15 +187,15 @@ def recheck(url: str) -> Any:
         confirm=3,
         against=0,
     )
-    return found.numbers.evaluations, found.value, found.gain.value
+    return result.numbers.evaluations, result.value, result.gain.value
 
 
 def measure_variance(url: str) -> Any:
     def function(noise: int, order: int) -> float:
         return valued(url, noise, order)
 
-    found = adnn.measure_variance(function, n=5, storage=url, study_name="v")
-    return found.numbers.evaluations, found.sd, found.sd_by_source
+    result = adnn.measure_variance(function, n=5, storage=url, study_name="v")
+    return result.numbers.evaluations, result.sd, result.sd_by_source
 
 
 def measure_variance_by_executor(url: str) -> Any:
@@ -202,8 +204,8 @@ def measure_variance_by_executor(url: str) -> Any:
 
     with futures.ThreadPoolExecutor(2) as executor:
         options: Any = {"storage": url, "study_name": "v", "executor": executor}
-        found = adnn.measure_variance(function, n=5, **options)
-    return found.numbers.evaluations, found.sd
+        result = adnn.measure_variance(function, n=5, **options)
+    return result.numbers.evaluations, result.sd
 
 
 def keep(url: str) -> Any:
@@ -268,8 +270,8 @@ def compare_models(url: str) -> Any:
 
 
 def variance_of_networks(url: str) -> Any:
-    found = adnn.measure_variance(objective(), n=5, storage=url, study_name="v", n_jobs=1)
-    return found.numbers.evaluations, found.sd
+    result = adnn.measure_variance(objective(), n=5, storage=url, study_name="v", n_jobs=1)
+    return result.numbers.evaluations, result.sd
 
 
 OF_FUNCTIONS: dict[str, tuple[Verb, ...]] = {
@@ -389,7 +391,7 @@ def content(url: str) -> dict[str, Any]:
 
     Numbers of trials are left out, as the dead have some; and times.
     """
-    found: dict[str, Any] = {}
+    contents: dict[str, Any] = {}
     storage = open_storage(url)
     for name in optuna.get_all_study_names(storage):
         study = optuna.load_study(study_name=name, storage=storage)
@@ -399,9 +401,9 @@ def content(url: str) -> dict[str, Any]:
             for t in filter(is_done, study.trials)
         ]
         attributes = {re.sub(r"/\d[^/]*", "/", name) for name in study.user_attrs}
-        found[name] = {
+        contents[name] = {
             "done": sorted(map(repr, done)),
             "unfinished": [t.number for t in study.trials if not t.state.is_finished()],
             "attributes": attributes,
         }
-    return found
+    return contents

@@ -73,11 +73,13 @@ def main(what: str, folder: Path) -> None:
         n_before = len(list(folder.iterdir()))
         was_killed = killed_before(step, folder, lambda: write("newer", 20_000))
         text = (folder / "a.json").read_text()
-        found = text.replace("newer", "n").replace("old", "o") if what == "text" else ""
-        said = {"o" * 10_000: "old", "n" * 20_000: "newer"}.get(found) or contract_of(folder)
+        shortened = text.replace("newer", "n").replace("old", "o") if what == "text" else ""
+        contents = {"o" * 10_000: "old", "n" * 20_000: "newer"}.get(shortened) or contract_of(
+            folder
+        )
         whole_files = [file for file in folder.iterdir() if not file.name.startswith(".adnn-")]
         n_more = len(whole_files) - n_before
-        sys.stdout.write(f"{said}, {n_more} more files\n")
+        sys.stdout.write(f"{contents}, {n_more} more files\n")
         if not was_killed:
             return
 

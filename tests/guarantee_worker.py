@@ -27,12 +27,12 @@ SECONDS = 0.1
 if __name__ == "__main__":
     warnings.simplefilter("ignore", ExperimentalWarning)
     how, url, n_trials, last = sys.argv[1:]
-    own = count(1)
+    counter = count(1)
 
     def objective(trial: optuna.Trial) -> float:
         x = trial.suggest_float("x", -10, 10)
         time.sleep(SECONDS)
-        if next(own) == int(last):
+        if next(counter) == int(last):
             os.kill(os.getpid(), signal.SIGKILL)
         return x**2
 

@@ -51,17 +51,17 @@ def main() -> None:
     names = sorted(known())
     # The first of a random order, so that a larger number goes on with the same.
     random.Random(arguments.seed).shuffle(names)
-    drawn = names[: arguments.number]
+    sampled = names[: arguments.number]
     codes = known()
-    if left := [name for name in drawn if codes[name] is None]:
-        mutmut(*left)
+    if without_code := [name for name in sampled if codes[name] is None]:
+        mutmut(*without_code)
         codes = known()
-    survivors = sorted(name for name in drawn if codes[name] in {SURVIVED, NO_TESTS})
-    n_killed = len(drawn) - len(survivors)
-    low, high = binomtest(n_killed, len(drawn)).proportion_ci()
+    survivors = sorted(name for name in sampled if codes[name] in {SURVIVED, NO_TESTS})
+    n_killed = len(sampled) - len(survivors)
+    low, high = binomtest(n_killed, len(sampled)).proportion_ci()
     print(*survivors, sep="\n")
     print(
-        f"{n_killed} of {len(drawn)} mutants were killed: {n_killed / len(drawn):.1%} "
+        f"{n_killed} of {len(sampled)} mutants were killed: {n_killed / len(sampled):.1%} "
         f"(95%: {low:.1%} to {high:.1%}) of all {len(names)}. Above are the others."
     )
 

@@ -124,17 +124,17 @@ def main(folder: Path) -> None:
     logging.root.setLevel(logging.INFO)
     logging.root.addHandler(statements := Statements())
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    made: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     before = state()
     for name, verb in verbs(folder).items():
         with contextlib.suppress(UserWarning):
-            made[name] = verb(made)
+            results[name] = verb(results)
         after = state()
         for part, value in after.items():
             if value != before.get(part, value):
                 sys.stdout.write(f"{name}: {part}: {before[part]!r:.300} -> {value!r:.300}\n")
         before = after
-    sys.stdout.write(f"{len(made)} verbs, {statements.n} statements\n")
+    sys.stdout.write(f"{len(results)} verbs, {statements.n} statements\n")
 
 
 if __name__ == "__main__":

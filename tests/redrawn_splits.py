@@ -394,8 +394,8 @@ def listed(seed):
 
 def leave_one_out(seed):
     i = seed % N
-    others = np.arange(N) != i
-    model = LogisticRegression().fit(X[others], y[others])
+    is_other = np.arange(N) != i
+    model = LogisticRegression().fit(X[is_other], y[is_other])
     return float(model.predict(X[i : i + 1])[0] == y[i])
 
 

@@ -79,8 +79,10 @@ def assert_surfaces(name: str, result: Printed) -> None:
 
 def assert_states(name: str, results: Mapping[str, Printed]) -> None:
     """Compare what results in several states say beside their tables with what is stored."""
-    documents = {of: dataclasses.replace(r.document(), tables=()) for of, r in results.items()}
+    documents = {
+        state: dataclasses.replace(r.document(), tables=()) for state, r in results.items()
+    }
     for document in documents.values():
         assert_short(document)
-    texts = [f"{'=' * 20} {of}\n\n{to_text(document)}" for of, document in documents.items()]
+    texts = [f"{'=' * 20} {state}\n\n{to_text(document)}" for state, document in documents.items()]
     assert_same(f"{name}_states.txt", "\n\n".join(texts) + "\n")

@@ -208,16 +208,16 @@ def store_evaluation(
     system_attrs: Mapping[str, Any] | None = None,
 ) -> None:
     """Store the value of a network of an arm, as the best trial's study stores it beside it."""
-    beside = optuna.create_study(
+    other_study = optuna.create_study(
         storage=study._storage,
         study_name=f"{study.study_name}/confirmation",
         direction="maximize",
         load_if_exists=True,
     )
-    beside.set_user_attr("adnn:evaluated", "best and baseline networks on new seeds")
+    other_study.set_user_attr("adnn:evaluated", "best and baseline networks on new seeds")
     params = {"trial": study.best_trial.number, "arm": arm, "seed": seed}
     distributions = dict.fromkeys(params, IntDistribution(0, 2**31 - 1))
-    beside.add_trial(
+    other_study.add_trial(
         optuna.create_trial(
             value=value, params=params, distributions=distributions, system_attrs=system_attrs
         )

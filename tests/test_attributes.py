@@ -97,8 +97,8 @@ def cells_of(path: Path) -> Iterator[Cell]:
             rows = connection.execute(
                 f"SELECT {table[:-1]}_id, {column}, key, value_json FROM {table}"
             )
-            for row, of, name, text in rows.fetchall():
-                study = names[of if column == "study_id" else studies[of]]
+            for row, owner_id, name, text in rows.fetchall():
+                study = names[owner_id if column == "study_id" else studies[owner_id]]
                 key = table, study.partition("/")[0], name.partition("/")[0]
                 if name.startswith("adnn:") and key not in seen:
                     seen.add(key)
@@ -110,12 +110,12 @@ def others_of(value: Any) -> Iterator[Any]:
     yield from (None, 3, -1, "text", [], [1], {}, {"a": 1}, True, 1.5, 10**400, "x" * 10**6)
     if isinstance(value, dict):
         for key, part in value.items():
-            yield {name: of for name, of in value.items() if name != key}
-            for other in (None, -1, 0, 2**62, "text", [], ["x"], {}, {"a": 1}, 10**400):
-                yield {**value, key: other}
+            yield {name: nested for name, nested in value.items() if name != key}
+            for other_value in (None, -1, 0, 2**62, "text", [], ["x"], {}, {"a": 1}, 10**400):
+                yield {**value, key: other_value}
             if isinstance(part, dict):
-                for other in others_of(part):
-                    yield {**value, key: other}
+                for other_value in others_of(part):
+                    yield {**value, key: other_value}
 
 
 def write(path: Path, cell: Cell, value: Any) -> None:
@@ -131,10 +131,10 @@ def readers(url: str, folder: Path) -> dict[str, Callable[[], object]]:
     study = optuna.load_study(study_name="s", storage=url, sampler=adnn.DeltaStepSampler())
 
     def report() -> None:
-        found = result_of(read_record(study))
-        str(found)
-        found.report(folder / "s.html")
-        output.as_json("search", found)
+        result = result_of(read_record(study))
+        str(result)
+        result.report(folder / "s.html")
+        output.as_json("search", result)
 
     def optimize() -> None:
         callbacks = [adnn.MaxTimeCallback(1e6), adnn.MaxTrialCallback(4), adnn.MaxGainCallback(9)]
@@ -232,7 +232,11 @@ SENTENCE = (
 
 def test_each_attribute_has_a_type() -> None:
     constants = [value for name, value in vars(stored).items() if name.isupper()]
-    names = {of for of in constants if isinstance(of, str) and of.startswith("adnn:")}
+    names = {
+        constant
+        for constant in constants
+        if isinstance(constant, str) and constant.startswith("adnn:")
+    }
     assert names == WRONG.keys() == stored._TYPES.keys()
 
 
@@ -247,13 +251,13 @@ def test_an_attribute_of_another_type_is_refused_by_its_name(name: str, ending: 
         study = optuna.create_study(study_name="mine")
         trial = optuna.create_trial(value=0.0, **{kind: {f"{name}{ending}": WRONG[name]}})
         study.add_trial(trial)
-        of = SENTENCE.format(name + ending, "trial 0 of study 'mine'")
+        sentence = SENTENCE.format(name + ending, "trial 0 of study 'mine'")
         for read in (
             lambda study=study: read_record(study),
             lambda study=study: adnn.MaxTrialCallback(1).reached(study),
             lambda study=study: adnn.recheck(study, quadratic),
         ):
-            with pytest.raises(ValueError, match=of):
+            with pytest.raises(ValueError, match=sentence):
                 read()
 
 
@@ -301,9 +305,11 @@ def test_parts_that_contradict_each_other_are_refused(
     study.set_user_attr(f"{name}/1", value)
     read_record(study)
     study.set_user_attr(f"{name}/1", {**value, **wrong})
-    with pytest.raises(WrongInputError, match=SENTENCE.format(f"{name}/1", "study 'mine'")) as of:
+    with pytest.raises(
+        WrongInputError, match=SENTENCE.format(f"{name}/1", "study 'mine'")
+    ) as error:
         read_record(study)
-    assert f" must {rule}" in str(of.value)
+    assert f" must {rule}" in str(error.value)
 
 
 def test_a_gain_without_its_answers_is_refused() -> None:
@@ -365,9 +371,9 @@ def test_groups_that_unpack_to_too_much_are_refused() -> None:
 
 def test_other_studies_of_the_storage_are_left_alone(database: Path, tmp_path: Path) -> None:
     url = f"sqlite:///{shutil.copy(database, tmp_path)}"
-    other = optuna.create_study(study_name="other", storage=url)
+    study = optuna.create_study(study_name="other", storage=url)
     for name in (stored.CONFIG, stored.TEST, stored.COMPARISON):
-        other.set_user_attr(name, 3)
+        study.set_user_attr(name, 3)
     record = read_record(optuna.load_study(study_name="s", storage=url))
     assert record.test_evaluations_elsewhere == {"models": 2}
     assert "once by one search, and 2 times by other" in format(result_of(record), "markdown")
@@ -399,8 +405,8 @@ def test_any_value_is_read_or_refused(
     assert cells
     for cell in cells:
         values = {json.dumps(value): value for value in others_of(cell.value)}
-        first, others = [*values.values()][:9], [*values.values()][9:]
-        some = first + random.Random(0).sample(others, min(12, len(others)))
+        first, later = [*values.values()][:9], [*values.values()][9:]
+        some = first + random.Random(0).sample(later, min(12, len(later)))
         for i, value in enumerate(some):
             for j, reader in enumerate(readers(f"sqlite:///{database}", tmp_path)):
                 if reads(reader, cell.study):

@@ -63,9 +63,9 @@ WEIGHTS = [np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4), np.zeros(4, n
 def test_initial_weights_are_compared_but_for_rounding(
     weights: list[np.ndarray], is_same: bool
 ) -> None:
-    stored, given = (
+    stored, new = (
         {"type": "keras.Model", "initial_weights": sketch_weights(w)} for w in (WEIGHTS, weights)
     )
     expected = [] if is_same else ["model starts from other initial weights"]
-    assert config_differences(stored, given, "model") == expected
+    assert config_differences(stored, new, "model") == expected
     assert "initial_weights" in stored

@@ -64,15 +64,15 @@ def test_a_guide_prints_what_it_says(
 def test_the_example_replicates_for_as_many_seeds_as_the_readme_says() -> None:
     readme = (REFERENCE.parents[1] / "README.md").read_text(encoding="utf-8")
     [code] = re.findall(r"```python\n((?:(?!```).)*?)\nstorage, name = ", readme, re.DOTALL)
-    [said] = re.findall(r"Of 10 such searches, (\d) gains replicate\.", readme)
-    made: dict[str, Any] = {}
-    exec(code, made)
+    [n_replicated] = re.findall(r"Of 10 such searches, (\d) gains replicate\.", readme)
+    namespace: dict[str, Any] = {}
+    exec(code, namespace)
     results = [
-        adnn.search(made["objective"].replace(seed=seed), "annealing", max_trial=30)
+        adnn.search(namespace["objective"].replace(seed=seed), "annealing", max_trial=30)
         for seed in range(10)
     ]
     confirmations = [result.confirmation for result in results]
-    assert sum(c is not None and c.replication.low > 0 for c in confirmations) == int(said)
+    assert sum(c is not None and c.replication.low > 0 for c in confirmations) == int(n_replicated)
 
 
 def test_calls_and_commands_in_the_text_are_those_that_the_package_takes() -> None:
@@ -148,15 +148,15 @@ def test_each_field_of_a_contract_has_a_row_that_says_what_it_is() -> None:
     assert "passes" in epochs
     assert all(row.split(" | ")[-1].endswith(". |") for row in rows)
     # What is no field any more is not explained; those of all scores are made of parts.
-    others = set(fields["MEANINGS"]) - set(named)
-    assert all(re.fullmatch(r"(baseline|best)\.\w+_(loss|r2)", name) for name in others)
+    without_row = set(fields["MEANINGS"]) - set(named)
+    assert all(re.fullmatch(r"(baseline|best)\.\w+_(loss|r2)", name) for name in without_row)
 
 
 def test_each_plot_has_its_picture_and_code_in_the_gallery() -> None:
     pictures = runpy.run_path(str(REFERENCE.parent / "draw_gallery.py"))["pictures"]()
-    drawn = {file: code for code, file in pictures if file is not None}
-    assert all(file.is_file() for file in drawn)
-    assert set(drawn) == set((REFERENCE.parent / "_static" / "gallery").glob("*.png"))
+    code_by_file = {file: code for code, file in pictures if file is not None}
+    assert all(file.is_file() for file in code_by_file)
+    assert set(code_by_file) == set((REFERENCE.parent / "_static" / "gallery").glob("*.png"))
 
 
 def test_inventories_hold_the_names_that_are_linked_to() -> None:
@@ -164,8 +164,8 @@ def test_inventories_hold_the_names_that_are_linked_to() -> None:
     for project in written["NAMES"]:
         file = REFERENCE.parent / "inventories" / f"{project}.inv"
         head, _, names = file.read_bytes().partition(b"zlib.\n")
-        wanted, _, of_names = written["inventory"](project).partition(b"zlib.\n")
-        assert (head, zlib.decompress(names)) == (wanted, zlib.decompress(of_names))
+        expected_head, _, of_names = written["inventory"](project).partition(b"zlib.\n")
+        assert (head, zlib.decompress(names)) == (expected_head, zlib.decompress(of_names))
 
 
 def test_each_picture_of_a_notebook_has_an_alternative_text() -> None:

@@ -16,9 +16,9 @@ HELPED = (*HEAVY, "jinja2", "numpy", "optuna", "pydantic", "rich", "scipy", "sql
 
 def loaded(code: str, names: tuple[str, ...]) -> str:
     """Run code in a fresh process; return which of the modules it loaded."""
-    asked = f"import sys; print(*[name for name in {names} if name in sys.modules])"
+    question = f"import sys; print(*[name for name in {names} if name in sys.modules])"
     done = subprocess.run(
-        [sys.executable, "-c", f"{code}\n{asked}"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", f"{code}\n{question}"], capture_output=True, text=True, check=True
     )
     return done.stdout.splitlines()[-1]
 

@@ -120,13 +120,13 @@ def test_packages_pass_the_registrys_own_checks(registry: Path) -> None:
 
 
 def test_requirements_name_what_is_imported(registry: Path) -> None:
-    wanted = {
+    expected = {
         "samplers/adaptive_simulated_annealing": ["numpy", "psutil", "scipy"],
         "samplers/delta_step": ["numpy", "psutil"],
         "samplers/keyed": ["numpy", "psutil"],
         "callbacks/study_limits": ["psutil"],
     }
-    for package, names in wanted.items():
+    for package, names in expected.items():
         lines = (registry / package / "requirements.txt").read_text().splitlines()
         assert [line.partition(">=")[0] for line in lines] == names
         assert all(">=" in line for line in lines)

@@ -61,12 +61,12 @@ def test_processes_are_told_apart_without_proc() -> None:
 def test_step_of_a_dead_process_is_done_again_without_proc() -> None:
     study = optuna.create_study(sampler=DeltaStepSampler(deltas=(0.1,), max_steps=3))
     space = {"x": optuna.distributions.FloatDistribution(-1, 1)}
-    asked = study.ask(space)
-    trial = study.trials[asked.number]
+    other_trial = study.ask(space)
+    trial = study.trials[other_trial.number]
     assert _owners.is_alive(trial)
     proposal = trial.system_attrs[_owners.PROPOSAL]
     dead = {**proposal, "owner": {**proposal["owner"], "start": "another process"}}
-    study._storage.set_trial_system_attr(asked._trial_id, _owners.PROPOSAL, dead)
+    study._storage.set_trial_system_attr(other_trial._trial_id, _owners.PROPOSAL, dead)
     study.optimize(lambda trial: trial.suggest_float("x", -1, 1), callbacks=[MaxTrialCallback(9)])
     completed = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
     assert [round(t.params["x"], 6) for t in completed] == [0.0, 0.1, 0.2, 0.3]

@@ -14,5 +14,5 @@ import pytest
 def test_no_verb_leaves_anything_behind_in_the_process(tmp_path: Path) -> None:
     worker = Path(__file__).with_name("process_worker.py")
     command = [sys.executable, str(worker), str(tmp_path)]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert said == "18 verbs, 0 statements\n"
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert output == "18 verbs, 0 statements\n"

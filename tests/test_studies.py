@@ -51,15 +51,15 @@ def test_tables_say_what_the_committed_results_hold(figures: Any, page: str) -> 
 
 
 def test_each_figure_on_a_page_is_one_that_is_drawn(figures: Any) -> None:
-    drawn = {
+    figure_files = {
         f"{study.name}{suffix}.png"
         for study in figures.STUDIES
         if study.results_file.exists()
         for suffix in study.figures(study.load())
     }
     text = (STUDIES / "README.md").read_text(encoding="utf-8")
-    assert drawn == set(re.findall(r"!\[[^]]*\]\((.+?)\)", text))
-    assert all((STUDIES / name).is_file() for name in drawn)
+    assert figure_files == set(re.findall(r"!\[[^]]*\]\((.+?)\)", text))
+    assert all((STUDIES / name).is_file() for name in figure_files)
 
 
 @pytest.mark.slow
@@ -149,12 +149,12 @@ def test_models_are_pooled_seed_by_seed(figures: Any) -> None:
         for name, sign in (("MNIST-1", 1), ("MNIST-2", -1))
     }
 
-    found = study.verdicts({"models": models})
+    verdicts = study.verdicts({"models": models})
 
     luck = ("annealing", "random_restart")
-    assert [found[name][luck].verdict for name in models] == ["inconclusive", "inconclusive"]
-    assert found[study.ALL][luck].verdict == "better"
-    assert found[study.ALL][luck].low == pytest.approx(0.005, abs=0.001)
+    assert [verdicts[name][luck].verdict for name in models] == ["inconclusive", "inconclusive"]
+    assert verdicts[study.ALL][luck].verdict == "better"
+    assert verdicts[study.ALL][luck].low == pytest.approx(0.005, abs=0.001)
 
 
 def paper_size_of(figures: Any, seeds: dict[str, list[int]]) -> dict[str, Any]:
@@ -199,10 +199,10 @@ def test_the_paper_s_size_is_judged_as_anyone_can_by_compare_values(figures: Any
         assert set(judged) == {"MNIST-4", "FMNIST-4", study.POOLED}
         for name in ("MNIST-4", study.POOLED):
             units = study.of_units(results, "MNIST-4")  # The mean of two that are equal is one.
-            found = adnn.compare_values(values(units), margin=0.001).differences()
-            for (arm, other), difference in judged[name].items():
-                by_us = difference if (arm, other) in found.index else difference.turned()
-                theirs = found.loc[by_us.arm, by_us.other]
+            comparison = adnn.compare_values(values(units), margin=0.001).differences()
+            for (arm, reference), difference in judged[name].items():
+                by_us = difference if (arm, reference) in comparison.index else difference.turned()
+                theirs = comparison.loc[by_us.arm, by_us.other]
                 assert by_us.verdict == theirs["verdict"]
                 numbers = (by_us.mean, by_us.low, by_us.high)
                 assert numbers == pytest.approx((*theirs[["difference", "low", "high"]],))
@@ -213,16 +213,16 @@ def test_the_paper_s_size_is_judged_as_anyone_can_by_compare_values(figures: Any
 
 def test_the_claim_on_depth_is_judged_once_all_planned_seeds_are_done(figures: Any) -> None:
     study, planned = figures.depth, [*range(10, 18)]
-    for of_last_model, found, n_figures in (
+    for of_last_model, expected, n_figures in (
         (planned[:-1], "open: 7 of 8 planned seeds are complete", 0),
         (planned, "worse: -2.35 (", 1),
     ):
         results = paper_size_of(figures, {"MNIST-4": planned, "FMNIST-4": of_last_model})
         results["test"] = study.test_accuracies(results["models"])
-        assert study.finding(results).startswith(found)
-        shown = study.figures(results)
-        assert len(shown) == n_figures
-    *_, mean = shown[""].data
+        assert study.finding(results).startswith(expected)
+        drawings = study.figures(results)
+        assert len(drawings) == n_figures
+    *_, mean = drawings[""].data
     assert mean.x == pytest.approx([-2.35])
 
 
@@ -294,27 +294,27 @@ def test_functions_with_constraints_have_the_optima_that_are_published(figures: 
 def test_a_benchmark_of_samplers_goes_on_and_counts_the_truth(
     figures: Any, tmp_path: Path
 ) -> None:
-    samplers, asked = sys.modules[figures.sampler_tables.main.__module__], []
+    samplers, calls = sys.modules[figures.sampler_tables.main.__module__], []
 
     def objective(trial: Any, seed: int) -> float:
         x, is_running = trial.suggest_float("x", 0, 1), isinstance(trial, optuna.Trial)
-        asked.append((is_running, x))
+        calls.append((is_running, x))
         return -float(seed) if is_running else x
 
     def run(*names: str) -> list[dict[str, Any]]:
         cases = [make_case("", name, 0, 3, objective, {"x": 0.25}) for name in ("p", "q")]
         samplers.run(path, cases, {name: samplers.METHODS[name] for name in names})
-        found: list[dict[str, Any]] = samplers.read(path)
-        return found
+        rows: list[dict[str, Any]] = samplers.read(path)
+        return rows
 
     path = tmp_path / "cells.jsonl"
     first = run("annealing")
-    assert asked[0] == (True, 0.25)
-    assert {cell["regret"] for cell in first} <= {x for is_running, x in asked if not is_running}
+    assert calls[0] == (True, 0.25)
+    assert {cell["regret"] for cell in first} <= {x for is_running, x in calls if not is_running}
     path.write_text(path.read_text() + '{"group": "cut o')
-    asked.clear()
+    calls.clear()
     assert run("annealing") == first
-    assert not asked
+    assert not calls
     cells = [*run("annealing", "QMC"), {**first[0], "method": "TPE", "regret": 2.0}]
     rows = {row["method"]: row for row in samplers.rows_of(cells)}
     assert rows["TPE"]["ours_over_it"][0] == pytest.approx(first[0]["regret"] / 2)

@@ -95,9 +95,9 @@ class TestStopping:
         assert before.numbers.n_inconclusive == 1
         # It begins no study that it might not need.
         assert n_runs(storage) == 2 * n_seeds
-        said = re.findall(r"compare: (\d+) seeds, (\d) of 1 claims decided", logs.text)
+        matches = re.findall(r"compare: (\d+) seeds, (\d) of 1 claims decided", logs.text)
         steps = range(N_CORES, n_seeds + 1, N_CORES)
-        assert said == [(str(n), str(int(n == n_seeds))) for n in steps]
+        assert matches == [(str(n), str(int(n == n_seeds))) for n in steps]
 
     def test_comes_when_no_time_is_left(self) -> None:
         storage = open_storage(None)

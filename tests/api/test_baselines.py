@@ -26,8 +26,8 @@ def with_batches(objective: InitOffsetObjective, size: int) -> InitOffsetObjecti
 def over_batches(objective: InitOffsetObjective, _: int | None) -> InitOffsetObjective:
     def training(trial: Any) -> adnn.Training:
         size = trial.suggest_categorical("batch_size", [20, 50])
-        made: Any = with_batches(objective, size).training
-        return made
+        trained_in_batches: Any = with_batches(objective, size).training
+        return trained_in_batches
 
     return objective.replace(training=training)
 
@@ -68,8 +68,8 @@ def test_is_the_same_for_all_samplers_and_controls(controls: list[str]) -> None:
     comparison = adnn.compare(objective, samplers, controls=controls, max_trial=3, seeds=[1])
     plain = adnn.search(objective.replace(seed=1), "random", max_trial=1, confirm=0)
     for name, [run] in comparison.results.items():
-        found = (run.baseline, run.test_baseline)
-        assert found == (plain.baseline, plain.test_baseline), name
+        baselines = (run.baseline, run.test_baseline)
+        assert baselines == (plain.baseline, plain.test_baseline), name
         assert run.test_gain == pytest.approx(run.test_value - plain.test_baseline), name
     # They are no copies of the baseline, on new seeds neither.
     replicated = {row.arm: row.estimate.value for row in comparison.numbers.replication}

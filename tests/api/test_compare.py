@@ -51,8 +51,10 @@ def test_a_stored_comparison_goes_on(objective: InitOffsetObjective, url: str) -
     longer = adnn.compare(objective, max_trial=5, seeds=(0, 1, 2), **settings)
     whole = adnn.compare(objective, max_trial=5, seeds=(0, 1, 2), samplers=settings["samplers"])
     for sampler in settings["samplers"]:
-        for one, other in zip(longer.results[sampler], whole.results[sampler], strict=True):
-            assert completed(one.study) == completed(other.study)
+        for run, uninterrupted_run in zip(
+            longer.results[sampler], whole.results[sampler], strict=True
+        ):
+            assert completed(run.study) == completed(uninterrupted_run.study)
     names = {f"compare/{s}/seed={i}" for s in settings["samplers"] for i in range(3)}
     # And the new seeds of each run of greedy.
     names |= {f"compare/greedy/seed={i}/confirmation" for i in range(3)}
@@ -110,11 +112,11 @@ class TestDifferences:
             ("greedy", "random_restart"),
             ("annealing", "random_restart"),
         ]
-        for (sampler, other), row in differences.iterrows():  # type: ignore[misc]
+        for (sampler, reference), row in differences.iterrows():  # type: ignore[misc]
             paired = [
                 a.test_gain - b.test_gain
                 for a, b in zip(
-                    comparison.results[sampler], comparison.results[other], strict=True
+                    comparison.results[sampler], comparison.results[reference], strict=True
                 )
             ]
             assert row["difference"] == pytest.approx(np.mean(paired), abs=1e-9)
@@ -267,8 +269,8 @@ def test_an_interrupted_comparison_in_memory_is_kept(
     arguments: dict[str, Any] = {"max_trial": 50, "seeds": (0, 1)}
     with pytest.raises(KeyboardInterrupt):
         adnn.compare(objective, {"mine": interrupting}, **arguments)
-    [said] = [record.message for record in logs.records if "Interrupted" in record.message]
-    [url] = re.findall(r"all trials are kept in storage='(sqlite:///.*/compare\.db)'", said)
+    [message] = [record.message for record in logs.records if "Interrupted" in record.message]
+    [url] = re.findall(r"all trials are kept in storage='(sqlite:///.*/compare\.db)'", message)
     names = optuna.get_all_study_names(url)
     assert len(names) == 7
     assert sum(len(optuna.load_study(study_name=n, storage=url).trials) for n in names) >= 3

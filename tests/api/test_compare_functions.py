@@ -54,9 +54,9 @@ def of_smooth() -> adnn.Comparison:
 
 class TestArms:
     def test_random_search_is_always_one_and_the_reference(self) -> None:
-        found = compare(samplers=("annealing", "greedy"), seeds=range(2), max_trial=3)
-        assert [*found.results] == ["annealing", "greedy", "random"]
-        table = found.differences()
+        comparison = compare(samplers=("annealing", "greedy"), seeds=range(2), max_trial=3)
+        assert [*comparison.results] == ["annealing", "greedy", "random"]
+        table = comparison.differences()
         assert [*table.index] == [
             ("annealing", "random"),
             ("greedy", "random"),
@@ -68,26 +68,26 @@ class TestArms:
         ]
 
     def test_a_sampler_that_learns_is_better_on_a_smooth_function(self) -> None:
-        found = of_smooth()
-        assert found.differences()["verdict"].loc[("annealing", "random")] == "better"
-        said = " ".join(str(found).split())
-        assert "quivalent" not in said
-        assert "accuracy" not in said
-        assert "restarts" not in said
+        comparison = of_smooth()
+        assert comparison.differences()["verdict"].loc[("annealing", "random")] == "better"
+        text = " ".join(str(comparison).split())
+        assert "quivalent" not in text
+        assert "accuracy" not in text
+        assert "restarts" not in text
 
     def test_it_is_decided_within_twelve_seeds(self) -> None:
-        found = compare(seeds=range(12), max_trial=20, stop_when_decided=True)
-        assert 7 <= len(found.seeds) <= 12
-        assert [*found.differences()["verdict"]] == ["better"]
-        assert found.numbers.is_complete
+        comparison = compare(seeds=range(12), max_trial=20, stop_when_decided=True)
+        assert 7 <= len(comparison.seeds) <= 12
+        assert [*comparison.differences()["verdict"]] == ["better"]
+        assert comparison.numbers.is_complete
 
     def test_labels_with_factories(self) -> None:
         def tpe(seed: int, n_trials: int | None) -> optuna.samplers.BaseSampler:
             return optuna.samplers.TPESampler(seed=seed, n_startup_trials=(n_trials or 0) // 2)
 
-        found = compare(samplers={"mine": tpe, "luck": "random"}, max_trial=3, seeds=range(2))
-        assert [*found.results] == ["mine", "luck"]
-        assert found.numbers.reference == "luck"
+        comparison = compare(samplers={"mine": tpe, "luck": "random"}, max_trial=3, seeds=range(2))
+        assert [*comparison.results] == ["mine", "luck"]
+        assert comparison.numbers.reference == "luck"
 
     def test_maximizing_turns_every_sign(self) -> None:
         whole = compare(seeds=range(3))
@@ -101,20 +101,22 @@ class TestArms:
 
 class TestScores:
     def test_the_best_trial_is_evaluated_afresh_by_other_seeds(self) -> None:
-        asked: list[tuple[bool, float, int]] = []
+        evaluations: list[tuple[bool, float, int]] = []
 
         def counted(trial: Any, seed: int) -> float:
             value = smooth(trial, seed)
-            asked.append((isinstance(trial, optuna.Trial), value, seed))
+            evaluations.append((isinstance(trial, optuna.Trial), value, seed))
             return value
 
-        found = compare(counted, samplers=("random",), max_trial=4, seeds=[3], confirm=2)
-        searched = [seed for is_searched, _, seed in asked if is_searched]
-        fresh = [(value, seed) for is_searched, value, seed in asked if not is_searched]
+        comparison = compare(counted, samplers=("random",), max_trial=4, seeds=[3], confirm=2)
+        searched = [seed for is_searched, _, seed in evaluations if is_searched]
+        fresh = [(value, seed) for is_searched, value, seed in evaluations if not is_searched]
         assert (len(set(searched)), len(fresh), len({seed for _, seed in fresh})) == (4, 2, 2)
         assert not {seed for _, seed in fresh} & {*searched}
-        assert found.numbers.any_record.test_value == pytest.approx(np.mean([v for v, _ in fresh]))
-        assert found.table()["best"].iloc[0] == found.numbers.any_record.study.best_value
+        assert comparison.numbers.any_record.test_value == pytest.approx(
+            np.mean([v for v, _ in fresh])
+        )
+        assert comparison.table()["best"].iloc[0] == comparison.numbers.any_record.study.best_value
 
     def test_arms_of_a_seed_see_the_same_noise(self) -> None:
         seeds: dict[int, list[int]] = {}
@@ -125,12 +127,12 @@ class TestScores:
             return smooth(trial, seed)
 
         compare(counted, samplers=("annealing",), max_trial=3, seeds=[5], confirm=1)
-        assert all(len(of) == 2 and of[0] == of[1] for of in seeds.values())
+        assert all(len(values) == 2 and values[0] == values[1] for values in seeds.values())
         assert len(seeds) == 4
 
     def test_best_value_told_is_called_that(self) -> None:
-        found = compare(noise, confirm=0, max_trial=5)
-        assert found.numbers.any_record.test_value == found.numbers.any_record.best_value
+        comparison = compare(noise, confirm=0, max_trial=5)
+        assert comparison.numbers.any_record.test_value == comparison.numbers.any_record.best_value
 
     def test_an_objective_without_a_seed_is_called_again(self) -> None:
         n_calls = [0]
@@ -139,9 +141,9 @@ class TestScores:
             n_calls[0] += 1
             return trial.suggest_float("x", 0, 1) + n_calls[0]
 
-        found = compare(unseeded, samplers=("random",), max_trial=2, seeds=[0], confirm=3)
+        comparison = compare(unseeded, samplers=("random",), max_trial=2, seeds=[0], confirm=3)
         assert n_calls == [5]
-        assert found.numbers.any_record.test_value > found.numbers.any_record.best_value
+        assert comparison.numbers.any_record.test_value > comparison.numbers.any_record.best_value
 
     def test_equivalent_is_said_of_a_margin_only(self) -> None:
         def again(seed: int, n_trials: int | None) -> optuna.samplers.BaseSampler:
@@ -149,8 +151,8 @@ class TestScores:
 
         same: dict[str, Any] = {"function": noise, "samplers": {"again": again}, "max_trial": 2}
         assert [*compare(**same).differences()["verdict"]] == ["inconclusive"]
-        found = compare(**same, margin=0.1)
-        assert [*found.differences()["verdict"]] == ["equivalent"]
+        comparison = compare(**same, margin=0.1)
+        assert [*comparison.differences()["verdict"]] == ["equivalent"]
 
 
 class TestObjectives:
@@ -164,7 +166,7 @@ class TestObjectives:
                     raise optuna.TrialPruned
             return math.nan if x < 0.01 else x
 
-        found = compare(
+        comparison = compare(
             objective,
             ("tpe", "annealing"),
             max_trial=12,
@@ -172,12 +174,15 @@ class TestObjectives:
             pruner=optuna.pruners.MedianPruner(n_startup_trials=1),
         )
         states = {
-            t.state for runs in found.results.values() for r in runs for t in r.record.done_trials
+            t.state
+            for runs in comparison.results.values()
+            for r in runs
+            for t in r.record.done_trials
         }
         assert states == {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
-        assert [*found.table()["trials"]] == [12, 12, 12]
-        assert (found.table()["seconds"] > 0).all()
-        assert math.isfinite(found.differences()["difference"].iloc[0])
+        assert [*comparison.table()["trials"]] == [12, 12, 12]
+        assert (comparison.table()["seconds"] > 0).all()
+        assert math.isfinite(comparison.differences()["difference"].iloc[0])
 
     @pytest.mark.parametrize("direction", ["minimize", "maximize"])
     def test_an_infinite_penalty_is_told_as_in_optimize(self, direction: str) -> None:
@@ -187,8 +192,8 @@ class TestObjectives:
             x = trial.suggest_float("x", -1, 1)
             return sign * math.inf if x > 0 else -sign * math.inf if x < -0.9 else x
 
-        found = compare(objective, ("tpe",), max_trial=12, seeds=[0], direction=direction)
-        for [record] in found.results.values():
+        comparison = compare(objective, ("tpe",), max_trial=12, seeds=[0], direction=direction)
+        for [record] in comparison.results.values():
             plain = optuna.create_study(direction=direction)
             for trial in record.record.done_trials:
                 value = objective(optuna.trial.FixedTrial(trial.params))
@@ -204,9 +209,9 @@ class TestObjectives:
             x = trial.suggest_float("x", 0, 1)
             return value if x < 2 else x
 
-        found = compare(objective, max_trial=2, confirm=confirm)
-        assert found.numbers.is_complete
-        assert [*found.differences()["pairs"]] == [0]
+        comparison = compare(objective, max_trial=2, confirm=confirm)
+        assert comparison.numbers.is_complete
+        assert [*comparison.differences()["pairs"]] == [0]
 
     def test_failures_count_as_the_value_that_the_user_names(self) -> None:
         def objective(trial: Any, seed: int) -> float:
@@ -217,13 +222,13 @@ class TestObjectives:
         options: Any = {"storage": storage, "confirm": 4, "max_trial": 3}
         gap = compare(objective, **options)
         assert gap.differences()["pairs"].iloc[0] < 6
-        found = compare(objective, **options, failed=100.0)
-        assert [*found.differences()["pairs"]] == [6]
-        for search in found.numbers.runs:
+        comparison = compare(objective, **options, failed=100.0)
+        assert [*comparison.differences()["pairs"]] == [6]
+        for search in comparison.numbers.runs:
             values = [100.0 if math.isnan(value) else value for value in search.new_values]
             assert search.test_value == pytest.approx(np.mean(values))
         again = adnn.resume(storage, "compare", objective=objective)
-        assert again.differences().equals(found.differences())
+        assert again.differences().equals(comparison.differences())
         # A run all of whose trials failed has this value, too.
         nothing = compare(lambda _: math.nan, max_trial=2, failed=100.0)
         assert [*nothing.differences()["pairs"]] == [6]
@@ -239,9 +244,9 @@ class TestObjectives:
         settings: Any = {"samplers": {"grid": optuna.samplers.GridSampler({"x": [0.1]})}}
         first, *_ = compare(objective, **settings, max_trial=1).results["random"]
         lost.append(first.best_value)
-        found = compare(objective, **settings, max_trial=1)
-        assert math.isfinite(found.table()["test_best"]["random"])
-        assert "grid" not in found.document().conclusion
+        comparison = compare(objective, **settings, max_trial=1)
+        assert math.isfinite(comparison.table()["test_best"]["random"])
+        assert "grid" not in comparison.document().conclusion
 
     @pytest.mark.filterwarnings("error")
     def test_the_spread_of_huge_values_is_known(self) -> None:
@@ -256,9 +261,9 @@ class TestObjectives:
         def objective(trial: Any, seed: int) -> float:
             return math.inf if trial.suggest_float("x", 0, 1) < 2 else seed
 
-        found = compare(objective, max_trial=1, seeds=range(20), stop_when_decided=True)
-        assert found.seeds == (0,)
-        assert found.numbers.is_complete
+        comparison = compare(objective, max_trial=1, seeds=range(20), stop_when_decided=True)
+        assert comparison.seeds == (0,)
+        assert comparison.numbers.is_complete
 
     def test_nothing_is_said_of_every_sampler_if_one_has_no_value(self) -> None:
         def objective(trial: Any) -> float:
@@ -311,14 +316,14 @@ class TestGoingOn:
         n_interrupts = 0
         while True:
             try:
-                found = compare(interrupted, storage=url, **settings)
+                comparison = compare(interrupted, storage=url, **settings)
                 break
             except KeyboardInterrupt:
                 n_interrupts += 1
         assert n_interrupts >= 4
         whole = compare(**settings)
-        assert values_of(found) == values_of(whole)
-        assert differences_of(found) == differences_of(whole)
+        assert values_of(comparison) == values_of(whole)
+        assert differences_of(comparison) == differences_of(whole)
 
     @pytest.mark.slow
     def test_by_name_with_its_function(self, url: str) -> None:
@@ -358,10 +363,10 @@ class TestGoingOn:
             f"t.compare(slow, ('annealing', 'tpe'), max_trial=10, storage={url!r})"
         )
         kill_after(code, path, range(10, 160, 15))  # Of 180.
-        found = compare(samplers=("annealing", "tpe"), max_trial=10, storage=url, reuse=True)
+        comparison = compare(samplers=("annealing", "tpe"), max_trial=10, storage=url, reuse=True)
         whole = compare(samplers=("annealing", "tpe"), max_trial=10)
-        assert values_of(found) == values_of(whole)
-        assert differences_of(found) == differences_of(whole)
+        assert values_of(comparison) == values_of(whole)
+        assert differences_of(comparison) == differences_of(whole)
 
 
 def differences_of(comparison: adnn.Comparison) -> str:
@@ -369,30 +374,30 @@ def differences_of(comparison: adnn.Comparison) -> str:
 
 
 def test_few_seeds_are_warned_of_at_the_line_that_calls() -> None:
-    with pytest.warns(UserWarning, match="1 seed can decide nothing about the samplers") as found:
+    with pytest.warns(UserWarning, match="1 seed can decide nothing about the samplers") as warned:
         compare(seeds=range(1), max_trial=1, confirm=0)
-    assert {warning.filename for warning in found} == {__file__}
+    assert {warning.filename for warning in warned} == {__file__}
 
 
 def test_page_figure_and_plan(tmp_path: Path) -> None:
-    found = of_smooth()
-    found.report(tmp_path / "c.html")
-    page = format(found, "markdown")
-    for said in ("annealing - random", "on new seeds", "Budgets are equal in trials"):
-        assert said in page
+    comparison = of_smooth()
+    comparison.report(tmp_path / "c.html")
+    page = format(comparison, "markdown")
+    for sentence in ("annealing - random", "on new seeds", "Budgets are equal in trials"):
+        assert sentence in page
     for not_said in ("network", "restarts", "unknown", "accuracy"):
         assert not_said not in page
-    figure = found.plot("trials")
-    bests = [run.best_value for run in found.results["annealing"]]
+    figure = comparison.plot("trials")
+    bests = [run.best_value for run in comparison.results["annealing"]]
     [line] = [trace for trace in figure.data if trace.name == "annealing"]
     assert line.y[-1] == pytest.approx(np.mean(bests), abs=1e-5)
-    assert found.plan(1.0).seeds >= 6
+    assert comparison.plan(1.0).seeds >= 6
 
 
 def test_equal_samplers_are_seldom_said_to_differ() -> None:
     """The worst case is told in full by the slow test below."""
-    found = compare(noise, samplers=seeded(3), max_trial=3, seeds=range(8))
-    assert {*found.differences()["verdict"]} <= {"inconclusive", "no claim"}
+    comparison = compare(noise, samplers=seeded(3), max_trial=3, seeds=range(8))
+    assert {*comparison.differences()["verdict"]} <= {"inconclusive", "no claim"}
 
 
 def seeded(n: int) -> dict[str, Any]:
@@ -410,8 +415,8 @@ def test_random_search_under_six_names(*, stop_when_decided: bool) -> None:
     n, wrong = 200, 0
     for i in range(n):
         settings: Any = {"max_trial": 2, "confirm": 1, "stop_when_decided": stop_when_decided}
-        found = compare(noise, seeded(6), seeds=range(100 * i, 100 * i + 10), **settings)
-        wrong += bool(found.differences()["verdict"].isin(["better", "worse"]).any())
+        comparison = compare(noise, seeded(6), seeds=range(100 * i, 100 * i + 10), **settings)
+        wrong += bool(comparison.differences()["verdict"].isin(["better", "worse"]).any())
     assert wrong <= n * 0.05 + 2 * math.sqrt(n * 0.05 * 0.95)
 
 
@@ -459,16 +464,16 @@ def test_seeds_that_redraw_splits_must_be_told() -> None:
     with pytest.raises(ValueError, match=r"got 'split'.*resampled=.*folds=True.*resampled=False"):
         adnn.compare(objective, **options)
     [alone] = adnn.compare(objective, folds=True, **options).numbers.paired_differences
-    found = adnn.compare(objective, resampled=(50, 50), **options)
-    [row] = found.numbers.paired_differences
+    comparison = adnn.compare(objective, resampled=(50, 50), **options)
+    [row] = comparison.numbers.paired_differences
     assert row.mean == alone.mean
     assert row.high - row.low > alone.high - alone.low
     # Means over three splits: their common part does not get smaller.
-    found = adnn.compare(objective, resampled=(80, 20), **{**options, "confirm": 3})
-    [row] = found.numbers.paired_differences
+    comparison = adnn.compare(objective, resampled=(80, 20), **{**options, "confirm": 3})
+    [row] = comparison.numbers.paired_differences
     by_arm = {
         label: np.array([run.record.new_values for run in runs])
-        for label, runs in found.results.items()
+        for label, runs in comparison.results.items()
     }
     differences = by_arm[row.arm] - by_arm[row.other]
     variance = differences.mean(axis=1).var(ddof=1) / 8
@@ -510,8 +515,8 @@ class TestErrors:
             return float(x)
 
         options: Any = {"function": fails, "max_trial": 6, "seeds": range(2)}
-        found = compare(**options, catch=ValueError)
-        for searched in itertools.chain(*found.results.values()):
+        comparison = compare(**options, catch=ValueError)
+        for searched in itertools.chain(*comparison.results.values()):
             trials = searched.study.trials
             assert len(trials) == 6
             assert searched.stop_reason == "max_trial"
@@ -538,9 +543,11 @@ def test_a_head_that_says_nothing_is_declared(attributes: Any) -> None:
     head = optuna.create_study(storage=storage, study_name="compare")
     for name, value in attributes.items():
         head.set_user_attr(name, value)
-    found = compare(storage=storage, max_trial=2, seeds=range(2))
+    comparison = compare(storage=storage, max_trial=2, seeds=range(2))
     assert "adnn:comparison" in head.user_attrs
-    assert found.differences().shape == compare(max_trial=2, seeds=range(2)).differences().shape
+    assert (
+        comparison.differences().shape == compare(max_trial=2, seeds=range(2)).differences().shape
+    )
 
 
 def test_a_study_of_something_else_is_no_head() -> None:
@@ -548,11 +555,11 @@ def test_a_study_of_something_else_is_no_head() -> None:
     optuna.create_study(storage=storage, study_name="to maximize", direction="maximize")
     optuna.create_study(storage=storage, study_name="of two", directions=["minimize"] * 2)
     optuna.create_study(storage=storage, study_name="begun").optimize(lambda _: 0.0, n_trials=1)
-    for name, said in (
+    for name, sentence in (
         ("to maximize", "must have the direction minimize; got maximize"),
         ("of two", "must have one objective; got 2"),
         ("begun", "must be a comparison"),
     ):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=sentence):
             compare(storage=storage, study_name=name, max_trial=2, seeds=range(2))
         assert not optuna.load_study(study_name=name, storage=storage).user_attrs

@@ -38,15 +38,15 @@ def linear() -> keras.Model:
 
 
 def test_each_seed_draws_everything_afresh_the_same_for_all_models() -> None:
-    found = compare({"mlp": adnn.MLP((8,)), "again": adnn.MLP((8,)), "linear": linear})
-    assert found.numbers.arms["mlp"] == found.numbers.arms["again"]
-    assert len({*found.numbers.arms["mlp"]}) > 1
+    comparison = compare({"mlp": adnn.MLP((8,)), "again": adnn.MLP((8,)), "linear": linear})
+    assert comparison.numbers.arms["mlp"] == comparison.numbers.arms["again"]
+    assert len({*comparison.numbers.arms["mlp"]}) > 1
     data = adnn.load_dataset("digits").redrawn(4)
     objective = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=TRAINING, seed=4)
     [run] = objective.trainer.train([objective.baseline_start], keep_weights=True)
     outputs = objective.trainer.outputs(run.weights or [], data.x_test)
     hits = objective.trainer.architecture.head.predicted(outputs) == data.y_test
-    assert found.numbers.arms["mlp"][4] == hits.mean()
+    assert comparison.numbers.arms["mlp"][4] == hits.mean()
 
 
 def test_models_in_another_order_keep_their_values() -> None:
@@ -58,11 +58,11 @@ def test_models_in_another_order_keep_their_values() -> None:
 
 
 def test_better_is_shown_with_intervals_and_a_probability() -> None:
-    found = compare()
-    [row] = found.numbers.differences
+    comparison = compare()
+    [row] = comparison.numbers.differences
     assert row.verdict == "worse"
-    pairs = np.subtract(*found.numbers.arms.values())
-    table = found.differences().loc[("small", "wide")]
+    pairs = np.subtract(*comparison.numbers.arms.values())
+    table = comparison.differences().loc[("small", "wide")]
     assert table["difference"] == pytest.approx(pairs.mean())
     # Of none of six: 1 - .025 ** (1 / 6).
     assert table["win_rate_low"] == 0
@@ -74,8 +74,8 @@ def test_better_is_shown_with_intervals_and_a_probability() -> None:
 @pytest.mark.slow
 def test_trainings_are_compared_too() -> None:
     trainings = {"one": quick_training(epochs=1), "ten": quick_training(epochs=10)}
-    found = compare(dict.fromkeys(trainings, adnn.MLP((16,))), training=trainings)
-    assert found.numbers.ranked[0] == "ten"
+    comparison = compare(dict.fromkeys(trainings, adnn.MLP((16,))), training=trainings)
+    assert comparison.numbers.ranked[0] == "ten"
     with pytest.raises(
         ValueError, match=r"training must have the labels .*; got \['one', 'ten'\]"
     ):
@@ -83,13 +83,13 @@ def test_trainings_are_compared_too() -> None:
 
 
 def test_stops_when_decided_and_pays_for_it(storage: BaseStorage) -> None:
-    found = compare(seeds=range(30), stop_when_decided=True, storage=storage)
-    assert 7 <= len(found.runs.seeds) < 12
-    assert "e-process" in format(found, "details")
-    assert math.isnan(found.differences()["win_rate_low"].iloc[0])
+    comparison = compare(seeds=range(30), stop_when_decided=True, storage=storage)
+    assert 7 <= len(comparison.runs.seeds) < 12
+    assert "e-process" in format(comparison, "details")
+    assert math.isnan(comparison.differences()["win_rate_low"].iloc[0])
     n_trials = len(optuna.load_study(study_name="models", storage=storage).trials)
-    assert n_trials == 2 * len(found.runs.seeds)
-    assert compare(seeds=range(30), stop_when_decided=True, storage=storage) == found
+    assert n_trials == 2 * len(comparison.runs.seeds)
+    assert compare(seeds=range(30), stop_when_decided=True, storage=storage) == comparison
 
 
 def test_goes_on_where_it_ended_and_further_seeds_are_paid_for(storage: BaseStorage) -> None:
@@ -110,8 +110,8 @@ def test_goes_on_where_it_ended_and_further_seeds_are_paid_for(storage: BaseStor
 
 def test_planned_seeds_that_are_missing_decide_nothing() -> None:
     whole = compare()
-    known = {e: v for e, v in whole.runs.evaluations.items() if e[1] != 3}
-    runs = dataclasses.replace(whole.runs, evaluations=known)
+    evaluations = {e: v for e, v in whole.runs.evaluations.items() if e[1] != 3}
+    runs = dataclasses.replace(whole.runs, evaluations=evaluations)
     assert {row.verdict for row in runs.table.differences} == {"inconclusive"}
     assert runs.missing == [(0, 3), (1, 3)]
 
@@ -140,9 +140,9 @@ def test_equal_models_are_seldom_said_to_differ() -> None:
     rng, wrong = np.random.default_rng(0), 0
     for _ in range(300):
         values = rng.normal(0.9, 0.01, (3, 10))
-        known = {(i, s): float(values[i, s]) for i in range(3) for s in range(10)}
+        evaluations = {(i, s): float(values[i, s]) for i in range(3) for s in range(10)}
         runs = ModelRuns(
-            evaluations=known,
+            evaluations=evaluations,
             labels=("a", "b", "c"),
             declaration=planned(range(10)),
             margin=1e-6,
@@ -183,8 +183,8 @@ def test_command_line_takes_files_and_functions(
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     arguments = ["compare-models", "one.keras", "<b>=nets:linear", "--seeds", "6", "--epochs", "1"]
     assert run([*arguments, "--report", "m.html"]) == 0
-    shown = capsys.readouterr().out
-    assert "equivalent" in shown
+    output = capsys.readouterr().out
+    assert "equivalent" in output
     assert run(["compare-models", "one.keras", "nets:linear", "a.keras"]) == 2
     assert run(["compare-models", "one.keras", "one.keras"]) == 2
 
@@ -200,9 +200,9 @@ def test_those_of_a_regression_are_compared_by_r2() -> None:
         of_models = adnn.compare_models(models, data, training=training, seeds=range(2))
     with pytest.warns(UserWarning, match="can decide nothing"):
         of_samplers = adnn.compare(objective, ["greedy"], max_trial=2, seeds=range(2))
-    for said in map(str, (of_models, of_samplers)):
-        assert "test R²" in said
-        assert "accuracy" not in said
+    for sentence in map(str, (of_models, of_samplers)):
+        assert "test R²" in sentence
+        assert "accuracy" not in sentence
 
 
 def small(seed: int) -> float:
@@ -219,16 +219,18 @@ def wider(initialisation: int, *, order: int) -> float:
 
 class TestFunctionsOfSeeds:
     def test_are_compared_by_what_they_return(self) -> None:
-        found = adnn.compare_models({"small": small, "wider": wider}, seeds=range(8))
-        assert found.numbers.arms["small"] == [small(seed) for seed in range(8)]
-        assert len(set(found.numbers.arms["wider"])) == 8
-        assert found.differences()["verdict"].iloc[0] == "worse"
-        assert [*found.differences().columns[-2:]] == ["verdict", "reason"]
+        comparison = adnn.compare_models({"small": small, "wider": wider}, seeds=range(8))
+        assert comparison.numbers.arms["small"] == [small(seed) for seed in range(8)]
+        assert len(set(comparison.numbers.arms["wider"])) == 8
+        assert comparison.differences()["verdict"].iloc[0] == "worse"
+        assert [*comparison.differences().columns[-2:]] == ["verdict", "reason"]
 
     def test_share_the_seeds_of_the_same_sources(self) -> None:
-        found = adnn.compare_models({"wide": wide, "wider": wider}, seeds=range(6), margin=1.0)
-        assert np.subtract(*[*found.numbers.arms.values()][::-1]) == pytest.approx([0.5] * 6)
-        assert found.differences()["verdict"].iloc[0] == "equivalent"
+        comparison = adnn.compare_models(
+            {"wide": wide, "wider": wider}, seeds=range(6), margin=1.0
+        )
+        assert np.subtract(*[*comparison.numbers.arms.values()][::-1]) == pytest.approx([0.5] * 6)
+        assert comparison.differences()["verdict"].iloc[0] == "equivalent"
 
     def test_that_fail_end_the_evidence_unless_a_failure_has_a_value(self) -> None:
         storage = optuna.storages.InMemoryStorage()
@@ -246,35 +248,35 @@ class TestFunctionsOfSeeds:
         gap = compared()
         assert [*gap.differences()["pairs"]] == [3]
         for failed in (0.0, 0.5):
-            found = compared(failed=failed)
-            row = found.differences().iloc[0]
+            comparison = compared(failed=failed)
+            row = comparison.differences().iloc[0]
             expected = 0.1 + (2 * failed - 0.9 - 0.9 - 0.01) / 12
             assert (row["pairs"], row["difference"]) == (12, pytest.approx(expected))
 
     def test_go_on_where_they_ended(self, storage: BaseStorage) -> None:
-        made: list[int] = []
+        seeds_of_calls: list[int] = []
 
         def counted(seed: int) -> float:
-            made.append(seed)
-            if len(made) == 4:
+            seeds_of_calls.append(seed)
+            if len(seeds_of_calls) == 4:
                 raise KeyboardInterrupt
             return small(seed)
 
         settings: dict[str, Any] = {"seeds": range(6), "storage": storage}
         with pytest.raises(KeyboardInterrupt):
             adnn.compare_models({"a": counted, "b": small}, **settings)
-        found = adnn.compare_models({"a": counted, "b": small}, **settings)
-        assert len(made) == 7
-        assert found.numbers.arms["a"] == found.numbers.arms["b"]
+        comparison = adnn.compare_models({"a": counted, "b": small}, **settings)
+        assert len(seeds_of_calls) == 7
+        assert comparison.numbers.arms["a"] == comparison.numbers.arms["b"]
         with pytest.raises(ValueError, match="evaluations of something else"):
             adnn.compare_models({"a": wide, "b": small}, **settings)
 
     def test_stand_beside_networks(self) -> None:
         models = {"network": adnn.MLP((8,)), "own": lambda seed: 0.5 + seed / 1000}
-        found = compare(models)
-        assert found.numbers.arms["own"] == [0.5 + seed / 1000 for seed in range(6)]
-        assert found.numbers.arms["network"] == compare().numbers.arms["small"]
-        assert "own" in str(found)
+        comparison = compare(models)
+        assert comparison.numbers.arms["own"] == [0.5 + seed / 1000 for seed in range(6)]
+        assert comparison.numbers.arms["network"] == compare().numbers.arms["small"]
+        assert "own" in str(comparison)
 
     def test_seeds_that_cannot_be_stored_are_refused_before_anything_is(self) -> None:
         storage = optuna.storages.InMemoryStorage()
@@ -319,8 +321,8 @@ class TestSplits:
         adnn.measure_variance(self.models()["a"], 5)
 
     def test_that_overlap_have_wider_intervals(self) -> None:
-        found = adnn.compare_models(self.models(), seeds=range(10), resampled=(80, 20))
-        [row] = found.numbers.differences
-        d = np.subtract(found.numbers.arms["a"], found.numbers.arms["b"])
+        comparison = adnn.compare_models(self.models(), seeds=range(10), resampled=(80, 20))
+        [row] = comparison.numbers.differences
+        d = np.subtract(comparison.numbers.arms["a"], comparison.numbers.arms["b"])
         half = stats.t.isf(0.025, 9) * d.std(ddof=1) * math.sqrt(1 / 10 + 20 / 80)
         assert (row.low, row.high) == pytest.approx((d.mean() - half, d.mean() + half))

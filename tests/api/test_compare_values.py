@@ -57,22 +57,22 @@ class TestVerdicts:
             adnn.compare_values(table)
 
     def test_without_a_margin_nothing_is_equivalent(self) -> None:
-        found = adnn.compare_values({"a": [1.0, 2.0] * 6, "b": [1.0, 2.0] * 6})
-        assert [*found.differences()["verdict"]] == ["inconclusive"]
+        comparison = adnn.compare_values({"a": [1.0, 2.0] * 6, "b": [1.0, 2.0] * 6})
+        assert [*comparison.differences()["verdict"]] == ["inconclusive"]
 
     def test_the_lower_is_better_if_that_is_said(self) -> None:
         values = arms()
-        found = adnn.compare_values(values, minimize=True)
+        comparison = adnn.compare_values(values, minimize=True)
         negated = {label: np.negative(v) for label, v in values.items()}
         pd.testing.assert_frame_equal(
-            found.differences(), adnn.compare_values(negated).differences()
+            comparison.differences(), adnn.compare_values(negated).differences()
         )
-        assert [*found.differences()["verdict"]][::2] == ["better", "worse"]
+        assert [*comparison.differences()["verdict"]][::2] == ["better", "worse"]
 
     def test_sequential_is_paid_for(self) -> None:
-        planned, looked = (adnn.compare_values(arms(12), sequential=s) for s in (False, True))
+        planned, sequential = (adnn.compare_values(arms(12), sequential=s) for s in (False, True))
         widths = [row.high - row.low for row in planned.numbers.differences]
-        for row, width in zip(looked.numbers.differences, widths, strict=True):
+        for row, width in zip(sequential.numbers.differences, widths, strict=True):
             assert row.high - row.low > width
 
     def test_those_of_other_seeds_have_cis_at_least_as_wide_as_welch_s(self) -> None:
@@ -81,57 +81,57 @@ class TestVerdicts:
             "b": [5.0, 6.5, 6.0, 5.5, 5.9],
         }
         values["c"] = [5.0, 6.0, 7.0, 5.0, 6.0]
-        found = adnn.compare_values(values, paired=False)
-        for row in found.numbers.differences:
-            one, two = values[row.arm], values[row.other]
-            parts = [np.var(v, ddof=1) / len(v) for v in (one, two)]
+        comparison = adnn.compare_values(values, paired=False)
+        for row in comparison.numbers.differences:
+            first, second = values[row.arm], values[row.other]
+            parts = [np.var(v, ddof=1) / len(v) for v in (first, second)]
             df = sum(parts) ** 2 / sum(
-                p**2 / (len(v) - 1) for p, v in zip(parts, (one, two), strict=True)
+                p**2 / (len(v) - 1) for p, v in zip(parts, (first, second), strict=True)
             )
             half = stats.t.isf(0.05 / 6, df) * math.sqrt(sum(parts))
-            difference = np.mean(one) - np.mean(two)
+            difference = np.mean(first) - np.mean(second)
             assert row.low <= difference - half + 1e-9
             assert row.high >= difference + half - 1e-9
-        assert [row.verdict for row in found.numbers.differences] == [
+        assert [row.verdict for row in comparison.numbers.differences] == [
             "worse",
             "worse",
             "inconclusive",
         ]
-        assert found.numbers.differences[2].win_rate == 12 / 25
+        assert comparison.numbers.differences[2].win_rate == 12 / 25
 
     def test_one_value_or_values_that_never_vary_decide_nothing(self) -> None:
-        for one in ([1.0], [1.0, 1.0]):
-            found = adnn.compare_values({"a": one, "b": [2.0, 2.0]}, paired=False)
-            assert found.differences()["verdict"].iloc[0] == "inconclusive"
+        for values in ([1.0], [1.0, 1.0]):
+            comparison = adnn.compare_values({"a": values, "b": [2.0, 2.0]}, paired=False)
+            assert comparison.differences()["verdict"].iloc[0] == "inconclusive"
 
     @pytest.mark.filterwarnings("error")
     @pytest.mark.parametrize("scale", [1e-300, 1e300])
     def test_the_spread_of_tiny_and_huge_values_is_known(self, scale: float) -> None:
         scaled = {label: [scale * value for value in of_arm] for label, of_arm in arms().items()}
-        found, usual = adnn.compare_values(scaled), adnn.compare_values(arms()).table()
-        assert [*found.table()["value_std"] / scale] == pytest.approx([*usual["value_std"]])
-        assert "inf" not in str(found)
-        assert max(map(len, str(found).split())) <= 80
+        comparison, usual = adnn.compare_values(scaled), adnn.compare_values(arms()).table()
+        assert [*comparison.table()["value_std"] / scale] == pytest.approx([*usual["value_std"]])
+        assert "inf" not in str(comparison)
+        assert max(map(len, str(comparison).split())) <= 80
 
     def test_an_arm_with_a_short_name_names_no_rows(self) -> None:
-        found = adnn.compare_values({"s": [1.0], "S": [2.0], "b": [3.0]})
-        assert found.numbers.ranked == ["b", "S", "s"]
+        comparison = adnn.compare_values({"s": [1.0], "S": [2.0], "b": [3.0]})
+        assert comparison.numbers.ranked == ["b", "S", "s"]
 
     def test_an_arm_without_the_first_value_is_named(self) -> None:
-        found = adnn.compare_values({**arms(), "d": [math.nan, *[1.0] * 9]})
-        assert found.differences()["verdict"]["a", "b"] == "worse"
+        comparison = adnn.compare_values({**arms(), "d": [math.nan, *[1.0] * 9]})
+        assert comparison.differences()["verdict"]["a", "b"] == "worse"
 
     def test_what_is_missing_ends_the_evidence_and_is_named(self) -> None:
         frame = pd.DataFrame(arms(), index=[f"d{i}" for i in range(10)]).rename_axis("dataset")
         frame.loc["d8", "c"] = math.nan
-        found = adnn.compare_values(frame)
-        table = found.differences()
+        comparison = adnn.compare_values(frame)
+        table = comparison.differences()
         assert [*table["pairs"]] == [10, 8, 8]
-        said = "only pairs before dataset d8 count, which lacks a finite value"
-        assert [*table["reason"]] == ["", said, said]
-        assert [*found.table()["datasets"]] == [10, 10, 8]
+        sentence = "only pairs before dataset d8 count, which lacks a finite value"
+        assert [*table["reason"]] == ["", sentence, sentence]
+        assert [*comparison.table()["datasets"]] == [10, 10, 8]
         nothing = adnn.compare_values({"a": [math.nan, 1.0], "b": [2.0, 1.0]})
-        assert [row[-1] for row in found.document().tables[1].rows] == ["10", "8", "8"]
+        assert [row[-1] for row in comparison.document().tables[1].rows] == ["10", "8", "8"]
         against = adnn.compare_values(frame, baseline="a").document()
         assert [row[-1] for row in against.tables[1].rows] == ["10", "8"]
         assert nothing.plot().data
@@ -166,22 +166,29 @@ class TestBaseline:
     def test_makes_eight_arms_of_nine_pairs_decidable_without_normal_differences(self) -> None:
         rng = np.random.default_rng(0)
         values = {f"v{i}": (rng.normal(0, 0.01, 9) - i / 10).tolist() for i in range(8)}
-        found, of_all = adnn.compare_values(values, baseline="v0"), adnn.compare_values(values)
-        assert {*found.differences()["verdict"]} == {"worse"}
-        assert {row.assumption for row in found.numbers.differences} == {""}
-        assert {row.assumption for row in of_all.numbers.differences} == {"normal differences"}
+        with_baseline, of_all_pairs = (
+            adnn.compare_values(values, baseline="v0"),
+            adnn.compare_values(values),
+        )
+        assert {*with_baseline.differences()["verdict"]} == {"worse"}
+        assert {row.assumption for row in with_baseline.numbers.differences} == {""}
+        assert {row.assumption for row in of_all_pairs.numbers.differences} == {
+            "normal differences"
+        }
 
 
 class TestTelling:
     def test_page_and_figure(self, tmp_path: Path) -> None:
         for options in ({}, {"paired": False}, {"margin": 0.1, "minimize": True}):
-            found = adnn.compare_values({"<i>": arms()["a"], "b": arms()["b"]}, **options)
-            found.report(tmp_path / "v.html")
+            comparison = adnn.compare_values({"<i>": arms()["a"], "b": arms()["b"]}, **options)
+            comparison.report(tmp_path / "v.html")
             page = (tmp_path / "v.html").read_text()
             assert "b - &lt;i&gt;" in page or "&lt;i&gt; - b" in page
             assert ("is within ±0.1." in page) == ("margin" in options)
-            assert len(found.plot().data) == 1  # The difference.
-            assert len(found.plot("values").data) == 4  # The values of each arm, and the means.
+            assert len(comparison.plot().data) == 1  # The difference.
+            assert (
+                len(comparison.plot("values").data) == 4
+            )  # The values of each arm, and the means.
 
 
 class TestTables:
@@ -201,14 +208,14 @@ class TestTables:
         self, frame: pd.DataFrame, options: dict[str, Any], named: tuple[str, str], tmp_path: Path
     ) -> None:
         frame.to_csv(tmp_path / "r.csv", **options)
-        found = adnn.compare_values(tmp_path / "r.csv")
-        assert (found.numbers.per, found.names[3]) == named
+        comparison = adnn.compare_values(tmp_path / "r.csv")
+        assert (comparison.numbers.per, comparison.names[3]) == named
         expected = adnn.compare_values(arms()).differences()
-        pd.testing.assert_frame_equal(found.differences(), expected)
+        pd.testing.assert_frame_equal(comparison.differences(), expected)
         pd.testing.assert_frame_equal(adnn.compare_values(frame).differences(), expected)
-        found = adnn.compare_values(pd.read_csv(tmp_path / "r.csv"))
-        assert (found.numbers.per, found.names[3]) == named
-        pd.testing.assert_frame_equal(found.differences(), expected)
+        comparison = adnn.compare_values(pd.read_csv(tmp_path / "r.csv"))
+        assert (comparison.numbers.per, comparison.names[3]) == named
+        pd.testing.assert_frame_equal(comparison.differences(), expected)
 
     @pytest.mark.parametrize("first", ["trial", "run_id", "Replicates", "#"])
     def test_that_count_their_rows_or_part_columns_otherwise_are_read(
@@ -217,8 +224,8 @@ class TestTables:
         expected = adnn.compare_values(arms()).differences()
         for separator in ";", "\t":
             self.FRAME.to_csv(tmp_path / "r.csv", sep=separator, index_label=first)
-            found = adnn.compare_values(tmp_path / "r.csv")
-            pd.testing.assert_frame_equal(found.differences(), expected)
+            comparison = adnn.compare_values(tmp_path / "r.csv")
+            pd.testing.assert_frame_equal(comparison.differences(), expected)
         text = self.FRAME.to_csv(index_label=first).replace("\n", ",\n")  # As spreadsheets do.
         (tmp_path / "r.csv").write_text(text, encoding="utf-8-sig")
         pd.testing.assert_frame_equal(
@@ -229,18 +236,18 @@ class TestTables:
             adnn.compare_values(tmp_path / "r.csv")
 
     def test_of_mappings_by_seed_are_of_their_values(self) -> None:
-        found = adnn.compare_values({a: dict(enumerate(v, 7)) for a, v in arms().items()})
-        assert found.differences()["difference"].iloc[0] == pytest.approx(
+        comparison = adnn.compare_values({a: dict(enumerate(v, 7)) for a, v in arms().items()})
+        assert comparison.differences()["difference"].iloc[0] == pytest.approx(
             np.subtract(arms()["a"], arms()["b"]).mean()
         )
-        assert found.names[0] == "7"
+        assert comparison.names[0] == "7"
         turned = {"a": {1: 0.9, 2: 0.8}, "b": {2: 0.7, 1: 0.6}}
         assert adnn.compare_values(turned).numbers.arms == {"a": [0.9, 0.8], "b": [0.6, 0.7]}
 
     def test_columns_of_unpaired_arms_may_end_early(self, tmp_path: Path) -> None:
         (tmp_path / "r.csv").write_text("a,b\n1,3\n2,4\n3,\n")
-        found = adnn.compare_values(tmp_path / "r.csv", paired=False)
-        assert [*found.table()["rows"]] == [3, 2]
+        comparison = adnn.compare_values(tmp_path / "r.csv", paired=False)
+        assert [*comparison.table()["rows"]] == [3, 2]
 
     @pytest.mark.parametrize(
         ("text", "said"),
@@ -265,9 +272,9 @@ class TestTables:
     def test_a_file_is_not_compared_with_itself(self, tmp_path: Path) -> None:
         (tmp_path / "r.csv").write_text("a\n1\n2\n")
         (tmp_path / "same.csv").hardlink_to(tmp_path / "r.csv")
-        for other in ("r.csv", "same.csv"):
+        for file_name in ("r.csv", "same.csv"):
             with pytest.raises(ValueError, match="baseline_file must be another file than values"):
-                adnn.compare_values(tmp_path / "r.csv", baseline_file=tmp_path / other)
+                adnn.compare_values(tmp_path / "r.csv", baseline_file=tmp_path / file_name)
 
     def test_files_are_read_unless_they_are_unusually_large(self, tmp_path: Path) -> None:
         file = tmp_path / "r.csv.gz"
@@ -289,8 +296,8 @@ def test_names_in_messages_change_no_terminal(character: str) -> None:
 
 def test_a_value_that_is_not_finite_ends_the_evidence() -> None:
     for value in (math.inf, 10**400, -(10**400)):
-        found = adnn.compare_values({"a": [1.0, 2.0, value], "b": [0.0, 0.5, 1.0]})
-        assert found.differences()["pairs"].item() == 2
+        comparison = adnn.compare_values({"a": [1.0, 2.0, value], "b": [0.0, 0.5, 1.0]})
+        assert comparison.differences()["pairs"].item() == 2
 
 
 @pytest.mark.parametrize(
@@ -328,15 +335,15 @@ def test_command_line(
     pd.DataFrame(arms()).to_csv("r.csv")
     arguments = ["compare-values", "r.csv", "--margin", "0.25"]
     assert run([*arguments, "--report", "r.html", "--plot", "p.html"]) == 0
-    shown = capsys.readouterr().out
+    output = capsys.readouterr().out
     document = adnn.compare_values(arms(), margin=0.25).document()
-    assert shown.rstrip("\n") == to_text(document, in_shell=True)
+    assert output.rstrip("\n") == to_text(document, in_shell=True)
     assert "equivalent" in Path("r.html").read_text()
     assert Path("p.html").exists()
     assert run([*arguments, "--minimize", "--sequential", "--json"]) == 0
     assert "e-process" in capsys.readouterr().out
     assert run([*arguments, "--baseline", "c"]) == 0
-    assert "a - c" in (shown := capsys.readouterr().out)
+    assert "a - c" in (output := capsys.readouterr().out)
     assert run([*arguments, "--no-paired", "--json"]) == 0
     assert "Welch" in capsys.readouterr().out
     assert run(["compare-values", "none.csv"]) == 2
@@ -354,21 +361,21 @@ class TestSplitsAndFolds:
 
     def test_that_overlap_have_the_interval_of_nadeau_and_bengio(self) -> None:
         table = self.table()
-        found = adnn.compare_values(table, resampled=(80, 20))
-        [row] = found.numbers.differences
+        comparison = adnn.compare_values(table, resampled=(80, 20))
+        [row] = comparison.numbers.differences
         d = (table["a"] - table["b"]).to_numpy()
         half = stats.t.isf(0.025, 14) * d.std(ddof=1) * math.sqrt(1 / 15 + 20 / 80)
         assert (row.low, row.high) == pytest.approx((d.mean() - half, d.mean() + half))
-        assert found.names[7] == "2 of repeat 1"
-        assert found.numbers.per == "fold"
+        assert comparison.names[7] == "2 of repeat 1"
+        assert comparison.numbers.per == "fold"
         by_index = adnn.compare_values(table.set_index(["repeat", "fold"]), resampled=(80, 20))
-        assert by_index.numbers.differences == found.numbers.differences
+        assert by_index.numbers.differences == comparison.numbers.differences
 
     def test_of_one_cross_validation_are_judged_as_seeds_are(self) -> None:
         table = self.table(1, 10).drop(columns="repeat")
-        found = adnn.compare_values(table, folds=True)
+        comparison = adnn.compare_values(table, folds=True)
         same = adnn.compare_values(table.rename(columns={"fold": "seed"}))
-        assert found.numbers.differences == same.numbers.differences
+        assert comparison.numbers.differences == same.numbers.differences
 
     def test_of_scikit_learn_are_its_test_scores(self) -> None:
         linear, tree = np.random.default_rng(0).normal(0.8, 0.05, (2, 10))
@@ -378,13 +385,15 @@ class TestSplitsAndFolds:
         }
         with pytest.raises(ValueError, match="got 'fold'"):
             adnn.compare_values(values)
-        found = adnn.compare_values(values, folds=True)
+        comparison = adnn.compare_values(values, folds=True)
         expected = adnn.compare_values({"linear": linear, "tree": tree})
-        assert found.numbers.differences == expected.numbers.differences
+        assert comparison.numbers.differences == expected.numbers.differences
 
     def test_are_found_wherever_they_are_named(self) -> None:
         table = self.table(1, 8)[["a", "b", "fold"]]
-        in_text = {arm: {f"fold {i}": of for i, of in enumerate(table[arm])} for arm in "ab"}
+        in_text = {
+            arm: {f"fold {i}": values for i, values in enumerate(table[arm])} for arm in "ab"
+        }
         of_folds = table.set_index("fold")["a"]
         for values in (table, in_text, {"a": of_folds, "b": table["b"].tolist()}):
             with pytest.raises(ValueError, match="must be of independent seeds"):
@@ -467,9 +476,9 @@ class TestGroups:
             ({arm: table[arm].tolist() for arm in "ab"}, table["passage"].tolist()),
             ({arm: table[arm].tolist() for arm in ("passage", "a", "b")}, "passage"),
         ):
-            found = adnn.compare_values(values, groups=groups)
-            pd.testing.assert_frame_equal(found.differences(), expected)
-            assert found.names[3] == "p3"
+            comparison = adnn.compare_values(values, groups=groups)
+            pd.testing.assert_frame_equal(comparison.differences(), expected)
+            assert comparison.names[3] == "p3"
         assert adnn.compare_values(table, groups="passage").numbers.per == "passage"
 
     def test_of_unequal_sizes_count_once_each_and_end_where_a_value_is_missing(self) -> None:
@@ -485,9 +494,9 @@ class TestGroups:
             rows[["passage", "question", arm]].to_csv(f"{arm}.csv", index=False)
         gate = ["compare-values", "a.csv", "--baseline-file", "b.csv", "--groups"]
         assert run([*gate, "passage"]) == 0
-        shown = capsys.readouterr().out.rstrip("\n")
+        output = capsys.readouterr().out.rstrip("\n")
         document = adnn.compare_values(self.TABLE, groups="passage", baseline="b").document()
-        assert shown == to_text(document, in_shell=True)
+        assert output == to_text(document, in_shell=True)
         assert run([*gate, "patient"]) == 2
         self.TABLE[["passage", "a"]].to_csv("a.csv", index=False)
         assert run([*gate, "passage"]) == 2
@@ -552,8 +561,8 @@ class TestOrder:
             self.VALUES.assign(when=times),
             self.VALUES.set_axis(pd.Index(times, name="when")),
         ):
-            found = adnn.compare_values(table, sequential=True, order="when")
-            assert found.numbers.differences == expected.numbers.differences
+            comparison = adnn.compare_values(table, sequential=True, order="when")
+            assert comparison.numbers.differences == expected.numbers.differences
 
     @pytest.mark.parametrize(
         ("options", "said"),
@@ -627,10 +636,10 @@ class TestGate:
         self.write("new", noise[:9] + 0.02)
         assert self.code() == 2
         assert self.code("--no-paired") == 0
-        shown = capsys.readouterr().out.rstrip("\n")
+        output = capsys.readouterr().out.rstrip("\n")
         scores = {name: pd.read_csv(f"{name}.csv")["score"] for name in ("new", "old")}
         same = adnn.compare_values(scores, paired=False, margin=0.005, baseline="old")
-        assert shown.split("Note:")[0] == str(same).split("Note:")[0]
+        assert output.split("Note:")[0] == str(same).split("Note:")[0]
 
     @pytest.mark.usefixtures("noise")
     def test_fails_where_both_models_ignore_the_seed(self) -> None:
@@ -673,8 +682,8 @@ class TestNotWorse:
         for shift in passes:
             for _ in range(n_worlds):
                 d = rng.normal(shift, 1, 10)
-                found = adnn.compare_values({"new": d, "old": d * 0}, margin=1.0)
-                verdict = found.numbers.differences[0].verdict
+                comparison = adnn.compare_values({"new": d, "old": d * 0}, margin=1.0)
+                verdict = comparison.numbers.differences[0].verdict
                 passes[shift] += verdict in ("not worse", "better", "equivalent")
         assert passes[0.0] >= 0.83 * n_worlds
         assert passes[-1.0] <= 0.085 * n_worlds
@@ -685,9 +694,9 @@ class TestNotWorse:
             text = "score\n" + "\n".join(map(str, values))
             (tmp_path / folder / "s.csv").write_text(text)
         files = [tmp_path / folder / "s.csv" for folder in ("new", "old")]
-        found = adnn.compare_values(files[0], baseline_file=files[1])
-        assert found.numbers.ranked == [str(file) for file in files]
-        assert found.numbers.differences[0].largest == 2.0
+        comparison = adnn.compare_values(files[0], baseline_file=files[1])
+        assert comparison.numbers.ranked == [str(file) for file in files]
+        assert comparison.numbers.differences[0].largest == 2.0
 
 
 def test_a_rare_effect_is_named_unless_most_seeds_might_have_it() -> None:

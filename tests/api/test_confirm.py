@@ -57,8 +57,8 @@ class TestAutomatically:
         model = adnn.MLP(hidden=(4,), kernel_initializer="ones")
         objective = adnn.InitOffsetObjective(model, data, **settings)
         for test in (True, False):
-            said = str(adnn.search(objective, "greedy", max_trial=20, test=test))
-            assert "result.confirm()" not in said
+            text = str(adnn.search(objective, "greedy", max_trial=20, test=test))
+            assert "result.confirm()" not in text
 
     def test_of_a_control_half_as_many_are_enough(self, objective: InitOffsetObjective) -> None:
         result = adnn.search(objective, "random_restart", max_trial=10)
@@ -85,10 +85,10 @@ class TestAsAsked:
             confirm=12,
         )
         assert first == result.confirmation == again.confirmation
-        beside = optuna.load_study(
+        study = optuna.load_study(
             storage=result.study._storage, study_name=f"{result.study.study_name}/confirmation"
         )
-        assert len(beside.trials) == 12
+        assert len(study.trials) == 12
 
     def test_without_the_test_set_nothing_is_evaluated(
         self, objective: InitOffsetObjective
@@ -111,8 +111,8 @@ class TestAsAsked:
 
     @pytest.mark.parametrize("confirm", [5, -1, True, "yes", 10.0, None, [10]])
     def test_by_nothing_else(self, confirm: Any, objective: InitOffsetObjective) -> None:
-        said = "confirm must be 'auto', 0, or at least 6, because fewer new seeds can show"
-        with pytest.raises(ValueError, match=said):
+        sentence = "confirm must be 'auto', 0, or at least 6, because fewer new seeds can show"
+        with pytest.raises(ValueError, match=sentence):
             adnn.search(objective, "greedy", max_trial=2, confirm=confirm)
 
 
@@ -125,8 +125,8 @@ def test_a_confirmation_that_was_killed_goes_on(confirmed: SearchResult, url: st
         n_trials = 0
         while n_trials < 5 and time.monotonic() < deadline:
             if "killed/confirmation" in optuna.get_all_study_names(storage):
-                beside = optuna.load_study(study_name="killed/confirmation", storage=storage)
-                n_trials = len(beside.trials)
+                study = optuna.load_study(study_name="killed/confirmation", storage=storage)
+                n_trials = len(study.trials)
             time.sleep(0.01)
         worker.kill()
     assert 5 <= n_trials < 20
@@ -197,11 +197,11 @@ class TestInOneStorage:
 
         monkeypatch.setattr("adnn_optuna.networks.retraining.retrain", train)
         confirmed = again.confirm(20)  # More seeds than the first time add nothing.
-        one, two = first.confirmation, confirmed.confirmation
-        assert one.gains == two.gains
-        assert one.seeds == two.seeds
-        assert one.vs_baselines == two.vs_baselines
-        assert (one.earlier, two.earlier) == ((), ("first",))
+        first_confirmation, two = first.confirmation, confirmed.confirmation
+        assert first_confirmation.gains == two.gains
+        assert first_confirmation.seeds == two.seeds
+        assert first_confirmation.vs_baselines == two.vs_baselines
+        assert (first_confirmation.earlier, two.earlier) == ((), ("first",))
 
     def test_other_parameters_are_another_confirmation(
         self, objective: InitOffsetObjective, url: str
@@ -209,5 +209,5 @@ class TestInOneStorage:
         storage = open_storage(url)
         options: Any = {"max_trial": 3, "storage": storage, "confirm": 6}
         adnn.search(objective, "greedy", study_name="first", **options)
-        other = adnn.search(objective.replace(seed=1), "greedy", study_name="other", **options)
-        assert other.confirmation.earlier == ()
+        result = adnn.search(objective.replace(seed=1), "greedy", study_name="other", **options)
+        assert result.confirmation.earlier == ()

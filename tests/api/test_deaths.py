@@ -58,7 +58,11 @@ class Place:
         process.join()
         stored = content(url)
         # The study with enqueued trials is one of the first database.
-        assert not any(of["unfinished"] for name, of in stored.items() if name != "enqueued")
+        assert not any(
+            stored_study["unfinished"]
+            for name, stored_study in stored.items()
+            if name != "enqueued"
+        )
         keys = [what for _, what in evaluated(url)]
         assert len({*keys}) == len(keys)
         return Undisturbed(returned, stored, sorted(keys), n_writes)

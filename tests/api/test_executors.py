@@ -61,15 +61,15 @@ def ray() -> Iterator[futures.Executor]:
     guide = (tests.parent / "docs" / "guides" / "machines.md").read_text(encoding="utf-8")
     [code] = re.findall(r"```python\n(from concurrent import futures\n.*?)```", guide, re.DOTALL)
     assert len(code.splitlines()) <= 40
-    made: dict[str, Any] = {}
-    exec(code, made)
+    namespace: dict[str, Any] = {}
+    exec(code, namespace)
     environment = {"PYTHONPATH": str(tests), "RAY_AUTH_MODE": "disabled"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")  # Else it writes a token into the home folder.
         options = {"include_dashboard": False, "log_to_driver": False, "num_cpus": 2}
         package.init(runtime_env={"env_vars": environment}, **options)
         try:
-            with made["RayExecutor"](num_cpus=1) as executor:
+            with namespace["RayExecutor"](num_cpus=1) as executor:
                 yield executor
         finally:
             package.shutdown()
@@ -130,9 +130,9 @@ def test_results_are_the_same_whatever_runs_them(
 
 def test_no_job_begins_after_max_time(url: str) -> None:
     with threads() as executor:
-        found = VERBS["variance"](storage=url, executor=executor, max_time=1e-9)
-    assert 0 < len(evaluations(found)) <= 2
-    assert found.numbers.missing
+        result = VERBS["variance"](storage=url, executor=executor, max_time=1e-9)
+    assert 0 < len(evaluations(result)) <= 2
+    assert result.numbers.missing
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -110,8 +110,8 @@ class TestSearch:
         self, max_trial: int, n_replicates: int
     ) -> None:
         result = search(max_trial=max_trial, replicate="auto", sampler="random", confirm=0)
-        found = [t for t in result.study.trials if REPLICATE in t.system_attrs]
-        assert len(found) == n_replicates
+        replicates = [t for t in result.study.trials if REPLICATE in t.system_attrs]
+        assert len(replicates) == n_replicates
 
     def test_maximizes(self) -> None:
         result = search(lambda trial, seed: -noisy(trial, seed), direction="maximize")
@@ -123,8 +123,8 @@ class TestSearch:
         step = search(max_trial=8, confirm=2, **options).document().next_step
         arguments = 'direction="maximize", max_trial=8, resampled=(80, 20), failed=0.5'
         assert step.python == f"adnn.compare(objective, {arguments})"
-        shown = "--max-trial 8 --direction maximize --resampled 80,20 --failed 0.5"
-        assert step.shell == f"adnn compare MODULE:FUNCTION {shown}"
+        shell_options = "--max-trial 8 --direction maximize --resampled 80,20 --failed 0.5"
+        assert step.shell == f"adnn compare MODULE:FUNCTION {shell_options}"
         minimized = search(max_trial=8, confirm=2).document().next_step
         assert minimized.python == "adnn.compare(objective, max_trial=8)"
 
@@ -183,8 +183,8 @@ class TestSearch:
         result = failing(0.5)
         n_failed = sum(map(math.isnan, result.record.new_values))
         assert 0 < n_failed < 10
-        known = [value for value in result.record.new_values if not math.isnan(value)]
-        assert result.value.value == pytest.approx(np.mean(known))
+        finite_values = [value for value in result.record.new_values if not math.isnan(value)]
+        assert result.value.value == pytest.approx(np.mean(finite_values))
         assert math.isnan(result.value.low)
 
         result = failing(1.0)
@@ -247,9 +247,9 @@ class TestLooks:
         search(lambda trial, seed: noisy(trial, seed + 1), **options, study_name="other")
         adnn.compare(noisy, ["annealing"], max_trial=3, seeds=range(2), storage=storage)
         for n, name in ((2, "b"), (3, "c"), (3, "a")):
-            found = search(**options, study_name=name)
+            result = search(**options, study_name=name)
             note = f"holds {n} searches of this function: the best of {n} values is biased"
-            assert note in " ".join(str(found).split())
+            assert note in " ".join(str(result).split())
 
 
 class TestResume:
@@ -305,10 +305,10 @@ class TestResume:
             f"t.search(slow, 'annealing', storage={url!r}, study_name='s')"
         )
         kill_after(code, path, (5, 20, 25, 28))
-        found = search(sampler="annealing", storage=url, study_name="s", reuse=True)
+        result = search(sampler="annealing", storage=url, study_name="s", reuse=True)
         whole = search(sampler="annealing")
-        assert outcomes_of(found) == outcomes_of(whole)
-        assert found.value == whole.value
+        assert outcomes_of(result) == outcomes_of(whole)
+        assert result.value == whole.value
 
     @pytest.mark.parametrize(
         ("objective", "said"),
@@ -344,12 +344,12 @@ class TestResume:
         assert [worker.wait() for worker in workers] == [0, 0, 0]
         options: Any = {"max_trial": 60, "replicate": 0.5, "study_name": "s"}
         result = search(sampler="annealing", storage=url, **options)
-        made = [
+        replicates = [
             t.system_attrs[REPLICATE]
             for t in result.record.done_trials
             if REPLICATE in t.system_attrs
         ]
-        places = [(of["trial"], of["repetition"]) for of in made]
+        places = [(replicate["trial"], replicate["repetition"]) for replicate in replicates]
         assert (len(result.record.done_trials), len(places), len({*places})) == (60, 30, 30)
 
 
@@ -369,8 +369,8 @@ class TestCompare:
         comparison = adnn.compare(noisy, samplers, max_trial=20, seeds=range(3))
         for label, n_replicates in (("plain", 0), ("replicates", 6)):
             for record in comparison.results[label]:
-                made = [t for t in record.record.done_trials if REPLICATE in t.system_attrs]
-                assert (len(record.record.done_trials), len(made)) == (20, n_replicates)
+                replicates = [t for t in record.record.done_trials if REPLICATE in t.system_attrs]
+                assert (len(record.record.done_trials), len(replicates)) == (20, n_replicates)
 
 
 @pytest.mark.parametrize(
@@ -406,9 +406,11 @@ def test_a_report_needs_the_name_of_a_file(path: Any) -> None:
 
 
 def test_what_is_no_objective_is_refused() -> None:
-    said = r"objective must be an InitOffsetObjective, or a function \(trial\) or \(trial, seed\)"
+    sentence = (
+        r"objective must be an InitOffsetObjective, or a function \(trial\) or \(trial, seed\)"
+    )
     for verb in (adnn.search, adnn.compare):
-        with pytest.raises(TypeError, match=said):
+        with pytest.raises(TypeError, match=sentence):
             verb(3, max_trial=2)  # type: ignore[operator]
 
 
@@ -448,9 +450,9 @@ def test_replicates_need_a_seed() -> None:
 @pytest.mark.parametrize("sampler", ["random", "tpe", "qmc", "cmaes", "annealing"])
 def test_all_samplers_take_the_same_seeds(sampler: str) -> None:
     seeds = 2**32, 2**64 - 1
-    found = [search(sampler=sampler, seed=seed, max_trial=4, confirm=0) for seed in seeds]
-    one, other = ([trial.params for trial in result.record.done_trials] for result in found)
-    assert one != other
+    results = [search(sampler=sampler, seed=seed, max_trial=4, confirm=0) for seed in seeds]
+    first, second = ([trial.params for trial in result.record.done_trials] for result in results)
+    assert first != second
 
 
 def test_every_trial_has_a_seed_of_its_own() -> None:
@@ -491,9 +493,9 @@ def test_more_new_seeds_are_sequential_for_good() -> None:
         result = search(**options, confirm=confirm)
         widths.append(result.value.high - result.value.low)
         details = " ".join(format(result, "details").split())
-        said = "the number of new seeds was raised" in details
-        assert said == (len(widths) > 1)
-        level = 99 if said else 95
+        is_raised = "the number of new seeds was raised" in details
+        assert is_raised == (len(widths) > 1)
+        level = 99 if is_raised else 95
         assert f"({level}% CI " in str(result)
     assert len(result.record.new_values) == 20
     whole = search(max_trial=20, confirm=20)

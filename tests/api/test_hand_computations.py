@@ -98,18 +98,18 @@ def test_of_a_search(direction: str, fails: float, failed: float | None) -> None
     assert_printed(text, "mean in search", [means[best]])
     assert_printed(text, "best value", [study.best_value])
     assert f"trial {study.best_trial.number}: biased" in text
-    known = [value for value in values if not math.isnan(value)]
+    counted_values = [value for value in values if not math.isnan(value)]
     if failed is not None:
         values = [failed if math.isnan(value) else value for value in values]
-        assert f"{10 - len(known)} of 10 new seeds failed" in text
-        known = values
-    if len(known) < 10:
-        assert_printed(text, "value", [mean(known)])
+        assert f"{10 - len(counted_values)} of 10 new seeds failed" in text
+        counted_values = values
+    if len(counted_values) < 10:
+        assert_printed(text, "value", [mean(counted_values)])
         assert math.isnan(result.value.low)
-        assert f"{10 - len(known)} of 10 new seeds failed" in text
+        assert f"{10 - len(counted_values)} of 10 new seeds failed" in text
     else:
-        assert_printed(text, "value", interval(known, 0.95))
-        assert_next_run(text, known)
+        assert_printed(text, "value", interval(counted_values, 0.95))
+        assert_next_run(text, counted_values)
 
 
 def test_of_the_second_recommendation_of_a_search() -> None:
@@ -133,18 +133,21 @@ def test_of_a_recheck(direction: str, fails: float, failed: float | None) -> Non
     study.optimize(lambda trial: function(trial, trial.number), n_trials=20)
     worst = min(study.trials, key=lambda trial: sign * trial.value)
     report = adnn.recheck(study, function, against=worst.number, top=3, failed=failed)
-    made = {
+    values_of_runs = {
         key: failed if failed is not None and math.isnan(value) else value
         for key, value in function.made.items()
     }
     chosen_by: dict[float, list[float]] = {}
-    for (x, seed), value in made.items():
+    for (x, seed), value in values_of_runs.items():
         if seed < FIRST_TO_CONFIRM:
             chosen_by.setdefault(x, []).append(value)
     chosen = max(chosen_by, key=lambda x: sign * mean(chosen_by[x]))
-    seeds = [seed for x, seed in made if x == chosen and seed >= FIRST_TO_CONFIRM]
-    values = [made[chosen, seed] for seed in seeds]
-    gains = [sign * (made[chosen, seed] - made[worst.params["x"], seed]) for seed in seeds]
+    seeds = [seed for x, seed in values_of_runs if x == chosen and seed >= FIRST_TO_CONFIRM]
+    values = [values_of_runs[chosen, seed] for seed in seeds]
+    gains = [
+        sign * (values_of_runs[chosen, seed] - values_of_runs[worst.params["x"], seed])
+        for seed in seeds
+    ]
     assert (len(chosen_by), len(values)) == (3, 10)
     assert report.trial.params == {"x": chosen}
     text, (value, low, high) = format(report, "details"), interval(values, 0.95)

@@ -72,12 +72,12 @@ def test_what_is_printed_names_it_and_its_class_and_no_percentage_points(
     result.report(report)
     for text in (str(result), report.read_text()):
         plain = text.replace("&#39;", "'").replace("\\_", "_")
-        for shown in (score, f"{result.test_value:.4f}", "6 new seeds", "test accuracy"):
-            assert shown in plain
+        for number in (score, f"{result.test_value:.4f}", "6 new seeds", "test accuracy"):
+            assert number in plain
     assert " pp" not in str(result)
-    shown = as_json("search", result)
-    assert f'"test_metric": "{result.record.test_metric}"' in shown
-    assert ('"positive": "fraud"' in shown) == (result.record.metric == "val_auc")
+    content = as_json("search", result)
+    assert f'"test_metric": "{result.record.test_metric}"' in content
+    assert ('"positive": "fraud"' in content) == (result.record.metric == "val_auc")
 
 
 def test_a_contract_states_it_and_holds(result: adnn.SearchResult, tmp_path: Any) -> None:

@@ -105,7 +105,7 @@ def test_a_recheck_has_a_study_of_the_name() -> None:
 
 
 def test_a_search_has_the_type_of_its_result(objective: adnn.InitOffsetObjective) -> None:
-    found = adnn.search(noisy, "random", max_trial=1, confirm=0)
-    assert isinstance(assert_type(found, adnn.FunctionSearch), adnn.FunctionSearch)
+    result = adnn.search(noisy, "random", max_trial=1, confirm=0)
+    assert isinstance(assert_type(result, adnn.FunctionSearch), adnn.FunctionSearch)
     of_network = adnn.search(objective, max_trial=1, confirm=0, test=False)
     assert isinstance(assert_type(of_network, adnn.SearchResult), adnn.SearchResult)

@@ -26,11 +26,11 @@ def test_loading_refuses_what_is_not_there_or_has_nothing_to_show() -> None:
         for seed, is_over in enumerate(ends):
             study = store_study(f"c/{arm}/{seed=}", sampler=arm, seed=seed, storage=storage)
             study.set_user_attr("adnn:stop_reason", "max_trial" if is_over else "interrupted")
-    said = (
+    sentence = (
         "All runs of the first seed (0) of comparison 'c' must have ended; got 3 of 6 ended runs, "
         "but not all of this seed. Continue with resume or compare."
     )
-    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         load_comparison(storage, "c")
     study = optuna.load_study(study_name="c/random_restart/seed=0", storage=storage)
     study.set_user_attr("adnn:stop_reason", "max_trial")

@@ -158,8 +158,8 @@ def test_it_is_resumed_with_its_objective_alone(url: str) -> None:
     with pytest.raises(ValueError, match=r"function of the trial.*give its objective"):
         adnn.resume(url, "s", max_trial=4)
     resumed = adnn.resume(url, "s", max_trial=4, objective=objective())
-    for one, other in zip(whole.study.trials, resumed.study.trials, strict=True):
-        assert (one.params, one.value) == (other.params, other.value)
+    for first, second in zip(whole.study.trials, resumed.study.trials, strict=True):
+        assert (first.params, first.value) == (second.params, second.value)
 
 
 def test_a_model_of_keras_may_be_built_for_the_trial() -> None:
@@ -276,10 +276,10 @@ def test_edited_functions_are_refused_of_a_winner_that_others_found(storage: str
 @pytest.mark.parametrize("where", ["model", "training"])
 def test_errors_of_the_users_functions_end_their_own_trial(where: str) -> None:
     def fails(trial: Any) -> Any:
-        made = model(trial) if where == "model" else training(trial)
+        built = model(trial) if where == "model" else training(trial)
         if trial.number % 3 == 1:
             raise MemoryError
-        return made
+        return built
 
     functions = {"model": model, "training": training, where: fails}
     failing = adnn.InitOffsetObjective(functions["model"], DIGITS, training=functions["training"])

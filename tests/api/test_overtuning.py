@@ -38,14 +38,14 @@ def objective(trial: optuna.Trial) -> float:
 
 @pytest.fixture
 def study(tmp_path: Path) -> optuna.Study:
-    made = optuna.create_study(
+    study = optuna.create_study(
         direction="maximize",
         storage=f"sqlite:///{tmp_path / 'study.db'}",
         study_name="mine",
         sampler=optuna.samplers.RandomSampler(seed=0),
     )
-    made.optimize(objective, n_trials=40)
-    return made
+    study.optimize(objective, n_trials=40)
+    return study
 
 
 VIOLATED = {"constraints:c": 1.0, "constraints": [1.0]}  # Of Optuna 5, and of Optuna 4.
@@ -53,25 +53,25 @@ VIOLATED = {"constraints:c": 1.0, "constraints": [1.0]}  # Of Optuna 5, and of O
 
 class TestOvertuning:
     def test_it_says_what_the_best_trial_is_worth(self, study: optuna.Study) -> None:
-        found = adnn.overtuning(study)
-        value, low, high = found.new_data
-        assert found.reported == study.best_value
+        result = adnn.overtuning(study)
+        value, low, high = result.new_data
+        assert result.reported == study.best_value
         assert low < value < high < 1
-        expected = (found.reported - end for end in (value, high, low))
-        np.testing.assert_allclose(found.optimism, [*expected])
+        expected = (result.reported - end for end in (value, high, low))
+        np.testing.assert_allclose(result.optimism, [*expected])
 
     def test_infeasible_trials_are_omitted_for_that(self, study: optuna.Study) -> None:
         study.add_trial(optuna.create_trial(value=1.0, system_attrs=VIOLATED))
-        said = str(adnn.overtuning(study))
-        assert "1 trial omitted: infeasible." in said
-        assert "1 trial omitted: pruned, failed" in said
+        text = str(adnn.overtuning(study))
+        assert "1 trial omitted: infeasible." in text
+        assert "1 trial omitted: pruned, failed" in text
 
     def test_a_single_trial_was_not_selected(self) -> None:
         study = optuna.create_study(direction="maximize")
         study.optimize(lambda t: adnn.log_scores(t, latent(t, 0) > 0), n_trials=1)
-        found = adnn.overtuning(study)
-        assert found.new_data.low < found.new_data.value < found.new_data.high
-        assert found.optimism.value == pytest.approx(0, abs=1e-7)
+        result = adnn.overtuning(study)
+        assert result.new_data.low < result.new_data.value < result.new_data.high
+        assert result.optimism.value == pytest.approx(0, abs=1e-7)
 
     def test_a_study_that_was_killed_goes_on(self, study: optuna.Study) -> None:
         [url] = {str(study._storage._backend.url)}  # type: ignore[attr-defined]
@@ -106,9 +106,9 @@ class TestOvertuning:
     def test_equal_scores_have_no_interval(self) -> None:
         study = optuna.create_study()
         study.optimize(lambda t: adnn.log_scores(t, [0.5] * 20), n_trials=3)
-        found = adnn.overtuning(study)
-        assert found.new_data.value == 0.5
-        assert np.isnan(found.new_data[1:]).all()
+        result = adnn.overtuning(study)
+        assert result.new_data.value == 0.5
+        assert np.isnan(result.new_data[1:]).all()
 
     def test_a_search_of_a_function_says_it_below_its_best_value(self) -> None:
         result = adnn.search(
@@ -118,8 +118,8 @@ class TestOvertuning:
             max_trial=12,
         )
         value, low, high = adnn.overtuning(result.study).new_data
-        said = " ".join(str(result).split())
-        assert f"on new data {value:.4f} (95% CI {low:.4f} to {high:.4f})" in said
+        text = " ".join(str(result).split())
+        assert f"on new data {value:.4f} (95% CI {low:.4f} to {high:.4f})" in text
 
 
 class TestMetrics:
@@ -197,8 +197,8 @@ class TestNetworks:
     def test_a_search_says_it_before_the_test_score(self, metric: str) -> None:
         result = adnn.search(self.objective(metric), max_trial=3, test=False, confirm=0)
         assert "on new data" in str(result)
-        found = adnn.overtuning(result.study)
-        np.testing.assert_allclose(found.values, result.record.values, rtol=1e-4)
+        other_result = adnn.overtuning(result.study)
+        np.testing.assert_allclose(other_result.values, result.record.values, rtol=1e-4)
         tested = result.test()
         assert "on new data" not in str(tested)
         assert "on new data" in format(tested, "markdown")
@@ -240,18 +240,21 @@ class TestRareClasses:
             return float(metric(labels, predictions[trial.number]))
 
         study.optimize(objective, n_trials=6)
-        found = adnn.overtuning(study, metric=metric, y_true=labels)
-        return found, float(ndtr(shifts[study.best_trial.number] / np.sqrt(2)))
+        overtuned = adnn.overtuning(study, metric=metric, y_true=labels)
+        return overtuned, float(ndtr(shifts[study.best_trial.number] / np.sqrt(2)))
 
     @pytest.mark.slow
     def test_have_possible_intervals_that_cover(self) -> None:
-        found = [self.studied(roc_auc, seed) for seed in range(40)]
-        for overtuned, _ in found:
+        results = [self.studied(roc_auc, seed) for seed in range(40)]
+        for overtuned, _ in results:
             value, low, high = overtuned.new_data
             assert 0 <= low <= value <= high <= 1
             assert high - low > 0.02
             assert overtuned.optimism.low >= overtuned.reported - 1
-        covered = [of.new_data.low <= truth <= of.new_data.high for of, truth in found]
+        covered = [
+            overtuned.new_data.low <= truth <= overtuned.new_data.high
+            for overtuned, truth in results
+        ]
         # By the variance of splits alone 70%.
         assert np.mean(covered) >= 0.9
 
@@ -266,8 +269,8 @@ class TestRareClasses:
             return rmse(labels, labels + errors[trial.number])
 
         study.optimize(objective, n_trials=4)
-        found = adnn.overtuning(study, metric=rmse, y_true=labels)
-        assert 0 <= found.new_data.low < found.new_data.value < found.new_data.high
+        overtuned = adnn.overtuning(study, metric=rmse, y_true=labels)
+        assert 0 <= overtuned.new_data.low < overtuned.new_data.value < overtuned.new_data.high
 
 
 def test_a_value_of_fine_predictions_is_that_of_the_stored_ones() -> None:
@@ -282,8 +285,8 @@ def test_a_value_of_fine_predictions_is_that_of_the_stored_ones() -> None:
         return roc_auc(labels, predictions)
 
     study.optimize(objective, n_trials=3)
-    found = adnn.overtuning(study, metric=roc_auc, y_true=labels)
-    np.testing.assert_allclose(found.values, found.reported_values, atol=1e-4)
+    result = adnn.overtuning(study, metric=roc_auc, y_true=labels)
+    np.testing.assert_allclose(result.values, result.reported_values, atol=1e-4)
 
 
 def test_a_search_shows_nothing_on_new_data_of_predictions() -> None:

@@ -24,11 +24,11 @@ def printed(result: Any, name: str) -> tuple[list[str], str]:
     text = " ".join(str(result).split())
     number = r"([-+]?[\d.]+)"
     unit = r"(?: pp|%)?"
-    found = re.search(
+    match = re.search(
         rf"{re.escape(name)} {number}{unit} \(95% CI {number} to {number}\) (.*?)\s", text
     )
-    assert found is not None, text
-    return [*found.groups()[:3]], text
+    assert match is not None, text
+    return [*match.groups()[:3]], text
 
 
 def assert_shown(shown: list[str], expected: tuple[float, float, float]) -> None:
@@ -46,16 +46,20 @@ def student(d: np.ndarray, level: float = 0.95, factor: float | None = None) -> 
 
 def sign_flips(d: np.ndarray, level: float = 0.95) -> tuple[float, ...]:
     """Return the mean with the outermost centres that the sign-flip test does not reject."""
-    sums = [sum(of) / len(of) for k in range(1, len(d) + 1) for of in itertools.combinations(d, k)]
+    sums = [
+        sum(chosen) / len(chosen)
+        for k in range(1, len(d) + 1)
+        for chosen in itertools.combinations(d, k)
+    ]
     k = math.floor((1 - level) / 2 * 2 ** len(d) + 1e-9)
     means = np.sort(sums)
     return d.mean(), means[k - 1], means[-k]
 
 
 def test_of_nine_pairs() -> None:
-    shown, text = printed(adnn.compare_values({"a": A, "b": B}), "b - a")
+    printed_numbers, text = printed(adnn.compare_values({"a": A, "b": B}), "b - a")
     d = np.subtract(B, A)
-    assert_shown(shown, sign_flips(d))
+    assert_shown(printed_numbers, sign_flips(d))
     wins = stats.binomtest(int((d > 0).sum()), 9).proportion_ci(method="exact")
     assert f"{100 * (d > 0).mean():.0f}%" in text
     [row] = adnn.compare_values({"a": A, "b": B}).numbers.differences
@@ -64,9 +68,9 @@ def test_of_nine_pairs() -> None:
 
 def test_of_two_claims_on_losses() -> None:
     losses = {"a": A, "b": B, "main": [0.9 + 0.001 * (i % 4) for i in range(9)]}
-    found = adnn.compare_values(losses, minimize=True, baseline="main")
-    shown, text = printed(found, "a - main")
-    assert_shown(shown, sign_flips(np.subtract(losses["main"], A), 1 - 0.05 / 2))
+    comparison = adnn.compare_values(losses, minimize=True, baseline="main")
+    printed_numbers, text = printed(comparison, "a - main")
+    assert_shown(printed_numbers, sign_flips(np.subtract(losses["main"], A), 1 - 0.05 / 2))
     _, low, high = sign_flips(np.subtract(losses["main"], B), 1 - 0.05 / 2)
     assert f"{low:+.5f} to {high:+.5f} 100% better" in text
 
@@ -90,7 +94,7 @@ def study_of(values: np.ndarray, scores: np.ndarray, direction: str) -> optuna.S
 
 def test_of_overtuning_of_an_accuracy() -> None:
     scores = RNG.random((4, 30)) < 0.8
-    found = adnn.overtuning(study_of(scores.mean(axis=1), scores, "maximize"))
+    result = adnn.overtuning(study_of(scores.mean(axis=1), scores, "maximize"))
     left_out = []
     for selects in splits_of(30, 500):
         best = scores[:, selects].mean(axis=1).argmax()
@@ -99,14 +103,14 @@ def test_of_overtuning_of_an_accuracy() -> None:
     n = value * (1 - value) / (np.var(left_out, ddof=1) * 10 / 20)
     k = value * n
     ends = stats.beta.ppf(0.025, k, n - k + 1), stats.beta.ppf(0.975, k + 1, n - k)
-    shown, text = printed(found, "new data")
-    assert_shown(shown, (100 * value, *(100 * end for end in ends)))
+    printed_numbers, text = printed(result, "new data")
+    assert_shown(printed_numbers, (100 * value, *(100 * end for end in ends)))
     assert f"reported {100 * scores.mean(axis=1).max():.0f}" in text
 
 
 def test_of_overtuning_of_a_loss() -> None:
     losses = RNG.gamma(1.0, 1.0, (3, 24)).astype(np.float32).astype(float)
-    found = adnn.overtuning(study_of(losses.mean(axis=1), losses, "minimize"))
+    result = adnn.overtuning(study_of(losses.mean(axis=1), losses, "minimize"))
     left_out = []
     for selects in splits_of(24, 500):
         best = losses[:, selects].mean(axis=1).argmin()
@@ -118,4 +122,4 @@ def test_of_overtuning_of_a_loss() -> None:
     of_splits = 1.959964 * math.sqrt(np.var(left_out, ddof=1) * 8 / 16)
     half = max(stats.t.isf(0.025, n_carrying - 1) * error, of_splits)
     value = float(np.mean(left_out))
-    assert_shown(printed(found, "new data")[0], (value, max(value - half, 0.0), value + half))
+    assert_shown(printed(result, "new data")[0], (value, max(value - half, 0.0), value + half))

@@ -201,10 +201,15 @@ def test_equal_values_do_not_show_that_nothing_is_random(takes_seed: bool) -> No
     assert (report.value, report.overstatement.value) == (0.1, 0.0)
     # Only the user can say so, who then needs no evaluation.
     calls.clear()
-    told = adnn.recheck(study, evaluate, deterministic=True)
+    result = adnn.recheck(study, evaluate, deterministic=True)
     assert not calls
-    assert "deterministic" in str(told)
-    assert (told.value, told.low, told.high, told.overstatement.value) == (0.1, 0.1, 0.1, 0.0)
+    assert "deterministic" in str(result)
+    assert (result.value, result.low, result.high, result.overstatement.value) == (
+        0.1,
+        0.1,
+        0.1,
+        0.0,
+    )
 
 
 def test_objective_that_takes_no_seed_cannot_be_made_again() -> None:
@@ -545,9 +550,9 @@ class TestCatch:
         assert len(calls) == len(set(calls)) == report.numbers.n_evaluations
         assert report.numbers.n_lost == 3
         assert math.isnan(report.value)
-        other: Any = {"storage": open_storage(None), **options}
+        in_memory: Any = {"storage": open_storage(None), **options}
         with pytest.raises(ZeroDivisionError) as raised:
-            adnn.recheck(study, fails, catch=KeyError, **other)
+            adnn.recheck(study, fails, catch=KeyError, **in_memory)
         [note] = raised.value.__notes__
         assert re.fullmatch(
             r"The evaluation of trial \d+, seed \d+ failed\. To go on after such errors, pass "
@@ -569,7 +574,7 @@ class TestCatch:
 class TestWrongInput:
     def test_is_refused(self) -> None:
         study = make_study()
-        for wrong, said in [
+        for wrong, sentence in [
             (
                 {"evaluate": 3},
                 r"^evaluate must be a function \(trial, seed\) or \(trial\); got 3.$",
@@ -580,7 +585,7 @@ class TestWrongInput:
             ({"max_time": -1}, "max_time"),
             ({"evaluate": lambda trial, seed: "good"}, "must return a number"),
         ]:
-            with pytest.raises((ValueError, TypeError), match=said):
+            with pytest.raises((ValueError, TypeError), match=sentence):
                 adnn.recheck(study, **{"evaluate": evaluate, **wrong})  # type: ignore[arg-type]
 
     @pytest.mark.parametrize(
@@ -626,13 +631,13 @@ class TestWrongInput:
     ) -> None:
         file = optuna.storages.journal.JournalFileBackend(str(tmp_path / "journal"))
         study = make_study(storage=optuna.storages.JournalStorage(file))
-        found = make_recheck(study)
+        result = make_recheck(study)
         try:
             monkeypatch.setenv("TZ", "ELSE-5:30")
             time.tzset()
             storage = optuna.storages.JournalStorage(file)
             study = optuna.load_study(study_name="study", storage=storage)
-            assert make_recheck(study).value == found.value
+            assert make_recheck(study).value == result.value
         finally:
             monkeypatch.undo()
             time.tzset()
@@ -657,17 +662,17 @@ class TestCommandLine:
     ) -> None:
         Path("failing.py").write_text("def evaluate(trial, seed):\n    raise OSError('no data')\n")
         assert run(["recheck", "s.db", "study", "--evaluate", "failing:evaluate"]) == 2
-        said = capsys.readouterr().err
+        output = capsys.readouterr().err
         assert re.search(
-            r"adnn: The evaluation of trial \d+, seed \d+ failed: OSError: no data \(", said
+            r"adnn: The evaluation of trial \d+, seed \d+ failed: OSError: no data \(", output
         )
 
     def test_rechecks_a_study_of_anything(self, capsys: pytest.CaptureFixture[str]) -> None:
         Path("own.py").write_text("from recheck_worker import evaluate\n")
         arguments = ["recheck", "s.db", "study", "--evaluate", "own:evaluate", "--top", "2"]
         assert run([*arguments, "--report", "report.html"]) == 0
-        shown = capsys.readouterr().out
-        assert "\nNext: " not in shown  # The report is written.
+        output = capsys.readouterr().out
+        assert "\nNext: " not in output  # The report is written.
         assert run(["recheck", "sqlite:///s.db", *arguments[2:], "--quiet"]) == 0
         again = capsys.readouterr().out
         _, _, command = again.strip().partition("\nNext: adnn ")
@@ -676,7 +681,7 @@ class TestCommandLine:
         assert Path("recheck.html").exists()
         capsys.readouterr()
         assert "Note: 18 stored evaluations reused, 0 new.\n" in again
-        assert again.partition("Note: ")[0] == shown.partition("Note: ")[0]
+        assert again.partition("Note: ")[0] == output.partition("Note: ")[0]
         for against, over in (
             ("3", "trial 3"),
             ('{"x": 0.5, "kind": "flat"}', "x=0.5, kind=flat"),
@@ -695,12 +700,12 @@ class TestCommandLine:
             "def evaluate(trial, seed):\n    return trial.suggest_float('y', 0, 1)\n"
         )
         assert run(["recheck", "s.db", "study", "--evaluate", "other:evaluate"]) == 2
-        said = " ".join(capsys.readouterr().err.split())
-        assert said.startswith("adnn: The function must use the parameters {'x': ")
-        assert said.endswith("Pass the function of this study.")
+        text = " ".join(capsys.readouterr().err.split())
+        assert text.startswith("adnn: The function must use the parameters {'x': ")
+        assert text.endswith("Pass the function of this study.")
 
     def test_refuses_what_is_wrong(self, capsys: pytest.CaptureFixture[str]) -> None:
-        for arguments, said in (
+        for arguments, sentence in (
             (["none.db", "study"], "File 'none.db' not found"),
             (["s.db", "other"], "Study 'other' not found"),
             (["s.db", "study", "--evaluate", "evaluate"], "must be MODULE:FUNCTION"),
@@ -710,14 +715,14 @@ class TestCommandLine:
         ):
             assert run(["recheck", *arguments]) == 2
             error = capsys.readouterr().err
-            assert said in error
+            assert sentence in error
             assert len(error.splitlines()) == 1
 
 
 def test_the_command_luck(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["luck", "--n", "51", "--sd", "0.0096", "--claimed", "0.04"]) == 0
-    shown = capsys.readouterr().out
-    assert "0.00079" in shown
+    output = capsys.readouterr().out
+    assert "0.00079" in output
     assert run(["luck", "--n", "0", "--sd", "1"]) == 2
 
 

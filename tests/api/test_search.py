@@ -263,8 +263,8 @@ def test_max_time_counts_all_runs(storage: BaseStorage) -> None:
     assert n_trials > 3
     # A study at its limit runs nothing; with more time it goes on.
     assert len(adnn.resume(storage, "s", max_time=elapsed + 0.5).study.trials) == n_trials
-    taken = adnn.MaxTimeCallback(1).used(second.study)
-    assert len(adnn.resume(storage, "s", max_time=taken + 0.5).study.trials) > n_trials
+    seconds = adnn.MaxTimeCallback(1).used(second.study)
+    assert len(adnn.resume(storage, "s", max_time=seconds + 0.5).study.trials) > n_trials
 
 
 def test_a_training_under_way_is_cut_off_at_the_time_limit() -> None:
@@ -294,7 +294,7 @@ def test_test_data_are_seen_once_and_do_not_steer(storage: BaseStorage) -> None:
     assert result.test_gain == result.test_value - result.test_baseline
 
     # The same search with other test data finds the same.
-    other = adnn.Dataset(
+    other_dataset = adnn.Dataset(
         **{
             **{name: getattr(dataset, name) for name in ("x_train", "y_train", "x_val", "y_val")},
             "name": "digits",
@@ -306,7 +306,7 @@ def test_test_data_are_seen_once_and_do_not_steer(storage: BaseStorage) -> None:
     again = adnn.search(
         adnn.InitOffsetObjective(
             adnn.MLP(hidden=(16,)),
-            other,
+            other_dataset,
             training=quick_training(optimizer="sgd", learning_rate=0.05, epochs=2),
             seed=3,
         ),
@@ -548,11 +548,11 @@ def test_resuming_something_else_is_refused(objective: InitOffsetObjective, url:
         ({"space": adnn.OffsetSpace(high=0.3)}, "space.high is 0.3, was 0.2"),
     ]
     for changes, what in changed:
-        other = make_objective(**changes)
+        other_objective = make_objective(**changes)
         with pytest.raises(ValueError, match=what):
-            adnn.search(other, "greedy", storage=url, study_name="s", max_trial=9)
+            adnn.search(other_objective, "greedy", storage=url, study_name="s", max_trial=9)
         with pytest.raises(ValueError, match=what):
-            adnn.resume(url, "s", objective=other, max_trial=9)
+            adnn.resume(url, "s", objective=other_objective, max_trial=9)
     with pytest.raises(ValueError, match="was searched by greedy, not by annealing"):
         adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=9)
     with pytest.raises(ValueError, match="was searched by greedy, not by annealing"):
@@ -740,8 +740,8 @@ def test_killed_once(objective: InitOffsetObjective, tmp_path: Path) -> None:
     whole = adnn.search(objective, "annealing", max_trial=12, batch_size=2)
     assert by_index(study) == by_index(whole.study)
     # One that was killed before it had parameters may be left over; it holds no step.
-    left = study.get_trials(states=(TrialState.RUNNING, TrialState.WAITING))
-    assert not any(t.params for t in left)
+    unfinished = study.get_trials(states=(TrialState.RUNNING, TrialState.WAITING))
+    assert not any(t.params for t in unfinished)
 
 
 def by_index(study: optuna.Study) -> dict[int, tuple[dict[str, Any], float | None]]:

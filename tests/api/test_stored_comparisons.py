@@ -30,12 +30,12 @@ def test_studies_of_a_comparison_are_those_that_it_declares() -> None:
     storage = optuna.storages.InMemoryStorage()
     head = store_head(storage, "a.b", declaration([10, 0], "greedy", "one arm"))
     names = ("a.b/greedy/seed=0", "a.b/greedy/seed=10", "a.b/one arm/seed=0")
-    others = ("axb/greedy/seed=0", "a.b/c/seed=0", "a.b/greedy/seed=1", "a.b/greedy/seed=0/x")
-    for name in (*names, *others):
+    other_names = ("axb/greedy/seed=0", "a.b/c/seed=0", "a.b/greedy/seed=1", "a.b/greedy/seed=0/x")
+    for name in (*names, *other_names):
         store_study(name, values=[0.9], storage=storage)
-    found = records_of_comparison(head)
-    assert {arm: {*runs} for arm, runs in found.items()} == {"greedy": {0, 10}, "one arm": {0}}
-    assert found["greedy"][10].study.study_name == "a.b/greedy/seed=10"
+    records = records_of_comparison(head)
+    assert {arm: {*runs} for arm, runs in records.items()} == {"greedy": {0, 10}, "one arm": {0}}
+    assert records["greedy"][10].study.study_name == "a.b/greedy/seed=10"
 
 
 def test_what_is_declared_is_known_of_a_stored_comparison_alone() -> None:
@@ -56,8 +56,10 @@ def test_comparisons_of_the_same_objective_are_found_by_what_their_runs_are() ->
     # Neither what has no run yet nor a single search is one.
     store_head(storage, "not begun", declaration([3], "greedy"))
     store_study("search", values=[0.9], storage=storage)
-    found = {name: like_comparisons(load_head(storage, name)) for name in ("a", "b", "other")}
-    assert found == {"a": ("b",), "b": ("a",), "other": ()}
+    names_alike = {
+        name: like_comparisons(load_head(storage, name)) for name in ("a", "b", "other")
+    }
+    assert names_alike == {"a": ("b",), "b": ("a",), "other": ()}
 
 
 def test_a_search_is_no_comparison() -> None:
@@ -113,11 +115,11 @@ class TestLowerLimits:
     def test_runs_that_have_ended_are_reported(
         self, options: dict[str, Any], logs: pytest.LogCaptureFixture
     ) -> None:
-        found = adnn.compare(line, ["annealing"], max_trial=3, max_time=60, **options)
-        assert {len(run.done_trials) for run in found.numbers.runs} == {4}
-        assert found._reused == "16 stored trials reused, 0 new."
+        comparison = adnn.compare(line, ["annealing"], max_trial=3, max_time=60, **options)
+        assert {len(run.done_trials) for run in comparison.numbers.runs} == {4}
+        assert comparison._reused == "16 stored trials reused, 0 new."
         limits = {"max_time": None, "max_trial": 4, "max_gain": None, "max_stale": None}
-        assert found.numbers.declaration["arguments"]["limits"] == limits
+        assert comparison.numbers.declaration["arguments"]["limits"] == limits
         assert "The runs of 'c' ended before, with max_time=None, max_trial=4." in logs.text
 
     @pytest.mark.parametrize(
@@ -141,5 +143,5 @@ class TestLowerLimits:
         options: Any = {"seeds": range(2), "storage": optuna.storages.InMemoryStorage()}
         with pytest.raises(KeyboardInterrupt):
             adnn.compare(interrupted, ["annealing"], max_trial=4, **options)
-        found = adnn.compare(line, ["annealing"], max_trial=3, reuse=True, **options)
-        assert {len(run.done_trials) for run in found.numbers.runs} == {3}
+        comparison = adnn.compare(line, ["annealing"], max_trial=3, reuse=True, **options)
+        assert {len(run.done_trials) for run in comparison.numbers.runs} == {3}

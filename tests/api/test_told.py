@@ -40,15 +40,17 @@ def test_is_what_it_prints_as_html() -> None:
         "best": {"params": {}, **values},
     }
     layers = [keras.Input((4,)), keras.layers.Dense(2)]
-    told = (
+    printed_objects = (
         adnn.Contract(content, {"kernel": np.zeros(2)}),
         adnn.Verdict("breached", (EVIL,), gain=None),
         adnn.audit_randomness(keras.Sequential(layers)),
     )
-    for one in told:
-        assert EVIL not in one._repr_html_()
-    assert repr(told[0]) == f"Contract(content={content!r})"
-    assert repr(told[1]).startswith("Verdict(status='breached', reasons=('<script>alert(1)<")
+    for printable in printed_objects:
+        assert EVIL not in printable._repr_html_()
+    assert repr(printed_objects[0]) == f"Contract(content={content!r})"
+    assert repr(printed_objects[1]).startswith(
+        "Verdict(status='breached', reasons=('<script>alert(1)<"
+    )
 
 
 def check_is_harmless_html(one: Any) -> None:
@@ -81,10 +83,10 @@ def shown() -> dict[str, object]:
 
 
 def test_results_are_one_short_line_and_html(shown: dict[str, object]) -> None:
-    for one in shown.values():
-        assert len(repr(one)) < 400
-        assert len(repr(one).splitlines()) == 1
-        check_is_harmless_html(one)
+    for printable in shown.values():
+        assert len(repr(printable)) < 400
+        assert len(repr(printable).splitlines()) == 1
+        check_is_harmless_html(printable)
 
 
 def without_line_breaks(figure: str) -> str:
@@ -138,11 +140,11 @@ def test_no_terminal_and_no_page_obeys_what_a_study_holds(tmp_path: Path) -> Non
     stdout = io.StringIO()
     output.show(str(result), stdout)
     assert r"val_loss\\x1b[2J" in without_line_breaks(result.plot().to_json())
-    for shown in (page, stdout.getvalue(), str(result)):
-        assert FORGED in shown
-        assert all(c.isprintable() or c == "\n" for c in shown)
+    for text in (page, stdout.getvalue(), str(result)):
+        assert FORGED in text
+        assert all(c.isprintable() or c == "\n" for c in text)
         # In a page, the end of a line means nothing.
-        assert shown == page or "\nFOR" not in shown
+        assert text == page or "\nFOR" not in text
 
 
 def test_an_objective_names_a_model_that_is_a_function() -> None:

@@ -24,20 +24,20 @@ def objective(**changes: Any) -> adnn.InitOffsetObjective:
 
 def test_each_source_is_drawn_from_its_own_seed() -> None:
     of_digits = objective()
-    found = adnn.measure_variance(of_digits, n=5)
-    assert found.numbers.sources == ("initialisation", "order", "split")
-    assert found.numbers.seed_value == of_digits(
+    variance = adnn.measure_variance(of_digits, n=5)
+    assert variance.numbers.sources == ("initialisation", "order", "split")
+    assert variance.numbers.seed_value == of_digits(
         optuna.trial.FixedTrial(dict.fromkeys(OFFSETS, 0.0))
     )
     dataset = of_digits.dataset
-    for (initialisation, order, split), value in [*found.numbers.evaluations.items()][1:6]:
+    for (initialisation, order, split), value in [*variance.numbers.evaluations.items()][1:6]:
         data = dataset if split == AS_GIVEN else dataset.redrawn(split)
         moved = objective(dataset=data, seed=initialisation)
         # Of another order no objective of one seed is.
         start = moved.baseline_start
         start = type(start)(start.seed, 0, start.offsets, order_seed=order)
         assert moved.trainer.train([start])[0].history[-1]["val_accuracy"] == value
-    assert len({*found.numbers.evaluations.values()}) > 10
+    assert len({*variance.numbers.evaluations.values()}) > 10
 
 
 OFFSETS = ("weight_offset_0", "bias_offset_0")
@@ -46,19 +46,19 @@ OFFSETS = ("weight_offset_0", "bias_offset_0")
 def test_what_is_not_random_is_no_source() -> None:
     digits = adnn.load_dataset("digits")
     x, y = (np.concatenate([getattr(digits, f"{k}_{s}") for s in ("train", "val")]) for k in "xy")
-    given = adnn.Dataset.from_arrays(
+    dataset = adnn.Dataset.from_arrays(
         x[:900], y[:900], x_val=x[900:], y_val=y[900:], x_test=digits.x_test, y_test=digits.y_test
     )
     training = quick_training(epochs=1, batch_size=64, shuffle=False)
-    found = adnn.measure_variance(objective(dataset=given, training=training), n=5)
-    assert found.numbers.sources == ("initialisation",)
-    assert found.sd_by_source["initialisation"] == found.sd
-    assert len(found.numbers.evaluations) == 6
-    said = " ".join(str(found).split())
+    variance = adnn.measure_variance(objective(dataset=dataset, training=training), n=5)
+    assert variance.numbers.sources == ("initialisation",)
+    assert variance.sd_by_source["initialisation"] == variance.sd
+    assert len(variance.numbers.evaluations) == 6
+    text = " ".join(str(variance).split())
     stays = "the order of the batches, the validation split and the test split"
-    assert f"Not redrawn: {stays}." in said
+    assert f"Not redrawn: {stays}." in text
     constant = adnn.InitOffsetObjective(
-        adnn.MLP((8,), kernel_initializer="ones"), given, training=training
+        adnn.MLP((8,), kernel_initializer="ones"), dataset, training=training
     )
     with pytest.raises(ValueError, match="Nothing in the objective's training is random"):
         adnn.measure_variance(constant)
@@ -77,19 +77,19 @@ def test_goes_on_where_it_ended_and_adds_runs(url: str, logs: pytest.LogCaptureF
     with pytest.raises(KeyboardInterrupt):
         adnn.measure_variance(value, 6, storage=storage)
     assert [record.message for record in logs.records if "Interrupted" in record.message]
-    found = adnn.measure_variance(value, 6, storage=storage)
+    variance = adnn.measure_variance(value, 6, storage=storage)
     assert len(calls) == 6 * 3 + 1
-    assert found == adnn.measure_variance(value, 6, study_name="variance")
+    assert variance == adnn.measure_variance(value, 6, study_name="variance")
     more = adnn.measure_variance(value, 8, storage=storage)
-    assert {*found.numbers.evaluations} < {*more.numbers.evaluations}
+    assert {*variance.numbers.evaluations} < {*more.numbers.evaluations}
     with pytest.raises(ValueError, match="evaluations of something else"):
         adnn.measure_variance(lambda data: 1.0, storage=storage)
 
 
 def test_limit_of_time_ends_it_and_says_what_is_known() -> None:
-    found = adnn.measure_variance(lambda *, seed: seed % 7, max_time=1e-9)
-    assert found.numbers.missing
-    assert math.isnan(found.sd.value)
+    variance = adnn.measure_variance(lambda *, seed: seed % 7, max_time=1e-9)
+    assert variance.numbers.missing
+    assert math.isnan(variance.sd.value)
 
 
 @pytest.mark.parametrize(

@@ -186,14 +186,14 @@ def test_a_regression(metric: Any, tmp_path: Any) -> None:
         [*result.contract().weights.values()], dataset.x_test
     )[:, 0]
     squared = ((outputs - dataset.y_test) ** 2).mean()
-    known = {
+    expected = {
         None: 1 - squared / dataset.y_test.var(),
         "val_rmse": np.sqrt(squared),
         "val_mean_absolute_percentage_error": 100
         * np.abs((outputs - dataset.y_test) / dataset.y_test).mean(),
     }
-    assert result.test_value == pytest.approx(float(known[metric]), rel=1e-5)
-    assert result.test_metrics["r2"] == pytest.approx(float(known[None]), rel=1e-5)
+    assert result.test_value == pytest.approx(float(expected[metric]), rel=1e-5)
+    assert result.test_metrics["r2"] == pytest.approx(float(expected[None]), rel=1e-5)
     sign = 1 if metric is None else -1
     assert result.test_gain == sign * (result.test_value - result.test_baseline)
     low, high = gain_interval(result.record.test_evaluation, result.test_gain)

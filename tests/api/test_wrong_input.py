@@ -199,7 +199,7 @@ def test_evaluations_that_are_refused_leave_no_study(
         functools.partial(adnn.recheck, study, lambda trial, seed: 1.0),
     ]
     wrong: list[dict[str, Any]] = [{"max_time": -1}, {"study_name": ""}]
-    calls = [functools.partial(verb, **of) for verb in verbs[:2] for of in wrong]
+    calls = [functools.partial(verb, **options) for verb in verbs[:2] for options in wrong]
     calls += [functools.partial(verbs[0], n_jobs=0), functools.partial(verbs[2], max_time=0)]
     for call in calls:
         assert outcome(lambda: call(storage=f"sqlite:///{tmp_path}/e.db")) is WrongInputError  # noqa: B023

@@ -93,7 +93,7 @@ FEWER = {
 
 class TestHelp:
     def test_is_printed_to_stdout(self, folder: Path) -> None:
-        for arguments, said in (
+        for arguments, sentence in (
             (["--help"], "130  interrupted"),
             ([], "Exit codes"),
             (["--version"], adnn.__version__),
@@ -101,7 +101,7 @@ class TestHelp:
         ):
             done = run_program(arguments)
             assert done.returncode == 0, done.stderr
-            assert said in done.stdout
+            assert sentence in done.stdout
             assert not done.stderr
 
     @pytest.mark.slow
@@ -109,10 +109,10 @@ class TestHelp:
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert cli.run(["--help"]) == 0
-        shown = capsys.readouterr().out
-        lines = re.findall(r"^    adnn (.*)$", shown.replace("\\\n", ""), re.MULTILINE)
+        output = capsys.readouterr().out
+        lines = re.findall(r"^    adnn (.*)$", output.replace("\\\n", ""), re.MULTILINE)
         assert len(lines) >= 5
-        assert "--install-completion" in shown
+        assert "--install-completion" in output
         for line in lines:
             # The same in less time.
             few = line
@@ -127,7 +127,7 @@ class TestHelp:
                 assert "0.00" not in gains
         for file in ("first.contract.json", "search.html", "comparison.html"):
             assert (folder / file).is_file()
-            assert file in shown
+            assert file in output
 
     @pytest.mark.parametrize("command", ["search", "resume", "compare", "plan", "report"])
     def test_explains_every_option_and_shows_examples(
@@ -136,11 +136,11 @@ class TestHelp:
         capsys: pytest.CaptureFixture[str],
     ) -> None:
         assert cli.run([command, "--help"]) == 0
-        shown = capsys.readouterr().out
-        assert len(re.findall(rf"^    adnn {command} ", shown, re.MULTILINE)) >= 2
+        output = capsys.readouterr().out
+        assert len(re.findall(rf"^    adnn {command} ", output, re.MULTILINE)) >= 2
         for parameter in cli.command_with_options(command).params:
             assert parameter.help
-            assert parameter.opts[0] in shown
+            assert parameter.opts[0] in output
 
 
 class TestSearch:
@@ -175,8 +175,8 @@ class TestSearch:
             stdout, stderr = process.communicate(timeout=60)
             assert process.returncode == 130, stderr
             assert not stdout
-            said, command = stderr.splitlines()
-            assert said == "Interrupted; all stored results are kept. Go on with:"
+            message, command = stderr.splitlines()
+            assert message == "Interrupted; all stored results are kept. Go on with:"
             assert shlex.split(command) == ["adnn", *hint]
             hint = next_one or shlex.split(command)[1:]
         assert len(completed()) < 80
@@ -186,15 +186,15 @@ class TestSearch:
         termios.tcsetwinsize(end, (24, 80))
         with subprocess.Popen(program(hint), stdout=subprocess.PIPE, stderr=end) as process:
             os.close(end)
-            shown = b""
+            output = b""
             # Linux ends a pseudo-terminal without writers with an error.
             with contextlib.suppress(OSError):
                 while part := os.read(terminal, 4096):
-                    shown += part
+                    output += part
             result = process.stdout.read().decode()
         os.close(terminal)
-        assert process.returncode == 0, shown
-        assert b"trial 80/80" in shown
+        assert process.returncode == 0, output
+        assert b"trial 80/80" in output
         assert completed() == completed("whole.db")
         # An interrupted trial has a number, too.
         number_of_best = re.compile(r"(?<=Best trial )\d+")
@@ -319,8 +319,8 @@ class TestSearch:
             "ones",
         ).config  # fmt: skip
         training = adnn.Training("sgd", 0.5, 100, 2, shuffle=False, jit_compile=True)
-        asked = {name: value for name, value in training.config.items() if value is not None}
-        assert asked.items() <= config["training"].items()
+        settings = {name: value for name, value in training.config.items() if value is not None}
+        assert settings.items() <= config["training"].items()
         assert config["space"] == adnn.OffsetSpace(
             -0.5, 1.0, "shared", include_output=True, unit="stddev"
         ).config  # fmt: skip
@@ -354,11 +354,11 @@ class TestLimits:
         bound = {"max_trial": 20} | {limit.reason: value}  # So that every search ends.
         arguments = [option, f"{value}", "--max-trial", f"{bound['max_trial']}"]
         assert cli.run(["search", *NETWORK, *arguments]) == 0
-        shown = capfd.readouterr().err
-        assert f"{limit.reason} {value:g}{limit.unit}" in shown  # In the bar.
+        output = capfd.readouterr().err
+        assert f"{limit.reason} {value:g}{limit.unit}" in output  # In the bar.
         record = read_record(optuna.load_study(study_name=NAME, storage="sqlite:///adnn.db"))
         assert record.stop_reason == limit.reason
-        nothing = dict.fromkeys(known.reason for known in LIMITS)
+        nothing = dict.fromkeys(limit_class.reason for limit_class in LIMITS)
         assert record.budget == nothing | bound
         assert record.runs[0]["limits"][limit.reason] == value
 
@@ -369,9 +369,9 @@ class TestLimits:
         for verb in (adnn.search, adnn.resume, adnn.compare):
             params = cli.command_with_options(verb.__name__).params
             options = {option.name: option.help for option in params}
-            taken = inspect.signature(verb).parameters
+            parameters = inspect.signature(verb).parameters
             for name, limit in by_name.items():
-                assert taken[name].kind == inspect.Parameter.KEYWORD_ONLY
+                assert parameters[name].kind == inspect.Parameter.KEYWORD_ONLY
                 if verb is adnn.compare and name == "max_trial":  # Which it needs.
                     continue
                 assert f"\n        {name}: {limit.help}\n" in str(verb.__doc__)
@@ -405,9 +405,9 @@ class TestCompare:
 
         # The studies alone say the same.
         assert cli.run(["report", "--study-name", "compare"]) == 0
-        shown = capsys.readouterr()
-        assert shown.out == compared.out
-        assert shown.err == "\nRead it:    report.html\n"
+        output = capsys.readouterr()
+        assert output.out == compared.out
+        assert output.err == "\nRead it:    report.html\n"
         assert (folder / "report.html").read_text() == (folder / "whole.html").read_text()
         name = "compare/greedy/seed=3"
         assert cli.run(["report", "--study-name", name, "--output", "one.html", "--quiet"]) == 0
@@ -507,8 +507,8 @@ def test_a_study_of_several_objectives_is_refused_in_a_sentence(
         storage="sqlite:///adnn.db", study_name="two", directions=["minimize", "maximize"]
     )
     assert cli.run(arguments) == 2
-    [said] = capsys.readouterr().err.splitlines()
-    assert "'two' must have one objective; got 2" in said
+    [message] = capsys.readouterr().err.splitlines()
+    assert "'two' must have one objective; got 2" in message
     assert not study.user_attrs
     assert all(file.name.startswith("adnn.db") for file in folder.iterdir())
 
@@ -650,8 +650,8 @@ class TestWrongInput:
         content = bytearray((folder / "adnn.db").read_bytes())
         content[-4096:] = bytes(4096)
         (folder / "adnn.db").write_bytes(content)
-        said = self.refused(arguments, capsys)
-        assert "'adnn.db'" in said
+        message = self.refused(arguments, capsys)
+        assert "'adnn.db'" in message
 
     def test_another_study_of_the_name_is_left_alone(
         self, capsys: pytest.CaptureFixture[str]
@@ -660,14 +660,14 @@ class TestWrongInput:
         assert cli.run(search) == 0
         capsys.readouterr()
         before = completed(study_name="mine")
-        for arguments, said in (
+        for arguments, sentence in (
             ([*search, "--epochs", "5"], "training.epochs is 5, was 4"),
             ([*search, "--seed", "1"], "seed is 1, was 0"),
             ([*search, "--sampler", "greedy"], "was searched by annealing"),
             (["resume", "--study-name", "yours"], "Available: 'mine'"),
             (["resume", "--study-name", "mine", "--max-trial", "0"], "--max-trial must be"),
         ):
-            assert said in self.refused(arguments, capsys)
+            assert sentence in self.refused(arguments, capsys)
         assert completed(study_name="mine") == before
         optuna.create_study(storage="sqlite:///adnn.db", study_name="theirs")
         refused = self.refused(["resume", "--study-name", "theirs"], capsys)
@@ -684,8 +684,8 @@ class TestWrongInput:
         models = ["own_pair:f", "own_pair:g", "--seeds", "2"]
         done = run_program(["compare-models", *models])
         assert done.returncode == 0
-        said = "2 seeds can decide nothing about the models: with 1 claim it takes at least 4."
-        assert done.stderr == f"adnn: {said}\n"
+        sentence = "2 seeds can decide nothing about the models: with 1 claim it takes at least 4."
+        assert done.stderr == f"adnn: {sentence}\n"
 
     def test_a_module_that_cannot_be_imported_is_the_users(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
@@ -693,9 +693,9 @@ class TestWrongInput:
         (folder / "own_broken.py").write_text("def f(:\n")
         (folder / "own_dying.py").write_text("1 / 0\n")
         (folder / "own_path.py").write_text("def f(trial): ...\n")
-        for name, said in (("own_broken", "SyntaxError"), ("own_dying", "division by zero")):
+        for name, sentence in (("own_broken", "SyntaxError"), ("own_dying", "division by zero")):
             error = self.refused(["compare", f"{name}:f", *LIMIT], capsys)
-            assert re.search(f"'{name}:f' cannot be loaded .*{said}", error)
+            assert re.search(f"'{name}:f' cannot be loaded .*{sentence}", error)
         # As a shell completes it.
         assert load_function("FUNCTION", "own_path.py:f").__name__ == "f"
         refused = self.refused(["search", "executor_worker:__name__", *LIMIT], capsys)
@@ -750,14 +750,14 @@ class TestTrouble:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         self.search_raises(KeyboardInterrupt(), monkeypatch)
-        for url, shown in (
+        for url, text in (
             ("sqlite:///my own.db", "'sqlite:///my own.db'"),
             ("nope://me:secret@host/a", "'nope://***@host/a'"),
         ):
             assert cli.run(["search", *LIMIT, "--storage", url]) == 130
             assert capsys.readouterr().err == (
                 "Interrupted; all stored results are kept. Go on with:\n"
-                f"    adnn search --max-trial 2 --storage {shown}\n"
+                f"    adnn search --max-trial 2 --storage {text}\n"
             )
         assert not list(folder.iterdir())
 
@@ -836,11 +836,11 @@ class TestVerify:
             "contract.txt": "--contract must be the name of a .json file",
             "no/contract.json": "there is no folder",
         }
-        for name, said in wrong.items():
+        for name, sentence in wrong.items():
             assert cli.run([*search, "--contract", name]) == 2
             out, err = capsys.readouterr()
             assert not out
-            assert said in err
+            assert sentence in err
         assert {path.name for path in folder.iterdir()} == before
 
 
@@ -908,11 +908,11 @@ class TestSearchOfAFunction:
         )
         command = ["search", "own_search:f", "--sampler", "random", "--replicate", "0.5"]
         assert cli.run([*command, "--max-trial", "10", "--json", "-q"]) == 0
-        found = json.loads(capsys.readouterr().out)
-        assert found["n_trials"] == 10
-        assert found["best_params"]["x"] < 0.5
-        assert len(found["new_values"]) == 10
-        assert str(found["best"]["number"]) in found["replicates"]
+        content = json.loads(capsys.readouterr().out)
+        assert content["n_trials"] == 10
+        assert content["best_params"]["x"] < 0.5
+        assert len(content["new_values"]) == 10
+        assert str(content["best"]["number"]) in content["replicates"]
         assert cli.run([*command, "--max-trial", "14", "-q"]) == 0
         assert "14 trials, of which 7 replicates" in capsys.readouterr().out
 
@@ -923,16 +923,16 @@ class TestSearchOfAFunction:
         changes = ["--direction", "maximize", "--seed", "3", "--storage", "sqlite:///b.db"]
         changes += ["--sampler", "random", "--replicate", "0.5"]
         assert cli.run([*command, *changes, "--max-trial", "2", "--json"]) == 0
-        shown = json.loads(capsys.readouterr().out)["next"]["go_on"].removeprefix("adnn ")
-        without = shown.replace("executor_worker:noisy ", "")
+        content = json.loads(capsys.readouterr().out)["next"]["go_on"].removeprefix("adnn ")
+        without = content.replace("executor_worker:noisy ", "")
         assert cli.run(shlex.split(without)) == 2
         assert "function as objective, or as the first argument of adnn resume" in (
             capsys.readouterr().err
         )
-        assert cli.run([*shlex.split(shown), "--json"]) == 0
-        found = json.loads(capsys.readouterr().out)
-        assert found["n_trials"] == 4
-        assert found["next"]["go_on"] == f"adnn {shown[:-1]}8"
+        assert cli.run([*shlex.split(content), "--json"]) == 0
+        printed = json.loads(capsys.readouterr().out)
+        assert printed["n_trials"] == 4
+        assert printed["next"]["go_on"] == f"adnn {content[:-1]}8"
 
     def test_the_next_command_runs_as_it_stands(
         self, folder: Path, capsys: pytest.CaptureFixture[str]

@@ -18,9 +18,9 @@ from adnn_optuna.experiments.controls import ARMS
 )
 def test_of_each_argument_the_first_sentence_is_said(name: str) -> None:
     documented = getattr(adnn, name)
-    said, parameters = docstrings.arguments(documented), inspect.signature(documented).parameters
-    assert {*said} == {*parameters}
-    for sentence in said.values():
+    helps, parameters = docstrings.arguments(documented), inspect.signature(documented).parameters
+    assert {*helps} == {*parameters}
+    for sentence in helps.values():
         assert sentence.endswith(".")
         assert not any(mark in sentence for mark in ("``", ":func:", ":class:", "  ", "\n", ". "))
 
@@ -30,15 +30,15 @@ def test_what_is_not_documented_says_nothing() -> None:
 
 
 def test_markup_is_left_out() -> None:
-    said = docstrings.arguments(adnn.MLP)["scale"]
-    assert said.startswith("standard brings each feature")
+    help_text = docstrings.arguments(adnn.MLP)["scale"]
+    assert help_text.startswith("standard brings each feature")
     assert '({"class_name": ..., ' in docstrings.arguments(adnn.MLP)["kernel_initializer"]
 
 
 def test_an_option_is_not_said_to_take_more_than_a_shell_gives() -> None:
-    said = docstrings.arguments(adnn.Training)
-    assert said["optimizer"] == "The Keras name of an optimizer."
-    assert said["learning_rate"] == "The learning rate."
+    helps = docstrings.arguments(adnn.Training)
+    assert helps["optimizer"] == "The Keras name of an optimizer."
+    assert helps["learning_rate"] == "The learning rate."
 
 
 def test_every_option_of_every_command_has_a_help() -> None:
@@ -49,21 +49,23 @@ def test_every_option_of_every_command_has_a_help() -> None:
 
 def test_each_arm_is_named_with_what_it_does() -> None:
     search, compare = map(cli.command_with_options, ("search", "compare"))
-    said = {option.name: option.help for option in search.params}["sampler"]
+    help_text = {option.name: option.help for option in search.params}["sampler"]
     of_compare = {option.name: option.help for option in compare.params}
     for name, arm in ARMS.items():
         if arm.help:
-            assert f"{name} ({arm.help})" in (of_compare["controls"] if arm.is_control else said)
-    assert said.count("(") == sum(not arm.is_control for arm in ARMS.values())
+            assert f"{name} ({arm.help})" in (
+                of_compare["controls"] if arm.is_control else help_text
+            )
+    assert help_text.count("(") == sum(not arm.is_control for arm in ARMS.values())
 
 
 def test_defaults_are_those_of_python() -> None:
     defaults = {name: option.default for name, option in options._part("objective").items()}
-    made = options.make_objective(defaults)
+    objective = options.make_objective(defaults)
     python = adnn.InitOffsetObjective(
         adnn.MLP(), adnn.load_dataset("digits"), training=adnn.Training()
     )
-    assert made.config == python.config
+    assert objective.config == python.config
 
 
 def test_tables_of_one_stem_have_different_studies() -> None:

@@ -24,8 +24,8 @@ def shown(
 def test_options_stand_in_groups(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = shown(["search"], capsys, monkeypatch)
-    groups = re.split(r"^(\w+):\n", said, flags=re.MULTILINE)
+    text = shown(["search"], capsys, monkeypatch)
+    groups = re.split(r"^(\w+):\n", text, flags=re.MULTILINE)
     of_group = dict(zip(groups[1::2], groups[2::2], strict=True))
     assert list(of_group) == [
         *("Arguments", "Options", "Limits", "Data", "Network", "Training", "Offsets", "Output"),
@@ -41,11 +41,11 @@ def test_options_stand_in_groups(
 def test_commands_stand_in_groups_and_exit_codes_last(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = shown([], capsys, monkeypatch)
-    headings = re.findall(r"^(\S.*):$", said, flags=re.MULTILINE)
+    text = shown([], capsys, monkeypatch)
+    headings = re.findall(r"^(\S.*):$", text, flags=re.MULTILINE)
     groups = ("check", "search", "compare", "report")
     assert headings == [*(f"Commands to {group}" for group in groups), "Options", "Exit codes"]
-    listed = re.findall(r"^  ([a-z][a-z-]*)  ", said, flags=re.MULTILINE)
+    listed = re.findall(r"^  ([a-z][a-z-]*)  ", text, flags=re.MULTILINE)
     assert sorted(listed) == sorted(cli._COMMANDS)
 
 
@@ -59,16 +59,16 @@ def test_examples_are_at_most_80_columns_wide(
 
 def test_a_misspelt_command_is_corrected(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["serch"]) == 2
-    said = "No such command 'serch'. Did you mean 'search'? See adnn --help."
-    assert said in capsys.readouterr().err
+    sentence = "No such command 'serch'. Did you mean 'search'? See adnn --help."
+    assert sentence in capsys.readouterr().err
 
 
 def test_no_sentence_is_cut_and_the_width_is_the_terminals(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = shown([], capsys, monkeypatch)
-    assert "..." not in said.partition("Commands to check:")[2]
-    assert "--version" in said.partition("Options:")[2]
+    text = shown([], capsys, monkeypatch)
+    assert "..." not in text.partition("Commands to check:")[2]
+    assert "--version" in text.partition("Options:")[2]
     for columns, longest in ((80, 80), (200, 200)):
         monkeypatch.setenv("COLUMNS", str(columns))
         assert cli.run(["recheck", "--help"]) == 0

@@ -68,12 +68,12 @@ def test_exit_codes_say_what_to_do_with_a_change(
     assert result_of(capsys)["verdict"] == "not kept"
     write_python(folder, gain=0.05)
     assert keep("--candidate", "better", "--json", "--note", "wider") == 0
-    found = result_of(capsys)
-    assert (found["verdict"], found["kept"], found["n_runs"]) == ("kept", True, 8)
+    result = result_of(capsys)
+    assert (result["verdict"], result["kept"], result["n_runs"]) == ("kept", True, 8)
     # A verdict is shown again, without a run.
     write_python(folder, then="sys.exit(3)")
     assert keep("--candidate", "better", "--json") == 0
-    assert result_of(capsys)["gain"] == found["gain"]
+    assert result_of(capsys)["gain"] == result["gain"]
 
 
 def test_scripts_that_hang_crash_or_print_nothing_are_not_kept(

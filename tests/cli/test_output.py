@@ -130,8 +130,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for label in ("greedy", "random_restart"):
             for seed in range(3):
                 gain = 0.01 * seed if label == "greedy" else 0.0
-                told: Any = {"sampler": label, "seed": seed, "gain": gain}
-                store_study(f"c/{label}/{seed=}", storage=storage, **told)
+                options: Any = {"sampler": label, "seed": seed, "gain": gain}
+                store_study(f"c/{label}/{seed=}", storage=storage, **options)
         yield path
 
 
@@ -155,7 +155,7 @@ def test_a_verb_writes_only_documented_json_and_the_files_that_were_asked_for(
     verb: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check_here(monkeypatch)
-    arguments, shown = VERBS[verb]
+    arguments, expected = VERBS[verb]
     before, patterns = files_of(folder), WRITTEN.get(verb, [])
     assert cli.run([verb, "--json", *arguments]) == 0, capsys.readouterr().err
     after = files_of(folder)
@@ -163,11 +163,19 @@ def test_a_verb_writes_only_documented_json_and_the_files_that_were_asked_for(
     assert len(written) == len(patterns)
     assert all(map(re.fullmatch, patterns, written))
     assert before.keys() <= after.keys()
-    found = strictly(capsys.readouterr().out)
-    assert {"verb", "next", "title", "verdict", "conclusion", "notes", "next_step"} <= found.keys()
-    assert found["verb"] == verb
-    assert shown == {name: found[name] for name in shown}
-    assert found.keys() <= DOCUMENTED
+    printed = strictly(capsys.readouterr().out)
+    assert {
+        "verb",
+        "next",
+        "title",
+        "verdict",
+        "conclusion",
+        "notes",
+        "next_step",
+    } <= printed.keys()
+    assert printed["verb"] == verb
+    assert expected == {name: printed[name] for name in expected}
+    assert printed.keys() <= DOCUMENTED
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
@@ -233,10 +241,10 @@ def test_on_a_terminal_the_title_has_the_colour_of_the_verdict(
     assert "\x1b" not in (plain := capsys.readouterr().out)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     assert cli.run(compared) == 0
-    title, _, rest = capsys.readouterr().out.partition("\n")
+    title, _, after_title = capsys.readouterr().out.partition("\n")
     assert f"\x1b[{color}m" in title if color else "\x1b" not in title
     assert plain.partition("\n")[0].split() == re.sub(r"\x1b\[\d+m", "", title).split()
-    assert "\x1b" not in rest
+    assert "\x1b" not in after_title
     assert cli.run([*compared, "--json"]) == 0
     assert "\x1b" not in capsys.readouterr().out
 
@@ -245,6 +253,6 @@ def test_the_next_command_names_the_function(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'adnn.db'}"
     options: Any = {"storage": url, "study_name": "s", "confirm": 0, "max_trial": 2}
     result = adnn.search(lambda trial: trial.suggest_float("x", 0, 1), "random", **options)
-    for shown in (output.as_text(result, "own:f"), output.as_json("search", result, "own:f")):
-        assert "--evaluate own:f" in shown
-        assert "MODULE:FUNCTION" not in shown
+    for text in (output.as_text(result, "own:f"), output.as_json("search", result, "own:f")):
+        assert "--evaluate own:f" in text
+        assert "MODULE:FUNCTION" not in text

@@ -156,7 +156,9 @@ def test_shows_a_bar_on_a_terminal(path: Path) -> None:
     reading, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (24, 80))
     command = [sys.executable, "-m", "adnn_optuna", "verify", str(path)]
-    shown = subprocess.run(command, stderr=terminal, stdout=subprocess.PIPE, check=True, text=True)
-    assert shown.stdout.startswith("Reproduced bit for bit")
+    process = subprocess.run(
+        command, stderr=terminal, stdout=subprocess.PIPE, check=True, text=True
+    )
+    assert process.stdout.startswith("Reproduced bit for bit")
     # All training runs, with the time that is left of them.
     assert re.search(r"verify:.* \d+/\d+ \[\d+:\d+<", os.read(reading, 10_000).decode())

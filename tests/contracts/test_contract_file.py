@@ -170,10 +170,14 @@ def test_names_the_field_that_no_contract_has(
 
 def test_reads_what_is_just_within_bounds(content: Any, path: Path) -> None:
     file = path.with_name("forged.json")
-    for n, epochs, accuracy, own in ((10, 1, 0, -1e30), (10_000, 100_000, 1, 1e30)):
+    for n, epochs, accuracy, own_metric in ((10, 1, 0, -1e30), (10_000, 100_000, 1, 1e30)):
         content["objective"]["training"]["epochs"] = epochs
-        content["best"] |= {"test_accuracy": accuracy, "val_own": own, "train_loss": own}
-        content["confirmation"] |= dict.fromkeys(("gains", "seeds", "baselines"), [own] * n)
+        content["best"] |= {
+            "test_accuracy": accuracy,
+            "val_own": own_metric,
+            "train_loss": own_metric,
+        }
+        content["confirmation"] |= dict.fromkeys(("gains", "seeds", "baselines"), [own_metric] * n)
         content["study"]["best_trial"] = accuracy
         assert read_contract(forged(content, file)) == json.loads(file.read_text())
     # Of 32 MiB at most.
@@ -223,7 +227,7 @@ def test_checks_a_missing_file_or_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    for path, said in (
+    for path, sentence in (
         ("~/missing.json", "/missing.json' cannot be read (No such file or directory)."),
         (tmp_path / "missing.json", "json' cannot be read (No such file or directory)."),
         (tmp_path, "' cannot be read (Is a directory)."),
@@ -232,4 +236,4 @@ def test_checks_a_missing_file_or_a_folder(
         verdict = adnn.verify(path)
         assert verdict.status == "cannot_check"
         [reason] = verdict.reasons
-        assert reason.endswith(said)
+        assert reason.endswith(sentence)

@@ -65,8 +65,8 @@ def verified(content: dict[str, Any], path: Path, **options: Any) -> adnn.Verdic
 
 def with_gains(content: dict[str, Any], gains: list[float]) -> dict[str, Any]:
     """Return a contract whose confirmation has these gains, and whose numbers agree."""
-    said = {**content["confirmation"], "gains": gains, "replication": mean_gain(gains)}
-    return {**content, "confirmation": said}
+    confirmation = {**content["confirmation"], "gains": gains, "replication": mean_gain(gains)}
+    return {**content, "confirmation": confirmation}
 
 
 # What a contract holds
@@ -77,8 +77,8 @@ def test_a_contract_holds_the_confirmation_which_is_made_first(
 ) -> None:
     confirmation = result.confirm().confirmation
     assert len(confirmation.seeds) == len(confirmation.gains) == 10
-    said = claimed_confirmation(content)
-    assert said == dataclasses.replace(confirmation, hyperparameters=None)
+    claimed = claimed_confirmation(content)
+    assert claimed == dataclasses.replace(confirmation, hyperparameters=None)
     assert content["confirmation"]["replication"] == [*confirmation.replication]
     assert result.contract().content["confirmation"] == content["confirmation"]
     assert claimed_confirmation({}) is None
@@ -91,12 +91,14 @@ def test_no_contract_holds_fewer_pairs_than_ten() -> None:
 
 
 def test_no_contract_holds_what_another_machine_found(result: SearchResult) -> None:
-    said = confirmation_content(result.confirm().confirmation)
-    said["test_score"] = [value + 0.02 for value in said["test_score"]]
+    confirmation = confirmation_content(result.confirm().confirmation)
+    confirmation["test_score"] = [value + 0.02 for value in confirmation["test_score"]]
     with pytest.raises(ValueError, match=r"on the machine where it was tested\.$") as refusal:
-        adnn.Contract.from_search(result.record, result._objective, said, {})
-    held, found = said["test_score"][0], result.test_value
-    begin = f"The best network's test_accuracy is {held}, but {found} when it is trained again"
+        adnn.Contract.from_search(result.record, result._objective, confirmation, {})
+    held, score_here = confirmation["test_score"][0], result.test_value
+    begin = (
+        f"The best network's test_accuracy is {held}, but {score_here} when it is trained again"
+    )
     assert str(refusal.value).startswith(begin)
 
 
@@ -109,8 +111,10 @@ def test_a_training_that_no_seed_changes_has_none(tmp_path: Path) -> None:
     verdict = adnn.verify(path, dataset=FEW)
     assert verdict.status == "exact"
     assert not any("confirmation" in what for what in verdict.stated)
-    said = "new_seeds: no seed changes this training, so none can show a gain. Omit it."
-    assert adnn.verify(path, dataset=FEW, new_seeds=20) == adnn.Verdict("cannot_check", (said,))
+    sentence = "new_seeds: no seed changes this training, so none can show a gain. Omit it."
+    assert adnn.verify(path, dataset=FEW, new_seeds=20) == adnn.Verdict(
+        "cannot_check", (sentence,)
+    )
 
 
 def test_the_confirmation_cannot_be_left_out(content: Any, path: Path) -> None:
@@ -161,8 +165,8 @@ def test_a_classification_is_no_regression(content: Any, path: Path) -> None:
     content["objective"]["dataset"]["task"] = "regression"
     for role in ("baseline", "best"):
         content[role]["test_r2"] = content[role]["test_accuracy"] + 0.25
-    said = "objective.dataset.task is regression, but the data have classification."
-    assert verified(content, path) == adnn.Verdict("cannot_check", (said,))
+    sentence = "objective.dataset.task is regression, but the data have classification."
+    assert verified(content, path) == adnn.Verdict("cannot_check", (sentence,))
 
 
 def test_gains_of_what_moves_nothing_are_none(content: Any, path: Path) -> None:
@@ -184,9 +188,9 @@ def test_an_exact_replay_is_reproduced_and_never_shown(path: Path, tmp_path: Pat
     assert (verdict.status, verdict.new_seeds, verdict.replicates) == ("exact", None, False)
     verdict.report(tmp_path / "verdict.html")
     page = (tmp_path / "verdict.html").read_text().partition("<script")[0]
-    for said in (str(verdict), page):
-        assert "reproduced" in said
-        assert "shown" not in said
+    for sentence in (str(verdict), page):
+        assert "reproduced" in sentence
+        assert "shown" not in sentence
     assert len(verdict.document().tables[1].rows) == 3
     assert verdict.stated == STATED
 
@@ -250,10 +254,10 @@ def test_gains_that_do_not_replicate_are_breached_whatever_the_file_says(
 
 
 def test_seeds_of_an_earlier_verification_are_replayed(content: Any, path: Path) -> None:
-    drawn = adnn.verify(path, dataset=FEW, new_seeds=20)
-    replayed = adnn.verify(path, dataset=FEW, seeds=drawn.new_seeds.seeds)
-    assert replayed.new_seeds == drawn.new_seeds
-    assert (drawn.are_drawn, replayed.are_drawn) == (True, False)
+    first_verdict = adnn.verify(path, dataset=FEW, new_seeds=20)
+    replayed = adnn.verify(path, dataset=FEW, seeds=first_verdict.new_seeds.seeds)
+    assert replayed.new_seeds == first_verdict.new_seeds
+    assert (first_verdict.are_drawn, replayed.are_drawn) == (True, False)
     # The maker's own seeds show nothing new.
     used = content["confirmation"]["seeds"][0]
     verdict = adnn.verify(path, dataset=FEW, seeds=[used, *range(100, 119)])
@@ -295,19 +299,19 @@ def pairs(gains: np.ndarray) -> Confirmation:
     estimates = dict.fromkeys(
         ("test_score", "vs_baselines", "replication"), Estimate(mean, mean, mean)
     )
-    seeds, rest = tuple(range(len(gains))), {"hyperparameters": None, "baselines": ()}
+    seeds, no_baselines = tuple(range(len(gains))), {"hyperparameters": None, "baselines": ()}
     numbers: Any = {"trial": 0, "rank": 1, "level": 0.95}
-    return Confirmation(**numbers, **estimates, **rest, seeds=seeds, gains=tuple(gains))
+    return Confirmation(**numbers, **estimates, **no_baselines, seeds=seeds, gains=tuple(gains))
 
 
 def claimed_of(gains: np.ndarray) -> dict[str, Any]:
-    said = {name: [0.0] * 3 for name in ("test_score", "vs_baselines", "replication")}
-    said |= {"gains": gains.tolist(), "seeds": [], "baselines": [], "rank": 1}
+    confirmation = {name: [0.0] * 3 for name in ("test_score", "vs_baselines", "replication")}
+    confirmation |= {"gains": gains.tolist(), "seeds": [], "baselines": [], "rank": 1}
     scores = {"baseline": {"test_accuracy": 0.5}, "best": {"test_accuracy": 0.6}}
     study = {"best_trial": 0, "direction": "maximize"}
     objective = {"metric": "val_accuracy"}
     data = {"objective": objective, "split": {"test": 1000}, "study": study}
-    return {"confirmation": said, **scores, **data}
+    return {"confirmation": confirmation, **scores, **data}
 
 
 @pytest.mark.parametrize(

@@ -111,13 +111,15 @@ def test_no_number_of_examples_makes_an_r2_less_sure(tmp_path: Path) -> None:
     path = tmp_path / CONTRACT
     adnn.search(objective, "annealing", max_trial=3).contract().save(path)
     content = elsewhere(json.loads(path.read_text()))
-    said, sure = content["confirmation"], copy.deepcopy(content)
-    sure["confirmation"]["test_score"] = [said["test_score"][0] + end for end in (0, -1e-3, 1e-3)]
+    confirmation, sure = content["confirmation"], copy.deepcopy(content)
+    sure["confirmation"]["test_score"] = [
+        confirmation["test_score"][0] + end for end in (0, -1e-3, 1e-3)
+    ]
     verdict = adnn.verify(forged(sure, path), dataset=data)
     breach = "confirmation.test_score has a CI too narrow for the test examples."
     assert verdict == adnn.Verdict("breached", (breach,))
     # Of what explodes, sums differ by rounding.
-    said |= {"baselines": [-1e12] * 10, "vs_baselines": [1e12, 0, 2e12]}
+    confirmation |= {"baselines": [-1e12] * 10, "vs_baselines": [1e12, 0, 2e12]}
     verdict = adnn.verify(forged(content, path), dataset=data)
     assert (verdict.status, verdict.is_reproduced) == ("within_tolerance", True)
     # One of 40 images would be 0.025 of an accuracy. It is where one more training is at 99%.

@@ -117,8 +117,8 @@ def test_embedded_data_let_anyone_verify_it(tmp_path: Path) -> None:
     assert "'digits'" in reason
     file.write_bytes(file.read_bytes() + b"0")
     verdict = verify_here(path)
-    said = f"files.data: {file.name!r} is not the file that was written."
-    assert verdict == adnn.Verdict("breached", (said,))
+    sentence = f"files.data: {file.name!r} is not the file that was written."
+    assert verdict == adnn.Verdict("breached", (sentence,))
     np.savez(file, x_train=x)
     assert verify_here(with_file(path, "data", file)).status == "cannot_check"
     file.unlink()
@@ -162,8 +162,10 @@ def test_a_contract_says_who_can_verify_it(dataset: dict[str, str], said: str) -
 def test_a_contract_says_if_the_code_of_the_model_is_needed(build: str) -> None:
     model = keras.saving.serialize_keras_object(globals()[build]())
     content = {"objective": {"dataset": {"source": "arrays"}, "model": {"model": model}}}
-    said = who_can_verify(json.loads(json.dumps(content)), has_data=True)
-    assert said.startswith("Anyone can" if build == "functional" else "Only people with the code")
+    sentence = who_can_verify(json.loads(json.dumps(content)), has_data=True)
+    assert sentence.startswith(
+        "Anyone can" if build == "functional" else "Only people with the code"
+    )
 
 
 @pytest.mark.slow

@@ -76,16 +76,16 @@ def test_is_within_tolerance_in_another_environment(path: Path, content: Any) ->
 def test_holds_elsewhere_in_another_format_of_json(
     content: Any, path: Path, tmp_path: Path
 ) -> None:
-    other = tmp_path / "other.json"
-    other.write_text(json.dumps(dict(sorted(content.items())), indent=8))
+    reformatted = tmp_path / "other.json"
+    reformatted.write_text(json.dumps(dict(sorted(content.items())), indent=8))
     shutil.copy(weights_of(path), tmp_path)
-    verdict = verify_here(other)
+    verdict = verify_here(reformatted)
     assert verdict.status == "cannot_check"
-    said = f"'few digits.npz' not found in {str(tmp_path)!r}; pass data_dir."
-    assert verdict.reasons == (f"objective.dataset.path: {said}",)
-    verdict = verify_here(other, path.parent)
+    sentence = f"'few digits.npz' not found in {str(tmp_path)!r}; pass data_dir."
+    assert verdict.reasons == (f"objective.dataset.path: {sentence}",)
+    verdict = verify_here(reformatted, path.parent)
     assert verdict.status == "exact"
-    verdict = verify_here(other, "~no-such-user")
+    verdict = verify_here(reformatted, "~no-such-user")
     assert verdict.status == "cannot_check"
     assert "in '~no-such-user'; pass data_dir" in verdict.reasons[0]
 
@@ -95,9 +95,9 @@ def test_cannot_be_checked_without_its_weights(
 ) -> None:
     contract.save(path := tmp_path / CONTRACT)
     (weights := weights_of(path)).unlink()
-    said = f"{weights.name!r} not found in {str(tmp_path)!r}; copy it there."
+    sentence = f"{weights.name!r} not found in {str(tmp_path)!r}; copy it there."
     assert verify_here(path, folder) == adnn.Verdict(
-        "cannot_check", (f"files.weights.name: {said}",)
+        "cannot_check", (f"files.weights.name: {sentence}",)
     )
 
 
@@ -105,8 +105,8 @@ def test_cannot_be_checked_without_its_weights(
 def test_looks_for_data_files_beside_the_contract(kind: str, content: Any, path: Path) -> None:
     content["objective"]["dataset"] |= {"source": kind, "path": f"mine.{kind}"}
     verdict = verify_here(forged(content, path.with_name("forged.json")))
-    said = f"'mine.{kind}' not found in {str(path.parent)!r}; pass data_dir."
-    assert verdict == adnn.Verdict("cannot_check", (f"objective.dataset.path: {said}",))
+    sentence = f"'mine.{kind}' not found in {str(path.parent)!r}; pass data_dir."
+    assert verdict == adnn.Verdict("cannot_check", (f"objective.dataset.path: {sentence}",))
 
 
 def test_finds_the_gain_and_its_interval(result: SearchResult, path: Path) -> None:
@@ -131,12 +131,12 @@ def test_holds_by_any_name(name: str, contract: Contract, path: Path, tmp_path: 
 def test_finds_all_forged_results_by_training(content: Any, path: Path) -> None:
     file, before = path.with_name("forged.json"), copy.deepcopy(content)
     content["baseline"]["initial_weights_sha256"] = "0" * 64
-    said = (
+    sentence = (
         f"baseline.initial_weights_sha256 is {'0' * 64}, but trained again "
         f"{before['baseline']['initial_weights_sha256']} "
         "(from objective.model, objective.seed and best.params)."
     )
-    assert verify_here(forged(content, file)) == adnn.Verdict("breached", (said,))
+    assert verify_here(forged(content, file)) == adnn.Verdict("breached", (sentence,))
     content = elsewhere(before)
     content["baseline"]["val_accuracy"] = 0.975
     content["best"]["test_accuracy"] = 1.0
@@ -167,19 +167,19 @@ def test_tolerates_nothing_if_the_trained_weights_are_equal(
     content[role][metric] = raised = before + by
     verdict = verify_here(forged(content, path.with_name("forged.json")))
     differs = f"{role}.{metric} is {raised}, but trained again {before}"
-    said = f"{differs}, with the same trained weights."
-    assert verdict == adnn.Verdict("breached", (said,))
+    sentence = f"{differs}, with the same trained weights."
+    assert verdict == adnn.Verdict("breached", (sentence,))
 
 
 def test_of_other_bits_in_the_same_environment_it_says_which(content: Any, path: Path) -> None:
     bits = content["baseline"]["trained_weights_sha256"]
-    content["baseline"]["trained_weights_sha256"] = other = "0" * 64
+    content["baseline"]["trained_weights_sha256"] = other_sha256 = "0" * 64
     verdict = verify_here(forged(content, path.with_name("forged.json")))
     assert verdict.status == "within_tolerance"
     [reason] = verdict.reasons
-    assert f"is {other}, but trained again {bits}" in reason
-    said = "environment: that all bits, losses and other metrics came out there"
-    assert said in verdict.stated
+    assert f"is {other_sha256}, but trained again {bits}" in reason
+    sentence = "environment: that all bits, losses and other metrics came out there"
+    assert sentence in verdict.stated
 
 
 @pytest.mark.parametrize(

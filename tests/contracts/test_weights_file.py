@@ -63,8 +63,8 @@ def test_notices_other_weights_than_it_states(
             file.write_bytes(b"PK nothing")
     verdict = verify_here(beside(content, file, tmp_path / CONTRACT), path.parent)
     assert verdict.status == "breached"
-    said = "does not hold the weights of best.trained_weights_sha256."
-    assert verdict.reasons == (f"files.weights: {file.name!r} {said}",)
+    sentence = "does not hold the weights of best.trained_weights_sha256."
+    assert verdict.reasons == (f"files.weights: {file.name!r} {sentence}",)
 
 
 def test_another_processor_may_take_two_images_for_another_class(
@@ -92,8 +92,8 @@ def test_reads_no_file_that_is_larger_than_any_weights(
     with weights.open("r+b") as file:
         file.truncate(2**40)
     verdict = verify_here(write(content, tmp_path / CONTRACT), path.parent)
-    said = f"files.weights: {weights.name!r} is larger than any valid one."
-    assert verdict == adnn.Verdict("breached", (said,))
+    sentence = f"files.weights: {weights.name!r} is larger than any valid one."
+    assert verdict == adnn.Verdict("breached", (sentence,))
 
 
 def test_evaluates_weights_that_come_from_elsewhere(content: Any, path: Path) -> None:

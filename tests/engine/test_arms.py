@@ -59,16 +59,16 @@ def test_at_most_a_quarter_of_a_search_of_the_learning_rate_is_random() -> None:
         """Return how far each rate is from the best one, 1e-4, in decades."""
         study = optuna.create_study()
         study.sampler = ARMS["learning_rate"].sampler(seed, distribution, n_trials)
-        found = []
+        distances_to_best = []
         for _ in range(n_trials):
             trial = study.ask(distribution)
-            found.append(abs(math.log10(trial.params["learning_rate"]) + 4))
-            study.tell(trial, found[-1])
-        return found
+            distances_to_best.append(abs(math.log10(trial.params["learning_rate"]) + 4))
+            study.tell(trial, distances_to_best[-1])
+        return distances_to_best
 
-    found = np.array([distances(12, seed) for seed in range(16)])
+    all_distances = np.array([distances(12, seed) for seed in range(16)])
     # A random rate is 1.25 decades away in the mean.
-    assert np.median(found[:, 6:]) < 0.75 * np.median(found[:, :3])
+    assert np.median(all_distances[:, 6:]) < 0.75 * np.median(all_distances[:, :3])
 
 
 @pytest.mark.parametrize("name", ["random", "qmc", "tpe", "cmaes"])
@@ -107,13 +107,13 @@ def test_a_draw_that_is_lost_after_later_ones_began_is_made_again_and_no_other(n
         return study.ask(space)
 
     study.tell(ask(), 1.0)
-    lost, kept = ask(), ask()
+    lost, finished = ask(), ask()
     # What another worker does that finds its owner dead.
     study._storage.set_trial_state_values(lost._trial_id, TrialState.FAIL)
-    study.tell(kept, 0.0)
+    study.tell(finished, 0.0)
     again, later = ask(), ask()
     assert again.params == lost.params
-    assert len({str(trial.params) for trial in (study.trials[0], kept, again, later)}) == 4
+    assert len({str(trial.params) for trial in (study.trials[0], finished, again, later)}) == 4
 
 
 @pytest.mark.parametrize("name", NEEDED)
@@ -143,4 +143,8 @@ def test_a_sampler_or_a_factory_stands_for_a_name() -> None:
     ours = arm_of(lambda seed, n_trials: RandomRestartSampler(seed)).sampler(1, {}, 5)
     assert isinstance(ours, RandomRestartSampler)
     grid = optuna.samplers.GridSampler({"x": [1, 2]})
-    assert [arm_of(one).ends_by_itself for one in (sampler, greedy, grid)] == [False, False, True]
+    assert [arm_of(named).ends_by_itself for named in (sampler, greedy, grid)] == [
+        False,
+        False,
+        True,
+    ]

@@ -159,13 +159,13 @@ def test_another_process_finds_the_same(tmp_path: Path) -> None:
         "print([code_fingerprint(f) for f in own.FUNCTIONS.values()])"
     )
     (tmp_path / "own.py").write_text(SOURCE)
-    said = {
+    outputs = {
         subprocess.check_output(
             [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, text=True
         )
         for seed in ("1", "2")
     }
-    assert said == {f"{[*fingerprints(tmp_path).values()]}\n"}
+    assert outputs == {f"{[*fingerprints(tmp_path).values()]}\n"}
 
 
 def function_of(added: float) -> Any:
@@ -216,8 +216,8 @@ class TestVerbs:
         assert f"{n} stored {what} reused, 0 new" in " ".join(str(again).split())
         with pytest.raises(ValueError, match=f"`{name}` changed since {n} stored evaluations"):
             self.of_verb(verb, storage, 100.0)
-        kept = self.of_verb(verb, storage, 100.0, reuse=True)
-        assert f"{n} stored {what} reused, 0 new" in " ".join(str(kept).split())
+        result = self.of_verb(verb, storage, 100.0, reuse=True)
+        assert f"{n} stored {what} reused, 0 new" in " ".join(str(result).split())
         self.of_verb(verb, storage, 100.0)  # The new function is the one that is known.
 
     def test_another_python_is_said_once(self, url: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -227,8 +227,8 @@ class TestVerbs:
         study.set_user_attr(stored.CODE, {"python": "cpython-310", "objective": "0"})
         for n_said in (1, 1):
             self.of_verb("variance", storage, 1.0)
-            said = [r for r in caplog.records if "another version of Python" in r.getMessage()]
-            assert len(said) == n_said
+            messages = [r for r in caplog.records if "another version of Python" in r.getMessage()]
+            assert len(messages) == n_said
 
 
 def test_a_partial_of_a_builtin_has_one() -> None:

@@ -222,8 +222,8 @@ ABANDONED = {
 
 @pytest.mark.parametrize("case", ABANDONED)
 def test_what_nobody_runs_is_ended(case: str) -> None:
-    one, is_abandoned = ABANDONED[case]
-    assert study(one).abandoned == [one] * is_abandoned
+    trial, is_abandoned = ABANDONED[case]
+    assert study(trial).abandoned == [trial] * is_abandoned
 
 
 def test_all_workers_together_fill_the_last_places_once() -> None:
@@ -231,10 +231,12 @@ def test_all_workers_together_fill_the_last_places_once() -> None:
     for n_workers in range(1, 6):
         begun = [trial(number, place=number, n_before=number) for number in range(n_workers)]
         for max_trial in range(1, 6):
-            kept = 0
-            for one in begun:
-                mine = dataclasses.replace(one, is_open=True)
-                seen = tuple(mine if other is one else other for other in begun)
+            n_kept = 0
+            for begun_trial in begun:
+                mine = dataclasses.replace(begun_trial, is_open=True)
+                seen = tuple(
+                    mine if any_trial is begun_trial else any_trial for any_trial in begun
+                )
                 snapshot = Snapshot(seen, max_trial=max_trial)
-                kept += not after(snapshot, frozenset({one.trial_id})).ids
-            assert kept == min(n_workers, max_trial)
+                n_kept += not after(snapshot, frozenset({begun_trial.trial_id})).ids
+            assert n_kept == min(n_workers, max_trial)

@@ -134,8 +134,8 @@ def test_a_resumed_study(tmp_path: Path, sampler: str, numbers: list[int]) -> No
         assert states(folder) == {"COMPLETE"}
         ends.append(proposed(opened(folder, sampler)))
     assert ends[0] == ends[1]
-    found = indices(opened(folder, sampler))
-    assert len(set(found)) == len(found)
+    found_indices = indices(opened(folder, sampler))
+    assert len(set(found_indices)) == len(found_indices)
 
 
 @each_deletion
@@ -145,8 +145,8 @@ def test_a_study_that_runs(tmp_path: Path, sampler: str, numbers: list[int]) -> 
     run(study, 5)
     delete(tmp_path, numbers)
     run(study, 4)
-    found = indices(opened(tmp_path, sampler))
-    assert len(set(found)) == len(found)
+    found_indices = indices(opened(tmp_path, sampler))
+    assert len(set(found_indices)) == len(found_indices)
     run(opened(tmp_path, sampler), 1)
     assert states(tmp_path) == {"COMPLETE"}
 
@@ -192,8 +192,8 @@ def test_a_search(tmp_path: Path, sampler: Any, numbers: list[int], *, is_runnin
     assert states(tmp_path) <= {"COMPLETE", "FAIL"}
     study = optuna.load_study(study_name=NAME, storage=url(tmp_path))
     assert len(study.get_trials(states=[TrialState.COMPLETE])) == 10
-    found = indices(study)
-    assert len(set(found)) == len(found)
+    found_indices = indices(study)
+    assert len(set(found_indices)) == len(found_indices)
 
 
 @each_deletion
@@ -216,11 +216,11 @@ def test_a_recheck(tmp_path: Path, numbers: list[int], *, is_running: bool) -> N
     recheck(2)
     if not is_running:
         delete(tmp_path, numbers, f"{NAME}/recheck")
-    found = recheck(4)
+    result = recheck(4)
     assert states(tmp_path) <= {"COMPLETE", "FAIL"}
     again = adnn.recheck(study, evaluate, top=2, choose=2, confirm=4, storage=InMemoryStorage())
-    assert (found.value, found.gain.value) == (again.value, again.gain.value)
-    assert (found.numbers.sequential, again.numbers.sequential) == (True, False)
+    assert (result.value, result.gain.value) == (again.value, again.gain.value)
+    assert (result.numbers.sequential, again.numbers.sequential) == (True, False)
 
 
 @pytest.mark.parametrize("state", [TrialState.RUNNING, TrialState.WAITING])

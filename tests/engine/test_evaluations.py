@@ -55,10 +55,10 @@ def test_what_was_begun_when_time_was_up_is_made() -> None:
         return 100 + number if not stop.wait(0.5) else -1
 
     make_evaluations(of_numbers, study, ("number",), evaluate, stop=stop, n_jobs=2, max_time=1e-9)
-    found = made_in(study)
-    assert len(found) == 2
-    assert 100 <= max(found.values()) < 110
-    assert of_numbers(found).missing
+    values = made_in(study)
+    assert len(values) == 2
+    assert 100 <= max(values.values()) < 110
+    assert of_numbers(values).missing
 
 
 @pytest.fixture
@@ -153,9 +153,9 @@ def test_others_may_take_all_that_is_left_as_this_worker_begins(
 
     def after_others(self: InMemoryStorage, *args: Any) -> int:
         if is_first and is_first.pop():
-            other = open_evaluations(storage, "numbers", {})
+            evaluations = open_evaluations(storage, "numbers", {})
             worker = threading.Thread(
-                target=make_evaluations, args=(of_numbers, other, ("number",), float)
+                target=make_evaluations, args=(of_numbers, evaluations, ("number",), float)
             )
             worker.start()
             worker.join()

@@ -42,17 +42,17 @@ def test_scores_come_back_from_short_attributes(kind: str) -> None:
     scores = np.asarray(SCORES[kind])
     study = study_of(scores)
     assert study.best_value == scores.mean()
-    found = read_examples("mine", study.user_attrs, study.trials)
-    assert found.are_right == (set(scores.tolist()) <= {0, 1})
-    np.testing.assert_allclose(found.scores[:, 0], scores, rtol=1e-3, atol=1e-3 * scores.std())
+    examples = read_examples("mine", study.user_attrs, study.trials)
+    assert examples.are_right == (set(scores.tolist()) <= {0, 1})
+    np.testing.assert_allclose(examples.scores[:, 0], scores, rtol=1e-3, atol=1e-3 * scores.std())
     for value in study.trials[0].user_attrs.values():
         assert len(json.dumps(value)) < 60_000
 
 
 def test_groups_come_back_by_number() -> None:
     study = study_of([0, 1, 1, 0], groups=["b", "a", "b", "c"])
-    found = read_examples("mine", study.user_attrs, study.trials)
-    assert found.groups.tolist() == [1, 0, 1, 2]
+    examples = read_examples("mine", study.user_attrs, study.trials)
+    assert examples.groups.tolist() == [1, 0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,10 @@ def test_other_examples_are_refused(
 def test_workers_that_began_together_are_refused_later() -> None:
     study = optuna.create_study(study_name="mine")
     trials = [study.ask(), study.ask()]
-    values = [adnn.log_scores(*one) for one in zip(trials, ([1, 0], [1, 0, 1]), strict=True)]
+    values = [
+        adnn.log_scores(*trial_and_scores)
+        for trial_and_scores in zip(trials, ([1, 0], [1, 0, 1]), strict=True)
+    ]
     for trial, value in zip(trials, values, strict=True):
         study.tell(trial, value)
     with pytest.raises(ValueError, match="got 3 in trial 1 and 2 in trial 0"):

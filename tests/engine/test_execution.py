@@ -66,10 +66,10 @@ def run(plan: StudySpec, storage: optuna.storages.BaseStorage | None = None) -> 
 def trained(objective: InitOffsetObjective, **settings: Any) -> list[dict[str, float]]:
     """Return the metrics after each epoch of a training of its own."""
     training = dataclasses.replace(objective.training, **settings)
-    other = adnn.InitOffsetObjective(
+    other_objective = adnn.InitOffsetObjective(
         adnn.MLP(hidden=(16,)), objective.dataset, training=training, seed=objective.seed
     )
-    [run] = other.trainer.train([other.baseline_start])
+    [run] = other_objective.trainer.train([other_objective.baseline_start])
     return run.history
 
 
@@ -131,10 +131,10 @@ def test_learning_rates_are_those_of_their_own_trainings(objective: InitOffsetOb
     rates = [trial.params["learning_rate"] for trial in record.done_trials]
     assert len(rates) == 8
     # The given one is the first, which the others are around.
-    given = objective.trainer.training.learning_rate
-    assert rates[0] == given
-    assert all(given / 100 <= rate <= given * 100 for rate in rates)
-    assert max(rates) > 3 * given > given > 3 * min(rates)
+    own_rate = objective.trainer.training.learning_rate
+    assert rates[0] == own_rate
+    assert all(own_rate / 100 <= rate <= own_rate * 100 for rate in rates)
+    assert max(rates) > 3 * own_rate > own_rate > 3 * min(rates)
     for trial in record.done_trials[:3]:
         alone = trained(objective, learning_rate=trial.params["learning_rate"])
         assert trial.value == alone[-1]["val_accuracy"]
@@ -170,8 +170,8 @@ def test_goes_on_as_if_it_had_never_stopped(control: str, objective: InitOffsetO
     [study] = open_studies([plan(9)], storage)
     run(plan(4), storage)
     # What a killed process leaves behind.
-    left = study.ask(plan(9).objective.distributions)
-    kill_owner(left)
+    trial = study.ask(plan(9).objective.distributions)
+    kill_owner(trial)
     resumed, whole = run(plan(9), storage), run(plan(9))
     params = [t.params for t in resumed.done_trials]
     assert params == [t.params for t in whole.done_trials]
@@ -185,8 +185,8 @@ def test_a_schedule_has_no_learning_rate_to_search(objective: InitOffsetObjectiv
     )
     with pytest.raises(ValueError, match="'learning_rate' needs one rate"):
         StudySpec(scheduled, "rates", "learning_rate", limits_of(max_trial=8))
-    kept = adnn.compare(scheduled, ("greedy",), max_trial=10, seeds=[0])
-    assert list(kept.results) == ["greedy", "random_restart"]
+    comparison = adnn.compare(scheduled, ("greedy",), max_trial=10, seeds=[0])
+    assert list(comparison.results) == ["greedy", "random_restart"]
 
 
 def tpe(seed: int, n_trials: int | None) -> optuna.samplers.BaseSampler:
@@ -198,9 +198,9 @@ class TestFunctionObjective:
         self, function: Any, max_trial: int = 5, max_time: float | None = None
     ) -> StudySpec:
         direction = optuna.study.StudyDirection.MAXIMIZE
-        own = FunctionObjective(function, direction, seed=3, confirm=0)
+        objective = FunctionObjective(function, direction, seed=3, confirm=0)
         limits = limits_of(max_time=max_time, max_trial=max_trial)
-        return StudySpec(own, "mine", tpe, limits)
+        return StudySpec(objective, "mine", tpe, limits)
 
     def test_gets_the_seed_and_is_resumed(self) -> None:
         seeds = []

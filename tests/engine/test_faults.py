@@ -65,11 +65,11 @@ def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def lock(path: Path) -> Iterator[sqlite3.Connection]:
     """Return another program's connection, which has locked the file."""
-    other = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-    other.execute("PRAGMA journal_mode = WAL")
-    other.execute("BEGIN IMMEDIATE")
-    yield other
-    other.close()
+    connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("BEGIN IMMEDIATE")
+    yield connection
+    connection.close()
 
 
 def load(url: str) -> optuna.Study:
@@ -102,15 +102,15 @@ def test_a_lock_of_another_program_is_waited_for(
 
 @pytest.mark.usefixtures("impatience")
 def test_a_lock_as_a_function_suggests_is_waited_for(path: Path) -> None:
-    others, begun = [], []
+    timers, begun = [], []
 
     def locking(trial: optuna.Trial) -> float:
         begun.append(trial.number)
-        if not others:
-            other = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            other.execute("BEGIN IMMEDIATE")
-            others.append(threading.Timer(0.5, other.close))
-            others[0].start()
+        if not timers:
+            connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            connection.execute("BEGIN IMMEDIATE")
+            timers.append(threading.Timer(0.5, connection.close))
+            timers[0].start()
         return objective(trial)
 
     result = adnn.search(locking, storage=f"sqlite:///{path}", study_name="locked", max_trial=2)
@@ -123,8 +123,8 @@ def test_a_fault_of_a_users_own_database_is_not_repeated() -> None:
 
     def failing(trial: optuna.Trial) -> float:
         begun.append(trial.number)
-        with sqlite3.connect("file:/none/own.db?mode=ro", uri=True) as own:
-            own.execute("SELECT 1")
+        with sqlite3.connect("file:/none/own.db?mode=ro", uri=True) as connection:
+            connection.execute("SELECT 1")
         return 0.0
 
     def by_sqlalchemy(trial: optuna.Trial) -> float:
@@ -191,9 +191,9 @@ def test_a_server_that_is_away_is_waited_for_when_a_worker_starts(
     postgresql.stop()
     begin = threading.Timer(1.0, postgresql.start)
     begin.start()
-    found = optuna.load_study(study_name="away", storage=open_storage(postgresql.url))
+    other_study = optuna.load_study(study_name="away", storage=open_storage(postgresql.url))
     begin.join()
-    assert len(found.trials) == 1
+    assert len(other_study.trials) == 1
     assert n_warnings(logs, "connection failed") == 1
 
 
@@ -362,12 +362,12 @@ def test_a_search_whose_storage_failed_goes_on_in_the_same_process(
 ) -> None:
     monkeypatch.setattr(repeating, "_PATIENCE", 0.5)
     path = tmp_path / "study.db"
-    other = sqlite3.connect(path, isolation_level=None)
+    connection = sqlite3.connect(path, isolation_level=None)
 
     class Locker(optuna.pruners.BasePruner):
         def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
-            if trial.number == 2 and not other.in_transaction:
-                other.execute("BEGIN EXCLUSIVE")
+            if trial.number == 2 and not connection.in_transaction:
+                connection.execute("BEGIN EXCLUSIVE")
             return False
 
     search = functools.partial(
@@ -382,7 +382,7 @@ def test_a_search_whose_storage_failed_goes_on_in_the_same_process(
         search(pruner=Locker())
     # It is waited for once, and not again for the trial that was under way.
     assert n_warnings(logs, "database is locked") == 1
-    other.close()
+    connection.close()
     result = search()
     assert [t.state.name for t in result.study.trials] == ["COMPLETE"] * 2 + ["FAIL"] + [
         "COMPLETE"
@@ -407,10 +407,10 @@ def test_a_disk_that_is_full_ends_the_command_with_one_sentence(url: str) -> Non
     assert run.stderr.startswith("adnn: The storage failed (")
     assert run.stderr.count("\n") == 1
     [name] = optuna.get_all_study_names(url)
-    kept = completed(optuna.load_study(study_name=name, storage=url))
-    assert 1 < len(kept) < 100
-    resumed = adnn.resume(url, name, max_trial=len(kept) + 1)
-    assert completed(resumed.study)[:-1] == kept
+    kept_trials = completed(optuna.load_study(study_name=name, storage=url))
+    assert 1 < len(kept_trials) < 100
+    resumed = adnn.resume(url, name, max_trial=len(kept_trials) + 1)
+    assert completed(resumed.study)[:-1] == kept_trials
 
 
 def test_a_clock_that_was_set_back_changes_nothing(tmp_path: Path) -> None:

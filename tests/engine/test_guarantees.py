@@ -160,14 +160,14 @@ def locked(folder: Path, _: Any) -> Iterator[Place]:
 
 @contextlib.contextmanager
 def moved_clock(folder: Path, _: Any) -> Iterator[Place]:
-    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-    if not found:
+    libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not libraries:
         pytest.skip("libfaketime is not installed (on Debian: apt-get install faketime)")
     offset = folder / "offset"
     offset.write_text("+0")
     place = sqlite_file(folder)
     place.environment = {
-        "LD_PRELOAD": str(found[-1]),
+        "LD_PRELOAD": str(libraries[-1]),
         "FAKETIME_TIMESTAMP_FILE": str(offset),
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",

@@ -244,10 +244,10 @@ def test_a_dead_workers_enqueued_trial_is_done_whoever_finds_it() -> None:
         if trial.number == 1:
             study, storage = trial.study, trial.study._storage
             study.enqueue_trial({"x": 0.7})
-            other = study.trials[2]
-            storage.set_trial_state_values(other._trial_id, TrialState.RUNNING)
-            owner = {**ownership(other), "run": "died"}
-            storage.set_trial_system_attr(other._trial_id, OWNER, owner)
+            dead_trial = study.trials[2]
+            storage.set_trial_state_values(dead_trial._trial_id, TrialState.RUNNING)
+            owner = {**ownership(dead_trial), "run": "died"}
+            storage.set_trial_system_attr(dead_trial._trial_id, OWNER, owner)
         return quick(trial)
 
     objective = Quick(beside_others, StudyDirection.MINIMIZE, 3)
@@ -288,9 +288,9 @@ def begins_later(
     def late(self: InMemoryStorage, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
         trials = copy.deepcopy(read(self, *args, **kwargs))
         if next(reads) == 1 + after_reads:  # The first one is before the run begins.
-            other = threading.Thread(target=begin)
-            other.start()
-            other.join()
+            thread = threading.Thread(target=begin)
+            thread.start()
+            thread.join()
         return trials
 
     monkeypatch.setattr(InMemoryStorage, "get_all_trials", late)
@@ -301,7 +301,9 @@ def test_a_study_is_not_exhausted_while_others_do_the_rest(
 ) -> None:
     storage = InMemoryStorage()
     run, study = loop_of(storage, DeltaStepSampler(deltas=[0.1], max_steps=1))
-    others = [loop_of(storage, DeltaStepSampler(deltas=[0.1], max_steps=1))[1] for _ in range(2)]
+    other_workers = [
+        loop_of(storage, DeltaStepSampler(deltas=[0.1], max_steps=1))[1] for _ in range(2)
+    ]
     waits = []
 
     def end_others(_: float) -> None:
@@ -309,7 +311,9 @@ def test_a_study_is_not_exhausted_while_others_do_the_rest(
         for number in range(2):
             study.tell(number, 0.0, skip_if_finished=True)
 
-    begins_later(monkeypatch, lambda: [other.ask({"x": X}) for other in others])
+    begins_later(
+        monkeypatch, lambda: [other_worker.ask({"x": X}) for other_worker in other_workers]
+    )
     monkeypatch.setattr("adnn_optuna.engine.loop.time.sleep", end_others)
     run.run()
     # This worker had begun one, too, and gave it back.
@@ -331,9 +335,9 @@ def test_what_others_elsewhere_have_begun_counts_also_where_its_state_was_read_b
 
     sampler = optuna.samplers.RandomSampler(seed=0)
     run, study = loop_of(StateReadFirst(), sampler, max_trial=1)
-    other = study.ask({"x": X})
-    owner = {**ownership(other), "host": "elsewhere"}
-    study._storage.set_trial_system_attr(other._trial_id, OWNER, owner)
+    begun_trial = study.ask({"x": X})
+    owner = {**ownership(begun_trial), "host": "elsewhere"}
+    study._storage.set_trial_system_attr(begun_trial._trial_id, OWNER, owner)
     monkeypatch.setattr(
         "adnn_optuna.engine.loop.time.sleep",
         lambda _: study.tell(0, 0.0, skip_if_finished=True),
@@ -457,9 +461,9 @@ def test_the_last_trial_is_of_the_smallest_index(
 
     def begin() -> None:
         study.ask({"x": X})
-        [other] = study.trials
-        proposal = {**other.system_attrs[PROPOSAL], "index": index}
-        study._storage.set_trial_system_attr(other._trial_id, PROPOSAL, proposal)
+        [first_trial] = study.trials
+        proposal = {**first_trial.system_attrs[PROPOSAL], "index": index}
+        study._storage.set_trial_system_attr(first_trial._trial_id, PROPOSAL, proposal)
 
     begins_later(monkeypatch, begin)
     monkeypatch.setattr(
@@ -467,8 +471,8 @@ def test_the_last_trial_is_of_the_smallest_index(
         lambda _: study.tell(0, state=TrialState.PRUNED, skip_if_finished=True),
     )
     run.run()
-    own = [trial for trial in study.trials[1:] if is_done(trial)]
-    assert [index_of(trial) for trial in own] == kept
+    done_here = [trial for trial in study.trials[1:] if is_done(trial)]
+    assert [index_of(trial) for trial in done_here] == kept
 
 
 def begin(work: Callable[[], object]) -> int:
@@ -534,18 +538,18 @@ def test_a_seed_stays_with_its_index_whoever_dies(tmp_path: Path) -> None:
             begun.touch()
             time.sleep(60)
 
-    other = begin(lambda: seeds(wait, url))
+    waiting_process = begin(lambda: seeds(wait, url))
     while not begun.exists():
         time.sleep(0.01)
 
     def kill(number: int) -> None:
         if number == 2:  # Beside the other one's, whose index is free then.
-            os.kill(other, signal.SIGKILL)
-            os.waitpid(other, 0)
+            os.kill(waiting_process, signal.SIGKILL)
+            os.waitpid(waiting_process, 0)
 
-    found = seeds(kill, url)
-    assert found == seeds(lambda _: None, f"sqlite:///{tmp_path}/whole.db")
-    assert len({seed for _, seed in found.values()}) == 4
+    seed_by_index = seeds(kill, url)
+    assert seed_by_index == seeds(lambda _: None, f"sqlite:///{tmp_path}/whole.db")
+    assert len({seed for _, seed in seed_by_index.values()}) == 4
 
 
 def optimize(url: str) -> None:

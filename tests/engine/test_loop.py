@@ -75,28 +75,28 @@ def test_what_other_workers_begin_meanwhile_counts(
     storage: BaseStorage,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    create, others, moments = RDBStorage._create_new_trial, list[optuna.Trial](), [3]
+    create, other_trials, moments = RDBStorage._create_new_trial, list[optuna.Trial](), [3]
 
     def create_too_late(self: RDBStorage, study_id: int, *args: Any) -> Any:
         study = other_worker(storage)
         n_done = len(study.get_trials(deepcopy=False, states=DONE))
         if n_done in moments:
             moments.clear()
-            others.append(study.ask(objective.distributions))
+            other_trials.append(study.ask(objective.distributions))
         return create(self, study_id, *args)
 
     # The other worker's trial ends while this one has found no room and waits.
     def wait(seconds: float) -> None:
         sleep(seconds)
-        if others:
-            other_worker(storage).tell(others[0].number, 0.5, skip_if_finished=True)
+        if other_trials:
+            other_worker(storage).tell(other_trials[0].number, 0.5, skip_if_finished=True)
 
     sleep = time.sleep
     monkeypatch.setattr(RDBStorage, "_create_new_trial", create_too_late)
     monkeypatch.setattr(time, "sleep", wait)
     limits: dict[str, Any] = {"max_trial": 4, "storage": storage, "study_name": "s"}
     study = adnn.search(objective, "annealing", batch_size=batch_size, **limits).study
-    assert others
+    assert other_trials
     assert len(study.get_trials(states=DONE)) == 4
     surplus = study.get_trials(states=(TrialState.FAIL,))
     assert len(surplus) == 1

@@ -49,22 +49,22 @@ def values(found: SearchRecord) -> list[float | None]:
 
 
 def test_each_is_made_once_and_follows_from_the_seed() -> None:
-    asked: list[int] = []
+    seeds_of_calls: list[int] = []
 
     def function(trial: Any, seed: int) -> float:
-        asked.append(seed)
+        seeds_of_calls.append(seed)
         return float(seed)
 
-    found = record(3)
-    assert math.isnan(found.test_value)
-    evaluate_best_trial(found, objective(function), threading.Event())
-    evaluate_best_trial(read_record(found.study), objective(function), threading.Event())
-    assert len(asked) == len(set(asked)) == 3
-    assert values(found) == asked
-    assert read_record(found.study).test_value == pytest.approx(sum(asked) / 3)
-    other = record(3, seed=1)
-    evaluate_best_trial(other, objective(function, seed=1), threading.Event())
-    assert not {*values(other)} & {*values(found)}
+    first_record = record(3)
+    assert math.isnan(first_record.test_value)
+    evaluate_best_trial(first_record, objective(function), threading.Event())
+    evaluate_best_trial(read_record(first_record.study), objective(function), threading.Event())
+    assert len(seeds_of_calls) == len(set(seeds_of_calls)) == 3
+    assert values(first_record) == seeds_of_calls
+    assert read_record(first_record.study).test_value == pytest.approx(sum(seeds_of_calls) / 3)
+    other_record = record(3, seed=1)
+    evaluate_best_trial(other_record, objective(function, seed=1), threading.Event())
+    assert not {*values(other_record)} & {*values(first_record)}
 
 
 def test_one_that_violates_a_constraint_is_not_the_best() -> None:
@@ -73,9 +73,9 @@ def test_one_that_violates_a_constraint_is_not_the_best() -> None:
         # What Optuna 5 and Optuna 4 store of it.
         attrs: dict[str, Any] = {"constraints:c": violation, "constraints": [violation]}
         study.add_trial(optuna.create_trial(value=value, system_attrs=attrs))
-    found = read_record(study)
-    assert found.best.number == study.best_trial.number == 2
-    assert found.baseline == 0.5
+    record = read_record(study)
+    assert record.best.number == study.best_trial.number == 2
+    assert record.baseline == 0.5
 
 
 def test_ends_where_it_is_to_stop() -> None:
@@ -85,12 +85,12 @@ def test_ends_where_it_is_to_stop() -> None:
         stop.set()
         return 1.0
 
-    found = record(3)
+    first_record = record(3)
     with pytest.raises(KeyboardInterrupt):
-        evaluate_best_trial(found, objective(function), stop)
-    assert values(found) == [1.0]
-    evaluate_best_trial(read_record(found.study), objective(function), threading.Event())
-    assert values(found) == [1.0, 1.0, 1.0]
+        evaluate_best_trial(first_record, objective(function), stop)
+    assert values(first_record) == [1.0]
+    evaluate_best_trial(read_record(first_record.study), objective(function), threading.Event())
+    assert values(first_record) == [1.0, 1.0, 1.0]
 
 
 def evaluations(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
@@ -123,7 +123,7 @@ def test_an_error_that_is_caught_counts_as_no_value() -> None:
 
 
 def test_a_search_leaves_them_time_but_at_least_half_is_for_trials() -> None:
-    found, limits = record(3), checked_limits(max_time=60, max_trial=100)
+    first_record, limits = record(3), checked_limits(max_time=60, max_trial=100)
 
     def is_over(seconds: float, n_new_seeds: int) -> bool:
         study = optuna.create_study()
@@ -140,16 +140,16 @@ def test_a_search_leaves_them_time_but_at_least_half_is_for_trials() -> None:
     assert [is_over(29, 50), is_over(31, 50)] == [False, True]
     assert [is_over(59, 0), is_over(61, 0)] == [False, True]
 
-    trial = found.study.ask()
+    trial = first_record.study.ask()
     trial.set_user_attr("adnn:outcome", {"elapsed": 100.0})
-    found.study.tell(trial, 5.0)
+    first_record.study.tell(trial, 5.0)
     function = objective(lambda trial: 1.0)
-    evaluate_best_trial(read_record(found.study), function, threading.Event(), max_time=60)
-    assert values(found) == []
-    shown = format(result_of(read_record(found.study)), "details")
-    assert "No CI of the value yet: 0 of 3 new seeds are evaluated." in " ".join(shown.split())
-    evaluate_best_trial(read_record(found.study), function, threading.Event(), max_time=101)
-    assert values(found) == [1.0, 1.0, 1.0]
+    evaluate_best_trial(read_record(first_record.study), function, threading.Event(), max_time=60)
+    assert values(first_record) == []
+    text = format(result_of(read_record(first_record.study)), "details")
+    assert "No CI of the value yet: 0 of 3 new seeds are evaluated." in " ".join(text.split())
+    evaluate_best_trial(read_record(first_record.study), function, threading.Event(), max_time=101)
+    assert values(first_record) == [1.0, 1.0, 1.0]
 
 
 def test_evaluations_of_an_earlier_study_of_the_name_are_refused_before_any_trial() -> None:
@@ -157,8 +157,8 @@ def test_evaluations_of_an_earlier_study_of_the_name_are_refused_before_any_tria
     options: Any = {"storage": storage, "study_name": "s", "max_trial": 2, "confirm": 2}
     adnn.search(lambda trial, seed: 1.0, "random", **options)
     optuna.delete_study(study_name="s", storage=storage)
-    said = "Study 's/confirmation' must be of study 's'; got one of an earlier study"
-    with pytest.raises(ValueError, match=said):
+    sentence = "Study 's/confirmation' must be of study 's'; got one of an earlier study"
+    with pytest.raises(ValueError, match=sentence):
         adnn.search(lambda trial, seed: 1.0, "random", **options)
     assert optuna.get_all_study_names(storage) == ["s/confirmation"]
     optuna.delete_study(study_name="s/confirmation", storage=storage)

@@ -159,9 +159,9 @@ def test_a_network_of_a_trial_that_another_worker_ended_is_trained_again() -> No
 
 def test_an_error_about_a_trial_of_another_study_is_raised() -> None:
     def elsewhere(trial: optuna.Trial) -> float:
-        other = optuna.create_study().ask()
-        other.study.tell(other, 1.0)
-        other.report(1.0, 0)
+        trial_elsewhere = optuna.create_study().ask()
+        trial_elsewhere.study.tell(trial_elsewhere, 1.0)
+        trial_elsewhere.report(1.0, 0)
         return quadratic(trial)
 
     with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):

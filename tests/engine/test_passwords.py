@@ -48,9 +48,9 @@ def run_adnn(
     def run(*arguments: str) -> tuple[int, str]:
         capsys.readouterr()
         code = cli.run(arguments)
-        shown = "".join(capsys.readouterr())
-        assert_no_secret(shown)
-        return code, shown
+        text = "".join(capsys.readouterr())
+        assert_no_secret(text)
+        return code, text
 
     return run
 
@@ -102,9 +102,9 @@ def test_a_server_that_does_not_answer(
             call()
         # With all causes.
         assert_no_secret("".join(traceback.format_exception(caught.value)))
-    code, shown = run_adnn("resume", "--study-name=s", "--storage", UNREACHABLE)
+    code, text = run_adnn("resume", "--study-name=s", "--storage", UNREACHABLE)
     assert code == output.FAILED
-    assert "Traceback" in shown
+    assert "Traceback" in text
     assert "The storage does not answer" in logs.text
     assert_no_secret(logs.text)
 
@@ -224,16 +224,16 @@ def test_a_hostile_url_on_every_surface(
         lambda: adnn.load_dataset(url),
         lambda: adnn.compare_values(url),
     ]
-    said = [masked(url)]
+    texts = [masked(url)]
     for call in calls:
         with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever it is, it says nothing
             call()
         assert isinstance(
             caught.value, ValueError | TypeError | OSError | ImportError | StorageError
         )
-        said += [str(caught.value), *traceback.format_exception_only(caught.value)]
+        texts += [str(caught.value), *traceback.format_exception_only(caught.value)]
         cause = caught.value.__cause__
-        said += [] if cause is None else traceback.format_exception_only(cause)
+        texts += [] if cause is None else traceback.format_exception_only(cause)
     for arguments in (
         ("resume", "--study-name=s", f"--storage={url}"),
         ("search", "--max-trial=1", "--storage", url),
@@ -243,24 +243,26 @@ def test_a_hostile_url_on_every_surface(
         ("search", url),
         ("resume", "--max-trial", url, "--study-name=s"),
     ):
-        code, shown = run_adnn(*arguments)
-        assert code in (output.WRONG_INPUT, output.FAILED), shown
-        said.append(shown)
+        code, printed = run_adnn(*arguments)
+        assert code in (output.WRONG_INPUT, output.FAILED), printed
+        texts.append(printed)
 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "app", interrupt)
     for arguments in (("resume", f"--storage={url}"), ("resume", "--storage", url), ("plan", url)):
-        said.append(run_adnn(*arguments)[1])
-    for text in (*said, logs.text):
+        texts.append(run_adnn(*arguments)[1])
+    for text in (*texts, logs.text):
         assert not [secret for secret in ("geheim", "heim", "mallory") if secret in text], text
     if url.startswith(SERVER) and "@" not in url:
-        assert all(text.count("postgresql+psycopg://127.0.0.1:1/") for text in said[:8]), said[:8]
+        assert all(text.count("postgresql+psycopg://127.0.0.1:1/") for text in texts[:8]), texts[
+            :8
+        ]
 
 
 def test_what_is_shown_of_a_url() -> None:
-    for url, shown in {
+    for url, expected in {
         "postgresql+psycopg://u:p@db.example.org:5432/adnn-1?sslmode=require": (
             "postgresql+psycopg://***@db.example.org:5432/adnn-1?***"
         ),
@@ -273,9 +275,9 @@ def test_what_is_shown_of_a_url() -> None:
         "sqlite:///C:\\Users\\me\\adnn.db": "sqlite:///C:\\Users\\me\\adnn.db",
         "adnn.db": "adnn.db",
     }.items():
-        assert masked(url) == shown
-        assert masked(shown) == shown
-        assert without_passwords(f"See {url!r}.") == f"See {shown!r}."
+        assert masked(url) == expected
+        assert masked(expected) == expected
+        assert without_passwords(f"See {url!r}.") == f"See {expected!r}."
 
 
 @pytest.mark.parametrize(
@@ -296,7 +298,7 @@ def test_a_secret_option_of_a_search(
         result = adnn.search(
             make_objective(), "greedy", storage=storage, study_name="s", max_trial=2
         )
-        shown = [str(result), repr(result), result._repr_html_(), str(vars(result))]
+        texts = [str(result), repr(result), result._repr_html_(), str(vars(result))]
         with pytest.raises(
             ValueError, match=r"Study 'none' not found in sqlite:///file:.*\?\*\*\*"
         ):
@@ -306,7 +308,7 @@ def test_a_secret_option_of_a_search(
     result.report(tmp_path / "report.html")
     result.contract().save(tmp_path / "s.contract.json")
     attrs = result.study._storage.get_study_user_attrs(result.study._study_id)
-    for text in (*shown, hint, logs.text, json.dumps([attrs, *map(str, result.study.trials)])):
+    for text in (*texts, hint, logs.text, json.dumps([attrs, *map(str, result.study.trials)])):
         assert_no_secret(text)
     for written in (tmp_path / name for name in ("report.html", "s.contract.json")):
         assert_no_secret(written.read_text())
@@ -342,9 +344,9 @@ def test_any_character_in_any_part(
         with pytest.raises((ValueError, ImportError, StorageError)) as caught:
             open_storage(url)
         assert "user" not in str(caught.value)
-        said = "".join(traceback.format_exception(caught.value)) + masked(url) + logs.text
-        said = said[said.index(type(caught.value).__name__) :]
-        assert not [part for part in ("geheim", "geh", "eim") if part in said], url
+        text = "".join(traceback.format_exception(caught.value)) + masked(url) + logs.text
+        text = text[text.index(type(caught.value).__name__) :]
+        assert not [part for part in ("geheim", "geh", "eim") if part in text], url
 
 
 @pytest.mark.timeout(30)
@@ -352,8 +354,8 @@ def test_any_character_in_any_part(
     "text", ["a" * 10**5, f"ab://x?{'&pass' * 10**4}", f"a:/{'?pwd' * 10**4}"]
 )
 def test_a_long_text_is_read_in_no_time(text: str) -> None:
-    said = f"{text} ab://u:geheim@h"
-    assert without_passwords(said).endswith(" ab://***@h")
+    sentence = f"{text} ab://u:geheim@h"
+    assert without_passwords(sentence).endswith(" ab://***@h")
 
 
 def test_braces_are_no_format(tmp_path: Path) -> None:

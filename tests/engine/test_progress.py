@@ -80,8 +80,13 @@ def test_a_notebook_shows_the_total_that_is_known_later() -> None:
     bar: Any = NotebookBar(total=None, display=False)
     bar.total, bar.n = 5, 2
     bar.refresh()
-    _, shown, _ = bar.container.children
-    assert (shown.value, shown.max, shown.bar_style, shown.layout.width) == (2, 5, "", None)
+    _, progress, _ = bar.container.children
+    assert (progress.value, progress.max, progress.bar_style, progress.layout.width) == (
+        2,
+        5,
+        "",
+        None,
+    )
     bar.close()
 
 
@@ -91,15 +96,15 @@ def test_without_somebody_who_sees_it_there_is_no_bar(
     stream: type[io.StringIO], show: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stderr", stream())
-    shown = []
+    is_disabled = []
 
     def work() -> None:
         with progress_bar(show=show) as bar:
             bar.update()
-            shown.append(bar.disable)
+            is_disabled.append(bar.disable)
 
     assert in_a_thread(work)
-    assert shown == [True]
+    assert is_disabled == [True]
     assert sys.stderr.getvalue() == ""  # type: ignore[attr-defined]
 
 
@@ -148,10 +153,10 @@ def in_a_terminal(function: Callable[[], object], monkeypatch: pytest.MonkeyPatc
 def test_a_search_says_in_a_terminal_how_far_it_is_and_what_ends_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shown = in_a_terminal(search, monkeypatch)
-    assert b"trial 0/3; 1000 s left of max_time 1000 s" in shown
-    for said in (b"trial 3/3: best ", b"%, gain +", b" pp; 0 s left of max_trial 3"):
-        assert said in shown
+    output = in_a_terminal(search, monkeypatch)
+    assert b"trial 0/3; 1000 s left of max_time 1000 s" in output
+    for sentence in (b"trial 3/3: best ", b"%, gain +", b" pp; 0 s left of max_trial 3"):
+        assert sentence in output
     search()
     assert "left of" not in capsys.readouterr().err
 
@@ -163,5 +168,5 @@ def test_a_comparison_says_in_a_terminal_which_arm_it_runs_and_its_best_value(
         options: Any = {"max_trial": 3, "seeds": [4, 5], "confirm": 0}
         adnn.compare(lambda trial: trial.suggest_int("x", 1, 1), **options, show_progress_bar=True)
 
-    shown = in_a_terminal(compare, monkeypatch)
-    assert re.search(rb"\r(tpe|annealing|random)/seed=[45]: best 1[.0]*: 100%.* 18/18 ", shown)
+    output = in_a_terminal(compare, monkeypatch)
+    assert re.search(rb"\r(tpe|annealing|random)/seed=[45]: best 1[.0]*: 100%.* 18/18 ", output)

@@ -64,8 +64,8 @@ def direct() -> Iterator[list[str]]:
 @pytest.mark.slow
 def test_all_statements_of_functions_are_repeated(tmp_path: Path, direct: list[str]) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
-    own: Any = {"storage": url, "study_name": "s"}
-    adnn.search(function, "tpe", direction="maximize", max_trial=4, confirm=2, **own)
+    place: Any = {"storage": url, "study_name": "s"}
+    adnn.search(function, "tpe", direction="maximize", max_trial=4, confirm=2, **place)
     adnn.search(function, "annealing", max_trial=5, storage=url, replicate=0.25, n_jobs=2)
     adnn.resume(url, "s", objective=function, max_trial=6)
     comparison: Any = {"storage": url, "study_name": "c"}
@@ -94,8 +94,8 @@ def test_all_statements_on_a_users_study_are_repeated(url: str, direct: list[str
 @pytest.mark.slow
 def test_all_statements_of_networks_are_repeated(tmp_path: Path, direct: list[str]) -> None:
     url, objective = f"sqlite:///{tmp_path / 'study.db'}", make_objective()
-    own: Any = {"storage": url, "study_name": "s"}
-    result = adnn.search(objective, "annealing", max_trial=3, batch_size=3, confirm=6, **own)
+    place: Any = {"storage": url, "study_name": "s"}
+    result = adnn.search(objective, "annealing", max_trial=3, batch_size=3, confirm=6, **place)
     adnn.resume(url, "s", max_trial=4)
     result.confirm(7)
     adnn.recheck((url, "s"), confirm=2)
@@ -215,7 +215,7 @@ def test_a_fault_that_stays_is_one_sentence_wherever_it_is_met(
     monkeypatch.setattr(repeating, "_PATIENCE", 0.0)
     study = optuna.create_study(storage=open_storage(f"sqlite:///{tmp_path / 'study.db'}"))
     trial = study.ask()
-    with sqlite3.connect(tmp_path / "study.db") as other:
-        other.execute("DROP TABLE trial_user_attributes")
+    with sqlite3.connect(tmp_path / "study.db") as connection:
+        connection.execute("DROP TABLE trial_user_attributes")
     with pytest.raises(StorageError, match=r"^The storage failed \(no such table.*; .*\.$"):
         trial.set_user_attr("a", 1)

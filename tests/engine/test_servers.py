@@ -73,8 +73,8 @@ def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Ser
         pytest.importorskip("redis", reason="the package redis is not installed")
         if shutil.which("redis-server") is None:
             pytest.skip("Redis is not installed (on Debian: apt-get install redis-server)")
-        kept = ["--appendonly", "yes", "--appendfsync", "always", "--dir", str(tmp_path)]
-        server = Server(["redis-server", "--port", str(port), *kept], port)
+        persistence = ["--appendonly", "yes", "--appendfsync", "always", "--dir", str(tmp_path)]
+        server = Server(["redis-server", "--port", str(port), *persistence], port)
         server.wait()
         storage = JournalStorage(JournalRedisBackend(f"redis://localhost:{port}"))
     yield server, storage

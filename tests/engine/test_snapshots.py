@@ -25,15 +25,15 @@ OBJECTIVE = make_objective()
 @contextlib.contextmanager
 def statements() -> Iterator[list[str]]:
     """Yield the SQL statements that any database is asked meanwhile."""
-    found: list[str] = []
+    executed: list[str] = []
 
     def note(_: object, __: object, statement: str, *___: object) -> None:
-        found.append(statement)
+        executed.append(statement)
 
     event = sqlalchemy.engine.Engine, "before_cursor_execute", note
     sqlalchemy.event.listen(*event)
     try:
-        yield found
+        yield executed
     finally:
         sqlalchemy.event.remove(*event)
 
@@ -58,8 +58,8 @@ def tell(result: Any, folder: Path) -> None:
             result.plot()
         result.report(folder / "report.html")
     for method in ("table", "differences"):
-        if callable(found := getattr(result, method, None)):
-            found()
+        if callable(method_of := getattr(result, method, None)):
+            method_of()
 
 
 def test_telling_a_search_reads_no_database(tmp_path: Path) -> None:
@@ -67,14 +67,14 @@ def test_telling_a_search_reads_no_database(tmp_path: Path) -> None:
     result = adnn.search(OBJECTIVE, "greedy", storage=url, study_name="s", max_trial=12, confirm=6)
     stored = result_of(read_record(result.study))
     assert result.confirmation is not None
-    with statements() as found:
-        for told in (result, stored):
-            tell(told, tmp_path)
-            told.confirmation  # noqa: B018
+    with statements() as method_of:
+        for shown_result in (result, stored):
+            tell(shown_result, tmp_path)
+            shown_result.confirmation  # noqa: B018
         result.plot()
         result.model()
         result.report(tmp_path / "report.html")
-    assert found == []
+    assert method_of == []
 
 
 @pytest.mark.slow
@@ -95,10 +95,10 @@ def test_telling_what_else_was_found_reads_no_database(tmp_path: Path) -> None:
         ),
         result_of(read_record(study)),
     ]
-    with statements() as found:
+    with statements() as method_of:
         for result in results:
             tell(result, tmp_path)
-    assert found == []
+    assert method_of == []
 
 
 def test_a_result_stays_as_it_was() -> None:
@@ -141,9 +141,9 @@ def test_trials_and_best_are_of_one_moment() -> None:
 
     def read_and_go_on(*args: Any, **options: Any) -> Any:
         """Read, whereupon another worker tells a better trial."""
-        found = read(*args, **options)
-        study.add_trial(optuna.create_trial(value=-100.0 - len(found)))
-        return found
+        trials = read(*args, **options)
+        study.add_trial(optuna.create_trial(value=-100.0 - len(trials)))
+        return trials
 
     storage.get_all_trials = read_and_go_on
     record = read_record(study)

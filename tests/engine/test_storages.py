@@ -97,9 +97,9 @@ def test_many_processes_share_a_postgresql_server(postgresql: Server) -> None:
 
 @pytest.mark.parametrize("kind", ["copied", "made by a user"])
 def test_a_waiting_trial_goes_to_one_of_two_workers(kind: str, url: str) -> None:
-    made: Any = RDBStorage(url) if kind == "made by a user" else open_storage(url)
-    storages = [open_storage(pickle.loads(pickle.dumps(made))) for _ in range(2)]
-    study = optuna.create_study(storage=made, study_name="s")
+    original: Any = RDBStorage(url) if kind == "made by a user" else open_storage(url)
+    storages = [open_storage(pickle.loads(pickle.dumps(original))) for _ in range(2)]
+    study = optuna.create_study(storage=original, study_name="s")
     study.enqueue_trial({"x": 1.0})
     trial_id, both = study.trials[0]._trial_id, threading.Barrier(2)
 
@@ -114,10 +114,10 @@ def test_a_waiting_trial_goes_to_one_of_two_workers(kind: str, url: str) -> None
         sqlalchemy.event.listen(session, "do_orm_execute", read_before_either_writes)
     with ThreadPoolExecutor(2) as pool:
         states = [TrialState.RUNNING] * 2
-        taken = pool.map(
+        are_taken = pool.map(
             lambda s, state: s.set_trial_state_values(trial_id, state), storages, states
         )
-        assert sorted(taken) == [False, True]
+        assert sorted(are_taken) == [False, True]
 
 
 def test_many_threads_take_each_waiting_trial_once(
@@ -139,16 +139,16 @@ def test_many_threads_take_each_waiting_trial_once(
         return [i for i in trial_ids if begin(i, TrialState.RUNNING)]
 
     with ThreadPoolExecutor(len(storages)) as pool:
-        taken = [trial_id for ids in pool.map(take, storages) for trial_id in ids]
-    assert sorted(taken) == trial_ids
+        are_taken = [trial_id for ids in pool.map(take, storages) for trial_id in ids]
+    assert sorted(are_taken) == trial_ids
 
 
 def test_what_another_worker_did_to_a_created_trial_is_seen(url: str) -> None:
     optuna.create_study(storage=open_storage(url), study_name="s")
-    one, other = (optuna.load_study(study_name="s", storage=open_storage(url)) for _ in "ab")
-    trial_id = one._storage.create_new_trial(one._study_id)
-    other.tell(0, 1.5)
-    assert one._storage.get_trial(trial_id).value == 1.5
+    first, second = (optuna.load_study(study_name="s", storage=open_storage(url)) for _ in "ab")
+    trial_id = first._storage.create_new_trial(first._study_id)
+    second.tell(0, 1.5)
+    assert first._storage.get_trial(trial_id).value == 1.5
 
 
 def test_a_storage_can_be_sent_to_another_process(url: str) -> None:

@@ -150,8 +150,8 @@ def test_sigterm_is_an_interrupt(url: str) -> None:
     wait_for_trials(url, 2, worker)
     worker.terminate()
     _, errors = worker.communicate()
-    said, traceback = errors.split("Traceback (most recent call last):")
-    assert "Interrupted; all trials are kept." in said
+    message, traceback = errors.split("Traceback (most recent call last):")
+    assert "Interrupted; all trials are kept." in message
     assert traceback.rstrip().endswith("KeyboardInterrupt")
     # The line that called, and nothing of what that called.
     assert re.findall(r'File "(.*?)"', traceback) == [str(TESTS / "search_worker.py")]

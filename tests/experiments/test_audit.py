@@ -77,20 +77,20 @@ EXPECTED = {
 def test_lists_every_variable(audit: adnn.Audit, model: keras.Model) -> None:
     assert [v.path for v in audit.variables] == [v.path for v in model.weights]
     assert [v.shape for v in audit.variables] == [v.shape for v in model.weights]
-    found = {v.path: v.distribution for v in audit.variables}
-    assert found.keys() == EXPECTED.keys()
+    distributions = {v.path: v.distribution for v in audit.variables}
+    assert distributions.keys() == EXPECTED.keys()
     for path, start in EXPECTED.items():
-        assert found[path].startswith(start), path
+        assert distributions[path].startswith(start), path
 
 
 def test_lists_the_random_layers(audit: adnn.Audit) -> None:
-    found = {layer.path: layer for layer in audit.layers}
+    layers = {layer.path: layer for layer in audit.layers}
     # Keras numbers the layer within attention by the layers of that kind that were made before.
-    others = {re.sub(r"_\d+$", "", path) for path in found if "lstm" not in path}
-    assert others == {"attention/dropout", "dropout"}
-    dropout = found["dropout"]
+    other_layers = {re.sub(r"_\d+$", "", path) for path in layers if "lstm" not in path}
+    assert other_layers == {"attention/dropout", "dropout"}
+    dropout = layers["dropout"]
     assert (dropout.shape, dropout.distribution, dropout.seed) == (None, "Dropout", 1)
-    assert sum("lstm_cell" in path for path in found) == 2
+    assert sum("lstm_cell" in path for path in layers) == 2
 
 
 def test_leaves_model_and_random_states_alone(model: keras.Model) -> None:
@@ -193,10 +193,10 @@ def dense_model(**settings: Any) -> keras.Model:
 def test_seeds_are_those_of_configurations() -> None:
     assert [v.seed for v in adnn.audit_randomness(dense_model()).variables] == [None] * 4
     generator = keras.random.SeedGenerator(3)
-    for seed, known in ((5, 5), (generator, 3)):
+    for seed, expected in ((5, 5), (generator, 3)):
         model = dense_model(kernel_initializer=keras.initializers.HeNormal(seed=seed))
         seeds = [v.seed for v in adnn.audit_randomness(model).variables]
-        assert seeds == [known, None, known, None]
+        assert seeds == [expected, None, expected, None]
 
 
 def test_lists_the_variables_of_a_subclassed_model() -> None:
@@ -211,10 +211,12 @@ def test_lists_the_variables_of_a_subclassed_model() -> None:
 
     model = Own()
     model(np.zeros((1, 4), np.float32))
-    found = {v.path.split("/")[-1]: v.distribution for v in adnn.audit_randomness(model).variables}
-    assert found.pop("kernel") == "uniform(minval=-0.92582, maxval=0.92582)"
-    assert found.pop("bias") == ZEROS
-    assert [*found.values()] == ["unknown"]
+    distributions = {
+        v.path.split("/")[-1]: v.distribution for v in adnn.audit_randomness(model).variables
+    }
+    assert distributions.pop("kernel") == "uniform(minval=-0.92582, maxval=0.92582)"
+    assert distributions.pop("bias") == ZEROS
+    assert [*distributions.values()] == ["unknown"]
 
 
 def test_leaves_out_no_layer_that_has_the_name_of_another() -> None:
@@ -243,17 +245,17 @@ def test_names_only_layers_that_draw() -> None:
         L.LSTM(2, return_sequences=True, seed=1, name="none"),
         L.LSTM(2, dropout=0.25, recurrent_dropout=0.0, seed=1, name="one"),
     ]
-    given = [keras.Input((4, 4)) for _ in range(2)]
-    x = Always()(L.Add()(given))
+    inputs = [keras.Input((4, 4)) for _ in range(2)]
+    x = Always()(L.Add()(inputs))
     for layer in layers:
         x = layer(x)
-    audit = adnn.audit_randomness(keras.Model(given, x))
+    audit = adnn.audit_randomness(keras.Model(inputs, x))
     assert [layer.path for layer in audit.layers] == ["always", "one/lstm_cell"]
 
 
 def test_refuses_what_is_no_model() -> None:
-    said = r"^model must be a keras\.Model \(build it first\); got MLP\(.* of type MLP\.$"
-    with pytest.raises(TypeError, match=said):
+    sentence = r"^model must be a keras\.Model \(build it first\); got MLP\(.* of type MLP\.$"
+    with pytest.raises(TypeError, match=sentence):
         adnn.audit_randomness(adnn.MLP())  # type: ignore[arg-type]
 
 

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 def confirmed(result: SearchResult, n_seeds: int = 6) -> ConfirmationRuns:
     confirm_best_trial(read_record(result.study), result._objective, n_seeds)
     # From the storage alone.
-    found = read_runs(read_record(result.study))
-    assert found is not None
-    return found
+    runs = read_runs(read_record(result.study))
+    assert runs is not None
+    return runs
 
 
 def trained(result: SearchResult) -> list[optuna.trial.FrozenTrial]:
@@ -45,15 +45,15 @@ def trained(result: SearchResult) -> list[optuna.trial.FrozenTrial]:
 def test_both_are_trained_from_the_same_fresh_seeds(objective: InitOffsetObjective) -> None:
     result = adnn.search(objective, "greedy", max_trial=3)
     assert read_runs(read_record(result.study)) is None
-    found, best = confirmed(result), result.best
-    assert (found.trial, found.rank, found.own.groups) == (best.number, 1, None)
-    assert found.own.scores.mean() == result.test_value
-    fresh = objective.replace(seed=found.seeds[4])
+    new_runs, best = confirmed(result), result.best
+    assert (new_runs.trial, new_runs.rank, new_runs.own.groups) == (best.number, 1, None)
+    assert new_runs.own.scores.mean() == result.test_value
+    fresh = objective.replace(seed=new_runs.seeds[4])
     runs = [*retrain(fresh.trainer, [fresh.baseline_start, fresh.start(best.params)])]
     for arm, run in zip((BASELINE, BEST), runs, strict=True):
-        assert (found.scores[arm][4] == run.scores).all()
-    assert found.scores.keys() == {BASELINE, BEST}
-    assert len({tuple(scores) for of_arm in found.scores.values() for scores in of_arm}) == 12
+        assert (new_runs.scores[arm][4] == run.scores).all()
+    assert new_runs.scores.keys() == {BASELINE, BEST}
+    assert len({tuple(scores) for of_arm in new_runs.scores.values() for scores in of_arm}) == 12
 
 
 def test_seeds_are_of_experiment_and_winner_and_not_of_a_name(
@@ -64,11 +64,11 @@ def test_seeds_are_of_experiment_and_winner_and_not_of_a_name(
     assert seeds == confirmation_seeds(experiment_fingerprint(config), params, 20)[:10]
     named = {**config, "dataset": {**config["dataset"], "name": "other", "path": "/elsewhere"}}
     assert seeds == confirmation_seeds(experiment_fingerprint(named), params, 10)
-    other = {**config, "dataset": {**config["dataset"], "fingerprint": "0" * 64}}
+    other_config = {**config, "dataset": {**config["dataset"], "fingerprint": "0" * 64}}
     sets = [
         seeds,
         confirmation_seeds(experiment_fingerprint(config), {"weight_offset_0": 0.2}, 10),
-        confirmation_seeds(experiment_fingerprint(other), params, 10),
+        confirmation_seeds(experiment_fingerprint(other_config), params, 10),
         confirmation_seeds(experiment_fingerprint(make_objective(seed=4).config), params, 10),
     ]
     assert len({seed for of_set in sets for seed in of_set}) == 40
@@ -79,9 +79,9 @@ def test_a_winner_is_confirmed_once_and_a_later_one_is_the_second(
     objective: InitOffsetObjective,
 ) -> None:
     first = adnn.search(objective, "greedy", max_trial=3)
-    found = confirmed(first)
+    runs = confirmed(first)
     again = confirmed(first, 8)
-    assert again.seeds == found.seeds
+    assert again.seeds == runs.seeds
     assert len(trained(first)) == 12
     # Better than all before it.
     study = first.study
@@ -97,7 +97,7 @@ def test_a_winner_is_confirmed_once_and_a_later_one_is_the_second(
     assert read_runs(later.record) is None
     second = confirmed(later)
     assert (second.trial, second.rank) == (3, 2)
-    assert not {*second.seeds} & {*found.seeds}
+    assert not {*second.seeds} & {*runs.seeds}
 
 
 def test_what_was_declared_of_other_arms_is_refused(objective: InitOffsetObjective) -> None:
@@ -133,14 +133,14 @@ def test_hyperparameters_of_the_first_trial_are_an_arm() -> None:
 
     objective = make_objective(training=training)
     result = adnn.search(objective, optuna.samplers.RandomSampler(seed=1), max_trial=5)
-    found, best = confirmed(result), result.best
+    runs, best = confirmed(result), result.best
     first = result.study.trials[0]
     assert best.params["rate"] != first.params["rate"]
-    assert found.scores.keys() == {BASELINE, BEST, FIRST}
+    assert runs.scores.keys() == {BASELINE, BEST, FIRST}
     for arm, trial in ((BASELINE, best), (FIRST, first)):
-        fresh = objective.of(trial.params).replace(seed=found.seeds[0])
+        fresh = objective.of(trial.params).replace(seed=runs.seeds[0])
         [run] = retrain(fresh.trainer, [fresh.baseline_start])
-        assert (found.scores[arm][0] == run.scores).all()
+        assert (runs.scores[arm][0] == run.scores).all()
 
 
 def test_of_a_regression_squared_errors_are_stored() -> None:
@@ -150,9 +150,9 @@ def test_of_a_regression_squared_errors_are_stored() -> None:
     training = quick_training(learning_rate=0.01, epochs=1)
     objective = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=training)
     result = adnn.search(objective, "greedy", max_trial=2)
-    found = confirmed(result)
-    assert found.own.scores.mean(dtype=float) == pytest.approx(result.test_value, rel=1e-6)
-    assert found.scores[BASELINE].shape == (6, 60)
+    runs = confirmed(result)
+    assert runs.own.scores.mean(dtype=float) == pytest.approx(result.test_value, rel=1e-6)
+    assert runs.scores[BASELINE].shape == (6, 60)
 
 
 def test_nothing_random_has_no_fresh_seeds() -> None:
@@ -182,10 +182,10 @@ def test_test_samples_that_repeat_others_are_stored_as_one() -> None:
     data = adnn.Dataset.from_arrays(x[:250], y[:250], **tested)
     objective = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=quick_training(epochs=1))
     result = adnn.search(objective, max_trial=2)
-    found = confirmed(result)
-    assert found.own.groups is not None
-    assert len(found.own.groups) == 150
-    assert len(np.unique(found.own.groups)) == 50
+    runs = confirmed(result)
+    assert runs.own.groups is not None
+    assert len(runs.own.groups) == 150
+    assert len(np.unique(runs.own.groups)) == 50
 
 
 def test_what_is_left_of_another_study_of_the_name_is_not_taken(
@@ -197,8 +197,8 @@ def test_what_is_left_of_another_study_of_the_name_is_not_taken(
     optuna.delete_study(study_name="s", storage=storage)
     data = adnn.load_dataset("digits", test_size=100)
     training = quick_training(epochs=1)
-    other = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=training)
-    second = confirmed(adnn.search(other, "greedy", **options))
+    other_objective = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=training)
+    second = confirmed(adnn.search(other_objective, "greedy", **options))
     assert not {*first.seeds} & {*second.seeds}
     assert second.scores[BASELINE].shape == (6, 100)
     # Whoever does the first one again has its trainings already.
@@ -231,6 +231,8 @@ def test_of_restarts_and_longer_trainings_nothing_is_asked_and_of_rates_their_ra
     settings: Any = {"max_trial": 2, "seeds": [3], "controls": ("longer", "learning_rate")}
     with pytest.warns(UserWarning, match="can decide nothing"):
         results = adnn.compare(make_objective(), ["greedy"], **settings).results
-    known = {label: not np.isnan(runs[0].record.repeated) for label, runs in results.items()}
-    asked = {"greedy": True, "learning_rate": True}
-    assert known == {**asked, "random_restart": False, "longer": False}
+    are_repeated = {
+        label: not np.isnan(runs[0].record.repeated) for label, runs in results.items()
+    }
+    expected = {"greedy": True, "learning_rate": True}
+    assert are_repeated == {**expected, "random_restart": False, "longer": False}

@@ -65,8 +65,8 @@ def test_it_is_the_average_of_networks_that_were_trained_alone(
     assert record.test_value == pytest.approx(right.mean())
     assert record.test_baseline == pytest.approx((of_test[0].argmax(axis=1) == data.y_test).mean())
     losses = -np.log(np.mean(of_val, axis=0)[np.arange(len(data.y_val)), data.y_val])
-    told = trial.user_attrs["adnn:outcome"]["metrics"]
-    assert told["val_loss"] == pytest.approx(losses.mean(), rel=1e-4)
+    metrics = trial.user_attrs["adnn:outcome"]["metrics"]
+    assert metrics["val_loss"] == pytest.approx(losses.mean(), rel=1e-4)
     # Looked at in another process, it is trained again, and comes to the same.
     again = read_record(record.study)
     [name] = [name for name in again.attrs if name.startswith("adnn:test/")]
@@ -121,7 +121,7 @@ def test_what_layers_add_to_the_loss_is_averaged_too(objective: InitOffsetObject
     [trial] = record.done_trials
     assert trial.intermediate_values[1] == pytest.approx(record.baseline, rel=1e-5)
     alone = [member.trainer.train([member.baseline_start])[0] for member in members_of(some, 2)]
-    mean = np.mean([one.metrics["val_loss"] for one in alone])
+    mean = np.mean([member.metrics["val_loss"] for member in alone])
     # The average is a little better, by convexity; what is added is more than 1.
     assert mean - 0.2 < trial.value < mean
 

@@ -52,8 +52,8 @@ def test_tells_the_processor(
 
 
 def test_tells_versions_and_devices() -> None:
-    found = describe_environment()
-    assert found["versions"] == {
+    environment = describe_environment()
+    assert environment["versions"] == {
         "python": platform.python_version(),
         "numpy": np.__version__,
         "tensorflow": tf.__version__,
@@ -61,8 +61,8 @@ def test_tells_versions_and_devices() -> None:
         "optuna": optuna.__version__,
         "adnn_optuna": adnn.__version__,
     }
-    assert found["system"] == os.uname().sysname
-    assert found["devices"] == ["CPU"]
+    assert environment["system"] == os.uname().sysname
+    assert environment["devices"] == ["CPU"]
 
 
 @pytest.mark.parametrize(
@@ -77,9 +77,9 @@ def test_tells_what_the_shell_says(
         monkeypatch.delenv(name, raising=False)
         if value is not None:
             monkeypatch.setenv(name, value)
-    found = describe_environment()
-    assert found["onednn"] == is_used
-    assert found["flags"] == dict.fromkeys(names, value or "")
+    environment = describe_environment()
+    assert environment["onednn"] == is_used
+    assert environment["flags"] == dict.fromkeys(names, value or "")
 
 
 def test_tells_as_many_threads_as_tensorflow_uses(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,9 +116,9 @@ def test_each_metric_is_optimized_in_its_direction(metric: Any) -> None:
     [trial] = study.trials
     assert trial.value == trial.user_attrs[OUTCOME]["metrics"][metric]
     assert study.user_attrs[BASELINE] == study.user_attrs[BASELINE_METRICS][metric]
-    other = "maximize" if direction == "minimize" else "minimize"
+    other_direction = "maximize" if direction == "minimize" else "minimize"
     with pytest.raises(ValueError, match=f"must have the direction {direction}; got"):
-        study_of(direction=other).optimize(objective, n_trials=1)
+        study_of(direction=other_direction).optimize(objective, n_trials=1)
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -404,9 +404,9 @@ def test_each_trial_stores_the_working_time_at_its_end(objective: InitOffsetObje
     study = study_of(0.0, 0.1, 0.05)
     study.optimize(objective, n_trials=3)
     elapsed = [trial.user_attrs[OUTCOME]["elapsed"] for trial in study.trials]
-    taken = sum(trial.duration.total_seconds() for trial in study.trials)  # type: ignore[union-attr]
-    assert 0 < elapsed[0] < elapsed[1] < elapsed[2] <= taken
-    assert elapsed[2] == pytest.approx(taken, abs=0.5)
+    seconds = sum(trial.duration.total_seconds() for trial in study.trials)  # type: ignore[union-attr]
+    assert 0 < elapsed[0] < elapsed[1] < elapsed[2] <= seconds
+    assert elapsed[2] == pytest.approx(seconds, abs=0.5)
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, MemoryError])
@@ -436,10 +436,10 @@ def test_what_has_been_done_meanwhile_is_not_repeated(objective: InitOffsetObjec
 
 
 def test_a_replaced_objective_shares_the_trainer(objective: InitOffsetObjective) -> None:
-    other = objective.replace(seed=5, space=OffsetSpace(scope="shared"))
-    assert other.trainer is objective.trainer
-    assert (other.seed, objective.seed) == (5, 0)
-    assert set(other.distributions) == {"offset"}
+    replaced = objective.replace(seed=5, space=OffsetSpace(scope="shared"))
+    assert replaced.trainer is objective.trainer
+    assert (replaced.seed, objective.seed) == (5, 0)
+    assert set(replaced.distributions) == {"offset"}
     assert set(objective.distributions) == set(NAMES)
     with pytest.raises(ValueError, match="seed must be a whole number"):
         objective.replace(seed=-1)
@@ -448,9 +448,9 @@ def test_a_replaced_objective_shares_the_trainer(objective: InitOffsetObjective)
 def test_what_is_replaced_is_as_if_it_was_given(objective: InitOffsetObjective) -> None:
     data, training = few_digits(val=30), dataclasses.replace(TRAINING, epochs=3)
     changed = objective.replace(dataset=data, training=training, metric="val_loss")
-    given = InitOffsetObjective(MODEL, data, training=training, metric="val_loss")
-    assert changed.config == given.config
-    assert changed.direction == given.direction != objective.direction
+    expected = InitOffsetObjective(MODEL, data, training=training, metric="val_loss")
+    assert changed.config == expected.config
+    assert changed.direction == expected.direction != objective.direction
     back = changed.replace(dataset=DATA, training=TRAINING, metric="val_accuracy")
     assert back.config == objective.config
     longer = dataclasses.replace(objective, training=training)
@@ -492,10 +492,10 @@ def test_how_it_is_compiled_is_stored_and_used_again() -> None:
     study = optuna.create_study(direction="maximize")
     study.optimize(objective, n_trials=1)
     assert objective_from_study(study, None).training.jit_compile is False
-    other = InitOffsetObjective(
+    other_objective = InitOffsetObjective(
         convolutional,
         load_dataset("digits"),
         training=dataclasses.replace(training, jit_compile=True),
     )
     with pytest.raises(ValueError, match=r"training.jit_compile is True, was False"):
-        study.optimize(other, n_trials=1)
+        study.optimize(other_objective, n_trials=1)

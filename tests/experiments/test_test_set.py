@@ -30,14 +30,18 @@ def test_all_verbs_count_on_the_same_test_samples() -> None:
     assert first.record.test_evaluations_elsewhere == {}
     assert "The test set was evaluated" not in format(first, "markdown")
     # Other validation rows, so other data.
-    other = objective_of(validation_size=0.4)
-    adnn.compare_models(MODELS, other.dataset, training=TRAINING, seeds=range(3), storage=storage)
-    adnn.compare(other, ["greedy", "random_restart"], seeds=range(2), max_trial=2, storage=storage)
+    other_objective = objective_of(validation_size=0.4)
+    adnn.compare_models(
+        MODELS, other_objective.dataset, training=TRAINING, seeds=range(3), storage=storage
+    )
+    adnn.compare(
+        other_objective, ["greedy", "random_restart"], seeds=range(2), max_trial=2, storage=storage
+    )
     untested: Any = {"max_trial": 2, "storage": storage, "test": False}
-    adnn.search(other, "greedy", study_name="untested", **untested)
+    adnn.search(other_objective, "greedy", study_name="untested", **untested)
     # Recheck and variance are of validation rows.
     adnn.recheck(first.study, objective_of(), top=2, choose=2, confirm=6)
-    adnn.measure_variance(other, 5, storage=storage)
+    adnn.measure_variance(other_objective, 5, storage=storage)
     # Other test rows.
     adnn.search(objective_of(seed=1), "greedy", **{**options, "study_name": "others"})
 
@@ -45,14 +49,14 @@ def test_all_verbs_count_on_the_same_test_samples() -> None:
     assert counts.pop("models") == 6
     runs = [f"/{arm}/seed={seed}" for arm in ("greedy", "random_restart") for seed in range(2)]
     assert counts == {f"compare{run}": 1 for run in runs}
-    second = adnn.search(other, "annealing", **{**options, "study_name": "second"})
+    second = adnn.search(other_objective, "annealing", **{**options, "study_name": "second"})
     assert "evaluated once by one search, and 11 times by other studies" in format(
         second, "markdown"
     )
     assert second.document().fields["n_test_evaluations"] == 12
     # The second search says it, and so does the other verb.
     options = {"seeds": range(3), "storage": storage}
-    again = adnn.compare_models(MODELS, other.dataset, training=TRAINING, **options)
+    again = adnn.compare_models(MODELS, other_objective.dataset, training=TRAINING, **options)
     assert "evaluated the test set 6 times." in format(again, "markdown")
 
 
@@ -62,5 +66,5 @@ def test_functions_in_a_comparison_with_networks_do_not_count() -> None:
     options: Any = {"training": dict.fromkeys(MODELS, TRAINING), "storage": storage}
     alone = adnn.compare_models(models, data, seeds=range(2), **options)
     assert "evaluated the test set" not in format(alone, "markdown")
-    found = adnn.search(objective_of(), "greedy", max_trial=1, storage=storage)
-    assert found.record.test_evaluations_elsewhere == {"models": 4}
+    result = adnn.search(objective_of(), "greedy", max_trial=1, storage=storage)
+    assert result.record.test_evaluations_elsewhere == {"models": 4}

@@ -88,9 +88,9 @@ def experiment(model: Any, **settings: Any) -> Experiment:
     ],
 )
 def test_an_edit_of_a_model_is_found(part: str, edit: dict[str, Any]) -> None:
-    one, other = experiment(network()).config, experiment(network(**edit)).config
-    said = f"your code of the {part} computes something else"
-    assert config_differences(one, other) == ([said] if part else [])
+    config, edited = experiment(network()).config, experiment(network(**edit)).config
+    sentence = f"your code of the {part} computes something else"
+    assert config_differences(config, edited) == ([sentence] if part else [])
 
 
 @pytest.mark.parametrize(
@@ -104,20 +104,20 @@ def test_an_edit_of_a_model_is_found(part: str, edit: dict[str, Any]) -> None:
     ],
 )
 def test_an_edit_of_what_a_model_is_trained_by_is_found(part: str, edit: dict[str, Any]) -> None:
-    one = experiment(MLP((4,)), **register()).config
-    other = experiment(MLP((4,)), **register(**edit)).config
-    said = f"your code of the {part} computes something else"
-    assert config_differences(one, other) == ([said] if part else [])
+    config = experiment(MLP((4,)), **register()).config
+    edited = experiment(MLP((4,)), **register(**edit)).config
+    sentence = f"your code of the {part} computes something else"
+    assert config_differences(config, edited) == ([sentence] if part else [])
 
 
 def test_rounding_of_another_processor_is_no_edit() -> None:
-    one = experiment(network(), **register()).config
+    config = experiment(network(), **register()).config
     numbers = np.random.default_rng(0)
     behaviour = {
         part: [norm * (1 + 1e-5 * numbers.normal()), mixed + 1e-5 * norm, rounding]
-        for part, (norm, mixed, rounding) in one["behaviour"].items()
+        for part, (norm, mixed, rounding) in config["behaviour"].items()
     }
-    assert not config_differences(one, {**one, "behaviour": behaviour})
+    assert not config_differences(config, {**config, "behaviour": behaviour})
 
 
 def test_of_classes_of_keras_a_configuration_tells_all() -> None:

@@ -103,13 +103,13 @@ def test_inputs_are_held_once() -> None:
     x = np.random.default_rng(0).integers(0, 256, (120, 512, 512), np.uint8)
     Dataset.from_arrays(x[:30], np.arange(30) % 3)  # Imports what it needs.
     tracemalloc.start()
-    made = Dataset.from_arrays(x, np.arange(120) % 3)
-    kept, peak = tracemalloc.get_traced_memory()
+    dataset = Dataset.from_arrays(x, np.arange(120) % 3)
+    kept_bytes, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert kept < 1.1 * x.nbytes
+    assert kept_bytes < 1.1 * x.nbytes
     # Beside them there are the splits.
     assert peak < 2.2 * x.nbytes
-    assert not made.x_train.flags.writeable
+    assert not dataset.x_train.flags.writeable
 
 
 @pytest.mark.parametrize("shape", [(5,), (4, 3), (4, 3, 2)])
@@ -153,8 +153,8 @@ def test_fingerprint_is_pinned() -> None:
 
 def test_fingerprint_of_the_test_samples_is_theirs_alone() -> None:
     before = Dataset(**_valid())
-    others = {"x_train": before.x_train + 1, "x_val": before.x_val + 1}
-    assert Dataset(**_valid(**others)).test_fingerprint == before.test_fingerprint
+    other_inputs = {"x_train": before.x_train + 1, "x_val": before.x_val + 1}
+    assert Dataset(**_valid(**other_inputs)).test_fingerprint == before.test_fingerprint
     tested = {"x_test": before.x_test + 1}, {"y_test": before.y_test[::-1]}
     for changes in tested:
         assert Dataset(**_valid(**changes)).test_fingerprint != before.test_fingerprint
@@ -390,12 +390,12 @@ def test_broken_idx_files_are_refused(tmp_path: Path, content: bytes, gz: bool) 
 def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
     images, arrays = tmp_path / "images.gz", tmp_path / "arrays.npz"
     images.write_bytes(gzip.compress(bytes(2**26 + 1)))
-    said = "must unpack to at most 67,108,864 bytes"
-    with pytest.raises(ValueError, match=said):
+    sentence = "must unpack to at most 67,108,864 bytes"
+    with pytest.raises(ValueError, match=sentence):
         read_idx(images, ndim=3)
     large = {"x": np.zeros((2**12, 2**14), np.uint8), "y": np.zeros(2**12, np.uint8)}
     np.savez_compressed(arrays, **large)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=sentence):
         load_dataset(str(arrays))
 
 
@@ -636,29 +636,31 @@ def test_examples_in_docstrings() -> None:
 class TestRedrawnSplits:
     def test_hold_the_same_samples_in_the_same_sizes_stratified(self) -> None:
         digits = load_dataset("digits")
-        other = digits.redrawn(1)
+        redrawn = digits.redrawn(1)
         for split in _SPLITS:
-            shapes = (getattr(data, f"x_{split}").shape for data in (digits, other))
+            shapes = (getattr(data, f"x_{split}").shape for data in (digits, redrawn))
             assert len({*shapes}) == 1
-        assert other.fingerprint != digits.fingerprint
-        assert other.fingerprint == digits.redrawn(1).fingerprint != digits.redrawn(2).fingerprint
+        assert redrawn.fingerprint != digits.fingerprint
+        assert (
+            redrawn.fingerprint == digits.redrawn(1).fingerprint != digits.redrawn(2).fingerprint
+        )
 
         def samples(dataset: Dataset) -> list[bytes]:
             return sorted(x.tobytes() for s in SPLITS for x in getattr(dataset, f"x_{s}"))
 
-        assert samples(other) == samples(digits)
+        assert samples(redrawn) == samples(digits)
         for split in SPLITS:
-            labels = getattr(other, f"y_{split}")
+            labels = getattr(redrawn, f"y_{split}")
             assert np.bincount(labels).max() - np.bincount(labels).min() <= len(labels) * 0.05
 
     def test_leave_a_split_that_was_given(self) -> None:
         rng = np.random.default_rng(0)
         x, y = rng.random((60, 3)), np.arange(60) % 3
-        given = Dataset.from_arrays(x, y, x_test=x[:6], y_test=y[:6])
-        assert given.drawn == ("val",)
-        other = given.redrawn(5)
-        assert np.array_equal(other.x_test, given.x_test)
-        assert not np.array_equal(other.x_val, given.x_val)
+        dataset = Dataset.from_arrays(x, y, x_test=x[:6], y_test=y[:6])
+        assert dataset.drawn == ("val",)
+        redrawn = dataset.redrawn(5)
+        assert np.array_equal(redrawn.x_test, dataset.x_test)
+        assert not np.array_equal(redrawn.x_val, dataset.x_val)
         all_given = Dataset.from_arrays(x, y, x_test=x, y_test=y, x_val=x, y_val=y)
         assert all_given.drawn == ()
 

@@ -61,11 +61,11 @@ class TestInputs:
         rows = Dataset.from_arrays(np.arange(N)[:, None], Y)
         for part, of_rows in ((data, rows), (data.redrawn(3), rows.redrawn(3))):
             for split in SPLITS:
-                found = getattr(part, f"x_{split}")
+                inputs = getattr(part, f"x_{split}")
                 given_rows = getattr(of_rows, f"x_{split}")[:, 0]
-                assert found.dtype == kept
-                assert not found.flags.writeable
-                np.testing.assert_array_equal(found, x[given_rows].astype(kept))
+                assert inputs.dtype == kept
+                assert not inputs.flags.writeable
+                np.testing.assert_array_equal(inputs, x[given_rows].astype(kept))
                 np.testing.assert_array_equal(getattr(part, f"y_{split}"), Y[given_rows])
 
     @pytest.mark.parametrize(
@@ -220,8 +220,8 @@ class TestRegression:
         for part in (data, data.redrawn(3)):
             for split in SPLITS:
                 rows = getattr(part, f"x_{split}")[:, 0].astype(int)
-                found = getattr(part, f"y_{split}").reshape(len(rows), n_targets)
-                np.testing.assert_array_equal(found, y[rows])
+                targets = getattr(part, f"y_{split}").reshape(len(rows), n_targets)
+                np.testing.assert_array_equal(targets, y[rows])
         assert data.redrawn(3).fingerprint != data.fingerprint
         assert data.config["task"] == "regression"
 
@@ -253,11 +253,11 @@ class TestWeights:
         expected = weights[rows] * np.where(labels[rows] == "b", 3, 1)
         np.testing.assert_array_equal(data.weight_train, expected.astype(np.float32))
         # Weights move with their samples.
-        other = data.redrawn(5)
-        rows = other.x_train[:, 0].astype(int)
+        redrawn = data.redrawn(5)
+        rows = redrawn.x_train[:, 0].astype(int)
         assert set(rows) != set(data.x_train[:, 0].astype(int))
         expected = weights[rows] * np.where(labels[rows] == "b", 3, 1)
-        np.testing.assert_array_equal(other.weight_train, expected.astype(np.float32))
+        np.testing.assert_array_equal(redrawn.weight_train, expected.astype(np.float32))
         with pytest.raises(ValueError, match="with weights or groups stay in their splits"):
             dataclasses.replace(data, draw=None)
 
@@ -271,9 +271,9 @@ class TestWeights:
     def test_enter_the_fingerprint_where_they_are(self) -> None:
         plain = Dataset.from_arrays(X, Y)
         assert plain.weight_train is None
-        ones = Dataset.from_arrays(X, Y, sample_weight=np.ones(N), class_weight={0: 1})
-        assert ones.weight_train is None
-        assert ones.fingerprint == plain.fingerprint
+        weighted_by_1 = Dataset.from_arrays(X, Y, sample_weight=np.ones(N), class_weight={0: 1})
+        assert weighted_by_1.weight_train is None
+        assert weighted_by_1.fingerprint == plain.fingerprint
         weighted = Dataset.from_arrays(X, Y, class_weight={0: 2})
         assert weighted.fingerprint != plain.fingerprint
 
@@ -319,8 +319,8 @@ class TestGroups:
         )
         parts = [getattr(data, f"x_{split}")[:, 0].astype(int) for split in SPLITS]
         assert sorted(np.concatenate(parts)) == list(range(n))
-        found = [set(groups[part]) for part in parts]
-        assert sum(map(len, found)) == len(sizes)
+        group_sets = [set(groups[part]) for part in parts]
+        assert sum(map(len, group_sets)) == len(sizes)
         assert len(parts[0])
         assert len(parts[2])
         assert bool(len(parts[1])) == (fractions[0] > 0)
@@ -350,10 +350,10 @@ class TestTables:
         columns = ("age", None), ("city", cities), ("member", None), ("size", sizes)
         assert data.preprocessing.columns == columns
         assert set(np.unique(data.x_train[:, [1, 2, 3, 5, 6, 7]])) == {0, 1}
-        found = data.preprocessing.encoded(FRAME[reversed(FRAME.columns)]).astype(np.float32)
-        np.testing.assert_array_equal(found[:, 0], FRAME["age"])
-        np.testing.assert_array_equal(found[:, 3], FRAME["city"] == "Rome")
-        rows = {row.tobytes() for row in found}
+        encoded = data.preprocessing.encoded(FRAME[reversed(FRAME.columns)]).astype(np.float32)
+        np.testing.assert_array_equal(encoded[:, 0], FRAME["age"])
+        np.testing.assert_array_equal(encoded[:, 3], FRAME["city"] == "Rome")
+        rows = {row.tobytes() for row in encoded}
         assert all(row.tobytes() in rows for row in data.x_test)
         for part in (data, data.redrawn(2)):
             assert set(np.unique(part.x_test[:, [1, 2, 3]])) == {0, 1}
@@ -456,10 +456,14 @@ class TestFiles:
         assert dataset_from_config(data.config).fingerprint == data.fingerprint
 
     def test_have_a_positive_class_by_its_label_or_its_text(self, tmp_path: Path) -> None:
-        for labels, asked, positive in (("ab", "a", "a"), ([3, 4], "3", 3), ([3, 4], 4, 4)):
+        for labels, positive_label, positive in (
+            ("ab", "a", "a"),
+            ([3, 4], "3", 3),
+            ([3, 4], 4, 4),
+        ):
             path = tmp_path / "two.csv"
             pd.DataFrame({"x": np.arange(N), "y": np.array([*labels])[Y % 2]}).to_csv(path)
-            data = load_dataset(path, positive=asked)
+            data = load_dataset(path, positive=positive_label)
             assert data.positive == positive
             again = dataset_from_config(json.loads(json.dumps(data.config)))
             assert again.positive == positive
@@ -522,12 +526,14 @@ class TestRedrawn:
         patients = np.repeat(np.arange(N // 4), 4)
         data = Dataset.from_arrays(np.arange(N)[:, None], Y, groups=patients)
         splits = [data, *map(data.redrawn, range(1, 4))]
-        for one in splits:
-            inputs = one.x_train, one.x_val, one.x_test
+        for split in splits:
+            inputs = split.x_train, split.x_val, split.x_test
             train, val, test = (set(patients[x[:, 0].astype(int)]) for x in inputs)
             assert not train & val | train & test | val & test
-            np.testing.assert_array_equal(one.groups_test, patients[one.x_test[:, 0].astype(int)])
-        assert len({one.fingerprint for one in splits}) == 4
+            np.testing.assert_array_equal(
+                split.groups_test, patients[split.x_test[:, 0].astype(int)]
+            )
+        assert len({split.fingerprint for split in splits}) == 4
 
     def test_missing_values_are_imputed_by_the_new_training_part(self) -> None:
         x = np.random.default_rng(0).normal(size=(N, 2))
@@ -535,11 +541,11 @@ class TestRedrawn:
         data = Dataset.from_arrays(x, Y, missing="impute")
         medians = []
         for seed in range(3):
-            one = data.redrawn(seed)
+            redrawn = data.redrawn(seed)
             numbers = {value: i for i, value in enumerate(x[:, 1].astype(np.float32))}
-            rows = np.array([numbers[value] for value in one.x_train[:, 1]])
+            rows = np.array([numbers[value] for value in redrawn.x_train[:, 1]])
             medians.append(np.nanmedian(x[rows, 0]))
-            filled = one.x_train[np.isnan(x[rows, 0]), 0]
+            filled = redrawn.x_train[np.isnan(x[rows, 0]), 0]
             np.testing.assert_allclose(filled, medians[-1], rtol=1e-6)
         assert len(set(medians)) == 3
 
@@ -554,32 +560,34 @@ class TestRedrawn:
         data = Dataset.from_arrays(table, np.arange(200) % 2, rare="other", missing=missing)
         frequent = set()
         for seed in range(8):
-            one = data.redrawn(seed)
-            assert one.x_train.shape == data.x_train.shape
-            assert one.fingerprint == data.redrawn(3).redrawn(seed).fingerprint
-            counts = table.town[one.x_train[:, 0].astype(int)].value_counts()
-            categories, other = one.preprocessing.columns[1][1], one.x_train[:, -1]
+            redrawn = data.redrawn(seed)
+            assert redrawn.x_train.shape == data.x_train.shape
+            assert redrawn.fingerprint == data.redrawn(3).redrawn(seed).fingerprint
+            counts = table.town[redrawn.x_train[:, 0].astype(int)].value_counts()
+            categories, is_other = redrawn.preprocessing.columns[1][1], redrawn.x_train[:, -1]
             expected = counts[counts >= 2].nlargest(len(categories)).sum()
-            assert one.x_train[:, 1:-1].sum() == expected == len(other) - other.sum()
+            assert redrawn.x_train[:, 1:-1].sum() == expected == len(is_other) - is_other.sum()
             assert not set(categories) & {*counts[counts < 2].index}
-            assert (one.x_train[:, 1:].sum(axis=1) == 1).all()
+            assert (redrawn.x_train[:, 1:].sum(axis=1) == 1).all()
             # A table is encoded as its rows in the splits are.
-            rows = one.x_test[:, 0].astype(int)
-            np.testing.assert_array_equal(one.preprocessing.encoded(table)[rows], one.x_test)
+            rows = redrawn.x_test[:, 0].astype(int)
+            np.testing.assert_array_equal(
+                redrawn.preprocessing.encoded(table)[rows], redrawn.x_test
+            )
             frequent.add(categories)
         assert len(frequent) == 8
 
     @pytest.mark.parametrize("kind", ["array", "list", "table"])
     def test_the_users_data_may_change_later(self, kind: str) -> None:
         x = np.random.default_rng(0).normal(size=(N, 2)).astype(np.float32)
-        given = {"array": x, "list": x.tolist(), "table": pd.DataFrame(x)}[kind]
-        data = Dataset.from_arrays(given, Y, class_weight="balanced")
+        inputs = {"array": x, "list": x.tolist(), "table": pd.DataFrame(x)}[kind]
+        data = Dataset.from_arrays(inputs, Y, class_weight="balanced")
         before = data.redrawn(1).fingerprint
         for row in range(N):
             if kind == "table":
-                given.iloc[row] = 0
+                inputs.iloc[row] = 0
             else:
-                given[row][0] = 0
+                inputs[row][0] = 0
         assert data.redrawn(1).fingerprint == before
 
 

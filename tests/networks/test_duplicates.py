@@ -62,9 +62,9 @@ def test_are_found_between_all_splits_and_told(
 ) -> None:
     data = of_parts(**rows)
     assert data.duplicates == data.config.get("duplicates", {}) == found
-    told = [r.getMessage() for r in logs.records if "drop duplicates" in r.getMessage()]
-    assert len(told) == bool(found)
-    assert said in "".join(told)
+    messages = [r.getMessage() for r in logs.records if "drop duplicates" in r.getMessage()]
+    assert len(messages) == bool(found)
+    assert said in "".join(messages)
 
 
 def test_zeros_of_either_sign_are_the_same_and_other_labels_are_not() -> None:

@@ -50,8 +50,8 @@ print("here:", len(result.predict(before.dataset.x_test)))
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
 def test_nothing_trains_in_a_fork_of_a_process_that_trained(tmp_path: Path) -> None:
     command = [sys.executable, "-c", TRAIN, str(tmp_path)]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    *refusals, here = said.splitlines()
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    *refusals, here = output.splitlines()
     assert [refusal.partition(":")[0] for refusal in refusals] == [
         *("search", "new objective", "optimize"),
         *("predict", "model", "contract"),

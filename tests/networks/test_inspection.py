@@ -104,9 +104,9 @@ class OwnEmbedding(keras.Model):
 
 
 def normalized() -> keras.Model:
-    own = L.Normalization()
-    own.adapt(TABLE)
-    return keras.Sequential([keras.Input((3,)), own, L.Dense(32, "relu"), L.Dense(2)])
+    layer = L.Normalization()
+    layer.adapt(TABLE)
+    return keras.Sequential([keras.Input((3,)), layer, L.Dense(32, "relu"), L.Dense(2)])
 
 
 def rescaled() -> keras.Model:
@@ -143,16 +143,16 @@ def test_a_model_receives_inputs_as_they_were_passed(kind: str) -> None:
     build, x, y = AS_GIVEN[kind]
     data = Dataset.from_arrays(x, y)
     trainer = trained(build, data)
-    found = trainer.run.metrics["val_accuracy"]  # type: ignore[attr-defined]
-    assert found > fitted(build, x, y) - 0.05
-    assert found > 0.9
+    accuracy = trainer.run.metrics["val_accuracy"]  # type: ignore[attr-defined]
+    assert accuracy > fitted(build, x, y) - 0.05
+    assert accuracy > 0.9
     run = trainer.run  # type: ignore[attr-defined]
     predictor = Predictor(trainer, lambda: [run.weights or []])
     outputs = predictor.model().predict(data.x_val, verbose=0)
-    assert (outputs.argmax(axis=1) == data.y_val).mean() == found
+    assert (outputs.argmax(axis=1) == data.y_val).mean() == accuracy
     assert (
         predictor.predict(data.x_val) == np.asarray(data.classes or [0, 1])[data.y_val]
-    ).mean() == found
+    ).mean() == accuracy
 
 
 TEXTS = np.array([["was bad"], ["was good"]])[np.arange(N) % 2]
@@ -238,8 +238,8 @@ def test_outputs_are_what_the_loss_says_or_what_they_show(
         if from_logits is not None:
             losses = keras.losses
             two = kind == "two sigmoids"
-            of = losses.SparseCategoricalCrossentropy if two else losses.BinaryCrossentropy
-            model.compile("adam", of(from_logits=from_logits))
+            loss_class = losses.SparseCategoricalCrossentropy if two else losses.BinaryCrossentropy
+            model.compile("adam", loss_class(from_logits=from_logits))
         return model
 
     head = build_architecture(build, (2,), 2).head
@@ -248,9 +248,9 @@ def test_outputs_are_what_the_loss_says_or_what_they_show(
     if from_logits is False:
         x = (x - x.mean(axis=0)) / x.std(axis=0)
         data = Dataset.from_arrays(x, y)
-        found = trained(build, data).run.metrics["val_accuracy"]  # type: ignore[attr-defined]
-        assert found == pytest.approx(fitted(build, x, y), abs=0.05)
-        assert found > 0.9
+        accuracy = trained(build, data).run.metrics["val_accuracy"]  # type: ignore[attr-defined]
+        assert accuracy == pytest.approx(fitted(build, x, y), abs=0.05)
+        assert accuracy > 0.9
 
 
 def two_inputs() -> keras.Model:

@@ -54,8 +54,8 @@ def test_one_call_within_another_within_the_random_state_waits_for_nobody() -> N
 
     before = random.getstate()
     with undisturbed(5):
-        drawn = in_fresh_thread(without_values, inner)
-    assert drawn == random.Random(3).random()
+        number = in_fresh_thread(without_values, inner)
+    assert number == random.Random(3).random()
     assert random.getstate() == before
 
 
@@ -74,9 +74,9 @@ def test_only_one_thread_at_a_time_seeds_the_random_state() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    for seed, drawn in draws.items():
+    for seed, numbers in draws.items():
         expected = random.Random(seed)
-        assert drawn == [expected.random() for _ in range(5)]
+        assert numbers == [expected.random() for _ in range(5)]
 
 
 def test_the_policy_of_the_caller_holds() -> None:
@@ -99,8 +99,8 @@ def test_models_are_the_same_whatever_shares_an_object() -> None:
     config = keras.saving.serialize_keras_object(in_fresh_thread(net))
     shared = {**config, "shared_object_id": 12345}
     assert without_compilation(shared) == without_compilation(config)
-    other = keras.saving.serialize_keras_object(in_fresh_thread(net, 5))
-    assert without_compilation(other) != without_compilation(config)
+    other_config = keras.saving.serialize_keras_object(in_fresh_thread(net, 5))
+    assert without_compilation(other_config) != without_compilation(config)
 
 
 def test_compilation_is_left_out_everywhere() -> None:

@@ -37,16 +37,16 @@ def net(*hidden: Any, outputs: int = 10, activation: str | None = None, policy: 
     """Return a callable that builds a network with these layers before its outputs."""
 
     def build() -> keras.Model:
-        kept = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(policy or kept)
+        policy_before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(policy or policy_before)
         try:
-            own = [type(layer).from_config(layer.get_config()) for layer in hidden]
+            own_layers = [type(layer).from_config(layer.get_config()) for layer in hidden]
             if policy:
-                own.append(layers.Dense(16, "relu", name="in_few_bits"))
+                own_layers.append(layers.Dense(16, "relu", name="in_few_bits"))
             last = layers.Dense(outputs, activation, dtype="float32", name="output")
-            return keras.Sequential([keras.Input((8, 8)), layers.Flatten(), *own, last])
+            return keras.Sequential([keras.Input((8, 8)), layers.Flatten(), *own_layers, last])
         finally:
-            keras.config.set_dtype_policy(kept)
+            keras.config.set_dtype_policy(policy_before)
 
     return build
 
@@ -147,13 +147,13 @@ def fit(trainer: Trainer, seeds: Iterable[int], *callbacks: Any) -> Iterator[dic
             callbacks=[*callbacks],
             verbose=0,
         )
-        found = {}
+        scores = {}
         for split, x, y in (("train", dataset.x_train, y_train), ("val", dataset.x_val, y_val)):
-            found[f"{split}_loss"], _ = model.evaluate(x, y, verbose=0)
+            scores[f"{split}_loss"], _ = model.evaluate(x, y, verbose=0)
             outputs = np.asarray(model(x, training=False))  # Keras augments otherwise.
             labels = dataset.y_train if split == "train" else dataset.y_val
-            found[f"{split}_accuracy"] = float((head.predicted(outputs) == labels).mean())
-        yield found
+            scores[f"{split}_accuracy"] = float((head.predicted(outputs) == labels).mean())
+        yield scores
 
 
 # One of each sort; the others are of the slow tests.

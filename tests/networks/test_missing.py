@@ -40,10 +40,10 @@ TEST.loc[3:5, "city"] = "Lima"
 
 
 def test_are_filled_in_and_merged_as_scikit_learn_does() -> None:
-    given: dict[str, Any] = {"x_test": TEST, "y_test": Y[:60], "validation_size": 0}
+    test_split: dict[str, Any] = {"x_test": TEST, "y_test": Y[:60], "validation_size": 0}
     options: dict[str, Any] = {"missing": "impute", "rare": "other"}
     x = WITH_GAPS.iloc[60:]
-    data = Dataset.from_arrays(x, Y[60:], **given, **options)
+    data = Dataset.from_arrays(x, Y[60:], **test_split, **options)
     categories = make_pipeline(
         SimpleImputer(strategy="most_frequent", missing_values=None),
         OneHotEncoder(min_frequency=3, handle_unknown="infrequent_if_exist", sparse_output=False),
@@ -102,8 +102,8 @@ def test_network_of_redrawn_splits_predicts_tables() -> None:
     chances = result.predict(TEST, probabilities=True)
     np.testing.assert_array_equal(result.predict(encoded, probabilities=True), chances)
     np.testing.assert_allclose(result.model().predict(encoded, verbose=0), chances, rtol=1e-5)
-    found = adnn.measure_variance(objective, n=5)
-    assert "Not redrawn" not in str(found)
+    other_result = adnn.measure_variance(objective, n=5)
+    assert "Not redrawn" not in str(other_result)
 
 
 def test_nothing_is_filled_in_unless_asked_for() -> None:
@@ -120,8 +120,8 @@ def test_of_arrays_each_feature_has_the_median_of_the_training_part() -> None:
     x = RNG.normal((0, 100), size=(N, 5, 2))
     x[RNG.random(x.shape) < 0.1] = np.nan
     data = Dataset.from_arrays(x, Y, missing="impute")
-    own = Dataset.from_arrays(np.arange(N)[:, None], Y).x_train[:, 0].astype(int)
-    np.testing.assert_allclose(data.preprocessing.fill, np.nanmedian(x[own], axis=(0, 1)))
+    rows = Dataset.from_arrays(np.arange(N)[:, None], Y).x_train[:, 0].astype(int)
+    np.testing.assert_allclose(data.preprocessing.fill, np.nanmedian(x[rows], axis=(0, 1)))
     np.testing.assert_allclose(
         data.preprocessing.encoded(x),
         np.where(np.isnan(x), data.preprocessing.fill, x),
@@ -140,6 +140,6 @@ def test_of_arrays_each_feature_has_the_median_of_the_training_part() -> None:
 def test_categories_that_are_numbers_are_known_beside_missing_ones(rare: Any) -> None:
     table = pd.DataFrame({"ward": pd.Categorical([1, 2] * 30)})
     data = Dataset.from_arrays(table, [0, 1, 2] * 20, missing="impute", rare=rare)
-    found = data.preprocessing.encoded(pd.DataFrame({"ward": [1.0, np.nan, 2.0]}))
-    assert found[[0, 2]].tolist() == [[1, 0], [0, 1]]
-    assert found[1].sum() == 1
+    encoded = data.preprocessing.encoded(pd.DataFrame({"ward": [1.0, np.nan, 2.0]}))
+    assert encoded[[0, 2]].tolist() == [[1, 0], [0, 1]]
+    assert encoded[1].sum() == 1

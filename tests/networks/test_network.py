@@ -97,8 +97,12 @@ class OwnNames(keras.layers.Layer):
 
 def test_what_no_offset_moves_is_named() -> None:
     def beside() -> keras.Model:
-        own = [keras.layers.Flatten(), keras.layers.Dense(64), keras.layers.BatchNormalization()]
-        return keras.Sequential([keras.Input((8, 8)), *own, OwnNames()])
+        layers_before = [
+            keras.layers.Flatten(),
+            keras.layers.Dense(64),
+            keras.layers.BatchNormalization(),
+        ]
+        return keras.Sequential([keras.Input((8, 8)), *layers_before, OwnNames()])
 
     config = build_architecture(beside, (8, 8), 10).config
     assert config["not_moved"] == [
@@ -131,8 +135,10 @@ def test_initial_weights_follow_from_seed_and_restart(architecture: Architecture
 
 def test_no_two_variables_share_their_draws() -> None:
     weights = mlp(hidden=(64, 64, 64), bias_initializer="random_normal").initial_weights(0, 0)
-    other = mlp(hidden=(64, 64, 64), bias_initializer="random_normal").initial_weights(0, 1)
-    values = random_values(weights + other)
+    other_weights = mlp(hidden=(64, 64, 64), bias_initializer="random_normal").initial_weights(
+        0, 1
+    )
+    values = random_values(weights + other_weights)
     assert len(values) == len(set(values)) == 16
 
 
@@ -230,11 +236,11 @@ def test_deviation_of_an_initializer(
     initializer = keras.initializers.get({"class_name": name, "config": {**config, **seed}})
     values = np.array(initializer(shape))
     # What Keras draws agrees, for either shape ...
-    drawn = initializer_stddev(initializer, values)
-    assert float(values.std()) == pytest.approx(drawn, rel=0.1, abs=1e-7)
+    deviation = initializer_stddev(initializer, values)
+    assert float(values.std()) == pytest.approx(deviation, rel=0.1, abs=1e-7)
     # ... and the unit is the formula's, not the draw's.
     if shape == (60, 40):
-        assert drawn == pytest.approx(expected, rel=1e-6)
+        assert deviation == pytest.approx(expected, rel=1e-6)
 
 
 def test_which_variables_of_a_model_can_move() -> None:
@@ -420,15 +426,15 @@ def test_wrong_models_are_refused(model: Any, error: str) -> None:
 
 @pytest.mark.parametrize("later", ["tanh", "float64"])
 def test_a_callable_that_returns_another_model_later_is_refused(later: str) -> None:
-    said = ["relu", "float32"]
+    dense_options = ["relu", "float32"]
 
     def build() -> keras.Model:  # As a function that a loop makes reads the loop's variable.
-        dense = keras.layers.Dense(10, said[0], dtype=said[1])
+        dense = keras.layers.Dense(10, dense_options[0], dtype=dense_options[1])
         return keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), dense])
 
     architecture = build_architecture(build, SHAPE, CLASSES)
     architecture.build(0, 0)
-    said[later == "float64"] = later
+    dense_options[later == "float64"] = later
     with pytest.raises(WrongValueError, match="must return equal models in all calls"):
         architecture.build(0, 0)
 
@@ -568,7 +574,7 @@ def test_initial_weights_of_large_networks_are_not_hoarded() -> None:
     tracemalloc.start()
     for restart in range(12):
         large.initial_weights(0, restart)
-    kept, _ = tracemalloc.get_traced_memory()
+    kept_bytes, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert kept < 2**27  # Twelve are 192 MB.
+    assert kept_bytes < 2**27  # Twelve are 192 MB.
     assert large.initial_weights(0, 11)[2] is large.initial_weights(0, 11)[2]

@@ -152,13 +152,15 @@ def by_keras(trainer: Trainer, weights: Any, y: Any, loss: Any, own: Any) -> dic
     # Keras leaves values in objects that another model was compiled with.
     metrics = [type(m).from_config(m.get_config()) if hasattr(m, "get_config") else m for m in own]
     model.compile(loss=loss, metrics=metrics)
-    found: dict[str, float] = model.evaluate(trainer.dataset.x_val, y, verbose=0, return_dict=True)
-    return {name: found[name] for name in found if name != "loss"}
+    scores: dict[str, float] = model.evaluate(
+        trainer.dataset.x_val, y, verbose=0, return_dict=True
+    )
+    return {name: scores[name] for name in scores if name != "loss"}
 
 
 def assert_alike(run: Any, expected: dict[str, float]) -> None:
-    found = {name: run.metrics[f"val_{name}"] for name in expected}
-    assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    scores = {name: run.metrics[f"val_{name}"] for name in expected}
+    assert scores == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -175,15 +177,17 @@ def test_metrics_of_classes(loss: str, activation: str | None) -> None:
 
     data = Dataset.from_arrays(X, CLASSES)
     # The area under a curve takes probabilities only.
-    own = [metric for metric in OWN if activation or not isinstance(metric, keras.metrics.AUC)]
-    trainer, run = trained(build, data, loss=loss, metrics=(*own,))
+    own_metrics = [
+        metric for metric in OWN if activation or not isinstance(metric, keras.metrics.AUC)
+    ]
+    trainer, run = trained(build, data, loss=loss, metrics=(*own_metrics,))
     y = data.y_val if loss.startswith("sparse") else np.eye(N_CLASSES)[data.y_val]
     keras_loss = keras.losses.get({"class_name": loss, "config": {}})
     if not activation:
         kinds = keras.losses.SparseCategoricalCrossentropy, keras.losses.CategoricalCrossentropy
         keras_loss = kinds[not loss.startswith("sparse")](from_logits=True)
-    expected = by_keras(trainer, run.weights, y, keras_loss, own)
-    assert len(expected) == len(own)
+    expected = by_keras(trainer, run.weights, y, keras_loss, own_metrics)
+    assert len(expected) == len(own_metrics)
     assert_alike(run, expected)
 
 
@@ -193,16 +197,16 @@ def test_metrics_of_a_single_probability() -> None:
         return keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, "sigmoid")])
 
     data = Dataset.from_arrays(X, CLASSES > 0)
-    own = (
+    own_metrics = (
         absolute,
         of_rows,
         in_shape,
         MeanSquare(),
         keras.metrics.MeanMetricWrapper(absolute, name="wrapped"),
     )
-    trainer, run = trained(build, data, metrics=own)
+    trainer, run = trained(build, data, metrics=own_metrics)
     y = data.y_val.astype(np.float32)[:, np.newaxis]
-    expected = by_keras(trainer, run.weights, y, "binary_crossentropy", own)
+    expected = by_keras(trainer, run.weights, y, "binary_crossentropy", own_metrics)
     assert expected["absolute"] == pytest.approx(expected["of_rows"])
     assert_alike(run, expected)
 
@@ -214,10 +218,10 @@ def test_metrics_of_a_regression(n_targets: int) -> None:
 
     targets = X[:, :n_targets] + 0.1 * RNG.normal(size=(150, n_targets))
     data = Dataset.from_arrays(X, targets, task="regression")
-    own = (absolute, MeanSquare(), *([of_rows, in_shape] if n_targets == 1 else []))
-    trainer, run = trained(build, data, loss="mean_squared_error", metrics=own)
+    own_metrics = (absolute, MeanSquare(), *([of_rows, in_shape] if n_targets == 1 else []))
+    trainer, run = trained(build, data, loss="mean_squared_error", metrics=own_metrics)
     y = data.y_val.reshape(-1, n_targets)
-    assert_alike(run, by_keras(trainer, run.weights, y, "mean_squared_error", own))
+    assert_alike(run, by_keras(trainer, run.weights, y, "mean_squared_error", own_metrics))
 
 
 def test_a_search_selects_by_the_same_values() -> None:
@@ -228,8 +232,8 @@ def test_a_search_selects_by_the_same_values() -> None:
     )
     result = adnn.search(objective, "random_restart", max_trial=3, confirm=0, test=False)
     model = result.model()
-    found = model.evaluate(data.x_val, data.y_val, verbose=0, return_dict=True)
-    assert result.best_value == pytest.approx(found["brier"], rel=1e-4)
+    scores = model.evaluate(data.x_val, data.y_val, verbose=0, return_dict=True)
+    assert result.best_value == pytest.approx(scores["brier"], rel=1e-4)
     assert len({trial.value for trial in result.study.trials}) == 3
 
 

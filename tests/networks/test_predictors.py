@@ -61,10 +61,17 @@ def test_an_average_is_that_of_its_networks(kind: str) -> None:
     weights = [run.weights or [] for run in trainer.train_in_turn(starts)]
     alone = [Predictor(trainer, lambda w=w: [w]) for w in weights]  # type: ignore[misc]
     together = Predictor(trainer, lambda: weights)
-    mean = np.mean([one.model().predict(TABLE, verbose=0) for one in alone], axis=0)
-    found = together.model().predict(TABLE, verbose=0)
-    np.testing.assert_allclose(found, mean, atol=1e-5)
-    assert np.ptp([one.model().predict(TABLE, verbose=0) for one in alone], axis=0).max() > 1e-3
+    mean = np.mean(
+        [alone_result.model().predict(TABLE, verbose=0) for alone_result in alone], axis=0
+    )
+    predictions = together.model().predict(TABLE, verbose=0)
+    np.testing.assert_allclose(predictions, mean, atol=1e-5)
+    assert (
+        np.ptp(
+            [alone_result.model().predict(TABLE, verbose=0) for alone_result in alone], axis=0
+        ).max()
+        > 1e-3
+    )
     predicted = together.predict(TABLE)
     if task:
         np.testing.assert_allclose(predicted, mean[:, 0], rtol=1e-5)
@@ -91,10 +98,10 @@ def test_a_model_is_evaluated_by_labels_as_its_loss_takes_them(loss: str | None)
     weights = objective.trainer.initial_weights(objective.baseline_start)
     model = Predictor(objective.trainer, lambda: [weights]).model()
     labels = (SUM > 20).astype(int)
-    found = model.evaluate(
+    scores = model.evaluate(
         TABLE, np.eye(2)[labels] if loss else labels, verbose=0, return_dict=True
     )
     right = model.predict(TABLE, verbose=0).argmax(axis=1) == labels
-    assert found["accuracy"] == pytest.approx(right.mean())
-    assert (metrics[1] in found) != bool(loss)
-    assert any(name.startswith("auc") for name in found) == bool(loss)  # Keras numbers it.
+    assert scores["accuracy"] == pytest.approx(right.mean())
+    assert (metrics[1] in scores) != bool(loss)
+    assert any(name.startswith("auc") for name in scores) == bool(loss)  # Keras numbers it.

@@ -99,16 +99,18 @@ def test_registered_ones_train_as_those_of_keras(loss: Any) -> None:
     alike = Training("sgd", Falling(0.1), loss=loss, epochs=2, jit_compile=settings["jit_compile"])
     again = Training(**json.loads(json.dumps(training.config)))
     assert again == training
-    found = trained(MLP(), again)
-    assert found == trained(MLP(), training)
+    scores = trained(MLP(), again)
+    assert scores == trained(MLP(), training)
     for again in (alike, Training(**json.loads(json.dumps(alike.config)))):
-        assert trained(MLP(), again)["val_loss"] == found["val_loss"]
+        assert trained(MLP(), again)["val_loss"] == scores["val_loss"]
     factor = 3 if isinstance(loss, Squares) else 1
-    assert found["val_loss"] == pytest.approx(factor * found["val_squares"], rel=1e-5)
-    assert found["val_largest"] >= found["val_rmse"]
+    assert scores["val_loss"] == pytest.approx(factor * scores["val_squares"], rel=1e-5)
+    assert scores["val_largest"] >= scores["val_rmse"]
     if factor == 1:
         keras_loss = Training(loss="mean_squared_error", **settings)
-        assert found["val_loss"] == pytest.approx(trained(MLP(), keras_loss)["val_loss"], rel=1e-5)
+        assert scores["val_loss"] == pytest.approx(
+            trained(MLP(), keras_loss)["val_loss"], rel=1e-5
+        )
 
 
 def test_a_loss_that_wants_labels_as_numbers_gets_them() -> None:
@@ -128,20 +130,20 @@ def of_each_output(y: Any, outputs: Any) -> Any:
 @pytest.mark.parametrize("loss", [of_a_batch, of_each_output])
 def test_they_may_return_a_loss_of_any_shape(loss: Any) -> None:
     y, outputs = np.random.default_rng(0).random((2, 4, 2), np.float32)
-    found = np.asarray(Scores(Head(None, 2), f"tests>{loss.__name__}", ()).loss(y, outputs))
-    assert found.shape == (4,)
+    losses = np.asarray(Scores(Head(None, 2), f"tests>{loss.__name__}", ()).loss(y, outputs))
+    assert losses.shape == (4,)
     model = keras.Sequential([keras.Input((2,))])
     model.compile(loss=loss)
     theirs = model.compute_loss(y=y, y_pred=keras.ops.convert_to_tensor(outputs))
-    assert found.mean() == pytest.approx(float(theirs), rel=1e-6)
+    assert losses.mean() == pytest.approx(float(theirs), rel=1e-6)
 
 
 def test_they_may_be_given_by_their_names() -> None:
     for loss in ("tests>Squares", "tests>squares"):
         scores = Scores(Head(None, 2), loss, ["tests>Largest", "tests>squares"])
         assert scores.names[-2:] == ["largest", "squares"]
-        found = scores.loss(np.zeros((3, 2), np.float32), np.ones((3, 2), np.float32))
-        np.testing.assert_array_equal(found, [1, 1, 1])
+        losses = scores.loss(np.zeros((3, 2), np.float32), np.ones((3, 2), np.float32))
+        np.testing.assert_array_equal(losses, [1, 1, 1])
 
 
 @pytest.mark.slow
@@ -152,13 +154,13 @@ def test_a_model_may_be_compiled_with_registered_ones(loss: Any) -> None:
         model.compile(keras.optimizers.SGD(Falling(0.1)), loss, metrics=[Largest(), squares])
         return model
 
-    found = trained(build, quick_training(epochs=2))
+    scores = trained(build, quick_training(epochs=2))
     config = build_architecture(build, (3,), None).config
     assert trained(keras_files.model_from_config(config), quick_training(epochs=2, loss=loss))
     expected = trained(
         MLP(hidden=(3,)), quick_training(loss=loss, metrics=(Largest(), squares), epochs=1)
     )
-    assert found.keys() == expected.keys()
+    assert scores.keys() == expected.keys()
 
 
 @pytest.mark.parametrize(

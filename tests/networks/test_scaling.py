@@ -104,9 +104,9 @@ class TestInputs:
 
     def test_that_are_categories_stay_zero_and_one(self) -> None:
         data = Dataset.from_arrays(TABLE, CLASSES)
-        found = fitted(data, "standard").inputs(data.x_train)
-        np.testing.assert_array_equal(found[:, 2:], data.x_train[:, 2:])
-        np.testing.assert_allclose(found[:, :2].std(axis=0), 1, rtol=1e-5)
+        scaled = fitted(data, "standard").inputs(data.x_train)
+        np.testing.assert_array_equal(scaled[:, 2:], data.x_train[:, 2:])
+        np.testing.assert_allclose(scaled[:, :2].std(axis=0), 1, rtol=1e-5)
 
     @pytest.mark.parametrize("x", [IMAGES[:, :, :5], IMAGES + 1.0, IMAGES[..., None] + 1.0])
     def test_that_are_images_have_one_scale_for_each_channel(self, x: Any) -> None:
@@ -114,13 +114,13 @@ class TestInputs:
 
     def test_are_fitted_again_when_splits_are_redrawn(self) -> None:
         data = regression(X, BOTH)
-        other = data.redrawn(7)
-        for part in (data, other):
+        stored_scaling = data.redrawn(7)
+        for part in (data, stored_scaling):
             scaling = fitted(part, "auto")
             np.testing.assert_allclose(scaling.inputs(part.x_train).std(axis=0), 1, rtol=1e-5)
             np.testing.assert_allclose(scaling.target_mean, part.y_train.mean(axis=0), rtol=1e-5)
             np.testing.assert_allclose(scaling.target_std, part.y_train.std(axis=0))
-        assert fitted(data, "auto") != fitted(other, "auto")
+        assert fitted(data, "auto") != fitted(stored_scaling, "auto")
 
 
 def large_inputs_said(logs: pytest.LogCaptureFixture, model: Any, x: Any) -> list[str]:
@@ -128,8 +128,8 @@ def large_inputs_said(logs: pytest.LogCaptureFixture, model: Any, x: Any) -> lis
     data = Dataset.from_arrays(x, CLASSES)
     for seed in range(2):
         adnn.InitOffsetObjective(model, data, training=quick_training(), seed=seed)
-    said = [record.getMessage() for record in logs.records]
-    return [message for message in said if "standard deviation" in message]
+    messages = [record.getMessage() for record in logs.records]
+    return [message for message in messages if "standard deviation" in message]
 
 
 def test_inputs_that_ought_to_be_scaled_are_named_once(logs: pytest.LogCaptureFixture) -> None:
@@ -138,9 +138,9 @@ def test_inputs_that_ought_to_be_scaled_are_named_once(logs: pytest.LogCaptureFi
             [keras.Input(shape), *(kind() for kind in first), L.Flatten(), L.Dense(4), L.Dense(3)]
         )
 
-    [said] = large_inputs_said(logs, keras_model(shape=(5,)), TABLE)
-    assert "feature 'pay' has a standard deviation of " in said
-    assert said.endswith(
+    [hint] = large_inputs_said(logs, keras_model(shape=(5,)), TABLE)
+    assert "feature 'pay' has a standard deviation of " in hint
+    assert hint.endswith(
         "    normalization = keras.layers.Normalization()\n"
         "    normalization.adapt(dataset.x_train)"
     )
@@ -167,9 +167,9 @@ def test_raw_targets_get_a_hint_with_which_a_model_learns(logs: pytest.LogCaptur
         y = data.y_train
         logs.clear()
         objective = adnn.InitOffsetObjective(model, data, training=quick_training(epochs=5))
-        said = [record.getMessage() for record in logs.records]
+        messages = [record.getMessage() for record in logs.records]
         hint = "keras.layers.Rescaling(y.std(axis=0), offset=y.mean(axis=0))"
-        assert (len(said) == 1 and said[0].endswith(hint)) == is_named
+        assert (len(messages) == 1 and messages[0].endswith(hint)) == is_named
         r2.append(adnn.measure_variance(objective, n=5).mean)
     assert r2[0] < -10
     assert r2[1] > -10
@@ -238,13 +238,13 @@ def test_scores_and_losses_are_in_the_users_units() -> None:
     training = quick_training(optimizer="adam", learning_rate=0.01, epochs=40, metrics=metrics)
     objective = adnn.InitOffsetObjective(adnn.MLP((16,)), data, training=training)
     result = adnn.search(objective, "annealing", max_trial=1, confirm=0)
-    told = result.best.user_attrs["adnn:outcome"]["metrics"]
+    outcome = result.best.user_attrs["adnn:outcome"]["metrics"]
     errors = result.predict(data.x_val) - data.y_val
-    assert told["val_mae"] == pytest.approx(np.abs(errors).mean())
-    assert told["val_rmse"] == pytest.approx(np.sqrt((errors**2).mean()))
+    assert outcome["val_mae"] == pytest.approx(np.abs(errors).mean())
+    assert outcome["val_rmse"] == pytest.approx(np.sqrt((errors**2).mean()))
     # Float32 tells times only 128 seconds apart.
-    assert told["val_loss"] == pytest.approx((errors**2).mean())
-    assert told["val_rmse"] < 64
+    assert outcome["val_loss"] == pytest.approx((errors**2).mean())
+    assert outcome["val_rmse"] < 64
 
 
 def test_a_network_learns_as_one_of_keras_on_standardised_data() -> None:
@@ -255,12 +255,13 @@ def test_a_network_learns_as_one_of_keras_on_standardised_data() -> None:
     plain = architecture.build(0, 0)
     plain.compile(keras.optimizers.SGD(0.05), "mse", jit_compile=False)
     x, y = (
-        (of.astype(np.float64) - of.mean(axis=0, dtype=float)) / of.std(axis=0, dtype=float)
-        for of in (data.x_train, data.y_train)
+        (values.astype(np.float64) - values.mean(axis=0, dtype=float))
+        / values.std(axis=0, dtype=float)
+        for values in (data.x_train, data.y_train)
     )
     plain.fit(x, y, batch_size=32, epochs=3, shuffle=False, verbose=0)
-    for found, variable in zip(run.weights or [], plain.variables, strict=True):
-        np.testing.assert_allclose(found, variable.numpy(), atol=1e-5)
+    for weights, variable in zip(run.weights or [], plain.variables, strict=True):
+        np.testing.assert_allclose(weights, variable.numpy(), atol=1e-5)
 
 
 def test_numbers_of_a_contract_are_not_fitted_again(tmp_path: Path) -> None:
@@ -274,11 +275,11 @@ def test_numbers_of_a_contract_are_not_fitted_again(tmp_path: Path) -> None:
     content = json.loads(path.read_text())
     assert Scaling.from_config(content["objective"]["scaling"]) == fitted(data, "auto")
     # Trained elsewhere, where the sums are others: the contract's numbers count.
-    own = dataclasses.replace(data)
-    other = Scaling.from_config({"factor": [1.0], "offset": [0.0]})
-    use(own, "auto", other)
-    assert adnn.verify(path, dataset=own).status == "exact"
-    assert fitted(own, "auto") == other
+    same_dataset = dataclasses.replace(data)
+    stored_scaling = Scaling.from_config({"factor": [1.0], "offset": [0.0]})
+    use(same_dataset, "auto", stored_scaling)
+    assert adnn.verify(path, dataset=same_dataset).status == "exact"
+    assert fitted(same_dataset, "auto") == stored_scaling
     scaling = content["objective"]["scaling"]
     for factor, status in ((scaling["factor"][::-1], "breached"), (["a"], "cannot_check")):
         content["objective"]["scaling"] = {**scaling, "factor": factor}

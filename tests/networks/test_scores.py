@@ -58,30 +58,30 @@ def test_metrics_of_two_classes_are_those_of_scikit_learn(
     outputs: int, activation: str | None, logs: pytest.LogCaptureFixture
 ) -> None:
     logs.set_level(logging.INFO, logger="optuna")
-    asked = [
+    asked_metrics = [
         *("recall", "precision", metrics.AUC(2000), metrics.F1Score(name="f1")),
         *(metrics.FBetaScore(beta=2.0, name="f2"), "false_positives"),
         *(metrics.F1Score("macro", name="macro"), metrics.F1Score("weighted", name="weighted")),
     ]
-    trainer = trainer_of(outputs, activation, metrics=tuple(asked))
+    trainer = trainer_of(outputs, activation, metrics=tuple(asked_metrics))
     run, data = train_baseline(trainer), trainer.dataset
     raw = trainer.outputs(run.weights, data.x_val)
     y, head = data.y_val, trainer.architecture.head
     predicted, scores = head.predicted(raw), raw[:, -1] - (0 if outputs == 1 else raw[:, 0])
-    known = sklearn.metrics
+    sklearn_metrics = sklearn.metrics
     expected = {
-        "recall": known.recall_score(y, predicted),
-        "precision": known.precision_score(y, predicted),
-        "auc": known.roc_auc_score(y, scores),
-        "f1": known.f1_score(y, predicted),
-        "f2": known.fbeta_score(y, predicted, beta=2),
+        "recall": sklearn_metrics.recall_score(y, predicted),
+        "precision": sklearn_metrics.precision_score(y, predicted),
+        "auc": sklearn_metrics.roc_auc_score(y, scores),
+        "f1": sklearn_metrics.f1_score(y, predicted),
+        "f2": sklearn_metrics.fbeta_score(y, predicted, beta=2),
         "false_positives": ((predicted == 1) & (y == 0)).sum(),
-        "macro": known.f1_score(y, predicted, average="macro"),
-        "weighted": known.f1_score(y, predicted, average="weighted"),
+        "macro": sklearn_metrics.f1_score(y, predicted, average="macro"),
+        "weighted": sklearn_metrics.f1_score(y, predicted, average="weighted"),
     }
     assert 0 < expected["recall"] < 1
-    found = {name: run.metrics[f"val_{name}"] for name in expected}
-    assert found == pytest.approx(expected, abs=2e-3)
+    scores_by_name = {name: run.metrics[f"val_{name}"] for name in expected}
+    assert scores_by_name == pytest.approx(expected, abs=2e-3)
 
 
 @pytest.mark.parametrize("from_logits", [False, True])
@@ -90,10 +90,10 @@ def test_the_loss_of_a_regression_says_itself_whether_it_is_of_logits(
 ) -> None:
     loss = keras.losses.BinaryCrossentropy(from_logits=from_logits)
     targets, outputs = np.eye(3, dtype=np.float32), np.full((3, 3), 0.9, np.float32)
-    for given in (loss, "binary_crossentropy")[: 1 if from_logits else 2]:
-        function, _ = loss_function(Training(loss=given).loss or "", Head(None, 3))
-        found = function(targets, outputs)
-        assert np.mean(found) == pytest.approx(float(loss(targets, outputs)), rel=1e-6)
+    for loss_given in (loss, "binary_crossentropy")[: 1 if from_logits else 2]:
+        function, _ = loss_function(Training(loss=loss_given).loss or "", Head(None, 3))
+        losses = function(targets, outputs)
+        assert np.mean(losses) == pytest.approx(float(loss(targets, outputs)), rel=1e-6)
 
 
 @pytest.mark.slow
@@ -105,19 +105,19 @@ def test_the_first_of_two_classes_may_be_the_positive_one(outputs: int) -> None:
     run, data = train_baseline(trainer), trainer.dataset
     raw = trainer.outputs(run.weights, data.x_val)
     truth, predicted = data.y_val, trainer.architecture.head.predicted(raw)
-    known, options = sklearn.metrics, {"pos_label": 0}
+    sklearn_metrics, options = sklearn.metrics, {"pos_label": 0}
     assert run.metrics["val_recall"] == pytest.approx(
-        known.recall_score(truth, predicted, **options)
+        sklearn_metrics.recall_score(truth, predicted, **options)
     )
     assert run.metrics["val_precision"] == pytest.approx(
-        known.precision_score(truth, predicted, **options)
+        sklearn_metrics.precision_score(truth, predicted, **options)
     )
     assert run.metrics["val_f1_score"] == pytest.approx(
-        known.f1_score(truth, predicted, **options)
+        sklearn_metrics.f1_score(truth, predicted, **options)
     )
     # The labels, and so the training run and the probabilities, stay as they are.
-    other = trainer_of(outputs, None, positive="sick", metrics=("auc",))
-    np.testing.assert_array_equal(train_baseline(other).weights[0], run.weights[0])
+    other_trainer = trainer_of(outputs, None, positive="sick", metrics=("auc",))
+    np.testing.assert_array_equal(train_baseline(other_trainer).weights[0], run.weights[0])
 
 
 @pytest.mark.parametrize("metric", ["val_auc", "val_f1", "val_precision", "val_recall"])
@@ -161,12 +161,12 @@ def test_scores_average_to_the_metric_and_are_its_derivatives_for_the_examples(n
     rng, n = np.random.default_rng(0), 400
     y = (rng.random(n) < 0.2).astype(np.int32)
     outputs = rng.normal(1.5 * y, 1)[:, np.newaxis].astype(np.float32)
-    asked = Training(metrics=tuple(_METRICS.values())).metrics
-    scores = Scores(Head(2, 1, positive=1), "binary_crossentropy", asked)
+    asked_metrics = Training(metrics=tuple(_METRICS.values())).metrics
+    scores = Scores(Head(2, 1, positive=1), "binary_crossentropy", asked_metrics)
 
     def found(rows: Any, own_loss: float = 0.0) -> tuple[float, np.ndarray]:
-        of_all, of_examples = scores.tested(name, outputs[rows], y[rows], own_loss)
-        return of_all[f"test_{name}"], of_examples
+        values, of_examples = scores.tested(name, outputs[rows], y[rows], own_loss)
+        return values[f"test_{name}"], of_examples
 
     value, of_examples = found(slice(None))
     assert of_examples.mean() == pytest.approx(value, abs=1e-6)
@@ -186,8 +186,8 @@ def test_scores_of_a_regression_do_so_too(name: str) -> None:
     y = rng.normal(2, 3, (n, 2)).astype(np.float32)
     outputs = (y + rng.normal(0, (1, 2), (n, 2))).astype(np.float32)
     scores = Scores(Head(None, 2), "mean_squared_error", ("root_mean_squared_error",))
-    of_all, of_examples = scores.tested(name, outputs, y, 0.0)
-    value = of_all[f"test_{name}"]
+    values, of_examples = scores.tested(name, outputs, y, 0.0)
+    value = values[f"test_{name}"]
     assert of_examples.mean() == pytest.approx(value, rel=1e-6)
     for i in range(8):
         rows = [*range(n), i]
@@ -203,21 +203,23 @@ def test_metrics_of_a_regression_are_those_of_scikit_learn_in_all_units(
     rng = np.random.default_rng(0)
     y = rng.normal(mean, sd, (300, 2))
     outputs = y + rng.normal(0, sd / 3, y.shape)
-    own = Training(metrics=("mean_squared_error", metrics.MeanAbsoluteError()))
-    asked = (*own.metrics, "root_mean_squared_error")
-    found, _ = Scores(Head(None, 2), "mean_squared_error", asked).tested("r2", outputs, y, 0.0)
+    own_training = Training(metrics=("mean_squared_error", metrics.MeanAbsoluteError()))
+    all_metrics = (*own_training.metrics, "root_mean_squared_error")
+    values, _ = Scores(Head(None, 2), "mean_squared_error", all_metrics).tested(
+        "r2", outputs, y, 0.0
+    )
     mse = sklearn.metrics.mean_squared_error(y, outputs)
     mae = sklearn.metrics.mean_absolute_error(y, outputs)
-    assert found["test_mean_squared_error"] == pytest.approx(mse, rel=1e-6, abs=0)
-    assert found["test_mean_absolute_error"] == pytest.approx(mae, rel=1e-6, abs=0)
-    assert found["test_root_mean_squared_error"] == pytest.approx(mse**0.5, rel=1e-6, abs=0)
+    assert values["test_mean_squared_error"] == pytest.approx(mse, rel=1e-6, abs=0)
+    assert values["test_mean_absolute_error"] == pytest.approx(mae, rel=1e-6, abs=0)
+    assert values["test_root_mean_squared_error"] == pytest.approx(mse**0.5, rel=1e-6, abs=0)
 
 
 def test_of_a_metric_without_a_derivative_no_spread_is_known() -> None:
     scores = Scores(Head(2, 1, positive=1), "binary_crossentropy", ("binary_io_u",))
     y, outputs = np.array([0, 1, 1], np.int32), np.array([[-1.0], [2.0], [-1.0]])
-    of_all, of_examples = scores.tested("binary_io_u", outputs, y, 0.0)
-    assert 0 < of_all["test_binary_io_u"] < 1
+    values, of_examples = scores.tested("binary_io_u", outputs, y, 0.0)
+    assert 0 < values["test_binary_io_u"] < 1
     assert np.isnan(of_examples).all()
 
 
@@ -268,33 +270,38 @@ def test_a_metric_of_classes_is_refused_for_a_regression(metric: Any) -> None:
 def test_metrics_of_several_labels_are_those_of_keras(metric: Any) -> None:
     labels = (X[:, :2] > 0).astype(np.float32)
     outputs = np.clip(labels * 0.4 + RNG.random(labels.shape), 0, 1).astype(np.float32)
-    known = Training(metrics=(metric,)).metrics
-    scores = Scores(Head(None, 2), "binary_crossentropy", known)
+    own_metrics = Training(metrics=(metric,)).metrics
+    scores = Scores(Head(None, 2), "binary_crossentropy", own_metrics)
     totals = scores.add(labels, outputs, [], scores.nothing)
-    [*_, found] = scores.results("val", totals, labels).values()
+    [*_, value] = scores.results("val", totals, labels).values()
     expected = keras.metrics.get(metric)
     expected.update_state(labels, outputs)
-    assert found == pytest.approx(float(expected.result()), rel=1e-6)
+    assert value == pytest.approx(float(expected.result()), rel=1e-6)
 
 
 def test_r2_of_keras_is_exact_for_large_targets() -> None:
     targets = 1.7e9 + RNG.normal(size=(800, 2))
     outputs = targets + RNG.normal(0, [0.3, 0.5], size=(800, 2))
-    known = Training(metrics=(metrics.R2Score(name="mine"),)).metrics
-    scores = Scores(Head(None, 2), "mean_squared_error", known)
-    found, of_examples = scores.tested("mine", outputs, targets, 0.0)
+    own_metrics = Training(metrics=(metrics.R2Score(name="mine"),)).metrics
+    scores = Scores(Head(None, 2), "mean_squared_error", own_metrics)
+    values, of_examples = scores.tested("mine", outputs, targets, 0.0)
     expected = 1 - (np.square(targets - outputs).mean(axis=0) / targets.var(axis=0)).mean()
-    assert found["test_mine"] == found["test_r2"] == pytest.approx(expected, abs=1e-7)
+    assert values["test_mine"] == values["test_r2"] == pytest.approx(expected, abs=1e-7)
     assert of_examples.mean() == pytest.approx(expected, abs=1e-7)
-    other = Training(metrics=(metrics.R2Score(num_regressors=2),)).metrics
+    adjusted = Training(metrics=(metrics.R2Score(num_regressors=2),)).metrics
     with pytest.raises(WrongValueError, match="'r2_score' must have its default arguments"):
-        Scores(Head(None, 2), "mean_squared_error", other)
+        Scores(Head(None, 2), "mean_squared_error", adjusted)
 
 
 def test_two_metrics_of_one_name_are_told_apart() -> None:
-    known = ("accuracy", metrics.SparseCategoricalAccuracy("accuracy"), "auc", metrics.Recall())
-    found = [n for n in trainer_of(2, None, metrics=known).metrics if n.startswith("val_")]
-    assert found == ["val_accuracy", "val_loss", "val_auc", "val_recall"]
+    own_metrics = (
+        "accuracy",
+        metrics.SparseCategoricalAccuracy("accuracy"),
+        "auc",
+        metrics.Recall(),
+    )
+    names = [n for n in trainer_of(2, None, metrics=own_metrics).metrics if n.startswith("val_")]
+    assert names == ["val_accuracy", "val_loss", "val_auc", "val_recall"]
     with pytest.raises(WrongValueError, match="must have different names; got 'recall' twice"):
         trainer_of(2, None, metrics=(metrics.Recall(0.1), metrics.Recall(0.9)))
 
@@ -328,8 +335,8 @@ def test_a_batch_tells_which_labels_a_loss_of_the_users_takes(
     loss: Any, *, takes_integers: bool
 ) -> None:
     settings = Training(loss=loss).loss or ""
-    function, found = loss_function(settings, Head(3, 3))
-    assert found == takes_integers
+    function, is_of_integers = loss_function(settings, Head(3, 3))
+    assert is_of_integers == takes_integers
     labels = np.array([0, 1, 2, 2], np.int32)
     outputs = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
     expected = loss(labels if takes_integers else np.eye(3, dtype=np.float32)[labels], outputs)

@@ -14,9 +14,9 @@ RNG = np.random.default_rng(0)
 
 def test_samples_on_their_own_vary_as_usual_and_copies_say_nothing_new() -> None:
     values, alone = RNG.normal(size=50), np.arange(50)
-    wanted = values.var(ddof=1) / 50
-    assert variance_of_mean(values, alone) == pytest.approx(wanted)
-    assert variance_of_mean(np.tile(values, 10), np.tile(alone, 10)) == pytest.approx(wanted)
+    expected = values.var(ddof=1) / 50
+    assert variance_of_mean(values, alone) == pytest.approx(expected)
+    assert variance_of_mean(np.tile(values, 10), np.tile(alone, 10)) == pytest.approx(expected)
     assert effective_number(np.tile(alone, 10)) == pytest.approx(50)
     # A hundred copies of one sample leave little of the fifty others.
     assert effective_number(np.concatenate([alone, np.zeros(100, int)])) < 3
@@ -25,9 +25,9 @@ def test_samples_on_their_own_vary_as_usual_and_copies_say_nothing_new() -> None
 
 def test_variance_is_that_of_means_over_groups_of_several_sizes() -> None:
     groups = np.repeat(np.arange(200), RNG.integers(1, 6, 200))
-    found, means = [], []
+    variances, means = [], []
     for _ in range(2000):
         values = RNG.normal(size=200)[groups] + RNG.normal(size=len(groups))
-        found.append(variance_of_mean(values, groups))
+        variances.append(variance_of_mean(values, groups))
         means.append(values.mean())
-    assert np.mean(found) == pytest.approx(np.var(means), rel=0.1)
+    assert np.mean(variances) == pytest.approx(np.var(means), rel=0.1)

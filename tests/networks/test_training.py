@@ -187,8 +187,8 @@ def test_a_training_is_the_same_in_any_company(
     large = train(starts)
     assert [run.status for run in large] == ["complete"] * 2 + ["diverged"] + ["complete"] * 2
     assert bits(large[1]) == bits(alone)
-    for run, other in zip(train(starts[::-1]), reversed(large), strict=True):
-        assert bits(run) == bits(other)
+    for run, large_run in zip(train(starts[::-1]), reversed(large), strict=True):
+        assert bits(run) == bits(large_run)
     # Among fewer of them.
     small = train(starts[3:])
     assert [bits(run) for run in small] == [bits(run) for run in large[3:]]
@@ -285,17 +285,19 @@ def test_offsets_are_added_to_the_initial_weights(digits: Trainer) -> None:
 @pytest.mark.slow
 def test_a_start_brings_its_own_learning_rate_and_epochs(digits: Trainer) -> None:
     # As the same training settings would say it, bit for bit, also beside ordinary trainings.
-    given = digits.training
-    other = trainer_of(
-        MLP((16,)), digits.dataset, **{**given.config, "learning_rate": 0.02, "epochs": 5}
+    own_training = digits.training
+    trainer = trainer_of(
+        MLP((16,)), digits.dataset, **{**own_training.config, "learning_rate": 0.02, "epochs": 5}
     )
     plain = start(digits)
     changed = dataclasses.replace(plain, learning_rate=0.02, epochs=5)
-    of_settings = other.train([plain], keep_weights=True)
+    of_settings = trainer.train([plain], keep_weights=True)
     runs = digits.train([changed, plain], keep_weights=True)
     assert bits(runs[0]) == bits(of_settings[0])
     assert bits(runs[1]) == bits(digits.train([plain], keep_weights=True)[0])
-    same = dataclasses.replace(plain, learning_rate=given.learning_rate, epochs=given.epochs)
+    same = dataclasses.replace(
+        plain, learning_rate=own_training.learning_rate, epochs=own_training.epochs
+    )
     assert bits(digits.train([same], keep_weights=True)[0]) == bits(runs[1])
 
 
@@ -727,8 +729,8 @@ def same_weights(some: list[TrainingRun], others: list[TrainingRun]) -> bool:
     pairs = zip(some, others, strict=True)
     return all(
         np.array_equal(a, b)
-        for one, other in pairs
-        for a, b in zip(one.weights or [], other.weights or [], strict=True)
+        for first, second in pairs
+        for a, b in zip(first.weights or [], second.weights or [], strict=True)
     )
 
 
@@ -745,12 +747,12 @@ class TestCompilation:
     )
     def test_is_by_xla_where_that_is_faster(self, layers: Any, is_compiled: bool) -> None:
         def build() -> keras.Model:
-            made = [layer() for layer in layers]
-            return keras.Sequential([keras.Input(SHAPE), *made, keras.layers.Dense(10)])
+            hidden_layers = [layer() for layer in layers]
+            return keras.Sequential([keras.Input(SHAPE), *hidden_layers, keras.layers.Dense(10)])
 
         assert trainer_of(build, few_digits(50)).training.jit_compile is is_compiled
-        other = trainer_of(build, few_digits(50), jit_compile=not is_compiled)
-        assert other.training.jit_compile is not is_compiled
+        trainer = trainer_of(build, few_digits(50), jit_compile=not is_compiled)
+        assert trainer.training.jit_compile is not is_compiled
 
     @pytest.mark.slow
     def test_is_done_once_for_all_of_the_same(self) -> None:

@@ -17,14 +17,14 @@ MADE = {figure.key: figure for figure in figures()}
 
 
 def test_rows_have_intervals_labels_and_a_margin() -> None:
-    drawn = to_plotly(MADE["rows"])
-    points = drawn.data[0]
+    figure = to_plotly(MADE["rows"])
+    points = figure.data[0]
     assert [*points.error_x.array] == [*points.error_x.arrayminus] == [0.5] * 4
     assert [*points.text] == ["+1.00"] * 4
-    assert [*drawn.layout.yaxis.ticktext] == [f"{i}: arm" for i in range(4)]
-    band = [shape for shape in drawn.layout.shapes if shape.type == "rect"]
+    assert [*figure.layout.yaxis.ticktext] == [f"{i}: arm" for i in range(4)]
+    band = [shape for shape in figure.layout.shapes if shape.type == "rect"]
     assert [(shape.x0, shape.x1) for shape in band] == [(-0.1, 0.1)]
-    assert [trace.marker.color for trace in drawn.data] == [
+    assert [trace.marker.color for trace in figure.data] == [
         COLORS[0],
         CONTROL_COLOR,
         COLORS[2],
@@ -33,18 +33,18 @@ def test_rows_have_intervals_labels_and_a_margin() -> None:
 
 
 def test_lines_have_bands_and_a_target() -> None:
-    drawn = to_plotly(MADE["lines"])
-    band, line, steps, dashes = drawn.data
+    figure = to_plotly(MADE["lines"])
+    band, line, steps, dashes = figure.data
     assert [*band.y] == [0.5, 1.5, 2.5, 3.5, 2.5, 1.5, 0.5, -0.5]
     assert not band.showlegend
     assert (line.name, steps.line.shape, dashes.line.dash) == ("arm", "hv", "dash")
-    assert drawn.layout.shapes[0].y0 == 2.0
+    assert figure.layout.shapes[0].y0 == 2.0
 
 
 def test_points_have_a_scale_of_colors() -> None:
-    drawn = to_plotly(MADE["places"])
-    assert [*drawn.data[0].marker.color] == [0.0, 1.0, 2.0, 3.0]
-    assert drawn.layout.coloraxis.colorbar.title.text == "value"
+    figure = to_plotly(MADE["places"])
+    assert [*figure.data[0].marker.color] == [0.0, 1.0, 2.0, 3.0]
+    assert figure.layout.coloraxis.colorbar.title.text == "value"
 
 
 def test_a_figure_alone_has_its_title_and_its_caption() -> None:
@@ -56,8 +56,8 @@ def test_a_figure_alone_has_its_title_and_its_caption() -> None:
 
 
 def test_an_empty_figure_says_so() -> None:
-    drawn = to_plotly(MADE["empty"])
-    assert drawn.layout.annotations[0].text == "There is nothing to draw yet."
+    figure = to_plotly(MADE["empty"])
+    assert figure.layout.annotations[0].text == "There is nothing to draw yet."
 
 
 @pytest.mark.parametrize("key", MADE)
@@ -142,8 +142,8 @@ def test_each_mark_is_tried_in_a_browser() -> None:
 
 def test_axes_may_be_equal_and_sizes_are_areas() -> None:
     points = Series("", [0.0, 1.0], [0.0, 1.0], "points", sizes=[0.25, 1.0])
-    drawn = to_plotly(Figure("key", "A title", "x", "y", [points], has_equal_axes=True))
-    assert drawn.layout.yaxis.scaleanchor == "x"
+    figure = to_plotly(Figure("key", "A title", "x", "y", [points], has_equal_axes=True))
+    assert figure.layout.yaxis.scaleanchor == "x"
     smallest = to_plotly(Figure("key", "A title", "x", "y", [replace(points, sizes=[0.0, 0.0])]))
-    diameters = np.subtract(drawn.data[0].marker.size, smallest.data[0].marker.size)
+    diameters = np.subtract(figure.data[0].marker.size, smallest.data[0].marker.size)
     assert diameters[1] == pytest.approx(2 * diameters[0])

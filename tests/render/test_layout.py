@@ -126,10 +126,10 @@ def looks(path: Path, *, scheme: str) -> list[dict[str, Any]]:
     outer.write_text(f"<!DOCTYPE html>{frames}<script>{LOOK}</script>", encoding="utf-8")
     options = ("--dump-dom", "--allow-file-access-from-files", "--window-size=2700,1000")
     theme = f"--blink-settings=preferredColorScheme={0 if scheme == 'dark' else 1}"
-    shown = chromium(path, outer, *options, theme)
-    found = re.search(r"<title>(.*?)</title>", shown)
-    assert found, shown
-    state: list[dict[str, Any]] = json.loads(found[1].replace("&gt;", ">").replace("&amp;", "&"))
+    page_source = chromium(path, outer, *options, theme)
+    match = re.search(r"<title>(.*?)</title>", page_source)
+    assert match, page_source
+    state: list[dict[str, Any]] = json.loads(match[1].replace("&gt;", ">").replace("&amp;", "&"))
     return state
 
 
@@ -149,15 +149,19 @@ def test_browser_draws_all_figures_whole_and_asks_nobody(
 ) -> None:
     numbers = ["90.01 ± 1.26"] * 11
     wide = Table(["", *["test accuracy [%]"] * 11], [("an arm", *numbers)], "As a comparison has")
-    made = document(label, tables=[*document(label).tables, wide])
-    (tmp_path / "page.html").write_text(to_page(made), encoding="utf-8")
+    wide_document = document(label, tables=[*document(label).tables, wide])
+    (tmp_path / "page.html").write_text(to_page(wide_document), encoding="utf-8")
     states = looks(tmp_path, scheme=scheme)
     assert [state["width"] for state in states] == [*WIDTHS]
     for state in states:
         assert state["plots"] > 0
         drawn_in = DARK_COLORS if scheme == "dark" else COLORS
         assert {*map(as_rgb, drawn_in[:2])} <= {*state["colors"]}
-        assert {name: found for name, found in state.items() if name in FAULTS and found} == {}
+        assert {
+            name: state_value
+            for name, state_value in state.items()
+            if name in FAULTS and state_value
+        } == {}
     # On a phone and on a wide screen no table hides a column.
     assert states[0]["scrolling"] == states[-1]["scrolling"] == []
 

@@ -34,8 +34,8 @@ def parsed(page: str) -> Element:
     """Return a page, which must be valid HTML."""
     page = page.replace(plotly_js(), "")
     parser = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False)
-    found: Element = parser.parse(page)
-    return found
+    element: Element = parser.parse(page)
+    return element
 
 
 def text_of(page: str) -> str:
@@ -61,23 +61,35 @@ SURFACES = [as_text, as_page, *(functools.partial(in_format, form) for form in F
 
 @pytest.mark.parametrize("surface", SURFACES)
 def test_every_surface_shows_every_part(surface: Callable[[Document], str]) -> None:
-    made = document("the arm")
-    shown = surface(made)
-    texts = [made.title, made.conclusion, made.scope, made.subject, *made.notes]
-    texts.append(made.next_step.python)
-    for line in made.estimates:
+    made_document = document("the arm")
+    printed = surface(made_document)
+    texts = [
+        made_document.title,
+        made_document.conclusion,
+        made_document.scope,
+        made_document.subject,
+        *made_document.notes,
+    ]
+    texts.append(made_document.next_step.python)
+    for line in made_document.estimates:
         texts += [line.label, line.value, line.ends, line.remark]
-    for table in made.tables:
+    for table in made_document.tables:
         texts += [table.title, *table.headings, *(cell for row in table.rows for cell in row)]
-    assert [text for text in texts if text not in shown] == []
+    assert [text for text in texts if text not in printed] == []
 
 
 def test_a_notebook_shows_all_but_details_and_figures() -> None:
-    made = document("the arm")
-    shown = text_of(f"<!DOCTYPE html><html><title>a</title>{to_fragment(made)}</html>")
-    texts = [made.title, made.conclusion, made.subject, made.notes[0], made.estimates[0].remark]
-    assert [text for text in texts if text not in shown] == []
-    assert "Every run" not in shown
+    made_document = document("the arm")
+    printed = text_of(f"<!DOCTYPE html><html><title>a</title>{to_fragment(made_document)}</html>")
+    texts = [
+        made_document.title,
+        made_document.conclusion,
+        made_document.subject,
+        made_document.notes[0],
+        made_document.estimates[0].remark,
+    ]
+    assert [text for text in texts if text not in printed] == []
+    assert "Every run" not in printed
 
 
 def test_json_holds_fields_and_null_for_what_is_not_finite() -> None:
@@ -102,16 +114,21 @@ class TestHostileNames:
             assert {"data", "layout"} <= json.loads(script.text or "").keys()
 
     def test_markdown_is_not_obeyed(self) -> None:
-        shown = to_markdown(document("[a](b) | `c` <img> http://d"))
-        assert "[a](b)" not in shown
-        assert "<img>" not in shown
-        assert "http://d" not in shown
+        text = to_markdown(document("[a](b) | `c` <img> http://d"))
+        assert "[a](b)" not in text
+        assert "<img>" not in text
+        assert "http://d" not in text
 
     @pytest.mark.parametrize("character", ["\x1b", "\u202e", "\u200b", "\ufeff", "\U000e0041"])
     def test_invisible_characters_are_escaped(self, character: str) -> None:
-        made = document(f"a{character}b")
-        for shown in (as_text(made), to_markdown(made), to_page(made), to_fragment(made)):
-            assert f"a{character}b" not in shown.replace(plotly_js(), "")
+        made_document = document(f"a{character}b")
+        for text in (
+            as_text(made_document),
+            to_markdown(made_document),
+            to_page(made_document),
+            to_fragment(made_document),
+        ):
+            assert f"a{character}b" not in text.replace(plotly_js(), "")
 
 
 def test_the_bundle_of_plotly_js_has_its_version_and_licence() -> None:
@@ -130,26 +147,26 @@ def test_a_long_title_is_cut() -> None:
 
 @pytest.mark.parametrize("surface", [*SURFACES, to_fragment])
 def test_intervals_have_the_level_of_the_document(surface: Callable[[Document], str]) -> None:
-    shown = surface(document(level=0.975))
-    assert "97.5% CI" in shown
-    assert "95% CI" not in shown
+    text = surface(document(level=0.975))
+    assert "97.5% CI" in text
+    assert "95% CI" not in text
 
 
 def test_figures_that_take_long_are_made_only_for_pages() -> None:
-    made = []
+    drawn_figures = []
 
     def draw() -> list[Figure]:
-        made.append("drawn")
+        drawn_figures.append("drawn")
         return [Figure("late", "A late figure", "x", "y", [])]
 
     late = document(draw=draw)
     for surface in (to_text, to_markdown, to_json, to_fragment):
         assert "A late figure" not in surface(late)
-    assert made == []
+    assert drawn_figures == []
     assert "A late figure" in to_page(late)
 
 
 def test_a_name_begins_no_line() -> None:
-    shown = to_text(document("an arm\nNote: forged"), details=True)
-    assert r"an arm\nNote: forged" in shown
-    assert "\nNote: forged" not in shown
+    text = to_text(document("an arm\nNote: forged"), details=True)
+    assert r"an arm\nNote: forged" in text
+    assert "\nNote: forged" not in text

@@ -29,8 +29,10 @@ def test_wide_characters_take_two_columns() -> None:
     table = Table(("arm", "n"), [("日本語", "1"), ("abc", "2")])
     assert "日本語  1\nabc     2" in to_text(document(tables=[table]))
     long = "日" * 90
-    made = document(conclusion=f"a{long}", label=long, tables=[Table(("arm",), [(long,)])])
-    lines = to_text(made).split("\n")
+    document_made = document(
+        conclusion=f"a{long}", label=long, tables=[Table(("arm",), [(long,)])]
+    )
+    lines = to_text(document_made).split("\n")
     assert max(sum(map(columns, line)) for line in lines) in (79, 80)
     assert f"a{long}" in "".join(lines)
     assert all(map(str.strip, to_text(Document("a", "better", long * 9)).split("\n")))
@@ -40,16 +42,16 @@ def test_wide_characters_take_two_columns() -> None:
 
 @given(made=documents)
 def test_no_terminal_obeys_what_somebody_named_so(made: Document) -> None:
-    shown = to_text(made, details=True).replace("\n", "")
-    assert {unicodedata.category(c) for c in shown}.isdisjoint({"Cc", "Cf", "Zl", "Zp"})
+    text = to_text(made, details=True).replace("\n", "")
+    assert {unicodedata.category(c) for c in text}.isdisjoint({"Cc", "Cf", "Zl", "Zp"})
 
 
 def test_order_is_conclusion_estimates_tables_notes_next_step() -> None:
-    shown = to_text(document())
+    text = to_text(document())
     parts = ("annealing: shown", "is better.", "test score", "Differences of", "Note:", "Advice:")
-    places = [shown.index(part) for part in parts]
+    places = [text.index(part) for part in parts]
     assert places == sorted(places)
-    assert shown.split("\n")[0] == f"annealing: shown{'30 trials, 10 new seeds':>64}"
+    assert text.split("\n")[0] == f"annealing: shown{'30 trials, 10 new seeds':>64}"
 
 
 def test_estimates_stand_below_each_other() -> None:
@@ -68,39 +70,43 @@ def test_a_remark_without_room_stands_below() -> None:
 
 def test_details_show_every_table_with_every_column() -> None:
     wide = Table(["arm", *"bcdefg"], [["one", *"123456"]], "Wide", n_shown=3)
-    made = document(tables=[wide, Table(("run", "x"), [("first", "1")], "All", is_detail=True)])
-    assert "arm  b  c\n" in to_text(made)
-    assert "first" not in to_text(made)
-    assert "arm  b  c  d  e  f  g\n" in to_text(made, details=True)
-    assert "first  1" in to_text(made, details=True)
+    document_made = document(
+        tables=[wide, Table(("run", "x"), [("first", "1")], "All", is_detail=True)]
+    )
+    assert "arm  b  c\n" in to_text(document_made)
+    assert "first" not in to_text(document_made)
+    assert "arm  b  c  d  e  f  g\n" in to_text(document_made, details=True)
+    assert "first  1" in to_text(document_made, details=True)
 
 
 def test_prints_cautions_first_and_only_three_notes_that_are_no_details() -> None:
     notes = ["one", Detail("how it was made"), "two", "three", Caution("beware")]
-    made = document(notes=notes)
-    printed = [line for line in to_text(made).split("\n") if "ote" in line]
+    document_made = document(notes=notes)
+    printed = [line for line in to_text(document_made).split("\n") if "ote" in line]
     assert printed[:-1] == ["Note: beware", "Note: one", "Note: two"]
     assert printed[-1] == '2 more notes: print(format(result, "details"))'
-    assert made.notes == ("beware", "one", "two", "three", "how it was made")
-    assert to_text(made, details=True).count("Note: ") == 5
+    assert document_made.notes == ("beware", "one", "two", "three", "how it was made")
+    assert to_text(document_made, details=True).count("Note: ") == 5
 
 
 def test_the_next_command_is_one_command_of_the_shell() -> None:
     command = f"adnn recheck sqlite:///{'a' * 30}.db 'a study' --evaluate module:{'f' * 20}"
-    made = document(next_step=Step("adnn.recheck(study, f)", command))
-    assert to_text(made).endswith("\nNext: adnn.recheck(study, f)")
-    assert to_text(made, in_shell=True).endswith(f"\nNext: {command}")
+    document_made = document(next_step=Step("adnn.recheck(study, f)", command))
+    assert to_text(document_made).endswith("\nNext: adnn.recheck(study, f)")
+    assert to_text(document_made, in_shell=True).endswith(f"\nNext: {command}")
 
 
 def test_a_sentence_is_advice_and_no_next_command() -> None:
-    made = document(next_step=Step("Undo the change.", "adnn keep"))
-    assert to_text(made).endswith("\nAdvice: Undo the change.")
-    assert "\nAdvice: Undo the change.\n\nNext, in a shell: adnn keep" in to_markdown(made)
+    document_made = document(next_step=Step("Undo the change.", "adnn keep"))
+    assert to_text(document_made).endswith("\nAdvice: Undo the change.")
+    assert "\nAdvice: Undo the change.\n\nNext, in a shell: adnn keep" in to_markdown(
+        document_made
+    )
 
 
 def test_a_table_without_room_is_a_list() -> None:
-    made = document(tables=[Table(("arm", "verdict", "n"), [(LONG, "better", "8")])])
-    assert f"{LONG}\n  verdict better; n 8" in to_text(made)
+    document_made = document(tables=[Table(("arm", "verdict", "n"), [(LONG, "better", "8")])])
+    assert f"{LONG}\n  verdict better; n 8" in to_text(document_made)
 
 
 @pytest.mark.parametrize(("columns", "expected"), [(40, 60), (72, 72), (200, 100)])

@@ -52,12 +52,12 @@ def test_each_state_is_as_its_snapshot() -> None:
 def test_the_best_so_far_is_a_step_line_with_the_noise_around_it() -> None:
     result = loop()
     [figure] = result.document().figures()
-    best, not_kept, kept = figure.series
+    best, not_kept, kept_series = figure.series
     assert [*best.x] == [0, 5, 5, 12]
     assert best.y[0] == best.y[1] < best.y[2] == best.y[3]
     sd, _ = result.noise
     assert np.allclose(np.subtract(best.high, best.low), 2 * sd)
-    assert [*kept.x] == [0, 5]
+    assert [*kept_series.x] == [0, 5]
     assert len(not_kept.x) == 11
     lows = [low for low in not_kept.low if math.isfinite(low)]
     assert len(lows) == 11

@@ -41,8 +41,8 @@ class TestWhatCannotBeCompared:
     def test_unequal_budgets(self) -> None:
         restarts = runs("random_restart", [0, 1])
         restarts[1] = changed(restarts[1], "adnn:runs/", limits={"max_trial": 50})
-        said = r"budgets; got max_trial 12 of study 'greedy/.*and 50 of 'random_restart/seed=1"
-        with pytest.raises(ValueError, match=said):
+        sentence = r"budgets; got max_trial 12 of study 'greedy/.*and 50 of 'random_restart/seed=1"
+        with pytest.raises(ValueError, match=sentence):
             Comparison({"greedy": runs("greedy", [0, 1]), "random_restart": restarts}, (0, 1))
 
     def test_a_sampler_labelled_random_restart_is_no_reference(self) -> None:
@@ -138,17 +138,20 @@ class TestControls:
 
     def test_the_strongest_is_that_of_the_best_selection_metric(self) -> None:
         comparison = self.with_control(0.0)
-        other = self.with_control(0.5).results["learning_rate"]
+        other_control = self.with_control(0.5).results["learning_rate"]
         means = {
             label: np.mean([run.best_value for run in of_arm])
-            for label, of_arm in (("one", comparison.results["learning_rate"]), ("two", other))
+            for label, of_arm in (
+                ("one", comparison.results["learning_rate"]),
+                ("two", other_control),
+            )
         }
         samplers = {k: comparison.results[k] for k in comparison.numbers.samplers}
         both = Comparison(
             {
                 **samplers,
                 "one": comparison.results["learning_rate"],
-                "two": other,
+                "two": other_control,
             },
             comparison.seeds,
         )
@@ -257,9 +260,9 @@ def test_of_losses_the_strongest_control_is_the_lowest() -> None:
     comparison = store_comparison({"a": [0.0], "b": [0.0]}, metric="val_loss")
     for of_arm in comparison.results.values():
         changed(of_arm[0], "adnn:search", sampler="longer")
-    found = read_again(comparison)
-    bests = {label: of_arm[0].best_value for label, of_arm in found.results.items()}
-    assert found.numbers.strongest_control == min(bests, key=lambda label: bests[label])
+    stored = read_again(comparison)
+    bests = {label: of_arm[0].best_value for label, of_arm in stored.results.items()}
+    assert stored.numbers.strongest_control == min(bests, key=lambda label: bests[label])
 
 
 def test_sequential_is_complete_once_all_is_decided() -> None:
@@ -267,10 +270,10 @@ def test_sequential_is_complete_once_all_is_decided() -> None:
         noise = np.random.default_rng(0).normal(0, 0.002, (2, 9))
         comparison = store_comparison({"greedy": noise[0] + gain, "random_restart": noise[1]})
         declared = declaration(range(12), sequential=True)
-        found = dataclasses.replace(comparison, declared=declared)
-        assert (found.numbers.sequential, found.numbers.n_done) == (True, 9)
-        assert (found.numbers.n_inconclusive, found.numbers.is_complete) == (
+        changed = dataclasses.replace(comparison, declared=declared)
+        assert (changed.numbers.sequential, changed.numbers.n_done) == (True, 9)
+        assert (changed.numbers.n_inconclusive, changed.numbers.is_complete) == (
             not is_complete,
             is_complete,
         )
-        assert any("Not complete" in note for note in found.document().notes) != is_complete
+        assert any("Not complete" in note for note in changed.document().notes) != is_complete

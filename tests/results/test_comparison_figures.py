@@ -89,8 +89,8 @@ def test_a_run_that_ended_early_keeps_its_last_gain() -> None:
     runs.append(read_result(store_study("b", values=[0.9] * 4)))
     for run in runs:
         run.study.set_user_attr("adnn:baseline", 0.9)
-    drawn = mean_of([read_result(run.study) for run in runs])
-    assert drawn.y == pytest.approx([0, 0.01, 0.01, 0.01])
+    mean_figure = mean_of([read_result(run.study) for run in runs])
+    assert mean_figure.y == pytest.approx([0, 0.01, 0.01, 0.01])
 
 
 def test_any_state_has_all_figures() -> None:
@@ -102,9 +102,9 @@ def test_any_state_has_all_figures() -> None:
         Comparison({"empty": [empty]}, (0,)),
     ):
         for figure in comparison.document().figures():
-            drawn = comparison.plot(figure.key)
-            assert drawn.data or drawn.layout.annotations[0].text
-            assert "NaN" not in drawn.to_json()
+            mean_figure = comparison.plot(figure.key)
+            assert mean_figure.data or mean_figure.layout.annotations[0].text
+            assert "NaN" not in mean_figure.to_json()
 
 
 def test_a_figure_that_is_not_there_is_refused_with_those_that_are() -> None:
@@ -114,7 +114,7 @@ def test_a_figure_that_is_not_there_is_refused_with_those_that_are() -> None:
 
 
 def test_of_a_single_run_have_no_spread_and_of_none_no_place() -> None:
-    one = read_result(store_study("one", values=[0.9, 0.92, 0.91]))
-    assert mean_of([one]).low == []
-    assert mean_of([one, one]).low
+    study = read_result(store_study("one", values=[0.9, 0.92, 0.91]))
+    assert mean_of([study]).low == []
+    assert mean_of([study, study]).low
     assert mean_of([]).x == []

@@ -124,9 +124,9 @@ def states() -> dict[str, Comparison]:
             for name in ("tpe", "random_restart")
         }
         comparisons[f"{n} trials"] = Comparison(arms, (0,))
-    one = store_comparison({"greedy": [0.02], "random_restart": [0.0]})
+    two_arms = store_comparison({"greedy": [0.02], "random_restart": [0.0]})
     ensemble = store_study("mine/seed=0", sampler="ensemble", gain=0.07, steps=(1, 2, 3))
-    grouped = [changed(run, "adnn:test/", n_groups=800) for run in one.results["greedy"]]
+    grouped = [changed(run, "adnn:test/", n_groups=800) for run in two_arms.results["greedy"]]
     gap = store_comparison({"greedy": [0.01] * 8, "random_restart": [0.0] * 8})
     attrs = gap.results["greedy"][2].record.attrs
     attrs.pop(next(name for name in attrs if name.startswith("adnn:test/")))
@@ -135,18 +135,18 @@ def states() -> dict[str, Comparison]:
     gains = {"greedy": [0.02] * 8, "random_restart": [0.01] * 8}
     return {
         **comparisons,
-        "one seed": one,
+        "one seed": two_arms,
         "no best trial": without_best_trials(),
         "R²": store_comparison(gains, metric="val_r2"),
         "loss": store_comparison(gains, metric="val_loss"),
-        "ensemble": Comparison({**one.results, "mine": [read_result(ensemble)]}, (0,)),
+        "ensemble": Comparison({**two_arms.results, "mine": [read_result(ensemble)]}, (0,)),
         "new seeds": tried_on_new_seeds(),
         "not complete": interrupted(),
         "a run without a value": dataclasses.replace(gap),
-        "one of many": dataclasses.replace(one, like=tuple("abcdefg")),
+        "one of many": dataclasses.replace(two_arms, like=tuple("abcdefg")),
         "looked again": looked_again(),
         "uneven classes": read_again(uneven),
-        "groups": Comparison({**one.results, "greedy": grouped}, (0,)),
+        "groups": Comparison({**two_arms.results, "greedy": grouped}, (0,)),
     }
 
 
@@ -159,8 +159,8 @@ class TestVerdict:
     def test_is_that_of_the_best_sampler(self, name: str) -> None:
         comparison = of_gains(name)
         turned = dict(reversed(comparison.results.items()))
-        for found in (comparison, dataclasses.replace(comparison, results=turned)):
-            assert found.document().verdict == GAINS[name][1]
+        for with_direction in (comparison, dataclasses.replace(comparison, results=turned)):
+            assert with_direction.document().verdict == GAINS[name][1]
 
     def test_of_one_or_few_seeds_is_inconclusive(self) -> None:
         for n in (1, 3):
@@ -192,14 +192,14 @@ class TestVerdict:
 class TestReplication:
     @pytest.mark.slow
     def test_of_offsets_without_effect_is_seldom_shown(self) -> None:
-        rng, n_runs, shown = np.random.default_rng(0), 150, 0
+        rng, n_runs, n_shown = np.random.default_rng(0), 150, 0
         comparison = store_comparison(dict.fromkeys(("a", "b", "random_restart"), [0.0] * 8))
         for _ in range(n_runs):
             # Best networks gain on their own seed whatever they gain on a new one.
             gains = dict(zip("ab", rng.normal(0, 0.01, (2, 8)), strict=True))
             rows = with_replication(comparison, gains).numbers.replication
-            shown += any(row.verdict == "better" for row in rows)
-        assert shown / n_runs <= 0.025 + 2 * np.sqrt(0.025 * 0.975 / n_runs)
+            n_shown += any(row.verdict == "better" for row in rows)
+        assert n_shown / n_runs <= 0.025 + 2 * np.sqrt(0.025 * 0.975 / n_runs)
 
 
 def with_gains(gains: dict[str, np.ndarray], before: Comparison, **changes: Any) -> Comparison:
@@ -227,8 +227,8 @@ class TestInference:
             gains = dict(zip(labels, rng.normal(0, 0.01, (5, 8)), strict=True))
             best = max("abcd", key=lambda label: gains[label].mean())
             few = {label: gains[label] for label in (best, "random_restart")}
-            for name, of in (("declared", declared), ("forgotten", None)):
-                [row] = with_gains(few, before, declared=of).over_reference
+            for name, declared_arms in (("declared", declared), ("forgotten", None)):
+                [row] = with_gains(few, before, declared=declared_arms).over_reference
                 false[name] += row.verdict == "better"
         assert false["declared"] / n_runs <= 0.025 + 2 * np.sqrt(0.025 * 0.975 / n_runs)
         assert false["forgotten"] / n_runs > 0.06  # As it would be.

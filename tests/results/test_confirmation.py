@@ -80,8 +80,8 @@ def test_intervals_hold_the_truth_in_many_worlds(n: int, gain: float, k: int) ->
 
 class TestConfirmation:
     def test_without_offsets_nothing_does(self) -> None:
-        own, unmoved = np.arange(10) < 9, np.arange(10) < np.full((6, 1), 8)
-        facts = confirmation_of(confirmation(own, {BASELINE: unmoved}))
+        own_scores, unmoved = np.arange(10) < 9, np.arange(10) < np.full((6, 1), 8)
+        facts = confirmation_of(confirmation(own_scores, {BASELINE: unmoved}))
         assert (facts.replication, facts.gains) == (Estimate(0, 0, 0), ())
         assert facts.baselines == (0.8,) * 6
 

@@ -68,8 +68,8 @@ def test_as_many_seeds_as_a_storage_bears_are_taken() -> None:
 class TestDeclared:
     @pytest.mark.parametrize("sequential", [False, True])
     def test_first_is_what_is_asked_for(self, sequential: bool) -> None:
-        found = after(None, (4, 2), sequential=sequential)
-        assert found == {**planned([4, 2]), "sequential": sequential}
+        declaration = after(None, (4, 2), sequential=sequential)
+        assert declaration == {**planned([4, 2]), "sequential": sequential}
 
     def test_stays_as_it_is(self, logs: pytest.LogCaptureFixture) -> None:
         assert after(PLANNED, (4, 2, 7), sequential=False) == PLANNED
@@ -94,12 +94,12 @@ class TestDeclared:
 
     @pytest.mark.parametrize("seeds", [(4, 2), (2, 4, 7), (4, 2, 8, 7), (1,)])
     def test_with_other_seeds_is_refused(self, seeds: tuple[int, ...]) -> None:
-        said = (
+        sentence = (
             f"seeds must begin with the 3 declared seeds of 'mine', 4, 2, 7; got "
             f"{', '.join(map(str, seeds))}. Pass the declared seeds in their order, or these and "
             "more."
         )
-        with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+        with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
             after(PLANNED, seeds, sequential=False)
 
     @pytest.mark.parametrize(
@@ -140,8 +140,8 @@ class TestDeclared:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             enough = range(n_seeds + (5 if n_seeds == 1 else 1))
-            of = {"samplers": n_claims}
-            declared(None, enough, sequential=sequential, **NAMED, n_claims=of)
+            n_claims_by_kind = {"samplers": n_claims}
+            declared(None, enough, sequential=sequential, **NAMED, n_claims=n_claims_by_kind)
 
     def test_of_arms_forgets_none_and_of_arguments_knows_the_last(self) -> None:
         before: Declaration = {
@@ -151,8 +151,8 @@ class TestDeclared:
         }
         arms = {"annealing": "annealing", "greedy": "greedy"}
         now: Any = {**NAMED, "arms": arms, "arguments": {"max_trial": 5}}
-        found = declared(before, (4, 2, 7), sequential=False, **now, n_claims={})
-        assert found == {
+        declaration = declared(before, (4, 2, 7), sequential=False, **now, n_claims={})
+        assert declaration == {
             **RAISED,  # As annealing came later.
             "arms": {**before["arms"], **arms},
             "arguments": {"max_trial": 5},
@@ -175,10 +175,10 @@ def test_claims_are_counted_over_all_arms() -> None:
         ("random_restart",): (0, 0),
     }
     for names, numbers in counted.items():
-        found = n_claims_of(
+        n_claims = n_claims_of(
             {label: arm_named(name) for label, name in zip("abcde", names, strict=False)}
         )
-        assert found == dict(zip(("samplers", "controls"), numbers, strict=True))
+        assert n_claims == dict(zip(("samplers", "controls"), numbers, strict=True))
 
 
 def test_declaration_is_stored_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,8 +92,8 @@ class TestNotes:
             [*rows, UNKNOWN], ACCURACY, "fixed", n_claims=claims, maximize=False
         )
         assert len(set(notes)) == len(notes)
-        of = "a name that i… - 18 characters…"
-        assert notes[0] == f"{of}, {of}: too few."
+        shortened = "a name that i… - 18 characters…"
+        assert notes[0] == f"{shortened}, {shortened}: too few."
         assert difference_notes([UNKNOWN], PLAIN, "fixed", n_claims={})[0] == "Too few."
 
 

@@ -36,22 +36,22 @@ def of_function() -> Comparison:
 def test_each_is_in_every_table_and_in_json(
     field: Field, comparison: Comparison, of_function: Comparison
 ) -> None:
-    for shown in (comparison, of_function):
-        has_it = shown is comparison or not field.needs_baseline
-        label = next(iter(shown.results))
-        tables = {table.title.split()[0]: table for table in shown.document().tables}
-        stored = json.loads(to_json(shown.document()))["results"][label][0]
-        assert (field.key in shown.table()) == (field in shown.numbers.fields) == has_it
+    for compared in (comparison, of_function):
+        has_it = compared is comparison or not field.needs_baseline
+        label = next(iter(compared.results))
+        tables = {table.title.split()[0]: table for table in compared.document().tables}
+        stored = json.loads(to_json(compared.document()))["results"][label][0]
+        assert (field.key in compared.table()) == (field in compared.numbers.fields) == has_it
         assert (field.key in stored) == has_it
         if has_it:
-            heading = shown._heading(field)
+            heading = compared._heading(field)
             means = tables["Details" if field.is_detail else "Mean"]
             written = field.text(
-                shown.table()[field.key][label], field.unit_in(shown.numbers.units).bare
+                compared.table()[field.key][label], field.unit_in(compared.numbers.units).bare
             )
             assert means.rows[0][[*means.headings].index(heading)].startswith(written)
-            values = [numbers[field.key] for numbers in shown.numbers.numbers_of(label)]
-            assert shown.table()[field.key][label] == pytest.approx(sum(values) / len(values))
+            values = [numbers[field.key] for numbers in compared.numbers.numbers_of(label)]
+            assert compared.table()[field.key][label] == pytest.approx(sum(values) / len(values))
 
 
 def test_keys_and_headings_are_different(comparison: Comparison) -> None:
@@ -71,10 +71,10 @@ def test_seconds_of_trials_at_once_count_once_and_pauses_not_at_all() -> None:
     begin = datetime(2026, 1, 1)  # noqa: DTZ001 - as Optuna's
 
     def trial(start: float, end: float) -> FrozenTrial:
-        made = create_trial(value=0.0)
-        made.datetime_start = begin + timedelta(seconds=start)
-        made.datetime_complete = begin + timedelta(seconds=end)
-        return made
+        finished = create_trial(value=0.0)
+        finished.datetime_start = begin + timedelta(seconds=start)
+        finished.datetime_complete = begin + timedelta(seconds=end)
+        return finished
 
     run = [trial(0, 2), trial(1, 3), trial(10, 11)]
     assert seconds_under_way(run) == pytest.approx(4)

@@ -74,8 +74,8 @@ def test_surfaces_of_states() -> None:
 def test_interval_for_new_data_is_that_of_nadeau_and_bengio() -> None:
     table = models().differences()
     arrays = {label: np.array(values) for label, values in ACCURACIES.items()}
-    for (one, other), row in table.iterrows():
-        d = arrays[one] - arrays[other]
+    for (arm, reference), row in table.iterrows():
+        d = arrays[arm] - arrays[reference]
         scale = d.std(ddof=1) * np.sqrt(1 / 8 + 50 / 100)
         ends = stats.t.interval(1 - 0.05 / 3, 7, d.mean(), scale)
         assert (row["low"], row["high"]) == pytest.approx(ends)
@@ -90,19 +90,19 @@ def test_interval_for_new_data_is_that_of_nadeau_and_bengio() -> None:
 
 
 def test_verdict_is_for_new_data_where_splits_are_redrawn() -> None:
-    found = models(margin=0.002)
+    comparison = models(margin=0.002)
     verdicts = [
         [row.verdict for row in rows]
-        for rows in (found.numbers.on_these_rows, found.numbers.differences)
+        for rows in (comparison.numbers.on_these_rows, comparison.numbers.differences)
     ]
     # The second interval is wider.
     assert verdicts == [["worse", "worse", "equivalent"], ["worse", "worse", "inconclusive"]]
-    table = found.differences()
-    assert table["low"].tolist() == [row.low for row in found.numbers.differences]
-    assert found.numbers.is_of_new_data
+    table = comparison.differences()
+    assert table["low"].tolist() == [row.low for row in comparison.numbers.differences]
+    assert comparison.numbers.is_of_new_data
     fixed = models(margin=0.002, resampled=None)
     assert not fixed.numbers.is_of_new_data
-    assert fixed.numbers.differences == found.numbers.on_these_rows
+    assert fixed.numbers.differences == comparison.numbers.on_these_rows
     # Neither before all planned seeds are there nor where one looks again.
     for changes in ({"declared_seeds": tuple(range(9))}, {"sequential": True}):
         rows = models(margin=0.002, **changes).numbers.differences
@@ -111,23 +111,23 @@ def test_verdict_is_for_new_data_where_splits_are_redrawn() -> None:
 
 
 def test_table_is_of_the_seeds_that_all_have() -> None:
-    known = {e: value for e, value in KNOWN.items() if e != (1, 5)}
-    found = models(known)
-    table = found.table()
+    evaluations = {e: value for e, value in KNOWN.items() if e != (1, 5)}
+    comparison = models(evaluations)
+    table = comparison.table()
     assert table.index.name == "model"
     assert table.to_dict("index")["wide"] == {
         "seeds": 5,
         "test_accuracy": pytest.approx(np.mean(ACCURACIES["wide"][:5])),
         "test_accuracy_std": pytest.approx(np.std(ACCURACIES["wide"][:5], ddof=1)),
     }
-    assert (found.runs.missing, found.runs.n_evaluations) == ([(1, 5)], 24)
-    assert {row.verdict for row in found.numbers.differences} == {"inconclusive"}
+    assert (comparison.runs.missing, comparison.runs.n_evaluations) == ([(1, 5)], 24)
+    assert {row.verdict for row in comparison.numbers.differences} == {"inconclusive"}
 
 
 def test_sequential_asks_for_one_seed_more_until_all_is_decided() -> None:
-    found = models(sequential=True, declared_seeds=tuple(range(12)))
-    assert found.runs.missing == [(0, 8), (1, 8), (2, 8)]
-    assert len(found.runs.seeds) == 12
+    comparison = models(sequential=True, declared_seeds=tuple(range(12)))
+    assert comparison.runs.missing == [(0, 8), (1, 8), (2, 8)]
+    assert len(comparison.runs.seeds) == 12
     # With two models, a single claim, they are decided.
     decided = models(sequential=True, declared_seeds=tuple(range(12)), labels=("narrow", "wide"))
     assert [row.verdict for row in decided.numbers.on_these_rows] == ["worse"]
@@ -156,20 +156,22 @@ def test_nothing_yet_is_asked_for_seed_by_seed() -> None:
 
 def test_no_interval_is_wider_than_accuracies_can_differ() -> None:
     values = {"a": [0.0, 1.0] * 3, "b": [1.0, 0.0] * 3}
-    known = {(i, s): v for i, of in enumerate(values.values()) for s, v in enumerate(of)}
+    evaluations = {
+        (i, s): v for i, arm_values in enumerate(values.values()) for s, v in enumerate(arm_values)
+    }
     changes: Any = {"labels": ("a", "b"), "declared_seeds": tuple(range(6)), "resampled": (10, 10)}
-    table = models(known, **changes).differences()
+    table = models(evaluations, **changes).differences()
     assert table[["low", "high"]].to_numpy().tolist() == [[-1.0, 1.0]]
     assert ACCURACY.interval(-1.12, math.inf) == "-100.00 to +100.00 pp"
-    of_targets = models(known, **changes, score="test R²").differences()
+    of_targets = models(evaluations, **changes, score="test R²").differences()
     [low, high] = of_targets[["low", "high"]].iloc[0]
     assert low < -1 < 1 < high
 
 
 class TestConclusion:
     def test_of_missing_seeds_decides_nothing(self) -> None:
-        found = models({e: value for e, value in KNOWN.items() if e != (1, 5)})
-        document = found.document()
+        comparison = models({e: value for e, value in KNOWN.items() if e != (1, 5)})
+        document = comparison.document()
         assert [row[4] for row in document.tables[1].rows] == ["inconclusive"] * 3
 
     def test_of_nothing_says_how_to_go_on(self) -> None:
@@ -210,12 +212,12 @@ def test_equal_models_are_rarely_told_apart_by_splits_of_one_data_set() -> None:
     rng, n_runs = np.random.default_rng(0), 200
     seeds: Any = {"labels": ("narrow", "wide"), "declared_seeds": tuple(range(12))}
     settings = {**seeds, "n_test": 160, "margin": 0.001}
-    told, on_these = 0, 0
+    n_told_apart, on_these = 0, 0
     for _ in range(n_runs):
-        found = models(resplit(rng, 12), **settings)
-        told += found.numbers.differences[0].verdict != "inconclusive"
-        on_these += found.numbers.on_these_rows[0].verdict != "inconclusive"
-    assert told / n_runs < 0.05 + 2 * math.sqrt(0.05 * 0.95 / n_runs)
+        comparison = models(resplit(rng, 12), **settings)
+        n_told_apart += comparison.numbers.differences[0].verdict != "inconclusive"
+        on_these += comparison.numbers.on_these_rows[0].verdict != "inconclusive"
+    assert n_told_apart / n_runs < 0.05 + 2 * math.sqrt(0.05 * 0.95 / n_runs)
     assert on_these / n_runs > 0.25  # Which is true of these rows, and of no others.
     for _ in range(10):  # However long one looks.
         again = models(

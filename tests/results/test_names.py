@@ -23,8 +23,8 @@ def kinds_of_results() -> dict[str, type]:
         getattr(adnn_optuna, name)  # It loads the module of each result.
     for name in ("luck", "plan"):
         importlib.import_module(f"adnn_optuna.results.{name}")
-    beside = [adnn_optuna.experiments.confirmation.Confirmation]
-    return {kind.__name__: kind for kind in [*subclasses(Printed), *beside]}
+    other_kinds = [adnn_optuna.experiments.confirmation.Confirmation]
+    return {kind.__name__: kind for kind in [*subclasses(Printed), *other_kinds]}
 
 
 def subclasses(kind: type) -> Iterator[type]:

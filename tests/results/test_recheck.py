@@ -36,9 +36,9 @@ def confirming(count: int) -> tuple[int, ...]:
 
 
 def trial(number: int, value: float) -> FrozenTrial:
-    made = create_trial(value=value)
-    made.number = number
-    return made
+    finished = create_trial(value=value)
+    finished.number = number
+    return finished
 
 
 def recheck(chosen: int, values: list[float]) -> Recheck:
@@ -55,14 +55,14 @@ def compared(
     gains: Sequence[float], against: FrozenTrial | None, *, maximize: bool = True
 ) -> Recheck:
     """Return a recheck of trial 23, which came to 0.916 in its study, and of another trial."""
-    known: dict[tuple[int, ...], float] = {(23, choosing(1)[0]): 0.9}
+    values: dict[tuple[int, ...], float] = {(23, choosing(1)[0]): 0.9}
     for i, (seed, gain) in enumerate(zip(confirming(len(gains)), gains, strict=True)):
         base = 0.87 + 0.01 * (i % 3)
-        known[23, seed] = base + (gain if maximize else -gain)
+        values[23, seed] = base + (gain if maximize else -gain)
         if against is not None and against.number != 23:
-            known[against.number, seed] = base
+            values[against.number, seed] = base
     numbers = RecheckNumbers(
-        *(known, "study", maximize, [trial(23, 0.916)], 1, len(gains)),
+        *(values, "study", maximize, [trial(23, 0.916)], 1, len(gains)),
         True,
         compared={} if against is None else {23: against},
     )
@@ -85,15 +85,15 @@ def planned(report: Recheck, count: int, *, sequential: bool = False, rank: int 
 def of_equals(values: list[float], *, confirm: int = 2) -> Recheck:
     """Return a recheck of a trial with 0.5, by the values of five seeds to choose, and further."""
     seeds = (*choosing(5), *confirming(confirm))
-    known = dict(zip([(3, s) for s in seeds], values, strict=False))
-    return Recheck(RecheckNumbers(known, "s", False, [trial(3, 0.5)], 5, confirm, True))
+    evaluations = dict(zip([(3, s) for s in seeds], values, strict=False))
+    return Recheck(RecheckNumbers(evaluations, "s", False, [trial(3, 0.5)], 5, confirm, True))
 
 
 def with_a_lost_one() -> Recheck:
     """Return a recheck of three evaluations without seeds, the last of which failed."""
-    made = [*choosing(1), *confirming(2)]
-    known = {(1, s): v for s, v in zip(made, (0.3, 0.2, math.nan), strict=True)}
-    return Recheck(RecheckNumbers(known, "s", True, [trial(1, 0.4)], 1, 2, False))
+    seeds = [*choosing(1), *confirming(2)]
+    values = {(1, s): v for s, v in zip(seeds, (0.3, 0.2, math.nan), strict=True)}
+    return Recheck(RecheckNumbers(values, "s", True, [trial(1, 0.4)], 1, 2, False))
 
 
 def test_numbers_of_the_chosen_trial() -> None:
@@ -113,29 +113,29 @@ def test_numbers_of_the_chosen_trial() -> None:
 
 def test_asks_stage_by_stage_for_what_it_needs() -> None:
     whole = recheck(17, [0.904, 0.905, 0.906])
-    known: dict[tuple[int, ...], float] = {}
-    asked = []
-    while missing := changed(whole, known).numbers.missing:
-        report = changed(whole, known)
+    values: dict[tuple[int, ...], float] = {}
+    stages = []
+    while missing := changed(whole, values).numbers.missing:
+        report = changed(whole, values)
         assert math.isnan(report.value)
         roles = [(n, confirms(seed, of_function=True)) for n, seed in missing]
-        asked.append([(number, "confirm" if further else "choose") for number, further in roles])
-        known |= {e: whole.numbers.evaluations[e] for e in missing}
-    assert asked == [
+        stages.append([(number, "confirm" if further else "choose") for number, further in roles])
+        values |= {e: whole.numbers.evaluations[e] for e in missing}
+    assert stages == [
         [(31, "choose"), (17, "choose")],  # Which one is the best,
         [(17, "confirm")] * 3,  # and what it is worth.
     ]
     # Evaluations of another trial by an earlier recheck do not count.
-    assert changed(whole, known | {(5, 3): math.nan}).numbers.used == known
+    assert changed(whole, values | {(5, 3): math.nan}).numbers.used == values
 
 
 def test_first_of_equals_is_chosen_and_who_has_more_values_before_all() -> None:
-    [seed, other] = choosing(2)
+    [seed, second_seed] = choosing(2)
     candidates = [trial(1, 0.7), trial(2, 0.7), trial(3, 0.6)]
     for lost, chosen in ((0, 1), (1, 2), (2, 3)):
         # The third is the worst, but the only one without a failure.
-        values = {(n, s): 0.69 if n < 3 else 0.1 for n in (1, 2, 3) for s in (seed, other)}
-        values |= {(n, other): math.nan for n in range(1, lost + 1)}
+        values = {(n, s): 0.69 if n < 3 else 0.1 for n in (1, 2, 3) for s in (seed, second_seed)}
+        values |= {(n, second_seed): math.nan for n in range(1, lost + 1)}
         report = Recheck(RecheckNumbers(values, "s", True, candidates, 2, 2, True))
         assert report.trial.number == chosen
 
@@ -206,8 +206,8 @@ class TestFailures:
         values |= {(17, seed): 0.9 for seed in confirming(3)}
         report = changed(recheck(17, [0.9] * 3), values)
         for failed, chosen in ((None, 17), (0.0, 17), (1.0, 31)):
-            found = with_numbers(report, failed=failed).trial
-            assert found.number == chosen
+            chosen_trial = with_numbers(report, failed=failed).trial
+            assert chosen_trial.number == chosen
         lost = compared(TestGain.GAINS, trial(0, 0.888))
         last = (0, confirming(10)[9])
         lost = changed(lost, {**lost.numbers.evaluations, last: math.nan})
@@ -218,11 +218,11 @@ class TestFailures:
 
 
 def test_repr_is_short() -> None:
-    shown = repr(recheck(17, [0.904, 0.905, 0.906]))
-    assert shown.startswith(
+    text = repr(recheck(17, [0.904, 0.905, 0.906]))
+    assert text.startswith(
         "Recheck(numbers=RecheckNumbers(study_name='study', maximize=True, seeds=1, confirm=3, "
     )
-    assert "FrozenTrial" not in shown
+    assert "FrozenTrial" not in text
 
 
 def test_the_first_figure_names_both_trials_and_marks_what_is_luck() -> None:
@@ -389,8 +389,8 @@ class TestVerdict:
 
     def test_is_not_known_until_all_is_evaluated(self) -> None:
         whole = recheck(17, [0.904, 0.905, 0.906])
-        known: dict[tuple[int, ...], float] = {}
-        while missing := changed(whole, known).numbers.missing:
-            assert changed(whole, known).document().verdict == "not known"
-            known |= {e: whole.numbers.evaluations[e] for e in missing}
-        assert len(known) == 5
+        values: dict[tuple[int, ...], float] = {}
+        while missing := changed(whole, values).numbers.missing:
+            assert changed(whole, values).document().verdict == "not known"
+            values |= {e: whole.numbers.evaluations[e] for e in missing}
+        assert len(values) == 5

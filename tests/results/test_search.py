@@ -139,9 +139,9 @@ class TestSurfaces:
             number = result._numbers[field.key]
             if not math.isnan(number):
                 n_with_it += 1
-                shown = field.text(number, field.unit_in(units_of(result.record)))
+                text_of_number = field.text(number, field.unit_in(units_of(result.record)))
                 assert f'"{field.key}": ' in in_json
-                assert all(f" {field.label} {shown} " in text for text in texts)
+                assert all(f" {field.label} {text_of_number} " in text for text in texts)
         assert n_with_it
 
 
@@ -151,10 +151,10 @@ def evaluated_elsewhere() -> list[optuna.Study]:
     studies = [store_study(f"s{i}", seed=i, gain=0.003, storage=storage) for i in range(3)]
     store_head(storage, "c", declaration((0, 1), "annealing"))
     runs = [store_study(f"c/annealing/seed={i}", seed=i, storage=storage) for i in range(2)]
-    other = store_study("of other data", storage=storage)
-    other.set_user_attr("adnn:test_rows", "1" * 64)
+    other_study = store_study("of other data", storage=storage)
+    other_study.set_user_attr("adnn:test_rows", "1" * 64)
     closed = store_study("closed", values=[math.nan], storage=storage)
-    return [studies[2], runs[0], other, closed]
+    return [studies[2], runs[0], other_study, closed]
 
 
 def looked_again() -> optuna.Study:
@@ -194,12 +194,12 @@ def states() -> dict[str, StudyResult]:
     store_classes(chance, [30, 40, 30])
     best = added.best_trial
     added.add_trial(create_trial(params=best.params, distributions=best.distributions, value=1.0))
-    left = store_study("left")
-    left.add_trial(create_trial(state=TrialState.RUNNING))
+    unfinished = store_study("left")
+    unfinished.add_trial(create_trial(state=TrialState.RUNNING))
     tiny = optuna.create_study(study_name="tiny")
     tiny.add_trials([create_trial(value=value) for value in (3e-6, 1e-6)])
     diverged = {"baseline": math.nan, "n_groups": 800.0}
-    of: dict[str, SearchRecord | optuna.Study] = {
+    stored_states: dict[str, SearchRecord | optuna.Study] = {
         "not shown": confirmed([0.012, -0.01] * 5, unmoved=0.894),
         "worse": confirmed([-0.01, -0.02] * 5, unmoved=0.93),
         "not shown but better than new baselines": confirmed([gain - 0.012 for gain in GAINS]),
@@ -226,13 +226,13 @@ def states() -> dict[str, StudyResult]:
         "pruned": in_state(TrialState.PRUNED),
         "variables that are not moved": unmoved(),
         "variables that no control moves": unmoved(space={"type": "ControlSpace"}),
-        "left running": left,
+        "left running": unfinished,
         "an added best trial": added,
         **{f"ended by {r}": ended_by(r) for r in ("max_time", "interrupted", "exhausted", None)},
         "tiny values": tiny,
     }
     results = {}
-    for state, value in of.items():
+    for state, value in stored_states.items():
         record = read_record(value) if isinstance(value, optuna.Study) else value
         results[state] = record if isinstance(record, StudyResult) else result_of(record)
     return results
@@ -258,8 +258,8 @@ def test_verdict(state: str, verdict: str) -> None:
 
 
 def verdict_of(own: np.ndarray, baselines: np.ndarray, moved: np.ndarray) -> str:
-    found = confirmation_of(confirmation(own, {arms.BASELINE: baselines, arms.BEST: moved}))
-    return _verdict_on(found.replication)[0]
+    facts = confirmation_of(confirmation(own, {arms.BASELINE: baselines, arms.BEST: moved}))
+    return _verdict_on(facts.replication)[0]
 
 
 class TestWhenItWouldBeFalse:
@@ -279,9 +279,9 @@ class TestWhenItWouldBeFalse:
 
     def test_a_training_run_without_a_number_shows_nothing(self) -> None:
         scores = {arms.BASELINE: np.full((10, 5), np.nan), arms.BEST: np.ones((10, 5))}
-        found = confirmation_of(confirmation(np.ones(5), scores))
-        assert _verdict_on(found.replication)[0] == "not known"
-        assert all(np.isnan(found.vs_baselines))
+        facts = confirmation_of(confirmation(np.ones(5), scores))
+        assert _verdict_on(facts.replication)[0] == "not known"
+        assert all(np.isnan(facts.vs_baselines))
 
 
 class TestTestSet:
@@ -290,12 +290,14 @@ class TestTestSet:
             assert ("test-set evaluations", count) in document_of(study).tables[0].rows
 
     def test_evaluations_are_counted_over_the_storage(self) -> None:
-        study, run, *others = evaluated_elsewhere()
-        wanted = {"s0": 1, "s1": 1, "c/annealing/seed=0": 1, "c/annealing/seed=1": 1}
-        assert read_record(study).test_evaluations_elsewhere == wanted
+        study, run, *other_studies = evaluated_elsewhere()
+        expected = {"s0": 1, "s1": 1, "c/annealing/seed=0": 1, "c/annealing/seed=1": 1}
+        assert read_record(study).test_evaluations_elsewhere == expected
         # The runs of a comparison evaluate it once, all together.
         assert [*read_record(run).test_evaluations_elsewhere] == ["s0", "s1", "s2"]
-        assert all("untouched" not in notes_of(document_of(other)) for other in others)
+        assert all(
+            "untouched" not in notes_of(document_of(other_study)) for other_study in other_studies
+        )
 
     @pytest.mark.parametrize(
         ("sizes", "is_uneven"),

@@ -34,8 +34,8 @@ def drawn(study: optuna.Study) -> dict[str, Figure]:
 
 
 def series(figure: Figure, label: str) -> Series:
-    [found] = [one for one in figure.series if one.label == label]
-    return found
+    [single] = [line for line in figure.series if line.label == label]
+    return single
 
 
 def empty() -> optuna.Study:
@@ -68,10 +68,10 @@ def restarts() -> optuna.Study:
 @pytest.mark.parametrize("make", [empty, troubled, of_another_objective, restarts])
 def test_every_study_has_figures(make: Callable[[], optuna.Study]) -> None:
     for figure in drawn(make()).values():
-        made = standalone(figure)
-        assert made.data or made.layout.annotations[0].text
-        assert made.layout.title.text
-        json = made.to_json()
+        drawing = standalone(figure)
+        assert drawing.data or drawing.layout.annotations[0].text
+        assert drawing.layout.title.text
+        json = drawing.to_json()
         assert "NaN" not in json
         assert "bdata" not in json  # The dashboard's plotly.js is older than this format.
 
@@ -111,18 +111,18 @@ class TestSelection:
         assert next(iter(drawn(study))) == "selection"
         figure = drawn(study)["selection"]
         assert figure.rows == ("validation data, 12 trials", "test data, 6 new seeds")
-        trials, runs, of_best, of_runs, best, replication = figure.series
+        trials, runs, gains_of_best, of_runs, best, replication = figure.series
         # The best trial is the square, and no dot.
         gains = sorted(100 * gain for gain in record.gains.values())
         assert sorted([*trials.x, *best.x]) == pytest.approx(gains)
         assert runs.x == pytest.approx([100 * gain for gain in self.GAINS])
         assert best.x == pytest.approx([100 * record.gain])
-        found = read_confirmation(record).replication
+        interval = read_confirmation(record).replication
         ends = (*replication.x, *replication.low, *replication.high)
-        assert ends == pytest.approx([100 * end for end in found])
+        assert ends == pytest.approx([100 * end for end in interval])
         # Gains on other data have no distance: each line is that of one square.
-        assert ({*of_best.x}, {*of_runs.x}) == ({*best.x}, {*replication.x})
-        assert (of_best.color, of_runs.color) == (best.color, replication.color)
+        assert ({*gains_of_best.x}, {*of_runs.x}) == ({*best.x}, {*replication.x})
+        assert (gains_of_best.color, of_runs.color) == (best.color, replication.color)
 
     def test_names_the_level_of_a_later_best_trial(self) -> None:
         study = store_study("one", gain=0.003)

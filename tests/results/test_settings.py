@@ -19,17 +19,22 @@ if TYPE_CHECKING:
 
 def settings(study: optuna.Study) -> dict[str, Any]:
     document = result_of(read_record(study)).document()
-    found: dict[str, Any] = json.loads(to_json(document))["settings"]
-    return found
+    content: dict[str, Any] = json.loads(to_json(document))["settings"]
+    return content
 
 
 def test_are_everything_that_determines_the_values() -> None:
     study = store_study("one")
-    found = settings(study)
-    assert found["config"] == study.user_attrs["adnn:config"]
-    assert found["search"] == {"sampler": "annealing", "n_trials": 12, "batch_size": 1}
-    other = settings(optuna.create_study(study_name="theirs"))
-    assert other == {"config": None, "search": None, "runs": [], "storage": "InMemoryStorage"}
+    stored = settings(study)
+    assert stored["config"] == study.user_attrs["adnn:config"]
+    assert stored["search"] == {"sampler": "annealing", "n_trials": 12, "batch_size": 1}
+    other_settings = settings(optuna.create_study(study_name="theirs"))
+    assert other_settings == {
+        "config": None,
+        "search": None,
+        "runs": [],
+        "storage": "InMemoryStorage",
+    }
 
 
 def test_have_the_runs_in_their_order() -> None:
@@ -37,16 +42,16 @@ def test_have_the_runs_in_their_order() -> None:
     [run] = settings(study)["runs"]
     later = {**run, "began": "2026-11-26T10:00:00+00:00", "n_trials_before": 12}
     earlier = {**run, "began": "2026-11-24T10:00:00+00:00"}
-    for one in (later, earlier):
-        study.set_user_attr(f"{RUNS}/{one['began']}-1", one)
+    for run_entry in (later, earlier):
+        study.set_user_attr(f"{RUNS}/{run_entry['began']}-1", run_entry)
     assert settings(study)["runs"] == [earlier, run, later]
 
 
 def test_of_a_comparison_are_by_arm() -> None:
     comparison = store_comparison({"greedy": [0.0, 0.1], "random_restart": [0.0, 0.0]})
-    found = json.loads(to_json(comparison.document()))["settings"]
-    assert [*found] == ["greedy", "random_restart"]
-    for arm, of_arm in found.items():
+    content = json.loads(to_json(comparison.document()))["settings"]
+    assert [*content] == ["greedy", "random_restart"]
+    for arm, of_arm in content.items():
         assert of_arm["search"]["sampler"] == arm
 
 

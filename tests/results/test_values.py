@@ -32,8 +32,8 @@ def of_values(
 
 def test_surfaces() -> None:
     values = {"one": ONE, "two": TWO, "a long name & <b>": [*ONE[1:], 2.0]}
-    found = of_values(values, NAMES, maximize=False, margin=1.5, baseline="one")
-    assert_surfaces("values", found)
+    comparison = of_values(values, NAMES, maximize=False, margin=1.5, baseline="one")
+    assert_surfaces("values", comparison)
 
 
 def test_surfaces_of_states() -> None:

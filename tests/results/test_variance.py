@@ -25,8 +25,8 @@ def measured(
 ) -> Variance:
     """Return the variance of a function of one seed for each source."""
     arguments = (name, value_name, SOURCES, n, None, True)
-    wanted = of_runs({}, *arguments).numbers.missing
-    return of_runs({e: f(*e) for e in wanted}, *arguments)
+    missing = of_runs({}, *arguments).numbers.missing
+    return of_runs({e: f(*e) for e in missing}, *arguments)
 
 
 def of_runs(evaluations: Mapping[Evaluation, float], *arguments: Any) -> Variance:
@@ -44,17 +44,17 @@ def draw(seed: int, source: int) -> float:
 def of_accuracies(value_name: str = "val_accuracy") -> Variance:
     """Return the variance of values from two of three sources; 0.92 is that of seed 7."""
     arguments = ("study", value_name, SOURCES, 20, 7, True)
-    wanted = of_runs({}, *arguments).numbers.missing
-    values = {e: 0.9 + 0.01 * draw(e[0], 0) + 0.002 * draw(e[1], 1) for e in wanted}
-    return of_runs({**values, wanted[0]: 0.92}, *arguments)
+    missing = of_runs({}, *arguments).numbers.missing
+    values = {e: 0.9 + 0.01 * draw(e[0], 0) + 0.002 * draw(e[1], 1) for e in missing}
+    return of_runs({**values, missing[0]: 0.92}, *arguments)
 
 
 def with_seed_in_use(*, maximize: bool) -> Variance:
     """Return the variance of ten runs; the value of seed 3, which is none of them, is high."""
     arguments = ("study", "val_accuracy", SOURCES, 10, 3, maximize)
-    wanted = of_runs({}, *arguments).numbers.missing
-    evaluations = {e: 0.9 + 0.01 * draw(sum(e) % 1000, 0) for e in wanted}
-    return of_runs({**evaluations, wanted[0]: 0.95}, *arguments)
+    missing = of_runs({}, *arguments).numbers.missing
+    evaluations = {e: 0.9 + 0.01 * draw(sum(e) % 1000, 0) for e in missing}
+    return of_runs({**evaluations, missing[0]: 0.95}, *arguments)
 
 
 def test_parts_of_known_sources_are_in_their_intervals() -> None:
@@ -79,24 +79,28 @@ def test_parts_of_known_sources_are_in_their_intervals() -> None:
 
 
 def test_numbers_of_two_of_three_sources() -> None:
-    found = of_accuracies()
-    shown = "Variance(numbers=VarianceNumbers(study_name='study', value_name='val_accuracy', "
-    assert repr(found).startswith(shown)
-    assert found.numbers.n_evaluations == 1 + 20 * 4
-    table = found.to_dataframe()
-    sds = {source: found.sd_by_source[source].value for source in SOURCES} | {ALL: found.sd.value}
+    variance = of_accuracies()
+    expected = "Variance(numbers=VarianceNumbers(study_name='study', value_name='val_accuracy', "
+    assert repr(variance).startswith(expected)
+    assert variance.numbers.n_evaluations == 1 + 20 * 4
+    table = variance.to_dataframe()
+    sds = {source: variance.sd_by_source[source].value for source in SOURCES} | {
+        ALL: variance.sd.value
+    }
     assert [*table.index] == ["initialization", "order", "split", ALL]
     assert table["sd"].tolist() == [*sds.values()]
-    assert found.sd.value == pytest.approx(found.numbers.run_values.std(ddof=1))
-    for source, row in found.numbers.differences.items():
+    assert variance.sd.value == pytest.approx(variance.numbers.run_values.std(ddof=1))
+    for source, row in variance.numbers.differences.items():
         assert sds[source] == pytest.approx(math.sqrt(np.mean(row**2) / 2))
-    share = (sds["order"] / found.sd.value) ** 2
-    ends = [found.sd_by_source["order"], found.sd]
+    share = (sds["order"] / variance.sd.value) ** 2
+    ends = [variance.sd_by_source["order"], variance.sd]
     width = math.sqrt(sum(math.log(s.high / s.low) ** 2 for s in ends))
     assert table.loc["order", ["share", "share_low", "share_high"]].tolist() == pytest.approx(
         [share, share * math.exp(-width), share * math.exp(width)]
     )
-    assert found.critical_difference == pytest.approx(2.093024 * math.sqrt(2) * found.sd.value)
+    assert variance.critical_difference == pytest.approx(
+        2.093024 * math.sqrt(2) * variance.sd.value
+    )
 
 
 def test_two_runs_differ_by_more_than_said_in_a_twentieth_of_cases() -> None:
@@ -110,14 +114,14 @@ def test_two_runs_differ_by_more_than_said_in_a_twentieth_of_cases() -> None:
 
 
 def test_seed_in_use_is_none_of_the_runs_and_compared_with_their_mean() -> None:
-    found = with_seed_in_use(maximize=True)
-    assert len(found.numbers.run_values) == 10
-    assert 0.95 not in found.numbers.run_values
-    assert found.numbers.seed_z_score == pytest.approx(
-        (0.95 - found.numbers.run_values.mean()) / found.numbers.run_values.std(ddof=1)
+    variance = with_seed_in_use(maximize=True)
+    assert len(variance.numbers.run_values) == 10
+    assert 0.95 not in variance.numbers.run_values
+    assert variance.numbers.seed_z_score == pytest.approx(
+        (0.95 - variance.numbers.run_values.mean()) / variance.numbers.run_values.std(ddof=1)
     )
     unlucky = with_seed_in_use(maximize=False)
-    assert unlucky.numbers.seed_z_score == -found.numbers.seed_z_score
+    assert unlucky.numbers.seed_z_score == -variance.numbers.seed_z_score
 
 
 def test_lost_runs_are_left_out_and_counted() -> None:
@@ -129,20 +133,20 @@ def test_lost_runs_are_left_out_and_counted() -> None:
 
 
 def test_single_source_is_all_sources_and_two_are_two() -> None:
-    one = of_runs({}, "s", "v", ("only",), 6, None, True)
-    assert (len(one.numbers.missing), one.numbers.n_evaluations) == (6, 6)
-    values = dict(zip(one.numbers.missing, [1.0, 2.0, 4.0, 3.0, 1.0, 5.0], strict=True))
-    one = of_runs(values, "s", "v", ("only",), 6, None, True)
-    assert one.sd_by_source["only"] == one.sd
-    assert one.to_dataframe()["share"].tolist() == [1.0, 1.0]
+    single = of_runs({}, "s", "v", ("only",), 6, None, True)
+    assert (len(single.numbers.missing), single.numbers.n_evaluations) == (6, 6)
+    values = dict(zip(single.numbers.missing, [1.0, 2.0, 4.0, 3.0, 1.0, 5.0], strict=True))
+    single = of_runs(values, "s", "v", ("only",), 6, None, True)
+    assert single.sd_by_source["only"] == single.sd
+    assert single.to_dataframe()["share"].tolist() == [1.0, 1.0]
     arguments = ("s", "v", ("a", "b"), 5, None, True)
-    wanted = of_runs({}, *arguments).numbers.missing
-    two = of_runs({e: float(e[0] % 97) for e in wanted}, *arguments)
-    assert len(wanted) == 15
+    missing = of_runs({}, *arguments).numbers.missing
+    two = of_runs({e: float(e[0] % 97) for e in missing}, *arguments)
+    assert len(missing) == 15
     assert two.sd_by_source["a"].value > 0
     assert two.sd_by_source["b"] == (0, 0, 0)
     # Each source is redrawn alone.
-    for run, first, second in zip(wanted[::3], wanted[1::3], wanted[2::3], strict=True):
+    for run, first, second in zip(missing[::3], missing[1::3], missing[2::3], strict=True):
         assert (first[0] != run[0], first[1]) == (True, run[1])
         assert (second[0], second[1] != run[1]) == (run[0], True)
 
@@ -150,14 +154,14 @@ def test_single_source_is_all_sources_and_two_are_two() -> None:
 @pytest.mark.parametrize("sources", [("seed",), SOURCES])
 def test_what_never_varies_has_no_shares(sources: tuple[str, ...]) -> None:
     arguments = ("s", "v", sources, 5, None, True)
-    found = of_runs(dict.fromkeys(of_runs({}, *arguments).numbers.missing, 0.5), *arguments)
-    assert found.sd.value == 0
-    assert found.to_dataframe()["share"].isna().all()
-    tables = found.document().tables
+    variance = of_runs(dict.fromkeys(of_runs({}, *arguments).numbers.missing, 0.5), *arguments)
+    assert variance.sd.value == 0
+    assert variance.to_dataframe()["share"].isna().all()
+    tables = variance.document().tables
     # The table of a single source would have one row, with the numbers above it.
     assert len(tables) == (len(sources) > 1)
     for table in tables:
-        assert [row[0] for row in table.rows] == [*found.to_dataframe().index]
+        assert [row[0] for row in table.rows] == [*variance.to_dataframe().index]
         assert {cell for row in table.rows for cell in row[3:]} == {""}
 
 
@@ -203,10 +207,10 @@ def test_failures_may_count_as_a_value() -> None:
 
 
 def test_figure_shows_each_source_once() -> None:
-    found = of_accuracies()
-    [figure] = found.document().figures()
+    variance = of_accuracies()
+    [figure] = variance.document().figures()
     assert figure.rows == ("initialization", "order", "split", ALL)
     [points] = figure.series
-    sds = [*found.sd_by_source.values(), found.sd]
-    shown = zip(points.x, points.low, points.high, strict=True)
-    np.testing.assert_allclose([*shown], 100 * np.array(sds))
+    sds = [*variance.sd_by_source.values(), variance.sd]
+    rows = zip(points.x, points.low, points.high, strict=True)
+    np.testing.assert_allclose([*rows], 100 * np.array(sds))

@@ -46,11 +46,18 @@ CLAIMED = facts(0.02, 0.03, 0.04, 10)
 
 def test_prints_as_the_snapshots() -> None:
     assert_surfaces("verdict_exact", Verdict("exact", (), STATED, **REPRODUCED))
-    found = {"confirmation": CLAIMED, "new_seeds": facts(0.005, 0.01, 0.015, 20)}
-    others = ("environment.versions.keras is 3.12.0, here 3.13.1.",)
+    new_seeds_facts = {"confirmation": CLAIMED, "new_seeds": facts(0.005, 0.01, 0.015, 20)}
+    other_reasons = ("environment.versions.keras is 3.12.0, here 3.13.1.",)
     assert_surfaces(
         "verdict_new_seeds",
-        Verdict("within_tolerance", others, STATED, half_width=0.005, **REPRODUCED, **found),
+        Verdict(
+            "within_tolerance",
+            other_reasons,
+            STATED,
+            half_width=0.005,
+            **REPRODUCED,
+            **new_seeds_facts,
+        ),
     )
     reasons = (
         "files.weights: 'a.npz' is larger than the best network's weights.",
@@ -60,8 +67,11 @@ def test_prints_as_the_snapshots() -> None:
 
 
 def of_new_seeds(status: Any, low: float, high: float) -> Verdict:
-    reasons, found = ("The gain varies too much here.",), facts(low, (low + high) / 2, high, 20)
-    return Verdict(status, reasons, confirmation=CLAIMED, new_seeds=found, **REPRODUCED)
+    reasons, new_seeds_facts = (
+        ("The gain varies too much here.",),
+        facts(low, (low + high) / 2, high, 20),
+    )
+    return Verdict(status, reasons, confirmation=CLAIMED, new_seeds=new_seeds_facts, **REPRODUCED)
 
 
 def test_surfaces_of_states() -> None:
@@ -104,8 +114,10 @@ def test_only_a_ci_above_0_replicates(low: float, high: float) -> None:
 
 def test_the_makers_mean_is_compared_with_that_of_the_new_seeds() -> None:
     gains = (0.0, 0.02) * 10
-    found = dataclasses.replace(facts(0.005, 0.01, 0.015, 20), gains=gains)
-    document = Verdict("exact", confirmation=CLAIMED, new_seeds=found, **REPRODUCED).document()
+    new_seeds_facts = dataclasses.replace(facts(0.005, 0.01, 0.015, 20), gains=gains)
+    document = Verdict(
+        "exact", confirmation=CLAIMED, new_seeds=new_seeds_facts, **REPRODUCED
+    ).document()
     excess = next(line for line in document.estimates if line.label == "claimed minus found")
     half = scipy.stats.t.ppf(0.975, 19) * np.std(gains, ddof=1) * np.sqrt(1 / 20 + 1 / 10)
     assert excess.estimate == pytest.approx((0.02, 0.02 - half, 0.02 + half))

@@ -91,11 +91,11 @@ def test_each_value_of_a_finite_parameter_is_equally_likely() -> None:
 
 def test_the_range_of_two_distributions() -> None:
     for kind in (FloatDistribution, IntDistribution):
-        one, other = kind(1, 5), kind(3, 9)
-        assert hull(one, other) == hull(other, one) == kind(1, 9)
-        assert hull(kind(1, 9), other) == kind(1, 9)
-        assert hull(one, kind(3, 9, log=True)) == one
-        assert hull(one, kind(3, 9, step=3)) == one
+        first, second = kind(1, 5), kind(3, 9)
+        assert hull(first, second) == hull(second, first) == kind(1, 9)
+        assert hull(kind(1, 9), second) == kind(1, 9)
+        assert hull(first, kind(3, 9, log=True)) == first
+        assert hull(first, kind(3, 9, step=3)) == first
         assert hull(kind(1, 5, log=True), kind(3, 9, log=True)) == kind(1, 9, log=True)
         assert hull(kind(0, 4, step=2), kind(2, 8, step=2)) == kind(0, 8, step=2)
     assert hull(FloatDistribution(1, 5), IntDistribution(3, 9)) == FloatDistribution(1, 5)
@@ -205,11 +205,11 @@ def test_the_order_of_parameters_does_not_matter() -> None:
         trial = study.ask(space)
         return float(trial.params["x"] + 2 * trial.params["y"])
 
-    one, other = (optuna.create_study(sampler=Annealing(seed=0)) for _ in range(2))
-    one.optimize(backwards, n_trials=20)
-    for trial in one.trials:
-        assert relative(other) == trial.value
-        other.tell(trial.number, trial.value)
+    first, second = (optuna.create_study(sampler=Annealing(seed=0)) for _ in range(2))
+    first.optimize(backwards, n_trials=20)
+    for trial in first.trials:
+        assert relative(second) == trial.value
+        second.tell(trial.number, trial.value)
 
 
 def test_conditional_parameters_and_ranges_that_change() -> None:

@@ -88,9 +88,9 @@ def test_generate_choice() -> None:
     for temperature in TEMPERATURES:
         choices = np.floor(5 * generate_choice(x, u, np.array(temperature), n)).astype(int)
         counts = np.bincount(choices, minlength=5)
-        others = np.delete(counts, 2)
-        assert np.ptp(others) <= 2  # All other choices are equally likely.
-        changes.append(others.sum() / len(u))
+        other_counts = np.delete(counts, 2)
+        assert np.ptp(other_counts) <= 2  # All other choices are equally likely.
+        changes.append(other_counts.sum() / len(u))
         moves = generating_quantile(u, np.array(temperature))
         assert changes[-1] == pytest.approx(np.mean(np.abs(moves) > 0.1), abs=1e-3)
     assert changes == sorted(changes, reverse=True)
@@ -221,12 +221,12 @@ def test_a_copy_is_independent() -> None:
         x = annealing.ask(index, index)
         annealing.tell(index, x, float(x @ x))
     before = annealing.ask(25, 25)
-    other = copy.copy(annealing)
-    other.add_coordinate("new")
+    copied = copy.copy(annealing)
+    copied.add_coordinate("new")
     for index in range(25, 45):
-        other.tell(index, np.array([0.1, 0.1, 0.5]), -float(index))
+        copied.tell(index, np.array([0.1, 0.1, 0.5]), -float(index))
     assert np.array_equal(annealing.ask(25, 25), before)
-    assert other.ask(45, 45).shape == (3,)
+    assert copied.ask(45, 45).shape == (3,)
 
 
 def test_reannealing_moves_less_what_matters_more() -> None:
@@ -297,15 +297,17 @@ def test_the_model_of_points_that_say_little() -> None:
 def test_the_pool_keeps_the_best_and_the_latest() -> None:
     pool = PointPool(capacity=20).with_coordinate()
     values = np.random.default_rng(0).permutation(100).astype(float)
-    kept: list[float] = []
+    kept_values: list[float] = []
     for number, value in enumerate(values):
         pool = pool.with_point(np.array([value]), value)
-        if len(kept) == 20:
+        if len(kept_values) == 20:
             # The worst goes, but none of the quarter that came last before this one.
-            kept.remove(max(old for old in kept if old not in values[number - 5 : number]))
-        kept.append(value)
+            kept_values.remove(
+                max(old for old in kept_values if old not in values[number - 5 : number])
+            )
+        kept_values.append(value)
         assert pool.numbers.max() == number
-        assert sorted(pool.values) == sorted(kept)
+        assert sorted(pool.values) == sorted(kept_values)
         assert pool.points[:, 0].tolist() == pool.values.tolist()
         for count in (0, 1, 3):
             latest = pool.values[pool.is_latest(count)]
@@ -318,9 +320,9 @@ def test_uniforms() -> None:
     numbers = uniforms(1, 2, GENERATE, "x", 20_000)
     assert stats.kstest(numbers, "uniform").pvalue > 1e-3
     assert np.array_equal(uniforms(1, 2, GENERATE, "x", 5), numbers[:5])
-    others = [(2, 2, GENERATE, "x"), (1, 3, GENERATE, "x"), (1, 2, ACCEPT, "x")]
-    for other in [*others, (1, 2, GENERATE, "y")]:
-        correlation = np.corrcoef(numbers, uniforms(*other, 20_000))[0, 1]
+    other_keys = [(2, 2, GENERATE, "x"), (1, 3, GENERATE, "x"), (1, 2, ACCEPT, "x")]
+    for key in [*other_keys, (1, 2, GENERATE, "y")]:
+        correlation = np.corrcoef(numbers, uniforms(*key, 20_000))[0, 1]
         assert abs(correlation) < 0.03
     # The same on every machine and with every version of NumPy.
     assert uniforms(0, 0, GENERATE, "x", 1)[0] == 0.8431788811032568

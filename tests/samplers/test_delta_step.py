@@ -147,18 +147,18 @@ def test_values_that_are_none() -> None:
 def test_asking_for_more_repeats_the_baseline(caplog: pytest.LogCaptureFixture) -> None:
     sampler = DeltaStepSampler(deltas=(0.1,), max_steps=2)
     study = optuna.create_study(sampler=sampler)
-    asked = []
+    suggested = []
     with caplog.at_level(logging.WARNING, "adnn_optuna"):
         for _ in range(3):
             trial = study.ask()
-            asked.append(trial.suggest_float("x", 0, 1))
+            suggested.append(trial.suggest_float("x", 0, 1))
             study.tell(trial, 0.0)
         assert sampler.is_exhausted(study)
         assert not caplog.records
         trial = study.ask()
-        asked.append(trial.suggest_float("x", 0, 1))
+        suggested.append(trial.suggest_float("x", 0, 1))
         study.tell(trial, 0.0)
-    assert asked == [0.0, 0.1, 0.2, 0.0]
+    assert suggested == [0.0, 0.1, 0.2, 0.0]
     (record,) = caplog.records
     assert "trial 3" in record.getMessage()
 

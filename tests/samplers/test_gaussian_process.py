@@ -124,6 +124,6 @@ def test_a_search_finds_the_best_point() -> None:
     us = rng.random((N_SEARCH_UNIFORMS, 3))
     start = rng.random((64, 3))
     start[:, 2] = (rng.integers(3, size=64) + 0.5) / 3
-    found = search(start, lambda points: points, merits, us, n_choices)
-    assert merits(found[None])[0] > -1e-3
-    assert found[2] == 0.5
+    result = search(start, lambda points: points, merits, us, n_choices)
+    assert merits(result[None])[0] > -1e-3
+    assert result[2] == 0.5

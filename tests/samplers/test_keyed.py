@@ -41,9 +41,9 @@ def test_a_study_that_goes_on_is_as_one_that_never_stopped(
         study.optimize(objective, n_trials=1)
     assert [t.params for t in study.trials] == [t.params for t in whole.trials]
     assert len({t.params["x"] for t in whole.trials}) == 20
-    other = optuna.create_study(sampler=KeyedSampler(factory, seed=2))
-    other.optimize(objective, n_trials=1)
-    assert other.trials[0].params != whole.trials[0].params
+    other_study = optuna.create_study(sampler=KeyedSampler(factory, seed=2))
+    other_study.optimize(objective, n_trials=1)
+    assert other_study.trials[0].params != whole.trials[0].params
 
 
 def test_takes_seeds_that_the_inner_sampler_refuses() -> None:

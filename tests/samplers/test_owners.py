@@ -71,21 +71,21 @@ def test_when_a_process_started(process: subprocess.Popen[bytes]) -> None:
 
 
 def test_a_process_lives_until_it_ends(process: subprocess.Popen[bytes]) -> None:
-    own = ownership(trial_of(None))
-    assert own["process"] == os.getpid()
-    other = {**own, "process": process.pid, "start": _start_time(process.pid)}
-    assert is_own(trial_of({**own}))
-    assert not is_own(trial_of(other))
-    assert is_alive(trial_of(other)) is True
+    own_ownership = ownership(trial_of(None))
+    assert own_ownership["process"] == os.getpid()
+    foreign = {**own_ownership, "process": process.pid, "start": _start_time(process.pid)}
+    assert is_own(trial_of({**own_ownership}))
+    assert not is_own(trial_of(foreign))
+    assert is_alive(trial_of(foreign)) is True
     # Another process had its id.
-    assert is_alive(trial_of({**other, "start": "before"})) is False
-    assert is_alive(trial_of({**other, "host": "elsewhere"})) is None
+    assert is_alive(trial_of({**foreign, "start": "before"})) is False
+    assert is_alive(trial_of({**foreign, "host": "elsewhere"})) is None
     # What was copied from another trial says nothing of this one.
-    assert owner_of(trial_of(other, number=1)) is None
-    assert is_alive(trial_of(other, number=1)) is None
+    assert owner_of(trial_of(foreign, number=1)) is None
+    assert is_alive(trial_of(foreign, number=1)) is None
     process.kill()
     process.wait()
-    assert is_alive(trial_of(other)) is False
+    assert is_alive(trial_of(foreign)) is False
 
 
 HIDDEN = """
@@ -136,12 +136,12 @@ def test_owners_of_trials_without_a_proposal() -> None:
 def test_of_several_that_claim_a_trial_each_takes_back_its_own() -> None:
     trial = trial_of(None)
     with run_of_trials(study := optuna.create_study()):
-        taken = {claim_of(trial): ownership(trial)}
+        ownership_by_claim = {claim_of(trial): ownership(trial)}
     with run_of_trials(study):
         late = claim_of(trial)
-        trial.system_attrs = {**taken, late: ownership(trial)}
+        trial.system_attrs = {**ownership_by_claim, late: ownership(trial)}
         assert is_alive(trial) is True
-        trial.system_attrs = {**taken, late: None}
+        trial.system_attrs = {**ownership_by_claim, late: None}
         assert is_alive(trial) is False
 
 

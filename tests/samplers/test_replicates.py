@@ -21,20 +21,20 @@ MINIMIZE, MAXIMIZE = StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE
 
 def trials_of(*of_trials: tuple[float, float | None, int | None]) -> list[FrozenTrial]:
     """Return trials by parameter, value and, of a replicate, the number of its first trial."""
-    made = []
+    trials = []
     for number, (x, value, first) in enumerate(of_trials):
         state = TrialState.FAIL if value is None else TrialState.COMPLETE
         trial = optuna.create_trial(params={"x": x}, distributions=X, value=value, state=state)
         trial.number = number
         if first is not None:
             trial.system_attrs[REPLICATE] = {"trial": first, "repetition": number, "index": None}
-        made.append(trial)
-    return made
+        trials.append(trial)
+    return trials
 
 
 def next_of(trials: list[FrozenTrial], count: int, direction: StudyDirection) -> list[int]:
-    found = replicates.ranked(replicates.configurations_of(trials).values(), direction)
-    return [number for number, _ in replicates.next_replicates(found, count)]
+    ranked = replicates.ranked(replicates.configurations_of(trials).values(), direction)
+    return [number for number, _ in replicates.next_replicates(ranked, count)]
 
 
 def test_the_two_best_take_turns_until_a_mean_falls_behind() -> None:
@@ -48,24 +48,29 @@ def test_the_two_best_take_turns_until_a_mean_falls_behind() -> None:
 
 def test_equal_parameters_are_one_configuration() -> None:
     trials = trials_of((0.1, 3, None), (0.2, 1, None), (0.1, 0, None))
-    found = replicates.configurations_of(trials)
-    assert {number: one.values for number, one in found.items()} == {0: [3, 0], 1: [1]}
+    configurations = replicates.configurations_of(trials)
+    assert {number: configuration.values for number, configuration in configurations.items()} == {
+        0: [3, 0],
+        1: [1],
+    }
 
 
 @pytest.mark.parametrize(("direction", "best"), [(MINIMIZE, 1), (MAXIMIZE, 0)])
 def test_only_two_values_recommend(direction: StudyDirection, best: int) -> None:
     searched = trials_of((0.1, 3, None), (0.2, 1, None), (0.3, 2.0, None))
     assert replicates.replicated(searched, direction) == []
-    known = trials_of((0.1, 3, None), (0.2, 1, None), (0.3, 2.0, None), (0.1, 5, 0), (0.2, 1.5, 1))
-    assert replicates.replicated(known, direction)[0].first.number == best
+    trials = trials_of(
+        (0.1, 3, None), (0.2, 1, None), (0.3, 2.0, None), (0.1, 5, 0), (0.2, 1.5, 1)
+    )
+    assert replicates.replicated(trials, direction)[0].first.number == best
 
 
 def test_a_configuration_that_failed_comes_last() -> None:
-    known = trials_of(
+    trials = trials_of(
         (0.1, 1, None), (0.2, 2, None), (0.1, 1, 0), (0.1, None, 0), (0.2, 2, 1), (0.3, 3, None)
     )
-    assert replicates.replicated(known, MINIMIZE)[0].first.number == 1
-    assert next_of(known, 2, MINIMIZE) == [5, 1]
+    assert replicates.replicated(trials, MINIMIZE)[0].first.number == 1
+    assert next_of(trials, 2, MINIMIZE) == [5, 1]
 
 
 @pytest.mark.slow

@@ -292,13 +292,13 @@ def test_a_retried_trial_keeps_its_index(url: str) -> None:
     # As `optuna.storages.fail_stale_trials` does, but without the wait.
     storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
     RetryHeartbeatStaleTrialCallback()(study, study.trials[2])
-    other = study.ask()  # Pops the retry.
-    assert suggest(other) == value
-    assert (index_of(other), other.number) == (2, 3)
+    other_trial = study.ask()  # Pops the retry.
+    assert suggest(other_trial) == value
+    assert (index_of(other_trial), other_trial.number) == (2, 3)
     assert is_alive(study.trials[3])
     next_trial = study.ask()
     assert index_of(next_trial) == 3
-    study.tell(other, value)
+    study.tell(other_trial, value)
     assert index_of(study.ask()) == 4
 
 
@@ -540,9 +540,9 @@ def test_trials_copied_from_another_study_are_adopted() -> None:
         study.optimize(suggest, n_trials=5)
         return study
 
-    other = optuna.create_study(sampler=AdaptiveSimulatedAnnealingSampler(seed=4))
-    other.optimize(suggest, n_trials=10)
-    copied = run(other.trials[9].system_attrs)
+    other_study = optuna.create_study(sampler=AdaptiveSimulatedAnnealingSampler(seed=4))
+    other_study.optimize(suggest, n_trials=10)
+    copied = run(other_study.trials[9].system_attrs)
     assert completed_params(copied) == completed_params(run({}))
     assert abs(copied.trials[-1].params["x"] + 0.77) < 0.1
 
@@ -725,10 +725,10 @@ def test_a_run_that_ended_leaves_nothing_held(
     assert trials[2].state == TrialState.FAIL
     assert [index_of(trial) for trial in trials] == [0, 1, 2, 2, 3, 4]
     # Trials that are asked for are under way until they are told.
-    asked = study().ask()
+    begun = study().ask()
     study().optimize(objective, n_trials=1)
-    assert study().trials[asked.number].state == TrialState.RUNNING
-    study().tell(asked, 1.0)
+    assert study().trials[begun.number].state == TrialState.RUNNING
+    study().tell(begun, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,13 @@ class TestScore:
     def test_is_that_of_clopper_and_pearson(self) -> None:
         is_right = np.arange(100) < 91
         exact = stats.binomtest(91, 100).proportion_ci(0.95, "exact")
-        own, grouped = (is_right,), (is_right, np.arange(100))
-        assert score_estimate(*own) == pytest.approx((0.91, exact.low, exact.high))
-        assert score_estimate(*grouped) == pytest.approx(score_estimate(*own))
+        own_scores, grouped = (is_right,), (is_right, np.arange(100))
+        assert score_estimate(*own_scores) == pytest.approx((0.91, exact.low, exact.high))
+        assert score_estimate(*grouped) == pytest.approx(score_estimate(*own_scores))
         wider = stats.binomtest(91, 100).proportion_ci(0.975, "exact")
-        assert score_estimate(*own, level=0.975) == pytest.approx((0.91, wider.low, wider.high))
+        assert score_estimate(*own_scores, level=0.975) == pytest.approx(
+            (0.91, wider.low, wider.high)
+        )
 
     @pytest.mark.parametrize("n_right", [0, 20])
     def test_none_or_all_right_has_an_end(self, n_right: int) -> None:
@@ -81,9 +83,9 @@ class TestAuc:
 class TestDifference:
     def test_one_baseline_s_luck_is_taken_out(self) -> None:
         """The unmoved networks differ by far more than the examples do."""
-        own = np.arange(1000) < 900
+        own_scores = np.arange(1000) < 900
         unmoved = np.arange(1000) < np.arange(710, 900, 20)[:, np.newaxis]
-        value, low, high = difference_from_mean(own, unmoved)
+        value, low, high = difference_from_mean(own_scores, unmoved)
         assert value == pytest.approx(0.1)
         of_networks = np.std(unmoved.mean(axis=1), ddof=1) / math.sqrt(10)
         assert high - value > stats.t.ppf(0.975, 12) * of_networks
@@ -91,18 +93,18 @@ class TestDifference:
 
     def test_the_same_example_ten_times_is_one(self) -> None:
         rng = np.random.default_rng(1)
-        own, unmoved = rng.random(60) < 0.9, rng.random((10, 60)) < 0.8
-        once = difference_from_mean(own, unmoved)
+        own_scores, unmoved = rng.random(60) < 0.9, rng.random((10, 60)) < 0.8
+        once = difference_from_mean(own_scores, unmoved)
         groups = np.repeat(np.arange(60), 10)
-        often = difference_from_mean(np.repeat(own, 10), np.repeat(unmoved, 10, 1), groups)
+        often = difference_from_mean(np.repeat(own_scores, 10), np.repeat(unmoved, 10, 1), groups)
         assert often == pytest.approx(once)
 
     def test_a_network_that_all_others_equal_is_no_better_but_may_differ_on_others(self) -> None:
-        own = np.arange(50) < 40
+        own_scores = np.arange(50) < 40
         low, high = difference_interval(0, 0, 50)
-        found = difference_from_mean(own, np.stack([own] * 10))
-        assert found == pytest.approx((0, low, high))
-        errors = own / 2
+        difference = difference_from_mean(own_scores, np.stack([own_scores] * 10))
+        assert difference == pytest.approx((0, low, high))
+        errors = own_scores / 2
         assert difference_from_mean(errors, np.stack([errors] * 10)) == (0, 0, 0)
 
     def test_of_easy_images_the_interval_holds_the_truth(self) -> None:
@@ -110,9 +112,9 @@ class TestDifference:
         rng, n_held = np.random.default_rng(0), 0
         for _ in range(200):
             is_hard = rng.random(30) < 0.02
-            own = ~is_hard | (rng.random(30) < 0.7)
-            others = ~is_hard | (rng.random((10, 30)) < 0.5)
-            _, low, high = difference_from_mean(own, others)
+            own_scores = ~is_hard | (rng.random(30) < 0.7)
+            other_scores = ~is_hard | (rng.random((10, 30)) < 0.5)
+            _, low, high = difference_from_mean(own_scores, other_scores)
             n_held += low <= 0.02 * 0.2 <= high
         assert n_held >= 190
 

@@ -30,11 +30,11 @@ def loops() -> Iterator[Any]:
 
 def judge(*values: float, n_made: int | None = None) -> tuple[str, int]:
     """Judge a candidate against a best so far with mean 0 and worst run -1."""
-    made = len(values) if n_made is None else n_made
+    n_values = len(values) if n_made is None else n_made
     padded = np.array([*values, *[math.nan] * (4 - len(values))])
-    kept, given_up, n_runs = judged(padded, np.array(made), Standard(0.0, -1.0, 1.0, 1.0))
+    is_kept, given_up, n_runs = judged(padded, np.array(n_values), Standard(0.0, -1.0, 1.0, 1.0))
     verdict = "not judged yet"
-    if kept:
+    if is_kept:
         verdict = "kept"
     elif given_up:
         verdict = "given up"
@@ -65,8 +65,8 @@ def test_a_failed_run_counts_as_the_worst_in_the_end() -> None:
 def test_equal_values_are_no_gain() -> None:
     values = np.full(4, 0.1)
     standard = Standard(np.mean([0.1, 0.1, 0.1]), 0.1, 0.0, 1.0)
-    kept, given_up, _ = judged(values, np.array(4), standard)
-    assert (bool(kept), bool(given_up)) == (False, True)
+    is_kept, given_up, _ = judged(values, np.array(4), standard)
+    assert (bool(is_kept), bool(given_up)) == (False, True)
 
 
 def test_the_threshold_is_met_by_the_level() -> None:
@@ -80,8 +80,8 @@ def test_the_threshold_is_met_by_the_level() -> None:
         baseline.std(axis=1, ddof=1),
         threshold(0.02, 6, 5, 4),
     )
-    kept, _, _ = judged(noise * rng.standard_normal((n, 6)), np.full(n, 6), standard)
-    assert kept.mean() == pytest.approx(0.02, abs=0.002)
+    is_kept, _, _ = judged(noise * rng.standard_normal((n, 6)), np.full(n, 6), standard)
+    assert is_kept.mean() == pytest.approx(0.02, abs=0.002)
 
 
 def test_less_is_asked_if_more_is_known() -> None:

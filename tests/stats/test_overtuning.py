@@ -42,10 +42,12 @@ class World(NamedTuple):
         copied[n_originals:] = rng.integers(n_originals, size=self.n_trials - n_originals)
         truth = self.level + self.spread * rng.standard_normal(self.n_trials)
         truth = truth[copied] if self.is_loss else np.minimum(truth, 0.995)[copied]
-        own = self._noise(rng, groups, self.n_trials)[:, copied]
-        own = np.sqrt(0.95) * own + np.sqrt(0.05) * rng.standard_normal(own.shape)
+        own_noise = self._noise(rng, groups, self.n_trials)[:, copied]
+        own_noise = np.sqrt(0.95) * own_noise + np.sqrt(0.05) * rng.standard_normal(
+            own_noise.shape
+        )
         latent = np.sqrt(self.common) * self._noise(rng, groups, 1)
-        latent = latent + np.sqrt(1 - self.common) * own
+        latent = latent + np.sqrt(1 - self.common) * own_noise
         if self.is_loss:
             return truth * np.exp(latent - 0.5), truth, groups
         return latent + ndtri(truth) > 0, truth, groups
@@ -66,9 +68,9 @@ def found_in(world: World, seed: int) -> tuple[RandomSplits, float, float]:
         are_right=not world.is_loss,
     )
     measure.n_splits = 100
-    found = random_splits(measure, maximize=not world.is_loss)
+    result = random_splits(measure, maximize=not world.is_loss)
     best = measure.values.argmin() if world.is_loss else measure.values.argmax()
-    return found, float(measure.values[best]), float(truth[best])
+    return result, float(measure.values[best]), float(truth[best])
 
 
 WORLDS = [
@@ -98,8 +100,8 @@ MORE_WORLDS = [
 def check(world: World, repetitions: int, coverage: tuple[float, float]) -> None:
     rows = []
     for seed in range(repetitions):
-        found, reported, truth = found_in(world, seed)
-        value, low, high = found.new_data
+        result, reported, truth = found_in(world, seed)
+        value, low, high = result.new_data
         rows.append((value - truth, low <= truth <= high, reported - truth))
     errors, covered, _ = np.array(rows, float).T
     noise = errors.std() / repetitions**0.5
@@ -120,10 +122,10 @@ def test_it_covers_in_many_worlds(world: World) -> None:
 
 
 def test_the_reported_value_covers_nothing_here() -> None:
-    found = [found_in(World(200, 200, 0.0), seed) for seed in range(20)]
-    assert np.mean([reported - truth for _, reported, truth in found]) > 0.03
+    worlds = [found_in(World(200, 200, 0.0), seed) for seed in range(20)]
+    assert np.mean([reported - truth for _, reported, truth in worlds]) > 0.03
     # With more trials, the best value says less.
-    first, last = (np.mean([f.curve[k] - f.curve[1] for f, _, _ in found]) for k in (2, 200))
+    first, last = (np.mean([f.curve[k] - f.curve[1] for f, _, _ in worlds]) for k in (2, 200))
     assert abs(first) < 0.02
     assert abs(last) < 0.02
 
@@ -148,10 +150,10 @@ def test_examples_of_one_group_count_once() -> None:
 
 def test_one_trial_has_its_own_mean_and_few_examples_show_nothing() -> None:
     scores = np.random.default_rng(0).random((300, 1))
-    found = random_splits(Means(scores, None, are_right=False), maximize=True)
-    assert found.new_data.value == pytest.approx(scores.mean(), abs=3e-3)
+    result = random_splits(Means(scores, None, are_right=False), maximize=True)
+    assert result.new_data.value == pytest.approx(scores.mean(), abs=3e-3)
     half = 1.96 * np.sqrt(scores.var(ddof=1) / 300)
-    assert found.new_data.high - found.new_data.value == pytest.approx(half, rel=0.1)
+    assert result.new_data.high - result.new_data.value == pytest.approx(half, rel=0.1)
     nothing = random_splits(Means(scores[:9], None, are_right=False), maximize=True)
     assert np.isnan(nothing.new_data).all()
 
@@ -166,9 +168,9 @@ def test_a_metric_is_split_as_a_mean_is() -> None:
         groups=None,
     )
     mean = Means(scores.astype(float), None, are_right=False)
-    other = random_splits(mean, maximize=True)
-    one = random_splits(metric, maximize=True, after_split=lambda: ticks.append(None))
-    assert one.new_data.value == pytest.approx(other.new_data.value, abs=0.01)
+    of_mean = random_splits(mean, maximize=True)
+    of_metric = random_splits(metric, maximize=True, after_split=lambda: ticks.append(None))
+    assert of_metric.new_data.value == pytest.approx(of_mean.new_data.value, abs=0.01)
     assert len(ticks) == Metric.n_splits
 
 
@@ -195,14 +197,14 @@ def new_seeds_world(seed: int, n: int = 300, n_trials: int = 50) -> tuple[Any, f
     scores = latent + 0.5 * of_seeds + shifts > 0
     measure = Means(scores.astype(float), None, are_right=True)
     measure.n_splits = 100
-    found = random_splits(measure, maximize=True)
+    result = random_splits(measure, maximize=True)
     best = int(measure.values.argmax())
     runs = [
         latent[:, best] + 0.5 * rng.standard_normal(n) + 0.05 * rng.standard_normal() > 0
         for _ in range(10)
     ]
-    optimism = float(measure.values[best]) - found.new_data.value
-    estimate = on_new_seeds(np.array(runs), scores.astype(float), found, optimism)
+    optimism = float(measure.values[best]) - result.new_data.value
+    estimate = on_new_seeds(np.array(runs), scores.astype(float), result, optimism)
     fresh = (
         1.0 + np.sqrt(0.72) * rng.standard_normal(200_000) + 0.5025 * rng.standard_normal(200_000)
     )
@@ -210,8 +212,8 @@ def new_seeds_world(seed: int, n: int = 300, n_trials: int = 50) -> tuple[Any, f
 
 
 def test_a_rechecked_value_is_for_new_examples_too() -> None:
-    found = [new_seeds_world(seed) for seed in range(60)]
-    errors = np.array([estimate.value - truth for estimate, truth in found])
-    covered = np.mean([estimate.low <= truth <= estimate.high for estimate, truth in found])
+    estimates = [new_seeds_world(seed) for seed in range(60)]
+    errors = np.array([estimate.value - truth for estimate, truth in estimates])
+    covered = np.mean([estimate.low <= truth <= estimate.high for estimate, truth in estimates])
     assert abs(errors.mean()) <= 0.008 + 2 * errors.std() / 60**0.5
     assert covered >= 0.85

@@ -106,8 +106,8 @@ class TestErrorRates:
 
     def test_a_percentage_point_is_found_with_usual_numbers_of_seeds(self) -> None:
         rng = np.random.default_rng(0)
-        found = [compared(simulated(rng, 15, gain=0.01)) for _ in range(20)]
-        assert np.mean([pairs[0].verdict == "better" for pairs in found]) > 0.8
+        comparisons = [compared(simulated(rng, 15, gain=0.01)) for _ in range(20)]
+        assert np.mean([pairs[0].verdict == "better" for pairs in comparisons]) > 0.8
 
     def test_equivalence_is_rarely_claimed_at_the_edge_of_its_region(self) -> None:
         rng = np.random.default_rng(0)
@@ -191,15 +191,17 @@ class TestPlannedInterval:
 )
 def test_the_fewest_pairs_are_those_that_can_decide(sequential: bool, fewest: list[int]) -> None:
     assert [fewest_pairs(m, sequential=sequential) for m in range(len(fewest))] == fewest
-    other = np.arange(10.0)
+    reference = np.arange(10.0)
     for value in (50.0, -50.0):
         n = fewest[1]
-        few = only((other + value)[: n - 1].tolist(), [*other[: n - 1]], sequential=sequential)
+        few = only(
+            (reference + value)[: n - 1].tolist(), [*reference[: n - 1]], sequential=sequential
+        )
         assert few.verdict == "inconclusive"
         assert math.isnan(few.low)
         assert math.isnan(few.high)
         assert few.reason == f"no CI yet: {n} pairs are needed"
-        enough = only((other + value)[:n].tolist(), [*other[:n]], sequential=sequential)
+        enough = only((reference + value)[:n].tolist(), [*reference[:n]], sequential=sequential)
         assert enough.verdict != "inconclusive"
         assert enough.reason == ""
 
@@ -219,8 +221,8 @@ class TestDegenerate:
     @pytest.mark.parametrize("sequential", [False, True])
     @pytest.mark.parametrize("n", [4, 7, 12, 20])
     def test_arms_whose_values_do_not_vary_decide_nothing(self, n: int, sequential: bool) -> None:
-        for one, two in ((0.9, 0.8), (0.1, 0.1), (0.0, 0.0), (1e20, 1.0)):
-            row = only([one] * n, [two] * n, sequential=sequential)
+        for first, second in ((0.9, 0.8), (0.1, 0.1), (0.0, 0.0), (1e20, 1.0)):
+            row = only([first] * n, [second] * n, sequential=sequential)
             assert row.verdict == "inconclusive"
             assert np.isnan([row.low, row.high, row.at_least, row.at_most]).all()
             assert n < 7 or row.reason.startswith("no CI: no arm's values vary")
@@ -234,11 +236,13 @@ class TestDegenerate:
         arms = {"a": (factor * values).tolist(), "b": [0.0] * 12}
         margin = 1e-3 * factor
         [row] = paired_differences(arms, margin=margin, sequential=sequential)
-        one = only(values.tolist(), sequential=sequential)
-        assert row.verdict == one.verdict == "better"
-        found = np.array([row.mean, row.low, row.high, row.worst, row.largest]) / factor
-        assert found == pytest.approx([one.mean, one.low, one.high, 0.7, 1.3], rel=1e-9)
-        assert row.reason == one.reason
+        unscaled = only(values.tolist(), sequential=sequential)
+        assert row.verdict == unscaled.verdict == "better"
+        numbers = np.array([row.mean, row.low, row.high, row.worst, row.largest]) / factor
+        assert numbers == pytest.approx(
+            [unscaled.mean, unscaled.low, unscaled.high, 0.7, 1.3], rel=1e-9
+        )
+        assert row.reason == unscaled.reason
 
     def test_huge_values_of_failed_runs_hide_no_difference_of_the_others(self) -> None:
         ours, theirs = [0.1 + 0.001 * i for i in range(10)], [0.2] * 10
@@ -248,10 +252,10 @@ class TestDegenerate:
 
     def test_equal_differences_have_an_interval_as_wide_as_values_are_apart(self) -> None:
         # Their differences of floats are not equal to the last bit, nor is their mean.
-        other = np.linspace(0.1, 0.9, 12)
+        reference = np.linspace(0.1, 0.9, 12)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            difference = only((other + 0.01).tolist(), other.tolist())
+            difference = only((reference + 0.01).tolist(), reference.tolist())
         assert (difference.low, difference.high) == pytest.approx((0.005, 0.015))
         assert (difference.verdict, difference.reason) == ("better", "")
 
@@ -265,9 +269,9 @@ class TestDegenerate:
         assert compared({"arm": [0.1, 0.2]}) == []
 
     def test_differences_of_two_distributions_decide_nothing(self) -> None:
-        found = only([0.5] * 20 + [-0.5] * 20, sequential=True)
-        assert (found.verdict, math.isnan(found.low)) == ("inconclusive", True)
-        assert found.reason == "the differences are not of one distribution"
+        difference = only([0.5] * 20 + [-0.5] * 20, sequential=True)
+        assert (difference.verdict, math.isnan(difference.low)) == ("inconclusive", True)
+        assert difference.reason == "the differences are not of one distribution"
 
 
 class TestPairsThatCount:
@@ -318,7 +322,7 @@ def test_a_mean_that_a_few_pairs_take_out_of_its_interval_is_told() -> None:
 
 
 def test_inconclusive_claims_have_a_reason_and_no_interval() -> None:
-    [claimed, shown, other] = inconclusive(
+    [claimed, second, third] = inconclusive(
         paired_differences(
             {"a": [0.1] * 5 + [0.2], "b": [0.0] * 5 + [0.1], "c": [0.0] * 6},
             margin=0.01,
@@ -330,7 +334,7 @@ def test_inconclusive_claims_have_a_reason_and_no_interval() -> None:
     assert math.isnan(claimed.low)
     assert math.isnan(claimed.high)
     assert (claimed.mean, claimed.n_pairs) == (pytest.approx(0.1), 6)
-    for row in (shown, other):
+    for row in (second, third):
         assert (row.verdict, row.reason) == (None, "")
         assert math.isnan(row.low)
 
@@ -343,7 +347,7 @@ def test_skewness_is_told_from_twelve_pairs_on(n: int, is_told: bool) -> None:
 
 
 def test_skewness_is_that_of_miao_gel_and_gastwirth() -> None:
-    found = []
+    are_skewed = []
     for outlier in (2, 12, 15, 15.7, 16.2, 20, 90):
         d = np.append(np.linspace(-1, 1, 14), outlier)
         median = np.median(d)
@@ -353,8 +357,8 @@ def test_skewness_is_that_of_miao_gel_and_gastwirth() -> None:
         is_skewed = statistic > 2.5758
         assert ("look skewed" in only(d.tolist()).reason) == is_skewed, statistic
         assert ("look skewed" in only((-d).tolist()).reason) == is_skewed
-        found.append(is_skewed)
-    assert found == [False] * 4 + [True] * 3  # The limit lies between 2.57 and 2.60.
+        are_skewed.append(is_skewed)
+    assert are_skewed == [False] * 4 + [True] * 3  # The limit lies between 2.57 and 2.60.
 
 
 class TestClaims:
@@ -419,8 +423,8 @@ class TestErrorRatesOfLookingAgain:
     def test_verdicts_are_as_rarely_wrong(self, spread: str, n_claims: int) -> None:
         rng, n_runs, n_wrong = np.random.default_rng(7), 120 // n_claims, 0
         for _ in range(n_runs):
-            drawn = [SPREADS_AGAIN[spread](rng, 60) for _ in range(n_claims)]
-            ends = [sequential_interval(d, n_claims) for d in drawn]
+            differences = [SPREADS_AGAIN[spread](rng, 60) for _ in range(n_claims)]
+            ends = [sequential_interval(d, n_claims) for d in differences]
             n_wrong += any(low > 0 or high < 0 for low, high in ends)
         assert n_wrong / n_runs <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / n_runs)
 
@@ -518,8 +522,8 @@ class TestIntervalsOfLookingAgain:
             grid = np.concatenate([np.linspace(d.min() - 9, d.max() + 9, 501), bulk, d, [0]])
             possible = grid[e_process(d - grid[:, np.newaxis]).max(axis=1) < n_claims / 0.05]
             assert low - 1e-9 <= possible.min() <= possible.max() <= high + 1e-9
-            beside = np.array([low, high, low - 1e-3 * scale, high + 1e-3 * scale])
-            is_in = e_process(d - beside[:, np.newaxis]).max(axis=1) < n_claims / 0.05
+            near_ends = np.array([low, high, low - 1e-3 * scale, high + 1e-3 * scale])
+            is_in = e_process(d - near_ends[:, np.newaxis]).max(axis=1) < n_claims / 0.05
             assert is_in.tolist() == [True, True, False, False]
 
     def test_of_ties_between_outliers_are_found(self) -> None:
@@ -563,13 +567,13 @@ class TestIntervalsOfManyPairs:
         assert ends == pytest.approx((low, high), abs=1e-4 * (high - low))
 
     def test_say_of_0_what_the_e_process_says(self) -> None:
-        said = set()
+        holds_0 = set()
         for seed in range(12):
             d = np.random.default_rng(seed).normal(0.18, 1, 400).round(12)
             low, high = sequential_interval(d, 1)
             assert (low <= 0 <= high) == (e_process(d).max() < 20)
-            said.add(low <= 0 <= high)
-        assert said == {True, False}
+            holds_0.add(low <= 0 <= high)
+        assert holds_0 == {True, False}
 
     @pytest.mark.slow
     def test_of_100_000_pairs_are_found(self) -> None:

@@ -28,8 +28,8 @@ MANY = "gain must be large enough for at most 1,000,000 seeds. Pass a larger one
 
 def power_of(n_seeds: int, effect: float, n_runs: int, seed: int) -> float:
     """Return how often planned comparisons find an effect, in standard deviations."""
-    drawn = np.random.default_rng(seed).normal(effect, 1, (n_runs, n_seeds))
-    return float(np.mean([planned_interval(d, 1)[0] > 0 for d in drawn]))
+    values = np.random.default_rng(seed).normal(effect, 1, (n_runs, n_seeds))
+    return float(np.mean([planned_interval(d, 1)[0] > 0 for d in values]))
 
 
 @pytest.mark.parametrize("n_pilot", [5, 10])
@@ -39,8 +39,8 @@ def test_plans_from_pilots_keep_their_promise_in_the_mean(n_pilot: int) -> None:
         planned({"claim": rng.normal(0, 1, n_pilot).tolist()}, effect).seeds for _ in range(12)
     ]
     # The whole distribution of plans: 12 of them, each tried often enough.
-    found = [power_of(min(n, 16), effect, 60, seed) for seed, n in enumerate(seeds)]
-    assert np.mean(found) == pytest.approx(0.8, abs=0.1)
+    powers = [power_of(min(n, 16), effect, 60, seed) for seed, n in enumerate(seeds)]
+    assert np.mean(powers) == pytest.approx(0.8, abs=0.1)
 
 
 # Larger effects need so few seeds that one more is several points of power.
@@ -50,8 +50,8 @@ def test_plans_keep_their_promise_within_5_points(n_pilot: int, effect: float) -
     rng = np.random.default_rng(0)
     pilots = rng.normal(0, 1, (150, n_pilot)).tolist()
     seeds = [planned({"claim": differences}, effect).seeds for differences in pilots]
-    found = [power_of(n, effect, 10, seed) for seed, n in enumerate(seeds)]
-    assert np.mean(found) == pytest.approx(0.8, abs=0.05)
+    powers = [power_of(n, effect, 10, seed) for seed, n in enumerate(seeds)]
+    assert np.mean(powers) == pytest.approx(0.8, abs=0.05)
 
 
 @pytest.mark.parametrize(("effect", "n_seeds"), [(3.0, 4), (1.6, 6), (1.2, 8), (1.0, 11)])
@@ -99,24 +99,24 @@ def test_power_of_a_known_spread_is_that_of_the_t_test(
 
 @pytest.mark.parametrize(("n", "n_claims"), [(6, 1), (7, 1), (7, 2), (7, 3)])
 def test_power_of_few_pairs_is_that_of_their_interval(n: int, n_claims: int) -> None:
-    drawn = np.random.default_rng(1).normal(1.5, 1, (2000, n))
-    found = np.mean([planned_interval(d, n_claims)[0] > 0 for d in drawn])
-    assert _fixed_power(np.array([1.5]), n, n_claims) == pytest.approx(found, abs=0.03)
+    values = np.random.default_rng(1).normal(1.5, 1, (2000, n))
+    powers = np.mean([planned_interval(d, n_claims)[0] > 0 for d in values])
+    assert _fixed_power(np.array([1.5]), n, n_claims) == pytest.approx(powers, abs=0.03)
 
 
 def test_power_of_sequential_is_that_of_the_e_process() -> None:
     power = _sequential_power(np.full(200, 1.0), 30, 20.0)
-    drawn = np.random.default_rng(9).normal(1, 1, (2000, 30))
-    found = np.maximum.accumulate(e_process(drawn), axis=1) >= 20
-    np.testing.assert_allclose(power, found.mean(axis=0), atol=0.05)
+    values = np.random.default_rng(9).normal(1, 1, (2000, 30))
+    powers = np.maximum.accumulate(e_process(values), axis=1) >= 20
+    np.testing.assert_allclose(power, powers.mean(axis=0), atol=0.05)
     assert power.tolist() == sorted(power)
     assert power[:5].tolist() == [0] * 5
 
 
 def test_spread_may_be_any_that_the_pilot_leaves_possible() -> None:
     # Of 10 pairs: s·sqrt(9 / χ²), whose quantiles of 9 degrees are 14.684 (90%), 8.343 and 4.168.
-    found = _possible_sds(2.0, 10, np.array([0.9, 0.5, 0.1]))
-    assert found == pytest.approx(2 * np.sqrt(9 / np.array([14.6837, 8.3428, 4.1682])), rel=1e-4)
+    powers = _possible_sds(2.0, 10, np.array([0.9, 0.5, 0.1]))
+    assert powers == pytest.approx(2 * np.sqrt(9 / np.array([14.6837, 8.3428, 4.1682])), rel=1e-4)
 
 
 def test_powers_are_of_all_numbers_that_matter() -> None:
@@ -148,7 +148,7 @@ def test_a_gain_far_below_the_spread_is_not_found_by_sequential() -> None:
 
 
 def test_claims_pool_their_spread_and_share_the_error_rate() -> None:
-    one = planned({"a": pilot(10, 0.01)}, 0.01)
+    single = planned({"a": pilot(10, 0.01)}, 0.01)
     both = planned({"a": pilot(10, 0.01), "b": pilot(10, 0.01)}, 0.01)
     assert both.numbers.sd == pytest.approx(0.01)
     # By degrees of freedom, 9 of one and 3 of the other.
@@ -156,17 +156,17 @@ def test_claims_pool_their_spread_and_share_the_error_rate() -> None:
         math.sqrt((9 * 0.01**2 + 3 * 0.003**2) / 12)
     )
     assert both.numbers.n_claims == 2
-    assert both.seeds > one.seeds
+    assert both.seeds > single.seeds
     assert planned({"a": pilot(9), "b": pilot(9), "c": pilot(9)}, 9.0).seeds == fewest_pairs(3)
 
 
 def test_of_three_equal_claims_no_more_seeds_are_planned_than_their_spread_asks_for() -> None:
-    drawn = np.random.default_rng(0).normal(0, 1, (12, 3, 10)).tolist()
-    pilots = [dict(zip("abc", of_claims, strict=True)) for of_claims in drawn]
-    known = planned(dict.fromkeys("abc", pilot(2000, 1.0)), 0.6).seeds
+    values = np.random.default_rng(0).normal(0, 1, (12, 3, 10)).tolist()
+    pilots = [dict(zip("abc", of_claims, strict=True)) for of_claims in values]
+    required = planned(dict.fromkeys("abc", pilot(2000, 1.0)), 0.6).seeds
     # The largest of three standard deviations would ask for half as many again.
     seeds = [planned(of_claims, 0.6).seeds for of_claims in pilots]
-    assert np.mean(seeds) == pytest.approx(1.15 * known, rel=0.12)
+    assert np.mean(seeds) == pytest.approx(1.15 * required, rel=0.12)
 
 
 @pytest.mark.parametrize(
@@ -196,8 +196,8 @@ def test_claims_that_vary_unequally_have_numbers_of_seeds_of_their_own() -> None
         narrow, wide = plan.numbers.seeds_by_claim.values()
         assert plan.seeds == wide > 3 * narrow
         # By Student's t, which sign flips come near to.
-        found = rng.normal(1, 2, (2000, wide))
-        t = found.mean(axis=1) / found.std(axis=1, ddof=1) * math.sqrt(wide)
+        draws = rng.normal(1, 2, (2000, wide))
+        t = draws.mean(axis=1) / draws.std(axis=1, ddof=1) * math.sqrt(wide)
         powers.append(np.mean(t > stats.t.isf(0.0125, wide - 1)))
     # 0.8 over all pilots; of a single one, whose standard deviation is too small, it may be half.
     assert 0.65 < np.mean(powers) < 0.95

@@ -49,14 +49,14 @@ def test_chance_of_luck_is_how_often_it_happens() -> None:
 def test_luck_of_observed_runs_is_that_of_drawing_them_again() -> None:
     rng = np.random.default_rng(0)
     values = np.where(rng.random(40) < 0.1, 0.5, rng.normal(0.9, 0.01, 40))  # Some collapse.
-    drawn = rng.choice(values, (20_000, 10)).max(axis=1)
+    sample = rng.choice(values, (20_000, 10)).max(axis=1)
     assert adnn.expected_luck(10, values=values) == pytest.approx(
-        drawn.mean() - values.mean(), abs=5e-4
+        sample.mean() - values.mean(), abs=5e-4
     )
     for baseline in ("mean", "one"):
         over = values.mean() if baseline == "mean" else rng.choice(values, 20_000)
         chance = chance_of_luck(10, None, 0.03, baseline, values=values)
-        assert chance == pytest.approx(np.mean(drawn - over >= 0.03), abs=0.015)
+        assert chance == pytest.approx(np.mean(sample - over >= 0.03), abs=0.015)
     for wrong in ({}, {"sd": 1.0, "values": values}, {"values": [1.0] * 4}):
         with pytest.raises(ValueError, match=r"Set either sd|at least 5 finite numbers"):
             adnn.expected_luck(10, **wrong)

@@ -24,7 +24,7 @@ def test_half_width_holds_other_values(n_others: int) -> None:
     generator = np.random.default_rng(n_others)
     n_held, n = 0, 1000
     for _ in range(n):
-        values, others = generator.normal(size=8), generator.normal(size=n_others)
+        values, other_values = generator.normal(size=8), generator.normal(size=n_others)
         half_width = student_half_width(values.tolist(), 0, 0.99, n_others)
-        n_held += abs(others.mean() - values.mean()) <= half_width
+        n_held += abs(other_values.mean() - values.mean()) <= half_width
     assert 0.98 < n_held / n < 1

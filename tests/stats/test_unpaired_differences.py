@@ -72,9 +72,9 @@ class TestClaims:
     def test_are_as_frequent_as_those_of_students_t(self) -> None:
         rng, n_claims, n_of_t = np.random.default_rng(1), 0, 0
         for _ in range(N_WORLDS):
-            one, two = rng.normal(1, 1, 10), rng.normal(size=10)
-            n_claims += compared(one, two).verdict == "better"
-            n_of_t += stats.ttest_ind(one, two).pvalue < 0.05
+            first, second = rng.normal(1, 1, 10), rng.normal(size=10)
+            n_claims += compared(first, second).verdict == "better"
+            n_of_t += stats.ttest_ind(first, second).pvalue < 0.05
         assert n_claims >= 0.95 * n_of_t > 0.5 * N_WORLDS
 
     def test_always_name_what_they_assume(self) -> None:
@@ -86,9 +86,9 @@ class TestClaims:
 
     def test_of_not_worse_have_a_bound_of_their_own(self) -> None:
         rng = np.random.default_rng(0)
-        one, two = rng.normal(size=(2, 400))
-        row = compared(one, two)
-        welch = stats.ttest_ind(one, two, equal_var=False, alternative="greater")
+        first, second = rng.normal(size=(2, 400))
+        row = compared(first, second)
+        welch = stats.ttest_ind(first, second, equal_var=False, alternative="greater")
         assert row.low < row.at_least < row.at_most < row.high
         assert row.at_least == pytest.approx(welch.confidence_interval(0.95).low)
 
@@ -99,10 +99,10 @@ class TestClaims:
         assert compared(np.arange(4.0), np.arange(10.0, 14.0)).verdict == "worse"
 
     def test_are_as_sure_in_any_unit(self) -> None:
-        one, two = np.array(ONE), np.array(TWO)
-        row, scaled = compared(one, two), compared(1e-30 * one + 0.0, 1e-30 * two)
+        first, second = np.array(ONE), np.array(TWO)
+        row, scaled = compared(first, second), compared(1e-30 * first + 0.0, 1e-30 * second)
         assert (scaled.low, scaled.high) == pytest.approx((1e-30 * row.low, 1e-30 * row.high))
-        turned = compared(two, one)
+        turned = compared(second, first)
         assert (turned.low, turned.high) == pytest.approx((-row.high, -row.low))
 
 
