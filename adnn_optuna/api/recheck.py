@@ -59,7 +59,7 @@ from adnn_optuna.engine.storages import AnyStudy, StudyRead, load_search, opened
 from adnn_optuna.results.recheck import BASELINE_NETWORK, FIRST_OF_PARAMS, Recheck, RecheckNumbers
 from adnn_optuna.results.settings import study_command
 from adnn_optuna.samplers._evaluations import Evaluation, evaluation_trials
-from adnn_optuna.samplers._trials import is_feasible
+from adnn_optuna.samplers._trials import may_be_best
 from adnn_optuna.samplers._unit_interval import n_choices, to_unit
 from adnn_optuna.stats.resampling import ResampledArgument
 
@@ -322,8 +322,8 @@ def _result(read: StudyRead, opened: optuna.Study, numbers: RecheckNumbers) -> R
 
 def _completed(read: StudyRead) -> list[FrozenTrial]:
     """Return the trials that have a finite value and violate no constraint, the best first."""
-    trials = [trial for trial in read.trials if trial.state == TrialState.COMPLETE]
-    valid_trials = [t for t in trials if math.isfinite(t.values[0]) and is_feasible(t)]
+    candidates = filter(may_be_best, read.trials)
+    valid_trials = [trial for trial in candidates if math.isfinite(trial.values[0])]
     if not valid_trials:
         raise WrongValueError(
             f"Study {read.study.study_name!r} must have a completed trial with a finite value; "

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import optuna
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import (
@@ -30,7 +30,7 @@ from adnn_optuna.engine.storages import StudyRead
 from adnn_optuna.samplers._evaluations import evaluation_trials, value_of
 from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._replicates import Configuration, replicated
-from adnn_optuna.samplers._trials import best_trial, check_one_objective, is_done, is_feasible
+from adnn_optuna.samplers._trials import best_trial, check_one_objective, is_done, may_be_best
 
 _USERS_OWN = Arm("", lambda *_: optuna.samplers.RandomSampler())  # Of which nothing is known.
 
@@ -55,8 +55,8 @@ class SearchRecord:
         """Return the record of a study, whose first trial is the baseline (MaxGainCallback)."""
         study = read.study
         trials = read.trials
-        completed = (t for t in trials if t.state == TrialState.COMPLETE and is_feasible(t))
-        baseline = next((trial.values[0] for trial in completed), math.nan)
+        candidates = filter(may_be_best, trials)
+        baseline = next((trial.values[0] for trial in candidates), math.nan)
         best = best_trial(trials, study.direction)
         return cls(study, read.attrs, "value", baseline, best, tuple(trials), ())
 
@@ -197,9 +197,9 @@ class SearchRecord:
     @functools.cached_property
     def valued(self) -> list[tuple[int, float]]:
         """The numbers and values of the feasible completed trials with finite values."""
-        completed = [t for t in self.done_trials if t.state == TrialState.COMPLETE]
-        values = [(trial.number, trial.value) for trial in completed if is_feasible(trial)]
-        return [(n, value) for n, value in values if value is not None and math.isfinite(value)]
+        candidates = filter(may_be_best, self.done_trials)
+        values = [(trial.number, trial.values[0]) for trial in candidates]
+        return [(number, value) for number, value in values if math.isfinite(value)]
 
     @functools.cached_property
     def values(self) -> list[float]:
@@ -442,13 +442,17 @@ def read_record(
     return record
 
 
+def beginnings_of_runs(attrs_of_studies: Mapping[str, Attributes]) -> list[str]:
+    """Return how the names of the runs of each comparison begin."""
+    return [f"{name}/" for name, attrs in attrs_of_studies.items() if stored.COMPARISON in attrs]
+
+
 def _n_searches_elsewhere(
     own_name: str, attrs: Attributes, others: Mapping[str, Attributes]
 ) -> int:
     """Return how many other studies, outside comparisons, search the same function."""
     code = attrs.get(stored.CODE)
-    comparisons = [name for name, study in others.items() if stored.COMPARISON in study]
-    heads = tuple(f"{name}/" for name in comparisons)
+    heads = tuple(beginnings_of_runs(others))
     if code is None or own_name.startswith(heads):
         return 0
     n_searches = 0

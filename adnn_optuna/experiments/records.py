@@ -14,7 +14,7 @@ from adnn_optuna._attributes import Attributes, Confirmed, Json, Metrics, TestEv
 from adnn_optuna._seeds import confirmation_seeds, experiment_fingerprint
 from adnn_optuna._units import with_class
 from adnn_optuna.engine.arms import Arm
-from adnn_optuna.engine.records import SearchRecord, confirmation_trials
+from adnn_optuna.engine.records import SearchRecord, beginnings_of_runs, confirmation_trials
 from adnn_optuna.engine.storages import StudyRead
 from adnn_optuna.experiments.controls import ARMS
 from adnn_optuna.networks.offsets import RESTARTS, OffsetSpace
@@ -213,9 +213,7 @@ def evaluations_elsewhere(
     rows = attrs.get(stored.TEST_ROWS)
     if not rows:
         return {}
-    comparisons = [name for name, study in others.items() if stored.COMPARISON in study]
-    heads = [f"{name}/" for name in comparisons]
-    siblings = tuple(head for head in heads if own_name.startswith(head))
+    siblings = tuple(filter(own_name.startswith, beginnings_of_runs(others)))
     counts = {}
     for name, attrs_of_study in others.items():
         is_own = name == own_name or name.startswith(siblings)

@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from adnn_optuna._attributes import PROPOSAL, REPLICATE, Replicate
 from adnn_optuna._checks import WrongParametersError
 from adnn_optuna.samplers._owners import owned_template
-from adnn_optuna.samplers._trials import PerStudy, TrialReader, is_done, is_feasible
+from adnn_optuna.samplers._trials import PerStudy, TrialReader, is_done, may_be_best
 
 _N_LEADING = 2
 
@@ -45,10 +45,9 @@ class Configuration:
 
         A replicate without a value counts as ``failed``, if that is a number.
         """
-        is_completed = trial.state == TrialState.COMPLETE
-        if is_completed and is_feasible(trial):
+        if may_be_best(trial):
             self.values.append(trial.values[0])
-        elif repetition and not is_completed and failed is not None:
+        elif repetition and trial.state != TrialState.COMPLETE and failed is not None:
             self.values.append(failed)
         elif repetition:
             self.has_failed = True
@@ -71,9 +70,8 @@ def configurations_of(
     configurations: dict[int, Configuration] = {}
     numbers: dict[tuple[tuple[str, object], ...], int] = {}
     for trial in sorted(trials, key=lambda t: t.number):
-        is_completed = trial.state == TrialState.COMPLETE and is_feasible(trial)
         number, repetition = replicate_of(trial) or (trial.number, 0)
-        if not repetition and is_completed:
+        if not repetition and may_be_best(trial):
             number = numbers.setdefault(tuple(sorted(trial.params.items())), number)
             configurations.setdefault(number, Configuration(trial))
         if number in configurations:  # Or it has no value, or somebody deleted its first trial.

@@ -13,7 +13,7 @@ from adnn_optuna._attributes import BASELINE, ENDED, OUTCOME, check, outcome_of
 from adnn_optuna.samplers._indexed import IndexedSampler
 from adnn_optuna.samplers._owners import heartbeat_interval, owner_of
 from adnn_optuna.samplers._replicates import replicate_of
-from adnn_optuna.samplers._trials import TrialReader, is_done, is_feasible
+from adnn_optuna.samplers._trials import TrialReader, is_done, may_be_best
 
 
 class Tally:
@@ -69,7 +69,7 @@ class Tally:
             if replicate_of(trial) is not None:  # A replicate repeats a value.
                 continue
             # As for Optuna's `study.best_value`, an infeasible trial has no value.
-            if trial.state == TrialState.COMPLETE and is_feasible(trial):
+            if may_be_best(trial):
                 self.best = min(self.best or trial, trial, key=self._rank)
                 self.first = min(self.first or trial, trial, key=lambda t: t.number)
             self.bests.append(math.inf if self.best is None else self._rank(self.best)[0])

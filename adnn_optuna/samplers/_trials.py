@@ -224,13 +224,18 @@ def is_feasible(trial: FrozenTrial) -> bool:
     return all(violation <= 0 for violation in constraints_of(trial))
 
 
+def may_be_best(trial: FrozenTrial) -> bool:
+    """Return whether a trial has a value and violates no constraint."""
+    return trial.state == TrialState.COMPLETE and is_feasible(trial)
+
+
 def best_trial(trials: Iterable[FrozenTrial], direction: StudyDirection) -> FrozenTrial | None:
     """Return the feasible completed trial with the best value (the first of equals), or None."""
-    completed = (t for t in trials if t.state == TrialState.COMPLETE and is_feasible(t))
+    candidates = filter(may_be_best, trials)
     sign = 1.0
     if direction == StudyDirection.MAXIMIZE:
         sign = -1.0
-    return min(completed, key=lambda trial: sign * (trial.value or 0.0), default=None)
+    return min(candidates, key=lambda trial: sign * (trial.value or 0.0), default=None)
 
 
 def check_one_objective(study: Study) -> None:
