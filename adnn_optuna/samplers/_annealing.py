@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 from optuna.distributions import BaseDistribution
-from optuna.study import Study, StudyDirection
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import Proposal
@@ -27,7 +27,7 @@ from adnn_optuna.samplers._indexed import IndexedSampler
 from adnn_optuna.samplers._indices import Indices, ParameterSource
 from adnn_optuna.samplers._ingber import PublishedAnnealing
 from adnn_optuna.samplers._random_numbers import check_seed, draw_key, seed_of
-from adnn_optuna.samplers._trials import constraints_of
+from adnn_optuna.samplers._trials import constraints_of, sign_of
 from adnn_optuna.samplers._unit_interval import (
     can_rescale,
     from_unit,
@@ -213,7 +213,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         def start() -> _Chain:
             seed = seed_of(study, indices.reader.first, self._seed)
             make = PublishedAnnealing if self._is_published else AdaptiveSimulatedAnnealing
-            sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
+            sign = sign_of(study.direction)
             return _Chain(make(seed, self._options), sign, self._x0)
 
         chain = indices.state(proposal, start)

@@ -15,7 +15,7 @@ from optuna.distributions import (
     IntDistribution,
     check_distribution_compatibility,
 )
-from optuna.study import Study, StudyDirection
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import PROPOSAL, Proposal, StoredStep
@@ -29,6 +29,7 @@ from adnn_optuna._checks import (
 )
 from adnn_optuna.samplers._indexed import IndexedSampler
 from adnn_optuna.samplers._indices import Indices, ParameterSource
+from adnn_optuna.samplers._trials import sign_of
 from adnn_optuna.samplers._unit_interval import nearest_value
 
 _logger = logging.getLogger(__name__)
@@ -169,7 +170,7 @@ class DeltaStepSampler(IndexedSampler):
             for of_other, pending in sorted(indices.pending().items())
             if self._place(of_other)[0] == walk and pending["step"] is not None
         ]
-        sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
+        sign = sign_of(study.direction)
         walks = indices.state(proposal, lambda: _Told(self, sign))
         return walks.next_step(walk, awaited, indices.results)
 

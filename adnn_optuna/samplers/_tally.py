@@ -6,14 +6,14 @@ import math
 import threading
 from typing import Any
 
-from optuna.study import Study, StudyDirection
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import BASELINE, ENDED, OUTCOME, check, outcome_of
 from adnn_optuna.samplers._indexed import IndexedSampler
 from adnn_optuna.samplers._owners import heartbeat_interval, owner_of
 from adnn_optuna.samplers._replicates import replicate_of
-from adnn_optuna.samplers._trials import TrialReader, is_done, may_be_best
+from adnn_optuna.samplers._trials import TrialReader, is_done, may_be_best, sign_of
 
 
 class Tally:
@@ -21,7 +21,7 @@ class Tally:
 
     def __init__(self, study: Study) -> None:
         self.lock: contextlib.AbstractContextManager[bool] = threading.RLock()
-        self._sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
+        self._sign = sign_of(study.direction)
         self.heartbeat_interval: int | None = heartbeat_interval(study)
         self.reader: TrialReader = TrialReader()
         self._clear()

@@ -224,6 +224,11 @@ def is_feasible(trial: FrozenTrial) -> bool:
     return all(violation <= 0 for violation in constraints_of(trial))
 
 
+def sign_of(direction: StudyDirection) -> int:
+    """Return the sign with which lower values are better in each direction."""
+    return -1 if direction == StudyDirection.MAXIMIZE else 1
+
+
 def may_be_best(trial: FrozenTrial) -> bool:
     """Return whether a trial has a value and violates no constraint."""
     return trial.state == TrialState.COMPLETE and is_feasible(trial)
@@ -232,10 +237,8 @@ def may_be_best(trial: FrozenTrial) -> bool:
 def best_trial(trials: Iterable[FrozenTrial], direction: StudyDirection) -> FrozenTrial | None:
     """Return the feasible completed trial with the best value (the first of equals), or None."""
     candidates = filter(may_be_best, trials)
-    sign = 1.0
-    if direction == StudyDirection.MAXIMIZE:
-        sign = -1.0
-    return min(candidates, key=lambda trial: sign * (trial.value or 0.0), default=None)
+    sign = sign_of(direction)
+    return min(candidates, key=lambda trial: sign * trial.values[0], default=None)
 
 
 def check_one_objective(study: Study) -> None:
