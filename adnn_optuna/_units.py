@@ -18,6 +18,11 @@ class Estimate(NamedTuple):
     high: float = math.nan
 
 
+def estimate_around(value: float, half: float) -> Estimate:
+    """Return a value with a CI whose ends are both as far from it."""
+    return Estimate(value, value - half, value + half)
+
+
 UNKNOWN = Estimate(math.nan)
 _LONGEST = 20  # Longer numbers, and values that would be rounded to 0, are written with exponents.
 

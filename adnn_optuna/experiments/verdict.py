@@ -5,7 +5,14 @@ import math
 from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
-from adnn_optuna._units import ACCURACY, Estimate, Unit, as_argument, score_in_words
+from adnn_optuna._units import (
+    ACCURACY,
+    Estimate,
+    Unit,
+    as_argument,
+    estimate_around,
+    score_in_words,
+)
 from adnn_optuna.experiments.confirmation import Confirmation
 from adnn_optuna.render.document import Figure, Line, Step, Table, shortened
 from adnn_optuna.render.document import Verdict as VerdictWord
@@ -186,7 +193,7 @@ class Verdict(Printed):
         more = fmean(claimed.gains) - new_seeds.replication.value
         n = len(claimed.gains)
         half = student_half_width(new_seeds.gains, self.claim.resolution, 0.95, n)
-        estimate = Estimate(more, more - half, more + half)
+        estimate = estimate_around(more, half)
         return [self._line("claimed minus found", estimate, f"claimed of {n} seeds")]
 
     def _line(self, label: str, gain: Estimate, remark: str) -> Line:

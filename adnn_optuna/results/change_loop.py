@@ -16,7 +16,7 @@ from adnn_optuna._attributes import (
     LoopSettings,
     StoredCandidate,
 )
-from adnn_optuna._units import UNKNOWN, Estimate, Unit, in_number
+from adnn_optuna._units import UNKNOWN, Estimate, Unit, estimate_around, in_number
 from adnn_optuna.render.document import (
     Caution,
     Detail,
@@ -108,7 +108,7 @@ class Candidate:
             return Estimate(gain)
         error = math.sqrt(squares / degrees * (1 / n + 1 / self.compared["n"]))
         half = t_quantile(degrees, 0.975) * error
-        return Estimate(gain, gain - half, gain + half)
+        return estimate_around(gain, half)
 
     @property
     def succeeded(self) -> list[float]:

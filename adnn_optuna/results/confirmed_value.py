@@ -12,7 +12,7 @@ from statistics import mean
 import numpy as np
 
 from adnn_optuna._attributes import Planned
-from adnn_optuna._units import UNKNOWN, Estimate, Unit, in_number
+from adnn_optuna._units import UNKNOWN, Estimate, Unit, estimate_around, in_number
 from adnn_optuna.render.document import Caution, Detail, Line
 from adnn_optuna.results.findings import counted_values, failures_note, unseen_notes
 from adnn_optuna.stats.paired_differences import are_equal
@@ -110,7 +110,7 @@ class ConfirmedValue:
             return Estimate(value)
         # Student's t: the variance of a further value adds to the variance of the mean.
         half = (high - low) / 2 * math.sqrt(1 + len(self.values))
-        return Estimate(value, value - half, value + half)
+        return estimate_around(value, half)
 
     @property
     def n_equal(self) -> int:
@@ -262,4 +262,4 @@ def mean_interval(
     half *= math.sqrt(len(values) * variance_factor(len(values), resampled))
     if sequential:
         return Estimate(center, *sequential_ends(values, half, n_claims))
-    return Estimate(center, center - half, center + half)
+    return estimate_around(center, half)

@@ -63,6 +63,11 @@ def replicate_of(trial: FrozenTrial) -> Place | None:
     return (stored["trial"], stored["repetition"])
 
 
+def _place_of(trial: FrozenTrial) -> Place:
+    """Return which repetition of which first trial a trial is; 0 for a trial of the search."""
+    return replicate_of(trial) or (trial.number, 0)
+
+
 def configurations_of(
     trials: Iterable[FrozenTrial], failed: float | None = None
 ) -> dict[int, Configuration]:
@@ -70,7 +75,7 @@ def configurations_of(
     configurations: dict[int, Configuration] = {}
     numbers: dict[tuple[tuple[str, object], ...], int] = {}
     for trial in sorted(trials, key=lambda t: t.number):
-        number, repetition = replicate_of(trial) or (trial.number, 0)
+        number, repetition = _place_of(trial)
         if not repetition and may_be_best(trial):
             number = numbers.setdefault(tuple(sorted(trial.params.items())), number)
             configurations.setdefault(number, Configuration(trial))
@@ -146,7 +151,7 @@ class _Ranking:
             self.best = ranked(self.found.values(), self._direction)
             return
         for trial in news:
-            number, repetition = replicate_of(trial) or (trial.number, 0)
+            number, repetition = _place_of(trial)
             if (configuration := self.found.get(number)) is not None:
                 self.best.remove(configuration)
                 configuration.add(trial, repetition, self._failed)
@@ -191,7 +196,7 @@ class ReplicateSampler(RandomSampler):
         self, study: Study, trial: FrozenTrial, known: TrialReader
     ) -> tuple[bool, None]:
         """Return whether a replicate was made meanwhile; they have no order."""
-        number, repetition = replicate_of(trial) or (trial.number, 0)
+        number, repetition = _place_of(trial)
         configuration = self._memory[study].found.get(number)
         return configuration is not None and repetition in configuration.repetitions, None
 

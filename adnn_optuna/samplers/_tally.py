@@ -1,4 +1,4 @@
-"""The sums over the finished trials of a study."""
+"""What limits and progress bars know of a study: its trials, best values and working time."""
 
 import bisect
 import contextlib
@@ -17,7 +17,11 @@ from adnn_optuna.samplers._trials import TrialReader, is_done, may_be_best, sign
 
 
 class Tally:
-    """The sums over a study's finished trials, and its reader."""
+    """The sums over a study's finished trials, which limits look at after each trial.
+
+    They are the number of trials, the best values so far, and the working time. An update reads
+    only trials that finished since the last one, so its time does not grow with the study.
+    """
 
     def __init__(self, study: Study) -> None:
         self.lock: contextlib.AbstractContextManager[bool] = threading.RLock()

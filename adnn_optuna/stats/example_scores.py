@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adnn_optuna._units import UNKNOWN, Estimate
+from adnn_optuna._units import UNKNOWN, Estimate, estimate_around
 from adnn_optuna.stats.paired_differences import planned_interval, share_interval
 from adnn_optuna.stats.sequential import ALPHA
 from adnn_optuna.stats.student import t_quantile
@@ -83,7 +83,7 @@ def difference_from_mean(
         half = t_quantile(freedom, probability) * math.sqrt(total)
     elif is_right or (n_rare and total >= 0):  # Some of other examples may differ.
         half = t_quantile(math.inf, probability) * math.sqrt(2) / ((n_rare or n_groups) + 2)
-    return Estimate(mean, mean - half, mean + half)
+    return estimate_around(mean, half)
 
 
 def mean_gain(
