@@ -115,7 +115,6 @@ def compare_models(
     call = checked_call(Evaluating, keywords)
     study_name = call.study_name or "models"
     seeds = checked_seeds(seeds, below=MAX_NUMBER + 1)
-    labels = tuple(models)
     functions = {
         label: (model, names) for label, model in models.items() if (names := _seeds_of(model))
     }
@@ -133,19 +132,8 @@ def compare_models(
     sizes = check_splits(
         by_argument, names_of, resampled, folds=folds, sequential=stop_when_decided
     )
-    configs = {}
-    for label in labels:
-        if label in functions:
-            _, names = functions[label]
-            configs[label] = {"sources": [*names]}
-        else:
-            configs[label] = trained.configs[label]
-    evaluated: Any = {"models": configs}
-    sources = dict[str, None]() if trained is None else dict(trained.sources)
-    # If a function has a single seed, it is the seed of all of its randomness.
-    for names in names_of.values():
-        if names[1:]:
-            sources |= dict.fromkeys(names)
+    compared = _Models(tuple(models), functions, trained)
+    evaluated: Any = {"models": compared.configs}
     data_settings: Any = {"score": VALUE, "resampled": sizes, "n_train": 0, "n_test": 0}
     data_identity: Json = {}
     stop = None  # A function sees no event.
@@ -168,13 +156,13 @@ def compare_models(
         settings=data_identity,
     )
     # Evaluations are of numbers of models: those in the order of the first call.
-    labels = tuple(study.user_attrs[EVALUATED]["models"])
+    compared = dataclasses.replace(compared, labels=tuple(study.user_attrs[EVALUATED]["models"]))
     declaration = declared(
         study.user_attrs.get(COMPARISON),
         seeds,
         study_name=study_name,
         sequential=stop_when_decided,
-        n_claims={"models": math.comb(len(labels), 2)},
+        n_claims={"models": math.comb(len(models), 2)},
         arms={},
         arguments={},
     )
@@ -183,7 +171,7 @@ def compare_models(
     settings: Any = {
         "margin": None if margin is None else float(margin),
         "failed": call.failed,
-        "sources": [*sources],
+        "sources": compared.sources,
         "resampled": resampled and [*resampled],
         **data_settings,
     }
@@ -192,7 +180,7 @@ def compare_models(
         *_readers_of(study),
         study,
         _NAMES,
-        _Models(labels, functions, trained),
+        compared,
         call=call,
         stop=stop,
         # A function may not be safe in several threads.
@@ -269,6 +257,29 @@ class _Models:
     labels: Sequence[str]
     functions: Mapping[str, tuple[Any, Sequence[str]]]  # With their sources.
     trained: Any
+
+    @property
+    def configs(self) -> dict[str, Any]:
+        """What each model is; of a function, its sources of randomness."""
+        configs: dict[str, Any] = {}
+        for label in self.labels:
+            if label in self.functions:
+                _, names = self.functions[label]
+                configs[label] = {"sources": [*names]}
+            else:
+                configs[label] = self.trained.configs[label]
+        return configs
+
+    @property
+    def sources(self) -> list[str]:
+        """What a seed redraws; a function with a single seed does not say."""
+        sources = dict[str, None]()
+        if self.trained is not None:
+            sources |= self.trained.sources
+        for _, names in self.functions.values():
+            if len(names) > 1:
+                sources |= dict.fromkeys(names)
+        return [*sources]
 
     def __call__(self, number: int, seed: int) -> float:
         label = self.labels[number]
