@@ -139,7 +139,8 @@ class Program:
 
     def outputs(self, weights: list[tf.Tensor], x: tf.Tensor) -> tuple[np.ndarray, float]:
         """Return outputs, float32 of shape (n, outputs), and the layers' own loss of a row."""
-        outputs, own_loss = [], 0.0
+        outputs = []
+        own_loss = 0.0
         with self._evaluating:
             for first in range(0, max(len(x), 1), EVALUATION_ROWS):
                 rows = x[first : first + EVALUATION_ROWS]

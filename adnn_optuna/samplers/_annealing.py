@@ -217,7 +217,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
             return _Chain(make(seed, self._options), sign, self._x0)
 
         chain = indices.state(proposal, start)
-        index, key = proposal["index"], draw_key(proposal)
+        index = proposal["index"]
+        key = draw_key(proposal)
         if index is None:
             index = next(indices.unfinished_indices())
         units = chain.annealing.ask(index, key, proposal["n_pending"])
@@ -282,7 +283,8 @@ class _Chain:
             )
         if key == 0 and name in self.x0:
             return _start(name, self.x0[name], distribution)
-        center, scale = math.nan, self.distributions.get(name)
+        center = math.nan
+        scale = self.distributions.get(name)
         if scale is None and name in self.x0:
             center = to_unit(self.x0[name], distribution)
         # The range may have changed since. Any other change is for Optuna to refuse.

@@ -192,7 +192,8 @@ class AdaptiveSimulatedAnnealing:
         u = uniforms(self._seed, key, GENERATE, name, 1)
         if math.isnan(x):
             u = self._in_stratum(index, name, u)
-        center, T = np.clip([x], 0.0, 1.0), self.temperatures(index, n_dims, np.zeros(1))
+        center = np.clip([x], 0.0, 1.0)
+        T = self.temperatures(index, n_dims, np.zeros(1))
         return float(move(center, u, T, np.array([n_choices]))[0])
 
     def ask(self, index: int, key: int, n_pending: int = 0) -> np.ndarray:
@@ -251,9 +252,12 @@ class AdaptiveSimulatedAnnealing:
 
         Where some are conditional, the branch in which the point is moved is drawn.
         """
-        points, values = self._pool.points, self._pool.values
-        x, T = np.clip(self.x, 0.0, 1.0), self.temperatures(index)
-        has, rows = np.ones(len(x), dtype=bool), np.empty(0)
+        points = self._pool.points
+        values = self._pool.values
+        x = np.clip(self.x, 0.0, 1.0)
+        T = self.temperatures(index)
+        has = np.ones(len(x), dtype=bool)
+        rows = np.empty(0)
         if not branches.is_single:
             # All branches are alike at first, and the best ones are drawn ever more often.
             exponent = 1 + 2 * len(values) / self._options.budget(len(values))
@@ -304,7 +308,8 @@ class AdaptiveSimulatedAnnealing:
         """Search for the point of most merit, near or anywhere, or in the branch of a point."""
         u = float(uniforms(self._seed, key, SEARCH, "", 1)[0])
         width = -math.log(1 - u) if n_pending else None
-        known_points, feasibility = without_nan(self._pool.points), self._feasibility
+        known_points = without_nan(self._pool.points)
+        feasibility = self._feasibility
 
         def placed(points: np.ndarray) -> np.ndarray:
             points = rounded(points, self._levels)
@@ -445,7 +450,8 @@ class AdaptiveSimulatedAnnealing:
         size = 4 * int(columns.sum()) + 6
         if len(self._pool) < size:
             return columns, None
-        best, points = without_nan(self._best_x), without_nan(self._pool.points)
+        best = without_nan(self._best_x)
+        points = without_nan(self._pool.points)
         rows = nearest(points, best, self._n_choices, size)
         s = sensitivities(points[rows][:, columns], self._pool.values[rows], best[columns])
         if s is None or s.max() == 0:

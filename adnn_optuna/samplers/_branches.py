@@ -89,7 +89,8 @@ class Branches:
 
         Those outside of it take the coordinates that decide on it from ``x``.
         """
-        decides, tree = np.zeros(len(x), dtype=bool), self.tree
+        decides = np.zeros(len(x), dtype=bool)
+        tree = self.tree
         while isinstance(tree, _Split):
             decides[tree.question.coordinate] = True
             tree = tree.yes if tree.question.is_yes(x[None]).all() else tree.no
@@ -115,7 +116,8 @@ def _best_question(
     It has to tell more bits than it takes to name it among those about its coordinate.
     """
     n_points = is_label.sum(axis=0)
-    least_bits, best = _bits(n_points), None
+    least_bits = _bits(n_points)
+    best = None
     for column in np.flatnonzero(~np.isnan(points).any(axis=0)):
         is_choice = bool(n_choices[column] > 0)
         values = np.unique(points[:, column])

@@ -330,7 +330,8 @@ class _Told:
     def _is_inside(self, leg: _Leg, results: Mapping[int, FrozenTrial]) -> bool:
         # As far as it is known: a trial that failed early has asked for no parameters.
         trial = None if leg.start is None else results.get(leg.start)
-        length, tolerance = leg.next_length, _TOLERANCE * abs(leg.length)
+        length = leg.next_length
+        tolerance = _TOLERANCE * abs(leg.length)
         return all(
             distribution.low - tolerance
             <= self.walks._origin.value(name, distribution, trial) + length

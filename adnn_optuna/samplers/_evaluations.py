@@ -60,7 +60,8 @@ class EvaluationSampler(RandomSampler):
         missing_of: Callable[[Iterable[FrozenTrial]], Sequence[Evaluation]],
     ) -> None:
         super().__init__()
-        self._names, self._missing_of = tuple(names), missing_of
+        self._names = tuple(names)
+        self._missing_of = missing_of
         self._missing: Sequence[Evaluation] = ()  # As of the last read.
 
     @property

@@ -72,8 +72,10 @@ class GaussianProcess:
         self._n_choices = n_choices
         values = values.reshape(len(points), -1)
         values = values / _or_one(np.abs(values).max(axis=0))  # Squares of large values overflow.
-        means, scales = values.mean(axis=0), _or_one(values.std(axis=0))
-        self._y, self.zero = (values - means) / scales, -means / scales
+        means = values.mean(axis=0)
+        scales = _or_one(values.std(axis=0))
+        self._y = (values - means) / scales
+        self.zero = -means / scales
         min_noises = np.full(len(points), _MIN_NOISE)
         if is_guess is not None:
             min_noises[is_guess] = _GUESS_NOISE
@@ -108,14 +110,16 @@ class GaussianProcess:
 
         The standard deviations are the same for all quantities.
         """
-        embedded, n_known = self._embedded(points), len(self._points)
+        embedded = self._embedded(points)
+        n_known = len(self._points)
         columns = np.hstack([self._root, self._weights])
         means = np.empty((len(points), self._y.shape[1]))
         variances = np.empty(len(points))
         for start in range(0, len(points), _N_ROWS):
             rows = slice(start, start + _N_ROWS)
             products = _product(self._covariance(embedded[rows]), columns)
-            explained, means[rows] = products[:, :n_known], products[:, n_known:]
+            explained = products[:, :n_known]
+            means[rows] = products[:, n_known:]
             variances[rows] = self._variance - np.einsum("ij,ij->i", explained, explained)
         return means, np.sqrt(np.maximum(variances, 1e-12))
 
@@ -190,7 +194,9 @@ class _Loss:
     """
 
     def __init__(self, squares: np.ndarray, y: np.ndarray, min_noises: np.ndarray) -> None:
-        self._squares, self._y, self._min_noises = squares, y, min_noises
+        self._squares = squares
+        self._y = y
+        self._min_noises = min_noises
         self._first, self._second = np.triu_indices(len(y), 1)
         self._pairs = self._first + len(y) * self._second
 

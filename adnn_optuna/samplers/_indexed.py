@@ -221,7 +221,8 @@ class IndexedSampler(BaseSampler, abc.ABC):
         copied = attrs.get(PROPOSAL) or {}
         is_retry = copied.get("sampler") == self._key
         copied_index: int | None = copied["index"] if is_retry else None
-        indices, gave_way = self._memory[study], False
+        indices = self._memory[study]
+        gave_way = False
         is_known = not (attrs or is_fixed) and indices.reader.is_all_before(trial)
         while True:
             if not is_known:

@@ -81,7 +81,8 @@ class Indices:
 
     def note(self, trial: FrozenTrial) -> None:
         """Take in a trial that is new or may have changed."""
-        index, ended = self.index_of(trial), trial.system_attrs.get(ENDED)
+        index = self.index_of(trial)
+        ended = trial.system_attrs.get(ENDED)
         if index is None:
             return
         self._holders.setdefault(index, set()).add(trial._trial_id)
@@ -128,7 +129,8 @@ class Indices:
 
         Those with parameters come first: one without any may not have kept the index.
         """
-        trials, other_ids = self.reader.trials, self._holders.get(index, set()) - {own_id}
+        trials = self.reader.trials
+        other_ids = self._holders.get(index, set()) - {own_id}
         holders = (i for i in other_ids if i in trials and self.index_of(trials[i]) == index)
         return sorted(holders, key=lambda trial_id: (not trials[trial_id].params, trial_id))
 
@@ -154,7 +156,8 @@ class Indices:
         return next((record for record in proposals if record["index"] is None), None)
 
     def _new_proposal(self, trial: FrozenTrial, index: int | None) -> Proposal:
-        ids, unfinished = self.reader.ids, self.reader.unfinished
+        ids = self.reader.ids
+        unfinished = self.reader.unfinished
         n_seen = len(ids)
         # Unfinished trials at the end, as in a long queue, need no list.
         while n_seen and ids[n_seen - 1] in unfinished:
@@ -178,7 +181,9 @@ class Indices:
         trials since the first one that has finished meanwhile, even if some trial never ends.
         Trials that were deleted since are not told.
         """
-        ids, trials, before = self.reader.ids, self.reader.trials, proposal["before"]
+        ids = self.reader.ids
+        trials = self.reader.trials
+        before = proposal["before"]
         unfinished = [trial_id for trial_id in proposal["unfinished"] if trial_id in trials]
         state: State
         while True:

@@ -60,7 +60,9 @@ class KeyedSampler(BaseSampler):
         n_trials: int | None = None,
     ) -> None:
         check_seed(seed)
-        self._factory, self._seed, self._n_trials = factory, seed, n_trials
+        self._factory = factory
+        self._seed = seed
+        self._n_trials = n_trials
         self._samplers: dict[int, BaseSampler] = {}  # Of the trials under way, by their ids.
         first_sampler: object = self.of_key(0)
         if not isinstance(first_sampler, BaseSampler) or isinstance(first_sampler, COUNTING):
@@ -131,7 +133,9 @@ class KeyedIndexSampler(IndexedSampler):
         return str(self._keyed)
 
     def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
-        storage, index, number = study._storage, proposal["index"], proposal["owner"]["trial"]
+        storage = study._storage
+        index = proposal["index"]
+        number = proposal["owner"]["trial"]
         id_of = storage.get_trial_id_from_study_id_trial_number
         trial = storage.get_trial(id_of(study._study_id, number))
         # What these samplers see is the study as it is now, not as it was when the index was new.

@@ -39,10 +39,15 @@ class PointPool:
         if len(self) == self.capacity:
             is_old = self.numbers < number - self.capacity // 4
             worst = np.argmax(np.where(is_old, self.values, -np.inf))
-            points, values, numbers = self.points.copy(), self.values.copy(), self.numbers.copy()
-            points[worst], values[worst], numbers[worst] = x, value, number
+            points = self.points.copy()
+            values = self.values.copy()
+            numbers = self.numbers.copy()
+            points[worst] = x
+            values[worst] = value
+            numbers[worst] = number
         else:
-            points, values = np.vstack([self.points, x]), np.append(self.values, value)
+            points = np.vstack([self.points, x])
+            values = np.append(self.values, value)
             numbers = np.append(self.numbers, number)
         return dataclasses.replace(self, points=points, values=values, numbers=numbers)
 
@@ -110,7 +115,8 @@ class LocalModel:
         variance = deviations @ deviations / len(values)
         if variance == 0:
             return False
-        m, n = len(values), 1 + self._z.shape[1]
+        m = len(values)
+        n = 1 + self._z.shape[1]
         right_side = np.zeros(m + n)
         right_side[:m] = deviations / math.sqrt(variance)
 
@@ -139,7 +145,8 @@ class LocalModel:
                 errors = weights[:m] / inverse.diagonal()[:m]
                 error = errors @ errors
             if error < best_error:
-                best_error, self._weights = error, weights
+                best_error = error
+                self._weights = weights
         return best_error < math.inf
 
     def predict(self, points: np.ndarray) -> np.ndarray:

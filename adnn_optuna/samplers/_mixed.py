@@ -75,7 +75,8 @@ def process_near(
     """Return a Gaussian process of the points nearest to ``x`` and the latest, or of some rows."""
     if rows is None:
         rows = np.arange(len(pool))
-    points, values = without_nan(pool.points)[rows], pool.values[rows]
+    points = without_nan(pool.points)[rows]
+    values = pool.values[rows]
     is_latest = pool.is_latest(N_LATEST)[rows]
     near = nearest(points, without_nan(x), n_choices, _N_PROCESS_POINTS, is_latest)
     is_guess = pool.is_guess[rows][near]

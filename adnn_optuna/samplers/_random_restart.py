@@ -62,7 +62,8 @@ class RandomRestartSampler(IndexedSampler):
         return f"{type(self).__name__}(seed={self._seed})"
 
     def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
-        index, key = proposal["index"], draw_key(proposal)
+        index = proposal["index"]
+        key = draw_key(proposal)
         seed = seed_of(study, indices.reader.first, self._seed)
 
         def value(name: str, distribution: BaseDistribution) -> Any:

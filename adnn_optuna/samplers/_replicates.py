@@ -137,7 +137,8 @@ class _Ranking:
     """The configurations of a study as of the last read, the best first."""
 
     def __init__(self, study: Study, failed: float | None) -> None:
-        self._direction, self._failed = study.direction, failed
+        self._direction = study.direction
+        self._failed = failed
         self._reader = TrialReader()
         self.found: dict[int, Configuration] = {}
         self.best: list[Configuration] = []

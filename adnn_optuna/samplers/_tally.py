@@ -108,7 +108,8 @@ class Tally:
     def _add_time(self, trial: FrozenTrial) -> None:
         if trial.datetime_start is None or trial.datetime_complete is None:
             return
-        start, end = trial.datetime_start.timestamp(), trial.datetime_complete.timestamp()
+        start = trial.datetime_start.timestamp()
+        end = trial.datetime_complete.timestamp()
         before = self._seconds[bisect.bisect_right(self._ends, start) - 1]
         elapsed = outcome_of(trial.user_attrs).get("elapsed")
         if elapsed is None:  # The clock may have been set back.
@@ -116,4 +117,5 @@ class Tally:
         first = bisect.bisect_left(self._ends, end)
         if self._seconds[first - 1] < elapsed:
             last = max(first, bisect.bisect_right(self._seconds, elapsed))
-            self._ends[first:last], self._seconds[first:last] = [end], [elapsed]
+            self._ends[first:last] = [end]
+            self._seconds[first:last] = [elapsed]

@@ -128,7 +128,8 @@ class TrialReader:
 
     def _is_continued_by(self, listed: Sequence[FrozenTrial]) -> bool:
         """Return whether a list begins with the known trials and goes on with newer ones."""
-        n_known, start = len(self.listed), 0
+        n_known = len(self.listed)
+        start = 0
         # Finished trials are the same objects, so slices of them are compared fast.
         for place in sorted(self._places.values()):
             if self.listed[start:place] != listed[start:place]:
@@ -146,7 +147,8 @@ class TrialReader:
 
     def _read_few(self, study: Study) -> dict[int, FrozenTrial] | None:
         """Read one by one trials that may differ; return :obj:`None` if all is to be listed."""
-        n_known, storage = len(self.ids), study._storage
+        n_known = len(self.ids)
+        storage = study._storage
         n_few = n_known // _LISTED_MEANWHILE
         if not n_few or len(self._places) > n_few or self.has_listed(study):
             return None

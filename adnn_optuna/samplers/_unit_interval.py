@@ -72,7 +72,8 @@ def hull(one: BaseDistribution, other: BaseDistribution) -> BaseDistribution:
         if isinstance(one, kind) and isinstance(other, kind):
             if (one.log, one.step) != (other.log, other.step):
                 return one
-            low, high = min(one.low, other.low), max(one.high, other.high)
+            low = min(one.low, other.low)
+            high = max(one.high, other.high)
             return kind(low, high, log=one.log, step=one.step)  # type: ignore[arg-type]
     return one
 
@@ -93,7 +94,9 @@ def _value_at(unit: float, distribution: BaseDistribution) -> float:
 def nearest_value(value: float, distribution: BaseDistribution) -> float:
     """Return the value of a numerical distribution that is nearest to a number."""
     assert isinstance(distribution, FloatDistribution | IntDistribution)
-    low, high, step = distribution.low, distribution.high, distribution.step
+    low = distribution.low
+    high = distribution.high
+    step = distribution.step
     if step is not None:
         value = low + round((value - low) / step) * step
     if value < low:
@@ -110,7 +113,8 @@ def n_choices(distribution: BaseDistribution) -> int:
 
 def _bounds(distribution: BaseDistribution) -> tuple[float, float, bool]:
     assert isinstance(distribution, FloatDistribution | IntDistribution)
-    low, high = float(distribution.low), float(distribution.high)
+    low = float(distribution.low)
+    high = float(distribution.high)
     half_step = 0.5 * (distribution.step or 0)
     low, high = low - half_step, high + half_step
     if distribution.log:
