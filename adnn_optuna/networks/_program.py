@@ -261,17 +261,20 @@ def _in_batches(
     *totals: tf.Tensor,
 ) -> tuple[tf.Tensor, ...]:
     """Trace ``function(first row, size, *totals)``, the new totals, for the batches in bounds."""
-    size, (first, last) = min(size, rows), bounds
-    whole, remainder = divmod(rows, size)
-    # The smaller batch is a loop, too: a condition would have to return something.
-    for begin, end, n in ((first, whole, size), (tf.maximum(first, whole), whole + 1, remainder)):
-        if n:
-            _, *totals = tf.while_loop(
-                lambda i, *_, end=end: i < tf.minimum(last, end),
-                lambda i, *totals, n=n: (i + 1, *function(i * size, n, *totals)),
-                (begin, *totals),
-                parallel_iterations=1,
-            )
+    first, last = bounds
+    size = min(size, rows)
+    n_whole, n_remaining = divmod(rows, size)
+    batches = [(first, n_whole, size)]
+    if n_remaining:
+        # The smaller batch is a loop, too: a condition would have to return something.
+        batches.append((tf.maximum(first, n_whole), n_whole + 1, n_remaining))
+    for begin, end, n in batches:
+        _, *totals = tf.while_loop(
+            lambda i, *_, end=end: i < tf.minimum(last, end),
+            lambda i, *totals, n=n: (i + 1, *function(i * size, n, *totals)),
+            (begin, *totals),
+            parallel_iterations=1,
+        )
     return tuple(totals)
 
 

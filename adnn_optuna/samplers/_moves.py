@@ -40,9 +40,12 @@ def generate_choice(
     an interval; all other choices are then equally likely, as categories have no order.
     """
     p_stay = 2 * generating_cdf(0.5 / n_choices, temperature) - 1
-    shift = 1 + np.floor((u - p_stay) / (1 - p_stay) * (n_choices - 1))
-    moved = (np.floor(x * n_choices) + np.minimum(shift, n_choices - 1)) % n_choices
-    return np.where(u < p_stay, x, (moved + 0.5) / n_choices)
+    n_others = n_choices - 1
+    share = (u - p_stay) / (1 - p_stay)
+    shift = np.minimum(1 + np.floor(share * n_others), n_others)
+    choice = np.floor(x * n_choices)
+    new_choice = (choice + shift) % n_choices
+    return np.where(u < p_stay, x, (new_choice + 0.5) / n_choices)
 
 
 def move(
