@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from adnn_optuna._checks import FilePath, WrongValueError, check_positive
+from adnn_optuna._units import in_number
 from adnn_optuna.api._calls import are_labels
 from adnn_optuna.results.arm_comparison import ValueComparison
 from adnn_optuna.results.value_table import MOST_ARMS, ValueTable
@@ -185,7 +186,8 @@ def _check_arms(arms: Mapping[str, Any], table: pd.DataFrame, baseline: str | No
         )
     if n_arms < 2 or not n_rows:
         raise WrongValueError(
-            f"values must have at least two arms and one row; got {n_arms} arms and {n_rows} rows."
+            "values must have at least two arms and one row; got "
+            f"{in_number(n_arms, 'arm')} and {in_number(n_rows, 'row')}."
         )
     if n_arms > MOST_ARMS:
         raise WrongValueError(

@@ -200,8 +200,8 @@ def check_sampler(sampler: Any, names: Collection[str]) -> None:
     """Refuse a value that is neither a sampler, nor a sampler's name, nor a factory."""
     if isinstance(sampler, str) and sampler not in names:
         raise WrongValueError(
-            f"sampler must be a sampler's name; got {sampler!r}. Pass an Optuna sampler or one of "
-            f"{', '.join(names)}."
+            f"sampler must be one of {', '.join(names)}; got {sampler!r}. Or pass an Optuna "
+            "sampler."
         )
     if isinstance(sampler, str | BaseSampler):
         return

@@ -181,7 +181,10 @@ class Contract(Printed):
         return f"{searched}: trial {study['best_trial']} of {study['trials']}"
 
     def _next_step(self) -> Step:
-        return Step("Check the file with adnn verify, after contract.save.")
+        return Step(
+            'contract.save("study.contract.json")',
+            "Hand over the file and its weights: others verify them with the data.",
+        )
 
     def _fields(self) -> dict[str, Any]:
         return {"content": self.content}

@@ -10,7 +10,7 @@ import numpy as np
 from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import Json
-from adnn_optuna._checks import WrongValueError, check_type, n_cores
+from adnn_optuna._checks import WrongTypeError, WrongValueError, check_type, n_cores
 from adnn_optuna._units import with_class
 from adnn_optuna.experiments.init_offset_objective import InitOffsetObjective
 from adnn_optuna.networks.data import Dataset
@@ -121,10 +121,14 @@ def _trainers(
     training: Training | Mapping[str, Training] | None,
 ) -> dict[str, Trainer]:
     """Return the trainer of each Keras model, by its label."""
-    name = f"models[{next(iter(models))!r}]"
-    dataset_rule = f"a Dataset, because {name} has no parameter for a seed (without a default)"
-    check_type("dataset", dataset, Dataset, dataset_rule)
-    data = cast("Dataset", dataset)
+    if dataset is None:
+        label, model = next(iter(models.items()))
+        name = getattr(model, "__name__", type(model).__name__)
+        raise WrongTypeError(
+            f"models[{label!r}] must have a parameter for a seed, without a default; got {name}. "
+            "For Keras models, pass dataset=."
+        )
+    check_type("dataset", dataset, Dataset, "a Dataset")
     trainings: Mapping[str, Any] = dict.fromkeys(models, training)
     if isinstance(training, Mapping):
         trainings = training
@@ -139,12 +143,12 @@ def _trainers(
         if settings is None:
             settings = Training()
         check_type(f"training of {label!r}", settings, Training, "a Training")
-        x = data.x_train
+        x = dataset.x_train
         architecture = build_architecture(
-            model, x.shape[1:], data.num_classes, data.n_outputs, x.dtype.name
+            model, x.shape[1:], dataset.num_classes, dataset.n_outputs, x.dtype.name
         )
         warn_of_large_numbers(
-            data, inputs=not architecture.scales_inputs, targets=not architecture.scales_outputs
+            dataset, inputs=not architecture.scales_inputs, targets=not architecture.scales_outputs
         )
-        trainers[label] = Trainer(architecture, settings, data)
+        trainers[label] = Trainer(architecture, settings, dataset)
     return trainers

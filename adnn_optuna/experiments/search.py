@@ -263,7 +263,10 @@ class SearchResult(StudyResult):
             return super()._finding()
         if not self.confirmation.gains:
             return "no claim", "the best network has no offsets"
-        return _verdict_on(self.confirmation.replication)
+        verdict, finding = _verdict_on(self.confirmation.replication)
+        if verdict == "replicates" and self.confirmation.vs_baselines.high < 0:
+            return "not shown", "offsets gain on new seeds, but this network is worse"
+        return verdict, finding
 
     def _further_scope(self) -> list[str]:
         if self.confirmation is None:

@@ -162,7 +162,7 @@ class Verdict(Printed):
 
     def _about_the_file(self) -> str:
         if self.status == "exact":
-            return "Trained again, baseline network and best network have the same bits."
+            return "Both networks, trained again, match the contract bit for bit."
         if self.status == "within_tolerance":
             return "Trained again here, the gain and all scores are within the tolerance."
         return " ".join(self.reasons[:1])  # Further reasons are notes.

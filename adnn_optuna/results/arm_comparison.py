@@ -117,10 +117,11 @@ class ArmComparison(Printed):
 
     @property
     def _concluded(self) -> Sequence[PairedDifference]:
-        """How much better the arm with the best mean is than others."""
+        """How much better the arm with the best mean is than others, first where it is better."""
         best = self.numbers.ranked[0]
-        rows = [row for row in self.numbers.differences if best in {row.arm, row.other}]
-        return [row if row.arm == best else row.turned() for row in rows]
+        of_best = [row for row in self.numbers.differences if best in {row.arm, row.other}]
+        rows = [row if row.arm == best else row.turned() for row in of_best]
+        return sorted(rows, key=lambda row: row.verdict != "better")
 
     def _shown(self, rows: Sequence[PairedDifference]) -> Sequence[PairedDifference]:
         """Return differences whose first arm has the better mean, as in the conclusion."""

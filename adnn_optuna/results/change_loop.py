@@ -252,8 +252,8 @@ class ChangeLoop(Printed):
         if self.n_false_expected < 0.1:
             expected = f"{self.n_false_expected:.2g}"
         return (
-            f"{self.n_kept} of {in_number(self.n_judged, 'candidate')} kept; up to "
-            f"{expected} false ones are expected if the noise is normal."
+            f"{self.n_kept} of {in_number(self.n_judged, 'candidate')} kept. If the noise is "
+            f"normal, expect at most {expected} to be kept by chance."
         )
 
     @functools.cached_property
@@ -265,7 +265,7 @@ class ChangeLoop(Printed):
         unit = self._unit
         if not math.isnan(self.gain.value):
             bias = "upward" if self.kept else "downward"
-            remark = f"over {_short(self.candidate.against)}; biased {bias}: selected"
+            remark = f"over {_short(self.candidate.against)}, selected: biased {bias}"
             of_gain = unit.rounded_to((self.gain.high - self.gain.low) / 2)
             lines.append(Line("gain", self.gain, of_gain, is_difference=True, remark=remark))
         if self.best.succeeded:
@@ -283,9 +283,7 @@ class ChangeLoop(Printed):
         notes = list[str]()
         n_failed = self.candidate.n_failed
         if n_failed:
-            fate = (
-                "In the end, each counts as the worst run of the candidate and the best before it."
-            )
+            fate = "Each counts as the worst run that the candidate or the best before it had."
             if self.settings["failed"] is not None:
                 fate = f"Each counts as {self.settings['failed']:g}."
             notes.append(Caution(f"{n_failed} of {self.n_runs} runs failed. {fate}"))
@@ -316,7 +314,7 @@ class ChangeLoop(Printed):
         """Return the means of all candidates with their CIs, and the best so far."""
         figure = Figure(
             "loop",
-            "Candidates in their order",
+            f"{_short(self.best.label)} is the best so far",
             "candidate (0: the baseline)",
             self._unit.heading("value"),
             [self._best_so_far(), self._points(is_kept=False), self._points(is_kept=True)],

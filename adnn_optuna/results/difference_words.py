@@ -124,18 +124,10 @@ def difference_line(row: PairedDifference, unit: Unit, per: str = "seed") -> Lin
     """Return the mean difference, its CI, verdict and worst seed, as a line of a document."""
     remark: str = row.verdict or "no claim"
     if row.verdict == "not worse":
-        remark = f"{remark} (95%: {_bound(row, unit)})"
+        remark = f"{remark} (one-sided 95% bound: {unit.gain(row.at_least)})"
     if row.n_pairs > 1 and not math.isnan(row.worst):
         remark = f"{remark}, worst {per} {unit.gain(row.worst)}"
     return Line(pair(row), row.estimate, unit, is_difference=True, remark=remark)
-
-
-def _bound(row: PairedDifference, unit: Unit) -> str:
-    """Return the one-sided bound that decides whether an arm is not worse."""
-    size = unit.gain(abs(row.at_least)).lstrip("+")
-    if row.at_least > 0:
-        return f"at least {size} better"
-    return f"at most {size} worse"
 
 
 def verdict_line(label: str, row: PairedDifference, unit: Unit) -> Line:
@@ -212,7 +204,8 @@ def difference_notes(
     validities = {validity}
     if validity == "fixed":
         validities = {"few" if row.assumption else validity for row in rows} or validities
-    notes += [validity_note(of_rows, per) for of_rows in sorted(validities)]
+    if any(not math.isnan(row.estimate.low) for row in rows):
+        notes += [validity_note(of_rows, per) for of_rows in sorted(validities)]
     n_pairs = min((row.n_pairs for row in rows), default=0)
     unseen = unseen_notes(n_pairs, per or "value")
     if verdicts <= {"worse", "inconclusive", None}:

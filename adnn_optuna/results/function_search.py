@@ -116,7 +116,7 @@ class FunctionSearch(StudyResult):
             )
         if reported is not None:
             best = Estimate(reported[1])
-            lines.append(Line("best value", best, unit, remark=f"trial {reported[0]}: biased"))
+            lines.append(Line("best value", best, unit, remark=f"trial {reported[0]}, selected"))
         return lines + self._on_new_data
 
     def _best_reported(self) -> tuple[int, float] | None:

@@ -70,7 +70,7 @@ class Plan(Printed):
         if numbers.n_claims > 1:
             each = f" for each of {numbers.n_claims} claims"
         power = f"a power of {POWER:.0%}{each}"
-        return f"{self.seeds} new seeds show a gain of {self._gain} with {power}."
+        return f"You need {self.seeds} new seeds to show a gain of {self._gain} with {power}."
 
     def _scope(self) -> str:
         return f"{self.numbers.n_pilot} pilot seeds"
@@ -89,7 +89,7 @@ class Plan(Printed):
         needed = Estimate(self.seeds, self.numbers.seeds_low, self.numbers.seeds_high)
         lines = [Line(_FIXED, needed, COUNT, remark=f"new seeds, {duration(3600 * self.hours)}")]
         if self.seeds_sequential is not None and self.hours_sequential is not None:
-            remark = f"seeds with the pilot's, {duration(3600 * self.hours_sequential)} more"
+            remark = f"seeds with the pilot's, {duration(3600 * self.hours_sequential)}"
             lines.append(Line(_SEQUENTIAL, Estimate(self.seeds_sequential), COUNT, remark=remark))
         return lines
 
@@ -135,7 +135,7 @@ class Plan(Printed):
         series.append(rings)
         figure = Figure(
             key="power",
-            title=f"Power to show a gain of {self._gain}",
+            title=f"{self.seeds} seeds show a gain of {self._gain} with a power of {POWER:.0%}",
             x_label="Seeds",
             y_label="Power [%]",
             series=series,

@@ -287,12 +287,15 @@ def gain_figure(record: SearchRecord) -> Figure:
         best = [unit.scale * gain for gain in gains_so_far(record)]
         done = [trial.number for trial in record.done_trials]
         series.append(Series("best so far", done, best, "steps", color=1))
+    title = "Gains of the trials"
+    if record.best is not None:
+        title = f"The best gain is {unit.gain(record.gain)}, of trial {record.best.number}"
     over = "first complete trial"
     if record.has_baseline:
         over = "baseline of one seed"
     return Figure(
         "gain",
-        "Gain against trials",
+        title,
         "Trial",
         unit.heading(f"Gain in {record.metric_label}", is_gain=True),
         series,

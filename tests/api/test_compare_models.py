@@ -293,7 +293,7 @@ class TestFunctionsOfSeeds:
         with pytest.raises(ValueError, match="training must be omitted"):
             adnn.compare_models({"a": small, "b": wide}, training=TRAINING)
         for model in (adnn.MLP(), lambda seed=0: seed, abs, max, lambda: 1.0):
-            with pytest.raises(TypeError, match=r"must be a Dataset, because models\['b'\] has"):
+            with pytest.raises(TypeError, match=r"models\['b'\] must have a parameter for a seed"):
                 adnn.compare_models({"a": small, "b": model})
         with pytest.raises(ValueError, match="margin"):
             adnn.compare_models({"a": small, "b": wide}, margin=-1)

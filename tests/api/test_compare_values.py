@@ -232,7 +232,7 @@ class TestTables:
             adnn.compare_values(tmp_path / "r.csv").differences(), expected
         )
         (tmp_path / "r.csv").write_text("my accuracy\n0.9\n0.8\n")
-        with pytest.raises(ValueError, match="got 1 arms and 2 rows"):
+        with pytest.raises(ValueError, match="got 1 arm and 2 rows"):
             adnn.compare_values(tmp_path / "r.csv")
 
     def test_of_mappings_by_seed_are_of_their_values(self) -> None:

@@ -451,7 +451,7 @@ class TestControlsAndPlans:
         out, err = capsys.readouterr()
         assert not err
         assert out.startswith("Plan: seeds to show a gain of 20 pp")
-        assert re.search(r"\d+ new seeds show a gain of 20 pp", out)
+        assert re.search(r"\d+ new seeds to show a gain of 20 pp", out)
 
     def test_none_is_no_control(self) -> None:
         assert parse_controls("none") == []
@@ -528,7 +528,7 @@ WRONG = {
     "no such option": (["search", "--nope", *LIMIT], "--nope .* See adnn search --help"),
     "option without value": (["search", "--hidden"], "--hidden"),
     "no limit": (["search"], "--max-time, --max-trial, --max-gain or --max-stale"),
-    "sampler": (["search", "--sampler", "nope", *LIMIT], "got 'nope'.*greedy_improving"),
+    "sampler": (["search", "--sampler", "nope", *LIMIT], "greedy_improving.*got 'nope'"),
     "confirm": (["search", "--confirm", "3", *LIMIT], "confirm must be .*at least 6"),
     "dataset": (["search", "--dataset", "nope", *LIMIT], "'nope'.*fashion_mnist"),
     "no file": (["search", "--dataset", "no.npz", *LIMIT], "no.npz.*--data-dir"),
