@@ -58,6 +58,14 @@ def versions(url: str) -> Versions:
     return versions
 
 
+@pytest.fixture(scope="module")
+def measured_loop(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the URL of a loop with a measured baseline, for calls that are refused."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('loop')}/loop.db"
+    Versions(url).keep("first")
+    return url
+
+
 def test_changes_are_kept_by_their_gain_over_the_best_so_far(versions: Versions) -> None:
     better = versions.keep("better", 5)
     assert (better.verdict, better.kept, better.n_runs) == ("kept", True, 8)
@@ -152,13 +160,13 @@ def test_if_nothing_is_random_any_better_value_is_kept(url: str) -> None:
     ],
 )
 def test_wrong_input_is_refused_before_any_run(
-    versions: Versions, arguments: dict[str, Any], sentence: str
+    measured_loop: str, arguments: dict[str, Any], sentence: str
 ) -> None:
-    options = {"f": normal, "storage": versions.storage, "candidate": "other", **arguments}
+    options = {"f": normal, "storage": measured_loop, "candidate": "other", **arguments}
     with pytest.raises(WrongInputError) as error:
         adnn.keep(**options)
     assert sentence in str(error.value)
-    study = optuna.load_study(study_name="loop", storage=versions.storage)
+    study = optuna.load_study(study_name="loop", storage=measured_loop)
     assert len(study.get_trials()) == 8
 
 
