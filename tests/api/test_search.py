@@ -355,21 +355,12 @@ class TestLooksAtTheTestSet:
         assert closed.record.test_evaluations == []
         assert math.isnan(closed.test_value)
         opened = closed.test()
-        assert (
-            len(opened.record.test_evaluations) == len(closed.test().record.test_evaluations) == 1
-        )
+        assert len(opened.record.test_evaluations) == 1
+        assert len(closed.test().record.test_evaluations) == 1
         assert closed.record.test_evaluations == []
-        closed = opened
-        whole = adnn.search(objective, "annealing", max_trial=2)
-        whole = adnn.search(
-            objective,
-            "annealing",
-            storage=whole.study._storage,
-            study_name=whole.study.study_name,
-            max_trial=4,
-        )
-        assert closed.test_value == whole.test_value
-        assert closed.document().estimates[:2] == whole.document().estimates[:2]
+        undisturbed = searched_in_two_steps(objective, 2, 4)
+        assert opened.test_value == undisturbed.test_value
+        assert opened.document().estimates[:2] == undisturbed.document().estimates[:2]
 
     def test_a_contract_tells_the_test_accuracy_and_is_one(
         self, objective: InitOffsetObjective
@@ -388,6 +379,20 @@ class TestLooksAtTheTestSet:
             result.test()
 
 
+def searched_in_two_steps(
+    objective: InitOffsetObjective, n_first: int, n_trials: int
+) -> adnn.SearchResult:
+    """Search twice in one study; the temperature of annealing follows the limit of trials."""
+    first = adnn.search(objective, "annealing", max_trial=n_first)
+    return adnn.search(
+        objective,
+        "annealing",
+        storage=first.study._storage,
+        study_name=first.study.study_name,
+        max_trial=n_trials,
+    )
+
+
 def test_resume_needs_nothing_but_the_name(url: str) -> None:
     objective = make_objective(
         metric="train_loss",
@@ -395,15 +400,8 @@ def test_resume_needs_nothing_but_the_name(url: str) -> None:
     )
     adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=4)
     resumed = adnn.resume(url, "s", max_trial=12)
-    whole = adnn.search(objective, "annealing", max_trial=4)
-    whole = adnn.search(
-        objective,
-        "annealing",
-        storage=whole.study._storage,
-        study_name=whole.study.study_name,
-        max_trial=12,
-    )
-    assert completed(resumed.study) == completed(whole.study)
+    undisturbed = searched_in_two_steps(objective, 4, 12)
+    assert completed(resumed.study) == completed(undisturbed.study)
     assert resumed._objective.config == objective.config
 
 

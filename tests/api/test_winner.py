@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -13,6 +13,9 @@ from search_worker import quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.stats.proportions import gain_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 RNG = np.random.default_rng(0)
 TABLE = RNG.normal((5, -300, 0.2), (1, 100, 0.01), (300, 3))
@@ -104,15 +107,6 @@ def unbuilt() -> keras.Model:
     return keras.Sequential([keras.layers.Dense(4, "relu"), keras.layers.Dense(2)])
 
 
-@pytest.mark.slow
-def test_the_contract_of_a_model_without_input_is_checked_by_itself(tmp_path: Any) -> None:
-    result = searched(unbuilt, TABLE, SUM > 0)
-    result.contract().save(tmp_path / "c.json")
-    assert adnn.verify(tmp_path / "c.json", dataset=result._objective.dataset).status == "exact"
-    result.model().save(tmp_path / "c.keras")
-    keras.models.load_model(tmp_path / "c.keras").predict(TABLE, verbose=0)
-
-
 def functional() -> keras.Model:
     inputs = keras.Input((3,))
     hidden = keras.layers.Dense(4)(inputs)
@@ -122,14 +116,18 @@ def functional() -> keras.Model:
 
 
 @pytest.mark.slow
-def test_averaged_weights_of_a_functional_model(tmp_path: Any) -> None:
-    result = searched(functional, TABLE, SUM > 0)
+@pytest.mark.parametrize("build", [unbuilt, functional])
+def test_contract_and_file_of_models_without_input_or_with_averaged_weights(
+    build: Callable[[], keras.Model], tmp_path: Any
+) -> None:
+    result = searched(build, TABLE, SUM > 0)
     result.contract().save(tmp_path / "c.json")
     assert adnn.verify(tmp_path / "c.json", dataset=result._objective.dataset).status == "exact"
     result.model().save(tmp_path / "c.keras")
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        keras.models.load_model(tmp_path / "c.keras")
+        model = keras.models.load_model(tmp_path / "c.keras")
+    model.predict(TABLE, verbose=0)
 
 
 @pytest.mark.slow
