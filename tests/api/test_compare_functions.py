@@ -428,7 +428,7 @@ def test_random_search_under_six_names(*, stop_when_decided: bool) -> None:
             {"samplers": {"random": "tpe"}},
             "Label 'random' must be of the sampler that is always compared",
         ),
-        ({"samplers": ("none",)}, "sampler must be a sampler's name"),
+        ({"samplers": ("none",)}, "sampler must be one of"),
         ({"samplers": ()}, "samplers must not be empty"),
         ({"controls": ("longer",)}, "controls must be omitted for a function"),
         ({"direction": "up"}, "direction must be"),

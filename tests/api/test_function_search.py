@@ -378,7 +378,7 @@ class TestCompare:
     [
         ({"replicate": 1.0}, ValueError, "replicate must be at least 0 and below 1; got 1.0"),
         ({"replicate": "often"}, TypeError, "replicate must be a number; got 'often'"),
-        ({"sampler": "random_restart"}, ValueError, "sampler must be a sampler's name"),
+        ({"sampler": "random_restart"}, ValueError, "sampler must be one of"),
         ({"direction": "up"}, ValueError, "direction must be 'minimize' or 'maximize'"),
         ({"seed": -1}, ValueError, "seed must be"),
         ({"max_trial": 2**64}, ValueError, "max_trial. must be below"),
