@@ -203,9 +203,9 @@ def difference_notes(
         notes.append(f"CIs have a joint level of {level} for {' and for '.join(families)}.")
     validities = {validity}
     if validity == "fixed":
-        validities = {"few" if row.assumption else validity for row in rows} or validities
-    if any(not math.isnan(row.estimate.low) for row in rows):
-        notes += [validity_note(of_rows, per) for of_rows in sorted(validities)]
+        with_interval = [row for row in rows if not math.isnan(row.low)]
+        validities = {"few" if row.assumption else validity for row in with_interval} or validities
+    notes += [validity_note(of_rows, per) for of_rows in sorted(validities)]
     n_pairs = min((row.n_pairs for row in rows), default=0)
     unseen = unseen_notes(n_pairs, per or "value")
     if verdicts <= {"worse", "inconclusive", None}:

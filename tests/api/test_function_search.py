@@ -167,7 +167,7 @@ class TestSearch:
         assert min(result.record.values) >= 0.5
         number = result.study.best_trial.number
         [best] = [line for line in str(result).splitlines() if "best value" in line]
-        assert best.endswith(f"trial {number}: biased")
+        assert best.endswith(f"trial {number}, selected")
 
     def test_new_seeds_that_failed_are_said_and_never_replaced(self) -> None:
         def failing(share: float) -> Any:

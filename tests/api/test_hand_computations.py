@@ -97,7 +97,7 @@ def test_of_a_search(direction: str, fails: float, failed: float | None) -> None
     assert result.best_params == {"x": best}
     assert_printed(text, "mean in search", [means[best]])
     assert_printed(text, "best value", [study.best_value])
-    assert f"trial {study.best_trial.number}: biased" in text
+    assert f"trial {study.best_trial.number}, selected" in text
     counted_values = [value for value in values if not math.isnan(value)]
     if failed is not None:
         values = [failed if math.isnan(value) else value for value in values]
