@@ -146,7 +146,7 @@ _TRAINED_LAST = weakref.WeakKeyDictionary[EnsembleObjective, tuple[int, Training
 class OneTrialSampler(RandomRestartSampler):
     """Proposes one trial, which finds its parameter by itself."""
 
-    last_index = 0.0
+    last_index: float = 0.0
     _proposes_before = False
 
 
