@@ -117,8 +117,10 @@ class StudyResult(Printed):
 
     def _title(self) -> str:
         _, finding = self._finding()
-        name = shortened(self.study.study_name, MAX_TITLE - len(finding) - 2)
-        return f"{name}: {finding}"
+        name = self.study.study_name
+        if name.startswith("no-name-"):  # Optuna's name for a study that was given none.
+            name = "search"
+        return f"{shortened(name, MAX_TITLE - len(finding) - 2)}: {finding}"
 
     def _verdict(self) -> Verdict:
         verdict, _ = self._finding()

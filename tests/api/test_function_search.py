@@ -169,6 +169,10 @@ class TestSearch:
         [best] = [line for line in str(result).splitlines() if "best value" in line]
         assert best.endswith(f"trial {number}, selected")
 
+    def test_is_titled_as_a_search_unless_it_has_a_name(self) -> None:
+        assert str(search(max_trial=2, confirm=0)).startswith("search: ")
+        assert str(search(max_trial=2, confirm=0, study_name="s")).startswith("s: ")
+
     def test_new_seeds_that_failed_are_said_and_never_replaced(self) -> None:
         def failing(share: float) -> Any:
             def loss(trial: Any, seed: int) -> float:
@@ -481,7 +485,7 @@ def test_no_ci_of_values_that_are_not_of_one_distribution() -> None:
 
 def test_one_new_seed_is_one_and_has_no_ci() -> None:
     result = search(max_trial=20, confirm=1)
-    assert str(result).split("\n")[1].endswith(", 1 new seed")
+    assert str(result).split("\n")[0].endswith(", 1 new seed")
     assert "No CI of the value: 2 values on new seeds are needed." in str(result)
 
 
