@@ -175,7 +175,7 @@ def compare_models(
         "resampled": resampled and [*resampled],
         **data_settings,
     }
-    study.set_user_attr(MODELS, settings)  # Whoever reads them needs the declaration.
+    study.set_user_attr(MODELS, settings)  # They are read with the declaration.
     return found_by_evaluating(
         *_readers_of(study),
         study,

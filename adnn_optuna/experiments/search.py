@@ -263,10 +263,7 @@ class SearchResult(StudyResult):
             return super()._finding()
         if not self.confirmation.gains:
             return "no claim", "the best network has no offsets"
-        verdict, finding = _verdict_on(self.confirmation.replication)
-        if verdict == "replicates" and self.confirmation.vs_baselines.high < 0:
-            return "not shown", "offsets gain on new seeds, but this network is worse"
-        return verdict, finding
+        return _verdict_on(self.confirmation)
 
     def _further_scope(self) -> list[str]:
         if self.confirmation is None:
@@ -417,10 +414,14 @@ def _notes_on_examples(record: NetworkRecord) -> list[str]:
     return [Detail(f"{notes[0]} One of {n} test {unit} is {100 / n:.2g} pp.{repeated}")]
 
 
-def _verdict_on(replication: Estimate) -> tuple[Verdict, str]:
+def _verdict_on(confirmation: Confirmation) -> tuple[Verdict, str]:
+    """Return whether the gain replicates, in a word and in a few."""
+    replication = confirmation.replication
     if math.isnan(replication.value):
         return "not known", "replication not known"
     if replication.low > 0:
+        if confirmation.vs_baselines.high < 0:
+            return "replicates", "offsets gain on new seeds, but this network is worse"
         return "replicates", "the gain replicates on new seeds"
     if replication.high < 0:
         return "worse", "the offsets lose on new seeds"
@@ -578,7 +579,7 @@ def replication_figure(
 ) -> Figure:
     """Return the trials' gains on the selection data, and the gains on new seeds."""
     units = units_of(record)
-    _, title = _verdict_on(confirmation.replication)
+    _, title = _verdict_on(confirmation)
     split = record.metric.partition("_")[0]
     data = {"val": "validation", "train": "training"}.get(split, "selection")
     gains = [*record.gains.values()]

@@ -259,7 +259,23 @@ def test_verdict(state: str, verdict: str) -> None:
 
 def verdict_of(own: np.ndarray, baselines: np.ndarray, moved: np.ndarray) -> str:
     facts = confirmation_of(confirmation(own, {arms.BASELINE: baselines, arms.BEST: moved}))
-    return _verdict_on(facts.replication)[0]
+    return _verdict_on(facts)[0]
+
+
+def test_a_network_that_is_worse_is_named_where_its_offsets_gain_on_new_seeds() -> None:
+    rows = np.arange(200)
+    scores = {
+        arms.BASELINE: np.array([rows < 180 + i % 2 for i in range(10)]),
+        arms.BEST: np.array([rows < 190 + i % 3 for i in range(10)]),
+    }
+    worse = confirmation_of(confirmation(rows < 100, scores))
+    better = confirmation_of(confirmation(rows < 190, scores))
+    assert worse.vs_baselines.high < 0 < worse.replication.low
+    assert _verdict_on(worse) == (
+        "replicates",
+        "offsets gain on new seeds, but this network is worse",
+    )
+    assert _verdict_on(better) == ("replicates", "the gain replicates on new seeds")
 
 
 class TestWhenItWouldBeFalse:
@@ -280,7 +296,7 @@ class TestWhenItWouldBeFalse:
     def test_a_training_run_without_a_number_shows_nothing(self) -> None:
         scores = {arms.BASELINE: np.full((10, 5), np.nan), arms.BEST: np.ones((10, 5))}
         facts = confirmation_of(confirmation(np.ones(5), scores))
-        assert _verdict_on(facts.replication)[0] == "not known"
+        assert _verdict_on(facts)[0] == "not known"
         assert all(np.isnan(facts.vs_baselines))
 
 
