@@ -37,7 +37,7 @@ COLORS, CONTROL_COLOR = figures.COLORS, figures.CONTROL_COLOR
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """One row of the table in studies/README.md.
+    """One row of the table in studies/paper.md.
 
     Args:
         where: The figure or section of the paper.

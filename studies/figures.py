@@ -1,8 +1,7 @@
 """Draw all figures of the studies again from the committed results, and write their tables.
 
-The tables are in ``README.md``, ``studies/README.md`` and two pages of ``docs/``, between
-comments that name them.
-Drawing needs Chromium or Chrome; ``--tables`` leaves it out.
+The tables are in ``README.md``, the pages of ``studies/`` and two pages of ``docs/``, between
+comments that name them. Drawing needs Chromium or Chrome; ``--tables`` leaves it out.
 """
 
 from __future__ import annotations
@@ -77,7 +76,10 @@ STUDIES: tuple[Study, ...] = (
 )
 PAGES = (
     HERE.parent / "README.md",
-    HERE / "README.md",
+    *(
+        HERE / f"{name}.md"
+        for name in ("README", "offsets", "paper", "samplers", "speed", "tuned_values")
+    ),
     *(HERE.parent / "docs" / f"{name}.md" for name in ("results", "how/training")),
 )
 

@@ -83,7 +83,7 @@ class DeltaStepSampler(IndexedSampler):
 
     References:
         With ``accept="always"`` and the defaults it is Algorithm 1 of the paper that this package
-        reproduces, see ``studies/README.md``.
+        reproduces, see ``studies/paper.md``.
 
     Args:
         deltas: The length of a step, for each walk, in units of the parameters; a negative step
