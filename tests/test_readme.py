@@ -52,3 +52,12 @@ def test_the_guide_to_searches_quotes_the_example_of_a_search() -> None:
     [_, (code, quoted)] = examples()
     example = f"```python\n{code}```\n\n```text\n{quoted}```"
     assert example in guide.read_text(encoding="utf-8")
+
+
+def test_the_front_page_has_the_example_of_a_recheck_and_its_values() -> None:
+    front_page = (README.parent / "docs" / "index.md").read_text(encoding="utf-8")
+    [(code, quoted), _] = examples()
+    [comment] = re.findall(rf"```python\n{re.escape(code.rstrip())}  # (.*)\n```", front_page)
+    values = re.findall(r"0\.\d+", comment)
+    assert len(values) == 2
+    assert all(value in quoted for value in values)
