@@ -184,6 +184,24 @@ def summary(results: Results) -> str:
     return markdown_table(header, lines)
 
 
+def errors(results: Results) -> str:
+    """Return the mean errors of the reported and the estimated value as text."""
+    rows = results["rows"]
+    reported, expected, covers = (
+        np.mean([row[key] for row in rows]) for key in ("reported", "expected", "covers")
+    )
+    return (
+        f"mean error: reported {100 * reported:+.1f} pp, estimated {100 * expected:+.1f} pp; its "
+        f"CI covers the true value in {100 * covers:.0f}% of runs"
+    )
+
+
+def size(results: Results) -> str:
+    """Return the numbers of data sets and runs as text."""
+    n_runs = sum(row["repetitions"] for row in results["rows"])
+    return f"{len(DATA)} data sets, {n_runs:,} runs"
+
+
 def figures(results: Results) -> dict[str, go.Figure]:
     """Return the bias of both values by the number of validation examples."""
     figure = go.Figure()

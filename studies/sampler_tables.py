@@ -38,6 +38,7 @@ from _samplers import (
     with_error,
 )
 from optuna.trial import Trial
+from scipy import stats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -195,6 +196,20 @@ def headline(results: Results) -> str:
     n_tables = len(TABLES["final"])
     budget = f"{n_tables} tables of training runs after {n_trials} trials"
     return f"Mean regret (0 is best) on {budget}: {gp} and {ours} (no difference is shown), {tpe}."
+
+
+def difference(results: Results, name: str) -> str:
+    """Return the regret of annealing minus that of a sampler on the final tables, with its CI."""
+    row = final_rows(results)[name, BUDGETS[-1]]
+    mean, error = row["ours_minus_it"]
+    half_width = error * stats.t.ppf(0.975, row["n_seeds"] - 1)
+    return f"{mean:+.3f} ({mean - half_width:+.3f} to {mean + half_width:+.3f})"
+
+
+def size(results: Results) -> str:
+    """Return the numbers of final tables, trials and seeds as text."""
+    n_seeds = final_rows(results)[OURS, BUDGETS[-1]]["n_seeds"]
+    return f"{len(TABLES['final'])} tables, {BUDGETS[-1]} trials, {n_seeds} seeds"
 
 
 STUDY = Study("sampler_tables", rank_figures, summary)
