@@ -15,7 +15,7 @@ from adnn_optuna.engine.example_scores import Examples
 from adnn_optuna.engine.signals import progress_bar
 from adnn_optuna.engine.storages import AnyStudy, opened_study
 from adnn_optuna.results.overtuning import Overtuning, overtuning_of
-from adnn_optuna.results.settings import recheck_command
+from adnn_optuna.results.settings import recheck_step
 from adnn_optuna.stats.overtuning import Means, Metric
 
 _TOLERANCE = 0.05  # Of reported values: means over folds differ from a value of all examples.
@@ -87,7 +87,7 @@ def overtuning(
             "scores are predictions, pass metric= and y_true=. Otherwise return the value of "
             "adnn.log_scores from the objective."
         )
-    return dataclasses.replace(result, _recheck=recheck_command(study))
+    return dataclasses.replace(result, _recheck=recheck_step(study, "study"))
 
 
 def _measure(

@@ -87,8 +87,11 @@ class Step:
 
     @property
     def in_shell(self) -> str:
-        """The step for somebody who works in a shell."""
-        return self.shell or self.python
+        """The step for somebody who works in a shell: a sentence if a function is not known."""
+        step = self.shell or self.python
+        if FUNCTION in step:
+            return f"With your own {FUNCTION}, run {step}"
+        return step
 
     @staticmethod
     def label(step: str) -> str:

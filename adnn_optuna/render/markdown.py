@@ -27,7 +27,7 @@ def to_markdown(document: Document) -> str:
     if step.python:
         parts.append(f"{Step.label(step.python)}: {escaped(step.python)}")
     if step.shell:
-        parts.append(f"{Step.label(step.shell)}, in a shell: {escaped(step.shell)}")
+        parts.append(f"{Step.label(step.in_shell)}, in a shell: {escaped(step.in_shell)}")
     return "\n\n".join(filter(None, parts)) + "\n"
 
 

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 
 from adnn_optuna._units import columns, in_list, in_number
-from adnn_optuna.render.document import Detail, Document, Step, Table, shortened
+from adnn_optuna.render.document import FUNCTION, Detail, Document, Step, Table, shortened
 
 WIDTH = 80
 """The columns of text that no terminal shows."""
@@ -59,7 +59,7 @@ def to_text(
         parts += wrapped(f"{omitted}: {how}", width)
     step = document.next_step.in_shell if in_shell else document.next_step.python
     labelled = f"{Step.label(step)}: {step}"
-    if step.startswith("adnn "):
+    if step.startswith("adnn ") or FUNCTION in step:
         parts.append(labelled)  # A command on several lines would be several commands.
     elif step:
         parts += wrapped(labelled, width)

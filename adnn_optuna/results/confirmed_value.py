@@ -195,11 +195,10 @@ class ConfirmedValue:
             redrawn = redrawn or self._redrawn
         notes += [redrawn, *self._level_notes()]
         if self.next_run.low < self.next_run.high:
-            ends = Line("", self.next_run, unit).ends.replace(" to ", " and ")
+            ends = f"{Line('', self.next_run, unit).ends}{unit.of_values}"
             of_same = " on the same examples" if on_same_examples else ""
             notes.append(
-                f"One more run of trial {trial}{of_same} is expected between {ends}"
-                f"{unit.of_values} (95%)."
+                f"One more run of trial {trial}{of_same} reaches {ends} with 95% probability."
             )
         if not self.n_equal:
             notes += map(Detail, unseen_notes(len(self.values), self._run))

@@ -85,19 +85,23 @@ class FunctionSearch(StudyResult):
         if self.best is None:
             return super()._finding()
         value = units_of(self.record).selection.value(self.value.value)
-        label = "reported value"
-        if self.record.new_values:
-            label = "value"
-        return "no claim", f"{label} {value}"
+        if not self.record.new_values:
+            label = "best mean" if self.record.replicated else "best value"
+            missing = "on new seeds" if self._confirmed.is_seeded else "again"
+            return "not known", f"{label} {value}, not measured {missing}"
+        confirmed = self._confirmed
+        n_new = len(confirmed.values)
+        if not n_new:
+            return "not known", f"no value on {confirmed.in_words(len(confirmed.runs))}"
+        where = confirmed.in_words(n_new)
+        averages = "averages" if n_new > 1 else "reaches"
+        return "no claim", f"trial {self.best.number} {averages} {value} on {where}"
 
     def _further_scope(self) -> list[str]:
         n_replicates = sum(replicate_of(trial) is not None for trial in self.record.done_trials)
-        scope = []
         if n_replicates:
-            scope.append(f"of which {n_replicates} replicates")
-        if self.record.new_values:
-            scope.append(self._confirmed.in_words(len(self.record.new_values)))
-        return scope
+            return [f"of which {n_replicates} replicates"]
+        return []
 
     def _subject(self) -> str:
         return super()._subject().replace("Best trial", "Recommended: trial", 1)
@@ -189,9 +193,12 @@ class FunctionSearch(StudyResult):
         return [Table(("trial", "values", "mean"), rows, title)]
 
     def _next_step(self) -> Step:
-        if self.record.new_values:
-            return compare_function_step(self.record)
-        return super()._next_step()
+        n_new = len(self.record.new_values)
+        if not n_new:
+            return super()._next_step()
+        if n_new < self.record.planned["seeds"]:  # The conclusion says how to go on.
+            return Step()
+        return compare_function_step(self.record, self._function)
 
     def _fields(self) -> dict[str, Any]:
         return {

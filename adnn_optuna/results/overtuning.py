@@ -64,7 +64,7 @@ class Overtuning(Printed):
     n_groups: int
     n_omitted: Mapping[str, int]
     splits: RandomSplits = field(repr=False)
-    _recheck: str = field(default="", repr=False)  # The command that rechecks the study.
+    _recheck: Step = field(default=Step(), repr=False)  # How to recheck the study.
 
     @property
     def trials(self) -> list[FrozenTrial]:
@@ -125,7 +125,7 @@ class Overtuning(Printed):
         return [self._trial_figure(), self._curve_figure()]
 
     def _next_step(self) -> Step:
-        return Step("adnn.recheck(study, evaluate)", self._recheck)
+        return self._recheck
 
     @property
     def _examples_in_words(self) -> str:

@@ -32,11 +32,18 @@ def study_command(verb: str, study: Study, *options: str) -> str:
     return ""
 
 
-def recheck_command(study: Study) -> str:
-    """Return the command that rechecks a study; empty if it is stored in memory only."""
+def recheck_step(study: Study, variable: str, function: str = "") -> Step:
+    """Return how to recheck a study; ``variable`` names it, ``function`` its objective."""
+    in_python = (
+        f"Call adnn.recheck({variable}, evaluate), with your objective (trial, seed) as evaluate."
+    )
+    if function:
+        in_python = f"adnn.recheck({variable}, {function})"
+    in_shell = ""
     if url := storage_url(study._storage):
-        return shlex.join(["adnn", "recheck", url, study.study_name, "--evaluate", FUNCTION])
-    return ""
+        command = ["adnn", "recheck", url, study.study_name, "--evaluate", FUNCTION]
+        in_shell = shlex.join(command)
+    return Step(in_python, in_shell)
 
 
 def compare_step(record: "SearchRecord") -> Step:
@@ -46,8 +53,11 @@ def compare_step(record: "SearchRecord") -> Step:
     return Step(f"adnn.compare(objective, max_trial={n_trials})", in_shell)
 
 
-def compare_function_step(record: "FunctionRecord") -> Step:
-    """Return how to compare the search of a function with others of the same values."""
+def compare_function_step(record: "FunctionRecord", function: str) -> Step:
+    """Return how to compare the search of a function with others of the same values.
+
+    ``function`` is the function's name; empty if it is not known.
+    """
     n_trials = len(record.done_trials)
     arguments = [f"max_trial={n_trials}"]
     options = ["--max-trial", str(n_trials)]
@@ -61,4 +71,7 @@ def compare_function_step(record: "FunctionRecord") -> Step:
         arguments.append(f"failed={record.failed}")
         options += ["--failed", str(record.failed)]
     in_shell = shlex.join(["adnn", "compare", FUNCTION, *options])
-    return Step(f"adnn.compare(objective, {', '.join(arguments)})", in_shell)
+    in_python = f"Call adnn.compare with your objective, {', '.join(arguments)}."
+    if function:
+        in_python = f"adnn.compare({function}, {', '.join(arguments)})"
+    return Step(in_python, in_shell)

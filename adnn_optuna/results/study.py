@@ -7,6 +7,7 @@ import math
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
+from types import FunctionType
 from typing import Any, ClassVar
 
 import optuna
@@ -33,7 +34,7 @@ from adnn_optuna.render.document import (
 from adnn_optuna.render.printed import TRIAL, Printed, number_fields
 from adnn_optuna.results.fields import FIELDS, numbers_of, units_of
 from adnn_optuna.results.overtuning import overtuning_of
-from adnn_optuna.results.settings import recheck_command, settings_fields
+from adnn_optuna.results.settings import recheck_step, settings_fields
 from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._trials import is_feasible
 from adnn_optuna.stats.spread import floor_of
@@ -169,7 +170,15 @@ class StudyResult(Printed):
     def _next_step(self) -> Step:
         if self.best is None:
             return Step()
-        return Step("adnn.recheck(result.study, evaluate)", recheck_command(self.study))
+        return recheck_step(self.study, "result.study", self._function)
+
+    @property
+    def _function(self) -> str:
+        """The name by which the user calls the searched function; empty if it is not known."""
+        function = getattr(self._objective, "function", None)
+        if isinstance(function, FunctionType) and function.__name__.isidentifier():
+            return function.__name__
+        return ""
 
     def _figures(self) -> list[Figure]:
         return [gain_figure(self.record), *places_figure(self.record)]

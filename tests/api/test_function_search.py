@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import collections
+import functools
 import math
+import re
 import subprocess
 import sys
 import threading
@@ -73,7 +75,8 @@ class TestSearch:
         assert low < value < high
         assert result.record.new_values
         assert value == pytest.approx(np.mean(result.record.new_values))
-        assert f"{value:.3g}" in str(result)
+        title = result.document().title
+        assert title == f"search: trial {best} averages {value:.4f} on 10 new seeds"
 
     def test_its_value_is_unbiased_where_the_best_value_is_not(self) -> None:
         """All configurations are equal, so every gain is selection bias."""
@@ -122,11 +125,22 @@ class TestSearch:
         options = {"direction": "maximize", "resampled": (80, 20), "failed": 0.5}
         step = search(max_trial=8, confirm=2, **options).document().next_step
         arguments = 'direction="maximize", max_trial=8, resampled=(80, 20), failed=0.5'
-        assert step.python == f"adnn.compare(objective, {arguments})"
+        assert step.python == f"adnn.compare(noisy, {arguments})"
         shell_options = "--max-trial 8 --direction maximize --resampled 80,20 --failed 0.5"
         assert step.shell == f"adnn compare MODULE:FUNCTION {shell_options}"
         minimized = search(max_trial=8, confirm=2).document().next_step
-        assert minimized.python == "adnn.compare(objective, max_trial=8)"
+        assert minimized.python == "adnn.compare(noisy, max_trial=8)"
+
+    @pytest.mark.parametrize("confirm", [0, 2])
+    def test_its_next_step_is_a_command_only_with_a_function_that_has_a_name(
+        self, confirm: int, tmp_path: Path
+    ) -> None:
+        url = f"sqlite:///{tmp_path / 'a.db'}"
+        unnamed = search(functools.partial(noisy), max_trial=8, confirm=confirm, storage=url)
+        named = search(max_trial=8, confirm=confirm).document().next_step
+        assert eval(named.python, {"adnn": adnn, "noisy": noisy, "result": unnamed})
+        step = unnamed.document().next_step
+        assert [step.label(text) for text in (step.python, step.in_shell)] == ["Advice", "Advice"]
 
     def test_a_search_that_is_stale_ends_with_its_share_of_replicates(self) -> None:
         result = search(max_trial=200, max_stale=10, confirm=0)
@@ -170,7 +184,8 @@ class TestSearch:
         assert best.endswith(f"trial {number}, selected")
 
     def test_is_titled_as_a_search_unless_it_has_a_name(self) -> None:
-        assert str(search(max_trial=2, confirm=0)).startswith("search: ")
+        title = str(search(max_trial=2, confirm=0)).partition("  ")[0]
+        assert re.fullmatch(r"search: best value \S+, not measured on new seeds", title)
         assert str(search(max_trial=2, confirm=0, study_name="s")).startswith("s: ")
 
     def test_new_seeds_that_failed_are_said_and_never_replaced(self) -> None:
@@ -193,7 +208,7 @@ class TestSearch:
 
         result = failing(1.0)
         assert math.isnan(result.value.value)
-        assert "value unknown" in str(result).splitlines()[0]
+        assert str(result).startswith("search: no value on 10 new seeds ")
 
     def test_failures_have_the_value_that_the_user_names_also_later(self) -> None:
         def loss(trial: Any, seed: int) -> float:
@@ -485,7 +500,7 @@ def test_no_ci_of_values_that_are_not_of_one_distribution() -> None:
 
 def test_one_new_seed_is_one_and_has_no_ci() -> None:
     result = search(max_trial=20, confirm=1)
-    assert str(result).split("\n")[0].endswith(", 1 new seed")
+    assert re.match(r"search: trial \d+ reaches \S+ on 1 new seed ", str(result))
     assert "No CI of the value: 2 values on new seeds are needed." in str(result)
 
 

@@ -89,7 +89,7 @@ class TestOvertuning:
         in_shell = to_text(adnn.overtuning(study).document(), in_shell=True)
         assert capsys.readouterr().out == f"{in_shell}\n"
         printed = str(adnn.overtuning(study))
-        assert in_shell.partition("Next: ")[0] == printed.partition("Next: ")[0]
+        assert in_shell.partition("Advice: ")[0] == printed.partition("Advice: ")[0]
 
     def test_without_scores_it_says_how_to_store_them(self) -> None:
         study = optuna.create_study(study_name="none")

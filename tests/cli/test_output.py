@@ -256,3 +256,4 @@ def test_the_next_command_names_the_function(tmp_path: Path) -> None:
     for text in (output.as_text(result, "own:f"), output.as_json("search", result, "own:f")):
         assert "--evaluate own:f" in text
         assert "MODULE:FUNCTION" not in text
+    assert "Advice: With your own MODULE:FUNCTION, run adnn recheck " in output.as_text(result)
