@@ -150,7 +150,7 @@ class Series:
     x if the figure has rows, else along y).
     """
 
-    label: str  # Its name in the legend; empty if not shown.
+    label: str  # Written at the right of its last point; empty if not shown.
     x: Sequence[Any]
     y: Sequence[Any]  # None leaves a gap.
     mark: Mark = "line"

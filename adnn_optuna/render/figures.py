@@ -1,12 +1,14 @@
 """The figures of a document, drawn by plotly so that they look alike on white and on black."""
 
 import math
+import operator
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from scipy.optimize import isotonic_regression
 
 from adnn_optuna._checks import printable
 from adnn_optuna.render.document import Figure, Mark, Series
@@ -18,6 +20,10 @@ DARK_COLORS = ("#3f93f5", "#f5832b", "#62ebb4", "#f0a0ee", "#d8434a", "#e0da45")
 CONTROL_COLOR = "#8b929c"
 """The grey of controls, on both."""
 _SMALLEST, _LARGEST = 5, 22  # Points whose sizes show a number, in pixels.
+_ROOM_FOR_LABELS = 230  # Of figures of the usual height, in pixels.
+_FEW = 10  # Whole numbers that all have their mark.
+_LINE_HEIGHT = 17  # Of labels, in pixels.
+_LABEL_WIDTH = 14  # Of rows and of series, in characters.
 _SCALE = ("#d3e5f4", "#08406e")  # From worst to best; pages have one for each theme.
 
 _AXIS = {
@@ -36,7 +42,7 @@ _TEMPLATE = go.layout.Template(
         "yaxis": _AXIS,
         "plot_bgcolor": "white",
         "paper_bgcolor": "white",
-        "legend": {"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0, "x": 0},
+        "showlegend": False,
         "margin": {"l": 10, "r": 10, "t": 60, "b": 10},
         "hoverlabel": {"align": "left"},
     }
@@ -108,8 +114,11 @@ def to_plotly(figure: Figure) -> go.Figure:
         drawing.update_layout(coloraxis=_color_axis(figure))
     if figure.rows:
         _label_rows(drawing, figure.rows)
-    elif all(series.mark in _LINES for series in figure.series):
-        drawing.update_layout(hovermode="x unified")
+    else:
+        _mark_whole_numbers(drawing, figure)
+        if all(series.mark in _LINES for series in figure.series):
+            drawing.update_layout(hovermode="x unified")
+    _label_series(drawing, figure)
     return drawing
 
 
@@ -122,7 +131,6 @@ def _drawer(mark: Mark) -> Callable[[Series, Figure], list[Any]]:
 def _line(series: Series, _: Figure) -> list[Any]:
     """Return a line, and behind it the band of its intervals."""
     color = _color(series)
-    label = _in_lines(series.label)
     traces = []
     if series.low:
         band = go.Scatter(
@@ -134,15 +142,13 @@ def _line(series: Series, _: Figure) -> list[Any]:
             fillcolor=color,
             opacity=0.15,
             hoverinfo="skip",
-            showlegend=False,
-            legendgroup=label,
         )
         traces.append(band)
     line = {"color": color, **_LINES[series.mark]}
     # A single point has no line.
     mode = "lines" if len(series.x) > 1 else "markers"
-    trace = go.Scatter(x=[*series.x], y=[*series.y], mode=mode, line=line, name=label)
-    trace.update(showlegend=bool(label), legendgroup=label, connectgaps=False)
+    trace = go.Scatter(x=[*series.x], y=[*series.y], mode=mode, line=line, connectgaps=False)
+    trace.update(name=_in_lines(series.label))
     return [*traces, _with_hover(_with_text(trace, series), series)]
 
 
@@ -155,7 +161,6 @@ def _points(series: Series, figure: Figure) -> list[Any]:
     if series.values:
         marker |= {"color": [*series.values], "coloraxis": "coloraxis", "line": {"width": 1}}
     trace = go.Scatter(x=[*series.x], y=[*series.y], mode="markers", marker=marker)
-    trace.update(name=_in_lines(series.label), showlegend=bool(series.label))
     if any(map(math.isfinite, (*series.low, *series.high))):
         along = series.y
         axis = "error_y"
@@ -212,10 +217,81 @@ def _color_axis(figure: Figure) -> dict[str, Any]:
 def _label_rows(drawn: go.Figure, labels: Sequence[str]) -> None:
     """Label the rows 0, 1, … from the top, with room for long labels and texts above points."""
     n = len(labels)
-    texts = [_in_lines(label, 16) for label in labels]
+    texts = [_in_lines(label, _LABEL_WIDTH) for label in labels]
     drawn.update_yaxes(tickvals=[*range(n)], ticktext=texts, zeroline=False)
     drawn.update_yaxes(range=[n - 0.4, -0.6])
     drawn.update_layout(height=max(360, 110 + 50 * n))
+
+
+def _mark_whole_numbers(drawing: go.Figure, figure: Figure) -> None:
+    """Mark each of a few whole numbers along x, and no number between them."""
+    numbers = [x for series in figure.series for x in series.x]
+    if not all(isinstance(number, int) for number in numbers):
+        return
+    first, last = min(numbers), max(numbers)
+    if last - first < _FEW:
+        drawing.update_xaxes(dtick=1, range=[first - 0.5, last + 0.5])
+
+
+def _label_series(drawing: go.Figure, figure: Figure) -> None:
+    """Label series on the right, at the heights of their last points.
+
+    The labels mark a second axis, as plotly gives the labels of axes the room that they need.
+    """
+    ends = []
+    for series in figure.series:
+        numbers = _finite(series.y)
+        if not series.label or not numbers:
+            continue
+        text = _in_lines(series.label, _LABEL_WIDTH)
+        if series.mark in _LINES:
+            text = f"<span style='color:{_color(series)}'><b> —</b></span> {text}"
+        ends.append((numbers[-1], text))
+    if not ends:
+        return
+    ends.reverse()  # Of lines that end at one height, the first is on top.
+    ends.sort(key=operator.itemgetter(0))
+    heights = [height for height, _ in ends]
+    texts = [text for _, text in ends]
+    if not figure.rows:
+        heights = _spread(drawing, figure, heights, texts)
+    ticks = {"tickvals": heights, "ticktext": texts, "showgrid": False, "zeroline": False}
+    drawing.update_layout(yaxis2={"side": "right", "overlaying": "y", "matches": "y", **ticks})
+    # Plotly draws an axis only if it has a trace: the one in front.
+    drawing.data[-1].yaxis = "y2"
+
+
+def _spread(
+    drawing: go.Figure, figure: Figure, heights: Sequence[float], texts: Sequence[str]
+) -> list[float]:
+    """Return rising heights, moved as little as possible so that no label covers another.
+
+    The axis has room for all labels.
+    """
+    numbers = _finite([figure.target])
+    for series in figure.series:
+        numbers += _finite([*series.y, *series.low, *series.high])
+    low, high = min(numbers), max(numbers)
+    space = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
+    low -= space
+    high += space
+    drawing.update_yaxes(range=[low, high])
+    sizes = _LINE_HEIGHT * np.array([1 + text.count("<br>") for text in texts])
+    missing = max(0, int(sizes.sum()) - _ROOM_FOR_LABELS)
+    if missing:
+        drawing.update_layout(height=450 + missing)
+    sizes = sizes * (high - low) / (_ROOM_FOR_LABELS + missing)
+    # The lower ends of the labels, if those below were as thin as a line.
+    below = np.cumsum(sizes) - sizes
+    lower_ends = isotonic_regression(heights - sizes / 2 - below).x
+    lower_ends = lower_ends.clip(low, high - sizes.sum()) + below
+    spread: list[float] = (lower_ends + sizes / 2).tolist()
+    return spread
+
+
+def _finite(numbers: Sequence[Any]) -> list[float]:
+    """Return the numbers of a sequence without gaps."""
+    return [number for number in numbers if number is not None and math.isfinite(number)]
 
 
 def _with_hover(trace: Any, series: Series) -> Any:

@@ -318,7 +318,10 @@ class ChangeLoop(Printed):
             "candidate (0: the baseline)",
             self._unit.heading("value"),
             [self._best_so_far(), self._points(is_kept=False), self._points(is_kept=True)],
-            caption="Error bars: 95% CIs of the difference from the best before, around the mean.",
+            caption=(
+                "Squares: kept changes. Dots: others. Bars: 95% CIs of the difference from the "
+                "best before. Band: one standard deviation of a run to each side."
+            ),
             lower_is_better=not self.maximize,
             if_empty="No run has a value yet.",
         )
@@ -341,7 +344,7 @@ class ChangeLoop(Printed):
         sd, _ = self.noise
         half = self._unit.scale * sd
         return Series(
-            "the best so far, ± one standard deviation of a run",
+            "best so far",
             places,
             means,
             low=[mean - half for mean in means],
@@ -364,8 +367,8 @@ class ChangeLoop(Printed):
             high.append(scale * highest)
             hover.append(f"{each.label}: {self._unit.value(mean)}, {n_runs}. {each.note}".strip())
         if is_kept:
-            return Series("kept", x, y, "squares", low, high, hover)
-        return Series("not kept", x, y, "points", low, high, hover, color=None)
+            return Series("", x, y, "squares", low, high, hover)
+        return Series("", x, y, "points", low, high, hover, color=None)
 
     def _ends(self, candidate: Candidate, mean: float) -> tuple[float, float]:
         """Return the ends of a candidate's CI around its mean; NaN without one."""

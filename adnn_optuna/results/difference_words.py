@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from adnn_optuna._units import Unit, capitalized, in_list, in_number
 from adnn_optuna.render.document import (
+    TONES,
     Caution,
     Detail,
     Figure,
@@ -352,10 +353,12 @@ def _interval(row: int, line: Line, ci: str, mark: Mark) -> Series:
     hover = f"{line.label}: {line.value}"
     if line.ends:
         hover = f"{hover}, {ci} {line.ends}"
-    color = 0
-    if estimate.low > 0:
+    color = None
+    if TONES.get(line.remark) == "even":
+        color = 0
+    elif estimate.low > 0:
         color = 2
     elif estimate.high < 0:
         color = 4
-    text = ", ".join(filter(None, [line.value, line.remark]))
-    return Series("", x, [row], mark, low, high, hover=[hover], color=color, text=[text])
+    label = ", ".join(filter(None, [line.value, line.remark]))
+    return Series(label, x, [row], mark, low, high, hover=[hover], color=color)

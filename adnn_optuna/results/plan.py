@@ -131,7 +131,12 @@ class Plan(Printed):
             if seeds in power:
                 needed[seeds] = power[seeds]
         labels = [f"{seeds} seeds" for seeds in needed]
-        rings = Series("", [*needed], _in_percent(needed), "rings", color=None, text=labels)
+        # Above both lines: the one of the power, and the curve that rises through it.
+        places = ["top left"] * len(needed)
+        power_needed = _in_percent(needed)
+        rings = Series(
+            "", [*needed], power_needed, "rings", color=None, text=labels, text_at=places
+        )
         series.append(rings)
         figure = Figure(
             key="power",

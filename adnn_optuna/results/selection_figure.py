@@ -50,7 +50,7 @@ def selection_figure(
     caption = "Dots: single values."
     if n_far := len(trials) - len(near):
         n_trials = f"{len(near)} of {n_trials}"
-        caption = f"{caption} {in_number(n_far, 'trial')} far below are not drawn."
+        caption = f"{caption} Not drawn: {in_number(n_far, 'trial')} far below."
     of_best = _point("squares", best, 0, _OF_BEST)
     of_chosen = _point("squares", chosen, 1, _OF_CHOSEN)
     squares = [of_best, of_chosen]

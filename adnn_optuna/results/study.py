@@ -291,9 +291,12 @@ def gain_figure(record: SearchRecord) -> Figure:
     near = {number: gain for number, gain in gains.items() if gain >= floor}
     far = {number: floor for number, gain in gains.items() if gain < floor}
     series = [
-        _gain_series("trial", "points", record, near),
-        _gain_series("trial, far below", "triangles", record, far),
+        _gain_series("points", record, near),
+        _gain_series("triangles", record, far),
     ]
+    far_below = ""
+    if far:
+        far_below = " Triangles: trials far below."
     if gains:
         best = [unit.scale * gain for gain in gains_so_far(record)]
         done = [trial.number for trial in record.done_trials]
@@ -310,18 +313,16 @@ def gain_figure(record: SearchRecord) -> Figure:
         "Trial",
         unit.heading(f"Gain in {record.metric_label}", is_gain=True),
         series,
-        f"By the metric of the selection, over the {over}.",
+        f"Dots: trials, over the {over}, by the metric of the selection.{far_below}",
         if_empty="No trial was completed.",
     )
 
 
-def _gain_series(
-    label: str, mark: Mark, record: SearchRecord, shown: Mapping[int, float]
-) -> Series:
+def _gain_series(mark: Mark, record: SearchRecord, shown: Mapping[int, float]) -> Series:
     """Return trials at the places where they are shown; their texts say their gains."""
     unit = units_of(record).selection
     hover = [f"trial {number}: {unit.gain(record.gains[number])}" for number in shown]
-    return Series(label, [*shown], [*shown.values()], mark, hover=hover)
+    return Series("", [*shown], [*shown.values()], mark, hover=hover)
 
 
 def places_figure(record: SearchRecord) -> list[Figure]:
@@ -357,7 +358,7 @@ def places_figure(record: SearchRecord) -> list[Figure]:
             "Parameters of the trials",
             x_label,
             y_label,
-            [points, Series("best trial", *rings, "rings", color=1)],
+            [points, Series("", *rings, "rings", color=1)],
             "The ring is the best trial. Of more than two parameters, these matter most for the "
             "best trials.",
             value_label=metric,

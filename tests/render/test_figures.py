@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -36,9 +36,37 @@ def test_lines_have_bands_and_a_target() -> None:
     figure = to_plotly(MADE["lines"])
     band, line, steps, dashes = figure.data
     assert [*band.y] == [0.5, 1.5, 2.5, 3.5, 2.5, 1.5, 0.5, -0.5]
-    assert not band.showlegend
     assert (line.name, steps.line.shape, dashes.line.dash) == ("arm", "hv", "dash")
     assert figure.layout.shapes[0].y0 == 2.0
+
+
+def test_labels_stand_at_the_ends_of_lines_and_never_on_each_other() -> None:
+    ends = [7.0, 1.0, 1.0, 1.0, 9.0]
+    series = [Series(f"arm {i}", [0, 1], [0.0, end], color=i) for i, end in enumerate(ends)]
+    layout = to_plotly(Figure("key", "A title", "x", "y", series)).layout
+    assert not layout.template.layout.showlegend
+    labels = layout.yaxis2
+    assert [text.partition(" arm ")[2] for text in labels.ticktext] == ["3", "2", "1", "0", "4"]
+    for text, color in zip(labels.ticktext, [3, 2, 1, 0, 4], strict=True):
+        assert COLORS[color] in text
+    low, high = layout.yaxis.range
+    assert min(np.diff(labels.tickvals)) >= 15 / 250 * (high - low)
+    assert labels.tickvals[1:] == pytest.approx([1.0, labels.tickvals[2], 7.0, 9.0])
+    crowd = [replace(series[0], label=f"arm {i}") for i in range(100)]
+    drawing = to_plotly(Figure("key", "A title", "x", "y", crowd))
+    assert drawing.layout.height > 100 * 15
+    low, high = drawing.layout.yaxis.range
+    assert low < min(drawing.layout.yaxis2.tickvals) < max(drawing.layout.yaxis2.tickvals) < high
+
+
+def test_few_whole_numbers_have_whole_marks() -> None:
+    def axis(*x: float) -> Any:
+        points = Series("", x, [0.0] * len(x), "points")
+        return to_plotly(Figure("key", "A title", "x", "y", [points])).layout.xaxis
+
+    assert axis(0).range == (-0.5, 0.5)
+    assert axis(0, 1, 2).dtick == 1
+    assert axis(0, 1, 20).dtick is axis(0.0, 1.5).dtick is None
 
 
 def test_points_have_a_scale_of_colors() -> None:

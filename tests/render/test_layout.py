@@ -55,7 +55,7 @@ function look(frame) {
       const figure = JSON.parse(page.getElementById(p.dataset.figure).textContent);
       return !p.querySelector(".main-svg") || all(".trace", p).length != figure.data.length;
     }).map((p) => p.getAttribute("aria-label")),
-    colors: all(".plot .legendlines path, .plot .legendpoints path").map((e) => e.style.stroke),
+    colors: all(".plot .lines path").map((e) => e.style.stroke),
     resources: view.performance.getEntriesByType("resource").map((r) => r.name),
     wide: all("body *").filter((e) => rect(e).right > width + 1 && !e.closest(".scroll, script"))
       .map(name),
@@ -78,7 +78,7 @@ function look(frame) {
     small: all(".plot").filter((p) => all(".nsewdrag", p).some((d) =>
       rect(d).width < 0.3 * rect(p).width || rect(d).height < 60)
       ).map((p) => p.getAttribute("aria-label")),
-    unreadable: all(".xtick text, .ytick text, .legendtext, .annotation text").filter((t) =>
+    unreadable: all(".xtick text, .ytick text, .y2tick text, .annotation text").filter((t) =>
       view.getComputedStyle(t).fill !== view.getComputedStyle(page.body).color).map(name),
   };
 }

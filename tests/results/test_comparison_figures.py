@@ -47,7 +47,7 @@ def test_gains_are_over_the_reference_and_those_of_controls_are_hollow() -> None
     assert figure.x_label == "test accuracy over random restarts [pp]"
     assert figure.margin == pytest.approx(0.1)
     assert [series.mark for series in figure.series] == ["points", "rings"]
-    assert [series.text[0].partition(", ")[2] for series in figure.series] == ["better"] * 2
+    assert [series.label.partition(", ")[2] for series in figure.series] == ["better"] * 2
     table = comparison.differences()
     greedy = table.loc[("greedy", "random_restart")]
     rates = table.loc[("random_restart", "rates")]

@@ -103,6 +103,7 @@ class TestFigures:
             "better": Estimate(0.01, 0.002, 0.02),
             "worse": Estimate(-0.01, -0.02, -0.002),
             "open": Estimate(0.01, -0.002, 0.02),
+            "equivalent": Estimate(0.0001, -0.0002, 0.0004),
             "few": Estimate(0.01),
             "unknown": Estimate(math.nan, math.nan, math.nan),
         }
@@ -114,13 +115,14 @@ class TestFigures:
             "gains", "Gains", "gain [pp]", lines, margin=0.001, hollow=["open"]
         )
         assert figure.rows == [*estimates]
-        assert [series.color for series in figure.series] == [2, 4, 0, 0]
-        assert [series.mark for series in figure.series] == ["points", "points", "rings", "points"]
-        assert figure.series[0].text == ["+1.00 pp, better"]
+        assert [series.color for series in figure.series] == [2, 4, None, 0, None]
+        marks = [series.mark for series in figure.series]
+        assert marks == ["points", "points", "rings", "points", "points"]
+        assert figure.series[0].label == "+1.00 pp, better"
         assert figure.margin == pytest.approx(0.1)
         assert figure.caption.endswith(" Grey: differences up to 0.1 pp.")
         bars = [point.error_x.array for point in to_plotly(figure).data]
-        assert [bar is None for bar in bars] == [False, False, False, True]
+        assert [bar is None for bar in bars] == [False, False, False, False, True]
         empty = interval_figure("g", "G", "", [], if_empty="Nothing was tested.")
         assert to_plotly(empty).layout.annotations[0].text == "Nothing was tested."
 

@@ -197,7 +197,7 @@ def test_figure_shows_the_best_model_first() -> None:
     differences, values = models().document().figures()
     assert [*values.rows] == ["deep", "wide", "narrow"]
     assert differences.title.startswith("deep is better than ")
-    verdicts = {series.text[0].partition(", ")[2] for series in differences.series}
+    verdicts = {series.label.partition(", ")[2] for series in differences.series}
     assert verdicts == {"better", "equivalent"}
 
 

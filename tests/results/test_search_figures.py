@@ -21,7 +21,7 @@ from adnn_optuna.results.study import places_of, result_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from adnn_optuna.render.document import Figure, Series
+    from adnn_optuna.render.document import Figure, Mark, Series
 
 
 NAMES = ("weight_offset_0", "bias_offset_0")
@@ -33,8 +33,8 @@ def drawn(study: optuna.Study) -> dict[str, Figure]:
     return {figure.key: figure for figure in document.figures()}
 
 
-def series(figure: Figure, label: str) -> Series:
-    [single] = [line for line in figure.series if line.label == label]
+def series(figure: Figure, mark: Mark) -> Series:
+    [single] = [series for series in figure.series if series.mark == mark]
     return single
 
 
@@ -81,25 +81,25 @@ class TestGain:
         study = store_study("s", values=[0.5, 0.52, 0.51, 0.55])
         study.set_user_attr("adnn:baseline", 0.5)
         figure = drawn(study)["gain"]
-        np.testing.assert_allclose(series(figure, "trial").y, [0, 2, 1, 5], atol=1e-9)
-        np.testing.assert_allclose(series(figure, "best so far").y, [0, 2, 2, 5], atol=1e-9)
+        np.testing.assert_allclose(series(figure, "points").y, [0, 2, 1, 5], atol=1e-9)
+        np.testing.assert_allclose(series(figure, "steps").y, [0, 2, 2, 5], atol=1e-9)
         assert figure.y_label == "Gain in val_accuracy [pp]"
 
     def test_of_a_loss_is_the_decrease(self) -> None:
         study = store_study("s", metric="val_loss", values=[0.5, 0.4])
         study.set_user_attr("adnn:baseline", 0.5)
         figure = drawn(study)["gain"]
-        np.testing.assert_allclose(series(figure, "best so far").y, [0, 0.1])
+        np.testing.assert_allclose(series(figure, "steps").y, [0, 0.1])
         assert figure.y_label == "Gain in val_loss"
 
     def test_marks_what_is_far_below(self) -> None:
         study = store_study("s", values=[0.5, 0.51, 0.52, 0.51, 0.5, 0.1])
         study.set_user_attr("adnn:baseline", 0.5)
         figure = drawn(study)["gain"]
-        below = series(figure, "trial, far below")
+        below = series(figure, "triangles")
         assert (below.x, below.hover) == ((5,), ("trial 5: -40.00 pp",))
-        assert -1 < below.y[0] < min(series(figure, "trial").y)
-        assert below.mark == "triangles"
+        assert -1 < below.y[0] < min(series(figure, "points").y)
+        assert figure.caption.endswith(" Triangles: trials far below.")
 
 
 class TestSelection:
