@@ -242,13 +242,18 @@ def cell(
 def summary(results: Results) -> str:
     """Return the table."""
     rows = []
+    omitted = {
+        "": "",
+        "look again": ", without reading again",
+        "end the dead": ", without setting dead trials to FAIL",
+    }
     for row in results["cells"]:
         seconds = row["seconds_to_begin"]
         n_done = f"{row['results'] // row['repetitions']:,}"
         what = "yes" if row["fails"] else "no"
         rows.append(
             [
-                f"{row['workers']:,}" + (f", without: {row['without']}" * bool(row["without"])),
+                f"{row['workers']:,}{omitted[row['without']]}",
                 f"{1000 * row['latency']:g} ms",
                 what,
                 f"{row['repetitions']} × {n_done}",
@@ -258,8 +263,8 @@ def summary(results: Results) -> str:
                 *(f"{seconds[name]:.2f}" for name in ("median", "p95", "max")),
             ]
         )
-    head = ["workers", "latency", "failures", "runs × results", "indices twice", "given back"]
-    return markdown_table([*head, "reads", "begins after [s]", "95% [s]", "longest [s]"], rows)
+    head = ["workers", "latency", "failures", "runs × results", "held twice", "released"]
+    return markdown_table([*head, "reads", "median [s]", "95% quantile [s]", "maximum [s]"], rows)
 
 
 STUDY = Study("index_protocol", lambda _: {}, summary)

@@ -321,9 +321,9 @@ def summary(results: Results) -> str:
         [
             "`study.optimize`, ms a trial",
             *(f"after {size} trials" for size in sizes),
-            "×, less Random's growth",
-            "beside an abandoned one",
-            "the first of a new sampler",
+            "× (without Random's growth)",
+            "with an abandoned trial",
+            "first trial of a new sampler",
         ],
         [
             [
