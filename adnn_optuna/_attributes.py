@@ -512,21 +512,16 @@ _TYPES: dict[str, Any] = {
     OUTCOME: StoredOutcome,
 }
 
-# The value of each kind that was checked last: storages do not change it but replace it.
-_sound: dict[str, Any] = {}
-
-
 def _first_fault(attrs: Attributes) -> tuple[str, Fault] | None:
     """Return the name and the fault of the first attribute that is not of its type, if any is."""
     for name, value in attrs.items():
         kind = name.partition("/")[0]
         find_fault = _FINDERS.get(kind)
-        if find_fault is None or _sound.get(kind, _sound) is value:
+        if find_fault is None:
             continue
         fault = find_fault(value)
         if fault is not None:
             return name, fault
-        _sound[kind] = value
     return None
 
 
@@ -538,7 +533,7 @@ def check(study_name: str, attrs: Attributes) -> None:
         raise malformed(name, f"study {study_name!r}", fault)
 
 
-# Finished trials that were checked, by their identities: storages do not change but replace them.
+# Trials that were checked, by their identities: storages do not change but replace them.
 _checked_trials: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
@@ -563,8 +558,7 @@ def check_trial(trial: Any, study: Any) -> None:
             f"parameters; got {wrong[0]!r:.100}. Restore a copy of the storage, or choose another "
             "study_name."
         )
-    if trial.state.is_finished():
-        _checked_trials[id(trial)] = trial
+    _checked_trials[id(trial)] = trial
 
 
 def read_study(study: Any) -> tuple[Attributes, list[Any]]:
