@@ -512,6 +512,7 @@ _TYPES: dict[str, Any] = {
     OUTCOME: StoredOutcome,
 }
 
+
 def _first_fault(attrs: Attributes) -> tuple[str, Fault] | None:
     """Return the name and the fault of the first attribute that is not of its type, if any is."""
     for name, value in attrs.items():

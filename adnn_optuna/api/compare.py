@@ -283,20 +283,20 @@ def _compared_arms(
     return {**chosen, **dict(zip(control_arms, control_arms, strict=True))}
 
 
-def _by_label(argument: str, given: Any) -> dict[str, Any]:
-    """Return samplers or controls by their labels, by default their names."""
-    check_type(argument, given, Iterable, "names, or a mapping from labels")
-    labels = [*given]
+def _by_label(samplers: Any) -> dict[str, Any]:
+    """Return samplers by their labels, by default their names."""
+    check_type("samplers", samplers, Iterable, "names, or a mapping from labels")
+    labels = [*samplers]
     # A slash separates the parts of a study's name.
     are_names = are_labels(labels) and "/" not in "".join(labels)
-    if isinstance(given, str) or not are_names or len(set(labels)) < len(labels):
+    if isinstance(samplers, str) or not are_names or len(set(labels)) < len(labels):
         raise WrongValueError(
-            f"{argument} must be different names, or a mapping from labels that are not empty and "
-            f"have no slash; got {given!r:.200}. Pass {argument}=(..., ...) or "
-            f"{argument}={{'label': ..., ...}}."
+            "samplers must be different names, or a mapping from labels that are not empty and "
+            f"have no slash; got {samplers!r:.200}. Pass samplers=(..., ...) or "
+            "samplers={'label': ..., ...}."
         )
-    if isinstance(given, Mapping):
-        return dict(given)
+    if isinstance(samplers, Mapping):
+        return dict(samplers)
     return dict(zip(labels, labels, strict=True))
 
 
@@ -314,7 +314,7 @@ def _checked_samplers(
     given: Iterable[str] | Mapping[str, ArmSpec], searched: Searched[Any]
 ) -> dict[str, ArmSpec]:
     """Return samplers by their labels; only functions with a seed have replicates."""
-    if not (samplers := _by_label("samplers", given)):
+    if not (samplers := _by_label(given)):
         raise WrongValueError("samplers must not be empty; got none. Pass at least one.")
     names = searched.arms.samplers
     for label, sampler in samplers.items():
@@ -342,7 +342,8 @@ def _checked_controls(controls: Controls, arms: Arms, limits: LimitValues) -> li
         if is_long and not early:
             return [*arms.default_controls]
         return []
-    chosen = [*_by_label("controls", controls)]
+    check_type("controls", controls, Iterable, "names of controls")
+    chosen = [*controls]
     if chosen and not arms.controls:
         raise WrongValueError(
             f"controls must be omitted for a function; got {controls!r}. They are for networks."
@@ -352,9 +353,10 @@ def _checked_controls(controls: Controls, arms: Arms, limits: LimitValues) -> li
             f"controls must be omitted with {early[0]}, which ends searches before their compute "
             f"is spent; got both. Omit one of the two."
         )
-    if unknown := [control for control in chosen if control not in arms.controls]:
+    are_names = all(control in arms.controls for control in chosen)
+    if isinstance(controls, str | Mapping) or not are_names or len(set(chosen)) < len(chosen):
         raise WrongValueError(
-            f"controls must be names of controls; got {unknown[0]!r}. Choose from "
+            f"controls must be different names of controls; got {controls!r:.200}. Choose from "
             f"{', '.join(map(repr, arms.controls))}."
         )
     return chosen

@@ -158,9 +158,10 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
         ({"executor": 5}, "executor must be"),
         ({"samplers": {"a/b": "greedy"}}, "no slash"),
         ({"controls": ("longer",), "max_gain": 0.1}, "got both. Omit one of the two"),
-        ({"controls": "longer"}, r"Pass controls=\("),
+        ({"controls": "longer"}, "controls must be different names of controls"),
+        ({"controls": {"longer": "constant"}}, "controls must be different names"),
         ({"controls": [len]}, "controls must be different names"),
-        ({"controls": ("nope",)}, "got 'nope'. Choose from 'longer', 'learning_rate'"),
+        ({"controls": ("nope",)}, r"got \('nope',\). Choose from 'longer', 'learning_rate'"),
         (
             {"samplers": {"longer": "greedy"}, "controls": ["longer"]},
             "Labels of samplers and controls must differ; got 'longer' twice",
