@@ -169,19 +169,11 @@ def compare(
     margin = _checked_margin(margin, searched)
     arms = _compared_arms(searched, samplers, controls, limits)
     seeds = checked_seeds(seeds)
-    limits_of_run = limits
+    runs = _Runs(searched, study_name, arms, limits, batch_size, pruner)
     if stop_when_decided:  # The time is that of all runs together.
-        limits_of_run = {**limits, "max_time": None}
-
-    def spec_of(label: str, seed: int) -> StudySpec:
-        # Samplers and pruners keep state.
-        sampler, own_pruner = copy.deepcopy((arms[label], pruner))
-        of_seed = searched.replace(seed=seed)
-        name = study_name_of(study_name, label, seed)
-        return StudySpec(of_seed, name, sampler, limits_of_run, batch_size, own_pruner)
-
+        runs = dataclasses.replace(runs, limits={**limits, "max_time": None})
     # Wrong arguments are refused before anything is stored.
-    first_specs = {label: spec_of(label, seeds[0]) for label in arms}
+    first_specs = {label: runs.spec(label, seeds[0]) for label in arms}
     declared_arms = {label: declared_arm(spec.arm) for label, spec in first_specs.items()}
     with (
         interruptible() as stop,
@@ -195,11 +187,12 @@ def compare(
         arms_so_far = declared_arms
         if before is not None:
             stored_head = load_head(opened, study_name)
-            limits_of_run = limits_of_runs(stored_head, limits_of_run, arms, seeds)
+            limits_so_far = limits_of_runs(stored_head, runs.limits, arms, seeds)
+            runs = dataclasses.replace(runs, limits=limits_so_far)
             arms_so_far = {**before["arms"], **declared_arms}
         first_spec, *_ = first_specs.values()
         arguments = {
-            "limits": limits if stop_when_decided else limits_of_run,
+            "limits": limits if stop_when_decided else runs.limits,
             "batch_size": batch_size if isinstance(batch_size, str) else int(batch_size),
             "stop_when_decided": bool(stop_when_decided),
             "margin": margin,
@@ -223,8 +216,8 @@ def compare(
         while True:
             part = seeds[end : end + n_seeds_at_once]
             end += len(part)
-            runs = [(label, spec_of(label, seed)) for label in arms for seed in part]
-            specs = [spec for _, spec in runs]
+            places = [(label, seed) for label in arms for seed in part]
+            specs = [runs.spec(label, seed) for label, seed in places]
             studies = open_studies(specs, opened)
             check_code(studies, searched.functions, reuse=reuse)
             n_before += sum(map(n_done, studies))
@@ -240,12 +233,32 @@ def compare(
                 executor=call.executor,
                 storage=call.storage,
             )
-            for (label, _), result in zip(runs, results_of_part, strict=True):
+            for (label, _), result in zip(places, results_of_part, strict=True):
                 results[label].append(result)
             comparison = Comparison(results, seeds[:end], margin, declaration)
             is_over = stop_when_decided and _is_over(comparison, limits["max_time"], bar)
             if is_over or end == len(seeds):
                 return _noted(comparison, head, n_before)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Runs:
+    """The runs of a comparison: a study for each arm and seed."""
+
+    searched: Searched[Any]
+    study_name: str
+    arms: Mapping[str, ArmSpec]
+    limits: LimitValues
+    batch_size: int | Literal["auto"]
+    pruner: BasePruner | None
+
+    def spec(self, label: str, seed: int) -> StudySpec:
+        """Return the study of an arm and a seed."""
+        # Samplers and pruners keep state.
+        sampler, pruner = copy.deepcopy((self.arms[label], self.pruner))
+        objective = self.searched.replace(seed=seed)
+        name = study_name_of(self.study_name, label, seed)
+        return StudySpec(objective, name, sampler, self.limits, self.batch_size, pruner)
 
 
 def _run(
