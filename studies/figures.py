@@ -280,12 +280,12 @@ Algorithm 1 looked better with four hidden layers, so we tested this on new seed
     bias = f"""\
 - The best of {n_draws} networks without offsets gains {luck} pp over their mean.
 - The best of 50 trials of Algorithm 1 gains {over} pp over that mean, and {gain} pp over one
-  baseline ({walked}, the paper's training, δ = {deltas}).
+  baseline. These are {walked} with δ = {deltas}.
 - The paper compares with one baseline, which may be a bad draw. Its largest gain is the best of
   {len(DELTAS)} logs ({name}). If offsets have no effect, {len(DELTAS)} logs reach such a gain
   with a probability of {ten:.2f}, and a single log with {one:.2f}.
-- The paper's baselines are consistent with ours in {within} of 6 models: the mean of our {n_draws}
-  networks is within one standard deviation of the mean in the authors' logs."""
+- In {within} of 6 models, the mean of our {n_draws} networks is within one standard deviation of
+  the mean baseline in the authors' logs."""
     return {
         "headlines": short,
         "findings": findings,

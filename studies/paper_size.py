@@ -358,15 +358,14 @@ def summary(results: Results) -> str:
         markdown_table(["gain [pp]", "planned seeds", *itertools.chain(*of_splits)], gains),
         "On test images:",
         differences_table(differences(results, accuracies, OF_RESTARTS), OF_RESTARTS),
-        "Replication: the best networks on one new seed each, against their baseline networks:",
+        "Replication: the best networks minus their baseline networks, on one new seed each:",
         differences_table(differences(results, replication, OF_REPLICATION), OF_REPLICATION),
     ]
     if earlier := results.get("earlier"):
         parts.append(
-            "Shown but not counted, because they were seen before the others were planned: the "
-            "gains on test images for seeds of an earlier setting (50,000 images, "
-            f"{earlier['setting']['trials']} trials, selection by the accuracy on 10,000 "
-            "validation images)."
+            "The next table has gains on test images in an earlier setting (50,000 images, "
+            f"{earlier['setting']['trials']} trials, selection on 10,000 validation images). They "
+            "are not in any claim, because we saw them before we planned the other seeds."
         )
         parts.append(
             markdown_table(
