@@ -236,7 +236,7 @@ offsets. Its baselines are consistent with ours in {within} of 6 models.
     at_a_glance = [
         [
             f"**Init offsets are the best use of the same compute {worth}.**",
-            f"longer training is better in {longer}; {regimes_controls.losses(otherwise)}",
+            f"longer training is better in {longer}; {regimes_controls.smallest_loss(otherwise)}",
             f"9 settings, {otherwise['setting']['seeds'][1]} seeds",
         ],
         [

@@ -199,15 +199,15 @@ def claims(results: Results) -> list[Claim]:
     return [
         Claim(
             "Fig. 1",
-            "k-nearest neighbours, naive Bayes and logistic regression: another accuracy with "
-            "each run of the same settings",
+            "k-nearest neighbours, naive Bayes and logistic regression: the accuracy differs "
+            "between runs with the same settings",
             f"range over {n_runs} runs on the same data: "
             + ", ".join(f"{spreads[SAME][name]:.2f} pp" for name in CLASSIFIERS)
             + "; a new split each time: "
             + ", ".join(f"{spreads[NEW][name]:.2f} pp" for name in CLASSIFIERS)
             + f"; an MLP on the same data: {spreads[SAME][MLP]:.2f} pp",
-            "explained: these three are deterministic, and what differs in the paper's source is "
-            "the random split; initial weights matter to the MLP alone",
+            "explained: these three are deterministic, but the paper's source draws a new random "
+            "split in each run; only the MLP depends on initial weights",
         ),
         Claim(
             "Fig. 2a",

@@ -336,7 +336,7 @@ def claims(results: Results) -> list[Claim]:
             f"the same: annealing {gains['annealing_shared']} pp; {interval(over_greedy)} pp over "
             f"Algorithm 1, {interval(annealing)} pp over random restarts",
             f"annealing is {annealing.verdict} than random restarts (the same setting); against "
-            "Algorithm 1 it is inconclusive until new seeds, as these were evaluated before",
+            "Algorithm 1 it is inconclusive, because these seeds were evaluated before",
         ),
     ]
 

@@ -213,8 +213,7 @@ def claims(results: Results) -> list[Claim]:
                 if len(chosen) >= 5
                 else "not shown in short training, where the best δ differs from seed to seed"
             )
-            + "; no verdict for the paper's training: one seed and two values of δ cannot "
-            "answer it",
+            + "; no verdict for the paper's training, which has one seed and two values of δ",
         ),
         Claim(
             "Fig. 4, RQ1",

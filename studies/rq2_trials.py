@@ -157,7 +157,7 @@ def trend_claim(table: list[Results]) -> Claim:
         ("not reproduced" if falling or rising else "no trend was found")
         + " in short training"
         + (", where larger offsets are worse" if falling > rising else "")
-        + "; no verdict for the paper's training: one walk cannot answer it",
+        + "; no verdict for the paper's training, which has one walk",
     )
 
 
@@ -174,7 +174,9 @@ def verdict(published: Published, best: float, size: str) -> str:
         training += " (the paper's was not run)"
     if published.gain < 1:
         # The paper prints the fraction 0.038 as per cent.
-        return f"explained: a slip, 3.80 pp was meant; not reproduced in {training}; see below"
+        return (
+            f"explained: a slip, the paper means 3.80 pp; not reproduced in {training}; see below"
+        )
     if best >= published.gain:
         return f"reproduced in size in {training}, on the training images and from one baseline"
     return f"not reproduced in {training}; explained: see below"

@@ -110,8 +110,8 @@ def claims(results: Results) -> list[Claim]:
                 f"{training}, in {sum(at_best)} of {len(at_best)} cases"
                 for training, at_best in counts.items()
             ),
-            "explained: of trials in no particular order, the best is among the first two thirds "
-            "with probability 2/3, whatever is searched",
+            "explained: if all trials are equally good, the best is among the first two thirds "
+            "with probability 2/3",
         )
     ]
 
