@@ -356,14 +356,14 @@ def summary(results: Results) -> str:
 
 
 def sentence(results: Results) -> str:
-    """Return what the page on training says of it."""
-    times = {name: median_and_range(values) for name, values in results["search"].items()}
+    """Return what the page on training says of a search's time beside training."""
+    times = {name: statistics.median(values) for name, values in results["search"].items()}
     return (
-        "Beside training, a search takes time for its sampler, SQLite and bookkeeping. This is "
-        f"{times['random_restart']} ms\na trial with random restarts, {times['greedy']} ms with "
-        f"greedy and {times['annealing']} ms with annealing.\n"
-        "`python studies/trial_overhead.py` measures it: median and range of "
-        f"{len(results['search']['greedy'])} searches of\n{results['n_trials']} trials on digits."
+        "Beside training, the sampler, SQLite and bookkeeping take time in each trial: "
+        f"{times['random_restart']:.3g} ms\nwith random restarts, {times['greedy']:.3g} ms with "
+        f"greedy and {times['annealing']:.3g} ms with annealing. These are medians\nof "
+        f"{len(results['search']['greedy'])} searches of {results['n_trials']} trials on digits "
+        "(`python studies/trial_overhead.py`)."
     )
 
 
