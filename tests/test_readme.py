@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import re
@@ -57,7 +58,7 @@ def test_the_guide_to_searches_quotes_the_example_of_a_search() -> None:
 def test_the_front_page_has_the_example_of_a_recheck_and_its_values() -> None:
     front_page = (README.parent / "docs" / "index.md").read_text(encoding="utf-8")
     [(code, quoted), _] = examples()
-    [comment] = re.findall(rf"```python\n{re.escape(code.rstrip())}  # (.*)\n```", front_page)
-    values = re.findall(r"0\.\d+", comment)
-    assert len(values) == 2
+    [front_code] = re.findall(r"```python\n(.*?)```", front_page, re.DOTALL)
+    assert ast.dump(ast.parse(front_code)) == ast.dump(ast.parse(code))
+    [values] = re.findall(r"# Expect (0\.\d+), not (0\.\d+)\.\n", front_code)
     assert all(value in quoted for value in values)
