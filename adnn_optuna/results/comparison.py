@@ -696,17 +696,17 @@ class Comparison(Printed):
         numbers = self.numbers
         if not numbers.is_complete:
             return MAKE_THE_REST
-        # The gain to plan for is as large as what these seeds may have missed.
-        missed = math.nan
-        for row in numbers.over_reference[:1]:
-            missed = row.estimate.high
         is_open = self._verdict() in ("inconclusive", "no sampler better")
-        if not is_open or numbers.resampled or not missed > 0:
+        has_interval = any(math.isfinite(row.low) for row in numbers.over_reference)
+        if not (is_open and has_interval) or numbers.resampled:
             return Step()
-        gain = f"{missed:.1g}"
-        url = storage_url(numbers.any_record.study._storage) or "FILE"
-        command = ["adnn", "plan", url, self.study_name, "--gain", gain]
-        return Step(f"print(result.plan(gain={gain}))", shlex.join(command))
+        # The user names the gain: seeds for the upper end of the CI would miss smaller gains.
+        which = "the smallest gain that matters to you: it says how many seeds show this gain."
+        in_shell = ""
+        if url := storage_url(numbers.any_record.study._storage):
+            command = shlex.join(["adnn", "plan", url, self.study_name, "--gain"])
+            in_shell = f"Run {command} with {which}"
+        return Step(f"Call result.plan with {which}", in_shell)
 
     def _gains(self) -> Figure:
         """Return how much better than the reference each arm is."""

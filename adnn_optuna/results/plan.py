@@ -69,8 +69,10 @@ class Plan(Printed):
         each = ""
         if numbers.n_claims > 1:
             each = f" for each of {numbers.n_claims} claims"
-        power = f"a power of {POWER:.0%}{each}"
-        return f"You need {self.seeds} new seeds to show a gain of {self._gain} with {power}."
+        return (
+            f"If the true gain is {self._gain}, {self.seeds} new seeds show a gain with a power of "
+            f"{POWER:.0%}{each}."
+        )
 
     def _scope(self) -> str:
         return f"{self.numbers.n_pilot} pilot seeds"
