@@ -166,7 +166,7 @@ class ArmComparison(Printed):
         other_labels = [row.other for row in rows]
         sentence = relation(first, self._paired_by, named(other_labels))
         collapsed = [*filter(None, map(self._collapsed, [first.arm, *other_labels]))]
-        if collapsed and first.verdict != "inconclusive":
+        if collapsed:
             sentence = f"{sentence}, with rare collapses ({'; '.join(collapsed)})"
         return sentence
 

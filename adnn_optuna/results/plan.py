@@ -70,8 +70,8 @@ class Plan(Printed):
         if numbers.n_claims > 1:
             each = f" for each of {numbers.n_claims} claims"
         return (
-            f"If the true gain is {self._gain}, {self.seeds} new seeds show a gain with a power of "
-            f"{POWER:.0%}{each}."
+            f"If the true gain is {self._gain}, {self.seeds} new seeds show a gain with a power "
+            f"of {POWER:.0%}{each}."
         )
 
     def _scope(self) -> str:

@@ -116,11 +116,26 @@ class ValueTable:
         return sorted(means, key=lambda label: means[label], reverse=self.maximize)
 
     def collapsed(self, label: str) -> list[str]:
-        """Return the names of an arm's values that are far worse than its others."""
+        """Return the names of an arm's values that are far worse than its others.
+
+        Of paired values, these are only values that are not as bad in the other arms.
+        """
         places = collapses(self.compared[label], maximize=self.maximize)
+        if self.is_paired:
+            places = self._not_shared(label, places)
         if self.design.names:
             return [self.design.names[i] for i in places]
         return [f"value {i + 1}" for i in places]
+
+    def _not_shared(self, label: str, places: Sequence[int]) -> list[int]:
+        """Return the places where more than half of a value's distance is the arm's own."""
+        n = self.n_values
+        values = self.compared[label][:n]
+        other_values = [array[:n] for other, array in self.compared.items() if other != label]
+        over_others = values - np.median(other_values, axis=0)
+        distances = np.median(values) - values
+        own_distances = np.median(over_others) - over_others
+        return [i for i in places if i < n and own_distances[i] / distances[i] > 0.5]
 
     @property
     def column(self) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+import pytest
 from snapshots import assert_states, assert_surfaces
 
 from adnn_optuna.results.arm_comparison import ValueComparison
@@ -52,6 +54,19 @@ def test_surfaces_of_states() -> None:
         "sequential": of_values({"a": steady, "b": worse}, seeds, sequential=True),
     }
     assert_states("values", states)
+
+
+@pytest.mark.parametrize("maximize", [True, False])
+def test_a_collapse_is_of_an_arm_and_not_of_a_row(*, maximize: bool) -> None:
+    rng = np.random.default_rng(0)
+    easy = rng.normal(0, 0.01, 20) - 2.0 * (np.arange(20) == 5)  # Row 5 is hard for every arm.
+    a, b, c = (easy + rng.normal(0, noise, 20) for noise in (0.002, 0.002, 0.05))
+    sign = 1 if maximize else -1
+    c -= 2.0 * (np.arange(20) == 3)
+    arms: Any = {"a": sign * a, "b": sign * b, "c": sign * c}
+    document = of_values(arms, (*map(str, range(20)),), maximize=maximize).document()
+    assert document.verdict == "inconclusive"
+    assert document.conclusion.endswith(", with rare collapses (c: seed 3).")
 
 
 def test_figures_name_the_level_of_added_seeds() -> None:
