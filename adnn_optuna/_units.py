@@ -72,6 +72,11 @@ class Unit(NamedTuple):
             text = f"{self.scale * value:.3g}"
         return f"{text}{self.of_values}"
 
+    def difference(self, value: float, other: float) -> float:
+        """Return the difference of two values as they are shown, so that it agrees with them."""
+        shown, other_shown = (round(self.scale * each, self.digits) for each in (value, other))
+        return (shown - other_shown) / self.scale
+
     def _number(self, value: float, sign: str = "") -> str:
         text = f"{self.scale * value:{sign}.{self.digits}f}"
         if len(text) <= _LONGEST:

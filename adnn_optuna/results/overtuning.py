@@ -157,12 +157,13 @@ class Overtuning(Printed):
             reported = f"The trial {reaches}."
         if not self._is_known:
             return f"{reported} At least {FEWEST_GROUPS} examples or groups are needed for more."
-        new = self._estimates()[0]
-        added = unit.gain(self.optimism.value).lstrip("+")
+        new, _, optimism = self._estimates()
+        added = optimism.value.lstrip("+")
         if math.isnan(self.new_data.low):
             return f"{reported} All scores are equal, so the value on new examples has no CI."
         estimate = f"{reported} Expect {new.value} on new examples (95% CI {new.ends})."
-        choosing = f"{estimate} Choosing among {n} trials on these examples adds"
+        adds = "adds" if self.maximize else "subtracts"
+        choosing = f"{estimate} Choosing among {n} trials on these examples {adds}"
         if self.optimism.low > 0:
             return f"{choosing} {added}."
         if self.optimism.value > 0 and n > 1:
@@ -173,12 +174,13 @@ class Overtuning(Printed):
         unit = self._unit
         best_trial = f"trial {self.best.number}"
         best_trial += ", selected" * (len(self.trials) > 1)
+        remark = "reported - new data" if self.maximize else "new data - reported"
+        difference = unit.difference(self.reported, self.new_data.value)
+        optimism = self.optimism._replace(value=self._sign * difference)
         return [
             Line("new data", self.new_data, unit, remark="on examples that did not select"),
             Line("reported", Estimate(self.reported), unit, remark=best_trial),
-            Line(
-                "optimism", self.optimism, unit, is_difference=True, remark="reported - new data"
-            ),
+            Line("optimism", optimism, unit, is_difference=True, remark=remark),
         ]
 
     def _notes(self) -> list[str]:

@@ -555,8 +555,12 @@ class Recheck(Printed):
             Line(f"{best}, best", reported, unit, remark="reported by the study"),
             Line(f"{chosen}, chosen", numbers.estimate, unit, remark=where),
         ]
-        excess = self.overstatement
+        difference = unit.difference(reported.value, self.value)
         remark = "best - chosen"
+        if not numbers.maximize:
+            difference = -difference
+            remark = "chosen - best"
+        excess = self.overstatement._replace(value=difference)
         lines.append(Line("overstatement", excess, unit, is_difference=True, remark=remark))
         if not math.isnan(self.gain.value):
             lines.append(self._gain_line)

@@ -152,8 +152,12 @@ def test_of_a_recheck(direction: str, fails: float, failed: float | None) -> Non
     assert report.trial.params == {"x": chosen}
     text, (value, low, high) = format(report, "details"), interval(values, 0.95)
     assert_printed(text, f"trial {report.trial.number}, chosen", (value, low, high))
-    excess = [sign * (study.best_value - end) for end in (value, high, low)]
-    assert_printed(text, "overstatement", [excess[0], *sorted(excess[1:])])
+    ends = [sign * (study.best_value - end) for end in (high, low)]
+    # It agrees with the two values as they are printed.
+    both = re.findall(r"(?:best|chosen)  +(-?[.\d]+)  ", text)
+    difference = sign * (float(both[0]) - float(both[1]))
+    assert_printed(text, "overstatement", [difference, *sorted(ends)])
+    assert ("chosen - best" in text) == (direction == "minimize")
     assert_printed(text, "gain", sign_flips(gains, 0.95))
     assert_next_run(text, values)
 

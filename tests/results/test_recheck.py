@@ -244,7 +244,7 @@ def test_the_first_figure_names_both_trials_and_marks_what_is_luck() -> None:
 @pytest.mark.parametrize(
     ("values", "title"),
     [
-        ([0.9, 0.94, 0.91], "No luck is shown: -0.004 (95% CI -0.056 to +0.047)"),
+        ([0.9, 0.94, 0.91], "No luck is shown: -0.005 (95% CI -0.056 to +0.047)"),
         ([0.95, 0.951, 0.952], "The best value is 0.0387 too low"),
         ([0.9, math.nan, 0.91], "No CI: 1 of 3 new seeds failed"),
         ([0.9, 0.9, 0.9], "All 3 new seeds give the same value"),
