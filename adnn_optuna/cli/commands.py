@@ -70,7 +70,7 @@ def _resumption(result: Any, storage: str, function: str | None) -> dict[str, st
     if storage != opt.DEFAULT_STORAGE:
         command += ["--storage", masked(storage)]
     command += [opt.as_option(result.stop_reason), f"{2 * limit:.15g}"]
-    return {"Go on": shlex.join(command)}
+    return {"go_on": shlex.join(command)}
 
 
 def resume(
@@ -187,7 +187,7 @@ def report(
     check_output_file("--output", output, ".html")
     result = load_result(storage, study_name)
     result.report(output)
-    return out.Answer(result, {"Read it": str(output)})
+    return out.Answer(result, {"read_it": str(output)})
 
 
 def contract(
@@ -220,7 +220,7 @@ def contract(
     result: Any = result_of(records.read_record(study), objective)
     written = result.contract(data="embed" if embed_data else None)
     written.save(output)
-    return out.Answer(written, {"Check it": f"adnn verify {as_argument(str(output))}"})
+    return out.Answer(written, {"check_it": f"adnn verify {as_argument(str(output))}"})
 
 
 def audit(file: Annotated[Path, "A model as model.save of Keras wrote it."]) -> out.Answer:

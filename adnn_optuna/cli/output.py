@@ -26,22 +26,30 @@ NOT_MET, WRONG_INPUT, UNEXPECTED, FAILED, INTERRUPTED = 1, 2, 3, 4, 130
 
 
 class File(NamedTuple):
-    """A file that a command may write of its result: its suffix, its help, its use."""
+    """A file that a command may write of its result: its suffix, its help, its use in JSON."""
 
     suffix: str
     help: str
     use: str
 
 
+USES = {
+    "go_on": "To continue the search, run",
+    "check_it": "To check the contract, run",
+    "see_it": "To see the figure, open",
+    "read_it": "To read the report, open",
+}
+"""What a command or a file is for, by its key in JSON."""
+
 FILES = {
     "contract": File(
         ".json",
         "Write the result as a contract (.json), which adnn verify checks, and the trained "
         "weights beside it (.npz).",
-        "Check it",
+        "check_it",
     ),
-    "plot": File(".html", "The .html file for the figure.", "See it"),
-    "report": File(".html", "The .html file for a report, all figures included.", "Read it"),
+    "plot": File(".html", "The .html file for the figure.", "see_it"),
+    "report": File(".html", "The .html file for a report, all figures included.", "read_it"),
 }
 
 
@@ -92,12 +100,28 @@ def _document(result: Printed, function: str | None) -> Document:
     return dataclasses.replace(document, next_step=next_step)
 
 
-def as_text(result: Printed, function: str | None = None, *, has_report: bool = False) -> str:
-    """Return a result as text for a shell; on a terminal, its title has the verdict's colour."""
+def as_text(
+    result: Printed,
+    function: str | None = None,
+    *,
+    has_report: bool = True,
+    writes_report: bool = False,
+) -> str:
+    """Return a result as text for a shell; on a terminal, its title has the verdict's colour.
+
+    ``has_report`` says whether the command has an option for a report, ``writes_report`` whether
+    it writes one.
+    """
     document = _document(result, function)
-    if has_report and document.next_step.writes_report:
-        document = dataclasses.replace(document, next_step=Step())
-    text = printable(to_text(document, width_of_output(), in_shell=True), keep="\n")
+    how = "pass --json"
+    if has_report:
+        how = "pass --report FILE.html or --json"
+    if writes_report:
+        how = "open the report"
+        if document.next_step.writes_report:
+            document = dataclasses.replace(document, next_step=Step())
+    in_shell = to_text(document, width_of_output(), in_shell=True, how_to_see_all=how)
+    text = printable(in_shell, keep="\n")
     if not has_colors():
         return text
     title, newline, body = text.partition("\n")
@@ -136,27 +160,25 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
         if file := requested.get("contract"):
             contract = facts.contract()
             contract.save(file)
-            more["Check it"] = f"adnn verify {as_argument(str(file))}"
+            more["check_it"] = f"adnn verify {as_argument(str(file))}"
             # The contract stored its test and its new seeds: nothing is trained.
             facts = facts.confirm() if "confirmation" in contract.content else facts.test()
     finally:
         # Also of a search that no contract can be made of.
-        following = {what.lower().replace(" ", "_"): how for what, how in more.items()}
         if in_json:
-            show(as_json(verb, facts, function, next=following))
+            show(as_json(verb, facts, function, next=more))
         else:
-            text = as_text(facts, function, has_report=FILES["report"].use in more)
+            writes_report = FILES["report"].use in more
+            has_report = "report" in files
+            text = as_text(facts, function, has_report=has_report, writes_report=writes_report)
             print(text, flush=True)
         if "plot" in requested:
             write_text(requested["plot"], facts.plot().to_html(include_plotlyjs=True))
         if "report" in requested:
             facts.report(requested["report"])
     if more and not quiet:
-        lines = [""]
-        for what, how in more.items():
-            label = f"{what}:"
-            lines.append(f"{label:11} {how}")
-        say("\n".join(lines))
+        sentences = [f"{USES[use]} {how}" for use, how in more.items()]
+        say("\n".join(["", *sentences]))
     if code:
         raise typer.Exit(code)
 

@@ -216,12 +216,12 @@ class Verdict(Printed):
         """Return what was checked, and what was not."""
         checked = []
         if self.is_reproduced:
-            what = "gain and scores, within the tolerance"
-            if self.status == "exact":
-                what = "bits"
-            checked.append(f"both networks, trained again: {what}")
+            what = "the bits of both networks, trained again"
+            if self.status == "within_tolerance":
+                what = "the gain and the scores of both networks, trained again"
+            checked.append(what)
         if self.new_seeds is not None:
-            checked.append(f"gain on {len(self.new_seeds.seeds)} new seeds")
+            checked.append(f"the gain on {len(self.new_seeds.seeds)} new seeds")
         groups = {
             "checked": checked,
             "stated by its maker": self.stated,
@@ -234,7 +234,7 @@ class Verdict(Printed):
         notes = [*self.reasons]
         if not self.is_reproduced:
             notes = notes[1:]
-        if self.gain is not None:
+        if self.gain is not None and self.new_seeds is None:
             notes.append(
                 "Only this network is reproduced, and its seed may have been chosen. New seeds "
                 "show whether its offsets gain."
@@ -248,7 +248,12 @@ class Verdict(Printed):
             seeds = self.new_seeds.seeds
             notes += unseen_notes(len(seeds))
             if self.are_drawn:  # They are a range.
-                notes.append(f"Replay it on the same seeds: --seeds {seeds[0]}-{seeds[-1]}")
+                first = seeds[0]
+                last = seeds[-1]
+                notes.append(
+                    f"To check the same seeds again, pass seeds=range({first}, {last + 1}), in a "
+                    f"shell --seeds {first}-{last}."
+                )
             else:
                 notes.append("These seeds were passed, so they may have been chosen.")
         return notes

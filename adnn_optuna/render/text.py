@@ -31,7 +31,12 @@ def width_of_output() -> int:
 
 
 def to_text(
-    document: Document, width: int = WIDTH, *, details: bool = False, in_shell: bool = False
+    document: Document,
+    width: int = WIDTH,
+    *,
+    details: bool = False,
+    in_shell: bool = False,
+    how_to_see_all: str = "",
 ) -> str:
     """Return a document as lines of at most ``width`` columns.
 
@@ -53,10 +58,8 @@ def to_text(
     for note in document.notes:
         parts += wrapped(f"Note: {note}", width)
     if omitted:
-        how = 'print(format(result, "details"))'
-        if in_shell:
-            how = "pass --report FILE.html or --json"
-        parts += wrapped(f"{omitted}: {how}", width)
+        how_to_see_all = how_to_see_all or 'print(format(result, "details"))'
+        parts += wrapped(f"{omitted}: {how_to_see_all}", width)
     step = document.next_step.in_shell if in_shell else document.next_step.python
     labelled = f"{Step.label(step)}: {step}"
     if step.startswith("adnn ") or FUNCTION in step:

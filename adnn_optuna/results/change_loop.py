@@ -31,7 +31,7 @@ from adnn_optuna.render.document import (
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.findings import MAKE_THE_REST, counted
 from adnn_optuna.samplers._evaluations import evaluation_trials, value_of
-from adnn_optuna.stats.keeping import FEWEST_RUNS, Standard, judged, pooled, threshold
+from adnn_optuna.stats.keeping import FEWEST_RUNS, Standard, judged, needed_gain, pooled, threshold
 from adnn_optuna.stats.spread import unit_of_values
 from adnn_optuna.stats.student import t_quantile
 
@@ -251,14 +251,30 @@ class ChangeLoop(Printed):
         expected = f"{self.n_false_expected:.1f}"
         if self.n_false_expected < 0.1:
             expected = f"{self.n_false_expected:.2g}"
-        return (
+        count = (
             f"{self.n_kept} of {in_number(self.n_judged, 'candidate')} kept. If the noise is "
             f"normal, expect at most {expected} to be kept by chance."
         )
+        return f"{self._why_given_up()} {count}".strip()
+
+    def _why_given_up(self) -> str:
+        """Return why the candidate was given up; empty if it was not."""
+        candidate = self.candidate
+        if candidate.verdict != "not kept" or candidate.compared is None:
+            return ""
+        if candidate.n_failed > len(candidate.succeeded):
+            return "Most of its runs failed."
+        standard = Standard(*(candidate.compared[key] for key in _STANDARD))
+        needed = self._gain_unit.gain(float(needed_gain(standard, self.n_runs)))
+        return f"After {in_number(self.n_runs, 'run')}, the gain had to exceed {needed}."
 
     @functools.cached_property
     def _unit(self) -> Unit:
         return unit_of_values([each.succeeded for each in self.candidates])
+
+    @property
+    def _gain_unit(self) -> Unit:
+        return self._unit.rounded_to((self.gain.high - self.gain.low) / 2)
 
     def _estimates(self) -> list[Line]:
         lines = []
@@ -266,8 +282,9 @@ class ChangeLoop(Printed):
         if not math.isnan(self.gain.value):
             bias = "upward" if self.kept else "downward"
             remark = f"over {_short(self.candidate.against)}, selected: biased {bias}"
-            of_gain = unit.rounded_to((self.gain.high - self.gain.low) / 2)
-            lines.append(Line("gain", self.gain, of_gain, is_difference=True, remark=remark))
+            lines.append(
+                Line("gain", self.gain, self._gain_unit, is_difference=True, remark=remark)
+            )
         if self.best.succeeded:
             mean = Estimate(self._mean(self.best))
             lines.append(

@@ -376,13 +376,12 @@ class Variance(Printed):
                 "always predicting the largest class."
             )
             notes.append(Caution(sentence))
-        notes += [
-            (
+        if numbers.sd.value > 0:
+            notes.append(
                 "If scores are normal, 5% of pairs of runs differ by more than the critical "
                 "difference."
-            ),
-            Detail(f"All runs redraw {in_list(sources_in_words(numbers.sources))}."),
-        ]
+            )
+        notes.append(Detail(f"All runs redraw {in_list(sources_in_words(numbers.sources))}."))
         if numbers.not_redrawn:
             notes.append(f"Not redrawn: {in_list(numbers.not_redrawn)}.")
         if len(numbers.sources) > 1:

@@ -70,9 +70,9 @@ def judged(
     has_value = is_made & ~np.isnan(values)
     n_values = np.cumsum(has_value, axis=-1)
     n_failed = np.cumsum(is_made, axis=-1) - n_values
-    mean, worst, sd, c = (np.asarray(part)[..., np.newaxis] for part in standard)
-    rounding = _EQUAL * np.abs(mean)
-    needed = np.maximum(c * sd * _more_at_first(runs), rounding)
+    by_run = Standard(*(np.asarray(part)[..., np.newaxis] for part in standard))
+    mean = by_run.mean
+    needed = needed_gain(by_run, runs)
 
     sums = np.cumsum(np.where(has_value, values, 0), axis=-1)
     gains = sums / np.maximum(n_values, 1) - mean
@@ -82,7 +82,7 @@ def judged(
 
     # In the end, with a value for each run that failed.
     own_worst = np.where(has_value, values, np.inf).min(axis=-1, keepdims=True)
-    counted = np.where(has_value, values, np.minimum(own_worst, worst))
+    counted = np.where(has_value, values, np.minimum(own_worst, by_run.worst))
     last_gain = counted.mean(axis=-1) - mean[..., 0]
     has_no_value = n_values[..., -1] == 0
     ends[..., -1] |= (last_gain <= needed[..., -1]) | has_no_value
@@ -92,6 +92,12 @@ def judged(
     is_kept = is_made.all(axis=-1) & ~is_given_up
     n_runs = np.where(is_given_up, ends.argmax(axis=-1) + 1, n_made)
     return is_kept, is_given_up, n_runs
+
+
+def needed_gain(standard: Standard, runs: Any) -> Any:
+    """Return which mean gain a candidate must exceed after each number of runs."""
+    noise = standard.threshold * standard.sd * _more_at_first(runs)
+    return np.maximum(noise, _EQUAL * np.abs(standard.mean))
 
 
 def pooled(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
@@ -107,6 +113,6 @@ def pooled(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
     return float(np.sqrt(squares / max(degrees, 1))), degrees
 
 
-def _more_at_first(runs: np.ndarray) -> np.ndarray:
+def _more_at_first(runs: Any) -> Any:
     """Return how much more few runs must gain, which ends useless candidates early."""
-    return np.asarray(1 + 0.5 / runs)
+    return 1 + 0.5 / runs

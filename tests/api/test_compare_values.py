@@ -14,7 +14,7 @@ from scipy import stats
 
 import adnn_optuna as adnn
 from adnn_optuna.cli.main import run
-from adnn_optuna.render.text import to_text
+from adnn_optuna.cli.output import as_text
 
 COLUMNS = [
     "pairs",
@@ -336,8 +336,8 @@ def test_command_line(
     arguments = ["compare-values", "r.csv", "--margin", "0.25"]
     assert run([*arguments, "--report", "r.html", "--plot", "p.html"]) == 0
     output = capsys.readouterr().out
-    document = adnn.compare_values(arms(), margin=0.25).document()
-    assert output.rstrip("\n") == to_text(document, in_shell=True)
+    comparison = adnn.compare_values(arms(), margin=0.25)
+    assert output.rstrip("\n") == as_text(comparison, writes_report=True)
     assert "equivalent" in Path("r.html").read_text()
     assert Path("p.html").exists()
     assert run([*arguments, "--minimize", "--sequential", "--json"]) == 0
@@ -495,8 +495,8 @@ class TestGroups:
         gate = ["compare-values", "a.csv", "--baseline-file", "b.csv", "--groups"]
         assert run([*gate, "passage"]) == 0
         output = capsys.readouterr().out.rstrip("\n")
-        document = adnn.compare_values(self.TABLE, groups="passage", baseline="b").document()
-        assert output == to_text(document, in_shell=True)
+        comparison = adnn.compare_values(self.TABLE, groups="passage", baseline="b")
+        assert output == as_text(comparison)
         assert run([*gate, "patient"]) == 2
         self.TABLE[["passage", "a"]].to_csv("a.csv", index=False)
         assert run([*gate, "passage"]) == 2

@@ -12,7 +12,7 @@ from search_worker import quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.cli.main import run
-from adnn_optuna.render.text import to_text
+from adnn_optuna.cli.output import as_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +86,7 @@ class TestOvertuning:
     ) -> None:
         page = tmp_path / "page.html"
         assert run(["overtuning", str(tmp_path / "study.db"), "mine", "--report", str(page)]) == 0
-        in_shell = to_text(adnn.overtuning(study).document(), in_shell=True)
+        in_shell = as_text(adnn.overtuning(study), writes_report=True)
         assert capsys.readouterr().out == f"{in_shell}\n"
         printed = str(adnn.overtuning(study))
         assert in_shell.partition("Advice: ")[0] == printed.partition("Advice: ")[0]

@@ -158,7 +158,8 @@ class TestSearch:
         assert "test score" in whole.stdout
         # No notices of TensorFlow, no logs of Optuna.
         longer = ["resume", "--study-name", NAME, "--storage", "sqlite:///whole.db"]
-        assert whole.stderr == f"\nGo on:      adnn {shlex.join(longer)} --max-trial 160\n"
+        command = f"adnn {shlex.join(longer)} --max-trial 160"
+        assert whole.stderr == f"\nTo continue the search, run {command}\n"
         assert len(completed("whole.db")) == 80
 
         resume = ["resume", "--study-name", NAME]
@@ -395,7 +396,9 @@ class TestCompare:
         compared = capsys.readouterr()
         for name in ("greedy", "annealing", "random_restart", "2 seeds"):
             assert name in compared.out
-        assert compared.err == "\nSee it:     figure.html\nRead it:    whole.html\n"
+        _, figure, report = compared.err.splitlines()
+        assert figure == "To see the figure, open figure.html"
+        assert report == "To read the report, open whole.html"
         assert "plotly" in (folder / "figure.html").read_text()
         names = optuna.get_all_study_names("sqlite:///adnn.db")
         assert "compare/annealing/seed=4" in names
@@ -407,7 +410,7 @@ class TestCompare:
         assert cli.run(["report", "--study-name", "compare"]) == 0
         output = capsys.readouterr()
         assert output.out == compared.out
-        assert output.err == "\nRead it:    report.html\n"
+        assert output.err == "\nTo read the report, open report.html\n"
         assert (folder / "report.html").read_text() == (folder / "whole.html").read_text()
         name = "compare/greedy/seed=3"
         assert cli.run(["report", "--study-name", name, "--output", "one.html", "--quiet"]) == 0
@@ -881,7 +884,7 @@ class TestStreams:
         self.store_comparison()
         environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
         done = run_program(["report", "--study-name", "c"], env=environment)
-        assert (done.returncode, done.stderr) == (0, "\nRead it:    report.html\n")
+        assert (done.returncode, done.stderr) == (0, "\nTo read the report, open report.html\n")
         assert r"Mean \xb1 standard deviation" in done.stdout
         assert (folder / "report.html").is_file()
 

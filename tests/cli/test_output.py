@@ -219,6 +219,23 @@ def test_an_error_leaves_stdout_empty(folder: Path, capsys: pytest.CaptureFixtur
     assert "seed=" not in err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "how"),
+    [
+        (["compare-values", "values.csv"], "pass --report FILE.html or --json"),
+        (["compare-values", "values.csv", "--report", "page.html"], "open the report"),
+        (["report", "--study-name", "c"], "open the report"),
+        (["contract", "--study-name", "mine", "--output", "told.json"], "pass --json"),
+    ],
+)
+def test_it_says_how_this_command_shows_all_notes(
+    arguments: list[str], how: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(re.fullmatch(rf"\d+ more notes?: {re.escape(how)}", line) for line in lines)
+
+
 def test_the_verdict_is_also_the_exit_code(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
