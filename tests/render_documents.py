@@ -55,7 +55,6 @@ def figures(label: str = "arm") -> list[Figure]:
             series=[
                 Series("", x, x, "points", values=x, hover=rows),
                 Series("", [1.0], [1.0], "rings", color=1),
-                Series("", [2.0], [0.0], "triangles"),
             ],
             value_label="value",
         ),

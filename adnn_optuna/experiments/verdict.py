@@ -276,7 +276,9 @@ class Verdict(Printed):
             claims["replication, claimed"] = self.confirmation.replication
         lines = [dataclasses.replace(line, remark="") for line in self._estimates()]
         lines += [Line(what, claim, unit, is_difference=True) for what, claim in claims.items()]
-        title = "Claimed by the contract and measured here"
+        title = f"The contract claims a gain of {unit.gain(self.claim.gain)}"
+        if self.gain is not None:
+            title = f"{title}; trained again, it is {unit.gain(self.gain.value)}"
         x_label = unit.heading("difference", is_gain=True)
         return [interval_figure("gains", title, x_label, lines)]
 

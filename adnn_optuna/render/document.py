@@ -43,7 +43,6 @@ Mark = Literal[
     "steps",
     "dashes",
     "points",
-    "triangles",
     "squares",
     "hollow squares",
     "diamonds",

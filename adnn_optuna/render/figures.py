@@ -1,7 +1,6 @@
 """The figures of a document, drawn by plotly so that they look alike on white and on black."""
 
 import math
-import operator
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -50,6 +49,14 @@ _TEMPLATE = go.layout.Template(
 # Made here, as plotly adds filters of warnings with its first figure: see `_checks.importing`.
 _EMPTY = go.Figure(layout={"template": _TEMPLATE})
 
+_LABEL_AXIS = {
+    "side": "right",
+    "ticklabelstandoff": 8,
+    "overlaying": "y",
+    "matches": "y",
+    "showgrid": False,
+    "zeroline": False,
+}
 _LINES: Mapping[Mark, Mapping[str, Any]] = {
     "line": {"width": 2.5},
     "steps": {"width": 2.5, "shape": "hv"},
@@ -57,7 +64,6 @@ _LINES: Mapping[Mark, Mapping[str, Any]] = {
 }
 _MARKERS: Mapping[Mark, Mapping[str, Any]] = {
     "points": {"size": 8, "opacity": 0.75},
-    "triangles": {"size": 8, "symbol": "triangle-down-open"},
     "squares": {"size": 11, "symbol": "square"},
     "hollow squares": {"size": 10, "symbol": "square-open", "line": {"width": 2.5}},
     "diamonds": {"size": 11, "symbol": "diamond"},
@@ -209,7 +215,7 @@ def _color_axis(figure: Figure) -> dict[str, Any]:
         quantiles = [0.0, 0.75]
     low, high = np.quantile(values, quantiles).tolist()
     title = {"text": figure.value_label, "side": "right"}
-    bar = {"thickness": 10, "outlinewidth": 0, "title": title}
+    bar = {"thickness": 10, "outlinewidth": 0, "exponentformat": "e", "title": title}
     ends = {"cmin": low, "cmax": high, "reversescale": figure.lower_is_better}
     return {"colorscale": _SCALE, "colorbar": bar, **ends}
 
@@ -241,57 +247,53 @@ def _label_series(drawing: go.Figure, figure: Figure) -> None:
     ends = []
     for series in figure.series:
         numbers = _finite(series.y)
-        if not series.label or not numbers:
-            continue
-        text = _in_lines(series.label, _LABEL_WIDTH)
-        if series.mark in _LINES:
-            text = f"<span style='color:{_color(series)}'><b> —</b></span> {text}"
-        ends.append((numbers[-1], text))
+        if series.label and len(numbers):
+            text = _in_lines(series.label, _LABEL_WIDTH)
+            if series.mark in _LINES:
+                text = f"<span style='color:{_color(series)}'><b>—</b></span> {text}"
+            ends.append((numbers[-1], text))
     if not ends:
         return
-    ends.reverse()  # Of lines that end at one height, the first is on top.
-    ends.sort(key=operator.itemgetter(0))
-    heights = [height for height, _ in ends]
+    ends.sort()
+    heights = np.array([height for height, _ in ends])
     texts = [text for _, text in ends]
     if not figure.rows:
         heights = _spread(drawing, figure, heights, texts)
-    ticks = {"tickvals": heights, "ticktext": texts, "showgrid": False, "zeroline": False}
-    drawing.update_layout(yaxis2={"side": "right", "overlaying": "y", "matches": "y", **ticks})
-    # Plotly draws an axis only if it has a trace: the one in front.
-    drawing.data[-1].yaxis = "y2"
+    drawing.update_layout(yaxis2={"tickvals": heights.tolist(), "ticktext": texts, **_LABEL_AXIS})
+    # Plotly draws an axis only if it has a trace.
+    drawing.add_scatter(x=[None], y=[None], yaxis="y2", hoverinfo="skip")
 
 
 def _spread(
-    drawing: go.Figure, figure: Figure, heights: Sequence[float], texts: Sequence[str]
-) -> list[float]:
+    drawing: go.Figure, figure: Figure, heights: np.ndarray, texts: Sequence[str]
+) -> np.ndarray:
     """Return rising heights, moved as little as possible so that no label covers another.
 
-    The axis has room for all labels.
+    The axis of y has room for all labels.
     """
-    numbers = _finite([figure.target])
+    drawn = [figure.target]
     for series in figure.series:
-        numbers += _finite([*series.y, *series.low, *series.high])
-    low, high = min(numbers), max(numbers)
+        drawn += [*series.y, *series.low, *series.high]
+    low = _finite(drawn).min()
+    high = _finite(drawn).max()
     space = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
     low -= space
     high += space
     drawing.update_yaxes(range=[low, high])
     sizes = _LINE_HEIGHT * np.array([1 + text.count("<br>") for text in texts])
-    missing = max(0, int(sizes.sum()) - _ROOM_FOR_LABELS)
-    if missing:
-        drawing.update_layout(height=450 + missing)
-    sizes = sizes * (high - low) / (_ROOM_FOR_LABELS + missing)
-    # The lower ends of the labels, if those below were as thin as a line.
-    below = np.cumsum(sizes) - sizes
-    lower_ends = isotonic_regression(heights - sizes / 2 - below).x
-    lower_ends = lower_ends.clip(low, high - sizes.sum()) + below
-    spread: list[float] = (lower_ends + sizes / 2).tolist()
-    return spread
+    room = max(_ROOM_FOR_LABELS, sizes.sum())
+    if room > _ROOM_FOR_LABELS:
+        drawing.update_layout(height=220 + room)
+    sizes = sizes * (high - low) / room
+    places_in_stack = np.cumsum(sizes) - sizes / 2
+    shifts = isotonic_regression(heights - places_in_stack).x
+    return np.asarray(shifts.clip(low, high - sizes.sum()) + places_in_stack)
 
 
-def _finite(numbers: Sequence[Any]) -> list[float]:
-    """Return the numbers of a sequence without gaps."""
-    return [number for number in numbers if number is not None and math.isfinite(number)]
+def _finite(numbers: Sequence[Any]) -> np.ndarray:
+    """Return the finite numbers of a sequence; None is a gap."""
+    array = np.array(numbers, float)
+    return np.asarray(array[np.isfinite(array)])
 
 
 def _with_hover(trace: Any, series: Series) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from adnn_optuna._units import Unit, capitalized, in_list, in_number
+from adnn_optuna._units import Unit, in_list, in_number
 from adnn_optuna.render.document import Detail, Figure, Line, Table, Verdict
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.difference_words import (
@@ -261,17 +261,13 @@ class ArmComparison(Printed):
         numbers = self.numbers
         unit = numbers.unit
         score = numbers.score
-        title = capitalized(score)
-        if self._paired_by:
-            title = f"{title} by {self._paired_by}"
         rows = self._shown(numbers.differences)
         finding = "How much better the first arm is"
         if numbers.n_values:
             finding = "; ".join(self._claims()) or finding
         values = values_figure(
             "values",
-            title,
-            unit.heading(score),
+            score,
             {label: numbers.arms[label] for label in numbers.ranked},
             unit,
             names=numbers.design.names,

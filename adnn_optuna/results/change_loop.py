@@ -22,6 +22,7 @@ from adnn_optuna.render.document import (
     Detail,
     Figure,
     Line,
+    Mark,
     Series,
     Step,
     Table,
@@ -334,10 +335,10 @@ class ChangeLoop(Printed):
             f"{_short(self.best.label)} is the best so far",
             "candidate (0: the baseline)",
             self._unit.heading("value"),
-            [self._best_so_far(), self._points(is_kept=False), self._points(is_kept=True)],
+            [self._best_so_far(), *self._points()],
             caption=(
-                "Squares: kept changes. Dots: others. Bars: 95% CIs of the difference from the "
-                "best before. Band: one standard deviation of a run to each side."
+                "Squares: kept changes, named on the right. Dots: others. Line: the best so far. "
+                "Bars: 95% CIs of the difference from the best before."
             ),
             lower_is_better=not self.maximize,
             if_empty="No run has a value yet.",
@@ -345,47 +346,40 @@ class ChangeLoop(Printed):
         return [figure]
 
     def _best_so_far(self) -> Series:
-        """Return the mean of the best so far as steps, with the noise floor around it."""
-        places: list[int] = []
-        means: list[float] = []
+        """Return the mean of the best so far as steps."""
+        places = []
+        means = []
         for place, each in enumerate(self.candidates):
             if each.is_kept and each.succeeded:
-                if means:  # The line is level up to here.
-                    places.append(place)
-                    means.append(means[-1])
                 places.append(place)
                 means.append(self._unit.scale * self._mean(each))
         if means:
             places.append(len(self.candidates) - 1)
             means.append(means[-1])
-        sd, _ = self.noise
-        half = self._unit.scale * sd
-        return Series(
-            "best so far",
-            places,
-            means,
-            low=[mean - half for mean in means],
-            high=[mean + half for mean in means],
-        )
+        return Series("", places, means, "steps")
 
-    def _points(self, *, is_kept: bool) -> Series:
-        """Return the means of the candidates that were kept, or of the others, with their CIs."""
+    def _points(self) -> list[Series]:
+        """Return the mean of each candidate with its CI; the kept ones have their names."""
         scale = self._unit.scale
-        x, y, low, high, hover = [], [], [], [], []
+        points = []
         for place, each in enumerate(self.candidates):
-            if each.is_kept != is_kept or not each.succeeded:
+            if not each.succeeded:
                 continue
             mean = self._mean(each)
-            lowest, highest = self._ends(each, mean)
+            low, high = self._ends(each, mean)
             n_runs = in_number(len(each.values), "run")
-            x.append(place)
-            y.append(scale * mean)
-            low.append(scale * lowest)
-            high.append(scale * highest)
-            hover.append(f"{each.label}: {self._unit.value(mean)}, {n_runs}. {each.note}".strip())
-        if is_kept:
-            return Series("", x, y, "squares", low, high, hover)
-        return Series("", x, y, "points", low, high, hover, color=None)
+            hover = f"{each.label}: {self._unit.value(mean)}, {n_runs}. {each.note}".strip()
+            label = ""
+            mark: Mark = "points"
+            color = None
+            if each.is_kept:
+                label = each.label
+                mark = "squares"
+                color = 0
+            x, y = [place], [scale * mean]
+            point = Series(label, x, y, mark, [scale * low], [scale * high], [hover], color)
+            points.append(point)
+        return points
 
     def _ends(self, candidate: Candidate, mean: float) -> tuple[float, float]:
         """Return the ends of a candidate's CI around its mean; NaN without one."""

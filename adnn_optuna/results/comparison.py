@@ -5,7 +5,7 @@ import functools
 import itertools
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +62,7 @@ from adnn_optuna.results.difference_words import (
 from adnn_optuna.results.fields import RUN_FIELDS, Field, Units, numbers_of, seconds_under_way
 from adnn_optuna.results.findings import MAKE_THE_REST
 from adnn_optuna.results.plan import Plan
-from adnn_optuna.results.row_figure import values_figure
+from adnn_optuna.results.row_figure import best_mean, values_figure
 from adnn_optuna.results.settings import settings_fields
 from adnn_optuna.results.study import StudyResult, bests_so_far, gains_so_far, why_no_best_trial
 from adnn_optuna.stats import paired_differences as paired
@@ -760,11 +760,9 @@ def _scores(comparison: ComparisonNumbers) -> Figure:
         values["baseline"] = [run.test_baseline for run in first_arm]
     for label, runs in comparison.records.items():
         values[label] = [run.test_value for run in runs]
-    score = comparison.score_name
     return values_figure(
         "scores",
-        f"{capitalized(score)} by seed",
-        comparison.unit.heading(score),
+        comparison.score_name,
         values,
         comparison.unit,
         names=comparison.design.names,
@@ -777,25 +775,35 @@ def _best_against_trials(comparison: ComparisonNumbers) -> Figure:
     """Return the best gain so far against trials; for functions, the best value."""
     unit = comparison.units.selection
     what = "gain"
+    write: Callable[[float], str] = unit.gain
+    is_lower_better = False
     label = unit.heading(f"Gain in {comparison.any_record.metric_label}", is_gain=True)
     if not comparison.any_record.has_baseline:
         what = "value"
+        write = unit.value
+        is_lower_better = comparison.any_record.is_minimized
         label = "Best value"
+    score = f"best {what}"
 
     series = []
+    means = {}
     colors = itertools.count()
     for arm, runs in comparison.samplers.items():
         color = None if arm == comparison.reference else next(colors)
-        series.append(mean_series(arm, best_against_trials(runs), unit, color))
+        line = mean_series(arm, best_against_trials(runs), unit, color)
+        series.append(line)
+        if len(line.y) and math.isfinite(line.y[-1]):
+            means[arm] = line.y[-1] / unit.scale
+            score = f"{what} after {in_number(len(line.y), 'trial')}"
     return Figure(
         "trials",
-        f"Best {what} so far against trials",
+        best_mean(score, means, write, lower_is_better=is_lower_better),
         "Trials",
         label,
         series,
         "Mean over the seeds, of the metric of the selection. The band is one standard deviation "
         "to each side.",
-        lower_is_better=what == "value" and comparison.any_record.is_minimized,
+        lower_is_better=is_lower_better,
         if_empty="No trial is done.",
     )
 
@@ -821,13 +829,17 @@ def mean_series(
     if not curves:
         return Series(label, [], [])
     scaled = unit.scale * np.array(curves)
-    # Pages of many figures are heavy with more digits than anyone sees.
-    mean = scaled.mean(axis=0).round(6)
+    mean = scaled.mean(axis=0)
     low = list[float]()
     high = list[float]()
     if len(curves) > 1:
         sd = np.array([known_sd(column) for column in scaled.T])
-        low = (mean - sd).round(6).tolist()
-        high = (mean + sd).round(6).tolist()
+        low = _rounded(mean - sd)
+        high = _rounded(mean + sd)
     trials = [*range(1, len(mean) + 1)]
-    return Series(label, trials, mean.tolist(), low=low, high=high, color=color)
+    return Series(label, trials, _rounded(mean), low=low, high=high, color=color)
+
+
+def _rounded(numbers: np.ndarray) -> list[float]:
+    """Return numbers of seven digits: pages are heavy with more digits than anyone sees."""
+    return [float(f"{number:.7g}") for number in numbers]

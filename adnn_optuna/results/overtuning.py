@@ -282,12 +282,14 @@ class Overtuning(Printed):
         best_so_far = np.maximum.accumulate(self._sign * self.values)
         curve = self.splits.curve
         optimism = []
+        _, _, optimism_line = self._estimates()
+        n_trials = in_number(len(self.trials), "trial")
         for n, value in curve.items():
             excess = float(best_so_far[n - 1] - self._sign * value)
             optimism.append(self._unit.scale * excess)
         return Figure(
             key="optimism",
-            title="Optimism by the number of trials",
+            title=f"The optimism of the best of {n_trials} is {optimism_line.value}",
             x_label="trials",
             y_label=self._unit.heading("optimism", is_gain=True),
             series=[Series("", [*curve], optimism)],

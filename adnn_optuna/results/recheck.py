@@ -710,8 +710,7 @@ class Recheck(Printed):
         rows = {f"trial {trial.number}": trial for trial in numbers.candidates}
         figure = values_figure(
             "recheck",
-            "The best trials on the seeds that choose",
-            unit.heading(numbers.metric),
+            f"{numbers.metric} on the seeds that choose",
             {label: numbers.values(trial, "choose") for label, trial in rows.items()},
             unit,
             controls=[label for label, trial in rows.items() if trial is not self.trial],

@@ -1,12 +1,12 @@
 """A figure of values, those of each arm or trial in a row."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from statistics import mean
 
 import numpy as np
 
-from adnn_optuna._units import Unit
+from adnn_optuna._units import Unit, capitalized, in_list
 from adnn_optuna.render.document import Figure, Series
 
 _SPREAD = 0.3  # Of the dots of a row, as they are drawn side by side.
@@ -14,8 +14,7 @@ _SPREAD = 0.3  # Of the dots of a row, as they are drawn side by side.
 
 def values_figure(
     key: str,
-    title: str,
-    x_label: str,
+    score: str,
     values: Mapping[str, Sequence[float]],
     unit: Unit,
     *,
@@ -25,6 +24,7 @@ def values_figure(
 ) -> Figure:
     """Return the values of each arm in a row as dots, with their mean; ``controls`` are grey."""
     series = []
+    means = {}
     colors = iter(range(len(values)))
     for row, (label, of_arm) in enumerate(values.items()):
         color = None
@@ -36,20 +36,33 @@ def values_figure(
         if finite_values:
             hover = [f"{label}, {name}: {unit.value(v)}" for name, v in finite_values.items()]
             dots = dots_in_row([*finite_values.values()], row, unit, hover)
-            center = mean(finite_values.values())
-            mean_hover = f"{label}: {unit.value(center)}"
-            x = [unit.scale * center]
+            means[label] = mean(finite_values.values())
+            mean_hover = f"{label}: {unit.value(means[label])}"
+            x = [unit.scale * means[label]]
             series += [dots, Series("", x, [row], "squares", hover=[mean_hover], color=color)]
     return Figure(
         key,
-        title,
-        x_label,
+        best_mean(score, means, unit.value, lower_is_better=lower_is_better),
+        unit.heading(score),
         "",
         series,
         caption="Dots: single values. Squares: their means.",
         rows=[*values],
         lower_is_better=lower_is_better,
     )
+
+
+def best_mean(
+    score: str, means: Mapping[str, float], write: Callable[[float], str], *, lower_is_better: bool
+) -> str:
+    """Return a title: the best mean, and the arms that have it."""
+    if not means:
+        return capitalized(score)
+    best = max(means.values())
+    if lower_is_better:
+        best = min(means.values())
+    leaders = [arm for arm, of_arm in means.items() if of_arm == best]
+    return f"Best mean {score}: {write(best)} ({in_list(leaders)})"
 
 
 def dots_in_row(

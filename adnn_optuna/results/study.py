@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import FunctionType
 from typing import Any, ClassVar
 
@@ -24,7 +24,6 @@ from adnn_optuna.render.document import (
     Detail,
     Figure,
     Line,
-    Mark,
     Series,
     Step,
     Table,
@@ -289,14 +288,11 @@ def gain_figure(record: SearchRecord) -> Figure:
     gains = {number: unit.scale * gain for number, gain in record.gains.items()}
     floor = floor_of([*gains.values()])
     near = {number: gain for number, gain in gains.items() if gain >= floor}
-    far = {number: floor for number, gain in gains.items() if gain < floor}
-    series = [
-        _gain_series("points", record, near),
-        _gain_series("triangles", record, far),
-    ]
-    far_below = ""
-    if far:
-        far_below = " Triangles: trials far below."
+    hover = [f"trial {number}: {unit.gain(record.gains[number])}" for number in near]
+    series = [Series("", [*near], [*near.values()], "points", hover=hover)]
+    not_drawn = ""
+    if n_far := len(gains) - len(near):
+        not_drawn = f" Not drawn: {in_number(n_far, 'trial')} far below."
     if gains:
         best = [unit.scale * gain for gain in gains_so_far(record)]
         done = [trial.number for trial in record.done_trials]
@@ -313,20 +309,14 @@ def gain_figure(record: SearchRecord) -> Figure:
         "Trial",
         unit.heading(f"Gain in {record.metric_label}", is_gain=True),
         series,
-        f"Dots: trials, over the {over}, by the metric of the selection.{far_below}",
+        f"Dots: trials, over the {over}, by the metric of the selection.{not_drawn}",
         if_empty="No trial was completed.",
     )
 
 
-def _gain_series(mark: Mark, record: SearchRecord, shown: Mapping[int, float]) -> Series:
-    """Return trials at the places where they are shown; their texts say their gains."""
-    unit = units_of(record).selection
-    hover = [f"trial {number}: {unit.gain(record.gains[number])}" for number in shown]
-    return Series("", [*shown], [*shown.values()], mark, hover=hover)
-
-
 def places_figure(record: SearchRecord) -> list[Figure]:
     """Return the trials in one or two parameters, and their values; nothing if none varies."""
+    title = "Parameters of the trials"
     names, trials = places_of(record)
     if not names:
         return []
@@ -344,6 +334,8 @@ def places_figure(record: SearchRecord) -> list[Figure]:
         hover.append(f"trial {trial.number}: {unit.value(value)} at {where}")
         place = [*params.values(), unit.scale * value][:2]
         is_best = record.best is not None and trial.number == record.best.number
+        if is_best:
+            title = f"Best {record.metric_label}: {unit.value(value)} at {where}"
         for axis, coordinate in enumerate(place):
             columns[axis].append(coordinate)
             if is_best:
@@ -355,7 +347,7 @@ def places_figure(record: SearchRecord) -> list[Figure]:
     return [
         Figure(
             "places",
-            "Parameters of the trials",
+            title,
             x_label,
             y_label,
             [points, Series("", *rings, "rings", color=1)],

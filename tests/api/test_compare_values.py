@@ -185,7 +185,7 @@ class TestTelling:
             page = (tmp_path / "v.html").read_text()
             assert "b - &lt;i&gt;" in page or "&lt;i&gt; - b" in page
             assert ("is within ±0.1." in page) == ("margin" in options)
-            assert len(comparison.plot().data) == 1  # The difference.
+            assert len(comparison.plot().layout.yaxis2.ticktext) == 1  # The difference.
             assert (
                 len(comparison.plot("values").data) == 4
             )  # The values of each arm, and the means.

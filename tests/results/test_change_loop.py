@@ -49,15 +49,15 @@ def test_each_state_is_as_its_snapshot() -> None:
     assert_states("change_loop", states)
 
 
-def test_the_best_so_far_is_a_step_line_with_the_noise_around_it() -> None:
+def test_the_best_so_far_is_a_step_line_and_kept_changes_are_named() -> None:
     result = loop()
     [figure] = result.document().figures()
-    best, not_kept, kept_series = figure.series
-    assert [*best.x] == [0, 5, 5, 12]
-    assert best.y[0] == best.y[1] < best.y[2] == best.y[3]
-    sd, _ = result.noise
-    assert np.allclose(np.subtract(best.high, best.low), 2 * sd)
-    assert [*kept_series.x] == [0, 5]
-    assert len(not_kept.x) == 11
-    lows = [low for low in not_kept.low if math.isfinite(low)]
-    assert len(lows) == 11
+    best, *points = figure.series
+    assert [*best.x] == [0, 5, 12]
+    assert best.y[0] < best.y[1] == best.y[2]
+    assert [*best.y[:2]] == [points[0].y[0], points[5].y[0]]
+    labels = {point.x[0]: point.label for point in points if point.mark == "squares"}
+    assert labels == {0: "baseline", 5: "change 4"}
+    not_kept = [point for point in points if point.color is None]
+    assert len(not_kept) == 11
+    assert all(math.isfinite(point.low[0]) for point in not_kept)

@@ -121,7 +121,7 @@ class TestFigures:
         assert figure.series[0].label == "+1.00 pp, better"
         assert figure.margin == pytest.approx(0.1)
         assert figure.caption.endswith(" Grey: differences up to 0.1 pp.")
-        bars = [point.error_x.array for point in to_plotly(figure).data]
+        bars = [point.error_x.array for point in to_plotly(figure).data[:5]]
         assert [bar is None for bar in bars] == [False, False, False, False, True]
         empty = interval_figure("g", "G", "", [], if_empty="Nothing was tested.")
         assert to_plotly(empty).layout.annotations[0].text == "Nothing was tested."
@@ -129,15 +129,14 @@ class TestFigures:
     def test_of_values_show_each_and_the_means(self) -> None:
         values = {"a": [0.1, 0.2, math.nan], "b": [0.3, 0.1, 0.5]}
         names = ["seed 3", "seed 4", "seed 5"]
-        figure = values_figure(
-            "v", "V", "value", values, PLAIN, names=names, lower_is_better=False
-        )
+        figure = values_figure("v", "value", values, PLAIN, names=names, lower_is_better=False)
         dots, mean, other_dots, other_mean = figure.series
         assert [*dots.x] == [0.1, 0.2]
         assert [*other_dots.x] == [0.3, 0.1, 0.5]
         assert [*dots.hover] == ["a, seed 3: 0.1000", "a, seed 4: 0.2000"]
         assert [*mean.x, *other_mean.x] == pytest.approx([0.15, 0.3])
         assert (mean.color, other_mean.color) == (0, 1)
-        nothing = values_figure("v", "V", "", {"a": [math.nan]}, PLAIN, lower_is_better=False)
+        assert figure.title == "Best mean value: 0.3000 (b)"
+        nothing = values_figure("v", "value", {"a": [math.nan]}, PLAIN, lower_is_better=False)
         assert not nothing.series
         to_plotly(figure)
