@@ -51,7 +51,7 @@ _EMPTY = go.Figure(layout={"template": _TEMPLATE})
 
 _LABEL_AXIS = {
     "side": "right",
-    "ticklabelstandoff": 8,
+    "ticklabelstandoff": 3,
     "overlaying": "y",
     "matches": "y",
     "showgrid": False,
