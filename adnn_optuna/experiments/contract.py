@@ -35,6 +35,7 @@ from adnn_optuna.networks.retraining import Retrained
 from adnn_optuna.networks.training import is_finite
 from adnn_optuna.render.document import Detail, Step, Table, Verdict, shortened
 from adnn_optuna.render.printed import Printed
+from adnn_optuna.results.settings import study_in_words
 
 MAX_EMBEDDED = 50_000_000
 """The most bytes of data that are written beside a contract."""
@@ -161,7 +162,7 @@ class Contract(Printed):
                 replaced.enter_context(replacing(file)).write_bytes(archived)
 
     def _title(self) -> str:
-        return f"Contract of study {self.content['study']['name']!r}"
+        return f"Contract of {study_in_words(self.content['study']['name'])}"
 
     def _verdict(self) -> Verdict:
         return "claimed"

@@ -222,7 +222,7 @@ class ChangeLoop(Printed):
         mean = fmean(candidate.succeeded)
         if self.maximize:
             return mean
-        return -mean
+        return 0.0 - mean  # And not -0.0.
 
     @property
     def _shown(self) -> CandidateVerdict:

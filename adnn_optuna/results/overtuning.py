@@ -11,7 +11,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._units import ACCURACY, PLAIN, Estimate, Unit, in_number, unit_of
+from adnn_optuna._units import ACCURACY, PLAIN, Estimate, Unit, capitalized, in_number, unit_of
 from adnn_optuna.engine.example_scores import Examples, read_examples
 from adnn_optuna.render.document import (
     Caution,
@@ -24,6 +24,7 @@ from adnn_optuna.render.document import (
     Verdict,
 )
 from adnn_optuna.render.printed import TRIAL, Printed, number_fields
+from adnn_optuna.results.settings import study_in_words
 from adnn_optuna.samplers._trials import is_feasible
 from adnn_optuna.stats.overtuning import (
     FEWEST_GROUPS,
@@ -111,7 +112,7 @@ class Overtuning(Printed):
         return not math.isnan(self.new_data.value)
 
     def _title(self) -> str:
-        return f"Study {self.study_name!r} on new data"
+        return f"{capitalized(study_in_words(self.study_name))} on new data"
 
     def _verdict(self) -> Verdict:
         return "overstated" if self.optimism.low > 0 else "not shown"

@@ -44,6 +44,7 @@ from adnn_optuna.results.confirmed_value import ConfirmedValue, mean_interval
 from adnn_optuna.results.findings import MAKE_THE_REST, counted
 from adnn_optuna.results.row_figure import values_figure
 from adnn_optuna.results.selection_figure import selection_figure
+from adnn_optuna.results.settings import study_in_words
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.design import PairedDesign
 from adnn_optuna.stats.paired_differences import (
@@ -429,7 +430,7 @@ class Recheck(Printed):
         return self.numbers.confirmed.level
 
     def _title(self) -> str:
-        return f"Recheck of study {self.numbers.study_name!r}"
+        return f"Recheck of {study_in_words(self.numbers.study_name)}"
 
     def _scope(self) -> str:
         numbers = self.numbers
@@ -602,7 +603,7 @@ class Recheck(Printed):
             notes.append(self._about_gain_interval())
         if numbers.n_lost > confirmed.n_failed:
             lost = f"{numbers.n_lost} of {len(numbers.used)} evaluations failed"
-            notes.append(Caution(f"With the seeds that chose, {lost}."))
+            notes.append(Caution(f"In all, {lost}."))
         is_new = numbers.on_new_data or numbers.resampled
         if n and not (is_new or numbers.on_same_data):
             notes.append(

@@ -24,6 +24,18 @@ def settings_fields(record: "SearchRecord") -> dict[str, Any]:
     }
 
 
+def is_named(study_name: str) -> bool:
+    """Return whether the user named a study; otherwise Optuna did, by a random number."""
+    return not study_name.startswith("no-name-")
+
+
+def study_in_words(study_name: str) -> str:
+    """Return a study as a part of a title."""
+    if is_named(study_name):
+        return f"study {study_name!r}"
+    return "a study without a name"
+
+
 def study_command(verb: str, study: Study, *options: str) -> str:
     """Return the command of a verb on a stored study; empty if it is in memory only."""
     if url := storage_url(study._storage):

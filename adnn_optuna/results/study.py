@@ -33,7 +33,7 @@ from adnn_optuna.render.document import (
 from adnn_optuna.render.printed import TRIAL, Printed, number_fields
 from adnn_optuna.results.fields import FIELDS, numbers_of, units_of
 from adnn_optuna.results.overtuning import overtuning_of
-from adnn_optuna.results.settings import recheck_step, settings_fields
+from adnn_optuna.results.settings import is_named, recheck_step, settings_fields
 from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._trials import is_feasible
 from adnn_optuna.stats.spread import floor_of
@@ -118,7 +118,7 @@ class StudyResult(Printed):
     def _title(self) -> str:
         _, finding = self._finding()
         name = self.study.study_name
-        if name.startswith("no-name-"):  # Optuna's name for a study that was given none.
+        if not is_named(name):
             name = "search"
         return f"{shortened(name, MAX_TITLE - len(finding) - 2)}: {finding}"
 

@@ -159,6 +159,10 @@ def test_of_a_recheck(direction: str, fails: float, failed: float | None) -> Non
     assert_printed(text, "overstatement", [difference, *sorted(ends)])
     assert ("chosen - best" in text) == (direction == "minimize")
     assert_printed(text, "gain", sign_flips(gains, 0.95))
+    n_failed = sum(map(math.isnan, function.made.values()))
+    said = f"In all, {n_failed} of {len(function.made)} evaluations failed."
+    assert (said in " ".join(text.split())) == (n_failed > 0)
+    assert text.startswith("Recheck of a study without a name ")
     assert_next_run(text, values)
 
 
