@@ -61,6 +61,20 @@ def test_a_guide_prints_what_it_says(
 
 
 @pytest.mark.slow
+def test_the_guide_to_loops_prints_what_it_says_of_a_changed_function(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guide = (REFERENCE.parent / "guides" / "loops.md").read_text(encoding="utf-8")
+    code = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)[0]
+    [quoted] = re.findall(r"```text\n(forest: .*?)```", guide, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    for number, version in enumerate((code, code.replace("n_estimators=5", "n_estimators=10"))):
+        Path(f"version_{number}.py").write_text(version)
+        runpy.run_path(f"version_{number}.py")
+    assert f"\n{quoted}" in capsys.readouterr().out
+
+
+@pytest.mark.slow
 def test_the_example_replicates_for_as_many_seeds_as_the_readme_says() -> None:
     readme = (REFERENCE.parents[1] / "README.md").read_text(encoding="utf-8")
     [code] = re.findall(r"```python\n((?:(?!```).)*?)\nstorage, name = ", readme, re.DOTALL)
