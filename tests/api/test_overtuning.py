@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,6 +60,26 @@ class TestOvertuning:
         assert low < value < high < 1
         expected = (result.reported - end for end in (value, high, low))
         np.testing.assert_allclose(result.optimism, [*expected])
+
+    @pytest.mark.parametrize(
+        ("direction", "first_seed", "verb"),
+        [("maximize", 80, "adds"), ("minimize", 40, "subtracts")],
+    )
+    def test_the_printed_optimism_is_the_difference_of_the_printed_values(
+        self, direction: str, first_seed: int, verb: str
+    ) -> None:
+        """By their exact values, it would differ by a hundredth."""
+        study = optuna.create_study(direction=direction)
+        for seed in range(first_seed, first_seed + 20):
+            scores = np.random.default_rng(seed).normal(size=60)
+            study.optimize(lambda trial, scores=scores: adnn.log_scores(trial, scores), n_trials=1)
+        text = str(adnn.overtuning(study))
+        labelled = re.findall(r"^  (?:new data|reported|optimism) +([-+.\d]+)", text, re.MULTILINE)
+        new, reported, optimism = map(float, labelled)
+        sign = 1 if direction == "maximize" else -1
+        assert optimism == pytest.approx(sign * (reported - new), abs=1e-9)
+        assert ("new data - reported" in text) == (direction == "minimize")
+        assert f"these examples {verb} " in " ".join(text.split())
 
     def test_infeasible_trials_are_omitted_for_that(self, study: optuna.Study) -> None:
         study.add_trial(optuna.create_trial(value=1.0, system_attrs=VIOLATED))
