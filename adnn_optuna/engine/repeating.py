@@ -263,7 +263,7 @@ def _patiently(call: Callable[[], _T], find: Callable[[], _T | None] = lambda: N
         if not is_fault(error):
             raise
         raise StorageError(
-            f"The storage failed ({reason(error)}); all that it stored before is kept: mend it, "
+            f"The storage failed ({reason(error)}). All that it stored before is kept. Repair it, "
             "then resume the study."
         ) from None  # The cause may name a user.
     finally:
