@@ -144,7 +144,7 @@ def test_a_lock_that_stays_ends_in_one_sentence(
 ) -> None:
     monkeypatch.setattr(repeating, "_PATIENCE", 0.5)
     study = load(f"sqlite:///{path}")
-    with pytest.raises(StorageError, match=r"^The storage failed \(.*locked\); .*\.$"):
+    with pytest.raises(StorageError, match=r"^The storage failed \(.*locked\)\. .*\.$"):
         study.set_user_attr("a", 1)
     lock.close()
     study.set_user_attr("a", 1)
@@ -301,7 +301,7 @@ def test_a_database_that_breaks_in_the_middle_ends_in_one_sentence(path: Path) -
     for page in range(4096, len(content), 4096):
         content[page : page + 100] = b"\xff" * 100
     path.write_bytes(content)
-    with pytest.raises(StorageError, match=r"^The storage failed \(.*malformed\); .*\.$"):
+    with pytest.raises(StorageError, match=r"^The storage failed \(.*malformed\)\. .*\.$"):
         study.optimize(objective, n_trials=1)
 
 

@@ -217,5 +217,5 @@ def test_a_fault_that_stays_is_one_sentence_wherever_it_is_met(
     trial = study.ask()
     with sqlite3.connect(tmp_path / "study.db") as connection:
         connection.execute("DROP TABLE trial_user_attributes")
-    with pytest.raises(StorageError, match=r"^The storage failed \(no such table.*; .*\.$"):
+    with pytest.raises(StorageError, match=r"^The storage failed \(no such table.*\. .*\.$"):
         trial.set_user_attr("a", 1)

@@ -115,5 +115,5 @@ def test_one_that_stays_away_ends_in_one_sentence(
             server.kill()
         return objective(trial)
 
-    with pytest.raises(StorageError, match=r"^The storage failed \([^\n]+\); all .*\.$"):
+    with pytest.raises(StorageError, match=r"^The storage failed \([^\n]+\)\. All .*\.$"):
         search(storage, killing)
