@@ -82,7 +82,7 @@ class PairedDesign:
         )
         if self.sequential or not self.n_missing:
             return rows
-        missing = f"{self.n_missing} of {self.n_planned} planned seeds are missing"
+        missing = f"the values of {self.n_missing} of {self.n_planned} planned seeds are missing"
         return inconclusive(rows, f"no CI yet: {missing}")
 
     def for_new_data(
