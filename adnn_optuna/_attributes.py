@@ -322,12 +322,15 @@ class Confirmed(TypedDict):
 
 
 class Against(TypedDict):
-    """What a rechecked trial is compared with: a trial of the study, or parameters."""
+    """What a rechecked trial is compared with: a trial of the study, or parameters.
 
+    ``number`` is the one of its evaluations: the trial's, or at least 2^30 for parameters.
+    """
+
+    label: str
     number: Parameter
     value: float | None
     params: Json
-    is_baseline_network: bool
 
 
 class RecheckSettings(TypedDict):
@@ -346,7 +349,7 @@ class RecheckSettings(TypedDict):
     resampled: Resampled
     is_deterministic: bool
     is_seeded: bool
-    on_same_data: bool
+    draws_data: bool
     candidates: Annotated[list[Parameter], finder("a list of at least one", bool)]
     compared: list[Against | None]
 

@@ -48,7 +48,7 @@ def source_seed(seed: int, source: str) -> int:
     return derived_seed(seed, *source.encode())
 
 
-def new_seeds(of: str, role: str, count: int, *, of_function: bool) -> tuple[int, ...]:
+def new_seeds(of: str, role: str, count: int, *, draws_data: bool) -> tuple[int, ...]:
     """Return new seeds below 2^31; a larger ``count`` keeps the first seeds.
 
     They follow from a text, so they differ from the small numbers that people use. No seed both
@@ -58,28 +58,28 @@ def new_seeds(of: str, role: str, count: int, *, of_function: bool) -> tuple[int
     digest = hashlib.shake_128(data).digest(4 * count)
     words = np.frombuffer(digest, dtype="<u4") // 4
     is_to_confirm = role == "confirm"
-    if of_function:
+    if draws_data:
         return tuple(int(word) + _FIRST_TO_CONFIRM * is_to_confirm for word in words)
     return tuple(int(word) * 2 + is_to_confirm for word in words)
 
 
-def confirms(seed: int, *, of_function: bool) -> bool:
+def confirms(seed: int, *, draws_data: bool) -> bool:
     """Return whether a new seed confirms; for networks, the odd seeds do.
 
     A function may use a remainder of its seed, such as ``folds[seed % 10]``. So the seeds of
     functions have all remainders, and confirming seeds differ by their size.
     """
-    if of_function:
+    if draws_data:
         return seed >= _FIRST_TO_CONFIRM
     return seed % 2 == 1
 
 
 def confirmation_seeds(
-    experiment: Any, params: Mapping[str, Any], count: int, *, of_function: bool = False
+    experiment: Any, params: Mapping[str, Any], count: int, *, draws_data: bool = False
 ) -> tuple[int, ...]:
     """Return the new seeds that confirm parameters of an experiment, which is given as JSON."""
     subject = json.dumps([experiment, dict(params)], sort_keys=True, default=str)
-    return new_seeds(subject, "confirm", count, of_function=of_function)
+    return new_seeds(subject, "confirm", count, draws_data=draws_data)
 
 
 def experiment_fingerprint(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,9 @@
 """Common parts of all verbs: what is searched, interrupts, and evaluations."""
 
-import dataclasses
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Real
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import optuna
 
@@ -12,18 +11,13 @@ from adnn_optuna._attributes import TOO_MANY
 from adnn_optuna._checks import WrongValueError, as_integer, check_type, logger
 from adnn_optuna.api._keywords import Call
 from adnn_optuna.engine.code_fingerprint import UserFunction
-from adnn_optuna.engine.evaluations import Findings, make_evaluations
 from adnn_optuna.engine.functions import FunctionObjective, seeds_of_trials
 from adnn_optuna.engine.kinds import Kind
-from adnn_optuna.engine.objectives import Outcome, Searched, checked_direction
+from adnn_optuna.engine.objectives import Searched, checked_direction
 from adnn_optuna.engine.redrawn_splits import redrawn_split
 from adnn_optuna.render.printed import Printed
-from adnn_optuna.results.findings import reused_note
 from adnn_optuna.samplers._evaluations import Evaluation, made_evaluations
 from adnn_optuna.stats.resampling import Resampled, ResampledArgument, checked_resampling
-
-_F = TypeVar("_F", bound=Findings)
-_R = TypeVar("_R", bound=Printed)
 
 NO_EXECUTOR = (
     "executor must be None for Keras models, which train on all cores of this process; omit it, "
@@ -163,44 +157,12 @@ def stored_evaluations(study: optuna.Study, names: Sequence[str]) -> dict[Evalua
         ) from None
 
 
-def found_by_evaluating(
-    findings_of: Callable[[Mapping[Evaluation, float]], _F],
-    result_of: Callable[[_F], _R],
-    study: optuna.Study,
-    names: Sequence[str],
-    evaluate: Callable[..., float | Outcome],
-    *,
-    call: Call,
-    n_at_once: int = 1,
-    stop: threading.Event | None = None,
-) -> _R:
-    """Make evaluations, see :func:`make_evaluations`; log what is known if the user interrupts.
-
-    ``result_of`` makes the result from the findings. By default, ``n_at_once`` evaluations are
-    made at the same time.
-    """
-
-    def findings() -> _F:
-        return findings_of(made_evaluations(study.get_trials(deepcopy=False), names))
-
-    n_before = len(findings().used)
+@contextlib.contextmanager
+def logged_if_interrupted(result_so_far: Callable[[], Printed]) -> Iterator[None]:
+    """Log what is known if the user interrupts evaluations."""
     try:
-        make_evaluations(
-            findings_of,
-            study,
-            names,
-            evaluate,
-            show_progress_bar=call.show_progress_bar,
-            stop=stop,
-            n_jobs=call.n_jobs or n_at_once,
-            max_time=call.max_time,
-            executor=call.executor,
-            catch=call.catch,
-        )
+        yield
     except KeyboardInterrupt:
-        document = result_of(findings()).document()
+        document = result_so_far().document()
         logger.info("Interrupted. %s %s", document.conclusion, document.next_step.python)
         raise
-    all_findings = findings()
-    reused = reused_note("evaluation", n_before, len(all_findings.used))
-    return dataclasses.replace(result_of(all_findings), _reused=reused)

@@ -109,6 +109,17 @@ class Call:
         """The limit of time."""
         return self.limits["max_time"]
 
+    @property
+    def evaluation_options(self) -> dict[str, Any]:
+        """The keywords of a call that are keywords of `make_evaluations`."""
+        return {
+            "n_jobs": self.n_jobs or 1,
+            "max_time": self.max_time,
+            "executor": self.executor,
+            "catch": self.catch,
+            "show_progress_bar": self.show_progress_bar,
+        }
+
 
 def checked_call(kind: Any, keywords: Mapping[str, Any]) -> Call:
     """Return the keywords of a verb, which a :class:`TypedDict` declares; refuse a wrong one."""

@@ -15,7 +15,6 @@ from adnn_optuna._attributes import (
     EVALUATED,
     MODELS,
     TEST_ROWS,
-    Declaration,
     EvaluatedModels,
     Json,
     subject_of,
@@ -31,17 +30,18 @@ from adnn_optuna.api._calls import (
     NO_EXECUTOR,
     are_labels,
     check_splits,
-    found_by_evaluating,
+    logged_if_interrupted,
     stored_evaluations,
     with_tuples,
 )
 from adnn_optuna.api._keywords import Evaluating, checked_call, verb
 from adnn_optuna.api.stored import like_comparisons
-from adnn_optuna.engine.evaluations import MAX_NUMBER, open_evaluations
+from adnn_optuna.engine.evaluations import MAX_NUMBER, make_evaluations, open_evaluations
 from adnn_optuna.engine.functions import seeds_of
 from adnn_optuna.engine.kinds import EVALUATIONS_ELSEWHERE, TRAINED_MODELS, loaded
 from adnn_optuna.engine.records import attributes_in
 from adnn_optuna.results.declarations import checked_seeds, declared, store_declaration
+from adnn_optuna.results.findings import reused_note
 from adnn_optuna.results.models import ModelComparison, ModelRuns
 from adnn_optuna.results.value_table import MOST_ARMS, VALUE
 from adnn_optuna.samplers._evaluations import Evaluation
@@ -176,61 +176,51 @@ def compare_models(
         **data_settings,
     }
     study.set_user_attr(MODELS, settings)  # They are read with the declaration.
-    return found_by_evaluating(
-        *_readers_of(study),
-        study,
-        _NAMES,
-        compared,
-        call=call,
-        stop=stop,
-        # A function may not be safe in several threads.
-        n_at_once=1 if functions else n_cores(),
-    )
+    n_before = len(stored_evaluations(study, _NAMES))
+    options = call.evaluation_options
+    if not functions:  # A function may not be safe in several threads.
+        options["n_jobs"] = call.n_jobs or n_cores()
+    with logged_if_interrupted(functools.partial(stored_models, study)):
+        make_evaluations(_runs_of(study), study, _NAMES, compared, stop=stop, **options)
+    return stored_models(study, n_before)
 
 
-def _readers_of(
-    study: optuna.Study,
-) -> tuple[
-    Callable[[Mapping[Evaluation, float]], ModelRuns], Callable[[ModelRuns], ModelComparison]
-]:
-    """Return the functions that make runs of evaluations, and a result of runs."""
+def _runs_of(study: optuna.Study) -> Callable[[Mapping[Evaluation, float]], ModelRuns]:
+    """Return the function that makes runs of evaluations, by their study's settings."""
     attrs = study.user_attrs
-    settings: Json = with_tuples(attrs[MODELS])
-    sources = settings.pop("sources")
-    n_train = settings.pop("n_train")
-    declaration: Declaration = attrs[COMPARISON]
-    evaluated = subject_of(study, EvaluatedModels)
-    runs_of = functools.partial(
+    settings = with_tuples(attrs[MODELS])
+    return functools.partial(
         ModelRuns,
-        labels=tuple(evaluated["models"]),
-        declaration=declaration,
-        **settings,
+        labels=tuple(subject_of(study, EvaluatedModels)["models"]),
+        declaration=attrs[COMPARISON],
+        margin=settings["margin"],
+        resampled=settings["resampled"],
+        score=settings["score"],
+        failed=settings["failed"],
+        n_test=settings["n_test"],
     )
+
+
+def stored_models(study: optuna.Study, n_before: int = 0) -> ModelComparison:
+    """Return the result of stored evaluations, ``n_before`` of them before this call."""
+    attrs = study.user_attrs
+    runs = _runs_of(study)(stored_evaluations(study, _NAMES))
     like = tuple[str, ...]()
     tests_elsewhere: dict[str, int] = {}
     if TEST_ROWS in attrs:
         like = like_comparisons(study)
         evaluations_elsewhere = loaded(EVALUATIONS_ELSEWHERE)
         tests_elsewhere = evaluations_elsewhere(study, attrs, attributes_in(study._storage))
-
-    def comparison_of(runs: ModelRuns) -> ModelComparison:
-        return ModelComparison(
-            runs.table,
-            runs=runs,
-            study_name=study.study_name,
-            sources=sources,
-            n_train=n_train,
-            like=like,
-            n_tests_elsewhere=sum(tests_elsewhere.values()),
-        )
-
-    return runs_of, comparison_of
-
-
-def stored_models(study: optuna.Study) -> ModelComparison:
-    """Return the result of stored evaluations."""
-    runs_of, comparison_of = _readers_of(study)
-    return comparison_of(runs_of(stored_evaluations(study, _NAMES)))
+    return ModelComparison(
+        runs.table,
+        runs=runs,
+        study_name=study.study_name,
+        sources=tuple(attrs[MODELS]["sources"]),
+        n_train=attrs[MODELS]["n_train"],
+        like=like,
+        n_tests_elsewhere=sum(tests_elsewhere.values()),
+        _reused=reused_note("evaluation", n_before, len(runs.used)),
+    )
 
 
 def _seeds_of(model: Any) -> tuple[str, ...]:

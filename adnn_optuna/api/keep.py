@@ -135,7 +135,7 @@ def keep(
     )
     version = _Version(study, settings, label)
     n_seeds = max(settings["n0"], settings["max_runs"])
-    seeds = new_seeds(f"{study.study_name} {label}", "keep", n_seeds, of_function=True)
+    seeds = new_seeds(f"{study.study_name} {label}", "keep", n_seeds, draws_data=True)
     options: Any = {"max_time": call.max_time, "executor": call.executor}
     # A command of the command line heeds an event.
     options |= {"n_jobs": call.n_jobs or 1, "stop": getattr(f, "stop", None)}

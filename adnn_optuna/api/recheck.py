@@ -4,14 +4,14 @@ import dataclasses
 import functools
 import math
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any, Unpack
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import FrozenTrial
 
 from adnn_optuna._attributes import (
     BASELINE,
@@ -23,7 +23,6 @@ from adnn_optuna._attributes import (
     VIOLATED,
     Against,
     Json,
-    Planned,
     RecheckSettings,
     planned_of,
 )
@@ -36,19 +35,20 @@ from adnn_optuna._checks import (
     is_integer,
 )
 from adnn_optuna._seeds import experiment_fingerprint
+from adnn_optuna._units import params_in_words, with_class
 from adnn_optuna.api._calls import (
     as_searched,
-    found_by_evaluating,
+    logged_if_interrupted,
     stored_evaluations,
-    with_tuples,
 )
 from adnn_optuna.api._keywords import Call, Evaluating, checked_call, verb
 from adnn_optuna.engine.code_fingerprint import UserFunction
 from adnn_optuna.engine.evaluations import (
-    NO_STORED_TRIAL,
     SEEDS,
+    Needed,
     TrialEvaluation,
     beginning_of,
+    make_evaluations,
     open_evaluations,
     plan_seeds,
 )
@@ -56,7 +56,8 @@ from adnn_optuna.engine.example_scores import from_attributes
 from adnn_optuna.engine.kinds import kind_of
 from adnn_optuna.engine.objectives import Searched
 from adnn_optuna.engine.storages import AnyStudy, StudyRead, load_search, opened_study
-from adnn_optuna.results.recheck import BASELINE_NETWORK, FIRST_OF_PARAMS, Recheck, RecheckNumbers
+from adnn_optuna.results.findings import reused_note
+from adnn_optuna.results.recheck import Recheck, RecheckNumbers
 from adnn_optuna.results.settings import study_command
 from adnn_optuna.samplers._evaluations import Evaluation, evaluation_trials
 from adnn_optuna.samplers._trials import may_be_best
@@ -65,6 +66,7 @@ from adnn_optuna.stats.resampling import ResampledArgument
 
 # Annealing ends with moves of about a thousandth of the range; steps of the paper are longer.
 _NEAR = 0.005
+_FIRST_OF_PARAMS = 2**30  # From here on, evaluations are of parameters that no trial has.
 
 
 @verb(Evaluating)
@@ -171,7 +173,7 @@ def recheck(
         "resampled": sizes and [*sizes],
         "is_deterministic": deterministic,
         "is_seeded": searched.is_seeded,
-        "on_same_data": searched.has_own_data,
+        "draws_data": searched.draws_data,
         "candidates": [trial.number for trial in candidates],
         "compared": compared,
     }
@@ -184,29 +186,35 @@ def recheck(
         reuse=call.reuse,
         settings={RECHECK: settings},
     )
+    settings = opened.user_attrs[RECHECK]
+    numbers = _numbers_of(read, opened, settings)
+    n_before = len(numbers.used)
+    if deterministic:
+        return _result(read, opened, settings, n_before)
+    trials = (*numbers.candidates, *numbers.compared.values())
+    evaluate_trial = TrialEvaluation(searched, {trial.number: trial for trial in trials}, study)
 
-    @functools.cache
-    def plan_of(number: int) -> Planned:
-        return plan_seeds(opened, number, confirm)
+    def make(needed: list[Evaluation]) -> None:
+        make_evaluations(
+            functools.partial(Needed, needed),
+            opened,
+            NEW_SEED_NAMES,
+            evaluate_trial,
+            **call.evaluation_options,
+        )
 
-    numbers_of = _numbers_of(read, opened, plan_of)
-    compared_trials = numbers_of({}).compared.values()
-    evaluated = {trial.number: trial for trial in (*candidates, *compared_trials)}
-    return found_by_evaluating(
-        numbers_of,
-        functools.partial(_result, read, opened),
-        opened,
-        NEW_SEED_NAMES,
-        TrialEvaluation(searched, evaluated, study),
-        call=call,
-    )
+    with logged_if_interrupted(lambda: _result(read, opened, settings)):
+        make(numbers.choosing)
+        numbers = _numbers_of(read, opened, settings)
+        if numbers.trial is not None:
+            planned = plan_seeds(opened, numbers.trial.number, confirm)
+            make(dataclasses.replace(numbers, planned=planned).confirming)
+    return _result(read, opened, settings, n_before)
 
 
 def stored_recheck(opened: optuna.Study) -> Recheck:
     """Return the result of stored evaluations."""
-    read = _rechecked_study(opened)
-    numbers_of = _numbers_of(read, opened, functools.partial(planned_of, opened.user_attrs))
-    return _result(read, opened, numbers_of(stored_evaluations(opened, NEW_SEED_NAMES)))
+    return _result(_rechecked_study(opened), opened, opened.user_attrs[RECHECK])
 
 
 def resumed_recheck(
@@ -251,37 +259,37 @@ def _rechecked_study(opened: optuna.Study) -> StudyRead:
 
 
 def _numbers_of(
-    read: StudyRead, opened: optuna.Study, plan_of: Callable[[int], Planned | None]
-) -> Callable[[Mapping[Evaluation, float]], RecheckNumbers]:
-    """Return the function that makes findings of evaluations, by their study's settings."""
-    settings: Json = opened.user_attrs[RECHECK]
-    study = read.study
-    by_number = {trial.number: trial for trial in read.trials}
-    if missing := [number for number in settings["candidates"] if number not in by_number]:
+    read: StudyRead, opened: optuna.Study, settings: RecheckSettings
+) -> RecheckNumbers:
+    """Return the findings of the evaluations that are stored."""
+    completed = _completed(read)
+    missing = {*settings["candidates"]}.difference(trial.number for trial in completed)
+    if missing:
         raise WrongValueError(
-            f"Study {study.study_name!r} must have the trials of its recheck; got no trial "
-            f"{missing[0]}. Call recheck again."
+            f"Study {read.study.study_name!r} must have the trials of its recheck; got no trial "
+            f"{min(missing)}. Call recheck again."
         )
-    candidates = [by_number[number] for number in settings["candidates"]]
-    compared = {}
-    for trial, against in zip(candidates, settings["compared"], strict=False):
-        if against is not None:
-            new_trial = _trial_of_params(against, trial.distributions)
-            compared[trial.number] = by_number.get(against["number"], new_trial)
-    names = ("confirm", "failed", "is_seeded", "is_deterministic", "on_same_data", "resampled")
-    return functools.partial(
-        RecheckNumbers,
-        study_name=study.study_name,
+    numbers = RecheckNumbers(
+        settings,
+        stored_evaluations(opened, NEW_SEED_NAMES),
+        completed,
         maximize=read.maximize,
-        candidates=candidates,
-        trial_values=[trial.values[0] for trial in _completed(read)],
-        value_name=(study.metric_names or ["value"])[0],
-        seeds=settings["choose"],
-        plan_of=plan_of,
+        metric=_metric_of(read),
         experiment=_experiment_of(read),
-        compared=compared,
-        **with_tuples({name: settings[name] for name in names}),
+        planned={"seeds": settings["confirm"], "sequential": False, "rank": 1},
     )
+    if numbers.trial is None:
+        return numbers
+    planned = planned_of(opened.user_attrs, numbers.trial.number)
+    return dataclasses.replace(numbers, planned=planned or numbers.planned)
+
+
+def _metric_of(read: StudyRead) -> str:
+    """Return the name of a study's values; ``"value"`` if the study does not say."""
+    config = read.attrs.get(CONFIG)
+    if config:
+        return with_class(str(config["metric"]), config.get("positive"))
+    return (read.study.metric_names or ["value"])[0]
 
 
 def _experiment_of(read: StudyRead) -> Any:
@@ -295,8 +303,11 @@ def _experiment_of(read: StudyRead) -> Any:
     return [first.params, ranges]
 
 
-def _result(read: StudyRead, opened: optuna.Study, numbers: RecheckNumbers) -> Recheck:
-    """Return the result of findings, with the scores of single examples if there are any."""
+def _result(
+    read: StudyRead, opened: optuna.Study, settings: RecheckSettings, n_before: int = 0
+) -> Recheck:
+    """Return the result of the evaluations that are stored, ``n_before`` before this call."""
+    numbers = _numbers_of(read, opened, settings)
     scores = dict[Evaluation, np.ndarray]()
     violated = set[Evaluation]()
     trials = opened.get_trials(deepcopy=False)
@@ -317,7 +328,8 @@ def _result(read: StudyRead, opened: optuna.Study, numbers: RecheckNumbers) -> R
         numbers, violated=frozenset(violated), scores=scores, overtuned=overtuned
     )
     report = study_command("report", opened, "--output", "recheck.html")
-    return Recheck(numbers, report)
+    reused = reused_note("evaluation", n_before, len(numbers.used))
+    return Recheck(numbers, report, _reused=reused)
 
 
 def _completed(read: StudyRead) -> list[FrozenTrial]:
@@ -384,7 +396,8 @@ def _compared(
 ) -> Against | None:
     """Describe what a trial is compared with; None if there is nothing."""
     if isinstance(against, Mapping):
-        return _compared_params(dict(against), completed)
+        params = dict(against)
+        return _compared_params(params, completed, params_in_words(params))
     by_number = {trial.number: trial for trial in completed}
     if against is not None:
         return _described(by_number[against])
@@ -396,7 +409,7 @@ def _compared(
             value = read.attrs.get(BASELINE)
         if value is not None and not math.isfinite(value):
             value = None
-        return _compared_params(params, completed, value, is_baseline_network=True)
+        return _compared_params(params, completed, "the baseline network", value)
     first = by_number.get(0)
     if first is not None and "fixed_params" in first.system_attrs:  # It was enqueued.
         return _described(first)
@@ -404,11 +417,7 @@ def _compared(
 
 
 def _compared_params(
-    params: Json,
-    completed: Sequence[FrozenTrial],
-    value: float | None = None,
-    *,
-    is_baseline_network: bool = False,
+    params: Json, completed: Sequence[FrozenTrial], label: str, value: float | None = None
 ) -> Against:
     """Describe the first trial with these parameters, or these if no trial has them."""
     ordered = sorted(completed, key=lambda trial: trial.number)
@@ -429,48 +438,17 @@ def _compared_params(
                 f"against[{name!r}] must be a number; got {parameter!r:.100}. Pass all parameters."
             )
     text = repr(sorted(params.items())).encode()
-    digest = zlib.crc32(text) % FIRST_OF_PARAMS
-    return {
-        "number": FIRST_OF_PARAMS + digest,
-        "value": value,
-        "params": params,
-        "is_baseline_network": is_baseline_network,
-    }
-
-
-def _trial_of_params(
-    compared: Against, distributions: Mapping[str, BaseDistribution]
-) -> FrozenTrial:
-    """Return a trial that is not in the study."""
-    value = compared["value"]
-    state = TrialState.COMPLETE
-    if value is None:
-        state = TrialState.WAITING
-    marks = {}
-    if compared["is_baseline_network"]:
-        marks = {BASELINE_NETWORK: True}
-    return FrozenTrial(
-        number=compared["number"],
-        trial_id=NO_STORED_TRIAL,
-        state=state,
-        value=value,
-        datetime_start=None,
-        datetime_complete=None,
-        params=compared["params"],
-        distributions=dict(distributions),
-        user_attrs=marks,
-        system_attrs={},
-        intermediate_values={},
-    )
+    number = _FIRST_OF_PARAMS + zlib.crc32(text) % _FIRST_OF_PARAMS
+    return {"label": label, "number": number, "value": value, "params": params}
 
 
 def _described(trial: FrozenTrial) -> Against:
     """Return what a study stores of a trial with which others are compared."""
     return {
+        "label": f"trial {trial.number}",
         "number": trial.number,
         "value": trial.value,
         "params": trial.params,
-        "is_baseline_network": False,
     }
 
 

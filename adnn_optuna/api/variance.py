@@ -12,16 +12,17 @@ from adnn_optuna._attributes import VARIANCE, VarianceSettings
 from adnn_optuna._checks import FilePath, WrongTypeError, WrongValueError, as_integer
 from adnn_optuna.api._calls import (
     NO_EXECUTOR,
-    found_by_evaluating,
+    logged_if_interrupted,
     stored_evaluations,
     with_tuples,
 )
 from adnn_optuna.api._keywords import Evaluating, checked_call, verb
-from adnn_optuna.engine.evaluations import open_evaluations
+from adnn_optuna.engine.evaluations import make_evaluations, open_evaluations
 from adnn_optuna.engine.functions import seeds_of
 from adnn_optuna.engine.kinds import FUNCTION, Kind
 from adnn_optuna.engine.kinds import VARIANCE as VARIANCE_KIND
 from adnn_optuna.engine.objectives import Searched
+from adnn_optuna.results.findings import reused_note
 from adnn_optuna.results.variance import Variance, VarianceNumbers
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.spread import FEWEST
@@ -102,16 +103,14 @@ def measure_variance(
         reuse=call.reuse,
         settings={VARIANCE: settings},
     )
-    return found_by_evaluating(
-        _numbers_of(study),
-        Variance,
-        study,
-        measured.sources,
-        measured,
-        call=call,
-        stop=measured.stop,
-        n_at_once=measured.n_at_once,
-    )
+    n_before = len(stored_evaluations(study, measured.sources))
+    options = call.evaluation_options
+    options["n_jobs"] = call.n_jobs or measured.n_at_once
+    with logged_if_interrupted(functools.partial(stored_variance, study)):
+        make_evaluations(
+            _numbers_of(study), study, measured.sources, measured, stop=measured.stop, **options
+        )
+    return stored_variance(study, n_before)
 
 
 def _numbers_of(study: optuna.Study) -> Callable[[Mapping[Evaluation, float]], VarianceNumbers]:
@@ -125,11 +124,12 @@ def _numbers_of(study: optuna.Study) -> Callable[[Mapping[Evaluation, float]], V
     )
 
 
-def stored_variance(study: optuna.Study) -> Variance:
-    """Return the result of stored evaluations."""
+def stored_variance(study: optuna.Study, n_before: int = 0) -> Variance:
+    """Return the result of stored evaluations, ``n_before`` of them before this call."""
     settings: VarianceSettings = study.user_attrs[VARIANCE]
     numbers = _numbers_of(study)(stored_evaluations(study, settings["sources"]))
-    return Variance(numbers)
+    reused = reused_note("evaluation", n_before, len(numbers.used))
+    return Variance(numbers, _reused=reused)
 
 
 def resumed_variance(

@@ -130,7 +130,7 @@ class FunctionObjective:
     arms: ClassVar[Arms] = _ARMS
     # A user's function may be no matter of several threads.
     n_studies_at_once: ClassVar[int] = 1
-    has_own_data: ClassVar[bool] = False
+    draws_data: ClassVar[bool] = True
     distributions: ClassVar[Mapping[str, BaseDistribution]] = {}
     baseline_params: ClassVar[Mapping[str, Any]] = {}
 

@@ -169,8 +169,8 @@ class Searched(Trainable, Protocol[R_co]):
         """Whether some of its trials may evaluate earlier trials again, with other seeds."""
 
     @property
-    def has_own_data(self) -> bool:
-        """Whether it evaluates trials on the data that selected them."""
+    def draws_data(self) -> bool:
+        """Whether a seed may also draw the data; if not, they are those that selected trials."""
 
     @property
     def arms(self) -> Arms:

@@ -103,7 +103,7 @@ class InitOffsetObjective(NetworkObjective):
     n_studies_at_once: int = n_cores()
     is_seeded: ClassVar[bool] = True
     may_replicate: ClassVar[bool] = False
-    has_own_data: ClassVar[bool] = True
+    draws_data: ClassVar[bool] = False
     functions: ClassVar[Mapping[str, Any]] = {}
     declared: ClassVar[Mapping[str, Any]] = {}
     split_sizes: ClassVar[None] = None

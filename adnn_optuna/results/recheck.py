@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import mean
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import Planned
+from adnn_optuna._attributes import Against, Planned, RecheckSettings
 from adnn_optuna._seeds import confirmation_seeds, confirms, new_seeds
 from adnn_optuna._units import (
     UNKNOWN,
@@ -26,10 +26,9 @@ from adnn_optuna._units import (
     capitalized,
     in_list,
     in_number,
-    params_in_words,
     unit_of,
-    with_class,
 )
+from adnn_optuna.engine.evaluations import NO_STORED_TRIAL
 from adnn_optuna.render.document import (
     Caution,
     Detail,
@@ -63,10 +62,6 @@ if TYPE_CHECKING:
 
 Role = Literal["choose", "confirm"]  # Seeds choose a trial, or estimate what it reaches.
 
-FIRST_OF_PARAMS = 2**30  # From here on numbers are of parameters that no trial of the study has.
-BASELINE_NETWORK = "baseline_network"  # The user attribute of the baseline network's trial.
-_UNPLANNED: Planned = {"seeds": 0, "sequential": False, "rank": 1}
-
 
 class Row(NamedTuple):
     """An evaluation of a trial, whose value in the study is ``stored``."""
@@ -82,26 +77,13 @@ class Row(NamedTuple):
 class RecheckNumbers:
     """The findings of a recheck, see :class:`Recheck`."""
 
+    settings: RecheckSettings
     evaluations: Mapping[Evaluation, float] = field(repr=False)
-    study_name: str
+    trials: Sequence[FrozenTrial] = field(repr=False)  # All completed ones, the best first.
     maximize: bool
-    candidates: Sequence[FrozenTrial] = field(repr=False)
-    seeds: int  # How many choose among the candidates.
-    confirm: int  # How many further ones are to evaluate the chosen trial, at least.
-    is_seeded: bool  # Whether the evaluation takes the seed, so that it can be repeated.
-    failed: float | None = None  # The value that a failed evaluation counts as.
-    # Returns how many confirm a chosen trial, by its number; stored before the first of them.
-    plan_of: Callable[[int], Planned | None] = field(
-        default=lambda _: None, repr=False, compare=False
-    )
-    trial_values: Sequence[float] = field(default=(), repr=False)  # Of all completed trials.
-    value_name: str = "value"  # That of the study, if it says.
-    is_deterministic: bool = False  # The caller says that nothing in it is random.
-    on_same_data: bool = False  # The seed does not change the validation data.
-    experiment: Any = field(default=None, repr=False)  # What the seeds follow from.
-    resampled: Resampled | None = None  # The sizes of the splits that the seeds redraw.
-    # What each candidate is compared with, if with anything, by the candidate's number.
-    compared: Mapping[int, FrozenTrial] = field(default_factory=dict, repr=False)
+    metric: str  # The name of the values.
+    experiment: Any = field(repr=False)  # What the seeds follow from.
+    planned: Planned  # How many further seeds evaluate the chosen trial, and its rank.
     # Of single examples, of the evaluations that store them.
     scores: Mapping[Evaluation, np.ndarray] = field(
         default_factory=dict, repr=False, compare=False
@@ -112,30 +94,62 @@ class RecheckNumbers:
     overtuned: "Overtuning | None" = field(default=None, repr=False, compare=False)
 
     @functools.cached_property
-    def missing(self) -> list[Evaluation]:
-        """The evaluations to make next, independent of each other; empty at the end."""
-        if self.is_deterministic:
-            return []
-        needed = self._choosing + self._wanted(self._confirmed, "confirm")
-        return [evaluation for evaluation in needed if evaluation not in self.evaluations]
+    def candidates(self) -> list[FrozenTrial]:
+        """The study's best trials, the best first."""
+        return [self._by_number[number] for number in self.settings["candidates"]]
 
     @functools.cached_property
+    def compared(self) -> dict[int, FrozenTrial]:
+        """The trial that a candidate is compared with, if any, by the candidate's number."""
+        compared = {}
+        for trial, against in zip(self.candidates, self.settings["compared"], strict=True):
+            if against is not None:
+                stored_trial = self._by_number.get(against["number"])
+                compared[trial.number] = stored_trial or _trial_of_params(against, trial)
+        return compared
+
+    @functools.cached_property
+    def _by_number(self) -> dict[int, FrozenTrial]:
+        return {trial.number: trial for trial in self.trials}
+
+    @property
+    def is_deterministic(self) -> bool:
+        """Whether the caller said that nothing in the evaluation is random."""
+        return self.settings["is_deterministic"]
+
+    @functools.cached_property
+    def choosing(self) -> list[Evaluation]:
+        """The evaluations that choose a trial, independent of each other."""
+        if self.is_deterministic:
+            return []
+        return self._wanted(self.settings["candidates"], "choose")
+
+    @functools.cached_property
+    def confirming(self) -> list[Evaluation]:
+        """The evaluations of the chosen trial and its baseline; empty until it is chosen."""
+        trials = (self.trial, self.against)
+        return self._wanted(dict.fromkeys(trial.number for trial in trials if trial), "confirm")
+
+    @functools.cached_property
+    def missing(self) -> list[Evaluation]:
+        """The evaluations to make next, independent of each other; empty at the end."""
+        needed = self.choosing + self.confirming
+        return [evaluation for evaluation in needed if evaluation not in self.evaluations]
+
+    @property
     def n_evaluations(self) -> int:
         """The number of evaluations of the whole recheck, as far as is known."""
         if self.is_deterministic:
             return 0
-        n_confirmed = len(self._confirmed) or 1
-        return len(self.candidates) * self.seeds + n_confirmed * self.planned["seeds"]
-
-    @property
-    def _choosing(self) -> list[Evaluation]:
-        return self._wanted([trial.number for trial in self.candidates], "choose")
+        return len(self.choosing) + (len(self.confirming) or self.planned["seeds"])
 
     @functools.cached_property
-    def _chosen(self) -> FrozenTrial | None:
+    def trial(self) -> FrozenTrial | None:
         """The candidate with the best mean; None until all choosing seeds are evaluated."""
-        if any(evaluation not in self.evaluations for evaluation in self._choosing):
+        if any(evaluation not in self.evaluations for evaluation in self.choosing):
             return None
+        if self.is_deterministic:
+            return self.best
         # The first of equals, as the study's best is.
         return max(self.candidates, key=self._rank)
 
@@ -150,41 +164,20 @@ class RecheckNumbers:
             score = self._sign * mean(values)
         return len(values), score
 
-    @functools.cached_property
-    def planned(self) -> Planned:
-        """How many further seeds were declared for the chosen trial, and its rank."""
-        plan = None
-        if self._chosen is not None:
-            plan = self.plan_of(self._chosen.number)
-        return plan or {**_UNPLANNED, "seeds": self.confirm}
-
-    @property
-    def sequential(self) -> bool:
-        """Whether the number of further seeds was raised after some were evaluated."""
-        return self.planned["sequential"]
-
-    @property
-    def _confirmed(self) -> list[int]:
-        """The numbers of the trials that the further seeds evaluate."""
-        return [*dict.fromkeys(t.number for t in (self._chosen, self.against) if t)]
-
-    def _wanted(self, numbers: Sequence[int], role: Role) -> list[Evaluation]:
+    def _wanted(self, numbers: Iterable[int], role: Role) -> list[Evaluation]:
         return [(number, seed) for number in numbers for seed in self._seeds_of(role)]
 
-    @property
-    def _of_function(self) -> dict[str, bool]:
-        # Networks are confirmed by the seeds by which their search is.
-        return {"of_function": not self.on_same_data}
-
     def _seeds_of(self, role: Role) -> tuple[int, ...]:
+        # Networks are confirmed by the seeds by which their search is.
+        draws_data = self.settings["draws_data"]
         if role == "choose":
             subject = json.dumps(self.experiment, sort_keys=True, default=str)
-            return new_seeds(subject, "choose", self.seeds, **self._of_function)
-        if self._chosen is None:
+            return new_seeds(subject, "choose", self.settings["choose"], draws_data=draws_data)
+        if self.trial is None or self.is_deterministic:
             return ()
-        params = self._chosen.params
+        params = self.trial.params
         count = self.planned["seeds"]
-        return confirmation_seeds(self.experiment, params, count, **self._of_function)
+        return confirmation_seeds(self.experiment, params, count, draws_data=draws_data)
 
     @property
     def _sign(self) -> int:
@@ -196,25 +189,28 @@ class RecheckNumbers:
         return self.candidates[0]
 
     @property
-    def trial(self) -> FrozenTrial | None:
-        """The trial with the best mean on the seeds that choose; None until all are known."""
-        if self.is_deterministic:
-            return self.best
-        return self._chosen
-
-    @functools.cached_property
     def against(self) -> FrozenTrial | None:
         """The trial that the chosen one is compared with, if any."""
-        if self._chosen is None:
+        if self.trial is None or self.is_deterministic:
             return None
-        return self.compared.get(self._chosen.number)
+        return self.compared.get(self.trial.number)
 
     @property
-    def metric(self) -> str:
-        """The name of the values; ``"value"`` if the study does not say."""
-        if not isinstance(self.experiment, dict):
-            return self.value_name
-        return with_class(str(self.experiment["metric"]), self.experiment.get("positive"))
+    def against_label(self) -> str:
+        """The baseline of the chosen trial, in words."""
+        assert self.trial is not None
+        against = self.settings["compared"][self.candidates.index(self.trial)]
+        assert against is not None
+        return against["label"]
+
+    @property
+    def resampled(self) -> Resampled | None:
+        """The sizes of the splits that the seeds redraw."""
+        sizes = self.settings["resampled"]
+        if sizes is None:
+            return None
+        n_train, n_test = sizes
+        return n_train, n_test
 
     @functools.cached_property
     def estimate(self) -> Estimate:
@@ -256,13 +252,13 @@ class RecheckNumbers:
     def confirmed(self) -> ConfirmedValue:
         """The chosen trial's runs on the further seeds; none until all evaluations are made."""
         if self.trial is None or self.missing or self.is_deterministic:
-            return ConfirmedValue([], self.planned, is_seeded=self.is_seeded)
+            return ConfirmedValue([], self.planned, is_seeded=self.settings["is_seeded"])
         runs = [(self.trial.number, seed) for seed in self._seeds_of("confirm")]
         return ConfirmedValue(
             [self.evaluations[run] for run in runs],
             self.planned,
-            self.failed,
-            is_seeded=self.is_seeded,
+            self.settings["failed"],
+            is_seeded=self.settings["is_seeded"],
             n_violated=len(self.violated.intersection(runs)),
             resampled=self.resampled,
         )
@@ -280,8 +276,8 @@ class RecheckNumbers:
         design = PairedDesign(
             names=[],
             n_planned=len(seeds),
-            sequential=self.sequential,
-            after_fixed=self.sequential,
+            sequential=self.planned["sequential"],
+            after_fixed=self.planned["sequential"],
             resampled=self.resampled,
         )
         n_claims = self.confirmed.n_claims
@@ -295,7 +291,7 @@ class RecheckNumbers:
     def n_needed(self) -> int:
         """How many new seeds a CI of the gain needs."""
         n_claims = self.confirmed.n_claims
-        is_raised = self.sequential
+        is_raised = self.planned["sequential"]
         return fewest_pairs(n_claims, sequential=is_raised, after_fixed=is_raised)
 
     @property
@@ -311,11 +307,6 @@ class RecheckNumbers:
         value, *ends = (self._sign * (stored_value(self.best) - end) for end in self.estimate)
         return Estimate(value, min(ends), max(ends))
 
-    @property
-    def next_run(self) -> Estimate:
-        """The chosen trial's value with the ends of a 95% prediction interval of one more run."""
-        return self.confirmed.next_run
-
     def by_seed(self, trial: FrozenTrial, role: Role) -> dict[int, float]:
         """Return a trial's values by the seeds of a role, with failures only if they count."""
         values = {seed: self._counted(trial.number, seed) for seed in self._seeds_of(role)}
@@ -323,7 +314,7 @@ class RecheckNumbers:
 
     def _counted(self, number: int, seed: int) -> float:
         """Return the value of an evaluation; NaN if it failed, and failures have no value."""
-        return counted(self.evaluations.get((number, seed)), self.failed)
+        return counted(self.evaluations.get((number, seed)), self.settings["failed"])
 
     def values(self, trial: FrozenTrial, role: Role) -> list[float]:
         """Return a trial's values with the seeds of a role, see :meth:`by_seed`."""
@@ -345,14 +336,33 @@ class RecheckNumbers:
         trials = {trial.number: trial for trial in self.candidates}
         if self.against is not None:
             trials.setdefault(self.against.number, self.against)
+        draws_data = self.settings["draws_data"]
         rows = []
         for (number, seed), value in self.used.items():
             if number in trials:
-                role: Role = "confirm" if confirms(seed, **self._of_function) else "choose"
+                role: Role = "confirm" if confirms(seed, draws_data=draws_data) else "choose"
                 rows.append(Row(number, trials[number].value, role, seed, value))
         places = [*trials]
         # Seeds to choose by come first.
         return sorted(rows, key=lambda row: (places.index(row.trial), row.role, row.seed))
+
+
+def _trial_of_params(against: Against, like: FrozenTrial) -> FrozenTrial:
+    """Return a trial that is not in the study, with the distributions of another one."""
+    value = against["value"]
+    return FrozenTrial(
+        number=against["number"],
+        trial_id=NO_STORED_TRIAL,
+        state=TrialState.WAITING if value is None else TrialState.COMPLETE,
+        value=value,
+        datetime_start=None,
+        datetime_complete=None,
+        params=against["params"],
+        distributions=dict(like.distributions),
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={},
+    )
 
 
 def stored_value(trial: FrozenTrial) -> float:
@@ -430,7 +440,7 @@ class Recheck(Printed):
         return self.numbers.confirmed.level
 
     def _title(self) -> str:
-        return f"Recheck of {study_in_words(self.numbers.study_name)}"
+        return f"Recheck of {study_in_words(self.numbers.settings['study'])}"
 
     def _scope(self) -> str:
         numbers = self.numbers
@@ -438,10 +448,16 @@ class Recheck(Printed):
         if numbers.is_deterministic:
             return scope
         n_further = numbers.planned["seeds"]
-        return f"{scope}, {numbers.seeds} + {n_further} {numbers.confirmed.where}"
+        n_choosing = numbers.settings["choose"]
+        return f"{scope}, {n_choosing} + {n_further} {numbers.confirmed.where}"
+
+    @property
+    def _is_confirmed(self) -> bool:
+        """Whether evaluations on new seeds gave the chosen trial its value."""
+        return not (self.numbers.is_deterministic or math.isnan(self.value))
 
     def _verdict(self) -> Verdict:
-        if self.numbers.is_deterministic or self.numbers.missing or math.isnan(self.value):
+        if not self._is_confirmed:
             return "not known"
         if math.isnan(self.gain.value):
             if self.overstatement.low > 0:
@@ -476,7 +492,7 @@ class Recheck(Printed):
         if self.trial is None or self.against is None:
             return ""
         chosen = f"trial {self.trial.number}"
-        compared = self._other
+        compared = numbers.against_label
         where = numbers.confirmed.where
         if self.against.number == self.trial.number:
             return f"The chosen trial is {compared} itself: nothing was gained."
@@ -493,17 +509,6 @@ class Recheck(Printed):
         if self.gain.high < 0:
             return f"On {where} {chosen} loses to {compared}{reported}."
         return f"On {where} no gain of {chosen} over {compared} is shown{reported}."
-
-    @property
-    def _other(self) -> str:
-        """The baseline of the chosen trial, in words."""
-        against = self.against
-        assert against is not None
-        if BASELINE_NETWORK in against.user_attrs:
-            return "the baseline network"
-        if against.number >= FIRST_OF_PARAMS:
-            return params_in_words(against.params)
-        return f"trial {against.number}"
 
     @property
     def _best_in_words(self) -> str:
@@ -537,12 +542,7 @@ class Recheck(Printed):
 
     def _estimates(self) -> list[Line]:
         numbers = self.numbers
-        if (
-            self.trial is None
-            or numbers.missing
-            or numbers.is_deterministic
-            or math.isnan(self.value)
-        ):
+        if self.trial is None or not self._is_confirmed:
             return []
         unit = self._unit
         chosen = f"trial {self.trial.number}"
@@ -573,7 +573,7 @@ class Recheck(Printed):
         of_gain = unit.rounded_to((self.gain.high - self.gain.low) / 2)
         # In a column, a narrow CI has at most one more digit than the values.
         digits = min(of_gain.digits, unit.digits + 1)
-        remark = f"chosen over {self._other}, paired"
+        remark = f"chosen over {self.numbers.against_label}, paired"
         of_gain = unit._replace(digits=digits)
         return Line("gain", self.gain, of_gain, is_difference=True, remark=remark)
 
@@ -585,10 +585,10 @@ class Recheck(Printed):
         confirmed = numbers.confirmed
         n = len(confirmed.values)
         if self.trial is not None and n:
-            n_choosing = numbers.seeds if numbers.seeds > 1 else "one"
+            n_choosing = numbers.settings["choose"]
             sentence = (
                 f"Values are means of {confirmed.in_words(n)}, which selected nothing. "
-                f"Another {n_choosing} chose the trial."
+                f"Another {n_choosing if n_choosing > 1 else 'one'} chose the trial."
             )
             notes.append(Detail(sentence))
             notes += confirmed.notes(
@@ -605,7 +605,7 @@ class Recheck(Printed):
             lost = f"{numbers.n_lost} of {len(numbers.used)} evaluations failed"
             notes.append(Caution(f"In all, {lost}."))
         is_new = numbers.on_new_data or numbers.resampled
-        if n and not (is_new or numbers.on_same_data):
+        if n and numbers.settings["draws_data"] and not is_new:
             notes.append(
                 Detail(
                     "For the value on new data, return adnn.log_scores(trial, scores) from the "
@@ -630,9 +630,9 @@ class Recheck(Printed):
     def _about_gain_interval(self) -> str:
         """Return why the gain has no CI, or what its CI assumes; empty for sign flips."""
         numbers = self.numbers
-        n = numbers.confirm
+        n = numbers.settings["confirm"]
         if math.isfinite(self.gain.low):
-            few = not numbers.sequential and is_by_t(n, numbers.confirmed.n_claims)
+            few = not numbers.planned["sequential"] and is_by_t(n, numbers.confirmed.n_claims)
             return few * f"The CI of the gain is Student's t, assuming {NORMAL}."
         if n < numbers.n_needed:
             return f"No CI of the gain: {numbers.n_needed} {numbers.confirmed.where} are needed."
@@ -645,7 +645,7 @@ class Recheck(Printed):
                 "The CI of the value contains the variance of seeds, of examples, and of the "
                 "selection on these examples. The gain is that on the same examples."
             )
-        if self.numbers.on_same_data:
+        if not self.numbers.settings["draws_data"]:
             return (
                 "Only training randomness was redrawn; the validation data are the same. The CI "
                 "does not contain the variance of examples."
@@ -653,16 +653,15 @@ class Recheck(Printed):
         return ""
 
     def _next_step(self) -> Step:
-        numbers = self.numbers
-        if numbers.missing:
+        if self.numbers.missing:
             return MAKE_THE_REST
-        if numbers.is_deterministic or math.isnan(self.value):
+        if not self._is_confirmed:
             return Step()
         return Step('result.report("recheck.html")', self._report_command, writes_report=True)
 
     def _figures(self) -> list[Figure]:
         """Return what selection adds, if that is known, and the values of the best trials."""
-        if not self._estimates():
+        if not self._is_confirmed:
             return [self._candidates_figure()]
         return [self._selection_figure(), self._candidates_figure()]
 
@@ -693,7 +692,7 @@ class Recheck(Printed):
         return selection_figure(
             title,
             unit_of(numbers.metric).heading(numbers.metric),
-            trials=numbers.trial_values,
+            trials=[stored_value(trial) for trial in numbers.trials],
             best=best,
             runs=numbers.confirmed.values,
             chosen=chosen,
@@ -726,10 +725,15 @@ class Recheck(Printed):
         numbers = self.numbers
         trials = {"best": numbers.best, "trial": self.trial, "against": self.against}
         return {
-            **number_fields(numbers, "study_name metric maximize"),
+            "study_name": numbers.settings["study"],
+            **number_fields(numbers, "metric maximize"),
             **{role: trial and number_fields(trial, TRIAL) for role, trial in trials.items()},
             **number_fields(self, "value low high"),
-            **number_fields(numbers, "gain reported_gain overstatement next_run"),
-            **number_fields(numbers, "is_deterministic sequential failed n_lost"),
+            **number_fields(numbers, "gain reported_gain overstatement"),
+            "next_run": numbers.confirmed.next_run,
+            "is_deterministic": numbers.is_deterministic,
+            "sequential": numbers.planned["sequential"],
+            "failed": numbers.settings["failed"],
+            "n_lost": numbers.n_lost,
             "evaluations": numbers.rows(),
         }

@@ -86,7 +86,7 @@ class VarianceNumbers:
     @functools.cached_property
     def _runs(self) -> list[list[Evaluation]]:
         """The evaluations of each run: all sources redrawn, then each source redrawn once more."""
-        seeds_of = functools.partial(new_seeds, count=self.n, of_function=self.seed is None)
+        seeds_of = functools.partial(new_seeds, count=self.n, draws_data=self.seed is None)
         first_seeds = [seeds_of(self.study_name, source) for source in self.sources]
         other_seeds = [seeds_of(self.study_name, f"{source} again") for source in self.sources]
         runs = []

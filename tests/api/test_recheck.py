@@ -393,14 +393,14 @@ class TestMoreSeeds:
     def test_are_sequential_for_good(self) -> None:
         study = make_study()
         planned = make_recheck(study)
-        assert not planned.numbers.sequential
+        assert not planned.numbers.planned["sequential"]
         more = make_recheck(study, confirm=20)
-        assert more.numbers.sequential
+        assert more.numbers.planned["sequential"]
         at_once = make_recheck(study, confirm=20, storage=open_storage(None))
-        assert not at_once.numbers.sequential
+        assert not at_once.numbers.planned["sequential"]
         assert more.value == at_once.value
         assert more.high - more.low > at_once.high - at_once.low
-        assert make_recheck(study, confirm=20).numbers.sequential
+        assert make_recheck(study, confirm=20).numbers.planned["sequential"]
         fewer = make_recheck(study, confirm=10)
         assert (fewer.numbers.planned["seeds"], fewer.value) == (20, more.value)
 
@@ -414,7 +414,7 @@ class TestMoreSeeds:
 
         with pytest.raises(RuntimeError):
             adnn.recheck(study, fails, top=3, choose=3)
-        assert make_recheck(study, confirm=20, reuse=True).numbers.sequential
+        assert make_recheck(study, confirm=20, reuse=True).numbers.planned["sequential"]
 
 
 class TestGoingOn:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
@@ -17,28 +16,67 @@ from snapshots import assert_states, assert_surfaces
 
 from adnn_optuna._seeds import confirmation_seeds, confirms, new_seeds
 from adnn_optuna.results.confirmed_value import mean_interval
-from adnn_optuna.results.recheck import BASELINE_NETWORK, FIRST_OF_PARAMS, Recheck, RecheckNumbers
+from adnn_optuna.results.recheck import Recheck, RecheckNumbers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from adnn_optuna._attributes import Planned
 
 
 def choosing(count: int) -> tuple[int, ...]:
     """Return the seeds that choose."""
-    return new_seeds("null", "choose", count, of_function=True)
+    return new_seeds("null", "choose", count, draws_data=True)
 
 
 def confirming(count: int) -> tuple[int, ...]:
     """Return the further seeds of a trial without parameters."""
-    return confirmation_seeds(None, {}, count, of_function=True)
+    return confirmation_seeds(None, {}, count, draws_data=True)
 
 
 def trial(number: int, value: float) -> FrozenTrial:
     finished = create_trial(value=value)
     finished.number = number
     return finished
+
+
+def of_evaluations(
+    evaluations: Mapping[tuple[int, ...], float],
+    candidates: Sequence[FrozenTrial],
+    *,
+    choose: int,
+    confirm: int,
+    maximize: bool = True,
+    against: FrozenTrial | None = None,
+    label: str = "",
+    **settings: Any,
+) -> Recheck:
+    """Return a recheck of the best trials of a study."""
+    trials = [*candidates]
+    described = None
+    if against is not None:
+        label = label or f"trial {against.number}"
+        described = {"label": label, "number": against.number, "params": against.params}
+        described["value"] = against.value
+        if against.number not in [trial.number for trial in trials]:
+            trials.append(against)
+    all_settings: Any = {
+        "study": "study",
+        "choose": choose,
+        "confirm": confirm,
+        "failed": None,
+        "resampled": None,
+        "is_deterministic": False,
+        "is_seeded": True,
+        "draws_data": True,
+        "candidates": [trial.number for trial in candidates],
+        "compared": [described for _ in candidates],
+    }
+    plan: Planned = {"seeds": confirm, "sequential": False, "rank": 1}
+    numbers = RecheckNumbers(
+        all_settings | settings, evaluations, trials, maximize, "value", None, plan
+    )
+    return Recheck(numbers)
 
 
 def recheck(chosen: int, values: list[float]) -> Recheck:
@@ -48,11 +86,15 @@ def recheck(chosen: int, values: list[float]) -> Recheck:
     evaluations = {(n, seed_to_choose): 0.95 if n == chosen else 0.85 for n in (31, 17)}
     for seed, value in zip(confirming(3), values, strict=True):
         evaluations[chosen, seed] = value
-    return Recheck(RecheckNumbers(evaluations, "study", True, candidates, 1, 3, True))
+    return of_evaluations(evaluations, candidates, choose=1, confirm=3)
 
 
 def compared(
-    gains: Sequence[float], against: FrozenTrial | None, *, maximize: bool = True
+    gains: Sequence[float],
+    against: FrozenTrial | None,
+    *,
+    maximize: bool = True,
+    label: str = "",
 ) -> Recheck:
     """Return a recheck of trial 23, which came to 0.916 in its study, and of another trial."""
     values: dict[tuple[int, ...], float] = {(23, choosing(1)[0]): 0.9}
@@ -61,16 +103,23 @@ def compared(
         values[23, seed] = base + (gain if maximize else -gain)
         if against is not None and against.number != 23:
             values[against.number, seed] = base
-    numbers = RecheckNumbers(
-        *(values, "study", maximize, [trial(23, 0.916)], 1, len(gains)),
-        True,
-        compared={} if against is None else {23: against},
+    return of_evaluations(
+        values,
+        [trial(23, 0.916)],
+        choose=1,
+        confirm=len(gains),
+        maximize=maximize,
+        against=against,
+        label=label,
     )
-    return Recheck(numbers)
 
 
 def with_numbers(report: Recheck, **changes: Any) -> Recheck:
     return Recheck(dataclasses.replace(report.numbers, **changes))
+
+
+def with_settings(report: Recheck, **changes: Any) -> Recheck:
+    return with_numbers(report, settings=report.numbers.settings | changes)
 
 
 def changed(report: Recheck, known: dict[tuple[int, ...], float]) -> Recheck:
@@ -79,21 +128,22 @@ def changed(report: Recheck, known: dict[tuple[int, ...], float]) -> Recheck:
 
 def planned(report: Recheck, count: int, *, sequential: bool = False, rank: int = 1) -> Recheck:
     plan: Planned = {"seeds": count, "sequential": sequential, "rank": rank}
-    return with_numbers(report, plan_of=lambda _: plan)
+    return with_numbers(report, planned=plan)
 
 
 def of_equals(values: list[float], *, confirm: int = 2) -> Recheck:
     """Return a recheck of a trial with 0.5, by the values of five seeds to choose, and further."""
     seeds = (*choosing(5), *confirming(confirm))
     evaluations = dict(zip([(3, s) for s in seeds], values, strict=False))
-    return Recheck(RecheckNumbers(evaluations, "s", False, [trial(3, 0.5)], 5, confirm, True))
+    candidates = [trial(3, 0.5)]
+    return of_evaluations(evaluations, candidates, choose=5, confirm=confirm, maximize=False)
 
 
 def with_a_lost_one() -> Recheck:
     """Return a recheck of three evaluations without seeds, the last of which failed."""
     seeds = [*choosing(1), *confirming(2)]
     values = {(1, s): v for s, v in zip(seeds, (0.3, 0.2, math.nan), strict=True)}
-    return Recheck(RecheckNumbers(values, "s", True, [trial(1, 0.4)], 1, 2, False))
+    return of_evaluations(values, [trial(1, 0.4)], choose=1, confirm=2, is_seeded=False)
 
 
 def test_numbers_of_the_chosen_trial() -> None:
@@ -118,7 +168,7 @@ def test_asks_stage_by_stage_for_what_it_needs() -> None:
     while missing := changed(whole, values).numbers.missing:
         report = changed(whole, values)
         assert math.isnan(report.value)
-        roles = [(n, confirms(seed, of_function=True)) for n, seed in missing]
+        roles = [(n, confirms(seed, draws_data=True)) for n, seed in missing]
         stages.append([(number, "confirm" if further else "choose") for number, further in roles])
         values |= {e: whole.numbers.evaluations[e] for e in missing}
     assert stages == [
@@ -136,7 +186,7 @@ def test_first_of_equals_is_chosen_and_who_has_more_values_before_all() -> None:
         # The third is the worst, but the only one without a failure.
         values = {(n, s): 0.69 if n < 3 else 0.1 for n in (1, 2, 3) for s in (seed, second_seed)}
         values |= {(n, second_seed): math.nan for n in range(1, lost + 1)}
-        report = Recheck(RecheckNumbers(values, "s", True, candidates, 2, 2, True))
+        report = of_evaluations(values, candidates, choose=2, confirm=2)
         assert report.trial.number == chosen
 
 
@@ -145,21 +195,21 @@ def test_a_stored_value_chooses_only_between_equals() -> None:
     candidates = [trial(1, 0.99), trial(2, 0.5)]
     for of_second, chosen in ((0.7, 1), (0.71, 2)):
         values = {(1, seed): 0.7, (2, seed): of_second}
-        report = Recheck(RecheckNumbers(values, "s", True, candidates, 1, 2, True))
+        report = of_evaluations(values, candidates, choose=1, confirm=2)
         assert report.trial.number == chosen
 
 
-@pytest.mark.parametrize("of_function", [False, True])
-def test_seeds_follow_from_the_names_and_none_chooses_and_confirms(of_function: bool) -> None:
+@pytest.mark.parametrize("draws_data", [False, True])
+def test_seeds_follow_from_the_names_and_none_chooses_and_confirms(draws_data: bool) -> None:
     choose, confirm = (
-        new_seeds("study", role, 200, of_function=of_function) for role in ("choose", "confirm")
+        new_seeds("study", role, 200, draws_data=draws_data) for role in ("choose", "confirm")
     )
-    first = 2013144564 if not of_function else 2013144564 // 2
-    few = new_seeds("study", "choose", 3, of_function=of_function)
+    first = 2013144564 if not draws_data else 2013144564 // 2
+    few = new_seeds("study", "choose", 3, draws_data=draws_data)
     assert few == choose[:3] == (first, *choose[1:3])
-    assert {confirms(seed, of_function=of_function) for seed in choose} == {False}
-    assert {confirms(seed, of_function=of_function) for seed in confirm} == {True}
-    everything = {*choose, *confirm, *new_seeds("another", "choose", 200, of_function=of_function)}
+    assert {confirms(seed, draws_data=draws_data) for seed in choose} == {False}
+    assert {confirms(seed, draws_data=draws_data) for seed in confirm} == {True}
+    everything = {*choose, *confirm, *new_seeds("another", "choose", 200, draws_data=draws_data)}
     assert len(everything) == 600
     assert 0 <= min(everything) < 2**28 < 2**31 - 2**28 < max(everything) < 2**31
 
@@ -169,7 +219,7 @@ def test_functions_that_use_a_remainder_of_their_seed_see_all_cases_in_each_role
     n_cases: int,
 ) -> None:
     for role in ("choose", "confirm", "split", "split again"):
-        seeds = np.array(new_seeds("study", role, 3000, of_function=True))
+        seeds = np.array(new_seeds("study", role, 3000, draws_data=True))
         counts = np.bincount(seeds % n_cases, minlength=n_cases)
         # Of a binomial distribution, five standard deviations.
         assert abs(counts - 3000 / n_cases).max() < 5 * math.sqrt(3000 / n_cases)
@@ -206,21 +256,21 @@ class TestFailures:
         values |= {(17, seed): 0.9 for seed in confirming(3)}
         report = changed(recheck(17, [0.9] * 3), values)
         for failed, chosen in ((None, 17), (0.0, 17), (1.0, 31)):
-            chosen_trial = with_numbers(report, failed=failed).trial
+            chosen_trial = with_settings(report, failed=failed).trial
             assert chosen_trial.number == chosen
         lost = compared(TestGain.GAINS, trial(0, 0.888))
         last = (0, confirming(10)[9])
         lost = changed(lost, {**lost.numbers.evaluations, last: math.nan})
         assert math.isnan(lost.gain.value)
         gains = [*TestGain.GAINS[:9], 0.896 - 0.1]
-        counted = with_numbers(lost, failed=0.1)
+        counted = with_settings(lost, failed=0.1)
         assert counted.gain.value == pytest.approx(np.mean(gains))
 
 
 def test_repr_is_short() -> None:
     text = repr(recheck(17, [0.904, 0.905, 0.906]))
     assert text.startswith(
-        "Recheck(numbers=RecheckNumbers(study_name='study', maximize=True, seeds=1, confirm=3, "
+        "Recheck(numbers=RecheckNumbers(settings={'study': 'study', 'choose': 1, 'confirm': 3, "
     )
     assert "FrozenTrial" not in text
 
@@ -298,10 +348,6 @@ def test_one_more_run_lies_where_it_is_expected_in_95_of_100_cases() -> None:
     assert 0.925 <= n_inside / 400 <= 0.975
 
 
-class OfAccuracies(RecheckNumbers):
-    metric = "val_accuracy"
-
-
 def states() -> dict[str, Recheck]:
     """Return rechecks in the states of which they say different things."""
     whole, gains = recheck(17, [0.904, 0.905, 0.906]), TestGain.GAINS
@@ -310,11 +356,9 @@ def states() -> dict[str, Recheck]:
     of_params = create_trial(
         state=TrialState.WAITING, params={"x": 1.5}, distributions={"x": FloatDistribution(0, 2)}
     )
-    of_params.number = FIRST_OF_PARAMS
-    baseline = copy.deepcopy(of_params)
-    baseline.set_user_attr(BASELINE_NETWORK, True)
+    of_params.number = 2**30
     few = recheck(17, [0.02, 0.9, 0.5])
-    same = with_numbers(whole, on_same_data=True)
+    same = with_settings(whole, draws_data=False)
     for _ in range(2):  # Networks have other new seeds than functions.
         same = changed(
             same, {**same.numbers.evaluations, **dict.fromkeys(same.numbers.missing, 0.9)}
@@ -324,20 +368,20 @@ def states() -> dict[str, Recheck]:
         "understated": recheck(17, [0.919, 0.92, 0.921]),
         "not complete": changed(whole, {}),
         "equal values": recheck(17, [0.9, 0.9, 0.9]),
-        "deterministic": with_numbers(deterministic, is_deterministic=True),
+        "deterministic": with_settings(deterministic, is_deterministic=True),
         "on the same data": same,
-        "without a seed": with_numbers(whole, is_seeded=False),
+        "without a seed": with_settings(whole, is_seeded=False),
         "tiny": recheck(17, [0.904e-3, 0.905e-3, 0.906e-3]),
         "sure": recheck(17, [0.8999, 0.9, 0.9001]),
         "unsure": recheck(17, [-49.1, 0.9, 50.9]),
-        "accuracies": Recheck(OfAccuracies(**vars(few.numbers))),
+        "accuracies": with_numbers(few, metric="val_accuracy"),
         "a lost evaluation": lost,
         "all lost": changed(lost, {**lost.numbers.evaluations, **failed}),
-        "failures that count": with_numbers(lost, failed=0.1),
+        "failures that count": with_settings(lost, failed=0.1),
         "a loss of a gain": compared([-gain for gain in gains], trial(0, 0.888)),
         "a rare collapse": compared([*gains[:9], -0.5], trial(0, 0.888)),
-        "against parameters": compared(gains, of_params),
-        "against the baseline": compared(gains, baseline),
+        "against parameters": compared(gains, of_params, label="x=1.5"),
+        "against the baseline": compared(gains, of_params, label="the baseline network"),
         "no gain in the study": compared(gains, trial(0, 0.92)),
         "few pairs": compared(gains[:3], trial(0, 0.888)),
         "against itself": compared(gains, trial(23, 0.916)),
