@@ -94,7 +94,7 @@ def load_head(storage: BaseStorage, name: str) -> optuna.Study:
     head = load_search(storage, name)
     if not is_comparison(head):
         raise WrongValueError(
-            f"Study {name!r} must be a comparison; got another one. Pass the name of a "
+            f"Study {name!r} must be a comparison; got another kind. Pass the name of a "
             "comparison, or a new name."
         )
     return head

@@ -129,7 +129,8 @@ class _Flow:
         """Return a split as label if the code of a function names something that draws rows."""
         for name in names_in(function):
             if any(names.fullmatch(name) for names in (_SPLIT, _DRAW_ROWS, _DRAW_NUMBERS)):
-                return self._drawn(getattr(function, "__name__", "its code"), "", "~")
+                code = getattr(function, "__name__", "its code")
+                return self._drawn(f"{name} in {code}, whose source cannot be read", "", "~")
         return _NONE
 
     def _drawn(self, label: str, *parts: str) -> Labels:

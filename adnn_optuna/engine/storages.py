@@ -155,8 +155,8 @@ def _check_file(url: URL, file: str, *, must_have_studies: bool) -> None:
         fault = str(error)
     if fault != "ok":
         raise WrongValueError(
-            f"File {file!r} must be an SQLite database; got a damaged one ({fault}). Restore a "
-            "copy of it, or choose another storage."
+            f"File {file!r} must be an undamaged SQLite database; got {fault!r}. Choose another "
+            "storage, or restore a copy of it."
         )
     if must_have_studies and not has_studies:
         raise WrongValueError(f"The file {file!r} holds no Optuna studies; check its path.")
@@ -328,7 +328,7 @@ def check_no_evaluations(study: Study) -> None:
     if stored.EVALUATED in study.user_attrs:
         raise WrongValueError(
             f"Study {study.study_name!r} must be a search or a comparison of samplers; got "
-            "evaluations, such as of a recheck. Pass another study name."
+            "evaluations, such as of a recheck. Pass the study that they evaluate."
         )
 
 
