@@ -194,8 +194,11 @@ def headline(results: Results) -> str:
     regrets = ((name, of_final[name, n_trials]["regret"]) for name in (OURS, "GP", "TPE"))
     ours, gp, tpe = (f"{name} {regret:.3f}" for name, regret in regrets)
     n_tables = len(TABLES["final"])
-    budget = f"{n_tables} tables of training runs after {n_trials} trials"
-    return f"Mean regret (0 is best) on {budget}: {gp} and {ours} (no difference is shown), {tpe}."
+    budget = f"{n_tables} tables after {n_trials} trials"
+    return (
+        f"Mean regret (0 is best) on {budget}: {gp} and an earlier {ours} "
+        f"(no difference is shown), {tpe}."
+    )
 
 
 def difference(results: Results, name: str) -> str:

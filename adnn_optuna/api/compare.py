@@ -85,8 +85,8 @@ def compare(
     All runs of one seed have the same initial weights, batches and budget. Each run is a study
     ``<study_name>/<sampler>/seed=<seed>``; its best trial's evaluations on new seeds are the study
     ``<study_name>/<sampler>/seed=<seed>/confirmation``. The study ``<study_name>`` declares the
-    comparison. Stored runs are continued. Random restarts are always an arm: their gain is
-    selection bias. Controls spend the same compute in other ways.
+    comparison. Stored runs are continued. Random restarts are always an arm: they gain
+    by choosing among random initial weights. Controls spend the same compute in other ways.
 
     For functions, random search (``random``) is always an arm. All random numbers are keyed by
     seed and trial, so the arms of a seed see the same noise if they ask for the same parameters.

@@ -103,8 +103,8 @@ def search(
         objective: The objective to search: init offsets, or any Optuna objective ``(trial)`` or
             ``(trial, seed)``. Each trial gets a seed of its own.
         sampler: ``"greedy"`` (the paper's Algorithm 1), ``"greedy_improving"`` (keeps only steps
-            that improve), ``"annealing"`` or ``"random_restart"`` (new random initializations
-            instead of offsets: their gain is selection bias). Optuna's by name: ``"random"``,
+            that improve), ``"annealing"`` or ``"random_restart"`` (new random initial
+            weights instead of offsets). Optuna's by name: ``"random"``,
             ``"qmc"``, ``"tpe"``, ``"cmaes"``, ``"gp"``. Or an Optuna sampler, or a factory
             ``(seed, n_trials) -> sampler``.
         direction: For functions, ``"minimize"`` (the default) or ``"maximize"``.

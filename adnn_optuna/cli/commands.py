@@ -128,7 +128,7 @@ def compare(
 
     Every sampler runs once for each seed, from the same initial weights and on
     the same batches. random_restart is always an arm, or random for functions:
-    its gain is selection bias.
+    it gains by chance alone.
 
     \b
     Examples:

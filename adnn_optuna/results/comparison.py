@@ -82,8 +82,8 @@ _REPLICATION = {
     "equivalent": "equivalent: no gain that matters",
 }
 _ABOUT = {
-    "random restarts": "Random restarts use no offsets, only other initial weights, so their gain "
-    "is selection bias. Only the gain over them is a sampler's own.",
+    "random restarts": "Random restarts use no offsets: they gain by choosing among random initial "
+    "weights. Only the gain over them is a sampler's own.",
     "random search": "Random search shows the gain from the number of trials alone.",
 }
 
@@ -501,7 +501,7 @@ class Comparison(Printed):
         rows = self.numbers.over_reference
         reference = self.numbers.reference_name
         if self.numbers.reference is None:
-            return f"No {reference} were run, so no gain is distinguishable from selection bias."
+            return f"No {reference} were run, so no gain is distinguishable from luck."
         if not rows:
             return self._about_first_gap()
         best = rows[0]
