@@ -9,9 +9,9 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from adnn_optuna._units import Estimate, in_number, params_in_words
+from adnn_optuna._units import Estimate, capitalized, in_number, params_in_words
 from adnn_optuna.engine.records import FunctionRecord, SearchRecord
-from adnn_optuna.render.document import Caution, Detail, Line, Step, Table, Verdict
+from adnn_optuna.render.document import Caution, Detail, Figure, Line, Step, Table, Verdict
 from adnn_optuna.results.confirmed_value import ConfirmedValue
 from adnn_optuna.results.fields import units_of
 from adnn_optuna.results.findings import failures_note
@@ -172,6 +172,13 @@ class FunctionSearch(StudyResult):
             )
             notes.append(Caution(sentence))
         return notes
+
+    def _figures(self) -> list[Figure]:
+        gains, *further = super()._figures()
+        if self._confirmed.values:
+            _, finding = self._finding()
+            gains = dataclasses.replace(gains, title=capitalized(finding))
+        return [gains, *further]
 
     def _tables(self) -> list[Table]:
         return [*self._replicated_tables(), *super()._tables()]

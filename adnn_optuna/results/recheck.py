@@ -719,6 +719,9 @@ class Recheck(Printed):
         stored = [unit.scale * stored_value(trial) for trial in numbers.candidates]
         diamonds = Series("", stored, range(len(stored)), "diamonds", color=1)
         caption = f"{figure.caption} Diamonds: values in the study. Blue: the chosen trial."
+        if numbers.is_deterministic:
+            title = "Values in the study; nothing was evaluated again"
+            return dataclasses.replace(figure, title=title, series=[diamonds], caption="")
         return dataclasses.replace(figure, series=[*figure.series, diamonds], caption=caption)
 
     def _fields(self) -> dict[str, Any]:

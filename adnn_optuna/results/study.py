@@ -297,12 +297,16 @@ def gain_figure(record: SearchRecord) -> Figure:
         best = [unit.scale * gain for gain in gains_so_far(record)]
         done = [trial.number for trial in record.done_trials]
         series.append(Series("best so far", done, best, "steps", color=1))
-    title = "Gains of the trials"
-    if record.best is not None:
-        title = f"The best gain is {unit.gain(record.gain)}, of trial {record.best.number}"
     over = "first complete trial"
     if record.has_baseline:
         over = "baseline of one seed"
+    title = "Gains of the trials"
+    if gains:
+        # The recommended trial may be another one.
+        best_number = max(record.gains, key=record.gains.__getitem__)
+        best_gain = unit.gain(record.gains[best_number])
+        title = f"Best single value so far: trial {best_number}, {best_gain} over the {over}"
+        title = f"{title} (selected, so biased upward)"
     return Figure(
         "gain",
         title,
@@ -335,7 +339,8 @@ def places_figure(record: SearchRecord) -> list[Figure]:
         place = [*params.values(), unit.scale * value][:2]
         is_best = record.best is not None and trial.number == record.best.number
         if is_best:
-            title = f"Best {record.metric_label}: {unit.value(value)} at {where}"
+            # That of a function is the recommended one, whose single value may not be the best.
+            title = f"Trial {trial.number}: {record.metric_label} {unit.value(value)} at {where}"
         for axis, coordinate in enumerate(place):
             columns[axis].append(coordinate)
             if is_best:
@@ -344,6 +349,12 @@ def places_figure(record: SearchRecord) -> list[Figure]:
     axes = zip("xy", distributions, strict=False)
     logs = [axis for axis, distribution in axes if getattr(distribution, "log", False)]
     points = Series("", *columns, "points", hover=hover, values=values)
+    caption = ""
+    if record.best is not None:
+        caption = f"Ring: trial {record.best.number}."
+    if _are_ranked(_varied(trials), trials):
+        ranking = "Of the parameters, these two matter most for the best trials."
+        caption = f"{caption} {ranking}".lstrip()
     return [
         Figure(
             "places",
@@ -351,8 +362,7 @@ def places_figure(record: SearchRecord) -> list[Figure]:
             x_label,
             y_label,
             [points, Series("", *rings, "rings", color=1)],
-            "The ring is the best trial. Of more than two parameters, these matter most for the "
-            "best trials.",
+            caption,
             value_label=metric,
             lower_is_better=record.is_minimized,
             log="".join(logs),
@@ -387,11 +397,8 @@ def places_of(record: SearchRecord) -> tuple[list[str], list[FrozenTrial]]:
     """
     values = dict(record.valued)
     trials = [trial for trial in record.done_trials if trial.number in values]
-    names: list[str] = []
-    if trials:
-        names = sorted(set.intersection(*(set(t.params) for t in trials)))
-    names = [n for n in names if len({str(trial.params[n]) for trial in trials}) > 1]
-    if len(names) > 2 and len(trials) >= _FEWEST_TRIALS:
+    names = _varied(trials)
+    if _are_ranked(names, trials):
         # It loads scikit-learn, which takes longer than all the rest.
         from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
@@ -401,6 +408,19 @@ def places_of(record: SearchRecord) -> tuple[list[str], list[FrozenTrial]]:
             study = _study_of(record, trials)
             names = [*get_param_importances(study, evaluator=evaluator, params=names)]
     return names[:2], trials
+
+
+def _varied(trials: Sequence[FrozenTrial]) -> list[str]:
+    """Return the parameters that all trials have, with several values."""
+    if not trials:
+        return []
+    names = sorted(set.intersection(*(set(trial.params) for trial in trials)))
+    return [name for name in names if len({str(trial.params[name]) for trial in trials}) > 1]
+
+
+def _are_ranked(names: Sequence[str], trials: Sequence[FrozenTrial]) -> bool:
+    """Return whether the drawn parameters are those of several that matter most."""
+    return len(names) > 2 and len(trials) >= _FEWEST_TRIALS
 
 
 def _study_of(record: SearchRecord, trials: Sequence[FrozenTrial]) -> optuna.Study:

@@ -275,6 +275,13 @@ def test_repr_is_short() -> None:
     assert "FrozenTrial" not in text
 
 
+def test_the_figure_without_evaluations_says_so() -> None:
+    deterministic = with_settings(of_equals([0.5] * 5), is_deterministic=True)
+    *_, figure = deterministic.document().figures()
+    assert figure.title == "Values in the study; nothing was evaluated again"
+    assert [series.mark for series in figure.series] == ["diamonds"]
+
+
 def test_the_first_figure_names_both_trials_and_marks_what_is_luck() -> None:
     figure, _ = recheck(17, [0.904, 0.905, 0.906]).document().figures()
     labels = [text for series in figure.series for text in series.text if text]

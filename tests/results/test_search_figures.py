@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
@@ -12,6 +12,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 from stored_studies import store_confirmation, store_study
 
+import adnn_optuna as adnn
 from adnn_optuna import DeltaStepSampler
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.experiments.confirmation import read_confirmation
@@ -100,6 +101,26 @@ class TestGain:
         assert figure.caption.endswith(" Not drawn: 1 trial far below.")
 
 
+    def test_title_names_the_trial_of_the_best_value_or_the_value_on_new_seeds(self) -> None:
+        def loss(trial: optuna.Trial, seed: int) -> float:
+            noise = np.random.default_rng(seed).normal()
+            return (trial.suggest_float("x", 0, 1) - 0.5) ** 2 + 0.3 * noise
+
+        def search(**options: Any) -> tuple[Any, list[Figure]]:
+            result = adnn.search(loss, "random", max_trial=20, replicate=0.5, **options)
+            return result, result.document().figures()
+
+        result, (gain, places) = search(confirm=0)
+        best = result.study.best_trial.number
+        assert best != result.best.number
+        assert gain.title.startswith(f"Best single value so far: trial {best}, +")
+        assert gain.title.endswith("(selected, so biased upward)")
+        assert places.title.startswith(f"Trial {result.best.number}: ")
+        assert places.caption == f"Ring: trial {result.best.number}."
+        result, (gain, _) = search(confirm=2)
+        assert gain.title.startswith(f"Trial {result.best.number} averages ")
+
+
 class TestSelection:
     GAINS = (0.003, 0.004, 0.005, 0.006, 0.007, 0.008)
 
@@ -165,6 +186,7 @@ def test_of_many_parameters_those_two_that_matter_most() -> None:
     assert {*names} == {"x1", "x3"}
     assert [trial.number for trial in trials] == [*range(60)]
     figure = drawn(study)["places"]
+    assert "these two matter most" in figure.caption
     assert figure.log == "xy"[names.index("x3")]
     assert figure.series[0].x[7] == study.trials[7].params[names[0]]
 
