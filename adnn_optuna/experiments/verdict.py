@@ -279,7 +279,8 @@ class Verdict(Printed):
         title = f"The contract claims a gain of {unit.gain(self.claim.gain)}"
         if self.gain is not None:
             title = f"{title}; trained again, it is {unit.gain(self.gain.value)}"
-        x_label = unit.heading("difference", is_gain=True)
+        metric = self.claim.metric.replace("_", " ")
+        x_label = unit.heading(f"difference in {metric}", is_gain=True)
         return [interval_figure("gains", title, x_label, lines)]
 
 

@@ -225,7 +225,7 @@ def _label_rows(drawn: go.Figure, labels: Sequence[str]) -> None:
     n = len(labels)
     texts = [_in_lines(label, _LABEL_WIDTH) for label in labels]
     drawn.update_yaxes(tickvals=[*range(n)], ticktext=texts, zeroline=False)
-    drawn.update_yaxes(range=[n - 0.4, -0.6])
+    drawn.update_yaxes(range=[n - 0.4, -0.6], ticklabelstandoff=8)
     drawn.update_layout(height=max(360, 110 + 50 * n))
 
 

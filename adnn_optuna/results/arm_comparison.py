@@ -25,6 +25,7 @@ from adnn_optuna.results.difference_words import (
     relation,
     validity_note,
     verdict_line,
+    why_no_interval,
 )
 from adnn_optuna.results.row_figure import values_figure
 from adnn_optuna.results.value_table import VALUE, ValueTable
@@ -280,6 +281,7 @@ class ArmComparison(Printed):
             [verdict_line(pair(row), row, unit) for row in rows],
             margin=numbers.design.margin or 0.0,
             level=self._level,
+            no_interval=why_no_interval(rows),
         )
         if not differences.series:
             return [values, differences]

@@ -232,8 +232,12 @@ class ChangeLoop(Printed):
         return "not judged yet"
 
     def _title(self) -> str:
+        return f"{self.study_name}: {self._finding}"
+
+    @property
+    def _finding(self) -> str:
         in_words = "the baseline" if self._shown == "baseline" else self._shown
-        return f"{self.study_name}: {_short(self.label)} is {in_words}"
+        return f"{_short(self.label)} is {in_words}"
 
     def _verdict(self) -> Verdict:
         return _VERDICTS[self._shown]
@@ -332,7 +336,7 @@ class ChangeLoop(Printed):
         """Return the means of all candidates with their CIs, and the best so far."""
         figure = Figure(
             "loop",
-            f"{_short(self.best.label)} is the best so far",
+            self._finding,
             "candidate (0: the baseline)",
             self._unit.heading("value"),
             [self._best_so_far(), *self._points()],

@@ -58,6 +58,7 @@ from adnn_optuna.results.difference_words import (
     other_comparisons_note,
     relation,
     verdict_line,
+    why_no_interval,
 )
 from adnn_optuna.results.fields import RUN_FIELDS, Field, Units, numbers_of, seconds_under_way
 from adnn_optuna.results.findings import MAKE_THE_REST
@@ -724,6 +725,7 @@ class Comparison(Printed):
             margin=numbers.margin or 0.0,
             level=level_of(numbers.design.validity),
             hollow=numbers.controls,
+            no_interval=why_no_interval(rows),
             if_empty="No best trial has a test score.",
         )
 

@@ -66,6 +66,7 @@ _RELATIONS = {
 }
 LABEL_WIDTH = 14  # Two labels, a difference, its CI and the verdict fit into 80 columns.
 N_NAMED = 3  # So many arms are named in a sentence.
+_VISIBLE = 0.01  # Of the width of a figure: a narrower band is not named.
 
 
 def pair(row: PairedDifference) -> str:
@@ -242,6 +243,14 @@ def _reading_notes(per: str) -> list[Detail]:
     return [Detail(differences), Detail(win_rate)]
 
 
+def why_no_interval(rows: Sequence[PairedDifference]) -> str:
+    """Return why differences have no CI, if that is one reason for all of them."""
+    reasons = {row.reason for row in rows if row.reason}
+    if len(reasons) == 1:
+        return f"{capitalized(reasons.pop())}."
+    return "No CI."
+
+
 def _reasons(rows: Sequence[PairedDifference]) -> list[str]:
     """Return why verdicts must be inconclusive, or which values do not count."""
     notes = list[str]()
@@ -309,15 +318,17 @@ def interval_figure(
     margin: float = 0.0,
     level: float = 0.95,
     hollow: Collection[str] = (),
+    no_interval: str = "No CI.",
     if_empty: str = "There is nothing to draw yet.",
 ) -> Figure:
     """Return differences with their CIs and remarks, one in each row, around a line at 0.
 
-    ``margin`` is half the width of the grey band around 0; ``hollow`` arms are drawn as rings.
+    ``margin`` is half the width of the shaded band around 0; ``hollow`` arms are drawn as rings.
+    ``no_interval`` says why there is no CI, if there is none.
     """
     ci = f"{100 * level:.9g}% CI"
     series = []
-    bars = "No CI yet."
+    bars = no_interval
     rings = ""
     scale = 1.0
     band = ""
@@ -332,7 +343,11 @@ def interval_figure(
             series.append(_interval(i, line, ci, mark))
         scale = line.unit.scale
         if margin:
-            band = f" Grey: differences up to {line.unit.margin(margin).lstrip('±')}."
+            band = f" Shaded band: differences up to {line.unit.margin(margin).lstrip('±')}."
+    ends = [end for each in series for end in (*each.x, *each.low, *each.high)]
+    ends = [*filter(math.isfinite, ends)]
+    if ends and 2 * scale * margin < _VISIBLE * (max(ends) - min(ends)):
+        band = ""
     return Figure(
         key,
         title,

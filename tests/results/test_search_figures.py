@@ -100,7 +100,6 @@ class TestGain:
         assert [*series(figure, "points").x] == [0, 1, 2, 3, 4]
         assert figure.caption.endswith(" Not drawn: 1 trial far below.")
 
-
     def test_title_names_the_trial_of_the_best_value_or_the_value_on_new_seeds(self) -> None:
         def loss(trial: optuna.Trial, seed: int) -> float:
             noise = np.random.default_rng(seed).normal()
