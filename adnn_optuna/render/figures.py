@@ -79,10 +79,13 @@ def standalone(figure: Figure) -> go.Figure:
     room_of_title = 24 * heading.count("<br>")  # For all lines but the first.
     room = room_of_title + 18 * (1 + caption.count("<br>"))
     height = (drawing.layout.height or 450) + room
+    top = 14
+    if room_of_title:
+        top += 12  # By as much, plotly moves a title of several lines up.
     title = {
         "text": heading,
         "subtitle": {"text": caption},
-        "y": 1 - (14 + room_of_title) / height,
+        "y": 1 - top / height,
     }
     return drawing.update_layout(title=title, margin_t=60 + room, height=height)
 

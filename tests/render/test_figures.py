@@ -83,6 +83,16 @@ def test_a_figure_alone_has_its_title_and_its_caption() -> None:
     assert to_plotly(MADE["rows"]).layout.title.text is None
 
 
+def test_further_lines_of_a_title_move_the_plot_and_not_the_title() -> None:
+    def layout(n_words: int) -> Any:
+        return standalone(replace(MADE["rows"], title="compared " * n_words)).layout
+
+    two_lines, three_lines = layout(10), layout(16)
+    assert three_lines.margin.t - two_lines.margin.t == 24
+    tops = [(1 - of.title.y) * of.height for of in (two_lines, three_lines)]
+    assert tops == pytest.approx([26, 26])
+
+
 def test_an_empty_figure_says_so() -> None:
     figure = to_plotly(MADE["empty"])
     assert figure.layout.annotations[0].text == "There is nothing to draw yet."
