@@ -83,8 +83,8 @@ _REPLICATION = {
     "equivalent": "equivalent: no gain that matters",
 }
 _ABOUT = {
-    "random restarts": "Random restarts use no offsets: they gain by choosing among random initial "
-    "weights. Only the gain over them is a sampler's own.",
+    "random restarts": "Random restarts use no offsets: they gain by choosing among random "
+    "initial weights. Only the gain over them is a sampler's own.",
     "random search": "Random search shows the gain from the number of trials alone.",
 }
 
