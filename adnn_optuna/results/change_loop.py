@@ -258,7 +258,8 @@ class ChangeLoop(Printed):
             expected = f"{self.n_false_expected:.2g}"
         count = (
             f"{self.n_kept} of {in_number(self.n_judged, 'candidate')} kept. If the noise is "
-            f"normal, expect at most {expected} to be kept by chance."
+            f"normal and no change has an effect, chance keeps at most {expected} of "
+            f"{self.n_judged} on average."
         )
         return f"{self._why_given_up()} {count}".strip()
 

@@ -55,6 +55,7 @@ from adnn_optuna.results.difference_words import (
     for_most,
     interval_figure,
     level_of,
+    named,
     other_comparisons_note,
     relation,
     verdict_line,
@@ -518,10 +519,10 @@ class Comparison(Printed):
             conclusion = f"No sampler is better than {reference} by more than the margin"
         if best.verdict in ("equivalent", "not worse"):
             return f"{conclusion}; {best.arm} is {best.verdict}."
-        best_label = reference
-        if best.mean > 0:
-            best_label = best.arm
-        return f"{conclusion}; best mean: {best_label}."
+        means = {reference: 0.0} | {row.arm: row.mean for row in rows}
+        best_mean = max(means.values())
+        leaders = [label for label, of_arm in means.items() if of_arm == best_mean]
+        return f"{conclusion}; best mean: {named(leaders)}."
 
     def _about_first_gap(self) -> str:
         """Return which samplers lack the first value, if any was run, and why the first does."""

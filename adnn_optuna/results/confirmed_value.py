@@ -138,7 +138,7 @@ class ConfirmedValue:
         """A note if the function takes no seed; otherwise empty."""
         if self.is_seeded:
             return ""
-        return "The function takes no seed: runs cannot be repeated exactly."
+        return "The runs have no seed, so they cannot be repeated exactly."
 
     @property
     def no_interval(self) -> str:

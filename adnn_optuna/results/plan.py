@@ -91,8 +91,10 @@ class Plan(Printed):
         needed = Estimate(self.seeds, self.numbers.seeds_low, self.numbers.seeds_high)
         lines = [Line(_FIXED, needed, COUNT, remark=f"new seeds, {duration(3600 * self.hours)}")]
         if self.seeds_sequential is not None and self.hours_sequential is not None:
-            remark = f"seeds with the pilot's, {duration(3600 * self.hours_sequential)}"
-            lines.append(Line(_SEQUENTIAL, Estimate(self.seeds_sequential), COUNT, remark=remark))
+            added = Estimate(self.seeds_sequential - self.numbers.n_pilot)
+            with_pilot = f"{self.seeds_sequential} with the pilot's"
+            remark = f"new seeds, {with_pilot}, {duration(3600 * self.hours_sequential)}"
+            lines.append(Line(_SEQUENTIAL, added, COUNT, remark=remark))
         return lines
 
     def _notes(self) -> list[str]:

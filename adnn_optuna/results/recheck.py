@@ -586,10 +586,10 @@ class Recheck(Printed):
         n = len(confirmed.values)
         if self.trial is not None and n:
             n_choosing = numbers.settings["choose"]
-            sentence = (
-                f"Values are means of {confirmed.in_words(n)}, which selected nothing. "
-                f"Another {n_choosing if n_choosing > 1 else 'one'} chose the trial."
-            )
+            sentence = f"Values are means of {confirmed.in_words(n)}, which selected nothing."
+            if len(numbers.candidates) > 1:
+                count = n_choosing if n_choosing > 1 else "one"
+                sentence = f"{sentence} Another {count} chose the trial."
             notes.append(Detail(sentence))
             notes += confirmed.notes(
                 self.trial.number,

@@ -330,8 +330,11 @@ class Variance(Printed):
         unit = self._sd_unit
         of_values = fitted(numbers.value_name, numbers.run_values.tolist())
         critical = Estimate(numbers.critical_difference)
+        sd = numbers.sd
+        if sd.value == 0:  # Equal values do not show how much others would vary.
+            sd = Estimate(0.0)
         lines = [
-            Line("standard deviation", numbers.sd, unit),
+            Line("standard deviation", sd, unit),
             Line("critical difference", critical, unit),
             Line("mean", Estimate(numbers.mean), of_values),
         ]
