@@ -148,10 +148,14 @@ class ArmComparison(Printed):
         leaders = [label for label in numbers.ranked if unit.value(numbers.means[label]) == mean]
         have = "has" if len(leaders) == 1 else "have"
         over = f" over {self._scope()}" if numbers.has_gaps else ""
-        sentences = [f"{named(leaders)} {have} the best mean {numbers.score}, {mean}{over}."]
+        best_mean = f"{named(leaders)} {have} the best mean {numbers.score}, {mean}{over}."
         data = "For new data of this kind, " if numbers.is_of_new_data else ""
-        sentences += [f"{data}{claim}." for claim in self._claims()]
-        return " ".join(sentences)
+        claims = [f"{data}{claim}." for claim in self._claims()]
+        return " ".join(self._in_order(best_mean, claims))
+
+    def _in_order(self, best_mean: str, claims: Sequence[str]) -> list[str]:
+        """Return the sentences of the conclusion; the claims are on the arm with the best mean."""
+        return [best_mean, *claims]
 
     def _claims(self) -> list[str]:
         """Return the verdicts that conclude, those that are alike as one."""
@@ -320,6 +324,29 @@ class ValueComparison(ArmComparison):
         if self.numbers.baseline:
             return self.numbers.differences
         return super()._concluded
+
+    def _claims(self) -> list[str]:
+        """Return which arms differ from the baseline, then which are not shown to."""
+        if not self.numbers.baseline:
+            return super()._claims()
+        rows_alike = dict[str, list[PairedDifference]]()
+        for row in self._concluded:
+            rows_alike.setdefault(relation(row, self._paired_by), []).append(row)
+        claims = dict[str, bool]()
+        for in_words, rows in rows_alike.items():
+            labels = [row.arm for row in rows]
+            verb = "is" if len(labels) == 1 else "are"
+            collapsed = [*filter(None, map(self._collapsed, [*labels, rows[0].other]))]
+            claim = f"{named(labels)} {verb} {in_words}"
+            if collapsed:
+                claim = f"{claim}, with rare collapses ({'; '.join(collapsed)})"
+            claims[claim] = rows[0].verdict in ("better", "worse")
+        return sorted(claims, key=lambda claim: not claims[claim])
+
+    def _in_order(self, best_mean: str, claims: Sequence[str]) -> list[str]:
+        if not self.numbers.baseline:
+            return super()._in_order(best_mean, claims)
+        return [*claims, best_mean]
 
     def _shown(self, rows: Sequence[PairedDifference]) -> Sequence[PairedDifference]:
         if self.numbers.baseline:

@@ -121,6 +121,10 @@ class FunctionSearch(StudyResult):
         if reported is not None:
             best = Estimate(reported[1])
             lines.append(Line("best value", best, unit, remark=f"trial {reported[0]}, selected"))
+        if lines and self.record.is_minimized:
+            first = lines[0]
+            remark = f"{first.remark} (lower is better)"
+            lines[0] = dataclasses.replace(first, remark=remark)
         return lines + self._on_new_data
 
     def _best_reported(self) -> tuple[int, float] | None:
