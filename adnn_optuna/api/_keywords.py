@@ -109,11 +109,13 @@ class Call:
         """The limit of time."""
         return self.limits["max_time"]
 
-    @property
-    def evaluation_options(self) -> dict[str, Any]:
-        """The keywords of a call that are keywords of `make_evaluations`."""
+    def evaluation_options(self, n_at_once: int = 1) -> dict[str, Any]:
+        """Return the keywords of a call that are keywords of `make_evaluations`.
+
+        By default, ``n_at_once`` evaluations are made at the same time.
+        """
         return {
-            "n_jobs": self.n_jobs or 1,
+            "n_jobs": self.n_jobs or n_at_once,
             "max_time": self.max_time,
             "executor": self.executor,
             "catch": self.catch,

@@ -177,9 +177,8 @@ def compare_models(
     }
     study.set_user_attr(MODELS, settings)  # They are read with the declaration.
     n_before = len(stored_evaluations(study, _NAMES))
-    options = call.evaluation_options
-    if not functions:  # A function may not be safe in several threads.
-        options["n_jobs"] = call.n_jobs or n_cores()
+    # A function may not be safe in several threads.
+    options = call.evaluation_options(1 if functions else n_cores())
     with logged_if_interrupted(functools.partial(stored_models, study)):
         make_evaluations(_runs_of(study), study, _NAMES, compared, stop=stop, **options)
     return stored_models(study, n_before)

@@ -200,7 +200,7 @@ def recheck(
             opened,
             NEW_SEED_NAMES,
             evaluate_trial,
-            **call.evaluation_options,
+            **call.evaluation_options(),
         )
 
     with logged_if_interrupted(lambda: _result(read, opened, settings)):

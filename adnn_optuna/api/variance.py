@@ -104,8 +104,7 @@ def measure_variance(
         settings={VARIANCE: settings},
     )
     n_before = len(stored_evaluations(study, measured.sources))
-    options = call.evaluation_options
-    options["n_jobs"] = call.n_jobs or measured.n_at_once
+    options = call.evaluation_options(measured.n_at_once)
     with logged_if_interrupted(functools.partial(stored_variance, study)):
         make_evaluations(
             _numbers_of(study), study, measured.sources, measured, stop=measured.stop, **options

@@ -36,7 +36,7 @@ def to_text(
     *,
     details: bool = False,
     in_shell: bool = False,
-    how_to_see_all: str = "",
+    how_to_see_all: str = 'print(format(result, "details"))',
 ) -> str:
     """Return a document as lines of at most ``width`` columns.
 
@@ -58,7 +58,6 @@ def to_text(
     for note in document.notes:
         parts += wrapped(f"Note: {note}", width)
     if omitted:
-        how_to_see_all = how_to_see_all or 'print(format(result, "details"))'
         parts += wrapped(f"{omitted}: {how_to_see_all}", width)
     step = document.next_step.in_shell if in_shell else document.next_step.python
     labelled = f"{Step.label(step)}: {step}"

@@ -170,9 +170,13 @@ class ArmComparison(Printed):
         first = rows[0]
         other_labels = [row.other for row in rows]
         sentence = relation(first, self._paired_by, named(other_labels))
-        collapsed = [*filter(None, map(self._collapsed, [first.arm, *other_labels]))]
+        return self._with_collapses(sentence, [first.arm, *other_labels])
+
+    def _with_collapses(self, sentence: str, labels: Sequence[str]) -> str:
+        """Return a sentence on arms with their collapses, if there are any."""
+        collapsed = [*filter(None, map(self._collapsed, labels))]
         if collapsed:
-            sentence = f"{sentence}, with rare collapses ({'; '.join(collapsed)})"
+            return f"{sentence}, with rare collapses ({'; '.join(collapsed)})"
         return sentence
 
     def _estimates(self) -> list[Line]:
@@ -336,10 +340,8 @@ class ValueComparison(ArmComparison):
         for in_words, rows in rows_alike.items():
             labels = [row.arm for row in rows]
             verb = "is" if len(labels) == 1 else "are"
-            collapsed = [*filter(None, map(self._collapsed, [*labels, rows[0].other]))]
-            claim = f"{named(labels)} {verb} {in_words}"
-            if collapsed:
-                claim = f"{claim}, with rare collapses ({'; '.join(collapsed)})"
+            sentence = f"{named(labels)} {verb} {in_words}"
+            claim = self._with_collapses(sentence, [*labels, rows[0].other])
             claims[claim] = rows[0].verdict in ("better", "worse")
         return sorted(claims, key=lambda claim: not claims[claim])
 

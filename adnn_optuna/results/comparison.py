@@ -520,8 +520,8 @@ class Comparison(Printed):
         if best.verdict in ("equivalent", "not worse"):
             return f"{conclusion}; {best.arm} is {best.verdict}."
         means = {reference: 0.0} | {row.arm: row.mean for row in rows}
-        best_mean = max(means.values())
-        leaders = [label for label, of_arm in means.items() if of_arm == best_mean]
+        highest = max(means.values())
+        leaders = [label for label, of_arm in means.items() if of_arm == highest]
         return f"{conclusion}; best mean: {named(leaders)}."
 
     def _about_first_gap(self) -> str:
