@@ -17,6 +17,8 @@ NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 # TensorFlow's start-up notices would bury what the targets print.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Without bytecode, each of the tests' processes would compile TensorFlow's sources.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help
 help:
