@@ -48,7 +48,8 @@ class Network:
         return type(self), (self.model, self.dataset)
 
     @functools.cached_property
-    def _architecture(self) -> Architecture:
+    def architecture(self) -> Architecture:
+        """Its variables and how they are made; a warning if the data are too large for it."""
         x = self.dataset.x_train
         classes = self.dataset.num_classes
         architecture = build_architecture(
@@ -73,9 +74,9 @@ class Network:
                 f"split; use metric='train_{name}' or load the dataset with a validation_size "
                 "above 0."
             )
-        trainer = Trainer(self._architecture, training, self.dataset, name)
+        trainer = Trainer(self.architecture, training, self.dataset, name)
         if metric not in trainer.metrics and split in ("train", "val"):
-            trainer = Trainer(self._architecture, training.with_metric(name), self.dataset, name)
+            trainer = Trainer(self.architecture, training.with_metric(name), self.dataset, name)
         if metric not in trainer.metrics:
             raise WrongValueError(
                 f"metric is {metric!r}, but must be one of {', '.join(trainer.metrics)}, or val_ "

@@ -12,12 +12,11 @@ from optuna.study import StudyDirection
 from adnn_optuna._attributes import Json
 from adnn_optuna._checks import WrongTypeError, WrongValueError, check_type, n_cores
 from adnn_optuna._units import with_class
+from adnn_optuna.experiments.experiment import Network
 from adnn_optuna.experiments.init_offset_objective import InitOffsetObjective
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import Training
-from adnn_optuna.networks.network import build_architecture
 from adnn_optuna.networks.retraining import Redrawing, not_redrawn, random_sources
-from adnn_optuna.networks.scaling import warn_of_large_numbers
 from adnn_optuna.networks.training import Trainer
 from adnn_optuna.results.variance import AS_GIVEN
 from adnn_optuna.stats.proportions import chance_limit
@@ -143,12 +142,6 @@ def _trainers(
         if settings is None:
             settings = Training()
         check_type(f"training of {label!r}", settings, Training, "a Training")
-        x = dataset.x_train
-        architecture = build_architecture(
-            model, x.shape[1:], dataset.num_classes, dataset.n_outputs, x.dtype.name
-        )
-        warn_of_large_numbers(
-            dataset, inputs=not architecture.scales_inputs, targets=not architecture.scales_outputs
-        )
-        trainers[label] = Trainer(architecture, settings, dataset)
+        network = Network(model, dataset)
+        trainers[label] = Trainer(network.architecture, settings, dataset)
     return trainers
