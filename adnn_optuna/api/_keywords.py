@@ -127,9 +127,6 @@ def checked_call(kind: Any, keywords: Mapping[str, Any]) -> Call:
     """Return the keywords of a verb, which a :class:`TypedDict` declares; refuse a wrong one."""
     limit_names = checked_limits().keys()
     names = dict.fromkeys(kind.__annotations__)
-    takes_limits = LimitValues.__annotations__.keys() <= names.keys()
-    if takes_limits:
-        names |= dict.fromkeys(limit_names)
     for name in keywords.keys() - names.keys():
         raise WrongTypeError(
             f"Got an unexpected keyword argument {name!r}. Choose from {', '.join(names)}."

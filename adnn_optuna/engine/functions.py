@@ -200,7 +200,7 @@ class FunctionObjective:
             self,
             n_at_once,
             n_threads=n_threads,
-            ending=ending._replace(confirm=confirm),
+            ending=ending,
             settings=settings,
             replicate=share,
             n_new_seeds=confirm,

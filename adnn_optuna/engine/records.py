@@ -58,7 +58,8 @@ class SearchRecord:
         candidates = filter(may_be_best, trials)
         baseline = next((trial.values[0] for trial in candidates), math.nan)
         best = best_trial(trials, study.direction)
-        return cls(study, read.attrs, "value", baseline, best, tuple(trials), ())
+        confirming = confirmation_trials(study._storage, study.study_name)
+        return cls(study, read.attrs, "value", baseline, best, tuple(trials), confirming)
 
     def _with_stored(self, values: Mapping[str, Any]) -> Self:
         """Store attributes in the study, and return the record with them."""
@@ -291,16 +292,11 @@ class FunctionRecord(SearchRecord):
     def of(cls, read: StudyRead) -> Self:
         """Return the record of a study; the best trial is the one that is recommended."""
         record = super().of(read)
-        study = read.study
-        leaders = replicated(filter(is_done, read.trials), study.direction, record.failed)
         leader = record.best
-        if leaders:
-            leader = leaders[0].first
-        confirming = confirmation_trials(study._storage, study.study_name)
-        n_elsewhere = _n_searches_elsewhere(study.study_name, read.attrs, read.others)
-        return dataclasses.replace(
-            record, best=leader, confirming=confirming, n_searches_elsewhere=n_elsewhere
-        )
+        if record.replicated:
+            leader = record.replicated[0].first
+        n_elsewhere = _n_searches_elsewhere(read.study.study_name, read.attrs, read.others)
+        return dataclasses.replace(record, best=leader, n_searches_elsewhere=n_elsewhere)
 
     @functools.cached_property
     def replicated(self) -> list[Configuration]:

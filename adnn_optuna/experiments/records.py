@@ -14,7 +14,7 @@ from adnn_optuna._attributes import Attributes, Confirmed, Json, Metrics, TestEv
 from adnn_optuna._seeds import confirmation_seeds, experiment_fingerprint
 from adnn_optuna._units import with_class
 from adnn_optuna.engine.arms import Arm
-from adnn_optuna.engine.records import SearchRecord, beginnings_of_runs, confirmation_trials
+from adnn_optuna.engine.records import SearchRecord, beginnings_of_runs
 from adnn_optuna.engine.storages import StudyRead
 from adnn_optuna.experiments.controls import ARMS
 from adnn_optuna.networks.offsets import RESTARTS, OffsetSpace
@@ -41,19 +41,16 @@ class NetworkRecord(SearchRecord):
     def of(cls, read: StudyRead) -> Self:
         """Return the record of a study; the baseline is the best trial's own, if it has one."""
         record = super().of(read)
-        study = read.study
         attrs = read.attrs
         baseline = attrs.get(stored.BASELINE, math.nan)
         if record.best is not None:
             baseline = record.best.user_attrs.get(stored.BASELINE, baseline)
         config = attrs[stored.CONFIG]
-        confirming = confirmation_trials(study._storage, study.study_name)
-        elsewhere = evaluations_elsewhere(study, attrs, read.others)
+        elsewhere = evaluations_elsewhere(read.study, attrs, read.others)
         return dataclasses.replace(
             record,
             metric=config["metric"],
             baseline=baseline,
-            confirming=confirming,
             test_evaluations_elsewhere=elsewhere,
         )
 
