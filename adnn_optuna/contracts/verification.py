@@ -16,7 +16,7 @@ from adnn_optuna._checks import FilePath, printable
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna._units import Estimate
 from adnn_optuna.engine.signals import Bar, progress_bar
-from adnn_optuna.experiments.confirmation import OwnScores, gains_of
+from adnn_optuna.experiments.confirmation import OwnScores, compared_on_test_set, gains_of
 from adnn_optuna.experiments.contract import (
     EMBEDDED_NUMBERS,
     MAX_EMBEDDED,
@@ -48,7 +48,7 @@ from adnn_optuna.networks.models import MLP, AnyModel, Training
 from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import ControlSpace, Start, space_from_config
 from adnn_optuna.networks.predictors import Predictor
-from adnn_optuna.networks.retraining import Retrained, compared_on_test_set, retrain
+from adnn_optuna.networks.retraining import Retrained, retrain
 from adnn_optuna.networks.scaling import Scaling, use
 from adnn_optuna.stats.proportions import gain_interval
 from adnn_optuna.stats.student import student_half_width

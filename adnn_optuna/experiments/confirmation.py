@@ -48,8 +48,15 @@ from adnn_optuna.experiments.records import (
 )
 from adnn_optuna.networks import retraining
 from adnn_optuna.networks.offsets import Start
+from adnn_optuna.networks.training import Trainer, is_finite
 from adnn_optuna.samplers._evaluations import Evaluation, evaluation_trials, value_of
-from adnn_optuna.stats.example_scores import difference_from_mean, mean_gain, score_estimate
+from adnn_optuna.stats.example_scores import (
+    difference_from_mean,
+    effective_number,
+    mean_gain,
+    score_estimate,
+    variance_of_mean,
+)
 from adnn_optuna.stats.sequential import ALPHA
 
 FEWEST_SEEDS = 6  # Of fewer pairs, no interval by sign flips is finite.
@@ -73,7 +80,7 @@ def evaluate_test_set(
     attrs: Json = {}
     if evaluation is None:
         best_objective, _, runs = retrain_best_trial(record, objective, stop)
-        compared = retraining.compared_on_test_set(best_objective.trainer, *runs)
+        compared = compared_on_test_set(best_objective.trainer, *runs)
         evaluation = {**compared, "trial": best.number}
         attrs |= scores_as_attributes(f"{stored.SCORES}/{best.number}", runs[1].scores)
         if "n_groups" in evaluation:
@@ -120,6 +127,48 @@ def retrain_best_trial(
             record.study.study_name,
         )
     return objective, starts, runs
+
+
+def compared_on_test_set(
+    trainer: Trainer, baseline: retraining.Retrained, best: retraining.Retrained
+) -> TestEvaluation:
+    """Return the test-set evaluation of a baseline and a best network."""
+    n_classes = trainer.architecture.head.num_classes
+    data = trainer.dataset
+    differences = best.scores.astype(float) - baseline.scores
+    metrics = {}
+    for name, value in best.metrics.items():
+        if name.startswith("test_"):
+            metrics[name.removeprefix("test_")] = value
+    baseline_score = math.nan
+    if is_finite(baseline.metrics):
+        baseline_score = baseline.score
+    evaluation: TestEvaluation = {
+        "looked": "",
+        "trial": 0,
+        "n_trials": 0,
+        "n_images": len(differences),
+        "unit": data.unit,
+        "baseline": baseline_score,
+        "best": best.score,
+        "metrics": metrics,
+    }
+    if data.test_groups.max() + 1 < len(differences):
+        evaluation["n_groups"] = effective_number(data.test_groups)
+    if best.judge == "accuracy":
+        evaluation["won"] = int((differences > 0).sum())
+        evaluation["lost"] = int((differences < 0).sum())
+    else:
+        variance, _ = variance_of_mean(differences, data.test_groups, are_alike=True)
+        evaluation["standard_error"] = variance**0.5
+    if n_classes is not None:
+        sizes = np.bincount(data.y_test, minlength=n_classes)
+        largest = int(sizes.argmax())
+        labels = data.classes or range(n_classes)
+        evaluation["n_classes"] = n_classes
+        evaluation["largest_class"] = str(labels[largest])
+        evaluation["n_largest"] = int(sizes[largest])
+    return evaluation
 
 
 def gains_of(objective: NetworkObjective, runs: Sequence[retraining.Retrained]) -> list[float]:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from adnn_optuna._attributes import Metrics, TestEvaluation
-from adnn_optuna.networks._arrays import Indices
+from adnn_optuna._attributes import Metrics
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.predictors import Average
@@ -84,45 +81,6 @@ def tested(trainer: Trainer, of: TrainingRun | Average) -> Retrained:
     return Retrained(of.metrics | metrics, weights, scores, trainer.judge)
 
 
-def compared_on_test_set(trainer: Trainer, baseline: Retrained, best: Retrained) -> TestEvaluation:
-    """Return the test-set evaluation of a baseline and a best network."""
-    n_classes = trainer.architecture.head.num_classes
-    data = trainer.dataset
-    differences = best.scores.astype(float) - baseline.scores
-    metrics = {}
-    for name, value in best.metrics.items():
-        if name.startswith("test_"):
-            metrics[name.removeprefix("test_")] = value
-    baseline_score = math.nan
-    if is_finite(baseline.metrics):
-        baseline_score = baseline.score
-    evaluation: TestEvaluation = {
-        "looked": "",
-        "trial": 0,
-        "n_trials": 0,
-        "n_images": len(differences),
-        "unit": data.unit,
-        "baseline": baseline_score,
-        "best": best.score,
-        "metrics": metrics,
-    }
-    if data.test_groups.max() + 1 < len(differences):
-        evaluation["n_groups"] = effective_number(data.test_groups)
-    if best.judge == "accuracy":
-        evaluation["won"] = int((differences > 0).sum())
-        evaluation["lost"] = int((differences < 0).sum())
-    else:
-        evaluation["standard_error"] = variance_of_mean(differences, data.test_groups) ** 0.5
-    if n_classes is not None:
-        sizes = np.bincount(data.y_test, minlength=n_classes)
-        largest = int(sizes.argmax())
-        labels = data.classes or range(n_classes)
-        evaluation["n_classes"] = n_classes
-        evaluation["largest_class"] = str(labels[largest])
-        evaluation["n_largest"] = int(sizes[largest])
-    return evaluation
-
-
 def random_sources(trainer: Trainer) -> tuple[str, ...]:
     """Return a training run's random sources: initialization, order of the batches, split."""
     sources = {
@@ -173,28 +131,3 @@ class Redrawing:
             trainer = Trainer(trainer.architecture, trainer.training, data, trainer.judge)
         [run] = retrain(trainer, [start], stop)
         return run
-
-
-def effective_number(groups: Indices) -> float:
-    """Return the number of independent samples that groups amount to: (Σ n)² / Σ n².
-
-    It is exact if the samples of a group are equal (Kish 1965, Survey Sampling); otherwise it is
-    too small.
-    """
-    sizes = np.bincount(groups).astype(float)
-    squares = sizes**2
-    return float(sizes.sum() ** 2 / squares.sum())
-
-
-def variance_of_mean(values: NDArray[np.floating], groups: Indices) -> float:
-    """Return the variance of the mean of samples' values, if values in a group are alike.
-
-    It is the variance of the groups' sums about their share of the mean, times G / (G - 1) for G
-    groups. So it is the usual variance if each sample is a group. It is NaN for a single group.
-    """
-    residuals = np.bincount(groups, values - values.mean())
-    n = len(residuals)
-    if n == 1:
-        return np.nan
-    variance = (residuals**2).sum() / len(values) ** 2
-    return float(variance * n / (n - 1))

@@ -33,7 +33,7 @@ def score_estimate(
     mean = float(scores.mean(dtype=np.float64))
     n = len(scores)
     is_right = scores.dtype == bool
-    variance, n_groups = _variance_of_mean(scores, groups, are_alike=is_right)
+    variance, n_groups = variance_of_mean(scores, groups, are_alike=is_right)
     if math.isnan(variance):
         return UNKNOWN
     probability = (1 + level) / 2
@@ -69,7 +69,7 @@ def difference_from_mean(
     differences = scores.astype(np.float64) - others.mean(axis=0, dtype=np.float64)
     mean = float(differences.mean())
     is_right = scores.dtype == bool
-    of_examples, n_groups = _variance_of_mean(differences, groups, are_alike=is_right)
+    of_examples, n_groups = variance_of_mean(differences, groups, are_alike=is_right)
     k = len(others)
     means_of_networks = others.mean(axis=1, dtype=np.float64)
     of_networks = float(means_of_networks.var(ddof=1)) / k
@@ -103,7 +103,18 @@ def mean_gain(
     return Estimate(mean, low / n_examples, high / n_examples)
 
 
-def _variance_of_mean(
+def effective_number(groups: np.ndarray) -> float:
+    """Return the number of independent samples that groups amount to: (Σ n)² / Σ n².
+
+    It is exact if the samples of a group are equal (Kish 1965, Survey Sampling); otherwise it is
+    too small.
+    """
+    sizes = np.bincount(groups).astype(float)
+    squares = sizes**2
+    return float(sizes.sum() ** 2 / squares.sum())
+
+
+def variance_of_mean(
     values: np.ndarray, groups: np.ndarray | None, *, are_alike: bool
 ) -> tuple[float, float]:
     """Return the variance of a mean over examples, and the number of groups it is known from.

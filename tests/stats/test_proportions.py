@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adnn_optuna.networks.retraining import effective_number
+from adnn_optuna.stats.example_scores import effective_number
 from adnn_optuna.stats.proportions import (
     difference_interval,
     gain_interval,

@@ -7,20 +7,24 @@ import math
 import numpy as np
 import pytest
 
-from adnn_optuna.networks.retraining import effective_number, variance_of_mean
+from adnn_optuna.stats.example_scores import effective_number, variance_of_mean
 
 RNG = np.random.default_rng(0)
+
+
+def variance_of(values: np.ndarray, groups: np.ndarray) -> float:
+    return variance_of_mean(values, groups, are_alike=True)[0]
 
 
 def test_samples_on_their_own_vary_as_usual_and_copies_say_nothing_new() -> None:
     values, alone = RNG.normal(size=50), np.arange(50)
     expected = values.var(ddof=1) / 50
-    assert variance_of_mean(values, alone) == pytest.approx(expected)
-    assert variance_of_mean(np.tile(values, 10), np.tile(alone, 10)) == pytest.approx(expected)
+    assert variance_of(values, alone) == pytest.approx(expected)
+    assert variance_of(np.tile(values, 10), np.tile(alone, 10)) == pytest.approx(expected)
     assert effective_number(np.tile(alone, 10)) == pytest.approx(50)
     # A hundred copies of one sample leave little of the fifty others.
     assert effective_number(np.concatenate([alone, np.zeros(100, int)])) < 3
-    assert math.isnan(variance_of_mean(values, np.zeros(50, int)))
+    assert math.isnan(variance_of(values, np.zeros(50, int)))
 
 
 def test_variance_is_that_of_means_over_groups_of_several_sizes() -> None:
@@ -28,6 +32,6 @@ def test_variance_is_that_of_means_over_groups_of_several_sizes() -> None:
     variances, means = [], []
     for _ in range(2000):
         values = RNG.normal(size=200)[groups] + RNG.normal(size=len(groups))
-        variances.append(variance_of_mean(values, groups))
+        variances.append(variance_of(values, groups))
         means.append(values.mean())
     assert np.mean(variances) == pytest.approx(np.var(means), rel=0.1)
