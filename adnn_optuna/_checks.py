@@ -110,8 +110,9 @@ _EXTRAS = {
 def check_installed(package: str, what: str) -> None:
     """Raise unless a package is installed, with the command that installs it."""
     if not is_installed(package):
-        missing_package = f"{what} needs {package}, which is not installed"
-        raise NotInstalledError(f"{missing_package}: {install_command(package)}.")
+        raise NotInstalledError(
+            f"{what} needs {package}, which is not installed: {install_command(package)}."
+        )
 
 
 def install_command(package: str) -> str:

@@ -177,8 +177,10 @@ def common_dtype(inputs: Mapping[str, Array]) -> np.dtype[Any]:
     dtypes = {x.dtype for x in inputs.values() if len(x)}
     if len(dtypes) > 1 and np.dtype(np.uint8) in dtypes:
         names = sorted(map(str, dtypes))
-        rule = f"Inputs of all splits must have one dtype; got {', '.join(names)}"
-        raise WrongValueError(f"{rule}. Pass pixels of all splits as uint8.")
+        raise WrongValueError(
+            f"Inputs of all splits must have one dtype; got {', '.join(names)}. Pass pixels of "
+            "all splits as uint8."
+        )
     if dtypes:
         dtype = np.result_type(*dtypes)
         if dtype.kind != "f":
@@ -351,8 +353,9 @@ def weights(
         check_type("class_weight", class_weight, Mapping, '"balanced" or weights by labels')
         unknown = set(class_weight) - set(classes)
         if unknown:
-            mismatch = f"class_weight names {named(unknown)}, but the labels are {named(classes)}"
-            raise WrongValueError(f"{mismatch}.")
+            raise WrongValueError(
+                f"class_weight names {named(unknown)}, but the labels are {named(classes)}."
+            )
         of_classes = [class_weight.get(label, 1.0) for label in classes]
         weight_of_class = _checked_weights("class_weight", of_classes, len(classes))
         weight *= weight_of_class[y]

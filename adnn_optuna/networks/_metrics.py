@@ -63,8 +63,10 @@ def keras_metric(settings: Settings, head: Head, *, takes_integers: bool) -> Ker
     # Several labels of an example are a regression on 0 and 1, with an accuracy of each.
     is_of_all = not is_users and "accuracy" in name.lower() and "binary" not in name.lower()
     if head.is_regression and (is_of_all or is_of_one_class(metric)):
-        mismatch = f"The metric {name!r} is of classes, which a regression has none of"
-        raise WrongValueError(f"{mismatch}. Choose r2, rmse, mae or another metric of numbers.")
+        raise WrongValueError(
+            f"The metric {name!r} is of classes, which a regression has none of. Choose r2, rmse, "
+            "mae or another metric of numbers."
+        )
     if not isinstance(metric, keras.metrics.Metric):
         metric = keras.metrics.MeanMetricWrapper(metric, name=name)
     elif isinstance(settings, str):

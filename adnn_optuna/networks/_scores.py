@@ -56,8 +56,10 @@ class Scores:
             self.names.append(metric.name)
             if head.is_regression and isinstance(metric, keras.metrics.R2Score):
                 if metric.class_aggregation != "uniform_average" or metric.num_regressors:
-                    rule = f"The metric {metric.name!r} must have its default arguments"
-                    raise WrongValueError(f"{rule}; got others. Omit them.")
+                    raise WrongValueError(
+                        f"The metric {metric.name!r} must have its default arguments; got others. "
+                        "Omit them."
+                    )
                 self._r2_names.append(metric.name)
             else:
                 self._metrics.append((metric, adapt))

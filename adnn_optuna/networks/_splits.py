@@ -39,8 +39,10 @@ def drawn_rows(
     """Return the rows of each split, ascending; ``sizes`` are of test and validation."""
     n = len(y)
     if sum(sizes) >= n:
-        demand = f"Of {n} samples, {sizes[1]} for validation and {sizes[0]} for the test"
-        raise WrongValueError(f"{demand} leave none for training. Pass smaller sizes.")
+        raise WrongValueError(
+            f"Of {n} samples, {sizes[1]} for validation and {sizes[0]} for the test leave none "
+            "for training. Pass smaller sizes."
+        )
     seed = as_integer("seed", seed, 0, math.inf)
     if group is not None:
         test, val, train = _grouped_rows(group, sizes, seed)
@@ -76,8 +78,10 @@ def checked_groups(values: Any, n: int) -> Indices:
     groups = plain("groups", values)
     lacks_some = groups.dtype.kind == "f" and np.isnan(groups).any()
     if groups.shape != (n,) or lacks_some:
-        rule = f"groups must name one for each of {n} samples; got the shape {groups.shape}"
-        raise WrongValueError(f"{rule}. Replace missing values.")
+        raise WrongValueError(
+            f"groups must name one for each of {n} samples; got the shape {groups.shape}. Replace "
+            "missing values."
+        )
     return np.unique(groups, return_inverse=True)[1]
 
 
@@ -92,8 +96,9 @@ def _grouped_rows(group: Indices, sizes: Sequence[int], seed: int) -> list[Indic
     remaining = np.argsort(words, kind="stable").tolist()
     n_splits = 1 + sum(size > 0 for size in sizes)
     if len(remaining) < n_splits:
-        shortage = f"{len(remaining)} groups are too few for {n_splits} splits"
-        raise WrongValueError(f"{shortage}. Pass finer groups.")
+        raise WrongValueError(
+            f"{len(remaining)} groups are too few for {n_splits} splits. Pass finer groups."
+        )
     rows = []
     for size in sizes:
         n_splits -= size > 0

@@ -190,10 +190,9 @@ def check_model_config(config: Json, path: str, max_parameters: int = MAX_PARAME
 def check_count(count: int, what: str, path: str, most: int) -> None:
     """Refuse a count above the most that may be rebuilt from a file."""
     if count > most:
-        excess = (
-            f"{path} has {count:,} {what}, more than the {most:,} that are rebuilt from a file"
+        raise WrongValueError(
+            f"{path} has {count:,} {what}, more than the {most:,} that are rebuilt from a file."
         )
-        raise WrongValueError(f"{excess}.")
 
 
 def without_compilation(config: Any) -> Any:
@@ -254,8 +253,9 @@ def model_from_file(path: Path) -> Callable[[], keras.Model]:
     except Exception:  # noqa: BLE001
         config = None
     if not isinstance(config, dict):
-        how = "Save the model by model.save('name.keras')"
-        raise WrongValueError(f"{str(path)!r} is not a .keras file. {how}.")
+        raise WrongValueError(
+            f"{str(path)!r} is not a .keras file. Save the model by model.save('name.keras')."
+        )
     check_model_config(config, "model")
     build = model_from_config({"type": "keras.Model", "model": config})
     return cast("Callable[[], keras.Model]", build)

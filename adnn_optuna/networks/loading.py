@@ -133,8 +133,10 @@ def load_dataset(
     elif suffix == ".npz" and "target" in set_options:
         refused = {"target"}
     if refused:
-        refusal = f"{name!r} does not take {', '.join(sorted(refused))}"
-        raise WrongValueError(f"{refusal}. Omit it, or name a .npz, .csv or .parquet file.")
+        raise WrongValueError(
+            f"{name!r} does not take {', '.join(sorted(refused))}. Omit it, or name a .npz, .csv "
+            "or .parquet file."
+        )
     if not suffix:
         return _load_known(name, folder, splits)
     path = _path_of(name, folder)
@@ -189,8 +191,10 @@ def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Datas
         defaults = {"validation_size": DEFAULT_FRACTION, "test_size": DEFAULT_FRACTION}
     else:
         known_names = ", ".join(("digits", *MNIST_LIKE))
-        message = f"Data set {name!r} not found. Choose {known_names}"
-        raise WrongValueError(f"{message} or a file that ends in .npz, .csv or .parquet.")
+        raise WrongValueError(
+            f"Data set {name!r} not found. Choose {known_names} or a file that ends in .npz, .csv "
+            "or .parquet."
+        )
     # Written out, as defaults may change.
     for key, value in splits.items():
         if value is None:
@@ -270,8 +274,10 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
     magic = bytes([0, 0, _UNSIGNED_BYTES, ndim])
     is_whole = n_values > 0 and math.prod(shape) == n_values
     if content[:4] != magic or not is_whole:
-        fault = f"{path} is not a whole IDX file of bytes in {ndim} dimensions"
-        raise WrongValueError(f"{fault}. Check its name, and fetch or copy it again.")
+        raise WrongValueError(
+            f"{path} is not a whole IDX file of bytes in {ndim} dimensions. Check its name, and "
+            "fetch or copy it again."
+        )
     values = np.frombuffer(content, np.uint8, offset=n_header)
     return values.reshape(shape)
 
@@ -288,8 +294,10 @@ def _read_npz(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
         raise
     # A broken archive can raise anything that zipfile, zlib and NumPy's header parser know.
     except Exception as error:
-        fault = f"{path} is not a valid .npz file of plain arrays ({error})"
-        raise WrongValueError(f"{fault}. Write it with numpy.savez.") from error
+        raise WrongValueError(
+            f"{path} is not a valid .npz file of plain arrays ({error}). Write it with "
+            "numpy.savez."
+        ) from error
     for kind in "xy":
         if (kind in arrays) == (f"{kind}_train" in arrays):
             raise WrongValueError(
@@ -321,8 +329,10 @@ def _read_table(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
     target = roles.get("target", last_column)
     x = x.drop(columns=target, errors="ignore")
     if not x.shape[1]:
-        fault = f"{path} has no inputs beside {named(table.columns)}"
-        raise WrongValueError(f"{fault}. Add columns, or separate them by commas.")
+        raise WrongValueError(
+            f"{path} has no inputs beside {named(table.columns)}. Add columns, or separate them "
+            "by commas."
+        )
     data = {role: table[column] for role, column in roles.items() if role != "target"}
     return {"x": x, "y": table[target], **data}
 
@@ -335,8 +345,9 @@ def _read_parquet(path: Path) -> "pd.DataFrame":
         return pd.read_parquet(path)
     # Readers of files raise anything.
     except Exception as error:
-        fault = f"{path} is not a valid .parquet file ({_checks.first_line(error)})"
-        raise WrongValueError(f"{fault}. Write it again.") from error
+        raise WrongValueError(
+            f"{path} is not a valid .parquet file ({_checks.first_line(error)}). Write it again."
+        ) from error
 
 
 def _check_roles(said: str, roles: Mapping[str, Any], found: Iterable[Any]) -> None:

@@ -102,11 +102,10 @@ def _check_is_all_in_config(what: str, value: Any) -> None:
             continue
         is_set = isinstance(current, _PLAIN) and bool(current)
         if is_set and repr(current) != repr(again.get(name)):
-            setting = f"{name.strip('_')} = {current}"
             raise WrongValueError(
-                f"{what} {type(value).__name__!r} has {setting}, which Keras leaves out of its "
-                "configuration. Omit it, or pass a dict {'class_name': …, 'config': …} if the "
-                "class takes it as an argument."
+                f"{what} {type(value).__name__!r} has {name.strip('_')} = {current}, which Keras "
+                "leaves out of its configuration. Omit it, or pass a dict {'class_name': …, "
+                "'config': …} if the class takes it as an argument."
             )
 
 
@@ -266,8 +265,10 @@ class Training:
 
     def __post_init__(self, callbacks: Any) -> None:
         if callbacks is not None:
-            rule = "For EarlyStopping pass patience, for others a learning_rate or a pruner"
-            raise WrongTypeError(f"callbacks must be None, as no Keras fit runs. {rule}.")
+            raise WrongTypeError(
+                "callbacks must be None, as no Keras fit runs. For EarlyStopping pass patience, "
+                "for others a learning_rate or a pruner."
+            )
         _checks.check_type("metrics", self.metrics, list | tuple, "a list of Keras metrics")
         metrics = tuple(name_or_config("metrics", m, keep_name=True) for m in self.metrics)
         settings: Json = {"metrics": metrics}
@@ -290,8 +291,10 @@ class Training:
             settings["patience"] = _checks.as_integer("patience", self.patience, low=0)
             settings["min_delta"] = float(self.min_delta)
         elif self.restore_best_weights or self.min_delta or self.monitor != "val_loss":
-            rule = "restore_best_weights, min_delta and monitor need a patience"
-            raise WrongValueError(f"{rule}. Pass one, such as patience=epochs.")
+            raise WrongValueError(
+                "restore_best_weights, min_delta and monitor need a patience. Pass one, such as "
+                "patience=epochs."
+            )
         for name, setting in settings.items():
             object.__setattr__(self, name, setting)
 
@@ -386,8 +389,10 @@ def compiled_training(model: keras.Model) -> Training | None:
         settings = model.get_compile_config()
     for name in ("loss_weights", "weighted_metrics"):
         if settings.get(name):
-            setting = f"The model was compiled with {name}={settings[name]!r}"
-            raise WrongValueError(f"{setting}, which is not used here. Omit it.")
+            raise WrongValueError(
+                f"The model was compiled with {name}={settings[name]!r}, which is not used here. "
+                "Omit it."
+            )
     metrics = settings.get("metrics") or []
     optimizer = settings["optimizer"]
     if not isinstance(optimizer, str):

@@ -338,8 +338,10 @@ def _check_can_be_searched(model: keras.Model, other: keras.Model) -> None:
 
     trained = [{id(v) for v in each.trainable_variables} for each in (model, other)]
     if set.intersection(*trained):
-        fault = "Your callable returned the same model twice, or the same layers"
-        raise WrongValueError(f"{fault}. Build new ones in each call.")
+        raise WrongValueError(
+            "Your callable returned the same model twice, or the same layers. Build new ones in "
+            "each call."
+        )
     for method in ("train_step", "compute_loss", "compile"):
         if getattr(type(model), method) is not getattr(keras.Model, method):
             raise WrongValueError(

@@ -85,8 +85,10 @@ class OffsetSpace:
         parameters = map(self._parameter, variables)
         names = [*dict.fromkeys(filter(None, parameters))]
         if not names:
-            fault = "No hidden layer has a kernel or bias that is trained"
-            raise WrongValueError(f"{fault}. Pass OffsetSpace(include_output=True).")
+            raise WrongValueError(
+                "No hidden layer has a kernel or bias that is trained. Pass "
+                "OffsetSpace(include_output=True)."
+            )
         still = []
         for name in names:
             start = self.start({name: 1.0}, variables, 0)

@@ -164,16 +164,18 @@ def columns_of(table: Any, train: Indices, layout: Preprocessing) -> Preprocessi
                     f"{len(values)} rows. Omit it, or make numbers of it."
                 )
         elif not pd.api.types.is_numeric_dtype(kind):
-            excess = f"The column {name!r} must hold numbers or categories; got the dtype {kind}"
-            raise WrongValueError(f"{excess}. Convert or omit it.")
+            raise WrongValueError(
+                f"The column {name!r} must hold numbers or categories; got the dtype {kind}. "
+                "Convert or omit it."
+            )
         if layout.others is not None and categories is not None:
             categories, has_rare = _frequent(categories, values.iloc[train], sizes.get(name))
             if has_rare:
                 with_rare.append(name)
         if categories is not None and len(categories) > _MAX_CATEGORIES:
-            excess = f"The column {name!r} has {len(categories)} categories"
             raise WrongValueError(
-                f"{excess}, more than {_MAX_CATEGORIES}. Merge some, or omit it."
+                f"The column {name!r} has {len(categories)} categories, more than "
+                f"{_MAX_CATEGORIES}. Merge some, or omit it."
             )
         columns.append((name, None if categories is None else tuple(categories)))
     columns_with_rare = layout.others
