@@ -330,8 +330,9 @@ def _checked_samplers(
     if not (samplers := _by_label(given)):
         raise WrongValueError("samplers must not be empty; got none. Pass at least one.")
     names = searched.arms.samplers
+    may_replicate = searched.functions and searched.is_seeded
     for label, sampler in samplers.items():
-        if isinstance(sampler, tuple) and len(sampler) == 2 and searched.may_replicate:
+        if isinstance(sampler, tuple) and len(sampler) == 2 and may_replicate:
             share = checked_share(sampler[1], f"samplers[{label!r}][1]")
             check_sampler(sampler[0], names)
             samplers[label] = sampler[0], share

@@ -140,11 +140,6 @@ class FunctionObjective:
         return with_seed(self.function)[1]
 
     @property
-    def may_replicate(self) -> bool:
-        """Whether trials may be replicates: with a seed."""
-        return self.is_seeded
-
-    @property
     def functions(self) -> Mapping[str, UserFunction]:
         """The function, by the user's name for it."""
         return {self.name: self.function}

@@ -17,8 +17,9 @@ R_co = TypeVar("R_co", covariant=True)
 class Kind(Generic[R_co]):
     """A kind of study, by the names of its modules and classes."""
 
-    record: str  # The class of its record.
-    result: str  # The class of its result, of a record and of what was searched, if that is known.
+    record: str = "engine.records.SearchRecord"  # The class of its record.
+    # The class of its result, of a record and of what was searched, if that is known.
+    result: str = "results.study.StudyResult"
     objective: str = ""  # Rebuilds what was searched, of a study and a folder of data.
     variance: str = ""  # The class of what redraws its randomness, of what is searched.
     read: str = ""  # Reads the result of evaluations, of their study.
@@ -62,30 +63,21 @@ FUNCTION: Kind[Any] = Kind(
     "first argument of adnn resume; to recheck it, pass the function as evaluate.",
 )
 OTHER: Kind[Any] = Kind(
-    "engine.records.SearchRecord",
-    "results.study.StudyResult",
     fix="does not store its objective. To continue it, use study.optimize; to recheck it, pass "
     "`evaluate`, a function (trial, seed) -> value.",
 )
-
-_RECORD_OF_ANY = {"record": OTHER.record, "result": OTHER.result}
-RECHECK: Kind[Any] = Kind(
-    **_RECORD_OF_ANY, read="api.recheck.stored_recheck", resume="api.recheck.resumed_recheck"
-)
+RECHECK: Kind[Any] = Kind(read="api.recheck.stored_recheck", resume="api.recheck.resumed_recheck")
 MODELS: Kind[Any] = Kind(
-    **_RECORD_OF_ANY,
     read="api.compare_models.stored_models",
     fix="does not store its models. To continue it, call compare_models, or adnn compare-models, "
     "again with the same models, storage and study_name.",
 )
 VARIANCE: Kind[Any] = Kind(
-    **_RECORD_OF_ANY,
     objective=NETWORKS.objective,
     read="api.variance.stored_variance",
     resume="api.variance.resumed_variance",
 )
 LOOP: Kind[Any] = Kind(
-    **_RECORD_OF_ANY,
     read="api.keep.stored_loop",
     fix="does not store its versions. To continue it, call keep, or adnn keep, with the next one.",
 )

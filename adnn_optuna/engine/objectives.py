@@ -165,10 +165,6 @@ class Searched(Trainable, Protocol[R_co]):
         """Whether another seed may give another value."""
 
     @property
-    def may_replicate(self) -> bool:
-        """Whether some of its trials may evaluate earlier trials again, with other seeds."""
-
-    @property
     def draws_data(self) -> bool:
         """Whether a seed may also draw the data; if not, they are those that selected trials."""
 

@@ -102,7 +102,6 @@ class InitOffsetObjective(NetworkObjective):
     kind: ClassVar[Kind["SearchResult"]] = NETWORKS
     n_studies_at_once: int = n_cores()
     is_seeded: ClassVar[bool] = True
-    may_replicate: ClassVar[bool] = False
     draws_data: ClassVar[bool] = False
     functions: ClassVar[Mapping[str, Any]] = {}
     declared: ClassVar[Mapping[str, Any]] = {}

@@ -160,7 +160,7 @@ def _check_part(settings: Any, kind: str, path: str, *, largest: float = math.in
         check_keras_config(config, path, largest=largest)
 
 
-def check_model_config(config: Json, path: str, max_parameters: int = MAX_PARAMETERS) -> None:
+def check_model_config(config: Json, path: str) -> None:
     """Refuse a configuration that is unsafe, too large for a file, or not of a model."""
     load_tensorflow("A Keras model")
     import keras
@@ -178,13 +178,13 @@ def check_model_config(config: Json, path: str, max_parameters: int = MAX_PARAME
     if not isinstance(model, keras.Model):
         raise WrongValueError(f"{path} is not the configuration of a keras.Model.")
     n_parameters = sum(math.prod(variable.shape) for variable in model.variables)
-    check_count(n_parameters, "parameters", path, max_parameters)
+    check_count(n_parameters, "parameters", path, MAX_PARAMETERS)
     # A sequential model has layers only; one that is not built has no outputs yet.
     for operation in getattr(model, "operations", model.layers):
         outputs = getattr(operation, "output", [])
         for output in keras.tree.flatten(outputs):
             size = math.prod(n or 1 for n in output.shape)
-            check_count(size, "outputs", f"{path}: layer {operation.name!r}", max_parameters)
+            check_count(size, "outputs", f"{path}: layer {operation.name!r}", MAX_PARAMETERS)
 
 
 def check_count(count: int, what: str, path: str, most: int) -> None:
