@@ -135,11 +135,10 @@ class Made(TypedDict):
 
 
 class Trained(TypedDict):
-    """A trial's training: its seconds, its seconds if it had not been cut, and its epochs."""
+    """A trial's training: its seconds and its epochs."""
 
     seconds: float
     epochs: Number
-    whole: NotRequired[float]
 
 
 class ExampleScores(TypedDict):

@@ -38,7 +38,7 @@ from adnn_optuna.callbacks import Limit, LimitValues, callbacks_of, checked_limi
 from adnn_optuna.engine import signals
 from adnn_optuna.engine.decisions import Begin, End, Observer, Snapshot, Wait, after, before
 from adnn_optuna.engine.objectives import ObjectiveStudy, Outcome, Trainable, mark
-from adnn_optuna.engine.repeating import StorageError, view_as
+from adnn_optuna.engine.repeating import StorageError, sharing_attributes
 from adnn_optuna.engine.storages import enqueue_again
 from adnn_optuna.samplers import _owners
 from adnn_optuna.samplers._tally import Tally
@@ -87,7 +87,7 @@ class Loop:
         is_run: bool = True,
         after_tell: AfterTell = lambda *_: None,
     ) -> None:
-        self._study: optuna.Study = view_as(ObjectiveStudy, study)
+        self._study: optuna.Study = sharing_attributes(ObjectiveStudy, study)
         self._objective = objective
         self._limit_values = limits
         self._n_threads = n_threads
@@ -122,7 +122,7 @@ class Loop:
         self._study._stop_flag = was_exhausted(self._study)
         # Before this run begins, a trial that this thread asked for and did not tell looks like
         # its own, and ends.
-        self._look()
+        self._read_study()
         interval = self._observer.tally.heartbeat_interval
         lives = signals.heartbeats(self._storage, interval, self._open)
         threads = futures.ThreadPoolExecutor(
@@ -151,7 +151,7 @@ class Loop:
         """Read, decide and act; return why the study has ended, if so."""
         if self._stop.is_set():
             raise KeyboardInterrupt
-        snapshot = self._look()
+        snapshot = self._read_study()
         decision = before(snapshot)
         if isinstance(decision, End) and not self._jobs:
             return decision.reason
@@ -181,7 +181,7 @@ class Loop:
             time.sleep(_SECONDS_BETWEEN_READS)
         return None
 
-    def _look(self, begun: frozenset[int] = frozenset()) -> Snapshot:
+    def _read_study(self, begun: frozenset[int] = frozenset()) -> Snapshot:
         """Read the study, show what was told, and end the trials of the dead."""
         # The first trials also train the baseline, once for all of them.
         is_first = bool(self._objective.baseline_params) and not self._observer.tally.n_done
@@ -215,7 +215,7 @@ class Loop:
                 begun_trial = self._begin_one()
             except UpdateFinishedTrialError:
                 # Another worker, which sees no sign of life of this one, ended the trial.
-                self._look()
+                self._read_study()
                 continue
             if begun_trial is None:  # Others took what was left.
                 break
@@ -223,12 +223,12 @@ class Loop:
             begun[trial._trial_id] = trial
             if not is_expected:
                 may_collide = True
-                self._look()
+                self._read_study()
         # Alone until they were created, no other worker can have chosen the same: later ones
         # find them.
         self._n_rivals = 0
         if may_collide:
-            snapshot = self._look(frozenset(begun))
+            snapshot = self._read_study(frozenset(begun))
             given_back = after(snapshot, frozenset(begun)).ids
             for surplus in (t for t in snapshot.unfinished if t.trial_id in given_back):
                 self._give_back(begun.pop(surplus.trial_id))
@@ -371,7 +371,7 @@ class Loop:
             if run.exception() is None:  # It heeded no event.
                 self._tell([trial], run.result(), began)
         self._open.clear()  # So they have no worker.
-        snapshot = self._look()
+        snapshot = self._read_study()
         if is_interrupt and self._n_done_before is not None:
             self._end_run(snapshot.limit or "interrupted", snapshot.n_done)
 

@@ -74,7 +74,7 @@ def repeating(storage: BaseStorage) -> BaseStorage:
     # Optuna adds a cache to those that need one; the view is above it.
     storage = optuna.storages.get_storage(storage)
     _listen(storage)
-    view: BaseStorage = view_as(_repeating_class(type(storage)), storage)
+    view: BaseStorage = sharing_attributes(_repeating_class(type(storage)), storage)
     return view
 
 
@@ -83,11 +83,11 @@ class _Repeating:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return a copy for another process, which reads the database as it is unpickled."""
-        plain = view_as(type(self).__bases__[1], self)
+        plain = sharing_attributes(type(self).__bases__[1], self)
         return _unpickled, (pickle.dumps(plain),)
 
 
-def view_as(kind: type, of: object) -> Any:
+def sharing_attributes(kind: type, of: object) -> Any:
     """Return an object of another class that has the same attributes, also later."""
     view: Any = object.__new__(kind)
     view.__dict__ = vars(of)

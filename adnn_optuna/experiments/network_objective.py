@@ -260,8 +260,6 @@ class NetworkObjective(Experiment):
         trained: Trained = {"seconds": run.seconds, "epochs": run.epochs}
         if not is_finite(run.metrics):
             status = "diverged"
-        if status == "timeout" and math.isfinite(whole := self.trainer.seconds):
-            trained["whole"] = whole
         value = None
         if status == "complete":
             value = run.metrics[self.metric]

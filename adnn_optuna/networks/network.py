@@ -143,10 +143,7 @@ def build_architecture(
     """Return the architecture of ``model``; raise if it is unfit for the data or a search."""
     load_tensorflow("Training a network")
     check_not_forked()
-    n_outputs = n_targets
-    if num_classes is not None:
-        n_outputs = num_classes
-    head = Head(num_classes, n_outputs)
+    head = Head(num_classes, num_classes or n_targets)
     if isinstance(model, MLP):
         return _mlp_architecture(model, input_shape, head)
     # A class of models is such a callable; a model is not, though it can be called.

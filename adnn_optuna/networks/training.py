@@ -150,13 +150,6 @@ class Trainer:
         """Whether the graph is compiled; if not, the first training waits for it."""
         return "_program" in vars(self)
 
-    @property
-    def seconds(self) -> float:
-        """About how many seconds one training run takes, by the fastest call; first infinite."""
-        of_epoch = self._work[self._n_batches]
-        final_work = self._work[-1] - self._work[self._n_batches]
-        return float(self._seconds_per_row * (self.training.epochs * of_epoch + final_work))
-
     @functools.cached_property
     def _program(self) -> Program:
         from adnn_optuna.networks._program import compiled
