@@ -5,8 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pytest
-
 HEAVY = ("keras", "pandas", "plotly", "sklearn", "tensorflow")
 # Nodes of syntax trees that are loaded; all of the package has 152,000.
 N_NODES_OF_RECHECK = 49_200
@@ -23,17 +21,14 @@ def loaded(code: str, names: tuple[str, ...]) -> str:
     return done.stdout.splitlines()[-1]
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import adnn_optuna",
-        "from adnn_optuna.samplers import DeltaStepSampler, AdaptiveSimulatedAnnealingSampler",
-        "import adnn_optuna as adnn; adnn.expected_luck(3, 1.0)",
-        "import adnn_optuna as adnn; adnn.measure_variance(lambda *, seed: seed % 7, n=5)",
-        "from adnn_optuna import MaxGainCallback, MaxTimeCallback, MaxTrialCallback",
-    ],
-)
-def test_samplers_and_callbacks_need_no_keras(code: str) -> None:
+def test_samplers_callbacks_and_statistics_need_no_keras() -> None:
+    code = """
+import adnn_optuna as adnn
+from adnn_optuna import MaxGainCallback, MaxTimeCallback, MaxTrialCallback
+from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler, DeltaStepSampler
+adnn.expected_luck(3, 1.0)
+adnn.measure_variance(lambda *, seed: seed % 7, n=5)
+"""
     assert not loaded(code, HEAVY)
 
 

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # As if the packages of the extras were not installed.
-BASE_ONLY = "import sys; sys.modules |= dict.fromkeys(['keras', 'sklearn', 'tensorflow'])\n"
+BASE_ONLY = """
+import sys
+sys.modules |= dict.fromkeys(["keras", "psycopg", "sklearn", "tensorflow"])
+"""
 TENSORFLOW = "which is not installed: pip install 'adnn_optuna[tensorflow]'."
 
 
@@ -26,77 +29,53 @@ def python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def adnn_commands(
-    commands: list[list[str]], folder: Path, after: str = ""
-) -> subprocess.CompletedProcess[str]:
-    """Run commands after some code in one process, whose last line are their exit codes."""
-    code = f"from adnn_optuna.cli.main import run; print([run(c) for c in {commands}])"
-    return python(f"{after}\n{code}", folder)
-
-
 CALLS = """
+import os
+import random
 import adnn_optuna as adnn
+from adnn_optuna.engine.storages import open_storage
+from adnn_optuna.networks import loading
 data = adnn.Dataset.from_arrays([[0.0], [1.0]] * 20, [0, 1] * 20, name="d")
+os.environ.pop("ADNN_DATA_DIR", None)
+loading._SYSTEM_DATA_DIR = loading.Path("none")
 for call in (
     lambda: adnn.load_dataset("digits"),
     lambda: adnn.InitOffsetObjective(adnn.MLP((8,)), data),
     lambda: adnn.InitOffsetObjective(lambda: None, data),
     lambda: adnn.compare_models({"a": adnn.MLP((8,)), "b": adnn.MLP((4,))}, data),
     lambda: adnn.audit_randomness(None),
+    lambda: open_storage("postgresql+psycopg://me@localhost/s"),
+    lambda: adnn.load_dataset("mnist"),
 ):
     try:
         call()
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         print(error)
+
+def f(seed):
+    return random.Random(seed).random()
+
+# No splits are redrawn, which code without source does not show.
+models = {"f": f, "g": lambda seed: f(seed) + 1}
+comparison = adnn.compare_models(models, seeds=range(6), resampled=False)
+print(*comparison.differences()["verdict"])
 """
 
 
 def test_every_public_name_is_there_and_says_what_to_install(tmp_path: Path) -> None:
     done = python(f"from adnn_optuna import {', '.join(adnn.__all__)}\n{CALLS}", tmp_path)
-    assert done.returncode == 0
-    lines = done.stdout.splitlines()
-    assert len(lines) == 5
-    assert all(line.endswith(TENSORFLOW) for line in lines)
+    assert done.returncode == 0, done.stderr
+    *of_tensorflow, of_storage, of_data, verdict = done.stdout.splitlines()
+    assert len(of_tensorflow) == 5
+    assert all(line.endswith(TENSORFLOW) for line in of_tensorflow)
+    assert of_storage.endswith("pip install 'adnn_optuna[postgresql]'.")
+    # Data that Keras would download name both ways.
+    assert "pip install 'adnn_optuna[tensorflow]'" in of_data
+    assert "Put its four IDX files" in of_data
+    assert verdict == "worse"
 
 
-def test_data_that_keras_would_fetch_name_both_ways(tmp_path: Path) -> None:
-    code = "import adnn_optuna._checks as c, adnn_optuna.networks.loading as s; s._SYSTEM_DATA_DIR"
-    code += "= s.Path('none'); s.os.environ.pop('ADNN_DATA_DIR', 0); s.load_dataset('mnist')"
-    last = python(code, tmp_path).stderr.splitlines()[-1]
-    assert "pip install 'adnn_optuna[tensorflow]'" in last
-    assert "Put its four IDX files" in last
-
-
-def test_commands_say_what_to_install(tmp_path: Path) -> None:
-    done = adnn_commands(
-        [["search", "--max-trial", "2"], ["compare", "--max-trial", "2"]], tmp_path
-    )
-    lines = done.stderr.splitlines()
-    assert len(lines) == 2
-    for line in lines:
-        assert line.startswith("adnn: ")
-        assert line.endswith(TENSORFLOW)
-    assert done.stdout == "[2, 2]\n"
-    assert not [*tmp_path.iterdir()]
-
-
-def test_other_parts_are_named_too(tmp_path: Path) -> None:
-    code = "sys.modules['psycopg'] = None; from adnn_optuna.engine.storages import open_storage; "
-    done = python(code + "open_storage('postgresql+psycopg://me@localhost/s')", tmp_path)
-    assert done.stderr.splitlines()[-1].endswith("pip install 'adnn_optuna[postgresql]'.")
-
-
-def test_functions_of_a_seed_are_compared(tmp_path: Path) -> None:
-    code = "import adnn_optuna as adnn, random; f = lambda seed: random.Random(seed).random(); "
-    code += "g = lambda seed: f(seed) + 1; models = {'f': f, 'g': g}; found = "
-    # No splits are redrawn, which code without source does not show.
-    code += "adnn.compare_models(models, seeds=range(6), resampled=False); "
-    code += "print(*found.differences()['verdict'])"
-    done = python(code, tmp_path)
-    assert done.stdout == "worse\n", done.stderr
-
-
-def test_samplers_luck_and_recheck_are_there(tmp_path: Path) -> None:
+def test_commands_run_or_say_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(
         "import random\n"
         "def f(trial, seed):\n"
@@ -110,9 +89,15 @@ def test_samplers_luck_and_recheck_are_there(tmp_path: Path) -> None:
         "study.sampler = adnn.AdaptiveSimulatedAnnealingSampler(); "
         "study.optimize(f, callbacks=[adnn.MaxTrialCallback(14)]); assert len(study.trials) == 14"
     )
-    luck = ["luck", "--n", "51", "--sd", "0.0096", "--claimed", "0.04"]
-    recheck = ["recheck", "o.db", "s", "--evaluate", "own:f", "--quiet"]
-    done = adnn_commands([luck, recheck], tmp_path, after=code)
+    commands = [[verb, "--max-trial", "2"] for verb in ("search", "compare")]
+    commands += [["luck", "--n", "51", "--sd", "0.0096", "--claimed", "0.04"]]
+    commands += [["recheck", "o.db", "s", "--evaluate", "own:f", "--quiet"]]
+    code += f"\nfrom adnn_optuna.cli.main import run; print([run(c) for c in {commands}])"
+    done = python(code, tmp_path)
+    refusals = [line for line in done.stderr.splitlines() if line.startswith("adnn: ")]
+    assert len(refusals) == 2
+    assert all(line.endswith(TENSORFLOW) for line in refusals)
+    assert not [*tmp_path.glob("adnn*")]
     of_luck, _, of_recheck = done.stdout.partition("\nRecheck of study")
     assert "51" in of_luck
-    assert of_recheck.endswith("\n[0, 0]\n")
+    assert of_recheck.endswith("\n[2, 2, 0, 0]\n")
