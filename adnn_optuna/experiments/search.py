@@ -42,7 +42,7 @@ from adnn_optuna.results.confirmed_value import rank_notes
 from adnn_optuna.results.difference_words import times
 from adnn_optuna.results.fields import units_of
 from adnn_optuna.results.findings import unseen_notes
-from adnn_optuna.results.selection_figure import selection_figure
+from adnn_optuna.results.selection_figure import NewValues, selection_figure
 from adnn_optuna.results.settings import compare_step, study_command
 from adnn_optuna.results.study import (
     StudyResult,
@@ -587,15 +587,14 @@ def replication_figure(
     selected = Line(f"trial {best.number}, best", gain, units.selection, is_difference=True)
     replicated = Line("new seeds", confirmation.replication, units.test, is_difference=True)
     return selection_figure(
+        "selection",
         capitalized(title),
         units.selection.heading("gain over the baseline network", is_gain=True),
         trials=gains,
         best=selected,
-        runs=confirmation.gains,
-        chosen=replicated,
-        level=confirmation.level,
-        rows=(
-            f"{data} data, ",
-            f"test data, {len(confirmation.gains)} new seeds",
+        chosen=NewValues(
+            f"test data, {len(confirmation.gains)} new seeds", replicated, confirmation.gains
         ),
+        level=confirmation.level,
+        of_trials=f"{data} data, ",
     )

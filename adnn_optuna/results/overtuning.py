@@ -1,5 +1,6 @@
 """The value of a tuned configuration on new data: the validation data also selected it."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -18,12 +19,12 @@ from adnn_optuna.render.document import (
     Detail,
     Figure,
     Line,
-    Series,
     Step,
     Table,
     Verdict,
 )
 from adnn_optuna.render.printed import TRIAL, Printed, number_fields
+from adnn_optuna.results.selection_figure import NewValues, selection_figure
 from adnn_optuna.results.settings import study_in_words
 from adnn_optuna.samplers._trials import is_feasible
 from adnn_optuna.stats.overtuning import (
@@ -36,7 +37,6 @@ from adnn_optuna.stats.overtuning import (
 )
 from adnn_optuna.stats.spread import unit_of_values
 
-_SPACE = 3 * "\N{NO-BREAK SPACE}"  # Between the best trial's point and its label.
 _ALIKE = 1e-3  # Reported values that differ more from the means of the scores are others.
 
 
@@ -123,7 +123,7 @@ class Overtuning(Printed):
     def _figures(self) -> list[Figure]:
         if not self._is_known:
             return []
-        return [self._trial_figure(), self._curve_figure()]
+        return [self._figure()]
 
     def _next_step(self) -> Step:
         return self._recheck
@@ -229,72 +229,22 @@ class Overtuning(Printed):
         headings = ("trial", "reported", "left out", "selected")
         return [Table(headings, rows, "Trials, by how many splits select them", is_detail=True)]
 
-    def _trial_figure(self) -> Figure:
-        unit = self._unit
-        has_value = np.isfinite(self.splits.left_out)
-        reported = unit.scale * self.reported_values[has_value]
-        left_out = unit.scale * self.splits.left_out[has_value]
-        new, best, _ = self._estimates()
-        new_x = unit.scale * new.estimate.value
-        coordinates = [*reported.tolist(), *left_out.tolist(), new_x]
-        ends = [min(coordinates), max(coordinates)]
-        best_index = self.trials.index(self.best)
-        shares = self.splits.selected[has_value]
-        points = Series(
-            label="",
-            x=reported.tolist(),
-            y=left_out.tolist(),
-            mark="points",
-            hover=[f"selected by {100 * share:.0f}% of splits" for share in shares],
-            sizes=(shares / shares.max()).tolist(),
-            color=None,
-        )
-        equal = Series(
-            "", ends, ends, "dashes", color=None, text=["", "equal"], text_at=["top left"] * 2
-        )
-        best_point = Series(
-            label="",
-            x=[unit.scale * self.reported],
-            y=[unit.scale * float(self.splits.left_out[best_index])],
-            mark="squares",
-            color=1,
-            text=[f"{_SPACE}trial {self.best.number}: {best.value}"],
-            text_at=["middle right"],
-        )
-        on_new_data = Series(
-            label="",
-            x=ends,
-            y=[new_x, new_x],
-            text=[f"expected: {new.value}", ""],
-            text_at=["top right"] * 2,
-        )
-        return Figure(
-            key="overtuning",
-            title=f"Expect {new.value} on new examples; the best trial reports {best.value}",
-            x_label=unit.heading("reported value"),
-            y_label=unit.heading("value on examples left out"),
-            series=[equal, points, on_new_data, best_point],
-            caption="Points: trials; larger ones are selected by more splits of the examples.",
-            lower_is_better=not self.maximize,
-            has_equal_axes=True,
-        )
-
-    def _curve_figure(self) -> Figure:
-        best_so_far = np.maximum.accumulate(self._sign * self.values)
-        curve = self.splits.curve
-        optimism = []
-        _, _, optimism_line = self._estimates()
-        n_trials = in_number(len(self.trials), "trial")
-        for n, value in curve.items():
-            excess = float(best_so_far[n - 1] - self._sign * value)
-            optimism.append(self._unit.scale * excess)
-        return Figure(
-            key="optimism",
-            title=f"The optimism of the best of {n_trials} is {optimism_line.value}",
-            x_label="trials",
-            y_label=self._unit.heading("optimism", is_gain=True),
-            series=[Series("", [*curve], optimism)],
-            caption="By how much the best value of the first trials is too good.",
+    def _figure(self) -> Figure:
+        """Return the values of the trials, the best one, and its value on new examples."""
+        new, best, optimism = self._estimates()
+        title = f"No overstatement of {best.value} is shown"
+        if self._verdict() == "overstated":
+            title = f"Expect {new.value} on new examples, not {best.value}"
+        return selection_figure(
+            "overtuning",
+            title,
+            best.unit.heading(self.metric.replace("_", " ") or "value"),
+            trials=self.reported_values.tolist(),
+            best=dataclasses.replace(best, label=f"trial {self.best.number}, best"),
+            chosen=NewValues("new examples", dataclasses.replace(new, label="expected")),
+            level=0.95,
+            excess=f"optimism: {optimism.value}",
+            maximize=self.maximize,
         )
 
     def _fields(self) -> dict[str, Any]:

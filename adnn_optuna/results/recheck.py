@@ -34,15 +34,13 @@ from adnn_optuna.render.document import (
     Detail,
     Figure,
     Line,
-    Series,
     Step,
     Verdict,
 )
 from adnn_optuna.render.printed import TRIAL, Printed, number_fields
 from adnn_optuna.results.confirmed_value import ConfirmedValue, mean_interval
 from adnn_optuna.results.findings import MAKE_THE_REST, counted
-from adnn_optuna.results.row_figure import values_figure
-from adnn_optuna.results.selection_figure import selection_figure
+from adnn_optuna.results.selection_figure import NewValues, selection_figure
 from adnn_optuna.results.settings import study_in_words
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.design import PairedDesign
@@ -660,10 +658,9 @@ class Recheck(Printed):
         return Step('result.report("recheck.html")', self._report_command, writes_report=True)
 
     def _figures(self) -> list[Figure]:
-        """Return what selection adds, if that is known, and the values of the best trials."""
         if not self._is_confirmed:
-            return [self._candidates_figure()]
-        return [self._selection_figure(), self._candidates_figure()]
+            return []
+        return [self._selection_figure()]
 
     def _selection_figure(self) -> Figure:
         """Return all trials, the best one and its value, and the chosen trial on new seeds."""
@@ -684,45 +681,34 @@ class Recheck(Printed):
             if excess.estimate.low > 0:
                 distance = f"luck: {size}"
         assert self.trial is not None
-        n = len(numbers.confirmed.values)
+        where = numbers.confirmed.in_words(len(numbers.confirmed.values))
         reported = None
         if self.trial.number != numbers.best.number:
             stored = Estimate(stored_value(self.trial))
             reported = Line(f"trial {self.trial.number}", stored, self._unit)
-        return selection_figure(
+        compared = None
+        if self.against is not None and self.against.number != self.trial.number:
+            values = numbers.values(self.against, "confirm")
+            if values:
+                line = Line(
+                    f"{numbers.against_label}, compared", Estimate(mean(values)), self._unit
+                )
+                compared = NewValues(f"{numbers.against_label}, {where}", line, values)
+        figure = selection_figure(
+            "selection",
             title,
             unit_of(numbers.metric).heading(numbers.metric),
             trials=[stored_value(trial) for trial in numbers.trials],
             best=best,
-            runs=numbers.confirmed.values,
-            chosen=chosen,
+            chosen=NewValues(where, chosen, numbers.confirmed.values),
+            compared=compared,
             level=numbers.confirmed.level,
             reported=reported,
             excess=distance,
-            rows=("", numbers.confirmed.in_words(n)),
             maximize=numbers.maximize,
         )
-
-    def _candidates_figure(self) -> Figure:
-        """Return the values of the best trials in the study and on the seeds that choose."""
-        numbers = self.numbers
-        unit = unit_of(numbers.metric)
-        rows = {f"trial {trial.number}": trial for trial in numbers.candidates}
-        figure = values_figure(
-            "recheck",
-            f"{numbers.metric} on the seeds that choose",
-            {label: numbers.values(trial, "choose") for label, trial in rows.items()},
-            unit,
-            controls=[label for label, trial in rows.items() if trial is not self.trial],
-            lower_is_better=not numbers.maximize,
-        )
-        stored = [unit.scale * stored_value(trial) for trial in numbers.candidates]
-        diamonds = Series("", stored, range(len(stored)), "diamonds", color=1)
-        caption = f"{figure.caption} Diamonds: values in the study. Blue: the chosen trial."
-        if numbers.is_deterministic:
-            title = "Values in the study; nothing was evaluated again"
-            return dataclasses.replace(figure, title=title, series=[diamonds], caption="")
-        return dataclasses.replace(figure, series=[*figure.series, diamonds], caption=caption)
+        caption = f"{figure.caption} {self._about_gain()}".rstrip()
+        return dataclasses.replace(figure, caption=caption)
 
     def _fields(self) -> dict[str, Any]:
         numbers = self.numbers

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from adnn_optuna._units import in_number
 from adnn_optuna.render.document import Figure, Line, Mark, Series
@@ -13,16 +14,25 @@ _SPACE = 2 * "\N{NO-BREAK SPACE}"  # Between a text and the line beside it.
 _OF_BEST, _OF_CHOSEN = 1, 0  # Colors.
 
 
+class NewValues(NamedTuple):
+    """Values that selected nothing, in one row below the trials."""
+
+    row: str  # The row's label.
+    mean: Line  # Their mean, with its CI if it has one.
+    values: Sequence[float] = ()
+
+
 def selection_figure(
+    key: str,
     title: str,
     x_label: str,
     *,
     trials: Sequence[float],
     best: Line,
-    runs: Sequence[float],
-    chosen: Line,
+    chosen: NewValues,
     level: float,
-    rows: tuple[str, str],
+    of_trials: str = "",
+    compared: NewValues | None = None,
     reported: Line | None = None,
     excess: str = "",
     maximize: bool = True,
@@ -30,14 +40,15 @@ def selection_figure(
     """Return the figure, in which labels name the best trial and its value on new seeds.
 
     Args:
+        key: The figure's key.
         title: The finding.
         x_label: The name of the values.
         trials: The values of the study's trials.
         best: The study's best value.
-        runs: The values on new seeds.
-        chosen: Their mean.
-        level: The level of its CI.
-        rows: What stands before the number of trials, and the label of the runs.
+        chosen: The values of the chosen trial on new seeds.
+        level: The level of the CI of their mean.
+        of_trials: What stands before the number of trials.
+        compared: The values of a trial that the chosen one is compared with.
         reported: The chosen trial's value in the study, if it is not the best one.
         excess: What the distance from the mean to the best value is; empty if they have no
             distance, as they are not of the same data.
@@ -52,34 +63,40 @@ def selection_figure(
         n_trials = f"{len(near)} of {n_trials}"
         caption = f"{caption} Not drawn: {in_number(n_far, 'trial')} far below."
     of_best = _point("squares", best, 0, _OF_BEST)
-    of_chosen = _point("squares", chosen, 1, _OF_CHOSEN)
+    of_chosen = _point("squares", chosen.mean, 1, _OF_CHOSEN)
     squares = [of_best, of_chosen]
+    new_values = [chosen]
+    if compared is not None:
+        squares.append(_point("squares", compared.mean, 2, None))
+        new_values.append(compared)
     _drop(near, best)
     if reported is not None:
         _drop(near, reported)
         squares.append(_point("hollow squares", reported, 0, _OF_CHOSEN))
         caption = f"{caption} Hollow square: {reported.label} in the study, {reported.value}."
-    dots = [dots_in_row(near, 0, best.unit), dots_in_row(runs, 1, chosen.unit)]
-    drawn = [x for series in (*dots, *squares) for x in series.x]
-    middle = (min(drawn) + max(drawn)) / 2
-    mean = f"{chosen.label}: {chosen.value}"
-    if chosen.ends:
-        mean = f"{mean} ({100 * level:.9g}% CI {chosen.ends})"
-    lines = [
-        _label(f"{best.label}: {best.value}", "top", of_best, -_LABEL, middle),
-        _label(mean, "bottom", of_chosen, _LABEL, middle),
-    ]
+    dots = [dots_in_row(near, 0, best.unit)]
+    for row, new in enumerate(new_values, 1):
+        dots.append(dots_in_row(new.values, row, best.unit))
+    drawn = list[float]()
+    for series in (*dots, *squares):
+        drawn += filter(math.isfinite, [*series.x, *series.low, *series.high])
+    ends = min(drawn), max(drawn)
+    lines = [_label(f"{best.label}: {best.value}", "top", of_best, -_LABEL, ends)]
+    for square, new in zip(squares[1:], new_values, strict=False):
+        text = f"{new.mean.label}: {new.mean.value}"
+        if new.mean.ends:
+            text = f"{text} ({100 * level:.9g}% CI {new.mean.ends})"
+        lines.append(_label(text, "bottom", square, _LABEL, ends))
     if excess:
-        lines.insert(0, _step(excess, of_best.x[0], of_chosen.x[0], middle))
-    of_trials, of_runs = rows
+        lines.insert(0, _step(excess, of_best.x[0], of_chosen.x[0], sum(ends) / 2))
     return Figure(
-        key="selection",
+        key=key,
         title=title,
         x_label=x_label,
         y_label="",
         series=[*dots, *lines, *squares],
         caption=caption,
-        rows=(f"{of_trials}{n_trials}", of_runs),
+        rows=[f"{of_trials}{n_trials}", *(new.row for new in new_values)],
         lower_is_better=not maximize,
     )
 
@@ -90,17 +107,23 @@ def _drop(values: list[float], square: Line) -> None:
         values.remove(square.estimate.value)
 
 
-def _point(mark: Mark, line: Line, row: int, color: int) -> Series:
+def _point(mark: Mark, line: Line, row: int, color: int | None) -> Series:
     """Return an estimate as a square with its CI, if it has one."""
     value, low, high = ([line.unit.scale * end] for end in line.estimate)
     return Series("", value, [row], mark, low, high, hover=[line.value], color=color)
 
 
-def _label(text: str, side: str, square: Series, distance: float, middle: float) -> Series:
-    """Return a line from a square to its label above or below."""
+def _label(
+    text: str, side: str, square: Series, distance: float, ends: tuple[float, float]
+) -> Series:
+    """Return a line from a square to its label above or below, where both ends leave room."""
     x = square.x[0]
     row = square.y[0]
-    places = [f"{side} {_towards(middle, x)}"] * 2
+    low, high = ends
+    align = _towards((low + high) / 2, x)
+    if abs(2 * x - low - high) < (high - low) / 3:
+        align = "center"
+    places = [f"{side} {align}"] * 2
     y = [row, row + distance]
     return Series("", [x, x], y, color=square.color, text=["", text], text_at=places)
 

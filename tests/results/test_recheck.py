@@ -275,15 +275,26 @@ def test_repr_is_short() -> None:
     assert "FrozenTrial" not in text
 
 
-def test_the_figure_without_evaluations_says_so() -> None:
+def test_without_evaluations_there_is_no_figure() -> None:
     deterministic = with_settings(of_equals([0.5] * 5), is_deterministic=True)
-    *_, figure = deterministic.document().figures()
-    assert figure.title == "Values in the study; nothing was evaluated again"
-    assert [series.mark for series in figure.series] == ["diamonds"]
+    with pytest.raises(ValueError, match="There is nothing to draw"):
+        deterministic.plot()
+
+
+def test_the_figure_shows_the_compared_trial_in_a_row_of_its_own() -> None:
+    report = compared(TestGain.GAINS, trial(0, 0.888))
+    [figure] = report.document().figures()
+    assert figure.rows[1:] == ("10 new seeds", "trial 0, 10 new seeds")
+    _, chosen, other = (series for series in figure.series if series.mark == "squares")
+    assert (other.y, other.color) == ((2,), None)
+    assert chosen.x[0] - other.x[0] == pytest.approx(report.gain.value)
+    assert " beats trial 0 by " in figure.caption
+    [itself] = compared(TestGain.GAINS, trial(23, 0.916)).document().figures()
+    assert len(itself.rows) == 2
 
 
 def test_the_first_figure_names_both_trials_and_marks_what_is_luck() -> None:
-    figure, _ = recheck(17, [0.904, 0.905, 0.906]).document().figures()
+    [figure] = recheck(17, [0.904, 0.905, 0.906]).document().figures()
     labels = [text for series in figure.series for text in series.text if text]
     assert figure.title == "The best value is 0.0073 too high"
     luck, best, mean = labels
@@ -308,12 +319,12 @@ def test_the_first_figure_names_both_trials_and_marks_what_is_luck() -> None:
     ],
 )
 def test_the_first_figure_states_the_finding(values: list[float], title: str) -> None:
-    figure, _ = recheck(17, values).document().figures()
+    [figure] = recheck(17, values).document().figures()
     assert figure.title == title
 
 
 def test_a_loss_that_is_better_on_new_seeds_was_too_high_in_the_study() -> None:
-    figure, _ = compared(TestGain.GAINS, None, maximize=False).document().figures()
+    [figure] = compared(TestGain.GAINS, None, maximize=False).document().figures()
     assert figure.heading == "The best value is 0.0610 too high (lower is better)"
 
 
@@ -402,15 +413,6 @@ class TestSurfaces:
 
     def test_of_states(self) -> None:
         assert_states("recheck", states())
-
-    def test_show_which_trial_is_chosen_and_what_each_point_is(self) -> None:
-        _, figure = recheck(17, [0.904, 0.905, 0.906]).document().figures()
-        assert figure.rows == ("trial 31", "trial 17")
-        means = [series for series in figure.series if series.mark == "squares"]
-        assert [[*mean.x] for mean in means] == [[0.85], [0.95]]
-        assert [mean.color for mean in means] == [None, 0]
-        [stored] = [series for series in figure.series if series.mark == "diamonds"]
-        assert list(stored.x) == [0.9123, 0.91]
 
 
 class TestVerdict:
