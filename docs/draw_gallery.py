@@ -34,7 +34,7 @@ def main() -> None:
             exec(code, names)  # noqa: S102 - it is the code of our own page
             if file is not None:
                 file.parent.mkdir(parents=True, exist_ok=True)
-                names["figure"].write_image(file, width=720, height=400, scale=1.25)
+                names["figure"].write_image(file, width=720, scale=1.25)
                 print(file.relative_to(HERE))
 
 

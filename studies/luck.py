@@ -65,7 +65,8 @@ def hero(figure: go.Figure, size: Size, text_color: str) -> go.Figure:
     font = {"size": size.axis, "color": text_color, "family": "sans-serif"}
     title = {"text": f"<b>{figure.layout.title.text}</b>", "font": {"size": size.title}}
     figure.update_layout(font=font, title=title, width=size.width, height=size.height)
-    figure.update_layout(title_subtitle_font_size=size.caption)
+    caption = figure.layout.title.subtitle.text.replace("<br>", " ")
+    figure.update_layout(title_subtitle={"text": caption, "font": {"size": size.caption}})
     figure.update_xaxes(title_font_size=size.axis)
     return figure.update_traces(textfont_size=size.text)
 

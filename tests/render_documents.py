@@ -29,7 +29,7 @@ def figures(label: str = "arm") -> list[Figure]:
                 Series("", x, range(4), "points", text=["+1.00"] * 4, hover=rows, **ends),
                 Series("", x, [0.2, 1.2, 2.2, 3.2], "squares", color=None),
                 Series("+0.00 pp, equivalent", [0.0], [0], "hollow squares", color=2),
-                Series("-29.07 pp, inconclusive", [3.0], [3], "diamonds", color=1),
+                Series("-29.07 pp, inconclusive", [3.0], [3], "squares", color=1),
             ],
             rows=rows,
             margin=0.1,

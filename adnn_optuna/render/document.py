@@ -45,7 +45,6 @@ Mark = Literal[
     "points",
     "squares",
     "hollow squares",
-    "diamonds",
     "rings",
 ]
 """How a series is drawn."""
@@ -157,7 +156,6 @@ class Series:
     high: Sequence[float] = ()
     hover: Sequence[str] = ()  # A text for each point.
     color: int | None = 0  # The number of its color; None is the grey of controls.
-    sizes: Sequence[float] = ()  # The area of each point, from 0 to 1.
     values: Sequence[float] = ()  # What each point's color shows, on a scale from worse to better.
     text: Sequence[str] = ()  # A label of each point.
     text_at: Sequence[str] = ()  # Such as "bottom left"; by default above the point.
@@ -178,7 +176,6 @@ class Figure:
     target: float = math.nan  # A y that a line marks; NaN without.
     value_label: str = ""  # The name of the color scale.
     lower_is_better: bool = False  # Of the values, also on the color scale.
-    has_equal_axes: bool = False  # A unit is as long along y as along x.
     from_zero: bool = False  # Whether the axis of x begins at 0.
     log: str = ""  # Which axes are logarithmic: "", "x", "y" or "xy".
     if_empty: str = "There is nothing to draw yet."

@@ -18,7 +18,6 @@ DARK_COLORS = ("#3f93f5", "#f5832b", "#62ebb4", "#f0a0ee", "#d8434a", "#e0da45")
 """The same on black."""
 CONTROL_COLOR = "#8b929c"
 """The grey of controls, on both."""
-_SMALLEST, _LARGEST = 5, 22  # Points whose sizes show a number, in pixels.
 _ROOM_FOR_LABELS = 230  # Of figures of the usual height, in pixels.
 _FEW = 10  # Whole numbers that all have their mark.
 _LINE_HEIGHT = 17  # Of labels, in pixels.
@@ -36,7 +35,13 @@ _AXIS = {
 _TEMPLATE = go.layout.Template(
     layout={
         "colorway": COLORS,
-        "title": {"x": 0.01, "yref": "container", "yanchor": "top"},
+        "title": {
+            "x": 0.01,
+            "yref": "container",
+            "yanchor": "top",
+            "font": {"size": 16},
+            "subtitle": {"font": {"size": 12}},
+        },
         "xaxis": {**_AXIS, "tickangle": 0},
         "yaxis": _AXIS,
         "plot_bgcolor": "white",
@@ -66,7 +71,6 @@ _MARKERS: Mapping[Mark, Mapping[str, Any]] = {
     "points": {"size": 8, "opacity": 0.75},
     "squares": {"size": 11, "symbol": "square"},
     "hollow squares": {"size": 10, "symbol": "square-open", "line": {"width": 2.5}},
-    "diamonds": {"size": 11, "symbol": "diamond"},
     "rings": {"size": 17, "symbol": "circle-open", "line": {"width": 3}},
 }
 
@@ -74,11 +78,12 @@ _MARKERS: Mapping[Mark, Mapping[str, Any]] = {
 def standalone(figure: Figure) -> go.Figure:
     """Return a figure as one of plotly, below its heading and its caption."""
     drawing = to_plotly(figure)
-    caption = _in_lines(figure.caption, 85)
-    heading = _in_lines(figure.heading, 62)
-    room_of_title = 24 * heading.count("<br>")  # For all lines but the first.
-    room = room_of_title + 18 * (1 + caption.count("<br>"))
-    height = (drawing.layout.height or 450) + room
+    # As wide as a phone, 360 pixels.
+    heading = _in_lines(figure.heading, 42, 5)
+    caption = _in_lines(figure.caption, 56, 5)
+    room_of_title = 21 * heading.count("<br>")  # For all lines but the first.
+    room = room_of_title + 16 * (1 + caption.count("<br>"))
+    height = (drawing.layout.height or 400) + room
     top = 14
     if room_of_title:
         top += 12  # By as much, plotly moves a title of several lines up.
@@ -87,14 +92,14 @@ def standalone(figure: Figure) -> go.Figure:
         "subtitle": {"text": caption},
         "y": 1 - top / height,
     }
-    return drawing.update_layout(title=title, margin_t=60 + room, height=height)
+    return drawing.update_layout(title=title, margin_t=50 + room, height=height)
 
 
 def to_plotly(figure: Figure) -> go.Figure:
     """Return a figure as one of plotly, without its texts above it."""
     drawing = go.Figure(_EMPTY).update_layout(
-        xaxis_title_text=_in_lines(figure.x_label, 28),
-        yaxis_title_text=_in_lines(figure.y_label, 20),
+        xaxis_title_text=_in_lines(figure.x_label, 40),
+        yaxis_title_text=_in_lines(figure.y_label, 40),
     )
     for series in figure.series:
         if len(series.x):
@@ -105,12 +110,10 @@ def to_plotly(figure: Figure) -> go.Figure:
             text=figure.if_empty, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False
         )
         return drawing.update_xaxes(visible=False).update_yaxes(visible=False)
-    if figure.has_equal_axes:
-        drawing.update_yaxes(scaleanchor="x", constrain="domain").update_xaxes(constrain="domain")
     if figure.from_zero:
         drawing.update_xaxes(rangemode="tozero")
     for axis in figure.log:
-        drawing.update_layout({f"{axis}axis_type": "log"})
+        drawing.update_layout({f"{axis}axis": {"type": "log", "nticks": 5}})
     if not math.isnan(figure.margin):
         line = {"color": CONTROL_COLOR, "width": 1.5}
         drawing.add_vline(0, line=line, layer="below")
@@ -122,7 +125,7 @@ def to_plotly(figure: Figure) -> go.Figure:
     if any(series.values for series in figure.series):
         drawing.update_layout(coloraxis=_color_axis(figure))
     if figure.rows:
-        _label_rows(drawing, figure.rows)
+        _label_rows(drawing, figure)
     else:
         _mark_whole_numbers(drawing, figure)
         if all(series.mark in _LINES for series in figure.series):
@@ -164,9 +167,6 @@ def _line(series: Series, _: Figure) -> list[Any]:
 def _points(series: Series, figure: Figure) -> list[Any]:
     """Return points, with error bars and texts if they have any."""
     marker: dict[str, Any] = {"color": _color(series), **_MARKERS[series.mark]}
-    if series.sizes:
-        # Plotly's sizes are diameters.
-        marker["size"] = [_SMALLEST + _LARGEST * math.sqrt(size) for size in series.sizes]
     if series.values:
         marker |= {"color": [*series.values], "coloraxis": "coloraxis", "line": {"width": 1}}
     trace = go.Scatter(x=[*series.x], y=[*series.y], mode="markers", marker=marker)
@@ -223,13 +223,16 @@ def _color_axis(figure: Figure) -> dict[str, Any]:
     return {"colorscale": _SCALE, "colorbar": bar, **ends}
 
 
-def _label_rows(drawn: go.Figure, labels: Sequence[str]) -> None:
-    """Label the rows 0, 1, … from the top, with room for long labels and texts above points."""
-    n = len(labels)
-    texts = [_in_lines(label, _LABEL_WIDTH) for label in labels]
+def _label_rows(drawn: go.Figure, figure: Figure) -> None:
+    """Label the rows 0, 1, … from the top, with room for long labels and texts between them."""
+    n = len(figure.rows)
+    texts = [_in_lines(label, _LABEL_WIDTH) for label in figure.rows]
+    row_height = 50
+    if any(series.text for series in figure.series):
+        row_height = 125
     drawn.update_yaxes(tickvals=[*range(n)], ticktext=texts, zeroline=False)
     drawn.update_yaxes(range=[n - 0.4, -0.6], ticklabelstandoff=8)
-    drawn.update_layout(height=max(360, 110 + 50 * n))
+    drawn.update_layout(height=max(240, 110 + row_height * n))
 
 
 def _mark_whole_numbers(drawing: go.Figure, figure: Figure) -> None:

@@ -270,7 +270,7 @@ class ArmComparison(Printed):
         numbers = self.numbers
         unit = numbers.unit
         score = numbers.score
-        rows = self._shown(numbers.differences)
+        rows = self._concluded
         finding = "How much better the first arm is"
         if numbers.n_values:
             finding = "; ".join(self._claims()) or finding

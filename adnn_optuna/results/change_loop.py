@@ -342,8 +342,8 @@ class ChangeLoop(Printed):
             self._unit.heading("value"),
             [self._best_so_far(), *self._points()],
             caption=(
-                "Squares: kept changes, named on the right. Dots: others. Line: the best so far. "
-                "Bars: 95% CIs of the difference from the best before."
+                "Squares: kept changes. Dots: others. Line: the best so far. Bars: 95% CIs of the "
+                "difference from the best before."
             ),
             lower_is_better=not self.maximize,
             if_empty="No run has a value yet.",
@@ -377,8 +377,9 @@ class ChangeLoop(Printed):
             label = ""
             mark: Mark = "points"
             color = None
-            if each.is_kept:
+            if each.is_kept or place == len(self.candidates) - 1:
                 label = each.label
+            if each.is_kept:
                 mark = "squares"
                 color = 0
             x, y = [place], [scale * mean]

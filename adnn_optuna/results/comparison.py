@@ -717,10 +717,15 @@ class Comparison(Printed):
         of_controls = numbers.rows_of([(label, control) for control in numbers.controls])
         rows = [*numbers.over_reference]
         rows += [row.turned() for row in of_controls if row.n_pairs]
+        title = self._about_samplers().partition(";")[0].rstrip(".")
+        control = self._control_over_reference()
+        if control is not None and control.verdict == "better":
+            relation_in_words = relation(control, labels=numbers.reference_name)
+            title = f"{title}; {control.arm} is {relation_in_words}"
         over_reference = f"{numbers.score_name} over {numbers.reference_name}"
         return interval_figure(
             "gains",
-            self._about_samplers().partition(";")[0].rstrip("."),
+            title,
             numbers.unit.heading(over_reference, is_gain=True),
             [verdict_line(row.arm, row, numbers.unit) for row in rows],
             margin=numbers.margin or 0.0,
@@ -804,8 +809,7 @@ def _best_against_trials(comparison: ComparisonNumbers) -> Figure:
         "Trials",
         label,
         series,
-        "Mean over the seeds, of the metric of the selection. The band is one standard deviation "
-        "to each side.",
+        "Lines: means over the seeds. Bands: one standard error to each side.",
         lower_is_better=is_lower_better,
         if_empty="No trial is done.",
     )
@@ -828,7 +832,7 @@ def best_against_trials(runs: Sequence[SearchRecord]) -> list[list[float]]:
 def mean_series(
     label: str, curves: Sequence[Sequence[float]], unit: Unit, color: int | None
 ) -> Series:
-    """Return the mean of curves of one length, with a band of one standard deviation."""
+    """Return the mean of curves of one length, with a band of one standard error."""
     if not curves:
         return Series(label, [], [])
     scaled = unit.scale * np.array(curves)
@@ -837,8 +841,9 @@ def mean_series(
     high = list[float]()
     if len(curves) > 1:
         sd = np.array([known_sd(column) for column in scaled.T])
-        low = _rounded(mean - sd)
-        high = _rounded(mean + sd)
+        standard_error = sd / math.sqrt(len(curves))
+        low = _rounded(mean - standard_error)
+        high = _rounded(mean + standard_error)
     trials = [*range(1, len(mean) + 1)]
     return Series(label, trials, _rounded(mean), low=low, high=high, color=color)
 

@@ -15,6 +15,7 @@ from adnn_optuna.render.document import Caution, Detail, Figure, Line, Step, Tab
 from adnn_optuna.results.confirmed_value import ConfirmedValue
 from adnn_optuna.results.fields import units_of
 from adnn_optuna.results.findings import failures_note
+from adnn_optuna.results.selection_figure import NewValues, selection_figure
 from adnn_optuna.results.settings import compare_function_step
 from adnn_optuna.results.study import StudyResult
 from adnn_optuna.samplers._replicates import replicate_of
@@ -178,11 +179,33 @@ class FunctionSearch(StudyResult):
         return notes
 
     def _figures(self) -> list[Figure]:
-        gains, *further = super()._figures()
-        if self._confirmed.values:
-            _, finding = self._finding()
-            gains = dataclasses.replace(gains, title=capitalized(finding))
-        return [gains, *further]
+        highest = self._best_reported()
+        new_values = self._confirmed.values
+        if self.best is None or highest is None or not new_values:
+            return super()._figures()
+        unit = units_of(self.record).selection
+        number, best_value = highest
+        chosen = f"trial {self.best.number}"
+        reported = None
+        if self.best.number != number:
+            reported = Line(chosen, Estimate(self.best.values[0]), unit)
+        _, finding = self._finding()
+        selection = selection_figure(
+            "selection",
+            capitalized(finding),
+            unit.heading(self.record.metric_label),
+            trials=[value for _, value in self.record.valued],
+            best=Line(f"trial {number}, best", Estimate(best_value), unit),
+            chosen=NewValues(
+                self._confirmed.in_words(len(new_values)),
+                Line(f"{chosen}, recommended", self.value, unit),
+                new_values,
+            ),
+            level=self._level,
+            reported=reported,
+            maximize=not self.record.is_minimized,
+        )
+        return [selection, *super()._figures()]
 
     def _tables(self) -> list[Table]:
         return [*self._replicated_tables(), *super()._tables()]

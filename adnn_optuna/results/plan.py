@@ -135,8 +135,8 @@ class Plan(Printed):
             if seeds in power:
                 needed[seeds] = power[seeds]
         labels = [f"{seeds} seeds" for seeds in needed]
-        # Above both lines: the one of the power, and the curve that rises through it.
-        places = ["top left"] * len(needed)
+        # Beside the curves, which rise.
+        places = ["top left", "bottom right"][: len(needed)]
         power_needed = _in_percent(needed)
         rings = Series(
             "", [*needed], power_needed, "rings", color=None, text=labels, text_at=places
@@ -148,10 +148,7 @@ class Plan(Printed):
             x_label="Seeds",
             y_label="Power [%]",
             series=series,
-            caption=(
-                f"The dotted line is the power of {POWER:.0%} that is planned for. Rings mark the "
-                "seeds that each design needs."
-            ),
+            caption=f"Rings: the seeds that each design needs for {POWER:.0%}.",
             target=100 * POWER,
         )
         return [figure]

@@ -305,15 +305,14 @@ def gain_figure(record: SearchRecord) -> Figure:
         # The recommended trial may be another one.
         best_number = max(record.gains, key=record.gains.__getitem__)
         best_gain = unit.gain(record.gains[best_number])
-        title = f"Best single value so far: trial {best_number}, {best_gain} over the {over}"
-        title = f"{title} (selected, so biased upward)"
+        title = f"Best single value: trial {best_number}, {best_gain} (selected, so biased upward)"
     return Figure(
         "gain",
         title,
         "Trial",
         unit.heading(f"Gain in {record.metric_label}", is_gain=True),
         series,
-        f"Dots: trials, over the {over}, by the metric of the selection.{not_drawn}",
+        f"Dots: gains over the {over}.{not_drawn}",
         if_empty="No trial was completed.",
     )
 
@@ -321,9 +320,10 @@ def gain_figure(record: SearchRecord) -> Figure:
 def places_figure(record: SearchRecord) -> list[Figure]:
     """Return the trials in one or two parameters, and their values; nothing if none varies."""
     title = "Parameters of the trials"
-    names, trials = places_of(record)
-    if not names:
+    varied, trials = places_of(record)
+    if not varied:
         return []
+    names = varied[:2]
     unit = units_of(record).selection
     metric = unit.heading(record.metric_label)
     x_label, y_label = [*names, metric][:2]
@@ -352,7 +352,7 @@ def places_figure(record: SearchRecord) -> list[Figure]:
     caption = ""
     if record.best is not None:
         caption = f"Ring: trial {record.best.number}."
-    if _are_ranked(_varied(trials), trials):
+    if _are_ranked(varied, trials):
         ranking = "Of the parameters, these two matter most for the best trials."
         caption = f"{caption} {ranking}".lstrip()
     return [
@@ -390,10 +390,10 @@ def bests_so_far(record: SearchRecord) -> list[float]:
 
 
 def places_of(record: SearchRecord) -> tuple[list[str], list[FrozenTrial]]:
-    """Return up to two parameters that have several values, and the trials with a finite value.
+    """Return the parameters that have several values, and the trials with a finite value.
 
-    Of more, the two that matter most for being among the best tenth, by PED-ANOVA (Watanabe et al.
-    2023, IJCAI).
+    Of three or more, first those that matter most for being among the best tenth, by PED-ANOVA
+    (Watanabe et al. 2023, IJCAI).
     """
     values = dict(record.valued)
     trials = [trial for trial in record.done_trials if trial.number in values]
@@ -407,7 +407,7 @@ def places_of(record: SearchRecord) -> tuple[list[str], list[FrozenTrial]]:
             evaluator = PedAnovaImportanceEvaluator()
             study = _study_of(record, trials)
             names = [*get_param_importances(study, evaluator=evaluator, params=names)]
-    return names[:2], trials
+    return names, trials
 
 
 def _varied(trials: Sequence[FrozenTrial]) -> list[str]:
@@ -419,7 +419,7 @@ def _varied(trials: Sequence[FrozenTrial]) -> list[str]:
 
 
 def _are_ranked(names: Sequence[str], trials: Sequence[FrozenTrial]) -> bool:
-    """Return whether the drawn parameters are those of several that matter most."""
+    """Return whether the first two of several parameters are those that matter most."""
     return len(names) > 2 and len(trials) >= _FEWEST_TRIALS
 
 

@@ -417,26 +417,29 @@ class Variance(Printed):
         unit = unit_of(numbers.value_name)
         known_sds = {source: sd for source, sd in self._sds.items() if not math.isnan(sd.value)}
         sds = known_sds.values()
-        bars = Series(
-            label="",
-            x=[unit.scale * sd.value for sd in sds],
-            y=range(len(sds)),
-            mark="squares",
-            low=[unit.scale * sd.low for sd in sds],
-            high=[unit.scale * sd.high for sd in sds],
-            text=[self._sd_unit.value(sd.value) for sd in sds],
-        )
+        series = []
+        for row, sd in enumerate(sds):
+            x, low, high = ([unit.scale * end] for end in sd)
+            label = self._sd_unit.value(sd.value)
+            series.append(Series(label, x, [row], "squares", low, high))
         title = "Standard deviation by source of randomness"
+        caption = "Bars: 95% CIs."
         if numbers.sd.value > 0:
-            title = f"Runs that differ by less than {self._critical} are not distinguishable"
+            title = (
+                f"Single runs have a standard deviation of {self._sd_unit.value(numbers.sd.value)}"
+            )
+            indistinguishable = (
+                f"that differ by less than {self._critical} are not distinguishable"
+            )
+            caption = f"{caption} Single runs {indistinguishable}."
         name = f"standard deviation of {numbers.value_name}"
         figure = Figure(
             key="variance",
             title=title,
             x_label=unit.heading(name, is_gain=True),
             y_label="",
-            series=[bars],
-            caption="Bars: 95% CIs.",
+            series=series,
+            caption=caption,
             rows=sources_in_words(known_sds),
             from_zero=True,
             if_empty="No run has a value yet.",

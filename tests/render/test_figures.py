@@ -87,10 +87,19 @@ def test_further_lines_of_a_title_move_the_plot_and_not_the_title() -> None:
     def layout(n_words: int) -> Any:
         return standalone(replace(MADE["rows"], title="compared " * n_words)).layout
 
-    two_lines, three_lines = layout(10), layout(16)
-    assert three_lines.margin.t - two_lines.margin.t == 24
+    two_lines, three_lines = layout(8), layout(12)
+    assert three_lines.margin.t - two_lines.margin.t == 21
     tops = [(1 - of.title.y) * of.height for of in (two_lines, three_lines)]
     assert tops == pytest.approx([26, 26])
+
+
+def test_a_figure_alone_has_lines_for_a_phone() -> None:
+    title = standalone(
+        replace(MADE["rows"], title="a word " * 20, caption="read " * 50)
+    ).layout.title
+    assert max(map(len, title.text.split("<br>"))) <= 42
+    assert max(map(len, title.subtitle.text.split("<br>"))) <= 56
+    assert "…" not in title.text + title.subtitle.text
 
 
 def test_an_empty_figure_says_so() -> None:
@@ -176,12 +185,3 @@ def test_arms_stand_out_from_the_ground(palette: tuple[str, ...], ground: str) -
 def test_each_mark_is_tried_in_a_browser() -> None:
     tried = {series.mark for figure in MADE.values() for series in figure.series}
     assert tried == {*get_args(Mark)}
-
-
-def test_axes_may_be_equal_and_sizes_are_areas() -> None:
-    points = Series("", [0.0, 1.0], [0.0, 1.0], "points", sizes=[0.25, 1.0])
-    figure = to_plotly(Figure("key", "A title", "x", "y", [points], has_equal_axes=True))
-    assert figure.layout.yaxis.scaleanchor == "x"
-    smallest = to_plotly(Figure("key", "A title", "x", "y", [replace(points, sizes=[0.0, 0.0])]))
-    diameters = np.subtract(figure.data[0].marker.size, smallest.data[0].marker.size)
-    assert diameters[1] == pytest.approx(2 * diameters[0])

@@ -46,4 +46,6 @@ def test_the_figure_shows_both_designs() -> None:
     assert figure.data[2].text == (f"{plan.seeds} seeds", f"{plan.seeds_sequential} seeds")
     assert figure.data[2].x == (plan.seeds, plan.seeds_sequential)
     assert dict(zip(figure.data[0].x, figure.data[0].y, strict=True))[plan.seeds] >= 80
-    assert figure.layout.title.text == "14 seeds show a gain of 1 pp with a power of 80%"
+    assert figure.data[2].textposition == ("top left", "bottom right")
+    title = figure.layout.title.text.replace("<br>", " ")
+    assert title == "14 seeds show a gain of 1 pp with a power of 80%"

@@ -210,7 +210,7 @@ def test_figure_shows_each_source_once() -> None:
     variance = of_accuracies()
     [figure] = variance.document().figures()
     assert figure.rows == ("initialization", "order", "split", ALL)
-    [points] = figure.series
     sds = [*variance.sd_by_source.values(), variance.sd]
-    rows = zip(points.x, points.low, points.high, strict=True)
-    np.testing.assert_allclose([*rows], 100 * np.array(sds))
+    rows = [(*series.x, *series.low, *series.high) for series in figure.series]
+    np.testing.assert_allclose(rows, 100 * np.array(sds))
+    assert figure.title.endswith(f" of {figure.series[-1].label}")
