@@ -152,7 +152,9 @@ class AdaptiveSimulatedAnnealing:
     def rate(self, n_dims: int, n_generated: int) -> tuple[float, float]:
         """Return c and Q/D (4)."""
         budget = self._options.budget(n_generated)
-        exponent = min(self._options.quench / _cooling_dims(n_dims), MAX_EXPONENT)
+        if n_dims > _MAX_COOLING_DIMS:
+            n_dims = _MANY_COOL_AS
+        exponent = min(self._options.quench / n_dims, MAX_EXPONENT)
         # T is T_0 N^-3 after N points.
         return 3 * math.log(budget) * budget**-exponent, exponent
 
@@ -466,10 +468,3 @@ class AdaptiveSimulatedAnnealing:
             k = np.where(cooling > 0, (np.maximum(cooling, 0.0) / c) ** (1 / exponent), 1.0)  # (8)
         self._k_offsets = self._k_offsets.copy()
         self._k_offsets[columns] = k - index
-
-
-def _cooling_dims(n_dims: int) -> int:
-    """Return the number of dimensions as which ``n_dims`` parameters cool."""
-    if n_dims <= _MAX_COOLING_DIMS:
-        return n_dims
-    return _MANY_COOL_AS

@@ -7,7 +7,6 @@ It adds to the equations of ``_asa.py``, by whose numbers the comments cite them
 """
 
 import dataclasses
-import functools
 import math
 import statistics
 from collections.abc import Sequence
@@ -20,11 +19,6 @@ from adnn_optuna.samplers._unit_interval import Levels
 
 _ACCEPTED_MODULUS = 100  # Acceptance_Frequency_Modulus
 _GENERATED_MODULUS = 10_000  # Generated_Frequency_Modulus
-
-
-@functools.lru_cache
-def _mean_size(values: tuple[float, ...]) -> float:
-    return statistics.mean(map(abs, values))
 
 
 class PublishedAnnealing(AdaptiveSimulatedAnnealing):
@@ -48,7 +42,8 @@ class PublishedAnnealing(AdaptiveSimulatedAnnealing):
 
     @property
     def _initial_cost_temperature(self) -> float:
-        return min(_mean_size(self._cost_samples), self._max_initial_cost_temperature)
+        mean_size = statistics.mean(map(abs, self._cost_samples))
+        return min(mean_size, self._max_initial_cost_temperature)
 
     def ask(self, index: int, key: int, n_pending: int = 0) -> np.ndarray:
         """Generate a point by a single move."""

@@ -169,6 +169,7 @@ class ReplicateSampler(RandomSampler):
 
     last_index = 2**31 - 1
     n_wanted: float = math.inf  # A limit ends them.
+    place_of = staticmethod(replicate_of)
 
     def __init__(self, failed: float | None = None) -> None:
         super().__init__()
@@ -184,10 +185,6 @@ class ReplicateSampler(RandomSampler):
         """Refuse: a replicate has all parameters when it begins."""
         used = f"{param_name!r:.100} of {param_distribution!r:.100}"
         raise WrongParametersError.of(study.study_name, trial.params, used)
-
-    def place_of(self, trial: FrozenTrial) -> Place | None:
-        """Return which replicate a trial is; :obj:`None` for the trials of the search itself."""
-        return replicate_of(trial)
 
     def n_free(self, study: Study, at_most: int, known: TrialReader) -> int:
         """Return how many replicates may begin now, or ``at_most``."""

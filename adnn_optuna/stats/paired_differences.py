@@ -225,7 +225,7 @@ def paired_differences(
             worst=worst,
             largest=largest,
             margin=margin,
-            assumption="" if sequential else _assumption(n_pairs, m),
+            assumption=NORMAL if not sequential and is_by_t(n_pairs, m) else "",
             **ends._asdict(),
         )
         rows.append(row)
@@ -252,11 +252,6 @@ def _ends_of_claim(
     if is_skewed(of_pair.rounded):
         reasons.append("the differences look skewed, but the CI assumes symmetric ones")
     return ends, reasons
-
-
-def _assumption(n_pairs: int, n_claims: int) -> str:
-    """Return the assumption of a verdict on few planned pairs; empty for sign flips."""
-    return NORMAL if is_by_t(n_pairs, n_claims) else ""
 
 
 class _Differences(NamedTuple):
