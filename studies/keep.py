@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
-from _common import COLORS, HERE, TRIED, Results, Study, markdown_table, panels, write_json
+from _common import (
+    COLORS,
+    CONTROL_COLOR,
+    HERE,
+    TRIED,
+    Results,
+    Study,
+    markdown_table,
+    panels,
+    write_json,
+)
 
 from adnn_optuna.stats.keeping import Standard, judged, threshold
 
@@ -118,11 +128,12 @@ class TwoReruns(KeepIfBetter):
         return Judgement(better.all(axis=1), n_runs, means - best[0], means[np.newaxis])
 
 
+OURS = "adnn.keep"
 RULES: dict[str, Callable[[], Any]] = {
     "keep if better": KeepIfBetter,
     "two reruns": TwoReruns,
     "mean of three": lambda: KeepIfBetter(3),
-    "adnn.keep": Keep,
+    OURS: Keep,
 }
 
 
@@ -194,15 +205,22 @@ def figures(results: Results) -> dict[str, go.Figure]:
     """Return the changes that are kept by each rule, of those that do nothing and of others."""
     titles = ("changes that do nothing, kept of 100", "changes of 2 sd, kept [%]")
     figure = panels(titles, "", "", columns=2)
-    for color, law in zip(COLORS, LAWS, strict=True):
-        cells = [(_cell(results, n, law, 0), _cell(results, n, law, 2)) for n in RULES]
-        false = [nothing["false"] for nothing, _ in cells]
-        power = [100 * two["real"] for _, two in cells]
-        for column, y in enumerate((false, power), 1):
-            bar = go.Bar(x=[*RULES], y=y, name=law, marker_color=color, showlegend=column == 1)
-            figure.add_trace(bar, row=1, col=column)
-    figure.update_layout(legend={"y": -0.25, "x": 0, "xanchor": "left"}, height=400)
-    figure.update_layout(margin_t=50)
+    false = {}
+    for name in RULES:
+        false[name] = [_cell(results, name, law, 0)["false"] for law in LAWS]
+        power = [100 * _cell(results, name, law, 2)["real"] for law in LAWS]
+        color = COLORS[0] if name == OURS else CONTROL_COLOR
+        for column, y in enumerate((false[name], power), 1):
+            points = go.Scatter(x=[name] * len(y), y=y, mode="markers", hovertext=[*LAWS])
+            figure.add_trace(points.update(marker={"color": color, "size": 11}), row=1, col=column)
+    most = max(false.pop(OURS))
+    least = min(map(min, false.values()))
+    title = f"{OURS} keeps at most {most:.1f} of 100 changes that do nothing, "
+    title = f"{title}others at least {least:.1f}"
+    caption = f"Points: {len(LAWS)} kinds of noise, {results['setting']['loops']:,} loops each."
+    figure.update_layout(title={"text": title, "subtitle": {"text": caption}}, showlegend=False)
+    figure.update_layout(margin={"t": 120, "b": 50})
+    figure.update_yaxes(rangemode="tozero")
     return {"": figure}
 
 

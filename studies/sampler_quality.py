@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 import pandas as pd
+import plotly.graph_objects as go
 from _case import Case
 from _common import Results, Study, markdown_table
-from _sampler_figures import markers_of, side_by_side
+from _sampler_figures import markers_of
 from _samplers import (
     METHODS,
     OURS,
@@ -37,15 +38,12 @@ from _samplers import (
 )
 from benchmark_problems import FUNCTIONS, KINDS, CocoProblem, Problem
 from optuna.samplers import TPESampler
-from plotly.subplots import make_subplots
 from scipy.optimize import dual_annealing
 
 from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-
-    import plotly.graph_objects as go
 
 BUDGETS = (30, 50, 100, 200, 1000)
 BBOB, NOISY, MIXINT = "bbob", "bbob-noisy", "bbob-mixint"
@@ -206,48 +204,23 @@ def summary(results: Results) -> str:
 
 
 def figures(results: Results) -> dict[str, go.Figure]:
-    """Draw the regrets of each kind and budget, and the profiles on bbob."""
-    names = methods_of(results)
-    found = {(row["group"], row["trials"]) for row in results["rows"]}
-    groups = [f"{k}, {n}" for k, n in itertools.product(GROUPS, BUDGETS) if (k, n) in found]
-    regret = "Regret of the best trial: its distance from the optimum, as a share of that of a "
-    regret += "typical random point (lower is better)"
-    reached = "How many of COCO's targets are reached on bbob<br>of 2 and 5 dimensions (higher is "
-    titles = (regret, f"{reached}better)")
-    figure = make_subplots(rows=2, cols=1, row_heights=[0.6, 0.4], subplot_titles=titles)
-    for i, (name, marker) in enumerate(markers_of(names).items()):
-        rows = [row for row in results["rows"] if row["method"] == name]
-        places = side_by_side(groups, i, len(names))
+    """Draw the profiles on bbob, the highest first."""
+    profiles = results["bbob"]
+    markers = markers_of(methods_of(results))
+    ranked = sorted(profiles, key=lambda name: -max(profiles[name].values()))
+    figure = go.Figure()
+    for name in ranked:
         figure.add_scatter(
-            x=[places[f"{row['group']}, {row['trials']}"] for row in rows],
-            y=[row["regret"] for row in rows],
+            x=[*profiles[name]],
+            y=[100 * share for share in profiles[name].values()],
             name=f"<b>{name}</b>" if name == OURS else name,
-            legendgroup=name,
-            mode="markers",
-            marker=marker,
-            row=1,
-            col=1,
+            marker={**markers[name], "size": 7},
+            line={"color": markers[name]["color"], "width": 3.5 if name == OURS else 1.5},
         )
-        profile = results["bbob"].get(name, {})
-        figure.add_scatter(
-            x=[*profile],
-            y=[100 * share for share in profile.values()],
-            legendgroup=name,
-            showlegend=False,
-            marker={**marker, "size": 7},
-            line={"color": marker["color"], "width": 3.5 if name == OURS else 1.5},
-            row=2,
-            col=1,
-        )
-    texts = [group.replace(", ", "<br>").replace(" ", "<br>") for group in groups]
-    ticks = {"tickvals": [*range(len(groups))], "ticktext": texts, "tickangle": 0}
-    figure.update_xaxes(**ticks, showgrid=False, zeroline=False, row=1, col=1)
-    figure.update_xaxes(title="Kind of function, and trials", row=1, col=1)
-    figure.update_yaxes(title="Regret, geometric mean", type="log", dtick=1, row=1, col=1)
-    ticks = [5, 10, 20, 50, 100, 200]
-    figure.update_xaxes(title="Trials", type="log", tickvals=ticks, row=2, col=1)
-    figure.update_yaxes(title="Targets reached [%]", row=2, col=1)
-    figure.update_layout(margin={"t": 70, "b": 40, "l": 60, "r": 10}, width=1250, height=1050)
+    title = f"{ranked[0]} reaches the most of COCO's targets on bbob of 2 and 5 dimensions"
+    figure.update_xaxes(title="trials", type="log", tickvals=[5, 10, 20, 50, 100, 200])
+    figure.update_yaxes(title="targets reached [%]")
+    figure.update_layout(title=title, width=900, height=450, margin={"t": 50, "b": 50})
     return {"": figure}
 
 
