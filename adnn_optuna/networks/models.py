@@ -342,21 +342,7 @@ class Training:
     @property
     def config(self) -> Json:
         """The settings as JSON holds them; new seeds follow from these keys."""
-        settings = {
-            "optimizer": self.optimizer,
-            "learning_rate": self.learning_rate,
-            "batch_size": self.batch_size,
-            "epochs": self.epochs,
-            "shuffle": self.shuffle,
-            "loss": self.loss,
-            "jit_compile": self.jit_compile,
-            "metrics": list(self.metrics),
-            "patience": self.patience,
-            "restore_best_weights": self.restore_best_weights,
-            "monitor": self.monitor,
-            "min_delta": self.min_delta,
-            "mode": self.mode,
-        }
+        settings = {**vars(self), "metrics": list(self.metrics)}
         return copy.deepcopy(settings)
 
     def build_optimizer(self) -> keras.optimizers.Optimizer:

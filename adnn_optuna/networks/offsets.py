@@ -71,14 +71,7 @@ class OffsetSpace:
     @property
     def config(self) -> Json:
         """The settings as JSON holds them; new seeds follow from these keys."""
-        return {
-            "type": "OffsetSpace",
-            "low": self.low,
-            "high": self.high,
-            "scope": self.scope,
-            "include_output": self.include_output,
-            "unit": self.unit,
-        }
+        return {"type": "OffsetSpace", **vars(self)}
 
     def distributions(self, variables: Sequence[VariableInfo]) -> dict[str, BaseDistribution]:
         """Return the parameters of a trial; raise ValueError if one moves nothing."""
@@ -137,13 +130,7 @@ class ControlSpace:
     @property
     def config(self) -> Json:
         """The settings as JSON holds them; new seeds follow from these keys."""
-        return {
-            "type": "ControlSpace",
-            "parameter": self.parameter,
-            "unmoved": self.unmoved,
-            "low": self.low,
-            "high": self.high,
-        }
+        return {"type": "ControlSpace", **vars(self)}
 
     def distributions(self, variables: Sequence[VariableInfo]) -> dict[str, BaseDistribution]:  # noqa: ARG002
         """See :class:`OffsetSpace`."""
