@@ -152,8 +152,10 @@ def runs_figure(results: Results) -> go.Figure:
                 legendgroup=data,
                 showlegend=name == next(iter(by_name)),
             )
+    spreads = [np.ptp(values) for runs in results["runs"].values() for values in runs.values()]
+    n_runs = len(results["runs"][SAME][MLP])
     figure.update_layout(
-        title=f"Accuracy over {len(results['runs'][SAME][MLP])} runs with the same settings",
+        title=f"{n_runs} runs with the same settings differ by up to {100 * max(spreads):.1f} pp",
         yaxis_title="Accuracy on the validation images [%]",
         boxmode="group",
         legend={"orientation": "h", "y": -0.12},
@@ -176,7 +178,7 @@ def initial_weights_figure(results: Results) -> go.Figure:
                 showlegend=j == 0,
             )
     figure.update_layout(
-        title="Learning from initial weights of three sizes, one line for each initialization",
+        title="Networks learn in time only from initial weights of a fitting size",
         xaxis_title="Epoch",
         yaxis={"title": "Loss on the validation images", "type": "log", "dtick": 1},
         legend={"orientation": "h", "y": -0.18},
