@@ -103,6 +103,20 @@ def legacy_permuted(seed):
     return np.mean(clf.predict(X[idx[n:]]) == y[idx[n:]])
 
 
+def mask_of_global_numbers(seed):
+    np.random.seed(seed)
+    is_train = np.random.rand(N) < 0.8
+    model = LogisticRegression().fit(X[is_train], y[is_train])
+    return model.score(X[~is_train], y[~is_train])
+
+
+def order_without_a_seed(seed):
+    order = default_rng().permutation(N)
+    train, test = order[:1000], order[1000:]
+    model = RandomForestClassifier(random_state=seed).fit(X[train], y[train])
+    return model.score(X[test], y[test])
+
+
 def shuffled_rows(seed):
     data = rows[:]
     random.Random(seed).shuffle(data)

@@ -210,8 +210,6 @@ class _Flow:
                 return self._subscript(node)
             case ast.Call():
                 return self._call(node)
-            case ast.Lambda():
-                return self._labels(node.body)
             case ast.FunctionDef():
                 self._functions[node.name] = [node]
                 self._variables[node.name] = self._run(node, self._variables)
