@@ -119,26 +119,28 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
 
 def figures(results: Results) -> dict[str, go.Figure]:
     models = results["models"]
-    shown = panels(list(models), "", "Gain in test accuracy [pp]")
+    shown = panels(list(models), "Gain in test accuracy [pp]", "")
+    n_first = 0
     for i, by_sampler in enumerate(models.values()):
+        medians = {label: np.median(found["test_gain"]) for label, found in by_sampler.items()}
+        n_first += max(medians, key=medians.__getitem__) == "random_restart"
         for j, (label, found) in enumerate(by_sampler.items()):
             shown.add_box(
-                y=100 * np.array(found["test_gain"]),
+                x=100 * np.array(found["test_gain"]),
                 name=label,
                 boxmean=True,
                 marker={"color": COLORS[j], "size": 4},
                 showlegend=False,
                 **panel_of(i),
             )
-        shown.add_hline(y=0, line={"color": "gray", "width": 1}, **panel_of(i))
-        # The names of the samplers would cover the title of the panel below.
-        has_panel_below = i + 3 < len(models)
-        shown.update_xaxes(showticklabels=not has_panel_below, **panel_of(i))
+        shown.add_vline(x=0, line={"color": "gray", "width": 1}, **panel_of(i))
+        # The names of the samplers stand once, beside the first panel of each row.
+        shown.update_yaxes(showticklabels=i % 3 == 0, autorange="reversed", **panel_of(i))
     setting = results["setting"]
     shown.update_layout(
-        title=f"Gain of the best of {setting['trials']} trials on the test images, "
-        f"{setting['seeds']} seeds",
-        margin_b=130,
+        title=f"Random restarts have the best median gain on {n_first} of {len(models)} models "
+        f"({setting['trials']} trials, {setting['seeds']} seeds)",
+        margin_l=140,
     )
     return {"": shown}
 
