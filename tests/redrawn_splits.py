@@ -2,29 +2,21 @@
 
 # mypy: ignore-errors
 
-import dataclasses
 import functools
 import random
 
 import numpy as np
 import pandas as pd
-import sklearn.model_selection
-from numpy.random import RandomState, default_rng
-from sklearn import model_selection as ms
+from numpy.random import default_rng
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
+from sklearn.metrics import accuracy_score, roc_auc_score
 from sklearn.model_selection import (
-    GridSearchCV,
     KFold,
-    RepeatedStratifiedKFold,
-    ShuffleSplit,
     StratifiedKFold,
-    StratifiedShuffleSplit,
     cross_val_score,
-    cross_validate,
     train_test_split,
 )
 from sklearn.neighbors import KNeighborsClassifier
@@ -36,7 +28,6 @@ except ImportError:
     torch = None
 
 X, y = load_digits(return_X_y=True)
-groups = np.arange(len(X)) // 10
 df = pd.DataFrame(X).assign(label=y)
 N = len(X)
 rows = [*zip(X.tolist(), y.tolist())]
@@ -47,16 +38,6 @@ def plain(seed):
     return RandomForestClassifier().fit(X_train, y_train).score(X_test, y_test)
 
 
-def one_expression(seed):
-    a, b, c, d = ms.train_test_split(X, y, stratify=y, random_state=seed + 1)
-    return f1_score(d, LogisticRegression().fit(a, c).predict(b), average="macro")
-
-
-def folds(seed):
-    cv = KFold(n_splits=5, shuffle=True, random_state=seed)
-    return cross_val_score(LogisticRegression(), X, y, cv=cv).mean()
-
-
 def folds_in_a_loop(seed):
     scores = []
     model = KNeighborsClassifier()
@@ -64,25 +45,6 @@ def folds_in_a_loop(seed):
         fitted = clone(model).fit(X[train], y[train])
         scores.append(accuracy_score(y[test], fitted.predict(X[test])))
     return np.mean(scores)
-
-
-def shuffle_split(seed):
-    train, test = next(ShuffleSplit(n_splits=1, test_size=0.2, random_state=seed).split(X))
-    return LogisticRegression().fit(X[train], y[train]).score(X[test], y[test])
-
-
-def repeated(seed):
-    cv = RepeatedStratifiedKFold(n_splits=5, n_repeats=2, random_state=seed)
-    result = cross_validate(RandomForestClassifier(), X, y, cv=cv, scoring="accuracy")
-    return float(np.median(result["test_score"]))
-
-
-def tuned_by_folds(seed):
-    grid = {"C": [0.1, 1, 10]}
-    inner = StratifiedKFold(5, shuffle=True, random_state=seed)
-    search = GridSearchCV(LogisticRegression(), grid, cv=inner)
-    search.fit(X, y)
-    return search.best_score_
 
 
 def permuted(seed):
@@ -158,13 +120,6 @@ def chosen(seed):
     return RandomForestClassifier().fit(X[train], y[train]).score(X[test], y[test])
 
 
-def chosen_sets(seed):
-    train = set(random.Random(seed).sample(range(N), 1000))
-    test = sorted(set(range(N)) - train)
-    train = sorted(train)
-    return KNeighborsClassifier().fit(X[train], y[train]).score(X[test], y[test])
-
-
 def out_of_bag(seed):
     rng = np.random.default_rng(seed)
     bag = rng.integers(0, N, N)
@@ -173,40 +128,8 @@ def out_of_bag(seed):
     return RandomForestClassifier().fit(X[bag], y[bag]).score(X[out], y[out])
 
 
-def by_hand(seed):
-    """Logistic regression by gradient descent on a redrawn half."""
-    rng = np.random.default_rng(seed)
-    p = rng.permutation(N)
-    xs, t = X[p] / 16, (y[p] > 4) * 1.0
-    a, b = xs[:900], xs[900:]
-    w = np.zeros(xs.shape[1])
-    for _ in range(100):
-        z = 1 / (1 + np.exp(-a @ w))
-        w -= 0.1 * a.T @ (z - t[:900]) / len(a)
-    return np.mean((b @ w > 0) == (t[900:] > 0.5))
-
-
-def helper_split(data, target, random_state):
-    order = np.random.RandomState(random_state).permutation(len(data))
-    half = len(order) // 2
-    return data[order[:half]], data[order[half:]], target[order[:half]], target[order[half:]]
-
-
-def with_a_helper(seed):
-    x1, x2, y1, y2 = helper_split(X, y, seed)
-    return LogisticRegression().fit(x1, y1).score(x2, y2)
-
-
-def load(seed=0):
-    return train_test_split(X, y, random_state=seed)
-
-
 def evaluate(model, x_train, x_test, y_train, y_test):
     return model.fit(x_train, y_train).score(x_test, y_test)
-
-
-def with_two_helpers(seed):
-    return evaluate(RandomForestClassifier(), *load(seed))
 
 
 def set_seed(s):
@@ -254,19 +177,7 @@ class Score:
         return self(seed)
 
 
-callable_object = Score(LogisticRegression(), X, y)
 bound_method = Score(KNeighborsClassifier(), X, y).of_seed
-
-
-def of_model(model):
-    def score(seed):
-        cv = StratifiedShuffleSplit(n_splits=3, random_state=seed)
-        return cross_val_score(model, X, y, cv=cv).mean()
-
-    return score
-
-
-closure = of_model(LogisticRegression())
 
 
 def general(model, n_splits, seed):
@@ -301,20 +212,6 @@ def torch_random_split(seed):
     return correct / len(test_set)
 
 
-DATASET, make_network, fit_network, test_network = None, None, None, None
-
-
-def own_shuffle(seed):
-    """Fisher and Yates, with a linear congruential generator."""
-    idx, state = list(range(N)), seed
-    for i in range(N - 1, 0, -1):
-        state = (1103515245 * state + 12345) % 2**31
-        j = state % (i + 1)
-        idx[i], idx[j] = idx[j], idx[i]
-    train, test = idx[:1200], idx[1200:]
-    return LogisticRegression().fit(X[train], y[train]).score(X[test], y[test])
-
-
 def one_by_one(seed):
     r = random.Random(seed)
     train, test = [], []
@@ -343,14 +240,6 @@ def fold_labels(seed):
             for k in range(5)
         ]
     )
-
-
-def by_group(seed):
-    rng = np.random.default_rng(seed)
-    held_out = rng.choice(np.unique(groups), 40, replace=False)
-    is_test = np.isin(groups, held_out)
-    model = RandomForestClassifier(random_state=seed).fit(X[~is_test], y[~is_test])
-    return model.score(X[is_test], y[is_test])
 
 
 def keras_validation_split(seed):
@@ -395,22 +284,10 @@ def shuffled_then_fixed(seed):
     return cross_val_score(LogisticRegression(), X[order], y[order], cv=5).mean()
 
 
-def unseeded(seed):
-    a, b, c, d = train_test_split(X, y)
-    return RandomForestClassifier(random_state=seed).fit(a, c).score(b, d)
-
-
 def listed(seed):
     train = random.Random(seed).sample(range(N), 1000)
     test = [i for i in range(N) if i not in train]
     return LogisticRegression().fit(X[train], y[train]).score(X[test], y[test])
-
-
-def leave_one_out(seed):
-    i = seed % N
-    is_other = np.arange(N) != i
-    model = LogisticRegression().fit(X[is_other], y[is_other])
-    return float(model.predict(X[i : i + 1])[0] == y[i])
 
 
 def in_the_body(seed):
@@ -418,21 +295,6 @@ def in_the_body(seed):
 
     x_train, x_test, y_train, y_test = cut(X, y, random_state=seed)
     return LogisticRegression().fit(x_train, y_train).score(x_test, y_test)
-
-
-@dataclasses.dataclass
-class Config:
-    seed: int
-    split_seed: int = 0
-
-
-def scored(config):
-    parts = train_test_split(X, y, random_state=config.seed)
-    return evaluate(LogisticRegression(), *parts)
-
-
-def with_a_config(seed):
-    return scored(Config(seed=seed))
 
 
 def with_an_inner_function(seed):
