@@ -58,7 +58,11 @@ DELETED = [
     pytest.param([3, 4], id="the last two", marks=pytest.mark.slow),
     pytest.param([0, 1, 2, 3, 4], id="all", marks=pytest.mark.slow),
 ]
-each_sampler = pytest.mark.parametrize("sampler", SAMPLERS)
+# Those that the fast tests omit walk, or count, as others do.
+LONG = [pytest.param(name, marks=pytest.mark.slow) for name in ("greedy", "random_restart")]
+each_sampler = pytest.mark.parametrize(
+    "sampler", ["greedy_improving", "annealing", "keyed", *LONG]
+)
 each_deletion = pytest.mark.parametrize("numbers", DELETED)
 
 
