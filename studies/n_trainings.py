@@ -185,7 +185,12 @@ NAMES = {
 def advice(results: Results) -> str:
     """Return in how many cases each use gains, and in how many averaging is better or worse."""
     of_cases = differences(results).values()
-    head = ["use", "better than one network", "averaging is better", "averaging is worse"]
+    head = [
+        "use",
+        "better than one network",
+        "averaging is better than it",
+        "averaging is worse than it",
+    ]
     rows = []
     for use, name in NAMES.items():
         gains = [of_case[use, "single"].verdict for of_case in of_cases]

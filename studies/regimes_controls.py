@@ -246,7 +246,7 @@ def smallest_loss(results: Results) -> str:
     """Return the smallest loss of offsets to another use of the same compute."""
     others = (other for _, other in map(differences, results["cells"]))
     closest = max(others, key=lambda difference: difference.mean)
-    return f"in the closest setting, offsets - other use is {interval(closest)} pp"
+    return f"the smallest difference, offsets - best other use, is {interval(closest)} pp"
 
 
 def how_often_longer_is_better(results: Results) -> str:

@@ -359,10 +359,10 @@ def sentence(results: Results) -> str:
     """Return what the page on training says of a search's time beside training."""
     times = {name: statistics.median(values) for name, values in results["search"].items()}
     return (
-        "Beside training, the sampler, SQLite and bookkeeping take time in each trial: "
-        f"{times['random_restart']:.3g} ms\nwith random restarts, {times['greedy']:.3g} ms with "
-        f"greedy and {times['annealing']:.3g} ms with annealing. These are medians\nof "
-        f"{len(results['search']['greedy'])} searches of {results['n_trials']} trials on digits "
+        "In each trial, the sampler, SQLite and bookkeeping take "
+        f"{times['random_restart']:.3g} ms with random restarts, {times['greedy']:.3g} ms\nwith "
+        f"greedy and {times['annealing']:.3g} ms with annealing. These are medians of "
+        f"{len(results['search']['greedy'])} searches of {results['n_trials']}\ntrials on digits "
         "(`python studies/trial_overhead.py`)."
     )
 

@@ -45,15 +45,25 @@ def test_public_name_has_an_example_beside_its_documentation(name: str) -> None:
     assert re.search(rf"\b(adnn\.)?{re.escape(name)}\b", examples)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("page", ["real", "search"])
+@pytest.mark.parametrize(
+    ("page", "n_examples"),
+    [
+        ("own_sampler", 1),
+        pytest.param("real", 2, marks=pytest.mark.slow),
+        pytest.param("search", 2, marks=pytest.mark.slow),
+    ],
+)
 def test_a_guide_prints_what_it_says(
-    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    page: str,
+    n_examples: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     guide = (REFERENCE.parent / "guides" / f"{page}.md").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     examples = re.findall(r"```python\n((?:(?!```).)*)```\n\n```text", guide, re.DOTALL)
-    assert len(examples) == 2
+    assert len(examples) == n_examples
     for number, code in enumerate(examples):
         Path(f"example_{number}.py").write_text(code)
         runpy.run_path(f"example_{number}.py")

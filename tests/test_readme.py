@@ -55,10 +55,12 @@ def test_the_guide_to_searches_quotes_the_example_of_a_search() -> None:
     assert example in guide.read_text(encoding="utf-8")
 
 
-def test_the_front_page_has_the_example_of_a_recheck_and_its_values() -> None:
+def test_the_front_page_has_the_example_of_a_recheck_and_what_it_prints() -> None:
     front_page = (README.parent / "docs" / "index.md").read_text(encoding="utf-8")
     [(code, quoted), _] = examples()
     [front_code] = re.findall(r"```python\n(.*?)```", front_page, re.DOTALL)
     assert ast.dump(ast.parse(front_code)) == ast.dump(ast.parse(code))
-    [values] = re.findall(r"# Expect (0\.\d+), not (0\.\d+)\.\n", front_code)
-    assert all(value in quoted for value in values)
+    assert f"```\n\n```text\n{quoted}```" in front_page
+    for text in (front_page, TEXT):
+        [values] = re.findall(r"Expect (0\.\d+), not (0\.\d+)\.", text)
+        assert all(value in quoted for value in values)
