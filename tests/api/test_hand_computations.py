@@ -1,4 +1,4 @@
-"""Every number that a search of a function and a recheck print equals a hand computation."""
+"""The numbers that results print equal those of a hand computation with NumPy and SciPy."""
 
 from __future__ import annotations
 
@@ -18,9 +18,12 @@ import adnn_optuna as adnn
 from adnn_optuna.engine.storages import open_storage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 FIRST_TO_CONFIRM = 2**30
+RNG = np.random.default_rng(20)
+A = [0.871, 0.868, 0.874, 0.866, 0.879, 0.870, 0.861, 0.869, 0.872]
+B = [0.884, 0.859, 0.881, 0.880, 0.886, 0.862, 0.877, 0.871, 0.879]
 
 
 class Noisy:
@@ -51,7 +54,7 @@ def next_run(values: Sequence[float]) -> tuple[float, float]:
     return mean(values) - half, mean(values) + half
 
 
-def sign_flips(gains: Sequence[float], level: float) -> tuple[float, float, float]:
+def sign_flips(gains: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
     subsets = itertools.product([False, True], repeat=len(gains))
     means = sorted(np.mean(np.compress(subset, gains)) for subset in subsets if any(subset))
     k = math.floor((1 - level) / 2 * 2 ** len(gains) + 1e-9)
@@ -158,7 +161,7 @@ def test_of_a_recheck(direction: str, fails: float, failed: float | None) -> Non
     difference = sign * (float(both[0]) - float(both[1]))
     assert_printed(text, "overstatement", [difference, *sorted(ends)])
     assert ("chosen - best" in text) == (direction == "minimize")
-    assert_printed(text, "gain", sign_flips(gains, 0.95))
+    assert_printed(text, "gain", sign_flips(gains))
     n_failed = sum(map(math.isnan, function.made.values()))
     said = f"In all, {n_failed} of {len(function.made)} evaluations failed."
     assert (said in " ".join(text.split())) == (n_failed > 0)
@@ -184,3 +187,92 @@ def test_of_the_second_choice_of_a_recheck() -> None:
         assert_printed(str(report), label, interval(values, level), level)
         better = create_trial(params={"x": 9.5}, distributions=distributions, value=99.0)
         study.add_trial(better)
+
+
+def printed(result: Any, name: str) -> tuple[list[str], str]:
+    """Return the value and the ends of a line of a printed result, and what follows them."""
+    text = " ".join(str(result).split())
+    number = r"([-+]?[\d.]+)"
+    unit = r"(?: pp|%)?"
+    match = re.search(
+        rf"{re.escape(name)} {number}{unit} \(95% CI {number} to {number}\) (.*?)\s", text
+    )
+    assert match is not None, text
+    return [*match.groups()[:3]], text
+
+
+def assert_shown(shown: list[str], expected: tuple[float, float, float]) -> None:
+    """Compare to the digits shown."""
+    for text, number in zip(shown, expected, strict=True):
+        digits = len(text.partition(".")[2])
+        assert abs(float(text) - number) <= 0.51 * 10.0**-digits, (shown, expected)
+
+
+def test_of_nine_pairs() -> None:
+    printed_numbers, text = printed(adnn.compare_values({"a": A, "b": B}), "b - a")
+    d = np.subtract(B, A)
+    assert_shown(printed_numbers, sign_flips(d))
+    wins = stats.binomtest(int((d > 0).sum()), 9).proportion_ci(method="exact")
+    assert f"{100 * (d > 0).mean():.0f}%" in text
+    [row] = adnn.compare_values({"a": A, "b": B}).numbers.differences
+    assert (1 - row.win_rate_high, 1 - row.win_rate_low) == pytest.approx((wins.low, wins.high))
+
+
+def test_of_two_claims_on_losses() -> None:
+    losses = {"a": A, "b": B, "main": [0.9 + 0.001 * (i % 4) for i in range(9)]}
+    comparison = adnn.compare_values(losses, minimize=True, baseline="main")
+    printed_numbers, text = printed(comparison, "a - main")
+    assert_shown(printed_numbers, sign_flips(np.subtract(losses["main"], A), 1 - 0.05 / 2))
+    _, low, high = sign_flips(np.subtract(losses["main"], B), 1 - 0.05 / 2)
+    assert f"{low:+.5f} to {high:+.5f} 100% better" in text
+
+
+def left_out(scores: np.ndarray, best: Callable[[np.ndarray], Any]) -> np.ndarray:
+    """Return the values, on other examples, of what two thirds of the examples select."""
+    rng, n = np.random.default_rng(0), scores.shape[1]
+    selected, on_others = [], []
+    for _ in range(500):
+        selects = rng.permutation(n) < round(2 / 3 * n)
+        selected.append(best(scores[:, selects].mean(axis=1)))
+        on_others.append(scores[:, ~selects].mean(axis=1))
+    # A trial's value on other examples is, on average, its value on all.
+    values = on_others - np.mean(on_others, axis=0) + scores.mean(axis=1)
+    return values[np.arange(500), selected]
+
+
+def study_of(values: np.ndarray, scores: np.ndarray, direction: str) -> optuna.Study:
+    study = optuna.create_study(direction=direction)
+
+    def objective(trial: optuna.Trial) -> float:
+        adnn.log_scores(trial, scores[trial.number])
+        return float(values[trial.number])
+
+    study.optimize(objective, n_trials=len(scores))
+    return study
+
+
+def test_of_overtuning_of_an_accuracy() -> None:
+    scores = RNG.random((4, 30)) < 0.8
+    result = adnn.overtuning(study_of(scores.mean(axis=1), scores, "maximize"))
+    values = left_out(scores, np.argmax)
+    value = np.mean(values)
+    n = value * (1 - value) / (np.var(values, ddof=1) * 10 / 20)
+    k = value * n
+    ends = stats.beta.ppf(0.025, k, n - k + 1), stats.beta.ppf(0.975, k + 1, n - k)
+    printed_numbers, text = printed(result, "new data")
+    assert_shown(printed_numbers, (100 * value, *(100 * end for end in ends)))
+    assert f"reported {100 * scores.mean(axis=1).max():.0f}" in text
+
+
+def test_of_overtuning_of_a_loss() -> None:
+    losses = RNG.gamma(1.0, 1.0, (3, 24)).astype(np.float32).astype(float)
+    result = adnn.overtuning(study_of(losses.mean(axis=1), losses, "minimize"))
+    values = left_out(losses, np.argmin)
+    best = losses.mean(axis=1).argmin()
+    squares = (losses[best] - losses[best].mean()) ** 2
+    n_carrying = squares.sum() ** 2 / (squares**2).sum()
+    error = math.sqrt(squares.sum() * n_carrying / (n_carrying - 1)) / 24
+    of_splits = 1.959964 * math.sqrt(np.var(values, ddof=1) * 8 / 16)
+    half = max(stats.t.isf(0.025, n_carrying - 1) * error, of_splits)
+    value = float(np.mean(values))
+    assert_shown(printed(result, "new data")[0], (value, max(value - half, 0.0), value + half))
