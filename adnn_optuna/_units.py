@@ -24,6 +24,7 @@ def estimate_around(value: float, half: float) -> Estimate:
 
 
 UNKNOWN = Estimate(math.nan)
+_DIGITS_OF_ERRORS = 6  # An end that is 0 to so many more digits is a rounding error.
 _LONGEST = 20  # Longer numbers, and values that would be rounded to 0, are written with exponents.
 
 
@@ -84,16 +85,26 @@ class Unit(NamedTuple):
         return f"{self.scale * value:{sign}.3g}"
 
     def gain(self, gain: float) -> str:
-        """Return a difference with its sign."""
+        """Return a difference with its sign; one that is rounded to 0 has none."""
         if math.isnan(gain):
             return "unknown"
-        return f"{self._number(gain, '+z')}{self.of_gains}"
+        text = self._number(gain, "+")
+        if not float(text):
+            text = text[1:]
+        return f"{text}{self.of_gains}"
 
     def interval(self, low: float, high: float) -> str:
-        """Return the interval of a difference, cut to possible values."""
-        # Of a turned difference an end may be -0.0, which is 0; -0.00 says that it is below.
-        bounded = (math.copysign(min(abs(end), self.largest), end) + 0.0 for end in (low, high))
-        ends = (self._number(end, "+") for end in bounded)
+        """Return the interval of a difference, cut to possible values.
+
+        An end that would be rounded to 0, but is not 0, has one digit, so that its sign is seen.
+        """
+        ends = []
+        for end in (low, high):
+            size = self.scale * math.copysign(min(abs(end), self.largest), end)
+            text = self.bare.gain(size / self.scale)
+            if not float(text) and abs(size) > 10.0 ** -(self.digits + _DIGITS_OF_ERRORS):
+                text = f"{size:+.1g}"
+            ends.append(text)
         return f"{' to '.join(ends)}{self.of_gains}"
 
     def margin(self, margin: float) -> str:
@@ -146,6 +157,15 @@ def in_number(n: int, what: str) -> str:
     if n == 1:
         return f"{n} {what}"
     return f"{n} {what}s"
+
+
+def in_probability(probability: float) -> str:
+    """Return a probability with two decimals; one that is near 0 or 1 is never written as such."""
+    if probability < 0.01:
+        return "<0.01"
+    if probability > 0.99:
+        return ">0.99"
+    return f"{probability:.2f}"
 
 
 def as_argument(file: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adnn_optuna._units import PLAIN, in_list, params_in_words
+from adnn_optuna._units import ACCURACY, PLAIN, in_list, params_in_words
 
 
 def test_parameters_that_are_whole_or_no_numbers_are_written_as_they_are() -> None:
@@ -19,7 +19,9 @@ def test_neither_is_a_small_value_0_nor_does_a_huge_one_fill_a_line() -> None:
     assert PLAIN.value(-2e300) == "-2e+300"
     assert PLAIN.gain(2e300) == "+2e+300"
     assert PLAIN.interval(-2e300, 2.5e300) == "-2e+300 to +2.5e+300"
-    assert PLAIN.gain(-1.6e-5) == "+0.0000"
+    assert PLAIN.gain(-1.6e-5) == PLAIN.gain(-0.0) == "0.0000"
+    assert PLAIN.interval(1e-17, 1.6e-5) == "0.0000 to +2e-05"
+    assert ACCURACY.interval(-0.0, 3e-5) == "0.00 to +0.003 pp"
     assert [PLAIN.value(value) for value in (0.0, 0.00016, 1e6)] == [
         "0.0000",
         "0.0002",

@@ -117,7 +117,7 @@ def recheck(
             data and new seeds.
         top: How many of the best trials are evaluated. With 1 the overstatement is the selection
             bias of the study's best trial.
-        choose: The number of new seeds that choose among these.
+        choose: The number of new seeds that choose among these, if there are several.
         confirm: The number of further seeds that evaluate the chosen trial, at least 2. The number
             is declared by the first call. A larger one later makes the CIs sequential, which are
             wider; a smaller one changes nothing. If a study that goes on is rechecked again, each

@@ -78,6 +78,7 @@ class SearchResult(StudyResult):
     record: NetworkRecord
     _objective: NetworkObjective | None = None
 
+    _baseline: ClassVar[str] = "the baseline network"
     _scope_of_runs: ClassVar[str] = "All results are for this data set and this training."
 
     @property

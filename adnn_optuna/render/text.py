@@ -73,11 +73,12 @@ def to_text(
 
 
 def _shortened(document: Document) -> tuple[Document, str]:
-    """Return a document with its first estimates and notes, and how many are omitted, in words."""
+    """Return a document with its first estimates and notes, and what is omitted, in words."""
     estimates = document.estimates[:MAX_ESTIMATES]
     notes = [note for note in document.notes if not isinstance(note, Detail)][:MAX_NOTES]
     numbers = {
         "more estimate": len(document.estimates) - len(estimates),
+        "more table": sum(table.is_detail for table in document.tables),
         "more note": len(document.notes) - len(notes),
     }
     omitted = in_list([in_number(n, what) for what, n in numbers.items() if n])

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from adnn_optuna._units import Unit, in_list, in_number
 from adnn_optuna.render.document import Detail, Figure, Line, Table, Verdict
 from adnn_optuna.render.printed import Printed, number_fields
+from adnn_optuna.render.text import MAX_ESTIMATES
 from adnn_optuna.results.difference_words import (
-    N_NAMED,
     difference_line,
     difference_notes,
     differences_frame,
@@ -26,6 +26,7 @@ from adnn_optuna.results.difference_words import (
     validity_note,
     verdict_line,
     why_no_interval,
+    with_short_labels,
 )
 from adnn_optuna.results.row_figure import values_figure
 from adnn_optuna.results.value_table import VALUE, ValueTable
@@ -35,6 +36,8 @@ from adnn_optuna.stats.spread import known_sd
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_SHOWN = ("better", "worse")
 
 
 @dataclass(frozen=True)
@@ -118,16 +121,25 @@ class ArmComparison(Printed):
 
     @property
     def _concluded(self) -> Sequence[PairedDifference]:
-        """How much better the arm with the best mean is than others, first where it is better."""
-        best = self.numbers.ranked[0]
-        of_best = [row for row in self.numbers.differences if best in {row.arm, row.other}]
+        """How much better the arm with the best mean is than others, the next best first.
+
+        With a baseline, how much better each arm is than the baseline, the best first.
+        """
+        numbers = self.numbers
+        rank = numbers.ranked.index
+        if numbers.baseline:
+            return sorted(numbers.differences, key=lambda row: rank(row.arm))
+        best = numbers.ranked[0]
+        of_best = [row for row in numbers.differences if best in {row.arm, row.other}]
         rows = [row if row.arm == best else row.turned() for row in of_best]
-        return sorted(rows, key=lambda row: row.verdict != "better")
+        return sorted(rows, key=lambda row: rank(row.other))
 
     def _shown(self, rows: Sequence[PairedDifference]) -> Sequence[PairedDifference]:
-        """Return differences whose first arm has the better mean, as in the conclusion."""
-        rank = self.numbers.ranked.index
-        return [row if rank(row.arm) < rank(row.other) else row.turned() for row in rows]
+        """Return differences whose first arm has the better mean, or is not the baseline."""
+        if not self.numbers.baseline:
+            rank = self.numbers.ranked.index
+            rows = [row if rank(row.arm) < rank(row.other) else row.turned() for row in rows]
+        return with_short_labels(rows, self.numbers.arms)
 
     def _verdict(self) -> Verdict:
         verdicts = {row.verdict for row in self._concluded}
@@ -149,28 +161,43 @@ class ArmComparison(Printed):
         have = "has" if len(leaders) == 1 else "have"
         over = f" over {self._scope()}" if numbers.has_gaps else ""
         best_mean = f"{named(leaders)} {have} the best mean {numbers.score}, {mean}{over}."
-        data = "For new data of this kind, " if numbers.is_of_new_data else ""
-        claims = [f"{data}{claim}." for claim in self._claims()]
-        return " ".join(self._in_order(best_mean, claims))
+        sentences = [f"{claim}." for claim in self._claims()]
+        if numbers.is_of_new_data and not self._is_open:
+            sentences = [f"For new data of this kind: {'; '.join(self._claims())}."]
+        if numbers.baseline or self._is_open:
+            sentences = [*sentences, best_mean]
+        else:
+            sentences = [best_mean, *sentences]
+        if len(self._concluded) > MAX_ESTIMATES:
+            sentences.append(f"The {MAX_ESTIMATES} best others are compared below.")
+        return " ".join(sentences)
 
-    def _in_order(self, best_mean: str, claims: Sequence[str]) -> list[str]:
-        """Return the sentences of the conclusion; the claims are on the arm with the best mean."""
-        return [best_mean, *claims]
+    @property
+    def _is_open(self) -> bool:
+        """Whether no arm is shown to differ from any other, without a baseline."""
+        return self.numbers.baseline is None and {
+            row.verdict for row in self.numbers.differences
+        } == {"inconclusive"}
 
     def _claims(self) -> list[str]:
         """Return the verdicts that conclude, those that are alike as one."""
-        rows_alike = dict[tuple[str, str], list[PairedDifference]]()
-        for row in self._concluded:
-            relation_in_words = relation(row, self._paired_by, "")
-            rows_alike.setdefault((row.arm, relation_in_words), []).append(row)
-        return [f"{arm} is {self._relation(rows)}" for (arm, _), rows in rows_alike.items()]
-
-    def _relation(self, rows: Sequence[PairedDifference]) -> str:
-        """Return the same relation to one or several arms, and their collapses."""
-        first = rows[0]
-        other_labels = [row.other for row in rows]
-        sentence = relation(first, self._paired_by, named(other_labels))
-        return self._with_collapses(sentence, [first.arm, *other_labels])
+        if self._is_open:
+            sentence = f"No {self._arm} is shown to be better"
+            if self.numbers.is_of_new_data:
+                sentence = f"{sentence} for new data of this kind"
+            return [self._with_collapses(sentence, self.numbers.ranked)]
+        rows_alike = dict[str, list[PairedDifference]]()
+        for row in sorted(self._concluded, key=lambda row: row.verdict not in _SHOWN):
+            rows_alike.setdefault(relation(row, ""), []).append(row)
+        claims = []
+        for rows in rows_alike.values():
+            # Either the first arms are all the best one, or the second ones all the baseline.
+            arms = [*dict.fromkeys(row.arm for row in rows)]
+            others = [*dict.fromkeys(row.other for row in rows)]
+            verb = "is" if len(arms) == 1 else "are"
+            sentence = f"{named(arms)} {verb} {relation(rows[0], named(others))}"
+            claims.append(self._with_collapses(sentence, [*arms, *others]))
+        return claims
 
     def _with_collapses(self, sentence: str, labels: Sequence[str]) -> str:
         """Return a sentence on arms with their collapses, if there are any."""
@@ -181,8 +208,8 @@ class ArmComparison(Printed):
 
     def _estimates(self) -> list[Line]:
         """Return how much better the best arm is than the next arms."""
-        rows = self._concluded[:N_NAMED]
-        return [difference_line(row, self.numbers.unit, self._paired_by or VALUE) for row in rows]
+        rows = with_short_labels(self._concluded[:MAX_ESTIMATES], self.numbers.arms)
+        return [difference_line(row, self.numbers.unit) for row in rows]
 
     def _collapsed(self, label: str) -> str:
         """Return which values of an arm are far worse than its others; empty if none is."""
@@ -204,7 +231,7 @@ class ArmComparison(Printed):
             if numbers.has_gaps:
                 cells.append(str(len(values)))
             rows.append(cells)
-        title = "For new data of this kind" if self._shows_these_rows else ""
+        title = "For new data of this kind" if self._shows_these_rows else "All differences"
         tables = [
             Table(headings, rows),
             self._differences(numbers.differences, self._design, title),
@@ -223,7 +250,12 @@ class ArmComparison(Printed):
         self, rows: Sequence[PairedDifference], design: Validity, title: str
     ) -> Table:
         return differences_table(
-            self._shown(rows), self.numbers.unit, design, per=self._paired_by, title=title
+            self._shown(rows),
+            self.numbers.unit,
+            design,
+            per=self._paired_by,
+            title=title,
+            is_detail=True,
         )
 
     @property
@@ -254,11 +286,8 @@ class ArmComparison(Printed):
             validity = validity_note(self._design_on_these_rows, self._paired_by)
             notes.append(Detail(f"On these rows alone: {validity}"))
         notes += self._about_data()
-        if not numbers.is_of_new_data:
-            where = "this data set"
-            if numbers.score == VALUE:
-                where = "the source of these values"
-            notes.append(f"All verdicts are on {where} only.")
+        if not numbers.is_of_new_data and numbers.score != VALUE:
+            notes.append("All verdicts are on this data set only.")
         return notes
 
     def _about_data(self) -> list[str]:
@@ -321,39 +350,6 @@ class ValueComparison(ArmComparison):
 
     names: tuple[str, ...] = ()
     n_rows: int = 0
-
-    @property
-    def _concluded(self) -> Sequence[PairedDifference]:
-        """How much better each arm is than the baseline, or the best arm than the others."""
-        if self.numbers.baseline:
-            return self.numbers.differences
-        return super()._concluded
-
-    def _claims(self) -> list[str]:
-        """Return which arms differ from the baseline, then which are not shown to."""
-        if not self.numbers.baseline:
-            return super()._claims()
-        rows_alike = dict[str, list[PairedDifference]]()
-        for row in self._concluded:
-            rows_alike.setdefault(relation(row, self._paired_by), []).append(row)
-        claims = dict[str, bool]()
-        for in_words, rows in rows_alike.items():
-            labels = [row.arm for row in rows]
-            verb = "is" if len(labels) == 1 else "are"
-            sentence = f"{named(labels)} {verb} {in_words}"
-            claim = self._with_collapses(sentence, [*labels, rows[0].other])
-            claims[claim] = rows[0].verdict in ("better", "worse")
-        return sorted(claims, key=lambda claim: not claims[claim])
-
-    def _in_order(self, best_mean: str, claims: Sequence[str]) -> list[str]:
-        if not self.numbers.baseline:
-            return super()._in_order(best_mean, claims)
-        return [*claims, best_mean]
-
-    def _shown(self, rows: Sequence[PairedDifference]) -> Sequence[PairedDifference]:
-        if self.numbers.baseline:
-            return rows
-        return super()._shown(rows)
 
     def _scope(self) -> str:
         if self.n_rows:

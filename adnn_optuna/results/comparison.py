@@ -34,7 +34,6 @@ from adnn_optuna.render.document import (
     Step,
     Table,
     Verdict,
-    shortened,
 )
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.declarations import (
@@ -46,20 +45,20 @@ from adnn_optuna.results.declarations import (
     reference_of,
 )
 from adnn_optuna.results.difference_words import (
-    LABEL_WIDTH,
     difference_line,
     difference_notes,
     differences_frame,
     differences_table,
     first_gap,
-    for_most,
     interval_figure,
     level_of,
     named,
     other_comparisons_note,
     relation,
+    short_labels,
     verdict_line,
     why_no_interval,
+    with_short_labels,
 )
 from adnn_optuna.results.fields import RUN_FIELDS, Field, Units, numbers_of, seconds_under_way
 from adnn_optuna.results.findings import MAKE_THE_REST
@@ -512,9 +511,7 @@ class Comparison(Printed):
             return f"{best.arm} is {relation(best, labels=reference)}."
         conclusion = f"No sampler is shown to be better than {reference}"
         if verdicts == {"worse"}:
-            for_which = {*map(for_most, rows)}
-            how = "for most seeds" if for_which == {"for most seeds"} else "on average"
-            return f"Every sampler is worse than {reference} {how}."
+            return f"Every sampler is worse than {reference} on average."
         if not verdicts & {*OPEN}:
             conclusion = f"No sampler is better than {reference} by more than the margin"
         if best.verdict in ("equivalent", "not worse"):
@@ -569,14 +566,12 @@ class Comparison(Printed):
         rows = self.numbers.over_reference[:1]
         if (row := self._control_over_reference()) is not None:
             rows = [*rows, row]
+        rows = with_short_labels(rows, self.results)
         lines = [difference_line(row, self.numbers.unit) for row in rows]
         for row in self.numbers.replication:
             word = _REPLICATION.get(str(row.verdict), "not shown to replicate")
-            how = ""
-            if row.verdict in ("better", "worse"):
-                how = f" {for_most(row)}"
-            label = f"{shortened(row.arm, LABEL_WIDTH)}, new seeds"
-            remark = f"{self._replicated(row.arm)}: {word}{how}"
+            label = f"{short_labels(self.results)[row.arm]}, new seeds"
+            remark = f"{self._replicated(row.arm)}: {word}"
             lines.append(
                 Line(label, row.estimate, self.numbers.unit, is_difference=True, remark=remark)
             )
@@ -596,19 +591,29 @@ class Comparison(Printed):
         if details:
             about_baselines = self._means(details, "Details on baselines")
             tables.append(dataclasses.replace(about_baselines, is_detail=True))
-        if rows := self.numbers.paired_differences:
+        if rows := self._claimed_rows:
             score = self.numbers.score_name
             title = f"{capitalized(score)}, paired by seed"
-            tables.insert(0, differences_table(rows, self.numbers.unit, self._design, title=title))
+            # The estimates begin with one of a single sampler.
+            is_detail = len(rows) == 1
+            unit = self.numbers.unit
+            table = differences_table(rows, unit, self._design, title=title, is_detail=is_detail)
+            tables.insert(0, table)
         return tables
+
+    @property
+    def _claimed_rows(self) -> list[PairedDifference]:
+        """The differences with a verdict; data frames have those of all pairs."""
+        rows = [row for row in self.numbers.paired_differences if row.verdict is not None]
+        return with_short_labels(rows, self.results)
 
     def _means(self, fields: Sequence[Field], title: str) -> Table:
         """Return the means of some numbers of the runs of each arm."""
         table = self.table()
         rows = []
-        for label in self.results:
+        for label, short_label in short_labels(self.results).items():
             means = [self._mean_and_sd(field, table.loc[label]) for field in fields]
-            rows.append((shortened(label, LABEL_WIDTH), *means))
+            rows.append((short_label, *means))
         return Table(("", *map(self._heading, fields)), rows, title)
 
     def _mean_and_sd(self, field: Field, row: Any) -> str:
@@ -623,8 +628,10 @@ class Comparison(Printed):
         """Return the heading of a number's column, in one or two lines."""
         unit = field.unit_in(self.numbers.units)
         if field.is_gain:
-            gain = "test gain" if field.metric == "test" else "gain"
-            return f"{unit.heading(gain, is_gain=True)}\n{field.label}"
+            data = "test"
+            if field.metric == "selection":
+                data = self.numbers.any_record.metric.partition("_")[0]
+            return f"{unit.heading(f'{data} gain', is_gain=True)}\n{field.label}"
         heading = field.label
         if field.metric == "selection":
             heading = f"{heading} {self.numbers.any_record.metric_label}"
@@ -665,7 +672,7 @@ class Comparison(Printed):
         if not self.numbers.paired_differences:
             return []
         return difference_notes(
-            self.numbers.paired_differences,
+            with_short_labels(self.numbers.paired_differences, self.results),
             self.numbers.unit,
             self._design,
             # A family without any claim left promises nothing; others count as declared.
@@ -722,15 +729,16 @@ class Comparison(Printed):
         if control is not None and control.verdict == "better":
             relation_in_words = relation(control, labels=numbers.reference_name)
             title = f"{title}; {control.arm} is {relation_in_words}"
+        short = short_labels(self.results)
         over_reference = f"{numbers.score_name} over {numbers.reference_name}"
         return interval_figure(
             "gains",
             title,
             numbers.unit.heading(over_reference, is_gain=True),
-            [verdict_line(row.arm, row, numbers.unit) for row in rows],
+            [verdict_line(short[row.arm], row, numbers.unit) for row in rows],
             margin=numbers.margin or 0.0,
             level=level_of(numbers.design.validity),
-            hollow=numbers.controls,
+            hollow=[short[control] for control in numbers.controls],
             no_interval=why_no_interval(rows),
             if_empty="No best trial has a test score.",
         )

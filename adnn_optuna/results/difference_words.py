@@ -3,6 +3,7 @@
 Everywhere, ``per`` is the unit of the pairs; it is empty if they are not paired.
 """
 
+import dataclasses
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -65,19 +66,47 @@ _RELATIONS = {
     None: "not compared with",
 }
 LABEL_WIDTH = 14  # Two labels, a difference, its CI and the verdict fit into 80 columns.
-N_NAMED = 3  # So many arms are named in a sentence.
+_N_NAMED = 3  # So many arms are named in a sentence.
+_FEW_TIES = 0.2  # As a share of all pairs.
 _VISIBLE = 0.01  # Of the width of a figure: a narrower band is not named.
+
+
+def short_labels(labels: Collection[str]) -> dict[str, str]:
+    """Return labels that fit into tables and figures; they differ, as the long ones do.
+
+    Long labels keep their beginnings and ends. If these do not differ, they are numbered.
+    """
+    short = {label: _without_middle(label) for label in labels}
+    if len({*short.values()}) == len(short):
+        return short
+    return {label: f"{shortened(label, LABEL_WIDTH - 4)} {i}" for i, label in enumerate(labels, 1)}
+
+
+def _without_middle(text: str) -> str:
+    """Return the beginning and the end of a text that is longer than a label."""
+    if shortened(text, LABEL_WIDTH) == text:
+        return text
+    end = shortened(text[::-1], LABEL_WIDTH // 2)[::-1]
+    return shortened(text, LABEL_WIDTH // 2 + 1) + end.removeprefix("…")
+
+
+def with_short_labels(
+    rows: Iterable[PairedDifference], labels: Collection[str]
+) -> list[PairedDifference]:
+    """Return differences whose arms have short labels, among the ``labels`` of all arms."""
+    short = short_labels(labels)
+    return [dataclasses.replace(row, arm=short[row.arm], other=short[row.other]) for row in rows]
 
 
 def pair(row: PairedDifference) -> str:
     """Return the names of two arms, as a difference."""
-    return f"{shortened(row.arm, LABEL_WIDTH)} - {shortened(row.other, LABEL_WIDTH)}"
+    return f"{row.arm} - {row.other}"
 
 
 def named(labels: Sequence[str]) -> str:
     """Return labels, or the first of many, as a part of a sentence."""
-    if len(labels) > N_NAMED + 1:
-        return f"{', '.join(labels[:N_NAMED])} and {len(labels) - N_NAMED} others"
+    if len(labels) > _N_NAMED + 1:
+        return f"{', '.join(labels[:_N_NAMED])} and {len(labels) - _N_NAMED} others"
     return in_list(labels)
 
 
@@ -90,16 +119,11 @@ def first_gap(labels: Sequence[str], first: str, per: str = "seed") -> str:
     )
 
 
-def relation(row: PairedDifference, per: str = "seed", labels: str | None = None) -> str:
-    """Return the verdict in words, such as ``"better than b for most seeds"``.
-
-    It names the ``labels`` if they are not None, otherwise the second arm of the difference.
-    """
-    if labels is None:
-        labels = row.other
+def relation(row: PairedDifference, labels: str) -> str:
+    """Return the verdict over some labels, such as ``"better than b on average"``."""
     verdict = f"{_RELATIONS[row.verdict]} {labels}"
     if row.verdict in ("better", "worse"):
-        verdict = f"{verdict} {for_most(row, per)}"
+        verdict = f"{verdict} on average"
     return ", ".join(filter(None, [verdict, _assumed(row)]))
 
 
@@ -111,24 +135,13 @@ def _assumed(row: PairedDifference) -> str:
     return ""
 
 
-def for_most(row: PairedDifference, per: str = "seed") -> str:
-    """Return whether a difference applies to most seeds or only on average, by the win rate."""
-    is_better = row.mean > 0
-    if row.win_rate_low > 0.5 if is_better else row.win_rate_high < 0.5:
-        return f"for most {per}s"
-    if row.win_rate == 0.5 or (row.win_rate > 0.5) == is_better or not per:
-        return "on average"
-    only = "only " if is_better else ""
-    return f"on average, although it wins in {only}{100 * row.win_rate:.0f}% of {per}s"
-
-
-def difference_line(row: PairedDifference, unit: Unit, per: str = "seed") -> Line:
-    """Return the mean difference, its CI, verdict and worst seed, as a line of a document."""
+def difference_line(row: PairedDifference, unit: Unit) -> Line:
+    """Return the mean difference, its CI, verdict and win rate, as a line of a document."""
     remark: str = row.verdict or "no claim"
     if row.verdict == "not worse":
         remark = f"{remark} (one-sided 95% bound: {unit.gain(row.at_least)})"
-    if row.n_pairs > 1 and not math.isnan(row.worst):
-        remark = f"{remark}, worst {per} {unit.gain(row.worst)}"
+    if row.n_pairs > 1:
+        remark = f"{remark}, win rate {_percent(row.win_rate)}"
     return Line(pair(row), row.estimate, unit, is_difference=True, remark=remark)
 
 
@@ -144,6 +157,7 @@ def differences_table(
     *,
     per: str = "seed",
     title: str = "",
+    is_detail: bool = False,
 ) -> Table:
     """Return one row for each difference, with its CI, win rate and verdict."""
     in_unit = f"\n{unit.heading('', is_gain=True)}".rstrip()
@@ -152,24 +166,18 @@ def differences_table(
         line = difference_line(row, unit.bare)
         cells = [pair(row), line.value, line.ends or "none", _percent(row.win_rate)]
         cells += [row.verdict or "no claim", line.unit.gain(row.worst)]
-        cells += [_win_rate_ends(row), str(row.n_pairs)]
+        cells.append(str(row.n_pairs))
         body.append(cells)
     interval = f"{100 * level_of(validity):.0f}% CI"
     headings = ["", f"difference{in_unit}", f"{interval}{in_unit}", "win\nrate", "verdict"]
-    headings += [f"worst\n{per}", "win rate\n95% CI", f"{per or 'value'}s"]
-    return Table(headings, body, title)
+    headings += [f"worst\n{per}", f"{per or 'value'}s"]
+    return Table(headings, body, title, is_detail=is_detail)
 
 
 def _percent(share: float) -> str:
     if math.isnan(share):
         return "unknown"
     return f"{100 * share:.0f}%"
-
-
-def _win_rate_ends(row: PairedDifference) -> str:
-    if math.isnan(row.win_rate_low):
-        return "none"
-    return f"{100 * row.win_rate_low:.0f} to {100 * row.win_rate_high:.0f}"
 
 
 def difference_notes(
@@ -213,7 +221,19 @@ def difference_notes(
     if verdicts <= {"worse", "inconclusive", None}:
         unseen = [*map(Detail, unseen)]
     notes += unseen
-    return [*_reasons(rows), *notes, *_reading_notes(per)]
+    return [*_reasons(rows), _ties_note(rows), *notes, *_reading_notes(per)]
+
+
+def _ties_note(rows: Sequence[PairedDifference]) -> str:
+    """Return how many pairs are ties; empty for few of them."""
+    n_ties = sum(row.n_ties for row in rows)
+    n_pairs = sum(row.n_pairs for row in rows)
+    if n_ties <= max(1, _FEW_TIES * n_pairs):
+        return ""
+    return Caution(
+        f"{n_ties} of {n_pairs} pairs have equal values: they count half in win rates, and a CI "
+        "may end at 0."
+    )
 
 
 def level_of(validity: Validity) -> float:

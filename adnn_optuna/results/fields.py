@@ -50,7 +50,7 @@ class Field(NamedTuple):
     @property
     def is_detail(self) -> bool:
         """Whether it is of baselines, which differ from other columns little."""
-        return self.label in ("mean baseline", "baseline")
+        return self.label in ("vs mean baseline", "baseline")
 
     def unit_in(self, units: Units) -> Unit:
         """Return its unit."""
@@ -89,19 +89,19 @@ FIELDS = (
 
 RUN_FIELDS = (
     Field("test_best", "", "test", lambda run, _: run.test_value),
-    Field("test_gain", "own baseline", "test", lambda run, _: run.test_gain, is_gain=True),
+    Field("test_gain", "vs own baseline", "test", lambda run, _: run.test_gain, is_gain=True),
     Field("best", "best", "selection", lambda run, _: run.best_value),
-    Field("gain", "own baseline", "selection", lambda run, _: run.gain, is_gain=True),
+    Field("gain", "vs own baseline", "selection", lambda run, _: run.gain, is_gain=True),
     Field(
         "test_gain_over_mean_baseline",
-        "mean baseline",
+        "vs mean baseline",
         "test",
         lambda run, mean: run.improvement(run.test_value, mean.test),
         is_gain=True,
     ),
     Field(
         "gain_over_mean_baseline",
-        "mean baseline",
+        "vs mean baseline",
         "selection",
         lambda run, mean: run.improvement(run.best_value, mean.selection),
         is_gain=True,

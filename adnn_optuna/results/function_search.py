@@ -101,7 +101,7 @@ class FunctionSearch(StudyResult):
     def _further_scope(self) -> list[str]:
         n_replicates = sum(replicate_of(trial) is not None for trial in self.record.done_trials)
         if n_replicates:
-            return [f"of which {n_replicates} replicates"]
+            return [f"{n_replicates} replicates"]
         return []
 
     def _subject(self) -> str:

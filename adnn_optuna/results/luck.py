@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from adnn_optuna._units import PLAIN
+from adnn_optuna._units import PLAIN, in_probability
 from adnn_optuna.render.document import Table
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.stats.selection_bias import Baseline, chance_of_luck, expected_luck
@@ -89,6 +89,6 @@ class Luck(Printed):
             chances_by_number[f"in at least one of {self.files}"] = self.chances_of_files
         rows = []
         for baseline, over in _OVER.items():
-            chances = [f"{chances[baseline]:.2g}" for chances in chances_by_number.values()]
+            chances = [in_probability(chances[baseline]) for chances in chances_by_number.values()]
             rows.append((over, *chances))
         return [Table((f"chance of {self.claimed:g} or more", *chances_by_number), rows)]

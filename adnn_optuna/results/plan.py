@@ -92,8 +92,7 @@ class Plan(Printed):
         lines = [Line(_FIXED, needed, COUNT, remark=f"new seeds, {duration(3600 * self.hours)}")]
         if self.seeds_sequential is not None and self.hours_sequential is not None:
             added = Estimate(self.seeds_sequential - self.numbers.n_pilot)
-            with_pilot = f"{self.seeds_sequential} with the pilot's"
-            remark = f"new seeds, {with_pilot}, {duration(3600 * self.hours_sequential)}"
+            remark = f"after the pilot's, {duration(3600 * self.hours_sequential)}"
             lines.append(Line(_SEQUENTIAL, added, COUNT, remark=remark))
         return lines
 
@@ -130,16 +129,24 @@ class Plan(Printed):
             (_FIXED, numbers.power, self.seeds),
             (_SEQUENTIAL, numbers.power_sequential, self.seeds_sequential),
         )
+        labels = {}
         for color, (design, power, seeds) in enumerate(designs):
             series.append(Series(design, [*power], _in_percent(power), color=color))
             if seeds in power:
                 needed[seeds] = power[seeds]
-        labels = [f"{seeds} seeds" for seeds in needed]
+                kind = "new seeds" if design == _FIXED else "with the pilot's"
+                labels[seeds] = f"{seeds} {kind}"
         # Beside the curves, which rise.
         places = ["top left", "bottom right"][: len(needed)]
         power_needed = _in_percent(needed)
         rings = Series(
-            "", [*needed], power_needed, "rings", color=None, text=labels, text_at=places
+            "",
+            [*needed],
+            power_needed,
+            "rings",
+            color=None,
+            text=[*labels.values()],
+            text_at=places,
         )
         series.append(rings)
         figure = Figure(

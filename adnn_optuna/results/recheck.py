@@ -58,6 +58,9 @@ if TYPE_CHECKING:
 
     from adnn_optuna.results.overtuning import Overtuning
 
+_FAR = 10  # Half widths of the 95% prediction interval of one more run.
+_FEWEST_TO_TELL = 5  # Of fewer runs, the prediction interval may be far too narrow by chance.
+
 Role = Literal["choose", "confirm"]  # Seeds choose a trial, or estimate what it reaches.
 
 
@@ -117,8 +120,8 @@ class RecheckNumbers:
 
     @functools.cached_property
     def choosing(self) -> list[Evaluation]:
-        """The evaluations that choose a trial, independent of each other."""
-        if self.is_deterministic:
+        """The evaluations that choose a trial, independent of each other; none for one trial."""
+        if self.is_deterministic or len(self.candidates) == 1:
             return []
         return self._wanted(self.settings["candidates"], "choose")
 
@@ -300,6 +303,18 @@ class RecheckNumbers:
         return self._sign * (stored_value(self.trial) - stored_value(self.against))
 
     @property
+    def is_of_other_values(self) -> bool:
+        """Whether the chosen trial's stored value is too far from its runs to be one of them.
+
+        Selection makes it the best of many runs, which is still near the others.
+        """
+        if len(self.confirmed.values) < _FEWEST_TO_TELL:
+            return False
+        assert self.trial is not None
+        value, low, high = self.confirmed.next_run
+        return abs(stored_value(self.trial) - value) > _FAR * (high - low) / 2
+
+    @property
     def overstatement(self) -> Estimate:
         """How much better the study's best value is than the chosen trial's value."""
         value, *ends = (self._sign * (stored_value(self.best) - end) for end in self.estimate)
@@ -445,9 +460,10 @@ class Recheck(Printed):
         scope = in_number(len(numbers.candidates), "trial")
         if numbers.is_deterministic:
             return scope
-        n_further = numbers.planned["seeds"]
-        n_choosing = numbers.settings["choose"]
-        return f"{scope}, {n_choosing} + {n_further} {numbers.confirmed.where}"
+        seeds = str(numbers.planned["seeds"])
+        if numbers.choosing:
+            seeds = f"{numbers.settings['choose']} + {seeds}"
+        return f"{scope}, {seeds} {numbers.confirmed.where}"
 
     @property
     def _is_confirmed(self) -> bool:
@@ -458,6 +474,8 @@ class Recheck(Printed):
         if not self._is_confirmed:
             return "not known"
         if math.isnan(self.gain.value):
+            if self.numbers.is_of_other_values:
+                return "not known"
             if self.overstatement.low > 0:
                 return "overstated"
             return "not shown"
@@ -497,16 +515,16 @@ class Recheck(Printed):
         if math.isnan(self.gain.value):
             return f"The gain over {compared} is not known, because some evaluations failed."
         reported = ""
-        if numbers.reported_gain > 0:
-            reported = f"; the study reported {self._unit.gain(numbers.reported_gain)}"
+        if numbers.reported_gain > 0 and not numbers.is_of_other_values:
+            size = self._unit.gain(numbers.reported_gain).lstrip("+")
+            reported = f"; the study reported a gain of {size}"
         if self.gain.low > 0:
-            gain = self._gain_line
-            size = f"{gain.value} ({numbers.confirmed.interval_name} {gain.ends})"
             # The verb says the direction.
-            return f"On {where} {chosen} beats {compared} by {size.replace('+', '')}{reported}."
+            size = self._gain_line.value.lstrip("+")
+            return f"{capitalized(chosen)} beats {compared} by {size} on {where}{reported}."
         if self.gain.high < 0:
-            return f"On {where} {chosen} loses to {compared}{reported}."
-        return f"On {where} no gain of {chosen} over {compared} is shown{reported}."
+            return f"{capitalized(chosen)} is worse than {compared} on {where}{reported}."
+        return f"No gain of {chosen} over {compared} is shown on {where}{reported}."
 
     @property
     def _best_in_words(self) -> str:
@@ -516,6 +534,11 @@ class Recheck(Printed):
     def _about_overstatement(self) -> str:
         excess = self.overstatement
         best = f"The study's best value, {self._best_in_words},"
+        if self.numbers.is_of_other_values:
+            return (
+                f"{best} is far from all new values: evaluate seems to be another function, or on "
+                "another scale. So overstatement is not known."
+            )
         if excess.low > 0:
             return f"{best} is overstated."
         if excess.high < 0:
@@ -554,16 +577,22 @@ class Recheck(Printed):
             Line(f"{best}, best", reported, unit, remark="reported by the study"),
             Line(f"{chosen}, chosen", numbers.estimate, unit, remark=where),
         ]
-        difference = unit.difference(reported.value, self.value)
-        remark = "best - chosen"
-        if not numbers.maximize:
-            difference = -difference
-            remark = "chosen - best"
-        excess = self.overstatement._replace(value=difference)
-        lines.append(Line("overstatement", excess, unit, is_difference=True, remark=remark))
+        if not numbers.is_of_other_values:
+            lines.append(self._overstatement_line)
         if not math.isnan(self.gain.value):
             lines.append(self._gain_line)
         return lines
+
+    @property
+    def _overstatement_line(self) -> Line:
+        unit = self._unit
+        difference = unit.difference(stored_value(self.numbers.best), self.value)
+        remark = "best - chosen"
+        if not self.numbers.maximize:
+            difference = -difference
+            remark = "chosen - best"
+        excess = self.overstatement._replace(value=difference)
+        return Line("overstatement", excess, unit, is_difference=True, remark=remark)
 
     @property
     def _gain_line(self) -> Line:
@@ -658,7 +687,7 @@ class Recheck(Printed):
         return Step('result.report("recheck.html")', self._report_command, writes_report=True)
 
     def _figures(self) -> list[Figure]:
-        if not self._is_confirmed:
+        if not self._is_confirmed or self.numbers.is_of_other_values:
             return []
         return [self._selection_figure()]
 

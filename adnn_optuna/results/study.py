@@ -57,6 +57,7 @@ class StudyResult(Printed):
     record: SearchRecord
     _objective: Any = None  # What was searched, if it is known.
 
+    _baseline: ClassVar[str] = "the first trial"
     _scope_of_runs: ClassVar[str] = "All results are for this objective."
 
     def __repr__(self) -> str:
@@ -194,13 +195,18 @@ class StudyResult(Printed):
         """Return the numbers that are known; others may have no metric on a test set."""
         numbers = self._numbers
         units = units_of(self.record)
+        metrics = {"selection": f", {self.record.metric_label}"}
         rows = [
-            (field.label, field.text(numbers[field.key], field.unit_in(units)))
+            (
+                field.label + metrics.get(field.metric, ""),
+                field.text(numbers[field.key], field.unit_in(units)),
+            )
             for field in FIELDS
             if not math.isnan(numbers[field.key])
         ]
         rows += [(line.label, f"{line.value} (95% CI {line.ends})") for line in self._on_new_data]
-        return Table(("number", "value"), rows, "Numbers", is_detail=True)
+        title = f"Numbers; the baseline is {self._baseline}"
+        return Table(("number", "value"), rows, title, is_detail=True)
 
     def _fields(self) -> dict[str, Any]:
         return {

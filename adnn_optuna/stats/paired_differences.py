@@ -112,6 +112,7 @@ class PairedDifference:
     assumption: str = ""
     at_least: float = math.nan
     at_most: float = math.nan
+    n_ties: int = 0
 
     @property
     def estimate(self) -> Estimate:
@@ -225,6 +226,7 @@ def paired_differences(
             worst=worst,
             largest=largest,
             margin=margin,
+            n_ties=n_pairs - int(np.count_nonzero(d)),
             assumption=NORMAL if not sequential and is_by_t(n_pairs, m) else "",
             **ends._asdict(),
         )

@@ -100,7 +100,7 @@ def test_goes_on_where_it_ended_and_further_seeds_are_paid_for(storage: BaseStor
     assert first == compare()
     more = compare(storage=storage, seeds=range(8))
     assert more.runs.declaration["sequential"]
-    assert "99% CI" in str(more)
+    assert "99% CI" in format(more, "details")
     assert more.numbers.arms["wide"][:6] == first.numbers.arms["wide"]
     with pytest.raises(ValueError, match="must begin with the 8 declared seeds"):
         compare(storage=storage, seeds=[5, 3])

@@ -84,7 +84,7 @@ def test_prints_cautions_first_and_only_three_notes_that_are_no_details() -> Non
     document_made = document(notes=notes)
     printed = [line for line in to_text(document_made).split("\n") if "ote" in line]
     assert printed[:-1] == ["Note: beware", "Note: one", "Note: two"]
-    assert printed[-1] == '2 more notes: print(format(result, "details"))'
+    assert printed[-1] == '1 more table and 2 more notes: print(format(result, "details"))'
     assert document_made.notes == ("beware", "one", "two", "three", "how it was made")
     assert to_text(document_made, details=True).count("Note: ") == 5
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import pytest
 
-from adnn_optuna._units import ACCURACY, PLAIN, Estimate
+from adnn_optuna._units import ACCURACY, PLAIN, Estimate, columns
 from adnn_optuna.render.document import Document, Line
 from adnn_optuna.render.figures import to_plotly
 from adnn_optuna.render.text import to_text
 from adnn_optuna.results.difference_words import (
+    LABEL_WIDTH,
     difference_line,
     difference_notes,
     differences_frame,
     differences_table,
-    for_most,
     interval_figure,
+    short_labels,
+    with_short_labels,
 )
 from adnn_optuna.results.row_figure import values_figure
 from adnn_optuna.stats.paired_differences import PairedDifference, paired_differences
@@ -42,15 +43,26 @@ UNKNOWN = difference(
 
 
 class TestWords:
-    def test_for_most_seeds_need_a_win_rate_that_is_shown(self) -> None:
-        rng, n_claims = np.random.default_rng(0), 0
-        for _ in range(200):  # A few large gains: it wins in half of the seeds.
-            d = np.where(rng.random(16) < 0.5, rng.exponential(1.0, 16), -0.01)
-            [row] = paired_differences({"a": d.tolist(), "b": [0.0] * 16}, margin=None)
-            n_claims += for_most(row) == "for most seeds"
-        assert n_claims / 200 < 0.025 + 2 * math.sqrt(0.025 * 0.975 / 200)
-        clear = difference(win_rate=1.0, win_rate_low=0.63, win_rate_high=1.0)
-        assert for_most(clear.turned()) == for_most(clear)
+    @pytest.mark.parametrize(
+        "name", ["{}x", "x{}", 20 * "a" + "{}" + 20 * "b", "日本{}" + 9 * "日"]
+    )
+    def test_labels_differ_if_the_names_do(self, name: str) -> None:
+        names = [name.format(20 * "a" + end) for end in "123"] + ["random"]
+        short = short_labels(names)
+        assert len({*short.values()}) == 4
+        assert all(sum(map(columns, label)) <= LABEL_WIDTH for label in short.values())
+        assert short["random"].startswith("random")
+
+    def test_ties_are_noted_once_if_they_are_many(self) -> None:
+        values = {"a": 10 * [0.5, 0.6], "b": 10 * [0.5, 0.7], "c": 10 * [0.6, 0.6]}
+        values["few"] = [0.1 * i for i in range(20)]
+
+        def notes(arms: str) -> str:
+            rows = paired_differences({arm: values[arm] for arm in arms.split()}, margin=None)
+            return " ".join(difference_notes(rows, PLAIN, "fixed", n_claims={}))
+
+        assert notes("a b c").count("20 of 60 pairs have equal values") == 1
+        assert "equal values" not in notes("a few")
 
     def test_of_a_difference_have_its_interval_if_there_is_one(self) -> None:
         line = difference_line(difference(), ACCURACY)
@@ -64,10 +76,11 @@ class TestWords:
 class TestTable:
     def test_fits_into_80_columns_with_long_names(self) -> None:
         rows = [difference(arm="random_restart_0", other="greedy_improving"), UNKNOWN]
-        table = differences_table(rows, ACCURACY, "fixed")
+        labels = [label for row in rows for label in (row.arm, row.other)]
+        table = differences_table(with_short_labels(rows, labels), ACCURACY, "fixed")
         text = to_text(Document("t", "no claim", tables=[table]))
         assert max(map(len, text.splitlines())) <= 80
-        assert "random_restar… - greedy_improv…" in text
+        assert "random_…tart_0 - greedy_…roving" in text
         assert "no claim" in text
 
     def test_is_a_frame_by_the_arms_too(self) -> None:
@@ -92,8 +105,8 @@ class TestNotes:
             [*rows, UNKNOWN], ACCURACY, "fixed", n_claims=claims, maximize=False
         )
         assert len(set(notes)) == len(notes)
-        shortened = "a name that i… - 18 characters…"
-        assert notes[0] == f"{shortened}, {shortened}: too few."
+        pair = f"{UNKNOWN.arm} - {UNKNOWN.other}"
+        assert notes[0] == f"{pair}, {pair}: too few."
         assert difference_notes([UNKNOWN], PLAIN, "fixed", n_claims={})[0] == "Too few."
 
 

@@ -42,14 +42,20 @@ def test_claimed_gain_has_a_probability(luck: Luck, chances: dict[str, float]) -
     for baseline, chance in chances.items():
         assert {**luck.chances}[baseline] == pytest.approx(chance, abs=1e-4)
     [table] = luck.document().tables
-    assert [row[1] for row in table.rows] == [f"{c:.2g}" for c in luck.chances.values()]
+    assert [row[1] for row in table.rows] == [f"{c:.2f}" for c in luck.chances.values()]
+
+
+@pytest.mark.parametrize(("claimed", "chance"), [(0.0, ">0.99"), (9.0, "<0.01")])
+def test_no_chance_is_written_as_certain(claimed: float, chance: str) -> None:
+    [table] = Luck(51, 1.0, claimed).document().tables
+    assert table.rows[0][1] == chance
 
 
 def test_gain_of_the_paper_is_likely_by_luck_in_ten_searches() -> None:
     # 4.02 pp of MNIST-2: 51 draws with the standard deviation of its logs, one file for each δ.
     [table] = Luck(51, 0.0127, 0.0402, 10).document().tables
     assert table.headings[2] == "in at least one of 10"
-    assert table.rows[1] == ("over one baseline run", "0.2", "0.9")
+    assert table.rows[1] == ("over one baseline run", "0.20", "0.90")
 
 
 def test_what_is_no_gain_and_no_number_of_searches_is_refused() -> None:

@@ -43,7 +43,10 @@ def test_the_figure_shows_both_designs() -> None:
     plan = planned({"claim": pilot(6)}, 0.01)
     figure = plan.plot()
     assert [trace.name for trace in figure.data] == [_FIXED, _SEQUENTIAL, None, None]
-    assert figure.data[2].text == (f"{plan.seeds} seeds", f"{plan.seeds_sequential} seeds")
+    assert figure.data[2].text == (
+        f"{plan.seeds} new seeds",
+        f"{plan.seeds_sequential} with the pilot's",
+    )
     assert figure.data[2].x == (plan.seeds, plan.seeds_sequential)
     assert dict(zip(figure.data[0].x, figure.data[0].y, strict=True))[plan.seeds] >= 80
     assert figure.data[2].textposition == ("top left", "bottom right")

@@ -179,6 +179,32 @@ def test_asks_stage_by_stage_for_what_it_needs() -> None:
     assert changed(whole, values | {(5, 3): math.nan}).numbers.used == values
 
 
+def test_one_candidate_needs_no_seeds_that_choose() -> None:
+    alone = of_evaluations({}, [trial(1, 0.7)], choose=4, confirm=3)
+    assert alone.trial.number == 1
+    assert alone.numbers.missing == [(1, seed) for seed in confirming(3)]
+    assert alone.numbers.n_evaluations == 3
+    assert "1 trial, 3 new seeds" in str(alone)
+
+
+def test_values_of_another_scale_are_no_luck() -> None:
+    rng = np.random.default_rng(0)
+
+    def report(stored: float, n: int) -> Recheck:
+        runs = rng.normal(0.8, 0.01, n)
+        values = dict(zip([(1, seed) for seed in confirming(n)], runs, strict=True))
+        return of_evaluations(values, [trial(1, stored)], choose=1, confirm=n)
+
+    in_percent = report(81.0, 5).document()
+    assert in_percent.verdict == "not known"
+    assert "another scale" in in_percent.conclusion
+    assert "overstatement" not in [line.label for line in in_percent.estimates]
+    # The best of 10,000 runs is no more than about four standard deviations above the mean.
+    assert not any(report(0.84, n).numbers.is_of_other_values for n in range(2, 11) for _ in "123")
+    # A few runs may be close to each other by chance.
+    assert not report(81.0, 4).numbers.is_of_other_values
+
+
 def test_first_of_equals_is_chosen_and_who_has_more_values_before_all() -> None:
     [seed, second_seed] = choosing(2)
     candidates = [trial(1, 0.7), trial(2, 0.7), trial(3, 0.6)]

@@ -66,7 +66,16 @@ def test_a_collapse_is_of_an_arm_and_not_of_a_row(*, maximize: bool) -> None:
     arms: Any = {"a": sign * a, "b": sign * b, "c": sign * c}
     document = of_values(arms, (*map(str, range(20)),), maximize=maximize).document()
     assert document.verdict == "inconclusive"
-    assert document.conclusion.endswith(", with rare collapses (c: seed 3).")
+    assert document.conclusion.startswith("No arm is shown to be better, with rare collapses (c: ")
+
+
+def test_the_best_others_are_compared_the_nearest_first() -> None:
+    rng = np.random.default_rng(0)
+    arms: Any = {f"m{i}": 0.1 * (i % 7) + rng.normal(0, 0.01, 12) for i in range(7)}
+    document = of_values(arms, (*map(str, range(12)),)).document()
+    assert [line.label for line in document.estimates] == [f"m6 - m{i}" for i in (5, 4, 3, 2)]
+    assert "The 4 best others are compared below." in document.conclusion
+    assert "No arm" not in document.conclusion  # Differences are shown.
 
 
 def test_figures_name_the_level_of_added_seeds() -> None:
