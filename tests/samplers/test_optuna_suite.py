@@ -39,6 +39,8 @@ class TestDeltaStepSampler(_SamplerTestCase):
         return DeltaStepSampler
 
 
+# It proposes by the code of the one above.
+@pytest.mark.slow
 class TestDeltaStepSamplerImproving(_SamplerTestCase):
     @pytest.fixture
     def sampler(self) -> Callable[[], BaseSampler]:
