@@ -47,7 +47,7 @@ _TEMPLATE = go.layout.Template(
         "plot_bgcolor": "white",
         "paper_bgcolor": "white",
         "showlegend": False,
-        "margin": {"l": 10, "r": 10, "t": 60, "b": 10},
+        "margin": {"l": 6, "r": 6, "t": 60, "b": 10},
         "hoverlabel": {"align": "left"},
     }
 )
