@@ -373,7 +373,7 @@ def expanded(path: FilePath) -> Path:
 
 
 class Fault(NamedTuple):
-    """The rule that a stored value breaks, its type, and the part of it that is at fault."""
+    """The rule that a stored value breaks, its type or keys, and the part that is at fault."""
 
     rule: str
     got: str
@@ -396,6 +396,9 @@ def finder(
             kind = type(value).__name__
             if value is None:
                 kind = "none"
+            if isinstance(value, dict):
+                # Its keys say what is missing; values may be secret.
+                kind = f"a mapping with {', '.join(map(str, value)) or 'no keys':.100}"
             return Fault(rule, kind)
         for key, find_part, part in parts(value):
             fault = find_part(part)

@@ -346,7 +346,7 @@ def test_a_sampler_leaves_no_trial_running(name: str) -> None:
     [
         ({"n": 2, "scores": "text"}, "be 2 finite scores, in bits or in float32, as base64"),
         ({"n": 1, "scores": "AADAfw=="}, "be 1 finite scores, in bits or in float32, as base64"),
-        ({"n": 9}, "be a mapping with n, scores; got dict"),
+        ({"n": 9}, "be a mapping with n, scores; got a mapping with n"),
         ({"n": 9, "groups": "0" * 16, "scores": "9"}, "be 9 finite scores"),
         ({"n": 8, "groups": "0" * 16, "scores": "AA=="}, "be an .npz file of its arrays"),
     ],

@@ -917,7 +917,7 @@ class TestSearchOfAFunction:
         assert len(content["new_values"]) == 10
         assert str(content["best"]["number"]) in content["replicates"]
         assert cli.run([*command, "--max-trial", "14", "-q"]) == 0
-        assert "14 trials, of which 7 replicates" in capsys.readouterr().out
+        assert "14 trials, 7 replicates" in capsys.readouterr().out
 
     def test_is_resumed_by_the_command_that_is_shown(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
