@@ -47,7 +47,7 @@ _TEMPLATE = go.layout.Template(
         "plot_bgcolor": "white",
         "paper_bgcolor": "white",
         "showlegend": False,
-        "margin": {"l": 6, "r": 6, "t": 60, "b": 10},
+        "margin": {"l": 10, "r": 10, "t": 60, "b": 10},
         "hoverlabel": {"align": "left"},
     }
 )
@@ -56,7 +56,7 @@ _EMPTY = go.Figure(layout={"template": _TEMPLATE})
 
 _LABEL_AXIS = {
     "side": "right",
-    "ticklabelstandoff": 3,
+    "ticklabelstandoff": 2,
     "overlaying": "y",
     "matches": "y",
     "showgrid": False,
@@ -231,7 +231,7 @@ def _label_rows(drawn: go.Figure, figure: Figure) -> None:
     if any(series.text for series in figure.series):
         row_height = 125
     drawn.update_yaxes(tickvals=[*range(n)], ticktext=texts, zeroline=False)
-    drawn.update_yaxes(range=[n - 0.4, -0.6], ticklabelstandoff=8)
+    drawn.update_yaxes(range=[n - 0.4, -0.6], ticklabelstandoff=2)
     drawn.update_layout(height=max(240, 110 + row_height * n))
 
 
