@@ -134,7 +134,7 @@ class TestAddedSeeds:
             assert comparison.numbers.sequential
             notes = comparison.document().notes
             assert any("at 99%" in note for note in notes)
-            assert "99% CI" in str(comparison)
+            assert "99% CI" in format(comparison, "details")
             assert math.isnan(comparison.differences()["low"].iloc[0])  # It needs 10 seeds.
 
     def test_have_to_come_after_those_that_were_planned(self) -> None:

@@ -75,9 +75,9 @@ def test_the_baseline_has_the_hyperparameters_of_the_winner(result: adnn.SearchR
     assert result.gain == result.best_value - unmoved
     assert result.record.hyperparameter_gain == unmoved - first != 0
     text = format(result, "details")
-    assert re.search(rf"baseline +{100 * unmoved:.2f}%", text)
+    assert re.search(rf"baseline, val_accuracy +{100 * unmoved:.2f}%", text)
     gain = re.escape(f"{100 * (unmoved - first):+.2f} pp")
-    assert re.search(rf"gain of hyperparameters +{gain}", text)
+    assert re.search(rf"hyperparameters +{gain}", text)
     contract = result.contract()
     assert contract.content["baseline"]["val_accuracy"] == unmoved
     assert contract.content["baseline"]["test_accuracy"] == result.test_baseline
