@@ -35,6 +35,8 @@ from adnn_optuna.samplers import _owners
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from optuna.distributions import BaseDistribution
+
 _T = TypeVar("_T")
 
 # For how long a database that is locked or away is waited for, in seconds: a server is restarted
@@ -145,6 +147,7 @@ def _repeating_class(base: type[BaseStorage]) -> Any:
     names.update(*(getattr(kind, "__abstractmethods__", ()) for kind in base.__mro__))
     methods = {name: _repeating_method(getattr(base, name)) for name in names}
     methods["create_new_trial"] = _creating_method(base.create_new_trial)
+    methods["set_trial_param"] = _suggesting_method(methods["set_trial_param"])
     return type(f"Repeating{base.__name__}", (_Repeating, base), methods)
 
 
@@ -166,12 +169,6 @@ def _repeating_method(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return _patiently(lambda: function(*args, **options), find_written)
         except (ValueError, TypeError, LookupError, RecursionError) as error:
-            if name == "set_trial_param" and isinstance(error, ValueError):
-                raise WrongParametersError(
-                    "The function must suggest a parameter from the same kind of distribution in "
-                    f"all trials; got {args[2]!r:.100} of {args[4]!r:.100}. Rename the parameter, "
-                    "or use another study name."
-                ) from None
             # Of no such study or trial, and of no best one, Optuna says so itself.
             if not is_reading or isinstance(error, KeyError | WrongInputError):
                 raise
@@ -202,6 +199,30 @@ def _creating_method(create: Callable[..., int]) -> Callable[..., int]:
         return trial_id
 
     return create_new_trial
+
+
+def _suggesting_method(set_trial_param: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(set_trial_param)
+    def method(
+        self: BaseStorage, trial_id: int, name: str, value: float, distribution: BaseDistribution
+    ) -> None:
+        write = functools.partial(set_trial_param, self, trial_id, name, value, distribution)
+        try:
+            try:
+                write()
+            except KeyError:
+                # Optuna's proxy knows the trials that it created or listed since it was started.
+                for study in self.get_all_studies():
+                    self.get_all_trials(study._study_id, deepcopy=False)
+                write()
+        except ValueError:
+            raise WrongParametersError(
+                "The function must suggest a parameter from the same kind of distribution in "
+                f"all trials; got {name!r:.100} of {distribution!r:.100}. Rename the parameter, "
+                "or use another study name."
+            ) from None
+
+    return method
 
 
 def _is_of_template(trial: FrozenTrial, template: FrozenTrial) -> bool:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import optuna
 import pytest
 from optuna.storages import GrpcStorageProxy, JournalStorage
 from optuna.storages.journal import JournalRedisBackend
@@ -22,7 +23,6 @@ from adnn_optuna.engine.repeating import StorageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import optuna
     from optuna.storages import BaseStorage
 
 pytestmark = [
@@ -102,6 +102,19 @@ def test_a_server_that_was_killed_is_waited_for(served: tuple[Server, BaseStorag
         return objective(trial)
 
     assert search(storage, killing) == search(None, objective)
+
+
+def test_one_that_was_restarted_knows_the_trials_from_before(
+    served: tuple[Server, BaseStorage],
+) -> None:
+    server, storage = served
+    sampler = optuna.samplers.RandomSampler()  # It reads no trials.
+    study = optuna.create_study(storage=repeating.repeating(storage), sampler=sampler)
+    trial = study.ask()
+    server.kill()
+    server.start()
+    x = trial.suggest_float("x", -1, 1)
+    assert study.trials[0].params == {"x": x}
 
 
 def test_one_that_stays_away_ends_in_one_sentence(
