@@ -303,12 +303,8 @@ def catching(catch: Caught, what: str) -> Iterator[None]:
 
 
 def number(value: Any) -> float:
-    """Return an objective's value as a number, infinite if it is too large; refuse others."""
+    """Return an objective's value as a number; refuse others."""
     try:
         return float(value)
-    except OverflowError:
-        if value > 0:
-            return math.inf
-        return -math.inf
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise WrongTypeError(f"An objective must return a number; got {value!r:.100}.") from None

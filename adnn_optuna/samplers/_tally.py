@@ -88,8 +88,7 @@ class Tally:
 
         An objective of ours stores it before its first trial ends.
         """
-        is_ours = self.best is not None and OUTCOME in self.best.user_attrs
-        if self._baseline is None and (again or is_ours or not self._has_asked):
+        if self._baseline is None and (again or not self._has_asked):
             self._has_asked = True
             attrs = study._storage.get_study_user_attrs(study._study_id)
             check(study.study_name, attrs)
