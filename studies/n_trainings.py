@@ -142,7 +142,7 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
             )
         wide = larger(dataset, hidden, settings.trials)
         other = adnn.InitOffsetObjective(adnn.MLP(wide), dataset, training=training)
-        starts = [other.replace(seed=seed).baseline_start for seed in range(settings.seeds)]
+        starts = [[other.replace(seed=seed).baseline_start] for seed in range(settings.seeds)]
         test = {
             "single": [one.test_baseline for one in comparison.results["ensemble"]],
             **{use: [one.test_value for one in of] for use, of in comparison.results.items()},

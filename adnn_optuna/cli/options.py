@@ -21,7 +21,7 @@ from adnn_optuna._checks import WrongValueError
 from adnn_optuna._files import check_output_file
 from adnn_optuna.cli import docstrings
 from adnn_optuna.cli.output import FILES, Answer, finish, load_libraries
-from adnn_optuna.cli.parsing import integers, name_or_config, parse_confirm, parsed
+from adnn_optuna.cli.parsing import integers, name_or_config, number_or_text, parsed
 
 DEFAULT_STORAGE = "sqlite:///adnn.db"
 Options = dict[str, Any]
@@ -201,7 +201,7 @@ def _check_contract(given: Options) -> None:
         raise WrongValueError(
             "--contract needs a test-set evaluation, which --no-test prevents. Omit one of them."
         )
-    if parse_confirm(given.get("confirm", "")) in range(1, PAIRS[0]):
+    if number_or_text(given.get("confirm", "")) in range(1, PAIRS[0]):
         raise WrongValueError(
             f"--confirm must be at least {PAIRS[0]} with --contract; got {given['confirm']}."
         )
@@ -326,15 +326,6 @@ _COMPLETED: dict[str, Callable[..., Any]] = {
     "sampler": _values(lambda: _arms(are_controls=False)),
     "samplers": _values(lambda: _arms(are_controls=False)),
     "controls": _values(lambda: [*_arms(are_controls=True), "none"]),
-    "dataset": _values(lambda: ("digits", "mnist", "fashion_mnist")),
-    "optimizer": _values(lambda: ("adam", "adamw", "nadam", "rmsprop", "sgd")),
-    "activation": _values(lambda: ("relu", "tanh", "sigmoid", "elu", "gelu", "selu", "silu")),
-    "metric": _values(
-        lambda: (
-            *(f"{part}_{value}" for value in ("accuracy", "loss") for part in ("val", "train")),
-            *("val_r2", "val_rmse", "val_mae"),
-        )
-    ),
 }
 
 

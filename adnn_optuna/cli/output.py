@@ -7,7 +7,6 @@ import dataclasses
 import os
 import shlex
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -68,20 +67,17 @@ def load_libraries() -> None:
 
 
 @contextlib.contextmanager
-def notice(text: str, *, after: float = 1.0) -> Iterator[None]:
-    """Show a text on the terminal if the block takes some seconds, until it ends."""
+def notice(text: str) -> Iterator[None]:
+    """Show a text on the terminal until the block ends."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield
         return
     # A copy, as descriptor 2 is filtered while TensorFlow is imported.
     terminal = os.dup(sys.stderr.fileno())
-    timer = threading.Timer(after, os.write, (terminal, text.encode()))
-    timer.start()
+    os.write(terminal, text.encode())
     try:
         yield
     finally:
-        timer.cancel()
-        timer.join()
         os.write(terminal, b"\r\x1b[K")  # To the beginning of the line, and erase it.
         os.close(terminal)
 

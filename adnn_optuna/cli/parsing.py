@@ -1,5 +1,6 @@
 """The texts of options as values of Python."""
 
+import contextlib
 import importlib
 import json
 import re
@@ -97,16 +98,11 @@ def parse_against(text: str) -> Any:
     return params
 
 
-def parse_confirm(text: str) -> Any:
-    """Return a number of seeds, or the text, which Python checks."""
+def number_or_text(text: str) -> Any:
+    """Return a number, or a text such as auto, which Python checks."""
     if is_whole(text):
         return int(text)
-    return text
-
-
-def parse_share(text: str) -> Any:
-    """Return a share, or a text that Python refuses."""
-    if re.fullmatch(r"\d*\.?\d+", text):
+    with contextlib.suppress(ValueError):
         return float(text)
     return text
 
@@ -141,9 +137,9 @@ def name_or_config(option: str, text: str) -> str | dict[str, Any]:
 
 _PARSED: dict[str, Callable[[str], Any]] = {
     "against": parse_against,
-    "confirm": parse_confirm,
+    "confirm": number_or_text,
     "controls": parse_controls,
-    "replicate": parse_share,
+    "replicate": number_or_text,
     "resampled": parse_resampled,
     "samplers": lambda text: text.split(","),
     "seeds": parse_seeds,

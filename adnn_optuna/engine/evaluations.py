@@ -183,27 +183,12 @@ def make_evaluations(
                 raise KeyboardInterrupt
             return missing_in(study.get_trials(deepcopy=False))
 
-        _make_elsewhere(executor, make, missing_now)
-
-
-def _make_elsewhere(
-    executor: futures.Executor,
-    make: Callable[[Evaluation], None],
-    missing_now: Callable[[], Sequence[Evaluation]],
-) -> None:
-    """Make evaluations by an executor, until all that are missing were tried.
-
-    ``missing_now`` also shows the progress, and raises if the user interrupts.
-    """
-    tried = set[Evaluation]()
-    while True:
+        tried = set[Evaluation]()
         # What was tried and is missing had no time left.
-        untried = [evaluation for evaluation in missing_now() if evaluation not in tried]
-        if not untried:
-            return
-        tried.update(untried)
-        jobs = [executor.submit(make, evaluation) for evaluation in untried]
-        run_jobs(jobs, lambda _: missing_now())
+        while untried := [e for e in missing_now() if e not in tried]:
+            tried.update(untried)
+            jobs = [executor.submit(make, evaluation) for evaluation in untried]
+            run_jobs(jobs, lambda _: missing_now())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -183,9 +183,8 @@ class FunctionObjective:
         }
         if max_trial is not None:
             settings["n_trials"] = max_trial - round(max_trial * share)
-        is_auto = isinstance(batch_size, str) and batch_size == "auto"
-        n_at_once = batch_size
-        if is_auto:
+        n_at_once: Any = batch_size
+        if batch_size == "auto":
             n_at_once = self.n_jobs
         n_at_once = as_integer("batch_size", n_at_once, below=stored.TOO_MANY)
         n_threads = n_at_once  # An executor knows how many jobs it runs at once.

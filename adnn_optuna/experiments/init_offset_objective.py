@@ -137,7 +137,7 @@ class InitOffsetObjective(NetworkObjective):
             objective = objective.as_control_of(self)
         has_one_network = not objective.is_of_trial
         n_at_once: Any = batch_size
-        if isinstance(batch_size, str) and batch_size == "auto":
+        if batch_size == "auto":
             n_at_once = 1
             if arm.is_batched and has_one_network:
                 n_at_once = objective.trainer.n_at_once()

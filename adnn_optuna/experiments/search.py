@@ -6,13 +6,13 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics, TestEvaluation
-from adnn_optuna._checks import WrongValueError, check_integer, logger
+from adnn_optuna._checks import WrongValueError, as_integer, logger
 from adnn_optuna._units import ACCURACY, Estimate, capitalized, duration, in_list, score_in_words
 from adnn_optuna.api._keywords import interrupted_where_called
 from adnn_optuna.engine.evaluations import SEEDS
@@ -185,13 +185,13 @@ class SearchResult(StudyResult):
         Raises:
             ValueError: If nothing in the training is random, or ``n`` is too small.
         """
-        check_integer("n", n, low=FEWEST_SEEDS)
+        n = as_integer("n", n, low=FEWEST_SEEDS)
         tested = self.test()
         with interruptible() as stop:
             record = confirm_best_trial(
                 tested.record,
                 self._trained,
-                int(n),
+                n,
                 stop=stop,
                 show_progress_bar=show_progress_bar,
             )
@@ -382,17 +382,13 @@ class SearchResult(StudyResult):
     @classmethod
     def _first_notes(cls, runs: Sequence[SearchRecord]) -> list[str]:
         """Return which networks of the runs of a comparison are not shown to have learned."""
-        return chance_notes(_of_networks(runs))
+        return chance_notes(cast("Sequence[NetworkRecord]", runs))
 
     @classmethod
     def _notes_on_runs(cls, runs: Sequence[SearchRecord]) -> list[str]:
         """Return what is to be known of the data of the runs of a comparison."""
-        networks = _of_networks(runs)
+        networks = cast("Sequence[NetworkRecord]", runs)
         return [*_notes_on_examples(networks[0]), *data_notes(networks)]
-
-
-def _of_networks(runs: Sequence[SearchRecord]) -> list[NetworkRecord]:
-    return [run for run in runs if isinstance(run, NetworkRecord)]
 
 
 def _notes_on_examples(record: NetworkRecord) -> list[str]:

@@ -36,24 +36,23 @@ class Retrained(NamedTuple):
 
 def retrain(
     trainer: Trainer,
-    starts: Sequence[Start | Sequence[Start]],
+    starts: Sequence[Sequence[Start]],
     stop: threading.Event | None = None,
     bar: tqdm[Any] | None = None,
 ) -> Iterator[Retrained]:
-    """Train from each of ``starts``, to save memory only one on each core at a time.
+    """Train from each group of ``starts``, to save memory only one on each core at a time.
 
-    Several starts in the place of one are averaged. The metrics are of the average without
+    The networks of a group are averaged. The metrics are of the average without
     diverged networks, and the weights follow network by network. A ``bar`` counts the training
     runs. If ``stop`` is set, it raises KeyboardInterrupt.
     """
-    groups = [[start] if isinstance(start, Start) else start for start in starts]
-    runs = trainer.train_in_turn([*itertools.chain(*groups)], stop=stop)
+    runs = trainer.train_in_turn([*itertools.chain(*starts)], stop=stop)
     splits = ["train"]
     if len(trainer.dataset.y_val):
         splits = ["train", "val"]
     if bar is not None:
-        bar.total = (bar.total or 0) + len(groups)
-    for group in groups:
+        bar.total = (bar.total or 0) + len(starts)
+    for group in starts:
         of_group = [next(runs) for _ in group]
         if bar is not None:
             bar.update()
@@ -129,5 +128,5 @@ class Redrawing:
         if split is not None:
             data = self._split(split)
             trainer = Trainer(trainer.architecture, trainer.training, data, trainer.judge)
-        [run] = retrain(trainer, [start], stop)
+        [run] = retrain(trainer, [[start]], stop)
         return run

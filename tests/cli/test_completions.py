@@ -28,11 +28,6 @@ def completed(words: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ("adnn search --sampler ", [name for name, arm in ARMS.items() if not arm.is_control]),
         ("adnn compare --samplers greedy,an", ["greedy,annealing"]),
         ("adnn compare --controls longer,no", ["longer,none"]),
-        ("adnn search --dataset m", ["mnist"]),
-        ("adnn search --optimizer adam", ["adam", "adamw"]),
-        ("adnn variance --activation s", ["sigmoid", "selu", "silu"]),
-        ("adnn compare --metric train", ["train_accuracy", "train_loss"]),
-        ("adnn search --metric val_r", ["val_r2", "val_rmse"]),
         ("adnn search --scope ", ["layer", "shared"]),
         ("adnn search --json", ["--json"]),
         # Where no value is known, the shell offers files.

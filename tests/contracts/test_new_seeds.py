@@ -223,7 +223,7 @@ def test_new_pairs_are_of_seeds_that_nobody_knew(content: Any, path: Path) -> No
     fresh = verdicts[0].new_seeds
     for seed, gain in [*zip(fresh.seeds, fresh.gains, strict=True)][:2]:
         again = objective.replace(seed=seed)
-        baseline, best = retrain(again.trainer, [again.baseline_start, again.start(params)])
+        baseline, best = retrain(again.trainer, [[again.baseline_start], [again.start(params)]])
         assert gain == pytest.approx(best.score - baseline.score, abs=1e-12)
     assert fresh.replication == pytest.approx(mean_gain(fresh.gains), abs=1e-9)
     assert verdicts[0].replicates == (fresh.replication.low > 0)

@@ -49,7 +49,7 @@ def test_both_are_trained_from_the_same_fresh_seeds(objective: InitOffsetObjecti
     assert (new_runs.trial, new_runs.rank, new_runs.own.groups) == (best.number, 1, None)
     assert new_runs.own.scores.mean() == result.test_value
     fresh = objective.replace(seed=new_runs.seeds[4])
-    runs = [*retrain(fresh.trainer, [fresh.baseline_start, fresh.start(best.params)])]
+    runs = [*retrain(fresh.trainer, [[fresh.baseline_start], [fresh.start(best.params)]])]
     for arm, run in zip((BASELINE, BEST), runs, strict=True):
         assert (new_runs.scores[arm][4] == run.scores).all()
     assert new_runs.scores.keys() == {BASELINE, BEST}
@@ -139,7 +139,7 @@ def test_hyperparameters_of_the_first_trial_are_an_arm() -> None:
     assert runs.scores.keys() == {BASELINE, BEST, FIRST}
     for arm, trial in ((BASELINE, best), (FIRST, first)):
         fresh = objective.of(trial.params).replace(seed=runs.seeds[0])
-        [run] = retrain(fresh.trainer, [fresh.baseline_start])
+        [run] = retrain(fresh.trainer, [[fresh.baseline_start]])
         assert (runs.scores[arm][0] == run.scores).all()
 
 
@@ -219,7 +219,7 @@ def test_winner_of_a_comparison_is_repeated_once_from_one_fresh_seed(
     stored, best = read_record(result.study), result.best
     [seed] = confirmation_seeds(experiment_fingerprint(objective.config), best.params, 1)
     fresh = objective.replace(seed=seed)
-    runs = [*retrain(fresh.trainer, [fresh.baseline_start, fresh.start(best.params)])]
+    runs = [*retrain(fresh.trainer, [[fresh.baseline_start], [fresh.start(best.params)]])]
     assert stored.repeated == pytest.approx(runs[1].score - runs[0].score)
     assert np.isnan(result.record.repeated)  # It is of an earlier moment.
     # Whoever resumes trains nothing again.
