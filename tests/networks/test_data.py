@@ -6,7 +6,6 @@ import doctest
 import gzip
 import json
 import os
-import pickle
 import sys
 import tracemalloc
 import types
@@ -110,13 +109,6 @@ def test_inputs_are_held_once() -> None:
     # Beside them there are the splits.
     assert peak < 2.2 * x.nbytes
     assert not dataset.x_train.flags.writeable
-
-
-@pytest.mark.parametrize("shape", [(5,), (4, 3), (4, 3, 2)])
-def test_ranks(shape: tuple[int, ...]) -> None:
-    dataset = Dataset.from_arrays(np.zeros((20, *shape)), np.arange(20) % 2)
-    assert dataset.x_train.shape == (12, *shape)
-    assert dataset.x_val.shape == dataset.x_test.shape == (4, *shape)
 
 
 @pytest.mark.parametrize(
@@ -348,15 +340,11 @@ def test_a_failing_download_is_explained(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"y_train": np.zeros(59)}, "x has 60 samples and y 59"),
-        ({"x_test": np.zeros((19, 4, 3))}, "x_test has 19 samples and y_test 20"),
         (
             {"x_test": np.zeros((0, 4, 3)), "y_test": np.zeros(0)},
             "t10k-images-idx3-ubyte is not a whole IDX file",
         ),
         ({"y_test": np.full(20, 10)}, r"y_test\[0\] is 10"),
-        ({"y_train": np.arange(60) % 11}, r"y\[10\] is 10"),
-        ({"x_train": np.zeros((60, 3, 3))}, "A sample of x_test has the shape"),
         ({"x_train": np.zeros(60)}, "not a whole IDX file of bytes in 3 dimensions"),
     ],
 )
@@ -404,24 +392,6 @@ def test_a_header_of_more_than_64_bits_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\x00\x00\x08\x03" + b"\xff" * 12)
     with pytest.raises(ValueError, match="not a whole IDX file"):
         read_idx(path, ndim=3)
-
-
-@settings(deadline=None)
-@given(position=st.integers(0, 16 + 24 - 1), byte=st.integers(0, 255), gz=st.booleans())
-def test_any_wrong_header_byte_is_refused(
-    tmp_path_factory: pytest.TempPathFactory, position: int, byte: int, gz: bool
-) -> None:
-    original = np.arange(24).reshape(2, 3, 4)
-    content = bytearray(_idx(original))
-    changed = content[position] != byte
-    content[position] = byte
-    path = tmp_path_factory.getbasetemp() / ("images.gz" if gz else "images")
-    path.write_bytes(gzip.compress(content) if gz else content)
-    if changed and position < 16:
-        with pytest.raises(ValueError, match="images"):
-            read_idx(path, ndim=3)
-    else:
-        assert read_idx(path, ndim=3).shape == original.shape
 
 
 def _damaged(data: st.DataObject, whole: bytes) -> bytes:
@@ -485,7 +455,6 @@ def test_npz_that_is_split_here(tmp_path: Path, suffix: str) -> None:
         ({"a": np.zeros(3)}, "got no known array"),
         ({"x": np.zeros((9, 2)), "x_train": np.zeros((9, 2))}, "either x or x_train"),
         ({"x": np.array([{}]), "y": np.zeros(1, int)}, "not a valid .npz file of plain arrays"),
-        ({"x": np.zeros((9, 2)), "y": np.arange(9), "x_val": np.zeros((1, 2))}, "both x_val"),
     ],
 )
 def test_wrong_npz_files_are_refused(
@@ -494,17 +463,6 @@ def test_wrong_npz_files_are_refused(
     np.savez(tmp_path / "mine.npz", **arrays)
     with pytest.raises(ValueError, match=message):
         load_dataset(tmp_path / "mine.npz")
-
-
-def test_pickles_are_not_loaded(tmp_path: Path) -> None:
-    class Bomb:
-        def __reduce__(self) -> tuple[Any, ...]:
-            return (Path.touch, (tmp_path / "exploded",))
-
-    (tmp_path / "mine.npz").write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(ValueError, match=r"not a valid \.npz file"):
-        load_dataset(tmp_path / "mine.npz")
-    assert not (tmp_path / "exploded").exists()
 
 
 @settings(deadline=None)
@@ -646,10 +604,10 @@ class TestRedrawnSplits:
         )
 
         def samples(dataset: Dataset) -> list[bytes]:
-            return sorted(x.tobytes() for s in SPLITS for x in getattr(dataset, f"x_{s}"))
+            return sorted(x.tobytes() for s in _SPLITS for x in getattr(dataset, f"x_{s}"))
 
         assert samples(redrawn) == samples(digits)
-        for split in SPLITS:
+        for split in _SPLITS:
             labels = getattr(redrawn, f"y_{split}")
             assert np.bincount(labels).max() - np.bincount(labels).min() <= len(labels) * 0.05
 
@@ -663,9 +621,6 @@ class TestRedrawnSplits:
         assert not np.array_equal(redrawn.x_val, dataset.x_val)
         all_given = Dataset.from_arrays(x, y, x_test=x, y_test=y, x_val=x, y_val=y)
         assert all_given.drawn == ()
-
-
-SPLITS = ("train", "val", "test")
 
 
 @pytest.mark.parametrize(
@@ -736,13 +691,12 @@ def test_tables_of_other_packages_are_refused_with_what_to_pass(
     Dataset.from_arrays(Table().to_pandas(), np.arange(10) % 2)
 
 
-@pytest.mark.parametrize("kind", [list, tuple])
-def test_several_inputs_or_outputs_are_refused(kind: Any) -> None:
+def test_several_inputs_or_outputs_are_refused() -> None:
     x, y = np.eye(10, 3), np.arange(10) % 2
-    for arguments in ((kind([x, x]), y), (x, kind([y, y])), (kind([x, x]), kind([y, y]))):
+    for arguments in (([x, x], y), (x, [y, y])):
         with pytest.raises(ValueError, match=r"one label for each sample|labels are strings"):
             Dataset.from_arrays(*arguments)
-    Dataset.from_arrays(kind(x), kind(y))
+    Dataset.from_arrays(list(x), list(y))
 
 
 @pytest.mark.parametrize(
