@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
 from typing import TYPE_CHECKING, Any
@@ -34,62 +33,15 @@ def keras_config(*layers: keras.layers.Layer) -> Any:
     return json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
 
 
-def malicious() -> dict[str, Any]:
-    dense = keras.layers.Dense
-    plain = keras_config(dense(8), dense(10))
-    configs = {"lambda": keras_config(keras.layers.Lambda(lambda x: x * 2), dense(10))}
-    for name, change in {
-        "function": {"module": "os", "class_name": "function", "config": "system"},
-        "keras function": {
-            "module": "keras.utils",
-            "class_name": "function",
-            "config": "get_file",
-            "registered_name": "get_file",
-        },
-        "module": {"module": "subprocess", "class_name": "Popen", "config": {"args": "true"}},
-        "custom": {"module": None, "class_name": "Mine", "registered_name": "pack>Mine"},
-        "registered": {"module": "keras.layers", "registered_name": "pack>Dense"},
-        "saved model": {"module": "keras.layers", "class_name": "TFSMLayer"},
-        "vocabulary": {
-            "module": "keras.layers",
-            "class_name": "StringLookup",
-            "config": {"vocabulary": "/etc/passwd"},
-        },
-        "bytecode": {"class_name": "__lambda__", "config": {"value": "4wEAAAA="}},
-    }.items():
-        configs[name] = copy.deepcopy(plain)
-        configs[name]["config"]["layers"][2].update(change)
-    for name, units in (("wide", 10**12), ("wide enough", 10**8)):
-        configs[name] = copy.deepcopy(plain)
-        configs[name]["config"]["layers"][2]["config"]["units"] = units
-    configs["long"] = keras_config(keras.layers.RepeatVector(10**9), keras.layers.Flatten())
-    configs["no model"] = plain["config"]["layers"][2]
-    return configs
-
-
-MALICIOUS = (
-    "lambda",
-    "function",
-    "keras function",
-    "module",
-    "custom",
-    "registered",
-    "saved model",
-    "vocabulary",
-    "bytecode",
-    "wide",
-    "wide enough",
-    "long",
-    "no model",
-)
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [pytest.param(kind, marks=[pytest.mark.slow] * (kind == "long")) for kind in MALICIOUS],
-)
+@pytest.mark.parametrize("kind", ["lambda", "large", "no model"])
 def test_builds_no_model_that_could_do_harm(kind: str, content: Any, path: Path) -> None:
-    content["objective"]["model"] = {"type": "keras.Model", "model": malicious()[kind]}
+    config = keras_config(keras.layers.Lambda(lambda x: x * 2), keras.layers.Dense(10))
+    if kind == "large":
+        config = keras_config(keras.layers.Dense(8), keras.layers.Dense(10))
+        config["config"]["layers"][2]["config"]["units"] = 10**12
+    elif kind == "no model":
+        config = config["config"]["layers"][3]
+    content["objective"]["model"] = {"type": "keras.Model", "model": config}
     verdict = verify_here(forged(content, path.with_name("forged.json")))
     assert verdict.status == "cannot_check"
     assert "objective" in verdict.reasons[0]
@@ -144,11 +96,6 @@ def test_makes_no_optimizer_that_could_do_harm(content: Any, path: Path) -> None
             "a asks for 1,000,000,000, more",
         ),
         ("metrics", {"class_name": "Lambda", "config": {}}, "[0] is keras.metrics.Lambda, but"),
-        (
-            "metrics",
-            {"class_name": "AUC", "config": {"num_thresholds": 10**8}},
-            "asks for 100,000,000",
-        ),
         (
             "metrics",
             {"class_name": "AUC", "config": {"thresholds": [0.5] * 10**5}},
