@@ -59,7 +59,7 @@ def test_a_signal_ends_the_check_of_a_hostile_file(number: signal.Signals, hosti
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as verifying:
         child = 0
         try:
-            while not child or memory(child) < 1e9:  # It makes the initial weights.
+            while not child or memory(child) < 5e8:  # It makes the initial weights.
                 assert verifying.poll() is None
                 child = next(iter(processes_of(verifying.pid)), 0)
                 time.sleep(0.05)
