@@ -156,13 +156,9 @@ def fit(trainer: Trainer, seeds: Iterable[int], *callbacks: Any) -> Iterator[dic
         yield scores
 
 
-# One of each sort; the others are of the slow tests.
-FAST = ("compiled",)  # With schedule and clipping.
-
-
-@pytest.mark.parametrize(
-    "kind", [k if k in FAST else pytest.param(k, marks=pytest.mark.slow) for k in KINDS]
-)
+# A schedule, momentum and clipping are those of the fast test in test_training.
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_of_training_is_that_of_fit(kind: str) -> None:
     model, settings, classes = KINDS[kind]
     trainer = trainer_of(model, subset(classes=classes), epochs=EPOCHS, shuffle=False, **settings)
@@ -177,9 +173,9 @@ def test_each_kind_of_training_is_that_of_fit(kind: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS | RANDOM_KINDS)
-def test_over_seeds_each_kind_of_training_is_that_of_fit(kind: str) -> None:
-    model, settings, classes = (KINDS | RANDOM_KINDS)[kind]
+@pytest.mark.parametrize("kind", RANDOM_KINDS)
+def test_over_seeds_random_kinds_of_training_are_those_of_fit(kind: str) -> None:
+    model, settings, classes = RANDOM_KINDS[kind]
     trainer = trainer_of(model, subset(classes=classes), epochs=EPOCHS, **settings)
     pairs = [(train(trainer, s), theirs) for s, theirs in enumerate(fit(trainer, range(20)))]
     ours, theirs = (
@@ -191,11 +187,10 @@ def test_over_seeds_each_kind_of_training_is_that_of_fit(kind: str) -> None:
     assert interval.high - interval.low < 0.2
 
 
-@pytest.mark.parametrize("n_seeds", [2, pytest.param(20, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "task", ["classification", pytest.param("regression", marks=pytest.mark.slow)]
 )
-def test_weighted_examples_and_targets_are_those_of_fit(task: Any, n_seeds: int) -> None:
+def test_weighted_examples_and_targets_are_those_of_fit(task: Any) -> None:
     x, y = digits.x_train[:300], digits.y_train[:300]
     weights = np.random.default_rng(0).random(300) * 3
     if task == "regression":
@@ -208,7 +203,7 @@ def test_weighted_examples_and_targets_are_those_of_fit(task: Any, n_seeds: int)
     model = build_architecture(mlp, (8, 8), dataset.num_classes, outputs)
     trainer = Trainer(model, quick_training(epochs=EPOCHS, shuffle=False), dataset)
     loss: Any = "mean_squared_error" if task == "regression" else LOGITS
-    for seed in range(n_seeds):
+    for seed in range(2):
         network = trainer.architecture.build(seed, 0)
         network.compile(trainer.training.build_optimizer(), loss, jit_compile=False)
         network.fit(
@@ -250,16 +245,16 @@ def test_early_stopping_is_that_of_keras(
         jit_compile=False,
     )
     callback = keras.callbacks.EarlyStopping(**options)
-    for seed, theirs in enumerate(fit(trainer, range(2), callback)):
-        run = train_baseline(trainer, seed)
-        assert len(run.history) == callback.stopped_epoch + 1 < 60
-        for name, value in theirs.items():
-            assert run.metrics[name] == pytest.approx(value, rel=2e-3)
-        data = trainer.dataset
-        outputs = trainer.outputs(run.weights or [], data.x_val)
-        right = trainer.architecture.head.predicted(outputs) == data.y_val
-        assert right.mean() == run.metrics["val_accuracy"]
-        np.testing.assert_array_equal(run.examples, right)
+    [theirs] = fit(trainer, [0], callback)
+    run = train_baseline(trainer)
+    assert len(run.history) == callback.stopped_epoch + 1 < 60
+    for name, value in theirs.items():
+        assert run.metrics[name] == pytest.approx(value, rel=2e-3)
+    data = trainer.dataset
+    outputs = trainer.outputs(run.weights or [], data.x_val)
+    right = trainer.architecture.head.predicted(outputs) == data.y_val
+    assert right.mean() == run.metrics["val_accuracy"]
+    np.testing.assert_array_equal(run.examples, right)
 
 
 def test_a_compiled_model_brings_optimizer_loss_and_metrics() -> None:

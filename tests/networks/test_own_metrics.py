@@ -37,30 +37,15 @@ def gap(labels: Any, outputs: Any) -> Any:
 
 
 @registered
-def sparse_margin(labels: Any, outputs: Any) -> Any:
-    ranked = ops.sort(outputs, axis=-1)
-    return ranked[:, -1] - ranked[:, -2] + 0 * ops.sum(one_hot(labels), axis=-1)
-
-
-@registered
 def brier(labels: Any, outputs: Any) -> Any:
     return ops.sum((one_hot(labels) - outputs) ** 2, axis=-1)
-
-
-@registered
-def in_top_2(labels: Any, outputs: Any) -> Any:
-    numbers = ops.argmax(one_hot(labels), axis=-1)
-    return ops.cast(ops.in_top_k(numbers, outputs, k=2), "float32")
 
 
 def _entropy(_: Any, outputs: Any) -> Any:
     return -ops.sum(outputs * ops.log(ops.abs(outputs) + 1e-7), axis=-1)
 
 
-surprise: Any = lambda labels, outputs: ops.sum(one_hot(labels) * outputs**2, axis=-1)  # noqa: E731
-surprise.__name__ = "surprise"
-for function in (_entropy, surprise):
-    registered(function)
+registered(_entropy)
 
 
 @registered
@@ -84,12 +69,6 @@ class MacroF1(keras.metrics.F1Score):
 
     def update_state(self, labels: Any, outputs: Any, sample_weight: Any = None) -> None:
         super().update_state(one_hot(labels), outputs, sample_weight)
-
-
-@registered
-class FirstClassAUC(keras.metrics.AUC):
-    def update_state(self, labels: Any, outputs: Any, sample_weight: Any = None) -> None:
-        super().update_state(one_hot(labels)[:, 0], outputs[:, 0], sample_weight)
 
 
 @registered
@@ -134,9 +113,8 @@ class MeanSquare(keras.metrics.Mean):
 
 
 OWN = (
-    *(gap, sparse_margin, brier, in_top_2, surprise),
-    keras.metrics.MeanMetricWrapper(_entropy, name="sparse_entropy"),
-    *(LargestError(), MacroF1(), FirstClassAUC(name="first_auc"), Weighted()),
+    *(gap, brier, keras.metrics.MeanMetricWrapper(_entropy, name="sparse_entropy")),
+    *(LargestError(), MacroF1(), Weighted()),
 )
 
 
@@ -176,18 +154,14 @@ def test_metrics_of_classes(loss: str, activation: str | None) -> None:
         return keras.Sequential(layers)
 
     data = Dataset.from_arrays(X, CLASSES)
-    # The area under a curve takes probabilities only.
-    own_metrics = [
-        metric for metric in OWN if activation or not isinstance(metric, keras.metrics.AUC)
-    ]
-    trainer, run = trained(build, data, loss=loss, metrics=(*own_metrics,))
+    trainer, run = trained(build, data, loss=loss, metrics=OWN)
     y = data.y_val if loss.startswith("sparse") else np.eye(N_CLASSES)[data.y_val]
     keras_loss = keras.losses.get({"class_name": loss, "config": {}})
     if not activation:
         kinds = keras.losses.SparseCategoricalCrossentropy, keras.losses.CategoricalCrossentropy
         keras_loss = kinds[not loss.startswith("sparse")](from_logits=True)
-    expected = by_keras(trainer, run.weights, y, keras_loss, own_metrics)
-    assert len(expected) == len(own_metrics)
+    expected = by_keras(trainer, run.weights, y, keras_loss, OWN)
+    assert len(expected) == len(OWN)
     assert_alike(run, expected)
 
 

@@ -61,17 +61,11 @@ def test_an_average_is_that_of_its_networks(kind: str) -> None:
     weights = [run.weights or [] for run in trainer.train_in_turn(starts)]
     alone = [Predictor(trainer, lambda w=w: [w]) for w in weights]  # type: ignore[misc]
     together = Predictor(trainer, lambda: weights)
-    mean = np.mean(
-        [alone_result.model().predict(TABLE, verbose=0) for alone_result in alone], axis=0
-    )
+    of_alone = [predictor.model().predict(TABLE, verbose=0) for predictor in alone]
+    mean = np.mean(of_alone, axis=0)
     predictions = together.model().predict(TABLE, verbose=0)
     np.testing.assert_allclose(predictions, mean, atol=1e-5)
-    assert (
-        np.ptp(
-            [alone_result.model().predict(TABLE, verbose=0) for alone_result in alone], axis=0
-        ).max()
-        > 1e-3
-    )
+    assert np.ptp(of_alone, axis=0).max() > 1e-3
     predicted = together.predict(TABLE)
     if task:
         np.testing.assert_allclose(predicted, mean[:, 0], rtol=1e-5)

@@ -146,8 +146,6 @@ SETTINGS: list[tuple[dict[str, Any], dict[str, Any], dict[str, int]]] = [
         {"optimizer": "lion", "loss": "categorical_focal_crossentropy", "shuffle": False},
         {"train": 45},
     ),
-    ({"hidden": (9,), "activation": "linear"}, {"optimizer": "adamax"}, {"train": 64}),
-    ({"hidden": (5,)}, {"optimizer": "ftrl", "batch_size": 7}, {"train": 20}),
     ({"hidden": (32,)}, {"optimizer": "adadelta", "learning_rate": 1.0}, {"train": 200}),
 ]
 
@@ -210,37 +208,18 @@ def test_a_keras_model_is_the_same_in_any_company(build: Callable[[], keras.Mode
     assert bits(again.train([starts[2]], keep_weights=True)[0]) == bits(alone)
 
 
-@pytest.mark.parametrize(
-    ("build", "training"),
-    [
-        pytest.param(
-            MLP((16, 5), "tanh"),
-            {"optimizer": "sgd", "learning_rate": 0.1, "batch_size": 32},
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            MLP((16,)),
-            {"optimizer": "adam", "batch_size": 60, "shuffle": False},
-            marks=pytest.mark.slow,
-        ),
-        (
-            lambda: keras.Sequential(
-                [
-                    keras.Input(SHAPE),
-                    keras.layers.Flatten(),
-                    keras.layers.Dense(9, "relu", kernel_regularizer="l2"),
-                    keras.layers.BatchNormalization(),
-                    keras.layers.Dense(10, "softmax"),
-                ]
-            ),
-            {"optimizer": "rmsprop", "batch_size": 40},
-        ),
-    ],
-    ids=["SGD", "Adam", "callable"],
-)
-def test_a_training_is_that_of_plain_keras(build: Any, training: dict[str, Any]) -> None:
+def test_a_training_is_that_of_plain_keras() -> None:
+    def build() -> keras.Model:
+        hidden = keras.layers.Dense(9, "relu", kernel_regularizer="l2")
+        normalization = keras.layers.BatchNormalization()
+        layers = [keras.layers.Flatten(), hidden, normalization, keras.layers.Dense(10, "softmax")]
+        model = keras.Sequential([keras.Input(SHAPE), *layers])
+        schedule = keras.optimizers.schedules.CosineDecay(0.02, 30)
+        model.compile(keras.optimizers.SGD(schedule, momentum=0.9, clipnorm=1.0))
+        return model
+
     dataset = few_digits(200, val=1100 - 200)
-    trainer = trainer_of(build, dataset, epochs=3, **training)
+    trainer = trainer_of(build, dataset, epochs=3, batch_size=40, jit_compile=False)
     [run] = trainer.train([start(trainer, 0.05, seed=4)], keep_weights=True)
     assert run.weights is not None
 
@@ -251,14 +230,14 @@ def test_a_training_is_that_of_plain_keras(build: Any, training: dict[str, Any])
         variable.assign(value)
     model.compile(
         trainer.training.build_optimizer(),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=isinstance(build, MLP)),
+        "sparse_categorical_crossentropy",
         metrics=["accuracy"],
         jit_compile=False,  # XLA takes longest of all and would compute the same.
     )
     for epoch in range(3):
-        order = orders_of(200, 4 if trainer.training.shuffle else None, epoch, 1)[0].numpy()
-        for begin in range(0, 200, trainer.training.batch_size):
-            rows = order[begin : begin + trainer.training.batch_size]
+        order = orders_of(200, 4, epoch, 1)[0].numpy()
+        for begin in range(0, 200, 40):
+            rows = order[begin : begin + 40]
             model.train_on_batch(dataset.x_train[rows], dataset.y_train[rows])
         metrics = run.history[epoch]
         for split, x, y in (
@@ -528,7 +507,7 @@ def test_a_training_that_would_be_another_each_time_is_refused(layer: Any) -> No
         layers = [keras.layers.Flatten(), layer(), keras.layers.Dense(10)]
         return keras.Sequential([keras.Input(SHAPE), *layers])
 
-    trainer = trainer_of(build, few_digits(40))
+    trainer = trainer_of(build, few_digits(40), jit_compile=False)
     with pytest.raises(ValueError, match="must be deterministic; got other weights"):
         trainer.train([start(trainer)])
 
@@ -645,7 +624,8 @@ def test_nothing_global_changes() -> None:
     before = everything()
     trainer = trainer_of(conv_net, few_digits(20), epochs=1)
     trainer.train([start(trainer)])
-    trainer = trainer_of(MLP((3,)), few_digits(20), epochs=1)
+    # As the other trainers of these tests, for which it is compiled already.
+    trainer = trainer_of(MLP((16,)), few_digits(300), epochs=3)
     trainer.train([start(trainer)])
     assert everything() == before
 
@@ -704,12 +684,11 @@ class TestPartsOfEpochs:
         for seconds in (1e-9, 1e-3):
             monkeypatch.setattr(training_module, "_SECONDS_BETWEEN_LOOKS", seconds)
             parts = trainer.train(starts, keep_weights=True)
-            assert [run.history for run in parts] == [run.history for run in whole]
-            assert same_weights(parts, whole)
+            assert [bits(run) for run in parts] == [bits(run) for run in whole]
             at_the_end = trainer.train(starts, keep_weights=True, evaluate_each_epoch=False)
             assert [run.history for run in at_the_end] == [run.history[-1:] for run in whole]
-            assert same_weights(at_the_end, whole)
             for run, part, last in zip(whole, parts, at_the_end, strict=True):
+                assert bits(last)[-1] == bits(run)[-1]
                 np.testing.assert_array_equal(run.examples, part.examples)
                 np.testing.assert_array_equal(run.examples, last.examples)
 
@@ -723,15 +702,6 @@ class TestPartsOfEpochs:
         [run] = trainer.train([training], stop=stop, evaluate_each_epoch=False)
         assert run.status == "stopped"
         assert run.epochs < 10**6
-
-
-def same_weights(some: list[TrainingRun], others: list[TrainingRun]) -> bool:
-    pairs = zip(some, others, strict=True)
-    return all(
-        np.array_equal(a, b)
-        for first, second in pairs
-        for a, b in zip(first.weights or [], second.weights or [], strict=True)
-    )
 
 
 class TestCompilation:
@@ -751,8 +721,6 @@ class TestCompilation:
             return keras.Sequential([keras.Input(SHAPE), *hidden_layers, keras.layers.Dense(10)])
 
         assert trainer_of(build, few_digits(50)).training.jit_compile is is_compiled
-        trainer = trainer_of(build, few_digits(50), jit_compile=not is_compiled)
-        assert trainer.training.jit_compile is not is_compiled
 
     @pytest.mark.slow
     def test_is_done_once_for_all_of_the_same(self) -> None:
