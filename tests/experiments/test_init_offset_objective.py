@@ -96,16 +96,7 @@ def test_the_baseline_is_trained_whatever_is_tried_first(objective: InitOffsetOb
     assert second.trials[0].user_attrs[OUTCOME]["metrics"] != first.user_attrs[BASELINE_METRICS]
 
 
-def test_equal_parameters_have_equal_values(objective: InitOffsetObjective) -> None:
-    study = study_of(0.07, 0.0, 0.07)
-    study.optimize(objective, n_trials=3)
-    again = study_of(0.07)
-    again.optimize(InitOffsetObjective(MODEL, few_digits(), training=TRAINING), n_trials=1)
-    metrics = [t.user_attrs[OUTCOME]["metrics"] for t in study.trials + again.trials]
-    assert metrics[0] == metrics[2] == metrics[3] != metrics[1]
-
-
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", ["train_accuracy", "val_loss"])
 def test_each_metric_is_optimized_in_its_direction(metric: Any) -> None:
     objective = InitOffsetObjective(MODEL, DATA, training=TRAINING, metric=metric)
     direction = "minimize" if metric.endswith("loss") else "maximize"
@@ -140,21 +131,18 @@ def test_a_direction_is_given_where_a_name_tells_none(logs: pytest.LogCaptureFix
     training = dataclasses.replace(
         TRAINING, metrics=(cost,), patience=1, monitor="val_cost", epochs=3
     )
-    digits = load_dataset("digits")
     settings: Any = {"training": training, "metric": "val_cost"}
-    assert InitOffsetObjective(MODEL, digits, **settings).direction.name == "MAXIMIZE"
+    assert InitOffsetObjective(MODEL, DATA, **settings).direction.name == "MAXIMIZE"
     assert logs.text.count("val_cost") == 1
-    objective = InitOffsetObjective(MODEL, digits, **settings, direction="minimize")
-    result = search(objective, "annealing", max_trial=3)
+    objective = InitOffsetObjective(MODEL, DATA, **settings, direction="minimize")
+    result = search(objective, "annealing", max_trial=3, confirm=0)
     values = [trial.value for trial in result.record.done_trials]
     assert result.best_value == min(values) < max(values)  # type: ignore[type-var]
     # Falling costs do not end a training.
     assert result.record.done_trials[0].user_attrs["adnn:outcome"]["trained"]["epochs"] == 3
-    again = objective_from_study(result.study, None)
-    assert (again.direction, again.config) == (objective.direction, objective.config)
-    assert result.contract().content["objective"]["training"]["mode"] == "min"
+    assert objective.config["training"]["mode"] == "min"
     with pytest.raises(TypeError, match="metric must be a metric's name"):
-        InitOffsetObjective(MODEL, digits, metric=cost)
+        InitOffsetObjective(MODEL, DATA, metric=cost)
 
 
 def fixed_net() -> keras.Model:
@@ -194,7 +182,7 @@ def test_a_trial_is_evaluated_again(again: str, objective: InitOffsetObjective) 
 
 def test_a_baseline_that_diverged_has_no_value() -> None:
     # Its accuracy is a number all the same: that of the first class.
-    training = Training(optimizer="sgd", learning_rate=1e30, epochs=1)
+    training = dataclasses.replace(TRAINING, optimizer="sgd", learning_rate=1e30, epochs=1)
     objective = InitOffsetObjective(MODEL, DATA, training=training)
     study = study_of(0.0)
     study.optimize(objective, n_trials=1)
@@ -253,17 +241,6 @@ def test_a_pruner_that_was_given_ends_trainings(objective: InitOffsetObjective) 
     assert complete.intermediate_values[1] == complete.value
     assert list(pruned.intermediate_values) == [0]
     assert ENDED not in pruned.system_attrs
-
-
-def test_a_training_that_has_ended_is_not_pruned(objective: InitOffsetObjective) -> None:
-    training = dataclasses.replace(
-        TRAINING, epochs=3, patience=0, monitor="train_loss", mode="max"
-    )
-    patient = objective.replace(training=training)  # The loss falls: its second epoch is the last.
-    study = study_of(0.1, 0.05, pruner=optuna.pruners.ThresholdPruner(lower=2, n_warmup_steps=1))
-    study.optimize(patient, n_trials=2)
-    assert {t.state for t in study.trials} == {TrialState.COMPLETE}
-    assert {t.last_step for t in study.trials} == {1}
 
 
 def test_the_baseline_is_never_pruned(objective: InitOffsetObjective) -> None:
@@ -486,16 +463,12 @@ def test_how_it_is_compiled_is_stored_and_used_again() -> None:
         layers = [keras.layers.Conv1D(2, 3), keras.layers.Flatten(), keras.layers.Dense(10)]
         return keras.Sequential([keras.Input((8, 8)), *layers])
 
-    training = Training(epochs=1, batch_size=256)
-    objective = InitOffsetObjective(convolutional, load_dataset("digits"), training=training)
+    training, digits = Training(epochs=1, batch_size=256), load_dataset("digits")
+    objective = InitOffsetObjective(convolutional, digits, training=training)
     assert objective.config["training"]["jit_compile"] is False
     study = optuna.create_study(direction="maximize")
-    study.optimize(objective, n_trials=1)
+    objective.attach(study)
     assert objective_from_study(study, None).training.jit_compile is False
-    other_objective = InitOffsetObjective(
-        convolutional,
-        load_dataset("digits"),
-        training=dataclasses.replace(training, jit_compile=True),
-    )
+    by_xla = objective.replace(training=dataclasses.replace(training, jit_compile=True))
     with pytest.raises(ValueError, match=r"training.jit_compile is True, was False"):
-        study.optimize(other_objective, n_trials=1)
+        by_xla.attach(study)
