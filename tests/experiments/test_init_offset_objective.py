@@ -140,7 +140,12 @@ def test_a_direction_is_given_where_a_name_tells_none(logs: pytest.LogCaptureFix
     assert result.best_value == min(values) < max(values)  # type: ignore[type-var]
     # Falling costs do not end a training.
     assert result.record.done_trials[0].user_attrs["adnn:outcome"]["trained"]["epochs"] == 3
-    assert objective.config["training"]["mode"] == "min"
+    of_digits = objective.replace(dataset=load_dataset("digits"))
+    study = optuna.create_study(direction="minimize")
+    of_digits.attach(study)
+    again = objective_from_study(study, None)
+    assert (again.direction, again.config) == (of_digits.direction, of_digits.config)
+    assert again.config["training"]["mode"] == "min"
     with pytest.raises(TypeError, match="metric must be a metric's name"):
         InitOffsetObjective(MODEL, DATA, metric=cost)
 
