@@ -28,6 +28,7 @@ from adnn_optuna.engine.functions import FunctionObjective
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objectives import Outcome
 from adnn_optuna.engine.records import read_record
+from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import StudySpec, open_studies
 from adnn_optuna.experiments.controls import ARMS
@@ -77,13 +78,14 @@ def loop_of(
     objective: Any = None,
     batch_size: int = 1,
     max_trial: int = 4,
+    *,
+    stop: threading.Event | None = None,
 ) -> tuple[Loop, optuna.Study]:
     objective = objective or Quick(quick, StudyDirection.MINIMIZE, seed=3)
     plan = StudySpec(objective, "s", sampler, checked_limits(max_trial=max_trial), batch_size)
     [study] = open_studies([plan], open_storage(storage))
-    return Loop(
-        study, plan.plan.objective, plan.limits, threading.Event(), n_threads=plan.n_threads
-    ), study
+    stop = stop or threading.Event()
+    return Loop(study, plan.plan.objective, plan.limits, stop, n_threads=plan.n_threads), study
 
 
 def search(
@@ -501,7 +503,8 @@ def test_each_index_is_done_once_and_none_is_missing(sampler: Any, tmp_path: Pat
 
         def work(url: str = url, objective: Any = objective) -> None:
             random.seed()
-            loop_of(url, sampler, objective, max_trial=n_trials)[0].run()
+            with interruptible() as stop:
+                loop_of(url, sampler, objective, max_trial=n_trials, stop=stop)[0].run()
 
         workers = [begin(work) for _ in range(6)]
         for how in (signal.SIGINT, signal.SIGKILL, signal.SIGINT):
