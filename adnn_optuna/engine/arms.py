@@ -40,7 +40,7 @@ class Arm:
     ends_by_itself: bool = False  # It has proposed all that it can at some time.
     starts_at_baseline: bool = False  # Its first proposal is the baseline network.
     is_batched: bool = False  # Its proposals do not depend on results.
-    spent: str = ""  # On what a control spends the compute, as a part of a sentence.
+    spent: str = ""  # On what a control spends the compute, as the beginning of a sentence.
     later: str = ""  # What its best network costs later, if it is an average of {n} networks.
     replicates: str = "offsets"  # What of its best trial can be used with other seeds, if any.
     rival: str = ""  # What a sampler must also beat, as it takes no search.

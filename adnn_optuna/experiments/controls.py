@@ -236,7 +236,7 @@ ARMS: dict[str, Arm] = {
                 objective=_of_all_epochs,
                 is_control=True,
                 ends_by_itself=True,
-                spent="one longer training run",
+                spent="One longer training run",
                 replicates="",
             ),
             NetworkArm(
@@ -245,7 +245,7 @@ ARMS: dict[str, Arm] = {
                 help="TPE over four decades around the given rate, no offsets",
                 objective=_of_learning_rates,
                 is_control=True,
-                spent="the learning rate",
+                spent="A search of the learning rate",
                 replicates="learning rate",
             ),
             NetworkArm(
@@ -259,7 +259,7 @@ ARMS: dict[str, Arm] = {
                     space=dataclasses.replace(cast("OffsetSpace", objective.space), scope="shared")
                 ),
                 is_control=True,
-                spent="one offset for all layers",
+                spent="One offset for all layers",
                 rival="one offset for all layers (no search)",
             ),
             NetworkArm(
@@ -272,7 +272,7 @@ ARMS: dict[str, Arm] = {
                 ),
                 is_control=True,
                 ends_by_itself=True,
-                spent="an average of networks",
+                spent="An average of networks",
                 later="prediction costs {n} times as much",
                 replicates="",
             ),

@@ -13,7 +13,15 @@ import numpy as np
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics, TestEvaluation
 from adnn_optuna._checks import WrongValueError, as_integer, logger
-from adnn_optuna._units import ACCURACY, Estimate, capitalized, duration, in_list, score_in_words
+from adnn_optuna._units import (
+    ACCURACY,
+    Estimate,
+    capitalized,
+    duration,
+    in_list,
+    in_number,
+    score_in_words,
+)
 from adnn_optuna.api._keywords import interrupted_where_called
 from adnn_optuna.engine.evaluations import SEEDS
 from adnn_optuna.engine.kinds import NETWORKS
@@ -260,11 +268,19 @@ class SearchResult(StudyResult):
             return super()._finding()
         if self.record.is_restart:
             return "no claim", "random restarts, no offsets to replicate"
+        if self._is_baseline:
+            n_trials = in_number(len(self.record.done_trials), "trial")
+            return "no claim", f"no offsets beat the baseline network in {n_trials}"
         if self.confirmation is None:
-            return super()._finding()
+            return "not known", "replication not known"
         if not self.confirmation.gains:
             return "no claim", "the best network has no offsets"
         return _verdict_on(self.confirmation)
+
+    @property
+    def _is_baseline(self) -> bool:
+        """Whether the best trial is the baseline network: all its offsets are 0."""
+        return self.best is not None and {*self.best.params.values()} == {0.0}
 
     def _further_scope(self) -> list[str]:
         if self.confirmation is None:
@@ -356,6 +372,10 @@ class SearchResult(StudyResult):
             return Step()
         if self.record.test_evaluation is None:
             return Step("result.test()", study_command("resume", self.study))
+        if self._is_baseline:
+            n_trials = 2 * len(self.record.done_trials)
+            in_shell = study_command("resume", self.study, "--max-trial", str(n_trials))
+            return Step(f"Call adnn.resume with max_trial={n_trials}.", in_shell)
         if self.confirmation is not None or self.record.is_unseeded:
             return compare_step(self.record)
         n = n_training_runs(self.record)

@@ -258,8 +258,8 @@ class ChangeLoop(Printed):
             expected = f"{self.n_false_expected:.2g}"
         count = (
             f"{self.n_kept} of {in_number(self.n_judged, 'candidate')} kept. If the noise is "
-            f"normal and no change has an effect, chance keeps at most {expected} of "
-            f"{self.n_judged} on average."
+            f"normal and no change has an effect, at most {expected} of "
+            f"{in_number(self.n_judged, 'candidate')} would be kept on average."
         )
         return f"{self._why_given_up()} {count}".strip()
 

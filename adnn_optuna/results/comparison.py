@@ -445,7 +445,7 @@ class Comparison(Printed):
         for arm, other_arm in numbers.families["samplers"]:
             pairs = zip(numbers.records[arm], numbers.records[other_arm], strict=True)
             differences = [run.score - other_run.score for run, other_run in pairs]
-            pilot[f"{arm} - {other_arm}"] = [d for d in differences if math.isfinite(d)]
+            pilot[f"{arm} vs {other_arm}"] = [d for d in differences if math.isfinite(d)]
         if not pilot:
             raise WrongValueError(
                 "A plan must have a sampler and random restarts to compare; got "
@@ -508,7 +508,11 @@ class Comparison(Printed):
         best = rows[0]
         verdicts = self._verdicts
         if best.verdict == "better":
-            return f"{best.arm} is {relation(best, labels=reference)}."
+            verdict = f"{best.arm} is {relation(best, labels=reference)}"
+            replicated = [row for row in self.numbers.replication if row.arm == best.arm]
+            if replicated and replicated[0].verdict != "better":
+                verdict = f"{verdict}, but its offsets are not shown to help on new seeds"
+            return f"{verdict}."
         conclusion = f"No sampler is shown to be better than {reference}"
         if verdicts == {"worse"}:
             return f"Every sampler is worse than {reference} on average."
@@ -551,7 +555,7 @@ class Comparison(Printed):
             return []
         spent = self.numbers.controls[row.arm][0].arm.spent or row.arm
         relation_in_words = relation(row, labels=self.numbers.reference_name)
-        return [f"The same compute, spent on {spent}, is {relation_in_words}."]
+        return [f"{spent} with the same compute is {relation_in_words}."]
 
     def _control_over_reference(self) -> PairedDifference | None:
         """Return how much better than the reference the strongest control is, if that is known."""

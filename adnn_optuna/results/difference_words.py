@@ -99,8 +99,8 @@ def with_short_labels(
 
 
 def pair(row: PairedDifference) -> str:
-    """Return the names of two arms, as a difference."""
-    return f"{row.arm} - {row.other}"
+    """Return the names of two arms; as lower values may be better, not as a difference."""
+    return f"{row.arm} vs {row.other}"
 
 
 def named(labels: Sequence[str]) -> str:

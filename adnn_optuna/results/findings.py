@@ -71,4 +71,6 @@ def unseen_notes(n: int, per: str = "seed") -> list[str]:
     share = unseen_share(n)
     if share > _LARGEST_UNSEEN_SHARE:
         return []
-    return [f"{n} {per}s miss a rare effect (on {100 * share:.0f}% of {per}s) in 5% of cases."]
+    return [
+        f"If an effect occurs on {100 * share:.0f}% of {per}s, {n} {per}s miss it in 5% of cases."
+    ]

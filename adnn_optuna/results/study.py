@@ -131,7 +131,9 @@ class StudyResult(Printed):
         """Return the conclusion, in a word and in a few."""
         if self.best is None:
             return "not known", "no best trial"
-        return "not known", "replication not known"
+        value = units_of(self.record).selection.value(self.best_value)
+        best = f"best value {value} (trial {self.best.number})"
+        return "not known", f"{best}, not measured again"
 
     def _scope(self) -> str:
         n_trials = in_number(len(self.record.done_trials), "trial")

@@ -383,7 +383,7 @@ def test_page_figure_and_plan(tmp_path: Path) -> None:
     comparison = of_smooth()
     comparison.report(tmp_path / "c.html")
     page = format(comparison, "markdown")
-    for sentence in ("annealing - random", "on new seeds", "Budgets are equal in trials"):
+    for sentence in ("annealing vs random", "on new seeds", "Budgets are equal in trials"):
         assert sentence in page
     for not_said in ("network", "restarts", "unknown", "accuracy"):
         assert not_said not in page

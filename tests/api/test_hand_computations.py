@@ -212,7 +212,7 @@ def assert_shown(shown: list[str], expected: tuple[float, float, float]) -> None
 
 
 def test_of_nine_pairs() -> None:
-    printed_numbers, text = printed(adnn.compare_values({"a": A, "b": B}), "b - a")
+    printed_numbers, text = printed(adnn.compare_values({"a": A, "b": B}), "b vs a")
     d = np.subtract(B, A)
     assert_shown(printed_numbers, sign_flips(d))
     wins = stats.binomtest(int((d > 0).sum()), 9).proportion_ci(method="exact")
@@ -224,7 +224,7 @@ def test_of_nine_pairs() -> None:
 def test_of_two_claims_on_losses() -> None:
     losses = {"a": A, "b": B, "main": [0.9 + 0.001 * (i % 4) for i in range(9)]}
     comparison = adnn.compare_values(losses, minimize=True, baseline="main")
-    printed_numbers, text = printed(comparison, "a - main")
+    printed_numbers, text = printed(comparison, "a vs main")
     assert_shown(printed_numbers, sign_flips(np.subtract(losses["main"], A), 1 - 0.05 / 2))
     _, low, high = sign_flips(np.subtract(losses["main"], B), 1 - 0.05 / 2)
     assert f"({low:+.5f} to {high:+.5f}) better, win rate 100%" in text

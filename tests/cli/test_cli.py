@@ -449,7 +449,7 @@ class TestControlsAndPlans:
         assert (declared["seeds"], declared["sequential"]) == ([4, 1, 2], True)
         assert declared["arms"].keys() == {*arms}
         assert all(declared["arms"][arm]["name"] == arm for arm in arms)
-        assert "random_restart - longer" in capsys.readouterr().out
+        assert "random_restart vs longer" in capsys.readouterr().out
         assert cli.run(["plan", "adnn.db", "compare", "--gain", "0.2"]) == 0
         out, err = capsys.readouterr()
         assert not err

@@ -141,6 +141,9 @@ def states() -> dict[str, Comparison]:
         "loss": store_comparison(gains, metric="val_loss"),
         "ensemble": Comparison({**two_arms.results, "mine": [read_result(ensemble)]}, (0,)),
         "new seeds": tried_on_new_seeds(),
+        "better, but not on new seeds": with_replication(
+            of_gains("one better"), {"steady": NOISE[0]}
+        ),
         "not complete": interrupted(),
         "a run without a value": dataclasses.replace(gap),
         "one of many": dataclasses.replace(two_arms, like=tuple("abcdefg")),
@@ -243,7 +246,7 @@ class TestInference:
             gains = rng.normal(0, 1e-4, 10) - 0.05 * collapses
             document = with_gains({"a": gains, "random_restart": np.zeros(10)}, before).document()
             unseen += document.verdict == "equivalent"
-            rare = "10 seeds miss a rare effect (on 26% of seeds) in 5% of cases."
+            rare = "If an effect occurs on 26% of seeds, 10 seeds miss it in 5% of cases."
             assert rare in document.notes
             assert ("worst seed -" in document.estimates[0].remark.replace("-0.0", "")) == (
                 collapses.any()

@@ -80,7 +80,7 @@ class TestTable:
         table = differences_table(with_short_labels(rows, labels), ACCURACY, "fixed")
         text = to_text(Document("t", "no claim", tables=[table]))
         assert max(map(len, text.splitlines())) <= 80
-        assert "random_…tart_0 - greedy_…roving" in text
+        assert "random_…tart_0 vs greedy_…roving" in text
         assert "no claim" in text
 
     def test_is_a_frame_by_the_arms_too(self) -> None:
@@ -105,7 +105,7 @@ class TestNotes:
             [*rows, UNKNOWN], ACCURACY, "fixed", n_claims=claims, maximize=False
         )
         assert len(set(notes)) == len(notes)
-        pair = f"{UNKNOWN.arm} - {UNKNOWN.other}"
+        pair = f"{UNKNOWN.arm} vs {UNKNOWN.other}"
         assert notes[0] == f"{pair}, {pair}: too few."
         assert difference_notes([UNKNOWN], PLAIN, "fixed", n_claims={})[0] == "Too few."
 

@@ -216,6 +216,7 @@ def states() -> dict[str, StudyResult]:
         "the sixth best trial": confirmed(n_earlier=5),
         "a long name": store_confirmation(store_study("n" * 90, gain=0.003), GAINS),
         "no new seeds": store_study("long", gain=0.003),
+        "no gain": store_study("same", values=[0.901257] * 12),
         "an earlier best trial was tested": untested(),
         "looked again": looked_again(),
         "looked elsewhere": evaluated_elsewhere()[0],

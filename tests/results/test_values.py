@@ -73,7 +73,7 @@ def test_the_best_others_are_compared_the_nearest_first() -> None:
     rng = np.random.default_rng(0)
     arms: Any = {f"m{i}": 0.1 * (i % 7) + rng.normal(0, 0.01, 12) for i in range(7)}
     document = of_values(arms, (*map(str, range(12)),)).document()
-    assert [line.label for line in document.estimates] == [f"m6 - m{i}" for i in (5, 4, 3, 2)]
+    assert [line.label for line in document.estimates] == [f"m6 vs m{i}" for i in (5, 4, 3, 2)]
     assert "The 4 best others are compared below." in document.conclusion
     assert "No arm" not in document.conclusion  # Differences are shown.
 
