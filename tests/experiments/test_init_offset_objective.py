@@ -248,6 +248,17 @@ def test_a_pruner_that_was_given_ends_trainings(objective: InitOffsetObjective) 
     assert ENDED not in pruned.system_attrs
 
 
+def test_a_training_that_has_ended_is_not_pruned(objective: InitOffsetObjective) -> None:
+    training = dataclasses.replace(
+        TRAINING, epochs=3, patience=0, monitor="train_loss", mode="max"
+    )
+    patient = objective.replace(training=training)  # The loss falls: its second epoch is the last.
+    study = study_of(0.1, 0.05, pruner=optuna.pruners.ThresholdPruner(lower=2, n_warmup_steps=1))
+    study.optimize(patient, n_trials=2)
+    assert {t.state for t in study.trials} == {TrialState.COMPLETE}
+    assert {t.last_step for t in study.trials} == {1}
+
+
 def test_the_baseline_is_never_pruned(objective: InitOffsetObjective) -> None:
     study = study_of(0.0, pruner=PruneFrom(0))
     study.optimize(objective, n_trials=1)
