@@ -219,7 +219,7 @@ def test_a_training_is_that_of_plain_keras() -> None:
         return model
 
     dataset = few_digits(200, val=1100 - 200)
-    trainer = trainer_of(build, dataset, epochs=3, batch_size=40, jit_compile=False)
+    trainer = trainer_of(build, dataset, epochs=3, batch_size=40, jit_compile=True)
     [run] = trainer.train([start(trainer, 0.05, seed=4)], keep_weights=True)
     assert run.weights is not None
 
