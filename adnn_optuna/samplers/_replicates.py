@@ -169,11 +169,14 @@ class ReplicateSampler(RandomSampler):
 
     last_index = 2**31 - 1
     n_wanted: float = math.inf  # A limit ends them.
-    place_of = staticmethod(replicate_of)
 
     def __init__(self, failed: float | None = None) -> None:
         super().__init__()
         self._memory = PerStudy(functools.partial(_Ranking, failed=failed))
+
+    def place_of(self, trial: FrozenTrial) -> Place | None:
+        """Return which replicate a trial is; :obj:`None` for the trials of the search itself."""
+        return replicate_of(trial)
 
     def sample_independent(
         self,
