@@ -246,7 +246,9 @@ def smallest_loss(results: Results) -> str:
     """Return the smallest loss of offsets to another use of the same compute."""
     others = (other for _, other in map(differences, results["cells"]))
     closest = max(others, key=lambda difference: difference.mean)
-    return f"the smallest difference, offsets - best other use, is {interval(closest)} pp"
+    mean, low, high = (-100 * end for end in (closest.mean, closest.high, closest.low))
+    loss = f"{mean:.2f} ({low:.2f} to {high:.2f}) pp"
+    return f"in the closest setting, offsets are {loss} below the best other use"
 
 
 def how_often_longer_is_better(results: Results) -> str:

@@ -192,12 +192,12 @@ def headline(results: Results) -> str:
     """Return the regrets of three samplers on the final tables, in a sentence."""
     of_final, n_trials = final_rows(results), BUDGETS[-1]
     regrets = ((name, of_final[name, n_trials]["regret"]) for name in (OURS, "GP", "TPE"))
-    ours, gp, tpe = (f"{name} {regret:.3f}" for name, regret in regrets)
+    ours, gp, tpe = (f"{name} {regret:.4f}" for name, regret in regrets)
     n_tables = len(TABLES["final"])
     budget = f"{n_tables} tables after {n_trials} trials"
     return (
         f"Mean regret (0 is best) on {budget}: {gp} and an earlier {ours} "
-        f"(no difference is shown), {tpe}."
+        f"(not distinguishable), {tpe}."
     )
 
 
