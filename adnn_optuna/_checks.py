@@ -1,6 +1,7 @@
 """Checks of arguments and of stored values, each with one sentence, and the log."""
 
 import contextlib
+import difflib
 import functools
 import importlib
 import importlib.util
@@ -14,7 +15,7 @@ import sys
 import threading
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from numbers import Integral, Real
 from pathlib import Path
 from types import ModuleType, NoneType, UnionType
@@ -241,10 +242,19 @@ def as_integer(name: str, value: Any, low: int = 1, below: float = TOO_LARGE) ->
     return int(value)
 
 
-def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+def check_choice(name: str, value: object, choices: Collection[str]) -> None:
     """Raise unless the value is one of the choices."""
     if not isinstance(value, str) or value not in choices:
-        raise WrongValueError(f"{name} must be one of {', '.join(choices)}; got {value!r:.100}.")
+        raise WrongValueError(
+            f"{name} must be one of {', '.join(choices)}; got {value!r:.100}."
+            f"{did_you_mean(str(value), choices)}"
+        )
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """Return a question for the choice that is nearest to a wrong name; empty if none is near."""
+    near = difflib.get_close_matches(name, choices, 1)
+    return "".join(f" Did you mean {choice!r}?" for choice in near)
 
 
 def check_parameters(name: str, values: Mapping[str, Any]) -> None:

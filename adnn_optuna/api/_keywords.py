@@ -16,6 +16,7 @@ from adnn_optuna._checks import (
     as_integer,
     check_type,
     checked_failed,
+    did_you_mean,
 )
 from adnn_optuna.callbacks import LimitValues, checked_limits
 from adnn_optuna.engine.objectives import Catch, Caught, checked_catch
@@ -123,23 +124,17 @@ class Call:
         }
 
 
-def checked_call(kind: Any, keywords: Mapping[str, Any]) -> Call:
-    """Return the keywords of a verb, which a :class:`TypedDict` declares; refuse a wrong one."""
-    limit_names = checked_limits().keys()
-    names = dict.fromkeys(kind.__annotations__)
-    for name in keywords.keys() - names.keys():
+def checked_call(verb: Callable[..., Any], keywords: Mapping[str, Any]) -> Call:
+    """Return the keywords of a verb; refuse a wrong one."""
+    names = inspect.signature(verb).parameters
+    for name in keywords.keys() - names:
         raise WrongTypeError(
-            f"Got an unexpected keyword argument {name!r}. Choose from {', '.join(names)}."
+            f"{verb.__name__}() has no argument {name!r}.{did_you_mean(name, names)}"
         )
-    limits: Any = {}
-    checked: Any = {}
-    for name, value in keywords.items():
-        if name in limit_names:
-            limits[name] = value
-        elif name in _CHECKS:
-            checked[name] = _CHECKS[name](value)
-        else:
-            checked[name] = value
+    checked: Any = {**keywords}
+    limits: Any = {name: checked.pop(name) for name in checked_limits() if name in checked}
+    for name in checked.keys() & _CHECKS.keys():
+        checked[name] = _CHECKS[name](checked[name])
     return Call(limits=checked_limits(**limits), **checked)
 
 

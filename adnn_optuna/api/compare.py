@@ -20,7 +20,7 @@ from adnn_optuna._attributes import COMPARISON, Declaration
 from adnn_optuna._checks import WrongValueError, as_integer, check_type, checked_failed, logger
 from adnn_optuna._units import unit_of
 from adnn_optuna.api._calls import are_labels, as_searched, checked_share, for_functions_only
-from adnn_optuna.api._keywords import Common, Searching, checked_call, verb
+from adnn_optuna.api._keywords import Common, checked_call, verb
 from adnn_optuna.api.stored import (
     declaration_of,
     like_comparisons,
@@ -152,7 +152,7 @@ def compare(
         KeyboardInterrupt: If you interrupt it. All results are stored; without a ``storage`` in a
             database in a temporary folder, whose URL is logged.
     """
-    call = checked_call(Searching, {**keywords, "max_trial": as_integer("max_trial", max_trial)})
+    call = checked_call(compare, {**keywords, "max_trial": as_integer("max_trial", max_trial)})
     study_name = call.study_name or "compare"
     limits = call.limits
     searched = as_searched(

@@ -112,7 +112,7 @@ def compare_models(
         KeyboardInterrupt: If the user interrupts; all finished training runs are stored.
     """
     _check_models(models)
-    call = checked_call(Evaluating, keywords)
+    call = checked_call(compare_models, keywords)
     study_name = call.study_name or "models"
     seeds = checked_seeds(seeds, below=MAX_NUMBER + 1)
     functions = {

@@ -119,7 +119,7 @@ def keep(
             baseline are missing or failed.
         KeyboardInterrupt: If the user interrupts; all finished runs are stored.
     """
-    call = checked_call(_Keywords, keywords)
+    call = checked_call(keep, keywords)
     if not callable(f) or len(seeds_of(f)) != 1:
         raise WrongTypeError(f"f must be a function of one seed; got {f!r:.100}.")
     if call.storage is None:

@@ -148,7 +148,7 @@ def recheck(
     choose = as_integer("choose", choose)
     # One value has no interval.
     confirm = as_integer("confirm", confirm, 2)
-    call = checked_call(Evaluating, keywords)
+    call = checked_call(recheck, keywords)
     read = opened_study(study)
     study = read.study
     completed = _completed(read)

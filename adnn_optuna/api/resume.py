@@ -77,7 +77,7 @@ def resume(
         ValueError: If the study does not exist, cannot be rebuilt without help, or has another
             objective or sampler than you pass.
     """
-    call = checked_call(ResumeKeywords, keywords)
+    call = checked_call(resume, keywords)
     new_limits: Any = {name: value for name, value in call.limits.items() if value is not None}
     opened = open_storage(storage, must_exist=True)
     study = load_study(opened, study_name)

@@ -143,7 +143,7 @@ def search(
             seed. If the function changed and ``reuse`` is false. If it seems to redraw a split:
             pass ``resampled``.
     """
-    call = checked_call(Searching, keywords)
+    call = checked_call(search, keywords)
     limits = call.limits
     searched = as_searched(
         objective,

@@ -69,7 +69,7 @@ def measure_variance(
         KeyboardInterrupt: If the user interrupts; all finished runs are stored.
     """
     n = as_integer("n", n, low=FEWEST)
-    call = checked_call(Evaluating, keywords)
+    call = checked_call(measure_variance, keywords)
     study_name = call.study_name or "variance"
     measured: Any
     if isinstance(kind := getattr(objective, "kind", None), Kind):

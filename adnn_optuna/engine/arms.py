@@ -17,7 +17,7 @@ from optuna.samplers import BaseSampler
 
 import adnn_optuna.samplers
 from adnn_optuna import _attributes as stored
-from adnn_optuna._checks import WrongTypeError, WrongValueError, check_installed
+from adnn_optuna._checks import WrongTypeError, check_choice, check_installed
 from adnn_optuna.samplers._keyed import COUNTING, KeyedIndexSampler, KeyedSampler
 
 SamplerSpec = str | BaseSampler | Callable[[int, int | None], BaseSampler]
@@ -198,11 +198,8 @@ def arm_of(sampler: ArmSpec, named: Mapping[str, Arm] = SAMPLERS) -> Arm:
 
 def check_sampler(sampler: Any, names: Collection[str]) -> None:
     """Refuse a value that is neither a sampler, nor a sampler's name, nor a factory."""
-    if isinstance(sampler, str) and sampler not in names:
-        raise WrongValueError(
-            f"sampler must be one of {', '.join(names)}; got {sampler!r}. Or pass an Optuna "
-            "sampler."
-        )
+    if isinstance(sampler, str):
+        check_choice("sampler", sampler, names)
     if isinstance(sampler, str | BaseSampler):
         return
     if callable(sampler) and not isinstance(sampler, type):

@@ -130,7 +130,9 @@ class _Flow:
         for name in names_in(function):
             if any(names.fullmatch(name) for names in (_SPLIT, _DRAW_ROWS, _DRAW_NUMBERS)):
                 code = getattr(function, "__name__", "its code")
-                return self._drawn(f"{name} in {code}, whose source cannot be read", "", "~")
+                return self._drawn(
+                    f"{name} in {code}, whose source cannot be read (use a def)", "", "~"
+                )
         return _NONE
 
     def _drawn(self, label: str, *parts: str) -> Labels:

@@ -710,7 +710,9 @@ class Comparison(Printed):
         if not numbers.is_complete:
             return MAKE_THE_REST
         is_open = self._verdict() in ("inconclusive", "no sampler better")
-        has_interval = any(math.isfinite(row.low) for row in numbers.over_reference)
+        # A plan needs differences that vary.
+        rows = [row for row in numbers.over_reference if row.worst < row.largest]
+        has_interval = any(math.isfinite(row.low) for row in rows)
         if not (is_open and has_interval) or numbers.resampled:
             return Step()
         # The user names the gain: seeds for the upper end of the CI would miss smaller gains.

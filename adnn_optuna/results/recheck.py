@@ -524,7 +524,10 @@ class Recheck(Printed):
             return f"{capitalized(chosen)} beats {compared} by {size} on {where}{reported}."
         if self.gain.high < 0:
             return f"{capitalized(chosen)} is worse than {compared} on {where}{reported}."
-        return f"No gain of {chosen} over {compared} is shown on {where}{reported}."
+        finding = f"No gain of {chosen} over {compared} is shown"
+        if numbers.by_seed(self.trial, "confirm") == numbers.by_seed(self.against, "confirm"):
+            finding = f"All differences of {chosen} and {compared} are 0"
+        return f"{finding} on {where}{reported}."
 
     @property
     def _best_in_words(self) -> str:

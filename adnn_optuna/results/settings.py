@@ -82,6 +82,8 @@ def compare_function_step(record: "FunctionRecord", function: str) -> Step:
     if record.failed is not None:
         arguments.append(f"failed={record.failed}")
         options += ["--failed", str(record.failed)]
+    if url := storage_url(record.study._storage):
+        options += ["--storage", url]
     in_shell = shlex.join(["adnn", "compare", FUNCTION, *options])
     in_python = f"Call adnn.compare with your objective, {', '.join(arguments)}."
     if function:

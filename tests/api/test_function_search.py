@@ -132,6 +132,11 @@ class TestSearch:
         minimized = search(max_trial=8, confirm=2).document().next_step
         assert minimized.python == "adnn.compare(noisy, max_trial=8)"
 
+    def test_its_next_step_compares_in_the_same_storage(self, tmp_path: Path) -> None:
+        url = f"sqlite:///{tmp_path / 'a.db'}"
+        step = search(max_trial=8, confirm=2, storage=url).document().next_step
+        assert step.shell == f"adnn compare MODULE:FUNCTION --max-trial 8 --storage {url}"
+
     @pytest.mark.parametrize("confirm", [0, 2])
     def test_its_next_step_is_a_command_only_with_a_function_that_has_a_name(
         self, confirm: int, tmp_path: Path

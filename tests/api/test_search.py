@@ -568,8 +568,8 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
     path = tmp_path / "study.db"
     wrong: list[tuple[dict[str, Any], str]] = [
         (
-            {"sampler": "genetic", "max_trial": 3},
-            "sampler must be one of greedy, .*; got 'genetic'",
+            {"sampler": "anneling", "max_trial": 3},
+            r"sampler must be one of greedy, .*; got 'anneling'. Did you mean 'annealing'\?$",
         ),
         ({"sampler": 3, "max_trial": 3}, "sampler must be a name"),
         ({}, "never end"),

@@ -172,6 +172,14 @@ class TestVerdict:
             assert document.verdict == "inconclusive"
             assert document.estimates[0].ends == ""
 
+    @pytest.mark.parametrize(("gains", "is_planned"), [(NOISE[2], False), (NOISE[0], True)])
+    def test_leads_to_a_plan_only_if_differences_vary(
+        self, gains: np.ndarray, *, is_planned: bool
+    ) -> None:
+        comparison = store_comparison({"a": gains, "random_restart": NOISE[2]}, margin=None)
+        step = comparison.document().next_step
+        assert ("plan" in step.python) == is_planned
+
     def test_is_not_known_without_a_reference_or_a_sampler(self) -> None:
         for arm in ("greedy", "random_restart"):
             assert store_comparison({arm: [0.01] * 2}).document().verdict == "not known"

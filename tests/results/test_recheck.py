@@ -426,6 +426,7 @@ def states() -> dict[str, Recheck]:
         "a rare collapse": compared([*gains[:9], -0.5], trial(0, 0.888)),
         "against parameters": compared(gains, of_params, label="x=1.5"),
         "against the baseline": compared(gains, of_params, label="the baseline network"),
+        "no differences": compared([0.0] * 10, trial(0, 0.888)),
         "no gain in the study": compared(gains, trial(0, 0.92)),
         "few pairs": compared(gains[:3], trial(0, 0.888)),
         "against itself": compared(gains, trial(23, 0.916)),
