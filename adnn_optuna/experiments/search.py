@@ -19,7 +19,6 @@ from adnn_optuna._units import (
     capitalized,
     duration,
     in_list,
-    in_number,
     score_in_words,
 )
 from adnn_optuna.api._keywords import interrupted_where_called
@@ -269,8 +268,7 @@ class SearchResult(StudyResult):
         if self.record.is_restart:
             return "no claim", "random restarts, no offsets to replicate"
         if self._is_baseline:
-            n_trials = in_number(len(self.record.done_trials), "trial")
-            return "no claim", f"no offsets beat the baseline network in {n_trials}"
+            return "no claim", "no offsets beat the baseline network"
         if self.confirmation is None:
             return "not known", "replication not known"
         if not self.confirmation.gains:

@@ -219,7 +219,7 @@ class TestSearch:
         search = ["search", "--dataset", "own.npz", "--data-dir", "my data", *NETWORK, *LIMIT]
         assert cli.run([*search, "--quiet"]) == 0
         out, err = capsys.readouterr()
-        assert out.startswith(f"own-annealing-{MADE}: ")
+        assert f"own-annealing-{MADE}" in out
         assert not err
 
     def test_takes_a_table_which_resume_and_verify_find_again(
@@ -251,7 +251,7 @@ class TestSearch:
         name = NAME.replace("annealing", "greedy")
         for command in (search, ["resume", "--study-name", name]):
             assert cli.run([*command, "--confirm", "0"]) == 0
-            assert "--confirm 10\n" in capsys.readouterr().out
+            assert "new seeds" not in capsys.readouterr().out
         assert cli.run(["resume", "--study-name", name, "--confirm", "6"]) == 0
         assert "6 new seeds" in capsys.readouterr().out
 
