@@ -202,23 +202,20 @@ def _creating_method(create: Callable[..., int]) -> Callable[..., int]:
 
 
 def _suggesting_method(set_trial_param: Callable[..., None]) -> Callable[..., None]:
-    @functools.wraps(set_trial_param)
     def method(
         self: BaseStorage, trial_id: int, name: str, value: float, distribution: BaseDistribution
     ) -> None:
-        write = functools.partial(set_trial_param, self, trial_id, name, value, distribution)
         try:
-            try:
-                write()
-            except KeyError:
-                # Optuna's proxy knows the trials that it created or listed since it was started.
-                for study in self.get_all_studies():
-                    self.get_all_trials(study._study_id, deepcopy=False)
-                write()
+            set_trial_param(self, trial_id, name, value, distribution)
+        except KeyError:
+            # Optuna's proxy knows the trials that it created or listed since it was started.
+            for study in self.get_all_studies():
+                self.get_all_trials(study._study_id)
+            set_trial_param(self, trial_id, name, value, distribution)
         except ValueError:
             raise WrongParametersError(
                 "The function must suggest a parameter from the same kind of distribution in "
-                f"all trials; got {name!r:.100} of {distribution!r:.100}. Rename the parameter, "
+                f"all trials; got {name!r} of {distribution!r:.100}. Rename the parameter, "
                 "or use another study name."
             ) from None
 

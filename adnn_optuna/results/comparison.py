@@ -711,8 +711,9 @@ class Comparison(Printed):
             return MAKE_THE_REST
         is_open = self._verdict() in ("inconclusive", "no sampler better")
         # A plan needs differences that vary.
-        rows = [row for row in numbers.over_reference if row.worst < row.largest]
-        has_interval = any(math.isfinite(row.low) for row in rows)
+        has_interval = any(
+            math.isfinite(row.low) and row.worst < row.largest for row in numbers.over_reference
+        )
         if not (is_open and has_interval) or numbers.resampled:
             return Step()
         # The user names the gain: seeds for the upper end of the CI would miss smaller gains.
