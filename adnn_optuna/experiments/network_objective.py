@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import math
 import time
+import weakref
 from collections.abc import Sequence
 from typing import Any, Self, cast
 
@@ -28,6 +29,8 @@ from adnn_optuna.networks.training import TrainingRun, is_finite
 from adnn_optuna.samplers._trials import best_trial, check_direction
 
 _CLOCK = MaxTimeCallback(1.0)  # Only asked for the working time; its limit does not matter.
+# The studies of this process with a stored baseline; each read is a transaction.
+_KNOWN_TO_HAVE_ONE: weakref.WeakSet[optuna.Study] = weakref.WeakSet()
 _LONGEST = 10_000  # The most bytes of the scores of a trial.
 _ANOTHER = "{} belongs to another objective ({}); use another study name or the same settings."
 
@@ -198,7 +201,7 @@ class NetworkObjective(Experiment):
         starts = [objective.start(trial.params) for trial in trials]
         unsearched = objective.unsearched
         baseline_start = unsearched.baseline_start
-        is_first = stored.BASELINE_METRICS not in study.user_attrs
+        is_first = not _has_baseline(study)
         pruned: dict[int, int] = {}  # After how many epochs.
 
         def after_epoch(run: int, epoch: int, metrics: Metrics) -> bool:
@@ -271,6 +274,13 @@ def _short_scores(trial: optuna.Trial, scores: np.ndarray) -> Scored | None:
     if len(examples["scores"]) < _LONGEST:
         return logged[-1]
     return None
+
+
+def _has_baseline(study: optuna.Study) -> bool:
+    """Return whether the baseline of a study is stored, which stays so."""
+    if study not in _KNOWN_TO_HAVE_ONE and stored.BASELINE_METRICS in study.user_attrs:
+        _KNOWN_TO_HAVE_ONE.add(study)
+    return study in _KNOWN_TO_HAVE_ONE
 
 
 def _ending(trial: optuna.Trial) -> str | None:
