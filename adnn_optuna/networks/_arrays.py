@@ -45,6 +45,25 @@ def check_samples(suffix: str, x: Any, y: Any) -> None:
     if x is None or y is None:
         raise WrongValueError(f"Pass both {of_x} and {of_y}, or neither.")
     check_is_aligned(of_y, y, of_x, x)
+    for name, values in samples.items():
+        if not _are_arrays(values) or len(values) >= _n_rows(values):
+            continue
+        if _n_rows(x) == _n_rows(y):
+            raise WrongValueError(
+                f"{name} must be one array, as models must have one input and one output; got a "
+                f"{type(values).__name__} of {len(values)} arrays. Join their columns."
+            )
+
+
+def _are_arrays(values: Any) -> bool:
+    is_list = isinstance(values, list | tuple) and len(values) > 0
+    return is_list and all(getattr(part, "ndim", 0) > 0 for part in values)
+
+
+def _n_rows(values: Any) -> int:
+    """Return the number of rows of an array, or of the arrays in a list."""
+    first = values[0] if _are_arrays(values) else values
+    return int(next(iter(np.shape(first)), 0))
 
 
 def check_is_array(name: str, values: Any) -> None:

@@ -218,10 +218,14 @@ def _result_of(metric: keras.metrics.Metric, batches: Sequence[Example]) -> floa
             metric.update_state(*arguments, sample_weight=None)
         result = metric.result()
         if isinstance(result, dict) or np.size(result) != 1:
-            raise TypeError("it is no single number; set an average, such as average='macro'")
+            raise _NoNumberError
         return float(np.asarray(result).item())
     finally:
         metric.reset_state()
+
+
+class _NoNumberError(Exception):
+    """A metric is several numbers."""
 
 
 def _check_is_in_variables(metric: keras.metrics.Metric, arguments: Example, value: float) -> None:
@@ -255,6 +259,11 @@ def result_of_state(metric: keras.metrics.Metric, state: Sequence[tf.Tensor]) ->
 
 def _refused(name: str, head: Head, error: Exception) -> WrongValueError:
     """Return the error for a metric that an example shows to be of no use."""
+    if isinstance(error, _NoNumberError):
+        return WrongValueError(
+            f"The metric {name!r} must be one number for a split and {head.size} outputs. Pass an "
+            "average, such as average='macro', or omit it."
+        )
     return WrongValueError(
         f"The metric {name!r} must take what Keras passes it for this loss and {head.size} "
         f"outputs; got {type(error).__name__} ({first_line(error):.200}). Correct it, pass "

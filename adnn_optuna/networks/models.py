@@ -261,8 +261,14 @@ class Training:
     monitor: str = "val_loss"
     min_delta: float = 0.0
     mode: Literal["auto", "min", "max"] = "auto"
+    callbacks: dataclasses.InitVar[Any] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, callbacks: Any) -> None:
+        if callbacks is not None:
+            raise WrongTypeError(
+                "callbacks must be None, as no Keras fit runs. For EarlyStopping pass patience, "
+                "for others a learning_rate or a pruner."
+            )
         _checks.check_type("metrics", self.metrics, list | tuple, "a list of Keras metrics")
         metrics = tuple(name_or_config("metrics", m, keep_name=True) for m in self.metrics)
         settings: Json = {"metrics": metrics}

@@ -202,7 +202,7 @@ def test_a_regression(metric: Any, tmp_path: Any) -> None:
 
 def test_a_metric_that_does_not_fit_says_why() -> None:
     three = adnn.Dataset.from_arrays(TABLE, np.digitize(SUM, (-1, 1)))
-    with pytest.raises(ValueError, match=r"'f1_score' .*it is no single number; set an average"):
+    with pytest.raises(ValueError, match=r"'f1_score' must be one number .* Pass an average"):
         adnn.InitOffsetObjective(adnn.MLP((4,)), three, metric="val_f1_score")
 
 

@@ -691,12 +691,14 @@ def test_tables_of_other_packages_are_refused_with_what_to_pass(
     Dataset.from_arrays(Table().to_pandas(), np.arange(10) % 2)
 
 
-def test_several_inputs_or_outputs_are_refused() -> None:
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_several_inputs_or_outputs_are_refused_as_such(kind: Any) -> None:
     x, y = np.eye(10, 3), np.arange(10) % 2
-    for arguments in (([x, x], y), (x, [y, y])):
-        with pytest.raises(ValueError, match=r"one label for each sample|labels are strings"):
+    message = rf"must be one array, .* got a {kind.__name__} of 2 arrays"
+    for arguments in ((kind([x, x]), y), (x, kind([y, y])), (kind([x, x]), kind([y, y]))):
+        with pytest.raises(ValueError, match=message):
             Dataset.from_arrays(*arguments)
-    Dataset.from_arrays(list(x), list(y))
+    Dataset.from_arrays(kind(x), kind(y))
 
 
 @pytest.mark.parametrize(

@@ -262,3 +262,11 @@ def test_the_paper_has_six_models_which_nobody_can_change() -> None:
 
 def test_examples_in_docstrings() -> None:
     assert doctest.testmod(models).failed == 0
+
+
+def test_callbacks_are_refused_with_what_to_use_instead() -> None:
+    with pytest.raises(TypeError, match="For EarlyStopping pass patience"):
+        Training(callbacks=[object()])
+    # It is no setting: it is neither stored nor copied.
+    assert "callbacks" not in Training().config
+    assert dataclasses.replace(Training(), epochs=3).epochs == 3
