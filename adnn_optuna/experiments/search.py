@@ -43,6 +43,7 @@ from adnn_optuna.experiments.contract_seeds import confirmation_content
 from adnn_optuna.experiments.network_objective import NetworkObjective
 from adnn_optuna.experiments.records import NetworkRecord
 from adnn_optuna.networks.duplicates import in_words
+from adnn_optuna.networks.offsets import OffsetSpace
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.render.document import Caution, Detail, Figure, Line, Step, Verdict
 from adnn_optuna.results.confirmed_value import rank_notes
@@ -50,7 +51,7 @@ from adnn_optuna.results.difference_words import times
 from adnn_optuna.results.fields import units_of
 from adnn_optuna.results.findings import unseen_notes
 from adnn_optuna.results.selection_figure import NewValues, selection_figure
-from adnn_optuna.results.settings import compare_step, study_command
+from adnn_optuna.results.settings import study_command
 from adnn_optuna.results.study import (
     StudyResult,
     difference,
@@ -278,7 +279,7 @@ class SearchResult(StudyResult):
     @property
     def _is_baseline(self) -> bool:
         """Whether the best trial is the baseline network: all its offsets are 0."""
-        return self.best is not None and {*self.best.params.values()} == {0.0}
+        return self.best is not None and {*self.best.params.values()} == {OffsetSpace.unmoved}
 
     def _further_scope(self) -> list[str]:
         if self.confirmation is None:
@@ -375,7 +376,7 @@ class SearchResult(StudyResult):
             in_shell = study_command("resume", self.study, "--max-trial", str(n_trials))
             return Step(f"Call adnn.resume with max_trial={n_trials}.", in_shell)
         if self.confirmation is not None or self.record.is_unseeded:
-            return compare_step(self.record)
+            return _compare_step(self.record)
         n = n_training_runs(self.record)
         time = duration(max(seconds_of(self.record, n), 1.0))
         in_shell = study_command("resume", self.study, "--confirm", str(SEEDS))
@@ -407,6 +408,13 @@ class SearchResult(StudyResult):
         """Return what is to be known of the data of the runs of a comparison."""
         networks = cast("Sequence[NetworkRecord]", runs)
         return [*_notes_on_examples(networks[0]), *data_notes(networks)]
+
+
+def _compare_step(record: SearchRecord) -> Step:
+    """Return how to compare a search with others that have the same number of trials."""
+    n_trials = len(record.done_trials)
+    in_shell = f"Run adnn compare --max-trial {n_trials} with the other options of this search."
+    return Step(f"adnn.compare(objective, max_trial={n_trials})", in_shell)
 
 
 def _notes_on_examples(record: NetworkRecord) -> list[str]:

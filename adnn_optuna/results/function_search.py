@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import shlex
 from collections.abc import Sequence
 from statistics import mean
 from typing import Any
@@ -11,12 +12,21 @@ from optuna.trial import TrialState
 
 from adnn_optuna._units import Estimate, capitalized, in_number, params_in_words
 from adnn_optuna.engine.records import FunctionRecord, SearchRecord
-from adnn_optuna.render.document import Caution, Detail, Figure, Line, Step, Table, Verdict
+from adnn_optuna.engine.storages import storage_url
+from adnn_optuna.render.document import (
+    FUNCTION,
+    Caution,
+    Detail,
+    Figure,
+    Line,
+    Step,
+    Table,
+    Verdict,
+)
 from adnn_optuna.results.confirmed_value import ConfirmedValue
 from adnn_optuna.results.fields import units_of
 from adnn_optuna.results.findings import failures_note
 from adnn_optuna.results.selection_figure import NewValues, selection_figure
-from adnn_optuna.results.settings import compare_function_step
 from adnn_optuna.results.study import StudyResult
 from adnn_optuna.samplers._replicates import replicate_of
 
@@ -232,7 +242,7 @@ class FunctionSearch(StudyResult):
             return super()._next_step()
         if n_new < self.record.planned["seeds"]:  # The conclusion says how to go on.
             return Step()
-        return compare_function_step(self.record, self._function)
+        return _compare_step(self.record, self._function)
 
     def _fields(self) -> dict[str, Any]:
         return {
@@ -265,3 +275,29 @@ def _note_on_new_seeds(n: int) -> str:
         "Reported best values are too good (selection bias), most of all for samplers that repeat "
         "similar trials. Pass confirm=5 to evaluate best trials on new seeds."
     )
+
+
+def _compare_step(record: FunctionRecord, function: str) -> Step:
+    """Return how to compare a search with others of the same values.
+
+    ``function`` is the function's name; empty if it is not known.
+    """
+    n_trials = len(record.done_trials)
+    arguments = [f"max_trial={n_trials}"]
+    options = ["--max-trial", str(n_trials)]
+    if not record.is_minimized:
+        arguments.insert(0, 'direction="maximize"')
+        options += ["--direction", "maximize"]
+    if record.resampled is not None:
+        arguments.append(f"resampled={record.resampled}")
+        options += ["--resampled", ",".join(map(str, record.resampled))]
+    if record.failed is not None:
+        arguments.append(f"failed={record.failed}")
+        options += ["--failed", str(record.failed)]
+    if url := storage_url(record.study._storage):
+        options += ["--storage", url]
+    in_shell = shlex.join(["adnn", "compare", FUNCTION, *options])
+    in_python = f"Call adnn.compare with your objective, {', '.join(arguments)}."
+    if function:
+        in_python = f"adnn.compare({function}, {', '.join(arguments)})"
+    return Step(in_python, in_shell)

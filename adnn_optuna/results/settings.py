@@ -10,7 +10,7 @@ from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.render.document import FUNCTION, Step
 
 if TYPE_CHECKING:
-    from adnn_optuna.engine.records import FunctionRecord, SearchRecord
+    from adnn_optuna.engine.records import SearchRecord
 
 
 def settings_fields(record: "SearchRecord") -> dict[str, Any]:
@@ -55,37 +55,4 @@ def recheck_step(study: Study, variable: str, function: str = "") -> Step:
     if url := storage_url(study._storage):
         command = ["adnn", "recheck", url, study.study_name, "--evaluate", FUNCTION]
         in_shell = shlex.join(command)
-    return Step(in_python, in_shell)
-
-
-def compare_step(record: "SearchRecord") -> Step:
-    """Return how to compare a search with others that have the same number of trials."""
-    n_trials = len(record.done_trials)
-    in_shell = f"Run adnn compare --max-trial {n_trials} with the other options of this search."
-    return Step(f"adnn.compare(objective, max_trial={n_trials})", in_shell)
-
-
-def compare_function_step(record: "FunctionRecord", function: str) -> Step:
-    """Return how to compare the search of a function with others of the same values.
-
-    ``function`` is the function's name; empty if it is not known.
-    """
-    n_trials = len(record.done_trials)
-    arguments = [f"max_trial={n_trials}"]
-    options = ["--max-trial", str(n_trials)]
-    if not record.is_minimized:
-        arguments.insert(0, 'direction="maximize"')
-        options += ["--direction", "maximize"]
-    if record.resampled is not None:
-        arguments.append(f"resampled={record.resampled}")
-        options += ["--resampled", ",".join(map(str, record.resampled))]
-    if record.failed is not None:
-        arguments.append(f"failed={record.failed}")
-        options += ["--failed", str(record.failed)]
-    if url := storage_url(record.study._storage):
-        options += ["--storage", url]
-    in_shell = shlex.join(["adnn", "compare", FUNCTION, *options])
-    in_python = f"Call adnn.compare with your objective, {', '.join(arguments)}."
-    if function:
-        in_python = f"adnn.compare({function}, {', '.join(arguments)})"
     return Step(in_python, in_shell)
