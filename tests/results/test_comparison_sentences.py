@@ -254,10 +254,13 @@ class TestInference:
             # The arms are about equal, except for 5% of seeds that lose 5 points.
             collapses = rng.random(10) < 0.05
             gains = rng.normal(0, 1e-4, 10) - 0.05 * collapses
-            document = with_gains({"a": gains, "random_restart": np.zeros(10)}, before).document()
+            comparison = with_gains({"a": gains, "random_restart": np.zeros(10)}, before)
+            document = comparison.document()
             unseen += document.verdict == "equivalent"
             rare = "If an effect occurs on 26% of seeds, 10 seeds miss it in 5% of cases."
             assert rare in document.notes
+            [row] = comparison.numbers.over_reference
+            assert (row.worst < -0.04) == collapses.any()
         assert unseen / n_runs > 0.45
 
 
