@@ -253,8 +253,10 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> None:
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Return a question for the choice that is nearest to a wrong name; empty if none is near."""
-    near = difflib.get_close_matches(name, choices, 1)
-    return "".join(f" Did you mean {choice!r}?" for choice in near)
+    nearest = difflib.get_close_matches(name, choices, 1)
+    if not nearest:
+        return ""
+    return f" Did you mean {nearest[0]!r}?"
 
 
 def check_parameters(name: str, values: Mapping[str, Any]) -> None:

@@ -124,12 +124,12 @@ class Call:
         }
 
 
-def checked_call(verb: Callable[..., Any], keywords: Mapping[str, Any]) -> Call:
-    """Return the keywords of a verb; refuse a wrong one."""
-    names = inspect.signature(verb).parameters
+def checked_call(function: Callable[..., Any], keywords: Mapping[str, Any]) -> Call:
+    """Return the keywords of a verb's function; refuse a wrong one."""
+    names = inspect.signature(function).parameters
     for name in keywords.keys() - names:
         raise WrongTypeError(
-            f"{verb.__name__}() has no argument {name!r}.{did_you_mean(name, names)}"
+            f"{function.__name__}() has no argument {name!r}.{did_you_mean(name, names)}"
         )
     checked: Any = {**keywords}
     limits: Any = {name: checked.pop(name) for name in checked_limits() if name in checked}

@@ -509,8 +509,9 @@ class Comparison(Printed):
         verdicts = self._verdicts
         if best.verdict == "better":
             verdict = f"{best.arm} is {relation(best, labels=reference)}"
-            replicated = [row for row in self.numbers.replication if row.arm == best.arm]
-            if replicated and replicated[0].verdict != "better":
+            if any(
+                row.arm == best.arm and row.verdict != "better" for row in self.numbers.replication
+            ):
                 verdict = f"{verdict}, but its offsets are not shown to help on new seeds"
             return f"{verdict}."
         conclusion = f"No sampler is shown to be better than {reference}"
