@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from adnn_optuna._checks import TOO_LARGE, Fault, Finder, WrongValueError, finder, finder_of
+from adnn_optuna._checks import TOO_LARGE, Fault, Finder, WrongValueError, finder, finder_of, shown
 
 Attributes = Mapping[str, Any]
 """The attributes of a study or a trial, by their names."""
@@ -558,7 +558,7 @@ def check_trial(trial: Any, study: Any) -> None:
     if wrong:
         raise WrongValueError(
             f"Trial {trial.number} of study {study.study_name!r} must have numbers as values and "
-            f"parameters; got {wrong[0]!r:.100}. Restore a copy of the storage, or choose another "
+            f"parameters; got {shown(wrong[0])}. Restore a copy of the storage, or choose another "
             "study_name."
         )
     _checked_trials[id(trial)] = trial
@@ -594,9 +594,9 @@ def malformed(name: str, of: str, fault: Fault) -> WrongValueError:
     """Return the error for an attribute of something, such as a study."""
     must = f"be {fault.rule}"
     if fault.part:
-        must = f"have {fault.rule} in {fault.part!r:.100}"
+        must = f"have {fault.rule} in {shown(fault.part)}"
     return WrongValueError(
-        f"Attribute {name!r:.100} of {of} must {must}; got {fault.got}. It may be from another "
+        f"Attribute {shown(name)} of {of} must {must}; got {fault.got}. It may be from another "
         "version of adnn_optuna; use another study_name."
     )
 

@@ -57,6 +57,14 @@ def n_cores() -> int:
     return of_machine
 
 
+def shown(value: object) -> str:
+    """Return a value's repr in one line without passwords; a long one ends in ``...``."""
+    text = without_passwords(re.sub(r"\n\s*", " ", repr(value)))  # Half a URL would hide none.
+    if len(text) > 100:
+        return f"{text[:100]}..."
+    return text
+
+
 class WrongInputError(Exception):
     """Wrong input: the message names it, says how to fix it, and shows no password.
 
@@ -82,8 +90,8 @@ class WrongParametersError(WrongValueError, KeyError):
     def of(cls, study_name: str, params: Mapping[str, Any], used: str) -> "WrongParametersError":
         """Return the error for a parameter that is ``used`` but is not in ``params``."""
         return cls(
-            f"The function must use the parameters {dict(params)!r:.200} of study "
-            f"{study_name!r:.100}; got {used}. Pass the function of this study."
+            f"The function must use the parameters {shown(params)} of study "
+            f"{shown(study_name)}; got {used}. Pass the function of this study."
         )
 
 
@@ -146,7 +154,11 @@ def loading(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
 
     def load_name(name: str) -> Any:
         if name not in modules:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+            # Such as `variance`, the command of `measure_variance`.
+            choices = [other for other in modules if name in other] or modules
+            raise AttributeError(
+                f"module {package!r} has no attribute {name!r}.{did_you_mean(name, choices)}"
+            )
         return getattr(load(f"{package}.{modules[name]}"), name)
 
     return load_name
@@ -185,7 +197,7 @@ def check_integer(name: str, value: Any, low: int) -> None:
 def _check_below(name: str, value: Any, limit: float) -> None:
     if value >= limit:
         raise WrongValueError(
-            f"{name} must be below {limit:,}; got {value!r:.100}. Pass a smaller number."
+            f"{name} must be below {limit:,}; got {shown(value)}. Pass a smaller number."
         )
 
 
@@ -193,10 +205,8 @@ def check_type(name: str, value: object, kind: type | UnionType, wanted: str) ->
     """Raise unless the value has one of the types; a truth value is not a number."""
     is_no_number = isinstance(value, bool) and kind in (Integral, Real)
     if is_no_number or not isinstance(value, kind):
-        # In one line, and as a whole: half a URL hides none.
-        value_text = without_passwords(" ".join(repr(value).split()))[:100]
         raise WrongTypeError(
-            f"{name} must be {wanted}; got {value_text} of type {type(value).__name__}."
+            f"{name} must be {wanted}; got {shown(value)} of type {type(value).__name__}."
         )
 
 
@@ -208,7 +218,7 @@ def check_number(name: str, value: Any) -> None:
     except OverflowError:
         is_finite = False
     if not is_finite:
-        raise WrongValueError(f"`{name}` must be a finite number; got {value!r:.100}.")
+        raise WrongValueError(f"`{name}` must be a finite number; got {shown(value)}.")
 
 
 def checked_failed(failed: Any) -> float | None:
@@ -235,9 +245,8 @@ def as_integer(name: str, value: Any, low: int = 1, below: float = TOO_LARGE) ->
     """Return a whole number of at least ``low`` as a Python integer; refuse anything else."""
     if not is_integer(value) or value < low:
         raise WrongValueError(
-            f"{name} must be a whole number of at least {low}; got {value!r:.100}."
+            f"{name} must be a whole number of at least {low}; got {shown(value)}."
         )
-    check_number(name, value)
     _check_below(name, value, below)
     return int(value)
 
@@ -246,7 +255,7 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> None:
     """Raise unless the value is one of the choices."""
     if not isinstance(value, str) or value not in choices:
         raise WrongValueError(
-            f"{name} must be one of {', '.join(choices)}; got {value!r:.100}."
+            f"{name} must be one of {', '.join(choices)}; got {shown(value)}."
             f"{did_you_mean(str(value), choices)}"
         )
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from adnn_optuna._checks import shown
+
 INITIAL_WEIGHTS = "initial_weights"
 """The setting that holds the :func:`sketch_weights` of a model."""
 BEHAVIOUR = "behaviour"
@@ -37,7 +39,7 @@ def config_differences(stored: Any, given: Any, path: str = "") -> list[str]:
         pairs = zip(stored, given, strict=True)
         parts = {f"{path}[{i}]": pair for i, pair in enumerate(pairs)}
     else:
-        return [f"{path} is {given!r:.100}, was {stored!r:.100}"]
+        return [f"{path} is {shown(given)}, was {shown(stored)}"]
     differences = []
     for part, pair in parts.items():
         differences += config_differences(*pair, part)

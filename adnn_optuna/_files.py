@@ -30,6 +30,7 @@ from adnn_optuna._checks import (
     first_line,
     is_file,
     is_folder,
+    shown,
 )
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def replacing(path: FilePath) -> Iterator[Path]:
     """
     if "\0" in os.fspath(path):
         raise WrongValueError(
-            f"The name of a file must have no null character; got {os.fspath(path)!r:.100}."
+            f"The name of a file must have no null character; got {shown(os.fspath(path))}."
         )
     file = Path(os.path.realpath(path))  # A link stays a link.
     # It ends like the file, because Keras and NumPy look at the suffix.
@@ -202,6 +203,6 @@ def _check_names(file: Path, names: list[str], most: float) -> None:
             f"{file_text} must have a header for all columns. Name them in the first line."
         )
     raise WrongValueError(
-        f"{file_text} must have different names of columns; got {repeated[0]!r:.100} more than "
+        f"{file_text} must have different names of columns; got {shown(repeated[0])} more than "
         "once. Rename or omit one."
     )

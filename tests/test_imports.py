@@ -5,6 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
+import adnn_optuna as adnn
+
 HEAVY = ("keras", "pandas", "plotly", "sklearn", "tensorflow")
 # Nodes of syntax trees that are loaded; all of the package has 152,000.
 N_NODES_OF_RECHECK = 49_400
@@ -75,6 +79,11 @@ def test_samplers_and_callbacks_load_hardly_more_than_optuna() -> None:
     slow = (*HEAVY, "jinja2", "scipy", "sqlalchemy", "tqdm", "typer")
     added = "import adnn_optuna.samplers, adnn_optuna.callbacks"
     assert loaded(added, slow) == loaded("import optuna", slow)
+
+
+def test_a_command_as_a_name_is_answered_by_its_function() -> None:
+    with pytest.raises(AttributeError, match="Did you mean 'measure_variance'"):
+        adnn.variance  # noqa: B018
 
 
 def test_help_loads_nothing_but_typer() -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import optuna
 
 from adnn_optuna._attributes import TOO_MANY
-from adnn_optuna._checks import WrongValueError, as_integer, check_type, logger
+from adnn_optuna._checks import WrongValueError, as_integer, check_type, logger, shown
 from adnn_optuna.api._keywords import Call
 from adnn_optuna.engine.code_fingerprint import UserFunction
 from adnn_optuna.engine.functions import FunctionObjective, seeds_of_trials
@@ -113,7 +113,7 @@ def check_splits(
 def for_functions_only(objective: object, name: str, value: object) -> WrongValueError:
     """Return the error for an argument that an objective of ours does not have."""
     return WrongValueError(
-        f"{name} must be omitted for an {type(objective).__name__}; got {value!r:.100}. It is for "
+        f"{name} must be omitted for an {type(objective).__name__}; got {shown(value)}. It is for "
         "other objectives."
     )
 
@@ -125,7 +125,7 @@ def checked_share(share: Any, name: str = "replicate") -> float | Literal["auto"
     check_type(name, share, Real, "a number")
     if not 0 <= share < 1:
         raise WrongValueError(
-            f"{name} must be at least 0 and below 1; got {share!r:.100}. Pass 0.2 for a fifth of "
+            f"{name} must be at least 0 and below 1; got {shown(share)}. Pass 0.2 for a fifth of "
             "the trials."
         )
     return float(share)

@@ -54,8 +54,9 @@ class Common(Running, total=False):
 
     storage: Annotated[
         AnyStorage | None,
-        'Where all is stored: a database URL such as ``"sqlite:///adnn.db"``, or an Optuna '
-        "storage. By default studies are in memory; a recheck uses the storage of its study.",
+        'Where all is stored: a database URL such as ``"sqlite:///adnn.db"``, the path of an '
+        "SQLite file, or an Optuna storage. By default studies are in memory; a recheck uses the "
+        "storage of its study.",
     ]
     study_name: Annotated[
         str | None,
@@ -207,8 +208,9 @@ def _checked_n_jobs(n_jobs: Any) -> int | None:
 
 def _checked_executor(executor: Any) -> Any:
     """Return an executor or None; refuse other objects, and executors that fork this process."""
-    executor_rule = "a concurrent.futures.Executor or None"
-    check_type("executor", executor, futures.Executor | None, executor_rule)
+    check_type(
+        "executor", executor, futures.Executor | None, "a concurrent.futures.Executor or None"
+    )
     context = getattr(executor, "_mp_context", None)  # Of a pool of processes.
     if context is not None and context.get_start_method() == "fork":
         raise WrongValueError(

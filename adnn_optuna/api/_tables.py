@@ -21,6 +21,7 @@ from adnn_optuna._checks import (
     WrongValueError,
     check_type,
     is_file,
+    shown,
 )
 from adnn_optuna._files import read_csv
 from adnn_optuna.results.value_table import MOST_ARMS
@@ -79,7 +80,7 @@ def _with_groups(
         if groups not in names:
             available = ", ".join(map(str, names))
             raise WrongValueError(
-                f"groups must be a column, or one label a row; got {groups!r:.100}. Available: "
+                f"groups must be a column, or one label a row; got {shown(groups)}. Available: "
                 f"{available}."
             )
         return table, groups
@@ -181,7 +182,7 @@ def _column_of(file: Path, groups: str | None = None) -> pd.Series[Any]:
     if not index.is_unique:
         twice = index[index.duplicated()][0]
         raise WrongValueError(
-            f"{name!r} must name each row once; got {twice!r:.100} twice. Rename one, or add a "
+            f"{name!r} must name each row once; got {shown(twice)} twice. Rename one, or add a "
             "column such as item."
         )
     return table.iloc[:, 0]
@@ -301,7 +302,7 @@ def numbers_of(label: object, column: pd.Series[Any]) -> np.ndarray:
                 f"{name}. Pass table.pivot(index='seed', columns={name}, values='value')."
             )
         raise WrongTypeError(
-            f"Values must be numbers; got {first!r:.100} in {name}. Correct the value, or omit "
+            f"Values must be numbers; got {shown(first)} in {name}. Correct the value, or omit "
             "the arm."
         )
     return numbers.to_numpy(dtype=float, na_value=math.nan)

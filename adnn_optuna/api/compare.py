@@ -17,7 +17,14 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import COMPARISON, Declaration
-from adnn_optuna._checks import WrongValueError, as_integer, check_type, checked_failed, logger
+from adnn_optuna._checks import (
+    WrongValueError,
+    as_integer,
+    check_type,
+    checked_failed,
+    logger,
+    shown,
+)
 from adnn_optuna._units import unit_of
 from adnn_optuna.api._calls import are_labels, as_searched, checked_share, for_functions_only
 from adnn_optuna.api._keywords import Common, checked_call, verb
@@ -305,7 +312,7 @@ def _by_label(samplers: Any) -> dict[str, Any]:
     if isinstance(samplers, str) or not are_names or len(set(labels)) < len(labels):
         raise WrongValueError(
             "samplers must be different names, or a mapping from labels that are not empty and "
-            f"have no slash; got {samplers!r:.200}. Pass samplers=(..., ...) or "
+            f"have no slash; got {shown(samplers)}. Pass samplers=(..., ...) or "
             "samplers={'label': ..., ...}."
         )
     if isinstance(samplers, Mapping):
@@ -370,7 +377,7 @@ def _checked_controls(controls: Controls, arms: Arms, limits: LimitValues) -> li
     are_names = all(control in arms.controls for control in chosen)
     if isinstance(controls, str | Mapping) or not are_names or len(set(chosen)) < len(chosen):
         raise WrongValueError(
-            f"controls must be different names of controls; got {controls!r:.200}. Choose from "
+            f"controls must be different names of controls; got {shown(controls)}. Choose from "
             f"{', '.join(map(repr, arms.controls))}."
         )
     return chosen

@@ -24,6 +24,7 @@ from adnn_optuna._checks import (
     check_positive,
     check_type,
     n_cores,
+    shown,
 )
 from adnn_optuna._seeds import source_seed
 from adnn_optuna.api._calls import (
@@ -288,7 +289,7 @@ def _check_models(models: Any) -> None:
     check_type("models", models, Mapping, "a mapping from labels to models")
     if not are_labels(models):
         raise WrongValueError(
-            f"models must have texts as labels, none of them empty; got {[*models]!r:.200}. Pass "
+            f"models must have texts as labels, none of them empty; got {shown([*models])}. Pass "
             "models={'label': ..., ...}."
         )
     if len(models) < 2:

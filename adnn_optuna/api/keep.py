@@ -27,6 +27,7 @@ from adnn_optuna._checks import (
     as_integer,
     check_number,
     check_type,
+    shown,
 )
 from adnn_optuna._seeds import new_seeds
 from adnn_optuna.api._keywords import Common, checked_call, verb
@@ -121,7 +122,7 @@ def keep(
     """
     call = checked_call(keep, keywords)
     if not callable(f) or len(seeds_of(f)) != 1:
-        raise WrongTypeError(f"f must be a function of one seed; got {f!r:.100}.")
+        raise WrongTypeError(f"f must be a function of one seed; got {shown(f)}.")
     if call.storage is None:
         raise WrongValueError(
             "storage must be set, as a loop goes on from call to call; got None. Pass a database "
@@ -191,8 +192,8 @@ class _Version:
             labels = [each.label for each in loop.candidates if each.number == self.number]
             if labels not in ([], [self.label]):
                 raise WrongValueError(
-                    f"candidate must have its own number; got {self.label!r:.100}, with the "
-                    f"number of {labels[0]!r:.100}. Pass another label."
+                    f"candidate must have its own number; got {shown(self.label)}, with the "
+                    f"number of {shown(labels[0])}. Pass another label."
                 )
         return loop
 

@@ -10,7 +10,7 @@ import numpy as np
 from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import CONFIG
-from adnn_optuna._checks import WrongValueError, check_installed
+from adnn_optuna._checks import WrongValueError, check_installed, shown
 from adnn_optuna.engine.example_scores import Examples
 from adnn_optuna.engine.signals import progress_bar
 from adnn_optuna.engine.storages import AnyStudy, opened_study
@@ -154,6 +154,6 @@ def _scorer(name: str, labels: np.ndarray) -> Callable[[np.ndarray, np.ndarray],
     except ValueError as error:
         raise WrongValueError(
             f"metric must be a function or the name of a scorer of scikit-learn; got "
-            f"{name!r:.100}."
+            f"{shown(name)}."
         ) from error
     return lambda y, predicted: float(scorer(Stored(), predicted, y))

@@ -28,11 +28,11 @@ from adnn_optuna._attributes import (
 )
 from adnn_optuna._checks import (
     FilePath,
-    WrongTypeError,
     WrongValueError,
     as_integer,
     check_parameters,
     is_integer,
+    shown,
 )
 from adnn_optuna._seeds import experiment_fingerprint
 from adnn_optuna._units import params_in_words, with_class
@@ -383,7 +383,7 @@ def _check_against(
     if against is not None and not (is_integer(against) and against in numbers):
         raise WrongValueError(
             "against must be the number of a completed trial with a finite value; got "
-            f"{against!r:.100}. Pass another number, or all parameters."
+            f"{shown(against)}. Pass another number, or all parameters."
         )
 
 
@@ -435,7 +435,7 @@ def _compared_params(
         is_choice = isinstance(distributions[name], CategoricalDistribution)
         if not is_choice and not isinstance(parameter, Real):
             raise WrongValueError(
-                f"against[{name!r}] must be a number; got {parameter!r:.100}. Pass all parameters."
+                f"against[{name!r}] must be a number; got {shown(parameter)}. Pass all parameters."
             )
     text = repr(sorted(params.items())).encode()
     number = _FIRST_OF_PARAMS + zlib.crc32(text) % _FIRST_OF_PARAMS
@@ -464,10 +464,6 @@ def _searched(
     objective = evaluate
     if objective is None:
         objective = kind_of(read.attrs).rebuilt(read.study, None)
-    elif not callable(objective):
-        raise WrongTypeError(
-            f"evaluate must be a function (trial, seed) or (trial); got {evaluate!r:.100}."
-        )
     searched = as_searched(
         objective, call, name="evaluate", is_random=is_random, resampled=resampled
     )

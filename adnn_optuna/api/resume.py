@@ -56,7 +56,7 @@ def resume(
     :func:`~adnn_optuna.compare_models` again.
 
     Args:
-        storage: A database URL or an Optuna storage.
+        storage: A database URL, the path of an SQLite file, or an Optuna storage.
         study_name: The name of the study, the comparison, or the recheck (such as
             ``mine/recheck``).
         objective: The objective, if it cannot be rebuilt: arrays, models with classes of your own,

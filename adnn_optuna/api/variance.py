@@ -9,7 +9,7 @@ import optuna
 from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import VARIANCE, VarianceSettings
-from adnn_optuna._checks import FilePath, WrongTypeError, WrongValueError, as_integer
+from adnn_optuna._checks import FilePath, WrongTypeError, WrongValueError, as_integer, shown
 from adnn_optuna.api._calls import (
     NO_EXECUTOR,
     logged_if_interrupted,
@@ -81,7 +81,7 @@ def measure_variance(
     else:
         raise WrongTypeError(
             "objective must be an InitOffsetObjective, or a function whose parameters are seeds; "
-            f"got {objective!r:.100}."
+            f"got {shown(objective)}."
         )
     if not measured.sources:
         raise WrongValueError(

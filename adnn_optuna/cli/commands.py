@@ -60,10 +60,10 @@ def _searched(function: str | None, objective: opt.Options) -> Any:
 
 def _resumption(result: Any, storage: str, function: str | None) -> dict[str, str]:
     """Return the command that continues a search with twice the limit that ended it."""
-    from adnn_optuna.engine.storages import is_in_memory
+    from optuna.storages import InMemoryStorage
 
     limit = result.record.budget.get(result.stop_reason)
-    if limit is None or is_in_memory(storage):
+    if limit is None or isinstance(result.study._storage, InMemoryStorage):  # noqa: SLF001
         return {}
     command = ["adnn", "resume", *([function] if function else [])]
     command += ["--study-name", result.study.study_name]
@@ -163,7 +163,7 @@ def plan(
     """
     from adnn_optuna.api.stored import load_comparison
 
-    return out.Answer(load_comparison(parsing.parse_storage(file), name).plan(gain))
+    return out.Answer(load_comparison(file, name).plan(gain))
 
 
 def report(

@@ -22,7 +22,7 @@ from typing import Annotated, Any
 import typer
 
 import adnn_optuna as adnn
-from adnn_optuna._checks import WrongValueError, check_positive, logger
+from adnn_optuna._checks import WrongValueError, check_positive, logger, shown
 from adnn_optuna.cli import output as out
 
 _SEED = "{seed}"
@@ -150,12 +150,12 @@ def _checked_pattern(metric: str) -> re.Pattern[str]:
         pattern = re.compile(metric)
     except re.error as error:
         raise WrongValueError(
-            f"--metric must be a regular expression ({error}); got {metric!r:.100}. Write one "
+            f"--metric must be a regular expression ({error}); got {shown(metric)}. Write one "
             "such as 'val_acc=([0-9.]+)'."
         ) from None
     if not pattern.groups:
         raise WrongValueError(
-            f"--metric must have a group in parentheses, the value; got {metric!r:.100}. Write "
+            f"--metric must have a group in parentheses, the value; got {shown(metric)}. Write "
             "one such as 'val_acc=([0-9.]+)'."
         )
     return pattern
@@ -172,12 +172,12 @@ def _check_command(command: Sequence[str]) -> None:
     """Refuse a command that takes no seed, or that cannot be run."""
     if not any(_SEED in argument for argument in command):
         raise WrongValueError(
-            f"COMMAND must contain {_SEED}; got {' '.join(command)!r:.200}. Write it where the "
+            f"COMMAND must contain {_SEED}; got {shown(' '.join(command))}. Write it where the "
             "command takes its seed."
         )
     if shutil.which(command[0]) is None:
         raise WrongValueError(
-            f"COMMAND must begin with a program; got {command[0]!r:.100}, which is not found. "
+            f"COMMAND must begin with a program; got {shown(command[0])}, which is not found. "
             "Write its path, such as ./train.sh, and let it be executable."
         )
 

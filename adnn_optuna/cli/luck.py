@@ -46,8 +46,7 @@ def recheck(
         out.load_libraries()
     else:
         function = parsing.load_function("--evaluate", evaluate)
-    study = parsing.parse_storage(storage), name
-    return out.Answer(adnn.recheck(study, function, **options))
+    return out.Answer(adnn.recheck((storage, name), function, **options))
 
 
 def overtuning(
@@ -69,8 +68,7 @@ def overtuning(
     from adnn_optuna.api._tables import runs_of
 
     labels = None if y_true is None else runs_of(y_true)
-    study = parsing.parse_storage(storage), name
-    return out.Answer(adnn.overtuning(study, metric=metric, y_true=labels))
+    return out.Answer(adnn.overtuning((storage, name), metric=metric, y_true=labels))
 
 
 def luck(
@@ -96,19 +94,32 @@ def luck(
     return out.Answer(Luck(n, sd, claimed, files, runs))
 
 
-def variance(*, network: opt.Options, **options: Any) -> out.Answer:
-    """Measure how far a network's accuracy varies from run to run, by random source.
+def variance(
+    function: Annotated[
+        str | None, "A function of its seeds, MODULE:FUNCTION; omit it for a network."
+    ] = None,
+    *,
+    network: opt.Options,
+    **options: Any,
+) -> out.Answer:
+    """Measure how far a value varies from run to run, by random source.
 
-    Initialization, order of the batches and split of the data are redrawn, together
-    and one at a time. The seed in use is compared with the mean.
+    Of a network, initialization, order of the batches and split of the data are
+    redrawn, together and one at a time. The seed in use is compared with the mean.
 
     \b
     Examples:
       adnn variance --dataset fashion_mnist --hidden 256,256 --n 50
+      adnn variance train:accuracy
     """
+    measured: Any
     options = opt.named(options, "variance", network)
-    result = adnn.measure_variance(opt.make_network(network), **options)
-    return out.Answer(result)
+    if function:
+        opt.check_no_network(network, "a function")
+        measured = parsing.load_function("FUNCTION", function)
+    else:
+        measured = opt.make_network(network)
+    return out.Answer(adnn.measure_variance(measured, **options))
 
 
 def compare_models(

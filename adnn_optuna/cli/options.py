@@ -29,7 +29,7 @@ Options = dict[str, Any]
 # Options that differ from the arguments of Python, or have none.
 _FUNCTION = "An Optuna objective, MODULE:FUNCTION, from this folder first; omit it for a network."
 Function = Annotated[str | None, _FUNCTION]
-Storage = Annotated[str, "Database of the studies: any URL that Optuna takes."]
+Storage = Annotated[str, "Database of the studies: an SQLite file, or any URL that Optuna takes."]
 StudyName = Annotated[str, "Name of the study or comparison, as it was shown."]
 _NEW_NAME = "A new or a stored study; its default name lists the settings that are not defaults."
 NewName = Annotated[str | None, _NEW_NAME]
@@ -349,10 +349,9 @@ def load_data(options: Options) -> "adnn.Dataset":
 def make_training(options: Options) -> "tuple[adnn.Dataset, adnn.Training]":
     """Return data and training."""
     of_training: Options = _DEFAULTS | _of("Training", options)
-    training = adnn.Training(**of_training)
     loaded = load_data(options)
     load_libraries()
-    return loaded, training
+    return loaded, adnn.Training(**of_training)
 
 
 def make_network(options: Options) -> "adnn.InitOffsetObjective":

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from adnn_optuna._checks import WrongValueError, masked
+from adnn_optuna._checks import WrongValueError, masked, shown
 
 # Python reads no longer numbers than 4,300 digits.
 _WHOLE = r"[0-9]{1,100}"
@@ -24,7 +24,7 @@ def integers(option: str, text: str) -> tuple[int, ...]:
     """Return the whole numbers of a list."""
     if not re.fullmatch(rf"{_WHOLE}(,{_WHOLE})*,?", text):
         raise WrongValueError(
-            f"{option} must be whole numbers separated by commas; got {text!r:.100}."
+            f"{option} must be whole numbers separated by commas; got {shown(text)}."
         )
     return tuple(map(int, text.rstrip(",").split(",")))
 
@@ -72,14 +72,6 @@ def load_models(texts: Sequence[str]) -> dict[str, Any]:
     return models
 
 
-def parse_storage(text: str) -> str:
-    """Return a storage's URL, given as a URL or as the path of an SQLite file."""
-    is_path = masked(text) == text and "://" not in text
-    if is_path:
-        return f"sqlite:///{text}"
-    return text
-
-
 def parse_controls(text: str) -> Sequence[str]:
     """Return the controls of a list."""
     if text == "none":
@@ -93,7 +85,7 @@ def parse_against(text: str) -> Any:
         return int(text)
     if not isinstance(params := name_or_config("--against", text), dict):
         raise WrongValueError(
-            f"--against must be a trial's number, or parameters as JSON; got {text!r:.100}."
+            f"--against must be a trial's number, or parameters as JSON; got {shown(text)}."
         )
     return params
 
@@ -131,7 +123,7 @@ def name_or_config(option: str, text: str) -> str | dict[str, Any]:
         return dict(json.loads(text))
     except ValueError as error:
         raise WrongValueError(
-            f"{option} must be valid JSON ({error}); got {text!r:.100}."
+            f"{option} must be valid JSON ({error}); got {shown(text)}."
         ) from None
 
 

@@ -17,7 +17,7 @@ from optuna.samplers import BaseSampler
 
 import adnn_optuna.samplers
 from adnn_optuna import _attributes as stored
-from adnn_optuna._checks import WrongTypeError, check_choice, check_installed
+from adnn_optuna._checks import WrongTypeError, check_choice, check_installed, shown
 from adnn_optuna.samplers._keyed import COUNTING, KeyedIndexSampler, KeyedSampler
 
 SamplerSpec = str | BaseSampler | Callable[[int, int | None], BaseSampler]
@@ -208,5 +208,5 @@ def check_sampler(sampler: Any, names: Collection[str]) -> None:
             return
     raise WrongTypeError(
         "sampler must be a name, an Optuna sampler or a function, which must take (seed, "
-        f"n_trials) and return one; got {sampler!r:.100}."
+        f"n_trials) and return one; got {shown(sampler)}."
     )

@@ -21,6 +21,7 @@ import optuna
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, logger
+from adnn_optuna._units import in_number
 from adnn_optuna.samplers._trials import is_done
 
 UserFunction = Callable[..., Any]
@@ -33,7 +34,7 @@ _IN_CONSTRUCTION = ("__init__", "__post_init__", "__new__")
 def check_code(
     studies: Sequence[optuna.Study], functions: Mapping[str, UserFunction], *, reuse: bool
 ) -> None:
-    """Refuse functions that changed since the trials of studies; store their fingerprints.
+    """Refuse functions with other code than the trials of studies; store their fingerprints.
 
     ``functions`` have the user's names as keys. If ``reuse``, the trials count for them.
     """
@@ -59,12 +60,10 @@ def check_code(
             n_changed += n_done
             names = [f"`{name}`" for name in functions if before.get(name) != current[name]]
     if n_changed and not reuse:
-        evaluations = "1 stored evaluation was made"
-        if n_changed > 1:
-            evaluations = f"{n_changed} stored evaluations were made"
+        evaluations = in_number(n_changed, "stored evaluation")
         raise WrongValueError(
-            f"{', '.join(names)} changed since {evaluations}. Pass reuse=True to keep them, or "
-            "begin again with another study_name."
+            f"{', '.join(names)} must have the code of {evaluations}; got other code. Pass "
+            "the function that made them, reuse=True to keep them, or another study_name."
         )
     if n_elsewhere:
         logger.warning(

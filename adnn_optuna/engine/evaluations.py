@@ -33,7 +33,7 @@ from adnn_optuna._attributes import (
     planned_of,
     read_study,
 )
-from adnn_optuna._checks import WrongParametersError, WrongValueError, logger
+from adnn_optuna._checks import WrongParametersError, WrongValueError, logger, shown
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.code_fingerprint import UserFunction, check_code
@@ -331,7 +331,7 @@ class _TrialOnNewSeed(FrozenTrial):
         try:
             return super()._suggest(name, distribution)
         except ValueError:
-            used = f"{name!r:.100} of {distribution!r:.100}"
+            used = f"{shown(name)} of {shown(distribution)}"
             raise WrongParametersError.of(self.study.study_name, self.params, used) from None
 
 
@@ -343,7 +343,7 @@ class _Params(dict[str, Any]):
         self._study_name = study_name
 
     def __missing__(self, name: str) -> Any:
-        raise WrongParametersError.of(self._study_name, self, f"{name!r:.100}")
+        raise WrongParametersError.of(self._study_name, self, shown(name))
 
 
 def beginning_of(trials: Sequence[FrozenTrial]) -> dict[str, str]:

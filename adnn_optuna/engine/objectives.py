@@ -29,6 +29,7 @@ from adnn_optuna._checks import (
     WrongTypeError,
     WrongValueError,
     logger,
+    shown,
 )
 from adnn_optuna.callbacks import LimitValues
 from adnn_optuna.engine.arms import Arm, Arms
@@ -273,7 +274,7 @@ def checked_catch(catch: Catch) -> Caught:
     for error in error_types:
         if not (isinstance(error, type) and issubclass(error, Exception)):
             raise WrongTypeError(
-                f"catch must be classes of exceptions; got {error!r:.100}. Pass one such as "
+                f"catch must be classes of exceptions; got {shown(error)}. Pass one such as "
                 "ValueError."
             )
     return error_types
@@ -307,4 +308,4 @@ def number(value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):
-        raise WrongTypeError(f"An objective must return a number; got {value!r:.100}.") from None
+        raise WrongTypeError(f"An objective must return a number; got {shown(value)}.") from None

@@ -29,6 +29,7 @@ from adnn_optuna._checks import (
     WrongValueError,
     first_line,
     load,
+    shown,
 )
 from adnn_optuna.samplers import _owners
 
@@ -215,7 +216,7 @@ def _suggesting_method(set_trial_param: Callable[..., None]) -> Callable[..., No
         except ValueError:
             raise WrongParametersError(
                 "The function must suggest a parameter from the same kind of distribution in "
-                f"all trials; got {name!r} of {distribution!r:.100}. Rename the parameter, "
+                f"all trials; got {name!r} of {shown(distribution)}. Rename the parameter, "
                 "or use another study name."
             ) from None
 

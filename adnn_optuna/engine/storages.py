@@ -63,7 +63,7 @@ _quiet = threading.Lock()  # While the verbosity of Optuna's log is another one.
 _MAX_NAME_LENGTH = 512  # The width of Optuna's database column.
 
 AnyStorage = str | BaseStorage
-"""The URL of a database, or an Optuna storage."""
+"""The URL of a database, the path of an SQLite file, or an Optuna storage."""
 AnyStudy = Study | tuple[AnyStorage, str]
 """A study, or its storage and its name."""
 
@@ -77,9 +77,13 @@ def open_storage(storage: AnyStorage | None, *, must_exist: bool = False) -> Bas
         return InMemoryStorage()
     if isinstance(storage, BaseStorage):
         return repeating(storage)
-    storage_rule = "a database URL such as 'sqlite:///name.db', an Optuna storage or None"
-    _checks.check_type("storage", storage, str, storage_rule)
+    _checks.check_type(
+        "storage", storage, str, "a database URL, an SQLite file, an Optuna storage or None"
+    )
     shown_url = _checks.masked(storage)
+    is_path = shown_url == storage and "://" not in storage
+    if is_path and (_checks.is_file(storage) or storage.endswith(".db")):
+        shown_url = storage = f"sqlite:///{storage}"
     sqlalchemy = load("sqlalchemy")
     url: URL | None = None
     # A port that is not a number raises a bare ValueError.
@@ -87,11 +91,12 @@ def open_storage(storage: AnyStorage | None, *, must_exist: bool = False) -> Bas
         url = sqlalchemy.make_url(storage)
     if url is None or "@" in (url.host or ""):
         raise WrongValueError(
-            f"The storage {shown_url!r} is not a database URL; for a file write "
-            "'sqlite:///name.db', for an @ in a password %40."
+            "storage must be a database URL, or an SQLite file that exists or ends in .db; got "
+            f"{shown_url!r}. Pass 'sqlite:///name.db', and %40 for an @ in a password."
         )
     is_sqlite = url.get_backend_name() == "sqlite"
-    if is_in_memory(url):  # Each thread would have one of its own.
+    is_named = url.host or url.database not in (None, "", ":memory:")
+    if is_sqlite and not is_named:  # In memory, each thread would have one of its own.
         return InMemoryStorage()
     if url.drivername == "postgresql+psycopg":
         _checks.check_installed("psycopg", "PostgreSQL")
@@ -245,13 +250,6 @@ def _passes_at_opening(error: BaseException) -> bool:
     kinds = exc.OperationalError | exc.InterfaceError | exc.IntegrityError | exc.ProgrammingError
     is_refused = _REFUSED_AT_OPENING.search(str(driver_error))
     return isinstance(error, AssertionError) or (isinstance(cause, kinds) and not is_refused)
-
-
-def is_in_memory(url: str | URL) -> bool:
-    """Return whether a database URL names SQLite's database in memory, which ends with us."""
-    parsed = load("sqlalchemy").make_url(url)
-    is_named = parsed.host or parsed.database not in (None, "", ":memory:")
-    return bool(parsed.get_backend_name() == "sqlite" and not is_named)
 
 
 def storage_url(storage: BaseStorage) -> str | None:

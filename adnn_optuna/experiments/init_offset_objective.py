@@ -19,6 +19,7 @@ from adnn_optuna._checks import (
     first_line,
     is_integer,
     n_cores,
+    shown,
 )
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import LimitValues
@@ -196,7 +197,7 @@ def _check_confirm(confirm: Any) -> None:
     if not is_number and confirm != "auto":
         raise WrongValueError(
             f"confirm must be 'auto', 0, or at least {FEWEST_SEEDS}, because fewer new seeds can "
-            f"show nothing; got {confirm!r:.100}."
+            f"show nothing; got {shown(confirm)}."
         )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics, TestEvaluation
-from adnn_optuna._checks import WrongValueError, as_integer, logger
+from adnn_optuna._checks import WrongValueError, as_integer, logger, shown
 from adnn_optuna._units import (
     ACCURACY,
     Estimate,
@@ -222,7 +222,7 @@ class SearchResult(StudyResult):
                 was confirmed on fewer than 10 seeds, or the data to embed are too large.
         """
         if data not in (None, "embed"):
-            raise WrongValueError(f"data must be 'embed' or None; got {data!r:.100}.")
+            raise WrongValueError(f"data must be 'embed' or None; got {shown(data)}.")
         self._check_contract()
         arrays = {}
         if data:

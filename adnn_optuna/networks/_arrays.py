@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from adnn_optuna._checks import WrongTypeError, WrongValueError, as_integer, check_type
+from adnn_optuna._checks import WrongTypeError, WrongValueError, as_integer, check_type, shown
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -28,7 +28,7 @@ _LEAST_KEPT = 0.9
 
 def named(values: Iterable[Any]) -> str:
     """Return the first few of some values in words."""
-    texts = [f"{value!r:.100}" for value in itertools.islice(values, _NAMED + 1)]
+    texts = [shown(value) for value in itertools.islice(values, _NAMED + 1)]
     listed = texts
     if len(texts) > _NAMED:
         listed = [*texts[:_NAMED], "…"]
@@ -265,7 +265,7 @@ def checked_positive(positive: Any, labels: Sequence[Any]) -> Any:
             if label == positive or str(label) == text:
                 return label
     raise WrongValueError(
-        f"positive must be the label of one of two classes; got {positive!r:.100}. "
+        f"positive must be the label of one of two classes; got {shown(positive)}. "
         f"The labels are {named(labels) or 'numbers'}."
     )
 

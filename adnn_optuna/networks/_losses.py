@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from adnn_optuna._checks import WrongValueError, first_line
+from adnn_optuna._checks import WrongValueError, did_you_mean, first_line
 from adnn_optuna.networks.models import Settings
 from adnn_optuna.networks.network import Head
 
@@ -44,9 +44,9 @@ def made(kind: Any, settings: Settings, head: Head) -> tuple[Any, str]:
         return part, name.partition(">")[2] or name
     except (TypeError, ValueError) as error:  # A class that needs arguments has a name, too.
         raise WrongValueError(
-            f"Keras knows no {what} {name!r} with these arguments ({first_line(error):.200}); see "
-            f"keras.{kind.__name__.rpartition('.')[2]}. If it is your own, it is not registered: "
-            "decorate it by keras.saving.register_keras_serializable."
+            f"{what} must be of keras.{kind.__name__.rpartition('.')[2]}, with its arguments; got "
+            f"{name!r} ({first_line(error):.200}).{did_you_mean(name, dir(kind))} If it is your "
+            "own, decorate it by keras.saving.register_keras_serializable."
         ) from None
 
 

@@ -7,13 +7,16 @@ import dataclasses
 import json
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+
+import numpy as np
 
 from adnn_optuna import _checks
 from adnn_optuna._attributes import Json, Metrics
 from adnn_optuna._checks import WrongInputError, WrongTypeError, WrongValueError
+from adnn_optuna.networks._tensorflow import load_tensorflow
 
 if TYPE_CHECKING:
     import keras
@@ -168,7 +171,7 @@ class MLP:
 
     def __post_init__(self) -> None:
         hidden_rule = "a sequence of sizes, such as (64, 64) or (64,)"
-        _checks.check_type("hidden", self.hidden, Iterable, hidden_rule)
+        _checks.check_type("hidden", self.hidden, list | tuple | np.ndarray, hidden_rule)
         sizes = []
         for i, n in enumerate(self.hidden):
             size = _checks.as_integer(f"The size of hidden layer {i}", n)
@@ -297,6 +300,8 @@ class Training:
             )
         for name, setting in settings.items():
             object.__setattr__(self, name, setting)
+        if self.optimizer not in (None, "adam"):  # To make those loads no Keras.
+            self.build_optimizer()
 
     def is_minimized(self, metric: str) -> bool:
         """Return whether a lower value of a metric of a split is better, by the metric's kind."""
@@ -347,6 +352,7 @@ class Training:
 
     def build_optimizer(self) -> keras.optimizers.Optimizer:
         """Return a new Keras optimizer; raise ValueError if Keras does not know a setting."""
+        load_tensorflow("Training a network")
         import keras
 
         name = self.optimizer or "adam"
@@ -363,7 +369,10 @@ class Training:
                 kinds[own_name.lower()] = optimizer
         kind = kinds.get(name.lower()) or keras.saving.get_registered_object(name)
         if kind is None:
-            raise WrongValueError(f"Keras knows no optimizer {name!r}; see keras.optimizers.")
+            raise WrongValueError(
+                f"optimizer must be one of keras.optimizers; got {name!r}."
+                f"{_checks.did_you_mean(name, kinds)}"
+            )
         return kind.from_config(config)
 
 

@@ -110,7 +110,6 @@ class Trainer:
         self.training = training
         self.dataset: Dataset = dataset
         self.scaling: Scaling = scaling.fitted(dataset, architecture.scale)
-        training.build_optimizer()  # Names are checked here, before any training.
         # The labels of the splits that are scored.
         splits = {"train": dataset.y_train, "val": dataset.y_val}
         self._y = {split: y for split, y in splits.items() if len(y)}

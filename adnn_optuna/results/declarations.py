@@ -16,6 +16,7 @@ from adnn_optuna._checks import (
     as_integer,
     is_integer,
     logger,
+    shown,
 )
 from adnn_optuna._units import in_number
 from adnn_optuna.engine.arms import Arm
@@ -33,7 +34,7 @@ def checked_seeds(seeds: int | Iterable[int], below: int = TOO_LARGE) -> tuple[i
         seeds = range(as_integer("seeds", seeds))
     if not isinstance(seeds, Iterable):
         raise WrongTypeError(
-            f"seeds must be integers, or how many; got {seeds!r:.100}. Pass a number or a list."
+            f"seeds must be integers, or how many; got {shown(seeds)}. Pass a number or a list."
         )
     first = itertools.islice(seeds, MAX_SEEDS + 1)
     checked = tuple(as_integer("seed", seed, 0, below) for seed in first)

@@ -21,6 +21,7 @@ from adnn_optuna._checks import (
     check_parameters,
     check_positive,
     check_type,
+    shown,
 )
 from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing, Options
 from adnn_optuna.samplers._indexed import IndexedSampler
@@ -174,7 +175,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         if constraints_func is not None:
             raise WrongTypeError(
                 "`constraints_func` must be omitted, as Optuna has deprecated it; got "
-                f"{constraints_func!r:.100}. Call trial.set_constraint in the objective."
+                f"{shown(constraints_func)}. Call trial.set_constraint in the objective."
             )
         check_seed(seed)
         if n_trials is not None:

@@ -21,7 +21,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import PROPOSAL, REPLICATE, Replicate
-from adnn_optuna._checks import WrongParametersError
+from adnn_optuna._checks import WrongParametersError, shown
 from adnn_optuna.samplers._owners import owned_template
 from adnn_optuna.samplers._trials import PerStudy, TrialReader, is_done, may_be_best, sign_of
 
@@ -186,7 +186,7 @@ class ReplicateSampler(RandomSampler):
         param_distribution: BaseDistribution,
     ) -> NoReturn:
         """Refuse: a replicate has all parameters when it begins."""
-        used = f"{param_name!r:.100} of {param_distribution!r:.100}"
+        used = f"{shown(param_name)} of {shown(param_distribution)}"
         raise WrongParametersError.of(study.study_name, trial.params, used)
 
     def n_free(self, study: Study, at_most: int, known: TrialReader) -> int:

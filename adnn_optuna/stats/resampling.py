@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from adnn_optuna._checks import WrongValueError, as_integer
+from adnn_optuna._checks import WrongValueError, as_integer, shown
 
 Resampled = tuple[int, int]
 """The numbers of training and test examples of each split."""
@@ -48,7 +48,7 @@ def checked_resampling(
     if resampled is None:
         return None
     if not (isinstance(resampled, tuple | list) and len(resampled) == 2):
-        raise WrongValueError(f"resampled must be (n_train, n_test); got {resampled!r:.100}.")
+        raise WrongValueError(f"resampled must be (n_train, n_test); got {shown(resampled)}.")
     return as_integer("n_train", resampled[0]), as_integer("n_test", resampled[1])
 
 

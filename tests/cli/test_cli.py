@@ -561,7 +561,7 @@ WRONG = {
         for value in ("0", "nan", "many")
     },
     "no page of a search": (["search", *LIMIT, "--report", "a.pdf"], "--report.*html"),
-    "storage": (["search", "--storage", "adnn.db", *LIMIT], "'adnn.db' is not a database URL"),
+    "storage": (["search", "--storage", "adnn", *LIMIT], "must be a database URL.*got 'adnn'"),
     "no folder": (
         ["search", "--storage", "sqlite:///no/a.db", *LIMIT],
         "can be written to",
@@ -570,7 +570,7 @@ WRONG = {
         ["search", "--storage", "nope://me:secret@host/a", *LIMIT],
         r"nope://\*\*\*@host",
     ),
-    "no URL": (["search", "--storage", "nope//me:secret@host/a", *LIMIT], r"'\*\*\*' is not a"),
+    "no URL": (["search", "--storage", "nope//me:secret@host/a", *LIMIT], r"got '\*\*\*'"),
     "empty name": (["search", "--study-name", "", *LIMIT], "--study-name must"),
     "long number": (["search", "--hidden", "9" * 5000, *LIMIT], "--hidden must be whole numbers"),
     "long name": (["search", "--study-name", "a" * 513, *LIMIT], "--study-name.*512"),
@@ -683,6 +683,11 @@ class TestWrongInput:
         optuna.logging.set_verbosity(optuna.logging.INFO)
         assert cli.run(["compare-models", "own_pair:f", "own_pair:g", "--seeds", "2"]) == 0
         assert optuna.logging.get_verbosity() == optuna.logging.WARNING
+
+    def test_variance_takes_a_function(self, folder: Path) -> None:
+        (folder / "own_seeded.py").write_text("def f(seed): return seed % 7\n")
+        assert cli.run(["variance", "own_seeded:f", "--n", "5"]) == 0
+        assert cli.run(["variance", "own_seeded:f", "--n", "5", "--hidden", "8"]) == 2
 
     def test_a_warning_is_one_sentence(self, folder: Path) -> None:
         (folder / "own_pair.py").write_text("def f(seed): return seed\ndef g(seed): return 1\n")

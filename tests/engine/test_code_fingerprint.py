@@ -214,7 +214,9 @@ class TestVerbs:
         again = self.of_verb(verb, storage, 0.0)
         what = "trials" if verb in ("search", "compare") else "evaluations"
         assert f"{n} stored {what} reused, 0 new" in " ".join(format(again, "details").split())
-        with pytest.raises(ValueError, match=f"`{name}` changed since {n} stored evaluations"):
+        with pytest.raises(
+            ValueError, match=f"`{name}` must have the code of {n} stored evaluations"
+        ):
             self.of_verb(verb, storage, 100.0)
         result = self.of_verb(verb, storage, 100.0, reuse=True)
         assert f"{n} stored {what} reused, 0 new" in " ".join(format(result, "details").split())

@@ -270,5 +270,7 @@ def test_a_file_that_can_only_be_read_is_read(tmp_path: Path) -> None:
     optuna.create_study(storage=f"sqlite:///{tmp_path}/plain.db", study_name="theirs")
     opened = open_storage(f"sqlite:///file:{tmp_path}/plain.db?mode=ro&uri=true", must_exist=True)
     assert optuna.get_all_study_names(opened) == ["theirs"]
+    by_path = open_storage(f"{tmp_path}/plain.db", must_exist=True)
+    assert optuna.get_all_study_names(by_path) == ["theirs"]
     with pytest.raises(StorageError):
         optuna.create_study(storage=opened, study_name="ours")

@@ -454,7 +454,7 @@ def test_what_is_replaced_is_as_if_it_was_given(objective: InitOffsetObjective) 
 @pytest.mark.parametrize(
     ("wrong", "error"),
     [
-        ({"metric": "val_acc"}, "Keras knows no metric 'acc'"),
+        ({"metric": "val_acc"}, "metric must be .* got 'acc'"),
         ({"metric": "test_accuracy"}, "metric is 'test_accuracy'"),
         ({"direction": "down"}, "direction must be 'minimize' or 'maximize'; got 'down'"),
         ({"dataset": few_digits(val=0)}, "has no validation split.*train_accuracy"),
