@@ -196,6 +196,17 @@ def errors(results: Results) -> str:
     )
 
 
+def headline(results: Results) -> str:
+    """Return the mean errors of the reported and the estimated value in a sentence."""
+    reported, expected = (
+        np.mean([row[key] for row in results["rows"]]) for key in ("reported", "expected")
+    )
+    return (
+        f"The best value of tuned trees is {100 * reported:.1f} pp too good on average; "
+        f"`overtuning` is off by {100 * expected:+.1f} pp."
+    )
+
+
 def size(results: Results) -> str:
     """Return the numbers of data sets and runs as text."""
     n_runs = sum(row["repetitions"] for row in results["rows"])

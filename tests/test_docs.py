@@ -88,7 +88,7 @@ def test_the_guide_to_loops_prints_what_it_says_of_a_changed_function(
 def test_the_example_replicates_for_as_many_seeds_as_the_readme_says() -> None:
     readme = (REFERENCE.parents[1] / "README.md").read_text(encoding="utf-8")
     [code] = re.findall(r"```python\n((?:(?!```).)*?)\nstorage, name = ", readme, re.DOTALL)
-    [n_replicated] = re.findall(r"replicates in (\d) of 10 such searches\.", readme)
+    [counts] = re.findall(r"replicates in (\d) or (\d) of 10 such searches", readme)
     namespace: dict[str, Any] = {}
     exec(code, namespace)
     results = [
@@ -96,7 +96,8 @@ def test_the_example_replicates_for_as_many_seeds_as_the_readme_says() -> None:
         for seed in range(10)
     ]
     confirmations = [result.confirmation for result in results]
-    assert sum(c is not None and c.replication.low > 0 for c in confirmations) == int(n_replicated)
+    n_replicated = sum(c is not None and c.replication.low > 0 for c in confirmations)
+    assert str(n_replicated) in counts
 
 
 def test_calls_and_commands_in_the_text_are_those_that_the_package_takes() -> None:

@@ -62,5 +62,5 @@ def test_the_front_page_has_the_example_of_a_recheck_and_what_it_prints() -> Non
     assert ast.dump(ast.parse(front_code)) == ast.dump(ast.parse(code))
     assert f"```\n\n```text\n{quoted}```" in front_page
     for text in (front_page, TEXT):
-        [values] = re.findall(r"Expect (0\.\d+), not (0\.\d+)\.", text)
+        [values] = re.findall(r"expect\s(0\.\d+) from trial 20, not (0\.\d+)\.", text)
         assert all(value in quoted for value in values)
