@@ -23,8 +23,8 @@ from adnn_optuna.results.difference_words import (
     named,
     pair,
     relation,
+    rounded_line,
     validity_note,
-    verdict_line,
     why_no_interval,
     with_short_labels,
 )
@@ -159,8 +159,7 @@ class ArmComparison(Printed):
         mean = unit.value(numbers.means[best])
         leaders = [label for label in numbers.ranked if unit.value(numbers.means[label]) == mean]
         have = "has" if len(leaders) == 1 else "have"
-        over = f" over {self._scope()}" if numbers.has_gaps else ""
-        best_mean = f"{named(leaders)} {have} the best mean {numbers.score}, {mean}{over}."
+        best_mean = f"{named(leaders)} {have} the best mean {numbers.score}, {mean}."
         sentences = [f"{claim}." for claim in self._claims()]
         if numbers.is_of_new_data and not self._is_open:
             sentences = [f"For new data of this kind: {'; '.join(self._claims())}."]
@@ -223,17 +222,16 @@ class ArmComparison(Printed):
         unit = numbers.unit
         column = unit.heading(numbers.score)
         headings = [self._arm, f"mean\n{column}", "standard\ndeviation"]
+        rows = [
+            (label, unit.bare.value(float(values.mean())), _sd(known_sd(values), unit))
+            for label, values in numbers.in_all_arms.items()
+        ]
+        means_title = ""
         if numbers.has_gaps:
-            headings.append(f"{numbers.per}s")
-        rows = []
-        for label, values in numbers.compared.items():
-            cells = [label, unit.bare.value(float(values.mean())), _sd(known_sd(values), unit)]
-            if numbers.has_gaps:
-                cells.append(str(len(values)))
-            rows.append(cells)
+            means_title = f"Means over the {in_number(numbers.n_values, numbers.per)} of all arms"
         title = "For new data of this kind" if self._shows_these_rows else "All differences"
         tables = [
-            Table(headings, rows),
+            Table(headings, rows, means_title),
             self._differences(numbers.differences, self._design, title),
         ]
         if self._shows_these_rows:
@@ -315,7 +313,7 @@ class ArmComparison(Printed):
             "differences",
             finding,
             unit.heading(f"difference in {score}", is_gain=True),
-            [verdict_line(pair(row), row, unit) for row in rows],
+            [rounded_line(pair(row), row, unit, row.verdict or "") for row in rows],
             margin=numbers.design.margin or 0.0,
             level=self._level,
             no_interval=why_no_interval(rows),

@@ -55,8 +55,8 @@ from adnn_optuna.results.difference_words import (
     named,
     other_comparisons_note,
     relation,
+    rounded_line,
     short_labels,
-    verdict_line,
     why_no_interval,
     with_short_labels,
 )
@@ -577,9 +577,7 @@ class Comparison(Printed):
             word = _REPLICATION.get(str(row.verdict), "not shown to replicate")
             label = f"{short_labels(self.results)[row.arm]}, new seeds"
             remark = f"{self._replicated(row.arm)}: {word}"
-            lines.append(
-                Line(label, row.estimate, self.numbers.unit, is_difference=True, remark=remark)
-            )
+            lines.append(rounded_line(label, row, self.numbers.unit, remark))
         return lines
 
     def _replicated(self, label: str) -> str:
@@ -595,7 +593,8 @@ class Comparison(Printed):
         tables = [self._means(fields, title)]
         if details:
             about_baselines = self._means(details, "Details on baselines")
-            tables.append(dataclasses.replace(about_baselines, is_detail=True))
+            # Three columns fit into 80 of a terminal, five do not.
+            tables.append(dataclasses.replace(about_baselines, n_shown=3, is_detail=True))
         if rows := self._claimed_rows:
             score = self.numbers.score_name
             title = f"{capitalized(score)}, paired by seed"
@@ -743,7 +742,7 @@ class Comparison(Printed):
             "gains",
             title,
             numbers.unit.heading(over_reference, is_gain=True),
-            [verdict_line(short[row.arm], row, numbers.unit) for row in rows],
+            [rounded_line(short[row.arm], row, numbers.unit, row.verdict or "") for row in rows],
             margin=numbers.margin or 0.0,
             level=level_of(numbers.design.validity),
             hollow=[short[control] for control in numbers.controls],

@@ -137,17 +137,19 @@ def _assumed(row: PairedDifference) -> str:
 
 def difference_line(row: PairedDifference, unit: Unit) -> Line:
     """Return the mean difference, its CI, verdict and win rate, as a line of a document."""
-    remark: str = row.verdict or "no claim"
+    line = rounded_line(pair(row), row, unit, row.verdict or "no claim")
+    remark = line.remark
     if row.verdict == "not worse":
         remark = f"{remark} (one-sided 95% bound: {unit.gain(row.at_least)})"
     if row.n_pairs > 1:
         remark = f"{remark}, win rate {_percent(row.win_rate)}"
-    return Line(pair(row), row.estimate, unit, is_difference=True, remark=remark)
+    return dataclasses.replace(line, remark=remark)
 
 
-def verdict_line(label: str, row: PairedDifference, unit: Unit) -> Line:
-    """Return the mean difference, its CI and its verdict, as a line of a figure."""
-    return Line(label, row.estimate, unit, is_difference=True, remark=row.verdict or "")
+def rounded_line(label: str, row: PairedDifference, unit: Unit, remark: str) -> Line:
+    """Return the mean difference and its CI, with the decimals that the CI supports."""
+    rounded = unit.rounded_to((row.high - row.low) / 2)
+    return Line(label, row.estimate, rounded, is_difference=True, remark=remark)
 
 
 def differences_table(

@@ -101,11 +101,16 @@ class ValueTable:
         """Whether some arms lack values that others of the same seed have."""
         return self.is_paired and len({*map(len, self.compared.values())}) > 1
 
+    @property
+    def in_all_arms(self) -> dict[str, np.ndarray]:
+        """The values that count; for paired values, of the pairs that all arms have."""
+        n = self.n_values if self.is_paired else None
+        return {label: array[:n] for label, array in self.compared.items()}
+
     @functools.cached_property
     def means(self) -> dict[str, float]:
-        """The mean of each arm; for paired values, over the pairs that all arms have."""
-        n = self.n_values if self.is_paired else None
-        return {label: float(array[:n].mean()) for label, array in self.compared.items()}
+        """The means of these values."""
+        return {label: float(array.mean()) for label, array in self.in_all_arms.items()}
 
     @property
     def ranked(self) -> list[str]:
@@ -129,13 +134,12 @@ class ValueTable:
 
     def _not_shared(self, label: str, places: Sequence[int]) -> list[int]:
         """Return the places where more than half of a value's distance is the arm's own."""
-        n = self.n_values
-        values = self.compared[label][:n]
-        other_values = [array[:n] for other, array in self.compared.items() if other != label]
-        over_others = values - np.median(other_values, axis=0)
+        arms = self.in_all_arms
+        values = arms.pop(label)
+        over_others = values - np.median([*arms.values()], axis=0)
         distances = np.median(values) - values
         own_distances = np.median(over_others) - over_others
-        return [i for i in places if i < n and own_distances[i] / distances[i] > 0.5]
+        return [i for i in places if i < len(values) and own_distances[i] / distances[i] > 0.5]
 
     @property
     def column(self) -> str:

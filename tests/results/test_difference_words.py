@@ -66,7 +66,7 @@ class TestWords:
 
     def test_of_a_difference_have_its_interval_if_there_is_one(self) -> None:
         line = difference_line(difference(), ACCURACY)
-        assert (line.value, line.ends) == ("+1.00 pp", "-0.20 to +2.00")
+        assert (line.value, line.ends) == ("+1.0 pp", "-0.2 to +2.0")
         assert line.remark.startswith("inconclusive")
         # Of pairs that contradict each other, the ends are NaN.
         for end in (math.inf, math.nan):
