@@ -61,7 +61,10 @@ class Audit(Printed):
         return "Randomness of a Keras model"
 
     def _conclusion(self) -> str:
-        return f"Variables: {len(self.variables)}. Random layers: {len(self.layers)}."
+        sources = (*self.variables, *self.layers)
+        n_seeded = sum(source.seed is not None for source in sources)
+        of = f"{len(self.variables)} variables and {len(self.layers)} random layers"
+        return f"Of {of}, {n_seeded} have a fixed seed; constants need none."
 
     def _tables(self) -> list[Table]:
         return [Table(_COLUMNS, self._rows())]

@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     import keras
     from optuna.trial import FrozenTrial
 
-_ONE_SEED = "one seed: biased upward"
+_SELECTED = "selected, so too good"
 _N_NAMED = 5  # Of variables that no offset changes.
 # A test set is uneven if its largest class is so many times as frequent as the others on average:
 # always predicting this class is then right as many times as often as predicting another one.
@@ -86,7 +86,7 @@ class SearchResult(StudyResult):
     record: NetworkRecord
     _objective: NetworkObjective | None = None
 
-    _baseline: ClassVar[str] = "the baseline network"
+    _baseline: ClassVar[str] = "the network without offsets"
     _scope_of_runs: ClassVar[str] = "All results are for this data set and this training."
 
     @property
@@ -306,7 +306,7 @@ class SearchResult(StudyResult):
                 lines.append(difference("hyperparameters", hyperparameters, unit, remark))
         lines += self._selection_lines()
         if not math.isnan(self.record.test_gain):
-            lines.append(difference("vs own baseline", self.record.test_gain, unit, _ONE_SEED))
+            lines.append(difference("vs own baseline", self.record.test_gain, unit, _SELECTED))
         if self.record.test_evaluation is None:
             lines += self._on_new_data
         return lines
@@ -336,11 +336,11 @@ class SearchResult(StudyResult):
         unit = units_of(self.record).selection
         split = self.record.metric.partition("_")[0]
         labels = {"val": "validation gain", "train": "training gain"}
-        lines = [difference(labels.get(split, "gain"), self.gain, unit, _ONE_SEED)]
+        lines = [difference(labels.get(split, "gain"), self.gain, unit, _SELECTED)]
         is_confirmed = self.confirmation is not None and self.confirmation.hyperparameters
         gain = self.record.hyperparameter_gain
         if not math.isnan(gain) and not is_confirmed:
-            lines.append(difference("hyperparameters", gain, unit, _ONE_SEED))
+            lines.append(difference("hyperparameters", gain, unit, _SELECTED))
         return lines
 
     def _notes(self) -> list[str]:

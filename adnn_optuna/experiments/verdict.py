@@ -74,7 +74,7 @@ class Claim(NamedTuple):
         return 1.0
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Verdict(Printed):
     """The result of :func:`verify`.
 
@@ -101,11 +101,11 @@ class Verdict(Printed):
     gain: Estimate | None = None
     half_width: float = 0.0
     claim: Claim | None = None
-    confirmation: Confirmation | None = dataclasses.field(default=None, repr=False)
-    new_seeds: Confirmation | None = dataclasses.field(default=None, repr=False)
+    confirmation: Confirmation | None = None
+    new_seeds: Confirmation | None = None
     are_drawn: bool = True
     # The contract, if its name alone is enough to verify it.
-    _file: str = dataclasses.field(default="", repr=False, compare=False)
+    _file: str = dataclasses.field(default="", compare=False)
 
     @property
     def is_reproduced(self) -> bool:

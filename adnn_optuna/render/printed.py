@@ -100,6 +100,9 @@ class Printed(ABC):
     @abstractmethod
     def _fields(self) -> Mapping[str, Any]: ...
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._title()!r})"
+
     def __str__(self) -> str:
         return to_text(self.document(), width_of_output())
 

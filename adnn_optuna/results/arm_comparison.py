@@ -5,7 +5,7 @@ Comparisons of values that were measured elsewhere are here; those of models der
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from adnn_optuna._units import Unit, in_list, in_number
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _SHOWN = ("better", "worse")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ArmComparison(Printed):
     """The base of comparisons of models and of values.
 
@@ -48,7 +48,7 @@ class ArmComparison(Printed):
         numbers: The values of each arm, and all numbers that follow from them.
     """
 
-    numbers: ValueTable = field(repr=False)
+    numbers: ValueTable
 
     _arm: ClassVar[str] = "arm"  # The name of an arm in sentences.
 
@@ -226,12 +226,9 @@ class ArmComparison(Printed):
             (label, unit.bare.value(float(values.mean())), _sd(known_sd(values), unit))
             for label, values in numbers.in_all_arms.items()
         ]
-        means_title = ""
-        if numbers.has_gaps:
-            means_title = f"Means over the {in_number(numbers.n_values, numbers.per)} of all arms"
         title = "For new data of this kind" if self._shows_these_rows else "All differences"
         tables = [
-            Table(headings, rows, means_title),
+            Table(headings, rows, f"Means over {self._scope()}"),
             self._differences(numbers.differences, self._design, title),
         ]
         if self._shows_these_rows:
@@ -334,7 +331,7 @@ class ArmComparison(Printed):
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ValueComparison(ArmComparison):
     """Which of several arms is better, by values that were measured elsewhere.
 

@@ -127,7 +127,7 @@ class Candidate:
         return sum(map(math.isnan, self.values))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ChangeLoop(Printed):
     """A loop that keeps changes, as seen from one of its candidates.
 
@@ -141,8 +141,8 @@ class ChangeLoop(Printed):
 
     study_name: str
     maximize: bool
-    settings: LoopSettings = field(repr=False)
-    candidates: tuple[Candidate, ...] = field(repr=False)
+    settings: LoopSettings
+    candidates: tuple[Candidate, ...]
     label: str
 
     @functools.cached_property

@@ -347,7 +347,7 @@ def _fitted(metric: str, arms: Sequence[Sequence[float]]) -> Unit:
     return unit
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Comparison(Printed):
     """How samplers compare, each on the same seeds.
 
@@ -367,12 +367,12 @@ class Comparison(Printed):
         like: The names of other comparisons of the same objective in the same storage.
     """
 
-    results: Mapping[str, Sequence[StudyResult]] = dataclasses.field(repr=False)
+    results: Mapping[str, Sequence[StudyResult]]
     seeds: tuple[int, ...]
     margin: float | None = paired.MARGIN
-    declared: Declaration | None = dataclasses.field(default=None, repr=False)
+    declared: Declaration | None = None
     like: tuple[str, ...] = ()
-    numbers: ComparisonNumbers = dataclasses.field(init=False, repr=False)
+    numbers: ComparisonNumbers = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
         records = {label: [run.record for run in runs] for label, runs in self.results.items()}

@@ -135,8 +135,8 @@ class ConfirmedValue:
 
     @property
     def no_seed(self) -> str:
-        """A note if the function takes no seed; otherwise empty."""
-        if self.is_seeded:
+        """A note if the function takes no seed, and its values differ; otherwise empty."""
+        if self.is_seeded or self.n_equal:
             return ""
         return "The runs have no seed, so they cannot be repeated exactly."
 

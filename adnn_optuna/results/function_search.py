@@ -270,10 +270,10 @@ class FunctionSearch(StudyResult):
 def _note_on_new_seeds(n: int) -> str:
     if n:
         times = in_number(n, "more time")
-        return f"Each run's best trial was evaluated {times} on new seeds, after its selection."
+        return f"Each run's best trial was evaluated {times} after its selection."
     return Caution(
         "Reported best values are too good (selection bias), most of all for samplers that repeat "
-        "similar trials. Pass confirm=5 to evaluate best trials on new seeds."
+        "similar trials. Pass confirm=5 to evaluate best trials again."
     )
 
 

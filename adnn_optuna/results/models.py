@@ -114,7 +114,7 @@ class ModelRuns:
         return len(self.seeds) * len(self.labels)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, repr=False, kw_only=True)
 class ModelComparison(ArmComparison):
     """Which of several models is better, each with the same seeds.
 
@@ -136,7 +136,7 @@ class ModelComparison(ArmComparison):
     sources: tuple[str, ...] = ()
     n_train: int = 0
     like: tuple[str, ...] = ()
-    n_tests_elsewhere: int = field(default=0, repr=False)
+    n_tests_elsewhere: int = 0
 
     _arm = "model"
 

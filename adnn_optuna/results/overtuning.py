@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ from adnn_optuna.stats.spread import unit_of_values
 _ALIKE = 1e-3  # Reported values that differ more from the means of the scores are others.
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Overtuning(Printed):
     """The value of a study's best trial on new data.
 
@@ -59,13 +59,13 @@ class Overtuning(Printed):
     study_name: str
     metric: str
     maximize: bool
-    examples: Examples = field(repr=False)
-    reported_values: np.ndarray = field(repr=False)
-    values: np.ndarray = field(repr=False)
+    examples: Examples
+    reported_values: np.ndarray
+    values: np.ndarray
     n_groups: int
     n_omitted: Mapping[str, int]
-    splits: RandomSplits = field(repr=False)
-    _recheck: Step = field(default=Step(), repr=False)  # How to recheck the study.
+    splits: RandomSplits
+    _recheck: Step = dataclasses.field(default=Step())  # How to recheck the study.
 
     @property
     def trials(self) -> list[FrozenTrial]:
@@ -223,11 +223,13 @@ class Overtuning(Printed):
         write = self._unit.value
         rows = []
         for row in self._rows():
-            selected = f"{100 * row['selected']:.0f}%"
-            values = [write(row["value"]), write(row["left_out"])]
-            rows.append((f"trial {row['trial']}", *values, selected))
+            if row["selected"]:
+                values = [write(row["value"]), write(row["left_out"])]
+                selected = f"{100 * row['selected']:.1f}%"
+                rows.append((f"trial {row['trial']}", *values, selected))
         headings = ("trial", "reported", "left out", "selected")
-        return [Table(headings, rows, "Trials, by how many splits select them", is_detail=True)]
+        title = f"Of {in_number(len(self.trials), 'trial')}, splits select {len(rows)}"
+        return [Table(headings, rows, title, is_detail=True)]
 
     def _figure(self) -> Figure:
         """Return the values of the trials, the best one, and its value on new examples."""

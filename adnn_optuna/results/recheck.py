@@ -79,20 +79,18 @@ class RecheckNumbers:
     """The findings of a recheck, see :class:`Recheck`."""
 
     settings: RecheckSettings
-    evaluations: Mapping[Evaluation, float] = field(repr=False)
-    trials: Sequence[FrozenTrial] = field(repr=False)  # All completed ones, the best first.
+    evaluations: Mapping[Evaluation, float]
+    trials: Sequence[FrozenTrial]  # All completed ones, the best first.
     maximize: bool
     metric: str  # The name of the values.
-    experiment: Any = field(repr=False)  # What the seeds follow from.
+    experiment: Any  # What the seeds follow from.
     planned: Planned  # How many further seeds evaluate the chosen trial, and its rank.
     # Of single examples, of the evaluations that store them.
-    scores: Mapping[Evaluation, np.ndarray] = field(
-        default_factory=dict, repr=False, compare=False
-    )
+    scores: Mapping[Evaluation, np.ndarray] = field(default_factory=dict, compare=False)
     # Those in which a constraint is violated.
-    violated: frozenset[Evaluation] = field(default=frozenset(), repr=False, compare=False)
+    violated: frozenset[Evaluation] = field(default=frozenset(), compare=False)
     # What the study's stored scores show; None without scores of both.
-    overtuned: "Overtuning | None" = field(default=None, repr=False, compare=False)
+    overtuned: "Overtuning | None" = field(default=None, compare=False)
 
     @functools.cached_property
     def candidates(self) -> list[FrozenTrial]:
@@ -384,7 +382,7 @@ def stored_value(trial: FrozenTrial) -> float:
     return trial.value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Recheck(Printed):
     """How much of a study's best value and of its gain remains on new seeds.
 
@@ -393,7 +391,7 @@ class Recheck(Printed):
     """
 
     numbers: RecheckNumbers
-    _report_command: str = field(default="", repr=False, compare=False)
+    _report_command: str = field(default="", compare=False)
 
     @property
     def trial(self) -> FrozenTrial | None:

@@ -60,9 +60,6 @@ class StudyResult(Printed):
     _baseline: ClassVar[str] = "the first trial"
     _scope_of_runs: ClassVar[str] = "All results are for this objective."
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.study.study_name!r}, best={self.best_value:.6g})"
-
     @property
     def study(self) -> optuna.Study:
         """The study."""
@@ -161,7 +158,7 @@ class StudyResult(Printed):
         unit = units_of(self.record).selection
         best = Estimate(self.best_value)
         return [
-            Line("best value", best, unit, remark="selected: biased upward"),
+            Line("best value", best, unit, remark="selected, so too good"),
             difference("gain", self.gain, unit, "over the first trial"),
             *self._on_new_data,
         ]
@@ -313,7 +310,7 @@ def gain_figure(record: SearchRecord) -> Figure:
         # The recommended trial may be another one.
         best_number = max(record.gains, key=record.gains.__getitem__)
         best_gain = unit.gain(record.gains[best_number])
-        title = f"Best single value: trial {best_number}, {best_gain} (selected, so biased upward)"
+        title = f"Best single value: trial {best_number}, {best_gain} (selected, so too good)"
     return Figure(
         "gain",
         title,

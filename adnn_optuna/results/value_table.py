@@ -97,11 +97,6 @@ class ValueTable:
         return min(map(len, self.compared.values()))
 
     @property
-    def has_gaps(self) -> bool:
-        """Whether some arms lack values that others of the same seed have."""
-        return self.is_paired and len({*map(len, self.compared.values())}) > 1
-
-    @property
     def in_all_arms(self) -> dict[str, np.ndarray]:
         """The values that count; for paired values, of the pairs that all arms have."""
         n = self.n_values if self.is_paired else None

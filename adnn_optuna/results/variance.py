@@ -224,7 +224,7 @@ class VarianceNumbers:
         return {"share": min(share, 1.0), "share_low": min(low, 1.0), "share_high": min(high, 1.0)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Variance(Printed):
     """How far a value varies from run to run, and from which source of randomness.
 
@@ -388,6 +388,9 @@ class Variance(Printed):
         if numbers.not_redrawn:
             notes.append(f"Not redrawn: {in_list(numbers.not_redrawn)}.")
         if len(numbers.sources) > 1:
+            sds = numbers.sd_by_source.values()
+            if 0 < max(sd.low for sd in sds) <= min(sd.high for sd in sds):
+                notes.append("The CIs of all sources overlap: their order is not shown.")
             notes.append(
                 "Each source is redrawn alone, with its interactions. So shares need not add up "
                 "to 100%."

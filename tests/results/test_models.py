@@ -150,8 +150,6 @@ def test_sequential_asks_for_no_seed_that_cannot_count() -> None:
 def test_nothing_yet_is_asked_for_seed_by_seed() -> None:
     nothing = models({})
     assert nothing.runs.missing[:4] == [(0, 0), (1, 0), (2, 0), (0, 1)]
-    assert "labels=('narrow', " in repr(nothing)
-    assert "evaluations" not in repr(nothing)
 
 
 def test_no_interval_is_wider_than_accuracies_can_differ() -> None:

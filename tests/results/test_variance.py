@@ -80,8 +80,6 @@ def test_parts_of_known_sources_are_in_their_intervals() -> None:
 
 def test_numbers_of_two_of_three_sources() -> None:
     variance = of_accuracies()
-    expected = "Variance(numbers=VarianceNumbers(study_name='study', value_name='val_accuracy', "
-    assert repr(variance).startswith(expected)
     assert variance.numbers.n_evaluations == 1 + 20 * 4
     table = variance.to_dataframe()
     sds = {source: variance.sd_by_source[source].value for source in SOURCES} | {
