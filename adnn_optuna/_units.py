@@ -55,9 +55,9 @@ class Unit(NamedTuple):
             digits = min(2 - size_of_spread, 8 - size)
         return self._replace(digits=max(digits, 0))
 
-    def rounded_to(self, half_width: float) -> Self:
+    def rounded_to(self, ends: Estimate) -> Self:
         """Return the unit with the decimals that two digits of a CI's half width need."""
-        width = self.scale * half_width
+        width = self.scale * (ends.high - ends.low) / 2
         if not 0 < width < math.inf:
             return self
         size = math.floor(math.log10(width))

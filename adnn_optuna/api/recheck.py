@@ -188,9 +188,9 @@ def recheck(
     )
     settings = opened.user_attrs[RECHECK]
     numbers = _numbers_of(read, opened, settings)
-    n_before = len(numbers.used)
     if deterministic:
-        return _result(read, opened, settings, n_before)
+        return _result(read, opened, settings)
+    n_before = len(numbers.used)
     trials = (*numbers.candidates, *numbers.compared.values())
     evaluate_trial = TrialEvaluation(searched, {trial.number: trial for trial in trials}, study)
 

@@ -280,7 +280,7 @@ class ChangeLoop(Printed):
 
     @property
     def _gain_unit(self) -> Unit:
-        return self._unit.rounded_to((self.gain.high - self.gain.low) / 2)
+        return self._unit.rounded_to(self.gain)
 
     def _estimates(self) -> list[Line]:
         lines = []
@@ -299,7 +299,8 @@ class ChangeLoop(Printed):
         sd, degrees = self.noise
         if degrees:
             remark = "standard deviation of one run"
-            lines.append(Line("noise floor", Estimate(sd), unit.rounded_to(sd), remark=remark))
+            unit = unit.rounded_to(estimate_around(sd, sd))
+            lines.append(Line("noise floor", Estimate(sd), unit, remark=remark))
         return lines
 
     def _notes(self) -> list[str]:

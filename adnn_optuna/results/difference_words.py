@@ -148,8 +148,8 @@ def difference_line(row: PairedDifference, unit: Unit) -> Line:
 
 def rounded_line(label: str, row: PairedDifference, unit: Unit, remark: str) -> Line:
     """Return the mean difference and its CI, with the decimals that the CI supports."""
-    rounded = unit.rounded_to((row.high - row.low) / 2)
-    return Line(label, row.estimate, rounded, is_difference=True, remark=remark)
+    estimate = row.estimate
+    return Line(label, estimate, unit.rounded_to(estimate), is_difference=True, remark=remark)
 
 
 def differences_table(
@@ -227,9 +227,10 @@ def difference_notes(
 
 
 def _ties_note(rows: Sequence[PairedDifference]) -> str:
-    """Return how many pairs are ties; empty for few of them."""
-    n_ties = sum(row.n_ties for row in rows)
-    n_pairs = sum(row.n_pairs for row in rows)
+    """Return how many pairs of claims are ties; empty for few of them."""
+    claims = [row for row in rows if row.verdict]
+    n_ties = sum(row.n_ties for row in claims)
+    n_pairs = sum(row.n_pairs for row in claims)
     if n_ties <= max(1, _FEW_TIES * n_pairs):
         return ""
     return Caution(

@@ -10,7 +10,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from adnn_optuna._units import Estimate, capitalized, in_number, params_in_words
+from adnn_optuna._units import Estimate, Unit, capitalized, in_number, params_in_words
 from adnn_optuna.engine.records import FunctionRecord, SearchRecord
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.render.document import (
@@ -88,6 +88,11 @@ class FunctionSearch(StudyResult):
         )
 
     @property
+    def _unit(self) -> Unit:
+        """How the value is written: with the decimals that its CI supports."""
+        return units_of(self.record).selection.rounded_to(self.value)
+
+    @property
     def _level(self) -> float:
         """The level of the CI of the value."""
         return self._confirmed.level
@@ -95,7 +100,7 @@ class FunctionSearch(StudyResult):
     def _finding(self) -> tuple[Verdict, str]:
         if self.best is None:
             return super()._finding()
-        value = units_of(self.record).selection.value(self.value.value)
+        value = self._unit.value(self.value.value)
         if not self.record.new_values:
             label = "best mean" if self.record.replicated else "best value"
             missing = "on new seeds" if self._confirmed.is_seeded else "again"
@@ -122,7 +127,7 @@ class FunctionSearch(StudyResult):
         reported = self._best_reported()
         lines = []
         if self._confirmed.values:
-            lines.append(Line("value", self.value, unit, remark=self._confirmed.where))
+            lines.append(Line("value", self.value, self._unit, remark=self._confirmed.where))
         if self.record.replicated and self.best is not None:
             values = self.replicates[self.best.number]
             selected = Estimate(mean(values))
@@ -155,7 +160,7 @@ class FunctionSearch(StudyResult):
         notes = super()._notes()
         if self.best is None:
             return notes
-        notes += self._confirmed.notes(self.best.number, units_of(self.record).selection)
+        notes += self._confirmed.notes(self.best.number, self._unit)
         if self.record.failed is not None:
             replicates = [
                 trial for trial in self.record.done_trials if replicate_of(trial) is not None
@@ -208,7 +213,7 @@ class FunctionSearch(StudyResult):
             best=Line(f"trial {number}, best", Estimate(best_value), unit),
             chosen=NewValues(
                 self._confirmed.in_words(len(new_values)),
-                Line(f"{chosen}, recommended", self.value, unit),
+                Line(f"{chosen}, recommended", self.value, self._unit),
                 new_values,
             ),
             level=self._level,

@@ -138,7 +138,7 @@ class Overtuning(Printed):
         unit = ACCURACY if is_share else unit_of(self.metric)
         if unit is PLAIN:
             unit = unit_of_values([self.reported_values])
-        return unit.rounded_to((self.new_data.high - self.new_data.low) / 2)
+        return unit.rounded_to(self.new_data)
 
     @functools.cached_property
     def most_unlike(self) -> FrozenTrial | None:

@@ -560,7 +560,7 @@ class Recheck(Printed):
 
     @property
     def _unit(self) -> Unit:
-        return unit_of(self.numbers.metric).rounded_to((self.high - self.low) / 2)
+        return unit_of(self.numbers.metric).rounded_to(self.numbers.estimate)
 
     def _estimates(self) -> list[Line]:
         numbers = self.numbers
@@ -598,7 +598,7 @@ class Recheck(Printed):
     @property
     def _gain_line(self) -> Line:
         unit = self._unit
-        of_gain = unit.rounded_to((self.gain.high - self.gain.low) / 2)
+        of_gain = unit.rounded_to(self.gain)
         # In a column, a narrow CI has at most one more digit than the values.
         digits = min(of_gain.digits, unit.digits + 1)
         remark = f"chosen over {self.numbers.against_label}, paired"
@@ -669,10 +669,13 @@ class Recheck(Printed):
     def _about_data(self) -> str:
         """Return which variances the CI of the value contains; empty if only those of runs."""
         if self.numbers.on_new_data:
-            return (
+            sentence = (
                 "The CI of the value contains the variance of seeds, of examples, and of the "
-                "selection on these examples. The gain is that on the same examples."
+                "selection on these examples."
             )
+            if math.isfinite(self.gain.value):
+                sentence = f"{sentence} The gain is that on the same examples."
+            return sentence
         if not self.numbers.settings["draws_data"]:
             return (
                 "Only training randomness was redrawn; the validation data are the same. The CI "

@@ -322,8 +322,7 @@ class Variance(Printed):
     def _sd_unit(self) -> Unit:
         """How a standard deviation is written: that of percentages is in points."""
         unit = unit_of(self.numbers.value_name)
-        sd = self.numbers.sd
-        return unit._replace(of_values=unit.of_gains).rounded_to((sd.high - sd.low) / 2)
+        return unit._replace(of_values=unit.of_gains).rounded_to(self.numbers.sd)
 
     def _estimates(self) -> list[Line]:
         numbers = self.numbers

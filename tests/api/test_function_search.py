@@ -76,7 +76,7 @@ class TestSearch:
         assert result.record.new_values
         assert value == pytest.approx(np.mean(result.record.new_values))
         title = result.document().title
-        assert title == f"search: trial {best} averages {value:.4f} on 10 new seeds"
+        assert title == f"search: trial {best} averages {value:.3f} on 10 new seeds"
         assert str(result).count("new seeds (lower is better)") == 1
 
     def test_its_value_is_unbiased_where_the_best_value_is_not(self) -> None:
