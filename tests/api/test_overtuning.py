@@ -60,6 +60,7 @@ class TestOvertuning:
         assert low < value < high < 1
         expected = (result.reported - end for end in (value, high, low))
         np.testing.assert_allclose(result.optimism, [*expected])
+        assert "unknown" not in format(result, "details")
 
     @pytest.mark.parametrize(
         ("direction", "first_seed", "verb"),
