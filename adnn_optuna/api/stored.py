@@ -94,8 +94,8 @@ def load_head(storage: BaseStorage, name: str) -> optuna.Study:
     head = load_search(storage, name)
     if not is_comparison(head):
         raise WrongValueError(
-            f"Study {name!r} must be a comparison; got another kind. Pass the name of a "
-            "comparison, or a new name."
+            f"Study {name!r} must be a comparison of samplers; got another kind. Pass the name of "
+            "one; to make one, pass a new name to compare."
         )
     return head
 

@@ -9,7 +9,7 @@ import optuna
 from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import VARIANCE, VarianceSettings
-from adnn_optuna._checks import FilePath, WrongTypeError, WrongValueError, as_integer, shown
+from adnn_optuna._checks import FilePath, WrongValueError, as_integer, check_type
 from adnn_optuna.api._calls import (
     NO_EXECUTOR,
     logged_if_interrupted,
@@ -76,17 +76,14 @@ def measure_variance(
         if call.executor is not None:
             raise WrongValueError(NO_EXECUTOR)
         measured = kind.load("variance")(objective)
-    elif callable(objective):
-        measured = _SeededFunction(objective)
     else:
-        raise WrongTypeError(
-            "objective must be an InitOffsetObjective, or a function whose parameters are seeds; "
-            f"got {shown(objective)}."
-        )
-    if not measured.sources:
+        objective_rule = "an InitOffsetObjective, or a function whose parameters are seeds"
+        check_type("objective", objective, Callable, objective_rule)  # type: ignore[arg-type]
+        measured = _SeededFunction(objective)  # type: ignore[arg-type]
+    if not measured.sources or "trial" in measured.sources:
         raise WrongValueError(
-            "Nothing in the objective's training is random, or it takes no seed: give a function "
-            "whose parameters are the seeds of its sources, such as f(split, initialisation)."
+            "objective must have random sources, each with a seed; got none, or a trial. Pass a "
+            "function such as f(split, initialization)."
         )
     settings: Any = {
         "n": n,

@@ -41,21 +41,13 @@ def search(
     options["batch_size"] = trials_at_once or "auto"
     if function is not None:
         options["seed"] = objective.pop("seed") or None  # The default, which needs no word.
-        opt.check_no_network(objective, "a function")
     first = f"{function or Path(objective['dataset']).stem}-{sampler}"
     names = {key: value for key, value in objective.items() if key != "dataset"}
     options = opt.named(options, first, names)
-    searched = _searched(function, objective)
+    searched = opt.searched(function, objective)
     result: Any = adnn.search(searched, sampler, **options, **limits)
     resumption = _resumption(result, options["storage"], function)
     return out.Answer(result, resumption, function=function)
-
-
-def _searched(function: str | None, objective: opt.Options) -> Any:
-    """Return the user's function, or the objective that the options describe."""
-    if function:
-        return parsing.load_function("FUNCTION", function)
-    return opt.make_objective(objective)
 
 
 def _resumption(result: Any, storage: str, function: str | None) -> dict[str, str]:
@@ -136,12 +128,10 @@ def compare(
       adnn compare --max-trial 30 --controls longer --stop-when-decided
       adnn compare module:objective --samplers tpe,annealing --max-trial 50
     """
-    if function is not None:
-        opt.check_no_network(objective, "a function")
     first = f"compare-{function}" if function else "compare"
     options = opt.named(options, first, objective)
     options["batch_size"] = trials_at_once or "auto"
-    searched = _searched(function, objective)
+    searched = opt.searched(function, objective)
     return out.Answer(adnn.compare(searched, max_trial=max_trial, **options, **limits))
 
 

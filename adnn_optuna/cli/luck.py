@@ -112,14 +112,8 @@ def variance(
       adnn variance --dataset fashion_mnist --hidden 256,256 --n 50
       adnn variance train:accuracy
     """
-    measured: Any
     options = opt.named(options, "variance", network)
-    if function:
-        opt.check_no_network(network, "a function")
-        measured = parsing.load_function("FUNCTION", function)
-    else:
-        measured = opt.make_network(network)
-    return out.Answer(adnn.measure_variance(measured, **options))
+    return out.Answer(adnn.measure_variance(opt.searched(function, network), **options))
 
 
 def compare_models(

@@ -21,7 +21,7 @@ from adnn_optuna._checks import WrongValueError
 from adnn_optuna._files import check_output_file
 from adnn_optuna.cli import docstrings
 from adnn_optuna.cli.output import FILES, Answer, finish, load_libraries
-from adnn_optuna.cli.parsing import integers, name_or_config, number_or_text, parsed
+from adnn_optuna.cli.parsing import integers, load_function, name_or_config, number_or_text, parsed
 
 DEFAULT_STORAGE = "sqlite:///adnn.db"
 Options = dict[str, Any]
@@ -366,8 +366,11 @@ def make_network(options: Options) -> "adnn.InitOffsetObjective":
     return adnn.InitOffsetObjective(model, data, training=training, **of_objective)
 
 
-def make_objective(options: Options) -> "adnn.InitOffsetObjective":
-    """Return the objective of a network with its init offsets."""
+def searched(function: str | None, options: Options) -> Any:
+    """Return the user's function, or the objective of a network with its init offsets."""
+    if function is not None:
+        check_no_network(options, "a function")
+        return load_function("FUNCTION", function)
     space = adnn.OffsetSpace(**_of("OffsetSpace", options))
     return make_network(options).replace(space=space)
 

@@ -122,8 +122,8 @@ def open_evaluations(
     differences = config_differences(stored_subject, {"evaluated": evaluated})
     if differences:
         raise WrongValueError(
-            f"The study {name!r} is a search or a comparison, or holds evaluations of something "
-            f"else ({in_words(differences)}); delete it, or give another name or storage."
+            f"Study {name!r} must hold evaluations of the same; got a search, a comparison, or "
+            f"evaluations of something else ({in_words(differences)}). Pass another study_name."
         )
     check_code([study], functions, reuse=reuse)
     for attribute, setting in settings.items():

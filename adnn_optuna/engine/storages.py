@@ -78,7 +78,10 @@ def open_storage(storage: AnyStorage | None, *, must_exist: bool = False) -> Bas
     if isinstance(storage, BaseStorage):
         return repeating(storage)
     _checks.check_type(
-        "storage", storage, str, "a database URL, an SQLite file, an Optuna storage or None"
+        "storage",
+        storage,
+        str,
+        "a URL or path of a database as a string, an Optuna storage or None",
     )
     shown_url = _checks.masked(storage)
     is_path = shown_url == storage and "://" not in storage

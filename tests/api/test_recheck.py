@@ -683,7 +683,7 @@ class TestCommandLine:
             assert f"over {over}, paired" in " ".join(capsys.readouterr().out.split())
         Path("changed.py").write_text("def evaluate(trial, seed):\n    return 1.0\n")
         assert run([*arguments, "--evaluate", "changed:evaluate"]) == 2
-        fix = "Pass --reuse to keep them, or begin again with another --study-name."
+        fix = "Pass the function that made them, --reuse to keep them, or another --study-name."
         assert fix in " ".join(capsys.readouterr().err.split())
 
     def test_a_function_of_another_study_is_wrong_input(

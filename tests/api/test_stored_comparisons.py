@@ -60,7 +60,9 @@ def test_a_search_is_no_comparison() -> None:
     storage = optuna.storages.InMemoryStorage()
     store_study("mine", values=[0.9], storage=storage)
     for load in (declaration_of, load_head):
-        with pytest.raises(ValueError, match="'mine' must be a comparison; got another kind"):
+        with pytest.raises(
+            ValueError, match="'mine' must be a comparison of samplers; got another kind"
+        ):
             load(storage, "mine")
 
 

@@ -60,8 +60,10 @@ def test_what_is_not_random_is_no_source() -> None:
     constant = adnn.InitOffsetObjective(
         adnn.MLP((8,), kernel_initializer="ones"), dataset, training=training
     )
-    with pytest.raises(ValueError, match="Nothing in the objective's training is random"):
+    with pytest.raises(ValueError, match="objective must have random sources"):
         adnn.measure_variance(constant)
+    with pytest.raises(ValueError, match="got none, or a trial"):
+        adnn.measure_variance(lambda trial: 1.0)
 
 
 def test_goes_on_where_it_ended_and_adds_runs(url: str, logs: pytest.LogCaptureFixture) -> None:
@@ -96,8 +98,11 @@ def test_limit_of_time_ends_it_and_says_what_is_known() -> None:
     ("wrong", "said"),
     [
         ({"n": 4}, "n must be a whole number of at least 5"),
-        ({"objective": 3}, "^objective must be an InitOffsetObjective, or a function .*; got 3.$"),
-        ({"objective": lambda: 1.0}, "takes no seed"),
+        (
+            {"objective": 3},
+            "^objective must be an InitOffsetObjective, or a function .*; got 3 of type int.$",
+        ),
+        ({"objective": lambda: 1.0}, "each with a seed; got none"),
         ({"objective": lambda seed: "much"}, "must return a number"),
         ({"n_jobs": 0}, "n_jobs"),
         ({"max_time": -1}, "max_time"),

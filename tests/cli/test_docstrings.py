@@ -61,7 +61,7 @@ def test_each_arm_is_named_with_what_it_does() -> None:
 
 def test_defaults_are_those_of_python() -> None:
     defaults = {name: option.default for name, option in options._part("objective").items()}
-    objective = options.make_objective(defaults)
+    objective = options.searched(None, defaults)
     python = adnn.InitOffsetObjective(
         adnn.MLP(), adnn.load_dataset("digits"), training=adnn.Training()
     )
