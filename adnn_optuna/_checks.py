@@ -247,6 +247,7 @@ def as_integer(name: str, value: Any, low: int = 1, below: float = TOO_LARGE) ->
         raise WrongValueError(
             f"{name} must be a whole number of at least {low}; got {shown(value)}."
         )
+    check_number(name, value)
     _check_below(name, value, below)
     return int(value)
 

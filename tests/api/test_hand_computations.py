@@ -227,7 +227,7 @@ def test_of_two_claims_on_losses() -> None:
     printed_numbers, text = printed(comparison, "a vs main")
     assert_shown(printed_numbers, sign_flips(np.subtract(losses["main"], A), 1 - 0.05 / 2))
     _, low, high = sign_flips(np.subtract(losses["main"], B), 1 - 0.05 / 2)
-    assert f"({low:+.5f} to {high:+.5f}) better, win rate 100%" in text
+    assert f"({low:+.4f} to {high:+.4f}) better, win rate 100%" in text
 
 
 def left_out(scores: np.ndarray, best: Callable[[np.ndarray], Any]) -> np.ndarray:

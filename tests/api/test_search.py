@@ -577,7 +577,7 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
         ({"max_gain": math.inf}, "max_gain"),
         ({"max_trial": 3, "batch_size": 0}, "batch_size"),
         ({"max_trial": 3, "batch_size": 10**6}, "batch_size must be below 1,000,000; got 1000000"),
-        ({"max_trial": 3, "storage": 5}, "storage must be a database URL"),
+        ({"max_trial": 3, "storage": 5}, "storage must be a URL or path of a database"),
         ({"max_trial": 3, "pruner": "median"}, "pruner must be an Optuna pruner"),
         ({"max_trial": 3, "sampler": lambda: None}, r"must take \(seed, n_trials\)"),
     ]
@@ -598,7 +598,7 @@ def test_wrong_arguments_of_resume_are_refused(
         ({"objective": adnn.MLP()}, "objective must be an InitOffsetObjective"),
         ({"sampler": lambda seed: seed}, r"must take \(seed, n_trials\)"),
         ({"pruner": "median"}, "pruner must be an Optuna pruner"),
-        ({"storage": 5}, "storage must be a database URL"),
+        ({"storage": 5}, "storage must be a URL or path of a database"),
     ]
     for arguments, message in wrong:
         with pytest.raises(TypeError, match=message):
