@@ -168,7 +168,9 @@ def _points(series: Series, figure: Figure) -> list[Any]:
     """Return points, with error bars and texts if they have any."""
     marker: dict[str, Any] = {"color": _color(series), **_MARKERS[series.mark]}
     if series.values:
+        # Opaque, so that the colors are those of the bar.
         marker |= {"color": [*series.values], "coloraxis": "coloraxis", "line": {"width": 1}}
+        marker["opacity"] = 1
     trace = go.Scatter(x=[*series.x], y=[*series.y], mode="markers", marker=marker)
     if any(map(math.isfinite, (*series.low, *series.high))):
         along = series.y

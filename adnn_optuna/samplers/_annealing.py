@@ -78,7 +78,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
             assert study.best_value < 0.1
 
     Note:
-        It is the algorithm of [1] and [2] with ten changes, for fewer evaluations than Ingber
+        It is the algorithm of [1] and [2] with eleven changes, for fewer evaluations than Ingber
         had in mind; ``studies/sampler_quality.py`` measures what they bring.
 
         - The schedule ends with the budget: after N = ``n_trials`` the temperature is T_0 N^-3.
@@ -106,7 +106,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
           report among all reports at this step. It is a guess: it counts as noisy, changes with
           further trials, and is never the best.
         - With more than 8 parameters, it cools as with 4.
-        - Re-annealing is optional and takes the sensitivities from the trials so far.
+        - Re-annealing is optional and damped by a square root.
+        - The sensitivities are estimated from the trials so far.
 
     Note:
         Any number of threads and processes can share a study, with the same arguments for each.
