@@ -45,7 +45,15 @@ from adnn_optuna.experiments.records import NetworkRecord
 from adnn_optuna.networks.duplicates import in_words
 from adnn_optuna.networks.offsets import OffsetSpace
 from adnn_optuna.networks.predictors import Predictor
-from adnn_optuna.render.document import Caution, Detail, Figure, Line, Step, Verdict
+from adnn_optuna.render.document import (
+    Caution,
+    Detail,
+    Figure,
+    Line,
+    Step,
+    Verdict,
+    difference,
+)
 from adnn_optuna.results.confirmed_value import rank_notes
 from adnn_optuna.results.difference_words import times
 from adnn_optuna.results.fields import units_of
@@ -54,7 +62,6 @@ from adnn_optuna.results.selection_figure import NewValues, selection_figure
 from adnn_optuna.results.settings import study_command
 from adnn_optuna.results.study import (
     StudyResult,
-    difference,
     gain_figure,
     places_figure,
     why_no_best_trial,
@@ -293,9 +300,9 @@ class SearchResult(StudyResult):
         confirmation = self.confirmation
         lines = self._score_lines()
         if confirmation is not None:
-            mean = unit.value(sum(confirmation.baselines) / len(confirmation.baselines))
-            remark = f"their mean is {mean}"
             estimate = confirmation.vs_baselines
+            mean = sum(confirmation.baselines) / len(confirmation.baselines)
+            remark = f"their mean is {unit.rounded_to(estimate).value(mean)}"
             lines.append(difference("vs new baselines", estimate, unit, remark))
             if confirmation.gains:
                 remark = "offsets on new seeds"
@@ -306,7 +313,9 @@ class SearchResult(StudyResult):
                 lines.append(difference("hyperparameters", hyperparameters, unit, remark))
         lines += self._selection_lines()
         if not math.isnan(self.record.test_gain):
-            lines.append(difference("vs own baseline", self.record.test_gain, unit, _SELECTED))
+            lines.append(
+                difference("vs own baseline", Estimate(self.record.test_gain), unit, _SELECTED)
+            )
         if self.record.test_evaluation is None:
             lines += self._on_new_data
         return lines
@@ -323,9 +332,10 @@ class SearchResult(StudyResult):
         examples = f"{evaluation['n_images']} {evaluation['unit']}"
         if self.record.test_metric == "test_accuracy":
             remark = f"{scores.scores.sum()} of {examples}"
-            return [Line("test score", estimate, ACCURACY, remark=remark)]
+            return [Line("test score", estimate, ACCURACY.rounded_to(estimate), remark=remark)]
         label = score_in_words(self.record.test_metric, self.record.positive)
-        lines = [Line(label, estimate, units_of(self.record).test, remark=examples)]
+        unit = units_of(self.record).test.rounded_to(estimate)
+        lines = [Line(label, estimate, unit, remark=examples)]
         if "accuracy" in self.record.test_metrics:
             accuracy = Estimate(self.record.test_metrics["accuracy"])
             lines.append(Line("test accuracy", accuracy, ACCURACY))
@@ -336,11 +346,11 @@ class SearchResult(StudyResult):
         unit = units_of(self.record).selection
         split = self.record.metric.partition("_")[0]
         labels = {"val": "validation gain", "train": "training gain"}
-        lines = [difference(labels.get(split, "gain"), self.gain, unit, _SELECTED)]
+        lines = [difference(labels.get(split, "gain"), Estimate(self.gain), unit, _SELECTED)]
         is_confirmed = self.confirmation is not None and self.confirmation.hyperparameters
         gain = self.record.hyperparameter_gain
         if not math.isnan(gain) and not is_confirmed:
-            lines.append(difference("hyperparameters", gain, unit, _SELECTED))
+            lines.append(difference("hyperparameters", Estimate(gain), unit, _SELECTED))
         return lines
 
     def _notes(self) -> list[str]:
@@ -608,7 +618,7 @@ def replication_figure(
     gains = [*record.gains.values()]
     gain = Estimate(record.gain)
     selected = Line(f"trial {best.number}, best", gain, units.selection, is_difference=True)
-    replicated = Line("new seeds", confirmation.replication, units.test, is_difference=True)
+    replicated = difference("new seeds", confirmation.replication, units.test, "")
     return selection_figure(
         "selection",
         capitalized(title),

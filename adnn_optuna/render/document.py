@@ -129,6 +129,11 @@ class Line:
         return f"{unit.value(max(low, least))} to {unit.value(min(high, most))}"
 
 
+def difference(label: str, estimate: Estimate, unit: Unit, remark: str) -> Line:
+    """Return the line of a difference, with the decimals that its CI supports."""
+    return Line(label, estimate, unit.rounded_to(estimate), is_difference=True, remark=remark)
+
+
 @dataclasses.dataclass(frozen=True)
 class Table:
     """Rows of texts below headings; the first column names the rows."""

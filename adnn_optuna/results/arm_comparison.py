@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from adnn_optuna._units import Unit, in_list, in_number
-from adnn_optuna.render.document import Detail, Figure, Line, Table, Verdict
+from adnn_optuna.render.document import Detail, Figure, Line, Table, Verdict, difference
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.render.text import MAX_ESTIMATES
 from adnn_optuna.results.difference_words import (
@@ -23,7 +23,6 @@ from adnn_optuna.results.difference_words import (
     named,
     pair,
     relation,
-    rounded_line,
     validity_note,
     why_no_interval,
     with_short_labels,
@@ -310,7 +309,7 @@ class ArmComparison(Printed):
             "differences",
             finding,
             unit.heading(f"difference in {score}", is_gain=True),
-            [rounded_line(pair(row), row, unit, row.verdict or "") for row in rows],
+            [difference(pair(row), row.estimate, unit, row.verdict or "") for row in rows],
             margin=numbers.design.margin or 0.0,
             level=self._level,
             no_interval=why_no_interval(rows),

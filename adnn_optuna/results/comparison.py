@@ -34,6 +34,7 @@ from adnn_optuna.render.document import (
     Step,
     Table,
     Verdict,
+    difference,
 )
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.declarations import (
@@ -55,7 +56,6 @@ from adnn_optuna.results.difference_words import (
     named,
     other_comparisons_note,
     relation,
-    rounded_line,
     short_labels,
     why_no_interval,
     with_short_labels,
@@ -577,7 +577,7 @@ class Comparison(Printed):
             word = _REPLICATION.get(str(row.verdict), "not shown to replicate")
             label = f"{short_labels(self.results)[row.arm]}, new seeds"
             remark = f"{self._replicated(row.arm)}: {word}"
-            lines.append(rounded_line(label, row, self.numbers.unit, remark))
+            lines.append(difference(label, row.estimate, self.numbers.unit, remark))
         return lines
 
     def _replicated(self, label: str) -> str:
@@ -742,7 +742,10 @@ class Comparison(Printed):
             "gains",
             title,
             numbers.unit.heading(over_reference, is_gain=True),
-            [rounded_line(short[row.arm], row, numbers.unit, row.verdict or "") for row in rows],
+            [
+                difference(short[row.arm], row.estimate, numbers.unit, row.verdict or "")
+                for row in rows
+            ],
             margin=numbers.margin or 0.0,
             level=level_of(numbers.design.validity),
             hollow=[short[control] for control in numbers.controls],

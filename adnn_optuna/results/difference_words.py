@@ -18,6 +18,7 @@ from adnn_optuna.render.document import (
     Mark,
     Series,
     Table,
+    difference,
     shortened,
 )
 from adnn_optuna.results.findings import unseen_notes
@@ -137,19 +138,13 @@ def _assumed(row: PairedDifference) -> str:
 
 def difference_line(row: PairedDifference, unit: Unit) -> Line:
     """Return the mean difference, its CI, verdict and win rate, as a line of a document."""
-    line = rounded_line(pair(row), row, unit, row.verdict or "no claim")
+    line = difference(pair(row), row.estimate, unit, row.verdict or "no claim")
     remark = line.remark
     if row.verdict == "not worse":
         remark = f"{remark} (one-sided 95% bound: {unit.gain(row.at_least)})"
     if row.n_pairs > 1:
         remark = f"{remark}, win rate {_percent(row.win_rate)}"
     return dataclasses.replace(line, remark=remark)
-
-
-def rounded_line(label: str, row: PairedDifference, unit: Unit, remark: str) -> Line:
-    """Return the mean difference and its CI, with the decimals that the CI supports."""
-    estimate = row.estimate
-    return Line(label, estimate, unit.rounded_to(estimate), is_difference=True, remark=remark)
 
 
 def differences_table(

@@ -15,7 +15,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._units import Estimate, Unit, in_list, in_number, params_in_words
+from adnn_optuna._units import Estimate, in_list, in_number, params_in_words
 from adnn_optuna.engine.kinds import kind_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.render.document import (
@@ -28,6 +28,7 @@ from adnn_optuna.render.document import (
     Step,
     Table,
     Verdict,
+    difference,
     shortened,
 )
 from adnn_optuna.render.printed import TRIAL, Printed, number_fields
@@ -159,7 +160,7 @@ class StudyResult(Printed):
         best = Estimate(self.best_value)
         return [
             Line("best value", best, unit, remark="selected, so too good"),
-            difference("gain", self.gain, unit, "over the first trial"),
+            difference("gain", Estimate(self.gain), unit, "over the first trial"),
             *self._on_new_data,
         ]
 
@@ -279,12 +280,6 @@ def study_notes(record: SearchRecord) -> list[str]:
     elif reason not in (None, "max_trial"):  # The number of trials says the latter.
         notes.append(Detail(_ENDS.get(reason, f"The search was ended by {reason}.")))
     return notes
-
-
-def difference(label: str, found: Estimate | float, unit: Unit, remark: str) -> Line:
-    """Return the line of a difference."""
-    estimate = found if isinstance(found, Estimate) else Estimate(found)
-    return Line(label, estimate, unit, is_difference=True, remark=remark)
 
 
 def gain_figure(record: SearchRecord) -> Figure:
