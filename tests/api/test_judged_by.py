@@ -72,7 +72,7 @@ def test_what_is_printed_names_it_and_its_class_and_no_percentage_points(
     result.report(report)
     for text in (str(result), report.read_text()):
         plain = text.replace("&#39;", "'").replace("\\_", "_")
-        for number in (score, f"{result.test_value:.4f}", "6 new seeds", "test accuracy"):
+        for number in (score, f"{result.test_value:.2f}", "6 new seeds", "test accuracy"):
             assert number in plain
     assert " pp" not in str(result)
     content = as_json("search", result)
