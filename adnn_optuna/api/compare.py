@@ -136,9 +136,9 @@ def compare(
             grid), ``"ensemble"`` (``max_trial`` networks without offsets, their predictions
             averaged). If :obj:`None`, the learning rate is a control from 10 trials on, unless
             ``max_gain`` may end searches early.
-        stop_when_decided: Whether to add seeds only until every claim on samplers is decided, or
-            lost by a missing value. ``max_time`` then limits all runs together: after it, no seed
-            begins.
+        stop_when_decided: Whether to stop adding seeds when each claim on samplers is decided, or
+            cannot be decided because a value is missing. ``max_time`` then limits all runs
+            together: after it, no seed begins.
         reuse: For functions, whether stored trials count although the function changed since, as
             in :func:`~adnn_optuna.recheck`.
         batch_size: How many trials of a run are proposed before any of them has a result.
@@ -148,7 +148,8 @@ def compare(
             is none, and no verdict is *equivalent*.
         resampled: For functions whose seeds redraw splits of one data set, the numbers of training
             and test examples of a split. Splits overlap, so the CIs are wider. If the code seems
-            to redraw a split, you are asked: pass False if each seed has independent data.
+            to redraw a split, ``compare`` raises an error. Pass False if each seed has independent
+            data.
         folds: Whether the seeds of a function are the folds of a single k-fold cross-validation.
         **keywords: How it runs, and when a run ends.
 

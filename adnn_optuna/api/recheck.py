@@ -127,10 +127,11 @@ def recheck(
             default it is the baseline network of an :class:`~adnn_optuna.InitOffsetObjective`; in
             any other study, trial 0 if it was enqueued.
         deterministic: Whether nothing in the evaluation is random, so that it is not repeated.
-            Equal values do not show that.
+            Equal values do not show that nothing is random.
         resampled: If the seeds redraw the split of one data set, the numbers of training and test
-            examples of a split. The CIs are then for new data of this kind, and wider. False if
-            each seed has independent data. If the code seems to redraw a split, you are asked.
+            examples of a split. The CIs are then for new data of this kind, and wider. If the
+            code seems to redraw a split, ``recheck`` raises an error. Pass False if each seed has
+            independent data.
         **keywords: How it evaluates.
 
     Returns:

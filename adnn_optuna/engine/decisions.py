@@ -101,7 +101,7 @@ class Begin:
 
 @dataclasses.dataclass(frozen=True)
 class Wait:
-    """Read again later: others run the rest. If one of them dies, its trial is to be done."""
+    """Read again later: other workers run the rest. If one dies, its trial must be repeated."""
 
 
 @dataclasses.dataclass(frozen=True)

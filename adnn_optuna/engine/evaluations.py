@@ -145,7 +145,7 @@ def make_evaluations(
     executor: futures.Executor | None = None,
     catch: Caught = (),
 ) -> None:
-    """Make evaluations until none is missing by the findings of those that are made.
+    """Make evaluations until the finished ones show that none is missing.
 
     None is made twice: a new call resumes, and processes may work together. ``names`` are the
     meanings of its numbers. ``stop`` is set when running evaluations should end, :obj:`None` if
@@ -193,14 +193,14 @@ def make_evaluations(
 
 @dataclasses.dataclass(frozen=True)
 class Needed:
-    """Some evaluations that are needed, whatever the values of those that are made."""
+    """Evaluations that must be made, whatever values the finished ones have."""
 
     needed: Sequence[Evaluation]
     made: Mapping[Evaluation, float]
 
     @property
     def used(self) -> dict[Evaluation, float]:
-        """The values of those that are made."""
+        """The values of the finished evaluations."""
         return {
             evaluation: self.made[evaluation]
             for evaluation in self.needed
@@ -209,7 +209,7 @@ class Needed:
 
     @property
     def missing(self) -> list[Evaluation]:
-        """Those that are to be made."""
+        """The evaluations that must still be made."""
         return [evaluation for evaluation in self.needed if evaluation not in self.made]
 
     @property

@@ -82,7 +82,7 @@ def _takes(signature: inspect.Signature, n_arguments: int) -> bool:
 
 
 def seeds_of_trials(objective: Callable[..., float]) -> tuple[str, ...]:
-    """Return the seed parameters of an objective: the one besides the trial, if any."""
+    """Return the seed parameters of an objective, without the trial."""
     if not with_seed(objective)[1]:
         return ()
     names = [*inspect.signature(objective).parameters]

@@ -206,7 +206,7 @@ class Loop:
             _owners.end_trial(self._study, trial)
 
     def _begin(self, count: int, snapshot: Snapshot) -> list[optuna.Trial]:
-        """Begin trials, except those that are too many, as other workers do the same."""
+        """Begin trials, except surplus trials: other workers begin trials, too."""
         other_trials = [trial for trial in snapshot.unfinished if not trial.is_open]
         may_collide = bool(other_trials or self._n_rivals)
         begun: dict[int, optuna.Trial] = {}
@@ -279,7 +279,7 @@ class Loop:
         return None
 
     def _create(self) -> tuple[int | None, bool]:
-        """Create a trial with its owner, and with what is to be proposed as far as that is known.
+        """Create a trial with its owner, and with its proposal as far as it is known.
 
         All in one transaction: if the worker dies, nothing is left half done. Who owns a trial is
         told by its number, which it gets unless others create one at the same moment.
@@ -313,7 +313,7 @@ class Loop:
         return trial_id, False
 
     def _give_back(self, trial: optuna.Trial) -> None:
-        """End a trial that is one too many; what was enqueued waits again."""
+        """End a surplus trial; enqueued parameters wait again."""
         with contextlib.suppress(UpdateFinishedTrialError, KeyError):
             mark(trial, "interrupted")
             self._fail(trial._trial_id)
@@ -332,7 +332,7 @@ class Loop:
             self._tell([trial], outcomes, began)
 
     def _tell(self, trials: list[optuna.Trial], outcomes: list[Outcome], began: float) -> None:
-        """Tell the results of trials; those after the trial that gained enough do not count."""
+        """Tell the results of trials; trials after the one that gained enough do not count."""
         early = [limit for limit in self._limits if limit.ends_early]
         for position, (trial, outcome) in enumerate(zip(trials, outcomes, strict=True)):
             if outcome.status == "stopped":

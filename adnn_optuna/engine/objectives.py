@@ -167,11 +167,11 @@ class Searched(Trainable, Protocol[R_co]):
 
     @property
     def draws_data(self) -> bool:
-        """Whether a seed may also draw the data; if not, they are those that selected trials."""
+        """Whether a seed may also draw the data; otherwise the data are those of the selection."""
 
     @property
     def arms(self) -> Arms:
-        """Its samplers and controls, and those that are compared by default."""
+        """The samplers and controls, and which of them are compared by default."""
 
     @property
     def functions(self) -> Mapping[str, UserFunction]:
@@ -286,7 +286,7 @@ GO_ON = "To go on after such errors, pass catch="
 
 @contextlib.contextmanager
 def catching(catch: Caught, what: str) -> Iterator[None]:
-    """Log an error that is to be caught and go on; say of any other error where it was.
+    """Log a caught error and go on; add to any other error where it was raised.
 
     A fault of the storage, or a function of another study, is always raised.
     """

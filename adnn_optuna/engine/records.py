@@ -290,7 +290,7 @@ class FunctionRecord(SearchRecord):
 
     @classmethod
     def of(cls, read: StudyRead) -> Self:
-        """Return the record of a study; the best trial is the one that is recommended."""
+        """Return the record of a study; its best trial is the recommended trial."""
         record = super().of(read)
         leader = record.best
         if record.replicated:
@@ -415,7 +415,7 @@ def confirmation_trials(storage: BaseStorage, study_name: str) -> tuple[FrozenTr
 
 
 def attributes_in(storage: BaseStorage) -> dict[str, Json]:
-    """Return the user attributes of all studies of a storage, by name, if they are sound."""
+    """Return the valid user attributes of all studies in a storage, by study name."""
     studies = storage.get_all_studies()
     return {s.study_name: s.user_attrs for s in studies if stored.are_sound(s.user_attrs)}
 

@@ -23,7 +23,7 @@ _warnings_lock = threading.Lock()
 
 @contextlib.contextmanager
 def heartbeats(storage: Any, interval: int | None, trials: Collection[int]) -> Iterator[None]:
-    """Show every ``interval`` seconds, if any, that this process runs trials, by their ids."""
+    """Record a heartbeat for each of these trials every ``interval`` seconds, if it is set."""
     if interval is None:
         yield
         return

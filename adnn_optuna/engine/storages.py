@@ -282,7 +282,7 @@ def check_study_name(study_name: str) -> None:
 def created_study(
     storage: BaseStorage, name: str | None, direction: StudyDirection
 ) -> optuna.Study:
-    """Create or load a study without a line of Optuna's log, of which a comparison has many."""
+    """Create or load a study silently: a comparison would log many lines of Optuna's."""
     with _quiet:
         verbosity = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(max(verbosity, optuna.logging.WARNING))

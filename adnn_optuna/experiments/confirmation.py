@@ -248,7 +248,7 @@ def confirm_best_trial(
 
 
 def _open(record: NetworkRecord) -> optuna.Study:
-    """Return the study of the evaluations, of whatever study had the name before.
+    """Return the study of the evaluations, which may be stored already.
 
     Their seeds are of the experiment.
     """
@@ -347,7 +347,7 @@ def replicate_best_trial(record: NetworkRecord, objective: NetworkObjective, sto
 def _arms(
     record: NetworkRecord, objective: NetworkObjective, best: FrozenTrial
 ) -> dict[int, tuple[NetworkObjective, Json]]:
-    """Return the experiment of each arm and its offsets; no arm is trained that is another one."""
+    """Return the experiment of each arm and its offsets; equal arms are trained once."""
     best_objective = objective.as_trained(best)
     first = record.done_trials[0]
     unsearched = best_objective.unsearched
@@ -476,7 +476,7 @@ def _by_arm(confirmed: Confirmed, of: Mapping[Evaluation, Any]) -> dict[int, np.
 
 @dataclasses.dataclass(frozen=True)
 class Confirmation:
-    """The findings of new seeds on a best trial, by the metric of the selection on the test set.
+    """The results of a best trial on new seeds: the selection's metric, on the test set.
 
     Attributes:
         trial: The number of the best trial.

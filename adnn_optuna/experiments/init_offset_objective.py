@@ -110,7 +110,7 @@ class InitOffsetObjective(NetworkObjective):
 
     @property
     def arms(self) -> Arms:
-        """Its samplers and controls, and those that are compared by default."""
+        """The samplers and controls, and which of them are compared by default."""
         controls: tuple[str, ...] = ()
         if self.fixed_learning_rate is not None:
             controls = (stored.LEARNING_RATE,)

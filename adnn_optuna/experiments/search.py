@@ -256,7 +256,7 @@ class SearchResult(StudyResult):
             )
 
     def _confirmed(self) -> SearchResult:
-        """Return a result that a contract can be made of: tested, and confirmed if that can be."""
+        """Return a result for a contract: tested, and confirmed if possible."""
         tested = self.test()
         assert tested.best is not None, "It was tested."
         if is_random(self._trained.of(tested.best.params)):

@@ -369,7 +369,7 @@ _ALIGNMENT = 64
 
 
 class _Memory(np.ndarray[Any, np.dtype[Any]]):
-    """An array of which only this module gives out views, which cannot be written to."""
+    """An array; only this module gives out its views, which are read-only."""
 
 
 def read_only(array: Array, dtype: DTypeLike) -> Array:

@@ -109,7 +109,7 @@ class Scores:
     def add(
         self, labels: tf.Tensor, outputs: tf.Tensor, own_losses: Sequence[Any], totals: Score
     ) -> Score:
-        """Return the sums with a batch; ``own_losses`` are those that the model's layers add."""
+        """Return the sums with a batch; ``own_losses`` are the losses that layers add."""
         losses = tf.cast(self.loss(labels, outputs), tf.float64)
         loss = tf.reduce_sum(losses)
         # As in Keras, this is the loss of the training.

@@ -110,7 +110,7 @@ def _innermost_layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]
 
 
 def are_probabilities(model: keras.Model, x: np.ndarray, outputs: np.ndarray) -> bool:
-    """Return whether the outputs, those for ``x``, stay within [0, 1] for any weights."""
+    """Return whether the outputs for ``x`` stay within [0, 1] for any weights."""
     sums = outputs.sum(axis=-1)
     is_softmax = outputs.shape[1] > 1 and np.allclose(sums, 1, atol=1e-3)
     rng = np.random.default_rng(0)

@@ -70,8 +70,8 @@ def load_dataset(
     - ``"digits"``: scikit-learn's 1,797 images of 8 × 8 pixels. It needs no download.
     - ``"mnist"`` and ``"fashion_mnist"``: 60,000 + 10,000 images of 28 × 28 pixels, from the IDX
       files (``*-ubyte``, plain or ``.gz``) in ``<folder>/mnist`` and ``<folder>/fashion-mnist``;
-      the folder is ``data_dir``, ``$ADNN_DATA_DIR`` or ``/usr/share/datasets``. Else from
-      ``keras.datasets``, which may download them.
+      the folder is ``data_dir``, ``$ADNN_DATA_DIR`` or ``/usr/share/datasets``.
+      Otherwise, the data come from ``keras.datasets``, which may download them.
     - a path that ends in ``.npz``: the arrays ``x`` and ``y`` (or ``x_train`` and ``y_train``)
       of :meth:`Dataset.from_arrays` and, for splits of your own, ``x_val``, ``y_val``, ``x_test``
       and ``y_test``.

@@ -187,7 +187,7 @@ class MLP:
 
     @property
     def config(self) -> Json:
-        """The settings as JSON holds them; new seeds follow from these keys."""
+        """The settings as JSON. New seeds follow from these keys, so do not rename them."""
         settings: Json = {
             "type": "MLP",
             "hidden": list(self.hidden),
@@ -346,7 +346,7 @@ class Training:
 
     @property
     def config(self) -> Json:
-        """The settings as JSON holds them; new seeds follow from these keys."""
+        """The settings as JSON. New seeds follow from these keys, so do not rename them."""
         settings = {**vars(self), "metrics": list(self.metrics)}
         return copy.deepcopy(settings)
 

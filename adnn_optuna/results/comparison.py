@@ -559,7 +559,7 @@ class Comparison(Printed):
         return [f"{spent} with the same compute is {relation_in_words}."]
 
     def _control_over_reference(self) -> PairedDifference | None:
-        """Return how much better than the reference the strongest control is, if that is known."""
+        """Return how much better the strongest control is than the reference, if known."""
         rows = self.numbers.rows_of(
             [(str(self.numbers.reference), str(self.numbers.strongest_control))]
         )

@@ -65,7 +65,7 @@ def planned(seeds: Sequence[int]) -> Declaration:
 def design_of(
     declaration: Declaration, n_done: int, *, margin: float | None, resampled: Resampled | None
 ) -> PairedDesign:
-    """Return how the declared seeds were planned, so many of which are done."""
+    """Return how the declared seeds were planned; ``n_done`` of them are done."""
     seeds = declaration["seeds"]
     n_planned = len(seeds)
     return PairedDesign(

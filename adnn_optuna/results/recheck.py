@@ -302,7 +302,7 @@ class RecheckNumbers:
 
     @property
     def is_of_other_values(self) -> bool:
-        """Whether the chosen trial's stored value is too far from its runs to be one of them.
+        """Whether the chosen trial's stored value is too far from its runs to be such a run.
 
         Selection makes it the best of many runs, which is still near the others.
         """

@@ -424,7 +424,7 @@ def _are_ranked(names: Sequence[str], trials: Sequence[FrozenTrial]) -> bool:
 
 
 def _study_of(record: SearchRecord, trials: Sequence[FrozenTrial]) -> optuna.Study:
-    """Return a study in memory of some trials: what is told of a record reads no database."""
+    """Return a study in memory of some trials: a record's results read no database."""
     logger = logging.getLogger("optuna.storages._in_memory")
     own_thread = threading.get_ident()
 

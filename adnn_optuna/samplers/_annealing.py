@@ -230,7 +230,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
 
 @dataclasses.dataclass
 class _Chain:
-    """An annealing that is told trials, and each coordinate's parameter."""
+    """An annealing that learns from trials, and each coordinate's parameter."""
 
     annealing: AdaptiveSimulatedAnnealing
     sign: int

@@ -88,7 +88,7 @@ class Options:
 
 
 class AdaptiveSimulatedAnnealing:
-    """The state of an annealing, as told so far.
+    """The state of an annealing, from the points whose values it knows.
 
     Points are arrays of one number in [0, 1] for each coordinate, NaN where unknown. What it holds
     is replaced and never changed: `copy.copy` is enough.

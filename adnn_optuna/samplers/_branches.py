@@ -137,7 +137,7 @@ def _best_question(
 
 
 def _bits(counts: np.ndarray) -> np.ndarray:
-    """Return how many bits the labels of points take, of which each label has so many."""
+    """Return the bits that the labels of points take, from the count of each label."""
 
     def total(numbers: np.ndarray) -> np.ndarray:
         return np.asarray(numbers * np.log2(np.maximum(numbers, 1)))
@@ -169,6 +169,6 @@ def draw_branch(
 
 
 def best_known(points: np.ndarray) -> np.ndarray:
-    """Return the first of some points, what it lacks from the first that has it, or NaN."""
+    """Return the first point; a missing coordinate is from the next point that has it, or NaN."""
     first = np.argmin(np.isnan(points), axis=0)
     return np.asarray(points[first, np.arange(points.shape[1])])

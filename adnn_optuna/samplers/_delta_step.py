@@ -94,7 +94,8 @@ class DeltaStepSampler(IndexedSampler):
             With noise, ``"improving"`` stays at a value that was good by chance.
         origin: Where the walks start: one value for all numerical parameters, or a mapping from
             the names of parameters to their values (0 for those that it lacks, and the first
-            choice). If a parameter cannot have its value, it starts at the nearest value.
+            choice). If the origin is outside a parameter's values, the walk starts at the
+            nearest value.
     """
 
     def __init__(
@@ -284,7 +285,7 @@ class _Leg:
 
 @dataclasses.dataclass
 class _Told:
-    """Walks that keep improving steps only, as told so far; the sign is -1 to maximise."""
+    """Walks that keep only improving steps; the sign is -1 to maximize."""
 
     walks: DeltaStepSampler
     sign: int
@@ -313,7 +314,7 @@ class _Told:
     def next_step(
         self, walk: int, awaited: Iterable[StoredStep], results: Mapping[int, FrozenTrial]
     ) -> StoredStep:
-        """Return the next step of a walk, given those whose values are awaited."""
+        """Return the next step of a walk, from the steps whose values are awaited."""
         leg = self._leg(walk)
         for step in awaited:
             leg = leg.after(*step)

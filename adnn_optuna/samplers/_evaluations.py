@@ -47,7 +47,7 @@ def value_of(trial: FrozenTrial) -> float:
 
 
 class EvaluationSampler(RandomSampler):
-    """Proposes evaluations that are missing, at random among those that no worker makes.
+    """Proposes missing evaluations at random, except those that a worker makes.
 
     The names of a trial's parameters are the meanings of an evaluation's numbers.
     """

@@ -176,7 +176,7 @@ class GaussianProcess:
         return np.hstack(columns)
 
     def _covariance(self, embedded: np.ndarray) -> np.ndarray:
-        """Return the covariances of embedded points with those that it is fitted to."""
+        """Return the covariances of embedded points with the points of the fit."""
         squares = _product(embedded, -2 * self._points.T)
         squares += (embedded * embedded).sum(axis=1)[:, None]
         squares += (self._points * self._points).sum(axis=1)

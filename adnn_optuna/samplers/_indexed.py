@@ -93,9 +93,9 @@ class IndexedSampler(BaseSampler, abc.ABC):
     def look_again(
         self, study: Study, trial: FrozenTrial, known: TrialReader
     ) -> tuple[bool, int | None]:
-        """Return whether another trial has had a trial's index since that was chosen, and ended.
+        """Return whether another trial took this index after it was chosen, and has ended.
 
-        And how many proposals before this index are not done.
+        Return also the number of unfinished proposals with a smaller index.
         """
         with self._memory.lock:
             indices = self._look(study, known)

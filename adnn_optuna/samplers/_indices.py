@@ -119,7 +119,7 @@ class Indices:
         return True
 
     def free_indices(self, at_most: int) -> list[int]:
-        """Return the first of them that no live trial has."""
+        """Return the first indices that no live trial has."""
         held = self.pending()
         free = (index for index in self.unfinished_indices() if index not in held)
         return [*itertools.islice(free, at_most)]
@@ -135,9 +135,10 @@ class Indices:
         return sorted(holders, key=lambda trial_id: (not trials[trial_id].params, trial_id))
 
     def proposal(self, trial: FrozenTrial, index: int | None) -> Proposal:
-        """Return the attributes of a trial; an index sees again the trials that it saw first.
+        """Return a trial's attributes.
 
-        So does a trial that was enqueued again, as its worker died.
+        A repeated index uses the trials that its first proposal used. So does a trial that was
+        enqueued again because its worker died.
         """
         first: Proposal
         if holders := self.holders(index, trial._trial_id):
@@ -174,7 +175,7 @@ class Indices:
         }
 
     def state(self, proposal: Proposal, start: Callable[[], State]) -> State:
-        """Return a state that was told the trials that a proposal saw; it must not be changed.
+        """Return a state that knows the trials that a proposal used; it must not be changed.
 
         It is told them by their ids, so it is the same in each worker. It is kept before each
         trial that was unfinished, and at the replay's last trial: it costs no more than the

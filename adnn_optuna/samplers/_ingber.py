@@ -36,7 +36,7 @@ class PublishedAnnealing(AdaptiveSimulatedAnnealing):
         self._k_offsets = np.append(k_offsets, 0.0)
 
     def rate(self, n_dims: int, n_generated: int) -> tuple[float, float]:
-        """Return c and Q/D (4), of a temperature of 1e-5 after 100 points, whatever the budget."""
+        """Return c and Q/D (4): the temperature is 1e-5 after 100 points, for any budget."""
         exponent = min(self._options.quench / n_dims, MAX_EXPONENT)
         return -math.log(1e-5) * 100.0**-exponent, exponent
 

@@ -90,8 +90,8 @@ class PointPool:
 class LocalModel:
     """The cubic radial basis function with a linear tail, of points in [0, 1], one a row.
 
-    It is the smoothest function through the values, or near them if there is noise, which shows in
-    how well each value is predicted from all others.
+    It is the smoothest function through the values, or near them if there is noise. Noise is
+    estimated by predicting each value from all others.
     """
 
     def __init__(self, points: np.ndarray) -> None:

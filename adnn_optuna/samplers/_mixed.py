@@ -40,7 +40,7 @@ def rounded(candidates: np.ndarray, levels: Sequence[Levels]) -> np.ndarray:
 def is_untried(
     candidates: np.ndarray, points: np.ndarray, n_choices: np.ndarray, is_finite: np.ndarray
 ) -> np.ndarray:
-    """Return which coordinates of candidates try values of which a model knows nothing.
+    """Return which coordinates of candidates have values that the model does not know.
 
     Such as another value of a fixed one, or a choice that was told once, perhaps with much noise.
     """
@@ -103,7 +103,7 @@ def nearest(
     size: int,
     is_wanted: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return the rows of the points nearest to ``x``, and of those that are wanted anyway."""
+    """Return the rows of the points nearest to ``x``, and the rows that are always used."""
     if len(points) <= size:
         return np.arange(len(points))
     squares = np.where(n_choices > 0, _SWAP * (points != x), (points - x) ** 2).sum(axis=1)

@@ -34,7 +34,7 @@ def generate(x: np.ndarray, u: np.ndarray, temperature: np.ndarray) -> np.ndarra
 def generate_choice(
     x: np.ndarray, u: np.ndarray, temperature: np.ndarray, n_choices: np.ndarray
 ) -> np.ndarray:
-    """Move categorical coordinates, of which each choice has 1/n_choices of [0, 1].
+    """Move categorical coordinates; each choice takes 1/n_choices of [0, 1].
 
     The choice changes as often as a numerical coordinate would move by more than half of such
     an interval; all other choices are then equally likely, as categories have no order.
@@ -51,7 +51,7 @@ def generate_choice(
 def move(
     x: np.ndarray, u: np.ndarray, temperature: np.ndarray, n_choices: np.ndarray
 ) -> np.ndarray:
-    """Move coordinates of both kinds, or from anywhere in those that are unknown."""
+    """Move coordinates of both kinds; an unknown coordinate is drawn from anywhere."""
     moved = generate(x, u, temperature)
     columns = n_choices > 0
     if columns.any():

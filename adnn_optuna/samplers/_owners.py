@@ -80,7 +80,7 @@ def is_watched(study: Study) -> bool:
 
 @contextlib.contextmanager
 def run_of_trials(study: Study) -> Iterator[None]:
-    """Let the trials that this thread begins be live only within: whatever ends it, they end."""
+    """End the trials that this thread begins when the context ends."""
     _forget_turn(study)
     token = secrets.token_hex(4)
     _runs.add(token)
@@ -182,7 +182,7 @@ def claim_of(trial: FrozenTrial | Trial) -> str:
 
 
 def owner_of(trial: FrozenTrial) -> Owner | None:
-    """Return who runs a trial, or ran it last, if that is known; of those who claim it, one alive.
+    """Return who runs a trial, or ran it last, if known; of several claimants, a live one.
 
     A retry begins with a copy of what was stored in the trial that it repeats, also its owner.
     """
@@ -199,7 +199,7 @@ def owner_of(trial: FrozenTrial) -> Owner | None:
 
 
 def is_own(trial: FrozenTrial) -> bool:
-    """Return whether this process runs a trial, and of its runs the one that this thread is of."""
+    """Return whether this process runs a trial, in the run of this thread."""
     return owner_of(trial) == ownership(trial)
 
 

@@ -64,7 +64,7 @@ def replicate_of(trial: FrozenTrial) -> Place | None:
 
 
 def _place_of(trial: FrozenTrial) -> Place:
-    """Return which repetition of which first trial a trial is; 0 for a trial of the search."""
+    """Return the first trial of the configuration, and the repetition; 0 if none."""
     return replicate_of(trial) or (trial.number, 0)
 
 

@@ -62,9 +62,10 @@ class TrialReader:
         self.listed.append(trial)
 
     def is_all_before(self, trial: FrozenTrial) -> bool:
-        """Return whether all trials before a new one are known as they are.
+        """Return whether all trials before a new one are known and finished.
 
-        None was unfinished at the last read, and its number says that none came in between.
+        At the last read, no trial was unfinished, and the new trial's number shows that no other
+        was added.
         """
         return not self.unfinished and trial.number == len(self.ids)
 

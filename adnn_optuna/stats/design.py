@@ -21,7 +21,7 @@ from adnn_optuna.stats.paired_differences import (
 from adnn_optuna.stats.resampling import Resampled
 
 Claim = tuple[str, str]
-"""The labels of two arms, of which the first may be better."""
+"""The labels of two arms; the claim is that the first is better."""
 
 Validity = Literal["fixed", "few", "sequential", "added", "unpaired", "new data"]
 """The validity of the CIs of differences."""

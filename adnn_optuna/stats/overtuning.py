@@ -103,7 +103,7 @@ class Metric:
             self.n_rare = int(counts.sum() - counts.max())
 
     def _possible(self) -> tuple[float, float]:
-        """Return the ends of possible values, by those of perfect and of opposite predictions."""
+        """Return the range of possible values, from perfect and opposite predictions."""
         classes, places = np.unique(self._labels, return_inverse=True)
         opposite = classes[::-1][places]
         best = self._value_of(self._labels)

@@ -237,7 +237,7 @@ def paired_differences(
 def _ends_of_claim(
     of_pair: "_Differences", interval: Ends, too_few: str
 ) -> tuple[Ends, list[str]]:
-    """Return the ends of the CI of a claim, and what is to be known of it.
+    """Return the ends of the CI of a claim, and the reasons to doubt it.
 
     The ends are NaN if there are ``too_few`` pairs, in words, or no CI for another reason.
     """
@@ -352,7 +352,7 @@ def verdict_of(ends: Ends, margin: float | None) -> VerdictName:
 
 
 def inconclusive(rows: Sequence[PairedDifference], reason: str) -> list[PairedDifference]:
-    """Return differences of which no claim is decided yet, for the same reason."""
+    """Return the differences, with inconclusive claims for one reason."""
     return [
         dataclasses.replace(row.with_ends(Ends()), reason=reason) if row.verdict else row
         for row in rows
