@@ -56,7 +56,7 @@ def measure_variance(
     Args:
         objective: The objective to train, with the metric that is measured. Or any function whose
             parameters are the seeds of its sources of randomness, such as
-            ``f(split, initialisation)``. It returns the value; higher is better.
+            ``f(split, initialization)``. It returns the value; higher is better.
         n: The number of runs with all sources redrawn, at least 5. For normal values, the CI of
             the standard deviation is about 0.75 to 1.5 times its value with 20 runs, and 0.83 to
             1.25 times with 50 runs.
