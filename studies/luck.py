@@ -54,7 +54,7 @@ class Size(NamedTuple):
 
 SIZES = {
     "luck": Size(720, 380, title=23, caption=15, text=19, axis=17),
-    "luck-small": Size(360, 320, title=17, caption=10, text=14, axis=13),
+    "luck-small": Size(360, 340, title=17, caption=12, text=14, axis=13),
 }
 """The pictures by their names; the small one is for telephones."""
 
@@ -66,6 +66,8 @@ def hero(figure: go.Figure, size: Size, text_color: str) -> go.Figure:
     title = {"text": f"<b>{figure.layout.title.text}</b>", "font": {"size": size.title}}
     figure.update_layout(font=font, title=title, width=size.width, height=size.height)
     caption = figure.layout.title.subtitle.text.replace("<br>", " ")
+    if size == SIZES["luck-small"]:
+        caption = caption.replace(". ", ".<br>")
     figure.update_layout(title_subtitle={"text": caption, "font": {"size": size.caption}})
     figure.update_xaxes(title_font_size=size.axis)
     return figure.update_traces(textfont_size=size.text)

@@ -58,7 +58,7 @@ def selection_figure(
     floor = floor_of([sign * value for value in trials])
     near = [value for value in trials if sign * value >= floor]
     n_trials = in_number(len(trials), "trial")
-    caption = "Dots: single values."
+    caption = "Dot: one trial or one seed."
     if n_far := len(trials) - len(near):
         n_trials = f"{len(near)} of {n_trials}"
         caption = f"{caption} Not drawn: {in_number(n_far, 'trial')} far below."
