@@ -105,7 +105,7 @@ test-slow: $(INSTALLED)
 	@$(BIN)/python $(PYTEST) --nbmake $(NOTEBOOKS)
 
 # Another folder each day of the year. Whatever ran until the time is up has passed.
-SLOW_FOLDERS := api cli contracts engine experiments networks results samplers stats
+SLOW_FOLDERS := api cli contracts engine networks results samplers stats
 .PHONY: test-slow-part
 test-slow-part: $(INSTALLED)
 	@set -- $(SLOW_FOLDERS); shift $$(( $$(date +%-j) % $$# )); \
