@@ -251,7 +251,7 @@ class Arguments(TypedDict, total=False):
 
 
 class DeclaredArm(TypedDict):
-    """An arm of a comparison: its name, and what it counts for."""
+    """An arm of a comparison: its name and its role."""
 
     name: str
     is_control: bool

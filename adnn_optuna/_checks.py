@@ -262,7 +262,7 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> None:
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """Return a question for the choice that is nearest to a wrong name; empty if none is near."""
+    """Ask whether the nearest valid choice was meant; empty if no choice is near."""
     nearest = difflib.get_close_matches(name, choices, 1)
     if not nearest:
         return ""

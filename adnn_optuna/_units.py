@@ -85,7 +85,7 @@ class Unit(NamedTuple):
         return f"{self.scale * value:{sign}.3g}"
 
     def gain(self, gain: float) -> str:
-        """Return a difference with its sign; one that is rounded to 0 has none."""
+        """Return a difference with its sign; a difference that is rounded to 0 has no sign."""
         if math.isnan(gain):
             return "unknown"
         text = self._number(gain, "+")
@@ -160,7 +160,7 @@ def in_number(n: int, what: str) -> str:
 
 
 def in_probability(probability: float) -> str:
-    """Return a probability with two decimals; one that is near 0 or 1 is never written as such."""
+    """Return a probability with two decimals; a value near 0 or 1 is never written as 0 or 1."""
     if probability < 0.01:
         return "<0.01"
     if probability > 0.99:

@@ -357,7 +357,7 @@ def _checked_samplers(
 
 
 def _checked_controls(controls: Controls, arms: Arms, limits: LimitValues) -> list[str]:
-    """Return the controls, by default those that searches of this length are compared with."""
+    """Return the controls; by default, they follow from the length of the searches."""
     early = [limit.reason for limit in callbacks_of(limits) if limit.ends_early]
     if controls is None:
         is_long = (limits["max_trial"] or 0) >= _TRIALS_FOR_CONTROL

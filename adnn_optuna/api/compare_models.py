@@ -224,7 +224,7 @@ def stored_models(study: optuna.Study, n_before: int = 0) -> ModelComparison:
 
 
 def _seeds_of(model: Any) -> tuple[str, ...]:
-    """Return the seeds that a function takes; none for a model that is trained."""
+    """Return the seeds that a function takes; none if adnn trains the model."""
     if callable(model):
         return seeds_of(model)
     return ()

@@ -275,7 +275,7 @@ class _Run:
     catch: Caught
 
     def __call__(self, candidate: int, run: int) -> Outcome:
-        """Return how a run ends; the first one of a candidate stores what it is."""
+        """Return how a run ends; the first run of a candidate stores the candidate."""
         del candidate
         value = math.nan
         with contextlib.suppress(TrialPruned), catching(self.catch, f"Run {run}"):

@@ -249,7 +249,7 @@ class _SearchProgress:
 
 
 def _log_trial(unit: Unit, tally: Tally, trial: optuna.Trial, outcome: Outcome) -> None:
-    """Log a told trial, and the best one if that is no later trial of the same batch."""
+    """Log a finished trial, and the best trial unless it is a later trial of the same batch."""
     if outcome.value is None:
         return
     line = f"Trial {trial.number}: {unit.value(outcome.value)}"

@@ -135,7 +135,7 @@ def _received(answer: Json, contract: Json) -> Verdict:
 
 
 def _end_after(parent: int) -> None:
-    """End this process when the one that started it is gone."""
+    """End this process when the process that started it is gone."""
     while os.getppid() == parent:
         time.sleep(1.0)
     os._exit(1)

@@ -100,7 +100,7 @@ class _Call(NamedTuple):
 
 
 class _Flow:
-    """Follows labels; ``parts`` of each draw are the texts that select rows of it."""
+    """Follows labels; ``parts`` of each draw are the texts that select its rows."""
 
     def __init__(self) -> None:
         self.parts = {label: set[str]() for label in _SELECTED}

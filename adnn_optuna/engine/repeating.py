@@ -224,7 +224,7 @@ def _suggesting_method(set_trial_param: Callable[..., None]) -> Callable[..., No
 
 
 def _is_of_template(trial: FrozenTrial, template: FrozenTrial) -> bool:
-    """Return whether a trial may be a template's; those that a run begins tell who runs them."""
+    """Return whether a trial has the attributes and parameters of a template."""
     attrs = json.loads(json.dumps(template.system_attrs))  # As they were stored.
     has_attrs = attrs.items() <= trial.system_attrs.items()
     return has_attrs and template.params.items() <= trial.params.items()

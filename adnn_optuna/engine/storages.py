@@ -147,7 +147,7 @@ def _check_sqlite(url: URL, shown: str, *, must_exist: bool) -> None:
 
 
 def _check_file(url: URL, file: str, *, must_have_studies: bool) -> None:
-    """Refuse an SQLite file that is damaged, or lacks Optuna's tables (Optuna would add them)."""
+    """Refuse an SQLite file that is damaged or lacks Optuna's tables, which Optuna would add."""
     sqlalchemy = load("sqlalchemy")
     has_studies = False
     try:

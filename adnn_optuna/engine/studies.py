@@ -252,7 +252,7 @@ def _run_name(spec: StudySpec) -> str:
 
 
 def _show_trial(bar: Bar, spec: StudySpec, tally: Tally, *_: object) -> None:
-    """Count a told trial, and show its arm and seed with their best value so far."""
+    """Count a finished trial, and show the best value so far of its arm and seed."""
     if tally.best is not None:
         value = unit_of(spec.objective.metric).value(tally.best.values[0])
         bar.set_description_str(f"{_run_name(spec)}: best {value}", refresh=False)

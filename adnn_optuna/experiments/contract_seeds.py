@@ -86,7 +86,7 @@ def claimed_confirmation(contract: Json) -> Confirmation | None:
 
 
 def check_confirmation(contract: Json, objective: NetworkObjective, own: OwnScores) -> None:
-    """Refuse a confirmation that is missing or contradicts itself; ``own`` is the best network."""
+    """Refuse a missing or contradictory confirmation; ``own`` is the best network's scores."""
     claimed = claimed_confirmation(contract)
     where = "confirmation"
     if claimed is None and is_random(objective):

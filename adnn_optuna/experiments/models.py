@@ -52,7 +52,7 @@ class RedrawnObjective:
         return self._objective.value(run.metrics)
 
     def _chance_limit(self) -> dict[str, float]:
-        """Return the accuracy that is not distinguishable from chance; empty for other metrics."""
+        """Return the largest accuracy that may be chance; empty for other metrics."""
         split, _, name = self._objective.metric.partition("_")
         if name != "accuracy":
             return {}

@@ -67,7 +67,7 @@ class NetworkRecord(SearchRecord):
 
     @property
     def is_as_passed(self) -> bool:
-        """Whether its space is the one that the user passed; some arms have others."""
+        """Whether the space is the user's; some arms have others."""
         return bool(self.config["space"]["type"] == OffsetSpace.__name__)
 
     @property

@@ -267,7 +267,7 @@ class Verdict(Printed):
         )
 
     def _figures(self) -> list[Figure]:
-        """Return the gains that the contract claims, and those that were measured."""
+        """Return the gains that the contract claims, and the measured gains."""
         if self.claim is None:
             return []
         unit = self.claim.unit

@@ -86,7 +86,7 @@ def checked_groups(values: Any, n: int) -> Indices:
 
 
 def _grouped_rows(group: Indices, sizes: Sequence[int], seed: int) -> list[Indices]:
-    """Return the rows of test, validation and training, no group in two of them.
+    """Return the rows of test, validation and training; no group is in two splits.
 
     The groups come in a random order, and each goes to the first split that has room for it; a
     split that has room for none gets the smallest.

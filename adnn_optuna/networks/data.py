@@ -27,7 +27,7 @@ _SPLITS = ("train", "val", "test")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Draw:
-    """The samples that splits are drawn from, with all that is fitted to a training part."""
+    """The samples that splits are drawn from, and everything that is fitted to a training part."""
 
     # Arrays or tables as passed: by "" those to draw from, by "_val", "_test" passed splits.
     inputs: Mapping[str, Any]

@@ -143,7 +143,7 @@ def _estimates(document: Document, width: int) -> list[str]:
 
 
 def _table(table: Table, width: int, *, details: bool) -> list[str]:
-    """Return a table as lines; one that is too wide becomes a list of its cells."""
+    """Return a table as lines; a table that is too wide becomes a list of its cells."""
     n_shown = table.n_shown
     if details:
         n_shown = len(table.headings)

@@ -178,7 +178,7 @@ class ArmComparison(Printed):
         } == {"inconclusive"}
 
     def _claims(self) -> list[str]:
-        """Return the verdicts that conclude, those that are alike as one."""
+        """Return the verdicts for the conclusion; equal verdicts are joined."""
         if self._is_open:
             sentence = f"No {self._arm} is shown to be better"
             if self.numbers.is_of_new_data:

@@ -141,7 +141,7 @@ class ComparisonNumbers:
 
     @property
     def any_record(self) -> SearchRecord:
-        """One of the runs, for facts that all of them share."""
+        """A run, for facts that all runs share."""
         return next(iter(self.records.values()))[0]
 
     @property
@@ -490,7 +490,7 @@ class Comparison(Printed):
 
     @property
     def _verdicts(self) -> set[VerdictName | None]:
-        """The verdicts of all samplers against the reference, also of those without any pair."""
+        """The verdicts of all samplers against the reference, also if they have no pair."""
         rows = self.numbers.rows_of(self.numbers.families["samplers"])
         return {row.verdict for row in rows if row.other == self.numbers.reference}
 
@@ -607,7 +607,7 @@ class Comparison(Printed):
 
     @property
     def _claimed_rows(self) -> list[PairedDifference]:
-        """The differences with a verdict; data frames have those of all pairs."""
+        """The differences with a verdict; data frames also have differences without one."""
         rows = [row for row in self.numbers.paired_differences if row.verdict is not None]
         return with_short_labels(rows, self.results)
 

@@ -49,12 +49,12 @@ def counted(value: float | None, failed: float | None) -> float:
 
 
 def counted_values(values: Iterable[float], failed: float | None) -> list[float]:
-    """Return the values of runs without those that failed, unless failures have a value."""
+    """Return the values of runs; failed runs are omitted unless failures have a value."""
     return [value for run in values if not math.isnan(value := counted(run, failed))]
 
 
 def failures_note(n_failed: int, n: int, runs: str, failed: float | None) -> str:
-    """Return how many runs failed, and what each of them counts as; empty if none failed."""
+    """Return how many runs failed, and the value of each failure; empty if none failed."""
     if not n_failed:
         return ""
     sentence = f"{n_failed} of {n} {runs} failed (raised, NaN, infinite or pruned)"

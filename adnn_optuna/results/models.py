@@ -61,14 +61,14 @@ class ModelRuns:
 
     @functools.cached_property
     def _n_done(self) -> int:
-        """How many seeds are done, up to the first that is not."""
+        """The number of seeds before the first unfinished seed."""
         arms = range(len(self.labels))
         is_done = [all((i, s) in self.evaluations for i in arms) for s in self._declared_seeds]
         return [*is_done, False].index(False)
 
     @functools.cached_property
     def table(self) -> ValueTable:
-        """The values of each model, up to the first seed that is not done."""
+        """The values of each model, before the first unfinished seed."""
         done_seeds = self._declared_seeds[: self._n_done]
         values = {}
         for i, label in enumerate(self.labels):
@@ -89,7 +89,7 @@ class ModelRuns:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The seeds that count: all, or in a sequential design those up to the decision."""
+        """The seeds that count: all, or in a sequential design the seeds up to the decision."""
         if self._is_decided:
             return self._declared_seeds[: self._n_done]
         return self._declared_seeds

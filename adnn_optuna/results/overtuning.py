@@ -206,7 +206,7 @@ class Overtuning(Printed):
         return notes
 
     def _rows(self) -> list[dict[str, Any]]:
-        """Return the numbers of each trial, those that most splits select first."""
+        """Return the numbers of each trial; the trials that most splits select come first."""
         splits = self.splits
         rows = []
         for i in np.argsort(-splits.selected, kind="stable"):

@@ -667,7 +667,7 @@ class Recheck(Printed):
         return f"{capitalized(NO_SPREAD)}."
 
     def _about_data(self) -> str:
-        """Return which variances the CI of the value contains; empty if only those of runs."""
+        """Return which variances the CI of the value contains; empty if only that of runs."""
         if self.numbers.on_new_data:
             sentence = (
                 "The CI of the value contains the variance of seeds, of examples, and of the "

@@ -168,7 +168,7 @@ class VarianceNumbers:
 
     @functools.cached_property
     def differences(self) -> dict[str, NDArray[np.float64]]:
-        """The change of each run by each source that is redrawn alone."""
+        """The change of each run when one source is redrawn alone."""
         rows = (self._table[:, 1:] - self._table[:, :1]).T
         return {
             source: row[~np.isnan(row)]

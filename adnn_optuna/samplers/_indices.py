@@ -96,7 +96,7 @@ class Indices:
             self._states.clear()
 
     def running(self) -> list[FrozenTrial]:
-        """Return the trials under way, also those of other samplers."""
+        """Return the running trials, also other samplers' trials."""
         return [t for t in self.reader.unfinished.values() if t.state == TrialState.RUNNING]
 
     def pending(self) -> dict[int, Proposal]:

@@ -18,7 +18,7 @@ def generating_cdf(y: np.ndarray, temperature: np.ndarray) -> np.ndarray:
 
 
 def generating_quantile(u: np.ndarray, temperature: np.ndarray) -> np.ndarray:
-    """Return the move that is exceeded with probability ``1 - u`` (2)."""
+    """Return the quantile ``u`` of the moves (2)."""
     y = temperature * np.expm1(np.abs(2 * u - 1) * np.log1p(1 / temperature))
     return np.asarray(np.copysign(y, u - 0.5))
 

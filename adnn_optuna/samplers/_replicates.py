@@ -94,7 +94,7 @@ def _rank(direction: StudyDirection) -> Callable[[Configuration], tuple[float, i
 
 
 def ranked(found: Iterable[Configuration], direction: StudyDirection) -> list[Configuration]:
-    """Return configurations by their means, the best first; those that failed come last."""
+    """Return configurations by their means, the best first; failed configurations come last."""
     return sorted(found, key=_rank(direction))
 
 
