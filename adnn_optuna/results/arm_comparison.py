@@ -293,14 +293,14 @@ class ArmComparison(Printed):
         numbers = self.numbers
         unit = numbers.unit
         score = numbers.score
-        rows = self._concluded
+        rows = with_short_labels(self._concluded, numbers.arms)
         finding = "How much better the first arm is"
         if numbers.n_values:
             finding = "; ".join(self._claims()) or finding
         values = values_figure(
             "values",
             score,
-            {label: numbers.arms[label] for label in numbers.ranked},
+            {label: numbers.in_all_arms[label].tolist() for label in numbers.ranked},
             unit,
             names=numbers.design.names,
             lower_is_better=not numbers.maximize,

@@ -54,6 +54,10 @@ class Plan(Printed):
         return (self.seeds_sequential - self.numbers.n_pilot) * self._seconds_per_seed / 3600
 
     @property
+    def _after_pilot(self) -> str:
+        return f"after the pilot's {self.numbers.n_pilot}"
+
+    @property
     def _level(self) -> float:
         return 0.8
 
@@ -92,7 +96,7 @@ class Plan(Printed):
         lines = [Line(_FIXED, needed, COUNT, remark=f"new seeds, {duration(3600 * self.hours)}")]
         if self.seeds_sequential is not None and self.hours_sequential is not None:
             added = Estimate(self.seeds_sequential - self.numbers.n_pilot)
-            remark = f"after the pilot's, {duration(3600 * self.hours_sequential)}"
+            remark = f"{self._after_pilot}, {duration(3600 * self.hours_sequential)}"
             lines.append(Line(_SEQUENTIAL, added, COUNT, remark=remark))
         return lines
 
@@ -121,7 +125,7 @@ class Plan(Printed):
         return notes
 
     def _figures(self) -> list[Figure]:
-        """Return the power of both designs against the number of seeds."""
+        """Return the power of each design that is a choice against the number of seeds."""
         numbers = self.numbers
         series = []
         needed = {}
@@ -131,11 +135,13 @@ class Plan(Printed):
         )
         labels = {}
         for color, (design, power, seeds) in enumerate(designs):
+            if seeds is None:
+                continue
             series.append(Series(design, [*power], _in_percent(power), color=color))
-            if seeds in power:
-                needed[seeds] = power[seeds]
-                kind = "new seeds" if design == _FIXED else "with the pilot's"
-                labels[seeds] = f"{seeds} {kind}"
+            needed[seeds] = power[seeds]
+            labels[seeds] = f"{seeds} new seeds"
+            if design == _SEQUENTIAL:
+                labels[seeds] = f"{seeds - numbers.n_pilot} {self._after_pilot}"
         # Beside the curves, which rise.
         places = ["top left", "bottom right"][: len(needed)]
         power_needed = _in_percent(needed)
@@ -155,7 +161,7 @@ class Plan(Printed):
             x_label="Seeds",
             y_label="Power [%]",
             series=series,
-            caption=f"Rings: the seeds that each design needs for {POWER:.0%}.",
+            caption=f"Each ring: the seeds for a power of {POWER:.0%}.",
             target=100 * POWER,
         )
         return [figure]

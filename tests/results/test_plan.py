@@ -30,6 +30,7 @@ def test_a_sequential_design_that_needs_far_more_seeds_is_no_choice() -> None:
     plan = planned({"claim": pilot(10)}, 0.0003)
     assert [line.label for line in plan.document().estimates] == ["fixed design"]
     assert "A sequential design needs far more seeds than a fixed one." in plan.document().notes
+    assert [trace.name for trace in plan.plot().data] == [_FIXED, None, None]
 
 
 def test_claims_that_vary_unequally_are_named_with_their_seeds() -> None:
@@ -45,7 +46,7 @@ def test_the_figure_shows_both_designs() -> None:
     assert [trace.name for trace in figure.data] == [_FIXED, _SEQUENTIAL, None, None]
     assert figure.data[2].text == (
         f"{plan.seeds} new seeds",
-        f"{plan.seeds_sequential} with the pilot's",
+        f"{plan.seeds_sequential - 6} after the pilot's 6",
     )
     assert figure.data[2].x == (plan.seeds, plan.seeds_sequential)
     assert dict(zip(figure.data[0].x, figure.data[0].y, strict=True))[plan.seeds] >= 80

@@ -78,6 +78,16 @@ def test_the_best_others_are_compared_the_nearest_first() -> None:
     assert "No arm" not in document.conclusion  # Differences are shown.
 
 
+def test_figures_have_the_rows_and_the_labels_of_the_tables() -> None:
+    one, two = "model_with_a_long_name_1", "model_with_a_long_name_2"
+    comparison = of_values({one: [*ONE[:-1], math.nan], two: TWO}, NAMES)
+    differences, values = comparison.document().figures()
+    means = [point.x[0] for point in values.series if point.mark == "squares"]
+    means_of_table = [float(row[1]) for row in comparison.document().tables[0].rows]
+    assert means == pytest.approx(means_of_table[::-1], abs=5e-4)
+    assert [*differences.rows] == [line.label for line in comparison.document().estimates]
+
+
 def test_figures_name_the_level_of_added_seeds() -> None:
     steady = [0.9 + 0.001 * (i % 5) for i in range(24)]
     design = PairedDesign([*map(str, range(24))], 24, sequential=True, after_fixed=True)
