@@ -164,8 +164,7 @@ class StoredOutcome(TypedDict):
 
 def outcome_of(trial_attrs: Attributes) -> StoredOutcome:
     """Return a trial's outcome from its user attributes; empty if not stored."""
-    outcome: StoredOutcome = trial_attrs.get(OUTCOME, {})
-    return outcome
+    return trial_attrs.get(OUTCOME, {})
 
 
 def examples_of(trial_attrs: Attributes) -> ExampleScores | None:

@@ -274,14 +274,12 @@ class _Models:
     def __call__(self, number: int, seed: int) -> float:
         label = self.labels[number]
         if label not in self.functions:
-            score: float = self.trained.train(label, seed)
-            return score
+            return self.trained.train(label, seed)
         function, names = self.functions[label]
         seeds = {name: source_seed(seed, name) for name in names}
         if len(names) == 1:
             seeds = {names[0]: seed}
-        value: float = function(**seeds)
-        return value
+        return function(**seeds)
 
 
 def _check_models(models: Any) -> None:

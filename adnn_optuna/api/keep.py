@@ -199,7 +199,7 @@ class _Version:
 
     @property
     def _maximize(self) -> bool:
-        return bool(self.study.direction == StudyDirection.MAXIMIZE)
+        return self.study.direction == StudyDirection.MAXIMIZE
 
     def is_baseline(self, loop: ChangeLoop | None) -> bool:
         """Return whether the version is the first one of its loop, as far as is known."""

@@ -144,7 +144,7 @@ def _scorer(name: str, labels: np.ndarray) -> Callable[[np.ndarray, np.ndarray],
         def predict(self, x: np.ndarray) -> np.ndarray:
             if is_regression or np.isin(x, classes).all():
                 return x
-            return np.asarray(classes[(x > 0.5).astype(int)])
+            return classes[(x > 0.5).astype(int)]
 
         def predict_proba(self, x: np.ndarray) -> np.ndarray:
             return np.column_stack([1 - x, x])

@@ -40,8 +40,7 @@ def load_result(storage: AnyStorage, study_name: str) -> Printed:
     study = load_study(opened, study_name)
     kind = kind_of(study.user_attrs)
     if kind.read:
-        evaluated: Printed = kind.load("read")(study)
-        return evaluated
+        return kind.load("read")(study)
     check_no_evaluations(study)
     if is_comparison(study):
         return load_comparison(opened, study_name)
@@ -85,8 +84,7 @@ def declaration_of(storage: BaseStorage, name: str) -> Declaration | None:
         return None
     if is_undeclared(load_search(storage, name)):
         return None
-    declaration: Declaration = load_head(storage, name).user_attrs[stored.COMPARISON]
-    return declaration
+    return load_head(storage, name).user_attrs[stored.COMPARISON]
 
 
 def load_head(storage: BaseStorage, name: str) -> optuna.Study:

@@ -85,13 +85,11 @@ class VerbInHelp(Verb):
 
     def rows(self, ctx: Any) -> dict[str, list[tuple[str, str]]]:  # noqa: ARG002
         """Return the options of each group, and their help."""
-        rows: dict[str, list[tuple[str, str]]] = self._help["rows"]
-        return rows
+        return self._help["rows"]
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ARG002
         """Return the arguments of the usage."""
-        usage: list[str] = self._help["usage"]
-        return usage
+        return self._help["usage"]
 
 
 class Verbs(TyperGroup):

@@ -82,7 +82,7 @@ class SearchRecord:
     @property
     def sampler(self) -> str:
         """The sampler, as the study stores it; empty if :func:`search` did not run it."""
-        return str(self.settings.get("sampler", ""))
+        return self.settings.get("sampler", "")
 
     @property
     def arm(self) -> Arm:
@@ -102,8 +102,7 @@ class SearchRecord:
     @property
     def settings(self) -> Mapping[str, Any]:
         """The settings of the search: :class:`SearchSettings`; empty if none are stored."""
-        settings: Mapping[str, Any] = self.attrs.get(stored.SEARCH, {})
-        return settings
+        return self.attrs.get(stored.SEARCH, {})
 
     @property
     def runs(self) -> list[RunRecord]:
@@ -187,7 +186,7 @@ class SearchRecord:
     @property
     def is_minimized(self) -> bool:
         """Whether lower values are better."""
-        return bool(self.study.direction == StudyDirection.MINIMIZE)
+        return self.study.direction == StudyDirection.MINIMIZE
 
     def improvement(self, value: float, baseline: float) -> float:
         """Return by how much ``value`` is better than ``baseline``, in units of the metric."""
@@ -317,7 +316,7 @@ class FunctionRecord(SearchRecord):
     @property
     def n_new_seeds(self) -> int:
         """The number of new seeds on which the best trial is evaluated."""
-        return int(self.settings.get("confirm", 0))
+        return self.settings.get("confirm", 0)
 
     @property
     def planned(self) -> Planned:
@@ -434,8 +433,7 @@ def read_record(
         others = {}
     elif others is None:
         others = attributes_in(study._storage)
-    record: SearchRecord = kind.load("record").of(read._replace(others=others))
-    return record
+    return kind.load("record").of(read._replace(others=others))
 
 
 def beginnings_of_runs(attrs_of_studies: Mapping[str, Attributes]) -> list[str]:

@@ -77,8 +77,7 @@ def repeating(storage: BaseStorage) -> BaseStorage:
     # Optuna adds a cache to those that need one; the view is above it.
     storage = optuna.storages.get_storage(storage)
     _listen(storage)
-    view: BaseStorage = sharing_attributes(_repeating_class(type(storage)), storage)
-    return view
+    return sharing_attributes(_repeating_class(type(storage)), storage)
 
 
 class _Repeating:
@@ -363,7 +362,7 @@ def is_fault(error: BaseException) -> bool:
 
 def sqlite_code(error: BaseException | None) -> int:
     """Return SQLite's result code: the lower byte, the others say more about it."""
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def passes(error: BaseException) -> bool:

@@ -349,7 +349,7 @@ class StudyRead(NamedTuple):
     @property
     def maximize(self) -> bool:
         """Whether higher values are better."""
-        return bool(self.study.direction == StudyDirection.MAXIMIZE)
+        return self.study.direction == StudyDirection.MAXIMIZE
 
 
 def opened_study(study: AnyStudy) -> StudyRead:

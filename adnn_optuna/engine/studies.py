@@ -107,8 +107,7 @@ class StudySpec:
             "batch_size": self.plan.batch_size,
             **self.plan.settings,
         }
-        checked: SearchSettings = settings
-        return checked
+        return settings
 
 
 def resume_hint(study: optuna.Study, further: str = "") -> str:

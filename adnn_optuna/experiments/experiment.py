@@ -265,8 +265,7 @@ class Experiment:
             training = self.trainer.training
         if takes_trial(training):
             return None
-        rate: float | None = training.fixed_learning_rate
-        return rate
+        return training.fixed_learning_rate
 
     @property
     def positive(self) -> Any:

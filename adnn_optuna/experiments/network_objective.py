@@ -286,8 +286,7 @@ def _has_baseline(study: optuna.Study) -> bool:
 def _ending(trial: optuna.Trial) -> str | None:
     """Return why a trial is to end without a value, as its study stores it."""
     attrs = trial.study._storage.get_trial_system_attrs(trial._trial_id)
-    ending: str | None = attrs.get(stored.ENDED)
-    return ending
+    return attrs.get(stored.ENDED)
 
 
 def _is_to_end(trial: optuna.Trial, value: float, epoch: int) -> bool:

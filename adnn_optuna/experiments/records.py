@@ -57,18 +57,17 @@ class NetworkRecord(SearchRecord):
     @property
     def config(self) -> Json:
         """The configuration of the objective."""
-        config: Json = self.attrs[stored.CONFIG]
-        return config
+        return self.attrs[stored.CONFIG]
 
     @property
     def is_restart(self) -> bool:
         """Whether it only draws new initial weights."""
-        return bool(self.config["space"] == RESTARTS.config)
+        return self.config["space"] == RESTARTS.config
 
     @property
     def is_as_passed(self) -> bool:
         """Whether the space is the user's; some arms have others."""
-        return bool(self.config["space"]["type"] == OffsetSpace.__name__)
+        return self.config["space"]["type"] == OffsetSpace.__name__
 
     @property
     def n_networks(self) -> int:
@@ -89,7 +88,7 @@ class NetworkRecord(SearchRecord):
         """Whether no seed changes the training of the best trial, as far as that was noted."""
         if self.best is None:
             return False
-        return bool(self.attrs.get(f"{stored.UNSEEDED}/{self.best.number}", False))
+        return self.attrs.get(f"{stored.UNSEEDED}/{self.best.number}", False)
 
     @property
     def hyperparameter_gain(self) -> float:

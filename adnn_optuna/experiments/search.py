@@ -125,8 +125,7 @@ class SearchResult(StudyResult):
     def _trained(self) -> NetworkObjective:
         """What was searched; it is rebuilt from the study if it is not known."""
         if self._objective is None:
-            rebuilt: NetworkObjective = NETWORKS.rebuilt(self.study, None)
-            return rebuilt
+            return NETWORKS.rebuilt(self.study, None)
         return self._objective
 
     def _predictor(self) -> Predictor:

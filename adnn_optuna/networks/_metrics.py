@@ -233,10 +233,7 @@ def _check_is_in_variables(metric: keras.metrics.Metric, arguments: Example, val
     nothing = [tf.convert_to_tensor(variable.value) for variable in metric.variables]
 
     def update(*arguments: tf.Tensor) -> Sequence[tf.Tensor]:
-        updated: Sequence[tf.Tensor] = metric.stateless_update_state(
-            nothing, *arguments, sample_weight=None
-        )
-        return updated
+        return metric.stateless_update_state(nothing, *arguments, sample_weight=None)
 
     # Called by itself, TensorFlow warns of many functions.
     graph = tf.function(update, autograph=False).get_concrete_function(*arguments)

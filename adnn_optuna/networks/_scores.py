@@ -216,7 +216,7 @@ class Scores:
         NaN if a Keras metric has no derivative.
         """
         if name == "accuracy":
-            return np.asarray(self._head.predicted(outputs) == y)
+            return self._head.predicted(outputs) == y
         labels = tf.constant(y)
         outputs_as_tensor = tf.constant(outputs)
         if name in ("r2", "rmse", "mae", *self._r2_names):
@@ -225,7 +225,7 @@ class Scores:
             influence = np.asarray(self.loss(labels, outputs_as_tensor), np.float64)
         else:
             influence = self._influence_by_weights(name, labels, outputs_as_tensor)
-        return np.asarray(value + influence - influence.mean())
+        return value + influence - influence.mean()
 
     def _influence_by_weights(
         self, name: str, labels: tf.Tensor, outputs: tf.Tensor
@@ -254,14 +254,14 @@ def _influence_of_errors(name: str, outputs: np.ndarray, targets: np.ndarray) ->
     elif name == "rmse":
         rmse = math.sqrt(squared.mean())
         means = squared.mean(axis=1)
-        return np.asarray(means / (2 * rmse or 1.0))
+        return means / (2 * rmse or 1.0)
     else:
         # Other examples would also vary otherwise, by which R² divides.
         deviations = np.square(targets - targets.mean(axis=0))
         variances = targets.var(axis=0)
         relative = squared.mean(axis=0) / variances
         influence = (relative * deviations - squared) / variances
-    return np.asarray(influence.mean(axis=1))
+    return influence.mean(axis=1)
 
 
 def with_own_losses(loss: tf.Tensor, own_losses: Sequence[Any], n: int = 1) -> tf.Tensor:

@@ -88,7 +88,7 @@ class Head:
         """Return the number of each example's predicted class, int64 of shape (n,)."""
         if self.size == 1:
             return (outputs[:, 0] > self.threshold).astype(np.int64)
-        return np.asarray(outputs.argmax(axis=-1))
+        return outputs.argmax(axis=-1)
 
 
 Weights = Sequence[np.ndarray]

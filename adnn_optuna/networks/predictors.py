@@ -29,8 +29,8 @@ def predictions(head: Head, outputs: np.ndarray) -> NDArray[np.float64]:
     if head.is_regression or head.are_probabilities:
         return numbers
     if head.size == 1:
-        return np.asarray(scipy.special.expit(numbers))
-    return np.asarray(scipy.special.softmax(numbers, axis=1))
+        return scipy.special.expit(numbers)
+    return scipy.special.softmax(numbers, axis=1)
 
 
 class Average:
@@ -109,7 +109,7 @@ class Predictor:
         if len(outputs) == 1:
             return outputs[0]
         head = self.trainer.architecture.head
-        return np.asarray(np.mean([predictions(head, each) for each in outputs], axis=0))
+        return np.mean([predictions(head, each) for each in outputs], axis=0)
 
     def tested(self) -> Metrics:
         """Return the metrics of the test set."""

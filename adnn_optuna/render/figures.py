@@ -295,13 +295,13 @@ def _spread(
     sizes = sizes * (high - low) / room
     places_in_stack = np.cumsum(sizes) - sizes / 2
     shifts = isotonic_regression(heights - places_in_stack).x
-    return np.asarray(shifts.clip(low, high - sizes.sum()) + places_in_stack)
+    return shifts.clip(low, high - sizes.sum()) + places_in_stack
 
 
 def _finite(numbers: Sequence[Any]) -> np.ndarray:
     """Return the finite numbers of a sequence; None is a gap."""
     array = np.array(numbers, float)
-    return np.asarray(array[np.isfinite(array)])
+    return array[np.isfinite(array)]
 
 
 def _with_hover(trace: Any, series: Series) -> Any:

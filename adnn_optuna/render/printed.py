@@ -117,7 +117,7 @@ class Printed(ABC):
         """
         if form in FORMATS:
             module = load(f"adnn_optuna.render.{form}")
-            return str(getattr(module, f"to_{form}")(self.document()))
+            return getattr(module, f"to_{form}")(self.document())
         if form not in ("", "details"):
             names = " or ".join(map(repr, ["details", *FORMATS]))
             raise WrongValueError(f"The format must be {names}; got {form!r}. Omit it for text.")
@@ -126,7 +126,7 @@ class Printed(ABC):
     def _repr_html_(self) -> str:
         """Return the HTML for a notebook."""
         html = load("adnn_optuna.render.html")
-        return str(html.to_fragment(self.document()))
+        return html.to_fragment(self.document())
 
     def plot(self, key: str | None = None) -> go.Figure:
         """Return a figure of the result.

@@ -223,8 +223,7 @@ class StudyResult(Printed):
 
 def result_of(record: SearchRecord, objective: Any = None) -> StudyResult:
     """Return the result of a search, by its record and by its objective, if that is known."""
-    result: StudyResult = kind_of(record.attrs).load("result")(record, objective)
-    return result
+    return kind_of(record.attrs).load("result")(record, objective)
 
 
 def why_no_best_trial(record: SearchRecord) -> str:

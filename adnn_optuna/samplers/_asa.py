@@ -173,7 +173,7 @@ class AdaptiveSimulatedAnnealing:
             k_offsets = self._k_offsets
         c, exponent = self.rate(n_dims, index)
         decay = np.exp(-c * np.maximum(index + k_offsets, 0.0) ** exponent)
-        return np.asarray(np.maximum(self._options.initial_temperature * decay, _MIN_TEMPERATURE))
+        return np.maximum(self._options.initial_temperature * decay, _MIN_TEMPERATURE)
 
     def cost_temperature(self, index: int) -> float:
         """Return the temperature at which a point is accepted (6)."""
@@ -224,7 +224,7 @@ class AdaptiveSimulatedAnnealing:
         feasibility = self._feasibility
         if len(self._constrained) and not self._is_known:
             moves = self._generate(x, T, key, size)
-            return np.asarray(moves[feasibility.is_likely(moves)][0])
+            return moves[feasibility.is_likely(moves)][0]
         # Values are awaited that would have told much: then the model chooses three of four.
         looks_ahead = n_pending > 0 and len(self._pool) < _N_FEW_POINTS
         if self._is_modelled(index, looks_ahead=looks_ahead):
@@ -242,12 +242,12 @@ class AdaptiveSimulatedAnnealing:
                     moves = np.vstack([best, self._generate(best, T, key, size, REFINE)])
                     moves = moves[feasibility.is_likely(moves)]
                     best = moves[np.argmin(model.predict(moves))]
-                return np.asarray(best)
+                return best
         elif self._is_known and len(self._constrained):
             process = process_near(x, self._pool, self._n_choices)
             near = self._generate(x, T, key, size)
             return self._search(process, branches, near, key, n_pending=n_pending)
-        return np.asarray(self._generate(x, T, key, 1)[0])
+        return self._generate(x, T, key, 1)[0]
 
     def _ask_mixed(self, index: int, key: int, n_pending: int, branches: Branches) -> np.ndarray:
         """Generate a point where coordinates have finitely many values, or are conditional.
@@ -295,7 +295,7 @@ class AdaptiveSimulatedAnnealing:
         is_left = ~is_told(filled, without_nan(points), self._is_finite)
         if is_left.any():
             candidates, filled = candidates[is_left], filled[is_left]
-        return np.asarray(candidates[self._feasibility.is_likely(filled)][0])
+        return candidates[self._feasibility.is_likely(filled)][0]
 
     def _search(
         self,
@@ -372,7 +372,7 @@ class AdaptiveSimulatedAnnealing:
     def _in_stratum(self, index: int, name: str, u: np.ndarray) -> np.ndarray:
         """Return where numbers are in one of the intervals that the first points share out."""
         order = np.argsort(uniforms(self._seed, 0, FIRST, name, _N_FIRST))
-        return np.asarray((order[index % _N_FIRST] + u) / _N_FIRST)
+        return (order[index % _N_FIRST] + u) / _N_FIRST
 
     def _first(self, index: int, key: int) -> np.ndarray:
         """Return one of the first points, which come from everywhere: a Latin hypercube."""

@@ -27,8 +27,8 @@ class _Question:
         """Return the answers of points."""
         values = points[:, self.coordinate]
         if self.is_choice:
-            return np.asarray(np.isclose(values, self.value))
-        return np.asarray(values < self.value)
+            return np.isclose(values, self.value)
+        return values < self.value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _grown(points: np.ndarray, is_label: np.ndarray, n_choices: np.ndarray) -> _
     """Return a tree that tells points with different labels apart, as far as questions can."""
     question = _best_question(points, is_label, n_choices)
     if question is None:
-        return np.asarray((~np.isnan(points)).any(axis=0))
+        return (~np.isnan(points)).any(axis=0)
     is_yes = question.is_yes(points)
     yes, no = (_grown(points[rows], is_label[rows], n_choices) for rows in (is_yes, ~is_yes))
     return _Split(question, yes, no)
@@ -140,9 +140,9 @@ def _bits(counts: np.ndarray) -> np.ndarray:
     """Return the bits that the labels of points take, from the count of each label."""
 
     def total(numbers: np.ndarray) -> np.ndarray:
-        return np.asarray(numbers * np.log2(np.maximum(numbers, 1)))
+        return numbers * np.log2(np.maximum(numbers, 1))
 
-    return np.asarray(total(counts.sum(axis=-1)) - total(counts).sum(axis=-1))
+    return total(counts.sum(axis=-1)) - total(counts).sum(axis=-1)
 
 
 def draw_branch(
@@ -171,4 +171,4 @@ def draw_branch(
 def best_known(points: np.ndarray) -> np.ndarray:
     """Return the first point; a missing coordinate is from the next point that has it, or NaN."""
     first = np.argmin(np.isnan(points), axis=0)
-    return np.asarray(points[first, np.arange(points.shape[1])])
+    return points[first, np.arange(points.shape[1])]

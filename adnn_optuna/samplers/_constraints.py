@@ -68,11 +68,11 @@ class Feasibility:
     def is_likely(self, points: np.ndarray) -> np.ndarray:
         """Return which points are probably feasible, or else which one is most likely so."""
         log_probabilities = self.log_probability(points)
-        return np.asarray(log_probabilities >= min(log_probabilities.max(), math.log(0.5)))
+        return log_probabilities >= min(log_probabilities.max(), math.log(0.5))
 
 
 def _compressed(constraint: np.ndarray) -> np.ndarray:
     """Return the values of a constraint; far from 0, only the order of magnitude matters."""
     sizes = np.abs(constraint)
     typical_size = max(np.median(sizes), 1e-9 * sizes.max())
-    return np.asarray(np.arcsinh(constraint / typical_size))
+    return np.arcsinh(constraint / typical_size)

@@ -129,7 +129,7 @@ class GaussianProcess:
 
         means, deviations = self.predict(points)
         z = (self.zero - means) / deviations[:, None]
-        return np.asarray(log_ndtr(z).sum(axis=1))
+        return log_ndtr(z).sum(axis=1)
 
     def merits(self, points: np.ndarray, width: float | None = None) -> np.ndarray:
         """Return how much is expected of points: the logarithm of the expected improvement [2].
@@ -142,14 +142,14 @@ class GaussianProcess:
         columns, deviations = self.predict(points)
         [means] = columns.T
         if width is not None:
-            return np.asarray(width * deviations - means)
+            return width * deviations - means
         z = (self._y.min() - means) / deviations
         low = np.minimum(z, -1.0)
         tail_factor = 1 + low * math.sqrt(math.pi / 2) * erfcx(-low / math.sqrt(2))
         of_low = np.log(np.maximum(tail_factor, 1e-17)) - 0.5 * (low * low + math.log(2 * math.pi))
         high = np.maximum(z, -1.0)
         of_high = np.log(np.exp(-0.5 * high * high) / math.sqrt(2 * math.pi) + high * ndtr(high))
-        return np.asarray(np.where(z < -1, of_low, of_high) + np.log(deviations))
+        return np.where(z < -1, of_low, of_high) + np.log(deviations)
 
     def _squares(self, points: np.ndarray) -> np.ndarray:
         """Return the squared distances of all pairs of points along each coordinate."""
@@ -183,7 +183,7 @@ class GaussianProcess:
         r = np.sqrt(np.maximum(squares, 0.0, out=squares), out=squares)
         covariance = (r / 3 + 1) * r + 1
         covariance *= self._variance * np.exp(-r)
-        return np.asarray(covariance)
+        return covariance
 
 
 class _Loss:

@@ -50,7 +50,7 @@ class PublishedAnnealing(AdaptiveSimulatedAnnealing):
         if not len(self.x):
             return self.x
         x = np.clip(self.x, 0.0, 1.0)
-        return np.asarray(self._generate(x, self.temperatures(index), key, 1)[0])
+        return self._generate(x, self.temperatures(index), key, 1)[0]
 
     def tell(
         self,

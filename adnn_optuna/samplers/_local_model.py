@@ -84,7 +84,7 @@ class PointPool:
 
     def is_latest(self, count: int) -> np.ndarray:
         """Return which points are among the latest ``count``."""
-        return np.asarray(self.numbers > self.numbers.max(initial=0) - count)
+        return self.numbers > self.numbers.max(initial=0) - count
 
 
 class LocalModel:
@@ -155,10 +155,10 @@ class LocalModel:
         m = len(self._z)
         predictions = self._basis(z) @ self._weights[:m]
         predictions += z @ self._weights[m + 1 :] + self._weights[m]
-        return np.asarray(predictions)
+        return predictions
 
     def _scaled(self, points: np.ndarray) -> np.ndarray:
-        return np.asarray((points - self._center) / self._scale)
+        return (points - self._center) / self._scale
 
     def _basis(self, z: np.ndarray) -> np.ndarray:
         """Return the cubes of the distances from the points that the model is fitted to."""
@@ -168,7 +168,7 @@ class LocalModel:
         distances += (self._z * self._z).sum(axis=1)
         np.maximum(distances, 0.0, out=distances)
         distances *= np.sqrt(distances)
-        return np.asarray(distances)
+        return distances
 
 
 def sensitivities(points: np.ndarray, values: np.ndarray, best: np.ndarray) -> np.ndarray | None:
@@ -188,4 +188,4 @@ def sensitivities(points: np.ndarray, values: np.ndarray, best: np.ndarray) -> n
     gram = features.T @ features
     ridge = 1e-3 * np.trace(gram) / len(gram)
     solution = np.linalg.solve(gram + ridge * np.eye(len(gram)), features.T @ rises)
-    return np.asarray(np.maximum(solution[z.shape[1] :], 0) / scales**2)
+    return np.maximum(solution[z.shape[1] :], 0) / scales**2

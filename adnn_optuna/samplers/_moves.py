@@ -14,13 +14,13 @@ def generating_cdf(y: np.ndarray, temperature: np.ndarray) -> np.ndarray:
     """Return the probability of a move up to ``y``, the integral of (1)."""
     # 1/2 + sgn(y)/2 ln(1 + |y|/T) / ln(1 + 1/T)
     ratio = np.log1p(np.abs(y) / temperature) / np.log1p(1 / temperature)
-    return np.asarray(0.5 + 0.5 * np.copysign(ratio, y))
+    return 0.5 + 0.5 * np.copysign(ratio, y)
 
 
 def generating_quantile(u: np.ndarray, temperature: np.ndarray) -> np.ndarray:
     """Return the quantile ``u`` of the moves (2)."""
     y = temperature * np.expm1(np.abs(2 * u - 1) * np.log1p(1 / temperature))
-    return np.asarray(np.copysign(y, u - 0.5))
+    return np.copysign(y, u - 0.5)
 
 
 def generate(x: np.ndarray, u: np.ndarray, temperature: np.ndarray) -> np.ndarray:
@@ -28,7 +28,7 @@ def generate(x: np.ndarray, u: np.ndarray, temperature: np.ndarray) -> np.ndarra
     lower = generating_cdf(-x, temperature)
     upper = generating_cdf(1 - x, temperature)
     y = generating_quantile(lower + u * (upper - lower), temperature)
-    return np.asarray(np.clip(x + y, 0.0, 1.0))
+    return np.clip(x + y, 0.0, 1.0)
 
 
 def generate_choice(
@@ -80,4 +80,4 @@ def search(
         moved = np.where(stays, starts, move(starts, u_move, temperatures, n_choices))
         points = np.vstack([points, placed(moved.reshape(-1, n_dims))])
         point_merits = np.append(point_merits, merits(points[len(point_merits) :]))
-    return np.asarray(points[np.argmax(point_merits)])
+    return points[np.argmax(point_merits)]

@@ -69,8 +69,7 @@ def _is_under_way(run: str) -> bool:
 
 def heartbeat_interval(study: Study) -> int | None:
     """Return how often the storage wants signs of life, in seconds; :obj:`None` if never."""
-    interval: int | None = getattr(study._storage, "get_heartbeat_interval", lambda: None)()
-    return interval
+    return getattr(study._storage, "get_heartbeat_interval", lambda: None)()
 
 
 def is_watched(study: Study) -> bool:

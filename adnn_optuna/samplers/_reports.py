@@ -57,7 +57,7 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     """Return the ranks of values; equal values have the mean of their ranks."""
     ordered = np.sort(values)
     first, last = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
-    return np.asarray((first + last) / 2)
+    return (first + last) / 2
 
 
 def _fitting_values(
@@ -75,4 +75,4 @@ def _fitting_values(
     rises = slope * np.maximum(ranks - known_ranks[-1], 0.0)
     with np.errstate(over="ignore"):
         fitting = scale * (np.interp(ranks, known_ranks, known_values) + rises)
-    return np.asarray(np.minimum(fitting, np.finfo(float).max))
+    return np.minimum(fitting, np.finfo(float).max)

@@ -63,12 +63,12 @@ class Means:
 
     def on(self, is_in: np.ndarray, trials: slice | Sequence[int]) -> np.ndarray:
         """Return the values of trials on some groups, which a mask of shape (groups,) selects."""
-        return np.asarray((self._sums[trials] @ is_in) / (self._sizes @ is_in))
+        return (self._sums[trials] @ is_in) / (self._sizes @ is_in)
 
     def influences(self, trial: int) -> np.ndarray:
         """Return each group's part of a trial's value; the squares add up to its variance."""
         deviations = self._sums[trial] - self._sizes * self.values[trial]
-        return np.asarray(deviations / self._sizes.sum())
+        return deviations / self._sizes.sum()
 
 
 class Metric:
@@ -137,9 +137,7 @@ class Metric:
         n_parts = int(parts.max()) + 1
         without = [self.on((parts != part).astype(float), [trial])[0] for part in range(n_parts)]
         finite_values = np.array([value for value in without if math.isfinite(value)])
-        return np.asarray(
-            (finite_values.mean() - finite_values) * math.sqrt((n_parts - 1) / n_parts)
-        )
+        return (finite_values.mean() - finite_values) * math.sqrt((n_parts - 1) / n_parts)
 
 
 def random_splits(

@@ -489,7 +489,7 @@ def _means_of_subsets(values: np.ndarray, n_subsets: int) -> np.ndarray:
         for i in range(n_pairs):
             sums = np.concatenate([sums, sums + values[:, i : i + 1]], axis=1)
             sizes = np.concatenate([sizes, sizes + 1])
-        return np.asarray(sums[:, 1:] / sizes[1:])
+        return sums[:, 1:] / sizes[1:]
     rows = np.vstack([values, np.ones(n_pairs)])  # The last one counts the pairs of a subset.
     totals = np.zeros((len(rows), n_subsets))
     start = 0
@@ -504,7 +504,7 @@ def _means_of_subsets(values: np.ndarray, n_subsets: int) -> np.ndarray:
     is_empty = sizes == 0
     sums[:, is_empty] = values.sum(axis=1, keepdims=True)
     sizes[is_empty] = n_pairs
-    return np.asarray(sums / sizes)
+    return sums / sizes
 
 
 def _memberships(n_pairs: int, n_subsets: int) -> Iterator[np.ndarray]:

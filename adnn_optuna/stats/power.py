@@ -138,7 +138,7 @@ def _variances(differences: Sequence[np.ndarray]) -> list[float]:
 
 
 def _possible_sds(sd: float, n_pilot: int, shares: np.ndarray) -> np.ndarray:
-    return np.asarray(sd * np.sqrt((n_pilot - 1) / scipy.stats.chi2.ppf(shares, n_pilot - 1)))
+    return sd * np.sqrt((n_pilot - 1) / scipy.stats.chi2.ppf(shares, n_pilot - 1))
 
 
 def _fixed_power(effects: np.ndarray, n: int, n_claims: int) -> float:

@@ -43,7 +43,7 @@ def e_process(centred: np.ndarray) -> np.ndarray:
             log_cosh = rate * sizes + np.log(1 + np.exp(-2 * rate * sizes)) - math.log(2)
             norms = np.cumsum(log_cosh, axis=-1)
             total += np.exp(rate * sums - norms) + np.exp(-rate * sums - norms)
-    return np.asarray(total / (2 * len(_RATES)))
+    return total / (2 * len(_RATES))
 
 
 @functools.cache
@@ -98,7 +98,7 @@ def _hull(d: np.ndarray, centres: np.ndarray, threshold: float) -> tuple[np.ndar
     def is_possible(centres: np.ndarray) -> np.ndarray:
         parts = np.array_split(centres, 1 + centres.size * len(d) // _N_AT_ONCE)
         largest = [e_process(d - part[:, np.newaxis]).max(axis=-1) for part in parts]
-        return np.asarray(np.concatenate(largest) < threshold)
+        return np.concatenate(largest) < threshold
 
     possible = np.flatnonzero(is_possible(centres))
     if not len(possible):
