@@ -514,7 +514,7 @@ _TYPES: dict[str, Any] = {
 }
 
 
-def _first_fault(attrs: Attributes) -> tuple[str, Fault] | None:
+def first_fault(attrs: Attributes) -> tuple[str, Fault] | None:
     """Return the name and the fault of the first attribute that is not of its type, if any is."""
     for name, value in attrs.items():
         kind = name.partition("/")[0]
@@ -529,7 +529,7 @@ def _first_fault(attrs: Attributes) -> tuple[str, Fault] | None:
 
 def check(study_name: str, attrs: Attributes) -> None:
     """Raise if an attribute of a study has a wrong type."""
-    faulty = _first_fault(attrs)
+    faulty = first_fault(attrs)
     if faulty is not None:
         name, fault = faulty
         raise malformed(name, f"study {study_name!r}", fault)
@@ -543,7 +543,7 @@ def check_trial(trial: Any, study: Any) -> None:
     """Raise if an attribute of a trial has a wrong type, or a value is not a number."""
     if _checked_trials.get(id(trial)) is trial:
         return
-    faulty = _first_fault(trial.system_attrs) or _first_fault(trial.user_attrs)
+    faulty = first_fault(trial.system_attrs) or first_fault(trial.user_attrs)
     if faulty is not None:
         name, fault = faulty
         raise malformed(name, f"trial {trial.number} of study {study.study_name!r}", fault)
@@ -574,11 +574,6 @@ def read_study(study: Any) -> tuple[Attributes, list[Any]]:
     for trial in trials:
         check_trial(trial, study)
     return attrs, trials
-
-
-def are_sound(attrs: Attributes) -> bool:
-    """Return whether all attributes of a study have the right types."""
-    return _first_fault(attrs) is None
 
 
 def subject_of(study: Any, kind: Any) -> Any:

@@ -229,19 +229,18 @@ def resumed_recheck(
     study, attrs, *_ = _rechecked_study(opened)
     if objective is None:
         objective = kind_of(attrs).rebuilt(study, data_dir)
-    names = ("top", "choose", "confirm", "against", "failed")
-    arguments = {name: settings[name] for name in names}
-    resampled: Any = False  # The first call has asked.
-    if settings["resampled"]:
-        resampled = tuple(settings["resampled"])
     return recheck(
         study,
         objective,
+        top=settings["top"],
+        choose=settings["choose"],
+        confirm=settings["confirm"],
+        against=settings["against"],
+        failed=settings["failed"],
         deterministic=settings["is_deterministic"],
-        resampled=resampled,
+        resampled=settings["resampled"] or False,  # The first call has asked.
         storage=opened._storage,
         study_name=opened.study_name,
-        **arguments,
         **keywords,
     )
 

@@ -29,6 +29,7 @@ from adnn_optuna.engine.storages import (
     open_storage,
 )
 from adnn_optuna.engine.studies import StudySpec
+from adnn_optuna.stats.resampling import as_sizes
 
 
 class ResumeKeywords(Running, LimitValues, total=False):
@@ -149,16 +150,13 @@ def _stored_objective(
             f"Study {study.study_name!r} must be a search of a function; got one that search did "
             "not begin. Continue it by study.optimize."
         )
-    resampled: Any = study.user_attrs.get(stored.RESAMPLED) or False
-    if resampled:
-        resampled = tuple(resampled)
     n_jobs = call.n_jobs or settings["n_jobs"]
     searched = searched.replace(
         direction=study.direction,
         seed=settings["seed"],
         replicate=settings["replicate"],
         n_jobs=n_jobs,
-        resampled=resampled,
+        resampled=as_sizes(study.user_attrs.get(stored.RESAMPLED)) or False,
     )
     return searched, settings
 

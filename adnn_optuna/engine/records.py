@@ -31,6 +31,7 @@ from adnn_optuna.samplers._evaluations import evaluation_trials, value_of
 from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._replicates import Configuration, replicated
 from adnn_optuna.samplers._trials import best_trial, check_one_objective, is_done, may_be_best
+from adnn_optuna.stats.resampling import Resampled, as_sizes
 
 _USERS_OWN = Arm("", lambda *_: optuna.samplers.RandomSampler())  # Of which nothing is known.
 
@@ -171,11 +172,8 @@ class SearchRecord:
     @property
     def best_value(self) -> float:
         """The selection metric of the best trial; NaN if there is none, or it is infinite."""
-        value = math.nan
-        if self.best is not None and self.best.value is not None:
-            value = self.best.value
-        if math.isfinite(value):
-            return value
+        if self.best is not None and math.isfinite(self.best.values[0]):
+            return self.best.values[0]
         return math.nan
 
     @property
@@ -331,12 +329,9 @@ class FunctionRecord(SearchRecord):
         return planned_of(self.attrs, self.best.number)
 
     @property
-    def resampled(self) -> tuple[int, int] | None:
+    def resampled(self) -> Resampled | None:
         """The numbers of training and test examples, if seeds redraw the split of one data set."""
-        sizes = self.attrs.get(stored.RESAMPLED)
-        if sizes is None:
-            return None
-        return sizes[0], sizes[1]
+        return as_sizes(self.attrs.get(stored.RESAMPLED))
 
     @property
     def new_seeds(self) -> list[int]:
@@ -415,8 +410,8 @@ def confirmation_trials(storage: BaseStorage, study_name: str) -> tuple[FrozenTr
 
 def attributes_in(storage: BaseStorage) -> dict[str, Json]:
     """Return the valid user attributes of all studies in a storage, by study name."""
-    studies = storage.get_all_studies()
-    return {s.study_name: s.user_attrs for s in studies if stored.are_sound(s.user_attrs)}
+    attrs = {study.study_name: study.user_attrs for study in storage.get_all_studies()}
+    return {name: each for name, each in attrs.items() if stored.first_fault(each) is None}
 
 
 def read_record(

@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -103,8 +103,7 @@ def to_plotly(figure: Figure) -> go.Figure:
     )
     for series in figure.series:
         if len(series.x):
-            draw = _drawer(series.mark)
-            drawing.add_traces(draw(series, figure))
+            drawing.add_traces(_traces(series, figure))
     if not drawing.data:
         drawing.add_annotation(
             text=figure.if_empty, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False
@@ -134,13 +133,13 @@ def to_plotly(figure: Figure) -> go.Figure:
     return drawing
 
 
-def _drawer(mark: Mark) -> Callable[[Series, Figure], list[Any]]:
-    if mark in _LINES:
-        return _line
-    return _points
+def _traces(series: Series, figure: Figure) -> list[Any]:
+    if series.mark in _LINES:
+        return _line(series)
+    return _points(series, figure)
 
 
-def _line(series: Series, _: Figure) -> list[Any]:
+def _line(series: Series) -> list[Any]:
     """Return a line, and behind it the band of its intervals."""
     color = _color(series)
     traces = []

@@ -41,13 +41,6 @@ RUN_NAMES = ("candidate", "run")
 
 CandidateVerdict = Literal["baseline", "kept", "not kept", "not judged yet"]
 
-# What candidates are compared with, in the order of `Standard`.
-_STANDARD: tuple[Literal["mean", "worst", "sd", "threshold"], ...] = (
-    "mean",
-    "worst",
-    "sd",
-    "threshold",
-)
 _VERDICTS: Mapping[CandidateVerdict, Verdict] = {
     "baseline": "no claim",
     "kept": "kept",
@@ -270,7 +263,7 @@ class ChangeLoop(Printed):
             return ""
         if candidate.n_failed > len(candidate.succeeded):
             return "Most of its runs failed."
-        standard = Standard(*(candidate.compared[key] for key in _STANDARD))
+        standard = Standard(*map(candidate.compared.get, Standard._fields))
         needed = self._gain_unit.gain(float(needed_gain(standard, self.n_runs)))
         return f"After {in_number(self.n_runs, 'run')}, the gain had to exceed {needed}."
 
@@ -470,7 +463,7 @@ def verdicts_of(
         if compared is not None:
             n_made[place] = min(len(counted_run), max_runs)
             values[place, : n_made[place]] = counted_run[:max_runs]
-            rows[:, place] = [compared[key] for key in _STANDARD]
+            rows[:, place] = [*map(compared.get, Standard._fields)]
     is_kept, is_given_up, n_runs = judged(values, n_made, Standard(*rows))
     verdicts: list[tuple[CandidateVerdict, int]] = []
     for place, n in enumerate(n_runs.tolist()):

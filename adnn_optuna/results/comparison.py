@@ -16,12 +16,10 @@ from adnn_optuna._attributes import Declaration, DeclaredArm
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._units import (
     ACCURACY,
-    PLAIN,
     Unit,
     capitalized,
     in_number,
     score_in_words,
-    unit_of,
 )
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
@@ -66,12 +64,17 @@ from adnn_optuna.results.plan import Plan
 from adnn_optuna.results.row_figure import best_mean, values_figure
 from adnn_optuna.results.settings import settings_fields
 from adnn_optuna.results.study import StudyResult, bests_so_far, gains_so_far, why_no_best_trial
-from adnn_optuna.stats import paired_differences as paired
 from adnn_optuna.stats.design import Claim, PairedDesign, Validity
-from adnn_optuna.stats.paired_differences import OPEN, PairedDifference, VerdictName
+from adnn_optuna.stats.paired_differences import (
+    MARGIN,
+    OPEN,
+    PairedDifference,
+    VerdictName,
+    check_margin,
+)
 from adnn_optuna.stats.power import required_seeds
-from adnn_optuna.stats.resampling import Resampled
-from adnn_optuna.stats.spread import known_sd, unit_of_values
+from adnn_optuna.stats.resampling import Resampled, as_sizes
+from adnn_optuna.stats.spread import fitted_unit, known_sd
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,7 +103,7 @@ class ComparisonNumbers:
 
     def __post_init__(self) -> None:
         if self.margin is not None:
-            paired.check_margin(self.margin, self.unit.largest)
+            check_margin(self.margin, self.unit.largest)
         first = self.any_record
         for run in self.runs:
             for name, limit in first.budget.items():
@@ -156,7 +159,10 @@ class ComparisonNumbers:
         best_values = [[run.best_value for run in runs] for runs in self.records.values()]
         test_values = [[run.test_value for run in runs] for runs in self.records.values()]
         record = self.any_record
-        return Units(_fitted(record.metric, best_values), _fitted(record.test_metric, test_values))
+        return Units(
+            fitted_unit(record.metric, best_values, are_paired=True),
+            fitted_unit(record.test_metric, test_values, are_paired=True),
+        )
 
     @property
     def unit(self) -> Unit:
@@ -291,23 +297,22 @@ class ComparisonNumbers:
     @property
     def resampled(self) -> Resampled | None:
         """The numbers of training and test examples, if seeds redraw splits of one data set."""
-        numbers = self.declaration["arguments"].get("resampled")
-        if numbers is None:
-            return None
-        n_train, n_test = numbers
-        return n_train, n_test
+        return as_sizes(self.declaration["arguments"].get("resampled"))
+
+    @property
+    def sampler_rows(self) -> list[PairedDifference]:
+        """The differences between samplers."""
+        return self.rows_of(self.families["samplers"])
 
     @property
     def n_inconclusive(self) -> int:
         """How many of the claims on samplers are not decided."""
-        rows = self.rows_of(self.families["samplers"])
-        return sum(row.verdict in paired.OPEN for row in rows)
+        return sum(row.verdict in OPEN for row in self.sampler_rows)
 
     @property
     def may_decide_more(self) -> bool:
         """Whether further seeds may decide a claim on samplers: none counts after a gap."""
-        rows = self.rows_of(self.families["samplers"])
-        return any(row.verdict in paired.OPEN and row.n_pairs >= self.n_done for row in rows)
+        return any(row.verdict in OPEN and row.n_pairs >= self.n_done for row in self.sampler_rows)
 
     def rows_of(self, claims: Sequence[Claim]) -> list[PairedDifference]:
         """Return the differences behind some claims."""
@@ -316,10 +321,9 @@ class ComparisonNumbers:
     @functools.cached_property
     def over_reference(self) -> list[PairedDifference]:
         """How much better than the reference each sampler is, the best first."""
-        rows = self.rows_of(self.families["samplers"])
-        valued_rows = [row for row in rows if row.other == self.reference and row.n_pairs]
+        rows = [row for row in self.sampler_rows if row.other == self.reference and row.n_pairs]
         # Samplers that are shown to be better come first, even with a lower mean.
-        return sorted(valued_rows, key=lambda row: (row.verdict != "better", -row.mean))
+        return sorted(rows, key=lambda row: (row.verdict != "better", -row.mean))
 
     @property
     def strongest_control(self) -> str | None:
@@ -337,14 +341,6 @@ class ComparisonNumbers:
         """The seconds in which any trial ran, or its evaluation on a new seed."""
         trials = (trial for run in self.runs for trial in (*run.done_trials, *run.confirming))
         return seconds_under_way(trials)
-
-
-def _fitted(metric: str, arms: Sequence[Sequence[float]]) -> Unit:
-    """Return the unit of a metric, with as many digits as the values of all runs need."""
-    unit = unit_of(metric)
-    if unit is PLAIN:
-        return unit_of_values(arms, are_paired=True)
-    return unit
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -369,7 +365,7 @@ class Comparison(Printed):
 
     results: Mapping[str, Sequence[StudyResult]]
     seeds: tuple[int, ...]
-    margin: float | None = paired.MARGIN
+    margin: float | None = MARGIN
     declared: Declaration | None = None
     like: tuple[str, ...] = ()
     numbers: ComparisonNumbers = dataclasses.field(init=False)
@@ -491,7 +487,7 @@ class Comparison(Printed):
     @property
     def _verdicts(self) -> set[VerdictName | None]:
         """The verdicts of all samplers against the reference, also if they have no pair."""
-        rows = self.numbers.rows_of(self.numbers.families["samplers"])
+        rows = self.numbers.sampler_rows
         return {row.verdict for row in rows if row.other == self.numbers.reference}
 
     def _conclusion(self) -> str:
@@ -560,11 +556,10 @@ class Comparison(Printed):
 
     def _control_over_reference(self) -> PairedDifference | None:
         """Return how much better the strongest control is than the reference, if known."""
-        rows = self.numbers.rows_of(
-            [(str(self.numbers.reference), str(self.numbers.strongest_control))]
-        )
-        if rows and rows[0].n_pairs:
-            return rows[0].turned()
+        claim = self.numbers.reference, self.numbers.strongest_control
+        for row in self.numbers.paired_differences:
+            if (row.arm, row.other) == claim and row.n_pairs:
+                return row.turned()
         return None
 
     def _estimates(self) -> list[Line]:
@@ -576,13 +571,10 @@ class Comparison(Printed):
         for row in self.numbers.replication:
             word = _REPLICATION.get(str(row.verdict), "not shown to replicate")
             label = f"{short_labels(self.results)[row.arm]}, new seeds"
-            remark = f"{self._replicated(row.arm)}: {word}"
+            replicates = self.numbers.records[row.arm][0].arm.replicates
+            remark = f"{replicates}: {word}"
             lines.append(difference(label, row.estimate, self.numbers.unit, remark))
         return lines
-
-    def _replicated(self, label: str) -> str:
-        """Return the part of an arm's best trials that was used with other seeds."""
-        return self.numbers.records[label][0].arm.replicates
 
     def _tables(self) -> list[Table]:
         title = f"Mean ± standard deviation over {len(self.seeds)} seeds"

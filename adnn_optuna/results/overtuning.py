@@ -12,7 +12,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._units import ACCURACY, PLAIN, Estimate, Unit, capitalized, in_number, unit_of
+from adnn_optuna._units import ACCURACY, Estimate, Unit, capitalized, in_number
 from adnn_optuna.engine.example_scores import Examples, read_examples
 from adnn_optuna.render.document import (
     Caution,
@@ -35,7 +35,7 @@ from adnn_optuna.stats.overtuning import (
     on_new_seeds,
     random_splits,
 )
-from adnn_optuna.stats.spread import unit_of_values
+from adnn_optuna.stats.spread import fitted_unit
 
 _ALIKE = 1e-3  # Reported values that differ more from the means of the scores are others.
 
@@ -135,9 +135,9 @@ class Overtuning(Printed):
     @functools.cached_property
     def _unit(self) -> Unit:
         is_share = self.examples.are_right and not self.metric
-        unit = ACCURACY if is_share else unit_of(self.metric)
-        if unit is PLAIN:
-            unit = unit_of_values([self.reported_values])
+        unit = ACCURACY
+        if not is_share:
+            unit = fitted_unit(self.metric, [self.reported_values])
         return unit.rounded_to(self.new_data)
 
     @functools.cached_property

@@ -50,7 +50,7 @@ from adnn_optuna.stats.paired_differences import (
     fewest_pairs,
     is_by_t,
 )
-from adnn_optuna.stats.resampling import Resampled
+from adnn_optuna.stats.resampling import Resampled, as_sizes
 from adnn_optuna.stats.spread import collapses
 
 if TYPE_CHECKING:
@@ -158,10 +158,7 @@ class RecheckNumbers:
         The stored value was selected, so it counts only if these two are equal.
         """
         values = self.values(trial, "choose")
-        score = 0.0
-        if values:
-            score = self._sign * mean(values)
-        return len(values), score
+        return len(values), self._sign * mean(values or [0.0])
 
     def _wanted(self, numbers: Iterable[int], role: Role) -> list[Evaluation]:
         return [(number, seed) for number in numbers for seed in self._seeds_of(role)]
@@ -205,11 +202,7 @@ class RecheckNumbers:
     @property
     def resampled(self) -> Resampled | None:
         """The sizes of the splits that the seeds redraw."""
-        sizes = self.settings["resampled"]
-        if sizes is None:
-            return None
-        n_train, n_test = sizes
-        return n_train, n_test
+        return as_sizes(self.settings["resampled"])
 
     @functools.cached_property
     def estimate(self) -> Estimate:

@@ -13,6 +13,14 @@ ResampledArgument = Sequence[int] | Literal[False] | None
 """These numbers; False if rows or seeds are no splits of one data set."""
 
 
+def as_sizes(stored: Sequence[int] | None) -> Resampled | None:
+    """Return the sizes of splits from JSON, which has no tuples; None if there are none."""
+    if stored is None:
+        return None
+    n_train, n_test = stored
+    return n_train, n_test
+
+
 def is_of_splits(name: str) -> bool:
     """Return whether rows or seeds of a name may be splits or folds of one data set."""
     words = {word.removesuffix("s") for word in re.split(r"[\W\d_]+", name.lower()) if word}

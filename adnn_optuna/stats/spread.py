@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import scipy
 
-from adnn_optuna._units import PLAIN, UNKNOWN, Estimate, Unit
+from adnn_optuna._units import PLAIN, UNKNOWN, Estimate, Unit, unit_of
 from adnn_optuna.stats.paired_differences import are_equal, size_of
 from adnn_optuna.stats.proportions import Z
 from adnn_optuna.stats.sequential import DECIMALS
@@ -101,6 +101,16 @@ def unit_of_values(
     if are_paired:  # What all arms have in common may spread far more than their differences.
         arrays += [first - second for first, second in itertools.combinations(arrays, 2)]
     return PLAIN.fitted([size * known_sd(array) for array in arrays], float(largest))
+
+
+def fitted_unit(
+    metric: str, arms: Iterable[Sequence[float] | np.ndarray], *, are_paired: bool = False
+) -> Unit:
+    """Return the unit of a metric; if it is plain, with the digits that values of arms need."""
+    unit = unit_of(metric)
+    if unit is PLAIN:
+        return unit_of_values(arms, are_paired=are_paired)
+    return unit
 
 
 def known_sd(values: Sequence[float] | np.ndarray) -> float:
