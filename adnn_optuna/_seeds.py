@@ -58,9 +58,10 @@ def new_seeds(of: str, role: str, count: int, *, draws_data: bool) -> tuple[int,
     digest = hashlib.shake_128(data).digest(4 * count)
     words = np.frombuffer(digest, dtype="<u4") // 4
     is_to_confirm = role == "confirm"
-    if draws_data:
-        return tuple(int(word) + _FIRST_TO_CONFIRM * is_to_confirm for word in words)
-    return tuple(int(word) * 2 + is_to_confirm for word in words)
+    if not draws_data:
+        return tuple(int(word) * 2 + is_to_confirm for word in words)
+    first = _FIRST_TO_CONFIRM if is_to_confirm else 0
+    return tuple(int(word) + first for word in words)
 
 
 def confirms(seed: int, *, draws_data: bool) -> bool:

@@ -168,6 +168,11 @@ def in_probability(probability: float) -> str:
     return f"{probability:.2f}"
 
 
+def percent(level: float) -> str:
+    """Return the level of a CI in percent, such as ``"95%"``."""
+    return f"{100 * level:.9g}%"
+
+
 def as_argument(file: str) -> str:
     """Return a file's name, quoted for a shell so that no command takes it for an option."""
     if file.startswith("-"):

@@ -84,8 +84,8 @@ def check_splits(
     seeds: Mapping[str, Sequence[str]],
     resampled: ResampledArgument,
     *,
-    folds: bool = False,
-    sequential: bool = False,
+    folds: bool,
+    sequential: bool,
 ) -> Resampled | None:
     """Return the sizes of splits; refuse functions that redraw splits of unknown sizes.
 

@@ -133,7 +133,9 @@ def checked_call(function: Callable[..., Any], keywords: Mapping[str, Any]) -> C
             f"{function.__name__}() has no argument {name!r}.{did_you_mean(name, names)}"
         )
     checked: Any = {**keywords}
-    limits: Any = {name: checked.pop(name) for name in checked_limits() if name in checked}
+    limits: Any = {}
+    for name in checked.keys() & LimitValues.__annotations__:
+        limits[name] = checked.pop(name)
     for name in checked.keys() & _CHECKS.keys():
         checked[name] = _CHECKS[name](checked[name])
     return Call(limits=checked_limits(**limits), **checked)

@@ -256,7 +256,7 @@ def _row_name(label: object) -> str:
     return str(label).lower().replace(" ", "_")
 
 
-def _with_named_rows(table: pd.DataFrame, groups: str | None = None) -> pd.DataFrame:
+def _with_named_rows(table: pd.DataFrame, groups: str | None) -> pd.DataFrame:
     """Return a table without the columns that name its rows or their groups, by these names."""
     in_index = list[object]()
     if groups is not None and groups in table.index.names:

@@ -220,7 +220,9 @@ def compare(
         n_jobs = call.n_jobs or searched.n_studies_at_once
         n_seeds_at_once = n_jobs if stop_when_decided else len(seeds)
         results: dict[str, list[StudyResult]] = {label: [] for label in arms}
-        end, head, n_before = 0, None, 0
+        end = 0
+        head = None
+        n_before = 0
         while True:
             part = seeds[end : end + n_seeds_at_once]
             end += len(part)

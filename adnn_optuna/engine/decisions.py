@@ -201,9 +201,9 @@ class Observer:
     def look(
         self,
         open_ids: Collection[int],
-        begun: Collection[int] = (),
+        begun: Collection[int],
         *,
-        n_threads: int | None = None,
+        n_threads: int | None,
     ) -> Snapshot:
         """Return the snapshot for the decisions, with more facts on trials that have just begun.
 
@@ -227,16 +227,16 @@ class Observer:
         tally.update(study)
         reached = (limit.reason for limit in self._limits if limit._is_reached(study, tally))
         free: float = 0 if study._stop_flag else math.inf
-        if self.places is not None and self.places.last_index < math.inf:
-            free = self.places.n_free(study, self._batch_size, tally.reader)
-        batch_size = self._batch_size
-        if n_threads is not None:
-            batch_size = n_threads
         n_wanted = math.inf
         last_place = math.inf
         if self.places is not None:
-            n_wanted = self.places.n_wanted
             last_place = self.places.last_index
+            if last_place < math.inf:
+                free = self.places.n_free(study, self._batch_size, tally.reader)
+            n_wanted = self.places.n_wanted
+        batch_size = self._batch_size
+        if n_threads is not None:
+            batch_size = n_threads
         return Snapshot(
             unfinished=tuple(
                 self._unfinished(trial, open_ids, begun)
@@ -268,13 +268,14 @@ class Observer:
     def _unfinished(
         self, trial: FrozenTrial, open_ids: Collection[int], begun: Collection[int]
     ) -> Unfinished:
-        places = self.places
         is_new = trial._trial_id in begun
-        place = None if places is None else places.place_of(trial)
+        place = None
         is_taken = False
         n_before = None
-        if places is not None and place is not None and is_new:
-            is_taken, n_before = places.look_again(self._study, trial, self.tally.reader)
+        if self.places is not None:
+            place = self.places.place_of(trial)
+            if place is not None and is_new:
+                is_taken, n_before = self.places.look_again(self._study, trial, self.tally.reader)
         now = time.monotonic()
         created = _as_created(trial)
         attrs = trial.system_attrs

@@ -100,7 +100,7 @@ class Loop:
         self._sampler: str | None = None
         if settings and is_run:
             self._sampler = settings["sampler"]
-        self._began = datetime.now(UTC).isoformat()
+        self._run_began = datetime.now(UTC).isoformat()
         self._n_done_before: int | None = None  # None until there was something to do.
         self._limits = callbacks_of(limits) if ends is None else ends
         n_at_once = 1
@@ -109,7 +109,7 @@ class Loop:
         self._observer = Observer(study, self._limits, n_at_once)
         # The trials under way here, by their ids: whether they were created with all parameters.
         self._open: dict[int, bool] = {}
-        # What runs in threads: its trial, and the study's working time when that began.
+        # What runs in threads: its trial, and when the study's working time was 0.
         self._jobs: dict[futures.Future[list[Outcome]], tuple[optuna.Trial, float]] = {}
         self._told: list[tuple[optuna.Trial, Outcome]] = []  # Since the last read.
         self._n_rivals = 0
@@ -156,19 +156,7 @@ class Loop:
         if isinstance(decision, End) and not self._jobs:
             return decision.reason
         if isinstance(decision, Begin):
-            # Before the trials, so that their own time reaches the limit when the training does.
-            began = time.monotonic() - self._observer.tally.elapsed
-            if self._n_done_before is None:
-                # If it is killed, nothing has ended it: not what ended an earlier run either.
-                self._store_run(snapshot.n_done, None, None)
-                self._n_done_before = snapshot.n_done
-            trials = self._begin(decision.count, snapshot)
-            if snapshot.is_refilled and snapshot.batch_size > 1:
-                for trial in trials:
-                    run = threads.submit(copy_context().run, self._train, [trial], began)
-                    self._jobs[run] = trial, began
-            elif trials:  # In this thread, which Ctrl-C interrupts.
-                self._tell(trials, self._train(trials, began), began)
+            self._run_trials(decision.count, snapshot, threads)
         if self._jobs:
             # If a thread is free, others may leave something to do at any moment.
             is_full = isinstance(decision, End) or len(self._jobs) == snapshot.batch_size
@@ -180,6 +168,24 @@ class Loop:
             # Not by waiting for ``stop``, which a signal could not set meanwhile in this thread.
             time.sleep(_SECONDS_BETWEEN_READS)
         return None
+
+    def _run_trials(
+        self, count: int, snapshot: Snapshot, threads: futures.ThreadPoolExecutor
+    ) -> None:
+        """Begin trials, and train them in the threads or here."""
+        # Before the trials, so that their own time reaches the limit when the training does.
+        work_began = time.monotonic() - self._observer.tally.elapsed
+        if self._n_done_before is None:
+            # If it is killed, nothing has ended it: not what ended an earlier run either.
+            self._store_run(snapshot.n_done, None, None)
+            self._n_done_before = snapshot.n_done
+        trials = self._begin(count, snapshot)
+        if snapshot.is_refilled and snapshot.batch_size > 1:
+            for trial in trials:
+                run = threads.submit(copy_context().run, self._train, [trial], work_began)
+                self._jobs[run] = trial, work_began
+        elif trials:  # In this thread, which Ctrl-C interrupts.
+            self._tell(trials, self._train(trials, work_began), work_began)
 
     def _read_study(self, begun: frozenset[int] = frozenset()) -> Snapshot:
         """Read the study, show what was told, and end the trials of the dead."""
@@ -319,8 +325,8 @@ class Loop:
             self._fail(trial._trial_id)
         self._open.pop(trial._trial_id, None)
 
-    def _train(self, trials: list[optuna.Trial], began: float) -> list[Outcome]:
-        deadline = began + (self._limit_values["max_time"] or math.inf)
+    def _train(self, trials: list[optuna.Trial], work_began: float) -> list[Outcome]:
+        deadline = work_began + (self._limit_values["max_time"] or math.inf)
         return self._objective.train(trials, stop=self._stop, deadline=deadline)
 
     def _collect(self, seconds: float | None) -> None:
@@ -328,10 +334,12 @@ class Loop:
         ended, _ = futures.wait(self._jobs, seconds, futures.FIRST_COMPLETED)
         for run in ended:
             outcomes = run.result()
-            trial, began = self._jobs.pop(run)
-            self._tell([trial], outcomes, began)
+            trial, work_began = self._jobs.pop(run)
+            self._tell([trial], outcomes, work_began)
 
-    def _tell(self, trials: list[optuna.Trial], outcomes: list[Outcome], began: float) -> None:
+    def _tell(
+        self, trials: list[optuna.Trial], outcomes: list[Outcome], work_began: float
+    ) -> None:
         """Tell the results of trials; trials after the one that gained enough do not count."""
         early = [limit for limit in self._limits if limit.ends_early]
         for position, (trial, outcome) in enumerate(zip(trials, outcomes, strict=True)):
@@ -339,7 +347,7 @@ class Loop:
                 continue
             if position and any(limit.reached(self._study) for limit in early):
                 outcome = Outcome("timeout")  # noqa: PLW2901
-            self._tell_one(trial, outcome, time.monotonic() - began)
+            self._tell_one(trial, outcome, time.monotonic() - work_began)
             self._study._stop_flag |= outcome.stops_study
             self._open.pop(trial._trial_id, None)
             self._told.append((trial, outcome))
@@ -367,9 +375,9 @@ class Loop:
 
     def _tidy(self, *, is_interrupt: bool) -> None:
         """End the running trials, and say that the user interrupted the run."""
-        for run, (trial, began) in self._jobs.items():
+        for run, (trial, work_began) in self._jobs.items():
             if run.exception() is None:  # It heeded no event.
-                self._tell([trial], run.result(), began)
+                self._tell([trial], run.result(), work_began)
         self._open.clear()  # So they have no worker.
         snapshot = self._read_study()
         if is_interrupt and self._n_done_before is not None:
@@ -390,12 +398,12 @@ class Loop:
             return
         limits: Any = self._limit_values
         run: RunRecord = {
-            "began": self._began,
+            "began": self._run_began,
             "sampler": self._sampler,
             "limits": limits,
             "n_trials_before": n_done_before,
             "stop_reason": reason,
             "n_trials": n_done,
         }
-        self._study.set_user_attr(f"{RUNS}/{self._began}-{os.getpid()}", run)
+        self._study.set_user_attr(f"{RUNS}/{self._run_began}-{os.getpid()}", run)
         self._study.set_user_attr(STOP_REASON, reason)

@@ -208,14 +208,15 @@ def run_studies(
 
     The ``bar`` counts the studies' trials; if a study ends early, it counts the whole budget.
     """
-    own_workers = futures.ThreadPoolExecutor(n_jobs, "run")
-    with own_workers if executor is None else contextlib.nullcontext(executor) as workers:
-        is_here = isinstance(workers, futures.ThreadPoolExecutor)
+    with contextlib.ExitStack() as own_workers:
+        if executor is None:
+            executor = own_workers.enter_context(futures.ThreadPoolExecutor(n_jobs, "run"))
+        is_here = isinstance(executor, futures.ThreadPoolExecutor)
         if is_here:
             pairs = zip(specs, opened, strict=True)
-            runs = [workers.submit(_run_one, stop, bar, *pair) for pair in pairs]
+            runs = [executor.submit(_run_one, stop, bar, *pair) for pair in pairs]
         else:
-            runs = [workers.submit(_run_elsewhere, spec, storage) for spec in specs]
+            runs = [executor.submit(_run_elsewhere, spec, storage) for spec in specs]
         try:
             run_jobs(runs, (lambda _: None) if is_here else bar.update)
         finally:

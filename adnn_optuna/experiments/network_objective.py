@@ -94,21 +94,20 @@ class NetworkObjective(Experiment):
                         f"{', '.join(self.distributions)}; use another study name."
                     )
         if self.is_of_trial:
-            user_made = (
-                t for t in study.get_trials(deepcopy=False) if stored.MADE in t.user_attrs
-            )
-            for first in itertools.islice(user_made, 1):
-                self.as_trained(first, named)
+            for trial in study.get_trials(deepcopy=False):
+                if stored.MADE in trial.user_attrs:
+                    self.as_trained(trial, named)
+                    break
 
     def as_trained(self, trial: FrozenTrial, named: str = "The study") -> Self:
         """Return the objective of a stored trial's parameters, if it is still made so of them."""
         stored_made = trial.user_attrs.get(stored.MADE)
         objective = self.of(trial.params)
-        if stored_made is not None and (
-            differences := config_differences(stored_made, objective.made)
-        ):
-            changes = f"of trial {trial.number}, {in_words(differences)}"
-            raise WrongValueError(_ANOTHER.format(named, changes))
+        if stored_made is not None:
+            differences = config_differences(stored_made, objective.made)
+            if differences:
+                changes = f"of trial {trial.number}, {in_words(differences)}"
+                raise WrongValueError(_ANOTHER.format(named, changes))
         return objective
 
     def set_baseline(self, of: optuna.Study | optuna.Trial, metrics: Metrics) -> None:

@@ -430,20 +430,21 @@ def _notes_on_examples(record: NetworkRecord) -> list[str]:
     """Return how many test examples the scores of a comparison have."""
     tested = record.test_evaluation
     is_accuracy = units_of(record).test is ACCURACY
-    notes = list[str]()
+    sentences = list[str]()
     if is_accuracy:
-        notes = [Detail("pp: percentage points.")]
-    if tested is None:
-        return notes
-    n = tested["n_images"]
-    counted = n_counted(tested)
-    unit = tested["unit"]
-    if not is_accuracy:
-        return [Detail(f"Test scores are of {n} test {unit}.")]
-    repeated = ""
-    if counted < n:
-        repeated = f" They count as {counted:.0f}, as some repeat others."
-    return [Detail(f"{notes[0]} One of {n} test {unit} is {100 / n:.2g} pp.{repeated}")]
+        sentences.append("pp: percentage points.")
+    if tested is not None:
+        n = tested["n_images"]
+        counted = n_counted(tested)
+        examples = f"{n} test {tested['unit']}"
+        if not is_accuracy:
+            return [Detail(f"Test scores are of {examples}.")]
+        sentences.append(f"One of {examples} is {100 / n:.2g} pp.")
+        if counted < n:
+            sentences.append(f"They count as {counted:.0f}, as some repeat others.")
+    if not sentences:
+        return []
+    return [Detail(" ".join(sentences))]
 
 
 def _verdict_on(confirmation: Confirmation) -> tuple[Verdict, str]:

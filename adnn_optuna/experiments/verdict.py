@@ -11,6 +11,7 @@ from adnn_optuna._units import (
     Unit,
     as_argument,
     estimate_around,
+    percent,
     score_in_words,
 )
 from adnn_optuna.experiments.confirmation import Confirmation
@@ -330,6 +331,6 @@ def claims_tables(confirmation: Confirmation | None, unit: Unit) -> list[Table]:
     if gain is not None:
         lines.append(Line("hyperparameters vs first trial's", gain, unit, is_difference=True))
     title = f"Claimed by the maker, on {len(confirmation.seeds)} new seeds"
-    headings = ("", "value", f"{100 * confirmation.level:.9g}% CI")
+    headings = ("", "value", f"{percent(confirmation.level)} CI")
     rows = [(line.label, line.value, line.ends) for line in lines]
     return [Table(headings, rows, title)]

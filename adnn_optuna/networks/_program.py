@@ -93,16 +93,15 @@ class Program:
         for i, variable in enumerate(self._variables):
             handle = functools.partial(self._handle_of_thread, i)
             train.replace_capture_with_deferred_capture(variable.value.handle, handle, spec)
-        first, again = (
-            [tensor.numpy().astype(float) for tensor in tf.nest.flatten(train(*example))]
-            for _ in range(2)
-        )
-        if not all(np.allclose(*pair, equal_nan=True) for pair in zip(first, again, strict=True)):
-            raise WrongValueError(
-                "The training must be deterministic; got other weights from its second run. "
-                "Create all variables by add_weight of a layer, and pass the SeedGenerator of a "
-                "layer to keras.random."
-            )
+        runs = [tf.nest.flatten(train(*example)) for _ in range(2)]
+        for first, again in zip(*runs, strict=True):
+            values = first.numpy().astype(float)
+            if not np.allclose(values, again.numpy().astype(float), equal_nan=True):
+                raise WrongValueError(
+                    "The training must be deterministic; got other weights from its second run. "
+                    "Create all variables by add_weight of a layer, and pass the SeedGenerator of "
+                    "a layer to keras.random."
+                )
         self.train: Callable[..., tuple[list[tf.Tensor], list[Score]]] = train
         self._evaluate = tf.function(self._trace_evaluation, **options)
         self._evaluations: dict[int, Any] = {}  # The graphs, by the number of rows.
@@ -185,13 +184,10 @@ class Program:
         fixed = [(v, tf.convert_to_tensor(v.value)) for v in self._model.non_trainable_variables]
 
         bounds_of_splits = zip(of_splits[::2], of_splits[1::2], strict=True)
-        scores = [
-            _in_batches(
-                *(split[1].shape[0], EVALUATION_ROWS, of_split),
-                *(functools.partial(self._score, fixed, split[:2], units), *total),
-            )
-            for split, of_split, total in zip(splits, bounds_of_splits, totals, strict=True)
-        ]
+        scores = []
+        for (x, y, *_), rows, total in zip(splits, bounds_of_splits, totals, strict=True):
+            score = functools.partial(self._score, fixed, (x, y), units)
+            scores.append(_in_batches(y.shape[0], EVALUATION_ROWS, rows, score, *total))
         return trained, scores
 
     def _assign(self, values: Sequence[tf.Tensor]) -> None:

@@ -217,12 +217,15 @@ class Trainer:
             for i, start in enumerate(starts)
         }
         epochs = max((state.last_epoch for state in states.values()), default=0)
+        looks: Sequence[int] = [epochs]
+        if after_epoch is not None:
+            looks = range(1, epochs + 1)
         abandoned = threading.Event()
         futures = list[Future[None]]()
         stops = [abandoned] if stop is None else [abandoned, stop]
         go_on = functools.partial(self._go_on, stops, deadline)
         try:
-            for look in (epochs,) if after_epoch is None else range(1, epochs + 1):
+            for look in looks:
                 futures = []
                 for i in range(len(starts)):
                     for k in range(len(futures), min(i + n_at_once, len(starts))):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from adnn_optuna._checks import printable
-from adnn_optuna._units import Estimate, Unit, columns
+from adnn_optuna._units import Estimate, Unit, columns, percent
 
 Verdict = Literal[
     "replicates",
@@ -231,7 +231,7 @@ class Document:
     @property
     def interval_name(self) -> str:
         """The name of the intervals, such as ``"95% CI"``."""
-        return f"{100 * self.level:.9g}% CI"
+        return f"{percent(self.level)} CI"
 
 
 def _rank(note: str) -> int:

@@ -1,6 +1,7 @@
 """A document as text, for terminals and logs."""
 
 import dataclasses
+import re
 import shutil
 import sys
 import textwrap
@@ -66,10 +67,8 @@ def to_text(
     elif step:
         parts += wrapped(labelled, width)
     # Between two tables stands one empty line, behind the last one none.
-    without_repeats = [
-        line for line, before in zip(parts, ["", *parts], strict=False) if line or before
-    ]
-    return "\n".join(without_repeats).rstrip("\n").replace(_FILLER, "")
+    text = re.sub(r"\n{3,}", "\n\n", "\n".join(parts))
+    return text.rstrip("\n").replace(_FILLER, "")
 
 
 def _shortened(document: Document) -> tuple[Document, str]:

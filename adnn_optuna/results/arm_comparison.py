@@ -75,15 +75,15 @@ class ArmComparison(Printed):
         import pandas as pd
 
         numbers = self.numbers
-        rows = [
-            {
+        rows = []
+        for label, values in numbers.compared.items():
+            row = {
                 self._arm: label,
                 f"{numbers.per}s": len(values),
                 numbers.column: values.mean() if len(values) else math.nan,
                 f"{numbers.column}_std": known_sd(values),
             }
-            for label, values in numbers.compared.items()
-        ]
+            rows.append(row)
         return pd.DataFrame(rows).set_index(self._arm)
 
     def differences(self) -> "pd.DataFrame":

@@ -537,13 +537,11 @@ class Comparison(Printed):
     def _about_rivals(self) -> list[str]:
         """Return how the best sampler compares with controls that take no search."""
         sentences = []
-        for label, [run, *_] in self.numbers.controls.items():
-            rival = run.arm.rival
-            rows = self.numbers.rows_of(
-                [(row.arm, label) for row in self.numbers.over_reference[:1]]
-            )
-            if rival and rows and rows[0].n_pairs:
-                sentences.append(f"{rows[0].arm} is {relation(rows[0], labels=rival)}.")
+        best = [row.arm for row in self.numbers.over_reference[:1]]
+        for row in self.numbers.rows_of([*itertools.product(best, self.numbers.controls)]):
+            rival = self.numbers.controls[row.other][0].arm.rival
+            if rival and row.n_pairs:
+                sentences.append(f"{row.arm} is {relation(row, labels=rival)}.")
         return sentences
 
     def _about_control(self) -> list[str]:

@@ -12,7 +12,7 @@ from statistics import mean
 import numpy as np
 
 from adnn_optuna._attributes import Planned
-from adnn_optuna._units import UNKNOWN, Estimate, Unit, estimate_around, in_number
+from adnn_optuna._units import UNKNOWN, Estimate, Unit, estimate_around, in_number, percent
 from adnn_optuna.render.document import Caution, Detail, Line
 from adnn_optuna.results.findings import counted_values, failures_note, unseen_notes
 from adnn_optuna.stats.paired_differences import are_equal
@@ -77,7 +77,7 @@ class ConfirmedValue:
     @property
     def interval_name(self) -> str:
         """The name of the CI with its level."""
-        return f"{100 * self.level:.9g}% CI"
+        return f"{percent(self.level)} CI"
 
     @functools.cached_property
     def estimate(self) -> Estimate:
@@ -227,7 +227,7 @@ class ConfirmedValue:
 
     def _level_notes(self) -> list[str]:
         notes = list[str]()
-        level = f"{100 * self.level:.9g}%"
+        level = percent(self.level)
         if self.planned["sequential"]:
             notes.append(
                 f"Sequential: the number of {self.where} was raised, so CIs are at {level} and "
@@ -241,7 +241,7 @@ def rank_notes(rank: int, level: float) -> list[str]:
     if rank == 1:
         return []
     sentence = f"This is best trial number {rank} of the study to be confirmed"
-    return [f"{sentence}: each CI is at {100 * level:.9g}% to allow for the earlier ones."]
+    return [f"{sentence}: each CI is at {percent(level)} to allow for the earlier ones."]
 
 
 def mean_interval(

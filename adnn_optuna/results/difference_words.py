@@ -8,7 +8,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from adnn_optuna._units import Unit, capitalized, in_list, in_number
+from adnn_optuna._units import Unit, capitalized, in_list, in_number, percent
 from adnn_optuna.render.document import (
     TONES,
     Caution,
@@ -241,7 +241,7 @@ def level_of(validity: Validity) -> float:
     return 1 - ALPHA
 
 
-def validity_note(validity: Validity, per: str = "seed") -> str:
+def validity_note(validity: Validity, per: str) -> str:
     """Return the validity of the CIs of a design, and their assumptions."""
     note = _VALIDITY[validity]
     return type(note)(note.format(per=per or "value"))
@@ -344,7 +344,7 @@ def interval_figure(
     ``margin`` is half the width of the shaded band around 0; ``hollow`` arms are drawn as rings.
     ``no_interval`` says why there is no CI, if there is none.
     """
-    ci = f"{100 * level:.9g}% CI"
+    ci = f"{percent(level)} CI"
     series = []
     bars = no_interval
     rings = ""

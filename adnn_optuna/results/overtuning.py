@@ -174,7 +174,8 @@ class Overtuning(Printed):
     def _estimates(self) -> list[Line]:
         unit = self._unit
         best_trial = f"trial {self.best.number}"
-        best_trial += ", selected" * (len(self.trials) > 1)
+        if len(self.trials) > 1:
+            best_trial = f"{best_trial}, selected"
         remark = "reported - new data" if self.maximize else "new data - reported"
         difference = unit.difference(self.reported, self.new_data.value)
         optimism = self.optimism._replace(value=self._sign * difference)

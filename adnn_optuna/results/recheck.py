@@ -216,12 +216,10 @@ class RecheckNumbers:
             return None
         number = self.trial.number
         overtuned = self.overtuned
-        scores_by_seed = [
-            self.scores.get((number, seed)) for seed in self.by_seed(self.trial, "confirm")
-        ]
-        runs = [run for run in scores_by_seed if run is not None]
-        n = overtuned.n_examples
-        if not 1 < len(runs) == len(scores_by_seed) or any(len(run) != n for run in runs):
+        evaluations = [(number, seed) for seed in self.by_seed(self.trial, "confirm")]
+        runs = [self.scores[each] for each in evaluations if each in self.scores]
+        has_all = len(runs) == len(evaluations) > 1
+        if not has_all or {*map(len, runs)} != {overtuned.n_examples}:
             return None
         estimate = overtuned.on_new_seeds(runs)
         # Wider by as much as the CI on new seeds is.
@@ -547,9 +545,11 @@ class Recheck(Printed):
         collapsed = collapses([*by_seed.values()], maximize=self.numbers.maximize)
         if not collapsed:
             return ""
-        which = in_list([str(seeds[i]) for i in collapsed])
+        which = f"seed {seeds[collapsed[0]]}"
+        if len(collapsed) > 1:
+            which = f"seeds {in_list([str(seeds[i]) for i in collapsed])}"
         sentence = f"Trial {self.trial.number} reaches its value on average, with rare collapses"
-        return f"{sentence} (seed{'s' * (len(collapsed) > 1)} {which})."
+        return f"{sentence} ({which})."
 
     @property
     def _unit(self) -> Unit:
@@ -653,8 +653,9 @@ class Recheck(Printed):
         numbers = self.numbers
         n = numbers.settings["confirm"]
         if math.isfinite(self.gain.low):
-            few = not numbers.planned["sequential"] and is_by_t(n, numbers.confirmed.n_claims)
-            return few * f"The CI of the gain is Student's t, assuming {NORMAL}."
+            if numbers.planned["sequential"] or not is_by_t(n, numbers.confirmed.n_claims):
+                return ""
+            return f"The CI of the gain is Student's t, assuming {NORMAL}."
         if n < numbers.n_needed:
             return f"No CI of the gain: {numbers.n_needed} {numbers.confirmed.where} are needed."
         return f"{capitalized(NO_SPREAD)}."
@@ -692,20 +693,7 @@ class Recheck(Printed):
         """Return all trials, the best one and its value, and the chosen trial on new seeds."""
         numbers = self.numbers
         best, chosen, excess = self._estimates()[:3]
-        ci = f"{numbers.confirmed.interval_name} {excess.ends}"
-        title = f"No luck is shown: {excess.value} ({ci})"
-        distance = f"luck: {excess.value}\N{NO-BREAK SPACE}(not shown)"
-        if not excess.ends:
-            title = numbers.confirmed.no_interval
-            distance = f"luck: {excess.value}"
-        elif not excess.estimate.low <= 0 <= excess.estimate.high:
-            size = excess.unit.gain(abs(excess.estimate.value)).lstrip("+")
-            is_too_high = numbers.maximize == (excess.estimate.value > 0)
-            side = "too high" if is_too_high else "too low"
-            title = f"The best value is {size} {side}"
-            distance = f"{size} {side}"
-            if excess.estimate.low > 0:
-                distance = f"luck: {size}"
+        title, distance = self._luck_in_words(excess)
         assert self.trial is not None
         where = numbers.confirmed.in_words(len(numbers.confirmed.values))
         reported = None
@@ -735,6 +723,22 @@ class Recheck(Printed):
         )
         caption = f"{figure.caption} {self._about_gain()}".rstrip()
         return dataclasses.replace(figure, caption=caption)
+
+    def _luck_in_words(self, excess: Line) -> tuple[str, str]:
+        """Return the figure's title, and the label of the best value's distance."""
+        if not excess.ends:
+            return self.numbers.confirmed.no_interval, f"luck: {excess.value}"
+        if excess.estimate.low <= 0 <= excess.estimate.high:
+            ci = f"{self.numbers.confirmed.interval_name} {excess.ends}"
+            distance = f"luck: {excess.value}\N{NO-BREAK SPACE}(not shown)"
+            return f"No luck is shown: {excess.value} ({ci})", distance
+        size = excess.unit.gain(abs(excess.estimate.value)).lstrip("+")
+        is_too_high = self.numbers.maximize == (excess.estimate.value > 0)
+        side = "too high" if is_too_high else "too low"
+        distance = f"{size} {side}"
+        if excess.estimate.low > 0:
+            distance = f"luck: {size}"
+        return f"The best value is {size} {side}", distance
 
     def _fields(self) -> dict[str, Any]:
         numbers = self.numbers

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from adnn_optuna._units import in_number
+from adnn_optuna._units import in_number, percent
 from adnn_optuna.render.document import Figure, Line, Mark, Series
 from adnn_optuna.results.row_figure import dots_in_row
 from adnn_optuna.stats.spread import floor_of
@@ -85,7 +85,7 @@ def selection_figure(
     for square, new in zip(squares[1:], new_values, strict=False):
         text = f"{new.mean.label}: {new.mean.value}"
         if new.mean.ends:
-            text = f"{text} ({100 * level:.9g}% CI {new.mean.ends})"
+            text = f"{text} ({percent(level)} CI {new.mean.ends})"
         lines.append(_label(text, "bottom", square, _LABEL, ends))
     if excess:
         lines.insert(0, _step(excess, of_best.x[0], of_chosen.x[0], sum(ends) / 2))

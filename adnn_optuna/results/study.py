@@ -151,7 +151,10 @@ class StudyResult(Printed):
         if self.best is None:
             return ""
         params = params_in_words(self.best.params)
-        return f"Best trial {self.best.number}{': ' * bool(params)}{params}"
+        subject = f"Best trial {self.best.number}"
+        if params:
+            return f"{subject}: {params}"
+        return subject
 
     def _estimates(self) -> list[Line]:
         if self.best is None:
@@ -196,14 +199,12 @@ class StudyResult(Printed):
         numbers = self._numbers
         units = units_of(self.record)
         metrics = {"selection": f", {self.record.metric_label}"}
-        rows = [
-            (
-                field.label + metrics.get(field.metric, ""),
-                field.text(numbers[field.key], field.unit_in(units)),
-            )
-            for field in FIELDS
-            if not math.isnan(numbers[field.key])
-        ]
+        rows = []
+        for field in FIELDS:
+            number = numbers[field.key]
+            if not math.isnan(number):
+                label = field.label + metrics.get(field.metric, "")
+                rows.append((label, field.text(number, field.unit_in(units))))
         rows += [(line.label, f"{line.value} (95% CI {line.ends})") for line in self._on_new_data]
         title = f"Numbers; the baseline is {self._baseline}"
         return Table(("number", "value"), rows, title, is_detail=True)

@@ -138,7 +138,8 @@ class AdaptiveSimulatedAnnealing:
             points[..., i] = start + points[..., i] * (end - start)
             return np.where(np.isnan(points), np.nan, rounded(points, self._levels))
 
-        self.x, self._best_x = on_new_scale(self.x), on_new_scale(self._best_x)
+        self.x = on_new_scale(self.x)
+        self._best_x = on_new_scale(self._best_x)
         self._pool = self._pool.with_points(on_new_scale(self._pool.points))
         self._constrained = self._constrained.with_points(on_new_scale(self._constrained.points))
         self._reported = self._reported.with_points(on_new_scale(self._reported.points))
@@ -214,11 +215,9 @@ class AdaptiveSimulatedAnnealing:
         branches = Branches.of(self._pool.points, self._n_choices)
         if self._is_finite.any() or not branches.is_single:
             return self._ask_mixed(index, key, n_pending, branches)
-        x, T, size = (
-            np.clip(self.x, 0.0, 1.0),
-            self.temperatures(index),
-            self._options.n_candidates,
-        )
+        x = np.clip(self.x, 0.0, 1.0)
+        T = self.temperatures(index)
+        size = self._options.n_candidates
         if self._is_on_plateau:
             x[:] = np.nan
         feasibility = self._feasibility
@@ -412,11 +411,13 @@ class AdaptiveSimulatedAnnealing:
             if len(self._cost_samples) < _N_COST_SAMPLES:
                 self._cost_samples += (f,)
         if violation <= 0 and f < self._best_f:
-            self._best_x, self._best_f = np.where(np.isnan(x), self._best_x, x), f
+            self._best_x = np.where(np.isnan(x), self._best_x, x)
+            self._best_f = f
         is_accepted = self._is_accepted(index, f, violation)
         if is_accepted:
             # Coordinates that this point lacks, in a search space that changes, keep their value.
-            self.x, self.f = np.where(np.isnan(x), self.x, x), f
+            self.x = np.where(np.isnan(x), self.x, x)
+            self.f = f
             self._violation = violation
             self.k_c += index is not None
         if self._options.has_reannealing and index is not None:

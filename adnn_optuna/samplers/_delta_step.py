@@ -305,7 +305,8 @@ class _Told:
         walk, _ = self.walks._place(index)
         if walk >= len(self.walks._deltas):  # It was asked for in vain.
             return
-        leg, (start, length) = self._leg(walk), trial.system_attrs[PROPOSAL]["step"]
+        start, length = trial.system_attrs[PROPOSAL]["step"]
+        leg = self._leg(walk)
         best_value = self.baseline if leg.best_value is None else leg.best_value
         # On in the direction that improved.
         leg = _Leg(length, index, value) if value < best_value else leg.after(start, length)

@@ -204,8 +204,11 @@ class _Loss:
         from scipy.linalg import lapack
 
         theta = np.clip(theta, -_MAX_LOG, _MAX_LOG)
-        *_, variance, noise = parameters = np.exp(theta)
-        inverse_squares, y, (n, n_quantities) = parameters[:-2], self._y, self._y.shape
+        parameters = np.exp(theta)
+        inverse_squares = parameters[:-2]
+        variance, noise = parameters[-2:]
+        y = self._y
+        n, n_quantities = y.shape
         r = np.sqrt(np.einsum("ij,j", self._squares, 5 * inverse_squares))
         decay = variance * np.exp(-r)
         covariances = decay * (1 + r + r * r / 3)

@@ -19,7 +19,6 @@ one that came and died meanwhile gives way as well, and the first one is the fir
 
 import abc
 import contextlib
-import itertools
 import math
 import secrets
 from collections.abc import Mapping, Sequence
@@ -102,12 +101,16 @@ class IndexedSampler(BaseSampler, abc.ABC):
             if (proposal := indices.proposal_of(trial)) is None or proposal["index"] is None:
                 return False, None
             index = proposal["index"]
-            before = itertools.takewhile(index.__gt__, indices.unfinished_indices())
+            n_before = 0
+            for unfinished_index in indices.unfinished_indices():
+                if unfinished_index >= index:
+                    break
+                n_before += 1
             holders = indices.holders(index, trial._trial_id)
             first = indices.reader.trials[holders[0]] if holders else trial
             of_first: Proposal = first.system_attrs[PROPOSAL]
             is_first = {**proposal, "owner": None} == {**of_first, "owner": None}
-            return index in indices.results or not is_first, len([*before])
+            return index in indices.results or not is_first, n_before
 
     def place_of(self, trial: FrozenTrial) -> int | None:
         """Return the index of a trial of this sampler, :obj:`None` for others."""

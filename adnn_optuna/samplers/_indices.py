@@ -55,20 +55,20 @@ class Indices:
     def read(self, study: Study, known: TrialReader | None = None) -> None:
         """Update from the ``known`` trials; or read the study, and end the trials of the dead."""
         news = self.reader.read(study, known)
-        # One that holds no index may have to be enqueued again, by who watches.
-        while known is None and (
-            dead := [
-                trial
-                for trial in self.running()
-                if self.index_of(trial) is not None or not is_watched(study)
-                if is_alive(trial) is False
-            ]
-        ):
+        while known is None:
+            dead = [trial for trial in self.running() if self._has_died(study, trial)]
+            if not dead:
+                break
             for trial in dead:
                 end_trial(study, trial)
             news += self.reader.read(study)
         for trial in news:
             self.note(trial)
+
+    def _has_died(self, study: Study, trial: FrozenTrial) -> bool:
+        # One that holds no index may have to be enqueued again, by who watches.
+        is_to_end = self.index_of(trial) is not None or not is_watched(study)
+        return is_to_end and is_alive(trial) is False
 
     def index_of(self, trial: FrozenTrial) -> int | None:
         """Return the index of a trial of this sampler, :obj:`None` for others."""
@@ -191,7 +191,8 @@ class Indices:
             next_id, left_out, state = self._states.pop() if self._states else (0, [], start())
             if next_id <= before and left_out == [u for u in unfinished if u < next_id]:
                 break
-        missing, state = set(unfinished), copy.copy(state)
+        missing = set(unfinished)
+        state = copy.copy(state)
         for trial_id in ids[bisect.bisect_left(ids, next_id) : bisect.bisect_left(ids, before)]:
             if trial_id in missing:
                 self._states.append((trial_id, left_out, copy.copy(state)))

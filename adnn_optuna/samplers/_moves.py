@@ -69,7 +69,8 @@ def search(
     n_choices: np.ndarray,
 ) -> np.ndarray:
     """Return the point of most merit that moves from the best of some points find."""
-    n_dims, points = points.shape[1], placed(points)
+    n_dims = points.shape[1]
+    points = placed(points)
     point_merits = merits(points)
     us = us.reshape(len(_SEARCH_TEMPERATURES), 2, _N_MOVES, n_dims)
     for temperature, (u_move, u_stay) in zip(_SEARCH_TEMPERATURES, us, strict=True):

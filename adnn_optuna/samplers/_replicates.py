@@ -117,12 +117,14 @@ def replicated(
 def next_replicates(best: Sequence[Configuration], count: int) -> list[Place]:
     """Return which replicates of ranked configurations begin next, ``count`` at the same time."""
     leading = best[:_N_LEADING]
+    if not leading:
+        return []
     n_values = {configuration.first.number: len(configuration.values) for configuration in leading}
     repetitions = {
         configuration.first.number: set(configuration.repetitions) for configuration in leading
     }
     places = []
-    for _ in range(count if leading else 0):
+    for _ in range(count):
         number = min(n_values, key=n_values.__getitem__)  # Of equals, the better one.
         repetition = 1
         while repetition in repetitions[number]:

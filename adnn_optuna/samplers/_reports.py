@@ -70,7 +70,8 @@ def _fitting_values(
     if len(np.unique(known_ranks)) < 2:
         return np.full(len(ranks), math.nan)
     scale = np.abs(known_values).max() or 1.0  # Differences of large values overflow.
-    known_ranks, known_values = np.sort(known_ranks), np.sort(known_values / scale)
+    known_ranks = np.sort(known_ranks)
+    known_values = np.sort(known_values / scale)
     slope = (known_values[-1] - known_values[0]) / (known_ranks[-1] - known_ranks[0])
     rises = slope * np.maximum(ranks - known_ranks[-1], 0.0)
     with np.errstate(over="ignore"):

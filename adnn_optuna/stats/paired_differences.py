@@ -441,16 +441,17 @@ def planned_intervals(
         return [_student_ends(row, n_claims, resolution) for row, resolution in of_rows]
     units = np.rint(differences * 10.0**decimals)
     n_subsets = _n_subsets(units.shape[1], n_claims)
-    k, k_of_bound = (
-        math.floor(ALPHA / (sides * n_claims) * (n_subsets + 1) + 1e-9) for sides in (2, 1)
-    )
-    places = [k - 1, n_subsets - k, k_of_bound - 1, n_subsets - k_of_bound]
+    places = list[int]()
+    for sides in (2, 1):
+        k = math.floor(ALPHA / (sides * n_claims) * (n_subsets + 1) + 1e-9)
+        places += [k - 1, n_subsets - k]
     intervals = []
     for start in range(0, len(units), _N_AT_ONCE):
         for means in _means_of_subsets(units[start : start + _N_AT_ONCE], n_subsets):
             ends = np.partition(means, places)[places]
-            is_zero = (np.abs(ends) < 1) & (decimals > 0)
-            intervals.append(Ends(*(np.where(is_zero, 0.0, ends) / 10.0**decimals).tolist()))
+            if decimals > 0:
+                ends[np.abs(ends) < 1] = 0.0
+            intervals.append(Ends(*(ends / 10.0**decimals).tolist()))
     widened = map(Ends.if_equal_apart_by, intervals, resolutions)
     return [*widened]
 
