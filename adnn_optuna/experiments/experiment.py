@@ -308,7 +308,7 @@ class Experiment:
         if "model" in model:
             text = json.dumps(model["model"], sort_keys=True)
             model["model"] = {"sha256": hashlib.sha256(text.encode()).hexdigest()}
-        return cast("Made", config)
+        return config
 
     @property
     def unsearched(self) -> Self:

@@ -211,8 +211,7 @@ def describe_model(model: keras.Model) -> Json:
     import keras
 
     with contextlib.suppress(Exception):  # A class of the user's may raise anything.
-        described = without_compilation(keras.saving.serialize_keras_object(model))
-        return cast(Json, described)
+        return without_compilation(keras.saving.serialize_keras_object(model))
     return {"class_name": type(model).__name__}
 
 

@@ -382,7 +382,7 @@ class Trainer:
         if not self.scaling.target_mean:
             return outputs, own_loss
         mean, std = self.scaling.target_units
-        return np.asarray(outputs * std + mean), own_loss
+        return outputs * std + mean, own_loss
 
 
 def is_finite(metrics: Metrics) -> bool:

@@ -320,9 +320,7 @@ class AdaptiveSimulatedAnnealing:
 
         def merits(points: np.ndarray) -> np.ndarray:
             filled = np.where(branches.presence(points), points, 0.5)
-            point_merits = np.asarray(
-                process.merits(filled, width) + feasibility.log_probability(filled)
-            )
+            point_merits = process.merits(filled, width) + feasibility.log_probability(filled)
             if not process.is_noisy:  # Then nothing is told twice.
                 point_merits[is_told(filled, known_points, self._is_finite)] = -np.inf
             return point_merits
