@@ -319,7 +319,7 @@ class Confirmed(TypedDict):
     earlier: NotRequired[list[str]]
 
 
-class Against(TypedDict):
+class Baseline(TypedDict):
     """What a rechecked trial is compared with: a trial of the study, or parameters.
 
     ``number`` is the one of its evaluations: the trial's, or at least 2^30 for parameters.
@@ -349,7 +349,7 @@ class RecheckSettings(TypedDict):
     is_seeded: bool
     draws_data: bool
     candidates: Annotated[list[Parameter], finder("a list of at least one", bool)]
-    compared: list[Against | None]
+    compared: list[Baseline | None]
 
 
 class EvaluatedModels(TypedDict):

@@ -177,7 +177,7 @@ def compare(
     margin = _checked_margin(margin, searched)
     arms = _compared_arms(searched, samplers, controls, limits)
     seeds = checked_seeds(seeds)
-    runs = _Runs(searched, study_name, arms, limits, batch_size, pruner)
+    runs = _SpecMaker(searched, study_name, arms, limits, batch_size, pruner)
     if stop_when_decided:  # The time is that of all runs together.
         runs = dataclasses.replace(runs, limits={**limits, "max_time": None})
     # Wrong arguments are refused before anything is stored.
@@ -252,7 +252,7 @@ def compare(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Runs:
+class _SpecMaker:
     """The runs of a comparison: a study for each arm and seed."""
 
     searched: Searched[Any]
@@ -278,7 +278,7 @@ def _run(
     try:
         run_studies(specs, studies, **how)
     except KeyboardInterrupt:
-        _keep(opened)
+        _save_interrupted(opened)
         raise
     attrs_of_studies = attributes_in(opened)
     results = []
@@ -420,7 +420,7 @@ def _noted(comparison: Comparison, head: optuna.Study, n_before: int) -> Compari
     return dataclasses.replace(comparison, like=like_comparisons(head), _reused=reused)
 
 
-def _keep(storage: BaseStorage) -> None:
+def _save_interrupted(storage: BaseStorage) -> None:
     """Copy studies in memory to a database, and say how to continue after an interrupt."""
     message = (
         "Interrupted; all trials are kept%s. Compare again with the same arguments, or resume."

@@ -40,7 +40,7 @@ from adnn_optuna.results.change_loop import (
     RUN_NAMES,
     ChangeLoop,
     change_loop,
-    counted_values,
+    signed_values,
     verdicts_of,
 )
 from adnn_optuna.samplers._evaluations import Evaluation
@@ -258,7 +258,7 @@ class _Version:
         values: list[float] = []
         while (value := made.get((self.number, len(values)))) is not None:
             values.append(value)
-        counted = counted_values(values, self.settings, maximize=self._maximize)
+        counted = signed_values(values, self.settings, maximize=self._maximize)
         [(verdict, _)] = verdicts_of([counted], [record["compared"]], self.settings["max_runs"])
         if verdict == "not judged yet":
             return [(self.number, len(values))]

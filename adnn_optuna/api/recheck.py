@@ -21,7 +21,7 @@ from adnn_optuna._attributes import (
     RECHECK,
     SCORES,
     VIOLATED,
-    Against,
+    Baseline,
     Json,
     RecheckSettings,
     planned_of,
@@ -154,9 +154,11 @@ def recheck(
     study = read.study
     completed = _completed(read)
     searched = _searched(read, evaluate, call, resampled, is_random=not deterministic)
-    candidates = _best_of_places(completed, top)
+    candidates = _best_without_copies(completed, top)
     _check_against(against, completed)
-    compared = [_compared(trial, read, searched, completed, against) for trial in candidates]
+    compared = [
+        _baseline_of_trial(trial, read, searched, completed, against) for trial in candidates
+    ]
     storage = call.storage
     if storage is None:
         storage = study._storage
@@ -187,12 +189,12 @@ def recheck(
         reuse=call.reuse,
         settings={RECHECK: settings},
     )
-    settings = opened.user_attrs[RECHECK]
+    settings = opened.user_attrs[RECHECK]  # As JSON returns it, and as others read it.
     numbers = _numbers_of(read, opened, settings)
     if deterministic:
         return _result(read, opened, settings)
     n_before = len(numbers.used)
-    trials = (*numbers.candidates, *numbers.compared.values())
+    trials = (*numbers.candidates, *numbers.baselines_by_candidate.values())
     evaluate_trial = TrialEvaluation(searched, {trial.number: trial for trial in trials}, study)
 
     def make(needed: list[Evaluation]) -> None:
@@ -345,7 +347,7 @@ def _completed(read: StudyRead) -> list[FrozenTrial]:
     return sorted(valid_trials, key=lambda trial: trial.values[0], reverse=read.maximize)
 
 
-def _best_of_places(completed: Sequence[FrozenTrial], top: int) -> list[FrozenTrial]:
+def _best_without_copies(completed: Sequence[FrozenTrial], top: int) -> list[FrozenTrial]:
     """Return at most ``top`` of the best trials, without near copies of better trials."""
     distinct_trials: list[FrozenTrial] = []
     for trial in completed:
@@ -387,20 +389,20 @@ def _check_against(
         )
 
 
-def _compared(
+def _baseline_of_trial(
     trial: FrozenTrial,
     read: StudyRead,
     searched: Searched[Any],
     completed: Sequence[FrozenTrial],
     against: int | Mapping[str, Any] | None,
-) -> Against | None:
+) -> Baseline | None:
     """Describe what a trial is compared with; None if there is nothing."""
     if isinstance(against, Mapping):
         params = dict(against)
-        return _compared_params(params, completed, params_in_words(params))
+        return _baseline_of_params(params, completed, params_in_words(params))
     by_number = {trial.number: trial for trial in completed}
     if against is not None:
-        return _described(by_number[against])
+        return _as_baseline(by_number[against])
     params = dict(searched.baseline_of(trial.params))
     if params:
         # Where hyperparameters are searched, each trial has a baseline of its own.
@@ -409,22 +411,22 @@ def _compared(
             value = read.attrs.get(BASELINE)
         if value is not None and not math.isfinite(value):
             value = None
-        return _compared_params(params, completed, "the baseline network", value)
+        return _baseline_of_params(params, completed, "the baseline network", value)
     first = by_number.get(0)
     if first is not None and "fixed_params" in first.system_attrs:  # It was enqueued.
-        return _described(first)
+        return _as_baseline(first)
     return None
 
 
-def _compared_params(
+def _baseline_of_params(
     params: Json, completed: Sequence[FrozenTrial], label: str, value: float | None = None
-) -> Against:
+) -> Baseline:
     """Describe the first trial with these parameters, or these if no trial has them."""
     ordered = sorted(completed, key=lambda trial: trial.number)
     alike = [trial for trial in ordered if trial.params.keys() == params.keys()]
     for trial in alike:
         if trial.params == params:
-            return _described(trial)
+            return _as_baseline(trial)
     if not alike:
         raise WrongValueError(
             "against must have the parameters of a completed trial; got "
@@ -442,7 +444,7 @@ def _compared_params(
     return {"label": label, "number": number, "value": value, "params": params}
 
 
-def _described(trial: FrozenTrial) -> Against:
+def _as_baseline(trial: FrozenTrial) -> Baseline:
     """Return what a study stores of a trial with which others are compared."""
     return {
         "label": f"trial {trial.number}",

@@ -47,7 +47,7 @@ class Unfinished:
     place: Hashable = None  # Which proposal it is: an index or an evaluation, if it is any.
     is_given: bool = True  # Its parameters are known. One without any may still take a place.
     # How many proposals before its own have no result; only of this worker's trials.
-    n_before: int | None = None
+    n_unfinished_before: int | None = None
     is_taken: bool = False  # Another trial took its place since that was chosen, and has ended.
     repeats_retry: bool = False  # An earlier trial retries the same one.
 
@@ -162,7 +162,7 @@ def _is_surplus(snapshot: Snapshot, trial: Unfinished, live: list[Unfinished]) -
     if trial.repeats_retry or trial.is_taken:
         return True
     # As the storage numbers them.
-    n_before = sum(earlier.number < trial.number for earlier in live)
+    n_ahead = sum(earlier.number < trial.number for earlier in live)
     if trial.place is not None:
         # Both give way if both see each other: the one with the higher number may have looked
         # before the other one wrote.
@@ -171,13 +171,13 @@ def _is_surplus(snapshot: Snapshot, trial: Unfinished, live: list[Unfinished]) -
         )
         if trial.place in other_places:
             return True
-        if trial.n_before is not None:
+        if trial.n_unfinished_before is not None:
             if trial.place > snapshot.last_place:  # type: ignore[operator]
                 return True
             if all(given_trial.place is not None for given_trial in live if given_trial.is_given):
                 # By index, or one that gave way would be missing in the end.
-                n_before = trial.n_before
-    return snapshot.n_done + n_before >= snapshot.max_trial
+                n_ahead = trial.n_unfinished_before
+    return snapshot.n_done + n_ahead >= snapshot.max_trial
 
 
 class Observer:
@@ -291,7 +291,7 @@ class Observer:
             place=place,
             # Its worker has yet to say by which number it took its place.
             is_given=bool(trial.params and created is trial) or "fixed_params" in attrs,
-            n_before=n_before,
+            n_unfinished_before=n_before,
             is_taken=is_taken,
             repeats_retry=is_new and repeats_retry(trial, self.tally.reader.trials.values()),
         )

@@ -62,13 +62,13 @@ class SearchRecord:
         confirming = confirmation_trials(study._storage, study.study_name)
         return cls(study, read.attrs, "value", baseline, best, tuple(trials), confirming)
 
-    def _with_stored(self, values: Mapping[str, Any]) -> Self:
+    def with_stored(self, values: Mapping[str, Any]) -> Self:
         """Store attributes in the study, and return the record with them."""
         for name, value in values.items():
             self.study.set_user_attr(name, value)
         return dataclasses.replace(self, attrs={**self.attrs, **values})
 
-    def _refreshed(self, *kinds: str) -> Self:
+    def refreshed(self, *kinds: str) -> Self:
         """Return the record with the study's present attributes of these kinds."""
         attrs, _ = stored.read_study(self.study)
         names = [name for name in attrs if name.partition("/")[0] in kinds]
@@ -78,7 +78,7 @@ class SearchRecord:
     def with_new_seeds(self) -> Self:
         """Return the record with the present evaluations of its best trials on new seeds."""
         confirming = confirmation_trials(self.study._storage, self.study.study_name)
-        return dataclasses.replace(self._refreshed(stored.PLANNED), confirming=confirming)
+        return dataclasses.replace(self.refreshed(stored.PLANNED), confirming=confirming)
 
     @property
     def sampler(self) -> str:

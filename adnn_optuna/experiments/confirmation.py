@@ -74,7 +74,7 @@ def evaluate_test_set(
     if best is None:
         return record
     # Others may have done so since the record was read.
-    record = record._refreshed(stored.TEST, stored.SCORES, stored.GROUPS)
+    record = record.refreshed(stored.TEST, stored.SCORES, stored.GROUPS)
     n_trials = len(record.done_trials)
     evaluation: Any = record.test_evaluation
     attrs: Json = {}
@@ -90,7 +90,7 @@ def evaluate_test_set(
     now = datetime.now(UTC).isoformat()
     evaluation = {**evaluation, "looked": now, "n_trials": n_trials}
     # The evaluation is last: with it, all is known.
-    return record._with_stored({**attrs, f"{stored.TEST}/{now}-{os.getpid()}": evaluation})
+    return record.with_stored({**attrs, f"{stored.TEST}/{now}-{os.getpid()}": evaluation})
 
 
 def retrain_best_trial(
@@ -185,7 +185,7 @@ def is_random(objective: NetworkObjective) -> bool:
 def note_randomness(record: NetworkRecord, objective: NetworkObjective) -> NetworkRecord:
     """Store it if no seed changes the training of the best trial."""
     if record.best is not None and not is_random(objective.of(record.best.params)):
-        return record._with_stored({f"{stored.UNSEEDED}/{record.best.number}": True})
+        return record.with_stored({f"{stored.UNSEEDED}/{record.best.number}": True})
     return record
 
 
@@ -210,7 +210,7 @@ def confirm_best_trial(
             "Neither the initial weights nor the order of the batches are random, so no new seed "
             "can confirm the best trial. Pass confirm=0."
         )
-    record = record._refreshed(stored.CONFIRMED)
+    record = record.refreshed(stored.CONFIRMED)
     if best.number not in record.confirmations:
         experiment = experiment_fingerprint(record.config)
         new_seeds = confirmation_seeds(experiment, best.params, n_seeds)
@@ -227,7 +227,7 @@ def confirm_best_trial(
             declared["seeds"] = earlier_confirmations[0][1]["seeds"]
         name = f"{stored.CONFIRMED}/{declared['began']}-{os.getpid()}"
         # Others may have declared it at the same moment: the first one counts.
-        record = record._with_stored({name: declared})._refreshed(stored.CONFIRMED)
+        record = record.with_stored({name: declared}).refreshed(stored.CONFIRMED)
     confirmed = record.confirmations[best.number]
     if confirmed["arms"] != [*arms]:
         fault = Fault(f"of trial {best.number} and its arms {[*arms]}", "others")

@@ -249,7 +249,7 @@ class Experiment:
 
     @property
     def trainer(self) -> Trainer:
-        """The network's trainer; None if the model is a function of the trial."""
+        """The network's trainer; refused if the model is a function of the trial."""
         if self.is_of_trial:
             raise WrongValueError(
                 "The model or training is a function of the trial, so it has no one network: use "

@@ -46,7 +46,7 @@ def to_text(
     """
     omitted = ""
     if not details:
-        document, omitted = _shortened(document)
+        document, omitted = _first_parts(document)
     parts = [_title(document, width)]
     if document.conclusion:
         parts += wrapped(document.conclusion, width, indent=0)
@@ -71,7 +71,7 @@ def to_text(
     return text.rstrip("\n").replace(_FILLER, "")
 
 
-def _shortened(document: Document) -> tuple[Document, str]:
+def _first_parts(document: Document) -> tuple[Document, str]:
     """Return a document with its first estimates and notes, and what is omitted, in words."""
     estimates = document.estimates[:MAX_ESTIMATES]
     notes = [note for note in document.notes if not isinstance(note, Detail)][:MAX_NOTES]

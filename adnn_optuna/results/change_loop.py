@@ -413,7 +413,7 @@ def change_loop(
     if not trials_by_number:
         return None
     runs = [_runs_of(number, by_run) for number, by_run in trials_by_number.items()]
-    counted_runs = [counted_values(values, settings, maximize=maximize) for _, _, values in runs]
+    counted_runs = [signed_values(values, settings, maximize=maximize) for _, _, values in runs]
     number, record, values = runs[0]
     n0 = settings["n0"]
     labels = record["label"], record["note"]
@@ -437,7 +437,7 @@ def change_loop(
     return ChangeLoop(study_name, maximize, settings, tuple(candidates), last)
 
 
-def counted_values(
+def signed_values(
     values: Iterable[float], settings: LoopSettings, *, maximize: bool
 ) -> tuple[float, ...]:
     """Return the values of runs as they count: higher is better."""

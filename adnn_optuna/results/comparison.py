@@ -466,7 +466,7 @@ class Comparison(Printed):
 
     def _figures(self) -> list[Figure]:
         numbers = self.numbers
-        return [self._gains(), _scores(numbers), _best_against_trials(numbers)]
+        return [self._gains(), _scores(numbers), _trials_figure(numbers)]
 
     def _verdict(self) -> Verdict:
         rows = self.numbers.over_reference
@@ -634,14 +634,14 @@ class Comparison(Printed):
         return unit.heading(heading.strip()).replace(" ", "\n", 1)
 
     def _notes(self) -> list[str]:
-        notes = self._kind._first_notes(self.numbers.runs)
+        notes = self._result_class._first_notes(self.numbers.runs)
         if not self.numbers.is_complete:
             n_declared = len(self.numbers.declaration["seeds"])
             done = f"{self.numbers.n_done} of {n_declared} declared seeds are done"
             notes.append(Caution(f"Not complete: {done}."))
         notes.append(_ABOUT[self.numbers.reference_name])
         notes += self._notes_on_differences()
-        notes += [*self._kind._notes_on_runs(self.numbers.runs), *self._notes_on_arms()]
+        notes += [*self._result_class._notes_on_runs(self.numbers.runs), *self._notes_on_arms()]
         if rows := self.numbers.replication:
             level = f" Their {len(rows)} CIs have a joint level of 95%." if rows[1:] else ""
             sentence = (
@@ -650,10 +650,10 @@ class Comparison(Printed):
             )
             notes.append(Detail(sentence))
         notes += other_comparisons_note("The same objective is", self.like)
-        return [*notes, self._kind._scope_of_runs]
+        return [*notes, self._result_class._scope_of_runs]
 
     @property
-    def _kind(self) -> type[StudyResult]:
+    def _result_class(self) -> type[StudyResult]:
         return type(next(iter(self.results.values()))[0])
 
     @property
@@ -787,7 +787,7 @@ def _scores(comparison: ComparisonNumbers) -> Figure:
     )
 
 
-def _best_against_trials(comparison: ComparisonNumbers) -> Figure:
+def _trials_figure(comparison: ComparisonNumbers) -> Figure:
     """Return the best gain so far against trials; for functions, the best value."""
     unit = comparison.units.selection
     what = "gain"
@@ -806,7 +806,7 @@ def _best_against_trials(comparison: ComparisonNumbers) -> Figure:
     colors = itertools.count()
     for arm, runs in comparison.samplers.items():
         color = None if arm == comparison.reference else next(colors)
-        line = mean_series(arm, best_against_trials(runs), unit, color)
+        line = mean_series(arm, best_curves(runs), unit, color)
         series.append(line)
         if len(line.y) and math.isfinite(line.y[-1]):
             means[arm] = line.y[-1] / unit.scale
@@ -823,7 +823,7 @@ def _best_against_trials(comparison: ComparisonNumbers) -> Figure:
     )
 
 
-def best_against_trials(runs: Sequence[SearchRecord]) -> list[list[float]]:
+def best_curves(runs: Sequence[SearchRecord]) -> list[list[float]]:
     """Return the best gain, of a function the best value, after each trial of each run.
 
     A shorter run keeps its last one.

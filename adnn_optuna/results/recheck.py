@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import Against, Planned, RecheckSettings
+from adnn_optuna._attributes import Baseline, Planned, RecheckSettings
 from adnn_optuna._seeds import confirmation_seeds, confirms, new_seeds
 from adnn_optuna._units import (
     UNKNOWN,
@@ -98,14 +98,14 @@ class RecheckNumbers:
         return [self._by_number[number] for number in self.settings["candidates"]]
 
     @functools.cached_property
-    def compared(self) -> dict[int, FrozenTrial]:
+    def baselines_by_candidate(self) -> dict[int, FrozenTrial]:
         """The trial that a candidate is compared with, if any, by the candidate's number."""
-        compared = {}
+        baselines = {}
         for trial, against in zip(self.candidates, self.settings["compared"], strict=True):
             if against is not None:
                 stored_trial = self._by_number.get(against["number"])
-                compared[trial.number] = stored_trial or _trial_of_params(against, trial)
-        return compared
+                baselines[trial.number] = stored_trial or _trial_of_params(against, trial)
+        return baselines
 
     @functools.cached_property
     def _by_number(self) -> dict[int, FrozenTrial]:
@@ -189,7 +189,7 @@ class RecheckNumbers:
         """The trial that the chosen one is compared with, if any."""
         if self.trial is None or self.is_deterministic:
             return None
-        return self.compared.get(self.trial.number)
+        return self.baselines_by_candidate.get(self.trial.number)
 
     @property
     def against_label(self) -> str:
@@ -325,7 +325,9 @@ class RecheckNumbers:
     @functools.cached_property
     def used(self) -> dict[Evaluation, float]:
         """The evaluations of the present candidates and their baseline."""
-        numbers = {trial.number for trial in (*self.candidates, *self.compared.values())}
+        numbers = {
+            trial.number for trial in (*self.candidates, *self.baselines_by_candidate.values())
+        }
         return {e: value for e, value in self.evaluations.items() if e[0] in numbers}
 
     @property
@@ -349,7 +351,7 @@ class RecheckNumbers:
         return sorted(rows, key=lambda row: (places.index(row.trial), row.role, row.seed))
 
 
-def _trial_of_params(against: Against, like: FrozenTrial) -> FrozenTrial:
+def _trial_of_params(against: Baseline, like: FrozenTrial) -> FrozenTrial:
     """Return a trial that is not in the study, with the distributions of another one."""
     value = against["value"]
     return FrozenTrial(

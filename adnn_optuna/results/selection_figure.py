@@ -88,7 +88,7 @@ def selection_figure(
             text = f"{text} ({percent(level)} CI {new.mean.ends})"
         lines.append(_label(text, "bottom", square, _LABEL, ends))
     if excess:
-        lines.insert(0, _step(excess, of_best.x[0], of_chosen.x[0], sum(ends) / 2))
+        lines.insert(0, _distance(excess, of_best.x[0], of_chosen.x[0], sum(ends) / 2))
     return Figure(
         key=key,
         title=title,
@@ -128,7 +128,7 @@ def _label(
     return Series("", [x, x], y, color=square.color, text=["", text], text_at=places)
 
 
-def _step(text: str, best: float, mean: float, middle: float) -> Series:
+def _distance(text: str, best: float, mean: float, middle: float) -> Series:
     """Return a line from the best value down to the mean, whose step is the distance.
 
     The text is beside the step, where there is more room.

@@ -13,8 +13,9 @@ live workers keep one index, on any storage, without lock, wait or clock. (Both 
 see each other: the one with the higher number may have read before the other one wrote.)
 
 An index whose worker died is free again, and its next trial sees what the first one saw: a study
-that was killed and resumed ends up with the same proposals as one that never stopped. (So who sees
-one that came and died meanwhile gives way as well, and the first one is the first that kept it.)
+that was killed and resumed ends up with the same proposals as one that never stopped. A worker
+also gives way to a trial that took the index and died meanwhile: the first trial that kept the
+index counts.
 """
 
 import abc
@@ -213,7 +214,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
             indices.sources[trial._trial_id] = self._propose(study, indices, proposal)
 
     def _claim(self, study: Study, trial: FrozenTrial) -> Proposal:
-        """Write, read, choose again."""
+        """Return the proposal that the trial keeps: write, read, choose again."""
 
         def write(name: str, value: Any) -> None:
             study._storage.set_trial_system_attr(trial._trial_id, name, value)
@@ -226,9 +227,9 @@ class IndexedSampler(BaseSampler, abc.ABC):
         copied_index: int | None = copied["index"] if is_retry else None
         indices = self._memory[study]
         gave_way = False
-        is_known = not (attrs or is_fixed) and indices.reader.is_all_before(trial)
+        has_read_all = not (attrs or is_fixed) and indices.reader.is_all_before(trial)
         while True:
-            if not is_known:
+            if not has_read_all:
                 indices = self._look(study)
             if proposal_before := indices.proposal_of(trial):
                 # It began before, in another process.
@@ -254,12 +255,12 @@ class IndexedSampler(BaseSampler, abc.ABC):
                 break
             indices = self._look(study)
             # A trial that had waited is not the newest one, and is to see those after it, too.
-            if not is_known or indices.reader.ids[-1:] == [trial._trial_id]:
+            if not has_read_all or indices.reader.ids[-1:] == [trial._trial_id]:
                 if indices.holders(index, trial._trial_id) == holders:
                     break
                 write(PROPOSAL, {**proposal, "index": None})
                 gave_way = True
-            is_known = False
+            has_read_all = False
         # A retry of what was done again meanwhile counts for nothing. Others may inherit the note.
         ended = "interrupted" if copied_index is not None and index is None else None
         if attrs.get(ENDED) != ended:

@@ -164,34 +164,34 @@ AFTER = {
     ),
     "one that waits for anybody": (study(own(1), waiting(0), max_trial=1), []),
     "what was enqueued counts before it has its parameters": (
-        study(own(1, place=0, n_before=0), trial(0), max_trial=1),
+        study(own(1, place=0, n_unfinished_before=0), trial(0), max_trial=1),
         [1],
     ),
     "the last trial is of the smallest index, not of the first one": (
-        study(own(1, place=0, n_before=0), trial(0, place=1), max_trial=1),
+        study(own(1, place=0, n_unfinished_before=0), trial(0, place=1), max_trial=1),
         [],
     ),
     "so the other one, which gave way, is given back": (
-        study(own(0, place=1, n_before=1), trial(1, place=0), max_trial=1),
+        study(own(0, place=1, n_unfinished_before=1), trial(1, place=0), max_trial=1),
         [0],
     ),
     "an index that is not taken yet: trials go by their numbers": (
-        study(own(1, place=1, n_before=1), trial(2, is_given=False), max_trial=2),
+        study(own(1, place=1, n_unfinished_before=1), trial(2, is_given=False), max_trial=2),
         [],
     ),
     "two workers took one index: both give way": (
-        study(own(1, place=3, n_before=0), trial(0, place=3)),
+        study(own(1, place=3, n_unfinished_before=0), trial(0, place=3)),
         [1],
     ),
     "also if the other one came later, which may not have seen this one": (
-        study(own(0, place=3, n_before=0), trial(1, place=3)),
+        study(own(0, place=3, n_unfinished_before=0), trial(1, place=3)),
         [0],
     ),
     "two workers begin one evaluation": (study(own(1, place=(2, 7)), trial(0, place=(2, 7))), [1]),
     "two evaluations": (study(own(1, place=(2, 7)), trial(0, place=(2, 8))), []),
     "the index has got a result meanwhile": (study(own(1, place=3, is_taken=True)), [1]),
     "others took the last proposal": (
-        study(own(1, place=3, n_before=0), last_place=2),
+        study(own(1, place=3, n_unfinished_before=0), last_place=2),
         [1],
     ),
     "a retry that another worker has enqueued, too": (study(own(4, repeats_retry=True)), [4]),
@@ -229,7 +229,9 @@ def test_what_nobody_runs_is_ended(case: str) -> None:
 def test_all_workers_together_fill_the_last_places_once() -> None:
     """Whatever of each other they saw, as many trials are kept as there are places."""
     for n_workers in range(1, 6):
-        begun = [trial(number, place=number, n_before=number) for number in range(n_workers)]
+        begun = [
+            trial(number, place=number, n_unfinished_before=number) for number in range(n_workers)
+        ]
         for max_trial in range(1, 6):
             n_kept = 0
             for begun_trial in begun:

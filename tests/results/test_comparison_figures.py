@@ -30,9 +30,7 @@ def series_of(figure: Figure, label: str) -> Series:
 
 
 def mean_of(runs: list) -> Series:
-    return curves.mean_series(
-        "", curves.best_against_trials([run.record for run in runs]), PLAIN, color=0
-    )
+    return curves.mean_series("", curves.best_curves([run.record for run in runs]), PLAIN, color=0)
 
 
 def test_gains_are_over_the_reference_and_those_of_controls_are_hollow() -> None:
