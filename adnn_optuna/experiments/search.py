@@ -64,6 +64,7 @@ from adnn_optuna.results.study import (
     StudyResult,
     gain_figure,
     places_figure,
+    selection_bias,
     why_no_best_trial,
 )
 from adnn_optuna.stats.paired_differences import NORMAL, fewest_pairs, is_by_t
@@ -73,7 +74,6 @@ if TYPE_CHECKING:
     import keras
     from optuna.trial import FrozenTrial
 
-_SELECTED = "selected, so too good"
 _N_NAMED = 5  # Of variables that no offset changes.
 # A test set is uneven if its largest class is so many times as frequent as the others on average:
 # always predicting this class is then right as many times as often as predicting another one.
@@ -312,9 +312,8 @@ class SearchResult(StudyResult):
                 lines.append(difference("hyperparameters", hyperparameters, unit, remark))
         lines += self._selection_lines()
         if not math.isnan(self.record.test_gain):
-            lines.append(
-                difference("vs own baseline", Estimate(self.record.test_gain), unit, _SELECTED)
-            )
+            gain = Estimate(self.record.test_gain)
+            lines.append(difference("vs own baseline", gain, unit, "one seed, test data"))
         if self.record.test_evaluation is None:
             lines += self._on_new_data
         return lines
@@ -345,11 +344,12 @@ class SearchResult(StudyResult):
         unit = units_of(self.record).selection
         split = self.record.metric.partition("_")[0]
         labels = {"val": "validation gain", "train": "training gain"}
-        lines = [difference(labels.get(split, "gain"), Estimate(self.gain), unit, _SELECTED)]
+        bias = selection_bias(self.record)
+        lines = [difference(labels.get(split, "gain"), Estimate(self.gain), unit, bias)]
         is_confirmed = self.confirmation is not None and self.confirmation.hyperparameters
         gain = self.record.hyperparameter_gain
         if not math.isnan(gain) and not is_confirmed:
-            lines.append(difference("hyperparameters", Estimate(gain), unit, _SELECTED))
+            lines.append(difference("hyperparameters", Estimate(gain), unit, bias))
         return lines
 
     def _notes(self) -> list[str]:

@@ -504,12 +504,15 @@ class Comparison(Printed):
         best = rows[0]
         verdicts = self._verdicts
         if best.verdict == "better":
-            verdict = f"{best.arm} is {relation(best, labels=reference)}"
-            if any(
-                row.arm == best.arm and row.verdict != "better" for row in self.numbers.replication
-            ):
-                verdict = f"{verdict}, but its offsets are not shown to help on new seeds"
-            return f"{verdict}."
+            verdict = relation(best, labels=reference)
+            better = [row.arm for row in rows if relation(row, labels=reference) == verdict]
+            verb = "are" if better[1:] else "is"
+            sentence = f"{named(better)} {verb} {verdict}"
+            replication = {row.arm: row.verdict for row in self.numbers.replication}
+            if open_arms := [arm for arm in better if replication.get(arm, "better") != "better"]:
+                offsets = f"the offsets of {named(open_arms)}"
+                sentence = f"{sentence}, but {offsets} are not shown to help on new seeds"
+            return f"{sentence}."
         conclusion = f"No sampler is shown to be better than {reference}"
         if verdicts == {"worse"}:
             return f"Every sampler is worse than {reference} on average."

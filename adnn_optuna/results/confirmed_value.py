@@ -14,9 +14,13 @@ import numpy as np
 from adnn_optuna._attributes import Planned
 from adnn_optuna._units import UNKNOWN, Estimate, Unit, estimate_around, in_number, percent
 from adnn_optuna.render.document import Caution, Detail, Line
-from adnn_optuna.results.findings import counted_values, failures_note, unseen_notes
+from adnn_optuna.results.findings import (
+    counted_values,
+    differing_share,
+    failures_note,
+    unseen_notes,
+)
 from adnn_optuna.stats.paired_differences import are_equal
-from adnn_optuna.stats.proportions import unseen_share
 from adnn_optuna.stats.resampling import Resampled, variance_factor
 from adnn_optuna.stats.sequential import (
     AFTER_FIXED,
@@ -164,8 +168,7 @@ class ConfirmedValue:
                 "evaluated. Resume, with a larger max_time if you set one."
             )
         if self.n_equal:
-            missed = f"{100 * unseen_share(n):.0f}% of {self._run}s"
-            return f"{self.no_interval}, but up to {missed} may differ."
+            return f"{self.no_interval}. {differing_share(n, self._run)}"
         return f"{self.no_interval}: {self._why_unknown()}."
 
     def _why_unknown(self) -> str:

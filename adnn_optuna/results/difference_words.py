@@ -228,6 +228,10 @@ def _ties_note(rows: Sequence[PairedDifference]) -> str:
     n_pairs = sum(row.n_pairs for row in claims)
     if n_ties <= max(1, _FEW_TIES * n_pairs):
         return ""
+    if n_ties == n_pairs:
+        return Caution(
+            f"All {n_pairs} differences are 0. A CI is then at least one step of the values wide."
+        )
     return Caution(
         f"{n_ties} of {n_pairs} pairs have equal values: they count half in win rates, and a CI "
         "may end at 0."

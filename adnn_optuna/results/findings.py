@@ -63,6 +63,12 @@ def failures_note(n_failed: int, n: int, runs: str, failed: float | None) -> str
     return Caution(f"{sentence}. {NAME_A_VALUE}")
 
 
+def differing_share(n: int, per: str) -> str:
+    """Return how many seeds may give another value, if all of ``n`` give the same one."""
+    share = f"{100 * unseen_share(n):.0f}%"
+    return f"At 95% confidence, at most {share} of {per}s give another value."
+
+
 def unseen_notes(n: int, per: str = "seed") -> list[str]:
     """Return the note on the share of seeds whose effect is missing in 5% of cases.
 

@@ -39,7 +39,8 @@ from adnn_optuna.render.document import (
 )
 from adnn_optuna.render.printed import TRIAL, Printed, number_fields
 from adnn_optuna.results.confirmed_value import ConfirmedValue, mean_interval
-from adnn_optuna.results.findings import MAKE_THE_REST, counted
+from adnn_optuna.results.fields import fitted
+from adnn_optuna.results.findings import MAKE_THE_REST, counted, counted_values
 from adnn_optuna.results.selection_figure import NewValues, selection_figure
 from adnn_optuna.results.settings import study_in_words
 from adnn_optuna.samplers._evaluations import Evaluation
@@ -47,6 +48,7 @@ from adnn_optuna.stats.design import PairedDesign
 from adnn_optuna.stats.paired_differences import (
     NO_SPREAD,
     NORMAL,
+    are_equal,
     fewest_pairs,
     is_by_t,
 )
@@ -503,22 +505,28 @@ class Recheck(Printed):
         where = numbers.confirmed.where
         if self.against.number == self.trial.number:
             return f"The chosen trial is {compared} itself: nothing was gained."
+        if self.trial.params == self.against.params != {}:
+            trials = f"{capitalized(compared)} and {chosen}"
+            return f"{trials} have the same parameters: their difference is chance."
         if math.isnan(self.gain.value):
             return f"The gain over {compared} is not known, because some evaluations failed."
         reported = ""
         if numbers.reported_gain > 0 and not numbers.is_of_other_values:
             size = self._unit.gain(numbers.reported_gain).lstrip("+")
             reported = f"; the study reported a gain of {size}"
+        size = self._gain_line.value.lstrip("+-")
+        values = numbers.values(self.against, "confirm")
+        finding = f"No gain of {chosen} over {compared} is shown on {where}"
         if self.gain.low > 0:
-            # The verb says the direction.
-            size = self._gain_line.value.lstrip("+")
-            return f"{capitalized(chosen)} beats {compared} by {size} on {where}{reported}."
-        if self.gain.high < 0:
-            return f"{capitalized(chosen)} is worse than {compared} on {where}{reported}."
-        finding = f"No gain of {chosen} over {compared} is shown"
-        if numbers.by_seed(self.trial, "confirm") == numbers.by_seed(self.against, "confirm"):
-            finding = f"All differences of {chosen} and {compared} are 0"
-        return f"{finding} on {where}{reported}."
+            finding = f"{capitalized(chosen)} beats {compared} by {size} on {where}"
+        elif self.gain.high < 0:
+            finding = f"{capitalized(chosen)} is worse than {compared} on {where}"
+        elif numbers.values(self.trial, "confirm") == values:
+            finding = f"All differences of {chosen} and {compared} are 0 on {where}"
+        elif numbers.confirmed.n_equal and are_equal(np.array(values)):
+            side = "better" if self.gain.value > 0 else "worse"
+            finding = f"On all {len(values)} {where}, {chosen} is {side} by {size}"
+        return f"{finding}{reported}."
 
     @property
     def _best_in_words(self) -> str:
@@ -555,7 +563,9 @@ class Recheck(Printed):
 
     @property
     def _unit(self) -> Unit:
-        return unit_of(self.numbers.metric).rounded_to(self.numbers.estimate)
+        numbers = self.numbers
+        values = counted_values(numbers.confirmed.runs, numbers.settings["failed"])
+        return fitted(numbers.metric, values).rounded_to(numbers.estimate)
 
     def _estimates(self) -> list[Line]:
         numbers = self.numbers

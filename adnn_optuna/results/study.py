@@ -161,8 +161,11 @@ class StudyResult(Printed):
             return []
         unit = units_of(self.record).selection
         best = Estimate(self.best_value)
+        bias = selection_bias(self.record)
+        if self.record.is_minimized:
+            bias = bias.replace("upward", "downward")
         return [
-            Line("best value", best, unit, remark="selected, so too good"),
+            Line("best value", best, unit, remark=bias),
             difference("gain", Estimate(self.gain), unit, "over the first trial"),
             *self._on_new_data,
         ]
@@ -225,6 +228,13 @@ class StudyResult(Printed):
 def result_of(record: SearchRecord, objective: Any = None) -> StudyResult:
     """Return the result of a search, by its record and by its objective, if that is known."""
     return kind_of(record.attrs).load("result")(record, objective)
+
+
+def selection_bias(record: SearchRecord) -> str:
+    """Return the remark on gains that selected the best trial; empty without a choice."""
+    if len(record.done_trials) == 1:
+        return ""
+    return "selected: biased upward"
 
 
 def why_no_best_trial(record: SearchRecord) -> str:
@@ -305,7 +315,9 @@ def gain_figure(record: SearchRecord) -> Figure:
         # The recommended trial may be another one.
         best_number = max(record.gains, key=record.gains.__getitem__)
         best_gain = unit.gain(record.gains[best_number])
-        title = f"Best single value: trial {best_number}, {best_gain} (selected, so too good)"
+        title = f"Best single value: trial {best_number}, {best_gain}"
+        if bias := selection_bias(record):
+            title = f"{title} ({bias})"
     return Figure(
         "gain",
         title,

@@ -32,6 +32,7 @@ from adnn_optuna.results.fields import fitted
 from adnn_optuna.results.findings import (
     MAKE_THE_REST,
     counted,
+    differing_share,
     failures_note,
     made_so_far,
     unseen_notes,
@@ -291,8 +292,7 @@ class Variance(Printed):
         if not self._is_known:
             return f"The variance of {name} is not known yet: {made_so_far(numbers, 'runs')}."
         if numbers.sd.value == 0:
-            share = f"{100 * unseen_share(n):.0f}% of runs"
-            return f"All {n} runs reached the same {name}, but up to {share} may differ."
+            return f"All {n} runs reached the same {name}. {differing_share(n, 'run')}"
         sentence = (
             f"Two single runs that differ by less than {self._critical} are not distinguishable "
             "from each other."

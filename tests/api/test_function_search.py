@@ -252,7 +252,7 @@ class TestSearch:
             lambda trial, seed: trial.suggest_int("n", 0, 10) / 10 + 0 * seed, "random"
         )
         assert math.isnan(result.value.low)
-        note = "All 10 new seeds give the same value, but up to 26% of seeds may differ."
+        note = "At 95% confidence, at most 26% of seeds give another value."
         assert note in " ".join(str(result).split())
 
     def test_a_function_that_always_fails_has_no_learning_rate(self) -> None:

@@ -533,6 +533,16 @@ class TestAgainst:
         assert tuple(against.values()) in seen
         assert report.gain.value == pytest.approx(0.005 * 49, abs=0.02)
 
+    def test_of_the_same_parameters_differs_by_chance(self) -> None:
+        study = optuna.create_study(direction="maximize")
+        for _ in range(2):
+            study.enqueue_trial({"x": 0.5})
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 1) + trial.number, n_trials=2)
+        report = adnn.recheck(study, lambda trial, seed: float(seed % 3), against=0)
+        assert "Trial 0 and trial 1 have the same parameters: their difference is chance." in (
+            " ".join(str(report).split())
+        )
+
 
 class TestCatch:
     def test_an_error_counts_as_no_value_and_is_made_once(self) -> None:

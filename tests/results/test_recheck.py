@@ -404,6 +404,7 @@ def states() -> dict[str, Recheck]:
         same = changed(
             same, {**same.numbers.evaluations, **dict.fromkeys(same.numbers.missing, 0.9)}
         )
+    constant = compared(gains, trial(0, 0.888))
     return {
         "overstated": whole,
         "understated": recheck(17, [0.919, 0.92, 0.921]),
@@ -424,6 +425,9 @@ def states() -> dict[str, Recheck]:
         "against parameters": compared(gains, of_params, label="x=1.5"),
         "against the baseline": compared(gains, of_params, label="the baseline network"),
         "no differences": compared([0.0] * 10, trial(0, 0.888)),
+        "a constant gain": changed(
+            constant, {e: 0.9 if e[0] else 0.87 for e in constant.numbers.evaluations}
+        ),
         "no gain in the study": compared(gains, trial(0, 0.92)),
         "few pairs": compared(gains[:3], trial(0, 0.888)),
         "against itself": compared(gains, trial(23, 0.916)),

@@ -113,7 +113,7 @@ class TestGain:
         best = result.study.best_trial.number
         assert best != result.best.number
         assert gain.title.startswith(f"Best single value: trial {best}, +")
-        assert gain.title.endswith("(selected, so too good)")
+        assert gain.title.endswith("(selected: biased upward)")
         assert places.title.startswith(f"Trial {result.best.number}: ")
         assert places.caption == f"Ring: trial {result.best.number}."
         result, (selection, *_) = search(confirm=2)

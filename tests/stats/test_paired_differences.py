@@ -225,7 +225,7 @@ class TestDegenerate:
             row = only([first] * n, [second] * n, sequential=sequential)
             assert row.verdict == "inconclusive"
             assert np.isnan([row.low, row.high, row.at_least, row.at_most]).all()
-            assert n < 7 or row.reason.startswith("no CI: no arm's values vary")
+            assert n < 7 or row.reason.startswith("no CI, because no value varies")
         varied = only([0.9] * n, [0.8 + 0.001 * (i % 3) for i in range(n)], sequential=sequential)
         assert (varied.verdict == "better") == (n >= 7 or not sequential)
 
