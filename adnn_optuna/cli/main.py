@@ -33,7 +33,7 @@ from adnn_optuna._checks import (
     masked,
 )
 from adnn_optuna._files import NotWrittenError
-from adnn_optuna.cli import commands, keep, luck, output
+from adnn_optuna.cli import commands, keep, measure, output
 from adnn_optuna.cli.docstrings import summary
 from adnn_optuna.cli.options import with_options
 
@@ -183,10 +183,10 @@ _EXIT_CODES = [
 # The commands of each group, and the files that each command may write of its result.
 _VERBS: dict[str, dict[Callable[..., output.Answer], tuple[str, ...]]] = {
     "check": {
-        luck.recheck: ("report",),
-        luck.overtuning: ("report",),
-        luck.variance: ("report",),
-        luck.luck: (),
+        measure.recheck: ("report",),
+        measure.overtuning: ("report",),
+        measure.variance: ("report",),
+        measure.luck: (),
         commands.audit: (),
         commands.verify: (),
     },
@@ -196,8 +196,8 @@ _VERBS: dict[str, dict[Callable[..., output.Answer], tuple[str, ...]]] = {
     },
     "compare": {
         commands.compare: ("plot", "report"),
-        luck.compare_models: ("report",),
-        luck.compare_values: ("plot", "report"),
+        measure.compare_models: ("report",),
+        measure.compare_values: ("plot", "report"),
         keep.keep: ("report",),
         commands.plan: ("plot",),
     },
