@@ -57,7 +57,7 @@ def keep(
     """Judge whether a changed script is better than the best version before it.
 
     The first call measures the baseline. Each further call runs the changed command
-    on new seeds until it is kept or given up. A run that fails or prints no value
+    on new seeds until it is kept or given up. A run that fails or prints no number
     never helps. Exit code 0: kept, or the baseline was measured; 1: not kept.
 
     \b
@@ -114,11 +114,16 @@ class _Command:
             fault = f"it was killed after {self.timeout:g} s"
         elif process.returncode:
             fault = f"exit code {process.returncode}"
+        last_line = (text.strip().splitlines() or ["nothing"])[-1]
+        if not fault and not self.pattern.search(text):
+            raise WrongValueError(
+                f"--metric must match what the command prints; got {self.pattern.pattern!r}, and "
+                f"the command printed at last: {last_line:.200}. Fix one of the two."
+            )
         value = self._value(text)
         if not fault and math.isnan(value):
             fault = f"it printed no number that matches {self.pattern.pattern!r}"
         if fault:
-            last_line = (text.strip().splitlines() or ["nothing"])[-1]
             logger.warning("The run with seed %d failed: %s. Last: %.200s", seed, fault, last_line)
             return math.nan
         return value

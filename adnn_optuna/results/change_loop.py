@@ -41,6 +41,8 @@ RUN_NAMES = ("candidate", "run")
 
 CandidateVerdict = Literal["baseline", "kept", "not kept", "not judged yet"]
 
+_N_NAMED = 8  # So many of the last candidates have their names in the figure.
+
 _VERDICTS: Mapping[CandidateVerdict, Verdict] = {
     "baseline": "no claim",
     "kept": "kept",
@@ -246,15 +248,16 @@ class ChangeLoop(Printed):
             n0 = self.settings["n0"]
             n_made = min(len(self.candidates[0].values), n0)
             return f"{n_made} of {n0} runs of the baseline are made; no candidate is judged yet."
-        expected = f"{self.n_false_expected:.1f}"
-        if self.n_false_expected < 0.1:
-            expected = f"{self.n_false_expected:.2g}"
-        count = (
-            f"{self.n_kept} of {in_number(self.n_judged, 'candidate')} kept. If the noise is "
-            f"normal and no change has an effect, at most {expected} of "
-            f"{in_number(self.n_judged, 'candidate')} would be kept on average."
-        )
-        return f"{self._why_given_up()} {count}".strip()
+        sentences = [
+            self._why_given_up(),
+            f"{self.n_kept} of {in_number(self.n_judged, 'candidate')} kept.",
+        ]
+        if self._is_noisy:
+            sentences.append(
+                "If the noise is normal, a change without effect is kept with a probability of at "
+                f"most {self.settings['level']:g}."
+            )
+        return " ".join(filter(None, sentences))
 
     def _why_given_up(self) -> str:
         """Return why the candidate was given up; empty if it was not."""
@@ -267,9 +270,17 @@ class ChangeLoop(Printed):
         needed = self._gain_unit.gain(float(needed_gain(standard, self.n_runs)))
         return f"After {in_number(self.n_runs, 'run')}, the gain had to exceed {needed}."
 
+    @property
+    def _is_noisy(self) -> bool:
+        sd, _ = self.noise
+        return sd > 0
+
     @functools.cached_property
     def _unit(self) -> Unit:
-        return unit_of_values([each.succeeded for each in self.candidates])
+        groups = [each.succeeded for each in self.candidates]
+        if not self._is_noisy:  # Values then vary only between candidates.
+            groups = [sum(groups, [])]
+        return unit_of_values(groups)
 
     @property
     def _gain_unit(self) -> Unit:
@@ -304,8 +315,10 @@ class ChangeLoop(Printed):
             if self.settings["failed"] is not None:
                 fate = f"Each counts as {self.settings['failed']:g}."
             notes.append(Caution(f"{n_failed} of {self.n_runs} runs failed. {fate}"))
-        sd, degrees = self.noise
-        if degrees and sd == 0:
+        if not self.maximize:
+            notes.append("Lower values are better; a gain above 0 is an improvement.")
+        _, degrees = self.noise
+        if degrees and not self._is_noisy:
             notes.append(
                 "All runs of the baseline are equal, so any better value is kept. Does it use the "
                 "seed?"
@@ -358,7 +371,7 @@ class ChangeLoop(Printed):
         return Series("", places, means, "steps")
 
     def _points(self) -> list[Series]:
-        """Return the mean of each candidate with its CI; the kept ones have their names."""
+        """Return the mean of each candidate with its CI; kept and late ones have their names."""
         scale = self._unit.scale
         points = []
         for place, each in enumerate(self.candidates):
@@ -371,8 +384,8 @@ class ChangeLoop(Printed):
             label = ""
             mark: Mark = "points"
             color = None
-            if each.is_kept or place == len(self.candidates) - 1:
-                label = each.label
+            if each.is_kept or len(self.candidates) - place <= _N_NAMED:
+                label = f"{place}: {each.label}"
             if each.is_kept:
                 mark = "squares"
                 color = 0

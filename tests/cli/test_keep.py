@@ -139,6 +139,18 @@ def test_other_settings_than_those_of_the_loop_are_refused(
     assert "--n0 must be 3, as in loop 'loop'; got 4. Pass --n0 3" in capsys.readouterr().err
 
 
+def test_a_metric_that_nothing_matches_is_wrong_input_and_judges_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert keep("--candidate", "first", "--n0", "3") == 0
+    assert keep("--candidate", "second", "--n0", "3", "--metric", r"val=(\S+)") == 2
+    error = capsys.readouterr().err
+    assert "--metric must match what the command prints; got 'val=(" in error
+    assert "the command printed at last: acc=0." in error
+    assert keep("--candidate", "second", "--n0", "3", "--json") == 1
+    assert result_of(capsys)["n_runs"] == 1
+
+
 @pytest.mark.parametrize("n_jobs", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_an_interrupt_ends_the_commands_and_keeps_what_was_run(folder: Path, n_jobs: str) -> None:
     write_shell(folder, "echo $$ >> running", "[ -e fast ] || sleep 600", 'echo "acc=0.$1"')

@@ -46,6 +46,9 @@ def test_each_state_is_as_its_snapshot() -> None:
         "failed": accuracy("failing", 0, storage, f=lambda _seed: math.nan),
         "kept": accuracy("better", 0.05, storage),
     }
+    without_noise = {"storage": optuna.storages.InMemoryStorage(), "direction": "minimize"}
+    accuracy("constant", 0, f=lambda _seed: 0.9, **without_noise)
+    states["kept without noise"] = accuracy("less", 0, f=lambda _seed: 0.89999, **without_noise)
     assert_states("change_loop", states)
 
 
@@ -57,8 +60,9 @@ def test_the_best_so_far_is_a_step_line_and_kept_changes_are_named() -> None:
     assert [*best.x] == [0, 5, 12]
     assert best.y[0] < best.y[1] == best.y[2]
     assert [*best.y[:2]] == [points[0].y[0], points[5].y[0]]
-    labels = {point.x[0]: point.label for point in points if point.mark == "squares"}
-    assert labels == {0: "baseline", 5: "change 4"}
+    labels = [point.label for point in points]
+    late = [f"{place}: change {place - 1}" for place in range(5, 13)]
+    assert labels == ["0: baseline", *[""] * 4, *late]
     not_kept = [point for point in points if point.color is None]
     assert len(not_kept) == 11
     assert all(math.isfinite(point.low[0]) for point in not_kept)
