@@ -18,8 +18,10 @@ from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import COMPARISON, Declaration
 from adnn_optuna._checks import (
+    WrongTypeError,
     WrongValueError,
     as_integer,
+    check_choice,
     check_type,
     checked_failed,
     logger,
@@ -377,11 +379,16 @@ def _checked_controls(controls: Controls, arms: Arms, limits: LimitValues) -> li
             f"controls must be omitted with {early[0]}, which ends searches before their compute "
             f"is spent; got both. Omit one of the two."
         )
-    are_names = all(control in arms.controls for control in chosen)
-    if isinstance(controls, str | Mapping) or not are_names or len(set(chosen)) < len(chosen):
+    if isinstance(controls, str | Mapping):
+        raise WrongTypeError(
+            f"controls must be a list of names; got {shown(controls)}. Choose from "
+            f"{', '.join(arms.controls)}."
+        )
+    for control in chosen:
+        check_choice("controls", control, arms.controls)
+    if len({*chosen}) < len(chosen):
         raise WrongValueError(
-            f"controls must be different names of controls; got {shown(controls)}. Choose from "
-            f"{', '.join(map(repr, arms.controls))}."
+            f"controls must be different names; got {shown(controls)}. Remove duplicates."
         )
     return chosen
 

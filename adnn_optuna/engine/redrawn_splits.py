@@ -131,7 +131,9 @@ class _Flow:
             if any(names.fullmatch(name) for names in (_SPLIT, _DRAW_ROWS, _DRAW_NUMBERS)):
                 code = getattr(function, "__name__", "its code")
                 return self._drawn(
-                    f"{name} in {code}, whose source cannot be read (use a def)", "", "~"
+                    f"{name} in {code}, whose source cannot be read (save a def in a file)",
+                    "",
+                    "~",
                 )
         return _NONE
 

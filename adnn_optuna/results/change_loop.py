@@ -279,7 +279,7 @@ class ChangeLoop(Printed):
     def _unit(self) -> Unit:
         groups = [each.succeeded for each in self.candidates]
         if not self._is_noisy:  # Values then vary only between candidates.
-            groups = [sum(groups, [])]
+            groups = [[value for group in groups for value in group]]
         return unit_of_values(groups)
 
     @property

@@ -591,7 +591,7 @@ WRONG = {
     ),
     "path of a module": (["compare", "./nets.py:f", *LIMIT], "FUNCTION must be MODULE:FUNCTION"),
     "compare no name": (["compare", *LIMIT, "--study-name", ""], "--study-name must be"),
-    "empty control": (["compare", *LIMIT, "--controls", ""], "--controls must be different names"),
+    "empty control": (["compare", *LIMIT, "--controls", ""], "--controls must be one of longer"),
     "plan for what": (["plan", "adnn.db", "c"], "--gain"),
     "half a plan": (["plan", "adnn.db", "--gain", "0.1"], "Missing argument 'name'"),
     "nothing to report": (["report", "--study-name", "mine"], "adnn.db"),

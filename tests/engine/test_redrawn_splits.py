@@ -71,7 +71,9 @@ def asked_without_source(module: Any) -> set[str]:
     """Return which functions of a module are asked if only their instructions are known."""
     names: dict[str, Any] = {"__name__": module.__name__}
     exec(compile(inspect.getsource(module), "<stdin>", "exec"), names)
-    return {name for name in cases_of(module) if redrawn(names[name])}
+    asked = {name: call for name in cases_of(module) if (call := redrawn(names[name]))}
+    assert all(call.endswith("(save a def in a file)") for call in asked.values())
+    return {*asked}
 
 
 def test_without_source_it_asks_if_it_names_a_draw_or_a_split() -> None:
