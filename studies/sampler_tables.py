@@ -211,7 +211,7 @@ def difference(results: Results, name: str) -> str:
 def size(results: Results) -> str:
     """Return the numbers of final tables, trials and seeds as text."""
     n_seeds = final_rows(results)[OURS, BUDGETS[-1]]["n_seeds"]
-    return f"{len(TABLES['final'])} tables, {BUDGETS[-1]} trials, {n_seeds} seeds"
+    return f"{n_seeds} seeds on these {len(TABLES['final'])} tables, {BUDGETS[-1]} trials"
 
 
 STUDY = Study("sampler_tables", rank_figures, summary)
