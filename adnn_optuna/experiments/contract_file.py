@@ -21,7 +21,7 @@ from adnn_optuna.experiments.records import test_metric
 from adnn_optuna.experiments.verdict import Claim, Status
 from adnn_optuna.networks.loading import OF_FILES
 from adnn_optuna.networks.models import Training
-from adnn_optuna.results.fields import fitted
+from adnn_optuna.stats.spread import fitted
 
 ROLES = ("baseline", "best")
 """The two networks of a contract, by their fields."""

@@ -11,11 +11,9 @@ from typing import Literal, NamedTuple
 
 from optuna.trial import FrozenTrial
 
-from adnn_optuna._units import COUNT, PLAIN, SECONDS, Unit, unit_of
+from adnn_optuna._units import COUNT, SECONDS, Unit
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.stats.spread import unit_of_values
-
-_LARGE = 1000.0  # Such values of losses and errors need fewer than four decimals.
+from adnn_optuna.stats.spread import fitted
 
 
 class Units(NamedTuple):
@@ -136,18 +134,6 @@ def units_of(record: SearchRecord) -> Units:
     """Return how the metrics of a search are written, with the digits that its values need."""
     values = record.values
     return Units(fitted(record.metric, values), fitted(record.test_metric, values))
-
-
-def fitted(metric: str, values: Sequence[float]) -> Unit:
-    """Return how a metric is written, with the digits that some values need."""
-    unit = unit_of(metric)
-    if unit is not PLAIN:
-        return unit
-    of_values = unit_of_values([values])
-    is_large = max(map(abs, values), default=0.0) >= _LARGE
-    if is_large or of_values.digits > unit.digits:
-        return of_values
-    return unit
 
 
 def seconds_under_way(trials: Iterable[FrozenTrial]) -> float:

@@ -39,7 +39,6 @@ from adnn_optuna.render.document import (
 )
 from adnn_optuna.render.printed import TRIAL, Printed, number_fields
 from adnn_optuna.results.confirmed_value import ConfirmedValue, mean_interval
-from adnn_optuna.results.fields import fitted
 from adnn_optuna.results.findings import MAKE_THE_REST, counted, counted_values
 from adnn_optuna.results.selection_figure import NewValues, selection_figure
 from adnn_optuna.results.settings import study_in_words
@@ -53,7 +52,7 @@ from adnn_optuna.stats.paired_differences import (
     is_by_t,
 )
 from adnn_optuna.stats.resampling import Resampled, as_sizes
-from adnn_optuna.stats.spread import collapses
+from adnn_optuna.stats.spread import collapses, fitted
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,12 +4,9 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from statistics import mean
 
-import numpy as np
-
 from adnn_optuna._units import Unit, capitalized, in_list
 from adnn_optuna.render.document import Figure, Series
-
-_SPREAD = 0.3  # Of the dots of a row, as they are drawn side by side.
+from adnn_optuna.results.selection_figure import dots_in_row
 
 
 def values_figure(
@@ -63,15 +60,3 @@ def best_mean(
         best = min(means.values())
     leaders = [arm for arm, of_arm in means.items() if of_arm == best]
     return f"Best mean {score}: {write(best)} ({in_list(leaders)})"
-
-
-def dots_in_row(
-    values: Sequence[float], row: int, unit: Unit, hover: Sequence[str] = ()
-) -> Series:
-    """Return values as grey dots around a row, so that equal ones do not hide each other."""
-    x = [unit.scale * value for value in values]
-    # Multiples of the golden ratio are spread evenly, however many there are.
-    places = np.arange(len(values)) * (math.sqrt(5) - 1) / 2 % 1 - 0.5
-    y = (row + _SPREAD * places).round(3).tolist()
-    texts = [*hover] or [*map(unit.value, values)]
-    return Series("", x, y, "points", hover=texts, color=None)

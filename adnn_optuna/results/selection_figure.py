@@ -4,14 +4,16 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from adnn_optuna._units import in_number, percent
+import numpy as np
+
+from adnn_optuna._units import Unit, in_number, percent
 from adnn_optuna.render.document import Figure, Line, Mark, Series
-from adnn_optuna.results.row_figure import dots_in_row
 from adnn_optuna.stats.spread import floor_of
 
 _LABEL = 0.25  # How far a label is from the point that it names.
 _SPACE = 2 * "\N{NO-BREAK SPACE}"  # Between a text and the line beside it.
 _OF_BEST, _OF_CHOSEN = 1, 0  # Colors.
+_SPREAD = 0.3  # Of the dots of a row, as they are drawn side by side.
 
 
 class NewValues(NamedTuple):
@@ -149,3 +151,15 @@ def _towards(middle: float, x: float) -> str:
     if x > middle:
         return "left"
     return "right"
+
+
+def dots_in_row(
+    values: Sequence[float], row: int, unit: Unit, hover: Sequence[str] = ()
+) -> Series:
+    """Return values as grey dots around a row, so that equal ones do not hide each other."""
+    x = [unit.scale * value for value in values]
+    # Multiples of the golden ratio are spread evenly, however many there are.
+    places = np.arange(len(values)) * (math.sqrt(5) - 1) / 2 % 1 - 0.5
+    y = (row + _SPREAD * places).round(3).tolist()
+    texts = [*hover] or [*map(unit.value, values)]
+    return Series("", x, y, "points", hover=texts, color=None)

@@ -28,7 +28,6 @@ from adnn_optuna.render.document import (
 )
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.difference_words import sources_in_words
-from adnn_optuna.results.fields import fitted
 from adnn_optuna.results.findings import (
     MAKE_THE_REST,
     counted,
@@ -39,7 +38,7 @@ from adnn_optuna.results.findings import (
 )
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.proportions import unseen_share
-from adnn_optuna.stats.spread import FEWEST, collapses, standard_deviation
+from adnn_optuna.stats.spread import FEWEST, collapses, fitted, standard_deviation
 from adnn_optuna.stats.student import t_quantile
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from adnn_optuna.stats.paired_differences import are_equal, size_of
 from adnn_optuna.stats.proportions import Z
 from adnn_optuna.stats.sequential import DECIMALS
 
+_LARGE = 1000.0  # Such values of losses and errors need fewer than four decimals.
 FEWEST = 5  # Of fewer values, a standard deviation has no CI.
 _FEWEST_WITH_COLLAPSES = 8  # Of fewer, the median absolute deviation says too little.
 _NORMAL_MAD = 0.6744897501960817  # The median absolute deviation of normal values, in sds.
@@ -110,6 +111,18 @@ def fitted_unit(
     unit = unit_of(metric)
     if unit is PLAIN:
         return unit_of_values(arms, are_paired=are_paired)
+    return unit
+
+
+def fitted(metric: str, values: Sequence[float]) -> Unit:
+    """Return how a metric is written, with the digits that some values need."""
+    unit = unit_of(metric)
+    if unit is not PLAIN:
+        return unit
+    of_values = unit_of_values([values])
+    is_large = max(map(abs, values), default=0.0) >= _LARGE
+    if is_large or of_values.digits > unit.digits:
+        return of_values
     return unit
 
 

@@ -134,7 +134,7 @@ class TestVerdicts:
         assert [row[-1] for row in comparison.document().tables[1].rows] == ["10", "8", "8"]
         against = adnn.compare_values(frame, baseline="a").document()
         assert [row[-1] for row in against.tables[1].rows] == ["10", "8"]
-        assert nothing.plot().data
+        assert "nothing to draw" in nothing.plot().layout.annotations[0].text
 
 
 class TestBaseline:

@@ -1,0 +1,32 @@
+"""How sure a test gain is: by the images that one network alone gets right."""
+
+import math
+
+from adnn_optuna._attributes import TestEvaluation
+from adnn_optuna.stats.proportions import Z, n_counted
+
+
+def difference_interval(won: float, lost: float, n_images: float) -> tuple[float, float]:
+    """Return the 95% interval of the difference of two proportions of the same images.
+
+    Only one network gets ``won`` images right, only the other one ``lost``. It is the interval of
+    Bonett and Price (2012), Journal of Educational and Behavioral Statistics 37(4), 479-488.
+    """
+    n = n_images + 2
+    p_won = (won + 1) / n
+    p_lost = (lost + 1) / n
+    difference = p_won - p_lost
+    variance = (p_won + p_lost - difference**2) / n
+    half = Z * math.sqrt(variance)
+    return max(difference - half, -1.0), min(difference + half, 1.0)
+
+
+def gain_interval(look: TestEvaluation, gain: float) -> tuple[float, float]:
+    """Return the 95% interval of a gain, as far as the choice of images goes; or NaN."""
+    if math.isnan(look["baseline"]):
+        return math.nan, math.nan
+    if (error := look.get("standard_error")) is None:
+        # Images that repeat others say nothing new.
+        share = n_counted(look) / look["n_images"]
+        return difference_interval(look["won"] * share, look["lost"] * share, n_counted(look))
+    return gain - Z * error, gain + Z * error
