@@ -255,9 +255,11 @@ def as_integer(name: str, value: Any, low: int = 1, below: float = TOO_LARGE) ->
 def check_choice(name: str, value: object, choices: Collection[str]) -> None:
     """Raise unless the value is one of the choices."""
     if not isinstance(value, str) or value not in choices:
+        allowed = ", ".join(choices)
+        if len(choices) > 1:
+            allowed = f"one of {allowed}"
         raise WrongValueError(
-            f"{name} must be one of {', '.join(choices)}; got {shown(value)}."
-            f"{did_you_mean(str(value), choices)}"
+            f"{name} must be {allowed}; got {shown(value)}.{did_you_mean(str(value), choices)}"
         )
 
 

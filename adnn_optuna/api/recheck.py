@@ -155,6 +155,11 @@ def recheck(
     completed = _completed(read)
     searched = _searched(read, evaluate, call, resampled, is_random=not deterministic)
     candidates = _best_without_copies(completed, top)
+    if deterministic and against is not None:
+        raise WrongValueError(
+            "against must be omitted if deterministic, because nothing is evaluated; got "
+            f"{shown(against)}. Omit deterministic=True to compare with it."
+        )
     _check_against(against, completed)
     compared = [
         _baseline_of_trial(trial, read, searched, completed, against) for trial in candidates
@@ -193,7 +198,7 @@ def recheck(
     numbers = _numbers_of(read, opened, settings)
     if deterministic:
         return _result(read, opened, settings)
-    n_before = len(numbers.used)
+    before = frozenset(numbers.evaluations)
     trials = (*numbers.candidates, *numbers.baselines_by_candidate.values())
     evaluate_trial = TrialEvaluation(searched, {trial.number: trial for trial in trials}, study)
 
@@ -212,7 +217,7 @@ def recheck(
         if numbers.trial is not None:
             planned = plan_seeds(opened, numbers.trial.number, confirm)
             make(dataclasses.replace(numbers, planned=planned).confirming)
-    return _result(read, opened, settings, n_before)
+    return _result(read, opened, settings, before)
 
 
 def stored_recheck(opened: optuna.Study) -> Recheck:
@@ -306,9 +311,12 @@ def _experiment_of(read: StudyRead) -> Any:
 
 
 def _result(
-    read: StudyRead, opened: optuna.Study, settings: RecheckSettings, n_before: int = 0
+    read: StudyRead,
+    opened: optuna.Study,
+    settings: RecheckSettings,
+    before: frozenset[Evaluation] = frozenset(),
 ) -> Recheck:
-    """Return the result of the evaluations that are stored, ``n_before`` before this call."""
+    """Return the result of the evaluations that are stored, some ``before`` this call."""
     numbers = _numbers_of(read, opened, settings)
     scores = dict[Evaluation, np.ndarray]()
     violated = set[Evaluation]()
@@ -330,7 +338,9 @@ def _result(
         numbers, violated=frozenset(violated), scores=scores, overtuned=overtuned
     )
     report = study_command("report", opened, "--output", "recheck.html")
-    reused = reused_note("evaluation", n_before, len(numbers.used))
+    needed = {*numbers.choosing, *numbers.confirming}
+    n_made = len(needed & numbers.evaluations.keys())
+    reused = reused_note("evaluation", len(needed & before), n_made)
     return Recheck(numbers, report, _reused=reused)
 
 

@@ -295,7 +295,7 @@ def catching(catch: Caught, what: str) -> Iterator[None]:
     except (OptunaError, StorageError, WrongParametersError):
         raise
     except catch as error:
-        logger.warning("%s failed, which counts as no value: %r", what, error)
+        logger.warning("%s failed: %r", what, error)
     except (MemoryError, WrongInputError):  # Their messages say what to do.
         raise
     except Exception as error:

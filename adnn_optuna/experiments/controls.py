@@ -260,7 +260,7 @@ ARMS: dict[str, Arm] = {
                 ),
                 is_control=True,
                 spent="One offset for all layers",
-                rival="one offset for all layers (no search)",
+                rival="one offset for all layers",
             ),
             NetworkArm(
                 stored.ENSEMBLE,

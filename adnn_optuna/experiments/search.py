@@ -275,7 +275,9 @@ class SearchResult(StudyResult):
         if self.record.is_restart:
             return "no claim", "random restarts, no offsets to replicate"
         if self._is_baseline:
-            return "no claim", "no offsets beat the baseline network"
+            is_only_trial = len(self.record.done_trials) == 1
+            beat = "were tried yet" if is_only_trial else "beat the baseline network"
+            return "no claim", f"no offsets {beat}"
         if self.confirmation is None:
             return "not known", "replication not known"
         if not self.confirmation.gains:

@@ -180,7 +180,7 @@ class Verdict(Printed):
             lines.append(self._line("vs new baselines", new_seeds.vs_baselines, seeds))
             lines += self._excess()
         if self.gain is not None:
-            lines.append(self._line("gain, trained again", self.gain, "CI: other examples"))
+            lines.append(self._line("gain, trained again", self.gain, "CI for other examples"))
         return lines
 
     def _excess(self) -> list[Line]:
@@ -193,9 +193,10 @@ class Verdict(Printed):
             return []
         more = fmean(claimed.gains) - new_seeds.replication.value
         n = len(claimed.gains)
+        remark = f"their {n} seeds, your {len(new_seeds.gains)}"
         half = student_half_width(new_seeds.gains, self.claim.resolution, 0.95, n)
         estimate = estimate_around(more, half)
-        return [self._line("claimed minus found", estimate, f"claimed of {n} seeds")]
+        return [self._line("claimed minus found", estimate, remark)]
 
     def _line(self, label: str, gain: Estimate, remark: str) -> Line:
         assert self.claim is not None
@@ -278,7 +279,11 @@ class Verdict(Printed):
         lines = [dataclasses.replace(line, remark="") for line in self._estimates()]
         lines += [Line(what, claim, unit, is_difference=True) for what, claim in claims.items()]
         title = f"The contract claims a gain of {unit.gain(self.claim.gain)}"
-        if self.gain is not None:
+        new_seeds = self.new_seeds
+        if new_seeds is not None and new_seeds.gains:
+            found = unit.gain(new_seeds.replication.value)
+            title = f"{title}; {len(new_seeds.seeds)} new seeds show {found}"
+        elif self.gain is not None:
             title = f"{title}; trained again, it is {unit.gain(self.gain.value)}"
         metric = self.claim.metric.replace("_", " ")
         x_label = unit.heading(f"difference in {metric}", is_gain=True)

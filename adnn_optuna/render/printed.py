@@ -7,7 +7,7 @@ import os
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from adnn_optuna._checks import WrongValueError, load
+from adnn_optuna._checks import WrongValueError, check_choice, load
 from adnn_optuna._files import check_output_file, write_text
 from adnn_optuna.render.document import Document, Figure, Line, Step, Table, Verdict
 from adnn_optuna.render.text import to_text, width_of_output
@@ -143,7 +143,7 @@ class Printed(ABC):
         if key not in figures:
             if not figures:
                 raise WrongValueError("There is nothing to draw.")
-            raise WrongValueError(f"key must be one of {', '.join(figures)}; got {key!r}.")
+            check_choice("key", key, figures)
         return load("adnn_optuna.render.figures").standalone(figures[key])
 
     def report(self, path: str | os.PathLike[str]) -> None:

@@ -23,7 +23,7 @@ from adnn_optuna.results.difference_words import (
     named,
     pair,
     relation,
-    validity_note,
+    validity_notes,
     why_no_interval,
     with_short_labels,
 )
@@ -157,7 +157,7 @@ class ArmComparison(Printed):
         best = numbers.ranked[0]
         mean = unit.value(numbers.means[best])
         leaders = [label for label in numbers.ranked if unit.value(numbers.means[label]) == mean]
-        have = "has" if len(leaders) == 1 else "have"
+        have = "has" if len(leaders) == 1 else "share"
         best_mean = f"{named(leaders)} {have} the best mean {numbers.score}, {mean}."
         sentences = [f"{claim}." for claim in self._claims()]
         if numbers.is_of_new_data and not self._is_open:
@@ -277,8 +277,9 @@ class ArmComparison(Printed):
             maximize=numbers.maximize,
         )
         if self._shows_these_rows:
-            validity = validity_note(self._design_on_these_rows, self._paired_by)
-            notes.append(Detail(f"On these rows alone: {validity}"))
+            rows = numbers.on_these_rows
+            for note in validity_notes(rows, self._design_on_these_rows, self._paired_by):
+                notes.append(Detail(f"On these rows alone: {note}"))
         notes += self._about_data()
         if not numbers.is_of_new_data and numbers.score != VALUE:
             notes.append("All verdicts are on this data set only.")

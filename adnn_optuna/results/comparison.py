@@ -59,7 +59,7 @@ from adnn_optuna.results.difference_words import (
     with_short_labels,
 )
 from adnn_optuna.results.fields import RUN_FIELDS, Field, Units, numbers_of, seconds_under_way
-from adnn_optuna.results.findings import MAKE_THE_REST
+from adnn_optuna.results.findings import MAKE_THE_REST, NAME_A_VALUE
 from adnn_optuna.results.plan import Plan
 from adnn_optuna.results.row_figure import best_mean, values_figure
 from adnn_optuna.results.settings import settings_fields
@@ -462,7 +462,7 @@ class Comparison(Printed):
         return f"Comparison {self.study_name!r}"
 
     def _scope(self) -> str:
-        return f"{len(self.results)} arms, {in_number(len(self.seeds), 'seed')}"
+        return f"{in_number(len(self.results), 'arm')}, {in_number(len(self.seeds), 'seed')}"
 
     def _figures(self) -> list[Figure]:
         numbers = self.numbers
@@ -535,6 +535,8 @@ class Comparison(Printed):
         why = "Set a larger max_trial, so that each run finds a finite value."
         if (run := runs[lacking[0]]).best is None:
             why = f"{lacking[0]}: {why_no_best_trial(run)}"
+        elif math.isfinite(run.best_value):
+            why = f"The best trial failed on new seeds. {NAME_A_VALUE}"
         return f"{compared}: {first_gap(lacking, f'seed {self.seeds[0]}')} {why}"
 
     def _about_rivals(self) -> list[str]:
@@ -813,7 +815,7 @@ def _trials_figure(comparison: ComparisonNumbers) -> Figure:
         series.append(line)
         if len(line.y) and math.isfinite(line.y[-1]):
             means[arm] = line.y[-1] / unit.scale
-            score = f"{what} after {in_number(len(line.y), 'trial')}"
+            score = f"{what} of samplers after {in_number(len(line.y), 'trial')}"
     return Figure(
         "trials",
         best_mean(score, means, write, lower_is_better=is_lower_better),

@@ -30,6 +30,8 @@ from adnn_optuna.stats.sequential import (
 )
 from adnn_optuna.stats.student import student_half_width
 
+_FEW_VALUES = 2  # Runs that have no more different values are not normal.
+
 
 @dataclass(frozen=True)
 class ConfirmedValue:
@@ -197,11 +199,11 @@ class ConfirmedValue:
         if math.isfinite(self.estimate.low):
             redrawn = redrawn or self._redrawn
         notes += [redrawn, *self._level_notes()]
-        if self.next_run.low < self.next_run.high:
+        if self.next_run.low < self.next_run.high and len({*self.values}) > _FEW_VALUES:
             ends = f"{Line('', self.next_run, unit).ends}{unit.of_values}"
             of_same = " on the same examples" if on_same_examples else ""
             notes.append(
-                f"One more run of trial {trial}{of_same} reaches {ends} with 95% probability."
+                f"One more run of trial {trial}{of_same} reaches {ends} (95%, if normal)."
             )
         if not self.n_equal:
             notes += map(Detail, unseen_notes(len(self.values), self._run))
@@ -243,8 +245,8 @@ def rank_notes(rank: int, level: float) -> list[str]:
     """Return that a study confirmed other best trials before this one; nothing if it did not."""
     if rank == 1:
         return []
-    sentence = f"This is best trial number {rank} of the study to be confirmed"
-    return [f"{sentence}: each CI is at {percent(level)} to allow for the earlier ones."]
+    earlier = in_number(rank - 1, "other trial")
+    return [f"The study confirmed {earlier} before, so CIs are at {percent(level)}."]
 
 
 def mean_interval(

@@ -208,11 +208,7 @@ def difference_notes(
     if families:
         level = f"{100 * level_of(validity):.0f}%"
         notes.append(f"CIs have a joint level of {level} for {' and for '.join(families)}.")
-    validities = {validity}
-    if validity == "fixed":
-        with_interval = [row for row in rows if not math.isnan(row.low)]
-        validities = {"few" if row.assumption else validity for row in with_interval} or validities
-    notes += [validity_note(of_rows, per) for of_rows in sorted(validities)]
+    notes += validity_notes(rows, validity, per)
     n_pairs = min((row.n_pairs for row in rows), default=0)
     unseen = unseen_notes(n_pairs, per or "value")
     if verdicts <= {"worse", "inconclusive", None}:
@@ -245,10 +241,19 @@ def level_of(validity: Validity) -> float:
     return 1 - ALPHA
 
 
-def validity_note(validity: Validity, per: str) -> str:
-    """Return the validity of the CIs of a design, and their assumptions."""
-    note = _VALIDITY[validity]
-    return type(note)(note.format(per=per or "value"))
+def validity_notes(rows: Sequence[PairedDifference], validity: Validity, per: str) -> list[str]:
+    """Return the validity and the assumptions of the CIs of a design; nothing without a CI."""
+    pairs = dict[Validity, list[str]]()
+    for row in rows:
+        if math.isfinite(row.low):
+            is_by_t = validity == "fixed" and row.assumption
+            pairs.setdefault("few" if is_by_t else validity, []).append(pair(row))
+    notes = list[str]()
+    for of_pairs, names in sorted(pairs.items()):
+        note = _VALIDITY[of_pairs]
+        which = f"{named(names)}: " if pairs.keys() != {of_pairs} else ""
+        notes.append(type(note)(which + note.format(per=per or "value")))
+    return notes
 
 
 def _reading_notes(per: str) -> list[Detail]:
@@ -376,7 +381,7 @@ def interval_figure(
         x_label,
         "",
         series,
-        caption=f"Points: mean differences. {bars}{rings}{band}",
+        caption=f"Points: differences. {bars}{rings}{band}",
         rows=[line.label for line in lines],
         margin=scale * margin,
         if_empty=if_empty,

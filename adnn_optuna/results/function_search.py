@@ -27,7 +27,7 @@ from adnn_optuna.results.confirmed_value import ConfirmedValue
 from adnn_optuna.results.fields import units_of
 from adnn_optuna.results.findings import failures_note
 from adnn_optuna.results.selection_figure import NewValues, selection_figure
-from adnn_optuna.results.study import StudyResult
+from adnn_optuna.results.study import StudyResult, selection_bias
 from adnn_optuna.samplers._replicates import replicate_of
 
 _ABOUT_BUDGETS = Detail(
@@ -136,7 +136,8 @@ class FunctionSearch(StudyResult):
             )
         if reported is not None:
             best = Estimate(reported[1])
-            lines.append(Line("best value", best, unit, remark=f"trial {reported[0]}, selected"))
+            remark = f"trial {reported[0]}{', selected' * bool(selection_bias(self.record))}"
+            lines.append(Line("best value", best, unit, remark=remark))
         if lines and self.record.is_minimized:
             first = lines[0]
             remark = f"{first.remark} (lower is better)"
@@ -154,7 +155,16 @@ class FunctionSearch(StudyResult):
     def _conclusion(self) -> str:
         if self.best is None or not self.record.planned["seeds"]:
             return super()._conclusion()
-        return " ".join(filter(None, [self._confirmed.why_no_interval(), self._confirmed.no_seed]))
+        confirmed = self._confirmed
+        sentences = [self._about_equal_trials(), confirmed.why_no_interval(), confirmed.no_seed]
+        return " ".join(filter(None, sentences))
+
+    def _about_equal_trials(self) -> str:
+        """Return that no trial is better than another; empty if one is."""
+        n = len(self.record.values)
+        if n == 1 or len({*self.record.values}) > 1:
+            return ""
+        return f"All {n} trials have the same value."
 
     def _notes(self) -> list[str]:
         notes = super()._notes()

@@ -26,6 +26,7 @@ from adnn_optuna._units import (
     capitalized,
     in_list,
     in_number,
+    params_in_words,
     unit_of,
 )
 from adnn_optuna.engine.evaluations import NO_STORED_TRIAL
@@ -519,7 +520,7 @@ class Recheck(Printed):
         if self.gain.low > 0:
             finding = f"{capitalized(chosen)} beats {compared} by {size} on {where}"
         elif self.gain.high < 0:
-            finding = f"{capitalized(chosen)} is worse than {compared} on {where}"
+            finding = f"{capitalized(chosen)} is worse than {compared} by {size} on {where}"
         elif numbers.values(self.trial, "confirm") == values:
             finding = f"All differences of {chosen} and {compared} are 0 on {where}"
         elif numbers.confirmed.n_equal and are_equal(np.array(values)):
@@ -575,9 +576,10 @@ class Recheck(Printed):
         best = f"trial {numbers.best.number}"
         reported = Estimate(stored_value(numbers.best))
         n = len(numbers.confirmed.values)
-        where = f"mean of {numbers.confirmed.in_words(n)}"
+        new_runs = numbers.confirmed.in_words(n)
+        where = f"mean of {new_runs}"
         if numbers.on_new_data:
-            where = f"{where}, new data"
+            where = f"{new_runs}, estimated for new data"
         lines = [
             Line(f"{best}, best", reported, unit, remark="reported by the study"),
             Line(f"{chosen}, chosen", numbers.estimate, unit, remark=where),
@@ -587,6 +589,11 @@ class Recheck(Printed):
         if not math.isnan(self.gain.value):
             lines.append(self._gain_line)
         return lines
+
+    def _subject(self) -> str:
+        if self.trial is None or not (self._is_confirmed and self.trial.params):
+            return ""
+        return f"Chosen trial {self.trial.number}: {params_in_words(self.trial.params)}"
 
     @property
     def _overstatement_line(self) -> Line:

@@ -292,10 +292,7 @@ class Variance(Printed):
             return f"The variance of {name} is not known yet: {made_so_far(numbers, 'runs')}."
         if numbers.sd.value == 0:
             return f"All {n} runs reached the same {name}. {differing_share(n, 'run')}"
-        sentence = (
-            f"Two single runs that differ by less than {self._critical} are not distinguishable "
-            "from each other."
-        )
+        sentence = self._indistinguishable
         if numbers.collapsed:
             sentence = f"On average, with rare collapses, {sentence[0].lower()}{sentence[1:]}"
         if math.isnan(numbers.seed_z_score):
@@ -304,6 +301,22 @@ class Variance(Printed):
         return (
             f"{sentence} Seed {numbers.seed}, which is in use, is {abs(numbers.seed_z_score):.1f} "
             f"standard deviations {side} than the mean."
+        )
+
+    @property
+    def _may_reach_critical(self) -> bool:
+        """Whether two runs may differ by the critical difference; scores may be 0 or 1 only."""
+        values = self.numbers.run_values
+        is_two_valued = len({*values.tolist()}) == 2
+        return not is_two_valued or bool(np.ptp(values) >= self.numbers.critical_difference)
+
+    @property
+    def _indistinguishable(self) -> str:
+        if not self._may_reach_critical:
+            return "No two single runs are distinguishable from each other."
+        return (
+            f"Two single runs that differ by less than {self._critical} are not distinguishable "
+            "from each other."
         )
 
     @property
@@ -377,7 +390,7 @@ class Variance(Printed):
                 "always predicting the largest class."
             )
             notes.append(Caution(sentence))
-        if numbers.sd.value > 0:
+        if numbers.sd.value > 0 and self._may_reach_critical:
             notes.append(
                 "If scores are normal, 5% of pairs of runs differ by more than the critical "
                 "difference."
@@ -429,10 +442,7 @@ class Variance(Printed):
             title = (
                 f"Single runs have a standard deviation of {self._sd_unit.value(numbers.sd.value)}"
             )
-            indistinguishable = (
-                f"that differ by less than {self._critical} are not distinguishable"
-            )
-            caption = f"{caption} Single runs {indistinguishable}."
+            caption = f"{caption} {self._indistinguishable}"
         name = f"standard deviation of {numbers.value_name}"
         figure = Figure(
             key="variance",

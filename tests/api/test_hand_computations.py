@@ -78,7 +78,7 @@ def assert_printed(text: str, label: str, expected: Sequence[float], level: floa
 
 
 def assert_next_run(text: str, values: Sequence[float]) -> None:
-    [ends] = re.findall(r"reaches (\S+) to (\S+) with 95% probability", " ".join(text.split()))
+    [ends] = re.findall(r"reaches (\S+) to (\S+) \(95%", " ".join(text.split()))
     digits = len(ends[0].partition(".")[2])
     assert list(ends) == [f"{end:.{digits}f}" for end in next_run(values)]
 

@@ -204,6 +204,8 @@ def test_equal_values_do_not_show_that_nothing_is_random(takes_seed: bool) -> No
     result = adnn.recheck(study, evaluate, deterministic=True)
     assert not calls
     assert "deterministic" in str(result)
+    with pytest.raises(ValueError, match=r"^against must be omitted if deterministic.* got 0\."):
+        adnn.recheck(study, evaluate, against=0, deterministic=True)
     assert (result.value, result.low, result.high, result.overstatement.value) == (
         0.1,
         0.1,

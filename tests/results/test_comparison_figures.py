@@ -110,7 +110,8 @@ def test_any_state_has_all_figures() -> None:
 
 def test_a_figure_that_is_not_there_is_refused_with_those_that_are() -> None:
     comparison = store_comparison({"greedy": [0.0], "random_restart": [0.0]})
-    with pytest.raises(ValueError, match=r"^key must be one of gains, scores, .*; got 'gain'\.$"):
+    message = r"^key must be one of gains, scores, .*; got 'gain'\. Did you mean 'gains'\?$"
+    with pytest.raises(ValueError, match=message):
         comparison.plot("gain")
 
 

@@ -137,7 +137,7 @@ class TestFigures:
         assert figure.margin == pytest.approx(0.1)
         assert figure.caption.endswith(" Shaded band: differences up to 0.1 pp.")
         narrow = interval_figure("gains", "Gains", "gain [pp]", lines, margin=1e-4)
-        assert narrow.caption == "Points: mean differences. Bars: their 95% CIs."
+        assert narrow.caption == "Points: differences. Bars: their 95% CIs."
         bars = [point.error_x.array for point in to_plotly(figure).data[:5]]
         assert [bar is None for bar in bars] == [False, False, False, False, True]
         empty = interval_figure("g", "G", "", [], if_empty="Nothing was tested.")

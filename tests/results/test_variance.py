@@ -189,6 +189,7 @@ def states() -> dict[str, Variance]:
         "a part not redrawn": with_numbers(usual, not_redrawn=("the test split",)),
         "no accuracies": of_accuracies("loss"),
         "one source": of_runs({e: float(i) for i, e in enumerate(seeds)}, *arguments),
+        "two values": of_runs({e: float(i % 2) for i, e in enumerate(seeds)}, *arguments),
         "at chance": with_numbers(usual, chance_limit=0.95),
         "better than chance": with_numbers(usual, chance_limit=0.85),
     }
