@@ -1,4 +1,4 @@
-"""Common parts of all verbs: what is searched, interrupts, and evaluations."""
+"""Steps that several verbs share: reading an objective, an interrupt, stored evaluations."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ NO_EXECUTOR = (
 
 
 def are_labels(labels: Iterable[object]) -> bool:
-    """Return whether all labels of arms are non-empty texts."""
+    """Return whether all labels are texts that are not empty."""
     return all(isinstance(label, str) and label.strip() for label in labels)
 
 
@@ -39,10 +39,11 @@ def as_searched(
     sequential: bool = False,
     **of_functions: Any,
 ) -> Searched[Any]:
-    """Return the objective to search: one of ours, or one that calls a user's function.
+    """Return an objective of this package unchanged, and a user's function as an objective.
 
-    ``of_functions`` are arguments that are only for functions, :obj:`None` if they are omitted;
-    ``name`` is what the user calls the function. A function without randomness redraws no split.
+    ``name`` is the name of the argument that the user passed. ``of_functions`` are arguments that
+    only functions have; an omitted argument is :obj:`None`. If ``is_random`` is false, the
+    function is not checked for splits that it redraws.
     """
     options = {key: value for key, value in of_functions.items() if value is not None}
     if isinstance(getattr(objective, "kind", None), Kind):
@@ -89,7 +90,8 @@ def check_splits(
 ) -> Resampled | None:
     """Return the sizes of splits; refuse functions that redraw splits of unknown sizes.
 
-    ``functions`` have the user's names as keys, and the parameters that are seeds.
+    The keys of ``functions`` and ``seeds`` are the names that the user knows, such as
+    ``models['a']``. ``seeds`` are the parameters of each function that are seeds.
     """
     names = [name for of_function in seeds.values() for name in of_function]
     sizes = checked_resampling(
@@ -111,7 +113,7 @@ def check_splits(
 
 
 def for_functions_only(objective: object, name: str, value: object) -> WrongValueError:
-    """Return the error for an argument that an objective of ours does not have."""
+    """Return the error for an argument that only a user's function may have."""
     return WrongValueError(
         f"{name} must be omitted for an {type(objective).__name__}; got {shown(value)}. It is for "
         "other objectives."
@@ -119,7 +121,7 @@ def for_functions_only(objective: object, name: str, value: object) -> WrongValu
 
 
 def checked_share(share: Any, name: str = "replicate") -> float | Literal["auto"]:
-    """Return a share of replicates as a Python number; refuse a wrong share."""
+    """Return a share of replicates as a float, or ``"auto"``; refuse a wrong share."""
     if share == "auto":
         return "auto"
     check_type(name, share, Real, "a number")
@@ -147,7 +149,10 @@ def with_tuples(settings: Any) -> dict[str, Any]:
 
 
 def stored_evaluations(study: optuna.Study, names: Sequence[str]) -> dict[Evaluation, float]:
-    """Return the values of a study's evaluations by their numbers, which ``names`` describe."""
+    """Return the values of a study's evaluations.
+
+    A key has the value of each parameter in ``names``, such as a model's number and a seed.
+    """
     try:
         return made_evaluations(study.get_trials(deepcopy=False), names)
     except KeyError as error:
@@ -159,7 +164,7 @@ def stored_evaluations(study: optuna.Study, names: Sequence[str]) -> dict[Evalua
 
 @contextlib.contextmanager
 def logged_if_interrupted(result_so_far: Callable[[], Printed]) -> Iterator[None]:
-    """Log what is known if the user interrupts evaluations."""
+    """Log the result so far if the user interrupts evaluations."""
     try:
         yield
     except KeyboardInterrupt:

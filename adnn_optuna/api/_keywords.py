@@ -1,4 +1,4 @@
-"""The keywords that verbs share: what each means, how they are shown, and their checks."""
+"""The keywords that verbs share: their meanings, their checks, and their place in docstrings."""
 
 import dataclasses
 import functools
@@ -27,24 +27,24 @@ _T = TypeVar("_T")
 
 
 class Running(TypedDict, total=False):
-    """How a verb evaluates."""
+    """The keywords that say how a verb evaluates."""
 
     n_jobs: Annotated[
         int | None,
-        "How many evaluations run at once, in threads of this process; in a comparison of "
-        "samplers, how many runs. For functions the default is 1, because they may not be safe in "
-        "several threads.",
+        "How many evaluations, or runs of a sampler comparison, are made at once in threads of "
+        "this process. For functions the default is 1, because a function may not be thread-safe.",
     ]
     executor: Annotated[
         futures.Executor | None,
-        "Any ``concurrent.futures.Executor``, such as a pool of spawned processes or a Dask "
-        "cluster's ``client.get_executor()``. It runs the evaluations in place of threads; in a "
-        "comparison of samplers, the runs. Its workers must reach ``storage``.",
+        "A ``concurrent.futures.Executor`` that runs the evaluations in place of threads. It may "
+        "be a pool of spawned processes or a Dask cluster's ``client.get_executor()``. In a "
+        "comparison of samplers, it runs the runs. All its workers must have access to "
+        "``storage``.",
     ]
     catch: Annotated[
         Catch,
-        "Errors that end their own evaluation and not the call, as in "
-        ":meth:`optuna.study.Study.optimize`. Such an evaluation counts, without a value.",
+        "The errors that end only an evaluation and not the whole call, as in "
+        ":meth:`optuna.study.Study.optimize`. The evaluation counts, but has no value.",
     ]
     show_progress_bar: Annotated[bool, "Whether to show a progress bar."]
 
@@ -54,47 +54,48 @@ class Common(Running, total=False):
 
     storage: Annotated[
         AnyStorage | None,
-        'Where all is stored: a database URL such as ``"sqlite:///adnn.db"``, the path of an '
-        "SQLite file, or an Optuna storage. By default studies are in memory; a recheck uses the "
-        "storage of its study.",
+        'The storage: a database URL such as ``"sqlite:///adnn.db"``, the path of an SQLite file, '
+        "or an Optuna storage. By default, studies are in memory. A recheck uses the storage of "
+        "its study by default.",
     ]
     study_name: Annotated[
         str | None,
-        "The name of the study in which all is stored, or the beginning of the studies' names. "
-        "The same call resumes what is stored there. By default a search has a new name, a "
-        "recheck ``<name>/recheck``, and others are called ``compare``, ``models`` and "
-        "``variance``.",
+        "The name of the study that stores the evaluations. In a comparison of samplers, the "
+        "names of all its studies begin with it. The same call with the same name resumes. By "
+        "default, a search gets a new name, and a recheck the name ``<name>/recheck``. The other "
+        "defaults are ``compare``, ``models``, ``variance`` and ``loop``.",
     ]
 
 
 class Searching(Common, LimitValues, total=False):
-    """The keywords of searches: how they evaluate, and when they end."""
+    """The keywords that say how a search evaluates, and when it ends."""
 
 
 class Evaluating(Common, total=False):
-    """The keywords of verbs that make one kind of evaluation."""
+    """The keywords of verbs that evaluate without a search."""
 
     failed: Annotated[
         float | None,
-        "The value that each failed evaluation counts as, such as 0.0 for an accuracy. By default "
-        "it has none. A value with failed evaluations then has no CI, because the others are a "
-        "selection. In a comparison, only seeds before the first failure count.",
+        "The value of each failed evaluation, such as 0.0 for an accuracy. By default, a failed "
+        "evaluation has no value. A mean then has no CI, because the evaluations that succeeded "
+        "are a selection. In a comparison, only the seeds before the first failure count.",
     ]
     max_time: Annotated[
         float | None,
-        "The seconds that the evaluations may take, over all calls. No evaluation starts later.",
+        "The seconds that the evaluations of all calls may take together. No evaluation starts "
+        "later.",
     ]
     reuse: Annotated[
         bool,
-        "Whether stored evaluations count although the function changed since they were made. "
-        "A change is noticed in its code and in functions of the same module, but not in other "
-        "modules or data.",
+        "Whether stored evaluations count although the function's code changed since. Changes in "
+        "the function and in functions of its module are noticed. Changes in other modules and in "
+        "data are not.",
     ]
 
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """The shared keywords of a call, checked."""
+    """The checked values of the shared keywords of a call."""
 
     storage: AnyStorage | None = None
     study_name: str | None = None
@@ -108,13 +109,13 @@ class Call:
 
     @property
     def max_time(self) -> float | None:
-        """The limit of time."""
+        """The limit of time in seconds; None if there is none."""
         return self.limits["max_time"]
 
     def evaluation_options(self, n_at_once: int = 1) -> dict[str, Any]:
-        """Return the keywords of a call that are keywords of `make_evaluations`.
+        """Return the keyword arguments that this call passes to :func:`make_evaluations`.
 
-        By default, ``n_at_once`` evaluations are made at the same time.
+        If the user did not set ``n_jobs``, ``n_at_once`` evaluations run at once.
         """
         return {
             "n_jobs": self.n_jobs or n_at_once,
@@ -126,7 +127,7 @@ class Call:
 
 
 def checked_call(function: Callable[..., Any], keywords: Mapping[str, Any]) -> Call:
-    """Return the keywords of a verb's function; refuse a wrong one."""
+    """Return the checked keywords of a verb; refuse an unknown keyword or a wrong value."""
     names = inspect.signature(function).parameters
     for name in keywords.keys() - names:
         raise WrongTypeError(
@@ -142,9 +143,10 @@ def checked_call(function: Callable[..., Any], keywords: Mapping[str, Any]) -> C
 
 
 def verb(kind: Any) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
-    """Show the keywords of a :class:`TypedDict` in signature and docstring of a verb.
+    """Show the keywords of a :class:`TypedDict` in a verb's signature and docstring.
 
-    The verb takes them as ``**keywords``. An interrupt is shown at the line that called it.
+    The verb takes these keywords as ``**keywords``. The traceback of an interrupt ends at the line
+    that called the verb.
     """
 
     def decorated(function: Callable[_P, _T]) -> Callable[_P, _T]:
@@ -163,7 +165,7 @@ def verb(kind: Any) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
                 parameters.append(parameter)
                 entries.append(_entry(f"{name}: {meaning}"))
         documented.__signature__ = signature.replace(parameters=parameters)
-        # Python can be told to keep no docstrings.
+        # With the option -OO, Python keeps no docstrings.
         documented.__doc__ = documented.__doc__ and re.sub(
             r" *\*\*keywords: .*", "\n".join(entries), documented.__doc__
         )
@@ -173,14 +175,14 @@ def verb(kind: Any) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
 
 
 def interrupted_where_called(verb: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Show an interrupt of a verb at the line that called it."""
+    """Return the verb, with tracebacks of an interrupt that end at the line that called it."""
 
     @functools.wraps(verb)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
         try:
             return verb(*args, **kwargs)
         except KeyboardInterrupt as interrupt:
-            # What is raised again without a name adds no line of its own.
+            # A bare `raise` adds no line of this function to the traceback.
             interrupt.__traceback__ = None
             interrupt.__suppress_context__ = True
             raise
@@ -189,7 +191,7 @@ def interrupted_where_called(verb: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 def _entry(text: str) -> str:
-    """Return an entry of a docstring."""
+    """Return the lines of an argument in a docstring."""
     indent = " " * 8
     return textwrap.fill(
         text, 99, initial_indent=indent, subsequent_indent=indent + " " * 4, break_on_hyphens=False
@@ -209,11 +211,11 @@ def _checked_n_jobs(n_jobs: Any) -> int | None:
 
 
 def _checked_executor(executor: Any) -> Any:
-    """Return an executor or None; refuse other objects, and executors that fork this process."""
+    """Return the executor or None; refuse other objects, and executors that fork this process."""
     check_type(
         "executor", executor, futures.Executor | None, "a concurrent.futures.Executor or None"
     )
-    context = getattr(executor, "_mp_context", None)  # Of a pool of processes.
+    context = getattr(executor, "_mp_context", None)  # A pool of processes has it.
     if context is not None and context.get_start_method() == "fork":
         raise WrongValueError(
             "executor forks this process, in which threads and TensorFlow wait forever. Pass "

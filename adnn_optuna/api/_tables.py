@@ -27,14 +27,14 @@ from adnn_optuna._files import read_csv
 from adnn_optuna.results.value_table import MOST_ARMS
 from adnn_optuna.stats.resampling import is_of_splits
 
-# A first column of numbers with one of these names has the names of rows; it is not an arm.
-# The first one is what pandas calls the first column of a file if it has no name.
+# A column with one of these names is not an arm: it names the rows.
+# pandas gives the first of these names to the first column of a file without a header.
 _NAMES_OF_ROWS = (
     "unnamed:_0 seed random_state run trial repeat repetition replicate replication rep iteration "
     "epoch unit dataset data_set task problem instance index id name item question example #"
 )
-_GROUP = "group"  # The name of groups whose labels are not a column.
-_FEWEST_FOR_ORDER = 7  # Fewer rows are in order by chance too often.
+_GROUP = "group"  # The column of groups whose labels the user passed as a sequence.
+_FEWEST_FOR_ORDER = 7  # Fewer rows are too often sorted by chance.
 _P_OF_SORTED = 0.001
 
 
@@ -48,7 +48,7 @@ def table_of(
 ) -> pd.DataFrame:
     """Return a table whose columns are arms and whose index names the rows and their groups.
 
-    A ``baseline_file`` is the last arm.
+    The arm of a ``baseline_file`` is the last column.
     """
     if baseline_file is not None:
         return _in_order(_of_two_files(values, baseline_file, groups, paired=paired), order)
@@ -60,7 +60,7 @@ def table_of(
         table_rule = "a mapping, a data frame or the name of a CSV file"
         check_type("values", values, pd.DataFrame, table_rule)
         table = values
-        if table.shape[1] > 2 * MOST_ARMS:  # Some may name the rows.
+        if table.shape[1] > 2 * MOST_ARMS:  # Some columns may name the rows.
             raise WrongValueError(
                 f"values must have at most {2 * MOST_ARMS} columns; got {table.shape[1]}. Compare "
                 "fewer: the more claims, the wider each interval."
@@ -72,7 +72,7 @@ def table_of(
 def _with_groups(
     table: pd.DataFrame, groups: str | Sequence[object] | None
 ) -> tuple[pd.DataFrame, str | None]:
-    """Return a table with the groups of its rows, and the name of their column or index level."""
+    """Return a table that contains its groups, and the name of their column or index level."""
     if groups is None:
         return table, None
     if isinstance(groups, str):
@@ -99,7 +99,10 @@ def _with_groups(
 def means_of_groups(
     arms: Mapping[str, np.ndarray], index: pd.Index[Any], groups: str | Sequence[object]
 ) -> tuple[dict[str, np.ndarray], pd.Index[Any]]:
-    """Return the mean of each arm over each group, NaN if a value is missing, and the groups."""
+    """Return the mean of each arm in each group, and the groups.
+
+    A mean is NaN if a value is missing.
+    """
     name_of_groups = _GROUP
     if isinstance(groups, str):
         name_of_groups = groups
@@ -111,7 +114,7 @@ def means_of_groups(
 
 
 def _as_numbers(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Return a column as numbers, NaN for everything else."""
+    """Return a column as numbers. A cell that is not a number becomes NaN."""
     try:
         return pd.to_numeric(column, errors="coerce")
     except OverflowError:  # An integer is larger than any float.
@@ -119,7 +122,7 @@ def _as_numbers(column: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def _in_order(table: pd.DataFrame, order: str | None) -> pd.DataFrame:
-    """Return a table whose rows are in the order of a column, without that column."""
+    """Sort the rows of a table by the column ``order``, and remove this column."""
     if order in (None, "rows"):
         return table
     columns = table.reset_index() if order in table.index.names else table
@@ -146,7 +149,7 @@ def _of_two_files(
     *,
     paired: bool,
 ) -> pd.DataFrame:
-    """Return the table of two files with one column of numbers each."""
+    """Return the table of two files, each with one column of numbers."""
     check_type("values", values, (str | os.PathLike), "a CSV file, as baseline_file is set")
     file = Path(values)
     baseline = Path(baseline_file)
@@ -168,7 +171,7 @@ def _of_two_files(
 
 
 def _column_of(file: Path, groups: str | None = None) -> pd.Series[Any]:
-    """Return the one column of numbers of a file, with the names and groups of its rows."""
+    """Return the only column of numbers in a file. Its index names the rows and groups."""
     name = str(file)
     table, column = _with_groups(_read_csv(file), groups)
     table = _with_named_rows(table, column)
@@ -194,14 +197,14 @@ def runs_of(file: Path) -> list[float]:
 
 
 def _frame(values: Mapping[str, Any], *, paired: bool) -> pd.DataFrame:
-    """Return values by their arms as a data frame, paired by their indices if they have any."""
+    """Return the values of arms as a data frame. Rows are paired by index if arms have one."""
     columns = {}
     for label, of_arm in values.items():
-        if isinstance(of_arm, Mapping) and "test_score" in of_arm:  # By scikit-learn.
+        if isinstance(of_arm, Mapping) and "test_score" in of_arm:  # scikit-learn returned it.
             columns[label] = _column(label, of_arm["test_score"]).rename_axis("fold")
         else:
             columns[label] = _column(label, of_arm)
-    # Of arms with and without an index, pandas keeps no name.
+    # pandas drops the name of an index if only some arms have it.
     names = itertools.chain.from_iterable(column.index.names for column in columns.values())
     named = [name for name in names if name is not None]
     if paired:
@@ -215,7 +218,7 @@ def _frame(values: Mapping[str, Any], *, paired: bool) -> pd.DataFrame:
     else:
         for label, column in columns.items():
             _check_none_is_missing(label, numbers_of(label, column))
-            columns[label] = column.reset_index(drop=True)  # Which may end early.
+            columns[label] = column.reset_index(drop=True)  # Arms may have different lengths.
     table = pd.DataFrame(columns)
     if named and table.index.nlevels == 1:
         table.index.name = named[0]
@@ -223,7 +226,7 @@ def _frame(values: Mapping[str, Any], *, paired: bool) -> pd.DataFrame:
 
 
 def _column(label: object, of_arm: Any) -> pd.Series[Any]:
-    """Return the values of an arm as a column; refuse values without order or one dimension."""
+    """Return the values of an arm as a column; refuse sets and arrays of other dimensions."""
     is_ordered = isinstance(of_arm, Iterable) and not isinstance(of_arm, AbstractSet)
     if not is_ordered or getattr(of_arm, "ndim", 1) != 1:
         of_shape = ""
@@ -237,14 +240,14 @@ def _column(label: object, of_arm: Any) -> pd.Series[Any]:
 
 
 def _read_csv(file: Path) -> pd.DataFrame:
-    """Return the table of a CSV file, whose first column may name its rows."""
+    """Return the table of a CSV file. Its columns may include names of rows."""
     if not is_file(file):
         raise NoSuchFileError(f"File {str(file)!r} not found. Pass a CSV file.")
-    # As text, because names of rows such as 007 are not numbers.
+    # Cells are read as text, because a row may have a name such as 007.
     options = {"encoding": "utf-8-sig", "dtype": str, "skipinitialspace": True}
     table = read_csv(file, ",;\t", most_columns=2 * MOST_ARMS, **options)
     is_number = _as_numbers(pd.Series(table.columns)).notna()
-    # If rows have more cells than the header, pandas takes the first ones for an index.
+    # If rows have more cells than the header, pandas makes the first cells the index.
     if is_number.all() or not isinstance(table.index, pd.RangeIndex):
         raise WrongValueError(
             f"{str(file)!r} must have a header for all columns. Name them in the first line."
@@ -257,7 +260,7 @@ def _row_name(label: object) -> str:
 
 
 def _with_named_rows(table: pd.DataFrame, groups: str | None) -> pd.DataFrame:
-    """Return a table without the columns that name its rows or their groups, by these names."""
+    """Return a table whose columns of row names and groups have become its index."""
     in_index = list[object]()
     if groups is not None and groups in table.index.names:
         in_index = [*table.index.names]
@@ -289,9 +292,9 @@ def _with_named_rows(table: pd.DataFrame, groups: str | None) -> pd.DataFrame:
 
 
 def numbers_of(label: object, column: pd.Series[Any]) -> np.ndarray:
-    """Return the values of an arm, NaN for a missing one; refuse other values."""
+    """Return the values of an arm as floats. A missing value is NaN; other texts are refused."""
     numbers = _as_numbers(column)
-    # To pandas, dates are numbers.
+    # pandas converts dates to numbers.
     is_wrong = (numbers.isna() & column.notna()) | (column.dtype.kind in "cmM")
     if is_wrong.any():
         name = repr(str(label))
@@ -309,7 +312,7 @@ def numbers_of(label: object, column: pd.Series[Any]) -> np.ndarray:
 
 
 def filled(label: str, array: np.ndarray) -> np.ndarray:
-    """Return unpaired values without the empty cells at the end of a column."""
+    """Return the unpaired values of an arm, without empty cells at the end of its column."""
     is_missing = np.isnan(array)
     n_missing_at_end = int(is_missing[::-1].cumprod().sum())
     measured = array[: len(array) - n_missing_at_end]
@@ -327,12 +330,12 @@ def _check_none_is_missing(label: str, array: np.ndarray) -> None:
 
 
 def levels_of(index: pd.Index[Any]) -> list[str]:
-    """Return the names of an index's levels, empty if they have none."""
+    """Return the names of an index's levels. A level without a name has an empty text."""
     return ["" if name is None else str(name) for name in index.names]
 
 
 def rows_in_words(index: pd.Index[Any]) -> tuple[str, list[str]]:
-    """Return the name of the index, and the name of each row with all levels."""
+    """Return the name of the innermost level, and for each row its labels on all levels."""
     *outer_levels, last = levels_of(index)
     if not outer_levels:
         return last or "row", [*map(str, index)]
@@ -345,9 +348,9 @@ def rows_in_words(index: pd.Index[Any]) -> tuple[str, list[str]]:
 
 
 def check_is_unsorted(arms: Mapping[str, np.ndarray]) -> None:
-    """Refuse rows that seem sorted by an arm, or by a difference of arms.
+    """Refuse rows that seem sorted by an arm, or by the difference of two arms.
 
-    In such rows, a sequential design sees an effect.
+    In sorted rows, a sequential design finds an effect that does not exist.
     """
     pairs = [*itertools.combinations(arms, 2)]
     columns = [(label, array, _P_OF_SORTED) for label, array in arms.items()]

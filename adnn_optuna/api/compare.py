@@ -1,4 +1,4 @@
-"""Comparisons of samplers with paired seeds and equal budgets."""
+"""Compare samplers with paired seeds and equal budgets."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ from adnn_optuna.stats.resampling import ResampledArgument
 Samplers = Iterable[str] | Mapping[str, ArmSpec] | None
 Controls = Iterable[str] | None
 
-_TRIALS_FOR_CONTROL = 10  # A control's search needs this many.
+_TRIALS_FOR_CONTROL = 10  # By default, shorter searches have no controls.
 
 
 class CompareKeywords(Common, OtherLimits, total=False):
-    """The keywords of a comparison that others share: how it runs, and when a run ends."""
+    """The keywords that a comparison shares with other verbs."""
 
 
 @verb(CompareKeywords)
@@ -91,15 +91,19 @@ def compare(
 ) -> Comparison:
     """Compare samplers on a network or on any Optuna objective, with paired seeds.
 
-    All runs of one seed have the same initial weights, batches and budget. Each run is a study
-    ``<study_name>/<sampler>/seed=<seed>``; its best trial's evaluations on new seeds are the study
-    ``<study_name>/<sampler>/seed=<seed>/confirmation``. The study ``<study_name>`` declares the
-    comparison. Stored runs are continued. Random restarts are always an arm: they gain
-    by choosing among random initial weights. Controls spend the same compute in other ways.
+    Each sampler is an arm, and runs once for each seed. All runs of a seed have the same initial
+    weights, batches and budget. Random restarts are always an arm, because the choice among random
+    initial weights alone brings a gain. Controls are arms that spend the same compute in other
+    ways.
 
-    For functions, random search (``random``) is always an arm. All random numbers are keyed by
-    seed and trial, so the arms of a seed see the same noise if they ask for the same parameters.
-    An arm's score is the value of its best trial on new seeds.
+    For functions, random search (``random``) is always an arm. Seed and trial number determine all
+    random numbers. Arms that ask for the same parameters therefore see the same noise. An arm's
+    score is the value of its best trial on new seeds.
+
+    Each run is a study ``<study_name>/<sampler>/seed=<seed>``. The study
+    ``<study_name>/<sampler>/seed=<seed>/confirmation`` holds the evaluations of the run's best
+    trial on new seeds. The study ``<study_name>`` declares the comparison. The same call continues
+    stored runs.
 
     Example:
 
@@ -111,56 +115,59 @@ def compare(
             print(comparison)
 
     Args:
-        objective: The objective; its seed is replaced by each of ``seeds``. Or any Optuna
-            objective, a function ``(trial)`` or ``(trial, seed)`` with a seed for each trial.
-        samplers: Names of samplers, or a mapping from labels to any ``sampler`` of
-            :func:`~adnn_optuna.search`. If :obj:`None`, ``"greedy"``, ``"annealing"`` and
-            ``"random_restart"``; for functions ``"tpe"`` and ``"annealing"``. For functions
-            ``(trial, seed)``, a label may also have a pair of a sampler and the share of its
-            trials that are replicates, such as ``("annealing", 0.2)``.
-        max_trial: The number of trials of each run. If all runs have ended by higher limits, they
-            are reported; otherwise lower limits are refused.
-        seeds: The seeds of the runs, in the order in which they count; or their number: 10 means
-            the seeds 0 to 9. If a comparison gets further seeds or arms later, it is sequential,
-            with CIs at 99%. If it is called with fewer arms, it keeps the others.
+        objective: The objective, whose seed is replaced by each of ``seeds``. It may also be any
+            Optuna objective: a function ``(trial)``, or ``(trial, seed)`` with a seed for each
+            trial.
+        samplers: The names of samplers, or a mapping from labels to samplers. A sampler may be
+            anything that :func:`~adnn_optuna.search` takes. The default is ``"greedy"``,
+            ``"annealing"`` and ``"random_restart"``; for functions it is ``"tpe"`` and
+            ``"annealing"``. For functions ``(trial, seed)``, a sampler may also be a pair of a
+            sampler and its share of replicates, such as ``("annealing", 0.2)``.
+        max_trial: The number of trials of each run. You can raise it later. A lower limit is
+            refused, unless all runs have ended: then their results are reported.
+        seeds: The seeds of the runs in their order, or their number: 10 means the seeds 0 to 9. If
+            you add seeds or arms later, the comparison is sequential, with 99% CIs. A call with
+            fewer arms keeps the stored arms.
         direction: For functions, ``"minimize"`` (the default) or ``"maximize"``.
-        confirm: For functions, on how many new seeds the best trial of a run is evaluated after
-            its selection; 5 by default. ``max_time`` leaves time for them. With 0, arms are
-            compared by their best reported values, which favors samplers that repeat similar
-            trials.
-        pruner: For functions, the pruner of each run; by default Optuna's.
-        failed: For functions, the value that counts for each failed run on a new seed, and for
-            each run without a completed trial, see :func:`~adnn_optuna.recheck`. If :obj:`None`,
-            only seeds before the first failure count.
-        controls: For networks, other uses of the same compute: ``"longer"`` (the best epoch of one
-            training run for the epochs of all trials), ``"learning_rate"`` (TPE over four decades
-            around the given rate, no offsets), ``"constant"`` (one offset for all layers, on a
-            grid), ``"ensemble"`` (``max_trial`` networks without offsets, their predictions
-            averaged). If :obj:`None`, the learning rate is a control from 10 trials on, unless
-            ``max_gain`` may end searches early.
-        stop_when_decided: Whether to stop adding seeds when each claim on samplers is decided, or
-            cannot be decided because a value is missing. ``max_time`` then limits all runs
-            together: after it, no seed begins.
-        reuse: For functions, whether stored trials count although the function changed since, as
-            in :func:`~adnn_optuna.recheck`.
+        confirm: For functions, the number of new seeds that evaluate the best trial of each run; 5
+            by default. ``max_time`` leaves time for these evaluations. With 0, arms are compared
+            by their best reported values. This favors samplers that repeat similar trials.
+        pruner: For functions, the pruner of each run. The default is Optuna's pruner.
+        failed: For functions, the value of each failed run on a new seed, and of each run without
+            a completed trial. If :obj:`None`, only seeds before the first failure count.
+        controls: For networks, arms that spend the same compute in other ways. ``"longer"`` trains
+            one network for the epochs of all trials and takes its best epoch. ``"learning_rate"``
+            searches four decades around the given rate by TPE, without offsets. ``"constant"``
+            tries a grid of offsets, each the same in all layers. ``"ensemble"`` averages the
+            predictions of ``max_trial`` networks without offsets. The default is
+            ``"learning_rate"`` from 10 trials on. There is no control if ``max_gain`` or
+            ``max_stale`` may end searches early.
+        stop_when_decided: Whether to stop adding seeds as soon as each claim on samplers is
+            decided. It also stops if a missing value prevents a decision. ``max_time`` then limits
+            all runs together, and no seed begins later.
+        reuse: For functions, whether stored trials count although the function's code changed. See
+            :func:`~adnn_optuna.recheck`.
         batch_size: How many trials of a run are proposed before any of them has a result.
-        margin: The difference up to which two samplers are equivalent: of the metric of the
-            selection on the test set (accuracies are fractions), or of a function's values. By
-            default 0.001 for metrics that are maximized; for losses, errors and functions there
-            is none, and no verdict is *equivalent*.
-        resampled: For functions whose seeds redraw splits of one data set, the numbers of training
-            and test examples of a split. Splits overlap, so the CIs are wider. If the code seems
-            to redraw a split, ``compare`` raises an error. Pass False if each seed has independent
-            data.
+        margin: The largest difference of two samplers that does not matter to you. For networks,
+            it is a difference of the metric on the test set, with accuracies as fractions. For
+            functions, it is a difference of values. The default is 0.001 for network metrics that
+            are maximized. Otherwise there is no margin, and no verdict is *equivalent*.
+        resampled: For functions, the numbers of training and test examples of a split, if the
+            seeds redraw the split of one data set. Splits overlap, so the CIs are wider. If the
+            code seems to redraw a split, ``compare`` raises an error. Pass False if each seed has
+            independent data.
         folds: Whether the seeds of a function are the folds of a single k-fold cross-validation.
         **keywords: How it runs, and when a run ends.
+
+    Returns:
+        The comparison of all arms over all finished seeds.
 
     Raises:
         TypeError: If an argument has a wrong type, or a function's value is not a number.
         ValueError: If an argument is wrong. If a stored study has another objective or sampler. If
-            a function changed and ``reuse`` is false.
-        KeyboardInterrupt: If you interrupt it. All results are stored; without a ``storage`` in a
-            database in a temporary folder, whose URL is logged.
+            the code of a function changed and ``reuse`` is false.
+        KeyboardInterrupt: If you interrupt the call. All finished trials are stored. If you passed
+            no ``storage``, they are copied to a temporary database, and its URL is logged.
     """
     call = checked_call(compare, {**keywords, "max_trial": as_integer("max_trial", max_trial)})
     study_name = call.study_name or "compare"
@@ -180,7 +187,7 @@ def compare(
     arms = _compared_arms(searched, samplers, controls, limits)
     seeds = checked_seeds(seeds)
     runs = _SpecMaker(searched, study_name, arms, limits, batch_size, pruner)
-    if stop_when_decided:  # The time is that of all runs together.
+    if stop_when_decided:  # max_time limits all runs together, not each run.
         runs = dataclasses.replace(runs, limits={**limits, "max_time": None})
     # Wrong arguments are refused before anything is stored.
     first_specs = {label: runs.spec(label, seeds[0]) for label in arms}
@@ -233,7 +240,7 @@ def compare(
             studies = open_studies(specs, opened)
             check_code(studies, searched.functions, reuse=reuse)
             n_before += sum(map(n_done, studies))
-            # It is declared once, or other workers' declarations would be lost.
+            # Declare only once. A second declaration would overwrite other workers' declarations.
             head = head or _declared_head(opened, study_name, searched, declaration)
             results_of_part = _run(
                 specs,
@@ -255,7 +262,7 @@ def compare(
 
 @dataclasses.dataclass(frozen=True)
 class _SpecMaker:
-    """The runs of a comparison: a study for each arm and seed."""
+    """Makes the specification of each run of a comparison."""
 
     searched: Searched[Any]
     study_name: str
@@ -265,8 +272,8 @@ class _SpecMaker:
     pruner: BasePruner | None
 
     def spec(self, label: str, seed: int) -> StudySpec:
-        """Return the study of an arm and a seed."""
-        # Samplers and pruners keep state.
+        """Return the specification of the study of an arm and a seed."""
+        # Samplers and pruners keep state, so each run needs its own copies.
         sampler, pruner = copy.deepcopy((self.arms[label], self.pruner))
         objective = self.searched.replace(seed=seed)
         name = study_name_of(self.study_name, label, seed)
@@ -276,7 +283,10 @@ class _SpecMaker:
 def _run(
     specs: Sequence[StudySpec], studies: Sequence[optuna.Study], opened: BaseStorage, **how: Any
 ) -> list[StudyResult]:
-    """Run studies, see :func:`run_studies`, and return their results; an interrupt keeps them."""
+    """Run studies and return their results; store all trials after an interrupt.
+
+    ``how`` is passed to :func:`run_studies`.
+    """
     try:
         run_studies(specs, studies, **how)
     except KeyboardInterrupt:
@@ -293,7 +303,10 @@ def _run(
 def _compared_arms(
     searched: Searched[Any], samplers: Samplers, controls: Controls, limits: LimitValues
 ) -> dict[str, ArmSpec]:
-    """Return the arms of a comparison by their labels: samplers, the reference, and controls."""
+    """Return the arms of a comparison by their labels.
+
+    The arms are the samplers, the reference (such as random restarts), and the controls.
+    """
     arms = searched.arms
     if samplers is None:
         samplers = arms.defaults
@@ -309,7 +322,7 @@ def _compared_arms(
 
 
 def _by_label(samplers: Any) -> dict[str, Any]:
-    """Return samplers by their labels, by default their names."""
+    """Return samplers by their labels. A sampler without a label has its name as its label."""
     check_type("samplers", samplers, Iterable, "names, or a mapping from labels")
     labels = [*samplers]
     # A slash separates the parts of a study's name.
@@ -326,7 +339,7 @@ def _by_label(samplers: Any) -> dict[str, Any]:
 
 
 def _with_reference(samplers: Mapping[str, ArmSpec], reference: str) -> dict[str, ArmSpec]:
-    """Return samplers with the reference, which has its own name as its label."""
+    """Return the samplers and the reference, whose label is its name."""
     if samplers.get(reference, reference) != reference:
         raise WrongValueError(
             f"Label {reference!r} must be of the sampler that is always compared; got it for "
@@ -338,7 +351,10 @@ def _with_reference(samplers: Mapping[str, ArmSpec], reference: str) -> dict[str
 def _checked_samplers(
     given: Iterable[str] | Mapping[str, ArmSpec], searched: Searched[Any]
 ) -> dict[str, ArmSpec]:
-    """Return samplers by their labels; only functions with a seed have replicates."""
+    """Return samplers by their labels, or refuse them.
+
+    A pair of a sampler and a share of replicates is only for functions with a seed.
+    """
     if not (samplers := _by_label(given)):
         raise WrongValueError("samplers must not be empty; got none. Pass at least one.")
     names = searched.arms.samplers
@@ -361,7 +377,7 @@ def _checked_samplers(
 
 
 def _checked_controls(controls: Controls, arms: Arms, limits: LimitValues) -> list[str]:
-    """Return the controls; by default, they follow from the length of the searches."""
+    """Return the controls, or refuse them. The default depends on the length of the searches."""
     early = [limit.reason for limit in callbacks_of(limits) if limit.ends_early]
     if controls is None:
         is_long = (limits["max_trial"] or 0) >= _TRIALS_FOR_CONTROL
@@ -394,7 +410,7 @@ def _checked_controls(controls: Controls, arms: Arms, limits: LimitValues) -> li
 
 
 def _checked_pruner(pruner: BasePruner | None, searched: Searched[Any]) -> BasePruner | None:
-    """Return the pruner of each run, by default the objective's, or refuse it."""
+    """Return the pruner of each run, or refuse it. The default is the objective's pruner."""
     if pruner is None:
         return searched.arms.pruner
     if searched.arms.pruner is None:
@@ -403,7 +419,7 @@ def _checked_pruner(pruner: BasePruner | None, searched: Searched[Any]) -> BaseP
 
 
 def _checked_margin(margin: Any, searched: Searched[Any]) -> float | None:
-    """Return the margin, by default the objective's, or refuse it."""
+    """Return the margin, or refuse it. The default is the objective's margin."""
     if margin is None:
         return searched.arms.margin
     check_margin(margin, unit_of(searched.metric).largest)
@@ -413,14 +429,14 @@ def _checked_margin(margin: Any, searched: Searched[Any]) -> float | None:
 def _declared_head(
     storage: BaseStorage, name: str, searched: Searched[Any], declaration: Declaration
 ) -> optuna.Study:
-    """Return the study that holds the declaration of a comparison."""
+    """Store the declaration of a comparison, and return the study that holds it."""
     head = open_declared(storage, name, searched.direction, COMPARISON, declaration)
     store_declaration(head, declaration)
     return head
 
 
 def _noted(comparison: Comparison, head: optuna.Study, n_before: int) -> Comparison:
-    """Return a comparison with what is known of its storage."""
+    """Return a comparison with notes on similar comparisons and on reused trials."""
     runs = comparison.numbers.runs
     n_now = sum(len(run.done_trials) for run in runs)
     reused = reused_note("trial", n_before, n_now)
@@ -428,7 +444,7 @@ def _noted(comparison: Comparison, head: optuna.Study, n_before: int) -> Compari
 
 
 def _save_interrupted(storage: BaseStorage) -> None:
-    """Copy studies in memory to a database, and say how to continue after an interrupt."""
+    """Log how to continue after an interrupt. Copy studies in memory to a database first."""
     message = (
         "Interrupted; all trials are kept%s. Compare again with the same arguments, or resume."
     )
@@ -443,7 +459,10 @@ def _save_interrupted(storage: BaseStorage) -> None:
 
 
 def _is_over(comparison: Comparison, max_time: float | None, bar: Bar) -> bool:
-    """Return whether no claim can be decided or no time is left, and log the progress."""
+    """Log the progress, and return whether to stop.
+
+    A comparison stops if no further claim can be decided, or if no time is left.
+    """
     n_claims = len(comparison.numbers.families["samplers"])
     n_decided = n_claims - comparison.numbers.n_inconclusive
     progress = f"{len(comparison.seeds)} seeds, {n_decided} of {n_claims} claims decided"

@@ -49,7 +49,7 @@ from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.paired_differences import MARGIN, check_margin
 from adnn_optuna.stats.resampling import ResampledArgument
 
-_NAMES = ("model", "seed")  # The numbers of an evaluation.
+_NAMES = ("model", "seed")  # An evaluation's parameters: a model's number, and the seed.
 
 
 @verb(Evaluating)
@@ -67,14 +67,14 @@ def compare_models(
 ) -> ModelComparison:
     """Compare models, or training settings, on the test set.
 
-    Each model is trained once for each seed. The seed redraws all randomness, in the same way for
-    all models: the initialization, the order of the batches and, if the dataset's splits were
-    drawn at random, splits of the same sizes. The score is the accuracy after the last epoch, so
-    nothing is selected. If splits are redrawn, verdicts are for new data of this kind, and their
-    CIs are valid only at the declared number of seeds.
+    Each model is trained once for each seed. The seed redraws all randomness in the same way for
+    all models: the initialization and the order of the batches. If the dataset's splits were drawn
+    at random, the seed also redraws splits of the same sizes. Verdicts are then for new data of
+    this kind, and their CIs are valid only at the declared number of seeds. The score is the
+    accuracy after the last epoch. No epoch is selected, so the score has no selection bias.
 
-    The training runs are trials of a study, and none is repeated. The same call resumes, and any
-    number of processes may work together.
+    Each training run is made once and stored as a trial of a study. The same call resumes an
+    interrupted comparison. Several processes share the work if they make the same call.
 
     Example:
 
@@ -86,31 +86,37 @@ def compare_models(
             print(comparison)
 
     Args:
-        models: Two or more models by their labels: each an :class:`~adnn_optuna.MLP`, or a
-            callable without arguments that returns a new ``keras.Model``. Or a function of a seed
-            that returns a value; higher is better. Or a function of the seeds of its sources of
-            randomness, such as ``f(split, initialisation)``. Functions that have the same source
-            get the same seed for it.
+        models: Two or more models by their labels. A Keras model is an :class:`~adnn_optuna.MLP`,
+            or a callable without arguments that returns a new ``keras.Model``. A model may also be
+            a function of a seed that returns a value; higher is better. A function may take a seed
+            for each source of randomness, such as ``f(split, initialization)``. Functions with the
+            same source get the same seed for this source.
         dataset: The data of Keras models.
-        training: How they are trained; or a mapping from the same labels, if that differs.
-        seeds: The seeds, in the order in which they count; or their number: 20 means the seeds 0
-            to 19. If you add seeds to a comparison later, its design is sequential, and its CIs
-            are wider to allow for that.
-        stop_when_decided: Whether to train seed after seed only until every two models have a
-            verdict, or lack a value. If splits are redrawn, verdicts on these rows alone decide.
-        margin: The difference of test accuracies, as a fraction, or of values, up to which two
-            models are as good as each other. If :obj:`None`, 0.001 for Keras models. For functions
-            there is none then, and no verdict is *equivalent*.
-        resampled: For functions that redraw splits, as in :func:`~adnn_optuna.compare`.
+        training: The training settings of all Keras models, or a mapping from the labels of the
+            models to their settings.
+        seeds: The seeds in their order, or their number: 20 means the seeds 0 to 19. If you add
+            seeds later, the comparison is sequential, and its CIs are wider.
+        stop_when_decided: Whether to stop adding seeds as soon as each pair of models has a
+            verdict. It also stops if a missing value prevents a verdict. If splits are redrawn,
+            the verdicts on the observed seeds decide, not the verdicts for new data.
+        margin: The largest difference of two models that does not matter to you. For Keras models,
+            it is a difference of test accuracies as fractions, by default 0.001. For functions, it
+            is a difference of values. Without a margin, no verdict is *equivalent*.
+        resampled: For functions that redraw splits of one data set, the numbers of training and
+            test examples of a split, as in :func:`~adnn_optuna.compare`.
         folds: Whether the seeds of functions are the folds of a single k-fold cross-validation.
         **keywords: How it evaluates.
 
+    Returns:
+        The comparison of all pairs of models, so far as they are evaluated.
+
     Raises:
         TypeError: If an argument has a wrong type, or a function's value is not a number.
-        ValueError: If an argument is wrong, nothing is random, or the study has other models. If a
-            function changed and ``reuse`` is false. If a function seems to redraw a split, or has
-            a seed called ``split``, ``fold``, ``cv`` or ``data``: pass ``resampled`` or ``folds``.
-        KeyboardInterrupt: If the user interrupts; all finished training runs are stored.
+        ValueError: If an argument is wrong, or nothing is random. If the study has other models.
+            If the code of a function changed and ``reuse`` is false. If a function seems to redraw
+            a split, or has a seed called ``split``, ``fold``, ``cv`` or ``data``: then pass
+            ``resampled`` or ``folds``.
+        KeyboardInterrupt: If you interrupt the call. All finished training runs are stored.
     """
     _check_models(models)
     call = checked_call(compare_models, keywords)
@@ -137,7 +143,7 @@ def compare_models(
     evaluated: Any = {"models": compared.configs}
     data_settings: Any = {"score": VALUE, "resampled": sizes, "n_train": 0, "n_test": 0}
     data_identity: Json = {}
-    stop = None  # A function sees no event.
+    stop = None  # No event can stop a running function.
     if trained is not None:
         data_identity = {TEST_ROWS: trained.test_rows}
         stop = trained.stop
@@ -156,7 +162,7 @@ def compare_models(
         reuse=call.reuse,
         settings=data_identity,
     )
-    # Evaluations are of numbers of models: those in the order of the first call.
+    # An evaluation stores a model's number, which is its position in the first call.
     compared = dataclasses.replace(compared, labels=tuple(study.user_attrs[EVALUATED]["models"]))
     declaration = declared(
         study.user_attrs.get(COMPARISON),
@@ -176,9 +182,9 @@ def compare_models(
         "resampled": resampled and [*resampled],
         **data_settings,
     }
-    study.set_user_attr(MODELS, settings)  # They are read with the declaration.
+    study.set_user_attr(MODELS, settings)  # A reader of the declaration needs the settings.
     n_before = len(stored_evaluations(study, _NAMES))
-    # A function may not be safe in several threads.
+    # By default, functions run one at a time, because they may not be thread-safe.
     options = call.evaluation_options(1 if functions else n_cores())
     with logged_if_interrupted(functools.partial(stored_models, study)):
         make_evaluations(_runs_of(study), study, _NAMES, compared, stop=stop, **options)
@@ -186,7 +192,7 @@ def compare_models(
 
 
 def _runs_of(study: optuna.Study) -> Callable[[Mapping[Evaluation, float]], ModelRuns]:
-    """Return the function that makes runs of evaluations, by their study's settings."""
+    """Return a function of evaluations that returns the runs, with the settings of the study."""
     attrs = study.user_attrs
     settings = with_tuples(attrs[MODELS])
     return functools.partial(
@@ -202,7 +208,10 @@ def _runs_of(study: optuna.Study) -> Callable[[Mapping[Evaluation, float]], Mode
 
 
 def stored_models(study: optuna.Study, n_before: int = 0) -> ModelComparison:
-    """Return the result of stored evaluations, ``n_before`` of them before this call."""
+    """Return the result of a study's stored evaluations.
+
+    ``n_before`` of the evaluations were stored before this call.
+    """
     attrs = study.user_attrs
     runs = _runs_of(study)(stored_evaluations(study, _NAMES))
     like = tuple[str, ...]()
@@ -224,14 +233,14 @@ def stored_models(study: optuna.Study, n_before: int = 0) -> ModelComparison:
 
 
 def _seeds_of(model: Any) -> tuple[str, ...]:
-    """Return the seeds that a function takes; none if adnn trains the model."""
+    """Return the names of a function's seeds; for a model that adnn trains, an empty tuple."""
     if callable(model):
         return seeds_of(model)
     return ()
 
 
 def _check_omitted(executor: object, resampled: object, *, folds: bool) -> None:
-    """Refuse arguments that are for functions only."""
+    """Refuse arguments that are only for functions."""
     if executor is not None:
         raise WrongValueError(NO_EXECUTOR)
     if folds or resampled is not None:
@@ -242,15 +251,15 @@ def _check_omitted(executor: object, resampled: object, *, folds: bool) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Models:
-    """The models by their numbers; if all are functions, any process can call it."""
+    """Evaluates a model on a seed; pools of processes can call it if all models are functions."""
 
     labels: Sequence[str]
-    functions: Mapping[str, tuple[Any, Sequence[str]]]  # With their sources.
+    functions: Mapping[str, tuple[Any, Sequence[str]]]  # Each with its sources of randomness.
     trained: Any
 
     @property
     def configs(self) -> dict[str, Any]:
-        """What each model is; of a function, its sources of randomness."""
+        """The configuration of each model; for a function, its sources of randomness."""
         configs: dict[str, Any] = {}
         for label in self.labels:
             if label in self.functions:
@@ -262,7 +271,7 @@ class _Models:
 
     @property
     def sources(self) -> list[str]:
-        """What a seed redraws; a function with a single seed does not say."""
+        """The sources that a seed redraws. The single seed of a function names no source."""
         sources = dict[str, None]()
         if self.trained is not None:
             sources |= self.trained.sources
@@ -283,7 +292,7 @@ class _Models:
 
 
 def _check_models(models: Any) -> None:
-    """Refuse too few or too many models, and labels that are not non-empty texts."""
+    """Refuse too few models, too many models, and labels that are empty or not text."""
     check_type("models", models, Mapping, "a mapping from labels to models")
     if not are_labels(models):
         raise WrongValueError(

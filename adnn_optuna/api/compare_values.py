@@ -34,9 +34,9 @@ def compare_values(
 ) -> ValueComparison:
     """Compare arms by values that were measured elsewhere.
 
-    The values in a row belong to the same seed, data set, fold or problem. So shared effects
-    cancel in the differences. All pairs of arms are compared, and at most 5% of all comparisons
-    have a wrong claim.
+    The values in a row belong to the same seed, data set, fold or problem. Effects that the arms
+    of a row share therefore cancel in their differences. All pairs of arms are compared. At most
+    5% of comparisons contain a wrong claim.
 
     Example:
 
@@ -54,41 +54,45 @@ def compare_values(
             worse
 
     Args:
-        values: The values of two or more arms by their labels, in the same order of seeds, or
-            with seeds as index or keys. Or a data frame, or a CSV file, whose columns are arms and
-            whose rows are seeds; a missing value is NaN or empty. A first column of words, and any
-            called ``seed`` or the like, name the rows; so do several, such as ``repeat`` and
-            ``fold``. An arm may also be the result of scikit-learn's ``cross_validate``.
+        values: The values of two or more arms by their labels. The values of each arm are in the
+            same order of seeds, or have the seeds as index or keys. You can also pass a data frame
+            or a CSV file, whose columns are arms and whose rows are seeds. A missing value is NaN
+            or an empty cell. Columns such as ``seed``, ``repeat`` and ``fold`` name the rows. A
+            first column of words names them, too. An arm may also be the result of scikit-learn's
+            ``cross_validate``.
         minimize: Whether lower values are better.
-        margin: The difference, in the values' unit, up to which two arms are as good as each
-            other. If :obj:`None`, no verdict is *equivalent* or *not worse*.
-        baseline: The label of an arm. Only it is compared with each other arm: n arms make n - 1
-            claims instead of all pairs, so their CIs are narrower.
-        baseline_file: A CSV file with the baseline's values. Then ``values`` is such a file, too:
-            each has one column of numbers. Arms are named after the files. Rows are paired by a
-            column that names them, such as ``seed``, else by position.
-        sequential: Whether you will evaluate the values again with further rows; say so from the
-            first evaluation on. Then the CIs are wider, and valid after each row.
-        order: The column that tells in which order the rows of a sequential design were measured;
-            or ``"rows"``, if they are in that order.
-        resampled: If rows are splits or folds of one data set, the numbers of training and test
-            examples of each, as ``(n_train, n_test)``. Splits overlap, so CIs are wider. Pass
-            False if such rows are independent data sets.
+        margin: The largest difference of two arms that does not matter to you, in the values'
+            unit. If :obj:`None`, no verdict is *equivalent* or *not worse*.
+        baseline: The label of the arm with which each other arm is compared. Other pairs are not
+            compared, so there are fewer claims, and their CIs are narrower.
+        baseline_file: A CSV file with the baseline's values. ``values`` is then a CSV file, too.
+            Each file has one column of numbers, and each arm is named after its file. Rows are
+            paired by a column that names them, such as ``seed``, or by position if there is none.
+        sequential: Whether you will repeat this comparison with further rows; set it from the
+            first comparison on. The CIs are then wider, and valid after each row.
+        order: The column that tells the order in which the rows of a sequential design were
+            measured, or ``"rows"`` if the rows are already in this order.
+        resampled: The numbers of training and test examples of a split, as ``(n_train, n_test)``,
+            if rows are splits or folds of one data set. Splits overlap, so the CIs are wider. Pass
+            False if each row has independent data.
         folds: Whether rows are the folds of a single k-fold cross-validation, in which each
             example is tested once.
-        paired: Whether the values in a row belong together. If not, arms may have different
-            numbers of values, which must be planned before any is seen. Verdicts assume that arms
-            differ in their means only.
-        groups: The group of each row, such as a patient or a passage with several rows: the name
-            of a column, or one label a row. Rows of one group are not independent, so the means of
-            the groups are compared.
+        paired: Whether the values in a row belong together. Unpaired arms may have different
+            numbers of values. Plan these numbers before you see a value. Verdicts then assume that
+            arms differ only in their means.
+        groups: The group of each row, such as a patient with several rows. Pass the name of a
+            column, or one label for each row. Rows of one group are not independent, so the means
+            of the groups are compared.
+
+    Returns:
+        The comparison of the arms.
 
     Raises:
         TypeError: If a value is not a number, or an argument has a wrong type.
         ValueError: If an argument is wrong. If rows are called ``split``, ``fold``, ``cv`` or
-            ``data``: pass ``resampled`` or ``folds``. If sequential rows seem sorted: pass
-            ``order``.
-        FileNotFoundError: If there is no such file.
+            ``data``: then pass ``resampled`` or ``folds``. If sequential rows seem sorted: then
+            pass ``order``.
+        FileNotFoundError: If a CSV file does not exist.
     """
     if margin is not None:
         check_positive("margin", margin)
@@ -106,13 +110,13 @@ def compare_values(
             "order must be omitted unless sequential is True; got both. In a fixed design the "
             "order of rows does not matter."
         )
-    from adnn_optuna.api import _tables  # It imports pandas, which takes as long as Optuna.
+    from adnn_optuna.api import _tables  # It imports pandas, which is slow.
 
     table = _tables.table_of(values, baseline_file, order, groups, paired=paired)
     if baseline_file is not None:
         baseline = str(table.columns[-1])
     levels = _tables.levels_of(table.index)
-    if levels == [""]:  # The labels of the rows may tell, such as "fold 1".
+    if levels == [""]:  # Labels such as "fold 1" may name a split.
         levels += [f"row {label}" for label in table.index]
     overlap = checked_resampling("values", levels, resampled, folds=folds, sequential=sequential)
     if folds and table.index.nlevels > 1:
@@ -161,7 +165,7 @@ def compare_values(
 
 
 def _check_designs(chosen: Sequence[str], *, paired: bool) -> None:
-    """Refuse designs, in the order of the arguments, that exclude each other."""
+    """Refuse designs that exclude each other. ``chosen`` are the designs that the user set."""
     if chosen and not paired:
         raise WrongValueError(
             f"{chosen[0]} must be omitted if paired is False; got both. Pair the values: "
@@ -176,7 +180,7 @@ def _check_designs(chosen: Sequence[str], *, paired: bool) -> None:
 
 
 def _check_arms(arms: Mapping[str, Any], table: pd.DataFrame, baseline: str | None) -> None:
-    """Refuse too few or too many arms, and names of arms that do not tell them apart."""
+    """Refuse too few arms, too many arms, and names that are empty or not unique."""
     n_rows, n_columns = table.shape
     n_arms = len(arms)
     if n_arms < n_columns or not are_labels(arms):

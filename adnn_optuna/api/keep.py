@@ -46,20 +46,21 @@ from adnn_optuna.results.change_loop import (
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.keeping import FEWEST_RUNS
 
-_LEVELS = (0.001, 0.2)  # Of smaller ones, too few of the simulated candidates would be kept.
-_RUNS_BELOW = 101  # The runs of all simulated candidates are in memory at once.
+_LEVELS = (0.001, 0.2)  # At a smaller level, too few simulated candidates would be kept.
+_RUNS_BELOW = 101  # A limit of memory, which holds the runs of all simulated candidates.
 
 
 class _Keywords(Common, total=False):
-    """The keywords of this verb."""
+    """The keywords of :func:`keep` that it does not share."""
 
     failed: Annotated[
         float | None,
-        "The value that each failed run counts as. By default, a failed run of a candidate counts "
-        "as the worst value of the candidate and of the best version.",
+        "The value of each failed run. By default, the value of a candidate's failed run is the "
+        "worst value of the candidate and of the best version.",
     ]
     max_time: Annotated[
-        float | None, "The seconds that all runs of the loop may take. No run starts later."
+        float | None,
+        "The seconds that all runs of the loop may take together. No run starts later.",
     ]
 
 
@@ -77,16 +78,16 @@ def keep(
 ) -> ChangeLoop:
     """Judge whether a changed function is better than the best version before it.
 
-    The first call measures the baseline: the standard deviation of its ``n0`` runs on new seeds is
-    the noise. Each further call evaluates a candidate on new seeds, a run at a time. It gives the
-    candidate up as soon as its mean gain is too small, most often after one run. If the gain is
-    still large enough after ``max_runs`` runs, the candidate is kept. Later candidates are
-    compared with it.
+    The first call measures the baseline on ``n0`` new seeds. The standard deviation of these runs
+    is the noise. Each further call evaluates a candidate, one run on a new seed at a time. The
+    evaluation stops as soon as the candidate's mean gain is too small, most often after one run.
+    If the mean gain is large enough after ``max_runs`` runs, the candidate is kept. Later
+    candidates are then compared with this candidate.
 
-    The runs are trials of a study, and none is repeated. The same call resumes, and several
-    processes may work together. A candidate that was judged before is not run again. Candidates
-    that are evaluated at the same time are compared with the same version. If both are kept, the
-    later candidate is the best so far.
+    Each run is made once and stored as a trial of a study. The same call resumes an interrupted
+    evaluation. Several processes may evaluate at the same time. A candidate that was judged before
+    is not run again. Candidates that are evaluated at the same time are compared with the same
+    version. If both are kept, the later candidate is the best version.
 
     Example:
 
@@ -100,25 +101,29 @@ def keep(
             print(result)
 
     Args:
-        f: The version to judge, a function of a seed that returns a value.
-        candidate: What the version is called. By default, a fingerprint of the code of ``f``: the
+        f: The version to judge: a function of a seed that returns a value.
+        candidate: The version's name. The default is a fingerprint of the code of ``f``, so the
             same code is the same candidate.
-        direction: ``"maximize"`` or ``"minimize"``.
-        level: The largest probability that a candidate that does nothing is kept, from 0.001 to
-            0.2. It assumes normal noise that is equal in all candidates.
-        n0: The number of runs of the baseline, from 3 to 100. With more, smaller gains are kept.
-        max_runs: The most runs of a candidate, from 2 to 100. With more, smaller gains are kept.
-        note: What the report says of the candidate.
-        **keywords: How it evaluates. ``storage`` must be set, as a loop goes on from call to call.
+        direction: Whether a higher value is better (``"maximize"``) or a lower value
+            (``"minimize"``).
+        level: The largest probability that a useless candidate is kept, from 0.001 to 0.2. It
+            assumes that the noise is normal and equal in all candidates.
+        n0: The number of runs of the baseline, from 3 to 100. With more runs, smaller gains are
+            kept.
+        max_runs: The largest number of runs of a candidate, from 2 to 100. With more runs, smaller
+            gains are kept.
+        note: A text about the candidate that the report shows.
+        **keywords: How it evaluates. ``storage`` must be set, because it connects the calls of a
+            loop.
 
     Returns:
         The verdict on the candidate, and the loop so far.
 
     Raises:
         TypeError: If an argument has a wrong type, or the value is not a number.
-        ValueError: If an argument is wrong, or the loop has other settings. If runs of its
-            baseline are missing or failed.
-        KeyboardInterrupt: If the user interrupts; all finished runs are stored.
+        ValueError: If an argument is wrong. If the stored loop has other settings. If runs of the
+            loop's baseline are missing or failed.
+        KeyboardInterrupt: If you interrupt the call. All finished runs are stored.
     """
     call = checked_call(keep, keywords)
     if not callable(f) or len(seeds_of(f)) != 1:
@@ -138,7 +143,7 @@ def keep(
     n_seeds = max(settings["n0"], settings["max_runs"])
     seeds = new_seeds(f"{study.study_name} {label}", "keep", n_seeds, draws_data=True)
     options: Any = {"max_time": call.max_time, "executor": call.executor}
-    # A command of the command line heeds an event.
+    # The command line passes a function that an event can stop.
     options |= {"n_jobs": call.n_jobs or 1, "stop": getattr(f, "stop", None)}
     _, trials = read_study(study)
     before: tuple[int, bool] | None = None
@@ -161,7 +166,7 @@ def keep(
 
 
 def stored_loop(study: optuna.Study) -> ChangeLoop:
-    """Return the loop that a study stores, as seen from its last candidate."""
+    """Return the stored loop of a study, as the result of judging its last candidate."""
     attrs, trials = read_study(study)
     maximize = study.direction == StudyDirection.MAXIMIZE
     loop = change_loop(study.study_name, attrs[LOOP], trials, maximize=maximize)
@@ -174,7 +179,7 @@ def stored_loop(study: optuna.Study) -> ChangeLoop:
 
 @dataclasses.dataclass(frozen=True)
 class _Version:
-    """The version that is to be judged, in the study of its loop."""
+    """The version to judge, and the study of its loop."""
 
     study: optuna.Study
     settings: LoopSettings
@@ -186,7 +191,7 @@ class _Version:
         return zlib.crc32(self.label.encode()) // 2
 
     def loop(self, trials: Iterable[FrozenTrial]) -> ChangeLoop | None:
-        """Return the loop so far; None if no run was made."""
+        """Return the loop so far; None before its first run."""
         loop = change_loop(self.study.study_name, self.settings, trials, maximize=self._maximize)
         if loop is not None:
             labels = [each.label for each in loop.candidates if each.number == self.number]
@@ -202,23 +207,23 @@ class _Version:
         return self.study.direction == StudyDirection.MAXIMIZE
 
     def is_baseline(self, loop: ChangeLoop | None) -> bool:
-        """Return whether the version is the first one of its loop, as far as is known."""
+        """Return whether the version is the first one of its loop, or none is stored yet."""
         return loop is None or loop.candidates[0].number == self.number
 
     def n_made(self, loop: ChangeLoop | None) -> int:
-        """Return how many runs of the version are made."""
+        """Return the number of finished runs of the version."""
         candidates = () if loop is None else loop.candidates
         return sum(len(each.values) for each in candidates if each.number == self.number)
 
     def is_judged(self, loop: ChangeLoop) -> bool:
-        """Return whether the version needs no further runs."""
+        """Return whether the version needs no further run."""
         if self.is_baseline(loop):
             return self.n_made(loop) == self.settings["n0"]
         verdicts = [each.verdict for each in loop.candidates if each.number == self.number]
         return verdicts in (["kept"], ["not kept"])
 
     def result(self, loop: ChangeLoop | None) -> ChangeLoop:
-        """Return the loop as seen from the version."""
+        """Return the loop as the result of judging this version."""
         if loop is None or not self.n_made(loop):
             raise WrongValueError(
                 f"max_time must leave time for a run of {self.label!r}; got less than the runs "
@@ -227,7 +232,7 @@ class _Version:
         return dataclasses.replace(loop, label=self.label)
 
     def compared(self, loop: ChangeLoop | None) -> Compared | None:
-        """Return what the version is compared with; None for a baseline."""
+        """Return the stored values that the version is compared with; None for the baseline."""
         if loop is None or self.is_baseline(loop):
             return None
         stored = [each.compared for each in loop.candidates if each.number == self.number]
@@ -244,7 +249,7 @@ class _Version:
         return compared
 
     def needed(self, record: StoredCandidate, made: Mapping[Evaluation, float]) -> Needed:
-        """Return the runs to make next: all of a baseline, or one of a candidate."""
+        """Return the runs to make next: all runs of the baseline, or one run of a candidate."""
         return Needed(self._next_runs(record, made), made)
 
     def _next_runs(
@@ -267,7 +272,7 @@ class _Version:
 
 @dataclasses.dataclass(frozen=True)
 class _Run:
-    """Runs a version on a seed; any process can call it."""
+    """Runs a version on a seed; pools of processes can call it."""
 
     function: Callable[[int], float]
     seeds: Sequence[int]
@@ -275,7 +280,7 @@ class _Run:
     catch: Caught
 
     def __call__(self, candidate: int, run: int) -> Outcome:
-        """Return how a run ends; the first run of a candidate stores the candidate."""
+        """Run the version and return the outcome; the first run also stores the record."""
         del candidate
         value = math.nan
         with contextlib.suppress(TrialPruned), catching(self.catch, f"Run {run}"):
@@ -312,7 +317,7 @@ def _checked_label(candidate: Any, f: Callable[[int], float]) -> str:
 def _opened_loop(
     storage: Any, study_name: str, direction: Any, settings: LoopSettings
 ) -> optuna.Study:
-    """Create or load the study of a loop; refuse other settings than its own."""
+    """Create or load the study of a loop; refuse settings that differ from the stored ones."""
     study = open_evaluations(storage, study_name, "loop", direction=direction)
     if LOOP not in study.user_attrs:
         study.set_user_attr(LOOP, settings)

@@ -1,4 +1,4 @@
-"""Overtuning of any Optuna study: the value of its best trial on new data."""
+"""Estimate the overtuning of any Optuna study on its validation examples."""
 
 import dataclasses
 import functools
@@ -18,7 +18,8 @@ from adnn_optuna.results.overtuning import Overtuning, overtuning_of
 from adnn_optuna.results.settings import recheck_step
 from adnn_optuna.stats.overtuning import Means, Metric
 
-_TOLERANCE = 0.05  # Of reported values: means over folds differ from a value of all examples.
+# A reported value may be a mean over folds, which differs from the metric of all examples.
+_TOLERANCE = 0.05
 
 
 def overtuning(
@@ -30,10 +31,9 @@ def overtuning(
 ) -> Overtuning:
     """Estimate the value of a study's best trial on new data, without a training run.
 
-    The best of many trials is too good on the validation examples, because these selected it. The
-    estimate needs the scores of single examples, see :func:`~adnn_optuna.log_scores`. It repeats
-    the selection on two thirds of the examples, and evaluates each selected trial on the last
-    third.
+    The validation examples selected the best trial, so its value on them is too good. The estimate
+    needs the scores of single examples, see :func:`~adnn_optuna.log_scores`. In each random split,
+    two thirds of the examples select a trial, and the last third evaluates it.
 
     Example:
 
@@ -45,18 +45,18 @@ def overtuning(
 
     Args:
         study: Any Optuna study with one objective, or its storage and its name.
-        metric: For metrics that are not means of scores, such as AUC or F1: a function of labels
-            predictions, or the name of a scorer of scikit-learn. Then the scores that the trials
-            stored are their predictions (a class, a number, or the probability of the second
-            class). Metrics take longer than means.
-        y_true: The labels of the n validation examples, for ``metric``.
-        show_progress_bar: Whether to show a progress bar beyond a second.
+        metric: The metric, if it is not the mean of scores, such as AUC or F1: a function of
+            labels and predictions, or the name of a scikit-learn scorer. The stored scores are
+            then predictions: classes, numbers, or probabilities of the second class. A metric
+            takes longer than a mean.
+        y_true: The labels of the validation examples. Pass them if ``metric`` is set.
+        show_progress_bar: Whether to show a progress bar after one second.
 
     Raises:
         TypeError: If an argument has a wrong type.
         FileNotFoundError: If the study's SQLite file does not exist.
-        ValueError: If the study has no scores, its values are not their means and no metric is
-            set, or an argument is wrong.
+        ValueError: If an argument is wrong. If the study has no scores. If a trial's value is not
+            the mean of its scores and ``metric`` is omitted.
     """
     study, attrs, trials, _ = opened_study(study)
     if (metric is None) != (y_true is None):
@@ -97,7 +97,10 @@ def _measure(
     *,
     maximize: bool,
 ) -> Metric:
-    """Return the metric of stored predictions; scorers turn losses around."""
+    """Return the metric of stored predictions, with the sign of the reported values.
+
+    Some scikit-learn scorers negate a loss.
+    """
     n = len(examples.scores)
     if labels.shape[:1] != (n,):
         raise WrongValueError(
@@ -136,7 +139,7 @@ def _scorer(name: str, labels: np.ndarray) -> Callable[[np.ndarray, np.ndarray],
     is_regression = type_of_target(labels).startswith("continuous")
 
     class Stored(RegressorMixin if is_regression else ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-        """An estimator whose inputs are its predictions."""
+        """An estimator that predicts its input."""
 
         classes_ = classes
         is_fitted_ = True

@@ -1,4 +1,4 @@
-"""Recheck any Optuna study: how much of its best value is selection bias."""
+"""Recheck any Optuna study, to measure how much of its best value is selection bias."""
 
 import dataclasses
 import functools
@@ -64,9 +64,9 @@ from adnn_optuna.samplers._trials import may_be_best
 from adnn_optuna.samplers._unit_interval import n_choices, to_unit
 from adnn_optuna.stats.resampling import ResampledArgument
 
-# Annealing ends with moves of about a thousandth of the range; steps of the paper are longer.
+# Annealing ends with moves of about 0.001 of the range. The steps of the paper are longer.
 _NEAR = 0.005
-_FIRST_OF_PARAMS = 2**30  # From here on, evaluations are of parameters that no trial has.
+_FIRST_OF_PARAMS = 2**30  # Higher numbers denote parameters that no trial has.
 
 
 @verb(Evaluating)
@@ -84,16 +84,18 @@ def recheck(
 ) -> Recheck:
     """Evaluate a study's best trials again, to correct its best value for selection bias.
 
-    The ``top`` best trials are evaluated on ``choose`` new seeds, the same for all. Of near
-    copies, which differ by at most 0.5% of each parameter's range, only the best is evaluated. The
-    trial with the best mean on these seeds is chosen; its stored value does not count. Its value
-    is the mean on ``confirm`` further seeds, which selected nothing. The parameters ``against``
-    are evaluated on the same seeds. The gain is the mean of the paired differences; its CI inverts
-    a sign-flip test.
+    First, the ``top`` best trials are evaluated on the same ``choose`` new seeds. A near copy of a
+    better trial is left out: no parameter differs by 0.5% of its range. The trial with the best
+    mean on the new seeds is chosen. Stored values do not count in this choice.
 
-    The evaluations are trials of the study ``<name>/recheck``, and none is repeated; the study
-    itself does not change. The same call resumes, and any number of processes may work together.
-    If ``evaluate`` changed, the call is refused, see ``reuse``.
+    Then the chosen trial is evaluated on ``confirm`` further seeds. Their mean is its value. A
+    baseline, see ``against``, is evaluated on the same seeds. The gain is the mean of the paired
+    differences. The CI of the gain inverts a sign-flip test.
+
+    Each evaluation is made once and stored as a trial of the study ``<name>/recheck``. The study
+    itself does not change. The same call resumes an interrupted recheck. Several processes share
+    the work if they make the same call. If the code of ``evaluate`` changed, the call raises an
+    error unless ``reuse`` is true.
 
     Example:
 
@@ -109,27 +111,30 @@ def recheck(
 
     Args:
         study: Any Optuna study with one objective, or its storage and its name.
-        evaluate: The objective ``(trial, seed) -> value``. ``trial`` is a copy of the stored one,
-            which suggests its parameters. If it takes no seed, it must be random by itself. A
-            study of an :class:`~adnn_optuna.InitOffsetObjective` needs none if it can be rebuilt.
-            If it returns the scores of single validation examples, an array, or calls
-            :func:`~adnn_optuna.log_scores`, as the study's objective did, the value is for new
-            data and new seeds.
-        top: How many of the best trials are evaluated. With 1 the overstatement is the selection
+        evaluate: The objective ``(trial, seed) -> value``. ``trial`` suggests the parameters of
+            the stored trial. An objective without a seed must draw its own random numbers. You can
+            omit ``evaluate`` if the study's :class:`~adnn_optuna.InitOffsetObjective` can be
+            rebuilt. ``evaluate`` may return an array, the scores of single validation examples, or
+            call :func:`~adnn_optuna.log_scores`. If the study's objective did so, too, the value
+            is for new data and new seeds.
+        top: How many of the best trials are evaluated. With 1, the overstatement is the selection
             bias of the study's best trial.
-        choose: The number of new seeds that choose among these, if there are several.
-        confirm: The number of further seeds that evaluate the chosen trial, at least 2. The number
-            is declared by the first call. A larger one later makes the CIs sequential, which are
-            wider; a smaller one changes nothing. If a study that goes on is rechecked again, each
-            further chosen trial halves the error rate of its CIs.
+        choose: The number of new seeds that choose among the best trials. A single trial needs no
+            choice.
+        confirm: The number of further seeds that evaluate the chosen trial, at least 2. The first
+            call declares the number. A later call with a larger number makes the CIs sequential
+            and thus wider. A later call with a smaller number changes nothing. If you recheck a
+            study again after more trials, each further chosen trial halves the error rate of its
+            CIs.
         against: The baseline of the gain: a trial's number, or all parameters of another
-            configuration, such as the current one. These may lie outside the search space. By
-            default it is the baseline network of an :class:`~adnn_optuna.InitOffsetObjective`; in
-            any other study, trial 0 if it was enqueued.
-        deterministic: Whether nothing in the evaluation is random, so that it is not repeated.
-            Equal values do not show that nothing is random.
-        resampled: If the seeds redraw the split of one data set, the numbers of training and test
-            examples of a split. The CIs are then for new data of this kind, and wider. If the
+            configuration, such as the current one. The parameters may lie outside the search
+            space. The default is the baseline network of an
+            :class:`~adnn_optuna.InitOffsetObjective`. In any other study, the default is trial 0
+            if it was enqueued, and otherwise no baseline.
+        deterministic: Whether the evaluation uses no random numbers. Then no trial is evaluated
+            again. Two equal values do not prove that an evaluation is deterministic.
+        resampled: The numbers of training and test examples of a split, if the seeds redraw the
+            split of one data set. The CIs are then for new data of this kind, and wider. If the
             code seems to redraw a split, ``recheck`` raises an error. Pass False if each seed has
             independent data.
         **keywords: How it evaluates.
@@ -140,14 +145,15 @@ def recheck(
     Raises:
         TypeError: If an argument has a wrong type, or a value is not a number.
         FileNotFoundError: If the study's SQLite file does not exist.
-        ValueError: If an argument is wrong, the study has several objectives, or it has no
-            completed trial. If ``evaluate`` uses parameters that the study lacks, or changed and
-            ``reuse`` is false. If it seems to redraw a split: pass ``resampled``.
-        KeyboardInterrupt: If the user interrupts; all finished evaluations are stored.
+        ValueError: If an argument is wrong. If the study has several objectives or no completed
+            trial. If ``evaluate`` uses parameters that the study lacks. If the code of
+            ``evaluate`` changed and ``reuse`` is false. If it seems to redraw a split and
+            ``resampled`` is None.
+        KeyboardInterrupt: If you interrupt the call. All finished evaluations are stored.
     """
     top = as_integer("top", top)
     choose = as_integer("choose", choose)
-    # One value has no interval.
+    # A CI needs at least two values.
     confirm = as_integer("confirm", confirm, 2)
     call = checked_call(recheck, keywords)
     read = opened_study(study)
@@ -188,13 +194,13 @@ def recheck(
     opened = open_evaluations(
         storage,
         name,
-        beginning_of(read.trials),  # An earlier study of the name had other trials.
+        beginning_of(read.trials),  # It tells this study from another one with the same name.
         direction=study.direction,
         functions=searched.functions,
         reuse=call.reuse,
         settings={RECHECK: settings},
     )
-    settings = opened.user_attrs[RECHECK]  # As JSON returns it, and as others read it.
+    settings = opened.user_attrs[RECHECK]  # JSON has changed tuples to lists.
     numbers = _numbers_of(read, opened, settings)
     if deterministic:
         return _result(read, opened, settings)
@@ -221,7 +227,7 @@ def recheck(
 
 
 def stored_recheck(opened: optuna.Study) -> Recheck:
-    """Return the result of stored evaluations."""
+    """Return the result of a stored recheck, without new evaluations."""
     return _result(_rechecked_study(opened), opened, opened.user_attrs[RECHECK])
 
 
@@ -231,7 +237,7 @@ def resumed_recheck(
     data_dir: FilePath | None,
     **keywords: Any,
 ) -> Recheck:
-    """Make the evaluations of a stored recheck that are missing, and return its result."""
+    """Make the missing evaluations of a stored recheck, and return its result."""
     settings: Json = opened.user_attrs[RECHECK]
     study, attrs, *_ = _rechecked_study(opened)
     if objective is None:
@@ -245,7 +251,7 @@ def resumed_recheck(
         against=settings["against"],
         failed=settings["failed"],
         deterministic=settings["is_deterministic"],
-        resampled=settings["resampled"] or False,  # The first call has asked.
+        resampled=settings["resampled"] or False,  # The first call has checked for splits.
         storage=opened._storage,
         study_name=opened.study_name,
         **keywords,
@@ -253,7 +259,7 @@ def resumed_recheck(
 
 
 def _rechecked_study(opened: optuna.Study) -> StudyRead:
-    """Read the study of a stored recheck, if it is in the same storage."""
+    """Read the study that a stored recheck evaluates; refuse it if it is in another storage."""
     name = opened.user_attrs[RECHECK]["study"]
     if name in optuna.get_all_study_names(opened._storage):
         read = StudyRead.of(load_search(opened._storage, name))
@@ -268,7 +274,7 @@ def _rechecked_study(opened: optuna.Study) -> StudyRead:
 def _numbers_of(
     read: StudyRead, opened: optuna.Study, settings: RecheckSettings
 ) -> RecheckNumbers:
-    """Return the findings of the evaluations that are stored."""
+    """Return the numbers that follow from the stored evaluations."""
     completed = _completed(read)
     missing = {*settings["candidates"]}.difference(trial.number for trial in completed)
     if missing:
@@ -292,7 +298,7 @@ def _numbers_of(
 
 
 def _metric_of(read: StudyRead) -> str:
-    """Return the name of a study's values; ``"value"`` if the study does not say."""
+    """Return the name of a study's metric, or ``"value"`` if the study has no such name."""
     config = read.attrs.get(CONFIG)
     if config:
         return with_class(str(config["metric"]), config.get("positive"))
@@ -300,7 +306,10 @@ def _metric_of(read: StudyRead) -> str:
 
 
 def _experiment_of(read: StudyRead) -> Any:
-    """Return what the new seeds follow from, by a configuration or the first trial; no name."""
+    """Return the key of the new seeds: the configuration, or the first trial's parameters.
+
+    The key does not contain the study's name, so a renamed study has the same new seeds.
+    """
     config = read.attrs.get(CONFIG)
     if config:
         return experiment_fingerprint(config)
@@ -316,7 +325,10 @@ def _result(
     settings: RecheckSettings,
     before: frozenset[Evaluation] = frozenset(),
 ) -> Recheck:
-    """Return the result of the evaluations that are stored, some ``before`` this call."""
+    """Return the result of all stored evaluations.
+
+    ``before`` are the evaluations that were stored before this call.
+    """
     numbers = _numbers_of(read, opened, settings)
     scores = dict[Evaluation, np.ndarray]()
     violated = set[Evaluation]()
@@ -332,7 +344,8 @@ def _result(
         from adnn_optuna.results.overtuning import overtuning_of
 
         overtuned = overtuning_of(read.study, read.attrs, read.trials)
-    if overtuned is not None and overtuned.most_unlike:  # The scores may be predictions.
+    # If a value is not the mean of its scores, the scores may be predictions.
+    if overtuned is not None and overtuned.most_unlike:
         overtuned = None
     numbers = dataclasses.replace(
         numbers, violated=frozenset(violated), scores=scores, overtuned=overtuned
@@ -353,12 +366,12 @@ def _completed(read: StudyRead) -> list[FrozenTrial]:
             f"Study {read.study.study_name!r} must have a completed trial with a finite value; "
             "got none. Run it first."
         )
-    # The first of equals is the better one, as for Optuna.
+    # The sort is stable: of equal values, the earlier trial is first, as in Optuna.
     return sorted(valid_trials, key=lambda trial: trial.values[0], reverse=read.maximize)
 
 
 def _best_without_copies(completed: Sequence[FrozenTrial], top: int) -> list[FrozenTrial]:
-    """Return at most ``top`` of the best trials, without near copies of better trials."""
+    """Return the ``top`` best trials, or fewer, without near copies of better trials."""
     distinct_trials: list[FrozenTrial] = []
     for trial in completed:
         if len(distinct_trials) == top:
@@ -370,7 +383,7 @@ def _best_without_copies(completed: Sequence[FrozenTrial], top: int) -> list[Fro
 
 
 def _is_near(one: FrozenTrial, other: FrozenTrial) -> bool:
-    """Return whether two trials have about the same parameters, if they have any."""
+    """Return whether two trials have almost equal parameters; False without parameters."""
     if not one.params or one.params.keys() != other.params.keys():
         return False
     for name, distribution in one.distributions.items():
@@ -406,7 +419,7 @@ def _baseline_of_trial(
     completed: Sequence[FrozenTrial],
     against: int | Mapping[str, Any] | None,
 ) -> Baseline | None:
-    """Describe what a trial is compared with; None if there is nothing."""
+    """Return the baseline of a trial; None if it has none."""
     if isinstance(against, Mapping):
         params = dict(against)
         return _baseline_of_params(params, completed, params_in_words(params))
@@ -415,7 +428,7 @@ def _baseline_of_trial(
         return _as_baseline(by_number[against])
     params = dict(searched.baseline_of(trial.params))
     if params:
-        # Where hyperparameters are searched, each trial has a baseline of its own.
+        # If hyperparameters are searched, each trial has its own baseline.
         value = None
         if searched.baseline_params:
             value = read.attrs.get(BASELINE)
@@ -431,7 +444,7 @@ def _baseline_of_trial(
 def _baseline_of_params(
     params: Json, completed: Sequence[FrozenTrial], label: str, value: float | None = None
 ) -> Baseline:
-    """Describe the first trial with these parameters, or these if no trial has them."""
+    """Return the baseline with these parameters: the first trial that has them, or none."""
     ordered = sorted(completed, key=lambda trial: trial.number)
     alike = [trial for trial in ordered if trial.params.keys() == params.keys()]
     for trial in alike:
@@ -455,7 +468,7 @@ def _baseline_of_params(
 
 
 def _as_baseline(trial: FrozenTrial) -> Baseline:
-    """Return what a study stores of a trial with which others are compared."""
+    """Return a trial as a baseline that a recheck can store."""
     return {
         "label": f"trial {trial.number}",
         "number": trial.number,
@@ -472,7 +485,7 @@ def _searched(
     *,
     is_random: bool,
 ) -> Searched[Any]:
-    """Return the objective that evaluates a study's trials: the user's or the stored one."""
+    """Return the objective that evaluates the trials: the user's, or else the stored objective."""
     objective = evaluate
     if objective is None:
         objective = kind_of(read.attrs).rebuilt(read.study, None)

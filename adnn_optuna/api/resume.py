@@ -1,4 +1,4 @@
-"""Resuming what a study stores."""
+"""Continue any stored study of this package."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from adnn_optuna.stats.resampling import as_sizes
 
 
 class ResumeKeywords(Running, LimitValues, total=False):
-    """The keywords of a resumption that others share: how it evaluates, and when it ends."""
+    """The keywords that :func:`resume` shares with other verbs."""
 
 
 @verb(ResumeKeywords)
@@ -52,31 +52,35 @@ def resume(
 ) -> Any:
     """Continue a stored search, comparison, recheck or variance, with its stored settings.
 
-    A limit that you pass replaces the stored one and applies to all runs together. The limits of a
-    comparison are as in :func:`~adnn_optuna.compare`. To continue a comparison of models, call
-    :func:`~adnn_optuna.compare_models` again.
+    A limit that you pass replaces the stored limit, and applies to all calls together. A
+    comparison of samplers treats limits as :func:`~adnn_optuna.compare` does. To continue a
+    comparison of models, call :func:`~adnn_optuna.compare_models` again.
 
     Args:
         storage: A database URL, the path of an SQLite file, or an Optuna storage.
         study_name: The name of the study, the comparison, or the recheck (such as
             ``mine/recheck``).
-        objective: The objective, if it cannot be rebuilt: arrays, models with classes of your own,
-            and any function.
+        objective: The objective, if the study cannot rebuild it. Pass any function, and any
+            objective with arrays as data or with your own classes in its models.
         sampler: The sampler, if adnn has no name for it. To continue a comparison of such
-            samplers, call compare again.
-        pruner: The pruner, if the study, or the comparison of a function, had one.
-        data_dir: The folder to look in for the dataset first.
+            samplers, call :func:`~adnn_optuna.compare` again.
+        pruner: The pruner, if the search or the comparison was started with a pruner.
+        data_dir: The folder in which to look for the dataset first.
         test: Whether to evaluate the test set at the end, as in :func:`~adnn_optuna.search`.
-        confirm: The number of new seeds that confirm the best trial, as in a search.
-        reuse: Whether stored trials of a function count although it changed since, as in
+        confirm: The number of new seeds that evaluate the result, as in
+            :func:`~adnn_optuna.search`.
+        reuse: Whether stored trials count although the function's code changed. See
             :func:`~adnn_optuna.recheck`.
         **keywords: How it evaluates, and new limits.
+
+    Returns:
+        The result, of the same class as the call that created the study returned.
 
     Raises:
         TypeError: If an argument has a wrong type.
         FileNotFoundError: If the SQLite file of ``storage`` does not exist.
-        ValueError: If the study does not exist, cannot be rebuilt without help, or has another
-            objective or sampler than you pass.
+        ValueError: If the study does not exist. If its objective or sampler cannot be rebuilt and
+            you pass none. If the study has another objective or sampler than you pass.
     """
     call = checked_call(resume, keywords)
     new_limits: Any = {name: value for name, value in call.limits.items() if value is not None}
@@ -120,7 +124,7 @@ def resume(
 def _check_no_search(
     study: optuna.Study, *arguments: Any, call: Call, test: bool, confirm: Any
 ) -> None:
-    """Refuse arguments that are for searches."""
+    """Refuse arguments that are only for searches."""
     other_limits = {**call.limits, "max_time": None}
     if any((*arguments, *other_limits.values(), not test, confirm != "auto")):
         raise WrongValueError(
@@ -135,11 +139,11 @@ def _stored_objective(
     data_dir: FilePath | None,
     call: Call,
 ) -> tuple[Searched[Any], Json]:
-    """Return what a study searches, and the settings of that search."""
+    """Return the objective of a stored search, and the settings of the search."""
     settings: Json = study.user_attrs.get(stored.SEARCH, {})
     if objective is None:
         objective = kind_of(study.user_attrs).rebuilt(study, data_dir)
-    # The search has asked before what its seeds redraw.
+    # The first call has already checked the function for splits.
     searched = as_searched(
         objective, call, is_random=False, n_jobs=call.n_jobs, executor=call.executor
     )
@@ -173,7 +177,7 @@ def _stored_sampler(study: optuna.Study, names: list[str]) -> str:
 
 
 def _arguments(head: optuna.Study, objective: Any, data_dir: FilePath | None) -> dict[str, Any]:
-    """Return the arguments of a comparison, as its head stores them."""
+    """Return the arguments of a comparison, as its declaration stores them."""
     declaration: Declaration = head.user_attrs[stored.COMPARISON]
     arms = declaration["arms"]
     name = f"Comparison {head.study_name!r}"
@@ -196,7 +200,7 @@ def _arguments(head: optuna.Study, objective: Any, data_dir: FilePath | None) ->
         objective = kind_of(first.attrs).rebuilt(first.study, data_dir, name)
     searched = as_searched(objective, Call(), is_random=False)
     if searched.functions:
-        # The comparison has asked before.
+        # The first call has already checked the function for splits.
         stored_arguments["resampled"] = stored_arguments["resampled"] or False
         stored_arguments["direction"] = head.direction
     else:

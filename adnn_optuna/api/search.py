@@ -1,4 +1,4 @@
-"""Searches: one call that runs, stores and summarizes a study."""
+"""Run, store and summarize a search in one call."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _R = TypeVar("_R")
 
 
 class _AllKeywords(Searching, total=False):
-    """All keywords of a search."""
+    """The keywords of :func:`search`, for type checkers."""
 
     direction: str | StudyDirection | None
     seed: int | None
@@ -78,11 +78,11 @@ def search(
     resampled: ResampledArgument = None,
     **keywords: Unpack[Searching],
 ) -> Any:
-    """Search for the init offsets that train to the best network, or over any Optuna objective.
+    """Search for the best init offsets of a network, or for the best parameters of a function.
 
-    The study is an ordinary Optuna study. The call continues a stored study. The limits are for
-    all runs together, and a killed search ends with the same trials as a search that never
-    stopped.
+    Each trial is stored in an ordinary Optuna study. The same call continues a stored study. The
+    limits are for all calls together. A search that was killed and continued ends with the same
+    trials as a search without an interrupt.
 
     Example:
 
@@ -93,55 +93,56 @@ def search(
             result = adnn.search(objective, "annealing", max_trial=30)
             print(result)
 
-    The best of many noisy values is too good. So a search of a function that takes a seed spends a
-    part of its trials on *replicates*: they evaluate its leading configurations on new seeds. Of
-    the two configurations with the best means, a replicate evaluates the configuration with fewer
-    values. The search recommends the configuration with the best mean of at least two values. It
-    estimates its value on ``confirm`` further seeds, which selected nothing.
+    The best of many noisy values is too good. If a function takes a seed, the search therefore
+    spends some of its trials on *replicates*, which evaluate leading configurations on new seeds.
+    Each replicate evaluates one of the two configurations with the best means: the configuration
+    with fewer values. The search recommends the configuration with the best mean of at least two
+    values. It estimates the value of this configuration on ``confirm`` further seeds.
 
     Args:
-        objective: The objective to search: init offsets, or any Optuna objective ``(trial)`` or
-            ``(trial, seed)``. Each trial gets a seed of its own.
-        sampler: ``"greedy"`` (the paper's Algorithm 1), ``"greedy_improving"`` (keeps only steps
-            that improve), ``"annealing"`` or ``"random_restart"`` (new random initial
-            weights instead of offsets). Optuna's by name: ``"random"``,
-            ``"qmc"``, ``"tpe"``, ``"cmaes"``, ``"gp"``. Or an Optuna sampler, or a factory
+        objective: The objective: an :class:`~adnn_optuna.InitOffsetObjective`, or any Optuna
+            objective ``(trial)`` or ``(trial, seed)``. Each trial gets its own seed.
+        sampler: The sampler: ``"greedy"`` (the paper's Algorithm 1), ``"greedy_improving"`` (keeps
+            only steps that improve), ``"annealing"`` or ``"random_restart"`` (new random initial
+            weights instead of offsets). Optuna's samplers are ``"random"``, ``"qmc"``, ``"tpe"``,
+            ``"cmaes"`` and ``"gp"``. You can also pass any Optuna sampler, or a factory
             ``(seed, n_trials) -> sampler``.
         direction: For functions, ``"minimize"`` (the default) or ``"maximize"``.
-        seed: For functions, the seed of sampler and trials; 0 if :obj:`None`.
-        replicate: For functions, the share of ``max_trial`` that are replicates. ``"auto"``: 0.2
-            for ``(trial, seed)`` from 50 trials on, else 0.
-        reuse: For functions, whether stored trials count although the function changed since, as
-            in :func:`~adnn_optuna.recheck`.
-        batch_size: How many trials are proposed before any of them has a result. ``"auto"``: 8 for
-            ``"greedy"``, ``"random_restart"``, ``"random"`` and ``"qmc"`` (fewer for more than 5
-            million weights), 1 for all others.
-        pruner: An Optuna pruner; no trial is pruned if :obj:`None`.
-        failed: For functions, the value that counts for each failed replicate or failed run on a
-            new seed, see :func:`~adnn_optuna.recheck`. The study stores it. If :obj:`None`, a
-            value has no CI if some of its runs failed.
-        test: Whether to evaluate the test set at the end, as ``result.test()`` does it later.
-            Each evaluation is recorded, and only the first one is on untouched data.
-        confirm: The number of new seeds for the best and the baseline network at the end, at least
-            6, or 0 for none. ``"auto"``: 10, if these training runs are no more than the trials
-            and fit in the rest of max_time. No limit counts them. They need a test-set evaluation.
-            A function's recommended parameters are evaluated on them, by default if it takes a
-            seed and ``max_trial`` is at least 10. ``max_time`` then covers trials and these
-            evaluations: at least half of it is for trials.
-        resampled: For functions whose seeds redraw the split of one data set, the numbers of
-            training and test examples, as in :func:`~adnn_optuna.compare`. The CI of the value is
-            then for new data of this kind.
+        seed: For functions, the seed of the sampler and the trials. The default is 0.
+        replicate: For functions, the share of ``max_trial`` that are replicates. ``"auto"`` is 0.2
+            for functions ``(trial, seed)`` and at least 50 trials, and 0 otherwise.
+        reuse: For functions, whether stored trials count although the function's code changed. See
+            :func:`~adnn_optuna.recheck`.
+        batch_size: How many trials are proposed before any of them has a result. ``"auto"`` is 8
+            for ``"greedy"``, ``"random_restart"``, ``"random"`` and ``"qmc"``, or fewer for more
+            than 5 million weights. For all other samplers it is 1.
+        pruner: An Optuna pruner. If :obj:`None`, no trial is pruned.
+        failed: For functions, the value of each failed replicate and each failed run on a new
+            seed. The study stores it. If :obj:`None`, a mean with failed runs has no CI.
+        test: Whether to evaluate the test set at the end. ``result.test()`` evaluates it later.
+            Each evaluation is recorded, because only the first one is on untouched data.
+        confirm: The number of new seeds that evaluate the result after the search; 0 for none. For
+            networks, at least 6 seeds each train the best and the baseline network, if the test
+            set is evaluated. ``"auto"`` is 10 if these training runs are no more than the trials
+            and fit in the rest of ``max_time``. No limit counts these training runs. For
+            functions, the recommended parameters are evaluated on each seed. ``"auto"`` is then 10
+            if the function takes a seed, unless ``max_trial`` is below 10. At least half of
+            ``max_time`` is for the trials, and the rest for these evaluations.
+        resampled: For functions, the numbers of training and test examples of a split, if the
+            seeds redraw the split of one data set. The CI of the value is then for new data of
+            this kind, see :func:`~adnn_optuna.compare`.
         **keywords: How it evaluates, and when it ends.
 
     Returns:
-        A :class:`~adnn_optuna.SearchResult`, for functions a
-        :class:`~adnn_optuna.FunctionSearch`; a :exc:`KeyboardInterrupt` leaves everything stored.
+        A :class:`~adnn_optuna.SearchResult`, or a :class:`~adnn_optuna.FunctionSearch` for
+        functions.
 
     Raises:
         TypeError: If an argument has a wrong type, or a function's value is not a number.
         ValueError: If an argument is wrong. If the stored study has another objective, sampler or
-            seed. If the function changed and ``reuse`` is false. If it seems to redraw a split:
-            pass ``resampled``.
+            seed. If the function's code changed and ``reuse`` is false. If the function seems to
+            redraw a split and ``resampled`` is None.
+        KeyboardInterrupt: If you interrupt the call. All finished trials are stored.
     """
     call = checked_call(search, keywords)
     limits = call.limits
@@ -165,7 +166,7 @@ def search(
 
 
 def run_search(spec: StudySpec, storage: AnyStorage | None, *, reuse: bool) -> StudyResult:
-    """Run a study and what follows it, and return its result."""
+    """Run a study, evaluate its best trial as planned, and return the result."""
     searched = spec.objective
     plan = spec.plan
     with interruptible() as stop:
@@ -180,7 +181,7 @@ def run_search(spec: StudySpec, storage: AnyStorage | None, *, reuse: bool) -> S
                     after_tell = _SearchProgress(bar, study, plan.first_step, spec.limits).update
                 n_now = run_trials(spec, study, stop, after_tell)
             if n_before and n_now == n_before:
-                # Without a reason, a run that was killed came further than these limits.
+                # A killed run stores no reason, even if it passed these limits.
                 reason = study.user_attrs.get(stored.STOP_REASON) or "these limits"
                 message = "Nothing was left to do in study %r: it had ended by %s already."
                 logger.info(message, study.study_name, reason)
@@ -197,7 +198,10 @@ def run_search(spec: StudySpec, storage: AnyStorage | None, *, reuse: bool) -> S
 
 
 class _SearchProgress:
-    """The bar of a search: trial, best value, gain, and the time to the next limit."""
+    """The progress bar of a search.
+
+    It shows the trial, the best value, the gain, and the seconds to the next limit.
+    """
 
     def __init__(
         self, bar: Bar, study: optuna.Study, first_step: str, limits: LimitValues
@@ -215,11 +219,11 @@ class _SearchProgress:
             bar.set_description_str(f"{self._text}; {first_step}")
 
     def update(self, tally: Tally, *_: object) -> None:
-        """Show the told trials."""
+        """Show the state of the finished trials."""
         n_done = tally.n_done
         best = tally.best
         if best is not None and best.number != self._best:
-            # All trials are read only for a new best one, so that a trial's time stays flat.
+            # Reading all trials is slow, so it is done only for a new best trial.
             record = read_record(self._study)
             self._best = best.number
             unit = unit_of(record.metric)
@@ -249,7 +253,10 @@ class _SearchProgress:
 
 
 def _log_trial(unit: Unit, tally: Tally, trial: optuna.Trial, outcome: Outcome) -> None:
-    """Log a finished trial, and the best trial unless it is a later trial of the same batch."""
+    """Log a finished trial and the best trial so far.
+
+    The best trial is left out if it is a later trial of the same batch.
+    """
     if outcome.value is None:
         return
     line = f"Trial {trial.number}: {unit.value(outcome.value)}"

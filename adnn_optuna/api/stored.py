@@ -1,4 +1,7 @@
-"""Stored results: of searches, and of comparisons with a head and a study for each run."""
+"""Read the stored results of searches and comparisons.
+
+A comparison has a study for each run, and a head: the study that stores its declaration.
+"""
 
 import itertools
 import math
@@ -31,10 +34,10 @@ from adnn_optuna.stats.paired_differences import MARGIN
 
 
 def load_result(storage: AnyStorage, study_name: str) -> Printed:
-    """Return the result of any stored study of ours; nothing is evaluated.
+    """Return the result of any stored study of this package, without new evaluations.
 
     Raises:
-        ValueError: If there is no such study, or it is too early for a result.
+        ValueError: If the study does not exist, or stores too little for a result.
     """
     opened = open_storage(storage, must_exist=True)
     study = load_study(opened, study_name)
@@ -48,10 +51,10 @@ def load_result(storage: AnyStorage, study_name: str) -> Printed:
 
 
 def load_comparison(storage: AnyStorage, study_name: str) -> Comparison:
-    """Return a stored comparison, over the first seeds whose runs have all ended.
+    """Return a stored comparison up to the first seed with an unfinished run.
 
     Raises:
-        ValueError: If there are no such studies, or the runs of the first seed have not all ended.
+        ValueError: If the comparison does not exist, or a run of its first seed is unfinished.
     """
     head = load_head(open_storage(storage, must_exist=True), study_name)
     arms = records_of_comparison(head)
@@ -88,7 +91,7 @@ def declaration_of(storage: BaseStorage, name: str) -> Declaration | None:
 
 
 def load_head(storage: BaseStorage, name: str) -> optuna.Study:
-    """Return the head of a stored comparison, or refuse its name."""
+    """Return the head of a stored comparison; refuse a study that is no head."""
     head = load_search(storage, name)
     if not is_comparison(head):
         raise WrongValueError(
@@ -99,11 +102,11 @@ def load_head(storage: BaseStorage, name: str) -> optuna.Study:
 
 
 def like_comparisons(head: optuna.Study) -> tuple[str, ...]:
-    """Return the names of the other comparisons of the same objective in a storage."""
+    """Return the names of other comparisons in the storage that have the same objective."""
     attrs = attributes_in(head._storage)
 
     def objective_of(name: str) -> Any:
-        """Return the configuration that all runs of a comparison share; of models, their data."""
+        """Return what all runs of a comparison share: the objective, or the data of models."""
         declaration: Declaration = attrs[name][stored.COMPARISON]
         for label, seed in itertools.product(declaration["arms"], declaration["seeds"]):
             run = attrs.get(study_name_of(name, label, seed), {})
@@ -128,17 +131,17 @@ def like_comparisons(head: optuna.Study) -> tuple[str, ...]:
 
 
 def study_name_of(comparison: str, label: str, seed: int) -> str:
-    """Return the name of the study of an arm and a seed."""
+    """Return the name of the study that stores the run of an arm and a seed."""
     return f"{comparison}/{label}/{seed=}"
 
 
 def limits_of_runs(
     head: optuna.Study, limits: LimitValues, labels: Iterable[str], seeds: Sequence[int]
 ) -> LimitValues:
-    """Return the limits of all runs of a stored comparison, which are equal.
+    """Return the limits of a stored comparison, which are the same for all its runs.
 
-    Runs that have ended by higher limits cannot have lower limits, so mixed limits are refused. If
-    all have ended, their limits are returned, and the comparison only reports them.
+    A run that ended by a higher limit cannot have a lower one, so a lower limit is refused. If all
+    runs have ended by the higher limits, these are returned, and no trial is added.
     """
     arms = records_of_comparison(head)
     n_trials = limits["max_trial"] or 0

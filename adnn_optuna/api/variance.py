@@ -36,14 +36,14 @@ def measure_variance(
 ) -> Variance:
     """Measure how far a value varies from run to run, and from which source of randomness.
 
-    The baseline network is trained ``n`` times with all sources of randomness redrawn: the
-    initialization (with the seeds of layers such as dropout), the order of the batches and, if the
-    dataset's splits were drawn at random, splits of the same sizes (see :meth:`Dataset.redrawn`).
-    The result names the sources that it did not redraw. Each run is also repeated for each source,
-    with that source alone redrawn.
+    The baseline network is trained ``n`` times with all sources of randomness redrawn. The sources
+    are the initialization (with the seeds of layers such as dropout) and the order of the batches.
+    If the dataset's splits were drawn at random, splits of the same sizes are redrawn, too (see
+    :meth:`Dataset.redrawn`). The result names the sources that it did not redraw. In addition,
+    each run is repeated once for each source, and only this source is redrawn.
 
-    The runs are trials of a study, and none is repeated. The same call resumes, and any number of
-    processes may work together.
+    Each run is made once and stored as a trial of a study. The same call resumes an interrupted
+    measurement. Several processes share the work if they make the same call.
 
     Example:
 
@@ -54,19 +54,22 @@ def measure_variance(
             print(adnn.measure_variance(objective))
 
     Args:
-        objective: The objective to train, with the metric that is measured. Or any function whose
-            parameters are the seeds of its sources of randomness, such as
-            ``f(split, initialization)``. It returns the value; higher is better.
-        n: The number of runs with all sources redrawn, at least 5. For normal values, the CI of
-            the standard deviation is about 0.75 to 1.5 times its value with 20 runs, and 0.83 to
-            1.25 times with 50 runs.
-        **keywords: How it evaluates. Seeds follow from the name of the study.
+        objective: The objective to train, with the metric to measure. It may also be a function
+            whose parameters are the seeds of its sources of randomness, such as
+            ``f(split, initialization)``. The function returns a value; higher is better.
+        n: The number of runs with all sources redrawn, at least 5. For normal values and 20 runs,
+            the CI of the standard deviation reaches from 0.75 to 1.5 times the estimate. With 50
+            runs, it reaches from 0.83 to 1.25 times the estimate.
+        **keywords: How it evaluates. The study's name determines the seeds.
+
+    Returns:
+        The standard deviation between runs, and each source's share of the variance.
 
     Raises:
-        TypeError: If ``objective`` is neither, or its value is not a number.
-        ValueError: If an argument is wrong, nothing is random, or the study has other runs. If the
-            function changed and ``reuse`` is false.
-        KeyboardInterrupt: If the user interrupts; all finished runs are stored.
+        TypeError: If ``objective`` has a wrong type, or its value is not a number.
+        ValueError: If an argument is wrong, or nothing is random. If the study has other runs. If
+            the function's code changed and ``reuse`` is false.
+        KeyboardInterrupt: If you interrupt the call. All finished runs are stored.
     """
     n = as_integer("n", n, low=FEWEST)
     call = checked_call(measure_variance, keywords)
@@ -110,7 +113,7 @@ def measure_variance(
 
 
 def _numbers_of(study: optuna.Study) -> Callable[[Mapping[Evaluation, float]], VarianceNumbers]:
-    """Return the function that makes findings of evaluations, by their study's settings."""
+    """Return a function of evaluations that returns the numbers, with the study's settings."""
     settings: VarianceSettings = study.user_attrs[VARIANCE]
     return functools.partial(
         VarianceNumbers,
@@ -121,7 +124,10 @@ def _numbers_of(study: optuna.Study) -> Callable[[Mapping[Evaluation, float]], V
 
 
 def stored_variance(study: optuna.Study, n_before: int = 0) -> Variance:
-    """Return the result of stored evaluations, ``n_before`` of them before this call."""
+    """Return the result of a study's stored evaluations.
+
+    ``n_before`` of the evaluations were stored before this call.
+    """
     settings: VarianceSettings = study.user_attrs[VARIANCE]
     numbers = _numbers_of(study)(stored_evaluations(study, settings["sources"]))
     reused = reused_note("evaluation", n_before, len(numbers.used))
@@ -134,7 +140,7 @@ def resumed_variance(
     data_dir: FilePath | None,
     **keywords: Any,
 ) -> Variance:
-    """Make the evaluations of a stored variance that are missing, and return its result."""
+    """Make the missing evaluations of a stored variance, and return its result."""
     settings: VarianceSettings = study.user_attrs[VARIANCE]
     if objective is None:
         kind = FUNCTION if settings["seed"] is None else VARIANCE_KIND
@@ -151,27 +157,27 @@ def resumed_variance(
 
 @dataclasses.dataclass(frozen=True)
 class _SeededFunction:
-    """A function with a seed for each source of randomness; any process can call it."""
+    """A function with a seed for each source of randomness; pools of processes can call it."""
 
     function: Callable[..., float]
     direction: ClassVar[StudyDirection] = StudyDirection.MAXIMIZE
     n_at_once: ClassVar[int] = 1
     settings: ClassVar[Mapping[str, Any]] = {"value_name": "value", "seed": None}
-    stop: ClassVar[None] = None  # A function heeds no event.
+    stop: ClassVar[None] = None  # No event can stop a running function.
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The parameters that are seeds."""
+        """The names of the function's seeds."""
         return seeds_of(self.function)
 
     @property
     def evaluated(self) -> Mapping[str, Any]:
-        """The subject of the runs."""
+        """What the runs evaluate, as the study stores it."""
         return {"sources": [*self.sources]}
 
     @property
     def functions(self) -> Mapping[str, Callable[..., float]]:
-        """The function, by the user's name for it."""
+        """The function, by the name of the argument that the user passed."""
         return {"objective": self.function}
 
     def __call__(self, *seeds: int) -> float:
