@@ -1,4 +1,4 @@
-"""A loop that keeps changes: which candidates are better than the best version before them."""
+"""The result of a loop that keeps a change only if it beats the best version before it."""
 
 import functools
 import math
@@ -41,7 +41,7 @@ RUN_NAMES = ("candidate", "run")
 
 CandidateVerdict = Literal["baseline", "kept", "not kept", "not judged yet"]
 
-_N_NAMED = 8  # So many of the last candidates have their names in the figure.
+_N_NAMED = 8  # The number of last candidates that the figure names.
 
 _VERDICTS: Mapping[CandidateVerdict, Verdict] = {
     "baseline": "no claim",
@@ -62,18 +62,18 @@ _NEXT_STEPS: Mapping[CandidateVerdict, Step] = {
 
 @dataclass(frozen=True)
 class Candidate:
-    """A candidate of a loop, with the runs by which it was judged.
+    """A candidate of a loop, and the runs that judge it.
 
     Attributes:
-        number: Its number in the study.
-        label: Its name.
-        note: The user's note on it.
-        values: The values of its runs; NaN if one failed.
-        counted: The values as they count: higher is better, and failures have their declared
-            value, if any.
+        number: The candidate's number in the study.
+        label: The candidate's name.
+        note: The user's note on the candidate.
+        values: The value of each run; NaN for a failed run.
+        counted: The values with a sign such that higher is better. A failed run has the declared
+            value of failures, or NaN.
         verdict: ``"baseline"``, ``"kept"``, ``"not kept"`` or ``"not judged yet"``.
-        against: The label of the best version before it; empty for the baseline.
-        compared: What it is compared with; None for the baseline.
+        against: The label of the best version before the candidate; empty for the baseline.
+        compared: The numbers of the best version before the candidate; None for the baseline.
     """
 
     number: int
@@ -87,9 +87,9 @@ class Candidate:
 
     @functools.cached_property
     def gain(self) -> Estimate:
-        """How much better its mean is than the mean of the best version, with its 95% CI.
+        """The candidate's mean gain over the best version before it, with its 95% CI.
 
-        The standard deviation is pooled over the runs of kept versions and its own runs.
+        The CI pools the standard deviation of the candidate's runs and the kept versions' runs.
         """
         values = self.succeeded
         n = len(values)
@@ -108,30 +108,31 @@ class Candidate:
 
     @property
     def succeeded(self) -> list[float]:
-        """The values that count, higher is better, without runs that failed."""
+        """The values of :attr:`counted` without failed runs."""
         return [value for value in self.counted if not math.isnan(value)]
 
     @property
     def is_kept(self) -> bool:
-        """Whether it became the best so far; the baseline did, too."""
+        """Whether the candidate became the best version; True for the baseline."""
         return self.verdict in ("baseline", "kept")
 
     @property
     def n_failed(self) -> int:
-        """How many of its runs failed."""
+        """The number of the candidate's failed runs."""
         return sum(map(math.isnan, self.values))
 
 
 @dataclass(frozen=True, repr=False)
 class ChangeLoop(Printed):
-    """A loop that keeps changes, as seen from one of its candidates.
+    """A loop that keeps changes, and the verdict on one of its candidates.
 
     Attributes:
-        study_name: The name of its study.
+        study_name: The name of the loop's study.
         maximize: Whether higher values are better.
-        settings: ``level``, ``n0``, ``max_runs`` and ``failed``.
+        settings: The arguments ``level``, ``n0``, ``max_runs`` and ``failed`` of
+            :func:`~adnn_optuna.keep`.
         candidates: The baseline and all candidates, in the order of their first runs.
-        label: The candidate that was judged.
+        label: The name of the candidate that was judged.
     """
 
     study_name: str
@@ -147,51 +148,57 @@ class ChangeLoop(Printed):
 
     @property
     def verdict(self) -> CandidateVerdict:
-        """Its verdict: ``"baseline"``, ``"kept"``, ``"not kept"`` or ``"not judged yet"``."""
+        """The verdict on the candidate.
+
+        It is ``"baseline"``, ``"kept"``, ``"not kept"`` or ``"not judged yet"``.
+        """
         return self.candidate.verdict
 
     @property
     def kept(self) -> bool:
-        """Whether it became the best so far; the baseline did, too."""
+        """Whether the candidate became the best version; True for the baseline."""
         return self.candidate.is_kept
 
     @property
     def gain(self) -> Estimate:
-        """How much better its mean is than the mean of the best version, with its 95% CI."""
+        """The candidate's mean gain over the best version before it, with its 95% CI."""
         return self.candidate.gain
 
     @property
     def n_runs(self) -> int:
-        """How many runs it had."""
+        """The number of the candidate's runs."""
         return len(self.candidate.values)
 
     @property
     def n_judged(self) -> int:
-        """How many candidates were kept or given up."""
+        """The number of candidates with a verdict, kept or not."""
         return sum(each.verdict in ("kept", "not kept") for each in self.candidates)
 
     @property
     def n_kept(self) -> int:
-        """How many candidates were kept."""
+        """The number of kept candidates."""
         return sum(each.verdict == "kept" for each in self.candidates)
 
     @property
     def n_false_expected(self) -> float:
-        """The largest expected number of kept candidates that do nothing."""
+        """The expected number of useless candidates that are kept, at most."""
         return self.settings["level"] * self.n_judged
 
     @property
     def best(self) -> Candidate:
-        """The best so far: the last candidate that was kept, or the baseline."""
+        """The best version so far: the last kept candidate, or the baseline."""
         return next(each for each in reversed(self.candidates) if each.is_kept)
 
     @functools.cached_property
     def noise(self) -> tuple[float, int]:
-        """The standard deviation of a run of kept versions, and its degrees of freedom."""
+        """The standard deviation of a kept version's run, and its degrees of freedom."""
         return pooled(each.succeeded for each in self.candidates if each.is_kept)
 
     def standard(self) -> Compared | None:
-        """Return what the next candidate is compared with; None if the baseline lacks runs."""
+        """Return the numbers with which the next candidate is compared.
+
+        None if the baseline lacks runs.
+        """
         sd, degrees = self.noise
         values = self.best.succeeded
         if not self._has_baseline or len(values) < FEWEST_RUNS:
@@ -213,15 +220,15 @@ class ChangeLoop(Printed):
         return len(self.candidates[0].values) >= self.settings["n0"]
 
     def _mean(self, candidate: Candidate) -> float:
-        """Return the mean of the runs that succeeded, as the user reports values."""
+        """Return the mean of the runs that succeeded, with the sign of the user's values."""
         mean = fmean(candidate.succeeded)
         if self.maximize:
             return mean
-        return 0.0 - mean  # And not -0.0.
+        return 0.0 - mean  # The negation of 0.0 would be written as -0.0.
 
     @property
     def _shown(self) -> CandidateVerdict:
-        """The verdict that is shown: none before all runs of the baseline are made."""
+        """The printed verdict: "not judged yet" until all runs of the baseline are made."""
         if self._has_baseline:
             return self.verdict
         return "not judged yet"
@@ -260,7 +267,7 @@ class ChangeLoop(Printed):
         return " ".join(filter(None, sentences))
 
     def _why_given_up(self) -> str:
-        """Return why the candidate was given up; empty if it was not."""
+        """Return why the candidate was not kept; empty if it was kept."""
         candidate = self.candidate
         if candidate.verdict != "not kept" or candidate.compared is None:
             return ""
@@ -278,7 +285,7 @@ class ChangeLoop(Printed):
     @functools.cached_property
     def _unit(self) -> Unit:
         groups = [each.succeeded for each in self.candidates]
-        if not self._is_noisy:  # Values then vary only between candidates.
+        if not self._is_noisy:  # Then values vary only between candidates.
             groups = [[value for group in groups for value in group]]
         return unit_of_values(groups)
 
@@ -341,7 +348,7 @@ class ChangeLoop(Printed):
         return [Table(headings, rows, "Candidates", is_detail=True)]
 
     def _figures(self) -> list[Figure]:
-        """Return the means of all candidates with their CIs, and the best so far."""
+        """Return a figure of all candidates' means with their CIs, and the best version so far."""
         figure = Figure(
             "loop",
             self._finding,
@@ -358,7 +365,7 @@ class ChangeLoop(Printed):
         return [figure]
 
     def _best_so_far(self) -> Series:
-        """Return the mean of the best so far as steps."""
+        """Return the mean of the best version so far, as steps."""
         places = []
         means = []
         for place, each in enumerate(self.candidates):
@@ -371,7 +378,7 @@ class ChangeLoop(Printed):
         return Series("", places, means, "steps")
 
     def _points(self) -> list[Series]:
-        """Return the mean of each candidate with its CI; kept and late ones have their names."""
+        """Return the mean of each candidate with its CI. Kept and late candidates are named."""
         scale = self._unit.scale
         points = []
         for place, each in enumerate(self.candidates):
@@ -395,7 +402,7 @@ class ChangeLoop(Printed):
         return points
 
     def _ends(self, candidate: Candidate, mean: float) -> tuple[float, float]:
-        """Return the ends of a candidate's CI around its mean; NaN without one."""
+        """Return the ends of a candidate's CI around its mean; NaN without a CI."""
         value, low, high = candidate.gain
         if self.maximize:
             return mean + low - value, mean + high - value
@@ -416,9 +423,9 @@ class ChangeLoop(Printed):
 def change_loop(
     study_name: str, settings: LoopSettings, trials: Iterable[FrozenTrial], *, maximize: bool
 ) -> ChangeLoop | None:
-    """Return the loop that a study stores, as seen from its last candidate; None without a run.
+    """Return the loop that a study stores, judging its last candidate; None without a run.
 
-    A candidate is compared with what its first run stored, so a verdict never changes later.
+    A candidate's first run stores the numbers to compare with, so a verdict never changes later.
     """
     trials_by_number: dict[int, dict[int, FrozenTrial]] = {}
     for (number, run), trial in evaluation_trials(trials, RUN_NAMES).items():
@@ -432,7 +439,7 @@ def change_loop(
     labels = record["label"], record["note"]
     baseline = Candidate(number, *labels, values[:n0], counted_runs[0][:n0], "baseline")
     loop = ChangeLoop(study_name, maximize, settings, (baseline,), baseline.label)
-    # One that was run before there was a baseline is compared with the baseline.
+    # A candidate whose first run preceded the baseline is compared with the baseline.
     by_default = loop.standard()
     standards = [record["compared"] or by_default for _, record, _ in runs[1:]]
     verdicts = verdicts_of(counted_runs[1:], standards, settings["max_runs"])
@@ -453,7 +460,7 @@ def change_loop(
 def signed_values(
     values: Iterable[float], settings: LoopSettings, *, maximize: bool
 ) -> tuple[float, ...]:
-    """Return the values of runs as they count: higher is better."""
+    """Return the values of runs with a sign such that higher is better."""
     sign = 1.0 if maximize else -1.0
     failed = settings["failed"]
     return tuple(sign * counted(value, failed) for value in values)
@@ -465,9 +472,10 @@ def verdicts_of(
     """Return each candidate's verdict, and the number of runs that decided it.
 
     Args:
-        counted_runs: The values of each, as they count.
-        standards: What each is compared with; one without it is not judged yet.
-        max_runs: How many runs a candidate may have.
+        counted_runs: The values of each candidate; higher is better.
+        standards: The numbers with which each candidate is compared. A candidate with None is not
+            judged yet.
+        max_runs: The largest number of runs of a candidate.
     """
     values = np.full((len(counted_runs), max_runs), math.nan)
     n_made = np.zeros(len(counted_runs), dtype=int)
@@ -492,7 +500,7 @@ def verdicts_of(
 def _runs_of(
     number: int, trials_by_run: Mapping[int, FrozenTrial]
 ) -> tuple[int, StoredCandidate, tuple[float, ...]]:
-    """Return a candidate's number, what its first run stored, and its values up to a gap."""
+    """Return a candidate's number, the record of its first run, and its values up to a gap."""
     record: StoredCandidate = {"label": str(number), "note": "", "compared": None}
     if 0 in trials_by_run:
         record = trials_by_run[0].system_attrs.get(CANDIDATE, record)
@@ -500,7 +508,7 @@ def _runs_of(
 
 
 def _values(trials_by_run: Mapping[int, FrozenTrial]) -> list[float]:
-    """Return the values of the first runs up to a gap; NaN if one failed."""
+    """Return the values of runs before the first missing run; NaN for a failed run."""
     values: list[float] = []
     while (trial := trials_by_run.get(len(values))) is not None:
         values.append(value_of(trial))

@@ -1,6 +1,6 @@
-"""The value of one configuration, by runs on new seeds that selected nothing.
+"""The value of one configuration, estimated by runs on new seeds that selected nothing.
 
-Rechecks and searches of functions print the same estimate and the same notes on it.
+Rechecks and searches of functions share this estimate and its notes.
 """
 
 import functools
@@ -37,17 +37,17 @@ _FEW_VALUES = 2  # Runs that have no more different values are not normal.
 class ConfirmedValue:
     """The mean of a configuration's runs on new seeds, with its CI.
 
-    The k-th configuration of a study that is confirmed has a CI at level 1 - 0.05 / 2^(k - 1). So
-    in at most 5% of studies, the CI of any of them is above its true value.
+    A study may confirm several configurations, one after the other. The k-th has a CI at level
+    1 - 0.05 / 2^(k - 1). In at most 5% of studies, any of these CIs lies above the true value.
 
     Attributes:
         runs: The value of each run; NaN for a failed run.
-        planned: How many runs were declared, and the configuration's rank.
-        failed: The value that a failed run counts as; without one, a failure leaves no CI.
-        is_seeded: Whether the function takes a seed; if not, each run is random by itself.
+        planned: The declared number of runs, and the configuration's rank k.
+        failed: The value of each failed run; if None, a failed run leaves no CI.
+        is_seeded: Whether the function takes a seed. Otherwise it draws its own random numbers.
         n_violated: The number of runs that violate a constraint.
-        resampled: The numbers of training and test examples, if each run redraws the split of one
-            data set. The CI is then for new data of this kind.
+        resampled: The numbers of training and test examples of a split, if each run redraws the
+            split of one data set. The CI is then for new data of this kind.
     """
 
     runs: Sequence[float]
@@ -59,22 +59,22 @@ class ConfirmedValue:
 
     @functools.cached_property
     def values(self) -> list[float]:
-        """The values that count."""
+        """The values of the runs, without failed runs unless failures have a value."""
         return counted_values(self.runs, self.failed)
 
     @property
     def n_failed(self) -> int:
-        """How many runs failed."""
+        """The number of failed runs."""
         return sum(map(math.isnan, self.runs))
 
     @property
     def n_claims(self) -> int:
-        """The divisor of the error rate that allows for earlier recommendations."""
+        """The divisor of the error rate, which allows for configurations confirmed earlier."""
         return int(2 ** (self.planned["rank"] - 1))
 
     @property
     def level(self) -> float:
-        """The level of the CI."""
+        """The level of the CI, such as 0.95."""
         n_claims = self.n_claims
         if self.planned["sequential"]:
             n_claims *= AFTER_FIXED
@@ -82,12 +82,12 @@ class ConfirmedValue:
 
     @property
     def interval_name(self) -> str:
-        """The name of the CI with its level."""
+        """The name of the CI with its level, such as ``"95% CI"``."""
         return f"{percent(self.level)} CI"
 
     @functools.cached_property
     def estimate(self) -> Estimate:
-        """The mean with its CI, whose ends are NaN if there is none."""
+        """The mean with its CI. The ends are NaN if there is no CI."""
         estimate = mean_interval(
             self.values,
             n_claims=self.n_claims,
@@ -105,22 +105,25 @@ class ConfirmedValue:
 
     @property
     def _has_unplanned_splits(self) -> bool:
-        """Whether splits were added after some were seen: no sequential CI is for new data."""
+        """Whether splits were added after some were seen.
+
+        There is then no CI, because a sequential CI is not valid for new data.
+        """
         return self.planned["sequential"] and self.resampled is not None
 
     @property
     def next_run(self) -> Estimate:
-        """The mean with the ends of a 95% prediction interval of one more run."""
+        """The mean, with the 95% prediction interval of one more run."""
         value, low, high = mean_interval(self.values)
         if not self._is_complete:
             return Estimate(value)
-        # Student's t: the variance of a further value adds to the variance of the mean.
+        # The variance of one more run is n times the variance of the mean, and both add up.
         half = (high - low) / 2 * math.sqrt(1 + len(self.values))
         return estimate_around(value, half)
 
     @property
     def n_equal(self) -> int:
-        """The number of values, if all are equal except for rounding; otherwise 0."""
+        """The number of values if all are equal except for rounding; otherwise 0."""
         n = len(self.values)
         if n > 1 and are_equal(np.array(self.values)):
             return n
@@ -141,14 +144,14 @@ class ConfirmedValue:
 
     @property
     def no_seed(self) -> str:
-        """A note if the function takes no seed, and its values differ; otherwise empty."""
+        """A note if the function takes no seed and its values differ; otherwise empty."""
         if self.is_seeded or self.n_equal:
             return ""
         return "The runs have no seed, so they cannot be repeated exactly."
 
     @property
     def no_interval(self) -> str:
-        """That the value has no CI, and why, in a few words."""
+        """A short text that the value has no CI, and why."""
         if self.n_failed and self.failed is None:
             return f"No CI: {self.n_failed} of {len(self.runs)} {self.where} failed"
         if self.n_equal:
@@ -174,7 +177,7 @@ class ConfirmedValue:
         return f"{self.no_interval}: {self._why_unknown()}."
 
     def _why_unknown(self) -> str:
-        """Return why the values of a complete confirmation have no CI."""
+        """Return why the values have no CI although all runs are made."""
         n = len(self.runs)
         fewest = 2
         if self.planned["sequential"]:
@@ -188,9 +191,9 @@ class ConfirmedValue:
     def notes(
         self, trial: int, unit: Unit, redrawn: str = "", *, on_same_examples: bool = False
     ) -> list[str]:
-        """Return what the runs show beyond their mean, and what they cannot show.
+        """Return the notes on the runs: what they show beyond their mean, and what they cannot.
 
-        ``redrawn`` says which variances the CI contains, if that is known.
+        ``redrawn`` is a sentence about the variances that the CI contains; empty if unknown.
         """
         if not self.values:
             return []
@@ -210,7 +213,7 @@ class ConfirmedValue:
         return notes
 
     def _violated_note(self) -> str:
-        """Return in how many runs a constraint is violated; empty if in none."""
+        """Return a note on runs that violate a constraint; empty if none does."""
         if not self.n_violated:
             return ""
         runs = self.in_words(len(self.runs))
@@ -242,7 +245,7 @@ class ConfirmedValue:
 
 
 def rank_notes(rank: int, level: float) -> list[str]:
-    """Return that a study confirmed other best trials before this one; nothing if it did not."""
+    """Return the note that the study confirmed other best trials before; empty if it did not."""
     if rank == 1:
         return []
     earlier = in_number(rank - 1, "other trial")
@@ -256,7 +259,10 @@ def mean_interval(
     sequential: bool = False,
     resampled: Resampled | None = None,
 ) -> Estimate:
-    """Return the mean with its CI, Student's or sequential; NaN if the values do not vary."""
+    """Return the mean with its CI: Student's t, or sequential.
+
+    The ends are NaN if the values do not vary.
+    """
     if not values:
         return UNKNOWN
     if are_equal(np.array(values)):

@@ -1,4 +1,4 @@
-"""The declaration of a comparison before its first seed: seeds, arms and design."""
+"""The declaration that a comparison stores before its first seed: seeds, arms and design."""
 
 import itertools
 import warnings
@@ -25,11 +25,11 @@ from adnn_optuna.stats.paired_differences import fewest_pairs
 from adnn_optuna.stats.resampling import Resampled
 
 _RIVALS = (stored.GREEDY, stored.ANNEALING)
-MAX_SEEDS = 10_000  # A mistyped range would fill the storage.
+MAX_SEEDS = 10_000  # The limit protects the storage from a mistyped range.
 
 
 def checked_seeds(seeds: int | Iterable[int], below: int = TOO_LARGE) -> tuple[int, ...]:
-    """Return the seeds of a comparison, or the first ``seeds``, as Python integers."""
+    """Return seeds as Python integers; a number n means the seeds 0 to n - 1."""
     if is_integer(seeds):
         seeds = range(as_integer("seeds", seeds))
     if not isinstance(seeds, Iterable):
@@ -65,7 +65,7 @@ def planned(seeds: Sequence[int]) -> Declaration:
 def design_of(
     declaration: Declaration, n_done: int, *, margin: float | None, resampled: Resampled | None
 ) -> PairedDesign:
-    """Return how the declared seeds were planned; ``n_done`` of them are done."""
+    """Return the design of the declared seeds, of which ``n_done`` are done."""
     seeds = declaration["seeds"]
     n_planned = len(seeds)
     return PairedDesign(
@@ -89,7 +89,10 @@ def declared_arm(arm: Arm, name: str = "") -> DeclaredArm:
 
 
 def reference_of(arms: Mapping[str, DeclaredArm]) -> str | None:
-    """Return the label of random restarts, or for functions of random search, if any."""
+    """Return the label of the reference; None if it is not among the arms.
+
+    The reference is random restarts for networks, and random search for functions.
+    """
     names = {label: arm["name"] for label, arm in arms.items()}
     reference = stored.RANDOM
     if stored.RANDOM_RESTART in names.values():
@@ -101,10 +104,10 @@ def reference_of(arms: Mapping[str, DeclaredArm]) -> str | None:
 
 
 def claims_of(arms: Mapping[str, DeclaredArm]) -> dict[str, list[Claim]]:
-    """Return the claims on samplers and on controls; each family shares one error rate.
+    """Return the claims on samplers and the claims on controls: two families.
 
-    Each sampler is compared with the reference, and greedy with annealing; all of these are
-    compared with each control.
+    In the first family, each sampler is compared with the reference, and greedy with annealing. In
+    the second family, each sampler and the reference are compared with each control.
     """
     reference = reference_of(arms)
     controls = [label for label, arm in arms.items() if arm["is_control"]]
@@ -137,10 +140,10 @@ def declared(
     arms: Mapping[str, DeclaredArm],
     arguments: Mapping[str, Any],
 ) -> Declaration:
-    """Return the declaration of a comparison that continues an earlier one, if there is any.
+    """Return the declaration of a comparison, joined with its earlier declaration ``before``.
 
-    It warns if the seeds cannot decide anything. ``n_claims`` are the numbers of claims by what
-    they are on, and ``arms`` the arms by their labels.
+    Warn if the seeds are too few to decide any claim. ``n_claims`` is the number of claims of each
+    family.
     """
     before = before or planned(())
     planned_seeds = before["seeds"]
@@ -169,7 +172,7 @@ def declared(
             warnings.warn(
                 f"{few} can decide nothing about the {what}: with {claims} it takes at least "
                 f"{needed}.",
-                stacklevel=4,  # The line that called a verb.
+                stacklevel=4,  # It points to the line that called the verb.
             )
     return {
         "seeds": [*max(seeds, planned_seeds, key=len)],
@@ -181,7 +184,7 @@ def declared(
 
 
 def _check_seeds_go_on(seeds: Sequence[int], before: Declaration, study_name: str) -> None:
-    """Refuse seeds that do not begin with the declared ones of a comparison."""
+    """Refuse seeds that do not begin with the declared seeds."""
     planned_seeds = before["seeds"]
     is_shorter = len(seeds) < len(planned_seeds) and not before["sequential"]
     n_common = min(len(seeds), len(planned_seeds))
@@ -199,6 +202,6 @@ def _check_seeds_go_on(seeds: Sequence[int], before: Declaration, study_name: st
 
 
 def store_declaration(head: optuna.Study, declaration: Declaration) -> None:
-    """Store the declaration of a comparison in its study."""
+    """Store the declaration of a comparison in its study, if it changed."""
     if head.user_attrs.get(stored.COMPARISON) != declaration:
         head.set_user_attr(stored.COMPARISON, declaration)

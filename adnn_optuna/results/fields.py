@@ -1,7 +1,7 @@
-"""The numbers of a search: lists from which tables, pages and JSON follow.
+"""The list of a search's numbers, from which tables, pages and JSON are made.
 
-A new number of a search is one entry of :data:`FIELDS`, a new number of each run of a comparison
-one of :data:`RUN_FIELDS`.
+To add a number of a search, add an entry to :data:`FIELDS`. To add a number of each run of a
+comparison, add an entry to :data:`RUN_FIELDS`.
 """
 
 import math
@@ -24,45 +24,45 @@ class Units(NamedTuple):
 
 
 class Baselines(NamedTuple):
-    """The mean baselines of an arm's runs, by the data of their metric."""
+    """The mean baselines of an arm's runs: by the selection metric, and on the test set."""
 
     selection: float
     test: float
 
 
 class Field(NamedTuple):
-    """A number of a search."""
+    """A number of a search, and how it is labeled and written."""
 
-    key: str  # In JSON and data frames.
-    label: str  # In comparisons without its metric, of a gain the baseline.
-    metric: Literal["selection", "test", ""]  # Which metric it is a value of, if of any.
-    get: Callable[[SearchRecord, Baselines], float]  # NaN if it is not known.
+    key: str  # Its name in JSON and data frames.
+    label: str  # Its name in tables; for a gain, the baseline.
+    metric: Literal["selection", "test", ""]  # The metric of the number; empty for counts.
+    get: Callable[[SearchRecord, Baselines], float]  # Returns NaN if the number is unknown.
     is_gain: bool = False
-    unit: Unit = COUNT  # Without a metric.
+    unit: Unit = COUNT  # The unit of a number without a metric.
 
     @property
     def needs_baseline(self) -> bool:
-        """Whether functions do not have it, as they have no baseline."""
+        """Whether the number needs a baseline network, which functions do not have."""
         return "baseline" in self.label
 
     @property
     def is_detail(self) -> bool:
-        """Whether it is of baselines, which differ from other columns little."""
+        """Whether the number is shown only in details, because it says little beyond others."""
         return self.label in ("vs mean baseline", "baseline")
 
     def unit_in(self, units: Units) -> Unit:
-        """Return its unit."""
+        """Return the unit of the number."""
         return getattr(units, self.metric) if self.metric else self.unit
 
     def text(self, number: float, unit: Unit) -> str:
-        """Return it as text."""
+        """Return the number as text."""
         if self.is_gain:
             return unit.gain(number)
         return unit.value(number)
 
 
 def _if_tested(get: Callable[[SearchRecord], float]) -> Callable[[SearchRecord, Baselines], float]:
-    """Return what gets a number of the test set; NaN without a test-set evaluation."""
+    """Return ``get`` as a function that returns NaN without a test-set evaluation."""
     return lambda run, _: get(run) if run.n_test_evaluations > 0 else math.nan
 
 
@@ -115,7 +115,7 @@ RUN_FIELDS = (
 
 
 def numbers_of(runs: Sequence[SearchRecord], fields: Sequence[Field]) -> list[dict[str, float]]:
-    """Return the numbers of each run of an arm, by their keys."""
+    """Return for each run of an arm its numbers by their keys."""
     means = Baselines(
         _mean_of_known([run.baseline for run in runs]),
         _mean_of_known([run.test_baseline for run in runs]),
@@ -131,13 +131,13 @@ def _mean_of_known(values: Sequence[float]) -> float:
 
 
 def units_of(record: SearchRecord) -> Units:
-    """Return how the metrics of a search are written, with the digits that its values need."""
+    """Return the units of a search's metrics, with as many digits as its values need."""
     values = record.values
     return Units(fitted(record.metric, values), fitted(record.test_metric, values))
 
 
 def seconds_under_way(trials: Iterable[FrozenTrial]) -> float:
-    """Return the seconds in which any trial ran; trials at the same time count once."""
+    """Return the seconds in which at least one trial ran. Parallel trials count once."""
     seconds = 0.0
     last = -math.inf
     dates = ((trial.datetime_start, trial.datetime_complete) for trial in trials)

@@ -1,4 +1,4 @@
-"""How many of the evaluations that findings ask for are made, reused, missing, failed, unseen."""
+"""Sentences about evaluations: how many are made, reused or failed, and what they can miss."""
 
 import math
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ _LARGEST_UNSEEN_SHARE = 0.5
 
 
 def made_so_far(findings: Findings, made: str) -> str:
-    """Return how many evaluations were made, by what they are called."""
+    """Return how many evaluations were made. ``made`` is their name, such as "training runs"."""
     n = len(findings.used)
     n_evaluations = findings.n_evaluations
     few = "" if findings.missing else ", too few of which succeeded"
@@ -37,9 +37,9 @@ def reused_note(what: str, n_before: int, n_now: int) -> str:
 
 
 def counted(value: float | None, failed: float | None) -> float:
-    """Return the value of a run; for a failed run, the user's value for failures.
+    """Return the value of a run; for a failed run, the value ``failed``.
 
-    It is NaN if the run was not made, or if failures have no value.
+    NaN if the run was not made, or if it failed and ``failed`` is None.
     """
     if value is None:
         return math.nan
@@ -49,7 +49,7 @@ def counted(value: float | None, failed: float | None) -> float:
 
 
 def counted_values(values: Iterable[float], failed: float | None) -> list[float]:
-    """Return the values of runs; failed runs are omitted unless failures have a value."""
+    """Return the values of runs, without failed runs unless failures have a value."""
     return [value for run in values if not math.isnan(value := counted(run, failed))]
 
 
@@ -64,15 +64,16 @@ def failures_note(n_failed: int, n: int, runs: str, failed: float | None) -> str
 
 
 def differing_share(n: int, per: str) -> str:
-    """Return how many seeds may give another value, if all of ``n`` give the same one."""
+    """Return on how many seeds another value is possible, if ``n`` seeds give the same value."""
     share = f"{100 * unseen_share(n):.0f}%"
     return f"At 95% confidence, at most {share} of {per}s give another value."
 
 
 def unseen_notes(n: int, per: str = "seed") -> list[str]:
-    """Return the note on the share of seeds whose effect is missing in 5% of cases.
+    """Return the note on rare effects: on how large a share of seeds an effect may be missed.
 
-    There is no note if so few seeds make the share large.
+    ``n`` seeds miss an effect on this share of seeds in 5% of cases. If ``n`` is so small that the
+    share is large, there is no note.
     """
     share = unseen_share(n)
     if share > _LARGEST_UNSEEN_SHARE:

@@ -1,4 +1,4 @@
-"""The result of the search of a function."""
+"""The result of the search over the parameters of a function."""
 
 import dataclasses
 import functools
@@ -34,7 +34,7 @@ _ABOUT_BUDGETS = Detail(
     "Budgets are equal in trials, not in seconds: a faster sampler can run more trials in the "
     "same time."
 )
-_N_LISTED = 10  # Of the replicated configurations, the best ones.
+_N_LISTED = 10  # The number of replicated configurations in the table.
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -45,9 +45,10 @@ class FunctionSearch(StudyResult):
 
     @property
     def best_params(self) -> dict[str, Any]:
-        """The recommended parameters, with the best mean of at least two values.
+        """The recommended parameters: the configuration with the best mean of two or more values.
 
-        If none has two values, the best trial's parameters; empty if no trial was completed.
+        If no configuration has two values, these are the best trial's parameters. The mapping is
+        empty if no trial is completed.
         """
         if self.best is None:
             return {}
@@ -55,9 +56,10 @@ class FunctionSearch(StudyResult):
 
     @property
     def replicates(self) -> dict[int, list[float]]:
-        """All values of each configuration with two or more, by the number of its first trial.
+        """The values of each configuration that has two or more values.
 
-        Empty without replicates.
+        The keys are the numbers of the configurations' first trials. The mapping is empty if the
+        search made no replicates.
         """
         return {
             configuration.first.number: configuration.values
@@ -66,9 +68,10 @@ class FunctionSearch(StudyResult):
 
     @property
     def value(self) -> Estimate:
-        """The recommended parameters' mean on new seeds, which selected nothing, with its 95% CI.
+        """The mean of the recommended parameters on new seeds, with its 95% CI.
 
-        Without new seeds it is the mean of their values, which is biased, with ends that are NaN.
+        Without new seeds, it is the mean of the values in the search. This mean has a selection
+        bias, so the ends of its CI are NaN.
         """
         if not self.record.new_values:
             number = -1 if self.best is None else self.best.number
@@ -89,12 +92,12 @@ class FunctionSearch(StudyResult):
 
     @property
     def _unit(self) -> Unit:
-        """How the value is written: with the decimals that its CI supports."""
+        """The unit in which the value is written, with as many decimals as its CI supports."""
         return units_of(self.record).selection.rounded_to(self.value)
 
     @property
     def _level(self) -> float:
-        """The level of the CI of the value."""
+        """The level of the CI of :attr:`value`."""
         return self._confirmed.level
 
     def _finding(self) -> tuple[Verdict, str]:
@@ -145,7 +148,10 @@ class FunctionSearch(StudyResult):
         return lines + self._on_new_data
 
     def _best_reported(self) -> tuple[int, float] | None:
-        """Return the study's best trial, also if it is a replicate, and its value, if finite."""
+        """Return the number and value of the best trial, which may be a replicate.
+
+        None without a finite value.
+        """
         best_value = self.best_value
         for number, value in self.record.valued:
             if value == best_value:
@@ -182,7 +188,7 @@ class FunctionSearch(StudyResult):
         return [*self._other_choices(), *notes]
 
     def _other_choices(self) -> list[str]:
-        """Return which other trials or searches might be recommended, and why they are not."""
+        """Return the notes on why other trials or samplers are not recommended."""
         notes = list[str]()
         reported = self._best_reported()
         if self.best is not None and self.record.replicated and reported is not None:
@@ -236,7 +242,7 @@ class FunctionSearch(StudyResult):
         return [*self._replicated_tables(), *super()._tables()]
 
     def _replicated_tables(self) -> list[Table]:
-        """Return the table of the best replicated configurations, if there are any."""
+        """Return the table of the best replicated configurations; empty without replicates."""
         if not self.record.replicated:
             return []
         unit = units_of(self.record).selection
@@ -255,7 +261,7 @@ class FunctionSearch(StudyResult):
         n_new = len(self.record.new_values)
         if not n_new:
             return super()._next_step()
-        if n_new < self.record.planned["seeds"]:  # The conclusion says how to go on.
+        if n_new < self.record.planned["seeds"]:  # The conclusion says how to continue.
             return Step()
         return _compare_step(self.record, self._function)
 
@@ -270,7 +276,7 @@ class FunctionSearch(StudyResult):
 
     @classmethod
     def _notes_on_runs(cls, runs: Sequence[SearchRecord]) -> list[str]:
-        """Return what the scores of the runs of a comparison are, and what is equal for them."""
+        """Return the notes on what the runs of a comparison have as scores and in common."""
         functions = [run for run in runs if isinstance(run, FunctionRecord)]
         values = [value for run in functions for value in run.new_values]
         n_failed = sum(map(math.isnan, values))
@@ -293,7 +299,7 @@ def _note_on_new_seeds(n: int) -> str:
 
 
 def _compare_step(record: FunctionRecord, function: str) -> Step:
-    """Return how to compare a search with others of the same values.
+    """Return how to compare the search's sampler with others on the same function.
 
     ``function`` is the function's name; empty if it is not known.
     """

@@ -1,4 +1,4 @@
-"""The gain by selection alone, and how likely it makes a claimed gain."""
+"""The gain by selection alone, and the probability that it reaches a claimed gain."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,14 @@ _OVER: Mapping[Baseline, str] = {"mean": "over the mean", "one": "over one basel
 
 @dataclasses.dataclass(frozen=True)
 class Luck(Printed):
-    """The gain of the best of equally good draws by selection alone.
+    """The gain by selection alone: the best of equally good runs has a high value by chance.
 
     Attributes:
-        n: The number of draws.
-        sd: Their standard deviation, for normal scores.
-        claimed: A gain that somebody claims.
-        files: The number of searches, if the best of several is reported.
-        values: Observed runs, in place of ``sd``.
+        n: The number of runs, of which the best is selected.
+        sd: The standard deviation of a run, for normal values; None if ``values`` are set.
+        claimed: A claimed gain, whose probability is computed; None if there is none.
+        files: The number of searches, of which the best is reported.
+        values: The values of observed runs, in place of ``sd``.
     """
 
     n: int
@@ -36,17 +36,17 @@ class Luck(Printed):
 
     @property
     def expected(self) -> float:
-        """The expected gain of the best of the draws."""
+        """The expected gain of the best of ``n`` runs."""
         return expected_luck(self.n, self.sd, values=self.values)
 
     @property
     def chances(self) -> dict[Baseline, float]:
-        """The probability that one search gains what is claimed, or more, by the baseline."""
+        """The probability that one search reaches the claimed gain, for each baseline."""
         return self._chances(n_searches=1)
 
     @property
     def chances_of_files(self) -> dict[Baseline, float]:
-        """The probability that at least one of the searches does, by the baseline."""
+        """The probability that at least one search reaches the claimed gain, for each baseline."""
         return self._chances(n_searches=self.files)
 
     def _chances(self, n_searches: int) -> dict[Baseline, float]:
@@ -81,7 +81,7 @@ class Luck(Printed):
         return number_fields(self, "n sd expected claimed files chances chances_of_files")
 
     def _tables(self) -> list[Table]:
-        """Return how likely the claimed gain is, if any is claimed."""
+        """Return a table with the probability of the claimed gain; empty without a claim."""
         if self.claimed is None:
             return []
         chances_by_number = {"in one search": self.chances}

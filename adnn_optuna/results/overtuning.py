@@ -1,4 +1,4 @@
-"""The value of a tuned configuration on new data: the validation data also selected it."""
+"""The value of a study's best trial on new data, corrected for its selection."""
 
 import dataclasses
 import functools
@@ -37,23 +37,24 @@ from adnn_optuna.stats.overtuning import (
 )
 from adnn_optuna.stats.spread import fitted_unit
 
-_ALIKE = 1e-3  # Reported values that differ more from the means of the scores are others.
+# A reported value that differs more from the mean of its scores is another metric.
+_ALIKE = 1e-3
 
 
 @dataclass(frozen=True, repr=False)
 class Overtuning(Printed):
-    """The value of a study's best trial on new data.
+    """The value of a study's best trial on new data, and how much too good the study reports it.
 
     Attributes:
         study_name: The study's name.
-        metric: The name of the values; empty if the study does not say.
+        metric: The metric's name; empty if it is not known.
         maximize: Whether higher values are better.
-        examples: The scores of single examples of the trials that store them.
-        reported_values: The values of these trials in the study.
-        values: Their values by the scores.
-        n_groups: The number of the examples' groups, or of the examples without groups.
-        n_omitted: How many trials were omitted, by the reason.
-        splits: The findings of random splits of the examples.
+        examples: The scores of single validation examples, for each trial that stores them.
+        reported_values: The value of each of these trials in the study, of shape (T,).
+        values: The value of each of these trials by its scores, of shape (T,).
+        n_groups: The number of groups of examples; without groups, the number of examples.
+        n_omitted: The number of omitted trials for each reason.
+        splits: The results of selecting on random parts of the examples.
     """
 
     study_name: str
@@ -74,7 +75,7 @@ class Overtuning(Printed):
 
     @property
     def n_examples(self) -> int:
-        """The number of the validation examples."""
+        """The number of validation examples."""
         return len(self.examples.scores)
 
     @property
@@ -83,27 +84,33 @@ class Overtuning(Printed):
 
     @property
     def best(self) -> FrozenTrial:
-        """The best of the trials, the first of equals."""
+        """The trial with the best reported value; of equal trials, the first one."""
         return self.trials[int((self._sign * self.reported_values).argmax())]
 
     @property
     def reported(self) -> float:
-        """The best trial's value in the study."""
+        """The value that the study reports for its best trial."""
         return float(self._sign * (self._sign * self.reported_values).max())
 
     @property
     def new_data(self) -> Estimate:
-        """The expected value of the selected configuration on new data, with its 95% CI."""
+        """The expected value of the selected trial on new data, with its 95% CI."""
         return self.splits.new_data
 
     @property
     def optimism(self) -> Estimate:
-        """How much the reported value is too good; positive in both directions."""
+        """The reported best value minus the value on new data, with its 95% CI.
+
+        It is positive if the reported value is too good, also if lower values are better.
+        """
         value, *ends = (self._sign * (self.reported - bound) for bound in self.new_data)
         return Estimate(value, min(ends), max(ends))
 
     def on_new_seeds(self, runs: Sequence[np.ndarray]) -> Estimate:
-        """Return the value on new data and new seeds, by the scores of runs on these examples."""
+        """Return the value on new data and new seeds, with its CI.
+
+        ``runs`` are the scores of the examples in each run on a new seed.
+        """
         optimism = self._sign * self.optimism.value
         return on_new_seeds(np.array(runs), self.examples.scores, self.splits, optimism)
 
@@ -142,7 +149,7 @@ class Overtuning(Printed):
 
     @functools.cached_property
     def most_unlike(self) -> FrozenTrial | None:
-        """The trial whose value differs most from the mean of its scores; None if none differs."""
+        """The trial whose value differs most from the mean of its scores; None if all agree."""
         gaps = np.abs(self.reported_values - self.values)
         is_alike = gaps.max() <= _ALIKE * float(np.abs(self.reported_values).max())
         if is_alike:
@@ -207,7 +214,7 @@ class Overtuning(Printed):
         return notes
 
     def _rows(self) -> list[dict[str, Any]]:
-        """Return the numbers of each trial; the trials that most splits select come first."""
+        """Return the numbers of each trial, sorted by how many splits select it."""
         splits = self.splits
         rows = []
         for i in np.argsort(-splits.selected, kind="stable"):
@@ -233,7 +240,7 @@ class Overtuning(Printed):
         return [Table(headings, rows, title, is_detail=True)]
 
     def _figure(self) -> Figure:
-        """Return the values of the trials, the best one, and its value on new examples."""
+        """Return a figure of all reported values, the best one, and its value on new data."""
         new, best, optimism = self._estimates()
         title = f"No overstatement of {best.value} is shown"
         if self._verdict() == "overstated":
@@ -273,7 +280,7 @@ def overtuning_of(
     measure_of: Callable[[Examples], Means | Metric] = _means,
     after_split: Callable[[], object] = lambda: None,
 ) -> Overtuning | None:
-    """Return the estimate for a study's best trial on new data; None without stored scores."""
+    """Return the overtuning of a study; None if no trial stores scores of single examples."""
     completed = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     valued = [trial for trial in completed if math.isfinite(trial.values[0])]
     feasible = [trial for trial in valued if is_feasible(trial)]

@@ -1,4 +1,4 @@
-"""How many seeds a comparison needs to show a gain, in sentences, a table and a figure."""
+"""The result of planning: how many seeds a comparison needs to show a gain."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,41 +14,41 @@ _FIXED, _SEQUENTIAL = "fixed design", "sequential design"
 
 @dataclass(frozen=True)
 class Plan(Printed):
-    """How many seeds show a gain with a power of 80%.
+    """How many seeds a comparison needs to show a gain with a power of 80%.
 
     Attributes:
-        numbers: What the pilot shows, and the seeds of both designs with their power.
-        first_seed: The first seed after the pilot's.
+        numbers: The numbers of the pilot, and the seeds and power of both designs.
+        first_seed: The first seed after the seeds of the pilot.
     """
 
     numbers: RequiredSeeds
     first_seed: int
     _seconds_per_seed: float = field(repr=False)
     _unit: Unit = field(repr=False)
-    _max_trial: int = field(repr=False)  # Of each run.
+    _max_trial: int = field(repr=False)  # The number of trials of each run.
 
     @property
     def seeds(self) -> int:
-        """How many new seeds a fixed design needs."""
+        """The number of new seeds that a fixed design needs."""
         return self.numbers.seeds
 
     @property
     def seeds_sequential(self) -> int | None:
-        """How many seeds a sequential design needs, including the pilot's.
+        """The number of seeds that a sequential design needs, including the pilot's seeds.
 
-        CIs are at 99% if the pilot was a fixed design. It is None if neither 1000 nor ten times
-        :attr:`seeds` suffice.
+        If the pilot was a fixed design, the CIs are at 99%. None if more than 1000 seeds, or more
+        than ten times :attr:`seeds`, are needed.
         """
         return self.numbers.seeds_sequential
 
     @property
     def hours(self) -> float:
-        """How long the new seeds of a fixed design take."""
+        """The hours that the new seeds of a fixed design take."""
         return self.seeds * self._seconds_per_seed / 3600
 
     @property
     def hours_sequential(self) -> float | None:
-        """How long the further seeds of a sequential design take."""
+        """The hours that the further seeds of a sequential design take; None if too many."""
         if self.seeds_sequential is None:
             return None
         return (self.seeds_sequential - self.numbers.n_pilot) * self._seconds_per_seed / 3600
@@ -125,7 +125,7 @@ class Plan(Printed):
         return notes
 
     def _figures(self) -> list[Figure]:
-        """Return the power of each design that is a choice against the number of seeds."""
+        """Return a figure of the power of each possible design against the number of seeds."""
         numbers = self.numbers
         series = []
         needed = {}
@@ -142,7 +142,7 @@ class Plan(Printed):
             labels[seeds] = f"{seeds} new seeds"
             if design == _SEQUENTIAL:
                 labels[seeds] = f"{seeds - numbers.n_pilot} {self._after_pilot}"
-        # Beside the curves, which rise.
+        # The labels stand beside the rising curves.
         places = ["top left", "bottom right"][: len(needed)]
         power_needed = _in_percent(needed)
         rings = Series(

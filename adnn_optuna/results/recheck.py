@@ -1,8 +1,8 @@
-"""Rechecks: their evaluations on new seeds, their findings, and their sentences.
+"""The numbers of a recheck that follow from its evaluations, and its printed result.
 
-A study's best value is too high, because it is the best of many noisy ones. A few evaluations on
-new seeds show by how much: some select among the best trials, and others, which selected nothing,
-estimate the selected trial's value.
+A study's best value is too good, because it is the best of many noisy values. A few evaluations on
+new seeds show by how much. The first new seeds choose one of the best trials. The other new seeds
+selected nothing, so their mean estimates the value of the chosen trial without selection bias.
 """
 
 import dataclasses
@@ -60,14 +60,14 @@ if TYPE_CHECKING:
 
     from adnn_optuna.results.overtuning import Overtuning
 
-_FAR = 10  # Half widths of the 95% prediction interval of one more run.
-_FEWEST_TO_TELL = 5  # Of fewer runs, the prediction interval may be far too narrow by chance.
+_FAR = 10  # In half widths of the 95% prediction interval of one more run.
+_FEWEST_TO_TELL = 5  # With fewer runs, the prediction interval may be far too narrow by chance.
 
-Role = Literal["choose", "confirm"]  # Seeds choose a trial, or estimate what it reaches.
+Role = Literal["choose", "confirm"]  # A seed chooses a trial, or estimates its value.
 
 
 class Row(NamedTuple):
-    """An evaluation of a trial, whose value in the study is ``stored``."""
+    """An evaluation of a trial. ``stored`` is the trial's value in the study."""
 
     trial: int
     stored: float | None
@@ -78,30 +78,30 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class RecheckNumbers:
-    """The findings of a recheck, see :class:`Recheck`."""
+    """The numbers of a recheck that follow from its evaluations."""
 
     settings: RecheckSettings
     evaluations: Mapping[Evaluation, float]
-    trials: Sequence[FrozenTrial]  # All completed ones, the best first.
+    trials: Sequence[FrozenTrial]  # All completed trials, the best first.
     maximize: bool
     metric: str  # The name of the values.
-    experiment: Any  # What the seeds follow from.
+    experiment: Any  # The key that determines the new seeds.
     planned: Planned  # How many further seeds evaluate the chosen trial, and its rank.
-    # Of single examples, of the evaluations that store them.
+    # The scores of single examples, for evaluations that store them.
     scores: Mapping[Evaluation, np.ndarray] = field(default_factory=dict, compare=False)
-    # Those in which a constraint is violated.
+    # The evaluations that violate a constraint.
     violated: frozenset[Evaluation] = field(default=frozenset(), compare=False)
-    # What the study's stored scores show; None without scores of both.
+    # The overtuning by the stored scores; None unless study and evaluations have scores.
     overtuned: "Overtuning | None" = field(default=None, compare=False)
 
     @functools.cached_property
     def candidates(self) -> list[FrozenTrial]:
-        """The study's best trials, the best first."""
+        """The study's best trials that are evaluated again, the best first."""
         return [self._by_number[number] for number in self.settings["candidates"]]
 
     @functools.cached_property
     def baselines_by_candidate(self) -> dict[int, FrozenTrial]:
-        """The trial that a candidate is compared with, if any, by the candidate's number."""
+        """The baseline of each candidate that has one, by the candidate's number."""
         baselines = {}
         for trial, against in zip(self.candidates, self.settings["compared"], strict=True):
             if against is not None:
@@ -115,19 +115,19 @@ class RecheckNumbers:
 
     @property
     def is_deterministic(self) -> bool:
-        """Whether the caller said that nothing in the evaluation is random."""
+        """Whether the caller said that the evaluation uses no random numbers."""
         return self.settings["is_deterministic"]
 
     @functools.cached_property
     def choosing(self) -> list[Evaluation]:
-        """The evaluations that choose a trial, independent of each other; none for one trial."""
+        """The evaluations that choose a trial, independent of each other; empty for one trial."""
         if self.is_deterministic or len(self.candidates) == 1:
             return []
         return self._wanted(self.settings["candidates"], "choose")
 
     @functools.cached_property
     def confirming(self) -> list[Evaluation]:
-        """The evaluations of the chosen trial and its baseline; empty until it is chosen."""
+        """The evaluations of the chosen trial and its baseline; empty before the choice."""
         trials = (self.trial, self.against)
         return self._wanted(dict.fromkeys(trial.number for trial in trials if trial), "confirm")
 
@@ -139,7 +139,7 @@ class RecheckNumbers:
 
     @property
     def n_evaluations(self) -> int:
-        """The number of evaluations of the whole recheck, as far as is known."""
+        """The number of evaluations of the whole recheck, as far as it is known."""
         if self.is_deterministic:
             return 0
         return len(self.choosing) + (len(self.confirming) or self.planned["seeds"])
@@ -151,13 +151,13 @@ class RecheckNumbers:
             return None
         if self.is_deterministic:
             return self.best
-        # The first of equals, as the study's best is.
+        # Of equal trials, the first one is chosen, as in Optuna.
         return max(self.candidates, key=self._rank)
 
     def _rank(self, trial: FrozenTrial) -> tuple[int, float]:
-        """Return how many values a trial has on the seeds that choose, then their mean.
+        """Return the number and the mean of a trial's values on the seeds that choose.
 
-        The stored value was selected, so it counts only if these two are equal.
+        Stored values were selected, so they decide only between trials with equal ranks.
         """
         values = self.values(trial, "choose")
         return len(values), self._sign * mean(values or [0.0])
@@ -166,7 +166,7 @@ class RecheckNumbers:
         return [(number, seed) for number in numbers for seed in self._seeds_of(role)]
 
     def _seeds_of(self, role: Role) -> tuple[int, ...]:
-        # Networks are confirmed by the seeds by which their search is.
+        # A recheck and a search confirm networks on the same new seeds.
         draws_data = self.settings["draws_data"]
         if role == "choose":
             subject = json.dumps(self.experiment, sort_keys=True, default=str)
@@ -188,7 +188,7 @@ class RecheckNumbers:
 
     @property
     def against(self) -> FrozenTrial | None:
-        """The trial that the chosen one is compared with, if any."""
+        """The baseline of the chosen trial; None if it has none, or before the choice."""
         if self.trial is None or self.is_deterministic:
             return None
         return self.baselines_by_candidate.get(self.trial.number)
@@ -203,17 +203,20 @@ class RecheckNumbers:
 
     @property
     def resampled(self) -> Resampled | None:
-        """The sizes of the splits that the seeds redraw."""
+        """The numbers of training and test examples, if seeds redraw splits of one data set."""
         return as_sizes(self.settings["resampled"])
 
     @functools.cached_property
     def estimate(self) -> Estimate:
-        """The chosen trial's value with its 95% CI; NaN until all evaluations are made."""
+        """The chosen trial's value with its CI; NaN until all evaluations are made."""
         return self.on_new_data or self.on_new_seeds
 
     @functools.cached_property
     def on_new_data(self) -> Estimate | None:
-        """Its value on new data and new seeds; None without the scores of single examples."""
+        """The chosen trial's value on new data and new seeds.
+
+        None without the scores of single validation examples.
+        """
         if self.trial is None or self.missing or self.overtuned is None or self.resampled:
             return None
         number = self.trial.number
@@ -224,7 +227,7 @@ class RecheckNumbers:
         if not has_all or {*map(len, runs)} != {overtuned.n_examples}:
             return None
         estimate = overtuned.on_new_seeds(runs)
-        # Wider by as much as the CI on new seeds is.
+        # Widen the CI by the same factor as the CI on new seeds.
         fixed = mean_interval(self.confirmed.values)
         ratio = 1.0
         if fixed.low < fixed.high:
@@ -235,14 +238,14 @@ class RecheckNumbers:
 
     @functools.cached_property
     def on_new_seeds(self) -> Estimate:
-        """Its value on new seeds and the same validation data."""
+        """The chosen trial's value on new seeds and the same validation data."""
         if self.is_deterministic:
             return Estimate(*(stored_value(self.best),) * 3)
         return self.confirmed.estimate
 
     @functools.cached_property
     def confirmed(self) -> ConfirmedValue:
-        """The chosen trial's runs on the further seeds; none until all evaluations are made."""
+        """The chosen trial's runs on the further seeds; without runs until all are made."""
         if self.trial is None or self.missing or self.is_deterministic:
             return ConfirmedValue([], self.planned, is_seeded=self.settings["is_seeded"])
         runs = [(self.trial.number, seed) for seed in self._seeds_of("confirm")]
@@ -257,7 +260,7 @@ class RecheckNumbers:
 
     @functools.cached_property
     def gain(self) -> Estimate:
-        """The chosen trial's mean paired gain over the ``against`` trial on the further seeds."""
+        """The chosen trial's mean gain over its baseline, paired by further seed, with its CI."""
         if self.trial is None or self.against is None or self.missing:
             return UNKNOWN
         seeds = self._seeds_of("confirm")
@@ -281,23 +284,24 @@ class RecheckNumbers:
 
     @property
     def n_needed(self) -> int:
-        """How many new seeds a CI of the gain needs."""
+        """The number of new seeds from which on the gain has a CI."""
         n_claims = self.confirmed.n_claims
         is_raised = self.planned["sequential"]
         return fewest_pairs(n_claims, sequential=is_raised, after_fixed=is_raised)
 
     @property
     def reported_gain(self) -> float:
-        """The same gain by the study's own values; NaN if it has none."""
+        """The gain by the values that the study stores; NaN if the study has no such value."""
         if not (self.trial and self.against and self.against.state == TrialState.COMPLETE):
             return math.nan
         return self._sign * (stored_value(self.trial) - stored_value(self.against))
 
     @property
     def is_of_other_values(self) -> bool:
-        """Whether the chosen trial's stored value is too far from its runs to be such a run.
+        """Whether the chosen trial's stored value is too far from its runs to be one of them.
 
-        Selection makes it the best of many runs, which is still near the others.
+        Selection alone does not move a value so far: the best of many runs is still near the
+        others.
         """
         if len(self.confirmed.values) < _FEWEST_TO_TELL:
             return False
@@ -307,26 +311,32 @@ class RecheckNumbers:
 
     @property
     def overstatement(self) -> Estimate:
-        """How much better the study's best value is than the chosen trial's value."""
+        """The study's best value minus the chosen trial's value; positive if too good."""
         value, *ends = (self._sign * (stored_value(self.best) - end) for end in self.estimate)
         return Estimate(value, min(ends), max(ends))
 
     def by_seed(self, trial: FrozenTrial, role: Role) -> dict[int, float]:
-        """Return a trial's values by the seeds of a role, with failures only if they count."""
+        """Return a trial's values by the seeds of a role.
+
+        A failed evaluation is left out unless failures have a value.
+        """
         values = {seed: self._counted(trial.number, seed) for seed in self._seeds_of(role)}
         return {seed: value for seed, value in values.items() if not math.isnan(value)}
 
     def _counted(self, number: int, seed: int) -> float:
-        """Return the value of an evaluation; NaN if it failed, and failures have no value."""
+        """Return the value of an evaluation.
+
+        NaN if it was not made, or if it failed and failures have no value.
+        """
         return counted(self.evaluations.get((number, seed)), self.settings["failed"])
 
     def values(self, trial: FrozenTrial, role: Role) -> list[float]:
-        """Return a trial's values with the seeds of a role, see :meth:`by_seed`."""
+        """Return the values of :meth:`by_seed` without their seeds."""
         return [*self.by_seed(trial, role).values()]
 
     @functools.cached_property
     def used(self) -> dict[Evaluation, float]:
-        """The evaluations of the present candidates and their baseline."""
+        """The values of the evaluations of the current candidates and their baselines."""
         numbers = {
             trial.number for trial in (*self.candidates, *self.baselines_by_candidate.values())
         }
@@ -334,11 +344,11 @@ class RecheckNumbers:
 
     @property
     def n_lost(self) -> int:
-        """How many of the evaluations failed."""
+        """The number of failed evaluations in :attr:`used`."""
         return sum(map(math.isnan, self.used.values()))
 
     def rows(self) -> list[Row]:
-        """Return one row for each evaluation, by the trials and the seeds."""
+        """Return a row for each evaluation, sorted by trial, role and seed."""
         trials = {trial.number: trial for trial in self.candidates}
         if self.against is not None:
             trials.setdefault(self.against.number, self.against)
@@ -349,12 +359,12 @@ class RecheckNumbers:
                 role: Role = "confirm" if confirms(seed, draws_data=draws_data) else "choose"
                 rows.append(Row(number, trials[number].value, role, seed, value))
         places = [*trials]
-        # Seeds to choose by come first.
+        # "choose" comes before "confirm", as in the alphabet.
         return sorted(rows, key=lambda row: (places.index(row.trial), row.role, row.seed))
 
 
 def _trial_of_params(against: Baseline, like: FrozenTrial) -> FrozenTrial:
-    """Return a trial that is not in the study, with the distributions of another one."""
+    """Return a trial with the baseline's parameters and another trial's distributions."""
     value = against["value"]
     return FrozenTrial(
         number=against["number"],
@@ -373,16 +383,16 @@ def _trial_of_params(against: Baseline, like: FrozenTrial) -> FrozenTrial:
 
 def stored_value(trial: FrozenTrial) -> float:
     """Return the value of a completed trial."""
-    assert trial.value is not None  # It was completed.
+    assert trial.value is not None  # A completed trial has a value.
     return trial.value
 
 
 @dataclass(frozen=True, repr=False)
 class Recheck(Printed):
-    """How much of a study's best value and of its gain remains on new seeds.
+    """The result of a recheck: how much of a study's best value and gain remains on new seeds.
 
     Attributes:
-        numbers: The evaluations, and all numbers that follow from them.
+        numbers: The evaluations on new seeds, and all numbers that follow from them.
     """
 
     numbers: RecheckNumbers
@@ -390,44 +400,54 @@ class Recheck(Printed):
 
     @property
     def trial(self) -> FrozenTrial | None:
-        """The chosen trial, with the best mean on the seeds that choose; None until then."""
+        """The chosen trial: it has the best mean on the seeds that choose.
+
+        None until all these evaluations are made.
+        """
         return self.numbers.trial
 
     @property
     def value(self) -> float:
-        """The chosen trial's mean on further seeds, which selected nothing.
+        """The chosen trial's mean on the further seeds; NaN until all evaluations are made.
 
-        It is on new data, too, if study and evaluations have the scores of single examples.
+        If the study and the evaluations store the scores of single validation examples, the value
+        is corrected to be for new data, too.
         """
         return self.numbers.estimate.value
 
     @property
     def low(self) -> float:
-        """The lower end of its 95% CI.
+        """The lower end of the 95% CI of :attr:`value`.
 
-        If the number of further seeds was raised, all CIs are at 99%. For each trial of the study
-        that was chosen before, the error rate is halved.
+        After the number of further seeds was raised, all CIs are at 99%. If earlier rechecks chose
+        other trials, each such trial halves the error rate.
         """
         return self.numbers.estimate.low
 
     @property
     def high(self) -> float:
-        """The upper end of its 95% CI."""
+        """The upper end of the CI of :attr:`value`."""
         return self.numbers.estimate.high
 
     @property
     def against(self) -> FrozenTrial | None:
-        """The trial that the chosen one is compared with, if any."""
+        """The trial with which the chosen trial is compared; None if there is none."""
         return self.numbers.against
 
     @property
     def gain(self) -> Estimate:
-        """The chosen trial's mean gain over ``against``, paired by further seed, with its CI."""
+        """The chosen trial's mean gain over :attr:`against` on the further seeds, with its CI.
+
+        Differences are paired by seed.
+        """
         return self.numbers.gain
 
     @property
     def overstatement(self) -> Estimate:
-        """How much better the study's best value is than the chosen trial's value."""
+        """The study's best value minus the chosen trial's value, with its CI.
+
+        It is positive if the best value is too good, also if lower values are better.
+        """
         return self.numbers.overstatement
 
     def to_dataframe(self) -> "pd.DataFrame":
@@ -435,7 +455,7 @@ class Recheck(Printed):
 
         Returns:
             A data frame with the columns ``trial``, ``stored`` (the trial's value in the study),
-            ``role`` (choose or confirm), ``seed`` and ``value``.
+            ``role`` (``"choose"`` or ``"confirm"``), ``seed`` and ``value``.
         """
         import pandas as pd
 
@@ -460,7 +480,7 @@ class Recheck(Printed):
 
     @property
     def _is_confirmed(self) -> bool:
-        """Whether evaluations on new seeds gave the chosen trial its value."""
+        """Whether the chosen trial has a value from evaluations on new seeds."""
         return not (self.numbers.is_deterministic or math.isnan(self.value))
 
     def _verdict(self) -> Verdict:
@@ -496,7 +516,7 @@ class Recheck(Printed):
         return " ".join(filter(None, sentences))
 
     def _about_gain(self) -> str:
-        """Return the findings on the gain; empty without anything to compare with."""
+        """Return the sentences about the gain; empty without a baseline."""
         numbers = self.numbers
         if self.trial is None or self.against is None:
             return ""
@@ -548,7 +568,7 @@ class Recheck(Printed):
         return f"{best} is not shown to be overstated."
 
     def _about_collapses(self) -> str:
-        """Return with which seeds the chosen trial's value is far worse; empty without any."""
+        """Return on which seeds the chosen trial's value is far worse; empty if on none."""
         assert self.trial is not None
         by_seed = self.numbers.by_seed(self.trial, "confirm")
         seeds = [*by_seed]
@@ -654,7 +674,7 @@ class Recheck(Printed):
         return notes
 
     def _about_equal_values(self) -> str:
-        """Return what to do if all seeds give the same value."""
+        """Return the advice if all seeds give the same value."""
         assert self.trial is not None
         value = self.numbers.confirmed.estimate.value
         stored = stored_value(self.trial)
@@ -667,7 +687,10 @@ class Recheck(Printed):
         )
 
     def _about_gain_interval(self) -> str:
-        """Return why the gain has no CI, or what its CI assumes; empty for sign flips."""
+        """Return why the gain has no CI, or what its CI assumes.
+
+        Empty for a CI from sign flips, which assumes little.
+        """
         numbers = self.numbers
         n = numbers.settings["confirm"]
         if math.isfinite(self.gain.low):
@@ -679,7 +702,7 @@ class Recheck(Printed):
         return f"{capitalized(NO_SPREAD)}."
 
     def _about_data(self) -> str:
-        """Return which variances the CI of the value contains; empty if only that of runs."""
+        """Return which variances the CI of the value contains; empty if only the seed variance."""
         if self.numbers.on_new_data:
             sentence = (
                 "The CI of the value contains the variance of seeds, of examples, and of the "
@@ -708,7 +731,7 @@ class Recheck(Printed):
         return [self._selection_figure()]
 
     def _selection_figure(self) -> Figure:
-        """Return all trials, the best one and its value, and the chosen trial on new seeds."""
+        """Return a figure of all trials, the best value, and the chosen trial on new seeds."""
         numbers = self.numbers
         best, chosen, excess = self._estimates()[:3]
         title, distance = self._luck_in_words(excess)
@@ -743,7 +766,7 @@ class Recheck(Printed):
         return dataclasses.replace(figure, caption=caption)
 
     def _luck_in_words(self, excess: Line) -> tuple[str, str]:
-        """Return the figure's title, and the label of the best value's distance."""
+        """Return the figure's title, and the label of the distance between best value and mean."""
         if not excess.ends:
             return self.numbers.confirmed.no_interval, f"luck: {excess.value}"
         if excess.estimate.low <= 0 <= excess.estimate.high:

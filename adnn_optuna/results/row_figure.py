@@ -1,4 +1,4 @@
-"""A figure of values, those of each arm or trial in a row."""
+"""A figure of values, with a row for each arm or trial."""
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,7 +19,10 @@ def values_figure(
     controls: Collection[str] = (),
     lower_is_better: bool,
 ) -> Figure:
-    """Return the values of each arm in a row as dots, with their mean; ``controls`` are grey."""
+    """Return a figure with a row for each arm: its values as dots, and their mean.
+
+    The arms in ``controls`` are grey.
+    """
     series = []
     means = {}
     colors = iter(range(len(values)))
@@ -52,7 +55,7 @@ def values_figure(
 def best_mean(
     score: str, means: Mapping[str, float], write: Callable[[float], str], *, lower_is_better: bool
 ) -> str:
-    """Return a title: the best mean, and the arms that have it."""
+    """Return a title with the best mean and the arms that reach it."""
     if not means:
         return capitalized(score)
     best = max(means.values())

@@ -1,4 +1,4 @@
-"""A figure of what selection adds to a best value: all trials, the best one, and new seeds."""
+"""A figure of selection bias: all trials, the best trial, and its values on new seeds."""
 
 import math
 from collections.abc import Sequence
@@ -10,17 +10,17 @@ from adnn_optuna._units import Unit, in_number, percent
 from adnn_optuna.render.document import Figure, Line, Mark, Series
 from adnn_optuna.stats.spread import floor_of
 
-_LABEL = 0.25  # How far a label is from the point that it names.
-_SPACE = 2 * "\N{NO-BREAK SPACE}"  # Between a text and the line beside it.
-_OF_BEST, _OF_CHOSEN = 1, 0  # Colors.
-_SPREAD = 0.3  # Of the dots of a row, as they are drawn side by side.
+_LABEL = 0.25  # The distance of a label from its point, in rows.
+_SPACE = 2 * "\N{NO-BREAK SPACE}"  # The space between a text and the line beside it.
+_OF_BEST, _OF_CHOSEN = 1, 0  # The colors of the best and the chosen trial.
+_SPREAD = 0.3  # The height in which the dots of a row are spread, in rows.
 
 
 class NewValues(NamedTuple):
-    """Values that selected nothing, in one row below the trials."""
+    """Values that selected nothing. The figure shows them in a row below the trials."""
 
     row: str  # The row's label.
-    mean: Line  # Their mean, with its CI if it has one.
+    mean: Line  # The mean of the values, with its CI if it has one.
     values: Sequence[float] = ()
 
 
@@ -39,21 +39,21 @@ def selection_figure(
     excess: str = "",
     maximize: bool = True,
 ) -> Figure:
-    """Return the figure, in which labels name the best trial and its value on new seeds.
+    """Return the figure. Its labels name the best trial and the mean on new seeds.
 
     Args:
         key: The figure's key.
-        title: The finding.
+        title: The finding, as the figure's title.
         x_label: The name of the values.
         trials: The values of the study's trials.
         best: The study's best value.
         chosen: The values of the chosen trial on new seeds.
-        level: The level of the CI of their mean.
-        of_trials: What stands before the number of trials.
-        compared: The values of a trial that the chosen one is compared with.
-        reported: The chosen trial's value in the study, if it is not the best one.
-        excess: What the distance from the mean to the best value is; empty if they have no
-            distance, as they are not of the same data.
+        level: The level of the CI of the mean on new seeds.
+        of_trials: The words before the number of trials.
+        compared: The values of the trial with which the chosen trial is compared.
+        reported: The chosen trial's value in the study, if it is not the best trial.
+        excess: The label of the distance from the mean to the best value. It is empty if the two
+            are not of the same data.
         maximize: Whether higher values are better.
     """
     sign = 1 if maximize else -1
@@ -104,13 +104,13 @@ def selection_figure(
 
 
 def _drop(values: list[float], square: Line) -> None:
-    """Drop the value that a square shows."""
+    """Remove the value that is drawn as a square from the values drawn as dots."""
     if square.estimate.value in values:
         values.remove(square.estimate.value)
 
 
 def _point(mark: Mark, line: Line, row: int, color: int | None) -> Series:
-    """Return an estimate as a square with its CI, if it has one."""
+    """Return an estimate as a mark with a bar for its CI."""
     value, low, high = ([line.unit.scale * end] for end in line.estimate)
     return Series("", value, [row], mark, low, high, hover=[line.value], color=color)
 
@@ -118,7 +118,10 @@ def _point(mark: Mark, line: Line, row: int, color: int | None) -> Series:
 def _label(
     text: str, side: str, square: Series, distance: float, ends: tuple[float, float]
 ) -> Series:
-    """Return a line from a square to its label above or below, where both ends leave room."""
+    """Return a line from a square to its label.
+
+    The label is aligned so that it stays within ``ends``, the ends of the axis.
+    """
     x = square.x[0]
     row = square.y[0]
     low, high = ends
@@ -131,15 +134,15 @@ def _label(
 
 
 def _distance(text: str, best: float, mean: float, middle: float) -> Series:
-    """Return a line from the best value down to the mean, whose step is the distance.
+    """Return a line from the best value to the mean on new seeds.
 
-    The text is beside the step, where there is more room.
+    The text stands beside the horizontal part of the line, on the side with more room.
     """
     side = _towards(middle, (best + mean) / 2)
     at = max(best, mean)
     if side == "left":
         at = min(best, mean)
-    # Behind the point of the text the line has a gap.
+    # NaN makes a gap between the text's point and the line.
     x = [at, math.nan, best, best, mean, mean]
     y = [0.5, math.nan, 0, 0.5, 0.5, 1]
     texts = [f"{_SPACE}{text}{_SPACE}", *5 * [""]]
@@ -147,7 +150,7 @@ def _distance(text: str, best: float, mean: float, middle: float) -> Series:
 
 
 def _towards(middle: float, x: float) -> str:
-    """Return the side on which a text at a place has more room."""
+    """Return the side of ``x`` on which a text has more room."""
     if x > middle:
         return "left"
     return "right"
@@ -156,9 +159,9 @@ def _towards(middle: float, x: float) -> str:
 def dots_in_row(
     values: Sequence[float], row: int, unit: Unit, hover: Sequence[str] = ()
 ) -> Series:
-    """Return values as grey dots around a row, so that equal ones do not hide each other."""
+    """Return values as grey dots in a row, spread vertically so that equal values are visible."""
     x = [unit.scale * value for value in values]
-    # Multiples of the golden ratio are spread evenly, however many there are.
+    # Multiples of the golden ratio are evenly spread for any number of values.
     places = np.arange(len(values)) * (math.sqrt(5) - 1) / 2 % 1 - 0.5
     y = (row + _SPREAD * places).round(3).tolist()
     texts = [*hover] or [*map(unit.value, values)]

@@ -1,4 +1,4 @@
-"""Settings and runs as JSON has them, and commands that continue a stored study."""
+"""The settings of a study for JSON, and commands that continue a stored study."""
 
 import shlex
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def settings_fields(record: "SearchRecord") -> dict[str, Any]:
-    """Return the settings of a search, the runs that made its trials, and their storage."""
+    """Return the settings, the calls and the storage of a search, as JSON."""
     storage = record.study._storage
     return {
         "config": record.attrs.get(CONFIG),
@@ -25,19 +25,19 @@ def settings_fields(record: "SearchRecord") -> dict[str, Any]:
 
 
 def is_named(study_name: str) -> bool:
-    """Return whether the user named a study; otherwise Optuna did, by a random number."""
+    """Return whether the user named the study. Optuna names others "no-name-"."""
     return not study_name.startswith("no-name-")
 
 
 def study_in_words(study_name: str) -> str:
-    """Return a study as a part of a title."""
+    """Return a title's words for a study."""
     if is_named(study_name):
         return f"study {study_name!r}"
     return "a study without a name"
 
 
 def study_command(verb: str, study: Study, *options: str) -> str:
-    """Return the command of a verb on a stored study; empty if it is in memory only."""
+    """Return the shell command that calls a verb on a study; empty for a study in memory."""
     if url := storage_url(study._storage):
         names = ["--storage", url, "--study-name", study.study_name]
         return shlex.join(["adnn", verb, *names, *options])
@@ -45,7 +45,10 @@ def study_command(verb: str, study: Study, *options: str) -> str:
 
 
 def recheck_step(study: Study, variable: str, function: str = "") -> Step:
-    """Return how to recheck a study; ``variable`` names it, ``function`` its objective."""
+    """Return how to recheck a study.
+
+    ``variable`` is the study in Python code, and ``function`` the name of its objective.
+    """
     in_python = (
         f"Call adnn.recheck({variable}, evaluate), with your objective (trial, seed) as evaluate."
     )

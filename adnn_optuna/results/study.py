@@ -1,4 +1,4 @@
-"""The result of any Optuna study: its best trial, and its gain, which may be selection bias."""
+"""The result of any Optuna study: its best trial and its gain, which may be selection bias."""
 
 import dataclasses
 import functools
@@ -44,70 +44,73 @@ _ENDS = {
     "exhausted": "The sampler has proposed all of its trials.",
 }
 _ENDED_WITHOUT_VALUE = (TrialState.PRUNED, TrialState.FAIL)
-_FEWEST_TRIALS = 10  # Of fewer, nothing tells which parameters matter.
+_FEWEST_TRIALS = 10  # Fewer trials do not show which parameters matter.
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class StudyResult(Printed):
-    """The result of any Optuna study: a best trial, whose gain may be selection bias.
+    """The result of any Optuna study: its best trial and its gain, which may be selection bias.
 
     Attributes:
-        record: The content of the study, as it was read.
+        record: What was read from the study.
     """
 
     record: SearchRecord
-    _objective: Any = None  # What was searched, if it is known.
+    _objective: Any = None  # The objective; None if it is not known.
 
     _baseline: ClassVar[str] = "the first trial"
     _scope_of_runs: ClassVar[str] = "All results are for this objective."
 
     @property
     def study(self) -> optuna.Study:
-        """The study."""
+        """The Optuna study."""
         return self.record.study
 
     @property
     def best(self) -> FrozenTrial | None:
-        """The best trial; :obj:`None` if no trial was completed."""
+        """The best trial; :obj:`None` if no trial is completed."""
         return self.record.best
 
     @property
     def best_value(self) -> float:
-        """The selection metric of the best trial; NaN if there is none, or it is infinite."""
+        """The best trial's value; NaN if there is no best trial, or its value is infinite."""
         return self.record.best_value
 
     @property
     def baseline(self) -> float:
-        """The selection metric of the baseline."""
+        """The baseline's value, by the metric that selects the best trial."""
         return self.record.baseline
 
     @property
     def gain(self) -> float:
-        """How much better the best trial is than the baseline; negative if none is better."""
+        """How much better the best trial is than the baseline; negative if no trial is better."""
         return self.record.gain
 
     @property
     def stop_reason(self) -> str | None:
-        """Which limit ended the study, or ``"exhausted"`` (no step left), ``"interrupted"``."""
+        """The name of the limit that ended the study, ``"exhausted"`` or ``"interrupted"``.
+
+        ``"exhausted"`` means that the sampler has no step left. None if the study has not ended.
+        """
         return self.record.stop_reason
 
     @classmethod
     def _first_notes(cls, runs: Sequence[SearchRecord]) -> list[str]:  # noqa: ARG003
-        """Return what is to be known first of the runs of a comparison."""
+        """Return the most important notes on the runs of a comparison."""
         return []
 
     @classmethod
     def _notes_on_runs(cls, runs: Sequence[SearchRecord]) -> list[str]:  # noqa: ARG003
-        """Return what is to be known of the data and values of the runs of a comparison."""
+        """Return the notes on the data and values of a comparison's runs."""
         return []
 
     @functools.cached_property
     def _on_new_data(self) -> list[Line]:
-        """The value on new data by the scores of validation examples, if they are stored."""
+        """The best trial's value on new data; empty unless scores of examples are stored."""
         overtuned = overtuning_of(
             self.study, self.record.attrs, self.record.trials, metric=self.record.metric
         )
-        if overtuned is None or overtuned.most_unlike:  # The scores may be predictions.
+        if overtuned is None or overtuned.most_unlike:  # Scores may be predictions.
             return []
         remark = f"selection corrected, {overtuned.n_examples} examples"
         return [
@@ -126,7 +129,7 @@ class StudyResult(Printed):
         return verdict
 
     def _finding(self) -> tuple[Verdict, str]:
-        """Return the conclusion, in a word and in a few."""
+        """Return the verdict, and the conclusion in a few words."""
         if self.best is None:
             return "not known", "no best trial"
         value = units_of(self.record).selection.value(self.best_value)
@@ -138,13 +141,13 @@ class StudyResult(Printed):
         return ", ".join([n_trials, *self._further_scope()])
 
     def _conclusion(self) -> str:
-        """Return the conclusion in a sentence or two, if the title does not say all."""
+        """Return the conclusion in sentences; empty if the title says all."""
         if self.best is None:
             return why_no_best_trial(self.record)
         return ""
 
     def _further_scope(self) -> list[str]:
-        """Return the basis of the result beside the trials."""
+        """Return what the result is based on in addition to the trials."""
         return []
 
     def _subject(self) -> str:
@@ -180,7 +183,7 @@ class StudyResult(Printed):
 
     @property
     def _function(self) -> str:
-        """The name by which the user calls the searched function; empty if it is not known."""
+        """The name of the searched function; empty if it is not known."""
         function = getattr(self._objective, "function", None)
         if isinstance(function, FunctionType) and function.__name__.isidentifier():
             return function.__name__
@@ -198,7 +201,7 @@ class StudyResult(Printed):
         return [self._number_table()]
 
     def _number_table(self) -> Table:
-        """Return the numbers that are known; others may have no metric on a test set."""
+        """Return the table of all known numbers. A study without a test set has no test score."""
         numbers = self._numbers
         units = units_of(self.record)
         metrics = {"selection": f", {self.record.metric_label}"}
@@ -226,12 +229,12 @@ class StudyResult(Printed):
 
 
 def result_of(record: SearchRecord, objective: Any = None) -> StudyResult:
-    """Return the result of a search, by its record and by its objective, if that is known."""
+    """Return the result of a search from its record. ``objective`` is None if it is not known."""
     return kind_of(record.attrs).load("result")(record, objective)
 
 
 def selection_bias(record: SearchRecord) -> str:
-    """Return the remark on gains that selected the best trial; empty without a choice."""
+    """Return the remark that a gain was selected; empty if there is only one trial."""
     if len(record.done_trials) == 1:
         return ""
     return "selected: biased upward"
@@ -262,8 +265,8 @@ def why_no_best_trial(record: SearchRecord) -> str:
 
 
 def unowned_notes(record: SearchRecord) -> list[str]:
-    """Return which trials may have lost their worker, and how to end them."""
-    # Those of Optuna's samplers in `study.optimize` tell nothing.
+    """Return a note on trials that may have lost their worker, and how to end them."""
+    # Trials of Optuna's samplers in `study.optimize` do not store their worker.
     running = [trial for trial in record.trials if trial.state == TrialState.RUNNING]
     numbers = [str(trial.number) for trial in running if owner_of(trial) is None]
     if not numbers:
@@ -279,7 +282,7 @@ def unowned_notes(record: SearchRecord) -> list[str]:
 
 
 def study_notes(record: SearchRecord) -> list[str]:
-    """Return the source of the best trial, lost workers, and the reason for the end."""
+    """Return the notes on the best trial's source, on lost workers, and on why the study ended."""
     notes = unowned_notes(record)
     if record.best_is_added:
         sentence = "The best trial was added by study.add_trial, not evaluated by this search."
@@ -287,13 +290,13 @@ def study_notes(record: SearchRecord) -> list[str]:
     reason = record.stop_reason
     if reason is None and stored.SEARCH in record.attrs:
         notes.append(Caution("The search has not ended."))
-    elif reason not in (None, "max_trial"):  # The number of trials says the latter.
+    elif reason not in (None, "max_trial"):  # The number of trials already says so.
         notes.append(Detail(_ENDS.get(reason, f"The search was ended by {reason}.")))
     return notes
 
 
 def gain_figure(record: SearchRecord) -> Figure:
-    """Return each trial's gain over the baseline, and the best gain so far."""
+    """Return a figure of each trial's gain over the baseline, and the best gain so far."""
     unit = units_of(record).selection
     gains = {number: unit.scale * gain for number, gain in record.gains.items()}
     floor = floor_of([*gains.values()])
@@ -312,7 +315,7 @@ def gain_figure(record: SearchRecord) -> Figure:
         over = "baseline of one seed"
     title = "Gains of the trials"
     if gains:
-        # The recommended trial may be another one.
+        # The recommended trial may be another trial.
         best_number = max(record.gains, key=record.gains.__getitem__)
         best_gain = unit.gain(record.gains[best_number])
         title = f"Best single value: trial {best_number}, {best_gain}"
@@ -330,7 +333,10 @@ def gain_figure(record: SearchRecord) -> Figure:
 
 
 def places_figure(record: SearchRecord) -> list[Figure]:
-    """Return the trials in one or two parameters, and their values; nothing if none varies."""
+    """Return a figure of trials and their values over one or two parameters.
+
+    The list is empty if no parameter varies.
+    """
     title = "Parameters of the trials"
     varied, trials = places_of(record)
     if not varied:
@@ -351,7 +357,7 @@ def places_figure(record: SearchRecord) -> list[Figure]:
         place = [*params.values(), unit.scale * value][:2]
         is_best = record.best is not None and trial.number == record.best.number
         if is_best:
-            # That of a function is the recommended one, whose single value may not be the best.
+            # A function recommends this trial, but another trial may have a better single value.
             title = f"Trial {trial.number}: {record.metric_label} {unit.value(value)} at {where}"
         for axis, coordinate in enumerate(place):
             columns[axis].append(coordinate)
@@ -383,13 +389,13 @@ def places_figure(record: SearchRecord) -> list[Figure]:
 
 
 def gains_so_far(record: SearchRecord) -> list[float]:
-    """Return the best gain after each trial that ran to its end; 0 while there is none."""
+    """Return the best gain after each finished trial; 0 before the first gain."""
     gains = (record.improvement(best, record.baseline) for best in bests_so_far(record))
     return [gain if math.isfinite(gain) else 0.0 for gain in gains]
 
 
 def bests_so_far(record: SearchRecord) -> list[float]:
-    """Return the best value after each trial; NaN while there is none."""
+    """Return the best value after each finished trial; NaN before the first value."""
     values = dict(record.valued)
     bests = []
     best = math.nan
@@ -404,14 +410,15 @@ def bests_so_far(record: SearchRecord) -> list[float]:
 def places_of(record: SearchRecord) -> tuple[list[str], list[FrozenTrial]]:
     """Return the parameters that have several values, and the trials with a finite value.
 
-    Of three or more, first those that matter most for being among the best tenth, by PED-ANOVA
+    Three or more parameters are sorted by their importance, if there are enough trials. The
+    importance of a parameter is its effect on being among the best 10% of trials, by PED-ANOVA
     (Watanabe et al. 2023, IJCAI).
     """
     values = dict(record.valued)
     trials = [trial for trial in record.done_trials if trial.number in values]
     names = _varied(trials)
     if _are_ranked(names, trials):
-        # It loads scikit-learn, which takes longer than all the rest.
+        # Import it here, because it loads scikit-learn, which is slow.
         from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
         with warnings.catch_warnings():
@@ -423,7 +430,7 @@ def places_of(record: SearchRecord) -> tuple[list[str], list[FrozenTrial]]:
 
 
 def _varied(trials: Sequence[FrozenTrial]) -> list[str]:
-    """Return the parameters that all trials have, with several values."""
+    """Return the parameters that all trials have and that take several values."""
     if not trials:
         return []
     names = sorted(set.intersection(*(set(trial.params) for trial in trials)))
@@ -431,12 +438,12 @@ def _varied(trials: Sequence[FrozenTrial]) -> list[str]:
 
 
 def _are_ranked(names: Sequence[str], trials: Sequence[FrozenTrial]) -> bool:
-    """Return whether the first two of several parameters are those that matter most."""
+    """Return whether parameters are sorted by importance."""
     return len(names) > 2 and len(trials) >= _FEWEST_TRIALS
 
 
 def _study_of(record: SearchRecord, trials: Sequence[FrozenTrial]) -> optuna.Study:
-    """Return a study in memory of some trials: a record's results read no database."""
+    """Return a study in memory with some trials, because results must not read a database."""
     logger = logging.getLogger("optuna.storages._in_memory")
     own_thread = threading.get_ident()
 

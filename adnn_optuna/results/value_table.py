@@ -1,4 +1,4 @@
-"""Tables of values, one for each arm and seed, and the claims on them."""
+"""A table with a value for each arm and seed, and the claims that follow from the values."""
 
 import functools
 import itertools
@@ -13,23 +13,23 @@ from adnn_optuna.stats.paired_differences import PairedDifference
 from adnn_optuna.stats.spread import collapses, unit_of_values
 from adnn_optuna.stats.unpaired_differences import unpaired_differences
 
-VALUE = "value"  # The name of values without a known name.
-MOST_ARMS = 100  # The CIs of all pairs of more arms are too wide to show anything.
+VALUE = "value"  # The name of values whose name is not known.
+MOST_ARMS = 100  # With more arms, the CIs of all pairs are too wide to show anything.
 
 
 @dataclass(frozen=True)
 class ValueTable:
-    """Values of arms, one for each seed, and all numbers that follow from them.
+    """A value for each arm and seed, and all numbers that follow from these values.
 
     Attributes:
         arms: The values of each arm, by its label.
-        design: How the values were planned; without names if they are not paired.
-        per: The unit of a pair, such as the seed.
+        design: How the values were planned. Its ``names`` are empty if values are not paired.
+        per: What the values of a pair share, such as ``"seed"``.
         score: The name of the values.
         maximize: Whether higher values are better.
-        baseline: The arm that alone is compared with each other arm, if any.
-        is_paired: Whether values at the same place belong together.
-        n_test: The number of test examples of each value, if that is known.
+        baseline: The arm with which each other arm is compared; None to compare all pairs.
+        is_paired: Whether values at the same position belong together.
+        n_test: The number of test examples behind each value; 0 if it is not known.
     """
 
     arms: Mapping[str, Sequence[float]] = field(repr=False)
@@ -43,14 +43,17 @@ class ValueTable:
 
     @functools.cached_property
     def _better(self) -> Mapping[str, Sequence[float]]:
-        """The values, higher ones better; the baseline is last, so differences are from it."""
+        """The values with a sign such that higher is better, and the baseline last.
+
+        A difference is then of another arm from the baseline.
+        """
         sign = 1 if self.maximize else -1
         labels = sorted(self.arms, key=lambda label: label == self.baseline)
         return {label: [sign * value for value in self.arms[label]] for label in labels}
 
     @functools.cached_property
     def on_these_rows(self) -> list[PairedDifference]:
-        """The differences on the data as they are."""
+        """The differences of arms on these seeds, not for new data."""
         pairs = itertools.combinations(self._better, 2)
         claims = [pair for pair in pairs if self.baseline is None or self.baseline in pair]
         if not self.is_paired:
@@ -63,26 +66,26 @@ class ValueTable:
 
     @functools.cached_property
     def differences(self) -> list[PairedDifference]:
-        """The differences behind the verdicts; for new data, if the values are of splits."""
+        """The differences behind the verdicts; for new data if the values are of splits."""
         rows = self.on_these_rows
         most = self.unit.largest
         return self.design.for_new_data(rows, self._better, n_claims=len(rows), most=most)
 
     @property
     def is_of_new_data(self) -> bool:
-        """Whether verdicts are for new data of this kind, as splits of one data set overlap."""
+        """Whether the verdicts are for new data, because the values are of splits."""
         return self.differences is not self.on_these_rows
 
     @functools.cached_property
     def unit(self) -> Unit:
-        """How the values are written."""
+        """The unit in which the values are written."""
         if self.score != VALUE:
             return unit_of(self.score)
         return unit_of_values(self.arms.values(), are_paired=self.is_paired)
 
     @functools.cached_property
     def compared(self) -> dict[str, np.ndarray]:
-        """The values that count; for paired values, up to the arm's first missing value."""
+        """The values of each arm that count: of paired values, those before its first gap."""
         arrays = {label: np.asarray(v, dtype=float) for label, v in self.arms.items()}
         if not self.is_paired:
             return arrays
@@ -93,18 +96,18 @@ class ValueTable:
 
     @property
     def n_values(self) -> int:
-        """How many values all arms have."""
+        """The number of values that every arm has at least."""
         return min(map(len, self.compared.values()))
 
     @property
     def in_all_arms(self) -> dict[str, np.ndarray]:
-        """The values that count; for paired values, of the pairs that all arms have."""
+        """The values that count in all arms: of paired values, those before the first gap."""
         n = self.n_values if self.is_paired else None
         return {label: array[:n] for label, array in self.compared.items()}
 
     @functools.cached_property
     def means(self) -> dict[str, float]:
-        """The means of these values."""
+        """The mean of each arm over :attr:`in_all_arms`."""
         return {label: float(array.mean()) for label, array in self.in_all_arms.items()}
 
     @property
@@ -116,9 +119,9 @@ class ValueTable:
         return sorted(means, key=lambda label: means[label], reverse=self.maximize)
 
     def collapsed(self, label: str) -> list[str]:
-        """Return the names of an arm's values that are far worse than its others.
+        """Return the names of an arm's values that are far worse than its other values.
 
-        Of paired values, these are only values that are not as bad in the other arms.
+        A paired value is left out if the other arms are as bad at the same position.
         """
         places = collapses(self.compared[label], maximize=self.maximize)
         if self.is_paired:
@@ -128,7 +131,10 @@ class ValueTable:
         return [f"value {i + 1}" for i in places]
 
     def _not_shared(self, label: str, places: Sequence[int]) -> list[int]:
-        """Return the places where more than half of a value's distance is the arm's own."""
+        """Return the positions at which an arm is bad and the other arms are not.
+
+        More than half of the value's distance from the median must be the arm's own.
+        """
         arms = self.in_all_arms
         values = arms.pop(label)
         over_others = values - np.median([*arms.values()], axis=0)
@@ -138,5 +144,5 @@ class ValueTable:
 
     @property
     def column(self) -> str:
-        """The name of the values in data frames."""
+        """The name of the column of values in data frames."""
         return VALUE if self.score == VALUE else "test_accuracy"
