@@ -1,6 +1,7 @@
-"""Arms that have one value for each seed: which is best, and whether that is shown.
+"""The result of a comparison of arms that have a value for each seed.
 
-Comparisons of values that were measured elsewhere are here; those of models derive from them.
+The comparison of values that were measured elsewhere is in this module. The comparison of models
+has the same base class.
 """
 
 import math
@@ -41,7 +42,7 @@ _SHOWN = ("better", "worse")
 
 @dataclass(frozen=True, repr=False)
 class ArmComparison(Printed):
-    """The base of comparisons of models and of values.
+    """The base class of the comparisons of models and of values.
 
     Attributes:
         numbers: The values of each arm, and all numbers that follow from them.
@@ -52,7 +53,7 @@ class ArmComparison(Printed):
     _arm: ClassVar[str] = "arm"  # The name of an arm in sentences.
 
     def _nothing_known(self) -> str:
-        """Return why no mean is known, if some arm lacks the first value."""
+        """Return the sentence that no mean is known, because an arm lacks the first value."""
         numbers = self.numbers
         lacking = [label for label, values in numbers.compared.items() if not len(values)]
         gap = first_gap(lacking, numbers.design.names[0], numbers.per)
@@ -60,7 +61,7 @@ class ArmComparison(Printed):
 
     @property
     def _fix_of_gap(self) -> str:
-        """The sentence that says what to do if the first value is missing."""
+        """The advice if the first value is missing."""
         reason = "the reason for the gap does not depend on the value"
         return f"Provide this value, or omit {self.numbers.design.names[0]} if {reason}."
 
@@ -68,9 +69,10 @@ class ArmComparison(Printed):
         """Return one row for each arm, with the mean and the standard deviation of its values.
 
         Returns:
-            A data frame with the index ``arm`` or ``model`` and the columns ``seeds`` (or what
-            else the values are of), and ``value`` (``test_accuracy`` for trained models) with its
-            standard deviation in ``value_std``.
+            A data frame with the index ``arm`` or ``model``. The column ``seeds`` is the number of
+            values; it has another name if rows are not seeds, such as ``folds``. The column
+            ``value`` is the mean, and ``value_std`` the standard deviation. For trained models,
+            these two begin with ``test_accuracy``.
         """
         import pandas as pd
 
@@ -87,11 +89,11 @@ class ArmComparison(Printed):
         return pd.DataFrame(rows).set_index(self._arm)
 
     def differences(self) -> "pd.DataFrame":
-        """Return one row for each two arms: how much better the first is.
+        """Return one row for each pair of arms: how much better the first arm is.
 
         Returns:
-            A data frame with the index ``arm`` or ``model``, ``other`` and the columns of
-            :meth:`Comparison.differences`.
+            A data frame with the columns of :meth:`Comparison.differences`. Its index is ``arm``
+            (or ``model``) and ``other``.
         """
         return differences_frame(self.numbers.differences, self._arm)
 
@@ -111,7 +113,7 @@ class ArmComparison(Printed):
         return self.numbers.per if self.numbers.is_paired else ""
 
     def _scope(self) -> str:
-        """Return how many values each arm has."""
+        """Return how many values each arm has, in words."""
         numbers = self.numbers
         if not numbers.is_paired:
             counts = [str(len(values)) for values in numbers.compared.values()]
@@ -120,9 +122,10 @@ class ArmComparison(Printed):
 
     @property
     def _concluded(self) -> Sequence[PairedDifference]:
-        """How much better the arm with the best mean is than others, the next best first.
+        """The differences that the conclusion is about.
 
-        With a baseline, how much better each arm is than the baseline, the best first.
+        They are of the arm with the best mean from each other arm, the next best arm first. With a
+        baseline, they are of each arm from the baseline, the best arm first.
         """
         numbers = self.numbers
         rank = numbers.ranked.index
@@ -134,7 +137,10 @@ class ArmComparison(Printed):
         return sorted(rows, key=lambda row: rank(row.other))
 
     def _shown(self, rows: Sequence[PairedDifference]) -> Sequence[PairedDifference]:
-        """Return differences whose first arm has the better mean, or is not the baseline."""
+        """Return the differences turned so that the first arm has the better mean.
+
+        With a baseline, the second arm is always the baseline.
+        """
         if not self.numbers.baseline:
             rank = self.numbers.ranked.index
             rows = [row if rank(row.arm) < rank(row.other) else row.turned() for row in rows]
@@ -172,13 +178,13 @@ class ArmComparison(Printed):
 
     @property
     def _is_open(self) -> bool:
-        """Whether no arm is shown to differ from any other, without a baseline."""
+        """Whether there is no baseline and all verdicts are inconclusive."""
         return self.numbers.baseline is None and {
             row.verdict for row in self.numbers.differences
         } == {"inconclusive"}
 
     def _claims(self) -> list[str]:
-        """Return the verdicts for the conclusion; equal verdicts are joined."""
+        """Return the verdicts as sentences for the conclusion. Equal verdicts are joined."""
         if self._is_open:
             sentence = f"No {self._arm} is shown to be better"
             if self.numbers.is_of_new_data:
@@ -189,7 +195,7 @@ class ArmComparison(Printed):
             rows_alike.setdefault(relation(row, ""), []).append(row)
         claims = []
         for rows in rows_alike.values():
-            # Either the first arms are all the best one, or the second ones all the baseline.
+            # Either all first arms are the best arm, or all second arms are the baseline.
             arms = [*dict.fromkeys(row.arm for row in rows)]
             others = [*dict.fromkeys(row.other for row in rows)]
             verb = "is" if len(arms) == 1 else "are"
@@ -198,19 +204,19 @@ class ArmComparison(Printed):
         return claims
 
     def _with_collapses(self, sentence: str, labels: Sequence[str]) -> str:
-        """Return a sentence on arms with their collapses, if there are any."""
+        """Return a sentence on arms, with a list of their collapses if they have any."""
         collapsed = [*filter(None, map(self._collapsed, labels))]
         if collapsed:
             return f"{sentence}, with rare collapses ({'; '.join(collapsed)})"
         return sentence
 
     def _estimates(self) -> list[Line]:
-        """Return how much better the best arm is than the next arms."""
+        """Return lines with the differences of the best arm from the next arms."""
         rows = with_short_labels(self._concluded[:MAX_ESTIMATES], self.numbers.arms)
         return [difference_line(row, self.numbers.unit) for row in rows]
 
     def _collapsed(self, label: str) -> str:
-        """Return which values of an arm are far worse than its others; empty if none is."""
+        """Return the names of an arm's values that are far worse than its others; or empty."""
         collapsed = self.numbers.collapsed(label)
         if collapsed:
             return f"{label}: {named(collapsed)}"
@@ -286,11 +292,11 @@ class ArmComparison(Printed):
         return notes
 
     def _about_data(self) -> list[str]:
-        """Return what is known of the data of the values."""
+        """Return the notes on the data of the values."""
         return []
 
     def _figures(self) -> list[Figure]:
-        """Return the differences with their CIs, and the values."""
+        """Return a figure of the differences with their CIs, and a figure of the values."""
         numbers = self.numbers
         unit = numbers.unit
         score = numbers.score
@@ -333,14 +339,14 @@ class ArmComparison(Printed):
 
 @dataclass(frozen=True, repr=False)
 class ValueComparison(ArmComparison):
-    """Which of several arms is better, by values that were measured elsewhere.
+    """The result of a comparison of arms by values that were measured elsewhere.
 
-    All claims together are wrong in at most 5% of all comparisons.
+    At most 5% of comparisons contain a wrong claim.
 
     Attributes:
         numbers: The values of each arm, and all numbers that follow from them.
-        names: The names of the seeds or data sets of the values; empty if they are not paired.
-        n_rows: The number of rows, if the values are the means of groups of rows; else 0.
+        names: The name of each row, such as its seed or data set; empty if values are not paired.
+        n_rows: The number of rows behind the means of groups; 0 without groups.
     """
 
     names: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Comparisons of samplers with paired seeds: numbers, sentences, tables and figures."""
+"""The result of a comparison of samplers, with paired seeds."""
 
 import dataclasses
 import functools
@@ -79,7 +79,7 @@ from adnn_optuna.stats.spread import fitted_unit, known_sd
 if TYPE_CHECKING:
     import pandas as pd
 
-_BASELINES = "baseline networks"  # The rivals of best networks on new seeds.
+_BASELINES = "baseline networks"  # The arm to which replication compares best networks.
 _REPLICATION = {
     "better": "replicates",
     "worse": "a loss, which replicates",
@@ -94,9 +94,9 @@ _ABOUT = {
 
 @dataclasses.dataclass(frozen=True)
 class ComparisonNumbers:
-    """The numbers of a comparison, by the records of its runs."""
+    """The numbers of a comparison, which follow from the records of its runs."""
 
-    records: Mapping[str, Sequence[SearchRecord]]  # Of each arm, in the order of the seeds.
+    records: Mapping[str, Sequence[SearchRecord]]  # Each arm's runs, by seed.
     seeds: tuple[int, ...]
     margin: float | None
     declaration: Declaration  # The seeds and arms, and whether the comparison is sequential.
@@ -124,32 +124,32 @@ class ComparisonNumbers:
 
     @property
     def reference(self) -> str | None:
-        """The label of the arm that claims are against, if it was run."""
+        """The label of the reference, such as random restarts; None if it was not run."""
         return reference_of(self._arms)
 
     @property
     def samplers(self) -> dict[str, Sequence[SearchRecord]]:
-        """The results of the samplers, including random restarts."""
+        """The runs of each sampler, including random restarts."""
         return {label: runs for label, runs in self.records.items() if not runs[0].is_control}
 
     @property
     def controls(self) -> dict[str, Sequence[SearchRecord]]:
-        """The results of other uses of the same compute."""
+        """The runs of each control."""
         return {label: runs for label, runs in self.records.items() if runs[0].is_control}
 
     @property
     def runs(self) -> list[SearchRecord]:
-        """All runs, arm by arm."""
+        """The runs of all arms, arm by arm."""
         return [run for of_arm in self.records.values() for run in of_arm]
 
     @property
     def any_record(self) -> SearchRecord:
-        """A run, for facts that all runs share."""
+        """The record of a run, for facts that all runs share."""
         return next(iter(self.records.values()))[0]
 
     @property
     def study_name(self) -> str:
-        """The beginning of the names of its studies."""
+        """The name of the comparison, with which the names of its studies begin."""
         suffix = f"/{next(iter(self.records))}/seed={self.seeds[0]}"
         return self.any_record.study.study_name.removesuffix(suffix)
 
@@ -171,34 +171,34 @@ class ComparisonNumbers:
 
     @property
     def score_name(self) -> str:
-        """The scores by which arms are compared, in words."""
+        """The name of the scores by which arms are compared."""
         return score_in_words(self.any_record.test_metric, self.any_record.positive)
 
     @property
     def reference_name(self) -> str:
-        """The arm that claims are against, in words."""
+        """The reference in words: "random restarts", or "random search" for functions."""
         return "random restarts" if self.any_record.has_baseline else "random search"
 
     @property
     def sequential(self) -> bool:
-        """Whether the CIs are wider to allow for reading them after each seed."""
+        """Whether the design is sequential: its CIs are wider, and valid after each seed."""
         return self.declaration["sequential"]
 
     @functools.cached_property
     def n_done(self) -> int:
-        """The number of seeds whose runs have all ended and have a test score."""
+        """The number of seeds whose runs have all ended, with test scores."""
         of_seeds = zip(*self.records.values(), strict=True)
         return sum(all(run.is_over for run in of_seed) for of_seed in of_seeds)
 
     @property
     def is_complete(self) -> bool:
-        """Whether all declared seeds are done, or further seeds would decide nothing."""
+        """Whether all declared seeds are done, or no further seed can decide a claim."""
         is_decided = self.sequential and not self.may_decide_more
         return is_decided or self.n_done == len(self.declaration["seeds"])
 
     @functools.cached_property
     def fields(self) -> list[Field]:
-        """The numbers that each run has."""
+        """The fields of the numbers that each run has."""
         has_baseline = self.any_record.has_baseline
         return [field for field in RUN_FIELDS if has_baseline or not field.needs_baseline]
 
@@ -208,25 +208,25 @@ class ComparisonNumbers:
 
     @functools.cached_property
     def families(self) -> dict[str, list[Claim]]:
-        """The claims on samplers and the claims on controls; each family shares one error rate."""
+        """The two families of claims: on samplers, and on controls."""
         return claims_of(self._arms)
 
     @property
     def n_claims(self) -> dict[str, int]:
-        """How many claims of each family share an error rate: all that were ever declared.
+        """The number of claims in each family, including all that were ever declared.
 
-        A family that shrinks after it was seen would be a selection by its values.
+        A family must not shrink after its values were seen, because this would be a selection.
         """
         declared = n_claims_of(self.declaration["arms"])
         return {what: max(declared[what], len(claims)) for what, claims in self.families.items()}
 
     @functools.cached_property
     def paired_differences(self) -> list[PairedDifference]:
-        """The statistics behind :meth:`differences`."""
+        """The differences of :meth:`Comparison.differences`, with all their statistics."""
         values = {}
         for label, runs in self.records.items():
             values[label] = [run.score for run in runs]
-        # The reference and the controls come last: all others are compared with them.
+        # The reference comes last, because all other samplers are compared with it.
         samplers = sorted(self.samplers, key=lambda label: label == self.reference)
         of_samplers = {label: values[label] for label in samplers}
         families = self.families
@@ -237,21 +237,21 @@ class ComparisonNumbers:
             n_claims = self.n_claims["controls"]
             with_controls = self._compared(all_values, n_claims, families["controls"])
             rows += [row for row in with_controls if row.verdict is not None]
-        # Claims come first, those that may end a sequential comparison at the top.
+        # Rows with a claim come first, and the claims on samplers before the others.
         return sorted(rows, key=lambda row: row.verdict is None)
 
     @functools.cached_property
     def replication(self) -> list[PairedDifference]:
-        """The gains of each arm's best networks over baseline networks, each from one new seed.
+        """For each arm, the mean gain of its best networks over baseline networks on new seeds.
 
-        It has a row for each arm with such a gain.
+        Each best network has one new seed. Arms without such a gain have no row.
         """
         gains_by_arm = {}
         for label, runs in self.records.items():
             gains = [run.repeated for run in runs]
             if math.isfinite(gains[0]):
                 gains_by_arm[label] = gains
-        # They are a family of claims of their own, of all arms that were ever declared.
+        # The claims on replication are their own family, with all arms that were ever declared.
         n_declared = sum(arm["may_replicate"] for arm in self.declaration["arms"].values())
         n_claims = max(len(gains_by_arm), n_declared)
         differences = []
@@ -262,7 +262,7 @@ class ComparisonNumbers:
 
     @functools.cached_property
     def design(self) -> PairedDesign:
-        """How the seeds were planned."""
+        """The design: how the seeds were planned."""
         return design_of(
             self.declaration, self.n_done, margin=self.margin, resampled=self.resampled
         )
@@ -273,7 +273,7 @@ class ComparisonNumbers:
         n_claims: int,
         claims: Sequence[Claim] | None = None,
     ) -> list[PairedDifference]:
-        """Return differences; inconclusive ones if planned seeds are missing."""
+        """Return the differences of arms; inconclusive ones while planned seeds are missing."""
         n_examples = 0
         if self.unit is ACCURACY:
             n_examples = self.any_record.n_test_examples
@@ -282,9 +282,10 @@ class ComparisonNumbers:
 
     @property
     def _splits(self) -> dict[str, list[list[float]]] | None:
-        """The values on single new seeds, which all arms of a seed share, if there are several.
+        """The value of each run on each of its new seeds; None for fewer than two new seeds.
 
-        If all trials of a search failed, it has the same value on each of them.
+        All runs of a seed share the new seeds. A search without a completed trial has the same
+        value on each new seed.
         """
         n_new_seeds = self.declaration["arguments"].get("confirm", 0)
         if n_new_seeds < 2:
@@ -301,66 +302,78 @@ class ComparisonNumbers:
 
     @property
     def sampler_rows(self) -> list[PairedDifference]:
-        """The differences between samplers."""
+        """The differences with a claim on samplers."""
         return self.rows_of(self.families["samplers"])
 
     @property
     def n_inconclusive(self) -> int:
-        """How many of the claims on samplers are not decided."""
+        """The number of claims on samplers that are not decided."""
         return sum(row.verdict in OPEN for row in self.sampler_rows)
 
     @property
     def may_decide_more(self) -> bool:
-        """Whether further seeds may decide a claim on samplers: none counts after a gap."""
+        """Whether further seeds may decide a claim on samplers.
+
+        After a missing value, further seeds do not count.
+        """
         return any(row.verdict in OPEN and row.n_pairs >= self.n_done for row in self.sampler_rows)
 
     def rows_of(self, claims: Sequence[Claim]) -> list[PairedDifference]:
-        """Return the differences behind some claims."""
+        """Return the differences of these claims."""
         return [row for row in self.paired_differences if (row.arm, row.other) in claims]
 
     @functools.cached_property
     def over_reference(self) -> list[PairedDifference]:
-        """How much better than the reference each sampler is, the best first."""
+        """The differences of the samplers from the reference, the best sampler first."""
         rows = [row for row in self.sampler_rows if row.other == self.reference and row.n_pairs]
         # Samplers that are shown to be better come first, even with a lower mean.
         return sorted(rows, key=lambda row: (row.verdict != "better", -row.mean))
 
     @property
     def strongest_control(self) -> str | None:
-        """The control with the best selection metric; the best on the test set would be biased."""
+        """The control with the best mean selection metric; None without controls.
+
+        A choice by the test set would have a selection bias.
+        """
 
         def rank(label: str) -> tuple[bool, float]:
             best = mean(run.best_value for run in self.records[label])
-            # An unknown mean ranks below all others.
+            # A control without a known mean ranks last.
             return math.isfinite(best), self.any_record.improvement(best, 0.0)
 
         return max(self.controls, key=rank, default=None)
 
     @property
     def seconds(self) -> float:
-        """The seconds in which any trial ran, or its evaluation on a new seed."""
+        """The seconds in which at least one trial, or evaluation on a new seed, ran."""
         trials = (trial for run in self.runs for trial in (*run.done_trials, *run.confirming))
         return seconds_under_way(trials)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Comparison(Printed):
-    """How samplers compare, each on the same seeds.
+    """The result of a comparison of samplers on the same seeds.
 
-    There are three families of claims, each wrong in at most 5% of all comparisons: each sampler
-    against random restarts, and greedy against annealing; all of these against the controls, which
-    spend the same compute in other ways; and replication, the gain of each arm's best networks
-    over baseline networks, on one new seed each. For functions there is one family, each sampler
-    against random search. CIs are wider if the comparison is sequential: it
-    stops once all claims are decided, or it got further seeds or arms later. All claims that were
-    ever declared count.
+    There are three families of claims. Each family contains a wrong claim in at most 5% of
+    comparisons. All claims that were ever declared count.
+
+    1. Samplers: each sampler against random restarts, and greedy against annealing.
+    2. Controls: each sampler and random restarts against each control.
+    3. Replication: each arm's best networks against baseline networks, on one new seed each.
+
+    For functions there is one family: each sampler against random search.
+
+    A comparison is sequential if it stops once all claims are decided, or if it got further seeds
+    or arms later. Its CIs are then wider.
 
     Attributes:
-        results: The results of each arm, by its label, in the order of ``seeds``.
+        results: The results of each arm by its label, in the order of ``seeds``.
         seeds: The seeds, in their declared order.
-        margin: The difference up to which two arms are equivalent: of the metric of the selection
-            on the test set, or of a function's values. If :obj:`None`, no arms are.
+        margin: The largest difference that does not matter, of the metric on the test set or of a
+            function's values. If :obj:`None`, no verdict is *equivalent*.
+        declared: The stored declaration: seeds, arms, arguments and design.
         like: The names of other comparisons of the same objective in the same storage.
+        numbers: All numbers that follow from the results.
     """
 
     results: Mapping[str, Sequence[StudyResult]]
@@ -377,23 +390,24 @@ class Comparison(Printed):
 
     @property
     def study_name(self) -> str:
-        """The beginning of the names of its studies."""
+        """The name of the comparison, with which the names of its studies begin."""
         return self.numbers.study_name
 
     def table(self) -> "pd.DataFrame":
         """Return one row for each arm, with means and standard deviations over the seeds.
 
-        ``best`` is the value that the search selected by, so it has a selection bias; no search
-        saw the test set. A gain over a run's own baseline is large if the baseline's seed was
-        unlucky, so each gain is also given over the mean baseline of all seeds.
+        The search selects by ``best``, so ``best`` has a selection bias. No search uses the test
+        set. A run's gain over its own baseline is too large if the baseline's seed was unlucky.
+        The table therefore also has each gain over the mean baseline of all seeds.
 
         Returns:
-            A data frame with the index ``sampler`` and the number of ``seeds``. For the metric of
-            the selection it has the means of ``best``, ``baseline``, ``gain`` and
-            ``gain_over_mean_baseline``, for the same metric on the test set those that begin with
-            ``test_``; each has its sample standard deviation in a column ``…_std``. ``trials``
-            and ``seconds`` are means over the runs. For functions, ``test_best`` is the best
-            trial's mean on new seeds, and there are no baselines.
+            A data frame with the index ``sampler`` and the column ``seeds``, their number. The
+            means of the selection metric are in ``best``, ``baseline``, ``gain`` and
+            ``gain_over_mean_baseline``. The means of the same metric on the test set are in
+            columns with the prefix ``test_``. Each mean has its sample standard deviation in a
+            column with the suffix ``_std``. ``trials`` and ``seconds`` are means over the runs.
+            For functions, ``test_best`` is the best trial's mean on new seeds, and there are no
+            baselines.
         """
         import pandas as pd
 
@@ -411,27 +425,29 @@ class Comparison(Printed):
         return table
 
     def differences(self) -> "pd.DataFrame":
-        """Return one row for each pair of arms: how much better the first is on the test set.
+        """Return one row for each pair of arms: how much better the first arm is.
 
-        Runs of the same seed have the same data, initial weights and batches, so differences are
-        paired by seed. They are of the metric of the selection on the test set, and above 0 if
-        the first arm is better, also if lower values are.
+        The differences are of the selection metric on the test set; for functions, of values on
+        new seeds. They are paired by seed, because runs of the same seed have the same data,
+        initial weights and batches. A difference above 0 means that the first arm is better, also
+        if lower values are better.
 
         Returns:
-            A data frame with the index ``sampler``, ``other`` and the columns ``pairs`` (of
-            runs), ``difference`` (the mean), ``low`` and ``high`` (the ends of its CI),
-            ``win_rate`` (the share of pairs in which the first is better) with the ends of its
-            95% CI in ``win_rate_low`` and ``win_rate_high``, ``worst`` (the smallest
-            difference), ``verdict`` and ``reason``.
+            A data frame with the index ``sampler``, ``other``. The column ``pairs`` is the number
+            of pairs of runs. ``difference`` is the mean difference, and ``low`` and ``high`` are
+            the ends of its CI. ``win_rate`` is the share of pairs in which the first arm is
+            better, with a 95% CI from ``win_rate_low`` to ``win_rate_high``. ``worst`` is the
+            smallest difference. ``verdict`` is the conclusion. ``reason`` says what limits
+            the verdict, such as a missing value, or what the verdict assumes.
         """
         return differences_frame(self.numbers.paired_differences, "sampler")
 
     def plan(self, gain: float) -> Plan:
-        """Return how many seeds it takes to show a gain, with these seeds as a pilot.
+        """Return how many seeds are needed to show a gain. These seeds are the pilot.
 
         Args:
-            gain: The difference of the metric on the test set (accuracies are fractions) to show
-                for every sampler against the reference, and for greedy against annealing.
+            gain: The difference to show for every claim on samplers. It is a difference of the
+                metric on the test set, with accuracies as fractions, or of a function's values.
 
         Raises:
             ValueError: If there are fewer than two seeds, or the gain is not positive.
@@ -486,7 +502,7 @@ class Comparison(Printed):
 
     @property
     def _verdicts(self) -> set[VerdictName | None]:
-        """The verdicts of all samplers against the reference, also if they have no pair."""
+        """The verdicts of all samplers against the reference, also of samplers without a pair."""
         rows = self.numbers.sampler_rows
         return {row.verdict for row in rows if row.other == self.numbers.reference}
 
@@ -494,7 +510,7 @@ class Comparison(Printed):
         return " ".join([self._about_samplers(), *self._about_rivals(), *self._about_control()])
 
     def _about_samplers(self) -> str:
-        """Return whether the best sampler is better than the reference."""
+        """Return the sentence on whether the best sampler is better than the reference."""
         rows = self.numbers.over_reference
         reference = self.numbers.reference_name
         if self.numbers.reference is None:
@@ -526,7 +542,7 @@ class Comparison(Printed):
         return f"{conclusion}; best mean: {named(leaders)}."
 
     def _about_first_gap(self) -> str:
-        """Return which samplers lack the first value, if any was run, and why the first does."""
+        """Return the sentence that no sampler was compared, and why."""
         runs = {label: of_arm[0] for label, of_arm in self.numbers.samplers.items()}
         lacking = [label for label, run in runs.items() if not math.isfinite(run.score)]
         compared = f"No sampler was compared with {self.numbers.reference_name}"
@@ -540,7 +556,7 @@ class Comparison(Printed):
         return f"{compared}: {first_gap(lacking, f'seed {self.seeds[0]}')} {why}"
 
     def _about_rivals(self) -> list[str]:
-        """Return how the best sampler compares with controls that take no search."""
+        """Return the sentences on the best sampler against controls without a search."""
         sentences = []
         best = [row.arm for row in self.numbers.over_reference[:1]]
         for row in self.numbers.rows_of([*itertools.product(best, self.numbers.controls)]):
@@ -550,7 +566,7 @@ class Comparison(Printed):
         return sentences
 
     def _about_control(self) -> list[str]:
-        """Return how the strongest other use of the same compute compares with the reference."""
+        """Return the sentence on the strongest control against the reference."""
         if (row := self._control_over_reference()) is None:
             return []
         spent = self.numbers.controls[row.arm][0].arm.spent or row.arm
@@ -558,7 +574,7 @@ class Comparison(Printed):
         return [f"{spent} with the same compute is {relation_in_words}."]
 
     def _control_over_reference(self) -> PairedDifference | None:
-        """Return how much better the strongest control is than the reference, if known."""
+        """Return the strongest control's difference from the reference; None if it is unknown."""
         claim = self.numbers.reference, self.numbers.strongest_control
         for row in self.numbers.paired_differences:
             if (row.arm, row.other) == claim and row.n_pairs:
@@ -588,12 +604,12 @@ class Comparison(Printed):
         tables = [self._means(fields, title)]
         if details:
             about_baselines = self._means(details, "Details on baselines")
-            # Three columns fit into 80 of a terminal, five do not.
+            # Three columns fit into a terminal of 80 characters; five columns do not.
             tables.append(dataclasses.replace(about_baselines, n_shown=3, is_detail=True))
         if rows := self._claimed_rows:
             score = self.numbers.score_name
             title = f"{capitalized(score)}, paired by seed"
-            # The estimates begin with one of a single sampler.
+            # The estimates already show the only row.
             is_detail = len(rows) == 1
             unit = self.numbers.unit
             table = differences_table(rows, unit, self._design, title=title, is_detail=is_detail)
@@ -602,12 +618,12 @@ class Comparison(Printed):
 
     @property
     def _claimed_rows(self) -> list[PairedDifference]:
-        """The differences with a verdict; data frames also have differences without one."""
+        """The differences with a verdict. Data frames also have differences without a verdict."""
         rows = [row for row in self.numbers.paired_differences if row.verdict is not None]
         return with_short_labels(rows, self.results)
 
     def _means(self, fields: Sequence[Field], title: str) -> Table:
-        """Return the means of some numbers of the runs of each arm."""
+        """Return a table with the means of these fields over the runs of each arm."""
         table = self.table()
         rows = []
         for label, short_label in short_labels(self.results).items():
@@ -624,7 +640,7 @@ class Comparison(Printed):
         return f"{mean} ± {unit.value(sd)}"
 
     def _heading(self, field: Field) -> str:
-        """Return the heading of a number's column, in one or two lines."""
+        """Return the heading of a field's column, in one or two lines."""
         unit = field.unit_in(self.numbers.units)
         if field.is_gain:
             data = "test"
@@ -674,7 +690,7 @@ class Comparison(Printed):
             with_short_labels(self.numbers.paired_differences, self.results),
             self.numbers.unit,
             self._design,
-            # A family without any claim left promises nothing; others count as declared.
+            # A family without a current claim has no note. Others count all declared claims.
             n_claims={
                 what: n for what, n in self.numbers.n_claims.items() if self.numbers.families[what]
             },
@@ -682,7 +698,7 @@ class Comparison(Printed):
         )
 
     def _notes_on_arms(self) -> list[str]:
-        """Return the later costs of controls, and which samplers drew all trials at random."""
+        """Return notes on later costs of controls, and on samplers that only drew at random."""
         notes = list[str]()
         for label, runs in self.numbers.controls.items():
             costs = [run.later_cost for run in runs if run.later_cost]
@@ -705,13 +721,13 @@ class Comparison(Printed):
         if not numbers.is_complete:
             return MAKE_THE_REST
         is_open = self._verdict() in ("inconclusive", "no sampler better")
-        # A plan needs differences that vary.
+        # A plan needs differences that vary between seeds.
         has_interval = any(
             math.isfinite(row.low) and row.worst < row.largest for row in numbers.over_reference
         )
         if not (is_open and has_interval) or numbers.resampled:
             return Step()
-        # The user names the gain: seeds for the upper end of the CI would miss smaller gains.
+        # The user names the gain. A default, such as the upper end of the CI, could be too large.
         which = "the smallest gain that matters to you: it says how many seeds show this gain."
         in_shell = ""
         if url := storage_url(numbers.any_record.study._storage):
@@ -720,7 +736,7 @@ class Comparison(Printed):
         return Step(f"Call result.plan with {which}", in_shell)
 
     def _gains(self) -> Figure:
-        """Return how much better than the reference each arm is."""
+        """Return a figure of each arm's difference from the reference."""
         numbers = self.numbers
         label = str(numbers.reference)
         of_controls = numbers.rows_of([(label, control) for control in numbers.controls])
@@ -773,7 +789,7 @@ class Comparison(Printed):
 
 
 def _scores(comparison: ComparisonNumbers) -> Figure:
-    """Return the score of each run, beside those of the baseline networks."""
+    """Return a figure of each run's score, and of the scores of baseline networks."""
     record = comparison.any_record
     values = {}
     if record.has_baseline:
@@ -793,7 +809,7 @@ def _scores(comparison: ComparisonNumbers) -> Figure:
 
 
 def _trials_figure(comparison: ComparisonNumbers) -> Figure:
-    """Return the best gain so far against trials; for functions, the best value."""
+    """Return a figure of the best gain so far against trials; for functions, the best value."""
     unit = comparison.units.selection
     what = "gain"
     write: Callable[[float], str] = unit.gain
@@ -829,9 +845,9 @@ def _trials_figure(comparison: ComparisonNumbers) -> Figure:
 
 
 def best_curves(runs: Sequence[SearchRecord]) -> list[list[float]]:
-    """Return the best gain, of a function the best value, after each trial of each run.
+    """Return the best gain after each trial of each run; for functions, the best value.
 
-    A shorter run keeps its last one.
+    The curve of a shorter run is continued with its last value.
     """
     curves = []
     for run in runs:
@@ -845,7 +861,7 @@ def best_curves(runs: Sequence[SearchRecord]) -> list[list[float]]:
 def mean_series(
     label: str, curves: Sequence[Sequence[float]], unit: Unit, color: int | None
 ) -> Series:
-    """Return the mean of curves of one length, with a band of one standard error."""
+    """Return the mean of curves of equal length, with a band of one standard error."""
     if not curves:
         return Series(label, [], [])
     scaled = unit.scale * np.array(curves)
@@ -862,5 +878,5 @@ def mean_series(
 
 
 def _rounded(numbers: np.ndarray) -> list[float]:
-    """Return numbers of seven digits: pages are heavy with more digits than anyone sees."""
+    """Return numbers rounded to seven digits, because more digits only make pages larger."""
     return [float(f"{number:.7g}") for number in numbers]

@@ -1,6 +1,7 @@
-"""Differences of arms in words, tables and figures, for all comparisons.
+"""Differences of arms in sentences, tables and figures, for all kinds of comparisons.
 
-Everywhere, ``per`` is the unit of the pairs; it is empty if they are not paired.
+In all functions, ``per`` is what the values of a pair share, such as "seed". It is empty if values
+are not paired.
 """
 
 import dataclasses
@@ -66,16 +67,16 @@ _RELATIONS = {
     "inconclusive": "not shown to differ from",
     None: "not compared with",
 }
-LABEL_WIDTH = 14  # Two labels, a difference, its CI and the verdict fit into 80 columns.
-_N_NAMED = 3  # So many arms are named in a sentence.
-_FEW_TIES = 0.2  # As a share of all pairs.
-_VISIBLE = 0.01  # Of the width of a figure: a narrower band is not named.
+LABEL_WIDTH = 14  # A row with two such labels, a CI and a verdict fits into 80 columns.
+_N_NAMED = 3  # The number of arms that a sentence names.
+_FEW_TIES = 0.2  # The share of ties, among all pairs, from which on a note is shown.
+_VISIBLE = 0.01  # A band narrower than this share of the figure's width is not named.
 
 
 def short_labels(labels: Collection[str]) -> dict[str, str]:
-    """Return labels that fit into tables and figures; they differ, as the long ones do.
+    """Return unique short labels, which fit into tables and figures, by their long labels.
 
-    Long labels keep their beginnings and ends. If these do not differ, they are numbered.
+    A long label keeps its beginning and end. Short labels that are not unique are numbered.
     """
     short = {label: _without_middle(label) for label in labels}
     if len({*short.values()}) == len(short):
@@ -84,7 +85,7 @@ def short_labels(labels: Collection[str]) -> dict[str, str]:
 
 
 def _without_middle(text: str) -> str:
-    """Return the beginning and the end of a text that is longer than a label."""
+    """Return a text, without its middle if it is longer than a label may be."""
     if shortened(text, LABEL_WIDTH) == text:
         return text
     end = shortened(text[::-1], LABEL_WIDTH // 2)[::-1]
@@ -94,25 +95,25 @@ def _without_middle(text: str) -> str:
 def with_short_labels(
     rows: Iterable[PairedDifference], labels: Collection[str]
 ) -> list[PairedDifference]:
-    """Return differences whose arms have short labels, among the ``labels`` of all arms."""
+    """Return the differences with short labels. ``labels`` are the labels of all arms."""
     short = short_labels(labels)
     return [dataclasses.replace(row, arm=short[row.arm], other=short[row.other]) for row in rows]
 
 
 def pair(row: PairedDifference) -> str:
-    """Return the names of two arms; as lower values may be better, not as a difference."""
+    """Return the names of the two arms of a difference, such as "a vs b"."""
     return f"{row.arm} vs {row.other}"
 
 
 def named(labels: Sequence[str]) -> str:
-    """Return labels, or the first of many, as a part of a sentence."""
+    """Return labels as a part of a sentence. Of many labels, only the first are named."""
     if len(labels) > _N_NAMED + 1:
         return f"{', '.join(labels[:_N_NAMED])} and {len(labels) - _N_NAMED} others"
     return in_list(labels)
 
 
 def first_gap(labels: Sequence[str], first: str, per: str = "seed") -> str:
-    """Return the arms that lack the first value, so that none of their pairs counts."""
+    """Return the sentence that these arms lack the first value, and that no pair counts."""
     have = "has" if len(labels) == 1 else "have"
     return (
         f"{named(labels)} {have} no finite value at {first}, and only {per}s before such a gap "
@@ -121,7 +122,7 @@ def first_gap(labels: Sequence[str], first: str, per: str = "seed") -> str:
 
 
 def relation(row: PairedDifference, labels: str) -> str:
-    """Return the verdict over some labels, such as ``"better than b on average"``."""
+    """Return the verdict as words before labels, such as ``"better than b on average"``."""
     verdict = f"{_RELATIONS[row.verdict]} {labels}"
     if row.verdict in ("better", "worse"):
         verdict = f"{verdict} on average"
@@ -129,7 +130,7 @@ def relation(row: PairedDifference, labels: str) -> str:
 
 
 def _assumed(row: PairedDifference) -> str:
-    """Return the assumption of a verdict that claims something; empty if nothing special."""
+    """Return the special assumption of a verdict; empty if there is none."""
     is_claim = row.verdict not in ("inconclusive", None)
     if is_claim and row.assumption:
         return f"assuming {row.assumption}"
@@ -137,7 +138,7 @@ def _assumed(row: PairedDifference) -> str:
 
 
 def difference_line(row: PairedDifference, unit: Unit) -> Line:
-    """Return the mean difference, its CI, verdict and win rate, as a line of a document."""
+    """Return a line with the mean difference, its CI, its verdict and the win rate."""
     line = difference(pair(row), row.estimate, unit, row.verdict or "no claim")
     remark = line.remark
     if row.verdict == "not worse":
@@ -156,7 +157,7 @@ def differences_table(
     title: str = "",
     is_detail: bool = False,
 ) -> Table:
-    """Return one row for each difference, with its CI, win rate and verdict."""
+    """Return a table with the CI, win rate and verdict of each difference."""
     in_unit = f"\n{unit.heading('', is_gain=True)}".rstrip()
     body = []
     for row in rows:
@@ -186,9 +187,9 @@ def difference_notes(
     n_claims: Mapping[str, int],
     maximize: bool = True,
 ) -> list[str]:
-    """Return the notes on differences, each once.
+    """Return the notes on differences, without duplicates.
 
-    ``n_claims`` are the numbers of claims by what they are on; each family shares one error rate.
+    ``n_claims`` is the number of claims of each family, by what the claims are on.
     """
     notes = list[str]()
     if not maximize:
@@ -218,7 +219,7 @@ def difference_notes(
 
 
 def _ties_note(rows: Sequence[PairedDifference]) -> str:
-    """Return how many pairs of claims are ties; empty for few of them."""
+    """Return the note on pairs with equal values; empty if there are few."""
     claims = [row for row in rows if row.verdict]
     n_ties = sum(row.n_ties for row in claims)
     n_pairs = sum(row.n_pairs for row in claims)
@@ -235,7 +236,7 @@ def _ties_note(rows: Sequence[PairedDifference]) -> str:
 
 
 def level_of(validity: Validity) -> float:
-    """Return the level of the CIs of a design, joint for its claims."""
+    """Return the joint level of all CIs of a design, such as 0.95."""
     if validity == "added":
         return 1 - ALPHA / AFTER_FIXED
     return 1 - ALPHA
@@ -257,7 +258,7 @@ def validity_notes(rows: Sequence[PairedDifference], validity: Validity, per: st
 
 
 def _reading_notes(per: str) -> list[Detail]:
-    """Return how to read differences and win rates."""
+    """Return the notes on how to read differences and win rates."""
     differences = "Verdicts are on the difference of means; above 0, the first arm is better."
     compared = "all pairs of values"
     if per:
@@ -271,7 +272,7 @@ def _reading_notes(per: str) -> list[Detail]:
 
 
 def why_no_interval(rows: Sequence[PairedDifference]) -> str:
-    """Return why differences have no CI, if that is one reason for all of them."""
+    """Return the reason why differences have no CI, if they share the reason."""
     reasons = {row.reason for row in rows if row.reason}
     if len(reasons) == 1:
         return f"{capitalized(reasons.pop())}."
@@ -279,7 +280,7 @@ def why_no_interval(rows: Sequence[PairedDifference]) -> str:
 
 
 def _reasons(rows: Sequence[PairedDifference]) -> list[str]:
-    """Return why verdicts must be inconclusive, or which values do not count."""
+    """Return the notes on why verdicts are inconclusive, or why values do not count."""
     notes = list[str]()
     for reason in dict.fromkeys(row.reason for row in rows if row.reason):
         pairs = [pair(row) for row in rows if row.reason == reason]
@@ -291,12 +292,15 @@ def _reasons(rows: Sequence[PairedDifference]) -> list[str]:
 
 
 def sources_in_words(sources: Iterable[str]) -> list[str]:
-    """Return the names of sources of randomness; seeds follow from their stored names."""
+    """Return the printed names of sources of randomness.
+
+    The stored names are kept, because seeds follow from them.
+    """
     return ["initialization" if name == "initialisation" else name for name in sources]
 
 
 def test_set_note(n_elsewhere: int) -> str:
-    """Return how often other studies evaluated the same test samples; empty if none did."""
+    """Return the note on other studies that evaluated the same test set; empty without any."""
     if not n_elsewhere:
         return ""
     return Caution(
@@ -306,14 +310,17 @@ def test_set_note(n_elsewhere: int) -> str:
 
 
 def times(n: int) -> str:
-    """Return how often something was done."""
+    """Return a count of actions in words, such as "once" or "2 times"."""
     if n == 1:
         return "once"
     return f"{n} times"
 
 
 def other_comparisons_note(what: str, names: Sequence[str]) -> list[str]:
-    """Return the note that something is part of other comparisons, too; empty if it is not."""
+    """Return the note that the storage has other comparisons of the same subject.
+
+    ``what`` begins the sentence, such as "The same objective is". Empty without other comparisons.
+    """
     if not names:
         return []
     more = in_number(len(names), "other comparison")
@@ -323,7 +330,10 @@ def other_comparisons_note(what: str, names: Sequence[str]) -> list[str]:
 
 
 def differences_frame(rows: Sequence[PairedDifference], arm: str) -> "pd.DataFrame":
-    """Return one row for each difference, with the index ``arm`` and ``other``."""
+    """Return a data frame with a row for each difference.
+
+    Its index is the first arm, with the name ``arm``, and ``other``.
+    """
     import pandas as pd
 
     names = (
@@ -348,10 +358,10 @@ def interval_figure(
     no_interval: str = "No CI.",
     if_empty: str = "There is nothing to draw yet.",
 ) -> Figure:
-    """Return differences with their CIs and remarks, one in each row, around a line at 0.
+    """Return a figure with a row for each difference: its CI and its remark, and a line at 0.
 
-    ``margin`` is half the width of the shaded band around 0; ``hollow`` arms are drawn as rings.
-    ``no_interval`` says why there is no CI, if there is none.
+    A band around 0 is shaded up to ``margin`` on both sides. The arms in ``hollow`` are drawn as
+    rings. ``no_interval`` is the sentence for differences that have no CI.
     """
     ci = f"{percent(level)} CI"
     series = []
@@ -389,7 +399,7 @@ def interval_figure(
 
 
 def _interval(row: int, line: Line, ci: str, mark: Mark) -> Series:
-    """Return a difference with its CI as a point with a bar."""
+    """Return a difference as a point, with a bar for its CI."""
     estimate = line.estimate
     x, low, high = ([line.unit.scale * end] for end in estimate)
     hover = f"{line.label}: {line.value}"

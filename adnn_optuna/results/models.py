@@ -1,4 +1,4 @@
-"""Comparisons of models that are trained, or called, with the same seeds."""
+"""The result of a comparison of models that are trained, or called, with the same seeds."""
 
 import functools
 import math
@@ -32,17 +32,17 @@ from adnn_optuna.stats.resampling import Resampled
 
 @dataclass(frozen=True)
 class ModelRuns:
-    """The known values of models, and the missing ones.
+    """The known values of models, and the evaluations that are missing.
 
     Attributes:
         evaluations: The known values, by the number of the model and the seed.
-        labels: The models.
-        declaration: The seeds in their order, and whether they are added until all is decided.
-        margin: The difference up to which two models are as good as each other.
-        resampled: The numbers of training and test examples, if seeds redraw the split.
-        score: The name of the values: ``"test accuracy"``, ``"test R²"`` of a regression, or
-            ``"value"`` of functions.
-        failed: The value that each failed run counts as, if there is one.
+        labels: The labels of the models, in the order of their numbers.
+        declaration: The declared seeds in their order, and the design.
+        margin: The largest difference of two models that does not matter; None without a margin.
+        resampled: The numbers of training and test examples of a split, if seeds redraw the split.
+        score: The name of the values. It is ``"test accuracy"``, ``"test R²"`` for a regression,
+            or ``"value"`` for functions.
+        failed: The value of each failed run; None if failures have no value.
         n_test: The number of test examples; 0 for functions.
     """
 
@@ -81,7 +81,10 @@ class ModelRuns:
 
     @functools.cached_property
     def _is_decided(self) -> bool:
-        """Whether a sequential design needs no further seed: none counts after a gap."""
+        """Whether a sequential design needs no further seed.
+
+        All pairs must be decided, or have a missing value, after which no seed counts.
+        """
         if not self.declaration["sequential"]:
             return False
         rows = self.table.on_these_rows
@@ -89,19 +92,19 @@ class ModelRuns:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The seeds that count: all, or in a sequential design the seeds up to the decision."""
+        """The seeds that count: all seeds, or those up to the decision of a sequential design."""
         if self._is_decided:
             return self._declared_seeds[: self._n_done]
         return self._declared_seeds
 
     @property
     def used(self) -> Mapping[Evaluation, float]:
-        """The values that count."""
+        """The values that count, by the number of the model and the seed."""
         return self.evaluations
 
     @functools.cached_property
     def missing(self) -> list[Evaluation]:
-        """The evaluations to make next; empty at the end."""
+        """The evaluations to make next; empty if none is missing."""
         remaining_seeds = self.seeds[self._n_done :]
         if self.declaration["sequential"]:
             remaining_seeds = remaining_seeds[:1]
@@ -110,24 +113,24 @@ class ModelRuns:
 
     @property
     def n_evaluations(self) -> int:
-        """How many evaluations there are at most."""
+        """The number of evaluations of all models on all seeds."""
         return len(self.seeds) * len(self.labels)
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ModelComparison(ArmComparison):
-    """Which of several models is better, each with the same seeds.
+    """The result of a comparison of models with the same seeds.
 
-    The values of Keras models are on the test set. All claims together are wrong in at most 5% of
-    all comparisons.
+    The values of Keras models are on the test set. At most 5% of comparisons contain a wrong
+    claim.
 
     Attributes:
         numbers: The values of each model, and all numbers that follow from them.
-        runs: The known values by model and seed, and the missing ones.
-        study_name: The name of their study.
-        sources: The random sources that each seed redraws.
+        runs: The known values, and the evaluations that are missing.
+        study_name: The name of the study that stores the evaluations.
+        sources: The sources of randomness that each seed redraws.
         n_train: The number of training examples; 0 for functions.
-        like: Other comparisons of the same data in the same storage.
+        like: The names of other comparisons of the same data in the same storage.
         n_tests_elsewhere: How often other studies of the storage evaluated the test set.
     """
 
@@ -141,7 +144,7 @@ class ModelComparison(ArmComparison):
     _arm = "model"
 
     def _nothing_known(self) -> str:
-        """Return how far the comparison is."""
+        """Return the sentence that no mean is known, and how many evaluations are made."""
         if any(self.numbers.arms.values()):
             return super()._nothing_known()
         progress = made_so_far(self.runs, "training runs")

@@ -1,9 +1,9 @@
-"""How far a model's value varies from run to run, and from which source of randomness.
+"""How far a value varies from run to run, and how much each source of randomness causes.
 
-All sources of randomness are redrawn in each of n runs. In one more run for each source, that
-source is redrawn alone. Half the mean squared difference of the two is the variance that the
-source causes, with all its interactions (Jansen 1999, Computer Physics Communications 117:35). So
-the parts need not add up to the whole.
+All sources of randomness are redrawn in each of n runs. Each run is repeated once for each source,
+and only this source is redrawn. Half the mean squared difference of a run and its repetition is
+the variance that the source causes, including its interactions (Jansen 1999, Computer Physics
+Communications 117:35). The variances of the sources therefore need not add up to the whole.
 """
 
 import functools
@@ -44,27 +44,27 @@ from adnn_optuna.stats.student import t_quantile
 if TYPE_CHECKING:
     import pandas as pd
 
-AS_GIVEN = 2**31 - 1  # In place of a seed: the source is not redrawn.
+AS_GIVEN = 2**31 - 1  # This number in place of a seed means that the source is not redrawn.
 ALL = "all sources"
 SHARES = ["share", "share_low", "share_high"]
 
 
 @dataclass(frozen=True)
 class VarianceNumbers:
-    """The runs of a variance, and the numbers that follow from them.
+    """The runs of a measured variance, and the numbers that follow from them.
 
     Attributes:
-        evaluations: The values of the runs that were made, by the seed of each source.
-        study_name: The name of their study.
-        value_name: The name of the values.
-        sources: The sources of randomness that are redrawn.
+        evaluations: The values of the finished runs, by the seeds of the sources.
+        study_name: The name of the study that stores the runs.
+        value_name: The name of the value.
+        sources: The names of the sources of randomness that are redrawn.
         n: The number of runs with all sources redrawn.
-        seed: The seed in use, whose run is not among the ``n``; :obj:`None` for a function.
+        seed: The objective's own seed; :obj:`None` for a function. Its run is not among the ``n``.
         maximize: Whether higher values are better.
-        not_redrawn: Possible random sources that are the same in all runs, in words.
-        failed: The value that each failed run counts as, if there is one.
-        chance_limit: The accuracy that is not distinguishable from always predicting the largest
-            class; NaN for other values.
+        not_redrawn: Sources that may be random but are the same in all runs, in words.
+        failed: The value of each failed run; None if failures have no value.
+        chance_limit: The largest accuracy that is not distinguishable from always predicting the
+            largest class; NaN for other metrics.
     """
 
     evaluations: Mapping[Evaluation, float] = field(repr=False)
@@ -80,12 +80,12 @@ class VarianceNumbers:
 
     @property
     def _redrawn_alone(self) -> tuple[str, ...]:
-        # A single source is all sources.
+        # If there is a single source, it is not redrawn alone in addition.
         return self.sources if len(self.sources) > 1 else ()
 
     @functools.cached_property
     def _runs(self) -> list[list[Evaluation]]:
-        """The evaluations of each run: all sources redrawn, then each source redrawn once more."""
+        """The evaluations of each run: first all sources redrawn, then each source alone."""
         seeds_of = functools.partial(new_seeds, count=self.n, draws_data=self.seed is None)
         first_seeds = [seeds_of(self.study_name, source) for source in self.sources]
         other_seeds = [seeds_of(self.study_name, f"{source} again") for source in self.sources]
@@ -111,42 +111,45 @@ class VarianceNumbers:
 
     @property
     def used(self) -> Mapping[Evaluation, float]:
-        """The values that count."""
+        """The values that count, by the seeds of the sources."""
         return self.evaluations
 
     @functools.cached_property
     def missing(self) -> list[Evaluation]:
-        """The evaluations to make next; empty at the end."""
+        """The evaluations to make next; empty if none is missing."""
         return [evaluation for evaluation in self._wanted if evaluation not in self.evaluations]
 
     @property
     def n_evaluations(self) -> int:
-        """How many evaluations there are in all."""
+        """The number of all evaluations."""
         return len(self._wanted)
 
     @property
     def n_lost(self) -> int:
-        """How many evaluations failed."""
+        """The number of failed evaluations."""
         return sum(math.isnan(self.evaluations.get(e, 0.0)) for e in self._wanted)
 
     @functools.cached_property
     def _table(self) -> NDArray[np.float64]:
-        """The values of each run, in one row; NaN if one is missing."""
+        """The values of each run in a row: all sources redrawn, then each source alone.
+
+        A missing value is NaN.
+        """
         return np.array([[*map(self._value, of_run)] for of_run in self._runs])
 
     def _value(self, evaluation: Evaluation) -> float:
-        """Return the value of a run; NaN without one."""
+        """Return the value of an evaluation; NaN if it is missing."""
         return counted(self.evaluations.get(evaluation), self.failed)
 
     @functools.cached_property
     def run_values(self) -> NDArray[np.float64]:
-        """The values of the runs with all sources redrawn."""
+        """The known values of the runs with all sources redrawn."""
         values = self._table[:, 0]
         return values[~np.isnan(values)]
 
     @functools.cached_property
     def collapsed(self) -> list[str]:
-        """The seeds of runs whose values are far worse than the others."""
+        """The seeds of runs whose values are far worse than the other values, in words."""
         is_known = ~np.isnan(self._table[:, 0])
         seeds = np.array([of_run[0] for of_run in self._runs])[is_known]
         return [
@@ -156,19 +159,19 @@ class VarianceNumbers:
 
     @property
     def mean(self) -> float:
-        """Their mean."""
+        """The mean of :attr:`run_values`; NaN without values."""
         if len(self.run_values):
             return float(self.run_values.mean())
         return math.nan
 
     @functools.cached_property
     def sd(self) -> Estimate:
-        """Their standard deviation, with its 95% CI."""
+        """The standard deviation of :attr:`run_values`, with its 95% CI."""
         return standard_deviation(self.run_values)
 
     @functools.cached_property
     def differences(self) -> dict[str, NDArray[np.float64]]:
-        """The change of each run when one source is redrawn alone."""
+        """For each source, the changes of the runs when only this source is redrawn."""
         rows = (self._table[:, 1:] - self._table[:, :1]).T
         return {
             source: row[~np.isnan(row)]
@@ -187,19 +190,25 @@ class VarianceNumbers:
 
     @property
     def critical_difference(self) -> float:
-        """The difference that 5% of pairs of runs exceed by noise, if scores are normal."""
+        """The critical difference of two single runs.
+
+        For normal values, noise alone exceeds it in 5% of pairs of runs.
+        """
         if (n := len(self.run_values)) < FEWEST:
             return math.nan
         return t_quantile(n - 1, 0.975) * math.sqrt(2) * self.sd.value
 
     @property
     def seed_value(self) -> float:
-        """The value with the seed in use; NaN without one."""
+        """The value with the objective's own seed; NaN if it is missing."""
         return self._value(self._as_given)
 
     @property
     def seed_z_score(self) -> float:
-        """How many standard deviations the seed in use is better than the mean."""
+        """How many standard deviations the value of the own seed is better than the mean.
+
+        NaN if the values do not vary.
+        """
         better = self.seed_value - self.mean
         if not self.maximize:
             better = -better
@@ -208,7 +217,7 @@ class VarianceNumbers:
         return math.nan
 
     def share(self, part: Estimate) -> dict[str, float]:
-        """Return a part's share of the variance, with its 95% CI."""
+        """Return the share of a source's variance in the whole variance, with its 95% CI."""
         whole = self.sd
         if not whole.value > 0:
             return dict.fromkeys(SHARES, math.nan)
@@ -217,7 +226,7 @@ class VarianceNumbers:
         share = (part.value / whole.value) ** 2
         width = 0.0
         if part.value > 0:
-            # As if both were independent, which makes it too wide.
+            # This treats the two as independent, which makes the CI too wide.
             width = math.hypot(math.log(part.high / part.low), math.log(whole.high / whole.low))
         low = share * math.exp(-width)
         high = share * math.exp(width)
@@ -226,10 +235,10 @@ class VarianceNumbers:
 
 @dataclass(frozen=True, repr=False)
 class Variance(Printed):
-    """How far a value varies from run to run, and from which source of randomness.
+    """How far a value varies from run to run, and how much each source of randomness causes.
 
     Attributes:
-        numbers: The runs, and all numbers that follow from them.
+        numbers: The values of the runs, and all numbers that follow from them.
     """
 
     numbers: VarianceNumbers
@@ -241,7 +250,7 @@ class Variance(Printed):
 
     @property
     def sd(self) -> Estimate:
-        """Their standard deviation, with its 95% CI."""
+        """The standard deviation of the runs with all sources redrawn, with its 95% CI."""
         return self.numbers.sd
 
     @property
@@ -251,16 +260,20 @@ class Variance(Printed):
 
     @property
     def critical_difference(self) -> float:
-        """The difference that 5% of pairs of runs exceed by noise, if scores are normal."""
+        """The critical difference of two single runs.
+
+        For normal values, noise alone exceeds it in 5% of pairs of runs.
+        """
         return self.numbers.critical_difference
 
     def to_dataframe(self) -> "pd.DataFrame":
         """Return one row for each source, and one for all sources.
 
         Returns:
-            A data frame with the index ``source`` and the columns ``sd``, ``low``, ``high`` (its
-            95% CI) and ``share`` (of the variance of all sources, at most 1), ``share_low`` and
-            ``share_high``; NaN if nothing varies.
+            A data frame with the index ``source``. The column ``sd`` is the standard deviation,
+            with its 95% CI from ``low`` to ``high``. ``share`` is the share in the variance of all
+            sources, at most 1, with its 95% CI from ``share_low`` to ``share_high``. The shares
+            are NaN if the values do not vary.
         """
         import pandas as pd
 
@@ -325,14 +338,14 @@ class Variance(Printed):
 
     @property
     def _sds(self) -> dict[str, Estimate]:
-        """The standard deviations of each source and of all sources, each once."""
+        """The standard deviation of each source, and of all sources if there are several."""
         if len(self.numbers.sources) > 1:
             return {**self.numbers.sd_by_source, ALL: self.numbers.sd}
         return self.numbers.sd_by_source
 
     @property
     def _sd_unit(self) -> Unit:
-        """How a standard deviation is written: that of percentages is in points."""
+        """The unit of a standard deviation. For percentages, it is percentage points."""
         unit = unit_of(self.numbers.value_name)
         return unit._replace(of_values=unit.of_gains).rounded_to(self.numbers.sd)
 
@@ -342,7 +355,7 @@ class Variance(Printed):
         of_values = fitted(numbers.value_name, numbers.run_values.tolist())
         critical = Estimate(numbers.critical_difference)
         sd = numbers.sd
-        if sd.value == 0:  # Equal values do not show how much others would vary.
+        if sd.value == 0:  # Equal values do not show how far others would vary.
             sd = Estimate(0.0)
         lines = [
             Line("standard deviation", sd, unit),
@@ -364,7 +377,7 @@ class Variance(Printed):
         rows = []
         for source, sd in self._sds.items():
             share, low, high = (100 * value for value in numbers.share(sd).values())
-            # The share of all sources is 100% by definition.
+            # The share of all sources together is 100% by definition.
             cells = [
                 *sources_in_words([source]),
                 unit.value(sd.value),
@@ -426,7 +439,7 @@ class Variance(Printed):
         return notes
 
     def _figures(self) -> list[Figure]:
-        """Return the standard deviation that each source, and all sources, cause."""
+        """Return a figure of the standard deviations of each source and of all sources."""
         numbers = self.numbers
         unit = unit_of(numbers.value_name)
         known_sds = {source: sd for source, sd in self._sds.items() if not math.isnan(sd.value)}
