@@ -1,1 +1,1 @@
-"""The verbs as commands."""
+"""The command line ``adnn``: a command for each verb of the Python API."""

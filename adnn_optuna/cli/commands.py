@@ -1,6 +1,6 @@
 """The commands of ``adnn``, each a thin layer on the Python API.
 
-A verb gets as ``options`` those arguments that it has in Python.
+``options`` are the arguments that a command passes on to the Python function.
 Importing this module loads nothing but Typer.
 """
 
@@ -26,7 +26,7 @@ def search(
     objective: opt.Options,
     **options: Any,
 ) -> out.Answer:
-    """Search for the init offsets that train to the best network, or any function.
+    """Search for the best init offsets of a network, or parameters of a function.
 
     Set at least one limit (the greedy samplers also end by themselves). The
     search selects on the validation set. The test set is evaluated once, for the
@@ -40,7 +40,7 @@ def search(
     """
     options["batch_size"] = trials_at_once or "auto"
     if function is not None:
-        options["seed"] = objective.pop("seed") or None  # The default, which needs no word.
+        options["seed"] = objective.pop("seed") or None  # 0 is the default.
     first = f"{function or Path(objective['dataset']).stem}-{sampler}"
     names = {key: value for key, value in objective.items() if key != "dataset"}
     options = opt.named(options, first, names)
@@ -76,9 +76,9 @@ def resume(
 ) -> out.Answer:
     """Continue a stored search, comparison, recheck or variance.
 
-    The study knows its model, data, training, samplers and limits, but not a
-    function. Limits that you set here replace the stored ones and apply to all runs
-    together.
+    The study stores its model, data, training, samplers and limits. It does not
+    store a function, so name the function again. Limits that you set here replace
+    the stored limits, and apply to all calls together.
 
     \b
     Examples:
@@ -119,8 +119,8 @@ def compare(
     """Compare samplers, on networks or any function, with paired seeds and equal budgets.
 
     Every sampler runs once for each seed, from the same initial weights and on
-    the same batches. random_restart is always an arm, or random for functions:
-    it gains by chance alone.
+    the same batches. The arm random_restart (for functions, random) is always
+    compared, because it gains by chance alone.
 
     \b
     Examples:
@@ -139,12 +139,12 @@ def plan(
     file: Annotated[str, "A comparison's SQLite file, or any URL."],
     name: Annotated[str, "The comparison's --study-name."],
     *,
-    gain: Annotated[float, "The gain that is to be shown: 0.003 is 0.3 points of accuracy."],
+    gain: Annotated[float, "The gain to show: 0.003 is 0.3 points of accuracy."],
 ) -> out.Answer:
-    """Show how many seeds, and hours, it takes to show a gain with 80% power.
+    """Show how many seeds, and hours, are needed to show a gain with 80% power.
 
-    The standard deviation of differences comes from a comparison, such as a pilot
-    of five seeds.
+    A stored comparison, such as a pilot of five seeds, gives the standard deviation
+    of the differences.
 
     \b
     Examples:
@@ -164,7 +164,7 @@ def report(
 ) -> out.Answer:
     """Write a report of any stored result: one HTML file that opens from disk.
 
-    It needs no network and trains nothing: all is read from the studies.
+    Everything is read from the studies. Nothing is trained.
 
     \b
     Examples:
@@ -183,15 +183,15 @@ def report(
 def contract(
     *,
     study_name: opt.StudyName,
-    output: Annotated[Path | None, "The .json file; by default named by the study."] = None,
+    output: Annotated[Path | None, "The .json file; by default, it has the study's name."] = None,
     storage: opt.Storage = opt.DEFAULT_STORAGE,
     data_dir: Path | None = None,
-    embed_data: Annotated[bool, "Write the data, at most 50 MB, beside it."] = False,
+    embed_data: Annotated[bool, "Write the data, at most 50 MB, beside the contract."] = False,
 ) -> out.Answer:
     """Write the contract of a stored search, and the best network's weights.
 
-    The baseline and the best network are trained again. The best trial is
-    confirmed on new seeds, if it was not.
+    The baseline and the best network are trained again. If the best trial was not
+    confirmed on new seeds, it is confirmed now.
 
     \b
     Examples:
@@ -213,10 +213,10 @@ def contract(
     return out.Answer(written, {"check_it": f"adnn verify {as_argument(str(output))}"})
 
 
-def audit(file: Annotated[Path, "A model as model.save of Keras wrote it."]) -> out.Answer:
+def audit(file: Annotated[Path, "A .keras file that model.save wrote."]) -> out.Answer:
     """Show the random sources of a Keras model: initial values, layers, and their seeds.
 
-    Nothing in the file is executed: lambda layers and classes of others are refused.
+    Nothing in the file is executed. Lambda layers and custom classes are refused.
 
     \b
     Examples:
@@ -229,35 +229,35 @@ def audit(file: Annotated[Path, "A model as model.save of Keras wrote it."]) -> 
 
 
 def verify(
-    file: Annotated[Path, "The contract, as adnn search wrote it."],
+    file: Annotated[Path, "The contract file."],
     *,
     data_dir: Path | None = None,
     seeds: Annotated[
-        str | None, "The seeds of an earlier verification, to replay it: 1,2,5 or 10-29."
+        str | None, "The seeds of an earlier verification, to repeat it: 1,2,5 or 10-29."
     ] = None,
     **options: Any,
 ) -> out.Answer:
-    """Check a contract: train its two networks again, and compare.
+    """Check a contract: train its two networks again, and compare the results.
 
-    Nothing in the file is executed, and nothing outside its folder is read. Ctrl-C
-    ends it at once.
+    Nothing in the file is executed. No file that it names outside its folder is
+    read. Ctrl-C ends the check at once.
 
     \b
     The file's status and exit codes:
-      exact             0  reproduced: the same bits, in the same environment
-      within_tolerance  0  reproduced in another environment (versions, processor,
-                           threads), within the spread of eight training runs here
-      breached          1  something is not reproduced, or the file was changed,
-                           or new seeds contradict the claimed gain
-      cannot_check      2  file, data or model is missing, unreadable or another
-                           one, training runs vary too much, or a limit was met
+      exact             0  the same environment reproduced the same bits
+      within_tolerance  0  another environment (versions, processor, threads)
+                           reproduced the gain, within the spread of eight runs
+      breached          1  a result was not reproduced, the file was changed, or
+                           new seeds contradict the claimed gain
+      cannot_check      2  the file, data or model is missing, unreadable or a
+                           wrong one, runs vary too much, or a limit was reached
 
     \b
     Examples:
       adnn verify digits.contract.json --new-seeds 20
       adnn verify fashion.contract.json --data-dir ~/data
     """
-    replayed: Any = seeds  # Parsed, as each option of this name.
+    replayed: Any = seeds  # The text was parsed to a number or to numbers.
     verdict = adnn.verify(file, data_dir, seeds=replayed, **options)
     codes = {"breached": out.NOT_MET, "cannot_check": out.WRONG_INPUT}
     return out.Answer(verdict, code=codes.get(verdict.status, 0))

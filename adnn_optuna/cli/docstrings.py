@@ -1,11 +1,11 @@
-"""The help of options, read from the docstrings of functions and classes."""
+"""Read the help of options from the docstrings of functions and classes."""
 
 import inspect
 import re
 
 
 def arguments(documented: object) -> dict[str, str]:
-    """Return the first sentence of the docstring on each argument of a function or class."""
+    """Return the first sentence of each argument in a docstring, by the argument's name."""
     docstring = f"{inspect.getdoc(documented)}\n"
     section = re.search(r"^Args:\n((?:    .*\n|\n)*)", docstring, re.MULTILINE)
     section_text = ""
@@ -21,7 +21,7 @@ def summary(documented: object) -> str:
 
 
 def _first_sentence(text: str) -> str:
-    """Return the first sentence of a docstring's entry, without its markup."""
+    """Return the first sentence of an argument's text, without markup."""
     sentence = re.split(r"(?<=\.) ", " ".join(text.split()))[0]
     plain = re.sub(r":\w+:`~?(?:adnn_optuna\.)?([^`]*)`", r"\1", sentence)
     return re.sub(r'``"([^"`]*)"``', r"\1", plain).replace("``", "")

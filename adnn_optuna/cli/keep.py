@@ -1,4 +1,4 @@
-"""The command ``adnn keep``: any command, in any language, as a function of a seed.
+"""The command ``adnn keep``, which judges any command in any language.
 
 Importing this module loads nothing but Typer.
 """
@@ -33,24 +33,24 @@ def keep(
     command: Annotated[
         list[str],
         typer.Argument(
-            help="Behind --, the command to run, which prints its value; {seed} stands for the "
-            "seed of a run."
+            help="The command to run, after --. It prints its value. Write {seed} in place of "
+            "the seed of a run."
         ),
     ],
     *,
     metric: Annotated[
         str,
-        "A regular expression with a group: its last match in what the command prints is the "
-        "value.",
+        "A regular expression with a group. The group of its last match in the command's output "
+        "is the value.",
     ],
     candidate: Annotated[
         str | None,
-        "What this version is called; by default, a fingerprint of the files that git tracks and "
-        "of the command.",
+        "The version's name; by default, a fingerprint of the command and of the files that git "
+        "tracks.",
     ] = None,
     study_name: Annotated[str, "Name of the loop."] = "loop",
     timeout: Annotated[
-        float | None, "The seconds that a run may take; then it is killed and failed."
+        float | None, "The seconds that a run may take. A longer run is killed and fails."
     ] = None,
     **options: Any,
 ) -> out.Answer:
@@ -58,7 +58,8 @@ def keep(
 
     The first call measures the baseline. Each further call runs the changed command
     on new seeds until it is kept or given up. A run that fails or prints no number
-    never helps. Exit code 0: kept, or the baseline was measured; 1: not kept.
+    never helps. The exit code is 0 if the version was kept or is the baseline, and 1
+    if it was not kept.
 
     \b
     Examples:
@@ -81,7 +82,7 @@ def keep(
 
 @dataclasses.dataclass(frozen=True)
 class _Command:
-    """A command as a function of a seed; it ends all of its processes when ``stop`` is set."""
+    """A command as a function of a seed. All its processes end when ``stop`` is set."""
 
     arguments: Sequence[str]
     pattern: re.Pattern[str]
@@ -89,10 +90,10 @@ class _Command:
     stop: threading.Event = dataclasses.field(default_factory=threading.Event)
 
     def __call__(self, seed: int) -> float:
-        """Return the last number that it prints; NaN if it fails."""
+        """Run the command, and return the last number that it prints; NaN if it fails."""
         arguments = [argument.replace(_SEED, str(seed)) for argument in self.arguments]
         with tempfile.TemporaryFile() as printed:
-            # A group of its own, whose processes all end together.
+            # The command has its own process group, so that all its processes end together.
             process = subprocess.Popen(  # noqa: S603 - the user's own command.
                 arguments,
                 stdin=subprocess.DEVNULL,
@@ -141,7 +142,7 @@ class _Command:
         return True
 
     def _value(self, text: str) -> float:
-        """Return the number in the last match, if it is one."""
+        """Return the number in the last match; NaN if it is not a number."""
         value = math.nan
         for match in self.pattern.finditer(text):
             value = math.nan
@@ -188,7 +189,7 @@ def _check_command(command: Sequence[str]) -> None:
 
 
 def _fingerprint(parts: Sequence[str]) -> str:
-    """Return a digest of texts and of all files that git tracks, as they are now."""
+    """Return a digest of texts and of the current content of all files that git tracks."""
     digest = hashlib.sha256(repr(list(parts)).encode())
     folder = Path(os.fsdecode(_git(Path.cwd(), "rev-parse", "--show-toplevel")).rstrip("\n"))
     for name in sorted(filter(None, _git(folder, "ls-files", "-z").split(b"\0"))):

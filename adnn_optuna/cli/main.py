@@ -1,6 +1,6 @@
-"""The command line ``adnn``: runs a command, and says in one sentence why one failed.
+"""Run a command of ``adnn``. If the command fails, print one sentence that says why.
 
-Results go to stdout; progress, hints and errors to stderr.
+Results go to stdout. Progress, hints and errors go to stderr.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _GROUPS = ("Arguments", "Options", "Limits", "Data", "Network", "Training", "Off
 
 
 def _styled(text: str, **style: Any) -> str:
-    """Return a text in a style, if stdout is a terminal and the user wants colours."""
+    """Return a text in a style, or unchanged unless stdout shows colours."""
     if output.has_colors():
         return typer.style(text, **style)
     return text
@@ -57,7 +57,7 @@ def _write(formatter: Any, heading: str, rows: list[tuple[str, str]]) -> None:
 
 
 class Verb(TyperCommand):
-    """A command whose options are in groups."""
+    """A command whose help shows its options in groups."""
 
     def rows(self, ctx: Any) -> dict[str, list[tuple[str, str]]]:
         """Return the options of each group, and their help."""
@@ -76,7 +76,7 @@ class Verb(TyperCommand):
 
 
 class VerbInHelp(Verb):
-    """A command whose help is asked for: its options are read from a file, without libraries."""
+    """A command for showing its help only. It reads the options from a file, which is fast."""
 
     @functools.cached_property
     def _help(self) -> dict[str, Any]:
@@ -88,12 +88,12 @@ class VerbInHelp(Verb):
         return self._help["rows"]
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ARG002
-        """Return the arguments of the usage."""
+        """Return the parts of the usage line."""
         return self._help["usage"]
 
 
 class Verbs(TyperGroup):
-    """All commands. The options of one are made when it is called: they need other libraries."""
+    """All commands. A command's options are made only when it is called, which saves imports."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the command that is called, with its options."""
@@ -116,7 +116,7 @@ class Verbs(TyperGroup):
         _write(formatter, "Exit codes", _EXIT_CODES)
 
 
-# A help loads neither rich nor, as these options have values, the pydantic that would read any.
+# With these values, a help loads neither rich nor pydantic, which would parse the options.
 _DEFAULTS = dict.fromkeys(("help", "install_completion", "show_completion", "version"), False)
 _HELP_NAMES = ["-h", "--help"]
 _CONTEXT_SETTINGS = {
@@ -180,7 +180,7 @@ _EXIT_CODES = [
 ]
 
 
-# The commands of each group, and the files that each command may write of its result.
+# The commands of each group, and the kinds of files to which each command can write its result.
 _VERBS: dict[str, dict[Callable[..., output.Answer], tuple[str, ...]]] = {
     "check": {
         measure.recheck: ("report",),
@@ -222,7 +222,7 @@ for _name, _verb in _COMMANDS.items():
 
 @functools.cache
 def command_with_options(name: str) -> Any:
-    """Return the command of a verb."""
+    """Return the command of a verb, with all its options."""
     verb = _COMMANDS[name]
     single = typer.Typer(
         add_completion=False, rich_markup_mode=None, context_settings=_CONTEXT_SETTINGS
@@ -232,7 +232,7 @@ def command_with_options(name: str) -> Any:
 
 
 def _in_a_sentence(error: Exception) -> tuple[str, int]:
-    """Return an error in one sentence, and its exit code."""
+    """Return one sentence that explains an error, and the exit code."""
     from adnn_optuna.engine.objectives import GO_ON
     from adnn_optuna.engine.repeating import StorageError, storage_errors
 
@@ -260,13 +260,13 @@ def _in_a_sentence(error: Exception) -> tuple[str, int]:
 
 
 def _with_options(sentence: str, name: str) -> str:
-    """Return an error with the options of a command in place of Python's arguments."""
+    """Return an error's sentence with a command's options in place of Python's arguments."""
     for parameter in command_with_options(name).params:
         argument = re.escape(str(parameter.name))
         option = parameter.opts[0]
         if not option.startswith("-"):
             option = str(parameter.name).upper()
-        # Words of a sentence may be called like an argument.
+        # A word of the sentence may be equal to an argument's name, so only marked ones count.
         sentence = re.sub(rf"`{argument}`|^{argument}(?= must )", option, sentence)
         if getattr(parameter, "is_flag", False):
             sentence = re.sub(rf"\b{argument}=True\b", option, sentence)
@@ -280,7 +280,7 @@ def _with_options(sentence: str, name: str) -> str:
 
 
 def _as_shown(option: str, text: str) -> str:
-    """Return the text after an option, with storages as they are shown."""
+    """Return the text after an option. The password in a storage is masked."""
     prefix = ""
     if text.startswith("--"):
         option, equals, text = text.partition("=")
@@ -291,22 +291,22 @@ def _as_shown(option: str, text: str) -> str:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command of ``adnn``, or show its help; return the exit code."""
+    """Run a command of ``adnn`` or show its help, and return the exit code."""
     arguments = list(arguments) or ["--help"]
     try:
         code: int | None = app(arguments, prog_name="adnn", standalone_mode=False)
-    except KeyboardInterrupt:  # While a command runs, Typer makes an exit code of it.
+    except KeyboardInterrupt:  # While a command runs, Typer turns it into an exit code.
         code = output.INTERRUPTED
     except typer.TyperException as error:
         hint = " ".join(error.format_message().split())
-        for text in arguments:  # Any of them may be a storage in the wrong place.
+        for text in arguments:  # Any text may be a storage in the wrong place.
             value = text.partition("=")[2] if text.startswith("--") else text
             if "://" in value or "@" in value:
                 hint = hint.replace(value, masked(value))
         command = "adnn"
         if arguments[0] in _COMMANDS:
             command = f"adnn {arguments[0]}"
-        if not hint.endswith("?"):  # As "Did you mean 'search'?" does.
+        if not hint.endswith("?"):  # A hint such as "Did you mean 'search'?" ends the sentence.
             hint = hint.rstrip(".") + "."
         output.say(f"adnn: {hint} See {command} --help.")
         return output.WRONG_INPUT
@@ -318,7 +318,7 @@ def run(arguments: Sequence[str]) -> int:
             sentence = _with_options(sentence, arguments[0])
         output.say(f"adnn: {sentence}")
     if code == output.INTERRUPTED:
-        # An import that was interrupted cannot be made again, so nothing is imported here.
+        # An interrupted import cannot be repeated, so nothing is imported here.
         masked_arguments = map(_as_shown, ["", *arguments], arguments)
         hint = "Interrupted; all stored results are kept. Go on with"
         output.say(f"{hint}:\n    {shlex.join(['adnn', *masked_arguments])}")
@@ -329,9 +329,9 @@ def main() -> NoReturn:
     """Run the command line of this process and end it with its exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     warnings.showwarning = lambda message, *_, **__: output.say(f"adnn: {message}")
-    # An interrupt that meets a connection on its way back to the pool would be shown as an error.
+    # SQLAlchemy logs an error if an interrupt comes while a connection returns to the pool.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # Not every encoding knows each character.
+        if isinstance(stream, io.TextIOWrapper):  # Some encodings lack some characters.
             stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))

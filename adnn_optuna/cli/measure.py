@@ -1,4 +1,4 @@
-"""The commands of ``adnn`` on seed variance and selection bias, as thin as the others.
+"""The commands of ``adnn`` about seed variance and selection bias.
 
 Importing this module loads nothing but Typer.
 """
@@ -34,8 +34,8 @@ def recheck(
 ) -> out.Answer:
     """Recheck how much of the best value of any Optuna study is luck.
 
-    The best trials are evaluated again with new seeds. The evaluations are stored in
-    the study NAME/recheck: the same command resumes.
+    The best trials are evaluated again on new seeds. The study NAME/recheck stores
+    the evaluations. The same command resumes them.
 
     \b
     Examples:
@@ -58,8 +58,8 @@ def overtuning(
 ) -> out.Answer:
     """Estimate the value of a study's best trial on new data.
 
-    It needs the scores of single examples, which adnn.log_scores stores, and no
-    training run.
+    The estimate needs the scores of single examples, which adnn.log_scores stores.
+    Nothing is trained.
 
     \b
     Examples:
@@ -78,10 +78,10 @@ def luck(
     values: Annotated[
         Path | None, "A CSV file with one column: observed runs, in place of --sd."
     ] = None,
-    claimed: Annotated[float | None, "A gain that is claimed."] = None,
-    files: Annotated[int, "The number of such searches of which the best is reported."] = 1,
+    claimed: Annotated[float | None, "A claimed gain, whose probability is computed."] = None,
+    files: Annotated[int, "The number of searches, of which the best is reported."] = 1,
 ) -> out.Answer:
-    """Compute the gain of the best of equally good draws by selection alone.
+    """Compute the gain by selection alone, if all runs are equally good.
 
     \b
     Examples:
@@ -96,16 +96,17 @@ def luck(
 
 def variance(
     function: Annotated[
-        str | None, "A function of its seeds, MODULE:FUNCTION; omit it for a network."
+        str | None, "A function of seeds, MODULE:FUNCTION; omit it for a network."
     ] = None,
     *,
     network: opt.Options,
     **options: Any,
 ) -> out.Answer:
-    """Measure how far a value varies from run to run, by random source.
+    """Measure how far a value varies from run to run, by source of randomness.
 
-    Of a network, initialization, order of the batches and split of the data are
-    redrawn, together and one at a time. The seed in use is compared with the mean.
+    A network's initialization, order of the batches and split of the data are
+    redrawn, together and one at a time. The value with your seed is compared with
+    the mean.
 
     \b
     Examples:
@@ -120,8 +121,9 @@ def compare_models(
     models: Annotated[
         list[str],
         typer.Argument(
-            help="Two or more: .keras files, whose weights are redrawn, or MODULE:FUNCTION, "
-            "which returns a model or, for a seed, its value; LABEL=… names one."
+            help="Two or more models. A model is a .keras file, whose weights are redrawn, or "
+            "MODULE:FUNCTION, which returns a model, or a value for a seed. LABEL=MODEL names a "
+            "model."
         ),
     ],
     *,
@@ -131,9 +133,9 @@ def compare_models(
 ) -> out.Answer:
     """Compare models, with all randomness redrawn for each seed.
 
-    Nothing in a file is executed; a function is looked for in this folder first.
-    With --require, the first of two models must be not worse than the second, or
-    better.
+    Nothing in a file is executed. A function is looked for in this folder first.
+    With --require, the exit code says whether the first of two models is better
+    than the second, or not worse.
 
     \b
     Examples:
@@ -157,15 +159,16 @@ def compare_models(
 
 
 def compare_values(
-    file: Annotated[Path, "A table of comma-separated values: columns arms, rows seeds."],
+    file: Annotated[Path, "A CSV file, whose columns are arms and whose rows are seeds."],
     *,
     require: Require = None,
     **options: Any,
 ) -> out.Answer:
     """Compare arms by values that were measured elsewhere.
 
-    A first column of words, or one called seed or the like, names the rows. With
-    --require, each arm must be not worse than the baseline, or better.
+    A first column of words, or a column such as seed, names the rows. With
+    --require, the exit code says whether each arm is better than the baseline, or
+    not worse.
 
     \b
     Examples:
@@ -188,7 +191,7 @@ def _check_margin(require: str | None, margin: float | None) -> None:
 
 
 def _code(found: Any, require: str | None) -> int:
-    """Return the exit code; say which claims are not as required, or lack a value."""
+    """Return the exit code, and print which claims do not meet the requirement."""
     if require is None:
         return 0
     enough = ["better", "equivalent", "not worse"]

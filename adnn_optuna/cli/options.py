@@ -1,4 +1,4 @@
-"""The options of the commands of ``adnn``, made from the arguments of Python.
+"""Make the options of the commands of ``adnn`` from the arguments of Python functions.
 
 Importing this module loads nothing but Typer. A command's options are made when it is called.
 """
@@ -25,9 +25,9 @@ from adnn_optuna.cli.parsing import integers, load_function, name_or_config, num
 
 DEFAULT_STORAGE = "sqlite:///adnn.db"
 Options = dict[str, Any]
-"""The options of a command, by the names of Python's arguments."""
-# Options that differ from the arguments of Python, or have none.
-_FUNCTION = "An Optuna objective, MODULE:FUNCTION, from this folder first; omit it for a network."
+"""The values of a command's options, by the names of Python's arguments."""
+# Options that differ from the arguments of Python, or that Python does not have.
+_FUNCTION = "An Optuna objective, MODULE:FUNCTION (this folder first); omit it for a network."
 Function = Annotated[str | None, _FUNCTION]
 Storage = Annotated[str, "Database of the studies: an SQLite file, or any URL that Optuna takes."]
 StudyName = Annotated[str, "Name of the study or comparison, as it was shown."]
@@ -45,7 +45,7 @@ _SAMPLERS = (
 
 
 def _arms(*, are_controls: bool) -> dict[str, str]:
-    """Return the help of each sampler, or control, by its name."""
+    """Return the help of each sampler, or of each control, by its name."""
     from adnn_optuna.experiments.controls import ARMS
 
     arms = ARMS.values()
@@ -78,8 +78,8 @@ AtOnce = Annotated[int | None, typer.Option(min=1, help=_AT_ONCE)]
 _DATASET = "digits, mnist, fashion_mnist, or a .csv[.gz] or .parquet table, or an .npz of x and y."
 Dataset = Annotated[str, typer.Option("--dataset", "--data", help=_DATASET)]
 
-# The public functions and classes that a network is made of, in this order: the group of their
-# options in the help, and the arguments that a shell can give.
+# A network is made by these public functions and classes, in this order. Each has a group of
+# options in the help, and the arguments that a shell can pass.
 _SOURCES = {
     "load_dataset": (
         "Data",
@@ -95,23 +95,23 @@ _SOURCES = {
     "InitOffsetObjective": ("Network", "metric seed"),
     "OffsetSpace": ("Offsets", "low high scope unit include_output"),
 }
-# How many of these each argument of a verb stands for.
+# The number of these functions and classes whose options each argument of a verb stands for.
 _LEVELS = {"data": 1, "training": 2, "network": 4, "objective": 5}
-# Python takes these from a compiled model if nothing is set.
+# In Python, these have no defaults, because a compiled model has its own.
 _DEFAULTS = {"optimizer": "adam", "learning_rate": 0.001}
-# The groups of the options that a verb has itself.
+# The groups of options that are a verb's own arguments.
 _GROUPS = {
     "data_dir": "Data",
     **dict.fromkeys(("max_trial", "max_time", "max_memory"), "Limits"),
     **dict.fromkeys(("output", *FILES, "quiet", "json"), "Output"),
 }
-# The Python function of a verb, if it has another name.
+# The Python function of a verb, if the names differ.
 _IN_PYTHON = {
     "contract": "resume",
     "luck": "expected_luck",
     "variance": "measure_variance",
 }
-# The arguments that a shell can give to any verb, by their annotations.
+# The types of options for arguments with these annotations, in all verbs.
 _PASSED: dict[str, Any] = {
     "bool": bool,
     "int": int,
@@ -121,7 +121,7 @@ _PASSED: dict[str, Any] = {
     "str": str,
     "str | None": str | None,
 }
-# Arguments of other types, which are texts in a shell, by their names.
+# The types of options for arguments that are texts in a shell, by the arguments' names.
 _AS_TEXT: dict[str, Any] = {
     "against": Annotated[str | None, _AGAINST],
     "baseline_file": Path | None,
@@ -138,12 +138,12 @@ _AS_TEXT: dict[str, Any] = {
 
 
 def with_options(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[..., None]:
-    """Return the command of a verb with all of its options, including those that it passes on.
+    """Return the command of a verb, with all its options.
 
-    Of a verb's arguments, ``data``, ``training``, ``network``, ``objective`` and ``limits`` stand
-    for all options of these, and ``options`` for other arguments that the same verb has in Python:
-    numbers, truth values, and the storage of studies. The command shows the result of the verb as
-    text or as JSON, and writes the ``files`` from it.
+    The verb's arguments ``data``, ``training``, ``network``, ``objective`` and ``limits`` each
+    stand for a group of options. ``options`` stands for the other arguments of the Python function
+    that a shell can pass, such as numbers, flags and the storage. The command shows the verb's
+    result as text or as JSON, and writes the ``files``.
     """
     own_parameters = {**inspect.signature(verb).parameters}
     parameter_names = [*own_parameters]
@@ -153,7 +153,7 @@ def with_options(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[
         "quiet": _option("quiet", False, Quiet),
         "json": _option("json", False, Json),
     }
-    # Not every verb is a function in Python.
+    # A verb without a Python function is its own source of arguments.
     in_python = getattr(adnn, _IN_PYTHON.get(verb.__name__, verb.__name__), verb)
     parts = _parts(own_parameters, in_python)
     docs = docstrings.arguments(in_python)
@@ -164,7 +164,7 @@ def with_options(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[
 
     def command(**given: Any) -> None:
         files_by_option = {name: given[name] for name in files}
-        for name, file in files_by_option.items():  # Before there is what to write.
+        for name, file in files_by_option.items():  # Refuse a wrong file before the work begins.
             if file is not None:
                 check_output_file(as_option(name), file, FILES[name].suffix)
         if files_by_option.get("contract"):
@@ -180,7 +180,7 @@ def with_options(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[
         arguments = {name: parsed(name, value) for name, value in arguments.items()}
         if has_bar:
             arguments["show_progress_bar"] = not given["quiet"]
-        # Stdout has only results, without notices of Keras and prints of users' functions.
+        # Stdout is only for results. Notices of Keras and prints of functions go to stderr.
         with contextlib.redirect_stdout(sys.stderr):
             answer = verb(**arguments)
         command_name = verb.__name__.replace("_", "-")
@@ -194,7 +194,7 @@ def with_options(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[
 
 
 def _check_contract(given: Options) -> None:
-    """Refuse options of a search with which no contract can be made."""
+    """Refuse options of a search that make a contract impossible."""
     from adnn_optuna.experiments.contract_file import PAIRS
 
     if given.get("test") is False:
@@ -208,14 +208,14 @@ def _check_contract(given: Options) -> None:
 
 
 def as_option(name: str) -> str:
-    """Return an argument of Python as an option of a command."""
+    """Return the name of the option for an argument of Python."""
     return f"--{name.replace('_', '-')}"
 
 
 def _parts(
     own: Mapping[str, inspect.Parameter], in_python: Callable[..., Any]
 ) -> dict[str, dict[str, inspect.Parameter]]:
-    """Return the options that some of a verb's arguments stand for, by argument."""
+    """Return the options that each of a verb's arguments stands for, by the argument's name."""
     parts = {name: _part(name) for name in own if name in _LEVELS}
     if "limits" in own:
         from adnn_optuna.callbacks import LIMITS
@@ -238,7 +238,7 @@ def _parts(
 
 
 def _passed(parameter: inspect.Parameter) -> inspect.Parameter | None:
-    """Return the option for an argument of Python; :obj:`None` if a shell cannot give it."""
+    """Return the option for an argument of Python; :obj:`None` if a shell cannot pass it."""
     name = parameter.name
     kind = parameter.annotation
     if name == "storage":
@@ -263,7 +263,7 @@ def _option(name: str, default: object, annotation: Any) -> inspect.Parameter:
 
 @functools.cache
 def _part(level: str) -> dict[str, inspect.Parameter]:
-    """Return the options that make data, training, network or objective."""
+    """Return the options of data, training, network or objective."""
     options = {"dataset": _explained(_option("dataset", "digits", Dataset), {}, "Data")}
     for source in [*_SOURCES][: _LEVELS[level]]:
         group, names = _SOURCES[source]
@@ -280,7 +280,7 @@ def _part(level: str) -> dict[str, inspect.Parameter]:
 
 
 def _kind_in_shell(annotation: Any) -> Any:
-    """Return the type of an argument in a shell; lists and configurations are texts."""
+    """Return the type of an option. Lists and configurations are texts in a shell."""
     kinds = {*(get_args(annotation) or (annotation,))}
     if get_origin(annotation) is Literal or any(get_origin(kind) is Literal for kind in kinds):
         return annotation
@@ -297,7 +297,7 @@ def _kind_in_shell(annotation: Any) -> Any:
 def _explained(
     parameter: inspect.Parameter, said: Mapping[str, str], group: str | None = None
 ) -> inspect.Parameter:
-    """Return a parameter with its help, its group and the values that a shell completes."""
+    """Return an option with its help, its group and the values that a shell completes."""
     name = parameter.name
     annotation = parameter.annotation
     note: Any = said.get(name)
@@ -321,7 +321,7 @@ def _values(values: Callable[[], Iterable[str]]) -> Callable[[str], Iterable[str
     return lambda incomplete: (f"{incomplete[: incomplete.rfind(',') + 1]}{v}" for v in values())
 
 
-# The values that a shell completes; for other options, it offers files.
+# The values that a shell completes. For all other options, a shell offers files.
 _COMPLETED: dict[str, Callable[..., Any]] = {
     "sampler": _values(lambda: _arms(are_controls=False)),
     "samplers": _values(lambda: _arms(are_controls=False)),
@@ -330,24 +330,24 @@ _COMPLETED: dict[str, Callable[..., Any]] = {
 
 
 def _of(source: str, options: Options) -> Options:
-    """Return the options that a function or class takes."""
+    """Return the values of the options that a function or class takes."""
     _, names = _SOURCES[source]
     return {name: options[name] for name in names.split() if name in options}
 
 
 def load_data(options: Options) -> "adnn.Dataset":
-    """Return the data that a command's options describe; Python checks them."""
+    """Return the dataset that the options describe."""
     of_data = _of("load_dataset", options)
     for name in ("validation_size", "test_size"):
         size = of_data.get(name)
-        # A number of samples is a whole one.
+        # A whole number is a number of samples; any other number is a share.
         if size is not None and size % 1 == 0:
             of_data[name] = int(size)
     return adnn.load_dataset(options.get("dataset", "digits"), **of_data)
 
 
 def make_training(options: Options) -> "tuple[adnn.Dataset, adnn.Training]":
-    """Return data and training."""
+    """Return the dataset and the training settings that the options describe."""
     of_training: Options = _DEFAULTS | _of("Training", options)
     loaded = load_data(options)
     load_libraries()
@@ -367,7 +367,7 @@ def make_network(options: Options) -> "adnn.InitOffsetObjective":
 
 
 def searched(function: str | None, options: Options) -> Any:
-    """Return the user's function, or the objective of a network with its init offsets."""
+    """Return the user's function, or an objective over a network's init offsets."""
     if function is not None:
         check_no_network(options, "a function")
         return load_function("FUNCTION", function)
@@ -376,7 +376,7 @@ def searched(function: str | None, options: Options) -> Any:
 
 
 def default_name(first: str, options: Options) -> str:
-    """Return a study's name: ``first``, and all options that differ from the defaults."""
+    """Return a study's name: ``first``, and each option that differs from its default."""
     set_options = {k: v for k, v in not_default(options).items() if k != "data_dir"}
     if "dataset" in set_options:
         set_options["dataset"] = Path(set_options["dataset"]).name
@@ -388,7 +388,7 @@ def default_name(first: str, options: Options) -> str:
 
 
 def named(options: Options, first: str, network: Options) -> Options:
-    """Return options with a name of the study, by default one that describes the network."""
+    """Return the options with the study's name. By default, the name describes the network."""
     name = options["study_name"]
     if name is None:
         name = default_name(first, network)
@@ -396,7 +396,7 @@ def named(options: Options, first: str, network: Options) -> Options:
 
 
 def check_no_network(options: Options, of: str) -> None:
-    """Refuse options of a network if the command compares something else."""
+    """Refuse options of networks in a command about ``of``, such as a function."""
     network_options = [
         f"{as_option(name)} {value}" for name, value in not_default(options).items()
     ]

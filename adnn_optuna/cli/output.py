@@ -1,4 +1,4 @@
-"""Output of the commands: results on stdout, the names of written files on stderr, exit codes."""
+"""Write a command's result to stdout and the names of its files to stderr, and exit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,13 @@ NOT_MET, WRONG_INPUT, UNEXPECTED, FAILED, INTERRUPTED = 1, 2, 3, 4, 130
 
 
 class File(NamedTuple):
-    """A file that a command may write of its result: its suffix, its help, its use in JSON."""
+    """A file to which a command can write its result.
+
+    Attributes:
+        suffix: The suffix of the file's name.
+        help: The help of the option.
+        use: The key of the file's name in JSON, such as ``"read_it"``.
+    """
 
     suffix: str
     help: str
@@ -53,12 +59,12 @@ FILES = {
 
 
 def load_libraries() -> None:
-    """Import Optuna and, if it is installed, TensorFlow; both then log warnings only."""
+    """Import Optuna, and TensorFlow if it is installed. Both then log only warnings."""
     import optuna
 
     from adnn_optuna.networks._tensorflow import LOG_LEVEL, load_tensorflow
 
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # A user's configuration may name another one.
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # A user may have configured another.
     os.environ.setdefault(LOG_LEVEL, "2")
     if is_installed("tensorflow"):
         with notice("Loading TensorFlow …"):
@@ -72,13 +78,13 @@ def notice(text: str) -> Iterator[None]:
     if sys.stderr is None or not sys.stderr.isatty():
         yield
         return
-    # A copy, as descriptor 2 is filtered while TensorFlow is imported.
+    # Write to a copy, because descriptor 2 is filtered while TensorFlow is imported.
     terminal = os.dup(sys.stderr.fileno())
     os.write(terminal, text.encode())
     try:
         yield
     finally:
-        os.write(terminal, b"\r\x1b[K")  # To the beginning of the line, and erase it.
+        os.write(terminal, b"\r\x1b[K")  # Go to the beginning of the line, and erase the line.
         os.close(terminal)
 
 
@@ -88,7 +94,7 @@ def has_colors() -> bool:
 
 
 def _document(result: Printed, function: str | None) -> Document:
-    """Return what a result says to somebody who searched a function of this name in a shell."""
+    """Return a result's document. Its next command names the function, if there is one."""
     document = result.document()
     if function is None:
         return document
@@ -103,10 +109,10 @@ def as_text(
     has_report: bool = True,
     writes_report: bool = False,
 ) -> str:
-    """Return a result as text for a shell; on a terminal, its title has the verdict's colour.
+    """Return a result as text for a shell. On a terminal, the title has the verdict's colour.
 
-    ``has_report`` says whether the command has an option for a report, ``writes_report`` whether
-    it writes one.
+    ``has_report`` is whether the command has an option for a report. ``writes_report`` is whether
+    it writes a report now.
     """
     document = _document(result, function)
     how = "pass --json"
@@ -132,21 +138,21 @@ def show(text: str, stream: TextIO | None = None) -> None:
 
 
 def say(text: str) -> None:
-    """Write to stderr, so that stdout holds results alone; passwords are masked."""
+    """Write a text to stderr, with passwords masked. Stdout is only for results."""
     show(without_passwords(text), sys.stderr)
 
 
 class Answer(NamedTuple):
-    """A command's result, further hints such as the files that it wrote, and an exit code."""
+    """A command's result, hints such as the files that it wrote, and the exit code."""
 
     facts: Any
     more: dict[str, str] = {}  # noqa: RUF012 - it is never changed.
     code: int = 0
-    function: str | None = None  # The one that was searched.
+    function: str | None = None  # The name of the function that was searched.
 
 
 def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Path | None) -> None:
-    """Write the files that are asked for, and show the result and the files."""
+    """Write the files that the user wants, and show the result and the files' names."""
     facts, more, code, function = answer
     requested = {what: file for what, file in files.items() if file is not None}
     more = dict(more)
@@ -157,10 +163,10 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
             contract = facts.contract()
             contract.save(file)
             more["check_it"] = f"adnn verify {as_argument(str(file))}"
-            # The contract stored its test and its new seeds: nothing is trained.
+            # The contract has stored the test scores and new seeds, so nothing is trained here.
             facts = facts.confirm() if "confirmation" in contract.content else facts.test()
     finally:
-        # Also of a search that no contract can be made of.
+        # The result is shown even if the contract cannot be made.
         if in_json:
             show(as_json(verb, facts, function, next=more))
         else:

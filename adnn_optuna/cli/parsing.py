@@ -1,4 +1,4 @@
-"""The texts of options as values of Python."""
+"""Parse the texts of options to values of Python."""
 
 import contextlib
 import importlib
@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from adnn_optuna._checks import WrongValueError, masked, shown
 
-# Python reads no longer numbers than 4,300 digits.
+# Python raises an error for numbers of more than 4,300 digits.
 _WHOLE = r"[0-9]{1,100}"
 
 
@@ -21,7 +21,7 @@ def is_whole(text: str) -> bool:
 
 
 def integers(option: str, text: str) -> tuple[int, ...]:
-    """Return the whole numbers of a list."""
+    """Return the whole numbers of a list that is separated by commas."""
     if not re.fullmatch(rf"{_WHOLE}(,{_WHOLE})*,?", text):
         raise WrongValueError(
             f"{option} must be whole numbers separated by commas; got {shown(text)}."
@@ -30,18 +30,18 @@ def integers(option: str, text: str) -> tuple[int, ...]:
 
 
 def load_function(option: str, text: str) -> Callable[..., Any]:
-    """Return the function ``module:function``; this folder is searched first."""
+    """Import and return a function ``module:function``. This folder is searched first."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    where = text.replace(".py:", ":")  # As a shell completes it.
-    if not re.fullmatch(r"[\w.]+:\w+", where):  # It may be a storage, with its password.
+    where = text.replace(".py:", ":")  # A shell completes the file's name with its suffix.
+    if not re.fullmatch(r"[\w.]+:\w+", where):  # It may be a storage with a password.
         raise WrongValueError(f"{option} must be MODULE:FUNCTION; got {masked(text)!r}.")
     module, _, name = where.partition(":")
     sys.path.insert(0, str(Path.cwd()))
     try:
         function: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    except Exception as error:  # Whatever a user's own module raises.
+    except Exception as error:  # The user's module may raise any error.
         why = f"{type(error).__name__}: {error}"
         raise WrongValueError(f"{option} {text!r} cannot be loaded ({why}).") from error
     if not callable(function):
@@ -52,7 +52,7 @@ def load_function(option: str, text: str) -> Callable[..., Any]:
 
 
 def load_models(texts: Sequence[str]) -> dict[str, Any]:
-    """Return the models of a list of ``.keras`` files and ``module:function``, by their labels."""
+    """Return models by their labels. Each text is a ``.keras`` file or a ``module:function``."""
     from adnn_optuna.networks.keras_files import model_from_file
 
     models = {}
@@ -73,14 +73,14 @@ def load_models(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def parse_controls(text: str) -> Sequence[str]:
-    """Return the controls of a list."""
+    """Return the controls of a list that is separated by commas; none for "none"."""
     if text == "none":
         return []
     return text.split(",")
 
 
 def parse_against(text: str) -> Any:
-    """Return a trial's number, or parameters that are given as JSON."""
+    """Return a trial's number, or the parameters in a JSON text."""
     if is_whole(text):
         return int(text)
     if not isinstance(params := name_or_config("--against", text), dict):
@@ -91,7 +91,7 @@ def parse_against(text: str) -> Any:
 
 
 def number_or_text(text: str) -> Any:
-    """Return a number, or a text such as auto, which Python checks."""
+    """Return a text as a number if it is one; otherwise the text, such as "auto"."""
     if is_whole(text):
         return int(text)
     with contextlib.suppress(ValueError):
@@ -100,14 +100,14 @@ def number_or_text(text: str) -> Any:
 
 
 def parse_resampled(text: str) -> tuple[int, ...] | Literal[False]:
-    """Return the numbers of training and test examples, if there are any."""
+    """Return the numbers of training and test examples; False for the text "False"."""
     if text == "False":
         return False
     return integers("--resampled", text)
 
 
 def parse_seeds(text: str) -> int | Sequence[int]:
-    """Return a count of seeds, or the seeds of a list or of a range with both its ends."""
+    """Return the number of seeds, or the seeds of a list or range. Both ends count."""
     if ends := re.fullmatch(rf"({_WHOLE})-({_WHOLE})", text):
         return range(int(ends[1]), int(ends[2]) + 1)
     if is_whole(text):
@@ -116,7 +116,7 @@ def parse_seeds(text: str) -> int | Sequence[int]:
 
 
 def name_or_config(option: str, text: str) -> str | dict[str, Any]:
-    """Return a name, or a configuration that is given as JSON."""
+    """Return a name, or the configuration in a JSON text."""
     if not text.lstrip().startswith("{"):
         return text
     try:
@@ -139,7 +139,7 @@ _PARSED: dict[str, Callable[[str], Any]] = {
 
 
 def parsed(name: str, value: Any) -> Any:
-    """Return the value of an option as the argument of Python of the same name."""
+    """Return the value of an option as the value of Python's argument with this name."""
     if isinstance(value, str) and name in _PARSED:
         return _PARSED[name](value)
     return value
