@@ -1,6 +1,6 @@
 """Optuna callbacks that end a study at a limit of time, trials or gain.
 
-They are computed from the study's trials alone, and so add up over resumed runs and all workers.
+A limit is computed only from the study's trials. It therefore counts all runs and all workers.
 """
 
 import abc
@@ -45,7 +45,7 @@ class Limit(abc.ABC):
         return f"{type(self).__name__}({self.reason}={self.value})"
 
     def __call__(self, study: Study, trial: FrozenTrial) -> None:
-        """End the study if it has reached the limit, and store why."""
+        """End the study if it has reached the limit, and store the reason."""
         if self._is_reached(study, self._tally(study, trial)):
             study.set_user_attr(STOP_REASON, self.reason)
             study.stop()
@@ -53,17 +53,17 @@ class Limit(abc.ABC):
     def reached(self, study: Study) -> bool:
         """Return whether the study, which has one objective, has reached the limit.
 
-        Optuna calls callbacks after each trial only: ask before
-        :meth:`~optuna.study.Study.optimize` to run none in a study that is at its limit already.
+        Optuna calls callbacks only after a trial. To run no trial in a study that has already
+        reached its limit, call this method before :meth:`~optuna.study.Study.optimize`.
         """
         return self._is_reached(study, self._tally(study))
 
     def used(self, study: Study) -> float:
-        """Return how much the study has used: seconds, trials, or the gain that it has reached."""
+        """Return how much of the limit the study has used, in seconds, trials or gain."""
         return self._used(study, self._tally(study))
 
     def seconds_left(self, study: Study) -> float:
-        """Return about how long the study takes to reach the limit; infinite if unknown."""
+        """Return the expected seconds until the study reaches the limit; infinite if unknown."""
         return self._seconds_left(study, self._tally(study))
 
     def _seconds_left(self, study: Study, tally: Tally) -> float:
@@ -93,12 +93,13 @@ class Limit(abc.ABC):
 class MaxTimeCallback(Limit):
     """End a study once its trials took a given time.
 
-    The limit counts the time of trials that have ended, in this or any other process, now or in an
-    earlier run. If trials ran in parallel, the time is the duration of the longest chain of
-    consecutive trials. Idle time and trials of dead workers do not count. If the objective is not
-    ours, the dates that Optuna stores tell how long a trial took. Workers whose clocks differ may
-    then seem to have run in parallel. The trial that runs when the limit is reached is completed
+    The limit counts all trials that have ended, in any process and in earlier runs. If trials ran
+    in parallel, the time is the duration of the longest chain of consecutive trials. Idle time and
+    trials of dead workers do not count. The trial that runs when the limit is reached is completed
     first.
+
+    For objectives of other packages, the time of a trial is the difference of its dates in Optuna.
+    Workers with different clocks may then seem to have run in parallel.
 
     Example: ``study.optimize(objective, callbacks=[MaxTimeCallback(600)])``
 
@@ -125,11 +126,13 @@ class MaxTrialCallback(Limit):
 
     Completed and pruned trials count, including trials of ``study.add_trial``. A failed trial
     counts if the training of an :class:`~adnn_optuna.InitOffsetObjective` diverged. In
-    :func:`~adnn_optuna.search` it also counts if the objective returned NaN or its error was
-    caught. In ``study.optimize`` these two do not count: pass ``n_trials``, too, so that the study
-    ends if all trials fail. Trials that were interrupted, or whose worker died, never count: they
-    are done again. Unlike :class:`optuna.study.MaxTrialsCallback`, it tells before the first trial
-    whether there is anything to do.
+    :func:`~adnn_optuna.search`, it also counts if the objective returned NaN or raised an error
+    that was caught. In ``study.optimize``, such a trial does not count. Therefore pass
+    ``n_trials``, too, so that the study ends even if all trials fail.
+
+    Interrupted trials and trials of dead workers never count, because they are repeated. Unlike
+    :class:`optuna.study.MaxTrialsCallback`, this limit can be checked before the first trial, with
+    :meth:`reached`.
 
     Example: ``study.optimize(objective, n_trials=100, callbacks=[MaxTrialCallback(50)])``
 
@@ -151,23 +154,22 @@ class MaxTrialCallback(Limit):
 class MaxGainCallback(Limit):
     """End a study once its best value is a given gain better than the baseline.
 
-    The gain is best value minus baseline if the study maximizes, and baseline minus best value if
-    it minimizes. A gain that misses the limit by rounding alone, such as 0.3 - 0.1 for 0.2, has
-    reached it. Trials that violate a constraint are ignored, and there is no gain on a baseline
-    that is not finite.
+    If the study maximizes, the gain is the best value minus the baseline. If it minimizes, the
+    gain is the baseline minus the best value. Rounding is allowed for: 0.3 - 0.1 reaches the limit
+    0.2. Trials that violate a constraint are ignored. Without a finite baseline there is no gain.
 
     Example: ``study.optimize(objective, callbacks=[MaxGainCallback(0.25, baseline=0.5)])``
 
     Args:
         max_gain: The gain, in units of the objective.
-        baseline: The value to gain on. If :obj:`None`, it is the user attribute ``adnn:baseline``
-            of the best trial (set if the model or training is a function of the trial), or of the
-            study (set before its first trial ends). Without both, it is the value of the first
-            completed trial that violates no constraint.
+        baseline: The value over which the gain is measured. The default is the stored value of the
+            baseline network: the user attribute ``adnn:baseline`` of the best trial, or otherwise
+            of the study. Without this attribute, the default is the value of the first completed
+            trial that violates no constraint.
     """
 
     reason = "max_gain"
-    help = "Gain over the baseline that is enough, in units of the metric (0.02 is 2 points)."
+    help = "The gain over the baseline that is enough, in units of the metric (0.02 is 2 points)."
     ends_early = True
 
     def __init__(self, max_gain: float, baseline: float | None = None) -> None:
@@ -191,7 +193,7 @@ class MaxGainCallback(Limit):
     def _is_reached(self, study: Study, tally: Tally) -> bool:
         if not self._seems_reached(study, tally):
             return False
-        # Others may have stored a baseline meanwhile.
+        # Another worker may have stored a baseline since.
         if self._baseline is None and tally.baseline_of(study, again=True) is not None:
             return self._seems_reached(study, tally)
         return True
@@ -218,16 +220,17 @@ class MaxGainCallback(Limit):
 
 
 class MaxStaleCallback(Limit):
-    """End a study once its last trials did not improve on its best value.
+    """End a study once a given number of trials in a row did not improve its best value.
 
-    All trials that count for :class:`MaxTrialCallback` count, in the order in which they ended,
-    over all runs and workers.
+    The same trials count as for :class:`MaxTrialCallback`, of all runs and workers. Their order is
+    the order in which they ended.
 
     Example: ``study.optimize(objective, callbacks=[MaxStaleCallback(30)])``
 
     Args:
         max_stale: The number of trials without an improvement.
-        min_improvement: The largest improvement that does not count, in units of the objective.
+        min_improvement: The largest improvement that does not count as one, in units of the
+            objective.
     """
 
     reason = "max_stale"
@@ -253,7 +256,7 @@ class MaxStaleCallback(Limit):
         bests = tally.bests
         if not bests:
             return 0
-        # The values fall, so this is the first one that is as good as the last.
+        # The values are sorted, so this finds the first value that is as good as the last.
         enough = bests[-1] + self._min_improvement
         last_improvement = bisect.bisect_left(bests, -enough, key=lambda best: -best)
         return len(bests) - 1 - last_improvement
@@ -265,11 +268,11 @@ LIMITS: tuple[type[Limit], ...] = (
     MaxGainCallback,
     MaxStaleCallback,
 )
-"""All limits; of several that are reached at once, the last has ended the study."""
+"""All limits. If several are reached at once, the last of them counts."""
 
 
 class OtherLimits(TypedDict, total=False):
-    """The limits except ``max_trial``; :obj:`None` is no limit."""
+    """The limits other than ``max_trial``. :obj:`None` means no limit."""
 
     max_time: Annotated[float | None, MaxTimeCallback.help]
     max_gain: Annotated[float | None, MaxGainCallback.help]
@@ -277,13 +280,13 @@ class OtherLimits(TypedDict, total=False):
 
 
 class LimitValues(OtherLimits, total=False):
-    """All limits of a study, over all of its runs and workers; :obj:`None` is no limit."""
+    """All limits of a study, over all its runs and workers. :obj:`None` means no limit."""
 
     max_trial: Annotated[int | None, MaxTrialCallback.help]
 
 
 def checked_limits(**given: Unpack[LimitValues]) -> LimitValues:
-    """Return the value of each limit as JSON; refuse a wrong one."""
+    """Return the value of each limit as JSON; refuse a wrong value."""
     makers: Any = {limit.reason: limit for limit in LIMITS}
     values: dict[str, Any] = {**dict.fromkeys(makers), **given}
     for name, value in values.items():
@@ -293,7 +296,7 @@ def checked_limits(**given: Unpack[LimitValues]) -> LimitValues:
 
 
 def callbacks_of(limits: LimitValues) -> list[Limit]:
-    """Return the callbacks of the limits; if several are reached, the first one counts."""
+    """Return the callbacks of the limits. If several are reached at once, the first counts."""
     values: Any = limits
     makers: Any = LIMITS[::-1]
     return [make(values[make.reason]) for make in makers if values.get(make.reason) is not None]

@@ -1,1 +1,1 @@
-"""How others check a result."""
+"""How others check the contract of a result."""

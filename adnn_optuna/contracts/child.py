@@ -1,4 +1,4 @@
-"""A contract from others is checked in a process of its own, which can be ended at any moment."""
+"""Check a contract from others in a separate process, which can be ended at any moment."""
 
 import dataclasses
 import json
@@ -26,10 +26,11 @@ from adnn_optuna.experiments.verdict import Verdict
 from adnn_optuna.networks._tensorflow import LOG_LEVEL
 
 _SECONDS_BETWEEN_LOOKS = 0.1
-# What any check takes: importing TensorFlow, a data set, compiling.
+# Every check may take this much, to import TensorFlow, load the data and compile.
 _SECONDS = 600.0
 _BYTES = 4e9
-# Ordinary training takes a tenth of it: of a row, of a row and a weight, of a byte in a file.
+# The limits for each row, for each row and weight, and for each byte of a file. They are ten times
+# what ordinary training takes.
 _SECONDS_OF_ROW = 1e-3
 _SECONDS_OF_WEIGHT = 6e-9
 _BYTES_OF_BYTE = 30
@@ -38,7 +39,7 @@ _BYTES_OF_BYTE = 30
 def declared_limits(
     contract: Json, folder: Path, data_dir: str | None, n_seeds: int
 ) -> tuple[float, float]:
-    """Return the most seconds and bytes for a check, by what a contract and its files declare."""
+    """Return the limits of a check in seconds and bytes, from the contract's sizes."""
     objective = contract["objective"]
     files = [folder / file["name"] for file in contract["files"].values()]
     path = objective["dataset"].get("path")
@@ -50,7 +51,7 @@ def declared_limits(
         if is_file(file):
             size = file.stat().st_size
         sizes.append(size)
-    n_weights = sizes[0] / 4  # The first file holds them in float32.
+    n_weights = sizes[0] / 4  # The first file holds the weights in float32.
     n_rows = contract["split"]["train"] * objective["training"]["epochs"]
     seconds_of_row = _SECONDS_OF_ROW + _SECONDS_OF_WEIGHT * n_weights
     n_runs = 2 * (1 + N_RUNS + n_seeds)
@@ -60,7 +61,7 @@ def declared_limits(
 
 
 def _resident(process: int) -> int:
-    """Return the bytes of memory that a process has; 0 on systems without ``/proc``."""
+    """Return the bytes of memory that a process uses; 0 on systems without ``/proc``."""
     with suppress(OSError):
         text = Path(f"/proc/{process}/statm").read_text("ascii")
         n_pages = int(text.split()[1])
@@ -75,11 +76,11 @@ def verified_apart(
     limits: tuple[float, float],
     **options: Any,
 ) -> Verdict:
-    """Check a contract in a process of its own, within limits of seconds and bytes.
+    """Check a contract in a separate process, within limits of seconds and bytes.
 
     Raises:
         CannotCheckError: If the process reaches a limit, or ends without a verdict.
-        KeyboardInterrupt: If the user interrupts; the process has ended then.
+        KeyboardInterrupt: If the user interrupts the check. The process has then ended.
     """
     job: str | None = json.dumps(
         {"contract": contract, "folder": str(folder), "data_dir": data_dir, **options}
@@ -89,7 +90,7 @@ def verified_apart(
     # Nothing in the current folder is imported, because the contract may be there.
     command = [sys.executable, "-P", "-m", __name__, str(os.getpid())]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    # Ctrl-C is for this process, which ends the other one at once.
+    # Only this process receives Ctrl-C, and it ends the other process at once.
     pipes |= {"env": environment, "start_new_session": True}
     began = time.monotonic()
     answer = None
@@ -112,7 +113,7 @@ def verified_apart(
 
 
 def _check_limits(limits: tuple[float, float], seconds: float, n_bytes: int) -> None:
-    """Refuse to go on if seconds or bytes of memory have run out."""
+    """Raise an error if the process has reached a limit."""
     refusal = "Checking took more than {}. If you trust the file, pass a larger {}."
     if seconds > limits[0]:
         raise CannotCheckError(refusal.format(f"{limits[0]:.3g} seconds", "max_time"))
@@ -121,7 +122,7 @@ def _check_limits(limits: tuple[float, float], seconds: float, n_bytes: int) -> 
 
 
 def _received(answer: Json, contract: Json) -> Verdict:
-    """Return a verdict from JSON; the claims of the contract are read here."""
+    """Return the verdict from JSON. The contract's claims are read from the contract itself."""
     answer["reasons"] = tuple(answer["reasons"])
     answer["stated"] = tuple(answer["stated"])
     if answer["gain"] is not None:
@@ -135,7 +136,7 @@ def _received(answer: Json, contract: Json) -> Verdict:
 
 
 def _end_after(parent: int) -> None:
-    """End this process when the process that started it is gone."""
+    """End this process when its parent process is gone."""
     while os.getppid() == parent:
         time.sleep(1.0)
     os._exit(1)

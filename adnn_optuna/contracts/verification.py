@@ -1,4 +1,4 @@
-"""Verification: whether a contract's result is reproduced."""
+"""Verify a contract: train its networks again, and compare the results."""
 
 import dataclasses
 import itertools
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 N_RUNS = 8
 """How often both networks are trained from weights that differ in their last bits."""
 _LEVEL = 0.99
-# If a gain is known less well, honest contracts and forgeries cannot be told apart.
+# With a wider CI of the gain, an honest contract and a forgery look the same.
 _MAX_HALF_WIDTH = 0.005
 
 
@@ -73,7 +73,7 @@ def verified(
     dataset: Dataset | None = None,
     model: AnyModel | None = None,
 ) -> Verdict:
-    """Check the contract of a file in a folder, as :func:`adnn_optuna.verify` says."""
+    """Check a contract, see :func:`adnn_optuna.verify`. ``folder`` contains its file."""
     unlike = list[str]()
     pairs = None
     try:
@@ -137,7 +137,7 @@ def verified(
 
 
 def _stated(contract: Json, *, has_pairs: bool, is_exact: bool) -> tuple[str, ...]:
-    """Return the maker's statements that this verification did not check."""
+    """Return the statements of the contract's maker that this verification did not check."""
     stated = [
         "study: number of trials, sampler and duration of the search",
         "objective: how data and classes were made and named, its metric and space",
@@ -156,7 +156,7 @@ def _stated(contract: Json, *, has_pairs: bool, is_exact: bool) -> tuple[str, ..
 
 
 def shown(reasons: Iterable[str]) -> tuple[str, ...]:
-    """Return reasons, cut and escaped so that no contract floods or controls a terminal."""
+    """Return reasons, cut and escaped, because a contract's texts could harm a terminal."""
     return tuple(f"{printable(reason):.1000}" for reason in itertools.islice(reasons, 100))
 
 
@@ -165,7 +165,7 @@ def _dataset(contract: Json, folder: Path, data_dir: FilePath | None) -> Dataset
     config = contract["objective"]["dataset"]
     name = config["name"]
     source = config["source"]
-    if "data" in contract["files"] and source != "built-in":  # These have their name's data.
+    if "data" in contract["files"] and source != "built-in":  # Built-in data need no file.
         return _embedded(contract, folder)
     if source == "built-in" and name not in {"digits", *MNIST_LIKE}:
         raise CannotCheckError(f"{where}.name: {name!r} is not a built-in data set.")
@@ -186,7 +186,7 @@ def _dataset(contract: Json, folder: Path, data_dir: FilePath | None) -> Dataset
 
 
 def _embedded(contract: Json, folder: Path) -> Dataset:
-    """Return the data in the contract's folder; their fingerprint is compared later."""
+    """Return the embedded data from the contract's folder. A fingerprint is compared later."""
     entry = contract["files"]["data"]
     config = contract["objective"]["dataset"]
     file = find_in(folder, entry["name"], "files.data.name", "copy it there")
@@ -203,7 +203,7 @@ def _embedded(contract: Json, folder: Path) -> Dataset:
 
 
 def _model(config: Json, data: Dataset) -> "MLP | Callable[[], keras.Model]":
-    """Return the model of a configuration, checked before anything is built of it."""
+    """Return the model of a configuration, which is checked before anything is built."""
     where = "objective.model"
     if config.get("type") != "MLP":
         keras_files.check_model_config(config["model"], f"{where}.model")
@@ -242,7 +242,7 @@ def _rebuild(
         if claimed != in_data:
             raise CannotCheckError(f"{name} is {claimed}, but the data have {in_data}.")
     if "scaling" in stored:
-        # A copy, since the user's data set is not to be scaled by a file's numbers later.
+        # Copy the data, so that the file's numbers do not scale the user's data set later.
         data = dataclasses.replace(data)
         scaling = Scaling.from_config(stored["scaling"])
         use(data, stored["model"].get("scale", "auto"), scaling)
@@ -269,7 +269,7 @@ def _rebuild(
     if differing:
         error = f"The contract contradicts itself: {in_words(differing)}."
         if model is None and not isinstance(built, MLP):
-            # Weights that were loaded, or one initializer for several layers, are not stored.
+            # A configuration stores no loaded weights, and no initializer that layers share.
             error += (
                 " If the model's configuration does not hold everything, pass the callable that "
                 "builds it as model."
@@ -297,7 +297,7 @@ def _rebuild(
 def _train_here(
     contract: Json, objective: NetworkObjective, bar: Bar
 ) -> tuple[list[Retrained], list[str]]:
-    """Train both networks again; return the runs, and a sentence if other bits came out."""
+    """Train both networks again. Return the runs, and a sentence if their bits differ."""
     starts = (objective.starts({}), objective.starts(contract["best"]["params"]))
     runs = [*retrain(objective.trainer, starts, bar=bar)]
     differing = list[str]()
@@ -311,7 +311,7 @@ def _train_here(
             if name in {"params", "hyperparameters"} or pair[0] == pair[1]:
                 continue
             differing.append("{}.{} is {}, but trained again {}".format(role, name, *pair))
-            if name == "initial_weights_sha256":  # No environment changes their bits.
+            if name == "initial_weights_sha256":  # They are the same in all environments.
                 why = "from objective.model, objective.seed and best.params"
                 breaches.append(f"{differing[-1]} ({why}).")
             elif trained[weights] == claimed[weights]:
@@ -330,7 +330,10 @@ def _train_here(
 def _train_elsewhere(
     contract: Json, objective: NetworkObjective, bar: Bar
 ) -> tuple[float, list[Retrained], str]:
-    """Train both several times; return the half width of a gain, the runs, and why it is wide."""
+    """Train both networks several times.
+
+    Return the half width of the gain's CI, the runs, and a problem if the CI is too wide.
+    """
     arms = [objective.starts({}), objective.starts(contract["best"]["params"])]
     starts = []
     for i in range(N_RUNS):
@@ -356,7 +359,7 @@ def _train_elsewhere(
         )
         return half_width, runs, problem
     breaches = []
-    # Rounding must not decide about a difference of exactly the tolerance.
+    # Allow for rounding if the difference is exactly as large as the tolerance.
     if not abs(claim.gain - gain) <= half_width + 1e-6 * most:
         claimed = claim.unit.gain(claim.gain)
         reproduced = claim.unit.gain(gain)
@@ -385,7 +388,7 @@ def _train_elsewhere(
 
 
 def _moved(objective: NetworkObjective, start: Start, key: tuple[int, int, int]) -> Start:
-    """Return a start with other last bits in weights and biases."""
+    """Return a start whose weights and biases differ in their last bits."""
     trainer = objective.trainer
     variables = trainer.architecture.variables
     weights = trainer.initial_weights(start)
@@ -394,7 +397,7 @@ def _moved(objective: NetworkObjective, start: Start, key: tuple[int, int, int])
     moved = [*start.offsets]
     for i, variable in enumerate(variables):
         if variable.kind != "other":
-            # At least the last bits of 1: they stand for the rounding in each step of a run.
+            # Use at least the last bits of 1, which stand for the rounding in each training step.
             size = abs(weights[i]).max(initial=1)
             moved[i] += float(draws[i] * np.spacing(size))
     return dataclasses.replace(start, offsets=tuple(moved))
@@ -403,10 +406,10 @@ def _moved(objective: NetworkObjective, start: Start, key: tuple[int, int, int])
 def check_weights(
     contract: Json, objective: NetworkObjective, file: Path, trained: list[np.ndarray]
 ) -> None:
-    """Refuse weights that are not the best network's, or have another test score."""
+    """Refuse weights that are not the best network's, or that have another test score."""
     best = contract["best"]
     sha256 = contract["files"]["weights"]["sha256"]
-    # An array's header takes some hundred bytes.
+    # The header of an array takes some hundred bytes.
     most = sum(values.nbytes + 1000 for values in trained)
     arrays = read_arrays(file, sha256, "files.weights", most)
     weights = [*arrays.values()]
@@ -415,7 +418,7 @@ def check_weights(
             f"files.weights: {file.name!r} does not hold the weights of "
             "best.trained_weights_sha256."
         )
-    # In another environment training again does not show whether their bits are right.
+    # In another environment, training again cannot show whether the bits are right.
     claim = claim_of(contract)
     claimed = best[claim.metric]
     trainer = objective.trainer

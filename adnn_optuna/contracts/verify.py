@@ -1,4 +1,4 @@
-"""The verb that checks contracts."""
+"""Check a contract from others."""
 
 from __future__ import annotations
 
@@ -40,19 +40,20 @@ def verify(
     max_memory: float | None = None,
     show_progress_bar: bool = False,
 ) -> Verdict:
-    """Check a contract: rebuild everything, train its two networks again, and compare.
+    """Check a contract: train its baseline and best network again, and compare the results.
 
-    In the environment of the contract (versions, processor, threads, oneDNN), all bits are the
-    same. In another environment, both networks are trained eight times, from weights that differ
-    in their last bits. The claimed gain must then be within the range of these runs, by Student's
-    t at 99% or by one test image. Nothing in the file widens that, and nothing in it is executed.
+    In the contract's environment (versions, processor, threads, oneDNN), the results must have the
+    same bits. In another environment, both networks are trained eight times, from weights that
+    differ in their last bits. The claimed gain must then be within the 99% CI of these runs, or
+    differ by at most one test image. Nothing in the file can widen this tolerance. Nothing in the
+    file is executed.
 
-    This reproduces the numbers of one network, whose seed may have been chosen. Only new seeds
-    show that its offsets gain, and whether the maker's mean gain replicates. They do not need
-    equal bits, so they count in any environment.
+    This check reproduces the result of one seed, which the maker may have selected. Only new seeds
+    show whether the offsets gain, and whether the maker's mean gain replicates. New seeds do not
+    need equal bits, so they count in any environment.
 
-    The check runs in a process of its own, which an interrupt ends at once. With ``dataset`` or
-    ``model``, which are objects of yours, it runs in this process, without limits.
+    The check runs in a separate process, which an interrupt ends at once. If you pass ``dataset``
+    or ``model``, the check runs in this process and without limits.
 
     Example:
 
@@ -63,28 +64,31 @@ def verify(
 
     Args:
         path: The contract's file.
-        data_dir: Folder to look in for the dataset first, see :func:`~adnn_optuna.load_dataset`;
-            data from a file are looked up here, or else beside the contract, by the file's name.
-        dataset: The data, if they came from arrays.
-        model: The callable that builds the model (of the trial, if it takes one), if its Keras
-            configuration cannot rebuild it.
-        new_seeds: The number of new seeds for the best and the baseline network, at least 20. The
-            seeds are drawn for each call, so the maker did not have them, and shown.
-        seeds: The seeds of an earlier verification, to replay it, in place of ``new_seeds``.
-        max_time: The most seconds that the check may take; by default they follow from the rows,
-            epochs and weights of the contract, 10 minutes at least.
-        max_memory: The most bytes of resident memory that it may take, such as ``8e9``; by default
-            4 GB, and 30 times the size of the contract's files. Systems other than Linux do not
-            limit it.
-        show_progress_bar: Whether to show a progress bar, on a terminal.
+        data_dir: The folder in which to look for the dataset first, see
+            :func:`~adnn_optuna.load_dataset`. A data file is looked for here by its name. Without
+            this argument, it is looked for beside the contract.
+        dataset: The data, if the maker's data came from arrays.
+        model: The callable that builds the model, if the contract's Keras configuration cannot
+            rebuild it. It takes the trial if the maker's callable did.
+        new_seeds: The number of new seeds that train the best and the baseline network, at least
+            20. Each call draws and prints its seeds, so the maker did not have them.
+        seeds: The seeds of an earlier verification, to repeat it. Pass them in place of
+            ``new_seeds``.
+        max_time: The seconds that the check may take; at least 10 minutes by default. The default
+            follows from the rows, epochs and weights of the contract.
+        max_memory: The bytes of memory that the check may use, such as ``8e9``; by default 4 GB
+            plus 30 times the size of the contract's files. The limit is of resident memory, and
+            works only on Linux.
+        show_progress_bar: Whether to show a progress bar on a terminal.
 
     Returns:
-        The verdict, which names the claims that no training run shows. For any file, no error is
-        raised. A check that runs out of time or memory is ``cannot_check``.
+        The verdict. It names the claims that no training run checked. A wrong file raises no
+        error; its verdict is ``cannot_check`` or ``breached``. A check that reaches a limit is
+        ``cannot_check``.
 
     Raises:
-        TypeError: If an argument is of the wrong type.
-        ValueError: If there are fewer than 20 seeds, or arguments exclude each other.
+        TypeError: If an argument has a wrong type.
+        ValueError: If there are fewer than 20 seeds, or if arguments exclude each other.
     """
     check_type("path", path, str | os.PathLike, "the name of a file")
     check_type("dataset", dataset, Dataset | None, "a Dataset")

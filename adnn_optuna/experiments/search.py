@@ -1,4 +1,4 @@
-"""The result of a search of a network: test set, new seeds, and the best network itself."""
+"""The result of a search of a network: its scores, its confirmation, and the best network."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ if TYPE_CHECKING:
     import keras
     from optuna.trial import FrozenTrial
 
-_N_NAMED = 5  # Of variables that no offset changes.
-# A test set is uneven if its largest class is so many times as frequent as the others on average:
-# always predicting this class is then right as many times as often as predicting another one.
+_N_NAMED = 5  # The number of variables without offsets that a note names.
+# A test set is uneven if its largest class is at least this many times as frequent as the other
+# classes are on average.
 _UNEVEN = 1.5
 
 
@@ -84,10 +84,11 @@ _UNEVEN = 1.5
 class SearchResult(StudyResult):
     """The result of a search of a network.
 
-    Without a best trial, everything that needs the best network raises :exc:`ValueError`.
+    If there is no best trial, methods that need the best network raise :exc:`ValueError`.
 
     Attributes:
-        record: What was read of the study.
+        record: The study's content when the result was made: trials, baseline, test scores and
+            confirmations.
     """
 
     record: NetworkRecord
@@ -98,7 +99,10 @@ class SearchResult(StudyResult):
 
     @property
     def test_baseline(self) -> float:
-        """The metric of the baseline on the test set; NaN if its training diverged."""
+        """The baseline network's metric on the test set.
+
+        NaN before the test-set evaluation, or if the training diverged.
+        """
         return self.record.test_baseline
 
     @property
@@ -108,22 +112,28 @@ class SearchResult(StudyResult):
 
     @property
     def test_gain(self) -> float:
-        """How much better the best trial is than the baseline on the test set."""
+        """How much better the best network is than the baseline network on the test set.
+
+        NaN before the test-set evaluation.
+        """
         return self.record.test_gain
 
     @property
     def test_metrics(self) -> Metrics:
-        """All test metrics of the best network, such as ``accuracy``; empty before the test."""
+        """The best network's metrics on the test set by name, such as ``accuracy``.
+
+        Empty before the test-set evaluation.
+        """
         return self.record.test_metrics
 
     @functools.cached_property
     def confirmation(self) -> Confirmation | None:
-        """Findings of new seeds on the best trial; see :meth:`confirm`; or None."""
+        """The best trial's results on new seeds; None before :meth:`confirm`."""
         return read_confirmation(self.record)
 
     @functools.cached_property
     def _trained(self) -> NetworkObjective:
-        """What was searched; it is rebuilt from the study if it is not known."""
+        """The objective. If it is not known, it is rebuilt from the study."""
         if self._objective is None:
             return NETWORKS.rebuilt(self.study, None)
         return self._objective
@@ -140,11 +150,12 @@ class SearchResult(StudyResult):
         return Predictor(trainer, lambda: [r.weights or [] for r in trainer.train_in_turn(starts)])
 
     def model(self) -> keras.Model:
-        """Return the best network, trained again, as a model; for ``"ensemble"``, the average.
+        """Train the best network again, and return it as a Keras model.
 
-        It takes inputs as the dataset holds them, such as ``dataset.x_test``; for a new table
-        these are ``dataset.preprocessing.encoded(table)``. It returns probabilities, or the
-        numbers of a regression in your units. Its variables have the same bits as in a contract.
+        For the control ``"ensemble"``, the model averages all networks. The model takes inputs in
+        the form of ``dataset.x_test``. A new table gets this form by
+        ``dataset.preprocessing.encoded(table)``. The model returns probabilities, or for a
+        regression, numbers in your units. Its variables have the same bits as in a contract.
         """
         return self._predictor().model()
 
@@ -152,18 +163,18 @@ class SearchResult(StudyResult):
         """Return the predictions of :meth:`model`.
 
         Args:
-            x: n inputs as the dataset holds them, such as ``dataset.x_test``; or a table of the
-                same columns.
-            probabilities: Whether to return how probable each class is.
+            x: n inputs in the form of ``dataset.x_test``, or a table with the same columns as the
+                dataset's table.
+            probabilities: Whether to return the probability of each class.
 
         Returns:
-            The user's labels, of shape (n,); for a regression, numbers of shape (n,) or (n,
-            targets). Probabilities have the shape (n, classes), in the order of
+            Your labels, of shape (n,). For a regression, the predictions are numbers of shape
+            (n,) or (n, targets). Probabilities have the shape (n, classes), in the order of
             ``dataset.classes``.
 
         Raises:
-            ValueError: If the inputs are unlike the dataset's, or ``probabilities`` is set for a
-                regression.
+            ValueError: If the inputs differ in form from the dataset's inputs. If
+                ``probabilities`` is set for a regression.
         """
         predictor = self._predictor()
         if probabilities:
@@ -172,9 +183,9 @@ class SearchResult(StudyResult):
 
     @interrupted_where_called
     def test(self) -> SearchResult:
-        """Evaluate the test set, if it was not, and return a result with the test scores.
+        """Evaluate the test set, and return a new result with the test scores.
 
-        This result does not change.
+        If the best trial was tested before, nothing is trained. The old result does not change.
         """
         self._predictor()  # Without a best trial, there is nothing to test.
         with interruptible() as stop:
@@ -183,21 +194,22 @@ class SearchResult(StudyResult):
 
     @interrupted_where_called
     def confirm(self, n: int = SEEDS, *, show_progress_bar: bool = False) -> SearchResult:
-        """Confirm the best trial, if it was not, and return a result with its ``confirmation``.
+        """Train the best and the baseline network on new seeds, and return a new result.
 
-        The best and the baseline network are trained on the same new seeds, which follow from the
-        experiment and the best trial's parameters. A best trial is confirmed once: another
-        ``n`` adds nothing. If another study of the storage confirmed the same parameters of
-        the same experiment, its training runs count, and none is made. Other storages and studies
-        in memory cannot be known. The test set is evaluated, as by :meth:`test`. This result does
-        not change.
+        The new result has a ``confirmation``, and test scores as from :meth:`test`. The old result
+        does not change.
+
+        The experiment and the best trial's parameters determine the new seeds. A best trial is
+        confirmed only once, so a call with another ``n`` adds nothing. If another study in the
+        storage confirmed the same parameters of the same experiment, its training runs are used.
+        Studies in other storages or in memory are not found.
 
         Args:
             n: The number of new seeds, at least 6.
             show_progress_bar: Whether to show a progress bar.
 
         Raises:
-            ValueError: If nothing in the training is random, or ``n`` is too small.
+            ValueError: If nothing in the training is random, or if ``n`` is too small.
         """
         n = as_integer("n", n, low=FEWEST_SEEDS)
         tested = self.test()
@@ -215,17 +227,17 @@ class SearchResult(StudyResult):
     def contract(self, *, data: Literal["embed"] | None = None) -> Contract:
         """Return the result as a contract that others can check, see :func:`~adnn_optuna.verify`.
 
-        It trains the baseline and the best network again. It holds the estimates on new seeds, so
-        it confirms the best trial first. This result does not change; :meth:`confirm` then returns
-        the confirmed one, and trains nothing.
+        A contract contains the estimates on new seeds. If the best trial is not confirmed, it is
+        confirmed first. Then the baseline and the best network are trained again. This result does
+        not change; call :meth:`confirm` to get the confirmed result without a training run.
 
         Args:
-            data: ``"embed"`` writes the data beside the contract, at most 50 MB, so that anyone
-                can check it. :obj:`None`: others need the same data.
+            data: ``"embed"`` writes the data, at most 50 MB, beside the contract, so that anyone
+                can check it. With :obj:`None`, others need their own copy of the data.
 
         Raises:
-            ValueError: If a training run diverges or differs from the tested one, the best trial
-                was confirmed on fewer than 10 seeds, or the data to embed are too large.
+            ValueError: If a training run diverges, or differs from the tested run. If the best
+                trial was confirmed on fewer than 10 seeds. If the data to embed are too large.
         """
         if data not in (None, "embed"):
             raise WrongValueError(f"data must be 'embed' or None; got {shown(data)}.")
@@ -243,7 +255,7 @@ class SearchResult(StudyResult):
         return Contract.from_search(confirmed.record, self._trained, content, arrays)
 
     def _check_contract(self) -> None:
-        """Refuse a control whose baseline network is trained otherwise than its best network."""
+        """Refuse a control that trains its best network otherwise than its baseline network."""
         if self.best is None:
             return
         objective = self._trained.as_trained(self.best)
@@ -255,7 +267,7 @@ class SearchResult(StudyResult):
             )
 
     def _confirmed(self) -> SearchResult:
-        """Return a result for a contract: tested, and confirmed if possible."""
+        """Return the result with test scores, and with a confirmation if a seed changes it."""
         tested = self.test()
         assert tested.best is not None, "It was tested."
         if is_random(self._trained.of(tested.best.params)):
@@ -264,7 +276,7 @@ class SearchResult(StudyResult):
 
     @property
     def _level(self) -> float:
-        """The level of the CIs."""
+        """The level of the CIs, such as 0.95."""
         if self.confirmation is None:
             return super()._level
         return self.confirmation.level
@@ -321,7 +333,7 @@ class SearchResult(StudyResult):
         return lines
 
     def _score_lines(self) -> list[Line]:
-        """Return the test score of the best network; if it is another, the accuracy, too."""
+        """Return lines with the test score, and with the accuracy if it is another metric."""
         evaluation = self.record.test_evaluation
         scores = own_scores(self.record)
         if evaluation is None or scores is None:
@@ -342,7 +354,7 @@ class SearchResult(StudyResult):
         return lines
 
     def _selection_lines(self) -> list[Line]:
-        """Return the gains by the metric of the selection, of offsets and of hyperparameters."""
+        """Return lines with the gains by the selection metric, of offsets and hyperparameters."""
         unit = units_of(self.record).selection
         split = self.record.metric.partition("_")[0]
         labels = {"val": "validation gain", "train": "training gain"}
@@ -397,7 +409,7 @@ class SearchResult(StudyResult):
         figures = [gain_figure(self.record)]
         if self.best is not None and self.confirmation is not None and self.confirmation.gains:
             figures.insert(0, replication_figure(self.record, self.best, self.confirmation))
-        # The seeds of random restarts have no order.
+        # A place in the space of seeds has no meaning.
         if self.record.is_restart:
             return figures
         return [*figures, *places_figure(self.record)]
@@ -411,25 +423,25 @@ class SearchResult(StudyResult):
 
     @classmethod
     def _first_notes(cls, runs: Sequence[SearchRecord]) -> list[str]:
-        """Return which networks of the runs of a comparison are not shown to have learned."""
+        """Return notes on runs whose networks are not shown to have learned anything."""
         return chance_notes(cast("Sequence[NetworkRecord]", runs))
 
     @classmethod
     def _notes_on_runs(cls, runs: Sequence[SearchRecord]) -> list[str]:
-        """Return what is to be known of the data of the runs of a comparison."""
+        """Return the notes on the data of a comparison."""
         networks = cast("Sequence[NetworkRecord]", runs)
         return [*_notes_on_examples(networks[0]), *data_notes(networks)]
 
 
 def _compare_step(record: SearchRecord) -> Step:
-    """Return how to compare a search with others that have the same number of trials."""
+    """Return how to compare the search with other samplers, with equally many trials."""
     n_trials = len(record.done_trials)
     in_shell = f"Run adnn compare --max-trial {n_trials} with the other options of this search."
     return Step(f"adnn.compare(objective, max_trial={n_trials})", in_shell)
 
 
 def _notes_on_examples(record: NetworkRecord) -> list[str]:
-    """Return how many test examples the scores of a comparison have."""
+    """Return the notes on the number of test examples behind the scores of a comparison."""
     tested = record.test_evaluation
     is_accuracy = units_of(record).test is ACCURACY
     sentences = list[str]()
@@ -450,7 +462,7 @@ def _notes_on_examples(record: NetworkRecord) -> list[str]:
 
 
 def _verdict_on(confirmation: Confirmation) -> tuple[Verdict, str]:
-    """Return whether the gain replicates, in a word and in a few."""
+    """Return the verdict on the replication, as one word and as a short sentence."""
     replication = confirmation.replication
     if math.isnan(replication.value):
         return "not known", "replication not known"
@@ -464,7 +476,7 @@ def _verdict_on(confirmation: Confirmation) -> tuple[Verdict, str]:
 
 
 def confirmation_notes(record: NetworkRecord, confirmation: Confirmation) -> list[str]:
-    """Return the limits of the estimates on new seeds."""
+    """Return the notes that limit the estimates on new seeds."""
     score = score_in_words(record.test_metric, record.positive)
     versus = confirmation.vs_baselines
     replication = confirmation.replication
@@ -502,7 +514,7 @@ def confirmation_notes(record: NetworkRecord, confirmation: Confirmation) -> lis
 
 
 def test_set_notes(record: NetworkRecord) -> list[str]:
-    """Return whether the test set was evaluated for the best trial, and how its examples count."""
+    """Return the notes on a missing test-set evaluation, related examples and divergence."""
     evaluation = record.test_evaluation
     if evaluation is None:
         if record.test_evaluations:
@@ -521,7 +533,7 @@ def test_set_notes(record: NetworkRecord) -> list[str]:
 
 
 def unchanged_notes(record: NetworkRecord) -> list[str]:
-    """Return which variables no offset changes; nothing if each one may change."""
+    """Return the note on variables that no offset changes; empty if there are none."""
     config = record.config
     if config.get("space", {}).get("type") != "OffsetSpace":
         return []
@@ -536,9 +548,9 @@ def unchanged_notes(record: NetworkRecord) -> list[str]:
 
 
 def chance_notes(runs: Sequence[NetworkRecord]) -> list[str]:
-    """Return which networks of all runs are not shown to have learned anything."""
+    """Return notes on runs whose networks are not shown to have learned anything."""
     evaluations = [evaluation for run in runs if (evaluation := run.test_evaluation)]
-    # By other metrics than the accuracy, a network may have learned what it does not show.
+    # Only the accuracy shows whether a network learned. Other metrics may hide it.
     evaluations = [e for e in evaluations if "won" in e and "n_largest" in e]
     if not evaluations:
         return []
@@ -565,7 +577,7 @@ def chance_notes(runs: Sequence[NetworkRecord]) -> list[str]:
 
 
 def data_notes(runs: Sequence[NetworkRecord]) -> list[str]:
-    """Return notes on the data, which all of the searches share."""
+    """Return the notes on the data that all searches share."""
     first = runs[0]
     notes = []
     evaluations = [evaluation for run in runs if (evaluation := run.test_evaluation)]
@@ -583,7 +595,10 @@ def data_notes(runs: Sequence[NetworkRecord]) -> list[str]:
 
 
 def _uneven_note(look: TestEvaluation) -> str:
-    """Return the score of always predicting the largest class; empty if the classes are even."""
+    """Return a note with the score of always predicting the largest class.
+
+    Empty if the classes are even.
+    """
     n = look.get("n_classes", 1)
     largest = look.get("n_largest", 0)
     total = look["n_images"]
@@ -597,7 +612,7 @@ def _uneven_note(look: TestEvaluation) -> str:
 
 
 def _several_evaluations_note(record: NetworkRecord) -> str:
-    """Return how often the test set was evaluated, and what that means."""
+    """Return the note on how often the test set was evaluated, and what that means."""
     n = len(record.test_evaluations)
     n_others = sum(record.test_evaluations_elsewhere.values())
     elsewhere = ""
@@ -612,7 +627,7 @@ def _several_evaluations_note(record: NetworkRecord) -> str:
 def replication_figure(
     record: NetworkRecord, best: FrozenTrial, confirmation: Confirmation
 ) -> Figure:
-    """Return the trials' gains on the selection data, and the gains on new seeds."""
+    """Return a figure of the trials' gains in the search, and the gains on new seeds."""
     units = units_of(record)
     _, title = _verdict_on(confirmation)
     split = record.metric.partition("_")[0]

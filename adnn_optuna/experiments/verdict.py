@@ -1,4 +1,4 @@
-"""The result of a verification of a contract, in sentences, tables and a figure."""
+"""The result of verifying a contract."""
 
 import dataclasses
 import math
@@ -24,7 +24,7 @@ from adnn_optuna.stats.student import student_half_width
 
 Status = Literal["exact", "within_tolerance", "breached", "cannot_check"]
 
-# Other processors, whose bits differed, gave accuracies up to so far apart in ordinary training
+# The largest difference of accuracies between processors with different bits, in ordinary training
 # runs. The tolerance of a metric that is not within [0, 1] is relative.
 TOLERANCE = 0.005
 
@@ -40,10 +40,10 @@ class Claim(NamedTuple):
     Attributes:
         metric: The metric on the test set.
         gain: The gain of the best network over its baseline network.
-        resolution: One test example's part of the metric; 0 if it has no such steps.
-        unit: How the metric is written.
-        sign: -1 if lower values are better, else 1.
-        positive: The positive class of the metric, if it has one.
+        resolution: The step by which one test example changes the metric; 0 without such steps.
+        unit: The unit of the metric.
+        sign: -1 if lower values are better, otherwise 1.
+        positive: The positive class of the metric; None if it has none.
     """
 
     metric: str
@@ -55,20 +55,21 @@ class Claim(NamedTuple):
 
     @property
     def score(self) -> str:
-        """The metric in words."""
+        """The name of the metric in sentences."""
         return shortened(score_in_words(self.metric, self.positive), 40)
 
     def tolerance(self, found: float) -> float:
-        """Return the largest difference of the metrics of one network on two processors.
+        """Return how far a network's metric may differ between two processors.
 
         Args:
-            found: The metric here, which is the scale of a metric that is not within [0, 1].
+            found: The metric on this machine. For a metric that is not within [0, 1], the
+                tolerance is relative to this value.
         """
         scale = self.scale(found)
         return max(scale * TOLERANCE, 2 * self.resolution) + 1e-9 * scale
 
     def scale(self, found: float) -> float:
-        """Return the value that differences of the metric are relative to."""
+        """Return the value to which a difference of the metric is relative; 1 if absolute."""
         is_relative = self.unit.largest == math.inf and not self.metric.endswith("_r2")
         if is_relative:
             return abs(found)
@@ -80,20 +81,21 @@ class Verdict(Printed):
     """The result of :func:`verify`.
 
     Attributes:
-        status: ``"exact"``, ``"within_tolerance"``, ``"breached"`` or ``"cannot_check"``. The last
-            one: the contract, its weights, the data or the model is missing, unreadable or another
-            one, or training runs here vary too much to check the gain.
-        reasons: A sentence for each thing that differs, with its field.
-        stated: The statements of the maker that were not checked.
-        gain: The test gain of the best network as trained again here, with its 95% CI for other
-            test examples; the mean if it was trained several times. :obj:`None` if the contract
-            was not reproduced.
-        half_width: How far a single training run here may differ from ``gain``, at 99%; 0 if all
-            bits are the same.
-        claim: The gain that the contract claims.
-        confirmation: The maker's claims on new seeds.
-        new_seeds: The findings of this verification's new seeds, if they were asked for.
-        are_drawn: Whether the new seeds were drawn; otherwise they were passed as ``seeds``.
+        status: One of four words. ``"exact"``: training again gave the same bits.
+            ``"within_tolerance"``: it gave the claimed gain within the tolerance. ``"breached"``:
+            a result was not reproduced, or the file was changed. ``"cannot_check"``: something is
+            missing or unreadable, or training runs here vary too much to check the gain.
+        reasons: A sentence for each fault, with the name of the contract's field.
+        stated: The maker's statements that were not checked.
+        gain: The test gain that was measured here, with its 95% CI for other test examples. It is
+            a mean if the network was trained several times. :obj:`None` if the contract was not
+            reproduced.
+        half_width: How far a single training run here may differ from ``gain``, at 99%. It is 0 if
+            all bits are the same.
+        claim: The gain that the contract claims; None if the contract was not read.
+        confirmation: The maker's claims on new seeds; None without claims.
+        new_seeds: The results on the new seeds of this verification; None without new seeds.
+        are_drawn: Whether the new seeds were drawn. Otherwise, you passed them as ``seeds``.
     """
 
     status: Status
@@ -105,17 +107,17 @@ class Verdict(Printed):
     confirmation: Confirmation | None = None
     new_seeds: Confirmation | None = None
     are_drawn: bool = True
-    # The contract, if its name alone is enough to verify it.
+    # The contract's file, if a command with this name alone can verify it.
     _file: str = dataclasses.field(default="", compare=False)
 
     @property
     def is_reproduced(self) -> bool:
-        """Whether training again gave the same results, or results within the tolerance."""
+        """Whether training again gave the claimed results, exactly or within the tolerance."""
         return self.status in {"exact", "within_tolerance"}
 
     @property
     def replicates(self) -> bool:
-        """Whether the offsets gain on the new seeds of this verification."""
+        """Whether the offsets are shown to gain on this verification's new seeds."""
         return self.new_seeds is not None and self.new_seeds.replication.low > 0
 
     def _title(self) -> str:
@@ -145,7 +147,7 @@ class Verdict(Printed):
         return _on_replication(self.new_seeds, drawn=self.are_drawn)
 
     def _about_the_bits(self) -> str:
-        """Return whether both networks were reproduced, as a title."""
+        """Return a title that says whether both networks were reproduced."""
         has_seeds = self.new_seeds is not None
         if self.status == "breached":
             what = "not reproduced"
@@ -184,7 +186,7 @@ class Verdict(Printed):
         return lines
 
     def _excess(self) -> list[Line]:
-        """Return how much more than these seeds show the maker claims, if that can be known."""
+        """Return a line with the claimed minus the measured mean gain; empty if it is unknown."""
         claimed = self.confirmation
         new_seeds = self.new_seeds
         if self.claim is None or claimed is None or new_seeds is None or not new_seeds.gains:
@@ -215,7 +217,7 @@ class Verdict(Printed):
         return tables
 
     def _checks(self) -> Table:
-        """Return what was checked, and what was not."""
+        """Return a table of what was checked and what was not."""
         checked = []
         if self.is_reproduced:
             what = "the bits of both networks, trained again"
@@ -249,7 +251,7 @@ class Verdict(Printed):
         if self.new_seeds is not None:
             seeds = self.new_seeds.seeds
             notes += unseen_notes(len(seeds))
-            if self.are_drawn:  # They are a range.
+            if self.are_drawn:  # Drawn seeds are a range.
                 first = seeds[0]
                 last = seeds[-1]
                 notes.append(
@@ -269,7 +271,7 @@ class Verdict(Printed):
         )
 
     def _figures(self) -> list[Figure]:
-        """Return the gains that the contract claims, and the measured gains."""
+        """Return a figure of the claimed gains and the measured gains."""
         if self.claim is None:
             return []
         unit = self.claim.unit
@@ -291,7 +293,7 @@ class Verdict(Printed):
 
 
 class _Replication(NamedTuple):
-    """The findings of new seeds on the offsets: a word, a title and a sentence."""
+    """The conclusion of new seeds about the offsets: a word, a title and a sentence."""
 
     verdict: VerdictWord = "not known"
     title: str = ""
@@ -299,7 +301,7 @@ class _Replication(NamedTuple):
 
 
 def _on_replication(shown: Confirmation | None, *, drawn: bool) -> _Replication:
-    """Return the findings of new seeds on the offsets."""
+    """Return the conclusion of new seeds about the offsets."""
     if shown is None:
         return _Replication()
     n = len(shown.seeds)
@@ -323,7 +325,7 @@ def _on_replication(shown: Confirmation | None, *, drawn: bool) -> _Replication:
 
 
 def claims_tables(confirmation: Confirmation | None, unit: Unit) -> list[Table]:
-    """Return the numbers of a maker's claims on new seeds; nothing without a claim."""
+    """Return a table of the maker's claims on new seeds; empty without a claim."""
     if confirmation is None:
         return []
     lines = [
