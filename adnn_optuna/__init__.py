@@ -3,7 +3,7 @@
 adnn_optuna measures how much, for any Optuna study, and searches the initial weights of
 Keras networks.
 
-Importing the package loads neither TensorFlow nor plotly: each name is loaded when it is used.
+Importing the package loads neither TensorFlow nor plotly. Each name is loaded at its first use.
 """
 
 from __future__ import annotations

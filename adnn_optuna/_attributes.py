@@ -1,4 +1,4 @@
-"""Names and types of everything a study stores as JSON, and the check of stored values."""
+"""The names and types of all attributes that a study stores as JSON, and their checks."""
 
 import weakref
 from collections.abc import Mapping
@@ -15,50 +15,50 @@ Json = dict[str, Any]
 """An object as JSON holds it, such as a configuration."""
 
 # User attributes of a study.
-CONFIG = "adnn:config"  # The whole objective: model, dataset, training, space, metric, seed.
+CONFIG = "adnn:config"  # The objective: model, dataset, training, space, metric and seed.
 BASELINE = "adnn:baseline"  # The selection metric of the baseline network, a number.
 BASELINE_METRICS = "adnn:baseline_metrics"  # All `Metrics` of the baseline network.
-SEARCH = "adnn:search"  # How the study is searched: `SearchSettings`.
+SEARCH = "adnn:search"  # The settings of the search: `SearchSettings`.
 RUNS = "adnn:runs"  # A prefix: a `RunRecord` for each run.
 TEST = "adnn:test"  # A prefix: a `TestEvaluation` for each test-set evaluation.
-TEST_ROWS = "adnn:test_rows"  # The fingerprint of the test samples alone, if there are any.
-# Prefixes: the best trial's scores on the test examples, and the groups of these, as texts of
-# `engine/example_scores.py`. The trials of a confirmation have scores, too, as system attributes.
+TEST_ROWS = "adnn:test_rows"  # The fingerprint of the test samples, if there are any.
+# Prefixes: the best trial's scores on the test examples, and the examples' groups, as texts of
+# `engine/example_scores.py`. The trials of a confirmation have scores as system attributes.
 SCORES = "adnn:scores"
 GROUPS = "adnn:groups"
 EXAMPLE_GROUPS = "adnn:example_groups"  # A prefix: the groups of the validation examples.
-UNSEEDED = "adnn:unseeded"  # A prefix: true for a best trial that no seed changes.
-CONFIRMED = "adnn:confirmed"  # A prefix: `Confirmed`; for each best trial, the first counts.
-COMPARISON = "adnn:comparison"  # Of the head of a comparison: `Declaration`.
-EVALUATED = "adnn:evaluated"  # The subject of the evaluations that its trials are, any JSON.
-# What evaluations were made for, with the settings of the last call that tell how to read them.
+UNSEEDED = "adnn:unseeded"  # A prefix: true if no seed changes this best trial.
+CONFIRMED = "adnn:confirmed"  # A prefix: `Confirmed`. The first one of a best trial counts.
+COMPARISON = "adnn:comparison"  # `Declaration`, in the head of a comparison.
+EVALUATED = "adnn:evaluated"  # What the study's trials evaluate, any JSON.
+# The kind of the evaluations, with the settings of the last call, which are needed to read them.
 RECHECK = "adnn:recheck"  # `RecheckSettings`.
 MODELS = "adnn:models"  # `ModelsSettings`.
 VARIANCE = "adnn:variance"  # `VarianceSettings`.
-LOOP = "adnn:loop"  # Of a loop that keeps changes: `LoopSettings`.
-CODE = "adnn:code"  # The fingerprints of the functions that its trials are of, and the Python.
-# A prefix, with the trial and its new seeds, by numbers: how many confirm it, `Planned`.
+LOOP = "adnn:loop"  # `LoopSettings`, in a loop that keeps changes.
+CODE = "adnn:code"  # The fingerprints of the evaluated functions, and the Python version.
+# A prefix, with a trial's number and a number of new seeds: `Planned`, how many confirm the trial.
 PLANNED = "adnn:planned"
-RESAMPLED = "adnn:resampled"  # Training and test examples, if a function's seeds redraw splits.
-FAILED = "adnn:failed"  # The value that a function's failed runs count as, as last named.
-STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
+RESAMPLED = "adnn:resampled"  # The sizes of a split, if a function's seeds redraw splits.
+FAILED = "adnn:failed"  # The value of a function's failed runs, from the last call.
+STOP_REASON = "adnn:stop_reason"  # A limit's name, "exhausted" or "interrupted".
 
 # System attributes of a trial.
-PROPOSAL = "adnn:proposal"  # Its sampler, its index and its owner: `Proposal`.
-OWNER = "adnn:owner"  # The process that runs it, if its sampler does not store that: `Owner`.
-CLAIM = "adnn:claim"  # A prefix, with the run: the process that is to begin it: `Owner`.
-REPLICATE = "adnn:replicate"  # Which replicate it is, if it is one: `Replicate`.
-VIOLATED = "adnn:violated"  # Of an evaluation on a new seed: true if it violates a constraint.
-CANDIDATE = "adnn:candidate"  # Of the first run of a candidate of a loop: `StoredCandidate`.
-ENDED = "adnn:ended"  # Why it has no value: `Ended`. If it failed without one, its worker died.
+PROPOSAL = "adnn:proposal"  # The trial's sampler, index and owner: `Proposal`.
+OWNER = "adnn:owner"  # The process that runs it, unless a proposal stores it: `Owner`.
+CLAIM = "adnn:claim"  # A prefix, with a run: the process that will begin the trial, `Owner`.
+REPLICATE = "adnn:replicate"  # `Replicate`, if the trial is a replicate.
+VIOLATED = "adnn:violated"  # True if an evaluation on a new seed violates a constraint.
+CANDIDATE = "adnn:candidate"  # `StoredCandidate`, in the first run of a loop's candidate.
+ENDED = "adnn:ended"  # Why it has no value: `Ended`. A failed trial without it lost its worker.
 
-# User attributes of a trial. If model or training are functions of the trial, it also has BASELINE
-# and BASELINE_METRICS of its own baseline network, if it was the best trial so far.
-MADE = "adnn:made"  # The results of these functions: `Made`.
-OUTCOME = "adnn:outcome"  # Stored at its end beside state and value: `StoredOutcome`.
+# User attributes of a trial. If model or training is a function of the trial, each new best trial
+# also has BASELINE and BASELINE_METRICS, of the baseline network with its hyperparameters.
+MADE = "adnn:made"  # The model and training that these functions returned: `Made`.
+OUTCOME = "adnn:outcome"  # Stored at the trial's end, with state and value: `StoredOutcome`.
 
-# The scores of validation examples: `ExampleScores`, a part of `OUTCOME` if our loop runs the
-# trial. A prefix: the further parts of long ones.
+# The scores of validation examples: `ExampleScores`. If our loop runs the trial, `OUTCOME` has
+# them. The second name is a prefix, for the further parts of long scores.
 EXAMPLES = "adnn:examples"
 EXAMPLE_PARTS = "adnn:example_parts"
 
@@ -68,7 +68,7 @@ GREEDY_IMPROVING = "greedy_improving"
 ANNEALING = "annealing"
 RANDOM_RESTART = "random_restart"
 RANDOM = "random"
-# Controls spend the same compute otherwise.
+# Controls spend the same compute in other ways.
 LONGER = "longer"
 LEARNING_RATE = "learning_rate"
 CONSTANT = "constant"
@@ -80,9 +80,9 @@ def _within(numbers: range) -> Finder:
     return finder(rule, numbers.__contains__)
 
 
-TOO_MANY = 10**6  # New seeds, or trials at once: arguments are below this.
-# Whole numbers: those of trials and processes, seeds, and how often something is done. The trials,
-# arms and seeds of evaluations are parameters of trials, which are below 2^31.
+TOO_MANY = 10**6  # Arguments such as numbers of new seeds must be below this.
+# Whole numbers: numbers of trials and processes, seeds, and counts. The trials, arms and seeds of
+# evaluations are parameters of Optuna trials, which must be below 2^31.
 Number = Annotated[int, _within(range(2**63))]
 Seed = Annotated[int, _within(range(2**256))]
 Count = Annotated[int, _within(range(TOO_MANY))]
@@ -103,7 +103,7 @@ Ended = Literal["diverged", "error", "interrupted"]
 
 
 class DataConfig(TypedDict):
-    """The data of an objective, with some facts about them."""
+    """The dataset of an objective: its name, its fingerprint and its source."""
 
     name: str
     fingerprint: str
@@ -114,7 +114,10 @@ class DataConfig(TypedDict):
 
 
 class Config(TypedDict):
-    """The configuration that determines values; ``behaviour`` sketches the user's own code."""
+    """The configuration of an objective, which determines the values of trials.
+
+    ``behaviour`` has a few numbers that the user's own code computes, to notice changed code.
+    """
 
     model: Json
     dataset: DataConfig
@@ -127,7 +130,10 @@ class Config(TypedDict):
 
 
 class Made(TypedDict):
-    """A trial's model (of Keras, the hash of its configuration) and training, as functions."""
+    """The model and training that functions of the trial returned for a trial.
+
+    Of a Keras model, the hash of its configuration is stored.
+    """
 
     model: Json
     training: Json
@@ -135,14 +141,17 @@ class Made(TypedDict):
 
 
 class Trained(TypedDict):
-    """A trial's training: its seconds and its epochs."""
+    """The duration of a trial's training run in seconds, and its number of epochs."""
 
     seconds: float
     epochs: Number
 
 
 class ExampleScores(TypedDict):
-    """The scores of ``n`` examples, in bits or float32 as base64, and their groups' digest."""
+    """The scores of ``n`` examples, and a digest of their groups.
+
+    ``scores`` is base64 of bits or of float32 numbers.
+    """
 
     n: Size
     scores: str
@@ -150,10 +159,11 @@ class ExampleScores(TypedDict):
 
 
 class StoredOutcome(TypedDict):
-    """A trial's outcome, which is stored at once.
+    """A trial's outcome, which is stored in one step.
 
-    ``elapsed`` is the study's working time in seconds: the largest time that the trial saw, plus
-    its own duration. ``metrics`` are those after the last epoch.
+    ``elapsed`` is the study's working time in seconds. It is the largest ``elapsed`` of the trials
+    that ended before this trial began, plus the trial's duration. ``metrics`` are those after the
+    last epoch.
     """
 
     elapsed: NotRequired[float]
@@ -163,17 +173,17 @@ class StoredOutcome(TypedDict):
 
 
 def outcome_of(trial_attrs: Attributes) -> StoredOutcome:
-    """Return a trial's outcome from its user attributes; empty if not stored."""
+    """Return a trial's outcome from its user attributes; empty if it has none."""
     return trial_attrs.get(OUTCOME, {})
 
 
 def examples_of(trial_attrs: Attributes) -> ExampleScores | None:
-    """Return the scores of single examples, by a trial's user attributes; None if not stored."""
+    """Return a trial's scores of single examples from its user attributes; None without any."""
     return outcome_of(trial_attrs).get("examples", trial_attrs.get(EXAMPLES))
 
 
 class Owner(TypedDict):
-    """The process that runs the trial of a number; ``run`` is empty if a user asked for it."""
+    """The process that runs a trial. ``run`` is empty if the user called the sampler directly."""
 
     trial: Number
     host: str
@@ -187,12 +197,13 @@ StoredStep = tuple[Number | None, float]
 
 
 class Proposal(TypedDict):
-    """A trial's proposal by a sampler, its owner, and the trials from which it follows.
+    """A sampler's proposal of a trial, its owner, and the trials on which it is based.
 
-    ``index`` is :obj:`None` for a trial with fixed parameters. The proposal follows from the
-    trials that its worker saw finished: all with an id below ``before``, except the ids in
-    ``unfinished``. ``n_pending`` others of the sampler were running. Only a walk has a ``step``.
-    An enqueued trial whose worker died is done again by a trial that ``retries`` its number.
+    ``index`` is :obj:`None` for a trial with fixed parameters. The proposal is based on the trials
+    that its worker saw as finished. These are all trials with an id below ``before``, except the
+    ids in ``unfinished``. ``n_pending`` other trials of the sampler were running. Only a walk has
+    a ``step``. ``retries`` is the number of an enqueued trial that this trial repeats because its
+    worker died.
     """
 
     sampler: str
@@ -206,7 +217,11 @@ class Proposal(TypedDict):
 
 
 class Replicate(TypedDict):
-    """A replicate: its first trial, that trial's index (if it has one), and its number from 1."""
+    """A replicate of a first trial.
+
+    ``trial`` and ``index`` are the number and the index of the first trial. ``repetition`` counts
+    its replicates from 1.
+    """
 
     trial: Number
     index: Number | None
@@ -214,11 +229,11 @@ class Replicate(TypedDict):
 
 
 class SearchSettings(TypedDict):
-    """How a study is searched; the sampler's schedule was made for ``n_trials``.
+    """The settings of a search. The sampler's schedule is for ``n_trials`` trials.
 
-    For a function, ``confirm`` is the number of new seeds for its best trial, ``replicate`` the
-    share of its trials that are replicates, ``is_seeded`` whether it takes a seed, ``seed`` the
-    search's seed, and ``n_jobs`` its threads.
+    The other keys are for functions. ``confirm`` is the number of new seeds for the best trial.
+    ``replicate`` is the share of trials that are replicates. ``is_seeded`` is whether the function
+    takes a seed. ``seed`` is the seed of the search, and ``n_jobs`` its number of threads.
     """
 
     sampler: str
@@ -238,7 +253,7 @@ Limits = Annotated[
 
 
 class Arguments(TypedDict, total=False):
-    """The arguments of the last call of :func:`compare`, except seeds and arms."""
+    """The arguments of the last call of :func:`compare`, without seeds and arms."""
 
     limits: Limits
     batch_size: Size | Literal["auto"]
@@ -250,7 +265,7 @@ class Arguments(TypedDict, total=False):
 
 
 class DeclaredArm(TypedDict):
-    """An arm of a comparison: its name and its role."""
+    """An arm of a comparison: its name, and whether it is a control or may replicate."""
 
     name: str
     is_control: bool
@@ -258,11 +273,11 @@ class DeclaredArm(TypedDict):
 
 
 class Declaration(TypedDict):
-    """The declaration of a comparison: its seeds in their order, and whether it is sequential.
+    """The declaration of a comparison: its seeds in their order, its arms and its design.
 
-    It stays sequential if it stops once all is decided, or got further seeds or arms later: then
-    these came ``after_fixed``, a fixed design that was seen. ``arms`` are all arms that it ever
-    compared, by their labels.
+    A comparison is ``sequential`` if it stops once all claims are decided, or if it got further
+    seeds or arms later. It then stays sequential. ``after_fixed`` is whether it began as a fixed
+    design, whose results were seen. ``arms`` are all arms that it ever compared, by their labels.
     """
 
     seeds: list[Seed]
@@ -273,7 +288,10 @@ class Declaration(TypedDict):
 
 
 class RunRecord(TypedDict):
-    """One run of a study: when it began, under which limits, and why it ended (if it did)."""
+    """A run of a study: when it began, its limits, and why it ended.
+
+    A run that has not ended has None as ``stop_reason`` and ``n_trials``.
+    """
 
     began: str
     sampler: str
@@ -284,12 +302,13 @@ class RunRecord(TypedDict):
 
 
 class TestEvaluation(TypedDict):
-    """One test-set evaluation of the best trial, after ``n_trials`` trials.
+    """A test-set evaluation of the best trial, after ``n_trials`` trials.
 
-    ``baseline`` (NaN if its training diverged) and ``best`` are the metric of the selection on
-    ``n_images`` samples, called ``unit``. For accuracy, only the best network predicts ``won`` of
-    them correctly, only the baseline ``lost``. Other metrics have the ``standard_error`` of the
-    gain. Samples that repeat others or belong together count as ``n_groups``.
+    ``baseline`` and ``best`` are the selection metric on ``n_images`` test samples. ``baseline``
+    is NaN if its training diverged. ``unit`` is the name of a sample. For accuracy, only the best
+    network is right on ``won`` samples, and only the baseline network on ``lost`` samples. Other
+    metrics have the ``standard_error`` of the gain. If samples are equal or belong together, they
+    count as ``n_groups`` samples.
     """
 
     looked: str
@@ -310,7 +329,7 @@ class TestEvaluation(TypedDict):
 
 
 class Confirmed(TypedDict):
-    """A confirmed best trial, its seeds, its arms, and the studies that confirmed it before."""
+    """A confirmation of a best trial: its seeds, its arms, and studies that made it earlier."""
 
     began: str
     trial: Parameter
@@ -320,9 +339,10 @@ class Confirmed(TypedDict):
 
 
 class Baseline(TypedDict):
-    """What a rechecked trial is compared with: a trial of the study, or parameters.
+    """The baseline of a rechecked trial: a trial of the study, or parameters.
 
-    ``number`` is the one of its evaluations: the trial's, or at least 2^30 for parameters.
+    ``number`` identifies its evaluations. It is the trial's number, or for parameters at least
+    2^30.
     """
 
     label: str
@@ -334,8 +354,8 @@ class Baseline(TypedDict):
 class RecheckSettings(TypedDict):
     """A recheck of a study: its arguments, and the trials that it evaluates.
 
-    ``compared`` has a trial to compare with, or None, for each of the ``candidates``.
-    ``resampled`` are the sizes of the splits that the seeds redraw.
+    ``compared`` has the baseline, or None, of each of the ``candidates``. ``resampled`` has the
+    numbers of training and test examples, if seeds redraw splits.
     """
 
     study: str
@@ -353,14 +373,14 @@ class RecheckSettings(TypedDict):
 
 
 class EvaluatedModels(TypedDict):
-    """The subject of a comparison of models: the configurations of models and data."""
+    """What a comparison of models evaluates: the configurations of models and data."""
 
     models: dict[str, Json]
     dataset: NotRequired[DataConfig]
 
 
 class ModelsSettings(TypedDict):
-    """A comparison of models, besides its declaration: margin, data, and what seeds redraw."""
+    """The settings of a comparison of models that are not in its declaration."""
 
     margin: float | None
     failed: float | None
@@ -372,7 +392,10 @@ class ModelsSettings(TypedDict):
 
 
 class VarianceSettings(TypedDict):
-    """A variance: the number of runs, the seeds of each, the seed in use, and the value's name."""
+    """The settings of a measured variance.
+
+    ``n`` is the number of runs, ``sources`` are their seeds, and ``seed`` is the objective's seed.
+    """
 
     n: Annotated[int, _within(range(5, TOO_MANY))]
     failed: float | None
@@ -393,10 +416,12 @@ class LoopSettings(TypedDict):
 
 
 class Compared(TypedDict):
-    """What a candidate of a loop is compared with, as of its first run; higher is better.
+    """The numbers with which a loop's candidate is compared, stored by its first run.
 
-    ``candidate`` is the number of the best so far, ``mean``, ``worst`` and ``n`` are of its runs.
-    ``sd`` is the standard deviation of a run, with ``degrees`` degrees of freedom.
+    ``candidate`` is the number of the best version at that time. ``mean``, ``worst`` and ``n`` are
+    of the best version's runs; higher is better. ``sd`` is the standard deviation of a run, with
+    ``degrees`` degrees of freedom. To be kept, a candidate must gain a multiple of
+    ``threshold`` times ``sd``.
     """
 
     candidate: Parameter
@@ -409,7 +434,7 @@ class Compared(TypedDict):
 
 
 class StoredCandidate(TypedDict):
-    """A candidate of a loop: its label, the user's note, and its standard, if any."""
+    """A candidate of a loop: its label, the user's note, and the numbers to compare with."""
 
     label: str
     note: str
@@ -417,10 +442,11 @@ class StoredCandidate(TypedDict):
 
 
 class Planned(TypedDict):
-    """How many new seeds confirm a best trial, and whether that was raised after some were made.
+    """The plan to confirm a best trial: the number of new seeds, and the trial's rank.
 
-    ``rank`` is the number of best trials that were planned, including this one, just after it was
-    planned; 0 until they are counted. So the k-th trial has rank k or more.
+    The plan is ``sequential`` if the number of seeds was raised later. ``rank`` is the number of
+    planned best trials just after this trial was planned, including this trial. The k-th planned
+    trial therefore has rank k or more. ``rank`` is 0 until the trials are counted.
     """
 
     seeds: Count
@@ -434,9 +460,10 @@ def planned_numbers(attrs: Attributes) -> set[str]:
 
 
 def planned_of(attrs: Attributes, number: int) -> Planned | None:
-    """Return how many new seeds a study plans for a trial by its number; None if not planned.
+    """Return the plan of new seeds for a trial, by its number; None if there is no plan.
 
-    A raised number is stored beside the first one, so workers that plan at once lose nothing.
+    A raised number of seeds is stored beside the first one. Workers that plan at the same time
+    therefore lose nothing.
     """
     prefix = f"{PLANNED}/{number}/"
     plans: list[Planned] = [plan for name, plan in attrs.items() if name.startswith(prefix)]
@@ -458,7 +485,7 @@ def confirmation_name(study_name: str) -> str:
 
 
 def runs_of(attrs: Attributes) -> list[RunRecord]:
-    """Return the runs of a study that had something to do, in the order in which they began."""
+    """Return the stored runs of a study, in the order in which they began."""
     runs = [run for name, run in attrs.items() if name.startswith(f"{RUNS}/")]
     return sorted(runs, key=lambda run: run["began"])
 
@@ -473,7 +500,7 @@ def _counts_agree(test: TestEvaluation) -> bool:
     return has_gain and has_class and are_counts
 
 
-# The types by names, for names with a slash by the part before it.
+# The types of attributes by their names. Of a name with a slash, the part before the slash counts.
 _TYPES: dict[str, Any] = {
     CONFIG: Config,
     BASELINE: float,
@@ -515,7 +542,7 @@ _TYPES: dict[str, Any] = {
 
 
 def first_fault(attrs: Attributes) -> tuple[str, Fault] | None:
-    """Return the name and the fault of the first attribute that is not of its type, if any is."""
+    """Return the name and the fault of the first attribute of a wrong type; None without one."""
     for name, value in attrs.items():
         kind = name.partition("/")[0]
         find_fault = _FINDERS.get(kind)
@@ -535,7 +562,7 @@ def check(study_name: str, attrs: Attributes) -> None:
         raise malformed(name, f"study {study_name!r}", fault)
 
 
-# Trials that were checked, by their identities: storages do not change but replace them.
+# Trials that were checked, by their identities. Storages replace trials, and never change them.
 _checked_trials: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
@@ -566,7 +593,7 @@ def check_trial(trial: Any, study: Any) -> None:
 def read_study(study: Any) -> tuple[Attributes, list[Any]]:
     """Return the user attributes and the trials of a study; raise if one has a wrong type.
 
-    The trials are read first: a trial relies on attributes that were stored before it ended.
+    The trials are read first. Each trial needs attributes that were stored before it ended.
     """
     trials = study.get_trials(deepcopy=False)
     attrs: Attributes = study.user_attrs
@@ -577,7 +604,7 @@ def read_study(study: Any) -> tuple[Attributes, list[Any]]:
 
 
 def subject_of(study: Any, kind: Any) -> Any:
-    """Return the subject of a study's evaluations; raise if its type is wrong."""
+    """Return what a study's trials evaluate; raise if its type is wrong."""
     subject = study.user_attrs.get(EVALUATED)
     if (fault := finder_of(kind)(subject)) is not None:
         raise malformed(EVALUATED, f"study {study.study_name!r}", fault)
@@ -585,7 +612,7 @@ def subject_of(study: Any, kind: Any) -> Any:
 
 
 def malformed(name: str, of: str, fault: Fault) -> WrongValueError:
-    """Return the error for an attribute of something, such as a study."""
+    """Return the error for an attribute with a fault; ``of`` is the study or trial in words."""
     must = f"be {fault.rule}"
     if fault.part:
         must = f"have {fault.rule} in {shown(fault.part)}"

@@ -1,4 +1,4 @@
-"""Checks of arguments and of stored values, each with one sentence, and the log."""
+"""Check arguments and stored values, with one sentence for each error; and the log."""
 
 import contextlib
 import difflib
@@ -31,44 +31,46 @@ from typing import (
 )
 from urllib.parse import unquote
 
-# Unicode's categories of characters that a terminal obeys, or that hide or reorder text,
-# halves of characters, and ends of lines and paragraphs.
+# Unicode's categories of characters that control a terminal, or that hide or reorder text; halves
+# of characters; and ends of lines and paragraphs.
 _ESCAPED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 logger: logging.Logger = logging.getLogger("optuna.adnn_optuna")
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Return another person's text with its control and format characters escaped.
+    """Return a text from others with control and format characters escaped.
 
-    No format character is kept, so an emoji that is joined by U+200D is shown as its parts.
+    All format characters are escaped. An emoji that U+200D joins is therefore shown as its parts.
     """
-    if text.isprintable():  # Most texts are, and no character that is escaped is.
+    if text.isprintable():  # Most texts are, and then contain nothing to escape.
         return text
     escaped = {c for c in text if unicodedata.category(c) in _ESCAPED} - set(keep)
     return "".join(ascii(c)[1:-1] if c in escaped else c for c in text)
 
 
 def n_cores() -> int:
-    """Return how many cores this process may use."""
-    of_machine = os.cpu_count() or 1  # macOS and Windows do not tell of the process.
+    """Return the number of cores that this process may use."""
+    of_machine = os.cpu_count() or 1  # macOS and Windows tell no number for a process.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return of_machine
 
 
 def shown(value: object) -> str:
-    """Return a value's repr in one line without passwords; a long one ends in ``...``."""
-    text = without_passwords(re.sub(r"\n\s*", " ", repr(value)))  # Half a URL would hide none.
+    """Return a value's repr in one line without passwords. A long repr ends in ``...``."""
+    # Mask before cutting, because half a URL is not recognized.
+    text = without_passwords(re.sub(r"\n\s*", " ", repr(value)))
     if len(text) > 100:
         return f"{text[:100]}..."
     return text
 
 
 class WrongInputError(Exception):
-    """Wrong input: the message names it, says how to fix it, and shows no password.
+    """An error about wrong input. Its message says how to fix the input.
 
-    It may contain names of users and files, so control characters are escaped.
+    The message contains no passwords. Control characters are escaped, because it may contain texts
+    from others.
     """
 
     def __init__(self, *messages: str) -> None:
@@ -82,9 +84,9 @@ class WrongValueError(WrongInputError, ValueError):
 
 
 class WrongParametersError(WrongValueError, KeyError):
-    """A function uses parameters that its trial does not have; ``catch`` does not catch this."""
+    """A function uses parameters that its trial does not have. ``catch`` never catches it."""
 
-    __str__ = Exception.__str__  # That of a KeyError is in quotes.
+    __str__ = Exception.__str__  # A KeyError would show its message in quotes.
 
     @classmethod
     def of(cls, study_name: str, params: Mapping[str, Any], used: str) -> "WrongParametersError":
@@ -96,7 +98,7 @@ class WrongParametersError(WrongValueError, KeyError):
 
 
 class WrongTypeError(WrongInputError, TypeError):
-    """A value is of the wrong type."""
+    """A value has the wrong type."""
 
 
 class NoSuchFileError(WrongInputError, FileNotFoundError):
@@ -104,10 +106,10 @@ class NoSuchFileError(WrongInputError, FileNotFoundError):
 
 
 class NotInstalledError(WrongInputError, ImportError):
-    """A package is needed that the installation left out."""
+    """A needed package is not installed."""
 
 
-# The extras that install packages which are needed for a part of the work only.
+# The extras that install packages for a part of the features.
 _EXTRAS = {
     "keras": "tensorflow",
     "sklearn": "tensorflow",
@@ -137,12 +139,12 @@ def is_installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
-# Two threads would restore each other's warning filters.
+# Without a lock, two threads would restore each other's warning filters.
 _importing = threading.RLock()
 
 
 def load(module: str) -> ModuleType:
-    """Return a module; if it is imported now, nothing else changes in this process."""
+    """Import and return a module, without other changes to this process."""
     if module in sys.modules:
         return importlib.import_module(module)
     with importing():
@@ -150,11 +152,11 @@ def load(module: str) -> ModuleType:
 
 
 def loading(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return the ``__getattr__`` of a package, whose names are loaded from modules when used."""
+    """Return a ``__getattr__`` that loads a package's names from their modules at first use."""
 
     def load_name(name: str) -> Any:
         if name not in modules:
-            # Such as `variance`, the command of `measure_variance`.
+            # A user may write `variance`, the name of the command, for `measure_variance`.
             choices = [other for other in modules if name in other] or modules
             raise AttributeError(
                 f"module {package!r} has no attribute {name!r}.{did_you_mean(name, choices)}"
@@ -166,7 +168,7 @@ def loading(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
 
 @contextlib.contextmanager
 def importing() -> Iterator[None]:
-    """Undo side effects of imported packages: filter warnings, draw numbers, set levels."""
+    """Undo side effects of imports on warning filters, random states and log levels."""
     with _importing, warnings.catch_warnings():
         state = random.getstate()
         sqlalchemy = logging.getLogger("sqlalchemy")
@@ -176,14 +178,14 @@ def importing() -> Iterator[None]:
         finally:
             random.setstate(state)
             if sqlalchemy.level != level:
-                # Without any level, a root logger at INFO would show each statement.
+                # Without a level, they would log each statement if the root logger is at INFO.
                 for part in ("engine", "orm", "pool", "dialects"):
                     of_part = logging.getLogger(f"sqlalchemy.{part}")
                     of_part.setLevel(of_part.level or sqlalchemy.level)
                 sqlalchemy.setLevel(level)
 
 
-TOO_LARGE = 2**64  # For sizes and seeds: studies store none from there on.
+TOO_LARGE = 2**64  # Studies cannot store sizes and seeds from here on.
 
 
 def check_integer(name: str, value: Any, low: int) -> None:
@@ -202,7 +204,7 @@ def _check_below(name: str, value: Any, limit: float) -> None:
 
 
 def check_type(name: str, value: object, kind: type | UnionType, wanted: str) -> None:
-    """Raise unless the value has one of the types; a truth value is not a number."""
+    """Raise unless the value has one of the types. A truth value does not count as a number."""
     is_no_number = isinstance(value, bool) and kind in (Integral, Real)
     if is_no_number or not isinstance(value, kind):
         raise WrongTypeError(
@@ -222,7 +224,7 @@ def check_number(name: str, value: Any) -> None:
 
 
 def checked_failed(failed: Any) -> float | None:
-    """Return the value that failed runs count as; refuse a value that is not a number."""
+    """Return the value of failed runs as a float, or None; refuse anything else."""
     if failed is None:
         return None
     check_number("failed", failed)
@@ -264,7 +266,7 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> None:
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """Ask whether the nearest valid choice was meant; empty if no choice is near."""
+    """Return the question whether the nearest choice was meant; empty if no choice is near."""
     nearest = difflib.get_close_matches(name, choices, 1)
     if not nearest:
         return ""
@@ -272,44 +274,48 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
 
 
 def check_parameters(name: str, values: Mapping[str, Any]) -> None:
-    """Raise if a number is not finite; other values are choices."""
+    """Raise if a number is not finite. All other values are allowed as choices."""
     for parameter, value in values.items():
         if isinstance(value, Real) and not isinstance(value, bool):
             check_number(f"{name}[{parameter!r}]", value)
 
 
 def first_line(error: object) -> str:
-    """Return an error's first line without its full stop; its class if it says nothing."""
+    """Return an error's first line without its full stop, or its class if it has no message."""
     return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
 
 
-# How a setting of a connection string begins, of libpq's or ODBC's, which may stand for a URL.
+# The beginning of a setting in a connection string of libpq or ODBC, which may replace a URL.
 _DSN = r"\b\w*(?:host(?:addr)?|dbname|user|password|passfile|service|uid|pwd)\s*=\s*\S"
-# The beginnings of a URL's options, also of misplaced ones.
+# The beginning of a URL's options, which may be misplaced.
 _OPTIONS = re.compile(rf"\?|[&;]\w+=|{_DSN}", re.IGNORECASE)
 _AUTHORITY = re.compile(r"\A(\[[^\]]*\]|[^:]*):?(.*)\Z", re.DOTALL)
 _HOST = re.compile(r"[\w.-]*|\[[\w.:%]*\]")
 _DATABASE = re.compile(r"[\w./$-]*")
-# A path that is no URL; its only colon is behind a drive. One with an @ begins as no name does.
+# A path that is not a URL. A colon is allowed only after a drive. A path with an @ must begin with
+# a character that no user's name begins with.
 _PATH = re.compile(r"(?:[A-Za-z]:)?(?:[^=:@?&;]*|[/\\.][^=:?&;]*)")
-# A URL in a text: up to the quote that it began with, or else up to white space behind its user.
+# A URL in a text. It ends at its quote, or without quotes at white space after its user.
 _URL_IN_TEXT = re.compile(
     r"""(?<=(["']))[\w+.-]{2,}:/(?:(?!:/)[^\n])*?(?=\1(?![\w@:/]))"""
     r"""|(?<![\w+.-])[\w+.-]{2,}:/(?:/?(?!/)(?:(?!:/)[^\n])*@)?(?:[^\s'"]*[^\s'",;:.)])?"""
 )
-# A user with a password before a host, and a connection string up to the end of the line.
+# A user and a password before a host, or a connection string up to the end of the line.
 _USER_IN_TEXT = re.compile(
     rf"""(?<![^\s'"])[^\s'":]+:(?!/)[^\s'"@]+@[^\s'"]*|{_DSN}.*""", re.IGNORECASE
 )
 
 
 def masked(url: str) -> str:
-    """Return a storage URL with ``***`` for all but scheme, host, numeric port and database."""
+    """Return a storage URL that shows only scheme, host, numeric port and database.
+
+    ``***`` stands for all other parts.
+    """
     return "".join(text if is_shown or not text else "***" for text, is_shown in _parts(url))
 
 
 def _parts(url: str) -> list[tuple[str, object]]:
-    """Return the parts of a storage URL, each with whether it may be shown."""
+    """Return the parts of a storage URL, and for each part whether it may be shown."""
     scheme, separator, address = url.partition("://")
     if not separator:
         return [(url, _PATH.fullmatch(url))]
@@ -324,7 +330,7 @@ def _parts(url: str) -> list[tuple[str, object]]:
     user = ""
     at = ""
     if not address.startswith("/"):
-        if "@" in options:  # They may be a part of the password.
+        if "@" in options:  # The options may be a part of the password.
             return [(f"{scheme}://", True), (address, False)]
         user, at, place = place.rpartition("@")
     authority, slash, database = place.partition("/")
@@ -344,7 +350,7 @@ def _parts(url: str) -> list[tuple[str, object]]:
 
 
 def without_secrets(url: str, text: str) -> str:
-    """Return a text with ``***`` for what :func:`masked` hides of a storage URL."""
+    """Return a text with ``***`` in place of the parts that :func:`masked` hides in a URL."""
     wholes = {part for part, is_shown in _parts(url) if part and not is_shown}
     wholes |= set(map(unquote, wholes))
     values = {value for whole in wholes for value in re.split("[:=&]", whole)}
@@ -355,7 +361,7 @@ def without_secrets(url: str, text: str) -> str:
     for word in filter(None, words):
         if len(word) > 2:
             patterns.append(rf"\b{word}\b")
-        else:  # Those of one or two letters are hidden if they are quoted.
+        else:  # Words of one or two letters are hidden only in quotes.
             patterns.append(rf"(?<=[\"']){word}(?=[\"'])")
     if patterns:
         return re.sub("|".join(patterns), "***", text)
@@ -363,7 +369,7 @@ def without_secrets(url: str, text: str) -> str:
 
 
 def without_passwords(text: str) -> str:
-    """Return a text with its storage URLs as :func:`masked` shows them."""
+    """Return a text whose storage URLs are masked, see :func:`masked`."""
     text = _URL_IN_TEXT.sub(lambda url: masked(url[0]), text)
     return _USER_IN_TEXT.sub("***", text)
 
@@ -376,7 +382,7 @@ TOO_LITTLE_MEMORY = (
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error of Python, NumPy or TensorFlow says that memory ran out."""
-    tensorflow = sys.modules.get("tensorflow")  # If it was not imported, it raised nothing.
+    tensorflow = sys.modules.get("tensorflow")  # A module that is not imported raised nothing.
     return isinstance(error, MemoryError) or (
         tensorflow is not None and isinstance(error, tensorflow.errors.ResourceExhaustedError)
     )
@@ -385,19 +391,28 @@ def is_out_of_memory(error: BaseException) -> bool:
 FilePath = str | os.PathLike[str]
 """The name of a file or a folder."""
 
-# Those of `Path` raise an error if a name is too long.
+# The methods of `Path` raise an error if a name is too long.
 is_file = os.path.isfile
 is_folder = os.path.isdir
 exists = os.path.exists
 
 
 def expanded(path: FilePath) -> Path:
-    """Return a path with a user's home for ``~``; ``Path.expanduser`` raises without that user."""
+    """Return a path with the user's home folder in place of ``~``.
+
+    ``Path.expanduser`` would raise an error for an unknown user.
+    """
     return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 class Fault(NamedTuple):
-    """The rule that a stored value breaks, its type or keys, and the part that is at fault."""
+    """A fault of a stored value.
+
+    Attributes:
+        rule: The rule that the value breaks.
+        got: The type of the value, or its keys.
+        part: The part of the value with the fault; empty for the value itself.
+    """
 
     rule: str
     got: str
@@ -413,7 +428,10 @@ def finder(
     accepts: Callable[[Any], bool],
     parts: Callable[[Any], Iterable[tuple[object, Finder, Any]]] = lambda _: (),
 ) -> Finder:
-    """Return a finder for values that it ``accepts``, and for their ``parts``."""
+    """Return a function that finds the fault of a value; None if it has none.
+
+    A value must satisfy ``accepts``. Each of its ``parts`` is checked by the part's own finder.
+    """
 
     def find(value: Any) -> Fault | None:
         if not accepts(value):
@@ -421,7 +439,7 @@ def finder(
             if value is None:
                 kind = "none"
             if isinstance(value, dict):
-                # Its keys say what is missing; values may be secret.
+                # The keys show what is missing. Values may be secret.
                 kind = f"a mapping with {', '.join(map(str, value)) or 'no keys':.100}"
             return Fault(rule, kind)
         for key, find_part, part in parts(value):
@@ -434,7 +452,7 @@ def finder(
 
 
 def _is_float(value: Any) -> bool:
-    # An integer may be larger than any float.
+    # An integer may be larger than the largest float.
     return isinstance(value, float) or (is_integer(value) and abs(int(value)) < 2**1023)
 
 
@@ -450,7 +468,7 @@ _LEAVES: dict[Any, Finder] = {
 
 @functools.cache
 def finder_of(kind: Any) -> Finder:
-    """Return the finder for values of a type."""
+    """Return the finder of faults in values that should have this type."""
     if kind in _LEAVES:
         return _LEAVES[kind]
     if is_typeddict(kind):
@@ -499,7 +517,7 @@ def _finder_of_parts(origin: Any, finders: list[Finder]) -> Finder:
             rule = f"a list of {n}"
         return finder(
             rule,
-            # In memory, tuples stay tuples.
+            # A storage in memory does not turn tuples into lists.
             lambda value: isinstance(value, list | tuple) and n in (None, len(value)),
             lambda value: zip(itertools.count(), itertools.cycle(finders), value, strict=False),
         )

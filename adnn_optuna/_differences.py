@@ -1,4 +1,4 @@
-"""Differences between the configurations of two objectives, in words."""
+"""Describe the differences between the configurations of two objectives."""
 
 import math
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ INITIAL_WEIGHTS = "initial_weights"
 BEHAVIOUR = "behaviour"
 """The setting that holds sketches of the numbers that the user's code computes, by its parts."""
 _MOST = 3
-# How far the sketches of equal weights may be apart, relative to the weights: processors may
-# differ in the last bits of a normal or orthogonal draw, and workers share a study.
+# The largest relative difference of two sketches of equal weights. Workers with other processors
+# may draw initial weights with other last bits.
 _TOLERANCE = 1e-4
 
 
@@ -26,13 +26,13 @@ def config_differences(stored: Any, given: Any, path: str = "") -> list[str]:
         return []
     are_lists = isinstance(stored, list) and isinstance(given, list)
     if isinstance(stored, dict) and isinstance(given, dict):
-        # Things of two kinds have no setting in common.
+        # Values of two kinds have no common settings.
         keys = [key for key in ("type", "class_name") if stored.get(key) != given.get(key)]
         if not keys:
             all_keys = stored.keys() | given.keys()
             keys = sorted(all_keys - {INITIAL_WEIGHTS, BEHAVIOUR})
         parts = {f"{path}.{key}".lstrip("."): (stored.get(key), given.get(key)) for key in keys}
-    # A list of plain values is one setting.
+    # A list of plain values counts as one setting.
     elif are_lists and any(isinstance(value, dict | list) for value in stored + given):
         if len(stored) != len(given):
             return [f"{path} has {len(given)} entries, had {len(stored)}"]
@@ -49,7 +49,7 @@ def config_differences(stored: Any, given: Any, path: str = "") -> list[str]:
 
 
 def _sketch_differences(stored: dict[str, Any], given: dict[str, Any], path: str) -> list[str]:
-    """Return the differences of two configurations that have the same settings."""
+    """Return the differences between the sketches of two configurations with equal settings."""
     stored_weights = stored.get(INITIAL_WEIGHTS, [])
     weights = given.get(INITIAL_WEIGHTS, [])
     are_as_many = len(stored_weights) == len(weights)
@@ -57,7 +57,7 @@ def _sketch_differences(stored: dict[str, Any], given: dict[str, Any], path: str
         return [f"{path} starts from other initial weights"]
     stored_sketches = stored.get(BEHAVIOUR, {})
     sketches = given.get(BEHAVIOUR, {})
-    # The first one, which changes those after it.
+    # Only the first difference is named, because it changes the sketches after it.
     for part in {**stored_sketches, **sketches}:
         are_both = part in stored_sketches and part in sketches
         if not are_both or not _are_alike(stored_sketches[part], sketches[part]):
@@ -66,7 +66,7 @@ def _sketch_differences(stored: dict[str, Any], given: dict[str, Any], path: str
 
 
 def _are_alike(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Return whether two sketches differ by rounding at most."""
+    """Return whether two sketches differ only by rounding."""
     tolerance = max([_TOLERANCE, *one[2:], *other[2:]])
     distance = math.dist(one[:2], other[:2])
     norm = max(one[0], other[0])
@@ -83,7 +83,10 @@ def in_words(differences: Sequence[str]) -> str:
 
 
 def sketch_weights(weights: Sequence[np.ndarray]) -> list[list[float]]:
-    """Return each array's norm and mixed sum: no hash, so that rounding can be forgiven."""
+    """Return a sketch of each array: its norm and a weighted sum.
+
+    Unlike hashes, sketches can be compared with a tolerance for rounding.
+    """
     sketches = []
     for values in weights:
         flat = values.reshape(-1).astype(np.float64)

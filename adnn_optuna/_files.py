@@ -1,6 +1,7 @@
-"""Read, check and replace files: a file is replaced at once or not at all, even after a kill.
+"""Read, check and replace files.
 
-A packed file must not unpack to more than a data file needs.
+A file is replaced completely or not at all, even if the process is killed. A packed file must not
+unpack to more bytes than a data file needs.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from adnn_optuna._checks import (
 if TYPE_CHECKING:
     import pandas as pd
 
-# How many bytes a file may unpack to, or how many times as many as it has.
+# A file may unpack to this many bytes, or to this many times its own size.
 _MOST_UNPACKED = 2**26
 _MOST_TIMES = 100
 
@@ -46,7 +47,7 @@ class NotWrittenError(OSError):
 
 
 def check_output_file(what: str, path: FilePath, suffix: str = "") -> None:
-    """Refuse a file that cannot be written, or lacks the suffix, before it is needed."""
+    """Refuse a file that cannot be written or lacks the suffix, before the work begins."""
     check_type(what, path, str | os.PathLike, "the name of a file")
     path = Path(path)
     if suffix and path.suffix != suffix:
@@ -72,24 +73,24 @@ def check_output_file(what: str, path: FilePath, suffix: str = "") -> None:
 
 @contextlib.contextmanager
 def replacing(path: FilePath) -> Iterator[Path]:
-    """Yield a temporary file to write to, which then replaces ``path`` at once.
+    """Yield a temporary file to write to. At the end of the block, it replaces ``path``.
 
     If writing raises an exception, nothing is replaced. If the process is killed, the temporary
     file stays in the folder.
 
     Raises:
         OSError: If the file cannot be written.
-        ValueError: If no file can have this name.
+        ValueError: If the name is not valid for a file.
     """
     if "\0" in os.fspath(path):
         raise WrongValueError(
             f"The name of a file must have no null character; got {shown(os.fspath(path))}."
         )
-    file = Path(os.path.realpath(path))  # A link stays a link.
-    # It ends like the file, because Keras and NumPy look at the suffix.
+    file = Path(os.path.realpath(path))  # Replace the target of a link, not the link.
+    # The temporary file has the same suffix, because Keras and NumPy need it.
     temporary = file.with_name(f".adnn-{secrets.token_hex(8)}{file.suffix}")
     try:
-        # Not by `tempfile`, whose files only their owner may read.
+        # Only the owner could read a file of `tempfile`.
         temporary.touch(exist_ok=False)
         try:
             yield temporary
@@ -108,7 +109,7 @@ def replacing(path: FilePath) -> Iterator[Path]:
 
 
 def write_text(path: FilePath, text: str) -> None:
-    """Replace a file by a text in UTF-8; bytes of file names that are no text are escaped."""
+    """Replace a file by a text in UTF-8. Characters that UTF-8 cannot encode are escaped."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
@@ -129,9 +130,10 @@ def read_unpacked(file: Path) -> bytes:
 
 
 def check_npz(file: Path | io.BytesIO) -> None:
-    """Refuse a zip file whose arrays unpack to too much; other files raise any error.
+    """Refuse an ``.npz`` file whose arrays unpack to too many bytes.
 
-    No more than these sizes can be read from it.
+    A file that is not a valid zip file raises another error. No array can be larger than the size
+    that the file declares.
     """
     n_bytes = file.stat().st_size if isinstance(file, Path) else len(file.getbuffer())
     most = _most_unpacked(n_bytes)
@@ -151,9 +153,9 @@ def _most_unpacked(n_bytes: int) -> int:
 def read_csv(
     file: Path, separators: str = ",", *, most_columns: float = math.inf, **options: Any
 ) -> pd.DataFrame:
-    """Return the table of a CSV file; its separator is the first that separates columns.
+    """Return the table of a CSV file. The first separator that separates columns is used.
 
-    The ``options`` are those of :func:`pandas.read_csv`.
+    ``options`` are arguments of :func:`pandas.read_csv`.
     """
     import pandas as pd
 
@@ -164,7 +166,7 @@ def read_csv(
         table: pd.DataFrame = pd.read_csv(content, sep=separator, **options)
     except WrongInputError:
         raise
-    # Whatever unpacks and reads a file raises anything.
+    # Unpacking and reading a file may raise any error.
     except Exception as error:
         raise WrongValueError(
             f"{str(file)!r} must be a valid CSV file; got {first_line(error)}. Write it again."
@@ -173,7 +175,7 @@ def read_csv(
 
 
 def _header(content: IO[bytes], separators: str) -> tuple[str, list[str]]:
-    """Return the separator and the unchanged names: pandas numbers repeated names."""
+    """Return the separator and the names of the columns. pandas would rename repeated names."""
     text = io.TextIOWrapper(content, "utf-8-sig", newline="")
     separator = separators[0]
     names = list[str]()

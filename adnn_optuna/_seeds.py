@@ -1,4 +1,4 @@
-"""Seeds that follow from a key, and new seeds, which selected nothing."""
+"""Derive seeds from a key, and new seeds, which selected nothing."""
 
 import hashlib
 import json
@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-_FIRST_TO_CONFIRM = 2**30  # Of the seeds of functions.
+_FIRST_TO_CONFIRM = 2**30  # For functions, larger new seeds confirm, and smaller ones choose.
 
 
 def derived_seed(*key: int) -> int:
-    """Return a seed below 2^31 for ``key``; different keys give unrelated seeds."""
+    """Return a seed below 2^31 for ``key``. Different keys give independent seeds."""
     return int(np.random.SeedSequence(key).generate_state(1)[0] >> 1)
 
 
-# What else is keyed on a seed and a number: trials of a search, new seeds of its best trial,
-# replicates, and the members of an ensemble.
+# Parts of a key, which tell apart seeds for trials of a search, new seeds of its best trial,
+# replicates, and members of an ensemble.
 _TRIAL = 0
 _NEW_SEED = 1
 _REPLICATE = 2
@@ -39,20 +39,20 @@ def seeds_of_best_trial(seed: int, count: int) -> list[int]:
 
 
 def member_seeds(seed: int, count: int) -> list[int]:
-    """Return the seeds of the networks of an ensemble: the seed itself, and others."""
+    """Return the seeds of an ensemble's networks: first the seed itself, then derived seeds."""
     return [seed, *(derived_seed(seed, number, _MEMBER) for number in range(count - 1))]
 
 
 def source_seed(seed: int, source: str) -> int:
-    """Return the seed of a source of randomness; all functions with this source share it."""
+    """Return the seed of a source of randomness, which all functions with this source share."""
     return derived_seed(seed, *source.encode())
 
 
 def new_seeds(of: str, role: str, count: int, *, draws_data: bool) -> tuple[int, ...]:
-    """Return new seeds below 2^31; a larger ``count`` keeps the first seeds.
+    """Return new seeds below 2^31. A larger ``count`` keeps the first seeds.
 
-    They follow from a text, so they differ from the small numbers that people use. No seed both
-    chooses and confirms, see :func:`confirms`.
+    The seeds are a hash of a text, so they hardly ever equal the small numbers that people use. No
+    seed both chooses and confirms, see :func:`confirms`.
     """
     data = f"{of} {role}".encode()
     digest = hashlib.shake_128(data).digest(4 * count)
@@ -65,10 +65,10 @@ def new_seeds(of: str, role: str, count: int, *, draws_data: bool) -> tuple[int,
 
 
 def confirms(seed: int, *, draws_data: bool) -> bool:
-    """Return whether a new seed confirms; for networks, the odd seeds do.
+    """Return whether a new seed confirms, and does not choose.
 
-    A function may use a remainder of its seed, such as ``folds[seed % 10]``. So the seeds of
-    functions have all remainders, and confirming seeds differ by their size.
+    For networks, odd seeds confirm. For functions, large seeds confirm, because a function may use
+    a remainder of its seed, such as ``folds[seed % 10]``.
     """
     if draws_data:
         return seed >= _FIRST_TO_CONFIRM
@@ -78,11 +78,11 @@ def confirms(seed: int, *, draws_data: bool) -> bool:
 def confirmation_seeds(
     experiment: Any, params: Mapping[str, Any], count: int, *, draws_data: bool = False
 ) -> tuple[int, ...]:
-    """Return the new seeds that confirm parameters of an experiment, which is given as JSON."""
+    """Return the new seeds that confirm parameters of an experiment. It is passed as JSON."""
     subject = json.dumps([experiment, dict(params)], sort_keys=True, default=str)
     return new_seeds(subject, "confirm", count, draws_data=draws_data)
 
 
 def experiment_fingerprint(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an experiment's fingerprint: its configuration without the name of its data."""
+    """Return an experiment's fingerprint: its configuration without the dataset's name."""
     return {**config, "dataset": config["dataset"]["fingerprint"]}

@@ -1,4 +1,4 @@
-"""How values and texts are shown: an accuracy in percent, others and texts as they are."""
+"""Write values and texts for people, such as an accuracy in percent."""
 
 import math
 import re
@@ -11,7 +11,7 @@ from adnn_optuna._checks import printable
 
 
 class Estimate(NamedTuple):
-    """A value with the ends of its confidence interval; NaN if they are not known."""
+    """A value with the ends of its confidence interval. Unknown ends are NaN."""
 
     value: float
     low: float = math.nan
@@ -19,20 +19,20 @@ class Estimate(NamedTuple):
 
 
 def estimate_around(value: float, half: float) -> Estimate:
-    """Return a value with a CI whose ends are both as far from it."""
+    """Return a value with a symmetric CI of this half width."""
     return Estimate(value, value - half, value + half)
 
 
 UNKNOWN = Estimate(math.nan)
-_DIGITS_OF_ERRORS = 6  # An end that is 0 to so many more digits is a rounding error.
-_LONGEST = 20  # Longer numbers, and values that would be rounded to 0, are written with exponents.
+_DIGITS_OF_ERRORS = 6  # An end that is 0 even with this many more digits is a rounding error.
+_LONGEST = 20  # Longer numbers are written with exponents.
 
 
 class Unit(NamedTuple):
-    """How a metric's values are shown."""
+    """The unit in which a metric's values are written."""
 
-    scale: float  # The factor with which they are shown.
-    digits: int  # How many stand after the point.
+    scale: float  # The factor of written values, such as 100 for percent.
+    digits: int  # The number of digits after the point.
     of_values: str  # The suffix of a value.
     of_gains: str  # The suffix of the difference of two values.
     largest: float = math.inf  # The largest possible difference of two values.
@@ -48,7 +48,7 @@ class Unit(NamedTuple):
             return self
         size = math.floor(math.log10(largest))
         digits = min(max(4, 2 - size), 4 - size)
-        # Of the smallest spread, except for rounding, three digits; of the largest value nine.
+        # Write three digits of the smallest spread, but at most nine digits of the largest value.
         varying = [spread for spread in spreads if spread > 1e-12 * largest]
         if varying:
             size_of_spread = math.floor(math.log10(min(varying)))
@@ -74,7 +74,7 @@ class Unit(NamedTuple):
         return f"{text}{self.of_values}"
 
     def difference(self, value: float, other: float) -> float:
-        """Return the difference of two values as they are shown, so that it agrees with them."""
+        """Return the difference of two rounded values, so that it agrees with what is written."""
         shown, other_shown = (round(self.scale * each, self.digits) for each in (value, other))
         return (shown - other_shown) / self.scale
 
@@ -85,7 +85,7 @@ class Unit(NamedTuple):
         return f"{self.scale * value:{sign}.3g}"
 
     def gain(self, gain: float) -> str:
-        """Return a difference with its sign; a difference that is rounded to 0 has no sign."""
+        """Return a difference as text with its sign. A difference rounded to 0 has no sign."""
         if math.isnan(gain):
             return "unknown"
         text = self._number(gain, "+")
@@ -94,9 +94,9 @@ class Unit(NamedTuple):
         return f"{text}{self.of_gains}"
 
     def interval(self, low: float, high: float) -> str:
-        """Return the interval of a difference, cut to possible values.
+        """Return the CI of a difference as text, cut to possible values.
 
-        An end that would be rounded to 0, but is not 0, has one digit, so that its sign is seen.
+        An end that is not 0 but would be rounded to 0 is written with one digit, to show its sign.
         """
         ends = []
         for end in (low, high):
@@ -108,11 +108,11 @@ class Unit(NamedTuple):
         return f"{' to '.join(ends)}{self.of_gains}"
 
     def margin(self, margin: float) -> str:
-        """Return a margin around no difference."""
+        """Return a margin as text, such as ``"±0.1 pp"``."""
         return f"±{self.scale * margin:g}{self.of_gains}"
 
     def heading(self, of: str, *, is_gain: bool = False) -> str:
-        """Return the heading of an axis or a column of values or gains, with the unit."""
+        """Return the heading of an axis or a column, with the unit of its values or gains."""
         unit = self.of_values
         if is_gain:
             unit = self.of_gains
@@ -129,20 +129,20 @@ COUNT = Unit(1, 0, "", "")
 SECONDS = Unit(1, 2, "", "")
 
 
-# Metrics of classes that are within [0, 1], but no share of the examples.
+# Metrics of classes that are within [0, 1] but are not the share of correct examples.
 _SHARES = re.compile(r"(^|_)(auc|f1|f_?beta|precision|recall|sensitivity|specificity|iou)(_| |$)")
 _SHORT = {name: name.upper() for name in ("auc", "f1", "rmse", "mae", "mse")} | {"r2": "R²"}
 
 
 def columns(character: str) -> int:
-    """Return how many columns of a terminal a character takes; East Asian ones may take two."""
+    """Return how many columns of a terminal a character takes: one, or two if East Asian."""
     if unicodedata.east_asian_width(character) in ("F", "W"):
         return 2
     return 1
 
 
 def in_list(names: Sequence[str]) -> str:
-    """Return names as a part of a sentence: one, one and another, or more."""
+    """Return names as a list in a sentence, such as ``"a, b and c"``."""
     first = ", ".join(names[:-1])
     return " and ".join(filter(None, [first, *names[-1:]]))
 
@@ -153,14 +153,14 @@ def capitalized(text: str) -> str:
 
 
 def in_number(n: int, what: str) -> str:
-    """Return how many there are of something, such as ``"1 trial"`` or ``"3 trials"``."""
+    """Return a count with its noun, such as ``"1 trial"`` or ``"3 trials"``."""
     if n == 1:
         return f"{n} {what}"
     return f"{n} {what}s"
 
 
 def in_probability(probability: float) -> str:
-    """Return a probability with two decimals; a value near 0 or 1 is never written as 0 or 1."""
+    """Return a probability with two decimals, or as ``"<0.01"`` or ``">0.99"``."""
     if probability < 0.01:
         return "<0.01"
     if probability > 0.99:
@@ -174,14 +174,14 @@ def percent(level: float) -> str:
 
 
 def as_argument(file: str) -> str:
-    """Return a file's name, quoted for a shell so that no command takes it for an option."""
+    """Return a file's name, quoted for a shell and never read as an option."""
     if file.startswith("-"):
         file = f"./{file}"
     return shlex.quote(file)
 
 
 def unit_of(metric: str) -> Unit:
-    """Return the unit of a metric, given by its name."""
+    """Return the unit of a metric with this name."""
     if metric.endswith("accuracy"):
         return ACCURACY
     if metric.endswith("r2"):
@@ -192,20 +192,20 @@ def unit_of(metric: str) -> Unit:
 
 
 def with_class(metric: str, positive: object) -> str:
-    """Return a metric, with its positive class if it has one."""
+    """Return a metric's name, with the positive class if the metric has one."""
     if positive is not None:
         metric = f"{metric} of class {positive!r}"
     return printable(metric)
 
 
 def score_in_words(metric: str, positive: object = None) -> str:
-    """Return the name of a metric of predictions in a sentence, with its class."""
+    """Return a metric's name for sentences, with the positive class if the metric has one."""
     words = " ".join(_SHORT.get(word, word) for word in metric.split("_"))
     return with_class(words, positive)
 
 
 def params_in_words(params: Mapping[str, Any]) -> str:
-    """Return a trial's parameters as text; they may be other than numbers."""
+    """Return a trial's parameters as text. Parameters may be numbers or other values."""
     texts = []
     for name, value in params.items():
         text = f"{value:.4g}" if isinstance(value, float) else str(value)
@@ -214,7 +214,7 @@ def params_in_words(params: Mapping[str, Any]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration in seconds below a minute, then in minutes, then in hours."""
+    """Return a duration as text, in seconds, minutes or hours."""
     if seconds < 60:
         return f"{seconds:.2g} s"
     if seconds < 3600:
