@@ -1,4 +1,4 @@
-"""The audit of a Keras model: the random sources of initial values and layers."""
+"""List the sources of randomness in a Keras model: initial values and layers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("variable", "shape", "distribution", "seed")
 
-# The classes of keras.initializers that have another name than their distribution.
+# The classes of keras.initializers whose name differs from the name of their distribution.
 _DISTRIBUTIONS = {
     "RandomNormal": "normal",
     "RandomUniform": "uniform",
@@ -34,9 +34,12 @@ _DISTRIBUTIONS = {
 class RandomSource:
     """A variable with the distribution of its initial values, or a layer that draws numbers.
 
-    The ``distribution`` is named as in ``keras.random``, with the parameters for the shape, or by
-    the initializer's class. For a layer it is the layer's class, and there is no ``shape``. The
-    ``seed`` is the configuration's; :obj:`None` if it has none.
+    Attributes:
+        path: The path of the variable or layer in the model.
+        shape: The variable's shape; None for a layer.
+        distribution: The name in ``keras.random`` with its parameters, or the initializer's class.
+            For a layer, it is the layer's class.
+        seed: The seed in the configuration; :obj:`None` if it has none.
     """
 
     path: str
@@ -47,10 +50,10 @@ class RandomSource:
 
 @dataclasses.dataclass(frozen=True)
 class Audit(Printed):
-    """The variables and the random layers of a model; see :func:`audit_randomness`.
+    """The sources of randomness in a model, as :func:`audit_randomness` finds them.
 
     Attributes:
-        variables: The weights of the model, in its order.
+        variables: The variables of the model, in the model's order.
         layers: The layers that draw random numbers.
     """
 
@@ -81,26 +84,26 @@ class Audit(Printed):
         return rows
 
     def to_dataframe(self) -> pd.DataFrame:
-        """Return the table: one row for each variable, then one for each random layer."""
+        """Return a row for each variable, and then a row for each random layer."""
         import pandas as pd
 
         return pd.DataFrame(self._rows(), columns=[*_COLUMNS])
 
 
 def audit_file(path: FilePath) -> Audit:
-    """Return the audit of a ``.keras`` file's model, and execute nothing in the file."""
+    """Return the audit of the model in a ``.keras`` file. Nothing in the file is executed."""
     build = keras_files.model_from_file(Path(path))
     with keras_files.undisturbed():
-        # In a thread of its own: Keras's global random state is none of the user's there.
+        # Keras has another global random state in each thread, so the user's is not changed.
         return keras_files.in_fresh_thread(lambda: audit_randomness(build()), with_values=False)
 
 
 def audit_randomness(model: keras.Model) -> Audit:
     """List the variables of a Keras model with their initial distributions, and its random layers.
 
-    The model is only read. The distribution is the layer initializer's (LSTM layers also set the
-    forget gate's bias to 1). A seed is known if a configuration has it. What the code of a layer
-    draws without a ``SeedGenerator`` is not found.
+    The model is only read. The distribution of a variable is its initializer's. (LSTM layers also
+    set the bias of the forget gate to 1.) A seed is known if a configuration contains it. Random
+    numbers that a layer draws without a ``SeedGenerator`` are not found.
 
     Example:
 
@@ -110,17 +113,17 @@ def audit_randomness(model: keras.Model) -> Audit:
             print(adnn_optuna.audit_randomness(keras.Sequential(layers)))
 
     Args:
-        model: The model; layers that are not built yet have no variables.
+        model: The model. Layers that are not built yet have no variables.
 
     Raises:
-        TypeError: If it is not a ``keras.Model``.
+        TypeError: If ``model`` is not a ``keras.Model``.
     """
     load_tensorflow("An audit")
     import keras
 
     check_type("model", model, keras.Model, "a keras.Model (build it first)")
     tree = [("", model), *_descendants(model)]
-    # The last layer that has a variable is the innermost.
+    # The last layer that contains a variable is the innermost one.
     owners = {id(variable): layer for _, layer in tree for variable in layer.weights}
     variables = []
     for variable in model.weights:
@@ -144,7 +147,7 @@ def audit_randomness(model: keras.Model) -> Audit:
 def distribution_of(initializer: Any, shape: Shape) -> str:
     """Return an initializer's distribution for a shape, such as ``normal(mean=0, stddev=0.05)``.
 
-    It is ``unknown`` if the layer keeps no initializer for the variable.
+    Return ``unknown`` if the layer has no initializer for the variable.
     """
     import keras
 
@@ -153,10 +156,10 @@ def distribution_of(initializer: Any, shape: Shape) -> str:
     name = getattr(initializer, "__name__", type(initializer).__name__)
     parameters = _config_of(initializer)
     parameters.pop("seed", None)
-    # A class of the user's may have the name of one of Keras's.
+    # A user's class may have the same name as a class of Keras.
     if type(initializer) is getattr(keras.initializers, name, None):
         name = _DISTRIBUTIONS.get(name, name)
-        # Glorot's, He's and LeCun's are subclasses.
+        # The Glorot, He and LeCun initializers are subclasses.
         if isinstance(initializer, keras.initializers.VarianceScaling):
             name = initializer.distribution.removeprefix("untruncated_")
             stddev = initializers.scaled_stddev(initializer, shape)
@@ -165,12 +168,12 @@ def distribution_of(initializer: Any, shape: Shape) -> str:
 
 
 def _scaled(name: str, stddev: float) -> dict[str, float]:
-    """Return the parameters of a distribution with mean 0 and a standard deviation."""
+    """Return the parameters of a distribution with mean 0 and this standard deviation."""
     if name == "uniform":
         limit = math.sqrt(3) * stddev
         return {"minval": -limit, "maxval": limit}
     if name == "truncated_normal":
-        # Keras widens it, so that its variance is right after the cut at two `stddev`.
+        # Keras widens the distribution, so that its variance is right after the cut.
         stddev /= initializers.TRUNCATED_STDDEV
     return {"mean": 0.0, "stddev": stddev}
 
@@ -185,7 +188,7 @@ def in_words(parameters: Json) -> str:
 
 
 def _descendants(layer: Any, parents: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each layer below a layer with its path; siblings may have the same path."""
+    """Yield each layer inside a layer, with its path. Several layers may have the same path."""
     for child in layer._layers:  # Only models have public `layers`.
         path = f"{parents}{child.name}"
         yield path, child
@@ -193,7 +196,10 @@ def _descendants(layer: Any, parents: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _draws(layer: Any) -> bool:
-    """Return whether a layer draws random numbers; Keras's do not if all of their rates are 0."""
+    """Return whether a layer draws random numbers.
+
+    A layer of Keras draws none if all its rates, such as the dropout rate, are 0.
+    """
     if not type(layer).__module__.startswith("keras."):
         return True
     rates = [value for value in layer.get_config().values() if isinstance(value, float)]
@@ -209,7 +215,7 @@ def _config_of(source: Any) -> dict[str, Any]:
 def _seed_of(source: Any) -> int | None:
     """Return the seed in the configuration of an initializer or a seed generator."""
     seed = _config_of(source).get("seed")
-    if isinstance(seed, dict):  # A SeedGenerator, as Keras serializes it.
+    if isinstance(seed, dict):  # The configuration of a SeedGenerator.
         seed = seed.get("config", {}).get("seed")
     if isinstance(seed, int):
         return seed

@@ -1,8 +1,8 @@
-"""The best trial of a search judged: on the test set, and on new seeds; the findings of these.
+"""Evaluate the best trial of a search on the test set and on new seeds.
 
-The gain of a search over its own baseline mixes three things: a baseline that may be a bad draw, a
-best network that may be a good one, and offsets that may help. The best trial's parameters and the
-baseline network, trained on the same new seeds, tell them apart.
+A search's gain over its own baseline may have three causes: a bad seed of the baseline, a good
+best network by chance, and offsets that help. To tell them apart, the best trial's parameters and
+the baseline network are trained on the same new seeds.
 """
 
 import dataclasses
@@ -59,21 +59,21 @@ from adnn_optuna.stats.example_scores import (
 )
 from adnn_optuna.stats.sequential import ALPHA
 
-FEWEST_SEEDS = 6  # Of fewer pairs, no interval by sign flips is finite.
+FEWEST_SEEDS = 6  # With fewer pairs, no CI by sign flips is finite.
 
 
 def evaluate_test_set(
     record: NetworkRecord, objective: NetworkObjective, stop: Event
 ) -> NetworkRecord:
-    """Train baseline and best network again, and store their test-set evaluation.
+    """Train the baseline and the best network again, and store their test-set evaluation.
 
-    A network that was evaluated before is not trained again. Without further trials, nothing is
-    stored.
+    If the best trial was evaluated before, it is not trained again. If there are no further trials
+    since, nothing is stored.
     """
     best = record.best
     if best is None:
         return record
-    # Others may have done so since the record was read.
+    # Another worker may have evaluated it since the record was read.
     record = record.refreshed(stored.TEST, stored.SCORES, stored.GROUPS)
     n_trials = len(record.done_trials)
     evaluation: Any = record.test_evaluation
@@ -89,16 +89,16 @@ def evaluate_test_set(
         return record
     now = datetime.now(UTC).isoformat()
     evaluation = {**evaluation, "looked": now, "n_trials": n_trials}
-    # The evaluation is last: with it, all is known.
+    # The evaluation is stored last. Its presence shows that the scores are stored.
     return record.with_stored({**attrs, f"{stored.TEST}/{now}-{os.getpid()}": evaluation})
 
 
 def retrain_best_trial(
     record: NetworkRecord, objective: NetworkObjective, stop: Event | None = None
 ) -> tuple[NetworkObjective, list[list[Start]], list[retraining.Retrained]]:
-    """Train baseline and best network of a search again; warn if the results differ.
+    """Train the baseline and the best network of a search again; warn if the results differ.
 
-    Return the best trial's objective, what both were trained from, and what came of them.
+    Return the best trial's objective, the starts of both networks, and both results.
     """
     assert record.best is not None, "There is a best trial."
     objective = objective.as_trained(record.best)
@@ -119,7 +119,7 @@ def retrain_best_trial(
     metrics_of_best = stored.outcome_of(attrs).get("metrics", {})
     metrics = [run.metrics for run in runs]
     before = [{**metrics[0], **metrics_of_baseline}, {**metrics[1], **metrics_of_best}]
-    # As text, for the NaN of a baseline that diverged does not equal itself.
+    # Compare texts, because the NaN of a diverged baseline does not equal itself.
     if json.dumps(before) != json.dumps(metrics):
         logger.warning(
             "Trained again, baseline or best trial of study %r came out differently: its trials "
@@ -172,18 +172,21 @@ def compared_on_test_set(
 
 
 def gains_of(objective: NetworkObjective, runs: Sequence[retraining.Retrained]) -> list[float]:
-    """Return the test gains from alternating training runs of baseline and best network."""
+    """Return the test gains of pairs of runs.
+
+    The runs alternate: a baseline network, a best network, and so on.
+    """
     pairs = zip(runs[::2], runs[1::2], strict=True)
     return [objective.improvement(best.score, baseline.score) for baseline, best in pairs]
 
 
 def is_random(objective: NetworkObjective) -> bool:
-    """Return whether another seed gives another network."""
+    """Return whether another seed gives another trained network."""
     return not {"initialisation", "order"}.isdisjoint(retraining.random_sources(objective.trainer))
 
 
 def note_randomness(record: NetworkRecord, objective: NetworkObjective) -> NetworkRecord:
-    """Store it if no seed changes the training of the best trial."""
+    """Store a note if no seed changes the training of the best trial."""
     if record.best is not None and not is_random(objective.of(record.best.params)):
         return record.with_stored({f"{stored.UNSEEDED}/{record.best.number}": True})
     return record
@@ -197,10 +200,10 @@ def confirm_best_trial(
     stop: Event | None = None,
     show_progress_bar: bool = False,
 ) -> NetworkRecord:
-    """Train the best and the baseline network of a tested search from new seeds.
+    """Train the best and the baseline network of a tested search on new seeds.
 
-    A best trial is confirmed once: with the number of seeds of its first confirmation. If another
-    study of the storage confirmed the same parameters, its training runs count.
+    A best trial is confirmed only once, with the number of seeds of its first confirmation. If
+    another study in the storage confirmed the same parameters, its training runs are used.
     """
     best = record.best
     assert best is not None, "The search was tested."
@@ -226,7 +229,7 @@ def confirm_best_trial(
             declared["earlier"] = [study_name for study_name, _ in earlier_confirmations]
             declared["seeds"] = earlier_confirmations[0][1]["seeds"]
         name = f"{stored.CONFIRMED}/{declared['began']}-{os.getpid()}"
-        # Others may have declared it at the same moment: the first one counts.
+        # Another worker may have declared it at the same time. The first declaration counts.
         record = record.with_stored({name: declared}).refreshed(stored.CONFIRMED)
     confirmed = record.confirmations[best.number]
     if confirmed["arms"] != [*arms]:
@@ -248,9 +251,9 @@ def confirm_best_trial(
 
 
 def _open(record: NetworkRecord) -> optuna.Study:
-    """Return the study of the evaluations, which may be stored already.
+    """Create or load the study that stores the evaluations on new seeds.
 
-    Their seeds are of the experiment.
+    The seeds follow from the experiment, not from the study.
     """
     name = confirmation_name(record.study.study_name)
     what = "best and baseline networks on new seeds"
@@ -259,7 +262,7 @@ def _open(record: NetworkRecord) -> optuna.Study:
 
 @dataclasses.dataclass(frozen=True)
 class _NetworkEvaluation:
-    """Trains the network of an arm from a new seed, unless an earlier confirmation did."""
+    """Trains an arm's network on a new seed, or returns the result of an earlier confirmation."""
 
     arms: Mapping[int, tuple[NetworkObjective, Json]]
     stop: Event | None
@@ -272,15 +275,16 @@ class _NetworkEvaluation:
         experiment, params = self.arms[arm]
         starts = experiment.replace(seed=seed).starts(params)
         [run] = retraining.retrain(experiment.trainer, [starts], self.stop)
-        # Also of a run that diverged: these settings lead to such networks.
+        # A diverged run counts, too, because these parameters can lead to it.
         scores = scores_as_attributes(stored.SCORES, run.scores)
         return Outcome("complete", run.score, system_attrs=scores)
 
 
 def _earlier(record: NetworkRecord, seeds: list[int]) -> list[tuple[str, Confirmed]]:
-    """Return other studies' confirmations of the same experiment and parameters, in order.
+    """Return other studies' confirmations of the same parameters and experiment, by time.
 
-    The seeds follow from both, so a smaller confirmation has the first seeds of a larger one.
+    Parameters and experiment determine the seeds. A smaller confirmation therefore has the first
+    seeds of a larger one.
     """
     earlier: list[tuple[str, Confirmed]] = []
     attributes_of_others = attributes_in(record.study._storage)
@@ -307,7 +311,7 @@ def _earlier_runs(record: NetworkRecord, confirmed: Confirmed) -> dict[tuple[int
     trials = confirmation_trials(record.study._storage, name)
     for evaluation, trial in evaluation_trials(trials, CONFIRMATION_NAMES).items():
         trial_number, arm, seed = evaluation
-        # The first trial's hyperparameters may be others.
+        # The first trial of the other study may have other hyperparameters.
         if trial_number == earlier["trial"] and arm != FIRST:
             attrs = trial.system_attrs
             scores = {k: v for k, v in attrs.items() if k.startswith(stored.SCORES)}
@@ -321,9 +325,9 @@ def needed_evaluations(confirmed: Confirmed) -> list[Evaluation]:
 
 
 def replicate_best_trial(record: NetworkRecord, objective: NetworkObjective, stop: Event) -> None:
-    """Train a best trial's network and its baseline network from one new seed.
+    """Train the best trial's network and its baseline network on one new seed.
 
-    Only offsets and a learning rate can be trained from another seed.
+    Only offsets and learning rates can be trained on another seed. Other arms are left out.
     """
     best = record.best
     if best is None or record.is_restart or not record.arm.replicates:
@@ -347,7 +351,7 @@ def replicate_best_trial(record: NetworkRecord, objective: NetworkObjective, sto
 def _arms(
     record: NetworkRecord, objective: NetworkObjective, best: FrozenTrial
 ) -> dict[int, tuple[NetworkObjective, Json]]:
-    """Return the experiment of each arm and its offsets; equal arms are trained once."""
+    """Return the experiment and the offsets of each arm. Equal arms are trained only once."""
     best_objective = objective.as_trained(best)
     first = record.done_trials[0]
     unsearched = best_objective.unsearched
@@ -365,12 +369,12 @@ def _arms(
 
 
 def n_training_runs(record: NetworkRecord) -> int:
-    """Return the number of training runs that confirm a best trial, at most."""
+    """Return the largest number of training runs that confirm a best trial."""
     return SEEDS * (1 + (not record.is_restart) + is_of_trial(record.config))
 
 
 def seconds_of(record: NetworkRecord, count: int) -> float:
-    """Return about how many seconds training runs take on this machine, by the trials."""
+    """Return the expected seconds of ``count`` training runs, from the durations of trials."""
     outcomes = (stored.outcome_of(trial.user_attrs) for trial in record.done_trials)
     seconds = [outcome["trained"]["seconds"] for outcome in outcomes if "trained" in outcome]
     return count / n_cores() * fmean(seconds or [0.0])
@@ -379,7 +383,10 @@ def seconds_of(record: NetworkRecord, count: int) -> float:
 def is_affordable(
     record: NetworkRecord, objective: NetworkObjective, max_time: float | None
 ) -> bool:
-    """Return whether a confirmation takes no more training runs and time than the search."""
+    """Return whether a confirmation fits: in training runs, and in the rest of ``max_time``.
+
+    It may not take more training runs than the search had trials.
+    """
     best = record.best
     count = n_training_runs(record)
     if best is None or count > len(record.done_trials) or not is_random(objective.of(best.params)):
@@ -391,18 +398,18 @@ def is_affordable(
 
 
 class OwnScores(NamedTuple):
-    """The scores of a best network on the n test examples, and the groups of these."""
+    """The scores of the best network on the n test examples, and the examples' groups."""
 
     scores: np.ndarray
     groups: np.ndarray | None = None
-    n_rare: int | None = None  # Examples not of the largest class, for metrics such as AUC.
-    most: float = math.inf  # No value is above it.
+    n_rare: int | None = None  # For AUC and the like, the examples outside the largest class.
+    most: float = math.inf  # The largest possible value of the metric.
 
     @classmethod
     def of(
         cls, scores: np.ndarray, groups: np.ndarray | None, metric: str, evaluation: TestEvaluation
     ) -> Self:
-        """Return the scores by a metric of the test set, from a test-set evaluation."""
+        """Return the scores with the facts that a test-set evaluation stores about the metric."""
         is_share = unit_of(metric).largest < math.inf and scores.dtype != bool
         n_rare = None
         if is_share:
@@ -418,17 +425,17 @@ class ConfirmationRuns:
     """All training runs that confirm a best trial."""
 
     trial: int
-    rank: int  # Its place among the study's best trials that were confirmed, from 1.
+    rank: int  # Its position, from 1, among the study's confirmed best trials.
     seeds: tuple[int, ...]  # The K new seeds.
     own: OwnScores
     values: Mapping[int, np.ndarray]  # The test metric of each arm's networks, of shape (K,).
-    scores: Mapping[int, np.ndarray]  # On each test example, of shape (K, n).
+    scores: Mapping[int, np.ndarray]  # The scores of the test examples, of shape (K, n).
     is_loss: bool = False
-    earlier: tuple[str, ...] = ()  # The studies that confirmed the same before.
+    earlier: tuple[str, ...] = ()  # The studies that confirmed the same parameters earlier.
 
 
 def read_runs(record: NetworkRecord) -> ConfirmationRuns | None:
-    """Return the runs that confirm a search's best trial; :obj:`None` until all are made."""
+    """Return the training runs that confirm the best trial; :obj:`None` until all are made."""
     best = record.best
     tested = own_scores(record)
     planned = None
@@ -465,7 +472,7 @@ def read_runs(record: NetworkRecord) -> ConfirmationRuns | None:
 
 
 def _by_arm(confirmed: Confirmed, of: Mapping[Evaluation, Any]) -> dict[int, np.ndarray]:
-    """Return the evaluations of each arm, in the order of the seeds."""
+    """Return the values of each arm, in the order of the seeds."""
     trial = confirmed["trial"]
     seeds = confirmed["seeds"]
     by_arm = {}
@@ -476,22 +483,24 @@ def _by_arm(confirmed: Confirmed, of: Mapping[Evaluation, Any]) -> dict[int, np.
 
 @dataclasses.dataclass(frozen=True)
 class Confirmation:
-    """The results of a best trial on new seeds: the selection's metric, on the test set.
+    """The results of a best trial on new seeds, by the selection metric on the test set.
 
     Attributes:
         trial: The number of the best trial.
-        rank: Its place among the study's best trials that were confirmed, from 1.
-        level: The level of each CI: 1 - 0.05; 0.05 is halved for each earlier best trial.
-        test_score: The score of the best network itself.
-        vs_baselines: How much better the test score is than the mean of new baseline networks.
-        replication: The mean gain of the best trial's offsets on new seeds; 0 without offsets.
-        hyperparameters: The mean gain of the best trial's hyperparameters over the first trial's,
-            both without offsets, on the same seeds; :obj:`None` if none were searched.
+        rank: The position, from 1, of the best trial among the study's confirmed best trials.
+        level: The level of each CI. It is 0.95 for the first confirmed best trial. Each earlier
+            best trial halves the error rate 0.05.
+        test_score: The test score of the best network of the search.
+        vs_baselines: The test score minus the mean of baseline networks on the new seeds. It is
+            positive if the best network is better.
+        replication: The mean gain of the best trial's offsets on the new seeds; 0 without offsets.
+        hyperparameters: The mean gain of the best trial's hyperparameters over the first trial's
+            on the new seeds, both without offsets. :obj:`None` if none were searched.
         seeds: The new seeds.
-        gains: The gain of the offsets with each seed; empty without offsets.
-        baselines: The score of the baseline network with each seed.
-        earlier: Earlier studies of the storage that confirmed the same parameters of the same
-            experiment. The training runs are from the first study.
+        gains: The gain of the offsets on each new seed; empty without offsets.
+        baselines: The score of the baseline network on each new seed.
+        earlier: The names of studies in the storage that confirmed the same parameters earlier.
+            The training runs are from the first of these studies.
     """
 
     trial: int
@@ -508,7 +517,7 @@ class Confirmation:
 
 
 def read_confirmation(record: NetworkRecord) -> Confirmation | None:
-    """Return the findings of new seeds; :obj:`None` if the best trial is not confirmed."""
+    """Return the confirmation of the best trial; :obj:`None` if it is not confirmed."""
     runs = read_runs(record)
     if runs is None:
         return None
@@ -516,12 +525,12 @@ def read_confirmation(record: NetworkRecord) -> Confirmation | None:
 
 
 def own_estimate(own: OwnScores, level: float = 1 - ALPHA) -> Estimate:
-    """Return the test score of one network."""
+    """Return the test score of the best network, with its CI."""
     return score_estimate(own.scores, own.groups, own.n_rare, own.most, level=level)
 
 
 def confirmation_of(runs: ConfirmationRuns) -> Confirmation:
-    """Return the findings of a confirmation's training runs."""
+    """Return the confirmation that follows from its training runs."""
     n_claims = 2 ** (runs.rank - 1)
     values = runs.values
     n_examples = runs.scores[BASELINE].shape[1]
@@ -565,7 +574,7 @@ def confirmation_of(runs: ConfirmationRuns) -> Confirmation:
 
 
 def own_scores(record: NetworkRecord) -> OwnScores | None:
-    """Return the scores of a search's best network; :obj:`None` if it was not tested."""
+    """Return the test scores of the best network; :obj:`None` before the test-set evaluation."""
     evaluation = record.test_evaluation
     if evaluation is None:
         return None

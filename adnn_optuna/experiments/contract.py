@@ -1,4 +1,4 @@
-"""Contracts: a search's result written down so that others can train it again and compare."""
+"""Contracts: files of a search's result, with which others can train it again and compare."""
 
 import contextlib
 import dataclasses
@@ -40,7 +40,7 @@ from adnn_optuna.results.settings import study_in_words
 MAX_EMBEDDED = 50_000_000
 """The most bytes of data that are written beside a contract."""
 EMBEDDED_NUMBERS = {"num_classes", "positive"}
-# Of a model, what is not rebuilt from a file: lambdas, and classes and functions of others.
+# The parts of a model that are not rebuilt from a file: lambdas and custom classes or functions.
 _OF_OTHERS = re.compile(r'"module": (?!"keras)|"class_name": "Lambda"')
 _EMBEDDED = (*(f"{kind}_{split}" for kind in "xy" for split in SPLITS),)
 _EMBEDDED += ("weight_train", "groups_test", "num_classes")
@@ -48,12 +48,12 @@ _EMBEDDED += ("weight_train", "groups_test", "num_classes")
 
 @dataclasses.dataclass(frozen=True)
 class Contract(Printed):
-    """The claim of a search: all that is needed to train its two networks again.
+    """The result of a search, with all that others need to train its two networks again.
 
     Attributes:
-        content: The content of the file, as JSON; the reference describes each field.
-        weights: The trained weights of the best network by their paths in the model, in its order.
-        data: The arrays of the dataset, if they are to be written beside the contract.
+        content: The content of the file as JSON. The reference describes each field.
+        weights: The trained weights of the best network, by their paths in the model.
+        data: The arrays of the dataset to write beside the contract; empty without embedded data.
     """
 
     content: Json
@@ -68,7 +68,7 @@ class Contract(Printed):
         confirmation: Json | None,
         data: dict[str, np.ndarray],
     ) -> Self:
-        """Train a search's baseline network and best network again; write down the results."""
+        """Train a search's baseline and best network again, and return the contract."""
         best = record.best
         assert best is not None, "There is a best network, which was tested."
         objective, starts, runs = retrain_best_trial(record, objective)
@@ -81,7 +81,7 @@ class Contract(Printed):
         weights = runs[1].weights
         params = {name: best.params[name] for name in objective.distributions}
         trained = {"params": params, **outcome(objective, starts[1], runs[1])}
-        # From these the user's functions of the trial made model and training.
+        # The user's functions of the trial made the model and training from these parameters.
         hyperparameters = {name: v for name, v in best.params.items() if name not in params}
         if hyperparameters:
             trained["hyperparameters"] = hyperparameters
@@ -120,25 +120,26 @@ class Contract(Printed):
                 )
         paths = [variable.path for variable in objective.trainer.architecture.variables]
         n = len(weights) // len(paths)
-        if n > 1:  # Each network of an average has its own.
+        if n > 1:  # Each network of an average has its own weights.
             paths = [f"network_{i}/{path}" for i in range(n) for path in paths]
         weights_by_path = dict(zip(paths, weights, strict=True))
-        # As it is read from the file again: tuples are lists there.
+        # Convert it to the form that is read from a file, in which tuples are lists.
         content = json.loads(json.dumps(content, allow_nan=False))
         return cls(content, weights_by_path, data)
 
     def save(self, path: FilePath) -> None:
-        """Write the contract, and the best network's trained weights into the same folder.
+        """Write the contract, and the best network's trained weights in the same folder.
 
-        Beside ``fashion.contract.json`` the weights are ``fashion.contract.HASH.npz`` (arrays by
-        their paths in the model), and embedded data ``fashion.contract.data.HASH.npz``. HASH is
-        the beginning of the file's SHA-256, so the files of a contract that is replaced stay:
-        delete them if you keep no copy of that contract.
+        Beside ``fashion.contract.json``, the weights are in ``fashion.contract.HASH.npz``, as
+        arrays by their paths in the model. Embedded data are in
+        ``fashion.contract.data.HASH.npz``. HASH is the beginning of the file's SHA-256. If you
+        replace a contract, the old files with other hashes remain. Delete them unless you keep a
+        copy of the old contract.
 
         Raises:
-            ValueError: If its name does not end in ``.json``.
+            ValueError: If the name of ``path`` does not end in ``.json``.
             FileNotFoundError: If the folder does not exist.
-            OSError: If one of the files cannot be written; the previous contract stays.
+            OSError: If a file cannot be written. The previous contract is then unchanged.
         """
         check_output_file("path", path, ".json")
         path = Path(path)
@@ -155,7 +156,7 @@ class Contract(Printed):
         content = {**self.content, "files": named}
         content["sha256"] = contract_sha256(content)
         with contextlib.ExitStack() as replaced:
-            # It is replaced last, so the files that it names are there at any moment.
+            # The contract is replaced last, so the files that it names always exist.
             text = json.dumps(content, indent=1) + "\n"
             replaced.enter_context(replacing(path)).write_text(text, encoding="utf-8")
             for file, archived in files.items():
@@ -228,7 +229,7 @@ class Contract(Printed):
 
 
 def embedded(data: Dataset) -> dict[str, np.ndarray]:
-    """Return the arrays from which a dataset can be made again; refuse large ones."""
+    """Return the arrays from which the dataset can be rebuilt; refuse arrays that are large."""
     values = {name: getattr(data, name) for name in _EMBEDDED}
     values["positive"] = data.positive_number
     arrays_by_name = {}
@@ -245,7 +246,7 @@ def embedded(data: Dataset) -> dict[str, np.ndarray]:
 
 
 def who_can_verify(content: Json, *, has_data: bool) -> str:
-    """Return a sentence on who can check a contract, by the sources of its model and data."""
+    """Return a sentence on who can check a contract, from the sources of its model and data."""
     dataset = content["objective"]["dataset"]
     if _OF_OTHERS.search(json.dumps(content["objective"].get("model"))):
         return (
@@ -265,7 +266,7 @@ def who_can_verify(content: Json, *, has_data: bool) -> str:
 
 
 def outcome(objective: NetworkObjective, starts: Sequence[Start], run: Retrained) -> Json:
-    """Return the entries of a contract for a training run, or for several that are averaged."""
+    """Return a contract's entries for a training run, or for runs that are averaged."""
     initial = itertools.chain(*map(objective.trainer.initial_weights, starts))
     return {
         "initial_weights_sha256": hash_weights([*initial]),
@@ -275,8 +276,8 @@ def outcome(objective: NetworkObjective, starts: Sequence[Start], run: Retrained
 
 
 def portable_config(config: Json) -> Json:
-    """Return an objective's configuration without folders and without behaviour sketches."""
-    # Hashes of the weights tell more than sketches of behaviour.
+    """Return an objective's configuration without folders and without sketches of behaviour."""
+    # A contract has hashes of the weights, which show more than sketches.
     with_settings = {key: value for key, value in config.items() if key != BEHAVIOUR}
     portable: Json = json.loads(json.dumps(with_settings))
     if "path" in portable["dataset"]:

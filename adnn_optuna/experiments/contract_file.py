@@ -1,4 +1,4 @@
-"""The files of a contract: their fields, and how untrusted files are read."""
+"""Read the files of a contract, which may come from an untrusted maker."""
 
 import contextlib
 import dataclasses
@@ -32,9 +32,9 @@ PAIRS = range(10, 10_001)
 
 _MAX_BYTES = 32 * 2**20
 _SPLITTING = ("classes", "positive", "validation_size", "test_size", "seed")
-# What the fields must be, if that is checked here: a type, a number within bounds (a whole one, if
-# the lower bound is), or a list of so many numbers. The rest is checked when the model, the data
-# and the training are made. Fields with "?" may be missing; there are no other fields.
+# The rule for each field: a type, a number within bounds (a whole number if the lower bound is
+# whole), or a list with so many numbers. Model, data and training are checked when they are built.
+# A field with "?" may be missing. Other fields are refused.
 _SCHEMA: tuple[tuple[Any, str], ...] = (
     ((1, math.inf), "format_version split.train split.test"),
     (str, "format sha256 study.name objective.metric files.weights.name files.weights.sha256"),
@@ -65,35 +65,35 @@ _FIELDS = {
     for content, names in _SCHEMA
     for name in names.split()
 }
-# Further metrics that a training run reports.
+# A training run may report further metrics.
 _METRIC = re.compile(r"(baseline|best)\.(train|val|test)_\w{1,100}")
 _OBJECTS = {path[:depth] for path in _FIELDS for depth in range(len(path))}
 
 
 class RefusedError(WrongValueError):
-    """Why a contract is not reproduced: a sentence for each difference."""
+    """The reasons why a contract is not reproduced, a sentence each."""
 
     status: Status
 
 
 class CannotCheckError(RefusedError):
-    """Why a contract cannot be checked."""
+    """The reasons why a contract cannot be checked."""
 
     status: Status = "cannot_check"
 
 
 class BreachedError(RefusedError):
-    """Why a contract is not valid."""
+    """The reasons why a contract is not valid."""
 
     status: Status = "breached"
 
 
 def read_contract(path: Path) -> Json:
-    """Return the content of a contract's file; refuse other files and edited contracts."""
+    """Return the content of a contract; refuse files that are no contract or were edited."""
     where = f"The file {os.fspath(path)!a}"
     try:
         with path.open("rb") as file:
-            # A larger file is cut off, so it is not valid JSON.
+            # A larger file is cut off, and is then not valid JSON.
             content = json.loads(file.read(_MAX_BYTES))
         sha256 = ""
         if isinstance(content, dict):
@@ -111,7 +111,7 @@ def read_contract(path: Path) -> Json:
     for field, (_, is_optional) in _FIELDS.items():
         if field in present or is_optional:
             continue
-        # A training run that no seed changes has no confirmation.
+        # A contract has no confirmation if no seed changes the training.
         if field[0] != "confirmation" or "confirmation" in content:
             raise CannotCheckError(f"The field {'.'.join(field)} is missing.")
     judge = test_metric(content["objective"]["metric"])
@@ -128,7 +128,7 @@ def read_contract(path: Path) -> Json:
 def claim_of(content: Json) -> Claim:
     """Return the gain that a contract claims."""
     metric = test_metric(content["objective"]["metric"])
-    # No single example makes a step of other metrics.
+    # Other metrics have no step that a single example makes.
     resolution = 0.0
     if metric == "test_accuracy":
         resolution = 1 / content["split"]["test"]
@@ -144,7 +144,7 @@ def claim_of(content: Json) -> Claim:
 
 
 def _checked_fields(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Yield the paths of all fields; refuse unknown fields and wrong values."""
+    """Yield the path of each field; refuse unknown fields and wrong values."""
     name = f"{'.'.join(path)!a:.80}"[1:-1]
     if path in _OBJECTS and isinstance(node, dict):
         for key, value in node.items():
@@ -192,14 +192,17 @@ def _numbers(counts: range) -> Finder:
 
 
 def contract_sha256(content: Json) -> str:
-    """Return the SHA-256 of a contract's content without its own field ``sha256``."""
+    """Return the SHA-256 of a contract's content without the field ``sha256``."""
     signed = {key: value for key, value in content.items() if key != "sha256"}
     text = json.dumps(signed, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def find_in(folder: Path, name: str, field: str, how: str) -> Path:
-    """Return a file in a folder; refuse a name (of ``field``) or link to outside the folder."""
+    """Return a file in a folder; refuse a name or a link that leads outside the folder.
+
+    ``field`` is the contract's field with the name, and ``how`` the advice if the file is missing.
+    """
     file = folder / name
     is_there = is_file(file)
     is_link_outside = is_there and file.resolve().parent != folder.resolve()
@@ -211,14 +214,14 @@ def find_in(folder: Path, name: str, field: str, how: str) -> Path:
 
 
 def read_arrays(file: Path, sha256: str, field: str, most: int) -> dict[str, np.ndarray]:
-    """Return the arrays of an ``.npz`` file within a limit of bytes; none if it is broken."""
+    """Return the arrays of an ``.npz`` file; empty if it is broken or too large."""
     where = f"{field}: {file.name!r}"
     if file.stat().st_size > most + 2**20:
         raise BreachedError(f"{where} is larger than any valid one.")
     content = io.BytesIO(file.read_bytes())
     if hashlib.sha256(content.getbuffer()).hexdigest() != sha256:
         raise BreachedError(f"{where} is not the file that was written.")
-    # A broken archive can raise anything.
+    # A broken archive can raise any error.
     with contextlib.suppress(Exception), zipfile.ZipFile(content) as archive:
         n_unpacked = sum(entry.file_size for entry in archive.infolist())
         if n_unpacked <= most:

@@ -1,4 +1,4 @@
-"""New seeds: the claims of a contract's maker, and the verifier's own findings."""
+"""Results on new seeds: the claims of a contract's maker, and the verifier's own results."""
 
 import dataclasses
 import itertools
@@ -38,12 +38,12 @@ from adnn_optuna.stats.student import student_half_width
 FEWEST_PAIRS = 20
 """The fewest pairs of a verifier: of fewer, forged gains of some points pass."""
 
-# Many contracts are verified: one of ten thousand honest confirmations is called not replicated.
+# The level is high, because many contracts are verified: 1 of 10,000 honest claims is rejected.
 _LEVEL = 0.9999
 
 
 def confirmation_content(facts: Confirmation | None) -> Json | None:
-    """Return the entries of a contract for a confirmation; :obj:`None` without one."""
+    """Return a confirmation as entries of a contract; :obj:`None` without a confirmation."""
     if facts is None:
         return None
     if len(facts.seeds) not in PAIRS:
@@ -65,7 +65,7 @@ def confirmation_content(facts: Confirmation | None) -> Json | None:
 
 
 def as_confirmation(entries: Json) -> Confirmation:
-    """Return a confirmation from JSON, where an estimate is a list of three numbers."""
+    """Return a confirmation from JSON. In JSON, an estimate is a list of three numbers."""
     fields: dict[str, Any] = {"hyperparameters": None, "gains": (), **entries}
     for name, numbers in fields.items():
         if not isinstance(numbers, list):
@@ -77,7 +77,7 @@ def as_confirmation(entries: Json) -> Confirmation:
 
 
 def claimed_confirmation(contract: Json) -> Confirmation | None:
-    """Return the confirmation that a contract holds; :obj:`None` without one."""
+    """Return the confirmation in a contract; :obj:`None` if it has none."""
     entries = contract.get("confirmation")
     if entries is None:
         return None
@@ -86,7 +86,7 @@ def claimed_confirmation(contract: Json) -> Confirmation | None:
 
 
 def check_confirmation(contract: Json, objective: NetworkObjective, own: OwnScores) -> None:
-    """Refuse a missing or contradictory confirmation; ``own`` is the best network's scores."""
+    """Refuse a missing or contradictory confirmation. ``own`` are the best network's scores."""
     claimed = claimed_confirmation(contract)
     where = "confirmation"
     if claimed is None and is_random(objective):
@@ -96,7 +96,7 @@ def check_confirmation(contract: Json, objective: NetworkObjective, own: OwnScor
     if not is_random(objective):
         raise BreachedError(f"{where}: no seed changes this training, so none can confirm it.")
     n_seeds = len(claimed.seeds)
-    # Of thousands that follow from an experiment, two may be the same.
+    # Among thousands of derived seeds, two may be equal by chance.
     if len({*claimed.seeds}) < 0.99 * n_seeds:
         raise BreachedError(f"{where}.seeds must be {n_seeds} different seeds; some are equal.")
     best = contract["best"]
@@ -114,7 +114,7 @@ def check_confirmation(contract: Json, objective: NetworkObjective, own: OwnScor
     tested = claimed.test_score.value
     vs_baselines = objective.improvement(tested, fmean(claimed.baselines))
     expectations = [
-        # The best network was tested where it was searched, perhaps on another machine.
+        # The maker may have tested the best network on another machine.
         ("test_score", tested, score, claim.tolerance(score)),
         ("vs_baselines", claimed.vs_baselines.value, vs_baselines, 1e-6 * claim.scale(score)),
     ]
@@ -128,7 +128,7 @@ def check_confirmation(contract: Json, objective: NetworkObjective, own: OwnScor
             raise BreachedError(
                 f"{where}.{name} is {value}, but {expected} follows from the rest of the contract."
             )
-    # On another machine other examples may be right, or nearer to their targets.
+    # On another machine, other examples may be right, so the CIs may differ.
     _, low, high = own_estimate(own, claimed.level)
     if claimed.test_score.high - claimed.test_score.low < 0.5 * (high - low):
         raise BreachedError(f"{where}.test_score has a CI too narrow for the test examples.")
@@ -141,7 +141,7 @@ def new_pairs(
     seeds: Sequence[int],
     bar: Bar,
 ) -> Confirmation:
-    """Train pairs of best network and baseline network from seeds that the maker did not have."""
+    """Train best and baseline networks on seeds that the maker did not have."""
     if not is_random(objective):
         raise CannotCheckError(
             "new_seeds: no seed changes this training, so none can show a gain. Omit it."
@@ -179,10 +179,10 @@ def new_pairs(
 
 
 def not_replicated(contract: Json, found: Confirmation) -> str:
-    """Return a sentence if new pairs contradict the claimed mean gain, otherwise an empty text.
+    """Return a sentence if new pairs contradict the claimed mean gain; otherwise an empty text.
 
-    The more seeds the maker declares, the less the two means may differ. Nothing else in the
-    contract changes this limit.
+    If the maker declared more seeds, the two means may differ less. Nothing else in the contract
+    changes this limit.
     """
     claimed = claimed_confirmation(contract)
     claim = claim_of(contract)

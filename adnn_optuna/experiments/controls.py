@@ -1,6 +1,6 @@
-"""The arms of comparisons of networks: samplers, and controls.
+"""The arms of comparisons of networks: samplers and controls.
 
-Controls spend the same compute in other ways. Everything about an arm is in its entry in
+Controls spend the same compute in other ways. All facts about an arm are in its entry of
 :data:`ARMS`.
 """
 
@@ -29,38 +29,38 @@ from adnn_optuna.samplers._random_restart import RandomRestartSampler
 
 
 class OneTrialObjective(NetworkObjective):
-    """The objective of a single trial, whose one parameter is found by its training."""
+    """An objective with a single trial. Training determines the trial's only parameter."""
 
     @classmethod
     def in_space(cls, objective: NetworkObjective, space: ControlSpace) -> Self:
-        """Return an objective that differs from another one only in its space."""
+        """Return an objective of this class with the fields of another one and a new space."""
         objective.trainer  # noqa: B018 - refuses a function of the trial, which has none.
         fields = [part.name for part in dataclasses.fields(cls) if part.init]
         parts = {name: getattr(objective, name) for name in fields}
         return cls(**{**parts, "space": space})
 
     def suggest(self, trial: Any) -> Self:  # noqa: ARG002
-        """Suggest nothing: no storage lets a parameter be changed."""
+        """Suggest nothing, because a suggested parameter could not be changed later."""
         return self
 
     def store_found(self, trial: optuna.Trial, value: int) -> None:
-        """Store the parameter that was found."""
+        """Store the value of the parameter that training determined."""
         [(name, distribution)] = self.distributions.items()
         storage = trial.study._storage
         storage.set_trial_param(trial._trial_id, name, float(value), distribution)
 
 
 class LongerObjective(OneTrialObjective):
-    """Trains the baseline network once; a trial's value is the value of the best epoch.
+    """Trains the baseline network once, for the epochs of all trials.
 
-    Its parameter is the number of that epoch. It reports the values of the epochs that
-    were the best so far.
+    The trial's value is the value of its best epoch, and its parameter is the number of this
+    epoch. The trial reports the value of each epoch that was the best so far.
     """
 
     def _train(
         self, trials: Sequence[optuna.Trial], limits: dict[str, Any], **_: object
     ) -> list[Outcome]:
-        """Train for all epochs, or until a limit; a stopped training run begins again."""
+        """Train for all epochs, or until a limit. A stopped training run starts again."""
         [trial] = trials
         assert isinstance(self.space, ControlSpace)
         n_of_baseline = int(self.space.unmoved)
@@ -68,14 +68,14 @@ class LongerObjective(OneTrialObjective):
         [run] = self.trainer.train([start], **limits)
         if run.status == "stopped" or not run.history:
             return [Outcome(run.status)]
-        # One that ended earlier by itself is whole, one that was cut off is none.
+        # A run that was cut off before the baseline's last epoch has no baseline network.
         if run.status != "timeout" or len(run.history) >= n_of_baseline:
             self.set_baseline(trial.study, run.history[:n_of_baseline][-1])
         trained: Trained = {"seconds": run.seconds, "epochs": run.epochs}
         values = [self.value(metrics) for metrics in run.history]
         if math.isnan(values[0]):
             return [Outcome("diverged", None, run.metrics, trained)]
-        best = 0  # The first of equals.
+        best = 0  # Of equal epochs, the first is the best.
         for epoch, value in enumerate(values):
             if epoch == 0 or self.improvement(value, values[best]) > 0:
                 best = epoch
@@ -85,21 +85,22 @@ class LongerObjective(OneTrialObjective):
 
 
 class EnsembleObjective(OneTrialObjective):
-    """Trains the baseline network and others from new seeds; their average gives the value.
+    """Trains the baseline network and further networks from new seeds, and averages them.
 
-    Its parameter is the number of networks that were trained. It reports the values of averages
-    over the first network, the first two and so on. Diverged networks are omitted.
+    The trial's value is the value of the averaged predictions, and its parameter is the number of
+    trained networks. The trial reports the value of the average after each network. Diverged
+    networks are left out.
     """
 
     def starts(self, params: Json) -> list[Start]:
-        """Return the starts of its networks."""
+        """Return the start of each network."""
         seeds = member_seeds(self.seed, int(params.get("members", 1)))
         return [dataclasses.replace(self.baseline_start, seed=seed) for seed in seeds]
 
     def _train(
         self, trials: Sequence[optuna.Trial], limits: dict[str, Any], **_: object
     ) -> list[Outcome]:
-        """Train all networks, or until a limit; a stopped one begins again with all."""
+        """Train all networks, or until a limit. A stopped trial starts again with all networks."""
         [trial] = trials
         assert isinstance(self.space, ControlSpace)
         trained: Trained = {"seconds": 0.0, "epochs": 0}
@@ -125,35 +126,38 @@ class EnsembleObjective(OneTrialObjective):
             if status == "complete":
                 status = "diverged"
             return [Outcome(status, trained=trained)]
-        # For the test-set evaluation that follows.
+        # The test-set evaluation needs these networks.
         _TRAINED_LAST[self] = len(ended), ended[0], average
         self.store_found(trial, len(ended))
         metrics = average.metrics
         return [Outcome("complete", metrics[self.metric], metrics, trained)]
 
     def take_tested(self, params: Params) -> tuple[TrainingRun, Average] | None:
-        """Return the baseline network and the average, once, if they were trained last."""
-        n_networks, baseline, average = _TRAINED_LAST.pop(self, (0, None, None))  # It is large.
+        """Return the baseline network and the average, if they were trained last.
+
+        They are returned only once, because they take much memory.
+        """
+        n_networks, baseline, average = _TRAINED_LAST.pop(self, (0, None, None))
         if baseline is None or average is None or n_networks != params["members"]:
             return None
         return baseline, average
 
 
-# How many networks an objective trained last, its baseline network and their average.
+# Of the last trial of an objective: the number of networks, the baseline network, and the average.
 _TRAINED_LAST = weakref.WeakKeyDictionary[EnsembleObjective, tuple[int, TrainingRun, Average]]()
 
 
 class OneTrialSampler(RandomRestartSampler):
-    """Proposes one trial, which finds its parameter by itself."""
+    """Proposes a single trial, whose training determines its parameter."""
 
     last_index: float = 0.0
     _proposes_before = False
 
 
 class GridOffsetSampler(RandomRestartSampler):
-    """Proposes values of one offset on a grid over its range, and then any.
+    """Proposes the values of one offset on a grid over its range, and then random values.
 
-    If the baseline network is enqueued, it replaces the grid's value next to 0.
+    If the baseline network is enqueued, it replaces the grid's value that is nearest to 0.
     """
 
     def __init__(
@@ -173,7 +177,7 @@ class GridOffsetSampler(RandomRestartSampler):
         def value(name: str, distribution: Any) -> Any:
             if name != self._offset or index is None:
                 return at_random(name, distribution)
-            # At least one on each side of the baseline network.
+            # The grid has at least one value on each side of the baseline network.
             values = np.linspace(distribution.low, distribution.high, max(self._n_trials, 3))
             if self._is_baseline_enqueued:
                 values = np.delete(values, np.abs(values).argmin())
@@ -184,8 +188,9 @@ class GridOffsetSampler(RandomRestartSampler):
         return value
 
 
-# The baseline network and one random rate: with Optuna's ten, short searches would only be random.
-# As many for any number of trials, so that one that goes on is as one that never stopped.
+# TPE starts after the baseline network and one random rate. With Optuna's default of ten, short
+# searches would only draw at random. The number is fixed, because a continued search must be equal
+# to an uninterrupted search.
 _tpe_of_control = keyed(samplers.TPESampler, n_startup_trials=2)
 
 
@@ -208,9 +213,9 @@ def _of_all_epochs(objective: NetworkObjective, n: int | None) -> NetworkObjecti
 
 @dataclasses.dataclass(frozen=True)
 class NetworkArm(Arm):
-    """An arm that searches something other than offsets."""
+    """An arm that may search something other than offsets."""
 
-    # What it searches, of the objective that is compared and the number of trials.
+    # Returns the arm's objective from the compared objective and the number of trials.
     objective: Callable[[NetworkObjective, int | None], NetworkObjective] = lambda o, _: o
 
 
@@ -250,7 +255,7 @@ ARMS: dict[str, Arm] = {
             ),
             NetworkArm(
                 stored.CONSTANT,
-                # The parameters of a function of the trial are not known before.
+                # If parameters are known, the baseline network was enqueued.
                 lambda seed, known, n: GridOffsetSampler(
                     SHARED, seed, n or 1, is_baseline_enqueued=bool(known)
                 ),

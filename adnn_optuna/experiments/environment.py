@@ -1,4 +1,4 @@
-"""The environment of this process: the bits of a training run depend on it."""
+"""Describe the environment of this process, on which the bits of a training run depend."""
 
 import importlib.metadata
 import os
@@ -14,11 +14,11 @@ _PACKAGES = ("numpy", "tensorflow", "keras", "optuna", "adnn_optuna")
 
 
 def describe_environment() -> Json:
-    """Return versions, processor, devices, threads and switches, as JSON holds them."""
+    """Return the environment as JSON: versions, processor, devices, threads and flags."""
     load_tensorflow("Training a network")
     import tensorflow as tf
 
-    # Only Linux has it.
+    # Only Linux has this file.
     path = Path("/proc/cpuinfo")
     cpuinfo = ""
     if path.exists():
@@ -53,7 +53,10 @@ def describe_environment() -> Json:
 
 
 def n_threads(configured: int, kind: str) -> int:
-    """Return a number of threads as TensorFlow chooses it: by Python, the shell or the CPUs."""
+    """Return the number of threads that TensorFlow uses.
+
+    It is set in Python or by an environment variable, and otherwise the number of cores.
+    """
     threads_of_shell = os.environ.get(f"TF_NUM_{kind}_THREADS", "")
     by_shell = 0
     if threads_of_shell.isdigit():

@@ -1,4 +1,4 @@
-"""An experiment: network, data, training, start, and the metric that judges it."""
+"""An experiment: a network, its data, its training, its initial values and its metric."""
 
 import dataclasses
 import functools
@@ -25,31 +25,31 @@ from adnn_optuna.networks.offsets import RESTARTS, OffsetSpace, Space, Start
 from adnn_optuna.networks.scaling import warn_of_large_numbers
 from adnn_optuna.networks.training import Trainer, is_finite
 
-# How many networks are kept of one function of the trial, and trainers of one network.
+# The most networks of a function of the trial, and the most trainers of a network, in memory.
 _N_NETWORKS = 32
 _N_TRAINERS = 8
 
 
-_say_once = functools.cache(logger.info)  # In this process.
+_say_once = functools.cache(logger.info)  # Logs each message once in this process.
 
 
 class Network:
-    """A model for a dataset, and its networks, shared by the experiments that have it."""
+    """A model and its dataset, with trainers that all its experiments share."""
 
     def __init__(self, model: AnyModel, dataset: Dataset) -> None:
         self.model: AnyModel = model
         self.dataset: Dataset = dataset
-        # If it is a function of the trial, what it made, by the parameters that it asked for.
+        # If the model is a function of the trial: its networks, by the suggested parameters.
         self.of_params: dict[str, Network] = {}
         self._trainers: list[tuple[tuple[Training, str], Trainer]] = []
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Compiled graphs stay in their process; another one builds its own.
+        # Compiled graphs cannot be pickled, so another process builds its own.
         return type(self), (self.model, self.dataset)
 
     @functools.cached_property
     def architecture(self) -> Architecture:
-        """Its variables and how they are made; a warning if the data are too large for it."""
+        """The network's variables and initializers. Warn if numbers in the data are too large."""
         x = self.dataset.x_train
         classes = self.dataset.num_classes
         architecture = build_architecture(
@@ -63,7 +63,7 @@ class Network:
         return architecture
 
     def trainer(self, training: Training, metric: str) -> Trainer:
-        """Return what trains it and knows the metric."""
+        """Return the trainer of the network for these settings and this metric."""
         for settings, trainer in self._trainers:
             if settings == (training, metric):
                 return trainer
@@ -89,9 +89,9 @@ class Network:
 
 @dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
 class Experiment:
-    """A network whose initial values move in a space, and the metric that judges it.
+    """A network, the space in which its initial values move, and the metric of its training.
 
-    The arguments are those of :class:`~adnn_optuna.InitOffsetObjective`, its Optuna side.
+    The arguments are the same as for :class:`~adnn_optuna.InitOffsetObjective`, a subclass.
     """
 
     model: Network
@@ -103,7 +103,7 @@ class Experiment:
     seed: int
     catch: Caught
     store_scores: bool
-    # Of a control, the experiment whose baseline network is its own, too.
+    # For a control: the compared experiment, whose baseline network the control uses, too.
     compared: Self | None = dataclasses.field(default=None, init=False)
 
     def __init__(
@@ -181,7 +181,7 @@ class Experiment:
 
     @property
     def _told_direction(self) -> StudyDirection:
-        """The direction that follows from the metric's name."""
+        """The direction that follows from the metric."""
         training = Training() if self.is_of_trial else self.trainer.training
         is_minimized = training.is_minimized(self.metric)
         if is_minimized:
@@ -190,13 +190,13 @@ class Experiment:
 
     @functools.cached_property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """The parameters of the space; none if model or training is a function of the trial."""
+        """The parameters of the space; empty if model or training is a function of the trial."""
         if self.is_of_trial:
             return {}
         return self.space.distributions(self.trainer.architecture.variables)
 
     def replace(self, **parts: Any) -> Self:
-        """Return the same experiment with other arguments; another metric tells its direction."""
+        """Return the experiment with other arguments. A new metric determines the direction."""
         if "metric" in parts:
             parts.setdefault("direction", None)
         changed = dataclasses.replace(self, **parts)
@@ -204,20 +204,20 @@ class Experiment:
         return changed
 
     def as_control_of(self, compared: Self | None) -> Self:
-        """Return the experiment with another's baseline network, even if its training differs."""
+        """Return the experiment as a control, with the baseline network of ``compared``."""
         control = self.replace()
         control._set(compared=compared)
         return control
 
     def of(self, params: Params) -> Self:
-        """Return the experiment with what a trial's parameters make of its model and training."""
+        """Return the experiment with the model and training of a trial's parameters."""
         if not self.is_of_trial:
             return self
-        of_model = FixedTrial(dict(params))  # It tells afterwards what was suggested by it.
+        of_model = FixedTrial(dict(params))  # It collects the parameters that the model uses.
         model: Any = self.model.model
         training: Any = self.training
         networks = self.model.of_params
-        # What layers draw meanwhile is not to disturb those that another thread builds.
+        # Layers draw seeds when they are built, which must not change those of other threads.
         with undisturbed():
             model_of_trial = model
             if takes_trial(model):
@@ -228,7 +228,7 @@ class Experiment:
         key = repr(sorted(of_model.params.items()))
         network = networks.get(key)
         if network is None:
-            # A model of Keras is to be a new one.
+            # Build a new Keras model each time, because training changes a model.
             if hasattr(model_of_trial, "stateless_call"):
                 model_of_trial = functools.partial(model, FixedTrial(dict(params)))
             network = Network(model_of_trial, self.dataset)
@@ -249,7 +249,7 @@ class Experiment:
 
     @property
     def trainer(self) -> Trainer:
-        """The network's trainer; refused if the model is a function of the trial."""
+        """The network's trainer. Raise an error if the model is a function of the trial."""
         if self.is_of_trial:
             raise WrongValueError(
                 "The model or training is a function of the trial, so it has no one network: use "
@@ -259,7 +259,7 @@ class Experiment:
 
     @property
     def fixed_learning_rate(self) -> float | None:
-        """The learning rate of all training runs; None if a schedule or a trial determines it."""
+        """The learning rate of all training runs; None if a schedule or a trial sets it."""
         training: Any = self.training
         if not self.is_of_trial:
             training = self.trainer.training
@@ -270,7 +270,7 @@ class Experiment:
     @property
     def positive(self) -> Any:
         """The positive class of the metric; :obj:`None` if it has none."""
-        is_of_class = unit_of(self.metric) is SHARE  # As far as its name tells.
+        is_of_class = unit_of(self.metric) is SHARE  # The metric's name may show it.
         if not self.is_of_trial:
             is_of_class = self.trainer.is_of_positive
         if is_of_class:
@@ -279,7 +279,7 @@ class Experiment:
 
     @property
     def config(self) -> Json:
-        """Everything that determines a trial's value, as JSON."""
+        """The configuration as JSON. It determines the value of each trial."""
         config: Json = {}
         if self.is_of_trial:
             config["model"] = _described(self.model.model)
@@ -301,8 +301,8 @@ class Experiment:
 
     @property
     def made(self) -> Made:
-        """The results of the user's functions for a trial's parameters, short enough to store."""
-        # As it comes back from a study.
+        """The model and training of a trial's parameters, in a form that is short to store."""
+        # Convert it to the form in which a study returns it.
         config = json.loads(json.dumps(self.trainer.config))
         model = config["model"]
         if "model" in model:
@@ -312,7 +312,10 @@ class Experiment:
 
     @property
     def unsearched(self) -> Self:
-        """The experiment of the baseline network: of a control that trains otherwise, another."""
+        """The experiment of the baseline network.
+
+        For a control that trains in another way, it is the compared experiment.
+        """
         compared = self.compared
         if compared is None or compared.trainer is self.trainer:
             return self
@@ -328,29 +331,32 @@ class Experiment:
         return self.space.start(params, self.trainer.architecture.variables, self.seed)
 
     def starts(self, params: Json) -> list[Start]:
-        """Return the starts of the networks of a trial: one, unless they are averaged."""
+        """Return the starts of a trial's networks. Only an ensemble has more than one."""
         return [self.start(params)]
 
     def moves(self, params: Json) -> bool:
-        """Return whether parameters move any initial value, or average; a restart does neither."""
+        """Return whether parameters move an initial value or average networks.
+
+        A random restart does neither.
+        """
         return len(self.starts(params)) > 1 or any(self.start(params).offsets)
 
     def improvement(self, value: float, baseline: float) -> float:
-        """Return by how much ``value`` is better than ``baseline``, in units of the metric."""
+        """Return how much better ``value`` is than ``baseline``, in units of the metric."""
         if self.direction == StudyDirection.MINIMIZE:
             return baseline - value
         return value - baseline
 
     def value(self, metrics: Metrics) -> float:
-        """Return the selection metric of a training run, NaN if it diverged."""
-        # Even weights that are NaN have an accuracy.
+        """Return the selection metric of a training run; NaN if the run diverged."""
+        # A network whose weights are NaN would still have an accuracy.
         if is_finite(metrics):
             return metrics[self.metric]
         return math.nan
 
 
 def takes_trial(function: object) -> bool:
-    """Return whether this is a function of a trial: it needs one argument, and no more."""
+    """Return whether this is a function of a trial: it requires exactly one argument."""
     if not callable(function) or isinstance(function, type) or hasattr(function, "stateless_call"):
         return False
     parameters = inspect.signature(function).parameters.values()
@@ -360,14 +366,17 @@ def takes_trial(function: object) -> bool:
 
 
 def _is_own(metric: str | Json, name: str) -> bool:
-    """Return whether a metric has this name and is of the user's: those are registered by a >."""
+    """Return whether a metric is the user's own and has this name.
+
+    The registered name of a user's class contains a ``>``.
+    """
     if isinstance(metric, str):
         return metric.endswith(f">{name}")
     return ">" in metric["class_name"] and metric["config"]["name"] == name
 
 
 def _described(given: Any) -> Json:
-    """Return the stored form of a model or training if one is a function of the trial."""
+    """Return the stored form of a model or training, which may be a function of the trial."""
     if isinstance(given, MLP | Training):
         return given.config
     return {"type": "function", "name": _name(given)}

@@ -1,4 +1,4 @@
-"""The objective over init offsets, as it is searched, compared, rechecked and rebuilt."""
+"""The Optuna objective over init offsets."""
 
 import threading
 from collections.abc import Mapping
@@ -54,17 +54,21 @@ _COMPARED = (stored.GREEDY, stored.ANNEALING, stored.RANDOM_RESTART)
 
 
 class InitOffsetObjective(NetworkObjective):
-    """Trains a network from offset initial weights and returns how good it became.
+    """Adds offsets to the initial weights of a network, trains it, and returns its metric.
 
     It is an objective for :meth:`optuna.study.Study.optimize`, with any sampler. The first trial
-    of a study also trains the *baseline network*, all offsets 0, and stores its value (user
-    attribute ``adnn:baseline``). If model or training is a function of the trial, each new best
-    trial also trains a baseline network with its own hyperparameters. The study's pruner sees the
-    metric after each epoch. Optuna's default :class:`~optuna.pruners.MedianPruner` is ignored: to
-    use one, pass it an argument, such as ``MedianPruner(n_startup_trials=4)``.
+    of a study also trains the *baseline network*, whose offsets are all 0. It stores the value of
+    the baseline network as the user attribute ``adnn:baseline``. If the model or training is a
+    function of the trial, each new best trial also trains a baseline network with its own
+    hyperparameters.
 
-    The same parameters give the same value, bit for bit, on the same machine. A training that
-    diverges (a loss that is not finite) returns NaN, which Optuna notes as a failed trial.
+    The study's pruner gets the metric after each epoch. Optuna's default
+    :class:`~optuna.pruners.MedianPruner` is ignored. To use a median pruner, pass it an argument,
+    such as ``MedianPruner(n_startup_trials=4)``.
+
+    On the same machine, the same parameters give the same value, bit for bit. If the loss is not
+    finite, the training run diverged. The objective then returns NaN, and Optuna marks the trial
+    as failed.
 
     Example:
 
@@ -78,26 +82,28 @@ class InitOffsetObjective(NetworkObjective):
 
     Args:
         model: An :class:`~adnn_optuna.MLP`, or a callable without arguments that returns a new
-            ``keras.Model`` with one output for each class (or a single one for two classes), or
-            for each target of a regression. Or a function of the trial that returns one of these,
-            whose suggestions are searched together with the offsets.
-        dataset: The data.
-        training: How the network is trained; or a function of the trial that returns it.
-        space: Which initial values move, and how far.
-        metric: The score of the validation or the training split: ``"val_accuracy"``
-            (the default; of a regression ``"val_r2"``), ``"train_accuracy"`` (the paper's),
-            ``"val_loss"``, of a regression ``"val_rmse"`` or ``"val_mae"``, or any Keras metric by
-            name, such as ``"val_auc"``. Losses and errors are minimized.
-        direction: ``"minimize"`` or ``"maximize"``, if the metric's name does not tell it.
+            ``keras.Model``. A Keras model has an output for each class, a single output for two
+            classes, or an output for each target of a regression. ``model`` may also be a function
+            of the trial that returns one of these. The trial's suggestions are then searched
+            together with the offsets.
+        dataset: The dataset on which the network is trained.
+        training: The training settings, or a function of the trial that returns them.
+        space: The space of the offsets: which initial values move, and how far.
+        metric: The metric that selects the best trial, on validation (``"val_"``) or training
+            data (``"train_"``). The default is ``"val_accuracy"``, and ``"val_r2"`` for a
+            regression. The paper uses ``"train_accuracy"``. Others are ``"val_loss"``,
+            ``"val_rmse"`` and ``"val_mae"`` (for regressions), and any Keras metric by name, such
+            as ``"val_auc"``. Losses and errors are minimized.
+        direction: ``"minimize"`` or ``"maximize"``. Omit it if the metric's name determines it.
         seed: The seed of the initial weights and of the order of the batches.
-        catch: The errors that end only their trial, not the search.
-        store_scores: Whether each trial stores the scores of the validation examples, from which
-            :func:`~adnn_optuna.overtuning` estimates the best trial's value on new data. It
-            does if the metric is a mean over single examples, and if they take at most 10 kB.
+        catch: The errors that end only a trial and not the search.
+        store_scores: Whether each trial stores the scores of the validation examples, for
+            :func:`~adnn_optuna.overtuning`. Scores are stored only if the metric is a mean over
+            single examples, and if they take at most 10 kB.
 
     Raises:
-        TypeError: If an argument is of the wrong type.
-        ValueError: If an argument's value is wrong, or the model does not fit the data.
+        TypeError: If an argument has a wrong type.
+        ValueError: If an argument is wrong, or the model does not fit the data.
     """
 
     kind: ClassVar[Kind["SearchResult"]] = NETWORKS
@@ -110,11 +116,11 @@ class InitOffsetObjective(NetworkObjective):
 
     @property
     def arms(self) -> Arms:
-        """The samplers and controls, and which of them are compared by default."""
+        """All samplers and controls, and the default choice for a comparison."""
         controls: tuple[str, ...] = ()
         if self.fixed_learning_rate is not None:
             controls = (stored.LEARNING_RATE,)
-        margin = None  # Losses and errors have units of their own.
+        margin = None  # Losses and errors have various units, so they have no default margin.
         if self.direction == StudyDirection.MAXIMIZE:
             margin = MARGIN
         return Arms(ARMS, _COMPARED, stored.RANDOM_RESTART, controls, margin)
@@ -122,7 +128,7 @@ class InitOffsetObjective(NetworkObjective):
     def plan(
         self, arm: Arm, limits: LimitValues, batch_size: int | Literal["auto"], ending: Ending
     ) -> RunPlan:
-        """Return how an arm is searched: what its trials train, and how many at once."""
+        """Return the plan of an arm's search: its objective, and how many trials train at once."""
         check_not_forked()
         _check_confirm(ending.confirm)
         gain = limits["max_gain"] or 0.0
@@ -147,7 +153,7 @@ class InitOffsetObjective(NetworkObjective):
         return RunPlan(
             objective,
             n_at_once,
-            # While one trial is told and the next one begun, no core is idle.
+            # One more thread keeps all cores busy while a trial is stored and the next begins.
             n_threads=n_cores() + 1,
             ending=ending,
             first_step="" if is_compiled else "compiling",
@@ -155,15 +161,15 @@ class InitOffsetObjective(NetworkObjective):
         )
 
     def baseline_of(self, params: Params) -> Params:
-        """Return the parameters of the baseline network with a trial's hyperparameters."""
+        """Return the parameters of the baseline network that has a trial's hyperparameters."""
         return {**params, **self.of(params).baseline_params}
 
     def evaluate(self, trial: FrozenTrial, seed: int) -> float:
-        """Return the metric of a finished trial's network, trained from another seed."""
+        """Train a finished trial's network on another seed, and return its metric."""
         return self.replace(seed=seed)(trial)
 
     def conclude(self, record: SearchRecord, plan: RunPlan, stop: threading.Event) -> SearchRecord:
-        """Evaluate the test set; train best and baseline network from new seeds."""
+        """Evaluate the test set, and confirm the best trial on new seeds, as planned."""
         assert isinstance(record, NetworkRecord), "Its study has an objective's configuration."
         ending = plan.ending
         objective = cast("NetworkObjective", plan.objective)
@@ -192,7 +198,7 @@ class InitOffsetObjective(NetworkObjective):
 
 
 def _check_confirm(confirm: Any) -> None:
-    """Refuse a number of new seeds that cannot confirm a best trial."""
+    """Refuse a number of new seeds that is too small to confirm a best trial."""
     is_number = is_integer(confirm) and (confirm == 0 or confirm >= FEWEST_SEEDS)
     if not is_number and confirm != "auto":
         raise WrongValueError(
@@ -204,7 +210,7 @@ def _check_confirm(confirm: Any) -> None:
 def objective_from_study(
     study: optuna.Study, data_dir: FilePath | None = None
 ) -> InitOffsetObjective:
-    """Rebuild the objective that a study stores, with its dataset out of ``data_dir``."""
+    """Rebuild the objective that a study stores. ``data_dir`` is the folder of its dataset."""
     config: Any = study.user_attrs.get(stored.CONFIG)
     if config is None:
         config = stored.subject_of(study, stored.Config)

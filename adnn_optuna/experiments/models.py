@@ -1,4 +1,4 @@
-"""Networks that are trained with all randomness redrawn, for comparisons and variances."""
+"""Train networks with all randomness redrawn, for comparisons and variances."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from adnn_optuna.stats.proportions import chance_limit
 
 
 class RedrawnObjective:
-    """The baseline network of an objective, trained with its sources of randomness redrawn."""
+    """Trains the baseline network of an objective with redrawn sources of randomness."""
 
     n_at_once: int = n_cores()
     functions: ClassVar[Mapping[str, Any]] = {}
@@ -43,7 +43,10 @@ class RedrawnObjective:
         }
 
     def __call__(self, *seeds: int) -> float:
-        """Return the metric with a seed for each source, as it is without one of its own."""
+        """Train with a seed for each source, and return the metric.
+
+        The seed ``AS_GIVEN`` leaves a source as it is.
+        """
         named = zip(self.sources, seeds, strict=True)
         redrawn = {name: seed for name, seed in named if seed != AS_GIVEN}
         trainer = self._objective.trainer
@@ -52,7 +55,7 @@ class RedrawnObjective:
         return self._objective.value(run.metrics)
 
     def _chance_limit(self) -> dict[str, float]:
-        """Return the largest accuracy that may be chance; empty for other metrics."""
+        """Return the largest accuracy that chance may reach; empty for other metrics."""
         split, _, name = self._objective.metric.partition("_")
         if name != "accuracy":
             return {}
@@ -63,7 +66,7 @@ class RedrawnObjective:
 
 
 class TrainedModels:
-    """Keras models by their labels, each trained on the same data with a seed."""
+    """Trains Keras models on the same data, each with a seed."""
 
     def __init__(
         self,
@@ -94,7 +97,7 @@ class TrainedModels:
 
     @property
     def settings(self) -> Json:
-        """How their values depend on the data."""
+        """The settings that say how the values depend on the data."""
         data = self._dataset
         n_test = len(data.y_test)
         resampled = None
@@ -108,7 +111,7 @@ class TrainedModels:
         }
 
     def train(self, label: str, seed: int) -> float:
-        """Return the score of a model on the test set, with all randomness of a seed."""
+        """Train a model with all randomness from a seed, and return its score on the test set."""
         trainer = self._trainers[label]
         split = seed if self._dataset.drawn else None
         return self._redrawing.train(trainer, seed, split=split, stop=self.stop).score
@@ -119,7 +122,7 @@ def _trainers(
     dataset: Dataset | None,
     training: Training | Mapping[str, Training] | None,
 ) -> dict[str, Trainer]:
-    """Return the trainer of each Keras model, by its label."""
+    """Return the trainer of each Keras model, by the model's label."""
     if dataset is None:
         label, model = next(iter(models.items()))
         name = getattr(model, "__name__", type(model).__name__)

@@ -1,4 +1,4 @@
-"""The training of trials: each network from the initial values of its parameters."""
+"""Train the networks of trials, each from the initial values that its parameters determine."""
 
 import contextlib
 import dataclasses
@@ -28,21 +28,21 @@ from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.training import TrainingRun, is_finite
 from adnn_optuna.samplers._trials import best_trial, check_direction
 
-_CLOCK = MaxTimeCallback(1.0)  # Only asked for the working time; its limit does not matter.
-# The studies of this process with a stored baseline; each read is a transaction.
+_CLOCK = MaxTimeCallback(1.0)  # It only measures the working time; its limit does not matter.
+# Studies whose baseline is known to be stored. The set saves a read, which is a transaction.
 _KNOWN_TO_HAVE_ONE: weakref.WeakSet[optuna.Study] = weakref.WeakSet()
-_LONGEST = 10_000  # The most bytes of the scores of a trial.
+_LONGEST = 10_000  # The largest number of bytes for the scores of a trial.
 _ANOTHER = "{} belongs to another objective ({}); use another study name or the same settings."
 
 
 class NetworkObjective(Experiment):
-    """Trains the networks of trials, each from the initial values of its parameters.
+    """Trains the networks of trials, each from the initial values that its parameters determine.
 
-    See :class:`~adnn_optuna.InitOffsetObjective`; controls have other objectives.
+    It is the base of :class:`~adnn_optuna.InitOffsetObjective` and of the controls' objectives.
     """
 
     def suggest(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> Self:
-        """Let a trial suggest all its parameters, and return the objective of these."""
+        """Let a trial suggest all its parameters, and return the objective with them."""
         objective: Self = self
         if self.is_of_trial:
             caught = self.catch if isinstance(trial, optuna.Trial) else ()
@@ -51,7 +51,7 @@ class NetworkObjective(Experiment):
                     for function in filter(takes_trial, (self.model.model, self.training)):
                         cast("Any", function)(trial)
                 objective = self.of(trial.params)
-            if objective is self:  # It has no network, so nothing is to be trained.
+            if objective is self:  # There is no network to train.
                 mark(cast("optuna.Trial", trial), "diverged")
                 return self
         for name, distribution in objective.distributions.items():
@@ -64,7 +64,7 @@ class NetworkObjective(Experiment):
         return dict.fromkeys(self.distributions, self.space.unmoved)
 
     def attach(self, study: optuna.Study) -> None:
-        """Store configuration and test rows in a study; refuse a study of another objective."""
+        """Store the configuration in a study; refuse a study of another objective."""
         self.check(study)
         facts = {
             stored.CONFIG: self.config,
@@ -75,7 +75,7 @@ class NetworkObjective(Experiment):
                 study.set_user_attr(name, value)
 
     def check(self, study: optuna.Study) -> None:
-        """Refuse a study of another direction, other trials or another objective."""
+        """Refuse a study with another direction, other parameters or another objective."""
         named = f"The study {study.study_name!r}"
         check_direction(study, self.direction)
         attrs = study.user_attrs
@@ -85,7 +85,7 @@ class NetworkObjective(Experiment):
             if differences:
                 raise WrongValueError(_ANOTHER.format(named, in_words(differences)))
         elif not self.is_of_trial:
-            # Another study of the same name may have values of something else.
+            # A study of the same name may have been made for something else.
             for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
                 if trial.params.keys() != self.distributions.keys():
                     raise WrongValueError(
@@ -100,7 +100,10 @@ class NetworkObjective(Experiment):
                     break
 
     def as_trained(self, trial: FrozenTrial, named: str = "The study") -> Self:
-        """Return the objective of a stored trial's parameters, if it is still made so of them."""
+        """Return the objective of a stored trial's parameters.
+
+        Raise an error if the user's functions now return another model or training for them.
+        """
         stored_made = trial.user_attrs.get(stored.MADE)
         objective = self.of(trial.params)
         if stored_made is not None:
@@ -113,20 +116,21 @@ class NetworkObjective(Experiment):
     def set_baseline(self, of: optuna.Study | optuna.Trial, metrics: Metrics) -> None:
         """Store the metrics of the baseline network of a study, or of a trial."""
         of.set_user_attr(stored.BASELINE, self.value(metrics))
-        of.set_user_attr(stored.BASELINE_METRICS, metrics)  # Last: with it, all is known.
+        # The metrics are stored last, because they show that both are stored.
+        of.set_user_attr(stored.BASELINE_METRICS, metrics)
 
     def train(
         self, trials: Sequence[optuna.Trial], *, may_prune: bool = True, **limits: Any
     ) -> list[Outcome]:
-        """Train trials of one study side by side, and its baseline if that is missing.
+        """Train trials of a study at the same time, and its baseline network if it is missing.
 
-        Only baseline and intermediate values are stored. The ``limits`` are ``stop`` and
-        ``deadline`` of :meth:`Trainer.train`.
+        The study gets only the baseline and the intermediate values of the trials. ``limits`` are
+        the arguments ``stop`` and ``deadline`` of :meth:`Trainer.train`.
         """
-        # Each network of a function of the trial has its own graph.
+        # Networks of a function of the trial have different graphs, and are trained one by one.
         if len(trials) == 1 or not self.is_of_trial:
             with catching(self.catch, f"Training of {[trial.number for trial in trials]}"):
-                # No network was made of its parameters. Each look is a transaction.
+                # A diverged trial has no network. Ask only if needed: a read is a transaction.
                 if self.catch and _ending(trials[0]) == "diverged":
                     return [Outcome("diverged")]
                 try:
@@ -134,21 +138,21 @@ class NetworkObjective(Experiment):
                 except UpdateFinishedTrialError:
                     if not all(map(has_ended, trials)):
                         raise
-                    return [Outcome("pruned") for _ in trials]  # Another worker told their end.
+                    return [Outcome("pruned") for _ in trials]  # Another worker has ended them.
                 except Exception as error:
                     if not _checks.is_out_of_memory(error):
                         raise
                     raise MemoryError(_checks.TOO_LITTLE_MEMORY) from error
             if len(trials) == 1:
                 return [Outcome("diverged")]
-        # An error that is caught ends its own trial.
+        # A caught error then ends only its own trial.
         each = (self.train([trial], may_prune=may_prune, **limits) for trial in trials)
         return [*itertools.chain(*each)]
 
     def __call__(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> float:
-        """Train one trial and return its metric, NaN if the training diverged.
+        """Train a trial and return its metric; NaN if the training diverged.
 
-        A finished trial, such as ``study.best_trial``, is trained again, and nothing is stored.
+        A finished trial, such as ``study.best_trial``, is trained again. Nothing is stored for it.
         """
         if not isinstance(trial, optuna.Trial):
             objective = self.suggest(trial)
@@ -163,7 +167,7 @@ class NetworkObjective(Experiment):
         trial_id = trial._trial_id
         if _ending(trial) == "interrupted":
             raise optuna.TrialPruned("The trial that it was to repeat is done meanwhile.")
-        # Optuna's default, so that the user may not have asked for it.
+        # Optuna sets its default pruner even if the user wants none.
         is_default = type(pruner) is MedianPruner and vars(pruner) == vars(MedianPruner())
         try:
             self.attach(study)
@@ -173,11 +177,11 @@ class NetworkObjective(Experiment):
             [outcome] = self.train([trial], may_prune=not is_default)
             outcome.store(trial, elapsed + time.monotonic() - began)
         except BaseException as error:
-            # Whatever the storage says, the error is what matters.
+            # An error of the storage must not hide this error.
             with contextlib.suppress(Exception):
                 mark(trial, "interrupted")
                 if not isinstance(error, Exception | KeyboardInterrupt):
-                    # Optuna would leave it running.
+                    # Optuna would leave the trial in the state RUNNING.
                     study._storage.set_trial_state_values(trial_id, TrialState.FAIL)
             raise
         if outcome.state == TrialState.PRUNED:
@@ -187,7 +191,10 @@ class NetworkObjective(Experiment):
         return outcome.value
 
     def take_tested(self, params: Params) -> Sequence[Any] | None:  # noqa: ARG002
-        """Return the baseline and the best network if they were just tested; an ensemble's are."""
+        """Return the baseline and the best network if they are in memory; None otherwise.
+
+        Only an ensemble keeps them.
+        """
         return None
 
     def _train(
@@ -201,12 +208,12 @@ class NetworkObjective(Experiment):
         unsearched = objective.unsearched
         baseline_start = unsearched.baseline_start
         is_first = not _has_baseline(study)
-        pruned: dict[int, int] = {}  # After how many epochs.
+        pruned: dict[int, int] = {}  # The number of epochs after which each run was pruned.
 
         def after_epoch(run: int, epoch: int, metrics: Metrics) -> bool:
             if run not in pruned and _is_to_end(trials[run], metrics[self.metric], epoch):
                 pruned[run] = epoch + 1
-            # The baseline is needed to its end.
+            # The baseline network is trained to its end, even if its trial is pruned.
             return run in pruned and not (is_first and starts[run] == baseline_start)
 
         may_prune &= not isinstance(study.pruner, NopPruner)
@@ -242,12 +249,12 @@ class NetworkObjective(Experiment):
 
     @property
     def _stores_scores(self) -> bool:
-        # The groups of validation samples are not known.
+        # If samples have groups, the groups of the validation samples are not known.
         is_grouped = self.dataset.groups_test is not None
         return self.store_scores and self.metric.startswith("val_") and not is_grouped
 
     def _is_best(self, trial: optuna.Trial, value: float | None) -> bool:
-        """Return whether a trial is the best one with this value, or as good and before that."""
+        """Return whether this value makes the trial the best one; of equals, the first is."""
         best = best_trial(trial.study.get_trials(deepcopy=False), self.direction)
         if value is None or best is None:
             return value is not None
@@ -266,7 +273,7 @@ class NetworkObjective(Experiment):
 
 
 def _short_scores(trial: optuna.Trial, scores: np.ndarray) -> Scored | None:
-    """Return the scores of the validation examples, unless they are too long."""
+    """Return the scores of the validation examples; None if they are too long."""
     with collecting(trial) as logged:
         log_scores(trial, scores)
     examples, _ = logged[-1].attributes
@@ -276,24 +283,23 @@ def _short_scores(trial: optuna.Trial, scores: np.ndarray) -> Scored | None:
 
 
 def _has_baseline(study: optuna.Study) -> bool:
-    """Return whether the baseline of a study is stored, which stays so."""
+    """Return whether the baseline of a study is stored."""
     if study not in _KNOWN_TO_HAVE_ONE and stored.BASELINE_METRICS in study.user_attrs:
         _KNOWN_TO_HAVE_ONE.add(study)
     return study in _KNOWN_TO_HAVE_ONE
 
 
 def _ending(trial: optuna.Trial) -> str | None:
-    """Return why a trial is to end without a value, as its study stores it."""
+    """Return the stored reason why a trial must end without a value; None without a reason."""
     attrs = trial.study._storage.get_trial_system_attrs(trial._trial_id)
     return attrs.get(stored.ENDED)
 
 
 def _is_to_end(trial: optuna.Trial, value: float, epoch: int) -> bool:
-    """Report a value and return whether the training is to end after this epoch."""
+    """Report a value, and return whether the training must end after this epoch."""
     try:
         trial.report(value, epoch)
         return trial.should_prune()
     except (UpdateFinishedTrialError, KeyError):
-        # Another worker took this one for dead, or a user deleted the trial; the next worker will
-        # see that, too.
+        # Another worker considered this worker dead, or a user deleted the trial.
         return True

@@ -1,4 +1,4 @@
-"""The records of searches of networks: test set, confirmation, hyperparameters."""
+"""The record of a network's search: what was read from its study, and the numbers from it."""
 
 import dataclasses
 import math
@@ -21,25 +21,25 @@ from adnn_optuna.networks.offsets import RESTARTS, OffsetSpace
 from adnn_optuna.samplers._evaluations import made_evaluations
 
 CONFIRMATION_NAMES = ("trial", "arm", "seed")
-"""The numbers of a training run from a new seed."""
-# The arms are the baseline network, with the best trial's hyperparameters; the best network; and
-# the baseline network with the first trial's, if hyperparameters were searched, too.
+"""The parameters that identify a training run on a new seed."""
+# The arms of a confirmation: the baseline network with the best trial's hyperparameters, the best
+# network, and the baseline network with the first trial's hyperparameters.
 BASELINE, BEST, FIRST = range(3)
 
 
 @dataclasses.dataclass(frozen=True)
 class NetworkRecord(SearchRecord):
-    """A snapshot of the search of a network, with its test set and its confirmation."""
+    """A snapshot of a network's search, with its test-set evaluations and confirmations."""
 
-    # How many evaluations of the same test set other studies of the storage had, by their names; a
-    # comparison's studies count as one.
+    # How often each other study in the storage evaluated the same test set. The studies of a
+    # comparison count as one study.
     test_evaluations_elsewhere: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     arms: ClassVar[Mapping[str, Arm]] = ARMS
 
     @classmethod
     def of(cls, read: StudyRead) -> Self:
-        """Return the record of a study; the baseline is the best trial's own, if it has one."""
+        """Return the record of a study. The baseline is the best trial's own one, if stored."""
         record = super().of(read)
         attrs = read.attrs
         baseline = attrs.get(stored.BASELINE, math.nan)
@@ -61,38 +61,38 @@ class NetworkRecord(SearchRecord):
 
     @property
     def is_restart(self) -> bool:
-        """Whether it only draws new initial weights."""
+        """Whether the search only draws new initial weights, without offsets."""
         return self.config["space"] == RESTARTS.config
 
     @property
     def is_as_passed(self) -> bool:
-        """Whether the space is the user's; some arms have others."""
+        """Whether the search uses the user's space. Some arms use another space."""
         return self.config["space"]["type"] == OffsetSpace.__name__
 
     @property
     def n_networks(self) -> int:
-        """How many networks predict together in the best trial, if it is an ensemble."""
+        """The number of networks that the best trial averages; 1 without an ensemble."""
         if self.best is None or not self.arm.later:
             return 1
         return max(self.best.intermediate_values, default=1)
 
     @property
     def later_cost(self) -> str:
-        """The later cost of the best network, if it is an average of several."""
+        """The later cost of the best network in words; empty unless it is an average."""
         if self.n_networks > 1:
             return self.arm.later.format(n=self.n_networks)
         return ""
 
     @property
     def is_unseeded(self) -> bool:
-        """Whether no seed changes the training of the best trial, as far as that was noted."""
+        """Whether it is stored that no seed changes the training of the best trial."""
         if self.best is None:
             return False
         return self.attrs.get(f"{stored.UNSEEDED}/{self.best.number}", False)
 
     @property
     def hyperparameter_gain(self) -> float:
-        """The gain of the best trial's hyperparameters over the first one's; NaN if fixed."""
+        """The gain of the best trial's hyperparameters over the first trial's; NaN if fixed."""
         if self.best is None or stored.BASELINE not in self.best.user_attrs:
             return math.nan
         return self.improvement(self.baseline, self.attrs.get(stored.BASELINE, math.nan))
@@ -104,24 +104,24 @@ class NetworkRecord(SearchRecord):
 
     @property
     def metric_label(self) -> str:
-        """The selection metric, with its positive class if it has one."""
+        """The name of the selection metric, with its positive class if it has one."""
         return with_class(self.metric, self.positive)
 
     @property
     def test_metric(self) -> str:
-        """The selection metric, on the test set."""
+        """The name of the selection metric on the test set."""
         return test_metric(self.metric)
 
     @property
     def test_metrics(self) -> Metrics:
-        """All test metrics of the best network, such as ``accuracy``; empty before the test."""
+        """The best network's metrics on the test set by name; empty before its evaluation."""
         if self.test_evaluation:
             return self.test_evaluation["metrics"]
         return {}
 
     @property
     def test_evaluations(self) -> list[TestEvaluation]:
-        """All test-set evaluations, in their order."""
+        """All test-set evaluations of this study, by time."""
         return test_evaluations_of(self.attrs)
 
     @property
@@ -136,7 +136,7 @@ class NetworkRecord(SearchRecord):
 
     @property
     def n_test_evaluations(self) -> float:
-        """How often the test set was evaluated, also by other studies of the storage."""
+        """How often the test set was evaluated, including by other studies of the storage."""
         return len(self.test_evaluations) + sum(self.test_evaluations_elsewhere.values())
 
     @property
@@ -148,7 +148,10 @@ class NetworkRecord(SearchRecord):
 
     @property
     def test_baseline(self) -> float:
-        """The metric of the baseline on the test set; NaN if its training diverged."""
+        """The baseline network's metric on the test set.
+
+        NaN before the test-set evaluation, or if the training diverged.
+        """
         if self.test_evaluation:
             return self.test_evaluation["baseline"]
         return math.nan
@@ -162,7 +165,7 @@ class NetworkRecord(SearchRecord):
 
     @property
     def confirmations(self) -> dict[int, Confirmed]:
-        """The first declared confirmation of each best trial, by its number, in their order."""
+        """The first declared confirmation of each best trial, by the trial's number."""
         declared: list[Confirmed] = []
         for name, value in self.attrs.items():
             if name.startswith(f"{stored.CONFIRMED}/"):
@@ -174,7 +177,7 @@ class NetworkRecord(SearchRecord):
 
     @property
     def repeated(self) -> float:
-        """The best trial's gain over its baseline network on a new seed; NaN if untried."""
+        """The best trial's gain over its baseline network on a new seed; NaN if not evaluated."""
         if self.best is None:
             return math.nan
         scores = made_evaluations(self.confirming, CONFIRMATION_NAMES)
@@ -186,15 +189,15 @@ class NetworkRecord(SearchRecord):
 
 
 def test_metric(metric: str) -> str:
-    """Return the metric of the test set for a metric that selected, such as ``val_auc``."""
+    """Return the name of a selection metric, such as ``val_auc``, on the test set."""
     return f"test_{metric.partition('_')[2]}"
 
 
 def test_evaluations_of(attrs: Attributes) -> list[TestEvaluation]:
-    """Return the test-set evaluations that a study stores, in their order."""
+    """Return the test-set evaluations that a study stores, by time."""
     evaluations = [value for name, value in attrs.items() if name.startswith(f"{stored.TEST}/")]
     evaluations.sort(key=lambda evaluation: evaluation["looked"])
-    # Workers that end together evaluate the same.
+    # Workers that end at the same time may store the same evaluation.
     different = {}
     for evaluation in evaluations:
         different[evaluation["trial"], evaluation["n_trials"]] = evaluation
@@ -204,7 +207,7 @@ def test_evaluations_of(attrs: Attributes) -> list[TestEvaluation]:
 def evaluations_elsewhere(
     own: optuna.Study, attrs: Attributes, others: Mapping[str, Attributes]
 ) -> dict[str, int]:
-    """Return how often other studies evaluated the same test samples, by their names."""
+    """Return how often each other study evaluated the same test samples, by its name."""
     own_name = own.study_name
     rows = attrs.get(stored.TEST_ROWS)
     if not rows:
@@ -222,7 +225,7 @@ def evaluations_elsewhere(
 
 
 def _n_evaluations(storage: BaseStorage, name: str, attrs: Attributes) -> int:
-    """Return how often a study evaluated its test set; each value of a network is one time."""
+    """Return how often a study evaluated its test set. Each value of a network counts once."""
     evaluated = attrs.get(stored.EVALUATED)
     if evaluated is None:
         return len(test_evaluations_of(attrs))
@@ -232,7 +235,7 @@ def _n_evaluations(storage: BaseStorage, name: str, attrs: Attributes) -> int:
     functions = set()
     if isinstance(models, dict):
         for number, model in enumerate(models.values()):
-            # Functions have sources of randomness; what they evaluate is not known.
+            # Functions have sources. Whether they evaluate a test set is not known.
             if isinstance(model, dict) and "sources" in model:
                 functions.add(number)
     study_id = storage.get_study_id_from_name(name)
