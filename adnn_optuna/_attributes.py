@@ -130,7 +130,7 @@ class Config(TypedDict):
 
 
 class Made(TypedDict):
-    """The model and training that functions of the trial returned for a trial.
+    """The model and the training that the user's functions returned for a trial.
 
     Of a Keras model, the hash of its configuration is stored.
     """
@@ -162,8 +162,8 @@ class StoredOutcome(TypedDict):
     """A trial's outcome, which is stored in one step.
 
     ``elapsed`` is the study's working time in seconds. It is the largest ``elapsed`` of the trials
-    that ended before this trial began, plus the trial's duration. ``metrics`` are those after the
-    last epoch.
+    that ended before this trial began, plus the trial's duration. ``metrics`` are the metrics
+    after the last epoch.
     """
 
     elapsed: NotRequired[float]
@@ -197,7 +197,7 @@ StoredStep = tuple[Number | None, float]
 
 
 class Proposal(TypedDict):
-    """A sampler's proposal of a trial, its owner, and the trials on which it is based.
+    """A sampler's proposal of a trial, the trial's owner, and the basis of the proposal.
 
     ``index`` is :obj:`None` for a trial with fixed parameters. The proposal is based on the trials
     that its worker saw as finished. These are all trials with an id below ``before``, except the

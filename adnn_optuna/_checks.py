@@ -1,4 +1,4 @@
-"""Check arguments and stored values, with one sentence for each error; and the log."""
+"""Check arguments and stored values. Each error is one sentence. The log is here, too."""
 
 import contextlib
 import difflib

@@ -78,7 +78,7 @@ def confirms(seed: int, *, draws_data: bool) -> bool:
 def confirmation_seeds(
     experiment: Any, params: Mapping[str, Any], count: int, *, draws_data: bool = False
 ) -> tuple[int, ...]:
-    """Return the new seeds that confirm parameters of an experiment. It is passed as JSON."""
+    """Return the new seeds that confirm these parameters. ``experiment`` is JSON."""
     subject = json.dumps([experiment, dict(params)], sort_keys=True, default=str)
     return new_seeds(subject, "confirm", count, draws_data=draws_data)
 

@@ -222,7 +222,7 @@ class MaxGainCallback(Limit):
 class MaxStaleCallback(Limit):
     """End a study once a given number of trials in a row did not improve its best value.
 
-    The same trials count as for :class:`MaxTrialCallback`, of all runs and workers. Their order is
+    The same trials count as in :class:`MaxTrialCallback`, over all runs and workers. They count in
     the order in which they ended.
 
     Example: ``study.optimize(objective, callbacks=[MaxStaleCallback(30)])``

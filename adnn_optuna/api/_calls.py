@@ -91,7 +91,8 @@ def check_splits(
     """Return the sizes of splits; refuse functions that redraw splits of unknown sizes.
 
     The keys of ``functions`` and ``seeds`` are the names that the user knows, such as
-    ``models['a']``. ``seeds`` are the parameters of each function that are seeds.
+    ``models['a']``. For each function, ``seeds`` are the names of the parameters that are
+    seeds.
     """
     names = [name for of_function in seeds.values() for name in of_function]
     sizes = checked_resampling(

@@ -175,7 +175,7 @@ def verb(kind: Any) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
 
 
 def interrupted_where_called(verb: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Return the verb, with tracebacks of an interrupt that end at the line that called it."""
+    """Return the verb with shorter tracebacks: an interrupt's traceback ends at the caller."""
 
     @functools.wraps(verb)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:

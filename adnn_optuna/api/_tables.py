@@ -197,7 +197,7 @@ def runs_of(file: Path) -> list[float]:
 
 
 def _frame(values: Mapping[str, Any], *, paired: bool) -> pd.DataFrame:
-    """Return the values of arms as a data frame. Rows are paired by index if arms have one."""
+    """Return the values of arms as a data frame, paired by index if the arms have one."""
     columns = {}
     for label, of_arm in values.items():
         if isinstance(of_arm, Mapping) and "test_score" in of_arm:  # scikit-learn returned it.
@@ -321,7 +321,7 @@ def filled(label: str, array: np.ndarray) -> np.ndarray:
 
 
 def _check_none_is_missing(label: str, array: np.ndarray) -> None:
-    """Refuse unpaired values if one is missing."""
+    """Refuse unpaired values that contain a missing or infinite value."""
     if not len(array) or not np.isfinite(array).all():
         raise WrongValueError(
             f"Unpaired values must be finite; got a missing or infinite one in {label!r}. Measure "

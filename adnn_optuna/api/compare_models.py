@@ -192,7 +192,7 @@ def compare_models(
 
 
 def _runs_of(study: optuna.Study) -> Callable[[Mapping[Evaluation, float]], ModelRuns]:
-    """Return a function of evaluations that returns the runs, with the settings of the study."""
+    """Return a function that makes the runs from evaluations, by the study's settings."""
     attrs = study.user_attrs
     settings = with_tuples(attrs[MODELS])
     return functools.partial(

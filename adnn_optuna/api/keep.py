@@ -51,7 +51,7 @@ _RUNS_BELOW = 101  # A limit of memory, which holds the runs of all simulated ca
 
 
 class _Keywords(Common, total=False):
-    """The keywords of :func:`keep` that it does not share."""
+    """The keywords of :func:`keep` that other verbs define differently or lack."""
 
     failed: Annotated[
         float | None,
@@ -166,7 +166,7 @@ def keep(
 
 
 def stored_loop(study: optuna.Study) -> ChangeLoop:
-    """Return the stored loop of a study, as the result of judging its last candidate."""
+    """Return the stored loop of a study, with the verdict on its last candidate."""
     attrs, trials = read_study(study)
     maximize = study.direction == StudyDirection.MAXIMIZE
     loop = change_loop(study.study_name, attrs[LOOP], trials, maximize=maximize)
@@ -187,7 +187,7 @@ class _Version:
 
     @functools.cached_property
     def number(self) -> int:
-        """Its number in the study."""
+        """The version's number in the study."""
         return zlib.crc32(self.label.encode()) // 2
 
     def loop(self, trials: Iterable[FrozenTrial]) -> ChangeLoop | None:
@@ -207,7 +207,7 @@ class _Version:
         return self.study.direction == StudyDirection.MAXIMIZE
 
     def is_baseline(self, loop: ChangeLoop | None) -> bool:
-        """Return whether the version is the first one of its loop, or none is stored yet."""
+        """Return whether the version is the baseline, which is the first version of its loop."""
         return loop is None or loop.candidates[0].number == self.number
 
     def n_made(self, loop: ChangeLoop | None) -> int:
@@ -223,7 +223,7 @@ class _Version:
         return verdicts in (["kept"], ["not kept"])
 
     def result(self, loop: ChangeLoop | None) -> ChangeLoop:
-        """Return the loop as the result of judging this version."""
+        """Return the loop, with the verdict on this version."""
         if loop is None or not self.n_made(loop):
             raise WrongValueError(
                 f"max_time must leave time for a run of {self.label!r}; got less than the runs "

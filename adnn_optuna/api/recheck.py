@@ -85,12 +85,13 @@ def recheck(
     """Evaluate a study's best trials again, to correct its best value for selection bias.
 
     First, the ``top`` best trials are evaluated on the same ``choose`` new seeds. A near copy of a
-    better trial is left out: no parameter differs by 0.5% of its range. The trial with the best
-    mean on the new seeds is chosen. Stored values do not count in this choice.
+    better trial is left out. (In a near copy, each parameter differs by less than 0.5% of its
+    range.) The trial with the best mean on the new seeds is chosen. Stored values do not count in
+    this choice.
 
-    Then the chosen trial is evaluated on ``confirm`` further seeds. Their mean is its value. A
-    baseline, see ``against``, is evaluated on the same seeds. The gain is the mean of the paired
-    differences. The CI of the gain inverts a sign-flip test.
+    Then the chosen trial is evaluated on ``confirm`` further seeds. The value of the trial is the
+    mean on these seeds. A baseline, see ``against``, is evaluated on the same seeds. The gain is
+    the mean difference from the baseline. The CI of the gain inverts a sign-flip test.
 
     Each evaluation is made once and stored as a trial of the study ``<name>/recheck``. The study
     itself does not change. The same call resumes an interrupted recheck. Several processes share
@@ -485,7 +486,10 @@ def _searched(
     *,
     is_random: bool,
 ) -> Searched[Any]:
-    """Return the objective that evaluates the trials: the user's, or else the stored objective."""
+    """Return the objective that evaluates the trials.
+
+    Without an objective from the user, the study's objective is rebuilt.
+    """
     objective = evaluate
     if objective is None:
         objective = kind_of(read.attrs).rebuilt(read.study, None)

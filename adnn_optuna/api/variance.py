@@ -113,7 +113,7 @@ def measure_variance(
 
 
 def _numbers_of(study: optuna.Study) -> Callable[[Mapping[Evaluation, float]], VarianceNumbers]:
-    """Return a function of evaluations that returns the numbers, with the study's settings."""
+    """Return a function that computes the numbers from evaluations, by the study's settings."""
     settings: VarianceSettings = study.user_attrs[VARIANCE]
     return functools.partial(
         VarianceNumbers,

@@ -1,1 +1,1 @@
-"""How others check the contract of a result."""
+"""Check contracts from others."""

@@ -73,7 +73,10 @@ def verified(
     dataset: Dataset | None = None,
     model: AnyModel | None = None,
 ) -> Verdict:
-    """Check a contract, see :func:`adnn_optuna.verify`. ``folder`` contains its file."""
+    """Check a contract, see :func:`adnn_optuna.verify`.
+
+    ``folder`` is the folder of the contract's file.
+    """
     unlike = list[str]()
     pairs = None
     try:

@@ -181,8 +181,8 @@ def new_pairs(
 def not_replicated(contract: Json, found: Confirmation) -> str:
     """Return a sentence if new pairs contradict the claimed mean gain; otherwise an empty text.
 
-    If the maker declared more seeds, the two means may differ less. Nothing else in the contract
-    changes this limit.
+    The more seeds the maker declared, the smaller is the allowed difference of the two means. No
+    other field of the contract changes it.
     """
     claimed = claimed_confirmation(contract)
     claim = claim_of(contract)

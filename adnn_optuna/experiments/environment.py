@@ -55,7 +55,7 @@ def describe_environment() -> Json:
 def n_threads(configured: int, kind: str) -> int:
     """Return the number of threads that TensorFlow uses.
 
-    It is set in Python or by an environment variable, and otherwise the number of cores.
+    Python or an environment variable may set it. The default is the number of cores.
     """
     threads_of_shell = os.environ.get(f"TF_NUM_{kind}_THREADS", "")
     by_shell = 0

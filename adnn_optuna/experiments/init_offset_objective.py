@@ -89,11 +89,11 @@ class InitOffsetObjective(NetworkObjective):
         dataset: The dataset on which the network is trained.
         training: The training settings, or a function of the trial that returns them.
         space: The space of the offsets: which initial values move, and how far.
-        metric: The metric that selects the best trial, on validation (``"val_"``) or training
-            data (``"train_"``). The default is ``"val_accuracy"``, and ``"val_r2"`` for a
-            regression. The paper uses ``"train_accuracy"``. Others are ``"val_loss"``,
-            ``"val_rmse"`` and ``"val_mae"`` (for regressions), and any Keras metric by name, such
-            as ``"val_auc"``. Losses and errors are minimized.
+        metric: The metric that selects the best trial, such as ``"val_accuracy"`` (the default;
+            for regressions ``"val_r2"``), ``"val_loss"``, ``"train_accuracy"`` (the paper's), or
+            any Keras metric by name, such as ``"val_auc"``. ``val`` stands for the validation
+            data, and ``train`` for the training data. For regressions, there are also
+            ``"val_rmse"`` and ``"val_mae"``. Losses and errors are minimized.
         direction: ``"minimize"`` or ``"maximize"``. Omit it if the metric's name determines it.
         seed: The seed of the initial weights and of the order of the batches.
         catch: The errors that end only a trial and not the search.

@@ -39,7 +39,7 @@ class NetworkRecord(SearchRecord):
 
     @classmethod
     def of(cls, read: StudyRead) -> Self:
-        """Return the record of a study. The baseline is the best trial's own one, if stored."""
+        """Return the record of a study. If stored, the best trial's own baseline is used."""
         record = super().of(read)
         attrs = read.attrs
         baseline = attrs.get(stored.BASELINE, math.nan)

@@ -124,8 +124,8 @@ class ArmComparison(Printed):
     def _concluded(self) -> Sequence[PairedDifference]:
         """The differences that the conclusion is about.
 
-        They are of the arm with the best mean from each other arm, the next best arm first. With a
-        baseline, they are of each arm from the baseline, the best arm first.
+        They compare the arm with the best mean with each other arm, the next best arm first. With
+        a baseline, they compare each arm with the baseline, the best arm first.
         """
         numbers = self.numbers
         rank = numbers.ranked.index

@@ -69,7 +69,7 @@ class Candidate:
         label: The candidate's name.
         note: The user's note on the candidate.
         values: The value of each run; NaN for a failed run.
-        counted: The values with a sign such that higher is better. A failed run has the declared
+        counted: The values, negated if lower values are better. A failed run has the declared
             value of failures, or NaN.
         verdict: ``"baseline"``, ``"kept"``, ``"not kept"`` or ``"not judged yet"``.
         against: The label of the best version before the candidate; empty for the baseline.
@@ -378,7 +378,7 @@ class ChangeLoop(Printed):
         return Series("", places, means, "steps")
 
     def _points(self) -> list[Series]:
-        """Return the mean of each candidate with its CI. Kept and late candidates are named."""
+        """Return the mean of each candidate with its CI, and the names of some candidates."""
         scale = self._unit.scale
         points = []
         for place, each in enumerate(self.candidates):
@@ -423,7 +423,7 @@ class ChangeLoop(Printed):
 def change_loop(
     study_name: str, settings: LoopSettings, trials: Iterable[FrozenTrial], *, maximize: bool
 ) -> ChangeLoop | None:
-    """Return the loop that a study stores, judging its last candidate; None without a run.
+    """Return the stored loop, with the verdict on its last candidate; None without a run.
 
     A candidate's first run stores the numbers to compare with, so a verdict never changes later.
     """
@@ -460,7 +460,7 @@ def change_loop(
 def signed_values(
     values: Iterable[float], settings: LoopSettings, *, maximize: bool
 ) -> tuple[float, ...]:
-    """Return the values of runs with a sign such that higher is better."""
+    """Return the values of runs, negated if lower values are better."""
     sign = 1.0 if maximize else -1.0
     failed = settings["failed"]
     return tuple(sign * counted(value, failed) for value in values)

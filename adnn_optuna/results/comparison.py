@@ -198,7 +198,7 @@ class ComparisonNumbers:
 
     @functools.cached_property
     def fields(self) -> list[Field]:
-        """The fields of the numbers that each run has."""
+        """The fields that every run has. Functions lack the fields of a baseline."""
         has_baseline = self.any_record.has_baseline
         return [field for field in RUN_FIELDS if has_baseline or not field.needs_baseline]
 

@@ -59,7 +59,7 @@ class ConfirmedValue:
 
     @functools.cached_property
     def values(self) -> list[float]:
-        """The values of the runs, without failed runs unless failures have a value."""
+        """The values of the runs. Failed runs are left out if :attr:`failed` is None."""
         return counted_values(self.runs, self.failed)
 
     @property

@@ -243,7 +243,7 @@ def level_of(validity: Validity) -> float:
 
 
 def validity_notes(rows: Sequence[PairedDifference], validity: Validity, per: str) -> list[str]:
-    """Return the validity and the assumptions of the CIs of a design; nothing without a CI."""
+    """Return notes on when a design's CIs are valid, and what they assume; empty without a CI."""
     pairs = dict[Validity, list[str]]()
     for row in rows:
         if math.isfinite(row.low):

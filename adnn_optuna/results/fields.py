@@ -47,7 +47,7 @@ class Field(NamedTuple):
 
     @property
     def is_detail(self) -> bool:
-        """Whether the number is shown only in details, because it says little beyond others."""
+        """Whether tables show the number only in their details."""
         return self.label in ("vs mean baseline", "baseline")
 
     def unit_in(self, units: Units) -> Unit:

@@ -49,7 +49,7 @@ def counted(value: float | None, failed: float | None) -> float:
 
 
 def counted_values(values: Iterable[float], failed: float | None) -> list[float]:
-    """Return the values of runs, without failed runs unless failures have a value."""
+    """Return the values of runs. Failed runs are left out if ``failed`` is None."""
     return [value for run in values if not math.isnan(value := counted(run, failed))]
 
 
@@ -70,7 +70,7 @@ def differing_share(n: int, per: str) -> str:
 
 
 def unseen_notes(n: int, per: str = "seed") -> list[str]:
-    """Return the note on rare effects: on how large a share of seeds an effect may be missed.
+    """Return the note on effects that occur only on a small share of seeds.
 
     ``n`` seeds miss an effect on this share of seeds in 5% of cases. If ``n`` is so small that the
     share is large, there is no note.

@@ -166,7 +166,7 @@ class FunctionSearch(StudyResult):
         return " ".join(filter(None, sentences))
 
     def _about_equal_trials(self) -> str:
-        """Return that no trial is better than another; empty if one is."""
+        """Return the note that no trial is better than another; otherwise empty."""
         n = len(self.record.values)
         if n == 1 or len({*self.record.values}) > 1:
             return ""

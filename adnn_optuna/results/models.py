@@ -92,7 +92,7 @@ class ModelRuns:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The seeds that count: all seeds, or those up to the decision of a sequential design."""
+        """The seeds that count. In a sequential design, they end with the decision."""
         if self._is_decided:
             return self._declared_seeds[: self._n_done]
         return self._declared_seeds

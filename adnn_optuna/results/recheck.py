@@ -245,7 +245,7 @@ class RecheckNumbers:
 
     @functools.cached_property
     def confirmed(self) -> ConfirmedValue:
-        """The chosen trial's runs on the further seeds; without runs until all are made."""
+        """The chosen trial's runs on the further seeds; empty until all runs are made."""
         if self.trial is None or self.missing or self.is_deterministic:
             return ConfirmedValue([], self.planned, is_seeded=self.settings["is_seeded"])
         runs = [(self.trial.number, seed) for seed in self._seeds_of("confirm")]
@@ -318,7 +318,7 @@ class RecheckNumbers:
     def by_seed(self, trial: FrozenTrial, role: Role) -> dict[int, float]:
         """Return a trial's values by the seeds of a role.
 
-        A failed evaluation is left out unless failures have a value.
+        A failed evaluation is left out if failures have no value.
         """
         values = {seed: self._counted(trial.number, seed) for seed in self._seeds_of(role)}
         return {seed: value for seed, value in values.items() if not math.isnan(value)}

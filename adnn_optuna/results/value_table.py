@@ -43,9 +43,9 @@ class ValueTable:
 
     @functools.cached_property
     def _better(self) -> Mapping[str, Sequence[float]]:
-        """The values with a sign such that higher is better, and the baseline last.
+        """The values, negated if lower values are better. The baseline is last.
 
-        A difference is then of another arm from the baseline.
+        Each difference is then another arm's value minus the baseline's value.
         """
         sign = 1 if self.maximize else -1
         labels = sorted(self.arms, key=lambda label: label == self.baseline)
@@ -73,7 +73,10 @@ class ValueTable:
 
     @property
     def is_of_new_data(self) -> bool:
-        """Whether the verdicts are for new data, because the values are of splits."""
+        """Whether the verdicts are for new data.
+
+        They are if the values belong to splits of one data set.
+        """
         return self.differences is not self.on_these_rows
 
     @functools.cached_property
@@ -85,7 +88,7 @@ class ValueTable:
 
     @functools.cached_property
     def compared(self) -> dict[str, np.ndarray]:
-        """The values of each arm that count: of paired values, those before its first gap."""
+        """The values of each arm that count. Paired values end before the arm's first gap."""
         arrays = {label: np.asarray(v, dtype=float) for label, v in self.arms.items()}
         if not self.is_paired:
             return arrays
@@ -101,7 +104,7 @@ class ValueTable:
 
     @property
     def in_all_arms(self) -> dict[str, np.ndarray]:
-        """The values that count in all arms: of paired values, those before the first gap."""
+        """The values that count in all arms. Paired values end before the first gap of any arm."""
         n = self.n_values if self.is_paired else None
         return {label: array[:n] for label, array in self.compared.items()}
 

@@ -318,7 +318,10 @@ class Variance(Printed):
 
     @property
     def _may_reach_critical(self) -> bool:
-        """Whether two runs may differ by the critical difference; scores may be 0 or 1 only."""
+        """Whether two runs can differ by the critical difference.
+
+        They may be unable to if the scores have only two values.
+        """
         values = self.numbers.run_values
         is_two_valued = len({*values.tolist()}) == 2
         return not is_two_valued or bool(np.ptp(values) >= self.numbers.critical_difference)
