@@ -267,8 +267,8 @@ def _rechecked_study(opened: optuna.Study) -> StudyRead:
         if read.trials and beginning_of(read.trials) == opened.user_attrs[EVALUATED]:
             return read
     raise WrongValueError(
-        f"Study {name!r} must be in the storage of its recheck {opened.study_name!r}; got none "
-        "that it is of. Call recheck again with the study and this storage."
+        f"Study {name!r} must be in the storage of its recheck {opened.study_name!r}; got another "
+        "study or none. Call recheck again with the study and this storage."
     )
 
 

@@ -151,8 +151,8 @@ def _stored_objective(
         return searched, settings
     if "seed" not in settings:
         raise WrongValueError(
-            f"Study {study.study_name!r} must be a search of a function; got one that search did "
-            "not begin. Continue it by study.optimize."
+            f"Study {study.study_name!r} must be a search of a function; got a study that "
+            "adnn_optuna.search did not begin. Continue it by study.optimize."
         )
     n_jobs = call.n_jobs or settings["n_jobs"]
     searched = searched.replace(

@@ -198,8 +198,8 @@ def _of_learning_rates(objective: NetworkObjective, _: int | None) -> NetworkObj
     rate = objective.fixed_learning_rate
     if rate is None:
         raise WrongValueError(
-            "The control 'learning_rate' needs one rate to search around, but the optimizer has "
-            "none: give it a number, or leave out this control."
+            "The control 'learning_rate' needs an optimizer with a fixed learning rate; got one "
+            "without. Set a number as learning rate, or omit this control."
         )
     space = ControlSpace("learning_rate", rate, rate / 100, rate * 100)
     return objective.replace(space=space)

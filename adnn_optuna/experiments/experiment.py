@@ -70,17 +70,17 @@ class Network:
         split, _, name = metric.partition("_")
         if split == "val" and not len(self.dataset.x_val):
             raise WrongValueError(
-                f"metric is {metric!r}, but dataset {self.dataset.name!r} has no validation "
-                f"split; use metric='train_{name}' or load the dataset with a validation_size "
-                "above 0."
+                f"metric must be of the training data, as dataset {self.dataset.name!r} has no "
+                f"validation split; got {metric!r}. Pass metric='train_{name}', or load the "
+                "dataset with a validation_size above 0."
             )
         trainer = Trainer(self.architecture, training, self.dataset, name)
         if metric not in trainer.metrics and split in ("train", "val"):
             trainer = Trainer(self.architecture, training.with_metric(name), self.dataset, name)
         if metric not in trainer.metrics:
             raise WrongValueError(
-                f"metric is {metric!r}, but must be one of {', '.join(trainer.metrics)}, or val_ "
-                "or train_ with the name of a Keras metric."
+                f"metric must be one of {', '.join(trainer.metrics)}, or val_ or train_ with the "
+                f"name of a Keras metric; got {metric!r}."
             )
         latest = self._trainers[1 - _N_TRAINERS :]
         self._trainers = [*latest, ((training, metric), trainer)]
@@ -157,9 +157,9 @@ class Experiment:
             self._set(training=dataclasses.replace(cast("Training", training), mode=mode))
         if space == RESTARTS and not self.trainer.architecture.depends_on_seed:
             raise WrongValueError(
-                "The model starts from the same weights whatever the seed, so random restarts "
-                "would train one network many times and show no variance: set its initializers "
-                "no seed of their own, and load no weights."
+                "The model must start from other weights with another seed; got the same weights. "
+                "Random restarts would train one network many times. Omit seeds in initializers, "
+                "and load no weights."
             )
 
     def _set(self, **parts: Any) -> None:
@@ -242,8 +242,9 @@ class Experiment:
         if objective.direction != self.direction:
             goal = objective.direction.name.lower()
             raise WrongValueError(
-                f"{self.metric!r} is to be {goal}d, as the metric in what your function returns "
-                f"tells, but not its name: give direction={goal!r}."
+                f"direction must be {goal!r}, because your function returns a metric "
+                f"{self.metric!r} that is {goal}d; got {self.direction.name.lower()!r}. Pass "
+                f"direction={goal!r}."
             )
         return objective
 
@@ -252,8 +253,8 @@ class Experiment:
         """The network's trainer. Raise an error if the model is a function of the trial."""
         if self.is_of_trial:
             raise WrongValueError(
-                "The model or training is a function of the trial, so it has no one network: use "
-                "objective.of(params), with the parameters of a trial, or leave out the control."
+                "The model or training is a function of the trial, so it has several networks. "
+                "Use objective.of(params) with a trial's parameters, or omit the control."
             )
         return self.model.trainer(cast("Training", self.training), self.metric)
 

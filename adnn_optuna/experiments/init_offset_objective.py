@@ -134,8 +134,8 @@ class InitOffsetObjective(NetworkObjective):
         gain = limits["max_gain"] or 0.0
         if gain >= 1 and self.metric.endswith("accuracy"):
             raise WrongValueError(
-                f"max_gain is {gain:g}, but {self.metric} is a fraction, which cannot gain that: "
-                f"for {gain:g} percentage points give {gain / 100:g}."
+                f"max_gain must be below 1, because {self.metric} is a fraction; got {gain:g}. "
+                f"For {gain:g} percentage points, pass {gain / 100:g}."
             )
         objective: NetworkObjective = self
         if isinstance(arm, NetworkArm):
@@ -216,8 +216,8 @@ def objective_from_study(
         config = stored.subject_of(study, stored.Config)
     if is_of_trial(config):
         raise WrongValueError(
-            f"The model or training of the study {study.study_name!r} is a function of the trial, "
-            "which a study does not hold: give its objective, in Python."
+            f"The model or training of study {study.study_name!r} is a function of the trial, "
+            "which a study does not store. Pass its objective in Python."
         )
     try:
         model = model_from_config(config["model"])

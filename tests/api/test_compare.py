@@ -100,7 +100,7 @@ class TestControl:
     def test_are_needed(self) -> None:
         model = adnn.MLP((8,), kernel_initializer="ones")
         objective = adnn.InitOffsetObjective(model, adnn.load_dataset("digits"))
-        with pytest.raises(ValueError, match="the same weights whatever the seed"):
+        with pytest.raises(ValueError, match="must start from other weights"):
             adnn.compare(objective, ("greedy",), max_trial=2, seeds=(0,))
 
 

@@ -112,7 +112,7 @@ def test_a_control_of_the_learning_rate_has_the_baseline_of_its_winner() -> None
     [run] = comparison.results["learning_rate"]
     unmoved = {"width": run.best.params["width"], "learning_rate": 0.01}
     assert run.baseline == run._objective(optuna.trial.FixedTrial(unmoved))
-    with pytest.raises(ValueError, match="function of the trial, so it has no one network"):
+    with pytest.raises(ValueError, match="function of the trial, so it has several networks"):
         adnn.compare(compared, ["annealing"], max_trial=2, seeds=range(1), controls=["longer"])
 
 

@@ -217,7 +217,7 @@ def test_a_search_that_has_nothing_to_do_says_so(
 def test_no_accuracy_can_gain_as_much(objective: InitOffsetObjective, url: str) -> None:
     for verb in (adnn.search, adnn.compare):
         with pytest.raises(
-            ValueError, match=r"max_gain is 2, .* for 2 percentage points give 0.02"
+            ValueError, match=r"max_gain must be below 1, .* For 2 percentage points, pass 0.02"
         ):
             verb(objective, max_trial=3, max_gain=2, storage=url)
     assert not optuna.get_all_study_names(url)

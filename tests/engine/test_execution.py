@@ -183,7 +183,7 @@ def test_a_schedule_has_no_learning_rate_to_search(objective: InitOffsetObjectiv
     scheduled = adnn.InitOffsetObjective(
         adnn.MLP(hidden=(16,)), objective.dataset, training=quick_training(optimizer, epochs=1)
     )
-    with pytest.raises(ValueError, match="'learning_rate' needs one rate"):
+    with pytest.raises(ValueError, match="'learning_rate' needs an optimizer"):
         StudySpec(scheduled, "rates", "learning_rate", limits_of(max_trial=8))
     comparison = adnn.compare(scheduled, ("greedy",), max_trial=10, seeds=[0])
     assert list(comparison.results) == ["greedy", "random_restart"]

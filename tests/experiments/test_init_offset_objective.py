@@ -120,7 +120,7 @@ def cost(labels: Any, outputs: Any) -> Any:
 def test_a_direction_that_a_function_of_the_trial_contradicts_is_refused() -> None:
     training = dataclasses.replace(TRAINING, metrics=(keras.metrics.Poisson(name="rate"),))
     settings: Any = {"training": lambda trial: training, "metric": "val_rate"}
-    with pytest.raises(ValueError, match=r"'val_rate' is to be minimized.*direction='minimize'"):
+    with pytest.raises(ValueError, match=r"'val_rate' that is minimized.*direction='minimize'"):
         InitOffsetObjective(MODEL, few_digits(), **settings).of({})
     objective = InitOffsetObjective(MODEL, few_digits(), **settings, direction="minimize")
     assert objective.of({}).direction == objective.direction
@@ -170,7 +170,7 @@ def test_restarts_need_weights_that_depend_on_the_seed(model: Any) -> None:
         lambda: InitOffsetObjective(model, DATA, space=RESTARTS),
         lambda: objective.replace(space=RESTARTS),
     ):
-        with pytest.raises(ValueError, match="the same weights whatever the seed"):
+        with pytest.raises(ValueError, match="must start from other weights"):
             restarts()
 
 
@@ -455,7 +455,7 @@ def test_what_is_replaced_is_as_if_it_was_given(objective: InitOffsetObjective) 
     ("wrong", "error"),
     [
         ({"metric": "val_acc"}, "metric must be .* got 'acc'"),
-        ({"metric": "test_accuracy"}, "metric is 'test_accuracy'"),
+        ({"metric": "test_accuracy"}, "metric must be one of .* got 'test_accuracy'"),
         ({"direction": "down"}, "direction must be 'minimize' or 'maximize'; got 'down'"),
         ({"dataset": few_digits(val=0)}, "has no validation split.*train_accuracy"),
         ({"dataset": "digits"}, "dataset must be a Dataset, such as .*; got 'digits' of type str"),
