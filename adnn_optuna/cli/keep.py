@@ -184,7 +184,7 @@ def _check_command(command: Sequence[str]) -> None:
     if shutil.which(command[0]) is None:
         raise WrongValueError(
             f"COMMAND must begin with a program; got {shown(command[0])}, which is not found. "
-            "Write its path, such as ./train.sh, and let it be executable."
+            "Write its path, such as ./train.sh, and make it executable."
         )
 
 

@@ -122,8 +122,8 @@ def retrain_best_trial(
     # Compare texts, because the NaN of a diverged baseline does not equal itself.
     if json.dumps(before) != json.dumps(metrics):
         logger.warning(
-            "Trained again, baseline or best trial of study %r came out differently: its trials "
-            "were trained on another machine, or with other versions or threads.",
+            "Trained again, the baseline or the best trial of study %r has other results. Its "
+            "trials were trained on another machine, or with other versions or threads.",
             record.study.study_name,
         )
     return objective, starts, runs

@@ -242,7 +242,7 @@ def objective_from_study(
     differences = config_differences(config["model"], objective.config["model"], "model")
     if differences:
         raise WrongValueError(
-            f"The model of the study {study.study_name!r} cannot be rebuilt from its "
-            f"configuration ({in_words(differences)}); pass the objective again, in Python."
+            f"The model of study {study.study_name!r} cannot be rebuilt from its "
+            f"configuration ({in_words(differences)}). Pass the objective in Python."
         )
     return objective

@@ -155,7 +155,7 @@ def test_its_contract_is_checked_without_the_functions(
 def test_it_is_resumed_with_its_objective_alone(url: str) -> None:
     whole = adnn.search(objective(), "greedy", max_trial=4)
     adnn.search(objective(), "greedy", max_trial=2, storage=url, study_name="s")
-    with pytest.raises(ValueError, match=r"function of the trial.*give its objective"):
+    with pytest.raises(ValueError, match=r"function of the trial.*Pass its objective"):
         adnn.resume(url, "s", max_trial=4)
     resumed = adnn.resume(url, "s", max_trial=4, objective=objective())
     for first, second in zip(whole.study.trials, resumed.study.trials, strict=True):
@@ -177,7 +177,7 @@ def test_a_model_of_keras_may_be_built_for_the_trial() -> None:
 
 
 def test_what_needs_one_network_says_so() -> None:
-    with pytest.raises(ValueError, match=r"use objective\.of"):
+    with pytest.raises(ValueError, match=r"Use objective\.of"):
         adnn.measure_variance(objective())
     with pytest.raises(TypeError, match="What training returns must be a Training"):
         adnn.search(
