@@ -74,7 +74,7 @@ def resume(
         **keywords: How it evaluates, and new limits.
 
     Returns:
-        The result, of the same class as the call that created the study returned.
+        The result. It has the same class as the result of the first call.
 
     Raises:
         TypeError: If an argument has a wrong type.

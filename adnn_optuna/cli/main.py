@@ -76,7 +76,7 @@ class Verb(TyperCommand):
 
 
 class VerbInHelp(Verb):
-    """A command for showing its help only. It reads the options from a file, which is fast."""
+    """A command that only shows its help. It reads the options from a file, which is fast."""
 
     @functools.cached_property
     def _help(self) -> dict[str, Any]:

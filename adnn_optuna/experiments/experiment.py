@@ -302,7 +302,7 @@ class Experiment:
 
     @property
     def made(self) -> Made:
-        """The model and training of a trial's parameters, in a form that is short to store."""
+        """The model and training of a trial's parameters, in a short form that a study stores."""
         # Convert it to the form in which a study returns it.
         config = json.loads(json.dumps(self.trainer.config))
         model = config["model"]

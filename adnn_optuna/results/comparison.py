@@ -345,7 +345,7 @@ class ComparisonNumbers:
 
     @property
     def seconds(self) -> float:
-        """The seconds in which at least one trial, or evaluation on a new seed, ran."""
+        """The seconds during which any trial or evaluation on a new seed ran."""
         trials = (trial for run in self.runs for trial in (*run.done_trials, *run.confirming))
         return seconds_under_way(trials)
 
