@@ -28,7 +28,6 @@ from adnn_optuna.results.difference_words import (
     why_no_interval,
     with_short_labels,
 )
-from adnn_optuna.results.row_figure import values_figure
 from adnn_optuna.results.value_table import VALUE, ValueTable
 from adnn_optuna.stats.design import Validity
 from adnn_optuna.stats.paired_differences import PairedDifference
@@ -297,6 +296,9 @@ class ArmComparison(Printed):
 
     def _figures(self) -> list[Figure]:
         """Return a figure of the differences with their CIs, and a figure of the values."""
+        # A printed comparison does not need the module.
+        from adnn_optuna.results.row_figure import values_figure
+
         numbers = self.numbers
         unit = numbers.unit
         score = numbers.score
