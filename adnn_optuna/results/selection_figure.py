@@ -60,7 +60,9 @@ def selection_figure(
     floor = floor_of([sign * value for value in trials])
     near = [value for value in trials if sign * value >= floor]
     n_trials = in_number(len(trials), "trial")
-    caption = "Dot: one trial or one seed."
+    caption = "Each dot is one trial."
+    if chosen.values:
+        caption = "Each dot is one trial or one new run."
     if n_far := len(trials) - len(near):
         n_trials = f"{len(near)} of {n_trials}"
         caption = f"{caption} Not drawn: {in_number(n_far, 'trial')} far below."
