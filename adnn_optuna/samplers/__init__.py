@@ -1,4 +1,4 @@
-"""Optuna samplers whose state is the study; each is loaded when it is used."""
+"""Optuna samplers that keep their state in the study. Each is loaded when it is used."""
 
 from __future__ import annotations
 

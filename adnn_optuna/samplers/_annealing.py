@@ -45,9 +45,9 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
     """Sampler using Ingber's adaptive simulated annealing (ASA).
 
     Each trial changes all parameters of the current point at once. Most changes are small, some
-    are large, and all become smaller as the annealing cools. A better point is always accepted, a
-    worse one sometimes, and ever more rarely. All parameters are changed on a scale from 0 to 1,
-    logarithmic for ``log=True``.
+    are large, and all become smaller as the annealing cools. A better point is always accepted. A
+    worse point is accepted sometimes, more rarely as the annealing cools. All parameters are
+    changed on a scale from 0 to 1, which is logarithmic for ``log=True``.
 
     With categories or integers, a Gaussian process proposes half of the points or more. With
     constraints alone, it proposes a little less than half of them. See the note for details.
@@ -78,8 +78,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
             assert study.best_value < 0.1
 
     Note:
-        It is the algorithm of [1] and [2] with eleven changes, for fewer evaluations than Ingber
-        had in mind; ``studies/sampler_quality.py`` measures what they bring.
+        The algorithm is that of [1] and [2] with eleven changes, made for few evaluations.
+        ``studies/sampler_quality.py`` measures their effects.
 
         - The schedule ends with the budget: after N = ``n_trials`` the temperature is T_0 N^-3.
         - The initial cost temperature is a tenth of the standard deviation of the first 5 values.
@@ -103,8 +103,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
           they are. Each parameter cools as often as a trial had it, and D is the number of
           parameters in the branch.
         - A pruned trial counts for the models as the value that fits its rank: that of its last
-          report among all reports at this step. It is a guess: it counts as noisy, changes with
-          further trials, and is never the best.
+          report among all reports at this step. This guess counts as noisy, changes with further
+          trials, and is never the best.
         - With more than 8 parameters, it cools as with 4.
         - Re-annealing is optional and damped by a square root.
         - The sensitivities are estimated from the trials so far.
@@ -142,21 +142,21 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         n_trials: The number of trials for which the cooling is planned. If :obj:`None`, it is 100,
             and grows with the study. If the study continues beyond it, the temperature stays about
             the same.
-        x0: The parameters of the first trial, by their names; those that it lacks start at random.
+        x0: The parameters of the first trial, by name. Parameters that it lacks start at random.
             A value out of range is clipped, with a warning. A name that the objective does not
-            suggest is an error in the second trial.
+            suggest raises an error in the second trial.
         initial_temperature: The temperature at the start, at most 1 (moves lead everywhere). By
             default it is 1, or 0.1 with ``x0``, so that the walk stays near a good point.
-        quench: Ingber's Q: the exponent of the annealing time, in units of one over the number of
-            parameters. Above 1 it cools later but more suddenly, and may miss the optimum. More
-            than 20 for each parameter is the same as 20.
-        n_candidates: The number of moves among which a model chooses. With 1 there is no model.
+        quench: Ingber's Q. With D parameters, the exponent of the annealing time is Q/D. Above 1,
+            the annealing cools later but more suddenly, and may miss the optimum. A Q above
+            20 D has the effect of 20 D.
+        n_candidates: The number of moves from which a model chooses. With 1, no model is used.
         reannealing: Whether parameters that matter little are moved more than others. It can help
             without the model, if the parameters have different scales and do not interact.
         ingber: Whether to run the published algorithm, with the defaults of Ingber's code ASA
-            30.53 and only the last of the changes above. The ratio of temperatures is 1e-5 after
-            100 trials, and it re-anneals in full after each 100 accepted trials. ``n_trials`` and
-            ``n_candidates`` then have no effect.
+            30.53 and only the last change of the list above. The ratio of temperatures is 1e-5
+            after 100 trials, and it re-anneals in full after each 100 accepted trials.
+            ``n_trials`` and ``n_candidates`` then have no effect.
         constraints_func: Not supported; call ``trial.set_constraint`` in the objective.
     """
 
@@ -230,7 +230,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
 
 @dataclasses.dataclass
 class _Chain:
-    """An annealing that learns from trials, and each coordinate's parameter."""
+    """An annealing that learns from trials. It knows each coordinate's parameter."""
 
     annealing: AdaptiveSimulatedAnnealing
     sign: int
@@ -306,7 +306,7 @@ class _Chain:
 
 
 def _start(name: str, value: Any, distribution: BaseDistribution) -> Any:
-    """Return a value of ``x0``, or the nearest one that its parameter can have."""
+    """Return the value that its parameter can have and that is nearest to the value in ``x0``."""
     # The internal representation checks the choices of categorical parameters.
     if n_choices(distribution) or distribution._contains(value):
         return distribution.to_external_repr(distribution.to_internal_repr(value))

@@ -113,7 +113,7 @@ class AdaptiveSimulatedAnnealing:
         self.k_c = 0
 
     def add_coordinate(self, name: str, n_choices: int = 0, levels: Levels = None) -> None:
-        """Add a coordinate: numerical, perhaps with levels and bounds between them, or choices."""
+        """Add a coordinate. It is numerical, with or without levels, or has choices."""
         self._names += (name,)
         self._levels += (levels,)
         self._n_choices = np.append(self._n_choices, n_choices)
@@ -146,7 +146,7 @@ class AdaptiveSimulatedAnnealing:
 
     @property
     def _is_finite(self) -> np.ndarray:
-        """Which coordinates have finitely many values."""
+        """Whether each coordinate has finitely many values."""
         pairs = zip(self._n_choices, self._levels, strict=True)
         return np.array([n > 0 or levels is not None for n, levels in pairs], dtype=bool)
 
@@ -200,7 +200,7 @@ class AdaptiveSimulatedAnnealing:
         return float(move(center, u, T, np.array([n_choices]))[0])
 
     def ask(self, index: int, key: int, n_pending: int = 0) -> np.ndarray:
-        """Generate a point while the values of other points are awaited."""
+        """Generate a point. Values of earlier points may still be missing."""
         if not self._names:
             return np.empty(0)
         n_known = max(len(self._pool), len(self._constrained))
@@ -340,7 +340,7 @@ class AdaptiveSimulatedAnnealing:
 
     @property
     def _is_on_plateau(self) -> bool:
-        """Whether most values are the first one and none is better: no place is known to be."""
+        """Whether most values are equal to the first one, and none is better."""
         is_known = len(self._pool) > 2
         return is_known and np.median(self._pool.values) == self._best_f == self._cost_samples[0]
 
@@ -351,11 +351,11 @@ class AdaptiveSimulatedAnnealing:
 
     @property
     def _is_known(self) -> bool:
-        """Whether models see more points than the linear part of one has coefficients."""
+        """Whether models are used and have more points than their linear part has coefficients."""
         return self._options.n_candidates > 1 and len(self._pool) >= len(self._names) + 2
 
     def _n_latest(self, index: int) -> int:
-        """Return how many of the latest points, all the model's, it is to learn from anyway."""
+        """Return how many of the latest points a model uses beside the nearest points."""
         n_trials = self._options.n_trials or 0
         if _LAST_PART * n_trials <= index < n_trials:
             return N_LATEST
@@ -367,12 +367,12 @@ class AdaptiveSimulatedAnnealing:
         return move(x, self._uniforms(key, purpose, size), T, self._n_choices)
 
     def _in_stratum(self, index: int, name: str, u: np.ndarray) -> np.ndarray:
-        """Return where numbers are in one of the intervals that the first points share out."""
+        """Return numbers scaled into the interval of one of the first points."""
         order = np.argsort(uniforms(self._seed, 0, FIRST, name, _N_FIRST))
         return (order[index % _N_FIRST] + u) / _N_FIRST
 
     def _first(self, index: int, key: int) -> np.ndarray:
-        """Return one of the first points, which come from everywhere: a Latin hypercube."""
+        """Return one of the first points. Together they are a Latin hypercube."""
         us = self._uniforms(key, GENERATE, 1)
         columns = zip(self._names, us.T, strict=True)
         points = [self._in_stratum(index, name, u) for name, u in columns]
@@ -446,7 +446,7 @@ class AdaptiveSimulatedAnnealing:
         self._reanneal(index, columns, T[columns] * ratios)
 
     def _sensitivity_ratios(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return which coordinates can be re-annealed, and their s_max / s_i, if that is known."""
+        """Return which coordinates can be re-annealed, and their ratios s_max / s_i if known."""
         columns = (self._n_choices == 0) & ~np.isnan(self._best_x)
         size = 4 * int(columns.sum()) + 6
         if len(self._pool) < size:

@@ -17,14 +17,14 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class _Question:
-    """Whether a coordinate is one of its choices, or a number below a bound."""
+    """A question on a coordinate: is it this choice, or is it below this bound?"""
 
     coordinate: int
     value: float
     is_choice: bool
 
     def is_yes(self, points: np.ndarray) -> np.ndarray:
-        """Return the answers of points."""
+        """Return for each point whether the answer is yes."""
         values = points[:, self.coordinate]
         if self.is_choice:
             return np.isclose(values, self.value)
@@ -66,7 +66,7 @@ class Branches:
 
     @property
     def is_single(self) -> bool:
-        """Whether no question tells points apart."""
+        """Whether the tree has a single leaf, so all points are in one branch."""
         return not isinstance(self.tree, _Split)
 
     def presence(self, points: np.ndarray) -> np.ndarray:
@@ -99,7 +99,7 @@ class Branches:
 
 
 def _grown(points: np.ndarray, is_label: np.ndarray, n_choices: np.ndarray) -> _Tree:
-    """Return a tree that tells points with different labels apart, as far as questions can."""
+    """Return a tree that separates points with different labels as far as questions can."""
     question = _best_question(points, is_label, n_choices)
     if question is None:
         return (~np.isnan(points)).any(axis=0)
@@ -111,7 +111,7 @@ def _grown(points: np.ndarray, is_label: np.ndarray, n_choices: np.ndarray) -> _
 def _best_question(
     points: np.ndarray, is_label: np.ndarray, n_choices: np.ndarray
 ) -> _Question | None:
-    """Return the question that tells most about labels.
+    """Return the question that gains the most information on the labels.
 
     It has to tell more bits than it takes to name it among those about its coordinate.
     """

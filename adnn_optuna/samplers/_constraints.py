@@ -27,7 +27,7 @@ class ConstraintPool(PointPool):
 
 
 def violation_of(constraints: Sequence[float]) -> float:
-    """Return by how much constraints are violated in total."""
+    """Return the sum of all constraint violations."""
     return sum(max(constraint, 0.0) for constraint in constraints)
 
 
@@ -66,13 +66,13 @@ class Feasibility:
         return self._process.log_probability_below_zero(points)
 
     def is_likely(self, points: np.ndarray) -> np.ndarray:
-        """Return which points are probably feasible, or else which one is most likely so."""
+        """Return which points are probably feasible. If none is, return the most likely point."""
         log_probabilities = self.log_probability(points)
         return log_probabilities >= min(log_probabilities.max(), math.log(0.5))
 
 
 def _compressed(constraint: np.ndarray) -> np.ndarray:
-    """Return the values of a constraint; far from 0, only the order of magnitude matters."""
+    """Return a constraint's values on a scale that is logarithmic far from 0."""
     sizes = np.abs(constraint)
     typical_size = max(np.median(sizes), 1e-9 * sizes.max())
     return np.arcsinh(constraint / typical_size)

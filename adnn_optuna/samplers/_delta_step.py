@@ -42,9 +42,10 @@ class DeltaStepSampler(IndexedSampler):
 
     The first trial is the baseline, with every parameter at the origin. Then, for each δ of
     ``deltas``, a walk of ``max_steps`` trials starts there. With ``accept="always"``, the t-th
-    step of a walk sets every parameter to origin + t·δ, whatever the steps before it gained.
+    step of a walk sets every parameter to origin + t·δ, whether earlier steps gained or not.
     With ``accept="improving"``, a step is kept only if it improved on the walk's best value so
-    far; if not, the walk tries the opposite step, and if that fails too, half the step.
+    far. If it did not, the walk tries the opposite step next. If that fails too, it halves the
+    step.
 
     It is for cheap trials along one line: are there better values near the origin? Tens of trials
     are enough, whatever the number of parameters, and with ``accept="always"`` any number of
@@ -74,27 +75,29 @@ class DeltaStepSampler(IndexedSampler):
             assert len(study.trials) == 11
 
     Note:
-        A new sampler with the same arguments goes on where the study stopped. A step whose worker
-        died is done again; one that failed by itself is not, nor one that Ctrl-C interrupted in
-        ``study.optimize`` with another objective: Optuna tells no cause. No two workers get the
-        same step. A trial that is asked for when all steps are done or held by others repeats the
-        baseline, with a warning. A walk omits steps out of the search space, and with
-        ``accept="always"`` all steps after them. Constraints are ignored.
+        A new sampler with the same arguments goes on where the study stopped. No two workers get
+        the same step. If a worker dies, its step is done again. A step that failed by itself is
+        not done again. With an objective of your own, neither is a step that Ctrl-C interrupted
+        in ``study.optimize``, because Optuna stores no cause.
+
+        If you ask for a trial when all steps are done or held by others, it repeats the baseline,
+        with a warning. A walk omits steps outside the search space. With ``accept="always"``, it
+        also omits all later steps. Constraints are ignored.
 
     References:
-        With ``accept="always"`` and the defaults it is Algorithm 1 of the paper that this package
-        reproduces, see ``studies/paper.md``.
+        With ``accept="always"`` and the defaults, this is Algorithm 1 of the paper in
+        ``studies/paper.md``.
 
     Args:
-        deltas: The length of a step, for each walk, in units of the parameters; a negative step
-            goes down. By default they are the paper's, for offsets of a network's initial weights.
-            Elsewhere, choose them so that ``max_steps`` steps cross the range of interest.
+        deltas: The length of a step of each walk, in units of the parameters. A negative step goes
+            down. The defaults are the paper's, for offsets of a network's initial weights. For
+            other parameters, choose lengths so that ``max_steps`` steps cross the range.
         max_steps: The number of steps of each walk; the paper's are 50.
         accept: Which steps are kept: all (``"always"``) or steps that improve (``"improving"``).
             With noise, ``"improving"`` stays at a value that was good by chance.
         origin: Where the walks start: one value for all numerical parameters, or a mapping from
-            the names of parameters to their values (0 for those that it lacks, and the first
-            choice). If the origin is outside a parameter's values, the walk starts at the
+            names to values. A parameter that the mapping lacks starts at 0, or at its first
+            choice. If the origin is outside a parameter's values, the walk starts at the
             nearest value.
     """
 
@@ -189,7 +192,7 @@ class DeltaStepSampler(IndexedSampler):
 
 
 class _Origin:
-    """Where the walks start: one value for all numerical parameters, or a mapping from names."""
+    """The start of the walks: one value for all numerical parameters, or a value for each name."""
 
     def __init__(self, values: float | Mapping[str, Any]) -> None:
         by_name = values if isinstance(values, Mapping) else {}
@@ -207,7 +210,7 @@ class _Origin:
     def value(
         self, name: str, distribution: BaseDistribution, trial: FrozenTrial | None = None
     ) -> Any:
-        """Return a parameter's value in a trial, or else the nearest one to the origin."""
+        """Return a parameter's value in a trial, or the value that is nearest to the origin."""
         if trial is not None and name in trial.params:
             check_distribution_compatibility(trial.distributions[name], distribution)
             return trial.params[name]
@@ -231,7 +234,7 @@ def _moves(distribution: BaseDistribution) -> TypeGuard[FloatDistribution | IntD
 
 
 class _IndicesInside(Indices):
-    """Indices without those whose steps lead out of the search space of all trials so far."""
+    """The indices whose steps stay inside the search space of all trials so far."""
 
     def __init__(self, key: str, walks: DeltaStepSampler) -> None:
         super().__init__(key)
@@ -258,7 +261,7 @@ class _IndicesInside(Indices):
 
 @dataclasses.dataclass(frozen=True)
 class _Leg:
-    """How far a walk has come: the index of its best trial, :obj:`None` for the origin."""
+    """The state of a walk. The index of its best trial is :obj:`None` at the origin."""
 
     length: float  # Of the next step forward.
     start: int | None = None
@@ -272,7 +275,7 @@ class _Leg:
     def after(self, start: int | None, length: float) -> Self:
         """Return the leg after a step of this length that failed, or whose value is awaited.
 
-        A step from where the walk stood before says nothing of the next one.
+        A step that began at an earlier best point says nothing about the next step.
         """
         if start != self.start:
             return self
@@ -285,7 +288,7 @@ class _Leg:
 
 @dataclasses.dataclass
 class _Told:
-    """Walks that keep only improving steps; the sign is -1 to maximize."""
+    """Walks that keep only improving steps. ``sign`` is -1 if the study is maximized."""
 
     walks: DeltaStepSampler
     sign: int

@@ -1,4 +1,4 @@
-"""Proposes evaluations, each of them once, for any number of workers."""
+"""A sampler that proposes each evaluation once, for any number of workers."""
 
 import math
 import secrets
@@ -17,7 +17,7 @@ Evaluation = tuple[int, ...]
 
 
 def evaluation_of(trial: FrozenTrial | Trial, names: Sequence[str]) -> Evaluation:
-    """Return which evaluation a trial is of."""
+    """Return the evaluation that a trial makes."""
     return tuple(trial.params[name] for name in names)
 
 
@@ -40,16 +40,16 @@ def made_evaluations(
 
 
 def value_of(trial: FrozenTrial) -> float:
-    """Return the value of an evaluation; NaN if it came to none."""
+    """Return the value of an evaluation. It is NaN if the evaluation failed."""
     if trial.value is None:
         return math.nan
     return trial.value
 
 
 class EvaluationSampler(RandomSampler):
-    """Proposes missing evaluations at random, except those that a worker makes.
+    """Sampler that proposes a random missing evaluation that no other worker makes.
 
-    The names of a trial's parameters are the meanings of an evaluation's numbers.
+    An evaluation is a tuple of numbers. A trial's parameters name these numbers.
     """
 
     last_index = 2**31 - 1
@@ -70,18 +70,18 @@ class EvaluationSampler(RandomSampler):
         return len(self._missing)
 
     def n_free(self, study: Study, at_most: int, known: TrialReader) -> int:
-        """Return how many of the missing ones no worker makes."""
+        """Return how many missing evaluations no worker makes."""
         self._missing = self._missing_of(known.trials.values())
         return len(self._free(known))
 
     def look_again(
         self, study: Study, trial: FrozenTrial, known: TrialReader
     ) -> tuple[bool, None]:
-        """Return whether the evaluation is no longer missing; they have no order."""
+        """Return whether the evaluation is no longer missing. Evaluations have no order."""
         return self.place_of(trial) not in self._missing, None
 
     def place_of(self, trial: FrozenTrial) -> Evaluation:
-        """Return which evaluation a trial is."""
+        """Return the evaluation that a trial makes."""
         return evaluation_of(trial, self._names)
 
     def template(

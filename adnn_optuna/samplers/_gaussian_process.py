@@ -36,9 +36,9 @@ _LENGTH_RATE, _NOISE_SHAPE, _NOISE_RATE = 0.1, 0.1, 30.0
 
 
 def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return a product of matrices, by so few rows at a time that one thread computes it.
+    """Return a product of matrices. Each step has so few rows that one thread computes it.
 
-    Several threads wait for each other, for a hundred times as long where others compute, too.
+    Several threads wait for each other. On a busy machine, this takes a hundred times as long.
     """
     n_rows = max(_N_PRODUCTS // b.size, 1)
     blocks = [a[i : i + n_rows] @ b for i in range(0, len(a), n_rows)]
@@ -46,16 +46,16 @@ def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _or_one(scales: np.ndarray) -> np.ndarray:
-    """Return scales, and 1 in place of 0."""
+    """Return the scales, with 1 in place of each 0."""
     return np.where(scales > 0, scales, 1.0)
 
 
 class GaussianProcess:
-    """The Matern kernel 5/2 with a length for each coordinate, and a noise, of points in [0, 1].
+    """A Gaussian process with a Matern 5/2 kernel of points in [0, 1].
 
-    The values are to be minimised; guesses among them count as noisy. Several quantities, each a
-    column of the values, have the same lengths and noise. Two choices are as far from each other
-    as 0 is from 1. A rough fit has one start.
+    Each coordinate has its own length. Values are minimised, and guesses count as noisy. Each
+    column of the values is a quantity, and all quantities share the lengths and the noise. Two
+    choices have the distance of 0 and 1. A rough fit has one start.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class GaussianProcess:
     def _fitted(self, points: np.ndarray, min_noises: np.ndarray, *, is_rough: bool) -> np.ndarray:
         """Return the logarithms of the most probable parameters.
 
-        The first steps tell which start is the better one.
+        After a few steps, only the better start continues.
         """
         part = np.linspace(0, len(points) - 1, min(len(points), _N_FITTED)).astype(int)
         loss = _Loss(self._squares(points[part]), self._y[part], min_noises[part])
@@ -106,7 +106,7 @@ class GaussianProcess:
         return minimize(loss, best.x, _N_STEPS, best.inverse_hessian).x
 
     def predict(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Predict each quantity, in units of its known values from their mean.
+        """Predict each quantity, standardized by the mean and scale of its known values.
 
         The standard deviations are the same for all quantities.
         """
@@ -132,10 +132,10 @@ class GaussianProcess:
         return log_ndtr(z).sum(axis=1)
 
     def merits(self, points: np.ndarray, width: float | None = None) -> np.ndarray:
-        """Return how much is expected of points: the logarithm of the expected improvement [2].
+        """Return the merits of points: the logarithms of their expected improvements [2].
 
-        With a ``width``, it is a confidence bound of so many standard deviations. With another one
-        for each of several workers, they do not all choose the same [3].
+        With a ``width``, a merit is a confidence bound at this many standard deviations. Workers
+        with different widths choose different points [3].
         """
         from scipy.special import erfcx, ndtr
 
@@ -162,8 +162,8 @@ class GaussianProcess:
     def _embedded(self, points: np.ndarray) -> np.ndarray:
         """Return points in units of the lengths, with a coordinate for each choice.
 
-        So all distances follow from one product of matrices. A categorical coordinate that a point
-        lacks is as far from each choice as another choice.
+        All distances then follow from one product of matrices. If a point lacks a categorical
+        coordinate, it has the same distance from each choice.
         """
         columns = []
         roots = np.sqrt(5 * self._inverse_squares)
@@ -190,7 +190,7 @@ class _Loss:
     """The negative logarithm of the posterior density of a process's parameters, and its slope.
 
     The parameters are the logarithms of the inverse squared lengths, the variance and the noise.
-    Of several quantities ``y``, each a column, it is the sum.
+    With several quantities ``y``, each a column, it is their sum.
     """
 
     def __init__(self, squares: np.ndarray, y: np.ndarray, min_noises: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Samplers whose state is the study: each of their trials is proposed by its index.
+"""Samplers that keep their state in the study and propose each trial by its index.
 
 The number of a trial does not count the proposals of its sampler: some trials are enqueued,
 killed, retried, or proposed by another sampler. So each proposal gets an *index* 0, 1, 2, …, and
@@ -66,7 +66,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
         return Indices(self._key)
 
     def _look(self, study: Study, known: TrialReader | None = None) -> Indices:
-        """Read what is new in a study, or take it from somebody who has just read it."""
+        """Read what is new in a study, or take it from a reader that has just read the study."""
         indices = self._memory[study]
         indices.read(study, known)
         if indices.reader.was_reset:
@@ -75,7 +75,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
         return indices
 
     def take(self, study: Study, known: TrialReader) -> None:
-        """Take in all trials as a callback has just read them: a trial needs no other list."""
+        """Take in all trials that a callback has just read, so that they are not read again."""
         with self._memory.lock:
             self._look(study, known)
 
@@ -151,12 +151,12 @@ class IndexedSampler(BaseSampler, abc.ABC):
             return template
 
     def _step(self, study: Study, indices: Indices, proposal: Proposal) -> StoredStep | None:
-        """Return the attributes of a new proposal, beside the trials that it saw."""
+        """Return the attributes of a new proposal, except the trials that it saw."""
         return None
 
     @abc.abstractmethod
     def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
-        """Decide on the parameters of a trial from its index and the trials that it saw.
+        """Choose the parameters of a trial from its index and the trials that it saw.
 
         A trial without an index was enqueued with only some of its parameters.
         """
@@ -170,7 +170,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Sample all parameters of a search space, to the same values as one by one."""
+        """Sample all parameters. The values are the same as if each were sampled alone."""
         self._raise_error_if_multi_objective(study)
         return {
             name: self.sample_independent(study, trial, name, distribution)
@@ -272,7 +272,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
     ) -> None:
         """Note that a failed trial failed by itself, and stop the study if nothing is left to do.
 
-        Its worker lives then, and was not stopped.
+        This runs only in a live worker.
         """
         with self._memory.lock:
             indices = self._memory[study]

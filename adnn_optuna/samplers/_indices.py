@@ -19,7 +19,7 @@ ParameterSource = Callable[[str, "BaseDistribution"], Any]
 
 
 class Replayed(Protocol):
-    """A sampler's knowledge of the finished trials; telling a `copy.copy` leaves it as it is."""
+    """A sampler's knowledge of the finished trials. Telling a `copy.copy` does not change it."""
 
     def tell(self, index: int | None, trial: FrozenTrial) -> object:
         """Take in a trial with its index, :obj:`None` for a trial of others."""
@@ -29,7 +29,7 @@ State = TypeVar("State", bound=Replayed)
 
 
 def proposal_of(trial: FrozenTrial, key: str) -> Proposal | None:
-    """Return a trial's own proposal record of a sampler, not one that it was copied with."""
+    """Return a trial's own proposal record. A record that a retry copied does not count."""
     proposal: Proposal | None = trial.system_attrs.get(PROPOSAL)
     if proposal is None or proposal["sampler"] != key:
         return None
@@ -100,15 +100,15 @@ class Indices:
         return [t for t in self.reader.unfinished.values() if t.state == TrialState.RUNNING]
 
     def pending(self) -> dict[int, Proposal]:
-        """Return what the trials under way that have an index say of themselves, by that.
+        """Return the proposal records of unfinished trials, by their indices.
 
-        Databases read a trial's state first: one that seems to be waiting may have begun since.
+        A database reads the state before the rest, so a waiting trial may have begun meanwhile.
         """
         proposals = map(self.proposal_of, self.reader.unfinished.values())
         return {p["index"]: p for p in proposals if p and p["index"] is not None}
 
     def unfinished_indices(self) -> Iterator[int]:
-        """Yield the indices without a result, from the smallest one on."""
+        """Yield the indices without a result, the smallest first."""
         while self._n_done in self.results:
             self._n_done += 1
         unfinished = (i for i in itertools.count(self._n_done) if i not in self.results)
@@ -119,7 +119,7 @@ class Indices:
         return True
 
     def free_indices(self, at_most: int) -> list[int]:
-        """Return the first indices that no live trial has."""
+        """Return the smallest indices that no live trial has."""
         held = self.pending()
         free = (index for index in self.unfinished_indices() if index not in held)
         return [*itertools.islice(free, at_most)]
@@ -127,7 +127,7 @@ class Indices:
     def holders(self, index: int | None, own_id: int) -> list[int]:
         """Return the ids of the other trials, also of the dead, that have an index.
 
-        Those with parameters come first: one without any may not have kept the index.
+        Trials with parameters come first. A trial without parameters may not have kept the index.
         """
         trials = self.reader.trials
         other_ids = self._holders.get(index, set()) - {own_id}
@@ -177,10 +177,10 @@ class Indices:
     def state(self, proposal: Proposal, start: Callable[[], State]) -> State:
         """Return a state that knows the trials that a proposal used; it must not be changed.
 
-        It is told them by their ids, so it is the same in each worker. It is kept before each
-        trial that was unfinished, and at the replay's last trial: it costs no more than the
-        trials since the first one that has finished meanwhile, even if some trial never ends.
-        Trials that were deleted since are not told.
+        Trials are told in the order of their ids, so the state is the same in each worker. A copy
+        is kept before each unfinished trial and after the last trial. So only the trials since
+        the first newly finished one are told again, even if some trial never ends. Deleted trials
+        are not told.
         """
         ids = self.reader.ids
         trials = self.reader.trials
@@ -203,7 +203,7 @@ class Indices:
         return state
 
     def tell(self, state: Replayed, trial: FrozenTrial) -> None:
-        """Tell a state a trial that counts: the result of an index, or another sampler's value."""
+        """Tell a state a trial with an index, or another sampler's trial with a value."""
         index = self.index_of(trial)
         if index is None:
             is_interrupted = trial.system_attrs.get(ENDED) == "interrupted"

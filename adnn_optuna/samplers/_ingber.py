@@ -1,6 +1,6 @@
 """The annealing as Ingber published it, with the defaults of his code, ASA 30.53.
 
-It adds to the equations of ``_asa.py``, by whose numbers the comments cite them:
+The comments cite the equations of ``_asa.py`` by their numbers, and one more:
 
 9.  cost temperature after re-annealing
     T_c0 = min(T_c0, max(|f|, |f_best|, |f - f_best|)), T_c no higher
@@ -22,7 +22,7 @@ _GENERATED_MODULUS = 10_000  # Generated_Frequency_Modulus
 
 
 class PublishedAnnealing(AdaptiveSimulatedAnnealing):
-    """The published annealing; only the sensitivities are taken from the points so far."""
+    """The published annealing, except that sensitivities come from the points so far."""
 
     def __init__(self, seed: int, options: Options) -> None:
         super().__init__(seed, dataclasses.replace(options, has_reannealing=False))
@@ -30,7 +30,7 @@ class PublishedAnnealing(AdaptiveSimulatedAnnealing):
         self._n_accepted_since = 0
 
     def add_coordinate(self, name: str, n_choices: int = 0, levels: Levels = None) -> None:
-        """Add a coordinate, which is as cold as if it had been there from the start."""
+        """Add a coordinate. It is as cold as if it had been there from the start."""
         k_offsets = self._k_offsets
         super().add_coordinate(name, n_choices, levels)
         self._k_offsets = np.append(k_offsets, 0.0)

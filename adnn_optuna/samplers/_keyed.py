@@ -23,10 +23,10 @@ COUNTING = (IndexedSampler, GridSampler, BruteForceSampler, QMCSampler)
 class KeyedSampler(BaseSampler):
     """Sampler that makes a new inner sampler for each trial, with the trial's own seed.
 
-    The random numbers of Optuna's samplers are drawn one after the other. So workers that share a
-    study and a seed repeat each other's trials, and a study that goes on repeats its first ones.
-    Here they are keyed on the seed and the trial's number, so its proposals follow from these
-    and the study.
+    Optuna's samplers draw their random numbers one after the other. So workers with the same seed
+    repeat each other's trials, and a resumed study repeats its first trials. A keyed sampler
+    draws a trial's numbers from the seed and the trial's number. So its proposals follow from
+    both and the study.
 
     Example:
 
@@ -85,20 +85,20 @@ class KeyedSampler(BaseSampler):
         return self._samplers[trial._trial_id]
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Start again, with the random numbers of this trial."""
+        """Make the inner sampler, with the random numbers of this trial."""
         self._samplers.pop(trial._trial_id, None)
         self._sampler(trial).before_trial(study, trial)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Return which parameters the trial's sampler samples together."""
+        """Return the parameters that the inner sampler samples together."""
         return self._sampler(trial).infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Sample these together."""
+        """Sample all parameters of the search space together."""
         return self._sampler(trial).sample_relative(study, trial, search_space)
 
     def sample_independent(
@@ -115,13 +115,13 @@ class KeyedSampler(BaseSampler):
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        """Tell the trial's sampler, and drop it."""
+        """Tell the inner sampler that the trial has ended, and drop the sampler."""
         self._sampler(trial).after_trial(study, trial, state, values)
         del self._samplers[trial._trial_id]
 
 
 class KeyedIndexSampler(IndexedSampler):
-    """Keyed on the index, not the number: one that a kill frees is proposed again as it was."""
+    """A keyed sampler with indices: an index that a kill frees gets the same proposal again."""
 
     _proposes_before = False  # Optuna's samplers write to the trial.
 

@@ -13,7 +13,7 @@ _TAIL_RIDGE = 1e-9  # Keeps the linear part defined where the points lie in a pl
 
 @dataclasses.dataclass(frozen=True)
 class PointPool:
-    """The points that a model is fitted to, one a row: a bounded number of the best and latest."""
+    """The points that a model is fitted to: a bounded number of the best and latest, one a row."""
 
     capacity: int = 200
     points: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 0)))
@@ -25,7 +25,7 @@ class PointPool:
         return len(self.values)
 
     def with_coordinate(self) -> Self:
-        """Return the pool with one more coordinate, which is unknown of all points so far."""
+        """Return the pool with one more coordinate. It is NaN for all points so far."""
         unknown = np.full((len(self), 1), np.nan)
         return self.with_points(np.hstack([self.points, unknown]))
 
@@ -66,14 +66,14 @@ class PointPool:
 
     @property
     def is_guess(self) -> np.ndarray:
-        """Which values are guesses."""
+        """Whether each value is a guess."""
         return np.arange(len(self)) >= len(self) - self.n_guesses
 
     def without_outliers(self) -> Self:
-        """Return the pool, with values that are far above the median lowered.
+        """Return the pool, with each value that is far above the median lowered.
 
-        Far is more than twice the distance of the least value. How bad a bad point is tells little
-        of where the best one is, but would set the scale.
+        Far means more than twice the median's distance from the least value. Such a value says
+        little about the place of the best point, but would set the scale.
         """
         median = np.median(self.values)
         with np.errstate(over="ignore"):  # Then nothing is far above.
@@ -88,7 +88,7 @@ class PointPool:
 
 
 class LocalModel:
-    """The cubic radial basis function with a linear tail, of points in [0, 1], one a row.
+    """A cubic radial basis function with a linear tail. Points are rows in [0, 1].
 
     It is the smoothest function through the values, or near them if there is noise. Noise is
     estimated by predicting each value from all others.
@@ -104,7 +104,7 @@ class LocalModel:
     def fit(
         self, values: np.ndarray, is_guess: np.ndarray | None = None, *, is_exact: bool = False
     ) -> bool:
-        """Fit values, smoothed where that predicts better; return whether they tell anything.
+        """Fit values, smoothed if this predicts better. Return whether the fit predicts at all.
 
         Guesses are smoothed in any case.
         """
@@ -172,7 +172,7 @@ class LocalModel:
 
 
 def sensitivities(points: np.ndarray, values: np.ndarray, best: np.ndarray) -> np.ndarray | None:
-    """Estimate how sharply the values rise from the best point along each coordinate, if at all.
+    """Estimate how fast the values rise from the best point along each coordinate.
 
     Ingber takes finite differences, each of which costs an evaluation. Here, the curvatures of a
     separable parabola are fitted to the points near the best one.

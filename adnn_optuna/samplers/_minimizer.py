@@ -1,6 +1,6 @@
 """The method of Broyden, Fletcher, Goldfarb and Shanno (BFGS), as in [1].
 
-SciPy's takes as long for its own work as the likelihood of a Gaussian process of 50 points.
+SciPy's version spends as much time on itself as on the likelihood of 50 points.
 
 References:
     [1] J. Nocedal and S. J. Wright. Numerical optimization. Springer, 2006. Chapter 6.
@@ -21,7 +21,7 @@ Loss = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 
 class Minimum(NamedTuple):
-    """How far down a search came."""
+    """The lowest point that a search reached."""
 
     x: np.ndarray
     value: float

@@ -1,6 +1,6 @@
 """Where moves lead in spaces with categories, integers and conditions.
 
-A coordinate that a point lacks is NaN, and for a model it is in the middle, as in SMAC [1].
+A coordinate that a point lacks is NaN. Models see it in the middle, as in SMAC [1].
 
 References:
     [1] F. Hutter, H. H. Hoos and K. Leyton-Brown. Sequential model-based optimization for general
@@ -23,7 +23,7 @@ _N_MODEL_POINTS, _N_PROCESS_POINTS = 40, 100  # As many as there is time for.
 
 
 def without_nan(points: np.ndarray) -> np.ndarray:
-    """Put coordinates that points lack in the middle."""
+    """Return points with 0.5 for each coordinate that they lack."""
     return np.where(np.isnan(points), 0.5, points)
 
 
@@ -42,7 +42,7 @@ def is_untried(
 ) -> np.ndarray:
     """Return which coordinates of candidates have values that the model does not know.
 
-    Such as another value of a fixed one, or a choice that was told once, perhaps with much noise.
+    Examples are a new value of a fixed coordinate, and a choice that was told only once.
     """
     untried = np.zeros(candidates.shape, dtype=bool)
     for i in np.flatnonzero(is_finite):

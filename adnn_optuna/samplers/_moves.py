@@ -1,4 +1,4 @@
-"""Ingber's moves on the unit cube, by the numbers of the equations of ``_asa.py``."""
+"""Ingber's moves on the unit cube. Numbers in brackets are equations of ``_asa.py``."""
 
 from collections.abc import Callable
 
@@ -51,7 +51,7 @@ def generate_choice(
 def move(
     x: np.ndarray, u: np.ndarray, temperature: np.ndarray, n_choices: np.ndarray
 ) -> np.ndarray:
-    """Move coordinates of both kinds; an unknown coordinate is drawn from anywhere."""
+    """Move coordinates of both kinds. An unknown coordinate is drawn from its whole range."""
     moved = generate(x, u, temperature)
     columns = n_choices > 0
     if columns.any():
@@ -68,7 +68,7 @@ def search(
     us: np.ndarray,
     n_choices: np.ndarray,
 ) -> np.ndarray:
-    """Return the point of most merit that moves from the best of some points find."""
+    """Return the point with the largest merit among moves from the best of some points."""
     n_dims = points.shape[1]
     points = placed(points)
     point_merits = merits(points)

@@ -35,7 +35,7 @@ _turns: dict[tuple[threading.Thread, str], tuple[str, str | None]] = {}
 
 
 def begin_turn(study: Study) -> None:
-    """Let the trial that this thread began last in `Study.optimize` of a study be over."""
+    """End the turn of the trial that this thread began last in a study's `Study.optimize`."""
     _forget_turn(study)
     if study._thread_local.in_optimize_loop:
         token = secrets.token_hex(4)
@@ -68,12 +68,12 @@ def _is_under_way(run: str) -> bool:
 
 
 def heartbeat_interval(study: Study) -> int | None:
-    """Return how often the storage wants signs of life, in seconds; :obj:`None` if never."""
+    """Return the storage's interval of heartbeats in seconds, :obj:`None` if it has none."""
     return getattr(study._storage, "get_heartbeat_interval", lambda: None)()
 
 
 def is_watched(study: Study) -> bool:
-    """Return whether the trials of the dead are ended by the run of this thread, or by Optuna."""
+    """Return whether this thread's run, or Optuna, ends the trials of dead workers."""
     return _run.get() in _runs or heartbeat_interval(study) is not None
 
 
@@ -119,8 +119,8 @@ def _start_time(process_id: int) -> str | None:
 def _is_gone(process_id: int) -> bool:
     """Return whether a process has ended that shows nothing in ``/proc``.
 
-    A system may hide the processes of other users there, or all of it. In the latter case we do
-    not know by which container's ids a process is named.
+    A system may hide other users' processes there, or the whole folder. If the folder is hidden,
+    the container that a process id belongs to is unknown.
     """
     if not Path("/proc/self/stat").exists():
         return False
@@ -140,7 +140,7 @@ def _text(path: str) -> str:
 
 @functools.cache
 def _host() -> str:
-    """Return a text that tells hosts of one name apart, and containers with own process ids."""
+    """Return a text that differs between hosts, and between containers with own process ids."""
     identifiers = [_text("/etc/machine-id")]
     with contextlib.suppress(OSError):
         identifiers.append(str(Path("/proc/self/ns/pid").readlink()))
@@ -181,9 +181,9 @@ def claim_of(trial: FrozenTrial | Trial) -> str:
 
 
 def owner_of(trial: FrozenTrial) -> Owner | None:
-    """Return who runs a trial, or ran it last, if known; of several claimants, a live one.
+    """Return the last known owner of a trial. If several claim it, return a live one.
 
-    A retry begins with a copy of what was stored in the trial that it repeats, also its owner.
+    A retry begins with a copy of the repeated trial's attributes, so also of its owner.
     """
     attrs = trial.system_attrs
     proposal = attrs.get(PROPOSAL) or {}
@@ -203,7 +203,7 @@ def is_own(trial: FrozenTrial) -> bool:
 
 
 def is_alive(trial: FrozenTrial) -> bool | None:
-    """Return whether those that run a trial live; :obj:`None` if this host cannot tell."""
+    """Return whether a trial's owners are alive, :obj:`None` if this host cannot tell."""
     owner = owner_of(trial)
     if owner is None:
         return None
@@ -224,8 +224,8 @@ def _lives(owner: Owner) -> bool | None:
 def end_trial(study: Study, trial: FrozenTrial | Trial) -> None:
     """Tell an unfinished trial FAIL, without the note that it failed by itself.
 
-    The storage does so in one transaction, which fails for a trial that has ended or was deleted:
-    others may have done so since it was read.
+    The storage does so in one transaction. It fails if another worker has ended or deleted the
+    trial meanwhile.
     """
     with contextlib.suppress(UpdateFinishedTrialError, KeyError):
         study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)

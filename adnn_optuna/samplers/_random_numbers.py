@@ -1,4 +1,4 @@
-"""Random numbers that depend on nothing but their purpose."""
+"""Random numbers that follow from their purpose, not from earlier draws."""
 
 import hashlib
 from typing import Any
@@ -16,10 +16,10 @@ GENERATE, ACCEPT, REFINE, BRANCH, SEARCH, FIRST = range(6)
 
 
 def uniforms(seed: int, key: int, purpose: int, name: str, size: int) -> np.ndarray:
-    """Return numbers of [0, 1), the same for the same arguments; a larger size only adds some.
+    """Return numbers in [0, 1). Equal arguments give equal numbers; a larger size adds numbers.
 
-    They are keyed (on the trial by :func:`draw_key`) and not drawn one after the other. So no draw
-    depends on how many there were before, and a study can be resumed, or shared by many workers.
+    A key, such as a trial's :func:`draw_key`, determines the numbers. No draw depends on earlier
+    draws, so a study can be resumed, and workers can share it.
     """
     # A hash of any length is a counter-based generator. It takes a third of the time that
     # `numpy.random.Philox` takes to be set up again for each parameter.
@@ -29,7 +29,7 @@ def uniforms(seed: int, key: int, purpose: int, name: str, size: int) -> np.ndar
 
 
 def draw_key(proposal: Proposal) -> int:
-    """Return the key of a trial's random numbers: its index, or else its first number."""
+    """Return the key of a trial's random numbers: its index. Without one, its first number."""
     number = proposal.get("retries", proposal["owner"]["trial"])
     if proposal["index"] is None:
         return 2**63 + number
@@ -45,7 +45,7 @@ def check_seed(seed: Any) -> None:
 def seed_of(study: Study, first_trial: FrozenTrial, seed: int | None) -> int:
     """Return the seed, which follows from the study's name and beginning if it is :obj:`None`.
 
-    These never change: all workers have the same, also one that goes on where another stopped.
+    Both never change. So all workers have the same seed, and so has a resumed study.
     """
     if seed is not None:
         return int(seed)

@@ -43,11 +43,12 @@ class RandomRestartSampler(IndexedSampler):
             assert [trial.params["restart"] for trial in study.trials] == list(range(10))
 
     Note:
-        A new sampler goes on where the study stopped, no two workers get the same restart, and
-        that of a worker that died is done again (not one that Ctrl-C interrupted in
-        ``study.optimize``, where the objective is not ours). If ``restart`` begins above 0 or has
-        a step, it takes its values in their order, and then repeats the last one. An enqueued
-        trial without ``restart`` gets a random value.
+        A new sampler goes on where the study stopped. No two workers get the same restart. If a
+        worker dies, its restart is done again. With an objective of your own, a restart that
+        Ctrl-C interrupted in ``study.optimize`` is not done again.
+
+        If ``restart`` begins above 0 or has a step, it takes its values in order, and then repeats
+        the last value. An enqueued trial without ``restart`` gets a random value.
 
     Args:
         seed: Seed for the other parameters. If :obj:`None`, it follows from the study.

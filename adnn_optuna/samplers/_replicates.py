@@ -1,9 +1,9 @@
 """Replicates: a search evaluates its leading configurations again, each time with a new seed.
 
-The best of many noisy values is too good to be true, and often not the best configuration. So a
-part of the budget goes to replicates, one after the other: always to that of the two
-configurations with the best means which has fewer values. Recommended is the best mean among the
-configurations with at least two values.
+The best of many noisy values is biased upward, and often not of the best configuration. So a part
+of the budget goes to replicates. Of the two configurations with the best means, the one with fewer
+values gets the next replicate. The configuration with the best mean of at least two values is
+recommended.
 """
 
 import bisect
@@ -41,7 +41,7 @@ class Configuration:
     has_failed: bool = False  # One of them came to no value.
 
     def add(self, trial: FrozenTrial, repetition: int, failed: float | None) -> None:
-        """Take in one of its trials; the search itself has the repetition 0.
+        """Take in a trial of this configuration. Trials of the search itself have repetition 0.
 
         A replicate without a value counts as ``failed``, if that is a number.
         """
@@ -64,7 +64,7 @@ def replicate_of(trial: FrozenTrial) -> Place | None:
 
 
 def _place_of(trial: FrozenTrial) -> Place:
-    """Return the first trial of the configuration, and the repetition; 0 if none."""
+    """Return the number of the configuration's first trial, and the repetition (0 if none)."""
     return replicate_of(trial) or (trial.number, 0)
 
 
@@ -103,8 +103,8 @@ def replicated(
 ) -> list[Configuration]:
     """Return the configurations with two or more values, the recommended one first.
 
-    The sampler, too, may have proposed one again. Without replicates there are none: then values
-    of one configuration may be equal because their seed is.
+    The sampler may also have proposed a configuration twice. Without replicates the list is empty,
+    because values of one configuration may then be equal because of equal seeds.
     """
     configurations = [*configurations_of(trials, failed).values()]
     if not any(configuration.repetitions for configuration in configurations):
@@ -115,7 +115,7 @@ def replicated(
 
 
 def next_replicates(best: Sequence[Configuration], count: int) -> list[Place]:
-    """Return which replicates of ranked configurations begin next, ``count`` at the same time."""
+    """Return the next ``count`` replicates of ranked configurations, which begin together."""
     leading = best[:_N_LEADING]
     if not leading:
         return []
@@ -146,7 +146,7 @@ class _Ranking:
         self.best: list[Configuration] = []
 
     def read(self, study: Study, known: TrialReader) -> None:
-        """Take in what is new: a replicate moves one configuration, so a trial costs no sort."""
+        """Take in new trials. A replicate moves one configuration, so nothing is sorted again."""
         news = [trial for trial in self._reader.read(study, known) if is_done(trial)]
         if self._reader.was_reset or not all(map(replicate_of, news)):
             done = filter(is_done, self._reader.trials.values())
@@ -162,7 +162,7 @@ class _Ranking:
 
 
 class ReplicateSampler(RandomSampler):
-    """Proposes the replicates of a search; workers together make each replicate once.
+    """Sampler that proposes the replicates of a search. Workers make each replicate once.
 
     Args:
         failed: The value that a failed replicate counts as; if :obj:`None`, its configuration is
@@ -187,7 +187,7 @@ class ReplicateSampler(RandomSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> NoReturn:
-        """Refuse: a replicate has all parameters when it begins."""
+        """Raise an error, because a replicate has all its parameters when it begins."""
         used = f"{shown(param_name)} of {shown(param_distribution)}"
         raise WrongParametersError.of(study.study_name, trial.params, used)
 
@@ -198,7 +198,7 @@ class ReplicateSampler(RandomSampler):
     def look_again(
         self, study: Study, trial: FrozenTrial, known: TrialReader
     ) -> tuple[bool, None]:
-        """Return whether a replicate was made meanwhile; they have no order."""
+        """Return whether a replicate was made meanwhile. Replicates have no order."""
         number, repetition = _place_of(trial)
         configuration = self._memory[study].found.get(number)
         return configuration is not None and repetition in configuration.repetitions, None

@@ -1,4 +1,4 @@
-"""What the reports of pruned trials tell of the values that these would have reached."""
+"""Guesses of the values that pruned trials would have reached, from their reports."""
 
 import dataclasses
 import math
@@ -17,8 +17,7 @@ Reports = Mapping[int, float]
 class ReportPool(PointPool):
     """Points of trials that reported something, with their final values, NaN if pruned.
 
-    If the pool is full, the first of the old pruned points goes, as NumPy takes NaN for the
-    highest value.
+    If the pool is full, its first pruned point is replaced, because NumPy sorts NaN last.
     """
 
     # Of all points that were ever in the pool, by their numbers.

@@ -1,4 +1,4 @@
-"""What limits and progress bars know of a study: its trials, best values and working time."""
+"""A study's number of trials, best values and working time, for limits and progress bars."""
 
 import bisect
 import contextlib
@@ -84,7 +84,7 @@ class Tally:
             self.update(study)
 
     def baseline_of(self, study: Study, *, again: bool = False) -> Any:
-        """Return the study's baseline, :obj:`None` if it has none; once stored, it stays.
+        """Return the study's baseline, :obj:`None` if there is none. A stored one never changes.
 
         An objective of ours stores it before its first trial ends.
         """
@@ -99,7 +99,7 @@ class Tally:
         return self._sign * trial.values[0], trial.number
 
     def _may_have_died(self, trial: FrozenTrial) -> bool:
-        """Return whether a trial ended when its worker was missed, when nothing may have run."""
+        """Return whether a trial may have ended because its worker was missing, not by itself."""
         is_watched = self.heartbeat_interval is not None or owner_of(trial) is not None
         ended_by_itself = trial.system_attrs.get(ENDED) or OUTCOME in trial.user_attrs
         return trial.state == TrialState.FAIL and is_watched and not ended_by_itself

@@ -1,4 +1,4 @@
-"""Reading the trials of a growing study, a finished one only once."""
+"""Readers of a growing study's trials. Each finished trial is read only once."""
 
 import contextlib
 import itertools
@@ -49,13 +49,13 @@ class TrialReader:
 
     @property
     def next_number(self) -> int:
-        """The number that the next trial is likely to get: behind the newest one."""
+        """The number that the next trial probably gets: the newest trial's number plus 1."""
         if self.ids:
             return self.trials[self.ids[-1]].number + 1
         return 0
 
     def note(self, trial: FrozenTrial) -> None:
-        """Take in a trial that was created after all others, as it was stored."""
+        """Take in a stored trial that was created after all others."""
         self.ids.append(trial._trial_id)
         self.trials[trial._trial_id] = self.unfinished[trial._trial_id] = trial
         self._places[trial._trial_id] = len(self.listed)
@@ -70,7 +70,7 @@ class TrialReader:
         return not self.unfinished and trial.number == len(self.ids)
 
     def has_listed(self, study: Study) -> bool:
-        """Return whether ``listed`` is worth sharing: a list costs a transaction."""
+        """Return whether to share a list of trials, because reading it takes a transaction."""
         return not isinstance(study._storage, _KEEPING_ALL)
 
     def read(self, study: Study, known: "TrialReader | None" = None) -> list[FrozenTrial]:
@@ -147,7 +147,7 @@ class TrialReader:
         del self.trials[trial_id], self._places[trial_id]
 
     def _read_few(self, study: Study) -> dict[int, FrozenTrial] | None:
-        """Read one by one trials that may differ; return :obj:`None` if all is to be listed."""
+        """Read the trials that may differ one by one; return :obj:`None` if all must be listed."""
         n_known = len(self.ids)
         storage = study._storage
         n_few = n_known // _LISTED_MEANWHILE
@@ -166,7 +166,7 @@ class TrialReader:
 
 
 def _is_same(old: FrozenTrial, new: FrozenTrial) -> bool:
-    """Return whether an unfinished trial was read again, and no other trial in its place."""
+    """Return whether two reads of an unfinished trial are of the same trial."""
     # SQLite gives the ids of deleted trials to new ones, but those start later. One that was
     # waiting may have started since.
     began = old.datetime_start
@@ -174,9 +174,9 @@ def _is_same(old: FrozenTrial, new: FrozenTrial) -> bool:
 
 
 class PerStudy(Generic[Kept]):
-    """The memory of each study while its storage lives, only to save time.
+    """A cache for each study, which lives as long as the study's storage.
 
-    A copy, also one in another process, begins with nothing. Threads hold its lock meanwhile.
+    A copy begins empty, also in another process. Threads hold its lock while they use it.
     """
 
     def __init__(self, create: Callable[[Study], Kept]) -> None:
@@ -207,7 +207,7 @@ def beginning(trial: FrozenTrial) -> str:
 
 
 def constraints_of(trial: FrozenTrial) -> list[float]:
-    """Return a trial's constraints by the order of their names; Optuna 4 keeps them elsewhere."""
+    """Return a trial's constraints, sorted by name. Optuna 4 stores them elsewhere."""
     constraints: dict[str, float] | None = getattr(trial, "constraints", None)
     if constraints is None:
         return list(trial.system_attrs.get("constraints") or ())
@@ -228,7 +228,7 @@ def is_feasible(trial: FrozenTrial) -> bool:
 
 
 def sign_of(direction: StudyDirection) -> int:
-    """Return the sign with which lower values are better in each direction."""
+    """Return the sign to multiply values by, so that lower values are better."""
     return -1 if direction == StudyDirection.MAXIMIZE else 1
 
 

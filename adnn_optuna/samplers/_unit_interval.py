@@ -62,7 +62,7 @@ def levels(distribution: BaseDistribution) -> Levels:
 
 
 def can_rescale(old: BaseDistribution, new: BaseDistribution) -> bool:
-    """Return whether a value of a distribution has a place on the scale of another."""
+    """Return whether a distribution's values have a place on the scale of another."""
     return old == new or not (n_choices(old) or n_choices(new))
 
 
@@ -79,7 +79,7 @@ def hull(one: BaseDistribution, other: BaseDistribution) -> BaseDistribution:
 
 
 def rescale(unit: float, old: BaseDistribution, new: BaseDistribution) -> float:
-    """Return the place of a number on one distribution's scale on the scale of another."""
+    """Convert a number in [0, 1] from one distribution's scale to the scale of another."""
     return to_unit(_value_at(unit, old), new)
 
 
