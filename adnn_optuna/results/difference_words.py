@@ -243,10 +243,13 @@ def level_of(validity: Validity) -> float:
 
 
 def validity_notes(rows: Sequence[PairedDifference], validity: Validity, per: str) -> list[str]:
-    """Return notes on when a design's CIs are valid, and what they assume; empty without a CI."""
+    """Return notes on when a design's CIs are valid, and what they assume.
+
+    Without a CI, the list is empty, except for added seeds: they make later CIs wider.
+    """
     pairs = dict[Validity, list[str]]()
     for row in rows:
-        if math.isfinite(row.low):
+        if math.isfinite(row.low) or validity == "added":
             is_by_t = validity == "fixed" and row.assumption
             pairs.setdefault("few" if is_by_t else validity, []).append(pair(row))
     notes = list[str]()
