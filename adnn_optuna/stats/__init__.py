@@ -1,1 +1,1 @@
-"""Arrays in, numbers out: intervals, tests, power and spreads."""
+"""Statistics: functions that turn arrays into intervals, tests, power and spreads."""

@@ -1,4 +1,4 @@
-"""How paired values were planned, and what their differences then show.
+"""The plan of paired values, and what their differences show under this plan.
 
 All comparisons and the gain of a recheck share these rules: which pairs count, when a claim is
 open, and how wide a CI is.
@@ -29,7 +29,7 @@ Validity = Literal["fixed", "few", "sequential", "added", "unpaired", "new data"
 
 @dataclasses.dataclass(frozen=True)
 class PairedDesign:
-    """How paired values were planned, which decides what their differences show.
+    """The plan of paired values. It decides what their differences show.
 
     Attributes:
         names: The name of each pair, such as ``"seed 3"``.
@@ -51,7 +51,7 @@ class PairedDesign:
 
     @property
     def validity(self) -> Validity:
-        """The kind of the CIs of the data as they are."""
+        """The kind of the CIs that this plan has, for the data as they are."""
         if self.after_fixed:
             return "added"
         if self.sequential:
@@ -130,6 +130,6 @@ class PairedDesign:
 
 
 def _split_variance(arm: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> float:
-    """Return the variance of the difference of two arms on a split, by the splits of each row."""
+    """Return the mean over rows of the variance of two arms' difference between splits."""
     rows = zip(arm, other, strict=True)
     return fmean(variance(map(operator.sub, *of_row)) for of_row in rows)

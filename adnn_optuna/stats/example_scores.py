@@ -1,4 +1,4 @@
-"""Scores that are means over test examples: one network's, and its difference from others."""
+"""Mean scores over test examples: of one network, and its difference from other networks."""
 
 import math
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ def score_estimate(
 ) -> Estimate:
     """Return the mean score of one network, with the CI for other test examples.
 
-    For right and wrong answers, :obj:`bool`, the CI is Clopper and Pearson's (1934), in groups for
-    the effective number of examples of Korn and Graubard (1998), Survey Methodology 24(2),
-    193-201. For all others, it is Student's. ``groups`` are the numbers of the examples' groups.
-    ``n_rare`` is only for metrics within [0, 1] that are no mean over examples, such as AUC: the
-    number of examples that are not of the largest class. If no example changes the metric, such as
-    an AUC of 1, only these count. No value is above ``most``.
+    Right and wrong answers (:obj:`bool`) have the CI of Clopper and Pearson (1934). If they are in
+    groups, the CI uses the effective number of examples by Korn and Graubard (1998), Survey
+    Methodology 24(2), 193-201. All other scores have Student's CI. ``groups`` are the numbers of
+    the examples' groups. ``n_rare`` is only for metrics within [0, 1] that are no mean over
+    examples, such as AUC: the number of examples that are not of the largest class. If no example
+    changes the metric, such as an AUC of 1, only these count. No value is above ``most``.
     """
     mean = float(scores.mean(dtype=np.float64))
     n = len(scores)
@@ -62,9 +62,9 @@ def difference_from_mean(
 ) -> Estimate:
     """Return how much higher one network's mean score is than the mean of K other networks.
 
-    Both other test examples and other networks may give another difference: their variances add
-    up, and Student's t has the degrees of freedom of Welch (1947) and Satterthwaite (1946). If no
-    answers differ, it is the CI of Bonett and Price (2012).
+    The difference varies with the test examples and with the networks, so both variances are
+    added. Student's t has the degrees of freedom of Welch (1947) and Satterthwaite (1946). If no
+    answers differ, the CI is that of Bonett and Price (2012).
     """
     differences = scores.astype(np.float64) - others.mean(axis=0, dtype=np.float64)
     mean = float(differences.mean())
@@ -104,10 +104,10 @@ def mean_gain(
 
 
 def effective_number(groups: np.ndarray) -> float:
-    """Return the number of independent samples that groups amount to: (Σ n)² / Σ n².
+    """Return the number of independent samples that are worth as much: (Σ n)² / Σ n².
 
-    It is exact if the samples of a group are equal (Kish 1965, Survey Sampling); otherwise it is
-    too small.
+    The number is exact if the samples of a group are equal (Kish 1965, Survey Sampling).
+    Otherwise it is too small.
     """
     sizes = np.bincount(groups).astype(float)
     squares = sizes**2
@@ -117,11 +117,11 @@ def effective_number(groups: np.ndarray) -> float:
 def variance_of_mean(
     values: np.ndarray, groups: np.ndarray | None, *, are_alike: bool
 ) -> tuple[float, float]:
-    """Return the variance of a mean over examples, and the number of groups it is known from.
+    """Return the variance of a mean over examples, and the number of groups behind it.
 
-    The variance is that of the groups' sums. If the groups are not alike, few may have most of it,
-    such as the positive ones for the AUC. Then the number of groups is (Σ s²)² / Σ s⁴ for the sums
-    s, after Satterthwaite (1946).
+    The variance follows from the groups' sums s. A few groups may have most of the variance, such
+    as the positive examples for the AUC. So the number of groups is (Σ s²)² / Σ s⁴, after
+    Satterthwaite (1946).
     """
     if groups is None:
         groups = np.arange(len(values))

@@ -1,18 +1,17 @@
-"""The rule by which a change is kept: candidates against the best so far, a run at a time.
+"""The rule that keeps or rejects a change. It compares a candidate with the best version so far.
 
 All runs have new seeds. After r runs, the mean gain of a candidate over the best so far must be
 above c (1 + 1 / (2 r)) standard deviations of a run; otherwise the candidate is given up. A
-candidate is kept if that is still true after its last allowed run. So little is spent on changes
-that do nothing, most of which end after one run.
+candidate is kept if its gain is still large enough after its last allowed run. Most useless
+changes end after one run.
 
 The standard deviation is pooled over the runs of the baseline and of the candidates that were
-kept. Those that were given up do not count: only the promising ones of them have several runs,
-whose spread is then a third too large.
+kept. Candidates that were given up do not count. Only promising ones among them have several
+runs, and the spread of these runs is a third too large.
 
-By :func:`threshold`, c is such that a candidate that does nothing is kept with the probability
-``level``, if the noise is normal and as large in all candidates. It allows for the errors of the
-best mean and of the standard deviation. The mean of many runs is about normal for other noise,
-too: see ``studies/keep.py``.
+The function :func:`threshold` chooses c. A useless candidate is kept with the probability
+``level``, if the noise is normal and equal in all candidates. The threshold allows for the errors
+of the best mean and of the standard deviation. ``studies/keep.py`` simulates other noise.
 """
 
 import functools
@@ -27,7 +26,7 @@ _EQUAL = 1e-12  # Relative to their size, gains up to this are rounding errors.
 
 
 class Standard(NamedTuple):
-    """What candidates are compared with; arrays if there are several."""
+    """What candidates are compared with. The fields are arrays if there are several."""
 
     mean: Any  # Of the best so far.
     worst: Any  # Its worst run.
@@ -59,7 +58,7 @@ def judged(
     Args:
         values: The values of the runs along the last axis, which has as many places as a candidate
             may have runs. Higher is better; NaN if a run failed.
-        n_made: How many of them were made.
+        n_made: The number of runs that were made.
         standard: What each candidate is compared with.
 
     A failed run gives no candidate up unless it is the second and most runs failed. In the end, it
@@ -95,7 +94,7 @@ def judged(
 
 
 def needed_gain(standard: Standard, runs: Any) -> Any:
-    """Return which mean gain a candidate must exceed after each number of runs."""
+    """Return the mean gain that a candidate must exceed after each number of runs."""
     noise = standard.threshold * standard.sd * _more_at_first(runs)
     return np.maximum(noise, _EQUAL * np.abs(standard.mean))
 
@@ -114,5 +113,5 @@ def pooled(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
 
 
 def _more_at_first(runs: Any) -> Any:
-    """Return how much more few runs must gain, which ends useless candidates early."""
+    """Return the factor by which few runs must gain more. It ends useless candidates early."""
     return 1 + 0.5 / runs

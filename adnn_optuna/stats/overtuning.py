@@ -1,14 +1,14 @@
-"""How much a configuration that validation examples selected is worth on new examples.
+"""The value on new examples of a configuration that validation examples selected.
 
 The examples are split at random again and again, groups together. Two thirds select the best
 trial, and the last third evaluates it. Tsamardinos, Greasidou and Borboudakis (2018), Machine
-Learning 107:1895-1922, do so with bootstrap resamples. Given all examples, the means of resamples
-vary as much as the mean of all examples does; the means of two thirds, half as much. So two thirds
-select more nearly as all examples do, and the estimate is less pessimistic.
+Learning 107:1895-1922, do so with bootstrap resamples. The means of resamples vary about the mean
+of all examples as much as this mean itself varies. The means of two thirds vary half as much. So
+two thirds select nearly as all examples do, and the estimate is less pessimistic.
 
-A trial's mean value on the left-out thirds should be its value on all examples. The difference
-is an error of the random splits, so it is subtracted (a control variate: Owen 2013, Monte Carlo
-theory, methods and examples, section 8.9).
+On average, a trial's value on the left-out thirds should be its value on all examples. The
+difference is an error of the random splits, so it is subtracted (a control variate: Owen 2013,
+Monte Carlo theory, methods and examples, section 8.9).
 """
 
 import contextlib
@@ -29,7 +29,7 @@ _MOST_PARTS = 200  # Of the examples: each is left out once, to see its influenc
 
 
 class RandomSplits(NamedTuple):
-    """Findings of random splits of the examples of T trials."""
+    """The findings of random splits of examples, for T trials."""
 
     new_data: Estimate  # The expected value of the selected trial on new examples.
     variance: float  # Of that value.
@@ -38,7 +38,7 @@ class RandomSplits(NamedTuple):
 
 
 class Means:
-    """Scores of shape (n examples, T trials), whose means are the trials' values.
+    """Scores of shape (n examples, T trials). A trial's value is the mean of its scores.
 
     ``groups`` are the numbers of the examples' groups, from 0. ``are_right`` says whether scores
     are right or wrong answers.
@@ -62,7 +62,7 @@ class Means:
             self.most = 1.0
 
     def on(self, is_in: np.ndarray, trials: slice | Sequence[int]) -> np.ndarray:
-        """Return the values of trials on some groups, which a mask of shape (groups,) selects."""
+        """Return the values of trials on the groups that a mask of shape (groups,) selects."""
         return (self._sums[trials] @ is_in) / (self._sizes @ is_in)
 
     def influences(self, trial: int) -> np.ndarray:
@@ -132,7 +132,7 @@ class Metric:
         return values
 
     def influences(self, trial: int) -> np.ndarray:
-        """See :meth:`Means.influences`; by the jackknife over at most 200 parts of the groups."""
+        """See :meth:`Means.influences`. They come from a jackknife over at most 200 parts."""
         parts = np.arange(self.n_groups) % _MOST_PARTS
         n_parts = int(parts.max()) + 1
         without = [self.on((parts != part).astype(float), [trial])[0] for part in range(n_parts)]
@@ -188,12 +188,13 @@ def on_new_seeds(
 ) -> Estimate:
     """Return the value of a selected configuration on new examples and new seeds.
 
-    The effect of selection is partly the configuration's, which new seeds keep, and partly that
-    of the seed. The configuration's part is the share of the covariance over examples of two runs
-    in their variance, both without the mean scores of all trials.
+    Selection has two effects: that of the configuration, which new seeds keep, and that of the
+    seed. Let scores be without the mean scores of all trials. The configuration's share is the
+    covariance of two runs over examples, divided by their variance.
 
-    ``runs`` are its scores with K new seeds, of shape (K, n), and ``scores`` those of all trials,
-    (n, T). The study's best value is higher than on new data by ``optimism``.
+    ``runs`` are the configuration's scores with K new seeds, of shape (K, n). ``scores`` are the
+    scores of all trials, of shape (n, T). The study's best value is higher than on new data by
+    ``optimism``.
     """
     k = len(runs)
     beyond = runs - scores.mean(axis=1)
@@ -213,9 +214,10 @@ def on_new_seeds(
 def _estimate(value: float, variance: float, measure: Means | Metric, trial: int) -> Estimate:
     """Return an estimate with its CI; the ends are NaN if no example changes it.
 
-    The CI covers two. The first is by the variance, of a share by as many examples as have it.
-    The second is :func:`score_estimate` by the influences of the examples on one trial's value,
-    because few of them may have most of the variance. Right and wrong answers have the first only.
+    The CI covers two CIs. The first uses the variance; for a share, it uses as many examples as
+    give this variance. The second is :func:`score_estimate` of the examples' influences on one
+    trial's value, because few examples may have most of the variance. Right and wrong answers
+    have only the first.
     """
     value = min(max(value, measure.least), measure.most)
     half = Z * math.sqrt(variance)

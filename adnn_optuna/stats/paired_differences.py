@@ -71,7 +71,7 @@ class Ends(NamedTuple):
         return Ends(*2 * (self.low - resolution / 2, self.low + resolution / 2))
 
     def within(self, most: float) -> "Ends":
-        """Return the ends, cut to differences of at most this size."""
+        """Return the ends, clipped to differences of at most this size."""
         return Ends(
             max(self.low, -most),
             min(self.high, most),
@@ -82,11 +82,11 @@ class Ends(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class PairedDifference:
-    """How much better an arm is than the other, over the first seeds that both have.
+    """How much better one arm is than another, on the first seeds that both have.
 
-    All numbers of differences are NaN without any pair. ``low`` and ``high`` are the ends of the
-    interval of their centre, at level 1 - 0.05 / m for m claims; NaN without a claim, or if
-    ``reason`` says why there is none. ``win_rate`` is the share of pairs in which the arm has the
+    Without a pair, all numbers are NaN. ``low`` and ``high`` are the ends of the CI of the
+    differences' centre, at level 1 - 0.05 / m for m claims. They are NaN without a claim, or if
+    ``reason`` says why there is no CI. ``win_rate`` is the share of pairs in which the arm has the
     higher value (a tie counts half), with its 95% interval by Clopper and Pearson. This interval
     is NaN in a sequential design, because it is not valid there. The verdict is :obj:`None` if a
     pair is shown without a claim. ``reason`` says why it must be inconclusive, or which seeds do
@@ -151,13 +151,14 @@ def paired_differences(
     names: Sequence[object] = (),
     n_examples: int = 0,
 ) -> list[PairedDifference]:
-    """Compare each two arms by their values, higher ones better, in the declared order of seeds.
+    """Compare each two arms by their values in the declared order of seeds. Higher is better.
 
-    Pairs count up to the first NaN: whether a value is missing may depend on it, so later pairs
-    would be a selection. Claims are made of all pairs, or of ``claims``; if more were declared,
-    ``n_claims`` share the error rate. CIs are at 99% ``after_fixed``, a fixed design that was seen
-    before. ``names`` are the names of an arm's values. Values that are shares of ``n_examples``
-    are compared as whole numbers, so that ties are exact.
+    Pairs count up to the first NaN. A value may be missing because of its size, so later pairs
+    would be a selection. Each pair of arms in ``claims`` is a claim, by default each two arms.
+    ``n_claims`` claims share the error rate, if more were declared. CIs are at 99% if seeds were
+    added ``after_fixed``, a fixed design that was already seen. ``names`` are the names of an
+    arm's values. Values that are shares of ``n_examples`` are compared as whole numbers, so that
+    ties are exact.
     """
     arrays = {arm: np.asarray(of_arm, dtype=np.float64) for arm, of_arm in values.items()}
     pairs = list(itertools.combinations(arrays, 2))
@@ -257,10 +258,10 @@ def _ends_of_claim(
 
 
 class _Differences(NamedTuple):
-    """The differences of the pairs that count, in multiples of a size, and the win rate.
+    """The differences of the pairs that count, as multiples of a size, and the win rate.
 
-    The resolution is the smallest difference of two values, in these multiples; 0 if the values
-    of neither arm vary.
+    The resolution is the smallest difference of two values, as a multiple. It is 0 if no arm's
+    values vary.
     """
 
     rounded: np.ndarray
@@ -326,7 +327,7 @@ def are_equal(values: np.ndarray) -> bool:
 
 
 def resolution_of(values: Sequence[float]) -> float:
-    """Return the smallest difference of values: of accuracies, one example or more."""
+    """Return the smallest difference of values. For accuracies, it is at least one example."""
     distinct = np.unique(values)
     gaps = np.diff(distinct)
     sizes = np.maximum(np.abs(distinct[1:]), np.abs(distinct[:-1]))
@@ -334,12 +335,12 @@ def resolution_of(values: Sequence[float]) -> float:
 
 
 def size_of(values: np.ndarray) -> float:
-    """Return the power of two that scales values to size 1: dividing by it is exact."""
+    """Return the power of two that scales values to about 1. Dividing by it is exact."""
     return math.ldexp(0.5, math.frexp(float(np.abs(values).max(initial=0.0)))[1])
 
 
 def verdict_of(ends: Ends, margin: float | None) -> VerdictName:
-    """Return the verdict that an interval allows; NaN decides nothing."""
+    """Return the verdict that an interval allows. An interval of NaN is inconclusive."""
     if margin is not None and -margin <= ends.low and ends.high <= margin:
         return "equivalent"
     if ends.low > 0:
@@ -352,7 +353,7 @@ def verdict_of(ends: Ends, margin: float | None) -> VerdictName:
 
 
 def inconclusive(rows: Sequence[PairedDifference], reason: str) -> list[PairedDifference]:
-    """Return the differences, with inconclusive claims for one reason."""
+    """Return the differences with all claims inconclusive, for this reason."""
     return [
         dataclasses.replace(row.with_ends(Ends()), reason=reason) if row.verdict else row
         for row in rows
@@ -372,7 +373,7 @@ def share_interval(share: float, n: float, level: float = 1 - ALPHA) -> tuple[fl
 
 
 def is_skewed(differences: np.ndarray) -> bool:
-    """Return whether they are not symmetric, by the test of Miao, Gel, Gastwirth (2006)."""
+    """Return whether differences are skewed, by the test of Miao, Gel and Gastwirth (2006)."""
     if len(differences) < _FEWEST_FOR_SKEW:
         return False
     median = float(np.median(differences))
@@ -385,7 +386,7 @@ def is_skewed(differences: np.ndarray) -> bool:
 
 
 def check_margin(margin: Any, largest: float = 1.0) -> None:
-    """Refuse a margin that is not below ``largest``, the largest possible difference."""
+    """Raise an error if a margin is not below ``largest``, the largest possible difference."""
     if not (isinstance(margin, Real) and 0 < float(margin) < largest):
         below = f" and below {largest:g}, the largest difference (accuracies are fractions)"
         raise WrongValueError(
@@ -395,7 +396,7 @@ def check_margin(margin: Any, largest: float = 1.0) -> None:
 
 
 def fewest_pairs(n_claims: int, *, sequential: bool = False, after_fixed: bool = False) -> int:
-    """Return how many pairs it takes before any verdict is possible; without claims none."""
+    """Return the number of pairs that a verdict needs; 0 without claims."""
     if n_claims == 0:
         return 0
     if sequential:
@@ -417,10 +418,9 @@ def planned_interval(
 ) -> tuple[float, float]:
     """Return the centres that a sign-flip test does not reject, at level 1 - ALPHA / n_claims.
 
-    A flip of signs leaves the sum as large if the mean of the flipped pairs is below the centre:
-    so the ends are order statistics of the means of subsets (Hartigan 1969, typical values).
-    Above 16 pairs, 99,999 random subsets, always the same, stand for all. Few pairs have
-    Student's interval, see :func:`is_by_t`; fewer than 4 have none.
+    Its ends are order statistics of the means of all subsets (Hartigan 1969, typical values).
+    Above 16 pairs, 99,999 random subsets are used, always the same. Few pairs have Student's
+    interval, see :func:`is_by_t`. Fewer than 4 pairs have no interval.
     """
     rows = np.asarray(differences, dtype=np.float64)[np.newaxis]
     low, high, _, _ = planned_intervals(rows, n_claims, decimals, [resolution])[0]
@@ -432,9 +432,9 @@ def planned_intervals(
 ) -> list[Ends]:
     """Return the ends for each row of an array of shape (claims, pairs).
 
-    In whole units of the last decimal, sums are exact. A mean that rounding moved away from 0 is
-    less than a unit from it. So an end that is less than a unit from 0 is 0. ``resolutions`` are
-    the smallest differences of the values of each row: so wide is the CI of equal differences.
+    Sums are exact in whole units of the last decimal. Rounding moves a mean by less than a unit,
+    so an end that is less than a unit from 0 is set to 0. ``resolutions`` are the smallest
+    differences between values of each row: the width of the CI if all differences are equal.
     """
     if is_by_t(differences.shape[1], n_claims):
         of_rows = zip(differences, resolutions, strict=True)
@@ -457,7 +457,7 @@ def planned_intervals(
 
 
 def _student_ends(differences: np.ndarray, n_claims: int, resolution: float) -> Ends:
-    """Return Student's ends; the standard deviation is not below the values' resolution."""
+    """Return Student's ends. The standard deviation is at least the values' resolution."""
     n = len(differences)
     if n < FEWEST_PLANNED:
         return Ends()
@@ -482,7 +482,7 @@ def _n_subsets(n_pairs: int, n_claims: int) -> int:
 
 
 def _means_of_subsets(values: np.ndarray, n_subsets: int) -> np.ndarray:
-    """Return the mean over each subset of pairs, of each row of values."""
+    """Return, for each row of values, the means over all subsets of pairs."""
     n_pairs = values.shape[1]
     if n_pairs <= MAX_EXACT:
         sums = np.zeros((len(values), 1))
@@ -509,7 +509,7 @@ def _means_of_subsets(values: np.ndarray, n_subsets: int) -> np.ndarray:
 
 
 def _memberships(n_pairs: int, n_subsets: int) -> Iterator[np.ndarray]:
-    """Yield 1 for each random subset that a pair is in, else 0, of shape (pairs, subsets)."""
+    """Yield which random subsets contain each pair (1 or 0), of shape (pairs, subsets)."""
     rng = np.random.default_rng(0)
     for start in range(0, n_pairs, _N_AT_ONCE):
         are_in = np.empty((min(_N_AT_ONCE, n_pairs - start), n_subsets))

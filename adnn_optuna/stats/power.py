@@ -1,4 +1,4 @@
-"""How many seeds it takes to show a gain, from a pilot of a few."""
+"""The number of seeds that show a gain, estimated from a pilot of a few seeds."""
 
 import bisect
 import dataclasses
@@ -25,7 +25,7 @@ _MOST_LOOKS = 1000
 
 @dataclasses.dataclass(frozen=True)
 class RequiredSeeds:
-    """How many seeds show a gain with a power of 80%.
+    """The number of seeds that show a gain with a power of 80%.
 
     Attributes:
         gain: The difference to show.
@@ -35,7 +35,7 @@ class RequiredSeeds:
             one, if they differ.
         seeds: How many new seeds a fixed design needs, on average over the standard deviations
             that the pilot leaves possible.
-        seeds_low, seeds_high: How many at the ends of the 80% CI of ``sd``.
+        seeds_low, seeds_high: The number of new seeds at the ends of the 80% CI of ``sd``.
         seeds_sequential: How many seeds a sequential design needs, including the pilot's, with CIs
             at 99% if the pilot was a fixed design; :obj:`None` if neither 1000 nor ten times
             ``seeds`` suffice.
@@ -63,12 +63,12 @@ def required_seeds(
 ) -> RequiredSeeds:
     """Return how many seeds show each of several claims with a power of 80%.
 
-    A pilot of k pairs with the standard deviation s leaves every σ = s·sqrt((k - 1) / χ²) with
-    χ² of k - 1 degrees of freedom possible, so the power is its mean over the quantiles of χ².
-    s is pooled over the claims, but as these share arms, it counts as no more certain than that
-    of one claim. If the variances differ by Bartlett's test at 5%, each claim has its own s, and
-    the claim with the largest s decides. If seeds are added to the pilot ``after_fixed``, a fixed
-    design that was seen, the sequential one is at 99%.
+    A pilot of k pairs has the standard deviation s. The true σ = s·sqrt((k - 1) / χ²) is unknown,
+    with χ² of k - 1 degrees of freedom. So the power is the mean over the quantiles of χ². s is
+    pooled over the claims. Claims share arms, so s counts as no more certain than from one claim.
+    If the variances differ by Bartlett's test at 5%, each claim has its own s, and the claim with
+    the largest s decides. If seeds are added to the pilot ``after_fixed``, a fixed design that was
+    seen, the sequential one is at 99%.
     """
     check_positive("gain", gain)
     k = min(map(len, differences.values()))
@@ -123,7 +123,7 @@ def required_seeds(
 
 
 def _variances(differences: Sequence[np.ndarray]) -> list[float]:
-    """Return the variance of each claim's differences: the pooled one, unless they differ."""
+    """Return the variance of each claim's differences. It is pooled unless variances differ."""
     rounded = []
     for of_claim in differences:
         size = paired.size_of(of_claim)  # Rounded so that equal ones are equal.
@@ -160,7 +160,7 @@ def _fewest_seeds(effects: np.ndarray, n_claims: int) -> int:
 
 
 def _sequential_power(effects: np.ndarray, n_looks: int, threshold: float) -> np.ndarray:
-    """Return how often a centre of 0 is excluded by pair 1, 2, …, simulated."""
+    """Return how often simulated CIs exclude a centre of 0 by pair 1, 2, …."""
     rng = np.random.default_rng(0)
     n_repeats = 5  # One after the other, to spare memory.
     is_decided = np.zeros(n_looks)

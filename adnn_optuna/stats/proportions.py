@@ -8,12 +8,12 @@ Z = 1.959963984540054  # The standard normal distribution's quantile of 97.5%.
 
 
 def n_counted(look: TestEvaluation) -> float:
-    """Return the number of independent images of an evaluation; some may repeat others."""
+    """Return the number of independent images of an evaluation. Images may repeat others."""
     return look.get("n_groups", look["n_images"])
 
 
 def chance_limit(n_largest: float, n: float) -> float:
-    """Return the accuracy up to which a network is not shown to beat the largest class.
+    """Return the highest accuracy that does not show that a network beats the largest class.
 
     The largest class has ``n_largest`` of n examples.
     """

@@ -22,7 +22,7 @@ def as_sizes(stored: Sequence[int] | None) -> Resampled | None:
 
 
 def is_of_splits(name: str) -> bool:
-    """Return whether rows or seeds of a name may be splits or folds of one data set."""
+    """Return whether, by their name, rows may be splits or folds of one data set."""
     words = {word.removesuffix("s") for word in re.split(r"[\W\d_]+", name.lower()) if word}
     is_split = any(word.endswith(("split", "fold")) for word in words)  # Such as kfold.
     return is_split or "cv" in words or words == {"data"}
@@ -31,7 +31,7 @@ def is_of_splits(name: str) -> bool:
 def checked_resampling(
     what: str, names: Iterable[object], resampled: Any, *, folds: bool, sequential: bool
 ) -> Resampled | None:
-    """Return the sizes of splits; refuse undeclared rows that may overlap."""
+    """Return the sizes of splits. Raise an error if undeclared rows may overlap."""
     if resampled is False:
         resampled = None
     elif resampled is None and not folds:
@@ -61,6 +61,6 @@ def checked_resampling(
 
 
 def variance_factor(n: int, resampled: Resampled | None) -> float:
-    """Return the variance of a mean, in variances of a value, by Nadeau and Bengio (2003)."""
+    """Return a mean's variance divided by a value's variance (Nadeau and Bengio 2003)."""
     n_train, n_test = resampled or (1, 0)
     return 1 / n + n_test / n_train

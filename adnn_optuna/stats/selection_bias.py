@@ -1,4 +1,4 @@
-"""How good the best of several equally good draws looks: selection bias."""
+"""Selection bias: the expected gain of the best of several equally good draws."""
 
 import math
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def expected_luck(
     """Return the expected gain of the best of n equally good draws over their mean.
 
     For normal scores, this is the mean of the largest of n independent values with mean 0. If you
-    have observed runs, pass their values: each of the n draws is one of them, with equal chances.
+    pass the values of observed runs, each draw is one of these values, with equal chances.
 
     Example:
 
@@ -35,7 +35,7 @@ def expected_luck(
 
     Args:
         n: The number of draws.
-        sd: Their standard deviation, for normal scores.
+        sd: The standard deviation of the draws, for normal scores.
         values: Observed runs of one configuration, higher being better, in place of ``sd``.
 
     Raises:
@@ -81,8 +81,8 @@ def chance_of_luck(
 ) -> float:
     """Return the probability that the best of n such draws gains at least this much.
 
-    Better than their ``"mean"``, or than ``"one"`` further draw, as a paper with one training
-    before its search measures; at least once in ``files`` such searches.
+    The gain is over the draws' ``"mean"``, or over ``"one"`` further draw, as in a paper that
+    trains one baseline. The probability is that of at least one such gain in ``files`` searches.
     """
     check_number("claimed", claimed)
     files = as_integer("files", files)

@@ -48,7 +48,7 @@ def e_process(centred: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def fewest_sequential_pairs(n_claims: int) -> int:
-    """Return how many pairs it takes until any centre is excluded: equal ones, all but one."""
+    """Return the number of pairs that can exclude a centre. Equal pairs are the fastest."""
     # exp(2) / cosh(2) is above 1.9.
     most = math.ceil(math.log(2 * len(_RATES) * n_claims / ALPHA, 1.9))
     return 1 + int(np.argmax(e_process(np.ones(most)) >= n_claims / ALPHA))
@@ -57,9 +57,9 @@ def fewest_sequential_pairs(n_claims: int) -> int:
 def sequential_interval(differences: np.ndarray, n_claims: int) -> tuple[float, float]:
     """Return the hull of all centres that were never excluded, at level 1 - ALPHA / n_claims.
 
-    The ends are NaN while there are too few pairs to exclude anything, and if all centres are
-    excluded. The centres that the first 256 pairs exclude stay excluded. So of many pairs, only
-    centres between those ends are tried again: 0, the first differences, and many others.
+    The ends are NaN if there are too few pairs to exclude a centre, or if all centres are
+    excluded. Centres that the first 256 pairs exclude stay excluded. So with more pairs, only
+    centres between these ends are tried: 0, the first differences, and many others.
     """
     d = np.asarray(differences, dtype=np.float64).round(DECIMALS)
     threshold = n_claims / ALPHA
@@ -81,10 +81,10 @@ def sequential_interval(differences: np.ndarray, n_claims: int) -> tuple[float, 
 
 
 def sequential_ends(values: Sequence[float], half: float, n_claims: int) -> tuple[float, float]:
-    """Return the ends of the interval of the mean of more values than were planned, in order.
+    """Return the ends of a mean's CI if there are more values than planned, in order.
 
-    It contains the interval of a fixed design, whose half width is given: skewed values, such as
-    with rare collapses, have another centre than their mean.
+    The CI contains the CI of a fixed design, whose half width is given. Skewed values, such as
+    values with rare collapses, have a centre that differs from their mean.
     """
     size = float(np.abs(values).max()) or 1.0
     mean = float(np.mean(values))
@@ -93,7 +93,7 @@ def sequential_ends(values: Sequence[float], half: float, n_claims: int) -> tupl
 
 
 def _hull(d: np.ndarray, centres: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the last two possible centres that were tried, and the next ones outwards."""
+    """Return the outermost possible centres that were tried, and their outward neighbors."""
 
     def is_possible(centres: np.ndarray) -> np.ndarray:
         parts = np.array_split(centres, 1 + centres.size * len(d) // _N_AT_ONCE)

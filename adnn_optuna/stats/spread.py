@@ -1,7 +1,7 @@
 """Standard deviations with their CIs, and the digits that values need.
 
-The CIs are those of Bonett (2006), Computational Statistics & Data Analysis 50:775. They are valid
-for values that are not normal, too.
+The CIs are those of Bonett (2006), Computational Statistics & Data Analysis 50:775. They are also
+valid for values that are not normal.
 """
 
 import itertools
@@ -25,7 +25,7 @@ _NORMAL_MAD = 0.6744897501960817  # The median absolute deviation of normal valu
 def standard_deviation(values: np.ndarray, *, are_differences: bool = False) -> Estimate:
     """Return the standard deviation of values with its 95% CI, by Bonett (2006), eq. 2.
 
-    If they are differences of two values each, whose mean is 0, it is that of single values.
+    If the values are differences of two runs, with mean 0, the result is for single runs.
     """
     n = len(values)
     if n < FEWEST:
@@ -52,11 +52,11 @@ def standard_deviation(values: np.ndarray, *, are_differences: bool = False) -> 
 
 
 def collapses(values: Sequence[float] | np.ndarray, *, maximize: bool = True) -> list[int]:
-    """Return the positions of values that are far worse than the median, if these are rare.
+    """Return the positions of values that are far worse than the median, if they are rare.
 
-    They are more than five median absolute deviations away, which are scaled to the standard
-    deviations of normal values. 3% of samples of eight normal values, and fewer of larger samples,
-    have such a value. More than a tenth of all values are not rare.
+    Far worse means by more than five median absolute deviations, scaled to standard deviations of
+    normal values. Of samples of eight normal values, 3% have such a value; of larger samples,
+    fewer. Rare means at most a tenth of all values.
     """
     if len(values) < _FEWEST_WITH_COLLAPSES:
         return []
@@ -73,7 +73,7 @@ def collapses(values: Sequence[float] | np.ndarray, *, maximize: bool = True) ->
 
 
 def floor_of(gains: Sequence[float]) -> float:
-    """Return a floor for gains: the few that are far below all others are drawn on it."""
+    """Return a floor for gains. A figure draws the few gains below it on the floor."""
     if not gains:
         return -math.inf
     # Far below is below the lower quartile by more than three times the quartiles' distance.
@@ -88,7 +88,7 @@ def floor_of(gains: Sequence[float]) -> float:
 def unit_of_values(
     arms: Iterable[Sequence[float] | np.ndarray], *, are_paired: bool = False
 ) -> Unit:
-    """Return the unit of values, by the values of some arms and their differences."""
+    """Return the unit of values. Its digits fit the arms' values and their differences."""
     arrays = [np.asarray(of_arm, dtype=float) for of_arm in arms]
     sizes = np.abs(np.concatenate([[], *arrays]))
     sizes = sizes[np.isfinite(sizes)]
@@ -107,7 +107,7 @@ def unit_of_values(
 def fitted_unit(
     metric: str, arms: Iterable[Sequence[float] | np.ndarray], *, are_paired: bool = False
 ) -> Unit:
-    """Return the unit of a metric; if it is plain, with the digits that values of arms need."""
+    """Return the unit of a metric. If it is plain, its digits fit the arms' values."""
     unit = unit_of(metric)
     if unit is PLAIN:
         return unit_of_values(arms, are_paired=are_paired)
@@ -115,7 +115,7 @@ def fitted_unit(
 
 
 def fitted(metric: str, values: Sequence[float]) -> Unit:
-    """Return how a metric is written, with the digits that some values need."""
+    """Return the unit of a metric, with the digits that some values need."""
     unit = unit_of(metric)
     if unit is not PLAIN:
         return unit

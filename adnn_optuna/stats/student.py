@@ -1,4 +1,4 @@
-"""Student's t: its quantiles, and how far a mean of few values may be from another one."""
+"""Student's t: its quantiles, and the half width of a CI of a mean."""
 
 import math
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ def t_quantile(degrees: float, probability: float) -> float:
 def student_half_width(
     values: Sequence[float], resolution: float, level: float, n_others: float = math.inf
 ) -> float:
-    """Return how far, by chance, the mean of others, or the true one, may be from the values'.
+    """Return the half width of a CI: of the true mean, or of the mean of other values.
 
-    At best it is the resolution.
+    It is at least the resolution.
     """
     n = len(values)
     spread = t_quantile(n - 1, (1 + level) / 2) * stdev(values)

@@ -2,10 +2,10 @@
 
 The CI of a difference of means covers two CIs, for planned numbers of values. One inverts a
 studentized permutation test (Janssen 1997, Statistics & Probability Letters 36:9; Chung and Romano
-2013, Annals of Statistics 41:484) of the deviations from the arms' means. These are the same for
-each supposed difference, so test and CI agree. Arms whose values have the same shape differ
-falsely in about 5% of cases, whatever that shape. The other CI is Welch's (1947), Biometrika
-34:28-35, as few values of unequal spread need it. All claims share one error rate (Bonferroni).
+2013, Annals of Statistics 41:484) of the deviations from the arms' means. The deviations are the
+same for each supposed difference, so test and CI agree. If the values of two arms have the same
+shape, the false error rate is about 5%. The other CI is Welch's (1947), Biometrika 34:28-35. Few
+values of unequal spread need it. All claims share one error rate (Bonferroni).
 """
 
 import functools
@@ -37,7 +37,7 @@ def unpaired_differences(
     *,
     margin: float | None,
 ) -> list[PairedDifference]:
-    """Return the differences of means of the two arms of each claim, by default of all pairs.
+    """Return the difference of means for each claim, a pair of arms. The default is all pairs.
 
     ``n_pairs`` is the smaller number of values. The win rate is the share of all pairs of values.
     """
@@ -68,7 +68,7 @@ def unpaired_differences(
 
 
 def _interval(one: np.ndarray, two: np.ndarray, n_claims: int) -> tuple[Ends, str]:
-    """Return the ends of the CI of the difference of means, or why it has none."""
+    """Return the ends of the CI of the difference of means, or the reason for having none."""
     n = np.array([len(one), len(two)])
     if min(n) < 2:
         return Ends(), "no CI: one value does not show how much the values vary"
@@ -118,14 +118,14 @@ def _permuted(one: np.ndarray, two: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache(maxsize=1)
 def _permutations(n_one: int, n_two: int) -> np.ndarray:
-    """Return 1 for the values that each random permutation puts into the first arm, else 0."""
+    """Return which values each random permutation puts into the first arm (1 or 0)."""
     rng = np.random.default_rng(0)
     places = rng.permuted(np.tile(np.arange(n_one + n_two), (_N_PERMUTATIONS, 1)), axis=1)
     return (places < n_one).astype(np.float64)
 
 
 def _win_rate(one: np.ndarray, two: np.ndarray) -> float:
-    """Return the share of all pairs of values in which the first is higher, ties half."""
+    """Return the share of pairs of values in which the first is higher. Ties count half."""
     ordered = np.sort(two)  # All pairs of many values would not fit into memory.
     places = [np.searchsorted(ordered, one, side) for side in ("left", "right")]
     return float(np.mean(places) / len(two))
