@@ -30,7 +30,7 @@ _SamplerOf = Callable[[int, Mapping[str, BaseDistribution], int | None], BaseSam
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """A sampler, or a control, which spends the same compute otherwise."""
+    """A sampler or a control. A control spends the same compute in another way."""
 
     name: str  # As studies and the command line call it.
     # Of the objective's seed and parameters, and the number of trials for its schedule.
@@ -51,7 +51,7 @@ class Arm:
 def keyed(
     kind: Callable[..., BaseSampler], package: str | None = None, **settings: Any
 ) -> _SamplerOf:
-    """Return a factory of one of Optuna's samplers, which may need another package."""
+    """Return a factory of a sampler of Optuna. The sampler may need another package."""
     factory = functools.partial(_of_seed, kind=kind, **settings)
 
     def sampler(seed: int, _: Mapping[str, BaseDistribution], n_trials: int | None) -> BaseSampler:
@@ -197,7 +197,7 @@ def arm_of(sampler: ArmSpec, named: Mapping[str, Arm] = SAMPLERS) -> Arm:
 
 
 def check_sampler(sampler: Any, names: Collection[str]) -> None:
-    """Refuse a value that is neither a sampler, nor a sampler's name, nor a factory."""
+    """Raise an error unless a value is a sampler, a sampler's name or a factory."""
     if isinstance(sampler, str):
         check_choice("sampler", sampler, names)
     if isinstance(sampler, str | BaseSampler):

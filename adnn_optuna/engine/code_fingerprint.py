@@ -1,9 +1,9 @@
-"""Fingerprints of users' functions, which show that a stored value is of another code.
+"""Fingerprints of users' functions. They show whether a stored value is from the same code.
 
-They cover code and constants, defaults, values of closures, and, from the same module, functions,
-classes and upper-case numbers. They do not cover functions of other modules, data, and objects
-that may change, such as lists. A value that the code itself assigns, such as a counter, is state,
-not a setting.
+They cover code and constants, defaults and values of closures. From the same module, they cover
+functions, classes and upper-case numbers. They do not cover functions of other modules, data, and
+objects that may change, such as lists. A value that the code itself assigns, such as a counter, is
+state, not a setting.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ _IN_CONSTRUCTION = ("__init__", "__post_init__", "__new__")
 def check_code(
     studies: Sequence[optuna.Study], functions: Mapping[str, UserFunction], *, reuse: bool
 ) -> None:
-    """Refuse functions with other code than the trials of studies; store their fingerprints.
+    """Store fingerprints of functions. Raise an error if studies have trials of other code.
 
     ``functions`` have the user's names as keys. If ``reuse``, the trials count for them.
     """
@@ -97,7 +97,7 @@ def _texts(function: UserFunction) -> Iterator[str]:
 
 
 def _parts(value: Any, module: str, seen: set[int]) -> Iterator[str]:
-    """Yield texts of a value and of the functions that it calls, each of these once."""
+    """Yield texts of a value and of the functions that it calls. Each function counts once."""
     parts: tuple[Any, ...] = ()
     if isinstance(value, _PLAIN):
         yield repr(value)
@@ -117,7 +117,7 @@ def _parts(value: Any, module: str, seen: set[int]) -> Iterator[str]:
 
 
 def _own_parts(value: Any, module: str) -> tuple[Any, ...]:
-    """Return by what a value computes; nothing of functions and classes of other modules."""
+    """Return what determines a value's results, except functions and classes of other modules."""
     kind = type(value)
     held = _attributes(value)
     parts = tuple[Any, ...]()
@@ -144,7 +144,7 @@ def _own_parts(value: Any, module: str) -> tuple[Any, ...]:
 
 
 def _attributes(value: Any) -> dict[str, Any]:
-    """Return the attributes of an instance, also those in slots."""
+    """Return the attributes of an instance, including slots."""
     held = dict(getattr(value, "__dict__", {}))
     for cls in type(value).__mro__:
         slots = vars(cls).get("__slots__", ())
@@ -158,7 +158,7 @@ def _pairs(of: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
 
 
 def methods_of(cls: type) -> dict[str, FunctionType]:
-    """Return the functions that a class itself defines, in properties and class methods, too."""
+    """Return the functions that a class itself defines, including properties and class methods."""
     methods = {}
     for name, value in vars(cls).items():
         # Of class methods, properties and cached properties.
@@ -207,7 +207,7 @@ def _function_parts(function: FunctionType) -> tuple[Any, ...]:
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
-    """Yield a code and all codes of functions in it."""
+    """Yield a code object and the code objects of its inner functions."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
@@ -216,7 +216,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 @functools.cache  # Of each function of a module, the codes of all others are asked for.
 def _assigned(code: CodeType, how: str) -> frozenset[str]:
-    """Return the names that a code assigns, in the functions in it, too."""
+    """Return the names that a code object and its inner functions assign."""
     names = set()
     for inner_code in _codes(code):
         for instruction in dis.get_instructions(inner_code):
@@ -226,7 +226,7 @@ def _assigned(code: CodeType, how: str) -> frozenset[str]:
 
 
 def _code_parts(code: CodeType) -> tuple[Any, ...]:
-    """Return what a code does, without its name, its docstring and its place in a file."""
+    """Return the parts of a code object, without its name, docstring and place in a file."""
     arguments = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     counts = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags
     instructions = [*dis.get_instructions(code)]

@@ -1,7 +1,7 @@
-"""The next steps of a worker: one read of its study, and pure functions of that snapshot.
+"""The next steps of a worker: pure functions of a snapshot, which is one read of its study.
 
 The loop acts on their results. Other workers may do the same at the same moment: a worker
-begins trials by :func:`before`, looks again and gives back those that :func:`after` names.
+begins trials by :func:`before`, reads again, and gives back the trials that :func:`after` names.
 """
 
 import copy
@@ -54,7 +54,7 @@ class Unfinished:
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """All that the decisions depend on, see :meth:`Observer.look`."""
+    """The facts that decisions depend on, see :meth:`Observer.look`."""
 
     unfinished: tuple[Unfinished, ...] = ()  # By number.
     n_done: int = 0  # The number of results; max_trial is the goal.
@@ -148,7 +148,7 @@ def before(snapshot: Snapshot) -> Begin | Wait | End:
 def after(snapshot: Snapshot, begun: frozenset[int]) -> GiveBack:
     """Return the ids of the trials that have just begun and are too many.
 
-    All workers go by one order, so that one of them keeps the trial that others give back.
+    All workers use the same order. So one worker keeps the trial that others give back.
     """
     begun_trials = (trial for trial in snapshot.unfinished if trial.trial_id in begun)
     # One that others began, or are about to, may seem to wait.
@@ -181,7 +181,7 @@ def _is_surplus(snapshot: Snapshot, trial: Unfinished, live: list[Unfinished]) -
 
 
 class Observer:
-    """Looks at one study for one worker.
+    """Reads one study for one worker.
 
     ``is_refilled`` and ``batch_size`` are as in :class:`Snapshot`.
     """
@@ -209,10 +209,10 @@ class Observer:
 
         The order matters. First, the storage ends the trials of workers that show no sign of
         life and whose processes are not seen here, so that they are read as ended. Then all
-        trials are read, once: free indices and results follow from that one list. A worker that
+        trials are read once. Free indices and results follow from this list. A worker that
         begins a trial later gets another number, or finds ours. Last, the processes of the
-        trials' owners are looked up. One that ended in between may have told its trial, which the
-        storage notices when that is ended.
+        trials' owners are looked up. A process that ended meanwhile may have told its trial. The
+        storage notices that when the trial is ended.
         """
         tally = self.tally
         study = self._study
@@ -254,9 +254,9 @@ class Observer:
         )
 
     def _vouch(self) -> None:
-        """Give a sign of life for the runs of other live processes on this host.
+        """Record heartbeats for trials of other live processes on this host.
 
-        They give none while they cannot reach the database, and Optuna would end their trials.
+        While those processes cannot reach the database, Optuna would otherwise end their trials.
         """
         storage: Any = self._study._storage
         for trial in self.tally.reader.unfinished.values():
@@ -298,7 +298,7 @@ class Observer:
 
 
 def _as_created(trial: FrozenTrial) -> FrozenTrial:
-    """Return a trial with the number that its worker expected; others may have been faster."""
+    """Return a trial with the number that its worker expected. The real number may be larger."""
     attrs = trial.system_attrs
     # Optuna's own retries have the owner of the trial that they retry.
     if _owners.owner_of(trial) is not None or "failed_trial" in attrs:

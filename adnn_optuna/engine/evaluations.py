@@ -1,6 +1,7 @@
-"""Evaluations, each made once by whichever worker, as trials of a study of their own.
+"""Evaluations as trials of their own study. Any worker makes them, each once.
 
-Findings ask for them. Those of a study's trials on new seeds also confirm its best trial.
+Findings say which evaluations are missing. Evaluations of a study's trials on new seeds also
+confirm its best trial.
 """
 
 import contextlib
@@ -62,21 +63,21 @@ class Findings(Protocol):
 
     @property
     def used(self) -> Mapping[Evaluation, float]:
-        """The values that count, NaN if the evaluation failed."""
+        """The values that count. A failed evaluation is NaN."""
 
     @property
     def missing(self) -> Sequence[Evaluation]:
-        """The evaluations to make next, all independent of each other; none at the end."""
+        """The evaluations to make next, in any order. Empty at the end."""
 
     @property
     def n_evaluations(self) -> int:
-        """How many evaluations there will be in all, as far as is known."""
+        """The number of evaluations in all, as far as it is known."""
 
 
 def plan_seeds(study: optuna.Study, number: int, count: int) -> Planned:
-    """Return how many new seeds confirm a trial; it is stored before the first is evaluated.
+    """Return how many new seeds confirm a trial. The number is stored before any evaluation.
 
-    A larger number later makes the CI sequential for good; a smaller one changes nothing.
+    If a later call has a larger number, the CI stays sequential. A smaller number has no effect.
     """
     before = planned_of(study.user_attrs, number)
     if before is not None and count <= before["seeds"]:
@@ -110,7 +111,7 @@ def open_evaluations(
     reuse: bool = False,
     settings: Mapping[str, Any] = {},
 ) -> optuna.Study:
-    """Create or load the study of evaluations; ``evaluated`` describes their subject, in JSON.
+    """Create or load a study of evaluations. ``evaluated`` describes their subject in JSON.
 
     ``functions`` evaluate it, see :func:`check_code`. ``settings`` are user attributes, which say
     how evaluations are read.
@@ -147,11 +148,11 @@ def make_evaluations(
 ) -> None:
     """Make evaluations until the finished ones show that none is missing.
 
-    None is made twice: a new call resumes, and processes may work together. ``names`` are the
-    meanings of its numbers. ``stop`` is set when running evaluations should end, :obj:`None` if
-    they ignore it. After ``max_time`` seconds over all runs, no evaluation begins, and running
-    ones may end with "timeout". An ``executor`` gets a job for each evaluation. An error in
-    ``catch`` ends only this evaluation.
+    No evaluation is made twice. A new call resumes, and processes may work together. ``names`` are
+    the meanings of an evaluation's numbers. ``stop`` is set when running evaluations should end,
+    :obj:`None` if they ignore it. After ``max_time`` seconds over all runs, no evaluation begins,
+    and running ones may end with "timeout". An ``executor`` gets a job for each evaluation. An
+    error in ``catch`` ends only this evaluation.
     """
     bar = progress_bar(show=show_progress_bar, unit="evaluation", desc=study.study_name)
 
@@ -193,7 +194,7 @@ def make_evaluations(
 
 @dataclasses.dataclass(frozen=True)
 class Needed:
-    """Evaluations that must be made, whatever values the finished ones have."""
+    """Evaluations that must be made, whatever the values of finished evaluations are."""
 
     needed: Sequence[Evaluation]
     made: Mapping[Evaluation, float]
@@ -214,20 +215,20 @@ class Needed:
 
     @property
     def n_evaluations(self) -> int:
-        """How many there are."""
+        """The number of evaluations."""
         return len(self.needed)
 
 
 def _make_one(
     storage: BaseStorage, name: str, settings: dict[str, Any], evaluation: Evaluation
 ) -> None:
-    """Make an evaluation, in any process, unless another worker makes it or time is up."""
+    """Make an evaluation unless another worker makes it or time is up. Any process may call it."""
     study = optuna.load_study(study_name=name, storage=open_storage(storage))
     make_evaluations(functools.partial(Needed, [evaluation]), study, **settings)
 
 
 def check_is_reached(storage: BaseStorage, executor: object) -> None:
-    """Refuse an opened storage that the workers of an executor cannot reach."""
+    """Raise an error if an executor's workers cannot reach an opened storage."""
     if executor is not None and isinstance(storage, InMemoryStorage):
         raise WrongValueError(
             "storage is in the memory of this process, where no worker of the executor can reach "
@@ -236,7 +237,7 @@ def check_is_reached(storage: BaseStorage, executor: object) -> None:
 
 
 def run_jobs(jobs: Sequence[futures.Future[Any]], after_job: Callable[[Any], object]) -> None:
-    """Wait for jobs; if one fails or the user interrupts, no further job begins."""
+    """Wait for jobs. After a failure or an interrupt, no further job begins."""
     try:
         for job in futures.as_completed(jobs):
             after_job(job.result())
@@ -247,7 +248,7 @@ def run_jobs(jobs: Sequence[futures.Future[Any]], after_job: Callable[[Any], obj
 
 @dataclasses.dataclass(frozen=True)
 class _EvaluationObjective:
-    """Evaluations as trials, whose parameters tell which evaluation each is."""
+    """Evaluations as trials. A trial's parameters name its evaluation."""
 
     evaluate: Callable[..., float | Outcome]
     direction: StudyDirection
@@ -258,18 +259,18 @@ class _EvaluationObjective:
 
     @property
     def distributions(self) -> Mapping[str, BaseDistribution]:
-        """The numbers of an evaluation."""
+        """The distributions of an evaluation's numbers."""
         return dict.fromkeys(self.names, IntDistribution(0, MAX_NUMBER))
 
     def attach(self, study: optuna.Study) -> None:
-        """Refuse a study of another direction."""
+        """Raise an error if the study has another direction."""
         check_direction(study, self.direction)
 
     def suggest(self, trial: optuna.Trial) -> None:
         """Do nothing: the sampler knows all numbers when it creates a trial."""
 
     def train(self, trials: Sequence[optuna.Trial], **_: object) -> list[Outcome]:
-        """Make evaluations one after the other, without limits."""
+        """Make evaluations one after the other. Limits are ignored."""
         return [self._made(evaluation_of(trial, self.names)) for trial in trials]
 
     def _made(self, evaluation: Evaluation) -> Outcome:
@@ -291,7 +292,7 @@ class _EvaluationObjective:
 
 @dataclasses.dataclass(frozen=True)
 class TrialEvaluation:
-    """Evaluates trials, by their numbers, on new seeds; any process can call it."""
+    """Evaluates trials, named by their numbers, on new seeds. Any process can call it."""
 
     objective: Searched[Any]
     trials: Mapping[int, FrozenTrial]
@@ -336,7 +337,7 @@ class _TrialOnNewSeed(FrozenTrial):
 
 
 class _Params(dict[str, Any]):
-    """The parameters of a trial; an error names a missing parameter that a function reads."""
+    """The parameters of a trial. If a function reads a missing parameter, the error names it."""
 
     def __init__(self, study_name: str, params: Params) -> None:
         super().__init__(params)
@@ -347,5 +348,5 @@ class _Params(dict[str, Any]):
 
 
 def beginning_of(trials: Sequence[FrozenTrial]) -> dict[str, str]:
-    """Return the subject of a study's evaluations; an earlier study of its name had another."""
+    """Return what identifies a study. An earlier study of the same name differs in it."""
     return {"study that began": beginning(trials[0])}

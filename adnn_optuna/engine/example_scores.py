@@ -1,4 +1,4 @@
-"""The scores of single validation examples: trials store them, and results read them."""
+"""Scores of single validation examples. Trials store them, and results read them."""
 
 import base64
 import contextlib
@@ -32,7 +32,7 @@ _FIRST: weakref.WeakKeyDictionary[optuna.Study, tuple[int, ExampleScores]] = (
 
 
 def as_attributes(name: str, *arrays: np.ndarray) -> dict[str, str]:
-    """Return arrays, as an ``.npz`` file holds them, as attributes ``name/0`` and so on."""
+    """Return arrays as an ``.npz`` file in attributes ``name/0``, ``name/1`` and so on."""
     file = io.BytesIO()
     np.savez_compressed(file, *arrays)
     return _in_parts(name, file.getvalue())
@@ -54,7 +54,7 @@ def _joined(attrs: Mapping[str, Any], name: str) -> bytes:
 
 
 def scores_as_attributes(name: str, scores: np.ndarray) -> dict[str, str]:
-    """Return scores of test examples as attributes: right or wrong answers, or in float32."""
+    """Return scores of test examples as attributes, as right or wrong answers or in float32."""
     if scores.dtype != bool:
         scores = scores.astype(np.float32)
     return as_attributes(name, scores)
@@ -63,9 +63,9 @@ def scores_as_attributes(name: str, scores: np.ndarray) -> dict[str, str]:
 def from_attributes(
     attrs: Mapping[str, Any], name: str, of: str, shapes: Sequence[tuple[int, ...]] | None = None
 ) -> list[np.ndarray]:
-    """Return the arrays stored in ``of``, such as a study, or refuse them.
+    """Return the arrays that ``of`` stores, such as a study. Raise an error if they are malformed.
 
-    They have these ``shapes``; if :obj:`None`, there is one array of one dimension.
+    The arrays have these ``shapes``. If :obj:`None`, there is one array of one dimension.
     """
     arrays: list[np.ndarray] = []
     # Of texts of others, zipfile and NumPy raise anything.
@@ -87,14 +87,14 @@ def from_attributes(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scored:
-    """The scores of n examples, bool if all are 0 or 1, and the numbers of their groups."""
+    """The scores of n examples, and the numbers of their groups. 0 and 1 alone become bool."""
 
     scores: np.ndarray
     groups: np.ndarray | None
 
     @functools.cached_property
     def attributes(self) -> tuple[ExampleScores, dict[str, str]]:
-        """What a trial stores in one attribute, and in others if that would be too long."""
+        """A trial's attributes. There are several if one would be too long."""
         parts = _in_parts(stored.EXAMPLE_PARTS, _packed(self.scores))
         examples: ExampleScores = {"n": len(self.scores), "scores": parts.pop(_FIRST_PART)}
         if self.groups is not None:
@@ -121,8 +121,8 @@ def log_scores(trial: BaseTrial, scores: Any, *, groups: Any = None) -> float:
     Args:
         trial: The trial that an objective got.
         scores: A number for each of n validation examples, in the same order in each trial:
-            whether the prediction is right, or its loss. With cross-validation, the scores of all
-            examples, each by the model that was not trained on it. To use
+            whether the prediction is right, or its loss. With cross-validation, pass the scores of
+            all examples, each from the model that was not trained on the example. To use
             ``overtuning(…, metric=…)``, pass the predictions.
         groups: The group of each example, such as a patient, of shape (n,).
 
@@ -174,7 +174,7 @@ def collecting(trial: BaseTrial) -> Iterator[list[Scored]]:
 
 
 def _numbered(groups: Any, n: int) -> np.ndarray | None:
-    """Return the numbers of groups, from 0 in the order of their sorted labels."""
+    """Return a number for each group, from 0, in the order of the labels."""
     if groups is None:
         return None
     labels = np.asarray(groups)
@@ -190,14 +190,14 @@ def _digest(groups: np.ndarray) -> str:
 
 
 def _packed(scores: np.ndarray) -> bytes:
-    """Return scores in bits, or in float32: coarser predictions would have ties."""
+    """Return scores as bits or in float32, because coarser predictions would have ties."""
     if scores.dtype == bool:
         return np.packbits(scores).tobytes()
     return scores.astype("<f4").tobytes()
 
 
 def _check_first(trial: optuna.Trial, scored: Scored) -> None:
-    """Refuse scores of other examples than the first trial's; store the groups of the first."""
+    """Raise an error for examples other than the first trial's. Store the first groups."""
     study = trial.study
     if study not in _FIRST:
         completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -270,7 +270,7 @@ def read_examples(
 
 
 def _unpacked(trial: FrozenTrial, examples: ExampleScores, of: str) -> np.ndarray:
-    """Return stored scores, bool if they are bits."""
+    """Return stored scores. Bits become bool."""
     n = examples["n"]
     attrs = {**trial.user_attrs, _FIRST_PART: examples["scores"]}
     content = b""

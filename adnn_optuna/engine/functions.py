@@ -82,7 +82,7 @@ def _takes(signature: inspect.Signature, n_arguments: int) -> bool:
 
 
 def seeds_of_trials(objective: Callable[..., float]) -> tuple[str, ...]:
-    """Return the seed parameters of an objective, without the trial."""
+    """Return the parameters of an objective that are seeds, without the trial."""
     if not with_seed(objective)[1]:
         return ()
     names = [*inspect.signature(objective).parameters]
@@ -92,7 +92,7 @@ def seeds_of_trials(objective: Callable[..., float]) -> tuple[str, ...]:
 
 
 def seeds_of(function: UserFunction) -> tuple[str, ...]:
-    """Return the required parameters of a function, each the seed of a source of randomness."""
+    """Return a function's required parameters. Each is the seed of a source of randomness."""
     parameters: Iterable[inspect.Parameter] = ()
     with contextlib.suppress(ValueError):  # Some functions that are written in C tell none.
         parameters = inspect.signature(function).parameters.values()
@@ -136,17 +136,17 @@ class FunctionObjective:
 
     @property
     def is_seeded(self) -> bool:
-        """Whether it takes a seed."""
+        """Whether the function takes a seed."""
         return with_seed(self.function)[1]
 
     @property
     def functions(self) -> Mapping[str, UserFunction]:
-        """The function, by the user's name for it."""
+        """The function, by the name that the user knows."""
         return {self.name: self.function}
 
     @property
     def declared(self) -> Mapping[str, Any]:
-        """What a comparison stores of it."""
+        """The arguments that a comparison stores."""
         sizes = self.split_sizes
         return {"resampled": sizes and [*sizes], "failed": self.failed}
 
@@ -156,7 +156,7 @@ class FunctionObjective:
         return self.resampled or None
 
     def replace(self, **parts: Any) -> Self:
-        """Return the same with other parts."""
+        """Return a copy with other parts."""
         return dataclasses.replace(self, **parts)
 
     def plan(
@@ -212,7 +212,7 @@ class FunctionObjective:
         return 0.0
 
     def _n_new_seeds(self, ending: Ending, max_trial: int | None) -> int:
-        """Return on how many new seeds the best trial is evaluated."""
+        """Return the number of new seeds for the best trial."""
         if ending.is_compared:
             return self.confirm
         if ending.confirm != "auto":
@@ -223,7 +223,7 @@ class FunctionObjective:
         return 0
 
     def check(self, study: optuna.Study) -> None:
-        """Refuse a study with another direction or seed; a function has no other settings."""
+        """Raise an error for a study with another direction or seed."""
         check_direction(study, self.direction)
         seed = study.user_attrs.get(stored.SEARCH, {}).get("seed", self.seed)
         if seed != self.seed:
@@ -244,7 +244,7 @@ class FunctionObjective:
             study.set_user_attr(stored.RESAMPLED, sizes)
 
     def suggest(self, trial: optuna.Trial) -> None:
-        """Do nothing: the function suggests by itself, as it runs."""
+        """Do nothing, because the function suggests while it runs."""
 
     def baseline_of(self, params: Params) -> Params:  # noqa: ARG002
         """Return nothing: no baseline is known."""
@@ -296,7 +296,7 @@ class FunctionObjective:
         return record.with_new_seeds()
 
     def _seed_of(self, trial: optuna.Trial) -> int:
-        """Return a trial's own seed, which does not change if a worker dies."""
+        """Return a trial's own seed. A retry after a worker's death has the same seed."""
         attrs = trial.study._storage.get_trial_system_attrs(trial._trial_id)
         replicate = attrs.get(stored.REPLICATE)
         if replicate is not None:
@@ -316,7 +316,7 @@ class FunctionObjective:
         return trial_seed(self.seed, index)
 
     def train(self, trials: Sequence[optuna.Trial], **_: object) -> list[Outcome]:
-        """Run trials to their ends, without limits, several at the same time."""
+        """Run trials to their ends, several at the same time. Limits are ignored."""
         run = self.replace(executor=None)._run
         if self.executor is not None:
             return [*self.executor.map(run, trials)]

@@ -1,4 +1,4 @@
-"""The kinds of studies, and where each is defined; a kind is loaded when it is used."""
+"""The kinds of studies, and the modules that define them. A kind is loaded when it is used."""
 
 import dataclasses
 from typing import Any, Generic, TypeVar
@@ -31,7 +31,7 @@ class Kind(Generic[R_co]):
         return loaded(getattr(self, part))
 
     def rebuilt(self, study: optuna.Study, data_dir: FilePath | None, called: str = "") -> Any:
-        """Return what was searched, as the study stores it; its dataset is in ``data_dir``.
+        """Return what was searched, from the stored study. Its dataset is in ``data_dir``.
 
         Errors use the user's name of the study.
         """
@@ -41,7 +41,7 @@ class Kind(Generic[R_co]):
 
 
 def loaded(path: str) -> Any:
-    """Return what a module of the package defines, by the names of both."""
+    """Return an object of a module of this package, by both names."""
     module, _, name = path.rpartition(".")
     return getattr(load(f"adnn_optuna.{module}"), name)
 

@@ -1,10 +1,10 @@
 """The loop behind all evaluations: read, decide, act.
 
-A read of the study gives a snapshot, `decisions` name the next steps, and the loop takes them: it
-asks for trials in one thread, runs them, and tells their results. If proposals learn from
-values, it runs in rounds of one batch, and tells the trials in the order in which they were asked
-for, so that no proposal depends on how fast a training run is. If none does, a trial begins as
-soon as another one has ended.
+A read of the study gives a snapshot. The module `decisions` names the next steps, and the loop
+takes them: it asks for trials in one thread, runs them, and tells their results. If proposals
+learn from values, the loop runs in rounds of one batch. It tells the trials in the order in which
+they began, so that no proposal depends on the duration of a training run. If no proposal learns, a
+trial begins as soon as another trial has ended.
 """
 
 import contextlib
@@ -57,7 +57,7 @@ def last_limits(study: optuna.Study) -> LimitValues:
 
 
 def was_exhausted(study: optuna.Study) -> bool:
-    """Return whether the sampler stopped its study in some run: it would only repeat trials."""
+    """Return whether the sampler stopped its study, because it would only repeat trials."""
     sampler = study.sampler
     reason = study.user_attrs.get(STOP_REASON)
     # A grid may have more points now.
@@ -148,7 +148,7 @@ class Loop:
         return n_done
 
     def _step(self, threads: futures.ThreadPoolExecutor) -> str | None:
-        """Read, decide and act; return why the study has ended, if so."""
+        """Read, decide and act. If the study has ended, return why."""
         if self._stop.is_set():
             raise KeyboardInterrupt
         snapshot = self._read_study()
@@ -172,7 +172,7 @@ class Loop:
     def _run_trials(
         self, count: int, snapshot: Snapshot, threads: futures.ThreadPoolExecutor
     ) -> None:
-        """Begin trials, and train them in the threads or here."""
+        """Begin trials, and train them in threads or in this one."""
         # Before the trials, so that their own time reaches the limit when the training does.
         work_began = time.monotonic() - self._observer.tally.elapsed
         if self._n_done_before is None:
@@ -188,7 +188,7 @@ class Loop:
             self._tell(trials, self._train(trials, work_began), work_began)
 
     def _read_study(self, begun: frozenset[int] = frozenset()) -> Snapshot:
-        """Read the study, show what was told, and end the trials of the dead."""
+        """Read the study, show new results, and end the trials of dead workers."""
         # The first trials also train the baseline, once for all of them.
         is_first = bool(self._objective.baseline_params) and not self._observer.tally.n_done
         n_threads = None if is_first else self._n_threads
@@ -203,7 +203,7 @@ class Loop:
                 self._fail(trial.trial_id)
 
     def _fail(self, trial_id: int) -> None:
-        """End a trial that is to be done again."""
+        """End a trial so that it is done again."""
         # First, or what was enqueued were lost if this worker dies in between. As it is now: what
         # was read while its worker lived may be in parts of before.
         with contextlib.suppress(KeyError):  # It was deleted.
@@ -266,8 +266,8 @@ class Loop:
     def _take_waiting(self) -> int | None:
         """Begin the first trial that waits; return its id.
 
-        As `Study.ask` does, but the owner is stored first: if a worker dies in between, nothing
-        else shows that the trial has no worker.
+        `Study.ask` does the same, but here the owner is stored first. If the worker dies in
+        between, only the owner shows that the trial has no worker.
         """
         for trial in [*self._observer.tally.reader.unfinished.values()]:
             if trial.state != TrialState.WAITING or trial._trial_id in self._open:
@@ -287,8 +287,8 @@ class Loop:
     def _create(self) -> tuple[int | None, bool]:
         """Create a trial with its owner, and with its proposal as far as it is known.
 
-        All in one transaction: if the worker dies, nothing is left half done. Who owns a trial is
-        told by its number, which it gets unless others create one at the same moment.
+        One transaction does all, so a dying worker leaves nothing half done. The owner is stored
+        with the number that the trial gets, unless others create a trial at the same moment.
         """
         reader = self._observer.tally.reader
         places = self._observer.places
@@ -319,7 +319,7 @@ class Loop:
         return trial_id, False
 
     def _give_back(self, trial: optuna.Trial) -> None:
-        """End a surplus trial; enqueued parameters wait again."""
+        """End a surplus trial. Enqueued parameters wait again."""
         with contextlib.suppress(UpdateFinishedTrialError, KeyError):
             mark(trial, "interrupted")
             self._fail(trial._trial_id)
@@ -330,7 +330,7 @@ class Loop:
         return self._objective.train(trials, stop=self._stop, deadline=deadline)
 
     def _collect(self, seconds: float | None) -> None:
-        """Wait until some jobs have ended, for some seconds at most, and tell their trials."""
+        """Wait some seconds at most until a job has ended. Tell the trials of ended jobs."""
         ended, _ = futures.wait(self._jobs, seconds, futures.FIRST_COMPLETED)
         for run in ended:
             outcomes = run.result()
@@ -340,7 +340,7 @@ class Loop:
     def _tell(
         self, trials: list[optuna.Trial], outcomes: list[Outcome], work_began: float
     ) -> None:
-        """Tell the results of trials; trials after the one that gained enough do not count."""
+        """Tell the results of trials. Trials after one that gains enough do not count."""
         early = [limit for limit in self._limits if limit.ends_early]
         for position, (trial, outcome) in enumerate(zip(trials, outcomes, strict=True)):
             if outcome.status == "stopped":
@@ -374,7 +374,7 @@ class Loop:
             logger.warning("Trial %d was deleted while it ran.", trial.number)
 
     def _tidy(self, *, is_interrupt: bool) -> None:
-        """End the running trials, and say that the user interrupted the run."""
+        """End the running trials, and store that the user interrupted the run."""
         for run, (trial, work_began) in self._jobs.items():
             if run.exception() is None:  # It heeded no event.
                 self._tell([trial], run.result(), work_began)
@@ -384,7 +384,7 @@ class Loop:
             self._end_run(snapshot.limit or "interrupted", snapshot.n_done)
 
     def _end_run(self, reason: str, n_done: int) -> None:
-        """Store why the run ended; one that had nothing to do changes nothing."""
+        """Store why the run ended. A run that had nothing to do stores nothing."""
         if self._n_done_before is not None:
             self._store_run(self._n_done_before, reason, n_done)
             return

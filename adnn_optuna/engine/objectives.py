@@ -1,4 +1,4 @@
-"""What is searched, as a protocol: the objectives of studies, and how their trials end."""
+"""The protocol of what is searched: the objectives of studies, and the ends of their trials."""
 
 import contextlib
 import dataclasses
@@ -66,7 +66,7 @@ class Outcome:
         return states.get(self.status, TrialState.PRUNED)
 
     def store(self, trial: optuna.Trial, elapsed: float) -> None:
-        """Store in a trial, before it is told, everything except state and value."""
+        """Store everything except state and value in a trial, before the trial is told."""
         for name, value in self.system_attrs.items():
             trial.study._storage.set_trial_system_attr(trial._trial_id, name, value)
         outcome: StoredOutcome = {"elapsed": elapsed}
@@ -86,7 +86,7 @@ class Outcome:
 
 
 class Trainable(Protocol):
-    """What the trials of one study evaluate."""
+    """The objective of one study, which its trials evaluate."""
 
     @property
     def seed(self) -> int:
@@ -109,11 +109,11 @@ class Trainable(Protocol):
     def train(
         self, trials: Sequence[optuna.Trial], *, stop: threading.Event, deadline: float
     ) -> list[Outcome]:
-        """Evaluate trials of one study; end when ``stop`` is set or the deadline is over."""
+        """Evaluate trials of one study until ``stop`` is set or the deadline has passed."""
 
 
 class Ending(NamedTuple):
-    """What follows the trials of a study."""
+    """The work that follows the trials of a study."""
 
     test: bool = True  # Whether a test set, if there is one, is evaluated.
     confirm: int | Literal["auto"] = "auto"  # On how many new seeds the best trial is evaluated.
@@ -128,7 +128,7 @@ def _nothing() -> None:
 
 @dataclasses.dataclass(frozen=True)
 class RunPlan:
-    """How an arm of an objective is searched in one study."""
+    """The plan by which an arm of an objective is searched in one study."""
 
     objective: Trainable  # What its trials evaluate.
     batch_size: int
@@ -143,11 +143,11 @@ class RunPlan:
 
 
 class Searched(Trainable, Protocol[R_co]):
-    """What is searched, compared and rechecked: a user's function, networks, or something else."""
+    """The subject of searches, comparisons and rechecks: a user's function, networks or others."""
 
     @property
     def kind(self) -> Kind[R_co]:
-        """Its kind."""
+        """The kind of the objective's studies."""
 
     @property
     def direction(self) -> StudyDirection:
@@ -175,7 +175,7 @@ class Searched(Trainable, Protocol[R_co]):
 
     @property
     def functions(self) -> Mapping[str, UserFunction]:
-        """The user's functions, whose code may change, by the user's names."""
+        """The user's functions, by the user's names. Their code may change."""
 
     @property
     def split_sizes(self) -> tuple[int, int] | None:
@@ -186,12 +186,12 @@ class Searched(Trainable, Protocol[R_co]):
         """What a comparison stores in addition to its other arguments."""
 
     def replace(self, **parts: Any) -> Self:
-        """Return the same with other parts, such as ``seed`` and ``catch``."""
+        """Return a copy with other parts, such as ``seed`` and ``catch``."""
 
     def plan(
         self, arm: Arm, limits: LimitValues, batch_size: int | Literal["auto"], ending: Ending
     ) -> RunPlan:
-        """Return how an arm is searched; refuse what does not fit."""
+        """Return the plan of an arm's search. Raise an error for arguments that do not fit."""
 
     def check(self, study: optuna.Study) -> None:
         """Refuse a study of another objective."""
@@ -205,9 +205,9 @@ class Searched(Trainable, Protocol[R_co]):
     def conclude(
         self, record: "SearchRecord", plan: RunPlan, stop: threading.Event
     ) -> "SearchRecord":
-        """Do and store what follows the trials of a study: test set and new seeds.
+        """Evaluate the test set and new seeds after the trials of a study, and store the results.
 
-        Return the record with what came of it.
+        Return the record with the results.
         """
 
 
@@ -215,7 +215,7 @@ class ObjectiveStudy(optuna.Study):
     """The study of a search as its objectives see it, in any thread."""
 
     def ask(self, *_: Any, **__: Any) -> optuna.Trial:
-        """Refuse: the search would wait for the trial."""
+        """Raise an error, because the search would wait for the trial."""
         raise WrongValueError(
             "An objective must not ask its own study for trials; got study.ask(). Suggest all "
             "parameters from the trial, or ask another study."
@@ -232,7 +232,7 @@ class ObjectiveStudy(optuna.Study):
         state: TrialState | None = None,
         skip_if_finished: bool = False,  # noqa: FBT001, FBT002 - as Optuna has it.
     ) -> FrozenTrial:
-        """Tell a trial; one that failed by itself counts, too."""
+        """Tell a trial. A trial that failed by itself counts."""
         is_nan = isinstance(values, float) and math.isnan(values)
         if state == TrialState.FAIL or is_nan:
             number = trial
@@ -245,7 +245,7 @@ class ObjectiveStudy(optuna.Study):
 
 
 def mark(trial: optuna.Trial, ended: Ended) -> None:
-    """Note why a trial has no value, before it is told."""
+    """Store why a trial has no value, before the trial is told."""
     trial.study._storage.set_trial_system_attr(trial._trial_id, stored.ENDED, ended)
 
 
@@ -255,7 +255,7 @@ def has_ended(trial: optuna.Trial) -> bool:
 
 
 def checked_direction(direction: str | StudyDirection | None) -> StudyDirection | None:
-    """Return Optuna's direction for a direction or its name; :obj:`None` stays."""
+    """Return Optuna's direction for a direction or its name. :obj:`None` stays :obj:`None`."""
     named = direction
     if isinstance(direction, StudyDirection):
         named = direction.name.lower()
@@ -267,7 +267,7 @@ def checked_direction(direction: str | StudyDirection | None) -> StudyDirection 
 
 
 def checked_catch(catch: Catch) -> Caught:
-    """Return the errors that are to be caught; refuse other types."""
+    """Return the errors to be caught. Raise an error for other types."""
     error_types: tuple[Any, ...] = (catch,)
     if isinstance(catch, Iterable):
         error_types = tuple(catch)
@@ -286,7 +286,7 @@ GO_ON = "To go on after such errors, pass catch="
 
 @contextlib.contextmanager
 def catching(catch: Caught, what: str) -> Iterator[None]:
-    """Log a caught error and go on; add to any other error where it was raised.
+    """Log a caught error and go on. Add the place to any other error.
 
     A fault of the storage, or a function of another study, is always raised.
     """
@@ -304,7 +304,7 @@ def catching(catch: Caught, what: str) -> Iterator[None]:
 
 
 def number(value: Any) -> float:
-    """Return an objective's value as a number; refuse others."""
+    """Return an objective's value as a number. Raise an error for other values."""
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):

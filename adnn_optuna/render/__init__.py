@@ -1,1 +1,1 @@
-"""A document as text, Markdown, HTML, JSON and figures."""
+"""Renderers of a document: as text, Markdown, HTML, JSON and figures."""

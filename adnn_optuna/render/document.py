@@ -1,4 +1,4 @@
-"""A document: everything that a result says, as plain data that each surface renders."""
+"""A document is everything that a result says. Each surface renders it."""
 
 import dataclasses
 import itertools
@@ -57,13 +57,13 @@ MAX_TITLE = 60
 
 
 class Caution(str):
-    """A note that limits what all numbers show: it stands before other notes."""
+    """A note that limits what all numbers show. It stands before other notes."""
 
     __slots__ = ()
 
 
 class Detail(str):
-    """A note that changes no reading of a number: printed results omit it."""
+    """A note that changes no reading of a number. Printed results omit it."""
 
     __slots__ = ()
 
@@ -85,7 +85,7 @@ class Step:
 
     @property
     def in_shell(self) -> str:
-        """The step for somebody who works in a shell: a sentence if a function is not known."""
+        """The step as a shell command. It is a sentence if a function is not known."""
         step = self.shell or self.python
         if FUNCTION in step:
             return f"With your own {FUNCTION}, run {step}"
@@ -93,7 +93,7 @@ class Step:
 
     @staticmethod
     def label(step: str) -> str:
-        """Return *Next* for a command, which begins with a small letter, otherwise *Advice*."""
+        """Return *Next* for a command, which begins in lower case. Otherwise return *Advice*."""
         if step[:1].islower():
             return "Next"
         return "Advice"
@@ -111,13 +111,13 @@ class Line:
 
     @property
     def value(self) -> str:
-        """The value as text."""
+        """The estimate's value as text."""
         write = self.unit.gain if self.is_difference else self.unit.value
         return write(self.estimate.value)
 
     @property
     def ends(self) -> str:
-        """The ends of the confidence interval as text, cut to possible shares; empty if none."""
+        """The ends of the CI as text, clipped to possible shares. Empty without a CI."""
         _, low, high = self.estimate
         if not math.isfinite(high - low):
             return ""
@@ -136,7 +136,7 @@ def difference(label: str, estimate: Estimate, unit: Unit, remark: str) -> Line:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows of texts below headings; the first column names the rows."""
+    """Rows of texts below headings. The first column names the rows."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -168,7 +168,7 @@ class Series:
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """Series of numbers with labels, which name units; the first series is at the back."""
+    """Series of numbers. Axis labels name the units. The first series is drawn first."""
 
     key: str  # A name of letters and hyphens that is unique in the document.
     title: str
@@ -187,7 +187,7 @@ class Figure:
 
     @property
     def heading(self) -> str:
-        """The title, with the direction of the values if that is not the usual one."""
+        """The title. It names the direction of the values if lower values are better."""
         if self.lower_is_better:
             return f"{self.title} (lower is better)"
         return self.title
@@ -225,7 +225,7 @@ class Document:
         object.__setattr__(self, "notes", tuple(notes))
 
     def figures(self) -> list[Figure]:
-        """Return the figures; some take long to make."""
+        """Return the figures. They are made here, because some take long."""
         return [*_printable(self.draw())]
 
     @property
@@ -235,7 +235,7 @@ class Document:
 
 
 def _rank(note: str) -> int:
-    """Return the place of a note: before others, among them, or behind them."""
+    """Return the place of a note: before other notes, among them, or after them."""
     return isinstance(note, Detail) - isinstance(note, Caution)
 
 
@@ -250,7 +250,7 @@ def shortened(text: str, width: int) -> str:
 
 
 def _printable(value: Any, keep: str = "") -> Any:
-    """Return a part of a document with all of its texts printable; only headings have lines."""
+    """Return a part of a document with printable texts. Only headings keep line breaks."""
     if isinstance(value, str):
         return type(value)(printable(value, keep))
     if isinstance(value, Unit | Estimate) or not isinstance(value, Sequence):

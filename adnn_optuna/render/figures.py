@@ -1,4 +1,4 @@
-"""The figures of a document, drawn by plotly so that they look alike on white and on black."""
+"""Draw the figures of a document with plotly, readable on white and on black."""
 
 import math
 import textwrap
@@ -76,7 +76,7 @@ _MARKERS: Mapping[Mark, Mapping[str, Any]] = {
 
 
 def standalone(figure: Figure) -> go.Figure:
-    """Return a figure as one of plotly, below its heading and its caption."""
+    """Return a plotly figure with its heading and its caption above it."""
     drawing = to_plotly(figure)
     # As wide as a phone, 360 pixels.
     heading = _in_lines(figure.heading, 42, 5)
@@ -96,7 +96,7 @@ def standalone(figure: Figure) -> go.Figure:
 
 
 def to_plotly(figure: Figure) -> go.Figure:
-    """Return a figure as one of plotly, without its texts above it."""
+    """Return a plotly figure without the texts above it."""
     drawing = go.Figure(_EMPTY).update_layout(
         xaxis_title_text=_in_lines(figure.x_label, 40),
         yaxis_title_text=_in_lines(figure.y_label, 40),
@@ -200,7 +200,7 @@ def _with_text(trace: Any, series: Series) -> Any:
 
 
 def _distances(starts: Sequence[float], ends: Sequence[float]) -> list[float]:
-    """Return how far it is from each start to its end; 0 if there is no end."""
+    """Return the distance from each start to its end. It is 0 without an end."""
     distances = [end - start for start, end in zip(starts, ends, strict=True)]
     return [distance if math.isfinite(distance) else 0.0 for distance in distances]
 
@@ -212,7 +212,7 @@ def _color(series: Series) -> str:
 
 
 def _color_axis(figure: Figure) -> dict[str, Any]:
-    """Return the scale of colors; the few that are far worse than all others have its end."""
+    """Return the color scale. A few values that are far worse than others get its end."""
     values = np.concatenate([series.values for series in figure.series if series.values])
     quantiles = [0.25, 1.0]
     if figure.lower_is_better:
@@ -249,7 +249,7 @@ def _mark_whole_numbers(drawing: go.Figure, figure: Figure) -> None:
 def _label_series(drawing: go.Figure, figure: Figure) -> None:
     """Label series on the right, at the heights of their last points.
 
-    The labels mark a second axis, as plotly gives the labels of axes the room that they need.
+    They are the labels of a second axis, because plotly makes room for labels of axes.
     """
     ends = []
     for series in figure.series:
@@ -298,13 +298,13 @@ def _spread(
 
 
 def _finite(numbers: Sequence[Any]) -> np.ndarray:
-    """Return the finite numbers of a sequence; None is a gap."""
+    """Return the finite numbers of a sequence. None, which is a gap, is left out."""
     array = np.array(numbers, float)
     return array[np.isfinite(array)]
 
 
 def _with_hover(trace: Any, series: Series) -> Any:
-    """Return a trace whose points say what they are."""
+    """Return a trace with hover texts."""
     if not series.hover:
         return trace
     return trace.update(
@@ -313,6 +313,6 @@ def _with_hover(trace: Any, series: Series) -> Any:
 
 
 def _in_lines(label: str, width: int = 36, max_lines: int = 3) -> str:
-    """Return a label in short lines, so that plotly, which knows some HTML, shows it as it is."""
+    """Return a label in short lines, escaped because plotly reads some HTML."""
     lines = textwrap.wrap(printable(label, keep="\n"), width, max_lines=max_lines, placeholder="…")
     return "<br>".join(line.replace("&", "&amp;").replace("<", "&lt;") for line in lines)

@@ -1,4 +1,4 @@
-"""A document as HTML: a page that needs nothing else, and the form for notebooks."""
+"""A document as HTML: a page that needs no other file, and a fragment for notebooks."""
 
 import base64
 import json
@@ -38,7 +38,7 @@ def to_fragment(document: Document) -> str:
 
 
 def _rendered(template: str, document: Document, **content: Any) -> str:
-    """Return a template filled with a document whose texts are all escaped."""
+    """Return a template filled with a document. All its texts are escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("adnn_optuna.render"),
         autoescape=True,
@@ -51,6 +51,6 @@ def _rendered(template: str, document: Document, **content: Any) -> str:
 
 
 def plotly_js() -> str:
-    """Return the cartesian bundle of plotly.js, gzipped and in base64; a page unpacks it."""
+    """Return plotly.js's cartesian bundle, gzipped and in base64. The page unpacks it."""
     file = resources.files("adnn_optuna.render") / "plotly_js" / f"{_BUNDLE}.min.js.gz"
     return base64.b64encode(file.read_bytes()).decode("ascii")

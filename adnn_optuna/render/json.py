@@ -10,7 +10,7 @@ from adnn_optuna.render.document import Document
 
 
 def to_json(document: Document, **more: Any) -> str:
-    """Return the contents of a document and all of its fields; numbers not finite are null."""
+    """Return a document and all its fields as JSON. Numbers that are not finite are null."""
     content = {
         **more,
         "title": document.title,
@@ -26,7 +26,7 @@ def to_json(document: Document, **more: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON has it; other types as text."""
+    """Return a value as JSON types. Other types become text."""
     if isinstance(value, float):
         if math.isfinite(value):
             return float(value)

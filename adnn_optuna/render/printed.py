@@ -1,4 +1,4 @@
-"""The base of all results: each prints, writes and draws itself on every surface."""
+"""The base class of all results, with the methods that print, draw and report them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ The module ``render/<name>.py`` defines ``to_<name>``, which writes a document.
 
 @dataclasses.dataclass(frozen=True)
 class Printed(ABC):
-    """A result: it says everything in one document, which each surface renders.
+    """A result. It says everything in one document, which each surface renders.
 
     The parts of the document are methods, which results override.
     """
@@ -59,7 +59,7 @@ class Printed(ABC):
 
     @property
     def _is_known(self) -> bool:
-        """Whether there is more to say than why nothing is known."""
+        """Whether the result has numbers. If not, it says why."""
         return True
 
     @property
@@ -107,10 +107,9 @@ class Printed(ABC):
         return to_text(self.document(), width_of_output())
 
     def __format__(self, form: str) -> str:
-        """Return the result as text; as ``"details"`` or ``"markdown"`` with all that it says.
+        """Return the result as text. ``"details"`` and ``"markdown"`` have all notes and tables.
 
-        Lines of text have at most 80 characters. If stdout is a terminal they are as wide as that,
-        between 60 and 100.
+        Lines have at most 80 characters. On a terminal, they have its width, between 60 and 100.
 
         Raises:
             ValueError: If there is no such format.
@@ -132,7 +131,7 @@ class Printed(ABC):
         """Return a figure of the result.
 
         Args:
-            key: Which of its figures; :obj:`None` is the most important one.
+            key: The name of the figure. :obj:`None` is the most important figure.
 
         Raises:
             ValueError: If the result has no such figure.

@@ -25,7 +25,7 @@ _FILLER = "\uffff"
 
 
 def width_of_output() -> int:
-    """Return the width of printed results in columns: the terminal's, if stdout is one."""
+    """Return the width of printed results in columns, such as the terminal's width."""
     if not sys.stdout.isatty():
         return WIDTH
     return min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)
@@ -41,8 +41,8 @@ def to_text(
 ) -> str:
     """Return a document as lines of at most ``width`` columns.
 
-    Without details it has the first estimates, and notes that change how numbers are read. The
-    next step is a call in Python, or ``in_shell`` a command.
+    Without details, the text has the first estimates, and the notes that change how numbers are
+    read. The next step is a call in Python, or a shell command if ``in_shell``.
     """
     omitted = ""
     if not details:
@@ -72,7 +72,7 @@ def to_text(
 
 
 def _first_parts(document: Document) -> tuple[Document, str]:
-    """Return a document with its first estimates and notes, and what is omitted, in words."""
+    """Return a document with its first estimates and notes, and a sentence on omitted parts."""
     estimates = document.estimates[:MAX_ESTIMATES]
     notes = [note for note in document.notes if not isinstance(note, Detail)][:MAX_NOTES]
     numbers = {
@@ -92,7 +92,7 @@ def _filled(text: str) -> str:
 
 
 def wrapped(text: str, width: int, indent: int = _INDENT) -> list[str]:
-    """Return a text as lines of at most ``width`` columns; all but the first are indented."""
+    """Return a text as lines of at most ``width`` columns, indented after the first line."""
     lines = []
     for paragraph in _filled(text).split("\n"):
         # A long word may be broken between a filler and its character.
@@ -116,7 +116,7 @@ def _title(document: Document, width: int) -> str:
 
 
 def _estimates(document: Document, width: int) -> list[str]:
-    """Return one line for each estimate; its remark stands below it if there is no room beside."""
+    """Return a line for each estimate. A remark that does not fit stands on the next line."""
     estimates = document.estimates
     if not estimates:
         return []
@@ -142,7 +142,7 @@ def _estimates(document: Document, width: int) -> list[str]:
 
 
 def _table(table: Table, width: int, *, details: bool) -> list[str]:
-    """Return a table as lines; a table that is too wide becomes a list of its cells."""
+    """Return a table as lines. A table that is too wide becomes a list of its cells."""
     n_shown = table.n_shown
     if details:
         n_shown = len(table.headings)
