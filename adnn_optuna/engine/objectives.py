@@ -269,7 +269,7 @@ def checked_direction(direction: str | StudyDirection | None) -> StudyDirection 
 def checked_catch(catch: Catch) -> Caught:
     """Return the errors to be caught. Raise an error for other types."""
     error_types: tuple[Any, ...] = (catch,)
-    if isinstance(catch, Iterable):
+    if isinstance(catch, Iterable) and not isinstance(catch, str):
         error_types = tuple(catch)
     for error in error_types:
         if not (isinstance(error, type) and issubclass(error, Exception)):

@@ -226,9 +226,10 @@ def _ties_note(rows: Sequence[PairedDifference]) -> str:
     if n_ties <= max(1, _FEW_TIES * n_pairs):
         return ""
     if n_ties == n_pairs:
-        return Caution(
-            f"All {n_pairs} differences are 0. A CI is then at least one step of the values wide."
-        )
+        note = f"All {n_pairs} differences are 0."
+        if any(math.isfinite(row.low) for row in claims):
+            note = f"{note} The CI is then at least one step of the values wide."
+        return Caution(note)
     return Caution(
         f"{n_ties} of {n_pairs} pairs have equal values: they count half in win rates, and a CI "
         "may end at 0."

@@ -489,12 +489,13 @@ class Recheck(Printed):
         if math.isnan(self.gain.value):
             if self.numbers.is_of_other_values:
                 return "not known"
-            if self.overstatement.low > 0:
-                return "overstated"
-            return "not shown"
-        if self.gain.high < 0:
+        elif self.gain.high < 0:
             return "worse"
-        return "replicates" if self.gain.low > 0 else "not shown"
+        elif self.gain.low > 0:
+            return "replicates"
+        if self.overstatement.low > 0:
+            return "overstated"
+        return "not shown"
 
     def _conclusion(self) -> str:
         numbers = self.numbers

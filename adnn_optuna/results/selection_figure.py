@@ -65,7 +65,7 @@ def selection_figure(
         caption = "Each dot is one trial or one new run."
     if n_far := len(trials) - len(near):
         n_trials = f"{len(near)} of {n_trials}"
-        caption = f"{caption} Not drawn: {in_number(n_far, 'trial')} far below."
+        caption = f"{caption} Not drawn: {in_number(n_far, 'trial')} far worse."
     of_best = _point("squares", best, 0, _OF_BEST)
     of_chosen = _point("squares", chosen.mean, 1, _OF_CHOSEN)
     squares = [of_best, of_chosen]

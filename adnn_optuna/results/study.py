@@ -305,7 +305,7 @@ def gain_figure(record: SearchRecord) -> Figure:
     series = [Series("", [*near], [*near.values()], "points", hover=hover)]
     not_drawn = ""
     if n_far := len(gains) - len(near):
-        not_drawn = f" Not drawn: {in_number(n_far, 'trial')} far below."
+        not_drawn = f" Not drawn: {in_number(n_far, 'trial')} far worse."
     if gains:
         best = [unit.scale * gain for gain in gains_so_far(record)]
         done = [trial.number for trial in record.done_trials]
@@ -318,7 +318,7 @@ def gain_figure(record: SearchRecord) -> Figure:
         # The recommended trial may be another trial.
         best_number = max(record.gains, key=record.gains.__getitem__)
         best_gain = unit.gain(record.gains[best_number])
-        title = f"Best single value: trial {best_number}, {best_gain}"
+        title = f"Largest single gain: trial {best_number}, {best_gain}"
         if bias := selection_bias(record):
             title = f"{title} ({bias})"
     return Figure(

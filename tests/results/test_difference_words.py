@@ -64,7 +64,7 @@ class TestWords:
         assert notes("a b c").count("20 of 60 pairs have equal values") == 1
         assert "equal values" not in notes("a few")
         values["copy"] = values["a"]
-        assert "All 20 differences are 0. A CI is then at least one step" in notes("a copy")
+        assert "All 20 differences are 0. The CI is then at least one step" in notes("a copy")
 
     def test_of_a_difference_have_its_interval_if_there_is_one(self) -> None:
         line = difference_line(difference(), ACCURACY)

@@ -468,6 +468,13 @@ class TestVerdict:
         worse = compared([-gain for gain in TestGain.GAINS], trial(0, 0.888))
         assert worse.document().verdict == "worse"
 
+    def test_of_a_best_value_that_is_overstated_is_so_beside_a_gain_that_is_not_shown(
+        self,
+    ) -> None:
+        report = compared([-0.001, 0.0, 0.001, 0.001], trial(0, 0.888))
+        assert report.overstatement.low > 0 > report.gain.low
+        assert report.document().verdict == "overstated"
+
     def test_is_not_known_until_all_is_evaluated(self) -> None:
         whole = recheck(17, [0.904, 0.905, 0.906])
         values: dict[tuple[int, ...], float] = {}

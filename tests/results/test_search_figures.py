@@ -98,7 +98,7 @@ class TestGain:
         study.set_user_attr("adnn:baseline", 0.5)
         figure = drawn(study)["gain"]
         assert [*series(figure, "points").x] == [0, 1, 2, 3, 4]
-        assert figure.caption.endswith(" Not drawn: 1 trial far below.")
+        assert figure.caption.endswith(" Not drawn: 1 trial far worse.")
 
     def test_title_names_the_trial_of_the_best_value_or_the_value_on_new_seeds(self) -> None:
         def loss(trial: optuna.Trial, seed: int) -> float:
@@ -112,7 +112,7 @@ class TestGain:
         result, (gain, places) = search(confirm=0)
         best = result.study.best_trial.number
         assert best != result.best.number
-        assert gain.title.startswith(f"Best single value: trial {best}, +")
+        assert gain.title.startswith(f"Largest single gain: trial {best}, +")
         assert gain.title.endswith("(selected: biased upward)")
         assert places.title.startswith(f"Trial {result.best.number}: ")
         assert places.caption == f"Ring: trial {result.best.number}."
