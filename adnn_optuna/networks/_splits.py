@@ -1,4 +1,4 @@
-"""Which rows of a data set are drawn for which split."""
+"""Draw the rows of a data set for each split."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ DEFAULT_FRACTION = 0.2
 
 
 def split_size(name: str, size: float | None, n: int, *, is_given: bool) -> int:
-    """Return how many of n samples are drawn for a split: none if its arrays are given."""
+    """Return how many of n samples are drawn for a split. It is 0 if its arrays are given."""
     if is_given:
         if size is not None:
             raise WrongValueError(f"Pass either {name} or the arrays, not both.")
@@ -36,7 +36,7 @@ def split_size(name: str, size: float | None, n: int, *, is_given: bool) -> int:
 def drawn_rows(
     y: Array, sizes: Sequence[int], seed: int, group: Indices | None
 ) -> dict[str, Indices]:
-    """Return the rows of each split, ascending; ``sizes`` are of test and validation."""
+    """Return the rows of each split in ascending order. ``sizes`` are of test and validation."""
     n = len(y)
     if sum(sizes) >= n:
         raise WrongValueError(
@@ -55,7 +55,7 @@ def drawn_rows(
 
 
 def stratified_order(y: Array, seed: int) -> Indices:
-    """Return a random order in which every stretch has nearly the same share of each label."""
+    """Return a random order. Each part of it has nearly the same share of each label."""
     if y.dtype.kind == "f":
         y = np.zeros(len(y))  # Targets of a regression do not matter.
     # The raw words of a bit generator stay the same in all versions of NumPy, which Generator's
@@ -74,7 +74,7 @@ def stratified_order(y: Array, seed: int) -> Indices:
 
 
 def checked_groups(values: Any, n: int) -> Indices:
-    """Return the number of the group of each of n samples, in the order of the groups' names."""
+    """Return a group number for each of n samples. Groups are numbered in the order of names."""
     groups = plain("groups", values)
     lacks_some = groups.dtype.kind == "f" and np.isnan(groups).any()
     if groups.shape != (n,) or lacks_some:
@@ -88,8 +88,8 @@ def checked_groups(values: Any, n: int) -> Indices:
 def _grouped_rows(group: Indices, sizes: Sequence[int], seed: int) -> list[Indices]:
     """Return the rows of test, validation and training; no group is in two splits.
 
-    The groups come in a random order, and each goes to the first split that has room for it; a
-    split that has room for none gets the smallest.
+    Groups come in a random order. Each group goes to the first split that has room for it. A split
+    without room for any group gets the smallest group.
     """
     counts = np.bincount(group)
     words = np.random.Philox(seed).random_raw(len(counts))

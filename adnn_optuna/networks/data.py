@@ -27,7 +27,7 @@ _SPLITS = ("train", "val", "test")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Draw:
-    """The samples that splits are drawn from, and everything that is fitted to a training part."""
+    """The samples from which splits are drawn, and settings that a training part determines."""
 
     # Arrays or tables as passed: by "" those to draw from, by "_val", "_test" passed splits.
     inputs: Mapping[str, Any]
@@ -77,10 +77,10 @@ class _Draw:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-    """Inputs with labels or numbers as they were passed, in three splits that are read-only.
+    """Inputs with labels or numbers, in three read-only splits.
 
-    Nothing is scaled: a Keras model receives these arrays, and an ``MLP`` scales for itself.
-    The constructor takes data that are split already; :meth:`from_arrays` splits them.
+    Nothing is scaled. A Keras model receives these arrays, and an ``MLP`` scales them itself. The
+    constructor takes data that are already split; :meth:`from_arrays` splits data.
 
     Example:
         >>> pixels = np.zeros((4, 8, 8), dtype=np.uint8)
@@ -94,18 +94,19 @@ class Dataset:
             become float32.
         y_train: Training labels, integers in 0 … num_classes - 1, shape (n,), kept as int32; in a
             regression numbers, shape (n,) or (n, targets), kept as float64.
-        x_val, y_val: The same for validation, which a search selects on; may be empty.
+        x_val, y_val: The same for validation data, on which a search selects. They may be empty.
         x_test, y_test: The same for the test.
         num_classes: Number of classes, at least 2; None in a regression.
-        origin: How ``dataset_from_config`` finds the data again, JSON-able; None for arrays.
+        origin: The settings, for JSON, with which ``dataset_from_config`` finds the data again.
+            None for arrays.
         drawn: The splits (``val``, ``test``) that were drawn at random from the same samples as
             the training split, so that :meth:`redrawn` may draw others.
         classes: The user's label of each class; None if the labels are 0 … num_classes - 1.
         weight_train: A weight of each training sample, shape (n,); None if all are 1.
         groups_test: The number of the group of each test sample, shape (n,), if there are groups.
         preprocessing: How the columns of a table became these inputs.
-        positive: The user's label of the positive one of two classes, for metrics such as recall.
-            None: the class ``1`` or ``True``, if there is one.
+        positive: The user's label of the positive class, if there are two, for metrics such as
+            recall. With None, it is the class ``1`` or ``True``, if there is one.
 
     Raises:
         ValueError: If an array is wrong.
@@ -186,7 +187,7 @@ class Dataset:
 
     @property
     def unit(self) -> str:
-        """The name of samples: ``"images"``, or ``"examples"`` for rows and sequences."""
+        """What samples are called: ``"images"``, or ``"examples"`` for rows and sequences."""
         shape = self.x_train.shape[1:]
         has_pixels = self.x_train.dtype == np.uint8
         is_image = len(shape) == 2 and (has_pixels or shape[0] == shape[1])
@@ -204,7 +205,7 @@ class Dataset:
 
     @property
     def task(self) -> Task:
-        """Whether classes or numbers are learned."""
+        """``"classification"`` or ``"regression"``."""
         if self.y_train.dtype.kind == "f":
             return "regression"
         return "classification"
@@ -216,7 +217,7 @@ class Dataset:
 
     @functools.cached_property
     def test_groups(self) -> Indices:
-        """The group of each test sample, from 0; equal samples are in one group, too."""
+        """The number of each test sample's group, from 0. Equal samples are in one group."""
         equal_samples = duplicates.groups_of(self.x_test, self.y_test)
         if self.groups_test is None:
             return equal_samples
@@ -224,7 +225,7 @@ class Dataset:
 
     @functools.cached_property
     def duplicates(self) -> dict[str, int]:
-        """How many samples of a split are in another split, see :func:`duplicates.counted`."""
+        """The number of samples that are in two splits, see :func:`duplicates.counted`."""
         inputs = {split: getattr(self, f"x_{split}") for split in _SPLITS}
         return duplicates.counted(inputs, self.y_test)
 
@@ -286,7 +287,7 @@ class Dataset:
         rare: Rare = "refuse",
         positive: Any = None,
     ) -> Self:
-        """Make a data set of your own arrays or tables; missing splits are drawn from ``x``.
+        """Make a data set of your own arrays or tables. Missing splits are drawn from ``x``.
 
         The splits are drawn at random, stratified by label, and keep the order of ``x``. The test
         split does not depend on ``validation_size``.
@@ -297,9 +298,9 @@ class Dataset:
             Dataset(name='mine', num_classes=2, drawn=('val', 'test'))
 
         Args:
-            x: Finite numbers, of the shapes that :class:`Dataset` takes. Or a pandas DataFrame,
-                whose numbers become features, as does each category of a column of strings or
-                categories: 1 if a row has it, else 0.
+            x: Finite numbers, of the shapes that :class:`Dataset` takes. Or a pandas DataFrame:
+                each column of numbers becomes a feature. Each category of another column
+                becomes a feature that is 1 in the rows of this category, and 0 in others.
             y: Integers, strings, truth values or one-hot rows; in a regression numbers. Labels
                 other than 0, 1, … are mapped to these, in their order, see ``Dataset.classes``.
             x_val: Validation inputs, instead of a part of ``x``.
@@ -315,9 +316,11 @@ class Dataset:
             task: ``"classification"`` or ``"regression"``.
             class_weight: Weights of the training samples by their label, by default 1; or
                 ``"balanced"``, inverse to the number of training samples of each label.
-            sample_weight: Weights of the samples of ``x``, shape (n,); the training's count.
-            groups: The group of each sample of ``x`` (a patient, a day), shape (n,): no group
-                is in two splits, and intervals from the test samples count groups.
+            sample_weight: Weights of the samples of ``x``, shape (n,). Only the weights of
+            training
+                samples count.
+            groups: The group of each sample of ``x``, such as a patient or a day, shape (n,). No
+                group is in two splits, and CIs from test samples count groups.
             missing: ``"impute"`` replaces missing inputs by a feature's median, or its most
                 frequent category, in the training part. Otherwise they are refused.
             rare: ``"other"`` merges unknown categories and rare ones (in fewer than two training

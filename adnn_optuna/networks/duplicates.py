@@ -1,4 +1,4 @@
-"""Samples that are the same, or belong together."""
+"""Samples that are equal or in one group."""
 
 from collections.abc import Iterator, Mapping
 
@@ -16,7 +16,7 @@ DUPLICATES = {
 
 
 def counted(x: Mapping[str, Array], y_test: Array) -> dict[str, int]:
-    """Return how many samples are in two splits, or twice in the test split, by splits.
+    """Return the numbers of samples that are in two splits, or twice in the test split.
 
     ``x`` are the inputs of ``"train"``, ``"val"`` and ``"test"``.
     """
@@ -46,7 +46,7 @@ def in_words(counts: Mapping[str, int]) -> str:
 
 
 def groups_of(*columns: Array) -> Indices:
-    """Return the number of each row's group, from 0; equal rows are one group."""
+    """Return the number of each row's group, from 0. Equal rows are one group."""
     numbers: dict[tuple[int, ...], int] = {}
     rows = zip(*map(_hashes, columns), strict=True)
     groups = [numbers.setdefault(row, len(numbers)) for row in rows]

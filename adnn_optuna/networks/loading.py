@@ -61,7 +61,7 @@ def load_dataset(
     rare: Rare = "refuse",
     positive: Any = None,
 ) -> Dataset:
-    """Load a known data set, with images as floats within [0, 1], or your own from a file.
+    """Load a known data set with images as floats in [0, 1], or your own data from a file.
 
     Example:
         >>> load_dataset("digits")
@@ -209,7 +209,7 @@ def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Datas
 
 
 def dataset_from_config(config: Json, data_dir: FilePath | None = None) -> Dataset:
-    """Load the data set of :attr:`Dataset.config` again; refuse it if it changed."""
+    """Load the data set of :attr:`Dataset.config` again. Raise an error if it changed."""
     name = config["name"]
     source = config["source"]
     fingerprint = config["fingerprint"]

@@ -1,4 +1,4 @@
-"""Settings that JSON can hold: the MLP, the training, the paper's six models."""
+"""Settings in JSON: the MLP, the training, and the paper's six models."""
 
 from __future__ import annotations
 
@@ -134,9 +134,9 @@ Scale = Literal["auto", "standard", "none"]
 class MLP:
     """A multilayer perceptron: scale, flatten, hidden dense layers, one dense output layer.
 
-    It scales inputs and the targets of a regression by itself: ``result.model()`` has layers that
-    do so, takes inputs as the dataset holds them and returns numbers in your units, in float64.
-    Means and standard deviations are those of the training part, in float64.
+    It scales inputs, and the targets of a regression. ``result.model()`` has layers that do so. It
+    takes inputs as the dataset holds them, and returns numbers in your units, in float64. Means
+    and standard deviations come from the training part, in float64.
 
     Example:
         >>> MLP(hidden=(256, 256), activation="relu", kernel_initializer="he_normal").hidden
@@ -214,8 +214,8 @@ _MINIMIZED = re.compile(
 class Training:
     """How a network is trained.
 
-    If a setting is :obj:`None`, the compiled model decides, otherwise the default below. Your own
-    classes and functions are used if they are registered, see
+    If a setting is :obj:`None`, the compiled model's setting counts. Without one, the default
+    counts. Your own classes and functions are used if they are registered, see
     :func:`keras.saving.register_keras_serializable`.
 
     Args:
@@ -224,27 +224,27 @@ class Training:
         learning_rate: The learning rate. Or a Keras schedule. It replaces the learning rate of an
             optimizer object or of the compiled model. The default for an optimizer's name is
             0.001.
-        batch_size: The number of examples of a batch; the last one of an epoch may be smaller.
+        batch_size: The number of examples of a batch; the last batch of an epoch may be smaller.
         epochs: The number of passes over the training set.
         shuffle: Whether each epoch has its own order, which follows from the seed.
         loss: The Keras name, configuration or object of a loss. Cross-entropies are computed from
             logits, unless the values of a model of the user's show probabilities. By default
             ``"sparse_categorical_crossentropy"``, ``"binary_crossentropy"`` for a single output,
             ``"mean_squared_error"`` for a regression.
-        jit_compile: Whether XLA compiles the training, as in Keras; the bits of both differ.
-            ``"auto"``: if that is faster on a CPU: without convolutions, pooling and random
-            operations.
+        jit_compile: Whether XLA compiles the training, as in Keras. The bits of the weights then
+            differ. With ``"auto"``, XLA compiles if that is faster on a CPU: models without
+            convolutions, pooling and random operations.
         metrics: Further Keras metrics: names, configurations or objects, such as ``"auc"``. For
             two classes, recall, precision, AUC and F-scores are for the positive class, see
             ``Dataset``.
         patience: The number of epochs without a better validation loss, or value of ``monitor``,
-            after which training ends, as by :class:`keras.callbacks.EarlyStopping`. :obj:`None`:
-            it does not.
+            after which training ends, as with :class:`keras.callbacks.EarlyStopping`. With
+            :obj:`None`, it does not end early.
         restore_best_weights: Whether to keep the weights of the best epoch, not of the last.
         monitor: A metric, such as ``"val_accuracy"``.
         min_delta: The smallest change of the monitored value that counts as better.
-        mode: Whether lower (``"min"``) or higher (``"max"``) is better. ``"auto"``: by its name,
-            or the direction of the objective with this training.
+        mode: Whether lower (``"min"``) or higher (``"max"``) is better. With
+            ``"auto"``, the metric's name decides, or the direction of the objective.
 
     Raises:
         TypeError: If a setting is of the wrong type.

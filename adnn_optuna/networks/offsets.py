@@ -1,4 +1,4 @@
-"""Which initial values move, and how a trial's parameters become offsets."""
+"""The spaces of init offsets: how a trial's parameters move initial values."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from adnn_optuna.networks.initializers import VariableInfo
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """The start of one training run; None is left to the training settings."""
+    """The start of one training run. For None, the training settings decide."""
 
     seed: int  # Of the initial weights, and of the order of the batches unless that has its own.
     restart: int  # Which of that seed's initializations, 0 the baseline's.
@@ -34,11 +34,11 @@ class OffsetSpace:
         low: The smallest offset; at most 0, so that the space contains the baseline network.
         high: The largest offset; at least 0.
         scope: The variables that share an offset: the weights or the biases of a ``"layer"``, or
-            all of them (``"shared"``). The parameters of hidden layer i, from 0, are
-            ``weight_offset_i`` and ``bias_offset_i``, those of the output layer
-            ``weight_offset_output`` and ``bias_offset_output``; if it is shared, one ``offset`` as
-            in the paper.
-        include_output: Whether the output layer has offsets, too.
+            all variables (``"shared"``). Hidden layer i, from 0, has the parameters
+            ``weight_offset_i`` and ``bias_offset_i``. The output layer has
+            ``weight_offset_output`` and ``bias_offset_output``. A shared offset has one parameter,
+            ``offset``, as in the paper.
+        include_output: Whether the output layer also has offsets.
         unit: ``"absolute"``, or ``"stddev"``: standard deviations of the variable's initializer.
             If the initializer is constant (a bias of zeros), the kernel's initializer counts.
 
@@ -74,7 +74,7 @@ class OffsetSpace:
         return {"type": "OffsetSpace", **vars(self)}
 
     def distributions(self, variables: Sequence[VariableInfo]) -> dict[str, BaseDistribution]:
-        """Return the parameters of a trial; raise ValueError if one moves nothing."""
+        """Return the parameters of a trial. Raise ValueError if one of them moves nothing."""
         parameters = map(self._parameter, variables)
         names = [*dict.fromkeys(filter(None, parameters))]
         if not names:
@@ -97,7 +97,7 @@ class OffsetSpace:
     def start(
         self, params: Mapping[str, float], variables: Sequence[VariableInfo], seed: int
     ) -> Start:
-        """Return the start of a trial with these parameters; a missing one is 0."""
+        """Return the start of a trial with these parameters. A missing parameter counts as 0."""
         kernel_stddev = {v.layer: v.stddev for v in variables if v.kind == "weight"}
         offsets = []
         for variable in variables:
