@@ -1,6 +1,6 @@
-"""Samplers by name, with what searches and comparisons need to know.
+"""The samplers by name, with the facts that searches and comparisons need.
 
-Everything about a sampler is in its entry in :data:`SAMPLERS`.
+The entry of a sampler in :data:`SAMPLERS` holds everything about this sampler.
 """
 
 import contextlib
@@ -32,18 +32,18 @@ _SamplerOf = Callable[[int, Mapping[str, BaseDistribution], int | None], BaseSam
 class Arm:
     """A sampler or a control. A control spends the same compute in another way."""
 
-    name: str  # As studies and the command line call it.
-    # Of the objective's seed and parameters, and the number of trials for its schedule.
+    name: str  # Studies and the command line use this name.
+    # Takes the objective's seed and parameters, and the number of trials for a schedule.
     sampler: _SamplerOf
     help: str = ""  # Its description in a few words.
     is_control: bool = False  # It spends the compute without a search.
-    ends_by_itself: bool = False  # It has proposed all that it can at some time.
+    ends_by_itself: bool = False  # It runs out of proposals at some time.
     starts_at_baseline: bool = False  # Its first proposal is the baseline network.
     is_batched: bool = False  # Its proposals do not depend on results.
-    spent: str = ""  # On what a control spends the compute, as the beginning of a sentence.
-    later: str = ""  # What its best network costs later, if it is an average of {n} networks.
-    replicates: str = "offsets"  # What of its best trial can be used with other seeds, if any.
-    rival: str = ""  # What a sampler must also beat, as it takes no search.
+    spent: str = ""  # The beginning of a sentence that says how a control spends compute.
+    later: str = ""  # The later cost of its best network, an average of {n} networks.
+    replicates: str = "offsets"  # The part of its best trial that other seeds can use.
+    rival: str = ""  # A rival without a search, which a sampler must also beat.
     n_startup: int = 0  # How many trials it draws at random before it learns from any.
     replicate: float = 0.0  # Which share of its trials are replicates.
 
@@ -110,7 +110,7 @@ SAMPLERS: dict[str, Arm] = {
         ),
         Arm(
             "qmc",
-            # It counts its trials in the study, under one seed.
+            # This sampler counts its trials in the study under one seed.
             lambda seed, *_: samplers.QMCSampler(seed=seed, scramble=True),
             help="quasi-random offsets, a Sobol sequence",
             is_batched=True,
@@ -141,12 +141,12 @@ SAMPLERS: dict[str, Arm] = {
 class Arms(NamedTuple):
     """The arms of an objective's comparisons."""
 
-    named: Mapping[str, Arm]  # All that have a name: samplers and controls.
+    named: Mapping[str, Arm]  # All samplers and controls that have a name.
     defaults: tuple[str, ...]  # The samplers that are compared if the user chooses none.
     reference: str  # The sampler that is always compared, as its gain shows selection bias.
-    default_controls: tuple[str, ...] = ()  # Of searches that are long enough.
+    default_controls: tuple[str, ...] = ()  # Only for long searches.
     margin: float | None = None  # The difference up to which arms are equivalent by default.
-    pruner: BasePruner | None = None  # Of each run by default.
+    pruner: BasePruner | None = None  # The default pruner of each run.
 
     @property
     def samplers(self) -> list[str]:
@@ -160,7 +160,7 @@ class Arms(NamedTuple):
 
 
 def arm_of(sampler: ArmSpec, named: Mapping[str, Arm] = SAMPLERS) -> Arm:
-    """Return the arm for a name, a sampler or a factory, with replicates if it has any."""
+    """Return the arm for a name, a sampler or a factory, or one of these with replicates."""
     if isinstance(sampler, tuple):
         of_sampler = arm_of(sampler[0], named)
         share = sampler[1]
@@ -169,7 +169,7 @@ def arm_of(sampler: ArmSpec, named: Mapping[str, Arm] = SAMPLERS) -> Arm:
     if isinstance(sampler, str):
         return named[sampler]
     if isinstance(sampler, BaseSampler):
-        # They have proposed all that they can at some time.
+        # These samplers run out of proposals at some time.
         enumerating = (samplers.GridSampler, samplers.BruteForceSampler)
         is_walk = isinstance(sampler, adnn_optuna.samplers.DeltaStepSampler)
         return Arm(
@@ -177,7 +177,7 @@ def arm_of(sampler: ArmSpec, named: Mapping[str, Arm] = SAMPLERS) -> Arm:
             lambda *_: sampler,
             ends_by_itself=is_walk or isinstance(sampler, enumerating),
         )
-    # Not to be taken for an arm of ours that has the same name.
+    # The parentheses distinguish a factory from a built-in arm of the same name.
     function_name = getattr(sampler, "__qualname__", type(sampler).__qualname__)
     name = f"{function_name}()"
 

@@ -37,33 +37,33 @@ class Unfinished:
 
     trial_id: int
     number: int  # All workers order trials by it.
-    # A database tells states first, so its worker may have begun one that seems to wait.
+    # A database reads states first: a trial that seems to wait may have begun already.
     is_waiting: bool = False
-    is_open: bool = False  # This worker runs it.
-    is_ours: bool = False  # It was begun by this run. One that is not open was begun in vain.
-    is_alive: bool | None = None  # Its worker's process lives; None if not known here.
-    is_owned: bool = False  # A worker is known that runs it or is about to.
-    seconds_known: float = 0.0  # To this worker.
-    place: Hashable = None  # Which proposal it is: an index or an evaluation, if it is any.
-    is_given: bool = True  # Its parameters are known. One without any may still take a place.
-    # How many proposals before its own have no result; only of this worker's trials.
+    is_open: bool = False  # This worker runs the trial.
+    is_ours: bool = False  # This run began the trial. If it is not open, it was begun in vain.
+    is_alive: bool | None = None  # Whether its worker's process lives; None if unknown.
+    is_owned: bool = False  # A known worker runs the trial or is about to.
+    seconds_known: float = 0.0  # How long this worker has known the trial.
+    place: Hashable = None  # The index or evaluation that the trial takes, if any.
+    is_given: bool = True  # Its parameters are known. Without any it may take a place.
+    # The number of earlier proposals without a result; only for this worker's trials.
     n_unfinished_before: int | None = None
-    is_taken: bool = False  # Another trial took its place since that was chosen, and has ended.
-    repeats_retry: bool = False  # An earlier trial retries the same one.
+    is_taken: bool = False  # Another trial took the same place later and has ended.
+    repeats_retry: bool = False  # An earlier trial retries the same trial.
 
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
     """The facts that decisions depend on, see :meth:`Observer.look`."""
 
-    unfinished: tuple[Unfinished, ...] = ()  # By number.
+    unfinished: tuple[Unfinished, ...] = ()  # Ordered by number.
     n_done: int = 0  # The number of results; max_trial is the goal.
     max_trial: float = math.inf
     n_free: float = math.inf  # The proposals that neither a result nor a live trial has.
     n_wanted: float = math.inf  # The proposals without a result, infinite if unknown.
-    last_place: float = math.inf  # The last index that there is a proposal for.
+    last_place: float = math.inf  # The last index with a proposal.
     batch_size: int = 1  # How many trials run at once.
-    is_refilled: bool = False  # A trial begins as soon as another one ends, and not in rounds.
+    is_refilled: bool = False  # A trial begins when another one ends, not in rounds.
     has_heartbeats: bool = False  # The storage ends the trials of workers without signs of life.
     limit: str | None = None  # The limit that is reached, if any.
 
@@ -87,7 +87,7 @@ class Snapshot:
     def _lives(self, trial: Unfinished) -> bool:
         if trial.is_alive is not None:
             return trial.is_alive
-        # If its heart does not beat, the storage ends it.
+        # Without heartbeats of its worker, the storage ends the trial.
         is_watched = self.has_heartbeats and trial.is_owned
         return is_watched or trial.seconds_known < SECONDS_OF_BELIEF
 
@@ -101,7 +101,10 @@ class Begin:
 
 @dataclasses.dataclass(frozen=True)
 class Wait:
-    """Read again later: other workers run the rest. If one dies, its trial must be repeated."""
+    """Read the study again later: other workers run the remaining trials.
+
+    If one of these workers dies, its trial must be repeated.
+    """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,15 +130,15 @@ def before(snapshot: Snapshot) -> Begin | Wait | End:
     if not snapshot.n_wanted or not (n_live or n_waiting or snapshot.n_free):
         return End("exhausted")
     n_left = snapshot.max_trial - snapshot.n_done
-    # Enqueued trials are told before anything is proposed: a GridSampler cannot be told of it
-    # while all others of its own are under way.
+    # Enqueued trials end before the sampler proposes anything. A GridSampler cannot learn of
+    # an enqueued trial while all of its own other trials are running.
     n_possible = n_waiting or snapshot.n_free
     if snapshot.is_refilled:
         n_open = sum(trial.is_open for trial in snapshot.unfinished)
         count = min(snapshot.batch_size - n_open, n_possible, n_left - n_live)
     else:
-        # Up to the end of a batch, also of one that began before the study was killed: the
-        # proposals of the next one learn from this one. A batch is not split between workers.
+        # Begin trials up to the end of the batch, even if a killed run began this batch. The
+        # proposals of the next batch learn from this batch. Workers do not split a batch.
         room = snapshot.batch_size - snapshot.n_done % snapshot.batch_size
         count = min(room, n_possible, n_left)
         if n_live + count > n_left:
@@ -151,21 +154,21 @@ def after(snapshot: Snapshot, begun: frozenset[int]) -> GiveBack:
     All workers use the same order. So one worker keeps the trial that others give back.
     """
     begun_trials = (trial for trial in snapshot.unfinished if trial.trial_id in begun)
-    # One that others began, or are about to, may seem to wait.
+    # A trial that another worker has begun, or is about to begin, may seem to wait.
     claimed = [t for t in snapshot.waiting if t.is_owned and t.is_alive is not False]
     live = snapshot.live + claimed
     return GiveBack(tuple(t.trial_id for t in begun_trials if _is_surplus(snapshot, t, live)))
 
 
 def _is_surplus(snapshot: Snapshot, trial: Unfinished, live: list[Unfinished]) -> bool:
-    # Several workers may have found one dead.
+    # Several workers may have found the same dead trial.
     if trial.repeats_retry or trial.is_taken:
         return True
-    # As the storage numbers them.
+    # The order is the storage's numbering.
     n_ahead = sum(earlier.number < trial.number for earlier in live)
     if trial.place is not None:
-        # Both give way if both see each other: the one with the higher number may have looked
-        # before the other one wrote.
+        # Two workers both give way if each sees the other's trial. The worker of the later trial
+        # may have read the study before the other worker wrote.
         other_places = (
             live_trial.place for live_trial in live if live_trial.trial_id != trial.trial_id
         )
@@ -175,7 +178,7 @@ def _is_surplus(snapshot: Snapshot, trial: Unfinished, live: list[Unfinished]) -
             if trial.place > snapshot.last_place:  # type: ignore[operator]
                 return True
             if all(given_trial.place is not None for given_trial in live if given_trial.is_given):
-                # By index, or one that gave way would be missing in the end.
+                # Count by index. Otherwise a trial that gave way would be missing in the end.
                 n_ahead = trial.n_unfinished_before
     return snapshot.n_done + n_ahead >= snapshot.max_trial
 
@@ -289,7 +292,7 @@ class Observer:
             is_owned=_owners.owner_of(created) is not None,
             seconds_known=now - self._first_seen.setdefault(trial._trial_id, now),
             place=place,
-            # Its worker has yet to say by which number it took its place.
+            # The worker has not yet stored the number by which the trial took its place.
             is_given=bool(trial.params and created is trial) or "fixed_params" in attrs,
             n_unfinished_before=n_before,
             is_taken=is_taken,
@@ -300,7 +303,7 @@ class Observer:
 def _as_created(trial: FrozenTrial) -> FrozenTrial:
     """Return a trial with the number that its worker expected. The real number may be larger."""
     attrs = trial.system_attrs
-    # Optuna's own retries have the owner of the trial that they retry.
+    # A retry by Optuna itself keeps the owner of the retried trial.
     if _owners.owner_of(trial) is not None or "failed_trial" in attrs:
         return trial
     owner = attrs.get(OWNER) or attrs.get(PROPOSAL, {}).get("owner")

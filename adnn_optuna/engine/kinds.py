@@ -15,16 +15,16 @@ R_co = TypeVar("R_co", covariant=True)
 
 @dataclasses.dataclass(frozen=True)
 class Kind(Generic[R_co]):
-    """A kind of study, by the names of its modules and classes."""
+    """A kind of study, described by the names of its modules and classes."""
 
     record: str = "engine.records.SearchRecord"  # The class of its record.
-    # The class of its result, of a record and of what was searched, if that is known.
+    # The class of its result, which takes a record and the objective, if that is known.
     result: str = "results.study.StudyResult"
-    objective: str = ""  # Rebuilds what was searched, of a study and a folder of data.
-    variance: str = ""  # The class of what redraws its randomness, of what is searched.
-    read: str = ""  # Reads the result of evaluations, of their study.
-    resume: str = ""  # Continues evaluations, as of :func:`adnn_optuna.resume`.
-    fix: str = ""  # Why what was searched cannot be rebuilt, and what to do.
+    objective: str = ""  # Rebuilds the objective from a study and a data folder.
+    variance: str = ""  # The class that redraws the randomness of the objective.
+    read: str = ""  # Reads the result of evaluations from their study.
+    resume: str = ""  # Continues evaluations for :func:`adnn_optuna.resume`.
+    fix: str = ""  # Says why the objective cannot be rebuilt, and what to do.
 
     def load(self, part: str) -> Any:
         """Return the object behind one of the names."""
@@ -90,7 +90,7 @@ _OF_EVALUATIONS = {
 
 
 def kind_of(attrs: Attributes) -> Kind[Any]:
-    """Return the kind of a study, by its user attributes."""
+    """Return the kind that a study's user attributes declare."""
     for name, kind in _OF_EVALUATIONS.items():
         if name in attrs:
             return kind

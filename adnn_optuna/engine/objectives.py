@@ -49,7 +49,11 @@ Caught = tuple[type[Exception], ...]
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a trial ends: ``"timeout"`` is by any limit; ``"stopped"``, by the user, is not told."""
+    """The end of a trial.
+
+    The status ``"timeout"`` stands for any limit. ``"stopped"`` means that the user stopped the
+    trial, which is then not told.
+    """
 
     status: Status
     value: float | None = None
@@ -61,7 +65,7 @@ class Outcome:
 
     @property
     def state(self) -> TrialState:
-        """The value that Optuna is told."""
+        """The state that Optuna is told."""
         states = {"complete": TrialState.COMPLETE, "diverged": TrialState.FAIL}
         return states.get(self.status, TrialState.PRUNED)
 
@@ -98,7 +102,7 @@ class Trainable(Protocol):
 
     @property
     def baseline_params(self) -> Params:
-        """The parameters of the baseline, which the first trials evaluate; empty without one."""
+        """The parameters of the baseline, which the first trials evaluate; empty if none."""
 
     def attach(self, study: optuna.Study) -> None:
         """Store the configuration in a study; refuse a study of another objective."""
@@ -118,7 +122,7 @@ class Ending(NamedTuple):
     test: bool = True  # Whether a test set, if there is one, is evaluated.
     confirm: int | Literal["auto"] = "auto"  # On how many new seeds the best trial is evaluated.
     is_compared: bool = False  # The study is a run of a comparison.
-    max_time: float | None = None  # Of trials and all that follows together.
+    max_time: float | None = None  # The limit for trials and all later steps together.
     show_progress_bar: bool = False
 
 
@@ -134,11 +138,11 @@ class RunPlan:
     batch_size: int
     n_threads: int  # How many trials run at once, at most.
     ending: Ending
-    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # Stored with others.
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # Stored with the rest.
     replicate: float = 0.0  # Which share of its trials are replicates.
-    n_new_seeds: int = 0  # How many evaluations ``max_time`` has to leave time for.
-    first_step: str = ""  # What the first trial waits for, in a word.
-    # Called where a study runs, it returns what each thread of trials calls first.
+    n_new_seeds: int = 0  # How many evaluations must also fit in ``max_time``.
+    first_step: str = ""  # One word that says what the first trial waits for.
+    # The process that runs the study calls it. Each thread of trials first calls its result.
     prepare_threads: Callable[[], Callable[[], None] | None] = _nothing
 
 
@@ -163,11 +167,11 @@ class Searched(Trainable, Protocol[R_co]):
 
     @property
     def is_seeded(self) -> bool:
-        """Whether another seed may give another value."""
+        """Whether the value may depend on the seed."""
 
     @property
     def draws_data(self) -> bool:
-        """Whether a seed may also draw the data; otherwise the data are those of the selection."""
+        """Whether a seed may also draw the data; otherwise all seeds use the selection data."""
 
     @property
     def arms(self) -> Arms:
@@ -197,7 +201,7 @@ class Searched(Trainable, Protocol[R_co]):
         """Refuse a study of another objective."""
 
     def baseline_of(self, params: Params) -> Params:
-        """Return the parameters of the baseline of a trial; empty if none is known."""
+        """Return the parameters of a trial's baseline; empty if no baseline is known."""
 
     def evaluate(self, trial: FrozenTrial, seed: int) -> Any:
         """Return the value, or the scores of examples, of a finished trial on a new seed."""
@@ -212,7 +216,7 @@ class Searched(Trainable, Protocol[R_co]):
 
 
 class ObjectiveStudy(optuna.Study):
-    """The study of a search as its objectives see it, in any thread."""
+    """The study that an objective sees during a search, in any thread."""
 
     def ask(self, *_: Any, **__: Any) -> optuna.Trial:
         """Raise an error, because the search would wait for the trial."""
@@ -296,7 +300,7 @@ def catching(catch: Caught, what: str) -> Iterator[None]:
         raise
     except catch as error:
         logger.warning("%s failed: %r", what, error)
-    except (MemoryError, WrongInputError):  # Their messages say what to do.
+    except (MemoryError, WrongInputError):  # The messages of these errors say what to do.
         raise
     except Exception as error:
         error.add_note(f"{what} failed. {GO_ON}{type(error).__name__}.")

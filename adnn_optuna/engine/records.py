@@ -1,4 +1,4 @@
-"""Snapshots of searches, read from their stored studies: no model, data or TensorFlow."""
+"""Snapshots of stored searches. Reading one needs no model, data or TensorFlow."""
 
 import dataclasses
 import functools
@@ -38,22 +38,25 @@ _USERS_OWN = Arm("", lambda *_: optuna.samplers.RandomSampler())  # Of which not
 
 @dataclasses.dataclass(frozen=True)
 class SearchRecord:
-    """A snapshot of a study and its search, without the objective; nothing is read later."""
+    """A snapshot of a study and its search, without the objective.
+
+    The storage is read once, when the snapshot is made.
+    """
 
     study: optuna.Study
     attrs: Attributes  # Its user attributes.
-    metric: str  # Of the selection.
-    baseline: float  # NaN if its training was cut off. Of functions of the trial the best one's.
+    metric: str  # The selection metric.
+    baseline: float  # NaN if its training was cut off. For functions, the best value.
     best: FrozenTrial | None
     trials: tuple[FrozenTrial, ...]
     confirming: tuple[FrozenTrial, ...]  # The evaluations of best trials on new seeds.
 
-    arms: ClassVar[Mapping[str, Arm]] = SAMPLERS  # By the names that studies store.
-    has_baseline: ClassVar[bool] = True  # Gains are over something that users know.
+    arms: ClassVar[Mapping[str, Arm]] = SAMPLERS  # The keys are names in studies.
+    has_baseline: ClassVar[bool] = True  # Users know the baseline of gains.
 
     @classmethod
     def of(cls, read: StudyRead) -> Self:
-        """Return the record of a study, whose first trial is the baseline (MaxGainCallback)."""
+        """Return the record of a study whose first trial is the baseline (MaxGainCallback)."""
         study = read.study
         trials = read.trials
         candidates = filter(may_be_best, trials)
@@ -87,12 +90,12 @@ class SearchRecord:
 
     @property
     def arm(self) -> Arm:
-        """What is known of the sampler."""
+        """The known facts about the sampler."""
         return self.arms.get(self.sampler, _USERS_OWN)
 
     @property
     def is_control(self) -> bool:
-        """Whether it is another use of the same compute, without a search over offsets."""
+        """Whether the arm is a control, which spends the same compute without a search."""
         return self.arm.is_control
 
     @property
@@ -125,7 +128,7 @@ class SearchRecord:
 
     @property
     def is_over(self) -> bool:
-        """Whether it ended by itself, and its best trial, if there is one, was tested."""
+        """Whether the study ended by itself and any best trial was tested."""
         return self.stop_reason not in (None, "interrupted") and self._is_tested
 
     @property
@@ -145,7 +148,7 @@ class SearchRecord:
     def _is_added(self, trial: FrozenTrial) -> bool:
         """Return whether a trial has no worker, and no time of an objective that ran it here."""
         is_search = stored.CONFIG in self.attrs or stored.SEARCH in self.attrs
-        # A copy has the owner of what it was copied from, by that trial's number.
+        # A copied trial keeps the owner of the original trial, which has another number.
         is_copied = not {stored.OWNER, stored.PROPOSAL}.isdisjoint(trial.system_attrs)
         is_timed = "elapsed" in stored.outcome_of(trial.user_attrs) and not is_copied
         return is_search and owner_of(trial) is None and not is_timed
@@ -222,7 +225,7 @@ class SearchRecord:
 
     @property
     def hyperparameter_gain(self) -> float:
-        """The gain of the best trial's hyperparameters over the first one's; NaN without both."""
+        """The gain of the best trial's hyperparameters over the first trial's; NaN if unknown."""
         return math.nan
 
     @property
@@ -242,12 +245,12 @@ class SearchRecord:
 
     @property
     def later_cost(self) -> str:
-        """What the best trial costs later, if it costs more than others; empty if not."""
+        """The later cost of the best trial; empty if the trial costs no more than others."""
         return ""
 
     @property
     def repeated(self) -> float:
-        """The best trial's gain over the baseline on one new seed of both; NaN if untried."""
+        """The best trial's gain over the baseline, both on one new seed; NaN if untried."""
         return math.nan
 
     @property
@@ -278,7 +281,7 @@ class SearchRecord:
 
 @dataclasses.dataclass(frozen=True)
 class FunctionRecord(SearchRecord):
-    """The search of any Optuna objective, judged by evaluations of its best trial on new seeds."""
+    """The record of a function's search. Evaluations on new seeds judge its best trial."""
 
     # How many other searches of the same function the storage holds.
     n_searches_elsewhere: int = dataclasses.field(default=0, compare=False)
@@ -318,7 +321,7 @@ class FunctionRecord(SearchRecord):
 
     @property
     def planned(self) -> Planned:
-        """How many new seeds were declared for the best trial, and whether that was raised."""
+        """The declared number of new seeds for the best trial, and whether it was raised later."""
         default: Planned = {"seeds": self.n_new_seeds, "sequential": False, "rank": 1}
         return self._declared or default
 
@@ -375,9 +378,9 @@ class FunctionRecord(SearchRecord):
 
     @property
     def test_value(self) -> float:
-        """The mean of the values on new seeds; without any, the best value that was reported.
+        """The mean of the values on new seeds; without new seeds, the best reported value.
 
-        If all trials failed, it is the value of a failure.
+        If all trials failed, this is the declared value of a failure.
         """
         if self.best is None and self.done_trials:
             if self.failed is None:
@@ -417,9 +420,10 @@ def attributes_in(storage: BaseStorage) -> dict[str, Json]:
 def read_record(
     study: optuna.Study, others: Mapping[str, Attributes] | None = None
 ) -> SearchRecord:
-    """Return the record of a searched study, concluded or not, as of this moment.
+    """Return the present record of a searched study, whether the search is over or not.
 
-    ``others`` are the attributes of the studies of its storage; they are read if :obj:`None`.
+    ``others`` maps the studies of the storage to their attributes. If :obj:`None`, the function
+    reads the attributes.
     """
     check_one_objective(study)
     read = StudyRead.of(study)
@@ -432,7 +436,7 @@ def read_record(
 
 
 def beginnings_of_runs(attrs_of_studies: Mapping[str, Attributes]) -> list[str]:
-    """Return how the names of the runs of each comparison begin."""
+    """Return the prefixes of the names of each comparison's runs."""
     return [f"{name}/" for name, attrs in attrs_of_studies.items() if stored.COMPARISON in attrs]
 
 

@@ -70,14 +70,14 @@ class Detail(str):
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """What to do next: one command, or a full sentence.
+    """The next step for the user: one command, or a full sentence.
 
     Without ``shell``, the sentence is the same in the shell.
     """
 
     python: str = ""
     shell: str = ""
-    writes_report: bool = False  # Needless where the report is written.
+    writes_report: bool = False  # A written report does not need this step.
 
     def of(self, function: str) -> "Step":
         """Return the step for a function, by its name in a shell."""
@@ -142,18 +142,18 @@ class Table:
     rows: Sequence[Sequence[str]]
     title: str = ""
     n_shown: int = 5  # How many of its columns text shows; pages show all.
-    is_detail: bool = False  # Only pages, and texts with details, show it.
+    is_detail: bool = False  # Only pages and texts with details show the table.
 
 
 @dataclasses.dataclass(frozen=True)
 class Series:
     """Numbers that are drawn in one style.
 
-    ``low`` and ``high`` are ends of intervals: a band along a line, error bars of points (along
-    x if the figure has rows, else along y).
+    ``low`` and ``high`` are the ends of intervals. A line shows a band, and points show error
+    bars. The bars run along x if the figure has rows, otherwise along y.
     """
 
-    label: str  # Written at the right of its last point; empty if not shown.
+    label: str  # Shown at the right of the last point; empty for no label.
     x: Sequence[Any]
     y: Sequence[Any]  # None leaves a gap.
     mark: Mark = "line"
@@ -163,7 +163,7 @@ class Series:
     color: int | None = 0  # The number of its color; None is the grey of controls.
     values: Sequence[float] = ()  # What each point's color shows, on a scale from worse to better.
     text: Sequence[str] = ()  # A label of each point.
-    text_at: Sequence[str] = ()  # Such as "bottom left"; by default above the point.
+    text_at: Sequence[str] = ()  # A position such as "bottom left"; the default is above.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,12 +175,12 @@ class Figure:
     x_label: str
     y_label: str
     series: Sequence[Series]
-    caption: str = ""  # How to read it, in a sentence or two.
+    caption: str = ""  # One or two sentences that say how to read the figure.
     rows: Sequence[str] = ()  # The labels of y = 0, 1, …, from the top, if these are rows.
     margin: float = math.nan  # Half the width of a grey band around x = 0; NaN without that line.
-    target: float = math.nan  # A y that a line marks; NaN without.
+    target: float = math.nan  # The y that a line marks; NaN for no line.
     value_label: str = ""  # The name of the color scale.
-    lower_is_better: bool = False  # Of the values, also on the color scale.
+    lower_is_better: bool = False  # Whether lower values are better, also on the color scale.
     from_zero: bool = False  # Whether the axis of x begins at 0.
     log: str = ""  # Which axes are logarithmic: "", "x", "y" or "xy".
     if_empty: str = "There is nothing to draw yet."
@@ -197,15 +197,16 @@ class Figure:
 class Document:
     """Everything that a result says.
 
-    Every surface shows all of it; without details, text has the first estimates and notes.
+    Every surface shows the whole document, except text without details. That text shows only the
+    first estimates and notes.
     """
 
     title: str  # Its subject, shortened to 60 characters.
     verdict: Verdict = "not known"
     conclusion: str = ""  # One or a few sentences.
-    scope: str = ""  # Its basis, such as "30 trials, 10 new seeds".
-    estimates: Sequence[Line] = ()  # They carry the conclusion, the first ones most.
-    level: float = 0.95  # Of their CIs.
+    scope: str = ""  # The basis of the result, such as "30 trials, 10 new seeds".
+    estimates: Sequence[Line] = ()  # The most important estimates come first.
+    level: float = 0.95  # The level of the CIs.
     subject: str = ""  # The selection, such as a trial with its parameters.
     tables: Sequence[Table] = ()
     draw: Callable[[], Sequence[Figure]] = tuple  # Makes the figures, the most important first.
@@ -215,7 +216,7 @@ class Document:
 
     def __post_init__(self) -> None:
         assert self.verdict in get_args(Verdict), self.verdict
-        # No surface is to obey a text of a study or a contract.
+        # No surface may interpret the texts of a study or a contract.
         for field in dataclasses.fields(self):
             if field.name != "fields":  # JSON escapes by itself.
                 value = getattr(self, field.name)
