@@ -51,8 +51,8 @@ class SearchRecord:
     trials: tuple[FrozenTrial, ...]
     confirming: tuple[FrozenTrial, ...]  # The evaluations of best trials on new seeds.
 
-    arms: ClassVar[Mapping[str, Arm]] = SAMPLERS  # The keys are names in studies.
-    has_baseline: ClassVar[bool] = True  # Users know the baseline of gains.
+    arms: ClassVar[Mapping[str, Arm]] = SAMPLERS  # Keys: the names that studies store.
+    has_baseline: ClassVar[bool] = True  # Whether gains are over a baseline.
 
     @classmethod
     def of(cls, read: StudyRead) -> Self:
