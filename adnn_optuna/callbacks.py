@@ -169,7 +169,7 @@ class MaxGainCallback(Limit):
     """
 
     reason = "max_gain"
-    help = "The gain over the baseline that is enough, in units of the metric (0.02 is 2 points)."
+    help = "The sufficient gain over the baseline, in units of the metric (0.02 is 2 points)."
     ends_early = True
 
     def __init__(self, max_gain: float, baseline: float | None = None) -> None:
