@@ -177,14 +177,17 @@ class FunctionSearch(StudyResult):
         if self.best is None:
             return notes
         notes += self._confirmed.notes(self.best.number, self._unit)
+        trials = self.record.done_trials
         if self.record.failed is not None:
-            replicates = [
-                trial for trial in self.record.done_trials if replicate_of(trial) is not None
-            ]
+            replicates = [trial for trial in trials if replicate_of(trial) is not None]
             n_failed = sum(trial.state != TrialState.COMPLETE for trial in replicates)
             notes.append(
                 failures_note(n_failed, len(replicates), "replicates", self.record.failed)
             )
+            trials = [trial for trial in trials if replicate_of(trial) is None]
+        n = len(trials)
+        if n_failed := sum(trial.state == TrialState.FAIL for trial in trials):
+            notes.append(Caution(f"{n_failed} of {n} trials failed: they have no value."))
         return [*self._other_choices(), *notes]
 
     def _other_choices(self) -> list[str]:

@@ -175,6 +175,8 @@ class TestSearch:
         result = search(often_fails, "random", catch=ValueError)
         assert len(result.record.done_trials) == 30
         assert result.best_params["x"] >= 0.5
+        n_failed = sum(trial.value is None for trial in result.record.done_trials)
+        assert f"{n_failed} of 30 trials failed: they have no value." in str(result)
 
     def test_an_infeasible_trial_has_no_best_value(self) -> None:
         def constrained(trial: Any, seed: int) -> float:
