@@ -157,16 +157,16 @@ def recheck(
     # A CI needs at least two values.
     confirm = as_integer("confirm", confirm, 2)
     call = checked_call(recheck, keywords)
-    read = opened_study(study)
-    study = read.study
-    completed = _completed(read)
-    searched = _searched(read, evaluate, call, resampled, is_random=not deterministic)
-    candidates = _best_without_copies(completed, top)
     if deterministic and against is not None:
         raise WrongValueError(
             "against must be omitted if deterministic, because nothing is evaluated; got "
             f"{shown(against)}. Omit deterministic=True to compare with it."
         )
+    read = opened_study(study)
+    study = read.study
+    completed = _completed(read)
+    searched = _searched(read, evaluate, call, resampled, is_random=not deterministic)
+    candidates = _best_without_copies(completed, top)
     _check_against(against, completed)
     compared = [
         _baseline_of_trial(trial, read, searched, completed, against) for trial in candidates

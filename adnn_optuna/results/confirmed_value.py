@@ -28,9 +28,8 @@ from adnn_optuna.stats.sequential import (
     fewest_sequential_pairs,
     sequential_ends,
 )
+from adnn_optuna.stats.spread import has_few_values
 from adnn_optuna.stats.student import student_half_width
-
-_FEW_VALUES = 2  # Runs that have no more different values are not normal.
 
 
 @dataclass(frozen=True)
@@ -202,7 +201,7 @@ class ConfirmedValue:
         if math.isfinite(self.estimate.low):
             redrawn = redrawn or self._redrawn
         notes += [redrawn, *self._level_notes()]
-        if self.next_run.low < self.next_run.high and len({*self.values}) > _FEW_VALUES:
+        if self.next_run.low < self.next_run.high and not has_few_values(self.values):
             ends = f"{Line('', self.next_run, unit).ends}{unit.of_values}"
             of_same = " on the same examples" if on_same_examples else ""
             notes.append(

@@ -139,7 +139,9 @@ class FunctionSearch(StudyResult):
             )
         if reported is not None:
             best = Estimate(reported[1])
-            remark = f"trial {reported[0]}{', selected' * bool(selection_bias(self.record))}"
+            remark = f"trial {reported[0]}"
+            if selection_bias(self.record):
+                remark = f"{remark}, selected"
             lines.append(Line("best value", best, unit, remark=remark))
         if lines and self.record.is_minimized:
             first = lines[0]
@@ -177,18 +179,24 @@ class FunctionSearch(StudyResult):
         if self.best is None:
             return notes
         notes += self._confirmed.notes(self.best.number, self._unit)
+        return [*self._other_choices(), *notes, *self._failures()]
+
+    def _failures(self) -> list[str]:
+        """Return the notes on failures: of replicates that count as a value, and of trials."""
         trials = self.record.done_trials
+        notes = list[str]()
         if self.record.failed is not None:
             replicates = [trial for trial in trials if replicate_of(trial) is not None]
+            trials = [trial for trial in trials if replicate_of(trial) is None]
             n_failed = sum(trial.state != TrialState.COMPLETE for trial in replicates)
             notes.append(
                 failures_note(n_failed, len(replicates), "replicates", self.record.failed)
             )
-            trials = [trial for trial in trials if replicate_of(trial) is None]
-        n = len(trials)
-        if n_failed := sum(trial.state == TrialState.FAIL for trial in trials):
-            notes.append(Caution(f"{n_failed} of {n} trials failed: they have no value."))
-        return [*self._other_choices(), *notes]
+        n_failed = sum(trial.state == TrialState.FAIL for trial in trials)
+        if n_failed:
+            sentence = f"{n_failed} of {len(trials)} trials failed: they have no value."
+            notes.append(Caution(sentence))
+        return notes
 
     def _other_choices(self) -> list[str]:
         """Return the notes on why other trials or samplers are not recommended."""

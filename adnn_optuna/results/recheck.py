@@ -486,13 +486,12 @@ class Recheck(Printed):
     def _verdict(self) -> Verdict:
         if not self._is_confirmed:
             return "not known"
-        if math.isnan(self.gain.value):
-            if self.numbers.is_of_other_values:
-                return "not known"
-        elif self.gain.high < 0:
+        if self.gain.high < 0:
             return "worse"
-        elif self.gain.low > 0:
+        if self.gain.low > 0:
             return "replicates"
+        if math.isnan(self.gain.value) and self.numbers.is_of_other_values:
+            return "not known"
         if self.overstatement.low > 0:
             return "overstated"
         return "not shown"

@@ -38,7 +38,7 @@ from adnn_optuna.results.findings import (
 )
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.proportions import unseen_share
-from adnn_optuna.stats.spread import FEWEST, collapses, fitted, standard_deviation
+from adnn_optuna.stats.spread import FEWEST, collapses, fitted, has_few_values, standard_deviation
 from adnn_optuna.stats.student import t_quantile
 
 if TYPE_CHECKING:
@@ -323,8 +323,9 @@ class Variance(Printed):
         They may be unable to if the scores have only two values.
         """
         values = self.numbers.run_values
-        is_two_valued = len({*values.tolist()}) == 2
-        return not is_two_valued or bool(np.ptp(values) >= self.numbers.critical_difference)
+        return not has_few_values(values.tolist()) or bool(
+            np.ptp(values) >= self.numbers.critical_difference
+        )
 
     @property
     def _indistinguishable(self) -> str:

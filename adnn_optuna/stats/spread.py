@@ -72,6 +72,11 @@ def collapses(values: Sequence[float] | np.ndarray, *, maximize: bool = True) ->
     return []
 
 
+def has_few_values(values: Iterable[float]) -> bool:
+    """Return whether at most two values differ, such as 0 and 1. They are then not normal."""
+    return len({*values}) <= 2
+
+
 def floor_of(gains: Sequence[float]) -> float:
     """Return a floor for gains. A figure draws the few gains below it on the floor."""
     if not gains:
