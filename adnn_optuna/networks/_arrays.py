@@ -19,15 +19,16 @@ Array = NDArray[Any]
 Indices = NDArray[np.intp]
 Shape = tuple[int, ...]
 
-# How many values a message shows.
+# The number of values that a message shows.
 _NAMED = 5
-# How many rows are searched for distinct values, and which share of these float32 must keep.
+# The number of rows that are searched for distinct values, and the share of these values that
+# must stay distinct in float32.
 _COMPARED = 10_000
 _LEAST_KEPT = 0.9
 
 
 def named(values: Iterable[Any]) -> str:
-    """Return the first few of some values in words."""
+    """Return the first few values as text, separated by commas."""
     texts = [shown(value) for value in itertools.islice(values, _NAMED + 1)]
     listed = texts
     if len(texts) > _NAMED:
@@ -67,7 +68,7 @@ def _n_rows(values: Any) -> int:
 
 
 def check_is_array(name: str, values: Any) -> None:
-    """Refuse anything but arrays, tables of pandas and lists: other tables, sets, generators."""
+    """Refuse values that are not an array, a pandas table or a list."""
     is_other_table = hasattr(values, "to_pandas") and (
         hasattr(values, "column_names") or hasattr(values, "columns")
     )
@@ -106,8 +107,8 @@ def _as_array(name: str, values: Any) -> Array:
 
 
 def check_is_aligned(name: str, values: Any, of: str, samples: Any) -> None:
-    """Refuse a column of pandas with the rows of the samples in another order."""
-    pd = sys.modules.get("pandas")  # Without its import, there is no column.
+    """Refuse a pandas column that has the samples' rows in another order."""
+    pd = sys.modules.get("pandas")  # If pandas is not imported, samples are not a pandas table.
     if pd is None or not isinstance(getattr(samples, "index", None), pd.Index):
         return
     index = getattr(values, "index", None)
@@ -124,11 +125,11 @@ def check_is_aligned(name: str, values: Any, of: str, samples: Any) -> None:
 def plain(name: str, values: Any) -> Array:
     """Return data of pandas, TensorFlow or lists as an array of numbers or strings."""
     if np.ma.is_masked(values):
-        values = np.ma.filled(values.astype(object), np.nan)  # Not the values below the mask.
+        values = np.ma.filled(values.astype(object), np.nan)  # Masked values are missing.
     array = _as_array(name, values)
     if array.dtype.kind not in "OTUS":
         return array
-    # NumPy makes "1" of a 1, and "nan" of a missing value, among strings.
+    # In an array with strings, NumPy turns 1 into "1" and a missing value into "nan".
     objects = np.asarray(values, dtype=object)
     for kind, dtype in ((str, np.str_), (Real, None)):
         if all(isinstance(value, kind) for value in objects.flat):
@@ -156,7 +157,10 @@ def _check_finite(name: str, array: Array, *, may_lack: bool = False) -> None:
 
 
 def checked_inputs(name: str, values: Any, *, may_lack: bool = False) -> Array:
-    """Return inputs that are finite, or NaN if some may lack, not converted."""
+    """Return inputs as an array of their own dtype; raise unless all are finite.
+
+    With ``may_lack``, NaN is allowed, too.
+    """
     array = plain(name, values)
     if array.dtype.kind not in "biuf":
         raise WrongValueError(
@@ -173,7 +177,7 @@ def checked_inputs(name: str, values: Any, *, may_lack: bool = False) -> Array:
 
 
 def common_dtype(inputs: Mapping[str, Array]) -> np.dtype[Any]:
-    """Return the dtype for the inputs of all splits: their own, but float32 for floats."""
+    """Return the dtype for the inputs of all splits: float32 for floats, else their own."""
     dtypes = {x.dtype for x in inputs.values() if len(x)}
     if len(dtypes) > 1 and np.dtype(np.uint8) in dtypes:
         names = sorted(map(str, dtypes))
@@ -202,7 +206,7 @@ def merged_feature(x: Array) -> int | None:
 
 
 def read_targets(suffix: str, x: Any, y: Any, *, are_labels: bool) -> Array:
-    """Return the labels or targets of samples in the user's values."""
+    """Return labels or targets as an array; raise unless each sample has one."""
     name = f"y{suffix}"
     array = plain(name, y)
     if array.ndim == 2 and array.shape[1] == 1:
@@ -256,9 +260,9 @@ def checked_positive(positive: Any, labels: Sequence[Any]) -> Any:
         if is_of_bits:
             return labels[1]
         return None
-    # An array, compared with a label, is an array.
+    # Comparing an array with a label would give an array, not a truth value.
     check_type("positive", positive, str | Number | np.generic, "the label of one of two classes")
-    # A command line and a contract have labels as text.
+    # Labels from a command line or a contract are text.
     text = str(positive)
     if len(labels) == 2:
         for label in labels:
@@ -273,7 +277,10 @@ def checked_positive(positive: Any, labels: Sequence[Any]) -> Any:
 def encoded(
     labels: Mapping[str, Array], num_classes: int | None
 ) -> tuple[dict[str, Array], Sequence[Any]]:
-    """Return labels as 0, 1, …, and the user's label of each class: a range if it is the same."""
+    """Return labels as class numbers from 0, and the user's label of each class.
+
+    If the user's labels are the class numbers, the second value is a range.
+    """
     unique = np.unique(labels[""]).tolist()
     classes: Sequence[Any] = tuple(unique)
     are_integers = labels[""].dtype.kind in "iu"
@@ -364,12 +371,12 @@ def weights(
     return weight[train]
 
 
-# In bytes. TensorFlow uses an array in place only if it begins at a multiple of it.
+# TensorFlow uses an array in place only if its address is a multiple of this number of bytes.
 _ALIGNMENT = 64
 
 
 class _Memory(np.ndarray[Any, np.dtype[Any]]):
-    """An array; only this module gives out its views, which are read-only."""
+    """Memory that only this module writes to; other modules get read-only views of it."""
 
 
 def read_only(array: Array, dtype: DTypeLike) -> Array:
@@ -396,10 +403,10 @@ def collected(parts: Iterable[Array], shape: Shape, dtype: DTypeLike) -> Array:
 
 
 def as_tensor(array: Array) -> "tf.Tensor":
-    """Return an array of :func:`read_only` as a tensor on the same memory, others as a copy."""
+    """Return an array as a tensor: without a copy if :func:`read_only` made the array."""
     import tensorflow as tf
 
-    # TensorFlow does not write to it, but NumPy exports no memory that cannot be written to.
+    # NumPy exports writable memory only, so the writable base is passed. TensorFlow only reads it.
     if isinstance(array.base, _Memory) and array.size:
         return tf.experimental.dlpack.from_dlpack(array.base.__dlpack__())
     with tf.device("CPU"):

@@ -15,18 +15,21 @@ from adnn_optuna.networks.models import Settings
 from adnn_optuna.networks.network import Head
 
 Example = tuple[tf.Tensor, tf.Tensor]
-"""Labels and outputs of some examples, or the arguments that a metric gets of them."""
+"""Labels and outputs of some examples, or a metric's arguments made from them."""
 PerRow = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
-# Errors of losses and metrics that are tried on arguments of a wrong kind.
+# The errors that losses and metrics raise for arguments of a wrong kind.
 REFUSALS = TypeError, ValueError, NotImplementedError, tf.errors.OpError
 
 
 def made(kind: Any, settings: Settings, head: Head) -> tuple[Any, str]:
-    """Return a head's loss or metric, and its name; ``kind`` is Keras's module for it."""
+    """Return the loss or metric that the settings describe, and its name.
+
+    ``kind`` is ``keras.losses`` or ``keras.metrics``. The head says whether outputs are logits.
+    """
     what = "loss" if kind is keras.losses else "metric"
     registered = None
-    settings = copy.deepcopy(settings)  # Keras fills it in.
+    settings = copy.deepcopy(settings)  # Keras changes a configuration that it reads.
     if isinstance(settings, str):
         name = settings
         registered = keras.saving.get_registered_object(name)
@@ -42,7 +45,7 @@ def made(kind: Any, settings: Settings, head: Head) -> tuple[Any, str]:
         if isinstance(part, type):
             part = part()
         return part, name.partition(">")[2] or name
-    except (TypeError, ValueError) as error:  # A class that needs arguments has a name, too.
+    except (TypeError, ValueError) as error:  # A class may need arguments.
         raise WrongValueError(
             f"{what} must be of keras.{kind.__name__.rpartition('.')[2]}, with its arguments; got "
             f"{name!r} ({first_line(error):.200}).{did_you_mean(name, dir(kind))} If it is your "
@@ -70,15 +73,15 @@ def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
     options = {"from_logits": not head.are_probabilities} if takes_logits else {}
 
     def per_row(labels: tf.Tensor, outputs: tf.Tensor, *, takes_integers: bool) -> tf.Tensor:
-        # Targets and outputs in the user's units are float64, as float32 may merge them. Some
-        # losses of users do not take it.
+        # Targets and outputs in the user's units are float64, as float32 may merge distinct
+        # values. Some user-defined losses do not take float64.
         is_double = takes_double and labels.dtype == outputs.dtype == tf.float64
         dtype = tf.float64 if is_double else tf.float32
         targets = labels if takes_integers else targets_of(head, labels, dtype)
         losses = loss(targets, tf.cast(outputs, dtype), **options)
-        if losses.shape.rank == 0:  # As in Keras, a batch's loss counts for each example.
+        if losses.shape.rank == 0:  # As in Keras, a loss of the whole batch is each example's.
             losses = tf.broadcast_to(losses, tf.shape(outputs)[:1])
-        for _ in losses.shape[1:]:  # As in Keras, of each output.
+        for _ in losses.shape[1:]:  # As in Keras, an example's loss is its outputs' mean.
             losses = tf.reduce_mean(losses, -1)
         return losses
 
@@ -95,7 +98,7 @@ def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
     forms = [True, False] if is_own else ["sparse" in name.lower()]
     for takes_integers in forms if head.num_classes and head.size > 1 else [False]:
         function = functools.partial(per_row, takes_integers=takes_integers)
-        with contextlib.suppress(Exception):  # Code of the user's may raise anything.
+        with contextlib.suppress(Exception):  # The user's code may raise any error.
             if function(labels, outputs).shape == labels.shape[:1]:
                 return function, takes_integers
     kind = "regression" if head.is_regression else "classifier"
@@ -106,15 +109,15 @@ def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
 
 
 def targets_of(head: Head, labels: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
-    """Return labels as targets of the shape of the outputs."""
+    """Return labels as targets that have the shape of the network's outputs."""
     if not head.is_regression and head.size > 1:
         return tf.one_hot(labels, head.size)
     return tf.reshape(tf.cast(labels, dtype), (-1, head.size))
 
 
 def example(head: Head) -> Example:
-    """Return labels and outputs of a batch, to try a loss or metric on."""
-    n = head.size + 2  # Other than the number of outputs, so that no wrong axes fit.
+    """Return labels and outputs of a made-up batch on which a loss or metric is tried."""
+    n = head.size + 2  # Not the number of outputs, so that swapped axes raise an error.
     labels = tf.range(n) % 2
     if head.is_regression:
         labels = tf.zeros((n, head.size))

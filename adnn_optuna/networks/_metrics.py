@@ -15,11 +15,11 @@ from adnn_optuna.networks._losses import REFUSALS, Example, example, made, targe
 from adnn_optuna.networks.models import Settings
 from adnn_optuna.networks.network import Head
 
-# Makes the arguments of a metric of labels and outputs.
+# A function that makes a metric's arguments from labels and outputs.
 Adapt = Callable[[tf.Tensor, tf.Tensor], Example]
 KerasMetric = tuple[keras.metrics.Metric, Adapt]
 
-# Metrics of one class among others: of two classes, of the positive one.
+# Keras metrics about a single class. With two classes, it is the positive class.
 _OF_ONE_CLASS = (
     *("AUC", "Precision", "Recall", "FBetaScore", "BinaryIoU", "TruePositives", "TrueNegatives"),
     *("FalsePositives", "FalseNegatives", "PrecisionAtRecall", "RecallAtPrecision"),
@@ -35,7 +35,7 @@ def is_own(settings: Settings) -> bool:
 
 
 def is_of_one_class(metric: keras.metrics.Metric) -> bool:
-    """Return whether a metric of Keras is for one class among others."""
+    """Return whether this is a Keras metric about a single class."""
     if not type(metric).__module__.startswith("keras."):
         return False
     kinds = tuple(getattr(keras.metrics, name) for name in _OF_ONE_CLASS)
@@ -44,8 +44,8 @@ def is_of_one_class(metric: keras.metrics.Metric) -> bool:
 
 
 def is_of_positive(metric: keras.metrics.Metric, head: Head) -> bool:
-    """Return whether a metric is for the positive one of two classes."""
-    # Else it is of the class with the number that it was given.
+    """Return whether a metric is about the positive class of two classes."""
+    # A metric with a class_id is about that class instead.
     is_free = getattr(metric, "class_id", None) is None
     return head.num_classes == 2 and is_free and is_of_one_class(metric)
 
@@ -53,14 +53,15 @@ def is_of_positive(metric: keras.metrics.Metric, head: Head) -> bool:
 def keras_metric(settings: Settings, head: Head, *, takes_integers: bool) -> KerasMetric:
     """Return a Keras metric, and the function that makes its arguments.
 
-    The loss of the network ``takes_integers``, or one-hot rows.
+    ``takes_integers`` says whether the network's loss takes class numbers, not one-hot rows.
     """
     is_users = is_own(settings)
     of_metric = head.of_predictions
     if is_users and head.ends_in_logits:
         of_metric = dataclasses.replace(head, are_probabilities=False)
     metric, name = made(keras.metrics, settings, of_metric)
-    # Several labels of an example are a regression on 0 and 1, with an accuracy of each.
+    # Data with several labels per example are a regression on 0 and 1. Only its binary accuracy,
+    # which is computed for each label, is allowed.
     is_of_all = not is_users and "accuracy" in name.lower() and "binary" not in name.lower()
     if head.is_regression and (is_of_all or is_of_one_class(metric)):
         raise WrongValueError(
@@ -70,18 +71,18 @@ def keras_metric(settings: Settings, head: Head, *, takes_integers: bool) -> Ker
     if not isinstance(metric, keras.metrics.Metric):
         metric = keras.metrics.MeanMetricWrapper(metric, name=name)
     elif isinstance(settings, str):
-        # As in Keras, but for the numbers of names.
+        # The metric is named as in Keras, without the number of a repeated name.
         own_name = name if settings.islower() else re.sub(r"_\d+$", "", metric.name)
         metric = type(metric)(name=own_name)
     if head.is_regression:
-        # Float32 would merge values around 1e9. A metric of the user's may take no dtype.
+        # Float32 would merge values around 1e9. A user-defined metric may take no dtype.
         with contextlib.suppress(*REFUSALS):
             metric = type(metric).from_config(metric.get_config() | {"dtype": "float64"})
     if is_users:
         return metric, _arguments_of_own(metric, name, head, takes_integers=takes_integers)
     adapt = _arguments_of_keras(metric, head, is_sparse="sparse" in name.lower())
     try:
-        # Some make their variables by the first examples.
+        # Some metrics create their variables when they see the first examples.
         _result_of(metric, [adapt(*example(head))])
     except Exception as error:  # noqa: BLE001 - the metric's own code may raise anything
         raise _refused(name, head, error) from None
@@ -89,12 +90,13 @@ def keras_metric(settings: Settings, head: Head, *, takes_integers: bool) -> Ker
 
 
 def _arguments_of_keras(metric: keras.metrics.Metric, head: Head, *, is_sparse: bool) -> Adapt:
-    """Return the maker of the arguments that a metric of Keras's is defined for."""
+    """Return a function that makes the arguments of one of Keras's own metrics."""
     is_of_two = is_of_positive(metric, head)
     column = head.positive or 0
     is_f_score = isinstance(metric, keras.metrics.FBetaScore)
     if is_f_score and is_of_two and metric.threshold is None:
-        # Else it is the largest output of a row, which a single one always is.
+        # Without a threshold, the class with a row's largest output is predicted. A single
+        # output is always the largest.
         metric.threshold = 0.5
 
     def adapt(labels: tf.Tensor, outputs: tf.Tensor) -> Example:
@@ -117,12 +119,12 @@ def _arguments_of_keras(metric: keras.metrics.Metric, head: Head, *, is_sparse: 
 def _arguments_of_own(
     metric: keras.metrics.Metric, name: str, head: Head, *, takes_integers: bool
 ) -> Adapt:
-    """Return the maker of the arguments that Keras passes to a metric of the user's.
+    """Return a function that makes a user-defined metric's arguments in the form it accepts.
 
-    Keras passes the labels of the loss as they were passed to ``fit``: of a single output, with or
-    without an axis of outputs, and as whole numbers or floats. Taken is the first of these that
-    gives all examples of a batch the value that they have one by one. In another one, labels and
-    outputs may broadcast to a table of all pairs.
+    Keras passes labels as they were passed to ``fit``: with or without an axis for a single
+    output, and as integers or floats. A form is right if a batch has the same value at once and
+    example by example. In a wrong form, labels and outputs may broadcast to a table of all pairs.
+    Without a right form, the first form that raises no error is used.
     """
     labels, outputs = _varied_example(head)
     one_by_one = [(labels[i : i + 1], outputs[i : i + 1]) for i in range(len(labels))]
@@ -144,7 +146,7 @@ def _arguments_of_own(
 
 
 def _forms(metric: keras.metrics.Metric, head: Head, *, takes_integers: bool) -> Iterator[Adapt]:
-    """Yield makers of arguments, in each form in which Keras may pass labels for a loss."""
+    """Yield a function that makes a metric's arguments, for each form of labels in Keras."""
     shapes = [[-1, head.size]]
     dtypes = [tf.float32]
     is_one_hot = not head.is_regression and head.size > 1 and not takes_integers
@@ -184,12 +186,12 @@ def _predictions(head: Head, outputs: tf.Tensor) -> tf.Tensor:
 
 
 def _outputs_of_model(head: Head, outputs: tf.Tensor) -> tf.Tensor:
-    """Return what the user's model returns, or the handed out model of an MLP."""
+    """Return logits if the user's model ends in logits, otherwise predictions."""
     if not head.ends_in_logits:
         return _predictions(head, outputs)
     if not head.are_probabilities:
         return outputs
-    # An average of probabilities.
+    # These outputs are an average of probabilities.
     epsilon = keras.config.epsilon()
     chances = tf.clip_by_value(outputs, epsilon, 1 - epsilon)
     logits = tf.math.log(chances)
@@ -212,7 +214,7 @@ def _varied_example(head: Head) -> Example:
 
 
 def _result_of(metric: keras.metrics.Metric, batches: Sequence[Example]) -> float:
-    """Return a metric's number for some batches of arguments; raise if it is no number."""
+    """Return a metric's value over some batches; raise unless it is a single number."""
     try:
         for arguments in batches:
             metric.update_state(*arguments, sample_weight=None)
@@ -225,17 +227,17 @@ def _result_of(metric: keras.metrics.Metric, batches: Sequence[Example]) -> floa
 
 
 class _NoNumberError(Exception):
-    """A metric is several numbers."""
+    """The result of a metric is not a single number."""
 
 
 def _check_is_in_variables(metric: keras.metrics.Metric, arguments: Example, value: float) -> None:
-    """Raise unless the variables that a graph returns hold the value of a batch."""
+    """Raise unless a graph that returns the metric's variables gives the value of a batch."""
     nothing = [tf.convert_to_tensor(variable.value) for variable in metric.variables]
 
     def update(*arguments: tf.Tensor) -> Sequence[tf.Tensor]:
         return metric.stateless_update_state(nothing, *arguments, sample_weight=None)
 
-    # Called by itself, TensorFlow warns of many functions.
+    # TensorFlow would warn if many new tf.functions were called directly.
     graph = tf.function(update, autograph=False).get_concrete_function(*arguments)
     state = graph(*arguments)
     result = np.asarray(result_of_state(metric, state))
@@ -245,8 +247,8 @@ def _check_is_in_variables(metric: keras.metrics.Metric, arguments: Example, val
 
 
 def result_of_state(metric: keras.metrics.Metric, state: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Return a metric's result by the values of its variables."""
-    # Not by `stateless_result`, which hands out a variable itself without its value.
+    """Return a metric's result for these values of its variables."""
+    # `stateless_result` is not used, because it may return a variable without its value here.
     with keras.StatelessScope(zip(metric.variables, state, strict=True)):
         result = metric.result()
         if isinstance(result, keras.Variable):
@@ -255,7 +257,7 @@ def result_of_state(metric: keras.metrics.Metric, state: Sequence[tf.Tensor]) ->
 
 
 def _refused(name: str, head: Head, error: Exception) -> WrongValueError:
-    """Return the error for a metric that an example shows to be of no use."""
+    """Return the error message for a metric that failed on a made-up batch."""
     if isinstance(error, _NoNumberError):
         return WrongValueError(
             f"The metric {name!r} must be one number for a split and {head.size} outputs. Pass an "

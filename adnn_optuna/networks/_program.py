@@ -21,18 +21,19 @@ from adnn_optuna.networks.network import EVALUATION_ROWS, Architecture, Weights
 
 Data = tuple[tf.Tensor, ...]
 
-# How many compiled programs this process keeps.
+# The number of compiled programs that this process keeps.
 _N_PROGRAMS = 8
 
 
 class Program:
-    """A network's training and evaluation, compiled once for all data of some shapes.
+    """A network's training and evaluation, compiled once for all data of the same shapes.
 
-    The ``splits`` are examples of its arguments: a training set and, if there is one, a validation
-    set, each of inputs, labels or targets and, for training, the examples' weights if there are
-    any. The orders of one call are for as many ``epochs``. If the metric ``judge`` is a mean over
-    single examples, the totals of the validation set end in its terms, by the batches in which
-    they are computed. Several threads may call all methods.
+    Several threads may call all methods.
+
+    ``splits`` has data of these shapes: the training set and, if there is one, the validation set.
+    A split holds inputs and labels or targets. The training set may also hold examples' weights.
+    One call gets the order of the training rows in ``epochs`` epochs. If the metric ``judge`` is a
+    mean over single examples, the validation set's totals also hold the values of the examples.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Program:
         self._of_thread = threading.local()
         self._evaluating = threading.Lock()
 
-        # Averaging the weights of a training run changes the optimizer's variables.
+        # Copied, because an optimizer that averages weights changes its variables.
         self._optimizer_state = [tf.convert_to_tensor(v.value) for v in self._optimizer.variables]
         if any(np.ptp(v.numpy().astype(float)) for v in self._optimizer_state if v.shape.rank):
             raise WrongValueError(
@@ -71,7 +72,8 @@ class Program:
             )
         state = [tf.convert_to_tensor(v.value) for v in self._variables]
         orders = tf.zeros((epochs, len(splits[0][1])), tf.int32)
-        bounds = tf.constant([0, 1, 0, 1, *[0] * 2 * len(splits)])  # One batch, and no scores.
+        # The example trains one batch and scores no rows.
+        bounds = tf.constant([0, 1, 0, 1, *[0] * 2 * len(splits)])
         self._is_regression = architecture.head.is_regression
         self._scales_targets = self._is_regression and architecture.scale != "none"
         n_targets = 0
@@ -82,13 +84,14 @@ class Program:
         try:
             self._compile(example, jit_compile=training.jit_compile is True)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
-            # XLA lacks an operation. An error of the model's own is raised again, more plainly.
+            # XLA lacks an operation. If the model itself is wrong, TensorFlow raises its error
+            # more plainly without XLA.
             self._compile(example, jit_compile=False)
 
     def _compile(self, example: tuple[Any, ...], *, jit_compile: bool) -> None:
         options = {"autograph": False, "jit_compile": jit_compile}
         train = tf.function(self._trace_training, **options).get_concrete_function(*example)
-        # A call locks the variables that it captured, which are all: so each thread has its own.
+        # A call locks all variables that it captured, so each thread has its own variables.
         spec = tf.TensorSpec((), tf.resource)
         for i, variable in enumerate(self._variables):
             handle = functools.partial(self._handle_of_thread, i)
@@ -104,7 +107,7 @@ class Program:
                 )
         self.train: Callable[..., tuple[list[tf.Tensor], list[Score]]] = train
         self._evaluate = tf.function(self._trace_evaluation, **options)
-        self._evaluations: dict[int, Any] = {}  # The graphs, by the number of rows.
+        self._evaluations: dict[int, Any] = {}  # The graphs by the number of rows.
 
     def _handle_of_thread(self, index: int) -> tf.Tensor:
         if not hasattr(self._of_thread, "variables"):
@@ -112,7 +115,10 @@ class Program:
         return self._of_thread.variables[index].handle
 
     def first_state(self, weights: Weights, learning_rate: float | None) -> list[tf.Tensor]:
-        """Return the state of initial weights, and of a learning rate without a schedule."""
+        """Return the state before the first step.
+
+        Without a ``learning_rate``, the optimizer has its own rate or schedule.
+        """
         of_optimizer = [*self._optimizer_state]
         if learning_rate is not None:
             rate = self._optimizer.learning_rate
@@ -121,7 +127,7 @@ class Program:
         return [*map(as_tensor, weights), *of_optimizer]
 
     def weights(self, state: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
-        """Return the model's variables of a state, averaged if the optimizer averages them."""
+        """Return the model's variables in a state, averaged if the optimizer averages weights."""
         if not getattr(self._optimizer, "inner_optimizer", self._optimizer).use_ema:
             return state[: len(self._model.variables)]
         with self._evaluating:
@@ -130,21 +136,22 @@ class Program:
             return [tf.convert_to_tensor(v.value) for v in self._model.variables]
 
     def compile_outputs(self, n_rows: int, inputs: tf.Tensor) -> None:
-        """Compile the outputs for this many rows of such inputs, unless that was done."""
+        """Compile :meth:`outputs` for ``n_rows`` rows like ``inputs``, unless it is compiled."""
         weights = [tf.convert_to_tensor(v.value) for v in self._model.variables]
         sizes = {min(n_rows, EVALUATION_ROWS), n_rows % EVALUATION_ROWS}
         for size in sizes - {0, *self._evaluations}:
             self.outputs(weights, tf.gather(inputs, tf.range(size) % len(inputs)))
 
     def outputs(self, weights: list[tf.Tensor], x: tf.Tensor) -> tuple[np.ndarray, float]:
-        """Return outputs, float32 of shape (n, outputs), and the layers' own loss of a row."""
+        """Return outputs, float32 of shape (n, outputs), and the mean loss that layers add."""
         outputs = []
         own_loss = 0.0
         with self._evaluating:
             for first in range(0, max(len(x), 1), EVALUATION_ROWS):
                 rows = x[first : first + EVALUATION_ROWS]
                 if len(rows) not in self._evaluations:
-                    # By itself, TensorFlow warns of many shapes, and looks its graphs up slowly.
+                    # If tf.function chose the graph, TensorFlow would warn of many shapes and
+                    # take longer.
                     evaluate = self._evaluate.get_concrete_function(weights, rows)
                     self._evaluations[len(rows)] = evaluate
                 of_rows, added = self._evaluations[len(rows)](weights, rows)
@@ -160,12 +167,13 @@ class Program:
         bounds: tf.Tensor,
         totals: Sequence[Score],
     ) -> tuple[list[tf.Tensor], list[Score]]:
-        """Train from the values of all variables; return the new ones and the scores they have.
+        """Train from these values of all variables; return their new values and the totals.
 
-        Targets and scores are in the user's units. If the network scales targets, units hold their
-        mean and standard deviation. The orders of the training rows have the shape (epochs, rows).
-        Each two of the bounds are a first number and the end: of the epochs, of their batches, and
-        of the thousands of rows of each split to be added to the totals.
+        ``data`` holds the splits and, if the network scales targets, their mean and standard
+        deviation. Targets and scores are in the user's units. ``orders`` holds the order of the
+        training rows, of shape (epochs, rows). ``bounds`` holds pairs of a first number and an
+        end: for the epochs, for the batches of an epoch and, for each split, for the batches of
+        a thousand rows whose scores are added to ``totals``.
         """
         begin, end, first, last, *of_splits = tf.unstack(bounds)
         self._assign(state)
@@ -176,9 +184,9 @@ class Program:
             _in_batches(orders.shape[1], self._batch_size, (first, last), train_batch)
             return epoch + 1
 
-        # XLA would unroll a loop of a known number of epochs.
+        # The number of epochs is a tensor, because XLA would unroll a loop of a known length.
         tf.while_loop(lambda epoch: epoch < end, train_epoch, (begin,), parallel_iterations=1)
-        # Before the scores, as evaluating advances the seeds of Keras's recurrent layers.
+        # Read before scoring, because scoring advances the seeds of Keras's recurrent layers.
         trained = [tf.convert_to_tensor(v.value) for v in self._variables]
         self._optimizer.finalize_variable_values(self._model.trainable_variables)
         fixed = [(v, tf.convert_to_tensor(v.value)) for v in self._model.non_trainable_variables]
@@ -191,7 +199,7 @@ class Program:
         return trained, scores
 
     def _assign(self, values: Sequence[tf.Tensor]) -> None:
-        # The values may be of the model's variables only, which come first.
+        # There may be values only for the model's variables, which are the first variables.
         for variable, value in zip(self._variables, values, strict=False):
             variable.assign(value)
 
@@ -202,7 +210,7 @@ class Program:
         x, y, *weights = (tf.gather(array, rows) for array in data)
         if self._scales_targets:
             y = (tf.reshape(y, (size, -1)) - units[0]) / units[1]
-        if self._is_regression:  # As `fit` has them.
+        if self._is_regression:  # Targets in `fit` are float32, too.
             y = tf.cast(y, tf.float32)
         variables = self._model.trainable_variables
         with tf.GradientTape() as tape:
@@ -231,7 +239,8 @@ class Program:
         size: int,
         *totals: tf.Tensor,
     ) -> Score:
-        for variable, value in fixed:  # Some models draw here: alike in all parts of a split.
+        # Some models draw random numbers. With the same state, all batches get the same numbers.
+        for variable, value in fixed:
             variable.assign(value)
         xs, labels = (
             tf.slice(a, [first, *[0] * (len(a.shape) - 1)], [size, *a.shape[1:]]) for a in split
@@ -256,13 +265,16 @@ def _in_batches(
     function: Callable[..., tuple[tf.Tensor, ...]],
     *totals: tf.Tensor,
 ) -> tuple[tf.Tensor, ...]:
-    """Trace ``function(first row, size, *totals)``, the new totals, for the batches in bounds."""
+    """Trace ``function(first row, size, *totals)`` for each batch within the bounds.
+
+    The function returns the new totals; the last totals are returned.
+    """
     first, last = bounds
     size = min(size, rows)
     n_whole, n_remaining = divmod(rows, size)
     batches = [(first, n_whole, size)]
     if n_remaining:
-        # The smaller batch is a loop, too: a condition would have to return something.
+        # The smaller last batch is a loop, too, as a condition would need a second branch.
         batches.append((tf.maximum(first, n_whole), n_whole + 1, n_remaining))
     for begin, end, n in batches:
         _, *totals = tf.while_loop(
@@ -274,7 +286,7 @@ def _in_batches(
     return tuple(totals)
 
 
-# The last used programs, by all that is compiled into them.
+# The programs that were used last, by everything that is compiled into them.
 _programs: dict[tuple[Any, ...], Program] = {}
 _compiling = threading.Lock()
 
@@ -286,9 +298,9 @@ def compiled(
     epochs: int,
     judge: str,
 ) -> Program:
-    """Return the program of a network's training on data of some shapes, compiled if it is new."""
-    alike = dataclasses.replace(training, epochs=1)  # No program depends on their number.
-    if training.fixed_learning_rate is not None:  # It is a part of the state.
+    """Return the program that trains a network on data of these shapes; compile a new one."""
+    alike = dataclasses.replace(training, epochs=1)  # All numbers of epochs share a program.
+    if training.fixed_learning_rate is not None:  # The rate is in the state, not compiled.
         optimizer: Any = training.optimizer
         if isinstance(optimizer, dict):
             optimizer = {**optimizer, "config": optimizer["config"] | {"learning_rate": 0.0}}
@@ -310,10 +322,13 @@ def compiled(
 
 @functools.lru_cache(maxsize=32)
 def orders_of(rows: int, seed: int | None, first: int, count: int) -> tf.Tensor:
-    """Return the orders of the training rows from an epoch on: int32, of shape (count, rows)."""
+    """Return the training rows' order in ``count`` epochs from epoch ``first`` on.
+
+    The result is int32 of shape (count, rows).
+    """
     orders = np.tile(np.arange(rows, dtype=np.int32), (count, 1))
     for i in range(count):
-        if seed is not None:  # Counter-based, so no epoch needs the earlier.
+        if seed is not None:  # Counter-based: an epoch does not depend on earlier epochs.
             words = np.random.Philox(np.random.SeedSequence((seed, first + i)))
             orders[i] = np.random.Generator(words).permutation(rows)
     return as_tensor(orders)

@@ -29,8 +29,9 @@ Score = tuple[tf.Tensor, ...]
 class Scores:
     """Sums over the examples of a split, batch by batch, and the metrics that follow from them.
 
-    These are the head's own (how many are correct; of a regression squared errors of each target
-    and absolute ones), the loss, and the states of the Keras metrics.
+    The sums are the head's own, the loss, and the states of the Keras metrics. A classifier's own
+    sum is the number of correct examples. A regression's own sums are the squared errors of each
+    target and all absolute errors.
     """
 
     def __init__(self, head: Head, loss: Settings, metrics: Sequence[Settings]) -> None:
@@ -45,7 +46,7 @@ class Scores:
             if settings in head.metrics:
                 continue
             metric, adapt = keras_metric(settings, head, takes_integers=takes_integers)
-            # Those that a head knows itself are not computed twice.
+            # The head computes this metric itself.
             if metric.name in head.metrics:
                 continue
             if metric.name in self.names:
@@ -74,11 +75,11 @@ class Scores:
 
     @property
     def of_positive(self) -> list[str]:
-        """The names of the metrics for the positive one of two classes."""
+        """The names of the metrics about the positive class of two classes."""
         return [m.name for m, _ in self._metrics if is_of_positive(m, self._head)]
 
     def check(self, y: Mapping[str, np.ndarray], classes: Sequence[Any] | None) -> None:
-        """Refuse metrics that a split does not define, or that lack a positive class."""
+        """Refuse metrics that are undefined on a split, or that need a missing positive class."""
         n = self._head.num_classes
         names = ["r2"]
         if n:
@@ -109,10 +110,10 @@ class Scores:
     def add(
         self, labels: tf.Tensor, outputs: tf.Tensor, own_losses: Sequence[Any], totals: Score
     ) -> Score:
-        """Return the sums with a batch; ``own_losses`` are the losses that layers add."""
+        """Return the sums after one more batch; ``own_losses`` are losses that layers add."""
         losses = tf.cast(self.loss(labels, outputs), tf.float64)
         loss = tf.reduce_sum(losses)
-        # As in Keras, this is the loss of the training.
+        # As in Keras, the loss includes the losses that layers add.
         loss = with_own_losses(loss, own_losses, labels.shape[0])
         of_batch = [*self._own(labels, outputs), loss]
         sums = []
@@ -124,7 +125,7 @@ class Scores:
         return tuple(sums)
 
     def _states(self, totals: Score) -> Iterator[tuple[keras.metrics.Metric, Adapt, list[Any]]]:
-        """Yield each Keras metric with the maker of its arguments, and its state in the sums."""
+        """Yield each Keras metric, the function for its arguments, and its state in ``totals``."""
         states = iter(totals[self._n_own + 1 :])
         for metric, adapt in self._metrics:
             yield metric, adapt, [next(states) for _ in metric.variables]
@@ -156,7 +157,7 @@ class Scores:
         return name in self._head.metrics and name in ("accuracy", "loss", "mae")
 
     def terms(self, name: str, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-        """Return the values whose mean the metric is: bool or float64, of shape (n,)."""
+        """Return each example's value, whose mean is the metric: bool or float64, shape (n,)."""
         if name == "accuracy":
             return self._is_correct(labels, outputs)
         if name == "loss":
@@ -187,7 +188,7 @@ class Scores:
         return {f"{split}_{name}": value for name, value in metrics.items()}
 
     def metrics(self, split: str, outputs: np.ndarray, y: np.ndarray, own_loss: float) -> Metrics:
-        """Return the metrics of a split by a network's outputs for it, see :meth:`tested`."""
+        """Return the metrics of a network's outputs on a split; see :meth:`tested`."""
         totals = self.add(tf.constant(y), tf.constant(outputs), [own_loss], self.nothing)
         return self.results(split, totals, y)
 
@@ -208,12 +209,12 @@ class Scores:
     def of_examples(
         self, name: str, outputs: np.ndarray, y: np.ndarray, value: float
     ) -> np.ndarray:
-        """Return the scores of single examples by a metric that has a value for all of them.
+        """Return one score per example for a metric whose value on all examples is ``value``.
 
-        Of the accuracy, a score is whether the network is right. Of any other metric, it is the
-        metric plus the example's influence value (Hampel 1974, JASA 69:383-393): the mean of all
-        is the metric, and their spread shows how far it would vary on other examples. They are
-        NaN if a Keras metric has no derivative.
+        For the accuracy, the score is whether the prediction is correct. For any other metric, it
+        is ``value`` plus the example's influence value (Hampel 1974, JASA 69:383-393). The mean
+        of the scores is ``value``, and their spread shows how much the metric would vary on other
+        examples. The scores are NaN if a Keras metric has no derivative.
         """
         if name == "accuracy":
             return self._head.predicted(outputs) == y
@@ -230,11 +231,11 @@ class Scores:
     def _influence_by_weights(
         self, name: str, labels: tf.Tensor, outputs: tf.Tensor
     ) -> np.ndarray:
-        """Return the derivative of a Keras metric for the weight of each example, times n."""
+        """Return a Keras metric's derivative with respect to each example's weight, times n."""
         [(metric, adapt, nothing)] = (m for m in self._states(self.nothing) if m[0].name == name)
         weights = tf.ones(len(labels))
         derivative = None
-        # A metric of the user's may take no weights, or have no derivative, such as IoU.
+        # A user-defined metric may take no weights. Some metrics, such as IoU, have no derivative.
         with contextlib.suppress(*REFUSALS, LookupError), tf.GradientTape() as tape:
             tape.watch(weights)
             arguments = adapt(labels, outputs)
@@ -256,7 +257,7 @@ def _influence_of_errors(name: str, outputs: np.ndarray, targets: np.ndarray) ->
         means = squared.mean(axis=1)
         return means / (2 * rmse or 1.0)
     else:
-        # Other examples would also vary otherwise, by which R² divides.
+        # Other examples would also have another variance, by which R² divides.
         deviations = np.square(targets - targets.mean(axis=0))
         variances = targets.var(axis=0)
         relative = squared.mean(axis=0) / variances
@@ -265,7 +266,7 @@ def _influence_of_errors(name: str, outputs: np.ndarray, targets: np.ndarray) ->
 
 
 def with_own_losses(loss: tf.Tensor, own_losses: Sequence[Any], n: int = 1) -> tf.Tensor:
-    """Return a sum of ``n`` losses with the own losses of a model's layers, as Keras does."""
+    """Return the sum of ``n`` losses plus ``n`` times the losses that layers add, as in Keras."""
     for own_loss in own_losses:
         loss += n * tf.reduce_sum(tf.cast(own_loss, loss.dtype))
     return loss

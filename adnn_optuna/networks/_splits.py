@@ -13,7 +13,7 @@ DEFAULT_FRACTION = 0.2
 
 
 def split_size(name: str, size: float | None, n: int, *, is_given: bool) -> int:
-    """Return how many of n samples are drawn for a split. It is 0 if its arrays are given."""
+    """Return how many of n samples are drawn for a split: 0 if the user passed its arrays."""
     if is_given:
         if size is not None:
             raise WrongValueError(f"Pass either {name} or the arrays, not both.")
@@ -23,7 +23,7 @@ def split_size(name: str, size: float | None, n: int, *, is_given: bool) -> int:
     if is_integer(size) and 0 <= size < n:
         return int(size)
     if isinstance(size, float) and 0 <= size < 1:
-        # A fraction above 0 asks for a split, so it gets one.
+        # A fraction above 0 asks for a split, so at least one sample is drawn.
         if size > 0:
             return max(round(size * n), 1)
         return 0
@@ -36,7 +36,7 @@ def split_size(name: str, size: float | None, n: int, *, is_given: bool) -> int:
 def drawn_rows(
     y: Array, sizes: Sequence[int], seed: int, group: Indices | None
 ) -> dict[str, Indices]:
-    """Return the rows of each split in ascending order. ``sizes`` are of test and validation."""
+    """Return each split's rows in ascending order; ``sizes`` are test, then validation."""
     n = len(y)
     if sum(sizes) >= n:
         raise WrongValueError(
@@ -55,11 +55,11 @@ def drawn_rows(
 
 
 def stratified_order(y: Array, seed: int) -> Indices:
-    """Return a random order. Each part of it has nearly the same share of each label."""
+    """Return a random order of rows; each part has nearly the same share of each label."""
     if y.dtype.kind == "f":
-        y = np.zeros(len(y))  # Targets of a regression do not matter.
-    # The raw words of a bit generator stay the same in all versions of NumPy, which Generator's
-    # permutations need not: a study must find its splits again after an upgrade.
+        y = np.zeros(len(y))  # The splits of a regression are not stratified.
+    # A study must draw the same splits after an upgrade of NumPy. NumPy keeps the raw words of a
+    # bit generator in all versions, but may change Generator.permutation.
     words = np.random.Philox(seed).random_raw(len(y))
     shuffled = np.argsort(words, kind="stable")
     _, label, counts = np.unique(y[shuffled], return_inverse=True, return_counts=True)
@@ -74,7 +74,7 @@ def stratified_order(y: Array, seed: int) -> Indices:
 
 
 def checked_groups(values: Any, n: int) -> Indices:
-    """Return a group number for each of n samples. Groups are numbered in the order of names."""
+    """Return the group number of each of n samples; the sorted names are numbered from 0."""
     groups = plain("groups", values)
     lacks_some = groups.dtype.kind == "f" and np.isnan(groups).any()
     if groups.shape != (n,) or lacks_some:
@@ -105,7 +105,7 @@ def _grouped_rows(group: Indices, sizes: Sequence[int], seed: int) -> list[Indic
         chosen: set[int] = set()
         room = size
         for name in remaining:
-            # The splits that follow need a group each.
+            # Each later split needs at least one group.
             if counts[name] <= room and len(remaining) - len(chosen) > n_splits:
                 chosen.add(name)
                 room -= counts[name]

@@ -1,4 +1,4 @@
-"""TensorFlow, without its first notices."""
+"""Load TensorFlow without the notices that it prints first."""
 
 import contextlib
 import functools
@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 from adnn_optuna._checks import WrongValueError, check_installed, importing, load
 
-# A forked process lacks the threads of the other one, and TensorFlow waits for them.
+# A forked process lacks its parent's threads, for which TensorFlow waits.
 FORKED = "TensorFlow waits forever in a fork of a process that has used it"
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
-# Notices on a machine without a GPU, and the rest of their lines.
+# Lines that TensorFlow prints while it is loaded on a machine without a GPU.
 _NOTICE = re.compile(
     r"(?:WARNING: All log messages before absl|To enable the following instructions"
     r"|I\d{4} |\S+ \S+: I |[EW]\d{4} .*(?:failed call to cuInit|Unable to register cu)).*\n?"
@@ -21,30 +21,31 @@ _NOTICE = re.compile(
 
 
 def load_tensorflow(what: str) -> None:
-    """Import TensorFlow, which ``what`` needs, without its notices about itself.
+    """Import TensorFlow, which ``what`` needs, and hide the notices that it prints first.
 
-    Its later messages of level INFO are omitted, too, unless TF_CPP_MIN_LOG_LEVEL is set.
+    Later messages of level INFO are hidden, too, unless TF_CPP_MIN_LOG_LEVEL is set.
     """
     check_installed("tensorflow", what)
     level = os.environ.get(LOG_LEVEL)
     if "tensorflow" in sys.modules or level == "0":
         load("keras")
         return
-    # It is read once, at the import: neither the user's code nor a process of theirs finds it.
+    # TensorFlow reads the level once, during its import. The variable is restored below, so
+    # neither the user's code nor its subprocesses see the level.
     os.environ[LOG_LEVEL] = level or "1"
     try:
         with importing(), _without_notices():
-            import keras  # noqa: F401 - as all that uses TensorFlow does.
+            import keras  # noqa: F401 - all code that uses TensorFlow needs Keras, too.
             import tensorflow as tf
 
-            tf.config.list_physical_devices()  # The last notices are about looking for a GPU.
+            tf.config.list_physical_devices()  # This prints the last notices, about GPUs.
     finally:
         if level is None:
             del os.environ[LOG_LEVEL]
 
 
 def check_not_forked() -> None:
-    """Raise in a fork of the process that called this function first, as TensorFlow was used."""
+    """Raise in a fork of the process that called this function first and used TensorFlow."""
     if os.getpid() != _first_process():
         raise WrongValueError(
             f"Training must not run in a forked process: {FORKED}. Start the process by "
@@ -59,7 +60,7 @@ def _first_process() -> int:
 
 @contextlib.contextmanager
 def _without_notices() -> Iterator[None]:
-    """Filter file descriptor 2, as TensorFlow writes to it before it reads any log level."""
+    """Remove notices from file descriptor 2; TensorFlow writes some before it reads the level."""
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)

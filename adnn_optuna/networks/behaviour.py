@@ -1,4 +1,4 @@
-"""Sketches of what the user's code computes, beyond any configuration; loads TensorFlow."""
+"""Sketches of the results of user-defined code, beyond any configuration; loads TensorFlow."""
 
 import contextlib
 import json
@@ -17,12 +17,12 @@ from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import Architecture
 
 Behaviour = dict[str, list[float]]
-"""A sketch of each part, such as the loss: norm, mixed sum, and how far rounding may move them."""
+"""A sketch of each part, such as the loss: norm, mixed sum, and allowed rounding error."""
 
 _ROWS = 8
-# How far the last bits of processors may move a sketch, relative to its norm.
+# The rounding error between processors that is allowed in a sketch, relative to its norm.
 _ROUNDING, _ROUNDING_OF_HALF = 1e-3, 3e-2
-# At which steps a schedule is looked at.
+# The number of optimizer steps, and the steps at which a learning rate schedule is evaluated.
 _N_UPDATES = 3
 _STEPS = (0, 1, 10, 100, 1_000, 10_000)
 
@@ -30,9 +30,9 @@ _known = weakref.WeakKeyDictionary[Architecture, dict[str, Behaviour]]()
 
 
 def behaviour(architecture: Architecture, training: Training) -> Behaviour:
-    """Return sketches of the results of a network and its training if they have the user's code.
+    """Return sketches of a network and its training; none if all their code is Keras's own.
 
-    For classes and functions of Keras, the configuration is enough.
+    A configuration fully describes Keras's own classes and functions.
     """
     settings = json.dumps([architecture.config, training.config], sort_keys=True)
     of_network = _known.setdefault(architecture, {})
@@ -42,7 +42,7 @@ def behaviour(architecture: Architecture, training: Training) -> Behaviour:
 
 
 def _sketched(architecture: Architecture, training: Training, settings: str) -> Behaviour:
-    """Return the sketches; none without the user's code, or if it raises an error."""
+    """Return the sketches; none without user-defined code, or if it raises an error."""
     names = re.findall(r'"([^"\\]+)"', settings)
     has_own_code = architecture.own_code or any(map(keras.saving.get_registered_object, names))
     if has_own_code:
@@ -52,7 +52,7 @@ def _sketched(architecture: Architecture, training: Training, settings: str) -> 
 
 
 def _tried(architecture: Architecture, training: Training) -> Behaviour:
-    """Return sketches of outputs, loss, metrics, gradients and updates, from a fixed start."""
+    """Return sketches of outputs, loss, metrics, gradients and updates for fixed seeds."""
     model = architecture.build(0, 0)
     head = architecture.head
     scores = Scores(head, training.loss or "", training.metrics)
@@ -70,7 +70,7 @@ def _tried(architecture: Architecture, training: Training) -> Behaviour:
     variables = [variable.value for variable in model.trainable_variables]
     gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
     optimizer = training.build_optimizer()
-    # From zero, beside which no step is small.
+    # The weights start at zero, so that rounding does not hide small steps.
     weights = keras.Variable(np.zeros((2, 2), np.float32))
     optimizer.build([weights])
     for _ in range(_N_UPDATES):
@@ -94,7 +94,7 @@ def _tried(architecture: Architecture, training: Training) -> Behaviour:
         rounding = _ROUNDING_OF_HALF
     sketches_by_part: Behaviour = {}
     for part, values in parts.items():
-        # One sketch of all arrays, as small values of a single one may be rounding errors.
+        # All arrays share one sketch, as the values of a single array may be rounding errors only.
         arrays = [tf.convert_to_tensor(value).numpy() for value in values]
         sketches = sketch_weights(arrays)
         mixed = sum(math.cos(i) * of_array for i, (_, of_array) in enumerate(sketches))

@@ -27,20 +27,21 @@ _SPLITS = ("train", "val", "test")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Draw:
-    """The samples from which splits are drawn, and settings that a training part determines."""
+    """The samples from which splits are drawn, and the settings of the data set."""
 
-    # Arrays or tables as passed: by "" those to draw from, by "_val", "_test" passed splits.
+    # Arrays or tables as passed. The key "" has the samples to draw from; "_val" and "_test" have
+    # splits that the user passed.
     inputs: Mapping[str, Any]
     labels: Mapping[str, Array]
-    sizes: Sequence[int]  # Of test and validation.
+    sizes: Sequence[int]  # The sizes of the test and the validation split.
     group: Indices | None
     classes: Sequence[Any]
     weights: Mapping[str, Any]
     impute: bool
-    layout: Preprocessing  # The first splits' layout is kept: it fixes the network's inputs.
+    layout: Preprocessing  # Redrawn splits have the first splits' features, as networks need them.
 
     def fields(self, seed: int) -> dict[str, Any]:
-        """Return the fields of a :class:`Dataset` that has the splits of a seed."""
+        """Return the fields of a :class:`Dataset` whose splits are drawn with this seed."""
         y = self.labels[""]
         rows = _splits.drawn_rows(y, self.sizes, seed, self.group)
         train = rows["train"]
@@ -65,7 +66,7 @@ class _Draw:
         return fields
 
     def kept(self, layout: Preprocessing) -> Self:
-        """Return the draw with a copy of the samples, for splits of this layout."""
+        """Return the draw with a copy of the samples; all later splits have this layout."""
         copies = {}
         for suffix, raw in self.inputs.items():
             inputs = raw
@@ -127,7 +128,7 @@ class Dataset:
     groups_test: Indices | None = field(default=None, repr=False)
     preprocessing: Preprocessing = field(default=Preprocessing(), repr=False)
     positive: Any = field(default=None, repr=False)
-    # The source of redrawn splits, if the splits alone do not suffice.
+    # The samples for redrawn splits, if the first splits do not hold all that a redraw needs.
     draw: _Draw | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -317,8 +318,7 @@ class Dataset:
             class_weight: Weights of the training samples by their label, by default 1; or
                 ``"balanced"``, inverse to the number of training samples of each label.
             sample_weight: Weights of the samples of ``x``, shape (n,). Only the weights of
-            training
-                samples count.
+                training samples count.
             groups: The group of each sample of ``x``, such as a patient or a day, shape (n,). No
                 group is in two splits, and CIs from test samples count groups.
             missing: ``"impute"`` replaces missing inputs by a feature's median, or its most
@@ -377,7 +377,8 @@ class Dataset:
             _arrays.check_trained(fields["y_train"], classes)
         is_refit = impute or fields["preprocessing"].others is not None
         if is_refit or group is not None or fields["weight_train"] is not None:
-            # The splits alone lack missing values, rare categories, weights and groups.
+            # A redraw needs missing values, rare categories, weights and groups, which are not in
+            # the splits.
             fields["draw"] = draw.kept(fields["preprocessing"])
         fields["drawn"] = tuple(s for s in _SPLITS[1:] if f"_{s}" not in labels)
         if not isinstance(classes, range):

@@ -6,7 +6,7 @@ import numpy as np
 
 from adnn_optuna.networks._arrays import Array, Indices
 
-# Each kind in words: samples of the one split that are in the other, too.
+# The kinds of duplicates in words. A key names the split of the counted samples first.
 DUPLICATES = {
     "val-train": "{} validation samples with the inputs of a training sample",
     "test-train": "{} test samples with the inputs of a training sample",
@@ -54,7 +54,7 @@ def groups_of(*columns: Array) -> Indices:
 
 
 def merged(one: Indices, other: Indices) -> Indices:
-    """Return the groups of rows that share a group in either of two numberings."""
+    """Return groups of rows, joined wherever one of two numberings has a common group."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -70,6 +70,6 @@ def merged(one: Indices, other: Indices) -> Indices:
 def _hashes(rows: Array) -> Iterator[int]:
     zero = np.zeros((), rows.dtype)
     for row in rows:
-        # Of -0.0 and 0.0, which are equal, the bytes are not.
+        # -0.0 and 0.0 are equal, but their bytes differ. Adding 0 gives both the same bytes.
         unsigned = row + zero
         yield hash(unsigned.tobytes())

@@ -1,4 +1,4 @@
-"""The variables that offsets move: their kinds, layers and initial standard deviations."""
+"""The variables that get offsets: their kinds, layers and initial standard deviations."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class VariableInfo:
     """One variable of a network."""
 
     path: str  # Unique in the network.
-    kind: VariableKind  # Kernels are weights; "other" never moves.
-    layer: int  # Its layer's index among those with kernels or biases, -1 of the others.
-    is_output: bool  # Whether that layer is the last of them.
-    stddev: float  # Of its initial values' distribution.
+    kind: VariableKind  # Kernels and embeddings are weights; "other" never gets an offset.
+    layer: int  # The index of its layer among layers with kernels or biases; -1 for "other".
+    is_output: bool  # Whether its layer is the last layer with kernels or biases.
+    stddev: float  # The standard deviation of its initial values.
 
 
 @contextlib.contextmanager
@@ -48,7 +48,7 @@ def noting_use() -> Iterator[dict[int, None]]:
 
 
 def describe_variables(model: keras.Model, used: Sequence[int]) -> Iterator[VariableInfo]:
-    """Describe ``model.variables``; layers are numbered in the order of ``used``."""
+    """Describe ``model.variables``; layers are numbered in the order of the ids ``used``."""
     owners = _owners(model)
     layers = [id(owners[i]) for i in used if i in owners]
     in_order = dict.fromkeys([*layers, *map(id, owners.values())])
@@ -80,14 +80,14 @@ def describe_variables(model: keras.Model, used: Sequence[int]) -> Iterator[Vari
 
 
 def never_moved(model: keras.Model) -> list[str]:
-    """Return the trained variables of a model that no offset moves, with their layers."""
+    """Return the trainable variables of a model that never get an offset, as layer/variable."""
     variables = [v for v in model.trainable_variables if _kind(v) == "other"]
-    # Without the outer layers, which are missing in layers of a configuration.
+    # Outer layers are omitted, as the layers within a configuration do not name them.
     return ["/".join(variable.path.split("/")[-2:]) for variable in variables]
 
 
 def _owners(model: keras.Model) -> dict[int, Any]:
-    """Return the layer of each variable that can move, by the variable's id."""
+    """Return the layer of each variable that can get an offset, by the variable's id."""
     owners: dict[int, Any] = {}
     # Keras has no public walk over the layers within layers.
     for layer in model._flatten_layers():  # noqa: SLF001
@@ -108,7 +108,7 @@ def _kind(variable: keras.Variable) -> VariableKind:
 
 
 def initializer_stddev(initializer: Any, values: np.ndarray) -> float:
-    """Return an initializer's standard deviation by Keras's formula, or the values'."""
+    """Return an initializer's standard deviation by Keras's formula, or from its values."""
     import keras
 
     match initializer:
@@ -128,7 +128,7 @@ def initializer_stddev(initializer: Any, values: np.ndarray) -> float:
 
 
 def scaled_stddev(initializer: Any, shape: Sequence[int]) -> float:
-    """Return the standard deviation of all distributions of a VarianceScaling, by its shape."""
+    """Return a VarianceScaling's standard deviation for a shape, equal for all distributions."""
     input_axes = getattr(initializer, "input_axes", None)
     output_axes = getattr(initializer, "output_axes", None)
     inputs = shape[:-1] or shape
@@ -140,6 +140,6 @@ def scaled_stddev(initializer: Any, shape: Sequence[int]) -> float:
     fan_out = math.prod(outputs)
     mean = (fan_in + fan_out) / 2
     sizes = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": mean}
-    # Keras's documentation calls it n.
+    # This is n in Keras's documentation.
     n = max(1.0, sizes[initializer.mode])
     return math.sqrt(initializer.scale / n)

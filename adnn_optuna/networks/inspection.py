@@ -1,4 +1,4 @@
-"""How a user's model treats inputs and outputs: called, traced or tried; loads TensorFlow."""
+"""Find out how a user's model treats inputs and outputs; loads TensorFlow."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -11,8 +11,8 @@ import tensorflow as tf
 from adnn_optuna._checks import WrongTypeError, WrongValueError, logger
 from adnn_optuna.networks._arrays import Shape
 
-# With how many draws of weights a model is tried, and how far the sums of these spread: of either
-# sign, and so small that outputs are seldom clipped.
+# The number of weight draws with which a model is tried, and the standard deviation of a unit's
+# weighted sum: it has both signs, and is so small that outputs are seldom clipped.
 _N_TRIES = 8
 _SPREAD = 3
 _SCALING_LAYERS = (
@@ -40,14 +40,14 @@ def built(
         returned = type(model).__name__
         raise WrongTypeError(f"The model's callable must return a keras.Model, not {returned}.")
     if not model.built:
-        # By a call, as a subclassed model seldom has a `build` that makes all layers'.
+        # A call creates all variables. The `build` of a subclassed model seldom creates all.
         outputs_of(model, np.zeros((1, *input_shape), input_dtype))
     return model
 
 
 def outputs_of(model: keras.Model, x: np.ndarray) -> Any:
     """Return a model's outputs for examples; refuse a model that does not take them."""
-    # A subclassed model has neither.
+    # A subclassed model has no attributes inputs and outputs.
     for kind in ("inputs", "outputs"):
         n = len(getattr(model, kind, None) or ())
         if n > 1:
@@ -84,7 +84,10 @@ def operations(
 
 
 def scales_inputs(model: keras.Model) -> bool:
-    """Return whether a layer before the first weights scales inputs, or looks them up."""
+    """Return whether a scaling layer or an embedding is the first layer with a task of its own.
+
+    Layers without trainable variables, such as Flatten, may come before it.
+    """
     for layer in _innermost_layers(model):
         is_scaling = isinstance(layer, _SCALING_LAYERS)
         if is_scaling or layer.trainable_variables:
@@ -93,7 +96,7 @@ def scales_inputs(model: keras.Model) -> bool:
 
 
 def scales_outputs(model: keras.Model) -> bool:
-    """Return whether a layer after the last weights scales outputs."""
+    """Return whether a layer after the last trainable layer scales outputs."""
     for layer in reversed([*_innermost_layers(model)]):
         if isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization):
             return True
@@ -110,7 +113,10 @@ def _innermost_layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]
 
 
 def are_probabilities(model: keras.Model, x: np.ndarray, outputs: np.ndarray) -> bool:
-    """Return whether the outputs for ``x`` stay within [0, 1] for any weights."""
+    """Return whether outputs for ``x`` are within [0, 1], also for random weights.
+
+    If each row has several outputs with the sum 1, no random weights are tried.
+    """
     sums = outputs.sum(axis=-1)
     is_softmax = outputs.shape[1] > 1 and np.allclose(sums, 1, atol=1e-3)
     rng = np.random.default_rng(0)

@@ -26,38 +26,40 @@ from adnn_optuna.networks.models import MLP
 if TYPE_CHECKING:
     import keras
 
-# A network of as many parameters takes 400 MB, and its training some times as much.
+# A network with this many parameters takes 400 MB, and its training takes several times as much.
 MAX_PARAMETERS = 100_000_000
-# Layers and their parts; the largest of Keras's own models has half as many.
+# The most layers and parts of layers in a model; Keras's largest own model has half as many.
 MAX_OBJECTS = 10_000
 OBJECTS = "layers and parts of such"
-# The largest number, or length of a list, of a loss or a metric, which may hold its square.
+# The largest number or list length in a loss or a metric. A metric may take the square of such a
+# number in memory.
 _MAX_ARGUMENT = 1_000
 _MAX_METRICS = 100
 _MAX_DEPTH = 60
 _MAX_CONFIG_BYTES = 32 * 2**20
 
-# Values that Keras writes as if they were objects. `__lambda__` holds Python bytecode,
-# `__typespec__` names a class of any module.
+# Values that Keras writes as if they were objects. `__lambda__` and `__typespec__` are refused:
+# the first holds Python bytecode, the second names a class of any module.
 _VALUES = {"__keras_tensor__", "__tensor__", "__numpy__", "__ellipsis__", "__slice__", "__bytes__"}
-# The classes that parts of models are derived from.
+# The base classes of the parts of models.
 _PARTS = {"Operation", "Initializer", "Regularizer", "Constraint", "DTypePolicy", "Optimizer"}
 _PARTS |= {"LearningRateSchedule", "Loss", "Metric"}
-# They run code that a configuration brings along or names, or read files that it names.
+# Layers that run code which a configuration holds or names, or that read files which it names.
 _REFUSED_LAYERS = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 _REFUSED_LAYERS |= {"IndexLookup", "IntegerLookup", "StringLookup", "TextVectorization"}
 
 _Result = TypeVar("_Result")
 
 # Keras draws default seeds from Python's and NumPy's global random sources, so two threads must
-# not build models at once. The holder's calls may ask again, also in a thread with its context.
+# not build models at once. Code that runs while the lock is held may enter again, also in a new
+# thread with a copy of the context.
 _lock = threading.Lock()
 _is_held = contextvars.ContextVar("is_held", default=False)
 
 
 @contextlib.contextmanager
 def undisturbed(seed: int | None = None) -> Iterator[None]:
-    """Restore Python's and NumPy's global random states at the end; seed them for the block."""
+    """Restore Python's and NumPy's global random states after the block; ``seed`` is for it."""
     with contextlib.nullcontext() if _is_held.get() else _lock:
         token = _is_held.set(True)
         python_state = random.getstate()
@@ -76,7 +78,10 @@ def undisturbed(seed: int | None = None) -> Iterator[None]:
 def in_fresh_thread(
     function: Callable[..., _Result], *args: Any, with_values: bool = True, **kwargs: Any
 ) -> _Result:
-    """Call a function in a thread in which Keras has counted no names, with the same policy."""
+    """Call a function in a new thread, where Keras numbers names from the start again.
+
+    The thread has the caller's dtype policy. Without ``with_values``, variables get no values.
+    """
     import keras
 
     set_policy = policy_of_caller()
@@ -93,7 +98,7 @@ def in_fresh_thread(
 
 
 def policy_of_caller() -> Callable[[], None]:
-    """Return a function that sets this thread's policy in another one, if Keras is loaded."""
+    """Return a function that sets this thread's Keras dtype policy in the thread that calls it."""
     keras = sys.modules.get("keras")
     if keras is None:
         return lambda: None
@@ -101,7 +106,10 @@ def policy_of_caller() -> Callable[[], None]:
 
 
 def check_keras_config(node: Any, path: str, *, largest: float = math.inf, depth: int = 0) -> None:
-    """Refuse parts that are not Keras's own, run code, read files, or are above the largest."""
+    """Refuse classes that are not Keras's own, run code or read files, and too large numbers.
+
+    No integer and no length of a list may be above ``largest``.
+    """
     if depth > _MAX_DEPTH:
         raise WrongValueError(f"{path} is nested too deeply.")
     size = 0
@@ -123,7 +131,7 @@ def check_keras_config(node: Any, path: str, *, largest: float = math.inf, depth
 
 
 def _check_object(node: Json, path: str) -> None:
-    # With all that Keras has: nothing is imported because a file says so.
+    # Keras is loaded as a whole, so a file never decides which module is imported.
     load_tensorflow("A part of a model")
     name = str(node["class_name"])
     module = str(node.get("module"))
@@ -161,16 +169,16 @@ def _check_part(settings: Any, kind: str, path: str, *, largest: float = math.in
 
 
 def check_model_config(config: Json, path: str) -> None:
-    """Refuse a configuration that is unsafe, too large for a file, or not of a model."""
+    """Refuse a configuration that is unsafe, too large, or not the configuration of a model."""
     load_tensorflow("A Keras model")
     import keras
 
-    config = without_compilation(config)  # A copy, for Keras empties it.
+    config = without_compilation(config)  # A copy, because Keras empties what it reads.
     check_count(json.dumps(config).count('"class_name":'), OBJECTS, path, MAX_OBJECTS)
     check_keras_config(config, path)
     try:
         with undisturbed():
-            # In this thread, Keras would initialise the variables afterwards.
+            # In this thread, Keras would later give the variables values.
             deserialize = keras.saving.deserialize_keras_object
             model = in_fresh_thread(deserialize, config, with_values=False, safe_mode=True)
     except Exception as error:  # noqa: BLE001 - each class refuses arguments in its own way.
@@ -179,7 +187,7 @@ def check_model_config(config: Json, path: str) -> None:
         raise WrongValueError(f"{path} is not the configuration of a keras.Model.")
     n_parameters = sum(math.prod(variable.shape) for variable in model.variables)
     check_count(n_parameters, "parameters", path, MAX_PARAMETERS)
-    # A sequential model has layers only; one that is not built has no outputs yet.
+    # A sequential model may have only layers. Layers that are not built have no outputs yet.
     for operation in getattr(model, "operations", model.layers):
         outputs = getattr(operation, "output", [])
         for output in keras.tree.flatten(outputs):
@@ -188,7 +196,7 @@ def check_model_config(config: Json, path: str) -> None:
 
 
 def check_count(count: int, what: str, path: str, most: int) -> None:
-    """Refuse a count above the most that may be rebuilt from a file."""
+    """Refuse a count above ``most``, the largest count that is rebuilt from a file."""
     if count > most:
         raise WrongValueError(
             f"{path} has {count:,} {what}, more than the {most:,} that are rebuilt from a file."
@@ -197,7 +205,8 @@ def check_count(count: int, what: str, path: str, most: int) -> None:
 
 def without_compilation(config: Any) -> Any:
     """Return a copy of a JSON configuration without its compilation."""
-    # Keras would make the variables of the first one; the other is an address in memory.
+    # From a compile_config, Keras would create variables. A shared_object_id is an address in
+    # memory.
     left_out = ("compile_config", "shared_object_id")
 
     def without(node: Json) -> Json:
@@ -210,13 +219,13 @@ def describe_model(model: keras.Model) -> Json:
     """Return a model's configuration; its class alone if JSON cannot hold an argument."""
     import keras
 
-    with contextlib.suppress(Exception):  # A class of the user's may raise anything.
+    with contextlib.suppress(Exception):  # A user-defined class may raise any error.
         return without_compilation(keras.saving.serialize_keras_object(model))
     return {"class_name": type(model).__name__}
 
 
 def model_from_config(config: Json) -> MLP | Callable[[], keras.Model]:
-    """Return the model of an architecture's ``config``; the callable may raise ValueError."""
+    """Return the MLP of a ``config``, or a callable that builds its Keras model or raises."""
     if config["type"] == "MLP":
         settings = {key: value for key, value in config.items() if key != "type"}
         return MLP(**settings)
@@ -224,7 +233,7 @@ def model_from_config(config: Json) -> MLP | Callable[[], keras.Model]:
     def rebuild() -> keras.Model:
         import keras
 
-        described = without_compilation(config["model"])  # A copy, for Keras empties it.
+        described = without_compilation(config["model"])  # A copy: Keras empties what it reads.
         problem = f"no configuration can hold the arguments of {described['class_name']}"
         if "config" in described:
             try:
@@ -248,7 +257,7 @@ def model_from_file(path: Path) -> Callable[[], keras.Model]:
             config = json.loads(file.read(_MAX_CONFIG_BYTES))
     except FileNotFoundError:
         raise NoSuchFileError(f"File {str(path)!r} not found. Check its path.") from None
-    # A broken archive can raise anything that zipfile, zlib and codecs know.
+    # A broken archive can raise any error of zipfile, zlib and codecs.
     except Exception:  # noqa: BLE001
         config = None
     if not isinstance(config, dict):

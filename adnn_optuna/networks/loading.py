@@ -1,4 +1,4 @@
-"""Data sets by their names, from files, and of stored studies."""
+"""Load data sets by name, from files, or from the configuration that a study stores."""
 
 import gzip
 import inspect
@@ -26,7 +26,7 @@ from adnn_optuna.networks.scaling import PIXELS
 if TYPE_CHECKING:
     import pandas as pd
 
-# The folder of each data set's IDX files, as Debian's packages name them.
+# The folders of the data sets' IDX files, as Debian's packages name the folders.
 MNIST_LIKE = {"mnist": "mnist", "fashion_mnist": "fashion-mnist"}
 _SYSTEM_DATA_DIR = Path("/usr/share/datasets")
 _IDX_FILES = {
@@ -37,7 +37,7 @@ _IDX_FILES = {
 }
 _UNSIGNED_BYTES = 0x08
 _NPZ_KEYS = {"x", "y"} | {f"{kind}_{split}" for kind in "xy" for split in ("train", "val", "test")}
-# Of the 60,000 images in the official training sets of MNIST and its likes.
+# The validation images among the 60,000 official training images of (Fashion-)MNIST.
 _MNIST_VALIDATION_SIZE = 10_000
 _SUFFIXES = (".npz", ".csv", ".csv.gz", ".parquet")
 # The arguments that name a column or an array.
@@ -175,12 +175,12 @@ def _path_of(name: str, folder: Path | None) -> Path:
 
 
 def _differs(value: object, default: object) -> bool:
-    # An array, compared with anything, is an array.
+    # Comparing an array with a default would give an array, not a truth value.
     return not isinstance(value, type(default)) or value != default
 
 
 def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Dataset:
-    """Load a data set of images, and bring their pixels into [0, 1]."""
+    """Load a data set of images with pixels in [0, 1]."""
     if name in MNIST_LIKE:
         arrays = _read_mnist_like(name, folder)
         defaults: dict[str, float] = {"validation_size": _MNIST_VALIDATION_SIZE}
@@ -195,7 +195,7 @@ def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Datas
             f"Data set {name!r} not found. Choose {known_names} or a file that ends in .npz, .csv "
             "or .parquet."
         )
-    # Written out, as defaults may change.
+    # The configuration holds the sizes themselves, because the defaults may change.
     for key, value in splits.items():
         if value is None:
             splits[key] = defaults.get(key)
@@ -209,7 +209,7 @@ def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Datas
 
 
 def dataset_from_config(config: Json, data_dir: FilePath | None = None) -> Dataset:
-    """Load the data set of :attr:`Dataset.config` again. Raise an error if it changed."""
+    """Load the data set that a :attr:`Dataset.config` describes; raise if it has changed."""
     name = config["name"]
     source = config["source"]
     fingerprint = config["fingerprint"]
@@ -218,7 +218,7 @@ def dataset_from_config(config: Json, data_dir: FilePath | None = None) -> Datas
             f"Dataset {name!r} was made of arrays, which a study does not hold. Pass the "
             "objective with its dataset again, in Python."
         )
-    # No other source: a verification looks at the paths of these.
+    # No other source is loaded, because a verification checks only the paths of these sources.
     places = {"built-in": "name", "npz": "path", "csv": "path", "parquet": "path"}
     where = places.get(source, "")
     if where not in config:
@@ -235,7 +235,7 @@ def dataset_from_config(config: Json, data_dir: FilePath | None = None) -> Datas
 
 
 def _read_mnist_like(name: str, data_dir: Path | None) -> dict[str, Any]:
-    """Return x, y, x_test and y_test as uint8, from the first folder with them, or Keras."""
+    """Return x, y, x_test and y_test as uint8, from the first folder with files or from Keras."""
     places = data_dir, os.environ.get("ADNN_DATA_DIR"), _SYSTEM_DATA_DIR
     folders = [Path(place) / MNIST_LIKE[name] for place in places if place]
     for folder in folders:
@@ -262,13 +262,13 @@ def _read_mnist_like(name: str, data_dir: Path | None) -> dict[str, Any]:
 
 
 def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
-    """Return an IDX file of unsigned bytes, of 3 dimensions for images and of 1 for labels."""
+    """Return the array of an IDX file of unsigned bytes: images have 3 dimensions, labels 1."""
     n_header = 4 + 4 * ndim
     try:
         content = read_unpacked(path)
     except (EOFError, zlib.error, gzip.BadGzipFile):
         content = b""
-    # In Python's integers: a corrupt header may announce more bytes than 64 bits can count.
+    # Python's integers do not overflow if a corrupt header claims more than 2**64 bytes.
     shape = [int.from_bytes(content[i : i + 4]) for i in range(4, n_header, 4)]
     n_values = len(content) - n_header
     magic = bytes([0, 0, _UNSIGNED_BYTES, ndim])
@@ -283,7 +283,7 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
 
 
 def _read_npz(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
-    """Return x, y, the arrays of the splits, and other arrays by their names."""
+    """Return x, y, the arrays of passed splits, and the array of each role by the role."""
     known_names = _NPZ_KEYS | {*roles.values()}
     try:
         check_npz(path)
@@ -292,7 +292,7 @@ def _read_npz(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
             arrays: dict[str, Any] = {name: np.asarray(file[name]) for name in names}
     except WrongValueError:
         raise
-    # A broken archive can raise anything that zipfile, zlib and NumPy's header parser know.
+    # A broken archive can raise any error of zipfile, zlib and NumPy's header parser.
     except Exception as error:
         raise WrongValueError(
             f"{path} is not a valid .npz file of plain arrays ({error}). Write it with "
@@ -312,12 +312,12 @@ def _read_npz(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_table(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
-    """Return x, y and other columns by their names of a ``.csv`` or ``.parquet`` file."""
+    """Return x, y and the column of each role from a ``.csv`` or ``.parquet`` file."""
     import pandas as pd
 
     is_parquet = path.suffix.lower() == ".parquet"
     table = _read_parquet(path) if is_parquet else read_csv(path)
-    # The name that pandas gives row numbers that it wrote itself.
+    # pandas gives this name to the row numbers that it wrote without a name.
     if table.columns[0] == "Unnamed: 0":
         row_numbers = pd.Series(range(len(table)))
         if row_numbers.equals(table.iloc[:, 0]):
@@ -343,7 +343,7 @@ def _read_parquet(path: Path) -> "pd.DataFrame":
     _checks.check_installed("pyarrow", "A .parquet file")
     try:
         return pd.read_parquet(path)
-    # Readers of files raise anything.
+    # The reader may raise any error.
     except Exception as error:
         raise WrongValueError(
             f"{path} is not a valid .parquet file ({_checks.first_line(error)}). Write it again."

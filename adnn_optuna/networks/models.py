@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Settings = str | Json
 """A Keras name, or the configuration of an object of Keras."""
 
-# Settings of an object are of these types, but these attributes are none.
+# The types of a Keras object's settings, and attributes of these types that are not settings.
 _PLAIN = (bool, int, float, str, dict, set, re.Pattern)
 _NO_SETTINGS = {"built", "name", "seed", "_trainable_variables_indices"}
 
@@ -36,17 +36,17 @@ def name_or_config(name: str, value: Any, *, keep_name: bool = False) -> Setting
     if (is_object or hasattr(value, "__name__")) and not isinstance(value, type):
         import keras
 
-        # Without the scaling of losses, which all optimizers of models in float16 have.
+        # A LossScaleOptimizer is unwrapped, as each training in float16 gets a new one.
         value = getattr(value, "inner_optimizer", value)
         kind = type(value) if is_object else value
-        # By its module, since a class of the user's may have the name of one of Keras's.
+        # The module decides, as a user-defined class may have the name of a Keras class.
         is_of_keras = str(kind.__module__).startswith("keras.")
         if is_of_keras:
             _check_is_all_in_config(name, value)
         else:
             registered_name = keras.saving.get_registered_name(kind)
             _check_is_registered(name, registered_name)
-        # A function of the user's is stored by its name. Keras would store a lambda as bytes.
+        # A user-defined function is stored by its name. Keras would store a lambda as bytes.
         if not is_object and not is_of_keras:
             value = registered_name
         else:
@@ -65,12 +65,12 @@ def name_or_config(name: str, value: Any, *, keep_name: bool = False) -> Setting
             f"{name} must be a Keras name, an object of a class of Keras's, or a dict as Keras "
             f"serializes it ({{'class_name': …, 'config': …}}); got {value!r}."
         )
-    # As read from a study's storage: tuples are lists.
+    # JSON turns tuples into lists, as in a study's storage.
     config = json.loads(json.dumps(value.get("config") or {}, allow_nan=False))
-    # Keras numbers the names of optimizers over the whole process: equal ones would differ.
+    # Keras numbers the names of optimizers in a process, so equal optimizers would differ.
     own_name = str(config.pop("name", ""))
     if keep_name:
-        # Without the number, unless it is a name of the user's.
+        # Keras's number is removed from a name, except from a name that the user chose.
         base = re.sub(r"_\d+$", "", own_name)
         is_numbered = base.replace("_", "") == class_name.lower()
         config["name"] = base if is_numbered else own_name
@@ -90,9 +90,9 @@ def _check_is_registered(what: str, own: str) -> None:
 def _check_is_all_in_config(what: str, value: Any) -> None:
     """Refuse a Keras object with a setting that its configuration lacks."""
     if not hasattr(value, "get_config") or "seed" in vars(value):
-        return  # Another initializer would draw its seed from Python's global source.
+        return  # A rebuilt initializer would draw a seed from Python's global source.
     try:
-        with warnings.catch_warnings(action="ignore"):  # Of lambdas.
+        with warnings.catch_warnings(action="ignore"):  # Keras warns of lambdas.
             rebuilt = type(value).from_config(value.get_config())
     except (TypeError, ValueError):
         raise WrongTypeError(
@@ -119,7 +119,7 @@ def checked_rate(rate: Any) -> float | Json | None:
     if isinstance(rate, dict) or hasattr(rate, "get_config"):
         config = cast(Json, name_or_config("learning_rate", rate))
         config = {"module": "keras.optimizers.schedules", **config}
-        # The registered name of one of the user's begins with a package and ">".
+        # The registered name of a user-defined schedule begins with a package and ">".
         if ">" in config["class_name"]:
             config["registered_name"] = config["class_name"]
         return config
@@ -134,9 +134,9 @@ Scale = Literal["auto", "standard", "none"]
 class MLP:
     """A multilayer perceptron: scale, flatten, hidden dense layers, one dense output layer.
 
-    It scales inputs, and the targets of a regression. ``result.model()`` has layers that do so. It
-    takes inputs as the dataset holds them, and returns numbers in your units, in float64. Means
-    and standard deviations come from the training part, in float64.
+    The MLP scales inputs and the targets of a regression. Means and standard deviations come from
+    the training part, in float64. The model of ``result.model()`` has layers for the scaling: it
+    takes inputs as the dataset holds them, and returns numbers in your units, in float64.
 
     Example:
         >>> MLP(hidden=(256, 256), activation="relu", kernel_initializer="he_normal").hidden
@@ -148,14 +148,14 @@ class MLP:
         kernel_initializer: The initializer of all kernels: a Keras name or a configuration
             (``{"class_name": ..., "config": ...}``). Or an object, whose seed is replaced.
         bias_initializer: The initializer of all biases, likewise.
-        scale: ``"standard"`` brings each feature of a table or a sequence, each channel of images,
-            and all pixels of images without channels (uint8, or as high as wide) to mean 0 and
-            standard deviation 1, but leaves categories 0 and 1; and so each target of a
-            regression. ``"auto"`` does the same, but divides uint8 inputs by 255 and leaves inputs
-            that are all floats or truth values within [0, 1] as they are. ``"none"`` leaves
-            inputs and targets as they are. A loss is minimised on the standardised targets, and
-            reported in your units: for Poisson's and other losses of numbers above 0, choose
-            ``"none"`` or a Keras model.
+        scale: How inputs and a regression's targets are scaled. ``"standard"`` brings each feature
+            and each target to mean 0 and standard deviation 1. Categories stay 0 and 1. A channel
+            of images counts as one feature; images without channels (uint8, or as high as wide)
+            have a single feature. ``"auto"`` does the same with two exceptions: uint8 inputs are
+            divided by 255, and floats or truth values that are all within [0, 1] stay as they
+            are. ``"none"`` scales neither inputs nor targets. A loss is minimised on the scaled
+            targets, and reported in your units. For losses of numbers above 0, such as Poisson's,
+            choose ``"none"`` or a Keras model.
 
     Raises:
         TypeError: If an argument is none of the above.
@@ -203,7 +203,7 @@ class MLP:
 AnyModel = MLP | Callable[..., Any]
 """An :class:`MLP`, or a function that returns a new Keras model."""
 
-# Of Keras's metrics, as of ours, those are better the lower they are.
+# The names of metrics, Keras's and this package's, whose lower values are better.
 _MINIMIZED = re.compile(
     r"loss|error|crossentropy|bce|hinge|divergence|poisson|log_?cosh|false|r?mse|mae|mape|msle",
     re.IGNORECASE,
@@ -300,11 +300,12 @@ class Training:
             )
         for name, setting in settings.items():
             object.__setattr__(self, name, setting)
-        if self.optimizer not in (None, "adam"):  # To make those loads no Keras.
+        # A wrong optimizer raises now. The default needs no check, which would load Keras.
+        if self.optimizer not in (None, "adam"):
             self.build_optimizer()
 
     def is_minimized(self, metric: str) -> bool:
-        """Return whether a lower value of a metric of a split is better, by the metric's kind."""
+        """Return whether lower values of a split's metric, such as ``val_loss``, are better."""
         name = metric.partition("_")[2]
         kind = name
         for settings in self.metrics:
@@ -313,7 +314,7 @@ class Training:
         return _MINIMIZED.search(kind) is not None
 
     def best_epoch(self, history: Sequence[Metrics]) -> int:
-        """Return the last epoch, from 0, that was better than all before it, by Keras's rule."""
+        """Return the best epoch, counted from 0, by the rule of Keras's EarlyStopping."""
         is_minimized = self.mode == "min"
         if self.mode == "auto":
             is_minimized = self.is_minimized(self.monitor)
@@ -362,7 +363,7 @@ class Training:
             name = name["class_name"]
         elif self.learning_rate is not None:
             config = {"learning_rate": copy.deepcopy(self.learning_rate)}
-        # By itself, Keras does not find each of its own by name.
+        # keras.optimizers.get does not find all of Keras's optimizers by name.
         kinds = dict[str, Any]()
         for own_name, optimizer in vars(keras.optimizers).items():
             if isinstance(optimizer, type):
@@ -377,10 +378,10 @@ class Training:
 
 
 def compiled_training(model: keras.Model) -> Training | None:
-    """Return the optimizer, loss and metrics of a compiled model; otherwise :obj:`None`."""
+    """Return the optimizer, loss and metrics of a model; :obj:`None` if it is not compiled."""
     if not model.compiled:
         return None
-    with warnings.catch_warnings(action="ignore"):  # Of lambdas, which are refused below.
+    with warnings.catch_warnings(action="ignore"):  # Keras warns of lambdas, refused below.
         settings = model.get_compile_config()
     for name in ("loss_weights", "weighted_metrics"):
         if settings.get(name):
@@ -401,7 +402,7 @@ def compiled_training(model: keras.Model) -> Training | None:
 
 
 def completed(training: Training, compiled: Training | None, default_loss: str) -> Training:
-    """Return all settings of a network's training: passed, compiled, or default."""
+    """Return the training; unset settings come from the compiled model or are defaults."""
     compiled = compiled or Training()
     optimizer = training.optimizer or compiled.optimizer or "adam"
     more = [metric for metric in training.metrics if metric not in compiled.metrics]
@@ -410,7 +411,7 @@ def completed(training: Training, compiled: Training | None, default_loss: str) 
         if rate is None:
             rate = 0.001
     elif rate is not None:
-        # It replaces the learning rate of the compiled model's optimizer.
+        # The passed learning rate replaces the optimizer's own.
         config = {**optimizer["config"], "learning_rate": rate}
         optimizer = {**optimizer, "config": config}
         rate = None
@@ -425,7 +426,7 @@ def completed(training: Training, compiled: Training | None, default_loss: str) 
 
 @dataclasses.dataclass(frozen=True)
 class PaperModel(MLP):
-    """One of the paper's six models (section 6.1), with the rest of its setting.
+    """One of the paper's six models (section 6.1), with its data set, training and metric.
 
     It is trained on all 60,000 images of its dataset: ``load_dataset(..., validation_size=0)``.
     """

@@ -1,4 +1,4 @@
-"""Networks: their outputs, variables and seeded initial values, and the Keras model of them."""
+"""Networks: outputs, variables, seeded initial values, and a function that builds the model."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from adnn_optuna.networks.models import MLP, Scale, Settings, Training, compiled
 if TYPE_CHECKING:
     import keras
 
-# Rows that are evaluated at once: more need more memory and are hardly faster.
+# The number of rows that are evaluated at once. More rows need more memory, hardly less time.
 EVALUATION_ROWS = 1000
 
 # The first letters of operations that are slower under XLA on a CPU than in TensorFlow.
 _SLOW_UNDER_XLA = ("Conv", "DepthwiseConv", "MaxPool", "AvgPool", "Stateless")
 
-# How many bytes of initial weights are kept; the last used are always.
+# The size in bytes of the cache of initial weights, which always holds the last used weights.
 _BYTES_KEPT = 2**26
 
 
@@ -41,10 +41,10 @@ class Head:
     """The outputs of a network."""
 
     num_classes: int | None  # None in a regression.
-    size: int  # The number of outputs; a single one is the second of two classes.
-    are_probabilities: bool = False  # Of classes; else they are logits.
-    positive: int | None = None  # The class, of two, that metrics of one class are of.
-    ends_in_logits: bool = False  # Whether a model of the user's returns logits of classes.
+    size: int  # The number of outputs; a single output is for the second of two classes.
+    are_probabilities: bool = False  # Whether outputs are probabilities, not logits or numbers.
+    positive: int | None = None  # The number of the positive class of two classes.
+    ends_in_logits: bool = False  # Whether the user's own Keras model returns logits.
 
     @property
     def is_regression(self) -> bool:
@@ -53,7 +53,7 @@ class Head:
 
     @property
     def of_predictions(self) -> Head:
-        """The head of the predictions: probabilities, or the same numbers."""
+        """The head whose outputs are probabilities; for a regression, the same head."""
         return dataclasses.replace(self, are_probabilities=not self.is_regression)
 
     @property
@@ -67,7 +67,7 @@ class Head:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The metrics of each split after an epoch, without the requested ones."""
+        """The metrics that are always computed on each split; the user may request others."""
         if self.is_regression:
             return ("r2", "rmse", "mae", "loss")
         return ("accuracy", "loss")
@@ -79,7 +79,7 @@ class Head:
 
     @property
     def threshold(self) -> float:
-        """A single output above it is the second class."""
+        """The threshold above which a single output stands for the second class."""
         if self.are_probabilities:
             return 0.5
         return 0.0
@@ -92,9 +92,9 @@ class Head:
 
 
 Weights = Sequence[np.ndarray]
-"""The values of a network's variables, in its order."""
+"""The values of a network's variables, in the network's order of variables."""
 Draw = Callable[[int, int], Weights]
-"""The initial weights of each variable by a seed and a restart, which counts from 0."""
+"""A function that returns the initial weights for a seed and a restart number from 0."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -105,15 +105,16 @@ class Architecture:
     input_shape: Shape
     config: Json
     variables: tuple[VariableInfo, ...]
-    initial_weights: Draw  # Without offsets.
-    build: Callable[[int, int], keras.Model]  # The model that has them.
-    compiled: Training | None = None  # The training by default.
+    initial_weights: Draw  # Offsets are not added.
+    build: Callable[[int, int], keras.Model]  # Returns the model with these initial weights.
+    compiled: Training | None = None  # The settings with which the user compiled the model.
     suits_xla: bool = True  # Whether XLA makes its training faster on a CPU.
     scales_loss: bool = False  # Whether it computes in float16, which loses small gradients.
-    own_code: Callable[[], keras.Model] | None = None  # If its configuration is not all.
-    scale: Scale = "none"  # How it scales inputs and targets, as a part of it.
-    scales_inputs: bool = True  # Whether inputs may be of any size.
-    scales_outputs: bool = True  # Whether targets may be.
+    # The user's function, if the configuration does not fully describe the model.
+    own_code: Callable[[], keras.Model] | None = None
+    scale: Scale = "none"  # How an MLP scales inputs and targets.
+    scales_inputs: bool = True  # Whether the model scales inputs, so they may be large.
+    scales_outputs: bool = True  # Whether the model scales outputs, so targets may be large.
     input_dtype: str = "float32"
 
     @functools.cached_property
@@ -140,13 +141,13 @@ def build_architecture(
     n_targets: int = 1,
     input_dtype: str = "float32",
 ) -> Architecture:
-    """Return the architecture of ``model``; raise if it is unfit for the data or a search."""
+    """Return the architecture of ``model``; raise if the model does not suit data or search."""
     load_tensorflow("Training a network")
     check_not_forked()
     head = Head(num_classes, num_classes or n_targets)
     if isinstance(model, MLP):
         return _mlp_architecture(model, input_shape, head)
-    # A class of models is such a callable; a model is not, though it can be called.
+    # A class of models returns a new model. A model is callable, too, but does not return one.
     if callable(model) and (isinstance(model, type) or not hasattr(model, "stateless_call")):
         return _keras_architecture(model, input_shape, input_dtype, head)
     raise WrongTypeError(
@@ -165,7 +166,7 @@ def _mlp_architecture(mlp: MLP, input_shape: Shape, head: Head) -> Architecture:
         return initializer_of(derived_seed(seed, restart, i))
 
     def build(seed: int, restart: int) -> keras.Model:
-        dtype = "float32"  # Not the user's global policy, which may be another one some day.
+        dtype = "float32"  # The user's global policy may change, so it is not used.
         inputs = keras.Input(input_shape, dtype=dtype, name="input")
         layers = [inputs, keras.layers.Flatten(dtype=dtype, name="flatten")]
         with keras_files.undisturbed(derived_seed(seed, restart)):
@@ -188,7 +189,7 @@ def _mlp_architecture(mlp: MLP, input_shape: Shape, head: Head) -> Architecture:
                 layers.append(dense)
             return keras.Sequential(layers, name="mlp")
 
-    def draw(seed: int, restart: int) -> list[np.ndarray]:  # A model takes ten times as long.
+    def draw(seed: int, restart: int) -> list[np.ndarray]:  # Models take ten times as long.
         weights = []
         for i, variable in enumerate(model.variables):
             draw_variable = initializer(i, seed, restart)
@@ -216,7 +217,7 @@ def _mlp_architecture(mlp: MLP, input_shape: Shape, head: Head) -> Architecture:
 
 
 def _seeded(spec: Settings) -> Callable[[int], keras.initializers.Initializer]:
-    """Return a function of a seed that makes an initializer of a name or configuration."""
+    """Return a function that makes an initializer with a seed from a name or configuration."""
     import keras
 
     with keras_files.undisturbed():  # Keras draws a default seed from Python's global source.
@@ -228,14 +229,14 @@ def _seeded(spec: Settings) -> Callable[[int], keras.initializers.Initializer]:
 
 
 def _kept(draw: Draw, model: keras.Model) -> Draw:
-    """Return the same function with a cache for models of this size."""
+    """Return the same function with a cache; its length follows from the model's size."""
     n_bytes = sum(array.nbytes for array in _values(model))
     n_kept = max(_BYTES_KEPT // n_bytes, 1)
     return functools.lru_cache(n_kept)(draw)
 
 
 def _values(model: keras.Model) -> list[np.ndarray]:
-    # A copy: on the CPU `numpy()` may show the variable's own memory.
+    # Copied, because `numpy()` may share the variable's memory on a CPU.
     return [np.array(v.numpy()) for v in model.variables]
 
 
@@ -248,7 +249,7 @@ def _keras_architecture(
     from adnn_optuna.networks import inspection
 
     def build_now(seed: int, restart: int) -> keras.Model:
-        # Layers take their default seeds from Python's `random`. In a new thread equal models have
+        # Layers take their default seeds from Python's `random`. In a new thread, equal models get
         # equal names.
         with keras_files.undisturbed(derived_seed(seed, restart)):
             arguments = build_model, input_shape, input_dtype
@@ -286,20 +287,21 @@ def _keras_architecture(
 
     def build(seed: int, restart: int) -> keras.Model:
         network = build_now(seed, restart)
-        if (seed, restart) == (0, 0):  # Others may differ by random numbers of the user's.
+        if (seed, restart) == (0, 0):  # With other seeds, the user's random numbers may differ.
             _check_are_alike(network, rebuilt)
         return network
 
     config: Json = {
         "type": "keras.Model",
         "model": keras_files.describe_model(rebuilt),
-        # A configuration does not hold loaded weights, nor which layer draws first.
+        # A configuration holds neither loaded weights nor the order in which layers draw weights.
         INITIAL_WEIGHTS: sketch_weights(weights),
     }
     not_moved = initializers.never_moved(model)
     if not_moved:
         config["not_moved"] = not_moved
-    own_code: Any = build_model  # Unless the configuration tells all, having Keras's classes only.
+    # The configuration describes the model fully if it has only Keras's own classes.
+    own_code: Any = build_model
     with contextlib.suppress(WrongValueError):
         keras_files.check_keras_config(config["model"], "model")
         own_code = None
@@ -330,7 +332,10 @@ def _keras_architecture(
 
 
 def _check_can_be_searched(model: keras.Model, other: keras.Model) -> None:
-    """Refuse equally built models that offsets do not move or that Keras would train otherwise."""
+    """Refuse models without kernels and biases, or with a training of their own.
+
+    The same callable built both models, which must be equal.
+    """
     import keras
 
     trained = [{id(v) for v in each.trainable_variables} for each in (model, other)]

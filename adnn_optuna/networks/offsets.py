@@ -1,4 +1,4 @@
-"""The spaces of init offsets: how a trial's parameters move initial values."""
+"""The spaces of init offsets: how a trial's parameters change initial values."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -13,17 +13,17 @@ from adnn_optuna.networks.initializers import VariableInfo
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """The start of one training run. For None, the training settings decide."""
+    """The start of one training run. A field that is None follows the training settings."""
 
-    seed: int  # Of the initial weights, and of the order of the batches unless that has its own.
-    restart: int  # Which of that seed's initializations, 0 the baseline's.
+    seed: int  # The seed of the initial weights and, without an order_seed, of the batches.
+    restart: int  # The number of the seed's initialization; 0 is the baseline network's.
     offsets: tuple[float, ...]  # The number added to each variable, in the network's order.
     learning_rate: float | None = None
     epochs: int | None = None
-    order_seed: int | None = None
+    order_seed: int | None = None  # The seed of the order of the batches.
 
 
-SHARED = "offset"  # The parameter of all weights and biases with one common offset.
+SHARED = "offset"  # The parameter's name if all weights and biases share one offset.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +74,7 @@ class OffsetSpace:
         return {"type": "OffsetSpace", **vars(self)}
 
     def distributions(self, variables: Sequence[VariableInfo]) -> dict[str, BaseDistribution]:
-        """Return the parameters of a trial. Raise ValueError if one of them moves nothing."""
+        """Return the parameters of a trial. Raise ValueError if one of them changes nothing."""
         parameters = map(self._parameter, variables)
         names = [*dict.fromkeys(filter(None, parameters))]
         if not names:
@@ -120,7 +120,7 @@ class OffsetSpace:
 
 @dataclasses.dataclass(frozen=True)
 class ControlSpace:
-    """A control's space: a field of :class:`Start`, or the number of averaged networks."""
+    """A control's space: one field of :class:`Start`, or the number of averaged networks."""
 
     parameter: Literal["restart", "epochs", "learning_rate", "members"]
     unmoved: float  # Its value for the baseline network.
@@ -143,7 +143,7 @@ class ControlSpace:
     ) -> Start:
         """See :class:`OffsetSpace`."""
         start = Start(seed, 0, (0.0,) * len(variables))
-        if self.parameter == "members":  # It is the first of them.
+        if self.parameter == "members":  # The first averaged network starts like the baseline.
             return start
         value = float(params.get(self.parameter, self.unmoved))
         external = self.distributions(variables)[self.parameter].to_external_repr(value)

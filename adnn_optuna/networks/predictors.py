@@ -49,7 +49,7 @@ class Average:
         self._own_losses = dict.fromkeys(self._sums, 0.0)
 
     def add(self, weights: Weights) -> None:
-        """Add a network that was trained to its end, by its variables."""
+        """Add a trained network; ``weights`` are the values of its variables."""
         self.n += 1
         for split in self._sums:
             x = getattr(self._trainer.dataset, f"x_{split}")
@@ -59,7 +59,7 @@ class Average:
             self._own_losses[split] += own_loss
 
     def _of(self, split: str) -> tuple[np.ndarray, np.ndarray, float]:
-        """Return the mean outputs for a split, its labels, and the mean of the own losses."""
+        """Return the mean outputs for a split, its labels, and the mean loss that layers add."""
         outputs = (self._sums[split] / self.n).astype(self._dtype)
         y: np.ndarray = getattr(self._trainer.dataset, f"y_{split}")
         return outputs, y, self._own_losses[split] / self.n
@@ -82,7 +82,7 @@ class Predictor:
     """A trained network, or several of one trainer, whose predictions are averaged."""
 
     trainer: Trainer
-    train: Callable[[], Sequence[Weights]]  # Returns the variables of each.
+    train: Callable[[], Sequence[Weights]]  # Returns the variables of each network.
 
     @functools.cached_property
     def weights(self) -> Sequence[Weights]:
@@ -91,7 +91,7 @@ class Predictor:
 
     @property
     def head(self) -> Head:
-        """The head of :meth:`outputs`; one network keeps its own, as probabilities may tie."""
+        """The head of :meth:`outputs`. One network keeps its own, as probabilities may tie."""
         head = self.trainer.architecture.head
         if len(self.weights) == 1:
             return head
@@ -142,7 +142,7 @@ class Predictor:
         if self.head.is_regression:
             raise WrongValueError("A regression has no probabilities of classes; call predict.")
         chances = predictions(self.head, self._outputs_for(raw))
-        # A single output is the second of two classes.
+        # A single output is for the second of two classes.
         if chances.shape[1] == 1:
             return np.hstack([1 - chances, chances])
         return chances
@@ -167,14 +167,14 @@ class Predictor:
         takes_integers = self.trainer.scores.takes_integers
         for settings in training.metrics:
             metric, name = made(keras.metrics, settings, head)
-            # Keras gives it the labels of the loss: numbers, or rows of one column each.
+            # Keras passes metrics the labels of the loss: class numbers, or one-hot rows.
             takes_labels = head.size == 1 or ("sparse" in name.lower()) == takes_integers
-            if is_own(settings):  # One of logits has no use for probabilities.
+            if is_own(settings):  # A user's metric of logits cannot take probabilities.
                 takes_labels = not head.ends_in_logits
             if takes_labels:
                 metrics.append(metric)
         model.compile(training.build_optimizer(), loss, metrics=metrics)
-        # Else Keras warns of a file's optimizer whenever it loads the file.
+        # Without this, Keras warns of the optimizer whenever it loads the saved model.
         model.optimizer.build(model.trainable_variables)
         return model
 
@@ -183,7 +183,7 @@ class Predictor:
 
         inputs = self._input(models[0])
         for i, model in enumerate(models):
-            model.compiled = False  # The whole is.
+            model.compiled = False  # Only the whole model is compiled.
             model.name = f"network_{i}"
         outputs = [model(inputs) for model in models]
         dtype = "float64" if self.trainer.scaling.target_mean else "float32"
@@ -201,7 +201,8 @@ class Predictor:
             variable.assign(values)
         before = list[Any]()
         after = list[Any]()
-        # Float32 would merge times in seconds and the like. Keras converts lists, but no arrays.
+        # Float32 would merge large numbers such as times in seconds. Keras would convert lists,
+        # but keeps arrays as they are.
         if scaling.factor:
             numbers = np.array([scaling.factor, scaling.offset])
             before = [layers.Rescaling(*numbers, dtype="float64", name="scaling")]
@@ -213,7 +214,7 @@ class Predictor:
             after = [layers.Rescaling(*numbers, dtype="float64", name="units")]
         if not before and not after:
             return network
-        network.compiled = False  # The whole is.
+        network.compiled = False  # Only the whole model is compiled.
         of_network = [network]
         if isinstance(network, keras.Sequential):
             of_network = network.layers
@@ -227,5 +228,5 @@ class Predictor:
         declared = getattr(model, "inputs", None)
         dtype = declared[0].dtype if declared else x.dtype.name
         if self.trainer.scaling.factor and x.dtype.kind in "iu" and x.dtype.itemsize > 2:
-            dtype = "float64"  # Float32 holds no larger integers.
+            dtype = "float64"  # Float32 merges large integers.
         return keras.Input(x.shape[1:], dtype=dtype, name="inputs")

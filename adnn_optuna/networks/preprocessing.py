@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MAX_CATEGORIES = 1000
-# Categories of fewer training rows, or of a smaller share of them, are rare.
+# A category is rare if fewer training rows, or a smaller share of them, have it.
 _LEAST_ROWS = 2
 _LEAST_SHARE = 0.01
 
@@ -27,13 +27,14 @@ _LEAST_SHARE = 0.01
 class Preprocessing:
     """How raw inputs become numbers: one feature for each column or category of a table."""
 
-    # Of tables, each column and its categories, which are features of 0 and 1; None of numbers.
-    # A category that is None is a feature that redrawn splits do not use.
+    # Each column of a table and its categories, which become features of 0 and 1. The categories
+    # of a column of numbers are None. A single category is None if redrawn splits do not use its
+    # feature. Inputs that are not a table have no columns (None).
     columns: tuple[tuple[str, tuple[str | None, ...] | None], ...] | None = None
-    # The number for a missing value of each feature; empty if these are refused.
+    # The number that replaces missing values of each feature; empty if missing values are refused.
     fill: tuple[float, ...] = ()
-    # Of tables, the columns whose rare categories are one more feature, as unknown ones are then;
-    # unknown ones of other columns are 0 in all. None if these are refused.
+    # The columns of a table that have one more feature, for rare and for unknown categories. In
+    # other columns, an unknown category is 0 in all features. None refuses unknown categories.
     others: tuple[str, ...] | None = None
 
     def blocks(self) -> Iterator[tuple[str, tuple[str | None, ...] | None, slice]]:
@@ -50,7 +51,7 @@ class Preprocessing:
     @property
     def config(self) -> Json:
         """The configuration that a study stores, JSON-able."""
-        fields: Json = json.loads(json.dumps(vars(self)))  # Lists instead of tuples.
+        fields: Json = json.loads(json.dumps(vars(self)))  # JSON turns tuples into lists.
         return {k: v for k, v in fields.items() if v not in ([], None) or k == "columns"}
 
     def feature(self, index: int) -> str:
@@ -61,9 +62,9 @@ class Preprocessing:
         return str(index)
 
     def encoded(self, raw: Any, name: str = "inputs", *, may_lack: bool = False) -> Array:
-        """Return an array's or a table's finite numbers; NaN if some may lack.
+        """Return an array or a table as finite numbers; with ``may_lack``, NaN is allowed.
 
-        For a table's columns, an array holds the numbers that were encoded before.
+        If the data set is a table, an array is taken as numbers that are encoded already.
         """
         may_lack |= bool(self.fill)
         check_is_array(name, raw)
@@ -105,7 +106,7 @@ class Preprocessing:
                 continue
             lacks = values.isna().to_numpy()
             text = values.astype(object).astype(str)
-            # Whole numbers are floats in a column with missing values.
+            # pandas holds whole numbers as floats in a column with missing values.
             if values.dtype.kind == "f" and not text[~lacks].isin(categories).any():
                 text = values.convert_dtypes().astype(str)
             unknown = sorted(set(text[~lacks]) - set(categories))
@@ -124,7 +125,7 @@ class Preprocessing:
         return np.concatenate(features, axis=1)
 
     def filled(self, array: Array) -> Array:
-        """Return numbers, with missing values imputed if that is set."""
+        """Return numbers; missing values are replaced by ``fill``, if it is set."""
         # Another number of features is refused later.
         if array.dtype.kind != "f" or len(self.fill) != array.shape[-1]:
             return array
@@ -134,10 +135,10 @@ class Preprocessing:
 def columns_of(table: Any, train: Indices, layout: Preprocessing) -> Preprocessing:
     """Return the columns of a pandas DataFrame with their categories; none for other types.
 
-    If the ``layout`` has ``others``, categories that are rare in the training rows become one, as
-    unknown ones. If it has columns, these keep their numbers of features.
+    With ``layout.others``, rare categories of the training rows and unknown ones share a feature.
+    Each column in the layout keeps its number of features.
     """
-    pd = sys.modules.get("pandas")  # Without its import, there is no table.
+    pd = sys.modules.get("pandas")  # If pandas is not imported, table is not a DataFrame.
     if pd is None or not isinstance(table, pd.DataFrame):
         return Preprocessing()
     name_counts = Counter(map(str, table.columns))
@@ -187,16 +188,16 @@ def columns_of(table: Any, train: Indices, layout: Preprocessing) -> Preprocessi
 def _frequent(
     categories: Sequence[str], trained: "pd.Series[Any]", size: int | None
 ) -> tuple[list[str | None], bool]:
-    """Return the categories that are frequent in the training rows, and whether there are rare.
+    """Return the categories that are frequent in the training rows, and whether others are rare.
 
-    They are as many as ``size``, unless that is :obj:`None`.
+    With a ``size``, they are the ``size`` most frequent categories, followed by None if too few.
     """
     values = trained.dropna().astype(object)
     counts = values.astype(str).value_counts()
     least = max(_LEAST_ROWS, _LEAST_SHARE * len(trained))
     frequent = [category for category in categories if counts.get(category, 0) >= least]
     counts_of_frequent = counts[frequent]
-    # A feature that is 0 in the whole training part would have untrained weights.
+    # Without rare training rows, the feature of rare categories would have untrained weights.
     has_rare = bool(counts.sum() > counts_of_frequent.sum())
     if size is None:
         return [*frequent], has_rare
@@ -226,7 +227,7 @@ def _categories(name: str, values: "pd.Series[Any]") -> list[str] | None:
 def imputed(
     columns: Preprocessing, inputs: dict[str, Array]
 ) -> tuple[Preprocessing, dict[str, Array]]:
-    """Return the inputs of all splits, imputed by the training part, and the imputed values."""
+    """Return the columns with imputed values from the training part, and the inputs with them."""
     x_train = inputs["train"]
     rows = x_train.reshape(-1, x_train.shape[-1])
     fill = np.nanmedian(rows, axis=0)

@@ -1,4 +1,4 @@
-"""Networks trained again, and their test scores."""
+"""Train networks again, and score them on the test set."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 class Retrained(NamedTuple):
-    """A training run's metrics, including the test set's, its weights and its test scores."""
+    """The metrics (also of the test set), weights and test scores of a training run."""
 
     metrics: Metrics
     weights: list[np.ndarray]
-    scores: np.ndarray  # Of the test examples, see :meth:`Scores.tested`.
-    judge: str  # The metric of the scores, without a split.
+    scores: np.ndarray  # The scores of the test examples, see :meth:`Scores.tested`.
+    judge: str  # The name of the scores' metric, without a split.
 
     @property
     def score(self) -> float:
@@ -40,11 +40,11 @@ def retrain(
     stop: threading.Event | None = None,
     bar: tqdm[Any] | None = None,
 ) -> Iterator[Retrained]:
-    """Train from each group of ``starts``, to save memory only one on each core at a time.
+    """Train from each group of ``starts``, and yield the tested average of each group in turn.
 
-    The networks of a group are averaged. The metrics are of the average without
-    diverged networks, and the weights follow network by network. A ``bar`` counts the training
-    runs. If ``stop`` is set, it raises KeyboardInterrupt.
+    Diverged networks are not averaged, unless all diverged: then the first network is tested.
+    The weights of the networks follow each other in one list. A ``bar`` counts the groups. If
+    ``stop`` is set, KeyboardInterrupt is raised.
     """
     runs = trainer.train_in_turn([*itertools.chain(*starts)], stop=stop)
     splits = ["train"]
@@ -70,7 +70,7 @@ def retrain(
 
 
 def tested(trainer: Trainer, of: TrainingRun | Average) -> Retrained:
-    """Return the metrics of a training run, or an average of several, with the test set's."""
+    """Return the metrics of a training run or of an average, with the test set's metrics."""
     weights: list[np.ndarray] = []
     if isinstance(of, Average):
         metrics, scores = of.tested()
@@ -102,10 +102,10 @@ def not_redrawn(trainer: Trainer) -> tuple[str, ...]:
 
 
 class Redrawing:
-    """Trains baseline networks with their sources of randomness redrawn, each by a seed."""
+    """Trains baseline networks on new seeds, with one seed for each source of randomness."""
 
     def __init__(self, dataset: Dataset) -> None:
-        # A split serves several runs; more of them would hold the data as many times.
+        # Several runs use the same split. A larger cache would hold more copies of the data.
         self._split = functools.lru_cache(maxsize=2)(dataset.redrawn)
 
     def train(
@@ -118,7 +118,7 @@ class Redrawing:
         split: int | None = None,
         stop: threading.Event | None = None,
     ) -> Retrained:
-        """Train once; a source without its own seed follows ``seed``, or the data's split."""
+        """Train once. A source without a seed uses ``seed``; without ``split``, the data stay."""
         offsets = (0.0,) * len(trainer.architecture.variables)
         if initialisation is None:
             initialisation = seed

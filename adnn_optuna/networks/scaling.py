@@ -1,4 +1,4 @@
-"""How an MLP scales inputs and targets: fitted on a training part, kept as long as the data."""
+"""How an MLP scales inputs and targets: fitted on the training part, once for a data set."""
 
 import dataclasses
 import weakref
@@ -13,7 +13,7 @@ from adnn_optuna.networks._arrays import Array, collected
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import Scale
 
-# A narrower range beside the values is one of rounding errors.
+# A feature with a smaller range, relative to its values, is constant except for rounding errors.
 _LEAST_RANGE = 1e-12
 # Networks do not learn well from inputs of a larger standard deviation.
 _LARGE_STD = 100
@@ -23,8 +23,9 @@ _LARGE_STD = 100
 class Scaling:
     """The network takes x * factor + offset; its outputs y become y * target_std + target_mean.
 
-    Computed in float64. There is one number for all inputs, or one for each feature or channel;
-    and one for each target. Empty if nothing is scaled.
+    Both are computed in float64. Factor and offset have one number for all inputs, or one for each
+    feature or channel. The target's fields have one number for each target. A field is empty if it
+    is not used.
     """
 
     factor: tuple[float, ...] = ()
@@ -39,7 +40,7 @@ class Scaling:
 
     @classmethod
     def from_config(cls, config: Json) -> Self:
-        """Return the scaling of a ``config``; numbers from a file may be any."""
+        """Return the scaling of a ``config``; its numbers become floats."""
         return cls(**{name: (*map(float, numbers),) for name, numbers in config.items()})
 
     @property
@@ -58,9 +59,9 @@ class Scaling:
 
 
 PIXELS = Scaling(factor=(1 / 255,), offset=(0.0,))
-"""How uint8 pixels are brought into [0, 1]."""
+"""The scaling of uint8 pixels to [0, 1]."""
 
-# The fitted numbers and scaled arrays, as long as the data set is used.
+# Caches of fitted numbers and scaled arrays; entries last as long as their data set.
 _fitted = weakref.WeakKeyDictionary[Dataset, dict[str, Scaling]]()
 _scaled = weakref.WeakKeyDictionary[Dataset, dict[tuple[str, Scaling], Array]]()
 _warned = weakref.WeakKeyDictionary[Dataset, set[str]]()
@@ -75,7 +76,7 @@ def fitted(dataset: Dataset, scale: Scale) -> Scaling:
 
 
 def use(dataset: Dataset, scale: Scale, scaling: Scaling) -> None:
-    """Let a data set be scaled by these numbers, without fitting them."""
+    """Scale a data set by these numbers from now on, without fitting."""
     _fitted[dataset] = {scale: scaling}
 
 
@@ -148,7 +149,7 @@ def _fit(dataset: Dataset, scale: Scale) -> Scaling:
         scaling = Scaling(target_mean=tuple(mean.tolist()), target_std=tuple(std.tolist()))
     if scale == "auto" and x.dtype == np.uint8:
         return dataclasses.replace(scaling, factor=PIXELS.factor, offset=PIXELS.offset)
-    # As close as float32 is, since scalers make 1 + 2e-16 of 1.
+    # 1 with the precision of float32, since scalers may turn 1 into 1 + 2e-16.
     highest = 1 + 2**-24
     is_in_unit_range = x.dtype.kind in "bf" and x.min() >= 0 and x.max() <= highest
     if scale == "auto" and is_in_unit_range:
@@ -164,8 +165,8 @@ def _fit(dataset: Dataset, scale: Scale) -> Scaling:
 
 
 def _standardising(x: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return factor and offset that bring mean and standard deviation to 0 and 1."""
-    # Images, which are of uint8 or as high as wide, have one; sequences one for each feature.
+    """Return the factor and offset that give inputs mean 0 and standard deviation 1."""
+    # Images (uint8, or as high as wide) have one factor; sequences have one for each feature.
     is_image = x.ndim == 3 and (x.dtype == np.uint8 or x.shape[1] == x.shape[2])
     axes = None
     if not is_image:
@@ -175,14 +176,14 @@ def _standardising(x: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     size = np.maximum(np.abs(low), np.abs(high))
     is_constant = high - low <= _LEAST_RANGE * size
     n = x.size / size.size
-    # In float64, in which no square of a float32 overflows.
+    # In float64, the square of a float32 cannot overflow.
     mean = sum(rows.sum(axis=axes, dtype=np.float64) for rows in _chunks(x)) / n
     squares = sum(np.square(rows - mean).sum(axis=axes) for rows in _chunks(x))
     std = np.array(np.sqrt(squares / n), ndmin=1)
     std[is_constant] = 1
     factor = _rounded(1 / std)
     offset = np.round(-mean * factor, 6)
-    # Constants become 0.
+    # Constant features become 0.
     offset[is_constant] = -low[is_constant]
     return factor, offset
 
@@ -194,6 +195,6 @@ def _rounded(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _chunks(array: Array) -> list[Array]:
-    """Return views of few rows each, to convert them to float64 in little memory."""
+    """Return views of a few rows each, so that a conversion to float64 needs little memory."""
     n_chunks = max(array.size >> 21, 1)
     return np.array_split(array, n_chunks)

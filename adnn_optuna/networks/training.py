@@ -1,8 +1,8 @@
-"""Training many initializations of one network by one compiled graph.
+"""Train many initializations of one network by one compiled graph.
 
-Threads, one for each core, take one training run after the other. In one array of all networks,
-XLA would choose the order of sums by their number, so the last bits would depend on it. Threads
-are also faster: a small network stays in a core's cache.
+There is one thread for each core, which trains one network at a time. If one array held all
+networks, XLA would choose the order of sums by the number of networks, and the last bits would
+depend on it. Threads are also faster, because a small network stays in a core's cache.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
     from adnn_optuna.networks._program import Data, Program
     from adnn_optuna.networks._scores import Score
 
-# A call of a compiled function takes about as long, unless one batch takes longer: Ctrl-C, the
-# stop event and a deadline wait for its end.
+# About the seconds of one call of a compiled function, unless a single batch takes longer.
+# Ctrl-C, the stop event and a deadline wait for the end of the call.
 _SECONDS_BETWEEN_LOOKS = 0.5
-# How many rows are scored in the time in which one is trained.
+# The number of rows that are scored in the time in which one row is trained.
 _WORK = 3
-# How many row numbers the orders for one call hold at most, unless one epoch has more: 1 MB.
+# The most row numbers (1 MB) in the orders for one call, unless a single epoch has more.
 _ROWS_IN_ORDERS = 2**18
-# Of how many training runs the states are held at once, and how much memory they may take.
+# The most training runs that are in memory at once, and the most bytes of their states.
 _AT_ONCE = 8
 _BYTES_AT_ONCE = 2**30
 
@@ -52,15 +52,15 @@ _BYTES_AT_ONCE = 2**30
 class TrainingRun:
     """The result of one training run."""
 
-    history: list[Metrics] = dataclasses.field(default_factory=list)  # Of epochs that were scored.
+    history: list[Metrics] = dataclasses.field(default_factory=list)  # One entry a scored epoch.
     status: Status = "running"
     weights: list[np.ndarray] | None = None  # The network's variables, if they were asked for.
-    epochs: int = 0  # How many were trained to their end.
-    metrics: Metrics = dataclasses.field(default_factory=dict)  # Of the last or restored epoch.
-    # Of the same epoch, the scores of the validation examples, if the metric by which the network
-    # is judged is their mean.
+    epochs: int = 0  # The number of epochs that were trained to their end.
+    # The metrics of the last epoch, or of the epoch whose weights were restored.
+    metrics: Metrics = dataclasses.field(default_factory=dict)
+    # The scores of the validation examples in the same epoch, if their mean is the judging metric.
     examples: np.ndarray | None = None
-    seconds: float = 0.0  # Trained and scored, without the compilation or waiting for others.
+    seconds: float = 0.0  # The time of training and scoring, without compilation and waiting.
 
 
 @dataclasses.dataclass
@@ -72,7 +72,7 @@ class TrainingState:
 
     start: Start
     last_epoch: int
-    is_scored: bool  # After each epoch, not only after the last one.
+    is_scored: bool  # Whether each epoch is scored, not only the last one.
     keeps_weights: bool
     run: TrainingRun = dataclasses.field(default_factory=TrainingRun)
     step: int = 0
@@ -83,12 +83,12 @@ class TrainingState:
 
 
 class Trainer:
-    """Trains initializations of one network on one dataset, several at a time.
+    """Trains many initializations of one network on one dataset, several at a time.
 
-    A training run gives the same bits alone and beside any others. The graph is compiled once in
-    a process for all trainers of equal networks on data of equal sizes. Several threads may train
-    at once. The test set is only for :meth:`tested`, which judges a network by the metric
-    ``judge``: by default the accuracy, or R².
+    A training run gives the same bits, whether or not other runs train at the same time. In a
+    process, trainers of equal networks on data of equal sizes share one compiled graph. Several
+    threads may train at once. The test set is only for :meth:`tested`, which judges a network by
+    the metric ``judge``: by default the accuracy, or R².
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Trainer:
         self._y = {split: y for split, y in splits.items() if len(y)}
         self.scores: Scores = Scores(head, training.loss or "", training.metrics)
         self.scores.check(self._y | {"test": dataset.y_test}, dataset.classes)
-        # Whether the metric by which networks are judged is of one of two classes.
+        # Whether the judging metric is about the positive class of two classes.
         self.is_of_positive: bool = self.judge in self.scores.of_positive
         names = (f"{split}_{name}" for split in self._y for name in self.scores.names)
         self.metrics: tuple[str, ...] = tuple(names)
@@ -127,15 +127,15 @@ class Trainer:
         size = min(training.batch_size, n)
         self._n_batches = math.ceil(n / size)
         scored = [math.ceil(len(y) / EVALUATION_ROWS) for y in self._y.values()]
-        # The steps of an epoch: of its training, and of scoring each split.
+        # The numbers of steps in an epoch: for training, then for scoring each split.
         self._n_steps = np.array([self._n_batches, *scored])
         of_steps = np.repeat([_WORK * size, EVALUATION_ROWS], [self._n_batches, sum(scored)])
-        self._work = np.cumsum([0, *of_steps])  # After each step, in rows.
-        self._seconds_per_row = math.inf  # Of the fastest call; before the first one, unknown.
+        self._work = np.cumsum([0, *of_steps])  # The work until the end of each step, in rows.
+        self._seconds_per_row = math.inf  # In the fastest call; infinite before the first call.
 
     @property
     def config(self) -> Json:
-        """Network and training, and sketches of the user's code in them, as JSON holds it."""
+        """The network, the training, and sketches of the user-defined code in them, as JSON."""
         from adnn_optuna.networks.behaviour import behaviour
 
         sketches = behaviour(self.architecture, self.training)
@@ -157,7 +157,7 @@ class Trainer:
         program = compiled(
             self.architecture, self.training, splits, self._orders_epochs, self.judge
         )
-        # Here, where a limit of time counts it; after a search, it would come on top of the limit.
+        # Compiled now, so that a time limit counts it. After a search, it would exceed the limit.
         program.compile_outputs(len(self.dataset.y_test), splits[0][0])
         return program
 
@@ -183,10 +183,10 @@ class Trainer:
     def n_at_once(self, *, least: int = 1) -> int:
         """Return how many training runs to begin at once, as far as the memory allows.
 
-        With fewer, cores would be idle while others wait for the last one.
+        With fewer runs, cores would be idle while the last run trains.
         """
         weights = self.architecture.initial_weights(0, 0)
-        # Weights and up to two moments of each, before and after an epoch.
+        # Weights and up to two moments of each weight, before and after an epoch.
         bytes_of_one = 6 * sum(array.nbytes for array in weights)
         return max(min(_AT_ONCE, _BYTES_AT_ONCE // bytes_of_one), least)
 
@@ -202,13 +202,14 @@ class Trainer:
     ) -> Iterator[TrainingRun]:
         """Yield the result of a training run from each of ``starts``, in their order.
 
-        Only some train at a time, to save memory; while the caller looks at one, others go on.
-        After ``stop`` is set, or at the ``deadline`` of :func:`time.monotonic`, they end within
-        about half a second. ``after_epoch`` is called with (index in ``starts``, epoch from 0,
-        metrics) for all runs before any goes on; if it returns :obj:`True`, the run is pruned.
+        To save memory, only some runs train at a time. Other runs go on while the caller uses a
+        result. After ``stop`` is set, or at the ``deadline`` of :func:`time.monotonic`, they end
+        within about half a second. After each epoch, ``after_epoch`` is called with (index in
+        ``starts``, epoch from 0, metrics) for all runs, before the next epoch of any run begins.
+        If it returns :obj:`True`, the run is pruned.
         """
         check_not_forked()
-        self._program  # noqa: B018 - compiled here, where its errors are the caller's.
+        self._program  # noqa: B018 - compiled here, so that the caller gets its errors.
         settings = self.training
         n_at_once = self.n_at_once(least=n_cores())
         is_each = evaluate_each_epoch or after_epoch is not None or settings.patience is not None
@@ -230,7 +231,7 @@ class Trainer:
                 for i in range(len(starts)):
                     for k in range(len(futures), min(i + n_at_once, len(starts))):
                         if states[k].run.status == "running" and not states[k].state:
-                            # In this thread, which has the user's policy of Keras.
+                            # Made in this thread, which has the user's Keras dtype policy.
                             states[k].state = self._first_state(starts[k])
                         futures.append(_threads().submit(go_on, states[k], look))
                     futures[i].result()
@@ -243,8 +244,8 @@ class Trainer:
                         del states[i]
                         yield run
         finally:
-            # If this thread was interrupted, the others were not. If memory ran out, theirs is
-            # free before the caller tries again.
+            # An interrupt stops only this thread, so the others are stopped here. If memory ran
+            # out, their memory is free before the caller tries again.
             abandoned.set()
             wait(futures)
 
@@ -272,7 +273,7 @@ class Trainer:
             training.state = training.best_state = ()
 
     def _advance(self, training: TrainingState, seconds: float) -> None:
-        """Train or score whole epochs or a part of one, in one call of about this many seconds."""
+        """Train or score whole epochs, or a part of an epoch, in one call of about ``seconds``."""
         from adnn_optuna.networks._program import orders_of
 
         run = training.run
@@ -311,7 +312,7 @@ class Trainer:
             self._note(training, totals)
 
     def _note(self, training: TrainingState, totals: Sequence[Score]) -> None:
-        """Note the metrics of an epoch, and whether it was the last one."""
+        """Note the metrics of an epoch, and set the status if it was the last epoch."""
         metrics: Metrics = {}
         for (split, y), of_split in zip(self._y.items(), totals, strict=True):
             metrics |= self._program.scores.results(split, of_split, y)
@@ -345,7 +346,7 @@ class Trainer:
         *_, terms = totals[-1]
         scores: np.ndarray = terms.numpy().ravel()[: len(self.dataset.y_val)]
         if scores.dtype != bool:
-            # What the network's layers add to the loss is a part of each example's.
+            # The losses that layers add are a part of each example's loss.
             scores += metrics[f"val_{self.judge}"] - scores.mean()
         return scores
 
@@ -386,11 +387,11 @@ class Trainer:
 
 
 def is_finite(metrics: Metrics) -> bool:
-    """Return whether a training run has not diverged: even then it has accuracies."""
+    """Return whether no metric is infinite or NaN; a diverged run still has an accuracy."""
     return all(math.isfinite(value) for value in metrics.values())
 
 
 @functools.cache
 def _threads() -> ThreadPoolExecutor:
-    """Return the threads of all trainers; each keeps its variables from one trial to the next."""
+    """Return the threads of all trainers; a thread keeps its variables between trials."""
     return ThreadPoolExecutor(n_cores(), thread_name_prefix="training")
