@@ -44,8 +44,8 @@ class Arm:
     later: str = ""  # The later cost of its best network, an average of {n} networks.
     replicates: str = "offsets"  # The part of its best trial that other seeds can use.
     rival: str = ""  # A rival without a search, which a sampler must also beat.
-    n_startup: int = 0  # How many trials it draws at random before it learns from any.
-    replicate: float = 0.0  # Which share of its trials are replicates.
+    n_startup: int = 0  # The number of its random trials before it learns from results.
+    replicate: float = 0.0  # The share of its trials that are replicates.
 
 
 def keyed(
@@ -72,7 +72,7 @@ def _annealing(
     seed: int, known: Mapping[str, BaseDistribution], n_trials: int | None
 ) -> BaseSampler:
     x0 = dict.fromkeys(known, 0.0)
-    # Most processes never use it.
+    # Loaded here, because most processes never use this sampler.
     return adnn_optuna.samplers.AdaptiveSimulatedAnnealingSampler(
         seed=seed, n_trials=n_trials, x0=x0
     )
@@ -123,7 +123,7 @@ SAMPLERS: dict[str, Arm] = {
         ),
         Arm(
             "cmaes",
-            # Optuna would warn of a category in each trial.
+            # With categories, Optuna would warn in each trial.
             keyed(samplers.CmaEsSampler, "cmaes", warn_independent_sampling=False),
             help="CMA-ES with categories at random, which needs the package cmaes",
         ),
@@ -169,7 +169,7 @@ def arm_of(sampler: ArmSpec, named: Mapping[str, Arm] = SAMPLERS) -> Arm:
     if isinstance(sampler, str):
         return named[sampler]
     if isinstance(sampler, BaseSampler):
-        # These samplers run out of proposals at some time.
+        # These samplers run out of proposals.
         enumerating = (samplers.GridSampler, samplers.BruteForceSampler)
         is_walk = isinstance(sampler, adnn_optuna.samplers.DeltaStepSampler)
         return Arm(

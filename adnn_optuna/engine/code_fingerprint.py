@@ -27,7 +27,7 @@ from adnn_optuna.samplers._trials import is_done
 UserFunction = Callable[..., Any]
 
 _PLAIN = (type(None), Number, str, bytes, slice, type(...))
-_OF_SOURCE = ("__doc__", "__firstlineno__", "__qualname__", "__module__")  # Of a class in a code.
+_OF_SOURCE = ("__doc__", "__firstlineno__", "__qualname__", "__module__")  # Class attributes.
 _IN_CONSTRUCTION = ("__init__", "__post_init__", "__new__")
 
 
@@ -131,13 +131,13 @@ def _own_parts(value: Any, module: str) -> tuple[Any, ...]:
     elif isinstance(value, type):
         is_own = value.__module__ == module
         parts = (*value.__bases__, _pairs(_members(value))) if is_own else ()
-    elif "__wrapped__" in held:  # Such as of functools.cache.
+    elif "__wrapped__" in held:  # For example, a function with functools.cache.
         parts = (held["__wrapped__"],)
     elif kind.__module__ == module:
         methods = dict[str, FunctionType]()
         for cls in kind.__mro__:
             methods |= methods_of(cls)
-        state = _state(methods) | {*methods}  # Of cached properties it has the values.
+        state = _state(methods) | {*methods}  # It also holds values of cached properties.
         attributes = {name: value for name, value in held.items() if name not in state}
         parts = kind, _pairs(attributes)
     return parts
@@ -161,7 +161,7 @@ def methods_of(cls: type) -> dict[str, FunctionType]:
     """Return the functions that a class itself defines, including properties and class methods."""
     methods = {}
     for name, value in vars(cls).items():
-        # Of class methods, properties and cached properties.
+        # The functions within class methods, properties and cached properties.
         inner = [getattr(value, name, None) for name in ("__func__", "fget", "func")]
         for function in (value, *inner):
             if isinstance(function, FunctionType):
@@ -191,7 +191,8 @@ def _function_parts(function: FunctionType) -> tuple[Any, ...]:
         with contextlib.suppress(ValueError):  # The cell is still empty.
             if name not in state:
                 values[name] = cell.cell_contents
-    # Of globals only constants and what can be called, which `_own_parts` follows in the module.
+    # Only constants and callables among the globals count. `_own_parts` follows the callables that
+    # belong to the module.
     names = {name for inner_code in _codes(code) for name in inner_code.co_names}
     global_values = function.__globals__
     for member in (function, *global_values.values()):
@@ -214,7 +215,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(constant)
 
 
-@functools.cache  # Of each function of a module, the codes of all others are asked for.
+@functools.cache  # Each function of a module asks for the codes of all others.
 def _assigned(code: CodeType, how: str) -> frozenset[str]:
     """Return the names that a code object and its inner functions assign."""
     names = set()

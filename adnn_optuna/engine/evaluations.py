@@ -94,8 +94,8 @@ def plan_seeds(study: optuna.Study, number: int, count: int) -> Planned:
     name = f"{PLANNED}/{number}/{count}"
     study.set_user_attr(name, planned)
     if before is None:
-        # Another worker may have planned another trial at the same moment: whoever wrote later
-        # counts both.
+        # Another worker may have planned another trial at the same moment. The worker that wrote
+        # later counts both.
         planned["rank"] = len(planned_numbers(study.user_attrs))
         study.set_user_attr(name, planned)
     return planned
@@ -162,7 +162,7 @@ def make_evaluations(
         bar.update(len(findings.used) - bar.n)
         return findings.missing
 
-    # An evaluation that heeds no event is interrupted wherever it is.
+    # If evaluations ignore the event, KeyboardInterrupt ends them at any place.
     with bar, contextlib.nullcontext() if stop is None else interruptible(stop):
         check_is_reached(study._storage, executor)
         if executor is None:
@@ -185,7 +185,7 @@ def make_evaluations(
             return missing_in(study.get_trials(deepcopy=False))
 
         tried = set[Evaluation]()
-        # What was tried and is missing had no time left.
+        # An evaluation that was tried and is still missing had no time left.
         while untried := [e for e in missing_now() if e not in tried]:
             tried.update(untried)
             jobs = [executor.submit(make, evaluation) for evaluation in untried]
@@ -287,7 +287,7 @@ class _EvaluationObjective:
             outcome = Outcome("complete", number(returned))
         if outcome.value is None or math.isfinite(outcome.value):
             return outcome
-        return dataclasses.replace(outcome, status="pruned", value=None)  # It is not made again.
+        return dataclasses.replace(outcome, status="pruned", value=None)  # It counts as made.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -296,7 +296,7 @@ class TrialEvaluation:
 
     objective: Searched[Any]
     trials: Mapping[int, FrozenTrial]
-    study: optuna.Study  # Which the function may stop, so this is an object of its own.
+    study: optuna.Study  # An object of its own, because the function may stop it.
 
     def __call__(self, trial_number: int, seed: int) -> Outcome:
         """Evaluate a trial on a new seed."""
@@ -328,7 +328,7 @@ class _TrialOnNewSeed(FrozenTrial):
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
         if self._trial_id == NO_STORED_TRIAL and name in self.params:
-            return self.params[name]  # It may lie outside the searched space.
+            return self.params[name]  # The value may lie outside the space.
         try:
             return super()._suggest(name, distribution)
         except ValueError:

@@ -23,7 +23,8 @@ from adnn_optuna._files import check_npz
 # Some databases hold no more than 65,535 characters in an attribute.
 _LONGEST = 55_000
 _FIRST_PART = f"{stored.EXAMPLE_PARTS}/0"
-# Where a trial's scores are collected, by its id in Python, if its runner stores them.
+# Lists that collect the scores of running trials, by the id() of the trial in Python. A trial has
+# a list only if its runner stores the scores.
 _COLLECTED: dict[int, list["Scored"]] = {}
 # The first completed trial with scores of each study of this process.
 _FIRST: weakref.WeakKeyDictionary[optuna.Study, tuple[int, ExampleScores]] = (
@@ -68,7 +69,7 @@ def from_attributes(
     The arrays have these ``shapes``. If :obj:`None`, there is one array of one dimension.
     """
     arrays: list[np.ndarray] = []
-    # Of texts of others, zipfile and NumPy raise anything.
+    # For a wrong text, zipfile and NumPy may raise any error.
     with contextlib.suppress(Exception):
         file = io.BytesIO(_joined(attrs, name))
         check_npz(file)
@@ -208,7 +209,7 @@ def _check_first(trial: optuna.Trial, scored: Scored) -> None:
                 break
     if study in _FIRST:
         _check_alike(*_FIRST[study], trial.number, scored.attributes[0])
-    elif scored.groups is not None:  # Whichever trial becomes the first, its groups are stored.
+    elif scored.groups is not None:  # This trial may become the first completed trial.
         groups = as_attributes(stored.EXAMPLE_GROUPS, scored.groups.astype("<i4"))
         for name, text in groups.items():
             study.set_user_attr(name, text)

@@ -50,7 +50,8 @@ from adnn_optuna.samplers._trials import check_direction
 if TYPE_CHECKING:
     from adnn_optuna.engine.records import SearchRecord
 
-# The share of replicates, and the fewest trials with any: see studies/replicates.py.
+# The share of replicates, and the fewest trials of a search with replicates. studies/replicates.py
+# has the reasons.
 _REPLICATES = 0.2
 _FEWEST_TO_REPLICATE = 50
 _NEW_SEEDS_OF_COMPARED = 5
@@ -94,7 +95,7 @@ def seeds_of_trials(objective: Callable[..., float]) -> tuple[str, ...]:
 def seeds_of(function: UserFunction) -> tuple[str, ...]:
     """Return a function's required parameters. Each is the seed of a source of randomness."""
     parameters: Iterable[inspect.Parameter] = ()
-    with contextlib.suppress(ValueError):  # Some functions that are written in C tell none.
+    with contextlib.suppress(ValueError):  # Some functions written in C have no signature.
         parameters = inspect.signature(function).parameters.values()
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return tuple(p.name for p in parameters if p.kind in named and p.default is p.empty)
@@ -116,19 +117,19 @@ class FunctionObjective:
     direction: StudyDirection = StudyDirection.MINIMIZE
     seed: int = 0
     _: dataclasses.KW_ONLY
-    name: str = "objective"  # What the user calls the function.
+    name: str = "objective"  # The user's name for the function.
     catch: Caught = ()
     executor: futures.Executor | None = None
     n_jobs: int = 1
     replicate: float | Literal["auto"] = "auto"
-    confirm: int = _NEW_SEEDS_OF_COMPARED  # How many new seeds evaluate a run of a comparison.
+    confirm: int = _NEW_SEEDS_OF_COMPARED  # The number of new seeds for a run of a comparison.
     failed: float | None = None
     resampled: tuple[int, int] | Literal[False] | None = None
 
     kind: ClassVar[Kind[Any]] = FUNCTION
     metric: ClassVar[str] = "value"
     arms: ClassVar[Arms] = _ARMS
-    # A user's function may be no matter of several threads.
+    # A user's function may not be safe in several threads.
     n_studies_at_once: ClassVar[int] = 1
     draws_data: ClassVar[bool] = True
     distributions: ClassVar[Mapping[str, BaseDistribution]] = {}
@@ -165,7 +166,7 @@ class FunctionObjective:
         """Return how an arm is searched."""
         max_trial = limits["max_trial"]
         replicate = self.replicate
-        if ending.is_compared:  # There it is a matter of the arms.
+        if ending.is_compared:  # In a comparison, each arm has its own share.
             replicate = arm.replicate
         elif replicate not in ("auto", 0.0) and max_trial is None:
             raise WrongValueError(
@@ -305,12 +306,13 @@ class FunctionObjective:
             if index is None:
                 key = 2**63 + replicate["trial"]
             return replicate_seed(self.seed, key, replicate["repetition"])
-        # What a kill frees is done again under the same index, or retried under another number.
+        # After a kill, the same index is proposed again, or the trial is retried under another
+        # number.
         number = attrs.get("failed_trial", trial.number)
         proposal = attrs.get(stored.PROPOSAL)
         if proposal is None:
             return trial_seed(self.seed, number)
-        index = proposal["index"]  # None where it was enqueued, and is none of the sampler's.
+        index = proposal["index"]  # None if the trial was enqueued, not proposed.
         if index is None:
             index = 2**63 + number
         return trial_seed(self.seed, index)
@@ -340,9 +342,9 @@ class FunctionObjective:
         except UpdateFinishedTrialError:
             if not has_ended(trial):
                 raise
-            return Outcome("pruned")  # Another worker told its end.
+            return Outcome("pruned")  # Another worker told the trial's end.
         value = number(returned)
-        # As a penalty, it is for samplers to learn from, as in `Study.optimize`.
+        # As in `Study.optimize`, samplers learn from an infinite value that is a penalty.
         penalty = math.inf
         if self.direction != StudyDirection.MINIMIZE:
             penalty = -math.inf

@@ -60,7 +60,7 @@ def was_exhausted(study: optuna.Study) -> bool:
     """Return whether the sampler stopped its study, because it would only repeat trials."""
     sampler = study.sampler
     reason = study.user_attrs.get(STOP_REASON)
-    # A grid may have more points now.
+    # The grid may have more points than in the earlier run.
     has_more = isinstance(sampler, GridSampler) and not sampler.is_exhausted(study)
     return reason == "exhausted" and not has_more
 
@@ -68,10 +68,11 @@ def was_exhausted(study: optuna.Study) -> bool:
 class Loop:
     """Runs one study, opened before, until it has reached a limit or ``stop`` is set.
 
-    Other workers may do so, too. ``n_threads`` trials run at once if no proposal learns from
-    values; ``prepare_threads`` returns what each thread calls first. ``after_tell`` gets each
-    trial once the read after it was told has tallied it. ``ends`` are stricter limits that end
-    this part of a run. Without ``is_run``, it stores neither its limits nor why it ended.
+    Other workers may run the same study. ``n_threads`` trials run at once if no proposal learns
+    from values; ``prepare_threads`` returns the function that each thread calls first.
+    ``after_tell`` is called with a told trial once the next read has counted the trial. ``ends``
+    are stricter limits that end this part of a run. Without ``is_run``, the loop stores neither
+    its limits nor the reason of its end.
     """
 
     def __init__(
@@ -95,23 +96,23 @@ class Loop:
         self._storage: Any = study._storage
         self._stop = stop
         self._after_tell = after_tell
-        # A search has settings, of its first run; evaluations have none.
+        # A search stores the settings of its first run. Evaluations have no settings.
         settings = study.user_attrs.get(SEARCH)
         self._sampler: str | None = None
         if settings and is_run:
             self._sampler = settings["sampler"]
         self._run_began = datetime.now(UTC).isoformat()
-        self._n_done_before: int | None = None  # None until there was something to do.
+        self._n_done_before: int | None = None  # None until the first trial begins.
         self._limits = callbacks_of(limits) if ends is None else ends
         n_at_once = 1
         if settings:
             n_at_once = settings["batch_size"]
         self._observer = Observer(study, self._limits, n_at_once)
-        # The trials under way here, by their ids: whether they were created with all parameters.
+        # Whether a running trial was created with all parameters, by the ids of this run's trials.
         self._open: dict[int, bool] = {}
-        # What runs in threads: its trial, and when the study's working time was 0.
+        # The jobs in threads: the trial, and the clock's time at which the working time was 0.
         self._jobs: dict[futures.Future[list[Outcome]], tuple[optuna.Trial, float]] = {}
-        self._told: list[tuple[optuna.Trial, Outcome]] = []  # Since the last read.
+        self._told: list[tuple[optuna.Trial, Outcome]] = []  # Told since the last read.
         self._n_rivals = 0
 
     def run(self) -> int:
@@ -120,8 +121,8 @@ class Loop:
         If the user interrupts, running trials end as failed.
         """
         self._study._stop_flag = was_exhausted(self._study)
-        # Before this run begins, a trial that this thread asked for and did not tell looks like
-        # its own, and ends.
+        # This read ends trials that this thread asked for earlier and did not tell. Once the run
+        # has begun, they would look like its own trials.
         self._read_study()
         interval = self._observer.tally.heartbeat_interval
         lives = signals.heartbeats(self._storage, interval, self._open)
@@ -135,12 +136,12 @@ class Loop:
                         pass
                 except BaseException:
                     if self._jobs:
-                        self._stop.set()  # As their end is waited for.
+                        self._stop.set()  # The jobs must end, as the block waits for them.
                     raise
             n_done = self._observer.tally.n_done
             self._end_run(reason, n_done)
         except BaseException as error:
-            # One that does not answer was waited for long enough.
+            # A storage that does not answer was waited for long enough.
             if not isinstance(error, StorageError):
                 with contextlib.suppress(Exception):
                     self._tidy(is_interrupt=isinstance(error, KeyboardInterrupt))
@@ -158,14 +159,14 @@ class Loop:
         if isinstance(decision, Begin):
             self._run_trials(decision.count, snapshot, threads)
         if self._jobs:
-            # If a thread is free, others may leave something to do at any moment.
+            # If a thread is free, other workers may leave a trial for it at any moment.
             is_full = isinstance(decision, End) or len(self._jobs) == snapshot.batch_size
             seconds = None
             if not is_full:
                 seconds = _SECONDS_BETWEEN_READS
             self._collect(seconds)
         elif isinstance(decision, Wait):
-            # Not by waiting for ``stop``, which a signal could not set meanwhile in this thread.
+            # While this thread waited for ``stop``, a signal in this thread could not set it.
             time.sleep(_SECONDS_BETWEEN_READS)
         return None
 
@@ -173,10 +174,12 @@ class Loop:
         self, count: int, snapshot: Snapshot, threads: futures.ThreadPoolExecutor
     ) -> None:
         """Begin trials, and train them in threads or in this one."""
-        # Before the trials, so that their own time reaches the limit when the training does.
+        # Measured before the trials begin, so that a trial's time reaches the limit no later than
+        # its training does.
         work_began = time.monotonic() - self._observer.tally.elapsed
         if self._n_done_before is None:
-            # If it is killed, nothing has ended it: not what ended an earlier run either.
+            # A run that is killed has no reason of its end. The reason of an earlier run is
+            # removed.
             self._store_run(snapshot.n_done, None, None)
             self._n_done_before = snapshot.n_done
         trials = self._begin(count, snapshot)
@@ -204,9 +207,9 @@ class Loop:
 
     def _fail(self, trial_id: int) -> None:
         """End a trial so that it is done again."""
-        # First, or what was enqueued were lost if this worker dies in between. As it is now: what
-        # was read while its worker lived may be in parts of before.
-        with contextlib.suppress(KeyError):  # It was deleted.
+        # Enqueued first, so that the parameters are not lost if this worker dies in between. The
+        # trial is read again, because parts of an earlier read may be outdated.
+        with contextlib.suppress(KeyError):  # The trial was deleted.
             trial = self._storage.get_trial(trial_id)
             enqueue_again(self._study, trial)
             _owners.end_trial(self._study, trial)
@@ -220,18 +223,18 @@ class Loop:
             try:
                 begun_trial = self._begin_one()
             except UpdateFinishedTrialError:
-                # Another worker, which sees no sign of life of this one, ended the trial.
+                # Another worker ended the trial, because it saw no heartbeat of this worker.
                 self._read_study()
                 continue
-            if begun_trial is None:  # Others took what was left.
+            if begun_trial is None:  # Other workers took the last trials.
                 break
             trial, is_expected = begun_trial
             begun[trial._trial_id] = trial
             if not is_expected:
                 may_collide = True
                 self._read_study()
-        # Alone until they were created, no other worker can have chosen the same: later ones
-        # find them.
+        # If no other worker came in between, none can have chosen the same proposals. Later
+        # workers find these trials.
         self._n_rivals = 0
         if may_collide:
             snapshot = self._read_study(frozenset(begun))
@@ -246,7 +249,7 @@ class Loop:
 
         Return also whether no other worker came in between.
         """
-        self._study._thread_local.cached_all_trials = None  # Samplers are to see what is new.
+        self._study._thread_local.cached_all_trials = None  # Samplers must see new trials.
         waited = self._take_waiting()
         is_expected = False
         trial_id = waited
@@ -275,13 +278,13 @@ class Loop:
             trial_id = trial._trial_id
             claim = _owners.claim_of(trial)
             owner = _owners.ownership(trial)
-            # It may have been deleted, which caches do not show.
+            # The trial may have been deleted, which caches do not show.
             with contextlib.suppress(UpdateFinishedTrialError, KeyError):
                 self._storage.set_trial_system_attr(trial_id, claim, owner)
                 if self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
                     self._storage.set_trial_system_attr(trial_id, OWNER, owner)
                     return trial_id
-                self._storage.set_trial_system_attr(trial_id, claim, None)  # Another was first.
+                self._storage.set_trial_system_attr(trial_id, claim, None)  # Another won.
         return None
 
     def _create(self) -> tuple[int | None, bool]:
@@ -301,7 +304,7 @@ class Loop:
         if template is None:
             return None, False
         trial_id: int = self._storage.create_new_trial(study_id, template)
-        # A storage that has just created a trial knows it without reading.
+        # A storage knows a trial that it has just created, so it need not read the trial.
         id_of = self._storage.get_trial_id_from_study_id_trial_number
         with contextlib.suppress(KeyError):
             if id_of(study_id, template.number) == trial_id:
@@ -358,11 +361,11 @@ class Loop:
         value = outcome.value
         try:
             outcome.store(trial, elapsed)
-            if outcome.status == "timeout":  # It is done again when the study goes on.
+            if outcome.status == "timeout":  # The trial is repeated when the study goes on.
                 now = self._storage.get_trial(trial_id)
                 enqueue_again(self._study, now)
             if self._open.get(trial_id) and state != TrialState.PRUNED:
-                # Its sampler told all that it has to tell when the trial was created.
+                # The sampler stored all its attributes when the trial was created.
                 values = None if value is None else [value]
                 self._storage.set_trial_state_values(trial_id, state, values)
             else:
@@ -376,9 +379,9 @@ class Loop:
     def _tidy(self, *, is_interrupt: bool) -> None:
         """End the running trials, and store that the user interrupted the run."""
         for run, (trial, work_began) in self._jobs.items():
-            if run.exception() is None:  # It heeded no event.
+            if run.exception() is None:  # The job ended with a result.
                 self._tell([trial], run.result(), work_began)
-        self._open.clear()  # So they have no worker.
+        self._open.clear()  # Trials without a worker are ended by the next read.
         snapshot = self._read_study()
         if is_interrupt and self._n_done_before is not None:
             self._end_run(snapshot.limit or "interrupted", snapshot.n_done)
@@ -388,7 +391,7 @@ class Loop:
         if self._n_done_before is not None:
             self._store_run(self._n_done_before, reason, n_done)
             return
-        # Unless a run with the same limits died before it stored that.
+        # An earlier run with the same limits may have died before it stored the reason.
         is_open = self._sampler and self._study.user_attrs.get(STOP_REASON) is None
         if is_open and last_limits(self._study) == self._limit_values:
             self._study.set_user_attr(STOP_REASON, reason)

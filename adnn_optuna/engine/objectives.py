@@ -120,7 +120,7 @@ class Ending(NamedTuple):
     """The work that follows the trials of a study."""
 
     test: bool = True  # Whether a test set, if there is one, is evaluated.
-    confirm: int | Literal["auto"] = "auto"  # On how many new seeds the best trial is evaluated.
+    confirm: int | Literal["auto"] = "auto"  # The number of new seeds for the best trial.
     is_compared: bool = False  # The study is a run of a comparison.
     max_time: float | None = None  # The limit for trials and all later steps together.
     show_progress_bar: bool = False
@@ -136,13 +136,15 @@ class RunPlan:
 
     objective: Trainable  # What its trials evaluate.
     batch_size: int
-    n_threads: int  # How many trials run at once, at most.
+    n_threads: int  # The most trials that run at once.
     ending: Ending
-    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # Stored with the rest.
-    replicate: float = 0.0  # Which share of its trials are replicates.
-    n_new_seeds: int = 0  # How many evaluations must also fit in ``max_time``.
-    first_step: str = ""  # One word that says what the first trial waits for.
-    # The process that runs the study calls it. Each thread of trials first calls its result.
+    # Further settings for the study to store.
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    replicate: float = 0.0  # The share of the trials that are replicates.
+    n_new_seeds: int = 0  # The number of evaluations that must also fit in ``max_time``.
+    first_step: str = ""  # One word for the step that the first trial waits for.
+    # Called in the process that runs the study. Each thread of trials first calls the returned
+    # function.
     prepare_threads: Callable[[], Callable[[], None] | None] = _nothing
 
 
@@ -285,7 +287,7 @@ def checked_catch(catch: Catch) -> Caught:
 
 
 GO_ON = "To go on after such errors, pass catch="
-"""What to do about an error of a function, which is a note of the error."""
+"""The beginning of the note on a function's error, which says how to go on."""
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ from adnn_optuna.samplers._replicates import Configuration, replicated
 from adnn_optuna.samplers._trials import best_trial, check_one_objective, is_done, may_be_best
 from adnn_optuna.stats.resampling import Resampled, as_sizes
 
-_USERS_OWN = Arm("", lambda *_: optuna.samplers.RandomSampler())  # Of which nothing is known.
+_USERS_OWN = Arm("", lambda *_: optuna.samplers.RandomSampler())  # Its properties are unknown.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class SearchRecord:
     """
 
     study: optuna.Study
-    attrs: Attributes  # Its user attributes.
+    attrs: Attributes  # The study's user attributes.
     metric: str  # The selection metric.
     baseline: float  # NaN if its training was cut off. For functions, the best value.
     best: FrozenTrial | None
@@ -154,11 +154,11 @@ class SearchRecord:
         return is_search and owner_of(trial) is None and not is_timed
 
     def proposer(self, trial: FrozenTrial) -> str:
-        """Return who proposed a trial that was run to an end: the sampler or another one."""
+        """Return the source of a finished trial: a sampler, or a method of the study."""
         proposal = trial.system_attrs.get(stored.PROPOSAL)
         if self._is_added(trial):
             return "study.add_trial"
-        if self.is_control:  # Its sampler is called as another one.
+        if self.is_control:  # A control's trials store another sampler's name.
             return self.sampler
         if proposal is None:
             if stored.OWNER in trial.system_attrs:
@@ -167,7 +167,7 @@ class SearchRecord:
         kind = str(proposal["sampler"]).partition(":")[0]
         walks = (stored.GREEDY, stored.GREEDY_IMPROVING)
         is_walk = kind == "delta_step" and self.sampler in walks
-        # It is keyed by what `search` makes of a name or a factory, which a study has one of.
+        # `search` makes keyed samplers of names and factories, and a study has only one of them.
         if is_walk or kind == "keyed":
             return self.sampler
         return kind

@@ -1,10 +1,11 @@
-"""Recognize a function of a seed that redraws the split of its data, by its source.
+"""Recognize, by its source, a function of a seed that redraws the split of its data.
 
-Labels are followed to what a function returns, through the user's functions that it calls. They
-are calls that draw rows, such as ``"train_test_split in line 9"``, one of random numbers, and the
-names of users' classes with a dot. A split is redrawn if the returned value depends on drawn rows,
-and the code selects other rows of the same draw, too. That a fitted model depends on rows is no
-such dependence. Functions of libraries are known by their names.
+Each value in the source gets labels, which are followed to the returned value, also through the
+user's functions that it calls. A call that draws rows is a label, such as ``"train_test_split in
+line 9"``. Other labels stand for random numbers, for folds in order, and for objects of a user's
+class (the class's name and a dot). A split is redrawn if the returned value depends on drawn rows,
+and the code also selects the other rows of the same draw. A fitted model does not count as
+dependent on its rows. Functions of libraries are recognized by their names.
 """
 
 import ast
@@ -27,7 +28,7 @@ _MAX_CALLS = 500
 _PACKAGE = str(Path(__file__).parents[1])
 _LIBRARIES = ("site-packages", "dist-packages", sysconfig.get_path("stdlib"), "<frozen", _PACKAGE)
 
-# Functions of libraries, by what they do with rows or random numbers.
+# Names of library functions, by what the functions do with rows or random numbers.
 _SPLIT = re.compile(r"\w*([Ss]plit\w*|[Ff]olds?)")
 _SPLIT_IN_ORDER = re.compile(r"(?!Repeated)\w*Folds?|TimeSeriesSplit|PredefinedSplit")
 _SPLIT_AGAIN = re.compile(r"cross_val\w+|\w+_curve|permutation_test_score|([dhv]|array_)?split")
@@ -42,12 +43,12 @@ _SEED = re.compile("(manual_)?seed(_all|_everything)?|set_(random_)?seed")
 _SIZE = re.compile("len|range|isinstance|shape|size|ndim")
 _RANDOM_STATE = re.compile("random_state|seed|generator|rng|key")
 _GENERATOR = re.compile("default_rng|Generator|RandomState|Random")
-# What draws by a global generator.
+# Library functions that use a global generator.
 _GLOBAL = re.compile(r"(torch|tf|(np\.|numpy\.)?random)\.\w+|\w+|.*\.\w+(_split|Fold|Split)")
 
 Labels = frozenset[str]
 _NONE: Labels = frozenset()
-_NUMBERS = frozenset({"random numbers"})  # That follow from the seed, or that nothing seeds.
+_NUMBERS = frozenset({"random numbers"})  # From the seed, or unseeded.
 _SELECTED = frozenset({"rows selected by random numbers"})
 _FOLDS = frozenset({"folds in order"})
 _Function = ast.FunctionDef | ast.Lambda
@@ -57,7 +58,7 @@ def redrawn_split(function: UserFunction, seeds: Iterable[str]) -> str:
     """Return the call that redraws a function's split, with its line; empty if there is none.
 
     ``seeds`` are the parameters that are seeds. If the source is missing or too long, a function
-    that names a draw or a split counts as redrawing it.
+    counts as redrawing its split if its code names a draw or a split.
     """
     flow = _Flow()
     try:
@@ -74,7 +75,7 @@ class _Call(NamedTuple):
     """A call with the labels of its function and arguments."""
 
     node: ast.Call
-    text: str  # Of the function.
+    text: str  # The source of the called function, such as "np.random.choice".
     name: str
     receiver: Labels
     args: Sequence[Labels]
@@ -82,7 +83,7 @@ class _Call(NamedTuple):
 
     @property
     def passed(self) -> Labels:
-        """The labels of its arguments."""
+        """The labels of all arguments."""
         return _NONE.union(*self.args, *self.keywords.values())
 
     @property
@@ -92,7 +93,7 @@ class _Call(NamedTuple):
 
     @property
     def splits_in_order(self) -> bool:
-        """Whether it cuts rows without drawing any; folds with a random state are shuffled."""
+        """Whether the call splits rows in order; folds with a random state are shuffled."""
         text = ast.unparse(self.node)
         if "shuffle=True" in text or "random_state" in text:
             return False
@@ -100,7 +101,7 @@ class _Call(NamedTuple):
 
 
 class _Flow:
-    """Follows labels; ``parts`` of each draw are the texts that select its rows."""
+    """Follows labels through source code. ``parts`` holds the selections of each draw's rows."""
 
     def __init__(self) -> None:
         self.parts = {label: set[str]() for label in _SELECTED}
@@ -114,7 +115,7 @@ class _Flow:
         self._n_calls = 0
 
     def follow(self, function: Any, arguments: Mapping[str, Labels]) -> Labels:
-        """Return the labels of what a function returns."""
+        """Return the labels of a function's returned value."""
         while isinstance(function, functools.partial):
             function = function.func
         self._learn("object", getattr(function, "__self__", function))
@@ -122,11 +123,11 @@ class _Flow:
         if not isinstance(function, FunctionType):
             function = type(function).__call__
         self._learn("", function)
-        (tree,) = self._functions[""]  # It may be another lambda of the line.
+        (tree,) = self._functions[""]  # Raises if several lambdas are in one line.
         return self._run(tree, {**arguments, "self": frozenset({"object."})})
 
     def named_draw(self, function: UserFunction) -> Labels:
-        """Return a split as label if the code of a function names something that draws rows."""
+        """Return a label of a redrawn split if a function's code names a draw of rows."""
         for name in names_in(function):
             if any(names.fullmatch(name) for names in (_SPLIT, _DRAW_ROWS, _DRAW_NUMBERS)):
                 code = getattr(function, "__name__", "its code")
@@ -142,7 +143,7 @@ class _Flow:
         return frozenset({label})
 
     def _note(self, labels: Labels, *parts: str) -> None:
-        """Note which parts of draws are selected; by default, rows and all others."""
+        """Note the selected parts of draws: by default, both the drawn and the other rows."""
         for label in _selecting(labels) & self.parts.keys():
             self.parts[label].update(parts or ("", "~"))
 
@@ -181,7 +182,7 @@ class _Flow:
             self._learn(prefix + name, value)
 
     def _run(self, tree: _Function, arguments: Mapping[str, Labels]) -> Labels:
-        """Return the labels of what a function returns, with variables of its own."""
+        """Return the labels of a function's returned value; it has its own variables."""
         self._n_calls += 1
         if self._n_calls > _MAX_CALLS:
             raise RecursionError
@@ -202,7 +203,7 @@ class _Flow:
         return _NONE.union(*map(self._labels, nodes))
 
     def _labels(self, node: ast.AST) -> Labels:  # noqa: C901, PLR0911, PLR0912 - one case each.
-        """Return the labels of an expression; of a statement, assign those of its variables."""
+        """Return the labels of an expression, or assign labels to a statement's variables."""
         match node:
             case ast.Name():
                 return self._variables[node.id]
@@ -224,14 +225,14 @@ class _Flow:
                 return _NONE
             case ast.AugAssign():
                 labels = self._labels(node.value)
-                if not isinstance(node.op, ast.Sub):  # Such as a step of gradient descent.
+                if not isinstance(node.op, ast.Sub):  # Gradient descent subtracts steps.
                     self._bind(node.target, labels | self._condition)
                 return _NONE
             case ast.NamedExpr() | ast.AnnAssign(value=ast.expr()):
                 self._bind(node.target, self._labels_of(ast.iter_child_nodes(node)))
             case ast.For() | ast.comprehension():
                 self._bind(node.target, self._labels(node.iter))
-                self._labels_of(getattr(node, "body", ()))  # It is read again below.
+                self._labels_of(getattr(node, "body", ()))  # The body is read again below.
             case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
                 self._labels_of(node.generators)
             case ast.If():
@@ -257,7 +258,7 @@ class _Flow:
         is_difference = isinstance(operator, ast.Sub) and "set(" in ast.unparse(node)
         if is_difference or isinstance(operator, ast.Invert | ast.Not | ast.NotIn):
             self._note(labels)
-        elif isinstance(operator, ast.NotEq):  # Such as another fold, or all rows but one.
+        elif isinstance(operator, ast.NotEq):  # For example, all other folds.
             self._note(labels & _NUMBERS)
         return labels
 
@@ -267,7 +268,7 @@ class _Flow:
                 self._assign(inner_target, inner_value)
             return
         labels = self._labels(value)
-        if isinstance(target, ast.Subscript) and not labels:  # Such as False in a mask.
+        if isinstance(target, ast.Subscript) and not labels:  # For example, mask[rows] = False.
             self._note(self._labels(target.slice))
         self._bind(target, labels)
 
@@ -295,7 +296,7 @@ class _Flow:
         index = _selecting(self._labels(rows))
         if base >= _FOLDS:
             self._note(index)
-        if isinstance(rows, ast.Slice) and not (base and index):  # Else it is cut at random.
+        if isinstance(rows, ast.Slice) and not (base and index):  # Not a random cut.
             self._note((base | index) - _NUMBERS, text)
         return base | index
 
@@ -328,7 +329,7 @@ class _Flow:
         return labels
 
     def _of_library(self, call: _Call) -> Labels:  # noqa: C901, PLR0911, PLR0912 - one rule each.
-        """Return the labels of a call, by the name of a library's function."""
+        """Return the labels of a call to a library's function, by the function's name."""
         name = call.name
         labels = call.receiver | call.passed
         rows = labels - _NUMBERS
@@ -376,7 +377,7 @@ class _Flow:
         return labels
 
     def _is_random(self, call: _Call) -> bool:
-        """Return whether a call draws by random numbers: its own, or a global generator's."""
+        """Return whether a call uses random numbers, passed or from a global generator."""
         for name, labels in call.keywords.items():
             if _RANDOM_STATE.fullmatch(name):
                 return labels >= _NUMBERS
@@ -401,13 +402,13 @@ def _arguments(tree: _Function, call: _Call) -> dict[str, Labels]:
 
 
 def _selecting(labels: Labels) -> Labels:
-    """Return the labels of rows that are selected by values with labels."""
+    """Return the labels of rows that are selected by values with these labels."""
     if labels >= _NUMBERS:
         return (labels - _NUMBERS) | _SELECTED
     return labels
 
 
-# Of functions, the source
+# The source of functions
 
 
 def _is_users(file: str) -> bool:
@@ -415,7 +416,7 @@ def _is_users(file: str) -> bool:
 
 
 def _trees_of(function: FunctionType) -> list[_Function]:
-    """Return the syntax trees of the functions that begin in a function's line."""
+    """Return the syntax trees of functions with the same name and first line as a function."""
     trees = []
     code = function.__code__
     for node in _functions_in(tuple(linecache.getlines(code.co_filename))):

@@ -1,6 +1,6 @@
 """Storages that repeat calls while their database is locked or away.
 
-All statements on a study go through such a storage, so none can be forgotten.
+All calls of a study go through such a storage, so no single call can lack the repetition.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-# For how long a database that is locked or away is waited for, in seconds: a server is restarted
-# in a minute. What is over in a moment is not worth a warning.
+# The seconds to wait for a database that is locked or away: a server restarts in about a minute.
+# A short fault is not worth a warning.
 _PATIENCE = 300.0
 _SECONDS_BEFORE_WARNING = 5.0
 _SECONDS_BETWEEN_ATTEMPTS = 0.1
 
-# SQLite's result codes for what passes by itself: SQLITE_BUSY, SQLITE_LOCKED, and SQLITE_CANTOPEN
-# of a folder that is away.
+# SQLite's result codes of faults that pass by themselves: SQLITE_BUSY, SQLITE_LOCKED, and
+# SQLITE_CANTOPEN if a folder is away.
 _SQLITE_PASSING = (5, 6, 14)
 
-# The codes of gRPC and the errors of Redis that pass by themselves.
+# The gRPC codes and Redis errors of faults that pass by themselves.
 _SERVER_PASSING = {"UNAVAILABLE", "CANCELLED", "ConnectionError", "TimeoutError"}
 
-# Servers quote users, among others.
+# Servers' messages quote, for example, names of users.
 _QUOTED = re.compile(r"""(["'])[^"'\s]+\1""")
 
 
-# Whether a call of a storage of ours is under way in this thread.
+# Whether this thread is within a call of a repeating storage.
 _is_patient: ContextVar[bool] = ContextVar("_is_patient", default=False)
 
 
@@ -68,40 +68,39 @@ class StorageError(RuntimeError):
 def repeating(storage: BaseStorage) -> BaseStorage:
     """Return a view of a storage whose calls are repeated while the database is locked or away.
 
-    The class of the view derives from the storage's class, and both have the same attributes. If
-    the fault lasts for five minutes, it is a :class:`StorageError`. A storage in memory has no
-    faults.
+    The class of the view derives from the storage's class, and both share their attributes. A
+    fault of five minutes raises :class:`StorageError`. A storage in memory is returned as it is.
     """
     if isinstance(storage, InMemoryStorage | _Repeating):
         return storage
-    # Optuna adds a cache to those that need one; the view is above it.
+    # Optuna adds a cache to storages that need one. The view wraps the cache.
     storage = optuna.storages.get_storage(storage)
     _listen(storage)
     return sharing_attributes(_repeating_class(type(storage)), storage)
 
 
 class _Repeating:
-    """What a repeating storage adds to the class that it derives from."""
+    """The base class of all repeating storages. It adds pickling to the storage's class."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Return a copy for another process, which reads the database as it is unpickled."""
+        """Return what pickle needs to make a copy, which reads the database when unpickled."""
         plain = sharing_attributes(type(self).__bases__[1], self)
         return _unpickled, (pickle.dumps(plain),)
 
 
 def sharing_attributes(kind: type, of: object) -> Any:
-    """Return an object of another class that has the same attributes, also later."""
+    """Return an object of another class that shares all attributes, also later changes."""
     view: Any = object.__new__(kind)
     view.__dict__ = vars(of)
     return view
 
 
 def _unpickled(data: bytes) -> BaseStorage:
-    return repeating(_patiently(lambda: pickle.loads(data)))  # noqa: S301 - as it was pickled.
+    return repeating(_patiently(lambda: pickle.loads(data)))  # noqa: S301 - pickled above.
 
 
 def _listen(storage: BaseStorage) -> None:
-    """Let a database tell its faults, and lock SQLite; a copy in another process forgot both."""
+    """Listen for a database's faults, and lock SQLite. Unpickled copies need both again."""
     backend: Any = getattr(storage, "_backend", storage)
     if not isinstance(backend, RDBStorage):
         return
@@ -115,20 +114,20 @@ def _listen(storage: BaseStorage) -> None:
 
 
 class _FaultError(Exception):
-    """A fault of the database, from SQLAlchemy's error."""
+    """A fault of the database. Its argument is SQLAlchemy's error."""
 
 
 def _hand_on(context: Any) -> None:
-    """Hide a fault from Optuna, which would create a trial again that may exist already."""
+    """Hide a fault from Optuna, which would repeat the creation of a trial that may exist."""
     error = context.sqlalchemy_exception
     if _is_patient.get() and not context.is_pre_ping and error is not None and is_fault(error):
         raise _FaultError(error)
 
 
 def _lock_for_update(state: Any) -> None:
-    """Lock SQLite for SELECT … FOR UPDATE, which it ignores, so that one takes a waiting trial.
+    """Lock SQLite at SELECT … FOR UPDATE, so that only one worker takes a waiting trial.
 
-    With write-ahead logging, an exclusive transaction still lets others read.
+    SQLite itself ignores FOR UPDATE. With write-ahead logging, other workers can still read.
     """
     sqlalchemy = load("sqlalchemy")
     is_select = isinstance(state.statement, sqlalchemy.Select)
@@ -142,7 +141,7 @@ def _lock_for_update(state: Any) -> None:
 
 @functools.cache
 def _repeating_class(base: type[BaseStorage]) -> Any:
-    # Beside the methods of all storages, those that Optuna calls for heartbeats.
+    # The methods of all storages, and the methods that Optuna calls for heartbeats.
     names = {name for name, member in vars(BaseStorage).items() if inspect.isfunction(member)}
     names.update(*(getattr(kind, "__abstractmethods__", ()) for kind in base.__mro__))
     methods = {name: _repeating_method(getattr(base, name)) for name in names}
@@ -169,7 +168,7 @@ def _repeating_method(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return _patiently(lambda: function(*args, **options), find_written)
         except (ValueError, TypeError, LookupError, RecursionError) as error:
-            # Of no such study or trial, and of no best one, Optuna says so itself.
+            # Optuna itself explains a missing study, a missing trial and a missing best trial.
             if not is_reading or isinstance(error, KeyError | WrongInputError):
                 raise
             raise WrongValueError(
@@ -208,7 +207,7 @@ def _suggesting_method(set_trial_param: Callable[..., None]) -> Callable[..., No
         try:
             set_trial_param(self, trial_id, name, value, distribution)
         except KeyError:
-            # Optuna's proxy knows the trials that it created or listed since it was started.
+            # Optuna's proxy knows only trials that it has created or listed since its start.
             for study in self.get_all_studies():
                 self.get_all_trials(study._study_id)
             set_trial_param(self, trial_id, name, value, distribution)
@@ -224,7 +223,7 @@ def _suggesting_method(set_trial_param: Callable[..., None]) -> Callable[..., No
 
 def _is_of_template(trial: FrozenTrial, template: FrozenTrial) -> bool:
     """Return whether a trial has the attributes and parameters of a template."""
-    attrs = json.loads(json.dumps(template.system_attrs))  # As they were stored.
+    attrs = json.loads(json.dumps(template.system_attrs))  # In their stored form.
     has_attrs = attrs.items() <= trial.system_attrs.items()
     return has_attrs and template.params.items() <= trial.params.items()
 
@@ -255,7 +254,7 @@ def _study_of_name(storage: BaseStorage, _: Any, study_name: str | None = None) 
     return ids.get(study_name or "")
 
 
-# What a write returned before its answer was lost, None if it did not arrive.
+# Functions that find what a write returned if its answer was lost; None if it did not arrive.
 _FINDS: dict[str, Callable[..., Any]] = {
     "create_new_study": _study_of_name,
     "set_trial_state_values": _has_state,
@@ -265,7 +264,7 @@ _FINDS: dict[str, Callable[..., Any]] = {
 def _patiently(call: Callable[[], _T], find: Callable[[], _T | None] = lambda: None) -> _T:
     """Call a function, and again for up to five minutes if the database is locked or away.
 
-    Before it is called again, ``find`` returns its result if the call before did arrive.
+    The earlier call may have arrived, so ``find`` looks for its result before each repetition.
     """
 
     def call_again() -> _T:
@@ -283,7 +282,7 @@ def _patiently(call: Callable[[], _T], find: Callable[[], _T | None] = lambda: N
         raise StorageError(
             f"The storage failed ({reason(error)}). All that it stored before is kept. Repair it, "
             "then resume the study."
-        ) from None  # The cause may name a user.
+        ) from None  # The cause may contain a user's name.
     finally:
         _is_patient.reset(before)
 
@@ -294,7 +293,7 @@ def repeated(
     url: str = "",
     call_again: Callable[[], _T] | None = None,
 ) -> _T:
-    """Call until it succeeds, or raises an error that may not pass, or the patience ends.
+    """Call until the call succeeds, its error cannot pass, or five minutes are over.
 
     Warnings hide the secrets of ``url``.
     """
@@ -307,7 +306,7 @@ def repeated(
             waited = time.monotonic() - began
             if waited >= _PATIENCE or not may_pass(error):
                 raise
-            # Other processes may create tables at the same moment.
+            # Errors while other processes create the same tables need no warning.
             if waited >= _SECONDS_BEFORE_WARNING and not has_warned and passes(error):
                 has_warned = True
                 message = "The storage does not answer (%s); trying again for %g s."
@@ -332,7 +331,7 @@ def _server_errors() -> tuple[type[Exception], ...]:
 
 
 def causes(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
-    """Return the errors behind Optuna's: SQLAlchemy's, and the driver's if there is one."""
+    """Return the errors behind Optuna's error: SQLAlchemy's and, if there is one, the driver's."""
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
     if isinstance(error, _FaultError):
         cause = error.args[0]
@@ -344,7 +343,7 @@ def reason(error: BaseException, url: str = "") -> str:
     cause, driver_error = causes(error)
     message = _checks.first_line(driver_error or cause)
     if isinstance(cause, _server_errors()) and hasattr(cause, "details"):
-        message = cause.details()  # The text of gRPC's errors is a table.
+        message = cause.details()  # A gRPC error as text is a table of many lines.
     if driver_error is not None and not isinstance(driver_error, sqlite3.Error):
         message = _QUOTED.sub("***", message)
     return _checks.without_secrets(url, message)
@@ -354,14 +353,14 @@ def is_fault(error: BaseException) -> bool:
     """Return whether the database failed, not the request."""
     exc: Any = load("sqlalchemy").exc
     cause, _ = causes(error)
-    # Optuna tries a query that failed in another form, which a broken connection answers by a
-    # PendingRollbackError. SQLite reports a corrupt file by the class of all errors.
+    # Optuna repeats a failed query in another form, which raises PendingRollbackError on a broken
+    # connection. SQLite reports a corrupt file by DatabaseError itself, the base of all errors.
     kinds = exc.OperationalError, exc.InterfaceError, exc.PendingRollbackError, *_server_errors()
     return isinstance(cause, kinds) or type(cause) is exc.DatabaseError
 
 
 def sqlite_code(error: BaseException | None) -> int:
-    """Return SQLite's result code: the lower byte, the others say more about it."""
+    """Return SQLite's primary result code, the lowest byte of the extended code."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 

@@ -1,4 +1,4 @@
-"""Living with the user and other workers: signals, signs of life, progress bars."""
+"""Signals from the user, heartbeats for other workers, and progress bars."""
 
 import contextlib
 import signal
@@ -15,7 +15,7 @@ from adnn_optuna._checks import printable
 
 if TYPE_CHECKING:
     _Tqdm = tqdm[Any]
-else:  # Where programs run, it has no such argument.
+else:  # At run time, tqdm takes no type argument.
     _Tqdm = tqdm
 
 _warnings_lock = threading.Lock()
@@ -32,7 +32,7 @@ def heartbeats(storage: Any, interval: int | None, trials: Collection[int]) -> I
     def beat() -> None:
         while not is_over.wait(interval):
             for trial_id in list(trials):
-                # A storage that is away is the loop's matter, and this thread outlives it.
+                # The loop handles a storage that fails. This thread goes on.
                 with contextlib.suppress(Exception):
                     storage.record_heartbeat(trial_id)
 
@@ -47,8 +47,8 @@ def heartbeats(storage: Any, interval: int | None, trials: Collection[int]) -> I
 
 @contextlib.contextmanager
 def without_warnings() -> Iterator[None]:
-    """Keep Optuna from warning of heartbeats, which are used as `Study.optimize` does."""
-    # Filters are the process's: two threads would restore each other's.
+    """Suppress Optuna's warnings of heartbeats, which are used as in `Study.optimize`."""
+    # All threads share the filters, so two threads would restore each other's filters.
     with _warnings_lock, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Heartbeat of storage", category=UserWarning)
         warnings.filterwarnings("ignore", category=ExperimentalWarning)
@@ -57,11 +57,11 @@ def without_warnings() -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruptible(stop: threading.Event | None = None) -> Iterator[threading.Event]:
-    """Yield an event that Ctrl-C sets, and SIGTERM, with which clusters end their jobs.
+    """Yield an event that is set by Ctrl-C and by SIGTERM, with which clusters end jobs.
 
-    A signal that the user handles is left alone. The second one is not waited for any longer. All
-    that a verb does stands within: an exception that a signal raises anywhere is lost where it
-    meets the end of an object, of which Python drops all exceptions.
+    A signal with the user's own handler is left alone. A second signal raises KeyboardInterrupt at
+    once. The whole work of a public function stands within this block. Elsewhere, a signal raises
+    KeyboardInterrupt at any place, and Python drops exceptions while it destroys an object.
     """
     stop = stop or threading.Event()
 
@@ -72,7 +72,7 @@ def interruptible(stop: threading.Event | None = None) -> Iterator[threading.Eve
 
     before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        # The command line has the first handler for SIGTERM, too.
+        # The command line sets default_int_handler for SIGTERM, too.
         defaults = (signal.default_int_handler, signal.SIG_DFL)
         for number in (signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(number) in defaults:
@@ -82,18 +82,18 @@ def interruptible(stop: threading.Event | None = None) -> Iterator[threading.Eve
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    # Only now none can come unseen.
+    # Checked last, because a signal may set the event until the handlers are restored.
     if stop.is_set():
         raise KeyboardInterrupt
 
 
 class Bar(_Tqdm):
-    """A progress bar without a thread that watches all bars."""
+    """A progress bar without tqdm's thread that monitors all bars."""
 
     monitor_interval = 0
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; what a notebook shows does not follow a new ``total`` by itself."""
+        """Set an attribute; also show a new ``total`` in notebooks, which tqdm itself does not."""
         super().__setattr__(name, value)
         container = None
         if name == "total" and value:
@@ -106,23 +106,23 @@ class Bar(_Tqdm):
 
 
 class _HiddenBar(Bar):
-    """A bar that is not shown."""
+    """A progress bar that is not shown."""
 
 
-_HiddenBar.set_lock(threading.RLock())  # Its own: it neither waits for others nor disturbs them.
+_HiddenBar.set_lock(threading.RLock())  # Its own lock, so that it never waits for shown bars.
 
 
 def progress_bar(total: int | None = None, *, show: bool, **options: Any) -> Bar:
-    """Return a bar; it is disabled unless it is to be shown, on a terminal or in a notebook."""
+    """Return a progress bar, shown only with ``show`` on a terminal or in a notebook."""
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
-    # As tqdm finds out, without importing it.
+    # tqdm detects notebooks in the same way. IPython is not imported for it.
     shell: Any = None
     if "IPython" in sys.modules:
         shell = sys.modules["IPython"].get_ipython()
     is_notebook = shell is not None and "IPKernelApp" in shell.config
     if not show or not (is_terminal or is_notebook):
         return _HiddenBar(disable=True)
-    # An interrupt while it is drawn leaves its lock locked, which else is that of all bars.
+    # An interrupt while a bar is drawn leaves the lock locked, so no two bars share a lock.
     Bar.set_lock(threading.RLock())
     options["desc"] = printable(options.get("desc") or "")
     return Bar(total=total, **options)

@@ -1,4 +1,4 @@
-"""Opening Optuna storages by URL, for many workers, and the studies in them."""
+"""Open Optuna storages by URL, for many workers, and the studies in them."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from adnn_optuna.engine.repeating import (
 )
 from adnn_optuna.samplers._trials import check_direction, check_one_objective, is_done
 
-# SQLAlchemy takes longer to import than Optuna, and no help needs it.
+# SQLAlchemy takes longer to import than Optuna, and help texts do not need it.
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy.engine import URL
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
-# How long SQLite itself waits for another process's transaction, in seconds. Not longer, because
-# nothing interrupts it meanwhile.
+# The seconds for which SQLite itself waits for another process's transaction. The wait is short,
+# because nothing can interrupt it.
 _SQLITE_TIMEOUT = 5.0
-_SQLITE_FAILED = (10, 13)  # SQLITE_IOERR, and SQLITE_FULL of a disk.
+_SQLITE_FAILED = (10, 13)  # SQLITE_IOERR, and SQLITE_FULL for a full disk.
 _SQLITE_DAMAGED = (11, 26)  # SQLITE_CORRUPT and SQLITE_NOTADB.
 
 # Errors on opening a database that waiting does not fix.
@@ -59,7 +59,7 @@ _SQLITE_ARGUMENTS = (
     "uri",
 )
 
-_quiet = threading.Lock()  # While the verbosity of Optuna's log is another one.
+_quiet = threading.Lock()  # Held while Optuna's log level is changed.
 _MAX_NAME_LENGTH = 512  # The width of Optuna's database column.
 
 AnyStorage = str | BaseStorage
@@ -71,7 +71,7 @@ AnyStudy = Study | tuple[AnyStorage, str]
 def open_storage(storage: AnyStorage | None, *, must_exist: bool = False) -> BaseStorage:
     """Return the Optuna storage behind a URL, with heartbeats, and write-ahead logging in SQLite.
 
-    :obj:`None` opens a storage in memory. An SQLite file that ``must_exist`` is not created.
+    :obj:`None` opens a storage in memory. With ``must_exist``, a missing SQLite file is refused.
     """
     if storage is None:
         return InMemoryStorage()
@@ -99,7 +99,7 @@ def open_storage(storage: AnyStorage | None, *, must_exist: bool = False) -> Bas
         )
     is_sqlite = url.get_backend_name() == "sqlite"
     is_named = url.host or url.database not in (None, "", ":memory:")
-    if is_sqlite and not is_named:  # In memory, each thread would have one of its own.
+    if is_sqlite and not is_named:  # In memory, each thread would have its own.
         return InMemoryStorage()
     if url.drivername == "postgresql+psycopg":
         _checks.check_installed("psycopg", "PostgreSQL")
@@ -109,11 +109,11 @@ def open_storage(storage: AnyStorage | None, *, must_exist: bool = False) -> Bas
         opened = repeated(lambda: _open(storage, is_sqlite=is_sqlite), _passes_at_opening, storage)
     except WrongInputError:
         raise
-    except Exception as error:  # noqa: BLE001 - Optuna, SQLAlchemy and drivers have any.
+    except Exception as error:  # noqa: BLE001 - any error of Optuna, SQLAlchemy or drivers.
         _, driver_error = causes(error)
         has_failed = sqlite_code(driver_error) in _SQLITE_FAILED or _passes_at_opening(error)
         refusal = StorageError if has_failed else WrongValueError
-        # Without the cause, which may tell a password.
+        # Without the cause, which may contain a password.
         raise refusal(
             f"The storage {shown_url!r} cannot be opened ({reason(error, storage)}); check that "
             "it is an Optuna database whose folder can be written to, or whose server answers."
@@ -147,7 +147,7 @@ def _check_sqlite(url: URL, shown: str, *, must_exist: bool) -> None:
 
 
 def _check_file(url: URL, file: str, *, must_have_studies: bool) -> None:
-    """Refuse an SQLite file that is damaged or lacks Optuna's tables, which Optuna would add."""
+    """Refuse an SQLite file that is damaged or, if it must have studies, has no Optuna tables."""
     sqlalchemy = load("sqlalchemy")
     has_studies = False
     try:
@@ -157,9 +157,9 @@ def _check_file(url: URL, file: str, *, must_have_studies: bool) -> None:
             has_studies = sqlalchemy.inspect(connection).has_table("studies")
     except sqlalchemy.exc.DatabaseError as error:
         if sqlite_code(error.orig) not in _SQLITE_DAMAGED:
-            return  # What cannot be read now is refused when it is opened.
+            return  # A file that cannot be read is refused when the storage is opened.
         fault = reason(error)
-    except UnicodeDecodeError as error:  # The damage is in what SQLite quotes.
+    except UnicodeDecodeError as error:  # The message of SQLite quotes damaged text.
         fault = str(error)
     if fault != "ok":
         raise WrongValueError(
@@ -172,7 +172,7 @@ def _check_file(url: URL, file: str, *, must_have_studies: bool) -> None:
 
 def _open(url: str, *, is_sqlite: bool) -> BaseStorage:
     options: Any = {"pool_pre_ping": True}
-    if is_sqlite:  # They hold for a copy in another process, too.
+    if is_sqlite:  # A copy in another process has these options, too.
         options = {
             "connect_args": {"timeout": _SQLITE_TIMEOUT},
             "pool_events": [(_configure_sqlite, "connect")],
@@ -181,13 +181,13 @@ def _open(url: str, *, is_sqlite: bool) -> BaseStorage:
     level = alembic.level
     try:
         storage = RDBStorage(
-            url.replace("{", "{{").replace("}", "}}"),  # Optuna formats it.
+            url.replace("{", "{{").replace("}", "}}"),  # Optuna calls format() on it.
             engine_kwargs=options,
             heartbeat_stale_trial_callback=enqueue_again,
         )
     finally:
-        alembic.setLevel(level)  # Optuna sets it, also for migrations of other databases.
-    # In seconds. As attributes, because the arguments warn that they are experimental.
+        alembic.setLevel(level)  # Optuna changes the level for all users of alembic.
+    # In seconds. Optuna would warn that the same arguments of RDBStorage are experimental.
     storage.heartbeat_interval = 30
     storage.grace_period = 120
     return storage
@@ -195,27 +195,27 @@ def _open(url: str, *, is_sqlite: bool) -> BaseStorage:
 
 def _configure_sqlite(connection: DBAPIConnection, _: Any) -> None:
     with contextlib.closing(connection.cursor()) as cursor:
-        # A transaction costs a third of the time, and survives the death of the process. What can
-        # only be read is read as it is.
+        # With write-ahead logging, a transaction takes a third of the time, and survives if the
+        # process dies. A database that is read-only keeps its mode.
         with contextlib.suppress(sqlite3.OperationalError):
             cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = NORMAL")
 
 
 def enqueue_again(study: Study, trial: FrozenTrial) -> None:
-    """Enqueue trials again that have no result, because their worker died or was interrupted."""
+    """Enqueue an enqueued trial again if it has no result, as its worker died or was stopped."""
     attrs = trial.system_attrs
     if "fixed_params" not in attrs or is_done(trial):
         return
     stored_trials = study.get_trials(deepcopy=False)
     if repeats_retry(trial, stored_trials):
         return
-    # As Optuna's own callback notes it.
+    # Optuna's own callback uses the same format.
     history = [*attrs.get("retry_history", ()), trial.number]
     for later in stored_trials:
         has_history = later.system_attrs.get("retry_history") == history
         if has_history and later.number >= trial.number:
-            return  # Another worker found it dead before, and may have died.
+            return  # Another worker, which may have died since, has enqueued it already.
     attrs = {"failed_trial": trial.number, **attrs, "retry_history": history}
     again = optuna.create_trial(
         state=TrialState.WAITING,
@@ -233,12 +233,12 @@ def _of_others(attrs: Attributes) -> Json:
 
 
 def repeats_retry(trial: FrozenTrial, stored_trials: Iterable[FrozenTrial]) -> bool:
-    """Return whether an earlier trial retries the same one: two workers found that dead."""
+    """Return whether an earlier trial retries the same trial, as two workers found it dead."""
     history = trial.system_attrs.get("retry_history")
     if not history:
         return False
     for stored_trial in stored_trials:
-        # The history of a trial that was copied from another study may lie behind it.
+        # A trial that was copied from another study may have later trials in its history.
         is_between = history[-1] < stored_trial.number and stored_trial._trial_id < trial._trial_id
         if is_between and stored_trial.system_attrs.get("retry_history") == history:
             return True
@@ -248,8 +248,8 @@ def repeats_retry(trial: FrozenTrial, stored_trials: Iterable[FrozenTrial]) -> b
 def _passes_at_opening(error: BaseException) -> bool:
     exc: Any = load("sqlalchemy").exc
     cause, driver_error = causes(error)
-    # Only one of several workers that open a new database at the same moment can create its
-    # tables, and Optuna asserts that the version was written, which may be another's next step.
+    # If several workers open a new database at the same moment, only one can create its tables.
+    # Optuna asserts that the version is stored, which another worker may be about to do.
     kinds = exc.OperationalError | exc.InterfaceError | exc.IntegrityError | exc.ProgrammingError
     is_refused = _REFUSED_AT_OPENING.search(str(driver_error))
     return isinstance(error, AssertionError) or (isinstance(cause, kinds) and not is_refused)
@@ -270,7 +270,7 @@ def check_study_name(study_name: str) -> None:
         raise WrongValueError(
             f"study_name must be a name; got the URL {study_name!r}. Pass a URL as storage."
         )
-    # Half a character cannot be stored.
+    # A lone surrogate, which is half a character, cannot be stored.
     is_whole = study_name == study_name.encode(errors="replace").decode()
     if not is_whole or not 0 < len(study_name) <= _MAX_NAME_LENGTH:
         raise WrongValueError(
@@ -282,7 +282,7 @@ def check_study_name(study_name: str) -> None:
 def created_study(
     storage: BaseStorage, name: str | None, direction: StudyDirection
 ) -> optuna.Study:
-    """Create or load a study silently: a comparison would log many lines of Optuna's."""
+    """Create or load a study without Optuna's log line: a comparison would log many of them."""
     with _quiet:
         verbosity = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(max(verbosity, optuna.logging.WARNING))
@@ -301,7 +301,7 @@ def load_study(storage: BaseStorage, study_name: str) -> Study:
         study = optuna.load_study(study_name=study_name, storage=storage)
     except KeyError:
         stored_names = optuna.get_all_study_names(storage)
-        # Parts of a comparison, which is named itself.
+        # The studies within a comparison are not listed, only the comparison itself.
         parts = tuple(f"{name}/" for name in stored_names)
         names = [repr(name) for name in stored_names if not name.startswith(parts)]
         listed = names
@@ -318,7 +318,7 @@ def load_study(storage: BaseStorage, study_name: str) -> Study:
 
 
 def load_search(storage: BaseStorage, study_name: str) -> Study:
-    """Return a stored search, the head of a comparison, or any study of a user."""
+    """Return a stored search, a study that declares a comparison, or any study of a user."""
     study = load_study(storage, study_name)
     check_no_evaluations(study)
     return study
@@ -343,7 +343,7 @@ class StudyRead(NamedTuple):
 
     @classmethod
     def of(cls, study: Study) -> Self:
-        """Read a study; raise unless all that it stores is of its type."""
+        """Read a study; raise if a stored attribute has a wrong type."""
         return cls(study, *stored.read_study(study))
 
     @property
@@ -353,7 +353,7 @@ class StudyRead(NamedTuple):
 
 
 def opened_study(study: AnyStudy) -> StudyRead:
-    """Read a user's study, or the study of a storage and a name, in a storage of ours."""
+    """Read a user's study, or a study by storage and name, through a repeating storage."""
     if isinstance(study, tuple) and len(study) == 2:
         return StudyRead.of(load_search(open_storage(study[0], must_exist=True), study[1]))
     _checks.check_type("study", study, Study, "an Optuna study, or its storage and its name")
@@ -363,21 +363,21 @@ def opened_study(study: AnyStudy) -> StudyRead:
 
 
 def is_comparison(study: Study) -> bool:
-    """Return whether a study is the head of a comparison."""
+    """Return whether a study declares a comparison."""
     return stored.COMPARISON in study.user_attrs
 
 
 def open_declared(
     storage: BaseStorage, name: str, direction: StudyDirection, attribute: str, what: Any
 ) -> Study:
-    """Create or load a study, and declare its kind unless that was done.
+    """Create or load a study, and declare its kind if it has neither a kind nor trials.
 
-    No storage creates a study with its attributes. A worker may die between the two, and another
-    one may begin there, so a study without a declaration is declared by the worker that opens it.
+    A storage creates a study first and stores its attributes later. A worker may die in between,
+    so the next worker that opens the study declares it.
     """
     study = created_study(storage, name, direction)
     is_new = is_undeclared(study)
-    if is_new or attribute in study.user_attrs:  # Others are refused by what they are.
+    if is_new or attribute in study.user_attrs:  # Other kinds are refused by the caller.
         check_direction(study, direction)
     if is_new:
         study.set_user_attr(attribute, what)

@@ -1,6 +1,7 @@
-"""Studies that are to be searched: what each is, how it is created, and how it runs.
+"""Describe, create and run the studies of searches.
 
-A comparison has a study for each arm and seed, and a head of its own name that declares it.
+A comparison has a study for each arm and seed, and one more study, with the comparison's name,
+that declares it.
 """
 
 import contextlib
@@ -57,7 +58,7 @@ _AS_COMPARED = Ending(is_compared=True)
 class StudySpec:
     """A study to search; wrong arguments are refused.
 
-    Without a name it gets a new one. An existing study keeps its batch size.
+    Without a name, the study gets a new name. An existing study keeps its batch size.
     """
 
     objective: Searched[Any]
@@ -83,15 +84,15 @@ class StudySpec:
 
     @property
     def arm(self) -> Arm:
-        """What is known of the sampler."""
+        """The arm of the sampler, with all its properties."""
         return arm_of(self.sampler, self.objective.arms.named)
 
     @property
     def n_threads(self) -> int | None:
-        """How many trials run at once if no proposal learns from values; otherwise :obj:`None`.
+        """The number of trials that run at once; :obj:`None` if trials run in rounds.
 
-        Trials after the one that ends a search early are not to count, and a pruner compares
-        trials that run side by side: then they run in rounds.
+        Trials run in rounds in three cases: proposals learn from values, a limit may end the
+        search early (later trials must not count), or a pruner compares trials side by side.
         """
         ends_early = any(limit.ends_early for limit in callbacks_of(self.limits))
         if not self.arm.is_batched or ends_early or self.pruner:
@@ -130,11 +131,11 @@ def open_studies(specs: Sequence[StudySpec], storage: BaseStorage) -> list[optun
     stored_studies = [load_search(storage, p.name) if p.name in names else None for p in specs]
     for spec in specs:
         _check_no_evaluations(spec, names)
-    # Whatever may be refused comes before the first study is created.
+    # All refusals come before the first study is created.
     samplers = [_sampler(p, study) for p, study in zip(specs, stored_studies, strict=True)]
     studies = []
     for spec, existing, sampler in zip(specs, stored_studies, samplers, strict=True):
-        # Another worker may have created it a moment ago.
+        # Another worker may have created the study a moment ago.
         study = existing or created_study(storage, spec.name, spec.objective.direction)
         study.pruner = spec.pruner or NopPruner()
         study.sampler = sampler
@@ -144,7 +145,7 @@ def open_studies(specs: Sequence[StudySpec], storage: BaseStorage) -> list[optun
 
 
 def _check_no_evaluations(spec: StudySpec, names: Collection[str]) -> None:
-    """Refuse a new study of a function if evaluations of an earlier one of its name are left."""
+    """Refuse a new study if evaluations of an earlier study of the same name are left."""
     evaluations = confirmation_name(str(spec.name))
     if spec.plan.n_new_seeds and spec.name not in names and evaluations in names:
         raise WrongValueError(
@@ -170,13 +171,13 @@ def _sampler(spec: StudySpec, study: optuna.Study | None) -> BaseSampler:
     if study is not None:
         objective.attach(study)
     seed = objective.seed
-    if seed >= 2**32:  # Optuna's samplers refuse it.
+    if seed >= 2**32:  # Optuna's samplers refuse such seeds.
         seed = derived_seed(seed)
     return spec.arm.sampler(seed, objective.distributions, stored_settings["n_trials"])
 
 
 def _prepare(spec: StudySpec, study: optuna.Study) -> None:
-    """Store a new study's kind, and enqueue the baseline if the sampler would not begin there."""
+    """Store a new study's settings; enqueue the baseline unless the sampler begins with it."""
     spec.plan.objective.attach(study)
     if stored.SEARCH not in study.user_attrs:
         study.set_user_attr(stored.SEARCH, spec.settings)
@@ -186,7 +187,7 @@ def _prepare(spec: StudySpec, study: optuna.Study) -> None:
     if isinstance(study.sampler, adnn_optuna.samplers.DeltaStepSampler):
         return
     study.enqueue_trial(baseline)
-    # Others may have done so at the same moment: the first one counts.
+    # Other workers may have enqueued it at the same moment. Only the first of them counts.
     trials = study.get_trials(deepcopy=False)
     same = [t for t in trials if t.system_attrs.get("fixed_params") == baseline]
     for trial in same[1:]:
@@ -235,10 +236,10 @@ def _run_elsewhere(spec: StudySpec, storage: AnyStorage | None) -> int:
 
 
 def _run_one(stop: threading.Event, bar: Bar, spec: StudySpec, study: optuna.Study) -> int:
-    """Run a study and return how many trials its budget was."""
+    """Run a study and return its budget, in trials."""
     bar.update(n_done(study))
     n_run = run_trials(spec, study, stop, functools.partial(_show_trial, bar, spec))
-    # Some end by themselves before.
+    # Some samplers end before the budget is spent.
     budget = max(n_run, spec.limits["max_trial"] or 0)
     bar.update(budget - n_run)
     spec.objective.conclude(read_record(study, others={}), spec.plan, stop)
@@ -277,7 +278,7 @@ def run_trials(
     n_to_search = 0
     if share:
         n_to_search = max_trial - round(max_trial * share)
-        # Replicates of an earlier run with lower limits stay, beside all that is to be searched.
+        # The search may do all its trials, beside replicates of an earlier run with lower limits.
         until = min(n_to_search + _counts(study)[0], max_trial)
     ends = ends_before_new_seeds({**limits, "max_trial": until}, plan.n_new_seeds)
     search = Loop(
@@ -293,7 +294,7 @@ def run_trials(
     n_ended = search.run()
     if not share:
         return n_ended
-    # A search that another limit ended has the same share of replicates.
+    # If another limit ended the search, its replicates still have the same share.
     n_searched = _counts(study)[1]
     n_wanted = max_trial if n_searched >= n_to_search else round(n_searched / (1 - share))
     study.sampler = ReplicateSampler(study.user_attrs.get(stored.FAILED))
@@ -325,7 +326,8 @@ def _counts(study: optuna.Study) -> tuple[int, int]:
 class _SearchTimeCallback(MaxTimeCallback):
     """Ends a search early enough that its best trial's evaluations end within the same time.
 
-    Each is assumed to take as long as an average trial. At least half of the time is for trials.
+    Each evaluation is assumed to take as long as an average trial. At least half of the time is
+    for trials.
     """
 
     def __init__(self, max_time: float, n_new_seeds: int) -> None:
