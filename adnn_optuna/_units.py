@@ -26,6 +26,7 @@ def estimate_around(value: float, half: float) -> Estimate:
 UNKNOWN = Estimate(math.nan)
 _DIGITS_OF_ERRORS = 6  # An end that is 0 even with this many more digits is a rounding error.
 _LONGEST = 20  # Longer numbers are written with exponents.
+_MOST_DECIMALS = 7  # With more decimals, numbers below 0.0001 are written with exponents.
 
 
 class Unit(NamedTuple):
@@ -79,10 +80,17 @@ class Unit(NamedTuple):
         return (shown - other_shown) / self.scale
 
     def _number(self, value: float, sign: str = "") -> str:
-        text = f"{self.scale * value:{sign}.{self.digits}f}"
+        scaled = self.scale * value
+        text = f"{scaled:{sign}.{self.digits}f}"
+        if self.digits > _MOST_DECIMALS and abs(scaled) < 1e-4:
+            rounded = float(text)
+            if not rounded:
+                return f"{rounded:{sign}.0f}"
+            size = math.floor(math.log10(abs(rounded)))
+            return f"{rounded:{sign}.{self.digits + size}e}"
         if len(text) <= _LONGEST:
             return text
-        return f"{self.scale * value:{sign}.3g}"
+        return f"{scaled:{sign}.3g}"
 
     def gain(self, gain: float) -> str:
         """Return a difference as text with its sign. A difference rounded to 0 has no sign."""

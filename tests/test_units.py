@@ -27,3 +27,11 @@ def test_neither_is_a_small_value_0_nor_does_a_huge_one_fill_a_line() -> None:
         "0.0002",
         "1000000.0000",
     ]
+
+
+def test_tiny_values_have_exponents_and_the_digits_of_their_unit() -> None:
+    unit = PLAIN._replace(digits=11)
+    assert unit.value(2.75e-9) == "2.75e-09"
+    assert unit.gain(-7e-11) == "-7e-11"
+    assert unit.interval(0.0, 1.234e-9) == "0 to +1.23e-09"
+    assert PLAIN._replace(digits=9).value(0.900000012) == "0.900000012"
