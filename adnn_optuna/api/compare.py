@@ -362,10 +362,10 @@ def _checked_samplers(
     for label, sampler in samplers.items():
         if isinstance(sampler, tuple) and len(sampler) == 2 and may_replicate:
             share = checked_share(sampler[1], f"samplers[{label!r}][1]")
-            check_sampler(sampler[0], names)
+            check_sampler("samplers", sampler[0], names)
             samplers[label] = sampler[0], share
         else:
-            check_sampler(sampler, names)
+            check_sampler("samplers", sampler, names)
         is_same = isinstance(sampler, BaseSampler)
         if is_same and not arm_of(sampler).ends_by_itself:
             logger.warning(

@@ -109,7 +109,7 @@ def resume(
     names = searched.arms.samplers
     if sampler is None:
         sampler = _stored_sampler(study, names)
-    check_sampler(sampler, names)
+    check_sampler("sampler", sampler, names)
     all_limits: LimitValues = {**last_limits(study), **new_limits}
     if confirm == "auto":
         confirm = settings.get("confirm", "auto")

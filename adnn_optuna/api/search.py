@@ -160,7 +160,7 @@ def search(
     ending = Ending(
         test, confirm, max_time=call.max_time, show_progress_bar=call.show_progress_bar
     )
-    check_sampler(sampler, searched.arms.samplers)
+    check_sampler("sampler", sampler, searched.arms.samplers)
     spec = StudySpec(searched, call.study_name, sampler, limits, batch_size, pruner, ending)
     return run_search(spec, call.storage, reuse=reuse)
 

@@ -108,7 +108,8 @@ def parse_resampled(text: str) -> tuple[int, ...] | Literal[False]:
 
 def parse_seeds(text: str) -> int | Sequence[int]:
     """Return the number of seeds, or the seeds of a list or range. Both ends count."""
-    if ends := re.fullmatch(rf"({_WHOLE})-({_WHOLE})", text):
+    ends = re.fullmatch(rf"({_WHOLE})-({_WHOLE})", text)
+    if ends and int(ends[1]) <= int(ends[2]):
         return range(int(ends[1]), int(ends[2]) + 1)
     if is_whole(text):
         return int(text)

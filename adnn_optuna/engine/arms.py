@@ -40,7 +40,7 @@ class Arm:
     ends_by_itself: bool = False  # It runs out of proposals at some time.
     starts_at_baseline: bool = False  # Its first proposal is the baseline network.
     is_batched: bool = False  # Its proposals do not depend on results.
-    spent: str = ""  # The beginning of a sentence that says how a control spends compute.
+    spent: str = ""  # How a control spends compute, as the subject of a sentence.
     later: str = ""  # The later cost of its best network, an average of {n} networks.
     replicates: str = "offsets"  # The part of its best trial that other seeds can use.
     rival: str = ""  # A rival without a search, which a sampler must also beat.
@@ -196,10 +196,10 @@ def arm_of(sampler: ArmSpec, named: Mapping[str, Arm] = SAMPLERS) -> Arm:
     return Arm(name, new_sampler_of)
 
 
-def check_sampler(sampler: Any, names: Collection[str]) -> None:
+def check_sampler(name: str, sampler: Any, names: Collection[str]) -> None:
     """Raise an error unless a value is a sampler, a sampler's name or a factory."""
     if isinstance(sampler, str):
-        check_choice("sampler", sampler, names)
+        check_choice(name, sampler, names)
     if isinstance(sampler, str | BaseSampler):
         return
     if callable(sampler) and not isinstance(sampler, type):
@@ -207,6 +207,6 @@ def check_sampler(sampler: Any, names: Collection[str]) -> None:
             inspect.signature(sampler).bind(0, None)
             return
     raise WrongTypeError(
-        "sampler must be a name, an Optuna sampler or a function, which must take (seed, "
+        f"{name} must be a name, an Optuna sampler or a function, which must take (seed, "
         f"n_trials) and return one; got {shown(sampler)}."
     )

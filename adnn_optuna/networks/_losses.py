@@ -47,7 +47,7 @@ def made(kind: Any, settings: Settings, head: Head) -> tuple[Any, str]:
         return part, name.partition(">")[2] or name
     except (TypeError, ValueError) as error:  # A class may need arguments.
         raise WrongValueError(
-            f"{what} must be of keras.{kind.__name__.rpartition('.')[2]}, with its arguments; got "
+            f"{what} must be in keras.{kind.__name__.rpartition('.')[2]}, with its arguments; got "
             f"{name!r} ({first_line(error):.200}).{did_you_mean(name, dir(kind))} If it is your "
             "own, it is not registered: decorate it by keras.saving.register_keras_serializable."
         ) from None

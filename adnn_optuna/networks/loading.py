@@ -193,7 +193,7 @@ def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Datas
         known_names = ", ".join(("digits", *MNIST_LIKE))
         raise WrongValueError(
             f"Data set {name!r} not found. Choose {known_names} or a file that ends in .npz, .csv "
-            "or .parquet."
+            f"or .parquet.{_checks.did_you_mean(name, ('digits', *MNIST_LIKE))}"
         )
     # The configuration holds the sizes themselves, because the defaults may change.
     for key, value in splits.items():

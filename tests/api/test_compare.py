@@ -141,7 +141,7 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
         ({"samplers": ()}, "empty"),
         ({"samplers": "greedy"}, r"Pass samplers=\("),
         ({"samplers": ("greedy", "greedy")}, "samplers must be different names"),
-        ({"samplers": ("genetic",)}, "sampler must be one of"),
+        ({"samplers": ("genetic",)}, "samplers must be one of"),
         ({"samplers": (optuna.samplers.RandomSampler(),)}, "a mapping from labels"),
         ({"seeds": ()}, "seeds must not be empty"),
         ({"seeds": (1, 1)}, "Remove duplicates"),

@@ -423,12 +423,12 @@ def test_random_search_under_six_names(*, stop_when_decided: bool) -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"samplers": ("random_restart",)}, "sampler must be"),
+        ({"samplers": ("random_restart",)}, "samplers must be"),
         (
             {"samplers": {"random": "tpe"}},
             "Label 'random' must be of the sampler that is always compared",
         ),
-        ({"samplers": ("none",)}, "sampler must be one of"),
+        ({"samplers": ("none",)}, "samplers must be one of"),
         ({"samplers": ()}, "samplers must not be empty"),
         ({"controls": ("longer",)}, "controls must be omitted for a function"),
         ({"direction": "up"}, "direction must be"),
