@@ -167,6 +167,13 @@ def in_number(n: int, what: str) -> str:
     return f"{n} {what}s"
 
 
+def all_of(n: int, things: str) -> str:
+    """Return the beginning of a sentence on two or more things, such as ``"All 3 runs"``."""
+    if n == 2:
+        return f"Both {things}"
+    return f"All {n} {things}"
+
+
 def in_probability(probability: float) -> str:
     """Return a probability with two decimals, or as ``"<0.01"`` or ``">0.99"``."""
     if probability < 0.01:

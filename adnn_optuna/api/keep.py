@@ -146,6 +146,7 @@ def keep(
     # The command line passes a function that an event can stop.
     options |= {"n_jobs": call.n_jobs or 1, "stop": getattr(f, "stop", None)}
     _, trials = read_study(study)
+    n_stored = version.n_made(version.loop(trials))
     before: tuple[int, bool] | None = None
     with progress_bar(show=call.show_progress_bar, unit="run", desc=label) as bar:
         while True:
@@ -155,7 +156,7 @@ def keep(
             now = n_made, version.is_baseline(loop)
             is_over = now == before or (loop is not None and version.is_judged(loop))
             if is_over:
-                return version.result(loop)
+                return version.result(loop, n_stored)
             before = now
             compared = version.compared(loop)
             record: StoredCandidate = {"label": label, "note": note, "compared": compared}
@@ -222,14 +223,14 @@ class _Version:
         verdicts = [each.verdict for each in loop.candidates if each.number == self.number]
         return verdicts in (["kept"], ["not kept"])
 
-    def result(self, loop: ChangeLoop | None) -> ChangeLoop:
-        """Return the loop, with the verdict on this version."""
+    def result(self, loop: ChangeLoop | None, n_stored: int) -> ChangeLoop:
+        """Return the loop with the verdict on this version, which had ``n_stored`` runs before."""
         if loop is None or not self.n_made(loop):
             raise WrongValueError(
                 f"max_time must leave time for a run of {self.label!r}; got less than the runs "
                 f"of loop {self.study.study_name!r} took. Pass a longer max_time, or omit it."
             )
-        return dataclasses.replace(loop, label=self.label)
+        return dataclasses.replace(loop, label=self.label, n_stored=n_stored)
 
     def compared(self, loop: ChangeLoop | None) -> Compared | None:
         """Return the stored values that the version is compared with; None for the baseline."""

@@ -303,7 +303,8 @@ class TrialEvaluation:
         trial = _TrialOnNewSeed(self.trials[trial_number], self.study)
         with collecting(trial) as logged:
             value = self.objective.evaluate(trial, seed)
-            if np.ndim(value):
+            is_of_examples = np.ndim(value) > 0 and not isinstance(value, tuple)
+            if is_of_examples:
                 value = log_scores(trial, value)
         attrs: Json = {} if is_feasible(trial) else {VIOLATED: True}
         if logged:

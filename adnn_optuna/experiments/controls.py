@@ -241,7 +241,7 @@ ARMS: dict[str, Arm] = {
                 objective=_of_all_epochs,
                 is_control=True,
                 ends_by_itself=True,
-                spent="One longer training run",
+                spent="one longer training run",
                 replicates="",
             ),
             NetworkArm(
@@ -250,7 +250,7 @@ ARMS: dict[str, Arm] = {
                 help="TPE over four decades around the given rate, no offsets",
                 objective=_of_learning_rates,
                 is_control=True,
-                spent="A search of the learning rate",
+                spent="a search of the learning rate",
                 replicates="learning rate",
             ),
             NetworkArm(
@@ -264,7 +264,7 @@ ARMS: dict[str, Arm] = {
                     space=dataclasses.replace(cast("OffsetSpace", objective.space), scope="shared")
                 ),
                 is_control=True,
-                spent="One offset for all layers",
+                spent="one offset for all layers",
                 rival="one offset for all layers",
             ),
             NetworkArm(
@@ -277,7 +277,7 @@ ARMS: dict[str, Arm] = {
                 ),
                 is_control=True,
                 ends_by_itself=True,
-                spent="An average of networks",
+                spent="an average of networks",
                 later="prediction costs {n} times as much",
                 replicates="",
             ),

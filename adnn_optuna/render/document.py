@@ -24,6 +24,8 @@ Verdict = Literal[
     "not shown",
     "not known",
     "overstated",
+    "understated",
+    "mixed",
     "claimed",
     "reproduced",
     "breached",

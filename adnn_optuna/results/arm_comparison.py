@@ -22,6 +22,7 @@ from adnn_optuna.results.difference_words import (
     interval_figure,
     level_of,
     named,
+    named_are,
     pair,
     relation,
     validity_notes,
@@ -152,6 +153,8 @@ class ArmComparison(Printed):
         are_shown = verdicts <= {"better", "equivalent", "not worse"}
         if verdicts and are_shown:
             return "not worse"
+        if verdicts & {*_SHOWN}:
+            return "mixed"
         return "inconclusive"
 
     def _conclusion(self) -> str:
@@ -188,7 +191,7 @@ class ArmComparison(Printed):
             sentence = f"No {self._arm} is shown to be better"
             if self.numbers.is_of_new_data:
                 sentence = f"{sentence} for new data of this kind"
-            return [self._with_collapses(sentence, self.numbers.ranked)]
+            return [self._with_outliers(sentence, self.numbers.ranked)]
         rows_alike = dict[str, list[PairedDifference]]()
         for row in sorted(self._concluded, key=lambda row: row.verdict not in _SHOWN):
             rows_alike.setdefault(relation(row, ""), []).append(row)
@@ -197,16 +200,15 @@ class ArmComparison(Printed):
             # Either all first arms are the best arm, or all second arms are the baseline.
             arms = [*dict.fromkeys(row.arm for row in rows)]
             others = [*dict.fromkeys(row.other for row in rows)]
-            verb = "is" if len(arms) == 1 else "are"
-            sentence = f"{named(arms)} {verb} {relation(rows[0], named(others))}"
-            claims.append(self._with_collapses(sentence, [*arms, *others]))
+            sentence = f"{named_are(arms)} {relation(rows[0], named(others))}"
+            claims.append(self._with_outliers(sentence, [*arms, *others]))
         return claims
 
-    def _with_collapses(self, sentence: str, labels: Sequence[str]) -> str:
-        """Return a sentence on arms, with a list of their collapses if they have any."""
-        collapsed = [*filter(None, map(self._collapsed, labels))]
-        if collapsed:
-            return f"{sentence}, with rare collapses ({'; '.join(collapsed)})"
+    def _with_outliers(self, sentence: str, labels: Sequence[str]) -> str:
+        """Return a sentence on arms, with a list of their outliers if they have any."""
+        outliers = [*filter(None, map(self._outliers, labels))]
+        if outliers:
+            return f"{sentence}, with outliers ({'; '.join(outliers)})"
         return sentence
 
     def _estimates(self) -> list[Line]:
@@ -214,11 +216,11 @@ class ArmComparison(Printed):
         rows = with_short_labels(self._concluded[:MAX_ESTIMATES], self.numbers.arms)
         return [difference_line(row, self.numbers.unit) for row in rows]
 
-    def _collapsed(self, label: str) -> str:
+    def _outliers(self, label: str) -> str:
         """Return the names of an arm's values that are far worse than its others; or empty."""
-        collapsed = self.numbers.collapsed(label)
-        if collapsed:
-            return f"{label}: {named(collapsed)}"
+        outliers = self.numbers.outliers(label)
+        if outliers:
+            return f"{label}: {named(outliers)}"
         return ""
 
     def _tables(self) -> list[Table]:

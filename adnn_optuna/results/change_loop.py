@@ -30,7 +30,7 @@ from adnn_optuna.render.document import (
     shortened,
 )
 from adnn_optuna.render.printed import Printed, number_fields
-from adnn_optuna.results.findings import MAKE_THE_REST, counted
+from adnn_optuna.results.findings import MAKE_THE_REST, counted, reused_note
 from adnn_optuna.samplers._evaluations import evaluation_trials, value_of
 from adnn_optuna.stats.keeping import FEWEST_RUNS, Standard, judged, needed_gain, pooled, threshold
 from adnn_optuna.stats.spread import unit_of_values
@@ -58,6 +58,10 @@ _NEXT_STEPS: Mapping[CandidateVerdict, Step] = {
     "not kept": Step("Undo the change, and try another one."),
     "not judged yet": MAKE_THE_REST,
 }
+_ANOTHER_BASELINE = Step(
+    "Correct the function, and pass another study_name.",
+    "Correct the script, and pass another --study-name.",
+)
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,7 @@ class ChangeLoop(Printed):
             :func:`~adnn_optuna.keep`.
         candidates: The baseline and all candidates, in the order of their first runs.
         label: The name of the candidate that was judged.
+        n_stored: The number of the candidate's runs that were stored before the call.
     """
 
     study_name: str
@@ -140,6 +145,7 @@ class ChangeLoop(Printed):
     settings: LoopSettings
     candidates: tuple[Candidate, ...]
     label: str
+    n_stored: int = field(default=0, compare=False)
 
     @functools.cached_property
     def candidate(self) -> Candidate:
@@ -219,6 +225,11 @@ class ChangeLoop(Printed):
     def _has_baseline(self) -> bool:
         return len(self.candidates[0].values) >= self.settings["n0"]
 
+    @property
+    def _lacks_values(self) -> bool:
+        """Whether the runs of the baseline are made, but too few of them have a value."""
+        return self._has_baseline and len(self.candidates[0].succeeded) < FEWEST_RUNS
+
     def _mean(self, candidate: Candidate) -> float:
         """Return the mean of the runs that succeeded, with the sign of the user's values."""
         mean = fmean(candidate.succeeded)
@@ -248,9 +259,14 @@ class ChangeLoop(Printed):
         return in_number(self.n_runs, "run")
 
     def _next_step(self) -> Step:
+        if self._lacks_values:
+            return _ANOTHER_BASELINE
         return _NEXT_STEPS[self._shown]
 
     def _conclusion(self) -> str:
+        if self._lacks_values:
+            n_values = len(self.candidates[0].succeeded)
+            return f"The baseline must have {FEWEST_RUNS} runs with a value; it has {n_values}."
         if not self.n_judged:
             n0 = self.settings["n0"]
             n_made = min(len(self.candidates[0].values), n0)
@@ -315,7 +331,7 @@ class ChangeLoop(Printed):
         return lines
 
     def _notes(self) -> list[str]:
-        notes = list[str]()
+        notes = [reused_note("run", self.n_stored, self.n_runs)]
         n_failed = self.candidate.n_failed
         if n_failed:
             fate = "Each counts as the worst run that the candidate or the best before it had."

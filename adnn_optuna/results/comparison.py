@@ -52,6 +52,7 @@ from adnn_optuna.results.difference_words import (
     interval_figure,
     level_of,
     named,
+    named_are,
     other_comparisons_note,
     relation,
     short_labels,
@@ -522,8 +523,7 @@ class Comparison(Printed):
         if best.verdict == "better":
             verdict = relation(best, labels=reference)
             better = [row.arm for row in rows if relation(row, labels=reference) == verdict]
-            verb = "are" if better[1:] else "is"
-            sentence = f"{named(better)} {verb} {verdict}"
+            sentence = f"{named_are(better)} {verdict}"
             replication = {row.arm: row.verdict for row in self.numbers.replication}
             if open_arms := [arm for arm in better if replication.get(arm, "better") != "better"]:
                 offsets = f"the offsets of {named(open_arms)}"
@@ -535,7 +535,8 @@ class Comparison(Printed):
         if not verdicts & {*OPEN}:
             conclusion = f"No sampler is better than {reference} by more than the margin"
         if best.verdict in ("equivalent", "not worse"):
-            return f"{conclusion}; {best.arm} is {best.verdict}."
+            alike = [row.arm for row in rows if row.verdict == best.verdict]
+            return f"{conclusion}; {named_are(alike)} {best.verdict}."
         means = {reference: 0.0} | {row.arm: row.mean for row in rows}
         highest = max(means.values())
         leaders = [label for label, of_arm in means.items() if of_arm == highest]
@@ -566,25 +567,26 @@ class Comparison(Printed):
         return sentences
 
     def _about_control(self) -> list[str]:
-        """Return the sentence on the strongest control against the reference."""
-        if (row := self._control_over_reference()) is None:
+        """Return the sentence on the strongest control, and on controls with its verdict."""
+        rows = self._controls_over_reference
+        if not rows:
             return []
-        spent = self.numbers.controls[row.arm][0].arm.spent or row.arm
-        relation_in_words = relation(row, labels=self.numbers.reference_name)
-        return [f"{spent} with the same compute is {relation_in_words}."]
+        reference = self.numbers.reference_name
+        of_strongest = relation(rows[0], labels=reference)
+        alike = [row.arm for row in rows if relation(row, labels=reference) == of_strongest]
+        spent = [self.numbers.controls[label][0].arm.spent for label in alike]
+        return [f"With the same compute, {named_are(spent)} {of_strongest}."]
 
-    def _control_over_reference(self) -> PairedDifference | None:
-        """Return the strongest control's difference from the reference; None if it is unknown."""
-        claim = self.numbers.reference, self.numbers.strongest_control
-        for row in self.numbers.paired_differences:
-            if (row.arm, row.other) == claim and row.n_pairs:
-                return row.turned()
-        return None
+    @property
+    def _controls_over_reference(self) -> list[PairedDifference]:
+        """The controls' differences from the reference, the strongest control first."""
+        numbers = self.numbers
+        claims = [(str(numbers.reference), control) for control in numbers.controls]
+        rows = [row.turned() for row in numbers.rows_of(claims) if row.n_pairs]
+        return sorted(rows, key=lambda row: row.arm != numbers.strongest_control)
 
     def _estimates(self) -> list[Line]:
-        rows = self.numbers.over_reference[:1]
-        if (row := self._control_over_reference()) is not None:
-            rows = [*rows, row]
+        rows = self.numbers.over_reference[:1] + self._controls_over_reference[:1]
         rows = with_short_labels(rows, self.results)
         lines = [difference_line(row, self.numbers.unit) for row in rows]
         for row in self.numbers.replication:
@@ -738,15 +740,12 @@ class Comparison(Printed):
     def _gains(self) -> Figure:
         """Return a figure of each arm's difference from the reference."""
         numbers = self.numbers
-        label = str(numbers.reference)
-        of_controls = numbers.rows_of([(label, control) for control in numbers.controls])
-        rows = [*numbers.over_reference]
-        rows += [row.turned() for row in of_controls if row.n_pairs]
+        of_controls = self._controls_over_reference
+        rows = numbers.over_reference + of_controls
         title = self._about_samplers().partition(";")[0].rstrip(".")
-        control = self._control_over_reference()
-        if control is not None and control.verdict == "better":
-            relation_in_words = relation(control, labels=numbers.reference_name)
-            title = f"{title}; {control.arm} is {relation_in_words}"
+        if better := [row for row in of_controls if row.verdict == "better"]:
+            relation_in_words = relation(better[0], labels=numbers.reference_name)
+            title = f"{title}; {named_are([row.arm for row in better])} {relation_in_words}"
         short = short_labels(self.results)
         over_reference = f"{numbers.score_name} over {numbers.reference_name}"
         return interval_figure(

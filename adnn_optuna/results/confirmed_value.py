@@ -12,7 +12,7 @@ from statistics import mean
 import numpy as np
 
 from adnn_optuna._attributes import Planned
-from adnn_optuna._units import UNKNOWN, Estimate, Unit, estimate_around, in_number, percent
+from adnn_optuna._units import UNKNOWN, Estimate, Unit, all_of, estimate_around, in_number, percent
 from adnn_optuna.render.document import Caution, Detail, Line
 from adnn_optuna.results.findings import (
     counted_values,
@@ -20,7 +20,7 @@ from adnn_optuna.results.findings import (
     failures_note,
     unseen_notes,
 )
-from adnn_optuna.stats.paired_differences import are_equal
+from adnn_optuna.stats.paired_differences import are_equal, share_interval
 from adnn_optuna.stats.resampling import Resampled, variance_factor
 from adnn_optuna.stats.sequential import (
     AFTER_FIXED,
@@ -154,7 +154,7 @@ class ConfirmedValue:
         if self.n_failed and self.failed is None:
             return f"No CI: {self.n_failed} of {len(self.runs)} {self.where} failed"
         if self.n_equal:
-            return f"All {self.n_equal} {self.where} give the same value"
+            return f"{all_of(self.n_equal, self.where)} give the same value"
         return "No CI of the value"
 
     def why_no_interval(self) -> str:
@@ -260,14 +260,19 @@ def mean_interval(
 ) -> Estimate:
     """Return the mean with its CI: Student's t, or sequential.
 
-    The ends are NaN if the values do not vary.
+    If all values are 0 or 1, a fixed design has the CI of Clopper and Pearson (1934). The ends are
+    NaN if the values do not vary.
     """
     if not values:
         return UNKNOWN
     if are_equal(np.array(values)):
         return Estimate(values[0])
     center = mean(values)
-    half = student_half_width(values, 0.0, 1 - ALPHA / n_claims)
+    level = 1 - ALPHA / n_claims
+    are_binary = {*values} <= {0.0, 1.0}
+    if are_binary and not (sequential or resampled):
+        return Estimate(center, *share_interval(center, len(values), level))
+    half = student_half_width(values, 0.0, level)
     half *= math.sqrt(len(values) * variance_factor(len(values), resampled))
     if sequential:
         return Estimate(center, *sequential_ends(values, half, n_claims))

@@ -9,7 +9,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from adnn_optuna._units import Unit, capitalized, in_list, in_number, percent
+from adnn_optuna._units import Unit, all_of, capitalized, in_list, in_number, percent
 from adnn_optuna.render.document import (
     TONES,
     Caution,
@@ -110,6 +110,11 @@ def named(labels: Sequence[str]) -> str:
     if len(labels) > _N_NAMED + 1:
         return f"{', '.join(labels[:_N_NAMED])} and {len(labels) - _N_NAMED} others"
     return in_list(labels)
+
+
+def named_are(labels: Sequence[str]) -> str:
+    """Return labels with their verb, such as ``"a is"`` or ``"a and b are"``."""
+    return f"{named(labels)} {'are' if labels[1:] else 'is'}"
 
 
 def first_gap(labels: Sequence[str], first: str, per: str = "seed") -> str:
@@ -226,7 +231,7 @@ def _ties_note(rows: Sequence[PairedDifference]) -> str:
     if n_ties <= max(1, _FEW_TIES * n_pairs):
         return ""
     if n_ties == n_pairs:
-        note = f"All {n_pairs} differences are 0."
+        note = f"{all_of(n_pairs, 'differences')} are 0."
         if any(math.isfinite(row.low) for row in claims):
             note = f"{note} The CI is then at least one step of the values wide."
         return Caution(note)

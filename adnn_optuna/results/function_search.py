@@ -10,7 +10,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from adnn_optuna._units import Estimate, Unit, capitalized, in_number, params_in_words
+from adnn_optuna._units import Estimate, Unit, all_of, capitalized, in_number, params_in_words
 from adnn_optuna.engine.records import FunctionRecord, SearchRecord
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.render.document import (
@@ -172,7 +172,7 @@ class FunctionSearch(StudyResult):
         n = len(self.record.values)
         if n == 1 or len({*self.record.values}) > 1:
             return ""
-        return f"All {n} trials have the same value."
+        return f"{all_of(n, 'trials')} have the same value."
 
     def _notes(self) -> list[str]:
         notes = super()._notes()
@@ -182,19 +182,15 @@ class FunctionSearch(StudyResult):
         return [*self._other_choices(), *notes, *self._failures()]
 
     def _failures(self) -> list[str]:
-        """Return the notes on failures: of replicates that count as a value, and of trials."""
+        """Return the notes on failures, of replicates and of other trials."""
         trials = self.record.done_trials
-        notes = list[str]()
-        if self.record.failed is not None:
-            replicates = [trial for trial in trials if replicate_of(trial) is not None]
-            trials = [trial for trial in trials if replicate_of(trial) is None]
-            n_failed = sum(trial.state != TrialState.COMPLETE for trial in replicates)
-            notes.append(
-                failures_note(n_failed, len(replicates), "replicates", self.record.failed)
-            )
-        n_failed = sum(trial.state == TrialState.FAIL for trial in trials)
+        replicates = [trial for trial in trials if replicate_of(trial) is not None]
+        n_lost = sum(trial.state != TrialState.COMPLETE for trial in replicates)
+        notes = [failures_note(n_lost, len(replicates), "replicates", self.record.failed)]
+        others = [trial for trial in trials if replicate_of(trial) is None]
+        n_failed = sum(trial.state == TrialState.FAIL for trial in others)
         if n_failed:
-            sentence = f"{n_failed} of {len(trials)} trials failed: they have no value."
+            sentence = f"{n_failed} of {len(others)} proposed trials failed: they have no value."
             notes.append(Caution(sentence))
         return notes
 
@@ -257,14 +253,13 @@ class FunctionSearch(StudyResult):
         if not self.record.replicated:
             return []
         unit = units_of(self.record).selection
-        rows = [
-            (
-                str(configuration.first.number),
-                str(len(configuration.values)),
-                unit.value(mean(configuration.values)),
-            )
-            for configuration in self.record.replicated[:_N_LISTED]
-        ]
+        rows = []
+        for configuration in self.record.replicated[:_N_LISTED]:
+            values = configuration.values
+            mean_value = unit.value(mean(values))
+            if configuration.has_failed:
+                mean_value = f"{mean_value} (a replicate failed)"
+            rows.append((str(configuration.first.number), str(len(values)), mean_value))
         title = "Configurations with two or more values"
         return [Table(("trial", "values", "mean"), rows, title)]
 
@@ -326,6 +321,8 @@ def _compare_step(record: FunctionRecord, function: str) -> Step:
     if record.failed is not None:
         arguments.append(f"failed={record.failed}")
         options += ["--failed", str(record.failed)]
+    if any(trial.state == TrialState.FAIL for trial in record.done_trials):
+        arguments.append("catch=Exception")
     if url := storage_url(record.study._storage):
         options += ["--storage", url]
     in_shell = shlex.join(["adnn", "compare", FUNCTION, *options])

@@ -53,7 +53,7 @@ from adnn_optuna.stats.paired_differences import (
     is_by_t,
 )
 from adnn_optuna.stats.resampling import Resampled, as_sizes
-from adnn_optuna.stats.spread import collapses, fitted
+from adnn_optuna.stats.spread import fitted, outliers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -492,8 +492,14 @@ class Recheck(Printed):
             return "replicates"
         if math.isnan(self.gain.value) and self.numbers.is_of_other_values:
             return "not known"
+        return self._verdict_on_overstatement
+
+    @property
+    def _verdict_on_overstatement(self) -> Verdict:
         if self.overstatement.low > 0:
             return "overstated"
+        if self.overstatement.high < 0:
+            return "understated"
         return "not shown"
 
     def _conclusion(self) -> str:
@@ -510,7 +516,7 @@ class Recheck(Printed):
         sentences = [
             why_no_interval or self._about_overstatement(),
             self._about_gain(),
-            self._about_collapses(),
+            self._about_outliers(),
             numbers.confirmed.no_seed,
         ]
         return " ".join(filter(None, sentences))
@@ -567,19 +573,18 @@ class Recheck(Printed):
             return f"{best} is understated."
         return f"{best} is not shown to be overstated."
 
-    def _about_collapses(self) -> str:
+    def _about_outliers(self) -> str:
         """Return on which seeds the chosen trial's value is far worse; empty if on none."""
         assert self.trial is not None
         by_seed = self.numbers.by_seed(self.trial, "confirm")
         seeds = [*by_seed]
-        collapsed = collapses([*by_seed.values()], maximize=self.numbers.maximize)
-        if not collapsed:
+        places = outliers([*by_seed.values()], maximize=self.numbers.maximize)
+        if not places:
             return ""
-        which = f"seed {seeds[collapsed[0]]}"
-        if len(collapsed) > 1:
-            which = f"seeds {in_list([str(seeds[i]) for i in collapsed])}"
-        sentence = f"Trial {self.trial.number} reaches its value on average, with rare collapses"
-        return f"{sentence} ({which})."
+        which = f"seed {seeds[places[0]]}"
+        if len(places) > 1:
+            which = f"seeds {in_list([str(seeds[place]) for place in places])}"
+        return f"Trial {self.trial.number} is far worse on {which} than on the others."
 
     @property
     def _unit(self) -> Unit:

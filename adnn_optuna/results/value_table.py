@@ -10,7 +10,7 @@ import numpy as np
 from adnn_optuna._units import ACCURACY, Unit, unit_of
 from adnn_optuna.stats.design import PairedDesign
 from adnn_optuna.stats.paired_differences import PairedDifference
-from adnn_optuna.stats.spread import collapses, unit_of_values
+from adnn_optuna.stats.spread import outliers, unit_of_values
 from adnn_optuna.stats.unpaired_differences import unpaired_differences
 
 VALUE = "value"  # The name of values whose name is not known.
@@ -121,12 +121,12 @@ class ValueTable:
         means = self.means
         return sorted(means, key=lambda label: means[label], reverse=self.maximize)
 
-    def collapsed(self, label: str) -> list[str]:
+    def outliers(self, label: str) -> list[str]:
         """Return the names of an arm's values that are far worse than its other values.
 
         A paired value is left out if the other arms are as bad at the same position.
         """
-        places = collapses(self.compared[label], maximize=self.maximize)
+        places = outliers(self.compared[label], maximize=self.maximize)
         if self.is_paired:
             places = self._not_shared(label, places)
         if self.design.names:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adnn_optuna._seeds import new_seeds
-from adnn_optuna._units import Estimate, Unit, in_list, in_number, unit_of
+from adnn_optuna._units import Estimate, Unit, all_of, in_list, in_number, unit_of
 from adnn_optuna.render.document import (
     Caution,
     Detail,
@@ -38,7 +38,7 @@ from adnn_optuna.results.findings import (
 )
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.proportions import unseen_share
-from adnn_optuna.stats.spread import FEWEST, collapses, fitted, has_few_values, standard_deviation
+from adnn_optuna.stats.spread import FEWEST, fitted, has_few_values, outliers, standard_deviation
 from adnn_optuna.stats.student import t_quantile
 
 if TYPE_CHECKING:
@@ -148,13 +148,13 @@ class VarianceNumbers:
         return values[~np.isnan(values)]
 
     @functools.cached_property
-    def collapsed(self) -> list[str]:
+    def outliers(self) -> list[str]:
         """The seeds of runs whose values are far worse than the other values, in words."""
         is_known = ~np.isnan(self._table[:, 0])
         seeds = np.array([of_run[0] for of_run in self._runs])[is_known]
         return [
             ", ".join(f"{source}={seed}" for source, seed in zip(self.sources, run, strict=True))
-            for run in seeds[collapses(self.run_values, maximize=self.maximize)]
+            for run in seeds[outliers(self.run_values, maximize=self.maximize)]
         ]
 
     @property
@@ -304,10 +304,8 @@ class Variance(Printed):
         if not self._is_known:
             return f"The variance of {name} is not known yet: {made_so_far(numbers, 'runs')}."
         if numbers.sd.value == 0:
-            return f"All {n} runs reached the same {name}. {differing_share(n, 'run')}"
+            return f"{all_of(n, 'runs')} reached the same {name}. {differing_share(n, 'run')}"
         sentence = self._indistinguishable
-        if numbers.collapsed:
-            sentence = f"On average, with rare collapses, {sentence[0].lower()}{sentence[1:]}"
         if math.isnan(numbers.seed_z_score):
             return sentence
         side = "better" if numbers.seed_z_score > 0 else "worse"
@@ -423,9 +421,9 @@ class Variance(Printed):
                 "Each source is redrawn alone, with its interactions. So shares need not add up "
                 "to 100%."
             )
-        if numbers.collapsed:
-            collapsed = "; ".join(numbers.collapsed)
-            notes.append(Caution(f"Collapses, far from the other runs: {collapsed}."))
+        if numbers.outliers:
+            runs = "; ".join(numbers.outliers)
+            notes.append(Caution(f"Outliers, far worse than the other runs: {runs}."))
         if numbers.sd.value > 0:
             notes += map(Detail, unseen_notes(len(numbers.run_values), "run"))
         still = [source for source, sd in numbers.sd_by_source.items() if sd.value == 0]

@@ -84,7 +84,7 @@ def sequential_ends(values: Sequence[float], half: float, n_claims: int) -> tupl
     """Return the ends of a mean's CI if there are more values than planned, in order.
 
     The CI contains the CI of a fixed design, whose half width is given. Skewed values, such as
-    values with rare collapses, have a centre that differs from their mean.
+    values with rare outliers, have a centre that differs from their mean.
     """
     size = float(np.abs(values).max()) or 1.0
     mean = float(np.mean(values))

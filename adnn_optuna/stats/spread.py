@@ -18,7 +18,7 @@ from adnn_optuna.stats.sequential import DECIMALS
 
 _LARGE = 1000.0  # Such values of losses and errors need fewer than four decimals.
 FEWEST = 5  # Of fewer values, a standard deviation has no CI.
-_FEWEST_WITH_COLLAPSES = 8  # Of fewer, the median absolute deviation says too little.
+_FEWEST_WITH_OUTLIERS = 8  # Of fewer, the median absolute deviation says too little.
 _NORMAL_MAD = 0.6744897501960817  # The median absolute deviation of normal values, in sds.
 
 
@@ -51,14 +51,14 @@ def standard_deviation(values: np.ndarray, *, are_differences: bool = False) -> 
     return Estimate(sd, low, high)
 
 
-def collapses(values: Sequence[float] | np.ndarray, *, maximize: bool = True) -> list[int]:
+def outliers(values: Sequence[float] | np.ndarray, *, maximize: bool = True) -> list[int]:
     """Return the positions of values that are far worse than the median, if they are rare.
 
     Far worse means by more than five median absolute deviations, scaled to standard deviations of
     normal values. Of samples of eight normal values, 3% have such a value; of larger samples,
     fewer. Rare means at most a tenth of all values.
     """
-    if len(values) < _FEWEST_WITH_COLLAPSES:
+    if len(values) < _FEWEST_WITH_OUTLIERS:
         return []
     values = np.asarray(values, dtype=float)
     deviations = (np.median(values) - values) * (1 if maximize else -1)

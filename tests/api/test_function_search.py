@@ -176,7 +176,20 @@ class TestSearch:
         assert len(result.record.done_trials) == 30
         assert result.best_params["x"] >= 0.5
         n_failed = sum(trial.value is None for trial in result.record.done_trials)
-        assert f"{n_failed} of 30 trials failed: they have no value." in str(result)
+        assert f"{n_failed} of 24 proposed trials failed: they have no value." in str(result)
+        assert "catch=Exception)" in str(result)  # Its advice can be run as it stands.
+
+    def test_a_failed_replicate_says_why_a_good_mean_is_not_recommended(self) -> None:
+        def fails_again(trial: Any, seed: int) -> float:
+            value = noisy(trial, seed)
+            n_calls[trial.params["x"]] += 1
+            if n_calls[trial.params["x"]] == 3:
+                raise ValueError("no")
+            return value
+
+        n_calls = collections.Counter[float]()
+        result = search(fails_again, catch=ValueError, confirm=0)
+        assert "a replicate failed" in format(result, "details")
 
     def test_an_infeasible_trial_has_no_best_value(self) -> None:
         def constrained(trial: Any, seed: int) -> float:

@@ -84,6 +84,7 @@ def test_a_verdict_stays_and_nothing_is_run_again(versions: Versions) -> None:
     before = versions.keep("same", 0.5), versions.keep("better", 5)
     versions.runs.clear()
     again = versions.keep("same", 0.5), versions.keep("better", 5)
+    assert "8 stored runs reused, 0 new." in str(again[1])
     assert [len(runs) for runs in versions.runs.values()] == [0, 0]
     assert [(r.verdict, r.gain) for r in again] == [(r.verdict, r.gain) for r in before]
     assert versions.keep("first").verdict == "baseline"
@@ -179,7 +180,9 @@ def test_other_studies_are_no_loops(url: str) -> None:
 def test_a_baseline_that_fails_is_refused(url: str) -> None:
     versions = Versions(url)
     values = [0.5, 0.6, *[math.nan] * 6]
-    versions.keep("first", f=lambda _seed: values.pop())
+    baseline = versions.keep("first", f=lambda _seed: values.pop())
+    assert "must have 3 runs with a value; it has 2." in str(baseline)
+    assert "pass another study_name" in str(baseline)
     with pytest.raises(WrongInputError, match="3 of them with a value; got 8 and 2"):
         versions.keep("second")
 

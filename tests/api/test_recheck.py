@@ -511,7 +511,7 @@ class TestAgainst:
         ("against", "said"),
         [
             (99, "must be the number of a completed trial .*; got 99"),
-            ({"y": 1}, "must have the parameters of a completed trial; got y"),
+            ({"y": 1}, "must have the parameters of a completed trial, such as x, kind; got y"),
             ({"x": "7", "kind": "flat"}, r"against\['x'\] must be a number; got '7'"),
             ({"x": 10**400, "kind": "flat"}, r"against\['x'\]. must be a finite number"),
             ("first", "must be the number of a completed trial .*; got 'first'"),
@@ -591,6 +591,7 @@ class TestWrongInput:
             ({"confirm": 1}, "confirm must be a whole number of at least 2"),
             ({"max_time": -1}, "max_time"),
             ({"evaluate": lambda trial, seed: "good"}, "must return a number"),
+            ({"evaluate": lambda trial, seed: (0.5, 0.9)}, "must return a number"),
             ({"evaluate": lambda trial, seed: 10**400}, "must return a number"),
         ]:
             with pytest.raises((ValueError, TypeError), match=sentence):

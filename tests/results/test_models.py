@@ -183,7 +183,7 @@ class TestConclusion:
         assert models(**two).document().verdict == "better"
         assert models().document().verdict == "not worse"  # Better than one, equivalent to one.
         mixed = models(margin=0.002)
-        assert mixed.document().verdict == "inconclusive"
+        assert mixed.document().verdict == "mixed"
 
 
 def test_scores_that_are_no_accuracies_have_no_percent() -> None:

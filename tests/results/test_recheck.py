@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import scipy
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution
@@ -275,6 +276,11 @@ def test_interval_of_few_values() -> None:
     assert mean_interval([1.0, 3.0]) == pytest.approx((2, 2 - 12.7062, 2 + 12.7062))
 
 
+def test_interval_of_binary_values_is_that_of_a_share() -> None:
+    interval = scipy.stats.binomtest(7, 10).proportion_ci(method="exact")
+    assert mean_interval([1.0] * 7 + [0.0] * 3) == pytest.approx((0.7, *interval))
+
+
 class TestFailures:
     def test_count_in_the_choice_and_in_the_gain(self) -> None:
         [seed] = choosing(1)
@@ -421,7 +427,7 @@ def states() -> dict[str, Recheck]:
         "all lost": changed(lost, {**lost.numbers.evaluations, **failed}),
         "failures that count": with_settings(lost, failed=0.1),
         "a loss of a gain": compared([-gain for gain in gains], trial(0, 0.888)),
-        "a rare collapse": compared([*gains[:9], -0.5], trial(0, 0.888)),
+        "an outlier": compared([*gains[:9], -0.5], trial(0, 0.888)),
         "against parameters": compared(gains, of_params, label="x=1.5"),
         "against the baseline": compared(gains, of_params, label="the baseline network"),
         "no differences": compared([0.0] * 10, trial(0, 0.888)),
@@ -448,7 +454,7 @@ class TestVerdict:
         ("values", "verdict"),
         [
             ([0.904, 0.905, 0.906], "overstated"),
-            ([0.919, 0.92, 0.921], "not shown"),
+            ([0.919, 0.92, 0.921], "understated"),
             ([0.8, 0.9, 1.0], "not shown"),
         ],
     )

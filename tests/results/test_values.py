@@ -42,12 +42,15 @@ def test_surfaces_of_states() -> None:
     steady, seeds = [0.9 + 0.001 * (i % 5) for i in range(24)], tuple(map(str, range(24)))
     worse = [value - 0.01 for value in steady]
     rarely = [0.5 if i % 3 == 0 else value + 0.004 for i, value in enumerate(steady)]
-    collapsed, far_worse = [*worse[:-1], 0.2], [*(value - 0.2 for value in steady[:-2]), 0.2, 0.2]
+    with_outlier, far_worse = (
+        [*worse[:-1], 0.2],
+        [*(value - 0.2 for value in steady[:-2]), 0.2, 0.2],
+    )
     states = {
         "nothing shown": of_values({"a": ONE, "b": [*ONE[1:], 2.0]}, NAMES),
         "better": of_values({"a": steady, "b": worse}, seeds),
         "better on average": of_values({"a": steady, "b": rarely}, seeds),
-        "a rare collapse": of_values({"a": steady, "b": collapsed}, seeds),
+        "an outlier": of_values({"a": steady, "b": with_outlier}, seeds),
         "unpaired": of_values({"a": steady, "b": far_worse}, (), is_paired=False),
         "equivalent": of_values({"a": ONE, "b": TWO}, NAMES, margin=3.0),
         "a gap": of_values({"one": ONE, "two": [*TWO[:-1], math.nan]}, NAMES, per="fold"),
@@ -57,7 +60,7 @@ def test_surfaces_of_states() -> None:
 
 
 @pytest.mark.parametrize("maximize", [True, False])
-def test_a_collapse_is_of_an_arm_and_not_of_a_row(*, maximize: bool) -> None:
+def test_an_outlier_is_of_an_arm_and_not_of_a_row(*, maximize: bool) -> None:
     rng = np.random.default_rng(0)
     easy = rng.normal(0, 0.01, 20) - 2.0 * (np.arange(20) == 5)  # Row 5 is hard for every arm.
     a, b, c = (easy + rng.normal(0, noise, 20) for noise in (0.002, 0.002, 0.05))
@@ -66,7 +69,7 @@ def test_a_collapse_is_of_an_arm_and_not_of_a_row(*, maximize: bool) -> None:
     arms: Any = {"a": sign * a, "b": sign * b, "c": sign * c}
     document = of_values(arms, (*map(str, range(20)),), maximize=maximize).document()
     assert document.verdict == "inconclusive"
-    assert document.conclusion.startswith("No arm is shown to be better, with rare collapses (c: ")
+    assert document.conclusion.startswith("No arm is shown to be better, with outliers (c: ")
 
 
 def test_the_best_others_are_compared_the_nearest_first() -> None:

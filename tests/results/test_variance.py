@@ -181,7 +181,7 @@ def states() -> dict[str, Variance]:
         "all failed": measured(lambda *_: math.nan),
         "failed": lost,
         "failures that count": with_numbers(lost, failed=-1.0),
-        "a rare collapse": collapsed,
+        "an outlier": collapsed,
         "a lucky run of a loss": with_numbers(collapsed, maximize=False),
         "two sources that changed nothing": measured(lambda a, *_: draw(a, 0), n=5),
         "all sources changed something": measured(lambda *e: draw(sum(e), 0), n=5),

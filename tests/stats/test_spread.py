@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from adnn_optuna._units import PLAIN
-from adnn_optuna.stats.spread import collapses, standard_deviation, unit_of_values
+from adnn_optuna.stats.spread import outliers, standard_deviation, unit_of_values
 
 
 @pytest.mark.parametrize("differences", [True, False])
@@ -29,28 +29,28 @@ def test_interval_of_a_standard_deviation_covers_it(differences: bool) -> None:
 
 @pytest.mark.parametrize("n", [8, 20, 100])
 @pytest.mark.parametrize("are_counts", [False, True])
-def test_normal_values_and_counts_seldom_look_like_collapses(n: int, are_counts: bool) -> None:
+def test_normal_values_and_counts_seldom_look_like_outliers(n: int, are_counts: bool) -> None:
     rng, n_found = np.random.default_rng(n), 0
     for _ in range(400):
         values = rng.binomial(359, 0.9, n) / 359 if are_counts else rng.normal(size=n)
-        n_found += bool(collapses(values))
+        n_found += bool(outliers(values))
     assert n_found / 400 <= 0.065
 
 
-class TestCollapses:
+class TestOutliers:
     VALUES = (0.90, 0.91, 0.89, 0.905, 0.895, 0.90, 0.91, 0.70)
 
     def test_are_far_worse_than_the_median(self) -> None:
-        assert collapses(self.VALUES) == [7]
-        assert collapses(self.VALUES, maximize=False) == []
-        assert collapses([-value for value in self.VALUES], maximize=False) == [7]
-        assert collapses(self.VALUES[1:]) == []  # Too few values.
-        assert collapses([*self.VALUES, 0.6]) == []  # Not rare.
+        assert outliers(self.VALUES) == [7]
+        assert outliers(self.VALUES, maximize=False) == []
+        assert outliers([-value for value in self.VALUES], maximize=False) == [7]
+        assert outliers(self.VALUES[1:]) == []  # Too few values.
+        assert outliers([*self.VALUES, 0.6]) == []  # Not rare.
 
     def test_of_ties_are_far_beyond_other_values(self) -> None:
-        assert collapses([0.9] * 6 + [0.9 + 1e-17, 0.897, 0.5]) == [8]
-        assert collapses([0.9] * 8) == []
-        assert collapses([0.9] * 8 + [0.1]) == []  # Nothing tells the scale.
+        assert outliers([0.9] * 6 + [0.9 + 1e-17, 0.897, 0.5]) == [8]
+        assert outliers([0.9] * 8) == []
+        assert outliers([0.9] * 8 + [0.1]) == []  # Nothing tells the scale.
 
 
 @given(
