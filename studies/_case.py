@@ -1,4 +1,4 @@
-"""A case: what the benchmarks of samplers compare them on."""
+"""A case: one seed of a problem, on which the benchmarks compare samplers."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ class Case:
     """One seed of a problem, on which samplers are compared.
 
     Args:
-        group: What the results have a row for, such as a kind of problems.
-        problem: Its name.
-        seed: Which instance it is, or whose noise it has.
+        group: The name of a row in the results, such as a kind of problems.
+        problem: The problem's name.
+        seed: The number of the problem's instance, or the seed of its noise.
         trials: The number of trials.
-        objective: The function ``(trial, seed)``. It tells of a trial that `compare` evaluates
-            again, which has ended, the regret without noise.
-        start: The parameters of the first trial, if these are given.
-        at: After how many trials the best value told is kept, too.
-        again: The function with noise by which the five best trials are each measured four times
-            again, if that is asked, and then one of them is recommended.
+        objective: The function ``(trial, seed)``. For a trial that has ended, which `compare`
+            evaluates again, it returns the regret without noise.
+        start: The parameters of the first trial, if it is enqueued.
+        at: Numbers of trials after which the best reported value is also kept.
+        again: A function with noise, or None. It measures each of the five best trials four more
+            times, and then one of the five is recommended.
         is_conditional: Whether some of its parameters exist only under a condition.
     """
 
@@ -38,6 +38,6 @@ class Case:
     is_conditional: bool = False
 
     def key(self, method: str) -> dict[str, Any]:
-        """Return what tells a cell from all others."""
+        """Return the keys and values that identify the cell of a method."""
         names = ("group", "problem", "seed", "trials")
         return {**{name: getattr(self, name) for name in names}, "method": method}

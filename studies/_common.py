@@ -1,4 +1,4 @@
-"""Shared by the studies: their command line, their results and the style of figures."""
+"""Code that the studies share: command line, results, tables and the style of figures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from adnn_optuna.stats.paired_differences import PairedDifference
 
 HERE = Path(__file__).parent
-# What is run to try a script out is kept apart from the results that are committed.
+# The folder for trying a script out, apart from the committed results.
 TRIED = HERE.parent / "build" / "studies"
 
 Results = dict[str, Any]
@@ -43,7 +43,7 @@ class Claim:
         where: The figure or section of the paper.
         claim: What the paper says.
         ours: What was found here.
-        verdict: Whether that is reproduced, not reproduced or explained, and by what.
+        verdict: Whether the claim is reproduced, not reproduced or explained, with the reason.
     """
 
     where: str
@@ -59,13 +59,13 @@ class Claim:
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """What is shown of the results of a script, which are committed beside it.
+    """The figures and the summary of a script's results, which are committed beside it.
 
     Args:
         name: The name of the script and of its figures.
-        figures: The figures of some results, by what is added to the name of their files.
-        summary: What of the results stands on a page, as Markdown.
-        results_of: The script that the results are named after, if it is another one.
+        figures: A function that returns the figures, by the suffixes of their files' names.
+        summary: A function that returns the text about the results for a page, in Markdown.
+        results_of: The script whose results are used, if it is another script.
     """
 
     name: str
@@ -97,17 +97,16 @@ class Study:
 
 @dataclasses.dataclass(frozen=True)
 class Experiment(Study):
-    """A study of the paper: also how it is run, and which claims it judges.
+    """A study of the paper, with the function that runs it and the claims that it judges.
 
     Args:
-        settings: How much is computed, by name; ``full`` and ``quick`` are among them. The
-            committed results come from the one that is called ``committed``.
-        run: Runs one setting on the storage of this URL, whatever is stored there already, and
-            yields the results so far, as JSON holds them, whenever there are more.
-        claims: The rows for the table of claims.
-        committed: The setting whose results are committed.
-        models: The models of its settings that several processes may share, if they may: each
-            runs those that it is told by ``--models``, in the same folder.
+        settings: The amounts of computation by name; ``full`` and ``quick`` are among them.
+        run: A function of a setting and the URL of a storage. It continues what is stored there,
+            and yields the results so far, as JSON, whenever there are more.
+        claims: A function that returns the rows for the table of claims.
+        committed: The name of the setting whose results are committed.
+        models: The models that several processes may share. Each process runs the models that
+            its ``--models`` names, in the same folder. Empty if processes cannot share.
     """
 
     settings: Mapping[str, Any]
@@ -152,14 +151,14 @@ def main(experiment: Experiment, description: str) -> None:
 
 
 def write_json(path: Path, results: Results) -> None:
-    """Write results at once, so that no reader sees half of them."""
+    """Write results in one step, so that no reader sees an incomplete file."""
     part = path.with_suffix(f".{os.getpid()}.part")
     part.write_text(json.dumps(_rounded(results), indent=1) + "\n", encoding="utf-8")
     part.replace(path)
 
 
 def _rounded(value: Any) -> Any:
-    """Round last bits away, but nothing else: equal differences of accuracies must stay equal."""
+    """Round only the last bits away, so that equal differences of accuracies are equal numbers."""
     if isinstance(value, float):
         return round(value, 12)
     if isinstance(value, dict):
@@ -181,13 +180,13 @@ def first_rows(dataset: adnn.Dataset, count: int | None) -> adnn.Dataset:
 def markdown_table(
     header: Sequence[str], rows: Sequence[Sequence[str]], *, right: bool = True
 ) -> str:
-    """Return a table in Markdown; all columns but the first are aligned to the right."""
+    """Return a table in Markdown; all columns except the first are aligned to the right."""
     rule = ["---", *["---:" if right else "---"] * (len(header) - 1)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, rule, *rows])
 
 
 def panels(titles: Sequence[str], x_title: str, y_title: str, *, columns: int = 3) -> go.Figure:
-    """Return a figure with a panel for each title; ``panel_of(i)`` tells where each is."""
+    """Return a figure with a panel for each title; ``panel_of(i)`` is the place of panel i."""
     columns = min(columns, len(titles))
     rows = -(-len(titles) // columns)
     figure = make_subplots(
@@ -199,7 +198,7 @@ def panels(titles: Sequence[str], x_title: str, y_title: str, *, columns: int = 
         horizontal_spacing=0.06,
         vertical_spacing=0.28 / rows,
     )
-    # The title of all panels' y axes would touch their numbers.
+    # Without a shift, the common title of the y axes would touch the axes' numbers.
     figure.update_annotations(selector={"text": y_title}, xshift=-60)
     figure.update_layout(
         height=max(80 + 270 * rows, 430),
@@ -218,7 +217,7 @@ def panel_of(i: int, *, columns: int = 3) -> dict[str, int]:
 def claims_on(
     samplers: Iterable[str], *, annealing: str = "annealing"
 ) -> tuple[tuple[str, str], ...]:
-    """Return the claims on samplers: each against random restarts, annealing against greedy."""
+    """Return the claims: annealing against greedy, and each sampler against random restarts."""
     of_restarts = [(label, "random_restart") for label in samplers if label != "random_restart"]
     return ((annealing, "greedy"), *of_restarts)
 
@@ -226,14 +225,14 @@ def claims_on(
 def judged(
     values: Mapping[str, Sequence[float]], *families: Sequence[tuple[str, str]]
 ) -> dict[tuple[str, str], PairedDifference]:
-    """Judge the claims of each family, which has an error rate of its own.
+    """Judge families of claims; each family has its own error rate.
 
     Args:
         values: The test accuracies of each arm, in the order of the seeds.
-        families: The claims of each, as pairs of arms.
+        families: The claims of each family, as pairs of arms.
 
     Returns:
-        By how much the first of each pair is better.
+        The difference by which the first arm of each pair is better.
     """
     found = {}
     for claims in families:
@@ -253,7 +252,7 @@ def interval(difference: PairedDifference) -> str:
 
 
 def how_often(verdicts: Iterable[str | None]) -> str:
-    """Return the number of each verdict as text; a claim without one is open."""
+    """Return the number of each verdict as text; a claim without a verdict is open."""
     number_of = collections.Counter(verdict or "open" for verdict in verdicts)
     return ", ".join(f"{verdict} in {n}" for verdict, n in number_of.items())
 

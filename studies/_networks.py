@@ -92,7 +92,7 @@ def attention() -> keras.Model:
 
 
 def embedding() -> keras.Model:
-    """Return a network of the pixels as words: 16 levels of grey."""
+    """Return a network that takes each pixel as one of 16 words, its level of grey."""
     inputs = keras.Input((28, 28))
     words = keras.ops.cast(layers.Flatten()(inputs) * 15, "int32")
     x = layers.GlobalAveragePooling1D()(layers.Embedding(16, 16)(words))

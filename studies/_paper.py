@@ -1,4 +1,4 @@
-"""The paper's six models, its Algorithm 1 on them, and what it and its authors' logs say."""
+"""The paper's six models, its Algorithm 1 on them, and the numbers that were published."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """What was published of one model: accuracies in %, gains in percentage points.
+    """The published numbers of one model: accuracies in %, gains in percentage points.
 
     Args:
         baseline: The accuracy of the baseline network in the paper's section 6.1.
-        gain: The gain in its section 6.2, RQ2.
+        gain: The gain in the paper's section 6.2, RQ2.
         log_mean: The mean of the 10 baselines in the authors' logs.
-        log_std: Their standard deviation.
-        log_gain: The mean over the 10 logs of the best of their 51 trials, minus the mean of all
-            510 trials.
+        log_std: The standard deviation of these 10 baselines.
+        log_gain: The mean of the best trials of the 10 logs, minus the mean of all 510 trials. A
+            log has 51 trials.
     """
 
     baseline: float
@@ -36,12 +36,12 @@ class Published:
     log_gain: float
 
 
-# The baselines and gains are the paper's. The others were read from the authors' logs:
+# The baselines and gains are the paper's. The other numbers were read from the authors' logs:
 # github.com/rangeetpan/641, commit 6d1e2584dae0f52c42fe712a191483d57ab66e20 of 17 December 2019
-# (no later one changes them), Code and Results/Result/<MNIST or FMNIST>/<hidden layers>/
-# Output_<mnist or fmnist>_Layer<hidden layers>_<δ>.txt, one file for each model and δ: 60.
-# Its line "Actual Accuracy: …" is a baseline, its lines "Trial 0 …" to "Trial 50 ADNN Accuracy: …"
-# are the trials, as fractions. Standard deviations have n - 1.
+# (no later commit changes them), Code and Results/Result/<MNIST or FMNIST>/<hidden layers>/
+# Output_<mnist or fmnist>_Layer<hidden layers>_<δ>.txt. There is one file for each model and δ, so
+# 60 files. A file's line "Actual Accuracy: …" is a baseline. Its lines "Trial 0 …" to "Trial 50
+# ADNN Accuracy: …" are the trials, as fractions. Standard deviations divide by n - 1.
 PUBLISHED = {
     "MNIST-1": Published(88.6, 0.04, 88.60, 1.17, 1.28),
     "MNIST-2": Published(88.5, 4.02, 88.50, 1.27, 1.80),
@@ -59,7 +59,7 @@ TRIALS = 50
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """How much a training of one of the six models sees.
+    """The length of a training of one of the six models.
 
     Args:
         rows: The number of training images, from the first; all 60,000 if :obj:`None`.
@@ -71,19 +71,19 @@ class Size:
 
     @property
     def name(self) -> str:
-        """What the names of its studies hold."""
+        """The part of a study's name that identifies the size."""
         return f"rows={self.rows or 'all'}/epochs={self.epochs}"
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The models that are trained, one alone where a script is tried out."""
+        """The models that are trained; for :data:`TINY`, only the first model."""
         return (*PUBLISHED,)[: 1 if self == TINY else None]
 
 
 PAPERS = Size()
-# A sixth of the images, a fifth of the epochs: for what takes too long otherwise.
+# A sixth of the images and a fifth of the epochs, if the paper's size takes too long.
 SHORT = Size(rows=10_000, epochs=2)
-# To try a script out.
+# For trying a script out.
 TINY = Size(rows=1_000, epochs=1)
 TITLES = {
     PAPERS.name: "the paper's training: 60,000 images, 10 epochs",
@@ -93,13 +93,13 @@ TITLES = {
 
 
 def paper_objective(name: str, size: Size, *, seed: int = 0) -> adnn.InitOffsetObjective:
-    """Return the objective of one of the six models, as in the paper but for its size."""
+    """Return the objective of one of the six models, as in the paper except for its size."""
     model = adnn.PAPER_MODELS[name]
     return adnn.InitOffsetObjective(
         model,
         first_rows(adnn.load_dataset(model.dataset, validation_size=0), size.rows),
         training=dataclasses.replace(model.training, epochs=size.epochs),
-        # Algorithm 1 moves all layers together; 50 steps of the largest δ end at 0.325.
+        # Algorithm 1 has one offset for all layers, and 50 steps of the largest δ end at 0.325.
         space=adnn.OffsetSpace(low=0.0, high=0.4, scope="shared"),
         metric=model.metric,
         seed=seed,
@@ -108,7 +108,7 @@ def paper_objective(name: str, size: Size, *, seed: int = 0) -> adnn.InitOffsetO
 
 @dataclasses.dataclass(frozen=True)
 class WalkSettings:
-    """How much is computed of Algorithm 1.
+    """The walks of Algorithm 1 that are computed.
 
     Args:
         sizes: The sizes of the training runs.
@@ -124,7 +124,7 @@ class WalkSettings:
 def run_walks(settings: WalkSettings, storage: str) -> Iterator[Results]:
     """Walk by Algorithm 1 with each δ, from the same seeded network of each model.
 
-    The studies are the same for all scripts, so what one has computed the others find there.
+    All scripts use the same studies, so no walk is computed twice.
 
     Yields:
         ``{"walks": {size: {δ: {model: walk}}}}``, accuracies as fractions: ``baseline``,
@@ -132,7 +132,7 @@ def run_walks(settings: WalkSettings, storage: str) -> Iterator[Results]:
         ``test_best``.
     """
     walks: Results = {}
-    # The shallow models first, as they take the least time.
+    # The shallow models come first, as they take the least time.
     models = sorted(PUBLISHED, key=lambda name: len(adnn.PAPER_MODELS[name].hidden))
     for size, delta, name in itertools.product(settings.sizes, settings.deltas, models):
         if name not in size.models:
@@ -144,7 +144,7 @@ def run_walks(settings: WalkSettings, storage: str) -> Iterator[Results]:
             study_name=f"{name}/{size.name}/delta={delta}",
             # The walk's first trial is the baseline.
             max_trial=settings.trials + 1,
-            # One at a time, so that the time of each is its own.
+            # One trial at a time, so that trials do not slow each other down.
             batch_size=1,
             show_progress_bar=True,
         )

@@ -1,8 +1,8 @@
 """Optimizers of other packages as samplers: SMAC, ConfOpt, and CatCMA with margin.
 
-Each has the defaults of its package, except if its class says otherwise. It knows the search space
-before the first trial, as its users declare it. OptunaHub publishes such samplers, too, but loads
-them from the network.
+Each optimizer has the defaults of its package, unless its class says otherwise. It knows the
+search space before the first trial, because its users must declare it. OptunaHub publishes such
+samplers, too, but loads them from the network.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _N_DRAWS = 100  # Enough random trials to see all parameters and conditions of a
 
 @dataclasses.dataclass(frozen=True)
 class Axis:
-    """A parameter as these packages know it, without steps and with choices by their indices.
+    """A parameter as these packages know it: a value is a place on an axis, without steps.
 
     Args:
         distribution: The parameter in Optuna.
-        kind: Whether its place on the axis is the index of a choice, an integer or a real number.
+        kind: Whether a place is the index of a choice, an integer or a real number.
         low: The lowest place.
         high: The highest place.
-        log: Whether the logarithm of the place matters.
+        log: Whether the axis is logarithmic.
     """
 
     distribution: Any
@@ -61,7 +61,7 @@ class Axis:
 
     @property
     def values(self) -> range:
-        """All places, if they are finitely many."""
+        """All places, if their number is finite."""
         return range(int(self.low), int(self.high) + 1)
 
     def value(self, place: float) -> Any:
@@ -81,7 +81,7 @@ class Axis:
 
 
 Places = dict[str, float]
-# The places of another parameter at which a parameter exists.
+# Another parameter, and its places at which a parameter exists.
 Condition = tuple[str, list[float]]
 
 
@@ -94,7 +94,7 @@ class Space:
 
     @classmethod
     def of(cls, case: Case) -> Space:
-        """Return the space of a case, from random trials that no sampler sees."""
+        """Return the space of a case, as found by random trials that no sampler sees."""
         study = optuna.create_study(sampler=RandomSampler(seed=0))
         study.optimize(
             lambda trial: case.objective(trial, 0), _N_DRAWS if case.is_conditional else 1
@@ -114,7 +114,7 @@ class Space:
 
 
 def _condition_of(name: str, places: Sequence[Places], parents: Sequence[str]) -> Condition:
-    """Return the condition of a parameter, on the first parent that decides whether it exists."""
+    """Return the condition of a parameter: the first parent that decides whether it exists."""
     for parent in parents:
         found = {of[parent] for of in places if name in of}
         if found.isdisjoint(of[parent] for of in places if name not in of):
@@ -123,10 +123,10 @@ def _condition_of(name: str, places: Sequence[Places], parents: Sequence[str]) -
 
 
 class Rival(BaseSampler, abc.ABC):
-    """A sampler that passes on what an optimizer proposes.
+    """A sampler that proposes the points of another package's optimizer.
 
     Args:
-        case: What it is run on. All trials of its study are those of this sampler.
+        case: The case on which it is run. No other sampler proposes trials in its study.
     """
 
     def __init__(self, case: Case) -> None:
@@ -136,18 +136,18 @@ class Rival(BaseSampler, abc.ABC):
 
     @abc.abstractmethod
     def ask(self) -> Places:
-        """Return what is to be evaluated next."""
+        """Return the places to evaluate next."""
 
     @abc.abstractmethod
     def tell(self, places: Places, value: float) -> None:
-        """Learn a value; of an enqueued trial the places are not those that were asked for."""
+        """Learn a value. The places of an enqueued trial differ from the asked places."""
 
     def infer_relative_search_space(self, *_: Any) -> dict[str, BaseDistribution]:
-        """Return all parameters."""
+        """Return the distributions of all parameters."""
         return {name: axis.distribution for name, axis in self._space.axes.items()}
 
     def sample_relative(self, *_: Any) -> dict[str, Any]:
-        """Return the parameters of the next trial that exist in it."""
+        """Return the next trial's parameters, without parameters that do not exist in it."""
         self._asked = self.ask()
         return {name: self._space.axes[name].value(place) for name, place in self._asked.items()}
 
@@ -162,18 +162,18 @@ class Rival(BaseSampler, abc.ABC):
         state: TrialState,  # noqa: ARG002
         values: Sequence[float] | None,
     ) -> None:
-        """Tell the optimizer."""
-        if values is None:  # It failed, and the error is on its way.
+        """Tell the optimizer a trial's value."""
+        if values is None:  # The trial failed, and its error will be raised.
             return
         places = {name: self._space.axes[name].place(v) for name, v in trial.params.items()}
         self.tell(places, values[0])
 
 
 class SMACSampler(Rival):
-    """SMAC 3 with random forests, its facade for hyperparameters, which knows conditions.
+    """SMAC 3 with random forests, by its facade for hyperparameters, which knows conditions.
 
-    Of its facades this one is for spaces with categories and conditions; the black-box facade is
-    for few real numbers. It evaluates no configuration twice (`deterministic`): repeats would
+    This facade is for spaces with categories and conditions; SMAC's black-box facade is for few
+    real numbers. With `deterministic`, no configuration is evaluated twice. Repetitions would
     count as trials, but here each sampler recommends its best reported value.
     """
 
@@ -194,7 +194,7 @@ class SMACSampler(Rival):
                 space.add(ConfigSpace.UniformFloatHyperparameter(name, *ends, log=axis.log))
         for name, (parent, places) in self._space.conditions.items():
             space.add(ConfigSpace.InCondition(space[name], space[parent], places))
-        with tempfile.TemporaryDirectory() as folder:  # It writes how it is configured.
+        with tempfile.TemporaryDirectory() as folder:  # SMAC writes its settings.
             scenario = Scenario(
                 space,
                 deterministic=True,
@@ -221,12 +221,12 @@ class SMACSampler(Rival):
 
 
 class ConfOptSampler(Rival):
-    """ConfOpt 2 as by default; it knows no conditions.
+    """ConfOpt 2 with its default settings; it knows no conditions.
 
-    It has no way to ask and tell: this takes the steps of its ``ConformalTuner.tune``.
+    ConfOpt has no ask and tell, so this class does the steps of its ``ConformalTuner.tune``.
     """
 
-    n_random = 15  # As by default.
+    n_random = 15  # The default of ConfOpt.
 
     @functools.cached_property
     def _tuner(self) -> Any:
@@ -240,7 +240,7 @@ class ConfOptSampler(Rival):
             else:
                 kind = IntRange if axis.kind == "integer" else FloatRange
                 space[name] = kind(min_value=axis.low, max_value=axis.high, log_scale=axis.log)
-        tuner = ConformalTuner(lambda configuration: math.nan, space)  # noqa: ARG005 - Its name.
+        tuner = ConformalTuner(lambda configuration: math.nan, space)  # noqa: ARG005 - ConfOpt needs it.
         tuner.initialize_tuning_resources()
         return tuner
 
@@ -263,7 +263,7 @@ class ConfOptSampler(Rival):
         """Return the next configuration."""
         known = self._tuner.config_manager
         n_told = len(known.searched_configs)
-        # It draws from the generators of the whole process.
+        # ConfOpt draws from the generators of the whole process.
         random.seed(1000 * self._seed + n_told)
         np.random.seed(1000 * self._seed + n_told)  # noqa: NPY002
         candidates = known.get_searchable_configurations()
@@ -286,8 +286,8 @@ class ConfOptSampler(Rival):
 class CatCMAwMSampler(Rival):
     """CatCMA with margin of the package cmaes; it knows no conditions.
 
-    As its documentation advises, an integer of two values is a category. A given first trial is
-    its first mean: it cannot be told what it did not propose.
+    As its documentation advises, an integer of two values is a category. An enqueued first trial
+    becomes its first mean, because it cannot learn points that it did not propose.
     """
 
     def _part(self, axis: Axis) -> Literal["x", "z", "c"]:
@@ -336,7 +336,7 @@ class CatCMAwMSampler(Rival):
         return places
 
     def tell(self, places: Places, value: float) -> None:
-        """Learn the values of a generation once they are all there."""
+        """Learn the values of a generation once the generation is complete."""
         if places != self._asked:
             return
         self._told.append((self._solution, value))

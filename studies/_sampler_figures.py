@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def markers_of(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return how each sampler is drawn: ours large, random search grey, and no two alike."""
+    """Return each sampler's marker: ours is large, random search is grey, no two are alike."""
     own = {OURS: COLORS[0], RANDOM: CONTROL_COLOR}
     colors = itertools.cycle(COLORS[1:])
     symbols = itertools.cycle(("circle", "square", "diamond", "triangle-up", "cross", "x", "star"))
@@ -30,7 +30,7 @@ def markers_of(names: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def side_by_side(groups: Sequence[str], i: int, n: int) -> dict[str, float]:
-    """Return where in each group the i-th of n samplers stands, so that none hides another."""
+    """Return the place of the i-th of n samplers in each group, so that none hides another."""
     return {group: place + 0.9 * ((i + 0.5) / n - 0.5) for place, group in enumerate(groups)}
 
 

@@ -1,8 +1,8 @@
-"""What the benchmarks of samplers share: `adnn.compare` runs their cells, one after the other.
+"""Code that the benchmarks of samplers share: `adnn.compare` runs their cells in turn.
 
-A cell is the result of one sampler on one seed of a problem, in a number of trials. Each is
-written as soon as it is done, so a benchmark can be interrupted and goes on where it was: what it
-says is made of all the cells that are there.
+A cell is the result of one sampler on one seed of a problem, in a number of trials. A cell is
+written as soon as it is done, so an interrupted benchmark continues. The results are computed from
+all cells that have been written.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from adnn_optuna.engine.arms import SamplerSpec
 
 OURS, RANDOM = "annealing", "random"
-_SMALLEST = 1e-12  # Regrets below this are as good as none.
+_SMALLEST = 1e-12  # Smaller regrets count as this one.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,10 +49,11 @@ class Method:
     """A sampler, and how it is run.
 
     Args:
-        sampler: The function of a case that returns the sampler, or its factory.
-        needs: The package that it needs.
-        takes: Whether it is run on a case: some take long, some know no conditions.
-        batch_size: How many trials are proposed before any of them is told.
+        sampler: The function of a case that returns the sampler, or a factory of it.
+        needs: The package that the sampler needs.
+        takes: Whether the sampler is run on a case: some samplers are slow, some know no
+            conditions.
+        batch_size: The number of trials that are proposed before any of them is told.
     """
 
     sampler: Callable[[Case], SamplerSpec]
@@ -62,22 +63,22 @@ class Method:
 
 
 def seeded(kind: Callable[..., BaseSampler], **options: Any) -> Callable[[Case], SamplerSpec]:
-    """Return the function of a case for a kind of samplers that have a seed."""
+    """Return a function of a case that returns a factory of samplers with a seed."""
     return lambda _: lambda seed, _: kind(seed=seed, **options)
 
 
 def annealing(_: Case) -> SamplerSpec:
-    """Return the factory of ours, whose schedule depends on the number of trials."""
+    """Return the factory of our sampler, whose schedule depends on the number of trials."""
     return AdaptiveSimulatedAnnealingSampler
 
 
 def is_short(case: Case) -> bool:
-    """Return whether a case is for samplers that take seconds for a trial, too."""
+    """Return whether a case is short enough for samplers that take seconds for a trial."""
     return case.trials in (30, 100)
 
 
 def is_short_and_flat(case: Case) -> bool:
-    """Return whether it is for those of them that know no conditions."""
+    """Return whether a case is short enough and also has no conditions."""
     return is_short(case) and not case.is_conditional
 
 
@@ -95,7 +96,7 @@ METHODS: dict[str, Method] = {
 
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
-    """Return the finished cells; a line that was cut off is no cell."""
+    """Return the finished cells, without lines that were cut off."""
     found = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         with contextlib.suppress(ValueError):
@@ -104,10 +105,10 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def run(path: pathlib.Path, cases: Sequence[Case], methods: Mapping[str, Method]) -> None:
-    """Run the cells that are not there yet."""
+    """Run the cells that the file does not have yet."""
     made = {tuple(cell.values())[:5] for cell in read(path)}
     with path.open("a", encoding="utf-8") as file:
-        file.write("\n")  # Behind a line that was cut off.
+        file.write("\n")  # The last line may have been cut off.
         for case in tqdm(cases):
             todo = [
                 name
@@ -122,18 +123,18 @@ def run(path: pathlib.Path, cases: Sequence[Case], methods: Mapping[str, Method]
 
 
 def _compared(case: Case, arms: Mapping[str, Method]) -> Iterator[dict[str, Any]]:
-    """Compare samplers that are run in the same way, and yield their cells."""
+    """Compare samplers that have the same batch size, and yield their cells."""
     if not arms:
         return
     method, storage = next(iter(arms.values())), optuna.storages.InMemoryStorage()
-    # `compare` has random search under its own name in any case, which nothing measures.
+    # `compare` always adds random search under its own name, without a stopwatch.
     labels = {name: f"{name}, measured" for name in arms}
     watches = {name: Stopwatch() for name in arms}
     for label in {*labels.values(), RANDOM} if case.start else ():
         name = f"compare/{label}/seed={case.seed}"
         optuna.create_study(storage=storage, study_name=name).enqueue_trial(dict(case.start or {}))
     with warnings.catch_warnings():
-        # One seed decides nothing, and some samplers are experimental.
+        # The warnings say that one seed decides nothing and that some samplers are experimental.
         warnings.simplefilter("ignore")
         comparison = adnn.compare(
             case.objective,
@@ -164,15 +165,15 @@ def rows_of(
     geometric: bool = False,
     of: tuple[str, ...] = ("seed",),
 ) -> list[dict[str, Any]]:
-    """Return what each sampler came to, by group and number of trials, beside ours.
+    """Return each sampler's results and differences from ours, by group and number of trials.
 
-    A sampler that some problems or seeds were too dear for has no rank, and only what ours was run
-    on counts.
+    A sampler that was not run on all problems and seeds has no rank. Problems and seeds on which
+    our sampler was not run do not count.
 
     Args:
         cells: The finished cells.
-        geometric: Whether the means of regrets are.
-        of: What ranks vary with beside what is compared; see :func:`mean_over`.
+        geometric: Whether the means of regrets are geometric means.
+        of: The levels over which ranks vary at random; see :func:`mean_over`.
     """
     rows = []
     for (group, trials), found in (
@@ -208,16 +209,17 @@ def rows_of(
 
 
 def _or_none(value: float) -> float | None:
-    """Return a number; a standard error of one seed is none."""
+    """Return a number, or None if it is not finite, such as a standard error of one seed."""
     return float(value) if math.isfinite(value) else None
 
 
 def mean_over(values: pd.Series, of: tuple[str, ...] = ("seed",)) -> list[float | None]:
-    """Return a mean and the ends of its interval of 95%, which of one seed or problem are none.
+    """Return a mean and the ends of its 95% CI; the ends are None with one seed or problem.
 
-    Seeds are independent; the problems of a seed are the benchmark itself, if it is not said that
-    others are meant, too: then the variance is that of the means of problems, plus that of the
-    means of seeds, minus that of all (Cameron, Gelbach and Miller 2011, for two-way clusters).
+    Seeds are independent, and the CI is for the benchmark's own problems. If ``of`` also has the
+    problems, the CI is for other problems, too. The squared standard error is then the one over
+    problems, plus the one over seeds, minus the one over all values (Cameron, Gelbach and Miller
+    2011, for two-way clusters).
     """
     by = [values.groupby(level).mean() for level in of]
     mean, n = float(by[-1].mean()), min(map(len, by))
@@ -236,7 +238,7 @@ def methods_of(results: Results) -> list[str]:
 
 
 def label_of(row: Mapping[str, Any]) -> str:
-    """Return what a row of the results is called."""
+    """Return the name of a row of the results."""
     return f"{row['group']}, {row['trials']}" if row["group"] else str(row["trials"])
 
 
@@ -249,7 +251,7 @@ def with_interval(mean: Sequence[float | None], form: str) -> str:
 def rank_tables(results: Results) -> str:
     """Return mean ranks, seconds, and mean regrets on each problem, as tables.
 
-    A cell is empty where a sampler was not run on all problems and seeds.
+    A table's cell is empty if a sampler was not run on all problems and seeds.
     """
     names = methods_of(results)
     ranks, regrets = [], []
@@ -269,7 +271,7 @@ def rank_tables(results: Results) -> str:
 
 
 def differences(results: Results) -> list[str]:
-    """Return the differences of mean regrets from ours as a table; none without any."""
+    """Return the differences of mean regrets from ours as a table, or an empty list."""
     others = methods_of(results)[1:]
     found = {
         (label_of(row), row["method"]): row["ours_minus_it"]
@@ -290,9 +292,9 @@ def with_error(mean: float, error: float | None) -> str:
 
 
 def seconds_table(results: Results) -> list[str]:
-    """Return what proposing costs as a table; none if that was not measured."""
+    """Return the seconds of proposing as a table, or an empty list if none were measured."""
     names = methods_of(results)
-    # To measure again what was found takes none.
+    # A recheck proposes nothing, so its rows have no seconds of their own.
     measured = [r for r in results["rows"] if "seconds" in r and "rechecked" not in r["group"]]
     lines = []
     for label, of in itertools.groupby(measured, key=label_of):
@@ -303,7 +305,7 @@ def seconds_table(results: Results) -> list[str]:
 
 
 def parser_of(description: str, seeds: int) -> argparse.ArgumentParser:
-    """Return the options that all of these benchmarks have."""
+    """Return a parser with the options that all benchmarks of samplers have."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=seeds, help="their number; 0 only sums up")
     parser.add_argument("--methods", nargs="*", help="run only these samplers")
@@ -320,7 +322,7 @@ def main(
     cases: Iterable[Case],
     summed_up: Callable[[list[dict[str, Any]]], Results],
 ) -> None:
-    """Run a benchmark as its command line says, say what came of it, and write it if asked."""
+    """Run a benchmark by its command line, print its summary, and write results if asked."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     missing = {n: m.needs for n, m in methods.items() if not importlib.util.find_spec(m.needs)}
     for name, package in missing.items():

@@ -1,4 +1,4 @@
-"""What the proposals of a sampler cost."""
+"""Measure the time of a sampler's proposals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Stopwatch:
     """Measures the processor's seconds in the calls of a sampler."""
 
-    # What studies call; the last one is of samplers that propose before a trial begins.
+    # The methods that a study calls. Samplers that propose before a trial begins have `template`.
     _CALLS = (
         "before_trial",
         "infer_relative_search_space",
@@ -43,7 +43,7 @@ class Stopwatch:
         return sampler
 
     def _measured(self, call: Callable[..., Any], *args: Any) -> Any:
-        if self._is_running:  # One of these calls another.
+        if self._is_running:  # A measured method calls another measured method.
             return call(*args)
         began, self._is_running = time.process_time(), True
         try:

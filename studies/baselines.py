@@ -1,8 +1,8 @@
 """The paper's six models from many random initializations: accuracy and selection bias.
 
 Each trial is a new draw of the initial weights, without offsets. The first 10 draws of each
-model are its baselines (section 6.1). The best of all draws is what the authors' code really
-computed, which never applied its offsets.
+model are its baselines (section 6.1). The authors' code never applied its offsets, so it really
+computed the best of all draws.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How much is computed.
+    """The draws that are computed.
 
     Args:
         size: The size of the training runs.
-        draws: The draws of each model: so many of all models first, then so many of all.
+        draws: Numbers of draws. All models reach the first number, then all reach the next one.
     """
 
     size: Size
@@ -41,7 +41,7 @@ SETTINGS = {
 
 
 def run(settings: Settings, storage: str) -> Iterator[Results]:
-    """Search by random restarts, which counts the initializations of one seed."""
+    """Search by random restarts: each trial is another initialization of one seed."""
     accuracies: dict[str, list[float]] = {}
     for n_draws in settings.draws:
         for name in settings.size.models:

@@ -1,8 +1,8 @@
 """Functions to minimise on the unit cube, as instances with a known optimum, for sampler_quality.
 
 An instance has its optimum at a random place away from the centre. The regret of a value is its
-distance from the optimum in units of that of a typical random point: the median of 2048 Sobol
-points.
+distance from the optimal value, in units of the distance of a typical random point. This is the
+median over 2048 Sobol points.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from scipy.stats import ortho_group, qmc
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Where Schwefel's function, sum of -z sin(sqrt(|z|)) over [-500, 500], has its optimum.
+# The optimum of Schwefel's function, the sum of -z sin(sqrt(|z|)) over [-500, 500].
 _SCHWEFEL_OPTIMUM = 420.9687462275036
 
 
@@ -54,13 +54,13 @@ def _griewank(z: np.ndarray) -> np.ndarray:
 def _schwefel(z: np.ndarray) -> np.ndarray:
     y = z + _SCHWEFEL_OPTIMUM
     inside = np.clip(y, -500, 500)
-    # Outside, where rotated instances go, it rises as the square.
+    # Rotated instances also have points outside of the range. There, the value rises as a square.
     outside = 0.02 * ((y - inside) ** 2).sum(axis=-1)
     highest = _SCHWEFEL_OPTIMUM * math.sin(math.sqrt(_SCHWEFEL_OPTIMUM))
     return (highest - inside * np.sin(np.sqrt(np.abs(inside)))).sum(axis=-1) + outside
 
 
-# With the width of the usual range. All have their optimum, 0, at 0.
+# The functions with the width of their usual range. All have the optimum 0 at 0.
 FUNCTIONS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
     "sphere": (_sphere, 10.24),
     "rosenbrock": (_rosenbrock, 4.096),
@@ -82,12 +82,12 @@ class Problem:
     """An instance of a function.
 
     Args:
-        function: Its name.
+        function: The function's name.
         n_dims: The number of parameters.
-        seed: Which instance.
-        kind: ``rotated`` in a random direction, ``noisy`` by a normal deviation of 2% of a
-            typical value, ``scaled`` so that parameters matter differently (a condition of 1e4 of
-            the sphere), or with a ``good start`` within 10% of the range.
+        seed: The number of the instance.
+        kind: ``rotated`` in a random direction, ``noisy`` with a standard deviation of 2% of a
+            typical value, ``scaled`` so that parameters matter differently (for the sphere, a
+            condition number of 1e4), or with a ``good start`` within 10% of the range.
     """
 
     function: str
@@ -102,7 +102,7 @@ class Problem:
 
     @functools.cached_property
     def optimum(self) -> np.ndarray:
-        """Where the optimum is: 0.1 to 0.4 from the centre, in each coordinate."""
+        """The place of the optimum: 0.1 to 0.4 from the centre in each coordinate."""
         sides = self._random.choice([-1, 1], self.n_dims)
         if self.function == "schwefel" and self.kind != "rotated":
             # It is where it is, and only mirrored.
@@ -124,13 +124,13 @@ class Problem:
 
     @functools.cached_property
     def typical_value(self) -> float:
-        """The median of 2048 Sobol points."""
+        """The median value of 2048 Sobol points."""
         points = qmc.Sobol(self.n_dims, seed=self.seed).random(2048)
         return float(np.median(self.exact(points)))
 
     @functools.cached_property
     def start(self) -> np.ndarray | None:
-        """A point near the optimum, if the kind has one."""
+        """A point near the optimum, if the kind has a good start."""
         if self.kind != "good start":
             return None
         random = np.random.default_rng([self.seed, 1])
@@ -155,14 +155,14 @@ class Problem:
 class CocoProblem:
     """A function of a suite of coco-experiment.
 
-    Its regret is the distance in value from the optimum. In the suites with noise and with
-    integers it is in units of that of a typical random point: the median of 256 Sobol points.
+    The regret is the distance from the optimal value. In the suites with noise and with integers,
+    its unit is the distance of a typical random point: the median of 256 Sobol points.
 
     Args:
         suite: The suite: ``bbob``, ``bbob-noisy`` or ``bbob-mixint``.
-        function: Its number in the suite.
-        n_dims: The number of parameters, of those that the suite has.
-        seed: Which instance, from 0 on.
+        function: The function's number in the suite.
+        n_dims: The number of parameters, one of the suite's numbers.
+        seed: The number of the instance, from 0 on.
     """
 
     suite: str
@@ -182,8 +182,8 @@ class CocoProblem:
 
     @functools.cached_property
     def _exact(self) -> Any:
-        # The suite tells no value without noise. But of the three noises of each of its functions,
-        # the last one, Cauchy's, adds the same number to most values.
+        # The suite returns only values with noise. Each function has three kinds of noise. The
+        # last kind, Cauchy's, adds the same number to most values.
         is_noisy = self.suite == "bbob-noisy"
         return self._problem_of(self.function + is_noisy * ((103 - self.function) % 3))
 
@@ -193,7 +193,7 @@ class CocoProblem:
 
     @functools.cached_property
     def _lowest(self) -> float:
-        # It tells where the optimum is by writing a file to the working folder.
+        # The suite tells the optimum only by a file that it writes to the working folder.
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
             self._exact._best_parameter("print")  # noqa: SLF001
             (file,) = Path(folder).iterdir()
@@ -201,7 +201,7 @@ class CocoProblem:
 
     @functools.cached_property
     def _unit(self) -> float:
-        if self.suite == "bbob":  # Its targets are distances.
+        if self.suite == "bbob":  # Its targets are distances without a unit.
             return 1.0
         low, high = self._exact.lower_bounds, self._exact.upper_bounds
         points = low + (high - low) * qmc.Sobol(self.n_dims, seed=self.seed).random(256)
@@ -210,7 +210,7 @@ class CocoProblem:
         return float(np.median([self._true(x) for x in points])) - self._lowest
 
     def _point(self, trial: Any) -> np.ndarray:
-        """Return a trial's point: numbers are of the unit cube, integers have their own range."""
+        """Return a trial's point: real numbers from 0 to 1, integers in their own range."""
         low, high = self._told.lower_bounds, self._told.upper_bounds
         n = self._told.number_of_integer_variables
         integers = [trial.suggest_int(f"x{i}", int(low[i]), int(high[i])) for i in range(n)]

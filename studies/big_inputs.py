@@ -1,15 +1,14 @@
-"""What verbs cost: their start, and large inputs.
+"""What the public functions cost: their start, and large inputs.
 
-Each measurement is a process of its own, so that its peak memory is its own, too.
+Each measurement has a process of its own, so its peak memory is its own, too.
 
 - ``start``: seconds of the processor and of time until a process has imported the package, shown a
-  help, or rechecked a study of 20 trials on SQLite, and how many nodes the syntax trees of the
-  package's loaded modules have;
-- ``inputs``: the same seconds of a verb and of printing its result, or of a report, for an input
-  and for one that is a part as large; ``MB`` is by how much the peak memory exceeds the memory
-  before.
+  help, or rechecked a study of 20 trials on SQLite, and the number of nodes in the syntax trees
+  of the package's loaded modules;
+- ``inputs``: the same seconds for a call and for printing its result, or for a report, for a
+  large input and for a part of this input; ``MB`` is the peak memory minus the memory before.
 
-Nothing else should run meanwhile; it takes some minutes.
+Nothing else should run at the same time. The measurements take some minutes.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ def noisy(trial: optuna.Trial, seed: int) -> float:
 
 
 def study_of(n_trials: int) -> optuna.Study:
-    """Return a study in memory of so many trials."""
+    """Return a study in memory with this number of trials."""
     study = optuna.create_study()
     xs = RNG.random(n_trials)
     study.add_trials(
@@ -114,7 +113,7 @@ def report(n_trials: int) -> Callable[[], object]:
     return write
 
 
-# What is made, the sizes of a part and of the whole, and a smaller one to try.
+# The function for each input, the sizes of a part and of the whole, and a small size to try.
 INPUTS: dict[str, tuple[Callable[..., Callable[[], object]], tuple[tuple[int, ...], ...]]] = {
     "compare_values, arms × rows": (values, ((40, 6), (80, 6), (8, 6))),
     "compare_values, arms × long rows": (values, ((2, 10_000), (2, 100_000), (2, 100))),
@@ -126,7 +125,7 @@ INPUTS: dict[str, tuple[Callable[..., Callable[[], object]], tuple[tuple[int, ..
 
 
 def measure_input(name: str, size: list[int]) -> Results:
-    """Return what an input of a size costs this process."""
+    """Return the cost of an input of this size in this process."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     make, _ = INPUTS[name]
     run = make(*size)
@@ -139,7 +138,7 @@ def measure_input(name: str, size: list[int]) -> Results:
 
 
 def in_a_process(code: str, folder: str) -> tuple[Results, Any]:
-    """Run code in a new process in this folder; return what it costs, and what it prints last."""
+    """Run code in a new process in this folder; return its cost and its last printed line."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True)
@@ -150,7 +149,7 @@ def in_a_process(code: str, folder: str) -> tuple[Results, Any]:
 
 
 def measure_start(code: str) -> Results:
-    """Return what a new process costs that runs some code, and how many nodes it loads."""
+    """Return the cost of a new process that runs some code, and how many nodes it loads."""
     with tempfile.TemporaryDirectory() as folder:
         storage = open_storage(f"sqlite:///{folder}/study.db")
         study = optuna.create_study(storage=storage, study_name="study")
@@ -158,13 +157,13 @@ def measure_start(code: str) -> Results:
         cost, files = in_a_process(f"{code}\n{_FILES}", folder)
     trees = [ast.parse(Path(file).read_text(encoding="utf-8")) for file in files]
     nodes = [node for tree in trees for node in ast.walk(tree)]
-    # As in the tests: contexts are no nodes of their own.
+    # As in the tests, contexts such as Load do not count as nodes.
     n_nodes = sum(not isinstance(node, ast.expr_context) for node in nodes)
     return {**cost, "nodes": n_nodes}
 
 
 def measure_inputs(*, quick: bool) -> Results:
-    """Return what each input costs, by its name and its size."""
+    """Return the cost of each input, by name and size."""
     inputs: Results = {}
     for name, (_, (part, whole, small)) in INPUTS.items():
         inputs[name] = {}

@@ -23,7 +23,7 @@ def main() -> None:
 
     # Otherwise TensorFlow's notices would be the first that a new user sees.
     load_libraries()
-    # A short training: this is where the initial weights matter most.
+    # The training is short, because the initial weights then matter most.
     objective = adnn.InitOffsetObjective(
         adnn.MLP(hidden=(64, 64)),
         adnn.load_dataset("digits"),

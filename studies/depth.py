@@ -1,11 +1,12 @@
 """One planned claim on depth: does Algorithm 1 help the paper's models of four hidden layers?
 
-In `paper_size.py` Algorithm 1 was above random restarts in the two models of four hidden layers,
-and below in the shallower ones. That was seen afterwards, so it claims nothing. Here it is claimed
-once, on new seeds. ``DECLARATION`` was committed before the first training run.
+In `paper_size.py`, Algorithm 1 was better than random restarts in the two models with four hidden
+layers, and worse in the shallower models. This was noticed afterwards, so it is no evidence. Here,
+it is one planned claim on new seeds. ``DECLARATION`` was committed before the first training run.
 
-The setting is that of `paper_size.py`. The results are written seed by seed, and the same command
-continues them, trial by trial. Two processes may share the work: one has ``--models MNIST-4``.
+The setting is the same as in `paper_size.py`. The results are written seed by seed, and the same
+command continues them, trial by trial. Two processes may share the work: one has ``--models
+MNIST-4``.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
 def test_accuracies(models: Results) -> dict[str, dict[str, float]]:
     """Return the test accuracy of each arm, averaged over both models, by seed.
 
-    Only seeds that are complete in both are in it. ``adnn_optuna.compare_values`` takes it.
+    Only seeds that are complete in both models are included. The result is in the form that
+    ``adnn_optuna.compare_values`` takes.
     """
     of_models = [models.get(name, {}) for name in FIRST]
     seeds = [seed for seed in of_models[0] if all(seed in of for of in of_models)]
@@ -87,13 +89,13 @@ def n_done(results: Results) -> int:
 
 
 def difference(results: Results) -> dict[str, Any]:
-    """Return the difference of the claim with its CI and verdict."""
+    """Return the claim's difference, with its CI and verdict."""
     [row] = adnn.compare_values(results["test"]).differences().to_dict("records")
     return row
 
 
 def finding(results: Results) -> str:
-    """Return the verdict on the claim with its numbers, or how much is done."""
+    """Return the verdict on the claim with its numbers; before the end, how much is done."""
     planned = len(results["setting"]["seeds"])
     if not is_done(results):
         return f"open: {n_done(results)} of {planned} planned seeds are complete"
@@ -104,7 +106,7 @@ def finding(results: Results) -> str:
 
 
 def gains(results: Results, name: str) -> dict[str, np.ndarray]:
-    """Return by how much the best network of each arm is better than the baseline, by seed."""
+    """Return the gain of each arm's best network over the baseline, by seed."""
     units = of_units(results, name)
     return {
         arm: np.array([unit[arm]["test"] - unit[BASELINE]["test"] for unit in units])

@@ -1,7 +1,7 @@
 """Draw all figures of the studies again from the committed results, and write their tables.
 
 The tables are in ``README.md``, the pages of ``studies/`` and two pages of ``docs/``, between
-comments that name them. Drawing needs Chromium or Chrome; ``--tables`` leaves it out.
+comments that name the tables. Drawing figures needs Chromium or Chrome; ``--tables`` draws none.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ PAGES = (
 
 
 def blocks() -> dict[str, str]:
-    """Return the texts between the comments, by name, from the committed results."""
+    """Return the text of each block by name, from the committed results."""
     written = {study.name: study.summary(study.load()) for study in STUDIES}
     claims = [claim for e in EXPERIMENTS for claim in e.claims(e.load())]
     written["claims"] = markdown_table(
@@ -107,7 +107,7 @@ def blocks() -> dict[str, str]:
 
 
 def how_sure() -> str:
-    """Return the claims on the paper and on offsets, each with its verdict and its seeds."""
+    """Return the claims on the paper and on offsets as rows with verdict and number of seeds."""
     draws = baselines.rows(baselines.EXPERIMENT.load())
     within, n_draws = sum(row["is_within"] for row in draws), int(draws[0]["draws"])
     published = max(model.gain for model in PUBLISHED.values())
@@ -170,7 +170,7 @@ def how_sure() -> str:
 
 
 def headlines() -> dict[str, str]:
-    """Return the findings for the README, and those for the page of findings."""
+    """Return the findings for the README, and the findings for the page of findings."""
     draws = baselines.rows(baselines.EXPERIMENT.load())
     within = sum(row["is_within"] for row in draws)
     walks = [

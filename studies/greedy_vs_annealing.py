@@ -1,8 +1,8 @@
 """Six samplers on the paper's six models: same seeds, same budget, gain on the test images.
 
-Unlike the paper's experiments, a search selects on 10,000 validation images, and what is compared
-is the accuracy of its best trial on the 10,000 test images. Offsets are one for the weights and
-one for the biases of each hidden layer, within ±0.2; Algorithm 1 moves them all together.
+Unlike in the paper's experiments, a search selects on 10,000 validation images, and the arms are
+compared by the accuracy of their best trials on the 10,000 test images. Each hidden layer has one
+offset for its weights and one for its biases, within ±0.2. Algorithm 1 changes all together.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def tpe(seed: int, _: int | None) -> BaseSampler:
 
 
 def cma_es(seed: int, _: int | None) -> BaseSampler:
-    # Its first mean is the middle of the space, which is the baseline network.
+    # The first mean of CMA-ES is the middle of the space, which is the baseline network.
     return CmaEsSampler(seed=seed)
 
 
@@ -66,10 +66,10 @@ ALL = "mean over the models"
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How much is computed.
+    """The searches that are computed.
 
     Args:
-        size: The size of the trainings; of the 60,000 images, 10,000 are for validation.
+        size: The size of the trainings; 10,000 of the 60,000 images are for validation.
         trials: The trials of each search.
         seeds: The number of seeds.
     """
@@ -87,7 +87,7 @@ SETTINGS = {
 
 
 def run(settings: Settings, storage: str) -> Iterator[Results]:
-    """Compare the samplers on one model after the other, the shallow ones first."""
+    """Compare the samplers on one model after the other, the shallow models first."""
     models: Results = {}
     for name in sorted(settings.size.models, key=lambda name: len(adnn.PAPER_MODELS[name].hidden)):
         model = adnn.PAPER_MODELS[name]
@@ -102,7 +102,7 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
             seeds=range(settings.seeds),
             storage=storage,
             study_name=f"greedy_vs_annealing/{name}/{settings.size.name}",
-            # What the same compute buys otherwise is asked in `paper_size.py`.
+            # `paper_size.py` compares with other uses of the same compute.
             controls=(),
             show_progress_bar=True,
         )
@@ -134,7 +134,7 @@ def figures(results: Results) -> dict[str, go.Figure]:
                 **panel_of(i),
             )
         shown.add_vline(x=0, line={"color": "gray", "width": 1}, **panel_of(i))
-        # The names of the samplers stand once, beside the first panel of each row.
+        # The samplers' names are shown once in each row, beside its first panel.
         shown.update_yaxes(showticklabels=i % 3 == 0, autorange="reversed", **panel_of(i))
     setting = results["setting"]
     shown.update_layout(
@@ -146,7 +146,7 @@ def figures(results: Results) -> dict[str, go.Figure]:
 
 
 def verdicts(results: Results) -> dict[str, dict[tuple[str, str], PairedDifference]]:
-    """Judge the claims on each model, and on the mean over all models: what is paired is seeds."""
+    """Judge the claims on each model and on the mean over all models, paired by seed."""
     values = {
         name: {label: found["test"] for label, found in by_sampler.items()}
         for name, by_sampler in results["models"].items()

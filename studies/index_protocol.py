@@ -1,10 +1,10 @@
 """The index protocol as an executable specification: up to 1,000 workers, slow calls and failures.
 
-Workers share a list of trials, as ``docs/how/indices.md`` describes it. Each call of the storage
-takes a random time, half of it before and half of it after its effect, so a worker knows only what
-was true a while ago. With failures, a fifth of the workers die and are replaced, a fifth is
-suspended until others miss them, and the storage is away for a minute. It takes ten minutes, and
-continues if it is stopped.
+Workers share a list of trials, as ``docs/how/indices.md`` describes. Each call of the storage
+takes a random time, half of it before and half of it after its effect, so a worker reads an older
+state. With failures, a fifth of the workers die and are replaced, a fifth are suspended until
+other workers take them for dead, and the storage is away for a minute. The simulation takes ten
+minutes, and continues if it was stopped.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from _common import TRIED, Results, Study, markdown_table, write_json
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Wait = float  # Until a worker goes on, in seconds.
+Wait = float  # The seconds until a worker goes on.
 
 TRIALS_OF_EACH = 5
 SECONDS_OF_TRAINING = 30.0
-# Without signs of life for so long, a worker is missed. Others look for that every half a minute.
+# A worker without a heartbeat for this time is taken for dead by the next worker that reads.
 SECONDS_UNTIL_MISSED = 120.0
 SECONDS_AWAY = 60.0
 WORKERS = (10, 100, 1000)
 LATENCIES = (0.002, 0.05, 0.5)  # Means, in seconds.
 REPETITIONS = 20
-SEEDS_OF = {1000: 3}  # Others have REPETITIONS.
-# Runs of which these are left out show what the numbers are without: the protocol's third step, or
-# that a trial of a dead worker is ended in the storage before its index is taken.
+SEEDS_OF = {1000: 3}  # Other numbers of workers have REPETITIONS seeds.
+# Two rules of the protocol, each of which is left out in some runs to show its effect: to read the
+# trials again after writing an index, and to end a dead worker's trial before taking its index.
 RULES = ("look again", "end the dead")
 
 
@@ -49,7 +49,7 @@ class Trial(NamedTuple):
 
 @dataclasses.dataclass
 class World:
-    """The storage, the clock, and what is counted."""
+    """The storage, the clock and the counters of one simulation."""
 
     rng: random.Random
     rules: frozenset[str]
@@ -68,19 +68,19 @@ class World:
     seconds_to_begin: list[float] = dataclasses.field(default_factory=list)
 
     def half_a_call(self) -> Wait:
-        """Return how long a request, or its answer, takes; longer while the storage is away."""
+        """Return the seconds of a request or of its answer; more while the storage is away."""
         began, ended = self.away
         waiting = max(ended - self.now, 0.0) if self.now >= began else 0.0
         return waiting + self.rng.expovariate(2 / self.latency)
 
     def write(self, number: int, index: int | None) -> bool:
-        """Give a trial an index, unless it has ended; return whether it had not."""
+        """Give a trial an index if it is running; return whether it was running."""
         if is_running := number in self.running:
             self.running[number] = self.running[number]._replace(index=index)
         return is_running
 
     def end(self, number: int, state: str) -> bool:
-        """End a trial in one transaction, unless it has ended; return whether it had not."""
+        """End a trial in one transaction if it is running; return whether it was running."""
         trial = self.running.pop(number, None)
         if trial is not None and state == "COMPLETE":
             self.results.add(trial.index)
@@ -88,13 +88,13 @@ class World:
         return trial is not None
 
     def is_missed(self, worker: int) -> bool:
-        """Return whether a worker has shown no sign of life for long."""
+        """Return whether a worker has had no heartbeat for so long that it is taken for dead."""
         return self.now - self.last_sign[worker] > SECONDS_UNTIL_MISSED
 
 
 @dataclasses.dataclass
 class Found:
-    """What a worker has read: the indices of all results, and the trials that live, by number."""
+    """The trials that a worker has read: indices of all results, and live trials by number."""
 
     results: set[int | None] = dataclasses.field(default_factory=set)
     live: dict[int, Trial] = dataclasses.field(default_factory=dict)
@@ -111,7 +111,7 @@ class Found:
 def read(world: World, found: Found) -> Iterator[Wait]:
     """Read all trials and end those of dead workers.
 
-    The storage, not the earlier read, says whether one has ended meanwhile.
+    A trial may have ended after the read, so the storage decides whether it is still running.
     """
     yield world.half_a_call()
     world.reads += 1
@@ -127,7 +127,7 @@ def read(world: World, found: Found) -> Iterator[Wait]:
 
 
 def take_an_index(world: World, own: int) -> Iterator[Wait]:
-    """Write, read again, choose again."""
+    """Choose and write a free index, read again, and repeat if another trial has the index."""
     found = Found()
     has_given_way = False
     while True:
@@ -138,7 +138,7 @@ def take_an_index(world: World, own: int) -> Iterator[Wait]:
         index = world.rng.choice(first)
         yield world.half_a_call()
         if not world.write(own, index):
-            return  # It was missed, and its trial was ended.
+            return  # This worker was taken for dead, and its trial was ended.
         yield world.half_a_call()
         if "look again" not in world.rules:
             return
@@ -199,19 +199,19 @@ def run(n_workers: int, latency: float, seed: int, *, fails: bool, rules: frozen
                 del jobs[name]
                 start(n_started, world.now)
                 n_started += 1
-            else:  # It wakes up after it was missed.
+            else:  # The worker wakes up after it was taken for dead.
                 heapq.heappush(queue, (world.now + 2 * SECONDS_UNTIL_MISSED, name))
             continue
         wait = next(jobs[name], None)
         if wait is not None:
-            # It shows signs of life until then, whatever it waits for.
+            # A worker has heartbeats while it waits, whatever it waits for.
             world.last_sign[name] = world.now + wait
             heapq.heappush(queue, (world.now + wait, name))
     return world
 
 
 def summary_of(worlds: list[World]) -> Results:
-    """Return what is counted, over all repetitions."""
+    """Return the counters, summed up over all repetitions."""
     seconds = sorted(itertools.chain(*(world.seconds_to_begin for world in worlds)))
     n_trials = sum(world.n_begun for world in worlds)
     return {

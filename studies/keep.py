@@ -1,8 +1,8 @@
 """Loops that keep changes: how many of 100 changes that do nothing does each rule keep?
 
-Whole loops are simulated in arrays, with noise of several kinds. The rules are that of
-``adnn.keep`` and three that people use: keep a change if its run is better than the best so far;
-if two reruns are, too; if its mean of three runs is better. A change adds to the best so far.
+Whole loops are simulated in arrays, with noise of several kinds. The rules are ``adnn.keep`` and
+three rules that people use. They keep a change if its run is better than the best so far, if two
+reruns are better, too, or if the mean of three runs is better. A change builds on the best so far.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 LEVEL, N0, MAX_RUNS = 0.01, 8, 8
 CANDIDATES = 100
-LOOPS = 1000  # Of the committed results.
+LOOPS = 1000  # The number of loops in the committed results.
 NORMAL = "normal"
 UNEQUAL = "half of the changes 1.5 sd"
 FAILING = "a tenth of the runs fail"
@@ -48,13 +48,13 @@ LAWS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]] = 
         rng.random(shape) < 0.1, np.nan, rng.standard_normal(shape)
     ),
 }
-GAINS = (0, 2, 3)  # In sd, of every tenth change; 0: no change does anything.
+GAINS = (0, 2, 3)  # The gain of every tenth change, in sd. With 0, no change does anything.
 
 
 class Judgement(NamedTuple):
-    """Which of the changes of all loops are kept, after how many runs, and by what reported gain.
+    """A rule's decision on one change in each loop: whether it is kept, its runs, reported gain.
 
-    ``best`` is the state of the rule for those that are kept.
+    ``best`` is the state of the rule in the loops that keep the change.
     """
 
     kept: np.ndarray
@@ -64,7 +64,7 @@ class Judgement(NamedTuple):
 
 
 class Keep:
-    """The rule of ``adnn.keep``. The state: mean, number and worst of the best one's runs."""
+    """The rule of ``adnn.keep``. The state is the best runs' mean, number and worst value."""
 
     n_first, n_runs = N0, MAX_RUNS
 
@@ -75,7 +75,7 @@ class Keep:
         return self._state(values, np.ones(len(values), dtype=bool))
 
     def judge(self, best: np.ndarray, values: np.ndarray) -> Judgement:
-        """Judge a change of each loop by its runs, if all of them were made."""
+        """Judge one change in each loop; all runs are passed, but the rule may use fewer."""
         mean, n_best, worst = best
         cases = np.stack([n_best.astype(int), self._degrees])
         unique, places = np.unique(cases, axis=1, return_inverse=True)
@@ -98,7 +98,7 @@ class Keep:
 
 
 class KeepIfBetter:
-    """The mean of one run, or of a few, is better than that of the best so far."""
+    """Keeps a change if the mean of its runs is better than the mean of the best so far."""
 
     def __init__(self, n_runs: int = 1) -> None:
         self.n_first = self.n_runs = n_runs
@@ -108,20 +108,20 @@ class KeepIfBetter:
         return np.nanmean(values, axis=1)[np.newaxis]
 
     def judge(self, best: np.ndarray, values: np.ndarray) -> Judgement:
-        """Judge a change of each loop; one that fails is not kept."""
+        """Judge one change in each loop; a change with a failed run is not kept."""
         means = values.mean(axis=1)
         n_runs = np.full(len(values), self.n_runs)
         return Judgement(means > best[0], n_runs, means - best[0], means[np.newaxis])
 
 
 class TwoReruns(KeepIfBetter):
-    """A run that is better than the best so far is repeated twice, and must be better again."""
+    """Keeps a change if its run and then two reruns are better than the best so far."""
 
     def __init__(self) -> None:
         super().__init__(3)
 
     def judge(self, best: np.ndarray, values: np.ndarray) -> Judgement:
-        """Judge a change of each loop; one that fails is not kept."""
+        """Judge one change in each loop; a change with a failed run is not kept."""
         better = values > best[0][:, np.newaxis]
         means = values.mean(axis=1)
         n_runs = np.where(better[:, 0], 3, 1)
@@ -138,7 +138,7 @@ RULES: dict[str, Callable[[], Any]] = {
 
 
 def simulate(name: str, law: str, gain: float, loops: int, seed: int = 0) -> dict[str, float]:
-    """Return how a rule does in whole loops, in which every tenth change gains so much, in sd."""
+    """Return a rule's rates in whole loops, in which every tenth change gains ``gain`` sd."""
     rng = np.random.default_rng(seed)
     rule = RULES[name]()
     first = LAWS[law](rng, (loops, rule.n_first))
@@ -202,7 +202,7 @@ def summary(results: Results) -> str:
 
 
 def figures(results: Results) -> dict[str, go.Figure]:
-    """Return the changes that are kept by each rule, of those that do nothing and of others."""
+    """Return the kept changes of each rule: changes that do nothing, and changes that gain."""
     titles = ("changes that do nothing, kept of 100", "changes of 2 sd, kept [%]")
     figure = panels(titles, "", "", columns=2)
     false = {}

@@ -1,7 +1,7 @@
 """The picture of README and of the front page: how much of a best score is luck.
 
-It rechecks README's study of an Optuna user, and draws the recheck on white and on black. This
-takes about ten seconds, and needs kaleido and Chromium.
+The script rechecks README's study of an Optuna user, and draws the recheck on white and on black.
+This takes about ten seconds, and needs kaleido and Chromium.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ SIZES = {
 
 
 def hero(figure: go.Figure, size: Size, text_color: str) -> go.Figure:
-    """Return a figure of this size for pages of any color."""
+    """Return a figure of this size that suits pages of any color."""
     figure.update_layout(paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)")
     font = {"size": size.axis, "color": text_color, "family": "sans-serif"}
     title = {"text": f"<b>{figure.layout.title.text}</b>", "font": {"size": size.title}}
