@@ -1,8 +1,8 @@
 """Figures 1 and 2: accuracy over repeated runs, and too small, fitting and too large weights.
 
-Both on scikit-learn's 8 x 8 digits, scored on the validation split. Figure 1 repeats a training
-on the same data and on a new split each time. Figure 2 trains an MLP from initial weights of
-three sizes.
+Both figures are for scikit-learn's 8 x 8 digits, scored on the validation split. Figure 1 repeats
+a training on the same data, and on a new split in each run. Figure 2 trains an MLP from initial
+weights of three sizes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ INITIALIZERS = {
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How much is computed.
+    """The numbers of runs.
 
     Args:
         runs: The runs of each classifier.
@@ -72,7 +72,7 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
 
 
 def repeat(name: str, data: str, runs: int, storage: str) -> list[float]:
-    """Return the accuracy of each run of one of the classifiers without initial weights."""
+    """Return the accuracy of each run of a classifier that has no initial weights."""
 
     def accuracy(trial: optuna.Trial) -> float:
         number = trial.suggest_int("run", 0, runs - 1)
@@ -124,7 +124,7 @@ def learning_curves(name: str, settings: Settings, storage: str) -> list[list[fl
         storage=storage,
         study_name=f"motivation/{name}/epochs={settings.epochs}",
         max_trial=settings.draws,
-        # It prunes nothing; with a pruner the loss is stored after each epoch.
+        # With a pruner, the loss is stored after each epoch. This pruner never prunes.
         pruner=optuna.pruners.ThresholdPruner(lower=-1.0),
         show_progress_bar=True,
     )

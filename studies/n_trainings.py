@@ -1,17 +1,17 @@
 """What is the best use of the compute of ten training runs?
 
-Digits, Fashion-MNIST (2,000 training images, as many for validation) and two tables of
-scikit-learn, each in the training that its name says. All uses of a seed start from the same
-network, have the same data and as much compute, and are judged on the test set:
+The data are digits, Fashion-MNIST (2,000 images for training, 2,000 for validation) and two tables
+of scikit-learn; the name of a case says how it is trained. With one seed, all uses start from the
+same network, have the same data and equal compute, and are judged on the test set:
 
 - ``random_restart``: the best of ten networks by the validation set
 - ``annealing``: a search of init offsets
 - ``learning_rate``: ten learning rates, by TPE
-- ``longer``: one training of ten times the epochs, at its best epoch
-- ``ensemble``: the ten networks, averaged
+- ``longer``: one training run with ten times the epochs, at its best epoch
+- ``ensemble``: the average of the ten networks
 - ``larger``: one network with ten times the weights (arXiv:2202.06985)
 
-The results are written case by case, and a run goes on where it was interrupted.
+The results are written case by case, and an interrupted run continues.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 SAMPLERS = ("annealing", "random_restart")
 CONTROLS = ("learning_rate", "longer", "ensemble")
 USES = ("random_restart", "annealing", "learning_rate", "longer", "ensemble", "larger")
-# Each use against a single network, and averaging against the others that use all training runs.
+# Each use against a single network, and averaging against each other use of all training runs.
 FAMILIES = (
     tuple((use, "single") for use in USES),
     tuple(
@@ -53,7 +53,7 @@ FAMILIES = (
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How much is computed.
+    """The numbers of training runs, seeds and images.
 
     Args:
         trials: The number of training runs.
@@ -90,14 +90,14 @@ def diabetes(_: int) -> adnn.Dataset:
     from sklearn.datasets import load_diabetes
 
     x, y = load_diabetes(return_X_y=True)
-    # So that the learning rate suits the targets.
+    # Standardised targets suit the learning rate.
     return adnn.Dataset.from_arrays(x, (y - y.mean()) / y.std(), task="regression")
 
 
 SGD = adnn.Training(optimizer="sgd", learning_rate=0.05, epochs=5)
 ADAM = adnn.Training(optimizer="adam", learning_rate=0.001, epochs=20)
 WIDE = dataclasses.replace(ADAM, batch_size=100)
-# Data, hidden layers and training of each.
+# The data, hidden layers and training of each case.
 CASES = {
     "digits, SGD, 5 epochs": (digits, (64, 64), SGD),
     "digits, Adam, 20 epochs": (digits, (64, 64), ADAM),
@@ -109,7 +109,7 @@ CASES = {
 
 
 def larger(dataset: adnn.Dataset, hidden: tuple[int, ...], times: int) -> tuple[int, ...]:
-    """Return hidden layers, all wider by one factor, with about so many times the weights."""
+    """Return wider hidden layers (all by one factor) with about ``times`` as many weights."""
 
     def n_weights(factor: float) -> float:
         ends = math.prod(dataset.x_train.shape[1:]), dataset.num_classes or 1
@@ -122,13 +122,13 @@ def larger(dataset: adnn.Dataset, hidden: tuple[int, ...], times: int) -> tuple[
 
 
 def run(settings: Settings, storage: str) -> Iterator[Results]:
-    """Compare in one case after the other."""
+    """Compare the uses in one case after the other."""
     found: Results = {}
     for name, (load, hidden, training) in CASES.items():
         dataset = load(settings.training_rows)
         objective = adnn.InitOffsetObjective(adnn.MLP(hidden), dataset, training=training)
         with warnings.catch_warnings():
-            # What is claimed here has families of its own.
+            # This study judges its own families of claims below.
             warnings.filterwarnings("ignore", ".* can decide nothing about")
             comparison = adnn.compare(
                 objective,
@@ -183,7 +183,7 @@ NAMES = {
 
 
 def advice(results: Results) -> str:
-    """Return in how many cases each use gains, and in how many averaging is better or worse."""
+    """Return the numbers of cases in which each use gains, or averaging is better or worse."""
     of_cases = differences(results).values()
     head = [
         "use",

@@ -1,9 +1,9 @@
 """How good reported values and values on new data are, on held-out data of real data sets.
 
 Decision trees are tuned on four data sets of scikit-learn, with small, middle and large validation
-parts, by TPE, annealing and random search. The true value is that on all examples that neither
-trained nor validated. Each run is a line of a file, so a run that was killed goes on. It takes
-an hour; with ``--quick`` a minute.
+parts, by TPE, annealing and random search. The true value is the value on all examples that were
+used neither for training nor for validation. Each run is a line of a file, so the study continues
+after a kill. It takes an hour, and with ``--quick`` a minute.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DATA = ("breast_cancer", "diabetes", "digits", "wine")
-PARTS = {"small": 0.1, "middle": 0.2, "large": 0.4}  # Of the examples, for validation.
+PARTS = {"small": 0.1, "middle": 0.2, "large": 0.4}  # The shares of examples for validation.
 TRAINING = 0.25
 SAMPLERS = ("annealing", "random", "tpe")
 TRIALS = (30, 200)
-REPETITIONS = 50  # Of the committed results.
+REPETITIONS = 50  # The number in the committed results.
 
 
 class Tuning:
-    """A tree to tune on one split of a data set; the scores of a regression are absolute errors.
+    """The tuning of a tree on one split of a data set. A regression's scores are absolute errors.
 
     Args:
         name: The data set.
@@ -73,7 +73,7 @@ class Tuning:
         return adnn.log_scores(trial, self.scores(trial.number, "val"))
 
     def scores(self, number: int, part: str) -> np.ndarray:
-        """Return the scores of a part by the tree of a trial."""
+        """Return the scores of the examples of a part, by the tree of a trial."""
         rows = self.parts[part]
         predicted = self.models[number].predict(self._x[rows])
         if self.is_loss:
@@ -90,7 +90,10 @@ def sampler_of(name: str, seed: int) -> optuna.samplers.BaseSampler:
 
 
 def run_cell(name: str, part: str, sampler: str, trials: int, repetition: int) -> dict[str, Any]:
-    """Tune once, and return reported, expected and true values; higher ones are better."""
+    """Tune once; return the errors of the reported and of the expected value, and more.
+
+    A positive error means that the value is better than the true value.
+    """
     tuning = Tuning(name, PARTS[part], repetition)
     study = optuna.create_study(
         direction="minimize" if tuning.is_loss else "maximize",
@@ -119,7 +122,7 @@ def run_cell(name: str, part: str, sampler: str, trials: int, repetition: int) -
 def cells(
     file: Path, repetitions: int, numbers: tuple[int, ...] = TRIALS
 ) -> Iterator[dict[str, Any]]:
-    """Yield all runs; those that the file holds are not made again."""
+    """Yield all runs; a run that the file holds is not made again."""
     made = {}
     if file.exists():
         for line in file.read_text(encoding="utf-8").splitlines():

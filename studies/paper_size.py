@@ -1,14 +1,15 @@
 """The paper's own size: does Algorithm 1 gain more than random restarts, and is it replicated?
 
-The six models in the paper's training (all 60,000 images, 10 epochs), chosen by the paper's
-metric, the accuracy on the training images. The claims are on the accuracy of the best networks on
-the 10,000 test images. Each of three arms has the same baseline network and 50 trials more:
-Algorithm 1, simulated annealing, random restarts. As in the paper, a walk is 50 steps of one δ:
-the seeds take the paper's two by turns. The best networks of the searches are trained once more
-beside their baseline network, from one new seed each.
+The six models have the paper's training: all 60,000 images and 10 epochs. The best networks are
+selected by the paper's metric, the accuracy on the training images. The claims are on their
+accuracy on the 10,000 test images. There are three arms: Algorithm 1, simulated annealing and
+random restarts. Each arm has the same baseline network and 50 more trials. As in the paper, a walk
+is 50 steps of one δ; seeds take the paper's two values of δ in turn. The best networks of the
+searches are trained once more, beside their baseline network, from one new seed each.
 
 The results are written seed by seed, and the same command continues them, trial by trial.
-Two processes may share the work: one has ``--models MNIST-4 MNIST-1 MNIST-2``, one the others.
+Two processes may share the work: one process has ``--models MNIST-4 MNIST-1 MNIST-2``, and the
+other process has the other models.
 """
 
 from __future__ import annotations
@@ -59,24 +60,25 @@ NAMES = {"greedy": "Algorithm 1"}
 OF_RESTARTS = claims_on(ARMS)
 BASELINE = "baseline"
 OFFSETS = adnn.OffsetSpace(low=-0.2, high=0.2)  # 50 steps of the larger δ end at 0.15.
-# Their best networks can be trained from another seed; a random restart is another seed itself.
+# The arms whose best networks can be trained from another seed. A random restart itself is another
+# seed.
 SEARCHES = ("greedy", "annealing")
 OF_REPLICATION = (("annealing", "greedy"), ("greedy", BASELINE), ("annealing", BASELINE))
 POOLED = "mean over the models"
-# The arms of an earlier setting, of which some seeds were seen.
+# The arms of an earlier setting, from which the results of some seeds were seen.
 EARLIER = (*ARMS, "learning_rate", "longer")
-# Those with four hidden layers first, as the paper claims most of them.
+# Models with four hidden layers come first, as the paper's largest claims are about them.
 FIRST = ("MNIST-4", "FMNIST-4")
 MODELS = (*FIRST, "MNIST-1", "FMNIST-1", "MNIST-2", "FMNIST-2")
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How much is computed.
+    """The comparisons that are computed.
 
     Args:
         size: The size of the training runs.
-        trials: The trials of each arm beside the baseline network.
+        trials: The trials of each arm, besides the baseline network.
         seeds: The planned seeds.
         models: The models.
     """
@@ -88,16 +90,16 @@ class Settings:
 
 
 SETTINGS = {
-    # New ones: the means of some of the seeds below 10 were seen.
+    # New seeds, because the means of some seeds below 10 were seen.
     "full": Settings(PAPERS, TRIALS, tuple(range(10, 18))),
     "quick": Settings(TINY, trials=2, seeds=(10, 11), models=MODELS[:1]),
 }
 
 
 def remember_runs(trainer: Trainer) -> None:
-    """Let a trainer train from each start once: arms share their baseline network.
+    """Make a trainer train only once from each start, as arms share their baseline network.
 
-    A trained network needs not be trained again to be tested, either.
+    A trained network also need not be trained again for its test.
     """
     known: dict[Start, TrainingRun] = {}
     train = trainer.train_in_turn
@@ -115,7 +117,7 @@ def remember_runs(trainer: Trainer) -> None:
 
 
 def planned(settings: Settings) -> Iterator[tuple[str, int]]:
-    """Return models and seeds in the order in which they are run."""
+    """Yield models and seeds in the order in which they are run."""
     last = [name for name in settings.models if name not in FIRST]
     for names in ([name for name in settings.models if name in FIRST], last):
         yield from ((name, seed) for seed in settings.seeds for name in names)
@@ -130,7 +132,7 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
 def run_units(
     study: str, arms: Sequence[str], settings: Settings, storage: str, known: Results
 ) -> Iterator[Results]:
-    """Compare arms on model after model and seed after seed, continuing after what is known."""
+    """Compare arms on model after model and seed after seed, without the known units."""
     opened = open_storage(storage)
     prefix = f"{study}/{settings.size.name}/trials={settings.trials}/"
     for name, seed in planned(settings):
@@ -143,7 +145,7 @@ def run_units(
 
 
 def done(storage: BaseStorage, prefix: str, known: Results) -> Results:
-    """Return the units that are done, those of other processes among them."""
+    """Return all units (a model and a seed) that are done, also by other processes."""
     models: Results = {name: dict(known["models"].get(name, {})) for name in MODELS}
     for study in storage.get_all_studies():
         if "unit" in study.user_attrs and study.study_name.startswith(prefix):
@@ -168,12 +170,12 @@ def compared(
     delta = CHOSEN_DELTAS[seed % len(CHOSEN_DELTAS)]
     walk = DeltaStepSampler(deltas=(delta,), max_steps=settings.trials)
     with warnings.catch_warnings(), futures.ThreadPoolExecutor(1) as executor:
-        # The seeds are judged together, not one by one.
+        # The warning says that one seed decides nothing. Here, all seeds are judged together.
         warnings.filterwarnings("ignore", message=".* can decide nothing")
         comparison = adnn.compare(
             objective,
             {arm: walk if arm == "greedy" else arm for arm in arms},
-            # The first trial of each is the baseline network.
+            # The first trial of each arm is the baseline network.
             max_trial=settings.trials + 1,
             seeds=[seed],
             # `regimes_controls.py` compares with other uses of the same compute.
@@ -203,7 +205,7 @@ def compared(
 
 
 def of_units(results: Results, name: str) -> list[Results]:
-    """Return the units of a model, of the first planned seeds that are done."""
+    """Return the units of a model, up to the first planned seed that is not done."""
     found, planned = results["models"].get(name, {}), map(str, results["setting"]["seeds"])
     return [found[seed] for seed in itertools.takewhile(found.__contains__, planned)]
 
@@ -219,7 +221,7 @@ def accuracies(units: Sequence[Results]) -> dict[str, list[float]]:
 
 
 def replication(units: Sequence[Results]) -> dict[str, list[float]]:
-    """Return the gains of each search's best networks on test images, from one new seed each."""
+    """Return the gains on test images of each search's best networks, on one new seed each."""
     gains = {arm: [unit[arm]["replication"] for unit in units] for arm in SEARCHES}
     return {**gains, BASELINE: [0.0] * len(units)}
 
@@ -229,9 +231,10 @@ def differences(
     values: Callable[[Sequence[Results]], dict[str, list[float]]],
     claims: Sequence[tuple[str, str]],
 ) -> dict[str, dict[tuple[str, str], PairedDifference]]:
-    """Judge claims on each model of which there is any seed, and on the mean over all models.
+    """Judge claims on each model that has any seed, and on the mean over all models.
 
-    A model that is not done has differences without CIs and verdicts, and there is no mean.
+    A model that is not complete has differences without CIs and verdicts. The mean is omitted
+    until all models are complete.
     """
     of_all = {name: units for name in PUBLISHED if (units := of_units(results, name))}
     n_planned, setting = len(results["setting"]["seeds"]), results["setting"]
@@ -281,7 +284,7 @@ def figures(results: Results) -> dict[str, go.Figure]:
 
 
 def findings(results: Results) -> list[list[str]]:
-    """Return a row for each arm and question: the mean over the models, and decided models."""
+    """Return a row for each arm and question: the mean over models, and conclusive models."""
     of_restarts = differences(results, accuracies, OF_RESTARTS)
     of_replication = differences(results, replication, OF_REPLICATION)
     asked = (

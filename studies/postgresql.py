@@ -1,4 +1,4 @@
-"""A PostgreSQL server of one's own, for a test or a demonstration, from the installed package."""
+"""A temporary PostgreSQL server for a test or a demonstration, from the installed package."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Self
 
 USER = "postgres"
-# With characters that a URL has to escape.
+# A password with characters that a URL must escape.
 PASSWORD = "p@ss:word/1"  # noqa: S105 - of a server that lives for minutes
 
 
 def find_binaries() -> Path | None:
-    """Return the folder of PostgreSQL's programs, None if it is not installed."""
+    """Return the folder of PostgreSQL's programs; None if PostgreSQL is not installed."""
     on_path = shutil.which("pg_ctl")
     if on_path is not None:
         return Path(on_path).parent
-    # Debian keeps them off the path, in a folder for each version.
+    # Debian has a folder for each version, which is not on the path.
     found = sorted(
         Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name)
     )
@@ -29,9 +29,9 @@ def find_binaries() -> Path | None:
 
 
 class Server:
-    """A server with an empty database on this host only; a context, which removes it at its end.
+    """A server with an empty database, for this host only; a context that removes it at its end.
 
-    Its data are as safe as a process that dies needs, not as a machine that loses power does.
+    The data survive if a process dies, but not if the machine loses power.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Server:
         self._binaries = binaries
         self._folder = Path(tempfile.mkdtemp(prefix="adnn-postgresql-"))
         self._data = self._folder / "data"
-        # The server refuses to run as root.
+        # The server refuses to run as root, so root runs it as another user.
         self._as_user = ["runuser", "-u", USER, "--"] if os.geteuid() == 0 else []
         password_file = self._folder / "password"
         password_file.write_text(PASSWORD)
@@ -85,7 +85,7 @@ class Server:
         self._call("pg_ctl", "--wait", "-o", options, "-l", str(self._folder / "log"), "start")
 
     def stop(self) -> None:
-        """Stop the server in the middle of whatever it does, as a crash would."""
+        """Stop the server at once, in the middle of its work, as a crash would."""
         self._call("pg_ctl", "--wait", "--mode=immediate", "stop")
 
     def _call(self, program: str, *arguments: str) -> None:

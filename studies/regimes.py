@@ -51,7 +51,7 @@ INITIALIZERS = {
     "He": "he_normal",
 }
 
-# Each sampler with its search space.
+# The samplers, with their search spaces.
 WALK = adnn.OffsetSpace(low=-0.2, high=0.2, scope="shared")
 SAMPLERS: dict[str, tuple[SamplerSpec, adnn.OffsetSpace]] = {
     "greedy": (DeltaStepSampler(deltas=(0.0025,), max_steps=50), WALK),
@@ -70,7 +70,7 @@ class Regime:
         initializer: A key of ``INITIALIZERS``.
         layers: The number of hidden layers.
         epochs: The length of training.
-        seeds: The first seed and their number.
+        seeds: The first seed and the number of seeds.
         trials: The trials of each search.
         samplers: Keys of ``SAMPLERS``.
         part: ``"grid"``, ``"prototype"``, ``"choice"`` or ``"confirmation"``.
@@ -86,7 +86,7 @@ class Regime:
 
     @property
     def name(self) -> str:
-        """What the names of its studies begin with."""
+        """The beginning of the names of the regime's studies."""
         return (
             f"regimes/{self.initializer}/layers={self.layers}/epochs={self.epochs}"
             f"/trials={self.trials}"
@@ -95,7 +95,7 @@ class Regime:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How much is computed.
+    """The regimes that are computed.
 
     Args:
         regimes: The regimes, in the order in which they are computed.
@@ -106,8 +106,8 @@ class Settings:
     training_rows: int = 12_800
 
 
-# The regime and the sampler to confirm were chosen on seeds from 1000 on, before any of the seeds
-# from 0 on was run: Glorot, four hidden layers, one epoch, and annealing_shared.
+# The regime and the sampler to confirm were chosen on seeds from 1000 on, before any seed from 0
+# on was run. They are Glorot, four hidden layers and one epoch, and annealing_shared.
 _WITH_SHARED = ("greedy", "annealing_shared", "random_restart", "annealing")
 CHOICE = Regime(
     "Glorot", 4, 1, (1000, 4), 50, ("greedy", "annealing_shared", "random_restart"), "choice"
@@ -162,7 +162,7 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
                 {label: sampler},
                 max_trial=regime.trials,
                 seeds=range(first, first + count),
-                # What the same compute buys otherwise is asked in `regimes_controls.py`.
+                # `regimes_controls.py` compares with other uses of the same compute.
                 controls=(),
                 storage=storage,
                 study_name=regime.name,
@@ -194,13 +194,13 @@ def title(cell: Results) -> str:
 
 
 def finite_gains(cell: Results, label: str) -> np.ndarray:
-    """Return the gains on test images, except for the seeds whose training runs diverged."""
+    """Return the gains on test images, without seeds whose training runs diverged."""
     gains = np.array(cell["searches"][label]["test_gain"])
     return gains[np.isfinite(gains)]
 
 
 def gain_text(cell: Results, label: str) -> str:
-    """Return mean and standard deviation of the gains, and the number of seeds without NaN."""
+    """Return the gains' mean and standard deviation as text, with the number of finite gains."""
     gains, n_seeds = finite_gains(cell, label), len(cell["test_baseline"])
     if len(gains) < 2:
         return "diverges"
@@ -208,7 +208,7 @@ def gain_text(cell: Results, label: str) -> str:
 
 
 def differences(cell: Results) -> dict[tuple[str, str], PairedDifference]:
-    """Judge the claims on the samplers of a regime, of which annealing_shared was chosen."""
+    """Judge the claims on a regime's samplers, with annealing_shared against greedy."""
     values = {label: of_arm.tolist() for label, of_arm in test_values(cell).items()}
     return judged(values, claims_on(values, annealing="annealing_shared"))
 
@@ -227,7 +227,7 @@ def figures(results: Results) -> dict[str, go.Figure]:
 
 
 def paired_figure(shown_cells: list[Results]) -> go.Figure:
-    """Show for each seed by how much one sampler is better than another."""
+    """Return a figure with the differences between two samplers, seed by seed."""
     figure = panels(
         [title(cell) for cell in shown_cells], "", "Difference in test accuracy [pp]", columns=2
     )
@@ -267,7 +267,7 @@ def paired_figure(shown_cells: list[Results]) -> go.Figure:
 
 
 def grid_figure(of_grid: list[Results]) -> go.Figure:
-    """Show the mean gain of each sampler against the length of training."""
+    """Return a figure with the mean gain of each sampler by the length of training."""
     kinds = list(dict.fromkeys((cell["layers"], cell["initializer"]) for cell in of_grid))
     named = {
         "greedy": "greedy (Algorithm 1)",

@@ -1,19 +1,20 @@
 """When do init offsets help, and when are other uses of the same compute better?
 
-Fashion-MNIST, 12,800 training images, four hidden layers of 128 units, Glorot, SGD with batches of
-128, over learning rates and lengths of training. The selection is on 10,000 validation images, the
-comparison on the 10,000 test images. All arms have the same seeds and compute:
+The setting is Fashion-MNIST with 12,800 training images, four hidden layers of 128 units, Glorot,
+and SGD with batches of 128, for several learning rates and lengths of training. Arms select on
+10,000 validation images and are compared on the 10,000 test images. All arms have the same seeds
+and compute:
 
 - ``greedy`` (Algorithm 1, δ = 0.0025) and ``annealing``: one offset for all hidden layers, within
   ±0.025
 - ``random_restart``: new initial weights for each trial
 - ``longer``: one training run of the baseline network for the epochs of all trials
 - ``learning_rate``: the baseline network at other learning rates, by TPE
-- ``constant``: the same one offset, on a grid
-- ``ensemble``: as many baseline networks, averaged
+- ``constant``: one offset for all hidden layers, on a grid
+- ``ensemble``: the average of one baseline network for each trial
 
-The results are written cell by cell. A run continues after the committed cells, and trains only
-their missing arms.
+The results are written cell by cell. A run trains only the missing cells, and the missing arms of
+committed cells.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from adnn_optuna.engine.records import SearchRecord
     from adnn_optuna.stats.paired_differences import PairedDifference
 
-# As far as Algorithm 1 comes in 10 trials, so that each arm's offsets are as fine as its.
+# The offset that Algorithm 1 reaches in 10 trials, so that all arms search offsets of its size.
 SPACE = adnn.OffsetSpace(low=-0.025, high=0.025, scope="shared")
 SAMPLERS: dict[str, SamplerSpec] = {
     "greedy": DeltaStepSampler(deltas=(0.0025,)),
@@ -64,19 +65,20 @@ SAMPLERS: dict[str, SamplerSpec] = {
 CONTROLS = ("longer", "learning_rate", "constant", "ensemble")
 OFFSETS = ("greedy", "annealing")
 
-# The better arm by colour: offsets (blue), neither, the other (orange); the same beyond ±10 pp.
+# The better arm by colour: offsets (blue), neither (white), the other arm (orange). Beyond ±10 pp,
+# the colour stays the same.
 COLOR_SCALE = [[0, COLORS[1]], [0.5, "#f7f7f7"], [1, COLORS[0]]]
 LIMIT = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How much is computed.
+    """The cells that are computed.
 
     Args:
         learning_rates: The learning rates.
         epochs: The lengths of training.
-        seeds: The first seed and their number.
+        seeds: The first seed and the number of seeds.
         trials: The trials of each arm.
         training_rows: The number of training images.
     """
@@ -89,14 +91,14 @@ class Settings:
 
 
 SETTINGS = {
-    # No seed of theirs is one of `regimes.py`.
+    # No seed of `regimes.py` is used again.
     "full": Settings((0.01, 0.05, 0.2), (1, 3, 10), (200, 10), 10),
     "quick": Settings((0.05,), (1,), (200, 2), 2, training_rows=640),
 }
 
 
 def run(settings: Settings, storage: str) -> Iterator[Results]:
-    """Compare in one cell after the other, short training first."""
+    """Compare the arms in one cell after the other, short training first."""
     dataset = first_rows(adnn.load_dataset("fashion_mnist"), settings.training_rows)
     first, count = settings.seeds
     is_full = settings == SETTINGS["full"]
@@ -145,7 +147,7 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
 def averaged(
     objective: adnn.InitOffsetObjective, seeds: range, trials: int, storage: str, name: str
 ) -> list[SearchRecord]:
-    """Return the ensembles of a comparison that has all other arms already."""
+    """Return the ensembles for a comparison that already has all other arms."""
     limits, name = checked_limits(max_trial=trials), f"{name}/ensemble"
     plans = [
         StudySpec(objective.replace(seed=seed), f"{name}/{seed=}", "ensemble", limits)
@@ -171,7 +173,7 @@ def controls_of(cell: Results) -> tuple[str, ...]:
 
 
 def chosen(cell: Results, labels: tuple[str, ...]) -> str:
-    """Return the best arm by the selection metric; by the test it would have a selection bias."""
+    """Return the best arm by the selection metric; the test would add a selection bias."""
     return max(labels, key=lambda label: float(np.mean(cell["arms"][label]["selected_by"])))
 
 
@@ -185,7 +187,7 @@ def differences(cell: Results) -> tuple[PairedDifference, PairedDifference]:
 
 def figures(results: Results) -> dict[str, go.Figure]:
     setting = results["setting"]
-    # As text, so that all cells are as wide.
+    # Labels as text, so that all cells are equally wide.
     epochs, rates = [[str(v) for v in setting[name]] for name in ("epochs", "learning_rates")]
     shown = panels(
         ["… minus random restarts", "… minus the best other use of the same compute"],
@@ -233,7 +235,7 @@ def label_of(difference: PairedDifference, cell: Results) -> str:
 
 
 def worth(results: Results) -> tuple[str, str]:
-    """Return in how many settings offsets are worth it, and where they beat random restarts."""
+    """Return the numbers of settings where offsets beat all others, and only random restarts."""
     pairs = [differences(cell) for cell in results["cells"]]
     better = sum(restarts.verdict == "better" for restarts, _ in pairs)
     best = sum(restarts.verdict == other.verdict == "better" for restarts, other in pairs)
@@ -243,7 +245,7 @@ def worth(results: Results) -> tuple[str, str]:
 
 
 def smallest_loss(results: Results) -> str:
-    """Return the smallest loss of offsets to another use of the same compute."""
+    """Return the smallest loss of offsets against the best other use of the same compute."""
     others = (other for _, other in map(differences, results["cells"]))
     closest = max(others, key=lambda difference: difference.mean)
     mean, low, high = (-100 * end for end in (closest.mean, closest.high, closest.low))

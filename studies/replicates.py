@@ -1,9 +1,10 @@
 """What replicates inside a search are worth: a part of the budget evaluates the best again.
 
-At equal numbers of evaluations on the tables of ``sampler_tables.py``: the regret of what a search
-recommends, by the share of its evaluations that are replicates. Without replicates it recommends
-the best value. Differences are paired by table and seed. The share was chosen by the tables for
-tuning; the others are for ``--final``. Twelve seeds take two hours, and a final one six minutes.
+Replicates are evaluations of the best trials again. The study measures the regret of a search's
+recommendation on the tables of ``sampler_tables.py``, by the share of replicates, at equal numbers
+of evaluations. Without replicates, a search recommends its best value. Differences are paired by
+table and seed. The default share was chosen on the tables for tuning; ``--final`` uses the other
+tables. Twelve seeds take two hours, and a final seed takes six minutes.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ import adnn_optuna as adnn
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is run on each table of a group.
+    """The searches that are run on each table of a group.
 
     Args:
         samplers: The names of the samplers.
         trials: The numbers of evaluations of a search.
-        shares: The shares of replicates, the first one without any.
+        shares: The shares of replicates; the first share is 0.
         first_seed: The first seed.
     """
 
@@ -48,7 +49,7 @@ QUICK = Plan(("annealing", "tpe"), (20,), (0.0, 0.2))
 
 
 def regret(name: str, sampler: str, max_trial: int, share: float, seed: int) -> float:
-    """Return the regret of what one search recommends."""
+    """Return the regret of the trial that one search recommends."""
     table = table_of(name)
     found = adnn.search(
         table.told, sampler, max_trial=max_trial, replicate=share, seed=seed, confirm=0
@@ -86,7 +87,7 @@ def summed_up(cells: dict[str, float], plans: dict[str, Plan]) -> Results:
 def _by_seed(
     cells: dict[str, float], group: str, plan: Plan, sampler: str, max_trial: int
 ) -> np.ndarray:
-    """Return the mean regrets over all tables, of shape (seeds that are complete, shares)."""
+    """Return the mean regrets over all tables, of shape (complete seeds, shares)."""
     rows = []
     for seed in itertools.count(plan.first_seed):
         known = [
@@ -128,7 +129,7 @@ STUDY = Study("replicates", lambda _: {}, summary)
 
 
 def run(seeds: int, plans: dict[str, Plan], *, quick: bool) -> None:
-    """Run all cases that are not known, and write the results as they come."""
+    """Run all cases that are not stored, and write each result at once."""
     folder = TRIED if quick else HERE
     file = TRIED / ("replicates_quick.jsonl" if quick else "replicates.jsonl")
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
 """RQ1, figure 4: the best gain of Algorithm 1 against its step size δ, for the six models.
 
-The unit is the seed: the steps of one walk start from the same weights and are no independent
-draws. So each seed walks with each δ from its own network, and what is tested is between seeds:
-whether their best gains differ between the values of δ (Friedman's test, blocks: seeds), and
-whether the gain goes with the number of the trial (Spearman's ρ of each seed's walk, sign flips).
+The unit of the tests is the seed, because the steps of one walk start from the same weights and
+are not independent. Each seed walks with each δ from its own network. Two questions are tested
+between seeds. Do best gains differ between the values of δ (Friedman's test, seeds as blocks)?
+Does the gain depend on the trial's number (Spearman's ρ of each seed's walk, sign flips)?
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How much is computed.
+    """The walks that are computed.
 
     Args:
         size: The size of the training runs.
@@ -49,11 +49,11 @@ SETTINGS = {
 
 
 def run(settings: Settings, storage: str) -> Iterator[Results]:
-    """Train each seed's network once from each offset to which a walk of some δ comes.
+    """Train each seed's network once from each offset that the walk with some δ reaches.
 
     Yields:
-        ``{"models": {model: {"offsets": …, "accuracy": …}}}``: the offsets, the baseline's 0
-        first, and for each seed the accuracy from each of them, as a fraction.
+        ``{"models": {model: {"offsets": …, "accuracy": …}}}``: the offsets, beginning with 0 for
+        the baseline, and for each seed a list of accuracies (fractions), one for each offset.
     """
     offsets = sorted({offset_of(d, t) for d in settings.deltas for t in steps(settings.trials)})
     names = settings.size.models
@@ -62,7 +62,7 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
         for name in names:
             result = adnn.search(
                 paper_objective(name, settings.size, seed=seed),
-                # Walks of one step: walks of different δ share most of their offsets.
+                # Each offset is a walk of one step, as walks with different δ share most offsets.
                 DeltaStepSampler(deltas=offsets, max_steps=1),
                 storage=storage,
                 study_name=f"{name}/{settings.size.name}/seed={seed}/offsets={len(offsets)}",
@@ -87,7 +87,7 @@ def best_gains(results: Results, name: str) -> np.ndarray:
     """Return the best gain of each seed (rows) with each δ (columns), in percentage points."""
     setting = results["setting"]
     walked = [walks(results["models"][name], d, setting["trials"]) for d in setting["deltas"]]
-    # The baseline counts as a candidate.
+    # The baseline is a candidate, too, so no best gain is below 0.
     return np.maximum(np.stack([gain.max(axis=1) for gain in walked], axis=1), 0.0)
 
 
@@ -99,7 +99,7 @@ def walks(found: Results, delta: float, trials: int) -> np.ndarray:
 
 
 def training(results: Results) -> str:
-    """Return how each network was trained, and how much was walked."""
+    """Return the size of the training runs, the trials and the seeds as text."""
     setting = results["setting"]
     size = Size(**setting["size"])
     return (
@@ -162,7 +162,7 @@ def rows(results: Results) -> list[Results]:
                 "best_delta": deltas[mean.argmax()],
                 "gain": mean.max(),
                 "least": mean.min(),
-                # Others may gain as much.
+                # Other values of δ may gain as much.
                 "is_chosen_best": mean[is_chosen].max() == mean.max(),
                 "seeds_chosen_best": int(
                     (gain[:, is_chosen].max(axis=1) == gain.max(axis=1)).sum()
@@ -174,10 +174,10 @@ def rows(results: Results) -> list[Results]:
 
 
 def trends(results: Results) -> list[Results]:
-    """Return whether the gain goes with the number of the trial, tested between seeds.
+    """Return tests of whether the gain depends on the trial's number, between seeds.
 
-    Each seed gives one number, Spearman's ρ of its walk; the test that their mean is 0 flips
-    their signs (all 2ⁿ ways up to 13 seeds).
+    Each seed has one number, Spearman's ρ of its walk. The test that the mean of these numbers is
+    0 flips their signs (in all 2ⁿ ways up to 13 seeds).
     """
     trials = results["setting"]["trials"]
     table = []

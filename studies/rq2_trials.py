@@ -1,9 +1,9 @@
 """RQ2, figures 5 and 6: the gain in each of 50 trials of Algorithm 1, for the six models.
 
-Gains are over the baseline of the same seed and in accuracy on the training images, as in the
-paper; the accuracy of the baseline and of the best trial on the test images is beside them.
-These walks are of one seed, which tests nothing: whether the gain goes with the number of the
-trial is asked between the seeds of ``rq1_step_size.py``.
+As in the paper, gains are over the baseline of the same seed, in accuracy on the training images.
+The accuracies of the baseline and of the best trial on the test images are shown beside them.
+These walks have one seed, which tests nothing. The seeds of ``rq1_step_size.py`` test whether the
+gain depends on the trial's number.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def rows(results: Results) -> list[Results]:
                         "gain": max(gain.max(), 0.0),
                         "best_trial": int(gain.argmax()) + 1,
                         "mean": gain.mean(),
-                        # The draws were trained as in the paper.
+                        # The draws have the paper's training, so only walks with it are compared.
                         "over_draws": 100 * max(walk["accuracy"]) - draws[name]["mean"]
                         if size == PAPERS.name
                         else np.nan,
@@ -168,12 +168,12 @@ def size_judged(of_model: list[Results]) -> str:
 
 
 def verdict(published: Published, best: float, size: str) -> str:
-    """Judge the gain that the paper reports by the best one found here."""
+    """Judge the gain that the paper reports by the best gain found here."""
     training = TITLES[size].split(":")[0]
     if size != PAPERS.name:
         training += " (the paper's was not run)"
     if published.gain < 1:
-        # The paper prints the fraction 0.038 as per cent.
+        # The paper prints the fraction 0.038 as a percentage.
         return (
             f"explained: a slip, the paper means 3.80 pp; not reproduced in {training}; see below"
         )

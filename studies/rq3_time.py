@@ -1,9 +1,8 @@
-"""RQ3, figure 7: the best gain so far in time, and how many cases are at their best by 2/3 of it.
+"""RQ3, figure 7: the best gain over time, and how many cases reach their best in 2/3 of it.
 
-The paper ran each model for an hour, evaluated every 10 minutes. Here a search lasts for its
-100 trials, 50 at each of the two values of δ, which takes minutes; it is evaluated after each
-sixth of the time. The trials and their seconds are those of ``rq2_trials.py``, and so are the
-results that are kept.
+The paper ran each model for an hour, and evaluated it every 10 minutes. Here, a search has 100
+trials, 50 with each of the two values of δ, which take minutes. The search is evaluated after each
+sixth of its time. The trials, their seconds and the committed results come from ``rq2_trials.py``.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ from rq2_trials import SETTINGS
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-# Every 10 minutes of an hour; the paper's 40 minutes are the fourth of them.
+# The paper evaluates every 10 minutes of an hour; its 40 minutes are the fourth evaluation.
 LOOKS = 6
 PAPERS_LOOK = 4
 
 
 def searches(found: Results) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return of each model the seconds since its start and the best gain so far, by trial.
+    """Return each model's seconds since the start and its best gain so far, by trial.
 
-    Only of models of which the walks with all values of δ are there.
+    Models without the walks of all chosen values of δ are omitted.
     """
     searched = {}
     for name, walk_at in by_model(found).items():
@@ -64,7 +63,7 @@ def rows(results: Results) -> list[Results]:
 
 
 def figures(results: Results) -> dict[str, go.Figure]:
-    # One figure, of the size in which the most models were run.
+    # The figure shows the size in which the most models were run.
     searched = {size: searches(found) for size, found in results["walks"].items()}
     size = max(searched, key=lambda s: (len(searched[s]), s == PAPERS.name))
     shown = panels(

@@ -1,10 +1,11 @@
 """Which sampler is ahead after few and after many trials: mean ranks after 10 to 500.
 
-Functions, mixed spaces, constraints, pruned trials, branches and tables of training runs. The
-annealing is told its number of trials, so it has a run for each; of the others one run is read
-after each number. It can be interrupted at any time. Seeds come one after the other, so what is
-there is a whole benchmark with fewer seeds. GP and the long runs of the annealing take most of the
-time: ``--methods`` and ``--budgets`` leave them out.
+The problems are functions, mixed spaces, constraints, pruned trials, branches and tables of
+training runs. The annealing is told its number of trials, so it has a run for each number. Each
+other sampler has one run, which is read after each number. The benchmark can be interrupted at any
+time. Seeds come one after the other, so the finished part is a whole benchmark with fewer seeds.
+GP and long runs of the annealing take most of the time; ``--methods`` and ``--budgets`` select
+others.
 """
 
 from __future__ import annotations
@@ -52,9 +53,9 @@ class Task:
     Args:
         group: The kind of the problem.
         problem: Its name.
-        seed: Which instance it is.
-        told: The function of a trial that a sampler is told the value of.
-        regret: The function of a finished trial that returns its true regret.
+        seed: The number of the instance.
+        told: A function of a trial; the sampler is told its value.
+        regret: A function of a finished trial that returns the trial's true regret.
     """
 
     group: str
@@ -65,7 +66,7 @@ class Task:
 
 
 def _reported(trial: Trial, values: Sequence[float]) -> float:
-    """Report all values of a curve, and return the last one."""
+    """Report all values of a curve, and return the last value."""
     for step, value in enumerate(values):
         trial.report(value, step)
         if trial.should_prune():
@@ -87,7 +88,7 @@ def learning_curves(trial: Trial, seed: int) -> float:
 
 
 def noisy_curves(trial: Trial, seed: int) -> float:
-    """Report a loss with noise at each step but the last one."""
+    """Report a loss with noise at each step except the last."""
     best = np.random.default_rng([seed, 22]).random(3)
     x, y = (trial.suggest_float(name, 0, 1) for name in "xy")
     n = trial.suggest_int("n", 1, 30)
@@ -149,7 +150,7 @@ def _mixed(group: str, problem: str, seed: int) -> Task:
 
 
 def tasks(seed: int) -> Iterator[Task]:
-    """Yield the tasks of a seed."""
+    """Yield all tasks of a seed."""
     for name, n_dims in FUNCTIONS:
         yield _task("functions", name, seed, Problem(name, n_dims, seed))
     for name in ("integers", "categories"):
@@ -174,7 +175,7 @@ def tasks(seed: int) -> Iterator[Task]:
 
 
 def run(task: Task, method: str, n_trials: int, budgets: Sequence[int]) -> dict[str, Any]:
-    """Return the true regrets of the trials that seem best after some numbers of trials."""
+    """Return, for each number of trials, the true regret of the trial that then seems best."""
     case = Case(task.group, task.problem, task.seed, n_trials, lambda trial, _: task.told(trial))
     watch = Stopwatch()
     sampler: Any
@@ -187,7 +188,7 @@ def run(task: Task, method: str, n_trials: int, budgets: Sequence[int]) -> dict[
         sampler = make(task.seed, n_trials)
     study = optuna.create_study(sampler=watch.watched(sampler))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # GP is experimental.
+        warnings.simplefilter("ignore")  # Optuna warns that GP is experimental.
         study.optimize(task.told, n_trials=n_trials)
     regrets, best = {}, (math.inf, _NO_VALUE)
     for count, trial in enumerate(study.trials, 1):
@@ -204,7 +205,7 @@ def run(task: Task, method: str, n_trials: int, budgets: Sequence[int]) -> dict[
 def missing(
     cells: Sequence[dict[str, Any]], task: Task, methods: Sequence[str], budgets: Sequence[int]
 ) -> Iterator[tuple[str, int]]:
-    """Yield the runs of a task that are not there yet: the sampler and the number of trials."""
+    """Yield the sampler and the number of trials of each run of a task that is missing."""
     names = task.group, task.problem, task.seed
     done = {
         (cell["method"], cell["trials"])
@@ -233,16 +234,16 @@ def regrets_of(results: Results) -> pd.DataFrame:
 
 
 def mean_ranks(results: Results) -> pd.DataFrame:
-    """Return mean ranks by number of trials and group, "all" of all groups.
+    """Return mean ranks by number of trials and group; the group "all" has all problems.
 
-    A sampler that some problems were not for has no rank there.
+    A sampler has no rank in a group if it was not run on some of the group's problems.
     """
     parts = {}
     regrets = regrets_of(results)
     for trials, of_trials in regrets.groupby("trials"):
         for group in ("all", *of_trials.index.unique("group")):
             chosen = of_trials if group == "all" else of_trials.xs(group, level="group")
-            # Only what all samplers were run on.
+            # Only problems and seeds on which all samplers were run count.
             complete = chosen.dropna(axis=1, how="all").dropna()
             if group == "all":
                 complete = chosen.dropna(axis=1, thresh=math.ceil(0.9 * len(chosen))).dropna()
@@ -298,7 +299,7 @@ STUDY = Study("sampler_budgets", figures, summary)
 
 
 def main() -> None:
-    """Run what is missing, and sum up what is there."""
+    """Run the missing runs, and sum up all finished runs."""
     parser = parser_of(str(__doc__), seeds=10)
     parser.add_argument("--budgets", type=int, nargs="*", default=BUDGETS, choices=BUDGETS)
     args = parser.parse_args()

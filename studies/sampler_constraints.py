@@ -1,8 +1,9 @@
 """How good the samplers are on functions with constraints, after 30 and 100 trials.
 
-Eight functions with known optima: four of CEC 2006 (g04, g08, g09 and g24), that of Gramacy et al.
-(2016), and the design of a spring, a beam and a vessel, whose thicknesses are in steps. It takes
-ten minutes; with torch, and so with Optuna's GP, two hours.
+There are eight functions with known optima: four of CEC 2006 (g04, g08, g09 and g24), one of
+Gramacy et al. (2016), and the designs of a spring, a beam and a vessel, whose thicknesses are in
+steps. The benchmark takes ten minutes. If torch is installed, Optuna's GP runs, too, and it takes
+two hours.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 BUDGETS = (30, 100)
-_N_POINTS = 2**15  # Of the least likely constraints, 0.5% are feasible.
+_N_POINTS = 2**15  # At least 0.5% of the points are feasible in each problem.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,12 +41,12 @@ class Problem:
     """A function to minimize under constraints.
 
     Args:
-        function: The function of a point, which returns the value and the constraints: those above
-            0 are violated.
+        function: The function of a point, which returns the value and the constraints. A
+            constraint above 0 is violated.
         low: The lowest value of each parameter.
-        high: The highest.
+        high: The highest value of each parameter.
         best: The point of the lowest feasible value.
-        n_integers: So many of the first parameters are integers.
+        n_integers: The number of integers, which are the first parameters.
     """
 
     function: Callable[..., tuple[float, tuple[float, ...]]]
@@ -92,7 +93,7 @@ def _g04(a: float, b: float, c: float, d: float, e: float) -> tuple[float, tuple
 
 def _g08(a: float, b: float) -> tuple[float, tuple[float, ...]]:
     waves = math.sin(2 * math.pi * a) ** 3 * math.sin(2 * math.pi * b)
-    value = -waves / max(a**3 * (a + b), 1e-9)  # It has a pole at 0, which is not feasible.
+    value = -waves / max(a**3 * (a + b), 1e-9)  # The pole at 0 is not feasible.
     return value, (a * a - b + 1, 1 - a + (b - 4) ** 2)
 
 

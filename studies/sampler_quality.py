@@ -1,9 +1,9 @@
 """How good the samplers are: regret after 30 to 1000 trials, beside other optimizers.
 
-The functions are ours and those of COCO: `bbob`, and with noise and integers. ``--quick`` takes
-seconds, the whole days, and less with ``--seeds``, ``--budgets`` or ``--methods``. It needs the
-packages of the extra ``benchmarks``; optimizers whose package is missing are left out, and said
-so. OptunaHub's simulated annealing is loaded from a copy of
+The functions are our own and COCO's: `bbob`, and its suites with noise and with integers. The
+whole benchmark takes days, ``--quick`` takes seconds, and ``--seeds``, ``--budgets`` and
+``--methods`` shorten it. It needs the packages of the extra ``benchmarks``; optimizers whose
+package is missing are listed and omitted. OptunaHub's simulated annealing is loaded from a copy of
 https://github.com/optuna/optunahub-registry (``--registry``).
 """
 
@@ -47,26 +47,27 @@ if TYPE_CHECKING:
 
 BUDGETS = (30, 50, 100, 200, 1000)
 BBOB, NOISY, MIXINT = "bbob", "bbob-noisy", "bbob-mixint"
-# Of COCO's suites, the numbers of functions, of parameters and of trials; three instances of each.
+# For each of COCO's suites: the functions, the numbers of parameters and the number of trials.
+# Each function has three instances.
 SUITES = {
     BBOB: (range(1, 25), (2, 5), 200),
     NOISY: (range(101, 131), (5,), 100),
     MIXINT: (range(1, 25), (5,), 100),
 }
 GROUPS = (*KINDS, NOISY, MIXINT)
-# After how many trials the targets are counted that were reached on it.
+# The numbers of trials after which reached targets are counted on bbob.
 CHECKPOINTS = (5, 10, 15, 20, 30, 40, 50, 70, 100, 150, 200)
 
 
 class DualAnnealingSampler(optuna.samplers.RandomSampler):
-    """SciPy's `dual_annealing`, run again for each trial up to the first point without a value."""
+    """SciPy's `dual_annealing`: each trial repeats it up to the first point without a value."""
 
     def __init__(self, case: Case) -> None:
         super().__init__()
         self._case = case
 
     def sample_independent(self, study: Any, trial: Any, param_name: str, _: Any) -> float:
-        """Return a parameter of the point that follows from what was told."""
+        """Return a parameter of the next point, which follows from all told values."""
         if param_name == "x0":
             told = [one.value for one in study.get_trials(deepcopy=False)[: trial.number]]
             self._point = self._next_point(told)
@@ -77,12 +78,12 @@ class DualAnnealingSampler(optuna.samplers.RandomSampler):
 
         def value(x: np.ndarray) -> float:
             points.append(x.copy())
-            return told[len(points) - 1]  # An IndexError ends it.
+            return told[len(points) - 1]  # An IndexError ends the run at an untold point.
 
         case, bounds = self._case, [(0.0, 1.0)] * self._case.objective.n_dims
         x0 = None if case.start is None else [*case.start.values()]
         with contextlib.suppress(IndexError):
-            for seed in itertools.count(case.seed, 1_000_000):  # It may end by itself.
+            for seed in itertools.count(case.seed, 1_000_000):  # A run may end before.
                 dual_annealing(value, bounds, rng=seed, maxfun=case.trials, x0=x0)
         return points[-1]
 
@@ -93,7 +94,7 @@ def methods(registry: Path | None = None) -> dict[str, Method]:
     def hub(case: Case) -> Any:
         import optunahub
 
-        np.random.seed(case.seed)  # noqa: NPY002 - It has no seed of its own.
+        np.random.seed(case.seed)  # noqa: NPY002 - the sampler takes no seed.
         package = optunahub.load_local_module(
             "samplers/simulated_annealing", registry_root=str(registry)
         )
@@ -106,9 +107,9 @@ def methods(registry: Path | None = None) -> dict[str, Method]:
         "annealing, 4 at once": Method(annealing, batch_size=4),
         "annealing, ingber=True": Method(ingber),
         "TPE": Method(seeded(TPESampler), takes=lambda case: case.trials < 1000 or case.seed < 5),
-        # It knows no integers.
+        # SciPy's optimizer knows no integers.
         "dual_annealing": Method(DualAnnealingSampler, takes=lambda case: case.group != MIXINT),
-        # Without a registry there is none to find.
+        # Without a registry, the needed package does not exist, so the sampler is omitted.
         "OptunaHub SA": Method(
             hub,
             needs="optunahub" if registry else "optunahub_registry",
@@ -118,7 +119,7 @@ def methods(registry: Path | None = None) -> dict[str, Method]:
 
 
 def cases(n_seeds: int, budgets: Sequence[int], *, quick: bool) -> Iterator[Case]:
-    """Yield all cases, those first that say most."""
+    """Yield all cases, the most informative cases first."""
     for long_run, seed in itertools.product((False, True), range(1 if quick else n_seeds)):
         for trials, kind in itertools.product(budgets, KINDS):
             if (trials > 200) == long_run and (trials <= 200 or kind == "plain"):
@@ -152,8 +153,9 @@ def case_of(problem: Problem, trials: int) -> Case:
 def bbob_profiles(cells: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Return the fraction of (function, target) pairs that are reached after some trials.
 
-    The targets are 51 distances from the lowest value, from 100 to 1e-8, as in COCO. Only what all
-    optimizers were run on counts: some functions are much harder than others.
+    The targets are 51 distances from the lowest value, from 100 to 1e-8, as in COCO. Only
+    functions on which all optimizers were run count, because some functions are much harder than
+    others.
     """
     if not cells:
         return {}
@@ -182,7 +184,7 @@ def summed_up(cells: list[dict[str, Any]]) -> Results:
 
 
 def summary(results: Results) -> str:
-    """Return the regrets, and what ours is of them, as tables."""
+    """Return the regrets, and the ratios of our regret to the others' regrets, as tables."""
     rows = {(row["group"], row["trials"], row["method"]): row for row in results["rows"]}
     names = methods_of(results)
     groups = [g for g in itertools.product(GROUPS, BUDGETS) if (*g, OURS) in rows]
@@ -204,7 +206,7 @@ def summary(results: Results) -> str:
 
 
 def figures(results: Results) -> dict[str, go.Figure]:
-    """Draw the profiles on bbob, the highest first."""
+    """Draw the profiles on bbob, beginning with the highest profile."""
     profiles = results["bbob"]
     markers = markers_of(methods_of(results))
     ranked = sorted(profiles, key=lambda name: -max(profiles[name].values()))

@@ -1,6 +1,6 @@
 """How good the annealing is with 16 and 32 parameters, beside CMA-ES, after 200 and 1000 trials.
 
-It is as ``sampler_quality.py``, whose functions it takes, and takes half an hour.
+The benchmark works like ``sampler_quality.py`` and has the same functions. It takes half an hour.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from benchmark_problems import Problem
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# The scaled sphere is an ellipsoid.
+# A scaled sphere is an ellipsoid.
 FUNCTIONS = {"sphere": "plain", "ellipsoid": "scaled", "rosenbrock": "plain", "ackley": "plain"}
 DIMS, BUDGETS, RIVAL = (16, 32), (200, 1000), "CMA-ES"
 

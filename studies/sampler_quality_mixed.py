@@ -1,8 +1,8 @@
-"""How good the samplers are on spaces as people have them, after 30, 100 and 300 trials.
+"""How good the samplers are on realistic spaces, after 30, 100 and 300 trials.
 
-Integers, logs, categories, conditions, plateaus and noise: the objectives are those of
-``sampler_quality_mixed_problems.py``, some of them trainings of scikit-learn. It takes about two
-hours, and less with ``--seeds`` or ``--budgets``.
+The objectives of ``sampler_quality_mixed_problems.py`` have integers, logarithmic parameters,
+categories, conditions, plateaus and noise. Some are trainings of scikit-learn. The benchmark takes
+about two hours, and less with ``--seeds`` or ``--budgets``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 BUDGETS = (30, 100, 300)
-_DECIMALS = 6  # A difference that is less is none: all of these values are losses of about 1.
+_DECIMALS = 6  # All values are losses of about 1. Smaller differences between them do not count.
 
 
 def methods() -> dict[str, Method]:
@@ -43,7 +43,7 @@ def methods() -> dict[str, Method]:
 
 
 def cases(problems: Sequence[str], n_seeds: int, budgets: Sequence[int]) -> Iterator[Case]:
-    """Yield all cases, those first that say most."""
+    """Yield all cases, the most informative cases first."""
     pairs = itertools.product(range(n_seeds), budgets)
     for seed, trials in sorted(pairs, key=lambda x: (x[1] > 100, x)):
         for problem in problems:
@@ -54,13 +54,13 @@ def cases(problems: Sequence[str], n_seeds: int, budgets: Sequence[int]) -> Iter
 
 
 def objective_of(problem: str, seed: int) -> Callable[[Any, int], float]:
-    """Return a problem as an objective, whose value is the true one once a trial has ended."""
+    """Return a problem as an objective; for trials that have ended, it returns the true value."""
     value = PROBLEMS[problem](seed)
     return lambda trial, noise: value(trial, noise if isinstance(trial, Trial) else None)
 
 
 def summed_up(cells: list[dict[str, Any]]) -> Results:
-    """Return the results of all cells, whose regret is what is above the lowest that any found."""
+    """Return the results of all cells; a regret is the distance from the lowest value found."""
     lowest: dict[tuple[str, int], float] = {}
     for cell in cells:
         instance = cell["problem"], cell["seed"]

@@ -1,11 +1,12 @@
-"""Objectives on spaces as people have them, for sampler_quality_mixed.
+"""Objectives on realistic spaces, for sampler_quality_mixed.
 
-Each is a function of a seed (another split of the data, or another optimum) that returns an
-objective of a trial and of the number of the repetition: with noise, each repetition has another
-value, and without one (:obj:`None`) the value is the true one, or a mean. All are minimised.
+Each problem is a function of a seed, which stands for a split of the data or an optimum. It
+returns an objective of a trial and the number of a repetition. With noise, each repetition has
+another value. Without a repetition (:obj:`None`), the value is the true value or a mean. All
+objectives are minimised.
 
-Where a fit takes more than some milliseconds, the space is a grid of which each value was computed
-once, and is kept in ``build/studies``.
+If a fit takes more than some milliseconds, the space is a grid. Each of its values is computed
+once and kept in ``build/studies``.
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Trial = Any  # Also a fixed one.
+    Trial = Any  # A trial of a study, or a FixedTrial.
     Objective = Callable[[Trial, int | None], float]
 
-N_REPETITIONS = 16  # The true value of a noisy training is the mean of so many.
+N_REPETITIONS = 16  # The true value of a noisy training is the mean of this many repetitions.
 
 
 @functools.cache
 def _classes(name: str, n_train: int, seed: int) -> tuple[np.ndarray, ...]:
-    """Return scaled images or measurements and labels, to fit and to validate with."""
+    """Return scaled inputs and labels, for training and for validation."""
     loaded = {
         "digits": datasets.load_digits,
         "cancer": datasets.load_breast_cancer,
@@ -60,7 +61,7 @@ def _regression(n_train: int, seed: int) -> tuple[np.ndarray, ...]:
 
 
 def support_vector_machine(seed: int) -> Objective:
-    """Two logs; most of the space is one plateau."""
+    """Two logarithmic parameters; most of the space is one plateau."""
     x, y, x_val, y_val = _classes("digits", 150, seed)
 
     def objective(trial: Trial, _: int | None) -> float:
@@ -80,7 +81,7 @@ def _ridge(
 
 
 def kernel_ridge(seed: int) -> Objective:
-    """Two logs and a category."""
+    """Two logarithmic parameters and a category."""
     x, y, x_val, y_val = _regression(120, seed)
 
     def objective(trial: Trial, _: int | None) -> float:
@@ -96,7 +97,7 @@ def kernel_ridge(seed: int) -> Objective:
 def _table(
     name: str, axes: dict[str, list[Any]], losses: Callable[[dict[str, Any]], list[float]]
 ) -> np.ndarray:
-    """Return a value for each point of a grid; those of the last axis come from one fit."""
+    """Return a value for each point of a grid; one fit gives all values along the last axis."""
     path = TRIED / f"mixed_{name}.npy"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -196,7 +197,7 @@ def boosting_b(_: int) -> Objective:
 
 
 def perceptron(seed: int) -> Objective:
-    """A network trained for three epochs by stochastic gradient descent: five mixed, noisy."""
+    """A network, trained for three epochs by SGD: five mixed parameters, with noise."""
     x, y, x_val, y_val = _classes("digits", 200, seed)
     targets = np.eye(10)[y]
 
@@ -271,10 +272,10 @@ def classifiers(seed: int) -> Objective:
 
 
 def pipeline(seed: int) -> Objective:
-    """Two choices that each open parameters: how to prepare, and what to fit."""
+    """Two choices, each with parameters of its own: a preparation of the data, and a model."""
     x, y, x_val, y_val = _regression(120, seed)
     random = np.random.default_rng([seed, 5])
-    # Features that tell nothing, so that it matters how to prepare.
+    # Some features hold no information, so that the preparation matters.
     x, x_val = (np.hstack([a, random.standard_normal((len(a), 20))]) for a in (x, x_val))
     ranking = np.argsort(-np.abs((x * y[:, None]).mean(axis=0)))
     axes = np.linalg.svd(x, full_matrices=False)[2]
@@ -328,7 +329,7 @@ def tree(seed: int) -> Objective:
 
 
 def integers(seed: int) -> Objective:
-    """Four integers, of which two interact, with local optima."""
+    """Four integers with local optima; two of the integers interact."""
     best = np.random.default_rng([seed, 1]).integers(0, 12, 4)
 
     def objective(trial: Trial, _: int | None) -> float:
@@ -340,7 +341,7 @@ def integers(seed: int) -> Objective:
 
 
 def categories(seed: int) -> Objective:
-    """Five categories, of which neighbours interact, and two numbers."""
+    """Five categories and two numbers; neighbouring categories interact."""
     random = np.random.default_rng([seed, 2])
     alone, pairs = random.random((5, 5)), random.random((4, 5, 5))
     shape = np.indices((5,) * 5)
@@ -358,7 +359,7 @@ def categories(seed: int) -> Objective:
 
 
 def branches(seed: int) -> Objective:
-    """A choice between three functions of other parameters, one of which has the optimum."""
+    """A choice between three functions with different parameters; one function has the optimum."""
     random = np.random.default_rng([seed, 3])
     base, o = random.permutation([0, 0.15, 0.3]), random.random(5)
 
@@ -375,7 +376,7 @@ def branches(seed: int) -> Objective:
 
 
 def layers(seed: int) -> Objective:
-    """A number of layers, each with its width, and what all of them share."""
+    """A number of layers, a width for each layer, and parameters that all layers share."""
     random = np.random.default_rng([seed, 4])
     widths, best_n, o = random.uniform(1, 7, 4), int(random.integers(1, 5)), random.random(2)
 
@@ -429,5 +430,5 @@ PROBLEMS: dict[str, Callable[[int], Objective]] = {
     "layers": layers,
     "mixed, noisy": noisy,
 }
-# Some of their parameters exist only for some values of another one.
+# The problems in which some parameters exist only for some values of another parameter.
 CONDITIONAL = ("classifiers", "pipeline", "branches", "layers")

