@@ -127,7 +127,7 @@ def main(experiment: Experiment, description: str) -> None:
     parser.add_argument("--output", type=Path, help="folder of the database and the results")
     parser.add_argument("--html", action="store_true", help="also write figures to explore")
     if experiment.models:
-        only = "run these only, as another process runs the others"
+        only = "run only these models; another process runs the others"
         parser.add_argument("--models", nargs="+", choices=experiment.models, help=only)
     arguments = parser.parse_args()
     setting = arguments.setting or "full"

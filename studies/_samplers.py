@@ -307,10 +307,10 @@ def seconds_table(results: Results) -> list[str]:
 def parser_of(description: str, seeds: int) -> argparse.ArgumentParser:
     """Return a parser with the options that all benchmarks of samplers have."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=seeds, help="their number; 0 only sums up")
+    parser.add_argument("--seeds", type=int, default=seeds, help="number of seeds; 0 only sums up")
     parser.add_argument("--methods", nargs="*", help="run only these samplers")
     parser.add_argument("--quick", action="store_true", help="a few cells, in build/studies")
-    parser.add_argument("--cells", type=pathlib.Path, help="what was done so far, which goes on")
+    parser.add_argument("--cells", type=pathlib.Path, help="file of finished cells to continue")
     parser.add_argument("--write", action="store_true", help="write the results")
     return parser
 

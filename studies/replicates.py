@@ -150,8 +150,8 @@ def run(seeds: int, plans: dict[str, Plan], *, quick: bool) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=12, help="their number")
-    parser.add_argument("--final", action="store_true", help="the tables not for tuning")
+    parser.add_argument("--seeds", type=int, default=12, help="number of seeds")
+    parser.add_argument("--final", action="store_true", help="use the final tables")
     parser.add_argument("--quick", action="store_true", help="a few cells, in build/studies")
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)

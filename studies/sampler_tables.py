@@ -219,7 +219,7 @@ STUDY = Study("sampler_tables", rank_figures, summary)
 
 if __name__ == "__main__":
     parser = parser_of(__doc__, seeds=20)
-    parser.add_argument("--final", action="store_true", help="also the tables not for tuning")
+    parser.add_argument("--final", action="store_true", help="also use the final tables")
     args = parser.parse_args()
     groups = [*TABLES] if args.final else ["tuning"]
     made = read(args.cells or STUDY.results_file.with_suffix(".jsonl"))

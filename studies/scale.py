@@ -124,11 +124,11 @@ def main() -> None:
     parser.add_argument("--storage", help="database URL (default: a PostgreSQL server of its own)")
     parser.add_argument("--study-name", default=f"scale-{int(time.time())}")
     parser.add_argument("--workers", type=int, default=4, help="number of processes")
-    parser.add_argument("--trials", type=int, default=200, help="number of trials, all together")
+    parser.add_argument("--trials", type=int, default=200, help="number of trials of the study")
     parser.add_argument(
-        "--kill-every", type=int, default=100, help="kill a worker after so many trials"
+        "--kill-every", type=int, default=100, help="kill a worker after every K trials"
     )
-    parser.add_argument("--log", type=Path, default=Path("scale.log"), help="what workers print")
+    parser.add_argument("--log", type=Path, default=Path("scale.log"), help="log of the workers")
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
 

@@ -669,20 +669,20 @@ STUDY = Study("training_speed", figures, summary)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repetitions", type=int, default=5, help="of each measurement")
+    parser.add_argument("--repetitions", type=int, default=5, help="number of repetitions")
     parser.add_argument("--cases", nargs="*", help="some of the cases, by name (default: all)")
     names = [*dict.fromkeys(name for name, *_ in (*CONTENDERS, *OF_KERAS))]
     parser.add_argument(
-        "--contenders", nargs="*", default=names, choices=names, help="some of the contenders"
+        "--contenders", nargs="*", default=names, choices=names, help="only these contenders"
     )
     parser.add_argument("--quick", action="store_true", help="digits only, two epochs")
     parser.add_argument(
-        "--memory", action="store_true", help="also measure the peak memory, in processes apart"
+        "--memory", action="store_true", help="also measure the peak memory, in other processes"
     )
     parser.add_argument(
         "--output",
         type=Path,
-        help="the results (default: beside the study, of --quick in build/studies)",
+        help="file of the results (default: beside the study, with --quick in build/studies)",
     )
     args = parser.parse_args()
 

@@ -1,10 +1,10 @@
 """Build the packages for OptunaHub from the sources of adnn_optuna.
 
-Each folder beside this file has the README, the example and the test of a package. What is built
-is a folder as https://github.com/optuna/optunahub-registry expects it, with all modules that the
-package needs, to be copied there or to be loaded with ``optunahub.load_local_module``. Its code
-is formatted by the registry's own rules (``registry/pyproject.toml``). Then its checks are made
-(ruff, mypy, mdformat, headers), and the packages' tests are run.
+Each folder beside this file has the README, the example and the test of a package. A built package
+is a folder in the form of https://github.com/optuna/optunahub-registry, with all modules that it
+needs. It can be copied there, or loaded with ``optunahub.load_local_module``. Its code is
+formatted by the registry's own rules (``registry/pyproject.toml``). Then the registry's checks
+(ruff, mypy, mdformat, headers) and the packages' tests are run.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ HERE = Path(__file__).parent
 RULES = HERE / "registry" / "pyproject.toml"
 SOURCES = Path(adnn_optuna.__file__).parent
 
-# The category and name of each package, and what is imported from where.
+# The category and name of each package, the module that it imports, and the imported names.
 PACKAGES: dict[str, tuple[ModuleType, tuple[str, ...]]] = {
     "samplers/adaptive_simulated_annealing": (samplers, ("AdaptiveSimulatedAnnealingSampler",)),
     "samplers/delta_step": (samplers, ("DeltaStepSampler",)),
@@ -44,7 +44,7 @@ PACKAGES: dict[str, tuple[ModuleType, tuple[str, ...]]] = {
     ),
 }
 
-# What its workflow asks of each README's header.
+# The entries that the registry's workflow requires in the header of each README.
 HEADER = ("author", "title", "description", "tags", "optuna_versions", "license")
 
 
@@ -52,7 +52,7 @@ def build(package: str, registry: Path) -> Path:
     """Build a package.
 
     Args:
-        package: Its category and name.
+        package: The package's category and name.
         registry: The folder ``package`` of the registry.
     """
     public_module, names = PACKAGES[package]
@@ -89,13 +89,13 @@ def build(package: str, registry: Path) -> Path:
 
 
 def check(registry: Path) -> None:
-    """Make the registry's own checks of its packages, as its pre-commit hooks and workflows do."""
+    """Run the checks that the registry's pre-commit hooks and workflows run on packages."""
     where, readmes = str(registry), [*registry.rglob("README.md")]
     ruff = ["ruff", "--config", str(RULES), "--quiet"]
     _run(*ruff, "check", "--no-cache", where)
     _run(*ruff, "format", "--check", "--no-cache", where)
     _run("mdformat", "--check", *map(str, readmes))
-    # Its mypy is in an environment of its own, without Optuna.
+    # The registry's mypy runs in an environment without Optuna.
     mypy = ["mypy", "--no-site-packages", "--scripts-are-modules", "--config-file", str(RULES)]
     _run(*mypy, "--cache-dir", str(registry.parent / ".mypy_cache"), where)
     for readme in readmes:
@@ -113,7 +113,7 @@ def _file(module: str) -> Path:
 
 
 def _needed(modules: set[str]) -> list[str]:
-    """Return modules with all others of adnn_optuna that they import."""
+    """Return modules and all modules of adnn_optuna that they import."""
     needed: set[str] = set()
     while modules:
         module = modules.pop()
@@ -128,7 +128,7 @@ def _needed(modules: set[str]) -> list[str]:
 
 
 def _requirements(modules: list[str]) -> list[str]:
-    """Return what modules import beside Optuna, with the lowest versions that we allow."""
+    """Return the requirements that modules import, except Optuna, with our lowest versions."""
     names: set[str] = set()
     for module in modules:
         for node in ast.walk(ast.parse(_file(module).read_text())):
@@ -142,8 +142,8 @@ def _requirements(modules: list[str]) -> list[str]:
 
 
 def _adapted(source: str, package: str) -> str:
-    """Return a module's source with the imports of a package whose modules are side by side."""
-    # In the examples of docstrings, which are indented.
+    """Return a module's source with imports for a package that has all modules in one folder."""
+    # The imports in examples of docstrings, which are indented.
     source = re.sub(
         r"^( +)from adnn_optuna\.(?:samplers|callbacks) import (\w+)$",
         rf'\1import optunahub\n\n\1\2 = optunahub.load_module("{package}").\2',
@@ -164,7 +164,7 @@ def _api(name: str, cls: type) -> str:
     for entry in re.split(r"\n(?=    \w)", "\n" + arguments.strip("\n"))[1:]:
         argument, _, text = entry.strip().partition(":")
         lines.append(f"  - `{argument}`: {' '.join(text.split())}")
-    # From reStructuredText to Markdown.
+    # Convert reStructuredText to Markdown.
     return re.sub(r":(?:\w+:)+`~?([^`]*)`", r"`\1`", "\n".join(lines)).replace("``", "`")
 
 

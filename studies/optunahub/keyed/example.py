@@ -1,4 +1,4 @@
-"""Example of the package keyed: a study in two parts becomes what it would have been in one."""
+"""Example of the package keyed: a study in two parts gets the same trials as in one part."""
 
 from __future__ import annotations
 

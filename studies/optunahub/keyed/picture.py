@@ -22,7 +22,7 @@ def tpe(seed: int, _: int | None = None) -> optuna.samplers.BaseSampler:
 
 
 def proposed(make: Callable[[], optuna.samplers.BaseSampler], *parts: int) -> list[float]:
-    """Return what a study of x, and of no other parameter, tried in so many processes."""
+    """Return the values of x that a study tries; each of ``parts`` is a process's trials."""
     study = optuna.create_study()
     for n_trials in parts:
         study.sampler = make()
