@@ -55,7 +55,7 @@ from adnn_optuna.render.document import (
     difference,
 )
 from adnn_optuna.results.confirmed_value import rank_notes
-from adnn_optuna.results.difference_words import times
+from adnn_optuna.results.difference_words import test_set_note, times
 from adnn_optuna.results.fields import units_of
 from adnn_optuna.results.findings import unseen_notes
 from adnn_optuna.results.selection_figure import NewValues, selection_figure
@@ -615,6 +615,8 @@ def _several_evaluations_note(record: NetworkRecord) -> str:
     """Return the note on how often the test set was evaluated, and what that means."""
     n = len(record.test_evaluations)
     n_others = sum(record.test_evaluations_elsewhere.values())
+    if n == 1:
+        return test_set_note(n_others)
     elsewhere = ""
     if n_others:
         elsewhere = f", and {times(n_others)} by other studies of this storage"

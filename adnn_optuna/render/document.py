@@ -143,7 +143,6 @@ class Table:
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     title: str = ""
-    n_shown: int = 5  # How many of its columns text shows; pages show all.
     is_detail: bool = False  # Only pages and texts with details show the table.
 
 

@@ -1,6 +1,7 @@
 """A document as text, for terminals and logs."""
 
 import dataclasses
+import itertools
 import re
 import shutil
 import sys
@@ -15,6 +16,8 @@ WIDTH = 80
 _NARROWEST = 60
 _WIDEST = 100
 _INDENT = 2
+_GAP = 2  # The columns between two cells.
+_N_SHOWN = 5  # The columns of a table without details.
 MAX_ESTIMATES = 4
 """The most estimates without details."""
 MAX_NOTES = 3
@@ -142,8 +145,8 @@ def _estimates(document: Document, width: int) -> list[str]:
 
 
 def _table(table: Table, width: int, *, details: bool) -> list[str]:
-    """Return a table as lines. A table that is too wide becomes a list of its cells."""
-    n_shown = table.n_shown
+    """Return a table as lines. Columns without room become a further table with the same rows."""
+    n_shown = _N_SHOWN
     if details:
         n_shown = len(table.headings)
     headings = [_filled(heading).split("\n") for heading in table.headings[:n_shown]]
@@ -156,17 +159,16 @@ def _table(table: Table, width: int, *, details: bool) -> list[str]:
     if table.title:
         title = wrapped(table.title, width, indent=0)
     widths = [max(map(len, column)) for column in zip(*header, *body, strict=True)]
-    total_width = sum(widths) + 2 * (len(widths) - 1)
-    if total_width > width:
-        names = [" ".join(heading) for heading in headings]
-        if n_shown <= table.n_shown:
-            return title + _listed(names, body, width)
-        further_columns = [
-            [row[0], *row[table.n_shown :]] for row in (table.headings, *table.rows)
-        ]
-        further = Table(further_columns[0], further_columns[1:])
-        first_columns = _table(table, width, details=False)
-        return [*first_columns, "", *_table(further, width, details=True)]
+    ends = itertools.accumulate(size + _GAP for size in widths)
+    n_fitting = sum(end - _GAP <= width for end in ends)
+    if n_fitting < min(2, len(widths)):
+        return title + _listed([" ".join(heading) for heading in headings], body, width)
+    if n_fitting < len(widths):
+        rows = [table.headings, *table.rows]
+        first = [row[:n_fitting] for row in rows]
+        further = [[row[0], *row[n_fitting:n_shown]] for row in rows if any(row[n_fitting:])]
+        lines = _table(Table(first[0], first[1:]), width, details=True)
+        return [*title, *lines, "", *_table(Table(further[0], further[1:]), width, details=True)]
     lines = [_aligned(row, widths) for row in [*header, *body]]
     rule = "-" * max(map(len, lines), default=0)
     return [*title, *lines[:n_lines], rule, *lines[n_lines:]]

@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _BASELINES = "baseline networks"  # The arm to which replication compares best networks.
+_BASELINE = "baseline"  # The row of the baseline networks in tables and figures.
 _REPLICATION = {
     "better": "replicates",
     "worse": "a loss, which replicates",
@@ -601,13 +602,7 @@ class Comparison(Printed):
         title = f"Mean ± standard deviation over {len(self.seeds)} seeds"
         if len(self.seeds) == 1:
             title = "One seed"
-        fields = [field for field in self.numbers.fields if not field.is_detail]
-        details = [field for field in self.numbers.fields if field.is_detail]
-        tables = [self._means(fields, title)]
-        if details:
-            about_baselines = self._means(details, "Details on baselines")
-            # Three columns fit into a terminal of 80 characters; five columns do not.
-            tables.append(dataclasses.replace(about_baselines, n_shown=3, is_detail=True))
+        tables = [self._means(title)]
         if rows := self._claimed_rows:
             score = self.numbers.score_name
             title = f"{capitalized(score)}, paired by seed"
@@ -624,14 +619,28 @@ class Comparison(Printed):
         rows = [row for row in self.numbers.paired_differences if row.verdict is not None]
         return with_short_labels(rows, self.results)
 
-    def _means(self, fields: Sequence[Field], title: str) -> Table:
-        """Return a table with the means of these fields over the runs of each arm."""
+    def _means(self, title: str) -> Table:
+        """Return a table with the means over the runs of each arm, and over the baselines."""
+        fields = [field for field in self.numbers.fields if field.is_tabled]
         table = self.table()
         rows = []
         for label, short_label in short_labels(self.results).items():
             means = [self._mean_and_sd(field, table.loc[label]) for field in fields]
             rows.append((short_label, *means))
+        if self.numbers.any_record.has_baseline:
+            rows.append((_BASELINE, *self._means_of_baselines(fields)))
         return Table(("", *map(self._heading, fields)), rows, title)
+
+    def _means_of_baselines(self, fields: Sequence[Field]) -> list[str]:
+        """Return the cells of the baseline networks, which are the same for all arms."""
+        row = self.table().iloc[0]
+        cells = []
+        for field in fields:
+            cell = ""
+            if field.of_baseline:
+                cell = self._mean_and_sd(field._replace(key=field.of_baseline), row)
+            cells.append(cell)
+        return cells
 
     def _mean_and_sd(self, field: Field, row: Any) -> str:
         sd = row.get(f"{field.key}_std", math.nan)
@@ -793,7 +802,7 @@ def _scores(comparison: ComparisonNumbers) -> Figure:
     values = {}
     if record.has_baseline:
         first_arm = next(iter(comparison.records.values()))
-        values["baseline"] = [run.test_baseline for run in first_arm]
+        values[_BASELINE] = [run.test_baseline for run in first_arm]
     for label, runs in comparison.records.items():
         values[label] = [run.test_value for run in runs]
     return values_figure(
@@ -802,7 +811,7 @@ def _scores(comparison: ComparisonNumbers) -> Figure:
         values,
         comparison.unit,
         names=comparison.design.names,
-        controls=["baseline", str(comparison.reference)],
+        controls=[_BASELINE, str(comparison.reference)],
         lower_is_better=record.is_minimized,
     )
 

@@ -39,16 +39,13 @@ class Field(NamedTuple):
     get: Callable[[SearchRecord, Baselines], float]  # Returns NaN if the number is unknown.
     is_gain: bool = False
     unit: Unit = COUNT  # The unit of a number without a metric.
+    is_tabled: bool = True  # Otherwise only data frames and JSON have the number.
+    of_baseline: str = ""  # The key of the baseline networks' number of this kind.
 
     @property
     def needs_baseline(self) -> bool:
         """Whether the number needs a baseline network, which functions do not have."""
         return "baseline" in self.label
-
-    @property
-    def is_detail(self) -> bool:
-        """Whether tables show the number only in their details."""
-        return self.label in ("vs mean baseline", "baseline")
 
     def unit_in(self, units: Units) -> Unit:
         """Return the unit of the number."""
@@ -86,9 +83,9 @@ FIELDS = (
 """All numbers of a search, in the order in which they are shown."""
 
 RUN_FIELDS = (
-    Field("test_best", "", "test", lambda run, _: run.test_value),
+    Field("test_best", "", "test", lambda run, _: run.test_value, of_baseline="test_baseline"),
     Field("test_gain", "vs own baseline", "test", lambda run, _: run.test_gain, is_gain=True),
-    Field("best", "best", "selection", lambda run, _: run.best_value),
+    Field("best", "best", "selection", lambda run, _: run.best_value, of_baseline="baseline"),
     Field("gain", "vs own baseline", "selection", lambda run, _: run.gain, is_gain=True),
     Field(
         "test_gain_over_mean_baseline",
@@ -96,6 +93,7 @@ RUN_FIELDS = (
         "test",
         lambda run, mean: run.improvement(run.test_value, mean.test),
         is_gain=True,
+        is_tabled=False,
     ),
     Field(
         "gain_over_mean_baseline",
@@ -103,9 +101,10 @@ RUN_FIELDS = (
         "selection",
         lambda run, mean: run.improvement(run.best_value, mean.selection),
         is_gain=True,
+        is_tabled=False,
     ),
-    Field("test_baseline", "baseline", "test", lambda run, _: run.test_baseline),
-    Field("baseline", "baseline", "selection", lambda run, _: run.baseline),
+    Field("test_baseline", "baseline", "test", lambda run, _: run.test_baseline, is_tabled=False),
+    Field("baseline", "baseline", "selection", lambda run, _: run.baseline, is_tabled=False),
     Field("trials", "trials", "", lambda run, _: len(run.done_trials)),
     Field(
         "seconds", "seconds", "", lambda run, _: seconds_under_way(run.done_trials), unit=SECONDS

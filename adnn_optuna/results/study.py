@@ -211,7 +211,9 @@ class StudyResult(Printed):
             if not math.isnan(number):
                 label = field.label + metrics.get(field.metric, "")
                 rows.append((label, field.text(number, field.unit_in(units))))
-        rows += [(line.label, f"{line.value} (95% CI {line.ends})") for line in self._on_new_data]
+        for line in self._on_new_data:
+            label = f"{line.label} ({line.remark})"
+            rows.append((label, f"{line.value} (95% CI {line.ends})"))
         title = f"Numbers; the baseline is {self._baseline}"
         return Table(("number", "value"), rows, title, is_detail=True)
 
