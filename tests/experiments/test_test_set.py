@@ -50,9 +50,7 @@ def test_all_verbs_count_on_the_same_test_samples() -> None:
     runs = [f"/{arm}/seed={seed}" for arm in ("greedy", "random_restart") for seed in range(2)]
     assert counts == {f"compare{run}": 1 for run in runs}
     second = adnn.search(other_objective, "annealing", **{**options, "study_name": "second"})
-    assert "evaluated once by one search, and 11 times by other studies" in format(
-        second, "markdown"
-    )
+    assert "evaluated the test set 11 times." in format(second, "markdown")
     assert second.document().fields["n_test_evaluations"] == 12
     # The second search says it, and so does the other verb.
     options = {"seeds": range(3), "storage": storage}

@@ -44,14 +44,20 @@ def test_each_is_in_every_table_and_in_json(
         assert (field.key in compared.table()) == (field in compared.numbers.fields) == has_it
         assert (field.key in stored) == has_it
         if has_it:
-            heading = compared._heading(field)
-            means = tables["Details" if field.is_detail else "Mean"]
-            written = field.text(
-                compared.table()[field.key][label], field.unit_in(compared.numbers.units).bare
-            )
-            assert means.rows[0][[*means.headings].index(heading)].startswith(written)
+            mean = compared.table()[field.key][label]
+            written = field.text(mean, field.unit_in(compared.numbers.units).bare)
+            means = tables["Mean"]
+            headings = [*means.headings]
+            if field.is_tabled:
+                column = headings.index(compared._heading(field))
+                assert means.rows[0][column].startswith(written)
+            for other in RUN_FIELDS:
+                if other.of_baseline == field.key:
+                    column = headings.index(compared._heading(other))
+                    assert means.rows[-1][0] == "baseline"
+                    assert means.rows[-1][column].startswith(written)
             values = [numbers[field.key] for numbers in compared.numbers.numbers_of(label)]
-            assert compared.table()[field.key][label] == pytest.approx(sum(values) / len(values))
+            assert mean == pytest.approx(sum(values) / len(values))
 
 
 def test_keys_and_headings_are_different(comparison: Comparison) -> None:
