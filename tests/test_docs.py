@@ -6,6 +6,8 @@ import inspect
 import json
 import re
 import runpy
+import shutil
+import subprocess
 import tomllib
 import zlib
 from pathlib import Path
@@ -49,6 +51,7 @@ def test_public_name_has_an_example_beside_its_documentation(name: str) -> None:
     ("page", "n_examples"),
     [
         ("own_sampler", 1),
+        pytest.param("contracts", 1, marks=pytest.mark.slow),
         pytest.param("real", 2, marks=pytest.mark.slow),
         pytest.param("search", 2, marks=pytest.mark.slow),
     ],
@@ -120,6 +123,16 @@ def test_calls_and_commands_in_the_text_are_those_that_the_package_takes() -> No
         )
     ]
     assert rates[0] == rates[1]  # The same search without Python.
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
+def test_the_commands_for_signatures_verify_them(tmp_path: Path) -> None:
+    guide = (REFERENCE.parent / "guides" / "contracts.md").read_text(encoding="utf-8")
+    commands = re.findall(r"```bash\n(.*?)```", guide, re.DOTALL)
+    for name in ("digits.contract.json", "digits.contract.0123.npz"):
+        (tmp_path / name).write_text(name)
+    printed = subprocess.check_output(["sh", "-ec", "".join(commands)], cwd=tmp_path, text=True)
+    assert f"```text\n{printed}```" in guide
 
 
 def test_a_comparison_in_the_text_has_the_limit_that_it_needs() -> None:
