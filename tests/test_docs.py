@@ -79,7 +79,7 @@ def test_the_guide_to_loops_prints_what_it_says_of_a_changed_function(
 ) -> None:
     guide = (REFERENCE.parent / "guides" / "loops.md").read_text(encoding="utf-8")
     code = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)[0]
-    quoted = re.findall(r"```text\n(forest: .*?)(?:\[…\]\n)?```", guide, re.DOTALL)
+    quoted = re.findall(r"```text\n(forest: .*?)```", guide, re.DOTALL)
     assert len(quoted) == 2
     monkeypatch.chdir(tmp_path)
     for number, arguments in enumerate(("5", "10", "10, max_depth=8")):
