@@ -188,8 +188,8 @@ def advice(results: Results) -> str:
     head = [
         "use",
         "better than one network",
-        "averaging is better than it",
-        "averaging is worse than it",
+        "averaging is better",
+        "averaging is worse",
     ]
     rows = []
     for use, name in NAMES.items():
