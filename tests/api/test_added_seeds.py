@@ -1,4 +1,4 @@
-"""Comparisons that stop once all is decided, go on after a kill, or get further seeds."""
+"""Comparisons that stop once all claims are decided, resume after a kill, or get more seeds."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CONTROLS = [name for name, arm in ARMS.items() if arm.is_control]
 
 
 def killed(path: Path, controls: str, n_trials: int) -> None:
-    """Compare in a process that is killed once so many trials are done."""
+    """Compare in a process that is killed once it has completed this number of trials."""
     arguments = [compare_worker.__file__, f"sqlite:///{path}", controls]
     process = subprocess.Popen([sys.executable, *arguments])
     deadline = time.monotonic() + 120
@@ -46,7 +46,7 @@ def killed(path: Path, controls: str, n_trials: int) -> None:
 
 
 def without_seconds(comparison: adnn.Comparison) -> str:
-    """Return a comparison as text without its call and the seconds of its arms."""
+    """Return a comparison as text, without its call and the seconds of its arms."""
     return re.sub(r"^(\S+ +\d+) +[\d.]+$", r"\1", without_reuse(comparison), flags=re.MULTILINE)
 
 
@@ -57,7 +57,7 @@ def without_seconds(comparison: adnn.Comparison) -> str:
         pytest.param(",".join(CONTROLS), (20, 100), id="twice", marks=pytest.mark.slow),
     ],
 )
-def test_killed_it_says_the_same_as_an_undisturbed_one(
+def test_killed_comparison_says_the_same_as_an_undisturbed_one(
     controls: str, n_trials: tuple[int, ...], tmp_path: Path
 ) -> None:
     path = tmp_path / "compare.db"
@@ -81,7 +81,7 @@ def n_runs(storage: optuna.storages.BaseStorage) -> int:
 
 
 class TestStopping:
-    def test_comes_when_all_is_decided_and_not_before(
+    def test_comes_when_all_claims_are_decided_and_not_before(
         self, logs: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(sys, "stderr", terminal := io.StringIO())
@@ -97,7 +97,7 @@ class TestStopping:
         early = {label: runs[:n_before] for label, runs in comparison.results.items()}
         before = dataclasses.replace(comparison, results=early, seeds=SEEDS[:n_before])
         assert before.numbers.n_inconclusive == 1
-        # It begins no study that it might not need.
+        # The comparison begins no study that it might not need.
         assert n_runs(storage) == 2 * n_seeds
         matches = re.findall(r"compare: (\d+) seeds, (\d) of 1 claims decided", logs.text)
         steps = range(N_CORES, n_seeds + 1, N_CORES)
@@ -108,7 +108,7 @@ class TestStopping:
         settings: dict[str, Any] = {"controls": (), "margin": 1e-9, "storage": storage}
         comparison = compare(max_time=1e-9, **settings)
         assert comparison.seeds == SEEDS[:N_CORES]
-        # The time is of all seeds, and cuts none off.
+        # The time is for all seeds, and cuts no seed off.
         assert all(run.record.is_over for runs in comparison.results.values() for run in runs)
         assert comparison.numbers.n_inconclusive == 1
         assert compare(max_time=comparison.numbers.seconds, **settings).seeds == comparison.seeds
@@ -123,7 +123,7 @@ def planned(seeds: tuple[int, ...], **changes: Any) -> adnn.Comparison:
 
 @pytest.mark.filterwarnings("ignore:. seeds? can decide nothing")
 class TestAddedSeeds:
-    def test_are_paid_for_in_table_report_and_sentence_for_good(
+    def test_make_the_comparison_sequential_in_table_report_and_sentence(
         self, logs: pytest.LogCaptureFixture
     ) -> None:
         storage = open_storage(None)
@@ -139,9 +139,10 @@ class TestAddedSeeds:
             notes = comparison.document().notes
             assert any("at 99%" in note for note in notes)
             assert "99% CI" in format(comparison, "details")
-            assert math.isnan(comparison.differences()["low"].iloc[0])  # It needs 10 seeds.
+            # With planned seeds, it needs 10 seeds.
+            assert math.isnan(comparison.differences()["low"].iloc[0])
 
-    def test_have_to_come_after_those_that_were_planned(self) -> None:
+    def test_must_come_after_the_planned_seeds(self) -> None:
         storage = open_storage(None)
         planned(SEEDS[:3], storage=storage)
         with pytest.raises(ValueError, match="must begin with the 3 declared seeds"):
@@ -151,7 +152,7 @@ class TestAddedSeeds:
 
 @pytest.mark.filterwarnings("ignore:. seeds? can decide nothing")
 class TestArms:
-    def test_that_are_left_out_later_count_on(self) -> None:
+    def test_that_are_omitted_later_still_count(self) -> None:
         storage = open_storage(None)
         arms = ("greedy", "greedy_improving")
         whole = planned(SEEDS[:7], samplers=arms, storage=storage)
@@ -165,7 +166,9 @@ class TestArms:
         assert any("other comparison" in note for note in elsewhere.document().notes)
         assert load_comparison(storage, "compare").like == ("elsewhere",)
 
-    def test_that_come_later_make_it_sequential(self, logs: pytest.LogCaptureFixture) -> None:
+    def test_that_are_added_later_make_the_comparison_sequential(
+        self, logs: pytest.LogCaptureFixture
+    ) -> None:
         storage = open_storage(None)
         assert not planned(SEEDS[:2], storage=storage).numbers.sequential
         more = planned(SEEDS[:2], samplers=("greedy", "annealing"), storage=storage)
@@ -177,7 +180,7 @@ class TestArms:
     ("url", "said"),
     [("sqlite:///{}", "Compare again with the same"), (None, "kept in storage='sqlite:")],
 )
-def test_interrupted_it_says_how_to_go_on(
+def test_an_interrupted_comparison_says_how_to_resume(
     url: str | None, said: str, tmp_path: Path, logs: pytest.LogCaptureFixture
 ) -> None:
     def interrupt(_: optuna.Trial) -> float:

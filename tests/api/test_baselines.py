@@ -32,7 +32,7 @@ def over_batches(objective: InitOffsetObjective, _: int | None) -> InitOffsetObj
     return objective.replace(training=training)
 
 
-# Controls of the training, as others may add them.
+# Controls that change the training, as users may add them.
 TRAINED_OTHERWISE = [
     NetworkArm(
         "small_batches",
@@ -56,13 +56,13 @@ TRAINED_OTHERWISE = [
 
 @pytest.fixture
 def controls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the names of all controls, with those that train otherwise."""
+    """Return the names of all controls, also of controls that train otherwise."""
     for arm in TRAINED_OTHERWISE:
         monkeypatch.setitem(ARMS, arm.name, arm)
     return [name for name, arm in ARMS.items() if arm.is_control]
 
 
-def test_is_the_same_for_all_samplers_and_controls(controls: list[str]) -> None:
+def test_baseline_is_the_same_for_all_samplers_and_controls(controls: list[str]) -> None:
     samplers = [name for name in SAMPLERS if name not in ("gp", "cmaes")]
     objective = make_objective()
     comparison = adnn.compare(objective, samplers, controls=controls, max_trial=3, seeds=[1])
@@ -71,7 +71,7 @@ def test_is_the_same_for_all_samplers_and_controls(controls: list[str]) -> None:
         baselines = (run.baseline, run.test_baseline)
         assert baselines == (plain.baseline, plain.test_baseline), name
         assert run.test_gain == pytest.approx(run.test_value - plain.test_baseline), name
-    # They are no copies of the baseline, on new seeds neither.
+    # The controls are not copies of the baseline, and neither are they on new seeds.
     replicated = {row.arm: row.estimate.value for row in comparison.numbers.replication}
     for arm in TRAINED_OTHERWISE:
         [run] = comparison.results[arm.name]
@@ -79,13 +79,15 @@ def test_is_the_same_for_all_samplers_and_controls(controls: list[str]) -> None:
         assert replicated[arm.name] != 0
 
 
-def test_of_a_control_that_trains_otherwise_is_confirmed_as_such(controls: list[str]) -> None:
+def test_baseline_of_a_control_that_trains_otherwise_is_confirmed_with_its_training(
+    controls: list[str],
+) -> None:
     options: Any = {"max_trial": 2, "seeds": [1]}
     comparison = adnn.compare(make_objective(), ["greedy"], controls=["small_batches"], **options)
     [run] = comparison.results["small_batches"]
     confirmation = run.confirm(6).confirmation
     assert len(confirmation.gains) == 6
     assert any(confirmation.gains)
-    # Others train the baseline network by what the contract says of the best one.
+    # Other arms train the baseline network with the training of the contract's best network.
     with pytest.raises(ValueError, match="trained as its baseline"):
         run.contract()

@@ -1,4 +1,4 @@
-"""Comparisons: paired seeds, stored studies, and what table and plot say."""
+"""Comparisons: paired seeds, stored studies, table and plot."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_each_run_is_the_search_with_its_seed(
             assert result.test_gain == alone.test_gain
 
 
-def test_a_stored_comparison_goes_on(objective: InitOffsetObjective, url: str) -> None:
+def test_a_stored_comparison_continues(objective: InitOffsetObjective, url: str) -> None:
     settings: dict[str, Any] = {"samplers": ("greedy", "random_restart"), "storage": url}
     adnn.compare(objective, max_trial=2, seeds=(0, 1), **settings)
     longer = adnn.compare(objective, max_trial=5, seeds=(0, 1, 2), **settings)
@@ -56,12 +56,12 @@ def test_a_stored_comparison_goes_on(objective: InitOffsetObjective, url: str) -
         ):
             assert completed(run.study) == completed(uninterrupted_run.study)
     names = {f"compare/{s}/seed={i}" for s in settings["samplers"] for i in range(3)}
-    # And the new seeds of each run of greedy.
+    # The last studies are the new seeds of each run of greedy.
     names |= {f"compare/greedy/seed={i}/confirmation" for i in range(3)}
     assert set(optuna.get_all_study_names(url)) == {"compare", *names}
 
 
-def test_own_samplers_by_label(
+def test_own_samplers_have_labels(
     objective: InitOffsetObjective, logs: pytest.LogCaptureFixture
 ) -> None:
     comparison = adnn.compare(
@@ -77,7 +77,7 @@ def test_own_samplers_by_label(
         seeds=(0, 1),
     )
     assert list(comparison.table().index) == ["TPE", "one sampler", "walk", "random_restart"]
-    # Each run has a copy of its own: the same draws for each seed, of which a user is warned.
+    # Each run has its own copy of the sampler: it draws the same for each seed, with a warning.
     assert [r.getMessage() for r in logs.records if "for all seeds" in r.getMessage()]
     first, second = comparison.results["one sampler"]
     assert [t.params for t in first.study.trials] == [t.params for t in second.study.trials]
@@ -89,7 +89,7 @@ class TestControl:
         assert list(comparison.results) == ["greedy", "random_restart"]
         assert comparison.numbers.reference == "random_restart"
 
-    def test_they_are_not_doubled_under_another_label(
+    def test_random_restarts_under_another_label_are_not_doubled(
         self, objective: InitOffsetObjective
     ) -> None:
         samplers = {"walk": "greedy", "luck": "random_restart"}
@@ -97,7 +97,7 @@ class TestControl:
         assert list(comparison.results) == ["walk", "luck"]
         assert comparison.numbers.reference == "luck"
 
-    def test_are_needed(self) -> None:
+    def test_random_restarts_are_needed(self) -> None:
         model = adnn.MLP((8,), kernel_initializer="ones")
         objective = adnn.InitOffsetObjective(model, adnn.load_dataset("digits"))
         with pytest.raises(ValueError, match="must start from other weights"):
@@ -123,13 +123,13 @@ class TestDifferences:
             assert row["pairs"] == 3
             assert row["verdict"] == "inconclusive"
 
-    def test_a_copy_of_an_arm_is_no_better(self, objective: InitOffsetObjective) -> None:
+    def test_a_copy_of_an_arm_is_not_better(self, objective: InitOffsetObjective) -> None:
         comparison = adnn.compare(
             objective, {"a": "annealing", "a again": "annealing"}, max_trial=3, seeds=range(6)
         )
         row = comparison.differences().loc[("a", "a again")]
         assert row["difference"] == 0
-        # There is no claim on two arms that are neither the reference nor the paper's.
+        # There is no claim on two arms if neither is the reference or the paper's sampler.
         assert row["verdict"] == "no claim"
 
 
@@ -212,7 +212,7 @@ def test_a_cluster_compares_as_one_process_does(url: str) -> None:
     assert os.getpid() not in owners
 
 
-def test_a_grid_that_a_worker_exhausted_is_not_gone_through_again(url: str) -> None:
+def test_a_grid_that_a_worker_exhausted_is_not_repeated(url: str) -> None:
     grid = optuna.samplers.GridSampler({"weight_offset_0": [0.0, 0.1], "bias_offset_0": [0.1]})
     with Cluster() as executor:
         comparison = adnn.compare(
@@ -244,7 +244,7 @@ def test_processes_that_are_forked_are_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize("storage", [None, "sqlite://"])
-def test_an_executor_needs_a_storage_that_others_reach(storage: str | None) -> None:
+def test_an_executor_needs_a_storage_that_other_processes_reach(storage: str | None) -> None:
     with (
         concurrent.futures.ThreadPoolExecutor(1) as executor,
         pytest.raises(ValueError, match="storage is in the memory of this process"),
@@ -307,7 +307,8 @@ def test_an_interrupted_comparison_is_resumed_by_its_name(
         adnn.resume(url, "compare", sampler="greedy")
     resumed, whole = adnn.resume(url, "compare"), adnn.compare(objective, **arguments)
     assert resumed.numbers.is_complete
-    # Only one of the two compiled the network, so the seconds beside three trials differ.
+    # Only one of the two comparisons compiled the network, so the seconds after three trials
+    # differ.
     texts = [
         re.sub(r"( 3) +\d+\.\d\d\b.*$", r"\1", without_reuse(each), flags=re.MULTILINE)
         for each in (resumed, whole)

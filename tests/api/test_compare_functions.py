@@ -32,7 +32,7 @@ PATHS = [HERE, str(Path(__file__).parents[1])]
 
 
 def smooth(trial: Any, seed: int) -> float:
-    """Return a noisy distance; the seed is of the trial, so that is where the noise is from."""
+    """Return a noisy distance. The seed belongs to the trial, so the noise does, too."""
     x = [trial.suggest_float(name, -5, 5) for name in "xyz"]
     return sum((value - 1) ** 2 for value in x) + 0.1 * float(np.random.default_rng(seed).normal())
 
@@ -53,7 +53,7 @@ def of_smooth() -> adnn.Comparison:
 
 
 class TestArms:
-    def test_random_search_is_always_one_and_the_reference(self) -> None:
+    def test_random_search_is_always_an_arm_and_the_reference(self) -> None:
         comparison = compare(samplers=("annealing", "greedy"), seeds=range(2), max_trial=3)
         assert [*comparison.results] == ["annealing", "greedy", "random"]
         table = comparison.differences()
@@ -75,13 +75,13 @@ class TestArms:
         assert "accuracy" not in text
         assert "restarts" not in text
 
-    def test_it_is_decided_within_twelve_seeds(self) -> None:
+    def test_a_difference_is_decided_within_twelve_seeds(self) -> None:
         comparison = compare(seeds=range(12), max_trial=20, stop_when_decided=True)
         assert 7 <= len(comparison.seeds) <= 12
         assert [*comparison.differences()["verdict"]] == ["better"]
         assert comparison.numbers.is_complete
 
-    def test_labels_with_factories(self) -> None:
+    def test_factories_have_labels(self) -> None:
         def tpe(seed: int, n_trials: int | None) -> optuna.samplers.BaseSampler:
             return optuna.samplers.TPESampler(seed=seed, n_startup_trials=(n_trials or 0) // 2)
 
@@ -89,7 +89,7 @@ class TestArms:
         assert [*comparison.results] == ["mine", "luck"]
         assert comparison.numbers.reference == "luck"
 
-    def test_maximizing_turns_every_sign(self) -> None:
+    def test_maximizing_reverses_every_sign(self) -> None:
         whole = compare(seeds=range(3))
         turned = compare(
             lambda trial, seed: -smooth(trial, seed), seeds=range(3), direction="maximize"
@@ -100,7 +100,7 @@ class TestArms:
 
 
 class TestScores:
-    def test_the_best_trial_is_evaluated_afresh_by_other_seeds(self) -> None:
+    def test_the_best_trial_is_evaluated_on_other_seeds(self) -> None:
         evaluations: list[tuple[bool, float, int]] = []
 
         def counted(trial: Any, seed: int) -> float:
@@ -118,7 +118,7 @@ class TestScores:
         )
         assert comparison.table()["best"].iloc[0] == comparison.numbers.any_record.study.best_value
 
-    def test_arms_of_a_seed_see_the_same_noise(self) -> None:
+    def test_arms_of_a_seed_have_the_same_noise(self) -> None:
         seeds: dict[int, list[int]] = {}
 
         def counted(trial: Any, seed: int) -> float:
@@ -130,7 +130,7 @@ class TestScores:
         assert all(len(values) == 2 and values[0] == values[1] for values in seeds.values())
         assert len(seeds) == 4
 
-    def test_best_value_told_is_called_that(self) -> None:
+    def test_best_reported_value_is_called_so(self) -> None:
         comparison = compare(noise, confirm=0, max_trial=5)
         assert comparison.numbers.any_record.test_value == comparison.numbers.any_record.best_value
 
@@ -145,7 +145,7 @@ class TestScores:
         assert n_calls == [5]
         assert comparison.numbers.any_record.test_value > comparison.numbers.any_record.best_value
 
-    def test_equivalent_is_said_of_a_margin_only(self) -> None:
+    def test_equivalent_is_said_only_with_a_margin(self) -> None:
         def again(seed: int, n_trials: int | None) -> optuna.samplers.BaseSampler:
             return optuna.samplers.RandomSampler(seed)
 
@@ -185,7 +185,9 @@ class TestObjectives:
         assert math.isfinite(comparison.differences()["difference"].iloc[0])
 
     @pytest.mark.parametrize("direction", ["minimize", "maximize"])
-    def test_an_infinite_penalty_is_told_as_in_optimize(self, direction: str) -> None:
+    def test_an_infinite_penalty_is_told_to_the_sampler_as_in_optimize(
+        self, direction: str
+    ) -> None:
         sign = 1 if direction == "minimize" else -1
 
         def objective(trial: Any) -> float:
@@ -204,7 +206,9 @@ class TestObjectives:
             assert record.best_value == plain.best_value
 
     @pytest.mark.parametrize(("value", "confirm"), [(math.nan, 5), (math.inf, 5), (math.inf, 0)])
-    def test_a_run_without_a_value_ends_the_evidence(self, value: float, confirm: int) -> None:
+    def test_seeds_after_a_run_without_a_value_do_not_count(
+        self, value: float, confirm: int
+    ) -> None:
         def objective(trial: Any) -> float:
             x = trial.suggest_float("x", 0, 1)
             return value if x < 2 else x
@@ -213,7 +217,7 @@ class TestObjectives:
         assert comparison.numbers.is_complete
         assert [*comparison.differences()["pairs"]] == [0]
 
-    def test_failures_count_as_the_value_that_the_user_names(self) -> None:
+    def test_failures_count_as_the_users_value(self) -> None:
         def objective(trial: Any, seed: int) -> float:
             fails = not isinstance(trial, optuna.Trial) and seed % 2 == 0
             return math.nan if fails else smooth(trial, seed)
@@ -229,12 +233,12 @@ class TestObjectives:
             assert search.test_value == pytest.approx(np.mean(values))
         again = adnn.resume(storage, "compare", objective=objective)
         assert again.differences().equals(comparison.differences())
-        # A run all of whose trials failed has this value, too.
+        # The user's value also counts for a run in which all trials failed.
         nothing = compare(lambda _: math.nan, max_trial=2, failed=100.0)
         assert [*nothing.differences()["pairs"]] == [6]
         assert {search.test_value for search in nothing.numbers.runs} == {100.0}
 
-    def test_only_samplers_without_a_value_at_the_gap_are_named(self) -> None:
+    def test_only_samplers_without_a_value_at_the_first_missing_seed_are_named(self) -> None:
         lost: list[float] = []
 
         def objective(trial: Any) -> float:
@@ -249,7 +253,7 @@ class TestObjectives:
         assert "grid" not in comparison.document().conclusion
 
     @pytest.mark.filterwarnings("error")
-    def test_the_spread_of_huge_values_is_known(self) -> None:
+    def test_huge_values_have_a_standard_deviation(self) -> None:
         def objective(trial: Any) -> float:
             return 1e300 * float(trial.suggest_float("x", 0, 1))
 
@@ -265,7 +269,7 @@ class TestObjectives:
         assert comparison.seeds == (0,)
         assert comparison.numbers.is_complete
 
-    def test_nothing_is_said_of_every_sampler_if_one_has_no_value(self) -> None:
+    def test_no_sentence_is_about_every_sampler_if_one_has_no_value(self) -> None:
         def objective(trial: Any) -> float:
             x = trial.suggest_float("x", 0, 3)
             return math.inf if x == 3 else x
@@ -276,7 +280,7 @@ class TestObjectives:
         document = compare(objective, {"a": worse, "b": lost}, **settings).document()
         assert document.verdict == "inconclusive"
 
-    def test_an_error_ends_the_comparison_and_keeps_what_was_done(
+    def test_an_error_ends_the_comparison_and_finished_trials_are_kept(
         self, storage: BaseStorage
     ) -> None:
         has_failed: list[int] = []
@@ -287,7 +291,7 @@ class TestObjectives:
                 raise RuntimeError("no")
             return smooth(trial, seed)
 
-        # CMA-ES draws by the numbers of trials, which move where one is lost.
+        # CMA-ES draws by trial numbers, which change if a trial is lost.
         settings: dict[str, Any] = {"samplers": ("cmaes",), "max_trial": 4, "seeds": [0]}
         with pytest.raises(RuntimeError, match="no"):
             compare(objective, storage=storage, **settings)
@@ -303,7 +307,7 @@ def values_of(comparison: adnn.Comparison) -> dict[str, list[Any]]:
 
 
 class TestGoingOn:
-    def test_after_interrupts_it_says_the_same(self, url: str) -> None:
+    def test_a_comparison_says_the_same_after_interrupts(self, url: str) -> None:
         n_calls = [0]
 
         def interrupted(trial: Any, seed: int) -> float:
@@ -326,7 +330,9 @@ class TestGoingOn:
         assert differences_of(comparison) == differences_of(whole)
 
     @pytest.mark.slow
-    def test_by_name_with_its_function(self, url: str) -> None:
+    def test_a_comparison_of_a_function_is_resumed_by_name_with_its_function(
+        self, url: str
+    ) -> None:
         settings: dict[str, Any] = {"seeds": range(2), "max_trial": 2, "storage": url}
         first = compare(**settings, confirm=1, margin=0.5)
         loaded = load_comparison(url, "compare")
@@ -352,7 +358,7 @@ class TestGoingOn:
         assert sum(study.n_trials for study in studies) < 10
 
     @pytest.mark.slow
-    def test_killed_ten_times_it_says_the_same(self, tmp_path: Path) -> None:
+    def test_killed_ten_times_a_comparison_says_the_same(self, tmp_path: Path) -> None:
         path = tmp_path / "c.db"
         url = f"sqlite:///{path}"
         code = (
@@ -362,7 +368,7 @@ class TestGoingOn:
             "    return t.smooth(trial, seed)\n"
             f"t.compare(slow, ('annealing', 'tpe'), max_trial=10, storage={url!r})"
         )
-        kill_after(code, path, range(10, 160, 15))  # Of 180.
+        kill_after(code, path, range(10, 160, 15))  # All runs together have 180 trials.
         comparison = compare(samplers=("annealing", "tpe"), max_trial=10, storage=url, reuse=True)
         whole = compare(samplers=("annealing", "tpe"), max_trial=10)
         assert values_of(comparison) == values_of(whole)
@@ -373,13 +379,13 @@ def differences_of(comparison: adnn.Comparison) -> str:
     return comparison.differences().to_csv()
 
 
-def test_few_seeds_are_warned_of_at_the_line_that_calls() -> None:
+def test_a_warning_of_few_seeds_names_the_calling_line() -> None:
     with pytest.warns(UserWarning, match="1 seed can decide nothing about the samplers") as warned:
         compare(seeds=range(1), max_trial=1, confirm=0)
     assert {warning.filename for warning in warned} == {__file__}
 
 
-def test_page_figure_and_plan(tmp_path: Path) -> None:
+def test_page_figure_and_plan_of_functions(tmp_path: Path) -> None:
     comparison = of_smooth()
     comparison.report(tmp_path / "c.html")
     page = format(comparison, "markdown")
@@ -395,13 +401,13 @@ def test_page_figure_and_plan(tmp_path: Path) -> None:
 
 
 def test_equal_samplers_are_seldom_said_to_differ() -> None:
-    """The worst case is told in full by the slow test below."""
+    """The worst case is computed by the slow test below."""
     comparison = compare(noise, samplers=seeded(3), max_trial=3, seeds=range(8))
     assert {*comparison.differences()["verdict"]} <= {"inconclusive", "no claim"}
 
 
 def seeded(n: int) -> dict[str, Any]:
-    """Return random search under several names, each with points of its own."""
+    """Return random search under several names; each name proposes points of its own."""
 
     def factory(i: int) -> Any:
         return lambda seed, _: optuna.samplers.RandomSampler(seed=seed + i)
@@ -437,12 +443,12 @@ def test_random_search_under_six_names(*, stop_when_decided: bool) -> None:
         ({"function": lambda trial: "x"}, "must return a number; got 'x'"),
     ],
 )
-def test_refuses_what_is_wrong(wrong: dict[str, Any], said: str) -> None:
+def test_wrong_arguments_of_functions_are_refused(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises((ValueError, TypeError), match=said):
         compare(**{"max_trial": 2, "seeds": range(2), **wrong})
 
 
-def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_line_compares_a_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [HERE, *sys.path])
     arguments = ["compare", "test_compare_functions:smooth", "--samplers", "annealing,tpe"]
@@ -455,7 +461,7 @@ def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(["compare", "test_compare_functions", "--max-trial", "3"]) == 2
 
 
-def test_seeds_that_redraw_splits_must_be_told() -> None:
+def test_whether_seeds_redraw_splits_must_be_set() -> None:
     def objective(trial: Any, split: int) -> float:
         noise = np.random.default_rng([split, trial.number]).normal(0, 0.1)
         return float(trial.suggest_float("x", 0, 1) ** 2 + noise)
@@ -468,7 +474,8 @@ def test_seeds_that_redraw_splits_must_be_told() -> None:
     [row] = comparison.numbers.paired_differences
     assert row.mean == alone.mean
     assert row.high - row.low > alone.high - alone.low
-    # Means over three splits: their common part does not get smaller.
+    # Each value is a mean over three splits. The share that the splits have in common stays as
+    # large.
     comparison = adnn.compare(objective, resampled=(80, 20), **{**options, "confirm": 3})
     [row] = comparison.numbers.paired_differences
     by_arm = {
@@ -485,7 +492,7 @@ def of_split(trial: Any, split: int) -> float:
     return float(trial.suggest_float("x", 0, 1) + split % 10 / 100)
 
 
-def test_splits_are_told_on_the_command_line(
+def test_split_sizes_are_set_on_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -508,7 +515,7 @@ def test_networks_have_no_folds() -> None:
 
 
 class TestErrors:
-    def test_those_that_are_caught_end_their_own_trial_which_counts(self) -> None:
+    def test_caught_errors_end_their_own_trial_which_counts(self) -> None:
         def fails(trial: Any) -> float:
             if (x := trial.suggest_float("x", 0, 1)) > 0.5:
                 raise ValueError
@@ -525,7 +532,7 @@ class TestErrors:
         with pytest.raises(ValueError):  # noqa: PT011 - it says nothing.
             compare(**options, catch=[KeyError])
 
-    def test_those_of_the_storage_and_wrong_values_are_raised(self) -> None:
+    def test_errors_of_the_storage_and_wrong_values_are_raised(self) -> None:
         with pytest.raises(TypeError, match="must return a number"):
             compare(lambda _: "good", catch=Exception)
 
@@ -538,7 +545,7 @@ class TestErrors:
 
 @pytest.mark.parametrize("attributes", [{}, {"mine": 1}])
 def test_a_head_that_says_nothing_is_declared(attributes: Any) -> None:
-    """Its worker died before it could say what the study is, or is about to."""
+    """A worker may die between creating the study and declaring its kind."""
     storage = optuna.storages.InMemoryStorage()
     head = optuna.create_study(storage=storage, study_name="compare")
     for name, value in attributes.items():
@@ -550,7 +557,7 @@ def test_a_head_that_says_nothing_is_declared(attributes: Any) -> None:
     )
 
 
-def test_a_study_of_something_else_is_no_head() -> None:
+def test_a_study_of_another_kind_is_not_taken_for_the_comparison() -> None:
     storage = optuna.storages.InMemoryStorage()
     optuna.create_study(storage=storage, study_name="to maximize", direction="maximize")
     optuna.create_study(storage=storage, study_name="of two", directions=["minimize"] * 2)

@@ -1,4 +1,4 @@
-"""Comparisons of models, trained for real."""
+"""Comparisons of models by real trainings."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def linear() -> keras.Model:
     )
 
 
-def test_each_seed_draws_everything_afresh_the_same_for_all_models() -> None:
+def test_each_seed_redraws_everything_equally_for_all_models() -> None:
     comparison = compare({"mlp": adnn.MLP((8,)), "again": adnn.MLP((8,)), "linear": linear})
     assert comparison.numbers.arms["mlp"] == comparison.numbers.arms["again"]
     assert len({*comparison.numbers.arms["mlp"]}) > 1
@@ -57,14 +57,14 @@ def test_models_in_another_order_keep_their_values() -> None:
     assert again.numbers.arms == first.numbers.arms
 
 
-def test_better_is_shown_with_intervals_and_a_probability() -> None:
+def test_better_models_have_intervals_and_a_win_rate() -> None:
     comparison = compare()
     [row] = comparison.numbers.differences
     assert row.verdict == "worse"
     pairs = np.subtract(*comparison.numbers.arms.values())
     table = comparison.differences().loc[("small", "wide")]
     assert table["difference"] == pytest.approx(pairs.mean())
-    # Of none of six: 1 - .025 ** (1 / 6).
+    # The upper end for 0 of 6 wins: 1 - .025 ** (1 / 6).
     assert table["win_rate_low"] == 0
     assert table["win_rate_high"] == pytest.approx(0.4593, abs=1e-4)
     half = 2.5706 * pairs.std(ddof=1) * math.sqrt(1 / 6 + 359 / 1079)
@@ -72,7 +72,7 @@ def test_better_is_shown_with_intervals_and_a_probability() -> None:
 
 
 @pytest.mark.slow
-def test_trainings_are_compared_too() -> None:
+def test_training_settings_are_compared_too() -> None:
     trainings = {"one": quick_training(epochs=1), "ten": quick_training(epochs=10)}
     comparison = compare(dict.fromkeys(trainings, adnn.MLP((16,))), training=trainings)
     assert comparison.numbers.ranked[0] == "ten"
@@ -82,7 +82,7 @@ def test_trainings_are_compared_too() -> None:
         compare(training=trainings)
 
 
-def test_stops_when_decided_and_pays_for_it(storage: BaseStorage) -> None:
+def test_stopping_once_decided_makes_the_comparison_sequential(storage: BaseStorage) -> None:
     comparison = compare(seeds=range(30), stop_when_decided=True, storage=storage)
     assert 7 <= len(comparison.runs.seeds) < 12
     assert "e-process" in format(comparison, "details")
@@ -92,7 +92,7 @@ def test_stops_when_decided_and_pays_for_it(storage: BaseStorage) -> None:
     assert compare(seeds=range(30), stop_when_decided=True, storage=storage) == comparison
 
 
-def test_goes_on_where_it_ended_and_further_seeds_are_paid_for(storage: BaseStorage) -> None:
+def test_a_comparison_resumes_and_further_seeds_make_it_sequential(storage: BaseStorage) -> None:
     nothing = compare(storage=storage, max_time=1e-9)
     assert nothing.runs.missing
     assert {row.verdict for row in nothing.numbers.differences} == {"inconclusive"}
@@ -108,7 +108,7 @@ def test_goes_on_where_it_ended_and_further_seeds_are_paid_for(storage: BaseStor
         compare({**MODELS, "wide": adnn.MLP((65,))}, storage=storage)
 
 
-def test_planned_seeds_that_are_missing_decide_nothing() -> None:
+def test_missing_planned_seeds_decide_nothing() -> None:
     whole = compare()
     evaluations = {e: v for e, v in whole.runs.evaluations.items() if e[1] != 3}
     runs = dataclasses.replace(whole.runs, evaluations=evaluations)
@@ -117,7 +117,7 @@ def test_planned_seeds_that_are_missing_decide_nothing() -> None:
 
 
 @pytest.mark.slow
-def test_a_model_that_was_edited_under_its_name_is_refused(url: str) -> None:
+def test_an_edited_model_of_the_same_name_is_refused(url: str) -> None:
     def net(activation: str) -> type[keras.Model]:
         class Net(keras.Model):
             def __init__(self) -> None:
@@ -167,7 +167,7 @@ def test_equal_models_are_seldom_said_to_differ() -> None:
         ({"training": 3}, "must be a Training"),
     ],
 )
-def test_refuses_what_is_wrong(wrong: dict[str, Any], said: str) -> None:
+def test_wrong_arguments_of_models_are_refused(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises((ValueError, TypeError), match=said):
         compare(**wrong)
 
@@ -190,7 +190,7 @@ def test_command_line_takes_files_and_functions(
 
 
 @pytest.mark.slow
-def test_those_of_a_regression_are_compared_by_r2() -> None:
+def test_models_of_a_regression_are_compared_by_r2() -> None:
     x = np.random.default_rng(0).normal(size=(60, 3))
     data = adnn.Dataset.from_arrays(x, x.sum(axis=1), task="regression")
     training = quick_training(epochs=1)
@@ -218,21 +218,21 @@ def wider(initialisation: int, *, order: int) -> float:
 
 
 class TestFunctionsOfSeeds:
-    def test_are_compared_by_what_they_return(self) -> None:
+    def test_are_compared_by_their_returned_values(self) -> None:
         comparison = adnn.compare_models({"small": small, "wider": wider}, seeds=range(8))
         assert comparison.numbers.arms["small"] == [small(seed) for seed in range(8)]
         assert len(set(comparison.numbers.arms["wider"])) == 8
         assert comparison.differences()["verdict"].iloc[0] == "worse"
         assert [*comparison.differences().columns[-2:]] == ["verdict", "reason"]
 
-    def test_share_the_seeds_of_the_same_sources(self) -> None:
+    def test_share_seeds_of_sources_with_the_same_name(self) -> None:
         comparison = adnn.compare_models(
             {"wide": wide, "wider": wider}, seeds=range(6), margin=1.0
         )
         assert np.subtract(*[*comparison.numbers.arms.values()][::-1]) == pytest.approx([0.5] * 6)
         assert comparison.differences()["verdict"].iloc[0] == "equivalent"
 
-    def test_that_fail_end_the_evidence_unless_a_failure_has_a_value(self) -> None:
+    def test_later_seeds_do_not_count_after_a_failure_without_a_value(self) -> None:
         storage = optuna.storages.InMemoryStorage()
 
         def wide(seed: int) -> float:
@@ -253,7 +253,7 @@ class TestFunctionsOfSeeds:
             expected = 0.1 + (2 * failed - 0.9 - 0.9 - 0.01) / 12
             assert (row["pairs"], row["difference"]) == (12, pytest.approx(expected))
 
-    def test_go_on_where_they_ended(self, storage: BaseStorage) -> None:
+    def test_resume_where_they_ended(self, storage: BaseStorage) -> None:
         seeds_of_calls: list[int] = []
 
         def counted(seed: int) -> float:
@@ -271,14 +271,14 @@ class TestFunctionsOfSeeds:
         with pytest.raises(ValueError, match="evaluations of something else"):
             adnn.compare_models({"a": wide, "b": small}, **settings)
 
-    def test_stand_beside_networks(self) -> None:
+    def test_are_compared_with_networks(self) -> None:
         models = {"network": adnn.MLP((8,)), "own": lambda seed: 0.5 + seed / 1000}
         comparison = compare(models)
         assert comparison.numbers.arms["own"] == [0.5 + seed / 1000 for seed in range(6)]
         assert comparison.numbers.arms["network"] == compare().numbers.arms["small"]
         assert "own" in str(comparison)
 
-    def test_seeds_that_cannot_be_stored_are_refused_before_anything_is(self) -> None:
+    def test_seeds_that_cannot_be_stored_are_refused_before_anything_is_stored(self) -> None:
         storage = optuna.storages.InMemoryStorage()
         models = {"a": small, "b": wide}
         with pytest.raises(ValueError, match="seed must be below 2,147,483,648; got"):
@@ -287,7 +287,7 @@ class TestFunctionsOfSeeds:
         seeds = [2**31 - 1, *range(6)]
         assert adnn.compare_models(models, seeds=seeds, storage=storage).runs.seeds == (*seeds,)
 
-    def test_data_are_of_networks(self) -> None:
+    def test_settings_of_networks_and_wrong_models_are_refused(self) -> None:
         with pytest.raises(ValueError, match="must be omitted if all models are functions"):
             compare({"a": small, "b": wide})
         with pytest.raises(ValueError, match="training must be omitted"):
@@ -307,7 +307,7 @@ class TestSplits:
 
         return {"a": scored, "b": lambda split, start: scored(split, start + 1)}
 
-    def test_that_are_redrawn_must_be_told(self) -> None:
+    def test_whether_they_are_redrawn_must_be_set(self) -> None:
         with pytest.raises(
             ValueError, match=r"got 'split'.*resampled=.*folds=True.*resampled=False"
         ):

@@ -31,7 +31,7 @@ COLUMNS = [
 
 
 def arms(n: int = 10, seed: int = 0) -> dict[str, list[float]]:
-    """Return two equal arms and one that is better than both by 0.3, paired."""
+    """Return paired values: two equal arms, and one arm that is better than both by 0.3."""
     rng = np.random.default_rng(seed)
     of_unit, noise = rng.normal(size=n), rng.normal(0, 0.1, (3, n))
     a, b, c = (of_unit + noise[0], of_unit + noise[1] + 0.3, of_unit + noise[2])
@@ -39,7 +39,7 @@ def arms(n: int = 10, seed: int = 0) -> dict[str, list[float]]:
 
 
 class TestVerdicts:
-    def test_each_two_arms_are_judged_by_their_pairs(self) -> None:
+    def test_all_pairs_of_arms_are_judged_by_paired_values(self) -> None:
         values = arms()
         table = adnn.compare_values(values, margin=0.25).differences()
         assert [*table.columns] == COLUMNS
@@ -51,7 +51,7 @@ class TestVerdicts:
         assert row["low"] < row["difference"] < row["high"]
         assert (row["win_rate"], row["win_rate_high"]) == ((pairs > 0).mean(), 1.0)
 
-    def test_a_table_with_one_value_a_row_is_to_be_pivoted(self) -> None:
+    def test_a_table_with_one_value_per_row_must_be_pivoted(self) -> None:
         table = pd.DataFrame({"seed": [0, 1] * 2, "arm": ["a", "a", "b", "b"], "value": 1.0})
         with pytest.raises(TypeError, match=r"column of its own.*table\.pivot\(index='seed'"):
             adnn.compare_values(table)
@@ -60,7 +60,7 @@ class TestVerdicts:
         comparison = adnn.compare_values({"a": [1.0, 2.0] * 6, "b": [1.0, 2.0] * 6})
         assert [*comparison.differences()["verdict"]] == ["inconclusive"]
 
-    def test_the_lower_is_better_if_that_is_said(self) -> None:
+    def test_lower_is_better_if_the_user_says_so(self) -> None:
         values = arms()
         comparison = adnn.compare_values(values, minimize=True)
         negated = {label: np.negative(v) for label, v in values.items()}
@@ -69,13 +69,13 @@ class TestVerdicts:
         )
         assert [*comparison.differences()["verdict"]][::2] == ["better", "worse"]
 
-    def test_sequential_is_paid_for(self) -> None:
+    def test_sequential_intervals_are_wider(self) -> None:
         planned, sequential = (adnn.compare_values(arms(12), sequential=s) for s in (False, True))
         widths = [row.high - row.low for row in planned.numbers.differences]
         for row, width in zip(sequential.numbers.differences, widths, strict=True):
             assert row.high - row.low > width
 
-    def test_those_of_other_seeds_have_cis_at_least_as_wide_as_welch_s(self) -> None:
+    def test_unpaired_values_have_cis_at_least_as_wide_as_welch_s(self) -> None:
         values: dict[str, list[float]] = {
             "a": [1.0, 2.0, 3.0, 2.5],
             "b": [5.0, 6.5, 6.0, 5.5, 5.9],
@@ -106,14 +106,14 @@ class TestVerdicts:
 
     @pytest.mark.filterwarnings("error")
     @pytest.mark.parametrize("scale", [1e-300, 1e300])
-    def test_the_spread_of_tiny_and_huge_values_is_known(self, scale: float) -> None:
+    def test_tiny_and_huge_values_have_a_standard_deviation(self, scale: float) -> None:
         scaled = {label: [scale * value for value in of_arm] for label, of_arm in arms().items()}
         comparison, usual = adnn.compare_values(scaled), adnn.compare_values(arms()).table()
         assert [*comparison.table()["value_std"] / scale] == pytest.approx([*usual["value_std"]])
         assert "inf" not in str(comparison)
         assert max(map(len, str(comparison).split())) <= 80
 
-    def test_an_arm_with_a_short_name_names_no_rows(self) -> None:
+    def test_an_arm_with_a_short_name_is_not_taken_for_row_names(self) -> None:
         comparison = adnn.compare_values({"s": [1.0], "S": [2.0], "b": [3.0]})
         assert comparison.numbers.ranked == ["b", "S", "s"]
 
@@ -121,7 +121,7 @@ class TestVerdicts:
         comparison = adnn.compare_values({**arms(), "d": [math.nan, *[1.0] * 9]})
         assert comparison.differences()["verdict"]["a", "b"] == "worse"
 
-    def test_what_is_missing_ends_the_evidence_and_is_named(self) -> None:
+    def test_values_after_a_missing_one_do_not_count_and_it_is_named(self) -> None:
         frame = pd.DataFrame(arms(), index=[f"d{i}" for i in range(10)]).rename_axis("dataset")
         frame.loc["d8", "c"] = math.nan
         comparison = adnn.compare_values(frame)
@@ -139,20 +139,20 @@ class TestVerdicts:
 
 class TestBaseline:
     @pytest.mark.parametrize("options", [{}, {"sequential": True}, {"paired": False}])
-    def test_is_all_that_the_other_arms_are_compared_with(self, options: dict[str, Any]) -> None:
+    def test_is_the_only_arm_with_which_others_are_compared(self, options: dict[str, Any]) -> None:
         values = arms(12)
         rows = adnn.compare_values(values, baseline="b", **options).numbers.differences
         assert [(row.arm, row.other) for row in rows] == [("a", "b"), ("c", "b")]
         assert options == {"paired": False} or {row.verdict for row in rows} == {"worse"}
         all_pairs = adnn.compare_values(values, **options).numbers.differences
-        # Two claims share the error rate, not three.
+        # Two claims share the error rate, not three claims.
         assert rows[0].high - rows[0].low < all_pairs[0].high - all_pairs[0].low
         two = {label: values[label] for label in "ab"}
         [alone] = adnn.compare_values(two, baseline="b", **options).numbers.differences
         [same] = adnn.compare_values(two, **options).numbers.differences
         assert vars(alone) == vars(same)
 
-    def test_makes_eight_arms_of_nine_pairs_decidable_without_normal_differences(self) -> None:
+    def test_makes_nine_pairs_of_eight_arms_decidable_without_normality(self) -> None:
         rng = np.random.default_rng(0)
         values = {f"v{i}": (rng.normal(0, 0.01, 9) - i / 10).tolist() for i in range(8)}
         with_baseline, of_all_pairs = (
@@ -167,17 +167,17 @@ class TestBaseline:
 
 
 class TestTelling:
-    def test_page_and_figure(self, tmp_path: Path) -> None:
+    def test_report_page_and_figure(self, tmp_path: Path) -> None:
         for options in ({}, {"paired": False}, {"margin": 0.1, "minimize": True}):
             comparison = adnn.compare_values({"<i>": arms()["a"], "b": arms()["b"]}, **options)
             comparison.report(tmp_path / "v.html")
             page = (tmp_path / "v.html").read_text()
             assert "b vs &lt;i&gt;" in page or "&lt;i&gt; vs b" in page
             assert ("is within ±0.1." in page) == ("margin" in options)
-            assert len(comparison.plot().layout.yaxis2.ticktext) == 1  # The difference.
+            assert len(comparison.plot().layout.yaxis2.ticktext) == 1  # One difference.
             assert (
                 len(comparison.plot("values").data) == 4
-            )  # The values of each arm, and the means.
+            )  # The values of each arm, and the means of the arms.
 
 
 class TestTables:
@@ -193,7 +193,7 @@ class TestTables:
             (FRAME.set_axis([*"klmnopqrst"]).rename_axis("what"), {}, ("what", "n")),
         ],
     )
-    def test_of_all_kinds_are_read(
+    def test_of_all_formats_are_read(
         self, frame: pd.DataFrame, options: dict[str, Any], named: tuple[str, str], tmp_path: Path
     ) -> None:
         frame.to_csv(tmp_path / "r.csv", **options)
@@ -207,7 +207,7 @@ class TestTables:
         pd.testing.assert_frame_equal(comparison.differences(), expected)
 
     @pytest.mark.parametrize("first", ["trial", "run_id", "Replicates", "#"])
-    def test_that_count_their_rows_or_part_columns_otherwise_are_read(
+    def test_with_row_numbers_or_other_separators_are_read(
         self, first: str, tmp_path: Path
     ) -> None:
         expected = adnn.compare_values(arms()).differences()
@@ -215,7 +215,8 @@ class TestTables:
             self.FRAME.to_csv(tmp_path / "r.csv", sep=separator, index_label=first)
             comparison = adnn.compare_values(tmp_path / "r.csv")
             pd.testing.assert_frame_equal(comparison.differences(), expected)
-        text = self.FRAME.to_csv(index_label=first).replace("\n", ",\n")  # As spreadsheets do.
+        # As spreadsheets write lines.
+        text = self.FRAME.to_csv(index_label=first).replace("\n", ",\n")
         (tmp_path / "r.csv").write_text(text, encoding="utf-8-sig")
         pd.testing.assert_frame_equal(
             adnn.compare_values(tmp_path / "r.csv").differences(), expected
@@ -224,7 +225,7 @@ class TestTables:
         with pytest.raises(ValueError, match="got 1 arm and 2 rows"):
             adnn.compare_values(tmp_path / "r.csv")
 
-    def test_of_mappings_by_seed_are_of_their_values(self) -> None:
+    def test_as_mappings_of_seeds_are_compared_by_their_values(self) -> None:
         comparison = adnn.compare_values({a: dict(enumerate(v, 7)) for a, v in arms().items()})
         assert comparison.differences()["difference"].iloc[0] == pytest.approx(
             np.subtract(arms()["a"], arms()["b"]).mean()
@@ -233,7 +234,7 @@ class TestTables:
         turned = {"a": {1: 0.9, 2: 0.8}, "b": {2: 0.7, 1: 0.6}}
         assert adnn.compare_values(turned).numbers.arms == {"a": [0.9, 0.8], "b": [0.6, 0.7]}
 
-    def test_columns_of_unpaired_arms_may_end_early(self, tmp_path: Path) -> None:
+    def test_columns_of_unpaired_arms_may_have_different_lengths(self, tmp_path: Path) -> None:
         (tmp_path / "r.csv").write_text("a,b\n1,3\n2,4\n3,\n")
         comparison = adnn.compare_values(tmp_path / "r.csv", paired=False)
         assert [*comparison.table()["rows"]] == [3, 2]
@@ -250,7 +251,7 @@ class TestTables:
             (",".join(map(str, range(201))), "at most 200 columns; got 201"),
         ],
     )
-    def test_that_are_wrong_are_refused(self, text: str, said: str, tmp_path: Path) -> None:
+    def test_wrong_tables_are_refused(self, text: str, said: str, tmp_path: Path) -> None:
         (tmp_path / "r.csv").write_text(text)
         (tmp_path / "r.csv.gz").write_bytes(gzip.compress(text.encode())[:12])
         with pytest.raises(ValueError, match="must be a valid CSV file"):
@@ -275,7 +276,7 @@ class TestTables:
 
 
 @pytest.mark.parametrize("character", ["\x1b[31m", "\u202e", "\udc80"])
-def test_names_in_messages_change_no_terminal(character: str) -> None:
+def test_names_in_messages_do_not_control_the_terminal(character: str) -> None:
     table = pd.DataFrame({f"a{character}b": [1.0], "c": [2.0]})
     with pytest.raises(ValueError, match="Available: a") as raised:
         adnn.compare_values(table, sequential=True, order="day")
@@ -283,7 +284,7 @@ def test_names_in_messages_change_no_terminal(character: str) -> None:
     assert f"Available: a{ascii(character)[1:-1]}b, c." in str(raised.value)
 
 
-def test_a_value_that_is_not_finite_ends_the_evidence() -> None:
+def test_values_after_an_infinite_one_do_not_count() -> None:
     for value in (math.inf, 10**400, -(10**400)):
         comparison = adnn.compare_values({"a": [1.0, 2.0, value], "b": [0.0, 0.5, 1.0]})
         assert comparison.differences()["pairs"].item() == 2
@@ -312,12 +313,14 @@ def test_a_value_that_is_not_finite_ends_the_evidence() -> None:
         ("none.csv", {}, "File 'none.csv' not found"),
     ],
 )
-def test_refuses_what_is_wrong(values: Any, options: dict[str, Any], said: str) -> None:
+def test_wrong_arguments_of_values_are_refused(
+    values: Any, options: dict[str, Any], said: str
+) -> None:
     with pytest.raises((ValueError, TypeError, FileNotFoundError), match=said):
         adnn.compare_values(values, **options)
 
 
-def test_command_line(
+def test_command_line_compares_values(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -348,7 +351,7 @@ class TestSplitsAndFolds:
             rows += [(repeat, fold, *rng.normal(0.8, 0.05, 2)) for fold in range(n_folds)]
         return pd.DataFrame(rows, columns=["repeat", "fold", "a", "b"])
 
-    def test_that_overlap_have_the_interval_of_nadeau_and_bengio(self) -> None:
+    def test_overlapping_splits_have_the_interval_of_nadeau_and_bengio(self) -> None:
         table = self.table()
         comparison = adnn.compare_values(table, resampled=(80, 20))
         [row] = comparison.numbers.differences
@@ -360,7 +363,7 @@ class TestSplitsAndFolds:
         by_index = adnn.compare_values(table.set_index(["repeat", "fold"]), resampled=(80, 20))
         assert by_index.numbers.differences == comparison.numbers.differences
 
-    def test_of_scikit_learn_are_its_test_scores(self) -> None:
+    def test_cross_validations_of_scikit_learn_are_compared_by_test_scores(self) -> None:
         linear, tree = np.random.default_rng(0).normal(0.8, 0.05, (2, 10))
         values = {
             label: {"fit_time": np.ones(10), "score_time": np.ones(10), "test_score": scores}
@@ -372,7 +375,7 @@ class TestSplitsAndFolds:
         expected = adnn.compare_values({"linear": linear, "tree": tree})
         assert comparison.numbers.differences == expected.numbers.differences
 
-    def test_are_found_wherever_they_are_named(self) -> None:
+    def test_folds_are_recognized_in_columns_keys_and_index(self) -> None:
         table = self.table(1, 8)[["a", "b", "fold"]]
         in_text = {
             arm: {f"fold {i}": values for i, values in enumerate(table[arm])} for arm in "ab"
@@ -386,7 +389,9 @@ class TestSplitsAndFolds:
             adnn.compare_values({"a": of_folds, "b": of_folds[:6]}, paired=False)
 
     @pytest.mark.parametrize("name", ["Fold", "cv", "data", "fold_id", "split1"])
-    def test_are_refused_where_nothing_is_said_of_them(self, name: str) -> None:
+    def test_values_of_splits_or_folds_are_refused_without_resampled_or_folds(
+        self, name: str
+    ) -> None:
         ways_out = r"resampled=\(n_train, n_test\), folds=True .*, or resampled=False"
         for table in (
             pd.DataFrame({name: range(10), **arms()}),
@@ -409,12 +414,14 @@ class TestSplitsAndFolds:
             ({"folds": True}, "For a repeated cross-validation, pass resampled"),
         ],
     )
-    def test_that_are_wrong_are_refused(self, options: dict[str, Any], said: str) -> None:
+    def test_wrong_settings_of_splits_are_refused(
+        self, options: dict[str, Any], said: str
+    ) -> None:
         with pytest.raises(ValueError, match=said):
             adnn.compare_values(self.table(), **options)
 
     @pytest.mark.slow
-    def test_of_equal_rules_seldom_differ(self) -> None:
+    def test_equal_rules_seldom_differ(self) -> None:
         rng, false = np.random.default_rng(11), {"corrected": 0, "as seeds": 0}
         for _ in range(100):
             x = rng.normal(size=(300, 6))
@@ -446,7 +453,7 @@ class TestGroups:
         }
     )
 
-    def test_are_compared_by_their_means_however_they_are_named(self, tmp_path: Path) -> None:
+    def test_are_compared_by_their_means_whatever_their_names(self, tmp_path: Path) -> None:
         table = self.TABLE
         means = {arm: [table[arm][i::8].mean() for i in range(8)] for arm in "ab"}
         expected = adnn.compare_values(means).differences()
@@ -464,12 +471,12 @@ class TestGroups:
             assert comparison.names[3] == "p3"
         assert adnn.compare_values(table, groups="passage").numbers.per == "passage"
 
-    def test_of_unequal_sizes_count_once_each_and_end_where_a_value_is_missing(self) -> None:
+    def test_of_unequal_sizes_count_once_each_until_a_value_is_missing(self) -> None:
         values = {"a": [1.0, 2.0, 3.0, 4.0], "b": [0.0, 0.0, 0.0, math.nan]}
         [row] = adnn.compare_values(values, groups=[*"xxyz"]).numbers.differences
         assert (row.n_pairs, row.mean) == (2, (1.5 + 3.0) / 2)
 
-    def test_of_two_files_are_paired_by_their_rows(
+    def test_in_two_files_are_paired_by_rows(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.chdir(tmp_path)
@@ -494,7 +501,7 @@ class TestGroups:
             ({"groups": ["p"] * 23 + [math.nan]}, "must label each row; got gaps in 'group'"),
         ],
     )
-    def test_that_are_wrong_are_refused(self, options: dict[str, Any], said: str) -> None:
+    def test_wrong_groups_are_refused(self, options: dict[str, Any], said: str) -> None:
         with pytest.raises(ValueError, match=said):
             adnn.compare_values(self.TABLE, **options)
 
@@ -521,7 +528,7 @@ class TestGroups:
 class TestOrder:
     VALUES = pd.DataFrame(arms(20, seed=3))[["a", "c"]]
 
-    def test_of_rows_that_look_sorted_must_be_told(self) -> None:
+    def test_must_be_set_if_rows_look_sorted(self) -> None:
         table = self.VALUES.sort_values("a").assign(time=range(20, 0, -1))
         with pytest.raises(ValueError, match="seem sorted by 'a'"):
             adnn.compare_values(table[["a", "c"]], sequential=True)
@@ -529,7 +536,7 @@ class TestOrder:
         by_difference = {"a": shared + np.arange(20), "b": shared}
         with pytest.raises(ValueError, match="seem sorted by 'a - b'"):
             adnn.compare_values(by_difference, sequential=True)
-        adnn.compare_values(table[["a", "c"]])  # In a fixed design it does not matter.
+        adnn.compare_values(table[["a", "c"]])  # In a fixed design, the order does not matter.
         as_they_are = adnn.compare_values(table[["a", "c"]], sequential=True, order="rows")
         ordered = adnn.compare_values(table, sequential=True, order="time")
         reverse = table[["a", "c"]].iloc[::-1]
@@ -554,13 +561,14 @@ class TestOrder:
             ({"sequential": True, "order": "when"}, "Available: a, c"),
         ],
     )
-    def test_that_is_wrong_is_refused(self, options: dict[str, Any], said: str) -> None:
+    def test_a_wrong_order_is_refused(self, options: dict[str, Any], said: str) -> None:
         with pytest.raises(ValueError, match=said):
             adnn.compare_values(self.VALUES, **options)
 
 
-def test_a_tie_that_rounding_breaks_decides_nothing() -> None:
-    # Of 359 images, rounding to 1e-12 made an upper end of 0 one of -3e-13, and the verdict worse.
+def test_a_tie_that_only_rounding_breaks_decides_nothing() -> None:
+    # For 359 images, rounding to 1e-12 had turned an upper end of 0 into -3e-13, and the verdict
+    # into worse.
     counts = np.array([-3, -3, -3, 0, -1, 1, -1, 1, -2, -2]) * 1.0
     for n in (359, 7, 1797):
         for base in (0.0, 100 / n):
@@ -573,7 +581,7 @@ def test_a_tie_that_rounding_breaks_decides_nothing() -> None:
 
 
 class TestGate:
-    """``--require`` of two files, as continuous integration uses it."""
+    """``--require`` with two files, as continuous integration uses it."""
 
     @pytest.fixture
     def noise(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
@@ -592,14 +600,14 @@ class TestGate:
         files = ["compare-values", "new.csv", "--baseline-file", "old.csv"]
         return run([*files, "--margin", "0.005", "--require", require, *options])
 
-    def test_passes_what_is_better_only_if_that_is_required(self, noise: np.ndarray) -> None:
+    def test_passes_only_better_values_if_better_is_required(self, noise: np.ndarray) -> None:
         codes = {}
         for shift in (0.02, 0.0, -0.02):
             self.write("new", noise + shift)
             codes[shift] = self.code(), self.code(require="better")
         assert codes == {0.02: (0, 0), 0.0: (0, 1), -0.02: (1, 1)}
         gate = ["compare-values", "new.csv", "--baseline-file", "old.csv", "--require", "better"]
-        assert run(gate) == 1  # It needs no margin.
+        assert run(gate) == 1  # This gate needs no margin.
 
     @pytest.mark.parametrize("gap", ["", "inf"])
     def test_ends_with_2_if_a_value_is_missing(
@@ -625,14 +633,14 @@ class TestGate:
         assert output.split("Note:")[0] == str(same).split("Note:")[0]
 
     @pytest.mark.usefixtures("noise")
-    def test_fails_where_both_models_ignore_the_seed(self) -> None:
+    def test_fails_if_both_models_ignore_the_seed(self) -> None:
         self.write("old", np.full(12, 0.8))
         self.write("new", np.full(12, 0.9))
         assert self.code() == 1
 
 
 class TestNotWorse:
-    def test_has_a_one_sided_bound_of_its_own(self) -> None:
+    def test_has_its_own_one_sided_bound(self) -> None:
         d = np.random.default_rng(3).normal(-0.1, 1, 12)
         [row] = adnn.compare_values({"new": d, "old": d * 0}, margin=1.1).numbers.differences
         assert row.low < -1.1 < row.at_least < 0 < row.high
@@ -652,7 +660,9 @@ class TestNotWorse:
         assert passes[0.0] >= 0.83 * n_worlds
         assert passes[-1.0] <= 0.085 * n_worlds
 
-    def test_files_of_one_name_are_told_apart_and_paired_by_position(self, tmp_path: Path) -> None:
+    def test_files_of_the_same_name_get_different_labels_and_pair_by_position(
+        self, tmp_path: Path
+    ) -> None:
         for folder, values in (("new", [3, 1, 2]), ("old", [1, 2, 3])):
             (tmp_path / folder).mkdir()
             text = "score\n" + "\n".join(map(str, values))
@@ -663,7 +673,7 @@ class TestNotWorse:
         assert comparison.numbers.differences[0].largest == 2.0
 
 
-def test_a_rare_effect_is_named_unless_most_seeds_might_have_it() -> None:
+def test_a_rare_effect_is_named_unless_it_may_affect_most_seeds() -> None:
     values = [0.91, 0.95, 0.92, 0.97, 0.93]
     of_five, of_four = (
         adnn.compare_values({"a": values[:n], "b": [0.9] * n}, margin=0.01) for n in (5, 4)

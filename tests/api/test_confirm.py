@@ -1,4 +1,4 @@
-"""Confirming a search's winner: when it is done, how often, and that it goes on after a kill."""
+"""When and how often a search's best trial is evaluated on new seeds, and that it resumes."""
 
 from __future__ import annotations
 
@@ -33,25 +33,28 @@ def names(result: SearchResult) -> list[str]:
 
 
 class TestAutomatically:
-    def test_where_it_costs_no_more_than_the_search(self, confirmed: SearchResult) -> None:
+    def test_if_it_costs_no_more_than_the_search(self, confirmed: SearchResult) -> None:
         facts = confirmed.confirmation
-        assert facts is confirmed.confirmation  # Each sentence asks; it is read once.
+        # Each sentence asks for the facts, which are read once.
+        assert facts is confirmed.confirmation
         assert (len(facts.seeds), len(facts.gains), len(facts.baselines)) == (10, 10, 10)
         assert facts.test_score.value == confirmed.test_value
         assert facts.test_score.low < facts.test_score.value < facts.test_score.high
         mean = sum(facts.baselines) / 10
         assert facts.vs_baselines.value == pytest.approx(confirmed.test_value - mean)
         assert facts.replication.value == pytest.approx(sum(facts.gains) / 10)
-        # They count for no limit.
+        # Evaluations count for no limit.
         assert len(confirmed.record.done_trials) == 20
         assert confirmed.stop_reason == "max_trial"
 
-    def test_else_it_says_how(self, objective: InitOffsetObjective) -> None:
+    def test_otherwise_the_result_says_how_to_confirm(
+        self, objective: InitOffsetObjective
+    ) -> None:
         result = adnn.search(objective, "greedy", max_trial=19)
         assert result.confirmation is None
         assert len(names(result)) == 1
 
-    def test_not_where_no_seed_changes_the_training(self) -> None:
+    def test_not_if_no_seed_changes_the_training(self) -> None:
         settings: Any = {"training": quick_training(shuffle=False, epochs=1)}
         data = adnn.load_dataset("digits")
         model = adnn.MLP(hidden=(4,), kernel_initializer="ones")
@@ -60,19 +63,21 @@ class TestAutomatically:
             text = str(adnn.search(objective, "greedy", max_trial=20, test=test))
             assert "result.confirm()" not in text
 
-    def test_of_a_control_half_as_many_are_enough(self, objective: InitOffsetObjective) -> None:
+    def test_half_as_many_seeds_are_enough_for_a_control(
+        self, objective: InitOffsetObjective
+    ) -> None:
         result = adnn.search(objective, "random_restart", max_trial=10)
         assert result.confirmation.gains == ()
         assert result.confirmation.replication == (0, 0, 0)
 
-    def test_not_beyond_the_time_of_the_search(self, confirmed: SearchResult) -> None:
+    def test_not_longer_than_the_time_of_the_search(self, confirmed: SearchResult) -> None:
         used = MaxTimeCallback(1).used(confirmed.study)
         for max_time, is_enough in ((None, True), (used + 3600, True), (used + 1e-6, False)):
             assert is_affordable(confirmed.record, confirmed._objective, max_time) == is_enough
 
 
 class TestAsAsked:
-    def test_with_so_many_seeds_and_once(self, objective: InitOffsetObjective) -> None:
+    def test_with_this_number_of_seeds_and_only_once(self, objective: InitOffsetObjective) -> None:
         result = adnn.search(objective, "greedy", max_trial=2, confirm=6)
         first = result.confirmation
         assert len(first.seeds) == 6
@@ -90,7 +95,7 @@ class TestAsAsked:
         )
         assert len(study.trials) == 12
 
-    def test_without_the_test_set_nothing_is_evaluated(
+    def test_nothing_is_evaluated_without_the_test_set(
         self, objective: InitOffsetObjective
     ) -> None:
         result = adnn.search(objective, "greedy", max_trial=2, test=False, confirm=6)
@@ -101,7 +106,9 @@ class TestAsAsked:
         assert confirmed.confirmation.test_score.value == confirmed.test_value
         assert result.record.test_evaluations == []
 
-    def test_of_a_winner_that_was_tested_neither(self, objective: InitOffsetObjective) -> None:
+    def test_nothing_is_evaluated_with_test_false_if_the_best_trial_was_tested(
+        self, objective: InitOffsetObjective
+    ) -> None:
         storage = optuna.storages.InMemoryStorage()
         where: Any = {"storage": storage, "study_name": "tested", "max_trial": 2}
         adnn.search(objective, "greedy", **where, confirm=0)
@@ -110,14 +117,16 @@ class TestAsAsked:
         assert len(names(again)) == 1
 
     @pytest.mark.parametrize("confirm", [5, -1, True, "yes", 10.0, None, [10]])
-    def test_by_nothing_else(self, confirm: Any, objective: InitOffsetObjective) -> None:
+    def test_wrong_values_of_confirm_are_refused(
+        self, confirm: Any, objective: InitOffsetObjective
+    ) -> None:
         sentence = "confirm must be 'auto', 0, or at least 6, because fewer new seeds can show"
         with pytest.raises(ValueError, match=sentence):
             adnn.search(objective, "greedy", max_trial=2, confirm=confirm)
 
 
 @pytest.mark.slow
-def test_a_confirmation_that_was_killed_goes_on(confirmed: SearchResult, url: str) -> None:
+def test_a_killed_confirmation_resumes(confirmed: SearchResult, url: str) -> None:
     command = [sys.executable, search_worker.__file__, url, "greedy", "20", "8"]
     storage = open_storage(url)
     with subprocess.Popen(command) as worker:
@@ -131,12 +140,12 @@ def test_a_confirmation_that_was_killed_goes_on(confirmed: SearchResult, url: st
         worker.kill()
     assert 5 <= n_trials < 20
     result = adnn.resume(url, "killed")
-    # The same experiment and winner, so the same seeds, whatever the study is called.
+    # The same experiment and best trial have the same seeds, whatever the study's name.
     assert result.confirmation == confirmed.confirmation
 
 
 def small_objective(bound: float) -> InitOffsetObjective:
-    """Return one whose trainings take some milliseconds, and vary."""
+    """Return an objective whose trainings take some milliseconds, and whose seeds matter."""
     digits = adnn.load_dataset("digits")
     x, y = (np.concatenate([digits.x_train, digits.x_val]), [*digits.y_train, *digits.y_val])
     data = adnn.Dataset.from_arrays(x[:700], y[:700], test_size=300, validation_size=100)
@@ -147,7 +156,7 @@ def small_objective(bound: float) -> InitOffsetObjective:
 
 @pytest.mark.slow
 def test_offsets_too_small_to_matter_are_said_to_repeat_in_2_5_percent() -> None:
-    """They change each network a little, to better and worse alike."""
+    """The offsets change each network a little, to better or worse alike."""
     n, above, differing = 200, 0, 0
     objective = small_objective(1e-3)
     for seed in range(n):
@@ -182,9 +191,9 @@ def test_a_real_offset_s_gain_is_covered_and_found() -> None:
 
 
 class TestInOneStorage:
-    """A best trial that another study confirmed is not confirmed as if it were the first time."""
+    """A best trial that another study in the storage confirmed keeps the same new seeds."""
 
-    def test_another_name_shows_the_same_numbers(
+    def test_another_study_name_has_the_same_numbers(
         self, objective: InitOffsetObjective, url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         storage = open_storage(url)
@@ -196,14 +205,14 @@ class TestInOneStorage:
             raise AssertionError("No network is trained.")
 
         monkeypatch.setattr("adnn_optuna.networks.retraining.retrain", train)
-        confirmed = again.confirm(20)  # More seeds than the first time add nothing.
+        confirmed = again.confirm(20)  # Beyond the first number, seeds add nothing.
         first_confirmation, two = first.confirmation, confirmed.confirmation
         assert first_confirmation.gains == two.gains
         assert first_confirmation.seeds == two.seeds
         assert first_confirmation.vs_baselines == two.vs_baselines
         assert (first_confirmation.earlier, two.earlier) == ((), ("first",))
 
-    def test_other_parameters_are_another_confirmation(
+    def test_other_parameters_are_confirmed_separately(
         self, objective: InitOffsetObjective, url: str
     ) -> None:
         storage = open_storage(url)

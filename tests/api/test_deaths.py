@@ -1,4 +1,4 @@
-"""Deaths before each write of each verb that stores, and a second worker at each of them."""
+"""A worker dies before each write of each function that stores, or a second one begins there."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Verb = workers.Verb
 
 
 class Undisturbed(NamedTuple):
-    """What a verb returns, stores and evaluates if nobody dies, and by how many writes."""
+    """The result, contents and evaluations of an undisturbed call, and its number of writes."""
 
     returned: Any
     content: dict[str, Any]
@@ -40,7 +40,7 @@ class Undisturbed(NamedTuple):
 
 
 class Place:
-    """Where the databases of the cases are, each a copy of one."""
+    """The folder of the cases' databases, each a copy of the same one."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._n_databases = folder, 0
@@ -57,7 +57,7 @@ class Place:
         returned, n_writes = connection.recv()
         process.join()
         stored = content(url)
-        # The study with enqueued trials is one of the first database.
+        # The study with enqueued trials is in the first database.
         assert not any(
             stored_study["unfinished"]
             for name, stored_study in stored.items()
@@ -74,13 +74,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 
 def numbers_of(n_writes: int, n_cases: int) -> list[int]:
-    """Return the numbers of so many writes at most, all over those that there are."""
+    """Return at most ``n_cases`` numbers of writes, spread over all writes."""
     step = max(1, -(-n_writes // n_cases))
     return [*range(1, n_writes + 1, step)]
 
 
 def die(verb: Verb, url: str, number: int) -> list[int]:
-    """Return the worker that died before a write of this number, if none ended before."""
+    """Return the id of the worker that died before this write; empty if the worker ended."""
     process, _ = workers.begin(workers.work, verb, url, number)
     process.join()
     assert process.exitcode in (0, -signal.SIGKILL), "It was refused."
@@ -88,7 +88,7 @@ def die(verb: Verb, url: str, number: int) -> list[int]:
 
 
 def counts(stored: dict[str, Any]) -> dict[str, Any]:
-    """Return how many trials count in each study, and all that is said besides."""
+    """Return the contents with two numbers in place of the trials that count: all, distinct."""
     return {
         name: {**of_study, "done": (len(of_study["done"]), len({*of_study["done"]}))}
         for name, of_study in stored.items()
@@ -96,7 +96,7 @@ def counts(stored: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_evaluated(verb: Verb, url: str, expected: list[str], dead: list[int]) -> None:
-    """Check that only what the dead left unfinished was evaluated again."""
+    """Check that only evaluations that the dead left unfinished were repeated."""
     processes = collections.defaultdict[str, list[int]](list)
     for process, what in evaluated(url):
         processes[what].append(process)
@@ -109,7 +109,7 @@ def check_evaluated(verb: Verb, url: str, expected: list[str], dead: list[int]) 
 
 
 def check_death(verb: Verb, place: Place, case: int, number: int) -> None:
-    """Let a worker die before a write; in every third case, one that goes on dies, too."""
+    """Let a worker die before a write. In every third case, the worker that resumes dies, too."""
     expected, url = place.undisturbed(verb), place.database()
     dead = die(verb, url, number)
     assert dead
@@ -121,9 +121,9 @@ def check_death(verb: Verb, place: Place, case: int, number: int) -> None:
 
 
 def check_second(verb: Verb, place: Place, _: int, number: int) -> None:
-    """Let a second worker begin before a write of the first one, which then waits for it.
+    """Let a second worker begin before a write of the first worker, which waits for it.
 
-    It waits until the second one has ended, or waits itself.
+    The first worker waits until the second one has ended, or waits itself.
     """
     expected, url = place.undisturbed(verb), place.database()
     process, connection = workers.begin(workers.work_beside, verb, url, number)
@@ -131,7 +131,8 @@ def check_second(verb: Verb, place: Place, _: int, number: int) -> None:
     answers, sleep = [None], time.sleep
 
     def let_go_on(seconds: float = 0.0) -> None:
-        with contextlib.suppress(IndexError):  # Of several threads, the first one lets it.
+        # If there are several threads, the first thread lets the second worker begin.
+        with contextlib.suppress(IndexError):
             connection.send(answers.pop())
         sleep(seconds)
 
@@ -141,7 +142,7 @@ def check_second(verb: Verb, place: Place, _: int, number: int) -> None:
     let_go_on()
     assert second == connection.recv()
     process.join()
-    if verb in LEARNING:  # What they propose follows from which trials run, but not how much.
+    if verb in LEARNING:  # Their proposals depend on which trials run, but their number does not.
         assert counts(content(url)) == counts(expected.content)
     else:
         assert second == expected.returned
@@ -151,7 +152,7 @@ def check_second(verb: Verb, place: Place, _: int, number: int) -> None:
 
 
 def cases(of_functions: int, of_networks: int) -> list[tuple[Verb, int]]:
-    """Return all verbs, each with a number of cases."""
+    """Return all calls, each with its number of cases."""
 
     def verbs(by_name: Mapping[str, tuple[Verb, ...]], n_cases: int) -> list[tuple[Verb, int]]:
         return [(verb, n_cases) for verbs in by_name.values() for verb in verbs]
@@ -159,7 +160,7 @@ def cases(of_functions: int, of_networks: int) -> list[tuple[Verb, int]]:
     return verbs(OF_FUNCTIONS, of_functions) + verbs(OF_NETWORKS, of_networks)
 
 
-def test_each_verb_that_stores_is_called_here() -> None:
+def test_each_public_function_that_stores_is_tested_here() -> None:
     functions = {name: getattr(adnn, name) for name in adnn.__all__}
     stores = {
         name

@@ -1,4 +1,4 @@
-"""Evaluations by whatever executor a user has: the results are those of one process."""
+"""Any executor of a user gives the results of one process."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def dask() -> Iterator[futures.Executor]:
 
 @contextlib.contextmanager
 def ray() -> Iterator[futures.Executor]:
-    """Start the executor that the guide to machines has."""
+    """Start the executor that the guide on machines shows."""
     package = pytest.importorskip("ray", reason="ray is not installed")
     tests = Path(__file__).parents[1]
     guide = (tests.parent / "docs" / "guides" / "machines.md").read_text(encoding="utf-8")
@@ -65,7 +65,8 @@ def ray() -> Iterator[futures.Executor]:
     exec(code, namespace)
     environment = {"PYTHONPATH": str(tests), "RAY_AUTH_MODE": "disabled"}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "disabled")  # Else it writes a token into the home folder.
+        # Otherwise, Ray writes a token into the home folder.
+        patch.setenv("RAY_AUTH_MODE", "disabled")
         options = {"include_dashboard": False, "log_to_driver": False, "num_cpus": 2}
         package.init(runtime_env={"env_vars": environment}, **options)
         try:
@@ -110,7 +111,7 @@ def evaluations(found: Any) -> dict[tuple[int, ...], float]:
         pytest.param(ray, marks=pytest.mark.slow),
     ],
 )
-def test_results_are_the_same_whatever_runs_them(
+def test_results_are_the_same_with_any_executor(
     verb: str, executor: Callable[[], Any], url: str
 ) -> None:
     alone = VERBS[verb]()
@@ -122,7 +123,7 @@ def test_results_are_the_same_whatever_runs_them(
     assert str(without_reuse(together)) == str(without_reuse(alone))
     [name] = optuna.get_all_study_names(url)
     trials = optuna.load_study(study_name=name, storage=url).trials
-    # Each was made once, where the executor runs its jobs.
+    # Each evaluation was made once, in the executor's jobs.
     assert [trial.state.name for trial in trials] == ["COMPLETE"] * len(evaluations(alone))
     made_here = {owner_of(trial)["process"] == os.getpid() for trial in trials}
     assert made_here == {executor is threads}
@@ -136,12 +137,12 @@ def test_no_job_begins_after_max_time(url: str) -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_its_workers_have_to_reach_the_storage(verb: str) -> None:
+def test_workers_of_an_executor_must_reach_the_storage(verb: str) -> None:
     with threads() as executor, pytest.raises(ValueError, match="give the URL of a database"):
         VERBS[verb](executor=executor)
 
 
-def test_keras_models_train_here(url: str) -> None:
+def test_keras_models_train_in_an_executor(url: str) -> None:
     models = {"a": adnn.MLP((2,)), "b": adnn.MLP((3,))}
     objective = make_objective()
     with threads() as executor:

@@ -1,4 +1,4 @@
-"""Searches of any Optuna objective, with replicates of their leading configurations."""
+"""Searches of any Optuna objective, with replicates of their best configurations."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def search(objective: Any = noisy, sampler: Any = "random", **options: Any) -> A
 
 
 def outcomes_of(result: Any) -> list[Any]:
-    """Return what its finished trials are, whatever their numbers."""
+    """Return the finished trials in a form without their numbers."""
     return [
         (trial.params, trial.values, bool(trial.system_attrs.get(REPLICATE)))
         for trial in result.record.done_trials
@@ -47,7 +47,7 @@ def outcomes_of(result: Any) -> list[Any]:
 
 
 class TestSearch:
-    def test_a_share_of_the_trials_are_replicates_and_never_more_than_max_trial(self) -> None:
+    def test_replicates_have_their_share_and_never_exceed_max_trial(self) -> None:
         calls = collections.Counter[bool]()
 
         def counted(trial: Any, seed: int) -> float:
@@ -57,11 +57,11 @@ class TestSearch:
         result = search(counted)
         replicates = [t for t in result.study.trials if REPLICATE in t.system_attrs]
         assert len(replicates) == 6
-        # Those of the recommended parameters on new seeds come on top.
+        # The evaluations of the recommended parameters on new seeds come on top.
         assert calls == {True: 30, False: 10}
         assert [t.number for t in replicates] == [*range(24, 30)]
 
-    def test_recommends_the_best_mean_of_two_values_with_its_value_on_new_seeds(self) -> None:
+    def test_recommends_the_best_mean_of_two_values_and_evaluates_it_on_new_seeds(self) -> None:
         result = search(max_trial=60)
         means = {n: np.mean(values) for n, values in result.replicates.items()}
         assert all(len(values) >= 2 for values in result.replicates.values())
@@ -93,7 +93,7 @@ class TestSearch:
         covered = [result.value.low <= 0 <= result.value.high for result in results]
         assert sum(covered) >= 25
 
-    def test_what_the_sampler_itself_proposed_again_counts(self) -> None:
+    def test_repeated_proposals_of_the_sampler_count_as_replicates(self) -> None:
         def coin(trial: Any, seed: int) -> float:
             trial.suggest_categorical("kind", ["a"])
             return float(np.random.default_rng(seed).normal())
@@ -102,7 +102,7 @@ class TestSearch:
         assert result.replicates == {0: [trial.value for trial in result.record.done_trials]}
         # The best value has the same parameters as the recommended trial 0.
 
-    def test_no_seed_no_replicates(self) -> None:
+    def test_without_a_seed_there_are_no_replicates(self) -> None:
         result = adnn.search(lambda trial: trial.suggest_float("x", 0, 1) ** 2, max_trial=60)
         assert result.replicates == {}
         assert result.best == result.study.best_trial
@@ -110,19 +110,19 @@ class TestSearch:
         assert math.isnan(result.value.low)
 
     @pytest.mark.parametrize(("max_trial", "n_replicates"), [(49, 0), (50, 10)])
-    def test_by_default_long_searches_have_replicates(
+    def test_long_searches_have_replicates_by_default(
         self, max_trial: int, n_replicates: int
     ) -> None:
         result = search(max_trial=max_trial, replicate="auto", sampler="random", confirm=0)
         replicates = [t for t in result.study.trials if REPLICATE in t.system_attrs]
         assert len(replicates) == n_replicates
 
-    def test_maximizes(self) -> None:
+    def test_a_search_maximizes(self) -> None:
         result = search(lambda trial, seed: -noisy(trial, seed), direction="maximize")
         assert abs(result.best_params["x"] - 0.3) < 0.5
         assert result.best.number in result.replicates
 
-    def test_its_next_step_compares_values_of_the_same_meaning(self) -> None:
+    def test_the_next_step_compares_values_of_the_same_meaning(self) -> None:
         options = {"direction": "maximize", "resampled": (80, 20), "failed": 0.5}
         step = search(max_trial=8, confirm=2, **options).document().next_step
         arguments = 'direction="maximize", max_trial=8, resampled=(80, 20), failed=0.5'
@@ -132,13 +132,13 @@ class TestSearch:
         minimized = search(max_trial=8, confirm=2).document().next_step
         assert minimized.python == "adnn.compare(noisy, max_trial=8)"
 
-    def test_its_next_step_compares_in_the_same_storage(self, tmp_path: Path) -> None:
+    def test_the_next_step_compares_in_the_same_storage(self, tmp_path: Path) -> None:
         url = f"sqlite:///{tmp_path / 'a.db'}"
         step = search(max_trial=8, confirm=2, storage=url).document().next_step
         assert step.shell == f"adnn compare MODULE:FUNCTION --max-trial 8 --storage {url}"
 
     @pytest.mark.parametrize("confirm", [0, 2])
-    def test_its_next_step_is_a_command_only_with_a_function_that_has_a_name(
+    def test_the_next_step_is_a_command_only_if_the_function_has_a_name(
         self, confirm: int, tmp_path: Path
     ) -> None:
         url = f"sqlite:///{tmp_path / 'a.db'}"
@@ -177,7 +177,7 @@ class TestSearch:
         assert result.best_params["x"] >= 0.5
         n_failed = sum(trial.value is None for trial in result.record.done_trials)
         assert f"{n_failed} of 24 proposed trials failed: they have no value." in str(result)
-        assert "catch=Exception)" in str(result)  # Its advice can be run as it stands.
+        assert "catch=Exception)" in str(result)  # The advice can be run as it stands.
 
     def test_a_failed_replicate_says_why_a_good_mean_is_not_recommended(self) -> None:
         def fails_again(trial: Any, seed: int) -> float:
@@ -204,12 +204,12 @@ class TestSearch:
         [best] = [line for line in str(result).splitlines() if "best value" in line]
         assert best.endswith(f"trial {number}, selected")
 
-    def test_is_titled_as_a_search_unless_it_has_a_name(self) -> None:
+    def test_a_title_says_search_unless_there_is_a_study_name(self) -> None:
         title = str(search(max_trial=2, confirm=0)).partition("  ")[0]
         assert re.fullmatch(r"search: best value \S+, not measured on new seeds", title)
         assert str(search(max_trial=2, confirm=0, study_name="s")).startswith("s: ")
 
-    def test_new_seeds_that_failed_are_said_and_never_replaced(self) -> None:
+    def test_failed_new_seeds_are_said_and_not_replaced(self) -> None:
         def failing(share: float) -> Any:
             def loss(trial: Any, seed: int) -> float:
                 value = noisy(trial, seed)
@@ -231,7 +231,7 @@ class TestSearch:
         assert math.isnan(result.value.value)
         assert str(result).startswith("search: no value on 10 new seeds ")
 
-    def test_failures_have_the_value_that_the_user_names_also_later(self) -> None:
+    def test_failures_keep_the_users_value_in_later_calls(self) -> None:
         def loss(trial: Any, seed: int) -> float:
             fails = np.random.default_rng(seed).random() < 0.3
             return math.nan if fails else noisy(trial, seed)
@@ -246,13 +246,13 @@ class TestSearch:
             assert result.value.value == pytest.approx(np.mean(values))
             assert result.value.low < result.value.value < result.value.high
             assert any(failed in values for values in result.replicates.values())
-        # The study stores it.
+        # The study stores the value.
         assert adnn.resume(storage, "s", objective=loss).value == result.value
         network: Any = adnn.InitOffsetObjective(adnn.MLP(), adnn.load_dataset("digits"))
         with pytest.raises(ValueError, match="failed must be omitted for an InitOffsetObjective"):
             adnn.search(network, max_trial=1, failed=0.0)
 
-    def test_best_value_is_that_of_the_study_and_of_a_recheck(self) -> None:
+    def test_best_value_is_the_value_of_the_study_and_of_a_recheck(self) -> None:
         for seed in range(4):
             result = search(max_trial=60, replicate=0.5, seed=seed)
             best = result.study.best_trial
@@ -293,7 +293,7 @@ class TestLooks:
 
 
 class TestResume:
-    def test_a_higher_limit_searches_on_and_replicates_anew(self) -> None:
+    def test_a_higher_limit_continues_the_search_and_adds_replicates(self) -> None:
         storage = open_storage("sqlite://")
         search(storage=storage, study_name="s", confirm=0)
         result = adnn.resume(storage, "s", objective=noisy, max_trial=60, confirm=3)
@@ -302,7 +302,7 @@ class TestResume:
         assert (len(result.record.done_trials), n_replicates) == (60, 12)
 
     @pytest.mark.parametrize("n_jobs", [1, 2])
-    def test_runs_in_as_many_threads_as_the_search_did(self, n_jobs: int) -> None:
+    def test_resuming_uses_as_many_threads_as_the_search(self, n_jobs: int) -> None:
         threads = set[str]()
 
         def counted(trial: Any, seed: int) -> float:
@@ -317,7 +317,7 @@ class TestResume:
         adnn.resume(storage, "s", objective=counted, max_trial=12)
         assert len(threads) == n_jobs
 
-    def test_without_its_function_says_where_to_pass_it(self) -> None:
+    def test_resuming_without_the_function_says_where_to_pass_it(self) -> None:
         storage = open_storage("sqlite://")
         search(storage=storage, study_name="s", max_trial=2, confirm=0)
         with pytest.raises(ValueError, match=r"'s' does not store its function\. .* as objective"):
@@ -327,14 +327,14 @@ class TestResume:
             adnn.resume(storage, "own", sampler="random")
 
     @pytest.mark.parametrize("replicate", [0, 0.2])
-    def test_earlier_replicates_never_lead_beyond_max_trial(self, replicate: float) -> None:
+    def test_earlier_replicates_never_exceed_max_trial(self, replicate: float) -> None:
         options: Any = {"storage": open_storage("sqlite://"), "study_name": "s", "confirm": 0}
         search(replicate=0.5, max_trial=20, **options)
         result = search(replicate=replicate, max_trial=22, **options)
         assert len(result.record.done_trials) == 22
 
     @pytest.mark.slow
-    def test_killed_and_resumed_it_is_as_one_that_was_not(self, tmp_path: Path) -> None:
+    def test_killed_and_resumed_search_equals_an_undisturbed_one(self, tmp_path: Path) -> None:
         path = tmp_path / "kills.db"
         url = f"sqlite:///{path}"
         code = (
@@ -363,7 +363,7 @@ class TestResume:
             ),
         ],
     )
-    def test_a_function_of_other_parameters_is_refused(
+    def test_a_function_with_other_parameters_is_refused(
         self, objective: Any, said: str, url: str
     ) -> None:
         options: Any = {"storage": url, "study_name": "s"}
@@ -372,7 +372,7 @@ class TestResume:
             search(objective, max_trial=15, reuse=True, catch=Exception, **options)
 
     @pytest.mark.slow
-    def test_workers_make_no_replicate_twice(self, tmp_path: Path) -> None:
+    def test_workers_repeat_no_replicate(self, tmp_path: Path) -> None:
         path = tmp_path / "workers.db"
         url = f"sqlite:///{path}"
         code = (
@@ -394,7 +394,7 @@ class TestResume:
 
 
 class TestExecutors:
-    def test_threads_propose_the_same_whatever_their_timing(self) -> None:
+    def test_threads_propose_the_same_at_any_timing(self) -> None:
         def uneven(trial: Any, seed: int) -> float:
             time.sleep(0.001 * (seed % 7))
             return noisy(trial, seed)
@@ -439,13 +439,13 @@ def test_wrong_input_leaves_no_study(
 
 
 @pytest.mark.parametrize("path", [3, None])
-def test_a_report_needs_the_name_of_a_file(path: Any) -> None:
+def test_a_report_needs_a_file_name(path: Any) -> None:
     result = search(max_trial=2, confirm=0)
     with pytest.raises(TypeError, match="path must be the name of a file; got"):
         result.report(path)
 
 
-def test_what_is_no_objective_is_refused() -> None:
+def test_values_that_are_not_objectives_are_refused() -> None:
     sentence = (
         r"objective must be an InitOffsetObjective, or a function \(trial\) or \(trial, seed\)"
     )
@@ -454,7 +454,7 @@ def test_what_is_no_objective_is_refused() -> None:
             verb(3, max_trial=2)  # type: ignore[operator]
 
 
-def test_a_share_of_replicates_may_be_a_number_of_numpy() -> None:
+def test_a_share_of_replicates_may_be_a_numpy_number() -> None:
     share = np.float32(0.25)
     result = search(replicate=share, max_trial=8, confirm=0)
     assert sum(REPLICATE in t.system_attrs for t in result.study.trials) == 2
@@ -495,7 +495,7 @@ def test_all_samplers_take_the_same_seeds(sampler: str) -> None:
     assert first != second
 
 
-def test_every_trial_has_a_seed_of_its_own() -> None:
+def test_every_trial_has_its_own_seed() -> None:
     seeds = list[int]()
 
     def keep(trial: Any, seed: int) -> float:
@@ -507,7 +507,7 @@ def test_every_trial_has_a_seed_of_its_own() -> None:
     assert all(t.state == TrialState.COMPLETE for t in result.study.trials)
 
 
-def test_no_ci_of_values_that_are_not_of_one_distribution() -> None:
+def test_values_of_different_distributions_have_no_ci() -> None:
     def loss(shift: float) -> Any:
         return lambda trial, seed: shift + 1e-3 * noisy(trial, seed)
 
@@ -519,13 +519,13 @@ def test_no_ci_of_values_that_are_not_of_one_distribution() -> None:
     assert math.isnan(result.value.low)
 
 
-def test_one_new_seed_is_one_and_has_no_ci() -> None:
+def test_one_new_seed_has_no_ci() -> None:
     result = search(max_trial=20, confirm=1)
     assert re.match(r"search: trial \d+ reaches \S+ on 1 new seed ", str(result))
     assert "No CI of the value: 2 values on new seeds are needed." in str(result)
 
 
-def test_more_new_seeds_are_sequential_for_good() -> None:
+def test_more_new_seeds_stay_sequential() -> None:
     storage = open_storage("sqlite://")
     options: Any = {"storage": storage, "study_name": "s", "max_trial": 20}
     widths = []

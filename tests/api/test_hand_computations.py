@@ -1,4 +1,4 @@
-"""The numbers that results print equal those of a hand computation with NumPy and SciPy."""
+"""Printed numbers of results equal a hand computation with NumPy and SciPy."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ B = [0.884, 0.859, 0.881, 0.880, 0.886, 0.862, 0.877, 0.871, 0.879]
 
 
 class Noisy:
-    """A function whose values are 60 + x or lower, or fail; it remembers those on new seeds."""
+    """A function with values of at most 60 + x, or failures; it keeps its values on new seeds."""
 
     def __init__(self, key: int, fails: float = 0.0) -> None:
         self.key, self.fails = key, fails
@@ -62,7 +62,7 @@ def sign_flips(gains: Sequence[float], level: float = 0.95) -> tuple[float, floa
 
 
 def assert_printed(text: str, label: str, expected: Sequence[float], level: float = 0.95) -> None:
-    """Compare the numbers of an estimate's line with others, to the digits that it shows."""
+    """Compare the numbers in an estimate's line with expected numbers, to the digits shown."""
     [line] = [line for line in text.splitlines() if line.startswith(f"  {label} ")]
     interval_name = f"{100 * level:.9g}% CI"
     is_first = label.endswith(("value", "chosen"))
@@ -73,7 +73,7 @@ def assert_printed(text: str, label: str, expected: Sequence[float], level: floa
     sign = "+" if label in ("gain", "overstatement") else ""
     for text_of_number, number in zip(numbers, expected, strict=True):
         written = f"{number:{sign}.{digits}f}"
-        # An end that would be rounded to 0 has one digit.
+        # An end that would round to 0 is shown with one digit.
         assert text_of_number in (written, f"{number:+.1g}")
 
 
@@ -87,7 +87,7 @@ def assert_next_run(text: str, values: Sequence[float]) -> None:
 @pytest.mark.parametrize(
     ("fails", "failed"), [(0.0, None), (0.4, 50.0), (0.4, None)], ids=["all", "counted", "failed"]
 )
-def test_of_a_search(direction: str, fails: float, failed: float | None) -> None:
+def test_numbers_of_a_search(direction: str, fails: float, failed: float | None) -> None:
     function = Noisy(11, fails)
     options: Any = {"max_trial": 40, "replicate": 0.3, "storage": open_storage(None)}
     options |= {"direction": direction, "study_name": "s", "failed": failed}
@@ -118,7 +118,7 @@ def test_of_a_search(direction: str, fails: float, failed: float | None) -> None
         assert_next_run(text, counted_values)
 
 
-def test_of_the_second_recommendation_of_a_search() -> None:
+def test_numbers_of_the_second_recommendation_of_a_search() -> None:
     function, storage = Noisy(7), open_storage(None)
     options: Any = {"storage": storage, "study_name": "s", "direction": "maximize"}
     first = adnn.search(function, "random", max_trial=12, replicate=0, **options)
@@ -132,7 +132,7 @@ def test_of_the_second_recommendation_of_a_search() -> None:
 
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
 @pytest.mark.parametrize(("fails", "failed"), [(0.0, None), (0.3, 40.0)])
-def test_of_a_recheck(direction: str, fails: float, failed: float | None) -> None:
+def test_numbers_of_a_recheck(direction: str, fails: float, failed: float | None) -> None:
     sign = 1 if direction == "maximize" else -1
     function = Noisy(5, fails)
     study = optuna.create_study(direction=direction, sampler=optuna.samplers.RandomSampler(seed=3))
@@ -159,7 +159,7 @@ def test_of_a_recheck(direction: str, fails: float, failed: float | None) -> Non
     text, (value, low, high) = format(report, "details"), interval(values, 0.95)
     assert_printed(text, f"trial {report.trial.number}, chosen", (value, low, high))
     ends = [sign * (study.best_value - end) for end in (high, low)]
-    # It agrees with the two values as they are printed.
+    # The difference agrees with the two printed values.
     both = re.findall(r"(?:best|chosen)  +(-?[.\d]+)  ", text)
     difference = sign * (float(both[0]) - float(both[1]))
     assert_printed(text, "overstatement", [difference, *sorted(ends)])
@@ -172,7 +172,7 @@ def test_of_a_recheck(direction: str, fails: float, failed: float | None) -> Non
     assert_next_run(text, values)
 
 
-def test_of_the_second_choice_of_a_recheck() -> None:
+def test_numbers_of_the_second_choice_of_a_recheck() -> None:
     function = Noisy(2)
     study = optuna.create_study(
         direction="maximize", sampler=optuna.samplers.RandomSampler(seed=1)
@@ -193,7 +193,7 @@ def test_of_the_second_choice_of_a_recheck() -> None:
 
 
 def printed(result: Any, name: str) -> tuple[list[str], str]:
-    """Return the value and the ends of a line of a printed result, and what follows them."""
+    """Return the value and the CI's ends in a line of a printed result, and the rest of it."""
     text = " ".join(str(result).split())
     number = r"([-+]?[\d.]+)"
     unit = r"(?: pp|%)?"
@@ -205,13 +205,13 @@ def printed(result: Any, name: str) -> tuple[list[str], str]:
 
 
 def assert_shown(shown: list[str], expected: tuple[float, float, float]) -> None:
-    """Compare to the digits shown."""
+    """Compare numbers to the digits that are shown."""
     for text, number in zip(shown, expected, strict=True):
         digits = len(text.partition(".")[2])
         assert abs(float(text) - number) <= 0.51 * 10.0**-digits, (shown, expected)
 
 
-def test_of_nine_pairs() -> None:
+def test_numbers_of_nine_pairs() -> None:
     printed_numbers, text = printed(adnn.compare_values({"a": A, "b": B}), "b vs a")
     d = np.subtract(B, A)
     assert_shown(printed_numbers, sign_flips(d))
@@ -221,7 +221,7 @@ def test_of_nine_pairs() -> None:
     assert (1 - row.win_rate_high, 1 - row.win_rate_low) == pytest.approx((wins.low, wins.high))
 
 
-def test_of_two_claims_on_losses() -> None:
+def test_numbers_of_two_claims_on_losses() -> None:
     losses = {"a": A, "b": B, "main": [0.9 + 0.001 * (i % 4) for i in range(9)]}
     comparison = adnn.compare_values(losses, minimize=True, baseline="main")
     printed_numbers, text = printed(comparison, "a vs main")
@@ -231,7 +231,7 @@ def test_of_two_claims_on_losses() -> None:
 
 
 def left_out(scores: np.ndarray, best: Callable[[np.ndarray], Any]) -> np.ndarray:
-    """Return the values, on other examples, of what two thirds of the examples select."""
+    """Return values on the other examples, of trials that two thirds of the examples select."""
     rng, n = np.random.default_rng(0), scores.shape[1]
     selected, on_others = [], []
     for _ in range(500):
@@ -254,7 +254,7 @@ def study_of(values: np.ndarray, scores: np.ndarray, direction: str) -> optuna.S
     return study
 
 
-def test_of_overtuning_of_an_accuracy() -> None:
+def test_numbers_of_overtuning_of_an_accuracy() -> None:
     scores = RNG.random((4, 30)) < 0.8
     result = adnn.overtuning(study_of(scores.mean(axis=1), scores, "maximize"))
     values = left_out(scores, np.argmax)
@@ -267,7 +267,7 @@ def test_of_overtuning_of_an_accuracy() -> None:
     assert f"reported {100 * scores.mean(axis=1).max():.0f}" in text
 
 
-def test_of_overtuning_of_a_loss() -> None:
+def test_numbers_of_overtuning_of_a_loss() -> None:
     losses = RNG.gamma(1.0, 1.0, (3, 24)).astype(np.float32).astype(float)
     result = adnn.overtuning(study_of(losses.mean(axis=1), losses, "minimize"))
     values = left_out(losses, np.argmin)

@@ -1,4 +1,4 @@
-"""The test set is judged by the metric of the selection, whatever that is."""
+"""The test set is judged by the metric of the selection, for any metric."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import adnn_optuna as adnn
 from adnn_optuna.cli.output import as_json
 
 RNG = np.random.default_rng(0)
-X = RNG.random((800, 5)).astype(np.float32)  # Within [0, 1], so nothing is scaled.
+X = RNG.random((800, 5)).astype(np.float32)  # All values are within [0, 1], so nothing is scaled.
 SUM = X @ [4, 4, 2, 0, 0] + RNG.normal(size=800)
 FRAUD = np.where(np.quantile(SUM, 0.9) < SUM, "fraud", "ok")
 
@@ -40,9 +40,9 @@ def known_value(result: adnn.SearchResult) -> float:
     return float(sklearn.metrics.log_loss(data.y_test, chances))
 
 
-def test_value_gain_and_confirmation_are_in_it(result: adnn.SearchResult) -> None:
+def test_value_gain_and_confirmation_have_the_metric(result: adnn.SearchResult) -> None:
     sign = 1 if result.record.metric == "val_auc" else -1
-    # Keras has the AUC by 200 thresholds.
+    # Keras computes the AUC with 200 thresholds.
     tolerance = 0.01 if sign > 0 else 1e-5
     assert result.test_value == pytest.approx(known_value(result), abs=tolerance)
     assert result.test_gain == sign * (result.test_value - result.test_baseline)
@@ -53,7 +53,7 @@ def test_value_gain_and_confirmation_are_in_it(result: adnn.SearchResult) -> Non
     assert facts.test_score.low < facts.test_score.value < facts.test_score.high
     better = sign * (result.test_value - np.mean(facts.baselines))
     assert facts.vs_baselines.value == pytest.approx(better, abs=1e-6)
-    # On one new seed, by hand.
+    # One new seed is recomputed by hand.
     fresh = result._objective.replace(seed=facts.seeds[2])
     starts = [fresh.baseline_start, fresh.start(result.best.params)]  # type: ignore[union-attr]
     runs = [*fresh.trainer.train_in_turn(starts)]
@@ -64,7 +64,7 @@ def test_value_gain_and_confirmation_are_in_it(result: adnn.SearchResult) -> Non
     assert facts.replication.value == pytest.approx(np.mean(facts.gains))
 
 
-def test_what_is_printed_names_it_and_its_class_and_no_percentage_points(
+def test_printed_results_name_the_metric_and_its_class_without_percentage_points(
     result: adnn.SearchResult, tmp_path: Any
 ) -> None:
     score = "test AUC of class 'fraud'" if result.record.metric == "val_auc" else "test loss"
@@ -80,7 +80,9 @@ def test_what_is_printed_names_it_and_its_class_and_no_percentage_points(
     assert ('"positive": "fraud"' in content) == (result.record.metric == "val_auc")
 
 
-def test_a_contract_states_it_and_holds(result: adnn.SearchResult, tmp_path: Any) -> None:
+def test_a_contract_states_the_metric_and_is_valid(
+    result: adnn.SearchResult, tmp_path: Any
+) -> None:
     again = adnn.search(result._objective, "random", max_trial=3, confirm=10)
     contract = again.contract()
     contract.save(tmp_path / "c.json")
@@ -93,7 +95,7 @@ def test_a_contract_states_it_and_holds(result: adnn.SearchResult, tmp_path: Any
 
 
 @pytest.mark.parametrize("metric", ["val_auc", "val_rmse"])
-def test_arms_are_compared_by_it(metric: str) -> None:
+def test_arms_are_compared_by_the_metric(metric: str) -> None:
     with pytest.warns(UserWarning, match="can decide nothing"):
         comparison = adnn.compare(
             objective_of(metric), ["random"], max_trial=2, seeds=range(2), controls=()
@@ -108,7 +110,7 @@ def test_arms_are_compared_by_it(metric: str) -> None:
         ]
     )
     assert table.loc[("random", "random_restart"), "difference"] == pytest.approx(by_hand)
-    # Errors are in the user's units, so nobody else can say which differences do not matter.
+    # Errors are in the user's units, so only the user can set the margin.
     assert comparison.margin == (0.001 if sign > 0 else None)
     score = "test AUC of class 'fraud'" if sign > 0 else "test RMSE"
     assert score.removeprefix("test ") in str(comparison)

@@ -1,4 +1,4 @@
-"""Loops that keep changes: what is run, stored, resumed and refused."""
+"""Loops that keep changes: their runs, what they store, how they resume, and refusals."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from adnn_optuna.results.change_loop import ChangeLoop
 
 
-# A loop takes a second. In arrays, there are more of them: tests/stats/test_keeping.py.
+# A loop takes a second. tests/stats/test_keeping.py simulates more loops, in arrays.
 N_LOOPS = 12
 
 
@@ -33,7 +33,7 @@ def normal(seed: int) -> float:
 
 
 class Versions:
-    """Versions of a function in one loop, and how often each of them ran."""
+    """Versions of a function in one loop, and the number of runs of each version."""
 
     def __init__(self, storage: Any) -> None:
         self.storage = storage
@@ -52,7 +52,7 @@ class Versions:
 
 @pytest.fixture
 def versions(url: str) -> Versions:
-    """Return versions in a loop whose baseline was measured."""
+    """Return versions in a loop whose baseline has been measured."""
     versions = Versions(url)
     assert versions.keep("first").verdict == "baseline"
     return versions
@@ -75,12 +75,12 @@ def test_changes_are_kept_by_their_gain_over_the_best_so_far(versions: Versions)
     assert same.candidate.against == same.best.label == "better"
     assert (same.n_judged, same.n_kept, same.n_false_expected) == (2, 1, 0.02)
     assert versions.keep("best", 10).candidate.against == "better"
-    # All runs have seeds of their own.
+    # All runs have different seeds.
     seeds = [seed for of_version in versions.runs.values() for seed in of_version]
     assert len({*seeds}) == len(seeds) == 8 + 8 + 1 + 8
 
 
-def test_a_verdict_stays_and_nothing_is_run_again(versions: Versions) -> None:
+def test_a_verdict_stays_without_further_runs(versions: Versions) -> None:
     before = versions.keep("same", 0.5), versions.keep("better", 5)
     versions.runs.clear()
     again = versions.keep("same", 0.5), versions.keep("better", 5)
@@ -99,7 +99,7 @@ def test_lower_is_better_if_the_user_says_so(url: str) -> None:
     assert lower.gain.low < 5 < lower.gain.high
 
 
-def test_the_same_code_is_the_same_candidate(url: str) -> None:
+def test_equal_code_is_the_same_candidate(url: str) -> None:
     def with_gain(gain: float) -> Callable[[int], float]:
         return lambda seed: gain + normal(seed)
 
@@ -108,7 +108,7 @@ def test_the_same_code_is_the_same_candidate(url: str) -> None:
     assert adnn.keep(with_gain(-9), storage=url).label != first.label
 
 
-def test_failed_runs_help_no_candidate(versions: Versions) -> None:
+def test_failed_runs_do_not_help_a_candidate(versions: Versions) -> None:
     def fails(seed: int) -> float:
         if seed % 2:
             raise ZeroDivisionError
@@ -123,7 +123,7 @@ def test_failed_runs_help_no_candidate(versions: Versions) -> None:
     assert (once.verdict, once.n_runs) == ("kept", 8)
 
 
-def test_failures_count_as_the_value_that_the_user_names(url: str) -> None:
+def test_failures_count_as_the_users_value(url: str) -> None:
     versions = Versions(url)
     values = [0.5, math.nan, 0.6, 0.4]
     options: Any = {"failed": 0.0, "n0": 4}
@@ -132,7 +132,7 @@ def test_failures_count_as_the_value_that_the_user_names(url: str) -> None:
     assert result.gain.value == 0.0
 
 
-def test_if_nothing_is_random_any_better_value_is_kept(url: str) -> None:
+def test_without_randomness_any_better_value_is_kept(url: str) -> None:
     versions = Versions(url)
     versions.keep("first", f=lambda _seed: 0.1)
     assert versions.keep("equal", f=lambda _seed: 0.1).verdict == "not kept"
@@ -171,7 +171,7 @@ def test_wrong_input_is_refused_before_any_run(
     assert len(study.get_trials()) == 8
 
 
-def test_other_studies_are_no_loops(url: str) -> None:
+def test_other_studies_are_not_taken_for_loops(url: str) -> None:
     adnn.measure_variance(lambda *, seed: normal(seed), n=5, storage=url, study_name="loop")
     with pytest.raises(WrongInputError, match="'loop'"):
         adnn.keep(normal, storage=url)
@@ -188,7 +188,7 @@ def test_a_baseline_that_fails_is_refused(url: str) -> None:
 
 
 def die_at_run(url: str, log: str, number: int) -> None:
-    """Measure a baseline and a better candidate; die in a run of this number."""
+    """Measure a baseline and a better candidate; die in the run with this number."""
     for label, gain in (("first", 0.0), ("better", 5.0)):
 
         def version(seed: int, label: str = label, gain: float = gain) -> float:
@@ -203,7 +203,7 @@ def die_at_run(url: str, log: str, number: int) -> None:
 
 
 @pytest.mark.parametrize("number", [pytest.param(3, marks=pytest.mark.slow), 12])
-def test_a_loop_that_was_killed_goes_on(url: str, tmp_path: Path, number: int) -> None:
+def test_a_killed_loop_resumes(url: str, tmp_path: Path, number: int) -> None:
     log = tmp_path / "runs.log"
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=die_at_run, args=(url, str(log), number))
@@ -212,7 +212,7 @@ def test_a_loop_that_was_killed_goes_on(url: str, tmp_path: Path, number: int) -
     assert process.exitcode == -signal.SIGKILL
     die_at_run(url, str(log), -1)
     runs = log.read_text().splitlines()
-    # Only the run in which it died was made again.
+    # Only the run in which the loop died was repeated.
     assert len(runs) == 8 + 8 + 1
     assert len({*runs}) == 8 + 8
 
@@ -234,7 +234,7 @@ def test_two_workers_share_the_runs_of_a_candidate(versions: Versions) -> None:
     assert len(versions.runs["better"]) == 8
 
 
-def test_two_versions_that_begin_a_loop_have_one_baseline() -> None:
+def test_two_versions_that_begin_a_loop_at_once_have_one_baseline() -> None:
     versions = Versions(optuna.storages.InMemoryStorage())
     both = threading.Barrier(2)
     refused: list[str] = []
@@ -272,7 +272,7 @@ def test_candidates_at_the_same_time_are_compared_with_the_same_version(
     assert (outer.verdict, outer.candidate.against) == ("kept", "first")
     again = versions.keep("inner", 5)
     assert again.candidate.against == "first"
-    # The one that began later is the best so far.
+    # The version that began later is the best so far.
     assert again.best.label == "inner"
 
 
@@ -296,7 +296,7 @@ NOISE: dict[str, Callable[[np.random.Generator], float]] = {
 
 
 def run_loop(name: str, noise: str, gain: float) -> tuple[int, int, int]:
-    """Return how many of 90 or 100 that do nothing are kept, how many of the others, and runs."""
+    """Return the numbers of kept changes without a gain, of kept changes with one, and of runs."""
     storage = optuna.storages.InMemoryStorage()
     draw, rng = NOISE[noise], np.random.default_rng(int(name))
     best, n_false, n_real, n_runs = 0.0, 0, 0, 0
@@ -320,7 +320,7 @@ def run_loop(name: str, noise: str, gain: float) -> tuple[int, int, int]:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("noise", NOISE)
-def test_few_changes_that_do_nothing_are_kept(noise: str) -> None:
+def test_few_changes_without_effect_are_kept(noise: str) -> None:
     loops = [run_loop(str(seed), noise, 0) for seed in range(N_LOOPS)]
     assert np.mean([n_false for n_false, _, _ in loops]) <= (1.1 if noise == "normal" else 2)
 

@@ -1,4 +1,4 @@
-"""The keywords that all verbs share mean the same in each."""
+"""Keywords that all public functions share mean the same in each function."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def searched() -> optuna.Study:
     return study
 
 
-def test_each_verb_has_them_and_says_the_same_of_them() -> None:
+def test_each_function_has_the_keywords_with_the_same_documentation() -> None:
     for name in COMMON:
         parameters = {inspect.signature(verb).parameters[name] for verb in VERBS}
         sentences = {docstrings.arguments(verb)[name] for verb in VERBS}
@@ -37,7 +37,7 @@ def test_each_verb_has_them_and_says_the_same_of_them() -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_wrong_one_is_refused_and_the_nearest_is_named(verb: Any) -> None:
+def test_a_wrong_keyword_is_refused_and_the_nearest_is_named(verb: Any) -> None:
     subject: Any = {"a": noisy, "b": noisy} if verb is adnn.compare_models else noisy
     required = {"max_trial": 1} if verb is adnn.compare else {}
     message = rf"{verb.__name__}\(\) has no argument 'n_job'. Did you mean 'n_jobs'\?"
@@ -48,7 +48,7 @@ def test_a_wrong_one_is_refused_and_the_nearest_is_named(verb: Any) -> None:
 
 
 def calls(failing: bool) -> dict[str, Callable[..., Any]]:
-    """Return calls that evaluate a function, by the name of their verb."""
+    """Return calls that evaluate a function, by the name of the public function."""
 
     def value(seed: int) -> float:
         if failing and seed % 2:
@@ -56,7 +56,7 @@ def calls(failing: bool) -> dict[str, Callable[..., Any]]:
         meeting.wait()
         return seed % 7
 
-    # In one thread, whoever waits for a second one breaks the barrier.
+    # With one thread, a call that waits for a second evaluation breaks the barrier.
     meeting = threading.Barrier(1 if failing else 2, timeout=30)
     return {
         "compare": lambda **options: adnn.compare(
@@ -68,7 +68,7 @@ def calls(failing: bool) -> dict[str, Callable[..., Any]]:
             **options,
         ),
         "recheck": lambda **options: adnn.recheck(
-            # Of so many random seeds, some are odd.
+            # Among this number of random seeds, some are odd.
             searched(),
             lambda _, seed: value(seed),
             top=1,
@@ -84,26 +84,26 @@ def calls(failing: bool) -> dict[str, Callable[..., Any]]:
 
 
 @pytest.mark.parametrize("name", calls(failing=False))
-def test_evaluations_run_in_as_many_threads(name: str) -> None:
+def test_evaluations_run_in_this_number_of_threads(name: str) -> None:
     calls(failing=False)[name](n_jobs=2)
 
 
 @pytest.mark.parametrize("name", calls(failing=True))
-def test_an_error_that_is_caught_ends_its_own_evaluation(name: str) -> None:
+def test_a_caught_error_ends_its_own_evaluation(name: str) -> None:
     call = calls(failing=True)[name]
     with pytest.raises(ArithmeticError):
         call()
     assert call(catch=ArithmeticError).document().conclusion
 
 
-def test_how_many_seeds_are_the_first_ones() -> None:
+def test_a_number_of_seeds_means_the_first_ones() -> None:
     compared = adnn.compare(noisy, ["random"], max_trial=1, seeds=2, confirm=0)
     assert compared.seeds == (0, 1)
     models = adnn.compare_models({"a": lambda seed: seed, "b": lambda seed: seed + 1}, seeds=3)
     assert models.runs.seeds == (0, 1, 2)
 
 
-def test_a_recheck_has_a_study_of_the_name() -> None:
+def test_a_recheck_has_a_study_of_the_passed_name() -> None:
     study = searched()
     adnn.recheck(study, noisy, top=1, choose=1, confirm=2, study_name="again")
     adnn.recheck(study, noisy, top=1, choose=1, confirm=2)

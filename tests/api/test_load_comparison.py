@@ -15,7 +15,7 @@ from adnn_optuna.api.stored import load_comparison
 ARMS = ("greedy", "random_restart")
 
 
-def test_loading_refuses_what_is_not_there_or_has_nothing_to_show() -> None:
+def test_loading_refuses_missing_and_empty_comparisons() -> None:
     storage = optuna.storages.InMemoryStorage()
     with pytest.raises(
         ValueError, match=r"^Study 'c' not found in the storage\. Available: none\.$"
@@ -38,7 +38,7 @@ def test_loading_refuses_what_is_not_there_or_has_nothing_to_show() -> None:
     assert (loaded.seeds, loaded.numbers.n_done, loaded.margin) == ((0, 1), 2, 0.001)
 
 
-def test_an_arm_whose_runs_were_deleted_is_missing_and_not_left_out() -> None:
+def test_an_arm_whose_runs_were_deleted_is_missing_but_not_omitted() -> None:
     storage = optuna.storages.InMemoryStorage()
     store_head(storage, "c", declaration([0], *ARMS))
     store_study("c/random_restart/seed=0", sampler="random_restart", storage=storage)

@@ -1,4 +1,4 @@
-"""Model and training as functions of the trial: searched together with the offsets."""
+"""Model and training as functions of the trial, searched together with the offsets."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def result() -> adnn.SearchResult:
     return adnn.search(objective(), optuna.samplers.TPESampler(seed=1), max_trial=8)
 
 
-def test_each_trial_is_trained_as_its_parameters_say(result: adnn.SearchResult) -> None:
+def test_each_trial_is_trained_with_its_own_parameters(result: adnn.SearchResult) -> None:
     names = {"width", "rate", "weight_offset_0", "bias_offset_0"}
     for trial in result.study.trials:
         assert set(trial.params) == names
@@ -54,7 +54,7 @@ def test_each_trial_is_trained_as_its_parameters_say(result: adnn.SearchResult) 
 
 
 @pytest.mark.slow
-def test_one_program_serves_all_rates_of_a_width() -> None:
+def test_one_program_serves_all_learning_rates_of_a_width() -> None:
     before = {*_program._programs}
     narrow = adnn.InitOffsetObjective(
         lambda trial: adnn.MLP((trial.suggest_int("width", 10, 12),)), DIGITS, training=training
@@ -69,7 +69,7 @@ def unmoved_of(result: adnn.SearchResult, trial: optuna.trial.FrozenTrial) -> fl
     return result._objective(optuna.trial.FixedTrial(params))
 
 
-def test_the_baseline_has_the_hyperparameters_of_the_winner(result: adnn.SearchResult) -> None:
+def test_the_baseline_has_the_hyperparameters_of_the_best_trial(result: adnn.SearchResult) -> None:
     unmoved, first = (unmoved_of(result, trial) for trial in (result.best, result.study.trials[0]))
     assert result.baseline == unmoved
     assert result.gain == result.best_value - unmoved
@@ -85,8 +85,8 @@ def test_the_baseline_has_the_hyperparameters_of_the_winner(result: adnn.SearchR
     assert contract.content["objective"]["training"]["learning_rate"] == result.best.params["rate"]
 
 
-def test_what_hyperparameters_gain_does_not_reach_max_gain() -> None:
-    # Too small to move anything.
+def test_the_gain_of_hyperparameters_does_not_count_for_max_gain() -> None:
+    # Offsets too small to change anything.
     still = objective(space=adnn.OffsetSpace(-1e-12, 1e-12))
     result = adnn.search(still, optuna.samplers.TPESampler(seed=1), max_trial=6, max_gain=0.01)
     assert (result.gain, result.stop_reason) == (0, "max_trial")
@@ -94,7 +94,7 @@ def test_what_hyperparameters_gain_does_not_reach_max_gain() -> None:
 
 
 @pytest.mark.parametrize("sampler", ["random_restart", "greedy"])
-def test_max_gain_is_reached_where_result_and_callback_say_so(sampler: str) -> None:
+def test_max_gain_means_the_same_gain_in_result_and_callback(sampler: str) -> None:
     whole = adnn.search(objective(), sampler, max_trial=4)
     gain = whole.gain
     assert gain > 0
@@ -105,7 +105,7 @@ def test_max_gain_is_reached_where_result_and_callback_say_so(sampler: str) -> N
 
 
 @pytest.mark.slow
-def test_a_control_of_the_learning_rate_has_the_baseline_of_its_winner() -> None:
+def test_a_control_of_the_learning_rate_has_the_baseline_of_its_best_trial() -> None:
     settings = quick_training("adam", 0.01, epochs=1, batch_size=400)
     compared = adnn.InitOffsetObjective(model, DIGITS, training=settings)
     comparison = adnn.compare(compared, ["annealing"], max_trial=10, seeds=range(1))
@@ -116,12 +116,12 @@ def test_a_control_of_the_learning_rate_has_the_baseline_of_its_winner() -> None
         adnn.compare(compared, ["annealing"], max_trial=2, seeds=range(1), controls=["longer"])
 
 
-def test_a_baseline_that_is_cut_off_is_trained_when_its_trial_is_done_again(
+def test_a_baseline_that_was_cut_off_is_trained_when_its_trial_is_repeated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stop, study = threading.Event(), optuna.create_study(direction="maximize")
     of_trial = objective()
-    # The first trial is worse, whatever a sampler would draw.
+    # Both trials are enqueued, so that the first one is worse with any sampler.
     study.enqueue_trial({"width": 4, "rate": 0.01, "weight_offset_0": 0.0, "bias_offset_0": 0.0})
     study.optimize(of_trial, n_trials=1)
     study.enqueue_trial({"width": 8, "rate": 0.05, "weight_offset_0": 0.0, "bias_offset_0": 0.1})
@@ -152,7 +152,7 @@ def test_its_contract_is_checked_without_the_functions(
     assert verify_here(path).status == "exact"
 
 
-def test_it_is_resumed_with_its_objective_alone(url: str) -> None:
+def test_a_search_is_resumed_only_with_its_objective(url: str) -> None:
     whole = adnn.search(objective(), "greedy", max_trial=4)
     adnn.search(objective(), "greedy", max_trial=2, storage=url, study_name="s")
     with pytest.raises(ValueError, match=r"function of the trial.*Pass its objective"):
@@ -162,7 +162,7 @@ def test_it_is_resumed_with_its_objective_alone(url: str) -> None:
         assert (first.params, first.value) == (second.params, second.value)
 
 
-def test_a_model_of_keras_may_be_built_for_the_trial() -> None:
+def test_a_keras_model_may_be_built_for_the_trial() -> None:
     def build(trial: Any) -> keras.Model:
         activation = trial.suggest_categorical("activation", ["relu", "tanh"])
         layers = [keras.Input((8, 8)), keras.layers.Flatten()]
@@ -176,7 +176,7 @@ def test_a_model_of_keras_may_be_built_for_the_trial() -> None:
     assert {*study.trials[0].params} == {"activation", "weight_offset_0", "bias_offset_0"}
 
 
-def test_what_needs_one_network_says_so() -> None:
+def test_functions_that_need_one_network_say_so() -> None:
     with pytest.raises(ValueError, match=r"Use objective\.of"):
         adnn.measure_variance(objective())
     with pytest.raises(TypeError, match="What training returns must be a Training"):
@@ -186,7 +186,7 @@ def test_what_needs_one_network_says_so() -> None:
         )
 
 
-def test_models_are_made_where_nothing_disturbs_their_random_numbers() -> None:
+def test_other_threads_do_not_disturb_the_random_numbers_of_models() -> None:
     held = []
 
     def watched(trial: Any) -> adnn.MLP:
@@ -207,7 +207,7 @@ def test_models_are_made_where_nothing_disturbs_their_random_numbers() -> None:
 def test_threads_that_make_models_of_the_trial_lose_no_trial() -> None:
     def drawing(trial: Any) -> keras.Model:
         units = trial.suggest_categorical("width", WIDTHS)
-        # Each draws a seed from the process's random numbers.
+        # Each model draws a seed from the process's random numbers.
         dense = [keras.layers.Dense(units, activation="relu") for _ in range(6)]
         layers = [keras.Input((8, 8)), keras.layers.Flatten(), *dense, keras.layers.Dense(10)]
         return keras.Sequential(layers)
@@ -243,7 +243,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize(("training", "model", "said"), EDITS)
-def test_edited_functions_are_refused_wherever_the_study_goes_on(
+def test_edited_functions_are_refused_in_all_calls_that_continue_the_study(
     storage: str, training: dict[str, Any], model: dict[str, Any], said: str
 ) -> None:
     edited = plain_objective(**training, **model)
@@ -259,13 +259,13 @@ def test_edited_functions_are_refused_wherever_the_study_goes_on(
     assert sum(trial.state.name == "COMPLETE" for trial in s.trials) == 2
 
 
-def test_functions_that_were_not_edited_go_on(storage: str) -> None:
+def test_unedited_functions_continue_the_study(storage: str) -> None:
     result = adnn.resume(storage, "s", max_trial=3, objective=plain_objective())
     assert len(result.record.done_trials) == 3
     assert result.model().count_params()
 
 
-def test_edited_functions_are_refused_of_a_winner_that_others_found(storage: str) -> None:
+def test_edited_functions_are_refused_for_a_best_trial_of_other_workers(storage: str) -> None:
     result = adnn.resume(storage, "s", max_trial=3, objective=plain_objective(), test=False)
     result = dataclasses.replace(result, _objective=plain_objective(activation="tanh"))
     for use in (result.test, result.model, result.contract):

@@ -1,4 +1,4 @@
-"""What a study's best trial is worth on new data, as users ask for it."""
+"""The value of a study's best trial on new data, in the ways in which users ask for it."""
 
 from __future__ import annotations
 
@@ -49,11 +49,14 @@ def study(tmp_path: Path) -> optuna.Study:
     return study
 
 
-VIOLATED = {"constraints:c": 1.0, "constraints": [1.0]}  # Of Optuna 5, and of Optuna 4.
+# Optuna 5 stores the first form, Optuna 4 the second.
+VIOLATED = {"constraints:c": 1.0, "constraints": [1.0]}
 
 
 class TestOvertuning:
-    def test_it_says_what_the_best_trial_is_worth(self, study: optuna.Study) -> None:
+    def test_a_report_says_the_value_of_the_best_trial_on_new_data(
+        self, study: optuna.Study
+    ) -> None:
         result = adnn.overtuning(study)
         value, low, high = result.new_data
         assert result.reported == study.best_value
@@ -69,7 +72,7 @@ class TestOvertuning:
     def test_the_printed_optimism_is_the_difference_of_the_printed_values(
         self, direction: str, first_seed: int, verb: str
     ) -> None:
-        """By their exact values, it would differ by a hundredth."""
+        """With exact values, the difference would be another hundredth."""
         study = optuna.create_study(direction=direction)
         for seed in range(first_seed, first_seed + 20):
             scores = np.random.default_rng(seed).normal(size=60)
@@ -82,7 +85,7 @@ class TestOvertuning:
         assert ("new data - reported" in text) == (direction == "minimize")
         assert f"these examples {verb} " in " ".join(text.split())
 
-    def test_infeasible_trials_are_omitted_for_that(self, study: optuna.Study) -> None:
+    def test_infeasible_trials_are_omitted(self, study: optuna.Study) -> None:
         study.add_trial(optuna.create_trial(value=1.0, system_attrs=VIOLATED))
         text = str(adnn.overtuning(study))
         assert "1 trial omitted: infeasible." in text
@@ -95,15 +98,15 @@ class TestOvertuning:
         assert result.new_data.low < result.new_data.value < result.new_data.high
         assert result.optimism.value == pytest.approx(0, abs=1e-7)
 
-    def test_a_study_that_was_killed_goes_on(self, study: optuna.Study) -> None:
+    def test_a_killed_study_can_be_estimated(self, study: optuna.Study) -> None:
         [url] = {str(study._storage._backend.url)}  # type: ignore[attr-defined]
-        study.ask()  # Its worker died.
+        study.ask()  # The trial's worker died.
         again = optuna.load_study(study_name="mine", storage=url)
         again.optimize(objective, n_trials=10)
         assert adnn.overtuning((url, "mine")).n_examples == N
         assert len(adnn.overtuning(again).trials) == 48
 
-    def test_the_command_says_the_same(
+    def test_the_command_line_says_the_same(
         self, study: optuna.Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         page = tmp_path / "page.html"
@@ -113,13 +116,13 @@ class TestOvertuning:
         printed = str(adnn.overtuning(study))
         assert in_shell.partition(" more table")[0] == printed.partition(" more table")[0]
 
-    def test_without_scores_it_says_how_to_store_them(self) -> None:
+    def test_without_scores_the_error_says_how_to_store_them(self) -> None:
         study = optuna.create_study(study_name="none")
         study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
         with pytest.raises(ValueError, match=r"Return adnn.log_scores\(trial, scores\) from"):
             adnn.overtuning(study)
 
-    def test_values_that_are_no_means_of_the_scores_are_refused(self) -> None:
+    def test_values_that_are_not_means_of_the_scores_are_refused(self) -> None:
         study = optuna.create_study(direction="maximize")
         study.optimize(lambda t: adnn.log_scores(t, latent(t, 0) > 0) - 0.1, n_trials=5)
         with pytest.raises(ValueError, match=r"If the scores are predictions, pass metric= and"):
@@ -132,7 +135,7 @@ class TestOvertuning:
         assert result.new_data.value == 0.5
         assert np.isnan(result.new_data[1:]).all()
 
-    def test_a_search_of_a_function_says_it_below_its_best_value(self) -> None:
+    def test_a_function_search_says_it_below_its_best_value(self) -> None:
         result = adnn.search(
             lambda trial: adnn.log_scores(trial, latent(trial, 0) > 0),
             "random",
@@ -166,7 +169,7 @@ class TestMetrics:
             pytest.param("f1", "maximize", marks=pytest.mark.slow),
         ],
     )
-    def test_a_scorer_by_its_name_is_that_function(self, name: str, direction: str) -> None:
+    def test_the_name_of_a_scorer_means_its_function(self, name: str, direction: str) -> None:
         metrics = pytest.importorskip("sklearn.metrics")
         function = {
             "roc_auc": metrics.roc_auc_score,
@@ -194,7 +197,7 @@ class TestMetrics:
 
 class TestRecheck:
     @pytest.mark.slow
-    def test_scores_make_its_value_one_for_new_data(self, study: optuna.Study) -> None:
+    def test_with_scores_its_value_is_for_new_data(self, study: optuna.Study) -> None:
         both = [
             adnn.recheck(study, evaluate, top=2, choose=2, storage="sqlite://")
             for evaluate in (
@@ -225,7 +228,7 @@ class TestNetworks:
         assert "on new data" not in str(tested)
         assert "on new data" in format(tested, "markdown")
 
-    def test_no_scores_are_stored_if_they_are_not_wanted(self) -> None:
+    def test_scores_are_not_stored_unless_wanted(self) -> None:
         result = adnn.search(
             self.objective("val_loss", store_scores=False), max_trial=2, test=False, confirm=0
         )
@@ -246,7 +249,7 @@ def rmse(labels: np.ndarray, predictions: np.ndarray) -> float:
 
 
 class TestRareClasses:
-    """Few positives of an easy problem: most trials order all examples right."""
+    """Few positives in an easy problem, so most trials rank all examples correctly."""
 
     @staticmethod
     def studied(metric: Any, seed: int, n_positive: int = 4) -> tuple[Any, float]:
@@ -277,10 +280,10 @@ class TestRareClasses:
             overtuned.new_data.low <= truth <= overtuned.new_data.high
             for overtuned, truth in results
         ]
-        # By the variance of splits alone 70%.
+        # With the variance of splits alone, coverage would be 70%.
         assert np.mean(covered) >= 0.9
 
-    def test_no_loss_is_below_0(self) -> None:
+    def test_no_estimated_loss_is_below_0(self) -> None:
         rng = np.random.default_rng(0)
         labels = rng.normal(size=30)
         errors = 0.1 * rng.standard_t(2, (4, 30))
@@ -295,13 +298,13 @@ class TestRareClasses:
         assert 0 <= overtuned.new_data.low < overtuned.new_data.value < overtuned.new_data.high
 
 
-def test_a_value_of_fine_predictions_is_that_of_the_stored_ones() -> None:
+def test_the_value_of_close_predictions_is_computed_from_the_stored_ones() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 400)
     study = optuna.create_study(direction="maximize")
 
     def objective(trial: optuna.Trial) -> float:
-        # In float16, a third of these would be ties.
+        # In float16, a third of these predictions would be ties.
         predictions = 0.999 + 1e-4 * (labels + rng.standard_normal(400))
         adnn.log_scores(trial, predictions)
         return roc_auc(labels, predictions)
@@ -311,7 +314,7 @@ def test_a_value_of_fine_predictions_is_that_of_the_stored_ones() -> None:
     np.testing.assert_allclose(result.values, result.reported_values, atol=1e-4)
 
 
-def test_a_search_shows_nothing_on_new_data_of_predictions() -> None:
+def test_a_search_shows_no_value_on_new_data_for_stored_predictions() -> None:
     labels = np.arange(40) % 2
 
     def objective(trial: optuna.Trial) -> float:

@@ -1,4 +1,4 @@
-"""Rechecks of studies whose truth is known."""
+"""Rechecks of studies whose true values are known."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def stored_study(values: Sequence[float], *, direction: str = "maximize") -> opt
 
 
 def simulated(number: int) -> tuple[float, float, float, bool]:
-    """Recheck a study of known truth; return the value's error, two regrets and if it covers."""
+    """Recheck a study with known true values; return error, two regrets, and CI coverage."""
     rng = np.random.default_rng(number)
     sign = 1 if number % 2 else -1
     worth = rng.normal(0, 1, 50)
@@ -74,12 +74,12 @@ def check_simulations(count: int) -> None:
     assert regrets.mean() < 0.75 * trusting.mean()
 
 
-def test_value_is_unbiased_and_covered_and_the_choice_better_than_the_study_s() -> None:
+def test_value_is_unbiased_and_covered_and_its_choice_better_than_the_study_s() -> None:
     check_simulations(30)
 
 
 @pytest.mark.slow
-def test_the_same_of_many_studies() -> None:
+def test_value_is_unbiased_and_covered_in_many_studies() -> None:
     check_simulations(300)
 
 
@@ -93,7 +93,7 @@ def test_parameters_of_all_kinds_are_suggested_again(sampler: Any) -> None:
     assert study.get_trials() == before
 
 
-def test_trial_has_its_user_attributes_and_constants() -> None:
+def test_trials_keep_user_attributes_and_constants() -> None:
     study = optuna.create_study()
     study.enqueue_trial({"x": 3}, user_attrs={"fold": 2})
     study.optimize(lambda trial: trial.suggest_int("x", 3, 3), n_trials=1)
@@ -108,7 +108,7 @@ def test_trial_has_its_user_attributes_and_constants() -> None:
 
 
 def objective_of_study(trial: Any, seed: int) -> float:
-    """Use of a trial what a search offers: its study, constraints, and that it may stop it."""
+    """Use a trial's study, its constraints and the stop of the study, as a search allows."""
     x: float = trial.suggest_float("x", 0, 1)
     trial.set_constraint("c", x - 0.9)
     trial.report(x, step=0)
@@ -125,7 +125,7 @@ has_constraints = pytest.mark.skipif(
 
 @has_constraints
 @pytest.mark.filterwarnings("error")
-def test_new_seeds_offer_the_study_and_constraints_as_a_search_does() -> None:
+def test_new_seeds_offer_study_and_constraints_as_a_search_does() -> None:
     result = adnn.search(objective_of_study, "random", max_trial=20)
     assert (len(result.study.trials), len(result.record.new_values)) == (5, 10)
     assert adnn.recheck(result.study, objective_of_study, n_jobs=2).numbers.n_lost == 0
@@ -154,7 +154,7 @@ def test_violated_constraints_on_new_seeds_are_counted() -> None:
     assert str(adnn.recheck(result.study, uncertain, top=1)).count("violated") == 1
 
 
-def test_fewer_trials_than_top_and_those_without_a_value() -> None:
+def test_trials_without_a_value_and_fewer_trials_than_top() -> None:
     study = stored_study([1.0, 2.0, math.inf])
     study.add_trial(create_trial(state=TrialState.FAIL))
     study.add_trial(create_trial(state=TrialState.PRUNED, intermediate_values={0: 9.0}))
@@ -169,7 +169,8 @@ def test_nearly_equal_trials_count_as_one() -> None:
     kind = optuna.distributions.CategoricalDistribution(["a", "b"])
     narrower = optuna.distributions.FloatDistribution(1e-3, 1.0, log=True)
     for value, params, of_rate in (
-        (0.80, {"rate": 0.0105, "kind": "a"}, rate),  # Of a logarithm of 4 this is a 180th.
+        # The logarithms differ by about 1/180 of the range.
+        (0.80, {"rate": 0.0105, "kind": "a"}, rate),
         (0.95, {"rate": 0.0102, "kind": "a"}, rate),
         (0.99, {"rate": 0.01, "kind": "a"}, rate),
         (0.98, {"rate": 0.01, "kind": "a"}, narrower),
@@ -199,7 +200,7 @@ def test_equal_values_do_not_show_that_nothing_is_random(takes_seed: bool) -> No
     report = adnn.recheck(study, evaluate)
     assert sorted(calls) == [0] * 4 + [1] * 14 + [2] * 4
     assert (report.value, report.overstatement.value) == (0.1, 0.0)
-    # Only the user can say so, who then needs no evaluation.
+    # Only the user can say that nothing is random; then no evaluation is needed.
     calls.clear()
     result = adnn.recheck(study, evaluate, deterministic=True)
     assert not calls
@@ -214,13 +215,13 @@ def test_equal_values_do_not_show_that_nothing_is_random(takes_seed: bool) -> No
     )
 
 
-def test_objective_that_takes_no_seed_cannot_be_made_again() -> None:
+def test_objective_without_a_seed_is_evaluated_again_each_time() -> None:
     values = iter(np.random.default_rng(0).normal(size=100).tolist())
     report = adnn.recheck(stored_study([1.0, 2.0]), lambda _: next(values))
     assert math.isfinite(report.value)
 
 
-def test_seed_is_passed_by_its_name_too() -> None:
+def test_seed_may_be_passed_by_name() -> None:
     def again(trial: Any, *, verbose: bool = False, seed: int = 0) -> float:
         assert not verbose
         return float(seed)
@@ -229,7 +230,7 @@ def test_seed_is_passed_by_its_name_too() -> None:
     assert {*report.to_dataframe()["value"]} == {*report.to_dataframe()["seed"].astype(float)}
 
 
-def test_seeds_are_the_same_for_all_and_none_chooses_and_confirms() -> None:
+def test_choosing_seeds_are_common_to_all_trials_and_never_confirm() -> None:
     table = make_recheck(make_study()).to_dataframe()
     choosing = table[table["role"] == "choose"].groupby("trial")["seed"].agg(set)
     assert len(choosing) == 3
@@ -239,7 +240,7 @@ def test_seeds_are_the_same_for_all_and_none_chooses_and_confirms() -> None:
     assert len(confirming) == 5
 
 
-def test_no_value_is_left_out_and_told() -> None:
+def test_failed_values_are_counted_and_not_omitted() -> None:
     def again(trial: Any, seed: int) -> float:
         if trial.number == 1 and seed % 4 < 2:
             raise optuna.TrialPruned
@@ -247,7 +248,7 @@ def test_no_value_is_left_out_and_told() -> None:
 
     study = stored_study([1.0, 9.0, 8.0])
     report = adnn.recheck(study, again)
-    assert report.trial.number == 0  # The others came to fewer values.
+    assert report.trial.number == 0  # The other trials have fewer values.
     assert "evaluations failed" in str(report)
     n_trials = len(open_recheck(study).trials)
     assert adnn.recheck(study, again).value == report.value
@@ -262,7 +263,7 @@ def open_recheck(study: optuna.Study) -> optuna.Study:
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_goes_on_after_an_error_and_makes_nothing_twice(error: type[BaseException]) -> None:
+def test_a_recheck_resumes_after_an_error_and_repeats_nothing(error: type[BaseException]) -> None:
     study, calls = make_study(), []
 
     def again(trial: Any, seed: int) -> float:
@@ -280,7 +281,7 @@ def test_goes_on_after_an_error_and_makes_nothing_twice(error: type[BaseExceptio
     assert report == adnn.recheck(study, evaluate, storage=open_storage(None))
 
 
-def test_threads_make_the_same(tmp_path: Path) -> None:
+def test_threads_give_the_same_result(tmp_path: Path) -> None:
     study = make_study(storage=open_storage(SQLITE.format(tmp_path / "a.db")))
     calls = []
 
@@ -296,7 +297,7 @@ def test_threads_make_the_same(tmp_path: Path) -> None:
 
 
 def killed(url: str, after: float, *, seconds: float) -> None:
-    """Kill a worker some time after it began an evaluation, which takes some seconds."""
+    """Kill a worker ``after`` seconds into an evaluation, which takes ``seconds``."""
     storage, name = open_storage(url), "study/recheck"
     n_before = len(open_recheck_of(storage).trials) if name in names(storage) else 0
     arguments = [sys.executable, recheck_worker.__file__, url, str(seconds)]
@@ -304,7 +305,7 @@ def killed(url: str, after: float, *, seconds: float) -> None:
         began = time.monotonic()
         while name not in names(storage) or len(open_recheck_of(storage).trials) == n_before:
             if process.poll() is not None:
-                return  # Nothing was left to do.
+                return  # No evaluation was left to begin.
             assert time.monotonic() - began < 60
             time.sleep(0.01)
         time.sleep(after)
@@ -332,18 +333,20 @@ def check_killed(tmp_path: Path, moments: Sequence[tuple[float, float]]) -> None
     assert {t.state for t in trials} == {TrialState.COMPLETE, TrialState.FAIL}
 
 
-def test_killed_and_resumed_equals_an_undisturbed_one(tmp_path: Path) -> None:
+def test_killed_and_resumed_recheck_equals_an_undisturbed_one(tmp_path: Path) -> None:
     check_killed(tmp_path, [(0.2, 60.0)])
 
 
 @pytest.mark.slow
-def test_killed_at_ten_moments_and_resumed_equals_an_undisturbed_one(tmp_path: Path) -> None:
+def test_killed_at_ten_moments_and_resumed_recheck_equals_an_undisturbed_one(
+    tmp_path: Path,
+) -> None:
     moments = np.random.default_rng(0).uniform(0, 0.15, 10)
     check_killed(tmp_path, [(after, 0.03) for after in moments])
 
 
 @pytest.mark.slow
-def test_processes_share_the_work_and_need_no_keras(tmp_path: Path) -> None:
+def test_processes_share_the_work_without_keras(tmp_path: Path) -> None:
     url = SQLITE.format(tmp_path / "shared.db")
     study = make_study(storage=open_storage(url))
     arguments = [sys.executable, recheck_worker.__file__, url, "0.02"]
@@ -355,7 +358,7 @@ def test_processes_share_the_work_and_need_no_keras(tmp_path: Path) -> None:
     assert report == make_recheck(study, storage=open_storage(None))
 
 
-def test_time_limit_holds_over_runs_and_says_what_is_known() -> None:
+def test_time_limit_is_valid_over_all_runs_and_finished_evaluations_are_reported() -> None:
     study = make_study()
 
     def slow(trial: Any, seed: int) -> float:
@@ -371,7 +374,7 @@ def test_time_limit_holds_over_runs_and_says_what_is_known() -> None:
 
 
 @pytest.mark.tensorflow
-def test_study_of_our_own_objective_needs_no_evaluate() -> None:
+def test_a_study_of_an_init_offset_objective_needs_no_evaluate() -> None:
     dataset = adnn.load_dataset("digits")
     training = quick_training(optimizer="sgd", learning_rate=0.05, epochs=1)
     objective = adnn.InitOffsetObjective(adnn.MLP(hidden=(8,)), dataset, training=training)
@@ -390,9 +393,9 @@ def test_study_of_our_own_objective_needs_no_evaluate() -> None:
 
 
 class TestMoreSeeds:
-    """Seeds that are added after a look make the CIs sequential, and they stay so."""
+    """Seeds that are added after an evaluation make the CIs sequential for good."""
 
-    def test_are_sequential_for_good(self) -> None:
+    def test_added_seeds_stay_sequential(self) -> None:
         study = make_study()
         planned = make_recheck(study)
         assert not planned.numbers.planned["sequential"]
@@ -406,11 +409,11 @@ class TestMoreSeeds:
         fewer = make_recheck(study, confirm=10)
         assert (fewer.numbers.planned["seeds"], fewer.value) == (20, more.value)
 
-    def test_the_number_is_stored_before_the_first_seed(self) -> None:
+    def test_the_planned_number_is_stored_before_the_first_seed(self) -> None:
         study = make_study()
 
         def fails(trial: Any, seed: int) -> float:
-            if seed >= 2**30:  # Those to confirm by.
+            if seed >= 2**30:  # Only the confirming seeds are this large.
                 raise RuntimeError
             return evaluate(trial, seed)
 
@@ -420,9 +423,9 @@ class TestMoreSeeds:
 
 
 class TestGoingOn:
-    """Each further trial that a study recommends halves the error rate of its CIs."""
+    """Each further recommended trial of a study halves the error rate of its CIs."""
 
-    def test_is_not_of_the_same_choice_again(self) -> None:
+    def test_an_equal_choice_is_not_a_further_recommendation(self) -> None:
         study = make_study()
         first = make_recheck(study)
         study.add_trial(optuna.trial.create_trial(value=-1.0))
@@ -430,9 +433,9 @@ class TestGoingOn:
 
 
 class TestFailed:
-    """A failed evaluation has the value that the user names, in this reading alone."""
+    """A failed evaluation counts as the value that the user passes, in this call alone."""
 
-    def test_has_no_ci_until_it_is_named(self) -> None:
+    def test_evaluations_have_no_ci_without_a_value(self) -> None:
         study = make_study()
 
         def fails(trial: Any, seed: int) -> float:
@@ -452,25 +455,25 @@ class TestFailed:
         assert math.isnan(adnn.recheck(study, fails, **options).low)
 
     @pytest.mark.parametrize("wrong", [math.nan, math.inf, "0", True])
-    def test_must_be_a_number(self, wrong: Any) -> None:
+    def test_the_value_must_be_a_number(self, wrong: Any) -> None:
         with pytest.raises((TypeError, ValueError), match=r"must be a (finite )?number"):
             adnn.recheck(make_study(), evaluate, failed=wrong)
 
 
 class TestAgainst:
-    """Of known truth: what a trial is better than another one on fresh seeds."""
+    """The difference between a trial and another trial on new seeds, with a known true value."""
 
     def truth_of(self, params: dict[str, Any]) -> float:
         return truth(optuna.trial.FixedTrial(params))
 
-    def test_a_trial_or_its_parameters_are_the_same(self) -> None:
+    def test_a_trial_and_its_parameters_mean_the_same(self) -> None:
         study = make_study()
         worst = min(study.trials, key=lambda trial: trial.value)
         options: dict[str, Any] = {"top": 3, "choose": 2, "confirm": 10}
         report = adnn.recheck(study, evaluate, against=worst.number, **options)
         assert report.against == worst
         expected = self.truth_of(report.trial.params) - self.truth_of(worst.params)
-        # As in the worker, each trial's noise is its own.
+        # As in the worker, each trial has its own noise.
         assert report.gain.low <= expected <= report.gain.high
         assert report.gain.value == pytest.approx(
             report.value - np.mean(report.numbers.values(worst, "confirm"))
@@ -479,7 +482,7 @@ class TestAgainst:
         assert again.gain == report.gain
         assert f"over trial {worst.number}, paired" in str(report)
 
-    def test_by_default_it_is_what_was_enqueued(self) -> None:
+    def test_by_default_it_is_the_enqueued_trial(self) -> None:
         assert adnn.recheck(make_study(), evaluate, top=1, choose=1).against is None
         study = optuna.create_study(direction="maximize")
         study.enqueue_trial({"x": 0.5, "kind": "flat"})
@@ -488,7 +491,7 @@ class TestAgainst:
         assert report.against == study.trials[0]
 
     @pytest.mark.tensorflow
-    def test_of_ours_it_is_the_baseline_network_on_the_seeds_that_confirm_uses(self) -> None:
+    def test_for_networks_it_is_the_baseline_network_on_the_confirming_seeds(self) -> None:
         training = quick_training(optimizer="sgd", learning_rate=0.05, epochs=1)
         objective = adnn.InitOffsetObjective(
             adnn.MLP(hidden=(8,)), adnn.load_dataset("digits"), training=training
@@ -518,11 +521,13 @@ class TestAgainst:
             (1.0, "must be the number of a completed trial .*; got 1.0"),
         ],
     )
-    def test_what_the_study_cannot_have_is_refused(self, against: Any, said: str) -> None:
+    def test_values_that_no_trial_of_the_study_can_have_are_refused(
+        self, against: Any, said: str
+    ) -> None:
         with pytest.raises((ValueError, TypeError), match=said):
             adnn.recheck(make_study(), evaluate, against=against)
 
-    def test_parameters_in_use_may_lie_outside_the_searched_space(self) -> None:
+    def test_parameters_may_lie_outside_the_searched_space(self) -> None:
         study, seen = make_study(), set()
 
         def evaluated(trial: Any, seed: int) -> float:
@@ -535,7 +540,7 @@ class TestAgainst:
         assert tuple(against.values()) in seen
         assert report.gain.value == pytest.approx(0.005 * 49, abs=0.02)
 
-    def test_of_the_same_parameters_differs_by_chance(self) -> None:
+    def test_a_trial_with_the_same_parameters_differs_by_chance(self) -> None:
         study = optuna.create_study(direction="maximize")
         for _ in range(2):
             study.enqueue_trial({"x": 0.5})
@@ -547,12 +552,12 @@ class TestAgainst:
 
 
 class TestCatch:
-    def test_an_error_counts_as_no_value_and_is_made_once(self) -> None:
+    def test_an_error_counts_as_no_value_and_is_not_repeated(self) -> None:
         study, calls = make_study(), []
 
         def fails(trial: Any, seed: int) -> float:
             calls.append((trial.number, seed))
-            if seed >= 2**30:  # Those to confirm by.
+            if seed >= 2**30:  # Only the confirming seeds are this large.
                 raise ZeroDivisionError
             return evaluate(trial, seed)
 
@@ -573,7 +578,7 @@ class TestCatch:
         )
 
     @pytest.mark.parametrize("wrong", [KeyboardInterrupt, [3], "ValueError"])
-    def test_what_is_no_error_is_refused(self, wrong: Any) -> None:
+    def test_values_that_are_not_errors_are_refused(self, wrong: Any) -> None:
         with pytest.raises(
             TypeError,
             match=r"^catch must be classes of exceptions; got ('ValueError'|3|<class 'K)",
@@ -582,7 +587,7 @@ class TestCatch:
 
 
 class TestWrongInput:
-    def test_is_refused(self) -> None:
+    def test_wrong_input_is_refused(self) -> None:
         study = make_study()
         for wrong, sentence in [
             ({"evaluate": 3}, r"^evaluate must be .* or \(trial, seed\); got 3 of type int.$"),
@@ -612,9 +617,9 @@ class TestWrongInput:
         refusal = rf"^The function must use the parameters .* of study 'study'; got {said}"
         with pytest.raises(ValueError, match=refusal):
             adnn.recheck(study, lambda trial, seed: 0.0 * bool(use(trial)), catch=Exception)
-        assert make_recheck(study).value > 0  # Nothing was stored.
+        assert make_recheck(study).value > 0  # The refused call stored nothing.
 
-    def test_a_function_may_look_for_a_parameter_that_is_missing(self) -> None:
+    def test_a_function_may_ask_whether_a_parameter_is_missing(self) -> None:
         def looks(trial: Any, seed: int) -> float:
             try:
                 trial.params["y"]
@@ -635,7 +640,7 @@ class TestWrongInput:
         with pytest.raises(TypeError, match="must be an Optuna study"):
             adnn.recheck("study", evaluate)  # type: ignore[arg-type]
 
-    def test_a_recheck_goes_on_in_another_time_zone(
+    def test_a_recheck_resumes_in_another_time_zone(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         file = optuna.storages.journal.JournalFileBackend(str(tmp_path / "journal"))
@@ -651,7 +656,7 @@ class TestWrongInput:
             monkeypatch.undo()
             time.tzset()
 
-    def test_evaluations_of_an_earlier_study_of_the_name_are_not_taken(self) -> None:
+    def test_evaluations_of_an_earlier_study_with_the_same_name_are_not_reused(self) -> None:
         storage = open_storage(None)
         make_recheck(make_study(storage=storage))
         optuna.delete_study(study_name="study", storage=storage)
@@ -666,7 +671,7 @@ class TestCommandLine:
         monkeypatch.setattr(sys, "path", [*sys.path])
         make_study(storage=open_storage("sqlite:///s.db"))
 
-    def test_says_which_evaluation_of_a_function_failed(
+    def test_a_failed_evaluation_is_named_in_the_error(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
         Path("failing.py").write_text("def evaluate(trial, seed):\n    raise OSError('no data')\n")
@@ -676,12 +681,12 @@ class TestCommandLine:
             r"adnn: The evaluation of trial \d+, seed \d+ failed: OSError: no data \(", output
         )
 
-    def test_rechecks_a_study_of_anything(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_rechecks_a_study_of_any_function(self, capsys: pytest.CaptureFixture[str]) -> None:
         Path("own.py").write_text("from recheck_worker import evaluate\n")
         arguments = ["recheck", "s.db", "study", "--evaluate", "own:evaluate", "--top", "2"]
         assert run([*arguments, "--report", "report.html"]) == 0
         output = capsys.readouterr().out
-        assert "\nNext: " not in output  # The report is written.
+        assert "\nNext: " not in output  # The report is written already.
         assert run(["recheck", "sqlite:///s.db", *arguments[2:], "--quiet"]) == 0
         again = capsys.readouterr().out
         _, _, command = again.strip().partition("\nNext: adnn ")
@@ -713,7 +718,7 @@ class TestCommandLine:
         assert text.startswith("adnn: The function must use the parameters {'x': ")
         assert text.endswith("Pass the function of this study.")
 
-    def test_refuses_what_is_wrong(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_wrong_arguments_are_refused(self, capsys: pytest.CaptureFixture[str]) -> None:
         for arguments, sentence in (
             (["none.db", "study"], "File 'none.db' not found"),
             (["s.db", "other"], "Study 'other' not found"),
@@ -728,7 +733,7 @@ class TestCommandLine:
             assert len(error.splitlines()) == 1
 
 
-def test_the_command_luck(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_luck_prints_its_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["luck", "--n", "51", "--sd", "0.0096", "--claimed", "0.04"]) == 0
     output = capsys.readouterr().out
     assert "<0.01" in output

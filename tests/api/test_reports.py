@@ -1,4 +1,4 @@
-"""Stored results of evaluations: they are read as they were made, and resumed."""
+"""Results that are read from storage: they equal the results of the call, and can be resumed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from adnn_optuna.render.printed import Printed
 
 KINDS = ("recheck", "recheck against", "models", "variance")
-interrupted_at: list[int] = []  # The evaluation, counted, at which the user interrupts.
+interrupted_at: list[int] = []  # The count of the evaluation at which the user interrupts.
 
 
 def counted(value: float) -> float:
@@ -46,7 +46,7 @@ def value(first: int, second: int) -> float:
 
 
 def call(kind: str, url: str) -> Printed:
-    """Make the call of a verb."""
+    """Call the public function with this name."""
     study = optuna.create_study(storage=url, study_name="study", load_if_exists=True)
     if not study.trials:
         study.enqueue_trial({"x": 0.5})
@@ -73,7 +73,7 @@ def name_of(kind: str) -> str:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_stored_result_is_read_as_it_was_made(kind: str, tmp_path: Path) -> None:
+def test_a_stored_result_equals_the_result_of_the_call(kind: str, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
     document = call(kind, url).document()
     read = load_result(url, name_of(kind))
@@ -87,7 +87,7 @@ def test_a_stored_result_is_read_as_it_was_made(kind: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "kind", [pytest.param(k, marks=[pytest.mark.slow] * ("against" in k)) for k in KINDS]
 )
-def test_a_result_that_was_interrupted_is_resumed(kind: str, tmp_path: Path) -> None:
+def test_an_interrupted_result_is_resumed(kind: str, tmp_path: Path) -> None:
     whole = call(kind, f"sqlite:///{tmp_path}/whole.db").document()
     url = f"sqlite:///{tmp_path}/s.db"
     optuna.copy_study(
@@ -109,7 +109,7 @@ def test_a_result_that_was_interrupted_is_resumed(kind: str, tmp_path: Path) -> 
     function = value if kind == "variance" else evaluate
     resumed = adnn.resume(url, name, objective=function)
     assert resumed.document().conclusion == whole.conclusion
-    # A next command names the storage.
+    # The next command names the storage.
     loaded = load_result(url, name).document()
     assert repr(replace(loaded, next_step=whole.next_step)) == repr(whole)
 
@@ -122,13 +122,13 @@ def test_a_variance_of_a_network_is_resumed_without_its_objective(
     call(max_time=1e-9)
     resumed = adnn.resume(storage, "variance").document()
     assert not resumed.next_step.python
-    assert len(resumed.estimates) == 4  # With that of the seed in use.
+    assert len(resumed.estimates) == 4  # The fourth estimate is about the seed in use.
     assert load_result(storage, "variance").document().estimates == resumed.estimates
 
 
 @pytest.mark.parametrize("subject", ["text", {"models": {"a": 3}}, {"a": {}}])
 @pytest.mark.parametrize("kind", ["models", "variance"])
-def test_evaluations_of_a_subject_of_another_type_are_refused(kind: str, subject: Any) -> None:
+def test_evaluations_of_another_type_of_subject_are_refused(kind: str, subject: Any) -> None:
     storage = optuna.storages.InMemoryStorage()
     adnn.measure_variance(value, n=5, storage=storage)
     adnn.compare_models(

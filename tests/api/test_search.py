@@ -1,4 +1,4 @@
-"""Searches: what they store, where they stop, and that they resume as if never stopped."""
+"""Searches: what they store, when they stop, and that a resumed search equals an unstopped one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_logs_one_short_line_a_trial(
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_begins_at_the_baseline(sampler: str, objective: InitOffsetObjective) -> None:
+def test_a_search_begins_at_the_baseline(sampler: str, objective: InitOffsetObjective) -> None:
     result = adnn.search(objective, sampler, max_trial=3)
     assert result.study.trials[0].value == result.baseline
     assert set(result.study.trials[0].params.values()) == {0}
@@ -80,7 +80,7 @@ def test_greedy_walks_along_one_ray(objective: InitOffsetObjective) -> None:
         assert steps == pytest.approx([0.0025 * t for t in range(12)])
 
 
-def test_greedy_ends_by_itself_when_all_steps_are_done() -> None:
+def test_greedy_ends_when_all_steps_are_done() -> None:
     space = adnn.OffsetSpace(low=0, high=0.01)
     result = adnn.search(make_objective(space=space), "greedy")
     assert result.stop_reason == "exhausted"
@@ -92,10 +92,10 @@ GRID = {"weight_offset_0": [0.0, 0.1], "bias_offset_0": [0.0, 0.1]}
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
-def test_a_grid_ends_by_itself_when_all_of_it_is_done(
+def test_a_grid_search_ends_when_the_whole_grid_is_done(
     batch_size: int, objective: InitOffsetObjective, storage: BaseStorage
 ) -> None:
-    for _ in range(2):  # Again, nothing is left to do.
+    for _ in range(2):  # The second call has nothing left to do.
         result = adnn.search(
             objective,
             optuna.samplers.GridSampler(GRID),
@@ -105,20 +105,21 @@ def test_a_grid_ends_by_itself_when_all_of_it_is_done(
             batch_size=batch_size,
         )
         assert result.stop_reason == "exhausted"
-        # Beside the grid, the baseline, and what the sampler repeats to fill a batch.
+        # Beside the grid, there are the baseline and trials that the sampler repeats to fill a
+        # batch.
         assert len(result.study.trials) == (5 if batch_size == 1 else 8)
     points = {tuple(t.params.values()) for t in result.study.trials}
     assert points == {(0, 0), (0, 0.1), (0.1, 0), (0.1, 0.1)}
 
 
-def test_a_grid_with_more_points_goes_on(
+def test_a_grid_with_more_points_continues(
     objective: InitOffsetObjective, storage: BaseStorage
 ) -> None:
     def grid(*values: float) -> optuna.samplers.GridSampler:
         points = {"weight_offset_0": values, "bias_offset_0": (0.0,)}
         return optuna.samplers.GridSampler(points)
 
-    # No limit: a grid ends by itself.
+    # No limit is needed, because a grid ends by itself.
     for n_trials, sampler in ((3, grid(0.1, 0.2)), (3, grid(0.1, 0.2)), (4, grid(0.1, 0.2, -0.1))):
         result = adnn.search(objective, sampler, storage=storage, study_name="grid")
         assert result.stop_reason == "exhausted"
@@ -138,7 +139,7 @@ def test_any_sampler_may_stop_the_study(objective: InitOffsetObjective) -> None:
     assert len(result.study.trials) == 3
 
 
-def test_random_restarts_draw_new_weights_and_no_offsets(objective: InitOffsetObjective) -> None:
+def test_random_restarts_draw_new_weights_without_offsets(objective: InitOffsetObjective) -> None:
     result = adnn.search(objective, "random_restart", max_trial=8)
     assert [t.params for t in result.study.trials] == [{"restart": i} for i in range(8)]
     weights = [
@@ -150,7 +151,7 @@ def test_random_restarts_draw_new_weights_and_no_offsets(objective: InitOffsetOb
     np.testing.assert_array_equal(weights[0], baseline)
 
 
-def test_same_as_plain_optuna(objective: InitOffsetObjective) -> None:
+def test_a_search_equals_plain_optuna(objective: InitOffsetObjective) -> None:
     study = optuna.create_study(
         direction="maximize",
         sampler=adnn.AdaptiveSimulatedAnnealingSampler(
@@ -170,8 +171,8 @@ def test_batches_do_not_change_a_trial(sampler: str, objective: InitOffsetObject
     assert completed(batched.study) == completed(alone.study)
 
 
-def test_a_pruner_that_is_given_prunes_whatever_it_is(objective: InitOffsetObjective) -> None:
-    # Optuna's own default, which a study has also where nobody asked for it.
+def test_any_pruner_that_is_passed_prunes(objective: InitOffsetObjective) -> None:
+    # Optuna's default, which a study has even if the user passed no pruner.
     pruner = optuna.pruners.MedianPruner()
     pruned = adnn.search(objective, "random_restart", max_trial=12, pruner=pruner)
     assert TrialState.PRUNED in {trial.state for trial in pruned.study.trials}
@@ -180,7 +181,7 @@ def test_a_pruner_that_is_given_prunes_whatever_it_is(objective: InitOffsetObjec
 
 
 @pytest.mark.parametrize(("sampler", "expected"), [("greedy", 8), ("annealing", 1)])
-def test_only_what_learns_nothing_is_batched_by_itself(
+def test_only_samplers_that_learn_nothing_are_batched_by_default(
     sampler: str, expected: int, objective: InitOffsetObjective
 ) -> None:
     result = adnn.search(objective, sampler, max_trial=2, batch_size="auto")
@@ -198,7 +199,7 @@ def test_max_trial_on_a_finished_study_runs_nothing(
     assert len(result.study.trials) == 10
 
 
-def test_a_search_that_has_nothing_to_do_says_so(
+def test_a_search_with_nothing_to_do_says_so(
     objective: InitOffsetObjective, storage: BaseStorage, logs: pytest.LogCaptureFixture
 ) -> None:
     adnn.search(objective, "greedy", storage=storage, study_name="mine", max_trial=2)
@@ -206,7 +207,7 @@ def test_a_search_that_has_nothing_to_do_says_so(
     with logs.at_level(logging.INFO):
         adnn.resume(storage, "mine", max_time=1000)
     assert "Nothing was left to do in study 'mine': it had ended by max_trial" in logs.text
-    # As where the first run was killed before it could say anything.
+    # An earlier run without a stop reason, as if it was killed.
     study = optuna.load_study(study_name="mine", storage=storage)
     study.set_user_attr("adnn:stop_reason", None)
     with logs.at_level(logging.INFO):
@@ -214,7 +215,9 @@ def test_a_search_that_has_nothing_to_do_says_so(
     assert "it had ended by these limits already" in logs.text
 
 
-def test_no_accuracy_can_gain_as_much(objective: InitOffsetObjective, url: str) -> None:
+def test_a_max_gain_that_no_accuracy_can_reach_is_refused(
+    objective: InitOffsetObjective, url: str
+) -> None:
     for verb in (adnn.search, adnn.compare):
         with pytest.raises(
             ValueError, match=r"max_gain must be below 1, .* For 2 percentage points, pass 0.02"
@@ -245,7 +248,7 @@ def test_max_gain_ends_at_the_first_trial_that_reaches_it(
     )
     assert result.stop_reason == "max_gain"
     assert [value for _, value in completed(result.study)] == values[: first + 1]
-    # What was trained beyond in the same batch counts for nothing, and is done again.
+    # Later trials of the same batch do not count, and are repeated.
     result = adnn.resume(storage, "s", max_gain=0.99)
     assert [value for _, value in completed(result.study)] == values
 
@@ -254,31 +257,31 @@ def test_max_time_counts_all_runs(storage: BaseStorage) -> None:
     objective = make_objective(training=quick_training(epochs=20))
     first = adnn.search(objective, "annealing", storage=storage, study_name="s", max_trial=3)
     elapsed = adnn.MaxTimeCallback(1).used(first.study)
-    # What the first run took counts for the second.
+    # The time of the first run counts for the second run.
     assert len(adnn.resume(storage, "s", max_trial=10**6, max_time=elapsed / 2).study.trials) == 3
     second = adnn.resume(storage, "s", max_trial=10**6, max_time=elapsed + 0.5)
     assert second.stop_reason == "max_time"
     assert adnn.MaxTimeCallback(1).used(second.study) >= elapsed + 0.5
     n_trials = len(second.study.trials)
     assert n_trials > 3
-    # A study at its limit runs nothing; with more time it goes on.
+    # A study at its limit runs nothing. With more time, it continues.
     assert len(adnn.resume(storage, "s", max_time=elapsed + 0.5).study.trials) == n_trials
     seconds = adnn.MaxTimeCallback(1).used(second.study)
     assert len(adnn.resume(storage, "s", max_time=seconds + 0.5).study.trials) > n_trials
 
 
-def test_a_training_under_way_is_cut_off_at_the_time_limit() -> None:
+def test_a_running_training_is_cut_off_at_the_time_limit() -> None:
     objective = make_objective(training=quick_training(epochs=10**6))
     began = time.monotonic()
     result = adnn.search(objective, "annealing", max_time=1)
-    assert time.monotonic() - began < 60  # It would take hours.
+    assert time.monotonic() - began < 60  # The whole training would take hours.
     assert [t.state for t in result.study.trials] == [TrialState.PRUNED]
     assert result.stop_reason == "max_time"
     assert result.best is None
     assert math.isnan(result.baseline)
 
 
-def test_test_data_are_seen_once_and_do_not_steer(storage: BaseStorage) -> None:
+def test_test_data_are_used_once_and_do_not_affect_the_search(storage: BaseStorage) -> None:
     dataset = adnn.load_dataset("digits")
     result = adnn.search(
         make_objective(), "random_restart", storage=storage, study_name="s", max_trial=8
@@ -293,7 +296,7 @@ def test_test_data_are_seen_once_and_do_not_steer(storage: BaseStorage) -> None:
         assert accuracy == pytest.approx((prediction == dataset.y_test).mean(), abs=1e-12)
     assert result.test_gain == result.test_value - result.test_baseline
 
-    # The same search with other test data finds the same.
+    # The same search on other test data has the same trials.
     other_dataset = adnn.Dataset(
         **{
             **{name: getattr(dataset, name) for name in ("x_train", "y_train", "x_val", "y_val")},
@@ -318,11 +321,11 @@ def test_test_data_are_seen_once_and_do_not_steer(storage: BaseStorage) -> None:
 
 
 class TestLooksAtTheTestSet:
-    def test_each_is_kept_with_what_it_showed(
+    def test_each_evaluation_is_stored_with_its_results(
         self, objective: InitOffsetObjective, storage: BaseStorage
     ) -> None:
         result = adnn.search(objective, "annealing", storage=storage, study_name="s", max_trial=2)
-        for _ in range(2):  # Again, nothing is new.
+        for _ in range(2):  # The second resumption adds nothing.
             result = adnn.resume(storage, "s", max_trial=5)
         first, second = result.record.test_evaluations
         assert (first["n_trials"], second["n_trials"]) == (2, 5)
@@ -335,10 +338,11 @@ class TestLooksAtTheTestSet:
         gained = second["won"] - second["lost"]
         assert gained == pytest.approx(result.test_gain * len(right), abs=1e-9)
 
-    def test_the_same_winner_after_more_trials_is_one_without_a_training(
+    def test_the_same_best_trial_after_more_trials_is_evaluated_without_training(
         self, storage: BaseStorage
     ) -> None:
-        # Offsets so small change no accuracy, and of equals the first wins.
+        # The offsets are too small to change any accuracy, and the first of equal trials is the
+        # best.
         objective = make_objective(space=adnn.OffsetSpace(low=0, high=1e-12))
         adnn.search(objective, "annealing", storage=storage, study_name="s", max_trial=1)
         result = adnn.search(objective, "annealing", storage=storage, study_name="s", max_trial=2)
@@ -346,7 +350,7 @@ class TestLooksAtTheTestSet:
         assert first["trial"] == second["trial"] == 0
         assert {**first, "looked": "", "n_trials": 2} == {**second, "looked": ""}
 
-    def test_there_are_none_until_the_result_is_asked_for_one(
+    def test_nothing_is_evaluated_until_the_result_is_asked_for_it(
         self, objective: InitOffsetObjective, storage: BaseStorage
     ) -> None:
         options: Any = {"storage": storage, "study_name": "s", "test": False}
@@ -362,7 +366,7 @@ class TestLooksAtTheTestSet:
         assert opened.test_value == undisturbed.test_value
         assert opened.document().estimates[:2] == undisturbed.document().estimates[:2]
 
-    def test_a_contract_tells_the_test_accuracy_and_is_one(
+    def test_a_contract_states_the_test_accuracy_and_counts_as_evaluation(
         self, objective: InitOffsetObjective
     ) -> None:
         result = adnn.search(objective, "annealing", max_trial=2, test=False)
@@ -371,7 +375,7 @@ class TestLooksAtTheTestSet:
         assert len(tested.record.test_evaluations) == 1
         assert contract.content["best"]["test_accuracy"] == tested.test_value
 
-    def test_there_can_be_none_without_a_completed_trial(self) -> None:
+    def test_nothing_is_evaluated_without_a_completed_trial(self) -> None:
         objective = make_objective(training=quick_training(epochs=10**6))
         result = adnn.search(objective, "annealing", max_time=0.5)
         assert result.record.test_evaluations == []
@@ -382,7 +386,7 @@ class TestLooksAtTheTestSet:
 def searched_in_two_steps(
     objective: InitOffsetObjective, n_first: int, n_trials: int
 ) -> adnn.SearchResult:
-    """Search twice in one study; the temperature of annealing follows the limit of trials."""
+    """Search twice in one study, as the temperature of annealing depends on max_trial."""
     first = adnn.search(objective, "annealing", max_trial=n_first)
     return adnn.search(
         objective,
@@ -393,7 +397,7 @@ def searched_in_two_steps(
     )
 
 
-def test_resume_needs_nothing_but_the_name(url: str) -> None:
+def test_resume_needs_only_storage_and_name(url: str) -> None:
     objective = make_objective(
         metric="train_loss",
         space=adnn.OffsetSpace(low=-0.1, high=0.3, scope="shared", unit="stddev"),
@@ -405,7 +409,7 @@ def test_resume_needs_nothing_but_the_name(url: str) -> None:
     assert resumed._objective.config == objective.config
 
 
-def test_resume_without_a_limit_would_never_end(
+def test_resume_without_a_limit_is_refused(
     objective: InitOffsetObjective, storage: BaseStorage
 ) -> None:
     study = optuna.create_study(direction="maximize", storage=storage, study_name="plain")
@@ -414,7 +418,7 @@ def test_resume_without_a_limit_would_never_end(
         adnn.resume(storage, "plain", sampler="annealing")
 
 
-def test_a_factory_is_not_taken_for_the_sampler_of_its_name(
+def test_a_factory_is_not_taken_for_the_named_sampler(
     objective: InitOffsetObjective, storage: BaseStorage
 ) -> None:
     def annealing(seed: int, n_trials: int | None) -> optuna.samplers.BaseSampler:
@@ -432,7 +436,7 @@ def test_a_factory_is_not_taken_for_the_sampler_of_its_name(
     assert len(completed(resumed.study)) == 4
 
 
-def test_a_study_that_is_going_on_has_not_ended(
+def test_a_running_study_has_no_stop_reason(
     objective: InitOffsetObjective, storage: BaseStorage
 ) -> None:
     adnn.search(objective, "annealing", storage=storage, study_name="mine", max_trial=2)
@@ -474,7 +478,7 @@ def test_resume_of_a_keras_model(url: str) -> None:
 
 
 def other_order() -> Any:
-    """Make layers in another order than they are called in."""
+    """Create layers in another order than the order of their calls."""
     import keras
 
     inputs = keras.Input((8, 8))
@@ -521,7 +525,7 @@ def bidirectional() -> Any:
         ),
     ],
 )
-def test_resume_does_not_go_on_from_other_initial_weights(build: Any, url: str) -> None:
+def test_resume_is_refused_if_initial_weights_cannot_be_rebuilt(build: Any, url: str) -> None:
     objective = adnn.InitOffsetObjective(
         build, adnn.load_dataset("digits"), training=quick_training(epochs=1, batch_size=400)
     )
@@ -535,7 +539,7 @@ def test_resume_does_not_go_on_from_other_initial_weights(build: Any, url: str) 
     )
 
 
-def test_resuming_something_else_is_refused(objective: InitOffsetObjective, url: str) -> None:
+def test_resuming_with_other_settings_is_refused(objective: InitOffsetObjective, url: str) -> None:
     before = adnn.search(objective, "greedy", storage=url, study_name="s", max_trial=2)
     changed: list[tuple[dict[str, Any], str]] = [
         ({"seed": 4}, "seed is 4, was 3"),
@@ -604,7 +608,7 @@ def test_wrong_arguments_of_resume_are_refused(
     assert optuna.load_study(storage=storage, study_name="s").user_attrs == before.user_attrs
 
 
-def test_numpy_numbers_are_as_good_as_pythons(objective: InitOffsetObjective, url: str) -> None:
+def test_numpy_numbers_are_accepted_like_pythons(objective: InitOffsetObjective, url: str) -> None:
     numbers: dict[str, Any] = {
         "max_time": np.float32(1e6),
         "max_trial": np.int64(2),
@@ -643,7 +647,7 @@ def test_a_baseline_that_diverges_is_replayed_and_reported(
     assert math.isnan(result.test_baseline)
     assert math.isnan(result.gain)
     assert result.best is not None
-    # Neither the replay nor the dashboard has anything to warn of.
+    # Neither the replay nor the dashboard warns.
     assert not [r.message for r in logs.records if r.levelname == "WARNING"]
     result.report(tmp_path / "report.html")
 
@@ -669,7 +673,7 @@ def test_any_optuna_tool_reads_the_study(objective: InitOffsetObjective, url: st
 def interrupt_at(
     call: int, objective: InitOffsetObjective, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Raise what Ctrl-C does in place of a training."""
+    """Raise KeyboardInterrupt, as Ctrl-C does, instead of training."""
     train, calls = objective.trainer.train, itertools.count(1)
 
     def interrupted(*args: Any, **kwargs: Any) -> Any:
@@ -680,10 +684,10 @@ def interrupt_at(
     monkeypatch.setattr(objective.trainer, "train", interrupted)
 
 
-def test_ctrl_c_keeps_everything(
+def test_ctrl_c_loses_no_trial(
     objective: InitOffsetObjective, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Ctrl-C at a moment that is the same in every run; the signal itself is sent in test_loop.py.
+    # The interrupt comes at the same moment in each run. test_loop.py sends the signal itself.
     interrupt_at(4, objective, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=8)
@@ -702,7 +706,7 @@ def test_ctrl_c_keeps_everything(
 def killed_and_resumed(
     sampler: str, batch_size: int, max_trial: int, moments: tuple[int, ...], path: Path
 ) -> optuna.Study:
-    """Return a study that was killed some time after it had completed so many trials."""
+    """Return a study whose processes were killed soon after it had these numbers of trials."""
     url = f"sqlite:///{path}"
     arguments = [url, sampler, str(max_trial), str(batch_size)]
     delays = random.Random(f"{sampler} {batch_size}")
@@ -721,7 +725,7 @@ def killed_and_resumed(
     ("sampler", "batch_size"),
     [("greedy", 8), ("greedy_improving", 1), ("annealing", 1), ("annealing", 4)],
 )
-def test_killed_at_random_moments(
+def test_a_search_that_was_killed_at_random_moments_equals_an_undisturbed_one(
     sampler: str, batch_size: int, objective: InitOffsetObjective, tmp_path: Path
 ) -> None:
     study = killed_and_resumed(sampler, batch_size, 40, (4, 12, 20, 28, 36), tmp_path / "study.db")
@@ -731,11 +735,13 @@ def test_killed_at_random_moments(
 
 
 @pytest.mark.slow
-def test_killed_once(objective: InitOffsetObjective, tmp_path: Path) -> None:
+def test_a_search_that_was_killed_once_equals_an_undisturbed_one(
+    objective: InitOffsetObjective, tmp_path: Path
+) -> None:
     study = killed_and_resumed("annealing", 2, 12, (5,), tmp_path / "study.db")
     whole = adnn.search(objective, "annealing", max_trial=12, batch_size=2)
     assert by_index(study) == by_index(whole.study)
-    # One that was killed before it had parameters may be left over; it holds no step.
+    # A trial that was killed before it had parameters may be left, but it holds no step.
     unfinished = study.get_trials(states=(TrialState.RUNNING, TrialState.WAITING))
     assert not any(t.params for t in unfinished)
 
@@ -749,9 +755,9 @@ def by_index(study: optuna.Study) -> dict[int, tuple[dict[str, Any], float | Non
 
 
 class TestRuns:
-    """What a study stores of its runs is a list, and nothing in it is rewritten."""
+    """The stored list of a study's runs; no entry is ever changed."""
 
-    def test_each_that_had_something_to_do_is_kept(
+    def test_each_run_that_had_something_to_do_is_stored(
         self, objective: InitOffsetObjective, storage: BaseStorage
     ) -> None:
         adnn.search(objective, "annealing", storage=storage, study_name="s", max_trial=2)
@@ -775,7 +781,7 @@ class TestRuns:
         settings = {"sampler": "annealing", "n_trials": 2, "batch_size": 1}
         assert result.study.user_attrs["adnn:search"] == settings
 
-    def test_a_limit_that_lies_behind_changes_nothing(
+    def test_a_limit_that_is_exceeded_already_changes_nothing(
         self, objective: InitOffsetObjective, storage: BaseStorage
     ) -> None:
         before = adnn.search(objective, "annealing", storage=storage, study_name="s", max_trial=4)
@@ -787,13 +793,17 @@ class TestRuns:
         assert len(adnn.resume(storage, "s").study.trials) == 4
 
 
-def test_systems_that_do_not_tell_its_cores_train_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_systems_that_do_not_report_usable_cores_can_train(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delattr("os.sched_getaffinity")
     result = adnn.search(make_objective(), "greedy", max_trial=2)
     assert result.contract().content["environment"]["intra_op_threads"] > 0
 
 
-def test_the_first_training_says_that_it_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_progress_bar_says_that_the_first_training_compiles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True

@@ -1,4 +1,4 @@
-"""The studies of a comparison, found by what its head declares."""
+"""The studies of a comparison, which are found by its declaration."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from adnn_optuna.callbacks import LIMITS, Limit
 from adnn_optuna.engine.records import read_record
 
 
-def test_studies_of_a_comparison_are_those_that_it_declares() -> None:
+def test_studies_of_a_comparison_are_the_declared_ones() -> None:
     storage = optuna.storages.InMemoryStorage()
     head = store_head(storage, "a.b", declaration([10, 0], "greedy", "one arm"))
     names = ("a.b/greedy/seed=0", "a.b/greedy/seed=10", "a.b/one arm/seed=0")
@@ -32,14 +32,14 @@ def test_studies_of_a_comparison_are_those_that_it_declares() -> None:
     assert records["greedy"][10].study.study_name == "a.b/greedy/seed=10"
 
 
-def test_what_is_declared_is_known_of_a_stored_comparison_alone() -> None:
+def test_only_a_stored_comparison_has_a_declaration() -> None:
     storage, declared = optuna.storages.InMemoryStorage(), declaration([3, 1], "greedy")
     assert declaration_of(storage, "mine") is None
     assert is_comparison(store_head(storage, "mine", declared))
     assert declaration_of(storage, "mine") == declared
 
 
-def test_comparisons_of_the_same_objective_are_found_by_what_their_runs_are() -> None:
+def test_comparisons_of_the_same_objective_are_found_by_their_runs() -> None:
     storage = optuna.storages.InMemoryStorage()
     for name, arm in (("a", "greedy"), ("b", "random_restart"), ("other", "greedy")):
         store_head(storage, name, declaration([3], arm))
@@ -47,7 +47,7 @@ def test_comparisons_of_the_same_objective_are_found_by_what_their_runs_are() ->
         if name == "other":
             config = study.user_attrs["adnn:config"]
             study.set_user_attr("adnn:config", {**config, "metric": "train_accuracy"})
-    # Neither what has no run yet nor a single search is one.
+    # A comparison without runs and a single search do not count.
     store_head(storage, "not begun", declaration([3], "greedy"))
     store_study("search", values=[0.9], storage=storage)
     names_alike = {
@@ -56,7 +56,7 @@ def test_comparisons_of_the_same_objective_are_found_by_what_their_runs_are() ->
     assert names_alike == {"a": ("b",), "b": ("a",), "other": ()}
 
 
-def test_a_search_is_no_comparison() -> None:
+def test_a_search_is_not_a_comparison() -> None:
     storage = optuna.storages.InMemoryStorage()
     store_study("mine", values=[0.9], storage=storage)
     for load in (declaration_of, load_head):
@@ -93,7 +93,7 @@ class TestLowerLimits:
         adnn.compare(line, ["annealing"], max_trial=4, **options)
         return options
 
-    def test_runs_that_have_ended_are_reported(
+    def test_ended_runs_are_reported_whatever_the_limits(
         self, options: dict[str, Any], logs: pytest.LogCaptureFixture
     ) -> None:
         comparison = adnn.compare(line, ["annealing"], max_trial=3, max_time=60, **options)
@@ -106,7 +106,7 @@ class TestLowerLimits:
     @pytest.mark.parametrize(
         "changes", [{"samplers": ["tpe"]}, {"seeds": range(3)}], ids=["arm", "seed"]
     )
-    def test_no_other_run_begins_beside_them(
+    def test_no_further_run_begins_with_lower_limits(
         self, options: dict[str, Any], changes: dict[str, Any]
     ) -> None:
         storage = options["storage"]
@@ -115,7 +115,7 @@ class TestLowerLimits:
             adnn.compare(line, **{"samplers": ["annealing"], **options, **changes, "max_trial": 3})
         assert (optuna.get_all_study_names(storage), declaration_of(storage, "c")) == before
 
-    def test_an_interrupted_comparison_may_have_them(self) -> None:
+    def test_an_interrupted_comparison_may_continue_with_lower_limits(self) -> None:
         def interrupted(trial: optuna.Trial) -> float:
             if trial.number == 2:
                 raise KeyboardInterrupt

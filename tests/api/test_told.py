@@ -1,4 +1,4 @@
-"""Facts as a notebook shows them: what they print, as HTML in which nothing is executed."""
+"""Results in a notebook: the HTML shows the printed text, and nothing in it is executed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 EVIL = "<script>alert(1)</script>"
 
 
-def test_is_what_it_prints_as_html() -> None:
+def test_html_of_a_notebook_escapes_names() -> None:
     values = {"trained_weights_sha256": "", "test_accuracy": 0.5}
     study = {"name": EVIL, "sampler": "annealing", "best_trial": 1, "trials": 2}
     study["direction"] = "maximize"
@@ -62,7 +62,7 @@ def check_is_harmless_html(one: Any) -> None:
 
 @pytest.fixture(scope="module")
 def shown() -> dict[str, object]:
-    """Return one of all that is shown."""
+    """Return one object of each kind that is shown."""
     objective = make_objective()
     result = adnn.search(objective, "annealing", max_trial=3, study_name=EVIL)
     recheck = adnn.recheck(result.study, lambda _, seed: seed % 7 / 7, top=2, choose=2, confirm=2)
@@ -80,7 +80,7 @@ def shown() -> dict[str, object]:
     }
 
 
-def test_results_are_one_short_line_and_html(shown: dict[str, object]) -> None:
+def test_results_have_a_short_repr_and_harmless_html(shown: dict[str, object]) -> None:
     for printable in shown.values():
         assert len(repr(printable)) < 400
         assert len(repr(printable).splitlines()) == 1
@@ -88,7 +88,7 @@ def test_results_are_one_short_line_and_html(shown: dict[str, object]) -> None:
 
 
 def without_line_breaks(figure: str) -> str:
-    """Return the JSON of a figure, whose labels are in short lines, with each in one line."""
+    """Return the JSON of a figure with all line breaks removed from its labels."""
     return figure.replace(r"\u003cbr\u003e", "").replace("<br>", "")
 
 
@@ -98,7 +98,7 @@ COMMANDS = "\x1b[2J\x9b\nFOR\u200bGED\u202e\ufeff\xad\U000e0041\u200d\u2028"
 FORGED = r"FOR\u200bGED\u202e\ufeff\xad\U000e0041\u200d\u2028"
 
 
-def test_no_terminal_and_no_page_obeys_what_a_study_holds(tmp_path: Path) -> None:
+def test_stored_names_control_neither_terminal_nor_page(tmp_path: Path) -> None:
     study = store_study(f"s{COMMANDS}", sampler="greedy", metric="val_loss")
     store_classes(study, [90, 10])
     attrs = study.user_attrs
@@ -141,7 +141,7 @@ def test_no_terminal_and_no_page_obeys_what_a_study_holds(tmp_path: Path) -> Non
     for text in (page, stdout.getvalue(), str(result)):
         assert FORGED in text
         assert all(c.isprintable() or c == "\n" for c in text)
-        # In a page, the end of a line means nothing.
+        # A page ignores the end of a line.
         assert text == page or "\nFOR" not in text
 
 

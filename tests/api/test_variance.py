@@ -22,7 +22,7 @@ def objective(**changes: Any) -> adnn.InitOffsetObjective:
     return adnn.InitOffsetObjective(adnn.MLP((8,)), dataset, **{**settings, **changes})
 
 
-def test_each_source_is_drawn_from_its_own_seed() -> None:
+def test_each_source_is_redrawn_by_its_own_seed() -> None:
     of_digits = objective()
     variance = adnn.measure_variance(of_digits, n=5)
     assert variance.numbers.sources == ("initialisation", "order", "split")
@@ -33,7 +33,7 @@ def test_each_source_is_drawn_from_its_own_seed() -> None:
     for (initialisation, order, split), value in [*variance.numbers.evaluations.items()][1:6]:
         data = dataset if split == AS_GIVEN else dataset.redrawn(split)
         moved = objective(dataset=data, seed=initialisation)
-        # Of another order no objective of one seed is.
+        # No objective with one seed has another order of the batches, so the trainer is called.
         start = moved.baseline_start
         start = type(start)(start.seed, 0, start.offsets, order_seed=order)
         assert moved.trainer.train([start])[0].history[-1]["val_accuracy"] == value
@@ -43,7 +43,7 @@ def test_each_source_is_drawn_from_its_own_seed() -> None:
 OFFSETS = ("weight_offset_0", "bias_offset_0")
 
 
-def test_what_is_not_random_is_no_source() -> None:
+def test_sources_that_are_not_random_are_omitted() -> None:
     digits = adnn.load_dataset("digits")
     x, y = (np.concatenate([getattr(digits, f"{k}_{s}") for s in ("train", "val")]) for k in "xy")
     dataset = adnn.Dataset.from_arrays(
@@ -66,7 +66,7 @@ def test_what_is_not_random_is_no_source() -> None:
         adnn.measure_variance(lambda trial: 1.0)
 
 
-def test_goes_on_where_it_ended_and_adds_runs(url: str, logs: pytest.LogCaptureFixture) -> None:
+def test_variance_resumes_and_adds_runs(url: str, logs: pytest.LogCaptureFixture) -> None:
     storage, calls = url, []
 
     def value(data: int, *, model: int) -> float:
@@ -88,7 +88,7 @@ def test_goes_on_where_it_ended_and_adds_runs(url: str, logs: pytest.LogCaptureF
         adnn.measure_variance(lambda data: 1.0, storage=storage)
 
 
-def test_limit_of_time_ends_it_and_says_what_is_known() -> None:
+def test_time_limit_ends_the_variance_and_finished_runs_are_reported() -> None:
     variance = adnn.measure_variance(lambda *, seed: seed % 7, max_time=1e-9)
     assert variance.numbers.missing
     assert math.isnan(variance.sd.value)
@@ -108,7 +108,7 @@ def test_limit_of_time_ends_it_and_says_what_is_known() -> None:
         ({"max_time": -1}, "max_time"),
     ],
 )
-def test_refuses_what_is_wrong(wrong: dict[str, Any], said: str) -> None:
+def test_wrong_arguments_are_refused(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises((ValueError, TypeError), match=said):
         adnn.measure_variance(**{"objective": lambda seed: seed, **wrong})
 

@@ -1,4 +1,4 @@
-"""The winner as a model that its user can use."""
+"""The best network as a model for its user."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_colour_images_with_names_of_classes(images: np.ndarray, tmp_path: Any) 
 
 
 class Scaled(keras.Model):
-    """Its argument is a function, so Keras cannot write its configuration."""
+    """A model with a function as argument, so Keras cannot write its configuration."""
 
     def __init__(self, scale: Any) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ def test_two_classes_by_one_sigmoid_and_a_compiled_model(tmp_path: Any) -> None:
         *(pytest.param(metric, marks=pytest.mark.slow) for metric in (None, "val_rmse")),
     ],
 )
-def test_a_regression(metric: Any, tmp_path: Any) -> None:
+def test_a_regression_is_predicted_scored_and_verified(metric: Any, tmp_path: Any) -> None:
     result = searched(adnn.MLP((16,)), TABLE, 40 + SUM, task="regression", metric=metric)
     assert result.study.direction.name == ("MAXIMIZE" if metric is None else "MINIMIZE")
     dataset = result._objective.dataset
@@ -200,13 +200,13 @@ def test_a_regression(metric: Any, tmp_path: Any) -> None:
     assert adnn.verify(tmp_path / "c.json", dataset=dataset).status == "exact"
 
 
-def test_a_metric_that_does_not_fit_says_why() -> None:
+def test_a_metric_that_does_not_fit_is_refused_with_the_reason() -> None:
     three = adnn.Dataset.from_arrays(TABLE, np.digitize(SUM, (-1, 1)))
     with pytest.raises(ValueError, match=r"'f1_score' must be one number .* Pass an average"):
         adnn.InitOffsetObjective(adnn.MLP((4,)), three, metric="val_f1_score")
 
 
-def test_a_look_tells_how_large_the_largest_class_is() -> None:
+def test_a_test_set_evaluation_stores_the_largest_class() -> None:
     result = searched(adnn.MLP((4,)), TABLE, np.where(SUM > 1, "yes", "no"))
     look, dataset = result.record.test_evaluation, result._objective.dataset
     names = [*(dataset.classes or ())]

@@ -1,5 +1,7 @@
-"""Whatever is given to a public function or to the command line works, or is refused in one
-sentence, before any training, with nothing stored."""
+"""Any input of a public function or of the command line works, or is refused in one sentence.
+
+A refusal comes before any training, and nothing is stored.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
     from adnn_optuna import InitOffsetObjective
 
-# The same examples in each run of the suite; a hunt for more has `derandomize` off.
+# Each run of the suite has the same examples. To hunt for more, turn `derandomize` off.
 often = settings(
     deadline=None,
     max_examples=50,
@@ -76,7 +78,7 @@ NAMES = st.sampled_from(["relu", "adam", "sgd", "zeros", "greedy", "annealing", 
 
 
 class Accepted(KeyboardInterrupt):
-    """Raised in place of the first training: all that was given was taken."""
+    """Raised instead of the first training: all arguments were accepted."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -95,7 +97,7 @@ def objective(no_training: None) -> InitOffsetObjective:
 
 
 def outcome(call: Callable[[], Any]) -> Any:
-    """Return what a call returns, or the class of a refusal, which is one sentence."""
+    """Return the result of a call, or the class of a refusal; a refusal must be one sentence."""
     try:
         return call()
     except Accepted:
@@ -174,7 +176,7 @@ def test_objective(arguments: dict[str, Any]) -> None:
     outcome(lambda: adnn.InitOffsetObjective(**{**right, **arguments}))
 
 
-def test_a_comparison_that_is_refused_late_leaves_no_study(objective: InitOffsetObjective) -> None:
+def test_a_late_refusal_of_a_comparison_leaves_no_study(objective: InitOffsetObjective) -> None:
     storage = optuna.storages.InMemoryStorage()
     compare = functools.partial(adnn.compare, objective, storage=storage, max_trial=2)
     with pytest.raises(ValueError, match="seed must be below 18,446"):
@@ -184,7 +186,7 @@ def test_a_comparison_that_is_refused_late_leaves_no_study(objective: InitOffset
     assert not optuna.get_all_study_names(storage)
 
 
-def test_evaluations_that_are_refused_leave_no_study(
+def test_refused_evaluations_leave_no_study(
     objective: InitOffsetObjective, tmp_path: Path
 ) -> None:
     def one(seed: int) -> float:
@@ -352,5 +354,5 @@ def test_command_line(arguments: list[str]) -> None:
         assert code in (0, output.WRONG_INPUT, output.INTERRUPTED), err.getvalue()
         if code == output.WRONG_INPUT:
             assert not list(Path(folder).iterdir())
-            # A verdict goes to stdout.
+            # A verdict is printed to stdout.
             assert err.getvalue().count("\n") == 1 or arguments[0] == "verify"
