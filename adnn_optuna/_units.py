@@ -26,7 +26,7 @@ def estimate_around(value: float, half: float) -> Estimate:
 UNKNOWN = Estimate(math.nan)
 _DIGITS_OF_ERRORS = 6  # An end that is 0 even with this many more digits is a rounding error.
 _LONGEST = 20  # Longer numbers are written with exponents.
-_MOST_DECIMALS = 7  # With more decimals, numbers below 0.0001 are written with exponents.
+_MOST_DECIMALS = 5  # With more decimals, numbers below 0.0001 are written with exponents.
 
 
 class Unit(NamedTuple):
@@ -71,7 +71,7 @@ class Unit(NamedTuple):
             return "unknown"
         text = self._number(value)
         if value and not float(text):
-            text = f"{self.scale * value:.3g}"
+            text = f"{self.scale * value:.2g}"
         return f"{text}{self.of_values}"
 
     def difference(self, value: float, other: float) -> float:

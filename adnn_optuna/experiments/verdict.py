@@ -150,10 +150,9 @@ class Verdict(Printed):
         """Return a title that says whether both networks were reproduced."""
         has_seeds = self.new_seeds is not None
         if self.status == "breached":
-            what = "not reproduced"
             if has_seeds:
-                what = "the gain does not replicate"
-            return f"Breached: {what}"
+                return "Breached: the gain does not replicate"
+            return "Breached"
         if self.status == "cannot_check":
             subject = "Cannot"
             if has_seeds:

@@ -313,8 +313,10 @@ class ChangeLoop(Printed):
         lines = []
         unit = self._unit
         if not math.isnan(self.gain.value):
-            bias = "upward" if self.kept else "downward"
-            remark = f"over {_short(self.candidate.against)}, selected: biased {bias}"
+            remark = f"over {_short(self.candidate.against)}"
+            if self._is_noisy:
+                bias = "upward" if self.kept else "downward"
+                remark = f"{remark}, selected: biased {bias}"
             lines.append(
                 Line("gain", self.gain, self._gain_unit, is_difference=True, remark=remark)
             )

@@ -721,8 +721,8 @@ class Comparison(Printed):
             n_trials = max(len(run.done_trials) for run in runs)
             if 0 < n_trials <= arm.n_startup:
                 sentence = (
-                    f"{label}: its first {arm.n_startup} trials are random, so with {n_trials} "
-                    "trials it is random search."
+                    f"{label}: its first {arm.n_startup} trials are random, so with "
+                    f"{in_number(n_trials, 'trial')} it is random search."
                 )
                 notes.append(Caution(sentence))
         return notes

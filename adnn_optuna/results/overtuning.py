@@ -170,24 +170,28 @@ class Overtuning(Printed):
         if math.isnan(self.new_data.low):
             return f"{reported} All scores are equal, so the value on new examples has no CI."
         estimate = f"{reported} Expect {new.value} on new examples (95% CI {new.ends})."
+        if n == 1:
+            return estimate
         adds = "adds" if self.maximize else "subtracts"
         choosing = f"{estimate} Choosing among {n} trials on these examples {adds}"
         if self.optimism.low > 0:
             return f"{choosing} {added}."
-        if self.optimism.value > 0 and n > 1:
+        if self.optimism.value > 0:
             return f"{choosing} an estimated {added}; overstatement is not shown."
         return f"{estimate} Overstatement is not shown."
 
     def _estimates(self) -> list[Line]:
         unit = self._unit
         best_trial = f"trial {self.best.number}"
+        where = "nothing was selected"
         if len(self.trials) > 1:
             best_trial = f"{best_trial}, selected"
+            where = "on examples that did not select"
         remark = "reported - new data" if self.maximize else "new data - reported"
         difference = unit.difference(self.reported, self.new_data.value)
         optimism = self.optimism._replace(value=self._sign * difference)
         return [
-            Line("new data", self.new_data, unit, remark="on examples that did not select"),
+            Line("new data", self.new_data, unit, remark=where),
             Line("reported", Estimate(self.reported), unit, remark=best_trial),
             Line("optimism", optimism, unit, is_difference=True, remark=remark),
         ]
@@ -235,8 +239,8 @@ class Overtuning(Printed):
                 values = [write(row["value"]), write(row["left_out"])]
                 selected = f"{100 * row['selected']:.1f}%"
                 rows.append((f"trial {row['trial']}", *values, selected))
-        headings = ("trial", "reported", "left out", "selected")
-        title = f"Of {in_number(len(self.trials), 'trial')}, splits select {len(rows)}"
+        headings = ("trial", "reported", "on examples\nleft out", "share of\nsplits")
+        title = "Trials selected in random splits of the examples"
         return [Table(headings, rows, title, is_detail=True)]
 
     def _figure(self) -> Figure:
