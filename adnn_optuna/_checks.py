@@ -60,7 +60,8 @@ def n_cores() -> int:
 def shown(value: object) -> str:
     """Return a value's repr in one line without passwords. A long repr ends in ``...``."""
     # Mask before cutting, because half a URL is not recognized.
-    text = without_passwords(re.sub(r"\n\s*", " ", repr(value)))
+    text = re.sub(r" at 0x[0-9a-f]+>", ">", repr(value))  # The address of a function says nothing.
+    text = without_passwords(re.sub(r"\n\s*", " ", text))
     if len(text) > 100:
         return f"{text[:100]}..."
     return text
@@ -190,10 +191,10 @@ TOO_LARGE = 2**64  # Studies cannot store sizes and seeds from here on.
 
 def check_integer(name: str, value: Any, low: int) -> None:
     """Raise unless the value is an integer of at least ``low`` that a study can store."""
-    check_type(f"`{name}`", value, Integral, f"an integer of at least {low}")
+    check_type(name, value, Integral, f"an integer of at least {low}")
     if value < low:
-        raise WrongValueError(f"`{name}` must be at least {low}; got {value!r}.")
-    _check_below(f"`{name}`", value, TOO_LARGE)
+        raise WrongValueError(f"{name} must be at least {low}; got {value!r}.")
+    _check_below(name, value, TOO_LARGE)
 
 
 def _check_below(name: str, value: Any, limit: float) -> None:
@@ -214,13 +215,13 @@ def check_type(name: str, value: object, kind: type | UnionType, wanted: str) ->
 
 def check_number(name: str, value: Any) -> None:
     """Raise unless the value is a finite number."""
-    check_type(f"`{name}`", value, Real, "a number")
+    check_type(name, value, Real, "a number")
     try:
         is_finite = math.isfinite(value)
     except OverflowError:
         is_finite = False
     if not is_finite:
-        raise WrongValueError(f"`{name}` must be a finite number; got {shown(value)}.")
+        raise WrongValueError(f"{name} must be a finite number; got {shown(value)}.")
 
 
 def checked_failed(failed: Any) -> float | None:
@@ -240,7 +241,7 @@ def check_positive(name: str, value: Any) -> None:
     """Raise unless the value is a finite number above zero."""
     check_number(name, value)
     if value <= 0:
-        raise WrongValueError(f"`{name}` must be greater than 0; got {value!r}.")
+        raise WrongValueError(f"{name} must be greater than 0; got {value!r}.")
 
 
 def as_integer(name: str, value: Any, low: int = 1, below: float = TOO_LARGE) -> int:

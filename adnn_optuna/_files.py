@@ -169,7 +169,7 @@ def read_csv(
     # Unpacking and reading a file may raise any error.
     except Exception as error:
         raise WrongValueError(
-            f"{str(file)!r} must be a valid CSV file; got {first_line(error)}. Write it again."
+            f"{str(file)!r} must be a valid CSV file ({first_line(error)}). Write it again."
         ) from error
     return table
 

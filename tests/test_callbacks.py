@@ -104,12 +104,12 @@ class TestMaxTrial:
 
     @pytest.mark.parametrize("max_trial", [0, -1])
     def test_refuses_what_is_no_count(self, max_trial: int) -> None:
-        with pytest.raises(ValueError, match=f"`max_trial` must be at least 1; got {max_trial}"):
+        with pytest.raises(ValueError, match=f"max_trial must be at least 1; got {max_trial}"):
             MaxTrialCallback(max_trial)
 
     @pytest.mark.parametrize("max_trial", [True, 1.5, "10", None])
     def test_refuses_other_types(self, max_trial: Any) -> None:
-        with pytest.raises(TypeError, match="`max_trial` must be an integer"):
+        with pytest.raises(TypeError, match="max_trial must be an integer"):
             MaxTrialCallback(max_trial)
 
 
@@ -240,7 +240,7 @@ class TestMaxTime:
 
     @pytest.mark.parametrize("max_time", [0, -1.0, math.nan, math.inf])
     def test_refuses_what_is_no_time(self, max_time: float) -> None:
-        with pytest.raises(ValueError, match="`max_time` must be"):
+        with pytest.raises(ValueError, match="max_time must be"):
             MaxTimeCallback(max_time)
 
 
@@ -340,13 +340,13 @@ class TestMaxGain:
 
     @pytest.mark.parametrize("max_gain", [0, -0.1, math.nan, math.inf])
     def test_refuses_what_is_no_gain(self, max_gain: float) -> None:
-        with pytest.raises(ValueError, match="`max_gain` must be"):
+        with pytest.raises(ValueError, match="max_gain must be"):
             MaxGainCallback(max_gain)
 
     def test_refuses_a_baseline_that_is_none(self) -> None:
-        with pytest.raises(ValueError, match="`baseline` must be a finite number; got nan"):
+        with pytest.raises(ValueError, match="baseline must be a finite number; got nan"):
             MaxGainCallback(0.1, baseline=math.nan)
-        with pytest.raises(TypeError, match="`baseline` must be a number"):
+        with pytest.raises(TypeError, match="baseline must be a number"):
             MaxGainCallback(0.1, baseline="0.9")  # type: ignore[arg-type]
 
 

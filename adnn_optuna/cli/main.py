@@ -266,8 +266,8 @@ def _with_options(sentence: str, name: str) -> str:
         option = parameter.opts[0]
         if not option.startswith("-"):
             option = str(parameter.name).upper()
-        # A word of the sentence may be equal to an argument's name, so only marked ones count.
-        sentence = re.sub(rf"`{argument}`|^{argument}(?= must )", option, sentence)
+        # Elsewhere, a word of the sentence may be equal to an argument's name.
+        sentence = re.sub(rf"^{argument}(?= must )", option, sentence)
         if getattr(parameter, "is_flag", False):
             sentence = re.sub(rf"\b{argument}=True\b", option, sentence)
             for turned_off in parameter.secondary_opts:

@@ -58,7 +58,7 @@ def check_code(
             n_elsewhere += n_done
         elif n_done:
             n_changed += n_done
-            names = [f"`{name}`" for name in functions if before.get(name) != current[name]]
+            names = [name for name in functions if before.get(name) != current[name]]
     if n_changed and not reuse:
         evaluations = in_number(n_changed, "stored evaluation")
         raise WrongValueError(

@@ -175,25 +175,25 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
     ) -> None:
         if constraints_func is not None:
             raise WrongTypeError(
-                "`constraints_func` must be omitted, as Optuna has deprecated it; got "
+                "constraints_func must be omitted, as Optuna has deprecated it; got "
                 f"{shown(constraints_func)}. Call trial.set_constraint in the objective."
             )
         check_seed(seed)
         if n_trials is not None:
             check_integer("n_trials", n_trials, low=1)
-        check_type("`x0`", x0, Mapping | None, "a mapping from names to values")
+        check_type("x0", x0, Mapping | None, "a mapping from names to values")
         check_parameters("x0", x0 or {})
         if initial_temperature is None:
             initial_temperature = 0.1 if x0 and not ingber else 1.0
         check_positive("initial_temperature", initial_temperature)
         if initial_temperature > 1:
             raise WrongValueError(
-                f"`initial_temperature` must be at most 1; got {initial_temperature!r}."
+                f"initial_temperature must be at most 1; got {initial_temperature!r}."
             )
         check_positive("quench", quench)
         check_integer("n_candidates", n_candidates, low=1)
-        check_type("`reannealing`", reannealing, bool, "True or False")
-        check_type("`ingber`", ingber, bool, "True or False")
+        check_type("reannealing", reannealing, bool, "True or False")
+        check_type("ingber", ingber, bool, "True or False")
         super().__init__("annealing")
         self._seed = seed
         self._x0 = dict(x0 or {})
@@ -280,7 +280,7 @@ class _Chain:
         """Return the value of a parameter at a point of the annealing."""
         if self.distributions and (unknown := sorted(self.x0.keys() - self.names)):
             raise WrongValueError(
-                f"`x0` has a value for {unknown[0]!r}, a parameter that no trial has: "
+                f"x0 has a value for {unknown[0]!r}, a parameter that no trial has: "
                 f"correct it, or leave it out (they have {', '.join(sorted(self.names))})."
             )
         if key == 0 and name in self.x0:
@@ -312,7 +312,7 @@ def _start(name: str, value: Any, distribution: BaseDistribution) -> Any:
         return distribution.to_external_repr(distribution.to_internal_repr(value))
     nearest = nearest_value(value, distribution)
     warnings.warn(
-        f"`x0[{name!r}]` is {value!r}, which is none of the values of "
+        f"x0[{name!r}] is {value!r}, which is none of the values of "
         f"{distribution}: the first trial has {nearest!r} instead.",
         stacklevel=2,
     )

@@ -110,17 +110,17 @@ class DeltaStepSampler(IndexedSampler):
     ) -> None:
         if isinstance(deltas, str) or not isinstance(deltas, Sequence):
             raise WrongTypeError(
-                f"`deltas` must be a sequence of numbers, one for each walk; got {deltas!r}."
+                f"deltas must be a sequence of numbers, one for each walk; got {deltas!r}."
             )
         for delta in deltas:
             check_number("deltas", delta)
         if not deltas or 0 in deltas:
             raise WrongValueError(
-                f"`deltas` must have a step for each walk, none of which is 0: {deltas!r}."
+                f"deltas must have a step for each walk, none of which is 0: {deltas!r}."
             )
         check_integer("max_steps", max_steps, low=1)
         if accept not in ("always", "improving"):
-            raise WrongValueError(f'`accept` must be "always" or "improving"; got {accept!r}.')
+            raise WrongValueError(f'accept must be "always" or "improving"; got {accept!r}.')
         self._origin = _Origin(origin)
         self._deltas = tuple(float(delta) for delta in deltas)
         self._max_steps = int(max_steps)
@@ -161,7 +161,7 @@ class DeltaStepSampler(IndexedSampler):
             return None, 0.0
         if index > self.last_index:
             _logger.warning(
-                "All steps of `DeltaStepSampler` are done or held by other workers, so trial %d "
+                "All steps of DeltaStepSampler are done or held by other workers, so trial %d "
                 "repeats the baseline.",
                 proposal["owner"]["trial"],
             )
@@ -198,7 +198,7 @@ class _Origin:
         by_name = values if isinstance(values, Mapping) else {}
         default = 0.0 if isinstance(values, Mapping) else values
         check_parameters("origin", by_name)
-        check_type("`origin`", default, Real, "a number or a mapping from names to values")
+        check_type("origin", default, Real, "a number or a mapping from names to values")
         check_number("origin", default)
         self._by_name = {name: _normal(by_name[name]) for name in sorted(by_name)}
         self._default = _normal(default)

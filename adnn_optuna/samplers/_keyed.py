@@ -67,7 +67,7 @@ class KeyedSampler(BaseSampler):
         first_sampler: object = self.of_key(0)
         if not isinstance(first_sampler, BaseSampler) or isinstance(first_sampler, COUNTING):
             raise WrongTypeError(
-                "The factory of a `KeyedSampler` must make an Optuna sampler that draws at random "
+                "The factory of a KeyedSampler must make an Optuna sampler that draws at random "
                 f"and counts no trials in the study, but it made {first_sampler!r}."
             )
 

@@ -245,7 +245,7 @@ class TestTables:
             ("seed,a,b\n3,1,2\n3,1,2\n", "seed 3 twice"),
             ("a,b\n1,x\n", "got 'x' in 'b'"),
             ("1,2\n1,2\n", "must have a header"),
-            ("", "must be a valid CSV file; got No columns"),
+            ("", "must be a valid CSV file .No columns"),
             ("a,b\n", "0 rows"),
             ("a,b,a\n1,2,3\n", "got 'a' more than once"),
             (",".join(map(str, range(201))), "at most 200 columns; got 201"),

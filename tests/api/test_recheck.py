@@ -516,7 +516,7 @@ class TestAgainst:
             (99, "must be the number of a completed trial .*; got 99"),
             ({"y": 1}, "must have the parameters of a completed trial, such as x, kind; got y"),
             ({"x": "7", "kind": "flat"}, r"against\['x'\] must be a number; got '7'"),
-            ({"x": 10**400, "kind": "flat"}, r"against\['x'\]. must be a finite number"),
+            ({"x": 10**400, "kind": "flat"}, r"against\['x'\] must be a finite number"),
             ("first", "must be the number of a completed trial .*; got 'first'"),
             (1.0, "must be the number of a completed trial .*; got 1.0"),
         ],
@@ -591,7 +591,7 @@ class TestWrongInput:
         study = make_study()
         for wrong, sentence in [
             ({"evaluate": 3}, r"^evaluate must be .* or \(trial, seed\); got 3 of type int.$"),
-            ({"evaluate": None}, "pass `evaluate`, a function"),
+            ({"evaluate": None}, "pass evaluate, a function"),
             ({"top": 0}, "top must be a whole number"),
             ({"confirm": 1}, "confirm must be a whole number of at least 2"),
             ({"max_time": -1}, "max_time"),

@@ -134,7 +134,7 @@ def test_limits_are_refused_in_this_process(name: str, path: Path) -> None:
     with pytest.raises(ValueError, match=rf"^{name} must be omitted with dataset or model"):
         adnn.verify(path, dataset=data, **options)
     options[name] = 0
-    with pytest.raises(ValueError, match=f"`{name}` must be greater than 0"):
+    with pytest.raises(ValueError, match=f"{name} must be greater than 0"):
         adnn.verify(path, **options)
 
 

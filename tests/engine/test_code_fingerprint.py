@@ -215,7 +215,7 @@ class TestVerbs:
         what = "trials" if verb in ("search", "compare") else "evaluations"
         assert f"{n} stored {what} reused, 0 new" in " ".join(format(again, "details").split())
         with pytest.raises(
-            ValueError, match=f"`{name}` must have the code of {n} stored evaluations"
+            ValueError, match=f"{name} must have the code of {n} stored evaluations"
         ):
             self.of_verb(verb, storage, 100.0)
         result = self.of_verb(verb, storage, 100.0, reuse=True)

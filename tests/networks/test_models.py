@@ -114,9 +114,9 @@ def test_what_a_configuration_holds_is_not_refused() -> None:
     [
         ({"epochs": 0}, "epochs must be a whole number of at least 1"),
         ({"batch_size": 0}, "batch_size"),
-        ({"learning_rate": math.inf}, "`learning_rate` must be a finite number"),
+        ({"learning_rate": math.inf}, "learning_rate must be a finite number"),
         ({"learning_rate": 0}, "learning_rate"),
-        ({"learning_rate": True}, "`learning_rate` must be a number"),
+        ({"learning_rate": True}, "learning_rate must be a number"),
         ({"shuffle": 1}, "shuffle must be True or False"),
         ({"loss": 1}, "loss must be a Keras name"),
         ({"loss": squares}, "loss is of .squares.*not registered"),

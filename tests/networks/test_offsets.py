@@ -93,9 +93,9 @@ def test_a_network_without_hidden_layers_needs_its_output_moved() -> None:
     [
         ({"low": 0.1, "high": 0.2}, "enclose 0"),
         ({"low": 0, "high": 0}, "enclose 0"),
-        ({"low": math.nan}, "`low` must be a finite number"),
-        ({"high": math.inf}, "`high` must be a finite number"),
-        ({"low": "-1"}, "`low` must be a number"),
+        ({"low": math.nan}, "low must be a finite number"),
+        ({"high": math.inf}, "high must be a finite number"),
+        ({"low": "-1"}, "low must be a number"),
         ({"scope": "layers"}, "scope must be .* got 'layers'"),
         ({"unit": "std"}, "unit must be .* got 'std'"),
         ({"include_output": 1}, "include_output must be True or False"),

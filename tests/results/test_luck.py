@@ -59,7 +59,7 @@ def test_gain_of_the_paper_is_likely_by_luck_in_ten_searches() -> None:
 
 
 def test_what_is_no_gain_and_no_number_of_searches_is_refused() -> None:
-    with pytest.raises((TypeError, ValueError), match="`claimed` must be a finite"):
+    with pytest.raises((TypeError, ValueError), match="claimed must be a finite"):
         str(Luck(3, 0.5, math.nan))
     with pytest.raises(ValueError, match="files must be"):
         str(Luck(3, 0.5, 0.5, files=0))

@@ -175,7 +175,7 @@ def test_x0() -> None:
 
 
 def test_x0_outside_of_the_search_space() -> None:
-    with pytest.warns(UserWarning, match=r"`x0.'x'.` is 5.0, .* the first trial has 2.0 instead"):
+    with pytest.warns(UserWarning, match=r"x0.'x'. is 5.0, .* the first trial has 2.0 instead"):
         assert run(Annealing(x0={"x": 5.0, "k": 2}), 2)[0]["x"] == 2.0
     with pytest.warns(UserWarning, match="instead"):
         assert run(Annealing(x0={"rate": 0, "width": -3.0}), 1)[0]["rate"] == 1e-7
@@ -383,13 +383,13 @@ def test_pruner_that_hides_trials() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"seed": -1}, "`seed` must be at least 0; got -1"),
-        ({"seed": 2**64}, "`seed` must be below 18,446"),
-        ({"n_trials": 0}, "`n_trials` must be at least 1; got 0"),
-        ({"initial_temperature": 0.0}, "`initial_temperature` must be greater than 0"),
-        ({"initial_temperature": 1.5}, "`initial_temperature` must be at most 1; got 1.5"),
-        ({"quench": math.nan}, "`quench` must be a finite number; got nan"),
-        ({"x0": {"x": math.nan}}, "`x0.'x'.` must be a finite number; got nan"),
+        ({"seed": -1}, "seed must be at least 0; got -1"),
+        ({"seed": 2**64}, "seed must be below 18,446"),
+        ({"n_trials": 0}, "n_trials must be at least 1; got 0"),
+        ({"initial_temperature": 0.0}, "initial_temperature must be greater than 0"),
+        ({"initial_temperature": 1.5}, "initial_temperature must be at most 1; got 1.5"),
+        ({"quench": math.nan}, "quench must be a finite number; got nan"),
+        ({"x0": {"x": math.nan}}, "x0.'x'. must be a finite number; got nan"),
     ],
 )
 def test_refuses_wrong_values(arguments: dict[str, Any], message: str) -> None:
@@ -400,13 +400,13 @@ def test_refuses_wrong_values(arguments: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"seed": 1.0}, "`seed` must be an integer"),
-        ({"n_trials": True}, "`n_trials` must be an integer"),
+        ({"seed": 1.0}, "seed must be an integer"),
+        ({"n_trials": True}, "n_trials must be an integer"),
         (
             {"x0": [0.5]},
-            "`x0` must be a mapping",
+            "x0 must be a mapping",
         ),
-        ({"reannealing": "no"}, "`reannealing`.*'no'"),
+        ({"reannealing": "no"}, "reannealing.*'no'"),
     ],
 )
 def test_refuses_wrong_types(arguments: dict[str, Any], message: str) -> None:

@@ -335,6 +335,6 @@ def test_where_no_trial_depends_on_another_any_workers_complete_the_same(
 def test_calls_per_trial_do_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     workers = run(monkeypatch, 0, "annealing", 1)
     n_calls, n_trials = workers.storage.n_calls, len(workers.study.trials)
-    # Two looks, the index, and what `Study.ask`, `Study.tell` and the loop above do by themselves.
+    # Two looks, the index, and what Study.ask, Study.tell and the loop above do by themselves.
     assert n_calls["set_trial_system_attr"] == n_trials
     assert n_calls["get_all_trials"] <= 5 * n_trials + 4

@@ -175,8 +175,8 @@ def test_of_three_equal_claims_no_more_seeds_are_planned_than_their_spread_asks_
         ({"a": [0.1]}, 0.01, ONE),
         ({"a": [0.1, 0.2], "b": []}, 0.01, NONE),
         ({"a": [0.1, 0.1 + 1e-15]}, 0.01, EQUAL),
-        ({"a": [0.1, 0.2]}, 0.0, "`gain` must be greater than 0; got 0.0."),
-        ({"a": [0.1, 0.2]}, math.nan, "`gain` must be a finite number; got nan."),
+        ({"a": [0.1, 0.2]}, 0.0, "gain must be greater than 0; got 0.0."),
+        ({"a": [0.1, 0.2]}, math.nan, "gain must be a finite number; got nan."),
         ({"a": [0.1, 0.2]}, 1e-6, MANY),
     ],
 )
