@@ -1,4 +1,4 @@
-"""A comparison in a process of its own, which can be killed. Arguments: storage URL, controls."""
+"""A comparison in a separate process, which can be killed. Arguments: storage URL, controls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from search_worker import make_objective, quick_training
 
 import adnn_optuna as adnn
 
-# Not in ascending order: seeds count as they are declared.
+# The seeds are not in ascending order: they count in the declared order.
 SEEDS = (7, *range(7), *range(8, 40))
 
 
@@ -22,7 +22,7 @@ def tiny_objective() -> adnn.InitOffsetObjective:
 
 
 class Cluster(futures.Executor):
-    """What runs jobs elsewhere, as workers of Dask do: they get copies, and no signal of ours."""
+    """An executor like Dask's: jobs run elsewhere on copies, and get no signals from here."""
 
     def __init__(self) -> None:
         self._workers = futures.ThreadPoolExecutor(2)
@@ -36,7 +36,7 @@ class Cluster(futures.Executor):
 
 
 def compare(**changes: Any) -> adnn.Comparison:
-    """Compare until all is decided: that the samplers differ by less than half of everything."""
+    """Compare until all is decided, with a margin of half of the range."""
     settings: dict[str, Any] = {
         "samplers": ("greedy",),
         "max_trial": 3,

@@ -1,4 +1,4 @@
-"""Completed trials, of a study and in a database of a process that may be killed."""
+"""Completed trials of a study, also in a database of a process that may be killed."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def completed(study: optuna.Study) -> list[tuple[dict[str, Any], float | None]]:
-    """Return parameters and value of each completed trial."""
+    """Return the parameters and the value of each completed trial."""
     return [(t.params, t.value) for t in study.trials if t.state == TrialState.COMPLETE]
 
 
 def n_completed(path: Path) -> int:
-    """Return how many trials of an SQLite file are completed; 0 while there is no database."""
+    """Return the number of completed trials in an SQLite file; 0 before the database exists."""
     uri = f"{path.as_uri()}?mode=ro"
     with (
         contextlib.suppress(sqlite3.Error),
@@ -37,7 +37,7 @@ def n_completed(path: Path) -> int:
 
 
 def kill_after(code: str, path: Path, counts: Iterable[int]) -> None:
-    """Run code again and again, each time until an SQLite file has so many completed trials."""
+    """Run code once for each count; kill it once the SQLite file has this many completed trials."""
     for count in counts:
         process = subprocess.Popen([sys.executable, "-c", code])
         while process.poll() is None and n_completed(path) < count:

@@ -1,4 +1,4 @@
-"""What tests of several modules share."""
+"""Fixtures that tests of several modules share."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _load_once = functools.cache(_load)
 
 
 def _load_migration(folder: str, file: str) -> ModuleType:
-    """Spare each of the hundreds of databases most of the time in which Optuna opens it."""
+    """Save each of the hundreds of databases most of the time in which Optuna opens it."""
     return _load(folder, file) if file == "env.py" else _load_once(folder, file)
 
 
 alembic.util.load_python_file = _load_migration
 
-# How long an example takes is up to the machine's other work.
+# The time of an example depends on the other work of the machine.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
@@ -46,7 +46,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(autouse=True)
 def optuna_warns_only() -> Iterator[None]:
-    """Thousands of trials are logged otherwise. What a test sets is not left to the next one."""
+    """Set Optuna's log to warnings, as tests log thousands of trials; reset it after each test."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     yield
@@ -55,19 +55,19 @@ def optuna_warns_only() -> Iterator[None]:
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    """Return the URL of an SQLite file that nobody has made yet."""
+    """Return the URL of an SQLite file that does not exist yet."""
     return f"sqlite:///{tmp_path / 'study.db'}"
 
 
 @pytest.fixture
 def storage() -> InMemoryStorage:
-    """Return a storage for what is the same in any: a database takes ten times as long."""
+    """Return a storage in memory, which is ten times as fast as a database."""
     return InMemoryStorage()
 
 
 @pytest.fixture
 def logs(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """Return what captures Optuna's logs, which are kept from others' handlers otherwise."""
+    """Return a capture of Optuna's logs, which otherwise do not reach other handlers."""
     optuna.logging.enable_propagation()
     yield caplog
     optuna.logging.disable_propagation()

@@ -1,4 +1,4 @@
-"""Contracts of small searches, and how tests change them."""
+"""Contracts of small searches, and functions with which tests change them."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ DATA = "few digits.npz"
 
 def few_digits() -> tuple[np.ndarray, np.ndarray]:
     digits = adnn.load_dataset("digits")
-    # So many that one test image is no more than half a percentage point.
+    # With this many images, one test image is at most half a percentage point.
     return digits.x_train[:1050], digits.y_train[:1050]
 
 
 def weights_of(path: Path) -> Path:
-    """Return the file of the weights that a contract names."""
+    """Return the path of the weights file that a contract names."""
     return path.with_name(json.loads(path.read_text())["files"]["weights"]["name"])
 
 
@@ -40,7 +40,7 @@ def write(content: dict[str, Any], path: Path) -> Path:
 
 
 def forged(content: dict[str, Any], path: Path) -> Path:
-    """Write a contract with a new SHA-256, as who knows how would."""
+    """Write a contract with a matching SHA-256, as a forger would."""
     return write({**content, "sha256": contract_sha256(content)}, path)
 
 
@@ -67,7 +67,7 @@ def leaves(node: Any, path: str = "") -> list[str]:
 
 
 def verify_here(path: Path, data_dir: Path | str | None = None) -> adnn.Verdict:
-    """Check a contract in this process, as the process of a verification does, but sooner."""
+    """Check a contract in this process, which is faster than the process of a verification."""
     try:
         contract = read_contract(path)
     except RefusedError as error:
@@ -77,7 +77,7 @@ def verify_here(path: Path, data_dir: Path | str | None = None) -> adnn.Verdict:
 
 
 def check_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Check contracts in this process, where tests have replaced the compiler."""
+    """Check contracts in this process, as tests have replaced the compiler here."""
     apart: Any = lambda contract, folder, limits, **o: verified(contract, folder, **o)  # noqa: E731
     monkeypatch.setattr("adnn_optuna.contracts.verify.verified_apart", apart)
 
@@ -98,7 +98,7 @@ SPLIT = {"train": 630, "val": 210, "test": 210}
 
 
 def elsewhere(content: Any) -> Any:
-    """Return a contract that says to come from another environment, as a forger would."""
+    """Return a contract that claims another environment, as a forger would."""
     content = copy.deepcopy(content)
     content["environment"]["processor"]["model"] = "Another processor"
     return content
@@ -112,14 +112,14 @@ def with_more_gain(content: Any, gain: float) -> Any:
 
 
 def beside(content: dict[str, Any], file: Path, path: Path) -> Path:
-    """Write a contract with another file of weights beside it, as who knows how would."""
+    """Write a contract with another weights file beside it, as a forger would."""
     weights = {"name": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     content["files"]["weights"] = weights
     return forged(content, path)
 
 
 def with_file(path: Path, kind: str, file: Path) -> Path:
-    """Write the contract of a path with another file beside it, as who knows how would."""
+    """Write a contract again with another file beside it, as a forger would."""
     content = json.loads(path.read_text())
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     content["files"][kind] = {"name": file.name, "sha256": sha256}

@@ -1,7 +1,7 @@
-"""Verbs that store, called by workers that die, or wait for others, before a write of theirs.
+"""Functions that store, called by workers that die, or wait, before one of their writes.
 
-A worker is forked by a server that has imported TensorFlow and not used it: that takes no time,
-and in a copy of a process that has trained, TensorFlow waits for ever.
+A server that has imported TensorFlow, but not used it, forks the workers. This takes no time. In a
+fork of a process that has trained, TensorFlow would wait forever.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 Verb = Callable[[str], Any]
-"""A verb by the URL of the database that it stores in; it returns plain data, to be compared."""
+"""A function of a database's URL that calls a public function and returns plain data."""
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "BEGIN")
 
-# What the workers need is imported before they are forked.
+# The modules that workers need are imported before workers are forked.
 optuna.storages.RDBStorage("sqlite://")
 _IMPORTED = adnn.compare, adnn.compare_models, adnn.keep, adnn.measure_variance, adnn.recheck
 
@@ -43,7 +43,7 @@ def path_of(url: str) -> Path:
 
 
 def evaluated(url: str) -> list[tuple[int, str]]:
-    """Return which process evaluated what for a database, in the order of the evaluations."""
+    """Return the process and the subject of each evaluation for a database, in their order."""
     log = path_of(url).with_suffix(".log")
     lines = log.read_text().splitlines() if log.exists() else []
     pairs = (line.split(" ", 1) for line in lines)
@@ -51,7 +51,7 @@ def evaluated(url: str) -> list[tuple[int, str]]:
 
 
 def valued(url: str, *key: float, of: str = "") -> float:
-    """Return a number for a key, the same in each process, and note that it was evaluated."""
+    """Return a number for a key, equal in all processes, and log the evaluation."""
     with path_of(url).with_suffix(".log").open("a") as log:
         log.write(f"{os.getpid()} {of} {key}\n")
     return sum(map(hash, key)) % 97 / 97
@@ -64,7 +64,7 @@ def polynomial(trial: Any) -> float:
 
 def function_of(url: str) -> Callable[[Any, int], float]:
     def function(trial: Any, seed: int) -> float:
-        # Arms of a comparison may ask for the same.
+        # The arms of a comparison may ask for the same key.
         study_name = trial.study.study_name
         return polynomial(trial) + 0.1 * valued(url, trial.params["x"], seed, of=study_name)
 
@@ -72,7 +72,7 @@ def function_of(url: str) -> Callable[[Any, int], float]:
 
 
 def told_of_function(result: Any) -> str:
-    # As text, for the NaN of a CI does not equal itself.
+    # As text, because the NaN of a CI does not equal itself.
     replicates = [*result.replicates.values()]
     return repr((result.best_params, result.value, result.record.new_values, replicates))
 
@@ -102,7 +102,7 @@ def search_by_executor(url: str) -> Any:
 
 
 def search_enqueued(url: str) -> Any:
-    """Search a study in which somebody enqueued two trials."""
+    """Search a study in which a user enqueued two trials."""
     options: Any = {"max_trial": 4, "confirm": 1, "storage": url, "study_name": "enqueued"}
     return told_of_function(adnn.search(function_of(url), "random", **options))
 
@@ -116,7 +116,7 @@ def confirm_twice(url: str) -> Any:
 
 
 def reuse_trials(url: str) -> Any:
-    """Search on with a function that changed."""
+    """Continue a search with a function that changed."""
 
     def changed(trial: Any, seed: int) -> float:
         return function_of(url)(trial, seed)
@@ -154,7 +154,7 @@ def compare_functions_until_decided(url: str) -> Any:
 
 
 def resume_comparison(url: str) -> Any:
-    """Compare, or resume what is declared already."""
+    """Compare, or resume a comparison that is declared already."""
     function = function_of(url)
     options: Any = {"max_trial": 2, "seeds": range(2), "confirm": 1}
     attrs_by_study = {
@@ -209,7 +209,7 @@ def measure_variance_by_executor(url: str) -> Any:
 
 
 def keep(url: str) -> Any:
-    """Judge a baseline, a candidate that does nothing, a better one, and one after that."""
+    """Judge a baseline, a candidate without a gain, a better candidate, and one more candidate."""
     returned = []
     for label, gain in {"first": 0, "same": 0, "better": 2, "later": 1.9}.items():
 
@@ -227,7 +227,7 @@ def objective(**changes: Any) -> adnn.InitOffsetObjective:
 
 
 def told(result: adnn.SearchResult) -> Any:
-    """Return what is told of a search, but for times."""
+    """Return the results of a search in comparable form, without times."""
     return (
         result.best_value,
         result.gain,
@@ -301,7 +301,7 @@ OF_NETWORKS: dict[str, tuple[Verb, ...]] = {
     "compare_models": (compare_models,),
     "measure_variance": (variance_of_networks,),
 }
-# Their samplers see which trials run.
+# The samplers' proposals depend on which trials run.
 LEARNING = (
     search_function,
     search_in_threads,
@@ -311,7 +311,7 @@ LEARNING = (
     search,
     search_by_rounds,
 )
-# So many evaluations run at once in others than one.
+# The numbers of evaluations that run at once, if more than one.
 AT_ONCE = {
     search_in_threads: 2,
     search_by_executor: 2,
@@ -321,9 +321,9 @@ AT_ONCE = {
 
 
 def make_database(path: Path) -> str:
-    """Make a database with two studies of somebody's own in it; copies of it are opened soon."""
+    """Make a database with two studies of a user, of which copies are opened quickly."""
     url = f"sqlite:///{path}"
-    # Without our write-ahead logging, all of it is in the one file that is copied.
+    # Without our write-ahead logging, the whole database is in the one file that is copied.
     sampler = optuna.samplers.RandomSampler(0)
     study = optuna.create_study(storage=url, study_name="given", sampler=sampler)
     study.enqueue_trial({"x": 0.5, "y": 0.5})
@@ -340,13 +340,13 @@ def copy_database(url: str, to: Path) -> str:
 
 
 def at_write(number: int, then: Callable[[], object]) -> list[int]:
-    """Do something before a write of this process, the first of which is number 1; count them."""
+    """Call ``then`` before a write of this process (from number 1 on); return the count."""
     n_writes = [0]
 
     @sqlalchemy.event.listens_for(sqlalchemy.Engine, "before_cursor_execute")
     def before(connection: Any, _: Any, statement: str, *__: Any) -> None:
         driver = connection.connection.driver_connection
-        # The first statement of a transaction: nothing is locked yet.
+        # At the first statement of a transaction, nothing is locked yet.
         if not driver.in_transaction and statement.startswith(WRITES):
             n_writes[0] += 1
             if n_writes[0] == number:
@@ -356,7 +356,7 @@ def at_write(number: int, then: Callable[[], object]) -> list[int]:
 
 
 def work(verb: Verb, url: str, number: int, to: Connection) -> None:
-    """Call a verb and send what it returns, and how often it wrote; die before a write."""
+    """Call a function; send its result and its number of writes; die before a write."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     n_writes = at_write(number, lambda: os.kill(os.getpid(), signal.SIGKILL))
     returned = verb(url)
@@ -364,7 +364,7 @@ def work(verb: Verb, url: str, number: int, to: Connection) -> None:
 
 
 def work_beside(verb: Verb, url: str, number: int, to: Connection) -> None:
-    """Call a verb and send what it returns; before a write, wait until the other side sends."""
+    """Call a function and send its result; before a write, wait until the other side sends."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
     def wait() -> None:
@@ -377,7 +377,7 @@ def work_beside(verb: Verb, url: str, number: int, to: Connection) -> None:
 
 
 def begin(work: Callable[..., None], *args: Any) -> tuple[Any, Connection]:
-    """Begin work in a process of its own, and return that with the other end of its connection."""
+    """Begin work in another process; return the process and this end of its connection."""
     context = forking("tensorflow", "keras", "death_worker")
     here, there = context.Pipe()
     process = context.Process(target=work, args=(*args, there))
@@ -387,9 +387,9 @@ def begin(work: Callable[..., None], *args: Any) -> tuple[Any, Connection]:
 
 
 def content(url: str) -> dict[str, Any]:
-    """Return what a database holds of each study: its trials that count, and attributes' names.
+    """Return the contents of a database by study: trials that count, and names of attributes.
 
-    Numbers of trials are left out, as the dead have some; and times.
+    Numbers of trials and times are omitted, as the dead workers' trials have numbers, too.
     """
     contents: dict[str, Any] = {}
     storage = open_storage(url)

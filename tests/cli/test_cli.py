@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-# Small, yet long enough to be interrupted.
+# A small network that still trains long enough to be interrupted.
 NETWORK = ["--hidden", "16", "--epochs", "4"]
 LIMIT = ["--max-trial", "2"]
-# What studies of it are called by default.
+# The default names of studies with this network.
 MADE = "epochs=4-hidden=16"
 NAME = f"digits-annealing-{MADE}"
 COMPILE = Program._compile
@@ -56,9 +56,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def without_xla(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out XLA, which compiles four times as long as TensorFlow alone does.
+    """Switch XLA off, which compiles four times as long as TensorFlow alone does.
 
-    Trainings with it are those of ``tests/networks``, of a contract and of the processes here.
+    Tests in ``tests/networks``, tests of a contract, and the processes started here train with
+    XLA.
     """
 
     def compiled(program: Program, example: tuple[Any, ...], **_: bool) -> None:
@@ -105,7 +106,7 @@ class TestHelp:
             assert not done.stderr
 
     @pytest.mark.slow
-    def test_of_all_commands_begins_with_ones_that_work(
+    def test_of_all_commands_begins_with_commands_that_work(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert cli.run(["--help"]) == 0
@@ -113,9 +114,9 @@ class TestHelp:
         lines = re.findall(r"^    adnn (.*)$", output.replace("\\\n", ""), re.MULTILINE)
         assert len(lines) >= 5
         assert "--install-completion" in output
-        # One is of a user's own study.
+        # One example is about a study of the user's own.
         for line in [line for line in lines if "STUDY" not in line]:
-            # The same in less time.
+            # The same commands with fewer trials and seeds.
             few = line
             if not line.startswith("search"):
                 few = re.sub(r"--max-trial \d+|--seeds 10", lambda m: FEWER[m[0]], line)
@@ -144,18 +145,18 @@ class TestHelp:
 
 class TestSearch:
     @pytest.mark.slow
-    def test_interrupted_at_any_time_and_resumed_ends_like_an_undisturbed_one(
+    def test_interrupted_at_any_time_and_resumed_it_ends_like_an_undisturbed_one(
         self, folder: Path
     ) -> None:
-        # A shell's background job ignores SIGINT, and so would all that it starts.
+        # A shell's background job, and each process that it starts, ignores SIGINT.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        # So many trials that none of the interrupted runs ends before its signal arrives.
+        # With this many trials, no interrupted run ends before its signal arrives.
         search = ["search", *NETWORK, "--max-trial", "80"]
         whole = run_program([*search, "--storage", "sqlite:///whole.db"])
         assert whole.returncode == 0, whole.stderr
         assert re.search(r"\b80 trials\b", whole.stdout)
         assert "test score" in whole.stdout
-        # No notices of TensorFlow, no logs of Optuna.
+        # TensorFlow prints no notices, and Optuna logs nothing.
         longer = ["resume", "--study-name", NAME, "--storage", "sqlite:///whole.db"]
         command = f"adnn {shlex.join(longer)} --max-trial 160"
         assert whole.stderr == f"\nTo continue the search, run {command}\n"
@@ -181,7 +182,7 @@ class TestSearch:
             hint = next_one or shlex.split(command)[1:]
         assert len(completed()) < 80
 
-        # The last time with a terminal for stderr: there is a progress bar.
+        # In the last run, stderr is a terminal, so there is a progress bar.
         terminal, end = pty.openpty()
         termios.tcsetwinsize(end, (24, 80))
         with subprocess.Popen(program(hint), stdout=subprocess.PIPE, stderr=end) as process:
@@ -196,7 +197,7 @@ class TestSearch:
         assert process.returncode == 0, output
         assert b"trial 80/80" in output
         assert completed() == completed("whole.db")
-        # An interrupted trial has a number, too.
+        # An interrupted trial has a number, too, so numbers are removed.
         number_of_best = re.compile(r"(?<=Best trial )\d+")
         ended = number_of_best.sub("", REUSED.sub("", result).strip())
         assert ended == number_of_best.sub("", whole.stdout.strip())
@@ -222,7 +223,7 @@ class TestSearch:
         assert f"--study-name own-annealing-{MADE} " in out
         assert not err
 
-    def test_takes_a_table_which_resume_and_verify_find_again(
+    def test_takes_a_table_that_resume_and_verify_find_again(
         self, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         check_here(monkeypatch)
@@ -246,7 +247,9 @@ class TestSearch:
         assert cli.run(["verify", "other.json"]) == 0
         assert "Reproduced bit for bit" in capsys.readouterr().out
 
-    def test_confirms_as_asked(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_confirms_on_the_passed_number_of_seeds(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         # One of eight trials beats the baseline network, so that there is a gain to confirm.
         search = ["search", "--sampler", "greedy", *NETWORK, "--max-trial", "8"]
         name = NAME.replace("annealing", "greedy")
@@ -256,7 +259,7 @@ class TestSearch:
         assert cli.run(["resume", "--study-name", name, "--confirm", "6"]) == 0
         assert "6 new seeds" in capsys.readouterr().out
 
-    def test_of_other_settings_is_another_study(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_other_settings_are_another_study(self, capsys: pytest.CaptureFixture[str]) -> None:
         for changes in ([], ["--low", "-0.1"], ["--seed", "1"], []):
             assert cli.run(["search", *NETWORK, "--max-trial", "1", *changes]) == 0
             assert re.search(r" 1 trial(,|\n)", capsys.readouterr().out)
@@ -275,7 +278,7 @@ class TestSearch:
         assert optuna.get_all_study_names("sqlite:///adnn.db") == ["short"]
         assert (folder / "r.html").is_file()
 
-    def test_in_memory_leaves_nothing(
+    def test_in_memory_leaves_no_file(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert cli.run(["search", *NETWORK, *LIMIT, "--storage", "sqlite://"]) == 0
@@ -344,7 +347,7 @@ class TestSearch:
 @pytest.mark.slow
 class TestLimits:
     @pytest.mark.parametrize("limit", LIMITS)
-    def test_each_is_an_option_stored_and_told_everywhere(
+    def test_each_is_an_option_that_is_stored_and_shown_everywhere(
         self,
         limit: type[Limit],
         folder: Path,
@@ -353,11 +356,12 @@ class TestLimits:
     ) -> None:
         monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
         option, value = f"--{limit.reason.replace('_', '-')}", 2 if limit.kind is int else 1e-9
-        bound = {"max_trial": 20} | {limit.reason: value}  # So that every search ends.
+        bound = {"max_trial": 20} | {limit.reason: value}  # With max_trial, every search ends.
         arguments = [option, f"{value}", "--max-trial", f"{bound['max_trial']}"]
         assert cli.run(["search", *NETWORK, *arguments]) == 0
         output = capfd.readouterr().err
-        assert f"{limit.reason} {value:g}{limit.unit}" in output  # In the bar.
+        # The progress bar shows the limit.
+        assert f"{limit.reason} {value:g}{limit.unit}" in output
         record = read_record(optuna.load_study(study_name=NAME, storage="sqlite:///adnn.db"))
         assert record.stop_reason == limit.reason
         nothing = dict.fromkeys(limit_class.reason for limit_class in LIMITS)
@@ -374,7 +378,8 @@ class TestLimits:
             parameters = inspect.signature(verb).parameters
             for name, limit in by_name.items():
                 assert parameters[name].kind == inspect.Parameter.KEYWORD_ONLY
-                if verb is adnn.compare and name == "max_trial":  # Which it needs.
+                # adnn.compare requires max_trial.
+                if verb is adnn.compare and name == "max_trial":
                     continue
                 assert f"\n        {name}: {limit.help}\n" in str(verb.__doc__)
                 assert options[name] == limit.help
@@ -387,7 +392,7 @@ class TestLimits:
 
 
 class TestCompare:
-    def test_prints_the_table_writes_the_pages_and_goes_on(
+    def test_prints_the_table_writes_the_pages_and_resumes(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         arguments = ["compare", *NETWORK, *LIMIT, "--seeds", "3-4", "--plot", "figure.html"]
@@ -403,11 +408,12 @@ class TestCompare:
         assert "plotly" in (folder / "figure.html").read_text()
         names = optuna.get_all_study_names("sqlite:///adnn.db")
         assert "compare/annealing/seed=4" in names
-        # The head, the runs, and the new seeds of each run of greedy and annealing.
+        # The comparison's own study, the runs, and the new seeds of each run of greedy and
+        # annealing.
         assert len(names) == 1 + 6 + 4
         assert len(completed(study_name="compare/annealing/seed=4")) == 2
 
-        # The studies alone say the same.
+        # The stored studies alone give the same result.
         assert cli.run(["report", "--study-name", "compare"]) == 0
         output = capsys.readouterr()
         assert output.out == compared.out
@@ -457,14 +463,14 @@ class TestControlsAndPlans:
         assert out.startswith("Plan: seeds to show a gain of 20 pp")
         assert re.search(r"If the true gain is 20 pp, \d+ new\s+seeds", out)
 
-    def test_none_is_no_control(self) -> None:
+    def test_none_means_no_control(self) -> None:
         assert parse_controls("none") == []
         assert parse_controls("longer,learning_rate") == ["longer", "learning_rate"]
 
 
 class TestReport:
     @pytest.mark.slow
-    def test_of_an_interrupted_comparison_says_so_and_resume_goes_on(
+    def test_an_interrupted_comparison_is_reported_as_such_and_resumed(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         compare = ["compare", *TINY, "--max-trial", "1", "--seeds", "1", "--study-name", "c"]
@@ -631,7 +637,7 @@ class TestWrongInput:
     @pytest.mark.parametrize(
         ("content", "said"), [(b"no database", "not a database"), (b"", "no Optuna studies")]
     )
-    def test_resume_leaves_other_files_alone(
+    def test_resume_does_not_change_other_files(
         self, content: bytes, said: str, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         (folder / "adnn.db").write_bytes(content)
@@ -657,7 +663,7 @@ class TestWrongInput:
         message = self.refused(arguments, capsys)
         assert "'adnn.db'" in message
 
-    def test_another_study_of_the_name_is_left_alone(
+    def test_another_study_of_the_same_name_is_not_changed(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
         search = ["search", *NETWORK, *LIMIT, "--study-name", "mine"]
@@ -677,7 +683,7 @@ class TestWrongInput:
         refused = self.refused(["resume", "--study-name", "theirs"], capsys)
         assert "'theirs'" in refused
 
-    def test_what_compares_functions_leaves_out_the_log_of_optuna(self, folder: Path) -> None:
+    def test_commands_that_compare_functions_switch_optunas_log_off(self, folder: Path) -> None:
         (folder / "own_pair.py").write_text("def f(seed): return seed\ndef g(seed): return 1\n")
         optuna.logging.set_verbosity(optuna.logging.INFO)
         assert cli.run(["compare-models", "own_pair:f", "own_pair:g", "--seeds", "2"]) == 0
@@ -696,7 +702,7 @@ class TestWrongInput:
         sentence = "2 seeds can decide nothing about the models: with 1 claim it takes at least 4."
         assert done.stderr == f"adnn: {sentence}\n"
 
-    def test_a_module_that_cannot_be_imported_is_the_users(
+    def test_a_module_that_cannot_be_imported_is_an_error_of_the_user(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         (folder / "own_broken.py").write_text("def f(:\n")
@@ -705,14 +711,14 @@ class TestWrongInput:
         for name, sentence in (("own_broken", "SyntaxError"), ("own_dying", "division by zero")):
             error = self.refused(["compare", f"{name}:f", *LIMIT], capsys)
             assert re.search(f"'{name}:f' cannot be loaded .*{sentence}", error)
-        # As a shell completes it.
+        # The form of the argument after completion by a shell.
         assert load_function("FUNCTION", "own_path.py:f").__name__ == "f"
         refused = self.refused(["search", "executor_worker:__name__", *LIMIT], capsys)
         assert "'executor_worker:__name__'" in refused
 
 
 class TestTrouble:
-    """What a library or the user's finger does, in place of a search."""
+    """Errors of libraries, and interrupts by the user, during a search."""
 
     @staticmethod
     def search_raises(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -722,7 +728,7 @@ class TestTrouble:
         monkeypatch.setattr(adnn, "search", raising)
 
     @pytest.mark.parametrize("error", [RuntimeError("a\nb"), ValueError("a\nb"), OSError("a\nb")])
-    def test_gets_a_sentence_and_a_traceback_on_request(
+    def test_prints_a_sentence_and_a_traceback_on_request(
         self,
         error: Exception,
         capsys: pytest.CaptureFixture[str],
@@ -742,17 +748,17 @@ class TestTrouble:
         assert "Traceback" in capsys.readouterr().err
 
     @pytest.mark.slow  # TensorFlow waits for ten seconds.
-    def test_a_network_that_no_memory_holds_ends_with_code_4(
+    def test_a_network_too_large_for_memory_ends_with_code_4(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        # More bytes than there are addresses.
+        # The network has more bytes than there are addresses.
         assert cli.run(["search", "--hidden", "100000000000000", *LIMIT]) == 4
         out, err = capsys.readouterr()
         assert not out
         assert re.fullmatch(r"adnn: There is too little memory .* batch_size .*\.\n", err)
         assert not list(folder.iterdir())
 
-    def test_before_anything_is_stored_the_same_command_goes_on(
+    def test_before_anything_is_stored_the_same_command_continues(
         self,
         folder: Path,
         capsys: pytest.CaptureFixture[str],
@@ -770,8 +776,9 @@ class TestTrouble:
             )
         assert not list(folder.iterdir())
 
-    def test_the_end_of_a_cluster_s_job_is_no_exception_that_may_be_lost(self) -> None:
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # As `main` does.
+    def test_sigterm_is_noted_and_not_lost_as_an_exception(self) -> None:
+        # `main` sets the same handler.
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             with contextlib.suppress(KeyboardInterrupt), interruptible() as stop:
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -781,7 +788,7 @@ class TestTrouble:
         finally:
             signal.signal(signal.SIGTERM, before)
 
-    def test_an_interrupt_of_an_import_is_one_like_any_other(self) -> None:
+    def test_an_interrupt_during_an_import_is_reported_like_any_other(self) -> None:
         code = """if True:
             import sys
             from adnn_optuna.cli.main import main
@@ -806,7 +813,7 @@ class TestTrouble:
 
 
 class TestVerify:
-    def test_has_a_verdict_and_an_exit_code(
+    def test_prints_a_verdict_and_has_an_exit_code(
         self,
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
@@ -825,7 +832,7 @@ class TestVerify:
             assert cli.run(["verify", str(contract), "--seeds", "7-26"]) == 0
         out, err = capsys.readouterr()
         assert not err
-        assert "no offsets" in out.splitlines()[0]  # Its one trial is the baseline network.
+        assert "no offsets" in out.splitlines()[0]  # The only trial is the baseline network.
         assert cli.run(["verify", str(contract), "--max-time", "0.01"]) == 2
         assert "0.01 seconds" in capsys.readouterr().out
         contract.write_text(contract.read_text().replace('"epochs": 4', '"epochs": 5'))
@@ -854,7 +861,7 @@ class TestVerify:
 
 
 class TestStreams:
-    """Whoever reads may not know a character, and a disk may be full."""
+    """A terminal that cannot show a character, or a disk that is full."""
 
     @staticmethod
     def store_comparison() -> None:
@@ -864,7 +871,7 @@ class TestStreams:
             for seed in range(2):
                 store_study(f"c/{label}/{seed=}", sampler=label, seed=seed, storage=storage)
 
-    def test_a_file_that_is_not_written_leaves_the_result_on_stdout(
+    def test_if_a_file_cannot_be_written_the_result_is_on_stdout(
         self, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def full(*_: Any) -> None:
@@ -877,7 +884,9 @@ class TestStreams:
         assert "b has the best mean value" in " ".join(out.split())
         assert err.startswith("adnn: A file cannot be read or written ([Errno 28] No space left")
 
-    def test_of_results_may_not_be_on_a_full_disk(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_results_on_a_full_disk_end_with_an_error(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         class Full(io.StringIO):
             def flush(self) -> None:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -886,7 +895,7 @@ class TestStreams:
         assert cli.run(["luck", "--n", "2", "--sd", "1"]) == 4
 
     @pytest.mark.slow
-    def test_of_another_encoding_show_escapes(self, folder: Path) -> None:
+    def test_characters_outside_of_the_encoding_are_escaped(self, folder: Path) -> None:
         self.store_comparison()
         environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
         done = run_program(["report", "--study-name", "c"], env=environment)
@@ -896,7 +905,9 @@ class TestStreams:
 
 
 class TestAudit:
-    def test_shows_a_model(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_prints_the_variables_of_a_model(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         import keras
 
         path = tmp_path / "model.keras"
@@ -908,7 +919,7 @@ class TestAudit:
 
 
 class TestSearchOfAFunction:
-    def test_recommends_parameters_and_goes_on(
+    def test_recommends_parameters_and_resumes(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.chdir(tmp_path)
@@ -925,7 +936,7 @@ class TestSearchOfAFunction:
         assert cli.run([*command, "--max-trial", "14", "-q"]) == 0
         assert "14 trials, 7 replicates" in capsys.readouterr().out
 
-    def test_is_resumed_by_the_command_that_is_shown(
+    def test_is_resumed_by_the_printed_command(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         command = ["search", "executor_worker:noisy", "--study-name", "s", "--confirm", "0"]

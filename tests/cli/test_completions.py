@@ -1,4 +1,4 @@
-"""Which values a shell completes."""
+"""The values that a shell completes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from adnn_optuna.experiments.controls import ARMS
 
 
 def completed(words: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return what a shell offers for the last of some words, which may be empty."""
+    """Return the values that a shell offers for the last word, which may be empty."""
     monkeypatch.setenv("_ADNN_COMPLETE", "complete_bash")
     monkeypatch.setenv("COMP_WORDS", words)
     monkeypatch.setenv("COMP_CWORD", str(len(words.split(" ")) - 1))
@@ -30,11 +30,11 @@ def completed(words: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ("adnn compare --controls longer,no", ["longer,none"]),
         ("adnn search --scope ", ["layer", "shared"]),
         ("adnn search --json", ["--json"]),
-        # Where no value is known, the shell offers files.
+        # If no value is known, the shell offers files.
         ("adnn verify ", []),
     ],
 )
-def test_are_what_can_be_given(
+def test_completions_are_valid_values(
     words: str, offered: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert completed(words, monkeypatch) == offered

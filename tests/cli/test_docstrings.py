@@ -1,4 +1,4 @@
-"""Help that is read from docstrings."""
+"""Help texts that are read from docstrings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from adnn_optuna.experiments.controls import ARMS
 @pytest.mark.parametrize(
     "name", ["search", "compare", "load_dataset", "MLP", "InitOffsetObjective"]
 )
-def test_of_each_argument_the_first_sentence_is_said(name: str) -> None:
+def test_help_of_an_argument_is_its_first_sentence(name: str) -> None:
     documented = getattr(adnn, name)
     helps, parameters = docstrings.arguments(documented), inspect.signature(documented).parameters
     assert {*helps} == {*parameters}
@@ -25,15 +25,15 @@ def test_of_each_argument_the_first_sentence_is_said(name: str) -> None:
         assert not any(mark in sentence for mark in ("``", ":func:", ":class:", "  ", "\n", ". "))
 
 
-def test_what_is_not_documented_says_nothing() -> None:
+def test_an_argument_without_documentation_has_no_help() -> None:
     assert docstrings.arguments(lambda x: x) == {}
 
 
-def test_markup_is_left_out() -> None:
+def test_markup_is_removed() -> None:
     assert '({"class_name": ..., ' in docstrings.arguments(adnn.MLP)["kernel_initializer"]
 
 
-def test_an_option_is_not_said_to_take_more_than_a_shell_gives() -> None:
+def test_a_help_names_only_values_that_a_shell_can_pass() -> None:
     helps = docstrings.arguments(adnn.Training)
     assert helps["optimizer"] == "The Keras name of an optimizer."
     assert helps["learning_rate"] == "The learning rate."
@@ -45,7 +45,7 @@ def test_every_option_of_every_command_has_a_help() -> None:
             assert parameter.help, (name, parameter.name)
 
 
-def test_each_arm_is_named_with_what_it_does() -> None:
+def test_each_arm_is_named_with_its_description() -> None:
     search, compare = map(cli.command_with_options, ("search", "compare"))
     help_text = {option.name: option.help for option in search.params}["sampler"]
     of_compare = {option.name: option.help for option in compare.params}
@@ -57,7 +57,7 @@ def test_each_arm_is_named_with_what_it_does() -> None:
     assert help_text.count("(") == sum(not arm.is_control for arm in ARMS.values())
 
 
-def test_defaults_are_those_of_python() -> None:
+def test_default_values_are_those_of_python() -> None:
     defaults = {name: option.default for name, option in options._part("objective").items()}
     objective = options.searched(None, defaults)
     python = adnn.InitOffsetObjective(
@@ -66,6 +66,6 @@ def test_defaults_are_those_of_python() -> None:
     assert objective.config == python.config
 
 
-def test_tables_of_one_stem_have_different_studies() -> None:
+def test_tables_whose_names_differ_in_the_suffix_have_different_studies() -> None:
     names = {default_name("s", {"dataset": f"data/t.{kind}"}) for kind in ("csv", "parquet")}
     assert names == {"s-dataset=t.csv", "s-dataset=t.parquet"}

@@ -1,4 +1,4 @@
-"""How a help looks."""
+"""The layout of help texts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def shown(
     return capsys.readouterr().out
 
 
-def test_options_stand_in_groups(
+def test_options_are_in_groups(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = shown(["search"], capsys, monkeypatch)
@@ -38,7 +38,7 @@ def test_options_stand_in_groups(
         assert f"  {option}" in of_group[group] or f", {option}" in of_group[group]
 
 
-def test_commands_stand_in_groups_and_exit_codes_last(
+def test_commands_are_in_groups_and_exit_codes_come_last(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = shown([], capsys, monkeypatch)
@@ -57,13 +57,13 @@ def test_examples_are_at_most_80_columns_wide(
     assert max(map(len, lines)) <= 80
 
 
-def test_a_misspelt_command_is_corrected(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_misspelt_command_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["serch"]) == 2
     sentence = "No such command 'serch'. Did you mean 'search'? See adnn --help."
     assert sentence in capsys.readouterr().err
 
 
-def test_no_sentence_is_cut_and_the_width_is_the_terminals(
+def test_no_sentence_is_cut_at_any_width_of_the_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = shown([], capsys, monkeypatch)
@@ -77,7 +77,7 @@ def test_no_sentence_is_cut_and_the_width_is_the_terminals(
 
 
 @pytest.mark.parametrize(("no_color", "is_coloured"), [("", True), ("1", False)])
-def test_is_coloured_on_terminals_unless_the_user_wants_none(
+def test_help_is_coloured_on_terminals_unless_the_user_opts_out(
     no_color: str, is_coloured: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_COLOR", no_color)
@@ -88,14 +88,14 @@ def test_is_coloured_on_terminals_unless_the_user_wants_none(
     assert ("\x1b" in command.get_help(context)) == is_coloured
 
 
-def test_the_version_is_an_option_anywhere_before_a_command(
+def test_version_is_an_option_anywhere_before_a_command(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert cli.run(["--version", "luck"]) == 0
     assert re.fullmatch(r"adnn_optuna \d+\.\d+\.\d+\n", capsys.readouterr().out)
 
 
-def test_a_help_is_the_snapshot_of_the_options() -> None:
+def test_help_equals_its_snapshot() -> None:
     helps = {}
     for name in cli._COMMANDS:
         command = cli.command_with_options(name)
@@ -105,7 +105,7 @@ def test_a_help_is_the_snapshot_of_the_options() -> None:
     assert_same_file(cli.HELPS_FILE, json.dumps(helps, indent=1, ensure_ascii=False) + "\n")
 
 
-def test_a_help_of_the_command_that_is_kept_is_its_own(
+def test_help_of_the_wrapped_command_is_its_own(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert cli.run(["keep", "--metric", "(x)", "--", "ls", "--help"]) == 2

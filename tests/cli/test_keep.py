@@ -1,4 +1,4 @@
-"""The command that keeps changes, on scripts in Python and shell."""
+"""The command ``adnn keep``, with scripts in Python and shell."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def result_of(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
     return answer
 
 
-def test_exit_codes_say_what_to_do_with_a_change(
+def test_exit_codes_tell_whether_a_change_is_kept(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert keep("--candidate", "first", "--json") == 0
@@ -70,7 +70,7 @@ def test_exit_codes_say_what_to_do_with_a_change(
     assert keep("--candidate", "better", "--json", "--note", "wider") == 0
     result = result_of(capsys)
     assert (result["verdict"], result["kept"], result["n_runs"]) == ("kept", True, 8)
-    # A verdict is shown again, without a run.
+    # A verdict is shown again without a run.
     write_python(folder, then="sys.exit(3)")
     assert keep("--candidate", "better", "--json") == 0
     assert result_of(capsys)["gain"] == result["gain"]
@@ -94,7 +94,7 @@ def test_scripts_that_hang_crash_or_print_nothing_are_not_kept(
     assert "it printed no number that matches" in logs.text
 
 
-def test_versions_are_known_by_the_files_that_git_tracks(
+def test_versions_are_identified_by_the_files_that_git_tracks(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for arguments in (["init", "-q"], ["add", "train.py"]):
@@ -102,7 +102,7 @@ def test_versions_are_known_by_the_files_that_git_tracks(
     labels = []
     for gain in (0.0, 0.05, 0.0):
         write_python(folder, gain=gain)
-        (folder / "log.txt").write_text(f"{time.monotonic()}")  # Git does not track it.
+        (folder / "log.txt").write_text(f"{time.monotonic()}")  # Git does not track this file.
         assert keep("--json") == 0
         labels.append(result_of(capsys)["label"])
     assert labels[0] == labels[2] != labels[1]
@@ -131,7 +131,7 @@ def test_wrong_input_ends_with_code_2(
     assert sentence in capsys.readouterr().err
 
 
-def test_other_settings_than_those_of_the_loop_are_refused(
+def test_settings_that_differ_from_the_loop_are_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert keep("--candidate", "first", "--n0", "3") == 0
@@ -139,7 +139,7 @@ def test_other_settings_than_those_of_the_loop_are_refused(
     assert "--n0 must be 3, as in loop 'loop'; got 4. Pass --n0 3" in capsys.readouterr().err
 
 
-def test_a_metric_that_nothing_matches_is_wrong_input_and_judges_nothing(
+def test_a_metric_that_matches_no_output_is_wrong_input_and_not_judged(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert keep("--candidate", "first", "--n0", "3") == 0
@@ -152,7 +152,7 @@ def test_a_metric_that_nothing_matches_is_wrong_input_and_judges_nothing(
 
 
 @pytest.mark.parametrize("n_jobs", ["1", pytest.param("2", marks=pytest.mark.slow)])
-def test_an_interrupt_ends_the_commands_and_keeps_what_was_run(folder: Path, n_jobs: str) -> None:
+def test_an_interrupt_ends_the_commands_and_keeps_finished_runs(folder: Path, n_jobs: str) -> None:
     write_shell(folder, "echo $$ >> running", "[ -e fast ] || sleep 600", 'echo "acc=0.$1"')
     arguments = ["keep", "--storage", "sqlite:///loop.db", *METRIC, "--candidate", "first"]
     arguments += ["--n-jobs", n_jobs, "--", *SHELL]

@@ -1,4 +1,4 @@
-"""What ``--json`` shows of each verb."""
+"""The output of each command with ``--json``."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def wide(seed):
     return 1 + random.Random(seed + 1).random()
 """
 _COMMAND = [sys.executable, "-c", "print('v=0.5')", "{seed}"]
-# Of each verb what follows it, and some of what it shows.
+# For each command: its arguments, and a part of its output.
 VERBS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "search": (
         [*NETWORK, "--max-trial", "2", "--study-name", "mine", "--report", "again.html"],
@@ -96,7 +96,7 @@ VERBS: dict[str, tuple[list[str], dict[str, Any]]] = {
 }
 
 
-# The files that these write, by patterns of their names; all others write none.
+# The files that commands write, as patterns of names. Other commands write no file.
 WRITTEN: dict[str, list[str]] = {
     "search": [r"again\.html"],
     "report": [r"report\.html"],
@@ -105,7 +105,7 @@ WRITTEN: dict[str, list[str]] = {
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """Return the files of a folder, except the database and what Python compiles."""
+    """Return the files of a folder, without the database and Python's compiled files."""
     files = (path for path in folder.iterdir() if path.is_file())
     return {path.name: path.read_bytes() for path in files if not path.match("adnn.db*")}
 
@@ -118,7 +118,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path, compile_ = tmp_path_factory.mktemp("json"), Program._compile
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(path)
-        # Without XLA, which takes longer than all the rest.
+        # XLA is off, because it takes longer than all the rest.
         patch.setattr(Program, "_compile", lambda *of, **_: compile_(*of, jit_compile=False))
         (path / "told_own.py").write_text(FUNCTIONS)
         (path / "values.csv").write_text("seed,a,b\n0,1,2\n1,2,4\n2,4,3\n")
@@ -136,7 +136,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def strictly(text: str) -> Any:
-    """Return what a text is as JSON, which knows neither NaN nor infinity."""
+    """Parse strict JSON, which has neither NaN nor infinity."""
     return json.loads(text, parse_constant=pytest.fail)
 
 
@@ -151,7 +151,7 @@ DOCUMENTED = {*re.findall(r"`(\w+)`", PAGE.read_text("utf-8"))}
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_verb_writes_only_documented_json_and_the_files_that_were_asked_for(
+def test_a_command_writes_only_documented_json_and_the_requested_files(
     verb: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check_here(monkeypatch)
@@ -179,7 +179,7 @@ def test_a_verb_writes_only_documented_json_and_the_files_that_were_asked_for(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
-def test_a_notice_is_shown_on_a_terminal_alone_and_erased(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_notice_is_shown_only_on_a_terminal_and_erased(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = os.openpty()
     with os.fdopen(theirs, "w", encoding="utf-8") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
@@ -189,11 +189,11 @@ def test_a_notice_is_shown_on_a_terminal_alone_and_erased(monkeypatch: pytest.Mo
     os.close(ours)
 
 
-def test_there_is_one_for_each_verb() -> None:
+def test_each_command_has_a_case() -> None:
     assert {*VERBS} == {*cli._COMMANDS}
 
 
-def test_what_a_user_s_function_prints_is_no_result(
+def test_prints_of_a_users_function_are_not_in_the_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -210,7 +210,7 @@ def test_an_error_leaves_stdout_empty(folder: Path, capsys: pytest.CaptureFixtur
     assert cli.run(["report", "--study-name", "nope", "--json"]) == 2
     out, err = capsys.readouterr()
     assert not out
-    # A comparison is named once, and not each of its studies.
+    # A comparison is named once, without its single studies.
     assert err.startswith("adnn: Study 'nope' not found in sqlite:///adnn.db. Available: ")
     assert "'c'" in err
     assert "seed=" not in err
@@ -225,7 +225,7 @@ def test_an_error_leaves_stdout_empty(folder: Path, capsys: pytest.CaptureFixtur
         (["contract", "--study-name", "mine", "--output", "told.json"], "pass --json"),
     ],
 )
-def test_it_says_how_this_command_shows_all_notes(
+def test_text_says_how_this_command_shows_all_notes(
     arguments: list[str], how: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.run(arguments) == 0

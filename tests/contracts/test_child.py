@@ -1,4 +1,4 @@
-"""A contract from others is checked in a process of its own, which can be ended at any moment."""
+"""Contracts of other people are checked in a separate process, which can always be ended."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from adnn_optuna import SearchResult
 
 
-# Processes in the background ignore Ctrl-C, and so do those that they start.
+# Processes in the background ignore Ctrl-C, and so do all processes that they start.
 COMMAND = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -33,7 +33,7 @@ main()
 
 @pytest.fixture
 def hostile(content: Any, path: Path) -> Path:
-    """Write a contract that takes minutes of linear algebra, and gigabytes."""
+    """Write a contract that takes minutes of linear algebra, and gigabytes of memory."""
     put(content, "objective.model.hidden", [9000, 9000])
     initializer = {"class_name": "Orthogonal", "config": {"gain": 1.0, "seed": None}}
     put(content, "objective.model.kernel_initializer", initializer)
@@ -59,7 +59,7 @@ def test_a_signal_ends_the_check_of_a_hostile_file(number: signal.Signals, hosti
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as verifying:
         child = 0
         try:
-            while not child or memory(child) < 5e8:  # It makes the initial weights.
+            while not child or memory(child) < 5e8:  # The process is making the initial weights.
                 assert verifying.poll() is None
                 child = next(iter(processes_of(verifying.pid)), 0)
                 time.sleep(0.05)
@@ -70,7 +70,7 @@ def test_a_signal_ends_the_check_of_a_hostile_file(number: signal.Signals, hosti
     expected = -number if number == signal.SIGKILL else 130
     assert verifying.returncode == expected
     assert "Traceback" not in err
-    for _ in range(300):  # One whose parent was killed looks for it each second.
+    for _ in range(300):  # The process checks each second whether its parent is alive.
         if not Path(f"/proc/{child}/statm").exists():
             return
         time.sleep(0.1)
@@ -85,7 +85,7 @@ def memory(process: int) -> int:
         return 0
 
 
-def test_running_out_of_time_or_memory_is_no_breach(hostile: Path) -> None:
+def test_running_out_of_time_or_memory_is_not_a_breach(hostile: Path) -> None:
     verdict = adnn.verify(hostile, max_time=0.1)
     assert verdict.status == "cannot_check"
     [reason] = verdict.reasons
@@ -99,9 +99,7 @@ def test_running_out_of_time_or_memory_is_no_breach(hostile: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_check_apart_finds_what_one_in_this_process_finds(
-    path: Path, result: SearchResult
-) -> None:
+def test_checks_in_another_and_in_this_process_agree(path: Path, result: SearchResult) -> None:
     verdict = adnn.verify(path, new_seeds=20)
     seeds = verdict.new_seeds.seeds
     here = adnn.verify(path, dataset=result._objective.dataset, seeds=seeds)
@@ -109,7 +107,9 @@ def test_a_check_apart_finds_what_one_in_this_process_finds(
     assert verdict.status == "exact"
 
 
-def test_limits_follow_from_what_the_contract_declares(content: Any, path: Path) -> None:
+def test_limits_follow_from_the_declared_contents_of_the_contract(
+    content: Any, path: Path
+) -> None:
     def limits(field: str = "", value: Any = None, n_seeds: int = 0) -> tuple[float, float]:
         changed = copy.deepcopy(content)
         if field:
@@ -128,7 +128,7 @@ def test_limits_follow_from_what_the_contract_declares(content: Any, path: Path)
 
 
 @pytest.mark.parametrize("name", ["max_time", "max_memory"])
-def test_limits_are_refused_in_this_process(name: str, path: Path) -> None:
+def test_limits_are_refused_if_the_check_runs_in_this_process(name: str, path: Path) -> None:
     data = adnn.Dataset.from_arrays(*few_digits())
     options: Any = {name: 10}
     with pytest.raises(ValueError, match=rf"^{name} must be omitted with dataset or model"):
@@ -138,7 +138,7 @@ def test_limits_are_refused_in_this_process(name: str, path: Path) -> None:
         adnn.verify(path, **options)
 
 
-def test_imports_nothing_from_the_folder_of_the_contract(
+def test_a_check_imports_nothing_from_the_folder_of_the_contract(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "optuna.py").write_text("raise SystemExit('executed')")
@@ -149,7 +149,7 @@ def test_imports_nothing_from_the_folder_of_the_contract(
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
-def test_shows_a_bar_on_a_terminal(path: Path) -> None:
+def test_a_check_shows_a_bar_on_a_terminal(path: Path) -> None:
     import pty
     import termios
 
@@ -160,5 +160,5 @@ def test_shows_a_bar_on_a_terminal(path: Path) -> None:
         command, stderr=terminal, stdout=subprocess.PIPE, check=True, text=True
     )
     assert process.stdout.startswith("Reproduced bit for bit")
-    # All training runs, with the time that is left of them.
+    # The bar shows all training runs and the remaining time.
     assert re.search(r"verify:.* \d+/\d+ \[\d+:\d+<", os.read(reading, 10_000).decode())

@@ -1,4 +1,4 @@
-"""Contracts: what they claim, and how they are saved."""
+"""Contracts: their claims, and how they are saved."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from adnn_optuna import SearchResult
 
 
-def test_says_what_the_search_found(contract: Contract, result: SearchResult) -> None:
+def test_a_contract_states_the_results_of_the_search(
+    contract: Contract, result: SearchResult
+) -> None:
     says = contract.content
     objective = json.loads(json.dumps(result._objective.config))
     objective["dataset"]["path"] = DATA
@@ -62,13 +64,13 @@ def test_says_what_the_search_found(contract: Contract, result: SearchResult) ->
     }
 
 
-def test_of_trainings_that_diverge_there_is_none(result: SearchResult) -> None:
+def test_diverging_trainings_have_no_contract(result: SearchResult) -> None:
     training = dataclasses.replace(result._objective.training, learning_rate=1e30)
     with pytest.raises(ValueError, match="diverge"):
         Contract.from_search(result.record, result._objective.replace(training=training), None, {})
 
 
-def test_saves_the_trained_best_network(
+def test_a_contract_saves_the_trained_best_network(
     contract: Contract, path: Path, result: SearchResult
 ) -> None:
     test = adnn.load_dataset(path.with_name(DATA))
@@ -87,7 +89,7 @@ def test_saves_the_trained_best_network(
     assert np.mean(hits) == contract.content["best"]["test_accuracy"]
 
 
-def test_needs_a_completed_trial(result: SearchResult) -> None:
+def test_a_contract_needs_a_completed_trial(result: SearchResult) -> None:
     with pytest.raises(ValueError, match=r"has no best trial\. No trial was completed"):
         dataclasses.replace(
             result, record=dataclasses.replace(result.record, best=None)
@@ -101,7 +103,7 @@ def test_needs_a_completed_trial(result: SearchResult) -> None:
         ("missing/contract.json", FileNotFoundError, "no folder"),
     ],
 )
-def test_refuses_a_wrong_path(
+def test_a_contract_refuses_a_wrong_path(
     name: str, error: type[Exception], message: str, contract: Contract, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=message):
@@ -109,14 +111,14 @@ def test_refuses_a_wrong_path(
     assert not list(tmp_path.iterdir())
 
 
-def test_is_not_written_where_a_folder_is(contract: Contract, tmp_path: Path) -> None:
+def test_a_contract_does_not_overwrite_a_folder(contract: Contract, tmp_path: Path) -> None:
     (folder := tmp_path / "mine.json").mkdir()
     with pytest.raises(ValueError, match="it is a folder"):
         contract.save(folder)
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_another_contract_of_the_name_leaves_the_weights_of_a_copy(
+def test_another_contract_of_the_same_name_keeps_the_weights_of_a_copy(
     contract: Contract, folder: Path, tmp_path: Path
 ) -> None:
     contract.save(tmp_path / CONTRACT)
@@ -126,13 +128,13 @@ def test_another_contract_of_the_name_leaves_the_weights_of_a_copy(
     assert is_exact(verify_here(copy, folder))
 
 
-def test_says_neither_where_the_study_is_nor_the_data(path: Path) -> None:
+def test_a_contract_names_neither_the_storage_nor_the_folder_of_the_data(path: Path) -> None:
     text = path.read_text()
     assert "secret" not in text
     assert str(path.parent) not in text
 
 
-# What it prints
+# Printed contracts
 
 
 def small_content() -> dict[str, Any]:
@@ -168,11 +170,11 @@ def test_a_contract_is_a_claim_and_shows_nothing() -> None:
     assert document.verdict == "claimed"
     assert "Nothing is checked yet." in document.conclusion
     assert not document.estimates
-    # The second best trial that was confirmed has a higher level.
+    # The trial is the second confirmed best trial, so its level is higher.
     assert document.tables[1].headings[2] == "97.5% CI"
 
 
-def test_without_offsets_or_new_seeds_it_claims_less() -> None:
+def test_without_offsets_or_new_seeds_a_contract_claims_less() -> None:
     content = small_content()
     del content["confirmation"]["gains"]
     _, claims = Contract(content, {}).document().tables
@@ -185,7 +187,7 @@ def test_without_offsets_or_new_seeds_it_claims_less() -> None:
     assert metrics.rows == (("test_r2", "-0.5000", "0.2500", "+0.7500"),)
 
 
-def test_a_name_from_a_file_commands_no_terminal() -> None:
+def test_a_name_from_a_file_does_not_control_the_terminal() -> None:
     content = small_content()
     content["study"]["name"] = content["objective"]["dataset"]["name"] = "\x1b[2J" * 99
     text = str(Contract(content, {}))

@@ -1,4 +1,4 @@
-"""The file of a contract: no changed field goes unnoticed, and no wrong one is read."""
+"""The file of a contract: every changed field is noticed, and every wrong field is refused."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ def changed(value: Any) -> Any:
     return 1
 
 
-def test_notices_every_field_that_was_changed(content: Any, path: Path) -> None:
+def test_every_changed_field_is_noticed(content: Any, path: Path) -> None:
     fields = leaves(content)
     assert len(fields) > 70
     for field in fields:
         edited = copy.deepcopy(content)
         put(edited, field, changed(get(content, field)))
         verdict = verify_here(write(edited, path.with_name("edited.json")))
-        # A few are not what such a field may hold any more.
+        # A few changed values are not valid in their field.
         assert verdict == EDITED or verdict.status == "cannot_check", field
         if verdict.status == "cannot_check":
             assert field in verdict.reasons[0] or field == "format"
 
 
-def test_notices_every_field_that_was_removed_or_added(content: Any, path: Path) -> None:
+def test_every_removed_or_added_field_is_noticed(content: Any, path: Path) -> None:
     for field in leaves(content):
         if field.split(".")[-1].isdigit():
             continue
@@ -125,7 +125,7 @@ UNCHECKABLE = [
 
 
 @pytest.mark.parametrize(("field", "value", "named"), UNCHECKABLE, ids=[f[0] for f in UNCHECKABLE])
-def test_cannot_check_what_is_not_consistent(
+def test_inconsistent_fields_cannot_be_checked(
     field: str, value: Any, named: str, content: Any, path: Path
 ) -> None:
     put(content, field, value)
@@ -159,16 +159,14 @@ def test_cannot_check_what_is_not_consistent(
         ("objective.training.epochs", 100_001),
     ],
 )
-def test_names_the_field_that_no_contract_has(
-    field: str, value: Any, content: Any, path: Path
-) -> None:
+def test_an_unknown_field_is_named(field: str, value: Any, content: Any, path: Path) -> None:
     put(content, field, value)
     with pytest.raises(CannotCheckError, match=field) as refusal:
         read_contract(forged(content, path.with_name("forged.json")))
     assert re.fullmatch(r".{1,400}\.", str(refusal.value))
 
 
-def test_reads_what_is_just_within_bounds(content: Any, path: Path) -> None:
+def test_values_just_within_bounds_are_read(content: Any, path: Path) -> None:
     file = path.with_name("forged.json")
     for n, epochs, accuracy, own_metric in ((10, 1, 0, -1e30), (10_000, 100_000, 1, 1e30)):
         content["objective"]["training"]["epochs"] = epochs
@@ -180,7 +178,7 @@ def test_reads_what_is_just_within_bounds(content: Any, path: Path) -> None:
         content["confirmation"] |= dict.fromkeys(("gains", "seeds", "baselines"), [own_metric] * n)
         content["study"]["best_trial"] = accuracy
         assert read_contract(forged(content, file)) == json.loads(file.read_text())
-    # Of 32 MiB at most.
+    # The file may have at most 32 MiB.
     text = json.dumps({**content, "sha256": contract_sha256(content)}).encode()
     file.write_bytes(text.rjust(2**25))
     assert read_contract(file) == json.loads(text)
@@ -214,7 +212,9 @@ def test_reads_what_is_just_within_bounds(content: Any, path: Path) -> None:
     ],
     ids=lambda value: repr(value)[:30] if isinstance(value, bytes) else "",
 )
-def test_says_in_a_sentence_what_is_no_contract(data: bytes, message: str, tmp_path: Path) -> None:
+def test_files_that_are_not_contracts_are_refused_in_a_sentence(
+    data: bytes, message: str, tmp_path: Path
+) -> None:
     path = tmp_path / CONTRACT
     path.write_bytes(data)
     verdict = verify_here(path)
@@ -223,7 +223,7 @@ def test_says_in_a_sentence_what_is_no_contract(data: bytes, message: str, tmp_p
     assert re.search(message, reason)
 
 
-def test_checks_a_missing_file_or_a_folder(
+def test_a_missing_file_and_a_folder_cannot_be_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))

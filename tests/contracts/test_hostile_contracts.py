@@ -1,4 +1,4 @@
-"""Contracts from others: nothing in them is executed or followed."""
+"""Contracts of other people: nothing in them is executed, and no path in them is followed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def keras_config(*layers: keras.layers.Layer) -> Any:
 
 
 @pytest.mark.parametrize("kind", ["lambda", "large", "no model"])
-def test_builds_no_model_that_could_do_harm(kind: str, content: Any, path: Path) -> None:
+def test_harmful_models_are_not_built(kind: str, content: Any, path: Path) -> None:
     config = keras_config(keras.layers.Lambda(lambda x: x * 2), keras.layers.Dense(10))
     if kind == "large":
         config = keras_config(keras.layers.Dense(8), keras.layers.Dense(10))
@@ -69,7 +69,7 @@ def test_builds_no_model_that_could_do_harm(kind: str, content: Any, path: Path)
         ("objective.space.type", "Other"),
     ],
 )
-def test_cannot_check_what_it_must_not_follow(
+def test_paths_and_sources_that_must_not_be_followed_cannot_be_checked(
     field: str, value: Any, content: Any, path: Path
 ) -> None:
     put(content, field, value)
@@ -78,7 +78,7 @@ def test_cannot_check_what_it_must_not_follow(
     assert any(name in verdict.reasons[0] for name in field.split(".")[1:]), verdict
 
 
-def test_makes_no_optimizer_that_could_do_harm(content: Any, path: Path) -> None:
+def test_harmful_optimizers_are_not_built(content: Any, path: Path) -> None:
     rate = {"module": "os", "class_name": "function", "config": "system"}
     optimizer = {"class_name": "SGD", "config": {"learning_rate": rate}}
     content["objective"]["training"]["optimizer"] = optimizer
@@ -117,7 +117,7 @@ def test_makes_no_optimizer_that_could_do_harm(content: Any, path: Path) -> None
         ("learning_rate", {"class_name": "Popen", "config": {}}, "schedules.Popen, but only"),
     ],
 )
-def test_makes_no_loss_or_metric_that_could_do_harm(
+def test_harmful_losses_and_metrics_are_not_built(
     field: str, settings: Any, said: str, content: Any, path: Path
 ) -> None:
     content["objective"]["training"][field] = [settings] if field == "metrics" else settings
@@ -128,7 +128,9 @@ def test_makes_no_loss_or_metric_that_could_do_harm(
 
 
 @pytest.mark.slow
-def test_takes_as_many_metrics_and_layers_as_can_be_trained(content: Any, path: Path) -> None:
+def test_the_largest_trainable_numbers_of_metrics_and_layers_are_accepted(
+    content: Any, path: Path
+) -> None:
     file = path.with_name("forged.json")
     content["objective"]["training"]["metrics"] = ["auc"] * 101
     [reason] = verify_here(forged(content, file)).reasons
@@ -144,7 +146,7 @@ def test_takes_as_many_metrics_and_layers_as_can_be_trained(content: Any, path: 
     assert "layers and parts of such, more than the 10,000" in reason
 
 
-def test_trains_again_with_metrics_of_keras(result: SearchResult, tmp_path: Path) -> None:
+def test_metrics_of_keras_are_trained_again(result: SearchResult, tmp_path: Path) -> None:
     training = quick_training(
         "sgd",
         epochs=1,
@@ -158,7 +160,7 @@ def test_trains_again_with_metrics_of_keras(result: SearchResult, tmp_path: Path
     assert is_exact(verify_here(tmp_path / CONTRACT))
 
 
-def test_counts_the_parameters_before_it_builds_them(content: Any, path: Path) -> None:
+def test_parameters_are_counted_before_they_are_built(content: Any, path: Path) -> None:
     content["objective"]["model"]["hidden"] = [10**6, 10**5]
     n = 65 * 10**6 + (10**6 + 1) * 10**5 + (10**5 + 1) * 10
     [reason] = verify_here(forged(content, path.with_name("forged.json"))).reasons
@@ -166,7 +168,7 @@ def test_counts_the_parameters_before_it_builds_them(content: Any, path: Path) -
 
 
 @pytest.mark.parametrize("field", ["files.weights.name", "objective.dataset.path"])
-def test_follows_no_link_out_of_its_folder(
+def test_links_out_of_the_folder_are_not_followed(
     field: str, content: Any, path: Path, tmp_path: Path
 ) -> None:
     shutil.copy(weights_of(path), tmp_path)

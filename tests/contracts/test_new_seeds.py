@@ -1,4 +1,4 @@
-"""New seeds: those of a contract's maker are claims, and only a verifier's own show a gain."""
+"""New seeds: the maker's gains are claims, and only a verifier's own seeds show a gain."""
 
 from __future__ import annotations
 
@@ -57,19 +57,19 @@ def content(path: Path) -> Any:
 
 
 def verified(content: dict[str, Any], path: Path, **options: Any) -> adnn.Verdict:
-    """Verify a contract with a new SHA-256, as who knows how would write it."""
+    """Verify a contract with a matching SHA-256, as a forger would write it."""
     file = path.with_name("forged.json")
     file.write_text(json.dumps({**content, "sha256": contract_sha256(content)}))
     return adnn.verify(file, dataset=FEW, **options)
 
 
 def with_gains(content: dict[str, Any], gains: list[float]) -> dict[str, Any]:
-    """Return a contract whose confirmation has these gains, and whose numbers agree."""
+    """Return a contract whose confirmation has these gains and matching numbers."""
     confirmation = {**content["confirmation"], "gains": gains, "replication": mean_gain(gains)}
     return {**content, "confirmation": confirmation}
 
 
-# What a contract holds
+# Contents of a contract
 
 
 def test_a_contract_holds_the_confirmation_which_is_made_first(
@@ -84,13 +84,13 @@ def test_a_contract_holds_the_confirmation_which_is_made_first(
     assert claimed_confirmation({}) is None
 
 
-def test_no_contract_holds_fewer_pairs_than_ten() -> None:
+def test_no_contract_holds_fewer_than_ten_pairs() -> None:
     few = adnn.search(objective_of(), "annealing", max_trial=2, confirm=6)
     with pytest.raises(ValueError, match="confirm=10"):
         few.contract()
 
 
-def test_no_contract_holds_what_another_machine_found(result: SearchResult) -> None:
+def test_no_contract_holds_results_of_another_machine(result: SearchResult) -> None:
     confirmation = confirmation_content(result.confirm().confirmation)
     confirmation["test_score"] = [value + 0.02 for value in confirmation["test_score"]]
     with pytest.raises(ValueError, match=r"on the machine where it was tested\.$") as refusal:
@@ -102,7 +102,7 @@ def test_no_contract_holds_what_another_machine_found(result: SearchResult) -> N
     assert str(refusal.value).startswith(begin)
 
 
-def test_a_training_that_no_seed_changes_has_none(tmp_path: Path) -> None:
+def test_without_an_effect_of_seeds_there_is_no_confirmation(tmp_path: Path) -> None:
     fixed = objective_of(adnn.MLP((8,), kernel_initializer="ones"), shuffle=False)
     path = tmp_path / "c.json"
     contract = adnn.search(fixed, "annealing", max_trial=2).contract()
@@ -117,7 +117,7 @@ def test_a_training_that_no_seed_changes_has_none(tmp_path: Path) -> None:
     )
 
 
-def test_the_confirmation_cannot_be_left_out(content: Any, path: Path) -> None:
+def test_a_missing_confirmation_cannot_be_checked(content: Any, path: Path) -> None:
     del content["confirmation"]
     verdict = verified(content, path)
     assert verdict == adnn.Verdict("cannot_check", ("The field confirmation is missing.",))
@@ -150,7 +150,7 @@ def test_the_confirmation_cannot_be_left_out(content: Any, path: Path) -> None:
         ),
     ],
 )
-def test_a_confirmation_that_denies_itself_is_breached(
+def test_a_confirmation_that_contradicts_itself_is_breached(
     field: str, change: Any, said: str, content: Any, path: Path
 ) -> None:
     content["confirmation"][field] = change(content["confirmation"][field])
@@ -160,8 +160,8 @@ def test_a_confirmation_that_denies_itself_is_breached(
     assert said in reason
 
 
-def test_a_classification_is_no_regression(content: Any, path: Path) -> None:
-    # An R² that no training has, with the gain of the accuracy.
+def test_a_classification_cannot_be_declared_a_regression(content: Any, path: Path) -> None:
+    # The claimed R² is impossible, but has the gain of the accuracy.
     content["objective"]["dataset"]["task"] = "regression"
     for role in ("baseline", "best"):
         content[role]["test_r2"] = content[role]["test_accuracy"] + 0.25
@@ -169,7 +169,7 @@ def test_a_classification_is_no_regression(content: Any, path: Path) -> None:
     assert verified(content, path) == adnn.Verdict("cannot_check", (sentence,))
 
 
-def test_gains_of_what_moves_nothing_are_none(content: Any, path: Path) -> None:
+def test_parameters_without_an_effect_must_have_no_gains(content: Any, path: Path) -> None:
     content["best"] = {**content["baseline"], "params": {}}
     content["best"]["params"] = dict.fromkeys(("weight_offset_0", "bias_offset_0"), 0.0)
     objective = objective_of()
@@ -180,7 +180,7 @@ def test_gains_of_what_moves_nothing_are_none(content: Any, path: Path) -> None:
     assert verdict.reasons == ("confirmation.gains must have 0 entries; got 10.",)
 
 
-# That a replay shows nothing
+# A replay shows nothing
 
 
 def test_an_exact_replay_is_reproduced_and_never_shown(path: Path, tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_an_exact_replay_is_reproduced_and_never_shown(path: Path, tmp_path: Pat
     assert verdict.stated == STATED
 
 
-def test_a_lucky_restart_is_not_shown_by_new_seeds(tmp_path: Path) -> None:
+def test_new_seeds_do_not_show_a_lucky_restart(tmp_path: Path) -> None:
     unlucky = objective_of().replace(seed=6)
     lucky = adnn.search(unlucky, "random_restart", max_trial=4)
     lucky.contract().save(path := tmp_path / "c.json")
@@ -206,10 +206,10 @@ def test_a_lucky_restart_is_not_shown_by_new_seeds(tmp_path: Path) -> None:
     assert "replication" not in [line.label for line in document.estimates]
 
 
-# What a verifier's own seeds show
+# Results on a verifier's own seeds
 
 
-def test_new_pairs_are_of_seeds_that_nobody_knew(content: Any, path: Path) -> None:
+def test_new_pairs_have_seeds_that_nobody_knew(content: Any, path: Path) -> None:
     verdicts = [adnn.verify(path, dataset=FEW, new_seeds=20) for _ in range(2)]
     seeds = [*content["confirmation"]["seeds"]]
     for verdict in verdicts:
@@ -230,7 +230,7 @@ def test_new_pairs_are_of_seeds_that_nobody_knew(content: Any, path: Path) -> No
 
 
 def test_only_the_mean_of_the_new_pairs_is_an_estimate(content: Any, path: Path) -> None:
-    # A claim that the new pairs do not contradict is no breach, and no result.
+    # The new pairs do not contradict this claim, so there is no breach, and no result.
     claimed = np.add(content["confirmation"]["gains"], 0.001).round(6).tolist()
     verdict = verified(with_gains(content, claimed), path, new_seeds=20)
     lines = {line.label: line for line in verdict.document().estimates}
@@ -239,17 +239,17 @@ def test_only_the_mean_of_the_new_pairs_is_an_estimate(content: Any, path: Path)
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.5])
-def test_gains_that_do_not_replicate_are_breached_whatever_the_file_says(
+def test_gains_that_do_not_replicate_are_breached_whatever_the_file_claims(
     spread: float, content: Any, path: Path
 ) -> None:
     mean = np.mean(content["confirmation"]["gains"])
-    # Of a wide spread, which would allow for any mean.
+    # With a wide spread, a claim would allow for any mean.
     gains = (mean + 0.2 + spread * np.linspace(-1, 1, 10)).round(9).tolist()
     forged = with_gains(content, gains)
     verdict = verified(forged, path, new_seeds=20)
     assert verdict.status == "breached"
     assert verdict.new_seeds is not None
-    # The numbers of the one network are as they were.
+    # The numbers of the best network are unchanged.
     assert verified(forged, path).status == "exact"
 
 
@@ -282,7 +282,7 @@ def test_new_seeds_count_if_the_gain_varies_too_much_to_reproduce(tmp_path: Path
     verdict = verified(content, path, new_seeds=20)
     assert verdict.status == "cannot_check"
     assert verdict.new_seeds is not None
-    # A claim that the new seeds contradict is a breach, wherever they were trained.
+    # A claim that the new seeds contradict is a breach in any environment.
     gains = (0.9 + 0.001 * np.arange(10)).tolist()
     assert verified(with_gains(content, gains), path, new_seeds=20).status == "breached"
 
@@ -294,7 +294,7 @@ def test_fewer_than_20_new_pairs_are_refused(count: int, path: Path) -> None:
 
 
 def pairs(gains: np.ndarray) -> Confirmation:
-    """Return what pairs show whose gains are these; of the rest of it a breach asks nothing."""
+    """Return a confirmation with these gains; a breach does not depend on its other numbers."""
     mean = float(gains.mean())
     estimates = dict.fromkeys(
         ("test_score", "vs_baselines", "replication"), Estimate(mean, mean, mean)
@@ -332,7 +332,7 @@ def test_a_forged_mean_passes_as_often_as_the_guide_says(
 def test_an_honest_confirmation_is_not_breached_and_a_forged_one_is(n: int) -> None:
     rng, n_breached, n_found, times = np.random.default_rng(n), 0, 0, 400
     for _ in range(times):
-        # Heavy tails, as where a training collapses once in a while.
+        # The tails are heavy, as if a training collapses once in a while.
         fresh = pairs(0.01 * rng.standard_t(5, 20))
         claimed = 0.01 * rng.standard_t(5, n)
         n_breached += bool([*not_replicated(claimed_of(claimed), fresh)])

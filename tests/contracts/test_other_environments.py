@@ -1,4 +1,4 @@
-"""Verification elsewhere: no other environment makes it say more than is true."""
+"""Verification in another environment never says more than is true."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from adnn_optuna import SearchResult
 
 
-def test_holds_elsewhere_where_trainings_there_have_its_gain(content: Any, path: Path) -> None:
+def test_is_valid_elsewhere_if_trainings_there_have_its_gain(content: Any, path: Path) -> None:
     content = elsewhere(content)
     content["best"]["test_accuracy"] += 1 / content["split"]["test"]
     verdict = verify_here(forged(content, path.with_name("forged.json")))
@@ -54,7 +54,7 @@ def test_holds_elsewhere_where_trainings_there_have_its_gain(content: Any, path:
 
 
 @pytest.mark.parametrize("gain", [0.008, 0.01, 0.0125, 0.017])
-def test_does_not_hold_elsewhere_with_a_gain_that_was_added(
+def test_is_not_valid_elsewhere_with_an_added_gain(
     gain: float, content: Any, result: SearchResult
 ) -> None:
     with pytest.raises(BreachedError, match="is not reproduced: in 8 runs from weights"):
@@ -64,9 +64,7 @@ def test_does_not_hold_elsewhere_with_a_gain_that_was_added(
     _train_elsewhere(content, result._objective, progress_bar(show=False))
 
 
-def test_does_not_hold_elsewhere_with_accuracies_that_were_added(
-    content: Any, result: SearchResult
-) -> None:
+def test_is_not_valid_elsewhere_with_added_accuracies(content: Any, result: SearchResult) -> None:
     names = ("train_accuracy", "val_accuracy", "test_accuracy")
     for role, name in itertools.product(("baseline", "best"), names):
         content[role][name] += 0.01
@@ -77,7 +75,7 @@ def test_does_not_hold_elsewhere_with_accuracies_that_were_added(
     }
 
 
-def test_cannot_be_checked_where_a_training_forgets_its_gain(
+def test_cannot_be_checked_if_last_bits_change_the_gain(
     content: Any, result: SearchResult
 ) -> None:
     chaotic = adnn.InitOffsetObjective(
@@ -103,7 +101,7 @@ def test_cannot_be_checked_with_few_test_images(content: Any, result: SearchResu
     )
 
 
-def test_no_number_of_examples_makes_an_r2_less_sure(tmp_path: Path) -> None:
+def test_the_number_of_examples_does_not_widen_the_tolerance_of_an_r2(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(200, 4))
     data = adnn.Dataset.from_arrays(x, x[:, 0] - x[:, 1], task="regression")
     training = quick_training("sgd", learning_rate=0.02, batch_size=40, epochs=2)
@@ -118,18 +116,19 @@ def test_no_number_of_examples_makes_an_r2_less_sure(tmp_path: Path) -> None:
     verdict = adnn.verify(forged(sure, path), dataset=data)
     breach = "confirmation.test_score has a CI too narrow for the test examples."
     assert verdict == adnn.Verdict("breached", (breach,))
-    # Of what explodes, sums differ by rounding.
+    # In values that explode, sums differ by rounding.
     confirmation |= {"baselines": [-1e12] * 10, "vs_baselines": [1e12, 0, 2e12]}
     verdict = adnn.verify(forged(content, path), dataset=data)
     assert (verdict.status, verdict.is_reproduced) == ("within_tolerance", True)
-    # One of 40 images would be 0.025 of an accuracy. It is where one more training is at 99%.
+    # For an accuracy, one of 40 images would be 0.025. For R², it is where one more training is in
+    # 99%.
     gains = gains_of(objective, _train_elsewhere(content, objective, None)[1])
     student = scipy.stats.t.ppf(0.995, 7) * np.std(gains, ddof=1) * np.sqrt(1 + 1 / 8)
     assert len(gains) == 8
     assert 0 < verdict.half_width == pytest.approx(student)
     assert verdict.gain.value == pytest.approx(np.mean(gains))
     gain = claim_of(content).gain
-    # Processors make an R² differ by half a percentage point, but not the gain.
+    # An R² differs by half a percentage point between processors, but the gain does not.
     for added, n_reasons in ((0.004, 1), (0.006, 2)):
         more = copy.deepcopy(content)
         more["best"]["test_r2"] += added
@@ -141,7 +140,7 @@ def test_no_number_of_examples_makes_an_r2_less_sure(tmp_path: Path) -> None:
 
 
 def contracts_of_digits(folder: Path) -> Iterator[tuple[Path, adnn.InitOffsetObjective]]:
-    """Write 20 contracts of small searches, half of them of trainings that move far."""
+    """Write 20 contracts of small searches; half of the trainings change weights much."""
     digits = adnn.load_dataset("digits")
     for optimizer, learning_rate in (("sgd", 0.1), ("adam", 0.003)):
         training = adnn.Training(optimizer, learning_rate, batch_size=50, epochs=4)
@@ -154,7 +153,7 @@ def contracts_of_digits(folder: Path) -> Iterator[tuple[Path, adnn.InitOffsetObj
 
 
 @pytest.mark.slow
-def test_of_forged_gains_at_most_one_in_twenty_holds(tmp_path: Path) -> None:
+def test_at_most_one_of_twenty_forged_gains_is_accepted(tmp_path: Path) -> None:
     statuses = []
     gains = np.linspace(0.008, 0.017, 20)
     for gain, (path, objective) in zip(gains, contracts_of_digits(tmp_path), strict=True):
@@ -185,7 +184,7 @@ ENVIRONMENTS: list[dict[str, str]] = [
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_honest_ones_are_never_breached_in_another_environment(tmp_path: Path) -> None:
+def test_honest_contracts_are_never_breached_in_another_environment(tmp_path: Path) -> None:
     digits, paths = adnn.load_dataset("digits"), []
     for optimizer, hidden, jit_compile, batch_size in itertools.product(
         (("sgd", 0.1), ("adam", 0.003)),

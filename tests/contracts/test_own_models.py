@@ -1,4 +1,4 @@
-"""Contracts of the user's own data and models."""
+"""Contracts of users' own data and models."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def convolutional() -> keras.Model:
 
 
 def sharing() -> keras.Model:
-    """One initializer for two layers, which no configuration holds."""
+    """Return a model with one initializer for two layers, which no configuration holds."""
     same = keras.initializers.GlorotUniform()
     dense = keras.layers.Dense
     return keras.Sequential(
@@ -80,7 +80,7 @@ def compiled() -> keras.Model:
 
 
 @pytest.mark.slow
-def test_data_from_arrays_are_given_again(dataset: adnn.Dataset, tmp_path: Path) -> None:
+def test_data_from_arrays_must_be_passed_again(dataset: adnn.Dataset, tmp_path: Path) -> None:
     path = tmp_path / CONTRACT
     before = random.getstate()
     contract_of(compiled, dataset, path)
@@ -169,7 +169,7 @@ def test_a_contract_says_if_the_code_of_the_model_is_needed(build: str) -> None:
 
 
 @pytest.mark.slow
-def test_models_that_no_configuration_holds_are_given_again(
+def test_models_that_no_configuration_holds_must_be_passed_again(
     dataset: adnn.Dataset, tmp_path: Path
 ) -> None:
     path = tmp_path / CONTRACT
@@ -184,7 +184,9 @@ def test_models_that_no_configuration_holds_are_given_again(
 
 
 @pytest.mark.slow
-def test_a_function_of_the_trial_is_given_again(dataset: adnn.Dataset, tmp_path: Path) -> None:
+def test_a_function_of_the_trial_must_be_passed_again(
+    dataset: adnn.Dataset, tmp_path: Path
+) -> None:
     def of_trial(trial: optuna.Trial) -> keras.Model:
         same = keras.initializers.GlorotUniform()
         units = trial.suggest_categorical("units", [8, 9])
@@ -199,7 +201,7 @@ def test_a_function_of_the_trial_is_given_again(dataset: adnn.Dataset, tmp_path:
     assert adnn.verify(path, dataset=dataset).status == "cannot_check"
     verdict = adnn.verify(path, dataset=dataset, model=of_trial)
     assert verdict.status == "exact"
-    # All that is rebuilt has its training from the file.
+    # The rebuilt parts have their training from the file.
     assert [what for what in verdict.stated if what not in STATED] == [
         "best.hyperparameters: that training, and network without model, follow from them"
     ]
@@ -220,7 +222,7 @@ class Residual(keras.layers.Layer):
 
 
 def functional() -> keras.Model:
-    """A nested model, states that train otherwise, and names that are words of Keras's, too."""
+    """Return a nested model with stateful layers and with names that Keras uses itself."""
     layers = keras.layers
     inputs = keras.Input((8, 8))
     x = layers.Flatten()(layers.TimeDistributed(layers.Dense(3))(inputs))
@@ -240,7 +242,7 @@ def custom() -> keras.Model:
 
 
 def branches() -> keras.Model:
-    """Two layers of one name."""
+    """Return a model with two layers of the same name."""
     flat = keras.layers.Flatten()(inputs := keras.Input((8, 8)))
     outputs = []
     for name in ("a", "b"):
@@ -251,7 +253,7 @@ def branches() -> keras.Model:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", [functional, custom, branches], ids=lambda model: model.__name__)
-def test_of_a_model_of_ones_own_is_exact_with_its_callable_and_without(
+def test_a_contract_of_an_own_model_is_exact_with_and_without_its_callable(
     model: Callable[[], keras.Model], dataset: adnn.Dataset, tmp_path: Path
 ) -> None:
     path = tmp_path / CONTRACT

@@ -1,4 +1,4 @@
-"""Verification: honest contracts are valid, and forged results are found by training."""
+"""Verification: honest contracts are valid, and training reveals forged results."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def verify_in_new_process(path: Path, **environment: str) -> subprocess.Complete
 
 
 @pytest.mark.slow
-def test_goes_on_where_other_bits_come_of_what_no_environment_tells(path: Path) -> None:
+def test_continues_if_other_bits_have_a_cause_that_no_environment_states(path: Path) -> None:
     process = verify_in_new_process(path, ONEDNN_MAX_CPU_ISA="SSE41")
     assert (process.returncode, process.stderr) == (0, "")
-    # Other processors may have no better instructions anyhow.
+    # Other processors may have no better instructions, so the bits may be equal.
     if not process.stdout.startswith("Reproduced bit for bit"):
         assert process.stdout.startswith("Reproduced within tolerance")
         assert "other bits come out in an environment that seems the same" in " ".join(
@@ -66,7 +66,7 @@ def test_is_within_tolerance_in_another_environment(path: Path, content: Any) ->
     assert "environment.onednn" in process.stdout
 
 
-def test_holds_elsewhere_in_another_format_of_json(
+def test_is_valid_elsewhere_in_another_format_of_json(
     content: Any, path: Path, tmp_path: Path
 ) -> None:
     reformatted = tmp_path / "other.json"
@@ -102,7 +102,7 @@ def test_looks_for_data_files_beside_the_contract(kind: str, content: Any, path:
     assert verdict == adnn.Verdict("cannot_check", (f"objective.dataset.path: {sentence}",))
 
 
-def test_finds_the_gain_and_its_interval(result: SearchResult, path: Path) -> None:
+def test_computes_the_gain_and_its_ci(result: SearchResult, path: Path) -> None:
     verdict = verify_here(path)
     interval = gain_interval(result.record.test_evaluation, result.test_gain)
     assert (*verdict.gain, verdict.half_width) == pytest.approx((result.test_gain, *interval, 0))
@@ -112,7 +112,9 @@ def test_finds_the_gain_and_its_interval(result: SearchResult, path: Path) -> No
 @pytest.mark.parametrize(
     "name", ["run-2025-05-01T12:30:00.json", ".digits.json", "back\\slash.json"]
 )
-def test_holds_by_any_name(name: str, contract: Contract, path: Path, tmp_path: Path) -> None:
+def test_is_valid_under_any_name(
+    name: str, contract: Contract, path: Path, tmp_path: Path
+) -> None:
     contract.save(tmp_path / name)
     content = json.loads((tmp_path / name).read_text())
     data = "2025-05-01T12:00.npz"
@@ -164,7 +166,7 @@ def test_tolerates_nothing_if_the_trained_weights_are_equal(
     assert verdict == adnn.Verdict("breached", (sentence,))
 
 
-def test_of_other_bits_in_the_same_environment_it_says_which(content: Any, path: Path) -> None:
+def test_other_bits_in_the_same_environment_are_named(content: Any, path: Path) -> None:
     bits = content["baseline"]["trained_weights_sha256"]
     content["baseline"]["trained_weights_sha256"] = other_sha256 = "0" * 64
     verdict = verify_here(forged(content, path.with_name("forged.json")))

@@ -1,4 +1,4 @@
-"""The weights beside a contract: no change of the file goes unnoticed."""
+"""The weights beside a contract: every change of the file is noticed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from adnn_optuna import SearchResult
 
 
-def test_notices_other_files_beside_it(contract: Contract, folder: Path, tmp_path: Path) -> None:
+def test_notices_that_the_weights_file_was_changed(
+    contract: Contract, folder: Path, tmp_path: Path
+) -> None:
     path = tmp_path / CONTRACT
     contract.save(path)
     sha256 = json.loads(path.read_text())["files"]["weights"]["sha256"]
@@ -45,7 +47,7 @@ def test_notices_other_files_beside_it(contract: Contract, folder: Path, tmp_pat
 
 
 @pytest.mark.parametrize("kind", ["other values", "pickle", "huge", "no array", "no archive"])
-def test_notices_other_weights_than_it_states(
+def test_notices_weights_that_differ_from_the_stated_ones(
     kind: str, content: Any, contract: Contract, path: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / content["files"]["weights"]["name"]
@@ -67,7 +69,7 @@ def test_notices_other_weights_than_it_states(
     assert verdict.reasons == (f"files.weights: {file.name!r} {sentence}",)
 
 
-def test_another_processor_may_take_two_images_for_another_class(
+def test_another_processor_may_predict_another_class_for_two_images(
     content: Any, contract: Contract, path: Path, result: SearchResult
 ) -> None:
     file, trained = weights_of(path), [*contract.weights.values()]
@@ -87,7 +89,7 @@ def test_another_processor_may_take_two_images_for_another_class(
 def test_reads_no_file_that_is_larger_than_any_weights(
     content: Any, path: Path, tmp_path: Path
 ) -> None:
-    # Whatever its archive says.
+    # The size of the file counts, whatever its archive says.
     np.savez(weights := tmp_path / content["files"]["weights"]["name"], a=np.zeros(1))
     with weights.open("r+b") as file:
         file.truncate(2**40)
@@ -96,7 +98,7 @@ def test_reads_no_file_that_is_larger_than_any_weights(
     assert verdict == adnn.Verdict("breached", (sentence,))
 
 
-def test_evaluates_weights_that_come_from_elsewhere(content: Any, path: Path) -> None:
+def test_evaluates_weights_from_another_environment(content: Any, path: Path) -> None:
     content["environment"]["versions"]["python"] = "3.11.0"
     file = path.with_name("forged.npz")
     with np.load(weights_of(path)) as arrays:
