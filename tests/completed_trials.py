@@ -37,7 +37,7 @@ def n_completed(path: Path) -> int:
 
 
 def kill_after(code: str, path: Path, counts: Iterable[int]) -> None:
-    """Run code once for each count; kill it once the SQLite file has this many completed trials."""
+    """Run code once for each count; kill it when the file has this many completed trials."""
     for count in counts:
         process = subprocess.Popen([sys.executable, "-c", code])
         while process.poll() is None and n_completed(path) < count:

@@ -148,14 +148,14 @@ class MLP:
         kernel_initializer: The initializer of all kernels: a Keras name or a configuration
             (``{"class_name": ..., "config": ...}``). Or an object, whose seed is replaced.
         bias_initializer: The initializer of all biases, likewise.
-        scale: How inputs and a regression's targets are scaled. ``"standard"`` brings each feature
-            and each target to mean 0 and standard deviation 1. Categories stay 0 and 1. A channel
-            of images counts as one feature; images without channels (uint8, or as high as wide)
-            have a single feature. ``"auto"`` does the same with two exceptions: uint8 inputs are
-            divided by 255, and floats or truth values that are all within [0, 1] stay as they
-            are. ``"none"`` scales neither inputs nor targets. A loss is minimised on the scaled
-            targets, and reported in your units. For losses of numbers above 0, such as Poisson's,
-            choose ``"none"`` or a Keras model.
+        scale: ``"standard"`` brings each feature, and each target of a regression, to mean 0 and
+            standard deviation 1. Categories stay 0 and 1. A channel of images counts as one
+            feature; images without channels (uint8, or as high as wide) have a single feature.
+            ``"auto"`` does the same with two exceptions: uint8 inputs are divided by 255, and
+            floats or truth values that are all within [0, 1] stay as they are. ``"none"`` scales
+            neither inputs nor targets. A loss is minimised on the scaled targets, and reported in
+            your units. For losses of numbers above 0, such as Poisson's, choose ``"none"`` or a
+            Keras model.
 
     Raises:
         TypeError: If an argument is none of the above.
