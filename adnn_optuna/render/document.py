@@ -187,11 +187,11 @@ class Figure:
     if_empty: str = "There is nothing to draw yet."
 
     @property
-    def heading(self) -> str:
-        """The title. It names the direction of the values if lower values are better."""
+    def guide(self) -> str:
+        """The caption. It names the direction of the values if lower values are better."""
         if self.lower_is_better:
-            return f"{self.title} (lower is better)"
-        return self.title
+            return f"{self.caption} Lower is better.".lstrip()
+        return self.caption
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Draw the figures of a document with plotly, readable on white and on black."""
 
 import math
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +22,9 @@ CONTROL_COLOR = "#8b929c"
 _ROOM_FOR_LABELS = 230  # Of figures of the usual height, in pixels.
 _FEW = 10  # Whole numbers that all have their mark.
 _LINE_HEIGHT = 17  # Of labels, in pixels.
-_LABEL_WIDTH = 14  # Of rows and of series, in characters.
+_LABEL_WIDTH = 14  # Of series, in characters.
+_ROW_WIDTH = 16  # Of the labels of rows, in characters.
+_MODE_BAR = 24  # The height of the buttons above the title, in pixels.
 _SCALE = ("#d3e5f4", "#08406e")  # From worst to best; pages have one for each theme.
 
 _AXIS = {
@@ -39,7 +42,7 @@ _TEMPLATE = go.layout.Template(
             "x": 0.01,
             "yref": "container",
             "yanchor": "top",
-            "font": {"size": 16},
+            "font": {"size": 14},
             "subtitle": {"font": {"size": 12}},
         },
         "xaxis": {**_AXIS, "tickangle": 0},
@@ -76,29 +79,30 @@ _MARKERS: Mapping[Mark, Mapping[str, Any]] = {
 
 
 def standalone(figure: Figure) -> go.Figure:
-    """Return a plotly figure with its heading and its caption above it."""
+    """Return a plotly figure with its title and its caption above it."""
     drawing = to_plotly(figure)
-    # As wide as a phone, 360 pixels.
-    heading = _in_lines(figure.heading, 42, 5)
-    caption = _in_lines(figure.caption, 56, 5)
-    room_of_title = 21 * heading.count("<br>")  # For all lines but the first.
-    room = room_of_title + 16 * (1 + caption.count("<br>"))
+    # Plotly wraps no text and cuts what is wider than the figure. A phone is 360 pixels wide.
+    title_lines = _in_even_lines(figure.title, 43)
+    caption = _in_lines(figure.guide, 56, 5)
+    room_of_title = 19 * title_lines.count("<br>")  # For all lines but the first.
+    # A phone always shows the buttons.
+    room = _MODE_BAR + room_of_title + 16 * (1 + caption.count("<br>"))
     height = (drawing.layout.height or 400) + room
-    top = 14
+    top = _MODE_BAR + 8
     if room_of_title:
         top += 12  # By as much, plotly moves a title of several lines up.
     title = {
-        "text": heading,
+        "text": title_lines,
         "subtitle": {"text": caption},
         "y": 1 - top / height,
     }
-    return drawing.update_layout(title=title, margin_t=50 + room, height=height)
+    return drawing.update_layout(title=title, margin_t=44 + room, height=height)
 
 
 def to_plotly(figure: Figure) -> go.Figure:
     """Return a plotly figure without the texts above it."""
     drawing = go.Figure(_EMPTY).update_layout(
-        xaxis_title_text=_in_lines(figure.x_label, 40),
+        xaxis_title_text=_in_lines(figure.x_label, 30),
         yaxis_title_text=_in_lines(figure.y_label, 40),
     )
     for series in figure.series:
@@ -193,10 +197,10 @@ def _with_text(trace: Any, series: Series) -> Any:
         return trace
     # A parenthesis begins a line.
     parts_by_text = [text.split(" (") for text in series.text]
-    texts = ["<br>(".join(_in_lines(part, 32) for part in parts) for parts in parts_by_text]
+    texts = ["<br>(".join(_in_lines(part, 29) for part in parts) for parts in parts_by_text]
     places = [*series.text_at] or "top center"
     trace.update(mode=f"{trace.mode}+text", text=texts, textposition=places)
-    return trace.update(textfont_size=14, cliponaxis=False)
+    return trace.update(textfont_size=13, cliponaxis=False)
 
 
 def _distances(starts: Sequence[float], ends: Sequence[float]) -> list[float]:
@@ -227,12 +231,15 @@ def _color_axis(figure: Figure) -> dict[str, Any]:
 def _label_rows(drawn: go.Figure, figure: Figure) -> None:
     """Label the rows 0, 1, … from the top, with room for long labels and texts between them."""
     n = len(figure.rows)
-    texts = [_in_lines(label, _LABEL_WIDTH) for label in figure.rows]
-    row_height = 50
+    texts = [_as_label(label, _ROW_WIDTH) for label in figure.rows]
+    n_lines = 1 + max(text.count("<br>") for text in texts)
+    row_height = max(50, _LINE_HEIGHT * n_lines + 16)
+    end = n - 0.4
     if any(series.text for series in figure.series):
         row_height = 125
+        end = n - 0.2
     drawn.update_yaxes(tickvals=[*range(n)], ticktext=texts, zeroline=False)
-    drawn.update_yaxes(range=[n - 0.4, -0.6], ticklabelstandoff=2)
+    drawn.update_yaxes(range=[end, -0.6], ticklabelstandoff=2)
     drawn.update_layout(height=max(240, 110 + row_height * n))
 
 
@@ -255,7 +262,7 @@ def _label_series(drawing: go.Figure, figure: Figure) -> None:
     for series in figure.series:
         numbers = _finite(series.y)
         if series.label and len(numbers):
-            text = _in_lines(series.label, _LABEL_WIDTH)
+            text = _as_label(series.label, _LABEL_WIDTH)
             if series.mark in _LINES:
                 text = f"<span style='color:{_color(series)}'><b>—</b></span> {text}"
             ends.append((numbers[-1], text))
@@ -312,7 +319,33 @@ def _with_hover(trace: Any, series: Series) -> Any:
     )
 
 
-def _in_lines(label: str, width: int = 36, max_lines: int = 3) -> str:
-    """Return a label in short lines, escaped because plotly reads some HTML."""
-    lines = textwrap.wrap(printable(label, keep="\n"), width, max_lines=max_lines, placeholder="…")
+def _as_label(name: str, width: int) -> str:
+    """Return a name in at most three lines. A long name keeps its end, which tells it apart."""
+    # A word that is longer than a line breaks after an underscore.
+    words = re.sub(rf"(?=\S{{{width + 1}}})(\S{{,{width - 1}}}_)", r"\1 ", printable(name))
+    lines = textwrap.wrap(words, width)
+    if len(lines) > 3:
+        lines = [lines[0], f"{lines[1]}…", lines[-1]]
+    return _joined(lines)
+
+
+def _in_even_lines(text: str, width: int) -> str:
+    """Return a text in as few lines as its width allows, all about equally long."""
+    widest = _in_lines(text, width, 5)
+    for narrower in range(width // 2, width):
+        lines = _in_lines(text, narrower, 5)
+        is_whole = lines.replace("<br>", " ") == widest.replace("<br>", " ")
+        if is_whole and lines.count("<br>") == widest.count("<br>"):
+            return lines
+    return widest
+
+
+def _in_lines(text: str, width: int = 36, max_lines: int = 3) -> str:
+    """Return a text in short lines."""
+    lines = textwrap.wrap(printable(text, keep="\n"), width, max_lines=max_lines, placeholder="…")
+    return _joined(lines)
+
+
+def _joined(lines: Sequence[str]) -> str:
+    """Return lines for plotly, escaped because it reads some HTML."""
     return "<br>".join(line.replace("&", "&amp;").replace("<", "&lt;") for line in lines)

@@ -5,7 +5,7 @@ has the same base class.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,6 +25,7 @@ from adnn_optuna.results.difference_words import (
     named_are,
     pair,
     relation,
+    short_labels,
     validity_notes,
     why_no_interval,
     with_short_labels,
@@ -185,8 +186,12 @@ class ArmComparison(Printed):
             row.verdict for row in self.numbers.differences
         } == {"inconclusive"}
 
-    def _claims(self) -> list[str]:
-        """Return the verdicts as sentences for the conclusion. Equal verdicts are joined."""
+    def _claims(self, write: Callable[[str], str] = str) -> list[str]:
+        """Return the verdicts as sentences. Equal verdicts are joined.
+
+        Args:
+            write: Returns the name of an arm from its label.
+        """
         if self._is_open:
             sentence = f"No {self._arm} is shown to be better"
             if self.numbers.is_of_new_data:
@@ -200,7 +205,8 @@ class ArmComparison(Printed):
             # Either all first arms are the best arm, or all second arms are the baseline.
             arms = [*dict.fromkeys(row.arm for row in rows)]
             others = [*dict.fromkeys(row.other for row in rows)]
-            sentence = f"{named_are(arms)} {relation(rows[0], named(others))}"
+            rivals = named([*map(write, others)])
+            sentence = f"{named_are([*map(write, arms)])} {relation(rows[0], rivals)}"
             claims.append(self._with_outliers(sentence, [*arms, *others]))
         return claims
 
@@ -307,7 +313,8 @@ class ArmComparison(Printed):
         rows = with_short_labels(self._concluded, numbers.arms)
         finding = "How much better the first arm is"
         if numbers.n_values:
-            finding = "; ".join(self._claims()) or finding
+            claims = self._claims(short_labels(numbers.arms).__getitem__)
+            finding = next(iter(claims), finding)
         values = values_figure(
             "values",
             score,

@@ -752,9 +752,8 @@ class Comparison(Printed):
         of_controls = self._controls_over_reference
         rows = numbers.over_reference + of_controls
         title = self._about_samplers().partition(";")[0].rstrip(".")
-        if better := [row for row in of_controls if row.verdict == "better"]:
-            relation_in_words = relation(better[0], labels=numbers.reference_name)
-            title = f"{title}; {named_are([row.arm for row in better])} {relation_in_words}"
+        if better := [row.arm for row in of_controls if row.verdict == "better"]:
+            title = f"{title}; {named_are(better)} better"
         short = short_labels(self.results)
         over_reference = f"{numbers.score_name} over {numbers.reference_name}"
         return interval_figure(

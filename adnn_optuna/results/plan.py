@@ -133,35 +133,23 @@ class Plan(Printed):
             (_FIXED, numbers.power, self.seeds),
             (_SEQUENTIAL, numbers.power_sequential, self.seeds_sequential),
         )
-        labels = {}
         for color, (design, power, seeds) in enumerate(designs):
             if seeds is None:
                 continue
-            series.append(Series(design, [*power], _in_percent(power), color=color))
+            label = f"{design}: {seeds} seeds"
+            series.append(Series(label, [*power], _in_percent(power), color=color))
             needed[seeds] = power[seeds]
-            labels[seeds] = f"{seeds} new seeds"
-            if design == _SEQUENTIAL:
-                labels[seeds] = f"{seeds - numbers.n_pilot} {self._after_pilot}"
-        # The labels stand beside the rising curves.
-        places = ["top left", "bottom right"][: len(needed)]
-        power_needed = _in_percent(needed)
-        rings = Series(
-            "",
-            [*needed],
-            power_needed,
-            "rings",
-            color=None,
-            text=[*labels.values()],
-            text_at=places,
-        )
-        series.append(rings)
+        series.append(Series("", [*needed], _in_percent(needed), "rings", color=None))
+        caption = f"Each ring: the seeds for a power of {POWER:.0%}."
+        if self.seeds_sequential is not None:
+            caption = f"{caption} Sequential: with the pilot's {numbers.n_pilot}."
         figure = Figure(
             key="power",
             title=f"{self.seeds} seeds show a gain of {self._gain} with a power of {POWER:.0%}",
             x_label="Seeds",
             y_label="Power [%]",
             series=series,
-            caption=f"Each ring: the seeds for a power of {POWER:.0%}.",
+            caption=caption,
             target=100 * POWER,
         )
         return [figure]

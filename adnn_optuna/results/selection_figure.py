@@ -1,5 +1,6 @@
 """A figure of selection bias: all trials, the best trial, and its values on new seeds."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -56,6 +57,8 @@ def selection_figure(
             are not of the same data.
         maximize: Whether higher values are better.
     """
+    # The decimals of the mean's CI suffice for the best value, too.
+    best = dataclasses.replace(best, unit=chosen.mean.unit)
     sign = 1 if maximize else -1
     floor = floor_of([sign * value for value in trials])
     near = [value for value in trials if sign * value >= floor]
@@ -122,14 +125,17 @@ def _label(
 ) -> Series:
     """Return a line from a square to its label.
 
-    The label is aligned so that it stays within ``ends``, the ends of the axis.
+    The label is aligned so that it stays within the figure. ``ends`` are the ends of the axis,
+    and left of the axis is the room of the row's label.
     """
     x = square.x[0]
     row = square.y[0]
     low, high = ends
-    align = _towards((low + high) / 2, x)
-    if abs(2 * x - low - high) < (high - low) / 3:
-        align = "center"
+    align = "center"
+    if x > low + 0.5 * (high - low):
+        align = "left"
+    elif x < low + 0.1 * (high - low):
+        align = "right"
     places = [f"{side} {align}"] * 2
     y = [row, row + distance]
     return Series("", [x, x], y, color=square.color, text=["", text], text_at=places)

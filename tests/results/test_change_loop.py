@@ -61,8 +61,8 @@ def test_the_best_so_far_is_a_step_line_and_kept_changes_are_named() -> None:
     assert best.y[0] < best.y[1] == best.y[2]
     assert [*best.y[:2]] == [points[0].y[0], points[5].y[0]]
     labels = [point.label for point in points]
-    late = [f"{place}: change {place - 1}" for place in range(5, 13)]
-    assert labels == ["0: baseline", *[""] * 4, *late]
+    late = [f"{place}: change {place - 1}" for place in range(9, 13)]
+    assert labels == ["0: baseline", *[""] * 4, "5: change 4", *[""] * 3, *late]
     not_kept = [point for point in points if point.color is None]
     assert len(not_kept) == 11
     assert all(math.isfinite(point.low[0]) for point in not_kept)

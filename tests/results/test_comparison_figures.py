@@ -60,8 +60,7 @@ def test_gains_are_over_the_reference_and_those_of_controls_are_hollow() -> None
         assert (*series.x, *series.low, *series.high) == pytest.approx((mean, low, high))
     title = comparison.plot().layout.title
     assert title.text.replace("<br>", " ") == (
-        "greedy is better than random restarts on average; rates is better than random "
-        "restarts on average"
+        "greedy is better than random restarts on average; rates is better"
     )
     assert "Shaded band: differences up to 0.1 pp." in title.subtitle.text.replace("<br>", " ")
 
