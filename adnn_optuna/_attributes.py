@@ -89,8 +89,11 @@ Count = Annotated[int, _within(range(TOO_MANY))]
 Size = Annotated[int, _within(range(1, TOO_LARGE))]
 Parameter = Annotated[int, _within(range(2**31))]
 RunCount = Annotated[int, _within(range(2, 101))]
-Resampled = Annotated[list[Size], finder("two numbers", lambda sizes: len(sizes) == 2)] | None
+StoredSizes = Annotated[list[Size], finder("two numbers", lambda sizes: len(sizes) == 2)] | None
 BatchSize = Annotated[int, _within(range(1, TOO_MANY))]
+
+Resampled = tuple[int, int]
+"""The numbers of training and test examples of each split."""
 
 Metrics = dict[str, float]
 """``train_accuracy``, ``train_loss``, ``val_accuracy`` and ``val_loss`` after an epoch."""
@@ -364,7 +367,7 @@ class RecheckSettings(TypedDict):
     confirm: Count
     against: Parameter | Json | None
     failed: float | None
-    resampled: Resampled
+    resampled: StoredSizes
     is_deterministic: bool
     is_seeded: bool
     draws_data: bool
@@ -384,7 +387,7 @@ class ModelsSettings(TypedDict):
 
     margin: float | None
     failed: float | None
-    resampled: Resampled
+    resampled: StoredSizes
     sources: list[str]
     score: str
     n_train: Number
@@ -452,6 +455,14 @@ class Planned(TypedDict):
     seeds: Count
     sequential: bool
     rank: Count
+
+
+def as_sizes(stored: list[int] | None) -> Resampled | None:
+    """Return the sizes of splits from JSON, which has no tuples; None if there are none."""
+    if stored is None:
+        return None
+    n_train, n_test = stored
+    return n_train, n_test
 
 
 def planned_numbers(attrs: Attributes) -> set[str]:
@@ -528,7 +539,7 @@ _TYPES: dict[str, Any] = {
     RECHECK: RecheckSettings,
     MODELS: ModelsSettings,
     VARIANCE: VarianceSettings,
-    RESAMPLED: Resampled,
+    RESAMPLED: StoredSizes,
     FAILED: float,
     STOP_REASON: str | None,
     PROPOSAL: Proposal,

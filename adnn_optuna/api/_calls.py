@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import optuna
 
-from adnn_optuna._attributes import TOO_MANY
+from adnn_optuna._attributes import TOO_MANY, Resampled
 from adnn_optuna._checks import WrongValueError, as_integer, check_type, logger, shown
 from adnn_optuna.api._keywords import Call
 from adnn_optuna.engine.code_fingerprint import UserFunction
@@ -17,7 +17,7 @@ from adnn_optuna.engine.objectives import Searched, checked_direction
 from adnn_optuna.engine.redrawn_splits import redrawn_split
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.samplers._evaluations import Evaluation, made_evaluations
-from adnn_optuna.stats.resampling import Resampled, ResampledArgument, checked_resampling
+from adnn_optuna.stats.resampling import ResampledArgument, checked_resampling
 
 NO_EXECUTOR = (
     "executor must be None for Keras models, which train on all cores of this process; omit it, "

@@ -9,7 +9,7 @@ import optuna
 from optuna.pruners import BasePruner
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Arguments, Declaration, Json
+from adnn_optuna._attributes import Arguments, Declaration, Json, as_sizes
 from adnn_optuna._checks import FilePath, WrongValueError
 from adnn_optuna.api._calls import as_searched
 from adnn_optuna.api._keywords import Call, Running, checked_call, verb
@@ -29,7 +29,6 @@ from adnn_optuna.engine.storages import (
     open_storage,
 )
 from adnn_optuna.engine.studies import StudySpec
-from adnn_optuna.stats.resampling import as_sizes
 
 
 class ResumeKeywords(Running, LimitValues, total=False):

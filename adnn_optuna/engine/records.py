@@ -18,7 +18,9 @@ from adnn_optuna._attributes import (
     Attributes,
     Json,
     Planned,
+    Resampled,
     RunRecord,
+    as_sizes,
     confirmation_name,
     planned_of,
     runs_of,
@@ -31,7 +33,6 @@ from adnn_optuna.samplers._evaluations import evaluation_trials, value_of
 from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._replicates import Configuration, replicated
 from adnn_optuna.samplers._trials import best_trial, check_one_objective, is_done, may_be_best
-from adnn_optuna.stats.resampling import Resampled, as_sizes
 
 _USERS_OWN = Arm("", lambda *_: optuna.samplers.RandomSampler())  # Its properties are unknown.
 

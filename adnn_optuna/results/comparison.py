@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from optuna.study import StudyDirection
 
-from adnn_optuna._attributes import Declaration, DeclaredArm
+from adnn_optuna._attributes import Declaration, DeclaredArm, Resampled, as_sizes
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._units import (
     ACCURACY,
@@ -74,7 +74,6 @@ from adnn_optuna.stats.paired_differences import (
     check_margin,
 )
 from adnn_optuna.stats.power import required_seeds
-from adnn_optuna.stats.resampling import Resampled, as_sizes
 from adnn_optuna.stats.spread import fitted_unit, known_sd
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from statistics import mean
 
 import numpy as np
 
-from adnn_optuna._attributes import Planned
+from adnn_optuna._attributes import Planned, Resampled
 from adnn_optuna._units import UNKNOWN, Estimate, Unit, all_of, estimate_around, in_number, percent
 from adnn_optuna.render.document import Caution, Detail, Line
 from adnn_optuna.results.findings import (
@@ -21,7 +21,7 @@ from adnn_optuna.results.findings import (
     unseen_notes,
 )
 from adnn_optuna.stats.paired_differences import are_equal, share_interval
-from adnn_optuna.stats.resampling import Resampled, variance_factor
+from adnn_optuna.stats.resampling import variance_factor
 from adnn_optuna.stats.sequential import (
     AFTER_FIXED,
     ALPHA,

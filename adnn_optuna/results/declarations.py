@@ -8,7 +8,7 @@ from typing import Any, cast
 import optuna
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Arguments, Declaration, DeclaredArm
+from adnn_optuna._attributes import Arguments, Declaration, DeclaredArm, Resampled
 from adnn_optuna._checks import (
     TOO_LARGE,
     WrongTypeError,
@@ -22,7 +22,6 @@ from adnn_optuna._units import in_number
 from adnn_optuna.engine.arms import Arm
 from adnn_optuna.stats.design import Claim, PairedDesign
 from adnn_optuna.stats.paired_differences import fewest_pairs
-from adnn_optuna.stats.resampling import Resampled
 
 _RIVALS = (stored.GREEDY, stored.ANNEALING)
 MAX_SEEDS = 10_000  # The limit protects the storage from a mistyped range.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from adnn_optuna._attributes import Declaration
+from adnn_optuna._attributes import Declaration, Resampled
 from adnn_optuna._units import ACCURACY, in_list
 from adnn_optuna.render.document import Detail, Step
 from adnn_optuna.render.printed import number_fields
@@ -27,7 +27,6 @@ from adnn_optuna.results.findings import (
 from adnn_optuna.results.value_table import VALUE, ValueTable
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.paired_differences import OPEN
-from adnn_optuna.stats.resampling import Resampled
 
 
 @dataclass(frozen=True)

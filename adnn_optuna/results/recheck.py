@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import Baseline, Planned, RecheckSettings
+from adnn_optuna._attributes import Baseline, Planned, RecheckSettings, Resampled, as_sizes
 from adnn_optuna._seeds import confirmation_seeds, confirms, new_seeds
 from adnn_optuna._units import (
     UNKNOWN,
@@ -52,7 +52,6 @@ from adnn_optuna.stats.paired_differences import (
     fewest_pairs,
     is_by_t,
 )
-from adnn_optuna.stats.resampling import Resampled, as_sizes
 from adnn_optuna.stats.spread import fitted, outliers
 
 if TYPE_CHECKING:

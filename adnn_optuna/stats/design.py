@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, variance
 from typing import Literal
 
+from adnn_optuna._attributes import Resampled
 from adnn_optuna.stats.paired_differences import (
     Ends,
     PairedDifference,
@@ -18,7 +19,6 @@ from adnn_optuna.stats.paired_differences import (
     paired_differences,
     student_ends,
 )
-from adnn_optuna.stats.resampling import Resampled
 
 Claim = tuple[str, str]
 """The labels of two arms; the claim is that the first is better."""

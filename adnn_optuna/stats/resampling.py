@@ -4,21 +4,11 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
+from adnn_optuna._attributes import Resampled
 from adnn_optuna._checks import WrongValueError, as_integer, shown
-
-Resampled = tuple[int, int]
-"""The numbers of training and test examples of each split."""
 
 ResampledArgument = Sequence[int] | Literal[False] | None
 """These numbers; False if rows or seeds are no splits of one data set."""
-
-
-def as_sizes(stored: Sequence[int] | None) -> Resampled | None:
-    """Return the sizes of splits from JSON, which has no tuples; None if there are none."""
-    if stored is None:
-        return None
-    n_train, n_test = stored
-    return n_train, n_test
 
 
 def is_of_splits(name: str) -> bool:
