@@ -483,18 +483,13 @@ class Recheck(Printed):
         return not (self.numbers.is_deterministic or math.isnan(self.value))
 
     def _verdict(self) -> Verdict:
-        if not self._is_confirmed:
+        is_unclear = math.isnan(self.gain.value) and self.numbers.is_of_other_values
+        if is_unclear or not self._is_confirmed:
             return "not known"
         if self.gain.high < 0:
             return "worse"
         if self.gain.low > 0:
             return "replicates"
-        if math.isnan(self.gain.value) and self.numbers.is_of_other_values:
-            return "not known"
-        return self._verdict_on_overstatement
-
-    @property
-    def _verdict_on_overstatement(self) -> Verdict:
         if self.overstatement.low > 0:
             return "overstated"
         if self.overstatement.high < 0:
@@ -580,10 +575,8 @@ class Recheck(Printed):
         places = outliers([*by_seed.values()], maximize=self.numbers.maximize)
         if not places:
             return ""
-        which = f"seed {seeds[places[0]]}"
-        if len(places) > 1:
-            which = f"seeds {in_list([str(seeds[place]) for place in places])}"
-        return f"Trial {self.trial.number} is far worse on {which} than on the others."
+        named = in_list([f"seed {seeds[place]}" for place in places])
+        return f"Trial {self.trial.number} is far worse on {named} than on the others."
 
     @property
     def _unit(self) -> Unit:
