@@ -1,4 +1,4 @@
-"""The one list of arms: each entry can be run, and is told wherever arms are."""
+"""The list of arms: each arm can be run, and is named in all places that list arms."""
 
 from __future__ import annotations
 
@@ -43,11 +43,12 @@ def _search(name: str, storage: optuna.storages.BaseStorage, max_trial: int) -> 
 
 
 @pytest.mark.parametrize("name", [*SAMPLERS, *CONTROLS])
-def test_each_is_run_and_begins_with_the_unmoved_network(name: str) -> None:
+def test_each_arm_is_run_and_begins_with_the_baseline_network(name: str) -> None:
     record = _search(name, optuna.storages.InMemoryStorage(), max_trial=2)
     assert record.sampler == name
     assert record.is_control == ARMS[name].is_control
-    if name not in ("longer", "ensemble"):  # Whose one trial tells of each epoch, or network.
+    # The single trial of these arms reports each epoch, or each network.
+    if name not in ("longer", "ensemble"):
         assert record.done_trials[0].value == record.baseline
         assert len(record.done_trials) == 2
 
@@ -56,7 +57,7 @@ def test_at_most_a_quarter_of_a_search_of_the_learning_rate_is_random() -> None:
     distribution = {"learning_rate": FloatDistribution(1e-5, 1e-1, log=True)}
 
     def distances(n_trials: int, seed: int) -> list[float]:
-        """Return how far each rate is from the best one, 1e-4, in decades."""
+        """Return the distance of each rate from the best rate, 1e-4, in decades."""
         study = optuna.create_study()
         study.sampler = ARMS["learning_rate"].sampler(seed, distribution, n_trials)
         distances_to_best = []
@@ -67,12 +68,12 @@ def test_at_most_a_quarter_of_a_search_of_the_learning_rate_is_random() -> None:
         return distances_to_best
 
     all_distances = np.array([distances(12, seed) for seed in range(16)])
-    # A random rate is 1.25 decades away in the mean.
+    # A random rate is 1.25 decades away on average.
     assert np.median(all_distances[:, 6:]) < 0.75 * np.median(all_distances[:, :3])
 
 
 @pytest.mark.parametrize("name", ["random", "qmc", "tpe", "cmaes"])
-def test_those_of_optuna_repeat_nothing_when_they_go_on(name: str) -> None:
+def test_samplers_of_optuna_repeat_no_trial_when_resumed(name: str) -> None:
     stopped = optuna.storages.InMemoryStorage()
     for max_trial in (2, 4):
         resumed = _search(name, stopped, max_trial)
@@ -84,7 +85,9 @@ def test_those_of_optuna_repeat_nothing_when_they_go_on(name: str) -> None:
 
 
 @pytest.mark.skipif(not is_installed("cmaes"), reason="cmaes is not installed")
-def test_cma_es_warns_in_no_trial_of_a_category(caplog: pytest.LogCaptureFixture) -> None:
+def test_cma_es_does_not_warn_of_categories_in_each_trial(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     study = optuna.create_study(sampler=ARMS["cmaes"].sampler(0, {}, None))
     optuna.logging.enable_propagation()
     try:
@@ -98,17 +101,18 @@ def test_cma_es_warns_in_no_trial_of_a_category(caplog: pytest.LogCaptureFixture
 
 
 @pytest.mark.parametrize("name", ["random", "tpe", "cmaes"])
-def test_a_draw_that_is_lost_after_later_ones_began_is_made_again_and_no_other(name: str) -> None:
+def test_only_a_draw_that_was_lost_is_repeated_even_if_later_draws_have_begun(name: str) -> None:
     study = optuna.create_study()
     space = {name: FloatDistribution(-1, 1) for name in "xy"}
 
     def ask() -> optuna.Trial:
-        study.sampler = ARMS[name].sampler(1, space, None)  # Each of a worker of its own.
+        # Each sampler belongs to another worker.
+        study.sampler = ARMS[name].sampler(1, space, None)
         return study.ask(space)
 
     study.tell(ask(), 1.0)
     lost, finished = ask(), ask()
-    # What another worker does that finds its owner dead.
+    # Another worker that finds the owner dead does the same.
     study._storage.set_trial_state_values(lost._trial_id, TrialState.FAIL)
     study.tell(finished, 0.0)
     again, later = ask(), ask()
@@ -117,7 +121,7 @@ def test_a_draw_that_is_lost_after_later_ones_began_is_made_again_and_no_other(n
 
 
 @pytest.mark.parametrize("name", NEEDED)
-def test_a_package_that_is_missing_is_named_before_anything_is_stored(
+def test_a_missing_package_is_named_before_anything_is_stored(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, NEEDED[name], None)
@@ -128,7 +132,7 @@ def test_a_package_that_is_missing_is_named_before_anything_is_stored(
     assert not optuna.get_all_study_names(storage)
 
 
-def test_a_sampler_or_a_factory_stands_for_a_name() -> None:
+def test_a_sampler_or_a_factory_may_replace_a_name() -> None:
     sampler = optuna.samplers.RandomSampler(seed=3)
 
     def greedy(seed: int, n_trials: int | None) -> optuna.samplers.BaseSampler:
@@ -136,10 +140,10 @@ def test_a_sampler_or_a_factory_stands_for_a_name() -> None:
 
     assert arm_of(sampler).name == "RandomSampler"
     assert arm_of(sampler).sampler(0, {}, 5) is sampler
-    # It is not taken for ours of the same name.
+    # The factory is not taken for our sampler with the same name.
     assert arm_of(greedy).name.endswith("greedy()")
     assert str(arm_of(greedy).sampler(1, {}, 5)) == "KeyedSampler(TPESampler)"
-    # Ours counts its trials in the study.
+    # Our sampler counts its trials in the study.
     ours = arm_of(lambda seed, n_trials: RandomRestartSampler(seed)).sampler(1, {}, 5)
     assert isinstance(ours, RandomRestartSampler)
     grid = optuna.samplers.GridSampler({"x": [1, 2]})

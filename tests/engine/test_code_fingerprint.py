@@ -1,4 +1,4 @@
-"""Fingerprints of functions: equal for the same source, different for what computes otherwise."""
+"""Fingerprints of functions: equal for equal source, different for other computations."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def fingerprints(folder: Path, source: str = SOURCE) -> dict[str, str]:
     return {name: code_fingerprint(function) for name, function in functions.items()}
 
 
-def test_lines_comments_and_docstrings_do_not_count(tmp_path: Path) -> None:
+def test_lines_comments_and_docstrings_do_not_change_a_fingerprint(tmp_path: Path) -> None:
     moved = "\n\n# A comment.\n" + SOURCE.replace(
         "def helper(x):", 'def helper(x):\n    """Return more."""\n    # Why.'
     ).replace("rate=0.1):", 'rate=0.1):\n    """Return numbers."""')
@@ -139,12 +139,14 @@ def test_lines_comments_and_docstrings_do_not_count(tmp_path: Path) -> None:
         ("dict(seed=", "dict(seeds=", {"scaled"}),
     ],
 )
-def test_each_part_counts(tmp_path: Path, old: str, new: str, changed: set[str]) -> None:
+def test_each_part_of_a_function_changes_its_fingerprint(
+    tmp_path: Path, old: str, new: str, changed: set[str]
+) -> None:
     before, after = fingerprints(tmp_path), fingerprints(tmp_path, SOURCE.replace(old, new))
     assert {name for name in before if before[name] != after[name]} == changed
 
 
-def test_what_a_call_counts_is_no_change(tmp_path: Path) -> None:
+def test_state_that_calls_change_does_not_change_a_fingerprint(tmp_path: Path) -> None:
     functions = loaded(tmp_path, SOURCE).FUNCTIONS
     before = {name: code_fingerprint(function) for name, function in functions.items()}
     for function in functions.values():
@@ -152,7 +154,7 @@ def test_what_a_call_counts_is_no_change(tmp_path: Path) -> None:
     assert {name: code_fingerprint(function) for name, function in functions.items()} == before
 
 
-def test_another_process_finds_the_same(tmp_path: Path) -> None:
+def test_another_process_computes_the_same_fingerprint(tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path[:0] = [{str(tmp_path)!r}]; import own\n"
         "from adnn_optuna.engine.code_fingerprint import code_fingerprint\n"
@@ -176,7 +178,7 @@ def function_of(added: float) -> Any:
 
 
 class TestVerbs:
-    """No verb reuses evaluations of a function that changed, unless it is told to."""
+    """No public function reuses evaluations of a function that changed, unless asked to."""
 
     def of_verb(self, verb: str, storage: Any, added: float, **options: Any) -> Any:
         function = function_of(added)
@@ -207,7 +209,9 @@ class TestVerbs:
             ("compare", "objective", 8),
         ],
     )
-    def test_refuses_a_change(self, storage: BaseStorage, verb: str, name: str, n: int) -> None:
+    def test_a_changed_function_is_refused(
+        self, storage: BaseStorage, verb: str, name: str, n: int
+    ) -> None:
         study = optuna.create_study(study_name="mine", storage=storage)
         study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
         self.of_verb(verb, storage, 0.0)
@@ -220,9 +224,11 @@ class TestVerbs:
             self.of_verb(verb, storage, 100.0)
         result = self.of_verb(verb, storage, 100.0, reuse=True)
         assert f"{n} stored {what} reused, 0 new" in " ".join(format(result, "details").split())
-        self.of_verb(verb, storage, 100.0)  # The new function is the one that is known.
+        self.of_verb(verb, storage, 100.0)  # The stored fingerprint is that of the new function.
 
-    def test_another_python_is_said_once(self, url: str, caplog: pytest.LogCaptureFixture) -> None:
+    def test_another_python_is_reported_once(
+        self, url: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
         storage = optuna.storages.RDBStorage(url)
         self.of_verb("variance", storage, 0.0)
         study = optuna.load_study(study_name="variance", storage=storage)
@@ -233,7 +239,7 @@ class TestVerbs:
             assert len(messages) == n_said
 
 
-def test_a_partial_of_a_builtin_has_one() -> None:
+def test_a_partial_of_a_builtin_has_a_fingerprint() -> None:
     assert code_fingerprint(functools.partial(max, 1)) != code_fingerprint(
         functools.partial(max, 2)
     )

@@ -1,4 +1,4 @@
-"""What a worker does next: a table of snapshots, each of which some kill or race once led to."""
+"""The next step of a worker, in a table of snapshots: each was once caused by a kill or a race."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ EXHAUSTED = End("exhausted")
 
 
 def trial(number: int, **options: Any) -> Unfinished:
-    """A trial of another worker that lives; its id is 100 + its number."""
+    """Return a trial of another live worker; its id is 100 + its number."""
     return Unfinished(100 + number, number, **{"is_alive": True, "is_owned": True, **options})
 
 
 def own(number: int, **options: Any) -> Unfinished:
-    """A trial that this worker runs."""
+    """Return a trial that this worker runs."""
     return trial(number, is_open=True, is_ours=True, **options)
 
 
@@ -39,7 +39,7 @@ def waiting(number: int, **options: Any) -> Unfinished:
 
 
 def unknown(number: int, **options: Any) -> Unfinished:
-    """A trial of which nobody here can tell who runs it."""
+    """Return a trial whose worker is unknown."""
     return trial(number, **{"is_alive": None, "is_owned": False, **options})
 
 
@@ -63,7 +63,7 @@ BEFORE = {
         study(trial(0), n_wanted=1, n_free=0),
         Wait(),
     ),
-    # Rounds.
+    # Trials in rounds.
     "a round is a batch": (study(batch_size=4), Begin(4)),
     "a round ends with the batch that was begun before a kill": (
         study(batch_size=4, n_done=6),
@@ -111,7 +111,7 @@ BEFORE = {
         ),
         Begin(1),
     ),
-    # Slots that are refilled.
+    # Trials that begin as soon as another one ends.
     "every slot is filled": (study(batch_size=4, is_refilled=True), Begin(4)),
     "a slot is refilled as soon as it is free": (
         study(own(0), own(1), own(3), batch_size=4, is_refilled=True, n_done=1),
@@ -130,7 +130,7 @@ BEFORE = {
 
 
 @pytest.mark.parametrize("case", BEFORE)
-def test_before(case: str) -> None:
+def test_before_returns_the_next_step(case: str) -> None:
     snapshot, decision = BEFORE[case]
     assert before(snapshot) == decision
 
@@ -203,7 +203,7 @@ AFTER = {
 
 
 @pytest.mark.parametrize("case", AFTER)
-def test_after(case: str) -> None:
+def test_after_returns_surplus_trials(case: str) -> None:
     snapshot, given_back = AFTER[case]
     last = [t for t in snapshot.unfinished if t.is_open and t.number != 3]
     begun = frozenset(t.trial_id for t in last)
@@ -221,13 +221,13 @@ ABANDONED = {
 
 
 @pytest.mark.parametrize("case", ABANDONED)
-def test_what_nobody_runs_is_ended(case: str) -> None:
+def test_only_trials_without_a_worker_are_ended(case: str) -> None:
     trial, is_abandoned = ABANDONED[case]
     assert study(trial).abandoned == [trial] * is_abandoned
 
 
 def test_all_workers_together_fill_the_last_places_once() -> None:
-    """Whatever of each other they saw, as many trials are kept as there are places."""
+    """Whatever workers saw of each other, they keep as many trials as there are places."""
     for n_workers in range(1, 6):
         begun = [
             trial(number, place=number, n_unfinished_before=number) for number in range(n_workers)

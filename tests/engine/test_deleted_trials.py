@@ -1,4 +1,4 @@
-"""Studies of which somebody deleted trials, as dashboards and users do."""
+"""Studies in which somebody deleted trials, as dashboards and users do."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ DELETED = [
     pytest.param([3, 4], id="the last two", marks=pytest.mark.slow),
     pytest.param([0, 1, 2, 3, 4], id="all", marks=pytest.mark.slow),
 ]
-# Those that the fast tests omit walk, or count, as others do.
+# The samplers that the fast tests omit walk, or count, like the others.
 LONG = [pytest.param(name, marks=pytest.mark.slow) for name in ("greedy", "random_restart")]
 each_sampler = pytest.mark.parametrize(
     "sampler", ["greedy_improving", "annealing", "keyed", *LONG]
@@ -76,7 +76,7 @@ def url(folder: Path) -> str:
 
 
 def delete(folder: Path, numbers: Collection[int], study: str = NAME) -> None:
-    """Delete trials as a dashboard does, with all that belongs to them."""
+    """Delete trials with all their rows, as a dashboard does."""
     with contextlib.closing(sqlite3.connect(folder / "study.db")) as database, database:
         for number in numbers:
             row = (
@@ -114,7 +114,7 @@ def indices(study: optuna.Study) -> list[int]:
 
 
 def proposed(study: optuna.Study) -> list[Any]:
-    """Return what the study's trials are, by number."""
+    """Return the parameters and values of the study's trials by number."""
     return [(trial.number, trial.params, trial.value) for trial in study.trials]
 
 
@@ -126,7 +126,7 @@ def states(folder: Path) -> set[str]:
 @each_deletion
 @each_sampler
 def test_a_resumed_study(tmp_path: Path, sampler: str, numbers: list[int]) -> None:
-    """However often it is resumed, it goes on in the same way."""
+    """The number of resumptions does not change the trials."""
     ends = []
     for n_each in (4, 1):
         folder = tmp_path / str(n_each)
@@ -171,7 +171,7 @@ class Quick(FunctionObjective):
 @pytest.mark.parametrize("sampler", ["greedy_improving", "annealing", "random_restart", tpe])
 @pytest.mark.parametrize("is_running", [False, True])
 def test_a_search(tmp_path: Path, sampler: Any, numbers: list[int], *, is_running: bool) -> None:
-    """Deleted trials count no longer, except for a process that has read them before."""
+    """Deleted trials do not count, except for a process that has read them before."""
     calls = itertools.count(1)
 
     def function(trial: optuna.Trial) -> float:
@@ -229,7 +229,7 @@ def test_a_recheck(tmp_path: Path, numbers: list[int], *, is_running: bool) -> N
 
 @pytest.mark.parametrize("state", [TrialState.RUNNING, TrialState.WAITING])
 def test_a_trial_that_had_not_finished(tmp_path: Path, state: TrialState) -> None:
-    """Caches show it for ever."""
+    """Caches keep such a trial forever."""
     study = opened(tmp_path, "annealing")
     run(study, 2)
     study.add_trial(optuna.create_trial(state=state))

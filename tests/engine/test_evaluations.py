@@ -1,4 +1,4 @@
-"""Evaluations that a report asks for; tests/api has those of each report."""
+"""Evaluations that a report needs. tests/api has the evaluations of each kind of report."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from adnn_optuna.samplers._evaluations import Evaluation
 
 
-# Ten numbers, each of which is to be evaluated.
+# Ten numbers, each of which must be evaluated.
 of_numbers = functools.partial(Needed, [(i,) for i in range(10)])
 
 
@@ -44,14 +44,14 @@ def made_in(study: optuna.Study) -> Mapping[Evaluation, float]:
     return made_evaluations(study.get_trials(), ("number",))
 
 
-def test_what_was_begun_when_time_was_up_is_made() -> None:
+def test_evaluations_that_began_before_the_time_limit_are_finished() -> None:
     study = open_evaluations(open_storage(None), "numbers", {})
     stop, both, is_first = threading.Event(), threading.Barrier(2), threading.Lock()
 
     def evaluate(number: int) -> float:
         both.wait(timeout=60)
         if is_first.acquire(blocking=False):
-            return number  # After which the time is up.
+            return number  # After this evaluation, the time is over.
         return 100 + number if not stop.wait(0.5) else -1
 
     make_evaluations(of_numbers, study, ("number",), evaluate, stop=stop, n_jobs=2, max_time=1e-9)
@@ -63,7 +63,7 @@ def test_what_was_begun_when_time_was_up_is_made() -> None:
 
 @pytest.fixture
 def watched(tmp_path: Path) -> optuna.Study:
-    """A study whose workers are taken for dead after two seconds without a sign of life."""
+    """Return a study whose workers are taken for dead after two seconds without a heartbeat."""
     storage: Any = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
     storage._backend.heartbeat_interval, storage._backend.grace_period = 1, 2
     return open_evaluations(storage, "numbers", {})
@@ -71,7 +71,7 @@ def watched(tmp_path: Path) -> optuna.Study:
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.slow
-def test_what_a_worker_elsewhere_began_is_made_when_it_shows_no_life(
+def test_an_evaluation_of_a_worker_elsewhere_without_heartbeats_is_repeated(
     watched: optuna.Study,
 ) -> None:
     begun = optuna.create_trial(
@@ -92,7 +92,7 @@ def test_what_a_worker_elsewhere_began_is_made_when_it_shows_no_life(
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.slow
-def test_an_evaluation_that_takes_long_shows_life(watched: optuna.Study) -> None:
+def test_a_long_evaluation_has_heartbeats(watched: optuna.Study) -> None:
     def evaluate(number: int) -> float:
         if number == 3:
             time.sleep(3.5)
@@ -104,7 +104,7 @@ def test_an_evaluation_that_takes_long_shows_life(watched: optuna.Study) -> None
     assert {trial.state for trial in watched.trials} == {TrialState.COMPLETE}
 
 
-def test_each_tells_the_time_until_its_end_itself() -> None:
+def test_each_evaluation_stores_its_own_elapsed_time() -> None:
     study = open_evaluations(open_storage(None), "numbers", {})
     began = time.monotonic()
     make_evaluations(of_numbers, study, ("number",), lambda n: time.sleep(0.01) or n, n_jobs=2)
@@ -114,7 +114,7 @@ def test_each_tells_the_time_until_its_end_itself() -> None:
     assert 10 * 0.01 / 2 <= max(elapsed) <= took
 
 
-def test_what_was_begun_as_the_storage_failed_is_made(
+def test_evaluations_that_began_during_a_storage_fault_are_finished(
     watched: optuna.Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage, faults = watched._storage._backend, [1]  # type: ignore[attr-defined]
@@ -137,7 +137,7 @@ def test_what_was_begun_as_the_storage_failed_is_made(
 
 
 def test_a_database_in_memory_is_of_all_threads() -> None:
-    """Of SQLite itself, each thread would have one of its own."""
+    """SQLite itself would give each thread its own database."""
     study = open_evaluations(open_storage("sqlite://"), "numbers", {})
     make_evaluations(of_numbers, study, ("number",), float, n_jobs=2)
     assert made_in(study) == {(i,): i for i in range(10)}
@@ -146,7 +146,7 @@ def test_a_database_in_memory_is_of_all_threads() -> None:
 def test_others_may_take_all_that_is_left_as_this_worker_begins(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It had found four evaluations for its threads, and has begun the first one."""
+    """This worker has found four evaluations for its threads, and has begun the first one."""
     storage = open_storage(None)
     study = open_evaluations(storage, "numbers", {})
     create, is_first = InMemoryStorage.create_new_trial, [True]
@@ -183,7 +183,7 @@ class _Meeting(InMemoryStorage):
         return attrs
 
 
-def test_two_trials_that_are_planned_at_once_are_not_both_the_first() -> None:
+def test_two_trials_that_are_planned_at_once_do_not_both_have_rank_1() -> None:
     study = optuna.create_study(storage=_Meeting())
     with futures.ThreadPoolExecutor(2) as workers:
         plans = [*workers.map(lambda number: plan_seeds(study, number, 10), (3, 7))]
@@ -191,5 +191,5 @@ def test_two_trials_that_are_planned_at_once_are_not_both_the_first() -> None:
     assert ranks in ([1, 2], [2, 1], [2, 2])
     assert [planned_of(study.user_attrs, number)["rank"] for number in (3, 7)] == ranks
     assert plan_seeds(study, 5, 10)["rank"] == 3
-    # More seeds change no rank.
+    # More seeds do not change a rank.
     assert plan_seeds(study, 3, 20)["rank"] == ranks[0]

@@ -1,4 +1,4 @@
-"""Scores of single examples, as trials store them."""
+"""Scores of single examples that trials store."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def study_of(*scores: Any, groups: Any = None) -> optuna.Study:
 
 
 @pytest.mark.parametrize("kind", SCORES)
-def test_scores_come_back_from_short_attributes(kind: str) -> None:
+def test_scores_are_read_back_from_short_attributes(kind: str) -> None:
     scores = np.asarray(SCORES[kind])
     study = study_of(scores)
     assert study.best_value == scores.mean()
@@ -49,7 +49,7 @@ def test_scores_come_back_from_short_attributes(kind: str) -> None:
         assert len(json.dumps(value)) < 60_000
 
 
-def test_groups_come_back_by_number() -> None:
+def test_groups_are_read_back_by_number() -> None:
     study = study_of([0, 1, 1, 0], groups=["b", "a", "b", "c"])
     examples = read_examples("mine", study.user_attrs, study.trials)
     assert examples.groups.tolist() == [1, 0, 1, 2]
@@ -81,7 +81,7 @@ def test_other_examples_are_refused(
         study.optimize(lambda trial: adnn.log_scores(trial, scores, groups=groups), n_trials=1)
 
 
-def test_workers_that_began_together_are_refused_later() -> None:
+def test_workers_with_other_examples_that_began_together_are_refused_later() -> None:
     study = optuna.create_study(study_name="mine")
     trials = [study.ask(), study.ask()]
     values = [
@@ -94,7 +94,7 @@ def test_workers_that_began_together_are_refused_later() -> None:
         adnn.overtuning(study)
 
 
-def test_a_trial_of_our_loop_costs_no_further_transaction() -> None:
+def test_scores_cost_no_further_transaction_in_our_loop() -> None:
     written = []
     for scores in (None, SCORES["bits"]):
         storage = optuna.storages.InMemoryStorage()
@@ -122,11 +122,11 @@ def test_a_trial_of_our_loop_costs_no_further_transaction() -> None:
     assert written[0] == written[1] == [stored.OUTCOME] * 2
 
 
-def test_trials_of_no_study_only_return_the_mean() -> None:
+def test_without_a_study_only_the_mean_is_returned() -> None:
     assert adnn.log_scores(optuna.trial.FixedTrial({}), [1, 0, 1, 1]) == 0.75
 
 
-def test_the_file_grows_by_less_than_3_mb(tmp_path: Path) -> None:
+def test_scores_of_many_trials_need_less_than_3_mb(tmp_path: Path) -> None:
     path = tmp_path / "study.db"
     study = optuna.create_study(storage=f"sqlite:///{path}")
     before = path.stat().st_size

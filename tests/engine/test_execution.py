@@ -1,4 +1,4 @@
-"""The controls: what the same compute buys without any search of offsets."""
+"""The controls: other uses of the same compute without a search of offsets."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ DEAD: dict[str, Any] = {"host": _host(), "process": 2**22 + 1, "start": "never",
 
 
 def kill_owner(trial: optuna.Trial) -> None:
-    """Store a dead process as the owner of a trial that was proposed by a sampler of ours."""
+    """Store a dead process as the owner of a trial that our sampler proposed."""
     storage, trial_id = trial.study._storage, trial._trial_id
     proposal = storage.get_trial_system_attrs(trial_id)["adnn:proposal"]
     dead = {**proposal, "owner": DEAD | {"trial": trial.number}}
@@ -64,7 +64,7 @@ def run(plan: StudySpec, storage: optuna.storages.BaseStorage | None = None) -> 
 
 
 def trained(objective: InitOffsetObjective, **settings: Any) -> list[dict[str, float]]:
-    """Return the metrics after each epoch of a training of its own."""
+    """Return the metrics after each epoch of a separate training."""
     training = dataclasses.replace(objective.training, **settings)
     other_objective = adnn.InitOffsetObjective(
         adnn.MLP(hidden=(16,)), objective.dataset, training=training, seed=objective.seed
@@ -73,21 +73,21 @@ def trained(objective: InitOffsetObjective, **settings: Any) -> list[dict[str, f
     return run.history
 
 
-def test_longer_is_one_training_of_all_epochs_and_its_best_one(
+def test_longer_is_one_training_of_all_epochs_that_keeps_the_best_epoch(
     objective: InitOffsetObjective,
 ) -> None:
     record = run(StudySpec(objective, "longer", "longer", limits_of(max_trial=6)))
     history = trained(objective, epochs=12)
     accuracies = [metrics["val_accuracy"] for metrics in history]
     [trial] = record.study.trials
-    # It tells of the epochs that were the best so far.
+    # The trial reports each epoch that was the best so far.
     best_so_far = np.maximum.accumulate(accuracies)
     rises = [0, *(np.flatnonzero(np.diff(best_so_far)) + 1).tolist()]
     assert trial.intermediate_values == {epoch: accuracies[epoch] for epoch in rises}
     assert record.best_value == max(accuracies)
     assert trial.params == {"epochs": 1 + int(np.argmax(accuracies))}
     assert record.baseline == accuracies[1]
-    # The test accuracy is that of the best epoch, not of the last one.
+    # The test accuracy is for the best epoch, not for the last one.
     alone = adnn.search(
         adnn.InitOffsetObjective(
             adnn.MLP(hidden=(16,)),
@@ -101,7 +101,7 @@ def test_longer_is_one_training_of_all_epochs_and_its_best_one(
     assert record.test_value == alone.test_value
 
 
-def test_longer_that_is_cut_off_before_the_baseline_is_whole_has_none(
+def test_longer_that_is_cut_off_before_the_baseline_ends_has_no_baseline(
     objective: InitOffsetObjective, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study, longer = optuna.create_study(), ARMS["longer"].objective(objective, 3)
@@ -126,11 +126,11 @@ def test_two_workers_run_longer_once(objective: InitOffsetObjective) -> None:
     assert [len(record.done_trials) for record in records] == [1, 1]
 
 
-def test_learning_rates_are_those_of_their_own_trainings(objective: InitOffsetObjective) -> None:
+def test_trials_of_learning_rate_equal_separate_trainings(objective: InitOffsetObjective) -> None:
     record = run(StudySpec(objective, "rates", "learning_rate", limits_of(max_trial=8)))
     rates = [trial.params["learning_rate"] for trial in record.done_trials]
     assert len(rates) == 8
-    # The given one is the first, which the others are around.
+    # The user's learning rate comes first; the other rates lie around it.
     own_rate = objective.trainer.training.learning_rate
     assert rates[0] == own_rate
     assert all(own_rate / 100 <= rate <= own_rate * 100 for rate in rates)
@@ -140,7 +140,7 @@ def test_learning_rates_are_those_of_their_own_trainings(objective: InitOffsetOb
         assert trial.value == alone[-1]["val_accuracy"]
 
 
-def test_learning_rates_that_diverge_count(objective: InitOffsetObjective) -> None:
+def test_learning_rates_that_diverge_count_as_trials(objective: InitOffsetObjective) -> None:
     wild = adnn.InitOffsetObjective(
         adnn.MLP(hidden=(16,), activation="linear"),
         objective.dataset,
@@ -151,7 +151,7 @@ def test_learning_rates_that_diverge_count(objective: InitOffsetObjective) -> No
     assert any(trial.state == TrialState.FAIL for trial in record.done_trials)
 
 
-def test_constant_goes_all_over_the_range_with_one_offset(objective: InitOffsetObjective) -> None:
+def test_constant_covers_the_whole_range_with_one_offset(objective: InitOffsetObjective) -> None:
     record = run(StudySpec(objective, "constant", "constant", limits_of(max_trial=9)))
     offsets = sorted(trial.params["offset"] for trial in record.done_trials)
     assert offsets == pytest.approx(np.linspace(-0.2, 0.2, 9).tolist())
@@ -162,14 +162,16 @@ def test_constant_goes_all_over_the_range_with_one_offset(objective: InitOffsetO
 
 
 @pytest.mark.parametrize("control", ["learning_rate", "constant"])
-def test_goes_on_as_if_it_had_never_stopped(control: str, objective: InitOffsetObjective) -> None:
+def test_a_resumed_control_equals_an_undisturbed_one(
+    control: str, objective: InitOffsetObjective
+) -> None:
     def plan(max_trial: int) -> StudySpec:
         return StudySpec(objective, "mine", control, limits_of(max_trial=max_trial))
 
     storage = open_storage(None)
     [study] = open_studies([plan(9)], storage)
     run(plan(4), storage)
-    # What a killed process leaves behind.
+    # A killed process leaves such a trial.
     trial = study.ask(plan(9).objective.distributions)
     kill_owner(trial)
     resumed, whole = run(plan(9), storage), run(plan(9))
@@ -202,7 +204,7 @@ class TestFunctionObjective:
         limits = limits_of(max_time=max_time, max_trial=max_trial)
         return StudySpec(objective, "mine", tpe, limits)
 
-    def test_gets_the_seed_and_is_resumed(self) -> None:
+    def test_gets_a_seed_and_is_resumed(self) -> None:
         seeds = []
 
         def mine(trial: optuna.Trial, seed: int) -> float:
@@ -212,14 +214,14 @@ class TestFunctionObjective:
         storage = open_storage(None)
         record = run(self.control(mine), storage)
         assert len({*seeds}) == 5
-        # Done is done; and the same seed proposes the same.
+        # Finished trials are not repeated, and the same seed proposes the same trials.
         assert len(run(self.control(mine), storage).study.trials) == 5
         assert len(seeds) == 5
         again = run(self.control(mine))
         assert seeds[5:] == seeds[:5]
         assert [t.params for t in again.study.trials] == [t.params for t in record.study.trials]
 
-    def test_may_take_the_trial_alone_and_fail(self) -> None:
+    def test_may_take_only_the_trial_and_may_fail(self) -> None:
         def mine(trial: optuna.Trial) -> float:
             if trial.number % 2:
                 return math.nan
@@ -227,10 +229,10 @@ class TestFunctionObjective:
 
         record = run(self.control(mine))
         assert len(record.study.trials) == 5
-        # A planned comparison waits for all of its studies to be over.
+        # A planned comparison waits until all its studies are over.
         assert record.is_over
 
-    def test_takes_no_more_than_its_time(self) -> None:
+    def test_takes_no_more_than_max_time(self) -> None:
         def mine(trial: optuna.Trial) -> float:
             time.sleep(0.05)
             return trial.suggest_float("x", 0, 1)
@@ -240,12 +242,12 @@ class TestFunctionObjective:
         assert record.stop_reason == "max_time"
 
 
-def test_without_time_for_one_epoch_longer_is_over(objective: InitOffsetObjective) -> None:
+def test_longer_without_time_for_one_epoch_is_over(objective: InitOffsetObjective) -> None:
     record = run(StudySpec(objective, "longer", "longer", limits_of(max_trial=3, max_time=1e-9)))
     assert record.is_over
     assert math.isnan(record.test_value)
 
 
-def test_a_constant_of_two_trials(objective: InitOffsetObjective) -> None:
+def test_a_constant_with_two_trials_runs(objective: InitOffsetObjective) -> None:
     record = run(StudySpec(objective, "constant", "constant", limits_of(max_trial=2)))
     assert len(record.done_trials) == 2

@@ -1,4 +1,4 @@
-"""Things that go wrong for real: work goes on, or one sentence says why not; nothing is lost."""
+"""Real faults: work continues, or one sentence says why not, and no result is lost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from postgresql import Server
 
-# What is asked and told here is over in a moment.
+# Trials that are asked and told here end at once, so they need no heartbeats.
 pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage")
 
 SPACE = {"x": optuna.distributions.FloatDistribution(-10, 10)}
@@ -46,7 +46,7 @@ def objective(trial: optuna.Trial) -> float:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Return a database file with a study of one trial."""
+    """Return the file of a database with a study of one trial."""
     path = tmp_path / "study.db"
     storage = open_storage(f"sqlite:///{path}")
     study = optuna.create_study(study_name="s", storage=storage)
@@ -57,14 +57,14 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make SQLite return at once, and warnings come soon."""
+    """Make SQLite give up at once, and make warnings come early."""
     monkeypatch.setattr(storages, "_SQLITE_TIMEOUT", 0.05)
     monkeypatch.setattr(repeating, "_SECONDS_BEFORE_WARNING", 0.2)
 
 
 @pytest.fixture
 def lock(path: Path) -> Iterator[sqlite3.Connection]:
-    """Return another program's connection, which has locked the file."""
+    """Yield the connection of another program that has locked the file."""
     connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("BEGIN IMMEDIATE")
@@ -101,7 +101,7 @@ def test_a_lock_of_another_program_is_waited_for(
 
 
 @pytest.mark.usefixtures("impatience")
-def test_a_lock_as_a_function_suggests_is_waited_for(path: Path) -> None:
+def test_a_lock_while_a_function_suggests_is_waited_for(path: Path) -> None:
     timers, begun = [], []
 
     def locking(trial: optuna.Trial) -> float:
@@ -118,7 +118,7 @@ def test_a_lock_as_a_function_suggests_is_waited_for(path: Path) -> None:
     assert begun == [0, 1]
 
 
-def test_a_fault_of_a_users_own_database_is_not_repeated() -> None:
+def test_a_fault_of_the_users_own_database_is_not_repeated() -> None:
     begun = []
 
     def failing(trial: optuna.Trial) -> float:
@@ -139,7 +139,7 @@ def test_a_fault_of_a_users_own_database_is_not_repeated() -> None:
 
 
 @pytest.mark.usefixtures("impatience")
-def test_a_lock_that_stays_ends_in_one_sentence(
+def test_a_permanent_lock_ends_in_one_sentence(
     path: Path, lock: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(repeating, "_PATIENCE", 0.5)
@@ -165,7 +165,7 @@ def test_waiting_can_be_interrupted(path: Path) -> None:
     assert time.monotonic() - began < 5
 
 
-def test_a_server_that_is_restarted_is_waited_for(postgresql: Server) -> None:
+def test_a_restarting_server_is_waited_for(postgresql: Server) -> None:
     study = optuna.create_study(study_name="vanishing", storage=open_storage(postgresql.url))
 
     def restart() -> None:
@@ -182,7 +182,7 @@ def test_a_server_that_is_restarted_is_waited_for(postgresql: Server) -> None:
     assert len(completed(study)) == n_told
 
 
-def test_a_server_that_is_away_is_waited_for_when_a_worker_starts(
+def test_a_server_that_is_away_at_the_start_of_a_worker_is_waited_for(
     postgresql: Server, monkeypatch: pytest.MonkeyPatch, logs: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(repeating, "_SECONDS_BEFORE_WARNING", 0.2)
@@ -197,7 +197,9 @@ def test_a_server_that_is_away_is_waited_for_when_a_worker_starts(
     assert n_warnings(logs, "connection failed") == 1
 
 
-def test_a_server_that_stays_away_ends_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_permanently_missing_server_ends_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(repeating, "_PATIENCE", 0.5)
     with pytest.raises(StorageError, match=r"^The storage .*\*\*\*.* cannot be opened \(.*\.$"):
         open_storage("postgresql+psycopg://me:secret@127.0.0.1:1/db")
@@ -215,7 +217,7 @@ AWAY = [
 ]
 REFUSED = [
     'FATAL:  password authentication failed for user "me"',
-    # The name stands for two addresses, and the server listens at one of them.
+    # The host name has two addresses, and the server listens at one of them.
     'to ::1 failed: Connection refused\nto 127.0.0.1 failed: FATAL:  role "me" does not exist',
     'could not translate host name "db" to address: Name or service not known',
     "[Errno -2] Name or service not known",
@@ -227,12 +229,12 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("said", AWAY + REFUSED)
-def test_what_passes_when_a_database_is_opened(said: str) -> None:
+def test_errors_at_opening_a_database_pass_or_not(said: str) -> None:
     error = sqlalchemy.exc.OperationalError("", {}, Exception(said))
     assert storages._passes_at_opening(error) == (said in AWAY)
 
 
-def test_what_is_no_fault_of_the_database_is_not_waited_for(postgresql: Server) -> None:
+def test_errors_of_requests_are_not_waited_for(postgresql: Server) -> None:
     study = optuna.create_study(storage=open_storage(postgresql.url))
     with pytest.raises(StorageInternalError) as caught:
         study.set_user_attr("too long " * 100, 1)
@@ -242,7 +244,7 @@ def test_what_is_no_fault_of_the_database_is_not_waited_for(postgresql: Server) 
 
 
 @pytest.mark.slow
-def test_a_full_disk_ends_in_one_sentence_and_loses_nothing(path: Path) -> None:
+def test_a_full_disk_ends_in_one_sentence_and_no_trial_is_lost(path: Path) -> None:
     program = f"""
 import optuna, resource
 from adnn_optuna.engine.storages import open_storage
@@ -285,7 +287,7 @@ def test_a_database_of_a_newer_optuna_is_refused(path: Path) -> None:
         load(f"sqlite:///{path}")
 
 
-def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused_and_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("not a database, " * 100)
     with pytest.raises(ValueError, match=r"^File '.*notes.txt' must be .*not a database.*\.$"):
@@ -293,7 +295,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) ->
     assert path.read_text() == "not a database, " * 100
 
 
-def test_a_database_that_breaks_in_the_middle_ends_in_one_sentence(path: Path) -> None:
+def test_a_database_that_is_damaged_during_a_study_ends_in_one_sentence(path: Path) -> None:
     storage = open_storage(f"sqlite:///{path}")
     study = optuna.load_study(study_name="s", storage=storage)
     storage._backend.engine.dispose()
@@ -316,8 +318,8 @@ def test_a_folder_that_vanishes_is_waited_for(path: Path) -> None:
     assert len(completed(load(f"sqlite:///{path}"))) == 3
 
 
-def test_a_folder_that_cannot_be_written_to_is_refused() -> None:
-    # Not in pytest's folder, which only the user who runs it may enter.
+def test_a_read_only_folder_is_refused() -> None:
+    # The folder is outside pytest's folder, which only the user who runs it may enter.
     program = """
 import os, sys, tempfile, optuna
 from pathlib import Path
@@ -357,7 +359,7 @@ for name in ("there.db", "new.db"):
 
 
 @pytest.mark.usefixtures("impatience")
-def test_a_search_whose_storage_failed_goes_on_in_the_same_process(
+def test_a_search_whose_storage_failed_resumes_in_the_same_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logs: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(repeating, "_PATIENCE", 0.5)
@@ -380,7 +382,7 @@ def test_a_search_whose_storage_failed_goes_on_in_the_same_process(
     )
     with pytest.raises(StorageError, match="locked"):
         search(pruner=Locker())
-    # It is waited for once, and not again for the trial that was under way.
+    # The lock is waited for once, and not again for the running trial.
     assert n_warnings(logs, "database is locked") == 1
     connection.close()
     result = search()
@@ -392,7 +394,7 @@ def test_a_search_whose_storage_failed_goes_on_in_the_same_process(
 
 
 @pytest.mark.slow
-def test_a_disk_that_is_full_ends_the_command_with_one_sentence(url: str) -> None:
+def test_a_full_disk_ends_the_command_with_one_sentence(url: str) -> None:
     options = ["--hidden", "4", "--epochs", "1", "--max-trial", "100", "--sampler", "annealing"]
     run = subprocess.run(
         [sys.executable, "-m", "adnn_optuna", "search", *options, "--storage", url],
@@ -421,7 +423,7 @@ def test_a_clock_that_was_set_back_changes_nothing(tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         for column in ("datetime_start", "datetime_complete"):
             connection.execute(f"UPDATE trials SET {column} = datetime({column}, '+1 day')")
-        # One that ended before it began, as the clock was set back while it ran.
+        # This trial ended before it began, as the clock was set back while it ran.
         connection.execute(
             "UPDATE trials SET datetime_complete = datetime(datetime_start, '-1 day') "
             "WHERE number = 2"
@@ -437,7 +439,7 @@ def test_a_clock_that_was_set_back_changes_nothing(tmp_path: Path) -> None:
     assert 0 <= adnn.MaxTimeCallback(1).used(result.study) < 500
 
 
-def test_a_network_that_diverges_from_the_first_step_loses_its_trials_only(
+def test_a_network_that_diverges_at_once_loses_only_its_trials(
     tmp_path: Path,
 ) -> None:
     objective = make_objective(
@@ -456,7 +458,7 @@ def test_a_network_that_diverges_from_the_first_step_loses_its_trials_only(
 
 
 class Hungry(optuna.pruners.BasePruner):
-    """Takes more memory than there is, so many times, for trial 1."""
+    """For trial 1, asks for more memory than there is, this number of times."""
 
     def __init__(self, times: int) -> None:
         self.times = times

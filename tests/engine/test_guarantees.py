@@ -1,4 +1,4 @@
-"""What workers of a search keep to on each storage, whatever happens meanwhile.
+"""Promises for the workers of a search on each storage, whatever happens meanwhile.
 
 Each repetition runs three workers. One of them kills itself in the middle of a trial, and then the
 disturbance comes. ``ADNN_REPETITIONS=20`` repeats each twenty times, as the guide's table says.
@@ -47,7 +47,7 @@ SECONDS_LOCKED = 60.0
 
 @dataclasses.dataclass
 class Place:
-    """Where workers meet, how they are started, and what happens while they work."""
+    """A storage, the command that starts its workers, and a disturbance while they work."""
 
     how: str
     url: str
@@ -70,7 +70,7 @@ class Place:
 
 @dataclasses.dataclass
 class Ended:
-    """A study that all workers have left, and the process that killed itself."""
+    """A study after all workers have ended, and the process that killed itself."""
 
     study: optuna.Study
     dead: int
@@ -90,7 +90,7 @@ def journal(folder: Path, _: Any) -> Iterator[Place]:
 
 
 class Proxy:
-    """Optuna's gRPC proxy of an SQLite file; a context."""
+    """Optuna's gRPC proxy of an SQLite file, as a context."""
 
     def __init__(self, folder: Path) -> None:
         with contextlib.closing(socket.socket()) as free:
@@ -175,7 +175,7 @@ def moved_clock(folder: Path, _: Any) -> Iterator[Place]:
 
     def move() -> None:
         for moved in ("-1d", "+1d", "-2h"):
-            # At once, as workers read it all the time.
+            # Replaced in one step, as workers read the file all the time.
             (new := offset.with_suffix(".new")).write_text(moved)
             new.replace(offset)
             time.sleep(0.5)
@@ -193,7 +193,7 @@ def without_proc(folder: Path, _: Any) -> Iterator[Place]:
         or subprocess.run([*command, "true"], check=False).returncode
     ):
         pytest.skip("this user cannot hide /proc (unshare --mount)")
-    # Then only heartbeats tell who has died.
+    # Without /proc, only heartbeats show that a worker has died.
     yield dataclasses.replace(sqlite_file(folder), how="watched", command=command)
 
 
@@ -245,12 +245,12 @@ def ended(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[End
         yield run_to_its_end(place)
 
 
-def test_nothing_is_done_twice(ended: Ended) -> None:
+def test_no_index_is_done_twice(ended: Ended) -> None:
     indices = [trial.system_attrs[PROPOSAL]["index"] for trial in ended.results]
     assert sorted(indices) == [*range(N_TRIALS)]
 
 
-def test_a_dead_worker_is_noticed(ended: Ended) -> None:
+def test_the_trial_of_a_dead_worker_is_ended(ended: Ended) -> None:
     owned = [(owner_of(trial), trial) for trial in ended.study.trials]
     *_, last = [trial for owner, trial in owned if owner and owner["process"] == ended.dead]
     assert last.state == TrialState.FAIL

@@ -1,4 +1,4 @@
-"""Studies in databases that somebody wrote to are refused in one sentence."""
+"""Databases with forged contents are refused in one sentence."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("DELETE FROM trial_values", f"{NUMBERS}None"),
     ],
 )
-def test_are_refused_in_one_sentence(
+def test_forged_contents_are_refused_in_one_sentence(
     statement: str, said: str, stored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "s.db"
@@ -85,7 +85,7 @@ sys.exit(run(["report", "--storage", f"sqlite:///{sys.argv[1]}", "--study-name",
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no files")
-def test_a_disk_that_is_full_as_a_database_is_opened_is_no_wrong_input(tmp_path: Path) -> None:
+def test_a_disk_that_is_full_when_a_database_is_opened_is_not_wrong_input(tmp_path: Path) -> None:
     file = tmp_path / "s.db"
     sqlite3.connect(file).close()
     with contextlib.closing(sqlite3.connect(file)) as connection:
@@ -97,6 +97,6 @@ def test_a_disk_that_is_full_as_a_database_is_opened_is_no_wrong_input(tmp_path:
     assert ended.returncode == 4
 
 
-def test_a_missing_study_is_still_told_as_such(stored: Path) -> None:
+def test_a_missing_study_is_still_reported_as_missing(stored: Path) -> None:
     with pytest.raises(WrongValueError, match=r"Study 't' not found"):
         adnn.resume(f"sqlite:///{stored}", "t", objective=value)

@@ -1,4 +1,4 @@
-"""A worker that is killed right after a call of its storage, whichever that was."""
+"""A worker is killed right after a call of its storage, for each call."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def loop_of(
 def search(
     storage: str | BaseStorage, sampler: Any, batch_size: int = 1, max_trial: int = 4
 ) -> optuna.Study:
-    """Search as `adnn_optuna.search` does, but for something that needs no TensorFlow."""
+    """Search as `adnn_optuna.search` does, with an objective that needs no TensorFlow."""
     run, study = loop_of(storage, sampler, None, batch_size, max_trial)
     run.run()
     return study
@@ -108,7 +108,7 @@ def _killing(function: Callable[..., Any], calls: Iterator[int], after: int) -> 
 
 
 def killed(url: str, work: Callable[[], object], call: str, after: int) -> bool:
-    """Return whether a process that works was killed right after so many calls of a storage."""
+    """Return whether a process was killed right after this number of a storage's calls."""
     storages: Any = type(open_storage(url)), type(optuna.storages.get_storage(url))
     if (process := os.fork()) == 0:
         calls = count(1)
@@ -135,10 +135,10 @@ def is_finished(study: optuna.Study) -> bool:
 def test_a_trial_that_had_only_begun_is_done_by_the_next_worker(
     sampler: Any, tmp_path: Path
 ) -> None:
-    """With no word of its worker, it would be RUNNING for ever; an enqueued one never done."""
+    """Without its owner, the trial would stay RUNNING, and an enqueued one would be lost."""
     url, whole = (f"sqlite:///{tmp_path / name}.db" for name in ("killed", "whole"))
     state, trial = "set_trial_state_values", "create_new_trial"
-    # Also where the worker that finds it dies before and after it ends the trial.
+    # The worker that finds the trial also dies, before and after it ends the trial.
     for write, after in ((state, 1), (trial, 1), (state, 1), (trial, 2)):
         assert killed(url, lambda: search(url, sampler), write, after)
     study = search(url, sampler)
@@ -165,7 +165,7 @@ def test_a_kill_after_any_write_leaves_no_trace(
 
 
 def test_what_ctrl_c_interrupts_is_done_by_the_next_run() -> None:
-    """Also what was enqueued, as the baseline of a search that would not begin there."""
+    """An enqueued trial is done, too, such as a baseline that the sampler does not propose."""
 
     def interrupts(_: optuna.Trial) -> float:
         raise KeyboardInterrupt
@@ -182,7 +182,7 @@ def test_what_ctrl_c_interrupts_is_done_by_the_next_run() -> None:
 
 
 def test_a_factory_may_wrap_a_sampler_of_ours() -> None:
-    """Both give indices, and only those of the one inside are kept."""
+    """Both samplers give indices, but only those of the inner sampler are kept."""
 
     def fixed(seed: int, _: int | None) -> optuna.samplers.BaseSampler:
         inner = AdaptiveSimulatedAnnealingSampler(seed=seed)
@@ -193,7 +193,7 @@ def test_a_factory_may_wrap_a_sampler_of_ours() -> None:
     assert len(dict(done(study))) == 6
 
 
-def test_an_objective_stops_its_study_as_in_optimize() -> None:
+def test_an_objective_can_stop_its_study_as_in_optimize() -> None:
     def stops(trial: optuna.Trial) -> float:
         trial.study.stop()
         return 0.0
@@ -202,10 +202,10 @@ def test_an_objective_stops_its_study_as_in_optimize() -> None:
     run, study = loop_of(InMemoryStorage(), "annealing", objective)
     run.run()
     assert (len(done(study)), read_record(study).stop_reason) == (1, "exhausted")
-    study.optimize(lambda _: 0.0, n_trials=1)  # It is no longer in a loop.
+    study.optimize(lambda _: 0.0, n_trials=1)  # The study is no longer in a loop.
 
 
-def test_what_a_limit_cuts_off_is_done_where_the_study_goes_on() -> None:
+def test_a_trial_that_a_limit_cut_off_is_repeated_when_the_study_resumes() -> None:
     class CutOff(Quick):
         def train(self, trials: Sequence[optuna.Trial], **_: Any) -> list[Outcome]:
             if trials[0].number:
@@ -222,7 +222,7 @@ def test_what_a_limit_cuts_off_is_done_where_the_study_goes_on() -> None:
     assert is_finished(study)
 
 
-def test_workers_that_begin_at_one_moment_enqueue_one_baseline(
+def test_workers_that_begin_at_the_same_moment_enqueue_one_baseline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     storage, enqueue = InMemoryStorage(), optuna.Study.enqueue_trial
@@ -239,8 +239,8 @@ def test_workers_that_begin_at_one_moment_enqueue_one_baseline(
     assert is_finished(study)
 
 
-def test_a_dead_workers_enqueued_trial_is_done_whoever_finds_it() -> None:
-    """Also where the sampler looks first, as after each trial of a walk."""
+def test_a_dead_workers_enqueued_trial_is_done_by_any_worker_that_finds_it() -> None:
+    """This is also true if the sampler finds it first, as after each trial of a walk."""
 
     def beside_others(trial: optuna.Trial) -> float:
         if trial.number == 1:
@@ -258,10 +258,10 @@ def test_a_dead_workers_enqueued_trial_is_done_whoever_finds_it() -> None:
     assert 0.7 in [x for x, _ in done(study)]
 
 
-def test_it_is_not_done_again_where_it_was_told_meanwhile(
+def test_a_trial_that_was_told_meanwhile_is_not_repeated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A worker tells its trial and ends, while another one has read it as running."""
+    """A worker tells its trial and ends, while another worker has read the trial as running."""
     run, study = loop_of(InMemoryStorage(), optuna.samplers.RandomSampler(seed=0), max_trial=2)
     study.enqueue_trial({"x": 0.7})
     begun = study.ask({"x": X})
@@ -284,12 +284,12 @@ def test_it_is_not_done_again_where_it_was_told_meanwhile(
 def begins_later(
     monkeypatch: pytest.MonkeyPatch, begin: Callable[[], object], *, after_reads: int = 1
 ) -> None:
-    """Let somebody begin trials right after a worker has read all trials for so many times."""
+    """Let another worker begin trials right after this number of reads of all trials."""
     read, reads = InMemoryStorage.get_all_trials, count(1)
 
     def late(self: InMemoryStorage, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
         trials = copy.deepcopy(read(self, *args, **kwargs))
-        if next(reads) == 1 + after_reads:  # The first one is before the run begins.
+        if next(reads) == 1 + after_reads:  # The first read comes before the run begins.
             thread = threading.Thread(target=begin)
             thread.start()
             thread.join()
@@ -298,7 +298,7 @@ def begins_later(
     monkeypatch.setattr(InMemoryStorage, "get_all_trials", late)
 
 
-def test_a_study_is_not_exhausted_while_others_do_the_rest(
+def test_a_study_is_not_exhausted_while_other_workers_run_its_last_trials(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     storage = InMemoryStorage()
@@ -318,13 +318,13 @@ def test_a_study_is_not_exhausted_while_others_do_the_rest(
     )
     monkeypatch.setattr("adnn_optuna.engine.loop.time.sleep", end_others)
     run.run()
-    # This worker had begun one, too, and gave it back.
+    # This worker had also begun a trial, and gave it back.
     assert waits[0] == [TrialState.RUNNING, TrialState.RUNNING, TrialState.FAIL]
     assert read_record(study).stop_reason == "exhausted"
     assert len(done(study)) == 2
 
 
-def test_what_others_elsewhere_have_begun_counts_also_where_its_state_was_read_before(
+def test_a_trial_begun_elsewhere_counts_even_if_its_state_was_read_too_early(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class StateReadFirst(InMemoryStorage):
@@ -354,7 +354,7 @@ def test_what_others_elsewhere_have_begun_counts_also_where_its_state_was_read_b
     assert [number for number, t in enumerate(study.trials) if is_done(t)] == [0]
 
 
-def test_what_was_enqueued_counts_before_it_has_its_parameters(
+def test_an_enqueued_trial_counts_before_it_has_parameters(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     storage = InMemoryStorage()
@@ -373,7 +373,7 @@ def test_what_was_enqueued_counts_before_it_has_its_parameters(
     assert [number for number, t in enumerate(study.trials) if is_done(t)] == [0]
 
 
-def test_a_retry_of_two_workers_is_done_once() -> None:
+def test_a_trial_that_two_workers_retry_is_done_once() -> None:
     run, study = loop_of(InMemoryStorage(), "random_restart")
     study.enqueue_trial({"x": 0.5})
     study.tell(study.ask(), state=TrialState.FAIL)
@@ -385,7 +385,7 @@ def test_a_retry_of_two_workers_is_done_once() -> None:
     assert is_finished(study)
 
 
-def test_what_was_retried_in_another_study_is_done() -> None:
+def test_a_retry_copied_from_another_study_is_done() -> None:
     run, study = loop_of(InMemoryStorage(), optuna.samplers.RandomSampler(seed=0))
     copied = optuna.create_trial(
         state=TrialState.WAITING,
@@ -416,7 +416,7 @@ def in_three(trial: optuna.Trial, dies_after: str = "", numbers: Sequence[int] =
         ("annealing", "y"),
     ],
 )
-def test_a_partly_enqueued_trial_that_dies_draws_the_same(
+def test_a_partly_enqueued_trial_draws_the_same_after_a_death(
     sampler: str, dies_after: str, tmp_path: Path
 ) -> None:
     completed = []
@@ -438,7 +438,7 @@ def test_a_partly_enqueued_trial_that_dies_draws_the_same(
     assert completed[0] == completed[1]
 
 
-def test_an_error_of_a_sampler_that_is_told_is_raised() -> None:
+def test_an_error_of_after_trial_is_raised() -> None:
     class Failing(optuna.samplers.RandomSampler):
         def after_trial(self, *_: Any) -> None:
             raise ValueError("Constraint values cannot be NaN.")
@@ -455,10 +455,10 @@ def index_of(trial: Any) -> int:
 
 
 @pytest.mark.parametrize(("index", "kept"), [(0, []), (1, [0])])
-def test_the_last_trial_is_of_the_smallest_index(
+def test_the_last_trial_has_the_smallest_index(
     index: int, kept: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of two that begin, not of the first one: that may have given way to the other."""
+    """Of two new trials, the first one need not be kept: it may have given way to the other."""
     run, study = loop_of(InMemoryStorage(), "random_restart", max_trial=1)
 
     def begin() -> None:
@@ -478,7 +478,7 @@ def test_the_last_trial_is_of_the_smallest_index(
 
 
 def begin(work: Callable[[], object]) -> int:
-    """Work in a process of its own, where Ctrl-C and `SystemExit` end the work."""
+    """Work in another process, in which Ctrl-C and `SystemExit` end the work."""
     if (process := os.fork()) == 0:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt, SystemExit):
@@ -490,7 +490,7 @@ def begin(work: Callable[[], object]) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["random_restart", "annealing", "greedy_improving"])
 def test_each_index_is_done_once_and_none_is_missing(sampler: Any, tmp_path: Path) -> None:
-    """Workers that Ctrl-C, kills and `SystemExit` end, others in their place, up to the limit."""
+    """Ctrl-C, kills and `SystemExit` end workers; others take their place, up to the limit."""
     chance, n_trials, statuses = random.Random(3), 12, set()
 
     def quits(trial: optuna.Trial) -> float:
@@ -521,7 +521,7 @@ def test_each_index_is_done_once_and_none_is_missing(sampler: Any, tmp_path: Pat
     assert statuses == {0, signal.SIGKILL}
 
 
-def test_a_seed_stays_with_its_index_whoever_dies(tmp_path: Path) -> None:
+def test_a_seed_stays_with_its_index_after_any_death(tmp_path: Path) -> None:
     url, begun = f"sqlite:///{tmp_path}/s.db", tmp_path / "begun"
 
     def seeds(of: Callable[[int], object], url: str) -> dict[int, tuple[float, int]]:
@@ -546,7 +546,8 @@ def test_a_seed_stays_with_its_index_whoever_dies(tmp_path: Path) -> None:
         time.sleep(0.01)
 
     def kill(number: int) -> None:
-        if number == 2:  # Beside the other one's, whose index is free then.
+        # This worker runs an index beside the waiting worker's, which becomes free here.
+        if number == 2:
             os.kill(waiting_process, signal.SIGKILL)
             os.waitpid(waiting_process, 0)
 
@@ -561,7 +562,9 @@ def optimize(url: str) -> None:
     study.optimize(lambda trial: trial.suggest_int("restart", 0, 9), n_trials=1)
 
 
-def test_in_optimize_it_is_ended_where_anything_tells_of_it_and_else_shown(url: str) -> None:
+def test_in_optimize_a_dead_workers_trial_is_ended_if_its_owner_is_known_or_else_named(
+    url: str,
+) -> None:
     study = optuna.create_study(study_name="s", storage=url)
     assert killed(url, lambda: optimize(url), "set_trial_system_attr", 1)
     optimize(url)
@@ -571,6 +574,6 @@ def test_in_optimize_it_is_ended_where_anything_tells_of_it_and_else_shown(url: 
         assert killed(url, lambda: optimize(url), "create_new_trial", 1)
     notes = result_of(read_record(study)).document().notes
     assert any(note.startswith("Trials 2 and 3 are RUNNING") for note in notes)
-    study.tell(2, state=TrialState.FAIL)  # As it says.
+    study.tell(2, state=TrialState.FAIL)  # The note gives this advice.
     notes = result_of(read_record(study)).document().notes
     assert any(note.startswith("Trial 3 is RUNNING") for note in notes)

@@ -1,4 +1,4 @@
-"""The loop: what it does beside other workers, and where something goes wrong."""
+"""The loop: what it does beside other workers, and after errors."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_proposals_do_not_depend_on_timing(objective: InitOffsetObjective) -> No
     assert [t.number for t in first.trials] == list(range(12))
 
 
-def test_each_trial_says_who_ran_it_and_when_it_ended(objective: InitOffsetObjective) -> None:
+def test_each_trial_stores_its_owner_and_its_time(objective: InitOffsetObjective) -> None:
     result = adnn.search(objective, optuna.samplers.RandomSampler(seed=0), max_trial=3)
     elapsed = [trial.user_attrs[OUTCOME]["elapsed"] for trial in result.study.trials]
     assert sorted(elapsed) == elapsed
@@ -69,7 +69,7 @@ def test_each_trial_says_who_ran_it_and_when_it_ended(objective: InitOffsetObjec
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
-def test_what_other_workers_begin_meanwhile_counts(
+def test_trials_that_other_workers_begin_meanwhile_count(
     batch_size: int,
     objective: InitOffsetObjective,
     storage: BaseStorage,
@@ -85,7 +85,7 @@ def test_what_other_workers_begin_meanwhile_counts(
             other_trials.append(study.ask(objective.distributions))
         return create(self, study_id, *args)
 
-    # The other worker's trial ends while this one has found no room and waits.
+    # The other worker's trial ends while this worker has found no room and waits.
     def wait(seconds: float) -> None:
         sleep(seconds)
         if other_trials:
@@ -104,7 +104,7 @@ def test_what_other_workers_begin_meanwhile_counts(
     assert not study.get_trials(states=(TrialState.RUNNING,))
 
 
-def test_nobody_waits_for_ever(
+def test_no_worker_waits_forever(
     objective: InitOffsetObjective, storage: BaseStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     adnn.search(objective, "annealing", max_trial=1, storage=storage, study_name="s")
@@ -142,7 +142,7 @@ def test_no_training_is_lost_to_a_locked_database(
     assert n_trained == [1, 1, 1]
 
 
-def test_what_a_storage_left_running_is_done_by_the_next_run(
+def test_a_trial_left_running_by_a_storage_fault_is_done_by_the_next_run(
     objective: InitOffsetObjective, storage: BaseStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = adnn.search(objective, "annealing", max_trial=6).study

@@ -48,7 +48,7 @@ def values(found: SearchRecord) -> list[float | None]:
     return [None if math.isnan(value) else value for value in evaluated.new_values]
 
 
-def test_each_is_made_once_and_follows_from_the_seed() -> None:
+def test_each_evaluation_is_made_once_and_its_seed_follows_from_the_study_seed() -> None:
     seeds_of_calls: list[int] = []
 
     def function(trial: Any, seed: int) -> float:
@@ -67,10 +67,10 @@ def test_each_is_made_once_and_follows_from_the_seed() -> None:
     assert not {*values(other_record)} & {*values(first_record)}
 
 
-def test_one_that_violates_a_constraint_is_not_the_best() -> None:
+def test_a_trial_that_violates_a_constraint_is_not_the_best() -> None:
     study = optuna.create_study()
     for value, violation in ((0.0, 1.0), (0.5, 0.0), (0.2, -1.0), (0.1, math.nan)):
-        # What Optuna 5 and Optuna 4 store of it.
+        # Optuna 5 and Optuna 4 store constraints in these attributes.
         attrs: dict[str, Any] = {"constraints:c": violation, "constraints": [violation]}
         study.add_trial(optuna.create_trial(value=value, system_attrs=attrs))
     record = read_record(study)
@@ -78,7 +78,7 @@ def test_one_that_violates_a_constraint_is_not_the_best() -> None:
     assert record.baseline == 0.5
 
 
-def test_ends_where_it_is_to_stop() -> None:
+def test_evaluations_end_when_they_are_stopped() -> None:
     stop = threading.Event()
 
     def function(trial: Any, seed: int) -> float:
@@ -98,7 +98,7 @@ def evaluations(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     return optuna.load_study(study_name=name, storage=study._storage).trials
 
 
-def test_as_many_at_once_as_there_are_jobs() -> None:
+def test_as_many_evaluations_run_at_once_as_there_are_jobs() -> None:
     at_once = threading.Barrier(2)
 
     def function(trial: Any, seed: int) -> float:
@@ -110,7 +110,7 @@ def test_as_many_at_once_as_there_are_jobs() -> None:
     assert len(result.record.new_values) == 4
 
 
-def test_an_error_that_is_caught_counts_as_no_value() -> None:
+def test_a_caught_error_counts_as_no_value() -> None:
     def function(trial: Any, seed: int) -> float:
         if not isinstance(trial, optuna.Trial):
             raise ZeroDivisionError
@@ -122,7 +122,7 @@ def test_an_error_that_is_caught_counts_as_no_value() -> None:
     assert [*map(math.isnan, result.record.new_values)] == [True, True]
 
 
-def test_a_search_leaves_them_time_but_at_least_half_is_for_trials() -> None:
+def test_a_search_leaves_time_for_new_seeds_but_uses_at_least_half_of_it() -> None:
     first_record, limits = record(3), checked_limits(max_time=60, max_trial=100)
 
     def is_over(seconds: float, n_new_seeds: int) -> bool:
@@ -135,7 +135,7 @@ def test_a_search_leaves_them_time_but_at_least_half_is_for_trials() -> None:
         assert [limit.value for limit in ends] == [100, 60]
         return any(limit.reached(study) for limit in ends)
 
-    # With s seconds a trial, 2 s + s reach 60 seconds.
+    # Two trials and one evaluation of s seconds each reach 60 seconds at s = 20.
     assert [is_over(2 * 19.9, 1), is_over(2 * 20.1, 1)] == [False, True]
     assert [is_over(29, 50), is_over(31, 50)] == [False, True]
     assert [is_over(59, 0), is_over(61, 0)] == [False, True]
@@ -152,7 +152,7 @@ def test_a_search_leaves_them_time_but_at_least_half_is_for_trials() -> None:
     assert values(first_record) == [1.0, 1.0, 1.0]
 
 
-def test_evaluations_of_an_earlier_study_of_the_name_are_refused_before_any_trial() -> None:
+def test_evaluations_of_an_earlier_study_of_the_same_name_are_refused_before_any_trial() -> None:
     storage = optuna.storages.InMemoryStorage()
     options: Any = {"storage": storage, "study_name": "s", "max_trial": 2, "confirm": 2}
     adnn.search(lambda trial, seed: 1.0, "random", **options)

@@ -1,4 +1,4 @@
-"""What an objective may do with the study of its trial, in whatever thread or process it runs."""
+"""What an objective may do with its trial's study, in any thread or process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXCEPT_NETWORKS = [name for name in SAMPLERS if name not in ("random_restart", "
 
 
 class Pickling(futures.ThreadPoolExecutor):
-    """An executor that sends copies, as those of other processes do."""
+    """An executor that sends copies, as executors of other processes do."""
 
     def submit(self, *work: Any, **options: Any) -> futures.Future[Any]:
         def run(sent: bytes) -> Any:
@@ -58,7 +58,7 @@ def states(study: optuna.Study) -> list[str]:
 
 
 @pytest.mark.parametrize("sampler", EXCEPT_NETWORKS)
-def test_each_sampler_can_be_sent(sampler: str, url: str, executor: futures.Executor) -> None:
+def test_each_sampler_can_be_pickled(sampler: str, url: str, executor: futures.Executor) -> None:
     sent = adnn.search(quadratic, sampler, max_trial=3, storage=url, executor=executor)
     alone = adnn.search(quadratic, sampler, max_trial=3)
     values = [sorted(t.values for t in result.study.trials) for result in (sent, alone)]
@@ -98,7 +98,7 @@ def test_an_objective_that_asks_its_own_study_is_refused(sampler: Any) -> None:
         ("FAIL", lambda trial: trial.study.tell(trial, math.nan)),
     ],
 )
-def test_a_trial_that_its_objective_told_is_told(
+def test_a_trial_that_its_objective_told_stays_as_told(
     sampler: str, state: str, tell: Callable[[optuna.Trial], object]
 ) -> None:
     def telling(trial: optuna.Trial) -> float:
@@ -121,11 +121,11 @@ def test_a_trial_that_its_objective_told_is_told(
     ],
     ids=["suggest", "report", "set_user_attr"],
 )
-def test_a_trial_that_another_worker_ended_is_done_again(
+def test_a_trial_that_another_worker_ended_is_repeated(
     write: Callable[[optuna.Trial], object],
 ) -> None:
     def ended(trial: optuna.Trial) -> float:
-        if trial.number == 1:  # As a worker does that takes this one for dead.
+        if trial.number == 1:  # Another worker that takes this worker for dead does the same.
             trial.study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
             write(trial)
         return quadratic(trial)
@@ -138,7 +138,7 @@ def test_a_trial_that_another_worker_ended_is_done_again(
 
 
 class Ending(optuna.pruners.BasePruner):
-    """Ends trial 0 as a worker does that takes its worker for dead."""
+    """Ends trial 0, as a worker does that takes the trial's worker for dead."""
 
     def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
         if trial.number == 0:

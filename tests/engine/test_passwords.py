@@ -1,4 +1,4 @@
-"""Of a storage's URL only scheme, host, port and database are written, printed or raised."""
+"""Only scheme, host, port and database of a storage's URL are written, printed or raised."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from postgresql import Server
 
-# As it is, and as URLs write it.
+# The password itself, and its escaped form in URLs.
 SECRETS = (PASSWORD, "p%40ss", "p@ss", "geheim")
 UNREACHABLE = "postgresql+psycopg://user:geheim@127.0.0.1:1/db"
 
@@ -41,7 +41,7 @@ def assert_no_secret(text: str) -> None:
 def run_adnn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str]]:
-    """Return a function that runs a command, with tracebacks, and returns code and output."""
+    """Return a function that runs a command with tracebacks, and returns its code and output."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ADNN_DEBUG", "1")
 
@@ -55,7 +55,7 @@ def run_adnn(
     return run
 
 
-def test_what_a_search_stores_logs_and_raises(
+def test_no_password_is_stored_logged_or_raised_by_a_search(
     postgresql: Server, logs: pytest.LogCaptureFixture
 ) -> None:
     objective = make_objective()
@@ -84,13 +84,13 @@ def test_what_a_search_stores_logs_and_raises(
 
 @pytest.fixture
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait a moment only for servers that are away."""
+    """Wait only a moment for servers that are away."""
     monkeypatch.setattr(repeating, "_PATIENCE", 0.2)
     monkeypatch.setattr(repeating, "_SECONDS_BEFORE_WARNING", 0.0)
 
 
 @pytest.mark.usefixtures("impatience")
-def test_a_server_that_does_not_answer(
+def test_no_password_is_shown_of_a_server_that_does_not_answer(
     run_adnn: Callable[..., tuple[int, str]], logs: pytest.LogCaptureFixture
 ) -> None:
     for call in (
@@ -100,7 +100,7 @@ def test_a_server_that_does_not_answer(
     ):
         with pytest.raises(StorageError, match=r"'postgresql\+psycopg://\*\*\*@") as caught:
             call()
-        # With all causes.
+        # The text has all causes, too.
         assert_no_secret("".join(traceback.format_exception(caught.value)))
     code, text = run_adnn("resume", "--study-name=s", "--storage", UNREACHABLE)
     assert code == output.FAILED
@@ -111,7 +111,7 @@ def test_a_server_that_does_not_answer(
 
 SERVER = "postgresql+psycopg://127.0.0.1:1/db"
 HOSTILE = [
-    # The user's part: as it is, and with what has to be escaped.
+    # The user's part: as it is, and with characters that must be escaped.
     "postgresql+psycopg://mallory@127.0.0.1:1/db",
     "postgresql+psycopg://mallory:geheim@127.0.0.1:1/db",
     "postgresql+psycopg://:geheim@127.0.0.1:1/db",
@@ -132,7 +132,7 @@ HOSTILE = [
     "postgresql+psycopg://mallory:x://geheim@127.0.0.1:1/db",
     "postgresql+psycopg://geheim@127.0.0.1:1/db",
     "postgresql+psycopg://mal@lory:geheim@127.0.0.1:1/db",
-    # Options, by whatever name.
+    # Options with secrets, under any name.
     *(
         f"{SERVER}?{name}=geheim"
         for name in (
@@ -164,7 +164,7 @@ HOSTILE = [
     f"{SERVER}&password=geheim",
     f"{SERVER};password=geheim",
     f"{SERVER} password=geheim",
-    # In the place of something else.
+    # A secret in the place of another part.
     "postgresql+psycopg://127.0.0.1:geheim/db",
     "postgresql+psycopg://127.0.0.1:geheim",
     "postgresql+psycopg:///mallory:geheim@127.0.0.1/db",
@@ -179,7 +179,7 @@ HOSTILE = [
     "user=mallory password=geheim",
     "service=geheim",
     "Driver={x};Server=127.0.0.1;UID=mallory;PWD=geheim",
-    # Of other databases, also of those without a driver.
+    # Other databases, also without an installed driver.
     "mysql+pymysql://mallory:geheim@127.0.0.1:1/db?ssl_key=geheim",
     "mssql+pyodbc:///?odbc_connect=PWD%3Dgeheim",
     "oracle://mallory:geheim@127.0.0.1:1/?service_name=geheim",
@@ -197,7 +197,7 @@ HOSTILE = [
 )
 @pytest.mark.usefixtures("impatience")
 @pytest.mark.filterwarnings("ignore")
-def test_a_hostile_url_on_every_surface(
+def test_no_password_of_a_hostile_url_is_shown_anywhere(
     url: str,
     run_adnn: Callable[..., tuple[int, str]],
     logs: pytest.LogCaptureFixture,
@@ -217,7 +217,7 @@ def test_a_hostile_url_on_every_surface(
         lambda: adnn.compare(quadratic, storage=url, max_trial=1, seeds=2),
         lambda: adnn.recheck((url, "s"), quadratic),
         lambda: adnn.measure_variance(float, storage=url),
-        # In the wrong place.
+        # The URL in the place of another argument.
         lambda: adnn.resume(storage, url),
         lambda: adnn.recheck(url, quadratic),  # type: ignore[arg-type]
         lambda: adnn.search(objective, url),
@@ -261,7 +261,7 @@ def test_a_hostile_url_on_every_surface(
         ]
 
 
-def test_what_is_shown_of_a_url() -> None:
+def test_only_public_parts_of_a_url_are_shown() -> None:
     for url, expected in {
         "postgresql+psycopg://u:p@db.example.org:5432/adnn-1?sslmode=require": (
             "postgresql+psycopg://***@db.example.org:5432/adnn-1?***"
@@ -283,7 +283,7 @@ def test_what_is_shown_of_a_url() -> None:
 @pytest.mark.parametrize(
     ("is_object", "commands"), [(False, ("resume", "report", "contract")), (True, ())]
 )
-def test_a_secret_option_of_a_search(
+def test_a_secret_option_of_a_search_is_not_shown(
     tmp_path: Path,
     run_adnn: Callable[..., tuple[int, str]],
     logs: pytest.LogCaptureFixture,
@@ -319,7 +319,7 @@ def test_a_secret_option_of_a_search(
 
 @pytest.mark.parametrize("character", string.punctuation)
 @pytest.mark.usefixtures("impatience")
-def test_any_character_in_any_part(
+def test_any_character_in_any_part_is_masked(
     character: str, logs: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(repeating, "_PATIENCE", 0.0)
@@ -353,21 +353,21 @@ def test_any_character_in_any_part(
 @pytest.mark.parametrize(
     "text", ["a" * 10**5, f"ab://x?{'&pass' * 10**4}", f"a:/{'?pwd' * 10**4}"]
 )
-def test_a_long_text_is_read_in_no_time(text: str) -> None:
+def test_a_long_text_is_masked_quickly(text: str) -> None:
     sentence = f"{text} ab://u:geheim@h"
     assert without_passwords(sentence).endswith(" ab://***@h")
 
 
-def test_braces_are_no_format(tmp_path: Path) -> None:
+def test_braces_in_a_url_are_not_formatted(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/{{0}}{{SCHEMA_VERSION}}.db"
     assert storage_url(open_storage(url)) == url
     assert (tmp_path / "{0}{SCHEMA_VERSION}.db").is_file()
 
 
-def test_a_wrong_password(postgresql: Server) -> None:
+def test_a_wrong_password_is_refused_at_once(postgresql: Server) -> None:
     wrong = postgresql.url.replace(":p%40ss", ":geheim")
     began = time.monotonic()
     with pytest.raises(ValueError, match=r"//\*\*\*@.*password authentication") as caught:
         open_storage(wrong)
-    assert time.monotonic() - began < 5  # It is not waited for.
+    assert time.monotonic() - began < 5  # A wrong password is not waited for.
     assert_no_secret("".join(traceback.format_exception(caught.value)))

@@ -1,4 +1,4 @@
-"""Progress bars: who sees them, what they say, and interrupts that meet them."""
+"""Progress bars: when they are shown, what they say, and interrupts while they are drawn."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Terminal(io.StringIO):
 
 
 def in_a_thread(function: Callable[[], object]) -> bool:
-    """Return whether a function comes to an end in another thread."""
+    """Return whether a function ends in another thread."""
     thread = threading.Thread(target=function, daemon=True)
     thread.start()
     thread.join(timeout=10)
@@ -43,7 +43,7 @@ def in_a_thread(function: Callable[[], object]) -> bool:
 
 @pytest.fixture
 def locked() -> Any:
-    """The lock of all bars, left behind by a thread that was interrupted."""
+    """Yield a lock of all bars that an interrupted thread has left locked."""
     lock, is_over = tqdm.get_lock(), threading.Event()
 
     def hold() -> None:
@@ -58,7 +58,7 @@ def locked() -> Any:
 
 
 @pytest.mark.slow
-def test_notebooks_show_a_bar_and_other_programs_that_know_of_them_none() -> None:
+def test_bars_are_shown_in_notebooks_only_and_not_in_programs_that_import_ipython() -> None:
     code = """
         import ipykernel
         from adnn_optuna.engine.signals import progress_bar
@@ -75,7 +75,7 @@ def test_notebooks_show_a_bar_and_other_programs_that_know_of_them_none() -> Non
 
 def test_a_notebook_shows_the_total_that_is_known_later() -> None:
     class NotebookBar(Bar, tqdm_notebook):
-        """As in a notebook's process."""
+        """A bar as in the process of a notebook."""
 
     bar: Any = NotebookBar(total=None, display=False)
     bar.total, bar.n = 5, 2
@@ -92,7 +92,7 @@ def test_a_notebook_shows_the_total_that_is_known_later() -> None:
 
 @pytest.mark.usefixtures("locked")
 @pytest.mark.parametrize(("stream", "show"), [(io.StringIO, True), (Terminal, False)])
-def test_without_somebody_who_sees_it_there_is_no_bar(
+def test_without_a_terminal_or_notebook_there_is_no_bar(
     stream: type[io.StringIO], show: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stderr", stream())
@@ -108,7 +108,9 @@ def test_without_somebody_who_sees_it_there_is_no_bar(
     assert sys.stderr.getvalue() == ""  # type: ignore[attr-defined]
 
 
-def test_an_interrupt_that_meets_a_bar_locks_no_other_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_while_a_bar_is_drawn_locks_no_other_bar(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class Interrupting(Terminal):
         def write(self, _: str) -> int:
             raise KeyboardInterrupt
@@ -130,13 +132,14 @@ def search() -> None:
 
 
 def in_a_terminal(function: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> bytes:
-    """Return what a function shows on a terminal."""
+    """Return the output of a function on a terminal."""
     terminal, end = pty.openpty()
     termios.tcsetwinsize(end, (24, 120))
     parts: list[bytes] = []
 
     def read() -> None:
-        with contextlib.suppress(OSError):  # How Linux ends a pseudo-terminal without writers.
+        # Linux ends a pseudo-terminal without writers in this way.
+        with contextlib.suppress(OSError):
             while part := os.read(terminal, 4096):
                 parts.append(part)
 
@@ -150,7 +153,7 @@ def in_a_terminal(function: Callable[[], object], monkeypatch: pytest.MonkeyPatc
     return b"".join(parts)
 
 
-def test_a_search_says_in_a_terminal_how_far_it_is_and_what_ends_it(
+def test_a_search_shows_its_progress_and_its_limits_on_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = in_a_terminal(search, monkeypatch)
@@ -161,7 +164,7 @@ def test_a_search_says_in_a_terminal_how_far_it_is_and_what_ends_it(
     assert "left of" not in capsys.readouterr().err
 
 
-def test_a_comparison_says_in_a_terminal_which_arm_it_runs_and_its_best_value(
+def test_a_comparison_shows_the_running_arm_and_its_best_value_on_a_terminal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def compare() -> None:

@@ -1,4 +1,4 @@
-"""What a study tells of its search."""
+"""Records of searches that are read from studies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_a_gain_below_the_baseline_is_negative() -> None:
     assert gains_so_far(record)[-1] == record.gain
 
 
-def test_what_plain_optuna_evaluates_by_our_objective_is_not_added() -> None:
+def test_trials_that_plain_optuna_ran_by_our_objective_are_not_added_ones() -> None:
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(0))
     study.optimize(make_objective(), n_trials=2)
     assert not read_record(study).best_is_added

@@ -1,4 +1,4 @@
-"""Functions that redraw a split are told from those that keep it."""
+"""Functions that redraw a split are recognized; functions that keep it are not."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def kept(seed: int) -> float:
 
 
 def asked_without_source(module: Any) -> set[str]:
-    """Return which functions of a module are asked if only their instructions are known."""
+    """Return the functions of a module that are asked about if only their bytecode is known."""
     names: dict[str, Any] = {"__name__": module.__name__}
     exec(compile(inspect.getsource(module), "<stdin>", "exec"), names)
     asked = {name: call for name in cases_of(module) if (call := redrawn(names[name]))}
@@ -76,7 +76,7 @@ def asked_without_source(module: Any) -> set[str]:
     return {*asked}
 
 
-def test_without_source_it_asks_if_it_names_a_draw_or_a_split() -> None:
+def test_without_source_a_function_that_names_a_draw_or_a_split_is_asked_about() -> None:
     assert asked_without_source(redrawn_splits) == {*REDRAWN}
     names_asked = asked_without_source(kept_splits)
     assert names_asked < {*KEPT}
@@ -84,13 +84,15 @@ def test_without_source_it_asks_if_it_names_a_draw_or_a_split() -> None:
 
 
 class TestIsAskedBeforeAnythingIsEvaluated:
-    def test_in_comparisons_of_models(self) -> None:
+    def test_redrawn_splits_are_asked_about_in_comparisons_of_models(self) -> None:
         models = {"kept": kept, "redrawn": value}
         with pytest.raises(ValueError, match=r"models\['redrawn'\] " + ASKED):
             adnn.compare_models(models, seeds=range(8))
         adnn.compare_models(models, seeds=range(8), resampled=False)
 
-    def test_in_searches_and_rechecks(self, storage: BaseStorage) -> None:
+    def test_redrawn_splits_are_asked_about_in_searches_and_rechecks(
+        self, storage: BaseStorage
+    ) -> None:
         options: Any = {
             "sampler": "random",
             "max_trial": 10,
@@ -101,7 +103,7 @@ class TestIsAskedBeforeAnythingIsEvaluated:
             adnn.search(value_of_trial, **options)
         alone = adnn.search(value_of_trial, **options, resampled=False)
         for_new_data = adnn.search(value_of_trial, **options, resampled=(15, 5))
-        # What a study was told is not asked again.
+        # The question is not asked again if the study stores the answer.
         resumed = adnn.resume(storage, "s", objective=value_of_trial)
         assert resumed.value == for_new_data.value
         study = alone.study
@@ -115,17 +117,19 @@ class TestIsAskedBeforeAnythingIsEvaluated:
             (alone.value, for_new_data.value),
             (rechecks[0].numbers.estimate, rechecks[1].numbers.estimate),
         ):
-            # Nadeau and Bengio: 1 / n + n_test / n_train in place of 1 / n.
+            # By Nadeau and Bengio, 1 / n + n_test / n_train replaces 1 / n.
             assert wide.value == narrow.value
             ratio = (wide.high - wide.low) / (narrow.high - narrow.low)
             assert ratio == pytest.approx((1 + 10 * 5 / 15) ** 0.5)
 
-    def test_in_comparisons_of_samplers(self, storage: BaseStorage) -> None:
+    def test_redrawn_splits_are_asked_about_in_comparisons_of_samplers(
+        self, storage: BaseStorage
+    ) -> None:
         options: Any = {"max_trial": 2, "seeds": range(2), "confirm": 1}
         with pytest.raises(ValueError, match="objective " + ASKED):
             adnn.compare(value_of_trial, ["annealing"], **options)
         adnn.compare(value_of_trial, ["annealing"], **options, resampled=False, storage=storage)
-        # A comparison that was asked once is resumed without a further question.
+        # A comparison that stores the answer is resumed without a question.
         adnn.resume(storage, "compare", objective=value_of_trial, max_trial=3)
 
 
@@ -146,5 +150,7 @@ def of_many_calls(seed: int, n: int = 20) -> float:
 
 
 @pytest.mark.parametrize("function", [of_raising, of_many_calls])
-def test_what_cannot_be_followed_is_unclear(function: Callable[..., float]) -> None:
+def test_code_that_cannot_be_followed_counts_by_the_names_in_it(
+    function: Callable[..., float],
+) -> None:
     assert redrawn(function)

@@ -1,4 +1,4 @@
-"""Storages that repeat by themselves: nothing passes beside them, and nothing is written twice."""
+"""Storages that repeat calls: no call bypasses them, and nothing is written twice."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def of_seed(seed: int) -> float:
 
 @pytest.fixture
 def direct() -> Iterator[list[str]]:
-    """Return the statements that do not pass through a storage of ours, with their callers."""
+    """Return the statements that bypass our storage, with their callers."""
     statements = []
 
     def note(_: object, __: object, statement: str, *___: object) -> None:
         frame, callers = sys._getframe(), list[str]()
         while frame := frame.f_back:  # type: ignore[assignment]
             callers.append(f"{frame.f_code.co_filename}:{frame.f_lineno}")
-            # Whether a file is damaged is looked up once, before it is opened.
+            # Before a file is opened, one statement checks it for damage.
             is_check = frame.f_code.co_name == "_check_file"
             if is_check or frame.f_code.co_filename == repeating.__file__:
                 return
@@ -110,14 +110,14 @@ def test_all_statements_of_networks_are_repeated(tmp_path: Path, direct: list[st
 
 
 class CutConnection(sqlite3.Connection):
-    """A connection of which each third commit arrives, and the answer does not."""
+    """A connection on which each third commit arrives, but its answer does not."""
 
     commits = itertools.count()
     n_cut = 0
 
     def commit(self) -> None:
         super().commit()
-        # Opening takes several commits, and begins anew if one of them is lost.
+        # Opening a storage takes several commits, and starts again if one of them is lost.
         if repeating._is_patient.get() and next(CutConnection.commits) % 3 == 0:
             CutConnection.n_cut += 1
             error = sqlite3.OperationalError("the connection is lost")
@@ -127,7 +127,7 @@ class CutConnection(sqlite3.Connection):
 
 @pytest.fixture
 def cut(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[CutConnection]]:
-    """Let all connections to SQLite be cut; return how many were."""
+    """Cut all connections to SQLite; return the number of cuts."""
     monkeypatch.setattr(repeating, "_SECONDS_BETWEEN_ATTEMPTS", 0.0)
     monkeypatch.setattr(CutConnection, "n_cut", 0)
 
@@ -145,7 +145,7 @@ def as_stored(study: optuna.Study) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("sampler", ["annealing", "tpe", "random", "greedy"])
-def test_what_arrived_before_the_connection_was_cut_is_written_once(
+def test_a_write_that_arrived_before_its_connection_was_cut_is_not_repeated(
     sampler: str, tmp_path: Path, cut: type[CutConnection]
 ) -> None:
     def search(url: str | None) -> optuna.Study:
@@ -159,10 +159,10 @@ def test_what_arrived_before_the_connection_was_cut_is_written_once(
 
 def test_each_write_of_a_storage_is_done_once(url: str, cut: type[CutConnection]) -> None:
     storage = open_storage(url)
-    for name in "abc":  # So that each write meets a cut.
+    for name in "abc":  # Three names, so that each write meets a cut.
         study = optuna.create_study(storage=storage, study_name=name)
         for _ in range(3):
-            study.enqueue_trial({"x": 0.5})  # Also one that was enqueued before.
+            study.enqueue_trial({"x": 0.5})  # One study also has an enqueued trial.
             begun = optuna.create_trial(state=TrialState.RUNNING)
             trial = optuna.Trial(study, storage.create_new_trial(study._study_id, begun))
             function(trial)
@@ -176,7 +176,7 @@ def test_each_write_of_a_storage_is_done_once(url: str, cut: type[CutConnection]
 
 
 @pytest.mark.parametrize("kind", ["SQLite", "cached", "journal"])
-def test_a_users_storage_stays_what_it_is(kind: str, tmp_path: Path) -> None:
+def test_a_users_storage_is_not_changed(kind: str, tmp_path: Path) -> None:
     callback = optuna.storages.RetryHeartbeatStaleTrialCallback()
     rdb = RDBStorage(
         f"sqlite:///{tmp_path / 'study.db'}",
@@ -204,12 +204,12 @@ def test_a_users_storage_stays_what_it_is(kind: str, tmp_path: Path) -> None:
     assert len(result.study.trials) == 3
 
 
-def test_one_in_memory_is_used_as_it_is() -> None:
+def test_a_storage_in_memory_is_used_as_it_is() -> None:
     storage = InMemoryStorage()
     assert open_storage(storage) is storage
 
 
-def test_a_fault_that_stays_is_one_sentence_wherever_it_is_met(
+def test_a_permanent_fault_is_one_sentence_in_any_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(repeating, "_PATIENCE", 0.0)

@@ -1,4 +1,4 @@
-"""Servers beside databases that are killed: workers wait for them, or end with one sentence."""
+"""Killed servers between workers and databases: workers wait, or end with one sentence."""
 
 from __future__ import annotations
 
@@ -92,23 +92,23 @@ def search(storage: BaseStorage | None, function: Any) -> list[Any]:
     return [(trial.state, trial.params, trial.values) for trial in study.trials]
 
 
-def test_a_server_that_was_killed_is_waited_for(served: tuple[Server, BaseStorage]) -> None:
+def test_a_killed_server_is_waited_for(served: tuple[Server, BaseStorage]) -> None:
     server, storage = served
 
     def killing(trial: optuna.Trial) -> float:
         if trial.number in (1, 3):
             server.kill()
-            server.start()  # It answers some time later.
+            server.start()  # The server answers some time later.
         return objective(trial)
 
     assert search(storage, killing) == search(None, objective)
 
 
-def test_one_that_was_restarted_knows_the_trials_from_before(
+def test_a_restarted_server_knows_earlier_trials(
     served: tuple[Server, BaseStorage],
 ) -> None:
     server, storage = served
-    sampler = optuna.samplers.RandomSampler()  # It reads no trials.
+    sampler = optuna.samplers.RandomSampler()  # This sampler reads no trials.
     study = optuna.create_study(storage=repeating.repeating(storage), sampler=sampler)
     trial = study.ask()
     server.kill()
@@ -117,7 +117,7 @@ def test_one_that_was_restarted_knows_the_trials_from_before(
     assert study.trials[0].params == {"x": x}
 
 
-def test_one_that_stays_away_ends_in_one_sentence(
+def test_a_server_that_stays_away_ends_in_one_sentence(
     served: tuple[Server, BaseStorage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server, storage = served

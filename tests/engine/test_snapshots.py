@@ -1,4 +1,4 @@
-"""A result is of one moment: it never changes, and telling it reads no database."""
+"""A result is a snapshot: it never changes, and printing it reads no database."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OBJECTIVE = make_objective()
 
 @contextlib.contextmanager
 def statements() -> Iterator[list[str]]:
-    """Yield the SQL statements that any database is asked meanwhile."""
+    """Collect the SQL statements of all databases within the block."""
     executed: list[str] = []
 
     def note(_: object, __: object, statement: str, *___: object) -> None:
@@ -48,12 +48,12 @@ def evaluate(trial: optuna.trial.FrozenTrial, seed: int) -> float:
 
 
 def tell(result: Any, folder: Path) -> None:
-    """Tell a result in all ways that need no training."""
+    """Show a result in all ways that need no training."""
     str(result)
     repr(result)
     result._repr_html_()
     output.as_json("verb", result)
-    if not isinstance(result, adnn.SearchResult):  # Its report trains.
+    if not isinstance(result, adnn.SearchResult):  # A search's report needs training.
         if hasattr(result, "plot"):
             result.plot()
         result.report(folder / "report.html")
@@ -62,7 +62,7 @@ def tell(result: Any, folder: Path) -> None:
             method_of()
 
 
-def test_telling_a_search_reads_no_database(tmp_path: Path) -> None:
+def test_printing_a_search_reads_no_database(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     result = adnn.search(OBJECTIVE, "greedy", storage=url, study_name="s", max_trial=12, confirm=6)
     stored = result_of(read_record(result.study))
@@ -79,7 +79,7 @@ def test_telling_a_search_reads_no_database(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_telling_what_else_was_found_reads_no_database(tmp_path: Path) -> None:
+def test_printing_other_results_reads_no_database(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     study = optuna.create_study(study_name="q", storage=url)
     study.optimize(quadratic, n_trials=12)
@@ -101,7 +101,7 @@ def test_telling_what_else_was_found_reads_no_database(tmp_path: Path) -> None:
     assert method_of == []
 
 
-def test_a_result_stays_as_it_was() -> None:
+def test_a_result_does_not_change_with_its_study() -> None:
     study_name = "s"
     storage = optuna.storages.InMemoryStorage()
     closed = adnn.search(
@@ -124,7 +124,7 @@ def test_a_result_stays_as_it_was() -> None:
         closed.baseline = 0.0  # type: ignore[misc]
 
 
-def test_a_contract_changes_no_earlier_result() -> None:
+def test_a_contract_does_not_change_an_earlier_result() -> None:
     result = adnn.search(OBJECTIVE, "greedy", max_trial=2, confirm=0)
     before = str(result)
     assert "confirmation" in result.contract().content
@@ -132,7 +132,7 @@ def test_a_contract_changes_no_earlier_result() -> None:
     assert read_record(result.study).confirming
 
 
-def test_trials_and_best_are_of_one_moment() -> None:
+def test_trials_and_best_trial_are_from_one_read() -> None:
     study = optuna.create_study(study_name="s")
     study.optimize(quadratic, n_trials=2)
 
@@ -140,7 +140,7 @@ def test_trials_and_best_are_of_one_moment() -> None:
     read = storage.get_all_trials
 
     def read_and_go_on(*args: Any, **options: Any) -> Any:
-        """Read, whereupon another worker tells a better trial."""
+        """Read, after which another worker tells a better trial."""
         trials = read(*args, **options)
         study.add_trial(optuna.create_trial(value=-100.0 - len(trials)))
         return trials

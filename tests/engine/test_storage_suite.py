@@ -1,4 +1,4 @@
-"""Optuna's own tests of storages, which those that we open have to pass whole."""
+"""Optuna's own tests of storages, which the storages that we open must pass."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TestSQLite(StorageTestCase):
         return open_storage(f"sqlite:///{tmp_path / 'study.db'}")
 
 
-# There we leave all but the checks of connections to Optuna; in SQLite we lock by ourselves.
+# The tests omit only the checks of Optuna's connections. With SQLite, our storage locks by itself.
 @pytest.mark.slow
 class TestPostgreSQL(StorageTestCase):
     @pytest.fixture

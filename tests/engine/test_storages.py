@@ -1,4 +1,4 @@
-"""Storages by URL: many processes on one, what is refused, and that no password shows."""
+"""Storages by URL: many processes share one, wrong URLs are refused, and no password is shown."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ WORKER = Path(__file__).parents[1] / "storage_worker.py"
 
 
 def run_workers(url: str, n_workers: int, n_trials: int, how: str) -> list[str]:
-    """Run workers on one study and return what they complain of."""
+    """Run workers on one study, and return their error messages."""
     workers = [
         subprocess.Popen(
             [sys.executable, WORKER, how, url, "shared", str(n_trials)],
@@ -54,19 +54,19 @@ def assert_is_shared_well(url: str, n_workers: int, n_trials: int, how: str = "o
     study = optuna.load_study(study_name="shared", storage=STORAGES[how](url))
     states = collections.Counter(trial.state for trial in study.trials)
     assert set(states) == {TrialState.COMPLETE}
-    # In `Study.optimize` a trial ends before anybody looks at the limit.
+    # In `Study.optimize`, a trial ends before any worker checks the limit.
     assert n_trials <= states[TrialState.COMPLETE] < n_trials + n_workers
     assert len({trial.params["x"] for trial in study.trials}) == len(study.trials)
 
 
 @pytest.mark.slow
-def test_many_processes_share_an_sqlite_file_that_none_has_made(url: str) -> None:
+def test_many_processes_share_an_sqlite_file_that_does_not_exist_yet(url: str) -> None:
     assert_is_shared_well(url, n_workers=4, n_trials=30)
 
 
 @pytest.mark.slow
 def test_many_processes_share_a_file_that_optuna_opens(url: str) -> None:
-    # When several processes make the file at one moment, Optuna itself may fail.
+    # If several processes create the file at the same moment, Optuna itself may fail.
     optuna.create_study(storage=url, study_name="shared")
     assert_is_shared_well(url, n_workers=3, n_trials=30, how="optuna")
 
@@ -120,10 +120,10 @@ def test_a_waiting_trial_goes_to_one_of_two_workers(kind: str, url: str) -> None
         assert sorted(are_taken) == [False, True]
 
 
-def test_many_threads_take_each_waiting_trial_once(
+def test_each_waiting_trial_is_taken_by_one_of_many_threads(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # SQLite lets threads wait in no order, so one that begins may meet a lock for longer than any
+    # SQLite lets threads wait in no order, so a new thread may meet a lock for longer than any
     # timeout. Here, it meets each lock at once.
     monkeypatch.setattr(storages_module, "_SQLITE_TIMEOUT", 0.0)
     storages = [open_storage(url) for _ in range(4)]
@@ -143,7 +143,7 @@ def test_many_threads_take_each_waiting_trial_once(
     assert sorted(are_taken) == trial_ids
 
 
-def test_what_another_worker_did_to_a_created_trial_is_seen(url: str) -> None:
+def test_changes_of_another_worker_to_a_created_trial_are_seen(url: str) -> None:
     optuna.create_study(storage=open_storage(url), study_name="s")
     first, second = (optuna.load_study(study_name="s", storage=open_storage(url)) for _ in "ab")
     trial_id = first._storage.create_new_trial(first._study_id)
@@ -151,7 +151,7 @@ def test_what_another_worker_did_to_a_created_trial_is_seen(url: str) -> None:
     assert first._storage.get_trial(trial_id).value == 1.5
 
 
-def test_a_storage_can_be_sent_to_another_process(url: str) -> None:
+def test_a_storage_can_be_pickled_for_another_process(url: str) -> None:
     storage: Any = open_storage(url)
     study = optuna.create_study(storage=storage, study_name="s")
     study.add_trial(optuna.create_trial(value=1.0))
@@ -165,7 +165,7 @@ def test_a_storage_can_be_sent_to_another_process(url: str) -> None:
         assert answers == ["wal", 1, 5000]
 
 
-def test_an_uri_of_sqlite_can_be_opened_again(
+def test_an_sqlite_uri_can_be_opened_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -184,7 +184,7 @@ def test_trials_have_heartbeats(url: str) -> None:
 
 @pytest.fixture
 def dead_worker(tmp_path: Path) -> Callable[..., optuna.Study]:
-    """Return a function that returns a study one of whose trials shows no sign of life."""
+    """Return a function that returns a study in which one trial has no heartbeats."""
     storage: Any = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
     storage._backend.grace_period = 1
 
@@ -197,7 +197,7 @@ def dead_worker(tmp_path: Path) -> Callable[..., optuna.Study]:
                 trial.suggest_float(parameter, 0, 1)
             trial.set_user_attr("adnn:outcome", {"elapsed": 1.0})
             storage.record_heartbeat(trial._trial_id)
-        with storage._backend.engine.begin() as connection:  # As if an hour had passed.
+        with storage._backend.engine.begin() as connection:  # Pretend that an hour has passed.
             connection.exec_driver_sql(
                 "UPDATE trial_heartbeats SET heartbeat = datetime(heartbeat, '-1 hour')"
             )
@@ -208,11 +208,11 @@ def dead_worker(tmp_path: Path) -> Callable[..., optuna.Study]:
 
 
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage")
-def test_enqueued_trials_of_dead_workers_are_done_again(
+def test_enqueued_trials_of_dead_workers_are_enqueued_again(
     dead_worker: Callable[..., optuna.Study],
 ) -> None:
     study = dead_worker(optuna.samplers.RandomSampler(), "x", "y")
-    # Only the one that a user enqueued.
+    # Only a trial that the user enqueued is enqueued again.
     *dead, retry = study.trials
     assert [trial.state for trial in dead] == [TrialState.FAIL] * 2
     assert (retry.state, retry.params) == (TrialState.WAITING, dead[0].params)
@@ -220,17 +220,19 @@ def test_enqueued_trials_of_dead_workers_are_done_again(
     assert optuna.storages.RetryHeartbeatStaleTrialCallback.retried_trial_number(retry) == 0
     enqueue_again(study, dead[0])
     assert len(study.trials) == 3
-    enqueue_again(study, retry)  # As if its worker died, too.
+    enqueue_again(study, retry)  # Pretend that the retry's worker died, too.
     assert [trial.params for trial in study.trials[3:]] == [dead[0].params]
-    study.add_trial(retry)  # As if another worker had found the first one dead at that moment.
+    study.add_trial(retry)  # Another worker found the first trial dead at the same moment.
     enqueue_again(study, study.trials[4])
     assert len(study.trials) == 5
 
 
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage")
-def test_what_is_proposed_again_is_not_enqueued(dead_worker: Callable[..., optuna.Study]) -> None:
+def test_trials_that_the_sampler_proposes_again_are_not_enqueued(
+    dead_worker: Callable[..., optuna.Study],
+) -> None:
     study = dead_worker(adnn.DeltaStepSampler(), "x")
-    # Only the one that a user enqueued.
+    # Only the trial that the user enqueued is enqueued again.
     dead, proposed, retry = study.trials
     assert dead.params == retry.params == {"x": 0.25}
     assert proposed.state == TrialState.FAIL
@@ -238,7 +240,7 @@ def test_what_is_proposed_again_is_not_enqueued(dead_worker: Callable[..., optun
 
 
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage")
-def test_a_trial_of_which_nothing_is_known_is_not_done_again(
+def test_a_trial_without_stored_parameters_is_not_enqueued_again(
     dead_worker: Callable[..., optuna.Study],
 ) -> None:
     study = dead_worker(optuna.samplers.RandomSampler())
@@ -266,7 +268,7 @@ def test_arguments_that_sqlite_does_not_have_are_refused_at_once(
         open_storage(url)
 
 
-def test_a_file_that_can_only_be_read_is_read(tmp_path: Path) -> None:
+def test_a_read_only_file_is_read(tmp_path: Path) -> None:
     optuna.create_study(storage=f"sqlite:///{tmp_path}/plain.db", study_name="theirs")
     opened = open_storage(f"sqlite:///file:{tmp_path}/plain.db?mode=ro&uri=true", must_exist=True)
     assert optuna.get_all_study_names(opened) == ["theirs"]

@@ -1,4 +1,4 @@
-"""Workers that share a study and die: nothing is lost, nothing is done or counted twice."""
+"""Workers that share a study and die: no trial is lost, repeated or counted twice."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TESTS = Path(__file__).parents[1]
 
 
 def leave_a_trial_running(url: str, *command: str) -> None:
-    """Begin a trial of the study ``s`` at (0.1, -0.1) in a process that dies of it."""
+    """Begin a trial of the study ``s`` at (0.1, -0.1) in a process that then dies."""
     program = f"""
 import os, signal, optuna
 from optuna.distributions import FloatDistribution
@@ -69,7 +69,7 @@ def test_a_dead_workers_trial_is_retried_once_with_its_parameters(
     assert all(owner_of(t)["process"] == os.getpid() for t in again[2:])
 
 
-def test_a_process_that_is_seen_lives_whatever_its_heartbeats(url: str) -> None:
+def test_a_process_of_this_host_lives_whatever_its_heartbeats(url: str) -> None:
     storage: Any = open_storage(url)
     worker = subprocess.Popen(["sleep", "600"])
     seen = []
@@ -88,7 +88,7 @@ def test_a_process_that_is_seen_lives_whatever_its_heartbeats(url: str) -> None:
     begun.system_attrs[OWNER] |= owner
     trial_id = storage.create_new_trial(study._study_id, begun)
     storage.record_heartbeat(trial_id)
-    with storage._backend.engine.begin() as connection:  # As if the database was away.
+    with storage._backend.engine.begin() as connection:  # Pretend that the database was away.
         connection.exec_driver_sql(
             "UPDATE trial_heartbeats SET heartbeat = datetime(heartbeat, '-1 hour')"
         )
@@ -97,7 +97,7 @@ def test_a_process_that_is_seen_lives_whatever_its_heartbeats(url: str) -> None:
     assert states == ["COMPLETE", "FAIL", *["COMPLETE"] * 3]
 
 
-def test_a_worker_of_another_host_shows_no_sign_of_life(
+def test_a_worker_of_another_host_is_dead_without_heartbeats(
     objective: InitOffsetObjective, postgresql: Server
 ) -> None:
     command = ["unshare", "--uts", "sh", "-c", 'hostname elsewhere && exec "$0" "$@"']
@@ -112,7 +112,7 @@ def test_a_worker_of_another_host_shows_no_sign_of_life(
     assert running.system_attrs[OWNER]["host"].startswith("elsewhere#")
     assert is_alive(running) is None
     storage._backend.grace_period = 1
-    with storage._backend.engine.begin() as connection:  # As if an hour had passed.
+    with storage._backend.engine.begin() as connection:  # Pretend that an hour has passed.
         connection.exec_driver_sql(
             "UPDATE trial_heartbeats SET heartbeat = heartbeat - INTERVAL '1 hour'"
         )
@@ -145,7 +145,7 @@ def test_a_worker_that_was_taken_for_dead_does_not_count_twice(
 
 
 @pytest.mark.slow
-def test_sigterm_is_an_interrupt(url: str) -> None:
+def test_sigterm_is_handled_like_ctrl_c(url: str) -> None:
     worker = begin_worker(url, "greedy", 1000, 1)
     wait_for_trials(url, 2, worker)
     worker.terminate()
@@ -153,7 +153,7 @@ def test_sigterm_is_an_interrupt(url: str) -> None:
     message, traceback = errors.split("Traceback (most recent call last):")
     assert "Interrupted; all trials are kept." in message
     assert traceback.rstrip().endswith("KeyboardInterrupt")
-    # The line that called, and nothing of what that called.
+    # The traceback shows the calling line, without the lines within the package.
     assert re.findall(r'File "(.*?)"', traceback) == [str(TESTS / "search_worker.py")]
     study = optuna.load_study(study_name="killed", storage=url)
     assert study.user_attrs["adnn:stop_reason"] == "interrupted"
@@ -161,7 +161,7 @@ def test_sigterm_is_an_interrupt(url: str) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_is_said_once_and_leaves_nothing_running(url: str) -> None:
+def test_ctrl_c_is_reported_once_and_leaves_no_trial_running(url: str) -> None:
     worker = begin_worker(url, "random_restart", 1000, 4)
     wait_for_trials(url, 6, worker)
     worker.send_signal(signal.SIGINT)
@@ -208,7 +208,7 @@ def wait_for_trials(url: str, count: int, worker: subprocess.Popen[str]) -> None
         pytest.param("random_restart", 4, 100, 8, marks=pytest.mark.slow),
     ],
 )
-def test_workers_do_nothing_twice_and_not_too_much(
+def test_workers_repeat_no_trial_and_stop_at_the_limit(
     sampler: str, n_workers: int, max_trial: int, batch_size: int, url: str
 ) -> None:
     workers = [begin_worker(url, sampler, max_trial, batch_size) for _ in range(n_workers)]
@@ -228,7 +228,7 @@ def test_workers_do_nothing_twice_and_not_too_much(
 
 
 @pytest.mark.slow
-def test_workers_that_are_killed_leave_no_trace(postgresql: Server, tmp_path: Path) -> None:
+def test_killed_workers_leave_no_trace(postgresql: Server, tmp_path: Path) -> None:
     log = tmp_path / "log"
     study, killed = scale.supervise(
         postgresql.url, "scale", n_workers=3, n_trials=24, kill_every=8, log=log
@@ -275,7 +275,7 @@ print("swallowed")
 
 
 @pytest.mark.slow
-def test_ctrl_c_counts_also_where_python_drops_its_exception() -> None:
+def test_ctrl_c_counts_even_if_python_drops_its_exception() -> None:
     program = INTERRUPTED_AT_ONCE.format(tests=str(TESTS))
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
