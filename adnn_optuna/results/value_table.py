@@ -11,7 +11,6 @@ from adnn_optuna._units import ACCURACY, Unit, unit_of
 from adnn_optuna.stats.design import PairedDesign
 from adnn_optuna.stats.paired_differences import PairedDifference
 from adnn_optuna.stats.spread import outliers, unit_of_values
-from adnn_optuna.stats.unpaired_differences import unpaired_differences
 
 VALUE = "value"  # The name of values whose name is not known.
 MOST_ARMS = 100  # With more arms, the CIs of all pairs are too wide to show anything.
@@ -57,6 +56,9 @@ class ValueTable:
         pairs = itertools.combinations(self._better, 2)
         claims = [pair for pair in pairs if self.baseline is None or self.baseline in pair]
         if not self.is_paired:
+            # Most comparisons are paired, and do not need the module.
+            from adnn_optuna.stats.unpaired_differences import unpaired_differences
+
             return unpaired_differences(self._better, claims, margin=self.design.margin)
         n_examples = 0
         if self.unit is ACCURACY:
