@@ -19,10 +19,10 @@ def noisy(trial: optuna.Trial | optuna.trial.FrozenTrial, seed: int) -> float:
 
 
 def one_seed(seed: int) -> float:
-    """Return a value of one source of randomness."""
+    """Return a value from one source of randomness."""
     return _noise(seed)
 
 
 def sources(noise: int, order: int) -> float:
-    """Return a value of two sources of randomness."""
+    """Return a value from two sources of randomness."""
     return _noise(noise) + _noise(order) / 2

@@ -1,4 +1,4 @@
-"""Writes files in forked processes, each of which is killed before another step of writing."""
+"""Write files in forked processes, each of which is killed before another step of writing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def kill_before(step: int, folder: Path) -> None:
-    """Let this process be killed before so many steps: files opened, moved or removed."""
+    """Let this process be killed after this number of steps: files opened, moved or removed."""
     n_steps = 0
 
     def count(event: str, arguments: tuple[object, ...]) -> None:
@@ -34,7 +34,7 @@ def kill_before(step: int, folder: Path) -> None:
 
 
 def killed_before(step: int, folder: Path, write: Callable[[], None]) -> bool:
-    """Write in a process that is killed before a step; return whether it came so far."""
+    """Write in a process that is killed before a step; return whether the step was reached."""
     if (child := os.fork()) == 0:
         kill_before(step, folder)
         write()
@@ -43,7 +43,7 @@ def killed_before(step: int, folder: Path, write: Callable[[], None]) -> bool:
 
 
 def contract_of(folder: Path) -> str:
-    """Return which contract is there, and whether its weights are those that it names."""
+    """Return the version of the stored contract, and whether it names its own weights."""
     content = json.loads((folder / "a.json").read_text())
     weights = folder / content["files"]["weights"]["name"]
     is_whole = (
@@ -53,7 +53,7 @@ def contract_of(folder: Path) -> str:
 
 
 def main(what: str, folder: Path) -> None:
-    """Print, for each step, what is there after a death before it, and how many files are."""
+    """Print, for each step, the contents and the number of new files after a death before it."""
 
     def write(version: str, size: int) -> None:
         if what == "text":
@@ -61,7 +61,7 @@ def main(what: str, folder: Path) -> None:
                 for _ in range(2):
                     file.write(version * (size // 2))
                     file.flush()
-                    sys.audit("open", str(folder))  # A step, before which it is half written.
+                    sys.audit("open", str(folder))  # This step has a half-written file.
         else:
             weights = {"kernel": np.full(size, len(version))}
             Contract({"version": version}, weights).save(folder / "a.json")

@@ -1,4 +1,4 @@
-"""A server that has imported what workers need, and forks them: a kill then costs no start-up."""
+"""A server that has imported the workers' modules and forks them, so a kill costs no start-up."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 
 def forking(*modules: str) -> ForkServerContext:
-    """Return the context of processes that begin with these modules."""
+    """Return the context of processes that have imported these modules."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*modules])
     with pytest.MonkeyPatch.context() as patch:
-        # The server finds modules by its environment alone, and passes over those it does not.
+        # The server finds modules only by its environment, and ignores modules that it does not
+        # find.
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         forkserver.ensure_running()
     return context

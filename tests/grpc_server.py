@@ -1,4 +1,4 @@
-"""Optuna's gRPC proxy in a process of its own. Arguments: storage URL, port."""
+"""Optuna's gRPC proxy in a separate process. Arguments: storage URL, port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A search of a function in a process of its own and without TensorFlow.
+"""A search of a function in a separate process without TensorFlow.
 
 Arguments: how the storage is opened (a name of ``STORAGES``), its URL, path or address, the number
 of trials, and in which of its own trials the process kills itself (0: in none).

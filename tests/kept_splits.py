@@ -1,4 +1,4 @@
-"""Functions of a seed that keep their split, as people write them."""
+"""Functions of a seed that keep their split, as users write them."""
 
 # mypy: ignore-errors
 
@@ -160,7 +160,7 @@ def bandit(seed):
 
 
 def evolved(seed):
-    """A genetic algorithm on the training set."""
+    """Run a genetic algorithm on the training set."""
     rng = np.random.default_rng(seed)
     pop = [rng.normal(size=64) for _ in range(10)]
 

@@ -1,4 +1,4 @@
-"""Which faults the tests would notice: draw mutants of the code, and run the tests on each.
+"""Draw mutants of the code, and run the tests on each: which faults would the tests notice?
 
 ``make mutants`` calls it. Mutants and what is known of them stay in ``mutants``, so an interrupted
 run goes on where it was, and functions that changed are mutated anew. ``mutmut show NAME`` prints
@@ -18,23 +18,23 @@ from pathlib import Path
 from scipy.stats import binomtest
 
 MUTANTS = Path("mutants")
-# As mutmut stores that all tests passed on a mutant, and that none reaches it.
+# mutmut stores these exit codes: all tests passed on the mutant, or no test reaches it.
 SURVIVED, NO_TESTS = 0, 33
-# mutmut makes all mutants, and learns which tests reach which function, when it tests some.
+# With its first test run, mutmut makes all mutants, and learns which tests reach which function.
 FIRST = "adnn_optuna.samplers._moves.x_generat*__mutmut_1"
 
 
 def mutmut(*names: str) -> None:
-    """Run the tests on mutants: all that match the names."""
-    # Tests must import the mutants, not the package that is installed, also in processes that they
-    # start. Python looks into no folder that was not there when it began.
+    """Run the tests on all mutants that match the names."""
+    # Tests, and processes that they start, must import the mutants, not the installed package.
+    # Python ignores folders on its path that did not exist when it began.
     MUTANTS.mkdir(exist_ok=True)
     environment = {**os.environ, "PYTHONPATH": str(MUTANTS.resolve())}
     subprocess.run([sys.executable, "-m", "mutmut", "run", *names], env=environment, check=True)
 
 
 def known() -> dict[str, int | None]:
-    """Return the exit code of the tests on each mutant, None where they were not run."""
+    """Return the exit code of the tests on each mutant; None if they were not run."""
     codes = {}
     for path in sorted(MUTANTS.rglob("*.meta")):
         codes.update(json.loads(path.read_text())["exit_code_by_key"])
@@ -49,7 +49,7 @@ def main() -> None:
     if not known():
         mutmut(FIRST)
     names = sorted(known())
-    # The first of a random order, so that a larger number goes on with the same.
+    # A larger number of mutants begins with the same ones, as the order is random but fixed.
     random.Random(arguments.seed).shuffle(names)
     sampled = names[: arguments.number]
     codes = known()

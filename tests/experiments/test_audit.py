@@ -1,4 +1,4 @@
-"""Audits: every variable with its distribution and seed, and every random layer."""
+"""Audits of models: each variable with its distribution and seed, and each random layer."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ EXPECTED = {
 }
 
 
-def test_lists_every_variable(audit: adnn.Audit, model: keras.Model) -> None:
+def test_an_audit_lists_every_variable(audit: adnn.Audit, model: keras.Model) -> None:
     assert [v.path for v in audit.variables] == [v.path for v in model.weights]
     assert [v.shape for v in audit.variables] == [v.shape for v in model.weights]
     distributions = {v.path: v.distribution for v in audit.variables}
@@ -83,9 +83,9 @@ def test_lists_every_variable(audit: adnn.Audit, model: keras.Model) -> None:
         assert distributions[path].startswith(start), path
 
 
-def test_lists_the_random_layers(audit: adnn.Audit) -> None:
+def test_an_audit_lists_the_random_layers(audit: adnn.Audit) -> None:
     layers = {layer.path: layer for layer in audit.layers}
-    # Keras numbers the layer within attention by the layers of that kind that were made before.
+    # Keras numbers this inner layer by the layers of its kind that were created before.
     other_layers = {re.sub(r"_\d+$", "", path) for path in layers if "lstm" not in path}
     assert other_layers == {"attention/dropout", "dropout"}
     dropout = layers["dropout"]
@@ -93,7 +93,7 @@ def test_lists_the_random_layers(audit: adnn.Audit) -> None:
     assert sum("lstm_cell" in path for path in layers) == 2
 
 
-def test_leaves_model_and_random_states_alone(model: keras.Model) -> None:
+def test_an_audit_does_not_change_model_and_random_states(model: keras.Model) -> None:
     before = [v.numpy().copy() for v in model.variables]
     random.seed(3)
     state = random.getstate()
@@ -115,7 +115,7 @@ def cdf(distribution: str, shape: tuple[int, ...]) -> Any:
             return scipy.stats.truncnorm(-2, 2, p["mean"], p["stddev"]).cdf
         case "Orthogonal":
             n = max(np.prod(shape[:-1]), shape[-1])
-            # One entry of a random unit vector.
+            # One coordinate of a random unit vector.
             return scipy.stats.beta((n - 1) / 2, (n - 1) / 2, -p["gain"], 2 * p["gain"]).cdf
     raise AssertionError(distribution)
 
@@ -142,7 +142,9 @@ INITIALIZERS = [
 
 @pytest.mark.parametrize("cls", INITIALIZERS, ids=lambda cls: cls.__name__)
 @pytest.mark.parametrize("shape", [(40, 60), (3, 3, 8, 30)], ids=str)
-def test_states_the_distribution_that_samples_have(cls: type, shape: tuple[int, ...]) -> None:
+def test_the_stated_distribution_is_the_distribution_of_samples(
+    cls: type, shape: tuple[int, ...]
+) -> None:
     initializer = cls(seed=5)
     values = np.asarray(initializer(shape)).ravel()
     distribution = distribution_of(initializer, shape)
@@ -150,7 +152,7 @@ def test_states_the_distribution_that_samples_have(cls: type, shape: tuple[int, 
 
 
 class Drawing(keras.Initializer):
-    """Draws with a seed that its configuration holds."""
+    """An initializer with a seed in its configuration."""
 
     def __init__(self, seed: int | None = None, share: float = 1.0) -> None:
         self.seed = seed
@@ -182,7 +184,9 @@ def ones(shape: Any, dtype: Any = None) -> Any:
     ],
     ids=range(4),
 )
-def test_names_initializers_of_others_by_their_class(initializer: Any, said: str) -> None:
+def test_initializers_of_other_packages_are_named_by_their_class(
+    initializer: Any, said: str
+) -> None:
     assert distribution_of(initializer, (2, 3)) == said
 
 
@@ -190,7 +194,7 @@ def dense_model(**settings: Any) -> keras.Model:
     return keras.Sequential([keras.Input((4,)), L.Dense(4, **settings), L.Dense(4, **settings)])
 
 
-def test_seeds_are_those_of_configurations() -> None:
+def test_seeds_come_from_configurations() -> None:
     assert [v.seed for v in adnn.audit_randomness(dense_model()).variables] == [None] * 4
     generator = keras.random.SeedGenerator(3)
     for seed, expected in ((5, 5), (generator, 3)):
@@ -199,7 +203,7 @@ def test_seeds_are_those_of_configurations() -> None:
         assert seeds == [expected, None, expected, None]
 
 
-def test_lists_the_variables_of_a_subclassed_model() -> None:
+def test_an_audit_lists_the_variables_of_a_subclassed_model() -> None:
     class Own(keras.Model):
         def __init__(self) -> None:
             super().__init__()
@@ -219,7 +223,7 @@ def test_lists_the_variables_of_a_subclassed_model() -> None:
     assert [*distributions.values()] == ["unknown"]
 
 
-def test_leaves_out_no_layer_that_has_the_name_of_another() -> None:
+def test_layers_with_the_same_name_are_all_listed() -> None:
     class Own(keras.Model):
         def __init__(self) -> None:
             super().__init__()
@@ -232,7 +236,7 @@ def test_leaves_out_no_layer_that_has_the_name_of_another() -> None:
     assert [layer.path for layer in layers] == ["same", "same"]
 
 
-def test_names_only_layers_that_draw() -> None:
+def test_only_layers_that_draw_are_named_as_random() -> None:
     class Always(L.Layer):
         def __init__(self) -> None:
             super().__init__(name="always")
@@ -253,22 +257,22 @@ def test_names_only_layers_that_draw() -> None:
     assert [layer.path for layer in audit.layers] == ["always", "one/lstm_cell"]
 
 
-def test_refuses_what_is_no_model() -> None:
+def test_values_that_are_not_models_are_refused() -> None:
     sentence = r"^model must be a keras\.Model \(build it first\); got MLP\(.* of type MLP\.$"
     with pytest.raises(TypeError, match=sentence):
         adnn.audit_randomness(adnn.MLP())  # type: ignore[arg-type]
 
 
-def test_reads_a_file_without_its_weights(model: keras.Model, tmp_path: Path) -> None:
+def test_a_file_is_read_without_its_weights(model: keras.Model, tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     model.save(path)
     audit = audit_file(path)
     assert len(audit.variables) == 23
-    # What was drawn is not in the file.
+    # The file does not hold the drawn seeds.
     assert {v.seed for v in audit.variables} == {None}
 
 
-def test_reads_a_file_of_a_compiled_model(tmp_path: Path) -> None:
+def test_a_file_of_a_compiled_model_is_read(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((4,)), L.Dense(3, name="a"), L.Dense(2, name="b")])
     model.save(tmp_path / "plain.keras")
     model.compile("adam", "mse", metrics=["accuracy"])
@@ -276,7 +280,7 @@ def test_reads_a_file_of_a_compiled_model(tmp_path: Path) -> None:
     assert audit_file(tmp_path / "compiled.keras") == audit_file(tmp_path / "plain.keras")
 
 
-def test_executes_nothing_in_a_file(tmp_path: Path) -> None:
+def test_no_code_in_a_file_is_executed(tmp_path: Path) -> None:
     path = tmp_path / "lambda.keras"
     keras.Sequential([keras.Input((4,)), L.Lambda(lambda x: x + 1)]).save(path)
     with pytest.raises(ValueError, match="none that runs code"):
@@ -294,9 +298,9 @@ def write_config(path: Path, config: bytes, compression: int = zipfile.ZIP_STORE
 
 
 def put_in_headers(path: Path, offset: int, value: int) -> None:
-    """Change a field of both headers of a zip file's only member."""
+    """Change a field in both headers of the only member of a zip file."""
     content = bytearray(path.read_bytes())
-    # The second header has one field of two bytes more before those that both have.
+    # The second header has one more field of two bytes before the fields that both headers have.
     for begin in (offset, content.index(b"PK\x01\x02") + offset + 2):
         content[begin : begin + 2] = value.to_bytes(2, "little")
     path.write_bytes(content)
@@ -305,7 +309,7 @@ def put_in_headers(path: Path, offset: int, value: int) -> None:
 @pytest.mark.parametrize(
     "kind", ["no object", "no UTF-8", "damaged", "encrypted", "unknown compression"]
 )
-def test_says_in_a_sentence_that_a_file_is_damaged(kind: str, tmp_path: Path) -> None:
+def test_a_damaged_file_is_refused_in_a_sentence(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     contents = {"no object": b"[]", "no UTF-8": b'{"name": "\xff"}'}
     write_config(path, contents.get(kind, b"{}"))
@@ -332,7 +336,7 @@ def test_says_in_a_sentence_that_a_file_is_damaged(kind: str, tmp_path: Path) ->
     ],
     ids=["unknown activation", "missing argument", "no class", "no name"],
 )
-def test_says_in_a_sentence_what_keras_cannot_make(
+def test_a_configuration_that_keras_refuses_is_refused_in_a_sentence(
     change: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "model.keras"
@@ -357,7 +361,7 @@ def seeded_model() -> keras.Model:
     return keras.Sequential(layers, name="net")
 
 
-def test_prints_as_the_snapshots() -> None:
+def test_an_audit_prints_as_the_snapshots() -> None:
     assert_surfaces("audit", adnn.audit_randomness(seeded_model()))
 
 

@@ -1,4 +1,4 @@
-"""Winner and unmoved network from fresh seeds: which seeds, what is stored, and only once."""
+"""Best and baseline networks on new seeds: their seeds, their storage, and that each runs once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def confirmed(result: SearchResult, n_seeds: int = 6) -> ConfirmationRuns:
     confirm_best_trial(read_record(result.study), result._objective, n_seeds)
-    # From the storage alone.
+    # Read from the storage alone.
     runs = read_runs(read_record(result.study))
     assert runs is not None
     return runs
@@ -42,7 +42,9 @@ def trained(result: SearchResult) -> list[optuna.trial.FrozenTrial]:
     return optuna.load_study(study_name=name, storage=result.study._storage).trials
 
 
-def test_both_are_trained_from_the_same_fresh_seeds(objective: InitOffsetObjective) -> None:
+def test_best_and_baseline_network_are_trained_on_the_same_new_seeds(
+    objective: InitOffsetObjective,
+) -> None:
     result = adnn.search(objective, "greedy", max_trial=3)
     assert read_runs(read_record(result.study)) is None
     new_runs, best = confirmed(result), result.best
@@ -56,7 +58,7 @@ def test_both_are_trained_from_the_same_fresh_seeds(objective: InitOffsetObjecti
     assert len({tuple(scores) for of_arm in new_runs.scores.values() for scores in of_arm}) == 12
 
 
-def test_seeds_are_of_experiment_and_winner_and_not_of_a_name(
+def test_seeds_follow_from_experiment_and_best_trial_and_not_from_names(
     objective: InitOffsetObjective,
 ) -> None:
     config, params = objective.config, {"weight_offset_0": 0.1}
@@ -75,7 +77,7 @@ def test_seeds_are_of_experiment_and_winner_and_not_of_a_name(
     assert min(map(min, sets)) > 10_000
 
 
-def test_a_winner_is_confirmed_once_and_a_later_one_is_the_second(
+def test_a_best_trial_is_confirmed_once_and_a_later_one_has_rank_2(
     objective: InitOffsetObjective,
 ) -> None:
     first = adnn.search(objective, "greedy", max_trial=3)
@@ -83,7 +85,7 @@ def test_a_winner_is_confirmed_once_and_a_later_one_is_the_second(
     again = confirmed(first, 8)
     assert again.seeds == runs.seeds
     assert len(trained(first)) == 12
-    # Better than all before it.
+    # The added trial is better than all earlier trials.
     study = first.study
     study.add_trial(
         optuna.create_trial(
@@ -100,7 +102,7 @@ def test_a_winner_is_confirmed_once_and_a_later_one_is_the_second(
     assert not {*second.seeds} & {*runs.seeds}
 
 
-def test_what_was_declared_of_other_arms_is_refused(objective: InitOffsetObjective) -> None:
+def test_a_declaration_of_other_arms_is_refused(objective: InitOffsetObjective) -> None:
     result = adnn.search(objective, "greedy", max_trial=3)
     declared = {"began": "now", "trial": result.best.number, "seeds": [1], "arms": [0, 2]}
     result.study.set_user_attr("adnn:confirmed/now", declared)
@@ -109,7 +111,7 @@ def test_what_was_declared_of_other_arms_is_refused(objective: InitOffsetObjecti
 
 
 @pytest.mark.parametrize("wrong", [-1, 2**40, 0.5])
-def test_groups_that_no_examples_are_of_are_refused(wrong: float) -> None:
+def test_wrong_numbers_of_groups_are_refused(wrong: float) -> None:
     study = store_study("s")
     groups = np.zeros(1000, dtype=type(wrong))
     groups[0] = wrong
@@ -119,7 +121,7 @@ def test_groups_that_no_examples_are_of_are_refused(wrong: float) -> None:
         own_scores(read_record(study))
 
 
-def test_what_moves_nothing_has_no_arm(objective: InitOffsetObjective) -> None:
+def test_a_best_trial_without_offsets_has_no_arm(objective: InitOffsetObjective) -> None:
     result = adnn.search(objective, "random_restart", max_trial=3)
     assert confirmed(result).scores.keys() == {BASELINE}
     unmoved = adnn.search(objective, "greedy", max_trial=1)
@@ -143,7 +145,7 @@ def test_hyperparameters_of_the_first_trial_are_an_arm() -> None:
         assert (runs.scores[arm][0] == run.scores).all()
 
 
-def test_of_a_regression_squared_errors_are_stored() -> None:
+def test_squared_errors_of_a_regression_are_stored() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 4))
     data = adnn.Dataset.from_arrays(x, x @ [1, 2, 3, 4] + rng.normal(size=300), task="regression")
@@ -155,7 +157,7 @@ def test_of_a_regression_squared_errors_are_stored() -> None:
     assert runs.scores[BASELINE].shape == (6, 60)
 
 
-def test_nothing_random_has_no_fresh_seeds() -> None:
+def test_without_randomness_there_are_no_new_seeds() -> None:
     weights = adnn.MLP(hidden=(4,), kernel_initializer="zeros")
     training = quick_training(epochs=1, shuffle=False)
     objective = adnn.InitOffsetObjective(weights, adnn.load_dataset("digits"), training=training)
@@ -164,18 +166,18 @@ def test_nothing_random_has_no_fresh_seeds() -> None:
         confirm_best_trial(result.record, objective, 6)
 
 
-def test_goes_on_where_it_was_interrupted(objective: InitOffsetObjective) -> None:
+def test_an_interrupted_confirmation_resumes(objective: InitOffsetObjective) -> None:
     result = adnn.search(objective, "greedy", max_trial=3)
     stop = threading.Event()
     stop.set()
     with pytest.raises(KeyboardInterrupt):
         confirm_best_trial(result.record, objective, 7, stop=stop)
     assert read_runs(read_record(result.study)) is None
-    # With the number of seeds that was planned.
+    # The confirmation keeps its planned number of seeds.
     assert len(confirmed(result, 6).seeds) == 7
 
 
-def test_test_samples_that_repeat_others_are_stored_as_one() -> None:
+def test_repeated_test_samples_are_stored_as_one_group() -> None:
     digits = adnn.load_dataset("digits")
     x, y = digits.x_train[:300], digits.y_train[:300]
     tested = {"x_test": np.repeat(x[250:], 3, 0), "y_test": np.repeat(y[250:], 3)}
@@ -188,7 +190,7 @@ def test_test_samples_that_repeat_others_are_stored_as_one() -> None:
     assert len(np.unique(runs.own.groups)) == 50
 
 
-def test_what_is_left_of_another_study_of_the_name_is_not_taken(
+def test_evaluations_of_another_study_of_the_same_name_are_not_reused(
     objective: InitOffsetObjective,
 ) -> None:
     storage = optuna.storages.InMemoryStorage()
@@ -201,7 +203,7 @@ def test_what_is_left_of_another_study_of_the_name_is_not_taken(
     second = confirmed(adnn.search(other_objective, "greedy", **options))
     assert not {*first.seeds} & {*second.seeds}
     assert second.scores[BASELINE].shape == (6, 100)
-    # Whoever does the first one again has its trainings already.
+    # A new search for the first experiment reuses its training runs.
     optuna.delete_study(study_name="s", storage=storage)
     again = adnn.search(objective, "greedy", **options)
     n_before = len(trained(again))
@@ -209,7 +211,7 @@ def test_what_is_left_of_another_study_of_the_name_is_not_taken(
     assert len(trained(again)) == n_before
 
 
-def test_winner_of_a_comparison_is_repeated_once_from_one_fresh_seed(
+def test_the_best_trial_of_a_run_is_replicated_once_on_one_new_seed(
     objective: InitOffsetObjective, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop = threading.Event()
@@ -221,13 +223,13 @@ def test_winner_of_a_comparison_is_repeated_once_from_one_fresh_seed(
     fresh = objective.replace(seed=seed)
     runs = [*retrain(fresh.trainer, [[fresh.baseline_start], [fresh.start(best.params)]])]
     assert stored.repeated == pytest.approx(runs[1].score - runs[0].score)
-    assert np.isnan(result.record.repeated)  # It is of an earlier moment.
-    # Whoever resumes trains nothing again.
+    assert np.isnan(result.record.repeated)  # The record was read before the replication.
+    # A second call trains nothing.
     monkeypatch.setattr("adnn_optuna.networks.retraining.retrain", None)
     replicate_best_trial(stored, objective, stop)
 
 
-def test_of_restarts_and_longer_trainings_nothing_is_asked_and_of_rates_their_rate() -> None:
+def test_restarts_and_longer_trainings_are_not_replicated_and_learning_rates_are() -> None:
     settings: Any = {"max_trial": 2, "seeds": [3], "controls": ("longer", "learning_rate")}
     with pytest.warns(UserWarning, match="can decide nothing"):
         results = adnn.compare(make_objective(), ["greedy"], **settings).results

@@ -1,4 +1,4 @@
-"""The control that averages networks: its value is that of a plain average, whatever happens."""
+"""The control that averages networks: its value equals that of a plain average."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def plan_of(objective: InitOffsetObjective, n: int, **limits: Any) -> StudySpec:
 
 
 def members_of(objective: InitOffsetObjective, n: int) -> list[InitOffsetObjective]:
-    """Return the objectives of which the unmoved networks are the members of an ensemble."""
+    """Return objectives whose baseline networks are the members of an ensemble."""
     starts = ARMS["ensemble"].objective(objective, n).starts({"members": n})
     return [objective.replace(seed=start.seed) for start in starts]
 
 
-def test_it_is_the_average_of_networks_that_were_trained_alone(
+def test_an_ensemble_is_the_average_of_separately_trained_networks(
     objective: InitOffsetObjective, url: str
 ) -> None:
     record = run(plan_of(objective, 3), open_storage(url))
@@ -66,7 +66,7 @@ def test_it_is_the_average_of_networks_that_were_trained_alone(
     losses = -np.log(np.mean(of_val, axis=0)[np.arange(len(data.y_val)), data.y_val])
     metrics = trial.user_attrs["adnn:outcome"]["metrics"]
     assert metrics["val_loss"] == pytest.approx(losses.mean(), rel=1e-4)
-    # Looked at in another process, it is trained again, and comes to the same.
+    # Another process must train the networks again to test them, and gets the same result.
     again = read_record(record.study)
     [name] = [name for name in again.attrs if name.startswith("adnn:test/")]
     del again.attrs[name]
@@ -76,9 +76,9 @@ def test_it_is_the_average_of_networks_that_were_trained_alone(
     assert {**looks[0], "looked": ""} == {**looks[1], "looked": ""}
 
 
-def test_one_that_diverged_is_left_out(objective: InitOffsetObjective) -> None:
+def test_diverged_networks_are_left_out_of_an_ensemble(objective: InitOffsetObjective) -> None:
     def careless() -> keras.Model:
-        """Return a model whose weights are far too large now and then."""
+        """Return a model whose weights are sometimes far too large."""
         high = 3e38 if random.random() < 0.5 else 0.1
         uniform = keras.initializers.RandomUniform(0, high)
         dense = keras.layers.Dense(10, kernel_initializer=uniform)
@@ -98,7 +98,7 @@ def test_one_that_diverged_is_left_out(objective: InitOffsetObjective) -> None:
 
 
 class OfEachColumn(keras.regularizers.Regularizer):
-    """It adds several numbers, whose sum Keras takes."""
+    """A regularizer that returns several numbers, whose sum Keras uses."""
 
     def __call__(self, kernel: Any) -> Any:
         return 0.1 * keras.ops.sum(kernel**2, axis=0)
@@ -107,7 +107,7 @@ class OfEachColumn(keras.regularizers.Regularizer):
         return {}
 
 
-def test_what_layers_add_to_the_loss_is_averaged_too(objective: InitOffsetObjective) -> None:
+def test_losses_that_layers_add_are_averaged_too(objective: InitOffsetObjective) -> None:
     def regularized() -> keras.Model:
         dense = keras.layers.Dense(10, kernel_regularizer=OfEachColumn())
         return keras.Sequential([keras.Input((8, 8)), keras.layers.Flatten(), dense])
@@ -121,11 +121,11 @@ def test_what_layers_add_to_the_loss_is_averaged_too(objective: InitOffsetObject
     assert trial.intermediate_values[1] == pytest.approx(record.baseline, rel=1e-5)
     alone = [member.trainer.train([member.baseline_start])[0] for member in members_of(some, 2)]
     mean = np.mean([member.metrics["val_loss"] for member in alone])
-    # The average is a little better, by convexity; what is added is more than 1.
+    # By convexity, the average is a little better. The layers add more than 1.
     assert mean - 0.2 < trial.value < mean
 
 
-def test_without_time_for_one_network_it_is_over(objective: InitOffsetObjective) -> None:
+def test_an_ensemble_without_time_for_one_network_is_over(objective: InitOffsetObjective) -> None:
     record = run(plan_of(objective, 3, max_time=1e-9))
     assert record.is_over
     assert math.isnan(record.test_value)

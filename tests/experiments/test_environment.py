@@ -1,4 +1,4 @@
-"""The machine, versions and threads that a contract was made with."""
+"""The machine, the versions and the threads with which a contract was made."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Features\t: fp asimd sve2 fphp bf16 i8mm aes
     [(X86, "Swift: 3 GHz"), (ARM, platform.processor()), (None, platform.processor())],
     ids=["x86", "ARM", "no Linux"],
 )
-def test_tells_the_processor(
+def test_environment_states_the_processor(
     cpuinfo: str | None, model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = tmp_path / "cpuinfo"
@@ -51,7 +51,7 @@ def test_tells_the_processor(
     }
 
 
-def test_tells_versions_and_devices() -> None:
+def test_environment_states_versions_and_devices() -> None:
     environment = describe_environment()
     assert environment["versions"] == {
         "python": platform.python_version(),
@@ -69,7 +69,7 @@ def test_tells_versions_and_devices() -> None:
     ("value", "is_used"),
     [(None, True), ("1", True), ("0", False), ("false", False), ("FALSE", False)],
 )
-def test_tells_what_the_shell_says(
+def test_environment_states_settings_of_the_shell(
     value: str | None, is_used: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ("XLA_FLAGS", "TF_XLA_FLAGS")
@@ -82,7 +82,9 @@ def test_tells_what_the_shell_says(
     assert environment["flags"] == dict.fromkeys(names, value or "")
 
 
-def test_tells_as_many_threads_as_tensorflow_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_states_the_threads_that_tensorflow_uses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     n_cpus = len(os.sched_getaffinity(0))
     for kind in ("INTRA", "INTER"):
         for value, expected in (("7", 7), ("0", n_cpus), ("many", n_cpus), (None, n_cpus)):
@@ -90,5 +92,5 @@ def test_tells_as_many_threads_as_tensorflow_uses(monkeypatch: pytest.MonkeyPatc
             if value is not None:
                 monkeypatch.setenv(f"TF_NUM_{kind}OP_THREADS", value)
             assert describe_environment()[f"{kind.lower()}_op_threads"] == expected
-            # What Python says comes first.
+            # Settings in Python take precedence.
             assert n_threads(3, f"{kind}OP") == 3

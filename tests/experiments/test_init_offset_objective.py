@@ -1,4 +1,4 @@
-"""The objective on plain Optuna studies."""
+"""The objective of init offsets in plain Optuna studies."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def objective() -> InitOffsetObjective:
 def study_of(
     *trials: float | dict[str, Any], direction: str = "maximize", **arguments: Any
 ) -> optuna.Study:
-    """Return a study that will try these offsets of the weights."""
+    """Return a study that will try these weight offsets."""
     study = optuna.create_study(direction=direction, **arguments)
     for trial in trials:
         params = trial if isinstance(trial, dict) else {NAMES[0]: trial, NAMES[1]: 0.0}
@@ -69,13 +69,13 @@ def study_of(
     return study
 
 
-def test_a_plain_study_runs(objective: InitOffsetObjective, url: str) -> None:
+def test_a_plain_study_runs_the_objective(objective: InitOffsetObjective, url: str) -> None:
     study = study_of(0.0, 0.1, storage=url)
     study.optimize(objective, n_trials=3)
     trials = study.trials
     assert [t.state for t in trials] == [TrialState.COMPLETE] * 3
     assert set(trials[0].params) == set(NAMES)
-    # The first trial is the baseline, which is stored in the study with all that it is.
+    # The first trial is the baseline, which the study stores with all its metrics.
     attrs = study.user_attrs
     assert attrs[BASELINE] == trials[0].value == attrs[BASELINE_METRICS]["val_accuracy"]
     assert set(attrs[BASELINE_METRICS]) == set(METRICS)
@@ -87,7 +87,9 @@ def test_a_plain_study_runs(objective: InitOffsetObjective, url: str) -> None:
     assert len(set(losses)) == 3
 
 
-def test_the_baseline_is_trained_whatever_is_tried_first(objective: InitOffsetObjective) -> None:
+def test_the_baseline_is_trained_whatever_the_first_trial_is(
+    objective: InitOffsetObjective,
+) -> None:
     first = study_of(0.0)
     first.optimize(objective, n_trials=1)
     second = study_of(0.15)
@@ -126,7 +128,9 @@ def test_a_direction_that_a_function_of_the_trial_contradicts_is_refused() -> No
     assert objective.of({}).direction == objective.direction
 
 
-def test_a_direction_is_given_where_a_name_tells_none(logs: pytest.LogCaptureFixture) -> None:
+def test_a_direction_is_needed_only_if_the_metrics_name_tells_none(
+    logs: pytest.LogCaptureFixture,
+) -> None:
     logs.set_level(logging.INFO, logger="optuna")
     training = dataclasses.replace(
         TRAINING, metrics=(cost,), patience=1, monitor="val_cost", epochs=3
@@ -138,7 +142,7 @@ def test_a_direction_is_given_where_a_name_tells_none(logs: pytest.LogCaptureFix
     result = search(objective, "annealing", max_trial=3, confirm=0)
     values = [trial.value for trial in result.record.done_trials]
     assert result.best_value == min(values) < max(values)  # type: ignore[type-var]
-    # Falling costs do not end a training.
+    # Falling costs count as better, so they do not end a training.
     assert result.record.done_trials[0].user_attrs["adnn:outcome"]["trained"]["epochs"] == 3
     of_digits = objective.replace(dataset=load_dataset("digits"))
     study = optuna.create_study(direction="minimize")
@@ -151,7 +155,7 @@ def test_a_direction_is_given_where_a_name_tells_none(logs: pytest.LogCaptureFix
 
 
 def fixed_net() -> keras.Model:
-    """Return a model that starts from the same weights whatever the seed."""
+    """Return a model that starts from the same weights for any seed."""
     initializers = (keras.initializers.GlorotUniform(seed=seed) for seed in (1, 2))
     return keras.Sequential(
         [
@@ -175,7 +179,9 @@ def test_restarts_need_weights_that_depend_on_the_seed(model: Any) -> None:
 
 
 @pytest.mark.parametrize("again", ["best trial", "fixed trial"])
-def test_a_trial_is_evaluated_again(again: str, objective: InitOffsetObjective) -> None:
+def test_a_finished_trial_can_be_evaluated_again(
+    again: str, objective: InitOffsetObjective
+) -> None:
     study = study_of(0.07, 0.0)
     study.optimize(objective, n_trials=2)
     best = study.best_trial
@@ -186,7 +192,7 @@ def test_a_trial_is_evaluated_again(again: str, objective: InitOffsetObjective) 
 
 
 def test_a_baseline_that_diverged_has_no_value() -> None:
-    # Its accuracy is a number all the same: that of the first class.
+    # The accuracy is still a number: the network predicts the first class.
     training = dataclasses.replace(TRAINING, optimizer="sgd", learning_rate=1e30, epochs=1)
     objective = InitOffsetObjective(MODEL, DATA, training=training)
     study = study_of(0.0)
@@ -216,8 +222,8 @@ def test_a_baseline_that_a_kill_left_half_stored_is_stored_again(
     assert attrs[BASELINE] == attrs[BASELINE_METRICS]["val_accuracy"]
 
 
-def test_a_diverged_trial_fails_and_the_study_goes_on() -> None:
-    # Half of the largest float32 for each weight: the first sum is infinite.
+def test_a_diverged_trial_fails_and_the_study_continues() -> None:
+    # With half of the largest float32 in each weight, the first sum is infinite.
     space = OffsetSpace(-1e38, 1e38)
     objective = InitOffsetObjective(MODEL, DATA, training=TRAINING, space=space)
     study = study_of(0.0, 1e38, 0.1)
@@ -228,7 +234,7 @@ def test_a_diverged_trial_fails_and_the_study_goes_on() -> None:
 
 
 class PruneFrom(optuna.pruners.BasePruner):
-    """It prunes the trials with these numbers after their first epoch."""
+    """A pruner that prunes the trials with these numbers after their first epoch."""
 
     def __init__(self, *numbers: int) -> None:
         self._numbers = numbers
@@ -237,7 +243,7 @@ class PruneFrom(optuna.pruners.BasePruner):
         return trial.number in self._numbers
 
 
-def test_a_pruner_that_was_given_ends_trainings(objective: InitOffsetObjective) -> None:
+def test_a_pruner_that_the_user_passed_prunes_trainings(objective: InitOffsetObjective) -> None:
     study = study_of(0.1, 0.05, pruner=PruneFrom(1))
     study.optimize(objective, n_trials=2)
     complete, pruned = study.trials
@@ -252,7 +258,8 @@ def test_a_training_that_has_ended_is_not_pruned(objective: InitOffsetObjective)
     training = dataclasses.replace(
         TRAINING, epochs=3, patience=0, monitor="train_loss", mode="max"
     )
-    patient = objective.replace(training=training)  # The loss falls: its second epoch is the last.
+    # The loss falls, so the second epoch is the last one.
+    patient = objective.replace(training=training)
     study = study_of(0.1, 0.05, pruner=optuna.pruners.ThresholdPruner(lower=2, n_warmup_steps=1))
     study.optimize(patient, n_trials=2)
     assert {t.state for t in study.trials} == {TrialState.COMPLETE}
@@ -267,8 +274,8 @@ def test_the_baseline_is_never_pruned(objective: InitOffsetObjective) -> None:
     assert study.user_attrs[BASELINE_METRICS] == unpruned.user_attrs[BASELINE_METRICS]
 
 
-def test_a_pruner_that_nobody_asked_for_is_not_used(objective: InitOffsetObjective) -> None:
-    # Worse and worse after five trials, which is what Optuna's default pruner waits for.
+def test_a_pruner_that_the_user_did_not_pass_is_not_used(objective: InitOffsetObjective) -> None:
+    # Trials get worse after five trials, when Optuna's default pruner would begin to prune.
     study = study_of(*[0.0] * 5, 0.19, 0.2)
     study.optimize(objective, n_trials=7)
     assert {t.state for t in study.trials} == {TrialState.COMPLETE}
@@ -317,9 +324,11 @@ def test_a_study_with_copied_trials_goes_on(objective: InitOffsetObjective) -> N
     assert second.user_attrs[BASELINE] == first.user_attrs[BASELINE]
 
 
-def test_a_study_is_not_taken_for_a_deleted_one(objective: InitOffsetObjective, url: str) -> None:
+def test_a_study_with_the_id_of_a_deleted_one_is_not_taken_for_it(
+    objective: InitOffsetObjective, url: str
+) -> None:
     storage = open_storage(url)
-    for _ in range(2):  # SQLite gives the second one the id of the first.
+    for _ in range(2):  # SQLite gives the second study the id of the first one.
         study = study_of(0.0, storage=storage, study_name="a")
         study.optimize(objective, n_trials=1)
         assert {CONFIG, BASELINE, BASELINE_METRICS} <= study.user_attrs.keys()
@@ -327,7 +336,7 @@ def test_a_study_is_not_taken_for_a_deleted_one(objective: InitOffsetObjective, 
 
 
 def convolutional(scale: float) -> InitOffsetObjective:
-    """Return an objective of a model that starts from given weights."""
+    """Return an objective with a model that starts from given weights."""
 
     def build() -> keras.Model:
         layers = [keras.layers.Conv1D(4, 3), keras.layers.Flatten(), keras.layers.Dense(10)]
@@ -340,7 +349,7 @@ def convolutional(scale: float) -> InitOffsetObjective:
     return InitOffsetObjective(build, DATA, training=TRAINING)
 
 
-def test_a_study_belongs_to_the_initial_weights() -> None:
+def test_a_study_belongs_to_its_initial_weights() -> None:
     study = study_of(0.0)
     convolutional(0.1).attach(study)
     convolutional(0.1 * (1 + 1e-7)).attach(study)
@@ -361,7 +370,9 @@ def test_threads_share_an_objective(objective: InitOffsetObjective) -> None:
     assert values[1] == values[2]
 
 
-def test_trials_side_by_side_give_what_each_alone_gives(objective: InitOffsetObjective) -> None:
+def test_trials_side_by_side_have_the_values_that_each_alone_has(
+    objective: InitOffsetObjective,
+) -> None:
     alone = study_of(0.1, 0.0, 0.1, 0.2)
     alone.optimize(objective, n_trials=4)
     study = study_of(0.1, 0.0, 0.1, 0.2)
@@ -373,7 +384,9 @@ def test_trials_side_by_side_give_what_each_alone_gives(objective: InitOffsetObj
     assert study.user_attrs[BASELINE_METRICS] == alone.user_attrs[BASELINE_METRICS]
 
 
-def test_a_deadline_prunes_and_marks(objective: InitOffsetObjective) -> None:
+def test_a_deadline_prunes_a_trial_and_marks_it_as_interrupted(
+    objective: InitOffsetObjective,
+) -> None:
     study = study_of(0.1)
     trial = study.ask(objective.distributions)
     [outcome] = objective.train([trial], deadline=0.0)
@@ -384,7 +397,7 @@ def test_a_deadline_prunes_and_marks(objective: InitOffsetObjective) -> None:
     assert BASELINE not in study.user_attrs
 
 
-def test_what_is_stopped_has_no_outcome(objective: InitOffsetObjective) -> None:
+def test_a_stopped_trial_has_no_outcome(objective: InitOffsetObjective) -> None:
     study = study_of(0.1)
     stop = threading.Event()
     stop.set()
@@ -418,7 +431,9 @@ def test_no_error_leaves_a_trial_running(
     assert trial.system_attrs[ENDED] == "interrupted"
 
 
-def test_what_has_been_done_meanwhile_is_not_repeated(objective: InitOffsetObjective) -> None:
+def test_a_trial_that_another_worker_has_ended_is_not_evaluated(
+    objective: InitOffsetObjective,
+) -> None:
     study = study_of(0.1)
     [waiting] = study.trials
     study._storage.set_trial_system_attr(waiting._trial_id, ENDED, "interrupted")
@@ -438,7 +453,7 @@ def test_a_replaced_objective_shares_the_trainer(objective: InitOffsetObjective)
         objective.replace(seed=-1)
 
 
-def test_what_is_replaced_is_as_if_it_was_given(objective: InitOffsetObjective) -> None:
+def test_a_replaced_objective_equals_a_new_one(objective: InitOffsetObjective) -> None:
     data, training = few_digits(val=30), dataclasses.replace(TRAINING, epochs=3)
     changed = objective.replace(dataset=data, training=training, metric="val_loss")
     expected = InitOffsetObjective(MODEL, data, training=training, metric="val_loss")
@@ -474,7 +489,7 @@ def test_numpy_seeds_are_whole_numbers() -> None:
     assert json.dumps(objective.config["seed"]) == "3"
 
 
-def test_how_it_is_compiled_is_stored_and_used_again() -> None:
+def test_jit_compile_is_stored_and_used_again() -> None:
     def convolutional() -> keras.Model:
         layers = [keras.layers.Conv1D(2, 3), keras.layers.Flatten(), keras.layers.Dense(10)]
         return keras.Sequential([keras.Input((8, 8)), *layers])

@@ -1,4 +1,4 @@
-"""What code of the user's computes is known, whatever it is called."""
+"""Edits of the user's code are noticed, whatever its names are."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ registered = keras.saving.register_keras_serializable("edited")
 
 
 def network(**changes: Any) -> Any:
-    """Return a class of models, always of the same name and, of one seed, initial weights."""
+    """Return a class of models, with the same name and initial weights for any changes."""
     edits: dict[str, Any] = {"activation": "relu", "rate": 0.2, "l2": 1e-4, "stops": False}
     edits |= changes
 
@@ -42,7 +42,7 @@ def network(**changes: Any) -> Any:
 
 
 def register(**changes: Any) -> dict[str, Any]:
-    """Register what a training may be of, always by the same names."""
+    """Register the parts of a training, with the same names for any changes."""
     edits = {"power": 1.0, "threshold": 0.5, "falls_at": 5000, "step": 1.0, **changes}
 
     @registered
@@ -103,14 +103,14 @@ def test_an_edit_of_a_model_is_found(part: str, edit: dict[str, Any]) -> None:
         ("", {}),
     ],
 )
-def test_an_edit_of_what_a_model_is_trained_by_is_found(part: str, edit: dict[str, Any]) -> None:
+def test_an_edit_of_a_part_of_the_training_is_found(part: str, edit: dict[str, Any]) -> None:
     config = experiment(MLP((4,)), **register()).config
     edited = experiment(MLP((4,)), **register(**edit)).config
     sentence = f"your code of the {part} computes something else"
     assert config_differences(config, edited) == ([sentence] if part else [])
 
 
-def test_rounding_of_another_processor_is_no_edit() -> None:
+def test_rounding_of_another_processor_is_not_an_edit() -> None:
     config = experiment(network(), **register()).config
     numbers = np.random.default_rng(0)
     behaviour = {
@@ -120,7 +120,7 @@ def test_rounding_of_another_processor_is_no_edit() -> None:
     assert not config_differences(config, {**config, "behaviour": behaviour})
 
 
-def test_of_classes_of_keras_a_configuration_tells_all() -> None:
+def test_a_configuration_describes_classes_of_keras_completely() -> None:
     def build() -> keras.Model:
         return keras.Sequential([keras.Input((4,)), keras.layers.Dense(2), keras.layers.Dense(3)])
 
@@ -128,10 +128,10 @@ def test_of_classes_of_keras_a_configuration_tells_all() -> None:
     assert "behaviour" not in experiment(MLP((4,))).config
 
 
-def test_edited_code_is_compiled_anew() -> None:
+def test_edited_code_is_compiled_again() -> None:
     edited: Any = {}
 
-    def build() -> keras.Model:  # As in a notebook, where the cell of the class was run again.
+    def build() -> keras.Model:  # As in a notebook in which the cell of the class was run again.
         return edited["class"]()
 
     values = []

@@ -1,4 +1,4 @@
-"""Tests of adnn_optuna.networks.data and of the readers and checks beneath it."""
+"""Data sets: their readers, checks, splits and fingerprints."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _write_idx_files(folder: Path, arrays: dict[str, np.ndarray], *, gz: bool = 
 
 @pytest.fixture(autouse=True)
 def _nowhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test finds data, nor downloads any, but where it says so."""
+    """Make sure that no test finds or downloads data unless it says so."""
     if "real_data" in request.fixturenames:
         return
     monkeypatch.delenv("ADNN_DATA_DIR", raising=False)
@@ -94,19 +94,19 @@ def _valid(**changes: Any) -> dict[str, Any]:
     return arguments | changes
 
 
-# The Dataset itself.
+# The class Dataset
 
 
-def test_inputs_are_held_once() -> None:
-    # A few samples, as each is looked at by itself.
+def test_inputs_are_held_in_memory_once() -> None:
+    # Few samples are enough, as each sample is large.
     x = np.random.default_rng(0).integers(0, 256, (120, 512, 512), np.uint8)
-    Dataset.from_arrays(x[:30], np.arange(30) % 3)  # Imports what it needs.
+    Dataset.from_arrays(x[:30], np.arange(30) % 3)  # Imports all needed modules.
     tracemalloc.start()
     dataset = Dataset.from_arrays(x, np.arange(120) % 3)
     kept_bytes, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert kept_bytes < 1.1 * x.nbytes
-    # Beside them there are the splits.
+    # At the peak, there are also the splits.
     assert peak < 2.2 * x.nbytes
     assert not dataset.x_train.flags.writeable
 
@@ -137,13 +137,13 @@ def test_wrong_data_are_refused(changes: dict[str, Any], message: str) -> None:
 
 
 def test_fingerprint_is_pinned() -> None:
-    # Stored studies hold it: if it changes, they cannot be resumed.
+    # Stored studies hold the fingerprint. If it changes, they cannot be resumed.
     assert Dataset(**_valid()).fingerprint == (
         "6909bd5ae8d5bcada89d60274e5f605a9c687660fcbc7e4d4d0974a7e49bccbf"
     )
 
 
-def test_fingerprint_of_the_test_samples_is_theirs_alone() -> None:
+def test_fingerprint_of_the_test_samples_depends_only_on_them() -> None:
     before = Dataset(**_valid())
     other_inputs = {"x_train": before.x_train + 1, "x_val": before.x_val + 1}
     assert Dataset(**_valid(**other_inputs)).test_fingerprint == before.test_fingerprint
@@ -152,7 +152,7 @@ def test_fingerprint_of_the_test_samples_is_theirs_alone() -> None:
         assert Dataset(**_valid(**changes)).test_fingerprint != before.test_fingerprint
 
 
-def test_fingerprint_tells_contents_apart() -> None:
+def test_fingerprint_differs_for_different_contents() -> None:
     x = np.array([[0, 0.5], [0.5, 0], [0, 0], [1, 1]])
     base = _valid(x_train=x)
     variants = [
@@ -171,13 +171,13 @@ def test_fingerprint_tells_contents_apart() -> None:
     assert Dataset(**(base | {"x_train": x.astype(np.float32)})).fingerprint == fingerprints[0]
 
 
-# Splits.
+# Splits
 
 
 @settings(deadline=None)
 @given(
     labels=st.lists(st.integers(0, 4), min_size=5, max_size=60)
-    # Few of most labels: the hardest to share out.
+    # With few samples of most labels, shares are hardest to keep.
     | st.integers(5, 50).map(lambda n: [0] * n + [1, 2, 3, 4]),
     fractions=st.tuples(st.floats(0, 0.5), st.floats(0.01, 0.45)),
     seed=st.integers(0, 2**70),
@@ -202,14 +202,14 @@ def test_splits_are_disjoint_ordered_balanced_and_complete(
         assert (np.diff(index) > 0).all()
         y = getattr(dataset, f"y_{split}")
         np.testing.assert_array_equal(y, np.array(labels, dtype=int)[index])
-        # A cut through the order is off by half a sample of each label at most, and a split has
-        # two cuts; the other labels' halves add up in a label's share.
+        # A cut through the order is off by at most half a sample of each label, and a split has
+        # two cuts. The halves of the other labels add up in a label's share.
         bound = 1 + counts * np.count_nonzero(counts) / n
         assert (np.abs(np.bincount(y, minlength=5) - counts * len(part) / n) <= bound + 1e-9).all()
 
 
 def test_splits_are_pinned() -> None:
-    # Stored studies hold only the seed: if the draw changes, they cannot be resumed.
+    # Stored studies hold only the seed. If the draw changes, they cannot be resumed.
     x = np.linspace(0, 1, 21)[:, None]
     dataset = Dataset.from_arrays(x, np.arange(21) % 3, seed=7)
     assert np.rint(dataset.x_val[:, 0] * 20).tolist() == [2, 3, 4, 14]
@@ -257,7 +257,7 @@ def test_wrong_arguments_are_refused(changes: dict[str, Any], message: str) -> N
         Dataset.from_arrays(**(arguments | changes))
 
 
-# Known data sets.
+# Known data sets
 
 
 def test_digits() -> None:
@@ -294,18 +294,18 @@ def test_folders_are_searched_in_order(tmp_path: Path, monkeypatch: pytest.Monke
         return len(load_dataset("mnist", data_dir, validation_size=0).x_train)
 
     assert n_found(tmp_path / "given") == 11
-    # Like a folder that is there for other data.
+    # The folder is there, but for other data.
     assert n_found(tmp_path) == 12
     assert n_found() == 12
     monkeypatch.setenv("ADNN_DATA_DIR", str(tmp_path / "missing"))
     assert n_found() == 13
-    # Empty means unset, not the working folder.
+    # An empty variable means unset, not the working folder.
     monkeypatch.setenv("ADNN_DATA_DIR", "")
     monkeypatch.chdir(tmp_path / "given")
     assert n_found() == 13
 
 
-def test_keras_is_asked_last(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keras_downloads_only_if_no_folder_has_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
     arrays = _arrays()
     pairs = ((arrays["x_train"], arrays["y_train"]), (arrays["x_test"], arrays["y_test"]))
     datasets = types.SimpleNamespace(fashion_mnist=types.SimpleNamespace(load_data=lambda: pairs))
@@ -348,7 +348,7 @@ def test_a_failing_download_is_explained(monkeypatch: pytest.MonkeyPatch) -> Non
         ({"x_train": np.zeros(60)}, "not a whole IDX file of bytes in 3 dimensions"),
     ],
 )
-def test_idx_files_that_do_not_fit_are_refused(
+def test_idx_files_that_do_not_match_are_refused(
     tmp_path: Path, changes: dict[str, np.ndarray], message: str
 ) -> None:
     _write_idx_files(tmp_path / "mnist", _arrays() | changes)
@@ -395,7 +395,7 @@ def test_a_header_of_more_than_64_bits_is_refused(tmp_path: Path) -> None:
 
 
 def _damaged(data: st.DataObject, whole: bytes) -> bytes:
-    """Return a file that was cut off or overwritten somewhere."""
+    """Return a file that was cut off or overwritten at some place."""
     content = bytearray(whole)
     start = data.draw(st.integers(0, len(content) - 1))
     if data.draw(st.booleans()):
@@ -428,10 +428,10 @@ def test_unknown_names_are_refused(name: str) -> None:
         load_dataset(name)
 
 
-# Files of arrays.
+# Files of arrays
 
 
-def test_npz_with_all_splits(tmp_path: Path) -> None:
+def test_npz_with_all_splits_is_loaded(tmp_path: Path) -> None:
     arrays = {key: value for key, value in _valid().items() if key.startswith(("x", "y"))}
     np.savez_compressed(tmp_path / "mine.npz", **arrays, extra=np.zeros(3))
     dataset = load_dataset(tmp_path / "mine.npz")
@@ -440,7 +440,7 @@ def test_npz_with_all_splits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["", "_train"])
-def test_npz_that_is_split_here(tmp_path: Path, suffix: str) -> None:
+def test_npz_without_splits_is_split(tmp_path: Path, suffix: str) -> None:
     x, y = np.random.default_rng(0).random((50, 3)), np.arange(50) % 5
     np.savez(tmp_path / "mine.npz", **{f"x{suffix}": x, f"y{suffix}": y})
     dataset = load_dataset("mine.npz", tmp_path, validation_size=10, test_size=0.4, seed=2)
@@ -487,10 +487,10 @@ def test_a_missing_npz_file_is_named(tmp_path: Path) -> None:
         load_dataset("nope.npz", tmp_path)
 
 
-# Loading again.
+# Loading by configuration
 
 
-def test_the_home_of_nobody_is_no_folder() -> None:
+def test_the_home_of_an_unknown_user_is_not_a_folder() -> None:
     with pytest.raises(FileNotFoundError, match="not found"):
         load_dataset("~no-such-user/mine.npz")
     with pytest.raises(FileNotFoundError, match="not a folder"):
@@ -520,7 +520,7 @@ def test_configuration_spells_out_the_defaults(tmp_path: Path) -> None:
     assert load_dataset("mnist", tmp_path).config["validation_size"] == 10_000
 
 
-def test_changed_data_are_noticed(tmp_path: Path) -> None:
+def test_changed_data_are_refused(tmp_path: Path) -> None:
     arrays = _arrays()
     _write_idx_files(tmp_path / "mnist", arrays)
     config = load_dataset("mnist", tmp_path, validation_size=6).config
@@ -531,7 +531,9 @@ def test_changed_data_are_noticed(tmp_path: Path) -> None:
         dataset_from_config(config, tmp_path)
 
 
-def test_npz_files_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_npz_files_are_loaded_again_by_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     np.savez("mine.npz", x=np.zeros((20, 2)), y=np.arange(20) % 2)
@@ -546,7 +548,7 @@ def test_npz_files_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert moved.fingerprint == config["fingerprint"]
 
 
-def test_arrays_cannot_be_found_again() -> None:
+def test_arrays_cannot_be_loaded_again_by_configuration() -> None:
     dataset = Dataset(**_valid())
     assert dataset.config == {
         "name": "mine",
@@ -570,12 +572,12 @@ def test_wrong_configurations_are_refused(config: Any) -> None:
         dataset_from_config(config)
 
 
-# The real thing.
+# Real data
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", _FOLDERS)
-def test_real_data(real_data: Path, name: str) -> None:
+def test_real_data_are_loaded(real_data: Path, name: str) -> None:
     dataset = load_dataset(name)
     assert repr(dataset) == f"Dataset(name={name!r}, num_classes=10, drawn=('val',))"
     assert [len(getattr(dataset, f"x_{split}")) for split in _SPLITS] == [50000, 10000, 10000]
@@ -592,7 +594,7 @@ def test_examples_in_docstrings() -> None:
 
 
 class TestRedrawnSplits:
-    def test_hold_the_same_samples_in_the_same_sizes_stratified(self) -> None:
+    def test_hold_the_same_samples_in_equal_and_stratified_sizes(self) -> None:
         digits = load_dataset("digits")
         redrawn = digits.redrawn(1)
         for split in _SPLITS:
@@ -611,7 +613,7 @@ class TestRedrawnSplits:
             labels = getattr(redrawn, f"y_{split}")
             assert np.bincount(labels).max() - np.bincount(labels).min() <= len(labels) * 0.05
 
-    def test_leave_a_split_that_was_given(self) -> None:
+    def test_keep_a_split_that_the_user_passed(self) -> None:
         rng = np.random.default_rng(0)
         x, y = rng.random((60, 3)), np.arange(60) % 3
         dataset = Dataset.from_arrays(x, y, x_test=x[:6], y_test=y[:6])
@@ -640,7 +642,7 @@ def test_only_images_are_called_images(shape: tuple[int, ...], dtype: Any, unit:
 
 
 @pytest.mark.tensorflow
-def test_what_is_no_array_is_refused_with_what_to_pass() -> None:
+def test_values_that_are_not_arrays_are_refused_with_the_fix() -> None:
     import tensorflow as tf
 
     x, y = np.eye(10, 3), np.arange(10) % 2
@@ -660,7 +662,7 @@ def test_what_is_no_array_is_refused_with_what_to_pass() -> None:
 
 
 class Table:
-    """As a table of polars or of Hugging Face's datasets looks."""
+    """A table like polars' or Hugging Face's."""
 
     columns = ("a", "b")
 
@@ -682,7 +684,7 @@ class LazyTable:
     ("kind", "how"),
     [(Table, r"Pass x\.to_pandas\(\)"), (LazyTable, r"Pass x\.collect\(\)\.to_pandas\(\)")],
 )
-def test_tables_of_other_packages_are_refused_with_what_to_pass(
+def test_tables_of_other_packages_are_refused_with_the_fix(
     kind: type, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kind, "__module__", "polars.dataframe.frame")
@@ -692,7 +694,7 @@ def test_tables_of_other_packages_are_refused_with_what_to_pass(
 
 
 @pytest.mark.parametrize("kind", [list, tuple])
-def test_several_inputs_or_outputs_are_refused_as_such(kind: Any) -> None:
+def test_several_inputs_or_outputs_are_refused(kind: Any) -> None:
     x, y = np.eye(10, 3), np.arange(10) % 2
     message = rf"must be one array, .* got a {kind.__name__} of 2 arrays"
     for arguments in ((kind([x, x]), y), (x, kind([y, y])), (kind([x, x]), kind([y, y]))):

@@ -1,4 +1,4 @@
-"""Tests of data as people have them: any numbers, tables, labels, weights, groups."""
+"""Data as users have them: any numbers, tables, labels, weights and groups."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SPLITS = ("train", "val", "test")
 
 
 def given_label(dataset: Dataset, split: str) -> list[Any]:
-    """Return the labels of a split as the user gave them."""
+    """Return the labels of a split as the user passed them."""
     y = getattr(dataset, f"y_{split}").tolist()
     return y if dataset.classes is None else [dataset.classes[label] for label in y]
 
@@ -76,7 +76,7 @@ class TestInputs:
             (pd.Series(1.7e9 + np.arange(N)), "'seen'"),
         ],
     )
-    def test_of_which_float32_merges_values_are_named_once(
+    def test_features_whose_values_float32_merges_are_named_once(
         self, column: Any, name: str, logs: pytest.LogCaptureFixture
     ) -> None:
         columns = {"a": X[:, 0], "b": X[:, 1] * 1e6, "seen": column}
@@ -85,7 +85,7 @@ class TestInputs:
         [record] = [r for r in logs.records if "float32" in r.getMessage()]
         assert f"float32 merges values of feature {name}" in record.getMessage()
 
-    def test_that_float32_tells_apart_need_no_warning(
+    def test_features_that_float32_keeps_distinct_need_no_warning(
         self, logs: pytest.LogCaptureFixture
     ) -> None:
         x = np.random.default_rng(0).normal(1e3, 1, (20_000, 3))
@@ -93,7 +93,7 @@ class TestInputs:
         Dataset.from_arrays(x, np.arange(20_000) % 2)
         assert not [record for record in logs.records if "float32" in record.getMessage()]
 
-    def test_of_several_integer_dtypes_get_one_that_holds_all(self) -> None:
+    def test_of_several_integer_dtypes_get_a_dtype_that_holds_all(self) -> None:
         x = X.astype(np.int32)
         data = Dataset.from_arrays(x, Y, x_test=x.astype(np.int64), y_test=Y)
         assert data.x_train.dtype == data.x_test.dtype == np.int64
@@ -109,9 +109,7 @@ class TestInputs:
             ({"x": X.astype(np.uint8), "x_test": X, "y_test": Y}, "one dtype; got float64, uint8"),
         ],
     )
-    def test_that_no_network_takes_are_refused(
-        self, changes: dict[str, Any], message: str
-    ) -> None:
+    def test_unsuitable_inputs_are_refused(self, changes: dict[str, Any], message: str) -> None:
         with pytest.raises(ValueError, match=message):
             Dataset.from_arrays(**{"x": X, "y": Y, **changes})
 
@@ -125,10 +123,10 @@ class TestLabels:
         seed=st.integers(0, 100),
         as_column=st.booleans(),
     )
-    def test_map_back_to_the_users_own(
+    def test_are_mapped_back_to_the_users_labels(
         self, classes: list[Any], seed: int, as_column: bool
     ) -> None:
-        # NumPy's strings end before trailing nulls.
+        # NumPy cuts trailing nulls off strings.
         classes = [c.replace("\0", "-") + "!" if isinstance(c, str) else c for c in classes]
         rng = np.random.default_rng(seed)
         labels = [classes[i] for i in rng.permutation(np.arange(N) % len(classes))]
@@ -144,7 +142,7 @@ class TestLabels:
         )
 
     @pytest.mark.parametrize("dtype", [float, int])
-    def test_that_are_masked_are_missing(self, dtype: Any) -> None:
+    def test_masked_labels_are_missing(self, dtype: Any) -> None:
         masked = np.ma.masked_array(X.astype(int).astype(dtype), np.zeros(X.shape, bool))
         assert len(Dataset.from_arrays(masked, Y).y_train)
         masked[5, 1] = np.ma.masked
@@ -168,12 +166,12 @@ class TestLabels:
             (FRAME[["member"]], (False, True)),
         ],
     )
-    def test_of_any_kind_are_taken(self, y: Any, classes: tuple[Any, ...] | None) -> None:
+    def test_of_any_kind_are_accepted(self, y: Any, classes: tuple[Any, ...] | None) -> None:
         data = Dataset.from_arrays(X, y)
         assert data.classes == classes
         assert (data.num_classes, data.task) == (len(classes or "012"), "classification")
 
-    def test_stay_as_they_are_where_their_number_is_given(self) -> None:
+    def test_are_not_mapped_if_num_classes_is_passed(self) -> None:
         data = Dataset.from_arrays(X, Y + 1, num_classes=5)
         assert (data.num_classes, data.classes) == (5, None)
         assert set(data.y_train) == {1, 2, 3}
@@ -199,16 +197,14 @@ class TestLabels:
             ({"task": "ranking"}, "task must be .* got 'ranking'"),
         ],
     )
-    def test_that_cannot_be_learned_are_refused(
-        self, changes: dict[str, Any], message: str
-    ) -> None:
+    def test_unsuitable_labels_are_refused(self, changes: dict[str, Any], message: str) -> None:
         with pytest.raises(ValueError, match=message):
             Dataset.from_arrays(**{"x": X, "y": Y, **changes})
 
 
 class TestRegression:
     @pytest.mark.parametrize("n_targets", [1, 2])
-    def test_keeps_numbers_and_draws_at_random(self, n_targets: int) -> None:
+    def test_keeps_numbers_and_draws_splits_at_random(self, n_targets: int) -> None:
         y = np.column_stack([np.arange(N) * 1.5, -np.arange(N)])[:, :n_targets]
         data = Dataset.from_arrays(np.arange(N)[:, None], y, task="regression")
         assert (data.task, data.num_classes, data.n_outputs) == ("regression", None, n_targets)
@@ -234,13 +230,15 @@ class TestRegression:
             ({"y": X, "x_test": X, "y_test": Y}, "A sample of y_test has the shape"),
         ],
     )
-    def test_refuses_what_it_cannot_learn(self, changes: dict[str, Any], message: str) -> None:
+    def test_unsuitable_targets_and_settings_are_refused(
+        self, changes: dict[str, Any], message: str
+    ) -> None:
         with pytest.raises(ValueError, match=message):
             Dataset.from_arrays(**{"x": X, "y": Y, "task": "regression", **changes})
 
 
 class TestWeights:
-    def test_of_classes_and_samples_multiply(self) -> None:
+    def test_of_classes_and_samples_are_multiplied(self) -> None:
         labels, weights = np.array(["a", "b", "c"])[Y], np.arange(N) + 1.0
         data = Dataset.from_arrays(
             np.arange(N)[:, None],
@@ -251,7 +249,7 @@ class TestWeights:
         rows = data.x_train[:, 0].astype(int)
         expected = weights[rows] * np.where(labels[rows] == "b", 3, 1)
         np.testing.assert_array_equal(data.weight_train, expected.astype(np.float32))
-        # Weights move with their samples.
+        # Weights stay with their samples.
         redrawn = data.redrawn(5)
         rows = redrawn.x_train[:, 0].astype(int)
         assert set(rows) != set(data.x_train[:, 0].astype(int))
@@ -260,14 +258,14 @@ class TestWeights:
         with pytest.raises(ValueError, match="with weights or groups stay in their splits"):
             dataclasses.replace(data, draw=None)
 
-    def test_balanced_is_that_of_scikit_learn(self) -> None:
+    def test_balanced_weights_are_those_of_scikit_learn(self) -> None:
         y = np.array(["no"] * 47 + ["yes"] * 13)
         data = Dataset.from_arrays(X, y, class_weight="balanced")
         for part in (data, data.redrawn(1)):
             expected = compute_class_weight("balanced", classes=np.arange(2), y=part.y_train)
             np.testing.assert_allclose(part.weight_train, expected[part.y_train], rtol=1e-6)
 
-    def test_enter_the_fingerprint_where_they_are(self) -> None:
+    def test_weights_other_than_1_change_the_fingerprint(self) -> None:
         plain = Dataset.from_arrays(X, Y)
         assert plain.weight_train is None
         weighted_by_1 = Dataset.from_arrays(X, Y, sample_weight=np.ones(N), class_weight={0: 1})
@@ -286,7 +284,7 @@ class TestWeights:
             ({"sample_weight": np.full(N, np.nan)}, "a finite number of at least 0"),
         ],
     )
-    def test_that_are_wrong_are_refused(self, changes: dict[str, Any], message: str) -> None:
+    def test_wrong_weights_are_refused(self, changes: dict[str, Any], message: str) -> None:
         with pytest.raises((ValueError, TypeError), match=message):
             Dataset.from_arrays(X, Y, **changes)
 
@@ -298,13 +296,13 @@ class TestGroups:
         fractions=st.tuples(st.floats(0, 0.45), st.floats(0.05, 0.45)),
         seed=st.integers(0, 100),
     )
-    @example([1, 1, 8], (0.2, 0.2), 0)  # The test must not take both of the small ones.
+    @example([1, 1, 8], (0.2, 0.2), 0)  # The test split must not take both small groups.
     def test_are_never_in_two_splits(
         self, sizes: list[int], fractions: tuple[float, float], seed: int
     ) -> None:
         groups = np.repeat([f"group {i}" for i in range(len(sizes))], sizes)
         n = len(groups)
-        # Some are to be left for the training.
+        # Some groups must remain for training.
         assume(sum(round(n * fraction) for fraction in fractions) < n)
         rows = np.random.default_rng(seed).permutation(n)
         data = Dataset.from_arrays(
@@ -325,7 +323,7 @@ class TestGroups:
         assert bool(len(parts[1])) == (fractions[0] > 0)
         assert data.drawn == ("val", "test")
 
-    def test_are_near_the_sizes_that_were_asked_for(self) -> None:
+    def test_split_sizes_are_near_the_requested_sizes(self) -> None:
         data = Dataset.from_arrays(X, Y, groups=np.arange(N) // 3, test_size=0.3)
         assert [len(getattr(data, f"y_{split}")) for split in SPLITS] == [30, 12, 18]
 
@@ -337,7 +335,7 @@ class TestGroups:
             (np.full(N, np.nan), "one for each of 60 samples; .* Replace missing"),
         ],
     )
-    def test_that_cannot_be_kept_are_refused(self, groups: Any, message: str) -> None:
+    def test_wrong_groups_are_refused(self, groups: Any, message: str) -> None:
         with pytest.raises(ValueError, match=message):
             Dataset.from_arrays(X, Y, groups=groups)
 
@@ -366,7 +364,7 @@ class TestTables:
             (X.tolist(), "inputs must be a table of the data set's columns"),
         ],
     )
-    def test_other_columns_are_refused(self, raw: Any, message: str) -> None:
+    def test_tables_with_other_columns_are_refused(self, raw: Any, message: str) -> None:
         with pytest.raises(ValueError, match=message):
             Dataset.from_arrays(FRAME, Y).preprocessing.encoded(raw)
 
@@ -381,29 +379,29 @@ class TestTables:
             ({"age": ["?", *map(str, range(N - 1))]}, r"'age' holds numbers, but in 1 rows '\?'"),
         ],
     )
-    def test_columns_that_are_no_inputs_are_named(
+    def test_unsuitable_columns_are_refused_by_name(
         self, changes: dict[str, Any], message: str
     ) -> None:
         with pytest.raises(ValueError, match=message):
             Dataset.from_arrays(FRAME.assign(**changes), Y)
 
-    def test_two_columns_of_one_name_are_refused(self) -> None:
+    def test_two_columns_of_the_same_name_are_refused(self) -> None:
         table = pd.DataFrame(np.zeros((N, 3)), columns=["a", "b", "a"])
         with pytest.raises(ValueError, match=r"different names .* got 'a' more than once"):
             Dataset.from_arrays(table, Y)
 
-    def test_more_categories_than_a_network_can_use_are_refused(self) -> None:
+    def test_columns_with_too_many_categories_are_refused(self) -> None:
         table = pd.DataFrame({"name": [f"n{i % 1001}" for i in range(1100)]})
         with pytest.raises(ValueError, match="'name' has 1001 categories, more than 1000"):
             Dataset.from_arrays(table, np.arange(1100) % 2)
 
-    def test_numeric_strings_are_numbers_where_all_of_a_column_are(self) -> None:
+    def test_numeric_strings_are_numbers_if_all_of_the_column_are(self) -> None:
         table = pd.DataFrame({"a": [f"{v:.3f}" for v in X[:, 0]], "b": [*"xy"] * (N // 2)})
         data = Dataset.from_arrays(table, Y)
         assert data.preprocessing.columns == (("a", None), ("b", ("x", "y")))
         numbers = Dataset.from_arrays(table.astype({"a": float}), Y)
         np.testing.assert_array_equal(data.x_test, numbers.x_test)
-        # What is read later may be numbers or strings.
+        # Tables that are read later may have numbers or strings.
         for raw in (table, table.astype({"a": float})):
             transformed = data.preprocessing.encoded(raw)
             np.testing.assert_array_equal(transformed, numbers.preprocessing.encoded(table))
@@ -419,7 +417,7 @@ class TestFiles:
         table.to_csv(tmp_path / "table.csv")
         return tmp_path / "table.csv"
 
-    def test_of_a_table_are_found_again(self, table: Path) -> None:
+    def test_of_a_table_are_loaded_again(self, table: Path) -> None:
         options: Any = {"groups": "patient", "sample_weight": "weight", "seed": 3}
         data = load_dataset(table, **options)
         assert data.classes == ("no", "yes")
@@ -427,7 +425,7 @@ class TestFiles:
         stored = json.loads(json.dumps(data.config))
         again = dataset_from_config(stored, table.parent)
         assert again.config == data.config
-        # The unnamed column of pandas' row numbers is none, and the last one is the target.
+        # The unnamed column of row numbers is dropped, and the last column is the target.
         arrays = pd.read_csv(table)
         same = Dataset.from_arrays(
             arrays[list(FRAME)],
@@ -439,14 +437,14 @@ class TestFiles:
         assert data.fingerprint == same.fingerprint
 
     @pytest.mark.parametrize("name", ["OTHER.CSV", "Other.Csv.GZ"])
-    def test_are_known_compressed_and_in_any_case(self, table: Path, name: str) -> None:
+    def test_may_be_compressed_and_have_suffixes_in_any_case(self, table: Path, name: str) -> None:
         pd.read_csv(table, index_col=0).to_csv(table.with_name(name))
         data = load_dataset(table.with_name(name))
         assert data.fingerprint == load_dataset(table).fingerprint
         assert (data.name.lower(), data.config["source"]) == ("other", "csv")
         assert dataset_from_config(json.loads(json.dumps(data.config))).config == data.config
 
-    def test_of_arrays_have_labels_groups_and_weights(self, tmp_path: Path) -> None:
+    def test_of_arrays_may_have_labels_groups_and_weights(self, tmp_path: Path) -> None:
         path, labels = tmp_path / "mine.npz", np.array(["a", "b", "c"])[Y]
         np.savez(path, x=X, y=labels, day=np.arange(N) // 4, w=np.arange(N))
         data = load_dataset(path, groups="day", sample_weight="w", class_weight="balanced")
@@ -454,7 +452,7 @@ class TestFiles:
         assert data.weight_train is not None
         assert dataset_from_config(data.config).fingerprint == data.fingerprint
 
-    def test_have_a_positive_class_by_its_label_or_its_text(self, tmp_path: Path) -> None:
+    def test_have_a_positive_class_by_label_or_text(self, tmp_path: Path) -> None:
         for labels, positive_label, positive in (
             ("ab", "a", "a"),
             ([3, 4], "3", 3),
@@ -475,7 +473,7 @@ class TestFiles:
             ({"groups": "days"}, "no column 'days' for groups"),
         ],
     )
-    def test_without_the_columns_are_refused(
+    def test_without_the_named_columns_are_refused(
         self, table: Path, options: dict[str, Any], message: str
     ) -> None:
         with pytest.raises(ValueError, match=message):
@@ -490,12 +488,14 @@ class TestFiles:
             ("a,b\n1,x\n,y\n2,\n", "y must .* Replace missing values"),
         ],
     )
-    def test_that_are_no_table_are_refused(self, tmp_path: Path, text: str, message: str) -> None:
+    def test_that_are_not_tables_are_refused(
+        self, tmp_path: Path, text: str, message: str
+    ) -> None:
         (tmp_path / "wrong.csv").write_text(text)
         with pytest.raises(ValueError, match=message):
             load_dataset(tmp_path / "wrong.csv")
 
-    def test_parquet_says_what_is_missing_to_read_it(
+    def test_a_parquet_file_needs_a_package_which_is_named(
         self, table: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = table.with_suffix(".parquet")
@@ -521,7 +521,7 @@ class TestFiles:
 
 
 class TestRedrawn:
-    def test_groups_stay_together(self) -> None:
+    def test_groups_stay_in_one_split(self) -> None:
         patients = np.repeat(np.arange(N // 4), 4)
         data = Dataset.from_arrays(np.arange(N)[:, None], Y, groups=patients)
         splits = [data, *map(data.redrawn, range(1, 4))]
@@ -552,7 +552,7 @@ class TestRedrawn:
     def test_categories_that_are_rare_in_the_new_training_part_are_merged(
         self, missing: Literal["refuse", "impute"]
     ) -> None:
-        # Of each but the last two, The training part has 0 to 4 rows, which 2 are enough for.
+        # The training part has 0 to 4 rows of each town except the last two; 2 rows are enough.
         towns = [f"town {i:02}" for i in range(20) for _ in range(4)]
         towns += ["Rome", "Oslo"] * ((200 - len(towns)) // 2)
         table = pd.DataFrame({"row": np.arange(200), "town": towns})
@@ -568,7 +568,7 @@ class TestRedrawn:
             assert redrawn.x_train[:, 1:-1].sum() == expected == len(is_other) - is_other.sum()
             assert not set(categories) & {*counts[counts < 2].index}
             assert (redrawn.x_train[:, 1:].sum(axis=1) == 1).all()
-            # A table is encoded as its rows in the splits are.
+            # The whole table is encoded in the same way as the rows of the splits.
             rows = redrawn.x_test[:, 0].astype(int)
             np.testing.assert_array_equal(
                 redrawn.preprocessing.encoded(table)[rows], redrawn.x_test
@@ -577,7 +577,7 @@ class TestRedrawn:
         assert len(frequent) == 8
 
     @pytest.mark.parametrize("kind", ["array", "list", "table"])
-    def test_the_users_data_may_change_later(self, kind: str) -> None:
+    def test_later_changes_of_the_users_data_have_no_effect(self, kind: str) -> None:
         x = np.random.default_rng(0).normal(size=(N, 2)).astype(np.float32)
         inputs = {"array": x, "list": x.tolist(), "table": pd.DataFrame(x)}[kind]
         data = Dataset.from_arrays(inputs, Y, class_weight="balanced")
@@ -593,7 +593,7 @@ class TestRedrawn:
 class TestOrderOfRows:
     @pytest.mark.parametrize("argument", ["y", "sample_weight", "groups"])
     def test_columns_in_another_order_than_the_inputs_are_refused(self, argument: str) -> None:
-        # Groups of one row each leave every class in the training part.
+        # With groups of one row each, the training part has every class.
         columns = {argument: pd.Series(np.arange(N) + 1), "y": pd.Series(Y)}
         Dataset.from_arrays(FRAME, **columns)
         columns[argument] = columns[argument].sample(frac=1, random_state=0)
@@ -603,7 +603,7 @@ class TestOrderOfRows:
         columns[argument] = columns[argument].loc[FRAME.index]
         Dataset.from_arrays(FRAME, **columns)
 
-    def test_columns_with_other_names_of_rows_are_taken_by_position(self) -> None:
+    def test_columns_with_another_index_are_taken_by_position(self) -> None:
         data = Dataset.from_arrays(FRAME.iloc[3:], pd.Series(Y[3:]), validation_size=0.5)
         assert len(data.y_train) + len(data.y_val) + len(data.y_test) == N - 3
 

@@ -1,4 +1,4 @@
-"""Samples that are in two splits, or twice in one, and those that belong together."""
+"""Samples that are in two splits, or twice in one, and samples in a common group."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def of_parts(**rows: Any) -> Dataset:
         ),
     ],
 )
-def test_are_found_between_all_splits_and_told(
+def test_are_found_between_all_splits_and_reported(
     rows: dict[str, Any], found: dict[str, int], said: str, logs: pytest.LogCaptureFixture
 ) -> None:
     data = of_parts(**rows)
@@ -67,13 +67,13 @@ def test_are_found_between_all_splits_and_told(
     assert said in "".join(messages)
 
 
-def test_zeros_of_either_sign_are_the_same_and_other_labels_are_not() -> None:
+def test_zeros_of_both_signs_are_equal_and_different_labels_are_not() -> None:
     x = np.array([[0.0, 1], [-0.0, 1], [0.0, 1], [1.0, 1]])
     np.testing.assert_array_equal(duplicates.groups_of(x), [0, 0, 0, 1])
     np.testing.assert_array_equal(duplicates.groups_of(x, np.array([1, 1, 2, 1])), [0, 0, 1, 2])
 
 
-def test_groups_are_known_after_the_split() -> None:
+def test_groups_of_test_samples_are_known_after_the_split() -> None:
     patients = np.repeat([f"p{i}" for i in range(20)], 3)
     data = Dataset.from_arrays(X, Y, groups=patients)
     names = [patients[np.abs(X - row).sum(axis=1).argmin()] for row in data.x_test]
@@ -81,7 +81,7 @@ def test_groups_are_known_after_the_split() -> None:
     assert len(pairs) == len(set(names)) == len(set(data.test_groups)) == len(data.y_test) / 3
     alone = Dataset.from_arrays(X, Y)
     np.testing.assert_array_equal(alone.test_groups, np.arange(len(alone.y_test)))
-    # Two patients with one picture are no two.
+    # Two patients with the same picture are in one group.
     x = X.copy()
     x[np.flatnonzero(np.isin(patients, names))] = 0.5
     same = Dataset.from_arrays(x, np.arange(60) % 2, groups=patients)

@@ -1,4 +1,4 @@
-"""A process that was forked from one that trained is told so, instead of waiting forever."""
+"""In a fork of a process that has trained, training is refused instead of waiting forever."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ print("here:", len(result.predict(before.dataset.x_test)))
 @pytest.mark.slow
 @pytest.mark.tensorflow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
-def test_nothing_trains_in_a_fork_of_a_process_that_trained(tmp_path: Path) -> None:
+def test_training_in_a_fork_of_a_process_that_trained_is_refused(tmp_path: Path) -> None:
     command = [sys.executable, "-c", TRAIN, str(tmp_path)]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     *refusals, here = output.splitlines()
@@ -60,5 +60,5 @@ def test_nothing_trains_in_a_fork_of_a_process_that_trained(tmp_path: Path) -> N
         assert "must not run in a forked process: TensorFlow waits forever" in refusal
         assert "get_context('spawn')" in refusal
     assert here == "here: 359"
-    # Refused before anything is stored.
+    # The refusal comes before anything is stored.
     assert not list(tmp_path.iterdir())

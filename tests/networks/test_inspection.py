@@ -1,4 +1,4 @@
-"""Keras models receive inputs as `fit` has them, and their outputs are read as it reads them."""
+"""Keras models receive inputs as in `fit`, and their outputs mean the same as in `fit`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ IMAGES[: N // 2, 2:4] //= 4
 
 @pytest.fixture
 def said(logs: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """Return what captures Optuna's logs of all levels."""
+    """Return a capture of Optuna's logs of all levels."""
     logs.set_level(logging.INFO, logger="optuna")
     return logs
 
@@ -52,7 +52,7 @@ def trained(build: Callable[[], keras.Model], data: Dataset, **settings: Any) ->
 
 
 def fitted(build: Callable[[], keras.Model], x: Any, y: Any) -> float:
-    """Return the validation accuracy by `fit` on inputs as they are."""
+    """Return the validation accuracy after `fit` on unchanged inputs."""
     data = Dataset.from_arrays(x, y)
     keras.utils.set_random_seed(0)
     model = build()
@@ -63,7 +63,7 @@ def fitted(build: Callable[[], keras.Model], x: Any, y: Any) -> float:
         kind = losses.BinaryCrossentropy if is_single else losses.SparseCategoricalCrossentropy
         model.compile(loss=kind(from_logits=logits))
     model.optimizer = keras.optimizers.Adam(0.02)
-    # Without XLA, which takes longest of all and would compute the same.
+    # XLA is off, because it takes longest and would compute the same.
     model.compile(model.optimizer, model.loss, jit_compile=False)
     labels = data.y_train[:, None] if is_single else data.y_train
     model.fit(data.x_train, labels, epochs=20, verbose=0)
@@ -84,7 +84,7 @@ def embedding_of_integers() -> keras.Model:
 
 
 class OneHot(keras.Model):
-    """A model of which Keras knows no input, and which takes integers only."""
+    """A model that takes only integers, and whose input shape Keras does not know."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ def test_a_model_receives_inputs_as_they_were_passed(kind: str) -> None:
 TEXTS = np.array([["was bad"], ["was good"]])[np.arange(N) % 2]
 
 
-def test_strings_are_refused_with_the_layer_that_encodes_them() -> None:
+def test_strings_are_refused_and_the_layer_that_encodes_them_is_named() -> None:
     with pytest.raises(ValueError, match=r"texts as keras.layers.TextVectorizati"):
         Dataset.from_arrays(TEXTS, np.arange(N) % 2)
 
@@ -176,7 +176,7 @@ def nested(*within: Any) -> Any:
         ([L.Dropout(0.1), L.Activation("relu")], False),
     ],
 )
-def test_a_layer_that_scales_is_found_before_the_first_weights(
+def test_scaling_layers_before_the_first_weights_are_found(
     layers: list[Any], *, expected: bool
 ) -> None:
     model = keras.Sequential([keras.Input((4,)), *layers, L.Dense(2)])
@@ -216,7 +216,7 @@ ENDS: dict[str, Callable[[Any], Any]] = {
         slow("two sigmoids", False, True),
     ],
 )
-def test_outputs_are_what_the_loss_says_or_what_they_show(
+def test_outputs_mean_what_the_loss_says_or_what_their_values_show(
     kind: str, from_logits: bool | None, expected: bool, said: pytest.LogCaptureFixture
 ) -> None:
     x, y = TABLE[:, 1:], TABLE[:, 1] > 1100

@@ -1,4 +1,4 @@
-"""Keras configurations, and models that are built where they leave nothing behind."""
+"""Keras configurations, and models that are built without side effects."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def net(units: int = 3) -> keras.Model:
     return keras.Sequential([keras.Input((4,)), keras.layers.Dense(units)])
 
 
-def test_variables_have_no_values_and_none_are_left_waiting_for_some() -> None:
-    # 4 TB, which would be asked for as soon as another such scope ends.
+def test_models_without_values_never_get_values_later() -> None:
+    # The weights would take 4 TB, which Keras would request at the end of another scope.
     huge = without_values(net, 2**38)
     assert [tuple(v.shape) for v in huge.variables] == [(4, 2**38), (2**38,)]
     with keras.StatelessScope():
@@ -36,7 +36,7 @@ def test_variables_have_no_values_and_none_are_left_waiting_for_some() -> None:
     assert net().count_params() == 15
 
 
-def test_what_a_call_raises_and_returns_comes_back() -> None:
+def test_results_and_errors_of_a_call_in_another_thread_are_passed_on() -> None:
     assert without_values(lambda a, *, b: (a, b), 1, b=2) == (1, 2)
 
     def fail() -> None:
@@ -47,7 +47,7 @@ def test_what_a_call_raises_and_returns_comes_back() -> None:
             call(fail)
 
 
-def test_one_call_within_another_within_the_random_state_waits_for_nobody() -> None:
+def test_nested_calls_within_the_random_state_do_not_wait_for_each_other() -> None:
     def inner() -> float:
         with undisturbed(3):
             return random.random()
@@ -79,7 +79,7 @@ def test_only_one_thread_at_a_time_seeds_the_random_state() -> None:
         assert numbers == [expected.random() for _ in range(5)]
 
 
-def test_the_policy_of_the_caller_holds() -> None:
+def test_a_new_thread_has_the_dtype_policy_of_its_caller() -> None:
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float64")
     try:
@@ -89,13 +89,13 @@ def test_the_policy_of_the_caller_holds() -> None:
     assert policy == "float64"
 
 
-def test_keras_counts_names_from_zero() -> None:
+def test_in_a_new_thread_keras_numbers_names_from_the_start() -> None:
     net(), net()
     model = in_fresh_thread(net)
     assert [model.name, model.layers[0].name] == ["sequential", "dense"]
 
 
-def test_models_are_the_same_whatever_shares_an_object() -> None:
+def test_rebuilt_models_are_equal_even_if_layers_share_an_object() -> None:
     config = keras.saving.serialize_keras_object(in_fresh_thread(net))
     shared = {**config, "shared_object_id": 12345}
     assert without_compilation(shared) == without_compilation(config)
@@ -103,7 +103,7 @@ def test_models_are_the_same_whatever_shares_an_object() -> None:
     assert without_compilation(other_config) != without_compilation(config)
 
 
-def test_compilation_is_left_out_everywhere() -> None:
+def test_compilation_is_removed_at_all_depths() -> None:
     config = {"a": [{"compile_config": {}, "b": 1}], "compile_config": 2}
     assert without_compilation(config) == {"a": [{"b": 1}]}
 
@@ -127,12 +127,12 @@ def test_compilation_is_left_out_everywhere() -> None:
         ),
     ],
 )
-def test_what_is_not_keras_own_is_refused(node: Any, error: str) -> None:
+def test_classes_that_are_not_keras_own_are_refused(node: Any, error: str) -> None:
     with pytest.raises(ValueError, match=error):
         check_keras_config(node, "model")
 
 
-def test_models_that_are_too_large_are_refused_without_making_them() -> None:
+def test_too_large_models_are_refused_without_being_built() -> None:
     config = keras.saving.serialize_keras_object(without_values(net, 2**30))
     with pytest.raises(ValueError, match=r"model has 5,368,709,120 parameters"):
         check_model_config(config, "model")

@@ -1,4 +1,4 @@
-"""Each kind of training that Keras knows comes to what `fit` comes to."""
+"""Each kind of training in Keras has the same results as `fit`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def subset(train: int = 300, val: int = 200, classes: int = 10) -> Dataset:
 
 
 def net(*hidden: Any, outputs: int = 10, activation: str | None = None, policy: Any = None) -> Any:
-    """Return a callable that builds a network with these layers before its outputs."""
+    """Return a callable that builds a network with these layers before its output layer."""
 
     def build() -> keras.Model:
         policy_before = keras.config.dtype_policy()
@@ -113,7 +113,7 @@ def train(trainer: Trainer, seed: int) -> dict[str, float]:
 
 
 def fit(trainer: Trainer, seeds: Iterable[int], *callbacks: Any) -> Iterator[dict[str, float]]:
-    """Yield what Keras makes of the same network, from the same weights, for each seed."""
+    """Yield Keras's scores for the same network from the same weights, for each seed."""
     dataset, training = trainer.dataset, trainer.training
     model, head = trainer.architecture.build(0, 0), trainer.architecture.head
     loss: Any = keras.losses.SparseCategoricalCrossentropy(not head.are_probabilities)
@@ -128,13 +128,13 @@ def fit(trainer: Trainer, seeds: Iterable[int], *callbacks: Any) -> Iterator[dic
     optimizer = training.build_optimizer()
     if trainer.architecture.scales_loss:
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    # Without XLA, which takes longest of all and would compute the same.
+    # XLA is off, because it takes longest and would compute the same.
     model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
-    # Keras compiles a model's fit once: the next seed begins from fresh values of all variables.
+    # Keras compiles a model's fit once, so the next seed needs initial values for all variables.
     optimizer.build(model.trainable_variables)
     fresh = [v.numpy() for v in optimizer.variables]
     for seed in seeds:
-        keras.utils.set_random_seed(seed)  # For its own orders of the batches, if any.
+        keras.utils.set_random_seed(seed)  # For Keras's own order of the batches, if any.
         model.set_weights(trainer.architecture.build(seed, 0).get_weights())
         for variable, value in zip(optimizer.variables, fresh, strict=True):
             variable.assign(value)
@@ -150,19 +150,20 @@ def fit(trainer: Trainer, seeds: Iterable[int], *callbacks: Any) -> Iterator[dic
         scores = {}
         for split, x, y in (("train", dataset.x_train, y_train), ("val", dataset.x_val, y_val)):
             scores[f"{split}_loss"], _ = model.evaluate(x, y, verbose=0)
-            outputs = np.asarray(model(x, training=False))  # Keras augments otherwise.
+            # A direct call, because `predict` would augment.
+            outputs = np.asarray(model(x, training=False))
             labels = dataset.y_train if split == "train" else dataset.y_val
             scores[f"{split}_accuracy"] = float((head.predicted(outputs) == labels).mean())
         yield scores
 
 
-# A schedule, momentum and clipping are those of the fast test in test_training.
+# The fast test in test_training has a schedule, momentum and clipping.
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_of_training_is_that_of_fit(kind: str) -> None:
+def test_each_kind_of_training_equals_fit(kind: str) -> None:
     model, settings, classes = KINDS[kind]
     trainer = trainer_of(model, subset(classes=classes), epochs=EPOCHS, shuffle=False, **settings)
-    # Sums of half as many bits depend on their order in the third digit.
+    # In float16, sums depend on their order in the third digit.
     tolerance = 0.02 if "float16" in kind else 1e-3
     for seed, theirs in enumerate(fit(trainer, range(2))):
         ours = train(trainer, seed)
@@ -174,7 +175,7 @@ def test_each_kind_of_training_is_that_of_fit(kind: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", RANDOM_KINDS)
-def test_over_seeds_random_kinds_of_training_are_those_of_fit(kind: str) -> None:
+def test_random_kinds_of_training_equal_fit_on_average_over_seeds(kind: str) -> None:
     model, settings, classes = RANDOM_KINDS[kind]
     trainer = trainer_of(model, subset(classes=classes), epochs=EPOCHS, **settings)
     pairs = [(train(trainer, s), theirs) for s, theirs in enumerate(fit(trainer, range(20)))]
@@ -190,7 +191,7 @@ def test_over_seeds_random_kinds_of_training_are_those_of_fit(kind: str) -> None
 @pytest.mark.parametrize(
     "task", ["classification", pytest.param("regression", marks=pytest.mark.slow)]
 )
-def test_weighted_examples_and_targets_are_those_of_fit(task: Any) -> None:
+def test_weighted_examples_and_targets_are_trained_as_in_fit(task: Any) -> None:
     x, y = digits.x_train[:300], digits.y_train[:300]
     weights = np.random.default_rng(0).random(300) * 3
     if task == "regression":
@@ -225,7 +226,7 @@ def test_weighted_examples_and_targets_are_those_of_fit(task: Any) -> None:
         pytest.param("val_loss", False, 0.05, marks=pytest.mark.slow),
     ],
 )
-def test_early_stopping_is_that_of_keras(
+def test_early_stopping_equals_that_of_keras(
     monitor: str, *, restore_best_weights: bool, min_delta: float
 ) -> None:
     options: Any = {
@@ -257,7 +258,7 @@ def test_early_stopping_is_that_of_keras(
     np.testing.assert_array_equal(run.examples, right)
 
 
-def test_a_compiled_model_brings_optimizer_loss_and_metrics() -> None:
+def test_optimizer_loss_and_metrics_of_a_compiled_model_are_used() -> None:
     build = compiled(optimizers.SGD(0.5), LOGITS, metrics=["accuracy", keras.metrics.AUC()])
     dataset = subset()
     training = trainer_of(build, dataset).training
@@ -265,7 +266,7 @@ def test_a_compiled_model_brings_optimizer_loss_and_metrics() -> None:
     assert training.fixed_learning_rate == 0.5
     assert isinstance(training.loss, dict)
     assert [metric["config"]["name"] for metric in training.metrics] == ["auc"]
-    # What Training says wins.
+    # The settings of Training take precedence.
     training = trainer_of(build, dataset, learning_rate=0.25, loss="poisson").training
     assert (training.fixed_learning_rate, training.loss) == (0.25, "poisson")
     assert trainer_of(build, dataset, optimizer="adam").training.optimizer == "adam"
@@ -285,7 +286,7 @@ def squares(labels: Any, outputs: Any) -> Any:
         ({"loss": LOGITS, "metrics": {"output": "accuracy"}}, "metrics"),
     ],
 )
-def test_what_a_model_was_compiled_with_is_used_or_named(
+def test_each_setting_of_a_compilation_is_used_or_refused_by_name(
     options: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(ValueError, match=named):

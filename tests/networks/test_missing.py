@@ -1,4 +1,4 @@
-"""What is missing in tables, and categories that are rare or unknown, as scikit-learn has them."""
+"""Missing values in tables, and rare or unknown categories, as in scikit-learn."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TEST = WITH_GAPS.iloc[:60].copy()
 TEST.loc[3:5, "city"] = "Lima"
 
 
-def test_are_filled_in_and_merged_as_scikit_learn_does() -> None:
+def test_missing_values_and_rare_categories_are_treated_as_in_scikit_learn() -> None:
     test_split: dict[str, Any] = {"x_test": TEST, "y_test": Y[:60], "validation_size": 0}
     options: dict[str, Any] = {"missing": "impute", "rare": "other"}
     x = WITH_GAPS.iloc[60:]
@@ -65,7 +65,7 @@ def test_are_filled_in_and_merged_as_scikit_learn_does() -> None:
 
 
 @pytest.mark.slow
-def test_winner_takes_what_is_missing_or_unknown(tmp_path: Path) -> None:
+def test_the_best_network_accepts_missing_values_and_unknown_categories(tmp_path: Path) -> None:
     table = WITH_GAPS.assign(buys=np.array(["no", "yes"])[Y])
     path = tmp_path / "people.csv"
     table.to_csv(path, index=False)
@@ -92,9 +92,9 @@ def test_winner_takes_what_is_missing_or_unknown(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_network_of_redrawn_splits_predicts_tables() -> None:
+def test_a_network_of_redrawn_splits_predicts_tables() -> None:
     data = Dataset.from_arrays(WITH_GAPS, Y, missing="impute", rare="other").redrawn(1)
-    # Nice, which was frequent, is rare now.
+    # Nice was a frequent category, and is rare in this training part.
     assert None in dict(data.preprocessing.columns)["city"]
     objective = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=adnn.Training(epochs=1))
     result = adnn.search(objective, max_trial=1)
@@ -106,7 +106,7 @@ def test_network_of_redrawn_splits_predicts_tables() -> None:
     assert "Not redrawn" not in str(other_result)
 
 
-def test_nothing_is_filled_in_unless_asked_for() -> None:
+def test_missing_values_are_refused_unless_imputation_is_requested() -> None:
     with pytest.raises(ValueError, match="lacks values in 'age'"):
         Dataset.from_arrays(WITH_GAPS, Y, rare="other")
     full = WITH_GAPS.dropna()
@@ -116,7 +116,7 @@ def test_nothing_is_filled_in_unless_asked_for() -> None:
         Dataset.from_arrays(full, Y[full.index], missing="drop")  # type: ignore[arg-type]
 
 
-def test_of_arrays_each_feature_has_the_median_of_the_training_part() -> None:
+def test_missing_values_of_arrays_become_medians_of_the_training_part() -> None:
     x = RNG.normal((0, 100), size=(N, 5, 2))
     x[RNG.random(x.shape) < 0.1] = np.nan
     data = Dataset.from_arrays(x, Y, missing="impute")
@@ -137,7 +137,7 @@ def test_of_arrays_each_feature_has_the_median_of_the_training_part() -> None:
 
 
 @pytest.mark.parametrize("rare", ["refuse", "other"])
-def test_categories_that_are_numbers_are_known_beside_missing_ones(rare: Any) -> None:
+def test_numeric_categories_are_recognized_beside_missing_values(rare: Any) -> None:
     table = pd.DataFrame({"ward": pd.Categorical([1, 2] * 30)})
     data = Dataset.from_arrays(table, [0, 1, 2] * 20, missing="impute", rare=rare)
     encoded = data.preprocessing.encoded(pd.DataFrame({"ward": [1.0, np.nan, 2.0]}))

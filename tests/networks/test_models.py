@@ -1,4 +1,4 @@
-"""What is trained and how."""
+"""Settings of the MLP, of the training and of the paper's models."""
 
 from __future__ import annotations
 
@@ -79,7 +79,9 @@ def without_decay(**excluded: Any) -> keras.optimizers.Optimizer:
         ("loss", keras.losses.CosineSimilarity(axis=0), "axis"),
     ],
 )
-def test_what_a_configuration_leaves_out_is_refused(setting: str, value: Any, named: str) -> None:
+def test_settings_that_a_configuration_leaves_out_are_refused(
+    setting: str, value: Any, named: str
+) -> None:
     with pytest.raises(ValueError, match=named):
         Training(**{setting: value})
 
@@ -92,7 +94,7 @@ def test_what_a_configuration_leaves_out_is_refused(setting: str, value: Any, na
         compiled_training(build())
 
 
-def test_what_a_configuration_holds_is_not_refused() -> None:
+def test_settings_that_a_configuration_holds_are_accepted() -> None:
     schedules = keras.optimizers.schedules
     for kind in (keras.optimizers.AdamW, keras.optimizers.Muon, keras.optimizers.Nadam):
         optimizer = kind(schedules.CosineDecay(0.1, 9), clipnorm=1.0, use_ema=True)
@@ -138,7 +140,7 @@ def test_wrong_settings_of_a_training_are_refused(wrong: dict[str, Any], error: 
         Training(**wrong)
 
 
-def test_numpy_numbers_are_as_good_as_pythons() -> None:
+def test_numpy_numbers_are_accepted_like_pythons() -> None:
     training = Training(
         epochs=np.int64(2),  # type: ignore[arg-type]
         batch_size=np.int32(8),  # type: ignore[arg-type]
@@ -158,7 +160,7 @@ def test_numpy_numbers_are_as_good_as_pythons() -> None:
     ],
     ids=["default", "name", "object", "schedule"],
 )
-def test_a_training_survives_its_storage_as_json(training: Training) -> None:
+def test_a_training_is_equal_after_storage_as_json(training: Training) -> None:
     stored = json.loads(json.dumps(training.config, allow_nan=False))
     again = Training(**stored)
     assert again == training
@@ -166,14 +168,14 @@ def test_a_training_survives_its_storage_as_json(training: Training) -> None:
     assert configs[0] | {"name": ""} == configs[1] | {"name": ""}
 
 
-def test_the_learning_rate_goes_with_an_optimizers_name() -> None:
+def test_the_learning_rate_is_combined_with_an_optimizers_name() -> None:
     optimizer = Training(optimizer="rmsprop", learning_rate=0.25).build_optimizer()
     assert isinstance(optimizer, keras.optimizers.RMSprop)
     assert optimizer.get_config()["learning_rate"] == 0.25
 
 
 @pytest.mark.parametrize("name", ["bce", "mse", "mae", "mape", "msle", "poisson", "hinge"])
-def test_a_loss_is_minimized_as_a_metric(name: str) -> None:
+def test_the_name_of_a_loss_as_metric_is_minimized(name: str) -> None:
     assert keras.metrics.get(name).name in dir(keras.losses)
     assert Training().is_minimized(f"val_{name}")
 
@@ -185,7 +187,7 @@ def test_a_loss_is_minimized_as_a_metric(name: str) -> None:
         *("muon", "nadam", "rmsprop", "sgd"),
     ],
 )
-def test_each_optimizer_is_made_by_name_and_as_an_object(name: str) -> None:
+def test_each_optimizer_can_be_made_by_name_and_as_an_object(name: str) -> None:
     [kind] = [
         k for k in vars(keras.optimizers).values() if getattr(k, "__name__", "").lower() == name
     ]
@@ -193,7 +195,7 @@ def test_each_optimizer_is_made_by_name_and_as_an_object(name: str) -> None:
         assert type(Training(optimizer).build_optimizer()) is kind
 
 
-def test_functions_of_keras_are_as_good_as_their_names() -> None:
+def test_functions_of_keras_are_accepted_like_their_names() -> None:
     mse = keras.losses.mean_squared_error
     expected = Training(loss="mean_squared_error", metrics=("mean_squared_error",))
     assert Training(loss=mse, metrics=(mse,)) == expected
@@ -202,7 +204,7 @@ def test_functions_of_keras_are_as_good_as_their_names() -> None:
         Training(loss=functools.partial(mse))  # type: ignore[arg-type]
 
 
-def test_an_optimizer_that_scales_losses_is_as_the_one_within() -> None:
+def test_a_loss_scale_optimizer_is_treated_like_its_inner_optimizer() -> None:
     kinds = keras.optimizers
     within: Any = kinds.SGD(0.25, momentum=0.5)
     training = Training(kinds.LossScaleOptimizer(within))  # type: ignore[arg-type]
@@ -227,7 +229,7 @@ def test_unknown_settings_of_an_optimizer_are_refused_in_a_sentence() -> None:
     ],
     ids=["default", "configurations", "object"],
 )
-def test_an_mlp_survives_its_storage_as_json(mlp: MLP) -> None:
+def test_an_mlp_is_equal_after_storage_as_json(mlp: MLP) -> None:
     stored = json.loads(json.dumps(mlp.config, allow_nan=False))
     assert stored == mlp.config
     assert stored.pop("type") == "MLP"
@@ -252,7 +254,7 @@ def test_the_papers_models_have_the_papers_setting(name: str) -> None:
     assert model.metric == "train_accuracy"
 
 
-def test_the_paper_has_six_models_which_nobody_can_change() -> None:
+def test_the_papers_six_models_cannot_be_changed() -> None:
     assert len(PAPER_MODELS) == 6
     with pytest.raises(TypeError):
         PAPER_MODELS["MNIST-1"] = PAPER_MODELS["MNIST-2"]  # type: ignore[index]
@@ -264,9 +266,9 @@ def test_examples_in_docstrings() -> None:
     assert doctest.testmod(models).failed == 0
 
 
-def test_callbacks_are_refused_with_what_to_use_instead() -> None:
+def test_callbacks_are_refused_and_the_replacement_is_named() -> None:
     with pytest.raises(TypeError, match="For EarlyStopping pass patience"):
         Training(callbacks=[object()])
-    # It is no setting: it is neither stored nor copied.
+    # The argument is not a setting, so it is neither stored nor copied.
     assert "callbacks" not in Training().config
     assert dataclasses.replace(Training(), epochs=3).epochs == 3

@@ -1,4 +1,4 @@
-"""From a model to its initial weights."""
+"""Architectures: from a model to its initial weights."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def functional_net() -> keras.Model:
 
 
 class SubclassedNet(keras.Model):
-    """It gets its variables with the first call, and ends in a softmax that no layer shows."""
+    """A model that creates variables in its first call, and ends in a softmax without a layer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ def mlp(**settings: Any) -> Architecture:
 
 
 class OwnNames(keras.layers.Layer):
-    """A layer whose weight bears a name of the user's."""
+    """A layer with a weight that the user named."""
 
     def build(self, shape: tuple[int, ...]) -> None:
         self.w = self.add_weight(name="w", shape=(shape[-1], 10))
@@ -95,7 +95,7 @@ class OwnNames(keras.layers.Layer):
         return keras.ops.matmul(x, self.w)
 
 
-def test_what_no_offset_moves_is_named() -> None:
+def test_variables_that_get_no_offset_are_named() -> None:
     def beside() -> keras.Model:
         layers_before = [
             keras.layers.Flatten(),
@@ -200,7 +200,7 @@ def test_any_keras_initializer_makes_the_kernels(initializer: Any) -> None:
         ),
     ],
 )
-def test_what_keras_cannot_make_is_refused(settings: dict[str, Any], error: str) -> None:
+def test_settings_that_keras_refuses_are_refused(settings: dict[str, Any], error: str) -> None:
     with pytest.raises(ValueError, match=error):
         mlp(**settings)
 
@@ -229,21 +229,21 @@ def test_what_keras_cannot_make_is_refused(settings: dict[str, Any], error: str)
     ],
 )
 @pytest.mark.parametrize("shape", [(60, 40), (2, 5, 6, 4)], ids=str)
-def test_deviation_of_an_initializer(
+def test_standard_deviation_of_an_initializer(
     name: str, config: dict[str, Any], expected: float, shape: tuple[int, ...]
 ) -> None:
     seed = {} if name in ("Zeros", "Constant") else {"seed": 0}
     initializer = keras.initializers.get({"class_name": name, "config": {**config, **seed}})
     values = np.array(initializer(shape))
-    # What Keras draws agrees, for either shape ...
+    # Values that Keras draws agree with the standard deviation, for both shapes.
     deviation = initializer_stddev(initializer, values)
     assert float(values.std()) == pytest.approx(deviation, rel=0.1, abs=1e-7)
-    # ... and the unit is the formula's, not the draw's.
+    # The standard deviation follows from the formula, not from the drawn values.
     if shape == (60, 40):
         assert deviation == pytest.approx(expected, rel=1e-6)
 
 
-def test_which_variables_of_a_model_can_move() -> None:
+def test_variables_that_can_get_offsets() -> None:
     def movable(name: str) -> list[tuple[str, int, bool]]:
         variables = build_architecture(MODELS[name], SHAPE, CLASSES).variables
         return [(v.kind, v.layer, v.is_output) for v in variables if v.kind != "other"]
@@ -265,7 +265,7 @@ def test_which_variables_of_a_model_can_move() -> None:
 
 
 class OutputFirst(keras.Model):
-    """Makes its layers in another order than it calls them."""
+    """A model that creates its layers in another order than it calls them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -277,7 +277,7 @@ class OutputFirst(keras.Model):
         return self.out(self.hidden(self.flatten(x)))
 
 
-def test_layers_are_numbered_as_they_are_called() -> None:
+def test_layers_are_numbered_in_the_order_of_their_calls() -> None:
     variables = build_architecture(OutputFirst, SHAPE, CLASSES).variables
     assert [(v.path.split("/")[-2], v.layer, v.is_output) for v in variables] == [
         ("out", 1, True),
@@ -313,7 +313,7 @@ def test_initializers_may_be_functions_or_names() -> None:
         assert architecture.variables[i].stddev == pytest.approx(deviation)
 
 
-def test_paths_of_layers_with_one_name_differ() -> None:
+def test_paths_of_layers_with_the_same_name_differ() -> None:
     def build() -> keras.Model:
         flat = keras.layers.Flatten()(inputs := keras.Input(SHAPE))
         branches = [
@@ -337,7 +337,7 @@ def test_paths_of_layers_with_one_name_differ() -> None:
     ]
 
 
-def test_frozen_layers_do_not_move() -> None:
+def test_frozen_layers_get_no_offsets() -> None:
     def build() -> keras.Model:
         model = functional_net()
         model.layers[2].trainable = False
@@ -358,7 +358,7 @@ def test_frozen_layers_do_not_move() -> None:
     ],
     ids=["logits", "activation", "call", "layer", "MLP"],
 )
-def test_probabilities_are_told_from_logits(build: Any, expected: bool) -> None:
+def test_probabilities_are_distinguished_from_logits(build: Any, expected: bool) -> None:
     assert build_architecture(build, SHAPE, CLASSES).head.are_probabilities is expected
 
 
@@ -384,7 +384,7 @@ SAME = lazy_net()
 
 
 class OwnTraining(keras.Sequential):
-    """A model that would train itself otherwise than is done here."""
+    """A model with its own training step."""
 
     def train_step(self, data: Any) -> Any:
         raise NotImplementedError
@@ -428,7 +428,8 @@ def test_wrong_models_are_refused(model: Any, error: str) -> None:
 def test_a_callable_that_returns_another_model_later_is_refused(later: str) -> None:
     dense_options = ["relu", "float32"]
 
-    def build() -> keras.Model:  # As a function that a loop makes reads the loop's variable.
+    # A function that is made in a loop reads the loop's variable in the same way.
+    def build() -> keras.Model:
         dense = keras.layers.Dense(10, dense_options[0], dtype=dense_options[1])
         return keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), dense])
 
@@ -440,7 +441,7 @@ def test_a_callable_that_returns_another_model_later_is_refused(later: str) -> N
 
 
 @pytest.mark.parametrize("name", ["MLP", "convolutional", "functional"])
-def test_a_model_survives_its_storage_as_json(name: str) -> None:
+def test_a_model_is_equal_after_storage_as_json(name: str) -> None:
     architecture = build_architecture(MODELS[name], SHAPE, CLASSES)
     stored = json.loads(json.dumps(architecture.config, allow_nan=False))
     again = build_architecture(model_from_config(stored), SHAPE, CLASSES)
@@ -448,17 +449,17 @@ def test_a_model_survives_its_storage_as_json(name: str) -> None:
         architecture.initial_weights(5, 2)
     )
     assert again.variables[:2] == architecture.variables[:2] or name != "MLP"
-    # Keras has counted some layers since then.
+    # Keras has numbered some layers since then.
     assert again.config == stored
     assert build_architecture(MODELS[name], SHAPE, CLASSES).config == stored
 
 
 class LSTM2(keras.layers.LSTM):
-    """Keras's automatic name for it is ``lstm2``."""
+    """A layer that Keras automatically names ``lstm2``."""
 
 
 class ResNet50Block(keras.layers.Dense):
-    """Its automatic name is ``res_net50_block``."""
+    """A layer that Keras automatically names ``res_net50_block``."""
 
 
 def sequential(*layers: keras.layers.Layer) -> keras.Model:
@@ -497,13 +498,13 @@ def test_paths_do_not_depend_on_what_was_built_before(
     for _ in range(3):
         keras.Sequential([keras.Input((2,)), keras.layers.Dense(2), keras.layers.Dropout(0.5)])
     model = architecture.build(0, 0)
-    # An MLP's are ours, which leave out the model's.
+    # An MLP's paths are ours, and omit the name of the model.
     paths = [v.path.removeprefix("mlp/") for v in model.variables]
     assert paths == [v.path for v in architecture.variables]
 
 
 def alike_names_net() -> keras.Model:
-    """Its layers are called like an activation, and like what we call other layers."""
+    """Return a model whose layers have the names of an activation and of our own layers."""
     return sequential(
         keras.layers.Dense(4, "softmax", name="dense_0"),
         keras.layers.Dense(4, "softmax"),
@@ -511,7 +512,7 @@ def alike_names_net() -> keras.Model:
     )
 
 
-def test_names_that_are_alike_survive_storage() -> None:
+def test_names_that_keras_or_we_use_are_kept_after_storage() -> None:
     architecture = build_architecture(alike_names_net, SHAPE, CLASSES)
     stored = json.loads(json.dumps(architecture.config))
     again = build_architecture(model_from_config(stored), SHAPE, CLASSES)
@@ -528,7 +529,7 @@ def test_names_that_are_alike_survive_storage() -> None:
 
 
 class Scaled(keras.layers.Layer):
-    """Its argument may be one that no configuration holds."""
+    """A model with an argument that a configuration may not be able to hold."""
 
     def __init__(self, scale: Any) -> None:
         super().__init__()
@@ -542,7 +543,7 @@ class Scaled(keras.layers.Layer):
 @pytest.mark.parametrize(
     "argument", [np.tanh, keras.layers.Flatten(), np.zeros(2), {"a": np.zeros(2)}, {1, 2}]
 )
-def test_a_model_that_no_configuration_holds_is_used_all_the_same(argument: Any) -> None:
+def test_a_model_that_no_configuration_holds_can_be_used(argument: Any) -> None:
     architecture = build_architecture(lambda: sequential(Scaled(argument)), SHAPE, CLASSES)
     stored = json.loads(json.dumps(architecture.config))
     assert stored["model"] == {"class_name": "Sequential"}
@@ -569,12 +570,12 @@ def test_a_stored_model_of_an_unknown_class_is_refused() -> None:
         model_from_config(stored)()  # type: ignore[operator]
 
 
-def test_initial_weights_of_large_networks_are_not_hoarded() -> None:
+def test_the_cache_of_initial_weights_of_large_networks_is_small() -> None:
     large = mlp(hidden=(1000, 4000))
     tracemalloc.start()
     for restart in range(12):
         large.initial_weights(0, restart)
     kept_bytes, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert kept_bytes < 2**27  # Twelve are 192 MB.
+    assert kept_bytes < 2**27  # Twelve sets of weights would take 192 MB.
     assert large.initial_weights(0, 11)[2] is large.initial_weights(0, 11)[2]

@@ -1,4 +1,4 @@
-"""Metrics of the user's own are those that Keras's ``evaluate`` computes."""
+"""User-defined metrics have the values of Keras's ``evaluate``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ N_CLASSES = 3
 
 
 def one_hot(labels: Any) -> Any:
-    """Return rows of one column each, of labels in either form."""
+    """Return one-hot rows for labels in either form."""
     if len(labels.shape) == 2:
         return ops.cast(labels, "float32")
     return ops.one_hot(ops.cast(labels, "int32"), N_CLASSES)
@@ -73,7 +73,7 @@ class MacroF1(keras.metrics.F1Score):
 
 @registered
 class Weighted(keras.metrics.Metric):
-    """It needs the argument of weights, which Keras passes as None."""
+    """A metric with an argument for weights, which Keras passes as None."""
 
     def __init__(self, name: str = "weighted", **options: Any) -> None:
         super().__init__(name=name, **options)
@@ -127,7 +127,7 @@ def trained(build: Any, data: Dataset, **settings: Any) -> tuple[Trainer, Any]:
 def by_keras(trainer: Trainer, weights: Any, y: Any, loss: Any, own: Any) -> dict[str, float]:
     model = trainer.architecture.build(0, 0)
     model.set_weights(weights)
-    # Keras leaves values in objects that another model was compiled with.
+    # Keras leaves values in metric objects with which another model was compiled.
     metrics = [type(m).from_config(m.get_config()) if hasattr(m, "get_config") else m for m in own]
     model.compile(loss=loss, metrics=metrics)
     scores: dict[str, float] = model.evaluate(
@@ -148,7 +148,7 @@ def assert_alike(run: Any, expected: dict[str, float]) -> None:
         pytest.param("categorical_crossentropy", None, marks=pytest.mark.slow),
     ],
 )
-def test_metrics_of_classes(loss: str, activation: str | None) -> None:
+def test_metrics_of_classes_equal_keras(loss: str, activation: str | None) -> None:
     def build() -> keras.Model:
         layers = [keras.Input((4,)), keras.layers.Dense(N_CLASSES, activation)]
         return keras.Sequential(layers)
@@ -166,7 +166,7 @@ def test_metrics_of_classes(loss: str, activation: str | None) -> None:
 
 
 @pytest.mark.slow
-def test_metrics_of_a_single_probability() -> None:
+def test_metrics_of_a_single_probability_equal_keras() -> None:
     def build() -> keras.Model:
         return keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, "sigmoid")])
 
@@ -186,7 +186,7 @@ def test_metrics_of_a_single_probability() -> None:
 
 
 @pytest.mark.parametrize("n_targets", [pytest.param(1, marks=pytest.mark.slow), 2])
-def test_metrics_of_a_regression(n_targets: int) -> None:
+def test_metrics_of_a_regression_equal_keras(n_targets: int) -> None:
     def build() -> keras.Model:
         return keras.Sequential([keras.Input((4,)), keras.layers.Dense(n_targets)])
 
@@ -235,7 +235,7 @@ class InPython(keras.metrics.Metric):
 
 
 @pytest.mark.parametrize("metric", [of_one_hot_rows, by_numpy, InPython()])
-def test_what_keras_cannot_compute_is_refused_before_training(metric: Any) -> None:
+def test_metrics_that_keras_cannot_compute_are_refused_before_training(metric: Any) -> None:
     data = Dataset.from_arrays(X, CLASSES)
     with pytest.raises(WrongValueError, match=r"must take what Keras passes it for this loss and"):
         adnn.InitOffsetObjective(MLP((4,)), data, training=quick_training(metrics=(metric,)))

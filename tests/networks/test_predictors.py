@@ -1,4 +1,4 @@
-"""What users get of trained networks: models of raw inputs, alone and averaged."""
+"""Trained networks for users: models of raw inputs, single and averaged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SUM = TABLE.sum(axis=1)
 
 
 class Subclassed(keras.Model):
-    """A model that is no graph of layers."""
+    """A model that is not a graph of layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ def test_samples_of_another_shape_are_refused() -> None:
 @pytest.mark.parametrize(
     "kind", ["a single output", pytest.param("a subclassed model", marks=pytest.mark.slow)]
 )
-def test_an_average_is_that_of_its_networks(kind: str) -> None:
+def test_an_average_is_the_average_of_its_networks_predictions(kind: str) -> None:
     model, y = KINDS[kind]
     task: Any = {} if kind == "a single output" else {"task": "regression"}
     data = adnn.Dataset.from_arrays(TABLE, y, **task)
@@ -84,7 +84,7 @@ CATEGORICAL = pytest.param("categorical_crossentropy", marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize("loss", [None, CATEGORICAL])
-def test_a_model_is_evaluated_by_labels_as_its_loss_takes_them(loss: str | None) -> None:
+def test_a_model_is_evaluated_with_labels_in_the_form_of_its_loss(loss: str | None) -> None:
     data = adnn.Dataset.from_arrays(TABLE, SUM > 20)
     metrics = ("auc", "sparse_categorical_accuracy")
     training = quick_training(metrics=metrics, loss=loss)
@@ -98,4 +98,5 @@ def test_a_model_is_evaluated_by_labels_as_its_loss_takes_them(loss: str | None)
     right = model.predict(TABLE, verbose=0).argmax(axis=1) == labels
     assert scores["accuracy"] == pytest.approx(right.mean())
     assert (metrics[1] in scores) != bool(loss)
-    assert any(name.startswith("auc") for name in scores) == bool(loss)  # Keras numbers it.
+    # Keras appends a number to the name.
+    assert any(name.startswith("auc") for name in scores) == bool(loss)

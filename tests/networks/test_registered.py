@@ -1,4 +1,4 @@
-"""Losses, metrics, schedules and layers of the user's own are used where they are registered."""
+"""User-defined losses, metrics, schedules and layers are used if they are registered."""
 
 from __future__ import annotations
 
@@ -92,9 +92,9 @@ def trained(model: Any, training: Training) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("loss", [Squares(3.0), pytest.param(squares, marks=pytest.mark.slow)])
-def test_registered_ones_train_as_those_of_keras(loss: Any) -> None:
+def test_registered_parts_train_like_those_of_keras(loss: Any) -> None:
     settings: dict[str, Any] = {"optimizer": keras.optimizers.SGD(Falling(0.1)), "epochs": 2}
-    settings["jit_compile"] = loss is squares  # Once is enough.
+    settings["jit_compile"] = loss is squares  # XLA is on in one case, which is enough.
     training = Training(loss=loss, metrics=(Largest(), squares), **settings)
     alike = Training("sgd", Falling(0.1), loss=loss, epochs=2, jit_compile=settings["jit_compile"])
     again = Training(**json.loads(json.dumps(training.config)))
@@ -113,7 +113,7 @@ def test_registered_ones_train_as_those_of_keras(loss: Any) -> None:
         )
 
 
-def test_a_loss_that_wants_labels_as_numbers_gets_them() -> None:
+def test_a_loss_that_takes_class_numbers_gets_them() -> None:
     assert Scores(Head(3, 3), "tests>by_numbers", ()).takes_integers
 
 
@@ -128,7 +128,7 @@ def of_each_output(y: Any, outputs: Any) -> Any:
 
 
 @pytest.mark.parametrize("loss", [of_a_batch, of_each_output])
-def test_they_may_return_a_loss_of_any_shape(loss: Any) -> None:
+def test_registered_losses_may_return_any_shape(loss: Any) -> None:
     y, outputs = np.random.default_rng(0).random((2, 4, 2), np.float32)
     losses = np.asarray(Scores(Head(None, 2), f"tests>{loss.__name__}", ()).loss(y, outputs))
     assert losses.shape == (4,)
@@ -138,7 +138,7 @@ def test_they_may_return_a_loss_of_any_shape(loss: Any) -> None:
     assert losses.mean() == pytest.approx(float(theirs), rel=1e-6)
 
 
-def test_they_may_be_given_by_their_names() -> None:
+def test_registered_parts_may_be_passed_by_name() -> None:
     for loss in ("tests>Squares", "tests>squares"):
         scores = Scores(Head(None, 2), loss, ["tests>Largest", "tests>squares"])
         assert scores.names[-2:] == ["largest", "squares"]
@@ -148,7 +148,7 @@ def test_they_may_be_given_by_their_names() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", [Squares(3.0), pytest.param(squares, marks=pytest.mark.slow)])
-def test_a_model_may_be_compiled_with_registered_ones(loss: Any) -> None:
+def test_a_model_may_be_compiled_with_registered_parts(loss: Any) -> None:
     def build() -> keras.Model:
         model = keras.Sequential([keras.Input((3,)), Twice(), keras.layers.Dense(1)])
         model.compile(keras.optimizers.SGD(Falling(0.1)), loss, metrics=[Largest(), squares])
@@ -172,7 +172,7 @@ def test_a_model_may_be_compiled_with_registered_ones(loss: Any) -> None:
         {"loss": "mse", "metrics": [type("Other", (Largest,), {})()]},
     ],
 )
-def test_others_are_refused_as_not_registered(settings: dict[str, Any]) -> None:
+def test_unregistered_parts_are_refused(settings: dict[str, Any]) -> None:
     def build() -> keras.Model:
         model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
         model.compile("sgd", **settings)

@@ -1,4 +1,4 @@
-"""An MLP scales inputs and targets by itself, by the training part alone."""
+"""An MLP scales inputs and targets by itself, with numbers of the training part only."""
 
 from __future__ import annotations
 
@@ -69,7 +69,8 @@ class TestInputs:
         changed = {f"x_{split}": getattr(data, f"x_{split}") + 1e3 for split in ("val", "test")}
         scaling = fitted(data, "standard")
         assert fitted(dataclasses.replace(data, **changed), "standard") == scaling
-        # Of each feature, also of a sequence, all pixels, or each channel.
+        # There is one number for each feature (also of a sequence), for all pixels, or for each
+        # channel.
         n_features = {(5, 5): 1}.get(shape, shape[-1])
         train = data.x_train.astype(np.float64)
         scaler = StandardScaler().fit(train.reshape(-1, n_features))
@@ -88,7 +89,7 @@ class TestInputs:
             (-RNG.random((N, 3)), "standardised"),
         ],
     )
-    def test_are_scaled_as_they_ask_for(self, x: Any, auto: str) -> None:
+    def test_auto_scales_only_inputs_that_need_it(self, x: Any, auto: str) -> None:
         data = Dataset.from_arrays(x, CLASSES)
         standard = fitted(data, "standard")
         np.testing.assert_allclose(standard.inputs(data.x_train).mean(), 0, atol=1e-6)
@@ -97,19 +98,19 @@ class TestInputs:
         assert fitted(data, "none") == Scaling()
         assert Scaling.from_config(json.loads(json.dumps(standard.config))) == standard
 
-    def test_that_are_constant_become_zero(self) -> None:
+    def test_constant_inputs_become_zero(self) -> None:
         x = np.column_stack([X, np.full(N, 0.1), np.full(N, 7e5)])
         data = Dataset.from_arrays(x, CLASSES)
         assert not fitted(data, "auto").inputs(data.x_test)[:, 4:].any()
 
-    def test_that_are_categories_stay_zero_and_one(self) -> None:
+    def test_categories_stay_zero_and_one(self) -> None:
         data = Dataset.from_arrays(TABLE, CLASSES)
         scaled = fitted(data, "standard").inputs(data.x_train)
         np.testing.assert_array_equal(scaled[:, 2:], data.x_train[:, 2:])
         np.testing.assert_allclose(scaled[:, :2].std(axis=0), 1, rtol=1e-5)
 
     @pytest.mark.parametrize("x", [IMAGES[:, :, :5], IMAGES + 1.0, IMAGES[..., None] + 1.0])
-    def test_that_are_images_have_one_scale_for_each_channel(self, x: Any) -> None:
+    def test_images_have_one_scale_for_each_channel(self, x: Any) -> None:
         assert len(fitted(Dataset.from_arrays(x, CLASSES), "standard").factor) == 1
 
     def test_are_fitted_again_when_splits_are_redrawn(self) -> None:
@@ -132,7 +133,7 @@ def large_inputs_said(logs: pytest.LogCaptureFixture, model: Any, x: Any) -> lis
     return [message for message in messages if "standard deviation" in message]
 
 
-def test_inputs_that_ought_to_be_scaled_are_named_once(logs: pytest.LogCaptureFixture) -> None:
+def test_large_inputs_without_scaling_are_named_once(logs: pytest.LogCaptureFixture) -> None:
     def keras_model(*first: Any, shape: Any = (4,)) -> Any:
         return lambda: keras.Sequential(
             [keras.Input(shape), *(kind() for kind in first), L.Flatten(), L.Dense(4), L.Dense(3)]
@@ -154,7 +155,7 @@ def test_inputs_that_ought_to_be_scaled_are_named_once(logs: pytest.LogCaptureFi
 
 
 @pytest.mark.slow
-def test_raw_targets_get_a_hint_with_which_a_model_learns(logs: pytest.LogCaptureFixture) -> None:
+def test_the_hint_for_large_targets_makes_a_model_learn(logs: pytest.LogCaptureFixture) -> None:
     def keras_model(*last: Any) -> Any:
         return lambda: keras.Sequential([keras.Input((4,)), L.Dense(1), *(k() for k in last)])
 
@@ -198,7 +199,7 @@ KINDS: dict[str, Any] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_score_predictions_model_and_its_file_agree(kind: str, tmp_path: Path) -> None:
+def test_score_predictions_model_and_file_agree(kind: str, tmp_path: Path) -> None:
     data = KINDS[kind]()
     training = quick_training("adam", 0.01, epochs=30)
     objective = adnn.InitOffsetObjective(adnn.MLP((16,)), data, training=training)
@@ -242,12 +243,12 @@ def test_scores_and_losses_are_in_the_users_units() -> None:
     errors = result.predict(data.x_val) - data.y_val
     assert outcome["val_mae"] == pytest.approx(np.abs(errors).mean())
     assert outcome["val_rmse"] == pytest.approx(np.sqrt((errors**2).mean()))
-    # Float32 tells times only 128 seconds apart.
+    # In float32, neighbouring times are 128 seconds apart.
     assert outcome["val_loss"] == pytest.approx((errors**2).mean())
     assert outcome["val_rmse"] < 64
 
 
-def test_a_network_learns_as_one_of_keras_on_standardised_data() -> None:
+def test_a_network_learns_like_a_keras_network_on_standardised_data() -> None:
     data = regression(X * 30 + 7, BOTH)
     architecture = build_architecture(adnn.MLP((16,)), (4,), None, 2)
     trainer = Trainer(architecture, quick_training("sgd", 0.05, epochs=3, shuffle=False), data)
@@ -264,7 +265,7 @@ def test_a_network_learns_as_one_of_keras_on_standardised_data() -> None:
         np.testing.assert_allclose(weights, variable.numpy(), atol=1e-5)
 
 
-def test_numbers_of_a_contract_are_not_fitted_again(tmp_path: Path) -> None:
+def test_the_scaling_of_a_contract_is_not_fitted_again(tmp_path: Path) -> None:
     data = regression(X, TIMES)
     objective = adnn.InitOffsetObjective(
         adnn.MLP((4,)), data, training=quick_training("sgd", 0.05, epochs=1)
@@ -274,7 +275,7 @@ def test_numbers_of_a_contract_are_not_fitted_again(tmp_path: Path) -> None:
     result.contract().save(path)
     content = json.loads(path.read_text())
     assert Scaling.from_config(content["objective"]["scaling"]) == fitted(data, "auto")
-    # Trained elsewhere, where the sums are others: the contract's numbers count.
+    # Elsewhere, the sums would differ, so the contract's numbers count.
     same_dataset = dataclasses.replace(data)
     stored_scaling = Scaling.from_config({"factor": [1.0], "offset": [0.0]})
     use(same_dataset, "auto", stored_scaling)

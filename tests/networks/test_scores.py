@@ -1,4 +1,4 @@
-"""Metrics of two classes are those of scikit-learn, whatever the outputs of the network are."""
+"""Metrics of two classes equal scikit-learn's, for any form of the network's outputs."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def trainer_of(
         pytest.param(1, "sigmoid", 1, marks=pytest.mark.slow),
     ],
 )
-def test_metrics_of_two_classes_are_those_of_scikit_learn(
+def test_metrics_of_two_classes_equal_scikit_learn(
     outputs: int, activation: str | None, positive: int
 ) -> None:
     asked_metrics = [
@@ -72,7 +72,7 @@ def test_metrics_of_two_classes_are_those_of_scikit_learn(
     expected = {
         "recall": sklearn_metrics.recall_score(y, predicted, **options),
         "precision": sklearn_metrics.precision_score(y, predicted, **options),
-        "auc": sklearn_metrics.roc_auc_score(y, scores),  # It is the same for both classes.
+        "auc": sklearn_metrics.roc_auc_score(y, scores),  # The AUC is the same for both classes.
         "f1": sklearn_metrics.f1_score(y, predicted, **options),
         "f2": sklearn_metrics.fbeta_score(y, predicted, beta=2, **options),
         "false_positives": ((predicted == positive) & (y != positive)).sum(),
@@ -85,9 +85,7 @@ def test_metrics_of_two_classes_are_those_of_scikit_learn(
 
 
 @pytest.mark.parametrize("from_logits", [False, True])
-def test_the_loss_of_a_regression_says_itself_whether_it_is_of_logits(
-    *, from_logits: bool
-) -> None:
+def test_the_loss_of_a_regression_keeps_its_own_setting_of_logits(*, from_logits: bool) -> None:
     loss = keras.losses.BinaryCrossentropy(from_logits=from_logits)
     targets, outputs = np.eye(3, dtype=np.float32), np.full((3, 3), 0.9, np.float32)
     for loss_given in (loss, "binary_crossentropy")[: 1 if from_logits else 2]:
@@ -97,7 +95,7 @@ def test_the_loss_of_a_regression_says_itself_whether_it_is_of_logits(
 
 
 @pytest.mark.parametrize("metric", ["val_auc", "val_f1", "val_precision", "val_recall"])
-def test_without_a_positive_class_its_metrics_are_refused_and_both_labels_named(
+def test_without_a_positive_class_metrics_are_refused_and_both_labels_are_named(
     metric: str,
 ) -> None:
     data = Dataset.from_arrays(X, Y)
@@ -110,7 +108,7 @@ def test_without_a_positive_class_its_metrics_are_refused_and_both_labels_named(
     ("labels", "given", "positive"),
     [([0, 1], None, 1), ([False, True], None, True), ([0, 1], 0, 0), ([1, 2], None, None)],
 )
-def test_the_positive_class_is_1_or_true_unless_another_one_is_given(
+def test_the_positive_class_is_1_or_true_by_default(
     labels: list[Any], given: Any, positive: Any
 ) -> None:
     data = Dataset.from_arrays(X, np.array(labels)[(Y == "sick").astype(int)], positive=given)
@@ -119,7 +117,7 @@ def test_the_positive_class_is_1_or_true_unless_another_one_is_given(
 
 
 @pytest.mark.parametrize("positive", ["ill", 1])
-def test_a_positive_class_that_is_no_label_is_refused(positive: Any) -> None:
+def test_a_positive_class_that_is_not_a_label_is_refused(positive: Any) -> None:
     with pytest.raises(WrongValueError, match=r"one of two classes; got .* 'healthy', 'sick'"):
         Dataset.from_arrays(X, Y, positive=positive)
 
@@ -133,7 +131,7 @@ _METRICS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", [*_METRICS, "loss", "accuracy"])
-def test_scores_average_to_the_metric_and_are_its_derivatives_for_the_examples(name: str) -> None:
+def test_scores_of_examples_average_to_the_metric_and_are_its_derivatives(name: str) -> None:
     rng, n = np.random.default_rng(0), 400
     y = (rng.random(n) < 0.2).astype(np.int32)
     outputs = rng.normal(1.5 * y, 1)[:, np.newaxis].astype(np.float32)
@@ -146,7 +144,7 @@ def test_scores_average_to_the_metric_and_are_its_derivatives_for_the_examples(n
 
     value, of_examples = found(slice(None))
     assert of_examples.mean() == pytest.approx(value, abs=1e-6)
-    # If one of n examples is there twice, the metric moves by 1 / n of its derivative.
+    # If one of n examples is doubled, the metric changes by 1 / n of its derivative.
     for i in (*np.flatnonzero(y)[:5], *np.flatnonzero(y == 0)[:5]):
         moved, _ = found([*range(n), i])
         assert (n + 1) * (moved - value) == pytest.approx(of_examples[i] - value, 0.05, 0.05)
@@ -157,7 +155,9 @@ def test_scores_average_to_the_metric_and_are_its_derivatives_for_the_examples(n
 
 
 @pytest.mark.parametrize("name", ["r2", "rmse", "mae", "root_mean_squared_error", "loss"])
-def test_scores_of_a_regression_do_so_too(name: str) -> None:
+def test_scores_of_regression_examples_average_to_the_metric_and_are_its_derivatives(
+    name: str,
+) -> None:
     rng, n = np.random.default_rng(0), 400
     y = rng.normal(2, 3, (n, 2)).astype(np.float32)
     outputs = (y + rng.normal(0, (1, 2), (n, 2))).astype(np.float32)
@@ -173,9 +173,7 @@ def test_scores_of_a_regression_do_so_too(name: str) -> None:
 
 
 @pytest.mark.parametrize(("mean", "sd"), [(1.7e9, 1), (0, 1e-9), (1e12, 1e3), (0, 1e-25)])
-def test_metrics_of_a_regression_are_those_of_scikit_learn_in_all_units(
-    mean: float, sd: float
-) -> None:
+def test_metrics_of_a_regression_equal_scikit_learn_in_all_units(mean: float, sd: float) -> None:
     rng = np.random.default_rng(0)
     y = rng.normal(mean, sd, (300, 2))
     outputs = y + rng.normal(0, sd / 3, y.shape)
@@ -191,7 +189,7 @@ def test_metrics_of_a_regression_are_those_of_scikit_learn_in_all_units(
     assert values["test_root_mean_squared_error"] == pytest.approx(mse**0.5, rel=1e-6, abs=0)
 
 
-def test_of_a_metric_without_a_derivative_no_spread_is_known() -> None:
+def test_scores_of_a_metric_without_a_derivative_are_nan() -> None:
     scores = Scores(Head(2, 1, positive=1), "binary_crossentropy", ("binary_io_u",))
     y, outputs = np.array([0, 1, 1], np.int32), np.array([[-1.0], [2.0], [-1.0]])
     values, of_examples = scores.tested("binary_io_u", outputs, y, 0.0)
@@ -199,7 +197,7 @@ def test_of_a_metric_without_a_derivative_no_spread_is_known() -> None:
     assert np.isnan(of_examples).all()
 
 
-def test_a_metric_of_the_class_that_it_was_given_stays_so() -> None:
+def test_a_metric_with_a_class_id_keeps_its_class() -> None:
     trainer = trainer_of(2, None, metrics=(metrics.Recall(class_id=0, name="specificity"),))
     run, data = train_baseline(trainer), trainer.dataset
     predicted = trainer.architecture.head.predicted(trainer.outputs(run.weights, data.x_val))
@@ -243,7 +241,7 @@ def test_a_metric_of_classes_is_refused_for_a_regression(metric: Any) -> None:
 @pytest.mark.parametrize(
     "metric", ["binary_accuracy", metrics.AUC(multi_label=True, num_labels=2)]
 )
-def test_metrics_of_several_labels_are_those_of_keras(metric: Any) -> None:
+def test_metrics_of_several_labels_equal_keras(metric: Any) -> None:
     labels = (X[:, :2] > 0).astype(np.float32)
     outputs = np.clip(labels * 0.4 + RNG.random(labels.shape), 0, 1).astype(np.float32)
     own_metrics = Training(metrics=(metric,)).metrics
@@ -269,7 +267,7 @@ def test_r2_of_keras_is_exact_for_large_targets() -> None:
         Scores(Head(None, 2), "mean_squared_error", adjusted)
 
 
-def test_two_metrics_of_one_name_are_told_apart() -> None:
+def test_two_metrics_of_the_same_name_need_different_names() -> None:
     own_metrics = (
         "accuracy",
         metrics.SparseCategoricalAccuracy("accuracy"),
@@ -284,7 +282,7 @@ def test_two_metrics_of_one_name_are_told_apart() -> None:
 
 @keras.saving.register_keras_serializable("own")
 def focal(y: Any, outputs: Any) -> Any:
-    """A loss of integer labels, which its name does not tell."""
+    """A loss of integer labels, without a hint in its name."""
     chances = keras.ops.softmax(outputs)
     one_hot = keras.ops.one_hot(keras.ops.cast(y, "int32"), 3)
     chance = keras.ops.sum(one_hot * chances, axis=-1)
@@ -293,13 +291,13 @@ def focal(y: Any, outputs: Any) -> Any:
 
 @keras.saving.register_keras_serializable("own")
 def sparse_looking(y: Any, outputs: Any) -> Any:
-    """A loss of one-hot labels, whatever its name says."""
+    """A loss of one-hot labels, although its name begins with sparse."""
     return keras.losses.categorical_crossentropy(y, outputs, from_logits=True)
 
 
 @keras.saving.register_keras_serializable("own")
 def of_either(y: Any, outputs: Any) -> Any:
-    """A loss that tells which labels it was given."""
+    """A loss whose value shows which form of labels it got."""
     kind = 1.0 if len(y.shape) == 1 else 2.0
     return kind + 0 * keras.ops.sum(outputs, axis=-1)
 
@@ -307,7 +305,7 @@ def of_either(y: Any, outputs: Any) -> Any:
 @pytest.mark.parametrize(
     ("loss", "takes_integers"), [(focal, True), (sparse_looking, False), (of_either, True)]
 )
-def test_a_batch_tells_which_labels_a_loss_of_the_users_takes(
+def test_the_form_of_labels_of_a_users_loss_is_found_by_a_trial_batch(
     loss: Any, *, takes_integers: bool
 ) -> None:
     settings = Training(loss=loss).loss or ""

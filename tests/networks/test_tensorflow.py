@@ -1,4 +1,4 @@
-"""What TensorFlow says of itself when it is imported."""
+"""The notices that TensorFlow prints when it is imported."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOTICES = (
 OTHERS = "W0000 00:00:1795811158.945319   16060 a.cc:1] an old driver\nmine: größer\nno end"
 
 
-def test_notices_are_left_out_and_all_else_is_written(capfd: pytest.CaptureFixture[str]) -> None:
+def test_notices_are_removed_and_all_else_is_written(capfd: pytest.CaptureFixture[str]) -> None:
     with _tensorflow._without_notices():
         os.write(2, f"{NOTICES}{OTHERS}".encode())
     assert capfd.readouterr().err == OTHERS
@@ -42,7 +42,7 @@ MODEL = {
     },
 }
 OPTIMIZER = {"module": "keras.optimizers", "class_name": "Adam", "config": {}}
-# Whatever loads Keras first in a process.
+# The calls that may load Keras first in a process.
 FIRST = {
     "objective": "adnn.InitOffsetObjective(adnn.MLP((4,)), adnn.load_dataset('digits'))",
     "model": f"keras_files.check_model_config({MODEL}, 'model')",
@@ -55,7 +55,7 @@ FIRST = {
     ("level", "first"),
     [(None, first) for first in FIRST] + [("0", "objective"), ("3", "objective")],
 )
-def test_they_come_only_where_the_user_asks_for_them(level: str | None, first: str) -> None:
+def test_notices_are_shown_only_if_the_user_asks_for_them(level: str | None, first: str) -> None:
     code = f"""if True:
         import os, sys
         import adnn_optuna as adnn

@@ -1,4 +1,4 @@
-"""Trainings: bit for bit alike in any company, and what plain Keras would do."""
+"""Training runs: the same bits alone and beside others, and the results of plain Keras."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def start(trainer: Trainer, offset: float = 0.0, seed: int = 0, restart: int = 0
 
 
 def bits(run: TrainingRun) -> tuple[Any, ...]:
-    """Return all that a training gives, such that equal is equal in each bit."""
+    """Return all results of a training run in a form that is equal only if each bit is."""
     assert run.weights is not None
     metrics = [tuple(sorted(m.items())) for m in run.history]
     return run.status, repr(metrics), [w.tobytes() for w in run.weights]
@@ -87,7 +87,7 @@ def conv_net() -> keras.Model:
 
 
 class BeyondXLA(keras.layers.Layer):
-    """The identity, with an operation that XLA does not compile."""
+    """An identity layer with an operation that XLA cannot compile."""
 
     def call(self, x: Any) -> Any:
         zeros = tf.strings.to_number(tf.strings.as_string(tf.stop_gradient(x) * 0))
@@ -111,10 +111,10 @@ def digits() -> Trainer:
     return trainer_of(MLP((16,)), few_digits(300), epochs=3)
 
 
-# Odd sizes and every optimizer, once each: in most of these, networks that are computed as one
-# array differ from a lone one in the last bit.
+# Odd sizes, and each optimizer once. In most cases, networks that are computed as one array differ
+# from a single network in the last bit.
 SETTINGS: list[tuple[dict[str, Any], dict[str, Any], dict[str, int]]] = [
-    # model, training, data
+    # Each case has a model, a training and data.
     ({"hidden": (7,)}, {"optimizer": "adam", "batch_size": 16}, {"train": 50}),
     (
         {"hidden": (3, 65, 31), "activation": "celu"},
@@ -161,7 +161,7 @@ SETTINGS: list[tuple[dict[str, Any], dict[str, Any], dict[str, int]]] = [
         for i, settings in enumerate(SETTINGS)
     ],
 )
-def test_a_training_is_the_same_in_any_company(
+def test_a_training_has_the_same_bits_beside_any_others(
     model: dict[str, Any], training: dict[str, Any], data: dict[str, int]
 ) -> None:
     dataset = few_digits(**data)
@@ -181,23 +181,25 @@ def test_a_training_is_the_same_in_any_company(
     [alone] = train([starts[1]])
     assert alone.status == "complete"
     assert len({repr(h) for h in alone.history}) == 2
-    # With other seeds, with one that diverges, in every place among more of them, and repeated.
+    # The others have other seeds, one of them diverges, and the place and the number of runs vary.
     large = train(starts)
     assert [run.status for run in large] == ["complete"] * 2 + ["diverged"] + ["complete"] * 2
     assert bits(large[1]) == bits(alone)
     for run, large_run in zip(train(starts[::-1]), reversed(large), strict=True):
         assert bits(run) == bits(large_run)
-    # Among fewer of them.
+    # Fewer runs at once.
     small = train(starts[3:])
     assert [bits(run) for run in small] == [bits(run) for run in large[3:]]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("build", [pytest.param(conv_net, marks=pytest.mark.slow), net_beyond_xla])
-def test_a_keras_model_is_the_same_in_any_company(build: Callable[[], keras.Model]) -> None:
+def test_a_keras_model_has_the_same_bits_beside_any_others(
+    build: Callable[[], keras.Model],
+) -> None:
     trainer = trainer_of(build, few_digits(70), epochs=2, batch_size=16)
     starts = [start(trainer, 0.0), start(trainer, 0.1), start(trainer, 0.0, seed=5)]
-    # Dropout's seeds and the statistics of the batches start anew in each training.
+    # Dropout's seeds and the statistics of batches start again in each training.
     [alone] = trainer.train([starts[2]], keep_weights=True)
     forward = trainer.train(starts, keep_weights=True)
     backward = trainer.train(starts[::-1], keep_weights=True)
@@ -208,7 +210,7 @@ def test_a_keras_model_is_the_same_in_any_company(build: Callable[[], keras.Mode
     assert bits(again.train([starts[2]], keep_weights=True)[0]) == bits(alone)
 
 
-def test_a_training_is_that_of_plain_keras() -> None:
+def test_a_training_equals_plain_keras() -> None:
     def build() -> keras.Model:
         hidden = keras.layers.Dense(9, "relu", kernel_regularizer="l2")
         normalization = keras.layers.BatchNormalization()
@@ -232,7 +234,7 @@ def test_a_training_is_that_of_plain_keras() -> None:
         trainer.training.build_optimizer(),
         "sparse_categorical_crossentropy",
         metrics=["accuracy"],
-        jit_compile=False,  # XLA takes longest of all and would compute the same.
+        jit_compile=False,  # XLA takes longest and would compute the same.
     )
     for epoch in range(3):
         order = orders_of(200, 4, epoch, 1)[0].numpy()
@@ -245,7 +247,7 @@ def test_a_training_is_that_of_plain_keras() -> None:
             ("val", dataset.x_val, dataset.y_val),
         ):
             loss, accuracy = model.evaluate(x, y, verbose=0)
-            # One example at the border between two classes may fall on either side.
+            # One example at the border between two classes may get either class.
             assert metrics[f"{split}_accuracy"] == pytest.approx(accuracy, abs=1.1 / len(y))
             assert metrics[f"{split}_loss"] == pytest.approx(loss, rel=1e-4)
     for trained, variable in zip(run.weights, model.variables, strict=True):
@@ -262,8 +264,8 @@ def test_offsets_are_added_to_the_initial_weights(digits: Trainer) -> None:
 
 
 @pytest.mark.slow
-def test_a_start_brings_its_own_learning_rate_and_epochs(digits: Trainer) -> None:
-    # As the same training settings would say it, bit for bit, also beside ordinary trainings.
+def test_a_start_may_have_its_own_learning_rate_and_epochs(digits: Trainer) -> None:
+    # The same settings in the training give the same bits, also beside other trainings.
     own_training = digits.training
     trainer = trainer_of(
         MLP((16,)), digits.dataset, **{**own_training.config, "learning_rate": 0.02, "epochs": 5}
@@ -282,7 +284,7 @@ def test_a_start_brings_its_own_learning_rate_and_epochs(digits: Trainer) -> Non
 
 @keras.saving.register_keras_serializable("test_training")
 class Anchored(keras.optimizers.SGD):
-    """It puts back what it copied at first, as schedule-free optimizers do in their first step."""
+    """An optimizer that puts back a first copy of weights, as schedule-free optimizers do."""
 
     def build(self, variables: Any) -> None:
         super().build(variables)
@@ -308,7 +310,7 @@ def test_each_epoch_and_seed_has_its_own_order() -> None:
     dataset = few_digits(60)
     results = []
     for shuffle in (True, False):
-        # From equal weights, as constants need no seed.
+        # The initial weights are equal, as constants need no seed.
         mlp = MLP((4,), kernel_initializer=keras.initializers.Constant(0.1))
         settings = {"shuffle": shuffle, "batch_size": 5, "jit_compile": False}
         trainer = trainer_of(mlp, dataset, epochs=1, **settings)
@@ -341,10 +343,10 @@ def test_data_without_validation_split_have_no_validation_metrics() -> None:
     assert set(run.history[0]) == {"train_accuracy", "train_loss"}
 
 
-def test_after_the_deadline_no_epoch_begins(digits: Trainer) -> None:
+def test_no_epoch_begins_after_the_deadline(digits: Trainer) -> None:
     runs = digits.train([start(digits)] * 2, deadline=time.monotonic() - 1, keep_weights=True)
     assert [(run.status, run.history) for run in runs] == [("timeout", [])] * 2
-    # What came of the epochs before it is kept.
+    # The metrics of earlier epochs are kept.
     deadline = time.monotonic() + 1
 
     def wait(_: int, epoch: int, __: Metrics) -> bool:
@@ -357,12 +359,12 @@ def test_after_the_deadline_no_epoch_begins(digits: Trainer) -> None:
     assert cut.history == whole.history[:1]
 
 
-def test_once_it_is_to_stop_no_epoch_begins(digits: Trainer) -> None:
+def test_no_epoch_begins_after_a_stop(digits: Trainer) -> None:
     stop = threading.Event()
     stop.set()
     runs = digits.train([start(digits)] * 3, stop=stop, keep_weights=True)
     assert [(run.status, run.history) for run in runs] == [("stopped", [])] * 3
-    # It is seen between two epochs, and what came of those before it is kept.
+    # The stop is noticed between two epochs, and the metrics of earlier epochs are kept.
     stop = threading.Event()
 
     def set_it(_: int, epoch: int, __: Metrics) -> bool:
@@ -376,7 +378,7 @@ def test_once_it_is_to_stop_no_epoch_begins(digits: Trainer) -> None:
     assert cut.history == whole.history[:2]
 
 
-def test_a_pruned_training_ends_and_leaves_the_others_alone(digits: Trainer) -> None:
+def test_a_pruned_training_ends_and_does_not_change_the_others(digits: Trainer) -> None:
     starts = [start(digits), start(digits, 0.1), start(digits, 0.2)]
     seen: list[tuple[int, int]] = []
 
@@ -393,15 +395,15 @@ def test_a_pruned_training_ends_and_leaves_the_others_alone(digits: Trainer) -> 
     assert [bits(runs[i]) for i in (0, 2)] == [bits(expected[i]) for i in (0, 2)]
 
 
-def test_a_pruner_sees_the_epoch_that_ended_a_training_not_the_best_one() -> None:
+def test_a_pruner_sees_the_last_epoch_of_a_training_not_the_best_one() -> None:
     settings: Any = {"patience": 1, "mode": "max", "restore_best_weights": True, "epochs": 4}
-    settings |= {"monitor": "train_loss", "jit_compile": False}  # Which falls.
+    settings |= {"monitor": "train_loss", "jit_compile": False}  # The training loss falls.
     trainer = trainer_of(MLP((4,)), few_digits(20), **settings)
     seen: list[Metrics] = []
 
     def after_epoch(run: int, epoch: int, metrics: Metrics) -> bool:
         seen.append(metrics)
-        return len(seen) == 2  # It has ended by then, which no pruner changes.
+        return len(seen) == 2  # The training has ended by then, so a pruner changes nothing.
 
     [run] = trainer.train([start(trainer)], after_epoch=after_epoch)
     assert run.status == "complete"
@@ -438,10 +440,11 @@ def test_threads_do_not_disturb_each_other(digits: Trainer) -> None:
     assert [results[i] for i in range(8)] == expected
 
 
-def test_in_turn_nothing_holds_what_the_caller_drops(digits: Trainer) -> None:
+def test_the_trainer_keeps_no_run_that_the_caller_has_dropped(digits: Trainer) -> None:
     dropped: list[weakref.ref[Any]] = []
     for run in digits.train_in_turn([start(digits, seed=seed) for seed in range(12)]):
-        assert sum(ref() is not None for ref in dropped) <= 1  # The one before, until now.
+        # The previous run may still be alive.
+        assert sum(ref() is not None for ref in dropped) <= 1
         dropped.append(weakref.ref(run))
     assert len(dropped) == 12
 
@@ -466,14 +469,14 @@ def test_wrong_names_are_refused_before_any_training(training: Any, error: str) 
 
 
 class Broken(keras.layers.Layer):
-    """It works until it is trained."""
+    """A layer that fails only in training."""
 
     def call(self, x: Any, *, training: bool = False) -> Any:
         return tf.ensure_shape(x, (None, 3)) if training else x
 
 
 class UnseededNoise(keras.layers.Layer):
-    """Draws from Keras's global generator, or from TensorFlow's."""
+    """A layer that draws from Keras's or TensorFlow's global generator."""
 
     def __init__(self, source: Any) -> None:
         super().__init__()
@@ -484,7 +487,7 @@ class UnseededNoise(keras.layers.Layer):
 
 
 class HiddenCounter(keras.layers.Layer):
-    """Counts its calls in a variable that Keras does not know of."""
+    """A layer that counts its calls in a variable that Keras does not know."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -502,7 +505,7 @@ class HiddenCounter(keras.layers.Layer):
         HiddenCounter,
     ],
 )
-def test_a_training_that_would_be_another_each_time_is_refused(layer: Any) -> None:
+def test_a_training_that_is_not_deterministic_is_refused(layer: Any) -> None:
     def build() -> keras.Model:
         layers = [keras.layers.Flatten(), layer(), keras.layers.Dense(10)]
         return keras.Sequential([keras.Input(SHAPE), *layers])
@@ -524,7 +527,7 @@ def test_weights_keep_their_dtype(dtype: str) -> None:
     assert bits(moved) != bits(unmoved)
 
 
-def test_the_global_policy_of_keras_holds_in_all_threads() -> None:
+def test_the_global_dtype_policy_of_keras_is_used_in_all_threads() -> None:
     def build() -> keras.Model:
         layers = [keras.layers.Flatten(), keras.layers.Dense(10)]
         return keras.Sequential([keras.Input(SHAPE), *layers])
@@ -538,7 +541,7 @@ def test_the_global_policy_of_keras_holds_in_all_threads() -> None:
     assert run.weights[0].dtype == np.float64
 
 
-def test_an_mlp_does_not_depend_on_keras_default_of_floats() -> None:
+def test_an_mlp_does_not_depend_on_keras_default_dtype() -> None:
     keras.config.set_floatx("float64")
     try:
         trainer = trainer_of(MLP((2,)), few_digits(4), jit_compile=False, epochs=1)
@@ -548,7 +551,7 @@ def test_an_mlp_does_not_depend_on_keras_default_of_floats() -> None:
     assert run.status == "complete"
 
 
-def test_an_error_of_the_models_own_is_not_hidden() -> None:
+def test_an_error_of_the_model_itself_is_shown() -> None:
     def build() -> keras.Model:
         layers = [keras.layers.Flatten(), Broken(), keras.layers.Dense(10)]
         return keras.Sequential([keras.Input(SHAPE), *layers])
@@ -557,7 +560,7 @@ def test_an_error_of_the_models_own_is_not_hidden() -> None:
         trainer_of(build, few_digits(20))
 
 
-def test_the_dataset_is_held_once() -> None:
+def test_the_dataset_is_in_memory_once() -> None:
     array = few_digits(100).x_train
     capsule = tf.experimental.dlpack.to_dlpack(as_tensor(array))
 
@@ -573,7 +576,7 @@ def test_the_dataset_is_held_once() -> None:
     np.testing.assert_array_equal(seen, array)
 
 
-def test_the_test_set_takes_no_compilation_after_the_training_runs() -> None:
+def test_testing_after_the_training_runs_compiles_nothing() -> None:
     traced = []
 
     class Noting(keras.layers.Layer):
@@ -597,7 +600,7 @@ def test_slices_of_a_dataset_are_evaluated_too(digits: Trainer) -> None:
     weights = digits.initial_weights(start(digits))
     predicted = digits.architecture.head.predicted
     whole = predicted(digits.outputs(weights, data.x_test))
-    # The second begins where TensorFlow cannot use it in place.
+    # The second slice begins at an address that TensorFlow cannot use in place.
     halves = [
         predicted(digits.outputs(weights, data.x_test[rows]))
         for rows in (slice(None, 7), slice(7, None))
@@ -605,7 +608,7 @@ def test_slices_of_a_dataset_are_evaluated_too(digits: Trainer) -> None:
     np.testing.assert_array_equal(np.concatenate(halves), whole)
 
 
-def test_nothing_global_changes() -> None:
+def test_training_changes_no_global_state() -> None:
     def everything() -> list[Any]:
         numpy_state: Any = np.random.get_state()  # noqa: NPY002
         return [
@@ -624,7 +627,7 @@ def test_nothing_global_changes() -> None:
     before = everything()
     trainer = trainer_of(conv_net, few_digits(20), epochs=1)
     trainer.train([start(trainer)])
-    # As the other trainers of these tests, for which it is compiled already.
+    # This trainer equals those of other tests, so it is compiled already.
     trainer = trainer_of(MLP((16,)), few_digits(300), epochs=3)
     trainer.train([start(trainer)])
     assert everything() == before
@@ -639,7 +642,7 @@ def test_the_papers_first_model_reaches_the_papers_accuracy() -> None:
     trainer = Trainer(architecture, model.training, dataset)
     runs = trainer.train([start(trainer, seed=seed) for seed in range(2)])
     accuracies = [run.history[-1]["train_accuracy"] for run in runs]
-    assert np.mean(accuracies) == pytest.approx(0.886, abs=0.025)  # As published.
+    assert np.mean(accuracies) == pytest.approx(0.886, abs=0.025)  # The paper's accuracy.
 
 
 class AlwaysDropout(keras.layers.Dropout):
@@ -677,7 +680,7 @@ class TestPartsOfEpochs:
         "model", [pytest.param(MLP((8,)), marks=pytest.mark.slow), drawing_net]
     )
     def test_give_the_same_bits(self, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        # Batches and scored thousands with a rest each.
+        # The last batch, and the last thousand of scored rows, are smaller.
         trainer = trainer_of(model, few_digits(1050, 1100), batch_size=100, epochs=3)
         starts = [start(trainer, seed=seed) for seed in range(3)]
         whole = trainer.train(starts, keep_weights=True)
@@ -692,7 +695,7 @@ class TestPartsOfEpochs:
                 np.testing.assert_array_equal(run.examples, part.examples)
                 np.testing.assert_array_equal(run.examples, last.examples)
 
-    def test_end_where_a_training_is_to_stop(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_end_soon_after_a_stop(self, monkeypatch: pytest.MonkeyPatch) -> None:
         trainer = trainer_of(MLP((8,)), few_digits(1000), batch_size=100, jit_compile=False)
         monkeypatch.setattr(training_module, "_SECONDS_BETWEEN_LOOKS", 1e-9)
         stop = threading.Event()
@@ -715,7 +718,7 @@ class TestCompilation:
             ([keras.layers.Flatten, lambda: keras.layers.Dropout(0.1)], False),
         ],
     )
-    def test_is_by_xla_where_that_is_faster(self, layers: Any, is_compiled: bool) -> None:
+    def test_uses_xla_if_that_is_faster(self, layers: Any, is_compiled: bool) -> None:
         def build() -> keras.Model:
             hidden_layers = [layer() for layer in layers]
             return keras.Sequential([keras.Input(SHAPE), *hidden_layers, keras.layers.Dense(10)])
@@ -723,7 +726,7 @@ class TestCompilation:
         assert trainer_of(build, few_digits(50)).training.jit_compile is is_compiled
 
     @pytest.mark.slow
-    def test_is_done_once_for_all_of_the_same(self) -> None:
+    def test_is_done_once_for_equal_networks_and_data(self) -> None:
         def program(model: Any, dataset: Dataset, **training: Any) -> Any:
             return trainer_of(model, dataset, **training)._program
 
