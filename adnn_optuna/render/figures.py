@@ -22,7 +22,7 @@ CONTROL_COLOR = "#8b929c"
 _ROOM_FOR_LABELS = 230  # Of figures of the usual height, in pixels.
 _FEW = 10  # Whole numbers that all have their mark.
 _LINE_HEIGHT = 17  # Of labels, in pixels.
-_LABEL_WIDTH = 14  # Of series, in characters.
+_LABEL_WIDTH = 13  # Of series, in characters.
 _ROW_WIDTH = 16  # Of the labels of rows, in characters.
 _MODE_BAR = 24  # The height of the buttons above the title, in pixels.
 _SCALE = ("#d3e5f4", "#08406e")  # From worst to best; pages have one for each theme.
@@ -83,7 +83,7 @@ def standalone(figure: Figure) -> go.Figure:
     drawing = to_plotly(figure)
     # Plotly wraps no text and cuts what is wider than the figure. A phone is 360 pixels wide.
     title_lines = _in_even_lines(figure.title, 43)
-    caption = _in_lines(figure.guide, 56, 5)
+    caption = _in_lines(figure.guide, 51, 5)
     room_of_title = 19 * title_lines.count("<br>")  # For all lines but the first.
     # A phone always shows the buttons.
     room = _MODE_BAR + room_of_title + 16 * (1 + caption.count("<br>"))
@@ -102,7 +102,7 @@ def standalone(figure: Figure) -> go.Figure:
 def to_plotly(figure: Figure) -> go.Figure:
     """Return a plotly figure without the texts above it."""
     drawing = go.Figure(_EMPTY).update_layout(
-        xaxis_title_text=_in_lines(figure.x_label, 30),
+        xaxis_title_text=_in_lines(figure.x_label, 26),
         yaxis_title_text=_in_lines(figure.y_label, 40),
     )
     for series in figure.series:
@@ -240,6 +240,7 @@ def _label_rows(drawn: go.Figure, figure: Figure) -> None:
         end = n - 0.2
     drawn.update_yaxes(tickvals=[*range(n)], ticktext=texts, zeroline=False)
     drawn.update_yaxes(range=[end, -0.6], ticklabelstandoff=2)
+    drawn.update_xaxes(nticks=4)  # Plotly draws at least five, which touch on a phone.
     drawn.update_layout(height=max(240, 110 + row_height * n))
 
 

@@ -93,15 +93,6 @@ def test_further_lines_of_a_title_move_the_plot_and_not_the_title() -> None:
     assert tops[0] == pytest.approx(tops[1])
 
 
-def test_a_figure_alone_has_lines_for_a_phone() -> None:
-    title = standalone(
-        replace(MADE["rows"], title="a word " * 20, caption="read " * 50)
-    ).layout.title
-    assert max(map(len, title.text.split("<br>"))) <= 43
-    assert max(map(len, title.subtitle.text.split("<br>"))) <= 56
-    assert "…" not in title.text + title.subtitle.text
-
-
 def test_lines_of_a_title_are_about_equally_long() -> None:
     title = "12 seeds show a gain of 0.02 with a power of 80%"
     lines = standalone(replace(MADE["rows"], title=title)).layout.title.text.split("<br>")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -9,10 +10,10 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from render_documents import LONG, document
+from render_documents import LONG, document, figures
 
 from adnn_optuna.render.document import Table
-from adnn_optuna.render.figures import COLORS, DARK_COLORS
+from adnn_optuna.render.figures import COLORS, DARK_COLORS, standalone
 from adnn_optuna.render.html import to_page
 
 if TYPE_CHECKING:
@@ -96,6 +97,16 @@ function wait(n_looks) {
 onload = () => wait(5000);
 """
 
+FIND_HIDDEN = """
+const box = document.querySelector(".plotly-graph-div").getBoundingClientRect();
+const buttons = document.querySelector(".modebar").getBoundingClientRect();
+const texts = [...document.querySelectorAll("svg text")].filter((text) => {
+  const { width, left, right, top } = text.getBoundingClientRect();
+  return width && (left < box.left || right > box.right || top < buttons.bottom);
+});
+document.title = JSON.stringify(texts.map((text) => text.textContent));
+"""
+
 
 def chromium(folder: Path, page: Path, *options: str) -> str:
     """Return what a browser says that opens a page."""
@@ -164,6 +175,17 @@ def test_browser_draws_all_figures_whole_and_asks_nobody(
         } == {}
     # On a phone and on a wide screen no table hides a column.
     assert states[0]["scrolling"] == states[-1]["scrolling"] == []
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome")
+def test_a_figure_alone_is_whole_on_a_phone_and_its_buttons_cover_no_text(tmp_path: Path) -> None:
+    figure = dataclasses.replace(figures(LONG)[0], title="a word " * 20, caption="read " * 50)
+    page = tmp_path / "page.html"
+    drawing = standalone(figure)
+    drawing.write_html(page, default_width="360px", post_script=FIND_HIDDEN)
+    assert "<title>[]</title>" in chromium(tmp_path, page, "--dump-dom")
+    title = drawing.layout.title
+    assert "…" not in title.text + title.subtitle.text
 
 
 def test_a_page_is_small() -> None:
