@@ -192,7 +192,7 @@ def recheck(
         "candidates": [trial.number for trial in candidates],
         "compared": compared,
     }
-    opened = open_evaluations(
+    recheck_study = open_evaluations(
         storage,
         name,
         beginning_of(read.trials),  # It tells this study from another one with the same name.
@@ -201,10 +201,10 @@ def recheck(
         reuse=call.reuse,
         settings={RECHECK: settings},
     )
-    settings = opened.user_attrs[RECHECK]  # JSON has changed tuples to lists.
-    numbers = _numbers_of(read, opened, settings)
+    settings = recheck_study.user_attrs[RECHECK]  # JSON has changed tuples to lists.
+    numbers = _numbers_of(read, recheck_study, settings)
     if deterministic:
-        return _result(read, opened, settings)
+        return _result(read, recheck_study, settings)
     before = frozenset(numbers.evaluations)
     trials = (*numbers.candidates, *numbers.baselines_by_candidate.values())
     evaluate_trial = TrialEvaluation(searched, {trial.number: trial for trial in trials}, study)
@@ -212,35 +212,37 @@ def recheck(
     def make(needed: list[Evaluation]) -> None:
         make_evaluations(
             functools.partial(Needed, needed),
-            opened,
+            recheck_study,
             NEW_SEED_NAMES,
             evaluate_trial,
             **call.evaluation_options(),
         )
 
-    with logged_if_interrupted(lambda: _result(read, opened, settings)):
+    with logged_if_interrupted(lambda: _result(read, recheck_study, settings)):
         make(numbers.choosing)
-        numbers = _numbers_of(read, opened, settings)
+        numbers = _numbers_of(read, recheck_study, settings)
         if numbers.trial is not None:
-            planned = plan_seeds(opened, numbers.trial.number, confirm)
+            planned = plan_seeds(recheck_study, numbers.trial.number, confirm)
             make(dataclasses.replace(numbers, planned=planned).confirming)
-    return _result(read, opened, settings, before)
+    return _result(read, recheck_study, settings, before)
 
 
-def stored_recheck(opened: optuna.Study) -> Recheck:
+def stored_recheck(recheck_study: optuna.Study) -> Recheck:
     """Return the result of a stored recheck, without new evaluations."""
-    return _result(_rechecked_study(opened), opened, opened.user_attrs[RECHECK])
+    return _result(
+        _rechecked_study(recheck_study), recheck_study, recheck_study.user_attrs[RECHECK]
+    )
 
 
 def resumed_recheck(
-    opened: optuna.Study,
+    recheck_study: optuna.Study,
     objective: Any,
     data_dir: FilePath | None,
     **keywords: Any,
 ) -> Recheck:
     """Make the missing evaluations of a stored recheck, and return its result."""
-    settings: Json = opened.user_attrs[RECHECK]
-    study, attrs, *_ = _rechecked_study(opened)
+    settings: Json = recheck_study.user_attrs[RECHECK]
+    study, attrs, *_ = _rechecked_study(recheck_study)
     if objective is None:
         objective = kind_of(attrs).rebuilt(study, data_dir)
     return recheck(
@@ -253,27 +255,27 @@ def resumed_recheck(
         failed=settings["failed"],
         deterministic=settings["is_deterministic"],
         resampled=settings["resampled"] or False,  # The first call has checked for splits.
-        storage=opened._storage,
-        study_name=opened.study_name,
+        storage=recheck_study._storage,
+        study_name=recheck_study.study_name,
         **keywords,
     )
 
 
-def _rechecked_study(opened: optuna.Study) -> StudyRead:
+def _rechecked_study(recheck_study: optuna.Study) -> StudyRead:
     """Read the study that a stored recheck evaluates; refuse it if it is in another storage."""
-    name = opened.user_attrs[RECHECK]["study"]
-    if name in optuna.get_all_study_names(opened._storage):
-        read = StudyRead.of(load_search(opened._storage, name))
-        if read.trials and beginning_of(read.trials) == opened.user_attrs[EVALUATED]:
+    name = recheck_study.user_attrs[RECHECK]["study"]
+    if name in optuna.get_all_study_names(recheck_study._storage):
+        read = StudyRead.of(load_search(recheck_study._storage, name))
+        if read.trials and beginning_of(read.trials) == recheck_study.user_attrs[EVALUATED]:
             return read
     raise WrongValueError(
-        f"Study {name!r} must be in the storage of its recheck {opened.study_name!r}; got another "
-        "study or none. Call recheck again with the study and this storage."
+        f"Study {name!r} must be in the storage of its recheck {recheck_study.study_name!r}; got "
+        "another study or none. Call recheck again with the study and this storage."
     )
 
 
 def _numbers_of(
-    read: StudyRead, opened: optuna.Study, settings: RecheckSettings
+    read: StudyRead, recheck_study: optuna.Study, settings: RecheckSettings
 ) -> RecheckNumbers:
     """Return the numbers that follow from the stored evaluations."""
     completed = _completed(read)
@@ -285,7 +287,7 @@ def _numbers_of(
         )
     numbers = RecheckNumbers(
         settings,
-        stored_evaluations(opened, NEW_SEED_NAMES),
+        stored_evaluations(recheck_study, NEW_SEED_NAMES),
         completed,
         maximize=read.maximize,
         metric=_metric_of(read),
@@ -294,7 +296,7 @@ def _numbers_of(
     )
     if numbers.trial is None:
         return numbers
-    planned = planned_of(opened.user_attrs, numbers.trial.number)
+    planned = planned_of(recheck_study.user_attrs, numbers.trial.number)
     return dataclasses.replace(numbers, planned=planned or numbers.planned)
 
 
@@ -322,7 +324,7 @@ def _experiment_of(read: StudyRead) -> Any:
 
 def _result(
     read: StudyRead,
-    opened: optuna.Study,
+    recheck_study: optuna.Study,
     settings: RecheckSettings,
     before: frozenset[Evaluation] = frozenset(),
 ) -> Recheck:
@@ -330,15 +332,15 @@ def _result(
 
     ``before`` are the evaluations that were stored before this call.
     """
-    numbers = _numbers_of(read, opened, settings)
+    numbers = _numbers_of(read, recheck_study, settings)
     scores = dict[Evaluation, np.ndarray]()
     violated = set[Evaluation]()
-    trials = opened.get_trials(deepcopy=False)
+    trials = recheck_study.get_trials(deepcopy=False)
     for evaluation, trial in evaluation_trials(trials, NEW_SEED_NAMES).items():
         if VIOLATED in trial.system_attrs:
             violated.add(evaluation)
         if f"{SCORES}/0" in trial.system_attrs:
-            trial_label = f"trial {trial.number} of study {opened.study_name!r}"
+            trial_label = f"trial {trial.number} of study {recheck_study.study_name!r}"
             [scores[evaluation]] = from_attributes(trial.system_attrs, SCORES, trial_label)
     overtuned = None
     if scores:
@@ -351,7 +353,7 @@ def _result(
     numbers = dataclasses.replace(
         numbers, violated=frozenset(violated), scores=scores, overtuned=overtuned
     )
-    report = study_command("report", opened, "--output", "recheck.html")
+    report = study_command("report", recheck_study, "--output", "recheck.html")
     needed = {*numbers.choosing, *numbers.confirming}
     n_made = len(needed & numbers.evaluations.keys())
     reused = reused_note("evaluation", len(needed & before), n_made)

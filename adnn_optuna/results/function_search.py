@@ -26,7 +26,6 @@ from adnn_optuna.render.document import (
 from adnn_optuna.results.confirmed_value import ConfirmedValue
 from adnn_optuna.results.fields import units_of
 from adnn_optuna.results.findings import failures_note
-from adnn_optuna.results.selection_figure import NewValues, selection_figure
 from adnn_optuna.results.study import StudyResult, selection_bias
 from adnn_optuna.samplers._replicates import replicate_of
 
@@ -221,6 +220,9 @@ class FunctionSearch(StudyResult):
         new_values = self._confirmed.values
         if self.best is None or highest is None or not new_values:
             return super()._figures()
+        # A printed result does not need the module.
+        from adnn_optuna.results.selection_figure import NewValues, selection_figure
+
         unit = units_of(self.record).selection
         number, best_value = highest
         chosen = f"trial {self.best.number}"

@@ -41,7 +41,6 @@ from adnn_optuna.render.document import (
 from adnn_optuna.render.printed import TRIAL, Printed, number_fields
 from adnn_optuna.results.confirmed_value import ConfirmedValue, mean_interval
 from adnn_optuna.results.findings import MAKE_THE_REST, counted, counted_values
-from adnn_optuna.results.selection_figure import NewValues, selection_figure
 from adnn_optuna.results.settings import study_in_words
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.design import PairedDesign
@@ -729,6 +728,9 @@ class Recheck(Printed):
 
     def _selection_figure(self) -> Figure:
         """Return a figure of all trials, the best value, and the chosen trial on new seeds."""
+        # A printed result does not need the module.
+        from adnn_optuna.results.selection_figure import NewValues, selection_figure
+
         numbers = self.numbers
         best, chosen, excess = self._estimates()[:3]
         title, distance = self._luck_in_words(excess)

@@ -214,7 +214,11 @@ class IndexedSampler(BaseSampler, abc.ABC):
             indices.sources[trial._trial_id] = self._propose(study, indices, proposal)
 
     def _claim(self, study: Study, trial: FrozenTrial) -> Proposal:
-        """Return the proposal that the trial keeps: write, read, choose again."""
+        """Return the proposal that the trial keeps.
+
+        The trial writes a proposal and reads all trials again. If it must give way to another
+        trial with the same index, it chooses again.
+        """
 
         def write(name: str, value: Any) -> None:
             study._storage.set_trial_system_attr(trial._trial_id, name, value)
@@ -242,10 +246,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
                 is_taken = copied_index in indices.results or copied_index in indices.pending()
                 index = None if is_taken or gave_way else copied_index
             else:
-                choosing = [t for t in indices.running() if indices.index_of(t) is None]
-                n_others = sum(running._trial_id != trial._trial_id for running in choosing)
-                # The user's own random numbers are left alone.
-                index = secrets.choice(indices.free_indices(1 + n_others if gave_way else 1))
+                index = _free_index(indices, trial, gave_way=gave_way)
             holders = indices.holders(index, trial._trial_id)
             proposal = indices.proposal(trial, index)
             if proposal["step"] is None and index is not None:
@@ -291,3 +292,16 @@ class IndexedSampler(BaseSampler, abc.ABC):
             with contextlib.suppress(RuntimeError):
                 study.stop()
         end_turn(study)
+
+
+def _free_index(indices: Indices, trial: FrozenTrial, *, gave_way: bool) -> int:
+    """Return the first free index; after giving way, one of the first free indices at random.
+
+    There is one such index for each trial that may be choosing at the same time.
+    """
+    n_rivals = 0
+    if gave_way:
+        choosing = [other for other in indices.running() if indices.index_of(other) is None]
+        n_rivals = sum(other._trial_id != trial._trial_id for other in choosing)
+    # The user's own random numbers are left alone.
+    return secrets.choice(indices.free_indices(1 + n_rivals))
