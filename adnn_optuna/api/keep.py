@@ -38,6 +38,7 @@ from adnn_optuna.engine.objectives import Caught, Outcome, catching, checked_dir
 from adnn_optuna.engine.signals import progress_bar
 from adnn_optuna.results.change_loop import (
     RUN_NAMES,
+    Candidate,
     ChangeLoop,
     change_loop,
     signed_values,
@@ -194,14 +195,19 @@ class _Version:
     def loop(self, trials: Iterable[FrozenTrial]) -> ChangeLoop | None:
         """Return the loop so far; None before its first run."""
         loop = change_loop(self.study.study_name, self.settings, trials, maximize=self._maximize)
-        if loop is not None:
-            labels = [each.label for each in loop.candidates if each.number == self.number]
-            if labels not in ([], [self.label]):
-                raise WrongValueError(
-                    f"candidate must have its own number; got {shown(self.label)}, with the "
-                    f"number of {shown(labels[0])}. Pass another label."
-                )
+        candidate = self._candidate(loop)
+        if candidate is not None and candidate.label != self.label:
+            raise WrongValueError(
+                f"candidate must have its own number; got {shown(self.label)}, with the number of "
+                f"{shown(candidate.label)}. Pass another label."
+            )
         return loop
+
+    def _candidate(self, loop: ChangeLoop | None) -> Candidate | None:
+        """Return the version as a candidate of the loop; None before its first run."""
+        if loop is None:
+            return None
+        return next((each for each in loop.candidates if each.number == self.number), None)
 
     @property
     def _maximize(self) -> bool:
@@ -213,15 +219,17 @@ class _Version:
 
     def n_made(self, loop: ChangeLoop | None) -> int:
         """Return the number of finished runs of the version."""
-        candidates = () if loop is None else loop.candidates
-        return sum(len(each.values) for each in candidates if each.number == self.number)
+        candidate = self._candidate(loop)
+        if candidate is None:
+            return 0
+        return len(candidate.values)
 
     def is_judged(self, loop: ChangeLoop) -> bool:
         """Return whether the version needs no further run."""
         if self.is_baseline(loop):
             return self.n_made(loop) == self.settings["n0"]
-        verdicts = [each.verdict for each in loop.candidates if each.number == self.number]
-        return verdicts in (["kept"], ["not kept"])
+        candidate = self._candidate(loop)
+        return candidate is not None and candidate.verdict in ("kept", "not kept")
 
     def result(self, loop: ChangeLoop | None, n_stored: int) -> ChangeLoop:
         """Return the loop with the verdict on this version, which had ``n_stored`` runs before."""
@@ -236,8 +244,10 @@ class _Version:
         """Return the stored values that the version is compared with; None for the baseline."""
         if loop is None or self.is_baseline(loop):
             return None
-        stored = [each.compared for each in loop.candidates if each.number == self.number]
-        compared = stored[0] if stored else loop.standard()
+        candidate = self._candidate(loop)
+        compared = loop.standard()
+        if candidate is not None:
+            compared = candidate.compared
         if compared is None:
             baseline = loop.candidates[0]
             n0 = self.settings["n0"]

@@ -164,8 +164,8 @@ def recheck(
         )
     read = opened_study(study)
     study = read.study
-    completed = _completed(read)
-    searched = _searched(read, evaluate, call, resampled, is_random=not deterministic)
+    completed = _valued_trials(read)
+    searched = _objective_of(read, evaluate, call, resampled, is_random=not deterministic)
     candidates = _best_without_copies(completed, top)
     _check_against(against, completed)
     compared = [
@@ -278,7 +278,7 @@ def _numbers_of(
     read: StudyRead, recheck_study: optuna.Study, settings: RecheckSettings
 ) -> RecheckNumbers:
     """Return the numbers that follow from the stored evaluations."""
-    completed = _completed(read)
+    completed = _valued_trials(read)
     missing = {*settings["candidates"]}.difference(trial.number for trial in completed)
     if missing:
         raise WrongValueError(
@@ -360,7 +360,7 @@ def _result(
     return Recheck(numbers, report, _reused=reused)
 
 
-def _completed(read: StudyRead) -> list[FrozenTrial]:
+def _valued_trials(read: StudyRead) -> list[FrozenTrial]:
     """Return the trials that have a finite value and violate no constraint, the best first."""
     candidates = filter(may_be_best, read.trials)
     valid_trials = [trial for trial in candidates if math.isfinite(trial.values[0])]
@@ -481,7 +481,7 @@ def _as_baseline(trial: FrozenTrial) -> Baseline:
     }
 
 
-def _searched(
+def _objective_of(
     read: StudyRead,
     evaluate: Any,
     call: Call,

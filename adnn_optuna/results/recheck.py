@@ -121,13 +121,15 @@ class RecheckNumbers:
         """The evaluations that choose a trial, independent of each other; empty for one trial."""
         if self.is_deterministic or len(self.candidates) == 1:
             return []
-        return self._wanted(self.settings["candidates"], "choose")
+        return self._evaluations_on(self.settings["candidates"], "choose")
 
     @functools.cached_property
     def confirming(self) -> list[Evaluation]:
         """The evaluations of the chosen trial and its baseline; empty before the choice."""
         trials = (self.trial, self.against)
-        return self._wanted(dict.fromkeys(trial.number for trial in trials if trial), "confirm")
+        return self._evaluations_on(
+            dict.fromkeys(trial.number for trial in trials if trial), "confirm"
+        )
 
     @functools.cached_property
     def missing(self) -> list[Evaluation]:
@@ -160,8 +162,9 @@ class RecheckNumbers:
         values = self.values(trial, "choose")
         return len(values), self._sign * mean(values or [0.0])
 
-    def _wanted(self, numbers: Iterable[int], role: Role) -> list[Evaluation]:
-        return [(number, seed) for number in numbers for seed in self._seeds_of(role)]
+    def _evaluations_on(self, trial_numbers: Iterable[int], role: Role) -> list[Evaluation]:
+        seeds = self._seeds_of(role)
+        return [(number, seed) for number in trial_numbers for seed in seeds]
 
     def _seeds_of(self, role: Role) -> tuple[int, ...]:
         # A recheck and a search confirm networks on the same new seeds.
