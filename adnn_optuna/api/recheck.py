@@ -1,7 +1,6 @@
 """Recheck any Optuna study, to measure how much of its best value is selection bias."""
 
 import dataclasses
-import functools
 import math
 import zlib
 from collections.abc import Mapping, Sequence
@@ -209,21 +208,17 @@ def recheck(
     trials = (*numbers.candidates, *numbers.baselines_by_candidate.values())
     evaluate_trial = TrialEvaluation(searched, {trial.number: trial for trial in trials}, study)
 
-    def make(needed: list[Evaluation]) -> None:
-        make_evaluations(
-            functools.partial(Needed, needed),
-            recheck_study,
-            NEW_SEED_NAMES,
-            evaluate_trial,
-            **call.evaluation_options(),
-        )
+    def needed(made: Mapping[Evaluation, float]) -> Needed:
+        """Return the evaluations that choose a trial, and after the choice those on new seeds."""
+        so_far = dataclasses.replace(numbers, evaluations=made)
+        if so_far.trial is not None:
+            planned = plan_seeds(recheck_study, so_far.trial.number, confirm)
+            so_far = dataclasses.replace(so_far, planned=planned)
+        return Needed([*so_far.choosing, *so_far.confirming], made)
 
+    options = call.evaluation_options()
     with logged_if_interrupted(lambda: _result(read, recheck_study, settings)):
-        make(numbers.choosing)
-        numbers = _numbers_of(read, recheck_study, settings)
-        if numbers.trial is not None:
-            planned = plan_seeds(recheck_study, numbers.trial.number, confirm)
-            make(dataclasses.replace(numbers, planned=planned).confirming)
+        make_evaluations(needed, recheck_study, NEW_SEED_NAMES, evaluate_trial, **options)
     return _result(read, recheck_study, settings, before)
 
 
