@@ -1,4 +1,4 @@
-"""Pilots of comparisons, and the plans that follow from them."""
+"""Pilot differences of comparisons, and the plans computed from them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from adnn_optuna.stats.power import required_seeds
 
 
 def pilot(n_pairs: int, sd: float = 0.01) -> list[float]:
-    """Return differences with exactly this standard deviation."""
+    """Return one difference per pair, with exactly the given standard deviation."""
     noise = np.random.default_rng(n_pairs).standard_normal(n_pairs)
     return (sd * (noise - noise.mean()) / noise.std(ddof=1)).tolist()
 
@@ -18,6 +18,6 @@ def pilot(n_pairs: int, sd: float = 0.01) -> list[float]:
 def planned(
     differences: dict[str, list[float]], gain: float, *, after_fixed: bool = False
 ) -> Plan:
-    """Return the plan of pilots by the claim, of half an hour a seed."""
+    """Return the plan that these pilot differences require for a gain, at half an hour a seed."""
     required = required_seeds(differences, gain, after_fixed=after_fixed)
     return Plan(required, 9, 1800, ACCURACY, 30)

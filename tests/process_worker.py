@@ -1,4 +1,4 @@
-"""Calls every verb and prints what it changes in its process besides what it is asked for."""
+"""Calls every verb and prints which global state of the process the verb changed."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ import adnn_optuna as adnn
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Set once by TensorFlow, h5py and scikit-learn for their native libraries.
+# TensorFlow, h5py and scikit-learn set these variables once for their native libraries.
 NATIVE = {"KMP_", "TF2_", "TPU_", "HDF5_", "ENABLE_RUNTIME_UPTIME_TELEMETRY"}
-# Those that exist before; of the others, nobody can have asked for a level.
+# These loggers exist before the package is used, so somebody may have set their levels.
 LOGGERS = ("", "absl", "alembic", "h5py", "optuna", "sqlalchemy", "tensorflow", "urllib3")
 
 
 def state() -> dict[str, Any]:
-    """Return what all code in a process shares."""
+    """Return all global state of the process."""
     now: dict[str, Any] = {
         "filters of warnings": list(warnings.filters),
         "how warnings are shown": (warnings.showwarning, warnings.formatwarning),
@@ -68,20 +68,20 @@ def state() -> dict[str, Any]:
 
 
 class Statements(logging.Handler):
-    """Counts what SQLAlchemy logs to who wants all that is worth an INFO."""
+    """Counts the SQL statements that SQLAlchemy logs to a root logger at level INFO."""
 
     n = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Count a message."""
+        """Count a message of SQLAlchemy or Alembic."""
         self.n += record.name.startswith(("sqlalchemy", "alembic"))
 
 
 def verbs(folder: Path) -> dict[str, Callable[[dict[str, Any]], Any]]:
-    """Return all verbs, each a function of what the ones before it returned."""
+    """Return one function per verb, which takes the results of the earlier verbs."""
     storage = f"sqlite:///{folder / 'a.db'}"
     where: dict[str, Any] = {"storage": storage, "max_trial": 2}
-    # XLA would only take longer.
+    # XLA would only make the training slower.
     training = adnn.Training(epochs=1, jit_compile=False)
 
     def function(trial: optuna.Trial) -> float:
@@ -120,7 +120,7 @@ def verbs(folder: Path) -> dict[str, Callable[[dict[str, Any]], Any]]:
 
 
 def main(folder: Path) -> None:
-    """Print a line for each change, and how many statements of SQL were logged."""
+    """Print a line for each change of global state, and the number of logged SQL statements."""
     logging.root.setLevel(logging.INFO)
     logging.root.addHandler(statements := Statements())
     optuna.logging.set_verbosity(optuna.logging.WARNING)

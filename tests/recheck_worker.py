@@ -1,4 +1,4 @@
-"""A study of known truth and its recheck, in a process of its own, which can be killed.
+"""Rechecks a study whose true values are known, in a process that tests can kill.
 
 Arguments: storage URL, seconds of an evaluation.
 """
@@ -22,7 +22,7 @@ seconds = 0.0
 
 
 def truth(trial: Any) -> float:
-    """Suggest parameters of all kinds and return what their values vary about."""
+    """Suggest parameters of all kinds and return the true value of the trial, without noise."""
     x = trial.suggest_float("x", -1, 1)
     if trial.suggest_categorical("kind", ["flat", "steep"]) == "steep":
         x *= 1 + trial.suggest_int("power", 1, 3)
@@ -31,7 +31,7 @@ def truth(trial: Any) -> float:
 
 def evaluate(trial: Any, seed: int) -> float:
     time.sleep(seconds)
-    # Different trials of one seed are independent, as those of different networks are.
+    # The noise of two trials is independent even at equal seeds, as that of two networks is.
     noise = np.random.default_rng([seed, trial.number]).normal(0, NOISE)
     return truth(trial) + float(noise)
 

@@ -1,4 +1,4 @@
-"""Functions of a seed that redraw a split of one data set, as people write them."""
+"""Functions of a seed that redraw a split of one data set, written in many usual styles."""
 
 # mypy: ignore-errors
 

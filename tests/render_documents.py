@@ -15,7 +15,7 @@ EVIL = "<script>alert(1)</script>"
 
 
 def figures(label: str = "arm") -> list[Figure]:
-    """Return a figure with each mark."""
+    """Return figures that together use every mark."""
     rows = [f"{i}: {label}" for i in range(4)]
     x = [0.0, 1.0, 2.0, 3.0]
     ends: dict[str, Any] = {"low": [v - 0.5 for v in x], "high": [v + 0.5 for v in x]}
@@ -63,7 +63,7 @@ def figures(label: str = "arm") -> list[Figure]:
 
 
 def document(label: str = "annealing", **changes: Any) -> Document:
-    """Return a document that has every part, with a name in all of its texts."""
+    """Return a document that has every part and contains the given name in each of its texts."""
     parts: dict[str, Any] = {
         "title": f"{label}: shown",
         "verdict": "better",
@@ -104,7 +104,7 @@ estimates = st.builds(
 
 @st.composite
 def tables(draw: st.DrawFn) -> Table:
-    """Return a table of any texts."""
+    """Generate tables of arbitrary texts."""
     n = draw(st.integers(1, 7))
     rows = st.lists(st.lists(texts, min_size=n, max_size=n), max_size=4)
     headings = draw(st.lists(texts, min_size=n, max_size=n))

@@ -1,4 +1,4 @@
-"""A search in a process of its own, which can be killed.
+"""Runs a search in a process that tests can kill.
 
 Arguments: storage URL, sampler, number of trials, batch size.
 """
@@ -12,9 +12,9 @@ import adnn_optuna as adnn
 
 
 def quick_training(*settings: Any, **options: Any) -> adnn.Training:
-    """Return settings without XLA, which compiles four times as long as TensorFlow alone does.
+    """Return training settings without XLA, whose compilation takes four times as long.
 
-    Trainings with it are those of ``tests/networks`` and of all who leave it to the default.
+    Trainings with XLA are tested in ``tests/networks`` and wherever the default is kept.
     """
     return adnn.Training(*settings, jit_compile=False, **options)
 

@@ -1,4 +1,4 @@
-"""What reports show, as a reader finds it, and what the tests of several of them share."""
+"""What the tests of several reports share: the parsing of pages, and stored examples."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def noise(n_arms: int, n_seeds: int = 12) -> np.ndarray:
 
 
 def parsed(html: str, *, with_plotly: bool = False) -> Element:
-    """Return the document, which must be valid HTML."""
-    if not with_plotly:  # One test of it is enough.
+    """Parse a page, which must be valid HTML."""
+    if not with_plotly:  # One test of the bundled plotly.js is enough.
         html = html.replace(plotly_js(), "")
     document: Element = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(html)
     return document

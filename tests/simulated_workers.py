@@ -1,9 +1,8 @@
-"""Workers that share a study in memory and switch, or die, at each call of its storage.
+"""Workers that share a study in memory, and that tests suspend or kill at each storage call.
 
-Each worker is a thread with a process of its own, as far as the samplers can see. Only one of
-them runs at a time, and their clocks differ by hours. Whoever schedules them decides, before each
-call of the storage, who goes on and who is killed: a worker that is killed stops where it is, and
-nothing of it is done any more.
+Each worker is a thread, but the samplers see a process of its own. Only one worker runs at a
+time, and the workers' clocks differ by up to two hours. Before each call of the storage, the test
+decides which worker runs next and which one is killed. A killed worker executes nothing more.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ MAIN = 1000
 
 
 class KilledError(BaseException):
-    """Unwinds a worker that was killed, when the test is over."""
+    """Ends the thread of a killed worker after the test."""
 
 
 class Worker(threading.Thread):
-    """A worker that runs only while it is let go on."""
+    """A worker that runs only when the test lets it."""
 
     def __init__(self, work: Callable[[], None], clock_skew: timedelta) -> None:
         super().__init__(daemon=True)
@@ -74,7 +73,7 @@ class Worker(threading.Thread):
 
 
 class SwitchingStorage(InMemoryStorage):
-    """A storage in memory that lets the scheduler run before each call."""
+    """A storage in memory that suspends the calling worker before each call."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,9 +115,9 @@ class Workers:
     """Workers on one study, each with a sampler object of its own.
 
     Args:
-        monkeypatch: What makes the coroutines look like processes.
-        make_sampler: Returns a worker's sampler.
-        work: What a worker does with its study.
+        monkeypatch: Replaces process ids and start times, so that threads look like processes.
+        make_sampler: Returns the sampler of a new worker.
+        work: The function that each worker calls with its study.
     """
 
     def __init__(
@@ -170,18 +169,18 @@ class Workers:
             del self.alive[process_id]
 
     def go_on_to(self, process_id: int, call: str) -> None:
-        """Let a worker run until it is about to make a call of the storage."""
+        """Let a worker run until it is about to make the given call of the storage."""
         worker = self.alive[process_id]
         self.go_on(process_id)
         while worker.next_call != call:
             self.go_on(process_id)
 
     def kill(self, process_id: int) -> None:
-        """Stop a worker for good where it is."""
+        """Stop a worker at its present storage call for good."""
         self._killed.append(self.alive.pop(process_id))
 
     def close(self) -> None:
-        """End the threads of all workers that were killed."""
+        """End the threads of all workers, killed or not."""
         for worker in [*self._killed, *self.alive.values()]:
             worker.is_killed = True
             worker.go_on()

@@ -1,6 +1,6 @@
-"""Snapshots: what a result says on each surface, reviewed like code.
+"""Snapshots: the stored output of results on each surface, reviewed like code.
 
-``make snapshots`` renews them; the change is reviewed with ``git diff``.
+``make snapshots`` writes them anew; the change is reviewed with ``git diff``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ REUSED = re.compile(r"Note: \d+ stored \w+ reused, \d+ new\.\n?")
 
 
 def without_reuse(result: object) -> str:
-    """Return a result as text without what it says of its call."""
+    """Return the details of a result as text, without the note on stored and new evaluations."""
     return REUSED.sub("", format(result, "details")).strip()
 
 
@@ -35,12 +35,12 @@ RENEW = "ADNN_RENEW_SNAPSHOTS"
 
 
 def assert_same(name: str, text: str) -> None:
-    """Compare a text with the stored one of this name; write it if snapshots are renewed."""
+    """Compare a text with the snapshot of this name, or write it if snapshots are renewed."""
     assert_same_file(FOLDER / name, text)
 
 
 def assert_same_file(file: Path, text: str) -> None:
-    """Compare a text with a file; write it if snapshots are renewed."""
+    """Compare a text with the content of a file, or write it if snapshots are renewed."""
     if os.environ.get(RENEW):
         file.parent.mkdir(exist_ok=True)
         file.write_text(text, encoding="utf-8")
@@ -48,7 +48,7 @@ def assert_same_file(file: Path, text: str) -> None:
 
 
 def assert_short(document: Document) -> None:
-    """Check that a printed result is short beside its tables, and says what it omits."""
+    """Check that a printed result is short apart from its tables, and points to omitted parts."""
     document = dataclasses.replace(document, tables=())
     text = to_text(document)
     lines = text.split("\n")
@@ -62,7 +62,7 @@ def assert_short(document: Document) -> None:
 
 
 def assert_surfaces(name: str, result: Printed) -> None:
-    """Compare what a result says as text, Markdown, JSON and in a notebook with what is stored."""
+    """Compare a result as text, Markdown, JSON and notebook HTML with its snapshots."""
     text = str(result)
     assert_short(result.document())
     title, study = result.document().title, result.document().fields.get("study_name", "")
@@ -78,7 +78,7 @@ def assert_surfaces(name: str, result: Printed) -> None:
 
 
 def assert_states(name: str, results: Mapping[str, Printed]) -> None:
-    """Compare what results in several states say beside their tables with what is stored."""
+    """Compare the texts of results in several states, without their tables, with one snapshot."""
     documents = {
         state: dataclasses.replace(r.document(), tables=()) for state, r in results.items()
     }

@@ -1,7 +1,7 @@
-"""A worker on a study with a trivial objective, in a process of its own and without TensorFlow.
+"""Runs a study with a trivial objective in a process of its own, without TensorFlow.
 
-Arguments: how the storage is opened (a name of ``STORAGES``), its URL, path or address, the
-study's name, the number of trials.
+Arguments: a key of ``STORAGES`` (the way to open the storage), the storage's URL, path or
+address, the study's name, the number of trials.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def grpc(address: str) -> GrpcStorageProxy:
 
 
 def watched(url: str) -> BaseStorage:
-    """Open a database in which a worker without signs of life is missed after 15 seconds."""
+    """Open a database that regards a worker as dead 15 seconds after its last heartbeat."""
     storage: Any = open_storage(url)
     storage._backend.heartbeat_interval, storage._backend.grace_period = 1, 15
     return storage

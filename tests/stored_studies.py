@@ -1,4 +1,4 @@
-"""Studies as searches store them: by the same samplers, but without a training."""
+"""Studies stored as searches store them, with the same samplers but without any training."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def store_study(
     steps: Sequence[int] = (),
     storage: BaseStorage | None = None,
 ) -> optuna.Study:
-    """Return a concluded study whose winner's test metric is ``gain`` better than its baseline's.
+    """Return a finished study whose best trial gains ``gain`` over the baseline on the test set.
 
-    Each trial tells of some steps.
+    Each trial reports an intermediate value at each of ``steps``.
     """
     rng = np.random.default_rng([seed, *name.encode()])
-    # The baseline is that of the seed, whatever the arm.
+    # The baseline depends on the seed alone, not on the arm.
     baseline = float(np.random.default_rng(seed).normal(0.9, 0.01))
     is_loss, name_of_metric = metric.endswith("loss"), metric.partition("_")[2]
     if values is None:
@@ -120,7 +120,7 @@ def store_study(
 
 
 def store_look(study: optuna.Study, looked: str, baseline: float, gain: float) -> None:
-    """Store a test-set evaluation that shows the best of all trials so far."""
+    """Store a test-set evaluation of the best trial so far."""
     n_gained, metric = round(1000 * gain), study.user_attrs["adnn:config"]["metric"]
     name = metric.partition("_")[2]
     best = baseline - gain if name == "loss" else baseline + gain
@@ -145,7 +145,7 @@ def store_look(study: optuna.Study, looked: str, baseline: float, gain: float) -
 
 
 def scores_of(name: str, value: float) -> np.ndarray:
-    """Return scores of 1000 test examples, which average to a metric."""
+    """Return scores of 1000 test examples whose mean is the given metric."""
     if name == "accuracy":
         return np.arange(1000) < round(1000 * value)
     return value + np.linspace(-0.1, 0.1, 1000)
@@ -154,7 +154,7 @@ def scores_of(name: str, value: float) -> np.ndarray:
 def confirmation(
     own: np.ndarray, scores: Mapping[int, np.ndarray], *, trial: int = 3, rank: int = 1
 ) -> ConfirmationRuns:
-    """Return a confirmation by what a network, and those of each arm, reach on test examples."""
+    """Return a confirmation, by the test scores of the search's own network and of each arm."""
     values = {arm: of_arm.mean(axis=1, dtype=float) for arm, of_arm in scores.items()}
     seeds = tuple(range(len(scores[0])))
     return ConfirmationRuns(trial, rank, seeds, OwnScores(own), values, scores)
@@ -168,14 +168,14 @@ def store_confirmation(
     first: float | None = None,
     n_earlier: int = 0,
 ) -> SearchRecord:
-    """Store the gains over fresh seeds of a winner that was looked at, and what is usual.
+    """Store a confirmation of the best trial and return the study's record.
 
     Args:
         study: The study.
-        gains: The gain with each seed; empty of one that moves nothing, then there are 10 seeds.
-        unmoved: The mean accuracy of the unmoved networks, which differ by 0.01 from seed to seed.
-        first: That of the first trial's hyperparameters, with each seed.
-        n_earlier: How many winners of the study were confirmed before.
+        gains: The gain with each new seed; if empty, only 10 baseline networks are stored.
+        unmoved: The mean accuracy of the baseline networks, which alternate by ± 0.01.
+        first: The accuracy of the first trial's hyperparameters, with each seed.
+        n_earlier: The number of other trials of the study that were confirmed before.
     """
     number, n = study.best_trial.number, len(gains) or 10
     name = study.user_attrs["adnn:config"]["metric"].partition("_")[2]
@@ -207,7 +207,7 @@ def store_evaluation(
     value: float,
     system_attrs: Mapping[str, Any] | None = None,
 ) -> None:
-    """Store the value of a network of an arm, as the best trial's study stores it beside it."""
+    """Store the value of an arm's network in the study of evaluations that belongs to a search."""
     other_study = optuna.create_study(
         storage=study._storage,
         study_name=f"{study.study_name}/confirmation",
@@ -225,7 +225,7 @@ def store_evaluation(
 
 
 def store_classes(study: optuna.Study, sizes: Sequence[int]) -> None:
-    """Store an evaluation on a test set that has so many examples of the classes a, b, …."""
+    """Add to a stored test-set evaluation the sizes of its classes, which are called a, b, …."""
     [name] = [name for name in study.user_attrs if name.startswith("adnn:test/")]
     look = {**study.user_attrs[name], "n_images": sum(sizes), "n_classes": len(sizes)}
     look |= {"largest_class": chr(ord("a") + sizes.index(max(sizes))), "n_largest": max(sizes)}
@@ -235,7 +235,7 @@ def store_classes(study: optuna.Study, sizes: Sequence[int]) -> None:
 def store_comparison(
     gains: Mapping[str, Sequence[float]], *, metric: str = "val_accuracy", **options: Any
 ) -> Comparison:
-    """Return a comparison of arms by the test gain of each seed's run."""
+    """Return a comparison of arms, given the test gain of each seed's run."""
     results = {
         label: [
             read_result(
@@ -256,7 +256,7 @@ def store_comparison(
 
 
 def with_replication(comparison: Comparison, gains: Mapping[str, Sequence[float]]) -> Comparison:
-    """Return a comparison whose arms' best networks gain so much on one new seed each."""
+    """Store for each run one new seed's evaluation that gains the given amount, and read again."""
     for label, of_arm in gains.items():
         for run, gain in zip(comparison.results[label], of_arm, strict=True):
             experiment = experiment_fingerprint(run.record.attrs["adnn:config"])
@@ -268,12 +268,12 @@ def with_replication(comparison: Comparison, gains: Mapping[str, Sequence[float]
 
 
 def arm_named(name: str) -> DeclaredArm:
-    """Return what a comparison stores of an arm."""
+    """Return the declaration of an arm, as a comparison stores it."""
     return declared_arm(ARMS.get(name, arm_of(RandomSampler())), name)
 
 
 def declaration(seeds: Sequence[int], *arms: str, sequential: bool = False) -> Declaration:
-    """Return what a comparison of these arms, which are called as they are, is declared to be."""
+    """Return the declaration of a comparison of these arms, each labelled with its own name."""
     named = {arm: arm_named(arm) for arm in arms}
     return {**planned(seeds), "sequential": sequential, "arms": named}
 
@@ -281,19 +281,19 @@ def declaration(seeds: Sequence[int], *arms: str, sequential: bool = False) -> D
 def store_head(
     storage: optuna.storages.BaseStorage, name: str, declared: Declaration
 ) -> optuna.Study:
-    """Store the head of a comparison."""
+    """Store the head study of a comparison, which holds the comparison's declaration."""
     head = optuna.create_study(storage=storage, study_name=name, direction="maximize")
     head.set_user_attr(COMPARISON, declared)
     return head
 
 
 def read_result(study: optuna.Study) -> Any:
-    """Return the result of a study by what it stores."""
+    """Return the result of a study, as read from its storage."""
     return result_of(read_record(study))
 
 
 def changed(result: Any, attribute: str, **changes: Any) -> Any:
-    """Change what a result's study stores, and return its result."""
+    """Change one stored attribute of a result's study, and return the result read again."""
     attrs = result.study.user_attrs
     name = next(name for name in attrs if name.startswith(attribute))
     result.study.set_user_attr(name, {**attrs[name], **changes})

@@ -1,4 +1,4 @@
-"""Figures: every mark is drawn as it says."""
+"""Figures draw the marks, names and intervals of their series in colors that readers can tell."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from adnn_optuna.render.figures import COLORS, CONTROL_COLOR, DARK_COLORS, stand
 MADE = {figure.key: figure for figure in figures()}
 
 
-def test_rows_have_intervals_labels_and_a_margin() -> None:
+def test_rows_draw_intervals_labels_and_the_margin() -> None:
     figure = to_plotly(MADE["rows"])
     points = figure.data[0]
     assert [*points.error_x.array] == [*points.error_x.arrayminus] == [0.5] * 4
@@ -32,7 +32,7 @@ def test_rows_have_intervals_labels_and_a_margin() -> None:
     ]
 
 
-def test_lines_have_bands_and_a_target() -> None:
+def test_lines_draw_bands_and_the_target() -> None:
     figure = to_plotly(MADE["lines"])
     band, line, steps, dashes, _ = figure.data
     assert [*band.y] == [0.5, 1.5, 2.5, 3.5, 2.5, 1.5, 0.5, -0.5]
@@ -40,7 +40,7 @@ def test_lines_have_bands_and_a_target() -> None:
     assert figure.layout.shapes[0].y0 == 2.0
 
 
-def test_labels_stand_at_the_ends_of_lines_and_never_on_each_other() -> None:
+def test_labels_stand_at_the_ends_of_lines_and_never_overlap() -> None:
     ends = [7.0, 1.0, 1.0, 1.0, 9.0]
     series = [Series(f"arm {i}", [0, 1], [0.0, end], color=i) for i, end in enumerate(ends)]
     layout = to_plotly(Figure("key", "A title", "x", "y", series)).layout
@@ -59,7 +59,7 @@ def test_labels_stand_at_the_ends_of_lines_and_never_on_each_other() -> None:
     assert low < min(drawing.layout.yaxis2.tickvals) < max(drawing.layout.yaxis2.tickvals) < high
 
 
-def test_few_whole_numbers_have_whole_marks() -> None:
+def test_an_axis_with_few_whole_numbers_has_whole_tick_marks() -> None:
     def axis(*x: float) -> Any:
         points = Series("", x, [0.0] * len(x), "points")
         return to_plotly(Figure("key", "A title", "x", "y", [points])).layout.xaxis
@@ -69,17 +69,17 @@ def test_few_whole_numbers_have_whole_marks() -> None:
     assert axis(0, 1, 20).dtick is axis(0.0, 1.5).dtick is None
 
 
-def test_points_have_a_scale_of_colors() -> None:
+def test_colored_points_have_a_color_scale() -> None:
     figure = to_plotly(MADE["places"])
     assert [*figure.data[0].marker.color] == [0.0, 1.0, 2.0, 3.0]
     assert figure.layout.coloraxis.colorbar.title.text == "value"
 
 
-def test_a_figure_alone_has_its_title_and_its_caption() -> None:
+def test_a_standalone_figure_has_its_title_and_its_caption() -> None:
     title = standalone(replace(MADE["rows"], lower_is_better=True)).layout.title
     assert title.text == "Differences"
     assert title.subtitle.text == "How to read arm. Lower is better."
-    # The caption of a report stands above the figure.
+    # In a report, the caption stands outside the figure.
     assert to_plotly(MADE["rows"]).layout.title.text is None
 
 
@@ -99,7 +99,7 @@ def test_lines_of_a_title_are_about_equally_long() -> None:
     assert lines == ["12 seeds show a gain of", "0.02 with a power of 80%"]
 
 
-def test_long_names_of_rows_break_after_underscores_and_keep_their_ends() -> None:
+def test_long_row_names_break_after_underscores_and_keep_their_ends() -> None:
     names = [
         "model_with_a_long_name_5",
         "a_5 vs b_5",
@@ -113,19 +113,19 @@ def test_long_names_of_rows_break_after_underscores_and_keep_their_ends() -> Non
     )
 
 
-def test_an_empty_figure_says_so() -> None:
+def test_an_empty_figure_says_that_there_is_nothing_to_draw() -> None:
     figure = to_plotly(MADE["empty"])
     assert figure.layout.annotations[0].text == "There is nothing to draw yet."
 
 
 @pytest.mark.parametrize("key", MADE)
-def test_names_are_no_html(key: str) -> None:
+def test_names_are_escaped_as_html(key: str) -> None:
     evil = {figure.key: figure for figure in figures(EVIL)}[key]
     assert EVIL not in str(standalone(evil).to_json()).replace("\\", "")
 
 
 @pytest.mark.parametrize("end", [math.nan, math.inf])
-def test_without_finite_ends_there_is_a_point_and_no_bar_of_no_width(end: float) -> None:
+def test_without_finite_ends_a_point_has_no_error_bar(end: float) -> None:
     series = Series("", [1.0], [0], "points", low=[-end], high=[end])
     [point] = to_plotly(Figure("a", "A", "x", "", [series], rows=["a"])).data
     assert (point.mode, point.error_x.array) == ("markers", None)
@@ -190,7 +190,7 @@ def test_color_blind_people_can_tell_arms_apart(palette: tuple[str, ...], eyes: 
 def test_arms_stand_out_from_the_ground(palette: tuple[str, ...], ground: str) -> None:
     for color in (*palette, CONTROL_COLOR):
         low, high = sorted([luminance(color), luminance(ground)])
-        assert (high + 0.05) / (low + 0.05) > 3  # As WCAG asks of graphics.
+        assert (high + 0.05) / (low + 0.05) > 3  # WCAG's minimal contrast of graphics.
 
 
 def test_each_mark_is_tried_in_a_browser() -> None:

@@ -1,4 +1,4 @@
-"""Reports in a browser: all is drawn and nothing is cut, on a phone as on a wide screen."""
+"""In a browser, reports draw every figure and cut nothing, on phones and on wide screens."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FAULTS = frozenset(
     ]
 )
 
-# What a frame shows, as far as it can be wrong.
+# Lists the faults of a page in a frame (FAULTS), and what the tests check besides.
 LOOK = """
 function look(frame) {
   const page = frame.contentDocument, view = frame.contentWindow, width = frame.clientWidth;
@@ -109,7 +109,7 @@ document.title = JSON.stringify(texts.map((text) => text.textContent));
 
 
 def chromium(folder: Path, page: Path, *options: str) -> str:
-    """Return what a browser says that opens a page."""
+    """Open a page in a browser and return the browser's output."""
     assert CHROMIUM is not None
     flags = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=30000")
     profile = f"--user-data-dir={folder / 'profile'}"
@@ -124,11 +124,11 @@ def chromium(folder: Path, page: Path, *options: str) -> str:
 
 
 def looks(path: Path, *, scheme: str) -> list[dict[str, Any]]:
-    """Return what a browser makes of ``page.html`` in a folder at each of the widths."""
+    """Return the state of ``page.html``, opened in a browser at each of the widths."""
     page = (path / "page.html").read_text(encoding="utf-8")
     opened = page.replace("<details>", "<details open>")
     (path / "page.html").write_text(opened, encoding="utf-8")
-    # Frames, as no window is as narrow as a phone.
+    # A window cannot be as narrow as a phone, but a frame can.
     frames = "".join(
         f'<iframe src="page.html" style="border:0;width:{width}px;height:900px"></iframe>'
         for width in WIDTHS
@@ -145,7 +145,7 @@ def looks(path: Path, *, scheme: str) -> list[dict[str, Any]]:
 
 
 def as_rgb(color: str) -> str:
-    """Return a color as a browser writes it."""
+    """Return a color in the notation of a browser's style."""
     return f"rgb({', '.join(map(str, bytes.fromhex(color[1:])))})"
 
 
@@ -155,7 +155,7 @@ NO_SPACES = "a_name_without_any_space_that_is_longer_than_a_phone_is_wide_"
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome")
 @pytest.mark.parametrize("label", [LONG, pytest.param(NO_SPACES, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
-def test_browser_draws_all_figures_whole_and_asks_nobody(
+def test_a_browser_draws_all_figures_whole_and_loads_no_resource(
     label: str, scheme: str, tmp_path: Path
 ) -> None:
     numbers = ["90.01 ± 1.26"] * 11
@@ -173,12 +173,12 @@ def test_browser_draws_all_figures_whole_and_asks_nobody(
             for name, state_value in state.items()
             if name in FAULTS and state_value
         } == {}
-    # On a phone and on a wide screen no table hides a column.
+    # On phones and on wide screens, every table shows all of its columns without scrolling.
     assert states[0]["scrolling"] == states[-1]["scrolling"] == []
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome")
-def test_a_figure_alone_is_whole_on_a_phone_and_its_buttons_cover_no_text(tmp_path: Path) -> None:
+def test_a_standalone_figure_is_whole_on_a_phone_and_its_buttons_cover_no_text(tmp_path: Path) -> None:
     figure = dataclasses.replace(figures(LONG)[0], title="a word " * 20, caption="read " * 50)
     page = tmp_path / "page.html"
     drawing = standalone(figure)
@@ -188,13 +188,13 @@ def test_a_figure_alone_is_whole_on_a_phone_and_its_buttons_cover_no_text(tmp_pa
     assert "…" not in title.text + title.subtitle.text
 
 
-def test_a_page_is_small() -> None:
+def test_a_page_has_less_than_a_megabyte() -> None:
     assert len(to_page(document("arm")).encode()) < 1_000_000
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome")
-def test_paper_shows_what_is_folded_but_for_long_cells(tmp_path: Path) -> None:
+def test_print_shows_folded_parts_except_long_cells(tmp_path: Path) -> None:
     rows = [(f"run {i}", f"{i / 7}") for i in range(200)]
     rows.append(("contract", '{"field": 12345}' * 10_000))
     runs = Table(("run", "value"), rows, "Every run", is_detail=True)

@@ -1,4 +1,4 @@
-"""Every surface shows all of a document, and trusts no name in it."""
+"""Every surface shows all of a document, and escapes every name in it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def parsed(page: str) -> Element:
-    """Return a page, which must be valid HTML."""
+    """Parse a page, which must be valid HTML."""
     page = page.replace(plotly_js(), "")
     parser = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False)
     element: Element = parser.parse(page)
@@ -47,7 +47,7 @@ def as_text(made: Document) -> str:
 
 
 def in_format(form: str, made: Document) -> str:
-    """Return a document in a format of :data:`FORMATS`, without its escapes."""
+    """Return a document in a format of :data:`FORMATS`, with its escapes removed."""
     module = importlib.import_module(f"adnn_optuna.render.{form}")
     return re.sub(r"\\(.)", r"\1", getattr(module, f"to_{form}")(made))
 
@@ -92,7 +92,7 @@ def test_a_notebook_shows_all_but_details_and_figures() -> None:
     assert "Every run" not in printed
 
 
-def test_json_holds_fields_and_null_for_what_is_not_finite() -> None:
+def test_json_holds_fields_and_null_for_numbers_that_are_not_finite() -> None:
     content = json.loads(to_json(document("the arm"), verb="test"))
     assert [*content][:4] == ["verb", "title", "verdict", "conclusion"]
     assert content["value"] is None
@@ -101,26 +101,26 @@ def test_json_holds_fields_and_null_for_what_is_not_finite() -> None:
 
 
 class TestHostileNames:
-    def test_html_is_not_obeyed(self) -> None:
+    def test_are_escaped_in_html(self) -> None:
         page, fragment = to_page(document(EVIL)), to_fragment(document(EVIL))
         assert EVIL not in page
         assert EVIL not in fragment
         assert EVIL in text_of(page)
 
-    def test_figures_cannot_end_their_script(self) -> None:
+    def test_cannot_end_the_script_of_a_figure(self) -> None:
         scripts = parsed(to_page(document(EVIL))).findall(".//script[@type='application/json']")
         assert len(scripts) == len(document(EVIL).figures())
         for script in scripts:
             assert {"data", "layout"} <= json.loads(script.text or "").keys()
 
-    def test_markdown_is_not_obeyed(self) -> None:
+    def test_are_escaped_in_markdown(self) -> None:
         text = to_markdown(document("[a](b) | `c` <img> http://d"))
         assert "[a](b)" not in text
         assert "<img>" not in text
         assert "http://d" not in text
 
     @pytest.mark.parametrize("character", ["\x1b", "\u202e", "\u200b", "\ufeff", "\U000e0041"])
-    def test_invisible_characters_are_escaped(self, character: str) -> None:
+    def test_are_printed_without_invisible_characters(self, character: str) -> None:
         made_document = document(f"a{character}b")
         for text in (
             as_text(made_document),
@@ -131,7 +131,7 @@ class TestHostileNames:
             assert f"a{character}b" not in text.replace(plotly_js(), "")
 
 
-def test_the_bundle_of_plotly_js_has_its_version_and_licence() -> None:
+def test_the_plotly_js_bundle_is_named_by_its_version_and_has_its_licence() -> None:
     folder = resources.files("adnn_optuna.render") / "plotly_js"
     [file] = [file for file in folder.iterdir() if file.name.endswith(".gz")]
     begin = gzip.decompress(base64.b64decode(plotly_js()))[:200].decode()
@@ -152,7 +152,7 @@ def test_intervals_have_the_level_of_the_document(surface: Callable[[Document], 
     assert "95% CI" not in text
 
 
-def test_figures_that_take_long_are_made_only_for_pages() -> None:
+def test_late_figures_are_drawn_only_for_pages() -> None:
     drawn_figures = []
 
     def draw() -> list[Figure]:
@@ -166,7 +166,7 @@ def test_figures_that_take_long_are_made_only_for_pages() -> None:
     assert "A late figure" in to_page(late)
 
 
-def test_a_name_begins_no_line() -> None:
+def test_a_name_cannot_begin_a_line() -> None:
     text = to_text(document("an arm\nNote: forged"), details=True)
     assert r"an arm\nNote: forged" in text
     assert "\nNote: forged" not in text

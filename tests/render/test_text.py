@@ -1,4 +1,4 @@
-"""Text: it fits, it shows everything once, and no terminal obeys a name in it."""
+"""Printed text fits the terminal, shows each part once, and escapes every name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from adnn_optuna.render.text import to_text, width_of_output
 
 @pytest.mark.parametrize("width", [60, 80, 100])
 @given(made=documents)
-def test_no_line_is_wider_than_asked(made: Document, width: int) -> None:
+def test_no_line_is_wider_than_the_given_width(made: Document, width: int) -> None:
     for details in (False, True):
         lines = to_text(made, width, details=details).split("\n")
         assert [line for line in lines if sum(map(columns, line)) > width] == []
@@ -41,12 +41,12 @@ def test_wide_characters_take_two_columns() -> None:
 
 
 @given(made=documents)
-def test_no_terminal_obeys_what_somebody_named_so(made: Document) -> None:
+def test_printed_names_contain_no_control_characters(made: Document) -> None:
     text = to_text(made, details=True).replace("\n", "")
     assert {unicodedata.category(c) for c in text}.isdisjoint({"Cc", "Cf", "Zl", "Zp"})
 
 
-def test_order_is_conclusion_estimates_tables_notes_next_step() -> None:
+def test_a_conclusion_precedes_estimates_tables_notes_and_the_next_step() -> None:
     text = to_text(document())
     parts = ("annealing: shown", "is better.", "test score", "Differences of", "Note:", "Advice:")
     places = [text.index(part) for part in parts]
@@ -54,14 +54,14 @@ def test_order_is_conclusion_estimates_tables_notes_next_step() -> None:
     assert text.split("\n")[0] == f"annealing: shown{'30 trials, 10 new seeds':>64}"
 
 
-def test_estimates_stand_below_each_other() -> None:
+def test_estimates_are_aligned_in_columns() -> None:
     _, _, score, gain, loss, *_ = to_text(document()).split("\n")
     assert score == "  test score  82.73%    (95% CI 78.41 to 86.50)  of annealing"
     assert gain == "  gain        +8.36 pp  (+3.64 to +13.07)"
     assert loss == "  loss        unknown"
 
 
-def test_a_remark_without_room_stands_below() -> None:
+def test_a_remark_without_room_stands_on_the_next_line() -> None:
     lines = to_text(document(label=LONG)).split("\n")
     [place] = [i for i, line in enumerate(lines) if line.startswith("  test score")]
     assert lines[place] == "  test score  82.73%    (95% CI 78.41 to 86.50)"
@@ -79,7 +79,7 @@ def test_details_show_every_table_with_every_column() -> None:
     assert "first  1" in to_text(document_made, details=True)
 
 
-def test_prints_cautions_first_and_only_three_notes_that_are_no_details() -> None:
+def test_print_shows_cautions_first_and_at_most_three_notes_without_details() -> None:
     notes = ["one", Detail("how it was made"), "two", "three", Caution("beware")]
     document_made = document(notes=notes)
     printed = [line for line in to_text(document_made).split("\n") if "ote" in line]
@@ -89,14 +89,14 @@ def test_prints_cautions_first_and_only_three_notes_that_are_no_details() -> Non
     assert to_text(document_made, details=True).count("Note: ") == 5
 
 
-def test_the_next_command_is_one_command_of_the_shell() -> None:
+def test_the_next_command_is_one_shell_command() -> None:
     command = f"adnn recheck sqlite:///{'a' * 30}.db 'a study' --evaluate module:{'f' * 20}"
     document_made = document(next_step=Step("adnn.recheck(study, f)", command))
     assert to_text(document_made).endswith("\nNext: adnn.recheck(study, f)")
     assert to_text(document_made, in_shell=True).endswith(f"\nNext: {command}")
 
 
-def test_a_sentence_is_advice_and_no_next_command() -> None:
+def test_a_next_step_that_is_a_sentence_is_printed_as_advice() -> None:
     document_made = document(next_step=Step("Undo the change.", "adnn keep"))
     assert to_text(document_made).endswith("\nAdvice: Undo the change.")
     assert "\nAdvice: Undo the change.\n\nNext, in a shell: adnn keep" in to_markdown(
@@ -104,13 +104,13 @@ def test_a_sentence_is_advice_and_no_next_command() -> None:
     )
 
 
-def test_a_table_without_room_is_a_list() -> None:
+def test_a_table_without_room_is_printed_as_a_list() -> None:
     document_made = document(tables=[Table(("arm", "verdict", "n"), [(LONG, "better", "8")])])
     assert f"{LONG}\n  verdict better; n 8" in to_text(document_made)
 
 
 @pytest.mark.parametrize(("columns", "expected"), [(40, 60), (72, 72), (200, 100)])
-def test_width_is_that_of_a_terminal_within_bounds(
+def test_the_width_is_that_of_the_terminal_within_bounds(
     columns: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leader, follower = pty.openpty()
@@ -121,6 +121,6 @@ def test_width_is_that_of_a_terminal_within_bounds(
     os.close(leader)
 
 
-def test_width_is_80_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_width_is_80_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     assert width_of_output() == 80
