@@ -1,4 +1,4 @@
-"""What a loop that keeps changes says on each surface and in each state."""
+"""The text, figure and states of a change loop, the result of ``keep``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def loop(n_changes: int = 12) -> ChangeLoop:
     return result
 
 
-def test_each_surface_says_the_same() -> None:
+def test_surfaces_of_a_change_loop_are_its_snapshots() -> None:
     assert_surfaces("change_loop", dataclasses.replace(loop(), label="change 4"))
 
 

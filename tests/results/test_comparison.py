@@ -1,4 +1,4 @@
-"""Comparisons: which results may be compared, what is claimed of them, and when."""
+"""Comparisons: which results may be compared, which claims are made, and when they are decided."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def runs(sampler: str, seeds: Sequence[int], **options: Any) -> list[Any]:
 
 
 class TestWhatCannotBeCompared:
-    def test_unequal_budgets(self) -> None:
+    def test_unequal_budgets_are_refused(self) -> None:
         restarts = runs("random_restart", [0, 1])
         restarts[1] = changed(restarts[1], "adnn:runs/", limits={"max_trial": 50})
         sentence = r"budgets; got max_trial 12 of study 'greedy/.*and 50 of 'random_restart/seed=1"
@@ -49,11 +49,11 @@ class TestWhatCannotBeCompared:
         assert Comparison({"random_restart": runs("greedy", [0])}, (0,)).numbers.reference is None
 
     @pytest.mark.parametrize("margin", [0.0, -0.1, 1.0, math.nan, math.inf, "wide"])
-    def test_a_margin_that_tells_nothing(self, margin: Any) -> None:
+    def test_a_margin_that_is_not_between_0_and_1_is_refused(self, margin: Any) -> None:
         with pytest.raises((ValueError, TypeError), match="margin must be"):
             store_comparison({"greedy": [0.0], "random_restart": [0.0]}, margin=margin)
 
-    def test_sampler_and_seed_may_differ_and_so_may_the_space(self) -> None:
+    def test_sampler_seed_and_space_may_differ(self) -> None:
         arms = {"a": runs("annealing", [3, 1]), "random_restart": runs("random_restart", [3, 1])}
         assert Comparison(arms, (3, 1)).numbers.reference == "random_restart"
         assert Comparison({"luck": arms["random_restart"]}, (3, 1)).numbers.reference == "luck"
@@ -74,19 +74,19 @@ class TestFamilies:
             ],
             "controls": [],
         }
-        # A second annealing has no rival of its own: it is shown beside the other one only.
+        # The second annealing arm has no claim against greedy, only against random restarts.
         verdicts = store_comparison(gains).differences()["verdict"]
         assert verdicts[("mine", "random_restart")] == "equivalent"
         assert verdicts[("annealing", "mine")] == "no claim"
 
-    def test_have_one_reference_whatever_else_draws_initial_weights(self) -> None:
+    def test_have_one_reference_even_if_two_arms_draw_initial_weights(self) -> None:
         arms = {"greedy": runs("greedy", [0]), "luck": runs("random_restart", [0])}
         comparison = Comparison({**arms, "random_restart": runs("random_restart", [0])}, (0,))
         assert comparison.numbers.reference == "luck"
         claims = [("greedy", "luck"), ("random_restart", "luck")]
         assert comparison.numbers.families == {"samplers": claims, "controls": []}
 
-    def test_are_as_large_as_they_were_ever_declared(self) -> None:
+    def test_keep_their_largest_declared_size_when_fewer_arms_are_compared(self) -> None:
         noise = np.random.default_rng(0).normal(0, 0.004, (4, 10))
         gains = dict(zip(("greedy", "mine", "control", "random_restart"), noise, strict=True))
         every = store_comparison(gains)
@@ -136,7 +136,7 @@ class TestControls:
         assert verdicts[("greedy", "learning_rate")] == "worse"
         assert "learning_rate" in str(comparison)
 
-    def test_the_strongest_is_that_of_the_best_selection_metric(self) -> None:
+    def test_the_strongest_one_has_the_best_mean_selection_metric(self) -> None:
         comparison = self.with_control(0.0)
         other_control = self.with_control(0.5).results["learning_rate"]
         means = {
@@ -159,14 +159,14 @@ class TestControls:
 
 
 class TestSeeds:
-    def test_planned_ones_decide_when_all_are_done(self) -> None:
+    def test_planned_seeds_decide_only_when_all_are_done(self) -> None:
         noise = np.random.default_rng(0).normal(0, 0.002, (2, 8))
         comparison = store_comparison({"greedy": noise[0] + 0.02, "random_restart": noise[1]})
         assert comparison.differences()["verdict"].tolist() == ["better"]
         early = dataclasses.replace(comparison, declared=declaration(range(10)))
         assert early.differences()["verdict"].tolist() == ["inconclusive"]
 
-    def test_that_are_added_later_cost_all_that_come(self) -> None:
+    def test_seeds_added_later_widen_all_intervals(self) -> None:
         noise = np.random.default_rng(0).normal(0, 0.004, (2, 12))
         comparison = store_comparison({"greedy": noise[0] + 0.01, "random_restart": noise[1]})
         planned = comparison.differences().iloc[0]
@@ -191,7 +191,7 @@ def printed() -> Comparison:
 
 
 @pytest.mark.parametrize("metric", ["val_accuracy", "val_loss"])
-def test_table_is_of_the_runs(metric: str) -> None:
+def test_table_shows_means_and_deviations_over_runs(metric: str) -> None:
     gains = {"greedy": [0.01, 0.02, 0.0], "random_restart": [0.0, 0.03, 0.01]}
     comparison = store_comparison(gains, metric=metric)
     sign = -1 if metric == "val_loss" else 1
@@ -219,7 +219,7 @@ def test_table_is_of_the_runs(metric: str) -> None:
             assert row[f"{name}_std"] == pytest.approx(np.std(values, ddof=1))
 
 
-def test_plan_is_from_all_claims_on_samplers(printed: Comparison) -> None:
+def test_plan_is_computed_from_all_claims_on_samplers(printed: Comparison) -> None:
     comparison = printed
     plan = comparison.plan(0.005)
     values = {
@@ -230,7 +230,7 @@ def test_plan_is_from_all_claims_on_samplers(printed: Comparison) -> None:
     pilot = plan.numbers
     assert (pilot.n_claims, pilot.n_pilot, pilot.gain) == (3, 10, 0.005)
     assert pilot.sd == pytest.approx(math.sqrt(np.mean(np.square(sds))))
-    # What ran in 10 seeds, control included.
+    # The seconds of 10 seeds include those of the control.
     assert plan.hours == pytest.approx(plan.seeds * comparison.numbers.seconds / 10 / 3600)
     trials = [
         trial
@@ -239,13 +239,13 @@ def test_plan_is_from_all_claims_on_samplers(printed: Comparison) -> None:
         for trial in run.record.done_trials
     ]
     lasted = sum(trial.duration.total_seconds() for trial in trials if trial.duration)
-    # No two ran at the same time.
+    # No two trials ran at the same time.
     assert comparison.numbers.seconds == pytest.approx(lasted, rel=0.01)
     with pytest.raises(ValueError, match=r"^A plan must have a sampler and random"):
         store_comparison({"random_restart": [0.0] * 3}).plan(0.005)
 
 
-def test_strongest_control_is_none_or_one_that_is_known(printed: Comparison) -> None:
+def test_the_strongest_control_needs_a_known_value(printed: Comparison) -> None:
     assert printed.numbers.strongest_control == "rates"
     assert store_comparison({"greedy": [0.0]}).numbers.strongest_control is None
     failed = store_study("failed", values=[math.nan] * 3)
@@ -256,7 +256,7 @@ def test_strongest_control_is_none_or_one_that_is_known(printed: Comparison) -> 
     assert Comparison(results, (0,)).numbers.strongest_control == "rates"
 
 
-def test_of_losses_the_strongest_control_is_the_lowest() -> None:
+def test_of_losses_the_strongest_control_has_the_lowest() -> None:
     comparison = store_comparison({"a": [0.0], "b": [0.0]}, metric="val_loss")
     for of_arm in comparison.results.values():
         changed(of_arm[0], "adnn:search", sampler="longer")
@@ -265,7 +265,7 @@ def test_of_losses_the_strongest_control_is_the_lowest() -> None:
     assert stored.numbers.strongest_control == min(bests, key=lambda label: bests[label])
 
 
-def test_sequential_is_complete_once_all_is_decided() -> None:
+def test_a_sequential_comparison_is_complete_once_all_claims_are_decided() -> None:
     for gain, is_complete in ((0.05, True), (0.0005, False)):
         noise = np.random.default_rng(0).normal(0, 0.002, (2, 9))
         comparison = store_comparison({"greedy": noise[0] + gain, "random_restart": noise[1]})

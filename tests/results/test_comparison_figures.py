@@ -1,4 +1,4 @@
-"""The figures of a comparison, as numbers."""
+"""The figures of a comparison, checked by the numbers they draw."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def mean_of(runs: list) -> Series:
     return curves.mean_series("", curves.best_curves([run.record for run in runs]), PLAIN, color=0)
 
 
-def test_gains_are_over_the_reference_and_those_of_controls_are_hollow() -> None:
+def test_gains_are_over_the_reference_and_controls_are_hollow() -> None:
     noise = np.random.default_rng(0).normal(0, 0.002, (3, 8))
     gains = {"greedy": noise[0] + 0.02, "rates": noise[1] + 0.2, "random_restart": noise[2]}
     comparison = store_comparison(gains)
@@ -65,7 +65,7 @@ def test_gains_are_over_the_reference_and_those_of_controls_are_hollow() -> None
     assert "Shaded band: differences up to 0.1 pp." in title.subtitle.text.replace("<br>", " ")
 
 
-def test_scores_are_by_seed_beside_those_of_the_baseline() -> None:
+def test_scores_are_drawn_by_seed_beside_the_baseline() -> None:
     comparison = store_comparison({"greedy": [0.01, 0.02], "random_restart": [0.0, 0.0]})
     figure = figure_of(comparison, "scores")
     assert [*figure.rows] == ["baseline", "greedy", "random_restart"]
@@ -75,7 +75,7 @@ def test_scores_are_by_seed_beside_those_of_the_baseline() -> None:
     assert means == pytest.approx([np.mean(baseline), np.mean(greedy), means[2]])
 
 
-def test_trials_show_the_mean_of_the_best_so_far() -> None:
+def test_the_trials_figure_shows_the_mean_best_so_far() -> None:
     comparison = store_comparison({"greedy": [0.0] * 3, "random_restart": [0.0] * 3})
     figure = figure_of(comparison, "trials")
     for label, runs in comparison.results.items():
@@ -93,7 +93,7 @@ def test_a_run_that_ended_early_keeps_its_last_gain() -> None:
     assert mean_figure.y == pytest.approx([0, 0.01, 0.01, 0.01])
 
 
-def test_any_state_has_all_figures() -> None:
+def test_a_comparison_without_values_has_all_figures() -> None:
     failed = read_result(store_study("failed", values=[math.nan] * 3))
     failed.study.set_user_attr("adnn:baseline", math.nan)
     empty = read_result(optuna.create_study(study_name="empty", direction="maximize"))
@@ -107,14 +107,14 @@ def test_any_state_has_all_figures() -> None:
             assert "NaN" not in mean_figure.to_json()
 
 
-def test_a_figure_that_is_not_there_is_refused_with_those_that_are() -> None:
+def test_an_unknown_figure_is_refused_with_the_known_keys() -> None:
     comparison = store_comparison({"greedy": [0.0], "random_restart": [0.0]})
     message = r"^key must be one of gains, scores, .*; got 'gain'\. Did you mean 'gains'\?$"
     with pytest.raises(ValueError, match=message):
         comparison.plot("gain")
 
 
-def test_of_a_single_run_have_no_spread_and_of_none_no_place() -> None:
+def test_the_mean_of_one_run_has_no_band_and_that_of_none_no_points() -> None:
     study = read_result(store_study("one", values=[0.9, 0.92, 0.91]))
     assert mean_of([study]).low == []
     assert mean_of([study, study]).low

@@ -1,4 +1,4 @@
-"""What a comparison says: each sentence in the case in which it is true, and when it is false."""
+"""The sentences of a comparison: each appears where it is true, and how often claims are false."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ NOISE = np.random.default_rng(0).normal(0, 0.004, (4, 12))
 
 
 def with_control(sampler: str, gains: Sequence[float], **others: Sequence[float]) -> Comparison:
-    """Return a comparison in which an arm ``mine`` is a control."""
+    """Return a comparison whose arm ``mine`` is the named control."""
     comparison = store_comparison({**others, "mine": gains})
     for run in comparison.results["mine"]:
         changed(run, "adnn:search", sampler=sampler)
@@ -53,9 +53,9 @@ GAINS: dict[str, tuple[dict[str, np.ndarray], str]] = {
     "all worse": ({"a": NOISE[0] - 0.02, "b": NOISE[1] - 0.03}, "worse"),
     "equivalent": ({"a": NOISE[2], "b": NOISE[2] - 0.01}, "equivalent"),
     "nothing shown": ({"a": NOISE[0]}, "inconclusive"),
-    # A sampler that is better comes first, whatever the mean of one that may not be.
+    # A sampler shown to be better comes first, even if another sampler's mean is higher.
     "one better": ({"steady": NOISE[0] + 0.008, "noisy": 30 * NOISE[1] + 0.05}, "better"),
-    # Every sampler is worse only if that is shown of each.
+    # The verdict is "worse" only if every sampler is shown to be worse.
     "one worse": ({"worse": NOISE[0] - 0.01, "noisy": 30 * NOISE[1] - 0.03}, "inconclusive"),
 }
 
@@ -91,7 +91,7 @@ def looked_again() -> Comparison:
     comparison = store_comparison({"greedy": [0.02], "random_restart": [0.0]})
     run = comparison.results["random_restart"][0]
     store_look(run.study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
-    # Another trial came between the evaluations.
+    # A better trial came between the two evaluations.
     run.study.enqueue_trial({})
     run.study.tell(run.study.ask(), 2.0)
     store_look(run.study, "2026-11-25T14:00:00+00:00", 0.9, 0.005)
@@ -109,7 +109,7 @@ def tried_on_new_seeds() -> Comparison:
 
 
 def states() -> dict[str, Comparison]:
-    """Return comparisons in the states of which they say different things."""
+    """Return comparisons in all states that have sentences of their own."""
     comparisons = {name: of_gains(name) for name in GAINS}
     for control in CONTROLS:
         n = 8 if control == "longer" else 1
@@ -166,7 +166,7 @@ class TestVerdict:
         for with_direction in (comparison, dataclasses.replace(comparison, results=turned)):
             assert with_direction.document().verdict == GAINS[name][1]
 
-    def test_of_one_or_few_seeds_is_inconclusive(self) -> None:
+    def test_of_three_seeds_or_fewer_is_inconclusive(self) -> None:
         for n in (1, 3):
             gains = {"greedy": NOISE[0][:n] + 0.02, "random_restart": NOISE[1][:n]}
             document = store_comparison(gains).document()
@@ -196,18 +196,18 @@ class TestVerdict:
         text = str(comparison)
         assert not any(wrong in text for wrong in ("accuracy", " pp", "[%]"))
 
-    def test_of_a_loss_is_by_how_much_it_is_lower(self) -> None:
+    def test_of_a_lower_loss_is_better(self) -> None:
         gains = {"greedy": [0.01] * 8, "random_restart": [0.0] * 8}
         assert store_comparison(gains, metric="val_loss").document().verdict == "better"
 
 
 class TestReplication:
     @pytest.mark.slow
-    def test_of_offsets_without_effect_is_seldom_shown(self) -> None:
+    def test_offsets_without_effect_are_seldom_said_to_replicate(self) -> None:
         rng, n_runs, n_shown = np.random.default_rng(0), 150, 0
         comparison = store_comparison(dict.fromkeys(("a", "b", "random_restart"), [0.0] * 8))
         for _ in range(n_runs):
-            # Best networks gain on their own seed whatever they gain on a new one.
+            # A best network gains on its own seed even if it gains nothing on a new one.
             gains = dict(zip("ab", rng.normal(0, 0.01, (2, 8)), strict=True))
             rows = with_replication(comparison, gains).numbers.replication
             n_shown += any(row.verdict == "better" for row in rows)
@@ -215,7 +215,7 @@ class TestReplication:
 
 
 def with_gains(gains: dict[str, np.ndarray], before: Comparison, **changes: Any) -> Comparison:
-    """Return a comparison of some of the arms, with other test values."""
+    """Return the given arms of a comparison, with test values that gain the given amounts."""
     for label, of_arm in gains.items():
         for run, gain in zip(before.results[label], of_arm, strict=True):
             [name] = [name for name in run.record.attrs if name.startswith("adnn:test/")]
@@ -225,10 +225,10 @@ def with_gains(gains: dict[str, np.ndarray], before: Comparison, **changes: Any)
 
 
 class TestInference:
-    """Truth is known: how often a claim is false in the worst case that was tried."""
+    """The true differences are known, so the share of false claims can be counted."""
 
     @pytest.mark.slow
-    def test_comparing_again_with_the_best_arm_alone_claims_no_more(self) -> None:
+    def test_comparing_again_with_the_best_arm_alone_keeps_the_number_of_claims(self) -> None:
         rng, n_runs = np.random.default_rng(0), 120
         labels = ("a", "b", "c", "d", "random_restart")
         before = store_comparison({label: [0.0] * 8 for label in labels})
@@ -244,14 +244,15 @@ class TestInference:
                 [row] = with_gains(few, before, declared=declared_arms).numbers.over_reference
                 false[name] += row.verdict == "better"
         assert false["declared"] / n_runs <= 0.025 + 2 * np.sqrt(0.025 * 0.975 / n_runs)
-        assert false["forgotten"] / n_runs > 0.06  # As it would be.
+        # Without the declaration, too many claims are false.
+        assert false["forgotten"] / n_runs > 0.06
 
     @pytest.mark.slow
-    def test_rare_collapses_are_below_the_share_that_is_named(self) -> None:
+    def test_rare_collapses_are_rarer_than_the_note_names(self) -> None:
         rng, n_runs, unseen = np.random.default_rng(1), 60, 0
         before = store_comparison({"a": [0.0] * 10, "random_restart": [0.0] * 10})
         for _ in range(n_runs):
-            # The arms are about equal, except for 5% of seeds that lose 5 points.
+            # The arms are about equal, except that arm a loses 5 points on 5% of seeds.
             collapses = rng.random(10) < 0.05
             gains = rng.normal(0, 1e-4, 10) - 0.05 * collapses
             comparison = with_gains({"a": gains, "random_restart": np.zeros(10)}, before)
@@ -265,7 +266,7 @@ class TestInference:
 
 
 def whole() -> Comparison:
-    """Return a comparison of four arms whose best trials were tried on new seeds, too."""
+    """Return a comparison of four arms whose best trials were tried on new seeds."""
     noise = np.random.default_rng(3).normal(0, 0.004, (3, 10))
     gains = {"greedy": noise[0] + 0.01, "annealing": noise[1], "rates": noise[2] + 0.03}
     comparison = with_replication(four_arms(), gains)
@@ -276,5 +277,5 @@ def whole() -> Comparison:
     return comparison
 
 
-def test_every_surface() -> None:
+def test_surfaces_of_a_comparison() -> None:
     assert_surfaces("comparison", whole())

@@ -1,4 +1,4 @@
-"""What new seeds show of a best trial: known truths, by simulation where chance decides."""
+"""Confirmations on new seeds, checked against simulations whose true values are known."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from adnn_optuna._units import Estimate
 from adnn_optuna.experiments.confirmation import Confirmation, confirmation_of
 from adnn_optuna.experiments.records import BASELINE, BEST, FIRST
 
-_SPREAD = 0.25  # Of networks' abilities.
+_SPREAD = 0.25  # The standard deviation of networks' abilities.
 
 
 class World(NamedTuple):
-    """What new seeds showed of a best trial, and what is true of it."""
+    """A confirmation and the true values that its intervals should contain."""
 
     facts: Confirmation
     test_score: float
@@ -27,9 +27,9 @@ class World(NamedTuple):
 
 
 def world(rng: np.random.Generator, *, n: int = 359, gain: float = 0.0, k: int = 10) -> World:
-    """Return the best of 30 networks by validation, tested on images of which some are hard.
+    """Return the best of 30 networks by validation, tested on images that are not equally hard.
 
-    ``gain`` is what offsets add to each network's ability.
+    ``gain`` is the amount that offsets add to each network's ability.
     """
     abilities = rng.normal(2.5, _SPREAD, 30 + 2 * k)
     abilities[:30] += gain
@@ -47,7 +47,7 @@ def world(rng: np.random.Generator, *, n: int = 359, gain: float = 0.0, k: int =
 
 
 def covered(worlds: list[World]) -> dict[str, float]:
-    """Return the share of worlds in which each interval holds the truth."""
+    """Return the share of worlds in which each interval contains the true value."""
     shares = {}
     for name in ("test_score", "vs_baselines", "replication"):
         pairs = [(getattr(w.facts, name), getattr(w, name)) for w in worlds]
@@ -56,15 +56,15 @@ def covered(worlds: list[World]) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("gain", [0.0, 0.3])
-def test_intervals_hold_the_truth_of_a_lucky_winner(gain: float) -> None:
+def test_intervals_contain_the_true_value_of_a_lucky_best_network(gain: float) -> None:
     rng = np.random.default_rng(3)
     worlds = [world(rng, gain=gain) for _ in range(400)]
-    # Each misses in 5%, here with a standard error of 1.1%.
+    # Each interval misses in 5% of worlds; this estimate has a standard error of 1.1%.
     assert all(share > 0.925 for share in covered(worlds).values())
     if not gain:
         above = [w.facts.replication.low > 0 for w in worlds]
         assert np.mean(above) < 0.025 + 2 * 0.0078
-        # A lucky winner is better than usual, and may be said to be.
+        # A lucky best network is better than the mean network, and the interval may say so.
         assert np.mean([w.facts.vs_baselines.low > 0 for w in worlds]) > 0.1
 
 
@@ -72,25 +72,26 @@ def test_intervals_hold_the_truth_of_a_lucky_winner(gain: float) -> None:
 @pytest.mark.parametrize(
     ("n", "gain", "k"), [(359, 0.0, 6), (359, 0.3, 10), (2000, 0.0, 10), (2000, 0.3, 20)]
 )
-def test_intervals_hold_the_truth_in_many_worlds(n: int, gain: float, k: int) -> None:
+def test_intervals_contain_the_true_value_in_many_worlds(n: int, gain: float, k: int) -> None:
     rng = np.random.default_rng(4)
     worlds = [world(rng, n=n, gain=gain, k=k) for _ in range(4000)]
     assert all(share > 0.935 for share in covered(worlds).values())
 
 
 class TestConfirmation:
-    def test_without_offsets_nothing_does(self) -> None:
+    def test_of_a_search_without_offsets_gains_exactly_nothing(self) -> None:
         own_scores, unmoved = np.arange(10) < 9, np.arange(10) < np.full((6, 1), 8)
         facts = confirmation_of(confirmation(own_scores, {BASELINE: unmoved}))
         assert (facts.replication, facts.gains) == (Estimate(0, 0, 0), ())
         assert facts.baselines == (0.8,) * 6
 
-    def test_hyperparameters_are_told_beside(self) -> None:
+    def test_hyperparameters_have_a_gain_of_their_own(self) -> None:
         right = {BASELINE: 8, BEST: 9, FIRST: 5}
         scores = {arm: np.arange(10) < np.full((6, 1), n) for arm, n in right.items()}
         facts = confirmation_of(confirmation(np.arange(10) < 9, scores))
         assert facts.gains == pytest.approx((0.1,) * 6)
-        # Student's t of equal gains, whose standard deviation counts as one of ten examples.
+        # All gains are equal; the interval then uses the deviation that one of ten examples
+        # causes.
         half = 0.1 * 2.5706 / math.sqrt(6)
         assert facts.replication == pytest.approx((0.1, 0.1 - half, 0.1 + half), abs=1e-5)
         assert facts.hyperparameters == pytest.approx((0.3, 0.3 - half, 0.3 + half), abs=1e-5)

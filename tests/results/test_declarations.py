@@ -1,4 +1,4 @@
-"""The declaration of a comparison: its seeds, its design, and what is refused."""
+"""The declaration of a comparison: its seeds and design, and the refused changes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NAMED: Any = {"study_name": "mine", "arms": {}, "arguments": {}}
 
 
 def after(before: Declaration | None, seeds: Sequence[int], *, sequential: bool) -> Declaration:
-    """Return what is declared where something was already."""
+    """Return the declaration that follows an earlier one when seeds are asked for."""
     return declared(before, seeds, sequential=sequential, **NAMED, n_claims={})
 
 
@@ -52,36 +52,36 @@ def after(before: Declaration | None, seeds: Sequence[int], *, sequential: bool)
         ),
     ],
 )
-def test_what_is_no_seeds_is_refused(seeds: Any, said: str) -> None:
+def test_invalid_seeds_are_refused(seeds: Any, said: str) -> None:
     with pytest.raises((ValueError, TypeError), match=re.escape(said) + "$"):
         checked_seeds(seeds)
 
 
-def test_seeds_below_the_limit_are_taken() -> None:
+def test_seeds_below_the_limit_are_accepted() -> None:
     assert checked_seeds([0, 2**64 - 1]) == (0, 2**64 - 1)
 
 
-def test_as_many_seeds_as_a_storage_bears_are_taken() -> None:
+def test_ten_thousand_seeds_are_accepted() -> None:
     assert checked_seeds(iter(range(10_000))) == tuple(range(10_000))
 
 
 class TestDeclared:
     @pytest.mark.parametrize("sequential", [False, True])
-    def test_first_is_what_is_asked_for(self, sequential: bool) -> None:
+    def test_first_takes_the_arguments(self, sequential: bool) -> None:
         declaration = after(None, (4, 2), sequential=sequential)
         assert declaration == {**planned([4, 2]), "sequential": sequential}
 
-    def test_stays_as_it_is(self, logs: pytest.LogCaptureFixture) -> None:
+    def test_stays_the_same_or_gains_seeds(self, logs: pytest.LogCaptureFixture) -> None:
         assert after(PLANNED, (4, 2, 7), sequential=False) == PLANNED
-        # One that looks again may be asked for fewer seeds than it has.
+        # A sequential comparison may be asked for fewer seeds than it has.
         assert after(LOOKING, (4, 2), sequential=False) == LOOKING
         assert after(LOOKING, (4, 2, 7, 1), sequential=False) == {**LOOKING, "seeds": [4, 2, 7, 1]}
-        # A fixed design that was seen is never forgotten.
+        # A comparison that began with a fixed design is never treated as if it had not.
         assert after(RAISED, (4, 2, 7, 1), sequential=True) == {**RAISED, "seeds": [4, 2, 7, 1]}
         assert not logs.records
 
     @pytest.mark.parametrize(("seeds", "sequential"), [((4, 2, 7, 1), False), ((4, 2, 7), True)])
-    def test_with_further_seeds_pays_for_looks_and_says_so_first(
+    def test_with_further_seeds_becomes_sequential_and_warns_first(
         self, seeds: tuple[int, ...], sequential: bool, logs: pytest.LogCaptureFixture
     ) -> None:
         assert after(PLANNED, seeds, sequential=sequential) == {**RAISED, "seeds": [*seeds]}
@@ -125,7 +125,7 @@ class TestDeclared:
             ),
         ],
     )
-    def test_of_too_few_seeds_warns(
+    def test_with_too_few_seeds_warns(
         self, n_seeds: int, n_claims: int, sequential: bool, said: str
     ) -> None:
         with pytest.warns(UserWarning, match="can decide nothing") as caught:
@@ -143,7 +143,7 @@ class TestDeclared:
             n_claims_by_kind = {"samplers": n_claims}
             declared(None, enough, sequential=sequential, **NAMED, n_claims=n_claims_by_kind)
 
-    def test_of_arms_forgets_none_and_of_arguments_knows_the_last(self) -> None:
+    def test_keeps_all_arms_and_the_latest_arguments(self) -> None:
         before: Declaration = {
             **PLANNED,
             "arms": {"greedy": "greedy", "mine": "TPESampler"},
@@ -153,7 +153,7 @@ class TestDeclared:
         now: Any = {**NAMED, "arms": arms, "arguments": {"max_trial": 5}}
         declaration = declared(before, (4, 2, 7), sequential=False, **now, n_claims={})
         assert declaration == {
-            **RAISED,  # As annealing came later.
+            **RAISED,  # The arm annealing was added later.
             "arms": {**before["arms"], **arms},
             "arguments": {"max_trial": 5},
         }
@@ -168,8 +168,9 @@ def test_claims_are_counted_over_all_arms() -> None:
     counted = {
         ("greedy", "random_restart"): (1, 0),
         ("greedy", "annealing", "random_restart"): (3, 0),
-        ("greedy", "greedy", "annealing", "random_restart"): (5, 0),  # Each greedy has a rival.
-        ("tpe", "annealing", "greedy", "random"): (3, 0),  # Of a function.
+        # Each greedy arm is compared with annealing.
+        ("greedy", "greedy", "annealing", "random_restart"): (5, 0),
+        ("tpe", "annealing", "greedy", "random"): (3, 0),  # Arms that search a function.
         ("greedy", "TPESampler", "random_restart", "longer", "ensemble"): (2, 6),
         ("greedy",): (0, 0),
         ("random_restart",): (0, 0),
@@ -181,7 +182,7 @@ def test_claims_are_counted_over_all_arms() -> None:
         assert n_claims == dict(zip(("samplers", "controls"), numbers, strict=True))
 
 
-def test_declaration_is_stored_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_equal_declaration_is_stored_once(monkeypatch: pytest.MonkeyPatch) -> None:
     study, calls = optuna.create_study(), []
     store = study.set_user_attr
 

@@ -1,4 +1,4 @@
-"""What all comparisons share: verdicts in words, tables, notes and figures of differences."""
+"""Verdict words, tables, notes and figures of differences, which all comparisons share."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ class TestWords:
     @pytest.mark.parametrize(
         "name", ["{}x", "x{}", 20 * "a" + "{}" + 20 * "b", "日本{}" + 9 * "日"]
     )
-    def test_labels_differ_if_the_names_do(self, name: str) -> None:
+    def test_short_labels_differ_if_the_names_do(self, name: str) -> None:
         names = [name.format(20 * "a" + end) for end in "123"] + ["random"]
         short = short_labels(names)
         assert len({*short.values()}) == 4
         assert all(sum(map(columns, label)) <= LABEL_WIDTH for label in short.values())
         assert short["random"].startswith("random")
 
-    def test_ties_are_noted_once_if_they_are_many(self) -> None:
+    def test_many_ties_are_noted_once(self) -> None:
         values = {"a": 10 * [0.5, 0.6], "b": 10 * [0.5, 0.7], "c": 10 * [0.6, 0.6]}
         values["few"] = [0.1 * i for i in range(20)]
 
@@ -66,11 +66,11 @@ class TestWords:
         values["copy"] = values["a"]
         assert "All 20 differences are 0. The CI is then at least one step" in notes("a copy")
 
-    def test_of_a_difference_have_its_interval_if_there_is_one(self) -> None:
+    def test_a_line_has_an_interval_only_if_its_ends_are_finite(self) -> None:
         line = difference_line(difference(), ACCURACY)
         assert (line.value, line.ends) == ("+1.0 pp", "-0.2 to +2.0")
         assert line.remark.startswith("inconclusive")
-        # Of pairs that contradict each other, the ends are NaN.
+        # If pairs contradict each other, the ends are NaN.
         for end in (math.inf, math.nan):
             assert difference_line(difference(low=-end, high=end), PLAIN).ends == ""
 
@@ -85,7 +85,7 @@ class TestTable:
         assert "random_…tart_0 vs greedy_…roving" in text
         assert "no claim" in text
 
-    def test_is_a_frame_by_the_arms_too(self) -> None:
+    def test_as_a_frame_is_indexed_by_both_arms(self) -> None:
         table = differences_frame([difference(verdict="better"), UNKNOWN], "model")
         assert [*table.index.names] == ["model", "other"]
         columns = (
@@ -113,7 +113,7 @@ class TestNotes:
 
 
 class TestFigures:
-    def test_of_intervals_mark_what_excludes_zero(self) -> None:
+    def test_of_intervals_color_those_that_exclude_zero(self) -> None:
         estimates = {
             "better": Estimate(0.01, 0.002, 0.02),
             "worse": Estimate(-0.01, -0.02, -0.002),
@@ -143,7 +143,7 @@ class TestFigures:
         empty = interval_figure("g", "G", "", [], if_empty="Nothing was tested.")
         assert to_plotly(empty).layout.annotations[0].text == "Nothing was tested."
 
-    def test_of_values_show_each_and_the_means(self) -> None:
+    def test_of_values_show_each_value_and_the_means(self) -> None:
         values = {"a": [0.1, 0.2, math.nan], "b": [0.3, 0.1, 0.5]}
         names = ["seed 3", "seed 4", "seed 5"]
         figure = values_figure("v", "value", values, PLAIN, names=names, lower_is_better=False)

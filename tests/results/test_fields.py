@@ -1,4 +1,4 @@
-"""The list of a run's numbers: each entry is in every table and in JSON."""
+"""The list of a run's numbers: each number is in every table and in JSON."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def of_function() -> Comparison:
 
 
 @pytest.mark.parametrize("field", RUN_FIELDS, ids=[field.key for field in RUN_FIELDS])
-def test_each_is_in_every_table_and_in_json(
+def test_each_field_is_in_every_table_and_in_json(
     field: Field, comparison: Comparison, of_function: Comparison
 ) -> None:
     for compared in (comparison, of_function):
@@ -60,20 +60,20 @@ def test_each_is_in_every_table_and_in_json(
             assert mean == pytest.approx(sum(values) / len(values))
 
 
-def test_keys_and_headings_are_different(comparison: Comparison) -> None:
+def test_keys_and_headings_are_unique(comparison: Comparison) -> None:
     assert len({field.key for field in RUN_FIELDS}) == len(RUN_FIELDS)
     headings = {comparison._heading(field) for field in comparison.numbers.fields}
     assert len(headings) == len(comparison.numbers.fields)
     assert all(len(heading.split("\n")) <= 2 for heading in headings)
 
 
-def test_are_not_known_for_a_study_of_nothing() -> None:
+def test_fields_of_an_empty_study_are_unknown() -> None:
     [numbers] = numbers_of([read_record(optuna.create_study())], RUN_FIELDS)
     assert (numbers.pop("trials"), numbers.pop("seconds")) == (0, 0)
     assert all(map(math.isnan, numbers.values()))
 
 
-def test_seconds_of_trials_at_once_count_once_and_pauses_not_at_all() -> None:
+def test_seconds_count_parallel_trials_once_and_pauses_never() -> None:
     begin = datetime(2026, 1, 1)  # noqa: DTZ001 - as Optuna's
 
     def trial(start: float, end: float) -> FrozenTrial:

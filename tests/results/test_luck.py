@@ -1,4 +1,4 @@
-"""What luck alone gains, as it is printed."""
+"""The result of ``luck``: the gain that chance alone produces."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from snapshots import assert_surfaces
 from adnn_optuna.results.luck import Luck
 
 
-def test_surfaces() -> None:
+def test_surfaces_of_luck() -> None:
     assert_surfaces("luck", Luck(51, 0.0127, 0.0402, 10))
 
 
-def test_of_observed_runs_it_is_too_small_as_is_said() -> None:
+def test_luck_of_observed_runs_is_said_to_be_too_small() -> None:
     rng = np.random.default_rng(0)
     gains = [Luck(50, None, values=rng.normal(size=50).tolist()).expected for _ in range(200)]
     assert np.mean(gains) < Luck(50, 1.0).expected - 0.1
@@ -31,14 +31,14 @@ def _line(luck: Luck) -> str:
 @pytest.mark.parametrize(
     ("luck", "chances"),
     [
-        # 1 - Φ(2)^20 = 1 - 0.97725^20; 0.45 is known by simulation, too.
+        # 1 - Φ(2)^20 = 1 - 0.97725^20; a simulation gave the 0.45.
         (Luck(20, 1.0, 2.0), {"mean": 0.3689, "one": 0.4500}),
-        # 1 - Φ(1)^3 = 1 - 0.84134^3; of three draws and one baseline, a draw is best in 3 of 4.
+        # 1 - Φ(1)^3 = 1 - 0.84134^3; one of three draws beats the single baseline in 3 of 4 cases.
         (Luck(3, 0.5, 0.5), {"mean": 0.4044}),
         (Luck(3, 0.5, 0.0), {"one": 0.75}),
     ],
 )
-def test_claimed_gain_has_a_probability(luck: Luck, chances: dict[str, float]) -> None:
+def test_a_claimed_gain_has_a_probability(luck: Luck, chances: dict[str, float]) -> None:
     for baseline, chance in chances.items():
         assert {**luck.chances}[baseline] == pytest.approx(chance, abs=1e-4)
     [table] = luck.document().tables
@@ -46,19 +46,20 @@ def test_claimed_gain_has_a_probability(luck: Luck, chances: dict[str, float]) -
 
 
 @pytest.mark.parametrize(("claimed", "chance"), [(0.0, ">0.99"), (9.0, "<0.01")])
-def test_no_chance_is_written_as_certain(claimed: float, chance: str) -> None:
+def test_no_probability_is_printed_as_certain(claimed: float, chance: str) -> None:
     [table] = Luck(51, 1.0, claimed).document().tables
     assert table.rows[0][1] == chance
 
 
-def test_gain_of_the_paper_is_likely_by_luck_in_ten_searches() -> None:
-    # 4.02 pp of MNIST-2: 51 draws with the standard deviation of its logs, one file for each δ.
+def test_the_gain_of_the_paper_is_likely_by_luck_in_ten_searches() -> None:
+    # MNIST-2 gained 4.02 pp in 51 draws; its logs, one file for each δ, have a deviation of
+    # 0.0127.
     [table] = Luck(51, 0.0127, 0.0402, 10).document().tables
     assert table.headings[2] == "in at least one of 10"
     assert table.rows[1] == ("over one baseline run", "0.20", "0.90")
 
 
-def test_what_is_no_gain_and_no_number_of_searches_is_refused() -> None:
+def test_an_invalid_gain_or_number_of_searches_is_refused() -> None:
     with pytest.raises((TypeError, ValueError), match="claimed must be a finite"):
         str(Luck(3, 0.5, math.nan))
     with pytest.raises(ValueError, match="files must be"):

@@ -1,4 +1,4 @@
-"""Comparisons of models: their numbers, their sentences, and how often these are wrong."""
+"""Comparisons of models: their numbers, their sentences, and how often claims are wrong."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def models(known: dict[tuple[int, ...], float] | None = None, **changes: Any) ->
     )
 
 
-def test_surfaces() -> None:
+def test_surfaces_of_three_models() -> None:
     assert_surfaces("models", models())
 
 
@@ -79,7 +79,7 @@ def test_interval_for_new_data_is_that_of_nadeau_and_bengio() -> None:
         scale = d.std(ddof=1) * np.sqrt(1 / 8 + 50 / 100)
         ends = stats.t.interval(1 - 0.05 / 3, 7, d.mean(), scale)
         assert (row["low"], row["high"]) == pytest.approx(ends)
-    # There is none of one seed, of a test set that never changes, or where one looks again.
+    # With one seed, missing seeds or a sequential design, there is no such interval.
     for changes in (
         *({"declared_seeds": (0,)}, {"sequential": True}),
         {"declared_seeds": tuple(range(9))},
@@ -89,13 +89,13 @@ def test_interval_for_new_data_is_that_of_nadeau_and_bengio() -> None:
     assert fixed.numbers.differences == fixed.numbers.on_these_rows
 
 
-def test_verdict_is_for_new_data_where_splits_are_redrawn() -> None:
+def test_verdict_is_for_new_data_if_splits_are_redrawn() -> None:
     comparison = models(margin=0.002)
     verdicts = [
         [row.verdict for row in rows]
         for rows in (comparison.numbers.on_these_rows, comparison.numbers.differences)
     ]
-    # The second interval is wider.
+    # The interval for new data is wider.
     assert verdicts == [["worse", "worse", "equivalent"], ["worse", "worse", "inconclusive"]]
     table = comparison.differences()
     assert table["low"].tolist() == [row.low for row in comparison.numbers.differences]
@@ -103,14 +103,14 @@ def test_verdict_is_for_new_data_where_splits_are_redrawn() -> None:
     fixed = models(margin=0.002, resampled=None)
     assert not fixed.numbers.is_of_new_data
     assert fixed.numbers.differences == comparison.numbers.on_these_rows
-    # Neither before all planned seeds are there nor where one looks again.
+    # Before all planned seeds are done, and in a sequential design, nothing is decided.
     for changes in ({"declared_seeds": tuple(range(9))}, {"sequential": True}):
         rows = models(margin=0.002, **changes).numbers.differences
         assert {row.verdict for row in rows} == {"inconclusive"}
         assert all(math.isnan(row.low) and row.reason.startswith("no CI") for row in rows)
 
 
-def test_table_is_of_the_seeds_that_all_have() -> None:
+def test_table_uses_the_seeds_that_all_models_have() -> None:
     evaluations = {e: value for e, value in KNOWN.items() if e != (1, 5)}
     comparison = models(evaluations)
     table = comparison.table()
@@ -124,11 +124,11 @@ def test_table_is_of_the_seeds_that_all_have() -> None:
     assert {row.verdict for row in comparison.numbers.differences} == {"inconclusive"}
 
 
-def test_sequential_asks_for_one_seed_more_until_all_is_decided() -> None:
+def test_sequential_asks_for_one_more_seed_until_all_claims_are_decided() -> None:
     comparison = models(sequential=True, declared_seeds=tuple(range(12)))
     assert comparison.runs.missing == [(0, 8), (1, 8), (2, 8)]
     assert len(comparison.runs.seeds) == 12
-    # With two models, a single claim, they are decided.
+    # With two models there is a single claim, which is decided after 8 seeds.
     decided = models(sequential=True, declared_seeds=tuple(range(12)), labels=("narrow", "wide"))
     assert [row.verdict for row in decided.numbers.on_these_rows] == ["worse"]
     assert (decided.runs.missing, decided.runs.seeds, decided.runs.n_evaluations) == (
@@ -138,21 +138,21 @@ def test_sequential_asks_for_one_seed_more_until_all_is_decided() -> None:
     )
 
 
-def test_sequential_asks_for_no_seed_that_cannot_count() -> None:
+def test_sequential_asks_for_no_seed_after_a_lost_one() -> None:
     lost: Any = {"known": {**KNOWN, (1, 4): math.nan}, "sequential": True}
     lost |= {"declared_seeds": tuple(range(12)), "resampled": None}
     two = models(**lost, labels=("narrow", "wide"))
     assert (two.runs.missing, len(two.runs.seeds)) == ([], 8)
-    # The first and the third model have values at all seeds.
+    # The first and the third model still have values for all seeds, so more seeds help.
     assert models(**lost).runs.missing == [(0, 8), (1, 8), (2, 8)]
 
 
-def test_nothing_yet_is_asked_for_seed_by_seed() -> None:
+def test_a_new_comparison_is_evaluated_seed_by_seed() -> None:
     nothing = models({})
     assert nothing.runs.missing[:4] == [(0, 0), (1, 0), (2, 0), (0, 1)]
 
 
-def test_no_interval_is_wider_than_accuracies_can_differ() -> None:
+def test_no_interval_of_accuracies_exceeds_100_points() -> None:
     values = {"a": [0.0, 1.0] * 3, "b": [1.0, 0.0] * 3}
     evaluations = {
         (i, s): v for i, arm_values in enumerate(values.values()) for s, v in enumerate(arm_values)
@@ -172,13 +172,13 @@ class TestConclusion:
         document = comparison.document()
         assert [row[4] for row in document.tables[1].rows] == ["inconclusive"] * 3
 
-    def test_of_nothing_says_how_to_go_on(self) -> None:
+    def test_without_values_is_not_known(self) -> None:
         nothing = models({}).document()
         assert nothing.verdict == "not known"
         lost = models(dict.fromkeys(KNOWN, math.nan)).document()
         assert lost.verdict == "not known"
 
-    def test_is_that_of_all_models_together(self) -> None:
+    def test_covers_all_models_together(self) -> None:
         two: dict[str, Any] = {"labels": ("narrow", "wide")}
         assert models(**two).document().verdict == "better"
         assert models().document().verdict == "not worse"  # Better than one, equivalent to one.
@@ -186,12 +186,12 @@ class TestConclusion:
         assert mixed.document().verdict == "mixed"
 
 
-def test_scores_that_are_no_accuracies_have_no_percent() -> None:
+def test_scores_other_than_accuracies_have_no_percent() -> None:
     page = models(score="test R²")._repr_html_()
     assert not [unit for unit in ("%]", " pp", "[pp]", "81.00") if unit in page]
 
 
-def test_figure_shows_the_best_model_first() -> None:
+def test_the_figure_shows_the_best_model_first() -> None:
     differences, values = models().document().figures()
     assert [*values.rows] == ["deep", "wide", "narrow"]
     assert differences.title.startswith("deep is better than ")
@@ -200,8 +200,8 @@ def test_figure_shows_the_best_model_first() -> None:
 
 
 def resplit(rng: np.random.Generator, n_seeds: int) -> dict[tuple[int, ...], float]:
-    """Return accuracies of two models, as good on all data, on splits of one data set of 800."""
-    is_right = rng.random((2, 800)) < 0.8  # Which of its rows each is right about.
+    """Return accuracies of two equally good models on random splits of one data set."""
+    is_right = rng.random((2, 800)) < 0.8  # The rows that each model predicts right.
     tests = [rng.choice(800, 160, replace=False) for _ in range(n_seeds)]
     return {(m, s): float(is_right[m, t].mean()) for s, t in enumerate(tests) for m in range(2)}
 
@@ -216,8 +216,8 @@ def test_equal_models_are_rarely_told_apart_by_splits_of_one_data_set() -> None:
         n_told_apart += comparison.numbers.differences[0].verdict != "inconclusive"
         on_these += comparison.numbers.on_these_rows[0].verdict != "inconclusive"
     assert n_told_apart / n_runs < 0.05 + 2 * math.sqrt(0.05 * 0.95 / n_runs)
-    assert on_these / n_runs > 0.25  # Which is true of these rows, and of no others.
-    for _ in range(10):  # However long one looks.
+    assert on_these / n_runs > 0.25  # These claims hold on these rows only.
+    for _ in range(10):  # Even after 30 seeds.
         again = models(
             resplit(rng, 30), **{**settings, "declared_seeds": tuple(range(30))}, sequential=True
         )

@@ -1,4 +1,4 @@
-"""What a user finds behind a result: few names, and no state that can change."""
+"""Results have few public names, and none can be changed after it was made."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ MOST = 20
 
 
 def kinds_of_results() -> dict[str, type]:
-    """Return the classes of all results that users get, by their names."""
+    """Return all classes of results that users can get, by name."""
     for name in adnn_optuna.__all__:
-        getattr(adnn_optuna, name)  # It loads the module of each result.
+        getattr(adnn_optuna, name)  # This loads the module of each result.
     for name in ("luck", "plan"):
         importlib.import_module(f"adnn_optuna.results.{name}")
     other_kinds = [adnn_optuna.experiments.confirmation.Confirmation]
@@ -34,7 +34,7 @@ def subclasses(kind: type) -> Iterator[type]:
 
 
 @pytest.mark.parametrize("name", sorted(kinds_of_results()))
-def test_a_result_has_at_most_20_public_names_and_never_changes(name: str) -> None:
+def test_a_result_has_at_most_20_public_names_and_is_frozen(name: str) -> None:
     kind = kinds_of_results()[name]
     fields = [field.name for field in dataclasses.fields(kind)]
     names = {name for name in [*dir(kind), *fields] if not name.startswith("_")}
@@ -42,7 +42,7 @@ def test_a_result_has_at_most_20_public_names_and_never_changes(name: str) -> No
     assert kind.__dataclass_params__.frozen
 
 
-def test_every_kind_of_result_is_looked_at() -> None:
+def test_all_kinds_of_results_are_checked() -> None:
     expected = "SearchResult FunctionSearch StudyResult Comparison ModelComparison ValueComparison"
     expected += " Recheck Variance Overtuning Plan Luck Contract Verdict Audit Confirmation"
     assert {*expected.split()} <= {*kinds_of_results()}

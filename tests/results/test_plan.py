@@ -1,4 +1,4 @@
-"""What plans tell their readers."""
+"""The text and figure of a plan."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from adnn_optuna.results.plan import Plan
 from adnn_optuna.stats.power import required_seeds
 
 
-def test_every_surface() -> None:
+def test_surfaces_of_a_plan() -> None:
     assert_surfaces("plan", planned({"a": pilot(6), "b": pilot(6)}, 0.01))
 
 
@@ -19,21 +19,21 @@ def test_every_surface() -> None:
     ("seconds", "said"),
     [(0.1, "1.4 s"), (10, "2.3 min"), (257, "60 min"), (400, "1.6 h"), (3600, "14 h")],
 )
-def test_durations_have_the_unit_that_one_would_take(seconds: float, said: str) -> None:
+def test_durations_have_a_readable_unit(seconds: float, said: str) -> None:
     required = required_seeds({"claim": pilot(6)}, 0.01, after_fixed=True)
     plan = Plan(required, 9, seconds, ACCURACY, 30)
     line = plan.document().estimates[0]
     assert (line.label, line.value, line.remark) == ("fixed design", "14", f"new seeds, {said}")
 
 
-def test_a_sequential_design_that_needs_far_more_seeds_is_no_choice() -> None:
+def test_a_sequential_design_that_needs_far_more_seeds_is_not_offered() -> None:
     plan = planned({"claim": pilot(10)}, 0.0003)
     assert [line.label for line in plan.document().estimates] == ["fixed design"]
     assert "A sequential design needs far more seeds than a fixed one." in plan.document().notes
     assert len(plan.plot().data) == 3
 
 
-def test_claims_that_vary_unequally_are_named_with_their_seeds() -> None:
+def test_claims_with_unequal_variance_are_named_with_their_seeds() -> None:
     plan = planned({"narrow": pilot(20, 0.005), "wide": pilot(20, 0.02)}, 0.01)
     narrow, wide = plan.numbers.seeds_by_claim.values()
     assert f"narrow {narrow}, wide {wide}" in plan.document().notes[1]

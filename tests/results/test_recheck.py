@@ -1,4 +1,4 @@
-"""Rechecks: their numbers, and what they say of simulated studies whose truth is known."""
+"""Rechecks: their numbers, and their verdicts on simulated studies whose true values are known."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 
 def choosing(count: int) -> tuple[int, ...]:
-    """Return the seeds that choose."""
+    """Return the new seeds by which a recheck chooses among trials."""
     return new_seeds("null", "choose", count, draws_data=True)
 
 
 def confirming(count: int) -> tuple[int, ...]:
-    """Return the further seeds of a trial without parameters."""
+    """Return the new seeds that confirm a trial without parameters."""
     return confirmation_seeds(None, {}, count, draws_data=True)
 
 
@@ -52,7 +52,7 @@ def of_evaluations(
     label: str = "",
     **settings: Any,
 ) -> Recheck:
-    """Return a recheck of the best trials of a study."""
+    """Return a recheck with the given evaluations and settings."""
     trials = [*candidates]
     described = None
     if against is not None:
@@ -81,7 +81,7 @@ def of_evaluations(
 
 
 def recheck(chosen: int, values: list[float]) -> Recheck:
-    """Return a recheck in which trial 31 is the study's best, and 17 the other one."""
+    """Return a recheck of trial 31, the best of the study, and trial 17."""
     candidates = [trial(31, 0.9123), trial(17, 0.9100)]
     [seed_to_choose] = choosing(1)
     evaluations = {(n, seed_to_choose): 0.95 if n == chosen else 0.85 for n in (31, 17)}
@@ -97,7 +97,7 @@ def compared(
     maximize: bool = True,
     label: str = "",
 ) -> Recheck:
-    """Return a recheck of trial 23, which came to 0.916 in its study, and of another trial."""
+    """Return a recheck that compares trial 23, whose stored value is 0.916, with another trial."""
     values: dict[tuple[int, ...], float] = {(23, choosing(1)[0]): 0.9}
     for i, (seed, gain) in enumerate(zip(confirming(len(gains)), gains, strict=True)):
         base = 0.87 + 0.01 * (i % 3)
@@ -133,7 +133,7 @@ def planned(report: Recheck, count: int, *, sequential: bool = False, rank: int 
 
 
 def of_equals(values: list[float], *, confirm: int = 2) -> Recheck:
-    """Return a recheck of a trial with 0.5, by the values of five seeds to choose, and further."""
+    """Return a recheck of a trial with the stored loss 0.5, given its values on new seeds."""
     seeds = (*choosing(5), *confirming(confirm))
     evaluations = dict(zip([(3, s) for s in seeds], values, strict=False))
     candidates = [trial(3, 0.5)]
@@ -141,7 +141,7 @@ def of_equals(values: list[float], *, confirm: int = 2) -> Recheck:
 
 
 def with_a_lost_one() -> Recheck:
-    """Return a recheck of three evaluations without seeds, the last of which failed."""
+    """Return a recheck of a function without a seed whose last of three evaluations failed."""
     seeds = [*choosing(1), *confirming(2)]
     values = {(1, s): v for s, v in zip(seeds, (0.3, 0.2, math.nan), strict=True)}
     return of_evaluations(values, [trial(1, 0.4)], choose=1, confirm=2, is_seeded=False)
@@ -153,7 +153,7 @@ def test_numbers_of_the_chosen_trial() -> None:
     assert report.numbers.missing == []
     table = report.to_dataframe()
     assert [*table.columns] == ["trial", "stored", "role", "seed", "value"]
-    # By their seeds.
+    # Confirming evaluations are in the order of their seeds.
     confirmed = sorted(zip(confirming(3), (0.904, 0.905, 0.906), strict=True))
     assert table[["trial", "stored", "role", "value"]].to_numpy().tolist() == [
         [31, 0.9123, "choose", 0.85],
@@ -162,7 +162,7 @@ def test_numbers_of_the_chosen_trial() -> None:
     ]
 
 
-def test_asks_stage_by_stage_for_what_it_needs() -> None:
+def test_choosing_evaluations_are_asked_for_before_confirming_ones() -> None:
     whole = recheck(17, [0.904, 0.905, 0.906])
     values: dict[tuple[int, ...], float] = {}
     stages = []
@@ -173,14 +173,14 @@ def test_asks_stage_by_stage_for_what_it_needs() -> None:
         stages.append([(number, "confirm" if further else "choose") for number, further in roles])
         values |= {e: whole.numbers.evaluations[e] for e in missing}
     assert stages == [
-        [(31, "choose"), (17, "choose")],  # Which one is the best,
-        [(17, "confirm")] * 3,  # and what it is worth.
+        [(31, "choose"), (17, "choose")],  # The first stage finds the best trial,
+        [(17, "confirm")] * 3,  # and the second one its value.
     ]
-    # Evaluations of another trial by an earlier recheck do not count.
+    # A failed evaluation of an unrelated trial, left by an earlier recheck, is not used.
     assert changed(whole, values | {(5, 3): math.nan}).numbers.used == values
 
 
-def test_one_candidate_needs_no_seeds_that_choose() -> None:
+def test_a_single_candidate_needs_no_choosing_seeds() -> None:
     alone = of_evaluations({}, [trial(1, 0.7)], choose=4, confirm=3)
     assert alone.trial.number == 1
     assert alone.numbers.missing == [(1, seed) for seed in confirming(3)]
@@ -188,7 +188,7 @@ def test_one_candidate_needs_no_seeds_that_choose() -> None:
     assert "1 trial, 3 new seeds" in str(alone)
 
 
-def test_values_of_another_scale_are_no_luck() -> None:
+def test_values_of_another_scale_are_not_attributed_to_luck() -> None:
     rng = np.random.default_rng(0)
 
     def report(stored: float, n: int) -> Recheck:
@@ -200,24 +200,24 @@ def test_values_of_another_scale_are_no_luck() -> None:
     assert in_percent.verdict == "not known"
     assert "another scale" in in_percent.conclusion
     assert "overstatement" not in [line.label for line in in_percent.estimates]
-    # The best of 10,000 runs is no more than about four standard deviations above the mean.
+    # The best of 10,000 runs is at most about four standard deviations above the mean.
     assert not any(report(0.84, n).numbers.is_of_other_values for n in range(2, 11) for _ in "123")
-    # A few runs may be close to each other by chance.
+    # Fewer than five runs may be close to each other by chance, so nothing is concluded.
     assert not report(81.0, 4).numbers.is_of_other_values
 
 
-def test_first_of_equals_is_chosen_and_who_has_more_values_before_all() -> None:
+def test_a_trial_without_failures_is_chosen_and_otherwise_the_first_of_equals() -> None:
     [seed, second_seed] = choosing(2)
     candidates = [trial(1, 0.7), trial(2, 0.7), trial(3, 0.6)]
     for lost, chosen in ((0, 1), (1, 2), (2, 3)):
-        # The third is the worst, but the only one without a failure.
+        # Trial 3 has the lowest values, but is chosen if it is the only one without a failure.
         values = {(n, s): 0.69 if n < 3 else 0.1 for n in (1, 2, 3) for s in (seed, second_seed)}
         values |= {(n, second_seed): math.nan for n in range(1, lost + 1)}
         report = of_evaluations(values, candidates, choose=2, confirm=2)
         assert report.trial.number == chosen
 
 
-def test_a_stored_value_chooses_only_between_equals() -> None:
+def test_a_stored_value_chooses_only_between_equal_means() -> None:
     [seed] = choosing(1)
     candidates = [trial(1, 0.99), trial(2, 0.5)]
     for of_second, chosen in ((0.7, 1), (0.71, 2)):
@@ -227,7 +227,9 @@ def test_a_stored_value_chooses_only_between_equals() -> None:
 
 
 @pytest.mark.parametrize("draws_data", [False, True])
-def test_seeds_follow_from_the_names_and_none_chooses_and_confirms(draws_data: bool) -> None:
+def test_seeds_follow_from_the_study_name_and_choosing_seeds_never_confirm(
+    draws_data: bool,
+) -> None:
     choose, confirm = (
         new_seeds("study", role, 200, draws_data=draws_data) for role in ("choose", "confirm")
     )
@@ -242,13 +244,13 @@ def test_seeds_follow_from_the_names_and_none_chooses_and_confirms(draws_data: b
 
 
 @pytest.mark.parametrize("n_cases", [2, 3, 4, 5, 7, 10])
-def test_functions_that_use_a_remainder_of_their_seed_see_all_cases_in_each_role(
+def test_remainders_of_the_seeds_are_evenly_distributed_in_each_role(
     n_cases: int,
 ) -> None:
     for role in ("choose", "confirm", "split", "split again"):
         seeds = np.array(new_seeds("study", role, 3000, draws_data=True))
         counts = np.bincount(seeds % n_cases, minlength=n_cases)
-        # Of a binomial distribution, five standard deviations.
+        # The bound is five standard deviations of a binomial distribution.
         assert abs(counts - 3000 / n_cases).max() < 5 * math.sqrt(3000 / n_cases)
 
 
@@ -259,30 +261,30 @@ def test_equal_values_have_no_interval() -> None:
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=20))
-def test_interval_holds_its_mean(values: list[float]) -> None:
+def test_an_interval_contains_its_mean(values: list[float]) -> None:
     mean, low, high = mean_interval(values)
     assert math.isnan(low) or low <= mean <= high
 
 
-def test_values_that_differ_by_their_last_bits_only_are_equal() -> None:
+def test_values_that_differ_only_in_their_last_bits_have_no_interval() -> None:
     assert np.isnan(mean_interval([0.3, 0.1 + 0.2, 0.3])[1:]).all()
 
 
-def test_interval_of_few_values() -> None:
+def test_an_interval_needs_two_values() -> None:
     assert np.isnan(mean_interval([])).all()
     assert mean_interval([0.9])[0] == 0.9
     assert np.isnan(mean_interval([0.9])[1:]).all()
-    # Student's t of one degree of freedom: 12.7062 · √2 / √2.
+    # Student's t of one degree of freedom is 12.7062, and the standard error is 1.
     assert mean_interval([1.0, 3.0]) == pytest.approx((2, 2 - 12.7062, 2 + 12.7062))
 
 
-def test_interval_of_binary_values_is_that_of_a_share() -> None:
+def test_the_interval_of_binary_values_is_that_of_a_proportion() -> None:
     interval = scipy.stats.binomtest(7, 10).proportion_ci(method="exact")
     assert mean_interval([1.0] * 7 + [0.0] * 3) == pytest.approx((0.7, *interval))
 
 
 class TestFailures:
-    def test_count_in_the_choice_and_in_the_gain(self) -> None:
+    def test_count_as_the_given_value_in_the_choice_and_in_the_gain(self) -> None:
         [seed] = choosing(1)
         values = {(31, seed): math.nan, (17, seed): 0.85}
         values |= {(17, seed): 0.9 for seed in confirming(3)}
@@ -304,13 +306,13 @@ def test_repr_is_short() -> None:
     assert text == """Recheck("Recheck of study 'study'")"""
 
 
-def test_without_evaluations_there_is_no_figure() -> None:
+def test_a_recheck_without_evaluations_has_no_figure() -> None:
     deterministic = with_settings(of_equals([0.5] * 5), is_deterministic=True)
     with pytest.raises(ValueError, match="There is nothing to draw"):
         deterministic.plot()
 
 
-def test_the_figure_shows_the_compared_trial_in_a_row_of_its_own() -> None:
+def test_the_figure_shows_the_compared_trial_in_its_own_row() -> None:
     report = compared(TestGain.GAINS, trial(0, 0.888))
     [figure] = report.document().figures()
     assert figure.rows[1:] == ("10 new seeds", "trial 0, 10 new seeds")
@@ -322,7 +324,7 @@ def test_the_figure_shows_the_compared_trial_in_a_row_of_its_own() -> None:
     assert len(itself.rows) == 2
 
 
-def test_the_first_figure_names_both_trials_and_marks_what_is_luck() -> None:
+def test_the_figure_names_both_trials_and_marks_the_overstatement() -> None:
     [figure] = recheck(17, [0.904, 0.905, 0.906]).document().figures()
     labels = [text for series in figure.series for text in series.text if text]
     assert figure.title == "The best value is 0.0073 too high"
@@ -330,10 +332,10 @@ def test_the_first_figure_names_both_trials_and_marks_what_is_luck() -> None:
     assert best.startswith("trial 31, best: ")
     assert luck.strip() == "luck: 0.0073"
     assert mean.startswith("trial 17, chosen: 0.9050")
-    # The marked distance is that from the mean to the best value.
+    # The marked line reaches from the mean of the new seeds to the stored best value.
     line = next(series for series in figure.series if series.text)
     assert [line.x[2], line.x[-1]] == pytest.approx([0.9123, 0.905])
-    # So does a hollow square mark the chosen trial's value among those of the study.
+    # A hollow square marks the stored value of the chosen trial.
     [hollow] = [series for series in figure.series if series.mark == "hollow squares"]
     assert (hollow.x[0], hollow.y[0], hollow.hover) == (0.91, 0, ("0.9100",))
 
@@ -347,12 +349,12 @@ def test_the_first_figure_names_both_trials_and_marks_what_is_luck() -> None:
         ([0.9, 0.9, 0.9], "All 3 new seeds give the same value"),
     ],
 )
-def test_the_first_figure_states_the_finding(values: list[float], title: str) -> None:
+def test_the_title_of_the_figure_states_the_finding(values: list[float], title: str) -> None:
     [figure] = recheck(17, values).document().figures()
     assert figure.title == title
 
 
-def test_a_loss_that_is_better_on_new_seeds_was_too_high_in_the_study() -> None:
+def test_a_loss_that_is_lower_on_new_seeds_was_too_high_in_the_study() -> None:
     [figure] = compared(TestGain.GAINS, None, maximize=False).document().figures()
     assert figure.title == "The best value is 0.0610 too high"
     assert figure.guide.endswith("Lower is better.")
@@ -361,12 +363,12 @@ def test_a_loss_that_is_better_on_new_seeds_was_too_high_in_the_study() -> None:
 class TestGain:
     GAINS = (0.02, 0.024, 0.022, 0.026, 0.03, 0.022, 0.024, 0.021, 0.025, 0.026)
 
-    def test_is_positive_where_lower_values_are_better(self) -> None:
+    def test_is_positive_if_lower_values_are_better(self) -> None:
         report = compared(self.GAINS, trial(0, 0.95), maximize=False)
         assert report.gain.value == pytest.approx(0.024)
         assert report.numbers.reported_gain == pytest.approx(0.034)
 
-    def test_is_unknown_without_another_or_with_a_lost_pair_and_before_it_is_made(self) -> None:
+    def test_is_unknown_without_a_compared_trial_or_if_a_pair_is_lost_or_missing(self) -> None:
         assert np.isnan(compared(self.GAINS, None).gain).all()
         report = compared(self.GAINS, trial(0, 0.888))
         last = (0, confirming(10)[9])
@@ -377,7 +379,7 @@ class TestGain:
         assert np.isnan(changed(report, fewer).gain).all()
 
 
-def test_one_more_run_lies_where_it_is_expected_in_95_of_100_cases() -> None:
+def test_one_further_run_lies_in_the_prediction_interval_in_95_of_100_cases() -> None:
     rng, n_inside = np.random.default_rng(3), 0
     for _ in range(400):
         *values, further = rng.normal(0.9, 0.01, 4).tolist()
@@ -397,7 +399,7 @@ def test_one_more_run_lies_where_it_is_expected_in_95_of_100_cases() -> None:
 
 
 def states() -> dict[str, Recheck]:
-    """Return rechecks in the states of which they say different things."""
+    """Return rechecks in all states that have sentences of their own."""
     whole, gains = recheck(17, [0.904, 0.905, 0.906]), TestGain.GAINS
     lost, deterministic = with_a_lost_one(), of_equals([0.5] * 5)
     failed = dict.fromkeys([(1, seed) for seed in confirming(2)], math.nan)
@@ -407,7 +409,7 @@ def states() -> dict[str, Recheck]:
     of_params.number = 2**30
     few = recheck(17, [0.02, 0.9, 0.5])
     same = with_settings(whole, draws_data=False)
-    for _ in range(2):  # Networks have other new seeds than functions.
+    for _ in range(2):  # The changed setting asks for other new seeds.
         same = changed(
             same, {**same.numbers.evaluations, **dict.fromkeys(same.numbers.missing, 0.9)}
         )
@@ -459,30 +461,30 @@ class TestVerdict:
             ([0.8, 0.9, 1.0], "not shown"),
         ],
     )
-    def test_of_a_value_is_that_of_its_interval(self, values: list[float], verdict: str) -> None:
+    def test_on_a_value_follows_from_its_interval(self, values: list[float], verdict: str) -> None:
         assert recheck(17, values).document().verdict == verdict
 
-    def test_of_a_gain_is_seldom_that_it_replicates_if_offsets_do_nothing(self) -> None:
+    def test_on_a_gain_seldom_claims_replication_if_offsets_do_nothing(self) -> None:
         rng, n_claims = np.random.default_rng(0), 0
         for _ in range(200):
             report = compared(rng.normal(0, 0.01, 10).tolist(), trial(0, 0.888))
             n_claims += report.document().verdict == "replicates"
         assert n_claims / 200 < 0.025 + 2 * math.sqrt(0.025 * 0.975 / 200)
 
-    def test_of_a_gain_that_is_there_is_that_it_replicates(self) -> None:
+    def test_on_a_gain_claims_replication_or_loss_if_zero_is_excluded(self) -> None:
         report = compared(TestGain.GAINS, trial(0, 0.888))
         assert report.document().verdict == "replicates"
         worse = compared([-gain for gain in TestGain.GAINS], trial(0, 0.888))
         assert worse.document().verdict == "worse"
 
-    def test_of_a_best_value_that_is_overstated_is_so_beside_a_gain_that_is_not_shown(
+    def test_is_overstated_even_if_a_gain_is_not_shown(
         self,
     ) -> None:
         report = compared([-0.001, 0.0, 0.001, 0.001], trial(0, 0.888))
         assert report.overstatement.low > 0 > report.gain.low
         assert report.document().verdict == "overstated"
 
-    def test_is_not_known_until_all_is_evaluated(self) -> None:
+    def test_is_not_known_until_all_evaluations_are_done(self) -> None:
         whole = recheck(17, [0.904, 0.905, 0.906])
         values: dict[tuple[int, ...], float] = {}
         while missing := changed(whole, values).numbers.missing:

@@ -1,4 +1,4 @@
-"""What a search says, and the cases in which it would be false."""
+"""The sentences of a search result, and simulations in which its verdict could be false."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def document_of(of: StudyResult | SearchRecord | optuna.Study) -> Document:
 
 
 def confirmed(gains: Sequence[float] = GAINS, **options: Any) -> SearchRecord:
-    """Return a search whose best network predicts 894 of 1000 test images right."""
+    """Return a search whose best trial's network classifies 894 of 1000 test images correctly."""
     return store_confirmation(store_study("digits", gain=0.003), gains, **options)
 
 
@@ -68,7 +68,7 @@ def notes_of(document: Document) -> str:
 
 
 def untested() -> optuna.Study:
-    """Return a search whose best trial came after the test set was evaluated."""
+    """Return a search whose best trial came after the last test-set evaluation."""
     study = store_study("untested", gain=0.003)
     study.enqueue_trial({})
     study.tell(study.ask(), 2.0)
@@ -77,12 +77,12 @@ def untested() -> optuna.Study:
 
 @functools.cache
 def searches() -> list[tuple[StudyResult, tuple[str, ...]]]:
-    """Return searches, with their surfaces.
+    """Return search results together with their texts on all surfaces.
 
-    They are of networks, of any study, and of a function without and with replicates.
+    The results are of networks, of an Optuna study, and of functions without and with replicates.
     """
     record = confirmed(first=0.8)
-    record.best.user_attrs[BASELINE] = record.baseline  # Of a function of the trial.
+    record.best.user_attrs[BASELINE] = record.baseline  # The objective is a function of the trial.
     study = optuna.create_study()
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
 
@@ -106,7 +106,7 @@ def surfaces_of(result: StudyResult) -> tuple[str, ...]:
     return to_json(document), *(" ".join(text.split()) for text in unescaped)
 
 
-def test_a_function_has_no_numbers_of_a_test_set() -> None:
+def test_a_function_has_no_test_set_numbers() -> None:
     result = adnn.search(lambda t: t.suggest_float("x", 0, 1), "random", max_trial=2)
     assert "test" not in format(result, "details")
     of_test = {field.key for field in FIELDS if "test" in field.key}
@@ -115,7 +115,7 @@ def test_a_function_has_no_numbers_of_a_test_set() -> None:
     assert [fields[key] for key in of_test] == [None] * 4
 
 
-def test_large_losses_have_no_more_digits_than_they_need() -> None:
+def test_large_losses_have_no_superfluous_digits() -> None:
     study = store_study("mae", metric="val_mae", values=[38557.2332, 38611.871, 38402.5])
     assert units_of(read_record(study)).selection.value(38557.2332) == "38557"
     study = store_study("loss", metric="val_loss", values=[0.55, 0.65])
@@ -150,7 +150,7 @@ class TestSurfaces:
 
 
 def evaluated_elsewhere() -> list[optuna.Study]:
-    """Return a study whose test set was evaluated by others, a run of a comparison, and others."""
+    """Return four studies of one storage: two evaluated the same test set, two did not."""
     storage = optuna.storages.InMemoryStorage()
     studies = [store_study(f"s{i}", seed=i, gain=0.003, storage=storage) for i in range(3)]
     store_head(storage, "c", declaration((0, 1), "annealing"))
@@ -162,7 +162,7 @@ def evaluated_elsewhere() -> list[optuna.Study]:
 
 
 def looked_again() -> optuna.Study:
-    """Return a search of which two workers that ended at the same time evaluated the test set."""
+    """Return a search whose test set two workers evaluated as they ended at the same time."""
     study = untested()
     for second in (0, 1):
         store_look(study, f"2026-11-25T13:00:0{second}+00:00", 0.9, 0.005)
@@ -176,7 +176,7 @@ def in_state(state: TrialState) -> optuna.Study:
 
 
 def unmoved(**config: Any) -> optuna.Study:
-    """Return a search of a model with variables that no offset changes."""
+    """Return a search of a model with variables that offsets do not change."""
     study = store_study("own layers")
     model = {**study.user_attrs[CONFIG]["model"], "not_moved": [f"own/w{i}" for i in range(7)]}
     study.set_user_attr(CONFIG, {**study.user_attrs[CONFIG], "model": model, **config})
@@ -191,7 +191,7 @@ def ended_by(reason: str | None) -> optuna.Study:
 
 @functools.cache
 def states() -> dict[str, StudyResult]:
-    """Return searches in the states of which they say different things."""
+    """Return search results in all states that have sentences of their own."""
     restarts = store_study("restarts", sampler="random_restart", gain=0.07)
     worst = store_study("worst", sampler="random_restart", gain=0.0724)
     chance, added = store_study("classes"), store_study("added")
@@ -212,7 +212,7 @@ def states() -> dict[str, StudyResult]:
         "the worst of all baselines": store_confirmation(worst, [], unmoved=0.96),
         "the second best trial": confirmed(n_earlier=1),
         "the third best trial": confirmed(n_earlier=2),
-        # With so little error left, ten seeds can show nothing by sign flips.
+        # At so low an error rate, ten seeds cannot show a gain by a sign-flip test.
         "the sixth best trial": confirmed(n_earlier=5),
         "a long name": store_confirmation(store_study("n" * 90, gain=0.003), GAINS),
         "no new seeds": store_study("long", gain=0.003),
@@ -258,7 +258,7 @@ def test_surfaces_of_states() -> None:
         ("no new seeds", "not known"),
     ],
 )
-def test_verdict(state: str, verdict: str) -> None:
+def test_each_state_has_its_verdict(state: str, verdict: str) -> None:
     assert states()[state].document().verdict == verdict
 
 
@@ -267,7 +267,7 @@ def verdict_of(own: np.ndarray, baselines: np.ndarray, moved: np.ndarray) -> str
     return _verdict_on(facts)[0]
 
 
-def test_a_network_that_is_worse_is_named_where_its_offsets_gain_on_new_seeds() -> None:
+def test_a_worse_network_is_named_even_if_its_offsets_gain_on_new_seeds() -> None:
     rows = np.arange(200)
     scores = {
         arms.BASELINE: np.array([rows < 180 + i % 2 for i in range(10)]),
@@ -284,11 +284,11 @@ def test_a_network_that_is_worse_is_named_where_its_offsets_gain_on_new_seeds() 
 
 
 class TestWhenItWouldBeFalse:
-    """Each of these worlds was tried to make the verdict false; none may in more than 2.5%."""
+    """In each simulation the verdict "replicates" would be false; it occurs in at most 2.5%."""
 
     @pytest.mark.parametrize("rarely", [0.0, 0.03])
-    def test_offsets_that_do_nothing_replicate_in_2_5_percent(self, rarely: float) -> None:
-        """Unequal images, ties, and collapses that affect both alike."""
+    def test_offsets_that_do_nothing_replicate_in_at_most_2_5_percent(self, rarely: float) -> None:
+        """Images are unequally hard, and rare collapses affect both networks alike."""
         rng, false, n = np.random.default_rng(5), 0, 600
         for _ in range(n):
             hard = rng.random(200) < 0.1
@@ -298,7 +298,7 @@ class TestWhenItWouldBeFalse:
             false += verdict_of(moved[0], baselines, moved) == "replicates"
         assert false / n < 0.025 + 2 * np.sqrt(0.025 * 0.975 / n)
 
-    def test_a_training_run_without_a_number_shows_nothing(self) -> None:
+    def test_a_diverged_training_run_shows_nothing(self) -> None:
         scores = {arms.BASELINE: np.full((10, 5), np.nan), arms.BEST: np.ones((10, 5))}
         facts = confirmation_of(confirmation(np.ones(5), scores))
         assert _verdict_on(facts)[0] == "not known"
@@ -306,15 +306,15 @@ class TestWhenItWouldBeFalse:
 
 
 class TestTestSet:
-    def test_evaluations_are_counted_once(self) -> None:
+    def test_each_evaluation_counts_once(self) -> None:
         for study, count in ((untested(), "1"), (looked_again(), "2")):
             assert ("test-set evaluations", count) in document_of(study).tables[0].rows
 
-    def test_evaluations_are_counted_over_the_storage(self) -> None:
+    def test_evaluations_count_over_the_whole_storage(self) -> None:
         study, run, *other_studies = evaluated_elsewhere()
         expected = {"s0": 1, "s1": 1, "c/annealing/seed=0": 1, "c/annealing/seed=1": 1}
         assert read_record(study).test_evaluations_elsewhere == expected
-        # The runs of a comparison evaluate it once, all together.
+        # All runs of a comparison share one test-set evaluation, so they do not count each other.
         assert [*read_record(run).test_evaluations_elsewhere] == ["s0", "s1", "s2"]
         assert all(
             "untouched" not in notes_of(document_of(other_study)) for other_study in other_studies
@@ -324,14 +324,14 @@ class TestTestSet:
         ("sizes", "is_uneven"),
         [([59, 41], False), ([60, 40], True), ([60, 40, 0], True), ([42, 29, 29], False)],
     )
-    def test_classes_are_uneven_if_one_is_half_as_frequent_again(
+    def test_classes_are_uneven_if_the_largest_is_1_5_times_the_mean_of_the_others(
         self, sizes: list[int], is_uneven: bool
     ) -> None:
         study = store_study("classes")
         store_classes(study, sizes)
         assert ("always predicts it reaches" in notes_of(document_of(study))) == is_uneven
 
-    def test_networks_at_chance_are_named_as_such_in_all_but_few_cases(self) -> None:
+    def test_networks_at_chance_are_named_in_almost_all_cases(self) -> None:
         study, rng = store_study("classes"), np.random.default_rng(0)
         store_classes(study, [30, 40, 30])
         n_named = {0.4: 0, 0.6: 0}
@@ -351,7 +351,7 @@ class TestTestSet:
 
 
 class TestHyperparameters:
-    def test_their_gain_is_no_part_of_the_gain(self) -> None:
+    def test_the_gain_of_hyperparameters_is_shown_apart_from_that_of_offsets(self) -> None:
         record = read_record(store_study("of a trial", values=[0.9, 0.95]))
         first = record.baseline
         record.best.user_attrs[BASELINE] = 0.945
@@ -367,7 +367,7 @@ class TestWithoutBestTrial:
     @pytest.mark.skipif(
         not hasattr(optuna.Trial, "set_constraint"), reason="Optuna 4 has no Trial.set_constraint"
     )
-    def test_of_a_function_says_that_no_trial_is_feasible(self) -> None:
+    def test_a_function_without_feasible_trials_is_told(self) -> None:
         def infeasible(trial: optuna.Trial) -> float:
             trial.set_constraint("c", 1.0)
             return trial.suggest_float("x", 0, 1)
@@ -376,7 +376,7 @@ class TestWithoutBestTrial:
         assert document.conclusion.startswith("No trial is feasible: 3 violate a constraint.")
 
     @pytest.mark.tensorflow
-    def test_a_training_run_that_is_too_long_is_named(self) -> None:
+    def test_a_training_run_that_exceeds_max_time_is_named(self) -> None:
         objective = make_objective(training=quick_training(epochs=10**6, batch_size=7))
         result = adnn.search(objective, "annealing", max_time=0.5)
         result = adnn.search(objective, "annealing", max_time=1)

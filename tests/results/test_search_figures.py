@@ -1,4 +1,4 @@
-"""The figures of a search: what they show of a study, and that no study breaks them."""
+"""The figures of a search: their contents, and that every kind of study has figures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NAMES = ("weight_offset_0", "bias_offset_0")
 
 
 def drawn(study: optuna.Study) -> dict[str, Figure]:
-    """Return the figures of a search by their keys."""
+    """Return the figures of a search by key."""
     document = result_of(read_record(study)).document()
     return {figure.key: figure for figure in document.figures()}
 
@@ -44,7 +44,7 @@ def empty() -> optuna.Study:
 
 
 def troubled() -> optuna.Study:
-    """Return a study whose trials ended in every way there is."""
+    """Return a study with trials in all states and with values far below the others."""
     study = store_study("troubled", values=[0.9, math.nan, 0.91, 0.2])
     study.sampler = optuna.samplers.RandomSampler(seed=0)
     distributions = dict.fromkeys(NAMES, FloatDistribution(-0.2, 0.2))
@@ -74,7 +74,7 @@ def test_every_study_has_figures(make: Callable[[], optuna.Study]) -> None:
         assert drawing.layout.title.text
         json = drawing.to_json()
         assert "NaN" not in json
-        assert "bdata" not in json  # The dashboard's plotly.js is older than this format.
+        assert "bdata" not in json  # The dashboard's plotly.js cannot read it.
 
 
 class TestGain:
@@ -93,14 +93,14 @@ class TestGain:
         np.testing.assert_allclose(series(figure, "steps").y, [0, 0.1])
         assert figure.y_label == "Gain in val_loss"
 
-    def test_says_how_many_are_far_below(self) -> None:
+    def test_counts_trials_far_below_that_are_not_drawn(self) -> None:
         study = store_study("s", values=[0.5, 0.51, 0.52, 0.51, 0.5, 0.1])
         study.set_user_attr("adnn:baseline", 0.5)
         figure = drawn(study)["gain"]
         assert [*series(figure, "points").x] == [0, 1, 2, 3, 4]
         assert figure.caption.endswith(" Not drawn: 1 trial far worse.")
 
-    def test_title_names_the_trial_of_the_best_value_or_the_value_on_new_seeds(self) -> None:
+    def test_title_names_the_trial_with_the_best_value_or_the_value_on_new_seeds(self) -> None:
         def loss(trial: optuna.Trial, seed: int) -> float:
             noise = np.random.default_rng(seed).normal()
             return (trial.suggest_float("x", 0, 1) - 0.5) ** 2 + 0.3 * noise
@@ -135,7 +135,7 @@ class TestSelection:
         figure = drawn(study)["selection"]
         assert figure.rows == ("validation data, 12 trials", "test data, 6 new seeds")
         trials, runs, gains_of_best, of_runs, best, replication = figure.series
-        # The best trial is the square, and no dot.
+        # The best trial is drawn as a square instead of a dot.
         gains = sorted(100 * gain for gain in record.gains.values())
         assert sorted([*trials.x, *best.x]) == pytest.approx(gains)
         assert runs.x == pytest.approx([100 * gain for gain in self.GAINS])
@@ -143,7 +143,7 @@ class TestSelection:
         interval = read_confirmation(record).replication
         ends = (*replication.x, *replication.low, *replication.high)
         assert ends == pytest.approx([100 * end for end in interval])
-        # Gains on other data have no distance: each line is that of one square.
+        # Each vertical line belongs to one square, as gains on different data have no distance.
         assert ({*gains_of_best.x}, {*of_runs.x}) == ({*best.x}, {*replication.x})
         assert (gains_of_best.color, of_runs.color) == (best.color, replication.color)
 
@@ -158,7 +158,7 @@ class TestSelection:
 
 class TestPlaces:
     @pytest.mark.parametrize("metric", ["val_accuracy", "val_loss"])
-    def test_best_trial_has_the_ring_and_the_end_of_the_scale(self, metric: str) -> None:
+    def test_the_best_trial_has_the_ring_and_the_end_of_the_color_scale(self, metric: str) -> None:
         study = store_study("s", metric=metric)
         record = read_record(study)
         figure = drawn(study)["places"]
@@ -172,11 +172,11 @@ class TestPlaces:
         assert trials.hover[i].startswith(f"trial {i}: ")
 
 
-def test_seeds_of_random_restarts_have_no_places() -> None:
+def test_random_restarts_have_no_figure_of_places() -> None:
     assert [*drawn(restarts())] == ["gain"]
 
 
-def test_of_many_parameters_those_two_that_matter_most() -> None:
+def test_places_are_drawn_by_the_two_parameters_that_matter_most() -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
 
     def objective(trial: optuna.Trial) -> float:
@@ -196,7 +196,7 @@ def test_of_many_parameters_those_two_that_matter_most() -> None:
     assert figure.series[0].x[7] == study.trials[7].params[names[0]]
 
 
-def test_of_few_trials_or_parameters() -> None:
+def test_places_need_two_parameters_that_vary() -> None:
     assert places_of(read_record(store_study("two")))[0] == ["bias_offset_0", "weight_offset_0"]
     study = optuna.create_study()
     assert places_of(read_record(study)) == ([], [])

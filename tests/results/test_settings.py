@@ -23,7 +23,7 @@ def settings(study: optuna.Study) -> dict[str, Any]:
     return content
 
 
-def test_are_everything_that_determines_the_values() -> None:
+def test_settings_are_everything_that_determines_the_values() -> None:
     study = store_study("one")
     stored = settings(study)
     assert stored["config"] == study.user_attrs["adnn:config"]
@@ -37,7 +37,7 @@ def test_are_everything_that_determines_the_values() -> None:
     }
 
 
-def test_have_the_runs_in_their_order() -> None:
+def test_settings_list_the_runs_in_temporal_order() -> None:
     study = store_study("runs")
     [run] = settings(study)["runs"]
     later = {**run, "began": "2026-11-26T10:00:00+00:00", "n_trials_before": 12}
@@ -47,7 +47,7 @@ def test_have_the_runs_in_their_order() -> None:
     assert settings(study)["runs"] == [earlier, run, later]
 
 
-def test_of_a_comparison_are_by_arm() -> None:
+def test_settings_of_a_comparison_are_by_arm() -> None:
     comparison = store_comparison({"greedy": [0.0, 0.1], "random_restart": [0.0, 0.0]})
     content = json.loads(to_json(comparison.document()))["settings"]
     assert [*content] == ["greedy", "random_restart"]
@@ -55,7 +55,7 @@ def test_of_a_comparison_are_by_arm() -> None:
         assert of_arm["search"]["sampler"] == arm
 
 
-def test_name_the_storage(tmp_path: Path) -> None:
+def test_settings_name_the_storage(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/my own.db"
     study = store_study("s", storage=optuna.storages.RDBStorage(url))
     assert settings(study)["storage"] == url

@@ -32,7 +32,7 @@ def of_values(
     return ValueComparison(ValueTable(values, design, per=per, **settings), names)
 
 
-def test_surfaces() -> None:
+def test_surfaces_of_values() -> None:
     values = {"one": ONE, "two": TWO, "a long name & <b>": [*ONE[1:], 2.0]}
     comparison = of_values(values, NAMES, maximize=False, margin=1.5, baseline="one")
     assert_surfaces("values", comparison)
@@ -60,7 +60,7 @@ def test_surfaces_of_states() -> None:
 
 
 @pytest.mark.parametrize("maximize", [True, False])
-def test_an_outlier_is_of_an_arm_and_not_of_a_row(*, maximize: bool) -> None:
+def test_a_hard_row_is_no_outlier_but_a_value_of_one_arm_is(*, maximize: bool) -> None:
     rng = np.random.default_rng(0)
     easy = rng.normal(0, 0.01, 20) - 2.0 * (np.arange(20) == 5)  # Row 5 is hard for every arm.
     a, b, c = (easy + rng.normal(0, noise, 20) for noise in (0.002, 0.002, 0.05))
@@ -72,16 +72,16 @@ def test_an_outlier_is_of_an_arm_and_not_of_a_row(*, maximize: bool) -> None:
     assert document.conclusion.startswith("No arm is shown to be better, with outliers (c: ")
 
 
-def test_the_best_others_are_compared_the_nearest_first() -> None:
+def test_the_best_arm_is_compared_with_the_nearest_four() -> None:
     rng = np.random.default_rng(0)
     arms: Any = {f"m{i}": 0.1 * (i % 7) + rng.normal(0, 0.01, 12) for i in range(7)}
     document = of_values(arms, (*map(str, range(12)),)).document()
     assert [line.label for line in document.estimates] == [f"m6 vs m{i}" for i in (5, 4, 3, 2)]
     assert "The 4 best others are compared below." in document.conclusion
-    assert "No arm" not in document.conclusion  # Differences are shown.
+    assert "No arm" not in document.conclusion  # The best arm is shown to be better.
 
 
-def test_figures_have_the_rows_and_the_labels_of_the_tables() -> None:
+def test_figures_have_the_rows_and_values_of_the_tables() -> None:
     one, two = "model_with_a_long_name_1", "model_with_a_long_name_2"
     comparison = of_values({one: [*ONE[:-1], math.nan], two: TWO}, NAMES)
     differences, values = comparison.document().figures()
@@ -91,7 +91,7 @@ def test_figures_have_the_rows_and_the_labels_of_the_tables() -> None:
     assert [*differences.rows] == [line.label for line in comparison.document().estimates]
 
 
-def test_figures_name_the_level_of_added_seeds() -> None:
+def test_a_figure_names_the_level_after_added_seeds() -> None:
     steady = [0.9 + 0.001 * (i % 5) for i in range(24)]
     design = PairedDesign([*map(str, range(24))], 24, sequential=True, after_fixed=True)
     table = ValueTable({"a": steady, "b": [value - 0.01 for value in steady]}, design)

@@ -1,4 +1,4 @@
-"""Variances: simulations of known truth, and what is said of them."""
+"""Variances: simulations whose true values are known, and the sentences of results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SOURCES = ("initialisation", "order", "split")
 def measured(
     f: Callable[..., float], n: int = 20, name: str = "study", value_name: str = "value"
 ) -> Variance:
-    """Return the variance of a function of one seed for each source."""
+    """Return the variance of a function that takes one seed per source."""
     arguments = (name, value_name, SOURCES, n, None, True)
     missing = of_runs({}, *arguments).numbers.missing
     return of_runs({e: f(*e) for e in missing}, *arguments)
@@ -42,7 +42,7 @@ def draw(seed: int, source: int) -> float:
 
 
 def of_accuracies(value_name: str = "val_accuracy") -> Variance:
-    """Return the variance of values from two of three sources; 0.92 is that of seed 7."""
+    """Return the variance of values that depend on two of three sources, with seed 7 in use."""
     arguments = ("study", value_name, SOURCES, 20, 7, True)
     missing = of_runs({}, *arguments).numbers.missing
     values = {e: 0.9 + 0.01 * draw(e[0], 0) + 0.002 * draw(e[1], 1) for e in missing}
@@ -50,15 +50,15 @@ def of_accuracies(value_name: str = "val_accuracy") -> Variance:
 
 
 def with_seed_in_use(*, maximize: bool) -> Variance:
-    """Return the variance of ten runs; the value of seed 3, which is none of them, is high."""
+    """Return the variance of ten runs, and the high value 0.95 of seed 3, which is in use."""
     arguments = ("study", "val_accuracy", SOURCES, 10, 3, maximize)
     missing = of_runs({}, *arguments).numbers.missing
     evaluations = {e: 0.9 + 0.01 * draw(sum(e) % 1000, 0) for e in missing}
     return of_runs({**evaluations, missing[0]: 0.95}, *arguments)
 
 
-def test_parts_of_known_sources_are_in_their_intervals() -> None:
-    # Of a² + b² + (ab)², with a of variance 4, b of 1 and ab of 1.
+def test_intervals_contain_the_parts_of_known_sources() -> None:
+    # The function's effects have the variances 4, 1 and 0.25, and the interaction 1.
     truth = {"initialization": math.sqrt(5), "order": math.sqrt(2), "split": 0.5}
     truth[ALL] = math.sqrt(6.25)
     inside, shares, means = [], [], []
@@ -73,12 +73,13 @@ def test_parts_of_known_sources_are_in_their_intervals() -> None:
         share = (table["low"] * 0 + [sd**2 / 6.25 for sd in truth.values()]).clip(upper=1)
         shares.append((table["share_low"] <= share) & (share <= table["share_high"]))
         means.append(table["sd"] ** 2)
-    assert np.min(np.mean(inside, axis=0)) >= 0.82  # Of products, which are not normal.
+    # The intervals assume normal values, which products are not.
+    assert np.min(np.mean(inside, axis=0)) >= 0.82
     assert np.min(np.mean(shares, axis=0)) >= 0.9
     assert np.mean(means, axis=0) == pytest.approx([sd**2 for sd in truth.values()], rel=0.2)
 
 
-def test_numbers_of_two_of_three_sources() -> None:
+def test_the_numbers_of_two_active_sources_follow_from_their_definitions() -> None:
     variance = of_accuracies()
     assert variance.numbers.n_evaluations == 1 + 20 * 4
     table = variance.to_dataframe()
@@ -101,7 +102,7 @@ def test_numbers_of_two_of_three_sources() -> None:
     )
 
 
-def test_two_runs_differ_by_more_than_said_in_a_twentieth_of_cases() -> None:
+def test_two_runs_exceed_the_critical_difference_in_a_twentieth_of_cases() -> None:
     rng = np.random.default_rng(1)
     limits = [
         measured(lambda a, b, c: draw(a, 0), n=10, name=f"{i}").critical_difference
@@ -111,7 +112,7 @@ def test_two_runs_differ_by_more_than_said_in_a_twentieth_of_cases() -> None:
     assert 0.03 < np.mean(pairs > np.array(limits)[:, np.newaxis]) < 0.07
 
 
-def test_seed_in_use_is_none_of_the_runs_and_compared_with_their_mean() -> None:
+def test_the_seed_in_use_is_compared_with_the_mean_of_the_other_runs() -> None:
     variance = with_seed_in_use(maximize=True)
     assert len(variance.numbers.run_values) == 10
     assert 0.95 not in variance.numbers.run_values
@@ -130,7 +131,7 @@ def test_lost_runs_are_left_out_and_counted() -> None:
     )
 
 
-def test_single_source_is_all_sources_and_two_are_two() -> None:
+def test_one_source_has_all_the_variance_and_two_are_redrawn_separately() -> None:
     single = of_runs({}, "s", "v", ("only",), 6, None, True)
     assert (len(single.numbers.missing), single.numbers.n_evaluations) == (6, 6)
     values = dict(zip(single.numbers.missing, [1.0, 2.0, 4.0, 3.0, 1.0, 5.0], strict=True))
@@ -143,36 +144,36 @@ def test_single_source_is_all_sources_and_two_are_two() -> None:
     assert len(missing) == 15
     assert two.sd_by_source["a"].value > 0
     assert two.sd_by_source["b"] == (0, 0, 0)
-    # Each source is redrawn alone.
+    # Compared with the first run, each further run redraws one source only.
     for run, first, second in zip(missing[::3], missing[1::3], missing[2::3], strict=True):
         assert (first[0] != run[0], first[1]) == (True, run[1])
         assert (second[0], second[1] != run[1]) == (run[0], True)
 
 
 @pytest.mark.parametrize("sources", [("seed",), SOURCES])
-def test_what_never_varies_has_no_shares(sources: tuple[str, ...]) -> None:
+def test_values_that_never_vary_have_no_shares(sources: tuple[str, ...]) -> None:
     arguments = ("s", "v", sources, 5, None, True)
     variance = of_runs(dict.fromkeys(of_runs({}, *arguments).numbers.missing, 0.5), *arguments)
     assert variance.sd.value == 0
     assert variance.to_dataframe()["share"].isna().all()
     tables = variance.document().tables
-    # The table of a single source would have one row, with the numbers above it.
+    # With a single source there is no table, as its one row would repeat the numbers above it.
     assert len(tables) == (len(sources) > 1)
     for table in tables:
         assert [row[0] for row in table.rows] == [*variance.to_dataframe().index]
         assert {cell for row in table.rows for cell in row[3:]} == {""}
 
 
-def test_surfaces() -> None:
+def test_surfaces_of_a_variance() -> None:
     assert_surfaces("variance", of_accuracies())
 
 
 def states() -> dict[str, Variance]:
-    """Return variances in the states of which they say different things."""
+    """Return variances in all states that have sentences of their own."""
     usual, arguments = of_accuracies(), ("s", "v", ("only",), 6, None, True)
     seeds = of_runs({}, *arguments).numbers.missing
     lost = measured(lambda *e: math.nan if e[0] % 2 else draw(sum(e), 0), n=30)
-    run = [*usual.numbers.evaluations][1]  # The first one is that of the seed in use.
+    run = [*usual.numbers.evaluations][1]  # The first evaluation is that of the seed in use.
     collapsed = with_numbers(usual, evaluations={**usual.numbers.evaluations, run: 0.5})
     return {
         "a better seed in use": with_seed_in_use(maximize=True),
@@ -205,7 +206,7 @@ def test_failures_may_count_as_a_value() -> None:
     assert counted.mean < lost.mean
 
 
-def test_figure_shows_each_source_once() -> None:
+def test_the_figure_shows_each_source_once() -> None:
     variance = of_accuracies()
     [figure] = variance.document().figures()
     assert figure.rows == ("initialization", "order", "split", ALL)

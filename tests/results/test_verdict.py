@@ -1,4 +1,4 @@
-"""Verdicts on contracts: what each status and the new seeds show, and nothing more."""
+"""Verdicts on contracts claim only what their status and the new seeds show."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def facts(low: float, gain: float, high: float, n: int) -> Confirmation:
 CLAIMED = facts(0.02, 0.03, 0.04, 10)
 
 
-def test_prints_as_the_snapshots() -> None:
+def test_surfaces_of_verdicts() -> None:
     assert_surfaces("verdict_exact", Verdict("exact", (), STATED, **REPRODUCED))
     new_seeds_facts = {"confirmation": CLAIMED, "new_seeds": facts(0.005, 0.01, 0.015, 20)}
     other_reasons = ("environment.versions.keras is 3.12.0, here 3.13.1.",)
@@ -97,7 +97,7 @@ def test_surfaces_of_states() -> None:
         ("cannot_check", "cannot check", False),
     ],
 )
-def test_without_new_seeds_it_claims_no_replication(
+def test_without_new_seeds_no_replication_is_claimed(
     status: Any, verdict: str, is_reproduced: bool
 ) -> None:
     assert Verdict(status).document().verdict == verdict
@@ -112,7 +112,7 @@ def test_only_a_ci_above_0_replicates(low: float, high: float) -> None:
         assert of_new_seeds(status, low, high).replicates == (low > 0)
 
 
-def test_the_makers_mean_is_compared_with_that_of_the_new_seeds() -> None:
+def test_the_claimed_mean_is_compared_with_that_of_new_seeds() -> None:
     gains = (0.0, 0.02) * 10
     new_seeds_facts = dataclasses.replace(facts(0.005, 0.01, 0.015, 20), gains=gains)
     document = Verdict(
@@ -123,7 +123,7 @@ def test_the_makers_mean_is_compared_with_that_of_the_new_seeds() -> None:
     assert excess.estimate == pytest.approx((0.02, 0.02 - half, 0.02 + half))
 
 
-def test_without_offsets_nothing_can_replicate() -> None:
+def test_without_offsets_no_gain_can_replicate() -> None:
     none = dataclasses.replace(facts(0.0, 0.0, 0.0, 20), gains=())
     document = Verdict("exact", new_seeds=none, **REPRODUCED).document()
     assert document.verdict == "not shown"
@@ -133,7 +133,7 @@ def test_without_offsets_nothing_can_replicate() -> None:
     ]
 
 
-def test_the_makers_numbers_are_claims_in_a_table_and_no_estimates() -> None:
+def test_claimed_numbers_are_in_a_table_and_not_among_estimates() -> None:
     tuned = dataclasses.replace(CLAIMED, hyperparameters=Estimate(0.3, 0.2, 0.4))
     document = Verdict("exact", confirmation=tuned, **REPRODUCED).document()
     assert [line.label for line in document.estimates] == ["gain, trained again"]
@@ -142,7 +142,7 @@ def test_the_makers_numbers_are_claims_in_a_table_and_no_estimates() -> None:
     assert "shown" not in str(Verdict("exact", confirmation=tuned, **REPRODUCED))
 
 
-def test_draws_what_is_claimed_and_what_was_measured() -> None:
+def test_the_figure_shows_claimed_and_measured_numbers() -> None:
     new_seeds = facts(0.005, 0.01, 0.015, 20)
     verdict = Verdict("exact", confirmation=CLAIMED, new_seeds=new_seeds, **REPRODUCED)
     figure = verdict.plot()
@@ -155,14 +155,14 @@ def test_draws_what_is_claimed_and_what_was_measured() -> None:
         "replication, claimed",
     ]
     assert [gain.x[0] for gain in figure.data[:6]] == pytest.approx([1.0, 3.0, 2.0, 2.0, 2.5, 3.0])
-    # What is claimed of one seed has no CI.
+    # The claim on one seed has no CI.
     assert [gain.error_x.array is None for gain in figure.data[:6]] == [0, 0, 0, 0, 1, 0]
     assert figure.data[2].error_x.array == pytest.approx([0.1])
     with pytest.raises(ValueError, match="There is nothing to draw"):
         Verdict("breached").plot()
 
 
-def test_a_report_escapes_what_a_contract_holds(tmp_path: Path) -> None:
+def test_a_report_escapes_the_texts_of_a_contract(tmp_path: Path) -> None:
     Verdict("breached", ("best.params is '<script>alert(1)</script>'.",)).report(
         tmp_path / "verdict.html"
     )
@@ -171,14 +171,14 @@ def test_a_report_escapes_what_a_contract_holds(tmp_path: Path) -> None:
     assert "&lt;script&gt;alert(1)" in page
 
 
-def test_a_report_has_the_suffix_of_what_it_is(tmp_path: Path) -> None:
+def test_a_report_has_the_suffix_html(tmp_path: Path) -> None:
     for name in ("verdict.pdf", "verdict"):
         with pytest.raises(ValueError, match=r"path must be the name of a \.html file; got"):
             Verdict("breached").report(tmp_path / name)
     assert not [*tmp_path.iterdir()]
 
 
-def test_prints_no_commands_for_terminals() -> None:
+def test_a_verdict_prints_no_control_characters() -> None:
     verdict = Verdict("within_tolerance", ("environment.versions.\x1b[2J\ud800\u202e is None.",))
     assert all(line.isprintable() for line in str(verdict).split("\n"))
 
