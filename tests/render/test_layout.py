@@ -178,7 +178,7 @@ def test_a_browser_draws_all_figures_whole_and_loads_no_resource(
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome")
-def test_a_standalone_figure_is_whole_on_a_phone_and_its_buttons_cover_no_text(tmp_path: Path) -> None:
+def test_a_standalone_figure_fits_a_phone_and_its_buttons_cover_no_text(tmp_path: Path) -> None:
     figure = dataclasses.replace(figures(LONG)[0], title="a word " * 20, caption="read " * 50)
     page = tmp_path / "page.html"
     drawing = standalone(figure)
