@@ -102,7 +102,7 @@ def standalone(figure: Figure) -> go.Figure:
 def to_plotly(figure: Figure) -> go.Figure:
     """Return a plotly figure without the texts above it."""
     drawing = go.Figure(_EMPTY).update_layout(
-        xaxis_title_text=_in_lines(figure.x_label, 26),
+        xaxis_title_text=_in_lines(figure.x_label, 28),
         yaxis_title_text=_in_lines(figure.y_label, 40),
     )
     for series in figure.series:
@@ -240,7 +240,6 @@ def _label_rows(drawn: go.Figure, figure: Figure) -> None:
         end = n - 0.2
     drawn.update_yaxes(tickvals=[*range(n)], ticktext=texts, zeroline=False)
     drawn.update_yaxes(range=[end, -0.6], ticklabelstandoff=2)
-    drawn.update_xaxes(nticks=4)  # Plotly draws at least five, which touch on a phone.
     drawn.update_layout(height=max(240, 110 + row_height * n))
 
 
