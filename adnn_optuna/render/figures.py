@@ -102,7 +102,7 @@ def standalone(figure: Figure) -> go.Figure:
 def to_plotly(figure: Figure) -> go.Figure:
     """Return a plotly figure without the texts above it."""
     drawing = go.Figure(_EMPTY).update_layout(
-        xaxis_title_text=_in_lines(figure.x_label, 28),
+        xaxis_title_text=_in_even_lines(figure.x_label, 28),
         yaxis_title_text=_in_lines(figure.y_label, 40),
     )
     for series in figure.series:
@@ -341,8 +341,9 @@ def _in_even_lines(text: str, width: int) -> str:
 
 
 def _in_lines(text: str, width: int = 36, max_lines: int = 3) -> str:
-    """Return a text in short lines."""
-    lines = textwrap.wrap(printable(text, keep="\n"), width, max_lines=max_lines, placeholder="…")
+    """Return a text in short lines, which part no number from its unit."""
+    text = printable(text, keep="\n").replace(" pp", "\N{NO-BREAK SPACE}pp")
+    lines = textwrap.wrap(text, width, max_lines=max_lines, placeholder="…")
     return _joined(lines)
 
 

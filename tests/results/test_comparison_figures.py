@@ -62,7 +62,7 @@ def test_gains_are_over_the_reference_and_controls_are_hollow() -> None:
     assert title.text.replace("<br>", " ") == (
         "greedy is better than random restarts on average; rates is better"
     )
-    assert "Shaded band: differences up to 0.1 pp." in title.subtitle.text.replace("<br>", " ")
+    assert figure.caption.endswith("Shaded band: differences up to 0.1 pp.")
 
 
 def test_scores_are_drawn_by_seed_beside_the_baseline() -> None:

@@ -52,4 +52,4 @@ def test_the_figure_shows_both_designs() -> None:
     assert figure.data[2].x == (plan.seeds, plan.seeds_sequential)
     assert dict(zip(figure.data[0].x, figure.data[0].y, strict=True))[plan.seeds] >= 80
     title = figure.layout.title.text.replace("<br>", " ")
-    assert title == "14 seeds show a gain of 1 pp with a power of 80%"
+    assert title == "14 seeds show a gain of 1\N{NO-BREAK SPACE}pp with a power of 80%"
