@@ -22,7 +22,15 @@ from adnn_optuna.cli.main import app
 from adnn_optuna.experiments.contract_file import _FIELDS
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
+README = (REFERENCE.parents[1] / "README.md").read_text(encoding="utf-8")
 PAGES = [page.read_text(encoding="utf-8") for page in REFERENCE.glob("*.md")]
+
+SITE = "\n".join(page.read_text(encoding="utf-8") for page in REFERENCE.parent.glob("**/*.md"))
+
+
+def text_of(guide: str) -> str:
+    """Return the text of a guide."""
+    return (REFERENCE.parent / "guides" / f"{guide}.md").read_text(encoding="utf-8")
 
 
 def test_the_project_describes_itself_in_the_same_words_everywhere() -> None:
@@ -33,8 +41,11 @@ def test_the_project_describes_itself_in_the_same_words_everywhere() -> None:
     command = app.registered_callback
     assert command is not None
     texts = [
-        *((root / name).read_text(encoding="utf-8") for name in ("README.md", "docs/index.md")),
-        *(str(adnn.__doc__), str(citation["abstract"]), str(command.callback.__doc__)),
+        README,
+        (root / "docs" / "index.md").read_text(encoding="utf-8"),
+        str(adnn.__doc__),
+        str(citation["abstract"]),
+        str(command.callback.__doc__),
     ]
     assert description.startswith("Part of your best score is luck.")
     assert all(description in " ".join(text.split()) for text in texts)
@@ -63,7 +74,7 @@ def test_a_guide_prints_what_it_says(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    guide = (REFERENCE.parent / "guides" / f"{page}.md").read_text(encoding="utf-8")
+    guide = text_of(page)
     monkeypatch.chdir(tmp_path)
     examples = re.findall(r"```python\n((?:(?!```).)*)```\n\n```text", guide, re.DOTALL)
     assert len(examples) == n_examples
@@ -77,7 +88,7 @@ def test_a_guide_prints_what_it_says(
 def test_the_guide_to_loops_prints_what_it_says_of_a_changed_function(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    guide = (REFERENCE.parent / "guides" / "loops.md").read_text(encoding="utf-8")
+    guide = text_of("loops")
     code = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)[0]
     quoted = re.findall(r"```text\n(forest: .*?)```", guide, re.DOTALL)
     assert len(quoted) == 2
@@ -92,9 +103,8 @@ def test_the_guide_to_loops_prints_what_it_says_of_a_changed_function(
 
 @pytest.mark.slow
 def test_the_example_replicates_for_as_many_seeds_as_the_readme_says() -> None:
-    readme = (REFERENCE.parents[1] / "README.md").read_text(encoding="utf-8")
-    [code] = re.findall(r"```python\n((?:(?!```).)*?)\nstorage, name = ", readme, re.DOTALL)
-    [counts] = re.findall(r"replicates in (\d) or (\d) of 10 such searches", readme)
+    [code] = re.findall(r"```python\n((?:(?!```).)*?)\nstorage, name = ", README, re.DOTALL)
+    [counts] = re.findall(r"replicates in (\d) or (\d) of 10 such searches", README)
     namespace: dict[str, Any] = {}
     exec(code, namespace)
     results = [
@@ -107,27 +117,22 @@ def test_the_example_replicates_for_as_many_seeds_as_the_readme_says() -> None:
 
 
 def test_calls_and_commands_in_the_text_are_those_that_the_package_takes() -> None:
-    docs = REFERENCE.parent
-    guide = (docs / "guides" / "contracts.md").read_text(encoding="utf-8")
-    calls = re.findall(r"verify\((path[^)]*)\)", guide)
+    calls = re.findall(r"verify\((path[^)]*)\)", text_of("contracts"))
     assert len(calls) >= 3
+    parameters = inspect.signature(adnn.verify).parameters
     for call in calls:
         for argument in call.split(", ")[1:]:
-            assert argument.partition("=")[0] in inspect.signature(adnn.verify).parameters, call
-            assert "=" in argument, call
-    rates = [
-        re.findall(pattern, page.read_text(encoding="utf-8"))[0]
-        for pattern, page in (
-            (r"learning_rate=([\d.]+)", docs.parent / "README.md"),
-            (r"--learning-rate ([\d.]+)", docs / "guides" / "search.md"),
-        )
-    ]
-    assert rates[0] == rates[1]  # The same search without Python.
+            name, equals, _ = argument.partition("=")
+            assert name in parameters, call
+            assert equals, call
+    [rate] = re.findall(r"learning_rate=([\d.]+)", README)
+    rates = re.findall(r"--learning-rate ([\d.]+)", text_of("search"))
+    assert rates == [rate]  # The same search without Python.
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
 def test_the_commands_for_signatures_verify_them(tmp_path: Path) -> None:
-    guide = (REFERENCE.parent / "guides" / "contracts.md").read_text(encoding="utf-8")
+    guide = text_of("contracts")
     commands = re.findall(r"```bash\n(.*?)```", guide, re.DOTALL)
     for name in ("digits.contract.json", "digits.contract.0123.npz"):
         (tmp_path / name).write_text(name)
@@ -136,8 +141,7 @@ def test_the_commands_for_signatures_verify_them(tmp_path: Path) -> None:
 
 
 def test_a_comparison_in_the_text_has_the_limit_that_it_needs() -> None:
-    pages = [page.read_text(encoding="utf-8") for page in REFERENCE.parent.glob("**/*.md")]
-    commands = re.findall(r"(?:^|`)adnn compare (.*?)(?:`|$)", "\n".join(pages), re.MULTILINE)
+    commands = re.findall(r"(?:^|`)adnn compare (.*?)(?:`|$)", SITE, re.MULTILINE)
     assert len(commands) >= 2
     for command in commands:
         assert "--max-trial" in command, command
@@ -147,8 +151,8 @@ def test_a_search_in_the_text_has_the_name_by_which_it_is_gone_on_with() -> None
     root, gone_on_with = REFERENCE.parents[1], []
     notebooks = [json.loads(file.read_text("utf-8")) for file in root.glob("notebooks/*.ipynb")]
     texts = ["".join(cell["source"]) for notebook in notebooks for cell in notebook["cells"]]
-    texts += [file.read_text("utf-8") for file in (root / "README.md", *root.glob("docs/**/*.md"))]
-    for block in re.findall(r"^```.*?\n(.*?)^```", "\n".join(texts), re.DOTALL | re.MULTILINE):
+    text = "\n".join([*texts, README, SITE])
+    for block in re.findall(r"^```.*?\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
         searches = re.findall(r"^adnn search (.*)", block, re.MULTILINE)
         names = re.findall(r"^adnn (?:resume|contract) --study-name (\S+)", block, re.MULTILINE)
         gone_on_with += names if searches else []
@@ -160,7 +164,7 @@ def test_a_search_in_the_text_has_the_name_by_which_it_is_gone_on_with() -> None
 
 @pytest.mark.parametrize("version", ["1.30", kubernetes_validate.latest_version()])
 def test_the_manifest_for_kubernetes_is_valid(version: str) -> None:
-    guide = (REFERENCE.parent / "guides" / "machines.md").read_text(encoding="utf-8")
+    guide = text_of("machines")
     [manifest] = re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)
     job = yaml.safe_load(manifest)
     kubernetes_validate.validate(job, version, strict=True)
