@@ -41,7 +41,7 @@ DISTRIBUTIONS: list[BaseDistribution] = [
     CategoricalDistribution(["red", "green", "blue"]),
 ]
 
-# Parameters of two of these are not the same.
+# A trial with one of these distributions has no value of the others.
 DIFFERENT: list[BaseDistribution] = [
     FloatDistribution(0, 1),
     FloatDistribution(0.1, 1, log=True),
@@ -72,7 +72,9 @@ def run(sampler: Annealing, n_trials: int, sign: int = 1) -> list[dict[str, Any]
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
-def test_unit_interval(distribution: BaseDistribution) -> None:
+def test_the_unit_interval_maps_onto_the_distribution_and_back(
+    distribution: BaseDistribution,
+) -> None:
     for i in range(201):
         unit = i / 200
         value = from_unit(unit, distribution)
@@ -89,7 +91,7 @@ def test_each_value_of_a_finite_parameter_is_equally_likely() -> None:
         assert {values.count(value) for value in values} == {200}
 
 
-def test_the_range_of_two_distributions() -> None:
+def test_the_hull_of_two_distributions_contains_both_if_they_are_compatible() -> None:
     for kind in (FloatDistribution, IntDistribution):
         first, second = kind(1, 5), kind(3, 9)
         assert hull(first, second) == hull(second, first) == kind(1, 9)
@@ -117,7 +119,7 @@ def test_maximizing_is_minimizing_the_negative(options: dict[str, Any]) -> None:
     assert run(Annealing(seed=5, **options), 20) == run(Annealing(seed=5, **options), 20, sign=-1)
 
 
-def test_it_finds_the_optimum_of_every_kind_of_parameter() -> None:
+def test_annealing_is_twice_as_good_as_random_search_with_all_kinds_of_parameters() -> None:
     studies = []
     for sampler in (Annealing(seed=0, n_trials=100), optuna.samplers.RandomSampler(seed=0)):
         study = optuna.create_study(sampler=sampler)
@@ -126,7 +128,7 @@ def test_it_finds_the_optimum_of_every_kind_of_parameter() -> None:
     assert studies[0] < 0.5 * studies[1]
 
 
-def test_seeds() -> None:
+def test_trials_depend_on_the_seed_alone() -> None:
     assert run(Annealing(seed=1), 10) == run(Annealing(seed=1), 10)
     assert run(Annealing(seed=1), 10) != run(Annealing(seed=2), 10)
     assert run(Annealing(), 10) != run(Annealing(), 10)
@@ -159,22 +161,22 @@ def test_the_seed_of_a_sampler_without_one_is_the_same_in_every_time_zone() -> N
     assert seed_of(study, here, None) != seed_of(study, elsewhere, None)
 
 
-def test_x0() -> None:
+def test_x0_is_the_first_trial_and_further_trials_begin_near_it() -> None:
     x0 = {"x": 0.5, "k": 3, "color": "blue", "rate": 1e-5}
     trials = run(Annealing(seed=0, x0=x0), 10)
     assert {name: trials[0][name] for name in x0} == x0
     assert isinstance(trials[0]["k"], int)
-    # The first moves are near it already in the first batch, when no value is known.
+    # Even in the first batch, before any value is known, most moves end near x0.
     for options in ({}, {"ingber": True}):
         starts = [run(Annealing(seed=s, x0=x0, **options), 4) for s in range(20)]
         moves = sorted(abs(trial["x"] - 0.5) / 5 for start in starts for trial in start[1:])
         assert moves[0] > 0
         assert moves[len(moves) // 2] < 0.2
-    # Those without are anywhere.
+    # Parameters that x0 does not name begin at a random place.
     assert len({start[0]["half"] for start in starts}) > 3
 
 
-def test_x0_outside_of_the_search_space() -> None:
+def test_x0_outside_of_the_search_space_is_moved_into_it_or_refused() -> None:
     with pytest.warns(UserWarning, match=r"x0.'x'. is 5.0, .* the first trial has 2.0 instead"):
         assert run(Annealing(x0={"x": 5.0, "k": 2}), 2)[0]["x"] == 2.0
     with pytest.warns(UserWarning, match="instead"):
@@ -183,7 +185,7 @@ def test_x0_outside_of_the_search_space() -> None:
         run(Annealing(x0={"color": "purple"}), 1)
 
 
-def test_x0_with_a_name_that_no_trial_has() -> None:
+def test_x0_with_a_name_that_no_trial_has_is_refused() -> None:
     study = optuna.create_study(sampler=Annealing(x0={"x": 0.5, "fixed": 1.5, "widht": 3}))
     with pytest.raises(ValueError, match="widht"):
         study.optimize(every_kind, n_trials=2)
@@ -212,7 +214,7 @@ def test_the_order_of_parameters_does_not_matter() -> None:
         second.tell(trial.number, trial.value)
 
 
-def test_conditional_parameters_and_ranges_that_change() -> None:
+def test_annealing_continues_as_parameters_and_ranges_change() -> None:
     def objective(trial: optuna.Trial) -> float:
         high = 1.0 if trial.number < 20 else 4.0
         x = trial.suggest_float("x", -1.0 if trial.number < 40 else 0.5, high)
@@ -223,13 +225,15 @@ def test_conditional_parameters_and_ranges_that_change() -> None:
     study = optuna.create_study(sampler=Annealing(seed=1, n_trials=60))
     study.optimize(objective, n_trials=60)
     assert all(trial.state == TrialState.COMPLETE for trial in study.trials)
-    # The annealing goes on from where it was, and not from anywhere in the new range.
+    # With a wider range, the annealing continues near its best point.
     assert np.median([trial.params["x"] for trial in study.trials[20:30]]) < 1
     assert min(trial.params["x"] for trial in study.trials[40:]) == pytest.approx(0.5, abs=0.05)
 
 
 @pytest.mark.parametrize(("old", "new"), [*itertools.permutations(DIFFERENT, 2)])
-def test_parameters_that_change_their_kind(old: BaseDistribution, new: BaseDistribution) -> None:
+def test_only_added_trials_change_the_kind_of_a_parameter(
+    old: BaseDistribution, new: BaseDistribution
+) -> None:
     study = optuna.create_study(sampler=Annealing(seed=0))
     trial = study.ask()
     trial._suggest("x", old)
@@ -237,7 +241,7 @@ def test_parameters_that_change_their_kind(old: BaseDistribution, new: BaseDistr
     with pytest.raises(ValueError, match=r"Cannot set different|not support dynamic value space"):
         study.ask()._suggest("x", new)
 
-    # In memory, Optuna lets one add what it does not let one suggest.
+    # With add_trial, Optuna accepts a distribution that suggest methods refuse.
     study = optuna.create_study(sampler=Annealing(seed=0))
     for distribution in (old, new):
         params = {"x": from_unit(0.7, distribution)}
@@ -254,7 +258,7 @@ def test_failed_and_pruned_trials_are_rejected_moves() -> None:
     def objective(trial: optuna.Trial, end: Callable[[], float]) -> float:
         trial.suggest_float("x", 0, 1)
         if trial.number in (0, 3, 7):
-            trial.report(-100.0, step=0)  # Not the value of a trial that was run to its end.
+            trial.report(-100.0, step=0)  # A report is no final value.
             return end()
         return 1.0 - trial.number
 
@@ -277,7 +281,7 @@ def test_failed_and_pruned_trials_are_rejected_moves() -> None:
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize("quench", [1e-300, 200.0, 1e300])
 @pytest.mark.parametrize("options", [{}, {"reannealing": True}, {"ingber": True}])
-def test_any_quench(quench: float, options: dict[str, Any]) -> None:
+def test_annealing_works_with_extreme_quenches(quench: float, options: dict[str, Any]) -> None:
     for n_dims in (1, 3):
         study = optuna.create_study(sampler=Annealing(seed=0, quench=quench, **options))
         study.optimize(
@@ -300,7 +304,7 @@ def test_partial_fixed_sampler_keeps_the_other_parameters_moving() -> None:
     assert indices == list(range(10))
 
 
-def test_pickling_and_repr() -> None:
+def test_a_pickled_sampler_continues_and_repr_can_be_evaluated() -> None:
     sampler = Annealing(seed=4, x0={"x": 0.5}, n_trials=12)
     study = optuna.create_study(sampler=sampler)
     study.optimize(every_kind, n_trials=6)
@@ -348,7 +352,7 @@ def in_other_units(trial: optuna.Trial) -> float:
         (in_other_units, -1.0, "minimize"),
     ],
 )
-def test_constraints_are_honoured(
+def test_constraints_are_met_by_the_best_trial(
     objective: Callable[[optuna.Trial], float], best: float, direction: str, seed: int
 ) -> None:
     sign = 1 if direction == "minimize" else -1
@@ -357,10 +361,10 @@ def test_constraints_are_honoured(
     assert sign * study.best_value < best + 0.02
 
 
-def test_what_is_infeasible_is_left_for_what_is_less_so() -> None:
+def test_a_less_infeasible_point_is_accepted() -> None:
     annealing = AdaptiveSimulatedAnnealing(0, Options())
     annealing.add_coordinate("x")
-    # Each: the place, the value, the constraints, and whether it is accepted.
+    # Each row: a place, its value, its constraints, and whether the annealing accepts it.
     for place, value, constraints, is_accepted in (
         (0.1, 5.0, [1.0, 1.0], True),
         (0.2, 0.0, [2.5, -9.0], False),
@@ -372,7 +376,7 @@ def test_what_is_infeasible_is_left_for_what_is_less_so() -> None:
         assert annealing.tell(0, np.array([place]), value, constraints) == is_accepted
 
 
-def test_pruner_that_hides_trials() -> None:
+def test_a_pruner_that_hides_trials_changes_nothing() -> None:
     study = optuna.create_study(
         sampler=Annealing(seed=0), pruner=optuna.pruners.HyperbandPruner(1, 9)
     )
@@ -429,8 +433,8 @@ class TestFinitelyManyValues:
         assert len({tuple(trial.params.values()) for trial in study.trials}) > 30
 
     @pytest.mark.parametrize("seed", [5, 8, 11])
-    def test_what_never_moved_is_moved(self, seed: int) -> None:
-        # Most of the range of a logarithm is the value 1, which these seeds begin with.
+    def test_a_parameter_that_never_changed_is_changed_at_last(self, seed: int) -> None:
+        # With these seeds, parameters begin at 1, the most likely value of a log-scaled integer.
         def objective(trial: optuna.Trial) -> float:
             a, c = (trial.suggest_int(name, 1, 8, log=True) for name in "ac")
             b = trial.suggest_int("b", 1, 64, log=True)
@@ -443,7 +447,7 @@ class TestFinitelyManyValues:
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("cliff", [1.0, 0.93])
-def test_a_plateau_is_left(seed: int, cliff: float) -> None:
+def test_a_start_on_a_plateau_reaches_the_optimum(seed: int, cliff: float) -> None:
     def objective(trial: optuna.Trial) -> float:
         x, y = (trial.suggest_float(name, 0, 1) for name in "xy")
         return 2.0 if y > cliff else min(((x - 0.8) ** 2 + (y - 0.3) ** 2) / 0.06, 1.0)
@@ -459,7 +463,7 @@ def geometric_mean(
     n_trials: int,
     make: Callable[[int], optuna.samplers.BaseSampler] | None = None,
 ) -> float:
-    """Return the mean over ten seeds of the best values, which are 0 at the least."""
+    """Return the geometric mean of the best values over ten seeds; no value is below 0."""
     values = []
     for seed in range(10):
         sampler = make(seed) if make else Annealing(seed=seed, n_trials=n_trials)
@@ -508,14 +512,14 @@ def choices(trial: optuna.Trial, rng: np.random.Generator) -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("objective", "ratio"), [(branches, 0.1), (layers, 0.1), (choices, 0.2)])
-def test_it_beats_random_search_with_conditions_and_choices(
+def test_annealing_beats_random_search_with_conditions_and_choices(
     objective: Callable[[optuna.Trial, np.random.Generator], float], ratio: float
 ) -> None:
     annealed = geometric_mean(objective, 40)
     assert annealed < ratio * geometric_mean(objective, 40, random_search)
 
 
-def test_no_branch_is_left_for_good() -> None:
+def test_no_branch_is_abandoned_for_good() -> None:
     study = optuna.create_study(sampler=Annealing(seed=0, n_trials=100))
     study.optimize(lambda trial: branches(trial, np.random.default_rng(0)), n_trials=100)
     kinds = [trial.params["kind"] for trial in study.trials]
@@ -526,7 +530,7 @@ def test_no_branch_is_left_for_good() -> None:
 @pytest.mark.parametrize(
     "late_bound", [8.0, *(pytest.param(bound, marks=pytest.mark.slow) for bound in (5.001, 4.0))]
 )
-def test_the_model_survives_bounds_that_move(late_bound: float) -> None:
+def test_the_model_still_helps_after_bounds_change(late_bound: float) -> None:
     def sphere(trial: optuna.Trial, rng: np.random.Generator) -> float:
         high = 5 if trial.number < 10 else late_bound
         x = np.array([trial.suggest_float(f"x{i}", -5, high) for i in range(4)])
@@ -536,7 +540,7 @@ def test_the_model_survives_bounds_that_move(late_bound: float) -> None:
 
 
 @pytest.mark.slow
-def test_integers_whose_bounds_move() -> None:
+def test_integers_with_changed_bounds_are_optimized() -> None:
     def objective(trial: optuna.Trial, rng: np.random.Generator) -> float:
         best = rng.integers(0, 6, 3)
         high = 5 if trial.number < 10 else 7
@@ -547,8 +551,8 @@ def test_integers_whose_bounds_move() -> None:
 
 @pytest.mark.parametrize("is_mixed", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_what_the_last_trials_refuted_is_not_proposed_again(seed: int, is_mixed: bool) -> None:
-    """Towards the cliff it gets better and better; what lies beyond is far from all that does."""
+def test_trials_beyond_a_cliff_are_not_repeated(seed: int, is_mixed: bool) -> None:
+    """Values improve towards a cliff, beyond which all values are bad."""
 
     def objective(trial: optuna.Trial) -> float:
         x = np.array([trial.suggest_float(f"x{i}", -0.2, 0.2) for i in range(4)])
@@ -564,14 +568,14 @@ def test_what_the_last_trials_refuted_is_not_proposed_again(seed: int, is_mixed:
 
 
 class TestRandomRestart:
-    def test_counts(self) -> None:
+    def test_restarts_count_up_to_the_end_of_their_range(self) -> None:
         study = optuna.create_study(sampler=RandomRestartSampler(seed=1))
         study.optimize(lambda t: t.suggest_int("restart", 0, 7), n_trials=6)
         study.sampler = RandomRestartSampler(seed=1)
         study.optimize(lambda t: t.suggest_int("restart", 0, 7), n_trials=4)
         assert [t.params["restart"] for t in study.trials] == [0, 1, 2, 3, 4, 5, 6, 7, 7, 7]
 
-    def test_an_enqueued_trial_does_not_count(self) -> None:
+    def test_an_enqueued_trial_is_not_counted(self) -> None:
         study = optuna.create_study(sampler=RandomRestartSampler(seed=1))
         for k in range(4):
             study.enqueue_trial({"k": k})
@@ -596,7 +600,7 @@ class TestRandomRestart:
         study.optimize(every_kind, n_trials=20)
         assert len({t.params["x"] for t in study.trials}) == 20
 
-    def test_pickling_and_repr(self) -> None:
+    def test_a_pickled_sampler_works_and_repr_names_its_seed(self) -> None:
         sampler = pickle.loads(pickle.dumps(RandomRestartSampler(seed=1)))
         assert repr(sampler) == "RandomRestartSampler(seed=1)"
         study = optuna.create_study(sampler=sampler)

@@ -1,4 +1,4 @@
-"""The core of the annealing against Ingber's formulas and against random search."""
+"""The core of the annealing, checked against Ingber's formulas and against random search."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_generating_quantile_is_ingbers_formula(temperature: float) -> None:
 
 @pytest.mark.parametrize("temperature", TEMPERATURES)
 @pytest.mark.parametrize("x", [0.0, 0.03, 0.5, 1.0])
-def test_generate_is_to_redraw_until_inside(x: float, temperature: float) -> None:
+def test_generate_is_distributed_as_redrawing_until_inside(x: float, temperature: float) -> None:
     rng = np.random.default_rng(0)
     redrawn = x + generating_quantile(rng.random(40_000), np.array(temperature))
     redrawn = redrawn[(redrawn >= 0) & (redrawn <= 1)]
@@ -72,7 +72,7 @@ def test_generate_is_to_redraw_until_inside(x: float, temperature: float) -> Non
     assert stats.ks_2samp(redrawn, direct).pvalue > 1e-3
 
 
-def test_generate_stays_inside_whatever_the_rounding() -> None:
+def test_generate_stays_inside_in_spite_of_rounding() -> None:
     x = np.linspace(0, 1, 1000)
     for temperature in TEMPERATURES:
         for u in (0.0, np.nextafter(1, 0)):
@@ -81,7 +81,7 @@ def test_generate_stays_inside_whatever_the_rounding() -> None:
             assert ends == pytest.approx(np.full(1000, round(u)), abs=1e-6)
 
 
-def test_generate_choice() -> None:
+def test_choices_change_less_often_at_lower_temperatures() -> None:
     u = np.linspace(0, 1, 100_001)[:-1]
     x, n = np.array((2 + 0.5) / 5), np.array(5)
     changes = []
@@ -99,7 +99,7 @@ def test_generate_choice() -> None:
 
 @pytest.mark.parametrize(("n_dims", "n_trials"), [(1, 10), (2, 50), (8, 200)])
 @pytest.mark.parametrize("quench", [1.0, 2.0])
-def test_schedule_ends_with_the_budget(n_dims: int, n_trials: int, quench: float) -> None:
+def test_the_schedule_ends_with_the_budget(n_dims: int, n_trials: int, quench: float) -> None:
     annealing = make_annealing(n_dims, n_trials=n_trials, quench=quench, initial_temperature=0.5)
     offsets = np.zeros(n_dims)
     assert annealing.temperatures(0, n_dims, offsets) == pytest.approx(0.5)
@@ -110,14 +110,14 @@ def test_schedule_ends_with_the_budget(n_dims: int, n_trials: int, quench: float
     assert annealing.temperatures(10 * n_trials, n_dims, offsets)[0] < end[0]
 
 
-def test_many_dimensions_cool_as_four() -> None:
+def test_more_than_eight_dimensions_cool_as_four_do() -> None:
     annealing = make_annealing(0, n_trials=50)
     assert annealing.rate(8, 0)[1] == 1 / 8
     assert annealing.rate(9, 0) == annealing.rate(40, 0) == annealing.rate(4, 0)
     assert make_annealing(0, is_published=True).rate(9, 0)[1] == 1 / 9
 
 
-def test_more_quench_than_20_for_each_parameter_is_20() -> None:
+def test_a_quench_above_20_per_parameter_counts_as_20() -> None:
     rates = [
         make_annealing(0, n_trials=50, quench=quench).rate(2, 0) for quench in (38.0, 40.0, 42.0)
     ]
@@ -125,14 +125,14 @@ def test_more_quench_than_20_for_each_parameter_is_20() -> None:
     assert rates[1][1] == 20
 
 
-def test_a_budget_that_is_outgrown_grows() -> None:
+def test_the_budget_grows_with_the_number_of_trials() -> None:
     assert [Options(n_trials=50).budget(n) for n in (0, 49, 51, 1000)] == [50, 50, 51, 1000]
     assert [Options().budget(n) for n in (0, 99, 101)] == [100, 100, 101]
-    assert Options(n_trials=1).budget(0) == 2  # The logarithm of 1 would cool nothing.
+    assert Options(n_trials=1).budget(0) == 2  # A budget of 1 has the logarithm 0.
 
 
 @pytest.mark.parametrize("is_published", [True, False])
-def test_cost_temperature(is_published: bool) -> None:
+def test_the_cost_temperature_starts_at_the_scale_of_the_first_values(is_published: bool) -> None:
     annealing = make_annealing(2, n_trials=50, is_published=is_published)
     values = [5.0, 3.0, -4.0, -1.0, 7.0, 1000.0]
     for index, f in enumerate(values):
@@ -143,7 +143,7 @@ def test_cost_temperature(is_published: bool) -> None:
     assert annealing.cost_temperature(50) == pytest.approx(expected)
 
 
-def test_worse_points_are_accepted_by_metropolis() -> None:
+def test_worse_points_are_accepted_by_the_metropolis_rule() -> None:
     n_accepted, n_expected = 0, 0.0
     for seed in range(400):
         annealing = make_annealing(1, seed, n_trials=20)
@@ -156,7 +156,7 @@ def test_worse_points_are_accepted_by_metropolis() -> None:
     assert n_accepted == pytest.approx(n_expected, abs=40)
 
 
-def test_others_are_adopted_only_if_better() -> None:
+def test_points_without_an_index_are_adopted_only_if_better() -> None:
     annealing = make_annealing(1)
     annealing.tell(0, np.array([0.5]), 1.0)
     annealing.tell(None, np.array([0.6]), 1.0 + 1e-9)
@@ -178,7 +178,7 @@ def test_coordinates_that_a_point_lacks_keep_their_value() -> None:
 
 
 @pytest.mark.parametrize("is_published", [True, False])
-def test_a_coordinate_cools_as_often_as_it_was_there(is_published: bool) -> None:
+def test_a_coordinate_cools_with_the_points_that_have_it(is_published: bool) -> None:
     annealing = make_annealing(1, is_published=is_published)
     for index in range(5):
         annealing.tell(index, np.array([0.5]), 1.0)
@@ -192,19 +192,19 @@ def test_a_coordinate_cools_as_often_as_it_was_there(is_published: bool) -> None
     assert [always, late] == expected
 
 
-def test_a_coordinate_whose_range_grows() -> None:
+def test_a_coordinate_is_rescaled_as_its_range_grows() -> None:
     annealing = make_annealing(1)
     annealing.add_coordinate("n", levels=levels(IntDistribution(0, 3)))
     annealing.tell(0, np.array([0.5, np.nan]), 1.0)
     unknown = copy.copy(annealing)
     unknown.rescale("n", 0.0, 0.5, levels(IntDistribution(0, 7)))
     assert np.array_equal(unknown.x, [0.5, np.nan], equal_nan=True)
-    annealing.tell(1, np.array([0.5, 0.375]), 0.0)  # That is 1.
+    annealing.tell(1, np.array([0.5, 0.375]), 0.0)  # The integer 1 of 0 to 3.
     annealing.rescale("n", 0.0, 0.5, levels(IntDistribution(0, 7)))
     assert annealing.x.tolist() == [0.5, 0.1875]
 
 
-def test_infinite_and_huge_values() -> None:
+def test_infinite_and_huge_values_cause_no_overflow() -> None:
     annealing = make_annealing(2, n_trials=20, has_reannealing=True)
     values = [math.inf, 1e308, -1e308, math.inf, 1e308, 0.0, 1.0, -math.inf, 1.0, math.inf] * 3
     for index, f in enumerate(values):
@@ -229,14 +229,14 @@ def test_a_copy_is_independent() -> None:
     assert copied.ask(45, 45).shape == (3,)
 
 
-def test_reannealing_moves_less_what_matters_more() -> None:
+def test_reannealing_reduces_moves_of_sensitive_coordinates() -> None:
     points = np.random.default_rng(1).random((130, 3))
     values = (points - 0.5) ** 2 @ [100, 10, 0.1]
     for is_published in (True, False):
         annealing = make_annealing(
             3, n_trials=200, has_reannealing=True, is_published=is_published
         )
-        # Ever better, so that all are accepted.
+        # Values fall from point to point, so that all points are accepted.
         for index, row in enumerate(np.argsort(-values)):
             annealing.tell(index, points[row], values[row])
         reannealed = annealing.temperatures(130, 3, annealing._k_offsets)
@@ -252,8 +252,8 @@ def test_sensitivities_are_curvatures() -> None:
     points = best + 0.01 * rng.standard_normal((60, 2))
     values = 3 * (points[:, 0] - 0.4) ** 2 + 300 * (points[:, 1] - 0.6) ** 2
     s = sensitivities(points, values, best)
-    assert 5 < s[1] / s[0] < 200  # Clipped and regularised: the order, not the value.
-    # The same parabola by least squares, of the values up to their 90% quantile.
+    assert 5 < s[1] / s[0] < 200  # The clipped, regularised fit is rough.
+    # A least-squares fit of the same parabola, with values clipped at their 90% quantile.
     size = np.sqrt(np.mean((points - best) ** 2, axis=0))
     z = (points - best) / size
     features = np.hstack([z, z**2])
@@ -268,13 +268,13 @@ def test_sensitivities_are_curvatures() -> None:
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.3])
-def test_the_model_is_the_one_of_scipy(noise: float) -> None:
+def test_the_model_is_that_of_scipy(noise: float) -> None:
     rng = np.random.default_rng(0)
     points, candidates = rng.random((30, 3)), rng.random((20, 3))
     values = 50 * (np.sin(4 * points[:, 0]) + points[:, 1] + noise * rng.standard_normal(30))
     model = LocalModel(points)
     assert model.fit(values)
-    # Distances are in units of the mean distance from the center, values of their deviation.
+    # Points are scaled by their mean distance from the center, values by their deviation.
     center = points.mean(axis=0)
     unit = np.sqrt(((points - center) ** 2).sum(axis=1).mean())
     z, y = (points - center) / unit, (values - values.mean()) / values.std()
@@ -285,7 +285,7 @@ def test_the_model_is_the_one_of_scipy(noise: float) -> None:
     assert np.corrcoef(model.predict(points), values)[0, 1] > 0.99999
 
 
-def test_the_model_of_points_that_say_little() -> None:
+def test_the_model_of_degenerate_points_is_refused_or_finite() -> None:
     rng = np.random.default_rng(0)
     values = rng.random(12)
     on_a_line = np.column_stack([rng.random(12), np.full(12, 0.25)])
@@ -294,14 +294,14 @@ def test_the_model_of_points_that_say_little() -> None:
         assert not model.fit(values) or np.all(np.isfinite(model.predict(rng.random((5, 2)))))
 
 
-def test_the_pool_keeps_the_best_and_the_latest() -> None:
+def test_the_pool_keeps_the_best_and_the_latest_points() -> None:
     pool = PointPool(capacity=20).with_coordinate()
     values = np.random.default_rng(0).permutation(100).astype(float)
     kept_values: list[float] = []
     for number, value in enumerate(values):
         pool = pool.with_point(np.array([value]), value)
         if len(kept_values) == 20:
-            # The worst goes, but none of the quarter that came last before this one.
+            # The worst value is dropped, unless it is among the latest quarter of the pool.
             kept_values.remove(
                 max(old for old in kept_values if old not in values[number - 5 : number])
             )
@@ -316,7 +316,7 @@ def test_the_pool_keeps_the_best_and_the_latest() -> None:
     assert sorted(pool.values[rows]) == [2.0, 3.0, 4.0]
 
 
-def test_uniforms() -> None:
+def test_uniform_numbers_depend_on_their_key_and_are_independent() -> None:
     numbers = uniforms(1, 2, GENERATE, "x", 20_000)
     assert stats.kstest(numbers, "uniform").pvalue > 1e-3
     assert np.array_equal(uniforms(1, 2, GENERATE, "x", 5), numbers[:5])
@@ -324,12 +324,12 @@ def test_uniforms() -> None:
     for key in [*other_keys, (1, 2, GENERATE, "y")]:
         correlation = np.corrcoef(numbers, uniforms(*key, 20_000))[0, 1]
         assert abs(correlation) < 0.03
-    # The same on every machine and with every version of NumPy.
+    # This number is the same on every machine and with every version of NumPy.
     assert uniforms(0, 0, GENERATE, "x", 1)[0] == 0.8431788811032568
 
 
 def regret(seed: int, function: str, n_candidates: int) -> tuple[float, float]:
-    """Return the best value of an annealing and of random search."""
+    """Return the best value of the annealing, and that of random search."""
     n_dims, n_trials = 4, 60
     rng = np.random.default_rng(seed)
     optimum = rng.uniform(0.2, 0.8, n_dims)
@@ -351,19 +351,19 @@ def regret(seed: int, function: str, n_candidates: int) -> tuple[float, float]:
 
 @pytest.mark.parametrize("function", ["sphere", "rastrigin"])
 @pytest.mark.parametrize("n_candidates", [1, 64])
-def test_it_beats_random_search(function: str, n_candidates: int) -> None:
+def test_annealing_beats_random_search(function: str, n_candidates: int) -> None:
     annealed, random = zip(*[regret(s, function, n_candidates) for s in range(20)], strict=True)
     test = stats.wilcoxon(np.log(annealed), np.log(random), alternative="less")
     assert test.pvalue < 0.01
 
 
-def test_the_model_helps() -> None:
+def test_the_model_improves_values_tenfold() -> None:
     with_model = [regret(seed, "sphere", 64)[0] for seed in range(10)]
     without = [regret(seed, "sphere", 1)[0] for seed in range(10)]
     assert np.median(with_model) < 0.1 * np.median(without)
 
 
-def test_four_points_at_once_are_nearly_as_good() -> None:
+def test_batches_of_four_points_are_at_most_three_times_worse() -> None:
     def sphere(seed: int, batch_size: int) -> float:
         optimum = np.random.default_rng(seed).uniform(0.2, 0.8, 8)
         annealing = make_annealing(8, seed, n_trials=48)
@@ -378,6 +378,6 @@ def test_four_points_at_once_are_nearly_as_good() -> None:
                 best = min(best, value)
         return math.log(best)
 
-    # By the rule for one point at a time, they are 13 times worse.
+    # If a batch were chosen like single points, its values would be 13 times worse.
     losses = [sphere(seed, 4) - sphere(seed, 1) for seed in range(20)]
     assert math.exp(np.mean(losses)) < 3
