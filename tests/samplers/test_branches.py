@@ -13,7 +13,7 @@ NAN = float("nan")
 
 
 def nested(kinds: np.ndarray, numbers: np.ndarray, bound: float) -> np.ndarray:
-    """Return points: a kind, a number of the second kind, what is there above a bound, any."""
+    """Return points: a kind, the second kind's number, a value above a bound, and any number."""
     is_second = kinds > 0.5
     number = np.where(is_second, numbers, NAN)
     is_above = is_second & (numbers > bound)
@@ -23,7 +23,7 @@ def nested(kinds: np.ndarray, numbers: np.ndarray, bound: float) -> np.ndarray:
 
 @pytest.mark.parametrize("kind_is_choice", [True, False])
 @pytest.mark.parametrize("levels", [np.arange(0.05, 1, 0.1), np.linspace(0.011, 0.987, 17)])
-def test_nested_branches(levels: np.ndarray, kind_is_choice: bool) -> None:
+def test_nested_branches_are_found_and_entered(levels: np.ndarray, kind_is_choice: bool) -> None:
     kinds = np.tile([0.25, 0.75], len(levels))
     points = nested(kinds, np.repeat(levels, 2), 0.6)
     branches = Branches.of(points, np.array([2 * kind_is_choice, 0, 0, 0]))
@@ -31,7 +31,7 @@ def test_nested_branches(levels: np.ndarray, kind_is_choice: bool) -> None:
     candidates = np.array([[0.25, 0.9, 0.5, 0.5], [0.75, 0.3, 0.5, 0.5], [0.75, 0.9, 0.5, 0.5]])
     expected = [[True, False, False, True], [True, True, False, True], [True] * 4]
     assert branches.presence(candidates).tolist() == expected
-    # Only what decides on the branch is taken, and only where it is another one.
+    # Candidates outside of x's branch take the deciding coordinates from x.
     x = np.array([0.75, 0.8, 0.1, 0.2])
     led = branches.led_to(candidates, x)
     assert led.tolist() == [[0.75, 0.8, 0.5, 0.5], [0.75, 0.8, 0.5, 0.5], [0.75, 0.9, 0.5, 0.5]]
@@ -40,7 +40,7 @@ def test_nested_branches(levels: np.ndarray, kind_is_choice: bool) -> None:
     assert np.array_equal(back[:, 1:], candidates[:, 1:])
 
 
-def test_an_interval_and_what_two_parameters_decide() -> None:
+def test_presence_may_depend_on_an_interval_or_on_two_parameters() -> None:
     x, y = np.random.default_rng(1).random((2, 80))
     for is_there in ((x > 0.4) & (x < 0.7), (x > 0.5) & (y > 0.3)):
         points = np.column_stack([x, y, np.where(is_there, 0.5, NAN)])
@@ -48,19 +48,19 @@ def test_an_interval_and_what_two_parameters_decide() -> None:
         assert np.array_equal(branches.presence(points)[:, 2], is_there)
 
 
-def test_a_branch_of_a_single_point() -> None:
+def test_a_branch_may_have_a_single_point() -> None:
     x, y = np.random.default_rng(2).random((2, 30))
     points = np.column_stack([x, y, np.where(x == x.max(), 0.5, NAN)])
     has = Branches.of(points, np.zeros(3, dtype=int)).presence(np.array([[1.0, 0.5, 0.5]]))
     assert has.all()
 
 
-def test_a_parameter_that_came_late_is_no_branch() -> None:
+def test_a_parameter_that_was_added_later_makes_no_branch() -> None:
     points = np.random.default_rng(3).random((40, 4))
     points[:20, 3] = NAN
     branches = Branches.of(points, np.zeros(4, dtype=int))
     assert branches.presence(points)[20:, 3].mean() > 0.7
-    # Without a question that tells points apart, anything may be there.
+    # If no parameter tells the points apart, every parameter may be present.
     equal = np.array([[0.5, NAN], [0.5, 0.1]])
     assert Branches.of(equal, np.zeros(2, dtype=int)).is_single
     assert Branches.of(equal, np.zeros(2, dtype=int)).presence(equal).all()
@@ -73,7 +73,7 @@ def test_branches_are_drawn_by_the_rank_of_their_best_value() -> None:
     for exponent in (1.0, 2.0):
         weights = np.array([1.0, 2.0**-exponent, 3.0**-exponent])
         edges = [0.0, *np.cumsum(weights / weights.sum())]
-        rows = [[1], [2], [0, 4, 3]]  # The best first.
+        rows = [[1], [2], [0, 4, 3]]  # The best branch comes first.
         has = [[False, True], [True, True], [True, False]]
         for rank in range(3):
             for u in (edges[rank] + 1e-9, edges[rank + 1] - 1e-9):
@@ -82,9 +82,9 @@ def test_branches_are_drawn_by_the_rank_of_their_best_value() -> None:
                 assert drawn_has.tolist() == has[rank]
 
 
-def test_a_branch_of_few_points_is_taken_for_better() -> None:
+def test_a_branch_of_few_points_has_an_optimistic_value() -> None:
     points = np.array([[0.1, NAN]] * 4 + [[NAN, 0.2]])
-    # By a standard deviation, and half of one for four points.
+    # The bonus is one standard deviation for one point, and half of it for four points.
     deviation = np.std([0.0, 2.0, 2.0, 2.0, 0.4])
     assert 0.4 - deviation < 0.0 - deviation / 2
     assert draw_branch(points, np.array([0.0, 2.0, 2.0, 2.0, 0.4]), 0.0, 1.0)[1].tolist() == [4]
@@ -93,13 +93,13 @@ def test_a_branch_of_few_points_is_taken_for_better() -> None:
     assert draw_branch(points, huge, 0.0, 1.0)[1][0] == 0
 
 
-def test_what_a_branch_lacks_comes_from_the_best_point_that_has_it() -> None:
+def test_missing_coordinates_come_from_the_best_point_that_has_them() -> None:
     points = np.array([[0.1, NAN, NAN], [0.2, 0.3, NAN], [0.4, 0.5, NAN]])
     assert np.array_equal(best_known(points), [0.1, 0.3, NAN], equal_nan=True)
 
 
 @pytest.mark.parametrize("step", [None, pytest.param(0.05, marks=pytest.mark.slow)])
-def test_the_branch_that_a_number_decides_is_found(step: float | None) -> None:
+def test_the_better_branch_of_a_number_is_found(step: float | None) -> None:
     best = np.random.default_rng(0).random((3, 4))
 
     def objective(trial: optuna.Trial, seed: int) -> float:

@@ -25,7 +25,7 @@ def run(
     high: float = 1.0,
     direction: str = "minimize",
 ) -> list[float]:
-    """Run a study until the sampler stops it and return where it went."""
+    """Run a study until the sampler stops it and return its values of the parameter."""
     study = optuna.create_study(sampler=sampler, direction=direction)
     study.optimize(lambda trial: value(trial.suggest_float("x", low, high)))
     assert sampler.is_exhausted(study)
@@ -33,14 +33,14 @@ def run(
 
 
 def key_of(sampler: DeltaStepSampler) -> str:
-    """Return what the sampler's trials are stored with."""
+    """Return the name under which the sampler's trials are stored."""
     study = optuna.create_study(sampler=sampler)
     study.ask()
     key: str = study.trials[0].system_attrs[PROPOSAL]["sampler"]
     return key
 
 
-def test_always() -> None:
+def test_always_takes_all_steps_of_each_delta() -> None:
     assert run(DeltaStepSampler()) == [
         0.0,
         *(t * 0.0025 for t in range(1, 51)),
@@ -76,28 +76,28 @@ def test_all_parameters_step_together() -> None:
         }
 
 
-def test_steps_out_of_the_search_space_are_left_out() -> None:
+def test_steps_out_of_the_search_space_are_omitted() -> None:
     sampler = DeltaStepSampler(deltas=(0.1, 0.04, -0.1), max_steps=6)
-    # 3 · 0.1 is more than 0.3, by rounding.
+    # 3 · 0.1 exceeds 0.3 by a rounding error, but the step is taken.
     expected = [0, 0.1, 0.2, 0.3, 0.04, 0.08, 0.12, 0.16, 0.2, 0.24, -0.1, -0.2]
     assert run(sampler, low=-0.25, high=0.3) == pytest.approx(expected)
 
 
-def test_origin_outside_of_the_search_space() -> None:
+def test_an_origin_outside_of_the_search_space_moves_to_its_edge() -> None:
     assert run(DeltaStepSampler(deltas=(0.5,), max_steps=3), low=2, high=3.2) == [2, 2.5, 3]
 
 
-def test_improving() -> None:
+def test_improving_halves_the_step_and_turns_back_without_improvement() -> None:
     sampler = DeltaStepSampler(deltas=(0.4, 0.1), max_steps=6, accept="improving")
-    # Two steps on, too far, back is no better, half a step, too far, back is no better, half.
-    # And anew from the origin.
+    # 0.4 improves. Each miss turns back, and each second miss halves the step. The second delta
+    # begins at the origin again.
     first = [0.4, 0.8, 0.0, 0.6, 0.2, 0.5]
     second = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     visited = run(sampler, lambda x: abs(x - 0.49))
     assert visited == pytest.approx([0.0, *first, *second])
 
 
-def test_improving_goes_on_in_the_direction_that_improved() -> None:
+def test_improving_continues_in_the_direction_that_improved() -> None:
     sampler = DeltaStepSampler(deltas=(0.2,), max_steps=4, accept="improving")
     assert run(sampler, lambda x: x) == pytest.approx([0, 0.2, -0.2, -0.4, -0.6])
     sampler = DeltaStepSampler(deltas=(0.2,), max_steps=4, accept="improving")
@@ -109,7 +109,7 @@ def test_improving_goes_on_in_the_direction_that_improved() -> None:
 def test_improving_stays_in_the_search_space() -> None:
     sampler = DeltaStepSampler(deltas=(0.4,), max_steps=4, accept="improving")
     visited = run(sampler, lambda x: -x, low=0, high=0.5)
-    # 0.8, then 0.6 with half the step, are outside; 0.0 is no better.
+    # 0.8 and 0.6 are outside, 0.0 and 0.2 are no better; a quarter of the step leads to 0.5.
     assert visited == pytest.approx([0, 0.4, 0.0, 0.2, 0.5])
 
 
@@ -131,7 +131,7 @@ def test_equal_values_are_no_improvement() -> None:
     assert run(sampler, lambda _: 1.0) == pytest.approx([0.0, 0.4, -0.4, 0.2, -0.2])
 
 
-def test_values_that_are_none() -> None:
+def test_nan_and_infinite_values_end_no_walk() -> None:
     values = iter([math.nan, math.inf, 3.0, math.nan, -math.inf, 0.0])
     sampler = DeltaStepSampler(deltas=(0.4,), max_steps=5, accept="improving")
     study = optuna.create_study(sampler=sampler)
@@ -182,7 +182,7 @@ def test_equal_origins_are_one_walk(one: Any, other: Any) -> None:
     assert [trial.params["x"] - first for trial in study.trials] == [0.0, 0.5, 1.0, 1.5]
 
 
-def test_steps_are_stored_by_the_same_names_as_ever() -> None:
+def test_stored_names_of_walks_never_change() -> None:
     assert key_of(DeltaStepSampler()) == "delta_step:ad466154a4e22caf"
     origin = {"x": 1, "color": "red"}
     sampler = DeltaStepSampler([0.1, -2], max_steps=3, accept="improving", origin=origin)
@@ -195,7 +195,7 @@ def test_different_origins_are_different_walks() -> None:
     assert len({key_of(sampler) for sampler in samplers}) == len(origins)
 
 
-def test_pickling_and_repr() -> None:
+def test_a_pickled_sampler_continues_and_repr_shows_its_arguments() -> None:
     sampler = DeltaStepSampler(deltas=(0.1,), max_steps=3, origin={"x": 0.5})
     study = optuna.create_study(sampler=sampler)
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
@@ -271,7 +271,7 @@ def test_steps_stay_in_the_search_spaces_of_all_trials() -> None:
     assert xs == pytest.approx([0, 0.1, 0.2, 0.05, 0.1, 0.15, 0.2])
 
 
-def test_improving_steps_stay_inside_also_after_a_baseline_that_failed() -> None:
+def test_improving_steps_stay_inside_even_after_a_failed_baseline() -> None:
     def objective(trial: optuna.Trial) -> float:
         if trial.number == 0:
             raise ValueError
@@ -280,11 +280,11 @@ def test_improving_steps_stay_inside_also_after_a_baseline_that_failed() -> None
     sampler = DeltaStepSampler(deltas=(0.1, 0.3), max_steps=4, accept="improving")
     study = optuna.create_study(sampler=sampler)
     study.optimize(objective, catch=(ValueError,))
-    # A step that leads out would end at a bound, where none of these leads by itself.
+    # Clipping a step that leads outside would give ±0.14; no permitted step reaches that value.
     assert all(abs(trial.params["x"]) < 0.14 for trial in study.trials[1:])
 
 
-def test_a_trial_too_many_is_no_step() -> None:
+def test_an_enqueued_or_superfluous_trial_is_no_step() -> None:
     sampler = DeltaStepSampler(deltas=(0.1, -0.3), max_steps=2)
     study = optuna.create_study(sampler=sampler)
     study.enqueue_trial({"x": 0.5})
@@ -297,7 +297,7 @@ def test_a_trial_too_many_is_no_step() -> None:
     assert sampler.is_exhausted(study)
 
 
-def test_how_many_steps_are_free() -> None:
+def test_n_free_counts_the_steps_that_may_be_asked() -> None:
     sampler = DeltaStepSampler(deltas=(0.1,), max_steps=3)
     study = optuna.create_study(sampler=sampler)
     assert [sampler.n_free(study, at_most) for at_most in (1, 3, 4, 9)] == [1, 3, 4, 4]

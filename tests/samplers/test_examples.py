@@ -22,7 +22,7 @@ from adnn_optuna.samplers import (
         RandomRestartSampler,
     ],
 )
-def test_example(documented: type) -> None:
+def test_example_in_a_docstring_runs(documented: type) -> None:
     lines = inspect.cleandoc(documented.__doc__ or "").splitlines()
     begin = lines.index("    .. testcode::") + 1
     end = next(

@@ -1,4 +1,4 @@
-"""The Gaussian process against scikit-learn's formulas, and what it makes of points."""
+"""The Gaussian process, compared with scikit-learn and SciPy, and its predictions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from adnn_optuna.samplers._minimizer import minimize
 from adnn_optuna.samplers._moves import N_SEARCH_UNIFORMS, search
 
 
-def test_the_slope_of_the_loss() -> None:
+def test_the_gradient_of_the_loss_is_right() -> None:
     rng = np.random.default_rng(0)
     squares = rng.random((45, 3))
     loss = _Loss(squares, rng.standard_normal((10, 2)), rng.random(10))
@@ -34,7 +34,7 @@ def test_the_minimizer_agrees_with_scipy() -> None:
     assert last.x == pytest.approx(expected.x, abs=0.02)
 
 
-def test_many_points_are_fitted_as_few_are() -> None:
+def test_many_points_are_fitted_as_well_as_by_scipy() -> None:
     rng = np.random.default_rng(0)
     points = rng.random((100, 3))
     values = np.sin(6 * points[:, 0]) + points[:, 1] ** 2 + 0.1 * rng.standard_normal(100)
@@ -47,7 +47,7 @@ def test_many_points_are_fitted_as_few_are() -> None:
     assert rough.parameters[0] > 4 * rough.parameters[1] > rough.parameters[2]
 
 
-def test_it_is_the_posterior_of_a_matern_kernel() -> None:
+def test_predictions_are_the_posterior_of_a_matern_kernel() -> None:
     kernels = pytest.importorskip("sklearn.gaussian_process.kernels")
     rng = np.random.default_rng(0)
     points, candidates = rng.random((30, 2)), rng.random((20, 2))
@@ -69,7 +69,7 @@ def test_it_is_the_posterior_of_a_matern_kernel() -> None:
     assert deviations == pytest.approx(np.sqrt(variances), rel=1e-4)
 
 
-def test_noise_is_told_from_signal() -> None:
+def test_noise_is_distinguished_from_signal() -> None:
     rng = np.random.default_rng(0)
     points, candidates = rng.random((60, 2)), 0.2 + 0.6 * rng.random((50, 2))
     for noise in (0.0, 0.3):
@@ -101,13 +101,13 @@ def test_merits_are_expected_improvements() -> None:
     expected = deviations * (z * stats.norm.cdf(z) + stats.norm.pdf(z))
     assert np.exp(process.merits(candidates)) == pytest.approx(expected)
     assert np.all(np.isfinite(process.merits(points)))
-    # With a width, the order is that of the confidence bounds.
+    # With a width, merits are ordered as the confidence bounds are.
     order = np.argsort(process.merits(candidates, 2.0))
     assert np.array_equal(order, np.argsort(2.0 * deviations - means))
 
 
 @pytest.mark.parametrize("values", [np.ones(6), 1e300 * np.arange(6.0), 1e-300 * np.arange(6.0)])
-def test_values_of_any_size(values: np.ndarray) -> None:
+def test_values_of_any_size_give_finite_merits(values: np.ndarray) -> None:
     points = np.random.default_rng(0).random((6, 2))
     for at in (points, np.full((6, 2), 0.5)):
         process = GaussianProcess(at, values, np.zeros(2))

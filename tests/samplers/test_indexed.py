@@ -1,4 +1,4 @@
-"""Tests of the protocol by which trials get their indices, with workers that die at any call."""
+"""The protocol by which trials get their indices, tested with workers that die at any call."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def results_of(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def work(study: optuna.Study, ends: dict[int, str], batch_size: int) -> None:
-    """Run trials until enough are done; some indices end otherwise than by a value."""
+    """Run trials until enough are done; ``ends`` lists indices whose trials have no value."""
     while n_done(study) < N_TRIALS:
         trials = [study.ask() for _ in range(batch_size - n_done(study) % batch_size)]
         for trial in trials:
@@ -88,7 +88,7 @@ def end_trial(study: optuna.Study, trial: optuna.Trial, ends: dict[int, str]) ->
 
 
 def retry(study: optuna.Study, number: int) -> None:
-    """Enqueue a trial again with all that was stored in it, as Optuna's own retries are."""
+    """Enqueue a trial again with all of its attributes, as Optuna's retries do."""
     trial = study.get_trials(deepcopy=False)[number]
     study.add_trial(
         create_trial(
@@ -115,8 +115,8 @@ def run(
     batch_size: int = 1,
 ) -> Workers:
     rng = random.Random(seed)
-    monkeypatch.setattr(secrets, "choice", rng.choice)  # So a seed that fails fails again.
-    # Every other run reads as in a long study.
+    monkeypatch.setattr(secrets, "choice", rng.choice)  # A seed that fails fails again.
+    # Runs with an odd seed read trials one by one, as in a long study.
     monkeypatch.setattr(_trials, "_LISTED_MEANWHILE", 1 if seed % 2 else 2_500)
     workers = Workers(
         monkeypatch, SAMPLERS[sampler], lambda study: work(study, ends or {}, batch_size)
@@ -154,7 +154,7 @@ def _schedule(
 
 
 def _check_holders(workers: Workers) -> None:
-    """No two workers train one index: what a worker wrote and has looked for, it keeps alone."""
+    """Check that no two live workers train the same index."""
     trained = Counter(
         index
         for trial in workers.storage.get_all_trials(workers.study._study_id, deepcopy=False)
@@ -198,8 +198,7 @@ def test_no_index_is_kept_by_two_live_workers(
     ).study
     indices = [index for t in results_of(study) if (index := index_of(t)) is not None]
     assert len(set(indices)) == len(indices) >= N_TRIALS
-    # Whatever is left out was held, or skipped by one who gave way to those about to choose. A
-    # worker that died before it wrote who it is counts as such for ever.
+    # An index is missing if a live worker holds it or if a worker gave way to others that were
     running = [t for t in study.trials if t.state == TrialState.RUNNING]
     assert max(indices) < len(indices) + n_workers + sum(index_of(t) is None for t in running)
 
@@ -237,7 +236,7 @@ def test_a_worker_killed_at_any_call_changes_no_completed_trial(
 @pytest.mark.parametrize("sampler", ["annealing", "improving"])
 @common
 @given(seed=st.integers(0, 2**32), n_workers=st.integers(2, 5))
-def test_an_index_is_proposed_again_as_it_was_first(
+def test_an_index_is_always_proposed_with_the_same_parameters(
     monkeypatch: pytest.MonkeyPatch, sampler: str, seed: int, n_workers: int
 ) -> None:
     study = run(monkeypatch, seed, sampler, n_workers, p_death=0.03, p_enqueue=0.01).study
@@ -258,17 +257,17 @@ ASK, WRITE = "create_new_trial", "set_trial_system_attr"
 
 def propose(workers: Workers, process_id: int) -> None:
     workers.go_on_to(process_id, "set_trial_param")
-    workers.go_on_to(process_id, "set_trial_state_values")  # To tell.
+    workers.go_on_to(process_id, "set_trial_state_values")  # The value comes next.
 
 
-def test_who_looked_before_one_that_came_and_died_proposes_as_that_one(
+def test_a_slow_worker_repeats_the_proposal_of_a_quick_one_that_died(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     workers = annealing_workers(monkeypatch)
     first, slow, quick = (workers.start() for _ in range(3))
     propose(workers, first)
     workers.go_on_to(slow, WRITE)
-    workers.go_on_to(first, ASK)  # It tells: the quick one knows more than the slow one.
+    workers.go_on_to(first, ASK)  # Only the quick worker sees its value.
     propose(workers, quick)
     workers.kill(quick)
     propose(workers, slow)
@@ -278,16 +277,16 @@ def test_who_looked_before_one_that_came_and_died_proposes_as_that_one(
     assert points[0] == points[1]
 
 
-def test_who_died_before_it_looked_again_is_not_the_first_of_its_index(
+def test_a_worker_that_died_before_its_second_look_proposed_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     workers = annealing_workers(monkeypatch)
     first, slow, quick = (workers.start() for _ in range(3))
     propose(workers, first)
     workers.go_on_to(slow, ASK)
-    workers.go_on(slow)  # It has the lower number, which is not to matter.
+    workers.go_on(slow)  # Its lower trial number must not matter.
     workers.go_on_to(quick, WRITE)
-    workers.go_on_to(first, ASK)  # It tells: the slow one knows more than the quick one.
+    workers.go_on_to(first, ASK)  # Only the slow worker sees its value.
     workers.go_on_to(slow, WRITE)
     propose(workers, quick)
     workers.go_on(slow)
@@ -322,7 +321,7 @@ def test_workers_in_lockstep_give_way_at_random(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("sampler", ["always", "random_restart"])
 @common
 @given(seed=st.integers(0, 2**32), n_workers=st.integers(2, 5))
-def test_where_no_trial_depends_on_another_any_workers_complete_the_same(
+def test_independent_trials_are_the_same_with_any_number_of_workers(
     monkeypatch: pytest.MonkeyPatch, sampler: str, seed: int, n_workers: int
 ) -> None:
     disturbed = outcome(run(monkeypatch, seed, sampler, n_workers, p_death=0.02).study)
@@ -335,6 +334,7 @@ def test_where_no_trial_depends_on_another_any_workers_complete_the_same(
 def test_calls_per_trial_do_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     workers = run(monkeypatch, 0, "annealing", 1)
     n_calls, n_trials = workers.storage.n_calls, len(workers.study.trials)
-    # Two looks, the index, and what Study.ask, Study.tell and the loop above do by themselves.
+    # A trial needs two looks and one write; Study.ask, Study.tell and the loop above need the
+    # rest.
     assert n_calls["set_trial_system_attr"] == n_trials
     assert n_calls["get_all_trials"] <= 5 * n_trials + 4

@@ -1,4 +1,4 @@
-"""The annealing as Ingber published it, against his formulas."""
+"""The annealing as published by Ingber, checked against his formulas."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def make_annealing(n_dims: int) -> PublishedAnnealing:
     return annealing
 
 
-def test_schedule_of_the_published_code() -> None:
+def test_the_schedule_is_that_of_the_published_code() -> None:
     annealing = make_annealing(4)
     c = -math.log(1e-5) * math.exp(-math.log(100) / 4)
     for k in (1, 10, 100, 1000):
@@ -27,11 +27,11 @@ def test_schedule_of_the_published_code() -> None:
     assert annealing.temperatures(100, 4, np.zeros(4)) == pytest.approx(1e-5)
 
 
-def test_when_the_published_code_reanneals() -> None:
-    """After 100 accepted points, and whenever 10,000 were generated."""
+def test_reannealing_happens_when_the_published_code_does_it() -> None:
+    """It happens after 100 accepted points, and after 10,000 generated ones."""
     points = np.random.default_rng(0).random((130, 2))
     values = (points - 0.5) ** 2 @ [100, 10]
-    order = np.argsort(-values)  # Ever better, so that all are accepted.
+    order = np.argsort(-values)  # Values fall, so all points are accepted.
     for indices, due in ((range(130), [99]), ([*range(50), 9_999, 10_000, 10_001], [10_000])):
         annealing, reannealed = make_annealing(2), []
         for index, row in zip(indices, order, strict=False):
@@ -43,7 +43,9 @@ def test_when_the_published_code_reanneals() -> None:
 
 
 @pytest.mark.parametrize("offset", [10.0, 1000.0, -1000.0])
-def test_the_cost_temperature_of_the_published_code_after_reannealing(offset: float) -> None:
+def test_the_cost_temperature_after_reannealing_is_that_of_the_published_code(
+    offset: float,
+) -> None:
     points = np.random.default_rng(0).random((100, 2))
     values = -np.sort(-((points - 0.5) ** 2 @ [100, 10])) + offset
     annealing = make_annealing(2)
@@ -52,7 +54,7 @@ def test_the_cost_temperature_of_the_published_code_after_reannealing(offset: fl
     c = -math.log(1e-5) / math.sqrt(100)
     start = np.mean(np.abs(values[:5]))
     T_c = start * math.exp(-c * math.sqrt(100))  # noqa: N806
-    bound = min(start, abs(values[-1]))  # (9), as the last value is the best.
-    k_c = math.ceil((math.log(bound / T_c) / c) ** 2)  # (8)
+    bound = min(start, abs(values[-1]))  # Equation (9); the last value is the best.
+    k_c = math.ceil((math.log(bound / T_c) / c) ** 2)  # Equation (8).
     assert annealing.k_c == k_c
     assert annealing.cost_temperature(100) == pytest.approx(bound * math.exp(-c * math.sqrt(k_c)))

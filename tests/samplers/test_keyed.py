@@ -30,7 +30,7 @@ def cma_es(seed: int, n_trials: int | None) -> BaseSampler:
 
 
 @pytest.mark.parametrize("factory", [tpe, cma_es, lambda seed, _: RandomSampler(seed=seed)])
-def test_a_study_that_goes_on_is_as_one_that_never_stopped(
+def test_a_resumed_study_equals_one_that_never_stopped(
     factory: Callable[[int, int | None], BaseSampler],
 ) -> None:
     whole = optuna.create_study(sampler=KeyedSampler(factory, seed=1))
@@ -46,7 +46,7 @@ def test_a_study_that_goes_on_is_as_one_that_never_stopped(
     assert other_study.trials[0].params != whole.trials[0].params
 
 
-def test_takes_seeds_that_the_inner_sampler_refuses() -> None:
+def test_seeds_that_the_inner_sampler_refuses_are_accepted() -> None:
     study = optuna.create_study(sampler=KeyedSampler(tpe, seed=2**64 - 1))
     study.optimize(objective, n_trials=2)
     assert str(study.sampler) == "KeyedSampler(TPESampler)"
@@ -55,17 +55,17 @@ def test_takes_seeds_that_the_inner_sampler_refuses() -> None:
 def test_workers_with_one_seed_repeat_nothing() -> None:
     study = optuna.create_study()
     trials = []
-    for _ in range(4):  # All begin before any is told.
+    for _ in range(4):  # All trials begin before any value is known.
         study.sampler = KeyedSampler(tpe, seed=1)
         trials.append(study.ask())
         objective(trials[-1])
     assert len({trial.params["x"] for trial in trials}) == 4
-    # Whoever tells them, and however often the sampler was made.
+    # A new sampler object can tell the trials of others.
     for trial in trials:
         study.tell(trial, 1.0)
 
 
-def test_one_made_of_another_kind_is_refused() -> None:
+def test_factories_of_unsuitable_samplers_are_refused() -> None:
     for factory in (
         lambda seed, _: RandomRestartSampler(seed),
         lambda seed, _: GridSampler({"x": [1, 2]}, seed),
@@ -75,7 +75,7 @@ def test_one_made_of_another_kind_is_refused() -> None:
             KeyedSampler(factory, seed=0)  # type: ignore[arg-type]
 
 
-def test_in_a_search_a_sampler_sees_its_trial_as_it_is() -> None:
+def test_in_a_search_a_sampler_sees_the_stored_state_of_its_trial() -> None:
     seen = []
 
     class Writing(RandomSampler):
@@ -93,8 +93,8 @@ def test_in_a_search_a_sampler_sees_its_trial_as_it_is() -> None:
     assert seen == [(1, []), (1, ["x"])]
 
 
-def test_a_trial_that_was_drawn_in_part_is_drawn_to_its_end_as_it_was_to_be() -> None:
-    """Its worker died between two parameters."""
+def test_a_trial_that_was_drawn_in_part_is_completed_with_the_same_values() -> None:
+    """Its worker died between the draws of two parameters."""
 
     def trial_of(study: optuna.Study) -> optuna.Trial:
         random = KeyedSampler(lambda seed, _: RandomSampler(seed=seed), seed=1)

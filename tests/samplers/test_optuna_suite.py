@@ -39,7 +39,7 @@ class TestDeltaStepSampler(_SamplerTestCase):
         return DeltaStepSampler
 
 
-# It proposes by the code of the one above.
+# Most of its code is that of the sampler above.
 @pytest.mark.slow
 class TestDeltaStepSamplerImproving(_SamplerTestCase):
     @pytest.fixture

@@ -1,4 +1,4 @@
-"""Which processes run trials, and which of them still live."""
+"""Ownership of trials: which process runs a trial, and whether that process lives."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def process(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a process whose name looks like that of a zombie among the fields of Linux."""
+    """Start a process whose name, in Linux's list of fields, looks like the state of a zombie."""
     program = Path(sys.executable)
     if sys.platform == "linux":
         program = tmp_path / "a) Z 1 (b"
@@ -55,7 +55,9 @@ def trial_of(owner: dict[str, Any] | None, number: int = 0) -> FrozenTrial:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
-def test_when_a_process_started(process: subprocess.Popen[bytes]) -> None:
+def test_start_times_agree_with_psutil_and_zombies_have_none(
+    process: subprocess.Popen[bytes],
+) -> None:
     start = _start_time(process.pid)
     assert start != _start_time(os.getpid())
     ticks, boot_id = start.split("@")
@@ -65,7 +67,7 @@ def test_when_a_process_started(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert Path(f"/proc/{process.pid}").exists()
-    assert _start_time(process.pid) is None  # It is a zombie.
+    assert _start_time(process.pid) is None  # The process is a zombie.
     process.wait()
     assert _start_time(process.pid) is None
 
@@ -77,10 +79,10 @@ def test_a_process_lives_until_it_ends(process: subprocess.Popen[bytes]) -> None
     assert is_own(trial_of({**own_ownership}))
     assert not is_own(trial_of(foreign))
     assert is_alive(trial_of(foreign)) is True
-    # Another process had its id.
+    # A process with the same id that started before is another process.
     assert is_alive(trial_of({**foreign, "start": "before"})) is False
     assert is_alive(trial_of({**foreign, "host": "elsewhere"})) is None
-    # What was copied from another trial says nothing of this one.
+    # An owner that was copied from another trial does not count.
     assert owner_of(trial_of(foreign, number=1)) is None
     assert is_alive(trial_of(foreign, number=1)) is None
     process.kill()
@@ -102,10 +104,10 @@ print(is_alive(trial))
 
 
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs `unshare` of util-linux")
-def test_a_process_that_the_system_hides_is_not_taken_for_dead(
+def test_a_process_that_the_system_hides_is_not_declared_dead(
     process: subprocess.Popen[bytes],
 ) -> None:
-    """As with ``hidepid``, which administrators of shared machines set."""
+    """Administrators of shared machines hide processes with the mount option ``hidepid``."""
     owner = {**ownership(trial_of(None)), "process": process.pid}
     owner["start"] = _start_time(process.pid)
     hide = 'mount -t proc -o hidepid=2 proc /proc && exec "$0" "$@"'
@@ -124,7 +126,7 @@ def test_a_process_that_the_system_hides_is_not_taken_for_dead(
     assert seen_from_there() == "False"
 
 
-def test_owners_of_trials_without_a_proposal() -> None:
+def test_trials_without_a_proposal_may_have_an_owner() -> None:
     trial = trial_of(None)
     assert owner_of(trial) is None
     assert is_alive(trial) is None
@@ -133,7 +135,7 @@ def test_owners_of_trials_without_a_proposal() -> None:
     assert is_alive(trial) is True
 
 
-def test_of_several_that_claim_a_trial_each_takes_back_its_own() -> None:
+def test_a_claim_is_withdrawn_without_the_claims_of_others() -> None:
     trial = trial_of(None)
     with run_of_trials(study := optuna.create_study()):
         ownership_by_claim = {claim_of(trial): ownership(trial)}
@@ -145,7 +147,7 @@ def test_of_several_that_claim_a_trial_each_takes_back_its_own() -> None:
         assert is_alive(trial) is False
 
 
-def test_dead_trials_fail_but_once() -> None:
+def test_dead_trials_fail_unless_they_ended_meanwhile() -> None:
     study = optuna.create_study()
     for start in ("dead", "dead", None):
         trial = study.ask()
@@ -153,7 +155,7 @@ def test_dead_trials_fail_but_once() -> None:
         dead = owner if start is None else {**owner, "start": start}
         study._storage.set_trial_system_attr(trial._trial_id, OWNER, dead)
     trials = study.trials
-    # It ended after it was read; what came of it stays.
+    # This trial ends after it was read, so it keeps its value.
     study.tell(1, 2.0)
     assert [trial.number for trial in trials if is_alive(trial) is False] == [0, 1]
     for trial in trials[:2]:

@@ -1,4 +1,4 @@
-"""Replicates: which configuration gets the next one, and which is recommended."""
+"""Replicates: which configuration gets the next one, and which configuration is recommended."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MINIMIZE, MAXIMIZE = StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE
 
 
 def trials_of(*of_trials: tuple[float, float | None, int | None]) -> list[FrozenTrial]:
-    """Return trials by parameter, value and, of a replicate, the number of its first trial."""
+    """Return trials by parameter, value and, for a replicate, the number of the first trial."""
     trials = []
     for number, (x, value, first) in enumerate(of_trials):
         state = TrialState.FAIL if value is None else TrialState.COMPLETE
@@ -41,7 +41,7 @@ def test_the_two_best_take_turns_until_a_mean_falls_behind() -> None:
     trials = trials_of((0.1, 3, None), (0.2, 1, None), (0.3, 2, None))
     assert next_of(trials, 4, MINIMIZE) == [1, 2, 1, 2]
     assert next_of(trials, 2, MAXIMIZE) == [0, 2]
-    # A mean of 6 is no longer among the two best.
+    # With a mean of 6, this configuration is no longer among the two best.
     trials = trials_of((0.1, 3, None), (0.2, 1, None), (0.3, 2, None), (0.2, 11, 1))
     assert next_of(trials, 3, MINIMIZE) == [2, 0, 2]
 
@@ -56,7 +56,9 @@ def test_equal_parameters_are_one_configuration() -> None:
 
 
 @pytest.mark.parametrize(("direction", "best"), [(MINIMIZE, 1), (MAXIMIZE, 0)])
-def test_only_two_values_recommend(direction: StudyDirection, best: int) -> None:
+def test_configurations_with_two_values_are_recommended(
+    direction: StudyDirection, best: int
+) -> None:
     searched = trials_of((0.1, 3, None), (0.2, 1, None), (0.3, 2.0, None))
     assert replicates.replicated(searched, direction) == []
     trials = trials_of(
@@ -75,7 +77,7 @@ def test_a_configuration_that_failed_comes_last() -> None:
 
 @pytest.mark.slow
 def test_replicates_find_better_configurations_than_the_best_value() -> None:
-    """With noise as large as the signal, at equal budgets, paired over 300 simulated searches."""
+    """The noise is as large as the signal, and 300 pairs of searches have equal budgets."""
     rng = np.random.default_rng(0)
     differences = []
     for _ in range(300):
@@ -95,7 +97,7 @@ def test_replicates_find_better_configurations_than_the_best_value() -> None:
     assert np.mean(differences) < -3 * np.std(differences) / np.sqrt(300)
 
 
-def test_the_next_replicate_does_not_depend_on_what_a_sampler_knew_before() -> None:
+def test_the_next_replicate_follows_from_the_study_alone() -> None:
     rng, study, sampler = np.random.default_rng(0), optuna.create_study(), ReplicateSampler()
     for number in range(80):
         reader = TrialReader()
@@ -106,7 +108,7 @@ def test_the_next_replicate_does_not_depend_on_what_a_sampler_knew_before() -> N
             from_new_sampler = ReplicateSampler().template(study, reader, X, 0)
             assert template.system_attrs == from_new_sampler.system_attrs
             system_attrs, x = template.system_attrs, template.params["x"]
-        if number == 50:  # Another worker searches on.
+        if number == 50:  # Another worker adds a new configuration.
             system_attrs = {}
         parts: Any = {"params": {"x": x}, "distributions": X, "system_attrs": system_attrs}
         value = {"value": -9.0 if number == 50 else rng.normal()}

@@ -1,4 +1,4 @@
-"""What pruned trials teach: guesses, worked out by hand, and searches with pruners."""
+"""Values guessed for pruned trials: small cases worked out by hand, and searches with pruners."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Annealing = AdaptiveSimulatedAnnealingSampler
 
 
 def guesses(*trials: tuple[float, dict[int, float]]) -> dict[float, float]:
-    """Return the guesses by the number of the trial, of final values and reports."""
+    """Return the guessed value by trial number, given final values and reports."""
     pool = ReportPool().with_coordinate()
     for number, (value, reports) in enumerate(trials):
         pool = pool.with_reports(np.array([float(number)]), value, reports)
@@ -30,17 +30,17 @@ def guesses(*trials: tuple[float, dict[int, float]]) -> dict[float, float]:
     return dict(zip(points[:, 0].tolist(), values.tolist(), strict=True))
 
 
-def test_a_guess_is_the_value_of_the_rank_at_the_last_step() -> None:
+def test_a_guess_has_the_rank_of_the_report_at_the_last_step() -> None:
     done = [(1.0, {0: 9.0, 1: 3.0}), (2.0, {0: 9.0, 1: 4.0}), (4.0, {0: 9.0, 1: 8.0})]
-    # Between the second and the third of four; better than all; as good as the second.
+    # The reports lie between those of 2.0 and 4.0, below all, and level with that of 2.0.
     assert guesses(*done, (NAN, {0: 0.0, 1: 5.0})) == {3: 3.0}
     assert guesses(*done, (NAN, {1: 0.0})) == {3: 1.0}
     assert guesses(*done, (NAN, {1: 4.0})) == {3: 2.0}
-    # Behind all of three, the line goes on; NaN is the worst report.
+    # Beyond the worst of three, guesses are extrapolated; NaN counts as the worst report.
     assert guesses(*done, (NAN, {1: 9.0}), (NAN, {1: NAN})) == {3: 5.5, 4: 7.0}
 
 
-def test_who_came_far_helps_to_guess_who_did_not() -> None:
+def test_pruned_trials_with_more_steps_help_to_guess_others() -> None:
     done = [(1.0, {0: 1.0, 5: 1.0}), (2.0, {0: 3.0, 5: 2.0})]
     assert guesses(*done, (NAN, {0: 4.0, 5: 3.0}), (NAN, {0: 5.0})) == {2: 3.0, 3: 4.0}
 
@@ -91,7 +91,7 @@ def searched(
         pytest.param(HyperbandPruner(), marks=pytest.mark.slow),
     ],
 )
-def test_it_learns_from_pruned_trials(pruner: optuna.pruners.BasePruner) -> None:
+def test_the_annealing_learns_from_pruned_trials(pruner: optuna.pruners.BasePruner) -> None:
     values = [searched(pruner, seed).best_value for seed in range(3)]
     # Random search averages 0.07.
     assert np.mean(values) < 0.01
@@ -104,7 +104,7 @@ def test_maximizing_with_a_pruner_is_minimizing_the_negative() -> None:
 
 
 def added(states: Sequence[tuple[float | None, float]], attrs: dict[str, Any]) -> optuna.Study:
-    """Return a study of trials of others, with final values (or pruned) and reports."""
+    """Return a study of added trials, given final values (None if pruned) and reports."""
     study = optuna.create_study(sampler=Annealing(seed=0, n_trials=40))
     distributions: Any = {
         "x": optuna.distributions.FloatDistribution(0, 1),
@@ -124,7 +124,7 @@ def added(states: Sequence[tuple[float | None, float]], attrs: dict[str, Any]) -
     return study
 
 
-def test_what_a_limit_cut_off_teaches_nothing() -> None:
+def test_interrupted_trials_teach_nothing() -> None:
     done: list[tuple[float | None, float]] = [(float(i), float(i)) for i in range(10)]
     pruned: list[tuple[float | None, float]] = [(None, i + 0.5) for i in range(6)]
 
@@ -140,7 +140,7 @@ def test_what_a_limit_cut_off_teaches_nothing() -> None:
     assert next_params(added([*done, (None, math.inf)], {})) == without
 
 
-def test_a_search_with_a_pruner_goes_on_as_if_it_had_never_stopped() -> None:
+def test_a_resumed_search_with_a_pruner_equals_one_that_never_stopped() -> None:
     whole, study = searched(MedianPruner(), 2), optuna.create_study(pruner=MedianPruner())
     while len(study.trials) < 40:
         study.sampler = Annealing(seed=2)

@@ -1,6 +1,6 @@
-"""A study of an earlier version, or of another machine, goes on as it would have gone there.
+"""Studies continue on another version or machine as they would have continued on the first.
 
-Whoever changes one of these values changes every search: that is to be said in CHANGELOG.
+A change of one of these values changes every search, so CHANGELOG must name it.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ SEARCHES: list[tuple[Callable[[optuna.Trial], float], int, int, dict[str, Any], 
 @pytest.mark.parametrize(
     ("objective", "n_trials", "batch_size", "options", "mean_value"), SEARCHES
 )
-def test_a_search_is_the_same_as_ever(
+def test_a_search_has_the_mean_value_of_earlier_versions(
     objective: Callable[[optuna.Trial], float],
     n_trials: int,
     batch_size: int,
@@ -111,14 +111,14 @@ def test_a_search_is_the_same_as_ever(
         trials = [study.ask() for _ in range(batch_size)]
         for trial, value in [(trial, objective(trial)) for trial in trials]:
             study.tell(trial, value)
-    # Each move that is another one changes the mean.
+    # Any different move changes the mean.
     mean = np.mean([trial.value for trial in study.trials])
     assert mean == pytest.approx(mean_value, rel=0, abs=1e-7)
 
 
-def test_the_other_parameters_of_random_restarts_are_the_same_as_ever() -> None:
+def test_other_parameters_of_random_restarts_are_those_of_earlier_versions() -> None:
     study = optuna.create_study(sampler=RandomRestartSampler(seed=0))
-    study.enqueue_trial({"y": 1.0})  # Its number, and not an index, is what `x` follows from.
+    study.enqueue_trial({"y": 1.0})  # `x` follows from the trial's number.
     study.optimize(valley, n_trials=3)
     xs = [trial.params["x"] for trial in study.trials]
     assert xs == pytest.approx([0.8318790356738304, 1.3727155244130271, 1.2839073411885167])

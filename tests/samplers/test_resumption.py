@@ -48,7 +48,7 @@ def undisturbed(
 
 
 def n_completed(path: Path) -> int:
-    # Not read-only: whoever comes after a kill first takes back what was half written.
+    # Not read-only: after a kill, SQLite must first roll back the unfinished transaction.
     with contextlib.closing(sqlite3.connect(path)) as connection:
         query = "SELECT COUNT(*) FROM trials WHERE state = 'COMPLETE'"
         return int(connection.execute(query).fetchone()[0])
@@ -65,7 +65,7 @@ def n_completed(path: Path) -> int:
         ("random_restart", 1, 60, 6),
     ],
 )
-def test_killed_at_random_moments(
+def test_kills_at_random_moments_change_no_completed_trial(
     sampler: str, batch_size: int, n_trials: int, n_kills: int, tmp_path: Path
 ) -> None:
     path = tmp_path / "study.db"
@@ -128,7 +128,7 @@ def test_threads_share_a_database(url: str) -> None:
         *(pytest.param(s, marks=pytest.mark.slow) for s in ("greedy", "random_restart")),
     ],
 )
-def test_a_new_process_proposes_the_same(sampler: str, tmp_path: Path) -> None:
+def test_a_new_process_proposes_the_same_trials(sampler: str, tmp_path: Path) -> None:
     place = str(tmp_path / "journal.log")
     for n_trials in (3, 8):
         assert start_worker(place, sampler, n_trials, 1).wait() == 0

@@ -1,4 +1,4 @@
-"""Which trial gets which index, whatever happens to the others."""
+"""The indices of trials in shared studies, while workers die, fail, are interrupted or restart."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 
 
 def kill(study: optuna.Study, trial: optuna.Trial) -> None:
-    """Make the trial look as if the process that runs it had died."""
+    """Make a trial look as if its process had died."""
     proposal = study._storage.get_trial(trial._trial_id).system_attrs[PROPOSAL]
-    # No process with this id started at this time.
+    # No process with this id has this start time.
     dead = {**proposal, "owner": {**proposal["owner"], "start": "before the Big Bang"}}
     study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, dead)
 
@@ -104,10 +104,10 @@ all_samplers = pytest.mark.parametrize("make_sampler", SAMPLERS)
         max_size=24,
     )
 )
-def test_deaths_and_interruptions_leave_no_trace(
+def test_deaths_and_interruptions_change_no_other_trial(
     make_sampler: Callable[[], BaseSampler], events: Sequence[str]
 ) -> None:
-    """What ends by itself is the same as if no worker had died in between."""
+    """Trials that end by themselves are the same as if no worker had died in between."""
 
     def run(events: Sequence[str]) -> list[Any]:
         study = optuna.create_study(sampler=make_sampler())
@@ -142,7 +142,7 @@ def test_deaths_and_interruptions_leave_no_trace(
 
 
 class Interleavings(RuleBasedStateMachine):
-    """Workers that ask, tell, fail, prune, die and start anew, in any order."""
+    """Workers that ask, tell, fail, prune, die and restart, in any order."""
 
     make_sampler: Callable[[], BaseSampler]
 
@@ -153,7 +153,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule()
     def ask(self) -> None:
-        # A new sampler on the same study proposes the same.
+        # A new sampler on a copy of the study proposes the same trial.
         twin_study = copy.deepcopy(self.study)
         twin_study.sampler = self.make_sampler()
         twin, trial = twin_study.ask(), self.study.ask()
@@ -198,7 +198,7 @@ class Interleavings(RuleBasedStateMachine):
         self.study.add_trial(trial)
 
     def indices(self) -> list[int]:
-        """Return the indices of the trials that ended by themselves or will."""
+        """Return the indices of all trials that ended by themselves or still run."""
         indices = [
             index_of(trial)
             for trial in self.study.get_trials(deepcopy=False)
@@ -207,7 +207,7 @@ class Interleavings(RuleBasedStateMachine):
         return [index for index in indices if index is not None]
 
     def n_lost(self) -> int:
-        """Return the number of trials that were left behind or cut off."""
+        """Return the number of trials whose worker died or was interrupted."""
         return sum(map(self.is_lost, self.study.get_trials(deepcopy=False)))
 
     def is_lost(self, trial: FrozenTrial) -> bool:
@@ -220,11 +220,11 @@ class Interleavings(RuleBasedStateMachine):
     def no_index_is_taken_twice(self) -> None:
         indices = self.indices()
         assert len(set(indices)) == len(indices)
-        # Those not taken are the ones of trials that were lost, to be given out next.
+        # A missing index is that of a lost trial, and is given out next.
         assert max(indices, default=-1) < len(indices) + self.n_lost()
 
     def teardown(self) -> None:
-        """Check that in the end each index was given out once, those of lost trials again."""
+        """Check that indices of lost trials are given out again, and that none is missing."""
         n_waiting = len(self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
         for _ in range(n_waiting + self.n_lost()):
             self.study.tell(self.study.ask(), 0.0)
@@ -237,7 +237,9 @@ class Interleavings(RuleBasedStateMachine):
     [annealing, greedy]
     + [pytest.param(s, marks=pytest.mark.slow) for s in SAMPLERS if s not in (annealing, greedy)],
 )
-def test_interleavings(make_sampler: Callable[[], BaseSampler]) -> None:
+def test_interleavings_of_workers_give_each_index_once(
+    make_sampler: Callable[[], BaseSampler],
+) -> None:
     machine = type("Machine", (Interleavings,), {"make_sampler": staticmethod(make_sampler)})
     run_state_machine_as_test(
         machine, settings=settings(max_examples=30, stateful_step_count=25, deadline=None)
@@ -245,7 +247,7 @@ def test_interleavings(make_sampler: Callable[[], BaseSampler]) -> None:
 
 
 class StateReadFirst(InMemoryStorage):
-    """Reads as a database does while trials begin: their states first, then what they hold."""
+    """A storage that reads a trial's state before its attributes, as databases may do."""
 
     def get_all_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
         trials = copy.deepcopy(super().get_all_trials(*args, **kwargs))
@@ -255,13 +257,13 @@ class StateReadFirst(InMemoryStorage):
         return trials
 
 
-def test_what_was_read_while_it_began_keeps_its_index() -> None:
+def test_a_trial_that_was_read_while_it_began_keeps_its_index() -> None:
     study = optuna.create_study(storage=StateReadFirst(), sampler=RandomRestartSampler(seed=0))
     assert [index_of(study.ask()) for _ in range(3)] == [0, 1, 2]
 
 
 class SlowToTell(InMemoryStorage):
-    """As one on another host: others look while a trial that has run is being told."""
+    """A storage as slow as one on another host, so that threads see trials between states."""
 
     def set_trial_state_values(self, *args: Any, **kwargs: Any) -> bool:
         time.sleep(0.01)
@@ -289,10 +291,10 @@ def test_a_retried_trial_keeps_its_index(url: str) -> None:
     trial = study.ask()
     value = suggest(trial)
     kill(study, trial)
-    # As `optuna.storages.fail_stale_trials` does, but without the wait.
+    # This is what `optuna.storages.fail_stale_trials` does, but without the wait.
     storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
     RetryHeartbeatStaleTrialCallback()(study, study.trials[2])
-    other_trial = study.ask()  # Pops the retry.
+    other_trial = study.ask()  # Optuna returns the enqueued retry.
     assert suggest(other_trial) == value
     assert (index_of(other_trial), other_trial.number) == (2, 3)
     assert is_alive(study.trials[3])
@@ -303,8 +305,8 @@ def test_a_retried_trial_keeps_its_index(url: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage")
-def test_what_was_enqueued_is_left_to_a_storage_that_watches_hearts(url: str) -> None:
-    """Its callback enqueues it again, but only what it fails itself."""
+def test_enqueued_trials_of_dead_workers_are_left_to_a_storage_with_heartbeats(url: str) -> None:
+    """The storage's callback enqueues only trials again that the storage itself fails."""
     storage = RDBStorage(url, heartbeat_interval=60)
     study = optuna.create_study(storage=storage, sampler=greedy())
     study.enqueue_trial({"x": 0.5})
@@ -328,7 +330,7 @@ def test_enqueued_trials_are_not_counted() -> None:
     assert study.trials[4].params == {"x": 0.5, "y": 0.0}
 
 
-def test_trials_that_wait_with_their_parameters_are_not_counted() -> None:
+def test_waiting_trials_with_parameters_are_not_counted() -> None:
     study = optuna.create_study(sampler=greedy())
     study.optimize(suggest, n_trials=2)
     study.add_trial(
@@ -344,7 +346,7 @@ def test_trials_that_wait_with_their_parameters_are_not_counted() -> None:
 
 
 @all_samplers
-def test_a_trial_that_another_process_is_sent_is_the_same(
+def test_a_trial_sent_to_another_process_is_the_same(
     make_sampler: Callable[[], BaseSampler],
 ) -> None:
     study = optuna.create_study(sampler=make_sampler())
@@ -360,14 +362,16 @@ def test_a_trial_that_another_process_is_sent_is_the_same(
 
 
 @all_samplers
-def test_trials_that_began_with_another_sampler(make_sampler: Callable[[], BaseSampler]) -> None:
+def test_trials_begun_with_another_sampler_have_no_index(
+    make_sampler: Callable[[], BaseSampler],
+) -> None:
     study = optuna.create_study(sampler=make_sampler())
     study.optimize(suggest, n_trials=2)
     study.sampler = RandomSampler(seed=0)
     trials = [study.ask() for _ in range(2)]
     study.sampler = make_sampler()
     xs = [trial.suggest_float("x", -1, 1) for trial in trials]
-    # They are no steps of a walk, and are at its origin.
+    # A walk gives these trials its origin, but does not count them as steps.
     is_walk = make_sampler in (greedy, greedy_improving)
     assert xs == [0.0, 0.0] if is_walk else xs[0] != xs[1]
     for trial, x in zip(trials, xs, strict=True):
@@ -375,7 +379,7 @@ def test_trials_that_began_with_another_sampler(make_sampler: Callable[[], BaseS
     assert index_of(study.ask()) == 2
 
 
-def test_samplers_on_one_study_are_counted_apart() -> None:
+def test_samplers_on_one_study_count_separately() -> None:
     study = optuna.create_study(sampler=greedy())
     study.optimize(suggest, n_trials=2)
     study.sampler = annealing()
@@ -385,9 +389,9 @@ def test_samplers_on_one_study_are_counted_apart() -> None:
     assert [index_of(trial) for trial in study.trials] == [0, 1, 0, 1, 2, 3]
 
 
-def test_what_others_find_does_not_change_a_proposal_made_before() -> None:
+def test_later_results_do_not_change_an_earlier_proposal() -> None:
     def make_sampler() -> BaseSampler:
-        # Without a model, which would look further than at what was found.
+        # A model would be too smart: without it, proposals stay near the best point.
         return AdaptiveSimulatedAnnealingSampler(seed=3, n_trials=20, n_candidates=1)
 
     study = optuna.create_study(sampler=make_sampler())
@@ -398,8 +402,7 @@ def test_what_others_find_does_not_change_a_proposal_made_before() -> None:
     trial = study.ask()
     suggest(trial)
     kill(study, trial)
-    # Better than all before, but found after the dead trial began: one with a smaller number
-    # and one with a larger.
+    # Both values are the best so far, but came after the dead trial began: one has a smaller
     study.tell(enqueued, -2.0)
     added = optuna.create_trial(params=trial.params, distributions=trial.distributions, value=-1.0)
     added.datetime_start = added.datetime_complete = study.trials[0].datetime_start
@@ -410,7 +413,7 @@ def test_what_others_find_does_not_change_a_proposal_made_before() -> None:
     assert again.params == trial.params
     study.tell(again, 10.0)
 
-    # The later trials are near what was found.
+    # Later trials are near the best point.
     after = [study.ask() for _ in range(9)]
     assert all(suggest(trial) is not None for trial in after)
     assert sorted(abs(trial.params["x"] - 0.3) for trial in after)[4] < 0.2
@@ -421,7 +424,7 @@ def completed_params(study: optuna.Study) -> list[dict[str, Any]]:
     return [trial.params for trial in complete]
 
 
-def test_ctrl_c_in_an_objective_of_others_is_a_failed_step() -> None:
+def test_ctrl_c_in_a_foreign_objective_counts_as_a_failed_step() -> None:
     def interrupted(trial: optuna.Trial) -> float:
         suggest(trial)
         raise KeyboardInterrupt
@@ -435,7 +438,7 @@ def test_ctrl_c_in_an_objective_of_others_is_a_failed_step() -> None:
 
 
 @all_samplers
-def test_a_dead_workers_trial_may_be_told_while_another_one_runs(
+def test_a_dead_trial_is_repeated_even_if_it_was_told_and_another_one_runs(
     make_sampler: Callable[[], BaseSampler],
 ) -> None:
     study = optuna.create_study(sampler=make_sampler())
@@ -453,8 +456,8 @@ def numbers_of_results(sampler: IndexedSampler, study: optuna.Study) -> list[int
     return [results[index].number for index in sorted(results)]
 
 
-def test_of_two_results_of_one_index_the_one_with_the_lower_number_counts() -> None:
-    """As of a worker that was suspended, taken for dead, and woke up."""
+def test_of_two_results_with_one_index_the_lower_trial_number_counts() -> None:
+    """This happens if a suspended worker is declared dead and then wakes up."""
     study = optuna.create_study(sampler=annealing())
     trials = [study.ask() for _ in range(2)]
     values = [suggest(trial) for trial in trials]
@@ -485,12 +488,12 @@ def test_of_two_results_of_one_index_the_one_with_the_lower_number_counts() -> N
 
 
 @all_samplers
-def test_a_sampler_keeps_the_studies_of_different_storages_apart(
+def test_a_sampler_separates_the_studies_of_different_storages(
     make_sampler: Callable[[], BaseSampler],
 ) -> None:
     shared = make_sampler()
     studies = [optuna.create_study(sampler=shared) for _ in range(2)]
-    # Both have a trial with this id, which begin in turns.
+    # Both studies have trials with equal ids.
     studies[0].optimize(suggest, n_trials=3)
     studies[1].enqueue_trial({"x": 0.9, "y": 0.9})
     studies[1].optimize(suggest, n_trials=3)
@@ -500,14 +503,14 @@ def test_a_sampler_keeps_the_studies_of_different_storages_apart(
     assert suggest(trials[0]) == suggest(alone.ask())
 
 
-def test_a_retry_of_what_was_done_again_meanwhile_does_not_count(url: str) -> None:
+def test_a_retry_of_a_trial_that_was_repeated_meanwhile_does_not_count(url: str) -> None:
     storage = RDBStorage(url)
     study = optuna.create_study(storage=storage, sampler=annealing())
     study.optimize(suggest, n_trials=4)
     dead = study.ask()
     suggest(dead)
     kill(study, dead)
-    # On this host, it is seen at once that the worker is dead; Optuna's heartbeat takes its time.
+    # The sampler sees a death on its own host at once; Optuna's heartbeat needs its grace period.
     study.optimize(suggest, n_trials=2)
     assert study.trials[4].state == TrialState.FAIL
     RetryHeartbeatStaleTrialCallback()(study, study.trials[4])
@@ -516,7 +519,7 @@ def test_a_retry_of_what_was_done_again_meanwhile_does_not_count(url: str) -> No
     whole = optuna.create_study(sampler=annealing())
     whole.optimize(suggest, n_trials=8)
     params = completed_params(study)
-    # Trials 5 (4 died) and 7 (the retry) are the same, and all others as if nothing had happened.
+    # Trial 7, the retry of trial 4, equals trial 5, its repetition; all others are as usual.
     assert params.pop(6) == params[4]
     assert params == completed_params(whole)
     assert MaxTrialCallback(8).reached(study)
@@ -549,14 +552,14 @@ def test_trials_copied_from_another_study_are_adopted() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("make_sampler", [annealing, greedy, greedy_improving, random_restart])
-def test_a_trial_that_never_ends_makes_no_later_one_slow(
+def test_a_trial_that_never_ends_does_not_slow_later_ones(
     make_sampler: Callable[[], BaseSampler],
 ) -> None:
     study = optuna.create_study(sampler=make_sampler())
     suggest(study.ask())
 
     def n_calls_of_twenty_trials() -> int:
-        # Not the time: that is another one in each run.
+        # Counts of calls are the same in each run; times are not.
         profile = cProfile.Profile()
         profile.runcall(study.optimize, suggest, n_trials=20)
         return sum(entry.callcount for entry in profile.getstats())
@@ -587,13 +590,13 @@ def test_a_trial_costs_the_same_in_a_long_study(make_sampler: Callable[[], BaseS
     limits = [MaxTimeCallback(1e9), MaxTrialCallback(10**9), MaxGainCallback(1e9)]
 
     def cost_of_twenty_trials() -> tuple[int, int]:
-        """Return the calls of functions, and how many of them list all trials."""
+        """Return the number of function calls, and of those that list all trials."""
         profile = cProfile.Profile()
         profile.runcall(study.optimize, suggest, n_trials=20, callbacks=limits)
         counts = [(entry.code, entry.callcount) for entry in profile.getstats()]
         listing = InMemoryStorage.get_all_trials.__code__
         n_listed = sum(count for code, count in counts if code is listing)
-        # Optuna itself asks for those that wait.
+        # Optuna itself lists trials once per trial, to find waiting ones.
         return sum(count for _, count in counts), n_listed - 20
 
     study.optimize(suggest, n_trials=300)
@@ -607,7 +610,7 @@ def test_a_trial_costs_the_same_in_a_long_study(make_sampler: Callable[[], BaseS
 
 
 @long_samplers
-def test_an_index_costs_the_same_however_many_are_done(
+def test_the_cost_of_an_index_does_not_grow(
     make_sampler: Callable[[], BaseSampler], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     n_asked = 0
@@ -629,8 +632,8 @@ def test_an_index_costs_the_same_however_many_are_done(
 
 
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs `unshare` of util-linux")
-def test_a_process_that_cannot_be_seen_from_here_is_not_looked_up() -> None:
-    """In a container that has the name of this host, process ids mean something else."""
+def test_a_process_in_a_container_is_not_looked_up_on_the_host() -> None:
+    """A container may have the host's name, but its process ids mean other processes."""
     program = (
         "import optuna; from adnn_optuna.samplers._owners import ownership; "
         "print(*list(ownership(optuna.create_trial(value=0.0)).values())[1:])"
@@ -666,7 +669,7 @@ def test_workers_without_a_seed_agree_on_one(url: str) -> None:
 
 
 @pytest.mark.parametrize("pruner", [optuna.pruners.HyperbandPruner(), optuna.pruners.NopPruner()])
-def test_the_walk_stops_its_study_whatever_the_pruner(pruner: optuna.pruners.BasePruner) -> None:
+def test_a_walk_stops_its_study_with_any_pruner(pruner: optuna.pruners.BasePruner) -> None:
     sampler = DeltaStepSampler(deltas=(0.1,), max_steps=4)
     study = optuna.create_study(sampler=sampler, pruner=pruner)
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=20)
@@ -674,7 +677,7 @@ def test_the_walk_stops_its_study_whatever_the_pruner(pruner: optuna.pruners.Bas
 
 
 @all_samplers
-def test_trials_with_a_time_zone(make_sampler: Callable[[], BaseSampler]) -> None:
+def test_trials_with_a_time_zone_are_accepted(make_sampler: Callable[[], BaseSampler]) -> None:
     study = optuna.create_study(sampler=make_sampler())
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
     trial = copy.deepcopy(study.trials[1])
@@ -686,7 +689,7 @@ def test_trials_with_a_time_zone(make_sampler: Callable[[], BaseSampler]) -> Non
 
 
 @all_samplers
-def test_the_users_random_numbers_are_left_alone(make_sampler: Callable[[], BaseSampler]) -> None:
+def test_global_random_numbers_are_unchanged(make_sampler: Callable[[], BaseSampler]) -> None:
     before = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index, union-attr]  # noqa: NPY002
     optuna.create_study(sampler=make_sampler()).optimize(suggest, n_trials=5, n_jobs=2)
     after = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index, union-attr]  # noqa: NPY002
@@ -694,10 +697,10 @@ def test_the_users_random_numbers_are_left_alone(make_sampler: Callable[[], Base
 
 
 @pytest.mark.parametrize("make_sampler", [annealing, greedy, greedy_improving, random_restart])
-def test_a_run_that_ended_leaves_nothing_held(
+def test_a_trial_of_an_ended_run_is_repeated(
     make_sampler: Callable[[], BaseSampler], url: str
 ) -> None:
-    """As of a cell of a notebook that is run again, whose objects are new ones."""
+    """A notebook cell that is run again ends its first run and creates new objects."""
 
     def study() -> optuna.Study:
         return optuna.create_study(
@@ -711,20 +714,20 @@ def test_a_run_that_ended_leaves_nothing_held(
         value = suggest(trial)
         if trial.number == 2:
             raise SystemExit
-        # Another study meanwhile does not matter.
+        # A study inside of the objective does not matter.
         inner = optuna.create_study(sampler=make_sampler())
         inner.optimize(suggest, n_trials=1)
         return value
 
     with pytest.raises(SystemExit):
         study().optimize(objective, n_trials=10)
-    with run_of_trials(study()):  # Nor does `search`, in this thread, wait for it.
+    with run_of_trials(study()):  # A later run sees that the trial is dead.
         assert is_alive(study().trials[2]) is False
     study().optimize(objective, n_trials=3)
     trials = study().trials
     assert trials[2].state == TrialState.FAIL
     assert [index_of(trial) for trial in trials] == [0, 1, 2, 2, 3, 4]
-    # Trials that are asked for are under way until they are told.
+    # A trial that was asked for without a run is running until it is told.
     begun = study().ask()
     study().optimize(objective, n_trials=1)
     assert study().trials[begun.number].state == TrialState.RUNNING
@@ -734,13 +737,13 @@ def test_a_run_that_ended_leaves_nothing_held(
 @pytest.mark.parametrize(
     "sampler", [DeltaStepSampler, AdaptiveSimulatedAnnealingSampler, RandomRestartSampler]
 )
-def test_a_waiting_trial_that_two_workers_begin_on_plain_sqlite_counts_once(
+def test_a_waiting_trial_begun_by_two_workers_counts_once(
     sampler: Callable[[], IndexedSampler], url: str
 ) -> None:
-    """Optuna takes no lock there: the one that tells it later ends with an error."""
+    """Optuna locks no trial in a plain SQLite database: the later worker gets an error."""
     space = {"x": FloatDistribution(-1, 1)}
     optuna.create_study(storage=url, study_name="s").enqueue_trial({"x": 0.5})
-    # Each has a connection of its own, as in two processes.
+    # Each study has its own connection, as in two processes.
     first, second = (
         optuna.load_study(storage=RDBStorage(url), study_name="s", sampler=sampler())
         for _ in range(2)

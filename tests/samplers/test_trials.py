@@ -1,4 +1,4 @@
-"""A read of a study's trials continues, or starts again."""
+"""A reader of a study's trials continues its last read, or starts again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOON = datetime(2026, 5, 4, 12)  # noqa: DTZ001
 
 
 @pytest.mark.parametrize("n_added", [3, 5])
-def test_a_study_whose_ids_are_those_of_a_deleted_one(url: str, n_added: int) -> None:
+def test_a_study_with_the_ids_of_a_deleted_one_is_read_anew(url: str, n_added: int) -> None:
     storage = get_storage(url)
     limit = MaxTrialCallback(4)
     sampler = DeltaStepSampler(deltas=(0.1,), max_steps=4)
@@ -38,7 +38,7 @@ def test_a_study_whose_ids_are_those_of_a_deleted_one(url: str, n_added: int) ->
 
 
 class Storage:
-    """Trials that others have put there."""
+    """A storage whose trials the test sets."""
 
     def __init__(self) -> None:
         self.trials: list[optuna.trial.FrozenTrial] = []
@@ -63,7 +63,7 @@ def trial_that_started(start: datetime | None) -> optuna.trial.FrozenTrial:
         (NOON, NOON + timedelta(seconds=1), False),
     ],
 )
-def test_when_a_trial_started(
+def test_a_changed_start_of_a_trial_resets_the_reader(
     old: datetime | None, new: datetime | None, *, is_same: bool
 ) -> None:
     study, reader = optuna.create_study(), TrialReader()
