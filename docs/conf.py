@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from docutils import nodes
 from latex2mathml.converter import convert
+from sphinx.pycode import ModuleAnalyzer
 from sphinx.util import logging
 
 import adnn_optuna
@@ -70,6 +71,8 @@ myst_heading_anchors = 3
 nb_execution_mode = "off"
 nb_merge_streams = True
 autodoc_typehints = "description"
+# So results show no fields that only their constructors take.
+autodoc_typehints_description_target = "documented_params"
 autodoc_member_order = "bysource"
 autoclass_content = "class"
 napoleon_use_ivar = True
@@ -186,6 +189,13 @@ def _without_alias(_: Any, what: str, __: str, found: Any, ___: Any, lines: list
         lines.clear()
 
 
+def _without_overloads() -> None:
+    """Show each function's own signature, because overloads have no defaults."""
+    analyzer = ModuleAnalyzer.for_module("adnn_optuna.api.search")
+    analyzer.analyze()
+    analyzer.overloads.clear()
+
+
 def _describe_page(
     app: Sphinx, page: str, _: str, context: dict[str, Any], tree: nodes.document | None
 ) -> None:
@@ -206,3 +216,4 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", _without_type, priority=400)
     app.connect("autodoc-process-docstring", _describe_arguments, priority=400)
     app.connect("autodoc-process-signature", _without_constructor)
+    _without_overloads()
