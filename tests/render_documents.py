@@ -43,7 +43,7 @@ def figures(label: str = "arm") -> list[Figure]:
             series=[
                 Series(label, x, x, "line", **ends),
                 Series("steps", x, x, "steps", color=1),
-                Series("dashes", x, x, "dashes", color=None),
+                Series("grey", x, x, color=None),
             ],
             target=2.0,
         ),

@@ -43,7 +43,6 @@ TONES: Mapping[str, str] = {
 Mark = Literal[
     "line",
     "steps",
-    "dashes",
     "points",
     "squares",
     "hollow squares",

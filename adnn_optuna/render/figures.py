@@ -68,7 +68,6 @@ _LABEL_AXIS = {
 _LINES: Mapping[Mark, Mapping[str, Any]] = {
     "line": {"width": 2.5},
     "steps": {"width": 2.5, "shape": "hv"},
-    "dashes": {"width": 2, "dash": "dash"},
 }
 _MARKERS: Mapping[Mark, Mapping[str, Any]] = {
     "points": {"size": 8, "opacity": 0.75},
@@ -162,7 +161,7 @@ def _line(series: Series) -> list[Any]:
     line = {"color": color, **_LINES[series.mark]}
     # A single point has no line.
     mode = "lines" if len(series.x) > 1 else "markers"
-    trace = go.Scatter(x=[*series.x], y=[*series.y], mode=mode, line=line, connectgaps=False)
+    trace = go.Scatter(x=[*series.x], y=[*series.y], mode=mode, line=line)
     trace.update(name=_in_lines(series.label))
     return [*traces, _with_hover(_with_text(trace, series), series)]
 
@@ -331,13 +330,9 @@ def _as_label(name: str, width: int) -> str:
 
 def _in_even_lines(text: str, width: int) -> str:
     """Return a text in as few lines as its width allows, all about equally long."""
-    widest = _in_lines(text, width, 5)
-    for narrower in range(width // 2, width):
-        lines = _in_lines(text, narrower, 5)
-        is_whole = lines.replace("<br>", " ") == widest.replace("<br>", " ")
-        if is_whole and lines.count("<br>") == widest.count("<br>"):
-            return lines
-    return widest
+    drafts = [_in_lines(text, narrow, 5) for narrow in range(width // 2, width + 1)]
+    # Each further line has a space less. Of equal drafts, the first is the narrowest.
+    return max(drafts, key=lambda lines: (len(lines.replace("<br>", "")), -lines.count("<br>")))
 
 
 def _in_lines(text: str, width: int = 36, max_lines: int = 3) -> str:

@@ -146,22 +146,16 @@ def _distance(text: str, best: float, mean: float, middle: float) -> Series:
 
     The text stands beside the horizontal part of the line, on the side with more room.
     """
-    side = _towards(middle, (best + mean) / 2)
+    side = "right"
     at = max(best, mean)
-    if side == "left":
+    if best + mean > 2 * middle:
+        side = "left"
         at = min(best, mean)
     # NaN makes a gap between the text's point and the line.
     x = [at, math.nan, best, best, mean, mean]
     y = [0.5, math.nan, 0, 0.5, 0.5, 1]
     texts = [f"{_SPACE}{text}{_SPACE}", *5 * [""]]
     return Series("", x, y, color=_OF_BEST, text=texts, text_at=[f"middle {side}"] * 6)
-
-
-def _towards(middle: float, x: float) -> str:
-    """Return the side of ``x`` on which a text has more room."""
-    if x > middle:
-        return "left"
-    return "right"
 
 
 def dots_in_row(

@@ -34,9 +34,9 @@ def test_rows_draw_intervals_labels_and_the_margin() -> None:
 
 def test_lines_draw_bands_and_the_target() -> None:
     figure = to_plotly(MADE["lines"])
-    band, line, steps, dashes, _ = figure.data
+    band, line, steps, grey, _ = figure.data
     assert [*band.y] == [0.5, 1.5, 2.5, 3.5, 2.5, 1.5, 0.5, -0.5]
-    assert (line.name, steps.line.shape, dashes.line.dash) == ("arm", "hv", "dash")
+    assert (line.name, steps.line.shape, grey.line.color) == ("arm", "hv", CONTROL_COLOR)
     assert figure.layout.shapes[0].y0 == 2.0
 
 
