@@ -13,7 +13,7 @@ from adnn_optuna.stats.gain_interval import difference_interval
 
 
 class TestScore:
-    def test_is_that_of_clopper_and_pearson(self) -> None:
+    def test_interval_of_an_accuracy_is_that_of_clopper_and_pearson(self) -> None:
         is_right = np.arange(100) < 91
         exact = stats.binomtest(91, 100).proportion_ci(0.95, "exact")
         own_scores, grouped = (is_right,), (is_right, np.arange(100))
@@ -25,20 +25,20 @@ class TestScore:
         )
 
     @pytest.mark.parametrize("n_right", [0, 20])
-    def test_none_or_all_right_has_an_end(self, n_right: int) -> None:
+    def test_an_accuracy_of_0_or_1_has_an_interval(self, n_right: int) -> None:
         value, low, high = score_estimate(np.arange(20) < n_right)
         assert (value == low == 0) or (value == high == 1)
         assert high - low == pytest.approx(1 - 0.025 ** (1 / 20))
 
-    def test_the_same_example_ten_times_is_one(self) -> None:
+    def test_ten_copies_of_an_example_count_as_one(self) -> None:
         is_right, groups = np.arange(40) < 31, np.repeat(np.arange(40), 10)
         once = score_estimate(is_right)
         often = score_estimate(np.repeat(is_right, 10), groups)
         assert often.value == once.value
-        # A little wider, as the variance of 40 groups is not known exactly.
+        # The interval is a little wider, because the variance of 40 groups is estimated.
         assert once.high - once.low <= often.high - often.low < 1.1 * (once.high - once.low)
 
-    def test_no_r2_may_be_above_1(self) -> None:
+    def test_no_interval_of_r2_exceeds_1(self) -> None:
         scores = 1 - np.array([1.0] + [0.01] * 19)
         value, low, high = score_estimate(scores, most=1.0)
         assert low < value < high == 1
@@ -59,7 +59,7 @@ class TestAuc:
 
     @pytest.mark.parametrize("n", [100, 400])
     @pytest.mark.parametrize("distance", [1.8, 3.0])
-    def test_interval_holds_the_truth(self, n: int, distance: float) -> None:
+    def test_interval_contains_the_true_value(self, n: int, distance: float) -> None:
         rng, y = np.random.default_rng(n), np.arange(n) < 0.08 * n
         truth, n_held, times = stats.norm.cdf(distance / math.sqrt(2)), 0, 400
         for _ in range(times):
@@ -68,7 +68,7 @@ class TestAuc:
             n_held += low <= truth <= high
         assert n_held / times > 0.93
 
-    def test_of_perfect_order_only_the_rarer_class_counts(self) -> None:
+    def test_with_perfect_order_only_the_rarer_class_counts(self) -> None:
         scores = np.ones(100)
         value, low, high = score_estimate(scores, n_rare=8)
         assert value == high == 1
@@ -76,13 +76,13 @@ class TestAuc:
         same = difference_from_mean(scores, np.ones((6, 100)), n_rare=8)
         assert same.low < same.value == 0 < same.high
 
-    def test_without_a_derivative_nothing_is_known(self) -> None:
+    def test_without_influence_values_nothing_is_known(self) -> None:
         assert all(map(math.isnan, score_estimate(np.full(9, np.nan), n_rare=3)))
 
 
 class TestDifference:
-    def test_one_baseline_s_luck_is_taken_out(self) -> None:
-        """The unmoved networks differ by far more than the examples do."""
+    def test_the_interval_allows_for_the_variance_of_baseline_networks(self) -> None:
+        """The baseline networks differ from each other by far more than the examples do."""
         own_scores = np.arange(1000) < 900
         unmoved = np.arange(1000) < np.arange(710, 900, 20)[:, np.newaxis]
         value, low, high = difference_from_mean(own_scores, unmoved)
@@ -91,7 +91,7 @@ class TestDifference:
         assert high - value > stats.t.ppf(0.975, 12) * of_networks
         assert low > 0
 
-    def test_the_same_example_ten_times_is_one(self) -> None:
+    def test_ten_copies_of_an_example_count_as_one(self) -> None:
         rng = np.random.default_rng(1)
         own_scores, unmoved = rng.random(60) < 0.9, rng.random((10, 60)) < 0.8
         once = difference_from_mean(own_scores, unmoved)
@@ -99,7 +99,7 @@ class TestDifference:
         often = difference_from_mean(np.repeat(own_scores, 10), np.repeat(unmoved, 10, 1), groups)
         assert often == pytest.approx(once)
 
-    def test_a_network_that_all_others_equal_is_no_better_but_may_differ_on_others(self) -> None:
+    def test_a_network_equal_to_all_others_may_differ_on_other_examples(self) -> None:
         own_scores = np.arange(50) < 40
         low, high = difference_interval(0, 0, 50)
         difference = difference_from_mean(own_scores, np.stack([own_scores] * 10))
@@ -107,8 +107,8 @@ class TestDifference:
         errors = own_scores / 2
         assert difference_from_mean(errors, np.stack([errors] * 10)) == (0, 0, 0)
 
-    def test_of_easy_images_the_interval_holds_the_truth(self) -> None:
-        """One in fifty is hard: often all networks get all thirty images right."""
+    def test_on_easy_images_the_interval_contains_the_true_value(self) -> None:
+        """One image in fifty is hard, so often all networks classify all thirty correctly."""
         rng, n_held = np.random.default_rng(0), 0
         for _ in range(200):
             is_hard = rng.random(30) < 0.02
@@ -120,7 +120,7 @@ class TestDifference:
 
 
 class TestMeanGain:
-    def test_gains_of_equal_sign_in_all_ten_pairs(self) -> None:
+    def test_gains_of_equal_sign_in_all_ten_pairs_exclude_zero(self) -> None:
         gains = np.linspace(0.01, 0.02, 10)
         assert mean_gain(gains).low > 0.01
         assert mean_gain(-gains).high < -0.01

@@ -1,4 +1,4 @@
-"""How much samples say together of which some repeat others."""
+"""The variance of means over groups of samples that repeat each other."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ def variance_of(values: np.ndarray, groups: np.ndarray) -> float:
     return variance_of_mean(values, groups, are_alike=True)[0]
 
 
-def test_samples_on_their_own_vary_as_usual_and_copies_say_nothing_new() -> None:
+def test_copies_of_samples_add_no_information() -> None:
     values, alone = RNG.normal(size=50), np.arange(50)
     expected = values.var(ddof=1) / 50
     assert variance_of(values, alone) == pytest.approx(expected)
     assert variance_of(np.tile(values, 10), np.tile(alone, 10)) == pytest.approx(expected)
     assert effective_number(np.tile(alone, 10)) == pytest.approx(50)
-    # A hundred copies of one sample leave little of the fifty others.
+    # With a hundred copies of one sample, the fifty samples are worth fewer than three.
     assert effective_number(np.concatenate([alone, np.zeros(100, int)])) < 3
     assert math.isnan(variance_of(values, np.zeros(50, int)))
 
 
-def test_variance_is_that_of_means_over_groups_of_several_sizes() -> None:
+def test_variance_is_that_of_means_over_groups_of_different_sizes() -> None:
     groups = np.repeat(np.arange(200), RNG.integers(1, 6, 200))
     variances, means = [], []
     for _ in range(2000):

@@ -1,4 +1,4 @@
-"""Values on new data by simulations of known truth."""
+"""Estimates of values on new data, checked by simulations whose true values are known."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class World(NamedTuple):
 
 
 def found_in(world: World, seed: int) -> tuple[RandomSplits, float, float]:
-    """Return what splits show in a world, the reported value and the true one."""
+    """Return the result of random splits in a world, the reported value and the true value."""
     scores, truth, groups = world.draw(np.random.default_rng(seed))
     measure = Means(
         scores.astype(np.float32),
@@ -117,23 +117,23 @@ def test_the_value_on_new_data_is_unbiased_and_its_ci_covers_it(world: World) ->
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("world", WORLDS + MORE_WORLDS, ids=str)
-def test_it_covers_in_many_worlds(world: World) -> None:
+def test_the_ci_covers_the_true_value_in_many_worlds(world: World) -> None:
     check(world, 200, (0.85, 0.995))
 
 
-def test_the_reported_value_covers_nothing_here() -> None:
+def test_the_reported_value_is_biased_by_3_points_in_one_world() -> None:
     worlds = [found_in(World(200, 200, 0.0), seed) for seed in range(20)]
     assert np.mean([reported - truth for _, reported, truth in worlds]) > 0.03
 
 
-def test_trials_with_equal_scores_have_their_value_without_noise_of_the_splits() -> None:
+def test_equal_scores_of_all_trials_give_their_mean_without_noise() -> None:
     scores = np.random.default_rng(0).random((300, 1)).repeat(5, axis=1)
     measure = Means(scores, None, are_right=False)
     new_data = random_splits(measure, maximize=True).new_data
     assert new_data.value == pytest.approx(measure.values[0], abs=1e-9)
 
 
-def test_losses_are_scores_turned_around() -> None:
+def test_losses_are_treated_as_negative_scores() -> None:
     scores, *_ = World(200, 30, 0.02, is_loss=True).draw(np.random.default_rng(0))
     low = random_splits(Means(scores, None, are_right=False), maximize=False)
     high = random_splits(Means(-scores, None, are_right=False), maximize=True)
@@ -141,7 +141,7 @@ def test_losses_are_scores_turned_around() -> None:
     np.testing.assert_array_equal(low.selected, high.selected)
 
 
-def test_examples_of_one_group_count_once() -> None:
+def test_repeated_examples_of_a_group_count_once() -> None:
     scores, *_ = World(200, 30, 0.02).draw(np.random.default_rng(0))
     repeated = np.repeat(scores, 5, axis=0).astype(float)
     once = random_splits(Means(scores.astype(float), None, are_right=True), maximize=True)
@@ -151,7 +151,7 @@ def test_examples_of_one_group_count_once() -> None:
     assert single.high - single.low < 0.6 * (once.new_data.high - once.new_data.low)
 
 
-def test_one_trial_has_its_own_mean_and_few_examples_show_nothing() -> None:
+def test_one_trial_has_its_own_mean_and_nine_examples_are_too_few() -> None:
     scores = np.random.default_rng(0).random((300, 1))
     result = random_splits(Means(scores, None, are_right=False), maximize=True)
     assert result.new_data.value == pytest.approx(scores.mean())
@@ -177,7 +177,7 @@ def test_a_metric_is_split_as_a_mean_is() -> None:
     assert len(ticks) == Metric.n_splits
 
 
-def test_a_metric_that_few_examples_lower_is_not_lower_if_nothing_was_selected() -> None:
+def test_a_metric_of_rare_examples_is_unbiased_if_nothing_was_selected() -> None:
     labels = (np.arange(60) < 6).astype(int)
     predicted = np.where(np.random.default_rng(0).random(60) < 0.1, 1 - labels, labels)
 
@@ -185,17 +185,17 @@ def test_a_metric_that_few_examples_lower_is_not_lower_if_nothing_was_selected()
         return float(2 * (y & predicted).sum() / max(y.sum() + predicted.sum(), 1))
 
     metric = Metric(f1, labels, np.stack([predicted, predicted], axis=1), groups=None)
-    # The mean F1 of thirds, of two positives each, is lower by 0.02.
+    # On thirds, each with two positives, the mean F1 would be 0.02 lower.
     assert random_splits(metric, maximize=True).new_data.value == pytest.approx(metric.values[0])
 
 
 def new_seeds_world(seed: int, n: int = 300, n_trials: int = 50) -> tuple[Any, float]:
-    """Return the estimate for a configuration on new examples and new seeds, and its truth."""
+    """Return the estimated and the true value of a configuration on new examples and seeds."""
     rng = np.random.default_rng(seed)
     common = rng.standard_normal((n, 1))
     of_trials = rng.standard_normal((n, n_trials))
     of_seeds = rng.standard_normal((n, n_trials))
-    shifts = 0.05 * rng.standard_normal(n_trials)  # The seeds' own, on new examples, too.
+    shifts = 0.05 * rng.standard_normal(n_trials)  # A seed's shift also holds on new examples.
     latent = 1.0 + 0.6 * common + 0.6 * of_trials
     scores = latent + 0.5 * of_seeds + shifts > 0
     measure = Means(scores.astype(float), None, are_right=True)
@@ -214,7 +214,7 @@ def new_seeds_world(seed: int, n: int = 300, n_trials: int = 50) -> tuple[Any, f
     return estimate, float((fresh > 0).mean())
 
 
-def test_a_rechecked_value_is_for_new_examples_too() -> None:
+def test_a_rechecked_value_holds_for_new_examples() -> None:
     estimates = [new_seeds_world(seed) for seed in range(60)]
     errors = np.array([estimate.value - truth for estimate, truth in estimates])
     covered = np.mean([estimate.low <= truth <= estimate.high for estimate, truth in estimates])

@@ -1,4 +1,4 @@
-"""Verdicts: how often they are wrong, also of looking again, what they need, degenerate cases."""
+"""Verdicts on paired differences: error rates, numbers of pairs, and degenerate cases."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from adnn_optuna.stats.sequential import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Each with its centre: what is assumed, ties, and what is not quite assumed.
+# Distributions around 0: normal as assumed, with ties, and skewed.
 SPREADS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
     "normal": lambda rng, n: rng.normal(0, 0.01, n),
     "tied": lambda rng, n: rng.integers(-2, 3, n) / 360,
@@ -43,7 +43,7 @@ SPREADS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
 
 
 def simulated(rng: np.random.Generator, n_seeds: int, gain: float = 0.0) -> dict[str, list[float]]:
-    """Return test accuracies on 360 samples: arms share each seed's luck, "a" may be better."""
+    """Return accuracies of three arms on 360 samples; seeds have common luck, and "a" may gain."""
     of_seed = rng.normal(0.9, 0.01, n_seeds)
     arms = {}
     for arm in "abc":
@@ -81,7 +81,7 @@ class TestErrorRates:
         for _ in range(400):
             verdicts = {d.verdict for d in compared(simulated(rng, n_seeds))}
             n_wrong += bool(verdicts & {"better", "worse"})
-        assert n_wrong <= 20  # Any of the three pairs, in any direction.
+        assert n_wrong <= 20  # One wrong pair of three suffices.
 
     @pytest.mark.parametrize("spread", SPREADS)
     @pytest.mark.parametrize(("n_seeds", "n_runs"), [(6, 2000), (10, 2000), (20, 100)])
@@ -91,8 +91,7 @@ class TestErrorRates:
             planned_interval(0.02 + SPREADS[spread](rng, n_seeds), 1) for _ in range(n_runs)
         ]
         covered = np.mean([low - 1e-12 <= 0.02 <= high + 1e-12 for low, high in intervals])
-        # So few of the longer ones, of which the slow test has more, are off by chance. Student's
-        # of 6 assumes normal differences.
+        # Few runs are off by chance, so the bound is loose. Student's interval of 6 skewed values
         is_skewed = n_seeds == 6 and spread == "gamma"
         assert covered >= 0.93 - (0.05 if n_runs < 1000 else 0.02 if is_skewed else 0)
 
@@ -124,12 +123,12 @@ class TestPlannedInterval:
         st.integers(-3000, 3000),
     )
     @settings(max_examples=100, deadline=None)
-    def test_holds_what_the_sign_flip_test_does_not_reject(
+    def test_contains_exactly_the_centres_that_the_sign_flip_test_accepts(
         self, whole: list[int], n_claims: int, centre: int
     ) -> None:
         d = np.array(whole) / 1000
         low, high = planned_interval(d, n_claims)
-        # Beside the ends themselves, which floats may miss, and at 0 exactly.
+        # The ends themselves may be missed by rounding errors; 0 is treated exactly.
         for mu in (centre / 1e5 + 1e-7, low - 1e-7, low + 1e-7, high - 1e-7, high + 1e-7):
             if math.isfinite(mu) and low < high:
                 rejected = p_value_of_all_flips(d, mu) <= 0.05 / n_claims
@@ -137,9 +136,7 @@ class TestPlannedInterval:
         assert (p_value_of_all_flips(d, 0) <= 0.05 / n_claims) == (not low <= 0 <= high)
 
     @pytest.mark.parametrize("n_claims", [2500, 2556, 10_000])
-    def test_of_any_number_of_claims_is_finite_from_the_fewest_pairs_on(
-        self, n_claims: int
-    ) -> None:
+    def test_of_many_claims_is_finite_from_the_fewest_pairs_on(self, n_claims: int) -> None:
         n_pairs = math.ceil(math.log2(2 * n_claims / 0.05))
         low, high = planned_interval(np.linspace(1, 2, n_pairs), n_claims)
         assert 1 <= low < high <= 2
@@ -147,7 +144,7 @@ class TestPlannedInterval:
         assert few[0] < few[1]
 
     @pytest.mark.parametrize(("n", "n_claims"), [(4, 1), (7, 1), (6, 3), (8, 7)])
-    def test_of_few_pairs_is_student_s(self, n: int, n_claims: int) -> None:
+    def test_of_few_pairs_is_that_of_student(self, n: int, n_claims: int) -> None:
         d = np.random.default_rng(n).normal(0.01, 0.02, n)
         ends = ttest_1samp(d, 0).confidence_interval(1 - 0.05 / n_claims)
         assert planned_interval(d, n_claims) == pytest.approx((ends.low, ends.high))
@@ -161,7 +158,7 @@ class TestPlannedInterval:
 
     @pytest.mark.parametrize("n_examples", [20, 30, 100])
     def test_of_few_coarse_values_seldom_excludes_0(self, n_examples: int) -> None:
-        # Without the resolution, 6% of comparisons with one example more or less.
+        # Without the resolution of one example, 6% of comparisons would be decided wrongly.
         rng, n_wrong, n_worlds = np.random.default_rng(n_examples), 0, 1500
         for i in range(n_worlds):
             of_seed = rng.binomial(n_examples - 4, 0.8, 4 + i % 4)
@@ -170,7 +167,7 @@ class TestPlannedInterval:
             n_wrong += row.verdict in ("better", "worse")
         assert n_wrong <= 0.05 * n_worlds
 
-    def test_of_random_subsets_is_near_that_of_all(self) -> None:
+    def test_of_random_subsets_is_near_that_of_all_subsets(self) -> None:
         d = np.random.default_rng(0).normal(0, 1, 17)
         sums = counts = np.zeros(1)
         for value in d:
@@ -180,7 +177,9 @@ class TestPlannedInterval:
 
     @given(st.lists(st.integers(-30, 30), min_size=7, max_size=18), st.sampled_from([-1, 7, -0.5]))
     @settings(max_examples=25, deadline=None)
-    def test_scales_and_turns_with_the_differences(self, whole: list[int], factor: float) -> None:
+    def test_scales_with_the_differences_and_changes_sign_with_them(
+        self, whole: list[int], factor: float
+    ) -> None:
         d = np.array(whole) / 100
         ends = sorted(factor * end for end in planned_interval(d, 2))
         np.testing.assert_allclose(planned_interval(factor * d, 2), ends, atol=1e-11)
@@ -189,7 +188,9 @@ class TestPlannedInterval:
 @pytest.mark.parametrize(
     ("sequential", "fewest"), [(False, [0, 4, 4, 4, 4, 4]), (True, [0, 7, 9, 9, 10])]
 )
-def test_the_fewest_pairs_are_those_that_can_decide(sequential: bool, fewest: list[int]) -> None:
+def test_fewest_pairs_is_the_smallest_number_that_can_decide(
+    sequential: bool, fewest: list[int]
+) -> None:
     assert [fewest_pairs(m, sequential=sequential) for m in range(len(fewest))] == fewest
     reference = np.arange(10.0)
     for value in (50.0, -50.0):
@@ -208,7 +209,9 @@ def test_the_fewest_pairs_are_those_that_can_decide(sequential: bool, fewest: li
 
 class TestDegenerate:
     @pytest.mark.parametrize("sequential", [False, True])
-    def test_a_copy_is_equivalent_within_more_than_an_example(self, sequential: bool) -> None:
+    def test_copies_are_equivalent_if_the_margin_exceeds_the_resolution(
+        self, sequential: bool
+    ) -> None:
         values = [0.9, 0.91, 0.88, 0.93, 0.9, 0.87, 0.9, 0.92]
         for margin, verdict in ((0.006, "equivalent"), (0.004, "inconclusive")):
             [copy] = paired_differences(
@@ -220,7 +223,7 @@ class TestDegenerate:
 
     @pytest.mark.parametrize("sequential", [False, True])
     @pytest.mark.parametrize("n", [4, 7, 12, 20])
-    def test_arms_whose_values_do_not_vary_decide_nothing(self, n: int, sequential: bool) -> None:
+    def test_arms_without_variance_decide_nothing(self, n: int, sequential: bool) -> None:
         for first, second in ((0.9, 0.8), (0.1, 0.1), (0.0, 0.0), (1e20, 1.0)):
             row = only([first] * n, [second] * n, sequential=sequential)
             assert row.verdict == "inconclusive"
@@ -231,7 +234,7 @@ class TestDegenerate:
 
     @pytest.mark.parametrize("sequential", [False, True])
     @pytest.mark.parametrize("factor", [1e-300, 1e-14, 1.0, 1e14, 1e300])
-    def test_is_as_sure_of_values_of_any_size(self, factor: float, sequential: bool) -> None:
+    def test_verdicts_do_not_depend_on_the_unit(self, factor: float, sequential: bool) -> None:
         values = np.array([1.2, 0.8, 1.0, 1.1, 0.9, 1.3, 0.7, 1.0, 1.2, 0.9, 1.1, 0.8])
         arms = {"a": (factor * values).tolist(), "b": [0.0] * 12}
         margin = 1e-3 * factor
@@ -244,14 +247,14 @@ class TestDegenerate:
         )
         assert row.reason == unscaled.reason
 
-    def test_huge_values_of_failed_runs_hide_no_difference_of_the_others(self) -> None:
+    def test_huge_values_of_failed_runs_do_not_hide_differences(self) -> None:
         ours, theirs = [0.1 + 0.001 * i for i in range(10)], [0.2] * 10
         both = only([*ours, 1e20], [*theirs, 1e20])
         assert (both.verdict, both.win_rate) == ("worse", 0.5 / 11)
         assert only([*ours, 0.1], [*theirs, 1e20]).win_rate == 0
 
-    def test_equal_differences_have_an_interval_as_wide_as_values_are_apart(self) -> None:
-        # Their differences of floats are not equal to the last bit, nor is their mean.
+    def test_equal_differences_have_an_interval_of_the_resolution(self) -> None:
+        # Rounding errors make these equal differences unequal in their last bits.
         reference = np.linspace(0.1, 0.9, 12)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -265,7 +268,7 @@ class TestDegenerate:
         assert math.isnan(nothing.mean)
         assert math.isnan(nothing.win_rate)
 
-    def test_one_arm_alone_is_compared_with_nothing(self) -> None:
+    def test_a_single_arm_has_no_comparisons(self) -> None:
         assert compared({"arm": [0.1, 0.2]}) == []
 
     def test_differences_of_two_distributions_decide_nothing(self) -> None:
@@ -275,7 +278,7 @@ class TestDegenerate:
 
 
 class TestPairsThatCount:
-    def test_are_those_before_the_first_that_is_missing(self) -> None:
+    def test_are_those_before_the_first_missing_pair(self) -> None:
         difference = only([0.1, 0.3, math.nan, *[0.4] * 9], [0.0] * 12)
         assert (difference.n_pairs, difference.mean) == (2, pytest.approx(0.2))
         assert difference.verdict == "inconclusive"
@@ -284,14 +287,14 @@ class TestPairsThatCount:
             in difference.reason
         )
 
-    def test_are_told_from_the_smallest_to_the_largest(self) -> None:
+    def test_show_their_worst_and_largest_difference(self) -> None:
         row = only([0.02, -0.03, 0.01, math.nan, -0.5])
         assert (row.worst, row.largest) == (-0.03, 0.02)
         assert (row.turned().worst, row.turned().largest) == (-0.02, 0.03)
         assert math.isnan(only([math.nan]).worst)
 
 
-def test_share_of_pairs_has_the_interval_of_clopper_and_pearson() -> None:
+def test_win_rate_has_the_interval_of_clopper_and_pearson() -> None:
     for n_better, n in ((0, 6), (3, 8), (7, 7)):
         row = only([0.1] * n_better + [-0.1] * (n - n_better))
         ends = binomtest(n_better, n).proportion_ci(method="exact")
@@ -303,17 +306,17 @@ def test_share_of_pairs_has_the_interval_of_clopper_and_pearson() -> None:
     assert math.isnan(again.win_rate_high)
 
 
-def test_sequential_at_many_pairs_needs_no_memory_for_all_centres_at_once() -> None:
+def test_sequential_intervals_need_little_memory_for_many_pairs() -> None:
     differences = np.random.default_rng(0).normal(size=400)
     tracemalloc.start()
     low, high = sequential_interval(differences, 1)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 12e6  # At once it was 46 MB, and 10 GB of 6,000 pairs.
+    assert peak < 12e6  # All centres at once took 46 MB, and 10 GB for 6,000 pairs.
     assert low < differences.mean() < high
 
 
-def test_a_mean_that_a_few_pairs_take_out_of_its_interval_is_told() -> None:
+def test_a_mean_outside_of_its_interval_is_explained_by_outliers() -> None:
     bulk = [1.61, 0.41, 11.36, 1.7, 1.46, 0.78, 0.4, 0.88, 1.07, 2.29, -0.29, 1.11, 1.49, 7.4]
     row = only([*bulk, 6.66, -61.32], sequential=True)
     assert row.mean < 0 < row.low
@@ -340,18 +343,18 @@ def test_inconclusive_claims_have_a_reason_and_no_interval() -> None:
 
 
 @pytest.mark.parametrize(("n", "is_told"), [(11, False), (12, True)])
-def test_skewness_is_told_from_twelve_pairs_on(n: int, is_told: bool) -> None:
-    # Mean 1 / n, median 0, mean distance from it 1 / n: as skewed as can be.
+def test_skewness_is_noted_from_twelve_pairs_on(n: int, is_told: bool) -> None:
+    # The mean is 1 / n, as is the mean distance from the median 0: no values are more skewed.
     row = only([1.0] + [0.0] * (n - 1))
     assert ("look skewed" in row.reason) == is_told
 
 
-def test_skewness_is_that_of_miao_gel_and_gastwirth() -> None:
+def test_skewness_is_tested_by_miao_gel_and_gastwirth() -> None:
     are_skewed = []
     for outlier in (2, 12, 15, 15.7, 16.2, 20, 90):
         d = np.append(np.linspace(-1, 1, 14), outlier)
         median = np.median(d)
-        # Their statistic √n (mean - median) / J has the variance π / 2 - 1 under symmetry.
+        # The statistic √n (mean - median) / J has the variance π / 2 - 1 for symmetric values.
         j = math.sqrt(math.pi / 2) * np.mean(np.abs(d - median))
         statistic = math.sqrt(15) * (d.mean() - median) / j / math.sqrt(math.pi / 2 - 1)
         is_skewed = statistic > 2.5758
@@ -362,7 +365,7 @@ def test_skewness_is_that_of_miao_gel_and_gastwirth() -> None:
 
 
 class TestClaims:
-    def test_are_made_only_of_their_pairs_and_share_the_error_rate(self) -> None:
+    def test_are_made_on_the_given_pairs_only_and_share_the_error_rate(self) -> None:
         noise = np.random.default_rng(0).normal(0, 0.006, (3, 10))
         values = {arm: (0.006 * i + noise[i]).tolist() for i, arm in enumerate("abc")}
         rows = paired_differences(values, margin=MARGIN, claims=[("c", "a")])
@@ -387,7 +390,9 @@ class TestClaims:
             (-0.25, 1.0, None, None),
         ],
     )
-    def test_turn_as_a_whole(self, low: float, high: float, verdict: Any, turned: Any) -> None:
+    def test_of_exchanged_arms_are_exchanged(
+        self, low: float, high: float, verdict: Any, turned: Any
+    ) -> None:
         assert verdict in (None, verdict_of(Ends(low, high, low, high), 0.1))
         rates, bounds = (0.75, 0.5, 0.875), ("few", low, high)
         row = PairedDifference(
@@ -403,16 +408,17 @@ SPREADS_AGAIN: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
     "t2": lambda rng, n: 0.01 * rng.standard_t(2, n),
     "tied": lambda rng, n: rng.integers(-2, 3, n) / 360,
 }
-# Accuracies on 1000 images, so ties are common.
+# These are differences of accuracies on 1000 images, so ties are common.
 SOME_DIFFERENCES = st.lists(st.integers(-40, 40).map(lambda n: n / 1000), max_size=25)
 
 
 class TestErrorRatesOfLookingAgain:
-    # An interval that is not empty only shrinks, so after the last look it shows every false claim
-    # but those of which later pairs made it empty: these are seen in the e-process.
+    # A false claim stays visible after the last pair, because intervals only shrink. The exception
     @pytest.mark.parametrize("spread", SPREADS_AGAIN)
     @pytest.mark.parametrize("n_claims", [1, 3])
-    def test_under_the_null_few_are_ever_wrong(self, spread: str, n_claims: int) -> None:
+    def test_without_a_difference_few_claims_are_ever_wrong(
+        self, spread: str, n_claims: int
+    ) -> None:
         rng, n_runs = np.random.default_rng(n_claims), 4000
         d = SPREADS_AGAIN[spread](rng, n_runs * n_claims * 60).reshape(n_runs, n_claims, 60)
         wrong = (e_process(d.round(12)) >= n_claims / 0.05).any(axis=(1, 2))
@@ -420,7 +426,9 @@ class TestErrorRatesOfLookingAgain:
 
     @pytest.mark.parametrize("spread", SPREADS_AGAIN)
     @pytest.mark.parametrize("n_claims", [1, pytest.param(3, marks=pytest.mark.slow)])
-    def test_verdicts_are_as_rarely_wrong(self, spread: str, n_claims: int) -> None:
+    def test_verdicts_are_wrong_as_rarely_as_the_e_process(
+        self, spread: str, n_claims: int
+    ) -> None:
         rng, n_runs, n_wrong = np.random.default_rng(7), 120 // n_claims, 0
         for _ in range(n_runs):
             differences = [SPREADS_AGAIN[spread](rng, 60) for _ in range(n_claims)]
@@ -431,7 +439,7 @@ class TestErrorRatesOfLookingAgain:
     @pytest.mark.slow
     @pytest.mark.parametrize("spread", SPREADS_AGAIN)
     @pytest.mark.parametrize("n_first", [10, 20])
-    def test_a_fixed_design_and_then_more_pairs_seldom_err(
+    def test_adding_pairs_after_a_fixed_design_is_seldom_wrong(
         self, spread: str, n_first: int
     ) -> None:
         rng, n_runs, n_better, n_worse = np.random.default_rng(n_first), 1500, 0, 0
@@ -444,7 +452,7 @@ class TestErrorRatesOfLookingAgain:
             ]
             n_better += any(row.verdict == "better" for row in seen)
             n_worse += any(row.verdict == "worse" for row in seen)
-        # With sequential CIs at 95%, as before, it is 3.3 to 3.9% a side.
+        # If the sequential CIs had a level of 95%, the share would be 3.3 to 3.9% on each side.
         assert (n_better + n_worse) / (2 * n_runs) <= 0.03
 
     @pytest.mark.slow
@@ -459,7 +467,9 @@ class TestErrorRatesOfLookingAgain:
 
 
 @pytest.mark.parametrize(("n_claims", "n_seeds"), [(1, 14), (3, 18)])
-def test_a_gain_of_one_standard_deviation_is_soon_found(n_claims: int, n_seeds: int) -> None:
+def test_a_gain_of_one_standard_deviation_is_found_with_few_seeds(
+    n_claims: int, n_seeds: int
+) -> None:
     rng = np.random.default_rng(0)
     lows = [sequential_interval(d, n_claims)[0] for d in rng.normal(1, 1, (100, n_seeds))]
     assert np.greater(lows, 0).sum() >= 50
@@ -468,7 +478,7 @@ def test_a_gain_of_one_standard_deviation_is_soon_found(n_claims: int, n_seeds: 
 class TestIntervalsOfLookingAgain:
     @given(SOME_DIFFERENCES)
     @settings(max_examples=60, deadline=None)
-    def test_say_what_the_e_process_says_of_0(self, d: list[float]) -> None:
+    def test_contain_0_exactly_if_the_e_process_does_not_exclude_it(self, d: list[float]) -> None:
         low, high = sequential_interval(np.array(d), 1)
         if len(d) < fewest_pairs(1, sequential=True):
             assert math.isnan(low)
@@ -492,10 +502,12 @@ class TestIntervalsOfLookingAgain:
 
     @given(SOME_DIFFERENCES, st.sampled_from([-1e-5, 1e-3, -1.0, 1e4]))
     @settings(max_examples=40, deadline=None)
-    def test_scale_and_turn_with_the_differences(self, d: list[float], factor: float) -> None:
+    def test_scale_with_the_differences_and_change_sign_with_them(
+        self, d: list[float], factor: float
+    ) -> None:
         ends = np.array(sequential_interval(np.array(d), 1)) * factor
         scaled = sequential_interval(np.array(d) * factor, 1)
-        # Both are found by trying centres, which are not the same ones.
+        # Both searches try different centres, so their ends differ slightly.
         slack = 1e-5 * abs(factor)
         np.testing.assert_allclose(scaled, np.sort(ends), rtol=1e-4, atol=slack)
 
@@ -517,7 +529,7 @@ class TestIntervalsOfLookingAgain:
             is_in = e_process(d - near_ends[:, np.newaxis]).max(axis=1) < n_claims / 0.05
             assert is_in.tolist() == [True, True, False, False]
 
-    def test_of_ties_between_outliers_are_found(self) -> None:
+    def test_are_right_for_ties_between_outliers(self) -> None:
         d = np.array([0.0, 1.0] * 12 + [1000.0, -1000.0, 1.0, 0.0])
         low, high = sequential_interval(d, 1)
         assert 0 < low < 0.5 < high < 1
@@ -542,7 +554,7 @@ class TestIntervalsOfManyPairs:
         ("n", "n_claims"),
         [(257, 3), (300, 1), pytest.param(700, 3, marks=pytest.mark.slow)],
     )
-    def test_are_never_narrower_than_if_all_centres_are_tried(
+    def test_contain_all_centres_that_an_exhaustive_search_finds(
         self, spread: str, n: int, n_claims: int
     ) -> None:
         d = self.SPREADS[spread](np.random.default_rng(n), n).round(12)
@@ -554,7 +566,7 @@ class TestIntervalsOfManyPairs:
         assert ends[0] <= low <= high <= ends[1]
         assert ends == pytest.approx((low, high), abs=1e-4 * (high - low))
 
-    def test_say_of_0_what_the_e_process_says(self) -> None:
+    def test_contain_0_exactly_if_the_e_process_does_not_exclude_it(self) -> None:
         holds_0 = set()
         for seed in range(12):
             d = np.random.default_rng(seed).normal(0.18, 1, 400).round(12)
@@ -564,13 +576,13 @@ class TestIntervalsOfManyPairs:
         assert holds_0 == {True, False}
 
     @pytest.mark.slow
-    def test_of_100_000_pairs_are_found(self) -> None:
-        # All centres of so many pairs, tried one by one, would take hours.
+    def test_of_100_000_pairs_are_computed(self) -> None:
+        # Trying all centres of so many pairs one by one would take hours.
         low, high = sequential_interval(np.random.default_rng(0).normal(0.5, 1, 100_000), 1)
         assert 0.3 < low < 0.5 < high < 0.7
 
 
-def test_the_fewest_pairs_of_any_number_of_claims_are_known() -> None:
+def test_the_fewest_sequential_pairs_follow_from_the_e_process() -> None:
     for m in (1, 45, 780, 4950):
         n = fewest_pairs(m, sequential=True)
         assert e_process(np.ones(n))[-1] >= m / 0.05 > e_process(np.ones(n - 1))[-1]
@@ -582,13 +594,13 @@ def test_the_fewest_pairs_of_any_number_of_claims_are_known() -> None:
 def test_many_claims_have_the_intervals_of_each_alone() -> None:
     rng = np.random.default_rng(0)
     values = {f"a{i}": rng.normal(size=20).tolist() for i in range(10)}
-    values["a3"][17:] = [math.nan] * 3  # Its claims have 17 pairs.
+    values["a3"][17:] = [math.nan] * 3  # Claims on a3 have 17 pairs.
     for row in paired_differences(values, margin=None):
         d = np.subtract(values[row.arm], values[row.other])[: row.n_pairs]
         assert (row.low, row.high) == pytest.approx(planned_interval(d, 45), abs=1e-11)
 
 
-def test_the_e_value_is_as_defined() -> None:
+def test_the_e_value_has_its_definition() -> None:
     d = [0.01, 0.03, 0.0, -0.02, 0.05]
     rates = np.array([0.25, 0.35, 0.5, 0.7, 1, 1.4, 2])
     products = np.ones(14)

@@ -1,4 +1,4 @@
-"""How many seeds: whether a plan keeps what it promises."""
+"""Planned numbers of seeds have the power that the plan promises."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ MANY = "gain must be large enough for at most 1,000,000 seeds. Pass a larger one
 
 
 def power_of(n_seeds: int, effect: float, n_runs: int, seed: int) -> float:
-    """Return how often planned comparisons find an effect, in standard deviations."""
+    """Return the power of planned comparisons with an effect in standard deviations."""
     values = np.random.default_rng(seed).normal(effect, 1, (n_runs, n_seeds))
     return float(np.mean([planned_interval(d, 1)[0] > 0 for d in values]))
 
 
 @pytest.mark.parametrize("n_pilot", [5, 10])
-def test_plans_from_pilots_keep_their_promise_in_the_mean(n_pilot: int) -> None:
+def test_plans_from_pilots_have_the_promised_power_on_average(n_pilot: int) -> None:
     rng, effect = np.random.default_rng(n_pilot), 1.4
     seeds = [
         planned({"claim": rng.normal(0, 1, n_pilot).tolist()}, effect).seeds for _ in range(12)
     ]
-    # The whole distribution of plans: 12 of them, each tried often enough.
+    # Each of 12 plans is simulated often enough to estimate its power.
     powers = [power_of(min(n, 16), effect, 60, seed) for seed, n in enumerate(seeds)]
     assert np.mean(powers) == pytest.approx(0.8, abs=0.1)
 
 
-# Larger effects need so few seeds that one more is several points of power.
+# Larger effects need so few seeds that one further seed adds several points of power.
 @pytest.mark.slow
 @pytest.mark.parametrize(("n_pilot", "effect"), [(5, 0.8), (10, 0.6)])
-def test_plans_keep_their_promise_within_5_points(n_pilot: int, effect: float) -> None:
+def test_plans_have_the_promised_power_within_5_points(n_pilot: int, effect: float) -> None:
     rng = np.random.default_rng(0)
     pilots = rng.normal(0, 1, (150, n_pilot)).tolist()
     seeds = [planned({"claim": differences}, effect).seeds for differences in pilots]
@@ -55,7 +55,7 @@ def test_plans_keep_their_promise_within_5_points(n_pilot: int, effect: float) -
 
 
 @pytest.mark.parametrize(("effect", "n_seeds"), [(3.0, 4), (1.6, 6), (1.2, 8), (1.0, 11)])
-def test_of_a_known_spread_the_number_is_the_smallest_that_suffices(
+def test_with_a_known_deviation_the_smallest_sufficient_number_is_planned(
     effect: float, n_seeds: int
 ) -> None:
     plan = planned({"claim": pilot(2000)}, 0.01 * effect)
@@ -65,7 +65,7 @@ def test_of_a_known_spread_the_number_is_the_smallest_that_suffices(
         assert power_of(plan.seeds - 1, effect, 1500, 0) <= 0.83
 
 
-def test_sequential_takes_longer() -> None:
+def test_sequential_designs_need_more_seeds() -> None:
     plan = planned({"claim": pilot(40)}, 0.005)
     assert (plan.seeds, plan.seeds_sequential) == (
         pytest.approx(36, abs=2),
@@ -85,10 +85,10 @@ def test_sequential_takes_longer() -> None:
 
 @pytest.mark.parametrize(
     ("effect", "n", "power"),
-    # By G*Power, of the paired t test at a level of 5%.
+    # These powers are those of G*Power for the paired t test at a level of 5%.
     [(0.5, 34, 0.8078), (0.5, 33, 0.7954), (0.8, 15, 0.8213), (1.0, 10, 0.8031)],
 )
-def test_power_of_a_known_spread_is_that_of_the_t_test(
+def test_power_with_a_known_deviation_is_that_of_the_t_test(
     effect: float, n: int, power: float
 ) -> None:
     assert _fixed_power(np.array([effect]), n, 1) == pytest.approx(power, abs=1e-4)
@@ -98,13 +98,13 @@ def test_power_of_a_known_spread_is_that_of_the_t_test(
 
 
 @pytest.mark.parametrize(("n", "n_claims"), [(6, 1), (7, 1), (7, 2), (7, 3)])
-def test_power_of_few_pairs_is_that_of_their_interval(n: int, n_claims: int) -> None:
+def test_power_with_few_pairs_is_that_of_their_interval(n: int, n_claims: int) -> None:
     values = np.random.default_rng(1).normal(1.5, 1, (2000, n))
     powers = np.mean([planned_interval(d, n_claims)[0] > 0 for d in values])
     assert _fixed_power(np.array([1.5]), n, n_claims) == pytest.approx(powers, abs=0.03)
 
 
-def test_power_of_sequential_is_that_of_the_e_process() -> None:
+def test_power_of_sequential_designs_is_that_of_the_e_process() -> None:
     power = _sequential_power(np.full(200, 1.0), 30, 20.0)
     values = np.random.default_rng(9).normal(1, 1, (2000, 30))
     powers = np.maximum.accumulate(e_process(values), axis=1) >= 20
@@ -113,15 +113,16 @@ def test_power_of_sequential_is_that_of_the_e_process() -> None:
     assert power[:5].tolist() == [0] * 5
 
 
-def test_spread_may_be_any_that_the_pilot_leaves_possible() -> None:
-    # Of 10 pairs: s·sqrt(9 / χ²), whose quantiles of 9 degrees are 14.684 (90%), 8.343 and 4.168.
+def test_the_deviation_may_be_any_that_the_pilot_allows() -> None:
+    # With 10 pairs it is s·sqrt(9 / χ²); χ² of 9 degrees has the quantiles 14.684, 8.343 and
+    # 4.168.
     powers = _possible_sds(2.0, 10, np.array([0.9, 0.5, 0.1]))
     assert powers == pytest.approx(2 * np.sqrt(9 / np.array([14.6837, 8.3428, 4.1682])), rel=1e-4)
 
 
-def test_powers_are_of_all_numbers_that_matter() -> None:
+def test_powers_cover_all_relevant_numbers_of_seeds() -> None:
     plan = planned({"claim": pilot(6)}, 0.01)
-    # From the fewest that decide anything to twice as many as the larger number.
+    # The numbers reach from the fewest that can decide to twice the larger planned number.
     assert (min(plan.numbers.power), max(plan.numbers.power)) == (4, 50)
     assert plan.numbers.power.keys() == plan.numbers.power_sequential.keys() >= {14}
     assert plan.numbers.power[13] < 0.8 <= plan.numbers.power[14]
@@ -131,7 +132,7 @@ def test_powers_are_of_all_numbers_that_matter() -> None:
     assert "{" not in repr(plan)
 
 
-def test_fewer_pilot_pairs_ask_for_more_seeds() -> None:
+def test_fewer_pilot_pairs_require_more_seeds() -> None:
     few, many = (planned({"claim": pilot(n)}, 0.01) for n in (5, 50))
     assert few.seeds > many.seeds
     assert (
@@ -142,16 +143,16 @@ def test_fewer_pilot_pairs_ask_for_more_seeds() -> None:
     )
 
 
-def test_a_gain_far_below_the_spread_is_not_found_by_sequential() -> None:
+def test_a_gain_far_below_the_deviation_has_no_sequential_design() -> None:
     plan = planned({"claim": pilot(10)}, 0.0003)
     assert plan.seeds_sequential is plan.hours_sequential is None
 
 
-def test_claims_pool_their_spread_and_share_the_error_rate() -> None:
+def test_claims_pool_their_deviation_and_share_the_error_rate() -> None:
     single = planned({"a": pilot(10, 0.01)}, 0.01)
     both = planned({"a": pilot(10, 0.01), "b": pilot(10, 0.01)}, 0.01)
     assert both.numbers.sd == pytest.approx(0.01)
-    # By degrees of freedom, 9 of one and 3 of the other.
+    # The variances are weighted by their degrees of freedom, 9 and 3.
     assert planned({"a": pilot(10, 0.01), "b": pilot(4, 0.003)}, 0.01).numbers.sd == pytest.approx(
         math.sqrt((9 * 0.01**2 + 3 * 0.003**2) / 12)
     )
@@ -160,11 +161,11 @@ def test_claims_pool_their_spread_and_share_the_error_rate() -> None:
     assert planned({"a": pilot(9), "b": pilot(9), "c": pilot(9)}, 9.0).seeds == fewest_pairs(3)
 
 
-def test_of_three_equal_claims_no_more_seeds_are_planned_than_their_spread_asks_for() -> None:
+def test_three_equal_claims_are_planned_with_their_pooled_deviation() -> None:
     values = np.random.default_rng(0).normal(0, 1, (12, 3, 10)).tolist()
     pilots = [dict(zip("abc", of_claims, strict=True)) for of_claims in values]
     required = planned(dict.fromkeys("abc", pilot(2000, 1.0)), 0.6).seeds
-    # The largest of three standard deviations would ask for half as many again.
+    # A plan by the largest of three deviations would have half as many seeds more.
     seeds = [planned(of_claims, 0.6).seeds for of_claims in pilots]
     assert np.mean(seeds) == pytest.approx(1.15 * required, rel=0.12)
 
@@ -180,14 +181,14 @@ def test_of_three_equal_claims_no_more_seeds_are_planned_than_their_spread_asks_
         ({"a": [0.1, 0.2]}, 1e-6, MANY),
     ],
 )
-def test_what_is_wrong_is_refused(
+def test_wrong_arguments_are_refused(
     differences: dict[str, list[float]], gain: float, words: str
 ) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
         planned(differences, gain)
 
 
-def test_claims_that_vary_unequally_have_numbers_of_seeds_of_their_own() -> None:
+def test_claims_with_unequal_deviations_have_their_own_numbers_of_seeds() -> None:
     powers = []
     for seed in range(8):
         rng = np.random.default_rng(seed)
@@ -195,11 +196,11 @@ def test_claims_that_vary_unequally_have_numbers_of_seeds_of_their_own() -> None
         plan = planned({claim: d.tolist() for claim, d in pilots.items()}, 1.0)
         narrow, wide = plan.numbers.seeds_by_claim.values()
         assert plan.seeds == wide > 3 * narrow
-        # By Student's t, which sign flips come near to.
+        # Student's t test is close to the sign-flip test here.
         draws = rng.normal(1, 2, (2000, wide))
         t = draws.mean(axis=1) / draws.std(axis=1, ddof=1) * math.sqrt(wide)
         powers.append(np.mean(t > stats.t.isf(0.0125, wide - 1)))
-    # 0.8 over all pilots; of a single one, whose standard deviation is too small, it may be half.
+    # The mean power is near 0.8; a pilot with too small a deviation may have half of it.
     assert 0.65 < np.mean(powers) < 0.95
     equal = {claim: pilot(20) for claim in "abc"}
     assert {*planned(equal, 0.01).numbers.seeds_by_claim.values()} == {planned(equal, 0.01).seeds}

@@ -1,4 +1,4 @@
-"""How sure a difference of two accuracies on the same images is."""
+"""Intervals of differences of two accuracies on the same images."""
 
 from __future__ import annotations
 
@@ -18,26 +18,24 @@ from adnn_optuna.stats.proportions import (
 
 @pytest.mark.parametrize(
     ("won", "lost", "n_images", "low", "high"),
-    # What Bonett's own functions return: the supplement of the paper, and statpsych 1.3.
+    # The ends are those of Bonett's own functions: the paper's supplement, and statpsych 1.3.
     [(26, 4, 40, 0.3126438, 0.7349752), (4, 26, 48, -0.6251933, -0.2548067)],
 )
-def test_interval_is_that_of_its_authors(
+def test_interval_is_that_of_bonett(
     won: int, lost: int, n_images: int, low: float, high: float
 ) -> None:
     assert difference_interval(won, lost, n_images) == pytest.approx((low, high), abs=1e-7)
 
 
 @given(st.integers(0, 300), st.integers(0, 300), st.integers(0, 300))
-def test_of_the_two_networks_in_the_other_order_is_the_opposite(
-    won: int, lost: int, others: int
-) -> None:
+def test_exchanged_networks_have_the_opposite_interval(won: int, lost: int, others: int) -> None:
     n_images = won + lost + others + 1
     low, high = difference_interval(won, lost, n_images)
     assert -1 <= low < high <= 1
     assert difference_interval(lost, won, n_images) == pytest.approx((-high, -low))
 
 
-def test_interval_holds_in_95_of_100_cases() -> None:
+def test_interval_contains_the_true_value_in_95_of_100_cases() -> None:
     rng, n_images = np.random.default_rng(0), 359
     for p_won, p_lost in ((0.02, 0.02), (0.03, 0.01), (0.005, 0.002), (0.3, 0.1)):
         chances = [p_won, p_lost, 1 - p_won - p_lost]
@@ -48,13 +46,13 @@ def test_interval_holds_in_95_of_100_cases() -> None:
 
 
 def look_at(differences: np.ndarray, groups: np.ndarray) -> Any:
-    """Return a test-set evaluation of images, each won, lost or neither."""
+    """Return a test-set evaluation with the numbers of images won and lost."""
     counts = {"won": int((differences > 0).sum()), "lost": int((differences < 0).sum())}
     look = {**counts, "n_images": len(groups), "baseline": 0.5, "best": 0.5}
     return {**look, "n_groups": effective_number(groups)}
 
 
-def test_interval_holds_where_images_are_there_several_times() -> None:
+def test_interval_contains_the_true_value_if_images_are_repeated() -> None:
     rng, holds, holds_by_rows = np.random.default_rng(0), 0, 0
     for _ in range(500):
         groups = np.repeat(np.arange(300), rng.geometric(0.2, 300))
@@ -66,7 +64,7 @@ def test_interval_holds_where_images_are_there_several_times() -> None:
     assert holds_by_rows < 0.6 * 500 < 0.94 * 500 <= holds
 
 
-def test_what_befalls_the_unseen_share_is_missed_by_one_draw_in_twenty() -> None:
+def test_an_effect_on_the_unseen_share_is_missed_in_5_percent() -> None:
     rng = np.random.default_rng(0)
     for n in (6, 10, 20):
         befalls = rng.random((20_000, n)) < unseen_share(n)

@@ -1,4 +1,4 @@
-"""Standard deviations with their CIs beside simulations, and the digits that values need."""
+"""Standard deviations with CIs, compared with simulations; outliers; digits of values."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class TestOutliers:
         assert outliers(self.VALUES, maximize=False) == []
         assert outliers([-value for value in self.VALUES], maximize=False) == [7]
         assert outliers(self.VALUES[1:]) == []  # Too few values.
-        assert outliers([*self.VALUES, 0.6]) == []  # Not rare.
+        assert outliers([*self.VALUES, 0.6]) == []  # Two of nine are not rare.
 
-    def test_of_ties_are_far_beyond_other_values(self) -> None:
+    def test_among_ties_are_far_beyond_other_values(self) -> None:
         assert outliers([0.9] * 6 + [0.9 + 1e-17, 0.897, 0.5]) == [8]
         assert outliers([0.9] * 8) == []
-        assert outliers([0.9] * 8 + [0.1]) == []  # Nothing tells the scale.
+        assert outliers([0.9] * 8 + [0.1]) == []  # Equal values have no scale.
 
 
 @given(
@@ -58,7 +58,7 @@ class TestOutliers:
     st.floats(0.001, 1000),
     st.booleans(),
 )
-def test_spread_scales_with_the_values_and_is_in_its_interval(
+def test_the_deviation_scales_with_the_values_and_is_in_its_interval(
     values: list[float], scale: float, differences: bool
 ) -> None:
     array = np.array(values)
@@ -72,7 +72,7 @@ def test_spread_scales_with_the_values_and_is_in_its_interval(
 
 
 @pytest.mark.parametrize("n", [5, 6, 20])
-def test_spread_is_that_of_bonett(n: int) -> None:
+def test_the_interval_is_that_of_bonett(n: int) -> None:
     values = np.random.default_rng(n).exponential(size=n)
     z = stats.norm.isf(0.025)
     center = stats.trim_mean(values, 0.5 / math.sqrt(n - 4))
@@ -85,7 +85,7 @@ def test_spread_is_that_of_bonett(n: int) -> None:
     assert standard_deviation(values) == pytest.approx(tuple(np.sqrt(variances)))
 
 
-def test_spread_of_differences_is_that_of_one_of_the_two() -> None:
+def test_the_deviation_of_differences_is_that_of_one_of_the_two_values() -> None:
     d, n, z = np.array([1.0, -2.0, 0.5, 3.0, -0.5, 2.0]), 6, stats.norm.isf(0.025)
     # The mean is known to be 0, so no degree of freedom is lost: Σd² = 18.5, Σd⁴ = 114.125.
     c = n / (n - z)
@@ -95,7 +95,7 @@ def test_spread_of_differences_is_that_of_one_of_the_two() -> None:
     ]
     spread = standard_deviation(d, are_differences=True)
     assert spread == pytest.approx(tuple(map(math.sqrt, variances)))
-    # Also where all are alike, unless they are nothing.
+    # Equal differences have an interval, too, unless they are 0.
     alike = standard_deviation(np.full(5, -3.0), are_differences=True)
     assert alike.value == pytest.approx(3 / math.sqrt(2))
     assert 0 < alike.low < alike.value < alike.high
@@ -112,9 +112,9 @@ class TestUnits:
     @pytest.mark.parametrize(
         ("arms", "digits"),
         [
-            ([[0.91, 0.92]], 5),  # A spread of .007: three digits of it.
-            ([[1000.0, 1000.001]], 5),  # But nine digits at the most.
-            ([[0.1] * 5], 4),  # Of which the standard deviation is 1.6e-17.
+            ([[0.91, 0.92]], 5),  # Three digits of the deviation, .007.
+            ([[1000.0, 1000.001]], 5),  # At most nine digits in all.
+            ([[0.1] * 5], 4),  # The deviation, 1.6e-17, is a rounding error.
             ([[1e6, 2e6]], 0),
             ([[0.91, 0.92, 1e20], [1e20, 0.9]], 5),
             ([[1e-9, 2e-9]], 12),
@@ -123,14 +123,16 @@ class TestUnits:
             ([[3e-6, 3e-6]], 8),
         ],
     )
-    def test_show_what_tells_values_apart(self, arms: list[list[float]], digits: int) -> None:
+    def test_show_digits_that_distinguish_values(
+        self, arms: list[list[float]], digits: int
+    ) -> None:
         assert unit_of_values(arms).digits == digits
 
-    def test_show_differences_that_are_far_smaller_than_what_pairs_have_in_common(self) -> None:
+    def test_of_paired_values_show_digits_that_distinguish_differences(self) -> None:
         arms = [np.array([0.5, 0.7, 0.9]), np.array([0.5004, 0.7005, 0.9003])]
         assert unit_of_values(arms).digits == 3
         assert unit_of_values(arms, are_paired=True).digits == 6
 
-    def test_are_plain_where_nothing_is_known(self) -> None:
+    def test_are_plain_without_finite_values(self) -> None:
         for arms in ([], [[]], [[0.0, 0.0]], [[math.nan, math.inf]]):
             assert unit_of_values(arms) is PLAIN

@@ -1,4 +1,4 @@
-"""Differences of means of values that are not paired."""
+"""Differences of means of unpaired values."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def compared(one: np.ndarray, two: np.ndarray) -> PairedDifference:
 
 
 def share_of_claims(seed: int, draw_one: Draw, draw_two: Draw, sizes: tuple[int, int]) -> float:
-    """Return in which share of worlds an arm is said to be better."""
+    """Return the share of worlds in which one arm is claimed to be better."""
     rng, n_claims = np.random.default_rng(seed), 0
     for _ in range(N_WORLDS):
         row = compared(draw_one(rng, sizes[0]), draw_two(rng, sizes[1]))
@@ -60,12 +60,12 @@ class TestClaims:
         ],
     )
     def test_between_equal_arms_are_rare(self, draw: Draw, sizes: tuple[int, int]) -> None:
-        # Welch's alone: 11% of collapsing values, 10 and 30.
+        # With Welch's test alone, 11% would be false for 10 and 30 collapsing values.
         assert share_of_claims(sum(sizes), draw, draw, sizes) <= 0.065
 
     @pytest.mark.parametrize("sizes", [(5, 5), (5, 10), (10, 5)])
-    def test_of_unequal_spreads_are_rare(self, sizes: tuple[int, int]) -> None:
-        # The permutation test alone: 9% of 4 wide and 8 narrow values.
+    def test_between_unequal_spreads_are_rare(self, sizes: tuple[int, int]) -> None:
+        # With the permutation test alone, 9% would be false for 4 wide and 8 narrow values.
         wide: Draw = lambda rng, n: 3 * rng.normal(size=n)  # noqa: E731
         assert share_of_claims(0, wide, SAME_SHAPE["normal"], sizes) <= 0.065
 
@@ -77,14 +77,14 @@ class TestClaims:
             n_of_t += stats.ttest_ind(first, second).pvalue < 0.05
         assert n_claims >= 0.95 * n_of_t > 0.5 * N_WORLDS
 
-    def test_always_name_what_they_assume(self) -> None:
-        """Exponential values beside narrow ones of the same mean: claims are false too often."""
+    def test_always_name_their_assumption(self) -> None:
+        """Exponential and narrow values of equal means violate it: claims are false too often."""
         rng = np.random.default_rng(2)
         rows = [compared(rng.exponential(size=n), rng.normal(1, 0.1, n)) for n in (10, 60)]
         for row in (*rows, rows[0].turned()):
             assert row.assumption == "that the arms differ in their means only"
 
-    def test_of_not_worse_have_a_bound_of_their_own(self) -> None:
+    def test_of_not_worse_use_a_one_sided_bound(self) -> None:
         rng = np.random.default_rng(0)
         first, second = rng.normal(size=(2, 400))
         row = compared(first, second)
@@ -98,7 +98,7 @@ class TestClaims:
         assert few.reason == "no CI yet: 3 and 3 values have too few permutations"
         assert compared(np.arange(4.0), np.arange(10.0, 14.0)).verdict == "worse"
 
-    def test_are_as_sure_in_any_unit(self) -> None:
+    def test_do_not_depend_on_the_unit(self) -> None:
         first, second = np.array(ONE), np.array(TWO)
         row, scaled = compared(first, second), compared(1e-30 * first + 0.0, 1e-30 * second)
         assert (scaled.low, scaled.high) == pytest.approx((1e-30 * row.low, 1e-30 * row.high))
@@ -114,14 +114,14 @@ class TestUnpaired:
         assert three[0].high - three[0].low > two[0].high - two[0].low
         assert len(three) == 3
 
-    def test_margin_and_superiority(self) -> None:
+    def test_a_wide_margin_makes_equal_arms_equivalent(self) -> None:
         [row] = unpaired_differences({"one": ONE, "two": ONE[:5]}, margin=9.0)
         assert (row.verdict, row.n_pairs) == ("equivalent", 5)
         above = np.subtract.outer(ONE, ONE[:5])
         assert row.win_rate == pytest.approx(((above > 0) + 0.5 * (above == 0)).mean())
         assert math.isnan(row.win_rate_low)
 
-    def test_many_values_need_no_memory_for_all_their_pairs(self) -> None:
+    def test_many_values_need_little_memory(self) -> None:
         values = np.random.default_rng(0).normal(size=100_000).tolist()
         [row] = unpaired_differences({"one": values, "two": values}, margin=0.1)
         assert (row.verdict, row.win_rate) == ("equivalent", 0.5)
