@@ -1,4 +1,4 @@
-"""Whatever a study holds under our names, it is read or refused with one sentence."""
+"""Every stored attribute of this package is either read, or refused with one sentence."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ TABLES = {
     "trial_user_attributes": "trial_id",
     "trial_system_attributes": "trial_id",
 }
-# Compiled once.
+# All tests share this objective, so it is compiled once.
 OBJECTIVE = make_objective()
 
 
 class Cell(NamedTuple):
-    """An attribute in the database: its table, its row, its name and its value."""
+    """A stored attribute: its table, row, study, name and value."""
 
     table: str
     row: int
@@ -70,12 +70,12 @@ def evaluate(trial: optuna.trial.FrozenTrial, seed: int) -> float:
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a file with a study of each kind."""
+    """Return a database with a study of each kind."""
     path: Path = tmp_path_factory.mktemp("attributes") / "studies.db"
     url = f"sqlite:///{path}"
-    # By the walk, and with scores, as a confirmation has them.
+    # This search stores steps of a walk and, because it is confirmed, scores.
     adnn.search(OBJECTIVE, "greedy", storage=url, study_name="s", max_trial=3, confirm=6)
-    # And a trial that was cut off.
+    # This trial was interrupted.
     cut_off = {stored.ENDED: "interrupted"}
     trial = optuna.create_trial(state=optuna.trial.TrialState.FAIL, system_attrs=cut_off)
     optuna.load_study(study_name="s", storage=url).add_trial(trial)
@@ -91,7 +91,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def cells_of(path: Path) -> Iterator[Cell]:
-    """Yield each attribute of ours, of the trials of a study that of the first that has it."""
+    """Yield each attribute of this package; of equal names in one study, only the first."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         names = dict(connection.execute("SELECT study_id, study_name FROM studies"))
         studies = dict(connection.execute("SELECT trial_id, study_id FROM trials"))
@@ -109,7 +109,7 @@ def cells_of(path: Path) -> Iterator[Cell]:
 
 
 def others_of(value: Any) -> Iterator[Any]:
-    """Yield values that are of another kind than this one, or have such a part."""
+    """Yield values of other types, and copies of the value with one wrong part."""
     yield from (None, 3, -1, "text", [], [1], {}, {"a": 1}, True, 1.5, 10**400, "x" * 10**6)
     if isinstance(value, dict):
         for key, part in value.items():
@@ -130,7 +130,7 @@ def write(path: Path, cell: Cell, value: Any) -> None:
 
 
 def readers(url: str, folder: Path) -> dict[str, Callable[[], object]]:
-    """Return everything that reads studies."""
+    """Return all functions that read studies, by name."""
     study = optuna.load_study(study_name="s", storage=url, sampler=adnn.DeltaStepSampler())
 
     def report() -> None:
@@ -179,7 +179,7 @@ def readers(url: str, folder: Path) -> dict[str, Callable[[], object]]:
 
 
 def reads(reader: str, study: str) -> bool:
-    """Return whether a reader may read the attributes of a study."""
+    """Return whether a reader reads the attributes of a study."""
     kinds = {"comparison": "c", "compare": "c", "models": "models", "variance": "variance"}
     return study.startswith(kinds.get(reader.rsplit(maxsplit=1)[-1], "s"))
 
@@ -283,7 +283,7 @@ CONTRADICTIONS: list[tuple[str, Any, Any, str]] = [
     (stored.RUNS, RUN, {"limits": {"max_time": 1.0}}, "have max_trial in 'limits'"),
     (stored.CONFIRMED, CONFIRMED, {"seeds": []}, "have a list of at least one in 'seeds'"),
     (stored.CONFIRMED, CONFIRMED, {"arms": [1]}, "have a list with 0 in 'arms'"),
-    # An evaluation's parameters are below 2^31.
+    # The seeds of an evaluation are below 2^31.
     (stored.CONFIRMED, CONFIRMED, {"seeds": [2**31]}, "have a whole number from 0 to 2.15e"),
     *(
         (stored.TEST, {**LOOK, "largest_class": "a"}, wrong, "be a test-set evaluation whose")
@@ -301,9 +301,7 @@ CONTRADICTIONS: list[tuple[str, Any, Any, str]] = [
 
 
 @pytest.mark.parametrize(("name", "value", "wrong", "rule"), CONTRADICTIONS)
-def test_parts_that_contradict_each_other_are_refused(
-    name: str, value: Any, wrong: Any, rule: str
-) -> None:
+def test_contradictory_parts_are_refused(name: str, value: Any, wrong: Any, rule: str) -> None:
     study = optuna.create_study(study_name="mine")
     study.set_user_attr(f"{name}/1", value)
     read_record(study)
@@ -315,14 +313,14 @@ def test_parts_that_contradict_each_other_are_refused(
     assert f" must {rule}" in str(error.value)
 
 
-def test_a_gain_without_its_answers_is_refused() -> None:
+def test_a_test_set_evaluation_without_its_counts_is_refused() -> None:
     study = optuna.create_study(study_name="mine")
     study.set_user_attr("adnn:test/1", {name: LOOK[name] for name in LOOK if name != "won"})
     with pytest.raises(WrongInputError, match="a test-set evaluation whose counts agree"):
         read_record(study)
 
 
-def test_what_is_of_no_type_of_ours_is_nobody_s_business() -> None:
+def test_unknown_attributes_are_ignored() -> None:
     study = optuna.create_study(study_name="mine")
     study.set_user_attr("config", 3)
     study.set_user_attr("adnn:another", 3)
@@ -331,7 +329,7 @@ def test_what_is_of_no_type_of_ours_is_nobody_s_business() -> None:
 
 
 @pytest.mark.parametrize("name", [stored.PROPOSAL, stored.OWNER, stored.ENDED])
-def test_a_sampler_leaves_no_trial_running(name: str) -> None:
+def test_a_refused_attribute_leaves_no_trial_running(name: str) -> None:
     study = optuna.create_study(study_name="mine", sampler=adnn.DeltaStepSampler())
     study.optimize(quadratic, n_trials=2)
     study.add_trial(optuna.create_trial(value=0.0, system_attrs={name: WRONG[name]}))
@@ -351,9 +349,7 @@ def test_a_sampler_leaves_no_trial_running(name: str) -> None:
         ({"n": 8, "groups": "0" * 16, "scores": "AA=="}, "be an .npz file of its arrays"),
     ],
 )
-def test_scores_of_examples_that_cannot_be_read_are_refused(
-    examples: dict[str, Any], said: str
-) -> None:
+def test_unreadable_scores_of_examples_are_refused(examples: dict[str, Any], said: str) -> None:
     study = optuna.create_study(study_name="mine")
     study.add_trial(optuna.create_trial(value=0.0, user_attrs={stored.EXAMPLES: examples}))
     with pytest.raises(WrongInputError, match=f"of (trial 0 of )?study 'mine' must {said}"):
@@ -372,7 +368,7 @@ def test_groups_that_unpack_to_too_much_are_refused() -> None:
         adnn.overtuning(study)
 
 
-def test_other_studies_of_the_storage_are_left_alone(storage: InMemoryStorage) -> None:
+def test_attributes_of_other_studies_in_the_storage_are_ignored(storage: InMemoryStorage) -> None:
     study, _ = (store_study(f"s{seed}", seed=seed, storage=storage) for seed in (0, 1))
     compare(storage)
     other_study = optuna.create_study(study_name="other", storage=storage)
@@ -412,7 +408,8 @@ def test_any_value_is_read_or_refused(
         for i, value in enumerate(some):
             for j, reader in enumerate(readers(f"sqlite:///{database}", tmp_path)):
                 if reads(reader, cell.study):
-                    # A file of its own: to a copy over a file in use, SQLite adds its old log.
+                    # Each case has its own file: SQLite would apply the old log to a replaced
+                    # file.
                     case = tmp_path / f"{i}-{j}.db"
                     shutil.copy(database, case)
                     write(case, cell, value)

@@ -65,7 +65,7 @@ def add_trial(
 
 
 def constraints(violation: float) -> dict[str, Any]:
-    """Return what Optuna 5 and Optuna 4 store of a constraint."""
+    """Return the attributes that Optuna 5 and Optuna 4 store for a constraint."""
     return {"constraints:c": violation, "constraints": [violation]}
 
 
@@ -74,7 +74,7 @@ def objective(trial: optuna.Trial) -> float:
 
 
 class TestMaxTrial:
-    def test_runs_nothing_when_reached(self) -> None:
+    def test_starts_no_trial_once_it_is_reached(self) -> None:
         study = optuna.create_study()
         limit = MaxTrialCallback(10)
         assert not limit.reached(study)
@@ -87,7 +87,7 @@ class TestMaxTrial:
         assert MaxTrialCallback(10).reached(study)
         assert not MaxTrialCallback(11).reached(study)
 
-    def test_counts_what_was_tried_to_its_end(self) -> None:
+    def test_counts_trials_that_ended_by_themselves(self) -> None:
         study = optuna.create_study()
         limit = MaxTrialCallback(4)
         add_trial(study)
@@ -103,7 +103,7 @@ class TestMaxTrial:
         assert limit.reached(study)
 
     @pytest.mark.parametrize("max_trial", [0, -1])
-    def test_refuses_what_is_no_count(self, max_trial: int) -> None:
+    def test_refuses_values_below_1(self, max_trial: int) -> None:
         with pytest.raises(ValueError, match=f"max_trial must be at least 1; got {max_trial}"):
             MaxTrialCallback(max_trial)
 
@@ -120,10 +120,10 @@ class TestMaxTime:
         order=st.randoms(),
         n_before=st.integers(0, 20),
     )
-    def test_measures_the_longest_row(
+    def test_measures_the_longest_sequence_of_trials(
         self, intervals: list[tuple[int, int]], order: random.Random, n_before: int
     ) -> None:
-        """Numbers are given when trials are asked for, not when they end."""
+        """The order of trial numbers does not matter, only the times."""
         study = optuna.create_study()
         order.shuffle(intervals)
         for start, length in intervals:
@@ -137,7 +137,7 @@ class TestMaxTime:
         assert limit.used(study) == pytest.approx(longest)
         assert limit.reached(study) == (longest >= 1)
 
-    def test_is_the_same_when_looked_at_in_between(self) -> None:
+    def test_repeated_measurements_agree_with_a_single_one(self) -> None:
         study, limit = optuna.create_study(), MaxTimeCallback(1000)
         rows = [(0, 10, 10), (5, 12, 10), (10, 20, 20), (13, 30, 27), (0, 3, 27), (30, 31, 28)]
         for start, end, elapsed in rows:
@@ -159,27 +159,27 @@ class TestMaxTime:
         assert study.user_attrs["adnn:stop_reason"] == "max_time"
         assert limit.used(study) >= 90.2
 
-    def test_what_a_trial_stores_of_it_is_believed(self) -> None:
+    def test_elapsed_times_stored_by_trials_have_precedence(self) -> None:
         study = optuna.create_study()
         add_trial(study, 0, 1000, user_attrs={OUTCOME: {"elapsed": 7.0}})
         add_trial(study, 0, 900, user_attrs={OUTCOME: {"elapsed": 5.0}})
         assert MaxTimeCallback(1).used(study) == 7
-        add_trial(study, 950, 953)  # Of an objective that stores nothing.
+        add_trial(study, 950, 953)  # Here the objective stores no time.
         assert MaxTimeCallback(1).used(study) == pytest.approx(5 + 3)
 
-    def test_other_hosts_clocks_are_not_believed(self) -> None:
-        """A worker whose clock is five minutes ahead took turns with one whose clock is right."""
+    def test_wrong_clocks_of_other_hosts_do_not_matter(self) -> None:
+        """Two workers take turns; the clock of one of them is five minutes ahead."""
         study = optuna.create_study()
         limit = MaxTimeCallback(100)
         for i in range(40):
             skew = 300 * (i % 2)
             add_trial(study, i + skew, i + skew + 1)
-            study.ask()  # It runs, as the other host's clock says since or in some minutes.
+            study.ask()  # This trial still runs.
             assert limit.used(study) <= i + 1
         assert not limit.reached(study)
         assert limit.used(study) >= 20
 
-    def test_deaths_cost_no_time(self) -> None:
+    def test_a_dead_trial_takes_no_time(self) -> None:
         study = optuna.create_study()
 
         def add(start: float, end: float, **attrs: Any) -> None:
@@ -190,7 +190,7 @@ class TestMaxTime:
             add_trial(study, start, end, TrialState.FAIL, **attrs)
 
         add_trial(study, 0, 10)
-        add(10, 86400)  # Found dead a day later.
+        add(10, 86400)  # It was found dead a day later.
         assert MaxTimeCallback(1).used(study) == pytest.approx(10)
         add(20, 25, system_attrs={ENDED: "error"})
         add(30, 32, system_attrs={ENDED: "interrupted"})
@@ -198,7 +198,7 @@ class TestMaxTime:
         add(50, 54, system_attrs={ENDED: "diverged"})
         assert MaxTimeCallback(1).used(study) == pytest.approx(10 + 5 + 2 + 1 + 4)
 
-    def test_trials_under_way_add_nothing(self) -> None:
+    def test_running_trials_take_no_time(self) -> None:
         study = optuna.create_study(sampler=RandomRestartSampler())
         study._storage.get_trial(study.ask()._trial_id).datetime_start = NOON
         study.sampler = optuna.samplers.RandomSampler()
@@ -206,8 +206,8 @@ class TestMaxTime:
         add_trial(study, 0, 10)
         assert MaxTimeCallback(1).used(study) == pytest.approx(10)
 
-    def test_costs_the_same_beside_a_trial_that_was_abandoned(self) -> None:
-        """Counted in calls of Python's functions, which no other process slows down."""
+    def test_an_abandoned_trial_does_not_slow_measurements(self) -> None:
+        """Costs are counted in function calls, which do not depend on other processes."""
 
         def calls(n_trials: int) -> int:
             study = optuna.create_study(sampler=RandomRestartSampler())
@@ -223,15 +223,15 @@ class TestMaxTime:
 
         assert calls(2000) == calls(20)
 
-    def test_reads_the_trials_once_a_trial(self) -> None:
-        """A reading takes as long as a write, and in a long study longer."""
+    def test_reads_the_trials_once_per_trial(self) -> None:
+        """A read takes as long as a write, and longer in a long study."""
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler())
         profile = cProfile.Profile()
         profile.runcall(study.optimize, lambda _: 0.0, 5, callbacks=[MaxTimeCallback(1e9)])
         code = TrialReader.read.__code__
         assert sum(e.callcount for e in profile.getstats() if e.code is code) == 5
 
-    def test_with_heartbeats(self, url: str) -> None:
+    def test_a_dead_trial_in_a_storage_with_heartbeats_takes_no_time(self, url: str) -> None:
         storage = RDBStorage(url, heartbeat_interval=60)
         study = optuna.create_study(storage=storage)
         add_trial(study, 0, 10)
@@ -239,7 +239,7 @@ class TestMaxTime:
         assert MaxTimeCallback(1).used(study) == pytest.approx(10)
 
     @pytest.mark.parametrize("max_time", [0, -1.0, math.nan, math.inf])
-    def test_refuses_what_is_no_time(self, max_time: float) -> None:
+    def test_refuses_values_that_are_not_positive_and_finite(self, max_time: float) -> None:
         with pytest.raises(ValueError, match="max_time must be"):
             MaxTimeCallback(max_time)
 
@@ -252,13 +252,13 @@ class TestMaxGain:
         limit = MaxGainCallback(0.2, baseline=sign * 0.1 if baseline == "argument" else None)
         if baseline == "stored":
             study.set_user_attr("adnn:baseline", sign * 0.1)
-        values = iter([0.1, 0.0, 0.25, 0.3, 0.9])  # 0.3 - 0.1 is less than 0.2, by rounding.
+        values = iter([0.1, 0.0, 0.25, 0.3, 0.9])  # 0.3 - 0.1 is rounded to less than 0.2.
         study.optimize(lambda _: sign * next(values), callbacks=[limit])
         assert len(study.trials) == 4
         assert study.user_attrs["adnn:stop_reason"] == "max_gain"
         assert limit.reached(study)
 
-    def test_decimal_gains_are_reached_whatever_their_rounding(self) -> None:
+    def test_decimal_gains_are_reached_in_spite_of_rounding(self) -> None:
         for best in range(1, 60):
             study = optuna.create_study(direction="maximize")
             add_trial(study, value=best / 100)
@@ -267,7 +267,7 @@ class TestMaxGain:
                 assert MaxGainCallback(gain, baseline=baseline / 100).reached(study)
                 assert not MaxGainCallback(gain + 1e-9, baseline=baseline / 100).reached(study)
 
-    def test_the_baseline_is_the_first_trial_also_if_it_ends_last(self) -> None:
+    def test_the_baseline_is_the_first_trial_even_if_it_ends_last(self) -> None:
         study = optuna.create_study(direction="maximize")
         limit = MaxGainCallback(0.25)
         trials = [study.ask() for _ in range(3)]
@@ -277,7 +277,7 @@ class TestMaxGain:
         add_trial(study, value=0.25)
         assert limit.reached(study)
 
-    def test_ignores_what_has_no_value(self) -> None:
+    def test_ignores_trials_without_a_final_value(self) -> None:
         study = optuna.create_study(direction="maximize")
         limit = MaxGainCallback(0.1)
         assert not limit.reached(study)
@@ -296,9 +296,7 @@ class TestMaxGain:
 
     @pytest.mark.parametrize("direction", ["minimize", "maximize"])
     @pytest.mark.parametrize("baseline", [math.inf, -math.inf])
-    def test_there_is_no_gain_on_an_infinite_baseline(
-        self, direction: str, baseline: float
-    ) -> None:
+    def test_an_infinite_baseline_allows_no_gain(self, direction: str, baseline: float) -> None:
         study = optuna.create_study(direction=direction)
         for value in (baseline, 3.0, baseline, -3.0):
             add_trial(study, value=value)
@@ -320,7 +318,7 @@ class TestMaxGain:
         assert study.best_value == 0.75
         assert limit.reached(study)
 
-    def test_a_baseline_that_was_stored_meanwhile_counts(self) -> None:
+    def test_a_baseline_that_is_stored_later_counts(self) -> None:
         study, limit = optuna.create_study(direction="maximize"), MaxGainCallback(0.3)
         add_trial(study, value=0.5)
         assert not limit.reached(study)
@@ -339,11 +337,11 @@ class TestMaxGain:
             MaxGainCallback(0.2).reached(study)
 
     @pytest.mark.parametrize("max_gain", [0, -0.1, math.nan, math.inf])
-    def test_refuses_what_is_no_gain(self, max_gain: float) -> None:
+    def test_refuses_values_that_are_not_positive_and_finite(self, max_gain: float) -> None:
         with pytest.raises(ValueError, match="max_gain must be"):
             MaxGainCallback(max_gain)
 
-    def test_refuses_a_baseline_that_is_none(self) -> None:
+    def test_refuses_a_baseline_that_is_no_finite_number(self) -> None:
         with pytest.raises(ValueError, match="baseline must be a finite number; got nan"):
             MaxGainCallback(0.1, baseline=math.nan)
         with pytest.raises(TypeError, match="baseline must be a number"):
@@ -351,23 +349,23 @@ class TestMaxGain:
 
 
 class TestMaxStale:
-    def test_ends_after_so_many_trials_without_an_improvement(self) -> None:
+    def test_ends_after_the_given_number_of_trials_without_improvement(self) -> None:
         study = optuna.create_study()
         values = [5.0, 3.0, 4.0, 3.0, 2.0, 2.0, 9.0, 2.5, 1.0]
         study.optimize(lambda _: values.pop(0), callbacks=[MaxStaleCallback(3)])
         assert [trial.value for trial in study.trials] == [5, 3, 4, 3, 2, 2, 9, 2.5]
         assert study.user_attrs["adnn:stop_reason"] == "max_stale"
 
-    def test_a_small_improvement_is_none(self) -> None:
+    def test_an_improvement_below_the_minimum_does_not_count(self) -> None:
         study = optuna.create_study(direction="maximize")
         for value in (0.5, 0.55, 0.6, 0.64):
             add_trial(study, value=value)
         assert not MaxStaleCallback(3).reached(study)
         assert MaxStaleCallback(3, min_improvement=0.2).reached(study)
-        # Small steps add up.
+        # Several small improvements count together.
         assert not MaxStaleCallback(3, min_improvement=0.1).reached(study)
 
-    def test_counts_trials_without_a_value_and_over_runs(self) -> None:
+    def test_counts_trials_without_a_value_and_of_earlier_runs(self) -> None:
         study = optuna.create_study()
         limit = MaxStaleCallback(3)
         add_trial(study)
@@ -390,7 +388,7 @@ class TestMaxStale:
 
     @settings(deadline=None)
     @given(st.lists(st.integers(0, 9), min_size=1, max_size=30), st.integers(0, 3))
-    def test_is_as_counted_one_by_one(self, values: list[int], least: int) -> None:
+    def test_agrees_with_a_count_trial_by_trial(self, values: list[int], least: int) -> None:
         study = optuna.create_study()
         for value in values:
             add_trial(study, value=value)
@@ -419,7 +417,7 @@ def test_every_limit_is_public() -> None:
 
 
 @pytest.mark.parametrize("limit", LIMITS)
-def test_multi_objective(limit: Any) -> None:
+def test_studies_with_several_objectives_are_refused(limit: Any) -> None:
     study = optuna.create_study(directions=["minimize", "maximize"])
     text = "must have one objective; got 2"
     with pytest.raises(ValueError, match=text):
@@ -429,7 +427,7 @@ def test_multi_objective(limit: Any) -> None:
 
 
 @pytest.mark.parametrize("limit", LIMITS[:3])
-def test_several_studies_and_pickling(limit: Any) -> None:
+def test_one_limit_serves_several_studies_and_can_be_pickled(limit: Any) -> None:
     full, empty = optuna.create_study(), optuna.create_study()
     add_trial(full, 0, 3, value=0.9)
     add_trial(full, 3, 6, value=0.4)
@@ -439,7 +437,7 @@ def test_several_studies_and_pickling(limit: Any) -> None:
         limit = pickle.loads(pickle.dumps(limit))
 
 
-def test_repr() -> None:
+def test_repr_shows_all_arguments() -> None:
     assert [*map(repr, LIMITS)] == [
         "MaxTimeCallback(max_time=5.0)",
         "MaxTrialCallback(max_trial=2)",
@@ -449,7 +447,7 @@ def test_repr() -> None:
 
 
 @pytest.mark.parametrize("limit", LIMITS)
-def test_keeps_nothing_of_studies_before(limit: Any) -> None:
+def test_a_limit_keeps_no_trials_of_earlier_studies(limit: Any) -> None:
     trials = []
     for _ in range(3):
         study = optuna.create_study()
@@ -462,11 +460,11 @@ def test_keeps_nothing_of_studies_before(limit: Any) -> None:
 
 
 @pytest.mark.parametrize("limit", LIMITS[:3])
-def test_sees_that_a_study_took_the_place_of_another(limit: Any, url: str) -> None:
+def test_a_limit_recognizes_a_study_with_the_name_of_a_deleted_one(limit: Any, url: str) -> None:
     storage = RDBStorage(url)
     for n_trials in (3, 0, 1):
         study = optuna.create_study(storage=storage, study_name="s")
-        # One object for all, as in a worker that goes on.
+        # All studies use one storage object, as in a long-lived worker.
         study._storage = storage
         assert not limit.reached(study)
         for i in range(n_trials):
@@ -484,7 +482,7 @@ def test_sees_that_a_study_took_the_place_of_another(limit: Any, url: str) -> No
         MaxStaleCallback(8),
     ],
 )
-def test_stops_under_a_pruner_that_shows_samplers_another_study(limit: Any) -> None:
+def test_limits_stop_a_study_under_a_hyperband_pruner(limit: Any) -> None:
     study = optuna.create_study(
         direction="maximize",
         sampler=RandomRestartSampler(seed=0),
@@ -515,8 +513,8 @@ def test_stops_under_a_pruner_that_shows_samplers_another_study(limit: Any) -> N
     ],
     ids=str,
 )
-def test_the_transactions_of_a_trial(sampler: optuna.samplers.BaseSampler, url: str) -> None:
-    """Each is a round trip to a database; Optuna's random search takes 6, and one a parameter."""
+def test_a_trial_takes_few_transactions(sampler: optuna.samplers.BaseSampler, url: str) -> None:
+    """A transaction is a database round trip; random search takes 6, and one per parameter."""
     storage = RDBStorage(url)
     study = optuna.create_study(storage=storage, sampler=sampler)
     limits = [MaxTimeCallback(1e9), MaxTrialCallback(10**9), MaxGainCallback(1e9)]

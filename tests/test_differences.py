@@ -1,4 +1,4 @@
-"""What differs between two configurations."""
+"""The sentences on differences between two configurations."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_differences_in_lists_of_settings_have_a_path() -> None:
     ]
 
 
-def test_things_of_two_kinds_are_not_compared_further() -> None:
+def test_objects_of_two_classes_are_not_compared_further() -> None:
     stored = {"class_name": "Dense", "config": {"units": 8}}
     assert config_differences(stored, {"class_name": "LSTM", "config": {"units": 9}}) == [
         "class_name is 'LSTM', was 'Dense'"
@@ -53,14 +53,14 @@ WEIGHTS = [np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4), np.zeros(4, n
     ("weights", "is_same"),
     [
         (WEIGHTS, True),
-        ([w * np.float32(1 + 2e-7) for w in WEIGHTS], True),  # As another processor rounds.
+        ([w * np.float32(1 + 2e-7) for w in WEIGHTS], True),  # Another processor may round so.
         ([w * np.float32(1.01) for w in WEIGHTS], False),
         ([WEIGHTS[0][::-1], WEIGHTS[1]], False),
         ([WEIGHTS[0], WEIGHTS[1] + np.float32(0.1)], False),
         (WEIGHTS[:1], False),
     ],
 )
-def test_initial_weights_are_compared_but_for_rounding(
+def test_initial_weights_are_compared_except_for_rounding(
     weights: list[np.ndarray], is_same: bool
 ) -> None:
     stored, new = (

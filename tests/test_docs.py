@@ -1,4 +1,4 @@
-"""Every public name stands in the reference, with an example that ``make docs`` runs."""
+"""The reference has an example of every public name, and guides quote real output."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_public_name_has_an_example_beside_its_documentation(name: str) -> None:
         pytest.param("search", 2, marks=pytest.mark.slow),
     ],
 )
-def test_a_guide_prints_what_it_says(
+def test_the_examples_of_a_guide_print_the_quoted_output(
     page: str,
     n_examples: int,
     tmp_path: Path,
@@ -85,7 +85,7 @@ def test_a_guide_prints_what_it_says(
 
 
 @pytest.mark.slow
-def test_the_guide_to_loops_prints_what_it_says_of_a_changed_function(
+def test_the_guide_to_loops_quotes_the_output_of_a_changed_function(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     guide = text_of("loops")
@@ -102,7 +102,7 @@ def test_the_guide_to_loops_prints_what_it_says_of_a_changed_function(
 
 
 @pytest.mark.slow
-def test_the_example_replicates_for_as_many_seeds_as_the_readme_says() -> None:
+def test_the_example_replicates_for_as_many_seeds_as_the_readme_states() -> None:
     [code] = re.findall(r"```python\n((?:(?!```).)*?)\nstorage, name = ", README, re.DOTALL)
     [counts] = re.findall(r"replicates in (\d) or (\d) of 10 such searches", README)
     namespace: dict[str, Any] = {}
@@ -116,7 +116,7 @@ def test_the_example_replicates_for_as_many_seeds_as_the_readme_says() -> None:
     assert str(n_replicated) in counts
 
 
-def test_calls_and_commands_in_the_text_are_those_that_the_package_takes() -> None:
+def test_calls_and_commands_in_the_text_have_existing_arguments() -> None:
     calls = re.findall(r"verify\((path[^)]*)\)", text_of("contracts"))
     assert len(calls) >= 3
     parameters = inspect.signature(adnn.verify).parameters
@@ -127,7 +127,7 @@ def test_calls_and_commands_in_the_text_are_those_that_the_package_takes() -> No
             assert equals, call
     [rate] = re.findall(r"learning_rate=([\d.]+)", README)
     rates = re.findall(r"--learning-rate ([\d.]+)", text_of("search"))
-    assert rates == [rate]  # The same search without Python.
+    assert rates == [rate]  # Both are the same search.
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
@@ -140,14 +140,14 @@ def test_the_commands_for_signatures_verify_them(tmp_path: Path) -> None:
     assert f"```text\n{printed}```" in guide
 
 
-def test_a_comparison_in_the_text_has_the_limit_that_it_needs() -> None:
+def test_each_comparison_command_in_the_text_has_max_trial() -> None:
     commands = re.findall(r"(?:^|`)adnn compare (.*?)(?:`|$)", SITE, re.MULTILINE)
     assert len(commands) >= 2
     for command in commands:
         assert "--max-trial" in command, command
 
 
-def test_a_search_in_the_text_has_the_name_by_which_it_is_gone_on_with() -> None:
+def test_each_resumed_search_in_the_text_is_given_its_name() -> None:
     root, gone_on_with = REFERENCE.parents[1], []
     notebooks = [json.loads(file.read_text("utf-8")) for file in root.glob("notebooks/*.ipynb")]
     texts = ["".join(cell["source"]) for notebook in notebooks for cell in notebook["cells"]]
@@ -157,7 +157,7 @@ def test_a_search_in_the_text_has_the_name_by_which_it_is_gone_on_with() -> None
         names = re.findall(r"^adnn (?:resume|contract) --study-name (\S+)", block, re.MULTILINE)
         gone_on_with += names if searches else []
         for name in names if searches else []:
-            # One with other settings than the defaults is called by them, if by nothing else.
+            # A search with default settings has a default name; any other search must be named.
             assert f"--study-name {name}" in searches[0] or "--hidden" not in searches[0], block
     assert len(gone_on_with) >= 3
 
@@ -183,7 +183,7 @@ def test_the_table_of_initializers_knows_each_distribution() -> None:
     assert "unknown" not in table
 
 
-def test_each_field_of_a_contract_has_a_row_that_says_what_it_is() -> None:
+def test_each_field_of_a_contract_has_a_row_with_its_meaning() -> None:
     fields = runpy.run_path(str(REFERENCE.parent / "contract_fields.py"))
     rows = fields["table"]().splitlines()[2:]
     named = [row.split("`")[1] for row in rows]
@@ -192,7 +192,7 @@ def test_each_field_of_a_contract_has_a_row_that_says_what_it_is() -> None:
     assert epochs.startswith("| `objective.training.epochs` | whole number, 1 to 100,000 |  | ")
     assert "passes" in epochs
     assert all(row.split(" | ")[-1].endswith(". |") for row in rows)
-    # What is no field any more is not explained; those of all scores are made of parts.
+    # Each meaning belongs to a field, or is part of a metric that only some contracts have.
     without_row = set(fields["MEANINGS"]) - set(named)
     assert all(re.fullmatch(r"(baseline|best)\.\w+_(loss|r2)", name) for name in without_row)
 
@@ -204,7 +204,7 @@ def test_each_plot_has_its_picture_and_code_in_the_gallery() -> None:
     assert set(code_by_file) == set((REFERENCE.parent / "_static" / "gallery").glob("*.png"))
 
 
-def test_inventories_hold_the_names_that_are_linked_to() -> None:
+def test_inventories_contain_all_linked_names() -> None:
     written = runpy.run_path(str(REFERENCE.parent / "write_inventories.py"))
     for project in written["NAMES"]:
         file = REFERENCE.parent / "inventories" / f"{project}.inv"

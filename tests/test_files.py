@@ -1,4 +1,4 @@
-"""Files are replaced at once or not at all, whatever happens meanwhile."""
+"""Files are replaced completely or not at all, even if the writer dies or fails."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def outcomes_of_deaths(what: str, folder: Path) -> list[str]:
 
 
 @needs_posix
-def test_a_writer_that_is_killed_leaves_the_old_text_or_the_new_one(tmp_path: Path) -> None:
+def test_a_killed_writer_leaves_the_old_text_or_the_new_one(tmp_path: Path) -> None:
     *deaths, end = outcomes_of_deaths("text", tmp_path)
     assert len(deaths) > 4
     assert set(deaths) == {"old, 0 more files", "newer, 0 more files"}
@@ -64,14 +64,14 @@ def test_a_writer_that_is_killed_leaves_the_old_text_or_the_new_one(tmp_path: Pa
 def test_a_contract_names_its_own_weights_after_any_death(tmp_path: Path) -> None:
     *deaths, end = outcomes_of_deaths("contract", tmp_path)
     assert len(deaths) > 8
-    # New weights that no contract names yet may be there.
+    # The folder may contain new weights that no contract names yet.
     whole = {f"{version}, whole: True, {n} more files" for version, n in (("old", 0), ("old", 1))}
     assert set(deaths) - {end} == whole
     assert end == "newer, whole: True, 1 more files"
 
 
 @needs_posix
-def test_two_writers_at_the_same_time_do_not_mix(tmp_path: Path) -> None:
+def test_two_simultaneous_writers_do_not_mix(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     write_text(file, "a" * 100_000)
     writers = [
@@ -83,7 +83,7 @@ def test_two_writers_at_the_same_time_do_not_mix(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.txt"]
 
 
-def test_what_raises_while_it_writes_replaces_nothing(tmp_path: Path) -> None:
+def test_an_error_during_writing_replaces_nothing(tmp_path: Path) -> None:
     (file := tmp_path / "a.txt").write_text("old")
 
     def write_half() -> None:
@@ -98,7 +98,7 @@ def test_what_raises_while_it_writes_replaces_nothing(tmp_path: Path) -> None:
 
 
 @needs_posix
-def test_a_full_disk_is_told_in_a_sentence(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_in_a_sentence(tmp_path: Path) -> None:
     (file := tmp_path / "a.txt").write_text("old")
     with full_disk(), pytest.raises(NotWrittenError) as refusal:
         write_text(file, "new" * 1000)
@@ -107,19 +107,19 @@ def test_a_full_disk_is_told_in_a_sentence(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.txt"]
 
 
-def test_a_folder_that_is_gone_is_told_in_a_sentence(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(NotWrittenError, match="cannot be written"):
         write_text(tmp_path / "gone" / "a.txt", "new")
 
 
 @needs_posix
-def test_a_name_that_no_file_can_have_is_refused() -> None:
+def test_a_name_with_a_null_character_is_refused() -> None:
     message = r"must have no null character; got 'a\\x00b'"
     with pytest.raises(ValueError, match=message), replacing("a\0b"):
         pass
 
 
-def test_permissions_and_links_stay(tmp_path: Path) -> None:
+def test_permissions_and_links_are_kept(tmp_path: Path) -> None:
     write_text(file := tmp_path / "a.txt", "old")
     umask = os.umask(0)
     os.umask(umask)
@@ -148,7 +148,7 @@ def test_a_read_only_file_is_not_replaced(tmp_path: Path) -> None:
 
 @needs_posix
 @pytest.mark.tensorflow
-def test_no_file_of_a_result_is_written_by_half(tmp_path: Path) -> None:
+def test_all_files_of_a_result_are_replaced_as_a_whole(tmp_path: Path) -> None:
     result = adnn.search(make_objective(), max_trial=1, confirm=0)
     contract = Contract({"objective": {}}, {"kernel": np.zeros(1000)})
     writers: dict[str, Callable[[Path], None]] = {

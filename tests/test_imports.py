@@ -1,4 +1,4 @@
-"""What importing the package, and asking for help, costs."""
+"""The modules that are loaded by imports of the package and by requests for help."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 import adnn_optuna as adnn
 
 HEAVY = ("keras", "pandas", "plotly", "sklearn", "tensorflow")
-# Nodes of syntax trees that are loaded; all of the package has 152,000.
+# The largest numbers of loaded nodes of syntax trees; the whole package has 152,000.
 N_NODES_OF_RECHECK = 49_400
 N_NODES_OF_FUNCTIONS = 69_000
 HELPED = (*HEAVY, "jinja2", "numpy", "optuna", "pydantic", "rich", "scipy", "sqlalchemy")
 
 
 def loaded(code: str, names: tuple[str, ...]) -> str:
-    """Run code in a fresh process; return which of the modules it loaded."""
+    """Run code in a new process and return which of the modules it loaded."""
     question = f"import sys; print(*[name for name in {names} if name in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", f"{code}\n{question}"], capture_output=True, text=True, check=True
@@ -34,11 +34,11 @@ adnn.expected_luck(3, 1.0)
 adnn.measure_variance(lambda *, seed: seed % 7, n=5)
 import colorsys
 """
-    # What is loaded is seen.
+    # The last import proves that loaded modules are noticed.
     assert loaded(code, (*HEAVY, "colorsys")) == "colorsys"
 
 
-def test_of_functions_and_studies_nothing_of_networks_is_loaded() -> None:
+def test_functions_and_studies_load_nothing_of_networks() -> None:
     code = """
 import ast, pathlib, sys
 import optuna
@@ -81,7 +81,7 @@ def test_samplers_and_callbacks_load_hardly_more_than_optuna() -> None:
     assert loaded(added, slow) == loaded("import optuna", slow)
 
 
-def test_a_command_as_a_name_is_answered_by_its_function() -> None:
+def test_the_name_of_a_command_suggests_its_function() -> None:
     with pytest.raises(AttributeError, match="Did you mean 'measure_variance'"):
         adnn.variance  # noqa: B018
 

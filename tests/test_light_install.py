@@ -1,4 +1,4 @@
-"""Without TensorFlow: what works, and what says in a sentence which command installs the rest."""
+"""Without TensorFlow, all else works, and errors name the command that installs it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import adnn_optuna as adnn
 if TYPE_CHECKING:
     from pathlib import Path
 
-# As if the packages of the extras were not installed.
+# Without these modules, Python behaves as if the extras were not installed.
 BASE_ONLY = """
 import sys
 sys.modules |= dict.fromkeys(["keras", "psycopg", "sklearn", "tensorflow"])
@@ -62,20 +62,20 @@ print(*comparison.differences()["verdict"])
 """
 
 
-def test_every_public_name_is_there_and_says_what_to_install(tmp_path: Path) -> None:
+def test_every_public_name_exists_and_states_the_package_to_install(tmp_path: Path) -> None:
     done = python(f"from adnn_optuna import {', '.join(adnn.__all__)}\n{CALLS}", tmp_path)
     assert done.returncode == 0, done.stderr
     *of_tensorflow, of_storage, of_data, verdict = done.stdout.splitlines()
     assert len(of_tensorflow) == 5
     assert all(line.endswith(TENSORFLOW) for line in of_tensorflow)
     assert of_storage.endswith("pip install 'adnn_optuna[postgresql]'.")
-    # Data that Keras would download name both ways.
+    # If Keras would download the data, the error names both ways.
     assert "pip install 'adnn_optuna[tensorflow]'" in of_data
     assert "Put its four IDX files" in of_data
     assert verdict == "worse"
 
 
-def test_commands_run_or_say_what_to_install(tmp_path: Path) -> None:
+def test_commands_run_or_state_the_package_to_install(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(
         "import random\n"
         "def f(trial, seed):\n"

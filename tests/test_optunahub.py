@@ -1,4 +1,4 @@
-"""The packages for OptunaHub load and do the same as what they are built from."""
+"""The packages for OptunaHub load and do the same as the modules from which they are built."""
 
 from __future__ import annotations
 
@@ -78,14 +78,16 @@ def run(sampler: Any, *callbacks: Any) -> list[dict[str, Any]]:
         ),
     ],
 )
-def test_samplers(package: str, ours: type, arguments: dict[str, Any], registry: Path) -> None:
+def test_samplers_propose_as_those_of_the_package(
+    package: str, ours: type, arguments: dict[str, Any], registry: Path
+) -> None:
     module = optunahub.load_local_module(package, registry_root=str(registry))
     sampler = getattr(module, ours.__name__)(**arguments)
     assert not type(sampler).__module__.startswith("adnn_optuna")
     assert run(sampler) == run(ours(**arguments))
 
 
-def test_callbacks(registry: Path) -> None:
+def test_callbacks_stop_as_those_of_the_package(registry: Path) -> None:
     module = optunahub.load_local_module("callbacks/study_limits", registry_root=str(registry))
     random = optuna.samplers.RandomSampler(seed=0)
     limits = [module.MaxTrialCallback(7), module.MaxTimeCallback(60), module.MaxGainCallback(1e9)]
@@ -97,7 +99,7 @@ def test_the_tests_and_examples_of_the_packages_pass(registry: Path) -> None:
     tests = [str(folder) for folder in registry.glob("*/*/tests")]
     assert len(tests) == 4
     run_python("-m", "pytest", "--quiet", "-p", "no:cacheprovider", *tests)
-    # The hub is not asked: it would have another version, or none yet.
+    # Examples load the local build, as the hub may have another version or none.
     local = f"optunahub.load_local_module(registry_root={str(registry)!r}, package="
     codes = [
         example.read_text().replace("optunahub.load_module(", local)
@@ -119,7 +121,7 @@ def test_packages_pass_the_registrys_own_checks(registry: Path) -> None:
         readme.write_text(text)
 
 
-def test_requirements_name_what_is_imported(registry: Path) -> None:
+def test_requirements_list_all_imported_packages(registry: Path) -> None:
     expected = {
         "samplers/adaptive_simulated_annealing": ["numpy", "psutil", "scipy"],
         "samplers/delta_step": ["numpy", "psutil"],
@@ -132,7 +134,7 @@ def test_requirements_name_what_is_imported(registry: Path) -> None:
         assert all(">=" in line for line in lines)
 
 
-def test_folders_are_as_the_registry_expects(registry: Path) -> None:
+def test_folders_have_the_files_and_texts_of_the_registry(registry: Path) -> None:
     for folder in registry.glob("*/*"):
         assert {"LICENSE", "README.md", "__init__.py", "example.py", "tests"} <= {
             file.name for file in folder.iterdir()
@@ -155,6 +157,6 @@ def test_folders_are_as_the_registry_expects(registry: Path) -> None:
             assert re.search(rf"^## {heading}$", text, re.MULTILINE)
         for image in re.findall(r"\]\((images/[^)]*)\)", text):
             assert (folder / image).exists()
-        # No import of the sources is left, of which there would be none.
+        # No module still imports the package itself, which may not be installed.
         for module in folder.glob("*.py"):
             assert "adnn_optuna." not in re.sub(r"`~?adnn_optuna[.\w]*`", "", module.read_text())

@@ -1,4 +1,4 @@
-"""What macOS and Windows lack, taken away from Linux."""
+"""The package works without the facilities of Linux that macOS and Windows lack."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def without_proc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("without_proc")
-def test_processes_are_told_apart_without_proc() -> None:
+def test_processes_are_distinguished_without_proc() -> None:
     code = "import sys; print(flush=True); sys.stdin.read()"
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe) as process:
@@ -57,7 +57,7 @@ def test_processes_are_told_apart_without_proc() -> None:
 
 
 @pytest.mark.usefixtures("without_proc")
-def test_step_of_a_dead_process_is_done_again_without_proc() -> None:
+def test_the_step_of_a_dead_process_is_repeated_without_proc() -> None:
     study = optuna.create_study(sampler=DeltaStepSampler(deltas=(0.1,), max_steps=3))
     space = {"x": optuna.distributions.FloatDistribution(-1, 1)}
     other_trial = study.ask(space)
@@ -73,13 +73,13 @@ def test_step_of_a_dead_process_is_done_again_without_proc() -> None:
 
 @pytest.mark.tensorflow
 @pytest.mark.usefixtures("without_proc")
-def test_environment_is_described_without_proc() -> None:
+def test_the_environment_is_described_without_proc() -> None:
     from adnn_optuna.experiments.environment import describe_environment
 
     assert describe_environment()["processor"]["model"] == platform.processor()
 
 
-def test_cores_are_counted_where_nobody_tells_which_may_be_used(
+def test_cores_are_counted_without_sched_getaffinity(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delattr("os.sched_getaffinity", raising=False)
@@ -87,10 +87,10 @@ def test_cores_are_counted_where_nobody_tells_which_may_be_used(
 
 
 @pytest.mark.parametrize("name", [r"C:\Users\A B\adnn.db", r"data\adnn.db", r"\\server\me@x\a.db"])
-def test_backslashes_and_drive_letters_stay_in_a_storage(
+def test_backslashes_and_drive_letters_are_kept_in_a_storage(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On Linux, where a backslash is a letter like others, this is one file."""
+    """On Linux, a backslash is an ordinary character, so the whole name is one file."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     assert masked(name) == name

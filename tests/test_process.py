@@ -1,4 +1,4 @@
-"""No verb changes what all code in a process shares."""
+"""No verb changes the global state of its process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 @pytest.mark.slow
 @pytest.mark.tensorflow
-def test_no_verb_leaves_anything_behind_in_the_process(tmp_path: Path) -> None:
+def test_no_verb_changes_global_state(tmp_path: Path) -> None:
     worker = Path(__file__).with_name("process_worker.py")
     command = [sys.executable, str(worker), str(tmp_path)]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -1,4 +1,4 @@
-"""README's examples print what README says, one after the other in one process."""
+"""The examples of README print the quoted output, one after the other in one process."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ TEXT = README.read_text(encoding="utf-8")
 
 
 def examples() -> Iterator[tuple[str, str]]:
-    """Yield each example with what it prints."""
+    """Yield each example with its quoted output."""
     yield from re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", TEXT, re.DOTALL)
 
 
 @pytest.mark.skipif(not is_installed("tensorflow"), reason="needs TensorFlow")
-def test_each_example_prints_what_is_quoted(
+def test_each_example_prints_the_quoted_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -38,7 +38,7 @@ def test_each_example_prints_what_is_quoted(
         assert printed.getvalue() == quoted
 
 
-def test_first_screen_is_short() -> None:
+def test_the_readme_is_short() -> None:
     assert len([*examples()]) == 2
     for code, quoted in examples():
         assert len([line for line in code.split("\n") if line]) <= 11
@@ -55,7 +55,7 @@ def test_the_guide_to_searches_quotes_the_example_of_a_search() -> None:
     assert example in guide.read_text(encoding="utf-8")
 
 
-def test_the_front_page_has_the_example_of_a_recheck_and_what_it_prints() -> None:
+def test_the_front_page_has_the_example_of_a_recheck_with_its_output() -> None:
     front_page = (README.parent / "docs" / "index.md").read_text(encoding="utf-8")
     [(code, quoted), _] = examples()
     [front_code] = re.findall(r"```python\n(.*?)```", front_page, re.DOTALL)

@@ -1,4 +1,4 @@
-"""Seeds follow from values under fixed keys: nothing that is renamed changes one."""
+"""Seeds follow from values and fixed keys, so renaming code changes no seed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from adnn_optuna import _seeds
 from adnn_optuna.networks.offsets import RESTARTS
 
 
-def test_seeds_that_confirm_follow_from_the_values_of_the_configuration() -> None:
+def test_confirming_seeds_follow_from_the_values_of_the_configuration() -> None:
     x = np.arange(240.0).reshape(60, 4) / 240
     data = adnn.Dataset.from_arrays(x, np.arange(60) % 3, name="mine")
     offsets = adnn.InitOffsetObjective(adnn.MLP((4,)), data)
@@ -22,7 +22,7 @@ def test_seeds_that_confirm_follow_from_the_values_of_the_configuration() -> Non
         assert _seeds.confirmation_seeds(fingerprint, {"x": 0.5}, 2) == seeds
 
 
-def test_seeds_of_each_purpose_have_their_own_key() -> None:
+def test_each_purpose_has_its_own_seeds() -> None:
     assert _seeds.trial_seed(3, 5) == 161839443
     assert _seeds.replicate_seed(3, 5, 1) == 1476158323
     assert _seeds.seeds_of_best_trial(3, 2) == [228595140, 1710420758]

@@ -1,4 +1,4 @@
-"""The pages of the site in a browser, as far as a script makes them."""
+"""The scripts of the site, run in a browser."""
 
 from __future__ import annotations
 

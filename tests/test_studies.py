@@ -1,4 +1,4 @@
-"""The committed results of the studies, and what is written about them."""
+"""The committed results of the studies, and the texts and figures drawn from them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def make_case(*arguments: Any, **options: Any) -> Any:
     return sys.modules["_case"].Case(*arguments, **options)
 
 
-def test_tables_say_what_the_committed_results_hold(figures: Any) -> None:
+def test_tables_agree_with_the_committed_results(figures: Any) -> None:
     written = figures.blocks()
     for page in figures.PAGES:
         text = page.read_text(encoding="utf-8")
@@ -46,7 +46,7 @@ def test_tables_say_what_the_committed_results_hold(figures: Any) -> None:
         assert figures.with_blocks(text, written) == text
 
 
-def test_each_figure_on_a_page_is_one_that_is_drawn(figures: Any) -> None:
+def test_the_figures_on_pages_are_those_that_studies_draw(figures: Any) -> None:
     figure_files = {
         f"{study.name}{suffix}.png"
         for study in figures.STUDIES
@@ -59,11 +59,11 @@ def test_each_figure_on_a_page_is_one_that_is_drawn(figures: Any) -> None:
 
 
 @pytest.mark.slow
-def test_a_study_that_is_run_again_finds_its_trials(figures: Any, url: str) -> None:
+def test_a_resumed_study_reuses_its_trials(figures: Any, url: str) -> None:
     motivation = figures.motivation
     settings = motivation.Settings(runs=3, draws=2, epochs=2)
 
-    # Left in the middle, as a killed process leaves it; the rest is done by the second run.
+    # The first run stops in the middle, like a killed process; the second run does the rest.
     first = next(motivation.run(settings, url))
     *_, results = motivation.run(settings, url)
     *_, again = motivation.run(settings, url)
@@ -93,11 +93,11 @@ def walks_of_seeds(rq1: Any, gain: Any, *, trials: int = 20, seeds: int = 10) ->
     }
 
 
-def test_what_one_seed_does_in_all_its_steps_is_one_case(figures: Any) -> None:
+def test_all_steps_of_one_seed_count_as_one_case(figures: Any) -> None:
     rq1 = figures.rq1_step_size
-    # Each walk goes its own way in all of its steps, up or down.
+    # The walk of each seed goes either up or down in all of its steps.
     either_way = walks_of_seeds(rq1, lambda seed, offsets: (-1) ** seed * offsets)
-    # All of them go down, the last one the least.
+    # All walks go down, that of the last seed the least.
     down = walks_of_seeds(rq1, lambda seed, offsets: (seed - 10) * offsets)
 
     [trend, _] = rq1.trends(either_way)
@@ -109,10 +109,9 @@ def test_what_one_seed_does_in_all_its_steps_is_one_case(figures: Any) -> None:
 
 def test_values_of_delta_are_compared_between_seeds(figures: Any) -> None:
     rq1 = figures.rq1_step_size
-    # The best offset is 0.12, which only 0.006 reaches in 20 trials. The gain there differs more
-    # between the seeds.
+    # The best offset is 0.12, which only the delta 0.006 reaches in 20 trials. The loss with other
     peak = walks_of_seeds(rq1, lambda seed, offsets: -abs(offsets - 0.12) / 2**seed)
-    # Each seed has its own luck with each offset.
+    # The gain of each seed with each offset is random.
     luck = walks_of_seeds(
         rq1, lambda seed, offsets: np.random.default_rng(seed).normal(0, 0.01, len(offsets))
     )
@@ -128,7 +127,7 @@ def test_values_of_delta_are_compared_between_seeds(figures: Any) -> None:
 
 def test_models_are_pooled_seed_by_seed(figures: Any) -> None:
     study = figures.greedy_vs_annealing
-    # In each model the seeds are far apart, but what one has too much the other has too little.
+    # Within a model, seeds differ much, but the deviations of both models cancel.
     noise = np.linspace(-0.1, 0.1, 10)
     gain = {"annealing": 0.005}
     models = {
@@ -154,7 +153,7 @@ def test_models_are_pooled_seed_by_seed(figures: Any) -> None:
 
 
 def paper_size_of(figures: Any, seeds: dict[str, list[int]]) -> dict[str, Any]:
-    """Return results in which Algorithm 1 has 1 pp less than the others, and no replication."""
+    """Return results in which Algorithm 1 is 1 pp worse than all others and does not replicate."""
 
     def unit(seed: int) -> dict[str, Any]:
         luck = 0.001 * seed
@@ -169,9 +168,9 @@ def paper_size_of(figures: Any, seeds: dict[str, list[int]]) -> dict[str, Any]:
     return {"setting": setting, "models": models}
 
 
-def test_a_model_whose_planned_seeds_are_not_done_has_no_verdict(figures: Any) -> None:
+def test_a_model_with_missing_planned_seeds_has_no_verdict(figures: Any) -> None:
     study, planned = figures.paper_size, [*range(10, 18)]
-    # Without the sixth seed, those behind it do not count.
+    # The sixth seed is missing, so later seeds do not count.
     open_ = paper_size_of(figures, {"MNIST-4": [10, 11, 12, 13, 14, 16, 17]})
     done = paper_size_of(figures, {"MNIST-4": planned, "FMNIST-4": planned[:-1]})
 
@@ -186,7 +185,7 @@ def test_a_model_whose_planned_seeds_are_not_done_has_no_verdict(figures: Any) -
     assert verdicts["FMNIST-4"] == "open"
 
 
-def test_the_paper_s_size_is_judged_as_anyone_can_by_compare_values(figures: Any) -> None:
+def test_verdicts_of_the_paper_size_are_those_of_compare_values(figures: Any) -> None:
     study, planned = figures.paper_size, [*range(10, 18)]
     results = paper_size_of(figures, {"MNIST-4": planned, "FMNIST-4": planned})
 
@@ -197,7 +196,8 @@ def test_the_paper_s_size_is_judged_as_anyone_can_by_compare_values(figures: Any
         judged = study.differences(results, values, claims)
         assert set(judged) == {"MNIST-4", "FMNIST-4", study.POOLED}
         for name in ("MNIST-4", study.POOLED):
-            units = study.of_units(results, "MNIST-4")  # The mean of two that are equal is one.
+            # The mean of two equal units is one of them.
+            units = study.of_units(results, "MNIST-4")
             comparison = adnn.compare_values(values(units), margin=0.001).differences()
             for (arm, reference), difference in judged[name].items():
                 by_us = difference if (arm, reference) in comparison.index else difference.turned()
@@ -225,14 +225,14 @@ def test_the_claim_on_depth_is_judged_once_all_planned_seeds_are_done(figures: A
     assert mean.x == pytest.approx([-2.35])
 
 
-def test_offsets_and_controls_are_chosen_by_what_was_selected_by(figures: Any) -> None:
+def test_samplers_and_controls_are_chosen_by_the_selection_metric(figures: Any) -> None:
     study = figures.regimes_controls
 
     def values_of(selected: float, test: float) -> dict[str, list[float]]:
-        """Return values of ten seeds, whose differences between arms are equal."""
+        """Return values of ten seeds, with equal differences between arms."""
         return {"selected_by": [selected] * 10, "test": [test + 1e-4 * i for i in range(10)]}
 
-    # By selection annealing is the best sampler and another learning rate the best control.
+    # By the selection metric, annealing is the best sampler, and learning_rate the best control.
     of_arm = {
         "greedy": (0.70, 0.79),
         "annealing": (0.71, 0.72),
@@ -258,7 +258,7 @@ def test_offsets_and_controls_are_chosen_by_what_was_selected_by(figures: Any) -
     assert otherwise.mean == pytest.approx(-0.03)
     [claim] = study.claims(results)
     assert claim.verdict.endswith("in none of 1 settings")
-    # An arm that the other cells do not have yet.
+    # The arm ensemble is missing in other cells.
     ensemble = values_of(0.74, 0.77)
     _, otherwise = study.differences({**cell, "arms": {**cell["arms"], "ensemble": ensemble}})
     assert (otherwise.other, otherwise.mean) == ("ensemble", pytest.approx(-0.05))
@@ -267,7 +267,7 @@ def test_offsets_and_controls_are_chosen_by_what_was_selected_by(figures: Any) -
     assert claim.verdict.endswith("in 1 of 1 settings")
 
 
-# As published: Gramacy et al. 2016, CEC 2006 (g04 to g24), and Coello and Mezura 2002.
+# Published optima: Gramacy et al. 2016, CEC 2006 (g04 to g24), and Coello and Mezura 2002.
 OPTIMA = {
     "Gramacy": 0.5998,
     "g04": -30665.539,
@@ -280,17 +280,17 @@ OPTIMA = {
 }
 
 
-def test_functions_with_constraints_have_the_optima_that_are_published(figures: Any) -> None:
+def test_functions_with_constraints_have_the_published_optima(figures: Any) -> None:
     problems = figures.sampler_constraints.PROBLEMS
     assert problems.keys() == OPTIMA.keys()
     for name, problem in problems.items():
         value, margins = problem.function(*problem.best)
         assert value == pytest.approx(OPTIMA[name], rel=1e-4)
-        # Stresses and loads of the beam are in thousands.
+        # The beam's stresses and loads are in thousands.
         assert max(margins) < 0.01
 
 
-def test_a_benchmark_of_samplers_goes_on_and_counts_the_truth(
+def test_a_benchmark_of_samplers_resumes_and_uses_true_values(
     figures: Any, tmp_path: Path
 ) -> None:
     samplers, calls = sys.modules[figures.sampler_tables.main.__module__], []
@@ -317,7 +317,7 @@ def test_a_benchmark_of_samplers_goes_on_and_counts_the_truth(
     cells = [*run("annealing", "QMC"), {**first[0], "method": "TPE", "regret": 2.0}]
     rows = {row["method"]: row for row in samplers.rows_of(cells)}
     assert rows["TPE"]["ours_over_it"][0] == pytest.approx(first[0]["regret"] / 2)
-    # It was not run on all problems.
+    # TPE was not run on all problems.
     assert (rows["TPE"]["mean_rank"], rows["TPE"]["regrets"]) == (None, {"p": 2.0})
     ranks = [rows[name]["mean_rank"][0] for name in ("annealing", "QMC")]
     assert sum(ranks) == 3
@@ -343,7 +343,7 @@ def test_a_rival_knows_the_parameters_and_their_conditions(figures: Any) -> None
 
     case = make_case("", "", 0, 1, objective, is_conditional=True)
     space = rivals.Space.of(case)
-    # By their places, which of a step and of a choice are counted from 0.
+    # Conditions name places: steps and choices are counted from 0.
     assert space.conditions == {"if n": ("n", [2, 3]), "if kind": ("kind", [1])}
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     study.optimize(lambda trial: objective(trial, 0), 20)
@@ -354,7 +354,7 @@ def test_a_rival_knows_the_parameters_and_their_conditions(figures: Any) -> None
             assert axis.low <= axis.place(value) <= axis.high
 
 
-def test_a_script_says_how_it_is_used() -> None:
+def test_the_help_of_a_script_describes_it() -> None:
     done = subprocess.run(
         [sys.executable, STUDIES / "rq2_trials.py", "--help"],
         capture_output=True,
@@ -365,7 +365,7 @@ def test_a_script_says_how_it_is_used() -> None:
     assert "RQ2" in done.stdout
 
 
-# Where JAX is installed, it is among the contenders.
+# If JAX is installed, training_speed measures it, too.
 QUICK = ("sampler_quality", "sampler_quality_many", "sampler_quality_mixed", "sampler_tables")
 QUICK += ("training_speed", "trial_overhead", "motivation", "overtuning", "index_protocol")
 QUICK += ("replicates", "sampler_budgets", "sampler_constraints", "keep", "big_inputs")
@@ -375,7 +375,7 @@ OF_IMAGES += ("paper_size", "depth", "regimes", "regimes_controls", "n_trainings
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*QUICK, *OF_IMAGES])
-def test_a_study_runs_quickly_and_writes_to_its_build_alone(name: str, tmp_path: Path) -> None:
+def test_a_quick_study_writes_only_to_its_build_folder(name: str, tmp_path: Path) -> None:
     if name in OF_IMAGES and not os.environ.get("ADNN_DATA_DIR"):
         pytest.skip("ADNN_DATA_DIR is unset, so there is no MNIST and Fashion-MNIST to read")
     shutil.copytree(STUDIES, tmp_path / "studies", ignore=shutil.ignore_patterns("__pycache__"))
@@ -400,5 +400,5 @@ def files_in(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_each_study_is_run_quickly(figures: Any) -> None:
+def test_every_study_has_a_quick_test(figures: Any) -> None:
     assert {study.name for study in figures.STUDIES} == {*QUICK, *OF_IMAGES}

@@ -1,20 +1,20 @@
-"""How values and texts are written."""
+"""The notation of values and texts."""
 
 from __future__ import annotations
 
 from adnn_optuna._units import ACCURACY, PLAIN, in_list, params_in_words
 
 
-def test_parameters_that_are_whole_or_no_numbers_are_written_as_they_are() -> None:
+def test_whole_numbers_and_texts_among_parameters_are_not_rounded() -> None:
     params = {"units": 12345, "rate": 0.0123456, "bias": True, "kind": "a"}
     assert params_in_words(params) == "units=12345, rate=0.01235, bias=True, kind=a"
 
 
-def test_names_are_a_list_in_a_sentence() -> None:
+def test_names_are_listed_as_in_a_sentence() -> None:
     assert [in_list("abc"[:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
 
 
-def test_neither_is_a_small_value_0_nor_does_a_huge_one_fill_a_line() -> None:
+def test_small_values_are_not_printed_as_0_and_huge_ones_are_short() -> None:
     assert PLAIN.value(1.6e-5) == "1.6e-05"
     assert PLAIN.value(-2e300) == "-2e+300"
     assert PLAIN.gain(2e300) == "+2e+300"
