@@ -1,23 +1,24 @@
-# Each target installs what it needs into .venv, from the lock. Without make: pip install .
+# Each target first installs the locked packages that it needs into .venv. Without make, use
+# `pip install .`.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# What users install, which is enough for the demo; and with the development tools.
+# RUNS marks an environment with the packages of users, INSTALLED one with development tools.
 RUNS := $(VENV)/.runs
 INSTALLED := $(VENV)/.installed
 UV := $(BIN)/uv
-# Without TensorFlow, and with the lowest versions that pyproject.toml allows.
+# LIGHT_VENV has no TensorFlow; OLDEST_VENV has the lowest versions that pyproject.toml allows.
 LIGHT_VENV := .venv-light
 LIGHT_INSTALLED := $(LIGHT_VENV)/.installed
 OLDEST_VENV := .venv-oldest
 OLDEST_INSTALLED := $(OLDEST_VENV)/.installed
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
-# TensorFlow's start-up notices would bury what the targets print.
+# This hides TensorFlow's start-up notices, which are longer than the output of the targets.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Without bytecode, each of the tests' processes would compile TensorFlow's sources.
+# Bytecode must be written, or each process of the tests would compile TensorFlow's sources.
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help
@@ -38,7 +39,7 @@ help:
 	@echo "make lock         bring requirements.lock up to pyproject.toml (UPGRADE=1: to the newest versions)"
 	@echo "make clean        remove caches and builds (.venv, .venv-light and .venv-oldest stay)"
 
-# pip installs uv, and uv the rest, in a few seconds.
+# pip installs uv, and uv installs all other packages in a few seconds.
 $(UV): requirements.lock
 	@echo "Installing uv into $(VENV) ..."
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
@@ -48,8 +49,8 @@ $(UV): requirements.lock
 	@touch $@
 
 # Install the package with the options $(1) of uv into the environment that holds the target.
-# uv keeps the versions and hashes of the lock that it starts from, and refuses packages without a hash.
-# setuptools is among them, so that building the editable package downloads nothing else.
+# uv keeps the versions and hashes of requirements.lock, and refuses packages without a hash.
+# The lock includes setuptools, so building the editable package downloads nothing else.
 define INSTALL
 @echo "Installing into $(@D) ..."
 @mkdir -p build
@@ -79,13 +80,13 @@ $(OLDEST_INSTALLED): $(INSTALLED)
 demo: $(RUNS)
 	@$(BIN)/python studies/demo.py
 
-# SCALE passes options on, such as SCALE="--storage postgresql+psycopg://... --kill-every 20".
+# SCALE holds options of the script, such as SCALE="--storage postgresql+psycopg://... --kill-every 20".
 .PHONY: scale
 scale: $(INSTALLED)
 	@$(BIN)/python studies/scale.py $(SCALE)
 
-# Two workers share two cores: with TensorFlow's default of one thread for each core in every worker
-# they would fight over them.
+# Two workers share two cores, so each may use one thread only; by default, TensorFlow would use
+# one thread per core in every worker.
 test test-slow test-slow-part test-light test-oldest mutants: export TF_NUM_INTRAOP_THREADS := 1
 test test-slow test-slow-part test-light test-oldest mutants: export TF_NUM_INTEROP_THREADS := 1
 test test-slow test-slow-part test-light test-oldest mutants: export OMP_NUM_THREADS := 1
@@ -104,7 +105,7 @@ test-slow: $(INSTALLED)
 	@$(BIN)/python $(PYTEST) --nbmake -m slow tests
 	@$(BIN)/python $(PYTEST) --nbmake $(NOTEBOOKS)
 
-# Another folder each day of the year. Whatever ran until the time is up has passed.
+# The folder changes daily. If the time is up, the target succeeds: no test has failed until then.
 SLOW_FOLDERS := api cli contracts engine networks results samplers stats
 .PHONY: test-slow-part
 test-slow-part: $(INSTALLED)
@@ -126,7 +127,7 @@ test-oldest: $(OLDEST_INSTALLED)
 	@$(OLDEST_VENV)/bin/python $(PYTEST) -m 'not slow' \
 		tests/samplers tests/test_callbacks.py tests/api/test_search.py
 
-# Warnings are errors; the network is not asked.
+# Warnings are errors, and nothing is downloaded.
 SPHINX := -m sphinx --quiet --fail-on-warning --keep-going --fresh-env --write-all
 
 .PHONY: docs
@@ -141,12 +142,12 @@ docs: $(INSTALLED)
 optunahub: $(INSTALLED)
 	@$(BIN)/python studies/optunahub/build.py
 
-# Hours for many. MUTANTS passes options on, such as MUTANTS="--number 1000 --seed 1".
+# Many mutants take hours. MUTANTS holds options of the script, such as MUTANTS="--number 1000 --seed 1".
 .PHONY: mutants
 mutants: $(INSTALLED)
 	@$(BIN)/python tests/mutants.py $(MUTANTS)
 
-# Of 10 points, two are for the address and the URLs, which are added at publication.
+# pyroma gives two of 10 points for the address and the URLs, which are added at publication.
 .PHONY: package
 package: $(INSTALLED)
 	@rm -rf dist build/lib

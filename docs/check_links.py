@@ -1,4 +1,4 @@
-"""Check that each internal link of the built pages leads somewhere: ``check_links.py FOLDER``."""
+"""Check that all internal links of the built pages have targets: ``check_links.py FOLDER``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 
 class Page(HTMLParser):
-    """The links of a page and what they may lead to."""
+    """The links of a page, and the ids that are targets of links."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -18,7 +18,7 @@ class Page(HTMLParser):
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
-        """Note a link, or an id."""
+        """Store the links and the id of a tag."""
         for name, value in attrs:
             if name in {"href", "src"} and value:
                 self.links.append(value)
@@ -27,7 +27,7 @@ class Page(HTMLParser):
 
 
 def broken_links(folder: Path) -> list[str]:
-    """Return what leads nowhere, each with its page."""
+    """Return each link without a target, after the name of its page."""
     pages = {path.resolve(): Page(path) for path in folder.rglob("*.html")}
     broken = []
     for path, page in pages.items():

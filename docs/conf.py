@@ -1,4 +1,4 @@
-"""How the documentation is built: ``make docs``, without a network."""
+"""The settings with which ``make docs`` builds the documentation, without a network."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ extensions = [
     "sphinx_design",
 ]
 exclude_patterns = ["_build"]
-# The names of others that the reference uses; ``write_inventories.py`` wrote their addresses.
+# Other projects, to whose names the reference links; ``write_inventories.py`` writes the files.
 intersphinx_mapping = {
     project: (f"https://{site}/", f"inventories/{project}.inv")
     for project, site in {
@@ -61,17 +61,17 @@ intersphinx_mapping = {
         "python": "docs.python.org/3",
     }.items()
 }
-# Each of their names must have an address; names of ours outside the reference need none.
+# Every name of another project must have an address; names of this package need none.
 nitpicky = True
 nitpick_ignore = [("py:class", "optuna.trial._base.BaseTrial")]  # Optuna does not document it.
 nitpick_ignore_regex = [("py:.*", r"(?!optuna|keras|numpy|pandas|collections|concurrent|os\b).*")]
 myst_enable_extensions = ["dollarmath", "deflist", "attrs_inline", "colon_fence"]
 myst_heading_anchors = 3
-# They are kept with their outputs, and `make test-slow` runs them.
+# Notebooks are shown with their stored outputs; `make test-slow` runs them.
 nb_execution_mode = "off"
 nb_merge_streams = True
 autodoc_typehints = "description"
-# So results show no fields that only their constructors take.
+# With this setting, results show no fields that only their constructors take.
 autodoc_typehints_description_target = "documented_params"
 autodoc_member_order = "bysource"
 autoclass_content = "class"
@@ -80,16 +80,16 @@ html_show_copyright = False
 highlight_language = "text"
 html_theme = "furo"
 html_title = f"adnn_optuna {release}"
-# The front page's title for search engines.
+# Search engines show this title of the front page.
 TITLE = f"Is the best score of an Optuna study real? - {project}"
 templates_path = ["_templates"]
 html_favicon = "_static/favicon.svg"
-# The site's address; until it has one, the links of 404.html start from the host's root.
+# The site has no address yet, so the links of 404.html start from the host's root.
 html_baseurl = ""
 html_static_path = ["_static"]
 html_css_files = ["own.css"]
 html_math_renderer = "mathml"
-# The examples of the reference search in a folder of their own, which is removed.
+# The examples of the reference write their files into a temporary folder.
 doctest_global_setup = """
 import os, shutil, tempfile, warnings
 import numpy as np
@@ -120,7 +120,7 @@ def _write_helps() -> None:
     """Write the help of each command of ``adnn``."""
     command = typer.main.get_command(cli)
     context = typer.Context(command, info_name="adnn")
-    with contextlib.redirect_stdout(io.StringIO()):  # No terminal, so without colours.
+    with contextlib.redirect_stdout(io.StringIO()):  # Help has no colours outside a terminal.
         parts = [f"```text\n{command.get_help(context)}\n```"]
         for name in command.commands:
             verb = command_with_options(name)
@@ -152,7 +152,7 @@ def _without_type(_: Any, what: str, __: str, ___: Any, ____: Any, lines: list[s
         lines[:] = [line.replace(": ", "\N{RATIO} ") for line in lines]
 
 
-# The descriptions of arguments that methods of many classes share, if they have none themselves.
+# Descriptions of arguments of many methods, for docstrings that describe none.
 _SHARED = {
     "path": "The file to write.",
     "study": "The study.",

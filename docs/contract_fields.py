@@ -82,7 +82,7 @@ MEANINGS = {
     "files.data.name": "The file of embedded data; its name has their SHA-256's start.",
     "files.data.sha256": "The SHA-256 of this file.",
 }
-_ANY = 1e30  # A bound so large is none.
+_ANY = 1e30  # Larger bounds are not shown.
 _TYPES = {str: "text", dict: "object", list: "list", object: "any", str | None: "text or null"}
 
 
@@ -90,7 +90,7 @@ def table() -> str:
     """Return a row for each field.
 
     Raises:
-        KeyError: If a field has no meaning here.
+        KeyError: If a field is missing in ``MEANINGS``.
     """
     rows = ["| field | must be | may be missing | meaning |", "| --- | --- | --- | --- |"]
     named = {".".join(path): field for path, field in FIELDS.items()}

@@ -1,4 +1,4 @@
-"""Draw the picture that links to the site show, from README's recheck: ``draw_card.py``.
+"""Draw the preview picture of shared links from README's recheck: ``draw_card.py``.
 
 Drawing needs Chromium or Chrome.
 """
@@ -35,7 +35,7 @@ path.real { stroke: #56c596; }
 
 
 def example() -> tuple[list[float], Recheck]:
-    """Return the values of the study of README's example, and its recheck."""
+    """Return the values of the trials in README's example, and the recheck."""
     readme = (HERE.parent / "README.md").read_text(encoding="utf-8")
     [code] = re.findall(r"```python\n(import optuna.*?)print\(", readme, re.DOTALL)
     names: dict[str, Any] = {"adnn": adnn}

@@ -1,4 +1,4 @@
-"""Draw the pictures of the gallery, from the code that stands above each: ``draw_gallery.py``.
+"""Draw each picture of the gallery by the code above it on the page: ``draw_gallery.py``.
 
 Drawing needs Chromium or Chrome.
 """
@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def pictures() -> list[tuple[str, Path | None]]:
-    """Return each block of code of the page, with the picture of what it draws, if any."""
+    """Return each block of code on the page, and the file of the picture below it, if any."""
     text = (HERE / "gallery.md").read_text(encoding="utf-8")
     found = re.findall(r"```{testcode}\n(.*?)```\n(?:\n!\[[^]]*\]\((.*?)\))?", text, re.DOTALL)
     return [(code, HERE / file if file else None) for code, file in found]
@@ -28,7 +28,7 @@ def pictures() -> list[tuple[str, Path | None]]:
 def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     names: dict[str, Any] = {"adnn": adnn, "optuna": optuna}
-    # The page's code writes files.
+    # The code on the page writes files, so it runs in a temporary folder.
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         for code, file in pictures():
             exec(code, names)  # noqa: S102 - it is the code of our own page

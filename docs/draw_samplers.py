@@ -1,4 +1,4 @@
-"""Draw greedy and annealing on one landscape, by the real samplers: ``draw_samplers.py``."""
+"""Draw trials of the greedy and the annealing sampler on a landscape: ``draw_samplers.py``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ text { fill: #1f2328; text-anchor: middle; }
 
 
 def landscape(trial: optuna.Trial) -> float:
-    """Return the value of a trial: it is best at one point, and training adds noise."""
+    """Return the value of a trial: highest at one point, with random noise."""
     x = trial.suggest_float("weight offset", -1, 1)
     y = trial.suggest_float("bias offset", -1, 1)
     noise = NOISE * np.random.default_rng(trial.number).normal()
@@ -34,7 +34,7 @@ def landscape(trial: optuna.Trial) -> float:
 
 
 def points(sampler: optuna.samplers.BaseSampler) -> list[tuple[float, float]]:
-    """Return the pixels of the sampler's trials in their order."""
+    """Return the coordinates in pixels of the sampler's trials, in their order."""
     study = optuna.create_study(direction="maximize", sampler=sampler)
     study.optimize(landscape, n_trials=N_TRIALS)
     places = [tuple(trial.params.values()) for trial in study.trials]
@@ -42,7 +42,7 @@ def points(sampler: optuna.samplers.BaseSampler) -> list[tuple[float, float]]:
 
 
 def color(share: float) -> str:
-    """Return the colour of a trial by its place in the order, from orange to dark violet."""
+    """Return the colour of a trial: orange for the first (0) to dark violet for the last (1)."""
     first, last = (245, 158, 66), (76, 29, 149)
     mixed = (round(a + share * (b - a)) for a, b in zip(first, last, strict=True))
     return f"rgb({','.join(map(str, mixed))})"
@@ -74,7 +74,7 @@ def panel(left: int, title: str, trials: list[tuple[float, float]]) -> str:
 
 
 def legend() -> str:
-    """Return the colours of the order, and the sign of the best point."""
+    """Return the legend: the colours of first to last trials, and the sign of the best point."""
     dots = [
         f'<circle class="trial" cx="{150 + 14 * i}" cy="430" r="5" fill="{color(i / 9)}"/>'
         for i in range(10)

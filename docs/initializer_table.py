@@ -1,4 +1,4 @@
-"""The initializers of the installed Keras, one in each row: what they draw from."""
+"""A table of the initializers of the installed Keras, with their distributions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def initializer_table() -> str:
 
 
 def _formula(initializer: Any) -> str:
-    """Return the parameters of the distribution where they follow from the variable's shape."""
+    """Return the formula of parameters that depend on the variable's shape, otherwise nothing."""
     if not hasattr(initializer, "scale"):
         return ""
     is_average = initializer.mode == "fan_avg"

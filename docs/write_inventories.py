@@ -1,7 +1,7 @@
-"""Write the inventories of other projects that this site links to: the names it uses, no more.
+"""Write inventories of other projects, with only the names to which this site links.
 
-Their own are not asked for, so that the site is built without a network. Autodoc sees some of
-Optuna's classes under the names of private modules, which lead to the public ones.
+The projects' own inventories would need a network while the site is built. Some of Optuna's
+classes have a second entry, under the name of the private module by which autodoc knows them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NUMPY, _SCALARS = "reference/generated/{}.html#{}", "reference/arrays.scalars.h
 _PANDAS = ("class", "reference/api/pandas.DataFrame.html#pandas.DataFrame")
 _PLOTLY = ("class", "generated/plotly.graph_objects.Figure.html#plotly.graph_objects.Figure")
 
-# By project: by name the kind of thing, and where it stands; "{}" is the name.
+# For each project, maps names to their kind and address.
 NAMES: dict[str, dict[str, tuple[str, str]]] = {
     "optuna": {
         "optuna.study.Study": ("class", _OPTUNA.format(*["study.Study"] * 2)),
@@ -93,7 +93,7 @@ NAMES: dict[str, dict[str, tuple[str, str]]] = {
 
 
 def inventory(project: str) -> bytes:
-    """Return the inventory of a project, as Sphinx reads it."""
+    """Return the inventory of a project in Sphinx's format."""
     lines = [f"{name} py:{kind} 1 {uri} -\n" for name, (kind, uri) in NAMES[project].items()]
     head = f"# Sphinx inventory version 2\n# Project: {project}\n# Version: \n"
     head += "# The remainder of this file is compressed using zlib.\n"
