@@ -178,9 +178,20 @@ def _describe_arguments(_: Any, what: str, name: str, of: Any, __: Any, lines: l
         lines[at : at + ("Args:" in lines)] = ["", *new] if at == len(lines) else new[:-1]
 
 
+_OF_RESULTS = {
+    "adnn_optuna.results.models",
+    "adnn_optuna.results.recheck",
+    "adnn_optuna.results.value_table",
+    "adnn_optuna.results.variance",
+    "adnn_optuna.stats.power",
+}
+
+
 def _without_constructor(_: Any, what: str, __: str, of: Any, *___: Any) -> tuple[str, str] | None:
-    """Show no constructor of the results that verbs return."""
-    return ("", "") if what == "class" and issubclass(of, Printed) else None
+    """Show no constructor of the results that verbs return, and of their numbers."""
+    if what == "class" and (issubclass(of, Printed) or of.__module__ in _OF_RESULTS):
+        return "", ""
+    return None
 
 
 def _without_alias(_: Any, what: str, __: str, found: Any, ___: Any, lines: list[str]) -> None:
