@@ -1,4 +1,4 @@
-"""Optuna samplers that keep their state in the study. Each is loaded when it is used."""
+"""Optuna samplers that keep their state in the study. Each class is loaded at its first use."""
 
 from __future__ import annotations
 

@@ -230,13 +230,13 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
 
 @dataclasses.dataclass
 class _Chain:
-    """An annealing that learns from trials. It knows each coordinate's parameter."""
+    """An annealing that learns from trials and knows the parameter of each coordinate."""
 
     annealing: AdaptiveSimulatedAnnealing
     sign: int
     x0: Mapping[str, Any]
     distributions: Mapping[str, BaseDistribution] = dataclasses.field(default_factory=dict)
-    names: frozenset[str] = frozenset()  # Also of parameters with a single value.
+    names: frozenset[str] = frozenset()  # Including parameters with a single value.
 
     def __copy__(self) -> Self:
         return dataclasses.replace(self, annealing=copy.copy(self.annealing))
@@ -259,7 +259,7 @@ class _Chain:
                 self.annealing.add_coordinate(name, n_choices(distribution), levels(distribution))
             elif not can_rescale(scale, distribution):
                 continue
-            # A coordinate's scale is all of the range that its parameter ever had.
+            # A coordinate's scale covers all ranges that its parameter has had.
             elif (wider := hull(scale, distribution)) != scale:
                 start, end = (rescale(place, scale, wider) for place in (0.0, 1.0))
                 self.annealing.rescale(name, start, end, levels(wider))
@@ -289,7 +289,7 @@ class _Chain:
         scale = self.distributions.get(name)
         if scale is None and name in self.x0:
             center = to_unit(self.x0[name], distribution)
-        # The range may have changed since. Any other change is for Optuna to refuse.
+        # The range may have changed since; Optuna refuses any other change.
         elif scale is not None and can_rescale(scale, distribution):
             unit = point[name]
             if scale != distribution:
@@ -306,8 +306,8 @@ class _Chain:
 
 
 def _start(name: str, value: Any, distribution: BaseDistribution) -> Any:
-    """Return the value that its parameter can have and that is nearest to the value in ``x0``."""
-    # The internal representation checks the choices of categorical parameters.
+    """Return the possible value of a parameter that is nearest to the value in ``x0``."""
+    # `to_internal_repr` raises an error for an unknown choice.
     if n_choices(distribution) or distribution._contains(value):
         return distribution.to_external_repr(distribution.to_internal_repr(value))
     nearest = nearest_value(value, distribution)

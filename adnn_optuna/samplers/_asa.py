@@ -52,29 +52,29 @@ from adnn_optuna.samplers._random_numbers import (
 from adnn_optuna.samplers._reports import ReportPool, Reports
 from adnn_optuna.samplers._unit_interval import Levels
 
-# The largest Q/D. With it nothing cools before three quarters of the budget, and beyond it the
-# powers of annealing times overflow.
+# The largest Q/D. With this exponent, nothing cools before three quarters of the budget. With
+# larger ones, the powers of annealing times overflow.
 MAX_EXPONENT = 20.0
-_UNKNOWN_N_TRIALS = 100  # The budget that the schedule is made for if it is unknown.
-# With more dimensions, an exponent of Q/D would freeze the walk after its first points: it cools
-# as with 4.
+_UNKNOWN_N_TRIALS = 100  # The budget of the schedule if `n_trials` is unknown.
+# With more than 8 dimensions, the exponent Q/D would freeze the walk after its first points, so it
+# is Q/4.
 _MAX_COOLING_DIMS = 8
 _MANY_COOL_AS = 4
-_MIN_TEMPERATURE = 1e-12  # Below this, (2) is all rounding.
+_MIN_TEMPERATURE = 1e-12  # Below this, rounding errors dominate (2).
 _N_COST_SAMPLES = 5  # Number_Cost_Samples
 _N_EARLY = 40  # While fewer points are known, each one comes from the Gaussian process.
-_N_FEW_POINTS = 60  # With more, the rule for several workers is not better than the rule for one.
+_N_FEW_POINTS = 60  # With more points, the rule for several workers has no advantage.
 _LAST_PART = 0.8  # After this part of the budget, all points are chosen by the model.
-_N_MOVES = 16  # Among this many moves, the first that leads to a new point is taken.
-_N_FIRST = 8  # So many come from everywhere.
+_N_MOVES = 16  # Of this many moves, the first to a new point is taken.
+_N_FIRST = 8  # The number of first points, which come from everywhere.
 _REANNEALING_PERIOD = 10
 _MAX_SENSITIVITY_RATIO = 1e4
-_pstdev = functools.lru_cache(statistics.pstdev)  # Exact sums would take most of the time.
+_pstdev = functools.lru_cache(statistics.pstdev)  # The exact sums are slow, so they are cached.
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The definition of an annealing except its seed: the arguments of the sampler."""
+    """The arguments of the sampler that define an annealing, except the seed."""
 
     n_trials: int | None = None  # N
     initial_temperature: float = 1.0  # T_0
@@ -83,15 +83,15 @@ class Options:
     has_reannealing: bool = False
 
     def budget(self, n_generated: int) -> float:
-        """Return N, which grows with the generated points where these outgrow it."""
+        """Return the budget N; if more points than N were generated, their number."""
         return float(max(self.n_trials or _UNKNOWN_N_TRIALS, n_generated, 2))
 
 
 class AdaptiveSimulatedAnnealing:
     """The state of an annealing, from the points whose values it knows.
 
-    Points are arrays of one number in [0, 1] for each coordinate, NaN where unknown. What it holds
-    is replaced and never changed: `copy.copy` is enough.
+    Points are arrays with one number in [0, 1] for each coordinate, NaN if unknown. Attributes are
+    replaced and never changed in place, so `copy.copy` makes an independent copy.
     """
 
     def __init__(self, seed: int, options: Options) -> None:
@@ -104,20 +104,20 @@ class AdaptiveSimulatedAnnealing:
         self._pool = PointPool()
         self._constrained = ConstraintPool()
         self._reported = ReportPool()
-        self._k_offsets = np.empty(0)  # The annealing times k_i, less the index of the point.
+        self._k_offsets = np.empty(0)  # The annealing times k_i minus the index of the point.
         self._best_x = np.empty(0)
         self._best_f = math.inf
         self.x = np.empty(0)
         self.f: float | None = None
-        self._violation = 0.0  # Of the current point.
+        self._violation = 0.0  # The violation at the current point.
         self.k_c = 0
 
     def add_coordinate(self, name: str, n_choices: int = 0, levels: Levels = None) -> None:
-        """Add a coordinate. It is numerical, with or without levels, or has choices."""
+        """Add a coordinate that is numerical (with or without levels) or has choices."""
         self._names += (name,)
         self._levels += (levels,)
         self._n_choices = np.append(self._n_choices, n_choices)
-        # Points so far had no such coordinate, and did not count for it.
+        # Earlier points lacked the coordinate, so they do not cool it.
         self._k_offsets = np.append(
             self._k_offsets,
             -float(max(len(self._pool), len(self._constrained), len(self._reported))),
@@ -129,7 +129,7 @@ class AdaptiveSimulatedAnnealing:
         self._best_x = np.append(self._best_x, np.nan)
 
     def rescale(self, name: str, start: float, end: float, levels: Levels) -> None:
-        """Give a coordinate another scale, on which 0 and 1 of the old one are these places."""
+        """Give a coordinate a new scale, on which the old 0 and 1 are at ``start`` and ``end``."""
         i = self._names.index(name)
         self._levels = (*self._levels[:i], levels, *self._levels[i + 1 :])
 
@@ -185,13 +185,13 @@ class AdaptiveSimulatedAnnealing:
 
     @property
     def _initial_cost_temperature(self) -> float:
-        # Sums and squares of large floats overflow, except in `statistics`.
+        # `statistics` sums exactly; elsewhere, sums and squares of large floats overflow.
         return float(0.1 * _pstdev(self._cost_samples))
 
     def draw(
         self, name: str, n_choices: int, x: float, *, index: int, key: int, n_dims: int
     ) -> float:
-        """Draw a coordinate that the state does not know, about ``x``, from everywhere if NaN."""
+        """Draw an unknown coordinate near ``x``, or from its whole range if ``x`` is NaN."""
         u = uniforms(self._seed, key, GENERATE, name, 1)
         if math.isnan(x):
             u = self._in_stratum(index, name, u)
@@ -211,7 +211,7 @@ class AdaptiveSimulatedAnnealing:
         return informed._ask(index, key, n_pending)
 
     def _ask(self, index: int, key: int, n_pending: int) -> np.ndarray:
-        """Generate a point from values that are measured or guessed."""
+        """Generate a point from measured and guessed values."""
         branches = Branches.of(self._pool.points, self._n_choices)
         if self._is_finite.any() or not branches.is_single:
             return self._ask_mixed(index, key, n_pending, branches)
@@ -224,11 +224,11 @@ class AdaptiveSimulatedAnnealing:
         if len(self._constrained) and not self._is_known:
             moves = self._generate(x, T, key, size)
             return moves[feasibility.is_likely(moves)][0]
-        # Values are awaited that would have told much: then the model chooses three of four.
+        # With few points, each awaited value matters: the model then chooses three of four points.
         looks_ahead = n_pending > 0 and len(self._pool) < _N_FEW_POINTS
         if self._is_modelled(index, looks_ahead=looks_ahead):
-            # Two moves, the second from where the first one led, as if one had been told; and by
-            # the values as they are: not all that is awaited follows from the same smoothing.
+            # Two moves in a row, as if the point of the first one already had its value. The model
+            # is not smoothed, because awaited points must not all follow from one smoothing.
             is_double = looks_ahead and index % 4 > 0
             model = model_near(
                 x, self._pool, self._n_choices, self._n_latest(index), is_exact=is_double
@@ -249,9 +249,9 @@ class AdaptiveSimulatedAnnealing:
         return self._generate(x, T, key, 1)[0]
 
     def _ask_mixed(self, index: int, key: int, n_pending: int, branches: Branches) -> np.ndarray:
-        """Generate a point where coordinates have finitely many values, or are conditional.
+        """Generate a point whose coordinates have finitely many values, or are conditional.
 
-        Where some are conditional, the branch in which the point is moved is drawn.
+        If coordinates are conditional, the branch of the point is drawn first.
         """
         points = self._pool.points
         values = self._pool.values
@@ -260,21 +260,21 @@ class AdaptiveSimulatedAnnealing:
         has = np.ones(len(x), dtype=bool)
         rows = np.empty(0)
         if not branches.is_single:
-            # All branches are alike at first, and the best ones are drawn ever more often.
+            # The best branches are drawn more and more often.
             exponent = 1 + 2 * len(values) / self._options.budget(len(values))
             u = float(uniforms(self._seed, key, BRANCH, "", 1)[0])
             values_of_draw = self._pool.without_outliers().values
             has, rows = draw_branch(points, values_of_draw, u, exponent)
             T = self.temperatures(index, int(has.sum()))
             x = best_known(np.vstack([points[rows], points[np.argsort(values)]]))
-        # A branch with points enough has a process of its own, and other branches have not.
+        # A branch with enough points has its own process; all others share one.
         is_alone = len(rows) > has.sum() + 1
         is_early = self._is_known and len(values) < _N_EARLY
         if not branches.is_single:
-            # Some moves have to try choices that no process knows.
+            # Every fourth point is a move, which may try choices that no process knows.
             is_early = is_alone and len(rows) < _N_EARLY and index % 4 != 1
         if is_early or self._is_modelled(index, looks_ahead=False):
-            # With constraints, the pool has only the feasible points, and each value counts.
+            # With constraints, the pool has only feasible points, so no value is lowered.
             pool = self._pool if len(self._constrained) else self._pool.without_outliers()
             process = process_near(x, pool, self._n_choices, rows if is_alone else None)
             near = self._generate(x, T, key, self._options.n_candidates)
@@ -306,7 +306,7 @@ class AdaptiveSimulatedAnnealing:
         n_pending: int,
         within: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Search for the point of most merit, near or anywhere, or in the branch of a point."""
+        """Search for the point with the most merit, everywhere or in the branch of ``within``."""
         u = float(uniforms(self._seed, key, SEARCH, "", 1)[0])
         width = -math.log(1 - u) if n_pending else None
         known_points = without_nan(self._pool.points)
@@ -321,7 +321,7 @@ class AdaptiveSimulatedAnnealing:
         def merits(points: np.ndarray) -> np.ndarray:
             filled = np.where(branches.presence(points), points, 0.5)
             point_merits = process.merits(filled, width) + feasibility.log_probability(filled)
-            if not process.is_noisy:  # Then nothing is told twice.
+            if not process.is_noisy:  # Without noise, no point is evaluated twice.
                 point_merits[is_told(filled, known_points, self._is_finite)] = -np.inf
             return point_merits
 
@@ -340,22 +340,22 @@ class AdaptiveSimulatedAnnealing:
 
     @property
     def _is_on_plateau(self) -> bool:
-        """Whether most values are equal to the first one, and none is better."""
+        """Whether most values equal the first value, and no value is better."""
         is_known = len(self._pool) > 2
         return is_known and np.median(self._pool.values) == self._best_f == self._cost_samples[0]
 
     def _is_modelled(self, index: int, *, looks_ahead: bool) -> bool:
-        """Return whether the point is chosen by the model."""
+        """Return whether the model chooses the point."""
         is_due = index % 2 == 0 or self._n_latest(index) > 0
         return self._is_known and (is_due or (looks_ahead and index % 4 == 1))
 
     @property
     def _is_known(self) -> bool:
-        """Whether models are used and have more points than their linear part has coefficients."""
+        """Whether models are used and have more points than coefficients in their linear part."""
         return self._options.n_candidates > 1 and len(self._pool) >= len(self._names) + 2
 
     def _n_latest(self, index: int) -> int:
-        """Return how many of the latest points a model uses beside the nearest points."""
+        """Return how many of the latest points a model uses in addition to the nearest points."""
         n_trials = self._options.n_trials or 0
         if _LAST_PART * n_trials <= index < n_trials:
             return N_LATEST
@@ -367,7 +367,7 @@ class AdaptiveSimulatedAnnealing:
         return move(x, self._uniforms(key, purpose, size), T, self._n_choices)
 
     def _in_stratum(self, index: int, name: str, u: np.ndarray) -> np.ndarray:
-        """Return numbers scaled into the interval of one of the first points."""
+        """Scale numbers into the eighth of [0, 1) that belongs to one of the first points."""
         order = np.argsort(uniforms(self._seed, 0, FIRST, name, _N_FIRST))
         return (order[index % _N_FIRST] + u) / _N_FIRST
 
@@ -390,9 +390,9 @@ class AdaptiveSimulatedAnnealing:
         constraints: Sequence[float] = (),
         reports: Reports | None = None,
     ) -> bool:
-        """Take in a point's value, NaN if it has none, and return whether it is accepted.
+        """Store a point's value (NaN if it has none), and return whether the point is accepted.
 
-        A point that was not asked for has no index; it is accepted if it is better. For a pruned
+        A point of another sampler has no index; it is accepted if it is better. For a pruned
         trial, the reports give a rough value.
         """
         violation = violation_of(constraints)
@@ -413,7 +413,7 @@ class AdaptiveSimulatedAnnealing:
             self._best_f = f
         is_accepted = self._is_accepted(index, f, violation)
         if is_accepted:
-            # Coordinates that this point lacks, in a search space that changes, keep their value.
+            # Coordinates that this point lacks keep their values.
             self.x = np.where(np.isnan(x), self.x, x)
             self.f = f
             self._violation = violation
@@ -438,8 +438,8 @@ class AdaptiveSimulatedAnnealing:
         columns, ratios = self._sensitivity_ratios()
         if ratios is None:
             return
-        # Damped, and without cooling or heating all of them: it pays where parameters are badly
-        # scaled, and would cost too much where they are not.
+        # The square root and the mean of 1 damp the re-annealing: it helps if parameters are badly
+        # scaled, and would cost too much otherwise.
         ratios = np.sqrt(ratios)
         ratios /= np.exp(np.log(ratios).mean())
         T = self.temperatures(index, self.n_dims, np.zeros(len(columns)))
@@ -460,10 +460,10 @@ class AdaptiveSimulatedAnnealing:
         return columns, s.max() / np.maximum(s, s.max() / _MAX_SENSITIVITY_RATIO)
 
     def _reanneal(self, index: int, columns: np.ndarray, T: np.ndarray) -> None:
-        """Give coordinates other temperatures (7)."""
+        """Set the temperatures of coordinates to ``T`` by changing their annealing times (8)."""
         c, exponent = self.rate(self.n_dims, index)
         cooling = np.log(self._options.initial_temperature / T)
-        with np.errstate(over="ignore"):  # With a tiny exponent, it takes forever.
+        with np.errstate(over="ignore"):  # A tiny exponent gives an infinite time.
             k = np.where(cooling > 0, (np.maximum(cooling, 0.0) / c) ** (1 / exponent), 1.0)  # (8)
         self._k_offsets = self._k_offsets.copy()
         self._k_offsets[columns] = k - index

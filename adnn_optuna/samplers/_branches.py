@@ -1,7 +1,7 @@
-"""Branches: which coordinates points have, where some exist only under a condition.
+"""Branches: the coordinates that points have, if some exist only under a condition.
 
-A coordinate that not every point has is conditional, and is NaN where it lacks. Points that have
-the same coordinates are a *branch*, whatever decides on it.
+A coordinate that some points lack is conditional, and NaN in these points. All points with the
+same coordinates are a *branch*.
 
 References:
     [1] B. Ru, A. Alvi, V. Nguyen, M. A. Osborne and S. Roberts. Bayesian optimisation over
@@ -17,7 +17,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class _Question:
-    """A question on a coordinate: is it this choice, or is it below this bound?"""
+    """A question on a coordinate: does it have this choice, or is it below this bound?"""
 
     coordinate: int
     value: float
@@ -46,10 +46,10 @@ _Tree = _Split | np.ndarray
 
 @dataclasses.dataclass(frozen=True)
 class Branches:
-    """A decision tree that tells the branch of a point, as far as the points so far show.
+    """A decision tree that predicts the branch of a point from the points so far.
 
-    It asks only about coordinates that all points have which come to a question. So conditions may
-    be nested.
+    A question uses only a coordinate that all points at this node have, so conditions may be
+    nested.
     """
 
     tree: _Tree
@@ -70,7 +70,7 @@ class Branches:
         return not isinstance(self.tree, _Split)
 
     def presence(self, points: np.ndarray) -> np.ndarray:
-        """Return which coordinates points would have."""
+        """Return which coordinates points have, by their branches."""
         has = np.empty(points.shape, dtype=bool)
 
         def descend(tree: _Tree, rows: np.ndarray) -> None:
@@ -85,9 +85,9 @@ class Branches:
         return has
 
     def led_to(self, points: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Return points in the branch of ``x``.
+        """Return the points, moved into the branch of ``x`` if they are outside.
 
-        Those outside of it take the coordinates that decide on it from ``x``.
+        Points outside take the coordinates that decide on the branch from ``x``.
         """
         decides = np.zeros(len(x), dtype=bool)
         tree = self.tree
@@ -99,7 +99,7 @@ class Branches:
 
 
 def _grown(points: np.ndarray, is_label: np.ndarray, n_choices: np.ndarray) -> _Tree:
-    """Return a tree that separates points with different labels as far as questions can."""
+    """Return a tree that separates points with different labels, if questions can."""
     question = _best_question(points, is_label, n_choices)
     if question is None:
         return (~np.isnan(points)).any(axis=0)
@@ -113,7 +113,7 @@ def _best_question(
 ) -> _Question | None:
     """Return the question that gains the most information on the labels.
 
-    It has to tell more bits than it takes to name it among those about its coordinate.
+    The gain must exceed the bits that name the question among all on its coordinate.
     """
     n_points = is_label.sum(axis=0)
     least_bits = _bits(n_points)
@@ -137,7 +137,7 @@ def _best_question(
 
 
 def _bits(counts: np.ndarray) -> np.ndarray:
-    """Return the bits that the labels of points take, from the count of each label."""
+    """Return the bits needed for the labels of points, from the count of each label."""
 
     def total(numbers: np.ndarray) -> np.ndarray:
         return numbers * np.log2(np.maximum(numbers, 1))
@@ -150,9 +150,10 @@ def draw_branch(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw a branch by a uniform number: its coordinates, and the rows of its points, best first.
 
-    That with the r-th best value has a probability in proportion to r^-exponent: a bandit, as in
-    [1], but by rank, as what counts is the best value of a branch and not its mean. The best of n
-    points in D dimensions is taken for better by the standard deviation of all, over √(n/D).
+    The branch with the r-th best value is drawn with a probability in proportion to r^-exponent.
+    This is a bandit as in [1], but ranked by the best value of each branch instead of the mean.
+    For n points in D dimensions, the best value is lowered by the standard deviation of all, over
+    √(n/D).
     """
     branches, of_point = np.unique(~np.isnan(points), axis=0, return_inverse=True)
     of_point = of_point.ravel()
@@ -169,6 +170,6 @@ def draw_branch(
 
 
 def best_known(points: np.ndarray) -> np.ndarray:
-    """Return the first point; a missing coordinate is from the next point that has it, or NaN."""
+    """Return the first point; its missing coordinates come from the next point that has them."""
     first = np.argmin(np.isnan(points), axis=0)
     return points[first, np.arange(points.shape[1])]

@@ -1,4 +1,4 @@
-"""Where points are feasible, by a Gaussian process of the constraints (Gardner et al. 2014)."""
+"""Predictions of feasibility by a Gaussian process of constraints (Gardner et al. 2014)."""
 
 import dataclasses
 import functools
@@ -17,7 +17,7 @@ from adnn_optuna.samplers._mixed import process_near
 class ConstraintPool(PointPool):
     """Points whose constraints are known, with their total violations as values."""
 
-    # Of all points that were ever in the pool, by their numbers. Those above 0 are violated.
+    # Each point that was ever in the pool, by number; constraints above 0 are violated.
     constraints: tuple[tuple[float, ...], ...] = ()
 
     def with_constraints(self, x: np.ndarray, constraints: Sequence[float]) -> Self:
@@ -32,11 +32,11 @@ def violation_of(constraints: Sequence[float]) -> float:
 
 
 class Feasibility:
-    """How likely points are feasible, as far as the known points tell.
+    """The probability that points are feasible, estimated from the known points.
 
     Args:
         known: The points whose constraints are known.
-        x: The point near which others are looked at.
+        x: The point around which points are judged.
         n_choices: The number of choices of each coordinate, 0 of a numerical one.
     """
 
@@ -47,7 +47,7 @@ class Feasibility:
 
     @functools.cached_property
     def _process(self) -> GaussianProcess | None:
-        """The process of the constraints that were violated at least once."""
+        """The Gaussian process of the constraints that were violated at least once."""
         if len(self._known) < len(self._x) + 2:
             return None
         rows = [self._known.constraints[number] for number in self._known.numbers]

@@ -33,7 +33,7 @@ from adnn_optuna.samplers._trials import sign_of
 from adnn_optuna.samplers._unit_interval import nearest_value
 
 _logger = logging.getLogger(__name__)
-# A bound is reached even if the sum of many steps is off by rounding, as 0.1 + 0.2 is.
+# With this tolerance, rounding errors such as that of 0.1 + 0.2 do not exceed a bound.
 _TOLERANCE = 1e-9
 
 
@@ -77,8 +77,8 @@ class DeltaStepSampler(IndexedSampler):
     Note:
         A new sampler with the same arguments goes on where the study stopped. No two workers get
         the same step. If a worker dies, its step is done again. A step that failed by itself is
-        not done again. With an objective of your own, neither is a step that Ctrl-C interrupted
-        in ``study.optimize``, because Optuna stores no cause.
+        not done again. With an objective of your own, a step that Ctrl-C interrupted in
+        ``study.optimize`` is not done again, because Optuna stores no cause of a failure.
 
         If you ask for a trial when all steps are done or held by others, it repeats the baseline,
         with a warning. A walk omits steps outside the search space. With ``accept="always"``, it
@@ -125,7 +125,7 @@ class DeltaStepSampler(IndexedSampler):
         self._deltas = tuple(float(delta) for delta in deltas)
         self._max_steps = int(max_steps)
         self._accept = accept
-        # The meaning of an index depends on all of these, so walks that differ are counted apart.
+        # An index means another step if these differ, so different walks count separately.
         identity = f"({self._deltas}, {self._max_steps}, {accept!r}, {self._origin})"
         digest = hashlib.sha256(identity.encode()).hexdigest()
         super().__init__(f"delta_step:{digest[:16]}")
@@ -221,7 +221,7 @@ class _Origin:
 
 
 def _normal(value: Any) -> Any:
-    """Return one form for equal numbers, and choices unchanged."""
+    """Return equal numbers in one form, and choices unchanged."""
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     if is_number:
         return float(value) + 0.0  # -0.0 + 0.0 is 0.0.
@@ -239,7 +239,7 @@ class _IndicesInside(Indices):
     def __init__(self, key: str, walks: DeltaStepSampler) -> None:
         super().__init__(key)
         self._walks = walks
-        self._n_inside = [math.inf for _ in walks._deltas]  # How many steps of each are inside.
+        self._n_inside = [math.inf for _ in walks._deltas]  # Steps inside, by walk.
 
     def note(self, trial: FrozenTrial) -> None:
         super().note(trial)
@@ -263,10 +263,10 @@ class _IndicesInside(Indices):
 class _Leg:
     """The state of a walk. The index of its best trial is :obj:`None` at the origin."""
 
-    length: float  # Of the next step forward.
+    length: float  # The length of the next forward step.
     start: int | None = None
     best_value: float | None = None
-    is_reversed: bool = False  # The step forward failed, so that the next one leads back.
+    is_reversed: bool = False  # After a forward step failed, the next step leads back.
 
     @property
     def next_length(self) -> float:
@@ -275,14 +275,14 @@ class _Leg:
     def after(self, start: int | None, length: float) -> Self:
         """Return the leg after a step of this length that failed, or whose value is awaited.
 
-        A step that began at an earlier best point says nothing about the next step.
+        A step from an earlier best point does not change the next step.
         """
         if start != self.start:
             return self
         is_reversed = (length < 0) != (self.length < 0)
         size = math.copysign(length, self.length) / (2 if is_reversed else 1)
         turned = dataclasses.replace(self, length=size, is_reversed=not is_reversed)
-        # Steps are told in any order: the walk turns on from the last one.
+        # Steps may end in any order, so the walk continues from the last one.
         return max(self, turned, key=lambda leg: (-abs(leg.length), leg.is_reversed))
 
 
@@ -292,7 +292,7 @@ class _Told:
 
     walks: DeltaStepSampler
     sign: int
-    legs: Mapping[int, _Leg] = dataclasses.field(default_factory=dict)  # By the walk's number.
+    legs: Mapping[int, _Leg] = dataclasses.field(default_factory=dict)  # By walk number.
     baseline: float = math.inf
     distributions: Mapping[str, BaseDistribution] = dataclasses.field(default_factory=dict)
 
@@ -306,23 +306,23 @@ class _Told:
             self.baseline = value
             return
         walk, _ = self.walks._place(index)
-        if walk >= len(self.walks._deltas):  # It was asked for in vain.
+        if walk >= len(self.walks._deltas):  # The trial was asked for after the last step.
             return
         start, length = trial.system_attrs[PROPOSAL]["step"]
         leg = self._leg(walk)
         best_value = self.baseline if leg.best_value is None else leg.best_value
-        # On in the direction that improved.
+        # Continue in the direction that improved.
         leg = _Leg(length, index, value) if value < best_value else leg.after(start, length)
         self.legs = {**self.legs, walk: leg}
 
     def next_step(
         self, walk: int, awaited: Iterable[StoredStep], results: Mapping[int, FrozenTrial]
     ) -> StoredStep:
-        """Return the next step of a walk, from the steps whose values are awaited."""
+        """Return the next step of a walk, given the steps whose values are awaited."""
         leg = self._leg(walk)
         for step in awaited:
             leg = leg.after(*step)
-        # Each turn after the first halves the step: after 100, nothing moves.
+        # Each turn after the first halves the step; after 100 turns, a step is 0.
         for _ in range(100):
             if self._is_inside(leg, results):
                 break
@@ -333,7 +333,7 @@ class _Told:
         return self.legs.get(walk, _Leg(self.walks._deltas[walk]))
 
     def _is_inside(self, leg: _Leg, results: Mapping[int, FrozenTrial]) -> bool:
-        # As far as it is known: a trial that failed early has asked for no parameters.
+        # Only known ranges are checked: a trial that failed early has no parameters.
         trial = None if leg.start is None else results.get(leg.start)
         length = leg.next_length
         tolerance = _TOLERANCE * abs(leg.length)

@@ -17,14 +17,14 @@ Evaluation = tuple[int, ...]
 
 
 def evaluation_of(trial: FrozenTrial | Trial, names: Sequence[str]) -> Evaluation:
-    """Return the evaluation that a trial makes."""
+    """Return the evaluation of a trial: the tuple of its parameters' values."""
     return tuple(trial.params[name] for name in names)
 
 
 def evaluation_trials(
     trials: Iterable[FrozenTrial], names: Sequence[str]
 ) -> dict[Evaluation, FrozenTrial]:
-    """Return the trials of finished evaluations; if two made the same one, the first counts."""
+    """Return one trial for each finished evaluation: the first, if several made it."""
     first: dict[Evaluation, FrozenTrial] = {}
     for trial in filter(is_done, trials):
         first.setdefault(evaluation_of(trial, names), trial)
@@ -62,7 +62,7 @@ class EvaluationSampler(RandomSampler):
         super().__init__()
         self._names = tuple(names)
         self._missing_of = missing_of
-        self._missing: Sequence[Evaluation] = ()  # As of the last read.
+        self._missing: Sequence[Evaluation] = ()  # The missing evaluations at the last read.
 
     @property
     def n_wanted(self) -> int:
@@ -81,7 +81,7 @@ class EvaluationSampler(RandomSampler):
         return self.place_of(trial) not in self._missing, None
 
     def place_of(self, trial: FrozenTrial) -> Evaluation:
-        """Return the evaluation that a trial makes."""
+        """Return the evaluation of a trial."""
         return evaluation_of(trial, self._names)
 
     def template(
@@ -94,7 +94,7 @@ class EvaluationSampler(RandomSampler):
         """Return a trial to be created RUNNING: one of the missing evaluations, if any is free."""
         if not (free := self._free(known)):
             return None
-        # Not the same as others, who begin at the same moment.
+        # Random, because other workers may choose at the same moment.
         evaluation = secrets.choice(free[: len(known.unfinished) + 1])
         params = dict(zip(self._names, evaluation, strict=True))
         return owned_template(known.next_number, params=params, distributions=dict(distributions))

@@ -18,17 +18,17 @@ import numpy as np
 from adnn_optuna.samplers._minimizer import minimize
 
 _MIN_NOISE = 1e-6
-_GUESS_NOISE = 0.1  # The least share of the variance that is noise where a value is a guess.
-_NOISY = 0.03  # A larger share of the variance is noise, and not what the kernel cannot follow.
-# Logarithms of the inverse squared lengths, and of the noise, that the fit begins with: what looks
-# like noise may follow from short lengths.
+_GUESS_NOISE = 0.1  # Guesses have at least this share of the variance as noise.
+_NOISY = 0.03  # With a smaller share of noise, the kernel's misfit explains it.
+# Two starts of the fit, as logarithms of the inverse squared lengths and of the noise. There are
+# two, because short lengths can explain the same values as noise.
 _STARTS = (0.0, math.log(0.1)), (3.0, math.log(0.001))
-# Of more points, the parameters follow from so many of them: it takes a quarter of the time.
+# If there are more points, only this many determine the parameters, in a quarter of the time.
 _N_FITTED = 50
 _N_FIRST_STEPS, _N_STEPS = 8, 20
-_N_ROWS = 128  # So many fit into the cache of a processor.
+_N_ROWS = 128  # This many rows fit into the cache of a processor.
 _N_TRIANGLE_ROWS = 25
-_N_PRODUCTS = 2**18  # OpenBLAS shares larger products out among threads.
+_N_PRODUCTS = 2**18  # OpenBLAS uses several threads for larger products.
 _MAX_LOG = 20.0
 # The logarithm of the prior density has maxima at a length and a variance of 1, and at a small
 # noise.
@@ -36,9 +36,9 @@ _LENGTH_RATE, _NOISE_SHAPE, _NOISE_RATE = 0.1, 0.1, 30.0
 
 
 def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return a product of matrices. Each step has so few rows that one thread computes it.
+    """Return a product of matrices, computed in steps so small that each uses one thread.
 
-    Several threads wait for each other. On a busy machine, this takes a hundred times as long.
+    On a busy machine, several threads wait for each other, which is a hundred times slower.
     """
     n_rows = max(_N_PRODUCTS // b.size, 1)
     blocks = [a[i : i + n_rows] @ b for i in range(0, len(a), n_rows)]
@@ -67,7 +67,7 @@ class GaussianProcess:
         *,
         is_rough: bool = False,
     ) -> None:
-        from scipy.linalg import lapack  # It takes as long to import as all of Optuna.
+        from scipy.linalg import lapack  # The import takes as long as that of Optuna.
 
         self._n_choices = n_choices
         values = values.reshape(len(points), -1)
@@ -88,7 +88,7 @@ class GaussianProcess:
         covariance[np.diag_indices(len(points))] += noise + min_noises
         factor, _ = lapack.dpotrf(covariance)
         self._weights, _ = lapack.dpotrs(factor, self._y)
-        self._root, _ = lapack.dtrtri(factor)  # Of the inverse of the covariance.
+        self._root, _ = lapack.dtrtri(factor)  # The root of the inverse covariance.
 
     def _fitted(self, points: np.ndarray, min_noises: np.ndarray, *, is_rough: bool) -> np.ndarray:
         """Return the logarithms of the most probable parameters.
@@ -213,7 +213,7 @@ class _Loss:
         decay = variance * np.exp(-r)
         covariances = decay * (1 + r + r * r / 3)
         matrix = np.zeros(n * n)
-        matrix[self._pairs] = covariances  # The upper triangle, by columns.
+        matrix[self._pairs] = covariances  # The upper triangle, column by column.
         matrix[:: n + 1] = variance + noise + self._min_noises
         factor, failure = lapack.dpotrf(matrix.reshape(n, n, order="F"))
         if failure:
@@ -221,9 +221,9 @@ class _Loss:
         weights, _ = lapack.dpotrs(factor, y)
         root, _ = lapack.dtrtri(factor)
         loss = 0.5 * (y * weights).sum() + n_quantities * np.log(factor.diagonal()).sum()
-        # The slope of minus the loss by each covariance, halved on the diagonal.
+        # The derivative of minus the loss by each covariance, halved on the diagonal.
         inverse = np.empty((n, n))
-        for start in range(0, n, _N_TRIANGLE_ROWS):  # Its lower triangle, by rows.
+        for start in range(0, n, _N_TRIANGLE_ROWS):  # The lower triangle, row by row.
             columns = slice(start, start + _N_TRIANGLE_ROWS)
             inverse[start:, columns] = root[start:, start:] @ root[columns, start:].T
         of_pairs = (weights[self._first] * weights[self._second]).sum(axis=1)

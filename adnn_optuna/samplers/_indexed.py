@@ -52,8 +52,8 @@ class IndexedSampler(BaseSampler, abc.ABC):
         key: Trials with the same key are counted together.
     """
 
-    n_wanted: float = math.inf  # It has a proposal for any number of trials.
-    _proposes_before = True  # Whether it can propose for a trial that is not created yet.
+    n_wanted: float = math.inf  # There is a proposal for any number of trials.
+    _proposes_before = True  # Whether proposals are possible before a trial is created.
 
     def __init__(self, key: str) -> None:
         self._key = key
@@ -66,7 +66,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
         return Indices(self._key)
 
     def _look(self, study: Study, known: TrialReader | None = None) -> Indices:
-        """Read what is new in a study, or take it from a reader that has just read the study."""
+        """Read new trials of a study, or take them from a reader that has just read it."""
         indices = self._memory[study]
         indices.read(study, known)
         if indices.reader.was_reset:
@@ -75,7 +75,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
         return indices
 
     def take(self, study: Study, known: TrialReader) -> None:
-        """Take in all trials that a callback has just read, so that they are not read again."""
+        """Use the trials that a callback has just read, so that they are not read again."""
         with self._memory.lock:
             self._look(study, known)
 
@@ -137,7 +137,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
             template.number = known.next_number
             free = indices.free_indices(1 + n_rivals)
             remaining = [index for index in free if index <= self.last_index]
-            # The user's own random numbers are left alone.
+            # This does not change the user's random numbers.
             proposal = indices.proposal(template, secrets.choice(remaining or free))
             if proposal["step"] is None:
                 proposal["step"] = self._step(study, indices, proposal)
@@ -189,7 +189,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
         with self._memory.lock:
             indices = self._memory[study]
             if trial._trial_id not in indices.sources:
-                # The trial began in another process, or with another sampler.
+                # The trial began in another process or with another sampler.
                 indices = self._look(study)
                 now = indices.reader.trials.get(trial._trial_id, trial)
                 proposal = indices.proposal_of(now) or indices.proposal(trial, None)
@@ -199,15 +199,15 @@ class IndexedSampler(BaseSampler, abc.ABC):
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Give the trial its index and decide on its parameters."""
         if study._is_multi_objective():
-            return  # Sampling raises: then the trial fails, instead of being left RUNNING.
+            return  # Sampling raises the error later: the trial fails instead of staying RUNNING.
         with self._memory.lock:
             begin_turn(study)
             stored_proposal = proposal_of(trial, self._key)
             if stored_proposal is not None and stored_proposal["owner"] == ownership(trial):
-                return  # It was created with its index, and maybe all parameters.
+                return  # The trial was created with its index, and maybe with its parameters.
             try:
                 proposal = self._claim(study, trial)
-            except ValueError:  # Optuna would leave the trial RUNNING.
+            except ValueError:  # Optuna leaves a trial RUNNING if `before_trial` raises an error.
                 end_trial(study, trial)
                 raise
             indices = self._memory[study]
@@ -236,13 +236,13 @@ class IndexedSampler(BaseSampler, abc.ABC):
             if not has_read_all:
                 indices = self._look(study)
             if proposal_before := indices.proposal_of(trial):
-                # It began before, in another process.
+                # The trial began earlier, in another process.
                 proposal_before = {**proposal_before, "owner": ownership(trial)}
                 write(PROPOSAL, proposal_before)
                 return proposal_before
             index: int | None
             if is_fixed or is_retry:
-                # A retry keeps its index if that is free.
+                # A retry keeps its index if the index is free.
                 is_taken = copied_index in indices.results or copied_index in indices.pending()
                 index = None if is_taken or gave_way else copied_index
             else:
@@ -255,14 +255,15 @@ class IndexedSampler(BaseSampler, abc.ABC):
             if index is None:
                 break
             indices = self._look(study)
-            # A trial that had waited is not the newest one, and is to see those after it, too.
+            # A trial that had waited may be older than others, which it must see, too.
             if not has_read_all or indices.reader.ids[-1:] == [trial._trial_id]:
                 if indices.holders(index, trial._trial_id) == holders:
                     break
                 write(PROPOSAL, {**proposal, "index": None})
                 gave_way = True
             has_read_all = False
-        # A retry of what was done again meanwhile counts for nothing. Others may inherit the note.
+        # A retry does not count if its index was repeated meanwhile. Any other trial must lose a mark
+        # that it copied.
         ended = "interrupted" if copied_index is not None and index is None else None
         if attrs.get(ENDED) != ended:
             write(ENDED, ended)
@@ -271,24 +272,24 @@ class IndexedSampler(BaseSampler, abc.ABC):
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        """Note that a failed trial failed by itself, and stop the study if nothing is left to do.
+        """Mark a failed trial as failed by itself, and stop the study if nothing is left to do.
 
-        This runs only in a live worker.
+        Optuna calls this only in a live worker.
         """
         with self._memory.lock:
             indices = self._memory[study]
             indices.sources.pop(trial._trial_id, None)
-            # No other worker had a trial when this one began, and an index was left then.
+            # Another index was left when this trial began, and no other worker had a trial.
             is_alone = indices.reader.unfinished.keys() == {trial._trial_id}
             goes_on = is_alone and min(indices.free_indices(1)) <= self.last_index
         attrs = trial.system_attrs
-        # Who finds the trial of a dead worker may end it by `Study.tell`.
+        # A user may end the trial of a dead worker by `Study.tell`.
         failed_here = state == TrialState.FAIL and is_alive(trial)
         if failed_here and PROPOSAL in attrs and not attrs.get(ENDED):
             study._storage.set_trial_system_attr(trial._trial_id, ENDED, "error")
-        # The trial that is being told is not finished yet, so its own index is not free.
+        # This trial is not finished yet, so its own index is not free.
         if not goes_on and is_own(trial) and not self.n_free(study):
-            # Those who ask and tell stop by themselves, and `study.stop` raises for them.
+            # With ask and tell, `study.stop` raises an error; the user stops there.
             with contextlib.suppress(RuntimeError):
                 study.stop()
         end_turn(study)
@@ -303,5 +304,5 @@ def _free_index(indices: Indices, trial: FrozenTrial, *, gave_way: bool) -> int:
     if gave_way:
         choosing = [other for other in indices.running() if indices.index_of(other) is None]
         n_rivals = sum(other._trial_id != trial._trial_id for other in choosing)
-    # The user's own random numbers are left alone.
+    # This does not change the user's random numbers.
     return secrets.choice(indices.free_indices(1 + n_rivals))

@@ -22,7 +22,7 @@ class Replayed(Protocol):
     """A sampler's knowledge of the finished trials. Telling a `copy.copy` does not change it."""
 
     def tell(self, index: int | None, trial: FrozenTrial) -> object:
-        """Take in a trial with its index, :obj:`None` for a trial of others."""
+        """Learn from a trial with its index; :obj:`None` for a trial of another sampler."""
 
 
 State = TypeVar("State", bound=Replayed)
@@ -39,21 +39,21 @@ def proposal_of(trial: FrozenTrial, key: str) -> Proposal | None:
 
 
 class Indices:
-    """The indices of one sampler's trials in one study, as of the last read."""
+    """The indices of one sampler's trials in one study, at the last read."""
 
     def __init__(self, key: str) -> None:
         self._key = key
         self.reader = TrialReader()
-        self.results: dict[int, FrozenTrial] = {}  # The trial that was run to its end, by index.
-        self._n_done = 0  # All indices below have one.
-        self.sources: dict[int, ParameterSource] = {}  # By the ids of this process's trials.
-        # States that were told all trials with ids below the first entry, except the second.
+        self.results: dict[int, FrozenTrial] = {}  # The trial that ran to its end, by index.
+        self._n_done = 0  # All smaller indices have a result.
+        self.sources: dict[int, ParameterSource] = {}  # By id of own trials.
+        # States that know all trials with ids below the first entry, except those in the second.
         self._states: list[tuple[int, list[int], Any]] = []
-        # The ids of the trials that an index was ever given to.
+        # The ids of all trials that ever had an index, by index.
         self._holders: dict[int | None, set[int]] = {}
 
     def read(self, study: Study, known: TrialReader | None = None) -> None:
-        """Update from the ``known`` trials; or read the study, and end the trials of the dead."""
+        """Update from the ``known`` trials; or read the study, and end trials of dead workers."""
         news = self.reader.read(study, known)
         while known is None:
             dead = [trial for trial in self.running() if self._has_died(study, trial)]
@@ -66,21 +66,21 @@ class Indices:
             self.note(trial)
 
     def _has_died(self, study: Study, trial: FrozenTrial) -> bool:
-        # One that holds no index may have to be enqueued again, by who watches.
+        # If a trial without an index dies, Optuna's heartbeats may enqueue it again, so leave it.
         is_to_end = self.index_of(trial) is not None or not is_watched(study)
         return is_to_end and is_alive(trial) is False
 
     def index_of(self, trial: FrozenTrial) -> int | None:
-        """Return the index of a trial of this sampler, :obj:`None` for others."""
+        """Return the index of a trial of this sampler, :obj:`None` for trials of others."""
         proposal = self.proposal_of(trial)
         return None if proposal is None else proposal["index"]
 
     def proposal_of(self, trial: FrozenTrial) -> Proposal | None:
-        """Return the own proposal record of a trial of this sampler."""
+        """Return the proposal record of a trial, if the trial is this sampler's."""
         return proposal_of(trial, self._key)
 
     def note(self, trial: FrozenTrial) -> None:
-        """Take in a trial that is new or may have changed."""
+        """Update from a trial that is new or may have changed."""
         index = self.index_of(trial)
         ended = trial.system_attrs.get(ENDED)
         if index is None:
@@ -90,7 +90,7 @@ class Indices:
         if not trial.state.is_finished() or has_died or ended == "interrupted":
             return
         counted = self.results.setdefault(index, trial)
-        # A worker that was taken for dead and woke up did the same: the older trial counts.
+        # A worker declared dead woke up and finished the same index: the older trial counts.
         if trial._trial_id < counted._trial_id:
             self.results[index] = trial
             self._states.clear()
@@ -102,7 +102,7 @@ class Indices:
     def pending(self) -> dict[int, Proposal]:
         """Return the proposal records of unfinished trials, by their indices.
 
-        A database reads the state before the rest, so a waiting trial may have begun meanwhile.
+        A database reads states before attributes, so a trial read as waiting may have begun.
         """
         proposals = map(self.proposal_of, self.reader.unfinished.values())
         return {p["index"]: p for p in proposals if p and p["index"] is not None}
@@ -160,7 +160,7 @@ class Indices:
         ids = self.reader.ids
         unfinished = self.reader.unfinished
         n_seen = len(ids)
-        # Unfinished trials at the end, as in a long queue, need no list.
+        # Unfinished trials after the last finished one need no list.
         while n_seen and ids[n_seen - 1] in unfinished:
             n_seen -= 1
         before = ids[n_seen - 1] + 1 if n_seen else 0
@@ -177,10 +177,10 @@ class Indices:
     def state(self, proposal: Proposal, start: Callable[[], State]) -> State:
         """Return a state that knows the trials that a proposal used; it must not be changed.
 
-        Trials are told in the order of their ids, so the state is the same in each worker. A copy
-        is kept before each unfinished trial and after the last trial. So only the trials since
-        the first newly finished one are told again, even if some trial never ends. Deleted trials
-        are not told.
+        A state learns from trials in the order of their ids, so it is the same in each worker. A
+        copy is kept before each unfinished trial and after the last trial. So learning starts
+        again only from the first newly finished trial, even if some trial never ends. Deleted
+        trials are omitted.
         """
         ids = self.reader.ids
         trials = self.reader.trials
@@ -203,7 +203,7 @@ class Indices:
         return state
 
     def tell(self, state: Replayed, trial: FrozenTrial) -> None:
-        """Tell a state a trial with an index, or another sampler's trial with a value."""
+        """Let a state learn from a trial with an index, or from another sampler's value."""
         index = self.index_of(trial)
         if index is None:
             is_interrupted = trial.system_attrs.get(ENDED) == "interrupted"

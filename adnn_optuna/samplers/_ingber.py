@@ -30,7 +30,7 @@ class PublishedAnnealing(AdaptiveSimulatedAnnealing):
         self._n_accepted_since = 0
 
     def add_coordinate(self, name: str, n_choices: int = 0, levels: Levels = None) -> None:
-        """Add a coordinate. It is as cold as if it had been there from the start."""
+        """Add a coordinate that is as cold as if it had existed from the start."""
         k_offsets = self._k_offsets
         super().add_coordinate(name, n_choices, levels)
         self._k_offsets = np.append(k_offsets, 0.0)
@@ -60,10 +60,10 @@ class PublishedAnnealing(AdaptiveSimulatedAnnealing):
         constraints: Sequence[float] = (),
         reports: Reports | None = None,
     ) -> bool:
-        """Take in a point's value, NaN if it has none, and return whether it is accepted."""
+        """Store a point's value (NaN if it has none), and return whether the point is accepted."""
         k_offsets = self._k_offsets
         is_accepted = super().tell(index, x, f, constraints, reports)
-        self._k_offsets = k_offsets  # A coordinate cools with all the others.
+        self._k_offsets = k_offsets  # All coordinates cool together.
         self._n_accepted_since += is_accepted
         if index is None or math.isnan(f):
             return is_accepted

@@ -16,7 +16,7 @@ from adnn_optuna.samplers._indexed import IndexedSampler
 from adnn_optuna.samplers._indices import Indices, ParameterSource
 from adnn_optuna.samplers._random_numbers import check_seed, draw_key
 
-# They count their trials in the study, under one seed.
+# These samplers count trials in the study, so they need one seed for all trials.
 COUNTING = (IndexedSampler, GridSampler, BruteForceSampler, QMCSampler)
 
 
@@ -63,7 +63,7 @@ class KeyedSampler(BaseSampler):
         self._factory = factory
         self._seed = seed
         self._n_trials = n_trials
-        self._samplers: dict[int, BaseSampler] = {}  # Of the trials under way, by their ids.
+        self._samplers: dict[int, BaseSampler] = {}  # The samplers of running trials, by trial id.
         first_sampler: object = self.of_key(0)
         if not isinstance(first_sampler, BaseSampler) or isinstance(first_sampler, COUNTING):
             raise WrongTypeError(
@@ -75,7 +75,7 @@ class KeyedSampler(BaseSampler):
         return f"KeyedSampler({type(self.of_key(0)).__name__})"
 
     def of_key(self, key: int) -> BaseSampler:
-        """Make the sampler of the trials with a key."""
+        """Make the sampler for the trials that have the given key."""
         [seed] = np.random.SeedSequence([self._seed, key]).generate_state(1)
         return self._factory(int(seed), self._n_trials)
 
@@ -121,9 +121,9 @@ class KeyedSampler(BaseSampler):
 
 
 class KeyedIndexSampler(IndexedSampler):
-    """A keyed sampler with indices: an index that a kill frees gets the same proposal again."""
+    """A keyed sampler with indices: the index of a dead trial gets the same proposal again."""
 
-    _proposes_before = False  # Optuna's samplers write to the trial.
+    _proposes_before = False  # Optuna's samplers write to a stored trial.
 
     def __init__(self, keyed: KeyedSampler) -> None:
         super().__init__("keyed")
@@ -138,30 +138,30 @@ class KeyedIndexSampler(IndexedSampler):
         number = proposal["owner"]["trial"]
         id_of = storage.get_trial_id_from_study_id_trial_number
         trial = storage.get_trial(id_of(study._study_id, number))
-        # What these samplers see is the study as it is now, not as it was when the index was new.
+        # These samplers see the present study, not the study at the first proposal of the index.
         holders = [] if index is None else indices.holders(index, trial._trial_id)
         first = indices.reader.trials[holders[0]] if holders else trial
         sampler = self._keyed.of_key(draw_key(proposal))
         sampler.before_trial(study, trial)
-        trial = study._storage.get_trial(trial._trial_id)  # A sampler may write to it.
+        trial = study._storage.get_trial(trial._trial_id)  # The sampler may write to it.
         space = sampler.infer_relative_search_space(study, trial)
         undisturbed = copy.copy(trial)
         if index is not None and isinstance(sampler, CmaEsSampler):
-            undisturbed.number = index  # It draws by the number, which moves where one is lost.
+            undisturbed.number = index  # The sampler draws by the trial number.
         relative = sampler.sample_relative(study, undisturbed, space)
 
         def value(name: str, distribution: BaseDistribution) -> Any:
             if name in relative and space[name] == distribution:
                 sampled = relative[name]
             else:
-                # Also if the index's first trial has it: the next parameter is drawn after it.
+                # Draw even a known value, because the next parameter is drawn after it.
                 now = study._storage.get_trial(trial._trial_id)
                 sampled = sampler.sample_independent(study, now, name, distribution)
             if first.distributions.get(name) == distribution:
                 return first.params[name]
             return sampled
 
-        # What a retry was copied with had been drawn before the rest.
+        # The parameters that a retry copied were drawn before the others.
         for name, distribution in trial.distributions.items():
             if name not in trial.system_attrs.get("fixed_params", ()):
                 value(name, distribution)
@@ -170,6 +170,6 @@ class KeyedIndexSampler(IndexedSampler):
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        """Tell a sampler of the factory's, too, which may note the constraints."""
+        """End the trial for a new inner sampler, too, which may store the constraints."""
         self._keyed.of_key(0).after_trial(study, trial, state, values)
         super().after_trial(study, trial, state, values)

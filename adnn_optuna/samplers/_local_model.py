@@ -6,20 +6,20 @@ from typing import Self
 
 import numpy as np
 
-# How much a value counts for less than its neighbours: not at all, or as noise does.
+# The smoothing: none, or so much that noise averages out.
 _SMOOTHINGS = 1e-6, 1.0
-_TAIL_RIDGE = 1e-9  # Keeps the linear part defined where the points lie in a plane.
+_TAIL_RIDGE = 1e-9  # Keeps the linear part defined if all points lie in a plane.
 
 
 @dataclasses.dataclass(frozen=True)
 class PointPool:
-    """The points that a model is fitted to: a bounded number of the best and latest, one a row."""
+    """The best and latest points, one per row, to which models are fitted."""
 
     capacity: int = 200
     points: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 0)))
     values: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
     numbers: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0, dtype=np.int64))
-    n_guesses: int = 0  # So many values, the last ones, are guesses.
+    n_guesses: int = 0  # The last n_guesses values are guesses.
 
     def __len__(self) -> int:
         return len(self.values)
@@ -30,7 +30,7 @@ class PointPool:
         return self.with_points(np.hstack([self.points, unknown]))
 
     def with_points(self, points: np.ndarray) -> Self:
-        """Return the pool with its points at other places."""
+        """Return the pool with its points moved to new places."""
         return dataclasses.replace(self, points=points)
 
     def with_point(self, x: np.ndarray, value: float) -> Self:
@@ -52,7 +52,7 @@ class PointPool:
         return dataclasses.replace(self, points=points, values=values, numbers=numbers)
 
     def with_guesses(self, points: np.ndarray, guesses: np.ndarray) -> Self:
-        """Return the pool with points whose values are guesses, all worse than the best value."""
+        """Return the pool with guessed points, whose values are all worse than the best value."""
         if not len(guesses):
             return self
         guesses = np.maximum(guesses, np.nextafter(self.values.min(), math.inf))
@@ -72,11 +72,11 @@ class PointPool:
     def without_outliers(self) -> Self:
         """Return the pool, with each value that is far above the median lowered.
 
-        Far means more than twice the median's distance from the least value. Such a value says
-        little about the place of the best point, but would set the scale.
+        Far means more than twice the median's distance from the least value. Such a value tells
+        little about the place of the best point, but would determine the scale of all values.
         """
         median = np.median(self.values)
-        with np.errstate(over="ignore"):  # Then nothing is far above.
+        with np.errstate(over="ignore"):  # If the limit overflows, no value is far above.
             highest = median + 2 * (median - self.values.min())
         if highest <= median:
             return self
@@ -104,9 +104,9 @@ class LocalModel:
     def fit(
         self, values: np.ndarray, is_guess: np.ndarray | None = None, *, is_exact: bool = False
     ) -> bool:
-        """Fit values, smoothed if this predicts better. Return whether the fit predicts at all.
+        """Fit values, smoothed if that predicts better, and return whether the fit predicts.
 
-        Guesses are smoothed in any case.
+        Guesses are always smoothed.
         """
         from scipy.linalg import blas, lapack  # It takes as long to import as all of Optuna.
 
@@ -120,7 +120,7 @@ class LocalModel:
         right_side = np.zeros(m + n)
         right_side[:m] = deviations / math.sqrt(variance)
 
-        # The upper triangle, in the order of Fortran.
+        # The upper triangle, in Fortran's order.
         matrix = np.zeros((m + n, m + n), order="F")
         matrix[:m, :m] = self._basis(self._z)
         matrix[:m, m] = 1.0
@@ -150,7 +150,7 @@ class LocalModel:
         return best_error < math.inf
 
     def predict(self, points: np.ndarray) -> np.ndarray:
-        """Predict the values of points, up to scale."""
+        """Predict the values of points, up to an offset and a positive factor."""
         z = self._scaled(points)
         m = len(self._z)
         predictions = self._basis(z) @ self._weights[:m]
@@ -161,8 +161,8 @@ class LocalModel:
         return (points - self._center) / self._scale
 
     def _basis(self, z: np.ndarray) -> np.ndarray:
-        """Return the cubes of the distances from the points that the model is fitted to."""
-        # Of small distances this is all rounding, but then so is their cube.
+        """Return the cubes of the distances from the points of the fit."""
+        # Small distances are rounding errors, but then their cubes are negligible.
         distances = z @ (-2 * self._z.T)
         distances += (z * z).sum(axis=1)[:, None]
         distances += (self._z * self._z).sum(axis=1)

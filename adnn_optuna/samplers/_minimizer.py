@@ -14,7 +14,7 @@ import numpy as np
 _GRADIENT_TOLERANCE = 0.1
 _LONGEST_STEP = 2.0
 _N_HALVINGS = 8
-_SUFFICIENT_DECREASE = 1e-4  # As a share of what the slope promises.
+_SUFFICIENT_DECREASE = 1e-4  # As a share of the decrease that the slope predicts.
 
 Loss = Callable[[np.ndarray], tuple[float, np.ndarray]]
 """A function of a point that returns its value and its gradient."""
@@ -25,13 +25,13 @@ class Minimum(NamedTuple):
 
     x: np.ndarray
     value: float
-    inverse_hessian: np.ndarray  # As estimated there.
+    inverse_hessian: np.ndarray  # The estimate at the lowest point.
 
 
 def minimize(
     loss: Loss, x: np.ndarray, n_steps: int, inverse_hessian: np.ndarray | None = None
 ) -> Minimum:
-    """Go some steps down from a point."""
+    """Descend a number of steps from a point."""
     value, gradient = loss(x)
     is_unscaled = inverse_hessian is None
     if inverse_hessian is None:  # The first step has length 1.
@@ -50,7 +50,7 @@ def minimize(
             new_value, new_gradient = loss(x + step)
         else:
             break
-        change = new_gradient - gradient  # y of [1], where the step is s.
+        change = new_gradient - gradient  # In [1], the change is y and the step s.
         curvature = change @ step
         if is_unscaled and curvature > 0:
             inverse_hessian = np.eye(len(x)) * curvature / (change @ change)  # (6.20)

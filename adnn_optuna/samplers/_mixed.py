@@ -1,6 +1,6 @@
-"""Where moves lead in spaces with categories, integers and conditions.
+"""Candidates and models for spaces with categories, integers and conditions.
 
-A coordinate that a point lacks is NaN. Models see it in the middle, as in SMAC [1].
+A missing coordinate of a point is NaN. Models use the middle of its range, as SMAC does [1].
 
 References:
     [1] F. Hutter, H. H. Hoos and K. Leyton-Brown. Sequential model-based optimization for general
@@ -15,15 +15,15 @@ from adnn_optuna.samplers._gaussian_process import GaussianProcess
 from adnn_optuna.samplers._local_model import LocalModel, PointPool
 from adnn_optuna.samplers._unit_interval import Levels
 
-# How far two choices are from each other, squared, where the points nearest to another are looked
-# for: as far as half of the range of a number.
+# In searches for the nearest points, two different choices have this squared distance, that of
+# half the range of a number.
 _SWAP = 0.25
 N_LATEST = 5  # A model always has this many of the latest points.
-_N_MODEL_POINTS, _N_PROCESS_POINTS = 40, 100  # As many as there is time for.
+_N_MODEL_POINTS, _N_PROCESS_POINTS = 40, 100  # Bounds on the time of a fit.
 
 
 def without_nan(points: np.ndarray) -> np.ndarray:
-    """Return points with 0.5 for each coordinate that they lack."""
+    """Return points with 0.5 in place of missing coordinates."""
     return np.where(np.isnan(points), 0.5, points)
 
 
@@ -42,7 +42,7 @@ def is_untried(
 ) -> np.ndarray:
     """Return which coordinates of candidates have values that the model does not know.
 
-    Examples are a new value of a fixed coordinate, and a choice that was told only once.
+    Examples are a new value of a fixed coordinate, and a choice that had only one trial.
     """
     untried = np.zeros(candidates.shape, dtype=bool)
     for i in np.flatnonzero(is_finite):
@@ -55,9 +55,9 @@ def is_untried(
 
 
 def is_told(candidates: np.ndarray, points: np.ndarray, is_finite: np.ndarray) -> np.ndarray:
-    """Return which candidates are among the points."""
+    """Return which candidates equal one of the points."""
     is_equal = np.ones((len(candidates), len(points)), dtype=bool)
-    for column in np.argsort(is_finite):  # First those where hardly any two are equal.
+    for column in np.argsort(is_finite):  # The most distinctive columns come first.
         is_equal &= candidates[:, column, None] == points[:, column]
         if not is_equal.any():
             break
@@ -72,7 +72,7 @@ def process_near(
     *,
     is_rough: bool = False,
 ) -> GaussianProcess:
-    """Return a Gaussian process of the points nearest to ``x`` and the latest, or of some rows."""
+    """Return a Gaussian process of the points nearest to ``x`` and the latest, or of ``rows``."""
     if rows is None:
         rows = np.arange(len(pool))
     points = without_nan(pool.points)[rows]
@@ -86,7 +86,7 @@ def process_near(
 def model_near(
     x: np.ndarray, pool: PointPool, n_choices: np.ndarray, n_latest: int, *, is_exact: bool
 ) -> LocalModel | None:
-    """Return a model of the points nearest to ``x`` and the latest, if these tell anything."""
+    """Return a model of the points nearest to ``x`` and the latest; None if it fits nothing."""
     size = max(_N_MODEL_POINTS, 4 * len(x))
     points = without_nan(pool.points)
     rows = nearest(points, without_nan(x), n_choices, size, pool.is_latest(n_latest))

@@ -1,10 +1,10 @@
-"""Ingber's moves on the unit cube. Numbers in brackets are equations of ``_asa.py``."""
+"""Ingber's moves on the unit cube. Numbers in parentheses are equations of ``_asa.py``."""
 
 from collections.abc import Callable
 
 import numpy as np
 
-# A search has rounds of ever shorter moves, so many from each of the best points.
+# The length of moves in each round of a search, and the number of moves per best point.
 _SEARCH_TEMPERATURES = 0.1, 0.01, 0.001
 _N_STARTS, _N_MOVES = 5, 48
 N_SEARCH_UNIFORMS = 2 * len(_SEARCH_TEMPERATURES) * _N_MOVES
@@ -24,7 +24,7 @@ def generating_quantile(u: np.ndarray, temperature: np.ndarray) -> np.ndarray:
 
 
 def generate(x: np.ndarray, u: np.ndarray, temperature: np.ndarray) -> np.ndarray:
-    """Move coordinates by the part of (1) within [0, 1]: Ingber redraws one that leaves it."""
+    """Move coordinates by (1), cut to [0, 1]; Ingber redraws moves that lead outside."""
     lower = generating_cdf(-x, temperature)
     upper = generating_cdf(1 - x, temperature)
     y = generating_quantile(lower + u * (upper - lower), temperature)
@@ -74,7 +74,7 @@ def search(
     point_merits = merits(points)
     us = us.reshape(len(_SEARCH_TEMPERATURES), 2, _N_MOVES, n_dims)
     for temperature, (u_move, u_stay) in zip(_SEARCH_TEMPERATURES, us, strict=True):
-        # Of few coordinates, about 1.5 are moved at once; of many, a third.
+        # A move changes about 1.5 of few coordinates, or a third of many.
         stays = u_stay > max(1.5 / n_dims, 0.35)
         temperatures = np.full(n_dims, temperature)
         starts = points[np.argsort(-point_merits)[:_N_STARTS], None]

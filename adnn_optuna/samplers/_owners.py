@@ -1,7 +1,7 @@
-"""Who owns a trial, and whether that process still lives.
+"""The process that owns a trial, and whether the process still lives.
 
-A RUNNING trial may have been left behind by a process that died. Optuna finds out by heartbeats,
-which few storages have and which take minutes. A process on this host can be looked up instead.
+A process that died may have left a RUNNING trial. Optuna notices this by heartbeats, which take
+minutes and which few storages have. This module looks up processes on its own host instead.
 """
 
 import contextlib
@@ -24,13 +24,13 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from adnn_optuna._attributes import CLAIM, OWNER, PROPOSAL, Owner
 
-# The runs under way in this process, and which of them a thread works for. A trial of none is held
-# for as long as the process lives.
+# The active runs of this process, and the run of the present thread. A trial without a run is live
+# as long as the process is.
 _runs: set[str] = set()
 _run: ContextVar[str] = ContextVar("_run", default="")
-# In `Study.optimize`, a thread has one trial of a study at a time: the run of that, and, until
-# `after_trial`, the one around it. So the one before is over, also where Optuna let an exception
-# pass, as SystemExit.
+# In `Study.optimize`, a thread runs one trial of a study at a time. For each thread and study: the
+# run of this trial, and, until `after_trial`, the run around it. A new trial ends the turn of the
+# previous one, which Optuna may have left by an exception such as SystemExit.
 _turns: dict[tuple[threading.Thread, str], tuple[str, str | None]] = {}
 
 
@@ -42,7 +42,7 @@ def begin_turn(study: Study) -> None:
         _turns[threading.current_thread(), study.study_name] = token, _run.get()
         _run.set(token)
     elif _run.get() not in _runs:
-        _run.set("")  # It was left behind.
+        _run.set("")  # The trial's run was left by an exception.
 
 
 def end_turn(study: Study) -> None:
@@ -92,16 +92,16 @@ def run_of_trials(study: Study) -> Iterator[None]:
 
 
 def _start_time(process_id: int) -> str | None:
-    """Return when a process started; the system uses ids again.
+    """Return when a process started, because the system may reuse its id.
 
-    :obj:`None` if there is no such process, and an empty text if its start is hidden from us.
+    Return :obj:`None` if no such process exists, and an empty text if its start is hidden.
     """
     if sys.platform == "linux":
-        # Clock ticks since boot, and which boot. Not `psutil`, whose start times on Linux are in
-        # seconds of the system clock: set that clock, and all live workers would look dead.
-        # The second field, the command's name, may itself hold blanks and parentheses.
+        # The start is stored in clock ticks since a boot, with the boot's id. The start times of
+        # `psutil` depend on the system clock: after it is set, all live workers would seem dead.
+        # The second field, the name of the command, may contain blanks and parentheses.
         fields = _text(f"/proc/{process_id}/stat").rpartition(")")[2].split()
-        if fields:  # A zombie's parent has not asked for its exit code.
+        if fields:  # A zombie has ended, but its parent has not yet read the exit code.
             boot = _text("/proc/sys/kernel/random/boot_id")
             return None if fields[0] in "ZX" else f"{fields[19]}@{boot}"
         return None if _is_gone(process_id) else ""
@@ -117,10 +117,10 @@ def _start_time(process_id: int) -> str | None:
 
 
 def _is_gone(process_id: int) -> bool:
-    """Return whether a process has ended that shows nothing in ``/proc``.
+    """Return whether a process without an entry in ``/proc`` has ended.
 
-    A system may hide other users' processes there, or the whole folder. If the folder is hidden,
-    the container that a process id belongs to is unknown.
+    A system may hide other users' processes in ``/proc``, or the whole folder. If the folder is
+    hidden, the container of a process is unknown, so the answer is no.
     """
     if not Path("/proc/self/stat").exists():
         return False
@@ -144,7 +144,7 @@ def _host() -> str:
     identifiers = [_text("/etc/machine-id")]
     with contextlib.suppress(OSError):
         identifiers.append(str(Path("/proc/self/ns/pid").readlink()))
-    # The id of a machine must stay secret.
+    # The machine's id must stay secret, so its hash is used.
     digest = hashlib.sha256(" ".join(identifiers).encode()).hexdigest()[:8]
     return f"{socket.gethostname()}#{digest}"
 
@@ -156,7 +156,7 @@ def _own_start_time(process_id: int) -> str:
 
 def ownership(trial: FrozenTrial | Trial) -> Owner:
     """Return the stored owner of a trial that this process runs."""
-    pid = os.getpid()  # A forked child is another process.
+    pid = os.getpid()  # The id is not cached, because a forked child has another one.
     start = _own_start_time(pid)
     return {
         "trial": trial.number,
@@ -168,7 +168,7 @@ def ownership(trial: FrozenTrial | Trial) -> Owner:
 
 
 def owned_template(number: int, **parts: Any) -> FrozenTrial:
-    """Return a trial of this process, to be created RUNNING with the number that it should get."""
+    """Return a RUNNING trial of this process, to be created with the number it should get."""
     template = create_trial(state=TrialState.RUNNING, **parts)
     template.number = number
     template.system_attrs[OWNER] = ownership(template)
@@ -176,7 +176,7 @@ def owned_template(number: int, **parts: Any) -> FrozenTrial:
 
 
 def claim_of(trial: FrozenTrial | Trial) -> str:
-    """Return this run's attribute of a waiting trial, which several may be about to begin."""
+    """Return this run's attribute of a waiting trial, which several runs may begin at once."""
     return f"{CLAIM}/{ownership(trial)['run']}"
 
 

@@ -43,7 +43,7 @@ class RandomRestartSampler(IndexedSampler):
             assert [trial.params["restart"] for trial in study.trials] == list(range(10))
 
     Note:
-        A new sampler goes on where the study stopped. No two workers get the same restart. If a
+        A new sampler continues where the study stopped. No two workers get the same restart. If a
         worker dies, its restart is done again. With an objective of your own, a restart that
         Ctrl-C interrupted in ``study.optimize`` is not done again.
 

@@ -35,13 +35,13 @@ Place = tuple[int, int]
 class Configuration:
     """One configuration of a search, with the values of all its completed trials."""
 
-    first: FrozenTrial  # Of these.
+    first: FrozenTrial  # The first of these trials.
     values: list[float] = dataclasses.field(default_factory=list)
-    repetitions: set[int] = dataclasses.field(default_factory=set)  # Those that have ended.
-    has_failed: bool = False  # One of them came to no value.
+    repetitions: set[int] = dataclasses.field(default_factory=set)  # Those that ended.
+    has_failed: bool = False  # Whether one of the trials has no value.
 
     def add(self, trial: FrozenTrial, repetition: int, failed: float | None) -> None:
-        """Take in a trial of this configuration. Trials of the search itself have repetition 0.
+        """Add a trial of this configuration. Trials of the search itself have repetition 0.
 
         A replicate without a value counts as ``failed``, if that is a number.
         """
@@ -79,7 +79,7 @@ def configurations_of(
         if not repetition and may_be_best(trial):
             number = numbers.setdefault(tuple(sorted(trial.params.items())), number)
             configurations.setdefault(number, Configuration(trial))
-        if number in configurations:  # Or it has no value, or somebody deleted its first trial.
+        if number in configurations:  # The first trial may be deleted, or lack a value.
             configurations[number].add(trial, repetition, failed)
     return configurations
 
@@ -125,7 +125,7 @@ def next_replicates(best: Sequence[Configuration], count: int) -> list[Place]:
     }
     places = []
     for _ in range(count):
-        number = min(n_values, key=n_values.__getitem__)  # Of equals, the better one.
+        number = min(n_values, key=n_values.__getitem__)  # Of equal numbers, the better.
         repetition = 1
         while repetition in repetitions[number]:
             repetition += 1
@@ -136,7 +136,7 @@ def next_replicates(best: Sequence[Configuration], count: int) -> list[Place]:
 
 
 class _Ranking:
-    """The configurations of a study as of the last read, the best first."""
+    """The configurations of a study at the last read, the best one first."""
 
     def __init__(self, study: Study, failed: float | None) -> None:
         self._direction = study.direction
@@ -146,7 +146,7 @@ class _Ranking:
         self.best: list[Configuration] = []
 
     def read(self, study: Study, known: TrialReader) -> None:
-        """Take in new trials. A replicate moves one configuration, so nothing is sorted again."""
+        """Add new trials. A replicate moves only its configuration, without sorting all again."""
         news = [trial for trial in self._reader.read(study, known) if is_done(trial)]
         if self._reader.was_reset or not all(map(replicate_of, news)):
             done = filter(is_done, self._reader.trials.values())
@@ -170,7 +170,7 @@ class ReplicateSampler(RandomSampler):
     """
 
     last_index = 2**31 - 1
-    n_wanted: float = math.inf  # A limit ends them.
+    n_wanted: float = math.inf  # Limits of the search end the replicates.
 
     def __init__(self, failed: float | None = None) -> None:
         super().__init__()
@@ -210,8 +210,8 @@ class ReplicateSampler(RandomSampler):
         distributions: Mapping[str, BaseDistribution],
         n_rivals: int,
     ) -> FrozenTrial | None:
-        """Return a replicate to be created RUNNING, if there is one to make."""
-        # Not the same as others, who begin at the same moment.
+        """Return a free replicate, to be created RUNNING, if there is one."""
+        # Random, because other workers may choose at the same moment.
         if not (free := self._free(study, known, 1 + n_rivals)):
             return None
         number, repetition = secrets.choice(free)
@@ -225,7 +225,7 @@ class ReplicateSampler(RandomSampler):
         return template
 
     def _free(self, study: Study, known: TrialReader, count: int) -> list[Place]:
-        """Return up to ``count`` replicates that no worker makes."""
+        """Return up to ``count`` wanted replicates that no worker is making."""
         held = {replicate_of(trial) for trial in known.unfinished.values()}
         self._memory[study].read(study, known)
         places = next_replicates(self._memory[study].best, count + len(held))

@@ -10,7 +10,7 @@ import numpy as np
 from adnn_optuna.samplers._local_model import PointPool
 
 Reports = Mapping[int, float]
-"""What a trial reported, by step; lower is better."""
+"""The values that a trial reported, by step; lower is better."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +20,7 @@ class ReportPool(PointPool):
     If the pool is full, its first pruned point is replaced, because NumPy sorts NaN last.
     """
 
-    # Of all points that were ever in the pool, by their numbers.
+    # The reports of each point that was ever in the pool, by number.
     reports: tuple[Reports, ...] = ()
 
     def with_reports(self, x: np.ndarray, value: float, reports: Reports) -> Self:
@@ -32,7 +32,7 @@ class ReportPool(PointPool):
         """Return the pruned points whose final values can be guessed, and the guesses.
 
         A guess is the value that fits the rank of a trial's last report among all reports at that
-        step. The last steps come first: their guesses are known at the steps before.
+        step. Later steps are handled first, so that their guesses count at earlier steps.
         """
         values = self.values.copy()
         is_pruned = np.isnan(values)

@@ -17,7 +17,7 @@ from adnn_optuna.samplers._trials import TrialReader, is_done, may_be_best, sign
 
 
 class Tally:
-    """The sums over a study's finished trials, which limits look at after each trial.
+    """The sums over a study's finished trials, which limits use after each trial.
 
     They are the number of trials, the best values so far, and the working time. An update reads
     only trials that finished since the last one, so its time does not grow with the study.
@@ -32,15 +32,15 @@ class Tally:
 
     def _clear(self) -> None:
         self.n_done: int = 0
-        # The best value after each but the replicates, signed so that lower is better.
+        # The best value after each trial that is no replicate, signed so that lower is better.
         self.bests: list[float] = []
-        # The trial with the best value, the first of equals, and the first that has one.
+        # The first trial with the best value, and the first trial with a value.
         self.best: FrozenTrial | None = None
         self.first: FrozenTrial | None = None
-        self._just_ended: set[int] = set()  # The ids of the trials that the last update took in.
-        self._baseline: Any = None  # Of the study.
-        self._has_asked = False  # For it.
-        # When trials ended, by their dates, and the working time then. Both rise.
+        self._just_ended: set[int] = set()  # The ids of the trials that the last update added.
+        self._baseline: Any = None  # The study's baseline.
+        self._has_asked = False  # Whether the storage was asked for the baseline.
+        # The dates at which trials ended, and the working times until then, both in rising order.
         self._ends = [-math.inf]
         self._seconds = [0.0]
 
@@ -49,13 +49,13 @@ class Tally:
         """The duration of the longest chain of consecutive trials, in seconds.
 
         At the end of a trial, it is the largest time that was known when the trial began, plus the
-        trial's own time. A trial of adnn stores it; for other trials it follows from Optuna's
-        dates.
+        trial's own time. A trial of adnn stores this time; for other trials, Optuna's dates give
+        it.
         """
         return self._seconds[-1]
 
     def update(self, study: Study) -> None:
-        """Take in the trials that have finished since the last update."""
+        """Add the trials that have finished since the last update."""
         news = self.reader.read(study)
         if self.reader.was_reset:
             self._clear()
@@ -63,14 +63,14 @@ class Tally:
             study.sampler.take(study, self.reader)
         finished = [trial for trial in news if trial.state.is_finished()]
         self._just_ended = {trial._trial_id for trial in finished}
-        # A trial's working time follows from those that ended before it began.
+        # A trial's working time adds to that of trials that ended before it began.
         for trial in sorted(finished, key=lambda t: str(t.datetime_complete)):
             if not self._may_have_died(trial):
                 self._add_time(trial)
             if not is_done(trial):
                 continue
             self.n_done += 1
-            if replicate_of(trial) is not None:  # A replicate repeats a value.
+            if replicate_of(trial) is not None:  # A replicate cannot be the best trial.
                 continue
             # As for Optuna's `study.best_value`, an infeasible trial has no value.
             if may_be_best(trial):
@@ -86,7 +86,7 @@ class Tally:
     def baseline_of(self, study: Study, *, again: bool = False) -> Any:
         """Return the study's baseline, :obj:`None` if there is none. A stored one never changes.
 
-        An objective of ours stores it before its first trial ends.
+        An objective of this package stores the baseline before its first trial ends.
         """
         if self._baseline is None and (again or not self._has_asked):
             self._has_asked = True
@@ -111,7 +111,7 @@ class Tally:
         end = trial.datetime_complete.timestamp()
         before = self._seconds[bisect.bisect_right(self._ends, start) - 1]
         elapsed = outcome_of(trial.user_attrs).get("elapsed")
-        if elapsed is None:  # The clock may have been set back.
+        if elapsed is None:  # Dates may be wrong if a clock was set back.
             elapsed = before + max(end - start, 0.0)
         first = bisect.bisect_left(self._ends, end)
         if self._seconds[first - 1] < elapsed:

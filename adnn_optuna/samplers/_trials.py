@@ -16,14 +16,14 @@ from adnn_optuna._checks import WrongValueError
 
 Kept = TypeVar("Kept")
 
-# In these, no trial can be deleted: a trial's number is its place in the list.
+# These storages cannot delete trials, so a trial's number is its place in the list.
 _KEEPING_ALL = (InMemoryStorage, JournalStorage)
 # Storages list about this many trials in the time of reading one.
 _LISTED_MEANWHILE = 2_500
 
 
 class TrialReader:
-    """The trials of a study as of the last read.
+    """The trials of a study at the last read.
 
     Trials are looked up by their ids, which rise in the order of creation. A user may have deleted
     rows of a database, and then Optuna gives numbers twice.
@@ -36,11 +36,11 @@ class TrialReader:
         self.was_reset: bool = False
 
     def _forget(self) -> None:
-        self.trials: dict[int, FrozenTrial] = {}  # By id.
-        self.ids: list[int] = []  # In ascending order.
+        self.trials: dict[int, FrozenTrial] = {}  # All trials, by id.
+        self.ids: list[int] = []  # The ids of all trials, in ascending order.
         self.unfinished: dict[int, FrozenTrial] = {}  # The trials that had not finished, by id.
-        self.listed: list[FrozenTrial] = []  # As the storage listed them.
-        self._places: dict[int, int] = {}  # Where it listed the unfinished trials, by id.
+        self.listed: list[FrozenTrial] = []  # All trials, in the storage's order.
+        self._places: dict[int, int] = {}  # The places of unfinished trials in `listed`, by id.
 
     @property
     def first(self) -> FrozenTrial:
@@ -55,7 +55,7 @@ class TrialReader:
         return 0
 
     def note(self, trial: FrozenTrial) -> None:
-        """Take in a stored trial that was created after all others."""
+        """Add a stored trial that was created after all others."""
         self.ids.append(trial._trial_id)
         self.trials[trial._trial_id] = self.unfinished[trial._trial_id] = trial
         self._places[trial._trial_id] = len(self.listed)
@@ -70,7 +70,7 @@ class TrialReader:
         return not self.unfinished and trial.number == len(self.ids)
 
     def has_listed(self, study: Study) -> bool:
-        """Return whether to share a list of trials, because reading it takes a transaction."""
+        """Return whether readers share lists of trials, because each list takes a transaction."""
         return not isinstance(study._storage, _KEEPING_ALL)
 
     def read(self, study: Study, known: "TrialReader | None" = None) -> list[FrozenTrial]:
@@ -128,7 +128,7 @@ class TrialReader:
         return news
 
     def _is_continued_by(self, listed: Sequence[FrozenTrial]) -> bool:
-        """Return whether a list begins with the known trials and goes on with newer ones."""
+        """Return whether a list begins with the known trials and continues with newer ones."""
         n_known = len(self.listed)
         start = 0
         # Finished trials are the same objects, so slices of them are compared fast.
@@ -147,14 +147,14 @@ class TrialReader:
         del self.trials[trial_id], self._places[trial_id]
 
     def _read_few(self, study: Study) -> dict[int, FrozenTrial] | None:
-        """Read the trials that may differ one by one; return :obj:`None` if all must be listed."""
+        """Read only the trials that may have changed; return :obj:`None` if all must be listed."""
         n_known = len(self.ids)
         storage = study._storage
         n_few = n_known // _LISTED_MEANWHILE
         if not n_few or len(self._places) > n_few or self.has_listed(study):
             return None
         news = {}
-        with contextlib.suppress(KeyError):  # No trial has the next number yet.
+        with contextlib.suppress(KeyError):  # There may be no trial with the next number yet.
             for trial_id, place in self._places.items():
                 news[place] = storage.get_trial(trial_id)
             for number in itertools.count(n_known):
@@ -167,8 +167,8 @@ class TrialReader:
 
 def _is_same(old: FrozenTrial, new: FrozenTrial) -> bool:
     """Return whether two reads of an unfinished trial are of the same trial."""
-    # SQLite gives the ids of deleted trials to new ones, but those start later. One that was
-    # waiting may have started since.
+    # SQLite gives the ids of deleted trials to new trials, which start later. A waiting trial may
+    # have started since the first read.
     began = old.datetime_start
     return old._trial_id == new._trial_id and began in (None, new.datetime_start)
 
@@ -176,7 +176,7 @@ def _is_same(old: FrozenTrial, new: FrozenTrial) -> bool:
 class PerStudy(Generic[Kept]):
     """A cache for each study, which lives as long as the study's storage.
 
-    A copy begins empty, also in another process. Threads hold its lock while they use it.
+    A copy is empty, even in another process. Threads hold the cache's lock while they use it.
     """
 
     def __init__(self, create: Callable[[Study], Kept]) -> None:
@@ -192,7 +192,7 @@ class PerStudy(Generic[Kept]):
         return of_storage[study._study_id]
 
     def forget(self, study: Study) -> None:
-        """Forget everything about a study."""
+        """Delete everything about a study."""
         self._kept[study._storage].pop(study._study_id, None)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -207,7 +207,7 @@ def beginning(trial: FrozenTrial) -> str:
 
 
 def constraints_of(trial: FrozenTrial) -> list[float]:
-    """Return a trial's constraints, sorted by name. Optuna 4 stores them elsewhere."""
+    """Return a trial's constraints, sorted by name. Optuna 4 has another attribute for them."""
     constraints: dict[str, float] | None = getattr(trial, "constraints", None)
     if constraints is None:
         return list(trial.system_attrs.get("constraints") or ())
@@ -245,7 +245,7 @@ def best_trial(trials: Iterable[FrozenTrial], direction: StudyDirection) -> Froz
 
 
 def check_one_objective(study: Study) -> None:
-    """Refuse a study of several objectives."""
+    """Refuse a study with several objectives."""
     if (n := len(study.directions)) > 1:
         raise WrongValueError(
             f"Study {study.study_name!r} must have one objective; got {n}. Pass a study with one "
@@ -254,7 +254,7 @@ def check_one_objective(study: Study) -> None:
 
 
 def check_direction(study: Study, direction: StudyDirection) -> None:
-    """Refuse a study of several objectives, or of another direction."""
+    """Refuse a study with several objectives or with another direction."""
     check_one_objective(study)
     if study.direction != direction:
         raise WrongValueError(

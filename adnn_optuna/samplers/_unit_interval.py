@@ -17,7 +17,7 @@ Levels = tuple[np.ndarray, np.ndarray] | None
 It is :obj:`None` for numerical parameters with more than a thousand values.
 """
 
-_MAX_LEVELS = 1000  # With more values, a parameter is as good as continuous.
+_MAX_LEVELS = 1000  # A parameter with more values is treated as continuous.
 
 
 def to_unit(value: Any, distribution: BaseDistribution) -> float:
@@ -62,7 +62,7 @@ def levels(distribution: BaseDistribution) -> Levels:
 
 
 def can_rescale(old: BaseDistribution, new: BaseDistribution) -> bool:
-    """Return whether a distribution's values have a place on the scale of another."""
+    """Return whether values of one distribution can be placed on the scale of another."""
     return old == new or not (n_choices(old) or n_choices(new))
 
 
