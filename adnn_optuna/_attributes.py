@@ -487,7 +487,7 @@ def planned_of(attrs: Attributes, number: int) -> Planned | None:
 
 
 NEW_SEED_NAMES = ("trial", "seed")
-"""The numbers of an evaluation of a trial on a new seed."""
+"""The names of the two numbers that identify an evaluation on a new seed."""
 
 
 def confirmation_name(study_name: str) -> str:

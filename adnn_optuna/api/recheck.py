@@ -65,7 +65,7 @@ from adnn_optuna.stats.resampling import ResampledArgument
 
 # Annealing ends with moves of about 0.001 of the range. The steps of the paper are longer.
 _NEAR = 0.005
-_FIRST_OF_PARAMS = 2**30  # Higher numbers denote parameters that no trial has.
+_FIRST_OF_PARAMS = 2**30  # Trial numbers from here on stand for parameters without a trial.
 
 
 @verb(Evaluating)

@@ -117,7 +117,7 @@ def _parts(value: Any, module: str, seen: set[int]) -> Iterator[str]:
 
 
 def _own_parts(value: Any, module: str) -> tuple[Any, ...]:
-    """Return what determines a value's results, except functions and classes of other modules."""
+    """Return the parts of a value that may change its results, without other modules' code."""
     kind = type(value)
     held = _attributes(value)
     parts = tuple[Any, ...]()

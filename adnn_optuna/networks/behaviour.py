@@ -17,7 +17,7 @@ from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import Architecture
 
 Behaviour = dict[str, list[float]]
-"""A sketch of each part, such as the loss: norm, mixed sum, and allowed rounding error."""
+"""Maps each part, such as the loss, to its norm, a weighted sum and the allowed error."""
 
 _ROWS = 8
 # The rounding error between processors that is allowed in a sketch, relative to its norm.

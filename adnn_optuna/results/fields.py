@@ -33,8 +33,8 @@ class Baselines(NamedTuple):
 class Field(NamedTuple):
     """A number of a search, and how it is labeled and written."""
 
-    key: str  # Its name in JSON and data frames.
-    label: str  # Its name in tables; for a gain, the baseline.
+    key: str  # The number's name in JSON and data frames.
+    label: str  # The name in tables; for a gain, that of the baseline.
     metric: Literal["selection", "test", ""]  # The metric of the number; empty for counts.
     get: Callable[[SearchRecord, Baselines], float]  # Returns NaN if the number is unknown.
     is_gain: bool = False

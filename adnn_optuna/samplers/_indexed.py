@@ -262,8 +262,8 @@ class IndexedSampler(BaseSampler, abc.ABC):
                 write(PROPOSAL, {**proposal, "index": None})
                 gave_way = True
             has_read_all = False
-        # A retry does not count if its index was repeated meanwhile. Any other trial must lose a mark
-        # that it copied.
+        # A retry does not count if its index was repeated meanwhile. Any other trial must lose a
+        # mark that it copied.
         ended = "interrupted" if copied_index is not None and index is None else None
         if attrs.get(ENDED) != ended:
             write(ENDED, ended)

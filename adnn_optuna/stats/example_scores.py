@@ -10,7 +10,7 @@ from adnn_optuna.stats.paired_differences import planned_interval, share_interva
 from adnn_optuna.stats.sequential import ALPHA
 from adnn_optuna.stats.student import t_quantile
 
-_NOTHING = 1e-10  # Variances of scores below it, relative to their square, are rounding.
+_NOTHING = 1e-10  # Smaller variances, relative to squared scores, are rounding errors.
 
 
 def score_estimate(
@@ -40,7 +40,8 @@ def score_estimate(
     if not is_right and n_rare is None:
         half = t_quantile(n_groups - 1, probability) * math.sqrt(variance)
         return Estimate(mean, mean - half, min(mean + half, most))
-    # So many independent examples have this variance, except for its degrees of freedom.
+    # The effective number of independent examples has this variance; the ratio allows for degrees
+    # of freedom.
     mean = min(max(mean, 0.0), 1.0)
     biased = variance * (n_groups - 1) / n_groups
     effective = 0.0
@@ -74,14 +75,14 @@ def difference_from_mean(
     means_of_networks = others.mean(axis=1, dtype=np.float64)
     of_networks = float(means_of_networks.var(ddof=1)) / k
     total = of_examples + of_networks
-    half = total  # 0, or NaN if a training run has no finite metric.
+    half = total  # It is 0, or NaN if a training run has no finite metric.
     probability = (1 + level) / 2
     largest = float(np.abs(scores).max())
     if total * len(scores) > _NOTHING * largest**2:
         parts = of_examples**2 / (n_groups - 1) + of_networks**2 / (k - 1)
         freedom = total**2 / parts
         half = t_quantile(freedom, probability) * math.sqrt(total)
-    elif is_right or (n_rare and total >= 0):  # Some of other examples may differ.
+    elif is_right or (n_rare and total >= 0):  # Answers on other examples may differ.
         half = t_quantile(math.inf, probability) * math.sqrt(2) / ((n_rare or n_groups) + 2)
     return estimate_around(mean, half)
 

@@ -27,7 +27,7 @@ def gain_interval(look: TestEvaluation, gain: float) -> tuple[float, float]:
     if math.isnan(look["baseline"]):
         return math.nan, math.nan
     if (error := look.get("standard_error")) is None:
-        # Images that repeat others say nothing new.
+        # Repeated images add no information.
         share = n_counted(look) / look["n_images"]
         return difference_interval(look["won"] * share, look["lost"] * share, n_counted(look))
     return gain - Z * error, gain + Z * error

@@ -20,16 +20,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-FEWEST_RUNS = 3  # Of a baseline that succeeded: of two, a standard deviation says nothing.
-_N_SIMULATED = 100_000  # Candidates: a level of 0.01 is met within 6% (two standard errors).
-_EQUAL = 1e-12  # Relative to their size, gains up to this are rounding errors.
+FEWEST_RUNS = 3  # A baseline needs this many successful runs for its deviation.
+_N_SIMULATED = 100_000  # With this number, a level of 0.01 is met within 6%.
+_EQUAL = 1e-12  # Smaller gains, relative to the values, are rounding errors.
 
 
 class Standard(NamedTuple):
-    """What candidates are compared with. The fields are arrays if there are several."""
+    """The standard for a candidate; the fields are arrays if there are several candidates."""
 
-    mean: Any  # Of the best so far.
-    worst: Any  # Its worst run.
+    mean: Any  # The mean of the best version so far.
+    worst: Any  # The worst run of the best version so far.
     sd: Any
     threshold: Any
 
@@ -59,10 +59,10 @@ def judged(
         values: The values of the runs along the last axis, which has as many places as a candidate
             may have runs. Higher is better; NaN if a run failed.
         n_made: The number of runs that were made.
-        standard: What each candidate is compared with.
+        standard: The numbers with which each candidate is compared.
 
-    A failed run gives no candidate up unless it is the second and most runs failed. In the end, it
-    counts as the worst run of the candidate and the best so far.
+    A candidate is given up after two or more failed runs if they outnumber the others. After the
+    last run, each failed run counts as the worst run of the candidate and the best version.
     """
     runs = np.arange(1, values.shape[-1] + 1)
     is_made = runs <= n_made[..., np.newaxis]
@@ -79,7 +79,7 @@ def judged(
     fails_too_often = (n_failed >= 2) & (n_failed > n_values)
     ends = gains_too_little | fails_too_often
 
-    # In the end, with a value for each run that failed.
+    # After the last run, failed runs count as the worst run.
     own_worst = np.where(has_value, values, np.inf).min(axis=-1, keepdims=True)
     counted = np.where(has_value, values, np.minimum(own_worst, by_run.worst))
     last_gain = counted.mean(axis=-1) - mean[..., 0]

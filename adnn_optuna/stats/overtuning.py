@@ -23,18 +23,18 @@ from adnn_optuna.stats.example_scores import score_estimate
 from adnn_optuna.stats.paired_differences import share_interval
 from adnn_optuna.stats.proportions import Z
 
-FEWEST_GROUPS = 10  # Of fewer examples or groups, a third says nothing.
+FEWEST_GROUPS = 10  # A third of fewer examples or groups is too small.
 _SELECTING = 2 / 3
-_MOST_PARTS = 200  # Of the examples: each is left out once, to see its influence on a metric.
+_MOST_PARTS = 200  # Each part of the examples is left out once.
 
 
 class RandomSplits(NamedTuple):
     """The findings of random splits of examples, for T trials."""
 
     new_data: Estimate  # The expected value of the selected trial on new examples.
-    variance: float  # Of that value.
+    variance: float  # The variance of the expected value.
     selected: np.ndarray  # The share of splits that select each trial, of shape (T,).
-    left_out: np.ndarray  # Its mean value on the examples that these leave out; else NaN.
+    left_out: np.ndarray  # Its mean value on left-out examples, or NaN.
 
 
 class Means:
@@ -164,13 +164,13 @@ def random_splits(
         selected[split] = np.nan_to_num(of_selecting, nan=-math.inf).argmax()
         on_left_out[split] = measure.on(1 - selects, slice(None))
         after_split()
-    # Metrics of few examples, such as the F1 of two positives, may also be lower on average.
+    # Metrics of few examples, such as the F1 of two positives, are biased; subtract the bias.
     gaps = on_left_out - measure.values
     on_left_out -= np.nansum(gaps, axis=0) / np.maximum(np.isfinite(gaps).sum(axis=0), 1)
     selected_values = on_left_out[np.arange(measure.n_splits), selected]
     best = int(np.nanargmax(measure.values if maximize else -measure.values))
-    # Given all n examples, a mean over k others than the selecting m = n - k varies m / k times as
-    # much as the mean of all examples does.
+    # Let m examples select and the other k evaluate. Given all n = m + k examples, the mean of the k
+    # varies m / k times as much as the mean of all n varies.
     variance_of_splits = float(np.nanvar(selected_values, ddof=1))
     variance = variance_of_splits * (n_groups - n_selecting) / n_selecting
     has_value = np.isfinite(selected_values)

@@ -39,17 +39,17 @@ from adnn_optuna.stats.student import t_quantile
 
 VerdictName = Literal["better", "worse", "equivalent", "not worse", "inconclusive"]
 
-OPEN: tuple[VerdictName, ...] = ("inconclusive", "not worse")  # Further seeds may decide more.
+OPEN: tuple[VerdictName, ...] = ("inconclusive", "not worse")  # Further seeds may change these.
 MARGIN = 0.001  # Up to 0.1 percentage points of accuracy make no practical difference.
-FEWEST_PLANNED = 4  # Of fewer pairs, Student's t says too little.
+FEWEST_PLANNED = 4  # With fewer pairs, Student's t has hardly any power.
 MAX_EXACT = 16  # With up to this many pairs, all subsets are used.
-_FEWEST_FLIPPED = 8  # Of fewer pairs, few of the sign flips are beyond the ends.
-NORMAL = "normal differences"  # What Student's t assumes.
+_FEWEST_FLIPPED = 8  # With fewer pairs, too few sign flips lie beyond the ends.
+NORMAL = "normal differences"  # The assumption of Student's t.
 NO_SPREAD = "no CI, because no value varies"
 _N_SUBSETS = 99_999
-_N_AT_ONCE = 32  # Claims, or pairs, to spare memory.
+_N_AT_ONCE = 32  # Claims or pairs per step, which bounds the memory.
 _LEVEL_OF_SKEW = 0.01
-_FEWEST_FOR_SKEW = 12  # With fewer pairs, no skewness can be told.
+_FEWEST_FOR_SKEW = 12  # With fewer pairs, skewness cannot be tested.
 
 
 class Ends(NamedTuple):
@@ -65,7 +65,7 @@ class Ends(NamedTuple):
         return Ends(*(size * end for end in self))
 
     def if_equal_apart_by(self, resolution: float) -> "Ends":
-        """Return ends as far apart as two values, if the ends are equal."""
+        """Return ends that are one ``resolution`` apart if the ends are equal, else unchanged."""
         if self.low != self.high:
             return self
         return Ends(*2 * (self.low - resolution / 2, self.low + resolution / 2))
@@ -166,7 +166,7 @@ def paired_differences(
     m = max(len(claimed), n_claims)
     measured = np.concatenate([[], *arrays.values()])
     counts = n_examples * measured[np.isfinite(measured)]
-    if not np.allclose(counts, np.rint(counts), rtol=0, atol=1e-6):  # Weighted, or no accuracies.
+    if not np.allclose(counts, np.rint(counts), rtol=0, atol=1e-6):  # No plain accuracies.
         n_examples = 0
     differences = {
         (arm, other_arm): _differences_of(arrays[arm], arrays[other_arm], n_examples)
@@ -193,7 +193,7 @@ def paired_differences(
         if (arm, other_arm) in intervals:
             too_few = ""
             if n_pairs < fewest:
-                # Further seeds add no pair after a gap.
+                # After a gap, further seeds add no pairs.
                 no_ci = "no CI yet" if n_pairs == n_all else "no CI"
                 for_claims = f" for {m} claims" if m > 1 and sequential else ""
                 too_few = f"{no_ci}: {fewest} pairs are needed{for_claims}"
@@ -277,7 +277,7 @@ def _differences_of(one: np.ndarray, two: np.ndarray, n_examples: int) -> _Diffe
     two = two[:n_pairs]
     raw = one - two
     sizes = np.abs([one, two]).max(axis=0)
-    # Equal ones have no noise that is to be rounded away, such as huge values of failed runs.
+    # Ties do not count for the size, because failed runs may have the same huge value.
     is_tie = np.abs(raw) <= sizes * 10.0**-DECIMALS
     win_rate = math.nan
     is_constant = True
@@ -300,12 +300,12 @@ def _differences_of(one: np.ndarray, two: np.ndarray, n_examples: int) -> _Diffe
 def _intervals(
     judged: Mapping[tuple[str, str], _Differences], m: int, decimals: int, *, sequential: bool
 ) -> dict[tuple[str, str], Ends]:
-    """Return the ends of the differences of each claim."""
+    """Return the ends of the CI of each claim."""
     if sequential:
         intervals = {}
         for pair, of_pair in judged.items():
             low, high = sequential_interval(of_pair.rounded, m)
-            # The bounds are its ends, as both sides share the e-process.
+            # The one-sided bounds equal the ends, because both sides share the e-process.
             ends = Ends(low, high, low, high)
             intervals[pair] = ends.if_equal_apart_by(of_pair.resolution)
         return intervals
@@ -378,7 +378,7 @@ def is_skewed(differences: np.ndarray) -> bool:
         return False
     median = float(np.median(differences))
     scale = math.sqrt(math.pi / 2) * float(np.abs(differences - median).mean())
-    # Of equal differences the mean may be off in its last bit.
+    # The mean of equal differences may have a rounding error in its last bit.
     distance = round(abs(float(differences.mean()) - median), DECIMALS)
     quantile = -float(scipy.special.ndtri(_LEVEL_OF_SKEW / 2))
     limit = quantile * math.sqrt((math.pi / 2 - 1) / len(differences))
@@ -477,7 +477,7 @@ def student_ends(mean: float, error: float, degrees: float, n_claims: int) -> En
 def _n_subsets(n_pairs: int, n_claims: int) -> int:
     if n_pairs <= MAX_EXACT:
         return int(2**n_pairs - 1)
-    # Of more than 2,500 claims, these have no interval with fewer.
+    # With more than 2,500 claims, fewer subsets would give no interval.
     return max(_N_SUBSETS, math.ceil(2 * n_claims / ALPHA) - 1)
 
 
@@ -491,7 +491,7 @@ def _means_of_subsets(values: np.ndarray, n_subsets: int) -> np.ndarray:
             sums = np.concatenate([sums, sums + values[:, i : i + 1]], axis=1)
             sizes = np.concatenate([sizes, sizes + 1])
         return sums[:, 1:] / sizes[1:]
-    rows = np.vstack([values, np.ones(n_pairs)])  # The last one counts the pairs of a subset.
+    rows = np.vstack([values, np.ones(n_pairs)])  # The last row counts the pairs of subsets.
     totals = np.zeros((len(rows), n_subsets))
     start = 0
     parts = _kept_memberships if n_pairs <= _N_AT_ONCE else _memberships
@@ -501,7 +501,7 @@ def _means_of_subsets(values: np.ndarray, n_subsets: int) -> np.ndarray:
         start = end
     sums = totals[:-1]
     sizes = totals[-1]
-    # The empty subset has no mean; a full one, as rare, takes its place.
+    # The empty subset has no mean, so the full subset, which is as rare, takes its place.
     is_empty = sizes == 0
     sums[:, is_empty] = values.sum(axis=1, keepdims=True)
     sizes[is_empty] = n_pairs
@@ -513,11 +513,11 @@ def _memberships(n_pairs: int, n_subsets: int) -> Iterator[np.ndarray]:
     rng = np.random.default_rng(0)
     for start in range(0, n_pairs, _N_AT_ONCE):
         are_in = np.empty((min(_N_AT_ONCE, n_pairs - start), n_subsets))
-        for of_pair in are_in:  # One by one: a further pair leaves the earlier draws as they are.
+        for of_pair in are_in:  # Row by row, so further pairs change no draws.
             of_pair[:] = rng.integers(0, 2, n_subsets, dtype=bool)
         yield are_in
 
 
-@functools.lru_cache(maxsize=1)  # At most 26 MB, for further claims.
+@functools.lru_cache(maxsize=1)  # Further claims reuse these 26 MB or less.
 def _kept_memberships(n_pairs: int, n_subsets: int) -> list[np.ndarray]:
     return [*_memberships(n_pairs, n_subsets)]

@@ -16,7 +16,7 @@ from adnn_optuna.stats.student import t_quantile
 
 POWER = 0.8
 _N_QUANTILES = 200
-# Of the standard deviation that a pilot leaves possible, and the ends of its 80% CI.
+# Quantiles of the standard deviation that a pilot leaves possible, and the ends of its 80% CI.
 _QUANTILES = (np.arange(_N_QUANTILES) + 0.5) / _N_QUANTILES
 _ENDS_OF_SD = np.array([[0.9], [0.1]])
 _MOST_SEEDS = 1_000_000
@@ -93,7 +93,7 @@ def required_seeds(
     seeds_low, seeds_high = (
         _fewest_seeds(gain / _possible_sds(sd, k, end), m) for end in _ENDS_OF_SD
     )
-    # A fixed design that was seen has spent most of the error rate.
+    # A fixed design whose result was seen has used most of the error rate.
     threshold = m / ALPHA
     if after_fixed:
         threshold *= AFTER_FIXED
@@ -126,7 +126,7 @@ def _variances(differences: Sequence[np.ndarray]) -> list[float]:
     """Return the variance of each claim's differences. It is pooled unless variances differ."""
     rounded = []
     for of_claim in differences:
-        size = paired.size_of(of_claim)  # Rounded so that equal ones are equal.
+        size = paired.size_of(of_claim)  # Without rounding, equal differences might differ.
         rounded.append((of_claim / size).round(DECIMALS) * size)
     variances = [of_claim.var(ddof=1) for of_claim in rounded]
     if len(rounded) > 1 and all(variances):
@@ -162,7 +162,7 @@ def _fewest_seeds(effects: np.ndarray, n_claims: int) -> int:
 def _sequential_power(effects: np.ndarray, n_looks: int, threshold: float) -> np.ndarray:
     """Return how often simulated CIs exclude a centre of 0 by pair 1, 2, …."""
     rng = np.random.default_rng(0)
-    n_repeats = 5  # One after the other, to spare memory.
+    n_repeats = 5  # Repeats in turn need less memory.
     is_decided = np.zeros(n_looks)
     for _ in range(n_repeats):
         noise = rng.standard_normal((len(effects), n_looks))

@@ -8,13 +8,13 @@ from adnn_optuna._attributes import Resampled
 from adnn_optuna._checks import WrongValueError, as_integer, shown
 
 ResampledArgument = Sequence[int] | Literal[False] | None
-"""These numbers; False if rows or seeds are no splits of one data set."""
+"""The numbers of training and test examples, or False if rows or seeds are no splits."""
 
 
 def is_of_splits(name: str) -> bool:
-    """Return whether, by their name, rows may be splits or folds of one data set."""
+    """Return whether the name of rows, such as ``"fold"``, suggests splits of one data set."""
     words = {word.removesuffix("s") for word in re.split(r"[\W\d_]+", name.lower()) if word}
-    is_split = any(word.endswith(("split", "fold")) for word in words)  # Such as kfold.
+    is_split = any(word.endswith(("split", "fold")) for word in words)  # For example "kfold".
     return is_split or "cv" in words or words == {"data"}
 
 

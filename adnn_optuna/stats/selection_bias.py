@@ -12,10 +12,10 @@ from adnn_optuna._checks import WrongValueError, as_integer, check_number, check
 Baseline = Literal["mean", "one"]
 """The baseline of a gain: the mean of all draws, or one draw."""
 
-_FEWEST_RUNS = 5  # Of fewer observed runs, the best says nothing of the best of many.
-_ROUNDING = 1e-12  # Values of size 1 that differ by less are equal.
-_DRAWS = np.linspace(-40.0, 40.0, 16_001)  # In standard deviations; of 1e308, the best is at 37.6.
-_LOG_DENSITY = -0.5 * _DRAWS**2 - 0.5 * math.log(2 * math.pi)  # As of `scipy.stats.norm`.
+_FEWEST_RUNS = 5  # Fewer observed runs predict no best of many.
+_ROUNDING = 1e-12  # Values around 1 that differ by less are equal.
+_DRAWS = np.linspace(-40.0, 40.0, 16_001)  # In sds; the best of 1e308 draws is at 37.6.
+_LOG_DENSITY = -0.5 * _DRAWS**2 - 0.5 * math.log(2 * math.pi)  # That of `scipy.stats.norm`.
 
 
 def expected_luck(
@@ -49,11 +49,11 @@ def expected_luck(
     if sd is None:
         assert values is not None
         observed = _checked_runs(values)
-        # The largest of n draws is at most the i-th of k with a probability of (i / k)ⁿ.
+        # The largest of n draws is at most the i-th of k values with the probability (i / k)ⁿ.
         at_most = np.linspace(0, 1, len(observed) + 1) ** n
         return float(np.diff(at_most) @ observed - observed.mean())
     check_positive("sd", sd)
-    # Of the largest draw: as a logarithm, that loses nothing however many there are.
+    # The density of the largest draw; its logarithm stays exact for any n.
     log_density = math.log(n) + _LOG_DENSITY + (n - 1.0) * scipy.special.log_ndtr(_DRAWS)
     mean = float(np.trapezoid(_DRAWS * np.exp(log_density), _DRAWS))
     return float(sd) * max(mean, 0.0)

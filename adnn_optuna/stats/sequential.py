@@ -16,28 +16,28 @@ from collections.abc import Sequence
 import numpy as np
 
 ALPHA = 0.05  # The probability that any claim of a family is wrong.
-DECIMALS = 12  # Of values of size 1, differences that are equal differ in later ones.
+DECIMALS = 12  # Equal differences of values around 1 may differ in later decimals.
 AFTER_FIXED = 5
 """By how much the error rate of sequential CIs is divided if a fixed design was seen before.
 
-A planned number of seeds that is raised spends the error rate twice. At a fifth of it, null claims
-are false in 2.6% of cases and not in 3.6%, of 2.5% that one look has.
+A raised number of planned seeds uses the error rate twice. With a fifth of the rate for the second
+use, 2.6% of null claims are false; with the full rate, 3.6% would be. One look has 2.5%.
 """
 _RATES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # The λ, each with both signs.
-_N_TRIED = 256  # All centres of this many first pairs are tried; later pairs exclude more.
-_N_AT_ONCE = 2**17  # Differences from centres, to spare memory.
-_MOST_TRIED = 2**20  # Differences, for centres that are possible after the first pairs.
+_N_TRIED = 256  # Up to this many pairs, all centres are tried.
+_N_AT_ONCE = 2**17  # Differences per step, which bounds the memory.
+_MOST_TRIED = 2**20  # Differences of all pairs from tried centres.
 
 
 def e_process(centred: np.ndarray) -> np.ndarray:
     """Return E_1 … E_n of differences from their supposed centre, along the last axis."""
     means = np.cumsum(centred**2, axis=-1) / np.arange(1, centred.shape[-1] + 1)
     scales = np.sqrt(means)
-    z = centred / np.where(scales > 0, scales, 1)  # Zeros so far: their factors are 1.
+    z = centred / np.where(scales > 0, scales, 1)  # If all are 0 so far, the factors are 1.
     sums = np.cumsum(z, axis=-1)
     sizes = np.abs(z)
     total = np.zeros_like(z)
-    with np.errstate(over="ignore"):  # More than 1e308 excludes as infinity does.
+    with np.errstate(over="ignore"):  # An overflow to infinity excludes the centre, too.
         for rate in _RATES:
             # log cosh x = |x| + log(1 + exp(-2|x|)) - log 2, which does not overflow.
             log_cosh = rate * sizes + np.log(1 + np.exp(-2 * rate * sizes)) - math.log(2)
@@ -75,7 +75,7 @@ def sequential_interval(differences: np.ndarray, n_claims: int) -> tuple[float, 
         tried = np.unique(np.concatenate([outer, exact, centres[::step]]))
         tried = tried[(outer[0] <= tried) & (tried <= outer[1])]
         ends, outer = _hull(d, tried, threshold)
-        if np.isfinite(ends).all():  # Excluded ends are never too narrow.
+        if np.isfinite(ends).all():  # The CI must not be narrower than the true one.
             ends = np.where(np.isin(ends, exact), ends, outer)
     return float(ends[0]), float(ends[1])
 
@@ -111,7 +111,7 @@ def _hull(d: np.ndarray, centres: np.ndarray, threshold: float) -> tuple[np.ndar
     steps = np.linspace(0, 1, 12)[:, np.newaxis]
     for _ in range(5):
         tried = ends + steps * (outer - ends)
-        # The end itself is known: its float need not come out of the line above.
+        # The end itself is possible, but rounding may give another float above.
         is_in = is_possible(tried.ravel()).reshape(tried.shape)
         is_in[0] = True
         tried[0] = ends
@@ -125,7 +125,7 @@ def _hull(d: np.ndarray, centres: np.ndarray, threshold: float) -> tuple[np.ndar
 def _candidates(d: np.ndarray) -> np.ndarray:
     """Return centres, in ascending order, that are dense where the e-process may turn."""
     values = np.unique(d)
-    # Between outliers a uniform grid would be too coarse for the bulk, and one of gaps for them.
+    # A uniform grid is too coarse between close values, a grid of gaps too coarse for outliers.
     inside = [values[:-1] + np.diff(values) * share for share in (1 / 3, 2 / 3)]
     least = float(values[0])
     most = float(values[-1])

@@ -16,9 +16,9 @@ from adnn_optuna.stats.paired_differences import are_equal, size_of
 from adnn_optuna.stats.proportions import Z
 from adnn_optuna.stats.sequential import DECIMALS
 
-_LARGE = 1000.0  # Such values of losses and errors need fewer than four decimals.
-FEWEST = 5  # Of fewer values, a standard deviation has no CI.
-_FEWEST_WITH_OUTLIERS = 8  # Of fewer, the median absolute deviation says too little.
+_LARGE = 1000.0  # Larger losses and errors need fewer than four decimals.
+FEWEST = 5  # The standard deviation of fewer values has no CI.
+_FEWEST_WITH_OUTLIERS = 8  # With fewer, the median deviation is unreliable.
 _NORMAL_MAD = 0.6744897501960817  # The median absolute deviation of normal values, in sds.
 
 
@@ -41,7 +41,7 @@ def standard_deviation(values: np.ndarray, *, are_differences: bool = False) -> 
         degrees = n - 1
         scale = 1.0
         center = float(scipy.stats.trim_mean(values, 1 / (2 * math.sqrt(n - 4))))
-    size = float(np.abs(values - mean).max())  # Divided by this, squares do not underflow.
+    size = float(np.abs(values - mean).max())  # Scaling keeps squares from underflow.
     squares = float((((values - mean) / size) ** 2).sum())
     kurtosis = n * float((((values - center) / size) ** 4).sum()) / squares**2
     c = n / (n - Z)
@@ -64,7 +64,7 @@ def outliers(values: Sequence[float] | np.ndarray, *, maximize: bool = True) -> 
     deviations = (np.median(values) - values) * (1 if maximize else -1)
     sizes = np.abs(deviations)
     sizes[sizes <= np.abs(values).max() * 10.0**-DECIMALS] = 0
-    # If most values are equal, the smallest other deviation tells the scale.
+    # If most values are equal, the scale is the smallest positive deviation.
     scale = float(np.median(sizes)) or float(sizes[sizes > 0].min(initial=math.inf))
     positions = np.flatnonzero(deviations > 5 * scale / _NORMAL_MAD).tolist()
     if len(positions) <= max(1, len(values) // 10):
@@ -81,10 +81,10 @@ def floor_of(gains: Sequence[float]) -> float:
     """Return a floor for gains. A figure draws the few gains below it on the floor."""
     if not gains:
         return -math.inf
-    # Far below is below the lower quartile by more than three times the quartiles' distance.
+    # Gains are far below if they are more than three quartile distances below the lower quartile.
     low, high = np.quantile(gains, [0.25, 0.75])
     floor = min(gain for gain in gains if gain >= low - 3 * (high - low))
-    # Below the lowest of the others, to be distinguishable from it.
+    # The floor is below the lowest other gain, so that points on the floor differ from it.
     if floor == min(gains):
         return floor
     return floor - 0.15 * max(max(gains) - floor, 1e-9)
@@ -99,12 +99,12 @@ def unit_of_values(
     sizes = sizes[np.isfinite(sizes)]
     if not sizes.any():
         return PLAIN
-    # Without huge values of failed runs, beside which all others would look like 0.
+    # Omit huge values of failed runs, compared with which all others would look like 0.
     sizes = sizes[sizes <= (1e9 * float(np.median(sizes)) or math.inf)]
     largest = sizes.max()
     size = size_of(sizes)
     arrays = [np.where(np.abs(array) <= largest, array, math.nan) / size for array in arrays]
-    if are_paired:  # What all arms have in common may spread far more than their differences.
+    if are_paired:  # Differences may be far smaller than the common spread.
         arrays += [first - second for first, second in itertools.combinations(arrays, 2)]
     return PLAIN.fitted([size * known_sd(array) for array in arrays], float(largest))
 
@@ -139,5 +139,5 @@ def known_sd(values: Sequence[float] | np.ndarray) -> float:
         return math.nan
     if are_equal(numbers):
         return 0.0
-    size = size_of(numbers)  # Divided by this, squares neither overflow nor underflow.
+    size = size_of(numbers)  # Scaling avoids overflow and underflow.
     return size * float((numbers / size).std(ddof=1))

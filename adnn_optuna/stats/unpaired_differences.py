@@ -27,8 +27,8 @@ from adnn_optuna.stats.sequential import ALPHA
 from adnn_optuna.stats.student import t_quantile
 
 _N_PERMUTATIONS = 9_999
-_MOST_PERMUTED = 500  # The quantiles of more values, of two arms, are Welch's.
-_MOST_CLAIMS = 100  # For more claims it would take too many permutations.
+_MOST_PERMUTED = 500  # Above this many values of two arms, Welch's CI is used.
+_MOST_CLAIMS = 100  # More claims would need too many permutations.
 
 
 def unpaired_differences(
@@ -98,7 +98,7 @@ def _interval(one: np.ndarray, two: np.ndarray, n_claims: int) -> tuple[Ends, st
 
 def _permuted(one: np.ndarray, two: np.ndarray) -> np.ndarray:
     """Return t of permutations of the deviations from the arms' means, in ascending order."""
-    if one.std() < two.std():  # So the order of the arms does not matter.
+    if one.std() < two.std():  # Then the order of arms does not matter.
         return -_permuted(two, one)[::-1]
     n_one = len(one)
     n_two = len(two)
@@ -126,6 +126,6 @@ def _permutations(n_one: int, n_two: int) -> np.ndarray:
 
 def _win_rate(one: np.ndarray, two: np.ndarray) -> float:
     """Return the share of pairs of values in which the first is higher. Ties count half."""
-    ordered = np.sort(two)  # All pairs of many values would not fit into memory.
+    ordered = np.sort(two)  # Sorting avoids a matrix of all pairs.
     places = [np.searchsorted(ordered, one, side) for side in ("left", "right")]
     return float(np.mean(places) / len(two))
