@@ -169,8 +169,8 @@ def random_splits(
     on_left_out -= np.nansum(gaps, axis=0) / np.maximum(np.isfinite(gaps).sum(axis=0), 1)
     selected_values = on_left_out[np.arange(measure.n_splits), selected]
     best = int(np.nanargmax(measure.values if maximize else -measure.values))
-    # Let m examples select and the other k evaluate. Given all n = m + k examples, the mean of the k
-    # varies m / k times as much as the mean of all n varies.
+    # Let m examples select and the other k evaluate. Given all n = m + k examples, the mean of the
+    # k varies m / k times as much as the mean of all n varies.
     variance_of_splits = float(np.nanvar(selected_values, ddof=1))
     variance = variance_of_splits * (n_groups - n_selecting) / n_selecting
     has_value = np.isfinite(selected_values)
