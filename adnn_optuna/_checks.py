@@ -179,7 +179,7 @@ def importing() -> Iterator[None]:
         finally:
             random.setstate(state)
             if sqlalchemy.level != level:
-                # Without a level, they would log each statement if the root logger is at INFO.
+                # Without a level, these loggers log each statement if the root is at INFO.
                 for part in ("engine", "orm", "pool", "dialects"):
                     of_part = logging.getLogger(f"sqlalchemy.{part}")
                     of_part.setLevel(of_part.level or sqlalchemy.level)

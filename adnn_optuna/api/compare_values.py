@@ -110,7 +110,7 @@ def compare_values(
             "order must be omitted unless sequential is True; got both. In a fixed design the "
             "order of rows does not matter."
         )
-    from adnn_optuna.api import _tables  # It imports pandas, which is slow.
+    from adnn_optuna.api import _tables  # This imports pandas, which is slow.
 
     table = _tables.table_of(values, baseline_file, order, groups, paired=paired)
     if baseline_file is not None:

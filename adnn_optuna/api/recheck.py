@@ -194,7 +194,7 @@ def recheck(
     recheck_study = open_evaluations(
         storage,
         name,
-        beginning_of(read.trials),  # It tells this study from another one with the same name.
+        beginning_of(read.trials),  # Studies of one name differ in this.
         direction=study.direction,
         functions=searched.functions,
         reuse=call.reuse,
@@ -434,7 +434,7 @@ def _baseline_of_trial(
             value = None
         return _baseline_of_params(params, completed, "the baseline network", value)
     first = by_number.get(0)
-    if first is not None and "fixed_params" in first.system_attrs:  # It was enqueued.
+    if first is not None and "fixed_params" in first.system_attrs:  # An enqueued trial.
         return _as_baseline(first)
     return None
 

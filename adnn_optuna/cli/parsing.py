@@ -35,7 +35,7 @@ def load_function(option: str, text: str) -> Callable[..., Any]:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     where = text.replace(".py:", ":")  # A shell completes the file's name with its suffix.
-    if not re.fullmatch(r"[\w.]+:\w+", where):  # It may be a storage with a password.
+    if not re.fullmatch(r"[\w.]+:\w+", where):  # The text may hold a password.
         raise WrongValueError(f"{option} must be MODULE:FUNCTION; got {masked(text)!r}.")
     module, _, name = where.partition(":")
     sys.path.insert(0, str(Path.cwd()))

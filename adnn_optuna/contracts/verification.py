@@ -314,7 +314,7 @@ def _train_here(
             if name in {"params", "hyperparameters"} or pair[0] == pair[1]:
                 continue
             differing.append("{}.{} is {}, but trained again {}".format(role, name, *pair))
-            if name == "initial_weights_sha256":  # They are the same in all environments.
+            if name == "initial_weights_sha256":  # The same in all environments.
                 why = "from objective.model, objective.seed and best.params"
                 breaches.append(f"{differing[-1]} ({why}).")
             elif trained[weights] == claimed[weights]:

@@ -35,13 +35,13 @@ class Arm:
     name: str  # Studies and the command line use this name.
     # Takes the objective's seed and parameters, and the number of trials for a schedule.
     sampler: _SamplerOf
-    help: str = ""  # Its description in a few words.
-    is_control: bool = False  # It spends the compute without a search.
-    ends_by_itself: bool = False  # It runs out of proposals at some time.
-    starts_at_baseline: bool = False  # Its first proposal is the baseline network.
-    is_batched: bool = False  # Its proposals do not depend on results.
-    spent: str = ""  # How a control spends compute, as the subject of a sentence.
-    later: str = ""  # The later cost of its best network, an average of {n} networks.
+    help: str = ""  # The arm's description in a few words.
+    is_control: bool = False  # The arm spends compute without a search.
+    ends_by_itself: bool = False  # The sampler runs out of proposals.
+    starts_at_baseline: bool = False  # The first trial is the baseline network.
+    is_batched: bool = False  # Proposals do not depend on results.
+    spent: str = ""  # The use of compute by a control, as the subject of a sentence.
+    later: str = ""  # The later cost of the best network, an average of {n} networks.
     replicates: str = "offsets"  # The part of its best trial that other seeds can use.
     rival: str = ""  # A rival without a search, which a sampler must also beat.
     n_startup: int = 0  # The number of its random trials before it learns from results.
@@ -144,7 +144,7 @@ class Arms(NamedTuple):
     named: Mapping[str, Arm]  # All samplers and controls that have a name.
     defaults: tuple[str, ...]  # The samplers that are compared if the user chooses none.
     reference: str  # The sampler that is always compared, as its gain shows selection bias.
-    default_controls: tuple[str, ...] = ()  # Only for long searches.
+    default_controls: tuple[str, ...] = ()  # They run only beside long searches.
     margin: float | None = None  # The difference up to which arms are equivalent by default.
     pruner: BasePruner | None = None  # The default pruner of each run.
 

@@ -137,7 +137,7 @@ def _own_parts(value: Any, module: str) -> tuple[Any, ...]:
         methods = dict[str, FunctionType]()
         for cls in kind.__mro__:
             methods |= methods_of(cls)
-        state = _state(methods) | {*methods}  # It also holds values of cached properties.
+        state = _state(methods) | {*methods}  # This includes cached properties.
         attributes = {name: value for name, value in held.items() if name not in state}
         parts = kind, _pairs(attributes)
     return parts

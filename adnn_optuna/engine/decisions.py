@@ -36,16 +36,16 @@ class Unfinished:
     """A trial that has no result yet."""
 
     trial_id: int
-    number: int  # All workers order trials by it.
+    number: int  # All workers order trials by number.
     # A database reads states first: a trial that seems to wait may have begun already.
     is_waiting: bool = False
     is_open: bool = False  # This worker runs the trial.
-    is_ours: bool = False  # This run began the trial. If it is not open, it was begun in vain.
+    is_ours: bool = False  # This run began the trial; if it is not open, without need.
     is_alive: bool | None = None  # Whether its worker's process lives; None if unknown.
     is_owned: bool = False  # A known worker runs the trial or is about to.
-    seconds_known: float = 0.0  # How long this worker has known the trial.
+    seconds_known: float = 0.0  # The time since this worker first saw the trial.
     place: Hashable = None  # The index or evaluation that the trial takes, if any.
-    is_given: bool = True  # Its parameters are known. Without any it may take a place.
+    is_given: bool = True  # The trial has parameters; without, it may take a place.
     # The number of earlier proposals without a result; only for this worker's trials.
     n_unfinished_before: int | None = None
     is_taken: bool = False  # Another trial took the same place later and has ended.
@@ -62,7 +62,7 @@ class Snapshot:
     n_free: float = math.inf  # The proposals that neither a result nor a live trial has.
     n_wanted: float = math.inf  # The proposals without a result, infinite if unknown.
     last_place: float = math.inf  # The last index with a proposal.
-    batch_size: int = 1  # How many trials run at once.
+    batch_size: int = 1  # The number of trials that run at once.
     is_refilled: bool = False  # A trial begins when another one ends, not in rounds.
     has_heartbeats: bool = False  # The storage ends the trials of workers without signs of life.
     limit: str | None = None  # The limit that is reached, if any.

@@ -287,7 +287,7 @@ class _EvaluationObjective:
             outcome = Outcome("complete", number(returned))
         if outcome.value is None or math.isfinite(outcome.value):
             return outcome
-        return dataclasses.replace(outcome, status="pruned", value=None)  # It counts as made.
+        return dataclasses.replace(outcome, status="pruned", value=None)  # It needs no repetition.
 
 
 @dataclasses.dataclass(frozen=True)

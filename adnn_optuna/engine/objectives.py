@@ -61,7 +61,7 @@ class Outcome:
     trained: Trained | None = None
     system_attrs: Attributes = dataclasses.field(default_factory=dict)
     examples: Scored | None = None
-    stops_study: bool = False  # Its objective asked for no further trials.
+    stops_study: bool = False  # The objective called `study.stop`.
 
     @property
     def state(self) -> TrialState:
@@ -134,7 +134,7 @@ def _nothing() -> None:
 class RunPlan:
     """The plan by which an arm of an objective is searched in one study."""
 
-    objective: Trainable  # What its trials evaluate.
+    objective: Trainable  # The objective that trials evaluate.
     batch_size: int
     n_threads: int  # The most trials that run at once.
     ending: Ending

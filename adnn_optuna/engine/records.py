@@ -34,7 +34,7 @@ from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._replicates import Configuration, replicated
 from adnn_optuna.samplers._trials import best_trial, check_one_objective, is_done, may_be_best
 
-_USERS_OWN = Arm("", lambda *_: optuna.samplers.RandomSampler())  # Its properties are unknown.
+_USERS_OWN = Arm("", lambda *_: optuna.samplers.RandomSampler())  # A sampler of the user.
 
 
 @dataclasses.dataclass(frozen=True)

@@ -296,7 +296,7 @@ class _Flow:
         index = _selecting(self._labels(rows))
         if base >= _FOLDS:
             self._note(index)
-        if isinstance(rows, ast.Slice) and not (base and index):  # Not a random cut.
+        if isinstance(rows, ast.Slice) and not (base and index):  # A cut that is not random.
             self._note((base | index) - _NUMBERS, text)
         return base | index
 

@@ -109,7 +109,7 @@ class _HiddenBar(Bar):
     """A progress bar that is not shown."""
 
 
-_HiddenBar.set_lock(threading.RLock())  # Its own lock, so that it never waits for shown bars.
+_HiddenBar.set_lock(threading.RLock())  # Hidden bars never wait for shown bars.
 
 
 def progress_bar(total: int | None = None, *, show: bool, **options: Any) -> Bar:

@@ -113,7 +113,7 @@ def open_storage(storage: AnyStorage | None, *, must_exist: bool = False) -> Bas
         _, driver_error = causes(error)
         has_failed = sqlite_code(driver_error) in _SQLITE_FAILED or _passes_at_opening(error)
         refusal = StorageError if has_failed else WrongValueError
-        # Without the cause, which may contain a password.
+        # The cause is omitted, because it may contain a password.
         raise refusal(
             f"The storage {shown_url!r} cannot be opened ({reason(error, storage)}); check that "
             "it is an Optuna database whose folder can be written to, or whose server answers."
@@ -337,7 +337,7 @@ class StudyRead(NamedTuple):
     """A study as it was read at one moment."""
 
     study: Study
-    attrs: Attributes  # Its user attributes.
+    attrs: Attributes  # The study's user attributes.
     trials: Sequence[FrozenTrial]
     others: Mapping[str, Attributes] = {}
 
@@ -377,7 +377,7 @@ def open_declared(
     """
     study = created_study(storage, name, direction)
     is_new = is_undeclared(study)
-    if is_new or attribute in study.user_attrs:  # Other kinds are refused by the caller.
+    if is_new or attribute in study.user_attrs:  # The caller refuses other kinds.
         check_direction(study, direction)
     if is_new:
         study.set_user_attr(attribute, what)

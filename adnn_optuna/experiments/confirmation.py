@@ -402,7 +402,7 @@ class OwnScores(NamedTuple):
 
     scores: np.ndarray
     groups: np.ndarray | None = None
-    n_rare: int | None = None  # For AUC and the like, the examples outside the largest class.
+    n_rare: int | None = None  # For shares such as AUC: the examples outside the largest class.
     most: float = math.inf  # The largest possible value of the metric.
 
     @classmethod
@@ -425,7 +425,7 @@ class ConfirmationRuns:
     """All training runs that confirm a best trial."""
 
     trial: int
-    rank: int  # Its position, from 1, among the study's confirmed best trials.
+    rank: int  # The trial's position, from 1, among the study's confirmed best trials.
     seeds: tuple[int, ...]  # The K new seeds.
     own: OwnScores
     values: Mapping[int, np.ndarray]  # The test metric of each arm's networks, of shape (K,).

@@ -75,7 +75,7 @@ class LongerObjective(OneTrialObjective):
         values = [self.value(metrics) for metrics in run.history]
         if math.isnan(values[0]):
             return [Outcome("diverged", None, run.metrics, trained)]
-        best = 0  # Of equal epochs, the first is the best.
+        best = 0  # The first of equal epochs is the best.
         for epoch, value in enumerate(values):
             if epoch == 0 or self.improvement(value, values[best]) > 0:
                 best = epoch
@@ -143,7 +143,7 @@ class EnsembleObjective(OneTrialObjective):
         return baseline, average
 
 
-# Of the last trial of an objective: the number of networks, the baseline network, and the average.
+# For each objective, its last trial: the number of networks, the baseline network, the average.
 _TRAINED_LAST = weakref.WeakKeyDictionary[EnsembleObjective, tuple[int, TrainingRun, Average]]()
 
 

@@ -213,7 +213,7 @@ class Experiment:
         """Return the experiment with the model and training of a trial's parameters."""
         if not self.is_of_trial:
             return self
-        of_model = FixedTrial(dict(params))  # It collects the parameters that the model uses.
+        of_model = FixedTrial(dict(params))  # This collects parameters of the model.
         model: Any = self.model.model
         training: Any = self.training
         networks = self.model.of_params

@@ -28,7 +28,7 @@ from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.training import TrainingRun, is_finite
 from adnn_optuna.samplers._trials import best_trial, check_direction
 
-_CLOCK = MaxTimeCallback(1.0)  # It only measures the working time; its limit does not matter.
+_CLOCK = MaxTimeCallback(1.0)  # Only for measuring the working time; the limit does not matter.
 # Studies whose baseline is known to be stored. The set saves a read, which is a transaction.
 _KNOWN_TO_HAVE_ONE: weakref.WeakSet[optuna.Study] = weakref.WeakSet()
 _LONGEST = 10_000  # The largest number of bytes for the scores of a trial.

@@ -117,7 +117,7 @@ def targets_of(head: Head, labels: tf.Tensor, dtype: tf.DType = tf.float32) -> t
 
 def example(head: Head) -> Example:
     """Return labels and outputs of a made-up batch on which a loss or metric is tried."""
-    n = head.size + 2  # Not the number of outputs, so that swapped axes raise an error.
+    n = head.size + 2  # With n unlike the number of outputs, swapped axes raise an error.
     labels = tf.range(n) % 2
     if head.is_regression:
         labels = tf.zeros((n, head.size))

@@ -123,7 +123,7 @@ class ControlSpace:
     """A control's space: one field of :class:`Start`, or the number of averaged networks."""
 
     parameter: Literal["restart", "epochs", "learning_rate", "members"]
-    unmoved: float  # Its value for the baseline network.
+    unmoved: float  # The parameter's value for the baseline network.
     low: float
     high: float
 

@@ -201,7 +201,7 @@ class Document:
     first estimates and notes.
     """
 
-    title: str  # Its subject, shortened to 60 characters.
+    title: str  # The document's subject, shortened to 60 characters.
     verdict: Verdict = "not known"
     conclusion: str = ""  # One or a few sentences.
     scope: str = ""  # The basis of the result, such as "30 trials, 10 new seeds".
@@ -210,9 +210,9 @@ class Document:
     subject: str = ""  # The selection, such as a trial with its parameters.
     tables: Sequence[Table] = ()
     draw: Callable[[], Sequence[Figure]] = tuple  # Makes the figures, the most important first.
-    notes: Sequence[str] = ()  # Cautions first, details last; empty ones are dropped.
+    notes: Sequence[str] = ()  # Cautions come first, details last, and empty notes are dropped.
     next_step: Step = Step()
-    fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # For JSON, by keys.
+    fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # By key of JSON.
 
     def __post_init__(self) -> None:
         assert self.verdict in get_args(Verdict), self.verdict

@@ -16,14 +16,14 @@ from adnn_optuna.render.document import Figure, Mark, Series
 COLORS = ("#2f80ed", "#e8690b", "#2fa15a", "#b04fb0", "#a30131", "#8a6508")
 """The colors of arms on white, which color-blind people can tell apart."""
 DARK_COLORS = ("#3f93f5", "#f5832b", "#62ebb4", "#f0a0ee", "#d8434a", "#e0da45")
-"""The same on black."""
+"""The colors of arms on a dark ground."""
 CONTROL_COLOR = "#8b929c"
-"""The grey of controls, on both."""
-_ROOM_FOR_LABELS = 230  # Of figures of the usual height, in pixels.
-_FEW = 10  # Whole numbers that all have their mark.
-_LINE_HEIGHT = 17  # Of labels, in pixels.
-_LABEL_WIDTH = 13  # Of series, in characters.
-_ROW_WIDTH = 16  # Of the labels of rows, in characters.
+"""The grey of controls, on light and dark grounds."""
+_ROOM_FOR_LABELS = 230  # The height for labels in usual figures, in pixels.
+_FEW = 10  # Up to this many whole numbers, each has a tick mark.
+_LINE_HEIGHT = 17  # The height of a line of labels, in pixels.
+_LABEL_WIDTH = 13  # The width of labels of series, in characters.
+_ROW_WIDTH = 16  # The width of labels of rows, in characters.
 _MODE_BAR = 24  # The height of the buttons above the title, in pixels.
 _SCALE = ("#d3e5f4", "#08406e")  # From worst to best; pages have one for each theme.
 
@@ -32,7 +32,7 @@ _AXIS = {
     "zerolinecolor": "rgba(128, 128, 128, 0.6)",
     "automargin": True,
     "ticks": "",
-    "exponentformat": "e",  # As small as other labels: powers of 10 are drawn larger.
+    "exponentformat": "e",  # Powers of 10 would be drawn larger than other labels.
     "title": {"standoff": 8, "font": {"size": 13}},
 }
 _TEMPLATE = go.layout.Template(
@@ -83,13 +83,13 @@ def standalone(figure: Figure) -> go.Figure:
     # Plotly wraps no text and cuts what is wider than the figure. A phone is 360 pixels wide.
     title_lines = _in_even_lines(figure.title, 43)
     caption = _in_lines(figure.guide, 51, 5)
-    room_of_title = 19 * title_lines.count("<br>")  # For all lines but the first.
+    room_of_title = 19 * title_lines.count("<br>")  # The first line needs no more room.
     # A phone always shows the buttons.
     room = _MODE_BAR + room_of_title + 16 * (1 + caption.count("<br>"))
     height = (drawing.layout.height or 400) + room
     top = _MODE_BAR + 8
     if room_of_title:
-        top += 12  # By as much, plotly moves a title of several lines up.
+        top += 12  # Plotly moves titles of several lines up by this.
     title = {
         "text": title_lines,
         "subtitle": {"text": caption},

@@ -22,8 +22,8 @@ MAX_ESTIMATES = 4
 """The most estimates without details."""
 MAX_NOTES = 3
 """The most notes without details."""
-# It is not a character. While a text is laid out, it stands for the first column of a wide
-# character, so that the length of each text is its width.
+# This code point is no character. During layout it precedes each wide character, so that the
+# length of a text is its width in columns.
 _FILLER = "\uffff"
 
 
@@ -123,7 +123,7 @@ def _estimates(document: Document, width: int) -> list[str]:
     estimates = document.estimates
     if not estimates:
         return []
-    name_of_interval = f"{document.interval_name} "  # Beside the first interval.
+    name_of_interval = f"{document.interval_name} "  # The first interval has this name.
     cells = []
     for line in estimates:
         ends = ""

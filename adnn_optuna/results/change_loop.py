@@ -301,7 +301,7 @@ class ChangeLoop(Printed):
     @functools.cached_property
     def _unit(self) -> Unit:
         groups = [each.succeeded for each in self.candidates]
-        if not self._is_noisy:  # Then values vary only between candidates.
+        if not self._is_noisy:  # Values vary only between candidates.
             groups = [[value for group in groups for value in group]]
         return unit_of_values(groups)
 
