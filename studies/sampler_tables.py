@@ -212,7 +212,7 @@ def difference(results: Results, name: str) -> str:
 def size(results: Results) -> str:
     """Return the numbers of final tables, trials and seeds as text."""
     n_seeds = final_rows(results)[OURS, BUDGETS[-1]]["n_seeds"]
-    return f"{n_seeds} seeds on these {len(TABLES['final'])} tables, {BUDGETS[-1]} trials"
+    return f"{len(TABLES['final'])} tables of training runs, {n_seeds} seeds, {BUDGETS[-1]} trials"
 
 
 STUDY = Study("sampler_tables", rank_figures, summary)
