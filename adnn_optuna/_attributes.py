@@ -30,7 +30,7 @@ EXAMPLE_GROUPS = "adnn:example_groups"  # A prefix: the groups of the validation
 UNSEEDED = "adnn:unseeded"  # A prefix: true if no seed changes this best trial.
 CONFIRMED = "adnn:confirmed"  # A prefix: `Confirmed`. The first one of a best trial counts.
 COMPARISON = "adnn:comparison"  # `Declaration`, in the head of a comparison.
-EVALUATED = "adnn:evaluated"  # What the study's trials evaluate, any JSON.
+EVALUATED = "adnn:evaluated"  # The subject of the study's trials, any JSON.
 # The kind of the evaluations, with the settings of the last call, which are needed to read them.
 RECHECK = "adnn:recheck"  # `RecheckSettings`.
 MODELS = "adnn:models"  # `ModelsSettings`.
@@ -99,7 +99,7 @@ Metrics = dict[str, float]
 """``train_accuracy``, ``train_loss``, ``val_accuracy`` and ``val_loss`` after an epoch."""
 
 Status = Literal["running", "complete", "pruned", "timeout", "stopped", "diverged"]
-"""How a training run or a trial ends, unless it is running."""
+"""The end of a training run or a trial, or ``"running"``."""
 
 Ended = Literal["diverged", "error", "interrupted"]
 """Why a trial has no value; one that was interrupted counts for nothing."""
@@ -376,7 +376,7 @@ class RecheckSettings(TypedDict):
 
 
 class EvaluatedModels(TypedDict):
-    """What a comparison of models evaluates: the configurations of models and data."""
+    """The configurations of the models and the data of a comparison of models."""
 
     models: dict[str, Json]
     dataset: NotRequired[DataConfig]

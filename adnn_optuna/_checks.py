@@ -60,7 +60,7 @@ def n_cores() -> int:
 def shown(value: object) -> str:
     """Return a value's repr in one line without passwords. A long repr ends in ``...``."""
     # Mask before cutting, because half a URL is not recognized.
-    text = re.sub(r" at 0x[0-9a-f]+>", ">", repr(value))  # The address of a function says nothing.
+    text = re.sub(r" at 0x[0-9a-f]+>", ">", repr(value))  # Omit addresses of functions.
     text = without_passwords(re.sub(r"\n\s*", " ", text))
     if len(text) > 100:
         return f"{text[:100]}..."
@@ -440,7 +440,7 @@ def finder(
             if value is None:
                 kind = "none"
             if isinstance(value, dict):
-                # The keys show what is missing. Values may be secret.
+                # Show only the keys, because values may be secret.
                 kind = f"a mapping with {', '.join(map(str, value)) or 'no keys':.100}"
             return Fault(rule, kind)
         for key, find_part, part in parts(value):

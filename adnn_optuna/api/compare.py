@@ -157,7 +157,7 @@ def compare(
             code seems to redraw a split, ``compare`` raises an error. Pass False if each seed has
             independent data.
         folds: Whether the seeds of a function are the folds of a single k-fold cross-validation.
-        **keywords: How it runs, and when a run ends.
+        **keywords: Options of the runs, and their limits.
 
     Returns:
         The comparison of all arms over all finished seeds.

@@ -105,7 +105,7 @@ def compare_models(
         resampled: For functions that redraw splits of one data set, the numbers of training and
             test examples of a split, as in :func:`~adnn_optuna.compare`.
         folds: Whether the seeds of functions are the folds of a single k-fold cross-validation.
-        **keywords: How it evaluates.
+        **keywords: Options of the evaluations.
 
     Returns:
         The comparison of all pairs of models, so far as they are evaluated.

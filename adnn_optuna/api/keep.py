@@ -114,8 +114,8 @@ def keep(
         max_runs: The largest number of runs of a candidate, from 2 to 100. With more runs, smaller
             gains are kept.
         note: A text about the candidate that the report shows.
-        **keywords: How it evaluates. ``storage`` must be set, because it connects the calls of a
-            loop.
+        **keywords: Options of the evaluations. ``storage`` must be set, because it connects the
+            calls of a loop.
 
     Returns:
         The verdict on the candidate, and the loop so far.

@@ -137,7 +137,7 @@ def recheck(
             split of one data set. The CIs are then for new data of this kind, and wider. If the
             code seems to redraw a split, ``recheck`` raises an error. Pass False if each seed has
             independent data.
-        **keywords: How it evaluates.
+        **keywords: Options of the evaluations.
 
     Returns:
         The findings so far. The value is NaN until all evaluations are made.

@@ -70,7 +70,7 @@ def resume(
             :func:`~adnn_optuna.search`.
         reuse: Whether stored trials count although the function's code changed. See
             :func:`~adnn_optuna.recheck`.
-        **keywords: How it evaluates, and new limits.
+        **keywords: Options of the evaluations, and new limits.
 
     Returns:
         The result. It has the same class as the result of the first call.

@@ -131,7 +131,7 @@ def search(
         resampled: For functions, the numbers of training and test examples of a split, if the
             seeds redraw the split of one data set. The CI of the value is then for new data of
             this kind, see :func:`~adnn_optuna.compare`.
-        **keywords: How it evaluates, and when it ends.
+        **keywords: Options of the evaluations, and limits of the search.
 
     Returns:
         A :class:`~adnn_optuna.SearchResult`, or a :class:`~adnn_optuna.FunctionSearch` for

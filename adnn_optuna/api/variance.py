@@ -60,7 +60,7 @@ def measure_variance(
         n: The number of runs with all sources redrawn, at least 5. For normal values and 20 runs,
             the CI of the standard deviation reaches from 0.75 to 1.5 times the estimate. With 50
             runs, it reaches from 0.83 to 1.25 times the estimate.
-        **keywords: How it evaluates. The study's name determines the seeds.
+        **keywords: Options of the evaluations. The study's name determines the seeds.
 
     Returns:
         The standard deviation between runs, and each source's share of the variance.

@@ -44,7 +44,7 @@ USES = {
     "see_it": "To see the figure, open",
     "read_it": "To read the report, open",
 }
-"""What a command or a file is for, by its key in JSON."""
+"""The purpose of a command or a file, by its key in JSON."""
 
 FILES = {
     "contract": File(

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     import keras
 
 N_RUNS = 8
-"""How often both networks are trained from weights that differ in their last bits."""
+"""The number of pairs of networks trained from weights that differ in their last bits."""
 _LEVEL = 0.99
 # With a wider CI of the gain, an honest contract and a forgery look the same.
 _MAX_HALF_WIDTH = 0.005

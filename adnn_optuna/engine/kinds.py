@@ -10,7 +10,7 @@ from adnn_optuna._attributes import Attributes
 from adnn_optuna._checks import FilePath, WrongValueError, load
 
 R_co = TypeVar("R_co", covariant=True)
-"""What a search of a kind returns."""
+"""The type of a search's result."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -361,7 +361,7 @@ class Loop:
         value = outcome.value
         try:
             outcome.store(trial, elapsed)
-            if outcome.status == "timeout":  # The trial is repeated when the study goes on.
+            if outcome.status == "timeout":  # A resumed study repeats the trial.
                 now = self._storage.get_trial(trial_id)
                 enqueue_again(self._study, now)
             if self._open.get(trial_id) and state != TrialState.PRUNED:

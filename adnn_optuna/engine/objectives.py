@@ -287,7 +287,7 @@ def checked_catch(catch: Catch) -> Caught:
 
 
 GO_ON = "To go on after such errors, pass catch="
-"""The beginning of the note on a function's error, which says how to go on."""
+"""The beginning of the note on a function's error: the note names the argument ``catch``."""
 
 
 @contextlib.contextmanager

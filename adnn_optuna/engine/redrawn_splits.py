@@ -101,7 +101,7 @@ class _Call(NamedTuple):
 
 
 class _Flow:
-    """Follows labels through source code. ``parts`` holds the selections of each draw's rows."""
+    """Follows labels through source code. ``parts`` maps draws to selections of rows."""
 
     def __init__(self) -> None:
         self.parts = {label: set[str]() for label in _SELECTED}

@@ -254,7 +254,7 @@ def _study_of_name(storage: BaseStorage, _: Any, study_name: str | None = None) 
     return ids.get(study_name or "")
 
 
-# Functions that find what a write returned if its answer was lost; None if it did not arrive.
+# Functions that find the lost answer of a write, or None if the write did not arrive.
 _FINDS: dict[str, Callable[..., Any]] = {
     "create_new_study": _study_of_name,
     "set_trial_state_values": _has_state,

@@ -32,7 +32,7 @@ def heartbeats(storage: Any, interval: int | None, trials: Collection[int]) -> I
     def beat() -> None:
         while not is_over.wait(interval):
             for trial_id in list(trials):
-                # The loop handles a storage that fails. This thread goes on.
+                # The loop handles errors of the storage, so this thread ignores them.
                 with contextlib.suppress(Exception):
                     storage.record_heartbeat(trial_id)
 
@@ -47,7 +47,7 @@ def heartbeats(storage: Any, interval: int | None, trials: Collection[int]) -> I
 
 @contextlib.contextmanager
 def without_warnings() -> Iterator[None]:
-    """Suppress Optuna's warnings of heartbeats, which are used as in `Study.optimize`."""
+    """Suppress Optuna's warning that heartbeats need `Study.optimize`: the loop does the same."""
     # All threads share the filters, so two threads would restore each other's filters.
     with _warnings_lock, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Heartbeat of storage", category=UserWarning)

@@ -28,7 +28,7 @@ ROLES = ("baseline", "best")
 SPLITS = ("train", "val", "test")
 FORMAT: dict[str, Any] = {"format": "adnn_optuna contract", "format_version": 1}
 PAIRS = range(10, 10_001)
-"""By how many pairs of best network and baseline network a contract may be confirmed."""
+"""The possible numbers of pairs, best and baseline network, that confirm a contract."""
 
 _MAX_BYTES = 32 * 2**20
 _SPLITTING = ("classes", "positive", "validation_size", "test_size", "seed")

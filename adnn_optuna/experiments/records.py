@@ -1,4 +1,4 @@
-"""The record of a network's search: what was read from its study, and the numbers from it."""
+"""The record of a search over networks: data read from the study, and numbers from them."""
 
 import dataclasses
 import math

@@ -150,8 +150,9 @@ class Predictor:
     def model(self) -> keras.Model:
         """Return the network, or the average of all, as one compiled model of raw inputs.
 
-        For a table, the raw inputs are the numbers of ``dataset.preprocessing.encoded``. The model
-        ends in probabilities, or numbers in the user's units, and has the networks' variables.
+        For a table, the raw inputs are the numbers of ``dataset.preprocessing.encoded``. The
+        model's outputs are probabilities or numbers in the user's units. It has the networks'
+        variables.
         """
         import keras
 

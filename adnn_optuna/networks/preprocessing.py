@@ -25,7 +25,7 @@ _LEAST_SHARE = 0.01
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """How raw inputs become numbers: one feature for each column or category of a table."""
+    """The rules by which raw inputs become numbers: one feature per column or category."""
 
     # Each column of a table and its categories, which become features of 0 and 1. The categories
     # of a column of numbers are None. A single category is None if redrawn splits do not use its

@@ -48,7 +48,7 @@ Mark = Literal[
     "hollow squares",
     "rings",
 ]
-"""How a series is drawn."""
+"""The possible ways to draw a series."""
 
 FUNCTION = "MODULE:FUNCTION"
 """A function in a command, whose name only the command line knows."""

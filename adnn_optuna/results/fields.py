@@ -31,7 +31,7 @@ class Baselines(NamedTuple):
 
 
 class Field(NamedTuple):
-    """A number of a search, and how it is labeled and written."""
+    """A number of a search, with its labels and its notation."""
 
     key: str  # The number's name in JSON and data frames.
     label: str  # The name in tables; for a gain, that of the baseline.

@@ -91,7 +91,7 @@ class ModelRuns:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The seeds that count. In a sequential design, they end with the decision."""
+        """The declared seeds; in a sequential design, only the seeds until the decision."""
         if self._is_decided:
             return self._declared_seeds[: self._n_done]
         return self._declared_seeds

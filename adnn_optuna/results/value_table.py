@@ -77,7 +77,7 @@ class ValueTable:
     def is_of_new_data(self) -> bool:
         """Whether the verdicts are for new data.
 
-        They are if the values belong to splits of one data set.
+        This is so if the values belong to splits of one data set.
         """
         return self.differences is not self.on_these_rows
 
@@ -101,7 +101,7 @@ class ValueTable:
 
     @property
     def n_values(self) -> int:
-        """The number of values that every arm has at least."""
+        """The smallest number of values of an arm."""
         return min(map(len, self.compared.values()))
 
     @property

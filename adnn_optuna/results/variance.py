@@ -318,7 +318,7 @@ class Variance(Printed):
     def _may_reach_critical(self) -> bool:
         """Whether two runs can differ by the critical difference.
 
-        They may be unable to if the scores have only two values.
+        If the scores have only two values, their difference may be too small.
         """
         values = self.numbers.run_values
         return not has_few_values(values.tolist()) or bool(

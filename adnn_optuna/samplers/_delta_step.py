@@ -292,7 +292,7 @@ class _Told:
 
     walks: DeltaStepSampler
     sign: int
-    legs: Mapping[int, _Leg] = dataclasses.field(default_factory=dict)  # By walk number.
+    legs: Mapping[int, _Leg] = dataclasses.field(default_factory=dict)  # By walk.
     baseline: float = math.inf
     distributions: Mapping[str, BaseDistribution] = dataclasses.field(default_factory=dict)
 

@@ -13,7 +13,7 @@ from adnn_optuna.samplers._owners import owned_template
 from adnn_optuna.samplers._trials import TrialReader, is_done
 
 Evaluation = tuple[int, ...]
-"""What is evaluated: numbers below 2^31, such as those of a trial and a seed."""
+"""An evaluation is named by numbers below 2^31, such as a trial's number and a seed."""
 
 
 def evaluation_of(trial: FrozenTrial | Trial, names: Sequence[str]) -> Evaluation:

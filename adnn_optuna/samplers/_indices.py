@@ -1,4 +1,4 @@
-"""The indices of one sampler's trials in one study: done or held, and what each saw."""
+"""The indices of one sampler's trials in one study, and the trials that each one saw."""
 
 import bisect
 import copy
@@ -46,7 +46,7 @@ class Indices:
         self.reader = TrialReader()
         self.results: dict[int, FrozenTrial] = {}  # The trial that ran to its end, by index.
         self._n_done = 0  # All smaller indices have a result.
-        self.sources: dict[int, ParameterSource] = {}  # By id of own trials.
+        self.sources: dict[int, ParameterSource] = {}  # By trial id.
         # States that know all trials with ids below the first entry, except those in the second.
         self._states: list[tuple[int, list[int], Any]] = []
         # The ids of all trials that ever had an index, by index.

@@ -108,7 +108,7 @@ class LocalModel:
 
         Guesses are always smoothed.
         """
-        from scipy.linalg import blas, lapack  # It takes as long to import as all of Optuna.
+        from scipy.linalg import blas, lapack  # The import takes as long as that of Optuna.
 
         values = values / (np.abs(values).max() or 1.0)  # Squares of large values overflow.
         deviations = values - values.sum() / len(values)

@@ -45,7 +45,7 @@ def check_seed(seed: Any) -> None:
 def seed_of(study: Study, first_trial: FrozenTrial, seed: int | None) -> int:
     """Return the seed, which follows from the study's name and beginning if it is :obj:`None`.
 
-    Both never change. So all workers have the same seed, and so has a resumed study.
+    A study's name and beginning never change, so all workers and a resumed study share a seed.
     """
     if seed is not None:
         return int(seed)

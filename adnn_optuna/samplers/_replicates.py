@@ -37,7 +37,7 @@ class Configuration:
 
     first: FrozenTrial  # The first of these trials.
     values: list[float] = dataclasses.field(default_factory=list)
-    repetitions: set[int] = dataclasses.field(default_factory=set)  # Those that ended.
+    repetitions: set[int] = dataclasses.field(default_factory=set)  # Ended ones.
     has_failed: bool = False  # Whether one of the trials has no value.
 
     def add(self, trial: FrozenTrial, repetition: int, failed: float | None) -> None:

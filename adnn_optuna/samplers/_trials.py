@@ -31,7 +31,7 @@ class TrialReader:
 
     def __init__(self) -> None:
         self._forget()
-        # Whether the last read found a list that does not continue the list before it: trials were
+        # Whether the last read found a list that does not continue the earlier list: trials were
         # deleted, or the study was deleted and another study has its id.
         self.was_reset: bool = False
 
@@ -200,7 +200,7 @@ class PerStudy(Generic[Kept]):
 
 
 def beginning(trial: FrozenTrial) -> str:
-    """Return when a trial began, within a minute: a journal tells hours by its reader's zone."""
+    """Return when within its minute a trial began; hours and minutes depend on time zones."""
     if began := trial.datetime_start:
         return f"{began:%S.%f s}"
     return ""

@@ -1,4 +1,4 @@
-"""The plan of paired values, and what their differences show under this plan.
+"""The plan of paired values, and the verdicts on their differences under this plan.
 
 All comparisons and the gain of a recheck share these rules: which pairs count, when a claim is
 open, and how wide a CI is.
@@ -29,7 +29,7 @@ Validity = Literal["fixed", "few", "sequential", "added", "unpaired", "new data"
 
 @dataclasses.dataclass(frozen=True)
 class PairedDesign:
-    """The plan of paired values. It decides what their differences show.
+    """The plan of paired values, which decides the CIs and verdicts of their differences.
 
     Attributes:
         names: The name of each pair, such as ``"seed 3"``.

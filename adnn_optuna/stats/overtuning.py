@@ -108,9 +108,9 @@ class Metric:
         opposite = classes[::-1][places]
         best = self._value_of(self._labels)
         worst = self._value_of(opposite)
-        if best == 1 and worst >= 0:  # Such as AUC, F1 and accuracy.
+        if best == 1 and worst >= 0:  # For example, AUC, F1 and accuracy.
             return 0.0, 1.0
-        if best == 0 < worst:  # Such as the mean squared error.
+        if best == 0 < worst:  # For example, the mean squared error.
             return 0.0, math.inf
         return -math.inf, best if worst < best else math.inf
 
@@ -127,7 +127,7 @@ class Metric:
         of_trials = self._predictions[rows].T[trials]
         values = np.full(len(of_trials), math.nan)
         for i, predicted in enumerate(of_trials):
-            with contextlib.suppress(ValueError):  # Such as an AUC of a single class.
+            with contextlib.suppress(ValueError):  # For example, an AUC needs two classes.
                 values[i] = self._function(self._labels[rows], predicted)
         return values
 
