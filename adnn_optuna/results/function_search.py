@@ -284,7 +284,7 @@ class FunctionSearch(StudyResult):
 
     @classmethod
     def _notes_on_runs(cls, runs: Sequence[SearchRecord]) -> list[str]:
-        """Return notes on the runs of a comparison: their scores, and their common function."""
+        """Return the notes on a comparison's runs: on new seeds, failures and budgets."""
         functions = [run for run in runs if isinstance(run, FunctionRecord)]
         values = [value for run in functions for value in run.new_values]
         n_failed = sum(map(math.isnan, values))

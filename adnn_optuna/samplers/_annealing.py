@@ -49,8 +49,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
     worse point is accepted sometimes, more rarely as the annealing cools. All parameters are
     changed on a scale from 0 to 1, which is logarithmic for ``log=True``.
 
-    With categories or integers, a Gaussian process proposes half of the points or more. With
-    constraints alone, it proposes a little less than half of them. See the note for details.
+    With categories or integers, a Gaussian process proposes at least half of the points. With
+    constraints alone, it proposes a little less than half. See the note for details.
 
     Use it for tens to some hundreds of expensive evaluations, with or without noise, above all
     from a known good point (``x0``). Workers may come and go: the study holds the annealing, so it
@@ -83,29 +83,29 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
 
         - The schedule ends with the budget: after N = ``n_trials`` the temperature is T_0 N^-3.
         - The initial cost temperature is a tenth of the standard deviation of the first 5 values.
-        - The first 8 trials come from everywhere, each from another eighth of each parameter's
-          range, unless ``initial_temperature`` is below 1.
-        - Every other trial, and all in the last fifth of ``n_trials``, is the most promising of
-          ``n_candidates`` moves, by a model (a cubic radial basis function) of the trials nearby
-          and, in the last fifth, of the latest. While most trials are as good as the first and
-          none is better, they come from everywhere.
-        - With constraints, the trials between have the largest expected improvement, among moves
-          and everywhere, of a Gaussian process (a Matern kernel with a length for each parameter)
-          of the 100 trials nearby.
-        - With categories or integers, the process takes the place of the other model: up to the
-          40th trial always, then for every other one. Without constraints, values that are worse
-          than the median by more than twice the distance of the best one count as no worse than
-          that. Moves are rounded to values that parameters can have, and no point is told twice,
-          unless there is noise.
-        - Trials with the same parameters are a branch. A decision tree tells which values of
-          categories, integers and floats lead to it. The branch of a trial is drawn by the rank of
-          its best value, the best ever more often, and branches of few trials count as better than
-          they are. Each parameter cools as often as a trial had it, and D is the number of
-          parameters in the branch.
-        - A pruned trial counts for the models as the value that fits its rank: that of its last
+        - The first 8 trials cover the whole space: each has another eighth of each parameter's
+          range. This is omitted if ``initial_temperature`` is below 1.
+        - A model (a cubic radial basis function) of the trials nearby chooses every other trial:
+          the most promising of ``n_candidates`` moves. In the last fifth of ``n_trials``, it
+          chooses all trials, and also uses the latest ones. While most trials are as good as the
+          first and none is better, trials are drawn from the whole space.
+        - With constraints, a Gaussian process of the 100 trials nearby chooses the other trials:
+          it takes the point with the largest expected improvement among moves and in the whole
+          space. The process has a Matern kernel with a length for each parameter.
+        - With categories or integers, the process replaces the first model: it chooses all trials
+          up to the 40th, and then every other one. Without constraints, values far worse than the
+          median are limited: they count as twice as far from the median as the best value. Moves
+          are rounded to possible values of parameters, and no point is evaluated twice, unless
+          there is noise.
+        - All trials that have the same set of parameters are a branch. A decision tree predicts
+          the branch from the values of categories, integers and floats. The branch of a trial is
+          drawn by the rank of its best value, the best branches more and more often. Branches of
+          few trials have an optimistic rank. Each parameter cools with the trials that have it,
+          and D is the number of parameters in the branch.
+        - For the models, a pruned trial has a guessed value, which fits the rank of its last
           report among all reports at this step. This guess counts as noisy, changes with further
-          trials, and is never the best.
-        - With more than 8 parameters, it cools as with 4.
+          trials, and is never the best value.
+        - With more than 8 parameters, the annealing cools as with 4.
         - Re-annealing is optional and damped by a square root.
         - The sensitivities are estimated from the trials so far.
 
@@ -117,7 +117,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         A trial that failed, or was pruned without a report, counts as a rejected move. So does a
         trial of your own objective that Ctrl-C interrupted in ``study.optimize``. A trial of
         another sampler is adopted if it is better. A trial that a time limit of adnn cut off
-        teaches nothing, because it is done again.
+        has no effect, because it is done again.
 
         Constraints (``trial.set_constraint``) are honoured: a feasible point is never left for an
         infeasible point, and of two infeasible points, the one with the smaller total violation is

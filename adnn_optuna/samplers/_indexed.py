@@ -5,17 +5,19 @@ killed, retried, or proposed by another sampler. So each proposal gets an *index
 everything else (the step of a walk, the random numbers of a draw) follows from the index and from
 the trials that the proposal saw.
 
-Write, read, choose again: a trial that begins reads all trials, takes the smallest index that no
-result and no live trial has, writes it, and reads all trials once more. If another one has come by
-that index meanwhile, it takes it back and chooses again, now at random among as many free indices
-as there are trials that may be choosing as well. The later writer sees the other one. So no two
-live workers keep one index, on any storage, without lock, wait or clock. (Both give way if both
-see each other: the one with the higher number may have read before the other one wrote.)
+A new trial first reads all trials. It chooses the smallest index that no result and no live trial
+has, writes this index, and reads all trials again. If another trial has taken the same index
+between the two reads, the new trial gives way: it withdraws its index and chooses again. Its next
+choice is random among several free indices, one for each trial that may be choosing at this
+moment. Of two trials with one index, the later writer always sees the other one. So no two live
+workers keep the same index, on any storage, without a lock, a wait or a clock. If both trials see
+each other, both give way, because the trial with the higher number may have read before the other
+wrote.
 
-An index whose worker died is free again, and its next trial sees what the first one saw: a study
-that was killed and resumed ends up with the same proposals as one that never stopped. A worker
-also gives way to a trial that took the index and died meanwhile: the first trial that kept the
-index counts.
+If a worker dies, its index is free again. The next trial with this index uses the same earlier
+trials as the first one. So a study that was killed and resumed has the same proposals as a study
+that never stopped. A worker also gives way to a trial that took the index between the two reads
+and then died, because the first trial that kept an index determines the proposal.
 """
 
 import abc
