@@ -37,7 +37,8 @@ MODELS = "adnn:models"  # `ModelsSettings`.
 VARIANCE = "adnn:variance"  # `VarianceSettings`.
 LOOP = "adnn:loop"  # `LoopSettings`, in a loop that keeps changes.
 CODE = "adnn:code"  # The fingerprints of the evaluated functions, and the Python version.
-# A prefix, with a trial's number and a number of new seeds: `Planned`, how many confirm the trial.
+# A prefix, followed by a trial's number and a number of new seeds: the plan to confirm the trial,
+# `Planned`.
 PLANNED = "adnn:planned"
 RESAMPLED = "adnn:resampled"  # The sizes of a split, if a function's seeds redraw splits.
 FAILED = "adnn:failed"  # The value of a function's failed runs, from the last call.

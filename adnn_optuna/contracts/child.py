@@ -29,8 +29,8 @@ _SECONDS_BETWEEN_LOOKS = 0.1
 # Every check may take this much, to import TensorFlow, load the data and compile.
 _SECONDS = 600.0
 _BYTES = 4e9
-# The limits for each row, for each row and weight, and for each byte of a file. They are ten times
-# what ordinary training takes.
+# The limits for each row, for each row and weight, and for each byte of a file. Ordinary training
+# takes a tenth of these times.
 _SECONDS_OF_ROW = 1e-3
 _SECONDS_OF_WEIGHT = 6e-9
 _BYTES_OF_BYTE = 30

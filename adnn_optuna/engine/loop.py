@@ -70,7 +70,7 @@ class Loop:
 
     Other workers may run the same study. ``n_threads`` trials run at once if no proposal learns
     from values; ``prepare_threads`` returns the function that each thread calls first.
-    ``after_tell`` is called with a told trial once the next read has counted the trial. ``ends``
+    ``after_tell`` is called with each finished trial after the next read of the study. ``ends``
     are stricter limits that end this part of a run. Without ``is_run``, the loop stores neither
     its limits nor the reason of its end.
     """

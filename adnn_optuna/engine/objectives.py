@@ -1,4 +1,4 @@
-"""The protocol of what is searched: the objectives of studies, and the ends of their trials."""
+"""The protocol of objectives, which studies search, and of the outcomes of their trials."""
 
 import contextlib
 import dataclasses

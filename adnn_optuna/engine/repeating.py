@@ -242,7 +242,7 @@ def _has_state(
     storage: BaseStorage, trial_id: int, state: TrialState, values: Sequence[float] | None = None
 ) -> bool | None:
     trial = storage.get_trial(trial_id)
-    if state == TrialState.RUNNING:  # Another worker may have begun it.
+    if state == TrialState.RUNNING:  # Another worker may run the trial.
         has_arrived = _owners.is_own(trial)
     else:
         has_arrived = list(trial.values or ()) == list(values or ())

@@ -36,7 +36,7 @@ from adnn_optuna.stats.sequential import ALPHA
 from adnn_optuna.stats.student import student_half_width
 
 FEWEST_PAIRS = 20
-"""The fewest pairs of a verifier: of fewer, forged gains of some points pass."""
+"""The fewest pairs of a verifier. With fewer, forged gains of some points would pass."""
 
 # The level is high, because many contracts are verified: 1 of 10,000 honest claims is rejected.
 _LEVEL = 0.9999

@@ -152,7 +152,8 @@ class NetworkObjective(Experiment):
     def __call__(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> float:
         """Train a trial and return its metric; NaN if the training diverged.
 
-        A finished trial, such as ``study.best_trial``, is trained again. Nothing is stored for it.
+        A finished trial, such as ``study.best_trial``, is trained again without storing
+        anything.
         """
         if not isinstance(trial, optuna.Trial):
             objective = self.suggest(trial)

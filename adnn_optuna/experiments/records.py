@@ -235,7 +235,7 @@ def _n_evaluations(storage: BaseStorage, name: str, attrs: Attributes) -> int:
     functions = set()
     if isinstance(models, dict):
         for number, model in enumerate(models.values()):
-            # Functions have sources. Whether they evaluate a test set is not known.
+            # A model with "sources" is a function, which may or may not evaluate a test set.
             if isinstance(model, dict) and "sources" in model:
                 functions.add(number)
     study_id = storage.get_study_id_from_name(name)

@@ -36,7 +36,7 @@ def split_size(name: str, size: float | None, n: int, *, is_given: bool) -> int:
 def drawn_rows(
     y: Array, sizes: Sequence[int], seed: int, group: Indices | None
 ) -> dict[str, Indices]:
-    """Return each split's rows in ascending order; ``sizes`` are test, then validation."""
+    """Return each split's rows in ascending order. ``sizes`` are those of test and validation."""
     n = len(y)
     if sum(sizes) >= n:
         raise WrongValueError(

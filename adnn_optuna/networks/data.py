@@ -327,8 +327,8 @@ class Dataset:
                 rows, or 1% of them) into one feature. Otherwise each is a feature, and unknown
                 ones are refused.
             positive: The label of the positive one of two classes, such as ``"fraud"``, for AUC,
-                F-scores, precision and recall. :obj:`None`: 1 or True; for other labels these
-                metrics are refused.
+                F-scores, precision and recall. With :obj:`None`, the label is 1 or True, and
+                these metrics are refused for other labels.
 
         Raises:
             TypeError: If ``class_weight`` is of a wrong type.

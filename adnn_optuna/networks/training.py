@@ -130,7 +130,7 @@ class Trainer:
         # The numbers of steps in an epoch: for training, then for scoring each split.
         self._n_steps = np.array([self._n_batches, *scored])
         of_steps = np.repeat([_WORK * size, EVALUATION_ROWS], [self._n_batches, sum(scored)])
-        self._work = np.cumsum([0, *of_steps])  # The work until the end of each step, in rows.
+        self._work = np.cumsum([0, *of_steps])  # The rows processed until the end of each step.
         self._seconds_per_row = math.inf  # In the fastest call; infinite before the first call.
 
     @property
@@ -157,7 +157,7 @@ class Trainer:
         program = compiled(
             self.architecture, self.training, splits, self._orders_epochs, self.judge
         )
-        # Compiled now, so that a time limit counts it. After a search, it would exceed the limit.
+        # Compile the outputs now, so that the time limit includes the compilation.
         program.compile_outputs(len(self.dataset.y_test), splits[0][0])
         return program
 

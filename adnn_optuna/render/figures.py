@@ -215,7 +215,7 @@ def _color(series: Series) -> str:
 
 
 def _color_axis(figure: Figure) -> dict[str, Any]:
-    """Return the color scale. A few values that are far worse than others get its end."""
+    """Return the color scale. Values that are far worse than others have the color of its end."""
     values = np.concatenate([series.values for series in figure.series if series.values])
     quantiles = [0.25, 1.0]
     if figure.lower_is_better:

@@ -15,7 +15,7 @@ MAKE_THE_REST = Step(
 """The next step if evaluations are missing."""
 
 NAME_A_VALUE = "Pass failed=VALUE, in a shell --failed VALUE, to count each failure as this value."
-"""What to do about runs that failed."""
+"""The advice if runs failed."""
 
 _LARGEST_UNSEEN_SHARE = 0.5
 

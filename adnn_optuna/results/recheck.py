@@ -570,7 +570,7 @@ class Recheck(Printed):
         return f"{best} is not shown to be overstated."
 
     def _about_outliers(self) -> str:
-        """Return on which seeds the chosen trial's value is far worse; empty if on none."""
+        """Return a sentence on seeds with far worse values of the chosen trial; empty if none."""
         assert self.trial is not None
         by_seed = self.numbers.by_seed(self.trial, "confirm")
         seeds = [*by_seed]

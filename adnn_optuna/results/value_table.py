@@ -138,7 +138,7 @@ class ValueTable:
     def _not_shared(self, label: str, places: Sequence[int]) -> list[int]:
         """Return the positions at which an arm is bad and the other arms are not.
 
-        More than half of the value's distance from the median must be the arm's own.
+        More than half of a value's distance from the median must not be common to other arms.
         """
         arms = self.in_all_arms
         values = arms.pop(label)

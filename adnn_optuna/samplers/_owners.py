@@ -222,10 +222,10 @@ def _lives(owner: Owner) -> bool | None:
 
 
 def end_trial(study: Study, trial: FrozenTrial | Trial) -> None:
-    """Tell an unfinished trial FAIL, without the note that it failed by itself.
+    """End an unfinished trial with the state FAIL, without the mark that it failed by itself.
 
-    The storage does so in one transaction. It fails if another worker has ended or deleted the
-    trial meanwhile.
+    The storage needs one transaction. Nothing happens if another worker has ended or deleted the
+    trial since it was read.
     """
     with contextlib.suppress(UpdateFinishedTrialError, KeyError):
         study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)

@@ -29,7 +29,7 @@ def uniforms(seed: int, key: int, purpose: int, name: str, size: int) -> np.ndar
 
 
 def draw_key(proposal: Proposal) -> int:
-    """Return the key of a trial's random numbers: its index. Without one, its first number."""
+    """Return the key of a trial's random numbers: the index; without an index, its number."""
     number = proposal.get("retries", proposal["owner"]["trial"])
     if proposal["index"] is None:
         return 2**63 + number

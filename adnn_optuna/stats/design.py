@@ -96,12 +96,12 @@ class PairedDesign:
     ) -> list[PairedDifference]:
         """Return differences of overlapping splits with verdicts on new data of this kind.
 
-        It is Student's t with the correction of Nadeau and Bengio (2003), Machine Learning
-        52:239-281, at the planned number of rows; NaN if a value is missing. ``splits`` are the
-        values of single splits, if each row is a mean over several: further ones reduce the
-        variance of rows, but not the part that all splits of a data set have in common. Rows that
-        are not splits, or have no CI yet, are returned unchanged. A sequential design, to which
-        seeds were added after some were seen, has no claims.
+        The CI is Student's with the correction of Nadeau and Bengio (2003), Machine Learning
+        52:239-281, for the planned number of rows. It is NaN if a value is missing. If each row is
+        a mean over several splits, ``splits`` are the values of the single splits. More splits per
+        row reduce the variance of rows, but not the part that all splits of a data set have in
+        common. Rows that are not splits, or have no CI yet, are returned unchanged. In a
+        sequential design all claims are inconclusive.
         """
         if self.resampled is None:
             return rows

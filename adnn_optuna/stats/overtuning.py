@@ -34,7 +34,7 @@ class RandomSplits(NamedTuple):
     new_data: Estimate  # The expected value of the selected trial on new examples.
     variance: float  # The variance of the expected value.
     selected: np.ndarray  # The share of splits that select each trial, of shape (T,).
-    left_out: np.ndarray  # Its mean value on left-out examples, or NaN.
+    left_out: np.ndarray  # A selected trial's mean value on left-out examples.
 
 
 class Means:

@@ -67,8 +67,8 @@ def required_seeds(
     with χ² of k - 1 degrees of freedom. So the power is the mean over the quantiles of χ². s is
     pooled over the claims. Claims share arms, so s counts as no more certain than from one claim.
     If the variances differ by Bartlett's test at 5%, each claim has its own s, and the claim with
-    the largest s decides. If seeds are added to the pilot ``after_fixed``, a fixed design that was
-    seen, the sequential one is at 99%.
+    the largest s decides. If the pilot was a fixed design that was seen (``after_fixed``), the CIs
+    of the sequential design are at 99%.
     """
     check_positive("gain", gain)
     k = min(map(len, differences.values()))

@@ -103,7 +103,7 @@ def _hull(d: np.ndarray, centres: np.ndarray, threshold: float) -> tuple[np.ndar
     possible = np.flatnonzero(is_possible(centres))
     if not len(possible):
         return np.full(2, math.nan), np.full(2, math.nan)
-    # Each end lies between the last possible centre, which is kept, and the next one outwards.
+    # Each end lies between the outermost possible centre and its outward neighbor.
     ends = centres[possible[[0, -1]]]
     outer = np.array([-math.inf, *centres, math.inf])[possible[[0, -1]] + [0, 2]]
     if not np.isfinite(outer).all():
