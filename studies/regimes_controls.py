@@ -235,7 +235,7 @@ def label_of(difference: PairedDifference, cell: Results) -> str:
 
 
 def worth(results: Results) -> tuple[str, str]:
-    """Return the numbers of settings where offsets beat all others, and only random restarts."""
+    """Return in how many settings offsets beat all others, and a sentence on random restarts."""
     pairs = [differences(cell) for cell in results["cells"]]
     better = sum(restarts.verdict == "better" for restarts, _ in pairs)
     best = sum(restarts.verdict == other.verdict == "better" for restarts, other in pairs)

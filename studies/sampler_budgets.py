@@ -52,9 +52,9 @@ class Task:
 
     Args:
         group: The kind of the problem.
-        problem: Its name.
+        problem: The problem's name.
         seed: The number of the instance.
-        told: A function of a trial; the sampler is told its value.
+        told: A function of a trial that returns the value for the sampler.
         regret: A function of a finished trial that returns the trial's true regret.
     """
 

@@ -78,7 +78,7 @@ class DualAnnealingSampler(optuna.samplers.RandomSampler):
 
         def value(x: np.ndarray) -> float:
             points.append(x.copy())
-            return told[len(points) - 1]  # An IndexError ends the run at an untold point.
+            return told[len(points) - 1]  # An IndexError ends the run at a point without a value.
 
         case, bounds = self._case, [(0.0, 1.0)] * self._case.objective.n_dims
         x0 = None if case.start is None else [*case.start.values()]

@@ -78,7 +78,7 @@ class Table:
         self._regrets, self._told = (means - lowest) / scale, (losses - lowest) / scale
 
     def told(self, trial: Any, seed: int) -> float:
-        """Return a trial's regret in one of its configuration's trainings."""
+        """Return the regret of one of the stored trainings with a trial's configuration."""
         trainings = self._told[self._place(trial)]
         return float(trainings[seed % np.isfinite(trainings).sum()])
 

@@ -200,7 +200,7 @@ def _frame(values: Mapping[str, Any], *, paired: bool) -> pd.DataFrame:
     """Return the values of arms as a data frame, paired by index if the arms have one."""
     columns = {}
     for label, of_arm in values.items():
-        if isinstance(of_arm, Mapping) and "test_score" in of_arm:  # scikit-learn returned it.
+        if isinstance(of_arm, Mapping) and "test_score" in of_arm:  # A result of scikit-learn.
             columns[label] = _column(label, of_arm["test_score"]).rename_axis("fold")
         else:
             columns[label] = _column(label, of_arm)

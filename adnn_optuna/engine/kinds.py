@@ -17,14 +17,14 @@ R_co = TypeVar("R_co", covariant=True)
 class Kind(Generic[R_co]):
     """A kind of study, described by the names of its modules and classes."""
 
-    record: str = "engine.records.SearchRecord"  # The class of its record.
-    # The class of its result, which takes a record and the objective, if that is known.
+    record: str = "engine.records.SearchRecord"  # The class of a study's record.
+    # The class of a study's result; its arguments are a record and the objective, if known.
     result: str = "results.study.StudyResult"
     objective: str = ""  # Rebuilds the objective from a study and a data folder.
     variance: str = ""  # The class that redraws the randomness of the objective.
     read: str = ""  # Reads the result of evaluations from their study.
     resume: str = ""  # Continues evaluations for :func:`adnn_optuna.resume`.
-    fix: str = ""  # Says why the objective cannot be rebuilt, and what to do.
+    fix: str = ""  # States why the objective cannot be rebuilt, and the fix.
 
     def load(self, part: str) -> Any:
         """Return the object behind one of the names."""

@@ -48,7 +48,7 @@ _GLOBAL = re.compile(r"(torch|tf|(np\.|numpy\.)?random)\.\w+|\w+|.*\.\w+(_split|
 
 Labels = frozenset[str]
 _NONE: Labels = frozenset()
-_NUMBERS = frozenset({"random numbers"})  # From the seed, or unseeded.
+_NUMBERS = frozenset({"random numbers"})  # Seeded or not.
 _SELECTED = frozenset({"rows selected by random numbers"})
 _FOLDS = frozenset({"folds in order"})
 _Function = ast.FunctionDef | ast.Lambda

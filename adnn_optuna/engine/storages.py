@@ -181,7 +181,7 @@ def _open(url: str, *, is_sqlite: bool) -> BaseStorage:
     level = alembic.level
     try:
         storage = RDBStorage(
-            url.replace("{", "{{").replace("}", "}}"),  # Optuna calls format() on it.
+            url.replace("{", "{{").replace("}", "}}"),  # Optuna formats URLs.
             engine_kwargs=options,
             heartbeat_stale_trial_callback=enqueue_again,
         )

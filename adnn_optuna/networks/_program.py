@@ -172,8 +172,8 @@ class Program:
         ``data`` holds the splits and, if the network scales targets, their mean and standard
         deviation. Targets and scores are in the user's units. ``orders`` holds the order of the
         training rows, of shape (epochs, rows). ``bounds`` holds pairs of a first number and an
-        end: for the epochs, for the batches of an epoch and, for each split, for the batches of
-        a thousand rows whose scores are added to ``totals``.
+        end. The first pair is for epochs, and the second for batches of an epoch. Each split has
+        a further pair, for the batches of a thousand rows whose scores are added to ``totals``.
         """
         begin, end, first, last, *of_splits = tf.unstack(bounds)
         self._assign(state)

@@ -1,10 +1,11 @@
 """The value on new examples of a configuration that validation examples selected.
 
-The examples are split at random again and again, groups together. Two thirds select the best
-trial, and the last third evaluates it. Tsamardinos, Greasidou and Borboudakis (2018), Machine
-Learning 107:1895-1922, do so with bootstrap resamples. The means of resamples vary about the mean
-of all examples as much as this mean itself varies. The means of two thirds vary half as much. So
-two thirds select nearly as all examples do, and the estimate is less pessimistic.
+The examples are split at random many times, without dividing groups. In each split, two thirds
+select the best trial, and the last third evaluates it. Tsamardinos, Greasidou and Borboudakis
+(2018), Machine Learning 107:1895-1922, use bootstrap resamples instead. The mean of a resample
+differs from the mean of all examples as much as this mean differs from the true value. The
+variance of the mean of two thirds is only half of that. So two thirds select nearly the same trial
+as all examples, and the estimate is less pessimistic.
 
 On average, a trial's value on the left-out thirds should be its value on all examples. The
 difference is an error of the random splits, so it is subtracted (a control variate: Owen 2013,

@@ -296,7 +296,7 @@ NOISE: dict[str, Callable[[np.random.Generator], float]] = {
 
 
 def run_loop(name: str, noise: str, gain: float) -> tuple[int, int, int]:
-    """Return the numbers of kept changes without a gain, of kept changes with one, and of runs."""
+    """Return how many useless and how many real changes a loop keeps, and its number of runs."""
     storage = optuna.storages.InMemoryStorage()
     draw, rng = NOISE[noise], np.random.default_rng(int(name))
     best, n_false, n_real, n_runs = 0.0, 0, 0, 0

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from adnn_optuna import InitOffsetObjective
 
-# Each run of the suite has the same examples. To hunt for more, turn `derandomize` off.
+# Each run of the suite has the same examples. Without `derandomize`, each has new ones.
 often = settings(
     deadline=None,
     max_examples=50,

@@ -217,7 +217,7 @@ def test_equal_models_are_rarely_told_apart_by_splits_of_one_data_set() -> None:
         on_these += comparison.numbers.on_these_rows[0].verdict != "inconclusive"
     assert n_told_apart / n_runs < 0.05 + 2 * math.sqrt(0.05 * 0.95 / n_runs)
     assert on_these / n_runs > 0.25  # These claims hold on these rows only.
-    for _ in range(10):  # Even after 30 seeds.
+    for _ in range(10):  # 30 seeds decide nothing, either.
         again = models(
             resplit(rng, 30), **{**settings, "declared_seeds": tuple(range(30))}, sequential=True
         )
