@@ -214,7 +214,7 @@ def differences(cell: Results) -> dict[tuple[str, str], PairedDifference]:
 
 
 def cells(results: Results, *parts: str) -> list[Results]:
-    """Return the regimes of some parts."""
+    """Return the results of the regimes in the given parts of the study."""
     return [cell for cell in results["regimes"] if cell["part"] in parts]
 
 

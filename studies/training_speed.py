@@ -194,7 +194,7 @@ def keras_objective(case: Case, _: int) -> Callable[[], Any]:
     def objective(trial: optuna.Trial) -> float:
         import keras
 
-        keras.utils.clear_session()  # Keras's advice, so that its graphs do not pile up.
+        keras.utils.clear_session()  # Keras recommends this against growing memory.
         model = compiled_keras(case)
         for layer in model.layers[1:-1]:
             for variable in layer.trainable_variables:
@@ -559,7 +559,7 @@ def is_dense(results: Results, name: str) -> bool:
 
 
 def best_rows(results: Results) -> dict[str, dict[str, Results]]:
-    """Return, for each case and contender, the row of its fastest size of a stack."""
+    """Return, for each case and contender, the row with the fastest size of stacks."""
     best: dict[str, dict[str, Results]] = {}
     for row in sorted(rows(results), key=lambda row: -row["seconds"]):
         best.setdefault(row["case"], {})[row["contender"]] = row

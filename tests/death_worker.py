@@ -294,7 +294,7 @@ OF_FUNCTIONS: dict[str, tuple[Verb, ...]] = {
     "measure_variance": (measure_variance, measure_variance_by_executor),
     "keep": (keep,),
 }
-"""What is called, by the verb of the package."""
+"""The functions of this module that call a verb, by the verb's name."""
 OF_NETWORKS: dict[str, tuple[Verb, ...]] = {
     "search": (search, search_by_rounds),
     "compare": (compare,),

@@ -1,4 +1,4 @@
-"""A worker dies before each write of each function that stores, or a second one begins there."""
+"""Before each write of each storing function, its worker dies or a second worker begins."""
 
 from __future__ import annotations
 

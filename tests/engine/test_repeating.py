@@ -159,7 +159,7 @@ def test_a_write_that_arrived_before_its_connection_was_cut_is_not_repeated(
 
 def test_each_write_of_a_storage_is_done_once(url: str, cut: type[CutConnection]) -> None:
     storage = open_storage(url)
-    for name in "abc":  # Three names, so that each write meets a cut.
+    for name in "abc":  # With three studies, each write is cut once.
         study = optuna.create_study(storage=storage, study_name=name)
         for _ in range(3):
             study.enqueue_trial({"x": 0.5})  # One study also has an enqueued trial.
