@@ -203,7 +203,7 @@ def test_splits_are_disjoint_ordered_balanced_and_complete(
         y = getattr(dataset, f"y_{split}")
         np.testing.assert_array_equal(y, np.array(labels, dtype=int)[index])
         # At each of a split's two ends, the number of samples of a label is off by at most half a
-        # sample. The errors of all labels together shift the ends, in proportion to a label's size.
+        # sample. All labels' errors together shift the ends, in proportion to a label's size.
         bound = 1 + counts * np.count_nonzero(counts) / n
         assert (np.abs(np.bincount(y, minlength=5) - counts * len(part) / n) <= bound + 1e-9).all()
 
