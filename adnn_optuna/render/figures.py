@@ -81,7 +81,7 @@ def standalone(figure: Figure) -> go.Figure:
     """Return a plotly figure with its title and its caption above it."""
     drawing = to_plotly(figure)
     # Plotly wraps no text and cuts what is wider than the figure. A phone is 360 pixels wide.
-    title_lines = _in_even_lines(figure.title, 43)
+    title_lines = _in_even_lines(figure.title, 37)
     caption = _in_lines(figure.guide, 51, 5)
     room_of_title = 19 * title_lines.count("<br>")  # The first line needs no more room.
     # A phone always shows the buttons.
@@ -199,7 +199,7 @@ def _with_text(trace: Any, series: Series) -> Any:
     texts = ["<br>(".join(_in_lines(part, 29) for part in parts) for parts in parts_by_text]
     places = [*series.text_at] or "top center"
     trace.update(mode=f"{trace.mode}+text", text=texts, textposition=places)
-    return trace.update(textfont_size=13, cliponaxis=False)
+    return trace.update(textfont_size=12, cliponaxis=False)
 
 
 def _distances(starts: Sequence[float], ends: Sequence[float]) -> list[float]:
@@ -270,7 +270,10 @@ def _label_series(drawing: go.Figure, figure: Figure) -> None:
     ends.sort()
     heights = np.array([height for height, _ in ends])
     texts = [text for _, text in ends]
-    if not figure.rows:
+    if figure.rows:
+        # Between both labels of a row, a phone has room for few ticks.
+        drawing.update_xaxes(nticks=4)
+    else:
         heights = _spread(drawing, figure, heights, texts)
     drawing.update_layout(yaxis2={"tickvals": heights.tolist(), "ticktext": texts, **_LABEL_AXIS})
     # Plotly draws an axis only if it has a trace.

@@ -29,6 +29,7 @@ FAULTS = frozenset(
         "wide",
         "outside",
         "cut",
+        "nameless",
         "slanted",
         "overlapping",
         "small",
@@ -63,6 +64,14 @@ function look(frame) {
     outside: all("figcaption *, .conclusion, .tile *, .notes li, td, th, caption").filter((e) =>
       e.scrollWidth > e.clientWidth + 1 && view.getComputedStyle(e).display !== "inline"
       ).map(name),
+    nameless: all("thead").flatMap((h) => {
+      if (view.getComputedStyle(h).display !== "none") return [];
+      const columns = all("th", h).map((cell) => cell.textContent);
+      const rows = all("tr", h.nextElementSibling);
+      const isNameless = (cell, i) =>
+        !view.getComputedStyle(cell, "::before").content.includes(columns[i]);
+      return rows.flatMap((row) => [...row.children].filter(isNameless).map(name));
+    }),
     scrolling: all(".scroll").filter(scrolls).map(name),
     cut: all(".plot").flatMap((p) => all("svg text", p).filter((t) => {
       const inner = rect(t), outer = rect(p);
