@@ -1,4 +1,4 @@
-"""Derive seeds from a key, and new seeds, which selected nothing."""
+"""Derive seeds from a key, and new seeds, on which no trial was selected."""
 
 import hashlib
 import json

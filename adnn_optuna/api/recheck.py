@@ -194,7 +194,7 @@ def recheck(
     recheck_study = open_evaluations(
         storage,
         name,
-        beginning_of(read.trials),  # Studies of one name differ in this.
+        beginning_of(read.trials),  # This differs between studies of one name.
         direction=study.direction,
         functions=searched.functions,
         reuse=call.reuse,

@@ -115,7 +115,7 @@ _HiddenBar.set_lock(threading.RLock())  # Hidden bars never wait for shown bars.
 def progress_bar(total: int | None = None, *, show: bool, **options: Any) -> Bar:
     """Return a progress bar, shown only with ``show`` on a terminal or in a notebook."""
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
-    # tqdm detects notebooks in the same way. IPython is not imported for it.
+    # tqdm detects notebooks in the same way, without an import of IPython.
     shell: Any = None
     if "IPython" in sys.modules:
         shell = sys.modules["IPython"].get_ipython()

@@ -46,7 +46,7 @@ def _sketched(architecture: Architecture, training: Training, settings: str) -> 
     names = re.findall(r'"([^"\\]+)"', settings)
     has_own_code = architecture.own_code or any(map(keras.saving.get_registered_object, names))
     if has_own_code:
-        with contextlib.suppress(Exception):  # Training will raise it again.
+        with contextlib.suppress(Exception):  # Training will raise the error again.
             return _tried(architecture, training)
     return {}
 

@@ -118,7 +118,7 @@ def initializer_stddev(initializer: Any, values: np.ndarray) -> float:
             return float(initializer.stddev) * TRUNCATED_STDDEV
         case keras.initializers.RandomUniform():
             return float(initializer.maxval - initializer.minval) / math.sqrt(12)
-        case keras.initializers.VarianceScaling():  # Glorot, He, LeCun, too.
+        case keras.initializers.VarianceScaling():  # Or Glorot, He, LeCun.
             return scaled_stddev(initializer, values.shape)
     # Exactly 0 for constants, without rounding errors.
     is_constant = np.all(values == values.reshape(-1)[:1])

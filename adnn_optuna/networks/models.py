@@ -228,7 +228,7 @@ class Training:
         epochs: The number of passes over the training set.
         shuffle: Whether each epoch has its own order, which follows from the seed.
         loss: The Keras name, configuration or object of a loss. Cross-entropies are computed from
-            logits, unless the values of a model of the user's show probabilities. By default
+            logits, unless your own model outputs probabilities. By default
             ``"sparse_categorical_crossentropy"``, ``"binary_crossentropy"`` for a single output,
             ``"mean_squared_error"`` for a regression.
         jit_compile: Whether XLA compiles the training, as in Keras. The bits of the weights then

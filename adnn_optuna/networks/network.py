@@ -189,7 +189,8 @@ def _mlp_architecture(mlp: MLP, input_shape: Shape, head: Head) -> Architecture:
                 layers.append(dense)
             return keras.Sequential(layers, name="mlp")
 
-    def draw(seed: int, restart: int) -> list[np.ndarray]:  # Models take ten times as long.
+    # Building a whole model for its initial weights takes ten times as long.
+    def draw(seed: int, restart: int) -> list[np.ndarray]:
         weights = []
         for i, variable in enumerate(model.variables):
             draw_variable = initializer(i, seed, restart)

@@ -244,8 +244,8 @@ class Trainer:
                         del states[i]
                         yield run
         finally:
-            # An interrupt stops only this thread, so the others are stopped here. If memory ran
-            # out, their memory is free before the caller tries again.
+            # An interrupt stops only this thread, so stop the others here. This also frees their
+            # memory before the caller tries again after a lack of memory.
             abandoned.set()
             wait(futures)
 

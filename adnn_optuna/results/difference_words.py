@@ -194,7 +194,7 @@ def difference_notes(
 ) -> list[str]:
     """Return the notes on differences, without duplicates.
 
-    ``n_claims`` is the number of claims of each family, by what the claims are on.
+    ``n_claims`` maps each family of claims, such as "samplers", to its number of claims.
     """
     notes = list[str]()
     if not maximize:

@@ -18,7 +18,7 @@ _SPREAD = 0.3  # The height in which the dots of a row are spread, in rows.
 
 
 class NewValues(NamedTuple):
-    """Values that selected nothing. The figure shows them in a row below the trials."""
+    """Values without selection bias. The figure shows them in a row below the trials."""
 
     row: str  # The row's label.
     mean: Line  # The mean of the values, with its CI if it has one.

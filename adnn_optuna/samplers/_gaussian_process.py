@@ -125,7 +125,7 @@ class GaussianProcess:
 
     def log_probability_below_zero(self, points: np.ndarray) -> np.ndarray:
         """Return the logarithm of the probability that all quantities of points are below 0."""
-        from scipy.special import log_ndtr  # Only constraints need it.
+        from scipy.special import log_ndtr  # Only constraints need `log_ndtr`.
 
         means, deviations = self.predict(points)
         z = (self.zero - means) / deviations[:, None]
