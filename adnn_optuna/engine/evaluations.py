@@ -94,8 +94,8 @@ def plan_seeds(study: optuna.Study, number: int, count: int) -> Planned:
     name = f"{PLANNED}/{number}/{count}"
     study.set_user_attr(name, planned)
     if before is None:
-        # Another worker may have planned another trial at the same moment. The worker that wrote
-        # later counts both.
+        # Another worker may have planned another trial at the same moment. The worker that writes
+        # later sees both plans, so it counts both.
         planned["rank"] = len(planned_numbers(study.user_attrs))
         study.set_user_attr(name, planned)
     return planned

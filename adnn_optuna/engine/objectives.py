@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 Catch = Iterable[type[Exception]] | type[Exception]
 """The errors that end their own trial, as of :meth:`optuna.study.Study.optimize`."""
 Caught = tuple[type[Exception], ...]
-"""The same, checked."""
+"""The checked errors of ``catch``."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -138,7 +138,7 @@ def test_a_trial_that_another_worker_ended_is_repeated(
 
 
 class Ending(optuna.pruners.BasePruner):
-    """Ends trial 0, as a worker does that takes the trial's worker for dead."""
+    """Ends trial 0, like another worker that wrongly believes the trial's worker to be dead."""
 
     def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
         if trial.number == 0:

@@ -124,7 +124,7 @@ def test_each_waiting_trial_is_taken_by_one_of_many_threads(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # SQLite lets threads wait in no order, so a new thread may meet a lock for longer than any
-    # timeout. Here, it meets each lock at once.
+    # timeout. With a timeout of 0, each lock raises its error at once.
     monkeypatch.setattr(storages_module, "_SQLITE_TIMEOUT", 0.0)
     storages = [open_storage(url) for _ in range(4)]
     study = optuna.create_study(storage=storages[0], study_name="s")
