@@ -215,7 +215,7 @@ class TestTables:
             self.FRAME.to_csv(tmp_path / "r.csv", sep=separator, index_label=first)
             comparison = adnn.compare_values(tmp_path / "r.csv")
             pd.testing.assert_frame_equal(comparison.differences(), expected)
-        # Some spreadsheets end each line with a separator, and begin the file with a byte-order mark.
+        # Some spreadsheets end lines with a separator and begin a file with a byte-order mark.
         text = self.FRAME.to_csv(index_label=first).replace("\n", ",\n")
         (tmp_path / "r.csv").write_text(text, encoding="utf-8-sig")
         pd.testing.assert_frame_equal(
