@@ -233,12 +233,11 @@ def _label_rows(drawn: go.Figure, figure: Figure) -> None:
     texts = [_as_label(label, _ROW_WIDTH) for label in figure.rows]
     n_lines = 1 + max(text.count("<br>") for text in texts)
     row_height = max(50, _LINE_HEIGHT * n_lines + 16)
-    end = n - 0.4
     if any(series.text for series in figure.series):
         row_height = 125
-        end = n - 0.2
-    drawn.update_yaxes(tickvals=[*range(n)], ticktext=texts, zeroline=False)
-    drawn.update_yaxes(range=[end, -0.6], ticklabelstandoff=2)
+    ends = [n - 0.3, -0.6]
+    labels = {"tickvals": [*range(n)], "ticktext": texts, "ticklabelstandoff": 2}
+    drawn.update_yaxes(labels, range=ends, zeroline=False)
     drawn.update_layout(height=max(240, 110 + row_height * n))
 
 
