@@ -114,7 +114,9 @@ def means_of_groups(
 
 
 def _as_numbers(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Return a column as numbers. A cell that is not a number becomes NaN."""
+    """Return a column as numbers. A cell that is not a number or a truth value becomes NaN."""
+    if column.dtype.kind not in "biufcmM":
+        column = column.replace({"True": "1", "False": "0"})
     try:
         return pd.to_numeric(column, errors="coerce")
     except OverflowError:  # An integer is larger than any float.
@@ -302,7 +304,7 @@ def numbers_of(label: object, column: pd.Series[Any]) -> np.ndarray:
         if is_wrong.all() and isinstance(first, str) and column.duplicated().any():
             raise WrongTypeError(
                 "Each arm must have a column of its own, and each seed a row; got text in column "
-                f"{name}. Pass table.pivot(index='seed', columns={name}, values='value')."
+                f"{name}. Pass table.pivot(index='seed', columns={name}, values=...)."
             )
         raise WrongTypeError(
             f"Values must be numbers; got {shown(first)} in {name}. Correct the value, or omit "

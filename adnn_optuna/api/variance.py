@@ -85,8 +85,9 @@ def measure_variance(
         measured = _SeededFunction(objective)  # type: ignore[arg-type]
     if not measured.sources or "trial" in measured.sources:
         raise WrongValueError(
-            "objective must have random sources, each with a seed; got none, or a trial. Pass a "
-            "function such as f(split, initialization)."
+            "objective must take only seeds; got a function of "
+            f"{', '.join(measured.sources) or 'nothing'}. Pass a function such as f(seed) or "
+            "f(split, initialization)."
         )
     settings: Any = {
         "n": n,

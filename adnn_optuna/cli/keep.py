@@ -58,8 +58,8 @@ def keep(
 
     The first call measures the baseline. Each further call runs the changed command
     on new seeds until it is kept or given up. A run that fails or prints no number
-    never helps. The exit code is 0 if the version was kept or is the baseline, and 1
-    if it was not kept.
+    never helps. The exit code is 0 if the version was kept or is the measured
+    baseline, and 1 otherwise.
 
     \b
     Examples:
@@ -75,7 +75,7 @@ def keep(
         candidate = _fingerprint([*command, metric])
     result = adnn.keep(run, candidate=candidate, study_name=study_name, **options)
     code = 0
-    if not result.kept:
+    if not result.kept or result.standard() is None:
         code = out.NOT_MET
     return out.Answer(result, code=code)
 

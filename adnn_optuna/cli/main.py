@@ -261,6 +261,7 @@ def _in_a_sentence(error: Exception) -> tuple[str, int]:
 
 def _with_options(sentence: str, name: str) -> str:
     """Return an error's sentence with a command's options in place of Python's arguments."""
+    sentence, one_of, choices = sentence.partition(" one of ")
     for parameter in command_with_options(name).params:
         argument = re.escape(str(parameter.name))
         option = parameter.opts[0]
@@ -276,7 +277,7 @@ def _with_options(sentence: str, name: str) -> str:
         sentence = re.sub(rf"\b{argument}=\((\w+), (\w+)\)", rf"{option} \1,\2", sentence)
         if "_" in argument:
             sentence = re.sub(rf"(?<![\w.'\"]){argument}(?![\w=])", option, sentence)
-    return sentence
+    return f"{sentence}{one_of}{choices}"
 
 
 def _as_shown(option: str, text: str) -> str:

@@ -178,6 +178,8 @@ def with_options(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[
             arguments[part] = {name: given[name] for name in of_part}
         arguments |= arguments.pop("options", {})
         arguments = {name: parsed(name, value) for name, value in arguments.items()}
+        if arguments.get("failed") is not None:  # In a shell, it also counts raised errors.
+            arguments["catch"] = Exception
         if has_bar:
             arguments["show_progress_bar"] = not given["quiet"]
         # Stdout is only for results. Notices of Keras and prints of functions go to stderr.

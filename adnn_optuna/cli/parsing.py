@@ -109,8 +109,11 @@ def parse_resampled(text: str) -> tuple[int, ...] | Literal[False]:
 def parse_seeds(text: str) -> int | Sequence[int]:
     """Return the number of seeds, or the seeds of a list or range. Both ends count."""
     ends = re.fullmatch(rf"({_WHOLE})-({_WHOLE})", text)
-    if ends and int(ends[1]) <= int(ends[2]):
-        return range(int(ends[1]), int(ends[2]) + 1)
+    if ends:
+        seeds = range(int(ends[1]), int(ends[2]) + 1)
+        if not seeds:
+            raise WrongValueError(f"--seeds must be a rising range, such as 10-19; got {text!r}.")
+        return seeds
     if is_whole(text):
         return int(text)
     return integers("--seeds", text)

@@ -64,7 +64,7 @@ FUNCTION: Kind[Any] = Kind(
 )
 OTHER: Kind[Any] = Kind(
     fix="does not store its objective. To continue it, use study.optimize; to recheck it, pass "
-    "evaluate, a function (trial, seed) -> value.",
+    "evaluate=FUNCTION, a function (trial, seed) -> value.",
 )
 RECHECK: Kind[Any] = Kind(read="api.recheck.stored_recheck", resume="api.recheck.resumed_recheck")
 MODELS: Kind[Any] = Kind(

@@ -393,17 +393,19 @@ class SearchResult(StudyResult):
         if self.best is None:
             return Step()
         if self.record.test_evaluation is None:
-            return Step("result.test()", study_command("resume", self.study))
+            return Step("result = result.test()", study_command("resume", self.study))
         if self._is_baseline:
             n_trials = 2 * len(self.record.done_trials)
             in_shell = study_command("resume", self.study, "--max-trial", str(n_trials))
+            if not in_shell:  # A study in memory cannot be resumed.
+                return Step(f"Call adnn.search with max_trial={n_trials}.")
             return Step(f"Call adnn.resume with max_trial={n_trials}.", in_shell)
         if self.confirmation is not None or self.record.is_unseeded:
             return _compare_step(self.record)
         n = n_training_runs(self.record)
         time = duration(max(seconds_of(self.record, n), 1.0))
         in_shell = study_command("resume", self.study, "--confirm", str(SEEDS))
-        return Step(f"result.confirm()  # {n} training runs, about {time}", in_shell)
+        return Step(f"result = result.confirm()  # {n} training runs, about {time}", in_shell)
 
     def _figures(self) -> list[Figure]:
         figures = [gain_figure(self.record)]

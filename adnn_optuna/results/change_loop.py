@@ -239,8 +239,8 @@ class ChangeLoop(Printed):
 
     @property
     def _shown(self) -> CandidateVerdict:
-        """The printed verdict: "not judged yet" until all runs of the baseline are made."""
-        if self._has_baseline:
+        """The printed verdict: "not judged yet" until the baseline has its runs and values."""
+        if self._has_baseline and not self._lacks_values:
             return self.verdict
         return "not judged yet"
 
@@ -335,7 +335,7 @@ class ChangeLoop(Printed):
     def _notes(self) -> list[str]:
         notes = [reused_note("run", self.n_stored, self.n_runs)]
         n_failed = self.candidate.n_failed
-        if n_failed:
+        if n_failed and not self._lacks_values:
             fate = "Each counts as the worst run that the candidate or the best before it had."
             if self.settings["failed"] is not None:
                 fate = f"Each counts as {self.settings['failed']:g}."

@@ -20,7 +20,7 @@ from adnn_optuna.results.findings import (
     failures_note,
     unseen_notes,
 )
-from adnn_optuna.stats.paired_differences import are_equal, share_interval
+from adnn_optuna.stats.paired_differences import are_equal, is_skewed, share_interval
 from adnn_optuna.stats.resampling import variance_factor
 from adnn_optuna.stats.sequential import (
     AFTER_FIXED,
@@ -200,6 +200,7 @@ class ConfirmedValue:
         notes.append(failures_note(self.n_failed, len(self.runs), self.where, self.failed))
         if math.isfinite(self.estimate.low):
             redrawn = redrawn or self._redrawn
+            notes += self._assumption()
         notes += [redrawn, *self._level_notes()]
         if self.next_run.low < self.next_run.high and not has_few_values(self.values):
             ends = f"{Line('', self.next_run, unit).ends}{unit.of_values}"
@@ -210,6 +211,14 @@ class ConfirmedValue:
         if not self.n_equal:
             notes += map(Detail, unseen_notes(len(self.values), self._run))
         return notes
+
+    def _assumption(self) -> list[str]:
+        """Return what the CI assumes; empty for a CI of binary values."""
+        if has_few_values(self.values):
+            return []
+        if is_skewed(np.array(self.values)):
+            return ["The values look skewed, but the CI assumes normal ones."]
+        return [Detail("The CI is Student's t, assuming normal values.")]
 
     def _violated_note(self) -> str:
         """Return a note on runs that violate a constraint; empty if none does."""

@@ -169,8 +169,8 @@ def declared(
             few = in_number(len(seeds), "seed")
             claims = in_number(n, "claim")
             warnings.warn(
-                f"{few} can decide nothing about the {what}: with {claims} it takes at least "
-                f"{needed}.",
+                f"{few} can decide nothing about the {what}: at least {needed} are needed for "
+                f"{claims}.",
                 stacklevel=4,  # It points to the line that called the verb.
             )
     return {

@@ -211,7 +211,7 @@ def difference_notes(
                 bound = "CI"
             notes.append(f"Not worse: the {bound} is above {within.replace('±', '-')}.")
     families = [f"the {n} claims on {what}" for what, n in n_claims.items() if n > 1]
-    if families:
+    if families and any(math.isfinite(row.low) for row in rows):
         level = f"{100 * level_of(validity):.0f}%"
         notes.append(f"CIs have a joint level of {level} for {' and for '.join(families)}.")
     notes += validity_notes(rows, validity, per)
@@ -220,7 +220,8 @@ def difference_notes(
     if verdicts <= {"worse", "inconclusive", None}:
         unseen = [*map(Detail, unseen)]
     notes += unseen
-    return [*_reasons(rows), _ties_note(rows), *notes, *_reading_notes(per)]
+    on_equal = filter(None, [_ties_note(rows), _equal_note(rows)])
+    return [*_reasons(rows), *on_equal, *notes, *_reading_notes(per)]
 
 
 def _ties_note(rows: Sequence[PairedDifference]) -> str:
@@ -231,13 +232,22 @@ def _ties_note(rows: Sequence[PairedDifference]) -> str:
     if n_ties <= max(1, _FEW_TIES * n_pairs):
         return ""
     if n_ties == n_pairs:
-        note = f"{all_of(n_pairs, 'differences')} are 0."
-        if any(math.isfinite(row.low) for row in claims):
-            note = f"{note} The CI is then at least one step of the values wide."
-        return Caution(note)
+        return Caution(f"{all_of(n_pairs, 'differences')} are 0.")
     return Caution(
         f"{n_ties} of {n_pairs} pairs have equal values: they count half in win rates, and a CI "
         "may end at 0."
+    )
+
+
+def _equal_note(rows: Sequence[PairedDifference]) -> str:
+    """Return the note on CIs of equal differences; empty without such a CI."""
+    claims = [row for row in rows if math.isfinite(row.low) and row.n_pairs > 1]
+    names = [pair(row) for row in claims if row.worst == row.largest]
+    if not names:
+        return ""
+    return (
+        f"{named(names)}: all differences are equal, so the CI is as wide as the smallest gap "
+        "between two values."
     )
 
 

@@ -9,8 +9,8 @@ from adnn_optuna.render.document import Caution, Step
 from adnn_optuna.stats.proportions import unseen_share
 
 MAKE_THE_REST = Step(
-    "Make the same call again: it makes the missing evaluations.",
-    "Run the same command again: it makes the missing evaluations.",
+    "Make the same call again, with a larger max_time if you set one.",
+    "Run the same command again, with a larger --max-time if you set one.",
 )
 """The next step if evaluations are missing."""
 

@@ -26,7 +26,7 @@ from adnn_optuna.render.document import (
 from adnn_optuna.results.confirmed_value import ConfirmedValue
 from adnn_optuna.results.fields import units_of
 from adnn_optuna.results.findings import failures_note
-from adnn_optuna.results.study import StudyResult, selection_bias
+from adnn_optuna.results.study import StudyResult, has_failures, selection_bias
 from adnn_optuna.samplers._replicates import replicate_of
 
 _ABOUT_BUDGETS = Detail(
@@ -163,7 +163,12 @@ class FunctionSearch(StudyResult):
         if self.best is None or not self.record.planned["seeds"]:
             return super()._conclusion()
         confirmed = self._confirmed
-        sentences = [self._about_equal_trials(), confirmed.why_no_interval(), confirmed.no_seed]
+        sentences = [
+            self._about_equal_trials(),
+            confirmed.why_no_interval(),
+            confirmed.no_seed,
+            self._about_unused_seed(),
+        ]
         return " ".join(filter(None, sentences))
 
     def _about_equal_trials(self) -> str:
@@ -172,6 +177,12 @@ class FunctionSearch(StudyResult):
         if n == 1 or len({*self.record.values}) > 1:
             return ""
         return f"{all_of(n, 'trials')} have the same value."
+
+    def _about_unused_seed(self) -> str:
+        """Return the question whether the function uses its seed; empty if values differ."""
+        if self._confirmed.is_seeded and self._confirmed.n_equal:
+            return "Does the function use the seed?"
+        return ""
 
     def _notes(self) -> list[str]:
         notes = super()._notes()
@@ -323,7 +334,7 @@ def _compare_step(record: FunctionRecord, function: str) -> Step:
     if record.failed is not None:
         arguments.append(f"failed={record.failed}")
         options += ["--failed", str(record.failed)]
-    if any(trial.state == TrialState.FAIL for trial in record.done_trials):
+    if has_failures(record):
         arguments.append("catch=Exception")
     if url := storage_url(record.study._storage):
         options += ["--storage", url]

@@ -196,12 +196,12 @@ class Overtuning(Printed):
         ]
 
     def _notes(self) -> list[str]:
-        notes = [
-            (
+        notes = list[str]()
+        if math.isfinite(self.new_data.low):
+            notes.append(
                 "The CI contains the variance of examples and of the selection, not the variance "
                 "of training with other seeds."
             )
-        ]
         if self.n_groups < self.n_examples:
             sentence = f"The examples are of {self.n_groups} groups, which stay together."
             notes.append(Detail(sentence))

@@ -494,7 +494,8 @@ class Recheck(Printed):
             return "replicates"
         if self.overstatement.low > 0:
             return "overstated"
-        if self.overstatement.high < 0:
+        is_of_best = self.trial is not None and self.trial.number == self.numbers.best.number
+        if self.overstatement.high < 0 and is_of_best:
             return "understated"
         return "not shown"
 
@@ -529,7 +530,7 @@ class Recheck(Printed):
             return f"The chosen trial is {compared} itself: nothing was gained."
         if self.trial.params == self.against.params != {}:
             trials = f"{capitalized(compared)} and {chosen}"
-            return f"{trials} have the same parameters: their difference is chance."
+            return f"{trials} have the same parameters: their difference in the study is chance."
         if math.isnan(self.gain.value):
             return f"The gain over {compared} is not known, because some evaluations failed."
         reported = ""
@@ -566,8 +567,19 @@ class Recheck(Printed):
         if excess.low > 0:
             return f"{best} is overstated."
         if excess.high < 0:
-            return f"{best} is understated."
+            return self._about_understatement()
         return f"{best} is not shown to be overstated."
+
+    def _about_understatement(self) -> str:
+        """Return the sentence on a mean on new seeds that is better than the best value."""
+        assert self.trial is not None
+        best = self._best_in_words
+        if self.trial.number == self.numbers.best.number:
+            return f"The study's best value, {best}, is understated."
+        where = self.numbers.confirmed.where
+        return (
+            f"Trial {self.trial.number} is better than the study's best value, {best}, on {where}."
+        )
 
     def _about_outliers(self) -> str:
         """Return a sentence on seeds with far worse values of the chosen trial; empty if none."""
@@ -605,7 +617,8 @@ class Recheck(Printed):
         ]
         if not numbers.is_of_other_values:
             lines.append(self._overstatement_line)
-        if not math.isnan(self.gain.value):
+        is_own = self.against is not None and self.against.number == self.trial.number
+        if not (is_own or math.isnan(self.gain.value)):
             lines.append(self._gain_line)
         return lines
 
@@ -638,7 +651,7 @@ class Recheck(Printed):
     def _notes(self) -> list[str]:
         numbers = self.numbers
         if numbers.is_deterministic:
-            return ["No seed can tell whether the value is the same on other data."]
+            return ["Its value is selected, too: on other data, it may be worse."]
         notes = list[str]()
         confirmed = numbers.confirmed
         n = len(confirmed.values)

@@ -44,16 +44,22 @@ def study_command(verb: str, study: Study, *options: str) -> str:
     return ""
 
 
-def recheck_step(study: Study, variable: str, function: str = "") -> Step:
+def recheck_step(
+    study: Study, variable: str, function: str = "", *, has_failures: bool = False
+) -> Step:
     """Return how to recheck a study.
 
     ``variable`` is the study in Python code, and ``function`` the name of its objective.
+    ``has_failures`` says whether the objective raised errors.
     """
     in_python = (
         f"Call adnn.recheck({variable}, evaluate), with your objective (trial, seed) as evaluate."
     )
     if function:
-        in_python = f"adnn.recheck({variable}, {function})"
+        arguments = [variable, function]
+        if has_failures:
+            arguments.append("catch=Exception")
+        in_python = f"adnn.recheck({', '.join(arguments)})"
     in_shell = ""
     if url := storage_url(study._storage):
         command = ["adnn", "recheck", url, study.study_name, "--evaluate", FUNCTION]

@@ -179,7 +179,9 @@ class StudyResult(Printed):
     def _next_step(self) -> Step:
         if self.best is None:
             return Step()
-        return recheck_step(self.study, "result.study", self._function)
+        return recheck_step(
+            self.study, "result.study", self._function, has_failures=has_failures(self.record)
+        )
 
     @property
     def _function(self) -> str:
@@ -211,9 +213,10 @@ class StudyResult(Printed):
             if not math.isnan(number):
                 label = field.label + metrics.get(field.metric, "")
                 rows.append((label, field.text(number, field.unit_in(units))))
-        for line in self._on_new_data:
-            label = f"{line.label} ({line.remark})"
-            rows.append((label, f"{line.value} (95% CI {line.ends})"))
+        rows += [
+            (f"expected {line.label}", f"{line.value} (95% CI {line.ends})")
+            for line in self._on_new_data
+        ]
         title = f"Numbers; the baseline is {self._baseline}"
         return Table(("number", "value"), rows, title, is_detail=True)
 
@@ -233,6 +236,11 @@ class StudyResult(Printed):
 def result_of(record: SearchRecord, objective: Any = None) -> StudyResult:
     """Return the result of a search from its record. ``objective`` is None if it is not known."""
     return kind_of(record.attrs).load("result")(record, objective)
+
+
+def has_failures(record: SearchRecord) -> bool:
+    """Return whether trials failed, so that the objective may raise errors."""
+    return any(trial.state == TrialState.FAIL for trial in record.done_trials)
 
 
 def selection_bias(record: SearchRecord) -> str:

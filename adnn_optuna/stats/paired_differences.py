@@ -201,7 +201,7 @@ def paired_differences(
             verdict = verdict_of(ends, margin)
         if n_pairs < n_all:
             place = names[n_pairs] if names else f"pair {n_pairs + 1} of {n_all}"
-            reasons.append(f"only pairs before {place} count, which lacks a finite value")
+            reasons.append(f"{place} lacks a finite value, and only pairs before it count")
         mean = worst = largest = math.nan
         if n_pairs:
             mean = size * float(d.mean())

@@ -127,7 +127,7 @@ class TestVerdicts:
         comparison = adnn.compare_values(frame)
         table = comparison.differences()
         assert [*table["pairs"]] == [10, 8, 8]
-        sentence = "only pairs before dataset d8 count, which lacks a finite value"
+        sentence = "dataset d8 lacks a finite value, and only pairs before it count"
         assert [*table["reason"]] == ["", sentence, sentence]
         assert [*comparison.table()["datasets"]] == [10, 10, 8]
         nothing = adnn.compare_values({"a": [math.nan, 1.0], "b": [2.0, 1.0]})
@@ -233,6 +233,11 @@ class TestTables:
         assert comparison.names[0] == "7"
         turned = {"a": {1: 0.9, 2: 0.8}, "b": {2: 0.7, 1: 0.6}}
         assert adnn.compare_values(turned).numbers.arms == {"a": [0.9, 0.8], "b": [0.6, 0.7]}
+
+    def test_truth_values_of_a_file_are_numbers(self, tmp_path: Path) -> None:
+        (tmp_path / "r.csv").write_text("a,b\nTrue,False\nFalse,False\nTrue,True\n")
+        arms_read = adnn.compare_values(tmp_path / "r.csv").numbers.arms
+        assert arms_read == {"a": [1, 0, 1], "b": [0, 0, 1]}
 
     def test_columns_of_unpaired_arms_may_have_different_lengths(self, tmp_path: Path) -> None:
         (tmp_path / "r.csv").write_text("a,b\n1,3\n2,4\n3,\n")

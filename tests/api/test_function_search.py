@@ -421,7 +421,7 @@ class TestCompare:
         ({"sampler": "random_restart"}, ValueError, "sampler must be one of"),
         ({"direction": "up"}, ValueError, "direction must be 'minimize' or 'maximize'"),
         ({"seed": -1}, ValueError, "seed must be"),
-        ({"max_trial": 2**64}, ValueError, "max_trial. must be below"),
+        ({"max_trial": 2**64}, ValueError, "max_trial must be below"),
         ({"confirm": -1}, ValueError, "confirm must be a whole number of at least 0; got -1"),
         ({"confirm": 10**6}, ValueError, "confirm must be below 1,000,000; got 1000000"),
         ({"confirm": "x"}, ValueError, "confirm must be a whole number"),

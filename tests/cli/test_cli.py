@@ -694,12 +694,26 @@ class TestWrongInput:
         assert cli.run(["variance", "own_seeded:f", "--n", "5"]) == 0
         assert cli.run(["variance", "own_seeded:f", "--n", "5", "--hidden", "8"]) == 2
 
+    def test_failed_counts_raised_errors(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        code = "def f(seed):\n    if seed % 2: raise ValueError(seed)\n    return seed % 7\n"
+        (folder / "own_failing.py").write_text(code)
+        assert cli.run(["variance", "own_failing:f", "--n", "9"]) == 2
+        capsys.readouterr()
+        assert cli.run(["variance", "own_failing:f", "--n", "9", "--failed", "0"]) == 0
+        assert "failed (raised, NaN, infinite or pruned); each counts as 0." in " ".join(
+            capsys.readouterr().out.split()
+        )
+
     def test_a_warning_is_one_sentence(self, folder: Path) -> None:
         (folder / "own_pair.py").write_text("def f(seed): return seed\ndef g(seed): return 1\n")
         models = ["own_pair:f", "own_pair:g", "--seeds", "2"]
         done = run_program(["compare-models", *models])
         assert done.returncode == 0
-        sentence = "2 seeds can decide nothing about the models: with 1 claim it takes at least 4."
+        sentence = (
+            "2 seeds can decide nothing about the models: at least 4 are needed for 1 claim."
+        )
         assert done.stderr == f"adnn: {sentence}\n"
 
     def test_a_module_that_cannot_be_imported_is_an_error_of_the_user(

@@ -109,19 +109,19 @@ class TestDeclared:
                 1,
                 1,
                 False,
-                "1 seed can decide nothing about the {}: with 1 claim it takes at least 4.",
+                "1 seed can decide nothing about the {}: at least 4 are needed for 1 claim.",
             ),
             (
                 3,
                 3,
                 False,
-                "3 seeds can decide nothing about the {}: with 3 claims it takes at least 4.",
+                "3 seeds can decide nothing about the {}: at least 4 are needed for 3 claims.",
             ),
             (
                 8,
                 2,
                 True,
-                "8 seeds can decide nothing about the {}: with 2 claims it takes at least 9.",
+                "8 seeds can decide nothing about the {}: at least 9 are needed for 2 claims.",
             ),
         ],
     )

@@ -64,7 +64,8 @@ class TestWords:
         assert notes("a b c").count("20 of 60 pairs have equal values") == 1
         assert "equal values" not in notes("a few")
         values["copy"] = values["a"]
-        assert "All 20 differences are 0. The CI is then at least one step" in notes("a copy")
+        assert "All 20 differences are 0." in notes("a copy")
+        assert "a vs copy: all differences are equal, so the CI is as wide as" in notes("a copy")
 
     def test_a_line_has_an_interval_only_if_its_ends_are_finite(self) -> None:
         line = difference_line(difference(), ACCURACY)

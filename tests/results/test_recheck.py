@@ -457,7 +457,7 @@ class TestVerdict:
         ("values", "verdict"),
         [
             ([0.904, 0.905, 0.906], "overstated"),
-            ([0.919, 0.92, 0.921], "understated"),
+            ([0.919, 0.92, 0.921], "not shown"),
             ([0.8, 0.9, 1.0], "not shown"),
         ],
     )
@@ -483,6 +483,12 @@ class TestVerdict:
         report = compared([-0.001, 0.0, 0.001, 0.001], trial(0, 0.888))
         assert report.overstatement.low > 0 > report.gain.low
         assert report.document().verdict == "overstated"
+
+    def test_understated_is_a_best_trial_that_is_better_on_new_seeds(self) -> None:
+        report = recheck(31, [0.919, 0.92, 0.921])
+        assert report.document().verdict == "understated"
+        other = recheck(17, [0.919, 0.92, 0.921]).document().conclusion
+        assert other.startswith("Trial 17 is better than the study's best value, ")
 
     def test_is_not_known_until_all_evaluations_are_done(self) -> None:
         whole = recheck(17, [0.904, 0.905, 0.906])

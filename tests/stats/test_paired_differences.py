@@ -283,7 +283,7 @@ class TestPairsThatCount:
         assert (difference.n_pairs, difference.mean) == (2, pytest.approx(0.2))
         assert difference.verdict == "inconclusive"
         assert (
-            "no CI: 4 pairs are needed; only pairs before pair 3 of 12 count, which"
+            "no CI: 4 pairs are needed; pair 3 of 12 lacks a finite value, and only"
             in difference.reason
         )
 
