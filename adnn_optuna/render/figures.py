@@ -42,7 +42,7 @@ _TEMPLATE = go.layout.Template(
             "x": 0.01,
             "yref": "container",
             "yanchor": "top",
-            "font": {"size": 14},
+            "font": {"size": 13.5},
             "subtitle": {"font": {"size": 12}},
         },
         "xaxis": {**_AXIS, "tickangle": 0},
@@ -81,9 +81,9 @@ def standalone(figure: Figure) -> go.Figure:
     """Return a plotly figure with its title and its caption above it."""
     drawing = to_plotly(figure)
     # Plotly wraps no text and cuts what is wider than the figure. A phone is 360 pixels wide.
-    title_lines = _in_even_lines(figure.title, 37)
+    title_lines = _in_even_lines(figure.title, 40)
     caption = _in_lines(figure.guide, 51, 5)
-    room_of_title = 19 * title_lines.count("<br>")  # The first line needs no more room.
+    room_of_title = 18 * title_lines.count("<br>")  # The first line needs no more room.
     # A phone always shows the buttons.
     room = _MODE_BAR + room_of_title + 16 * (1 + caption.count("<br>"))
     height = (drawing.layout.height or 400) + room

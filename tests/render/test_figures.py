@@ -88,7 +88,7 @@ def test_further_lines_of_a_title_move_the_plot_and_not_the_title() -> None:
         return standalone(replace(MADE["rows"], title="compared " * n_words)).layout
 
     two_lines, three_lines = layout(8), layout(12)
-    assert three_lines.margin.t - two_lines.margin.t == 19
+    assert three_lines.margin.t - two_lines.margin.t == 18
     tops = [(1 - of.title.y) * of.height for of in (two_lines, three_lines)]
     assert tops[0] == pytest.approx(tops[1])
 
