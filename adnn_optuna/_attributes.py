@@ -281,7 +281,7 @@ class Declaration(TypedDict):
 
     A comparison is ``sequential`` if it stops once all claims are decided, or if it got further
     seeds or arms later. It then stays sequential. ``after_fixed`` is whether it began as a fixed
-    design, whose results were seen. ``arms`` are all arms that it ever compared, by their labels.
+    design, whose results were seen. ``arms`` maps labels to all arms that the comparison ever had.
     """
 
     seeds: list[Seed]

@@ -1,7 +1,7 @@
 """Optimizers of other packages as samplers: SMAC, ConfOpt, and CatCMA with margin.
 
-Each optimizer has the defaults of its package, unless its class says otherwise. It knows the
-search space before the first trial, because its users must declare it. OptunaHub publishes such
+Each optimizer has the defaults of its package, unless its class says otherwise. Users must declare
+the search space, so each optimizer knows it before the first trial. OptunaHub publishes such
 samplers, too, but loads them from the network.
 """
 

@@ -182,7 +182,7 @@ def compare_models(
         "resampled": resampled and [*resampled],
         **data_settings,
     }
-    study.set_user_attr(MODELS, settings)  # A reader of the declaration needs the settings.
+    study.set_user_attr(MODELS, settings)  # A stored comparison cannot be read without them.
     n_before = len(stored_evaluations(study, _NAMES))
     # By default, functions run one at a time, because they may not be thread-safe.
     options = call.evaluation_options(1 if functions else n_cores())

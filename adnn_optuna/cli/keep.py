@@ -1,4 +1,4 @@
-"""The command ``adnn keep``, which judges any command in any language.
+"""The command ``adnn keep``: it judges changes of a program in any language, by running it.
 
 Importing this module loads nothing but Typer.
 """

@@ -217,7 +217,7 @@ def as_option(name: str) -> str:
 def _parts(
     own: Mapping[str, inspect.Parameter], in_python: Callable[..., Any]
 ) -> dict[str, dict[str, inspect.Parameter]]:
-    """Return the options that each of a verb's arguments stands for, by the argument's name."""
+    """Map each argument of a command, such as ``limits``, to the options that replace it."""
     parts = {name: _part(name) for name in own if name in _LEVELS}
     if "limits" in own:
         from adnn_optuna.callbacks import LIMITS

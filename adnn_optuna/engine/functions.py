@@ -122,7 +122,8 @@ class FunctionObjective:
     executor: futures.Executor | None = None
     n_jobs: int = 1
     replicate: float | Literal["auto"] = "auto"
-    confirm: int = _NEW_SEEDS_OF_COMPARED  # The number of new seeds for a run of a comparison.
+    # The number of new seeds that evaluate the best trial of each run of a comparison.
+    confirm: int = _NEW_SEEDS_OF_COMPARED
     failed: float | None = None
     resampled: tuple[int, int] | Literal[False] | None = None
 

@@ -96,7 +96,7 @@ class SearchRecord:
 
     @property
     def is_control(self) -> bool:
-        """Whether the arm is a control, which spends the same compute without a search."""
+        """Whether the arm is a control, which spends the same compute in another way."""
         return self.arm.is_control
 
     @property

@@ -29,8 +29,8 @@ _SPLITS = ("train", "val", "test")
 class _Draw:
     """The samples from which splits are drawn, and the settings of the data set."""
 
-    # Arrays or tables as passed. The key "" has the samples to draw from; "_val" and "_test" have
-    # splits that the user passed.
+    # Arrays or tables as passed. In each mapping, "" holds the samples to split, and "_val" and
+    # "_test" hold the splits that the user passed, if any.
     inputs: Mapping[str, Any]
     labels: Mapping[str, Array]
     sizes: Sequence[int]  # The sizes of the test and the validation split.

@@ -31,8 +31,8 @@ MAX_PARAMETERS = 100_000_000
 # The most layers and parts of layers in a model; Keras's largest own model has half as many.
 MAX_OBJECTS = 10_000
 OBJECTS = "layers and parts of such"
-# The largest number or list length in a loss or a metric. A metric may take the square of such a
-# number in memory.
+# The largest number or list length in the settings of a loss or a metric. The memory that a metric
+# needs may grow with the square of this number.
 _MAX_ARGUMENT = 1_000
 _MAX_METRICS = 100
 _MAX_DEPTH = 60

@@ -166,7 +166,9 @@ def _fit(dataset: Dataset, scale: Scale) -> Scaling:
 
 def _standardising(x: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the factor and offset that give inputs mean 0 and standard deviation 1."""
-    # Images (uint8, or as high as wide) have one factor; sequences have one for each feature.
+    # An array of rank 3 holds images if it is uint8, or if each example is as high as wide. Such
+    # images have one factor for all pixels. All other inputs have a factor for each channel or
+    # feature.
     is_image = x.ndim == 3 and (x.dtype == np.uint8 or x.shape[1] == x.shape[2])
     axes = None
     if not is_image:

@@ -145,7 +145,10 @@ def _estimates(document: Document, width: int) -> list[str]:
 
 
 def _table(table: Table, width: int, *, details: bool) -> list[str]:
-    """Return a table as lines. Columns without room become a further table with the same rows."""
+    """Return a table as lines.
+
+    Columns that do not fit become a further table. It omits rows whose cells there are empty.
+    """
     n_shown = _N_SHOWN
     if details:
         n_shown = len(table.headings)

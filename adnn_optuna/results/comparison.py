@@ -252,7 +252,8 @@ class ComparisonNumbers:
             gains = [run.repeated for run in runs]
             if math.isfinite(gains[0]):
                 gains_by_arm[label] = gains
-        # The claims on replication are their own family, with all arms that were ever declared.
+        # The claims on replication are a family of their own. It counts each declared arm that may
+        # replicate, even without a result.
         n_declared = sum(arm["may_replicate"] for arm in self.declaration["arms"].values())
         n_claims = max(len(gains_by_arm), n_declared)
         differences = []

@@ -37,7 +37,8 @@ class ConfirmedValue:
     """The mean of a configuration's runs on new seeds, with its CI.
 
     A study may confirm several configurations, one after the other. The k-th has a CI at level
-    1 - 0.05 / 2^(k - 1). In at most 5% of studies, any of these CIs lies above the true value.
+    1 - 0.05 / 2^(k - 1), or at 1 - 0.01 / 2^(k - 1) if the number of runs was raised. In at most
+    5% of studies, any of these CIs lies above the true value.
 
     Attributes:
         runs: The value of each run; NaN for a failed run.

@@ -201,7 +201,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Give the trial its index and decide on its parameters."""
         if study._is_multi_objective():
-            return  # Sampling raises the error later: the trial fails instead of staying RUNNING.
+            return  # Sampling raises an error for it later, so that Optuna marks the trial failed.
         with self._memory.lock:
             begin_turn(study)
             stored_proposal = proposal_of(trial, self._key)

@@ -47,7 +47,8 @@ class Indices:
         self.results: dict[int, FrozenTrial] = {}  # The trial that ran to its end, by index.
         self._n_done = 0  # All smaller indices have a result.
         self.sources: dict[int, ParameterSource] = {}  # By trial id.
-        # States that know all trials with ids below the first entry, except those in the second.
+        # Tuples (end, omitted, state): the state knows all trials with ids below `end`, except the
+        # ids in `omitted`.
         self._states: list[tuple[int, list[int], Any]] = []
         # The ids of all trials that ever had an index, by index.
         self._holders: dict[int | None, set[int]] = {}

@@ -42,7 +42,8 @@ def is_untried(
 ) -> np.ndarray:
     """Return which coordinates of candidates have values that the model does not know.
 
-    Examples are a new value of a fixed coordinate, and a choice that had only one trial.
+    Such a value is one other than the value that all trials share, or a category that at most one
+    trial had.
     """
     untried = np.zeros(candidates.shape, dtype=bool)
     for i in np.flatnonzero(is_finite):

@@ -113,8 +113,8 @@ class TrialReader:
                 self._remove(trial_id)
         elif not isinstance(study._storage, _KEEPING_ALL):
             for place, trial in [*news.items()]:
-                # Caches show an unfinished trial that was deleted for ever as it was, also if its
-                # id was given to a new trial.
+                # Optuna's caches keep a deleted unfinished trial, unless a new trial of the same
+                # study gets its id. So the storage is asked.
                 if trial is before[place]:
                     try:
                         news[place] = study._storage.get_trial(trial._trial_id)

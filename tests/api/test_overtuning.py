@@ -304,7 +304,7 @@ def test_the_value_of_close_predictions_is_computed_from_the_stored_ones() -> No
     study = optuna.create_study(direction="maximize")
 
     def objective(trial: optuna.Trial) -> float:
-        # In float16, a third of these predictions would be ties.
+        # In float16, nearly all of these predictions would be tied.
         predictions = 0.999 + 1e-4 * (labels + rng.standard_normal(400))
         adnn.log_scores(trial, predictions)
         return roc_auc(labels, predictions)

@@ -22,7 +22,10 @@ def tpe(seed: int, _: int | None = None) -> optuna.samplers.BaseSampler:
 
 
 def proposed(make: Callable[[], optuna.samplers.BaseSampler], *parts: int) -> list[float]:
-    """Return the values of x that a study tries; each of ``parts`` is a process's trials."""
+    """Return the values of x that a study tries; each of ``parts`` is a number of trials.
+
+    Each part has a new sampler, as after a restart.
+    """
     study = optuna.create_study()
     for n_trials in parts:
         study.sampler = make()
