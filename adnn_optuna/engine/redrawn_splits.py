@@ -132,7 +132,8 @@ class _Flow:
             if any(names.fullmatch(name) for names in (_SPLIT, _DRAW_ROWS, _DRAW_NUMBERS)):
                 code = getattr(function, "__name__", "its code")
                 return self._drawn(
-                    f"{name} in {code}, whose source cannot be read (save a def in a file)",
+                    f"{name} in {code} or a function that it calls, whose source cannot be read "
+                    "(save a def in a file)",
                     "",
                     "~",
                 )

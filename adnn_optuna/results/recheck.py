@@ -694,8 +694,8 @@ class Recheck(Printed):
             return "If nothing is random, pass deterministic=True."
         write = self._unit.value
         return Caution(
-            f"evaluate always returns {write(value)}, but the study reported {write(stored)}: it "
-            "may not be the study's objective."
+            f"evaluate always returns {write(value)}, but the study reported {write(stored)} for "
+            f"trial {self.trial.number}: it may not be the study's objective."
         )
 
     def _about_gain_interval(self) -> str:
@@ -721,7 +721,7 @@ class Recheck(Printed):
                 "selection on these examples."
             )
             if math.isfinite(self.gain.value):
-                sentence = f"{sentence} The gain is that on the same examples."
+                sentence = f"{sentence} The gain is measured on the same examples."
             return sentence
         if not self.numbers.settings["draws_data"]:
             return (
