@@ -37,7 +37,7 @@ def named(values: Iterable[Any]) -> str:
 
 
 def check_samples(suffix: str, x: Any, y: Any) -> None:
-    """Refuse inputs and labels unless each is one array, table or list, in the same order."""
+    """Refuse inputs or labels that are not one array, table or list, or differ in their order."""
     samples = {f"x{suffix}": x, f"y{suffix}": y}
     for name, values in samples.items():
         if values is not None:
@@ -177,7 +177,7 @@ def checked_inputs(name: str, values: Any, *, may_lack: bool = False) -> Array:
 
 
 def common_dtype(inputs: Mapping[str, Array]) -> np.dtype[Any]:
-    """Return the dtype for the inputs of all splits: float32 for floats, else their own."""
+    """Return the dtype for the inputs of all splits. Floats become float32."""
     dtypes = {x.dtype for x in inputs.values() if len(x)}
     if len(dtypes) > 1 and np.dtype(np.uint8) in dtypes:
         names = sorted(map(str, dtypes))
@@ -206,7 +206,7 @@ def merged_feature(x: Array) -> int | None:
 
 
 def read_targets(suffix: str, x: Any, y: Any, *, are_labels: bool) -> Array:
-    """Return labels or targets as an array; raise unless each sample has one."""
+    """Return labels or targets as an array; raise unless there is one for each sample."""
     name = f"y{suffix}"
     array = plain(name, y)
     if array.ndim == 2 and array.shape[1] == 1:
@@ -254,7 +254,7 @@ def _read_numbers(name: str, array: Array) -> NDArray[np.float64]:
 
 
 def checked_positive(positive: Any, labels: Sequence[Any]) -> Any:
-    """Return the label of the positive class; None if there is none."""
+    """Return the label of the positive class; None if no class is positive."""
     if positive is None:
         is_of_bits = tuple(labels) == (0, 1)
         if is_of_bits:
@@ -316,7 +316,7 @@ def encoded_labels(name: str, labels: Array, classes: Sequence[Any]) -> NDArray[
 
 
 def check_trained(y: Array, classes: Sequence[Any]) -> None:
-    """Raise unless the training part has each class."""
+    """Raise unless each class has a training sample."""
     untrained = np.setdiff1d(np.arange(len(classes)), y)
     if len(untrained):
         labels = named(classes[i] for i in untrained)
@@ -351,7 +351,8 @@ def weights(
     if sample_weight is not None:
         weight *= _checked_weights("sample_weight", sample_weight, len(y))
     if isinstance(class_weight, str) and class_weight == "balanced":
-        # As in scikit-learn, n samples of C classes have n / (C · samples of the class).
+        # As in scikit-learn, the weight of a class is n / (C · n_class) for n training samples of
+        # C classes, if n_class of the samples are of this class.
         counts = np.bincount(y[train], minlength=len(classes))
         n_classes = np.count_nonzero(counts)
         weight_of_class = len(train) / (n_classes * np.maximum(counts, 1))
@@ -406,7 +407,8 @@ def as_tensor(array: Array) -> "tf.Tensor":
     """Return an array as a tensor: without a copy if :func:`read_only` made the array."""
     import tensorflow as tf
 
-    # NumPy exports writable memory only, so the writable base is passed. TensorFlow only reads it.
+    # NumPy does not share read-only memory, so TensorFlow gets the writable array behind the view.
+    # TensorFlow does not write to it.
     if isinstance(array.base, _Memory) and array.size:
         return tf.experimental.dlpack.from_dlpack(array.base.__dlpack__())
     with tf.device("CPU"):

@@ -25,7 +25,7 @@ REFUSALS = TypeError, ValueError, NotImplementedError, tf.errors.OpError
 def made(kind: Any, settings: Settings, head: Head) -> tuple[Any, str]:
     """Return the loss or metric that the settings describe, and its name.
 
-    ``kind`` is ``keras.losses`` or ``keras.metrics``. The head says whether outputs are logits.
+    ``kind`` is ``keras.losses`` or ``keras.metrics``. ``head`` says whether outputs are logits.
     """
     what = "loss" if kind is keras.losses else "metric"
     registered = None
@@ -54,7 +54,9 @@ def made(kind: Any, settings: Settings, head: Head) -> tuple[Any, str]:
 
 
 def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
-    """Return a Keras loss as a function of integer labels and outputs, one value per example.
+    """Return a function that computes a Keras loss for each example.
+
+    The function takes integer labels (or a regression's targets) and outputs.
 
     Also return whether the loss itself takes integers instead of one-hot rows.
     """
@@ -79,9 +81,9 @@ def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
         dtype = tf.float64 if is_double else tf.float32
         targets = labels if takes_integers else targets_of(head, labels, dtype)
         losses = loss(targets, tf.cast(outputs, dtype), **options)
-        if losses.shape.rank == 0:  # As in Keras, a loss of the whole batch is each example's.
+        if losses.shape.rank == 0:  # As in Keras, the loss of a batch counts for each example.
             losses = tf.broadcast_to(losses, tf.shape(outputs)[:1])
-        for _ in losses.shape[1:]:  # As in Keras, an example's loss is its outputs' mean.
+        for _ in losses.shape[1:]:  # As in Keras, an example's loss is a mean over outputs.
             losses = tf.reduce_mean(losses, -1)
         return losses
 
@@ -117,7 +119,7 @@ def targets_of(head: Head, labels: tf.Tensor, dtype: tf.DType = tf.float32) -> t
 
 def example(head: Head) -> Example:
     """Return labels and outputs of a made-up batch on which a loss or metric is tried."""
-    n = head.size + 2  # With n unlike the number of outputs, swapped axes raise an error.
+    n = head.size + 2  # If n equalled the number of outputs, swapped axes would raise no error.
     labels = tf.range(n) % 2
     if head.is_regression:
         labels = tf.zeros((n, head.size))

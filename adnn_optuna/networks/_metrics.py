@@ -19,7 +19,7 @@ from adnn_optuna.networks.network import Head
 Adapt = Callable[[tf.Tensor, tf.Tensor], Example]
 KerasMetric = tuple[keras.metrics.Metric, Adapt]
 
-# Keras metrics about a single class. With two classes, it is the positive class.
+# Keras metrics about a single class. If the data have two classes, that is the positive class.
 _OF_ONE_CLASS = (
     *("AUC", "Precision", "Recall", "FBetaScore", "BinaryIoU", "TruePositives", "TrueNegatives"),
     *("FalsePositives", "FalseNegatives", "PrecisionAtRecall", "RecallAtPrecision"),
@@ -45,7 +45,7 @@ def is_of_one_class(metric: keras.metrics.Metric) -> bool:
 
 def is_of_positive(metric: keras.metrics.Metric, head: Head) -> bool:
     """Return whether a metric is about the positive class of two classes."""
-    # A metric with a class_id is about that class instead.
+    # A metric with a class_id is about the class with this number instead.
     is_free = getattr(metric, "class_id", None) is None
     return head.num_classes == 2 and is_free and is_of_one_class(metric)
 
@@ -60,8 +60,8 @@ def keras_metric(settings: Settings, head: Head, *, takes_integers: bool) -> Ker
     if is_users and head.ends_in_logits:
         of_metric = dataclasses.replace(head, are_probabilities=False)
     metric, name = made(keras.metrics, settings, of_metric)
-    # Data with several labels per example are a regression on 0 and 1. Only its binary accuracy,
-    # which is computed for each label, is allowed.
+    # Data with several labels per example count as a regression on 0 and 1. Of Keras's accuracies,
+    # only the binary accuracy is allowed for a regression: it is computed for each label.
     is_of_all = not is_users and "accuracy" in name.lower() and "binary" not in name.lower()
     if head.is_regression and (is_of_all or is_of_one_class(metric)):
         raise WrongValueError(
@@ -75,7 +75,8 @@ def keras_metric(settings: Settings, head: Head, *, takes_integers: bool) -> Ker
         own_name = name if settings.islower() else re.sub(r"_\d+$", "", metric.name)
         metric = type(metric)(name=own_name)
     if head.is_regression:
-        # Float32 would merge values around 1e9. A user-defined metric may take no dtype.
+        # Float32 would merge values around 1e9. A user-defined metric may refuse a dtype, and is
+        # then used as it is.
         with contextlib.suppress(*REFUSALS):
             metric = type(metric).from_config(metric.get_config() | {"dtype": "float64"})
     if is_users:
@@ -105,7 +106,8 @@ def _arguments_of_keras(metric: keras.metrics.Metric, head: Head, *, is_sparse: 
             dtype = tf.float64
         targets = labels if is_sparse else targets_of(head, labels, dtype)
         outputs = _predictions(head, tf.cast(outputs, dtype))
-        if head.size == 1 and (is_of_two or is_f_score):  # An F-score averages both classes.
+        # An F-score averages over classes, so it takes a column for each of the two classes.
+        if head.size == 1 and (is_of_two or is_f_score):
             targets = tf.concat([1 - targets, targets], 1)
             outputs = tf.concat([1 - outputs, outputs], 1)
         if is_of_two:
@@ -119,12 +121,13 @@ def _arguments_of_keras(metric: keras.metrics.Metric, head: Head, *, is_sparse: 
 def _arguments_of_own(
     metric: keras.metrics.Metric, name: str, head: Head, *, takes_integers: bool
 ) -> Adapt:
-    """Return a function that makes a user-defined metric's arguments in the form it accepts.
+    """Return a function that makes a user-defined metric's arguments in a form that it accepts.
 
     Keras passes labels as they were passed to ``fit``: with or without an axis for a single
-    output, and as integers or floats. A form is right if a batch has the same value at once and
-    example by example. In a wrong form, labels and outputs may broadcast to a table of all pairs.
-    Without a right form, the first form that raises no error is used.
+    output, and as integers or floats. A form is right if a metric has the same value for a batch
+    and for its examples, passed one after the other. In a wrong form, labels and outputs may
+    broadcast to a table of all pairs. If no form is right, the first form that raises no error is
+    used.
     """
     labels, outputs = _varied_example(head)
     one_by_one = [(labels[i : i + 1], outputs[i : i + 1]) for i in range(len(labels))]
@@ -146,7 +149,7 @@ def _arguments_of_own(
 
 
 def _forms(metric: keras.metrics.Metric, head: Head, *, takes_integers: bool) -> Iterator[Adapt]:
-    """Yield a function that makes a metric's arguments, for each form of labels in Keras."""
+    """Yield functions that make a metric's arguments: one for each form of labels in Keras."""
     shapes = [[-1, head.size]]
     dtypes = [tf.float32]
     is_one_hot = not head.is_regression and head.size > 1 and not takes_integers
@@ -191,7 +194,7 @@ def _outputs_of_model(head: Head, outputs: tf.Tensor) -> tf.Tensor:
         return _predictions(head, outputs)
     if not head.are_probabilities:
         return outputs
-    # These outputs are an average of probabilities.
+    # These outputs are averages of several networks' probabilities, and are turned into logits.
     epsilon = keras.config.epsilon()
     chances = tf.clip_by_value(outputs, epsilon, 1 - epsilon)
     logits = tf.math.log(chances)
@@ -231,7 +234,13 @@ class _NoNumberError(Exception):
 
 
 def _check_is_in_variables(metric: keras.metrics.Metric, arguments: Example, value: float) -> None:
-    """Raise unless a graph that returns the metric's variables gives the value of a batch."""
+    """Raise unless the metric's value for a batch follows from the metric's variables in a graph.
+
+    Args:
+        metric: A user-defined metric.
+        arguments: The batch, as arguments of the metric.
+        value: The metric's value for the batch.
+    """
     nothing = [tf.convert_to_tensor(variable.value) for variable in metric.variables]
 
     def update(*arguments: tf.Tensor) -> Sequence[tf.Tensor]:

@@ -28,12 +28,13 @@ _N_PROGRAMS = 8
 class Program:
     """A network's training and evaluation, compiled once for all data of the same shapes.
 
-    Several threads may call all methods.
+    Several threads may call the methods at the same time.
 
     ``splits`` has data of these shapes: the training set and, if there is one, the validation set.
     A split holds inputs and labels or targets. The training set may also hold examples' weights.
-    One call gets the order of the training rows in ``epochs`` epochs. If the metric ``judge`` is a
-    mean over single examples, the validation set's totals also hold the values of the examples.
+    Each call of ``train`` takes the order of the training rows in ``epochs`` epochs. If the metric
+    ``judge`` is a mean over single examples, the validation set's totals also hold each example's
+    value.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Program:
         self._of_thread = threading.local()
         self._evaluating = threading.Lock()
 
-        # Copied, because an optimizer that averages weights changes its variables.
+        # The values are copied, because the training below changes the optimizer's variables.
         self._optimizer_state = [tf.convert_to_tensor(v.value) for v in self._optimizer.variables]
         if any(np.ptp(v.numpy().astype(float)) for v in self._optimizer_state if v.shape.rank):
             raise WrongValueError(
@@ -84,8 +85,8 @@ class Program:
         try:
             self._compile(example, jit_compile=training.jit_compile is True)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
-            # XLA lacks an operation. If the model itself is wrong, TensorFlow raises its error
-            # more plainly without XLA.
+            # XLA lacks an operation, or the model is wrong. If the model is wrong, the error that
+            # TensorFlow raises without XLA is easier to understand.
             self._compile(example, jit_compile=False)
 
     def _compile(self, example: tuple[Any, ...], *, jit_compile: bool) -> None:
@@ -107,7 +108,7 @@ class Program:
                 )
         self.train: Callable[..., tuple[list[tf.Tensor], list[Score]]] = train
         self._evaluate = tf.function(self._trace_evaluation, **options)
-        self._evaluations: dict[int, Any] = {}  # The graphs by the number of rows.
+        self._evaluations: dict[int, Any] = {}  # Maps a number of rows to the graph for it.
 
     def _handle_of_thread(self, index: int) -> tf.Tensor:
         if not hasattr(self._of_thread, "variables"):
@@ -115,9 +116,9 @@ class Program:
         return self._of_thread.variables[index].handle
 
     def first_state(self, weights: Weights, learning_rate: float | None) -> list[tf.Tensor]:
-        """Return the state before the first step.
+        """Return the values of all variables before the first training step.
 
-        Without a ``learning_rate``, the optimizer has its own rate or schedule.
+        If ``learning_rate`` is None, the optimizer uses its own rate or schedule.
         """
         of_optimizer = [*self._optimizer_state]
         if learning_rate is not None:
@@ -239,7 +240,8 @@ class Program:
         size: int,
         *totals: tf.Tensor,
     ) -> Score:
-        # Some models draw random numbers. With the same state, all batches get the same numbers.
+        # Some models draw random numbers when they are evaluated. With their state reset, all
+        # batches get the same numbers.
         for variable, value in fixed:
             variable.assign(value)
         xs, labels = (
@@ -267,14 +269,15 @@ def _in_batches(
 ) -> tuple[tf.Tensor, ...]:
     """Trace ``function(first row, size, *totals)`` for each batch within the bounds.
 
-    The function returns the new totals; the last totals are returned.
+    ``function`` returns the totals after its batch. Return the totals after the last batch.
     """
     first, last = bounds
     size = min(size, rows)
     n_whole, n_remaining = divmod(rows, size)
     batches = [(first, n_whole, size)]
     if n_remaining:
-        # The smaller last batch is a loop, too, as a condition would need a second branch.
+        # The smaller last batch is a loop of at most one pass: a condition would also need a
+        # branch for the case that the batch is not within the bounds.
         batches.append((tf.maximum(first, n_whole), n_whole + 1, n_remaining))
     for begin, end, n in batches:
         _, *totals = tf.while_loop(
@@ -286,7 +289,7 @@ def _in_batches(
     return tuple(totals)
 
 
-# The programs that were used last, by everything that is compiled into them.
+# The programs that were used last. A key holds everything that is compiled into its program.
 _programs: dict[tuple[Any, ...], Program] = {}
 _compiling = threading.Lock()
 
@@ -299,8 +302,8 @@ def compiled(
     judge: str,
 ) -> Program:
     """Return the program that trains a network on data of these shapes; compile a new one."""
-    alike = dataclasses.replace(training, epochs=1)  # All numbers of epochs share a program.
-    if training.fixed_learning_rate is not None:  # The rate is in the state, not compiled.
+    alike = dataclasses.replace(training, epochs=1)  # A program serves any number of epochs.
+    if training.fixed_learning_rate is not None:  # A program serves any fixed learning rate.
         optimizer: Any = training.optimizer
         if isinstance(optimizer, dict):
             optimizer = {**optimizer, "config": optimizer["config"] | {"learning_rate": 0.0}}

@@ -79,7 +79,7 @@ class Scores:
         return [m.name for m, _ in self._metrics if is_of_positive(m, self._head)]
 
     def check(self, y: Mapping[str, np.ndarray], classes: Sequence[Any] | None) -> None:
-        """Refuse metrics that are undefined on a split, or that need a missing positive class."""
+        """Refuse metrics that are undefined on a split, or need a positive class but have none."""
         n = self._head.num_classes
         names = ["r2"]
         if n:
@@ -195,10 +195,12 @@ class Scores:
     def tested(
         self, name: str, outputs: np.ndarray, y: np.ndarray, own_loss: float
     ) -> tuple[Metrics, np.ndarray]:
-        """Return all metrics of a test set, and :meth:`of_examples` of one of them.
+        """Return all metrics of a test set, and the examples' scores for one of the metrics.
+
+        The scores are those of :meth:`of_examples`.
 
         Args:
-            name: The metric, without a split.
+            name: The metric of the scores, without a split.
             outputs: The network's outputs, of shape (n, outputs).
             y: The labels or targets.
             own_loss: The loss that the network's layers add to the loss of an example.
@@ -257,7 +259,7 @@ def _influence_of_errors(name: str, outputs: np.ndarray, targets: np.ndarray) ->
         means = squared.mean(axis=1)
         return means / (2 * rmse or 1.0)
     else:
-        # Other examples would also have another variance, by which R² divides.
+        # R² divides by the variance of the targets, which would differ with other examples, too.
         deviations = np.square(targets - targets.mean(axis=0))
         variances = targets.var(axis=0)
         relative = squared.mean(axis=0) / variances

@@ -36,7 +36,10 @@ def split_size(name: str, size: float | None, n: int, *, is_given: bool) -> int:
 def drawn_rows(
     y: Array, sizes: Sequence[int], seed: int, group: Indices | None
 ) -> dict[str, Indices]:
-    """Return each split's rows in ascending order. ``sizes`` are those of test and validation."""
+    """Return each split's rows in ascending order.
+
+    ``sizes`` are the numbers of samples in the test and in the validation split.
+    """
     n = len(y)
     if sum(sizes) >= n:
         raise WrongValueError(
@@ -55,7 +58,7 @@ def drawn_rows(
 
 
 def stratified_order(y: Array, seed: int) -> Indices:
-    """Return a random order of rows; each part has nearly the same share of each label."""
+    """Return a random order of rows in which each label is spread evenly from start to end."""
     if y.dtype.kind == "f":
         y = np.zeros(len(y))  # The splits of a regression are not stratified.
     # A study must draw the same splits after an upgrade of NumPy. NumPy keeps the raw words of a
@@ -63,7 +66,7 @@ def stratified_order(y: Array, seed: int) -> Indices:
     words = np.random.Philox(seed).random_raw(len(y))
     shuffled = np.argsort(words, kind="stable")
     _, label, counts = np.unique(y[shuffled], return_inverse=True, return_counts=True)
-    # The place of each sample among samples of its label, from 0 (first) to 1 (last).
+    # The position of each sample among all samples with its label, from 0 (first) to 1 (last).
     rank = np.empty(len(y), dtype=np.intp)
     first = np.cumsum(counts) - counts
     by_label = np.argsort(label, kind="stable")
@@ -74,7 +77,7 @@ def stratified_order(y: Array, seed: int) -> Indices:
 
 
 def checked_groups(values: Any, n: int) -> Indices:
-    """Return the group number of each of n samples; the sorted names are numbered from 0."""
+    """Return the group number of each of n samples. Numbers from 0 follow the sorted names."""
     groups = plain("groups", values)
     lacks_some = groups.dtype.kind == "f" and np.isnan(groups).any()
     if groups.shape != (n,) or lacks_some:
@@ -88,8 +91,9 @@ def checked_groups(values: Any, n: int) -> Indices:
 def _grouped_rows(group: Indices, sizes: Sequence[int], seed: int) -> list[Indices]:
     """Return the rows of test, validation and training; no group is in two splits.
 
-    Groups come in a random order. Each group goes to the first split that has room for it. A split
-    without room for any group gets the smallest group.
+    Groups are taken in a random order. A group goes to the test split if the split then has at
+    most its size, otherwise to the validation split by the same rule, otherwise to training. If
+    all groups are too large for a split, it gets the smallest group.
     """
     counts = np.bincount(group)
     words = np.random.Philox(seed).random_raw(len(counts))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from adnn_optuna._checks import WrongValueError, check_installed, importing, load
 
-# A forked process lacks its parent's threads, for which TensorFlow waits.
+# A forked process does not have its parent's threads, but TensorFlow waits for them.
 FORKED = "TensorFlow waits forever in a fork of a process that has used it"
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 # Lines that TensorFlow prints while it is loaded on a machine without a GPU.
@@ -45,7 +45,7 @@ def load_tensorflow(what: str) -> None:
 
 
 def check_not_forked() -> None:
-    """Raise in a fork of the process that called this function first and used TensorFlow."""
+    """Raise if this process is a fork of the process that first called this function."""
     if os.getpid() != _first_process():
         raise WrongValueError(
             f"Training must not run in a forked process: {FORKED}. Start the process by "
@@ -60,7 +60,7 @@ def _first_process() -> int:
 
 @contextlib.contextmanager
 def _without_notices() -> Iterator[None]:
-    """Remove notices from file descriptor 2; TensorFlow writes some before it reads the level."""
+    """Remove notices from stderr; TensorFlow writes some of them at any log level."""
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)

@@ -1,4 +1,4 @@
-"""Sketches of the results of user-defined code, beyond any configuration; loads TensorFlow."""
+"""Sketches of what user-defined code computes, to notice its changes; loads TensorFlow."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import Architecture
 
 Behaviour = dict[str, list[float]]
-"""Maps each part, such as the loss, to its norm, a weighted sum and the allowed error."""
+"""Maps each part, such as the loss, to a norm, a weighted sum and an allowed relative error."""
 
 _ROWS = 8
 # The rounding error between processors that is allowed in a sketch, relative to its norm.
@@ -30,9 +30,9 @@ _known = weakref.WeakKeyDictionary[Architecture, dict[str, Behaviour]]()
 
 
 def behaviour(architecture: Architecture, training: Training) -> Behaviour:
-    """Return sketches of a network and its training; none if all their code is Keras's own.
+    """Return sketches of a network and its training; an empty dict without user-defined code.
 
-    A configuration fully describes Keras's own classes and functions.
+    Keras's own classes and functions need no sketch: their configuration describes them fully.
     """
     settings = json.dumps([architecture.config, training.config], sort_keys=True)
     of_network = _known.setdefault(architecture, {})
@@ -42,7 +42,7 @@ def behaviour(architecture: Architecture, training: Training) -> Behaviour:
 
 
 def _sketched(architecture: Architecture, training: Training, settings: str) -> Behaviour:
-    """Return the sketches; none without user-defined code, or if it raises an error."""
+    """Return the sketches; an empty dict if no code is user-defined, or if it raises an error."""
     names = re.findall(r'"([^"\\]+)"', settings)
     has_own_code = architecture.own_code or any(map(keras.saving.get_registered_object, names))
     if has_own_code:
@@ -94,7 +94,7 @@ def _tried(architecture: Architecture, training: Training) -> Behaviour:
         rounding = _ROUNDING_OF_HALF
     sketches_by_part: Behaviour = {}
     for part, values in parts.items():
-        # All arrays share one sketch, as the values of a single array may be rounding errors only.
+        # The arrays of a part share one sketch, because one array may hold rounding errors only.
         arrays = [tf.convert_to_tensor(value).numpy() for value in values]
         sketches = sketch_weights(arrays)
         mixed = sum(math.cos(i) * of_array for i, (_, of_array) in enumerate(sketches))

@@ -38,7 +38,7 @@ class _Draw:
     classes: Sequence[Any]
     weights: Mapping[str, Any]
     impute: bool
-    layout: Preprocessing  # Redrawn splits have the first splits' features, as networks need them.
+    layout: Preprocessing  # Redrawn splits get the same number of features as the first splits.
 
     def fields(self, seed: int) -> dict[str, Any]:
         """Return the fields of a :class:`Dataset` whose splits are drawn with this seed."""
@@ -66,7 +66,7 @@ class _Draw:
         return fields
 
     def kept(self, layout: Preprocessing) -> Self:
-        """Return the draw with a copy of the samples; all later splits have this layout."""
+        """Return a copy of this draw with copied samples and this layout for later splits."""
         copies = {}
         for suffix, raw in self.inputs.items():
             inputs = raw
@@ -232,7 +232,7 @@ class Dataset:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of all splits and the number of classes, not the name, as 64 hex digits."""
+        """SHA-256 of splits, training weights and number of classes, as 64 hex digits."""
         arrays = [f"{kind}_{split}" for split in _SPLITS for kind in "xy"]
         return self._digest(f"num_classes={self.num_classes}", *arrays, "weight_train")
 

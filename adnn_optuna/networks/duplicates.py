@@ -54,7 +54,10 @@ def groups_of(*columns: Array) -> Indices:
 
 
 def merged(one: Indices, other: Indices) -> Indices:
-    """Return groups of rows, joined wherever one of two numberings has a common group."""
+    """Return the group of each row, after merging groups.
+
+    Rows that have the same number in ``one`` or in ``other`` are in the same group.
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

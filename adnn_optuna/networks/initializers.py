@@ -33,7 +33,7 @@ class VariableInfo:
 
 @contextlib.contextmanager
 def noting_use() -> Iterator[dict[int, None]]:
-    """Note the ids of the variables that the block uses, in the order of their first use."""
+    """Yield a dict, and add the ids of the variables that the with-block uses in their order."""
     import keras
 
     used: dict[int, None] = {}
@@ -64,7 +64,7 @@ def describe_variables(model: keras.Model, used: Sequence[int]) -> Iterator[Vari
         stddev = initializer_stddev(initializer, values)
         number = numbers.get(id(layer), -1)
         is_output = id(layer) in layers[-1:]
-        # Models within a model may have layers of the same name.
+        # Models within a model may have layers of the same name, so a repeated path is numbered.
         path = variable.path
         count = counts[path]
         counts[path] += 1
@@ -87,7 +87,7 @@ def never_moved(model: keras.Model) -> list[str]:
 
 
 def _owners(model: keras.Model) -> dict[int, Any]:
-    """Return the layer of each variable that can get an offset, by the variable's id."""
+    """Map the id of each variable that can get an offset to its layer."""
     owners: dict[int, Any] = {}
     # Keras has no public walk over the layers within layers.
     for layer in model._flatten_layers():  # noqa: SLF001
@@ -108,7 +108,7 @@ def _kind(variable: keras.Variable) -> VariableKind:
 
 
 def initializer_stddev(initializer: Any, values: np.ndarray) -> float:
-    """Return an initializer's standard deviation by Keras's formula, or from its values."""
+    """Return an initializer's standard deviation: by a formula, if known, else of ``values``."""
     import keras
 
     match initializer:
@@ -128,7 +128,7 @@ def initializer_stddev(initializer: Any, values: np.ndarray) -> float:
 
 
 def scaled_stddev(initializer: Any, shape: Sequence[int]) -> float:
-    """Return a VarianceScaling's standard deviation for a shape, equal for all distributions."""
+    """Return the standard deviation of a VarianceScaling for a shape, for any distribution."""
     input_axes = getattr(initializer, "input_axes", None)
     output_axes = getattr(initializer, "output_axes", None)
     inputs = shape[:-1] or shape

@@ -11,8 +11,8 @@ import tensorflow as tf
 from adnn_optuna._checks import WrongTypeError, WrongValueError, logger
 from adnn_optuna.networks._arrays import Shape
 
-# The number of weight draws with which a model is tried, and the standard deviation of a unit's
-# weighted sum: it has both signs, and is so small that outputs are seldom clipped.
+# A model is tried with this many draws of random weights. The standard deviation of a unit's
+# weighted sum is about _SPREAD: large enough for both signs, and too small to clip many outputs.
 _N_TRIES = 8
 _SPREAD = 3
 _SCALING_LAYERS = (
@@ -84,9 +84,9 @@ def operations(
 
 
 def scales_inputs(model: keras.Model) -> bool:
-    """Return whether a scaling layer or an embedding is the first layer with a task of its own.
+    """Return whether a model scales or embeds its inputs before any other trainable layer.
 
-    Layers without trainable variables, such as Flatten, may come before it.
+    Other layers without trainable variables, such as Flatten, may come first.
     """
     for layer in _innermost_layers(model):
         is_scaling = isinstance(layer, _SCALING_LAYERS)
@@ -131,7 +131,7 @@ def are_probabilities(model: keras.Model, x: np.ndarray, outputs: np.ndarray) ->
             n_inputs = math.prod(v.shape[:-1]) or 1
             scale = _SPREAD / math.sqrt(n_inputs)
             weights.append(rng.normal(0, scale, v.shape).astype(v.dtype))
-        # Not every `call` takes an argument `training`.
+        # Not every `call` has a parameter `training`, so it is not passed.
         of_try, _ = model.stateless_call(weights, fixed, x)
         tried.append(np.asarray(of_try, np.float32))
     stay_in_range = not any(((values < 0) | (values > 1)).any() for values in tried)

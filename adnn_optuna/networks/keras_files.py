@@ -59,7 +59,10 @@ _is_held = contextvars.ContextVar("is_held", default=False)
 
 @contextlib.contextmanager
 def undisturbed(seed: int | None = None) -> Iterator[None]:
-    """Restore Python's and NumPy's global random states after the block; ``seed`` is for it."""
+    """Restore Python's and NumPy's global random states after the with-block.
+
+    If ``seed`` is set, both random sources have this seed at the start of the block.
+    """
     with contextlib.nullcontext() if _is_held.get() else _lock:
         token = _is_held.set(True)
         python_state = random.getstate()
@@ -106,7 +109,7 @@ def policy_of_caller() -> Callable[[], None]:
 
 
 def check_keras_config(node: Any, path: str, *, largest: float = math.inf, depth: int = 0) -> None:
-    """Refuse classes that are not Keras's own, run code or read files, and too large numbers.
+    """Refuse numbers that are too large, and classes that run code, read files or are not Keras's.
 
     No integer and no length of a list may be above ``largest``.
     """
@@ -178,7 +181,7 @@ def check_model_config(config: Json, path: str) -> None:
     check_keras_config(config, path)
     try:
         with undisturbed():
-            # In this thread, Keras would later give the variables values.
+            # If the model were built in this thread, Keras would later allocate its variables.
             deserialize = keras.saving.deserialize_keras_object
             model = in_fresh_thread(deserialize, config, with_values=False, safe_mode=True)
     except Exception as error:  # noqa: BLE001 - each class refuses arguments in its own way.

@@ -283,7 +283,7 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
 
 
 def _read_npz(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
-    """Return x, y, the arrays of passed splits, and the array of each role by the role."""
+    """Return x, y, the arrays of passed splits, and an array for each role, such as groups."""
     known_names = _NPZ_KEYS | {*roles.values()}
     try:
         check_npz(path)
@@ -343,7 +343,7 @@ def _read_parquet(path: Path) -> "pd.DataFrame":
     _checks.check_installed("pyarrow", "A .parquet file")
     try:
         return pd.read_parquet(path)
-    # The reader may raise any error.
+    # The Parquet library may raise any error.
     except Exception as error:
         raise WrongValueError(
             f"{path} is not a valid .parquet file ({_checks.first_line(error)}). Write it again."

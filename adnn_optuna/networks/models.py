@@ -36,7 +36,7 @@ def name_or_config(name: str, value: Any, *, keep_name: bool = False) -> Setting
     if (is_object or hasattr(value, "__name__")) and not isinstance(value, type):
         import keras
 
-        # A LossScaleOptimizer is unwrapped, as each training in float16 gets a new one.
+        # A LossScaleOptimizer is unwrapped: each training run in float16 gets a new one anyway.
         value = getattr(value, "inner_optimizer", value)
         kind = type(value) if is_object else value
         # The module decides, as a user-defined class may have the name of a Keras class.
@@ -150,7 +150,8 @@ class MLP:
         bias_initializer: The initializer of all biases, likewise.
         scale: ``"standard"`` brings each feature, and each target of a regression, to mean 0 and
             standard deviation 1. Categories stay 0 and 1. A channel of images counts as one
-            feature; images without channels (uint8, or as high as wide) have a single feature.
+            feature, and images without channels have a single feature. Inputs of shape
+            (n, height, width) are images if they are uint8 or if height equals width.
             ``"auto"`` does the same with two exceptions: uint8 inputs are divided by 255, and
             floats or truth values that are all within [0, 1] stay as they are. ``"none"`` scales
             neither inputs nor targets. A loss is minimised on the scaled targets, and reported in

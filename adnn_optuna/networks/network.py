@@ -48,7 +48,7 @@ class Head:
 
     @property
     def is_regression(self) -> bool:
-        """Whether its outputs are numbers instead of classes."""
+        """Whether the network's outputs are numbers instead of classes."""
         return self.num_classes is None
 
     @property
@@ -74,7 +74,7 @@ class Head:
 
     @property
     def score(self) -> str:
-        """The metric of the test set by default."""
+        """The metric that judges networks on the test set, unless the user chooses another."""
         return self.metrics[0]
 
     @property
@@ -119,7 +119,7 @@ class Architecture:
 
     @functools.cached_property
     def depends_on_seed(self) -> bool:
-        """Whether another restart starts from other weights."""
+        """Whether the initial weights depend on the seed and the restart."""
         weights = self.initial_weights(0, 0)
         other_weights = self.initial_weights(0, 1)
         return hash_weights(weights) != hash_weights(other_weights)
@@ -147,7 +147,8 @@ def build_architecture(
     head = Head(num_classes, num_classes or n_targets)
     if isinstance(model, MLP):
         return _mlp_architecture(model, input_shape, head)
-    # A class of models returns a new model. A model is callable, too, but does not return one.
+    # A model's class is callable and returns a new model. A model is callable, too, but returns
+    # outputs.
     if callable(model) and (isinstance(model, type) or not hasattr(model, "stateless_call")):
         return _keras_architecture(model, input_shape, input_dtype, head)
     raise WrongTypeError(
@@ -230,7 +231,7 @@ def _seeded(spec: Settings) -> Callable[[int], keras.initializers.Initializer]:
 
 
 def _kept(draw: Draw, model: keras.Model) -> Draw:
-    """Return the same function with a cache; its length follows from the model's size."""
+    """Return the same function with a cache, whose length depends on the model's size."""
     n_bytes = sum(array.nbytes for array in _values(model))
     n_kept = max(_BYTES_KEPT // n_bytes, 1)
     return functools.lru_cache(n_kept)(draw)
@@ -288,7 +289,7 @@ def _keras_architecture(
 
     def build(seed: int, restart: int) -> keras.Model:
         network = build_now(seed, restart)
-        if (seed, restart) == (0, 0):  # With other seeds, the user's random numbers may differ.
+        if (seed, restart) == (0, 0):  # `rebuilt` has this seed; with others, weights may differ.
             _check_are_alike(network, rebuilt)
         return network
 

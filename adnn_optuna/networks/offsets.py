@@ -13,7 +13,7 @@ from adnn_optuna.networks.initializers import VariableInfo
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """The start of one training run. A field that is None follows the training settings."""
+    """The start of one training run: its initial weights and the order of its batches."""
 
     seed: int  # The seed of the initial weights and, without an order_seed, of the batches.
     restart: int  # The number of the seed's initialization; 0 is the baseline network's.

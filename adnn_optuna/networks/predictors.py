@@ -91,7 +91,10 @@ class Predictor:
 
     @property
     def head(self) -> Head:
-        """The head of :meth:`outputs`. One network keeps its own, as probabilities may tie."""
+        """The head of :meth:`outputs`.
+
+        A single network keeps its own head, because different logits may have equal probabilities.
+        """
         head = self.trainer.architecture.head
         if len(self.weights) == 1:
             return head

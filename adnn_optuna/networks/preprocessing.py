@@ -55,7 +55,7 @@ class Preprocessing:
         return {k: v for k, v in fields.items() if v not in ([], None) or k == "columns"}
 
     def feature(self, index: int) -> str:
-        """Return the name of a feature's column, or its number."""
+        """Return the name of the column that a feature is from; without columns, its number."""
         names = [name for name, _, block in self.blocks() if block.start <= index < block.stop]
         if names:
             return repr(names[0])
@@ -190,7 +190,8 @@ def _frequent(
 ) -> tuple[list[str | None], bool]:
     """Return the categories that are frequent in the training rows, and whether others are rare.
 
-    With a ``size``, they are the ``size`` most frequent categories, followed by None if too few.
+    With a ``size``, the list has this length: the most frequent categories, then None for each
+    missing one.
     """
     values = trained.dropna().astype(object)
     counts = values.astype(str).value_counts()
@@ -227,7 +228,10 @@ def _categories(name: str, values: "pd.Series[Any]") -> list[str] | None:
 def imputed(
     columns: Preprocessing, inputs: dict[str, Array]
 ) -> tuple[Preprocessing, dict[str, Array]]:
-    """Return the columns with imputed values from the training part, and the inputs with them."""
+    """Return the columns with the values that replace missing ones, and the inputs without gaps.
+
+    The values come from the training part.
+    """
     x_train = inputs["train"]
     rows = x_train.reshape(-1, x_train.shape[-1])
     fill = np.nanmedian(rows, axis=0)

@@ -91,7 +91,7 @@ def random_sources(trainer: Trainer) -> tuple[str, ...]:
 
 
 def not_redrawn(trainer: Trainer) -> tuple[str, ...]:
-    """Return in words which sources of randomness stay the same in all runs."""
+    """Return the names of what stays the same in all runs, such as "the test split"."""
     data = trainer.dataset
     random = random_sources(trainer)
     names = {"initialisation": "the initial weights", "order": "the order of the batches"}
@@ -118,7 +118,11 @@ class Redrawing:
         split: int | None = None,
         stop: threading.Event | None = None,
     ) -> Retrained:
-        """Train once. A source without a seed uses ``seed``; without ``split``, the data stay."""
+        """Train a baseline network once, and test it.
+
+        ``initialisation`` and ``order`` are ``seed`` by default. Splits are redrawn only if
+        ``split`` is set.
+        """
         offsets = (0.0,) * len(trainer.architecture.variables)
         if initialisation is None:
             initialisation = seed

@@ -68,7 +68,7 @@ _warned = weakref.WeakKeyDictionary[Dataset, set[str]]()
 
 
 def fitted(dataset: Dataset, scale: Scale) -> Scaling:
-    """Return the scaling of the training part; fitted once for a data set."""
+    """Return the scaling that is fitted on the training part. It is cached for each data set."""
     scalings = _fitted.setdefault(dataset, {})
     if scale not in scalings:
         scalings[scale] = _fit(dataset, scale)
@@ -81,7 +81,7 @@ def use(dataset: Dataset, scale: Scale, scaling: Scaling) -> None:
 
 
 def scaled_inputs(dataset: Dataset, split: str, scaling: Scaling) -> Array:
-    """Return the inputs of a split as a network takes them; scaled once for a data set."""
+    """Return the inputs of a split as a network takes them. The scaled inputs are cached."""
     scaled_splits = _scaled.setdefault(dataset, {})
     if (split, scaling) not in scaled_splits:
         scaled_splits[split, scaling] = scaling.inputs(getattr(dataset, f"x_{split}"))
@@ -149,7 +149,8 @@ def _fit(dataset: Dataset, scale: Scale) -> Scaling:
         scaling = Scaling(target_mean=tuple(mean.tolist()), target_std=tuple(std.tolist()))
     if scale == "auto" and x.dtype == np.uint8:
         return dataclasses.replace(scaling, factor=PIXELS.factor, offset=PIXELS.offset)
-    # 1 with the precision of float32, since scalers may turn 1 into 1 + 2e-16.
+    # Inputs up to 1 count as within [0, 1]. Scalers may turn 1 into 1 + 2e-16, so an error of
+    # float32's precision is allowed.
     highest = 1 + 2**-24
     is_in_unit_range = x.dtype.kind in "bf" and x.min() >= 0 and x.max() <= highest
     if scale == "auto" and is_in_unit_range:

@@ -52,7 +52,8 @@ _BYTES_AT_ONCE = 2**30
 class TrainingRun:
     """The result of one training run."""
 
-    history: list[Metrics] = dataclasses.field(default_factory=list)  # One entry a scored epoch.
+    # The metrics of each epoch that was scored.
+    history: list[Metrics] = dataclasses.field(default_factory=list)
     status: Status = "running"
     weights: list[np.ndarray] | None = None  # The network's variables, if they were asked for.
     epochs: int = 0  # The number of epochs that were trained to their end.
@@ -181,9 +182,10 @@ class Trainer:
         return [*self.train_in_turn(starts, **options)]
 
     def n_at_once(self, *, least: int = 1) -> int:
-        """Return how many training runs to begin at once, as far as the memory allows.
+        """Return how many training runs to begin at once, if the memory allows.
 
-        With fewer runs, cores would be idle while the last run trains.
+        Results are used in order. With fewer runs, cores would be idle while the next result is
+        still missing.
         """
         weights = self.architecture.initial_weights(0, 0)
         # Weights and up to two moments of each weight, before and after an epoch.
@@ -244,8 +246,8 @@ class Trainer:
                         del states[i]
                         yield run
         finally:
-            # An interrupt stops only this thread, so stop the others here. This also frees their
-            # memory before the caller tries again after a lack of memory.
+            # An interrupt stops only this thread, so stop the others here. If the memory was too
+            # small, this also frees their memory before the caller tries again.
             abandoned.set()
             wait(futures)
 
@@ -256,7 +258,7 @@ class Trainer:
         training: TrainingState,
         epochs: int,
     ) -> None:
-        """Train until this number of epochs; free the memory of a run that has ended."""
+        """Train until the run has this number of epochs. Free its memory if it has ended."""
         began = time.monotonic()
         run = training.run
         while run.status == "running" and run.epochs < epochs:
