@@ -167,11 +167,16 @@ def _table(table: Table, width: int, *, details: bool) -> list[str]:
     if n_fitting < min(2, len(widths)):
         return title + _listed([" ".join(heading) for heading in headings], body, width)
     if n_fitting < len(widths):
-        rows = [table.headings, *table.rows]
-        first = [row[:n_fitting] for row in rows]
-        further = [[row[0], *row[n_fitting:n_shown]] for row in rows if any(row[n_fitting:])]
-        lines = _table(Table(first[0], first[1:]), width, details=True)
-        return [*title, *lines, "", *_table(Table(further[0], further[1:]), width, details=True)]
+        first_rows = [row[:n_fitting] for row in table.rows]
+        first = Table(table.headings[:n_fitting], first_rows, table.title)
+        further_rows = [
+            [row[0], *row[n_fitting:n_shown]] for row in table.rows if any(row[n_fitting:n_shown])
+        ]
+        lines = _table(first, width, details=True)
+        if not further_rows:
+            return lines
+        further = Table([table.headings[0], *table.headings[n_fitting:n_shown]], further_rows)
+        return [*lines, "", *_table(further, width, details=True)]
     lines = [_aligned(row, widths) for row in [*header, *body]]
     rule = "-" * max(map(len, lines), default=0)
     return [*title, *lines[:n_lines], rule, *lines[n_lines:]]

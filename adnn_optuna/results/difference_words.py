@@ -81,7 +81,9 @@ def short_labels(labels: Collection[str]) -> dict[str, str]:
     short = {label: _without_middle(label) for label in labels}
     if len({*short.values()}) == len(short):
         return short
-    return {label: f"{shortened(label, LABEL_WIDTH - 4)} {i}" for i, label in enumerate(labels, 1)}
+    return {
+        label: f"{shortened(label, LABEL_WIDTH - 4)} #{i}" for i, label in enumerate(labels, 1)
+    }
 
 
 def _without_middle(text: str) -> str:
