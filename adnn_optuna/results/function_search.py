@@ -125,11 +125,11 @@ class FunctionSearch(StudyResult):
         return super()._subject().replace("Best trial", "Recommended: trial", 1)
 
     def _estimates(self) -> list[Line]:
-        unit = units_of(self.record).selection
+        unit = self._unit
         reported = self._best_reported()
         lines = []
         if self._confirmed.values:
-            lines.append(Line("value", self.value, self._unit, remark=self._confirmed.where))
+            lines.append(Line("value", self.value, unit, remark=self._confirmed.where))
         if self.record.replicated and self.best is not None:
             values = self.replicates[self.best.number]
             selected = Estimate(mean(values))
