@@ -92,11 +92,11 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         - With constraints, a Gaussian process of the 100 trials nearby chooses the other trials:
           it takes the point with the largest expected improvement among moves and in the whole
           space. The process has a Matern kernel with a length for each parameter.
-        - With categories or integers, the process replaces the first model: it chooses all trials
-          up to the 40th, and then every other one. Without constraints, values far worse than the
-          median are limited: they count as twice as far from the median as the best value. Moves
-          are rounded to possible values of parameters, and no point is evaluated twice, unless
-          there is noise.
+        - With categories or integers, the Gaussian process replaces the radial basis function. It
+          chooses all trials up to the 40th, and then every other one. Without constraints, values
+          far worse than the median are limited: they count as twice as far from the median as the
+          best value. Moves are rounded to possible values of parameters, and no point is
+          evaluated twice, unless there is noise.
         - All trials that have the same set of parameters are a branch. A decision tree predicts
           the branch from the values of categories, integers and floats. The branch of a trial is
           drawn by the rank of its best value, the best branches more and more often. Branches of
@@ -145,8 +145,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         x0: The parameters of the first trial, by name. Parameters that it lacks start at random.
             A value out of range is clipped, with a warning. A name that the objective does not
             suggest raises an error in the second trial.
-        initial_temperature: The temperature at the start, at most 1 (moves lead everywhere). By
-            default it is 1, or 0.1 with ``x0``, so that the walk stays near a good point.
+        initial_temperature: The temperature at the start, at most 1. At 1, moves lead everywhere.
+            The default is 1, or 0.1 with ``x0``, so that the walk stays near a good point.
         quench: Ingber's Q. With D parameters, the exponent of the annealing time is Q/D. Above 1,
             the annealing cools later but more suddenly, and may miss the optimum. A Q above
             20 D has the effect of 20 D.
@@ -154,8 +154,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         reannealing: Whether parameters that matter little are moved more than others. It can help
             without the model, if the parameters have different scales and do not interact.
         ingber: Whether to run the published algorithm, with the defaults of Ingber's code ASA
-            30.53 and only the last change of the list above. The ratio of temperatures is 1e-5
-            after 100 trials, and it re-anneals in full after each 100 accepted trials.
+            30.53 and only the last change of the list above. After 100 trials, temperatures are
+            1e-5 of the first ones. After each 100 accepted trials, it re-anneals in full.
             ``n_trials`` and ``n_candidates`` then have no effect.
         constraints_func: Not supported; call ``trial.set_constraint`` in the objective.
     """
@@ -242,7 +242,7 @@ class _Chain:
         return dataclasses.replace(self, annealing=copy.copy(self.annealing))
 
     def tell(self, index: int | None, trial: FrozenTrial) -> None:
-        value = math.nan  # Optuna's value of a pruned trial is its last report.
+        value = math.nan  # A pruned trial has no value here. Optuna uses its last report instead.
         if trial.state == TrialState.COMPLETE:
             value = self.sign * trial.values[0]
         reports = {step: self.sign * v for step, v in trial.intermediate_values.items()}
@@ -289,7 +289,7 @@ class _Chain:
         scale = self.distributions.get(name)
         if scale is None and name in self.x0:
             center = to_unit(self.x0[name], distribution)
-        # The range may have changed since; Optuna refuses any other change.
+        # Since the point was proposed, the range may have changed. Optuna allows no other change.
         elif scale is not None and can_rescale(scale, distribution):
             unit = point[name]
             if scale != distribution:
@@ -306,7 +306,7 @@ class _Chain:
 
 
 def _start(name: str, value: Any, distribution: BaseDistribution) -> Any:
-    """Return the possible value of a parameter that is nearest to the value in ``x0``."""
+    """Return the value that a parameter can have and that is nearest to ``value`` of ``x0``."""
     # `to_internal_repr` raises an error for an unknown choice.
     if n_choices(distribution) or distribution._contains(value):
         return distribution.to_external_repr(distribution.to_internal_repr(value))

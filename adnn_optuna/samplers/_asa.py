@@ -12,8 +12,8 @@ In Ingber's notation, with D parameters, of which the i-th was generated k_i tim
 7.  re-annealing          T'_i = T_i s_max / s_i, s_i the sensitivity of f to x_i at the best point
 8.  its annealing time    k_i = (ln(T_0i / T'_i) / c_i)^(D/Q_i), or 1 where T'_i >= T_0i
 
-The comments cite the equations by these numbers. References and deviations are those that
-``AdaptiveSimulatedAnnealingSampler`` names.
+The comments cite the equations by these numbers. The docstring of
+``AdaptiveSimulatedAnnealingSampler`` has the references, and the changes to Ingber's algorithm.
 """
 
 import copy
@@ -62,11 +62,11 @@ _MAX_COOLING_DIMS = 8
 _MANY_COOL_AS = 4
 _MIN_TEMPERATURE = 1e-12  # Below this, rounding errors dominate (2).
 _N_COST_SAMPLES = 5  # Number_Cost_Samples
-_N_EARLY = 40  # While fewer points are known, each one comes from the Gaussian process.
-_N_FEW_POINTS = 60  # With more points, the rule for several workers has no advantage.
+_N_EARLY = 40  # While fewer points are known, the Gaussian process chooses each new point.
+_N_FEW_POINTS = 60  # With more points, looking ahead for several workers has no advantage.
 _LAST_PART = 0.8  # After this part of the budget, all points are chosen by the model.
 _N_MOVES = 16  # Of this many moves, the first to a new point is taken.
-_N_FIRST = 8  # The number of first points, which come from everywhere.
+_N_FIRST = 8  # The number of first points, which are spread over the whole space.
 _REANNEALING_PERIOD = 10
 _MAX_SENSITIVITY_RATIO = 1e4
 _pstdev = functools.lru_cache(statistics.pstdev)  # The exact sums are slow, so they are cached.
@@ -88,7 +88,7 @@ class Options:
 
 
 class AdaptiveSimulatedAnnealing:
-    """The state of an annealing, from the points whose values it knows.
+    """The state of an annealing, which follows from the points that it was told.
 
     Points are arrays with one number in [0, 1] for each coordinate, NaN if unknown. Attributes are
     replaced and never changed in place, so `copy.copy` makes an independent copy.
@@ -113,7 +113,7 @@ class AdaptiveSimulatedAnnealing:
         self.k_c = 0
 
     def add_coordinate(self, name: str, n_choices: int = 0, levels: Levels = None) -> None:
-        """Add a coordinate that is numerical (with or without levels) or has choices."""
+        """Add a coordinate: categorical if ``n_choices`` is above 0, otherwise numerical."""
         self._names += (name,)
         self._levels += (levels,)
         self._n_choices = np.append(self._n_choices, n_choices)
@@ -185,7 +185,7 @@ class AdaptiveSimulatedAnnealing:
 
     @property
     def _initial_cost_temperature(self) -> float:
-        # `statistics` sums exactly; elsewhere, sums and squares of large floats overflow.
+        # `statistics` computes exactly. In floats, sums and squares of large values overflow.
         return float(0.1 * _pstdev(self._cost_samples))
 
     def draw(
@@ -224,11 +224,13 @@ class AdaptiveSimulatedAnnealing:
         if len(self._constrained) and not self._is_known:
             moves = self._generate(x, T, key, size)
             return moves[feasibility.is_likely(moves)][0]
-        # With few points, each awaited value matters: the model then chooses three of four points.
+        # With few points, it matters that other workers' values are still awaited. Then the model
+        # chooses three of four points.
         looks_ahead = n_pending > 0 and len(self._pool) < _N_FEW_POINTS
         if self._is_modelled(index, looks_ahead=looks_ahead):
-            # Two moves in a row, as if the point of the first one already had its value. The model
-            # is not smoothed, because awaited points must not all follow from one smoothing.
+            # If so, the point is two moves away, as if the point of the first move already had its
+            # value. The model is then not smoothed, because points whose values are awaited must
+            # not all follow from one smoothing.
             is_double = looks_ahead and index % 4 > 0
             model = model_near(
                 x, self._pool, self._n_choices, self._n_latest(index), is_exact=is_double
@@ -249,7 +251,7 @@ class AdaptiveSimulatedAnnealing:
         return self._generate(x, T, key, 1)[0]
 
     def _ask_mixed(self, index: int, key: int, n_pending: int, branches: Branches) -> np.ndarray:
-        """Generate a point whose coordinates have finitely many values, or are conditional.
+        """Generate a point if some coordinates are conditional or have finitely many values.
 
         If coordinates are conditional, the branch of the point is drawn first.
         """
@@ -267,7 +269,7 @@ class AdaptiveSimulatedAnnealing:
             has, rows = draw_branch(points, values_of_draw, u, exponent)
             T = self.temperatures(index, int(has.sum()))
             x = best_known(np.vstack([points[rows], points[np.argsort(values)]]))
-        # A branch with enough points has its own process; all others share one.
+        # A branch with enough points has its own Gaussian process. All other branches share one.
         is_alone = len(rows) > has.sum() + 1
         is_early = self._is_known and len(values) < _N_EARLY
         if not branches.is_single:
@@ -306,7 +308,7 @@ class AdaptiveSimulatedAnnealing:
         n_pending: int,
         within: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Search for the point with the most merit, everywhere or in the branch of ``within``."""
+        """Return the best point by merit, of the whole space or of the branch of ``within``."""
         u = float(uniforms(self._seed, key, SEARCH, "", 1)[0])
         width = -math.log(1 - u) if n_pending else None
         known_points = without_nan(self._pool.points)
@@ -438,8 +440,8 @@ class AdaptiveSimulatedAnnealing:
         columns, ratios = self._sensitivity_ratios()
         if ratios is None:
             return
-        # The square root and the mean of 1 damp the re-annealing: it helps if parameters are badly
-        # scaled, and would cost too much otherwise.
+        # Re-annealing helps if parameters are badly scaled, and would otherwise cost too much. So
+        # it is damped: by the square root, and because the ratios have the geometric mean 1.
         ratios = np.sqrt(ratios)
         ratios /= np.exp(np.log(ratios).mean())
         T = self.temperatures(index, self.n_dims, np.zeros(len(columns)))

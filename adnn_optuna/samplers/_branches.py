@@ -46,17 +46,17 @@ _Tree = _Split | np.ndarray
 
 @dataclasses.dataclass(frozen=True)
 class Branches:
-    """A decision tree that predicts the branch of a point from the points so far.
+    """A decision tree that was grown from the points so far, and predicts a point's branch.
 
-    A question uses only a coordinate that all points at this node have, so conditions may be
-    nested.
+    The question at a node uses only a coordinate that all points at this node have. So conditions
+    may be nested.
     """
 
     tree: _Tree
 
     @classmethod
     def of(cls, points: np.ndarray, n_choices: np.ndarray) -> Self:
-        """Find the branches of points."""
+        """Grow the tree from points."""
         lacks = np.isnan(points)
         if not lacks.any():
             return cls(np.ones(points.shape[1], dtype=bool))
@@ -87,7 +87,7 @@ class Branches:
     def led_to(self, points: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Return the points, moved into the branch of ``x`` if they are outside.
 
-        Points outside take the coordinates that decide on the branch from ``x``.
+        They get those values of ``x`` that decide on its branch.
         """
         decides = np.zeros(len(x), dtype=bool)
         tree = self.tree
@@ -99,7 +99,7 @@ class Branches:
 
 
 def _grown(points: np.ndarray, is_label: np.ndarray, n_choices: np.ndarray) -> _Tree:
-    """Return a tree that separates points with different labels, if questions can."""
+    """Return a tree that separates points with different labels, as far as questions can."""
     question = _best_question(points, is_label, n_choices)
     if question is None:
         return (~np.isnan(points)).any(axis=0)
@@ -113,7 +113,7 @@ def _best_question(
 ) -> _Question | None:
     """Return the question that gains the most information on the labels.
 
-    The gain must exceed the bits that name the question among all on its coordinate.
+    The gain must exceed the number of bits that distinguish all questions on a coordinate.
     """
     n_points = is_label.sum(axis=0)
     least_bits = _bits(n_points)
@@ -152,8 +152,8 @@ def draw_branch(
 
     The branch with the r-th best value is drawn with a probability in proportion to r^-exponent.
     This is a bandit as in [1], but ranked by the best value of each branch instead of the mean.
-    For n points in D dimensions, the best value is lowered by the standard deviation of all, over
-    √(n/D).
+    A branch with n points in D dimensions is ranked as if its best value were lower by s / √(n/D),
+    where s is the standard deviation of all values.
     """
     branches, of_point = np.unique(~np.isnan(points), axis=0, return_inverse=True)
     of_point = of_point.ravel()

@@ -48,9 +48,9 @@ class DeltaStepSampler(IndexedSampler):
     step.
 
     It is for cheap trials along one line: are there better values near the origin? Tens of trials
-    are enough, whatever the number of parameters, and with ``accept="always"`` any number of
-    workers loses nothing. Don't use it if the best values of the parameters differ, as the walk
-    cannot tell them apart, nor far from the origin: use
+    are enough, whatever the number of parameters. With ``accept="always"``, several workers waste
+    no trials. Don't use it if the parameters have different best values, because a step is equal
+    for all parameters. Don't use it far from the origin, either: use
     :class:`~adnn_optuna.samplers.AdaptiveSimulatedAnnealingSampler` there. Categorical parameters
     do not move at all. When all steps are done, the study stops, as with
     :class:`~optuna.samplers.GridSampler`.
@@ -80,9 +80,9 @@ class DeltaStepSampler(IndexedSampler):
         not done again. With an objective of your own, a step that Ctrl-C interrupted in
         ``study.optimize`` is not done again, because Optuna stores no cause of a failure.
 
-        If you ask for a trial when all steps are done or held by others, it repeats the baseline,
-        with a warning. A walk omits steps outside the search space. With ``accept="always"``, it
-        also omits all later steps. Constraints are ignored.
+        If you ask for a trial when each step is done or running in another worker, the trial
+        repeats the baseline, with a warning. A walk omits steps outside the search space. With
+        ``accept="always"``, it also omits all later steps. Constraints are ignored.
 
     References:
         With ``accept="always"`` and the defaults, this is Algorithm 1 of the paper in
@@ -125,7 +125,8 @@ class DeltaStepSampler(IndexedSampler):
         self._deltas = tuple(float(delta) for delta in deltas)
         self._max_steps = int(max_steps)
         self._accept = accept
-        # An index means another step if these differ, so different walks count separately.
+        # With other arguments, an index means another step. So the trials of samplers with
+        # different arguments are counted separately.
         identity = f"({self._deltas}, {self._max_steps}, {accept!r}, {self._origin})"
         digest = hashlib.sha256(identity.encode()).hexdigest()
         super().__init__(f"delta_step:{digest[:16]}")
@@ -210,7 +211,7 @@ class _Origin:
     def value(
         self, name: str, distribution: BaseDistribution, trial: FrozenTrial | None = None
     ) -> Any:
-        """Return a parameter's value in a trial, or the value that is nearest to the origin."""
+        """Return a parameter's value in ``trial``; without it, the value nearest to the origin."""
         if trial is not None and name in trial.params:
             check_distribution_compatibility(trial.distributions[name], distribution)
             return trial.params[name]
@@ -261,7 +262,7 @@ class _IndicesInside(Indices):
 
 @dataclasses.dataclass(frozen=True)
 class _Leg:
-    """The state of a walk. The index of its best trial is :obj:`None` at the origin."""
+    """The state of a walk. ``start`` is the index of its best trial, None if at the origin."""
 
     length: float  # The length of the next forward step.
     start: int | None = None
@@ -273,7 +274,7 @@ class _Leg:
         return -self.length if self.is_reversed else self.length
 
     def after(self, start: int | None, length: float) -> Self:
-        """Return the leg after a step of this length that failed, or whose value is awaited.
+        """Return the state after a step of this length that failed, or whose value is awaited.
 
         A step from an earlier best point does not change the next step.
         """
@@ -282,7 +283,7 @@ class _Leg:
         is_reversed = (length < 0) != (self.length < 0)
         size = math.copysign(length, self.length) / (2 if is_reversed else 1)
         turned = dataclasses.replace(self, length=size, is_reversed=not is_reversed)
-        # Steps may end in any order, so the walk continues from the last one.
+        # Steps may end in any order, so the walk continues from the later of the two states.
         return max(self, turned, key=lambda leg: (-abs(leg.length), leg.is_reversed))
 
 

@@ -24,7 +24,7 @@ def evaluation_of(trial: FrozenTrial | Trial, names: Sequence[str]) -> Evaluatio
 def evaluation_trials(
     trials: Iterable[FrozenTrial], names: Sequence[str]
 ) -> dict[Evaluation, FrozenTrial]:
-    """Return one trial for each finished evaluation: the first, if several made it."""
+    """Return the first trial that made each finished evaluation."""
     first: dict[Evaluation, FrozenTrial] = {}
     for trial in filter(is_done, trials):
         first.setdefault(evaluation_of(trial, names), trial)
@@ -49,7 +49,7 @@ def value_of(trial: FrozenTrial) -> float:
 class EvaluationSampler(RandomSampler):
     """Sampler that proposes a random missing evaluation that no other worker makes.
 
-    An evaluation is a tuple of numbers. A trial's parameters name these numbers.
+    An evaluation is a tuple of numbers. The parameters of a trial hold these numbers.
     """
 
     last_index = 2**31 - 1
@@ -70,14 +70,14 @@ class EvaluationSampler(RandomSampler):
         return len(self._missing)
 
     def n_free(self, study: Study, at_most: int, known: TrialReader) -> int:
-        """Return how many missing evaluations no worker makes."""
+        """Return the number of missing evaluations that no worker is making."""
         self._missing = self._missing_of(known.trials.values())
         return len(self._free(known))
 
     def look_again(
         self, study: Study, trial: FrozenTrial, known: TrialReader
     ) -> tuple[bool, None]:
-        """Return whether the evaluation is no longer missing. Evaluations have no order."""
+        """Return whether a trial's evaluation is no longer missing, and None, as none is first."""
         return self.place_of(trial) not in self._missing, None
 
     def place_of(self, trial: FrozenTrial) -> Evaluation:
@@ -91,7 +91,7 @@ class EvaluationSampler(RandomSampler):
         distributions: Mapping[str, BaseDistribution],
         n_rivals: int,
     ) -> FrozenTrial | None:
-        """Return a trial to be created RUNNING: one of the missing evaluations, if any is free."""
+        """Return a RUNNING trial for a missing evaluation that no worker is making, if any."""
         if not (free := self._free(known)):
             return None
         # Random, because other workers may choose at the same moment.

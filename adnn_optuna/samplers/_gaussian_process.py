@@ -19,11 +19,11 @@ from adnn_optuna.samplers._minimizer import minimize
 
 _MIN_NOISE = 1e-6
 _GUESS_NOISE = 0.1  # Guesses have at least this share of the variance as noise.
-_NOISY = 0.03  # With a smaller share of noise, the kernel's misfit explains it.
+_NOISY = 0.03  # A smaller share of noise may be a misfit of the kernel, and is ignored.
 # Two starts of the fit, as logarithms of the inverse squared lengths and of the noise. There are
 # two, because short lengths can explain the same values as noise.
 _STARTS = (0.0, math.log(0.1)), (3.0, math.log(0.001))
-# If there are more points, only this many determine the parameters, in a quarter of the time.
+# If there are more points, the parameters are fitted to this many of them, to save time.
 _N_FITTED = 50
 _N_FIRST_STEPS, _N_STEPS = 8, 20
 _N_ROWS = 128  # This many rows fit into the cache of a processor.
@@ -55,7 +55,8 @@ class GaussianProcess:
 
     Each coordinate has its own length. Values are minimised, and guesses count as noisy. Each
     column of the values is a quantity, and all quantities share the lengths and the noise. Two
-    choices have the distance of 0 and 1. A rough fit has one start.
+    choices of a categorical coordinate are as far apart as the numbers 0 and 1. A rough fit has
+    one start.
     """
 
     def __init__(
@@ -190,7 +191,7 @@ class _Loss:
     """The negative logarithm of the posterior density of a process's parameters, and its slope.
 
     The parameters are the logarithms of the inverse squared lengths, the variance and the noise.
-    With several quantities ``y``, each a column, it is their sum.
+    Each column of ``y`` is a quantity. The loss of several quantities is the sum of their losses.
     """
 
     def __init__(self, squares: np.ndarray, y: np.ndarray, min_noises: np.ndarray) -> None:

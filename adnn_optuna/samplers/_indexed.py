@@ -87,7 +87,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
         return math.inf
 
     def n_free(self, study: Study, at_most: int = 1, known: TrialReader | None = None) -> int:
-        """Return how many proposals are neither done nor held by a live trial, or ``at_most``."""
+        """Return how many proposals no result and no live trial has, counted up to ``at_most``."""
         with self._memory.lock:
             free = self._look(study, known).free_indices(at_most)
             return sum(index <= self.last_index for index in free)
@@ -95,9 +95,9 @@ class IndexedSampler(BaseSampler, abc.ABC):
     def look_again(
         self, study: Study, trial: FrozenTrial, known: TrialReader
     ) -> tuple[bool, int | None]:
-        """Return whether another trial took this index after it was chosen, and has ended.
+        """Return whether another trial has the result of a trial's index, or had the index first.
 
-        Return also the number of unfinished proposals with a smaller index.
+        Return also the number of smaller indices that have no result.
         """
         with self._memory.lock:
             indices = self._look(study, known)
@@ -130,8 +130,8 @@ class IndexedSampler(BaseSampler, abc.ABC):
         """Return the next trial, to be created RUNNING at once with its index and parameters.
 
         The ``known`` trials were just read, and none belongs to a dead worker. The index is chosen
-        at random among the first free indices, one for each possible rival. Its creator reads
-        again afterwards, unless no other worker can have chosen meanwhile.
+        at random among the first ``n_rivals`` + 1 free indices. The caller creates the trial, and
+        then reads the study again, unless no other worker can have chosen meanwhile.
         """
         with self._memory.lock:
             indices = self._look(study, known)
@@ -153,7 +153,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
             return template
 
     def _step(self, study: Study, indices: Indices, proposal: Proposal) -> StoredStep | None:
-        """Return the attributes of a new proposal, except the trials that it saw."""
+        """Return the step that a new proposal stores, :obj:`None` if the sampler has no steps."""
         return None
 
     @abc.abstractmethod
@@ -257,15 +257,15 @@ class IndexedSampler(BaseSampler, abc.ABC):
             if index is None:
                 break
             indices = self._look(study)
-            # A trial that had waited may be older than others, which it must see, too.
+            # A trial that had waited may be older than other trials, but must see them, too.
             if not has_read_all or indices.reader.ids[-1:] == [trial._trial_id]:
                 if indices.holders(index, trial._trial_id) == holders:
                     break
                 write(PROPOSAL, {**proposal, "index": None})
                 gave_way = True
             has_read_all = False
-        # A retry does not count if its index was repeated meanwhile. Any other trial must lose a
-        # mark that it copied.
+        # A retry that lost its index to another trial counts as interrupted. Any other mark was
+        # copied from an earlier trial, and is removed.
         ended = "interrupted" if copied_index is not None and index is None else None
         if attrs.get(ENDED) != ended:
             write(ENDED, ended)
@@ -281,7 +281,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
         with self._memory.lock:
             indices = self._memory[study]
             indices.sources.pop(trial._trial_id, None)
-            # Another index was left when this trial began, and no other worker had a trial.
+            # If this was the only unfinished trial and an index was free, an index is still free.
             is_alone = indices.reader.unfinished.keys() == {trial._trial_id}
             goes_on = is_alone and min(indices.free_indices(1)) <= self.last_index
         attrs = trial.system_attrs

@@ -19,7 +19,7 @@ ParameterSource = Callable[[str, "BaseDistribution"], Any]
 
 
 class Replayed(Protocol):
-    """A sampler's knowledge of the finished trials. Telling a `copy.copy` does not change it."""
+    """A sampler's knowledge of the finished trials. It does not change if its copy is told."""
 
     def tell(self, index: int | None, trial: FrozenTrial) -> object:
         """Learn from a trial with its index; :obj:`None` for a trial of another sampler."""
@@ -116,7 +116,7 @@ class Indices:
         return filter(self.is_proposed, unfinished)
 
     def is_proposed(self, index: int) -> bool:
-        """Return whether an index is worth a trial."""
+        """Return whether a trial is to have this index. Subclasses omit some indices."""
         return True
 
     def free_indices(self, at_most: int) -> list[int]:
@@ -136,10 +136,11 @@ class Indices:
         return sorted(holders, key=lambda trial_id: (not trials[trial_id].params, trial_id))
 
     def proposal(self, trial: FrozenTrial, index: int | None) -> Proposal:
-        """Return a trial's attributes.
+        """Return the proposal record that a trial is to store.
 
-        A repeated index uses the trials that its first proposal used. So does a trial that was
-        enqueued again because its worker died.
+        If the index was used before, the record names the same earlier trials as the first record
+        with this index. So does the record of a trial that was enqueued again after its worker
+        died.
         """
         first: Proposal
         if holders := self.holders(index, trial._trial_id):
@@ -161,7 +162,7 @@ class Indices:
         ids = self.reader.ids
         unfinished = self.reader.unfinished
         n_seen = len(ids)
-        # Unfinished trials after the last finished one need no list.
+        # Unfinished trials after the last finished trial need not be listed.
         while n_seen and ids[n_seen - 1] in unfinished:
             n_seen -= 1
         before = ids[n_seen - 1] + 1 if n_seen else 0
@@ -204,7 +205,7 @@ class Indices:
         return state
 
     def tell(self, state: Replayed, trial: FrozenTrial) -> None:
-        """Let a state learn from a trial with an index, or from another sampler's value."""
+        """Let a state learn from a trial that is the result of an index or another sampler's."""
         index = self.index_of(trial)
         if index is None:
             is_interrupted = trial.system_attrs.get(ENDED) == "interrupted"

@@ -63,7 +63,7 @@ class PublishedAnnealing(AdaptiveSimulatedAnnealing):
         """Store a point's value (NaN if it has none), and return whether the point is accepted."""
         k_offsets = self._k_offsets
         is_accepted = super().tell(index, x, f, constraints, reports)
-        self._k_offsets = k_offsets  # All coordinates cool together.
+        self._k_offsets = k_offsets  # A coordinate also cools with trials that lack it.
         self._n_accepted_since += is_accepted
         if index is None or math.isnan(f):
             return is_accepted

@@ -138,7 +138,8 @@ class KeyedIndexSampler(IndexedSampler):
         number = proposal["owner"]["trial"]
         id_of = storage.get_trial_id_from_study_id_trial_number
         trial = storage.get_trial(id_of(study._study_id, number))
-        # These samplers see the present study, not the study at the first proposal of the index.
+        # Optuna's samplers see the present study, not the study at the first proposal with this
+        # index. So values of the first trial with this index are reused.
         holders = [] if index is None else indices.holders(index, trial._trial_id)
         first = indices.reader.trials[holders[0]] if holders else trial
         sampler = self._keyed.of_key(draw_key(proposal))
@@ -147,7 +148,7 @@ class KeyedIndexSampler(IndexedSampler):
         space = sampler.infer_relative_search_space(study, trial)
         undisturbed = copy.copy(trial)
         if index is not None and isinstance(sampler, CmaEsSampler):
-            undisturbed.number = index  # The sampler draws by the trial number.
+            undisturbed.number = index  # CmaEsSampler's random numbers follow from the number.
         relative = sampler.sample_relative(study, undisturbed, space)
 
         def value(name: str, distribution: BaseDistribution) -> Any:
@@ -170,6 +171,6 @@ class KeyedIndexSampler(IndexedSampler):
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        """End the trial for a new inner sampler, too, which may store the constraints."""
+        """Call `after_trial` of a new inner sampler, too, because it may store the constraints."""
         self._keyed.of_key(0).after_trial(study, trial, state, values)
         super().after_trial(study, trial, state, values)

@@ -30,7 +30,7 @@ class PointPool:
         return self.with_points(np.hstack([self.points, unknown]))
 
     def with_points(self, points: np.ndarray) -> Self:
-        """Return the pool with its points moved to new places."""
+        """Return the pool with other coordinates of its points."""
         return dataclasses.replace(self, points=points)
 
     def with_point(self, x: np.ndarray, value: float) -> Self:
@@ -72,8 +72,9 @@ class PointPool:
     def without_outliers(self) -> Self:
         """Return the pool, with each value that is far above the median lowered.
 
-        Far means more than twice the median's distance from the least value. Such a value tells
-        little about the place of the best point, but would determine the scale of all values.
+        A value is far above the median if it is further away than twice the distance from the
+        median to the least value. Such a value tells little about where the best point is, but
+        would determine the scale of all values.
         """
         median = np.median(self.values)
         with np.errstate(over="ignore"):  # If the limit overflows, no value is far above.
@@ -104,7 +105,7 @@ class LocalModel:
     def fit(
         self, values: np.ndarray, is_guess: np.ndarray | None = None, *, is_exact: bool = False
     ) -> bool:
-        """Fit values, smoothed if that predicts better, and return whether the fit predicts.
+        """Fit values, smoothed if that predicts better; return whether the fit can predict.
 
         Guesses are always smoothed.
         """

@@ -1,6 +1,6 @@
 """The method of Broyden, Fletcher, Goldfarb and Shanno (BFGS), as in [1].
 
-SciPy's version has an overhead as large as the likelihood of 50 points takes.
+SciPy's implementation has a large overhead: as much time as the likelihood of 50 points takes.
 
 References:
     [1] J. Nocedal and S. J. Wright. Numerical optimization. Springer, 2006. Chapter 6.

@@ -15,8 +15,8 @@ from adnn_optuna.samplers._gaussian_process import GaussianProcess
 from adnn_optuna.samplers._local_model import LocalModel, PointPool
 from adnn_optuna.samplers._unit_interval import Levels
 
-# In searches for the nearest points, two different choices have this squared distance, that of
-# half the range of a number.
+# The squared distance of two different choices, when the nearest points are searched for. Two
+# numbers have it if they are half a range apart.
 _SWAP = 0.25
 N_LATEST = 5  # A model always has this many of the latest points.
 _N_MODEL_POINTS, _N_PROCESS_POINTS = 40, 100  # Bounds on the time of a fit.
@@ -87,7 +87,7 @@ def process_near(
 def model_near(
     x: np.ndarray, pool: PointPool, n_choices: np.ndarray, n_latest: int, *, is_exact: bool
 ) -> LocalModel | None:
-    """Return a model of the points nearest to ``x`` and the latest; None if it fits nothing."""
+    """Return a model of the points nearest to ``x`` and the latest; None if no fit succeeds."""
     size = max(_N_MODEL_POINTS, 4 * len(x))
     points = without_nan(pool.points)
     rows = nearest(points, without_nan(x), n_choices, size, pool.is_latest(n_latest))
@@ -104,7 +104,7 @@ def nearest(
     size: int,
     is_wanted: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return the rows of the points nearest to ``x``, and the rows that are always used."""
+    """Return ``size`` rows of points: all that are wanted, and the points nearest to ``x``."""
     if len(points) <= size:
         return np.arange(len(points))
     squares = np.where(n_choices > 0, _SWAP * (points != x), (points - x) ** 2).sum(axis=1)

@@ -74,7 +74,7 @@ def search(
     point_merits = merits(points)
     us = us.reshape(len(_SEARCH_TEMPERATURES), 2, _N_MOVES, n_dims)
     for temperature, (u_move, u_stay) in zip(_SEARCH_TEMPERATURES, us, strict=True):
-        # A move changes about 1.5 of few coordinates, or a third of many.
+        # A move changes 1.5 coordinates on average, or 35% of them if that is more.
         stays = u_stay > max(1.5 / n_dims, 0.35)
         temperatures = np.full(n_dims, temperature)
         starts = points[np.argsort(-point_merits)[:_N_STARTS], None]

@@ -24,8 +24,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from adnn_optuna._attributes import CLAIM, OWNER, PROPOSAL, Owner
 
-# The active runs of this process, and the run of the present thread. A trial without a run is live
-# as long as the process is.
+# The active runs of this process, and the run of the present thread. A run is a block of
+# `run_of_trials`. A trial that began outside of any run is live as long as its process is.
 _runs: set[str] = set()
 _run: ContextVar[str] = ContextVar("_run", default="")
 # In `Study.optimize`, a thread runs one trial of a study at a time. For each thread and study: the
@@ -35,7 +35,10 @@ _turns: dict[tuple[threading.Thread, str], tuple[str, str | None]] = {}
 
 
 def begin_turn(study: Study) -> None:
-    """End the turn of the trial that this thread began last in a study's `Study.optimize`."""
+    """Begin the turn of a new trial, if this thread is in the study's `Study.optimize`.
+
+    This ends the turn of the trial that the thread began before.
+    """
     _forget_turn(study)
     if study._thread_local.in_optimize_loop:
         token = secrets.token_hex(4)
@@ -79,7 +82,10 @@ def is_watched(study: Study) -> bool:
 
 @contextlib.contextmanager
 def run_of_trials(study: Study) -> Iterator[None]:
-    """End the trials that this thread begins when the context ends."""
+    """Assign the trials that this thread begins within the context to a new run.
+
+    When the context ends, its unfinished trials are no longer live.
+    """
     _forget_turn(study)
     token = secrets.token_hex(4)
     _runs.add(token)
@@ -176,7 +182,7 @@ def owned_template(number: int, **parts: Any) -> FrozenTrial:
 
 
 def claim_of(trial: FrozenTrial | Trial) -> str:
-    """Return this run's attribute of a waiting trial, which several runs may begin at once."""
+    """Return the attribute by which this run claims a waiting trial. Several runs may claim it."""
     return f"{CLAIM}/{ownership(trial)['run']}"
 
 
@@ -198,7 +204,7 @@ def owner_of(trial: FrozenTrial) -> Owner | None:
 
 
 def is_own(trial: FrozenTrial) -> bool:
-    """Return whether this process runs a trial, in the run of this thread."""
+    """Return whether a trial belongs to this process and to the run of this thread."""
     return owner_of(trial) == ownership(trial)
 
 

@@ -28,7 +28,7 @@ from adnn_optuna.samplers._trials import PerStudy, TrialReader, is_done, may_be_
 _N_LEADING = 2
 
 Place = tuple[int, int]
-"""Which replicate a trial is: its configuration's first trial, by number, and a count from 1."""
+"""The number of the first trial of a replicate's configuration, and a count from 1."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -37,13 +37,13 @@ class Configuration:
 
     first: FrozenTrial  # The first of these trials.
     values: list[float] = dataclasses.field(default_factory=list)
-    repetitions: set[int] = dataclasses.field(default_factory=set)  # Ended ones.
-    has_failed: bool = False  # Whether one of the trials has no value.
+    repetitions: set[int] = dataclasses.field(default_factory=set)  # Counts of ended replicates.
+    has_failed: bool = False  # Whether a replicate has no value and no substitute for it.
 
     def add(self, trial: FrozenTrial, repetition: int, failed: float | None) -> None:
         """Add a trial of this configuration. Trials of the search itself have repetition 0.
 
-        A replicate without a value counts as ``failed``, if that is a number.
+        A replicate that is not completed has the value ``failed``, if that is a number.
         """
         if may_be_best(trial):
             self.values.append(trial.values[0])
@@ -64,7 +64,7 @@ def replicate_of(trial: FrozenTrial) -> Place | None:
 
 
 def _place_of(trial: FrozenTrial) -> Place:
-    """Return the number of the configuration's first trial, and the repetition (0 if none)."""
+    """Return the configuration of a replicate and its count; for others, their number and 0."""
     return replicate_of(trial) or (trial.number, 0)
 
 
@@ -103,8 +103,8 @@ def replicated(
 ) -> list[Configuration]:
     """Return the configurations with two or more values, the recommended one first.
 
-    The sampler may also have proposed a configuration twice. Without replicates the list is empty,
-    because values of one configuration may then be equal because of equal seeds.
+    A configuration that the sampler proposed twice also has two values. If the search made no
+    replicates, the list is empty, because such values may have the same seed.
     """
     configurations = [*configurations_of(trials, failed).values()]
     if not any(configuration.repetitions for configuration in configurations):
@@ -115,7 +115,7 @@ def replicated(
 
 
 def next_replicates(best: Sequence[Configuration], count: int) -> list[Place]:
-    """Return the next ``count`` replicates of ranked configurations, which begin together."""
+    """Return the next ``count`` replicates, which begin together. ``best`` is ranked."""
     leading = best[:_N_LEADING]
     if not leading:
         return []
@@ -125,7 +125,8 @@ def next_replicates(best: Sequence[Configuration], count: int) -> list[Place]:
     }
     places = []
     for _ in range(count):
-        number = min(n_values, key=n_values.__getitem__)  # Of equal numbers, the better.
+        # If both have equally many values, the better configuration comes first.
+        number = min(n_values, key=n_values.__getitem__)
         repetition = 1
         while repetition in repetitions[number]:
             repetition += 1
@@ -165,12 +166,12 @@ class ReplicateSampler(RandomSampler):
     """Sampler that proposes the replicates of a search. Workers make each replicate once.
 
     Args:
-        failed: The value that a failed replicate counts as; if :obj:`None`, its configuration is
-            the last one to lead.
+        failed: The value that a failed replicate counts as. If :obj:`None`, a configuration with
+            a failed replicate is ranked last.
     """
 
     last_index = 2**31 - 1
-    n_wanted: float = math.inf  # Limits of the search end the replicates.
+    n_wanted: float = math.inf  # There are replicates until a limit of the search is reached.
 
     def __init__(self, failed: float | None = None) -> None:
         super().__init__()
@@ -192,13 +193,13 @@ class ReplicateSampler(RandomSampler):
         raise WrongParametersError.of(study.study_name, trial.params, used)
 
     def n_free(self, study: Study, at_most: int, known: TrialReader) -> int:
-        """Return how many replicates may begin now, or ``at_most``."""
+        """Return how many replicates may begin now, counted up to ``at_most``."""
         return len(self._free(study, known, at_most))
 
     def look_again(
         self, study: Study, trial: FrozenTrial, known: TrialReader
     ) -> tuple[bool, None]:
-        """Return whether a replicate was made meanwhile. Replicates have no order."""
+        """Return whether another trial made a replicate meanwhile, and None, as none is first."""
         number, repetition = _place_of(trial)
         configuration = self._memory[study].found.get(number)
         return configuration is not None and repetition in configuration.repetitions, None

@@ -15,9 +15,9 @@ Reports = Mapping[int, float]
 
 @dataclasses.dataclass(frozen=True)
 class ReportPool(PointPool):
-    """Points of trials that reported something, with their final values, NaN if pruned.
+    """Points of trials that reported something. Values are final values, NaN for pruned trials.
 
-    If the pool is full, its first pruned point is replaced, because NumPy sorts NaN last.
+    If the pool is full, its first pruned point is replaced: NaN counts as worse than any value.
     """
 
     # The reports of each point that was ever in the pool, by number.
@@ -62,9 +62,9 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 def _fitting_values(
     ranks: np.ndarray, known_ranks: np.ndarray, known_values: np.ndarray
 ) -> np.ndarray:
-    """Return the values that fit some ranks, NaN if fewer than two different ranks are known.
+    """Return the values that fit ``ranks``, NaN if fewer than two different ranks are known.
 
-    Ranks beyond the last known one continue the line from the first to the last.
+    Beyond the last known rank, values rise with the average slope from the first to the last.
     """
     if len(np.unique(known_ranks)) < 2:
         return np.full(len(ranks), math.nan)

@@ -46,11 +46,11 @@ class Tally:
 
     @property
     def elapsed(self) -> float:
-        """The duration of the longest chain of consecutive trials, in seconds.
+        """The working time: the duration of the longest chain of consecutive trials, in seconds.
 
-        At the end of a trial, it is the largest time that was known when the trial began, plus the
-        trial's own time. A trial of adnn stores this time; for other trials, Optuna's dates give
-        it.
+        At the end of a trial, it is the working time when the trial began, plus the trial's
+        duration. Trials of adnn store this sum. For other trials, it is computed from Optuna's
+        dates.
         """
         return self._seconds[-1]
 
@@ -63,7 +63,8 @@ class Tally:
             study.sampler.take(study, self.reader)
         finished = [trial for trial in news if trial.state.is_finished()]
         self._just_ended = {trial._trial_id for trial in finished}
-        # A trial's working time adds to that of trials that ended before it began.
+        # A trial's time is added to the working time of the trials that ended before it began. So
+        # the trials are added in the order in which they ended.
         for trial in sorted(finished, key=lambda t: str(t.datetime_complete)):
             if not self._may_have_died(trial):
                 self._add_time(trial)
@@ -84,7 +85,7 @@ class Tally:
             self.update(study)
 
     def baseline_of(self, study: Study, *, again: bool = False) -> Any:
-        """Return the study's baseline, :obj:`None` if there is none. A stored one never changes.
+        """Return the study's baseline, :obj:`None` if none is stored. It never changes later.
 
         An objective of this package stores the baseline before its first trial ends.
         """
@@ -111,7 +112,7 @@ class Tally:
         end = trial.datetime_complete.timestamp()
         before = self._seconds[bisect.bisect_right(self._ends, start) - 1]
         elapsed = outcome_of(trial.user_attrs).get("elapsed")
-        if elapsed is None:  # Dates may be wrong if a clock was set back.
+        if elapsed is None:  # If a clock was set back, a trial may seem to end before it began.
             elapsed = before + max(end - start, 0.0)
         first = bisect.bisect_left(self._ends, end)
         if self._seconds[first - 1] < elapsed:

@@ -18,7 +18,7 @@ Kept = TypeVar("Kept")
 
 # These storages cannot delete trials, so a trial's number is its place in the list.
 _KEEPING_ALL = (InMemoryStorage, JournalStorage)
-# Storages list about this many trials in the time of reading one.
+# Listing this many trials takes a storage about as long as reading a single trial by its id.
 _LISTED_MEANWHILE = 2_500
 
 
@@ -70,13 +70,13 @@ class TrialReader:
         return not self.unfinished and trial.number == len(self.ids)
 
     def has_listed(self, study: Study) -> bool:
-        """Return whether readers share lists of trials, because each list takes a transaction."""
+        """Return whether a storage reads each list in a transaction, so that readers share it."""
         return not isinstance(study._storage, _KEEPING_ALL)
 
     def read(self, study: Study, known: "TrialReader | None" = None) -> list[FrozenTrial]:
         """Read all trials and return those that are new or were unfinished.
 
-        Nothing is read from a storage if another reader has just listed them.
+        With ``known``, a reader that has just listed the trials, nothing is read from the storage.
         """
         # The storage is asked directly, because some pruners hide trials from samplers. See
         # https://github.com/optuna/optuna/issues/2327.
@@ -176,7 +176,8 @@ def _is_same(old: FrozenTrial, new: FrozenTrial) -> bool:
 class PerStudy(Generic[Kept]):
     """A cache for each study, which lives as long as the study's storage.
 
-    A copy is empty, even in another process. Threads hold the cache's lock while they use it.
+    A copy of the cache is empty, also in another process. Threads hold the cache's lock while they
+    use it.
     """
 
     def __init__(self, create: Callable[[Study], Kept]) -> None:
@@ -200,7 +201,7 @@ class PerStudy(Generic[Kept]):
 
 
 def beginning(trial: FrozenTrial) -> str:
-    """Return when within its minute a trial began; hours and minutes depend on time zones."""
+    """Return the second at which a trial began. Hours and minutes depend on time zones."""
     if began := trial.datetime_start:
         return f"{began:%S.%f s}"
     return ""
