@@ -1,6 +1,6 @@
-"""The samplers by name, with the facts that searches and comparisons need.
+"""The samplers by name, with the facts that searches and comparisons need about them.
 
-The entry of a sampler in :data:`SAMPLERS` holds everything about this sampler.
+Everything about one sampler is in its entry in :data:`SAMPLERS`.
 """
 
 import contextlib
@@ -23,35 +23,35 @@ from adnn_optuna.samplers._keyed import COUNTING, KeyedIndexSampler, KeyedSample
 SamplerSpec = str | BaseSampler | Callable[[int, int | None], BaseSampler]
 """A name, a sampler, or a factory ``(seed, n_trials) -> sampler``."""
 ArmSpec = SamplerSpec | tuple[SamplerSpec, float]
-"""A sampler, in comparisons of functions also with the share of its trials that are replicates."""
+"""A sampler. In a comparison for a function, also a pair: a sampler and its replicates' share."""
 
 _SamplerOf = Callable[[int, Mapping[str, BaseDistribution], int | None], BaseSampler]
 
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """A sampler or a control. A control spends the same compute in another way."""
+    """A sampler or a control of a comparison. A control spends the same compute in another way."""
 
     name: str  # Studies and the command line use this name.
-    # Takes the objective's seed and parameters, and the number of trials for a schedule.
+    # Makes the sampler from a seed, the known parameters, and the number of trials if known.
     sampler: _SamplerOf
     help: str = ""  # The arm's description in a few words.
     is_control: bool = False  # The arm spends compute without a search.
     ends_by_itself: bool = False  # The sampler runs out of proposals.
     starts_at_baseline: bool = False  # The first trial is the baseline network.
     is_batched: bool = False  # Proposals do not depend on results.
-    spent: str = ""  # The use of compute by a control, as the subject of a sentence.
-    later: str = ""  # The later cost of the best network, an average of {n} networks.
-    replicates: str = "offsets"  # The part of its best trial that other seeds can use.
-    rival: str = ""  # A rival without a search, which a sampler must also beat.
-    n_startup: int = 0  # The number of its random trials before it learns from results.
-    replicate: float = 0.0  # The share of its trials that are replicates.
+    spent: str = ""  # What a control spends compute on, as the subject of a sentence.
+    later: str = ""  # The cost of using the control's best result, an average of {n} networks.
+    replicates: str = "offsets"  # What runs on new seeds take over from the best trial, if any.
+    rival: str = ""  # A control's name in the sentence that compares the best sampler with it.
+    n_startup: int = 0  # The number of random trials before the sampler learns from results.
+    replicate: float = 0.0  # The share of the arm's trials that are replicates.
 
 
 def keyed(
     kind: Callable[..., BaseSampler], package: str | None = None, **settings: Any
 ) -> _SamplerOf:
-    """Return a factory of a sampler of Optuna. The sampler may need another package."""
+    """Return a factory of one of Optuna's samplers. ``package`` is a package that it needs."""
     factory = functools.partial(_of_seed, kind=kind, **settings)
 
     def sampler(seed: int, _: Mapping[str, BaseDistribution], n_trials: int | None) -> BaseSampler:
@@ -110,7 +110,7 @@ SAMPLERS: dict[str, Arm] = {
         ),
         Arm(
             "qmc",
-            # This sampler counts its trials in the study under one seed.
+            # QMCSampler counts its trials in the study, so it has one seed for all trials.
             lambda seed, *_: samplers.QMCSampler(seed=seed, scramble=True),
             help="quasi-random offsets, a Sobol sequence",
             is_batched=True,
@@ -139,7 +139,7 @@ SAMPLERS: dict[str, Arm] = {
 
 
 class Arms(NamedTuple):
-    """The arms of an objective's comparisons."""
+    """The samplers and controls that an objective can be compared with."""
 
     named: Mapping[str, Arm]  # All samplers and controls that have a name.
     defaults: tuple[str, ...]  # The samplers that are compared if the user chooses none.
@@ -160,7 +160,7 @@ class Arms(NamedTuple):
 
 
 def arm_of(sampler: ArmSpec, named: Mapping[str, Arm] = SAMPLERS) -> Arm:
-    """Return the arm for a name, a sampler or a factory, or one of these with replicates."""
+    """Return the arm for a sampler: a name, an object or a factory, or a pair with replicates."""
     if isinstance(sampler, tuple):
         of_sampler = arm_of(sampler[0], named)
         share = sampler[1]

@@ -2,8 +2,8 @@
 
 They cover code and constants, defaults and values of closures. From the same module, they cover
 functions, classes and upper-case numbers. They do not cover functions of other modules, data, and
-objects that may change, such as lists. A value that the code itself assigns, such as a counter, is
-state, not a setting.
+objects that may change, such as lists. They do not cover values that the code itself assigns,
+either, such as a counter.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ def check_code(
 ) -> None:
     """Store fingerprints of functions. Raise an error if studies have trials of other code.
 
-    ``functions`` have the user's names as keys. If ``reuse``, the trials count for them.
+    ``functions`` have the user's names as keys. With ``reuse``, trials of other code are kept.
     """
     if not functions:
         return
@@ -161,7 +161,7 @@ def methods_of(cls: type) -> dict[str, FunctionType]:
     """Return the functions that a class itself defines, including properties and class methods."""
     methods = {}
     for name, value in vars(cls).items():
-        # The functions within class methods, properties and cached properties.
+        # The function that is wrapped by a class method, a property or a cached property.
         inner = [getattr(value, name, None) for name in ("__func__", "fget", "func")]
         for function in (value, *inner):
             if isinstance(function, FunctionType):

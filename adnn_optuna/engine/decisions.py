@@ -1,7 +1,8 @@
 """The next steps of a worker: pure functions of a snapshot, which is one read of its study.
 
-The loop acts on their results. Other workers may do the same at the same moment: a worker
-begins trials by :func:`before`, reads again, and gives back the trials that :func:`after` names.
+The loop carries out these steps. Other workers may begin trials at the same moment. So a worker
+begins as many trials as :func:`before` says, reads the study again, and gives back the trials that
+:func:`after` names.
 """
 
 import copy
@@ -25,7 +26,7 @@ from adnn_optuna.samplers._replicates import ReplicateSampler
 from adnn_optuna.samplers._tally import Tally
 
 Places = IndexedSampler | EvaluationSampler | ReplicateSampler
-"""The samplers that count their proposals, and tell each before its trial is created."""
+"""The samplers that number their proposals, and know each proposal before its trial exists."""
 
 SECONDS_OF_BELIEF = 10.0
 """How long a trial counts as live if this host cannot tell whether its worker lives."""
@@ -40,16 +41,16 @@ class Unfinished:
     # A database reads states first: a trial that seems to wait may have begun already.
     is_waiting: bool = False
     is_open: bool = False  # This worker runs the trial.
-    is_ours: bool = False  # This run began the trial; if it is not open, without need.
+    is_ours: bool = False  # This run began the trial. If it is not open, it must be ended.
     is_alive: bool | None = None  # Whether its worker's process lives; None if unknown.
-    is_owned: bool = False  # A known worker runs the trial or is about to.
+    is_owned: bool = False  # A known worker runs the trial, or is about to run it.
     seconds_known: float = 0.0  # The time since this worker first saw the trial.
-    place: Hashable = None  # The index or evaluation that the trial takes, if any.
-    is_given: bool = True  # The trial has parameters; without, it may take a place.
+    place: Hashable = None  # The index, evaluation or replicate that the trial makes, if known.
+    is_given: bool = True  # The trial has parameters. Otherwise its place may not be chosen yet.
     # The number of earlier proposals without a result; only for this worker's trials.
     n_unfinished_before: int | None = None
-    is_taken: bool = False  # Another trial took the same place later and has ended.
-    repeats_retry: bool = False  # An earlier trial retries the same trial.
+    is_taken: bool = False  # Another trial has the result of this place, or had the place first.
+    repeats_retry: bool = False  # This trial and an earlier trial retry the same trial.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,13 +58,13 @@ class Snapshot:
     """The facts that decisions depend on, see :meth:`Observer.look`."""
 
     unfinished: tuple[Unfinished, ...] = ()  # Ordered by number.
-    n_done: int = 0  # The number of results; max_trial is the goal.
+    n_done: int = 0  # The number of results. The study ends when it reaches max_trial.
     max_trial: float = math.inf
     n_free: float = math.inf  # The proposals that neither a result nor a live trial has.
     n_wanted: float = math.inf  # The proposals without a result, infinite if unknown.
     last_place: float = math.inf  # The last index with a proposal.
     batch_size: int = 1  # The number of trials that run at once.
-    is_refilled: bool = False  # A trial begins when another one ends, not in rounds.
+    is_refilled: bool = False  # A trial begins when another trial ends. Otherwise, in rounds.
     has_heartbeats: bool = False  # The storage ends the trials of workers without signs of life.
     limit: str | None = None  # The limit that is reached, if any.
 
@@ -109,7 +110,7 @@ class Wait:
 
 @dataclasses.dataclass(frozen=True)
 class End:
-    """Begin no further trials, for a reason."""
+    """Begin no further trials, because of ``reason``."""
 
     reason: str
 
@@ -122,7 +123,7 @@ class GiveBack:
 
 
 def before(snapshot: Snapshot) -> Begin | Wait | End:
-    """Return the next step."""
+    """Return whether to begin trials, to wait for other workers or to end."""
     if snapshot.limit is not None:
         return End(snapshot.limit)
     n_live = len(snapshot.live)
@@ -149,9 +150,9 @@ def before(snapshot: Snapshot) -> Begin | Wait | End:
 
 
 def after(snapshot: Snapshot, begun: frozenset[int]) -> GiveBack:
-    """Return the ids of the trials that have just begun and are too many.
+    """Return which of the trials in ``begun`` to give back, because other workers began them, too.
 
-    All workers use the same order. So one worker keeps the trial that others give back.
+    All workers use the same order of trials. So they do not all give back the same trial.
     """
     begun_trials = (trial for trial in snapshot.unfinished if trial.trial_id in begun)
     # A trial that another worker has begun, or is about to begin, may seem to wait.
@@ -161,10 +162,10 @@ def after(snapshot: Snapshot, begun: frozenset[int]) -> GiveBack:
 
 
 def _is_surplus(snapshot: Snapshot, trial: Unfinished, live: list[Unfinished]) -> bool:
-    # Several workers may have found the same dead trial.
+    # Several workers may have noticed that a worker died, and may all retry its trial.
     if trial.repeats_retry or trial.is_taken:
         return True
-    # The order is the storage's numbering.
+    # Trials with lower numbers have priority.
     n_ahead = sum(earlier.number < trial.number for earlier in live)
     if trial.place is not None:
         # Two workers both give way if each sees the other's trial. The worker of the later trial
@@ -178,7 +179,8 @@ def _is_surplus(snapshot: Snapshot, trial: Unfinished, live: list[Unfinished]) -
             if trial.place > snapshot.last_place:  # type: ignore[operator]
                 return True
             if all(given_trial.place is not None for given_trial in live if given_trial.is_given):
-                # Count by index. Otherwise a trial that gave way would be missing in the end.
+                # Smaller indices without a result have priority instead. If a trial gave its index
+                # back, the index must still get a result.
                 n_ahead = trial.n_unfinished_before
     return snapshot.n_done + n_ahead >= snapshot.max_trial
 
@@ -208,14 +210,15 @@ class Observer:
         *,
         n_threads: int | None,
     ) -> Snapshot:
-        """Return the snapshot for the decisions, with more facts on trials that have just begun.
+        """Return a snapshot of the study, with more facts on the trials in ``begun``.
 
-        The order matters. First, the storage ends the trials of workers that show no sign of
-        life and whose processes are not seen here, so that they are read as ended. Then all
-        trials are read once. Free indices and results follow from this list. A worker that
-        begins a trial later gets another number, or finds ours. Last, the processes of the
-        trials' owners are looked up. A process that ended meanwhile may have told its trial. The
-        storage notices that when the trial is ended.
+        The order of the steps matters. First, the storage ends the trials of workers without
+        heartbeats, except workers that are alive on this host. So these trials are read as ended.
+        Then all trials are read once, and free indices and results follow from this one list. A
+        worker that begins a trial later gets another number, or finds this worker's trials. Last,
+        it is looked up whether the processes that run the trials are alive. A process that has
+        ended may have told its trial after the list was read. Then the storage refuses to end the
+        trial.
         """
         tally = self.tally
         study = self._study
@@ -259,7 +262,7 @@ class Observer:
     def _vouch(self) -> None:
         """Record heartbeats for trials of other live processes on this host.
 
-        While those processes cannot reach the database, Optuna would otherwise end their trials.
+        Otherwise Optuna would end their trials while these processes cannot reach the database.
         """
         storage: Any = self._study._storage
         for trial in self.tally.reader.unfinished.values():
@@ -292,7 +295,7 @@ class Observer:
             is_owned=_owners.owner_of(created) is not None,
             seconds_known=now - self._first_seen.setdefault(trial._trial_id, now),
             place=place,
-            # The worker has not yet stored the number by which the trial took its place.
+            # If `created` is a copy, the worker has not yet stored the trial's real number.
             is_given=bool(trial.params and created is trial) or "fixed_params" in attrs,
             n_unfinished_before=n_before,
             is_taken=is_taken,
@@ -301,7 +304,10 @@ class Observer:
 
 
 def _as_created(trial: FrozenTrial) -> FrozenTrial:
-    """Return a trial with the number that its worker expected. The real number may be larger."""
+    """Return a trial with the number that its worker expected for it.
+
+    The real number is larger if other workers created trials at the same moment.
+    """
     attrs = trial.system_attrs
     # A retry by Optuna itself keeps the owner of the retried trial.
     if _owners.owner_of(trial) is not None or "failed_trial" in attrs:

@@ -1,7 +1,7 @@
-"""Evaluations as trials of their own study. Any worker makes them, each once.
+"""Evaluations, such as of a trial on a new seed. Each is a trial of a study for evaluations only.
 
-Findings say which evaluations are missing. Evaluations of a study's trials on new seeds also
-confirm its best trial.
+Any worker may make them, each once. An object with the protocol :class:`Findings` says which
+evaluations are missing.
 """
 
 import contextlib
@@ -59,11 +59,11 @@ NO_STORED_TRIAL = -1
 
 
 class Findings(Protocol):
-    """The findings of the evaluations so far."""
+    """What follows from the evaluations so far, above all which evaluations are missing."""
 
     @property
     def used(self) -> Mapping[Evaluation, float]:
-        """The values that count. A failed evaluation is NaN."""
+        """The values that count, by evaluation. The value of a failed evaluation is NaN."""
 
     @property
     def missing(self) -> Sequence[Evaluation]:
@@ -71,7 +71,7 @@ class Findings(Protocol):
 
     @property
     def n_evaluations(self) -> int:
-        """The number of evaluations in all, as far as it is known."""
+        """The number of finished and missing evaluations together, as far as it is known."""
 
 
 def plan_seeds(study: optuna.Study, number: int, count: int) -> Planned:
@@ -111,10 +111,10 @@ def open_evaluations(
     reuse: bool = False,
     settings: Mapping[str, Any] = {},
 ) -> optuna.Study:
-    """Create or load a study of evaluations. ``evaluated`` describes their subject in JSON.
+    """Create or load a study of evaluations. ``evaluated`` says in JSON what is evaluated.
 
-    ``functions`` evaluate it, see :func:`check_code`. ``settings`` are user attributes, which say
-    how evaluations are read.
+    ``functions`` are the user's functions that evaluate it, see :func:`check_code`. ``settings``
+    become user attributes of the study, which say how to read its evaluations.
     """
     check_study_name(name)
     opened = open_storage(storage)
@@ -146,13 +146,13 @@ def make_evaluations(
     executor: futures.Executor | None = None,
     catch: Caught = (),
 ) -> None:
-    """Make evaluations until the finished ones show that none is missing.
+    """Make evaluations until ``findings_of`` the finished evaluations misses none.
 
     No evaluation is made twice. A new call resumes, and processes may work together. ``names`` are
-    the meanings of an evaluation's numbers. ``stop`` is set when running evaluations should end,
-    :obj:`None` if they ignore it. After ``max_time`` seconds over all runs, no evaluation begins,
-    and running ones may end with "timeout". An ``executor`` gets a job for each evaluation. An
-    error in ``catch`` ends only this evaluation.
+    the meanings of an evaluation's numbers. ``stop`` is set by Ctrl-C, and asks running
+    evaluations to end. It is :obj:`None` if they would ignore it. After ``max_time`` seconds over
+    all runs, no evaluation begins, and running ones may end with "timeout". An ``executor`` gets a
+    job for each evaluation. If an evaluation raises an error in ``catch``, the others go on.
     """
     bar = progress_bar(show=show_progress_bar, unit="evaluation", desc=study.study_name)
 
@@ -162,7 +162,7 @@ def make_evaluations(
         bar.update(len(findings.used) - bar.n)
         return findings.missing
 
-    # If evaluations ignore the event, KeyboardInterrupt ends them at any place.
+    # If evaluations ignore the event, Ctrl-C raises KeyboardInterrupt within them.
     with bar, contextlib.nullcontext() if stop is None else interruptible(stop):
         check_is_reached(study._storage, executor)
         if executor is None:
@@ -185,7 +185,7 @@ def make_evaluations(
             return missing_in(study.get_trials(deepcopy=False))
 
         tried = set[Evaluation]()
-        # An evaluation that was tried and is still missing had no time left.
+        # If an evaluation was tried and is still missing, the time limit ended it.
         while untried := [e for e in missing_now() if e not in tried]:
             tried.update(untried)
             jobs = [executor.submit(make, evaluation) for evaluation in untried]
@@ -194,7 +194,7 @@ def make_evaluations(
 
 @dataclasses.dataclass(frozen=True)
 class Needed:
-    """Evaluations that must be made, whatever the values of finished evaluations are."""
+    """Findings for a fixed list of evaluations: ``needed`` does not depend on their values."""
 
     needed: Sequence[Evaluation]
     made: Mapping[Evaluation, float]
@@ -215,7 +215,7 @@ class Needed:
 
     @property
     def n_evaluations(self) -> int:
-        """The number of evaluations."""
+        """The number of needed evaluations."""
         return len(self.needed)
 
 
@@ -248,7 +248,7 @@ def run_jobs(jobs: Sequence[futures.Future[Any]], after_job: Callable[[Any], obj
 
 @dataclasses.dataclass(frozen=True)
 class _EvaluationObjective:
-    """Evaluations as trials. A trial's parameters name its evaluation."""
+    """The objective of a study of evaluations. A trial's parameters say what it evaluates."""
 
     evaluate: Callable[..., float | Outcome]
     direction: StudyDirection
@@ -287,12 +287,13 @@ class _EvaluationObjective:
             outcome = Outcome("complete", number(returned))
         if outcome.value is None or math.isfinite(outcome.value):
             return outcome
-        return dataclasses.replace(outcome, status="pruned", value=None)  # It needs no repetition.
+        # An evaluation with an infinite value or NaN is done: it is not repeated.
+        return dataclasses.replace(outcome, status="pruned", value=None)
 
 
 @dataclasses.dataclass(frozen=True)
 class TrialEvaluation:
-    """Evaluates trials, named by their numbers, on new seeds. Any process can call it."""
+    """A function that evaluates the trial with a number on a new seed, in any process."""
 
     objective: Searched[Any]
     trials: Mapping[int, FrozenTrial]
@@ -349,5 +350,5 @@ class _Params(dict[str, Any]):
 
 
 def beginning_of(trials: Sequence[FrozenTrial]) -> dict[str, str]:
-    """Return what identifies a study. An earlier study of the same name differs in it."""
+    """Return a text that differs between a study and an earlier study of the same name."""
     return {"study that began": beginning(trials[0])}

@@ -23,8 +23,8 @@ from adnn_optuna._files import check_npz
 # Some databases hold no more than 65,535 characters in an attribute.
 _LONGEST = 55_000
 _FIRST_PART = f"{stored.EXAMPLE_PARTS}/0"
-# Lists that collect the scores of running trials, by the id() of the trial in Python. A trial has
-# a list only if its runner stores the scores.
+# Lists that collect the scores of running trials, by Python's id() of the trial object. A trial
+# has a list if the code around it, not `log_scores`, is to store the scores.
 _COLLECTED: dict[int, list["Scored"]] = {}
 # The first completed trial with scores of each study of this process.
 _FIRST: weakref.WeakKeyDictionary[optuna.Study, tuple[int, ExampleScores]] = (
@@ -55,7 +55,7 @@ def _joined(attrs: Mapping[str, Any], name: str) -> bytes:
 
 
 def scores_as_attributes(name: str, scores: np.ndarray) -> dict[str, str]:
-    """Return scores of test examples as attributes, as right or wrong answers or in float32."""
+    """Return scores of test examples as attributes: truth values, or numbers in float32."""
     if scores.dtype != bool:
         scores = scores.astype(np.float32)
     return as_attributes(name, scores)
@@ -64,12 +64,13 @@ def scores_as_attributes(name: str, scores: np.ndarray) -> dict[str, str]:
 def from_attributes(
     attrs: Mapping[str, Any], name: str, of: str, shapes: Sequence[tuple[int, ...]] | None = None
 ) -> list[np.ndarray]:
-    """Return the arrays that ``of`` stores, such as a study. Raise an error if they are malformed.
+    """Return the arrays that a text in ``attrs`` holds. Raise an error if the text is malformed.
 
-    The arrays have these ``shapes``. If :obj:`None`, there is one array of one dimension.
+    ``of`` is the text's source in words, such as a study. The arrays must have these ``shapes``.
+    If ``shapes`` is :obj:`None`, there must be one array of one dimension.
     """
     arrays: list[np.ndarray] = []
-    # For a wrong text, zipfile and NumPy may raise any error.
+    # If the text is wrong, zipfile and NumPy may raise any error.
     with contextlib.suppress(Exception):
         file = io.BytesIO(_joined(attrs, name))
         check_npz(file)
@@ -88,14 +89,14 @@ def from_attributes(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scored:
-    """The scores of n examples, and the numbers of their groups. 0 and 1 alone become bool."""
+    """The scores of n examples, and the numbers of their groups, if there are groups."""
 
     scores: np.ndarray
     groups: np.ndarray | None
 
     @functools.cached_property
     def attributes(self) -> tuple[ExampleScores, dict[str, str]]:
-        """A trial's attributes. There are several if one would be too long."""
+        """The scores as a trial's attributes: a record, and further texts if there are many."""
         parts = _in_parts(stored.EXAMPLE_PARTS, _packed(self.scores))
         examples: ExampleScores = {"n": len(self.scores), "scores": parts.pop(_FIRST_PART)}
         if self.groups is not None:
@@ -165,7 +166,7 @@ def log_scores(trial: BaseTrial, scores: Any, *, groups: Any = None) -> float:
 
 @contextlib.contextmanager
 def collecting(trial: BaseTrial) -> Iterator[list[Scored]]:
-    """Let :func:`log_scores` append to a list in place of storing in this trial."""
+    """Within the context, :func:`log_scores` appends scores to the list, and stores none."""
     collected: list[Scored] = []
     _COLLECTED[id(trial)] = collected
     try:
@@ -191,14 +192,17 @@ def _digest(groups: np.ndarray) -> str:
 
 
 def _packed(scores: np.ndarray) -> bytes:
-    """Return scores as bits or in float32, because coarser predictions would have ties."""
+    """Return scores as bits or in float32. In coarser numbers, different scores would be equal."""
     if scores.dtype == bool:
         return np.packbits(scores).tobytes()
     return scores.astype("<f4").tobytes()
 
 
 def _check_first(trial: optuna.Trial, scored: Scored) -> None:
-    """Raise an error for examples other than the first trial's. Store the first groups."""
+    """Raise an error unless the study's first completed trial with scores has the same examples.
+
+    If there is no such trial yet, store the groups in the study.
+    """
     study = trial.study
     if study not in _FIRST:
         completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))

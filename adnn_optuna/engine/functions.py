@@ -105,12 +105,12 @@ def seeds_of(function: UserFunction) -> tuple[str, ...]:
 class FunctionObjective:
     """Any Optuna objective: a function of a trial, or of a trial and a seed.
 
-    Random numbers are keyed by seed and trial, so arms with equal parameters get equal values. An
-    error in ``catch`` ends its trial without a value. ``failed`` is the value that counts for
-    failed runs on new seeds. An ``executor`` runs trials side by side, else ``n_jobs`` threads do.
-    ``replicate`` is the share of the trials that are replicates. ``resampled`` are the numbers of
-    training and test examples if its seeds redraw a split, False if they do not, None if the user
-    did not say.
+    Random numbers are keyed by seed and trial, so arms with equal parameters get equal values. A
+    trial that raises an error in ``catch`` ends without a value. ``failed`` is the value that
+    counts for failed runs on new seeds. Trials run at the same time in an ``executor``, or in
+    ``n_jobs`` threads. ``replicate`` is the share of the trials that are replicates.
+    ``resampled`` are the numbers of training and test examples if the function's seeds redraw a
+    split. It is False if they do not, and None if the user did not say.
     """
 
     function: UserFunction
@@ -148,13 +148,13 @@ class FunctionObjective:
 
     @property
     def declared(self) -> Mapping[str, Any]:
-        """The arguments that a comparison stores."""
+        """The arguments of the objective that a comparison stores."""
         sizes = self.split_sizes
         return {"resampled": sizes and [*sizes], "failed": self.failed}
 
     @property
     def split_sizes(self) -> tuple[int, int] | None:
-        """The numbers of training and test examples, if its seeds redraw the split of data."""
+        """The numbers of training and test examples, if seeds redraw the split of the data."""
         return self.resampled or None
 
     def replace(self, **parts: Any) -> Self:
@@ -189,7 +189,7 @@ class FunctionObjective:
         if batch_size == "auto":
             n_at_once = self.n_jobs
         n_at_once = as_integer("batch_size", n_at_once, below=stored.TOO_MANY)
-        n_threads = n_at_once  # An executor knows how many jobs it runs at once.
+        n_threads = n_at_once  # An executor limits the number of its jobs at once by itself.
         if self.executor is None:
             n_threads = self.n_jobs
         return RunPlan(
@@ -307,8 +307,8 @@ class FunctionObjective:
             if index is None:
                 key = 2**63 + replicate["trial"]
             return replicate_seed(self.seed, key, replicate["repetition"])
-        # After a kill, the same index is proposed again, or the trial is retried under another
-        # number.
+        # After a worker's death, another trial has the same index, or is a retry. The seed does
+        # not follow from that trial's own number, so it stays the same.
         number = attrs.get("failed_trial", trial.number)
         proposal = attrs.get(stored.PROPOSAL)
         if proposal is None:
@@ -343,7 +343,7 @@ class FunctionObjective:
         except UpdateFinishedTrialError:
             if not has_ended(trial):
                 raise
-            return Outcome("pruned")  # Another worker told the trial's end.
+            return Outcome("pruned")  # This has no effect, as the trial was told elsewhere.
         value = number(returned)
         # As in `Study.optimize`, samplers learn from an infinite value that is a penalty.
         penalty = math.inf

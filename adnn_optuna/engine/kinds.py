@@ -15,7 +15,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 @dataclasses.dataclass(frozen=True)
 class Kind(Generic[R_co]):
-    """A kind of study, described by the names of its modules and classes."""
+    """A kind of study. Most fields are paths, such as ``module.Class``, within this package."""
 
     record: str = "engine.records.SearchRecord"  # The class of a study's record.
     # The class of a study's result; its arguments are a record and the objective, if known.
@@ -27,13 +27,13 @@ class Kind(Generic[R_co]):
     fix: str = ""  # States why the objective cannot be rebuilt, and the fix.
 
     def load(self, part: str) -> Any:
-        """Return the object behind one of the names."""
+        """Return the class or function at the path in the field ``part``."""
         return loaded(getattr(self, part))
 
     def rebuilt(self, study: optuna.Study, data_dir: FilePath | None, called: str = "") -> Any:
-        """Return what was searched, from the stored study. Its dataset is in ``data_dir``.
+        """Return the objective of a stored study. Its dataset is looked for in ``data_dir``.
 
-        Errors use the user's name of the study.
+        ``called`` is the user's name of the study for errors.
         """
         if not self.objective:
             raise WrongValueError(f"{called or f'Study {study.study_name!r}'} {self.fix}")
@@ -41,7 +41,7 @@ class Kind(Generic[R_co]):
 
 
 def loaded(path: str) -> Any:
-    """Return an object of a module of this package, by both names."""
+    """Return the object at a path of this package, such as ``engine.records.SearchRecord``."""
     module, _, name = path.rpartition(".")
     return getattr(load(f"adnn_optuna.{module}"), name)
 
@@ -53,9 +53,9 @@ NETWORKS: Kind[Any] = Kind(
     "experiments.models.RedrawnObjective",
 )
 TRAINED_MODELS = "experiments.models.TrainedModels"
-"""Keras models among those that are compared."""
+"""The class of the Keras models among the models that are compared."""
 EVALUATIONS_ELSEWHERE = "experiments.records.evaluations_elsewhere"
-"""How often other studies evaluated the test samples of a study."""
+"""The function that counts how often other studies evaluated the same test samples."""
 FUNCTION: Kind[Any] = Kind(
     "engine.records.FunctionRecord",
     "results.function_search.FunctionSearch",

@@ -1,7 +1,7 @@
 """The loop behind all evaluations: read, decide, act.
 
-A read of the study gives a snapshot. The module `decisions` names the next steps, and the loop
-takes them: it asks for trials in one thread, runs them, and tells their results. If proposals
+A read of the study gives a snapshot. The module `decisions` decides on the next step, and the loop
+carries it out: it asks for trials in one thread, runs them, and tells their results. If proposals
 learn from values, the loop runs in rounds of one batch. It tells the trials in the order in which
 they began, so that no proposal depends on the duration of a training run. If no proposal learns, a
 trial begins as soon as another trial has ended.
@@ -49,7 +49,7 @@ AfterTell = Callable[[Tally, optuna.Trial, Outcome], object]
 
 
 def last_limits(study: optuna.Study) -> LimitValues:
-    """Return the limits of the last run of a study that had something to do."""
+    """Return the limits of a study's last run, except runs that began no trial."""
     attrs, _ = read_study(study)
     runs = runs_of(attrs)
     limits: Any = runs[-1]["limits"] if runs else {}
@@ -66,13 +66,13 @@ def was_exhausted(study: optuna.Study) -> bool:
 
 
 class Loop:
-    """Runs one study, opened before, until it has reached a limit or ``stop`` is set.
+    """Runs one study, which is already open, until it has reached a limit or ``stop`` is set.
 
     Other workers may run the same study. ``n_threads`` trials run at once if no proposal learns
-    from values; ``prepare_threads`` returns the function that each thread calls first.
+    from values. ``prepare_threads`` returns the function that each thread calls first.
     ``after_tell`` is called with each finished trial after the next read of the study. ``ends``
-    are stricter limits that end this part of a run. Without ``is_run``, the loop stores neither
-    its limits nor the reason of its end.
+    are stricter limits, for a loop that is only a part of a run. If ``is_run`` is False, the loop
+    stores neither its limits nor why it ended.
     """
 
     def __init__(
@@ -96,7 +96,8 @@ class Loop:
         self._storage: Any = study._storage
         self._stop = stop
         self._after_tell = after_tell
-        # A search stores the settings of its first run. Evaluations have no settings.
+        # Studies of searches store the settings of their first run. Studies of evaluations have no
+        # settings.
         settings = study.user_attrs.get(SEARCH)
         self._sampler: str | None = None
         if settings and is_run:
@@ -118,7 +119,7 @@ class Loop:
     def run(self) -> int:
         """Run the study and return how many trials are done.
 
-        If the user interrupts, running trials end as failed.
+        If the user interrupts the run, running trials end with the state FAIL.
         """
         self._study._stop_flag = was_exhausted(self._study)
         # This read ends trials that this thread asked for earlier and did not tell. Once the run
@@ -141,7 +142,7 @@ class Loop:
             n_done = self._observer.tally.n_done
             self._end_run(reason, n_done)
         except BaseException as error:
-            # A storage that does not answer was waited for long enough.
+            # A StorageError is raised after minutes of waiting, so nothing more is stored then.
             if not isinstance(error, StorageError):
                 with contextlib.suppress(Exception):
                     self._tidy(is_interrupt=isinstance(error, KeyboardInterrupt))
@@ -159,14 +160,16 @@ class Loop:
         if isinstance(decision, Begin):
             self._run_trials(decision.count, snapshot, threads)
         if self._jobs:
-            # If a thread is free, other workers may leave a trial for it at any moment.
+            # If a thread is free, it may get a trial whenever another worker leaves one. So read
+            # the study again soon.
             is_full = isinstance(decision, End) or len(self._jobs) == snapshot.batch_size
             seconds = None
             if not is_full:
                 seconds = _SECONDS_BETWEEN_READS
             self._collect(seconds)
         elif isinstance(decision, Wait):
-            # While this thread waited for ``stop``, a signal in this thread could not set it.
+            # ``stop.wait`` is not used: during the wait, a signal in this thread could not set
+            # ``stop``.
             time.sleep(_SECONDS_BETWEEN_READS)
         return None
 
@@ -174,12 +177,12 @@ class Loop:
         self, count: int, snapshot: Snapshot, threads: futures.ThreadPoolExecutor
     ) -> None:
         """Begin trials, and train them in threads or in this one."""
-        # Measured before the trials begin, so that a trial's time reaches the limit no later than
-        # its training does.
+        # Measured before the trials begin. So if training ends at the time limit, the time that is
+        # stored for the trial has also reached the limit.
         work_began = time.monotonic() - self._observer.tally.elapsed
         if self._n_done_before is None:
-            # A run that is killed has no reason of its end. The reason of an earlier run is
-            # removed.
+            # A run that is killed cannot store why it ended. So the reason of an earlier run is
+            # removed now.
             self._store_run(snapshot.n_done, None, None)
             self._n_done_before = snapshot.n_done
         trials = self._begin(count, snapshot)
@@ -187,7 +190,7 @@ class Loop:
             for trial in trials:
                 run = threads.submit(copy_context().run, self._train, [trial], work_began)
                 self._jobs[run] = trial, work_began
-        elif trials:  # In this thread, which Ctrl-C interrupts.
+        elif trials:  # Trials run in this thread, where Ctrl-C can interrupt them.
             self._tell(trials, self._train(trials, work_began), work_began)
 
     def _read_study(self, begun: frozenset[int] = frozenset()) -> Snapshot:
@@ -207,15 +210,15 @@ class Loop:
 
     def _fail(self, trial_id: int) -> None:
         """End a trial so that it is done again."""
-        # Enqueued first, so that the parameters are not lost if this worker dies in between. The
-        # trial is read again, because parts of an earlier read may be outdated.
+        # The parameters are enqueued first. If this worker dies before the trial ends, they are
+        # not lost. The trial is read again, because an earlier read may be outdated.
         with contextlib.suppress(KeyError):  # The trial was deleted.
             trial = self._storage.get_trial(trial_id)
             enqueue_again(self._study, trial)
             _owners.end_trial(self._study, trial)
 
     def _begin(self, count: int, snapshot: Snapshot) -> list[optuna.Trial]:
-        """Begin trials, except surplus trials: other workers begin trials, too."""
+        """Begin up to ``count`` trials. Give back those that other workers began, too."""
         other_trials = [trial for trial in snapshot.unfinished if not trial.is_open]
         may_collide = bool(other_trials or self._n_rivals)
         begun: dict[int, optuna.Trial] = {}
@@ -223,7 +226,7 @@ class Loop:
             try:
                 begun_trial = self._begin_one()
             except UpdateFinishedTrialError:
-                # Another worker ended the trial, because it saw no heartbeat of this worker.
+                # Another worker ended the trial, because heartbeats of this worker were missing.
                 self._read_study()
                 continue
             if begun_trial is None:  # Other workers took the last trials.
@@ -233,8 +236,8 @@ class Loop:
             if not is_expected:
                 may_collide = True
                 self._read_study()
-        # If no other worker came in between, none can have chosen the same proposals. Later
-        # workers find these trials.
+        # If no other worker created a trial meanwhile, no other worker can have chosen the same
+        # proposals. Workers that read later find these trials.
         self._n_rivals = 0
         if may_collide:
             snapshot = self._read_study(frozenset(begun))
@@ -247,7 +250,8 @@ class Loop:
     def _begin_one(self) -> tuple[optuna.Trial, bool] | None:
         """Begin the first waiting trial or a new one, if there is one.
 
-        Return also whether no other worker came in between.
+        Return also whether the trial has the expected number: then no other worker created a trial
+        meanwhile.
         """
         self._study._thread_local.cached_all_trials = None  # Samplers must see new trials.
         waited = self._take_waiting()
@@ -269,8 +273,8 @@ class Loop:
     def _take_waiting(self) -> int | None:
         """Begin the first trial that waits; return its id.
 
-        `Study.ask` does the same, but here the owner is stored first. If the worker dies in
-        between, only the owner shows that the trial has no worker.
+        `Study.ask` does the same, but here the owner is stored before the state RUNNING. If the
+        worker dies after that, the stored owner shows that no worker runs the trial.
         """
         for trial in [*self._observer.tally.reader.unfinished.values()]:
             if trial.state != TrialState.WAITING or trial._trial_id in self._open:
@@ -278,20 +282,21 @@ class Loop:
             trial_id = trial._trial_id
             claim = _owners.claim_of(trial)
             owner = _owners.ownership(trial)
-            # The trial may have been deleted, which caches do not show.
+            # The trial may have been deleted, but Optuna's caches still list it.
             with contextlib.suppress(UpdateFinishedTrialError, KeyError):
                 self._storage.set_trial_system_attr(trial_id, claim, owner)
                 if self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
                     self._storage.set_trial_system_attr(trial_id, OWNER, owner)
                     return trial_id
-                self._storage.set_trial_system_attr(trial_id, claim, None)  # Another won.
+                self._storage.set_trial_system_attr(trial_id, claim, None)  # Another began it.
         return None
 
     def _create(self) -> tuple[int | None, bool]:
         """Create a trial with its owner, and with its proposal as far as it is known.
 
-        One transaction does all, so a dying worker leaves nothing half done. The owner is stored
-        with the number that the trial gets, unless others create a trial at the same moment.
+        All is stored in one transaction, so a worker that dies leaves no incomplete trial. The
+        owner's record has the number that the trial is expected to get. It is wrong if others
+        create a trial at the same moment.
         """
         reader = self._observer.tally.reader
         places = self._observer.places
@@ -322,7 +327,7 @@ class Loop:
         return trial_id, False
 
     def _give_back(self, trial: optuna.Trial) -> None:
-        """End a surplus trial. Enqueued parameters wait again."""
+        """End a surplus trial. If its parameters were enqueued, enqueue them again."""
         with contextlib.suppress(UpdateFinishedTrialError, KeyError):
             mark(trial, "interrupted")
             self._fail(trial._trial_id)
@@ -333,7 +338,7 @@ class Loop:
         return self._objective.train(trials, stop=self._stop, deadline=deadline)
 
     def _collect(self, seconds: float | None) -> None:
-        """Wait some seconds at most until a job has ended. Tell the trials of ended jobs."""
+        """Wait until a job has ended, at most some ``seconds``. Tell the trials of ended jobs."""
         ended, _ = futures.wait(self._jobs, seconds, futures.FIRST_COMPLETED)
         for run in ended:
             outcomes = run.result()
@@ -343,7 +348,7 @@ class Loop:
     def _tell(
         self, trials: list[optuna.Trial], outcomes: list[Outcome], work_began: float
     ) -> None:
-        """Tell the results of trials. Trials after one that gains enough do not count."""
+        """Tell results. Trials after one that reaches a limit such as max_gain do not count."""
         early = [limit for limit in self._limits if limit.ends_early]
         for position, (trial, outcome) in enumerate(zip(trials, outcomes, strict=True)):
             if outcome.status == "stopped":
@@ -381,17 +386,18 @@ class Loop:
         for run, (trial, work_began) in self._jobs.items():
             if run.exception() is None:  # The job ended with a result.
                 self._tell([trial], run.result(), work_began)
-        self._open.clear()  # Trials without a worker are ended by the next read.
+        self._open.clear()  # The next read ends all other trials of this run.
         snapshot = self._read_study()
         if is_interrupt and self._n_done_before is not None:
             self._end_run(snapshot.limit or "interrupted", snapshot.n_done)
 
     def _end_run(self, reason: str, n_done: int) -> None:
-        """Store why the run ended. A run that had nothing to do stores nothing."""
+        """Store why the run ended, if it began trials."""
         if self._n_done_before is not None:
             self._store_run(self._n_done_before, reason, n_done)
             return
-        # An earlier run with the same limits may have died before it stored the reason.
+        # An earlier run with the same limits may have died before it stored the reason. Then this
+        # run stores it.
         is_open = self._sampler and self._study.user_attrs.get(STOP_REASON) is None
         if is_open and last_limits(self._study) == self._limit_values:
             self._study.set_user_attr(STOP_REASON, reason)

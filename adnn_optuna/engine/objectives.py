@@ -1,4 +1,4 @@
-"""The protocol of objectives, which studies search, and of the outcomes of their trials."""
+"""The protocols of objectives, and the outcomes of their trials."""
 
 import contextlib
 import dataclasses
@@ -51,8 +51,8 @@ Caught = tuple[type[Exception], ...]
 class Outcome:
     """The end of a trial.
 
-    The status ``"timeout"`` stands for any limit. ``"stopped"`` means that the user stopped the
-    trial, which is then not told.
+    The status ``"timeout"`` stands for any limit that ended the trial. The status ``"stopped"``
+    means that the user stopped the trial. Such a trial is not told.
     """
 
     status: Status
@@ -90,7 +90,7 @@ class Outcome:
 
 
 class Trainable(Protocol):
-    """The objective of one study, which its trials evaluate."""
+    """The objective that the trials of one study evaluate."""
 
     @property
     def seed(self) -> int:
@@ -119,20 +119,20 @@ class Trainable(Protocol):
 class Ending(NamedTuple):
     """The work that follows the trials of a study."""
 
-    test: bool = True  # Whether a test set, if there is one, is evaluated.
+    test: bool = True  # Whether to evaluate the test set, if there is one.
     confirm: int | Literal["auto"] = "auto"  # The number of new seeds for the best trial.
     is_compared: bool = False  # The study is a run of a comparison.
-    max_time: float | None = None  # The limit for trials and all later steps together.
+    max_time: float | None = None  # The time limit for trials and all later steps together.
     show_progress_bar: bool = False
 
 
 def _nothing() -> None:
-    """Prepare nothing."""
+    """Do nothing: threads need no preparation."""
 
 
 @dataclasses.dataclass(frozen=True)
 class RunPlan:
-    """The plan by which an arm of an objective is searched in one study."""
+    """The plan for running one sampler or control on an objective in one study."""
 
     objective: Trainable  # The objective that trials evaluate.
     batch_size: int
@@ -141,8 +141,8 @@ class RunPlan:
     # Further settings for the study to store.
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     replicate: float = 0.0  # The share of the trials that are replicates.
-    n_new_seeds: int = 0  # The number of evaluations that must also fit in ``max_time``.
-    first_step: str = ""  # One word for the step that the first trial waits for.
+    n_new_seeds: int = 0  # The number of evaluations on new seeds that ``max_time`` includes.
+    first_step: str = ""  # What the first trial waits for, as one word for the progress bar.
     # Called in the process that runs the study. Each thread of trials first calls the returned
     # function.
     prepare_threads: Callable[[], Callable[[], None] | None] = _nothing
@@ -173,7 +173,7 @@ class Searched(Trainable, Protocol[R_co]):
 
     @property
     def draws_data(self) -> bool:
-        """Whether a seed may also draw the data; otherwise all seeds use the selection data."""
+        """Whether a seed may redraw the data. Otherwise all seeds use the data of the search."""
 
     @property
     def arms(self) -> Arms:
@@ -181,15 +181,15 @@ class Searched(Trainable, Protocol[R_co]):
 
     @property
     def functions(self) -> Mapping[str, UserFunction]:
-        """The user's functions, by the user's names. Their code may change."""
+        """The user's functions, by the user's names. Changes of their code are noticed."""
 
     @property
     def split_sizes(self) -> tuple[int, int] | None:
-        """The numbers of training and test examples, if its seeds redraw the split of data."""
+        """The numbers of training and test examples, if seeds redraw the split of the data."""
 
     @property
     def declared(self) -> Mapping[str, Any]:
-        """What a comparison stores in addition to its other arguments."""
+        """The objective's settings that a comparison stores beside its own arguments."""
 
     def replace(self, **parts: Any) -> Self:
         """Return a copy with other parts, such as ``seed`` and ``catch``."""
@@ -292,7 +292,7 @@ GO_ON = "To go on after such errors, pass catch="
 
 @contextlib.contextmanager
 def catching(catch: Caught, what: str) -> Iterator[None]:
-    """Log a caught error and go on. Add the place to any other error.
+    """Log an error of a type in ``catch`` and go on. Add ``what`` failed to any other error.
 
     A fault of the storage, or a function of another study, is always raised.
     """

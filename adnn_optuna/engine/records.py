@@ -47,7 +47,7 @@ class SearchRecord:
     study: optuna.Study
     attrs: Attributes  # The study's user attributes.
     metric: str  # The selection metric.
-    baseline: float  # NaN if its training was cut off. For functions, the best value.
+    baseline: float  # The value from which gains are measured; NaN if unknown.
     best: FrozenTrial | None
     trials: tuple[FrozenTrial, ...]
     confirming: tuple[FrozenTrial, ...]  # The evaluations of best trials on new seeds.
@@ -57,7 +57,7 @@ class SearchRecord:
 
     @classmethod
     def of(cls, read: StudyRead) -> Self:
-        """Return the record of a study whose first trial is the baseline (MaxGainCallback)."""
+        """Return the record of a study. As in MaxGainCallback, the first value is the baseline."""
         study = read.study
         trials = read.trials
         candidates = filter(may_be_best, trials)
@@ -73,7 +73,7 @@ class SearchRecord:
         return dataclasses.replace(self, attrs={**self.attrs, **values})
 
     def refreshed(self, *kinds: str) -> Self:
-        """Return the record with the study's present attributes of these kinds."""
+        """Return the record with the study's present attributes, for names of these ``kinds``."""
         attrs, _ = stored.read_study(self.study)
         names = [name for name in attrs if name.partition("/")[0] in kinds]
         news = {name: attrs[name] for name in names}
@@ -86,7 +86,7 @@ class SearchRecord:
 
     @property
     def sampler(self) -> str:
-        """The sampler, as the study stores it; empty if :func:`search` did not run it."""
+        """The sampler's name in the study; empty if :func:`search` did not run the study."""
         return self.settings.get("sampler", "")
 
     @property
@@ -101,17 +101,17 @@ class SearchRecord:
 
     @property
     def is_as_passed(self) -> bool:
-        """Whether the study stores the user's objective, unchanged by an arm."""
+        """Whether the study stores the user's own objective, and no control's variant of it."""
         return True
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The settings of the search: :class:`SearchSettings`; empty if none are stored."""
+        """The :class:`SearchSettings` that the study stores; empty if it stores none."""
         return self.attrs.get(stored.SEARCH, {})
 
     @property
     def runs(self) -> list[RunRecord]:
-        """The runs that had something to do, in the order in which they began."""
+        """The runs that began trials, in the order in which the runs began."""
         return runs_of(self.attrs)
 
     @property
@@ -124,12 +124,15 @@ class SearchRecord:
 
     @property
     def stop_reason(self) -> str | None:
-        """Which limit ended the study, or ``"exhausted"`` (no step left), ``"interrupted"``."""
+        """The limit that ended the study, ``"exhausted"`` (no trial was left) or others.
+
+        It is ``"interrupted"`` after Ctrl-C, and None if the study has not ended.
+        """
         return self.attrs.get(stored.STOP_REASON)
 
     @property
     def is_over(self) -> bool:
-        """Whether the study ended by itself and any best trial was tested."""
+        """Whether the study ended by itself, and its best trial, if there is one, was tested."""
         return self.stop_reason not in (None, "interrupted") and self._is_tested
 
     @property
@@ -147,7 +150,7 @@ class SearchRecord:
         return self.best is not None and self._is_added(self.best)
 
     def _is_added(self, trial: FrozenTrial) -> bool:
-        """Return whether a trial has no worker, and no time of an objective that ran it here."""
+        """Return whether no worker of this study ran a trial: it was added with its value."""
         is_search = stored.CONFIG in self.attrs or stored.SEARCH in self.attrs
         # A copied trial keeps the owner of the original trial, which has another number.
         is_copied = not {stored.OWNER, stored.PROPOSAL}.isdisjoint(trial.system_attrs)
@@ -168,7 +171,8 @@ class SearchRecord:
         kind = str(proposal["sampler"]).partition(":")[0]
         walks = (stored.GREEDY, stored.GREEDY_IMPROVING)
         is_walk = kind == "delta_step" and self.sampler in walks
-        # `search` makes keyed samplers of names and factories, and a study has only one of them.
+        # `search` makes keyed samplers from names and from factories. All keyed trials of a study
+        # are from one sampler, because a study has only one.
         if is_walk or kind == "keyed":
             return self.sampler
         return kind
@@ -216,7 +220,7 @@ class SearchRecord:
 
     @property
     def metric_label(self) -> str:
-        """The metric of the selection, as it is shown."""
+        """The selection metric, as results show it."""
         return self.metric
 
     @property
@@ -241,12 +245,12 @@ class SearchRecord:
 
     @property
     def counted_new_values(self) -> list[float]:
-        """The best trial's values on new seeds, if its value is their mean."""
+        """The best trial's values on new seeds, if they are what the best trial is judged by."""
         return []
 
     @property
     def later_cost(self) -> str:
-        """The later cost of the best trial; empty if the trial costs no more than others."""
+        """What using the best trial costs more than other trials, in words; empty if nothing."""
         return ""
 
     @property
@@ -271,18 +275,18 @@ class SearchRecord:
 
     @property
     def test_gain(self) -> float:
-        """How much better the best trial is than the baseline on the test set."""
+        """How much better the best trial's test value is than the baseline's."""
         return self.improvement(self.test_value, self.test_baseline)
 
     @property
     def score(self) -> float:
-        """The values by which arms are compared; higher ones are better."""
+        """The value by which samplers are compared. Higher values are better."""
         return self.improvement(self.test_value, 0.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class FunctionRecord(SearchRecord):
-    """The record of a function's search. Evaluations on new seeds judge its best trial."""
+    """The record of a function's search. Its test value is the mean of values on new seeds."""
 
     # How many other searches of the same function the storage holds.
     n_searches_elsewhere: int = dataclasses.field(default=0, compare=False)
@@ -291,7 +295,7 @@ class FunctionRecord(SearchRecord):
 
     @classmethod
     def of(cls, read: StudyRead) -> Self:
-        """Return the record of a study; its best trial is the recommended trial."""
+        """Return the record of a study. With replicates, the best trial has the best mean."""
         record = super().of(read)
         leader = record.best
         if record.replicated:
@@ -311,7 +315,7 @@ class FunctionRecord(SearchRecord):
 
     @property
     def best_value(self) -> float:
-        """The study's best value; the recommended trial may have another value."""
+        """The best value of the study's trials, even if another trial is recommended."""
         best_of = min if self.is_minimized else max
         return best_of(self.values, default=math.nan)
 
@@ -322,7 +326,7 @@ class FunctionRecord(SearchRecord):
 
     @property
     def planned(self) -> Planned:
-        """The declared number of new seeds for the best trial, and whether it was raised later."""
+        """The plan of new seeds for the best trial, and whether their number was raised later."""
         default: Planned = {"seeds": self.n_new_seeds, "sequential": False, "rank": 1}
         return self._declared or default
 
@@ -339,7 +343,7 @@ class FunctionRecord(SearchRecord):
 
     @property
     def new_seeds(self) -> list[int]:
-        """The declared new seeds of the best trial; all arms of a seed share them."""
+        """The planned new seeds of the best trial. Searches with the same seed share them."""
         if self._declared is None:
             return []
         seed = self.settings.get("seed", 0)
@@ -347,7 +351,7 @@ class FunctionRecord(SearchRecord):
 
     @functools.cached_property
     def _on_new_seeds(self) -> list[FrozenTrial]:
-        """The evaluations of the best trial on new seeds, by these."""
+        """The finished evaluations of the best trial on new seeds, in the order of the seeds."""
         trials_by_evaluation = evaluation_trials(self.confirming, NEW_SEED_NAMES)
         number = -1 if self.best is None else self.best.number
         return [
@@ -358,7 +362,7 @@ class FunctionRecord(SearchRecord):
 
     @property
     def new_values(self) -> list[float]:
-        """The best trial's values on new seeds, in their order; NaN for a failure."""
+        """The best trial's values on new seeds, in the order of the seeds; NaN for a failure."""
         return [*map(value_of, self._on_new_seeds)]
 
     @property
@@ -381,7 +385,7 @@ class FunctionRecord(SearchRecord):
     def test_value(self) -> float:
         """The mean of the values on new seeds; without new seeds, the best reported value.
 
-        If all trials failed, this is the declared value of a failure.
+        If all trials failed, it is the user's value for a failure.
         """
         if self.best is None and self.done_trials:
             if self.failed is None:
@@ -395,7 +399,7 @@ class FunctionRecord(SearchRecord):
 
     @property
     def counted_new_values(self) -> list[float]:
-        """The best trial's values on new seeds; failures have their declared value, if any."""
+        """The best trial's values on new seeds. A failure has the user's value for it, or NaN."""
         failed = math.nan if self.failed is None else self.failed
         return [failed if math.isnan(value) else value for value in self.new_values]
 
@@ -437,7 +441,7 @@ def read_record(
 
 
 def beginnings_of_runs(attrs_of_studies: Mapping[str, Attributes]) -> list[str]:
-    """Return the prefixes of the names of each comparison's runs."""
+    """Return the beginnings of the names of studies that are runs of a comparison."""
     return [f"{name}/" for name, attrs in attrs_of_studies.items() if stored.COMPARISON in attrs]
 
 

@@ -101,7 +101,7 @@ class _Call(NamedTuple):
 
 
 class _Flow:
-    """Follows labels through source code. ``parts`` maps draws to selections of rows."""
+    """Follows labels through source code. ``parts`` maps a draw's label to its selected rows."""
 
     def __init__(self) -> None:
         self.parts = {label: set[str]() for label in _SELECTED}

@@ -1,6 +1,6 @@
-"""Storages that repeat calls while their database is locked or away.
+"""Storages that repeat calls while their database is locked or cannot be reached.
 
-All calls of a study go through such a storage, so no single call can lack the repetition.
+All calls of a study go through such a storage, so each call is repeated if necessary.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-# The seconds to wait for a database that is locked or away: a server restarts in about a minute.
-# A short fault is not worth a warning.
+# The seconds to wait for a database that is locked or cannot be reached. A server restarts in
+# about a minute. Short faults are not worth a warning.
 _PATIENCE = 300.0
 _SECONDS_BEFORE_WARNING = 5.0
 _SECONDS_BETWEEN_ATTEMPTS = 0.1
@@ -66,10 +66,11 @@ class StorageError(RuntimeError):
 
 
 def repeating(storage: BaseStorage) -> BaseStorage:
-    """Return a view of a storage whose calls are repeated while the database is locked or away.
+    """Return a view of a storage. Its calls are repeated while the database cannot be used.
 
-    The class of the view derives from the storage's class, and both share their attributes. A
-    fault of five minutes raises :class:`StorageError`. A storage in memory is returned as it is.
+    The database may be locked, or out of reach for a while. The class of the view derives from the
+    storage's class, and both share their attributes. If a fault lasts for five minutes,
+    :class:`StorageError` is raised. A storage in memory is returned as it is.
     """
     if isinstance(storage, InMemoryStorage | _Repeating):
         return storage
@@ -100,7 +101,7 @@ def _unpickled(data: bytes) -> BaseStorage:
 
 
 def _listen(storage: BaseStorage) -> None:
-    """Listen for a database's faults, and lock SQLite. Unpickled copies need both again."""
+    """Register the handlers of a database's events. Unpickled copies of a storage have none."""
     backend: Any = getattr(storage, "_backend", storage)
     if not isinstance(backend, RDBStorage):
         return
@@ -118,7 +119,7 @@ class _FaultError(Exception):
 
 
 def _hand_on(context: Any) -> None:
-    """Hide a fault from Optuna, which would repeat the creation of a trial that may exist."""
+    """Hide a fault from Optuna. Otherwise Optuna would create a trial again that may exist."""
     error = context.sqlalchemy_exception
     if _is_patient.get() and not context.is_pre_ping and error is not None and is_fault(error):
         raise _FaultError(error)
@@ -254,7 +255,8 @@ def _study_of_name(storage: BaseStorage, _: Any, study_name: str | None = None) 
     return ids.get(study_name or "")
 
 
-# Functions that find the lost answer of a write, or None if the write did not arrive.
+# Functions that look for the effect of a write whose answer was lost. They return None if there is
+# no effect, so that the write must be repeated.
 _FINDS: dict[str, Callable[..., Any]] = {
     "create_new_study": _study_of_name,
     "set_trial_state_values": _has_state,
@@ -262,9 +264,10 @@ _FINDS: dict[str, Callable[..., Any]] = {
 
 
 def _patiently(call: Callable[[], _T], find: Callable[[], _T | None] = lambda: None) -> _T:
-    """Call a function, and again for up to five minutes if the database is locked or away.
+    """Call a function, and again for up to five minutes while the database cannot be used.
 
-    The earlier call may have arrived, so ``find`` looks for its result before each repetition.
+    An earlier call may have had its effect, so ``find`` looks for its result before each
+    repetition.
     """
 
     def call_again() -> _T:
@@ -293,9 +296,9 @@ def repeated(
     url: str = "",
     call_again: Callable[[], _T] | None = None,
 ) -> _T:
-    """Call until the call succeeds, its error cannot pass, or five minutes are over.
+    """Call until the call succeeds, its error cannot pass by itself, or five minutes are over.
 
-    Warnings hide the secrets of ``url``.
+    Warnings do not show the password in ``url``.
     """
     began = time.monotonic()
     has_warned = False

@@ -60,8 +60,8 @@ def interruptible(stop: threading.Event | None = None) -> Iterator[threading.Eve
     """Yield an event that is set by Ctrl-C and by SIGTERM, with which clusters end jobs.
 
     A signal with the user's own handler is left alone. A second signal raises KeyboardInterrupt at
-    once. The whole work of a public function stands within this block. Elsewhere, a signal raises
-    KeyboardInterrupt at any place, and Python drops exceptions while it destroys an object.
+    once. A public function does all its work within this block. Elsewhere, a signal would raise
+    KeyboardInterrupt at any place. Python drops the exception if it is destroying an object then.
     """
     stop = stop or threading.Event()
 
@@ -82,7 +82,7 @@ def interruptible(stop: threading.Event | None = None) -> Iterator[threading.Eve
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    # Checked last, because a signal may set the event until the handlers are restored.
+    # Checked last: until the handlers are restored, a signal may set the event.
     if stop.is_set():
         raise KeyboardInterrupt
 

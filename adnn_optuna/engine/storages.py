@@ -99,7 +99,7 @@ def open_storage(storage: AnyStorage | None, *, must_exist: bool = False) -> Bas
         )
     is_sqlite = url.get_backend_name() == "sqlite"
     is_named = url.host or url.database not in (None, "", ":memory:")
-    if is_sqlite and not is_named:  # In memory, each thread would have its own.
+    if is_sqlite and not is_named:  # In memory, each thread would have its own database.
         return InMemoryStorage()
     if url.drivername == "postgresql+psycopg":
         _checks.check_installed("psycopg", "PostgreSQL")
@@ -203,7 +203,7 @@ def _configure_sqlite(connection: DBAPIConnection, _: Any) -> None:
 
 
 def enqueue_again(study: Study, trial: FrozenTrial) -> None:
-    """Enqueue an enqueued trial again if it has no result, as its worker died or was stopped."""
+    """If a trial without a result had been enqueued, enqueue its parameters again."""
     attrs = trial.system_attrs
     if "fixed_params" not in attrs or is_done(trial):
         return
@@ -215,7 +215,7 @@ def enqueue_again(study: Study, trial: FrozenTrial) -> None:
     for later in stored_trials:
         has_history = later.system_attrs.get("retry_history") == history
         if has_history and later.number >= trial.number:
-            return  # Another worker, which may have died since, has enqueued it already.
+            return  # Another worker has enqueued the trial again already.
     attrs = {"failed_trial": trial.number, **attrs, "retry_history": history}
     again = optuna.create_trial(
         state=TrialState.WAITING,
@@ -233,7 +233,7 @@ def _of_others(attrs: Attributes) -> Json:
 
 
 def repeats_retry(trial: FrozenTrial, stored_trials: Iterable[FrozenTrial]) -> bool:
-    """Return whether an earlier trial retries the same trial, as two workers found it dead."""
+    """Return whether an earlier trial retries the same trial; several workers may retry it."""
     history = trial.system_attrs.get("retry_history")
     if not history:
         return False

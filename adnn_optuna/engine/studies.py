@@ -56,9 +56,9 @@ _AS_COMPARED = Ending(is_compared=True)
 
 @dataclasses.dataclass
 class StudySpec:
-    """A study to search; wrong arguments are refused.
+    """A study to search. If ``name`` is None, the study gets a new name.
 
-    Without a name, the study gets a new name. An existing study keeps its batch size.
+    Wrong arguments are refused. An existing study keeps its batch size.
     """
 
     objective: Searched[Any]
@@ -84,7 +84,7 @@ class StudySpec:
 
     @property
     def arm(self) -> Arm:
-        """The arm of the sampler, with all its properties."""
+        """The known facts about the sampler."""
         return arm_of(self.sampler, self.objective.arms.named)
 
     @property
@@ -187,7 +187,8 @@ def _prepare(spec: StudySpec, study: optuna.Study) -> None:
     if isinstance(study.sampler, adnn_optuna.samplers.DeltaStepSampler):
         return
     study.enqueue_trial(baseline)
-    # Other workers may have enqueued it at the same moment. Only the first of them counts.
+    # Other workers may have enqueued the baseline at the same moment. Only the first of these
+    # trials is kept.
     trials = study.get_trials(deepcopy=False)
     same = [t for t in trials if t.system_attrs.get("fixed_params") == baseline]
     for trial in same[1:]:
@@ -207,7 +208,7 @@ def run_studies(
 ) -> None:
     """Run opened studies; if one fails or is interrupted, the others are interrupted, too.
 
-    The ``bar`` counts the studies' trials; if a study ends early, it counts the whole budget.
+    The ``bar`` counts the studies' trials. If a study ends early, its missing trials are added.
     """
     with contextlib.ExitStack() as own_workers:
         if executor is None:
@@ -278,7 +279,8 @@ def run_trials(
     n_to_search = 0
     if share:
         n_to_search = max_trial - round(max_trial * share)
-        # The search may do all its trials, beside replicates of an earlier run with lower limits.
+        # Replicates of an earlier run with lower limits come on top, so that the search may do all
+        # its trials.
         until = min(n_to_search + _counts(study)[0], max_trial)
     ends = ends_before_new_seeds({**limits, "max_trial": until}, plan.n_new_seeds)
     search = Loop(
@@ -294,7 +296,7 @@ def run_trials(
     n_ended = search.run()
     if not share:
         return n_ended
-    # If another limit ended the search, its replicates still have the same share.
+    # If another limit ended the search earlier, replicates are still the same share of all trials.
     n_searched = _counts(study)[1]
     n_wanted = max_trial if n_searched >= n_to_search else round(n_searched / (1 - share))
     study.sampler = ReplicateSampler(study.user_attrs.get(stored.FAILED))
@@ -324,7 +326,7 @@ def _counts(study: optuna.Study) -> tuple[int, int]:
 
 
 class _SearchTimeCallback(MaxTimeCallback):
-    """Ends a search early enough that its best trial's evaluations end within the same time.
+    """Ends the trials of a search so early that evaluations on new seeds also fit in the time.
 
     Each evaluation is assumed to take as long as an average trial. At least half of the time is
     for trials.
@@ -341,7 +343,7 @@ class _SearchTimeCallback(MaxTimeCallback):
 
 
 def ends_before_new_seeds(limits: LimitValues, n_new_seeds: int) -> list[Limit]:
-    """Return the callbacks of limits that a search and its evaluations on new seeds share."""
+    """Return callbacks that end a search at its limits, and leave time for new seeds."""
     ends = callbacks_of(limits)
     for place, limit in enumerate(ends):
         if isinstance(limit, MaxTimeCallback):
