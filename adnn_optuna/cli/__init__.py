@@ -1,1 +1,1 @@
-"""The command line ``adnn``: a command for each verb of the Python API."""
+"""The command line ``adnn``: a command for each of Python's main functions, such as ``search``."""

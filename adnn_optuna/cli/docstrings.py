@@ -5,7 +5,7 @@ import re
 
 
 def arguments(documented: object) -> dict[str, str]:
-    """Return the first sentence of each argument in a docstring, by the argument's name."""
+    """Map each argument in a docstring to the first sentence about it."""
     docstring = f"{inspect.getdoc(documented)}\n"
     section = re.search(r"^Args:\n((?:    .*\n|\n)*)", docstring, re.MULTILINE)
     section_text = ""

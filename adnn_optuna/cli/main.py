@@ -116,7 +116,8 @@ class Verbs(TyperGroup):
         _write(formatter, "Exit codes", _EXIT_CODES)
 
 
-# With these values, a help loads neither rich nor pydantic, which would parse the options.
+# With these values, a help needs neither rich nor pydantic. Otherwise they would be loaded to
+# parse the options.
 _DEFAULTS = dict.fromkeys(("help", "install_completion", "show_completion", "version"), False)
 _HELP_NAMES = ["-h", "--help"]
 _CONTEXT_SETTINGS = {
@@ -180,7 +181,7 @@ _EXIT_CODES = [
 ]
 
 
-# The commands of each group, and the kinds of files to which each command can write its result.
+# The groups of commands, and the kinds of files to which each command can write its result.
 _VERBS: dict[str, dict[Callable[..., output.Answer], tuple[str, ...]]] = {
     "check": {
         measure.recheck: ("report",),
@@ -222,7 +223,7 @@ for _name, _verb in _COMMANDS.items():
 
 @functools.cache
 def command_with_options(name: str) -> Any:
-    """Return the command of a verb, with all its options."""
+    """Return the command with this name, with all its options."""
     verb = _COMMANDS[name]
     single = typer.Typer(
         add_completion=False, rich_markup_mode=None, context_settings=_CONTEXT_SETTINGS
@@ -267,7 +268,7 @@ def _with_options(sentence: str, name: str) -> str:
         option = parameter.opts[0]
         if not option.startswith("-"):
             option = str(parameter.name).upper()
-        # Elsewhere, a word of the sentence may be equal to an argument's name.
+        # Only the beginning is replaced. Elsewhere, a usual word may equal an argument's name.
         sentence = re.sub(rf"^{argument}(?= must )", option, sentence)
         if getattr(parameter, "is_flag", False):
             sentence = re.sub(rf"\b{argument}=True\b", option, sentence)

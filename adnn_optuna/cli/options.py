@@ -95,23 +95,24 @@ _SOURCES = {
     "InitOffsetObjective": ("Network", "metric seed"),
     "OffsetSpace": ("Offsets", "low high scope unit include_output"),
 }
-# The number of these functions and classes whose options each argument of a verb stands for.
+# Arguments of a command's function, such as ``training``. Each is replaced by the options of this
+# many of the functions and classes above.
 _LEVELS = {"data": 1, "training": 2, "network": 4, "objective": 5}
 # In Python, these have no defaults, because a compiled model has its own.
 _DEFAULTS = {"optimizer": "adam", "learning_rate": 0.001}
-# The groups of options that are a verb's own arguments.
+# The groups, in the help, of options that are not in `_SOURCES`.
 _GROUPS = {
     "data_dir": "Data",
     **dict.fromkeys(("max_trial", "max_time", "max_memory"), "Limits"),
     **dict.fromkeys(("output", *FILES, "quiet", "json"), "Output"),
 }
-# The Python function of a verb, if the names differ.
+# The Python function behind a command, if the names differ.
 _IN_PYTHON = {
     "contract": "resume",
     "luck": "expected_luck",
     "variance": "measure_variance",
 }
-# The types of options for arguments with these annotations, in all verbs.
+# Maps annotations of Python's arguments to the types of options, in all commands.
 _PASSED: dict[str, Any] = {
     "bool": bool,
     "int": int,
@@ -121,7 +122,7 @@ _PASSED: dict[str, Any] = {
     "str": str,
     "str | None": str | None,
 }
-# The types of options for arguments that are texts in a shell, by the arguments' names.
+# Maps the names of arguments that are texts in a shell to the types of their options.
 _AS_TEXT: dict[str, Any] = {
     "against": Annotated[str | None, _AGAINST],
     "baseline_file": Path | None,
@@ -138,12 +139,12 @@ _AS_TEXT: dict[str, Any] = {
 
 
 def with_options(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[..., None]:
-    """Return the command of a verb, with all its options.
+    """Return a command that calls ``verb``, such as a function of :mod:`adnn_optuna.cli.commands`.
 
-    The verb's arguments ``data``, ``training``, ``network``, ``objective`` and ``limits`` each
-    stand for a group of options. ``options`` stands for the other arguments of the Python function
-    that a shell can pass, such as numbers, flags and the storage. The command shows the verb's
-    result as text or as JSON, and writes the ``files``.
+    Its arguments ``data``, ``training``, ``network``, ``objective`` and ``limits`` are each
+    replaced by a group of options. ``options`` is replaced by the other arguments of the Python
+    function that a shell can pass, such as numbers, flags and the storage. The command shows the
+    returned result as text or as JSON, and writes the ``files``.
     """
     own_parameters = {**inspect.signature(verb).parameters}
     parameter_names = [*own_parameters]
@@ -153,7 +154,7 @@ def with_options(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[
         "quiet": _option("quiet", False, Quiet),
         "json": _option("json", False, Json),
     }
-    # A verb without a Python function is its own source of arguments.
+    # If no function of the Python API belongs to the command, the help comes from ``verb`` itself.
     in_python = getattr(adnn, _IN_PYTHON.get(verb.__name__, verb.__name__), verb)
     parts = _parts(own_parameters, in_python)
     docs = docstrings.arguments(in_python)

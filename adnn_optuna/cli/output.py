@@ -163,7 +163,8 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
             contract = facts.contract()
             contract.save(file)
             more["check_it"] = f"adnn verify {as_argument(str(file))}"
-            # The contract has stored the test scores and new seeds, so nothing is trained here.
+            # Making the contract has stored the test scores and the results on new seeds. So
+            # nothing is trained here.
             facts = facts.confirm() if "confirmation" in contract.content else facts.test()
     finally:
         # The result is shown even if the contract cannot be made.

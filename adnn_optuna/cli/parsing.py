@@ -107,7 +107,7 @@ def parse_resampled(text: str) -> tuple[int, ...] | Literal[False]:
 
 
 def parse_seeds(text: str) -> int | Sequence[int]:
-    """Return the number of seeds, or the seeds of a list or range. Both ends count."""
+    """Return the number of seeds, or the seeds of a list or range. A range includes both ends."""
     ends = re.fullmatch(rf"({_WHOLE})-({_WHOLE})", text)
     if ends:
         seeds = range(int(ends[1]), int(ends[2]) + 1)

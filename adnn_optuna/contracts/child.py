@@ -26,7 +26,7 @@ from adnn_optuna.experiments.verdict import Verdict
 from adnn_optuna.networks._tensorflow import LOG_LEVEL
 
 _SECONDS_BETWEEN_LOOKS = 0.1
-# Every check may take this much, to import TensorFlow, load the data and compile.
+# Each check may take this many seconds to import TensorFlow, load the data and compile.
 _SECONDS = 600.0
 _BYTES = 4e9
 # The limits for each row, for each row and weight, and for each byte of a file. Ordinary training

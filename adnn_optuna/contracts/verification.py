@@ -245,7 +245,8 @@ def _rebuild(
         if claimed != in_data:
             raise CannotCheckError(f"{name} is {claimed}, but the data have {in_data}.")
     if "scaling" in stored:
-        # Copy the data, so that the file's numbers do not scale the user's data set later.
+        # `use` is called on a copy: the scaling in the contract must not become the scaling of the
+        # user's own data set.
         data = dataclasses.replace(data)
         scaling = Scaling.from_config(stored["scaling"])
         use(data, stored["model"].get("scale", "auto"), scaling)
@@ -272,7 +273,8 @@ def _rebuild(
     if differing:
         error = f"The contract contradicts itself: {in_words(differing)}."
         if model is None and not isinstance(built, MLP):
-            # A configuration stores no loaded weights, and no initializer that layers share.
+            # The contract may be right: a model's configuration stores no loaded weights, and not
+            # that layers share an initializer.
             error += (
                 " If the model's configuration does not hold everything, pass the callable that "
                 "builds it as model."
@@ -391,7 +393,7 @@ def _train_elsewhere(
 
 
 def _moved(objective: NetworkObjective, start: Start, key: tuple[int, int, int]) -> Start:
-    """Return a start whose weights and biases differ in their last bits."""
+    """Return a start whose weights and biases differ from ``start`` in their last bits."""
     trainer = objective.trainer
     variables = trainer.architecture.variables
     weights = trainer.initial_weights(start)

@@ -1,1 +1,1 @@
-"""Searches and comparisons of Keras networks: what is trained, tested, confirmed, contracted."""
+"""Searches and comparisons of Keras networks, their results on new seeds, and contracts."""

@@ -101,9 +101,10 @@ def audit_file(path: FilePath) -> Audit:
 def audit_randomness(model: keras.Model) -> Audit:
     """List the variables of a Keras model with their initial distributions, and its random layers.
 
-    The model is only read. The distribution of a variable is its initializer's. (LSTM layers also
-    set the bias of the forget gate to 1.) A seed is known if a configuration contains it. Random
-    numbers that a layer draws without a ``SeedGenerator`` are not found.
+    The model is only read. The distribution of a variable is its initializer's. The audit does not
+    show that LSTM layers also set the bias of the forget gate to 1. A seed is known if a
+    configuration contains it. Random numbers that a layer draws without a ``SeedGenerator`` are
+    not found.
 
     Example:
 
@@ -123,7 +124,7 @@ def audit_randomness(model: keras.Model) -> Audit:
 
     check_type("model", model, keras.Model, "a keras.Model (build it first)")
     tree = [("", model), *_descendants(model)]
-    # The last layer that contains a variable is the innermost one.
+    # Several nested layers may contain a variable. The last of them is the innermost layer.
     owners = {id(variable): layer for _, layer in tree for variable in layer.weights}
     variables = []
     for variable in model.weights:
@@ -173,7 +174,8 @@ def _scaled(name: str, stddev: float) -> dict[str, float]:
         limit = math.sqrt(3) * stddev
         return {"minval": -limit, "maxval": limit}
     if name == "truncated_normal":
-        # Keras widens the distribution, so that its variance is right after the cut.
+        # The distribution is cut off at two of its standard deviations. Keras makes it wider, so
+        # that the standard deviation is right after the cut.
         stddev /= initializers.TRUNCATED_STDDEV
     return {"mean": 0.0, "stddev": stddev}
 

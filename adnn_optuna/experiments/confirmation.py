@@ -1,8 +1,8 @@
 """Evaluate the best trial of a search on the test set and on new seeds.
 
-A search's gain over its own baseline may have three causes: a bad seed of the baseline, a good
-best network by chance, and offsets that help. To tell them apart, the best trial's parameters and
-the baseline network are trained on the same new seeds.
+A search's gain over its own baseline may have three causes: the baseline had a bad seed, the best
+network is good by chance, or the offsets help. To tell these causes apart, the best trial's
+parameters and the baseline network are trained on the same new seeds.
 """
 
 import dataclasses
@@ -67,13 +67,13 @@ def evaluate_test_set(
 ) -> NetworkRecord:
     """Train the baseline and the best network again, and store their test-set evaluation.
 
-    If the best trial was evaluated before, it is not trained again. If there are no further trials
-    since, nothing is stored.
+    If the best trial was evaluated before, it is not trained again. If the study also has no
+    further trials since then, nothing is stored.
     """
     best = record.best
     if best is None:
         return record
-    # Another worker may have evaluated it since the record was read.
+    # Another worker may have evaluated the test set since the record was read.
     record = record.refreshed(stored.TEST, stored.SCORES, stored.GROUPS)
     n_trials = len(record.done_trials)
     evaluation: Any = record.test_evaluation
@@ -229,7 +229,7 @@ def confirm_best_trial(
             declared["earlier"] = [study_name for study_name, _ in earlier_confirmations]
             declared["seeds"] = earlier_confirmations[0][1]["seeds"]
         name = f"{stored.CONFIRMED}/{declared['began']}-{os.getpid()}"
-        # Another worker may have declared it at the same time. The first declaration counts.
+        # Another worker may have declared a confirmation at the same time. The first one counts.
         record = record.with_stored({name: declared}).refreshed(stored.CONFIRMED)
     confirmed = record.confirmations[best.number]
     if confirmed["arms"] != [*arms]:
@@ -262,7 +262,10 @@ def _open(record: NetworkRecord) -> optuna.Study:
 
 @dataclasses.dataclass(frozen=True)
 class _NetworkEvaluation:
-    """Trains an arm's network on a new seed, or returns the result of an earlier confirmation."""
+    """Trains one of a confirmation's networks on a new seed, or returns an earlier result.
+
+    The number ``arm`` says which network is trained, such as :data:`BASELINE`.
+    """
 
     arms: Mapping[int, tuple[NetworkObjective, Json]]
     stop: Event | None
@@ -275,7 +278,7 @@ class _NetworkEvaluation:
         experiment, params = self.arms[arm]
         starts = experiment.replace(seed=seed).starts(params)
         [run] = retraining.retrain(experiment.trainer, [starts], self.stop)
-        # A diverged run counts, too, because these parameters can lead to it.
+        # A diverged run is a result, too, because the parameters can lead to divergence.
         scores = scores_as_attributes(stored.SCORES, run.scores)
         return Outcome("complete", run.score, system_attrs=scores)
 
@@ -283,8 +286,8 @@ class _NetworkEvaluation:
 def _earlier(record: NetworkRecord, seeds: list[int]) -> list[tuple[str, Confirmed]]:
     """Return other studies' confirmations of the same parameters and experiment, by time.
 
-    Parameters and experiment determine the seeds. A smaller confirmation therefore has the first
-    seeds of a larger one.
+    They are recognized by their seeds, because parameters and experiment determine the seeds. A
+    confirmation with fewer seeds has the first seeds of a confirmation with more.
     """
     earlier: list[tuple[str, Confirmed]] = []
     attributes_of_others = attributes_in(record.study._storage)
@@ -327,7 +330,8 @@ def needed_evaluations(confirmed: Confirmed) -> list[Evaluation]:
 def replicate_best_trial(record: NetworkRecord, objective: NetworkObjective, stop: Event) -> None:
     """Train the best trial's network and its baseline network on one new seed.
 
-    Only offsets and learning rates can be trained on another seed. Other arms are left out.
+    Nothing is trained for controls that have neither offsets nor a learning rate to try on another
+    seed.
     """
     best = record.best
     if best is None or record.is_restart or not record.arm.replicates:
@@ -351,7 +355,11 @@ def replicate_best_trial(record: NetworkRecord, objective: NetworkObjective, sto
 def _arms(
     record: NetworkRecord, objective: NetworkObjective, best: FrozenTrial
 ) -> dict[int, tuple[NetworkObjective, Json]]:
-    """Return the experiment and the offsets of each arm. Equal arms are trained only once."""
+    """Return the experiment and the offsets of each network of a confirmation.
+
+    Keys are :data:`BASELINE`, :data:`BEST` and :data:`FIRST`. BEST and FIRST are omitted if they
+    would be equal to BASELINE.
+    """
     best_objective = objective.as_trained(best)
     first = record.done_trials[0]
     unsearched = best_objective.unsearched
@@ -383,9 +391,10 @@ def seconds_of(record: NetworkRecord, count: int) -> float:
 def is_affordable(
     record: NetworkRecord, objective: NetworkObjective, max_time: float | None
 ) -> bool:
-    """Return whether a confirmation fits: in training runs, and in the rest of ``max_time``.
+    """Return whether a confirmation is short enough.
 
-    It may not take more training runs than the search had trials.
+    It must have at most as many training runs as the search had trials, and fit in the rest of
+    ``max_time``. Something in the training must be random.
     """
     best = record.best
     count = n_training_runs(record)
@@ -402,7 +411,8 @@ class OwnScores(NamedTuple):
 
     scores: np.ndarray
     groups: np.ndarray | None = None
-    n_rare: int | None = None  # For shares such as AUC: the examples outside the largest class.
+    # The number of examples that are not of the largest class, for metrics such as AUC.
+    n_rare: int | None = None
     most: float = math.inf  # The largest possible value of the metric.
 
     @classmethod

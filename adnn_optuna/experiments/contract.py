@@ -1,4 +1,4 @@
-"""Contracts: files of a search's result, with which others can train it again and compare."""
+"""Contracts: files of a search's result. With them, others can repeat and check the result."""
 
 import contextlib
 import dataclasses
@@ -277,7 +277,7 @@ def outcome(objective: NetworkObjective, starts: Sequence[Start], run: Retrained
 
 def portable_config(config: Json) -> Json:
     """Return an objective's configuration without folders and without sketches of behaviour."""
-    # A contract has hashes of the weights, which show more than sketches.
+    # Sketches would add nothing, because a contract has hashes of the weights.
     with_settings = {key: value for key, value in config.items() if key != BEHAVIOUR}
     portable: Json = json.loads(json.dumps(with_settings))
     if "path" in portable["dataset"]:

@@ -28,7 +28,7 @@ ROLES = ("baseline", "best")
 SPLITS = ("train", "val", "test")
 FORMAT: dict[str, Any] = {"format": "adnn_optuna contract", "format_version": 1}
 PAIRS = range(10, 10_001)
-"""The possible numbers of pairs, best and baseline network, that confirm a contract."""
+"""How many pairs of a best and a baseline network may confirm a contract."""
 
 _MAX_BYTES = 32 * 2**20
 _SPLITTING = ("classes", "positive", "validation_size", "test_size", "seed")
@@ -128,7 +128,7 @@ def read_contract(path: Path) -> Json:
 def claim_of(content: Json) -> Claim:
     """Return the gain that a contract claims."""
     metric = test_metric(content["objective"]["metric"])
-    # Other metrics have no step that a single example makes.
+    # Only the accuracy changes by the same step with each example.
     resolution = 0.0
     if metric == "test_accuracy":
         resolution = 1 / content["split"]["test"]

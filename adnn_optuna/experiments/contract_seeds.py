@@ -36,7 +36,7 @@ from adnn_optuna.stats.sequential import ALPHA
 from adnn_optuna.stats.student import student_half_width
 
 FEWEST_PAIRS = 20
-"""The fewest pairs of a verifier. With fewer, forged gains of some points would pass."""
+"""The fewest pairs that a verifier trains. With fewer, large forged gains would not be noticed."""
 
 # The level is high, because many contracts are verified: 1 of 10,000 honest claims is rejected.
 _LEVEL = 0.9999
@@ -128,7 +128,7 @@ def check_confirmation(contract: Json, objective: NetworkObjective, own: OwnScor
             raise BreachedError(
                 f"{where}.{name} is {value}, but {expected} follows from the rest of the contract."
             )
-    # On another machine, other examples may be right, so the CIs may differ.
+    # On another machine, other examples may be predicted correctly, so the CIs may differ.
     _, low, high = own_estimate(own, claimed.level)
     if claimed.test_score.high - claimed.test_score.low < 0.5 * (high - low):
         raise BreachedError(f"{where}.test_score has a CI too narrow for the test examples.")

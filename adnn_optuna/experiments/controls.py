@@ -33,7 +33,7 @@ class OneTrialObjective(NetworkObjective):
 
     @classmethod
     def in_space(cls, objective: NetworkObjective, space: ControlSpace) -> Self:
-        """Return an objective of this class with the fields of another one and a new space."""
+        """Return an objective of this class with the fields of ``objective``, and a new space."""
         objective.trainer  # noqa: B018 - refuses a function of the trial, which has none.
         fields = [part.name for part in dataclasses.fields(cls) if part.init]
         parts = {name: getattr(objective, name) for name in fields}
@@ -60,7 +60,7 @@ class LongerObjective(OneTrialObjective):
     def _train(
         self, trials: Sequence[optuna.Trial], limits: dict[str, Any], **_: object
     ) -> list[Outcome]:
-        """Train for all epochs, or until a limit. A stopped training run starts again."""
+        """Train for all epochs, or until a limit. After Ctrl-C, a resumed search starts again."""
         [trial] = trials
         assert isinstance(self.space, ControlSpace)
         n_of_baseline = int(self.space.unmoved)
@@ -100,7 +100,7 @@ class EnsembleObjective(OneTrialObjective):
     def _train(
         self, trials: Sequence[optuna.Trial], limits: dict[str, Any], **_: object
     ) -> list[Outcome]:
-        """Train all networks, or until a limit. A stopped trial starts again with all networks."""
+        """Train all networks, or until a limit. After Ctrl-C, a resumed search starts again."""
         [trial] = trials
         assert isinstance(self.space, ControlSpace)
         trained: Trained = {"seconds": 0.0, "epochs": 0}
@@ -126,7 +126,7 @@ class EnsembleObjective(OneTrialObjective):
             if status == "complete":
                 status = "diverged"
             return [Outcome(status, trained=trained)]
-        # The test-set evaluation needs these networks.
+        # The networks are kept for the test-set evaluation.
         _TRAINED_LAST[self] = len(ended), ended[0], average
         self.store_found(trial, len(ended))
         metrics = average.metrics

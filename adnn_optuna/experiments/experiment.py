@@ -25,7 +25,8 @@ from adnn_optuna.networks.offsets import RESTARTS, OffsetSpace, Space, Start
 from adnn_optuna.networks.scaling import warn_of_large_numbers
 from adnn_optuna.networks.training import Trainer, is_finite
 
-# The most networks of a function of the trial, and the most trainers of a network, in memory.
+# If the model is a function of the trial, at most this many of its networks are kept in memory. Of
+# a network, at most _N_TRAINERS trainers are kept.
 _N_NETWORKS = 32
 _N_TRAINERS = 8
 
@@ -217,7 +218,8 @@ class Experiment:
         model: Any = self.model.model
         training: Any = self.training
         networks = self.model.of_params
-        # Layers draw seeds when they are built, which must not change those of other threads.
+        # When layers are built, they draw seeds from global random sources. This must not change
+        # the seeds of models that other threads build.
         with undisturbed():
             model_of_trial = model
             if takes_trial(model):
@@ -271,7 +273,8 @@ class Experiment:
     @property
     def positive(self) -> Any:
         """The positive class of the metric; :obj:`None` if it has none."""
-        is_of_class = unit_of(self.metric) is SHARE  # The metric's name may show it.
+        # If the model is a function of the trial, only the metric's name is known.
+        is_of_class = unit_of(self.metric) is SHARE
         if not self.is_of_trial:
             is_of_class = self.trainer.is_of_positive
         if is_of_class:
@@ -315,7 +318,8 @@ class Experiment:
     def unsearched(self) -> Self:
         """The experiment of the baseline network.
 
-        For a control that trains in another way, it is the compared experiment.
+        A control may train in another way. It then has the baseline network of the experiment with
+        which it is compared.
         """
         compared = self.compared
         if compared is None or compared.trainer is self.trainer:

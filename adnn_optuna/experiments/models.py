@@ -55,7 +55,10 @@ class RedrawnObjective:
         return self._objective.value(run.metrics)
 
     def _chance_limit(self) -> dict[str, float]:
-        """Return the largest accuracy that chance may reach; empty for other metrics."""
+        """Return the largest accuracy that does not show that a network learned anything.
+
+        For other metrics, the result is empty.
+        """
         split, _, name = self._objective.metric.partition("_")
         if name != "accuracy":
             return {}

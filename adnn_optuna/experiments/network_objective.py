@@ -116,7 +116,7 @@ class NetworkObjective(Experiment):
     def set_baseline(self, of: optuna.Study | optuna.Trial, metrics: Metrics) -> None:
         """Store the metrics of the baseline network of a study, or of a trial."""
         of.set_user_attr(stored.BASELINE, self.value(metrics))
-        # The metrics are stored last, because they show that both are stored.
+        # The metrics are stored last. So if the metrics are stored, the value is stored, too.
         of.set_user_attr(stored.BASELINE_METRICS, metrics)
 
     def train(
@@ -124,13 +124,16 @@ class NetworkObjective(Experiment):
     ) -> list[Outcome]:
         """Train trials of a study at the same time, and its baseline network if it is missing.
 
-        The study gets only the baseline and the intermediate values of the trials. ``limits`` are
-        the arguments ``stop`` and ``deadline`` of :meth:`Trainer.train`.
+        Only the baseline and intermediate values are stored in the study. The results are
+        returned, not told. ``limits`` are the arguments ``stop`` and ``deadline`` of
+        :meth:`Trainer.train`.
         """
-        # Networks of a function of the trial have different graphs, and are trained one by one.
+        # If the model is a function of the trial, networks have different graphs, and are trained
+        # one by one.
         if len(trials) == 1 or not self.is_of_trial:
             with catching(self.catch, f"Training of {[trial.number for trial in trials]}"):
-                # A diverged trial has no network. Ask only if needed: a read is a transaction.
+                # A trial that diverged while it suggested has no network to train. Its attributes
+                # are read only if errors are caught, because a read is a transaction.
                 if self.catch and _ending(trials[0]) == "diverged":
                     return [Outcome("diverged")]
                 try:
@@ -145,7 +148,7 @@ class NetworkObjective(Experiment):
                     raise MemoryError(_checks.TOO_LITTLE_MEMORY) from error
             if len(trials) == 1:
                 return [Outcome("diverged")]
-        # A caught error then ends only its own trial.
+        # The trials are trained one by one, so an error in ``catch`` ends only its own trial.
         each = (self.train([trial], may_prune=may_prune, **limits) for trial in trials)
         return [*itertools.chain(*each)]
 
@@ -255,7 +258,7 @@ class NetworkObjective(Experiment):
         return self.store_scores and self.metric.startswith("val_") and not is_grouped
 
     def _is_best(self, trial: optuna.Trial, value: float | None) -> bool:
-        """Return whether this value makes the trial the best one; of equals, the first is."""
+        """Return whether a trial with this value is the best trial: of equal trials, the first."""
         best = best_trial(trial.study.get_trials(deepcopy=False), self.direction)
         if value is None or best is None:
             return value is not None

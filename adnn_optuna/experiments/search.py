@@ -267,7 +267,7 @@ class SearchResult(StudyResult):
             )
 
     def _confirmed(self) -> SearchResult:
-        """Return the result with test scores, and with a confirmation if a seed changes it."""
+        """Return the result with test scores, and with a confirmation if training is random."""
         tested = self.test()
         assert tested.best is not None, "It was tested."
         if is_random(self._trained.of(tested.best.params)):
@@ -411,7 +411,7 @@ class SearchResult(StudyResult):
         figures = [gain_figure(self.record)]
         if self.best is not None and self.confirmation is not None and self.confirmation.gains:
             figures.insert(0, replication_figure(self.record, self.best, self.confirmation))
-        # A place in the space of seeds has no meaning.
+        # Restart numbers are names of seeds, so a figure of values by number would show nothing.
         if self.record.is_restart:
             return figures
         return [*figures, *places_figure(self.record)]

@@ -82,9 +82,10 @@ class Verdict(Printed):
 
     Attributes:
         status: One of four words. ``"exact"``: training again gave the same bits.
-            ``"within_tolerance"``: it gave the claimed gain within the tolerance. ``"breached"``:
-            a result was not reproduced, or the file was changed. ``"cannot_check"``: something is
-            missing or unreadable, or training runs here vary too much to check the gain.
+            ``"within_tolerance"``: training again gave the claimed gain within the tolerance.
+            ``"breached"``: a result was not reproduced, or the file was changed.
+            ``"cannot_check"``: something is missing or unreadable, or training runs here vary too
+            much to check the gain.
         reasons: A sentence for each fault, with the name of the contract's field.
         stated: The maker's statements that were not checked.
         gain: The test gain that was measured here, with its 95% CI for other test examples. It is
