@@ -1,4 +1,4 @@
-"""A document is everything that a result says. Each surface renders it."""
+"""A document holds everything that a result says. It is shown as text, HTML, JSON and so on."""
 
 import dataclasses
 import itertools
@@ -31,14 +31,14 @@ Verdict = Literal[
     "breached",
     "cannot check",
 ]
-"""The conclusion of a result, in a word by which a page can colour it."""
+"""The conclusion of a result as one word, which determines its colour."""
 
 TONES: Mapping[str, str] = {
     **dict.fromkeys(("replicates", "kept", "better", "shown", "reproduced"), "good"),
     **dict.fromkeys(("worse", "overstated", "breached"), "bad"),
     **dict.fromkeys(("equivalent", "not worse", "no sampler better"), "even"),
 }
-"""The color of a verdict; all others are quiet."""
+"""The colors of verdicts. Verdicts that are missing here have no color."""
 
 Mark = Literal[
     "line",
@@ -51,20 +51,20 @@ Mark = Literal[
 """The possible ways to draw a series."""
 
 FUNCTION = "MODULE:FUNCTION"
-"""A function in a command, whose name only the command line knows."""
+"""Stands for the name of a user's function in a command. Only the command line knows the name."""
 
 MAX_TITLE = 60
 """The most columns of a title."""
 
 
 class Caution(str):
-    """A note that limits what all numbers show. It stands before other notes."""
+    """A note that limits what the numbers show. Cautions come before other notes."""
 
     __slots__ = ()
 
 
 class Detail(str):
-    """A note that changes no reading of a number. Printed results omit it."""
+    """A note that does not change how a number is read. Printed results omit it."""
 
     __slots__ = ()
 
@@ -73,15 +73,15 @@ class Detail(str):
 class Step:
     """The next step for the user: one command, or a full sentence.
 
-    Without ``shell``, the sentence is the same in the shell.
+    If ``shell`` is empty, the text for Python is also the text for a shell.
     """
 
     python: str = ""
     shell: str = ""
-    writes_report: bool = False  # A written report does not need this step.
+    writes_report: bool = False  # The step writes a report, so a report need not name it.
 
     def of(self, function: str) -> "Step":
-        """Return the step for a function, by its name in a shell."""
+        """Return the step with the name of the user's function in a shell."""
         return dataclasses.replace(self, shell=self.shell.replace(FUNCTION, function))
 
     @property
@@ -118,7 +118,7 @@ class Line:
 
     @property
     def ends(self) -> str:
-        """The ends of the CI as text, clipped to possible shares. Empty without a CI."""
+        """The ends of the CI as text, clipped to possible values; empty without a CI."""
         _, low, high = self.estimate
         if not math.isfinite(high - low):
             return ""
@@ -176,8 +176,8 @@ class Figure:
     y_label: str
     series: Sequence[Series]
     caption: str = ""  # One or two sentences that say how to read the figure.
-    rows: Sequence[str] = ()  # The labels of y = 0, 1, …, from the top, if these are rows.
-    margin: float = math.nan  # Half the width of a grey band around x = 0; NaN without that line.
+    rows: Sequence[str] = ()  # The labels of the rows y = 0, 1, … from the top; empty for an axis.
+    margin: float = math.nan  # Half the width of a grey band around a line at x = 0; NaN for none.
     target: float = math.nan  # The y that a line marks; NaN for no line.
     value_label: str = ""  # The name of the color scale.
     lower_is_better: bool = False  # Whether lower values are better, also on the color scale.
@@ -197,8 +197,8 @@ class Figure:
 class Document:
     """Everything that a result says.
 
-    Every surface shows the whole document, except text without details. That text shows only the
-    first estimates and notes.
+    All forms, such as HTML, show the whole document. Only text without details is shorter: it has
+    only the first estimates and notes.
     """
 
     title: str  # The document's subject, shortened to 60 characters.
@@ -216,7 +216,7 @@ class Document:
 
     def __post_init__(self) -> None:
         assert self.verdict in get_args(Verdict), self.verdict
-        # No surface may interpret the texts of a study or a contract.
+        # Texts of a study or a contract must not control a terminal or a page.
         for field in dataclasses.fields(self):
             if field.name != "fields":  # JSON escapes by itself.
                 value = getattr(self, field.name)
@@ -236,7 +236,7 @@ class Document:
 
 
 def _rank(note: str) -> int:
-    """Return the place of a note: before other notes, among them, or after them."""
+    """Return a number by which notes are sorted: cautions come first, and details last."""
     return isinstance(note, Detail) - isinstance(note, Caution)
 
 

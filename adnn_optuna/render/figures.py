@@ -54,7 +54,8 @@ _TEMPLATE = go.layout.Template(
         "hoverlabel": {"align": "left"},
     }
 )
-# Made here, as plotly adds filters of warnings with its first figure: see `_checks.importing`.
+# Made at import: with its first figure, plotly adds filters of warnings. `_checks.importing` then
+# removes them.
 _EMPTY = go.Figure(layout={"template": _TEMPLATE})
 
 _LABEL_AXIS = {
@@ -83,8 +84,8 @@ def standalone(figure: Figure) -> go.Figure:
     # Plotly wraps no text and cuts what is wider than the figure. A phone is 360 pixels wide.
     title_lines = _in_even_lines(figure.title, 40)
     caption = _in_lines(figure.guide, 51, 5)
-    room_of_title = 18 * title_lines.count("<br>")  # The first line needs no more room.
-    # A phone always shows the buttons.
+    room_of_title = 18 * title_lines.count("<br>")  # The first line already has its space.
+    # The height of the buttons is added, because a phone always shows them.
     room = _MODE_BAR + room_of_title + 16 * (1 + caption.count("<br>"))
     height = (drawing.layout.height or 400) + room
     top = _MODE_BAR + 8
@@ -170,7 +171,7 @@ def _points(series: Series, figure: Figure) -> list[Any]:
     """Return points, with error bars and texts if they have any."""
     marker: dict[str, Any] = {"color": _color(series), **_MARKERS[series.mark]}
     if series.values:
-        # Opaque, so that the colors are those of the bar.
+        # Opaque, so that points have the colors of the color bar.
         marker |= {"color": [*series.values], "coloraxis": "coloraxis", "line": {"width": 1}}
         marker["opacity"] = 1
     trace = go.Scatter(x=[*series.x], y=[*series.y], mode="markers", marker=marker)
@@ -215,7 +216,7 @@ def _color(series: Series) -> str:
 
 
 def _color_axis(figure: Figure) -> dict[str, Any]:
-    """Return the color scale. Values that are far worse than others have the color of its end."""
+    """Return the color scale. All values that are far worse than others have its last color."""
     values = np.concatenate([series.values for series in figure.series if series.values])
     quantiles = [0.25, 1.0]
     if figure.lower_is_better:

@@ -27,9 +27,9 @@ The module ``render/<name>.py`` defines ``to_<name>``, which writes a document.
 
 @dataclasses.dataclass(frozen=True)
 class Printed(ABC):
-    """A result. It says everything in one document, which each surface renders.
+    """A result. It has a document, from which text, figures, JSON and reports are made.
 
-    The parts of the document are methods, which results override.
+    Subclasses override the methods that return parts of the document.
     """
 
     # How many stored evaluations count, in words.

@@ -12,7 +12,7 @@ from adnn_optuna._units import columns, in_list, in_number
 from adnn_optuna.render.document import FUNCTION, Detail, Document, Step, Table, shortened
 
 WIDTH = 80
-"""The columns of text that no terminal shows."""
+"""The width in columns of text that is not written to a terminal."""
 _NARROWEST = 60
 _WIDEST = 100
 _INDENT = 2
@@ -88,7 +88,7 @@ def _first_parts(document: Document) -> tuple[Document, str]:
 
 
 def _filled(text: str) -> str:
-    """Return a text that is as long as it is wide."""
+    """Return a text with fillers, so that its length is its width in columns."""
     if text.isascii():
         return text
     return "".join(_FILLER * (columns(c) - 1) + c for c in text.replace(_FILLER, ""))
@@ -98,7 +98,7 @@ def wrapped(text: str, width: int, indent: int = _INDENT) -> list[str]:
     """Return a text as lines of at most ``width`` columns, indented after the first line."""
     lines = []
     for paragraph in _filled(text).split("\n"):
-        # A long word may be broken between a filler and its character.
+        # One column is left free: a long word may be broken between a filler and its character.
         room = width - (_FILLER in paragraph)
         lines += textwrap.wrap(
             paragraph, room, subsequent_indent=" " * indent, break_on_hyphens=False
@@ -107,7 +107,7 @@ def wrapped(text: str, width: int, indent: int = _INDENT) -> list[str]:
 
 
 def _title(document: Document, width: int) -> str:
-    """Return the title, and at the right the basis of the result."""
+    """Return the title, and at the right the document's scope, such as "30 trials"."""
     title = _filled(document.title)
     scope = _filled(shortened(document.scope, width - 1))
     if not scope:

@@ -1,7 +1,7 @@
 """The plan of paired values, and the verdicts on their differences under this plan.
 
-All comparisons and the gain of a recheck share these rules: which pairs count, when a claim is
-open, and how wide a CI is.
+Comparisons and rechecks share these rules: which pairs count, which claims cannot be decided yet,
+and how wide a CI is.
 """
 
 import dataclasses
@@ -21,10 +21,10 @@ from adnn_optuna.stats.paired_differences import (
 )
 
 Claim = tuple[str, str]
-"""The labels of two arms; the claim is that the first is better."""
+"""A claim: the labels of two arms, of which the first is claimed to be better."""
 
 Validity = Literal["fixed", "few", "sequential", "added", "unpaired", "new data"]
-"""The validity of the CIs of differences."""
+"""When the CIs of differences are valid, which depends on how the seeds were planned."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +51,7 @@ class PairedDesign:
 
     @property
     def validity(self) -> Validity:
-        """The kind of the CIs that this plan has, for the data as they are."""
+        """The kind of the CIs under this plan, if they are not for new data."""
         if self.after_fixed:
             return "added"
         if self.sequential:
@@ -66,9 +66,9 @@ class PairedDesign:
         n_claims: int = 0,
         n_examples: int = 0,
     ) -> list[PairedDifference]:
-        """Return the differences on the data as they are, see :func:`paired_differences`.
+        """Return the differences on these data, see :func:`paired_differences`.
 
-        They are inconclusive if planned pairs are missing.
+        In a fixed design, they are inconclusive as long as planned pairs are missing.
         """
         rows = paired_differences(
             values,
@@ -94,14 +94,14 @@ class PairedDesign:
         most: float = math.inf,
         splits: Mapping[str, Sequence[Sequence[float]]] | None = None,
     ) -> list[PairedDifference]:
-        """Return differences of overlapping splits with verdicts on new data of this kind.
+        """Return differences of overlapping splits, with verdicts that are valid for new data.
 
         The CI is Student's with the correction of Nadeau and Bengio (2003), Machine Learning
         52:239-281, for the planned number of rows. It is NaN if a value is missing. If each row is
         a mean over several splits, ``splits`` are the values of the single splits. More splits per
         row reduce the variance of rows, but not the part that all splits of a data set have in
-        common. Rows that are not splits, or have no CI yet, are returned unchanged. In a
-        sequential design all claims are inconclusive.
+        common. If values are not of splits, or a claim has no CI yet, ``rows`` are returned
+        unchanged. In a sequential design all claims are inconclusive.
         """
         if self.resampled is None:
             return rows
@@ -130,6 +130,6 @@ class PairedDesign:
 
 
 def _split_variance(arm: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> float:
-    """Return the mean over rows of the variance of two arms' difference between splits."""
+    """Return the variance of two arms' difference between a row's splits, as a mean over rows."""
     rows = zip(arm, other, strict=True)
     return fmean(variance(map(operator.sub, *of_row)) for of_row in rows)

@@ -28,7 +28,8 @@ def score_estimate(
     Methodology 24(2), 193-201. All other scores have Student's CI. ``groups`` are the numbers of
     the examples' groups. ``n_rare`` is only for metrics within [0, 1] that are no mean over
     examples, such as AUC: the number of examples that are not of the largest class. If no example
-    changes the metric, such as an AUC of 1, only these count. No value is above ``most``.
+    changes the metric, as with an AUC of 1, the CI is for this number of examples. The metric is
+    never above ``most``.
     """
     mean = float(scores.mean(dtype=np.float64))
     n = len(scores)
@@ -40,8 +41,8 @@ def score_estimate(
     if not is_right and n_rare is None:
         half = t_quantile(n_groups - 1, probability) * math.sqrt(variance)
         return Estimate(mean, mean - half, min(mean + half, most))
-    # The effective number of independent examples has this variance; the ratio allows for degrees
-    # of freedom.
+    # A share of ``effective`` independent examples would have this variance. The ratio allows for
+    # the degrees of freedom.
     mean = min(max(mean, 0.0), 1.0)
     biased = variance * (n_groups - 1) / n_groups
     effective = 0.0
@@ -75,14 +76,14 @@ def difference_from_mean(
     means_of_networks = others.mean(axis=1, dtype=np.float64)
     of_networks = float(means_of_networks.var(ddof=1)) / k
     total = of_examples + of_networks
-    half = total  # It is 0, or NaN if a training run has no finite metric.
+    half = total  # Here, the total is 0, or NaN if a training run has no finite metric.
     probability = (1 + level) / 2
     largest = float(np.abs(scores).max())
     if total * len(scores) > _NOTHING * largest**2:
         parts = of_examples**2 / (n_groups - 1) + of_networks**2 / (k - 1)
         freedom = total**2 / parts
         half = t_quantile(freedom, probability) * math.sqrt(total)
-    elif is_right or (n_rare and total >= 0):  # Answers on other examples may differ.
+    elif is_right or (n_rare and total >= 0):  # On other examples, the networks may differ.
         half = t_quantile(math.inf, probability) * math.sqrt(2) / ((n_rare or n_groups) + 2)
     return estimate_around(mean, half)
 
@@ -105,10 +106,10 @@ def mean_gain(
 
 
 def effective_number(groups: np.ndarray) -> float:
-    """Return the number of independent samples that are worth as much: (Σ n)² / Σ n².
+    """Return how many independent samples would give as precise a mean: (Σ n)² / Σ n².
 
-    The number is exact if the samples of a group are equal (Kish 1965, Survey Sampling).
-    Otherwise it is too small.
+    The n are the sizes of the groups. The number is exact if the samples of a group are equal
+    (Kish 1965, Survey Sampling). Otherwise it is too small.
     """
     sizes = np.bincount(groups).astype(float)
     squares = sizes**2

@@ -9,9 +9,9 @@ from adnn_optuna.stats.proportions import Z, n_counted
 def difference_interval(won: float, lost: float, n_images: float) -> tuple[float, float]:
     """Return the 95% interval of the difference of two proportions of the same images.
 
-    One network alone gets ``won`` images right, the other network alone ``lost``. The interval is
-    that of Bonett and Price (2012), Journal of Educational and Behavioral Statistics 37(4),
-    479-488.
+    ``won`` images are right only with the first network, and ``lost`` images only with the second.
+    The interval is by Bonett and Price (2012), Journal of Educational and Behavioral Statistics
+    37(4), 479-488.
     """
     n = n_images + 2
     p_won = (won + 1) / n
@@ -23,7 +23,7 @@ def difference_interval(won: float, lost: float, n_images: float) -> tuple[float
 
 
 def gain_interval(look: TestEvaluation, gain: float) -> tuple[float, float]:
-    """Return the 95% interval of a gain for other images; NaN if it is unknown."""
+    """Return the 95% interval of a test gain for other test images; NaN if it is unknown."""
     if math.isnan(look["baseline"]):
         return math.nan, math.nan
     if (error := look.get("standard_error")) is None:

@@ -6,8 +6,8 @@ candidate is kept if its gain is still large enough after its last allowed run. 
 changes end after one run.
 
 The standard deviation is pooled over the runs of the baseline and of the candidates that were
-kept. Candidates that were given up do not count. Only promising ones among them have several
-runs, and the spread of these runs is a third too large.
+kept. Candidates that were given up do not count: those with several runs were promising at first,
+and the spread of their runs is a third too large.
 
 The function :func:`threshold` chooses c. A useless candidate is kept with the probability
 ``level``, if the noise is normal and equal in all candidates. The threshold allows for the errors
@@ -20,13 +20,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-FEWEST_RUNS = 3  # A baseline needs this many successful runs for its deviation.
+FEWEST_RUNS = 3  # A baseline needs this many successful runs for its standard deviation.
 _N_SIMULATED = 100_000  # With this number, a level of 0.01 is met within 6%.
 _EQUAL = 1e-12  # Smaller gains, relative to the values, are rounding errors.
 
 
 class Standard(NamedTuple):
-    """The standard for a candidate; the fields are arrays if there are several candidates."""
+    """The numbers with which a candidate is compared. For several candidates, they are arrays."""
 
     mean: Any  # The mean of the best version so far.
     worst: Any  # The worst run of the best version so far.
@@ -36,7 +36,7 @@ class Standard(NamedTuple):
 
 @functools.cache
 def threshold(level: float, max_runs: int, n_best: int, degrees: int) -> float:
-    """Return c of the rule, if the best mean is over ``n_best`` runs.
+    """Return the threshold c, in standard deviations, if the best version has ``n_best`` runs.
 
     The standard deviation has ``degrees`` degrees of freedom.
     """
@@ -46,7 +46,7 @@ def threshold(level: float, max_runs: int, n_best: int, degrees: int) -> float:
     best = rng.standard_normal((_N_SIMULATED, 1)) / np.sqrt(n_best)
     lowest = ((means - best) / _more_at_first(runs)).min(axis=1)
     sds = np.sqrt(rng.chisquare(degrees, _N_SIMULATED) / degrees)
-    # Below 0, a candidate would be kept for no gain.
+    # With a threshold below 0, a candidate without a gain would be kept.
     return max(float(np.quantile(lowest / sds, 1 - level)), 0.0)
 
 
@@ -113,5 +113,5 @@ def pooled(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
 
 
 def _more_at_first(runs: Any) -> Any:
-    """Return the factor by which few runs must gain more. It ends useless candidates early."""
+    """Return the factor of the threshold. It is larger for few runs, to end useless ones early."""
     return 1 + 0.5 / runs

@@ -3,9 +3,9 @@
 The examples are split at random many times, without dividing groups. In each split, two thirds
 select the best trial, and the last third evaluates it. Tsamardinos, Greasidou and Borboudakis
 (2018), Machine Learning 107:1895-1922, use bootstrap resamples instead. The mean of a resample
-differs from the mean of all examples as much as this mean differs from the true value. The
-variance of the mean of two thirds is only half of that. So two thirds select nearly the same trial
-as all examples, and the estimate is less pessimistic.
+differs from the mean of all examples as much as the mean of all examples differs from the true
+value. The mean of two thirds differs less from the mean of all: with half the variance. So two
+thirds select nearly the same trial as all examples, and the estimate is less pessimistic.
 
 On average, a trial's value on the left-out thirds should be its value on all examples. The
 difference is an error of the random splits, so it is subtracted (a control variate: Owen 2013,
@@ -24,7 +24,7 @@ from adnn_optuna.stats.example_scores import score_estimate
 from adnn_optuna.stats.paired_differences import share_interval
 from adnn_optuna.stats.proportions import Z
 
-FEWEST_GROUPS = 10  # A third of fewer examples or groups is too small.
+FEWEST_GROUPS = 10  # With fewer examples or groups, a third of them is too small.
 _SELECTING = 2 / 3
 _MOST_PARTS = 200  # Each part of the examples is left out once.
 
@@ -35,7 +35,7 @@ class RandomSplits(NamedTuple):
     new_data: Estimate  # The expected value of the selected trial on new examples.
     variance: float  # The variance of the expected value.
     selected: np.ndarray  # The share of splits that select each trial, of shape (T,).
-    left_out: np.ndarray  # A selected trial's mean value on left-out examples.
+    left_out: np.ndarray  # Each trial's mean value in the splits that select it; NaN if none.
 
 
 class Means:
@@ -67,7 +67,7 @@ class Means:
         return (self._sums[trials] @ is_in) / (self._sizes @ is_in)
 
     def influences(self, trial: int) -> np.ndarray:
-        """Return each group's part of a trial's value; the squares add up to its variance."""
+        """Return each group's influence on a trial's value. The squares add up to its variance."""
         deviations = self._sums[trial] - self._sizes * self.values[trial]
         return deviations / self._sizes.sum()
 
@@ -147,7 +147,7 @@ def random_splits(
     maximize: bool,
     after_split: Callable[[], object] = lambda: None,
 ) -> RandomSplits:
-    """Return the findings of random splits of the examples."""
+    """Split the examples at random many times, and return what follows from the splits."""
     n_groups = measure.n_groups
     n_trials = len(measure.values)
     if n_groups < FEWEST_GROUPS:
@@ -165,7 +165,7 @@ def random_splits(
         selected[split] = np.nan_to_num(of_selecting, nan=-math.inf).argmax()
         on_left_out[split] = measure.on(1 - selects, slice(None))
         after_split()
-    # Metrics of few examples, such as the F1 of two positives, are biased; subtract the bias.
+    # Metrics of few examples, such as the F1 of two positives, are biased. The bias is subtracted.
     gaps = on_left_out - measure.values
     on_left_out -= np.nansum(gaps, axis=0) / np.maximum(np.isfinite(gaps).sum(axis=0), 1)
     selected_values = on_left_out[np.arange(measure.n_splits), selected]
@@ -189,8 +189,9 @@ def on_new_seeds(
 ) -> Estimate:
     """Return the value of a selected configuration on new examples and new seeds.
 
-    Selection has two effects: that of the configuration, which new seeds keep, and that of the
-    seed. Let scores be without the mean scores of all trials. The configuration's share is the
+    The best value is too good for two reasons: the configuration was selected, and its seed was
+    selected. On new seeds, only the configuration's share remains. To estimate this share, the
+    mean scores of all trials are subtracted from the scores of the runs. The share is the
     covariance of two runs over examples, divided by their variance.
 
     ``runs`` are the configuration's scores with K new seeds, of shape (K, n). ``scores`` are the
@@ -213,12 +214,12 @@ def on_new_seeds(
 
 
 def _estimate(value: float, variance: float, measure: Means | Metric, trial: int) -> Estimate:
-    """Return an estimate with its CI; the ends are NaN if no example changes it.
+    """Return an estimate with its CI. The ends are NaN if no example changes the value.
 
-    The CI covers two CIs. The first uses the variance; for a share, it uses as many examples as
-    give this variance. The second is :func:`score_estimate` of the examples' influences on one
-    trial's value, because few examples may have most of the variance. Right and wrong answers
-    have only the first.
+    The CI covers two CIs. The first follows from ``variance``. If the value is a share, it is the
+    CI for as many examples as give this variance. The second follows by :func:`score_estimate`
+    from the examples' influences on a trial's value, because few examples may have most of the
+    variance. For right and wrong answers, there is only the first CI.
     """
     value = min(max(value, measure.least), measure.most)
     half = Z * math.sqrt(variance)

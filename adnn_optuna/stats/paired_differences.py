@@ -1,16 +1,15 @@
 """Statistics of values that are paired by seed: is one arm better than another?
 
-The unit is the seed: the values of two arms with the same seed form a pair. The verdict is on the
-centre of the pairs' differences, which are assumed to be symmetric about it. Each claim has one
-interval, at level 1 - α/m if m claims share α (Bonferroni), and its verdict follows from the
-interval.
+The values of two arms with the same seed form a pair. The verdict is on the centre of the pairs'
+differences, which are assumed to be symmetric about this centre. Each claim has one interval. Its
+level is 1 - α/m if m claims share α (Bonferroni). The verdict follows from the interval.
 
 *   In a fixed design, with a planned number of seeds, the interval inverts the sign-flip test
     (Hartigan 1969, Using subsample values as typical values, JASA 64:1303). With 4 to 7 seeds, or
     too few seeds for sign flips and m claims, it is Student's t.
 *   *Not worse* has a bound of its own, one-sided at level 1 - α/m.
-*   In a sequential design it inverts an e-process, see :mod:`adnn_optuna.stats.sequential`: you
-    may look after each pair, stop, or go on.
+*   In a sequential design, the interval inverts an e-process, see
+    :mod:`adnn_optuna.stats.sequential`. After each pair, you may read the verdict, stop or go on.
 *   Differences within a region of practical margin do not matter (Kruschke 2018, Advances in
     Methods and Practices in Psychological Science 1:270).
 """
@@ -43,7 +42,7 @@ OPEN: tuple[VerdictName, ...] = ("inconclusive", "not worse")  # Further seeds m
 MARGIN = 0.001  # Up to 0.1 percentage points of accuracy make no practical difference.
 FEWEST_PLANNED = 4  # With fewer pairs, Student's t has hardly any power.
 MAX_EXACT = 16  # With up to this many pairs, all subsets are used.
-_FEWEST_FLIPPED = 8  # With fewer pairs, too few sign flips lie beyond the ends.
+_FEWEST_FLIPPED = 8  # With fewer pairs, there are too few sign flips for an interval.
 NORMAL = "normal differences"  # The assumption of Student's t.
 NO_SPREAD = "no CI, because no value varies"
 _N_SUBSETS = 99_999
@@ -53,7 +52,7 @@ _FEWEST_FOR_SKEW = 12  # With fewer pairs, skewness cannot be tested.
 
 
 class Ends(NamedTuple):
-    """The ends of a confidence interval, and the one-sided bounds of the same error rate."""
+    """The ends of a confidence interval, and one-sided bounds with the same error rate."""
 
     low: float = math.nan
     high: float = math.nan
@@ -65,7 +64,7 @@ class Ends(NamedTuple):
         return Ends(*(size * end for end in self))
 
     def if_equal_apart_by(self, resolution: float) -> "Ends":
-        """Return ends that are one ``resolution`` apart if the ends are equal, else unchanged."""
+        """Return the ends. If they are equal, move them apart by one ``resolution``."""
         if self.low != self.high:
             return self
         return Ends(*2 * (self.low - resolution / 2, self.low + resolution / 2))
@@ -86,13 +85,14 @@ class PairedDifference:
 
     Without a pair, all numbers are NaN. ``low`` and ``high`` are the ends of the CI of the
     differences' centre, at level 1 - 0.05 / m for m claims. They are NaN without a claim, or if
-    ``reason`` says why there is no CI. ``win_rate`` is the share of pairs in which the arm has the
-    higher value (a tie counts half), with its 95% interval by Clopper and Pearson. This interval
-    is NaN in a sequential design, because it is not valid there. The verdict is :obj:`None` if a
-    pair is shown without a claim. ``reason`` says why it must be inconclusive, or which seeds do
-    not count. ``worst`` is the smallest difference. The verdict is only valid with the
-    ``assumption``, if there is one. ``at_least`` and ``at_most`` are one-sided bounds at the same
-    level as the interval; the first decides *not worse*.
+    ``reason`` says why there is no CI. ``win_rate`` is the share of pairs in which ``arm`` has the
+    higher value, where a tie counts half. It has a 95% interval by Clopper and Pearson. This
+    interval is NaN in a sequential design, because it is not valid there. The verdict is
+    :obj:`None` if the difference is shown without a claim. ``reason`` says why the verdict must be
+    inconclusive, or which seeds do not count. ``worst`` is the smallest difference. If
+    ``assumption`` is not empty, the verdict is only valid under this assumption. ``at_least`` and
+    ``at_most`` are one-sided bounds at the same level as the interval. ``at_least`` decides
+    whether the verdict is *not worse*.
     """
 
     arm: str
@@ -153,12 +153,12 @@ def paired_differences(
 ) -> list[PairedDifference]:
     """Compare each two arms by their values in the declared order of seeds. Higher is better.
 
-    Pairs count up to the first NaN. A value may be missing because of its size, so later pairs
-    would be a selection. Each pair of arms in ``claims`` is a claim, by default each two arms.
-    ``n_claims`` claims share the error rate, if more were declared. CIs are at 99% if seeds were
-    added ``after_fixed``, a fixed design that was already seen. ``names`` are the names of an
-    arm's values. Values that are shares of ``n_examples`` are compared as whole numbers, so that
-    ties are exact.
+    Pairs count up to the first NaN. A value may be missing because of its size, so to count later
+    pairs would be a selection. Each pair of arms in ``claims`` is a claim. By default, each two
+    arms are a claim. If more claims were declared, ``n_claims`` is their number, and they share
+    the error rate. ``after_fixed`` says that seeds were added to a fixed design whose result was
+    already seen. CIs are then at 99%. ``names`` are the names of an arm's values. Values that are
+    shares of ``n_examples`` are compared as whole numbers, so that ties are exact.
     """
     arrays = {arm: np.asarray(of_arm, dtype=np.float64) for arm, of_arm in values.items()}
     pairs = list(itertools.combinations(arrays, 2))
@@ -166,7 +166,8 @@ def paired_differences(
     m = max(len(claimed), n_claims)
     measured = np.concatenate([[], *arrays.values()])
     counts = n_examples * measured[np.isfinite(measured)]
-    if not np.allclose(counts, np.rint(counts), rtol=0, atol=1e-6):  # No plain accuracies.
+    # The values are not shares of the examples, such as accuracies.
+    if not np.allclose(counts, np.rint(counts), rtol=0, atol=1e-6):
         n_examples = 0
     differences = {
         (arm, other_arm): _differences_of(arrays[arm], arrays[other_arm], n_examples)
@@ -193,7 +194,7 @@ def paired_differences(
         if (arm, other_arm) in intervals:
             too_few = ""
             if n_pairs < fewest:
-                # After a gap, further seeds add no pairs.
+                # After a missing value, further seeds add no pairs: there will be no CI.
                 no_ci = "no CI yet" if n_pairs == n_all else "no CI"
                 for_claims = f" for {m} claims" if m > 1 and sequential else ""
                 too_few = f"{no_ci}: {fewest} pairs are needed{for_claims}"
@@ -240,7 +241,8 @@ def _ends_of_claim(
 ) -> tuple[Ends, list[str]]:
     """Return the ends of the CI of a claim, and the reasons to doubt it.
 
-    The ends are NaN if there are ``too_few`` pairs, in words, or no CI for another reason.
+    The ends are NaN if there is no CI. ``too_few`` is the sentence that there are too few pairs,
+    or empty.
     """
     ends = Ends()
     reasons = list[str]()
@@ -258,10 +260,10 @@ def _ends_of_claim(
 
 
 class _Differences(NamedTuple):
-    """The differences of the pairs that count, as multiples of a size, and the win rate.
+    """The differences of the pairs that count, as multiples of ``size``, and the win rate.
 
-    The resolution is the smallest difference of two values, as a multiple. It is 0 if no arm's
-    values vary.
+    ``resolution`` is the smallest difference of two values, also as a multiple of ``size``. It is
+    0 if no arm's values vary.
     """
 
     rounded: np.ndarray
@@ -305,7 +307,7 @@ def _intervals(
         intervals = {}
         for pair, of_pair in judged.items():
             low, high = sequential_interval(of_pair.rounded, m)
-            # The one-sided bounds equal the ends, because both sides share the e-process.
+            # In a sequential design, the one-sided bounds are equal to the ends.
             ends = Ends(low, high, low, high)
             intervals[pair] = ends.if_equal_apart_by(of_pair.resolution)
         return intervals
@@ -362,7 +364,7 @@ def inconclusive(rows: Sequence[PairedDifference], reason: str) -> list[PairedDi
 
 @functools.cache  # Many claims have the same shares.
 def share_interval(share: float, n: float, level: float = 1 - ALPHA) -> tuple[float, float]:
-    """Return the interval of a share of n by Clopper and Pearson (1934)."""
+    """Return the interval by Clopper and Pearson (1934) of a share of ``n`` examples or pairs."""
     if not n:
         return math.nan, math.nan
     k = share * n
@@ -501,7 +503,7 @@ def _means_of_subsets(values: np.ndarray, n_subsets: int) -> np.ndarray:
         start = end
     sums = totals[:-1]
     sizes = totals[-1]
-    # The empty subset has no mean, so the full subset, which is as rare, takes its place.
+    # The empty subset has no mean. It is replaced by the full subset, which is as rare.
     is_empty = sizes == 0
     sums[:, is_empty] = values.sum(axis=1, keepdims=True)
     sizes[is_empty] = n_pairs
@@ -513,7 +515,7 @@ def _memberships(n_pairs: int, n_subsets: int) -> Iterator[np.ndarray]:
     rng = np.random.default_rng(0)
     for start in range(0, n_pairs, _N_AT_ONCE):
         are_in = np.empty((min(_N_AT_ONCE, n_pairs - start), n_subsets))
-        for of_pair in are_in:  # Row by row, so further pairs change no draws.
+        for of_pair in are_in:  # Row by row, so that further pairs do not change earlier draws.
             of_pair[:] = rng.integers(0, 2, n_subsets, dtype=bool)
         yield are_in
 

@@ -31,8 +31,8 @@ class RequiredSeeds:
         gain: The difference to show.
         n_claims: How many claims share the error rate.
         n_pilot: The number of pilot seeds.
-        sd: The standard deviation of the pilot's differences, pooled over the claims; the largest
-            one, if they differ.
+        sd: The standard deviation of the pilot's differences, pooled over the claims. If the
+            claims' standard deviations differ, it is the largest of them.
         seeds: How many new seeds a fixed design needs, on average over the standard deviations
             that the pilot leaves possible.
         seeds_low, seeds_high: The number of new seeds at the ends of the 80% CI of ``sd``.
@@ -123,7 +123,7 @@ def required_seeds(
 
 
 def _variances(differences: Sequence[np.ndarray]) -> list[float]:
-    """Return the variance of each claim's differences. It is pooled unless variances differ."""
+    """Return the variance of each claim's differences. Variances that do not differ are pooled."""
     rounded = []
     for of_claim in differences:
         size = paired.size_of(of_claim)  # Without rounding, equal differences might differ.
@@ -142,7 +142,7 @@ def _possible_sds(sd: float, n_pilot: int, shares: np.ndarray) -> np.ndarray:
 
 
 def _fixed_power(effects: np.ndarray, n: int, n_claims: int) -> float:
-    """Return the mean power over effects, in standard deviations, of ``n`` planned pairs."""
+    """Return the power of ``n`` planned pairs, as a mean over effects in standard deviations."""
     critical = -t_quantile(n - 1, ALPHA / (2 * n_claims))
     return float(scipy.stats.nct.sf(critical, n - 1, effects * math.sqrt(n)).mean())
 

@@ -8,7 +8,7 @@ from adnn_optuna._attributes import Resampled
 from adnn_optuna._checks import WrongValueError, as_integer, shown
 
 ResampledArgument = Sequence[int] | Literal[False] | None
-"""The numbers of training and test examples, or False if rows or seeds are no splits."""
+"""The numbers of training and test examples of a split. False if values are not of splits."""
 
 
 def is_of_splits(name: str) -> bool:
@@ -51,6 +51,9 @@ def checked_resampling(
 
 
 def variance_factor(n: int, resampled: Resampled | None) -> float:
-    """Return a mean's variance divided by a value's variance (Nadeau and Bengio 2003)."""
+    """Return the variance of a mean of n values, divided by the variance of a single value.
+
+    For splits of one data set, the factor is that of Nadeau and Bengio (2003).
+    """
     n_train, n_test = resampled or (1, 0)
     return 1 / n + n_test / n_train

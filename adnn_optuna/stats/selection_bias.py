@@ -10,12 +10,12 @@ import scipy
 from adnn_optuna._checks import WrongValueError, as_integer, check_number, check_positive
 
 Baseline = Literal["mean", "one"]
-"""The baseline of a gain: the mean of all draws, or one draw."""
+"""What a gain is measured from: the mean of all draws, or one further draw."""
 
-_FEWEST_RUNS = 5  # Fewer observed runs predict no best of many.
+_FEWEST_RUNS = 5  # From fewer observed runs, the best of many runs cannot be predicted.
 _ROUNDING = 1e-12  # Values around 1 that differ by less are equal.
 _DRAWS = np.linspace(-40.0, 40.0, 16_001)  # In sds; the best of 1e308 draws is at 37.6.
-_LOG_DENSITY = -0.5 * _DRAWS**2 - 0.5 * math.log(2 * math.pi)  # That of `scipy.stats.norm`.
+_LOG_DENSITY = -0.5 * _DRAWS**2 - 0.5 * math.log(2 * math.pi)  # As in `scipy.stats.norm`.
 
 
 def expected_luck(
@@ -79,10 +79,11 @@ def chance_of_luck(
     *,
     values: Sequence[float] | None = None,
 ) -> float:
-    """Return the probability that the best of n such draws gains at least this much.
+    """Return the probability that the best of n equally good draws gains at least ``claimed``.
 
     The gain is over the draws' ``"mean"``, or over ``"one"`` further draw, as in a paper that
-    trains one baseline. The probability is that of at least one such gain in ``files`` searches.
+    trains one baseline. With several ``files``, it is the probability that at least one of so many
+    searches has such a gain.
     """
     check_number("claimed", claimed)
     files = as_integer("files", files)

@@ -20,8 +20,9 @@ DECIMALS = 12  # Equal differences of values around 1 may differ in later decima
 AFTER_FIXED = 5
 """By how much the error rate of sequential CIs is divided if a fixed design was seen before.
 
-A raised number of planned seeds uses the error rate twice. With a fifth of the rate for the second
-use, 2.6% of null claims are false; with the full rate, 3.6% would be. One look has 2.5%.
+If the number of planned seeds is raised, there are two chances of a wrong claim. With a fifth of
+the error rate for the second chance, 2.6% of claims without an effect are accepted. With the full
+rate, 3.6% would be accepted, and with a single chance 2.5%.
 """
 _RATES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # The λ, each with both signs.
 _N_TRIED = 256  # Up to this many pairs, all centres are tried.
@@ -48,7 +49,7 @@ def e_process(centred: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def fewest_sequential_pairs(n_claims: int) -> int:
-    """Return the number of pairs that can exclude a centre. Equal pairs are the fastest."""
+    """Return the smallest number of pairs that can exclude a centre: if all pairs are equal."""
     # exp(2) / cosh(2) is above 1.9.
     most = math.ceil(math.log(2 * len(_RATES) * n_claims / ALPHA, 1.9))
     return 1 + int(np.argmax(e_process(np.ones(most)) >= n_claims / ALPHA))
@@ -75,7 +76,7 @@ def sequential_interval(differences: np.ndarray, n_claims: int) -> tuple[float, 
         tried = np.unique(np.concatenate([outer, exact, centres[::step]]))
         tried = tried[(outer[0] <= tried) & (tried <= outer[1])]
         ends, outer = _hull(d, tried, threshold)
-        if np.isfinite(ends).all():  # The CI must not be narrower than the true one.
+        if np.isfinite(ends).all():  # The CI may be too wide, but must not be too narrow.
             ends = np.where(np.isin(ends, exact), ends, outer)
     return float(ends[0]), float(ends[1])
 
@@ -83,8 +84,8 @@ def sequential_interval(differences: np.ndarray, n_claims: int) -> tuple[float, 
 def sequential_ends(values: Sequence[float], half: float, n_claims: int) -> tuple[float, float]:
     """Return the ends of a mean's CI if there are more values than planned, in order.
 
-    The CI contains the CI of a fixed design, whose half width is given. Skewed values, such as
-    values with rare outliers, have a centre that differs from their mean.
+    The CI contains the CI of a fixed design, which has the half width ``half``: the mean of skewed
+    values, such as values with rare outliers, may differ from the centre.
     """
     size = float(np.abs(values).max()) or 1.0
     mean = float(np.mean(values))
@@ -111,7 +112,7 @@ def _hull(d: np.ndarray, centres: np.ndarray, threshold: float) -> tuple[np.ndar
     steps = np.linspace(0, 1, 12)[:, np.newaxis]
     for _ in range(5):
         tried = ends + steps * (outer - ends)
-        # The end itself is possible, but rounding may give another float above.
+        # The first row is the end itself, which is possible. Rounding may have changed it above.
         is_in = is_possible(tried.ravel()).reshape(tried.shape)
         is_in[0] = True
         tried[0] = ends
@@ -123,7 +124,7 @@ def _hull(d: np.ndarray, centres: np.ndarray, threshold: float) -> tuple[np.ndar
 
 
 def _candidates(d: np.ndarray) -> np.ndarray:
-    """Return centres, in ascending order, that are dense where the e-process may turn."""
+    """Return centres to try, in ascending order: many between close values and around outliers."""
     values = np.unique(d)
     # A uniform grid is too coarse between close values, a grid of gaps too coarse for outliers.
     inside = [values[:-1] + np.diff(values) * share for share in (1 / 3, 2 / 3)]

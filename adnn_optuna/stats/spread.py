@@ -18,7 +18,7 @@ from adnn_optuna.stats.sequential import DECIMALS
 
 _LARGE = 1000.0  # Larger losses and errors need fewer than four decimals.
 FEWEST = 5  # The standard deviation of fewer values has no CI.
-_FEWEST_WITH_OUTLIERS = 8  # With fewer, the median deviation is unreliable.
+_FEWEST_WITH_OUTLIERS = 8  # With fewer values, the median deviation is unreliable.
 _NORMAL_MAD = 0.6744897501960817  # The median absolute deviation of normal values, in sds.
 
 
@@ -73,12 +73,15 @@ def outliers(values: Sequence[float] | np.ndarray, *, maximize: bool = True) -> 
 
 
 def has_few_values(values: Iterable[float]) -> bool:
-    """Return whether at most two values differ, such as 0 and 1. They are then not normal."""
+    """Return whether there are at most two different values, such as 0 and 1.
+
+    Such values are not normal.
+    """
     return len({*values}) <= 2
 
 
 def floor_of(gains: Sequence[float]) -> float:
-    """Return a floor for gains. A figure draws the few gains below it on the floor."""
+    """Return the lowest gain of a figure's axis. The few gains below it are drawn at this gain."""
     if not gains:
         return -math.inf
     # Gains are far below if they are more than three quartile distances below the lower quartile.
@@ -99,7 +102,7 @@ def unit_of_values(
     sizes = sizes[np.isfinite(sizes)]
     if not sizes.any():
         return PLAIN
-    # Omit huge values of failed runs, compared with which all others would look like 0.
+    # Failed runs may have huge values. They are omitted, because all others would look like 0.
     sizes = sizes[sizes <= (1e9 * float(np.median(sizes)) or math.inf)]
     largest = sizes.max()
     size = size_of(sizes)
@@ -112,7 +115,7 @@ def unit_of_values(
 def fitted_unit(
     metric: str, arms: Iterable[Sequence[float] | np.ndarray], *, are_paired: bool = False
 ) -> Unit:
-    """Return the unit of a metric. If it is plain, its digits fit the arms' values."""
+    """Return the unit of a metric. A unit of plain numbers gets the digits that values need."""
     unit = unit_of(metric)
     if unit is PLAIN:
         return unit_of_values(arms, are_paired=are_paired)

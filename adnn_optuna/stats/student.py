@@ -15,9 +15,9 @@ def t_quantile(degrees: float, probability: float) -> float:
 def student_half_width(
     values: Sequence[float], resolution: float, level: float, n_others: float = math.inf
 ) -> float:
-    """Return the half width of a CI: of the true mean, or of the mean of other values.
+    """Return the half width of a CI for the true mean, or for the mean of ``n_others`` values.
 
-    It is at least the resolution.
+    It is at least ``resolution``.
     """
     n = len(values)
     spread = t_quantile(n - 1, (1 + level) / 2) * stdev(values)

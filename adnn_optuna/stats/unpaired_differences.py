@@ -37,9 +37,10 @@ def unpaired_differences(
     *,
     margin: float | None,
 ) -> list[PairedDifference]:
-    """Return the difference of means for each claim, a pair of arms. The default is all pairs.
+    """Return the difference of means for each claim. By default, each two arms are a claim.
 
-    ``n_pairs`` is the smaller number of values. The win rate is the share of all pairs of values.
+    ``n_pairs`` of a difference is the smaller number of values of the two arms. The win rate is a
+    share of all pairs of a value of one arm and a value of the other.
     """
     if claims is None:
         claims = list(itertools.combinations(values, 2))
@@ -98,7 +99,7 @@ def _interval(one: np.ndarray, two: np.ndarray, n_claims: int) -> tuple[Ends, st
 
 def _permuted(one: np.ndarray, two: np.ndarray) -> np.ndarray:
     """Return t of permutations of the deviations from the arms' means, in ascending order."""
-    if one.std() < two.std():  # Then the order of arms does not matter.
+    if one.std() < two.std():  # The result must not depend on the order of the arms.
         return -_permuted(two, one)[::-1]
     n_one = len(one)
     n_two = len(two)
@@ -107,7 +108,7 @@ def _permuted(one: np.ndarray, two: np.ndarray) -> np.ndarray:
     sums = is_in_one @ deviations
     squares = is_in_one @ deviations**2
     total = (deviations**2).sum()
-    # The deviations of both arms have a sum of 0.
+    # All deviations together add up to 0, so those in the second arm add up to -sums.
     difference = sums / n_one + sums / n_two
     within_one = (squares - sums**2 / n_one) / (n_one * (n_one - 1))
     within_two = (total - squares - sums**2 / n_two) / (n_two * (n_two - 1))
