@@ -54,7 +54,7 @@ class ArmComparison(Printed):
     _arm: ClassVar[str] = "arm"  # The name of an arm in sentences.
 
     def _nothing_known(self) -> str:
-        """Return the sentence that no mean is known, because an arm lacks the first value."""
+        """Return the sentence that there are no means, because an arm's first value is missing."""
         numbers = self.numbers
         lacking = [label for label, values in numbers.compared.items() if not len(values)]
         gap = first_gap(lacking, numbers.design.names[0], numbers.per)
@@ -125,8 +125,8 @@ class ArmComparison(Printed):
     def _concluded(self) -> Sequence[PairedDifference]:
         """The differences that the conclusion is about.
 
-        They compare the arm with the best mean with each other arm, the next best arm first. With
-        a baseline, they compare each arm with the baseline, the best arm first.
+        The arm with the best mean is compared with each other arm, the next best arm first. If
+        there is a baseline, each arm is compared with the baseline, the best arm first.
         """
         numbers = self.numbers
         rank = numbers.ranked.index
@@ -202,7 +202,8 @@ class ArmComparison(Printed):
             rows_alike.setdefault(relation(row, ""), []).append(row)
         claims = []
         for rows in rows_alike.values():
-            # Either all first arms are the best arm, or all second arms are the baseline.
+            # Without a baseline, all first arms are the same arm, the best one. With a baseline,
+            # all second arms are the baseline.
             arms = [*dict.fromkeys(row.arm for row in rows)]
             others = [*dict.fromkeys(row.other for row in rows)]
             rivals = named([*map(write, others)])
@@ -211,7 +212,7 @@ class ArmComparison(Printed):
         return claims
 
     def _with_outliers(self, sentence: str, labels: Sequence[str]) -> str:
-        """Return a sentence on arms, with a list of their outliers if they have any."""
+        """Return a sentence on arms, and append the arms' outliers if there are any."""
         outliers = [*filter(None, map(self._outliers, labels))]
         if outliers:
             return f"{sentence}, with outliers ({'; '.join(outliers)})"
@@ -223,7 +224,7 @@ class ArmComparison(Printed):
         return [difference_line(row, self.numbers.unit) for row in rows]
 
     def _outliers(self, label: str) -> str:
-        """Return the names of an arm's values that are far worse than its others; or empty."""
+        """Return the names of an arm's values that are far worse than the rest; empty if none."""
         outliers = self.numbers.outliers(label)
         if outliers:
             return f"{label}: {named(outliers)}"
@@ -304,7 +305,7 @@ class ArmComparison(Printed):
 
     def _figures(self) -> list[Figure]:
         """Return a figure of the differences with their CIs, and a figure of the values."""
-        # A printed comparison does not need the module.
+        # Imported here, because a comparison that is only printed does not need this module.
         from adnn_optuna.results.row_figure import values_figure
 
         numbers = self.numbers

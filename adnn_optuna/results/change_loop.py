@@ -37,7 +37,7 @@ from adnn_optuna.stats.spread import unit_of_values
 from adnn_optuna.stats.student import t_quantile
 
 RUN_NAMES = ("candidate", "run")
-"""The numbers of an evaluation: which candidate it is of, and which of its runs."""
+"""The numbers that identify an evaluation: of the candidate, and of the candidate's run."""
 
 CandidateVerdict = Literal["baseline", "kept", "not kept", "not judged yet"]
 
@@ -73,11 +73,11 @@ class Candidate:
         label: The candidate's name.
         note: The user's note on the candidate.
         values: The value of each run; NaN for a failed run.
-        counted: The values, negated if lower values are better. A failed run has the declared
-            value of failures, or NaN.
+        counted: The values, negated if lower values are better. A failed run has the value that
+            the user set for failures, or NaN.
         verdict: ``"baseline"``, ``"kept"``, ``"not kept"`` or ``"not judged yet"``.
         against: The label of the best version before the candidate; empty for the baseline.
-        compared: The numbers of the best version before the candidate; None for the baseline.
+        compared: The numbers with which the candidate is compared; None for the baseline.
     """
 
     number: int
@@ -93,7 +93,7 @@ class Candidate:
     def gain(self) -> Estimate:
         """The candidate's mean gain over the best version before it, with its 95% CI.
 
-        The CI pools the standard deviation of the candidate's runs and the kept versions' runs.
+        The CI's standard deviation is pooled over the runs of the candidate and of kept versions.
         """
         values = self.succeeded
         n = len(values)
@@ -187,7 +187,7 @@ class ChangeLoop(Printed):
 
     @property
     def n_false_expected(self) -> float:
-        """The expected number of useless candidates that are kept, at most."""
+        """The largest number of useless candidates that are kept by chance on average."""
         return self.settings["level"] * self.n_judged
 
     @property
@@ -203,7 +203,7 @@ class ChangeLoop(Printed):
     def standard(self) -> Compared | None:
         """Return the numbers with which the next candidate is compared.
 
-        None if the baseline lacks runs.
+        None until the baseline has all its runs, and the best version enough values.
         """
         sd, degrees = self.noise
         values = self.best.succeeded
@@ -227,7 +227,7 @@ class ChangeLoop(Printed):
 
     @property
     def _lacks_values(self) -> bool:
-        """Whether the runs of the baseline are made, but too few of them have a value."""
+        """Whether all runs of the baseline are made, but too few of them have a value."""
         return self._has_baseline and len(self.candidates[0].succeeded) < FEWEST_RUNS
 
     def _mean(self, candidate: Candidate) -> float:
@@ -239,7 +239,7 @@ class ChangeLoop(Printed):
 
     @property
     def _shown(self) -> CandidateVerdict:
-        """The printed verdict: "not judged yet" until the baseline has its runs and values."""
+        """The printed verdict: "not judged yet" until enough runs of the baseline have values."""
         if self._has_baseline and not self._lacks_values:
             return self.verdict
         return "not judged yet"
@@ -301,7 +301,7 @@ class ChangeLoop(Printed):
     @functools.cached_property
     def _unit(self) -> Unit:
         groups = [each.succeeded for each in self.candidates]
-        if not self._is_noisy:  # Values vary only between candidates.
+        if not self._is_noisy:  # All runs of a candidate have the same value.
             groups = [[value for group in groups for value in group]]
         return unit_of_values(groups)
 
@@ -443,7 +443,8 @@ def change_loop(
 ) -> ChangeLoop | None:
     """Return the stored loop, with the verdict on its last candidate; None without a run.
 
-    A candidate's first run stores the numbers to compare with, so a verdict never changes later.
+    A candidate's first run stores the numbers with which the candidate is compared. So a verdict
+    never changes later.
     """
     trials_by_number: dict[int, dict[int, FrozenTrial]] = {}
     for (number, run), trial in evaluation_trials(trials, RUN_NAMES).items():
@@ -457,7 +458,8 @@ def change_loop(
     labels = record["label"], record["note"]
     baseline = Candidate(number, *labels, values[:n0], counted_runs[0][:n0], "baseline")
     loop = ChangeLoop(study_name, maximize, settings, (baseline,), baseline.label)
-    # A candidate whose first run preceded the baseline is compared with the baseline.
+    # If a candidate's first run began before the baseline was measured, the candidate is compared
+    # with the baseline.
     by_default = loop.standard()
     standards = [record["compared"] or by_default for _, record, _ in runs[1:]]
     verdicts = verdicts_of(counted_runs[1:], standards, settings["max_runs"])
@@ -518,7 +520,7 @@ def verdicts_of(
 def _runs_of(
     number: int, trials_by_run: Mapping[int, FrozenTrial]
 ) -> tuple[int, StoredCandidate, tuple[float, ...]]:
-    """Return a candidate's number, the record of its first run, and its values up to a gap."""
+    """Return a candidate's number, its stored record, and its values before a missing run."""
     record: StoredCandidate = {"label": str(number), "note": "", "compared": None}
     if 0 in trials_by_run:
         record = trials_by_run[0].system_attrs.get(CANDIDATE, record)

@@ -79,7 +79,7 @@ from adnn_optuna.stats.spread import fitted_unit, known_sd
 if TYPE_CHECKING:
     import pandas as pd
 
-_BASELINES = "baseline networks"  # The arm to which replication compares best networks.
+_BASELINES = "baseline networks"  # The best networks on new seeds are compared with this arm.
 _BASELINE = "baseline"  # The row of the baseline networks in tables and figures.
 _REPLICATION = {
     "better": "replicates",
@@ -156,7 +156,7 @@ class ComparisonNumbers:
 
     @functools.cached_property
     def units(self) -> Units:
-        """The units of the selection metric and of the test metric."""
+        """The units in which values of the selection metric and of the test metric are written."""
         best_values = [[run.best_value for run in runs] for runs in self.records.values()]
         test_values = [[run.test_value for run in runs] for runs in self.records.values()]
         record = self.any_record
@@ -167,7 +167,7 @@ class ComparisonNumbers:
 
     @property
     def unit(self) -> Unit:
-        """The unit of the scores by which arms are compared."""
+        """The unit in which the scores of arms are written."""
         return self.units.test
 
     @property
@@ -182,7 +182,7 @@ class ComparisonNumbers:
 
     @property
     def sequential(self) -> bool:
-        """Whether the design is sequential: its CIs are wider, and valid after each seed."""
+        """Whether the design is sequential. CIs are then wider, and valid after each seed."""
         return self.declaration["sequential"]
 
     @functools.cached_property
@@ -216,7 +216,7 @@ class ComparisonNumbers:
     def n_claims(self) -> dict[str, int]:
         """The number of claims in each family, including all that were ever declared.
 
-        A family must not shrink after its values were seen, because this would be a selection.
+        A claim must not be dropped after its values were seen, because this would be a selection.
         """
         declared = n_claims_of(self.declaration["arms"])
         return {what: max(declared[what], len(claims)) for what, claims in self.families.items()}
@@ -238,14 +238,14 @@ class ComparisonNumbers:
             n_claims = self.n_claims["controls"]
             with_controls = self._compared(all_values, n_claims, families["controls"])
             rows += [row for row in with_controls if row.verdict is not None]
-        # Rows with a claim come first, and the claims on samplers before the others.
+        # The sort is stable: rows with a claim come first, and claims on samplers before others.
         return sorted(rows, key=lambda row: row.verdict is None)
 
     @functools.cached_property
     def replication(self) -> list[PairedDifference]:
         """For each arm, the mean gain of its best networks over baseline networks on new seeds.
 
-        Each best network has one new seed. Arms without such a gain have no row.
+        Each best network is trained on one new seed. Arms without such training runs have no row.
         """
         gains_by_arm = {}
         for label, runs in self.records.items():
@@ -284,10 +284,10 @@ class ComparisonNumbers:
 
     @property
     def _splits(self) -> dict[str, list[list[float]]] | None:
-        """The value of each run on each of its new seeds; None for fewer than two new seeds.
+        """The values of each run's best trial on the new seeds; None for fewer than two new seeds.
 
-        All runs of a seed share the new seeds. A search without a completed trial has the same
-        value on each new seed.
+        All runs with the same seed have the same new seeds. If a run has no completed trial, its
+        test value stands for each of these values.
         """
         n_new_seeds = self.declaration["arguments"].get("confirm", 0)
         if n_new_seeds < 2:
@@ -335,7 +335,7 @@ class ComparisonNumbers:
     def strongest_control(self) -> str | None:
         """The control with the best mean selection metric; None without controls.
 
-        A choice by the test set would have a selection bias.
+        The test metric is not used, because a choice by it would have a selection bias.
         """
 
         def rank(label: str) -> tuple[bool, float]:
@@ -558,7 +558,7 @@ class Comparison(Printed):
         return f"{compared}: {first_gap(lacking, f'seed {self.seeds[0]}')} {why}"
 
     def _about_rivals(self) -> list[str]:
-        """Return the sentences on the best sampler against controls without a search."""
+        """Return the sentences that compare the best sampler with controls that do not search."""
         sentences = []
         best = [row.arm for row in self.numbers.over_reference[:1]]
         for row in self.numbers.rows_of([*itertools.product(best, self.numbers.controls)]):
@@ -568,7 +568,7 @@ class Comparison(Printed):
         return sentences
 
     def _about_control(self) -> list[str]:
-        """Return the sentence on the strongest control, and on controls with its verdict."""
+        """Return the sentence on the strongest control, and on controls with the same verdict."""
         rows = self._controls_over_reference
         if not rows:
             return []
@@ -606,7 +606,7 @@ class Comparison(Printed):
         if rows := self._claimed_rows:
             score = self.numbers.score_name
             title = f"{capitalized(score)}, paired by seed"
-            # The estimates already show the only row.
+            # A single row is already among the estimates.
             is_detail = len(rows) == 1
             unit = self.numbers.unit
             table = differences_table(rows, unit, self._design, title=title, is_detail=is_detail)
@@ -738,7 +738,7 @@ class Comparison(Printed):
         )
         if not (is_open and has_interval) or numbers.resampled:
             return Step()
-        # The user names the gain. A default, such as the upper end of the CI, could be too large.
+        # The user must choose the gain. A default, such as the CI's upper end, could be too large.
         which = "the smallest gain that matters to you: it says how many seeds show this gain."
         in_shell = ""
         if url := storage_url(numbers.any_record.study._storage):

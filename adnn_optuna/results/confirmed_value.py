@@ -38,7 +38,7 @@ class ConfirmedValue:
 
     A study may confirm several configurations, one after the other. The k-th has a CI at level
     1 - 0.05 / 2^(k - 1), or at 1 - 0.01 / 2^(k - 1) if the number of runs was raised. In at most
-    5% of studies, any of these CIs lies above the true value.
+    5% of studies, at least one of these CIs lies above the true value.
 
     Attributes:
         runs: The value of each run; NaN for a failed run.
@@ -105,7 +105,7 @@ class ConfirmedValue:
 
     @property
     def _has_unplanned_splits(self) -> bool:
-        """Whether splits were added after some were seen.
+        """Whether each run redraws a split, and the number of runs was raised later.
 
         There is then no CI, because a sequential CI is not valid for new data.
         """
@@ -177,7 +177,7 @@ class ConfirmedValue:
         return f"{self.no_interval}: {self._why_unknown()}."
 
     def _why_unknown(self) -> str:
-        """Return why the values have no CI although all runs are made."""
+        """Return why there is no CI, although all planned runs are made."""
         n = len(self.runs)
         fewest = 2
         if self.planned["sequential"]:
@@ -191,7 +191,7 @@ class ConfirmedValue:
     def notes(
         self, trial: int, unit: Unit, redrawn: str = "", *, on_same_examples: bool = False
     ) -> list[str]:
-        """Return the notes on the runs: what they show beyond their mean, and what they cannot.
+        """Return the notes on the runs, such as on violated constraints and on the CI.
 
         ``redrawn`` is a sentence about the variances that the CI contains; empty if unknown.
         """

@@ -24,7 +24,7 @@ from adnn_optuna.stats.design import Claim, PairedDesign
 from adnn_optuna.stats.paired_differences import fewest_pairs
 
 _RIVALS = (stored.GREEDY, stored.ANNEALING)
-MAX_SEEDS = 10_000  # The limit protects the storage from a mistyped range.
+MAX_SEEDS = 10_000  # A limit, because a mistyped range of seeds could fill the storage.
 
 
 def checked_seeds(seeds: int | Iterable[int], below: int = TOO_LARGE) -> tuple[int, ...]:
@@ -171,7 +171,7 @@ def declared(
             warnings.warn(
                 f"{few} can decide nothing about the {what}: at least {needed} are needed for "
                 f"{claims}.",
-                stacklevel=4,  # It points to the line that called the verb.
+                stacklevel=4,  # The warning names the line that called the public function.
             )
     return {
         "seeds": [*max(seeds, planned_seeds, key=len)],

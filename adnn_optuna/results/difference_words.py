@@ -69,8 +69,8 @@ _RELATIONS = {
 }
 LABEL_WIDTH = 14  # A row with two such labels, a CI and a verdict fits into 80 columns.
 _N_NAMED = 3  # The number of arms that a sentence names.
-_FEW_TIES = 0.2  # The share of ties, among all pairs, from which on a note is shown.
-_VISIBLE = 0.01  # A band narrower than this share of the figure's width is not named.
+_FEW_TIES = 0.2  # If more than this share of all pairs are ties, a note is shown.
+_VISIBLE = 0.01  # If a band is narrower than this share of the figure, no text names it.
 
 
 def short_labels(labels: Collection[str]) -> dict[str, str]:
@@ -115,12 +115,12 @@ def named(labels: Sequence[str]) -> str:
 
 
 def named_are(labels: Sequence[str]) -> str:
-    """Return labels with their verb, such as ``"a is"`` or ``"a and b are"``."""
+    """Return labels and "is" or "are", such as ``"a is"`` or ``"a and b are"``."""
     return f"{named(labels)} {'are' if labels[1:] else 'is'}"
 
 
 def first_gap(labels: Sequence[str], first: str, per: str = "seed") -> str:
-    """Return the sentence that these arms lack the first value, and that no pair counts."""
+    """Return the sentence that the first value of these arms is missing, so no pair counts."""
     have = "has" if len(labels) == 1 else "have"
     return (
         f"{named(labels)} {have} no finite value at {first}, and only {per}s before such a gap "
@@ -137,7 +137,7 @@ def relation(row: PairedDifference, labels: str) -> str:
 
 
 def _assumed(row: PairedDifference) -> str:
-    """Return the special assumption of a verdict; empty if there is none."""
+    """Return the assumption under which a verdict is valid, in words; empty if there is none."""
     is_claim = row.verdict not in ("inconclusive", None)
     if is_claim and row.assumption:
         return f"assuming {row.assumption}"
@@ -227,7 +227,7 @@ def difference_notes(
 
 
 def _ties_note(rows: Sequence[PairedDifference]) -> str:
-    """Return the note on pairs with equal values; empty if there are few."""
+    """Return the note on pairs with equal values; empty if there are few such pairs."""
     claims = [row for row in rows if row.verdict]
     n_ties = sum(row.n_ties for row in claims)
     n_pairs = sum(row.n_pairs for row in claims)
@@ -254,7 +254,7 @@ def _equal_note(rows: Sequence[PairedDifference]) -> str:
 
 
 def level_of(validity: Validity) -> float:
-    """Return the joint level of all CIs of a design, such as 0.95."""
+    """Return the level at which all CIs of a design hold together, such as 0.95."""
     if validity == "added":
         return 1 - ALPHA / AFTER_FIXED
     return 1 - ALPHA

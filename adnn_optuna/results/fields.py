@@ -34,13 +34,13 @@ class Field(NamedTuple):
     """A number of a search, with its labels and its notation."""
 
     key: str  # The number's name in JSON and data frames.
-    label: str  # The name in tables; for a gain, that of the baseline.
+    label: str  # The name in tables. For a gain, it is the name of the baseline.
     metric: Literal["selection", "test", ""]  # The metric of the number; empty for counts.
     get: Callable[[SearchRecord, Baselines], float]  # Returns NaN if the number is unknown.
     is_gain: bool = False
     unit: Unit = COUNT  # The unit of a number without a metric.
-    is_tabled: bool = True  # Otherwise only data frames and JSON have the number.
-    of_baseline: str = ""  # The key of the baseline networks' number of this kind.
+    is_tabled: bool = True  # Whether tables show the number, not only data frames and JSON.
+    of_baseline: str = ""  # The key of the same number of baseline networks, if there is one.
 
     @property
     def needs_baseline(self) -> bool:
@@ -114,7 +114,7 @@ RUN_FIELDS = (
 
 
 def numbers_of(runs: Sequence[SearchRecord], fields: Sequence[Field]) -> list[dict[str, float]]:
-    """Return for each run of an arm its numbers by their keys."""
+    """Return the numbers of each run of an arm, by the keys of ``fields``."""
     means = Baselines(
         _mean_of_known([run.baseline for run in runs]),
         _mean_of_known([run.test_baseline for run in runs]),

@@ -21,7 +21,7 @@ _LARGEST_UNSEEN_SHARE = 0.5
 
 
 def made_so_far(findings: Findings, made: str) -> str:
-    """Return how many evaluations were made. ``made`` is their name, such as "training runs"."""
+    """Return how many evaluations were made. ``made`` names them, such as "training runs"."""
     n = len(findings.used)
     n_evaluations = findings.n_evaluations
     few = "" if findings.missing else ", too few of which succeeded"
@@ -64,7 +64,7 @@ def failures_note(n_failed: int, n: int, runs: str, failed: float | None) -> str
 
 
 def differing_share(n: int, per: str) -> str:
-    """Return on how many seeds another value is possible, if ``n`` seeds give the same value."""
+    """Return the note that other values are possible, although ``n`` seeds give the same value."""
     share = f"{100 * unseen_share(n):.0f}%"
     return f"At 95% confidence, at most {share} of {per}s give another value."
 

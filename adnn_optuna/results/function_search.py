@@ -179,7 +179,7 @@ class FunctionSearch(StudyResult):
         return f"{all_of(n, 'trials')} have the same value."
 
     def _about_unused_seed(self) -> str:
-        """Return the question whether the function uses its seed; empty if values differ."""
+        """Return a question: does the function use its seed? It is empty if values differ."""
         if self._confirmed.is_seeded and self._confirmed.n_equal:
             return "Does the function use the seed?"
         return ""
@@ -231,7 +231,7 @@ class FunctionSearch(StudyResult):
         new_values = self._confirmed.values
         if self.best is None or highest is None or not new_values:
             return super()._figures()
-        # A printed result does not need the module.
+        # Imported here, because a result that is only printed does not need this module.
         from adnn_optuna.results.selection_figure import NewValues, selection_figure
 
         unit = units_of(self.record).selection

@@ -82,7 +82,8 @@ class ModelRuns:
     def _is_decided(self) -> bool:
         """Whether a sequential design needs no further seed.
 
-        All pairs must be decided, or have a missing value, after which no seed counts.
+        Each pair of models must be decided, or have a missing value. After a missing value, no
+        further seed counts.
         """
         if not self.declaration["sequential"]:
             return False

@@ -36,7 +36,7 @@ from adnn_optuna.stats.overtuning import (
 )
 from adnn_optuna.stats.spread import fitted_unit
 
-# A reported value that differs more from the mean of its scores is another metric.
+# If a reported value differs more from the mean of the trial's scores, it is another metric.
 _ALIKE = 1e-3
 
 
@@ -244,7 +244,7 @@ class Overtuning(Printed):
 
     def _figure(self) -> Figure:
         """Return a figure of all reported values, the best one, and its value on new data."""
-        # A printed result does not need the module.
+        # Imported here, because a result that is only printed does not need this module.
         from adnn_optuna.results.selection_figure import NewValues, selection_figure
 
         new, best, optimism = self._estimates()

@@ -58,7 +58,9 @@ if TYPE_CHECKING:
 
     from adnn_optuna.results.overtuning import Overtuning
 
-_FAR = 10  # In half widths of the 95% prediction interval of one more run.
+# A stored value is far from the runs if it is this many half widths of the 95% prediction interval
+# of one more run from their mean.
+_FAR = 10
 _FEWEST_TO_TELL = 5  # With fewer runs, the prediction interval may be far too narrow by chance.
 
 Role = Literal["choose", "confirm"]  # A seed chooses a trial, or estimates its value.
@@ -155,9 +157,9 @@ class RecheckNumbers:
         return max(self.candidates, key=self._rank)
 
     def _rank(self, trial: FrozenTrial) -> tuple[int, float]:
-        """Return the number and the mean of a trial's values on the seeds that choose.
+        """Return how many values a trial has on the seeds that choose, and their mean.
 
-        Stored values were selected, so they decide only between trials with equal ranks.
+        Values that the study stores were selected, so they only decide between equal ranks.
         """
         values = self.values(trial, "choose")
         return len(values), self._sign * mean(values or [0.0])
@@ -228,7 +230,8 @@ class RecheckNumbers:
         if not has_all or {*map(len, runs)} != {overtuned.n_examples}:
             return None
         estimate = overtuned.on_new_seeds(runs)
-        # Widen the CI by the same factor as the CI on new seeds.
+        # The CI on new seeds may be wider than a CI of a fixed design. Widen this CI by the same
+        # factor.
         fixed = mean_interval(self.confirmed.values)
         ratio = 1.0
         if fixed.low < fixed.high:
@@ -285,24 +288,24 @@ class RecheckNumbers:
 
     @property
     def n_needed(self) -> int:
-        """The number of new seeds from which on the gain has a CI."""
+        """The smallest number of new seeds with which the gain has a CI."""
         n_claims = self.confirmed.n_claims
         is_raised = self.planned["sequential"]
         return fewest_pairs(n_claims, sequential=is_raised, after_fixed=is_raised)
 
     @property
     def reported_gain(self) -> float:
-        """The gain by the values that the study stores; NaN if the study has no such value."""
+        """The gain between the values that the study stores; NaN if one of them is missing."""
         if not (self.trial and self.against and self.against.state == TrialState.COMPLETE):
             return math.nan
         return self._sign * (stored_value(self.trial) - stored_value(self.against))
 
     @property
     def is_of_other_values(self) -> bool:
-        """Whether the chosen trial's stored value is too far from its runs to be one of them.
+        """Whether the chosen trial's stored value seems to be of another kind than its new values.
 
-        Selection alone does not move a value so far: the best of many runs is still near the
-        others.
+        It is so far away that selection alone does not explain it: the best of many runs is still
+        near the other runs.
         """
         if len(self.confirmed.values) < _FEWEST_TO_TELL:
             return False
@@ -360,7 +363,7 @@ class RecheckNumbers:
                 role: Role = "confirm" if confirms(seed, draws_data=draws_data) else "choose"
                 rows.append(Row(number, trials[number].value, role, seed, value))
         places = [*trials]
-        # "choose" comes before "confirm", as in the alphabet.
+        # The roles are sorted as words: "choose" comes before "confirm".
         return sorted(rows, key=lambda row: (places.index(row.trial), row.role, row.seed))
 
 
@@ -642,7 +645,7 @@ class Recheck(Printed):
     def _gain_line(self) -> Line:
         unit = self._unit
         of_gain = unit.rounded_to(self.gain)
-        # In a column, a narrow CI has at most one more digit than the values.
+        # A narrow CI has at most one more digit than the values in the same column.
         digits = min(of_gain.digits, unit.digits + 1)
         remark = f"chosen over {self.numbers.against_label}, paired"
         of_gain = unit._replace(digits=digits)
@@ -701,7 +704,7 @@ class Recheck(Printed):
     def _about_gain_interval(self) -> str:
         """Return why the gain has no CI, or what its CI assumes.
 
-        Empty for a CI from sign flips, which assumes little.
+        The text is empty for a CI from sign flips, because such a CI assumes little.
         """
         numbers = self.numbers
         n = numbers.settings["confirm"]
@@ -714,7 +717,7 @@ class Recheck(Printed):
         return f"{capitalized(NO_SPREAD)}."
 
     def _about_data(self) -> str:
-        """Return which variances the CI of the value contains; empty if only the seed variance."""
+        """Return which variances the CI of the value contains; empty if seeds may draw data."""
         if self.numbers.on_new_data:
             sentence = (
                 "The CI of the value contains the variance of seeds, of examples, and of the "
@@ -744,7 +747,7 @@ class Recheck(Printed):
 
     def _selection_figure(self) -> Figure:
         """Return a figure of all trials, the best value, and the chosen trial on new seeds."""
-        # A printed result does not need the module.
+        # Imported here, because a result that is only printed does not need this module.
         from adnn_optuna.results.selection_figure import NewValues, selection_figure
 
         numbers = self.numbers

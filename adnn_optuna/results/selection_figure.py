@@ -14,7 +14,7 @@ from adnn_optuna.stats.spread import floor_of
 _LABEL = 0.25  # The distance of a label from its point, in rows.
 _SPACE = 2 * "\N{NO-BREAK SPACE}"  # The space between a text and the line beside it.
 _OF_BEST, _OF_CHOSEN = 1, 0  # The colors of the best and the chosen trial.
-_SPREAD = 0.3  # The height in which the dots of a row are spread, in rows.
+_SPREAD = 0.3  # The height of the band of a row in which dots are spread, in rows.
 
 
 class NewValues(NamedTuple):
@@ -125,8 +125,8 @@ def _label(
 ) -> Series:
     """Return a line from a square to its label.
 
-    The label is aligned so that it stays within the figure. ``ends`` are the ends of the axis,
-    and left of the axis is the room of the row's label.
+    The label is aligned so that it stays within the axis, whose ends are ``ends``. The space to
+    the left of the axis is for the name of the row.
     """
     x = square.x[0]
     row = square.y[0]

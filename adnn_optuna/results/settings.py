@@ -25,7 +25,7 @@ def settings_fields(record: "SearchRecord") -> dict[str, Any]:
 
 
 def is_named(study_name: str) -> bool:
-    """Return whether the user named the study. Optuna names others "no-name-"."""
+    """Return whether the user named the study. Otherwise its name begins with "no-name-"."""
     return not study_name.startswith("no-name-")
 
 
@@ -37,7 +37,7 @@ def study_in_words(study_name: str) -> str:
 
 
 def study_command(verb: str, study: Study, *options: str) -> str:
-    """Return the shell command that calls a verb on a study; empty for a study in memory."""
+    """Return the shell command ``verb`` for a study, such as recheck; empty for one in memory."""
     if url := storage_url(study._storage):
         names = ["--storage", url, "--study-name", study.study_name]
         return shlex.join(["adnn", verb, *names, *options])

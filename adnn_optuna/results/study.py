@@ -90,7 +90,8 @@ class StudyResult(Printed):
     def stop_reason(self) -> str | None:
         """The name of the limit that ended the study, ``"exhausted"`` or ``"interrupted"``.
 
-        ``"exhausted"`` means that the sampler has no step left. None if the study has not ended.
+        ``"exhausted"`` means that the sampler has no proposal left. It is None if the study has
+        not ended.
         """
         return self.record.stop_reason
 
@@ -300,7 +301,7 @@ def study_notes(record: SearchRecord) -> list[str]:
     reason = record.stop_reason
     if reason is None and stored.SEARCH in record.attrs:
         notes.append(Caution("The search has not ended."))
-    elif reason not in (None, "max_trial"):  # The number of trials already says so.
+    elif reason not in (None, "max_trial"):  # After max_trial, the number of trials says enough.
         notes.append(Detail(_ENDS.get(reason, f"The search was ended by {reason}.")))
     return notes
 
@@ -325,7 +326,7 @@ def gain_figure(record: SearchRecord) -> Figure:
         over = "baseline of one seed"
     title = "Gains of the trials"
     if gains:
-        # The recommended trial may be another trial.
+        # For functions, the recommended trial may be another trial than the best one.
         best_number = max(record.gains, key=record.gains.__getitem__)
         best_gain = unit.gain(record.gains[best_number])
         title = f"Largest single gain: trial {best_number}, {best_gain}"
@@ -453,7 +454,7 @@ def _are_ranked(names: Sequence[str], trials: Sequence[FrozenTrial]) -> bool:
 
 
 def _study_of(record: SearchRecord, trials: Sequence[FrozenTrial]) -> optuna.Study:
-    """Return a study in memory with some trials, because results must not read a database."""
+    """Return a copy of a study in memory with ``trials``. Results must not read a database."""
     logger = logging.getLogger("optuna.storages._in_memory")
     own_thread = threading.get_ident()
 

@@ -56,7 +56,7 @@ class ValueTable:
         pairs = itertools.combinations(self._better, 2)
         claims = [pair for pair in pairs if self.baseline is None or self.baseline in pair]
         if not self.is_paired:
-            # Most comparisons are paired, and do not need the module.
+            # Imported here, because most comparisons are paired and do not need this module.
             from adnn_optuna.stats.unpaired_differences import unpaired_differences
 
             return unpaired_differences(self._better, claims, margin=self.design.margin)
@@ -90,7 +90,7 @@ class ValueTable:
 
     @functools.cached_property
     def compared(self) -> dict[str, np.ndarray]:
-        """The values of each arm that count. Paired values end before the arm's first gap."""
+        """The values of each arm that count: of paired values, those before the first gap."""
         arrays = {label: np.asarray(v, dtype=float) for label, v in self.arms.items()}
         if not self.is_paired:
             return arrays
@@ -106,7 +106,7 @@ class ValueTable:
 
     @property
     def in_all_arms(self) -> dict[str, np.ndarray]:
-        """The values that count in all arms. Paired values end before the first gap of any arm."""
+        """The values that count in all arms: of paired values, those before any arm's gap."""
         n = self.n_values if self.is_paired else None
         return {label: array[:n] for label, array in self.compared.items()}
 
@@ -138,7 +138,8 @@ class ValueTable:
     def _not_shared(self, label: str, places: Sequence[int]) -> list[int]:
         """Return the positions at which an arm is bad and the other arms are not.
 
-        More than half of a value's distance from the median must not be common to other arms.
+        If the median of the other arms is subtracted from an arm's values, more than half of the
+        value's distance from the arm's median must remain.
         """
         arms = self.in_all_arms
         values = arms.pop(label)

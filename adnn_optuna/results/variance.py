@@ -80,7 +80,7 @@ class VarianceNumbers:
 
     @property
     def _redrawn_alone(self) -> tuple[str, ...]:
-        # If there is a single source, it is not redrawn alone in addition.
+        # With a single source, the n runs already redraw only this source.
         return self.sources if len(self.sources) > 1 else ()
 
     @functools.cached_property
@@ -226,7 +226,7 @@ class VarianceNumbers:
         share = (part.value / whole.value) ** 2
         width = 0.0
         if part.value > 0:
-            # This treats the two as independent, which makes the CI too wide.
+            # Both standard deviations are treated as independent. So the CI is too wide.
             width = math.hypot(math.log(part.high / part.low), math.log(whole.high / whole.low))
         low = share * math.exp(-width)
         high = share * math.exp(width)
@@ -318,7 +318,7 @@ class Variance(Printed):
     def _may_reach_critical(self) -> bool:
         """Whether two runs can differ by the critical difference.
 
-        If the scores have only two values, their difference may be too small.
+        If the values are only two different numbers, their difference may be smaller.
         """
         values = self.numbers.run_values
         return not has_few_values(values.tolist()) or bool(
@@ -357,7 +357,7 @@ class Variance(Printed):
         of_values = fitted(numbers.value_name, numbers.run_values.tolist())
         critical = Estimate(numbers.critical_difference)
         sd = numbers.sd
-        if sd.value == 0:  # Equal values do not show how far others would vary.
+        if sd.value == 0:  # Equal values do not show how far other values would vary.
             sd = Estimate(0.0)
         lines = [
             Line("standard deviation", sd, unit),
