@@ -27,8 +27,8 @@ TEST_ROWS = "adnn:test_rows"  # The fingerprint of the test samples, if there ar
 SCORES = "adnn:scores"
 GROUPS = "adnn:groups"
 EXAMPLE_GROUPS = "adnn:example_groups"  # A prefix: the groups of the validation examples.
-UNSEEDED = "adnn:unseeded"  # A prefix: true if no seed changes this best trial.
-CONFIRMED = "adnn:confirmed"  # A prefix: `Confirmed`. The first one of a best trial counts.
+UNSEEDED = "adnn:unseeded"  # A prefix: true if no seed changes the training of a best trial.
+CONFIRMED = "adnn:confirmed"  # A prefix: `Confirmed`. The first one for each best trial counts.
 COMPARISON = "adnn:comparison"  # `Declaration`, in the head of a comparison.
 EVALUATED = "adnn:evaluated"  # The subject of the study's trials, any JSON.
 # The kind of the evaluations, with the settings of the last call, which are needed to read them.
@@ -46,12 +46,13 @@ STOP_REASON = "adnn:stop_reason"  # A limit's name, "exhausted" or "interrupted"
 
 # System attributes of a trial.
 PROPOSAL = "adnn:proposal"  # The trial's sampler, index and owner: `Proposal`.
-OWNER = "adnn:owner"  # The process that runs it, unless a proposal stores it: `Owner`.
-CLAIM = "adnn:claim"  # A prefix, with a run: the process that will begin the trial, `Owner`.
+OWNER = "adnn:owner"  # The process that runs the trial, unless PROPOSAL has it: `Owner`.
+CLAIM = "adnn:claim"  # A prefix, with a run's name: a process that may begin the trial, `Owner`.
 REPLICATE = "adnn:replicate"  # `Replicate`, if the trial is a replicate.
 VIOLATED = "adnn:violated"  # True if an evaluation on a new seed violates a constraint.
 CANDIDATE = "adnn:candidate"  # `StoredCandidate`, in the first run of a loop's candidate.
-ENDED = "adnn:ended"  # Why it has no value: `Ended`. A failed trial without it lost its worker.
+# Why the trial has no value: `Ended`. If a failed trial lacks it, its worker may have died.
+ENDED = "adnn:ended"
 
 # User attributes of a trial. If model or training is a function of the trial, each new best trial
 # also has BASELINE and BASELINE_METRICS, of the baseline network with its hyperparameters.
@@ -103,7 +104,7 @@ Status = Literal["running", "complete", "pruned", "timeout", "stopped", "diverge
 """The end of a training run or a trial, or ``"running"``."""
 
 Ended = Literal["diverged", "error", "interrupted"]
-"""Why a trial has no value; one that was interrupted counts for nothing."""
+"""Why a trial has no value. An interrupted trial does not count, for example as a trial done."""
 
 
 class DataConfig(TypedDict):
@@ -136,7 +137,7 @@ class Config(TypedDict):
 class Made(TypedDict):
     """The model and the training that the user's functions returned for a trial.
 
-    Of a Keras model, the hash of its configuration is stored.
+    Instead of a Keras model, the hash of its configuration is stored.
     """
 
     model: Json
@@ -474,8 +475,8 @@ def planned_numbers(attrs: Attributes) -> set[str]:
 def planned_of(attrs: Attributes, number: int) -> Planned | None:
     """Return the plan of new seeds for a trial, by its number; None if there is no plan.
 
-    A raised number of seeds is stored beside the first one. Workers that plan at the same time
-    therefore lose nothing.
+    If the number of seeds is raised, the new plan is stored beside the first plan. So workers that
+    plan at the same time do not overwrite each other's plans.
     """
     prefix = f"{PLANNED}/{number}/"
     plans: list[Planned] = [plan for name, plan in attrs.items() if name.startswith(prefix)]
@@ -512,7 +513,7 @@ def _counts_agree(test: TestEvaluation) -> bool:
     return has_gain and has_class and are_counts
 
 
-# The types of attributes by their names. Of a name with a slash, the part before the slash counts.
+# The types of attributes by their names. If a name has a slash, only the part before it is used.
 _TYPES: dict[str, Any] = {
     CONFIG: Config,
     BASELINE: float,

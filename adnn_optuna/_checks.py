@@ -31,8 +31,8 @@ from typing import (
 )
 from urllib.parse import unquote
 
-# Unicode's categories of characters that control a terminal, or that hide or reorder text; halves
-# of characters; and ends of lines and paragraphs.
+# Unicode's categories of characters that are escaped: they control a terminal, hide or reorder
+# text, are halves of characters, or end lines and paragraphs.
 _ESCAPED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 logger: logging.Logger = logging.getLogger("optuna.adnn_optuna")
@@ -43,7 +43,7 @@ def printable(text: str, keep: str = "") -> str:
 
     All format characters are escaped. An emoji that U+200D joins is therefore shown as its parts.
     """
-    if text.isprintable():  # Most texts are, and then contain nothing to escape.
+    if text.isprintable():  # This is true of most texts, and then there is nothing to escape.
         return text
     escaped = {c for c in text if unicodedata.category(c) in _ESCAPED} - set(keep)
     return "".join(ascii(c)[1:-1] if c in escaped else c for c in text)
@@ -51,7 +51,8 @@ def printable(text: str, keep: str = "") -> str:
 
 def n_cores() -> int:
     """Return the number of cores that this process may use."""
-    of_machine = os.cpu_count() or 1  # macOS and Windows tell no number for a process.
+    # macOS and Windows only have the number of cores of the machine.
+    of_machine = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return of_machine
@@ -120,7 +121,7 @@ _EXTRAS = {
 
 
 def check_installed(package: str, what: str) -> None:
-    """Raise unless a package is installed, with the command that installs it."""
+    """Raise unless a package is installed. The error names the command that installs it."""
     if not is_installed(package):
         raise NotInstalledError(
             f"{what} needs {package}, which is not installed: {install_command(package)}."
@@ -186,7 +187,7 @@ def importing() -> Iterator[None]:
                 sqlalchemy.setLevel(level)
 
 
-TOO_LARGE = 2**64  # Studies cannot store sizes and seeds from here on.
+TOO_LARGE = 2**64  # Studies cannot store sizes and seeds that are this large or larger.
 
 
 def check_integer(name: str, value: Any, low: int) -> None:
@@ -383,7 +384,8 @@ TOO_LITTLE_MEMORY = (
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error of Python, NumPy or TensorFlow says that memory ran out."""
-    tensorflow = sys.modules.get("tensorflow")  # A module that is not imported raised nothing.
+    # If TensorFlow is not imported, the error is not one of its errors.
+    tensorflow = sys.modules.get("tensorflow")
     return isinstance(error, MemoryError) or (
         tensorflow is not None and isinstance(error, tensorflow.errors.ResourceExhaustedError)
     )

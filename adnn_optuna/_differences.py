@@ -57,7 +57,7 @@ def _sketch_differences(stored: dict[str, Any], given: dict[str, Any], path: str
         return [f"{path} starts from other initial weights"]
     stored_sketches = stored.get(BEHAVIOUR, {})
     sketches = given.get(BEHAVIOUR, {})
-    # Only the first difference is named, because it changes the sketches after it.
+    # Only the first difference is named, because it also changes the sketches of later parts.
     for part in {**stored_sketches, **sketches}:
         are_both = part in stored_sketches and part in sketches
         if not are_both or not _are_alike(stored_sketches[part], sketches[part]):

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-_FIRST_TO_CONFIRM = 2**30  # For functions, larger new seeds confirm, and smaller ones choose.
+# For functions, new seeds from here on confirm a trial, and smaller new seeds choose a trial.
+_FIRST_TO_CONFIRM = 2**30
 
 
 def derived_seed(*key: int) -> int:
@@ -51,8 +52,8 @@ def source_seed(seed: int, source: str) -> int:
 def new_seeds(of: str, role: str, count: int, *, draws_data: bool) -> tuple[int, ...]:
     """Return new seeds below 2^31. A larger ``count`` keeps the first seeds.
 
-    The seeds are a hash of a text, so they hardly ever equal the small numbers that people use. No
-    seed both chooses and confirms, see :func:`confirms`.
+    The seeds are a hash of a text, so they are hardly ever the small numbers that people use. A
+    seed is either for choosing or for confirming, see :func:`confirms`.
     """
     data = f"{of} {role}".encode()
     digest = hashlib.shake_128(data).digest(4 * count)

@@ -24,7 +24,7 @@ def estimate_around(value: float, half: float) -> Estimate:
 
 
 UNKNOWN = Estimate(math.nan)
-_DIGITS_OF_ERRORS = 6  # An end that is 0 even with this many more digits is a rounding error.
+_DIGITS_OF_ERRORS = 6  # If an end of a CI is 0 even with so many more digits, it counts as 0.
 _LONGEST = 20  # Longer numbers are written with exponents.
 _MOST_DECIMALS = 5  # With more decimals, numbers below 0.0001 are written with exponents.
 
@@ -40,7 +40,7 @@ class Unit(NamedTuple):
 
     @property
     def bare(self) -> Self:
-        """The unit without suffixes, for columns whose heading names it."""
+        """The unit without suffixes, for columns whose heading names the unit."""
         return self._replace(of_values="", of_gains="")
 
     def fitted(self, spreads: Sequence[float], largest: float) -> Self:
@@ -189,7 +189,7 @@ def percent(level: float) -> str:
 
 
 def as_argument(file: str) -> str:
-    """Return a file's name, quoted for a shell and never read as an option."""
+    """Return a file's name as an argument: quoted for a shell, and in no form like an option's."""
     if file.startswith("-"):
         file = f"./{file}"
     return shlex.quote(file)

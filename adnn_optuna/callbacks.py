@@ -27,12 +27,12 @@ class Limit(abc.ABC):
     """A limit of a study."""
 
     reason: ClassVar[str]
-    """Its name: the argument of the verbs, the option of commands, and why a study has ended."""
+    """The limit's name, as an argument, as an option of commands, and as why a study ended."""
     kind: ClassVar[type[float]] = float
     unit: ClassVar[str] = ""
     help: ClassVar[str]
     ends_early: ClassVar[bool] = False
-    """Whether it ends searches before the compute is spent that they were given."""
+    """Whether the limit may end a search before the planned compute is spent."""
 
     def __init__(self, value: float) -> None:
         if self.kind is int:
@@ -268,7 +268,7 @@ LIMITS: tuple[type[Limit], ...] = (
     MaxGainCallback,
     MaxStaleCallback,
 )
-"""All limits. If several are reached at once, the last of them counts."""
+"""All limits. If a study reaches several at once, the last of them is why it ended."""
 
 
 class OtherLimits(TypedDict, total=False):
@@ -296,7 +296,7 @@ def checked_limits(**given: Unpack[LimitValues]) -> LimitValues:
 
 
 def callbacks_of(limits: LimitValues) -> list[Limit]:
-    """Return the callbacks of the limits. If several are reached at once, the first counts."""
+    """Return the callbacks of the limits. They are checked in this order: the last limit first."""
     values: Any = limits
     makers: Any = LIMITS[::-1]
     return [make(values[make.reason]) for make in makers if values.get(make.reason) is not None]

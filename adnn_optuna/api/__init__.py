@@ -1,1 +1,1 @@
-"""The verbs that a user calls, and their results."""
+"""The functions that a user calls, such as ``search``, and their results."""

@@ -1,4 +1,4 @@
-"""Steps that several verbs share: reading an objective, an interrupt, stored evaluations."""
+"""Steps that several functions of the API share, such as reading an objective."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -42,8 +42,8 @@ def as_searched(
     """Return an objective of this package unchanged, and a user's function as an objective.
 
     ``name`` is the name of the argument that the user passed. ``of_functions`` are arguments that
-    only functions have; an omitted argument is :obj:`None`. If ``is_random`` is false, the
-    function is not checked for splits that it redraws.
+    are only for functions. An argument that the user omitted is :obj:`None`. If ``is_random`` is
+    false, the function is not checked for splits that it redraws.
     """
     options = {key: value for key, value in of_functions.items() if value is not None}
     if isinstance(getattr(objective, "kind", None), Kind):

@@ -1,4 +1,4 @@
-"""The keywords that verbs share: their meanings, their checks, and their place in docstrings."""
+"""The keyword arguments that functions such as ``search`` share: their docstrings and checks."""
 
 import dataclasses
 import functools
@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 
 
 class Running(TypedDict, total=False):
-    """The keywords that say how a verb evaluates."""
+    """The keywords that say how evaluations are made."""
 
     n_jobs: Annotated[
         int | None,
@@ -50,7 +50,7 @@ class Running(TypedDict, total=False):
 
 
 class Common(Running, total=False):
-    """The keywords of all verbs that evaluate something."""
+    """The keywords of all functions of the API that evaluate something."""
 
     storage: Annotated[
         AnyStorage | None,
@@ -72,7 +72,7 @@ class Searching(Common, LimitValues, total=False):
 
 
 class Evaluating(Common, total=False):
-    """The keywords of verbs that evaluate without a search."""
+    """The keywords of functions of the API that evaluate without a search."""
 
     failed: Annotated[
         float | None,
@@ -95,7 +95,7 @@ class Evaluating(Common, total=False):
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """The checked values of the shared keywords of a call."""
+    """The shared keywords of one call, with their checked values."""
 
     storage: AnyStorage | None = None
     study_name: str | None = None
@@ -127,7 +127,7 @@ class Call:
 
 
 def checked_call(function: Callable[..., Any], keywords: Mapping[str, Any]) -> Call:
-    """Return the checked keywords of a verb; refuse an unknown keyword or a wrong value."""
+    """Return the checked keywords of a call; refuse an unknown keyword or a wrong value."""
     names = inspect.signature(function).parameters
     for name in keywords.keys() - names:
         raise WrongTypeError(
@@ -143,10 +143,10 @@ def checked_call(function: Callable[..., Any], keywords: Mapping[str, Any]) -> C
 
 
 def verb(kind: Any) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
-    """Show the keywords of a :class:`TypedDict` in a verb's signature and docstring.
+    """Show the keywords of a :class:`TypedDict` in a function's signature and docstring.
 
-    The verb takes these keywords as ``**keywords``. The traceback of an interrupt ends at the line
-    that called the verb.
+    The function takes these keywords as ``**keywords``. If the user interrupts it, the traceback
+    ends at the line that called the function.
     """
 
     def decorated(function: Callable[_P, _T]) -> Callable[_P, _T]:
@@ -175,7 +175,7 @@ def verb(kind: Any) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
 
 
 def interrupted_where_called(verb: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Return the verb with shorter tracebacks: an interrupt's traceback ends at the caller."""
+    """Return the function with shorter tracebacks: after Ctrl-C, they end at the caller."""
 
     @functools.wraps(verb)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:

@@ -33,8 +33,8 @@ _NAMES_OF_ROWS = (
     "unnamed:_0 seed random_state run trial repeat repetition replicate replication rep iteration "
     "epoch unit dataset data_set task problem instance index id name item question example #"
 )
-_GROUP = "group"  # The column of groups whose labels the user passed as a sequence.
-_FEWEST_FOR_ORDER = 7  # Fewer rows are too often sorted by chance.
+_GROUP = "group"  # The column of groups, if the user passed their labels as a sequence.
+_FEWEST_FOR_ORDER = 7  # With fewer rows, rows are too often sorted by chance.
 _P_OF_SORTED = 0.001
 
 
@@ -46,7 +46,7 @@ def table_of(
     *,
     paired: bool,
 ) -> pd.DataFrame:
-    """Return a table whose columns are arms and whose index names the rows and their groups.
+    """Return a table. Its columns are arms, and its index has the names and groups of rows.
 
     The arm of a ``baseline_file`` is the last column.
     """
@@ -352,7 +352,7 @@ def rows_in_words(index: pd.Index[Any]) -> tuple[str, list[str]]:
 def check_is_unsorted(arms: Mapping[str, np.ndarray]) -> None:
     """Refuse rows that seem sorted by an arm, or by the difference of two arms.
 
-    In sorted rows, a sequential design finds an effect that does not exist.
+    If rows are sorted by their values, a sequential design finds an effect that does not exist.
     """
     pairs = [*itertools.combinations(arms, 2)]
     columns = [(label, array, _P_OF_SORTED) for label, array in arms.items()]

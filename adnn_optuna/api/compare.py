@@ -66,7 +66,7 @@ _TRIALS_FOR_CONTROL = 10  # By default, shorter searches have no controls.
 
 
 class CompareKeywords(Common, OtherLimits, total=False):
-    """The keywords that a comparison shares with other verbs."""
+    """The keywords that a comparison shares with other functions of the API."""
 
 
 @verb(CompareKeywords)
@@ -240,7 +240,7 @@ def compare(
             studies = open_studies(specs, opened)
             check_code(studies, searched.functions, reuse=reuse)
             n_before += sum(map(n_done, studies))
-            # Declare only once. A second declaration would overwrite other workers' declarations.
+            # Declare only once: a second declaration could overwrite another worker's later one.
             head = head or _declared_head(opened, study_name, searched, declaration)
             results_of_part = _run(
                 specs,
@@ -339,7 +339,7 @@ def _by_label(samplers: Any) -> dict[str, Any]:
 
 
 def _with_reference(samplers: Mapping[str, ArmSpec], reference: str) -> dict[str, ArmSpec]:
-    """Return the samplers and the reference, whose label is its name."""
+    """Return the samplers, and the reference with its name as the label."""
     if samplers.get(reference, reference) != reference:
         raise WrongValueError(
             f"Label {reference!r} must be of the sampler that is always compared; got it for "

@@ -192,7 +192,7 @@ def compare_models(
 
 
 def _runs_of(study: optuna.Study) -> Callable[[Mapping[Evaluation, float]], ModelRuns]:
-    """Return a function that makes the runs from evaluations, by the study's settings."""
+    """Return a function that makes :class:`ModelRuns` of evaluations, by the study's settings."""
     attrs = study.user_attrs
     settings = with_tuples(attrs[MODELS])
     return functools.partial(
@@ -254,7 +254,8 @@ class _Models:
     """Evaluates a model on a seed; pools of processes can call it if all models are functions."""
 
     labels: Sequence[str]
-    functions: Mapping[str, tuple[Any, Sequence[str]]]  # Each with its sources of randomness.
+    # Each function, with the names of its seeds, which are its sources of randomness.
+    functions: Mapping[str, tuple[Any, Sequence[str]]]
     trained: Any
 
     @property

@@ -48,11 +48,11 @@ from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.keeping import FEWEST_RUNS
 
 _LEVELS = (0.001, 0.2)  # At a smaller level, too few simulated candidates would be kept.
-_RUNS_BELOW = 101  # A limit of memory, which holds the runs of all simulated candidates.
+_RUNS_BELOW = 101  # With more runs, the simulated runs of all candidates would need much memory.
 
 
 class _Keywords(Common, total=False):
-    """The keywords of :func:`keep` that other verbs define differently or lack."""
+    """The keywords of :func:`keep` that other functions define differently or lack."""
 
     failed: Annotated[
         float | None,
@@ -268,7 +268,7 @@ class _Version:
     ) -> Sequence[Evaluation]:
         if record["compared"] is None:
             first_number, _ = next(iter(made), (self.number, 0))
-            if first_number != self.number:  # Another worker was first.
+            if first_number != self.number:  # Another worker's version became the baseline.
                 return []
             return [(self.number, run) for run in range(self.settings["n0"])]
         values: list[float] = []
@@ -283,7 +283,7 @@ class _Version:
 
 @dataclasses.dataclass(frozen=True)
 class _Run:
-    """Runs a version on a seed; pools of processes can call it."""
+    """Runs a version on a seed. It can be called in other processes."""
 
     function: Callable[[int], float]
     seeds: Sequence[int]

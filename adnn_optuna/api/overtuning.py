@@ -18,7 +18,8 @@ from adnn_optuna.results.overtuning import Overtuning, overtuning_of
 from adnn_optuna.results.settings import recheck_step
 from adnn_optuna.stats.overtuning import Means, Metric
 
-# A reported value may be a mean over folds, which differs from the metric of all examples.
+# The reported value may differ from the metric of all examples, because it may be a mean over
+# folds.
 _TOLERANCE = 0.05
 
 

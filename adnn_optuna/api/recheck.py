@@ -63,6 +63,7 @@ from adnn_optuna.samplers._trials import may_be_best
 from adnn_optuna.samplers._unit_interval import n_choices, to_unit
 from adnn_optuna.stats.resampling import ResampledArgument
 
+# Trials count as near copies if each parameter differs by less than this share of its range.
 # Annealing ends with moves of about 0.001 of the range. The steps of the paper are longer.
 _NEAR = 0.005
 _FIRST_OF_PARAMS = 2**30  # Trial numbers from here on stand for parameters without a trial.
@@ -84,8 +85,8 @@ def recheck(
     """Evaluate a study's best trials again, to correct its best value for selection bias.
 
     First, the ``top`` best trials are evaluated on the same ``choose`` new seeds. A near copy of a
-    better trial is left out. (In a near copy, each parameter differs by less than 0.5% of its
-    range.) The trial with the best mean on the new seeds is chosen. Stored values do not count in
+    better trial is left out: a trial in which each parameter differs by less than 0.5% of its
+    range. The trial with the best mean on the new seeds is chosen. Stored values do not count in
     this choice.
 
     Then the chosen trial is evaluated on ``confirm`` further seeds. The value of the trial is the
@@ -304,7 +305,7 @@ def _metric_of(read: StudyRead) -> str:
 
 
 def _experiment_of(read: StudyRead) -> Any:
-    """Return the key of the new seeds: the configuration, or the first trial's parameters.
+    """Return the key that determines the new seeds, for example the objective's configuration.
 
     The key does not contain the study's name, so a renamed study has the same new seeds.
     """

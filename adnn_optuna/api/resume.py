@@ -32,7 +32,7 @@ from adnn_optuna.engine.studies import StudySpec
 
 
 class ResumeKeywords(Running, LimitValues, total=False):
-    """The keywords that :func:`resume` shares with other verbs."""
+    """The keywords that :func:`resume` shares with other functions of the API."""
 
 
 @verb(ResumeKeywords)
@@ -59,8 +59,8 @@ def resume(
         storage: A database URL, the path of an SQLite file, or an Optuna storage.
         study_name: The name of the study, the comparison, or the recheck (such as
             ``mine/recheck``).
-        objective: The objective, if the study cannot rebuild it. Pass any function, and any
-            objective with arrays as data or with your own classes in its models.
+        objective: The objective, if the study cannot rebuild it. This is so for all functions, and
+            for objectives with arrays as data or with your own classes in their models.
         sampler: The sampler, if adnn has no name for it. To continue a comparison of such
             samplers, call :func:`~adnn_optuna.compare` again.
         pruner: The pruner, if the search or the comparison was started with a pruner.

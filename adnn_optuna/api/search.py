@@ -181,7 +181,7 @@ def run_search(spec: StudySpec, storage: AnyStorage | None, *, reuse: bool) -> S
                     after_tell = _SearchProgress(bar, study, plan.first_step, spec.limits).update
                 n_now = run_trials(spec, study, stop, after_tell)
             if n_before and n_now == n_before:
-                # A killed run stores no reason, even if it passed these limits.
+                # If a run was killed after it had passed these limits, no reason is stored.
                 reason = study.user_attrs.get(stored.STOP_REASON) or "these limits"
                 message = "Nothing was left to do in study %r: it had ended by %s already."
                 logger.info(message, study.study_name, reason)
@@ -255,7 +255,7 @@ class _SearchProgress:
 def _log_trial(unit: Unit, tally: Tally, trial: optuna.Trial, outcome: Outcome) -> None:
     """Log a finished trial and the best trial so far.
 
-    The best trial is left out if it is a later trial of the same batch.
+    If the best trial is a later trial of the same batch, it is not logged yet.
     """
     if outcome.value is None:
         return

@@ -91,7 +91,7 @@ def declaration_of(storage: BaseStorage, name: str) -> Declaration | None:
 
 
 def load_head(storage: BaseStorage, name: str) -> optuna.Study:
-    """Return the head of a stored comparison; refuse a study that is no head."""
+    """Return the study that declares a comparison; refuse any other study."""
     head = load_search(storage, name)
     if not is_comparison(head):
         raise WrongValueError(
@@ -140,8 +140,8 @@ def limits_of_runs(
 ) -> LimitValues:
     """Return the limits of a stored comparison, which are the same for all its runs.
 
-    A run that ended by a higher limit cannot have a lower one, so a lower limit is refused. If all
-    runs have ended by the higher limits, these are returned, and no trial is added.
+    A lower limit than the stored one is refused, because some runs may have ended at the stored
+    limit. If all runs have ended, the stored limits are returned, and no trial is added.
     """
     arms = records_of_comparison(head)
     n_trials = limits["max_trial"] or 0

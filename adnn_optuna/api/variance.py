@@ -158,7 +158,7 @@ def resumed_variance(
 
 @dataclasses.dataclass(frozen=True)
 class _SeededFunction:
-    """A function with a seed for each source of randomness; pools of processes can call it."""
+    """A function with a seed for each source of randomness. Other processes can call it."""
 
     function: Callable[..., float]
     direction: ClassVar[StudyDirection] = StudyDirection.MAXIMIZE
