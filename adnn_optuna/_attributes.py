@@ -575,7 +575,8 @@ def check(study_name: str, attrs: Attributes) -> None:
         raise malformed(name, f"study {study_name!r}", fault)
 
 
-# Trials that were checked, by their identities. Storages replace trials, and never change them.
+# Trials that were checked, by the ids of their objects in Python. Storages replace these objects,
+# and never change them.
 _checked_trials: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 

@@ -176,7 +176,7 @@ class Loop:
     def _run_trials(
         self, count: int, snapshot: Snapshot, threads: futures.ThreadPoolExecutor
     ) -> None:
-        """Begin trials, and train them in threads or in this one."""
+        """Begin trials, and train them in other threads or in this thread."""
         # Measured before the trials begin. So if training ends at the time limit, the time that is
         # stored for the trial has also reached the limit.
         work_began = time.monotonic() - self._observer.tally.elapsed

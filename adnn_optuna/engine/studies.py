@@ -91,8 +91,9 @@ class StudySpec:
     def n_threads(self) -> int | None:
         """The number of trials that run at once; :obj:`None` if trials run in rounds.
 
-        Trials run in rounds in three cases: proposals learn from values, a limit may end the
-        search early (later trials must not count), or a pruner compares trials side by side.
+        Trials run in rounds in three cases. Proposals learn from values. Or a limit may end the
+        search early, and trials after that must not count. Or a pruner compares trials that run
+        side by side.
         """
         ends_early = any(limit.ends_early for limit in callbacks_of(self.limits))
         if not self.arm.is_batched or ends_early or self.pruner:

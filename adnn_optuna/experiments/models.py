@@ -100,7 +100,7 @@ class TrainedModels:
 
     @property
     def settings(self) -> Json:
-        """The settings that say how the values depend on the data."""
+        """The sizes of the splits, whether they are redrawn, and the name of the values."""
         data = self._dataset
         n_test = len(data.y_test)
         resampled = None

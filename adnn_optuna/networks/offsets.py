@@ -40,7 +40,8 @@ class OffsetSpace:
             ``offset``, as in the paper.
         include_output: Whether the output layer also has offsets.
         unit: ``"absolute"``, or ``"stddev"``: standard deviations of the variable's initializer.
-            If the initializer is constant (a bias of zeros), the kernel's initializer counts.
+            If the initializer is constant, as for a bias of zeros, the kernel's initializer is
+            used.
 
     Raises:
         TypeError: If an argument is of the wrong type.

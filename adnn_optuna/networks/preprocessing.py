@@ -29,7 +29,7 @@ class Preprocessing:
 
     # Each column of a table and its categories, which become features of 0 and 1. The categories
     # of a column of numbers are None. A single category is None if redrawn splits do not use its
-    # feature. Inputs that are not a table have no columns (None).
+    # feature. If inputs are not a table, there is None instead of columns.
     columns: tuple[tuple[str, tuple[str | None, ...] | None], ...] | None = None
     # The number that replaces missing values of each feature; empty if missing values are refused.
     fill: tuple[float, ...] = ()

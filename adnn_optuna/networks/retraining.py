@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Retrained(NamedTuple):
-    """The metrics (also of the test set), weights and test scores of a training run."""
+    """A training run's metrics, including those of the test set, its weights and test scores."""
 
     metrics: Metrics
     weights: list[np.ndarray]

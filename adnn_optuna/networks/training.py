@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 _SECONDS_BETWEEN_LOOKS = 0.5
 # The number of rows that are scored in the time in which one row is trained.
 _WORK = 3
-# The most row numbers (1 MB) in the orders for one call, unless a single epoch has more.
+# The orders of rows for one call have at most this many row numbers, which take 1 MB, unless a
+# single epoch has more.
 _ROWS_IN_ORDERS = 2**18
 # The most training runs that are in memory at once, and the most bytes of their states.
 _AT_ONCE = 8

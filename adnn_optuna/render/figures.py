@@ -168,7 +168,7 @@ def _line(series: Series) -> list[Any]:
 
 
 def _points(series: Series, figure: Figure) -> list[Any]:
-    """Return points, with error bars and texts if they have any."""
+    """Return points, with error bars and texts if the series has them."""
     marker: dict[str, Any] = {"color": _color(series), **_MARKERS[series.mark]}
     if series.values:
         # Opaque, so that points have the colors of the color bar.

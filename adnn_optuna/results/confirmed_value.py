@@ -43,7 +43,7 @@ class ConfirmedValue:
     Attributes:
         runs: The value of each run; NaN for a failed run.
         planned: The declared number of runs, and the configuration's rank k.
-        failed: The value of each failed run; if None, a failed run leaves no CI.
+        failed: The value of each failed run. If None, there is no CI if a run failed.
         is_seeded: Whether the function takes a seed. Otherwise it draws its own random numbers.
         n_violated: The number of runs that violate a constraint.
         resampled: The numbers of training and test examples of a split, if each run redraws the

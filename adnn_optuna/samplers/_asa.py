@@ -273,7 +273,7 @@ class AdaptiveSimulatedAnnealing:
         is_alone = len(rows) > has.sum() + 1
         is_early = self._is_known and len(values) < _N_EARLY
         if not branches.is_single:
-            # Every fourth point is a move, which may try choices that no process knows.
+            # Every fourth point is a move. It may try choices that no Gaussian process knows.
             is_early = is_alone and len(rows) < _N_EARLY and index % 4 != 1
         if is_early or self._is_modelled(index, looks_ahead=False):
             # With constraints, the pool has only feasible points, so no value is lowered.

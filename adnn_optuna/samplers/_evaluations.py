@@ -77,7 +77,10 @@ class EvaluationSampler(RandomSampler):
     def look_again(
         self, study: Study, trial: FrozenTrial, known: TrialReader
     ) -> tuple[bool, None]:
-        """Return whether a trial's evaluation is no longer missing, and None, as none is first."""
+        """Return whether a trial's evaluation is no longer missing.
+
+        The second value is None, because evaluations have no order.
+        """
         return self.place_of(trial) not in self._missing, None
 
     def place_of(self, trial: FrozenTrial) -> Evaluation:

@@ -64,7 +64,10 @@ def replicate_of(trial: FrozenTrial) -> Place | None:
 
 
 def _place_of(trial: FrozenTrial) -> Place:
-    """Return the configuration of a replicate and its count; for others, their number and 0."""
+    """Return the number of the first trial of a replicate's configuration, and the count.
+
+    For a trial of the search itself, return the trial's own number and 0.
+    """
     return replicate_of(trial) or (trial.number, 0)
 
 
@@ -199,7 +202,10 @@ class ReplicateSampler(RandomSampler):
     def look_again(
         self, study: Study, trial: FrozenTrial, known: TrialReader
     ) -> tuple[bool, None]:
-        """Return whether another trial made a replicate meanwhile, and None, as none is first."""
+        """Return whether another trial made a trial's replicate meanwhile.
+
+        The second value is None, because replicates have no order.
+        """
         number, repetition = _place_of(trial)
         configuration = self._memory[study].found.get(number)
         return configuration is not None and repetition in configuration.repetitions, None

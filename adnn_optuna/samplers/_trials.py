@@ -208,7 +208,7 @@ def beginning(trial: FrozenTrial) -> str:
 
 
 def constraints_of(trial: FrozenTrial) -> list[float]:
-    """Return a trial's constraints, sorted by name. Optuna 4 has another attribute for them."""
+    """Return a trial's constraints, sorted by name. In Optuna 4, constraints have no names."""
     constraints: dict[str, float] | None = getattr(trial, "constraints", None)
     if constraints is None:
         return list(trial.system_attrs.get("constraints") or ())

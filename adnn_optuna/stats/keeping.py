@@ -79,7 +79,7 @@ def judged(
     fails_too_often = (n_failed >= 2) & (n_failed > n_values)
     ends = gains_too_little | fails_too_often
 
-    # After the last run, failed runs count as the worst run.
+    # After the last run, each failed run has the value of the worst run.
     own_worst = np.where(has_value, values, np.inf).min(axis=-1, keepdims=True)
     counted = np.where(has_value, values, np.minimum(own_worst, by_run.worst))
     last_gain = counted.mean(axis=-1) - mean[..., 0]

@@ -421,7 +421,7 @@ def planned_interval(
     """Return the centres that a sign-flip test does not reject, at level 1 - ALPHA / n_claims.
 
     Its ends are order statistics of the means of all subsets (Hartigan 1969, typical values).
-    Above 16 pairs, 99,999 random subsets are used, always the same. Few pairs have Student's
+    Above 16 pairs, 99,999 random subsets are used, the same in each call. Few pairs have Student's
     interval, see :func:`is_by_t`. Fewer than 4 pairs have no interval.
     """
     rows = np.asarray(differences, dtype=np.float64)[np.newaxis]

@@ -34,7 +34,8 @@ def e_process(centred: np.ndarray) -> np.ndarray:
     """Return E_1 … E_n of differences from their supposed centre, along the last axis."""
     means = np.cumsum(centred**2, axis=-1) / np.arange(1, centred.shape[-1] + 1)
     scales = np.sqrt(means)
-    z = centred / np.where(scales > 0, scales, 1)  # If all are 0 so far, the factors are 1.
+    # If all differences so far are 0, z is 0, and the factors are 1.
+    z = centred / np.where(scales > 0, scales, 1)
     sums = np.cumsum(z, axis=-1)
     sizes = np.abs(z)
     total = np.zeros_like(z)
