@@ -310,7 +310,7 @@ class FunctionRecord(SearchRecord):
 
     @property
     def failed(self) -> float | None:
-        """The value that a failed run counts as, if the user named one."""
+        """The user's value for a failed run; None if the user set none."""
         return self.attrs.get(stored.FAILED)
 
     @property

@@ -106,8 +106,8 @@ class Dataset:
         weight_train: A weight of each training sample, shape (n,); None if all are 1.
         groups_test: The number of the group of each test sample, shape (n,), if there are groups.
         preprocessing: How the columns of a table became these inputs.
-        positive: The user's label of the positive class, if there are two, for metrics such as
-            recall. With None, it is the class ``1`` or ``True``, if there is one.
+        positive: The user's label of the positive one of two classes, for metrics such as recall.
+            With None, it is the class ``1`` or ``True``, if there is one.
 
     Raises:
         ValueError: If an array is wrong.

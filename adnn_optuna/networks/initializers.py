@@ -120,7 +120,7 @@ def initializer_stddev(initializer: Any, values: np.ndarray) -> float:
             return float(initializer.maxval - initializer.minval) / math.sqrt(12)
         case keras.initializers.VarianceScaling():  # Or Glorot, He, LeCun.
             return scaled_stddev(initializer, values.shape)
-    # Exactly 0 for constants, without rounding errors.
+    # For constants, return exactly 0. ``np.std`` may have a rounding error.
     is_constant = np.all(values == values.reshape(-1)[:1])
     if is_constant:
         return 0.0

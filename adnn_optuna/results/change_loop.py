@@ -41,7 +41,7 @@ RUN_NAMES = ("candidate", "run")
 
 CandidateVerdict = Literal["baseline", "kept", "not kept", "not judged yet"]
 
-_N_NAMED = 4  # The number of last candidates that the figure names.
+_N_NAMED = 4  # The figure names this many of the last candidates.
 
 _VERDICTS: Mapping[CandidateVerdict, Verdict] = {
     "baseline": "no claim",

@@ -155,7 +155,7 @@ class KeyedIndexSampler(IndexedSampler):
             if name in relative and space[name] == distribution:
                 sampled = relative[name]
             else:
-                # Draw even a known value, because the next parameter is drawn after it.
+                # Draw a value even if it is not used, so that later draws stay the same.
                 now = study._storage.get_trial(trial._trial_id)
                 sampled = sampler.sample_independent(study, now, name, distribution)
             if first.distributions.get(name) == distribution:

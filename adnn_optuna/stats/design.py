@@ -130,6 +130,6 @@ class PairedDesign:
 
 
 def _split_variance(arm: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> float:
-    """Return the variance of two arms' difference between a row's splits, as a mean over rows."""
+    """Return how much two arms' difference varies between splits of a row: the mean variance."""
     rows = zip(arm, other, strict=True)
     return fmean(variance(map(operator.sub, *of_row)) for of_row in rows)
