@@ -204,9 +204,12 @@ def headline(results: Results) -> str:
     reported, expected = (
         np.mean([row[key] for row in results["rows"]]) for key in ("reported", "expected")
     )
+    side = "low"
+    if expected > 0:
+        side = "high"
     return (
         f"The best value of tuned trees is {100 * reported:.1f} pp too good on average; "
-        f"`overtuning` is off by {100 * expected:+.1f} pp."
+        f"`overtuning` is {abs(100 * expected):.1f} pp too {side}."
     )
 
 

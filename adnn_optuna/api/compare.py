@@ -143,8 +143,9 @@ def compare(
             ``"learning_rate"`` from 10 trials on. There is no control if ``max_gain`` or
             ``max_stale`` may end searches early.
         stop_when_decided: Whether to stop adding seeds as soon as each claim on samplers is
-            decided. It also stops if a missing value prevents a decision. ``max_time`` then limits
-            all runs together, and no seed begins later.
+            decided. The comparison then also stops if a run has no value, because further seeds
+            cannot decide its claims. ``max_time`` then limits all runs together, and no seed
+            begins later.
         reuse: For functions, whether stored trials count although the function's code changed. See
             :func:`~adnn_optuna.recheck`.
         batch_size: How many trials of a run are proposed before any of them has a result.

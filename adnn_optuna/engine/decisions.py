@@ -1,8 +1,8 @@
 """The next steps of a worker: pure functions of a snapshot, which is one read of its study.
 
-The loop carries out these steps. Other workers may begin trials at the same moment. So a worker
-begins as many trials as :func:`before` says, reads the study again, and gives back the trials that
-:func:`after` names.
+The loop carries out these steps. A worker begins the number of trials that :func:`before` returns.
+Other workers may begin trials at the same moment, so the worker reads the study again. It then
+gives back the trials that :func:`after` returns: those that are too many.
 """
 
 import copy

@@ -235,7 +235,7 @@ class FunctionObjective:
             )
 
     def attach(self, study: optuna.Study) -> None:
-        """Store in a study what the user said of failures and splits."""
+        """Store the user's arguments ``failed`` and ``resampled`` in a study."""
         self.check(study)
         check_is_reached(study._storage, self.executor)
         attrs = study.user_attrs

@@ -191,7 +191,10 @@ class Experiment:
 
     @functools.cached_property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """The parameters of the space; empty if model or training is a function of the trial."""
+        """The distributions of the offsets, by name.
+
+        Empty if the model or the training is a Python function that takes the trial.
+        """
         if self.is_of_trial:
             return {}
         return self.space.distributions(self.trainer.architecture.variables)

@@ -67,7 +67,10 @@ def can_rescale(old: BaseDistribution, new: BaseDistribution) -> bool:
 
 
 def hull(one: BaseDistribution, other: BaseDistribution) -> BaseDistribution:
-    """Return the distribution with the range of both; the first one if the kinds differ."""
+    """Return a distribution whose range contains both ranges.
+
+    If types, scales (log) or steps differ, it is ``one``.
+    """
     for kind in (FloatDistribution, IntDistribution):
         if isinstance(one, kind) and isinstance(other, kind):
             if (one.log, one.step) != (other.log, other.step):

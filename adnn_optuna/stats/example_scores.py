@@ -83,7 +83,8 @@ def difference_from_mean(
         parts = of_examples**2 / (n_groups - 1) + of_networks**2 / (k - 1)
         freedom = total**2 / parts
         half = t_quantile(freedom, probability) * math.sqrt(total)
-    elif is_right or (n_rare and total >= 0):  # On other examples, the networks may differ.
+    elif is_right or (n_rare and total >= 0):
+        # No answer differs here, but answers to other examples may differ.
         half = t_quantile(math.inf, probability) * math.sqrt(2) / ((n_rare or n_groups) + 2)
     return estimate_around(mean, half)
 

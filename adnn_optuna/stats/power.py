@@ -63,8 +63,9 @@ def required_seeds(
 ) -> RequiredSeeds:
     """Return how many seeds show each of several claims with a power of 80%.
 
-    A pilot of k pairs has the standard deviation s. The true σ = s·sqrt((k - 1) / χ²) is unknown,
-    with χ² of k - 1 degrees of freedom. So the power is the mean over the quantiles of χ². s is
+    A pilot of k pairs has the standard deviation s. The true standard
+    deviation σ is unknown. It is taken as s·sqrt((k - 1) / χ²), where χ² is random with k - 1
+    degrees of freedom. So the power is the mean over the quantiles of χ². s is
     pooled over the claims. Claims share arms, so s counts as no more certain than from one claim.
     If the variances differ by Bartlett's test at 5%, each claim has its own s, and the claim with
     the largest s decides. If the pilot was a fixed design that was seen (``after_fixed``), the CIs

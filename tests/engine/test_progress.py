@@ -75,7 +75,7 @@ def test_bars_are_shown_in_notebooks_only_and_not_in_programs_that_import_ipytho
 
 def test_a_notebook_shows_the_total_that_is_known_later() -> None:
     class NotebookBar(Bar, tqdm_notebook):
-        """A bar as in the process of a notebook."""
+        """A progress bar as a notebook shows it."""
 
     bar: Any = NotebookBar(total=None, display=False)
     bar.total, bar.n = 5, 2
