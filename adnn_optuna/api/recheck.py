@@ -450,7 +450,7 @@ def _baseline_of_params(
         if trial.params == params:
             return _as_baseline(trial)
     if not alike:
-        needed = ", ".join(ordered[0].params)
+        needed = ", ".join(ordered[0].params) or "none"
         raise WrongValueError(
             f"against must have the parameters of a completed trial, such as {needed}; got "
             f"{', '.join(map(str, params)) or 'none'}. Pass all parameters, or a trial's number."

@@ -214,8 +214,9 @@ class ConfirmedValue:
         return notes
 
     def _assumption(self) -> list[str]:
-        """Return what the CI assumes; empty for a CI of binary values."""
-        if has_few_values(self.values):
+        """Return what Student's CI assumes; empty for other CIs."""
+        is_by_t = not (self.planned["sequential"] or self.resampled)
+        if has_few_values(self.values) or not is_by_t:
             return []
         if is_skewed(np.array(self.values)):
             return ["The values look skewed, but the CI assumes normal ones."]

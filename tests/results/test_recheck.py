@@ -16,7 +16,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from snapshots import assert_states, assert_surfaces
 
 from adnn_optuna._seeds import confirmation_seeds, confirms, new_seeds
-from adnn_optuna.results.confirmed_value import mean_interval
+from adnn_optuna._units import PLAIN
+from adnn_optuna.results.confirmed_value import ConfirmedValue, mean_interval
 from adnn_optuna.results.recheck import Recheck, RecheckNumbers
 
 if TYPE_CHECKING:
@@ -276,6 +277,17 @@ def test_an_interval_needs_two_values() -> None:
     assert np.isnan(mean_interval([0.9])[1:]).all()
     # Student's t of one degree of freedom is 12.7062, and the standard error is 1.
     assert mean_interval([1.0, 3.0]) == pytest.approx((2, 2 - 12.7062, 2 + 12.7062))
+
+
+def test_the_assumption_of_an_interval_is_noted() -> None:
+    def notes(values: list[float], *, sequential: bool = False) -> str:
+        planned: Any = {"seeds": len(values), "sequential": sequential, "rank": 1}
+        return " ".join(ConfirmedValue(values, planned).notes(0, PLAIN))
+
+    even = [float(i) for i in range(16)]
+    assert "The values look skewed" in notes([2.0**i for i in range(16)])
+    assert "The CI is Student's t" in notes(even)
+    assert "Student's t" not in notes(even, sequential=True)
 
 
 def test_the_interval_of_binary_values_is_that_of_a_proportion() -> None:
