@@ -1,6 +1,7 @@
 """Recheck any Optuna study, to measure how much of its best value is selection bias."""
 
 import dataclasses
+import functools
 import math
 import zlib
 from collections.abc import Mapping, Sequence
@@ -209,13 +210,19 @@ def recheck(
     trials = (*numbers.candidates, *numbers.baselines_by_candidate.values())
     evaluate_trial = TrialEvaluation(searched, {trial.number: trial for trial in trials}, study)
 
+    @functools.cache
+    def confirming() -> list[Evaluation]:
+        """Return the evaluations on new seeds, and plan them, after those that choose a trial."""
+        chosen = _numbers_of(read, recheck_study, settings)
+        assert chosen.trial is not None, "All evaluations that choose are made."
+        planned = plan_seeds(recheck_study, chosen.trial.number, confirm)
+        return dataclasses.replace(chosen, planned=planned).confirming
+
     def needed(made: Mapping[Evaluation, float]) -> Needed:
-        """Return the evaluations that choose a trial, and after the choice those on new seeds."""
-        so_far = dataclasses.replace(numbers, evaluations=made)
-        if so_far.trial is not None:
-            planned = plan_seeds(recheck_study, so_far.trial.number, confirm)
-            so_far = dataclasses.replace(so_far, planned=planned)
-        return Needed([*so_far.choosing, *so_far.confirming], made)
+        wanted = numbers.choosing
+        if made.keys() >= {*wanted}:
+            wanted = wanted + confirming()
+        return Needed(wanted, made)
 
     options = call.evaluation_options()
     with logged_if_interrupted(lambda: _result(read, recheck_study, settings)):
