@@ -1,8 +1,8 @@
 """Draw mutants of the code, and run the tests on each: which faults would the tests notice?
 
 ``make mutants`` calls it. Mutants and what is known of them stay in ``mutants``, so an interrupted
-run goes on where it was, and functions that changed are mutated anew. ``mutmut show NAME`` prints
-one.
+run goes on where it was, and changed functions are mutated again. ``mutmut show NAME`` prints a
+mutant.
 """
 
 from __future__ import annotations

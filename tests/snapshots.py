@@ -1,6 +1,6 @@
 """Snapshots: the stored output of results on each surface, reviewed like code.
 
-``make snapshots`` writes them anew; the change is reviewed with ``git diff``.
+``make snapshots`` renews them. Review the change with ``git diff``.
 """
 
 from __future__ import annotations

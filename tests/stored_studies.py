@@ -164,7 +164,7 @@ def store_confirmation(
     study: optuna.Study,
     gains: Sequence[float],
     *,
-    unmoved: float = 0.88,
+    baseline: float = 0.88,
     first: float | None = None,
     n_earlier: int = 0,
 ) -> SearchRecord:
@@ -173,14 +173,14 @@ def store_confirmation(
     Args:
         study: The study.
         gains: The gain with each new seed; if empty, only 10 baseline networks are stored.
-        unmoved: The mean accuracy of the baseline networks, which alternate by ± 0.01.
+        baseline: The mean accuracy of the baseline networks, which alternate by ± 0.01.
         first: The accuracy of the first trial's hyperparameters, with each seed.
         n_earlier: The number of other trials of the study that were confirmed before.
     """
     number, n = study.best_trial.number, len(gains) or 10
     name = study.user_attrs["adnn:config"]["metric"].partition("_")[2]
     seeds = list(range(101, 101 + n))
-    accuracies = {0: unmoved + np.where(np.arange(n) % 2, 0.01, -0.01)}
+    accuracies = {0: baseline + np.where(np.arange(n) % 2, 0.01, -0.01)}
     if len(gains):
         accuracies[1] = accuracies[0] + (-1 if name == "loss" else 1) * np.asarray(gains)
     if first is not None:

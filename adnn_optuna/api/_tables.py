@@ -115,8 +115,7 @@ def means_of_groups(
 
 def _as_numbers(column: pd.Series[Any]) -> pd.Series[Any]:
     """Return a column as numbers. A cell that is not a number or a truth value becomes NaN."""
-    if column.dtype.kind not in "biufcmM":
-        column = column.replace({"True": "1", "False": "0"})
+    column = column.replace({"True": "1", "False": "0"})
     try:
         return pd.to_numeric(column, errors="coerce")
     except OverflowError:  # An integer is larger than any float.

@@ -628,12 +628,11 @@ class Comparison(Printed):
             means = [self._mean_and_sd(field, table.loc[label]) for field in fields]
             rows.append((short_label, *means))
         if self.numbers.any_record.has_baseline:
-            rows.append((_BASELINE, *self._means_of_baselines(fields)))
+            rows.append((_BASELINE, *self._means_of_baselines(fields, table.iloc[0])))
         return Table(("", *map(self._heading, fields)), rows, title)
 
-    def _means_of_baselines(self, fields: Sequence[Field]) -> list[str]:
-        """Return the cells of the baseline networks, which are the same for all arms."""
-        row = self.table().iloc[0]
+    def _means_of_baselines(self, fields: Sequence[Field], row: Any) -> list[str]:
+        """Return the cells of the baseline networks from the row of any arm: all rows agree."""
         cells = []
         for field in fields:
             cell = ""

@@ -197,6 +197,18 @@ class RecheckNumbers:
         return self.baselines_by_candidate.get(self.trial.number)
 
     @property
+    def is_of_best(self) -> bool:
+        """Whether the chosen trial is the study's best trial."""
+        return self.trial is not None and self.trial.number == self.best.number
+
+    @property
+    def is_against_itself(self) -> bool:
+        """Whether the chosen trial is its own baseline."""
+        if self.trial is None or self.against is None:
+            return False
+        return self.trial.number == self.against.number
+
+    @property
     def against_label(self) -> str:
         """The baseline of the chosen trial, in words."""
         assert self.trial is not None
@@ -497,8 +509,7 @@ class Recheck(Printed):
             return "replicates"
         if self.overstatement.low > 0:
             return "overstated"
-        is_of_best = self.trial is not None and self.trial.number == self.numbers.best.number
-        if self.overstatement.high < 0 and is_of_best:
+        if self.overstatement.high < 0 and self.numbers.is_of_best:
             return "understated"
         return "not shown"
 
@@ -529,7 +540,7 @@ class Recheck(Printed):
         chosen = f"trial {self.trial.number}"
         compared = numbers.against_label
         where = numbers.confirmed.where
-        if self.against.number == self.trial.number:
+        if numbers.is_against_itself:
             return f"The chosen trial is {compared} itself: nothing was gained."
         if self.trial.params == self.against.params != {}:
             trials = f"{capitalized(compared)} and {chosen}"
@@ -577,7 +588,7 @@ class Recheck(Printed):
         """Return the sentence on a mean on new seeds that is better than the best value."""
         assert self.trial is not None
         best = self._best_in_words
-        if self.trial.number == self.numbers.best.number:
+        if self.numbers.is_of_best:
             return f"The study's best value, {best}, is understated."
         where = self.numbers.confirmed.where
         return (
@@ -620,8 +631,7 @@ class Recheck(Printed):
         ]
         if not numbers.is_of_other_values:
             lines.append(self._overstatement_line)
-        is_own = self.against is not None and self.against.number == self.trial.number
-        if not (is_own or math.isnan(self.gain.value)):
+        if not (numbers.is_against_itself or math.isnan(self.gain.value)):
             lines.append(self._gain_line)
         return lines
 
@@ -756,11 +766,11 @@ class Recheck(Printed):
         assert self.trial is not None
         where = numbers.confirmed.in_words(len(numbers.confirmed.values))
         reported = None
-        if self.trial.number != numbers.best.number:
+        if not numbers.is_of_best:
             stored = Estimate(stored_value(self.trial))
             reported = Line(f"trial {self.trial.number}", stored, self._unit)
         compared = None
-        if self.against is not None and self.against.number != self.trial.number:
+        if self.against is not None and not numbers.is_against_itself:
             values = numbers.values(self.against, "confirm")
             if values:
                 line = Line(

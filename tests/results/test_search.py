@@ -204,12 +204,12 @@ def states() -> dict[str, StudyResult]:
     tiny.add_trials([create_trial(value=value) for value in (3e-6, 1e-6)])
     diverged = {"baseline": math.nan, "n_groups": 800.0}
     stored_states: dict[str, SearchRecord | optuna.Study] = {
-        "not shown": confirmed([0.012, -0.01] * 5, unmoved=0.894),
-        "worse": confirmed([-0.01, -0.02] * 5, unmoved=0.93),
+        "not shown": confirmed([0.012, -0.01] * 5, baseline=0.894),
+        "worse": confirmed([-0.01, -0.02] * 5, baseline=0.93),
         "not shown but better than new baselines": confirmed([gain - 0.012 for gain in GAINS]),
         "random restarts": store_study("restarts", sampler="random_restart", gain=0.07),
         "random restarts on new seeds": store_confirmation(restarts, []),
-        "the worst of all baselines": store_confirmation(worst, [], unmoved=0.96),
+        "the worst of all baselines": store_confirmation(worst, [], baseline=0.96),
         "the second best trial": confirmed(n_earlier=1),
         "the third best trial": confirmed(n_earlier=2),
         # At so low an error rate, ten seeds cannot show a gain by a sign-flip test.

@@ -19,7 +19,7 @@ NOON = datetime(2026, 5, 4, 12)  # noqa: DTZ001
 
 
 @pytest.mark.parametrize("n_added", [3, 5])
-def test_a_study_with_the_ids_of_a_deleted_one_is_read_anew(url: str, n_added: int) -> None:
+def test_a_study_with_the_ids_of_a_deleted_one_is_read_again(url: str, n_added: int) -> None:
     storage = get_storage(url)
     limit = MaxTrialCallback(4)
     sampler = DeltaStepSampler(deltas=(0.1,), max_steps=4)
