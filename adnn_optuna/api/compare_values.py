@@ -107,8 +107,8 @@ def compare_values(
     _check_designs(chosen, paired=paired)
     if order is not None and not sequential:
         raise WrongValueError(
-            "order must be omitted unless sequential is True; got both. In a fixed design the "
-            "order of rows does not matter."
+            "order must be omitted in a fixed design, whose rows have no order; got one. Omit it, "
+            "or pass sequential=True."
         )
     from adnn_optuna.api import _tables  # This imports pandas, which is slow.
 
@@ -168,7 +168,7 @@ def _check_designs(chosen: Sequence[str], *, paired: bool) -> None:
     """Refuse designs that exclude each other. ``chosen`` are the designs that the user set."""
     if chosen and not paired:
         raise WrongValueError(
-            f"{chosen[0]} must be omitted if paired is False; got both. Pair the values: "
+            f"{chosen[0]} must be omitted with paired=False; got both. Pair the values: "
             "intervals of unpaired values are valid for planned numbers of independent values "
             "only."
         )

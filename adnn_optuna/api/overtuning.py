@@ -60,8 +60,10 @@ def overtuning(
             the mean of its scores and ``metric`` is omitted.
     """
     study, attrs, trials, _ = opened_study(study)
-    if (metric is None) != (y_true is None):
-        raise WrongValueError("Pass both metric and y_true, or neither for means of scores.")
+    if metric is None and y_true is not None:
+        raise WrongValueError("y_true must be omitted if metric is omitted; got labels.")
+    if metric is not None and y_true is None:
+        raise WrongValueError("y_true must be the labels if metric is set; got none.")
     config = attrs.get(CONFIG, {})
     options: Any = {"metric": str(config.get("metric", ""))}
     n_splits = Means.n_splits

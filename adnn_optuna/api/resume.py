@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Unpack
 
 import optuna
@@ -10,7 +10,7 @@ from optuna.pruners import BasePruner
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Arguments, Declaration, Json, as_sizes
-from adnn_optuna._checks import FilePath, WrongValueError
+from adnn_optuna._checks import FilePath, WrongValueError, shown
 from adnn_optuna.api._calls import as_searched
 from adnn_optuna.api._keywords import Call, Running, checked_call, verb
 from adnn_optuna.api.compare import compare
@@ -87,19 +87,23 @@ def resume(
     study = load_study(opened, study_name)
     kind = kind_of(study.user_attrs)
     running = {name: getattr(call, name) for name in Running.__annotations__}
+    of_search: dict[str, object] = {"sampler": sampler}
+    if not test:
+        of_search["test"] = test
+    if confirm != "auto":
+        of_search["confirm"] = confirm
     if kind.read:
-        _check_no_search(study, sampler, pruner, call=call, test=test, confirm=confirm)
+        other_limits = {**new_limits, "max_time": None}
+        _check_omitted(
+            f"the evaluations {study_name!r}", of_search | {"pruner": pruner} | other_limits
+        )
         if not kind.resume:
             kind.rebuilt(study, data_dir)
         resumed = kind.load("resume")
         return resumed(study, objective, data_dir, max_time=call.max_time, reuse=reuse, **running)
     check_no_evaluations(study)
     if is_comparison(study):
-        if sampler or not test or confirm != "auto":
-            raise WrongValueError(
-                f"{study_name!r} must be a search if sampler, test or confirm is set; got a "
-                "comparison. Omit them."
-            )
+        _check_omitted(f"the comparison {study_name!r}", of_search)
         arguments = _arguments(study, objective, data_dir) | new_limits | running
         return compare(
             **arguments, pruner=pruner, reuse=reuse, storage=opened, study_name=study_name
@@ -120,16 +124,13 @@ def resume(
     return run_search(spec, opened, reuse=reuse)
 
 
-def _check_no_search(
-    study: optuna.Study, *arguments: Any, call: Call, test: bool, confirm: Any
-) -> None:
+def _check_omitted(study: str, of_search: Mapping[str, object]) -> None:
     """Refuse arguments that are only for searches."""
-    other_limits = {**call.limits, "max_time": None}
-    if any((*arguments, *other_limits.values(), not test, confirm != "auto")):
-        raise WrongValueError(
-            f"{study.study_name!r} must be a search if sampler, pruner, test, confirm or a limit "
-            "other than max_time is set; got evaluations. Omit them."
-        )
+    for name, value in of_search.items():
+        if value is not None:
+            raise WrongValueError(
+                f"{name} must be omitted for {study}; got {shown(value)}. It is for searches only."
+            )
 
 
 def _stored_objective(

@@ -268,14 +268,16 @@ def _with_options(sentence: str, name: str) -> str:
         option = parameter.opts[0]
         if not option.startswith("-"):
             option = str(parameter.name).upper()
-        # Only the beginning is replaced. Elsewhere, a usual word may equal an argument's name.
-        sentence = re.sub(rf"^{argument}(?= must )", option, sentence)
+        # Elsewhere, a usual word may equal an argument's name.
+        subject = rf"(^|(?<=\bif )){argument}(?= (must|is) )"
+        sentence = re.sub(subject, option, sentence)
         if getattr(parameter, "is_flag", False):
             sentence = re.sub(rf"\b{argument}=True\b", option, sentence)
             for turned_off in parameter.secondary_opts:
                 sentence = re.sub(rf"\b{argument}=False\b", turned_off, sentence)
         sentence = re.sub(rf"\b{argument}=(?=\w)", f"{option} ", sentence)
         sentence = re.sub(rf"\b{argument}=\((\w+), (\w+)\)", rf"{option} \1,\2", sentence)
+        sentence = re.sub(rf"\b{argument}=(?=\W|$)", option, sentence)
         if "_" in argument:
             sentence = re.sub(rf"(?<![\w.'\"]){argument}(?![\w=])", option, sentence)
     return f"{sentence}{one_of}{choices}"

@@ -46,7 +46,9 @@ def checked_resampling(
     if resampled is None:
         return None
     if not (isinstance(resampled, tuple | list) and len(resampled) == 2):
-        raise WrongValueError(f"resampled must be (n_train, n_test); got {shown(resampled)}.")
+        raise WrongValueError(
+            f"resampled must be two sizes, n_train and n_test; got {shown(resampled)}."
+        )
     return as_integer("n_train", resampled[0]), as_integer("n_test", resampled[1])
 
 

@@ -44,10 +44,15 @@ def expected_luck(
             ``sd`` and ``values`` is set.
     """
     n = as_integer("n", n, below=math.inf)
-    if (sd is None) == (values is None):
-        raise WrongValueError("Set either sd, for normal scores, or values, of observed runs.")
+    if sd is not None and values is not None:
+        raise WrongValueError(
+            "values must be omitted if sd is set; got both. Pass sd for normal scores only."
+        )
     if sd is None:
-        assert values is not None
+        if values is None:
+            raise WrongValueError(
+                "values must be observed runs if sd is omitted; got neither. Pass one of them."
+            )
         observed = _checked_runs(values)
         # The largest of n draws is at most the i-th of k values with the probability (i / k)ⁿ.
         at_most = np.linspace(0, 1, len(observed) + 1) ** n

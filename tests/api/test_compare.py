@@ -303,7 +303,7 @@ def test_an_interrupted_comparison_is_resumed_by_its_name(
     monkeypatch.undo()
     with pytest.raises(ValueError, match=r"must have ended; got \d of 6 ended runs"):
         load_comparison(url, "compare")
-    with pytest.raises(ValueError, match="must be a search if sampler"):
+    with pytest.raises(ValueError, match="sampler must be omitted for the comparison"):
         adnn.resume(url, "compare", sampler="greedy")
     resumed, whole = adnn.resume(url, "compare"), adnn.compare(objective, **arguments)
     assert resumed.numbers.is_complete

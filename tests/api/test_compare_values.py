@@ -414,7 +414,7 @@ class TestSplitsAndFolds:
             ({"resampled": (80, 20), "sequential": True}, "14 to 16% of comparisons"),
             ({"folds": True, "sequential": True}, "folds must be omitted in a sequential"),
             ({"resampled": (80, 20), "paired": False}, "resampled must be omitted"),
-            ({"resampled": 0.2}, "must be \\(n_train, n_test\\)"),
+            ({"resampled": 0.2}, "must be two sizes"),
             ({"resampled": (80, 0)}, "n_test must be a whole number"),
             ({"folds": True}, "For a repeated cross-validation, pass resampled"),
         ],
@@ -501,7 +501,7 @@ class TestGroups:
         [
             ({"groups": [1, 2]}, "one label for each of the 24 rows.*; got 2 labels"),
             ({"groups": "patient"}, "Available: passage, question, a, b"),
-            ({"groups": "passage", "paired": False}, "groups must be omitted if paired is False"),
+            ({"groups": "passage", "paired": False}, "groups must be omitted with paired=False"),
             ({"groups": "passage", "folds": True}, "groups must be omitted if folds is set"),
             ({"groups": ["p"] * 23 + [math.nan]}, "must label each row; got gaps in 'group'"),
         ],
@@ -562,7 +562,7 @@ class TestOrder:
     @pytest.mark.parametrize(
         ("options", "said"),
         [
-            ({"order": "rows"}, "order must be omitted unless sequential"),
+            ({"order": "rows"}, "order must be omitted in a fixed design"),
             ({"sequential": True, "order": "when"}, "Available: a, c"),
         ],
     )

@@ -191,7 +191,7 @@ class TestMetrics:
             adnn.overtuning(study, metric=lambda *_: 5.0, y_true=self.LABELS)
         with pytest.raises(ValueError, match="the name of a scorer of scikit-learn; got 'luck'"):
             adnn.overtuning(study, metric="luck", y_true=self.LABELS)
-        with pytest.raises(ValueError, match="Pass both metric and y_true"):
+        with pytest.raises(ValueError, match="y_true must be the labels"):
             adnn.overtuning(study, metric="f1")
 
 

@@ -102,7 +102,7 @@ def test_an_interrupted_result_is_resumed(kind: str, tmp_path: Path) -> None:
     assert load_result(url, name).document().next_step == MAKE_THE_REST
     with pytest.raises(ValueError, match=r"does not store its|is not one of"):
         adnn.resume(url, name)
-    with pytest.raises(ValueError, match="must be a search if sampler, pruner, test"):
+    with pytest.raises(ValueError, match="max_trial must be omitted for the evaluations"):
         adnn.resume(url, name, max_trial=3)
     if kind == "models":
         return

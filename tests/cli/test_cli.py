@@ -533,6 +533,7 @@ class TestSeeds:
 
 
 WRONG = {
+    "no runs": (["luck", "--n", "2"], "^adnn: --values must be .* if --sd is omitted"),
     "no number": (["luck", "--n", "2", "--sd", "nan"], "^adnn: --sd must be a finite"),
     "no command": (["nope"], "nope"),
     "no such option": (["search", "--nope", *LIMIT], "--nope .* See adnn search --help"),
