@@ -92,7 +92,9 @@ STATED = (
     "confirmation: results on new seeds and their CIs",
 )
 
-EDITED = adnn.Verdict("breached", ("The contract was edited after it was written.",))
+EDITED = adnn.Verdict(
+    "breached", ("The content does not match its sha256: it was changed after it was written.",)
+)
 
 SPLIT = {"train": 630, "val": 210, "test": 210}
 

@@ -121,7 +121,9 @@ def read_contract(path: Path) -> Json:
                 f"The field {role}.{judge:.80} is missing: objective.metric requires it."
             )
     if sha256 != content["sha256"]:
-        raise BreachedError("The contract was edited after it was written.")
+        raise BreachedError(
+            "The content does not match its sha256: it was changed after it was written."
+        )
     return content
 
 

@@ -308,11 +308,12 @@ class Variance(Printed):
         sentence = self._indistinguishable
         if math.isnan(numbers.seed_z_score):
             return sentence
+        own = f"Seed {numbers.seed}, which is in use,"
+        distance = f"{abs(numbers.seed_z_score):.1f}"
+        if float(distance) == 0:
+            return f"{sentence} {own} reaches the mean."
         side = "better" if numbers.seed_z_score > 0 else "worse"
-        return (
-            f"{sentence} Seed {numbers.seed}, which is in use, is {abs(numbers.seed_z_score):.1f} "
-            f"standard deviations {side} than the mean."
-        )
+        return f"{sentence} {own} is {distance} standard deviations {side} than the mean."
 
     @property
     def _may_reach_critical(self) -> bool:
@@ -410,7 +411,7 @@ class Variance(Printed):
                 "If scores are normal, 5% of pairs of runs differ by more than the critical "
                 "difference."
             )
-        notes.append(Detail(f"All runs redraw {in_list(sources_in_words(numbers.sources))}."))
+        notes.append(Detail(f"Redrawn: {in_list(sources_in_words(numbers.sources))}."))
         if numbers.not_redrawn:
             notes.append(f"Not redrawn: {in_list(numbers.not_redrawn)}.")
         if len(numbers.sources) > 1:
