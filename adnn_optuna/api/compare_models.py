@@ -186,8 +186,17 @@ def compare_models(
     n_before = len(stored_evaluations(study, _NAMES))
     # By default, functions run one at a time, because they may not be thread-safe.
     options = call.evaluation_options(1 if functions else n_cores())
+    runs_of = _runs_of(study)
     with logged_if_interrupted(functools.partial(stored_models, study)):
-        make_evaluations(_runs_of(study), study, _NAMES, compared, stop=stop, **options)
+        make_evaluations(
+            lambda made: runs_of(made).needed,
+            study,
+            _NAMES,
+            compared,
+            n_at_most=len(models) * len(seeds),
+            stop=stop,
+            **options,
+        )
     return stored_models(study, n_before)
 
 
@@ -228,7 +237,7 @@ def stored_models(study: optuna.Study, n_before: int = 0) -> ModelComparison:
         n_train=attrs[MODELS]["n_train"],
         like=like,
         n_tests_elsewhere=sum(tests_elsewhere.values()),
-        _reused=reused_note("evaluation", n_before, len(runs.used)),
+        _reused=reused_note("evaluation", n_before, len(runs.evaluations)),
     )
 
 

@@ -32,7 +32,7 @@ from adnn_optuna._checks import (
 from adnn_optuna._seeds import new_seeds
 from adnn_optuna.api._keywords import Common, checked_call, verb
 from adnn_optuna.engine.code_fingerprint import code_fingerprint
-from adnn_optuna.engine.evaluations import Needed, make_evaluations, open_evaluations
+from adnn_optuna.engine.evaluations import make_evaluations, open_evaluations
 from adnn_optuna.engine.functions import seeds_of
 from adnn_optuna.engine.objectives import Caught, Outcome, catching, checked_direction, number
 from adnn_optuna.engine.signals import progress_bar
@@ -259,13 +259,10 @@ class _Version:
             )
         return compared
 
-    def needed(self, record: StoredCandidate, made: Mapping[Evaluation, float]) -> Needed:
-        """Return the runs to make next: all runs of the baseline, or one run of a candidate."""
-        return Needed(self._next_runs(record, made), made)
-
-    def _next_runs(
+    def needed(
         self, record: StoredCandidate, made: Mapping[Evaluation, float]
     ) -> Sequence[Evaluation]:
+        """Return the runs to make next: all runs of the baseline, or one run of a candidate."""
         if record["compared"] is None:
             first_number, _ = next(iter(made), (self.number, 0))
             if first_number != self.number:  # Another worker's version became the baseline.

@@ -45,7 +45,6 @@ from adnn_optuna.api._keywords import Call, Evaluating, checked_call, verb
 from adnn_optuna.engine.code_fingerprint import UserFunction
 from adnn_optuna.engine.evaluations import (
     SEEDS,
-    Needed,
     TrialEvaluation,
     beginning_of,
     make_evaluations,
@@ -218,11 +217,10 @@ def recheck(
         planned = plan_seeds(recheck_study, chosen.trial.number, confirm)
         return dataclasses.replace(chosen, planned=planned).confirming
 
-    def needed(made: Mapping[Evaluation, float]) -> Needed:
-        wanted = numbers.choosing
-        if made.keys() >= {*wanted}:
-            wanted = wanted + confirming()
-        return Needed(wanted, made)
+    def needed(made: Mapping[Evaluation, float]) -> list[Evaluation]:
+        if made.keys() >= {*numbers.choosing}:
+            return numbers.choosing + confirming()
+        return numbers.choosing
 
     options = call.evaluation_options()
     with logged_if_interrupted(lambda: _result(read, recheck_study, settings)):

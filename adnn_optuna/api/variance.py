@@ -107,8 +107,9 @@ def measure_variance(
     n_before = len(stored_evaluations(study, measured.sources))
     options = call.evaluation_options(measured.n_at_once)
     with logged_if_interrupted(functools.partial(stored_variance, study)):
+        needed = _numbers_of(study)({}).needed
         make_evaluations(
-            _numbers_of(study), study, measured.sources, measured, stop=measured.stop, **options
+            lambda _: needed, study, measured.sources, measured, stop=measured.stop, **options
         )
     return stored_variance(study, n_before)
 
@@ -131,7 +132,7 @@ def stored_variance(study: optuna.Study, n_before: int = 0) -> Variance:
     """
     settings: VarianceSettings = study.user_attrs[VARIANCE]
     numbers = _numbers_of(study)(stored_evaluations(study, settings["sources"]))
-    reused = reused_note("evaluation", n_before, len(numbers.used))
+    reused = reused_note("evaluation", n_before, len(numbers.evaluations))
     return Variance(numbers, _reused=reused)
 
 

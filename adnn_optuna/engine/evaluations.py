@@ -1,7 +1,7 @@
 """Evaluations, such as of a trial on a new seed. Each is a trial of a study for evaluations only.
 
-Any worker may make them, each once. An object with the protocol :class:`Findings` says which
-evaluations are missing.
+Any worker may make them, each once. Which evaluations are needed may depend on the values of
+finished ones.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import optuna
@@ -58,20 +58,11 @@ NO_STORED_TRIAL = -1
 """The id of a trial that no study has, as in :func:`optuna.trial.create_trial`."""
 
 
-class Findings(Protocol):
-    """What follows from the evaluations so far, above all which evaluations are missing."""
+NeededOf = Callable[[Mapping[Evaluation, float]], Sequence[Evaluation]]
+"""A function from the finished evaluations to all that are needed, finished ones included.
 
-    @property
-    def used(self) -> Mapping[Evaluation, float]:
-        """The values that count, by evaluation. The value of a failed evaluation is NaN."""
-
-    @property
-    def missing(self) -> Sequence[Evaluation]:
-        """The evaluations to make next, in any order. Empty at the end."""
-
-    @property
-    def n_evaluations(self) -> int:
-        """The number of finished and missing evaluations together, as far as it is known."""
+It returns those that are known to be needed. The value of a failed evaluation is NaN.
+"""
 
 
 def plan_seeds(study: optuna.Study, number: int, count: int) -> Planned:
@@ -134,22 +125,24 @@ def open_evaluations(
 
 
 def make_evaluations(
-    findings_of: Callable[[Mapping[Evaluation, float]], Findings],
+    needed_of: NeededOf,
     study: optuna.Study,
     names: Sequence[str],
     evaluate: Callable[..., float | Outcome],
     *,
     show_progress_bar: bool = False,
+    n_at_most: int = 0,
     stop: threading.Event | None = None,
     n_jobs: int = 1,
     max_time: float | None = None,
     executor: futures.Executor | None = None,
     catch: Caught = (),
 ) -> None:
-    """Make evaluations until ``findings_of`` the finished evaluations misses none.
+    """Make evaluations until all are finished that ``needed_of`` the finished ones returns.
 
     No evaluation is made twice. A new call resumes, and processes may work together. ``names`` are
-    the meanings of an evaluation's numbers. ``stop`` is set by Ctrl-C, and asks running
+    the meanings of an evaluation's numbers. The progress bar shows ``n_at_most`` evaluations if
+    that many may become needed. ``stop`` is set by Ctrl-C, and asks running
     evaluations to end. It is :obj:`None` if they would ignore it. After ``max_time`` seconds over
     all runs, no evaluation begins, and running ones may end with "timeout". An ``executor`` gets a
     job for each evaluation. If an evaluation raises an error in ``catch``, the others go on.
@@ -157,10 +150,14 @@ def make_evaluations(
     bar = progress_bar(show=show_progress_bar, unit="evaluation", desc=study.study_name)
 
     def missing_in(trials: Iterable[FrozenTrial]) -> Sequence[Evaluation]:
-        findings = findings_of(made_evaluations(trials, names))
-        bar.total = findings.n_evaluations
-        bar.update(len(findings.used) - bar.n)
-        return findings.missing
+        made = made_evaluations(trials, names)
+        needed = needed_of(made)
+        missing = [evaluation for evaluation in needed if evaluation not in made]
+        bar.total = len(needed)
+        if missing:
+            bar.total = max(len(needed), n_at_most)
+        bar.update(len(needed) - len(missing) - bar.n)
+        return missing
 
     # If evaluations ignore the event, Ctrl-C raises KeyboardInterrupt within them.
     with bar, contextlib.nullcontext() if stop is None else interruptible(stop):
@@ -192,39 +189,12 @@ def make_evaluations(
             run_jobs(jobs, lambda _: missing_now())
 
 
-@dataclasses.dataclass(frozen=True)
-class Needed:
-    """Findings for a fixed list of evaluations: ``needed`` does not depend on their values."""
-
-    needed: Sequence[Evaluation]
-    made: Mapping[Evaluation, float]
-
-    @property
-    def used(self) -> dict[Evaluation, float]:
-        """The values of the finished evaluations."""
-        return {
-            evaluation: self.made[evaluation]
-            for evaluation in self.needed
-            if evaluation in self.made
-        }
-
-    @property
-    def missing(self) -> list[Evaluation]:
-        """The evaluations that must still be made."""
-        return [evaluation for evaluation in self.needed if evaluation not in self.made]
-
-    @property
-    def n_evaluations(self) -> int:
-        """The number of needed evaluations."""
-        return len(self.needed)
-
-
 def _make_one(
     storage: BaseStorage, name: str, settings: dict[str, Any], evaluation: Evaluation
 ) -> None:
     """Make an evaluation unless another worker makes it or time is up. Any process may call it."""
     study = optuna.load_study(study_name=name, storage=open_storage(storage))
-    make_evaluations(functools.partial(Needed, [evaluation]), study, **settings)
+    make_evaluations(lambda _: [evaluation], study, **settings)
 
 
 def check_is_reached(storage: BaseStorage, executor: object) -> None:

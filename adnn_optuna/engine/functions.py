@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import inspect
 import math
 import threading
@@ -26,7 +25,6 @@ from adnn_optuna.engine.arms import SAMPLERS, Arm, Arms
 from adnn_optuna.engine.code_fingerprint import UserFunction
 from adnn_optuna.engine.evaluations import (
     SEEDS,
-    Needed,
     TrialEvaluation,
     beginning_of,
     check_is_reached,
@@ -284,7 +282,7 @@ class FunctionObjective:
         new_seeds = seeds_of_best_trial(self.seed, planned["seeds"])
         needed = [(best.number, seed) for seed in new_seeds]
         make_evaluations(
-            functools.partial(Needed, needed),
+            lambda _: needed,
             evaluations,
             NEW_SEED_NAMES,
             TrialEvaluation(elsewhere, {best.number: best}, own_study),

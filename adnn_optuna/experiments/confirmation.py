@@ -6,7 +6,6 @@ parameters and the baseline network are trained on the same new seeds.
 """
 
 import dataclasses
-import functools
 import itertools
 import json
 import math
@@ -29,7 +28,6 @@ from adnn_optuna._units import Estimate, unit_of
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.evaluations import (
     SEEDS,
-    Needed,
     make_evaluations,
     open_evaluations,
     plan_seeds,
@@ -237,9 +235,10 @@ def confirm_best_trial(
         raise stored.malformed(stored.CONFIRMED, f"study {record.study.study_name!r}", fault)
     plan_seeds(record.study, best.number, len(confirmed["seeds"]))
     evaluate = _NetworkEvaluation(arms, stop, _earlier_runs(record, confirmed))
+    needed = needed_evaluations(confirmed)
     n_at_once = arms[BASELINE][0].trainer.n_at_once(least=n_cores())
     make_evaluations(
-        functools.partial(Needed, needed_evaluations(confirmed)),
+        lambda _: needed,
         _open(record),
         CONFIRMATION_NAMES,
         evaluate,
@@ -344,7 +343,7 @@ def replicate_best_trial(record: NetworkRecord, objective: NetworkObjective, sto
     [seed] = confirmation_seeds(fingerprint, best.params, 1)
     needed = [(best.number, arm, seed) for arm in arms]
     make_evaluations(
-        functools.partial(Needed, needed),
+        lambda _: needed,
         _open(record),
         CONFIRMATION_NAMES,
         _NetworkEvaluation(arms, stop),

@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable
 
 from adnn_optuna._units import in_number
-from adnn_optuna.engine.evaluations import Findings
 from adnn_optuna.render.document import Caution, Step
 from adnn_optuna.stats.proportions import unseen_share
 
@@ -20,12 +19,10 @@ NAME_A_VALUE = "Pass failed=VALUE, in a shell --failed VALUE, to count each fail
 _LARGEST_UNSEEN_SHARE = 0.5
 
 
-def made_so_far(findings: Findings, made: str) -> str:
-    """Return how many evaluations were made. ``made`` names them, such as "training runs"."""
-    n = len(findings.used)
-    n_evaluations = findings.n_evaluations
-    few = "" if findings.missing else ", too few of which succeeded"
-    return f"{n} of {n_evaluations} {made} are made{few}"
+def made_so_far(n_made: int, n_needed: int, runs: str) -> str:
+    """Return how many evaluations are made. ``runs`` names them, such as "training runs"."""
+    few = "" if n_made < n_needed else ", too few of which succeeded"
+    return f"{n_made} of {n_needed} {runs} are made{few}"
 
 
 def reused_note(what: str, n_before: int, n_now: int) -> str:

@@ -98,18 +98,17 @@ class ModelRuns:
         return self._declared_seeds
 
     @property
-    def used(self) -> Mapping[Evaluation, float]:
-        """The values that count, by the number of the model and the seed."""
-        return self.evaluations
+    def needed(self) -> list[Evaluation]:
+        """The evaluations of all seeds; in a sequential design, up to the next seed."""
+        seeds = self.seeds
+        if self.declaration["sequential"]:
+            seeds = seeds[: self._n_done + 1]
+        return [(i, seed) for seed in seeds for i in range(len(self.labels))]
 
     @functools.cached_property
     def missing(self) -> list[Evaluation]:
         """The evaluations to make next; empty if none is missing."""
-        remaining_seeds = self.seeds[self._n_done :]
-        if self.declaration["sequential"]:
-            remaining_seeds = remaining_seeds[:1]
-        needed = [(i, seed) for seed in remaining_seeds for i in range(len(self.labels))]
-        return [evaluation for evaluation in needed if evaluation not in self.evaluations]
+        return [evaluation for evaluation in self.needed if evaluation not in self.evaluations]
 
     @property
     def n_evaluations(self) -> int:
@@ -147,7 +146,8 @@ class ModelComparison(ArmComparison):
         """Return the sentence that no mean is known, and how many evaluations are made."""
         if any(self.numbers.arms.values()):
             return super()._nothing_known()
-        progress = made_so_far(self.runs, "training runs")
+        runs = self.runs
+        progress = made_so_far(len(runs.evaluations), runs.n_evaluations, "training runs")
         return f"Nothing is known of the models yet: {progress}."
 
     @property

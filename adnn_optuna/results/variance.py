@@ -105,29 +105,25 @@ class VarianceNumbers:
         return (AS_GIVEN,) * len(self.sources)
 
     @functools.cached_property
-    def _wanted(self) -> list[Evaluation]:
+    def needed(self) -> list[Evaluation]:
+        """The evaluations of the measurement, made or not."""
         in_use = [self._as_given] if self.seed is not None else []
         return in_use + [evaluation for of_run in self._runs for evaluation in of_run]
-
-    @property
-    def used(self) -> Mapping[Evaluation, float]:
-        """The values that count, by the seeds of the sources."""
-        return self.evaluations
 
     @functools.cached_property
     def missing(self) -> list[Evaluation]:
         """The evaluations to make next; empty if none is missing."""
-        return [evaluation for evaluation in self._wanted if evaluation not in self.evaluations]
+        return [evaluation for evaluation in self.needed if evaluation not in self.evaluations]
 
     @property
     def n_evaluations(self) -> int:
         """The number of all evaluations."""
-        return len(self._wanted)
+        return len(self.needed)
 
     @property
     def n_lost(self) -> int:
         """The number of failed evaluations."""
-        return sum(math.isnan(self.evaluations.get(e, 0.0)) for e in self._wanted)
+        return sum(math.isnan(self.evaluations.get(e, 0.0)) for e in self.needed)
 
     @functools.cached_property
     def _table(self) -> NDArray[np.float64]:
@@ -302,7 +298,8 @@ class Variance(Printed):
         name = numbers.value_name
         n = len(numbers.run_values)
         if not self._is_known:
-            return f"The variance of {name} is not known yet: {made_so_far(numbers, 'runs')}."
+            progress = made_so_far(len(numbers.evaluations), numbers.n_evaluations, "runs")
+            return f"The variance of {name} is not known yet: {progress}."
         if numbers.sd.value == 0:
             return f"{all_of(n, 'runs')} reached the same {name}. {differing_share(n, 'run')}"
         sentence = self._indistinguishable
