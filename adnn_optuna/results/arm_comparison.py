@@ -280,8 +280,9 @@ class ArmComparison(Printed):
 
     def _notes(self) -> list[str]:
         numbers = self.numbers
-        selecting = f"Selecting one of the {self._arm}s by these values biases its mean"
-        notes = [f"{selecting}: evaluate it on new data."]
+        arm = self._arm
+        choosing = f"If you choose one {arm} by these values, its mean is biased."
+        notes = [f"{choosing} Evaluate the chosen {arm} on new data."]
         notes += difference_notes(
             self._shown(numbers.differences),
             numbers.unit,

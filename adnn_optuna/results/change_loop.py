@@ -336,7 +336,7 @@ class ChangeLoop(Printed):
         notes = [reused_note("run", self.n_stored, self.n_runs)]
         n_failed = self.candidate.n_failed
         if n_failed and not self._lacks_values:
-            fate = "Each counts as the worst run that the candidate or the best before it had."
+            fate = "Each counts as the worst run of the candidate and of the best before it."
             if self.settings["failed"] is not None:
                 fate = f"Each counts as {self.settings['failed']:g}."
             notes.append(Caution(f"{n_failed} of {self.n_runs} runs failed. {fate}"))
@@ -345,8 +345,8 @@ class ChangeLoop(Printed):
         _, degrees = self.noise
         if degrees and not self._is_noisy:
             notes.append(
-                "All runs of the baseline are equal, so any better value is kept. Does it use the "
-                "seed?"
+                "All runs of the baseline are equal, so any better value is kept. Check that "
+                "the runs use the seed."
             )
         if self.n_kept:
             sentence = "adnn.compare_models shows on new seeds what the whole loop gained."

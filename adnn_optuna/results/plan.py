@@ -112,7 +112,7 @@ class Plan(Printed):
         notes = [
             (
                 f"The differences have a standard deviation of {sd} ({numbers.n_pilot} pilot seeds"
-                f"{pooled}). The CI of the number of seeds follows from its CI."
+                f"{pooled}). Its CI determines the CI of the number of seeds."
             )
         ]
         if len(needs) > 1:

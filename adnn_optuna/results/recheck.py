@@ -737,10 +737,10 @@ class Recheck(Printed):
                 sentence = f"{sentence} The gain is measured on the same examples."
             return sentence
         if not self.numbers.settings["draws_data"]:
-            return (
-                "Only training randomness was redrawn; the validation data are the same. The CI "
-                "does not contain the variance of examples."
-            )
+            sentence = "Only training randomness was redrawn; the validation data are the same."
+            if math.isfinite(self.low):
+                sentence = f"{sentence} The CI does not contain the variance of examples."
+            return sentence
         return ""
 
     def _next_step(self) -> Step:

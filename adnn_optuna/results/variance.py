@@ -416,8 +416,8 @@ class Variance(Printed):
             if 0 < max(sd.low for sd in sds) <= min(sd.high for sd in sds):
                 notes.append("The CIs of all sources overlap: their order is not shown.")
             notes.append(
-                "Each source is redrawn alone, with its interactions. So shares need not add up "
-                "to 100%."
+                "A source's share includes its interactions with others, so shares need not add "
+                "up to 100%."
             )
         if numbers.outliers:
             runs = "; ".join(numbers.outliers)
@@ -427,9 +427,9 @@ class Variance(Printed):
         still = [source for source, sd in numbers.sd_by_source.items() if sd.value == 0]
         if numbers.sd.value > 0 and still:
             most = max(unseen_share(len(numbers.differences[source])) for source in still)
+            redrawing = f"Redrawing {in_list(sources_in_words(still))}"
             notes.append(
-                f"Redrawing {in_list(sources_in_words(still))} changed nothing, but may in up to "
-                f"{100 * most:.0f}% of runs."
+                f"{redrawing} changed nothing here. It may change up to {100 * most:.0f}% of runs."
             )
         notes.append(
             failures_note(numbers.n_lost, len(numbers.evaluations), "runs", numbers.failed)
