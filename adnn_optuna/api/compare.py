@@ -28,8 +28,15 @@ from adnn_optuna._checks import (
     shown,
 )
 from adnn_optuna._units import unit_of
-from adnn_optuna.api._calls import are_labels, as_searched, checked_share, for_functions_only
-from adnn_optuna.api._keywords import Common, checked_call, verb
+from adnn_optuna.api._calls import (
+    Common,
+    are_labels,
+    as_searched,
+    checked_call,
+    checked_share,
+    for_functions_only,
+    verb,
+)
 from adnn_optuna.api.stored import (
     declaration_of,
     like_comparisons,
@@ -54,7 +61,7 @@ from adnn_optuna.results.declarations import (
     n_claims_of,
     store_declaration,
 )
-from adnn_optuna.results.findings import reused_note
+from adnn_optuna.results.sentences import reused_note
 from adnn_optuna.results.study import StudyResult, result_of
 from adnn_optuna.stats.paired_differences import check_margin
 from adnn_optuna.stats.resampling import ResampledArgument

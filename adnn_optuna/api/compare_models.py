@@ -29,21 +29,23 @@ from adnn_optuna._checks import (
 from adnn_optuna._seeds import source_seed
 from adnn_optuna.api._calls import (
     NO_EXECUTOR,
+    Evaluating,
     are_labels,
     check_splits,
+    checked_call,
     logged_if_interrupted,
     stored_evaluations,
+    verb,
     with_tuples,
 )
-from adnn_optuna.api._keywords import Evaluating, checked_call, verb
 from adnn_optuna.api.stored import like_comparisons
 from adnn_optuna.engine.evaluations import MAX_NUMBER, make_evaluations, open_evaluations
 from adnn_optuna.engine.functions import seeds_of
 from adnn_optuna.engine.kinds import EVALUATIONS_ELSEWHERE, TRAINED_MODELS, loaded
 from adnn_optuna.engine.records import attributes_in
 from adnn_optuna.results.declarations import checked_seeds, declared, store_declaration
-from adnn_optuna.results.findings import reused_note
 from adnn_optuna.results.models import ModelComparison, ModelRuns
+from adnn_optuna.results.sentences import reused_note
 from adnn_optuna.results.value_table import MOST_ARMS, VALUE
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.paired_differences import MARGIN, check_margin

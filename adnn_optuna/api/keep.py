@@ -30,7 +30,7 @@ from adnn_optuna._checks import (
     shown,
 )
 from adnn_optuna._seeds import new_seeds
-from adnn_optuna.api._keywords import Common, checked_call, verb
+from adnn_optuna.api._calls import Common, checked_call, verb
 from adnn_optuna.engine.code_fingerprint import code_fingerprint
 from adnn_optuna.engine.evaluations import make_evaluations, open_evaluations
 from adnn_optuna.engine.functions import seeds_of

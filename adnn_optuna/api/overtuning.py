@@ -15,7 +15,7 @@ from adnn_optuna.engine.example_scores import Examples
 from adnn_optuna.engine.signals import progress_bar
 from adnn_optuna.engine.storages import AnyStudy, opened_study
 from adnn_optuna.results.overtuning import Overtuning, overtuning_of
-from adnn_optuna.results.settings import recheck_step
+from adnn_optuna.results.sentences import recheck_step
 from adnn_optuna.stats.overtuning import Means, Metric
 
 # The reported value may differ from the metric of all examples, because it may be a mean over

@@ -37,11 +37,14 @@ from adnn_optuna._checks import (
 from adnn_optuna._seeds import experiment_fingerprint
 from adnn_optuna._units import params_in_words, with_class
 from adnn_optuna.api._calls import (
+    Call,
+    Evaluating,
     as_searched,
+    checked_call,
     logged_if_interrupted,
     stored_evaluations,
+    verb,
 )
-from adnn_optuna.api._keywords import Call, Evaluating, checked_call, verb
 from adnn_optuna.engine.code_fingerprint import UserFunction
 from adnn_optuna.engine.evaluations import (
     SEEDS,
@@ -55,9 +58,8 @@ from adnn_optuna.engine.example_scores import from_attributes
 from adnn_optuna.engine.kinds import kind_of
 from adnn_optuna.engine.objectives import Searched
 from adnn_optuna.engine.storages import AnyStudy, StudyRead, load_search, opened_study
-from adnn_optuna.results.findings import reused_note
 from adnn_optuna.results.recheck import Recheck, RecheckNumbers
-from adnn_optuna.results.settings import study_command
+from adnn_optuna.results.sentences import reused_note, study_command
 from adnn_optuna.samplers._evaluations import Evaluation, evaluation_trials
 from adnn_optuna.samplers._trials import may_be_best
 from adnn_optuna.samplers._unit_interval import n_choices, to_unit

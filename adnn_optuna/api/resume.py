@@ -11,8 +11,7 @@ from optuna.pruners import BasePruner
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Arguments, Declaration, Json, as_sizes
 from adnn_optuna._checks import FilePath, WrongValueError, shown
-from adnn_optuna.api._calls import as_searched
-from adnn_optuna.api._keywords import Call, Running, checked_call, verb
+from adnn_optuna.api._calls import Call, Running, as_searched, checked_call, verb
 from adnn_optuna.api.compare import compare
 from adnn_optuna.api.search import run_search
 from adnn_optuna.api.stored import records_of_comparison

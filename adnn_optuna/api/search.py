@@ -15,9 +15,8 @@ from optuna.study import StudyDirection
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import checked_failed, logger
 from adnn_optuna._units import Unit, unit_of
-from adnn_optuna.api._calls import as_searched
-from adnn_optuna.api._keywords import Searching, checked_call, verb
-from adnn_optuna.callbacks import LimitValues, callbacks_of
+from adnn_optuna.api._calls import Searching, as_searched, checked_call, verb
+from adnn_optuna.callbacks import LimitValues, Tally, callbacks_of
 from adnn_optuna.engine.arms import SamplerSpec, check_sampler
 from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.objectives import Ending, Outcome, Searched
@@ -25,10 +24,9 @@ from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.signals import Bar, interruptible, progress_bar
 from adnn_optuna.engine.storages import AnyStorage, open_storage
 from adnn_optuna.engine.studies import StudySpec, n_done, open_studies, resume_hint, run_trials
-from adnn_optuna.results.findings import reused_note
 from adnn_optuna.results.function_search import FunctionSearch
+from adnn_optuna.results.sentences import reused_note
 from adnn_optuna.results.study import StudyResult, result_of, unowned_notes
-from adnn_optuna.samplers._tally import Tally
 from adnn_optuna.stats.resampling import ResampledArgument
 
 _R = TypeVar("_R")

@@ -12,17 +12,19 @@ from adnn_optuna._attributes import VARIANCE, VarianceSettings
 from adnn_optuna._checks import FilePath, WrongValueError, as_integer, check_type
 from adnn_optuna.api._calls import (
     NO_EXECUTOR,
+    Evaluating,
+    checked_call,
     logged_if_interrupted,
     stored_evaluations,
+    verb,
     with_tuples,
 )
-from adnn_optuna.api._keywords import Evaluating, checked_call, verb
 from adnn_optuna.engine.evaluations import make_evaluations, open_evaluations
 from adnn_optuna.engine.functions import seeds_of
 from adnn_optuna.engine.kinds import FUNCTION, Kind
 from adnn_optuna.engine.kinds import VARIANCE as VARIANCE_KIND
 from adnn_optuna.engine.objectives import Searched
-from adnn_optuna.results.findings import reused_note
+from adnn_optuna.results.sentences import reused_note
 from adnn_optuna.results.variance import Variance, VarianceNumbers
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.spread import FEWEST

@@ -16,7 +16,7 @@ from adnn_optuna._checks import (
     check_type,
     expanded,
 )
-from adnn_optuna.api._keywords import interrupted_where_called
+from adnn_optuna.api._calls import interrupted_where_called
 from adnn_optuna.contracts.child import declared_limits, verified_apart
 from adnn_optuna.contracts.verification import shown, verified
 from adnn_optuna.experiments.contract_file import RefusedError, read_contract

@@ -16,14 +16,13 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import OWNER, PROPOSAL
-from adnn_optuna.callbacks import Limit
+from adnn_optuna.callbacks import Limit, Tally
 from adnn_optuna.engine import signals
 from adnn_optuna.engine.storages import repeats_retry
 from adnn_optuna.samplers import _owners
 from adnn_optuna.samplers._evaluations import EvaluationSampler
 from adnn_optuna.samplers._indexed import IndexedSampler
 from adnn_optuna.samplers._replicates import ReplicateSampler
-from adnn_optuna.samplers._tally import Tally
 
 Places = IndexedSampler | EvaluationSampler | ReplicateSampler
 """The samplers that number their proposals, and know each proposal before its trial exists."""

@@ -34,14 +34,13 @@ from adnn_optuna._attributes import (
     runs_of,
 )
 from adnn_optuna._checks import logger
-from adnn_optuna.callbacks import Limit, LimitValues, callbacks_of, checked_limits
+from adnn_optuna.callbacks import Limit, LimitValues, Tally, callbacks_of, checked_limits
 from adnn_optuna.engine import signals
 from adnn_optuna.engine.decisions import Begin, End, Observer, Snapshot, Wait, after, before
 from adnn_optuna.engine.objectives import ObjectiveStudy, Outcome, Trainable, mark
 from adnn_optuna.engine.repeating import StorageError, sharing_attributes
 from adnn_optuna.engine.storages import enqueue_again
 from adnn_optuna.samplers import _owners
-from adnn_optuna.samplers._tally import Tally
 
 _SECONDS_BETWEEN_READS = 0.1
 

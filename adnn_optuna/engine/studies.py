@@ -29,6 +29,7 @@ from adnn_optuna.callbacks import (
     Limit,
     LimitValues,
     MaxTimeCallback,
+    Tally,
     callbacks_of,
     checked_limits,
 )
@@ -48,7 +49,6 @@ from adnn_optuna.engine.storages import (
 )
 from adnn_optuna.samplers._owners import end_trial
 from adnn_optuna.samplers._replicates import ReplicateSampler, replicate_of
-from adnn_optuna.samplers._tally import Tally
 from adnn_optuna.samplers._trials import is_done
 
 _AS_COMPARED = Ending(is_compared=True)

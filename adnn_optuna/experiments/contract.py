@@ -35,7 +35,7 @@ from adnn_optuna.networks.retraining import Retrained
 from adnn_optuna.networks.training import is_finite
 from adnn_optuna.render.document import Detail, Step, Table, Verdict, shortened
 from adnn_optuna.render.printed import Printed
-from adnn_optuna.results.settings import study_in_words
+from adnn_optuna.results.sentences import study_in_words
 
 MAX_EMBEDDED = 50_000_000
 """The most bytes of data that are written beside a contract."""

@@ -21,7 +21,7 @@ from adnn_optuna._units import (
     in_list,
     score_in_words,
 )
-from adnn_optuna.api._keywords import interrupted_where_called
+from adnn_optuna.api._calls import interrupted_where_called
 from adnn_optuna.engine.evaluations import SEEDS
 from adnn_optuna.engine.kinds import NETWORKS
 from adnn_optuna.engine.records import SearchRecord
@@ -57,9 +57,7 @@ from adnn_optuna.render.document import (
 from adnn_optuna.results.confirmed_value import rank_notes
 from adnn_optuna.results.difference_words import test_set_note, times
 from adnn_optuna.results.fields import units_of
-from adnn_optuna.results.findings import unseen_notes
-from adnn_optuna.results.selection_figure import NewValues, selection_figure
-from adnn_optuna.results.settings import study_command
+from adnn_optuna.results.sentences import study_command, unseen_notes
 from adnn_optuna.results.study import (
     StudyResult,
     gain_figure,
@@ -67,6 +65,7 @@ from adnn_optuna.results.study import (
     selection_bias,
     why_no_best_trial,
 )
+from adnn_optuna.results.value_figures import NewValues, selection_figure
 from adnn_optuna.stats.paired_differences import NORMAL, fewest_pairs, is_by_t
 from adnn_optuna.stats.proportions import chance_limit, n_counted
 

@@ -307,7 +307,7 @@ class ArmComparison(Printed):
     def _figures(self) -> list[Figure]:
         """Return a figure of the differences with their CIs, and a figure of the values."""
         # Imported here, because a comparison that is only printed does not need this module.
-        from adnn_optuna.results.row_figure import values_figure
+        from adnn_optuna.results.value_figures import values_figure
 
         numbers = self.numbers
         unit = numbers.unit

@@ -30,7 +30,7 @@ from adnn_optuna.render.document import (
     shortened,
 )
 from adnn_optuna.render.printed import Printed, number_fields
-from adnn_optuna.results.findings import MAKE_THE_REST, counted, reused_note
+from adnn_optuna.results.sentences import MAKE_THE_REST, counted, reused_note
 from adnn_optuna.samplers._evaluations import evaluation_trials, value_of
 from adnn_optuna.stats.keeping import FEWEST_RUNS, Standard, judged, needed_gain, pooled, threshold
 from adnn_optuna.stats.spread import unit_of_values

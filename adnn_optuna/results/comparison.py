@@ -60,11 +60,10 @@ from adnn_optuna.results.difference_words import (
     with_short_labels,
 )
 from adnn_optuna.results.fields import RUN_FIELDS, Field, Units, numbers_of, seconds_under_way
-from adnn_optuna.results.findings import MAKE_THE_REST, NAME_A_VALUE
 from adnn_optuna.results.plan import Plan
-from adnn_optuna.results.row_figure import best_mean, values_figure
-from adnn_optuna.results.settings import settings_fields
+from adnn_optuna.results.sentences import MAKE_THE_REST, NAME_A_VALUE, settings_fields
 from adnn_optuna.results.study import StudyResult, bests_so_far, gains_so_far, why_no_best_trial
+from adnn_optuna.results.value_figures import best_mean, values_figure
 from adnn_optuna.stats.design import Claim, PairedDesign, Validity
 from adnn_optuna.stats.paired_differences import (
     MARGIN,

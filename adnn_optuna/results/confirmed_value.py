@@ -14,7 +14,7 @@ import numpy as np
 from adnn_optuna._attributes import Planned, Resampled
 from adnn_optuna._units import UNKNOWN, Estimate, Unit, all_of, estimate_around, in_number, percent
 from adnn_optuna.render.document import Caution, Detail, Line
-from adnn_optuna.results.findings import (
+from adnn_optuna.results.sentences import (
     counted_values,
     differing_share,
     failures_note,

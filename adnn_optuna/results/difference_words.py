@@ -22,7 +22,7 @@ from adnn_optuna.render.document import (
     difference,
     shortened,
 )
-from adnn_optuna.results.findings import unseen_notes
+from adnn_optuna.results.sentences import unseen_notes
 from adnn_optuna.stats.design import Validity
 from adnn_optuna.stats.paired_differences import PairedDifference
 from adnn_optuna.stats.sequential import AFTER_FIXED, ALPHA

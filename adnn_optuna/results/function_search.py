@@ -25,7 +25,7 @@ from adnn_optuna.render.document import (
 )
 from adnn_optuna.results.confirmed_value import ConfirmedValue
 from adnn_optuna.results.fields import units_of
-from adnn_optuna.results.findings import failures_note
+from adnn_optuna.results.sentences import failures_note
 from adnn_optuna.results.study import StudyResult, has_failures, selection_bias
 from adnn_optuna.samplers._replicates import replicate_of
 
@@ -232,7 +232,7 @@ class FunctionSearch(StudyResult):
         if self.best is None or highest is None or not new_values:
             return super()._figures()
         # Imported here, because a result that is only printed does not need this module.
-        from adnn_optuna.results.selection_figure import NewValues, selection_figure
+        from adnn_optuna.results.value_figures import NewValues, selection_figure
 
         unit = units_of(self.record).selection
         number, best_value = highest

@@ -17,7 +17,7 @@ from adnn_optuna.results.difference_words import (
     sources_in_words,
     test_set_note,
 )
-from adnn_optuna.results.findings import (
+from adnn_optuna.results.sentences import (
     MAKE_THE_REST,
     NAME_A_VALUE,
     counted,

@@ -24,7 +24,7 @@ from adnn_optuna.render.document import (
     Verdict,
 )
 from adnn_optuna.render.printed import TRIAL, Printed, number_fields
-from adnn_optuna.results.settings import study_in_words
+from adnn_optuna.results.sentences import study_in_words
 from adnn_optuna.samplers._trials import is_feasible
 from adnn_optuna.stats.overtuning import (
     FEWEST_GROUPS,
@@ -245,7 +245,7 @@ class Overtuning(Printed):
     def _figure(self) -> Figure:
         """Return a figure of all reported values, the best one, and its value on new data."""
         # Imported here, because a result that is only printed does not need this module.
-        from adnn_optuna.results.selection_figure import NewValues, selection_figure
+        from adnn_optuna.results.value_figures import NewValues, selection_figure
 
         new, best, optimism = self._estimates()
         title = f"No overstatement of {best.value} is shown"

@@ -40,8 +40,7 @@ from adnn_optuna.render.document import (
 )
 from adnn_optuna.render.printed import TRIAL, Printed, number_fields
 from adnn_optuna.results.confirmed_value import ConfirmedValue, mean_interval
-from adnn_optuna.results.findings import MAKE_THE_REST, counted, counted_values
-from adnn_optuna.results.settings import study_in_words
+from adnn_optuna.results.sentences import MAKE_THE_REST, counted, counted_values, study_in_words
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.design import PairedDesign
 from adnn_optuna.stats.paired_differences import (
@@ -758,7 +757,7 @@ class Recheck(Printed):
     def _selection_figure(self) -> Figure:
         """Return a figure of all trials, the best value, and the chosen trial on new seeds."""
         # Imported here, because a result that is only printed does not need this module.
-        from adnn_optuna.results.selection_figure import NewValues, selection_figure
+        from adnn_optuna.results.value_figures import NewValues, selection_figure
 
         numbers = self.numbers
         best, chosen, excess = self._estimates()[:3]

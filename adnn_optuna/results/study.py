@@ -34,7 +34,7 @@ from adnn_optuna.render.document import (
 from adnn_optuna.render.printed import TRIAL, Printed, number_fields
 from adnn_optuna.results.fields import FIELDS, numbers_of, units_of
 from adnn_optuna.results.overtuning import overtuning_of
-from adnn_optuna.results.settings import is_named, recheck_step, settings_fields
+from adnn_optuna.results.sentences import is_named, recheck_step, settings_fields
 from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._trials import is_feasible
 from adnn_optuna.stats.spread import floor_of

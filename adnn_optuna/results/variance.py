@@ -28,7 +28,7 @@ from adnn_optuna.render.document import (
 )
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.difference_words import sources_in_words
-from adnn_optuna.results.findings import (
+from adnn_optuna.results.sentences import (
     MAKE_THE_REST,
     counted,
     differing_share,

@@ -1,4 +1,4 @@
-"""Shares of examples and of seeds."""
+"""Shares of examples and of seeds, and the CI of a test gain."""
 
 import math
 
@@ -25,3 +25,30 @@ def chance_limit(n_largest: float, n: float) -> float:
 def unseen_share(n: int) -> float:
     """Return a share of seeds: with a probability of 5%, none of n random seeds is among them."""
     return 1 - 0.05 ** (1 / n) if n else 1.0
+
+
+def difference_interval(won: float, lost: float, n_images: float) -> tuple[float, float]:
+    """Return the 95% interval of the difference of two proportions of the same images.
+
+    ``won`` images are right only with the first network, and ``lost`` images only with the second.
+    The interval is by Bonett and Price (2012), Journal of Educational and Behavioral Statistics
+    37(4), 479-488.
+    """
+    n = n_images + 2
+    p_won = (won + 1) / n
+    p_lost = (lost + 1) / n
+    difference = p_won - p_lost
+    variance = (p_won + p_lost - difference**2) / n
+    half = Z * math.sqrt(variance)
+    return max(difference - half, -1.0), min(difference + half, 1.0)
+
+
+def gain_interval(look: TestEvaluation, gain: float) -> tuple[float, float]:
+    """Return the 95% interval of a test gain for other test images; NaN if it is unknown."""
+    if math.isnan(look["baseline"]):
+        return math.nan, math.nan
+    if (error := look.get("standard_error")) is None:
+        # Repeated images add no information.
+        share = n_counted(look) / look["n_images"]
+        return difference_interval(look["won"] * share, look["lost"] * share, n_counted(look))
+    return gain - Z * error, gain + Z * error

@@ -15,7 +15,7 @@ import adnn_optuna as adnn
 from adnn_optuna import _attributes as stored
 from adnn_optuna.api.stored import load_result
 from adnn_optuna.cli import main as cli
-from adnn_optuna.results.findings import MAKE_THE_REST
+from adnn_optuna.results.sentences import MAKE_THE_REST
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,7 +21,7 @@ from adnn_optuna.results.difference_words import (
     short_labels,
     with_short_labels,
 )
-from adnn_optuna.results.row_figure import values_figure
+from adnn_optuna.results.value_figures import values_figure
 from adnn_optuna.stats.paired_differences import PairedDifference, paired_differences
 
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adnn_optuna.stats.example_scores import effective_number
-from adnn_optuna.stats.gain_interval import difference_interval, gain_interval
 from adnn_optuna.stats.proportions import (
+    difference_interval,
+    gain_interval,
     unseen_share,
 )
 
