@@ -1,7 +1,6 @@
 """Recheck any Optuna study, to measure how much of its best value is selection bias."""
 
 import dataclasses
-import functools
 import math
 import zlib
 from collections.abc import Mapping, Sequence
@@ -48,6 +47,7 @@ from adnn_optuna.api._calls import (
 from adnn_optuna.engine.code_fingerprint import UserFunction
 from adnn_optuna.engine.evaluations import (
     SEEDS,
+    NeededOf,
     TrialEvaluation,
     beginning_of,
     make_evaluations,
@@ -165,23 +165,18 @@ def recheck(
             f"{shown(against)}. Omit deterministic=True to compare with it."
         )
     read = opened_study(study)
-    study = read.study
     completed = _valued_trials(read)
     searched = _objective_of(read, evaluate, call, resampled, is_random=not deterministic)
     candidates = _best_without_copies(completed, top)
     _check_against(against, completed)
-    compared = [
+    baselines = [
         _baseline_of_trial(trial, read, searched, completed, against) for trial in candidates
     ]
-    storage = call.storage
-    if storage is None:
-        storage = study._storage
-    name = call.study_name or f"{study.study_name}/recheck"
-    sizes = searched.split_sizes
     if isinstance(against, Mapping):
         against = dict(against)
+    sizes = searched.split_sizes
     settings: RecheckSettings = {
-        "study": study.study_name,
+        "study": read.study.study_name,
         "top": top,
         "choose": choose,
         "confirm": confirm,
@@ -192,49 +187,52 @@ def recheck(
         "is_seeded": searched.is_seeded,
         "draws_data": searched.draws_data,
         "candidates": [trial.number for trial in candidates],
-        "compared": compared,
+        "compared": baselines,
     }
+    storage = call.storage
+    if storage is None:
+        storage = read.study._storage
     recheck_study = open_evaluations(
         storage,
-        name,
+        call.study_name or f"{read.study.study_name}/recheck",
         beginning_of(read.trials),  # This differs between studies of one name.
-        direction=study.direction,
+        direction=read.study.direction,
         functions=searched.functions,
         reuse=call.reuse,
         settings={RECHECK: settings},
     )
-    settings = recheck_study.user_attrs[RECHECK]  # JSON has changed tuples to lists.
-    numbers = _numbers_of(read, recheck_study, settings)
-    if deterministic:
-        return _result(read, recheck_study, settings)
-    before = frozenset(numbers.evaluations)
-    trials = (*numbers.candidates, *numbers.baselines_by_candidate.values())
-    evaluate_trial = TrialEvaluation(searched, {trial.number: trial for trial in trials}, study)
+    numbers = _numbers_of(read, recheck_study)
+    if not deterministic:
+        evaluate_trial = TrialEvaluation(searched, numbers.evaluated, read.study)
+        needed_of = _needed_of(numbers, recheck_study)
+        options = call.evaluation_options()
+        with logged_if_interrupted(lambda: _result(read, recheck_study)):
+            make_evaluations(needed_of, recheck_study, NEW_SEED_NAMES, evaluate_trial, **options)
+    return _result(read, recheck_study, before=frozenset(numbers.evaluations))
 
-    @functools.cache
-    def confirming() -> list[Evaluation]:
-        """Return the evaluations on new seeds, and plan them, after those that choose a trial."""
-        chosen = _numbers_of(read, recheck_study, settings)
-        assert chosen.trial is not None, "All evaluations that choose are made."
-        planned = plan_seeds(recheck_study, chosen.trial.number, confirm)
-        return dataclasses.replace(chosen, planned=planned).confirming
 
-    def needed(made: Mapping[Evaluation, float]) -> list[Evaluation]:
-        if made.keys() >= {*numbers.choosing}:
-            return numbers.choosing + confirming()
-        return numbers.choosing
+def _needed_of(numbers: RecheckNumbers, recheck_study: optuna.Study) -> NeededOf:
+    """Return the function that names the needed evaluations.
 
-    options = call.evaluation_options()
-    with logged_if_interrupted(lambda: _result(read, recheck_study, settings)):
-        make_evaluations(needed, recheck_study, NEW_SEED_NAMES, evaluate_trial, **options)
-    return _result(read, recheck_study, settings, before)
+    First, they are those that choose a trial. Then they are also those of the chosen trial.
+    """
+    confirming = list[Evaluation]()
+
+    def needed_of(made: Mapping[Evaluation, float]) -> list[Evaluation]:
+        if not confirming and made.keys() >= {*numbers.choosing}:
+            chosen = dataclasses.replace(numbers, evaluations=made)
+            assert chosen.trial is not None, "All evaluations that choose are made."
+            n_seeds = numbers.settings["confirm"]
+            planned = plan_seeds(recheck_study, chosen.trial.number, n_seeds)
+            confirming.extend(dataclasses.replace(chosen, planned=planned).confirming)
+        return numbers.choosing + confirming
+
+    return needed_of
 
 
 def stored_recheck(recheck_study: optuna.Study) -> Recheck:
     """Return the result of a stored recheck, without new evaluations."""
-    return _result(
-        _rechecked_study(recheck_study), recheck_study, recheck_study.user_attrs[RECHECK]
-    )
+    return _result(_rechecked_study(recheck_study), recheck_study)
 
 
 def resumed_recheck(
@@ -277,10 +275,10 @@ def _rechecked_study(recheck_study: optuna.Study) -> StudyRead:
     )
 
 
-def _numbers_of(
-    read: StudyRead, recheck_study: optuna.Study, settings: RecheckSettings
-) -> RecheckNumbers:
+def _numbers_of(read: StudyRead, recheck_study: optuna.Study) -> RecheckNumbers:
     """Return the numbers that follow from the stored evaluations."""
+    attrs = recheck_study.user_attrs
+    settings: RecheckSettings = attrs[RECHECK]
     completed = _valued_trials(read)
     missing = {*settings["candidates"]}.difference(trial.number for trial in completed)
     if missing:
@@ -299,7 +297,7 @@ def _numbers_of(
     )
     if numbers.trial is None:
         return numbers
-    planned = planned_of(recheck_study.user_attrs, numbers.trial.number)
+    planned = planned_of(attrs, numbers.trial.number)
     return dataclasses.replace(numbers, planned=planned or numbers.planned)
 
 
@@ -328,14 +326,14 @@ def _experiment_of(read: StudyRead) -> Any:
 def _result(
     read: StudyRead,
     recheck_study: optuna.Study,
-    settings: RecheckSettings,
+    *,
     before: frozenset[Evaluation] = frozenset(),
 ) -> Recheck:
     """Return the result of all stored evaluations.
 
     ``before`` are the evaluations that were stored before this call.
     """
-    numbers = _numbers_of(read, recheck_study, settings)
+    numbers = _numbers_of(read, recheck_study)
     scores = dict[Evaluation, np.ndarray]()
     violated = set[Evaluation]()
     trials = recheck_study.get_trials(deepcopy=False)

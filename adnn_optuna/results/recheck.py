@@ -109,6 +109,12 @@ class RecheckNumbers:
         return baselines
 
     @functools.cached_property
+    def evaluated(self) -> dict[int, FrozenTrial]:
+        """The candidates and their baselines, by number."""
+        trials = (*self.candidates, *self.baselines_by_candidate.values())
+        return {trial.number: trial for trial in trials}
+
+    @functools.cached_property
     def _by_number(self) -> dict[int, FrozenTrial]:
         return {trial.number: trial for trial in self.trials}
 
@@ -352,10 +358,7 @@ class RecheckNumbers:
     @functools.cached_property
     def used(self) -> dict[Evaluation, float]:
         """The values of the evaluations of the current candidates and their baselines."""
-        numbers = {
-            trial.number for trial in (*self.candidates, *self.baselines_by_candidate.values())
-        }
-        return {e: value for e, value in self.evaluations.items() if e[0] in numbers}
+        return {e: value for e, value in self.evaluations.items() if e[0] in self.evaluated}
 
     @property
     def n_lost(self) -> int:
