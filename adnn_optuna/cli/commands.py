@@ -26,7 +26,7 @@ def search(
     objective: opt.Options,
     **options: Any,
 ) -> out.Answer:
-    """Search for the best init offsets of a network, or parameters of a function.
+    """Search for the best init offsets of a network, or the best parameters of a function.
 
     Set at least one limit (the greedy samplers also end by themselves). The
     search selects on the validation set. The test set is evaluated once, for the
@@ -141,7 +141,7 @@ def plan(
     *,
     gain: Annotated[float, "The gain to show: 0.003 is 0.3 points of accuracy."],
 ) -> out.Answer:
-    """Show how many seeds, and hours, are needed to show a gain with 80% power.
+    """Show how many seeds and hours are needed to show a gain with 80% power.
 
     A stored comparison, such as a pilot of five seeds, gives the standard deviation
     of the differences.
@@ -239,8 +239,8 @@ def verify(
 ) -> out.Answer:
     """Check a contract: train its two networks again, and compare the results.
 
-    Nothing in the file is executed. No file that it names outside its folder is
-    read. Ctrl-C ends the check at once.
+    Nothing in the file is executed. Files outside its folder are not read, even if
+    the contract names them. Ctrl-C ends the check at once.
 
     \b
     The file's status and exit codes:
@@ -249,8 +249,8 @@ def verify(
                            reproduced the gain, within the spread of eight runs
       breached          1  a result was not reproduced, the file was changed, or
                            new seeds contradict the claimed gain
-      cannot_check      2  the file, data or model is missing, unreadable or a
-                           wrong one, runs vary too much, or a limit was reached
+      cannot_check      2  the file, data or model is missing, unreadable or
+                           wrong, runs vary too much, or a limit was reached
 
     \b
     Examples:

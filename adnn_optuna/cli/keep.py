@@ -90,7 +90,7 @@ class _Command:
     stop: threading.Event = dataclasses.field(default_factory=threading.Event)
 
     def __call__(self, seed: int) -> float:
-        """Run the command, and return the last number that it prints; NaN if it fails."""
+        """Run the command. Return the number in the last match, or NaN if the run fails."""
         arguments = [argument.replace(_SEED, str(seed)) for argument in self.arguments]
         with tempfile.TemporaryFile() as printed:
             # The command has its own process group, so that all its processes end together.
@@ -142,7 +142,7 @@ class _Command:
         return True
 
     def _value(self, text: str) -> float:
-        """Return the number in the last match; NaN if it is not a number."""
+        """Return the number in the last match. It is NaN if the matched text is not a number."""
         value = math.nan
         for match in self.pattern.finditer(text):
             value = math.nan
@@ -205,8 +205,8 @@ def _fingerprint(parts: Sequence[str]) -> str:
 
 def _git(folder: Path, *arguments: str) -> bytes:
     try:
-        return subprocess.run(  # noqa: S603 - of no user's text.
-            ["git", *arguments],  # noqa: S607 - wherever it is installed.
+        return subprocess.run(  # noqa: S603 - the arguments are fixed.
+            ["git", *arguments],  # noqa: S607 - the folder of git differs between systems.
             cwd=folder,
             capture_output=True,
             check=True,

@@ -37,13 +37,13 @@ from adnn_optuna.cli import commands, keep, measure, output
 from adnn_optuna.cli.docstrings import summary
 from adnn_optuna.cli.options import with_options
 
-# The usage and the options of each command, which `make snapshots` writes.
+# `make snapshots` writes the usage and the options of each command to this file.
 HELPS_FILE: Path = Path(__file__).with_name("helps.json")
 _GROUPS = ("Arguments", "Options", "Limits", "Data", "Network", "Training", "Offsets", "Output")
 
 
 def _styled(text: str, **style: Any) -> str:
-    """Return a text in a style, or unchanged unless stdout shows colours."""
+    """Return the text in a style if stdout shows colours. Otherwise return it unchanged."""
     if output.has_colors():
         return typer.style(text, **style)
     return text
@@ -76,7 +76,7 @@ class Verb(TyperCommand):
 
 
 class VerbInHelp(Verb):
-    """A command that only shows its help. It reads the options from a file, which is fast."""
+    """A command that only shows its help. It reads its options from a file, to be fast."""
 
     @functools.cached_property
     def _help(self) -> dict[str, Any]:
@@ -93,7 +93,7 @@ class VerbInHelp(Verb):
 
 
 class Verbs(TyperGroup):
-    """All commands. A command's options are made only when it is called, which saves imports."""
+    """All commands. To save imports, a command's options are made only when it is called."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the command that is called, with its options."""
@@ -116,8 +116,7 @@ class Verbs(TyperGroup):
         _write(formatter, "Exit codes", _EXIT_CODES)
 
 
-# With these values, a help needs neither rich nor pydantic. Otherwise they would be loaded to
-# parse the options.
+# Without these values, Typer would load rich and pydantic to parse the options of a help.
 _DEFAULTS = dict.fromkeys(("help", "install_completion", "show_completion", "version"), False)
 _HELP_NAMES = ["-h", "--help"]
 _CONTEXT_SETTINGS = {
@@ -149,8 +148,8 @@ def _adnn(*, version: Annotated[bool, _VERSION] = False) -> None:
     """Part of your best score is luck.
 
     adnn_optuna measures how much, for any Optuna study, and searches the initial
-    weights of Keras networks. Studies are Optuna's: stop them, resume them, open
-    them in optuna-dashboard.
+    weights of Keras networks. Studies are Optuna studies: you can stop and resume
+    them, and open them in optuna-dashboard.
 
     \b
     Start here (digits, the default data, need no download):
@@ -181,7 +180,8 @@ _EXIT_CODES = [
 ]
 
 
-# The groups of commands, and the kinds of files to which each command can write its result.
+# The commands of each group. For each command, the kinds of files to which it can write its
+# result.
 _VERBS: dict[str, dict[Callable[..., output.Answer], tuple[str, ...]]] = {
     "check": {
         measure.recheck: ("report",),
@@ -223,7 +223,7 @@ for _name, _verb in _COMMANDS.items():
 
 @functools.cache
 def command_with_options(name: str) -> Any:
-    """Return the command with this name, with all its options."""
+    """Return the command with this name and all its options."""
     verb = _COMMANDS[name]
     single = typer.Typer(
         add_completion=False, rich_markup_mode=None, context_settings=_CONTEXT_SETTINGS
@@ -268,7 +268,7 @@ def _with_options(sentence: str, name: str) -> str:
         option = parameter.opts[0]
         if not option.startswith("-"):
             option = str(parameter.name).upper()
-        # Elsewhere, a usual word may equal an argument's name.
+        # At other places, an ordinary word may be equal to an argument's name.
         subject = rf"(^|(?<=\bif )){argument}(?= (must|is) )"
         sentence = re.sub(subject, option, sentence)
         if getattr(parameter, "is_flag", False):
@@ -299,22 +299,23 @@ def run(arguments: Sequence[str]) -> int:
     arguments = list(arguments) or ["--help"]
     try:
         code: int | None = app(arguments, prog_name="adnn", standalone_mode=False)
-    except KeyboardInterrupt:  # While a command runs, Typer turns it into an exit code.
+    except KeyboardInterrupt:  # While a command runs, Typer turns this error into an exit code.
         code = output.INTERRUPTED
     except typer.TyperException as error:
         hint = " ".join(error.format_message().split())
-        for text in arguments:  # Any text may be a storage in the wrong place.
+        for text in arguments:  # Any text may be a storage's URL with a password.
             value = text.partition("=")[2] if text.startswith("--") else text
             if "://" in value or "@" in value:
                 hint = hint.replace(value, masked(value))
         command = "adnn"
         if arguments[0] in _COMMANDS:
             command = f"adnn {arguments[0]}"
-        if not hint.endswith("?"):  # A hint such as "Did you mean 'search'?" ends the sentence.
+        # A hint such as "Did you mean 'search'?" already ends with a mark.
+        if not hint.endswith("?"):
             hint = hint.rstrip(".") + "."
         output.say(f"adnn: {hint} See {command} --help.")
         return output.WRONG_INPUT
-    except Exception as error:  # noqa: BLE001 - a traceback is for those who ask for it
+    except Exception as error:  # noqa: BLE001 - users see a traceback only if they ask for it.
         if os.environ.get("ADNN_DEBUG"):
             output.say(traceback.format_exc())
         sentence, code = _in_a_sentence(error)
@@ -322,7 +323,8 @@ def run(arguments: Sequence[str]) -> int:
             sentence = _with_options(sentence, arguments[0])
         output.say(f"adnn: {sentence}")
     if code == output.INTERRUPTED:
-        # An interrupted import cannot be repeated, so nothing is imported here.
+        # The interrupt may have cut off an import, which cannot be repeated. So nothing is
+        # imported here.
         masked_arguments = map(_as_shown, ["", *arguments], arguments)
         hint = "Interrupted; all stored results are kept. Go on with"
         output.say(f"{hint}:\n    {shlex.join(['adnn', *masked_arguments])}")
@@ -336,6 +338,6 @@ def main() -> NoReturn:
     # SQLAlchemy logs an error if an interrupt comes while a connection returns to the pool.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # Some encodings lack some characters.
+        if isinstance(stream, io.TextIOWrapper):  # Not every encoding has every character.
             stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))

@@ -25,8 +25,8 @@ from adnn_optuna.cli.parsing import integers, load_function, name_or_config, num
 
 DEFAULT_STORAGE = "sqlite:///adnn.db"
 Options = dict[str, Any]
-"""The values of a command's options, by the names of Python's arguments."""
-# Options that differ from the arguments of Python, or that Python does not have.
+"""The values of a command's options. The keys are the names of Python's arguments."""
+# These options differ from the arguments of Python, or exist only in a shell.
 _FUNCTION = "An Optuna objective, MODULE:FUNCTION (this folder first); omit it for a network."
 Function = Annotated[str | None, _FUNCTION]
 Storage = Annotated[str, "Database of the studies: an SQLite file, or any URL that Optuna takes."]
@@ -78,8 +78,8 @@ AtOnce = Annotated[int | None, typer.Option(min=1, help=_AT_ONCE)]
 _DATASET = "digits, mnist, fashion_mnist, or a .csv[.gz] or .parquet table, or an .npz of x and y."
 Dataset = Annotated[str, typer.Option("--dataset", "--data", help=_DATASET)]
 
-# A network is made by these public functions and classes, in this order. Each has a group of
-# options in the help, and the arguments that a shell can pass.
+# These public functions and classes make a network, in this order. Each has the name of its group
+# in the help, and the names of the arguments that a shell can pass.
 _SOURCES = {
     "load_dataset": (
         "Data",
@@ -95,12 +95,12 @@ _SOURCES = {
     "InitOffsetObjective": ("Network", "metric seed"),
     "OffsetSpace": ("Offsets", "low high scope unit include_output"),
 }
-# Arguments of a command's function, such as ``training``. Each is replaced by the options of this
-# many of the functions and classes above.
+# A command's function has arguments such as ``training``. Each is replaced by the options of the
+# first functions and classes above. The value is the number of these functions and classes.
 _LEVELS = {"data": 1, "training": 2, "network": 4, "objective": 5}
-# In Python, these have no defaults, because a compiled model has its own.
+# In Python, these arguments have no defaults, because a compiled model has its own values.
 _DEFAULTS = {"optimizer": "adam", "learning_rate": 0.001}
-# The groups, in the help, of options that are not in `_SOURCES`.
+# The groups in the help for options that are not in `_SOURCES`.
 _GROUPS = {
     "data_dir": "Data",
     **dict.fromkeys(("max_trial", "max_time", "max_memory"), "Limits"),
@@ -112,7 +112,7 @@ _IN_PYTHON = {
     "luck": "expected_luck",
     "variance": "measure_variance",
 }
-# Maps annotations of Python's arguments to the types of options, in all commands.
+# Maps the annotations of Python's arguments to the types of options. It applies to all commands.
 _PASSED: dict[str, Any] = {
     "bool": bool,
     "int": int,
@@ -122,7 +122,7 @@ _PASSED: dict[str, Any] = {
     "str": str,
     "str | None": str | None,
 }
-# Maps the names of arguments that are texts in a shell to the types of their options.
+# Some arguments are texts in a shell. This maps their names to the types of their options.
 _AS_TEXT: dict[str, Any] = {
     "against": Annotated[str | None, _AGAINST],
     "baseline_file": Path | None,
@@ -154,7 +154,7 @@ def with_options(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[
         "quiet": _option("quiet", False, Quiet),
         "json": _option("json", False, Json),
     }
-    # If no function of the Python API belongs to the command, the help comes from ``verb`` itself.
+    # If the Python API has no function for the command, the help comes from ``verb`` itself.
     in_python = getattr(adnn, _IN_PYTHON.get(verb.__name__, verb.__name__), verb)
     parts = _parts(own_parameters, in_python)
     docs = docstrings.arguments(in_python)
@@ -179,7 +179,7 @@ def with_options(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[
             arguments[part] = {name: given[name] for name in of_part}
         arguments |= arguments.pop("options", {})
         arguments = {name: parsed(name, value) for name, value in arguments.items()}
-        if arguments.get("failed") is not None:  # In a shell, it also counts raised errors.
+        if arguments.get("failed") is not None:  # In a shell, `failed` also counts raised errors.
             arguments["catch"] = Exception
         if has_bar:
             arguments["show_progress_bar"] = not given["quiet"]
@@ -218,7 +218,7 @@ def as_option(name: str) -> str:
 def _parts(
     own: Mapping[str, inspect.Parameter], in_python: Callable[..., Any]
 ) -> dict[str, dict[str, inspect.Parameter]]:
-    """Map each argument of a command, such as ``limits``, to the options that replace it."""
+    """Map each argument that options replace, such as ``limits``, to these options."""
     parts = {name: _part(name) for name in own if name in _LEVELS}
     if "limits" in own:
         from adnn_optuna.callbacks import LIMITS
@@ -241,7 +241,7 @@ def _parts(
 
 
 def _passed(parameter: inspect.Parameter) -> inspect.Parameter | None:
-    """Return the option for an argument of Python; :obj:`None` if a shell cannot pass it."""
+    """Return the option for an argument of Python, or :obj:`None` if a shell cannot pass it."""
     name = parameter.name
     kind = parameter.annotation
     if name == "storage":
@@ -283,7 +283,7 @@ def _part(level: str) -> dict[str, inspect.Parameter]:
 
 
 def _kind_in_shell(annotation: Any) -> Any:
-    """Return the type of an option. Lists and configurations are texts in a shell."""
+    """Return the type of an option. It is text for lists and configurations."""
     kinds = {*(get_args(annotation) or (annotation,))}
     if get_origin(annotation) is Literal or any(get_origin(kind) is Literal for kind in kinds):
         return annotation
@@ -300,7 +300,7 @@ def _kind_in_shell(annotation: Any) -> Any:
 def _explained(
     parameter: inspect.Parameter, said: Mapping[str, str], group: str | None = None
 ) -> inspect.Parameter:
-    """Return an option with its help, its group and the values that a shell completes."""
+    """Return the option with its help, its group and the values that a shell completes."""
     name = parameter.name
     annotation = parameter.annotation
     note: Any = said.get(name)
@@ -320,7 +320,10 @@ def _explained(
 
 
 def _values(values: Callable[[], Iterable[str]]) -> Callable[[str], Iterable[str]]:
-    """Return a function that completes a value, or the last value of a list with commas."""
+    """Return a function that completes a value.
+
+    In a list with commas, it completes the last value.
+    """
     return lambda incomplete: (f"{incomplete[: incomplete.rfind(',') + 1]}{v}" for v in values())
 
 
@@ -333,7 +336,7 @@ _COMPLETED: dict[str, Callable[..., Any]] = {
 
 
 def _of(source: str, options: Options) -> Options:
-    """Return the values of the options that a function or class takes."""
+    """Return the values of the options that belong to this function or class."""
     _, names = _SOURCES[source]
     return {name: options[name] for name in names.split() if name in options}
 
@@ -343,7 +346,7 @@ def load_data(options: Options) -> "adnn.Dataset":
     of_data = _of("load_dataset", options)
     for name in ("validation_size", "test_size"):
         size = of_data.get(name)
-        # A whole number is a number of samples; any other number is a share.
+        # A whole number is a number of examples. Any other number is a share.
         if size is not None and size % 1 == 0:
             of_data[name] = int(size)
     return adnn.load_dataset(options.get("dataset", "digits"), **of_data)
@@ -358,7 +361,7 @@ def make_training(options: Options) -> "tuple[adnn.Dataset, adnn.Training]":
 
 
 def make_network(options: Options) -> "adnn.InitOffsetObjective":
-    """Return the objective of a network without offsets."""
+    """Return the objective of the network that the options describe. Its space is the default."""
     of_model = _of("MLP", options)
     for name in {"kernel_initializer", "bias_initializer"} & {*of_model}:
         of_model[name] = name_or_config(as_option(name), of_model[name])
@@ -379,7 +382,10 @@ def searched(function: str | None, options: Options) -> Any:
 
 
 def default_name(first: str, options: Options) -> str:
-    """Return a study's name: ``first``, and each option that differs from its default."""
+    """Return a study's name.
+
+    It contains ``first`` and each option that differs from its default.
+    """
     set_options = {k: v for k, v in not_default(options).items() if k != "data_dir"}
     if "dataset" in set_options:
         set_options["dataset"] = Path(set_options["dataset"]).name

@@ -44,7 +44,7 @@ USES = {
     "see_it": "To see the figure, open",
     "read_it": "To read the report, open",
 }
-"""The purpose of a command or a file, by its key in JSON."""
+"""The purpose of each command or file. The keys are those in JSON."""
 
 FILES = {
     "contract": File(
@@ -59,12 +59,15 @@ FILES = {
 
 
 def load_libraries() -> None:
-    """Import Optuna, and TensorFlow if it is installed. Both then log only warnings."""
+    """Import Optuna and, if it is installed, TensorFlow.
+
+    Both then log only warnings and errors.
+    """
     import optuna
 
     from adnn_optuna.networks._tensorflow import LOG_LEVEL, load_tensorflow
 
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # A user may have configured another.
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # A user may have configured another backend.
     os.environ.setdefault(LOG_LEVEL, "2")
     if is_installed("tensorflow"):
         with notice("Loading TensorFlow …"):
@@ -78,7 +81,8 @@ def notice(text: str) -> Iterator[None]:
     if sys.stderr is None or not sys.stderr.isatty():
         yield
         return
-    # Write to a copy, because descriptor 2 is filtered while TensorFlow is imported.
+    # Write to a copy of descriptor 2, because the original is filtered while TensorFlow is
+    # imported.
     terminal = os.dup(sys.stderr.fileno())
     os.write(terminal, text.encode())
     try:
@@ -89,12 +93,12 @@ def notice(text: str) -> Iterator[None]:
 
 
 def has_colors() -> bool:
-    """Return whether stdout is a terminal, and the user wants colours."""
+    """Return whether stdout is a terminal and NO_COLOR is not set."""
     return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def _document(result: Printed, function: str | None) -> Document:
-    """Return a result's document. Its next command names the function, if there is one."""
+    """Return a result's document. If there is a function, the next command names it."""
     document = result.document()
     if function is None:
         return document
@@ -109,10 +113,10 @@ def as_text(
     has_report: bool = True,
     writes_report: bool = False,
 ) -> str:
-    """Return a result as text for a shell. On a terminal, the title has the verdict's colour.
+    """Return a result as text for a shell. The title has the verdict's colour on a terminal.
 
-    ``has_report`` is whether the command has an option for a report. ``writes_report`` is whether
-    it writes a report now.
+    ``has_report`` says whether the command has an option for a report. ``writes_report`` says
+    whether this call writes a report.
     """
     document = _document(result, function)
     how = "pass --json"
@@ -133,7 +137,7 @@ def as_text(
 
 
 def show(text: str, stream: TextIO | None = None) -> None:
-    """Write a text to stdout."""
+    """Write a text to ``stream``, by default to stdout."""
     print(printable(text, keep="\n"), file=stream, flush=True)
 
 
@@ -143,16 +147,16 @@ def say(text: str) -> None:
 
 
 class Answer(NamedTuple):
-    """A command's result, hints such as the files that it wrote, and the exit code."""
+    """A command's result with hints, such as the names of written files, and the exit code."""
 
     facts: Any
-    more: dict[str, str] = {}  # noqa: RUF012 - it is never changed.
+    more: dict[str, str] = {}  # noqa: RUF012 - the dictionary is never changed.
     code: int = 0
-    function: str | None = None  # The name of the function that was searched.
+    function: str | None = None  # The name of the user's function.
 
 
 def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Path | None) -> None:
-    """Write the files that the user wants, and show the result and the files' names."""
+    """Write the requested files, and show the result and the files' names."""
     facts, more, code, function = answer
     requested = {what: file for what, file in files.items() if file is not None}
     more = dict(more)
@@ -163,11 +167,11 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
             contract = facts.contract()
             contract.save(file)
             more["check_it"] = f"adnn verify {as_argument(str(file))}"
-            # Making the contract has stored the test scores and the results on new seeds. So
+            # To make the contract, the test scores and the results on new seeds were stored. So
             # nothing is trained here.
             facts = facts.confirm() if "confirmation" in contract.content else facts.test()
     finally:
-        # The result is shown even if the contract cannot be made.
+        # This is in a `finally` block, so the result is shown even if the contract cannot be made.
         if in_json:
             show(as_json(verb, facts, function, next=more))
         else:

@@ -30,7 +30,7 @@ def integers(option: str, text: str) -> tuple[int, ...]:
 
 
 def load_function(option: str, text: str) -> Callable[..., Any]:
-    """Import and return a function ``module:function``. This folder is searched first."""
+    """Import and return the function ``module:function``. The current folder is searched first."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -52,7 +52,7 @@ def load_function(option: str, text: str) -> Callable[..., Any]:
 
 
 def load_models(texts: Sequence[str]) -> dict[str, Any]:
-    """Return models by their labels. Each text is a ``.keras`` file or a ``module:function``."""
+    """Map labels to models. Each text is a ``.keras`` file or a ``module:function``."""
     from adnn_optuna.networks.keras_files import model_from_file
 
     models = {}
@@ -73,7 +73,10 @@ def load_models(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def parse_controls(text: str) -> Sequence[str]:
-    """Return the controls of a list that is separated by commas; none for "none"."""
+    """Return the controls of a list that is separated by commas.
+
+    The text "none" has no controls.
+    """
     if text == "none":
         return []
     return text.split(",")
@@ -91,7 +94,7 @@ def parse_against(text: str) -> Any:
 
 
 def number_or_text(text: str) -> Any:
-    """Return a text as a number if it is one; otherwise the text, such as "auto"."""
+    """Return a text as a number if it is a number. Otherwise return the text, such as "auto"."""
     if is_whole(text):
         return int(text)
     with contextlib.suppress(ValueError):
@@ -100,14 +103,14 @@ def number_or_text(text: str) -> Any:
 
 
 def parse_resampled(text: str) -> tuple[int, ...] | Literal[False]:
-    """Return the numbers of training and test examples; False for the text "False"."""
+    """Return the numbers of training and test examples, or False for the text "False"."""
     if text == "False":
         return False
     return integers("--resampled", text)
 
 
 def parse_seeds(text: str) -> int | Sequence[int]:
-    """Return the number of seeds, or the seeds of a list or range. A range includes both ends."""
+    """Return the number of seeds, or the seeds in a list or range. A range includes both ends."""
     ends = re.fullmatch(rf"({_WHOLE})-({_WHOLE})", text)
     if ends:
         seeds = range(int(ends[1]), int(ends[2]) + 1)
@@ -120,7 +123,7 @@ def parse_seeds(text: str) -> int | Sequence[int]:
 
 
 def name_or_config(option: str, text: str) -> str | dict[str, Any]:
-    """Return a name, or the configuration in a JSON text."""
+    """Return a name unchanged, and JSON as a configuration."""
     if not text.lstrip().startswith("{"):
         return text
     try:
@@ -143,7 +146,7 @@ _PARSED: dict[str, Callable[[str], Any]] = {
 
 
 def parsed(name: str, value: Any) -> Any:
-    """Return the value of an option as the value of Python's argument with this name."""
+    """Convert an option's text to the value that Python's argument takes."""
     if isinstance(value, str) and name in _PARSED:
         return _PARSED[name](value)
     return value

@@ -1,1 +1,1 @@
-"""Check contracts from others."""
+"""Check contracts that somebody else made."""

@@ -1,4 +1,4 @@
-"""Check a contract from others in a separate process, which can be ended at any moment."""
+"""Check somebody else's contract in a separate process, which can be ended at any moment."""
 
 import dataclasses
 import json
@@ -29,8 +29,8 @@ _SECONDS_BETWEEN_LOOKS = 0.1
 # Each check may take this many seconds to import TensorFlow, load the data and compile.
 _SECONDS = 600.0
 _BYTES = 4e9
-# The limits for each row, for each row and weight, and for each byte of a file. Ordinary training
-# takes a tenth of these times.
+# These are added to the limits for each row, for each row and weight, and for each byte of a file.
+# Ordinary training takes a tenth of these times.
 _SECONDS_OF_ROW = 1e-3
 _SECONDS_OF_WEIGHT = 6e-9
 _BYTES_OF_BYTE = 30
@@ -39,7 +39,7 @@ _BYTES_OF_BYTE = 30
 def declared_limits(
     contract: Json, folder: Path, data_dir: str | None, n_seeds: int
 ) -> tuple[float, float]:
-    """Return the limits of a check in seconds and bytes, from the contract's sizes."""
+    """Return the limits of a check in seconds and bytes, computed from the contract's sizes."""
     objective = contract["objective"]
     files = [folder / file["name"] for file in contract["files"].values()]
     path = objective["dataset"].get("path")
@@ -61,7 +61,7 @@ def declared_limits(
 
 
 def _resident(process: int) -> int:
-    """Return the bytes of memory that a process uses; 0 on systems without ``/proc``."""
+    """Return the bytes of memory that a process uses. It is 0 on systems without ``/proc``."""
     with suppress(OSError):
         text = Path(f"/proc/{process}/statm").read_text("ascii")
         n_pages = int(text.split()[1])
@@ -87,10 +87,11 @@ def verified_apart(
     )
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
     environment.setdefault(LOG_LEVEL, "2")
-    # Nothing in the current folder is imported, because the contract may be there.
+    # With -P, nothing in the current folder is imported, because the contract may be there.
     command = [sys.executable, "-P", "-m", __name__, str(os.getpid())]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    # Only this process receives Ctrl-C, and it ends the other process at once.
+    # In a new session, the other process does not receive Ctrl-C. This process does, and ends it
+    # at once.
     pipes |= {"env": environment, "start_new_session": True}
     began = time.monotonic()
     answer = None
@@ -122,7 +123,10 @@ def _check_limits(limits: tuple[float, float], seconds: float, n_bytes: int) -> 
 
 
 def _received(answer: Json, contract: Json) -> Verdict:
-    """Return the verdict from JSON. The contract's claims are read from the contract itself."""
+    """Return the verdict from JSON.
+
+    The claims are not in the answer, but read from the contract.
+    """
     answer["reasons"] = tuple(answer["reasons"])
     answer["stated"] = tuple(answer["stated"])
     if answer["gain"] is not None:
@@ -145,7 +149,7 @@ def _end_after(parent: int) -> None:
 def _main(arguments: Sequence[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_after, args=map(int, arguments), daemon=True).start()
-    # Only the verdict goes to stdout, without prints of libraries.
+    # Only the verdict goes to stdout. Prints of libraries go to stderr.
     with os.fdopen(os.dup(1), "w") as stdout:
         os.dup2(2, 1)
         job = json.load(sys.stdin)

@@ -57,9 +57,9 @@ if TYPE_CHECKING:
     import keras
 
 N_RUNS = 8
-"""The number of pairs of networks trained from weights that differ in their last bits."""
+"""The number of training runs of both networks in another environment."""
 _LEVEL = 0.99
-# With a wider CI of the gain, an honest contract and a forgery look the same.
+# If the CI of the gain is wider, the check cannot tell an honest contract from a forgery.
 _MAX_HALF_WIDTH = 0.005
 
 
@@ -73,7 +73,7 @@ def verified(
     dataset: Dataset | None = None,
     model: AnyModel | None = None,
 ) -> Verdict:
-    """Check a contract, see :func:`adnn_optuna.verify`.
+    """Check a contract in this process, see :func:`adnn_optuna.verify`.
 
     ``folder`` is the folder of the contract's file.
     """
@@ -159,7 +159,7 @@ def _stated(contract: Json, *, has_pairs: bool, is_exact: bool) -> tuple[str, ..
 
 
 def shown(reasons: Iterable[str]) -> tuple[str, ...]:
-    """Return reasons, cut and escaped, because a contract's texts could harm a terminal."""
+    """Cut and escape reasons, because a contract's texts could control a terminal."""
     return tuple(f"{printable(reason):.1000}" for reason in itertools.islice(reasons, 100))
 
 
@@ -189,7 +189,7 @@ def _dataset(contract: Json, folder: Path, data_dir: FilePath | None) -> Dataset
 
 
 def _embedded(contract: Json, folder: Path) -> Dataset:
-    """Return the embedded data from the contract's folder. A fingerprint is compared later."""
+    """Return the embedded data from the contract's folder. Their fingerprint is compared later."""
     entry = contract["files"]["data"]
     config = contract["objective"]["dataset"]
     file = find_in(folder, entry["name"], "files.data.name", "copy it there")
@@ -206,7 +206,7 @@ def _embedded(contract: Json, folder: Path) -> Dataset:
 
 
 def _model(config: Json, data: Dataset) -> "MLP | Callable[[], keras.Model]":
-    """Return the model of a configuration, which is checked before anything is built."""
+    """Check a configuration and build its model."""
     where = "objective.model"
     if config.get("type") != "MLP":
         keras_files.check_model_config(config["model"], f"{where}.model")
@@ -232,7 +232,7 @@ def _rebuild(
     data: Dataset,
     model: AnyModel | None,
 ) -> NetworkObjective:
-    """Return the objective of a contract; refuse it if it differs from the contract."""
+    """Return the objective of a contract. Refuse it if it differs from the contract."""
     stored = contract["objective"]
     dataset = stored["dataset"]
     sizes = {split: len(getattr(data, f"y_{split}")) for split in contract["split"]}
@@ -245,8 +245,8 @@ def _rebuild(
         if claimed != in_data:
             raise CannotCheckError(f"{name} is {claimed}, but the data have {in_data}.")
     if "scaling" in stored:
-        # `use` is called on a copy: the scaling in the contract must not become the scaling of the
-        # user's own data set.
+        # `use` changes its data set. It gets a copy, so that the user's own data set keeps its
+        # scaling.
         data = dataclasses.replace(data)
         scaling = Scaling.from_config(stored["scaling"])
         use(data, stored["model"].get("scale", "auto"), scaling)
@@ -273,8 +273,8 @@ def _rebuild(
     if differing:
         error = f"The contract contradicts itself: {in_words(differing)}."
         if model is None and not isinstance(built, MLP):
-            # The contract may be right: a model's configuration stores no loaded weights, and not
-            # that layers share an initializer.
+            # The contract may be right, because a model's configuration omits loaded weights and
+            # whether layers share an initializer.
             error += (
                 " If the model's configuration does not hold everything, pass the callable that "
                 "builds it as model."
@@ -302,7 +302,7 @@ def _rebuild(
 def _train_here(
     contract: Json, objective: NetworkObjective, bar: Bar
 ) -> tuple[list[Retrained], list[str]]:
-    """Train both networks again. Return the runs, and a sentence if their bits differ."""
+    """Train both networks again. Return the runs and, if their bits differ, a sentence on this."""
     starts = (objective.starts({}), objective.starts(contract["best"]["params"]))
     runs = [*retrain(objective.trainer, starts, bar=bar)]
     differing = list[str]()
@@ -316,7 +316,8 @@ def _train_here(
             if name in {"params", "hyperparameters"} or pair[0] == pair[1]:
                 continue
             differing.append("{}.{} is {}, but trained again {}".format(role, name, *pair))
-            if name == "initial_weights_sha256":  # The same in all environments.
+            # Initial weights are the same in all environments.
+            if name == "initial_weights_sha256":
                 why = "from objective.model, objective.seed and best.params"
                 breaches.append(f"{differing[-1]} ({why}).")
             elif trained[weights] == claimed[weights]:
@@ -337,7 +338,8 @@ def _train_elsewhere(
 ) -> tuple[float, list[Retrained], str]:
     """Train both networks several times.
 
-    Return the half width of the gain's CI, the runs, and a problem if the CI is too wide.
+    Return the half width of the gain's CI, the runs and, if the CI is too wide, a sentence on
+    this.
     """
     arms = [objective.starts({}), objective.starts(contract["best"]["params"])]
     starts = []
@@ -402,7 +404,8 @@ def _moved(objective: NetworkObjective, start: Start, key: tuple[int, int, int])
     moved = [*start.offsets]
     for i, variable in enumerate(variables):
         if variable.kind != "other":
-            # Use at least the last bits of 1, which stand for the rounding in each training step.
+            # Change small weights by at least the spacing at 1, as rounding in a training step
+            # would.
             size = abs(weights[i]).max(initial=1)
             moved[i] += float(draws[i] * np.spacing(size))
     return dataclasses.replace(start, offsets=tuple(moved))
@@ -411,7 +414,7 @@ def _moved(objective: NetworkObjective, start: Start, key: tuple[int, int, int])
 def check_weights(
     contract: Json, objective: NetworkObjective, file: Path, trained: list[np.ndarray]
 ) -> None:
-    """Refuse weights that are not the best network's, or that have another test score."""
+    """Refuse weights that the best network does not have, or that have another test score."""
     best = contract["best"]
     sha256 = contract["files"]["weights"]["sha256"]
     # The header of an array takes some hundred bytes.
@@ -423,7 +426,7 @@ def check_weights(
             f"files.weights: {file.name!r} does not hold the weights of "
             "best.trained_weights_sha256."
         )
-    # In another environment, training again cannot show whether the bits are right.
+    # In another environment, a new training run cannot show whether the weights are right.
     claim = claim_of(contract)
     claimed = best[claim.metric]
     trainer = objective.trainer

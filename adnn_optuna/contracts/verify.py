@@ -1,4 +1,4 @@
-"""Check a contract from others."""
+"""Check a contract that somebody else made."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def verify(
         path: The contract's file.
         data_dir: The folder in which to look for the dataset first, see
             :func:`~adnn_optuna.load_dataset`. A data file is looked for here by its name. Without
-            this argument, it is looked for beside the contract.
+            this argument, a data file is looked for beside the contract.
         dataset: The data, if the maker's data came from arrays.
         model: The callable that builds the model, if the contract's Keras configuration cannot
             rebuild it. It takes the trial if the maker's callable did.
@@ -77,8 +77,8 @@ def verify(
         max_time: The seconds that the check may take; at least 10 minutes by default. The default
             follows from the rows, epochs and weights of the contract.
         max_memory: The bytes of memory that the check may use, such as ``8e9``; by default 4 GB
-            plus 30 times the size of the contract's files. The limit is of resident memory, and
-            works only on Linux.
+            plus 30 times the size of the contract's files. It limits resident memory, and only on
+            Linux.
         show_progress_bar: Whether to show a progress bar on a terminal.
 
     Returns:

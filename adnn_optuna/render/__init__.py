@@ -1,1 +1,1 @@
-"""Renderers of a document: as text, Markdown, HTML, JSON and figures."""
+"""Render a document as text, Markdown, HTML, JSON and figures."""

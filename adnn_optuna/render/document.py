@@ -1,4 +1,7 @@
-"""A document holds everything that a result says. It is shown as text, HTML, JSON and so on."""
+"""A document holds everything that a result says.
+
+Renderers show it as text, HTML, JSON and so on.
+"""
 
 import dataclasses
 import itertools
@@ -31,7 +34,7 @@ Verdict = Literal[
     "breached",
     "cannot check",
 ]
-"""The conclusion of a result as one word, which determines its colour."""
+"""The conclusion of a result in a few fixed words. It determines the colour of the title."""
 
 TONES: Mapping[str, str] = {
     **dict.fromkeys(("replicates", "kept", "better", "shown", "reproduced"), "good"),
@@ -54,7 +57,7 @@ FUNCTION = "MODULE:FUNCTION"
 """Stands for the name of a user's function in a command. Only the command line knows the name."""
 
 MAX_TITLE = 60
-"""The most columns of a title."""
+"""The maximum number of columns of a title."""
 
 
 class Caution(str):
@@ -78,7 +81,7 @@ class Step:
 
     python: str = ""
     shell: str = ""
-    writes_report: bool = False  # The step writes a report, so a report need not name it.
+    writes_report: bool = False  # Whether the step writes a report. A report omits such a step.
 
     def of(self, function: str) -> "Step":
         """Return the step with the name of the user's function in a shell."""
@@ -86,7 +89,10 @@ class Step:
 
     @property
     def in_shell(self) -> str:
-        """The step as a shell command. It is a sentence if a function is not known."""
+        """The step as a shell command.
+
+        It is a sentence if the name of the user's function is not known.
+        """
         step = self.shell or self.python
         if FUNCTION in step:
             return f"With your own {FUNCTION}, run {step}"
@@ -102,7 +108,7 @@ class Step:
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A labelled estimate, with a short remark on its subject."""
+    """An estimate with a label and a short remark, such as its basis."""
 
     label: str
     estimate: Estimate
@@ -118,7 +124,10 @@ class Line:
 
     @property
     def ends(self) -> str:
-        """The ends of the CI as text, clipped to possible values; empty without a CI."""
+        """The ends of the CI as text, clipped to possible values.
+
+        It is empty if there is no CI.
+        """
         _, low, high = self.estimate
         if not math.isfinite(high - low):
             return ""
@@ -149,11 +158,11 @@ class Table:
 class Series:
     """Numbers that are drawn in one style.
 
-    ``low`` and ``high`` are the ends of intervals. A line shows a band, and points show error
-    bars. The bars run along x if the figure has rows, otherwise along y.
+    ``low`` and ``high`` are the ends of intervals. They are a band around a line, and error bars
+    at points. The bars run along x if the figure has rows, otherwise along y.
     """
 
-    label: str  # Shown at the right of the last point; empty for no label.
+    label: str  # It is at the right of the last point. Empty for no label.
     x: Sequence[Any]
     y: Sequence[Any]  # None leaves a gap.
     mark: Mark = "line"
@@ -161,7 +170,8 @@ class Series:
     high: Sequence[float] = ()
     hover: Sequence[str] = ()  # A text for each point.
     color: int | None = 0  # The number of its color; None is the grey of controls.
-    values: Sequence[float] = ()  # What each point's color shows, on a scale from worse to better.
+    # Each point's number on the color scale, which runs from worst to best.
+    values: Sequence[float] = ()
     text: Sequence[str] = ()  # A label of each point.
     text_at: Sequence[str] = ()  # A position such as "bottom left"; the default is above.
 
@@ -176,18 +186,21 @@ class Figure:
     y_label: str
     series: Sequence[Series]
     caption: str = ""  # One or two sentences that say how to read the figure.
-    rows: Sequence[str] = ()  # The labels of the rows y = 0, 1, … from the top; empty for an axis.
-    margin: float = math.nan  # Half the width of a grey band around a line at x = 0; NaN for none.
-    target: float = math.nan  # The y that a line marks; NaN for no line.
+    # The labels of the rows y = 0, 1, … from the top. If empty, y has a usual axis.
+    rows: Sequence[str] = ()
+    # Half the width of a grey band around a line at x = 0. NaN for no band.
+    margin: float = math.nan
+    target: float = math.nan  # The height of a horizontal line. NaN for no line.
     value_label: str = ""  # The name of the color scale.
-    lower_is_better: bool = False  # Whether lower values are better, also on the color scale.
+    # Whether lower values are better. It also applies to the color scale.
+    lower_is_better: bool = False
     from_zero: bool = False  # Whether the axis of x begins at 0.
     log: str = ""  # Which axes are logarithmic: "", "x", "y" or "xy".
     if_empty: str = "There is nothing to draw yet."
 
     @property
     def guide(self) -> str:
-        """The caption. It names the direction of the values if lower values are better."""
+        """The caption. If lower values are better, it says so."""
         if self.lower_is_better:
             return f"{self.caption} Lower is better.".lstrip()
         return self.caption
@@ -197,7 +210,7 @@ class Figure:
 class Document:
     """Everything that a result says.
 
-    All forms, such as HTML, show the whole document. Only text without details is shorter: it has
+    All forms, such as HTML, show the whole document, except text without details. Such text has
     only the first estimates and notes.
     """
 
@@ -209,16 +222,18 @@ class Document:
     level: float = 0.95  # The level of the CIs.
     subject: str = ""  # The selection, such as a trial with its parameters.
     tables: Sequence[Table] = ()
-    draw: Callable[[], Sequence[Figure]] = tuple  # Makes the figures, the most important first.
+    # Makes the figures, most important first.
+    draw: Callable[[], Sequence[Figure]] = tuple
     notes: Sequence[str] = ()  # Cautions come first, details last, and empty notes are dropped.
     next_step: Step = Step()
-    fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # By key of JSON.
+    # The keys are those of the JSON form.
+    fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         assert self.verdict in get_args(Verdict), self.verdict
-        # Texts of a study or a contract must not control a terminal or a page.
+        # Texts that come from a study or a contract must not control a terminal or a page.
         for field in dataclasses.fields(self):
-            if field.name != "fields":  # JSON escapes by itself.
+            if field.name != "fields":  # JSON itself escapes such texts.
                 value = getattr(self, field.name)
                 object.__setattr__(self, field.name, _printable(value))
         object.__setattr__(self, "title", shortened(self.title, MAX_TITLE))
@@ -226,7 +241,7 @@ class Document:
         object.__setattr__(self, "notes", tuple(notes))
 
     def figures(self) -> list[Figure]:
-        """Return the figures. They are made here, because some take long."""
+        """Make and return the figures. Only this method makes them, because some take long."""
         return [*_printable(self.draw())]
 
     @property
@@ -236,7 +251,7 @@ class Document:
 
 
 def _rank(note: str) -> int:
-    """Return a number by which notes are sorted: cautions come first, and details last."""
+    """Return the sorting key of a note. Cautions come first, and details last."""
     return isinstance(note, Detail) - isinstance(note, Caution)
 
 
@@ -251,7 +266,7 @@ def shortened(text: str, width: int) -> str:
 
 
 def _printable(value: Any, keep: str = "") -> Any:
-    """Return a part of a document with printable texts. Only headings keep line breaks."""
+    """Return a part of a document with all texts printable. Only headings keep line breaks."""
     if isinstance(value, str):
         return type(value)(printable(value, keep))
     if isinstance(value, Unit | Estimate) or not isinstance(value, Sequence):

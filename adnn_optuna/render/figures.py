@@ -1,4 +1,4 @@
-"""Draw the figures of a document with plotly, readable on white and on black."""
+"""Draw the figures of a document with plotly. They are readable on white and on black."""
 
 import math
 import re
@@ -14,25 +14,25 @@ from adnn_optuna._checks import printable
 from adnn_optuna.render.document import Figure, Mark, Series
 
 COLORS = ("#2f80ed", "#e8690b", "#2fa15a", "#b04fb0", "#a30131", "#8a6508")
-"""The colors of arms on white, which color-blind people can tell apart."""
+"""The colors of arms on white. Color-blind people can tell them apart."""
 DARK_COLORS = ("#3f93f5", "#f5832b", "#62ebb4", "#f0a0ee", "#d8434a", "#e0da45")
-"""The colors of arms on a dark ground."""
+"""The colors of arms on a dark background."""
 CONTROL_COLOR = "#8b929c"
-"""The grey of controls, on light and dark grounds."""
-_ROOM_FOR_LABELS = 230  # The height for labels in usual figures, in pixels.
-_FEW = 10  # Up to this many whole numbers, each has a tick mark.
+"""The grey of controls, on light and dark backgrounds."""
+_ROOM_FOR_LABELS = 230  # The height in pixels that a usual figure has for labels.
+_FEW = 10  # If there are at most this many whole numbers, each has a tick mark.
 _LINE_HEIGHT = 17  # The height of a line of labels, in pixels.
 _LABEL_WIDTH = 13  # The width of labels of series, in characters.
 _ROW_WIDTH = 16  # The width of labels of rows, in characters.
 _MODE_BAR = 24  # The height of the buttons above the title, in pixels.
-_SCALE = ("#d3e5f4", "#08406e")  # From worst to best; pages have one for each theme.
+_SCALE = ("#d3e5f4", "#08406e")  # From worst to best. A page has its own scale for each theme.
 
 _AXIS = {
     "gridcolor": "rgba(128, 128, 128, 0.25)",
     "zerolinecolor": "rgba(128, 128, 128, 0.6)",
     "automargin": True,
     "ticks": "",
-    "exponentformat": "e",  # Powers of 10 would be drawn larger than other labels.
+    "exponentformat": "e",  # Plotly would draw powers of 10 larger than other labels.
     "title": {"standoff": 8, "font": {"size": 13}},
 }
 _TEMPLATE = go.layout.Template(
@@ -54,8 +54,8 @@ _TEMPLATE = go.layout.Template(
         "hoverlabel": {"align": "left"},
     }
 )
-# Made at import: with its first figure, plotly adds filters of warnings. `_checks.importing` then
-# removes them.
+# With its first figure, plotly adds filters of warnings. This figure is made at import, so that
+# `_checks.importing` removes these filters.
 _EMPTY = go.Figure(layout={"template": _TEMPLATE})
 
 _LABEL_AXIS = {
@@ -81,16 +81,17 @@ _MARKERS: Mapping[Mark, Mapping[str, Any]] = {
 def standalone(figure: Figure) -> go.Figure:
     """Return a plotly figure with its title and its caption above it."""
     drawing = to_plotly(figure)
-    # Plotly wraps no text and cuts what is wider than the figure. A phone is 360 pixels wide.
+    # Plotly does not wrap text, and cuts text that is wider than the figure. A phone is 360 pixels
+    # wide.
     title_lines = _in_even_lines(figure.title, 40)
     caption = _in_lines(figure.guide, 51, 5)
     room_of_title = 18 * title_lines.count("<br>")  # The first line already has its space.
-    # The height of the buttons is added, because a phone always shows them.
+    # A phone always shows the buttons, so their height is added.
     room = _MODE_BAR + room_of_title + 16 * (1 + caption.count("<br>"))
     height = (drawing.layout.height or 400) + room
     top = _MODE_BAR + 8
     if room_of_title:
-        top += 12  # Plotly moves titles of several lines up by this.
+        top += 12  # Plotly moves titles of several lines up by 12 pixels.
     title = {
         "text": title_lines,
         "subtitle": {"text": caption},
@@ -100,7 +101,7 @@ def standalone(figure: Figure) -> go.Figure:
 
 
 def to_plotly(figure: Figure) -> go.Figure:
-    """Return a plotly figure without the texts above it."""
+    """Return a plotly figure without the title and caption above it."""
     drawing = go.Figure(_EMPTY).update_layout(
         xaxis_title_text=_in_even_lines(figure.x_label, 28),
         yaxis_title_text=_in_lines(figure.y_label, 40),
@@ -144,7 +145,7 @@ def _traces(series: Series, figure: Figure) -> list[Any]:
 
 
 def _line(series: Series) -> list[Any]:
-    """Return a line, and behind it the band of its intervals."""
+    """Return a line and, if there are intervals, a band behind it."""
     color = _color(series)
     traces = []
     if series.low:
@@ -168,10 +169,10 @@ def _line(series: Series) -> list[Any]:
 
 
 def _points(series: Series, figure: Figure) -> list[Any]:
-    """Return points, with error bars and texts if the series has them."""
+    """Return the points of a series, with its error bars and texts if it has any."""
     marker: dict[str, Any] = {"color": _color(series), **_MARKERS[series.mark]}
     if series.values:
-        # Opaque, so that points have the colors of the color bar.
+        # The points are opaque, so that they have the same colors as the color bar.
         marker |= {"color": [*series.values], "coloraxis": "coloraxis", "line": {"width": 1}}
         marker["opacity"] = 1
     trace = go.Scatter(x=[*series.x], y=[*series.y], mode="markers", marker=marker)
@@ -195,7 +196,7 @@ def _with_text(trace: Any, series: Series) -> Any:
     """Return a trace whose points have labels."""
     if not series.text:
         return trace
-    # A parenthesis begins a line.
+    # Each parenthesis begins on a new line.
     parts_by_text = [text.split(" (") for text in series.text]
     texts = ["<br>(".join(_in_lines(part, 29) for part in parts) for parts in parts_by_text]
     places = [*series.text_at] or "top center"
@@ -204,7 +205,7 @@ def _with_text(trace: Any, series: Series) -> Any:
 
 
 def _distances(starts: Sequence[float], ends: Sequence[float]) -> list[float]:
-    """Return the distance from each start to its end. It is 0 without an end."""
+    """Return the distance from each start to its end. It is 0 if an end is not finite."""
     distances = [end - start for start, end in zip(starts, ends, strict=True)]
     return [distance if math.isfinite(distance) else 0.0 for distance in distances]
 
@@ -216,7 +217,10 @@ def _color(series: Series) -> str:
 
 
 def _color_axis(figure: Figure) -> dict[str, Any]:
-    """Return the color scale. All values that are far worse than others have its last color."""
+    """Return the color scale.
+
+    It ends at a quartile, so all of the worst values have its last color.
+    """
     values = np.concatenate([series.values for series in figure.series if series.values])
     quantiles = [0.25, 1.0]
     if figure.lower_is_better:
@@ -229,7 +233,10 @@ def _color_axis(figure: Figure) -> dict[str, Any]:
 
 
 def _label_rows(drawn: go.Figure, figure: Figure) -> None:
-    """Label the rows 0, 1, … from the top, with room for long labels and texts between them."""
+    """Label the rows 0, 1, … from the top.
+
+    Leave room for long labels and for texts between rows.
+    """
     n = len(figure.rows)
     texts = [_as_label(label, _ROW_WIDTH) for label in figure.rows]
     n_lines = 1 + max(text.count("<br>") for text in texts)
@@ -243,7 +250,7 @@ def _label_rows(drawn: go.Figure, figure: Figure) -> None:
 
 
 def _mark_whole_numbers(drawing: go.Figure, figure: Figure) -> None:
-    """Mark each of a few whole numbers along x, and no number between them."""
+    """If all x are a few whole numbers, mark each of them and no number between them."""
     numbers = [x for series in figure.series for x in series.x]
     if not all(isinstance(number, int) for number in numbers):
         return
@@ -255,7 +262,7 @@ def _mark_whole_numbers(drawing: go.Figure, figure: Figure) -> None:
 def _label_series(drawing: go.Figure, figure: Figure) -> None:
     """Label series on the right, at the heights of their last points.
 
-    They are the labels of a second axis, because plotly makes room for labels of axes.
+    The labels belong to a second axis, because plotly makes room only for labels of axes.
     """
     ends = []
     for series in figure.series:
@@ -271,7 +278,7 @@ def _label_series(drawing: go.Figure, figure: Figure) -> None:
     heights = np.array([height for height, _ in ends])
     texts = [text for _, text in ends]
     if figure.rows:
-        # Between both labels of a row, a phone has room for few ticks.
+        # A phone has room for few ticks between the left and the right labels of rows.
         drawing.update_xaxes(nticks=4)
     else:
         heights = _spread(drawing, figure, heights, texts)
@@ -283,9 +290,9 @@ def _label_series(drawing: go.Figure, figure: Figure) -> None:
 def _spread(
     drawing: go.Figure, figure: Figure, heights: np.ndarray, texts: Sequence[str]
 ) -> np.ndarray:
-    """Return rising heights, moved as little as possible so that no label covers another.
+    """Move the rising heights of labels as little as possible, so that no label covers another.
 
-    The axis of y has room for all labels.
+    The axis of y is made long enough for all labels.
     """
     drawn = [figure.target]
     for series in figure.series:
@@ -307,7 +314,7 @@ def _spread(
 
 
 def _finite(numbers: Sequence[Any]) -> np.ndarray:
-    """Return the finite numbers of a sequence. None, which is a gap, is left out."""
+    """Return the finite numbers of a sequence. NaN and None are left out."""
     array = np.array(numbers, float)
     return array[np.isfinite(array)]
 
@@ -322,7 +329,10 @@ def _with_hover(trace: Any, series: Series) -> Any:
 
 
 def _as_label(name: str, width: int) -> str:
-    """Return a name in at most three lines. A long name keeps its end, which tells it apart."""
+    """Return a name in at most three lines.
+
+    A long name keeps its end, which often tells it apart.
+    """
     # A word that is longer than a line breaks after an underscore.
     words = re.sub(rf"(?=\S{{{width + 1}}})(\S{{,{width - 1}}}_)", r"\1 ", printable(name))
     lines = textwrap.wrap(words, width)
@@ -332,19 +342,19 @@ def _as_label(name: str, width: int) -> str:
 
 
 def _in_even_lines(text: str, width: int) -> str:
-    """Return a text in as few lines as its width allows, all about equally long."""
+    """Return a text in as few lines as the width allows. All lines are about equally long."""
     drafts = [_in_lines(text, narrow, 5) for narrow in range(width // 2, width + 1)]
-    # Each further line has a space less. Of equal drafts, the first is the narrowest.
+    # Each further line has one space less. If drafts are equal, the first is the narrowest.
     return max(drafts, key=lambda lines: (len(lines.replace("<br>", "")), -lines.count("<br>")))
 
 
 def _in_lines(text: str, width: int = 36, max_lines: int = 3) -> str:
-    """Return a text in short lines, which part no number from its unit."""
+    """Return a text in short lines. A number stays on the same line as the unit pp."""
     text = printable(text, keep="\n").replace(" pp", "\N{NO-BREAK SPACE}pp")
     lines = textwrap.wrap(text, width, max_lines=max_lines, placeholder="…")
     return _joined(lines)
 
 
 def _joined(lines: Sequence[str]) -> str:
-    """Return lines for plotly, escaped because it reads some HTML."""
+    """Join lines for plotly. Escape the text, because plotly interprets some HTML."""
     return "<br>".join(line.replace("&", "&amp;").replace("<", "&lt;") for line in lines)

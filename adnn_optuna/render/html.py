@@ -17,7 +17,7 @@ _PACKAGES = ("adnn_optuna", "optuna", "keras", "tensorflow", "numpy", "scipy")
 
 
 def to_page(document: Document) -> str:
-    """Return a document as an HTML file, with its figures and the script that draws them."""
+    """Return a document as an HTML file with its figures and the script that draws them."""
     figures = []
     for figure in document.figures():
         drawing = to_plotly(figure).to_json()
@@ -38,7 +38,7 @@ def to_fragment(document: Document) -> str:
 
 
 def _rendered(template: str, document: Document, **content: Any) -> str:
-    """Return a template filled with a document. All its texts are escaped."""
+    """Return a template filled with a document. All texts of the document are escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("adnn_optuna.render"),
         autoescape=True,
@@ -51,6 +51,6 @@ def _rendered(template: str, document: Document, **content: Any) -> str:
 
 
 def plotly_js() -> str:
-    """Return plotly.js's cartesian bundle, gzipped and in base64. The page unpacks it."""
+    """Return the cartesian bundle of plotly.js, gzipped and in base64. The page unpacks it."""
     file = resources.files("adnn_optuna.render") / "plotly_js" / f"{_BUNDLE}.min.js.gz"
     return base64.b64encode(file.read_bytes()).decode("ascii")

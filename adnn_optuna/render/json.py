@@ -42,7 +42,7 @@ def plain(value: Any) -> Any:
 
 
 def _parts(value: Any) -> Any:
-    """Return the parts of a value, as a mapping, a list, a number or a text."""
+    """Return a value as a mapping, a list, a number or a text."""
     if hasattr(value, "_asdict"):  # A named tuple.
         return value._asdict()
     if isinstance(value, Mapping | list | tuple):

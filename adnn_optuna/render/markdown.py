@@ -43,5 +43,5 @@ def _table(table: Table) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return text escaped so that Markdown shows it unchanged."""
+    """Escape text so that Markdown shows it unchanged."""
     return re.sub(r"([\\`*_\[\]<>&#|~$@!]|(?<=:)/|(?<=www)\.)", r"\\\1", printable(text))

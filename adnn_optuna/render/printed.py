@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
 
 FORMATS = {"markdown": ".md"}
-"""The formats besides text, by the names of their modules, and how their files end.
-
-The module ``render/<name>.py`` defines ``to_<name>``, which writes a document.
+"""Map each format besides text to the suffix of its files. The module ``render/<format>.py``
+defines ``to_<format>``, which renders a document.
 """
 
 
@@ -32,7 +31,8 @@ class Printed(ABC):
     Subclasses override the methods that return parts of the document.
     """
 
-    # How many stored evaluations count, in words.
+    # The note on reused evaluations, such as "3 stored evaluations reused, 7 new."; it is empty if
+    # none was reused.
     _reused: str = dataclasses.field(default="", repr=False, compare=False, kw_only=True)
 
     def document(self) -> Document:
@@ -59,7 +59,7 @@ class Printed(ABC):
 
     @property
     def _is_known(self) -> bool:
-        """Whether the result has numbers. If not, it says why."""
+        """Whether the result has numbers. If it has none, its conclusion says why."""
         return True
 
     @property
@@ -107,7 +107,9 @@ class Printed(ABC):
         return to_text(self.document(), width_of_output())
 
     def __format__(self, form: str) -> str:
-        """Return the result as text. ``"details"`` and ``"markdown"`` have all notes and tables.
+        """Return the result as text.
+
+        The formats ``"details"`` and ``"markdown"`` have all notes and tables.
 
         Lines have at most 80 characters. On a terminal, they have its width, between 60 and 100.
 
@@ -146,7 +148,7 @@ class Printed(ABC):
         return load("adnn_optuna.render.figures").standalone(figures[key])
 
     def report(self, path: str | os.PathLike[str]) -> None:
-        """Write a report: one HTML file, which needs no network.
+        """Write a report, which is one HTML file that needs no network.
 
         Raises:
             FileNotFoundError: If the file's folder does not exist.
@@ -164,5 +166,5 @@ TRIAL = "number value params"
 
 
 def number_fields(numbers: object, names: str) -> dict[str, Any]:
-    """Return some of an object's attributes by their names, which JSON shows."""
+    """Map names of attributes to their values, for JSON. ``names`` is separated by spaces."""
     return {name: getattr(numbers, name) for name in names.split()}

@@ -12,18 +12,18 @@ from adnn_optuna._units import columns, in_list, in_number
 from adnn_optuna.render.document import FUNCTION, Detail, Document, Step, Table, shortened
 
 WIDTH = 80
-"""The width in columns of text that is not written to a terminal."""
+"""The width in columns of text that is not shown on a terminal."""
 _NARROWEST = 60
 _WIDEST = 100
 _INDENT = 2
-_GAP = 2  # The columns between two cells.
-_N_SHOWN = 5  # The columns of a table without details.
+_GAP = 2  # The number of columns of space between two cells.
+_N_SHOWN = 5  # The number of columns that a table without details shows.
 MAX_ESTIMATES = 4
-"""The most estimates without details."""
+"""The maximum number of estimates in a text without details."""
 MAX_NOTES = 3
-"""The most notes without details."""
-# This code point is no character. During layout it precedes each wide character, so that the
-# length of a text is its width in columns.
+"""The maximum number of notes in a text without details."""
+# This code point is not a character. During layout, it precedes each wide character. The length of
+# a text is then its width in columns.
 _FILLER = "\uffff"
 
 
@@ -44,8 +44,8 @@ def to_text(
 ) -> str:
     """Return a document as lines of at most ``width`` columns.
 
-    Without details, the text has the first estimates, and the notes that change how numbers are
-    read. The next step is a call in Python, or a shell command if ``in_shell``.
+    Without details, the text has only the first estimates, and only the first notes that change
+    how numbers are read. The next step is a call in Python, or a shell command if ``in_shell``.
     """
     omitted = ""
     if not details:
@@ -66,16 +66,16 @@ def to_text(
     step = document.next_step.in_shell if in_shell else document.next_step.python
     labelled = f"{Step.label(step)}: {step}"
     if step.startswith("adnn ") or FUNCTION in step:
-        parts.append(labelled)  # A command on several lines would be several commands.
+        parts.append(labelled)  # A shell would run a wrapped command as several commands.
     elif step:
         parts += wrapped(labelled, width)
-    # Between two tables stands one empty line, behind the last one none.
+    # Tables are separated by one empty line. No empty line follows the last table.
     text = re.sub(r"\n{3,}", "\n\n", "\n".join(parts))
     return text.rstrip("\n").replace(_FILLER, "")
 
 
 def _first_parts(document: Document) -> tuple[Document, str]:
-    """Return a document with its first estimates and notes, and a sentence on omitted parts."""
+    """Return the document with its first estimates and notes. Also name the omitted parts."""
     estimates = document.estimates[:MAX_ESTIMATES]
     notes = [note for note in document.notes if not isinstance(note, Detail)][:MAX_NOTES]
     numbers = {
@@ -88,7 +88,7 @@ def _first_parts(document: Document) -> tuple[Document, str]:
 
 
 def _filled(text: str) -> str:
-    """Return a text with fillers, so that its length is its width in columns."""
+    """Return a text with fillers, so that the text's length is its width in columns."""
     if text.isascii():
         return text
     return "".join(_FILLER * (columns(c) - 1) + c for c in text.replace(_FILLER, ""))
@@ -98,7 +98,8 @@ def wrapped(text: str, width: int, indent: int = _INDENT) -> list[str]:
     """Return a text as lines of at most ``width`` columns, indented after the first line."""
     lines = []
     for paragraph in _filled(text).split("\n"):
-        # One column is left free: a long word may be broken between a filler and its character.
+        # One column is left free, because a long word may be broken between a filler and its
+        # character.
         room = width - (_FILLER in paragraph)
         lines += textwrap.wrap(
             paragraph, room, subsequent_indent=" " * indent, break_on_hyphens=False
@@ -107,7 +108,7 @@ def wrapped(text: str, width: int, indent: int = _INDENT) -> list[str]:
 
 
 def _title(document: Document, width: int) -> str:
-    """Return the title, and at the right the document's scope, such as "30 trials"."""
+    """Return the title, with the document's scope, such as "30 trials", at the right."""
     title = _filled(document.title)
     scope = _filled(shortened(document.scope, width - 1))
     if not scope:
@@ -119,11 +120,11 @@ def _title(document: Document, width: int) -> str:
 
 
 def _estimates(document: Document, width: int) -> list[str]:
-    """Return a line for each estimate. A remark that does not fit stands on the next line."""
+    """Return a line for each estimate. A remark that does not fit is written on the next line."""
     estimates = document.estimates
     if not estimates:
         return []
-    name_of_interval = f"{document.interval_name} "  # The first interval has this name.
+    name_of_interval = f"{document.interval_name} "  # Only the first interval has this name.
     cells = []
     for line in estimates:
         ends = ""
@@ -147,14 +148,15 @@ def _estimates(document: Document, width: int) -> list[str]:
 def _table(table: Table, width: int, *, details: bool) -> list[str]:
     """Return a table as lines.
 
-    Columns that do not fit become a further table. It omits rows whose cells there are empty.
+    Columns that do not fit become a further table. It omits rows that have only empty cells in
+    these columns.
     """
     n_shown = _N_SHOWN
     if details:
         n_shown = len(table.headings)
     headings = [_filled(heading).split("\n") for heading in table.headings[:n_shown]]
     n_lines = max(map(len, headings), default=0)
-    # Short headings stand in the last lines of the header.
+    # A heading with fewer lines than others is at the bottom of the header.
     columns = [[""] * (n_lines - len(heading)) + heading for heading in headings]
     header = [[column[i] for column in columns] for i in range(n_lines)]
     body = [[*map(_filled, row[:n_shown])] for row in table.rows]
@@ -183,7 +185,10 @@ def _table(table: Table, width: int, *, details: bool) -> list[str]:
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    """Return a row of a table: its first cell to the left, all others to the right."""
+    """Return a row of a table.
+
+    The first cell is aligned to the left, and all others to the right.
+    """
     first, *other_cells = row
     cells = [first.ljust(widths[0]), *map(str.rjust, other_cells, widths[1:])]
     return "  ".join(cells).rstrip()
