@@ -52,8 +52,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
     With categories or integers, a Gaussian process proposes at least half of the points. With
     constraints alone, it proposes a little less than half. See the note for details.
 
-    Use it for tens to some hundreds of expensive evaluations, with or without noise, above all
-    from a known good point (``x0``). Workers may come and go: the study holds the annealing, so it
+    Use it for ten to a few hundred expensive evaluations, with or without noise. It helps most if
+    you know a good point (``x0``). Workers may come and go: the study holds the annealing, so it
     continues exactly where it was stopped or killed. With many thousands of evaluations, use
     :class:`~optuna.samplers.CmaEsSampler`.
 
@@ -83,14 +83,14 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
 
         - The schedule ends with the budget: after N = ``n_trials`` the temperature is T_0 N^-3.
         - The initial cost temperature is a tenth of the standard deviation of the first 5 values.
-        - The first 8 trials cover the whole space: each has another eighth of each parameter's
-          range. This is omitted if ``initial_temperature`` is below 1.
-        - A model (a cubic radial basis function) of the trials nearby chooses every other trial:
-          the most promising of ``n_candidates`` moves. In the last fifth of ``n_trials``, it
-          chooses all trials, and also uses the latest ones. While most trials are as good as the
-          first and none is better, trials are drawn from the whole space.
-        - With constraints, a Gaussian process of the 100 trials nearby chooses the other trials:
-          it takes the point with the largest expected improvement among moves and in the whole
+        - The first 8 trials cover the whole space: each takes a different eighth of each
+          parameter's range. This is omitted if ``initial_temperature`` is below 1.
+        - A model (a cubic radial basis function) of the nearby trials chooses every other trial.
+          It takes the most promising of ``n_candidates`` moves. In the last fifth of ``n_trials``,
+          it chooses all trials, and is also fitted to the latest trials. While most trials are as
+          good as the first and none is better, trials are drawn from the whole space.
+        - With constraints, a Gaussian process of the 100 nearest trials chooses the other trials.
+          It takes the point with the largest expected improvement, among moves and in the whole
           space. The process has a Matern kernel with a length for each parameter.
         - With categories or integers, the Gaussian process replaces the radial basis function. It
           chooses all trials up to the 40th, and then every other one. Without constraints, values
@@ -98,10 +98,10 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
           best value. Moves are rounded to possible values of parameters, and no point is
           evaluated twice, unless there is noise.
         - All trials that have the same set of parameters are a branch. A decision tree predicts
-          the branch from the values of categories, integers and floats. The branch of a trial is
-          drawn by the rank of its best value, the best branches more and more often. Branches of
-          few trials have an optimistic rank. Each parameter cools with the trials that have it,
-          and D is the number of parameters in the branch.
+          the branch from the values of categories, integers and floats. A trial's branch is drawn
+          by the rank of the branch's best value. The best branches are drawn more and more often.
+          Branches with few trials have an optimistic rank. Each parameter cools with the trials
+          that have it, and D is the number of parameters in the branch.
         - For the models, a pruned trial has a guessed value, which fits the rank of its last
           report among all reports at this step. This guess counts as noisy, changes with further
           trials, and is never the best value.
@@ -116,12 +116,12 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
 
         A trial that failed, or was pruned without a report, counts as a rejected move. So does a
         trial of your own objective that Ctrl-C interrupted in ``study.optimize``. A trial of
-        another sampler is adopted if it is better. A trial that a time limit of adnn cut off
-        has no effect, because it is done again.
+        another sampler is adopted if it is better. A trial that a time limit of adnn cut off has
+        no effect, because the trial is done again.
 
         Constraints (``trial.set_constraint``) are honoured: a feasible point is never left for an
-        infeasible point, and of two infeasible points, the one with the smaller total violation is
-        kept [3]. A Gaussian process of all constraints learns where points are feasible [4].
+        infeasible point, and of two infeasible points, the point with the smaller total violation
+        is kept [3]. A Gaussian process of all constraints learns where points are feasible [4].
         Models of the objective omit infeasible points.
 
     References:
@@ -140,22 +140,22 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
     Args:
         seed: Seed of the random numbers. If :obj:`None`, it follows from the study.
         n_trials: The number of trials for which the cooling is planned. If :obj:`None`, it is 100,
-            and grows with the study. If the study continues beyond it, the temperature stays about
-            the same.
-        x0: The parameters of the first trial, by name. Parameters that it lacks start at random.
-            A value out of range is clipped, with a warning. A name that the objective does not
-            suggest raises an error in the second trial.
-        initial_temperature: The temperature at the start, at most 1. At 1, moves lead everywhere.
-            The default is 1, or 0.1 with ``x0``, so that the walk stays near a good point.
-        quench: Ingber's Q. With D parameters, the exponent of the annealing time is Q/D. Above 1,
-            the annealing cools later but more suddenly, and may miss the optimum. A Q above
-            20 D has the effect of 20 D.
+            and grows with the study. If the study continues beyond this number, the temperature
+            stays about the same.
+        x0: The parameters of the first trial, by name. Missing parameters start at random. A value
+            out of range is clipped, with a warning. A name that the objective does not suggest
+            raises an error in the second trial.
+        initial_temperature: The temperature at the start, at most 1. At 1, moves reach the whole
+            space. The default is 1, or 0.1 with ``x0``, so that the walk stays near a good point.
+        quench: Ingber's parameter Q. With D parameters, the exponent of the annealing time is Q/D.
+            Above 1, the annealing cools later but more suddenly, and may miss the optimum. A Q
+            above 20 D has the effect of 20 D.
         n_candidates: The number of moves from which a model chooses. With 1, no model is used.
         reannealing: Whether parameters that matter little are moved more than others. It can help
             without the model, if the parameters have different scales and do not interact.
         ingber: Whether to run the published algorithm, with the defaults of Ingber's code ASA
             30.53 and only the last change of the list above. After 100 trials, temperatures are
-            1e-5 of the first ones. After each 100 accepted trials, it re-anneals in full.
+            1e-5 of the first temperatures. After each 100 accepted trials, it re-anneals in full.
             ``n_trials`` and ``n_candidates`` then have no effect.
         constraints_func: Not supported; call ``trial.set_constraint`` in the objective.
     """
@@ -236,13 +236,14 @@ class _Chain:
     sign: int
     x0: Mapping[str, Any]
     distributions: Mapping[str, BaseDistribution] = dataclasses.field(default_factory=dict)
-    names: frozenset[str] = frozenset()  # Including parameters with a single value.
+    names: frozenset[str] = frozenset()  # All parameters, including those with one value.
 
     def __copy__(self) -> Self:
         return dataclasses.replace(self, annealing=copy.copy(self.annealing))
 
     def tell(self, index: int | None, trial: FrozenTrial) -> None:
-        value = math.nan  # A pruned trial has no value here. Optuna uses its last report instead.
+        # For Optuna, a pruned trial's value is its last report, which is not a final value.
+        value = math.nan
         if trial.state == TrialState.COMPLETE:
             value = self.sign * trial.values[0]
         reports = {step: self.sign * v for step, v in trial.intermediate_values.items()}
@@ -306,7 +307,7 @@ class _Chain:
 
 
 def _start(name: str, value: Any, distribution: BaseDistribution) -> Any:
-    """Return the value that a parameter can have and that is nearest to ``value`` of ``x0``."""
+    """Return the parameter's possible value that is nearest to ``value``, its value in ``x0``."""
     # `to_internal_repr` raises an error for an unknown choice.
     if n_choices(distribution) or distribution._contains(value):
         return distribution.to_external_repr(distribution.to_internal_repr(value))

@@ -1,6 +1,7 @@
 """Ingber's adaptive simulated annealing (ASA) on the unit cube, minimising, with ask and tell.
 
-In Ingber's notation, with D parameters, of which the i-th was generated k_i times:
+The equations are in Ingber's notation. There are D parameters, and the i-th was generated k_i
+times:
 
 1.  generating density    g(y) = 1 / (2 (|y| + T_i) ln(1 + 1/T_i)), -1 <= y <= 1
 2.  its sampling          y = sgn(u - 1/2) T_i [(1 + 1/T_i)^|2u - 1| - 1], u uniform on [0, 1)
@@ -53,19 +54,19 @@ from adnn_optuna.samplers._reports import ReportPool, Reports
 from adnn_optuna.samplers._unit_interval import Levels
 
 # The largest Q/D. With this exponent, nothing cools before three quarters of the budget. With
-# larger ones, the powers of annealing times overflow.
+# larger exponents, the powers of annealing times overflow.
 MAX_EXPONENT = 20.0
 _UNKNOWN_N_TRIALS = 100  # The budget of the schedule if `n_trials` is unknown.
-# With more than 8 dimensions, the exponent Q/D would freeze the walk after its first points, so it
-# is Q/4.
+# With more than 8 dimensions, the exponent Q/D would freeze the walk after its first points. So
+# the exponent is Q/4.
 _MAX_COOLING_DIMS = 8
 _MANY_COOL_AS = 4
-_MIN_TEMPERATURE = 1e-12  # Below this, rounding errors dominate (2).
+_MIN_TEMPERATURE = 1e-12  # Below this temperature, rounding errors dominate in (2).
 _N_COST_SAMPLES = 5  # Number_Cost_Samples
 _N_EARLY = 40  # While fewer points are known, the Gaussian process chooses each new point.
 _N_FEW_POINTS = 60  # With more points, looking ahead for several workers has no advantage.
 _LAST_PART = 0.8  # After this part of the budget, all points are chosen by the model.
-_N_MOVES = 16  # Of this many moves, the first to a new point is taken.
+_N_MOVES = 16  # Of this many moves, the first move to a new point is taken.
 _N_FIRST = 8  # The number of first points, which are spread over the whole space.
 _REANNEALING_PERIOD = 10
 _MAX_SENSITIVITY_RATIO = 1e4
@@ -83,15 +84,15 @@ class Options:
     has_reannealing: bool = False
 
     def budget(self, n_generated: int) -> float:
-        """Return the budget N; if more points than N were generated, their number."""
+        """Return the budget N. If more points than N were generated, return their number."""
         return float(max(self.n_trials or _UNKNOWN_N_TRIALS, n_generated, 2))
 
 
 class AdaptiveSimulatedAnnealing:
     """The state of an annealing, which follows from the points that it was told.
 
-    Points are arrays with one number in [0, 1] for each coordinate, NaN if unknown. Attributes are
-    replaced and never changed in place, so `copy.copy` makes an independent copy.
+    Points are arrays with one number in [0, 1] for each coordinate. The number is NaN if unknown.
+    Attributes are replaced and never changed in place, so `copy.copy` makes an independent copy.
     """
 
     def __init__(self, seed: int, options: Options) -> None:
@@ -113,7 +114,7 @@ class AdaptiveSimulatedAnnealing:
         self.k_c = 0
 
     def add_coordinate(self, name: str, n_choices: int = 0, levels: Levels = None) -> None:
-        """Add a coordinate: categorical if ``n_choices`` is above 0, otherwise numerical."""
+        """Add a coordinate. It is categorical if ``n_choices`` is above 0, otherwise numerical."""
         self._names += (name,)
         self._levels += (levels,)
         self._n_choices = np.append(self._n_choices, n_choices)
@@ -151,12 +152,12 @@ class AdaptiveSimulatedAnnealing:
         return np.array([n > 0 or levels is not None for n, levels in pairs], dtype=bool)
 
     def rate(self, n_dims: int, n_generated: int) -> tuple[float, float]:
-        """Return c and Q/D (4)."""
+        """Return the rate c and the exponent Q/D (4)."""
         budget = self._options.budget(n_generated)
         if n_dims > _MAX_COOLING_DIMS:
             n_dims = _MANY_COOL_AS
         exponent = min(self._options.quench / n_dims, MAX_EXPONENT)
-        # T is T_0 N^-3 after N points.
+        # With this c, T is T_0 N^-3 after N points.
         return 3 * math.log(budget) * budget**-exponent, exponent
 
     @property
@@ -167,7 +168,7 @@ class AdaptiveSimulatedAnnealing:
     def temperatures(
         self, index: int, n_dims: int | None = None, k_offsets: np.ndarray | None = None
     ) -> np.ndarray:
-        """Return the temperatures at which a point with an index is generated (3)."""
+        """Return the temperatures at which the point with this index is generated (3)."""
         if n_dims is None:
             n_dims = self.n_dims
         if k_offsets is None:
@@ -177,7 +178,7 @@ class AdaptiveSimulatedAnnealing:
         return np.maximum(self._options.initial_temperature * decay, _MIN_TEMPERATURE)
 
     def cost_temperature(self, index: int) -> float:
-        """Return the temperature at which a point is accepted (6)."""
+        """Return the temperature at which the point with this index is accepted (6)."""
         if len(self._cost_samples) < 2:
             return 0.0
         c, exponent = self.rate(self.n_dims, index)
@@ -224,13 +225,13 @@ class AdaptiveSimulatedAnnealing:
         if len(self._constrained) and not self._is_known:
             moves = self._generate(x, T, key, size)
             return moves[feasibility.is_likely(moves)][0]
-        # With few points, it matters that other workers' values are still awaited. Then the model
-        # chooses three of four points.
+        # With few points, it matters that other workers' values are still awaited. The model then
+        # looks ahead, and chooses three of four points.
         looks_ahead = n_pending > 0 and len(self._pool) < _N_FEW_POINTS
         if self._is_modelled(index, looks_ahead=looks_ahead):
-            # If so, the point is two moves away, as if the point of the first move already had its
-            # value. The model is then not smoothed, because points whose values are awaited must
-            # not all follow from one smoothing.
+            # Two of these three points are two moves away, as if the value after the first move
+            # were known. The model is then not smoothed, because points whose values are awaited
+            # must not all follow from one smoothing.
             is_double = looks_ahead and index % 4 > 0
             model = model_near(
                 x, self._pool, self._n_choices, self._n_latest(index), is_exact=is_double
@@ -251,7 +252,7 @@ class AdaptiveSimulatedAnnealing:
         return self._generate(x, T, key, 1)[0]
 
     def _ask_mixed(self, index: int, key: int, n_pending: int, branches: Branches) -> np.ndarray:
-        """Generate a point if some coordinates are conditional or have finitely many values.
+        """Generate a point in a space with conditional coordinates, or with finitely many values.
 
         If coordinates are conditional, the branch of the point is drawn first.
         """
@@ -269,7 +270,8 @@ class AdaptiveSimulatedAnnealing:
             has, rows = draw_branch(points, values_of_draw, u, exponent)
             T = self.temperatures(index, int(has.sum()))
             x = best_known(np.vstack([points[rows], points[np.argsort(values)]]))
-        # A branch with enough points has its own Gaussian process. All other branches share one.
+        # A branch with enough points has its own Gaussian process. All other branches share a
+        # process.
         is_alone = len(rows) > has.sum() + 1
         is_early = self._is_known and len(values) < _N_EARLY
         if not branches.is_single:
@@ -308,7 +310,7 @@ class AdaptiveSimulatedAnnealing:
         n_pending: int,
         within: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Return the best point by merit, of the whole space or of the branch of ``within``."""
+        """Return the point with the best merit, in the whole space or the branch of ``within``."""
         u = float(uniforms(self._seed, key, SEARCH, "", 1)[0])
         width = -math.log(1 - u) if n_pending else None
         known_points = without_nan(self._pool.points)
@@ -342,7 +344,7 @@ class AdaptiveSimulatedAnnealing:
 
     @property
     def _is_on_plateau(self) -> bool:
-        """Whether most values equal the first value, and no value is better."""
+        """Whether at least half of the values equal the first value and no value is better."""
         is_known = len(self._pool) > 2
         return is_known and np.median(self._pool.values) == self._best_f == self._cost_samples[0]
 
@@ -394,8 +396,8 @@ class AdaptiveSimulatedAnnealing:
     ) -> bool:
         """Store a point's value (NaN if it has none), and return whether the point is accepted.
 
-        A point of another sampler has no index; it is accepted if it is better. For a pruned
-        trial, the reports give a rough value.
+        A point of another sampler has no index, and is accepted if it is better. A pruned trial
+        has reports, from which its final value is guessed.
         """
         violation = violation_of(constraints)
         if reports and violation <= 0 and not math.isinf(f):
@@ -440,8 +442,8 @@ class AdaptiveSimulatedAnnealing:
         columns, ratios = self._sensitivity_ratios()
         if ratios is None:
             return
-        # Re-annealing helps if parameters are badly scaled, and would otherwise cost too much. So
-        # it is damped: by the square root, and because the ratios have the geometric mean 1.
+        # Re-annealing helps if parameters are badly scaled, but undamped it does harm otherwise.
+        # So it is damped by the square root, and the ratios are scaled to a geometric mean of 1.
         ratios = np.sqrt(ratios)
         ratios /= np.exp(np.log(ratios).mean())
         T = self.temperatures(index, self.n_dims, np.zeros(len(columns)))

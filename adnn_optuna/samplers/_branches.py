@@ -1,4 +1,4 @@
-"""Branches: the coordinates that points have, if some exist only under a condition.
+"""Branches of spaces in which some coordinates exist only under a condition.
 
 A coordinate that some points lack is conditional, and NaN in these points. All points with the
 same coordinates are a *branch*.
@@ -33,7 +33,7 @@ class _Question:
 
 @dataclasses.dataclass(frozen=True)
 class _Split:
-    """The subtrees of points with the answers yes and no."""
+    """A question, with the subtrees for the answers yes and no."""
 
     question: _Question
     yes: "_Tree"
@@ -85,9 +85,9 @@ class Branches:
         return has
 
     def led_to(self, points: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Return the points, moved into the branch of ``x`` if they are outside.
+        """Move points that are outside the branch of ``x`` into this branch.
 
-        They get those values of ``x`` that decide on its branch.
+        These points get the values of ``x`` that decide on its branch.
         """
         decides = np.zeros(len(x), dtype=bool)
         tree = self.tree
@@ -148,11 +148,13 @@ def _bits(counts: np.ndarray) -> np.ndarray:
 def draw_branch(
     points: np.ndarray, values: np.ndarray, u: float, exponent: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a branch by a uniform number: its coordinates, and the rows of its points, best first.
+    """Draw a branch by a uniform number.
 
-    The branch with the r-th best value is drawn with a probability in proportion to r^-exponent.
-    This is a bandit as in [1], but ranked by the best value of each branch instead of the mean.
-    A branch with n points in D dimensions is ranked as if its best value were lower by s / √(n/D),
+    Return which coordinates it has, and the rows of its points, best first.
+
+    The branch with the r-th best value is drawn with a probability proportional to r^-exponent.
+    This is a bandit as in [1], but a branch is ranked by its best value instead of its mean. A
+    branch with n points in D dimensions is ranked as if its best value were lower by s / √(n/D),
     where s is the standard deviation of all values.
     """
     branches, of_point = np.unique(~np.isnan(points), axis=0, return_inverse=True)
@@ -170,6 +172,6 @@ def draw_branch(
 
 
 def best_known(points: np.ndarray) -> np.ndarray:
-    """Return the first point; its missing coordinates come from the next point that has them."""
+    """Return the first point. Each missing coordinate comes from the next point that has it."""
     first = np.argmin(np.isnan(points), axis=0)
     return points[first, np.arange(points.shape[1])]

@@ -17,7 +17,8 @@ from adnn_optuna.samplers._mixed import process_near
 class ConstraintPool(PointPool):
     """Points whose constraints are known, with their total violations as values."""
 
-    # Each point that was ever in the pool, by number; constraints above 0 are violated.
+    # The constraints of each point that was ever in the pool, by number. Constraints above 0 are
+    # violated.
     constraints: tuple[tuple[float, ...], ...] = ()
 
     def with_constraints(self, x: np.ndarray, constraints: Sequence[float]) -> Self:
@@ -37,7 +38,7 @@ class Feasibility:
     Args:
         known: The points whose constraints are known.
         x: The point around which points are judged.
-        n_choices: The number of choices of each coordinate, 0 of a numerical one.
+        n_choices: The number of choices of each coordinate. It is 0 for a numerical coordinate.
     """
 
     def __init__(self, known: ConstraintPool, x: np.ndarray, n_choices: np.ndarray) -> None:

@@ -33,7 +33,7 @@ from adnn_optuna.samplers._trials import sign_of
 from adnn_optuna.samplers._unit_interval import nearest_value
 
 _logger = logging.getLogger(__name__)
-# With this tolerance, rounding errors such as that of 0.1 + 0.2 do not exceed a bound.
+# With this tolerance, a rounding error, such as in 0.1 + 0.2, does not put a step out of bounds.
 _TOLERANCE = 1e-9
 
 
@@ -41,14 +41,14 @@ class DeltaStepSampler(IndexedSampler):
     """Sampler that walks away from an origin with small steps of all parameters together.
 
     The first trial is the baseline, with every parameter at the origin. Then, for each δ of
-    ``deltas``, a walk of ``max_steps`` trials starts there. With ``accept="always"``, the t-th
-    step of a walk sets every parameter to origin + t·δ, whether earlier steps gained or not.
+    ``deltas``, a walk of ``max_steps`` trials starts at the origin. With ``accept="always"``, the
+    t-th step of a walk sets every parameter to origin + t·δ, whether earlier steps gained or not.
     With ``accept="improving"``, a step is kept only if it improved on the walk's best value so
     far. If it did not, the walk tries the opposite step next. If that fails too, it halves the
     step.
 
-    It is for cheap trials along one line: are there better values near the origin? Tens of trials
-    are enough, whatever the number of parameters. With ``accept="always"``, several workers waste
+    Use it to look for better values near the origin with cheap trials along one line. Tens of
+    trials are enough for any number of parameters. With ``accept="always"``, several workers waste
     no trials. Don't use it if the parameters have different best values, because a step is equal
     for all parameters. Don't use it far from the origin, either: use
     :class:`~adnn_optuna.samplers.AdaptiveSimulatedAnnealingSampler` there. Categorical parameters
@@ -89,10 +89,11 @@ class DeltaStepSampler(IndexedSampler):
         ``studies/paper.md``.
 
     Args:
-        deltas: The length of a step of each walk, in units of the parameters. A negative step goes
-            down. The defaults are the paper's, for offsets of a network's initial weights. For
-            other parameters, choose lengths so that ``max_steps`` steps cross the range.
-        max_steps: The number of steps of each walk; the paper's are 50.
+        deltas: The step length of each walk, in units of the parameters. A negative step goes
+            down. The defaults are the paper's step lengths for offsets of a network's initial
+            weights. For other parameters, choose lengths so that ``max_steps`` steps cross the
+            range.
+        max_steps: The number of steps of each walk. It is 50 in the paper.
         accept: Which steps are kept: all (``"always"``) or steps that improve (``"improving"``).
             With noise, ``"improving"`` stays at a value that was good by chance.
         origin: Where the walks start: one value for all numerical parameters, or a mapping from
@@ -205,13 +206,16 @@ class _Origin:
         self._default = _normal(default)
 
     def __repr__(self) -> str:
-        """Return a key that is the same for equal origins only."""
+        """Return a text that only equal origins share."""
         return repr(self._by_name or self._default)
 
     def value(
         self, name: str, distribution: BaseDistribution, trial: FrozenTrial | None = None
     ) -> Any:
-        """Return a parameter's value in ``trial``; without it, the value nearest to the origin."""
+        """Return a parameter's value in ``trial``.
+
+        If there is none, return the value nearest to the origin.
+        """
         if trial is not None and name in trial.params:
             check_distribution_compatibility(trial.distributions[name], distribution)
             return trial.params[name]
@@ -240,7 +244,8 @@ class _IndicesInside(Indices):
     def __init__(self, key: str, walks: DeltaStepSampler) -> None:
         super().__init__(key)
         self._walks = walks
-        self._n_inside = [math.inf for _ in walks._deltas]  # Steps inside, by walk.
+        # For each walk, the number of steps inside.
+        self._n_inside = [math.inf for _ in walks._deltas]
 
     def note(self, trial: FrozenTrial) -> None:
         super().note(trial)
@@ -262,12 +267,12 @@ class _IndicesInside(Indices):
 
 @dataclasses.dataclass(frozen=True)
 class _Leg:
-    """The state of a walk. ``start`` is the index of its best trial, None if at the origin."""
+    """The state of a walk. ``start`` is the index of its best trial, or None at the origin."""
 
     length: float  # The length of the next forward step.
     start: int | None = None
     best_value: float | None = None
-    is_reversed: bool = False  # After a forward step failed, the next step leads back.
+    is_reversed: bool = False  # Whether the next step leads back.
 
     @property
     def next_length(self) -> float:

@@ -34,7 +34,7 @@ def evaluation_trials(
 def made_evaluations(
     trials: Iterable[FrozenTrial], names: Sequence[str]
 ) -> dict[Evaluation, float]:
-    """Return the values of the finished evaluations; NaN for a failed one."""
+    """Return the value of each finished evaluation. It is NaN if the evaluation failed."""
     trials_by_evaluation = evaluation_trials(trials, names)
     return {evaluation: value_of(trial) for evaluation, trial in trials_by_evaluation.items()}
 
@@ -94,10 +94,10 @@ class EvaluationSampler(RandomSampler):
         distributions: Mapping[str, BaseDistribution],
         n_rivals: int,
     ) -> FrozenTrial | None:
-        """Return a RUNNING trial for a missing evaluation that no worker is making, if any."""
+        """Return a RUNNING trial for a missing evaluation that no worker is making, or None."""
         if not (free := self._free(known)):
             return None
-        # Random, because other workers may choose at the same moment.
+        # The choice is random, because other workers may choose at the same moment.
         evaluation = secrets.choice(free[: len(known.unfinished) + 1])
         params = dict(zip(self._names, evaluation, strict=True))
         return owned_template(known.next_number, params=params, distributions=dict(distributions))

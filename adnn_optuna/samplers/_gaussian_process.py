@@ -21,7 +21,7 @@ _MIN_NOISE = 1e-6
 _GUESS_NOISE = 0.1  # Guesses have at least this share of the variance as noise.
 _NOISY = 0.03  # A smaller share of noise may be a misfit of the kernel, and is ignored.
 # Two starts of the fit, as logarithms of the inverse squared lengths and of the noise. There are
-# two, because short lengths can explain the same values as noise.
+# two starts, because short lengths and noise can explain the same values.
 _STARTS = (0.0, math.log(0.1)), (3.0, math.log(0.001))
 # If there are more points, the parameters are fitted to this many of them, to save time.
 _N_FITTED = 50
@@ -68,7 +68,7 @@ class GaussianProcess:
         *,
         is_rough: bool = False,
     ) -> None:
-        from scipy.linalg import lapack  # The import takes as long as that of Optuna.
+        from scipy.linalg import lapack  # The import takes as long as importing Optuna.
 
         self._n_choices = n_choices
         values = values.reshape(len(points), -1)

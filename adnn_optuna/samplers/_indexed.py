@@ -5,19 +5,19 @@ killed, retried, or proposed by another sampler. So each proposal gets an *index
 everything else (the step of a walk, the random numbers of a draw) follows from the index and from
 the trials that the proposal saw.
 
-A new trial first reads all trials. It chooses the smallest index that no result and no live trial
-has, writes this index, and reads all trials again. If another trial has taken the same index
-between the two reads, the new trial gives way: it withdraws its index and chooses again. Its next
-choice is random among several free indices, one for each trial that may be choosing at this
-moment. Of two trials with one index, the later writer always sees the other one. So no two live
-workers keep the same index, on any storage, without a lock, a wait or a clock. If both trials see
-each other, both give way, because the trial with the higher number may have read before the other
-wrote.
+A new trial first reads all trials. It chooses the smallest index that no trial holds, writes this
+index, and reads all trials again. A trial holds its index if it ran to its end or is live. If
+another trial has taken the same index between the two reads, the new trial gives way: it withdraws
+its index and chooses again. Its next choice is random among several free indices, as many as
+trials may be choosing at this moment. If two trials have the same index, the trial that wrote
+later always sees the earlier trial. So no two live workers keep the same index, on any storage,
+without a lock, a wait or a clock. If both trials see each other, both give way, because the trial
+with the higher number may have read before the other trial wrote.
 
 If a worker dies, its index is free again. The next trial with this index uses the same earlier
-trials as the first one. So a study that was killed and resumed has the same proposals as a study
-that never stopped. A worker also gives way to a trial that took the index between the two reads
-and then died, because the first trial that kept an index determines the proposal.
+trials as the dead worker's trial. So a study that was killed and resumed has the same proposals as
+a study that never stopped. A worker also gives way to a trial that took the index between the two
+reads and then died, because the first trial that kept an index determines the proposal.
 """
 
 import abc
@@ -83,11 +83,14 @@ class IndexedSampler(BaseSampler, abc.ABC):
 
     @property
     def last_index(self) -> float:
-        """The last index with a proposal; after it, the study stops."""
+        """The last index that has a proposal. The study stops after it."""
         return math.inf
 
     def n_free(self, study: Study, at_most: int = 1, known: TrialReader | None = None) -> int:
-        """Return how many proposals no result and no live trial has, counted up to ``at_most``."""
+        """Return the number of free proposals, counted up to ``at_most``.
+
+        A proposal is free if neither a finished nor a live trial has it.
+        """
         with self._memory.lock:
             free = self._look(study, known).free_indices(at_most)
             return sum(index <= self.last_index for index in free)
@@ -95,9 +98,9 @@ class IndexedSampler(BaseSampler, abc.ABC):
     def look_again(
         self, study: Study, trial: FrozenTrial, known: TrialReader
     ) -> tuple[bool, int | None]:
-        """Return whether another trial has the result of a trial's index, or had the index first.
+        """Return whether another trial has the result of this index, or had the index first.
 
-        Return also the number of smaller indices that have no result.
+        Also return the number of smaller indices that have no result.
         """
         with self._memory.lock:
             indices = self._look(study, known)
@@ -116,7 +119,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
             return index in indices.results or not is_first, n_before
 
     def place_of(self, trial: FrozenTrial) -> int | None:
-        """Return the index of a trial of this sampler, :obj:`None` for others."""
+        """Return the trial's index, or :obj:`None` if another sampler proposed the trial."""
         proposal = proposal_of(trial, self._key)
         return None if proposal is None else proposal["index"]
 
@@ -153,7 +156,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
             return template
 
     def _step(self, study: Study, indices: Indices, proposal: Proposal) -> StoredStep | None:
-        """Return the step that a new proposal stores, :obj:`None` if the sampler has no steps."""
+        """Return the step that a new proposal stores, or :obj:`None` without steps."""
         return None
 
     @abc.abstractmethod
@@ -166,7 +169,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Return an empty search space, as parameters need not be sampled together."""
+        """Return an empty search space, because parameters need not be sampled together."""
         return {}
 
     def sample_relative(
@@ -257,7 +260,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
             if index is None:
                 break
             indices = self._look(study)
-            # A trial that had waited may be older than other trials, but must see them, too.
+            # A trial that waited may be older than other trials, but must see their indices.
             if not has_read_all or indices.reader.ids[-1:] == [trial._trial_id]:
                 if indices.holders(index, trial._trial_id) == holders:
                     break
@@ -274,9 +277,9 @@ class IndexedSampler(BaseSampler, abc.ABC):
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        """Mark a failed trial as failed by itself, and stop the study if nothing is left to do.
+        """Mark a trial that failed here, and stop the study if nothing is left to do.
 
-        Optuna calls this only in a live worker.
+        Optuna calls this method only in a live worker.
         """
         with self._memory.lock:
             indices = self._memory[study]
@@ -291,16 +294,18 @@ class IndexedSampler(BaseSampler, abc.ABC):
             study._storage.set_trial_system_attr(trial._trial_id, ENDED, "error")
         # This trial is not finished yet, so its own index is not free.
         if not goes_on and is_own(trial) and not self.n_free(study):
-            # With ask and tell, `study.stop` raises an error; the user stops there.
+            # With ask and tell, `study.stop` raises an error, because the user decides when to
+            # stop.
             with contextlib.suppress(RuntimeError):
                 study.stop()
         end_turn(study)
 
 
 def _free_index(indices: Indices, trial: FrozenTrial, *, gave_way: bool) -> int:
-    """Return the first free index; after giving way, one of the first free indices at random.
+    """Return the first free index.
 
-    There is one such index for each trial that may be choosing at the same time.
+    After giving way, choose at random among the first free indices, as many as trials may be
+    choosing now.
     """
     n_rivals = 0
     if gave_way:

@@ -15,14 +15,14 @@ from adnn_optuna.samplers._owners import end_trial, is_alive, is_watched, owners
 from adnn_optuna.samplers._trials import TrialReader
 
 ParameterSource = Callable[[str, "BaseDistribution"], Any]
-"""A sampler's proposal for one trial: the value of a parameter by its name and distribution."""
+"""A sampler's proposal for one trial. It maps a parameter's name and distribution to its value."""
 
 
 class Replayed(Protocol):
-    """A sampler's knowledge of the finished trials. It does not change if its copy is told."""
+    """A sampler's knowledge of the finished trials. It does not change if a copy of it learns."""
 
     def tell(self, index: int | None, trial: FrozenTrial) -> object:
-        """Learn from a trial with its index; :obj:`None` for a trial of another sampler."""
+        """Learn from a trial. The index is :obj:`None` for a trial of another sampler."""
 
 
 State = TypeVar("State", bound=Replayed)
@@ -50,11 +50,14 @@ class Indices:
         # Tuples (end, omitted, state): the state knows all trials with ids below `end`, except the
         # ids in `omitted`.
         self._states: list[tuple[int, list[int], Any]] = []
-        # The ids of all trials that ever had an index, by index.
+        # For each index, the ids of all trials that ever had it.
         self._holders: dict[int | None, set[int]] = {}
 
     def read(self, study: Study, known: TrialReader | None = None) -> None:
-        """Update from the ``known`` trials; or read the study, and end trials of dead workers."""
+        """Update from the ``known`` trials.
+
+        Without them, read the study and end trials of dead workers.
+        """
         news = self.reader.read(study, known)
         while known is None:
             dead = [trial for trial in self.running() if self._has_died(study, trial)]
@@ -72,12 +75,12 @@ class Indices:
         return is_to_end and is_alive(trial) is False
 
     def index_of(self, trial: FrozenTrial) -> int | None:
-        """Return the index of a trial of this sampler, :obj:`None` for trials of others."""
+        """Return the trial's index, or :obj:`None` if another sampler proposed the trial."""
         proposal = self.proposal_of(trial)
         return None if proposal is None else proposal["index"]
 
     def proposal_of(self, trial: FrozenTrial) -> Proposal | None:
-        """Return the proposal record of a trial, if the trial is this sampler's."""
+        """Return a trial's proposal record, or :obj:`None` for a trial of another sampler."""
         return proposal_of(trial, self._key)
 
     def note(self, trial: FrozenTrial) -> None:
@@ -91,13 +94,14 @@ class Indices:
         if not trial.state.is_finished() or has_died or ended == "interrupted":
             return
         counted = self.results.setdefault(index, trial)
-        # A worker declared dead woke up and finished the same index: the older trial counts.
+        # A worker that was declared dead may wake up and finish the same index. The older trial
+        # counts.
         if trial._trial_id < counted._trial_id:
             self.results[index] = trial
             self._states.clear()
 
     def running(self) -> list[FrozenTrial]:
-        """Return the running trials, also other samplers' trials."""
+        """Return the running trials of all samplers."""
         return [t for t in self.reader.unfinished.values() if t.state == TrialState.RUNNING]
 
     def pending(self) -> dict[int, Proposal]:
@@ -126,7 +130,7 @@ class Indices:
         return [*itertools.islice(free, at_most)]
 
     def holders(self, index: int | None, own_id: int) -> list[int]:
-        """Return the ids of the other trials, also of the dead, that have an index.
+        """Return the ids of the other trials that have an index, including dead trials.
 
         Trials with parameters come first. A trial without parameters may not have kept the index.
         """
@@ -153,7 +157,7 @@ class Indices:
         return self._new_proposal(trial, index)
 
     def _first_of(self, number: int) -> Proposal | None:
-        """Return the record of the first trial with a number, if it has no index."""
+        """Return the first record without an index among the trials with this number."""
         trials = (trial for trial in self.reader.trials.values() if trial.number == number)
         proposals = filter(None, map(self.proposal_of, trials))
         return next((record for record in proposals if record["index"] is None), None)
@@ -177,7 +181,7 @@ class Indices:
         }
 
     def state(self, proposal: Proposal, start: Callable[[], State]) -> State:
-        """Return a state that knows the trials that a proposal used; it must not be changed.
+        """Return a state that knows the trials that a proposal used. Callers must not change it.
 
         A state learns from trials in the order of their ids, so it is the same in each worker. A
         copy is kept before each unfinished trial and after the last trial. So learning starts
@@ -205,7 +209,7 @@ class Indices:
         return state
 
     def tell(self, state: Replayed, trial: FrozenTrial) -> None:
-        """Let a state learn from a trial that is the result of an index or another sampler's."""
+        """Let a state learn from a trial that is the result of an index, or of another sampler."""
         index = self.index_of(trial)
         if index is None:
             is_interrupted = trial.system_attrs.get(ENDED) == "interrupted"

@@ -1,6 +1,6 @@
 """The annealing as Ingber published it, with the defaults of his code, ASA 30.53.
 
-The comments cite the equations of ``_asa.py`` by their numbers, and one more:
+The comments cite the equations of ``_asa.py`` by their numbers. There is one more equation:
 
 9.  cost temperature after re-annealing
     T_c0 = min(T_c0, max(|f|, |f_best|, |f - f_best|)), T_c no higher
@@ -36,7 +36,7 @@ class PublishedAnnealing(AdaptiveSimulatedAnnealing):
         self._k_offsets = np.append(k_offsets, 0.0)
 
     def rate(self, n_dims: int, n_generated: int) -> tuple[float, float]:
-        """Return c and Q/D (4): the temperature is 1e-5 after 100 points, for any budget."""
+        """Return the rate c and the exponent Q/D (4). The temperature is 1e-5 after 100 points."""
         exponent = min(self._options.quench / n_dims, MAX_EXPONENT)
         return -math.log(1e-5) * 100.0**-exponent, exponent
 

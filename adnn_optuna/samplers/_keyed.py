@@ -24,9 +24,9 @@ class KeyedSampler(BaseSampler):
     """Sampler that makes a new inner sampler for each trial, with the trial's own seed.
 
     Optuna's samplers draw their random numbers one after the other. So workers with the same seed
-    repeat each other's trials, and a resumed study repeats its first trials. A keyed sampler
-    draws a trial's numbers from the seed and the trial's number. So its proposals follow from
-    both and the study.
+    repeat each other's trials, and a resumed study repeats its first trials. A keyed sampler draws
+    a trial's numbers from the seed and the trial's number. So its proposals follow from the seed,
+    the number and the study.
 
     Example:
 
@@ -44,9 +44,9 @@ class KeyedSampler(BaseSampler):
             study.optimize(lambda trial: trial.suggest_float("x", -1, 1) ** 2, n_trials=10)
 
     Args:
-        factory: Makes the sampler of a trial: a function ``(seed, n_trials) -> sampler``.
+        factory: A function ``(seed, n_trials) -> sampler``, which makes the sampler of a trial.
         seed: The seed from which the trials' seeds follow.
-        n_trials: The number of trials, if it is known; the factory gets it.
+        n_trials: The number of trials, if it is known. The factory gets this number.
 
     Raises:
         TypeError: If the factory does not make a sampler, or makes one that counts its trials in
@@ -121,9 +121,9 @@ class KeyedSampler(BaseSampler):
 
 
 class KeyedIndexSampler(IndexedSampler):
-    """A keyed sampler with indices: the index of a dead trial gets the same proposal again."""
+    """A keyed sampler with indices. It gives the index of a dead trial the same proposal again."""
 
-    _proposes_before = False  # Optuna's samplers write to a stored trial.
+    _proposes_before = False  # Optuna's samplers write to the trial, so it must be stored.
 
     def __init__(self, keyed: KeyedSampler) -> None:
         super().__init__("keyed")
@@ -144,7 +144,7 @@ class KeyedIndexSampler(IndexedSampler):
         first = indices.reader.trials[holders[0]] if holders else trial
         sampler = self._keyed.of_key(draw_key(proposal))
         sampler.before_trial(study, trial)
-        trial = study._storage.get_trial(trial._trial_id)  # The sampler may write to it.
+        trial = study._storage.get_trial(trial._trial_id)  # The sampler may have written to it.
         space = sampler.infer_relative_search_space(study, trial)
         undisturbed = copy.copy(trial)
         if index is not None and isinstance(sampler, CmaEsSampler):
@@ -162,7 +162,7 @@ class KeyedIndexSampler(IndexedSampler):
                 return first.params[name]
             return sampled
 
-        # The parameters that a retry copied were drawn before the others.
+        # The parameters that a retry copied were drawn first, so draw them first again.
         for name, distribution in trial.distributions.items():
             if name not in trial.system_attrs.get("fixed_params", ()):
                 value(name, distribution)

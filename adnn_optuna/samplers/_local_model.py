@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-# The smoothing: none, or so much that noise averages out.
+# A fit tries two smoothings: almost none, and so much that noise averages out.
 _SMOOTHINGS = 1e-6, 1.0
 _TAIL_RIDGE = 1e-9  # Keeps the linear part defined if all points lie in a plane.
 
@@ -34,7 +34,7 @@ class PointPool:
         return dataclasses.replace(self, points=points)
 
     def with_point(self, x: np.ndarray, value: float) -> Self:
-        """Return the pool with one more point, in place of the worst old one if it is full."""
+        """Return the pool with one more point. In a full pool, it replaces the worst old point."""
         number = self.numbers.max(initial=-1) + 1
         if len(self) == self.capacity:
             is_old = self.numbers < number - self.capacity // 4
@@ -70,11 +70,10 @@ class PointPool:
         return np.arange(len(self)) >= len(self) - self.n_guesses
 
     def without_outliers(self) -> Self:
-        """Return the pool, with each value that is far above the median lowered.
+        """Return the pool with a limit on values that are far above the median.
 
-        A value is far above the median if it is further away than twice the distance from the
-        median to the least value. Such a value tells little about where the best point is, but
-        would determine the scale of all values.
+        The limit is twice as far from the median as the lowest value. Larger values say little
+        about where the best point is, but would determine the scale of all values.
         """
         median = np.median(self.values)
         with np.errstate(over="ignore"):  # If the limit overflows, no value is far above.
@@ -105,11 +104,13 @@ class LocalModel:
     def fit(
         self, values: np.ndarray, is_guess: np.ndarray | None = None, *, is_exact: bool = False
     ) -> bool:
-        """Fit values, smoothed if that predicts better; return whether the fit can predict.
+        """Fit the values, with smoothing if it predicts better.
+
+        Return whether the fit can predict.
 
         Guesses are always smoothed.
         """
-        from scipy.linalg import blas, lapack  # The import takes as long as that of Optuna.
+        from scipy.linalg import blas, lapack  # The import takes as long as importing Optuna.
 
         values = values / (np.abs(values).max() or 1.0)  # Squares of large values overflow.
         deviations = values - values.sum() / len(values)
@@ -121,7 +122,7 @@ class LocalModel:
         right_side = np.zeros(m + n)
         right_side[:m] = deviations / math.sqrt(variance)
 
-        # The upper triangle, in Fortran's order.
+        # LAPACK reads only the upper triangle, and needs Fortran's memory order.
         matrix = np.zeros((m + n, m + n), order="F")
         matrix[:m, :m] = self._basis(self._z)
         matrix[:m, m] = 1.0
@@ -133,15 +134,15 @@ class LocalModel:
             diagonal[:m] = smoothing
             if is_guess is not None:
                 diagonal[:m][is_guess] = _SMOOTHINGS[-1]
-            # LAPACK's own routines for symmetric matrices take a fifth of the time of
-            # `numpy.linalg.inv`, which is most of the time of a proposal.
+            # The inversion takes most of the time of a proposal. LAPACK's routines for symmetric
+            # matrices need a fifth of the time of `numpy.linalg.inv`.
             factors, pivots, failure = lapack.dsytrf(matrix)
             inverse, is_singular = lapack.dsytri(factors, pivots)
             if failure or is_singular:
                 continue
             weights = blas.dsymv(1.0, inverse, right_side)
-            # The error of the prediction of each value from all others, without further fits. It
-            # is NaN if the points are badly placed.
+            # This is the error if each value is predicted from all others, without further fits.
+            # It is NaN if the points are badly placed.
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 errors = weights[:m] / inverse.diagonal()[:m]
                 error = errors @ errors
@@ -163,7 +164,7 @@ class LocalModel:
 
     def _basis(self, z: np.ndarray) -> np.ndarray:
         """Return the cubes of the distances from the points of the fit."""
-        # Small distances are rounding errors, but then their cubes are negligible.
+        # Small distances may be rounding errors, but their cubes are negligible.
         distances = z @ (-2 * self._z.T)
         distances += (z * z).sum(axis=1)[:, None]
         distances += (self._z * self._z).sum(axis=1)
@@ -176,7 +177,7 @@ def sensitivities(points: np.ndarray, values: np.ndarray, best: np.ndarray) -> n
     """Estimate how fast the values rise from the best point along each coordinate.
 
     Ingber takes finite differences, each of which costs an evaluation. Here, the curvatures of a
-    separable parabola are fitted to the points near the best one.
+    separable parabola are fitted to the points near the best point.
     """
     values = values / (np.abs(values).max() or 1.0)  # Differences of large values overflow.
     rises = np.minimum(values, np.quantile(values, 0.9)) - values.min()

@@ -1,6 +1,6 @@
 """The method of Broyden, Fletcher, Goldfarb and Shanno (BFGS), as in [1].
 
-SciPy's implementation has a large overhead: as much time as the likelihood of 50 points takes.
+The overhead of SciPy's implementation takes as much time as the likelihood of 50 points.
 
 References:
     [1] J. Nocedal and S. J. Wright. Numerical optimization. Springer, 2006. Chapter 6.
@@ -50,7 +50,7 @@ def minimize(
             new_value, new_gradient = loss(x + step)
         else:
             break
-        change = new_gradient - gradient  # In [1], the change is y and the step s.
+        change = new_gradient - gradient  # [1] calls the change y and the step s.
         curvature = change @ step
         if is_unscaled and curvature > 0:
             inverse_hessian = np.eye(len(x)) * curvature / (change @ change)  # (6.20)

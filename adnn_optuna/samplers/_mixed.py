@@ -1,6 +1,7 @@
 """Candidates and models for spaces with categories, integers and conditions.
 
-A missing coordinate of a point is NaN. Models use the middle of its range, as SMAC does [1].
+A missing coordinate of a point is NaN. Models use the middle of its range instead, as SMAC does
+[1].
 
 References:
     [1] F. Hutter, H. H. Hoos and K. Leyton-Brown. Sequential model-based optimization for general
@@ -15,11 +16,11 @@ from adnn_optuna.samplers._gaussian_process import GaussianProcess
 from adnn_optuna.samplers._local_model import LocalModel, PointPool
 from adnn_optuna.samplers._unit_interval import Levels
 
-# The squared distance of two different choices, when the nearest points are searched for. Two
-# numbers have it if they are half a range apart.
+# The squared distance of two different choices in the search for the nearest points. It is that of
+# two numbers that are half a range apart.
 _SWAP = 0.25
 N_LATEST = 5  # A model always has this many of the latest points.
-_N_MODEL_POINTS, _N_PROCESS_POINTS = 40, 100  # Bounds on the time of a fit.
+_N_MODEL_POINTS, _N_PROCESS_POINTS = 40, 100  # These numbers limit the time of a fit.
 
 
 def without_nan(points: np.ndarray) -> np.ndarray:
@@ -42,8 +43,8 @@ def is_untried(
 ) -> np.ndarray:
     """Return which coordinates of candidates have values that the model does not know.
 
-    Such a value is one other than the value that all trials share, or a category that at most one
-    trial had.
+    A category is unknown if at most one trial had it. A number is unknown if all trials share
+    another value.
     """
     untried = np.zeros(candidates.shape, dtype=bool)
     for i in np.flatnonzero(is_finite):
@@ -73,7 +74,10 @@ def process_near(
     *,
     is_rough: bool = False,
 ) -> GaussianProcess:
-    """Return a Gaussian process of the points nearest to ``x`` and the latest, or of ``rows``."""
+    """Fit a Gaussian process to the latest points and the points nearest to ``x``.
+
+    If ``rows`` are passed, only these points are used.
+    """
     if rows is None:
         rows = np.arange(len(pool))
     points = without_nan(pool.points)[rows]
@@ -87,7 +91,10 @@ def process_near(
 def model_near(
     x: np.ndarray, pool: PointPool, n_choices: np.ndarray, n_latest: int, *, is_exact: bool
 ) -> LocalModel | None:
-    """Return a model of the points nearest to ``x`` and the latest; None if no fit succeeds."""
+    """Fit a model to the latest points and the points nearest to ``x``.
+
+    Return None if no fit succeeds.
+    """
     size = max(_N_MODEL_POINTS, 4 * len(x))
     points = without_nan(pool.points)
     rows = nearest(points, without_nan(x), n_choices, size, pool.is_latest(n_latest))
@@ -104,7 +111,7 @@ def nearest(
     size: int,
     is_wanted: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return ``size`` rows of points: all that are wanted, and the points nearest to ``x``."""
+    """Return ``size`` rows: all wanted points, and the points nearest to ``x``."""
     if len(points) <= size:
         return np.arange(len(points))
     squares = np.where(n_choices > 0, _SWAP * (points != x), (points - x) ** 2).sum(axis=1)

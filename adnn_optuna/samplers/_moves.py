@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-# The length of moves in each round of a search, and the number of moves per best point.
+# A search has a round for each temperature. A round makes 48 moves from each of the 5 best points.
 _SEARCH_TEMPERATURES = 0.1, 0.01, 0.001
 _N_STARTS, _N_MOVES = 5, 48
 N_SEARCH_UNIFORMS = 2 * len(_SEARCH_TEMPERATURES) * _N_MOVES
 
 
 def generating_cdf(y: np.ndarray, temperature: np.ndarray) -> np.ndarray:
-    """Return the probability of a move up to ``y``, the integral of (1)."""
+    """Return the probability that a move is at most ``y``, the integral of (1)."""
     # 1/2 + sgn(y)/2 ln(1 + |y|/T) / ln(1 + 1/T)
     ratio = np.log1p(np.abs(y) / temperature) / np.log1p(1 / temperature)
     return 0.5 + 0.5 * np.copysign(ratio, y)
@@ -24,7 +24,7 @@ def generating_quantile(u: np.ndarray, temperature: np.ndarray) -> np.ndarray:
 
 
 def generate(x: np.ndarray, u: np.ndarray, temperature: np.ndarray) -> np.ndarray:
-    """Move coordinates by (1), cut to [0, 1]; Ingber redraws moves that lead outside."""
+    """Move coordinates by (1), truncated to [0, 1]. Ingber redraws moves that lead outside."""
     lower = generating_cdf(-x, temperature)
     upper = generating_cdf(1 - x, temperature)
     y = generating_quantile(lower + u * (upper - lower), temperature)
@@ -34,10 +34,10 @@ def generate(x: np.ndarray, u: np.ndarray, temperature: np.ndarray) -> np.ndarra
 def generate_choice(
     x: np.ndarray, u: np.ndarray, temperature: np.ndarray, n_choices: np.ndarray
 ) -> np.ndarray:
-    """Move categorical coordinates; each choice takes 1/n_choices of [0, 1].
+    """Move categorical coordinates. Each choice takes 1/n_choices of [0, 1].
 
-    The choice changes as often as a numerical coordinate would move by more than half of such
-    an interval; all other choices are then equally likely, as categories have no order.
+    The choice changes as often as a numerical coordinate would move by more than half of such an
+    interval. All other choices are then equally likely, because categories have no order.
     """
     p_stay = 2 * generating_cdf(0.5 / n_choices, temperature) - 1
     n_others = n_choices - 1

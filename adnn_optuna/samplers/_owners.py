@@ -1,7 +1,7 @@
-"""The process that owns a trial, and whether the process still lives.
+"""Find out which process owns a trial, and whether this process is alive.
 
 A process that died may have left a RUNNING trial. Optuna notices this by heartbeats, which take
-minutes and which few storages have. This module looks up processes on its own host instead.
+minutes and exist in few storages. This module looks up processes on its own host instead.
 """
 
 import contextlib
@@ -25,12 +25,13 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from adnn_optuna._attributes import CLAIM, OWNER, PROPOSAL, Owner
 
 # The active runs of this process, and the run of the present thread. A run is a block of
-# `run_of_trials`. A trial that began outside of any run is live as long as its process is.
+# `run_of_trials`. A trial that began outside of any run is live as long as its process lives.
 _runs: set[str] = set()
 _run: ContextVar[str] = ContextVar("_run", default="")
-# In `Study.optimize`, a thread runs one trial of a study at a time. For each thread and study: the
-# run of this trial, and, until `after_trial`, the run around it. A new trial ends the turn of the
-# previous one, which Optuna may have left by an exception such as SystemExit.
+# In `Study.optimize`, a thread runs one trial of a study at a time. The time of a trial in its
+# thread is its turn. For each thread and study, this stores the run of the trial and, until
+# `after_trial`, the run around it. A new trial ends the turn of the previous trial, because an
+# exception such as SystemExit may have prevented `after_trial`.
 _turns: dict[tuple[threading.Thread, str], tuple[str, str | None]] = {}
 
 
@@ -51,7 +52,7 @@ def begin_turn(study: Study) -> None:
 def end_turn(study: Study) -> None:
     """Assign this thread's next trials to the code around its trial in `Study.optimize`.
 
-    The trial itself stays live until the next one: Optuna tells it after `after_trial`.
+    The trial itself stays live until the next trial, because Optuna tells it after `after_trial`.
     """
     key = threading.current_thread(), study.study_name
     token, around = _turns.get(key, ("", None))
@@ -71,7 +72,7 @@ def _is_under_way(run: str) -> bool:
 
 
 def heartbeat_interval(study: Study) -> int | None:
-    """Return the storage's interval of heartbeats in seconds, :obj:`None` if it has none."""
+    """Return the seconds between the storage's heartbeats, or :obj:`None` if it has none."""
     return getattr(study._storage, "get_heartbeat_interval", lambda: None)()
 
 
@@ -98,7 +99,7 @@ def run_of_trials(study: Study) -> Iterator[None]:
 
 
 def _start_time(process_id: int) -> str | None:
-    """Return when a process started, because the system may reuse its id.
+    """Return when a process started. Its id alone does not identify it, because ids are reused.
 
     Return :obj:`None` if no such process exists, and an empty text if its start is hidden.
     """
@@ -162,7 +163,7 @@ def _own_start_time(process_id: int) -> str:
 
 def ownership(trial: FrozenTrial | Trial) -> Owner:
     """Return the stored owner of a trial that this process runs."""
-    pid = os.getpid()  # The id is not cached, because a forked child has another one.
+    pid = os.getpid()  # The id is not cached, because a forked child has another id.
     start = _own_start_time(pid)
     return {
         "trial": trial.number,
@@ -174,7 +175,7 @@ def ownership(trial: FrozenTrial | Trial) -> Owner:
 
 
 def owned_template(number: int, **parts: Any) -> FrozenTrial:
-    """Return a RUNNING trial of this process, to be created with the number it should get."""
+    """Return a RUNNING trial of this process, which should be created with this number."""
     template = create_trial(state=TrialState.RUNNING, **parts)
     template.number = number
     template.system_attrs[OWNER] = ownership(template)
@@ -187,9 +188,10 @@ def claim_of(trial: FrozenTrial | Trial) -> str:
 
 
 def owner_of(trial: FrozenTrial) -> Owner | None:
-    """Return the last known owner of a trial. If several claim it, return a live one.
+    """Return the last known owner of a trial. If several claim the trial, prefer a live owner.
 
-    A retry begins with a copy of the repeated trial's attributes, so also of its owner.
+    A retry begins with a copy of another trial's attributes. So owners of other trials are
+    ignored.
     """
     attrs = trial.system_attrs
     proposal = attrs.get(PROPOSAL) or {}
@@ -209,7 +211,7 @@ def is_own(trial: FrozenTrial) -> bool:
 
 
 def is_alive(trial: FrozenTrial) -> bool | None:
-    """Return whether a trial's owners are alive, :obj:`None` if this host cannot tell."""
+    """Return whether a trial's owner is alive, or :obj:`None` if this host cannot tell."""
     owner = owner_of(trial)
     if owner is None:
         return None

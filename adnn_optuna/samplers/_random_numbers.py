@@ -29,7 +29,10 @@ def uniforms(seed: int, key: int, purpose: int, name: str, size: int) -> np.ndar
 
 
 def draw_key(proposal: Proposal) -> int:
-    """Return the key of a trial's random numbers: the index; without an index, its number."""
+    """Return the key of a trial's random numbers.
+
+    It follows from the index, or without an index from the trial's number.
+    """
     number = proposal.get("retries", proposal["owner"]["trial"])
     if proposal["index"] is None:
         return 2**63 + number
@@ -43,7 +46,7 @@ def check_seed(seed: Any) -> None:
 
 
 def seed_of(study: Study, first_trial: FrozenTrial, seed: int | None) -> int:
-    """Return the seed, which follows from the study's name and beginning if it is :obj:`None`.
+    """Return the seed. If it is :obj:`None`, it follows from the study's name and beginning.
 
     A study's name and beginning never change, so all workers and a resumed study share a seed.
     """

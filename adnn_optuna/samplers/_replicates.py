@@ -1,9 +1,9 @@
 """Replicates: a search evaluates its leading configurations again, each time with a new seed.
 
-The best of many noisy values is biased upward, and often not of the best configuration. So a part
-of the budget goes to replicates. Of the two configurations with the best means, the one with fewer
-values gets the next replicate. The configuration with the best mean of at least two values is
-recommended.
+The best of many noisy values is biased upward, and often does not belong to the best
+configuration. So a part of the budget goes to replicates. Of the two configurations with the best
+means, the one with fewer values gets the next replicate. The configuration with the best mean of
+at least two values is recommended.
 """
 
 import bisect
@@ -28,7 +28,7 @@ from adnn_optuna.samplers._trials import PerStudy, TrialReader, is_done, may_be_
 _N_LEADING = 2
 
 Place = tuple[int, int]
-"""The number of the first trial of a replicate's configuration, and a count from 1."""
+"""A replicate's place: the number of its configuration's first trial, and a count from 1."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -37,7 +37,8 @@ class Configuration:
 
     first: FrozenTrial  # The first of these trials.
     values: list[float] = dataclasses.field(default_factory=list)
-    repetitions: set[int] = dataclasses.field(default_factory=set)  # Counts of ended replicates.
+    # The counts of ended replicates.
+    repetitions: set[int] = dataclasses.field(default_factory=set)
     has_failed: bool = False  # Whether a replicate has no value and no substitute for it.
 
     def add(self, trial: FrozenTrial, repetition: int, failed: float | None) -> None:
@@ -56,7 +57,7 @@ class Configuration:
 
 
 def replicate_of(trial: FrozenTrial) -> Place | None:
-    """Return which replicate a trial is; :obj:`None` for the trials of the search itself."""
+    """Return a replicate's place, or :obj:`None` for a trial of the search itself."""
     stored: Replicate | None = trial.system_attrs.get(REPLICATE)
     if stored is None:
         return None
@@ -64,17 +65,17 @@ def replicate_of(trial: FrozenTrial) -> Place | None:
 
 
 def _place_of(trial: FrozenTrial) -> Place:
-    """Return the number of the first trial of a replicate's configuration, and the count.
-
-    For a trial of the search itself, return the trial's own number and 0.
-    """
+    """Return a replicate's place. For a trial of the search itself, it is its number and 0."""
     return replicate_of(trial) or (trial.number, 0)
 
 
 def configurations_of(
     trials: Iterable[FrozenTrial], failed: float | None = None
 ) -> dict[int, Configuration]:
-    """Return the configurations of trials that are done, by the numbers of their first trials."""
+    """Map the number of each configuration's first trial to the configuration.
+
+    All ``trials`` have ended.
+    """
     configurations: dict[int, Configuration] = {}
     numbers: dict[tuple[tuple[str, object], ...], int] = {}
     for trial in sorted(trials, key=lambda t: t.number):
@@ -97,14 +98,17 @@ def _rank(direction: StudyDirection) -> Callable[[Configuration], tuple[float, i
 
 
 def ranked(found: Iterable[Configuration], direction: StudyDirection) -> list[Configuration]:
-    """Return configurations by their means, the best first; failed configurations come last."""
+    """Sort configurations by their means, best first.
+
+    Configurations with a failed replicate come last.
+    """
     return sorted(found, key=_rank(direction))
 
 
 def replicated(
     trials: Iterable[FrozenTrial], direction: StudyDirection, failed: float | None = None
 ) -> list[Configuration]:
-    """Return the configurations with two or more values, the recommended one first.
+    """Return the configurations with two or more values, the recommended configuration first.
 
     A configuration that the sampler proposed twice also has two values. If the search made no
     replicates, the list is empty, because such values may have the same seed.
@@ -140,7 +144,7 @@ def next_replicates(best: Sequence[Configuration], count: int) -> list[Place]:
 
 
 class _Ranking:
-    """The configurations of a study at the last read, the best one first."""
+    """The configurations of a study at the last read, from the best to the worst."""
 
     def __init__(self, study: Study, failed: float | None) -> None:
         self._direction = study.direction
@@ -150,7 +154,10 @@ class _Ranking:
         self.best: list[Configuration] = []
 
     def read(self, study: Study, known: TrialReader) -> None:
-        """Add new trials. A replicate moves only its configuration, without sorting all again."""
+        """Add new trials.
+
+        If all of them are replicates, only their configurations are sorted again.
+        """
         news = [trial for trial in self._reader.read(study, known) if is_done(trial)]
         if self._reader.was_reset or not all(map(replicate_of, news)):
             done = filter(is_done, self._reader.trials.values())
@@ -181,7 +188,7 @@ class ReplicateSampler(RandomSampler):
         self._memory = PerStudy(functools.partial(_Ranking, failed=failed))
 
     def place_of(self, trial: FrozenTrial) -> Place | None:
-        """Return which replicate a trial is; :obj:`None` for the trials of the search itself."""
+        """Return a replicate's place, or :obj:`None` for a trial of the search itself."""
         return replicate_of(trial)
 
     def sample_independent(
@@ -218,7 +225,7 @@ class ReplicateSampler(RandomSampler):
         n_rivals: int,
     ) -> FrozenTrial | None:
         """Return a free replicate, to be created RUNNING, if there is one."""
-        # Random, because other workers may choose at the same moment.
+        # The choice is random, because other workers may choose at the same moment.
         if not (free := self._free(study, known, 1 + n_rivals)):
             return None
         number, repetition = secrets.choice(free)

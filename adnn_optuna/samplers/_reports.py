@@ -15,9 +15,11 @@ Reports = Mapping[int, float]
 
 @dataclasses.dataclass(frozen=True)
 class ReportPool(PointPool):
-    """Points of trials that reported something. Values are final values, NaN for pruned trials.
+    """Points of trials that reported something.
 
-    If the pool is full, its first pruned point is replaced: NaN counts as worse than any value.
+    A value is the final value, or NaN for a pruned trial.
+
+    In a full pool, the first old pruned point is replaced, because NaN counts as the worst value.
     """
 
     # The reports of each point that was ever in the pool, by number.
@@ -53,7 +55,7 @@ class ReportPool(PointPool):
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """Return the ranks of values; equal values have the mean of their ranks."""
+    """Return the ranks of values. Equal values have the mean of their ranks."""
     ordered = np.sort(values)
     first, last = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
     return (first + last) / 2
@@ -62,7 +64,9 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 def _fitting_values(
     ranks: np.ndarray, known_ranks: np.ndarray, known_values: np.ndarray
 ) -> np.ndarray:
-    """Return the values that fit ``ranks``, NaN if fewer than two different ranks are known.
+    """Return the values that fit ``ranks``.
+
+    They are NaN if fewer than two different ranks are known.
 
     Beyond the last known rank, values rise with the average slope from the first to the last.
     """

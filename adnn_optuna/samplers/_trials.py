@@ -31,8 +31,8 @@ class TrialReader:
 
     def __init__(self) -> None:
         self._forget()
-        # Whether the last read found a list that does not continue the earlier list: trials were
-        # deleted, or the study was deleted and another study has its id.
+        # Whether the list of the last read did not continue the earlier list. Then trials were
+        # deleted, or another study has the id of a deleted study.
         self.was_reset: bool = False
 
     def _forget(self) -> None:
@@ -76,7 +76,8 @@ class TrialReader:
     def read(self, study: Study, known: "TrialReader | None" = None) -> list[FrozenTrial]:
         """Read all trials and return those that are new or were unfinished.
 
-        With ``known``, a reader that has just listed the trials, nothing is read from the storage.
+        ``known`` is a reader that has just listed the trials. With it, nothing is read from the
+        storage.
         """
         # The storage is asked directly, because some pruners hide trials from samplers. See
         # https://github.com/optuna/optuna/issues/2327.
@@ -147,7 +148,7 @@ class TrialReader:
         del self.trials[trial_id], self._places[trial_id]
 
     def _read_few(self, study: Study) -> dict[int, FrozenTrial] | None:
-        """Read only the trials that may have changed; return :obj:`None` if all must be listed."""
+        """Read only the trials that may have changed. Return :obj:`None` if all must be listed."""
         n_known = len(self.ids)
         storage = study._storage
         n_few = n_known // _LISTED_MEANWHILE
@@ -216,7 +217,7 @@ def constraints_of(trial: FrozenTrial) -> list[float]:
 
 
 def is_done(trial: FrozenTrial) -> bool:
-    """Return whether a trial ran to its end, with or without a value, and so counts."""
+    """Return whether a trial counts: it ran to its end, with or without a value."""
     ended = trial.system_attrs.get(ENDED)
     if trial.state == TrialState.FAIL:
         return ended == "diverged"

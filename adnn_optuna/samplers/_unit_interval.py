@@ -12,19 +12,20 @@ from optuna.distributions import (
 )
 
 Levels = tuple[np.ndarray, np.ndarray] | None
-"""Where the values of a parameter are in [0, 1], and the bounds between them.
+"""The places of a parameter's values in [0, 1], and the bounds between these places.
 
-It is :obj:`None` for numerical parameters with more than a thousand values.
+It is :obj:`None` for a numerical parameter without a step, or with more than a thousand values.
 """
 
 _MAX_LEVELS = 1000  # A parameter with more values is treated as continuous.
 
 
 def to_unit(value: Any, distribution: BaseDistribution) -> float:
-    """Scale a parameter's value to [0, 1], in the logarithm for log parameters.
+    """Scale a parameter's value to [0, 1], by its logarithm for log parameters.
 
-    Parameters with a finite number of values get an interval of equal width for each, and its
-    middle stands for the value. A value outside the distribution ends up outside [0, 1].
+    A categorical parameter divides [0, 1] into equal intervals, and a choice is placed in the
+    middle of its interval. A range with a step is first widened by half a step at both ends. A
+    value outside the range is not clipped.
     """
     if isinstance(distribution, CategoricalDistribution):
         return (distribution.to_internal_repr(value) + 0.5) / len(distribution.choices)
