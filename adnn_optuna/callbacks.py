@@ -34,7 +34,7 @@ class Tally:
     """The sums over a study's finished trials, which limits use after each trial.
 
     They are the number of trials, the best values so far, and the working time. An update reads
-    only trials that finished since the last one, so its time does not grow with the study.
+    only trials that finished after the last update, so its time does not grow with the study.
     """
 
     def __init__(self, study: Study) -> None:
@@ -46,7 +46,7 @@ class Tally:
 
     def _clear(self) -> None:
         self.n_done: int = 0
-        # The best value after each trial that is no replicate, signed so that lower is better.
+        # The best value after each trial that is not a replicate, signed so that lower is better.
         self.bests: list[float] = []
         # The first trial with the best value, and the first trial with a value.
         self.best: FrozenTrial | None = None
@@ -60,11 +60,10 @@ class Tally:
 
     @property
     def elapsed(self) -> float:
-        """The working time: the duration of the longest chain of consecutive trials, in seconds.
+        """The working time in seconds: the duration of the longest chain of consecutive trials.
 
-        At the end of a trial, it is the working time when the trial began, plus the trial's
-        duration. Trials of adnn store this sum. For other trials, it is computed from Optuna's
-        dates.
+        When a trial ends, it is the working time at the trial's start plus the trial's duration.
+        Trials of adnn store this sum. For other trials, it is computed from Optuna's dates.
         """
         return self._seconds[-1]
 
@@ -99,7 +98,9 @@ class Tally:
             self.update(study)
 
     def baseline_of(self, study: Study, *, again: bool = False) -> Any:
-        """Return the study's baseline, :obj:`None` if none is stored. It never changes later.
+        """Return the study's baseline, or :obj:`None` if none is stored.
+
+        A stored baseline never changes.
 
         An objective of this package stores the baseline before its first trial ends.
         """
@@ -114,7 +115,7 @@ class Tally:
         return self._sign * trial.values[0], trial.number
 
     def _may_have_died(self, trial: FrozenTrial) -> bool:
-        """Return whether a trial may have ended because its worker was missing, not by itself."""
+        """Return whether a trial may have ended because its worker died, and not by itself."""
         is_watched = self.heartbeat_interval is not None or owner_of(trial) is not None
         ended_by_itself = trial.system_attrs.get(ENDED) or OUTCOME in trial.user_attrs
         return trial.state == TrialState.FAIL and is_watched and not ended_by_itself
