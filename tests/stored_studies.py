@@ -22,7 +22,7 @@ from adnn_optuna.experiments.controls import ARMS
 from adnn_optuna.experiments.records import BASELINE, BEST
 from adnn_optuna.networks.offsets import RESTARTS
 from adnn_optuna.results.comparison import Comparison
-from adnn_optuna.results.declarations import declared_arm, planned
+from adnn_optuna.results.declarations import declared_arm, fixed_declaration
 from adnn_optuna.results.study import result_of
 
 if TYPE_CHECKING:
@@ -275,7 +275,7 @@ def arm_named(name: str) -> DeclaredArm:
 def declaration(seeds: Sequence[int], *arms: str, sequential: bool = False) -> Declaration:
     """Return the declaration of a comparison of these arms, each labelled with its own name."""
     named = {arm: arm_named(arm) for arm in arms}
-    return {**planned(seeds), "sequential": sequential, "arms": named}
+    return {**fixed_declaration(seeds), "sequential": sequential, "arms": named}
 
 
 def store_head(

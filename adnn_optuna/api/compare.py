@@ -56,10 +56,11 @@ from adnn_optuna.engine.studies import StudySpec, n_done, open_studies, run_stud
 from adnn_optuna.results.comparison import Comparison
 from adnn_optuna.results.declarations import (
     checked_seeds,
-    declared,
+    continued_declaration,
     declared_arm,
     n_claims_of,
     store_declaration,
+    warn_of_few_seeds,
 )
 from adnn_optuna.results.sentences import reused_note
 from adnn_optuna.results.study import StudyResult, result_of
@@ -194,46 +195,33 @@ def compare(
     margin = _checked_margin(margin, searched)
     arms = _compared_arms(searched, samplers, controls, limits)
     seeds = checked_seeds(seeds)
-    runs = _SpecMaker(searched, study_name, arms, limits, batch_size, pruner)
+    run_limits = limits
     if stop_when_decided:  # max_time limits all runs together, not each run.
-        runs = dataclasses.replace(runs, limits={**limits, "max_time": None})
+        run_limits = {**limits, "max_time": None}
+    runs = _SpecMaker(searched, study_name, arms, run_limits, batch_size, pruner)
     # Wrong arguments are refused before anything is stored.
     first_specs = {label: runs.spec(label, seeds[0]) for label in arms}
-    declared_arms = {label: declared_arm(spec.arm) for label, spec in first_specs.items()}
-    with (
-        interruptible() as stop,
-        progress_bar(
-            max_trial * len(arms) * len(seeds), show=call.show_progress_bar, unit="trial"
-        ) as bar,
-    ):
+    n_trials = max_trial * len(arms) * len(seeds)
+    bar = progress_bar(n_trials, show=call.show_progress_bar, unit="trial")
+    with interruptible() as stop, bar:
         opened = open_storage(call.storage)
         check_is_reached(opened, call.executor)
         before = declaration_of(opened, study_name)
-        arms_so_far = declared_arms
         if before is not None:
             stored_head = load_head(opened, study_name)
-            limits_so_far = limits_of_runs(stored_head, runs.limits, arms, seeds)
-            runs = dataclasses.replace(runs, limits=limits_so_far)
-            arms_so_far = {**before["arms"], **declared_arms}
-        first_spec, *_ = first_specs.values()
-        arguments = {
-            "limits": limits if stop_when_decided else runs.limits,
-            "batch_size": batch_size if isinstance(batch_size, str) else int(batch_size),
-            "stop_when_decided": bool(stop_when_decided),
-            "margin": margin,
-            "confirm": first_spec.plan.n_new_seeds,
-            **searched.declared,
-        }
-        _check_confirm(study_name, before, arguments)
-        declaration = declared(
+            run_limits = limits_of_runs(stored_head, run_limits, arms, seeds)
+            runs = dataclasses.replace(runs, limits=run_limits)
+        declaration = _declaration(
             before,
             seeds,
-            study_name=study_name,
-            sequential=stop_when_decided,
-            n_claims=n_claims_of(arms_so_far),
-            arms=declared_arms,
-            arguments=arguments,
+            study_name,
+            first_specs,
+            limits=limits if stop_when_decided else run_limits,
+            batch_size=batch_size if isinstance(batch_size, str) else int(batch_size),
+            stop_when_decided=bool(stop_when_decided),
+            margin=margin,
         )
+        warn_of_few_seeds(len(seeds), n_claims_of(declaration["arms"]), declaration)
         n_jobs = call.n_jobs or searched.n_studies_at_once
         n_seeds_at_once = n_jobs if stop_when_decided else len(seeds)
         results: dict[str, list[StudyResult]] = {label: [] for label in arms}
@@ -243,15 +231,14 @@ def compare(
         while True:
             part = seeds[end : end + n_seeds_at_once]
             end += len(part)
-            places = [(label, seed) for label in arms for seed in part]
-            specs = [runs.spec(label, seed) for label, seed in places]
-            studies = open_studies(specs, opened)
+            specs = {(label, seed): runs.spec(label, seed) for label in arms for seed in part}
+            studies = open_studies([*specs.values()], opened)
             check_code(studies, searched.functions, reuse=reuse)
             n_before += sum(map(n_done, studies))
             # Declare only once: a second declaration could overwrite another worker's later one.
             head = head or _declared_head(opened, study_name, searched, declaration)
             results_of_part = _run(
-                specs,
+                [*specs.values()],
                 studies,
                 opened,
                 stop=stop,
@@ -260,7 +247,7 @@ def compare(
                 executor=call.executor,
                 storage=call.storage,
             )
-            for (label, _), result in zip(places, results_of_part, strict=True):
+            for (label, _), result in zip(specs, results_of_part, strict=True):
                 results[label].append(result)
             comparison = Comparison(results, seeds[:end], margin, declaration)
             is_over = stop_when_decided and _is_over(comparison, limits["max_time"], bar)
@@ -434,6 +421,35 @@ def _checked_margin(margin: Any, searched: Searched[Any]) -> float | None:
     return float(margin)
 
 
+def _declaration(
+    before: Declaration | None,
+    seeds: Sequence[int],
+    study_name: str,
+    first_specs: Mapping[str, StudySpec],
+    **arguments: Any,
+) -> Declaration:
+    """Return the declaration of a comparison; refuse another kind of objective than before.
+
+    ``first_specs`` are the arms' runs of the first seed. ``arguments`` are those of the call.
+    """
+    first_spec, *_ = first_specs.values()
+    confirm = first_spec.plan.n_new_seeds
+    if before is not None and before["arguments"].get("confirm") != confirm:
+        raise WrongValueError(
+            f"Comparison {study_name!r} must be of the same kind of objective, with confirm="
+            f"{before['arguments'].get('confirm')!r} as before; got confirm={confirm!r}. Use "
+            "another study name."
+        )
+    return continued_declaration(
+        before,
+        seeds,
+        study_name=study_name,
+        sequential=arguments["stop_when_decided"],
+        arms={label: declared_arm(spec.arm) for label, spec in first_specs.items()},
+        arguments={**arguments, "confirm": confirm, **first_spec.objective.stored_arguments},
+    )
+
+
 def _declared_head(
     storage: BaseStorage, name: str, searched: Searched[Any], declaration: Declaration
 ) -> optuna.Study:
@@ -479,16 +495,3 @@ def _is_over(comparison: Comparison, max_time: float | None, bar: Bar) -> bool:
     return not comparison.numbers.may_decide_more or comparison.numbers.seconds >= (
         max_time or math.inf
     )
-
-
-def _check_confirm(
-    study_name: str, before: Declaration | None, arguments: Mapping[str, Any]
-) -> None:
-    if before is None:
-        return
-    earlier = before["arguments"].get("confirm")
-    if earlier != arguments["confirm"]:
-        raise WrongValueError(
-            f"Comparison {study_name!r} must be of the same kind of objective, with confirm="
-            f"{earlier!r} as before; got confirm={arguments['confirm']!r}. Use another study name."
-        )

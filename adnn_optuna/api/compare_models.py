@@ -43,7 +43,12 @@ from adnn_optuna.engine.evaluations import MAX_NUMBER, make_evaluations, open_ev
 from adnn_optuna.engine.functions import seeds_of
 from adnn_optuna.engine.kinds import EVALUATIONS_ELSEWHERE, TRAINED_MODELS, loaded
 from adnn_optuna.engine.records import attributes_in
-from adnn_optuna.results.declarations import checked_seeds, declared, store_declaration
+from adnn_optuna.results.declarations import (
+    checked_seeds,
+    continued_declaration,
+    store_declaration,
+    warn_of_few_seeds,
+)
 from adnn_optuna.results.models import ModelComparison, ModelRuns
 from adnn_optuna.results.sentences import reused_note
 from adnn_optuna.results.value_table import MOST_ARMS, VALUE
@@ -166,15 +171,15 @@ def compare_models(
     )
     # An evaluation stores a model's number, which is its position in the first call.
     compared = dataclasses.replace(compared, labels=tuple(study.user_attrs[EVALUATED]["models"]))
-    declaration = declared(
+    declaration = continued_declaration(
         study.user_attrs.get(COMPARISON),
         seeds,
         study_name=study_name,
         sequential=stop_when_decided,
-        n_claims={"models": math.comb(len(models), 2)},
         arms={},
         arguments={},
     )
+    warn_of_few_seeds(len(seeds), {"models": math.comb(len(models), 2)}, declaration)
     store_declaration(study, declaration)
     resampled = data_settings.pop("resampled")
     settings: Any = {

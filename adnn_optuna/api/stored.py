@@ -59,20 +59,20 @@ def load_comparison(storage: AnyStorage, study_name: str) -> Comparison:
     head = load_head(open_storage(storage, must_exist=True), study_name)
     arms = records_of_comparison(head)
     declaration: Declaration = head.user_attrs[stored.COMPARISON]
-    declared = declaration["seeds"]
+    seeds_declared = declaration["seeds"]
     ended = [
         {seed for seed, run in records_by_seed.items() if run.is_over}
         for records_by_seed in arms.values()
     ]
     ended_in_all = set.intersection(*ended)
-    seeds = tuple(itertools.takewhile(ended_in_all.__contains__, declared))
+    seeds = tuple(itertools.takewhile(ended_in_all.__contains__, seeds_declared))
     if not seeds:
         n_over = sum(map(len, ended))
-        n_runs = len(arms) * len(declared)
+        n_runs = len(arms) * len(seeds_declared)
         raise WrongValueError(
-            f"All runs of the first seed ({declared[0]}) of comparison {study_name!r} must have "
-            f"ended; got {n_over} of {n_runs} ended runs, but not all of this seed. Continue with "
-            "resume or compare."
+            f"All runs of the first seed ({seeds_declared[0]}) of comparison {study_name!r} must "
+            f"have ended; got {n_over} of {n_runs} ended runs, but not all of this seed. Continue "
+            "with resume or compare."
         )
     results: dict[str, list[StudyResult]] = {}
     for label, records_by_seed in arms.items():

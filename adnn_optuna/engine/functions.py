@@ -145,7 +145,7 @@ class FunctionObjective:
         return {self.name: self.function}
 
     @property
-    def declared(self) -> Mapping[str, Any]:
+    def stored_arguments(self) -> Mapping[str, Any]:
         """The arguments of the objective that a comparison stores."""
         sizes = self.split_sizes
         return {"resampled": sizes and [*sizes], "failed": self.failed}
@@ -239,7 +239,7 @@ class FunctionObjective:
         attrs = study.user_attrs
         if self.failed is not None and attrs.get(stored.FAILED) != self.failed:
             study.set_user_attr(stored.FAILED, self.failed)
-        sizes = self.declared["resampled"]
+        sizes = self.stored_arguments["resampled"]
         if self.resampled is not None and attrs.get(stored.RESAMPLED) != sizes:
             study.set_user_attr(stored.RESAMPLED, sizes)
 

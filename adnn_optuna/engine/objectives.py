@@ -188,7 +188,7 @@ class Searched(Trainable, Protocol[R_co]):
         """The numbers of training and test examples, if seeds redraw the split of the data."""
 
     @property
-    def declared(self) -> Mapping[str, Any]:
+    def stored_arguments(self) -> Mapping[str, Any]:
         """The objective's settings that a comparison stores beside its own arguments."""
 
     def replace(self, **parts: Any) -> Self:

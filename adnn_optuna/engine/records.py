@@ -328,10 +328,10 @@ class FunctionRecord(SearchRecord):
     def planned(self) -> Planned:
         """The plan of new seeds for the best trial, and whether their number was raised later."""
         default: Planned = {"seeds": self.n_new_seeds, "sequential": False, "rank": 1}
-        return self._declared or default
+        return self._stored_plan or default
 
     @property
-    def _declared(self) -> Planned | None:
+    def _stored_plan(self) -> Planned | None:
         if self.best is None:
             return None
         return planned_of(self.attrs, self.best.number)
@@ -344,7 +344,7 @@ class FunctionRecord(SearchRecord):
     @property
     def new_seeds(self) -> list[int]:
         """The planned new seeds of the best trial. Searches with the same seed share them."""
-        if self._declared is None:
+        if self._stored_plan is None:
             return []
         seed = self.settings.get("seed", 0)
         return seeds_of_best_trial(seed, self.planned["seeds"])

@@ -111,7 +111,7 @@ class InitOffsetObjective(NetworkObjective):
     is_seeded: ClassVar[bool] = True
     draws_data: ClassVar[bool] = False
     functions: ClassVar[Mapping[str, Any]] = {}
-    declared: ClassVar[Mapping[str, Any]] = {}
+    stored_arguments: ClassVar[Mapping[str, Any]] = {}
     split_sizes: ClassVar[None] = None
 
     @property

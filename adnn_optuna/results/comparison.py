@@ -39,8 +39,8 @@ from adnn_optuna.results.declarations import (
     claims_of,
     declared_arm,
     design_of,
+    fixed_declaration,
     n_claims_of,
-    planned,
     reference_of,
 )
 from adnn_optuna.results.difference_words import (
@@ -116,9 +116,9 @@ class ComparisonNumbers:
 
     @functools.cached_property
     def _arms(self) -> dict[str, DeclaredArm]:
-        declared = self.declaration["arms"]
+        stored_arms = self.declaration["arms"]
         return {
-            label: declared.get(label, declared_arm(runs[0].arm, runs[0].sampler))
+            label: stored_arms.get(label, declared_arm(runs[0].arm, runs[0].sampler))
             for label, runs in self.records.items()
         }
 
@@ -217,8 +217,8 @@ class ComparisonNumbers:
 
         A claim must not be dropped after its values were seen, because this would be a selection.
         """
-        declared = n_claims_of(self.declaration["arms"])
-        return {what: max(declared[what], len(claims)) for what, claims in self.families.items()}
+        n_declared = n_claims_of(self.declaration["arms"])
+        return {what: max(n_declared[what], len(claims)) for what, claims in self.families.items()}
 
     @functools.cached_property
     def paired_differences(self) -> list[PairedDifference]:
@@ -386,7 +386,7 @@ class Comparison(Printed):
 
     def __post_init__(self) -> None:
         records = {label: [run.record for run in runs] for label, runs in self.results.items()}
-        declaration = self.declared or planned(self.seeds)
+        declaration = self.declared or fixed_declaration(self.seeds)
         vars(self)["numbers"] = ComparisonNumbers(records, self.seeds, self.margin, declaration)
 
     @property

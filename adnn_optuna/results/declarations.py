@@ -50,7 +50,7 @@ def checked_seeds(seeds: int | Iterable[int], below: int = TOO_LARGE) -> tuple[i
     return checked
 
 
-def planned(seeds: Sequence[int]) -> Declaration:
+def fixed_declaration(seeds: Sequence[int]) -> Declaration:
     """Return the declaration of a fixed design with these seeds."""
     return {
         "seeds": [*seeds],
@@ -129,22 +129,17 @@ def n_claims_of(arms: Mapping[str, DeclaredArm]) -> dict[str, int]:
     return {what: len(claims) for what, claims in claims_of(arms).items()}
 
 
-def declared(
+def continued_declaration(
     before: Declaration | None,
     seeds: Sequence[int],
     *,
     study_name: str,
     sequential: bool,
-    n_claims: Mapping[str, int],
     arms: Mapping[str, DeclaredArm],
     arguments: Mapping[str, Any],
 ) -> Declaration:
-    """Return the declaration of a comparison, joined with its earlier declaration ``before``.
-
-    Warn if the seeds are too few to decide any claim. ``n_claims`` is the number of claims of each
-    family.
-    """
-    before = before or planned(())
+    """Return the declaration of a comparison, joined with its earlier declaration ``before``."""
+    before = before or fixed_declaration(())
     planned_seeds = before["seeds"]
     _check_seeds_go_on(seeds, before, study_name)
     has_more_seeds = len(seeds) > len(planned_seeds)
@@ -161,25 +156,32 @@ def declared(
             study_name,
             len(planned_seeds),
         )
-    sequential = sequential or before["sequential"] or is_raised
-    after_fixed = before["after_fixed"] or is_raised
+    return {
+        "seeds": [*max(seeds, planned_seeds, key=len)],
+        "sequential": sequential or before["sequential"] or is_raised,
+        "after_fixed": before["after_fixed"] or is_raised,
+        "arms": {**before["arms"], **arms},
+        "arguments": cast("Arguments", dict(arguments)),
+    }
+
+
+def warn_of_few_seeds(n_seeds: int, n_claims: Mapping[str, int], declaration: Declaration) -> None:
+    """Warn if the seeds of a call are too few to decide any claim of a family.
+
+    ``n_claims`` is the number of claims of each family.
+    """
     for what, n in n_claims.items():
-        needed = fewest_pairs(n, sequential=sequential, after_fixed=after_fixed)
-        if len(seeds) < needed:
-            few = in_number(len(seeds), "seed")
+        needed = fewest_pairs(
+            n, sequential=declaration["sequential"], after_fixed=declaration["after_fixed"]
+        )
+        if n_seeds < needed:
+            few = in_number(n_seeds, "seed")
             claims = in_number(n, "claim")
             warnings.warn(
                 f"{few} can decide nothing about the {what}: at least {needed} are needed for "
                 f"{claims}.",
                 stacklevel=4,  # The warning names the line that called the public function.
             )
-    return {
-        "seeds": [*max(seeds, planned_seeds, key=len)],
-        "sequential": sequential,
-        "after_fixed": after_fixed,
-        "arms": {**before["arms"], **arms},
-        "arguments": cast("Arguments", dict(arguments)),
-    }
 
 
 def _check_seeds_go_on(seeds: Sequence[int], before: Declaration, study_name: str) -> None:

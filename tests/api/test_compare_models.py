@@ -16,7 +16,7 @@ from search_worker import quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.cli.main import run
-from adnn_optuna.results.declarations import planned
+from adnn_optuna.results.declarations import fixed_declaration
 from adnn_optuna.results.models import ModelComparison, ModelRuns
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def test_equal_models_are_seldom_said_to_differ() -> None:
         runs = ModelRuns(
             evaluations=evaluations,
             labels=("a", "b", "c"),
-            declaration=planned(range(10)),
+            declaration=fixed_declaration(range(10)),
             margin=1e-6,
             n_test=50,
             score="test accuracy",

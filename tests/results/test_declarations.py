@@ -14,10 +14,11 @@ from stored_studies import arm_named
 from adnn_optuna._attributes import COMPARISON
 from adnn_optuna.results.declarations import (
     checked_seeds,
-    declared,
+    continued_declaration,
+    fixed_declaration,
     n_claims_of,
-    planned,
     store_declaration,
+    warn_of_few_seeds,
 )
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from adnn_optuna._attributes import Declaration
 
-PLANNED: Declaration = planned([4, 2, 7])
+PLANNED: Declaration = fixed_declaration([4, 2, 7])
 LOOKING: Declaration = {**PLANNED, "sequential": True}
 RAISED: Declaration = {**LOOKING, "after_fixed": True}
 NAMED: Any = {"study_name": "mine", "arms": {}, "arguments": {}}
@@ -33,7 +34,7 @@ NAMED: Any = {"study_name": "mine", "arms": {}, "arguments": {}}
 
 def after(before: Declaration | None, seeds: Sequence[int], *, sequential: bool) -> Declaration:
     """Return the declaration that follows an earlier one when seeds are asked for."""
-    return declared(before, seeds, sequential=sequential, **NAMED, n_claims={})
+    return continued_declaration(before, seeds, sequential=sequential, **NAMED)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ class TestDeclared:
     @pytest.mark.parametrize("sequential", [False, True])
     def test_first_takes_the_arguments(self, sequential: bool) -> None:
         declaration = after(None, (4, 2), sequential=sequential)
-        assert declaration == {**planned([4, 2]), "sequential": sequential}
+        assert declaration == {**fixed_declaration([4, 2]), "sequential": sequential}
 
     def test_stays_the_same_or_gains_seeds(self, logs: pytest.LogCaptureFixture) -> None:
         assert after(PLANNED, (4, 2, 7), sequential=False) == PLANNED
@@ -128,20 +129,14 @@ class TestDeclared:
     def test_with_too_few_seeds_warns(
         self, n_seeds: int, n_claims: int, sequential: bool, said: str
     ) -> None:
+        declaration: Declaration = {**PLANNED, "sequential": sequential}
         with pytest.warns(UserWarning, match="can decide nothing") as caught:
-            declared(
-                None,
-                range(n_seeds),
-                sequential=sequential,
-                **NAMED,
-                n_claims={"samplers": n_claims, "controls": 0},
-            )
+            warn_of_few_seeds(n_seeds, {"samplers": n_claims, "controls": 0}, declaration)
         assert [str(warning.message) for warning in caught] == [said.format("samplers")]
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            enough = range(n_seeds + (5 if n_seeds == 1 else 1))
-            n_claims_by_kind = {"samplers": n_claims}
-            declared(None, enough, sequential=sequential, **NAMED, n_claims=n_claims_by_kind)
+            enough = n_seeds + (5 if n_seeds == 1 else 1)
+            warn_of_few_seeds(enough, {"samplers": n_claims}, declaration)
 
     def test_keeps_all_arms_and_the_latest_arguments(self) -> None:
         before: Declaration = {
@@ -151,7 +146,7 @@ class TestDeclared:
         }
         arms = {"annealing": "annealing", "greedy": "greedy"}
         now: Any = {**NAMED, "arms": arms, "arguments": {"max_trial": 5}}
-        declaration = declared(before, (4, 2, 7), sequential=False, **now, n_claims={})
+        declaration = continued_declaration(before, (4, 2, 7), sequential=False, **now)
         assert declaration == {
             **RAISED,  # The arm annealing was added later.
             "arms": {**before["arms"], **arms},
@@ -161,7 +156,7 @@ class TestDeclared:
     def test_with_fewer_arms_stays_planned(self) -> None:
         before: Declaration = {**PLANNED, "arms": {"greedy": "greedy", "mine": "TPESampler"}}
         now: Any = {**NAMED, "arms": {"mine": "TPESampler"}}
-        assert declared(before, (4, 2, 7), sequential=False, **now, n_claims={}) == before
+        assert continued_declaration(before, (4, 2, 7), sequential=False, **now) == before
 
 
 def test_claims_are_counted_over_all_arms() -> None:

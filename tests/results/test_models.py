@@ -11,7 +11,7 @@ from scipy import stats
 from snapshots import assert_states, assert_surfaces
 
 from adnn_optuna._units import ACCURACY
-from adnn_optuna.results.declarations import planned
+from adnn_optuna.results.declarations import fixed_declaration
 from adnn_optuna.results.models import ModelComparison, ModelRuns
 
 ACCURACIES = {
@@ -35,7 +35,7 @@ def models(known: dict[tuple[int, ...], float] | None = None, **changes: Any) ->
         "score": "test accuracy",
     }
     like = changes.pop("like", ())
-    declaration = planned(changes.pop("declared_seeds", range(8)))
+    declaration = fixed_declaration(changes.pop("declared_seeds", range(8)))
     declaration["sequential"] = changes.pop("sequential", False)
     declaration["after_fixed"] = changes.pop("after_fixed", False)
     runs = ModelRuns(**{**settings, **changes}, declaration=declaration)
