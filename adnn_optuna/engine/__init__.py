@@ -1,1 +1,1 @@
-"""Studies: running them and reading them back."""
+"""Run studies and read them back."""

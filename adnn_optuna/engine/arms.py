@@ -23,7 +23,9 @@ from adnn_optuna.samplers._keyed import COUNTING, KeyedIndexSampler, KeyedSample
 SamplerSpec = str | BaseSampler | Callable[[int, int | None], BaseSampler]
 """A name, a sampler, or a factory ``(seed, n_trials) -> sampler``."""
 ArmSpec = SamplerSpec | tuple[SamplerSpec, float]
-"""A sampler. In a comparison for a function, also a pair: a sampler and its replicates' share."""
+"""A sampler. In a comparison for a function, it may be a pair of a sampler and the share of trials
+that are replicates.
+"""
 
 _SamplerOf = Callable[[int, Mapping[str, BaseDistribution], int | None], BaseSampler]
 
@@ -40,9 +42,11 @@ class Arm:
     ends_by_itself: bool = False  # The sampler runs out of proposals.
     starts_at_baseline: bool = False  # The first trial is the baseline network.
     is_batched: bool = False  # Proposals do not depend on results.
-    spent: str = ""  # What a control spends compute on, as the subject of a sentence.
-    later: str = ""  # The cost of using the control's best result, an average of {n} networks.
-    replicates: str = "offsets"  # What runs on new seeds take over from the best trial, if any.
+    # The control's use of compute as the subject of a sentence, such as "one longer training run".
+    spent: str = ""
+    later: str = ""  # The cost of using the control's best result. {n} is its number of networks.
+    # The settings that runs on new seeds copy from the best trial. Empty if they copy none.
+    replicates: str = "offsets"
     rival: str = ""  # A control's name in the sentence that compares the best sampler with it.
     n_startup: int = 0  # The number of random trials before the sampler learns from results.
     replicate: float = 0.0  # The share of the arm's trials that are replicates.
@@ -51,7 +55,10 @@ class Arm:
 def keyed(
     kind: Callable[..., BaseSampler], package: str | None = None, **settings: Any
 ) -> _SamplerOf:
-    """Return a factory of one of Optuna's samplers. ``package`` is a package that it needs."""
+    """Return a factory of one of Optuna's samplers.
+
+    ``package`` is a package that the sampler needs.
+    """
     factory = functools.partial(_of_seed, kind=kind, **settings)
 
     def sampler(seed: int, _: Mapping[str, BaseDistribution], n_trials: int | None) -> BaseSampler:
@@ -143,8 +150,8 @@ class Arms(NamedTuple):
 
     named: Mapping[str, Arm]  # All samplers and controls that have a name.
     defaults: tuple[str, ...]  # The samplers that are compared if the user chooses none.
-    reference: str  # The sampler that is always compared, as its gain shows selection bias.
-    default_controls: tuple[str, ...] = ()  # They run only beside long searches.
+    reference: str  # It is always compared, because its gain shows selection bias.
+    default_controls: tuple[str, ...] = ()  # The default controls beside long searches.
     margin: float | None = None  # The difference up to which arms are equivalent by default.
     pruner: BasePruner | None = None  # The default pruner of each run.
 
@@ -160,7 +167,7 @@ class Arms(NamedTuple):
 
 
 def arm_of(sampler: ArmSpec, named: Mapping[str, Arm] = SAMPLERS) -> Arm:
-    """Return the arm for a sampler: a name, an object or a factory, or a pair with replicates."""
+    """Return the arm for a sampler's name, object or factory, or for a pair of one and a share."""
     if isinstance(sampler, tuple):
         of_sampler = arm_of(sampler[0], named)
         share = sampler[1]

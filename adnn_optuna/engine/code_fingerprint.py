@@ -1,9 +1,9 @@
 """Fingerprints of users' functions. They show whether a stored value is from the same code.
 
-They cover code and constants, defaults and values of closures. From the same module, they cover
-functions, classes and upper-case numbers. They do not cover functions of other modules, data, and
-objects that may change, such as lists. They do not cover values that the code itself assigns,
-either, such as a counter.
+They cover a function's code, constants, defaults and closure values. They also cover functions,
+classes and upper-case numbers of its module. They do not cover functions of other modules, data,
+or objects that may change, such as lists. They omit values that the code itself assigns, such as a
+counter.
 """
 
 import contextlib
@@ -77,7 +77,7 @@ def check_code(
 
 
 def code_fingerprint(function: UserFunction) -> str:
-    """Return a digest of a function, the same in any process that runs the same source."""
+    """Return a digest of a function. It is the same in all processes that run the same source."""
     text = "\n".join(_texts(function))
     digest = hashlib.sha256(text.encode()).hexdigest()
     return digest[:32]
@@ -161,7 +161,7 @@ def methods_of(cls: type) -> dict[str, FunctionType]:
     """Return the functions that a class itself defines, including properties and class methods."""
     methods = {}
     for name, value in vars(cls).items():
-        # The function that is wrapped by a class method, a property or a cached property.
+        # Class methods, properties and cached properties keep their function in these attributes.
         inner = [getattr(value, name, None) for name in ("__func__", "fget", "func")]
         for function in (value, *inner):
             if isinstance(function, FunctionType):
@@ -170,7 +170,7 @@ def methods_of(cls: type) -> dict[str, FunctionType]:
 
 
 def _members(cls: type) -> dict[str, Any]:
-    """Return the functions and plain attributes of a class that its functions do not assign."""
+    """Return a class's functions, and its plain attributes that no function assigns."""
     methods = methods_of(cls)
     left_out = _state(methods) | {*_OF_SOURCE}
     plain = {name: member for name, member in vars(cls).items() if isinstance(member, _PLAIN)}

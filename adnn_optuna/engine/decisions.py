@@ -1,8 +1,8 @@
-"""The next steps of a worker: pure functions of a snapshot, which is one read of its study.
+"""Decide on a worker's next step from a snapshot, which is one read of its study.
 
 The loop carries out these steps. A worker begins the number of trials that :func:`before` returns.
 Other workers may begin trials at the same moment, so the worker reads the study again. It then
-gives back the trials that :func:`after` returns: those that are too many.
+gives back the surplus trials, which :func:`after` returns.
 """
 
 import copy
@@ -28,7 +28,7 @@ Places = IndexedSampler | EvaluationSampler | ReplicateSampler
 """The samplers that number their proposals, and know each proposal before its trial exists."""
 
 SECONDS_OF_BELIEF = 10.0
-"""How long a trial counts as live if this host cannot tell whether its worker lives."""
+"""A trial counts as live for these seconds if this host cannot tell whether its worker lives."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,16 +37,16 @@ class Unfinished:
 
     trial_id: int
     number: int  # All workers order trials by number.
-    # A database reads states first: a trial that seems to wait may have begun already.
+    # A database reads states first, so a trial that seems to wait may have begun already.
     is_waiting: bool = False
     is_open: bool = False  # This worker runs the trial.
-    is_ours: bool = False  # This run began the trial. If it is not open, it must be ended.
-    is_alive: bool | None = None  # Whether its worker's process lives; None if unknown.
+    is_ours: bool = False  # This run began the trial. If the trial is not open, it must be ended.
+    is_alive: bool | None = None  # Whether the worker's process lives. None if unknown.
     is_owned: bool = False  # A known worker runs the trial, or is about to run it.
     seconds_known: float = 0.0  # The time since this worker first saw the trial.
     place: Hashable = None  # The index, evaluation or replicate that the trial makes, if known.
     is_given: bool = True  # The trial has parameters. Otherwise its place may not be chosen yet.
-    # The number of earlier proposals without a result; only for this worker's trials.
+    # The number of earlier proposals without a result. It is set only for this worker's trials.
     n_unfinished_before: int | None = None
     is_taken: bool = False  # Another trial has the result of this place, or had the place first.
     repeats_retry: bool = False  # This trial and an earlier trial retry the same trial.
@@ -59,11 +59,13 @@ class Snapshot:
     unfinished: tuple[Unfinished, ...] = ()  # Ordered by number.
     n_done: int = 0  # The number of results. The study ends when it reaches max_trial.
     max_trial: float = math.inf
-    n_free: float = math.inf  # The proposals that neither a result nor a live trial has.
-    n_wanted: float = math.inf  # The proposals without a result, infinite if unknown.
-    last_place: float = math.inf  # The last index with a proposal.
+    # The number of proposals that neither a finished nor a live trial has.
+    n_free: float = math.inf
+    n_wanted: float = math.inf  # The number of proposals without a result. Infinite if unknown.
+    last_place: float = math.inf  # The last index that has a proposal.
     batch_size: int = 1  # The number of trials that run at once.
-    is_refilled: bool = False  # A trial begins when another trial ends. Otherwise, in rounds.
+    # Whether a trial begins when another ends. Otherwise trials run in rounds.
+    is_refilled: bool = False
     has_heartbeats: bool = False  # The storage ends the trials of workers without signs of life.
     limit: str | None = None  # The limit that is reached, if any.
 
@@ -130,8 +132,8 @@ def before(snapshot: Snapshot) -> Begin | Wait | End:
     if not snapshot.n_wanted or not (n_live or n_waiting or snapshot.n_free):
         return End("exhausted")
     n_left = snapshot.max_trial - snapshot.n_done
-    # Enqueued trials end before the sampler proposes anything. A GridSampler cannot learn of
-    # an enqueued trial while all of its own other trials are running.
+    # Enqueued trials must end before the sampler proposes anything, because a GridSampler cannot
+    # learn of an enqueued trial while its own trials are running.
     n_possible = n_waiting or snapshot.n_free
     if snapshot.is_refilled:
         n_open = sum(trial.is_open for trial in snapshot.unfinished)
@@ -149,9 +151,9 @@ def before(snapshot: Snapshot) -> Begin | Wait | End:
 
 
 def after(snapshot: Snapshot, begun: frozenset[int]) -> GiveBack:
-    """Return which of the trials in ``begun`` to give back, because other workers began them, too.
+    """Return the surplus trials in ``begun``, which this worker must give back.
 
-    All workers use the same order of trials. So they do not all give back the same trial.
+    All workers order trials in the same way, so they do not all give back the same trial.
     """
     begun_trials = (trial for trial in snapshot.unfinished if trial.trial_id in begun)
     # A trial that another worker has begun, or is about to begin, may seem to wait.
@@ -209,7 +211,7 @@ class Observer:
         *,
         n_threads: int | None,
     ) -> Snapshot:
-        """Return a snapshot of the study, with more facts on the trials in ``begun``.
+        """Return a snapshot of the study. It has more facts on the trials in ``begun``.
 
         The order of the steps matters. First, the storage ends the trials of workers without
         heartbeats, except workers that are alive on this host. So these trials are read as ended.

@@ -1,7 +1,7 @@
-"""Evaluations, such as of a trial on a new seed. Each is a trial of a study for evaluations only.
+"""Make evaluations, such as of a trial on a new seed.
 
-Any worker may make them, each once. Which evaluations are needed may depend on the values of
-finished ones.
+Each evaluation is a trial of a study that holds only evaluations. Any worker may make it, but it
+is made only once. Which evaluations are needed may depend on the values of finished evaluations.
 """
 
 import contextlib
@@ -53,22 +53,24 @@ from adnn_optuna.samplers._trials import beginning, check_direction, is_feasible
 
 MAX_NUMBER = 2**31 - 1
 SEEDS = 10
-"""How many new seeds confirm the best trial of a search by default."""
+"""The default number of new seeds that confirm the best trial of a search."""
 NO_STORED_TRIAL = -1
 """The id of a trial that no study has, as in :func:`optuna.trial.create_trial`."""
 
 
 NeededOf = Callable[[Mapping[Evaluation, float]], Sequence[Evaluation]]
-"""A function from the finished evaluations to all that are needed, finished ones included.
+"""A function that gets the values of finished evaluations and returns the needed evaluations.
 
-It returns those that are known to be needed. The value of a failed evaluation is NaN.
+It returns all evaluations that are known to be needed, including finished evaluations. The value
+of a failed evaluation is NaN.
 """
 
 
 def plan_seeds(study: optuna.Study, number: int, count: int) -> Planned:
-    """Return how many new seeds confirm a trial. The number is stored before any evaluation.
+    """Plan how many new seeds confirm a trial. The plan is stored before any evaluation.
 
-    If a later call has a larger number, the CI stays sequential. A smaller number has no effect.
+    If a later call raises the number, the CI is sequential from then on. A smaller number has no
+    effect.
     """
     before = planned_of(study.user_attrs, number)
     if before is not None and count <= before["seeds"]:
@@ -138,14 +140,14 @@ def make_evaluations(
     executor: futures.Executor | None = None,
     catch: Caught = (),
 ) -> None:
-    """Make evaluations until all are finished that ``needed_of`` the finished ones returns.
+    """Make evaluations until all evaluations that ``needed_of`` returns are finished.
 
     No evaluation is made twice. A new call resumes, and processes may work together. ``names`` are
     the meanings of an evaluation's numbers. The progress bar shows ``n_at_most`` evaluations if
-    that many may become needed. ``stop`` is set by Ctrl-C, and asks running
-    evaluations to end. It is :obj:`None` if they would ignore it. After ``max_time`` seconds over
-    all runs, no evaluation begins, and running ones may end with "timeout". An ``executor`` gets a
-    job for each evaluation. If an evaluation raises an error in ``catch``, the others go on.
+    that many may become needed. ``stop`` is set by Ctrl-C, and asks running evaluations to end. It
+    is :obj:`None` if evaluations would ignore it. After ``max_time`` seconds over all runs, no
+    evaluation begins, and running evaluations may end with "timeout". An ``executor`` gets a job
+    for each evaluation. If an evaluation raises an error in ``catch``, the others go on.
     """
     bar = progress_bar(show=show_progress_bar, unit="evaluation", desc=study.study_name)
 
@@ -257,17 +259,17 @@ class _EvaluationObjective:
             outcome = Outcome("complete", number(returned))
         if outcome.value is None or math.isfinite(outcome.value):
             return outcome
-        # An evaluation with an infinite value or NaN is done: it is not repeated.
+        # An evaluation with an infinite value or NaN counts as made, so it is not repeated.
         return dataclasses.replace(outcome, status="pruned", value=None)
 
 
 @dataclasses.dataclass(frozen=True)
 class TrialEvaluation:
-    """A function that evaluates the trial with a number on a new seed, in any process."""
+    """A function that evaluates a trial on a new seed. Any process can call it."""
 
     objective: Searched[Any]
     trials: Mapping[int, FrozenTrial]
-    study: optuna.Study  # An object of its own, because the function may stop it.
+    study: optuna.Study  # A separate object, because the function may stop it.
 
     def __call__(self, trial_number: int, seed: int) -> Outcome:
         """Evaluate a trial on a new seed."""

@@ -23,10 +23,10 @@ from adnn_optuna._files import check_npz
 # Some databases hold no more than 65,535 characters in an attribute.
 _LONGEST = 55_000
 _FIRST_PART = f"{stored.EXAMPLE_PARTS}/0"
-# Lists that collect the scores of running trials, by Python's id() of the trial object. A trial
-# has a list if the code around it, not `log_scores`, is to store the scores.
+# Maps Python's id() of a running trial to the list that collects the trial's scores. A trial has a
+# list if the surrounding code stores the scores instead of `log_scores`.
 _COLLECTED: dict[int, list["Scored"]] = {}
-# The first completed trial with scores of each study of this process.
+# For each study of this process, the first completed trial with scores.
 _FIRST: weakref.WeakKeyDictionary[optuna.Study, tuple[int, ExampleScores]] = (
     weakref.WeakKeyDictionary()
 )
@@ -66,8 +66,8 @@ def from_attributes(
 ) -> list[np.ndarray]:
     """Return the arrays that a text in ``attrs`` holds. Raise an error if the text is malformed.
 
-    ``of`` is the text's source in words, such as a study. The arrays must have these ``shapes``.
-    If ``shapes`` is :obj:`None`, there must be one array of one dimension.
+    ``of`` names the text's source, such as a study. The arrays must have these ``shapes``. If
+    ``shapes`` is :obj:`None`, there must be one array of one dimension.
     """
     arrays: list[np.ndarray] = []
     # If the text is wrong, zipfile and NumPy may raise any error.
@@ -96,7 +96,7 @@ class Scored:
 
     @functools.cached_property
     def attributes(self) -> tuple[ExampleScores, dict[str, str]]:
-        """The scores as a trial's attributes: a record, and further texts if there are many."""
+        """The scores as a trial's attributes: a record and, for many scores, further texts."""
         parts = _in_parts(stored.EXAMPLE_PARTS, _packed(self.scores))
         examples: ExampleScores = {"n": len(self.scores), "scores": parts.pop(_FIRST_PART)}
         if self.groups is not None:
@@ -126,12 +126,12 @@ def log_scores(trial: BaseTrial, scores: Any, *, groups: Any = None) -> float:
             whether the prediction is right, or its loss. With cross-validation, pass the scores of
             all examples, each from the model that was not trained on the example. To use
             ``overtuning(…, metric=…)``, pass the predictions.
-        groups: The group of each example, such as a patient, of shape (n,).
+        groups: The group of each example, such as a patient. The shape is (n,).
 
     Raises:
         TypeError: If the scores are not numbers.
-        ValueError: If a score is not finite, or the study's first completed trial has scores of
-            another number of examples or of other groups.
+        ValueError: If a score is not finite, or if the study's first completed trial has another
+            number of examples or other groups.
     """
     array = np.asarray(scores)
     if array.dtype.kind not in "biuf" or array.ndim != 1 or not len(array):
@@ -176,7 +176,7 @@ def collecting(trial: BaseTrial) -> Iterator[list[Scored]]:
 
 
 def _numbered(groups: Any, n: int) -> np.ndarray | None:
-    """Return a number for each group, from 0, in the order of the labels."""
+    """Return the number of each example's group. Groups are numbered from 0, sorted by label."""
     if groups is None:
         return None
     labels = np.asarray(groups)
@@ -192,7 +192,7 @@ def _digest(groups: np.ndarray) -> str:
 
 
 def _packed(scores: np.ndarray) -> bytes:
-    """Return scores as bits or in float32. In coarser numbers, different scores would be equal."""
+    """Return scores as bits or in float32. Coarser numbers would make different scores equal."""
     if scores.dtype == bool:
         return np.packbits(scores).tobytes()
     return scores.astype("<f4").tobytes()
@@ -235,7 +235,7 @@ def _check_alike(first: int, of_first: ExampleScores, number: int, of: ExampleSc
 class Examples(NamedTuple):
     """The scores that the completed trials of a study store.
 
-    ``scores`` has the shape (n examples, trials); ``groups`` are numbers, from 0.
+    ``scores`` has the shape (n examples, trials). ``groups`` are numbers from 0.
     """
 
     trials: list[FrozenTrial]
@@ -247,10 +247,11 @@ class Examples(NamedTuple):
 def read_examples(
     study_name: str, attrs: Mapping[str, Any], completed: Sequence[FrozenTrial]
 ) -> Examples | None:
-    """Return the scores of a study's completed trials; None if none stores any.
+    """Return the scores of a study's completed trials, or None if no trial stores scores.
 
     Raises:
-        ValueError: If the trials are of different examples, or the stored scores are malformed.
+        ValueError: If the trials have scores of different examples, or if the stored scores are
+            malformed.
     """
     scored_trials = [(t, examples) for t in completed if (examples := examples_of(t.user_attrs))]
     if not scored_trials:

@@ -48,8 +48,8 @@ from adnn_optuna.samplers._trials import check_direction
 if TYPE_CHECKING:
     from adnn_optuna.engine.records import SearchRecord
 
-# The share of replicates, and the fewest trials of a search with replicates. studies/replicates.py
-# has the reasons.
+# By default, this share of the trials are replicates, if a search has at least this many trials.
+# studies/replicates.py has the reasons.
 _REPLICATES = 0.2
 _FEWEST_TO_REPLICATE = 50
 _NEW_SEEDS_OF_COMPARED = 5
@@ -57,7 +57,7 @@ _ARMS = Arms(SAMPLERS, ("tpe", stored.ANNEALING), stored.RANDOM, pruner=MedianPr
 
 
 def with_seed(objective: Callable[..., float]) -> tuple[Callable[[Any, int], float], bool]:
-    """Return an objective as a function of trial and seed, and whether it uses the seed."""
+    """Return an objective as a function of a trial and a seed, and whether it uses the seed."""
     signature = inspect.signature(objective)
     if "seed" in signature.parameters:
         return lambda trial, seed: objective(trial, seed=seed), True
@@ -81,7 +81,7 @@ def _takes(signature: inspect.Signature, n_arguments: int) -> bool:
 
 
 def seeds_of_trials(objective: Callable[..., float]) -> tuple[str, ...]:
-    """Return the parameters of an objective that are seeds, without the trial."""
+    """Return the names of an objective's parameters that are seeds."""
     if not with_seed(objective)[1]:
         return ()
     names = [*inspect.signature(objective).parameters]
@@ -91,7 +91,10 @@ def seeds_of_trials(objective: Callable[..., float]) -> tuple[str, ...]:
 
 
 def seeds_of(function: UserFunction) -> tuple[str, ...]:
-    """Return a function's required parameters. Each is the seed of a source of randomness."""
+    """Return the names of a function's required parameters.
+
+    Each is the seed of a random source.
+    """
     parameters: Iterable[inspect.Parameter] = ()
     with contextlib.suppress(ValueError):  # Some functions written in C have no signature.
         parameters = inspect.signature(function).parameters.values()
@@ -141,7 +144,7 @@ class FunctionObjective:
 
     @property
     def functions(self) -> Mapping[str, UserFunction]:
-        """The function, by the name that the user knows."""
+        """The function. The key is the user's name for it."""
         return {self.name: self.function}
 
     @property
@@ -162,7 +165,7 @@ class FunctionObjective:
     def plan(
         self, arm: Arm, limits: LimitValues, batch_size: int | Literal["auto"], ending: Ending
     ) -> RunPlan:
-        """Return how an arm is searched."""
+        """Return the plan of an arm's search."""
         max_trial = limits["max_trial"]
         replicate = self.replicate
         if ending.is_compared:  # In a comparison, each arm has its own share.
@@ -247,7 +250,7 @@ class FunctionObjective:
         """Do nothing, because the function suggests while it runs."""
 
     def baseline_of(self, params: Params) -> Params:  # noqa: ARG002
-        """Return nothing: no baseline is known."""
+        """Return an empty mapping, because no baseline is known."""
         return {}
 
     def evaluate(self, trial: FrozenTrial, seed: int) -> Any:
@@ -311,7 +314,7 @@ class FunctionObjective:
         proposal = attrs.get(stored.PROPOSAL)
         if proposal is None:
             return trial_seed(self.seed, number)
-        index = proposal["index"]  # None if the trial was enqueued, not proposed.
+        index = proposal["index"]  # None if the trial was enqueued and not proposed.
         if index is None:
             index = 2**63 + number
         return trial_seed(self.seed, index)
@@ -341,7 +344,7 @@ class FunctionObjective:
         except UpdateFinishedTrialError:
             if not has_ended(trial):
                 raise
-            return Outcome("pruned")  # This has no effect, as the trial was told elsewhere.
+            return Outcome("pruned")  # This has no effect, because the trial was told elsewhere.
         value = number(returned)
         # As in `Study.optimize`, samplers learn from an infinite value that is a penalty.
         penalty = math.inf

@@ -18,13 +18,13 @@ class Kind(Generic[R_co]):
     """A kind of study. Most fields are paths, such as ``module.Class``, within this package."""
 
     record: str = "engine.records.SearchRecord"  # The class of a study's record.
-    # The class of a study's result; its arguments are a record and the objective, if known.
+    # The class of a study's result. Its arguments are a record and the objective, if known.
     result: str = "results.study.StudyResult"
     objective: str = ""  # Rebuilds the objective from a study and a data folder.
     variance: str = ""  # The class that redraws the randomness of the objective.
     read: str = ""  # Reads the result of evaluations from their study.
     resume: str = ""  # Continues evaluations for :func:`adnn_optuna.resume`.
-    fix: str = ""  # States why the objective cannot be rebuilt, and the fix.
+    fix: str = ""  # A text on why the objective cannot be rebuilt, and on the fix.
 
     def load(self, part: str) -> Any:
         """Return the class or function at the path in the field ``part``."""
@@ -33,7 +33,7 @@ class Kind(Generic[R_co]):
     def rebuilt(self, study: optuna.Study, data_dir: FilePath | None, called: str = "") -> Any:
         """Return the objective of a stored study. Its dataset is looked for in ``data_dir``.
 
-        ``called`` is the user's name of the study for errors.
+        ``called`` is what errors call the study.
         """
         if not self.objective:
             raise WrongValueError(f"{called or f'Study {study.study_name!r}'} {self.fix}")
@@ -53,7 +53,7 @@ NETWORKS: Kind[Any] = Kind(
     "experiments.models.RedrawnObjective",
 )
 TRAINED_MODELS = "experiments.models.TrainedModels"
-"""The class of the Keras models among the models that are compared."""
+"""The class of compared models that are Keras models."""
 EVALUATIONS_ELSEWHERE = "experiments.records.evaluations_elsewhere"
 """The function that counts how often other studies evaluated the same test samples."""
 FUNCTION: Kind[Any] = Kind(

@@ -108,9 +108,10 @@ class Loop:
         if settings:
             n_at_once = settings["batch_size"]
         self._observer = Observer(study, self._limits, n_at_once)
-        # Whether a running trial was created with all parameters, by the ids of this run's trials.
+        # For the id of each running trial of this run, whether it was created with all parameters.
         self._open: dict[int, bool] = {}
-        # The jobs in threads: the trial, and the clock's time at which the working time was 0.
+        # The running jobs in threads. Each value is the job's trial, and the clock's time minus
+        # the study's working time when the trial began.
         self._jobs: dict[futures.Future[list[Outcome]], tuple[optuna.Trial, float]] = {}
         self._told: list[tuple[optuna.Trial, Outcome]] = []  # Told since the last read.
         self._n_rivals = 0
@@ -136,7 +137,7 @@ class Loop:
                         pass
                 except BaseException:
                     if self._jobs:
-                        self._stop.set()  # The jobs must end, as the block waits for them.
+                        self._stop.set()  # The jobs must end, because the block waits for them.
                     raise
             n_done = self._observer.tally.n_done
             self._end_run(reason, n_done)
@@ -159,8 +160,8 @@ class Loop:
         if isinstance(decision, Begin):
             self._run_trials(decision.count, snapshot, threads)
         if self._jobs:
-            # If a thread is free, it may get a trial whenever another worker leaves one. So read
-            # the study again soon.
+            # If a thread is free, it may get a trial as soon as another worker leaves a trial. So
+            # read the study again soon.
             is_full = isinstance(decision, End) or len(self._jobs) == snapshot.batch_size
             seconds = None
             if not is_full:
@@ -176,8 +177,8 @@ class Loop:
         self, count: int, snapshot: Snapshot, threads: futures.ThreadPoolExecutor
     ) -> None:
         """Begin trials, and train them in other threads or in this thread."""
-        # Measured before the trials begin. So if training ends at the time limit, the time that is
-        # stored for the trial has also reached the limit.
+        # The time is measured before the trials begin. If training ends at the time limit, the
+        # time that is stored for the trial has then reached the limit, too.
         work_began = time.monotonic() - self._observer.tally.elapsed
         if self._n_done_before is None:
             # A run that is killed cannot store why it ended. So the reason of an earlier run is
@@ -194,7 +195,7 @@ class Loop:
 
     def _read_study(self, begun: frozenset[int] = frozenset()) -> Snapshot:
         """Read the study, show new results, and end the trials of dead workers."""
-        # The first trials also train the baseline, once for all of them.
+        # The first trials run in a round, so that the baseline is trained once for all of them.
         is_first = bool(self._objective.baseline_params) and not self._observer.tally.n_done
         n_threads = None if is_first else self._n_threads
         while True:
@@ -217,7 +218,7 @@ class Loop:
             _owners.end_trial(self._study, trial)
 
     def _begin(self, count: int, snapshot: Snapshot) -> list[optuna.Trial]:
-        """Begin up to ``count`` trials. Give back those that other workers began, too."""
+        """Begin up to ``count`` trials. Give back the trials that other workers began, too."""
         other_trials = [trial for trial in snapshot.unfinished if not trial.is_open]
         may_collide = bool(other_trials or self._n_rivals)
         begun: dict[int, optuna.Trial] = {}
@@ -247,10 +248,10 @@ class Loop:
         return [*begun.values()]
 
     def _begin_one(self) -> tuple[optuna.Trial, bool] | None:
-        """Begin the first waiting trial or a new one, if there is one.
+        """Begin the first waiting trial or a new trial, if possible.
 
-        Return also whether the trial has the expected number: then no other worker created a trial
-        meanwhile.
+        Also return whether the trial has the expected number. If it has, no other worker created a
+        trial meanwhile.
         """
         self._study._thread_local.cached_all_trials = None  # Samplers must see new trials.
         waited = self._take_waiting()
@@ -270,7 +271,7 @@ class Loop:
         return trial, is_expected
 
     def _take_waiting(self) -> int | None:
-        """Begin the first trial that waits; return its id.
+        """Begin the first trial that waits, and return its id.
 
         `Study.ask` does the same, but here the owner is stored before the state RUNNING. If the
         worker dies after that, the stored owner shows that no worker runs the trial.
@@ -287,15 +288,16 @@ class Loop:
                 if self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
                     self._storage.set_trial_system_attr(trial_id, OWNER, owner)
                     return trial_id
-                self._storage.set_trial_system_attr(trial_id, claim, None)  # Another began it.
+                # Another worker began it.
+                self._storage.set_trial_system_attr(trial_id, claim, None)
         return None
 
     def _create(self) -> tuple[int | None, bool]:
         """Create a trial with its owner, and with its proposal as far as it is known.
 
         All is stored in one transaction, so a worker that dies leaves no incomplete trial. The
-        owner's record has the number that the trial is expected to get. It is wrong if others
-        create a trial at the same moment.
+        owner's record has the number that the trial is expected to get. This number is wrong if
+        other workers create a trial at the same moment.
         """
         reader = self._observer.tally.reader
         places = self._observer.places
@@ -337,7 +339,7 @@ class Loop:
         return self._objective.train(trials, stop=self._stop, deadline=deadline)
 
     def _collect(self, seconds: float | None) -> None:
-        """Wait until a job has ended, at most some ``seconds``. Tell the trials of ended jobs."""
+        """Wait until a job has ended, for at most ``seconds``. Tell the trials of ended jobs."""
         ended, _ = futures.wait(self._jobs, seconds, futures.FIRST_COMPLETED)
         for run in ended:
             outcomes = run.result()
@@ -347,7 +349,10 @@ class Loop:
     def _tell(
         self, trials: list[optuna.Trial], outcomes: list[Outcome], work_began: float
     ) -> None:
-        """Tell results. Trials after one that reaches a limit such as max_gain do not count."""
+        """Tell results.
+
+        After a trial reaches a limit such as max_gain, later trials do not count.
+        """
         early = [limit for limit in self._limits if limit.ends_early]
         for position, (trial, outcome) in enumerate(zip(trials, outcomes, strict=True)):
             if outcome.status == "stopped":

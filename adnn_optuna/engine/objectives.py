@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from adnn_optuna.engine.records import SearchRecord
 
 Catch = Iterable[type[Exception]] | type[Exception]
-"""The errors that end their own trial, as of :meth:`optuna.study.Study.optimize`."""
+"""The errors that end only their own trial, as in :meth:`optuna.study.Study.optimize`."""
 Caught = tuple[type[Exception], ...]
 """The checked errors of ``catch``."""
 
@@ -102,10 +102,13 @@ class Trainable(Protocol):
 
     @property
     def baseline_params(self) -> Params:
-        """The parameters of the baseline, which the first trials evaluate; empty if none."""
+        """The parameters of the baseline, which the first trials evaluate.
+
+        Empty without a baseline.
+        """
 
     def attach(self, study: optuna.Study) -> None:
-        """Store the configuration in a study; refuse a study of another objective."""
+        """Store the configuration in a study. Refuse a study of another objective."""
 
     def suggest(self, trial: optuna.Trial) -> object:
         """Let a trial suggest the parameters that are known before it is evaluated."""
@@ -127,7 +130,7 @@ class Ending(NamedTuple):
 
 
 def _nothing() -> None:
-    """Do nothing: threads need no preparation."""
+    """Do nothing, because threads need no preparation."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +139,7 @@ class RunPlan:
 
     objective: Trainable  # The objective that trials evaluate.
     batch_size: int
-    n_threads: int  # The most trials that run at once.
+    n_threads: int  # The maximum number of trials that run at once.
     ending: Ending
     # Further settings for the study to store.
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -181,7 +184,10 @@ class Searched(Trainable, Protocol[R_co]):
 
     @property
     def functions(self) -> Mapping[str, UserFunction]:
-        """The user's functions, by the user's names. Changes of their code are noticed."""
+        """The user's functions.
+
+        The keys are the user's names. Changes of their code are noticed.
+        """
 
     @property
     def split_sizes(self) -> tuple[int, int] | None:
@@ -203,10 +209,13 @@ class Searched(Trainable, Protocol[R_co]):
         """Refuse a study of another objective."""
 
     def baseline_of(self, params: Params) -> Params:
-        """Return the parameters of a trial's baseline; empty if no baseline is known."""
+        """Return the parameters of a trial's baseline. They are empty if no baseline is known."""
 
     def evaluate(self, trial: FrozenTrial, seed: int) -> Any:
-        """Return the value, or the scores of examples, of a finished trial on a new seed."""
+        """Evaluate a finished trial on a new seed.
+
+        Return the value, or the scores of the examples.
+        """
 
     def conclude(
         self, record: "SearchRecord", plan: RunPlan, stop: threading.Event
@@ -238,7 +247,7 @@ class ObjectiveStudy(optuna.Study):
         state: TrialState | None = None,
         skip_if_finished: bool = False,  # noqa: FBT001, FBT002 - as Optuna has it.
     ) -> FrozenTrial:
-        """Tell a trial. A trial that failed by itself counts."""
+        """Tell a trial. A trial that is told as failed counts."""
         is_nan = isinstance(values, float) and math.isnan(values)
         if state == TrialState.FAIL or is_nan:
             number = trial
@@ -287,14 +296,14 @@ def checked_catch(catch: Catch) -> Caught:
 
 
 GO_ON = "To go on after such errors, pass catch="
-"""The beginning of the note on a function's error: the note names the argument ``catch``."""
+"""The advice in the note on a function's error. The name of the error's class follows it."""
 
 
 @contextlib.contextmanager
 def catching(catch: Caught, what: str) -> Iterator[None]:
-    """Log an error of a type in ``catch`` and go on. Add ``what`` failed to any other error.
+    """Log errors of the types in ``catch`` and go on. Add a note on what failed to other errors.
 
-    A fault of the storage, or a function of another study, is always raised.
+    Errors of the storage and of wrong parameters are always raised.
     """
     try:
         yield

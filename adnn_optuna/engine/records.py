@@ -1,4 +1,4 @@
-"""Snapshots of stored searches. Reading one needs no model, data or TensorFlow."""
+"""Snapshots of stored searches. To read a search, no model, data or TensorFlow is needed."""
 
 import dataclasses
 import functools
@@ -47,7 +47,7 @@ class SearchRecord:
     study: optuna.Study
     attrs: Attributes  # The study's user attributes.
     metric: str  # The selection metric.
-    baseline: float  # The value from which gains are measured; NaN if unknown.
+    baseline: float  # The value from which gains are measured. NaN if unknown.
     best: FrozenTrial | None
     trials: tuple[FrozenTrial, ...]
     confirming: tuple[FrozenTrial, ...]  # The evaluations of best trials on new seeds.
@@ -73,20 +73,20 @@ class SearchRecord:
         return dataclasses.replace(self, attrs={**self.attrs, **values})
 
     def refreshed(self, *kinds: str) -> Self:
-        """Return the record with the study's present attributes, for names of these ``kinds``."""
+        """Return the record with the study's current attributes of these ``kinds``."""
         attrs, _ = stored.read_study(self.study)
         names = [name for name in attrs if name.partition("/")[0] in kinds]
         news = {name: attrs[name] for name in names}
         return dataclasses.replace(self, attrs={**self.attrs, **news})
 
     def with_new_seeds(self) -> Self:
-        """Return the record with the present evaluations of its best trials on new seeds."""
+        """Return the record with the current evaluations of its best trials on new seeds."""
         confirming = confirmation_trials(self.study._storage, self.study.study_name)
         return dataclasses.replace(self.refreshed(stored.PLANNED), confirming=confirming)
 
     @property
     def sampler(self) -> str:
-        """The sampler's name in the study; empty if :func:`search` did not run the study."""
+        """The sampler's name in the study. Empty if :func:`search` did not run the study."""
         return self.settings.get("sampler", "")
 
     @property
@@ -101,12 +101,15 @@ class SearchRecord:
 
     @property
     def is_as_passed(self) -> bool:
-        """Whether the study stores the user's own objective, and no control's variant of it."""
+        """Whether the study stores the user's own objective.
+
+        A control's study stores a variant of it.
+        """
         return True
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The :class:`SearchSettings` that the study stores; empty if it stores none."""
+        """The :class:`SearchSettings` that the study stores. Empty if it stores none."""
         return self.attrs.get(stored.SEARCH, {})
 
     @property
@@ -116,7 +119,7 @@ class SearchRecord:
 
     @property
     def budget(self) -> Json:
-        """The limits of the last run; before the first run, the planned limits."""
+        """The limits of the last run. Before the first run, these are the planned limits."""
         runs = self.runs
         if runs:
             return runs[-1]["limits"]
@@ -124,15 +127,19 @@ class SearchRecord:
 
     @property
     def stop_reason(self) -> str | None:
-        """The limit that ended the study, ``"exhausted"`` (no trial was left) or others.
+        """The limit that ended the study, or another reason.
 
-        It is ``"interrupted"`` after Ctrl-C, and None if the study has not ended.
+        It is ``"exhausted"`` if no trial was left, and ``"interrupted"`` after Ctrl-C. It is None
+        if the study has not ended.
         """
         return self.attrs.get(stored.STOP_REASON)
 
     @property
     def is_over(self) -> bool:
-        """Whether the study ended by itself, and its best trial, if there is one, was tested."""
+        """Whether the study ended by itself.
+
+        If there is a best trial, it must have been tested.
+        """
         return self.stop_reason not in (None, "interrupted") and self._is_tested
 
     @property
@@ -150,7 +157,7 @@ class SearchRecord:
         return self.best is not None and self._is_added(self.best)
 
     def _is_added(self, trial: FrozenTrial) -> bool:
-        """Return whether no worker of this study ran a trial: it was added with its value."""
+        """Return whether a trial was added with its value, and was not run by this study."""
         is_search = stored.CONFIG in self.attrs or stored.SEARCH in self.attrs
         # A copied trial keeps the owner of the original trial, which has another number.
         is_copied = not {stored.OWNER, stored.PROPOSAL}.isdisjoint(trial.system_attrs)
@@ -179,14 +186,20 @@ class SearchRecord:
 
     @property
     def best_value(self) -> float:
-        """The selection metric of the best trial; NaN if there is none, or it is infinite."""
+        """The selection metric of the best trial.
+
+        NaN if there is no such trial, or if it is infinite.
+        """
         if self.best is not None and math.isfinite(self.best.values[0]):
             return self.best.values[0]
         return math.nan
 
     @property
     def gain(self) -> float:
-        """How much better the best trial is than the baseline; negative if none is better."""
+        """By how much the best trial is better than the baseline.
+
+        Negative if no trial is better.
+        """
         return self.improvement(self.best_value, self.baseline)
 
     @property
@@ -214,7 +227,7 @@ class SearchRecord:
 
     @functools.cached_property
     def gains(self) -> dict[int, float]:
-        """The gain of each completed trial with a finite value, by number; it may be negative."""
+        """The gain of each completed trial with a finite value, by number. It may be negative."""
         gains = {n: self.improvement(value, self.baseline) for n, value in self.valued}
         return {number: gain for number, gain in gains.items() if math.isfinite(gain)}
 
@@ -225,37 +238,46 @@ class SearchRecord:
 
     @property
     def positive(self) -> Any:
-        """The positive class of the metric; :obj:`None` if it has none."""
+        """The positive class of the metric, or :obj:`None` if the metric has none."""
         return None
 
     @property
     def hyperparameter_gain(self) -> float:
-        """The gain of the best trial's hyperparameters over the first trial's; NaN if unknown."""
+        """The best hyperparameters' gain over the first trial's hyperparameters.
+
+        NaN if unknown.
+        """
         return math.nan
 
     @property
     def n_test_evaluations(self) -> float:
-        """How often the test set was evaluated, also by other studies; NaN without a test set."""
+        """The number of test-set evaluations by this and other studies. NaN without a test set."""
         return math.nan
 
     @property
     def n_test_examples(self) -> int:
-        """The number of test examples in the test value; 0 if unknown."""
+        """The number of test examples in the test value. 0 if unknown."""
         return 0
 
     @property
     def counted_new_values(self) -> list[float]:
-        """The best trial's values on new seeds, if they are what the best trial is judged by."""
+        """The best trial's values on new seeds, if the test value is their mean."""
         return []
 
     @property
     def later_cost(self) -> str:
-        """What using the best trial costs more than other trials, in words; empty if nothing."""
+        """The extra cost of using the best trial, such as "prediction costs 3 times as much".
+
+        Empty if there is none.
+        """
         return ""
 
     @property
     def repeated(self) -> float:
-        """The best trial's gain over the baseline, both on one new seed; NaN if untried."""
+        """The best trial's gain over the baseline, both on one new seed.
+
+        NaN if neither was evaluated on it.
+        """
         return math.nan
 
     @property
@@ -265,17 +287,17 @@ class SearchRecord:
 
     @property
     def test_value(self) -> float:
-        """The best trial's value on data or seeds that selected nothing; NaN if unknown."""
+        """The best trial's value on data or seeds that selected nothing. NaN if unknown."""
         return math.nan
 
     @property
     def test_baseline(self) -> float:
-        """The baseline's value on the same data or seeds; NaN if unknown."""
+        """The baseline's value on the same data or seeds. NaN if unknown."""
         return math.nan
 
     @property
     def test_gain(self) -> float:
-        """How much better the best trial's test value is than the baseline's."""
+        """By how much the best trial's test value is better than the baseline's test value."""
         return self.improvement(self.test_value, self.test_baseline)
 
     @property
@@ -305,12 +327,12 @@ class FunctionRecord(SearchRecord):
 
     @functools.cached_property
     def replicated(self) -> list[Configuration]:
-        """The configurations with two or more values, the one with the best mean first."""
+        """The configurations with two or more values, from the best mean to the worst."""
         return replicated(self.done_trials, self.study.direction, self.failed)
 
     @property
     def failed(self) -> float | None:
-        """The user's value for a failed run; None if the user set none."""
+        """The user's value for a failed run, or None if the user set none."""
         return self.attrs.get(stored.FAILED)
 
     @property
@@ -362,7 +384,7 @@ class FunctionRecord(SearchRecord):
 
     @property
     def new_values(self) -> list[float]:
-        """The best trial's values on new seeds, in the order of the seeds; NaN for a failure."""
+        """The best trial's values on new seeds, in the order of the seeds. NaN if a run failed."""
         return [*map(value_of, self._on_new_seeds)]
 
     @property
@@ -383,7 +405,7 @@ class FunctionRecord(SearchRecord):
 
     @property
     def test_value(self) -> float:
-        """The mean of the values on new seeds; without new seeds, the best reported value.
+        """The mean of the values on new seeds. Without new seeds, it is the best reported value.
 
         If all trials failed, it is the user's value for a failure.
         """
@@ -399,7 +421,10 @@ class FunctionRecord(SearchRecord):
 
     @property
     def counted_new_values(self) -> list[float]:
-        """The best trial's values on new seeds. A failure has the user's value for it, or NaN."""
+        """The best trial's values on new seeds.
+
+        A failure has the user's value for failures, or NaN.
+        """
         failed = math.nan if self.failed is None else self.failed
         return [failed if math.isnan(value) else value for value in self.new_values]
 
@@ -425,7 +450,7 @@ def attributes_in(storage: BaseStorage) -> dict[str, Json]:
 def read_record(
     study: optuna.Study, others: Mapping[str, Attributes] | None = None
 ) -> SearchRecord:
-    """Return the present record of a searched study, whether the search is over or not.
+    """Return the current record of a searched study. The search need not be over.
 
     ``others`` maps the studies of the storage to their attributes. If :obj:`None`, the function
     reads the attributes.
@@ -441,7 +466,7 @@ def read_record(
 
 
 def beginnings_of_runs(attrs_of_studies: Mapping[str, Attributes]) -> list[str]:
-    """Return the beginnings of the names of studies that are runs of a comparison."""
+    """Return the prefixes that the names of comparisons' runs have."""
     return [f"{name}/" for name, attrs in attrs_of_studies.items() if stored.COMPARISON in attrs]
 
 

@@ -1,11 +1,11 @@
-"""Recognize, by its source, a function of a seed that redraws the split of its data.
+"""Recognize from its source whether a function of a seed redraws the split of its data.
 
-Each value in the source gets labels, which are followed to the returned value, also through the
-user's functions that it calls. A call that draws rows is a label, such as ``"train_test_split in
-line 9"``. Other labels stand for random numbers, for folds in order, and for objects of a user's
-class (the class's name and a dot). A split is redrawn if the returned value depends on drawn rows,
-and the code also selects the other rows of the same draw. A fitted model does not count as
-dependent on its rows. Functions of libraries are recognized by their names.
+Each value in the source gets labels. They are followed to the returned value, also through other
+functions of the user. A call that draws rows is a label, such as ``"train_test_split in line 9"``.
+Other labels stand for random numbers, for folds in order, and for objects of a user's class (the
+class's name and a dot). A split is redrawn if the returned value depends on drawn rows, and the
+code also selects the other rows of the same draw. A fitted model does not count as dependent on
+its rows. Functions of libraries are recognized by their names.
 """
 
 import ast
@@ -28,7 +28,8 @@ _MAX_CALLS = 500
 _PACKAGE = str(Path(__file__).parents[1])
 _LIBRARIES = ("site-packages", "dist-packages", sysconfig.get_path("stdlib"), "<frozen", _PACKAGE)
 
-# Names of library functions, by what the functions do with rows or random numbers.
+# Names of library functions. Each pattern matches functions that do the same with rows or random
+# numbers.
 _SPLIT = re.compile(r"\w*([Ss]plit\w*|[Ff]olds?)")
 _SPLIT_IN_ORDER = re.compile(r"(?!Repeated)\w*Folds?|TimeSeriesSplit|PredefinedSplit")
 _SPLIT_AGAIN = re.compile(r"cross_val\w+|\w+_curve|permutation_test_score|([dhv]|array_)?split")
@@ -48,14 +49,14 @@ _GLOBAL = re.compile(r"(torch|tf|(np\.|numpy\.)?random)\.\w+|\w+|.*\.\w+(_split|
 
 Labels = frozenset[str]
 _NONE: Labels = frozenset()
-_NUMBERS = frozenset({"random numbers"})  # Seeded or not.
+_NUMBERS = frozenset({"random numbers"})  # They may be seeded or not.
 _SELECTED = frozenset({"rows selected by random numbers"})
 _FOLDS = frozenset({"folds in order"})
 _Function = ast.FunctionDef | ast.Lambda
 
 
 def redrawn_split(function: UserFunction, seeds: Iterable[str]) -> str:
-    """Return the call that redraws a function's split, with its line; empty if there is none.
+    """Return the call that redraws a function's split, with its line. Empty if there is none.
 
     ``seeds`` are the parameters that are seeds. If the source is missing or too long, a function
     counts as redrawing its split if its code names a draw or a split.
@@ -93,7 +94,7 @@ class _Call(NamedTuple):
 
     @property
     def splits_in_order(self) -> bool:
-        """Whether the call splits rows in order; folds with a random state are shuffled."""
+        """Whether the call splits rows in order. Folds with a random state are shuffled."""
         text = ast.unparse(self.node)
         if "shuffle=True" in text or "random_state" in text:
             return False
@@ -183,7 +184,7 @@ class _Flow:
             self._learn(prefix + name, value)
 
     def _run(self, tree: _Function, arguments: Mapping[str, Labels]) -> Labels:
-        """Return the labels of a function's returned value; it has its own variables."""
+        """Return the labels of a function's returned value. The function has its own variables."""
         self._n_calls += 1
         if self._n_calls > _MAX_CALLS:
             raise RecursionError

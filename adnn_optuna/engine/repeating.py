@@ -53,7 +53,7 @@ _SQLITE_PASSING = (5, 6, 14)
 # The gRPC codes and Redis errors of faults that pass by themselves.
 _SERVER_PASSING = {"UNAVAILABLE", "CANCELLED", "ConnectionError", "TimeoutError"}
 
-# Servers' messages quote, for example, names of users.
+# Servers' messages may quote secrets, such as names of users.
 _QUOTED = re.compile(r"""(["'])[^"'\s]+\1""")
 
 
@@ -62,7 +62,7 @@ _is_patient: ContextVar[bool] = ContextVar("_is_patient", default=False)
 
 
 class StorageError(RuntimeError):
-    """A storage could not be read or written; what was stored before is kept."""
+    """A storage could not be read or written. All that was stored before is kept."""
 
 
 def repeating(storage: BaseStorage) -> BaseStorage:
@@ -70,7 +70,7 @@ def repeating(storage: BaseStorage) -> BaseStorage:
 
     The database may be locked, or out of reach for a while. The class of the view derives from the
     storage's class, and both share their attributes. If a fault lasts for five minutes,
-    :class:`StorageError` is raised. A storage in memory is returned as it is.
+    :class:`StorageError` is raised. A storage in memory is returned unchanged.
     """
     if isinstance(storage, InMemoryStorage | _Repeating):
         return storage
@@ -90,7 +90,7 @@ class _Repeating:
 
 
 def sharing_attributes(kind: type, of: object) -> Any:
-    """Return an object of another class that shares all attributes, also later changes."""
+    """Return an object of another class that shares all attributes, including later changes."""
     view: Any = object.__new__(kind)
     view.__dict__ = vars(of)
     return view
@@ -119,7 +119,7 @@ class _FaultError(Exception):
 
 
 def _hand_on(context: Any) -> None:
-    """Hide a fault from Optuna. Otherwise Optuna would create a trial again that may exist."""
+    """Hide a fault from Optuna, which would otherwise create a trial again that may exist."""
     error = context.sqlalchemy_exception
     if _is_patient.get() and not context.is_pre_ping and error is not None and is_fault(error):
         raise _FaultError(error)
@@ -264,7 +264,7 @@ _FINDS: dict[str, Callable[..., Any]] = {
 
 
 def _patiently(call: Callable[[], _T], find: Callable[[], _T | None] = lambda: None) -> _T:
-    """Call a function, and again for up to five minutes while the database cannot be used.
+    """Call a function. Repeat this for up to five minutes while the database cannot be used.
 
     An earlier call may have had its effect, so ``find`` looks for its result before each
     repetition.
@@ -296,7 +296,7 @@ def repeated(
     url: str = "",
     call_again: Callable[[], _T] | None = None,
 ) -> _T:
-    """Call until the call succeeds, its error cannot pass by itself, or five minutes are over.
+    """Repeat a call until it succeeds, its error cannot pass, or five minutes are over.
 
     Warnings do not show the password in ``url``.
     """
@@ -334,7 +334,7 @@ def _server_errors() -> tuple[type[Exception], ...]:
 
 
 def causes(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
-    """Return the errors behind Optuna's error: SQLAlchemy's and, if there is one, the driver's."""
+    """Return the causes of Optuna's error: SQLAlchemy's error and, if any, the driver's error."""
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
     if isinstance(error, _FaultError):
         cause = error.args[0]
@@ -353,7 +353,7 @@ def reason(error: BaseException, url: str = "") -> str:
 
 
 def is_fault(error: BaseException) -> bool:
-    """Return whether the database failed, not the request."""
+    """Return whether the database failed, and not the request."""
     exc: Any = load("sqlalchemy").exc
     cause, _ = causes(error)
     # Optuna repeats a failed query in another form, which raises PendingRollbackError on a broken

@@ -23,7 +23,7 @@ _warnings_lock = threading.Lock()
 
 @contextlib.contextmanager
 def heartbeats(storage: Any, interval: int | None, trials: Collection[int]) -> Iterator[None]:
-    """Record a heartbeat for each of these trials every ``interval`` seconds, if it is set."""
+    """Record heartbeats of trials every ``interval`` seconds. Record none if it is None."""
     if interval is None:
         yield
         return
@@ -47,7 +47,10 @@ def heartbeats(storage: Any, interval: int | None, trials: Collection[int]) -> I
 
 @contextlib.contextmanager
 def without_warnings() -> Iterator[None]:
-    """Suppress Optuna's warning that heartbeats need `Study.optimize`: the loop does the same."""
+    """Suppress Optuna's warning that heartbeats need `Study.optimize`.
+
+    The loop records them, too.
+    """
     # All threads share the filters, so two threads would restore each other's filters.
     with _warnings_lock, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Heartbeat of storage", category=UserWarning)
@@ -60,8 +63,9 @@ def interruptible(stop: threading.Event | None = None) -> Iterator[threading.Eve
     """Yield an event that is set by Ctrl-C and by SIGTERM, with which clusters end jobs.
 
     A signal with the user's own handler is left alone. A second signal raises KeyboardInterrupt at
-    once. A public function does all its work within this block. Elsewhere, a signal would raise
-    KeyboardInterrupt at any place. Python drops the exception if it is destroying an object then.
+    once. A public function does all its work within this block. Outside this block, a signal
+    raises KeyboardInterrupt at any place. If Python is destroying an object at this moment, it
+    drops the exception.
     """
     stop = stop or threading.Event()
 
@@ -82,7 +86,7 @@ def interruptible(stop: threading.Event | None = None) -> Iterator[threading.Eve
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    # Checked last: until the handlers are restored, a signal may set the event.
+    # This is checked last, because a signal may set the event until the handlers are restored.
     if stop.is_set():
         raise KeyboardInterrupt
 
@@ -93,7 +97,10 @@ class Bar(_Tqdm):
     monitor_interval = 0
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; also show a new ``total`` in notebooks, which tqdm itself does not."""
+        """Set an attribute.
+
+        Show a new ``total`` also in notebooks, which tqdm itself does not do.
+        """
         super().__setattr__(name, value)
         container = None
         if name == "total" and value:

@@ -49,7 +49,7 @@ _REFUSED_AT_OPENING = re.compile(
     re.IGNORECASE,
 )
 
-# The arguments of URLs that Python's driver of SQLite accepts; it ignores all others.
+# The arguments of URLs that Python's driver of SQLite accepts. The driver ignores all others.
 _SQLITE_ARGUMENTS = (
     "cached_statements",
     "check_same_thread",
@@ -69,7 +69,7 @@ AnyStudy = Study | tuple[AnyStorage, str]
 
 
 def open_storage(storage: AnyStorage | None, *, must_exist: bool = False) -> BaseStorage:
-    """Return the Optuna storage behind a URL, with heartbeats, and write-ahead logging in SQLite.
+    """Return the Optuna storage at a URL. It has heartbeats and, in SQLite, write-ahead logging.
 
     :obj:`None` opens a storage in memory. With ``must_exist``, a missing SQLite file is refused.
     """
@@ -99,7 +99,7 @@ def open_storage(storage: AnyStorage | None, *, must_exist: bool = False) -> Bas
         )
     is_sqlite = url.get_backend_name() == "sqlite"
     is_named = url.host or url.database not in (None, "", ":memory:")
-    if is_sqlite and not is_named:  # In memory, each thread would have its own database.
+    if is_sqlite and not is_named:  # Each thread would have its own database in memory.
         return InMemoryStorage()
     if url.drivername == "postgresql+psycopg":
         _checks.check_installed("psycopg", "PostgreSQL")
@@ -187,7 +187,8 @@ def _open(url: str, *, is_sqlite: bool) -> BaseStorage:
         )
     finally:
         alembic.setLevel(level)  # Optuna changes the level for all users of alembic.
-    # In seconds. Optuna would warn that the same arguments of RDBStorage are experimental.
+    # These seconds are set as attributes, because Optuna warns that RDBStorage's arguments for
+    # them are experimental.
     storage.heartbeat_interval = 30
     storage.grace_period = 120
     return storage
@@ -233,7 +234,10 @@ def _of_others(attrs: Attributes) -> Json:
 
 
 def repeats_retry(trial: FrozenTrial, stored_trials: Iterable[FrozenTrial]) -> bool:
-    """Return whether an earlier trial retries the same trial; several workers may retry it."""
+    """Return whether an earlier trial retries the same trial.
+
+    Several workers may retry a trial.
+    """
     history = trial.system_attrs.get("retry_history")
     if not history:
         return False
@@ -256,7 +260,7 @@ def _passes_at_opening(error: BaseException) -> bool:
 
 
 def storage_url(storage: BaseStorage) -> str | None:
-    """Return the masked URL of a storage, :obj:`None` if it has none."""
+    """Return the masked URL of a storage, or :obj:`None` if it has none."""
     backend: Any = getattr(storage, "_backend", storage)
     if isinstance(backend, RDBStorage):
         return _checks.masked(backend.url)
@@ -282,7 +286,7 @@ def check_study_name(study_name: str) -> None:
 def created_study(
     storage: BaseStorage, name: str | None, direction: StudyDirection
 ) -> optuna.Study:
-    """Create or load a study without Optuna's log line: a comparison would log many of them."""
+    """Create or load a study without Optuna's log line. A comparison would log many such lines."""
     with _quiet:
         verbosity = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(max(verbosity, optuna.logging.WARNING))
@@ -295,7 +299,7 @@ def created_study(
 
 
 def load_study(storage: BaseStorage, study_name: str) -> Study:
-    """Return a stored study; if the name is wrong, list the available studies."""
+    """Return a stored study. If the name is unknown, the error lists the available studies."""
     check_study_name(study_name)
     try:
         study = optuna.load_study(study_name=study_name, storage=storage)
@@ -325,7 +329,7 @@ def load_search(storage: BaseStorage, study_name: str) -> Study:
 
 
 def check_no_evaluations(study: Study) -> None:
-    """Refuse a study of evaluations, such as a recheck's."""
+    """Refuse a study of evaluations, such as the study of a recheck."""
     if stored.EVALUATED in study.user_attrs:
         raise WrongValueError(
             f"Study {study.study_name!r} must be a search or a comparison of samplers; got "
@@ -343,7 +347,7 @@ class StudyRead(NamedTuple):
 
     @classmethod
     def of(cls, study: Study) -> Self:
-        """Read a study; raise if a stored attribute has a wrong type."""
+        """Read a study. Raise an error if a stored attribute has a wrong type."""
         return cls(study, *stored.read_study(study))
 
     @property
@@ -353,7 +357,10 @@ class StudyRead(NamedTuple):
 
 
 def opened_study(study: AnyStudy) -> StudyRead:
-    """Read a user's study, or a study by storage and name, through a repeating storage."""
+    """Read a study through a repeating storage.
+
+    It is passed as an object, or as storage and name.
+    """
     if isinstance(study, tuple) and len(study) == 2:
         return StudyRead.of(load_search(open_storage(study[0], must_exist=True), study[1]))
     _checks.check_type("study", study, Study, "an Optuna study, or its storage and its name")

@@ -1,7 +1,7 @@
 """Describe, create and run the studies of searches.
 
-A comparison has a study for each arm and seed, and one more study, with the comparison's name,
-that declares it.
+A comparison has a study for each arm and seed. One more study, with the comparison's name,
+declares it.
 """
 
 import contextlib
@@ -89,11 +89,11 @@ class StudySpec:
 
     @property
     def n_threads(self) -> int | None:
-        """The number of trials that run at once; :obj:`None` if trials run in rounds.
+        """The number of trials that run at once, or :obj:`None` if trials run in rounds.
 
-        Trials run in rounds in three cases. Proposals learn from values. Or a limit may end the
-        search early, and trials after that must not count. Or a pruner compares trials that run
-        side by side.
+        Trials run in rounds if proposals learn from values, or if a pruner compares trials that
+        run side by side. They also run in rounds if a limit may end the search early, because
+        later trials must not count.
         """
         ends_early = any(limit.ends_early for limit in callbacks_of(self.limits))
         if not self.arm.is_batched or ends_early or self.pruner:
@@ -127,7 +127,7 @@ def resume_hint(study: optuna.Study, further: str = "") -> str:
 
 
 def open_studies(specs: Sequence[StudySpec], storage: BaseStorage) -> list[optuna.Study]:
-    """Create or load a study for each spec; none is created if one of them is refused."""
+    """Create or load a study for each spec. If one study is refused, none is created."""
     names = set(optuna.get_all_study_names(storage))
     stored_studies = [load_search(storage, p.name) if p.name in names else None for p in specs]
     for spec in specs:
@@ -178,7 +178,7 @@ def _sampler(spec: StudySpec, study: optuna.Study | None) -> BaseSampler:
 
 
 def _prepare(spec: StudySpec, study: optuna.Study) -> None:
-    """Store a new study's settings; enqueue the baseline unless the sampler begins with it."""
+    """Store a new study's settings. Enqueue the baseline unless the sampler begins with it."""
     spec.plan.objective.attach(study)
     if stored.SEARCH not in study.user_attrs:
         study.set_user_attr(stored.SEARCH, spec.settings)
@@ -207,7 +207,7 @@ def run_studies(
     executor: futures.Executor | None,
     storage: AnyStorage | None,
 ) -> None:
-    """Run opened studies; if one fails or is interrupted, the others are interrupted, too.
+    """Run opened studies. If one fails or is interrupted, the others are interrupted, too.
 
     The ``bar`` counts the studies' trials. If a study ends early, its missing trials are added.
     """
@@ -268,7 +268,7 @@ def run_trials(
     stop: threading.Event,
     after_tell: AfterTell,
 ) -> int:
-    """Run the trials of a study, then its replicates, if any; return how many trials are done.
+    """Run the trials of a study, then its replicates, if any. Return how many trials are done.
 
     ``after_tell`` is as for :class:`Loop`.
     """
@@ -280,8 +280,8 @@ def run_trials(
     n_to_search = 0
     if share:
         n_to_search = max_trial - round(max_trial * share)
-        # Replicates of an earlier run with lower limits come on top, so that the search may do all
-        # its trials.
+        # Replicates of an earlier run with lower limits are added on top, so that the search may
+        # do all its trials.
         until = min(n_to_search + _counts(study)[0], max_trial)
     ends = ends_before_new_seeds({**limits, "max_trial": until}, plan.n_new_seeds)
     search = Loop(
