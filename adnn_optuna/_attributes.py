@@ -64,17 +64,13 @@ OUTCOME = "adnn:outcome"  # Stored at the trial's end, with state and value: `St
 EXAMPLES = "adnn:examples"
 EXAMPLE_PARTS = "adnn:example_parts"
 
-# The names of samplers, as studies store them.
+# The names of samplers and of a control that several modules use, as studies store them.
 GREEDY = "greedy"
 GREEDY_IMPROVING = "greedy_improving"
 ANNEALING = "annealing"
 RANDOM_RESTART = "random_restart"
 RANDOM = "random"
-# Controls spend the same compute in other ways.
-LONGER = "longer"
 LEARNING_RATE = "learning_rate"
-CONSTANT = "constant"
-ENSEMBLE = "ensemble"
 
 
 def _within(numbers: range) -> Finder:

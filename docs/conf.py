@@ -21,7 +21,9 @@ from sphinx.util import logging
 import adnn_optuna
 from adnn_optuna.cli.main import app as cli
 from adnn_optuna.cli.main import command_with_options
+from adnn_optuna.experiments.controls import ARMS
 from adnn_optuna.render.printed import Printed
+from adnn_optuna.results.fields import FIELDS
 
 sys.path.insert(0, str(Path(__file__).parent))
 from contract_fields import table
@@ -129,8 +131,16 @@ def _write_helps() -> None:
     (HERE / "reference" / "_helps.md").write_text("\n\n".join(parts), encoding="utf-8")
 
 
+def _write_list(name: str, entries: dict[str, str]) -> None:
+    """Write a list of names with their meanings, which pages include."""
+    lines = [f"- `{entry}`: {meaning}\n" for entry, meaning in entries.items()]
+    (HERE / "reference" / f"_{name}.md").write_text("".join(lines), encoding="utf-8")
+
+
 _copy_notebooks()
 _write_helps()
+_write_list("controls", {arm.name: arm.help for arm in ARMS.values() if arm.is_control})
+_write_list("numbers", {field.key: field.label for field in FIELDS})
 (HERE / "reference" / "_contract_fields.md").write_text(table(), encoding="utf-8")
 (HERE / "reference" / "_initializers.md").write_text(initializer_table(), encoding="utf-8")
 exclude_patterns += ["reference/_*.md"]

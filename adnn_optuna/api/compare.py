@@ -143,13 +143,10 @@ def compare(
         pruner: For functions, the pruner of each run. The default is Optuna's pruner.
         failed: For functions, the value of each failed run on a new seed, and of each run without
             a completed trial. If :obj:`None`, only seeds before the first failure count.
-        controls: For networks, arms that spend the same compute in other ways. ``"longer"`` trains
-            one network for the epochs of all trials and takes its best epoch. ``"learning_rate"``
-            searches four decades around the given rate by TPE, without offsets. ``"constant"``
-            tries a grid of offsets, each the same in all layers. ``"ensemble"`` averages the
-            predictions of ``max_trial`` networks without offsets. The default is
-            ``"learning_rate"`` from 10 trials on. There is no control if ``max_gain`` or
-            ``max_stale`` may end searches early.
+        controls: For networks, the names of arms that spend the same compute in other ways, such
+            as ``"longer"``: one training run for the epochs of all trials. ``adnn compare --help``
+            lists all names. The default is ``"learning_rate"`` from 10 trials on. There is no
+            control if a limit such as ``max_gain`` may end searches early.
         stop_when_decided: Whether to stop adding seeds as soon as each claim on samplers is
             decided. The comparison then also stops if a run has no value, because further seeds
             cannot decide its claims. ``max_time`` then limits all runs together, and no seed

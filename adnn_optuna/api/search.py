@@ -100,20 +100,19 @@ def search(
     Args:
         objective: The objective: an :class:`~adnn_optuna.InitOffsetObjective`, or any Optuna
             objective ``(trial)`` or ``(trial, seed)``. Each trial gets its own seed.
-        sampler: The sampler: ``"greedy"`` (the paper's Algorithm 1), ``"greedy_improving"`` (keeps
-            only steps that improve), ``"annealing"`` or ``"random_restart"`` (new random initial
-            weights instead of offsets). Optuna's samplers are ``"random"``, ``"qmc"``, ``"tpe"``,
-            ``"cmaes"`` and ``"gp"``. You can also pass any Optuna sampler, or a factory
-            ``(seed, n_trials) -> sampler``.
+        sampler: A sampler's name, any Optuna sampler, or a factory ``(seed, n_trials) ->
+            sampler``. ``adnn search --help`` lists all names, such as ``"greedy"`` (the paper's
+            Algorithm 1), ``"random_restart"`` (new random initial weights instead of offsets) and
+            Optuna's ``"tpe"``.
         direction: For functions, ``"minimize"`` (the default) or ``"maximize"``.
         seed: For functions, the seed of the sampler and the trials. The default is 0.
         replicate: For functions, the share of ``max_trial`` that are replicates. ``"auto"`` is 0.2
             for functions ``(trial, seed)`` and at least 50 trials, and 0 otherwise.
         reuse: For functions, whether stored trials count although the function's code changed. See
             :func:`~adnn_optuna.recheck`.
-        batch_size: How many trials are proposed before any of them has a result. ``"auto"`` is 8
-            for ``"greedy"``, ``"random_restart"``, ``"random"`` and ``"qmc"``, or fewer for more
-            than 5 million weights. For all other samplers it is 1.
+        batch_size: How many trials are proposed before any of them has a result. ``"auto"`` is 1
+            for samplers that learn from results. For the others, such as ``"greedy"``, it is 8, or
+            fewer for more than 5 million weights.
         pruner: An Optuna pruner. If :obj:`None`, no trial is pruned.
         failed: For functions, the value of each failed replicate and each failed run on a new
             seed. The study stores it. If :obj:`None`, a mean with failed runs has no CI.

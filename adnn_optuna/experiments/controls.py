@@ -234,7 +234,7 @@ ARMS: dict[str, Arm] = {
                 replicates="",
             ),
             NetworkArm(
-                stored.LONGER,
+                "longer",
                 lambda *_: OneTrialSampler(),
                 help="one training for the epochs of all trials, its best epoch",
                 starts_at_baseline=True,
@@ -254,7 +254,7 @@ ARMS: dict[str, Arm] = {
                 replicates="learning rate",
             ),
             NetworkArm(
-                stored.CONSTANT,
+                "constant",
                 # If parameters are known, the baseline network was enqueued.
                 lambda seed, known, n: GridOffsetSampler(
                     SHARED, seed, n or 1, is_baseline_enqueued=bool(known)
@@ -268,7 +268,7 @@ ARMS: dict[str, Arm] = {
                 rival="one offset for all layers",
             ),
             NetworkArm(
-                stored.ENSEMBLE,
+                "ensemble",
                 lambda *_: OneTrialSampler(),
                 help="as many networks without offsets, averaged",
                 starts_at_baseline=True,

@@ -107,11 +107,11 @@ class Printed(ABC):
         return to_text(self.document(), width_of_output())
 
     def __format__(self, form: str) -> str:
-        """Return the result as text.
+        """Return the result as text; with the format ``"details"``, with all notes and tables.
 
-        The formats ``"details"`` and ``"markdown"`` have all notes and tables.
-
-        Lines have at most 80 characters. On a terminal, they have its width, between 60 and 100.
+        A wrong format is refused by an error that lists the formats, such as ``"markdown"``. Lines
+        of text have at most 80 characters. On a terminal, they have its width, between 60 and
+        100.
 
         Raises:
             ValueError: If there is no such format.

@@ -41,11 +41,7 @@ class Field(NamedTuple):
     unit: Unit = COUNT  # The unit of a number without a metric.
     is_tabled: bool = True  # Whether tables show the number, not only data frames and JSON.
     of_baseline: str = ""  # The key of the same number of baseline networks, if there is one.
-
-    @property
-    def needs_baseline(self) -> bool:
-        """Whether the number needs a baseline network, which functions do not have."""
-        return "baseline" in self.label
+    needs_baseline: bool = False  # Whether only searches with a baseline network have the number.
 
     def unit_in(self, units: Units) -> Unit:
         """Return the unit of the number."""
@@ -84,9 +80,23 @@ FIELDS = (
 
 RUN_FIELDS = (
     Field("test_best", "", "test", lambda run, _: run.test_value, of_baseline="test_baseline"),
-    Field("test_gain", "vs own baseline", "test", lambda run, _: run.test_gain, is_gain=True),
+    Field(
+        "test_gain",
+        "vs own baseline",
+        "test",
+        lambda run, _: run.test_gain,
+        is_gain=True,
+        needs_baseline=True,
+    ),
     Field("best", "best", "selection", lambda run, _: run.best_value, of_baseline="baseline"),
-    Field("gain", "vs own baseline", "selection", lambda run, _: run.gain, is_gain=True),
+    Field(
+        "gain",
+        "vs own baseline",
+        "selection",
+        lambda run, _: run.gain,
+        is_gain=True,
+        needs_baseline=True,
+    ),
     Field(
         "test_gain_over_mean_baseline",
         "vs mean baseline",
@@ -94,6 +104,7 @@ RUN_FIELDS = (
         lambda run, mean: run.improvement(run.test_value, mean.test),
         is_gain=True,
         is_tabled=False,
+        needs_baseline=True,
     ),
     Field(
         "gain_over_mean_baseline",
@@ -102,9 +113,24 @@ RUN_FIELDS = (
         lambda run, mean: run.improvement(run.best_value, mean.selection),
         is_gain=True,
         is_tabled=False,
+        needs_baseline=True,
     ),
-    Field("test_baseline", "baseline", "test", lambda run, _: run.test_baseline, is_tabled=False),
-    Field("baseline", "baseline", "selection", lambda run, _: run.baseline, is_tabled=False),
+    Field(
+        "test_baseline",
+        "baseline",
+        "test",
+        lambda run, _: run.test_baseline,
+        is_tabled=False,
+        needs_baseline=True,
+    ),
+    Field(
+        "baseline",
+        "baseline",
+        "selection",
+        lambda run, _: run.baseline,
+        is_tabled=False,
+        needs_baseline=True,
+    ),
     Field("trials", "trials", "", lambda run, _: len(run.done_trials)),
     Field(
         "seconds", "seconds", "", lambda run, _: seconds_under_way(run.done_trials), unit=SECONDS
