@@ -73,7 +73,7 @@ class Tally:
         if self.reader.was_reset:
             self._clear()
         if isinstance(study.sampler, IndexedSampler) and self.reader.has_listed(study):
-            study.sampler.take(study, self.reader)
+            study.sampler.read_from(study, self.reader)
         finished = [trial for trial in news if trial.state.is_finished()]
         self._just_ended = {trial._trial_id for trial in finished}
         # A trial's time is added to the working time of the trials that ended before it began. So

@@ -54,7 +54,7 @@ class Unfinished:
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """The facts that decisions depend on, see :meth:`Observer.look`."""
+    """The facts that decisions depend on, see :meth:`Observer.snapshot`."""
 
     unfinished: tuple[Unfinished, ...] = ()  # Ordered by number.
     n_done: int = 0  # The number of results. The study ends when it reaches max_trial.
@@ -204,7 +204,7 @@ class Observer:
         self._first_seen: dict[int, float] = {}
         self._asked_for_stale = -math.inf
 
-    def look(
+    def snapshot(
         self,
         open_ids: Collection[int],
         begun: Collection[int],
@@ -282,7 +282,7 @@ class Observer:
         if self.places is not None:
             place = self.places.place_of(trial)
             if place is not None and is_new:
-                is_taken, n_before = self.places.look_again(self._study, trial, self.tally.reader)
+                is_taken, n_before = self.places.check_place(self._study, trial, self.tally.reader)
         now = time.monotonic()
         created = _as_created(trial)
         attrs = trial.system_attrs

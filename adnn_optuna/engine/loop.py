@@ -199,7 +199,7 @@ class Loop:
         is_first = bool(self._objective.baseline_params) and not self._observer.tally.n_done
         n_threads = None if is_first else self._n_threads
         while True:
-            snapshot = self._observer.look(self._open, begun, n_threads=n_threads)
+            snapshot = self._observer.snapshot(self._open, begun, n_threads=n_threads)
             while self._told:
                 self._after_tell(self._observer.tally, *self._told.pop(0))
             abandoned = snapshot.abandoned
@@ -315,7 +315,7 @@ class Loop:
         with contextlib.suppress(KeyError):
             if id_of(study_id, template.number) == trial_id:
                 template._trial_id = trial_id
-                reader.note(template)
+                reader.add(template)
                 return trial_id, True
         template.number = self._storage.get_trial(trial_id).number
         name = OWNER

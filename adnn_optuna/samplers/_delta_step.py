@@ -141,7 +141,7 @@ class DeltaStepSampler(IndexedSampler):
     def is_exhausted(self, study: Study) -> bool:
         """Return whether all steps are done, so that no further trial is needed."""
         with self._memory.lock:
-            return next(self._look(study).unfinished_indices()) > self.last_index
+            return next(self._read(study).unfinished_indices()) > self.last_index
 
     @property
     def last_index(self) -> int:
@@ -247,8 +247,8 @@ class _IndicesInside(Indices):
         # For each walk, the number of steps inside.
         self._n_inside = [math.inf for _ in walks._deltas]
 
-    def note(self, trial: FrozenTrial) -> None:
-        super().note(trial)
+    def add(self, trial: FrozenTrial) -> None:
+        super().add(trial)
         if self.index_of(trial) is None:
             return
         for name, distribution in trial.distributions.items():

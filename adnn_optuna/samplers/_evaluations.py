@@ -69,13 +69,13 @@ class EvaluationSampler(RandomSampler):
         """The number of evaluations that are missing."""
         return len(self._missing)
 
-    def n_free(self, study: Study, at_most: int, known: TrialReader) -> int:
+    def n_free(self, study: Study, at_most: int, reader: TrialReader) -> int:
         """Return the number of missing evaluations that no worker is making."""
-        self._missing = self._missing_of(known.trials.values())
-        return len(self._free(known))
+        self._missing = self._missing_of(reader.trials.values())
+        return len(self._free(reader))
 
-    def look_again(
-        self, study: Study, trial: FrozenTrial, known: TrialReader
+    def check_place(
+        self, study: Study, trial: FrozenTrial, reader: TrialReader
     ) -> tuple[bool, None]:
         """Return whether a trial's evaluation is no longer missing.
 
@@ -90,18 +90,18 @@ class EvaluationSampler(RandomSampler):
     def template(
         self,
         study: Study,
-        known: TrialReader,
+        reader: TrialReader,
         distributions: Mapping[str, BaseDistribution],
         n_rivals: int,
     ) -> FrozenTrial | None:
         """Return a RUNNING trial for a missing evaluation that no worker is making, or None."""
-        if not (free := self._free(known)):
+        if not (free := self._free(reader)):
             return None
         # The choice is random, because other workers may choose at the same moment.
-        evaluation = secrets.choice(free[: len(known.unfinished) + 1])
+        evaluation = secrets.choice(free[: len(reader.unfinished) + 1])
         params = dict(zip(self._names, evaluation, strict=True))
-        return owned_template(known.next_number, params=params, distributions=dict(distributions))
+        return owned_template(reader.next_number, params=params, distributions=dict(distributions))
 
-    def _free(self, known: TrialReader) -> list[Evaluation]:
-        held = {self.place_of(trial) for trial in known.unfinished.values()}
+    def _free(self, reader: TrialReader) -> list[Evaluation]:
+        held = {self.place_of(trial) for trial in reader.unfinished.values()}
         return [evaluation for evaluation in self._missing if evaluation not in held]

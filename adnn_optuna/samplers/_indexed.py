@@ -67,43 +67,43 @@ class IndexedSampler(BaseSampler, abc.ABC):
     def _remember(self, study: Study) -> Indices:
         return Indices(self._key)
 
-    def _look(self, study: Study, known: TrialReader | None = None) -> Indices:
+    def _read(self, study: Study, reader: TrialReader | None = None) -> Indices:
         """Read new trials of a study, or take them from a reader that has just read it."""
         indices = self._memory[study]
-        indices.read(study, known)
+        indices.read(study, reader)
         if indices.reader.was_reset:
             self._memory.forget(study)
-            return self._look(study, known)
+            return self._read(study, reader)
         return indices
 
-    def take(self, study: Study, known: TrialReader) -> None:
+    def read_from(self, study: Study, reader: TrialReader) -> None:
         """Use the trials that a callback has just read, so that they are not read again."""
         with self._memory.lock:
-            self._look(study, known)
+            self._read(study, reader)
 
     @property
     def last_index(self) -> float:
         """The last index that has a proposal. The study stops after it."""
         return math.inf
 
-    def n_free(self, study: Study, at_most: int = 1, known: TrialReader | None = None) -> int:
+    def n_free(self, study: Study, at_most: int = 1, reader: TrialReader | None = None) -> int:
         """Return the number of free proposals, counted up to ``at_most``.
 
         A proposal is free if neither a finished nor a live trial has it.
         """
         with self._memory.lock:
-            free = self._look(study, known).free_indices(at_most)
+            free = self._read(study, reader).free_indices(at_most)
             return sum(index <= self.last_index for index in free)
 
-    def look_again(
-        self, study: Study, trial: FrozenTrial, known: TrialReader
+    def check_place(
+        self, study: Study, trial: FrozenTrial, reader: TrialReader
     ) -> tuple[bool, int | None]:
         """Return whether another trial has the result of this index, or had the index first.
 
         Also return the number of smaller indices that have no result.
         """
         with self._memory.lock:
-            indices = self._look(study, known)
+            indices = self._read(study, reader)
             if (proposal := indices.proposal_of(trial)) is None or proposal["index"] is None:
                 return False, None
             index = proposal["index"]
@@ -126,20 +126,20 @@ class IndexedSampler(BaseSampler, abc.ABC):
     def template(
         self,
         study: Study,
-        known: TrialReader,
+        reader: TrialReader,
         distributions: Mapping[str, BaseDistribution],
         n_rivals: int = 0,
     ) -> FrozenTrial:
         """Return the next trial, to be created RUNNING at once with its index and parameters.
 
-        The ``known`` trials were just read, and none belongs to a dead worker. The index is chosen
-        at random among the first ``n_rivals`` + 1 free indices. The caller creates the trial, and
-        then reads the study again, unless no other worker can have chosen meanwhile.
+        The trials in ``reader`` were just read, and none belongs to a dead worker. The index is
+        chosen at random among the first ``n_rivals`` + 1 free indices. The caller creates the
+        trial, and then reads the study again, unless no other worker can have chosen meanwhile.
         """
         with self._memory.lock:
-            indices = self._look(study, known)
+            indices = self._read(study, reader)
             template = create_trial(state=TrialState.RUNNING)
-            template.number = known.next_number
+            template.number = reader.next_number
             free = indices.free_indices(1 + n_rivals)
             remaining = [index for index in free if index <= self.last_index]
             # This does not change the user's random numbers.
@@ -195,7 +195,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
             indices = self._memory[study]
             if trial._trial_id not in indices.sources:
                 # The trial began in another process or with another sampler.
-                indices = self._look(study)
+                indices = self._read(study)
                 now = indices.reader.trials.get(trial._trial_id, trial)
                 proposal = indices.proposal_of(now) or indices.proposal(trial, None)
                 indices.sources[trial._trial_id] = self._propose(study, indices, proposal)
@@ -239,7 +239,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
         has_read_all = not (attrs or is_fixed) and indices.reader.is_all_before(trial)
         while True:
             if not has_read_all:
-                indices = self._look(study)
+                indices = self._read(study)
             if proposal_before := indices.proposal_of(trial):
                 # The trial began earlier, in another process.
                 proposal_before = {**proposal_before, "owner": ownership(trial)}
@@ -259,7 +259,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
             write(PROPOSAL, proposal)
             if index is None:
                 break
-            indices = self._look(study)
+            indices = self._read(study)
             # A trial that waited may be older than other trials, but must see their indices.
             if not has_read_all or indices.reader.ids[-1:] == [trial._trial_id]:
                 if indices.holders(index, trial._trial_id) == holders:

@@ -53,13 +53,13 @@ class Indices:
         # For each index, the ids of all trials that ever had it.
         self._holders: dict[int | None, set[int]] = {}
 
-    def read(self, study: Study, known: TrialReader | None = None) -> None:
-        """Update from the ``known`` trials.
+    def read(self, study: Study, reader: TrialReader | None = None) -> None:
+        """Update from the trials in ``reader``.
 
         Without them, read the study and end trials of dead workers.
         """
-        news = self.reader.read(study, known)
-        while known is None:
+        news = self.reader.read(study, reader)
+        while reader is None:
             dead = [trial for trial in self.running() if self._has_died(study, trial)]
             if not dead:
                 break
@@ -67,7 +67,7 @@ class Indices:
                 end_trial(study, trial)
             news += self.reader.read(study)
         for trial in news:
-            self.note(trial)
+            self.add(trial)
 
     def _has_died(self, study: Study, trial: FrozenTrial) -> bool:
         # If a trial without an index dies, Optuna's heartbeats may enqueue it again, so leave it.
@@ -83,7 +83,7 @@ class Indices:
         """Return a trial's proposal record, or :obj:`None` for a trial of another sampler."""
         return proposal_of(trial, self._key)
 
-    def note(self, trial: FrozenTrial) -> None:
+    def add(self, trial: FrozenTrial) -> None:
         """Update from a trial that is new or may have changed."""
         index = self.index_of(trial)
         ended = trial.system_attrs.get(ENDED)

@@ -153,12 +153,12 @@ class _Ranking:
         self.found: dict[int, Configuration] = {}
         self.best: list[Configuration] = []
 
-    def read(self, study: Study, known: TrialReader) -> None:
+    def read(self, study: Study, reader: TrialReader) -> None:
         """Add new trials.
 
         If all of them are replicates, only their configurations are sorted again.
         """
-        news = [trial for trial in self._reader.read(study, known) if is_done(trial)]
+        news = [trial for trial in self._reader.read(study, reader) if is_done(trial)]
         if self._reader.was_reset or not all(map(replicate_of, news)):
             done = filter(is_done, self._reader.trials.values())
             self.found = configurations_of(done, self._failed)
@@ -202,12 +202,12 @@ class ReplicateSampler(RandomSampler):
         used = f"{shown(param_name)} of {shown(param_distribution)}"
         raise WrongParametersError.of(study.study_name, trial.params, used)
 
-    def n_free(self, study: Study, at_most: int, known: TrialReader) -> int:
+    def n_free(self, study: Study, at_most: int, reader: TrialReader) -> int:
         """Return how many replicates may begin now, counted up to ``at_most``."""
-        return len(self._free(study, known, at_most))
+        return len(self._free(study, reader, at_most))
 
-    def look_again(
-        self, study: Study, trial: FrozenTrial, known: TrialReader
+    def check_place(
+        self, study: Study, trial: FrozenTrial, reader: TrialReader
     ) -> tuple[bool, None]:
         """Return whether another trial made a trial's replicate meanwhile.
 
@@ -220,27 +220,27 @@ class ReplicateSampler(RandomSampler):
     def template(
         self,
         study: Study,
-        known: TrialReader,
+        reader: TrialReader,
         distributions: Mapping[str, BaseDistribution],
         n_rivals: int,
     ) -> FrozenTrial | None:
         """Return a free replicate, to be created RUNNING, if there is one."""
         # The choice is random, because other workers may choose at the same moment.
-        if not (free := self._free(study, known, 1 + n_rivals)):
+        if not (free := self._free(study, reader, 1 + n_rivals)):
             return None
         number, repetition = secrets.choice(free)
         first = self._memory[study].found[number].first
         template = owned_template(
-            known.next_number, params=first.params, distributions=first.distributions
+            reader.next_number, params=first.params, distributions=first.distributions
         )
         index = (first.system_attrs.get(PROPOSAL) or {"index": None})["index"]
         replicate: Replicate = {"trial": number, "repetition": repetition, "index": index}
         template.system_attrs[REPLICATE] = replicate
         return template
 
-    def _free(self, study: Study, known: TrialReader, count: int) -> list[Place]:
+    def _free(self, study: Study, reader: TrialReader, count: int) -> list[Place]:
         """Return up to ``count`` wanted replicates that no worker is making."""
-        held = {replicate_of(trial) for trial in known.unfinished.values()}
-        self._memory[study].read(study, known)
+        held = {replicate_of(trial) for trial in reader.unfinished.values()}
+        self._memory[study].read(study, reader)
         places = next_replicates(self._memory[study].best, count + len(held))
         return [place for place in places if place not in held][:count]

@@ -54,7 +54,7 @@ class TrialReader:
             return self.trials[self.ids[-1]].number + 1
         return 0
 
-    def note(self, trial: FrozenTrial) -> None:
+    def add(self, trial: FrozenTrial) -> None:
         """Add a stored trial that was created after all others."""
         self.ids.append(trial._trial_id)
         self.trials[trial._trial_id] = self.unfinished[trial._trial_id] = trial
@@ -73,18 +73,18 @@ class TrialReader:
         """Return whether a storage reads each list in a transaction, so that readers share it."""
         return not isinstance(study._storage, _KEEPING_ALL)
 
-    def read(self, study: Study, known: "TrialReader | None" = None) -> list[FrozenTrial]:
+    def read(self, study: Study, other: "TrialReader | None" = None) -> list[FrozenTrial]:
         """Read all trials and return those that are new or were unfinished.
 
-        ``known`` is a reader that has just listed the trials. With it, nothing is read from the
+        ``other`` is a reader that has just listed the trials. With it, nothing is read from the
         storage.
         """
         # The storage is asked directly, because some pruners hide trials from samplers. See
         # https://github.com/optuna/optuna/issues/2327.
         self.was_reset = False
-        news = self._read_few(study) if known is None else None
+        news = self._read_few(study) if other is None else None
         if news is None:
-            news = self._read_all(study, known)
+            news = self._read_all(study, other)
         for place, trial in news.items():
             check_trial(trial, study)
             if trial._trial_id not in self.trials:
@@ -97,19 +97,19 @@ class TrialReader:
         self.unfinished = {trial_id: self.trials[trial_id] for trial_id in self._places}
         return [*news.values()]
 
-    def _read_all(self, study: Study, known: "TrialReader | None") -> dict[int, FrozenTrial]:
+    def _read_all(self, study: Study, other: "TrialReader | None") -> dict[int, FrozenTrial]:
         """Return the trials that are new or were unfinished, by their places in the list."""
-        if known is None:
+        if other is None:
             listed = study._storage.get_all_trials(study._study_id, deepcopy=False)
         else:
-            listed = known.listed
+            listed = other.listed
         if not self._is_continued_by(listed):
             self.was_reset = bool(self.listed)
             self._forget()
         before, self.listed = self.listed, [*listed]
         news = {place: listed[place] for place in self._places.values()}
-        if known is not None:
-            for trial_id in self._places.keys() - known.trials.keys():
+        if other is not None:
+            for trial_id in self._places.keys() - other.trials.keys():
                 del news[self._places[trial_id]]
                 self._remove(trial_id)
         elif not isinstance(study._storage, _KEEPING_ALL):
@@ -124,7 +124,7 @@ class TrialReader:
                         del news[place]
         new_places = range(len(before), len(listed))
         for place in sorted(new_places, key=lambda place: listed[place]._trial_id):
-            if known is None or listed[place]._trial_id in known.trials:
+            if other is None or listed[place]._trial_id in other.trials:
                 news[place] = listed[place]
         return news
 

@@ -452,7 +452,7 @@ def test_a_dead_trial_is_repeated_even_if_it_was_told_and_another_one_runs(
 
 
 def numbers_of_results(sampler: IndexedSampler, study: optuna.Study) -> list[int]:
-    results = sampler._look(study).results
+    results = sampler._read(study).results
     return [results[index].number for index in sorted(results)]
 
 
