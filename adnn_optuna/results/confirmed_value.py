@@ -201,7 +201,8 @@ class ConfirmedValue:
         notes.append(failures_note(self.n_failed, len(self.runs), self.where, self.failed))
         if math.isfinite(self.estimate.low):
             redrawn = redrawn or self._redrawn
-            notes += self._assumption()
+            if not on_same_examples:  # Otherwise, the shown CI is another one.
+                notes += self._assumption()
         notes += [redrawn, *self._level_notes()]
         if self.next_run.low < self.next_run.high and not has_few_values(self.values):
             ends = f"{Line('', self.next_run, unit).ends}{unit.of_values}"
@@ -214,10 +215,11 @@ class ConfirmedValue:
         return notes
 
     def _assumption(self) -> list[str]:
-        """Return what Student's CI assumes; empty for other CIs."""
-        is_by_t = not (self.planned["sequential"] or self.resampled)
-        if has_few_values(self.values) or not is_by_t:
+        """Return the method of a fixed design's CI; empty for other designs, which have notes."""
+        if self.planned["sequential"] or self.resampled:
             return []
+        if {*self.values} <= {0.0, 1.0}:
+            return [Detail("The CI is Clopper and Pearson's, for values of 0 and 1.")]
         if is_skewed(np.array(self.values)):
             return ["The values look skewed, but the CI assumes normal ones."]
         return [Detail("The CI is Student's t, assuming normal values.")]

@@ -36,6 +36,7 @@ from adnn_optuna.render.document import (
     Figure,
     Line,
     Step,
+    Table,
     Verdict,
 )
 from adnn_optuna.render.printed import TRIAL, Printed, number_fields
@@ -46,6 +47,7 @@ from adnn_optuna.stats.design import PairedDesign
 from adnn_optuna.stats.paired_differences import (
     NO_SPREAD,
     NORMAL,
+    PairedDifference,
     are_equal,
     fewest_pairs,
     is_by_t,
@@ -279,11 +281,25 @@ class RecheckNumbers:
             resampled=self.resampled,
         )
 
-    @functools.cached_property
+    @property
     def gain(self) -> Estimate:
         """The chosen trial's mean gain over its baseline, paired by further seed, with its CI."""
-        if self.trial is None or self.against is None or self.missing:
+        if self._difference is None:
             return UNKNOWN
+        return self._difference.estimate
+
+    @property
+    def has_equal_differences(self) -> bool:
+        """Whether the chosen trial gains the same over its baseline on each further seed."""
+        return self._difference is not None and (
+            self._difference.worst == self._difference.largest
+        )
+
+    @functools.cached_property
+    def _difference(self) -> PairedDifference | None:
+        """The chosen trial compared with its baseline; None unless all their values are known."""
+        if self.trial is None or self.against is None or self.missing:
+            return None
         seeds = self._seeds_of("confirm")
         values = {}
         for role, trial in (("chosen", self.trial), ("against", self.against)):
@@ -300,8 +316,8 @@ class RecheckNumbers:
         rows = design.differences(values, n_claims=n_claims)
         [row] = design.for_new_data(rows, values, n_claims=n_claims)
         if row.n_pairs == len(seeds):
-            return row.estimate
-        return UNKNOWN
+            return row
+        return None
 
     @property
     def n_needed(self) -> int:
@@ -319,16 +335,21 @@ class RecheckNumbers:
 
     @property
     def is_of_other_values(self) -> bool:
-        """Whether the chosen trial's stored value seems to be of another kind than its new values.
+        """Whether the candidates' stored values seem to be of another kind than their new values.
 
-        It is so far away that selection alone does not explain it: the best of many runs is still
-        near the other runs.
+        All are so far away that selection alone does not explain it: the best of many runs is
+        still near the other runs.
         """
         if len(self.confirmed.values) < _FEWEST_TO_TELL:
             return False
-        assert self.trial is not None
-        value, low, high = self.confirmed.next_run
-        return abs(stored_value(self.trial) - value) > _FAR * (high - low) / 2
+        _, low, high = self.confirmed.next_run
+        if math.isnan(low):  # The new values do not vary, or some of them are missing.
+            return False
+        for trial in self.candidates:
+            values = self.values(trial, "choose") or self.values(trial, "confirm")
+            if values and abs(stored_value(trial) - mean(values)) <= _FAR * (high - low) / 2:
+                return False
+        return True
 
     @property
     def overstatement(self) -> Estimate:
@@ -488,9 +509,9 @@ class Recheck(Printed):
 
     def _scope(self) -> str:
         numbers = self.numbers
-        scope = in_number(len(numbers.candidates), "trial")
         if numbers.is_deterministic:
-            return scope
+            return ""
+        scope = in_number(len(numbers.candidates), "trial")
         seeds = str(numbers.planned["seeds"])
         if numbers.choosing:
             seeds = f"{numbers.settings['choose']} + {seeds}"
@@ -577,8 +598,9 @@ class Recheck(Printed):
         best = f"The study's best value, {self._best_in_words},"
         if self.numbers.is_of_other_values:
             return (
-                f"{best} is far from all new values: evaluate seems to be another function, or on "
-                "another scale. So overstatement is not known."
+                "The study's values of all rechecked trials are far from their new values: "
+                "evaluate seems to be another function, or on another scale. So overstatement is "
+                "not known."
             )
         if excess.low > 0:
             return f"{best} is overstated."
@@ -659,20 +681,27 @@ class Recheck(Printed):
         of_gain = unit.rounded_to(self.gain)
         # A narrow CI has at most one more digit than the values in the same column.
         digits = min(of_gain.digits, unit.digits + 1)
-        remark = f"chosen over {self.numbers.against_label}, paired"
+        remark = f"chosen over {self.numbers.against_label}"
+        if self.numbers.settings["is_seeded"]:
+            remark = f"{remark}, paired"
         of_gain = unit._replace(digits=digits)
         return Line("gain", self.gain, of_gain, is_difference=True, remark=remark)
 
     def _notes(self) -> list[str]:
         numbers = self.numbers
         if numbers.is_deterministic:
-            return ["Its value is selected, too: on other data, it may be worse."]
+            return ["The trial was selected by its value. On other data, it may be worse."]
         notes = list[str]()
         confirmed = numbers.confirmed
         n = len(confirmed.values)
         if self.trial is not None and n:
             n_choosing = numbers.settings["choose"]
             sentence = f"Values are means of {confirmed.in_words(n)}, which selected nothing."
+            if numbers.on_new_data:
+                sentence = (
+                    f"The value is the mean of {confirmed.in_words(n)}, minus the estimated bias "
+                    "from selection on these examples."
+                )
             if len(numbers.candidates) > 1:
                 count = n_choosing if n_choosing > 1 else "one"
                 sentence = f"{sentence} Another {count} chose the trial."
@@ -706,11 +735,11 @@ class Recheck(Printed):
         value = self.numbers.confirmed.estimate.value
         stored = stored_value(self.trial)
         if math.isclose(value, stored):
-            return "If nothing is random, pass deterministic=True."
+            return "Does evaluate use the seed? If nothing is random, pass deterministic=True."
         write = self._unit.value
         return Caution(
-            f"evaluate always returns {write(value)}, but the study reported {write(stored)} for "
-            f"trial {self.trial.number}: it may not be the study's objective."
+            f"All new values of trial {self.trial.number} are {write(value)}, but the study "
+            f"reported {write(stored)}: evaluate may not be the study's objective."
         )
 
     def _about_gain_interval(self) -> str:
@@ -721,6 +750,11 @@ class Recheck(Printed):
         numbers = self.numbers
         n = numbers.settings["confirm"]
         if math.isfinite(self.gain.low):
+            if numbers.has_equal_differences:
+                return (
+                    f"All {n} differences are equal, so the CI of the gain is as wide as the "
+                    "smallest gap between two different values."
+                )
             if numbers.planned["sequential"] or not is_by_t(n, numbers.confirmed.n_claims):
                 return ""
             return f"The CI of the gain is Student's t, assuming {NORMAL}."
@@ -751,6 +785,19 @@ class Recheck(Printed):
         if not self._is_confirmed:
             return Step()
         return Step('result.report("recheck.html")', self._report_command, writes_report=True)
+
+    def _tables(self) -> list[Table]:
+        numbers = self.numbers
+        if self.trial is None or not numbers.choosing:
+            return []
+        write = self._unit.value
+        rows = list[tuple[str, ...]]()
+        for trial in numbers.candidates:
+            new_mean = mean(numbers.values(trial, "choose") or [math.nan])
+            rows.append((f"trial {trial.number}", write(stored_value(trial)), write(new_mean)))
+        new_runs = numbers.confirmed.in_words(numbers.settings["choose"])
+        headings = ("", "reported", f"mean of\n{new_runs}")
+        return [Table(headings, rows, "Choice of the trial", is_detail=True)]
 
     def _figures(self) -> list[Figure]:
         if not self._is_confirmed or self.numbers.is_of_other_values:
@@ -802,7 +849,7 @@ class Recheck(Printed):
         if excess.estimate.low <= 0 <= excess.estimate.high:
             ci = f"{self.numbers.confirmed.interval_name} {excess.ends}"
             distance = f"luck: {excess.value}\N{NO-BREAK SPACE}(not shown)"
-            return f"No luck is shown: {excess.value} ({ci})", distance
+            return f"Luck is not shown: {excess.value} ({ci})", distance
         size = excess.unit.gain(abs(excess.estimate.value)).lstrip("+")
         is_too_high = self.numbers.maximize == (excess.estimate.value > 0)
         side = "too high" if is_too_high else "too low"
@@ -820,7 +867,7 @@ class Recheck(Printed):
             **{role: trial and number_fields(trial, TRIAL) for role, trial in trials.items()},
             **number_fields(self, "value low high"),
             **number_fields(numbers, "gain reported_gain overstatement"),
-            "next_run": numbers.confirmed.next_run,
+            **number_fields(numbers.confirmed, "level next_run"),
             "is_deterministic": numbers.is_deterministic,
             "sequential": numbers.planned["sequential"],
             "failed": numbers.settings["failed"],

@@ -207,6 +207,18 @@ def test_values_of_another_scale_are_not_attributed_to_luck() -> None:
     assert not report(81.0, 4).numbers.is_of_other_values
 
 
+def test_a_rare_value_is_luck_if_another_trial_reported_usual_values() -> None:
+    evaluations = dict.fromkeys([(n, choosing(1)[0]) for n in (1, 2)], 0.5)
+    runs = np.random.default_rng(0).normal(0.5, 0.002, 5)
+    evaluations |= dict(zip([(1, seed) for seed in confirming(5)], runs, strict=True))
+    candidates = [trial(1, 0.9), trial(2, 0.501)]
+    lucky = of_evaluations(evaluations, candidates, choose=1, confirm=5)
+    assert lucky.document().verdict == "overstated"
+    assert lucky.numbers.trial.number == 1
+    alone = of_evaluations(evaluations, candidates[:1], choose=1, confirm=5)
+    assert alone.document().verdict == "not known"
+
+
 def test_a_trial_without_failures_is_chosen_and_otherwise_the_first_of_equals() -> None:
     [seed, second_seed] = choosing(2)
     candidates = [trial(1, 0.7), trial(2, 0.7), trial(3, 0.6)]
@@ -355,7 +367,7 @@ def test_the_figure_names_both_trials_and_marks_the_overstatement() -> None:
 @pytest.mark.parametrize(
     ("values", "title"),
     [
-        ([0.9, 0.94, 0.91], "No luck is shown: -0.005 (95% CI -0.056 to +0.047)"),
+        ([0.9, 0.94, 0.91], "Luck is not shown: -0.005 (95% CI -0.056 to +0.047)"),
         ([0.95, 0.951, 0.952], "The best value is 0.0387 too low"),
         ([0.9, math.nan, 0.91], "No CI: 1 of 3 new seeds failed"),
         ([0.9, 0.9, 0.9], "All 3 new seeds give the same value"),
