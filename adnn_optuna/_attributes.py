@@ -174,12 +174,15 @@ class StoredOutcome(TypedDict):
 
 
 def outcome_of(trial_attrs: Attributes) -> StoredOutcome:
-    """Return a trial's outcome from its user attributes; empty if it has none."""
+    """Return a trial's outcome from its user attributes. It is empty if it has none."""
     return trial_attrs.get(OUTCOME, {})
 
 
 def examples_of(trial_attrs: Attributes) -> ExampleScores | None:
-    """Return a trial's scores of single examples from its user attributes; None without any."""
+    """Return a trial's scores of single examples from its user attributes.
+
+    It is None without any.
+    """
     return outcome_of(trial_attrs).get("examples", trial_attrs.get(EXAMPLES))
 
 
@@ -456,7 +459,7 @@ class Planned(TypedDict):
 
 
 def as_sizes(stored: list[int] | None) -> Resampled | None:
-    """Return the sizes of splits from JSON, which has no tuples; None if there are none."""
+    """Return the sizes of splits from JSON, which has no tuples. It is None if there are none."""
     if stored is None:
         return None
     n_train, n_test = stored
@@ -469,7 +472,7 @@ def planned_numbers(attrs: Attributes) -> set[str]:
 
 
 def planned_of(attrs: Attributes, number: int) -> Planned | None:
-    """Return the plan of new seeds for a trial, by its number; None if there is no plan.
+    """Return the plan of new seeds for a trial, by its number. It is None if there is no plan.
 
     If the number of seeds is raised, the new plan is stored beside the first plan. So workers that
     plan at the same time do not overwrite each other's plans.
@@ -551,7 +554,10 @@ _TYPES: dict[str, Any] = {
 
 
 def first_fault(attrs: Attributes) -> tuple[str, Fault] | None:
-    """Return the name and the fault of the first attribute of a wrong type; None without one."""
+    """Return the name and the fault of the first attribute of a wrong type.
+
+    It is None without one.
+    """
     for name, value in attrs.items():
         kind = name.partition("/")[0]
         find_fault = _FINDERS.get(kind)

@@ -268,7 +268,10 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> None:
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """Return the question whether the nearest choice was meant; empty if no choice is near."""
+    """Return the question whether the nearest choice was meant.
+
+    It is empty if no choice is near.
+    """
     nearest = difflib.get_close_matches(name, choices, 1)
     if not nearest:
         return ""
@@ -414,7 +417,7 @@ class Fault(NamedTuple):
     Attributes:
         rule: The rule that the value breaks.
         got: The type of the value, or its keys.
-        part: The part of the value with the fault; empty for the value itself.
+        part: The part of the value with the fault. It is empty for the value itself.
     """
 
     rule: str
@@ -431,7 +434,7 @@ def finder(
     accepts: Callable[[Any], bool],
     parts: Callable[[Any], Iterable[tuple[object, Finder, Any]]] = lambda _: (),
 ) -> Finder:
-    """Return a function that finds the fault of a value; None if it has none.
+    """Return a function that finds the fault of a value. It is None if it has none.
 
     A value must satisfy ``accepts``. Each of its ``parts`` is checked by the part's own finder.
     """

@@ -179,7 +179,10 @@ class Limit(abc.ABC):
         return self._used(study, self._tally(study))
 
     def seconds_left(self, study: Study) -> float:
-        """Return the expected seconds until the study reaches the limit; infinite if unknown."""
+        """Return the expected seconds until the study reaches the limit.
+
+        It is infinite if unknown.
+        """
         return self._seconds_left(study, self._tally(study))
 
     def _seconds_left(self, study: Study, tally: Tally) -> float:

@@ -132,7 +132,7 @@ class Call:
 
     @property
     def max_time(self) -> float | None:
-        """The limit of time in seconds; None if there is none."""
+        """The limit of time in seconds. It is None if there is none."""
         return self.limits["max_time"]
 
     def evaluation_options(self, n_at_once: int = 1) -> dict[str, Any]:

@@ -193,7 +193,7 @@ class _Version:
         return zlib.crc32(self.label.encode()) // 2
 
     def loop(self, trials: Iterable[FrozenTrial]) -> ChangeLoop | None:
-        """Return the loop so far; None before its first run."""
+        """Return the loop so far. It is None before its first run."""
         loop = change_loop(self.study.study_name, self.settings, trials, maximize=self._maximize)
         candidate = self._candidate(loop)
         if candidate is not None and candidate.label != self.label:
@@ -204,7 +204,7 @@ class _Version:
         return loop
 
     def _candidate(self, loop: ChangeLoop | None) -> Candidate | None:
-        """Return the version as a candidate of the loop; None before its first run."""
+        """Return the version as a candidate of the loop. It is None before its first run."""
         if loop is None:
             return None
         return next((each for each in loop.candidates if each.number == self.number), None)
@@ -241,7 +241,10 @@ class _Version:
         return dataclasses.replace(loop, label=self.label, n_stored=n_stored)
 
     def compared(self, loop: ChangeLoop | None) -> Compared | None:
-        """Return the stored values that the version is compared with; None for the baseline."""
+        """Return the stored values that the version is compared with.
+
+        It is None for the baseline.
+        """
         if loop is None or self.is_baseline(loop):
             return None
         candidate = self._candidate(loop)

@@ -423,7 +423,7 @@ def _baseline_of_trial(
     completed: Sequence[FrozenTrial],
     against: int | Mapping[str, Any] | None,
 ) -> Baseline | None:
-    """Return the baseline of a trial; None if it has none."""
+    """Return the baseline of a trial. It is None if it has none."""
     if isinstance(against, Mapping):
         params = dict(against)
         return _baseline_of_params(params, completed, params_in_words(params))

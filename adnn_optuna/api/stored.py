@@ -82,7 +82,7 @@ def load_comparison(storage: AnyStorage, study_name: str) -> Comparison:
 
 
 def declaration_of(storage: BaseStorage, name: str) -> Declaration | None:
-    """Return the declaration of a stored comparison; :obj:`None` if there is none."""
+    """Return the declaration of a stored comparison. It is :obj:`None` if there is none."""
     if name not in optuna.get_all_study_names(storage):
         return None
     if is_undeclared(load_search(storage, name)):

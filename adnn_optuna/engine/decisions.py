@@ -41,7 +41,7 @@ class Unfinished:
     is_waiting: bool = False
     is_open: bool = False  # This worker runs the trial.
     is_ours: bool = False  # This run began the trial. If the trial is not open, it must be ended.
-    is_alive: bool | None = None  # Whether the worker's process lives. None if unknown.
+    is_alive: bool | None = None  # Whether the worker's process lives. It is None if unknown.
     is_owned: bool = False  # A known worker runs the trial, or is about to run it.
     seconds_known: float = 0.0  # The time since this worker first saw the trial.
     place: Hashable = None  # The index, evaluation or replicate that the trial makes, if known.
@@ -61,7 +61,8 @@ class Snapshot:
     max_trial: float = math.inf
     # The number of proposals that neither a finished nor a live trial has.
     n_free: float = math.inf
-    n_wanted: float = math.inf  # The number of proposals without a result. Infinite if unknown.
+    # The number of proposals without a result. It is infinite if unknown.
+    n_wanted: float = math.inf
     last_place: float = math.inf  # The last index that has a proposal.
     batch_size: int = 1  # The number of trials that run at once.
     # Whether a trial begins when another ends. Otherwise trials run in rounds.

@@ -104,7 +104,7 @@ class Trainable(Protocol):
     def baseline_params(self) -> Params:
         """The parameters of the baseline, which the first trials evaluate.
 
-        Empty without a baseline.
+        They are empty without a baseline.
         """
 
     def attach(self, study: optuna.Study) -> None:

@@ -47,7 +47,7 @@ class SearchRecord:
     study: optuna.Study
     attrs: Attributes  # The study's user attributes.
     metric: str  # The selection metric.
-    baseline: float  # The value from which gains are measured. NaN if unknown.
+    baseline: float  # The value from which gains are measured. It is NaN if unknown.
     best: FrozenTrial | None
     trials: tuple[FrozenTrial, ...]
     confirming: tuple[FrozenTrial, ...]  # The evaluations of best trials on new seeds.
@@ -86,7 +86,7 @@ class SearchRecord:
 
     @property
     def sampler(self) -> str:
-        """The sampler's name in the study. Empty if :func:`search` did not run the study."""
+        """The sampler's name in the study. It is empty if :func:`search` did not run the study."""
         return self.settings.get("sampler", "")
 
     @property
@@ -188,7 +188,7 @@ class SearchRecord:
     def best_value(self) -> float:
         """The selection metric of the best trial.
 
-        NaN if there is no such trial, or if it is infinite.
+        It is NaN if there is no such trial, or if it is infinite.
         """
         if self.best is not None and math.isfinite(self.best.values[0]):
             return self.best.values[0]
@@ -245,18 +245,21 @@ class SearchRecord:
     def hyperparameter_gain(self) -> float:
         """The best hyperparameters' gain over the first trial's hyperparameters.
 
-        NaN if unknown.
+        It is NaN if unknown.
         """
         return math.nan
 
     @property
     def n_test_evaluations(self) -> float:
-        """The number of test-set evaluations by this and other studies. NaN without a test set."""
+        """The number of test-set evaluations by this and other studies.
+
+        It is NaN without a test set.
+        """
         return math.nan
 
     @property
     def n_test_examples(self) -> int:
-        """The number of test examples in the test value. 0 if unknown."""
+        """The number of test examples in the test value. It is 0 if unknown."""
         return 0
 
     @property
@@ -268,7 +271,7 @@ class SearchRecord:
     def later_cost(self) -> str:
         """The extra cost of using the best trial, such as "prediction costs 3 times as much".
 
-        Empty if there is none.
+        It is empty if there is none.
         """
         return ""
 
@@ -276,7 +279,7 @@ class SearchRecord:
     def repeated(self) -> float:
         """The best trial's gain over the baseline, both on one new seed.
 
-        NaN if neither was evaluated on it.
+        It is NaN if neither was evaluated on it.
         """
         return math.nan
 
@@ -287,12 +290,12 @@ class SearchRecord:
 
     @property
     def test_value(self) -> float:
-        """The best trial's value on data or seeds that selected nothing. NaN if unknown."""
+        """The best trial's value on data or seeds that selected nothing. It is NaN if unknown."""
         return math.nan
 
     @property
     def test_baseline(self) -> float:
-        """The baseline's value on the same data or seeds. NaN if unknown."""
+        """The baseline's value on the same data or seeds. It is NaN if unknown."""
         return math.nan
 
     @property
@@ -384,7 +387,10 @@ class FunctionRecord(SearchRecord):
 
     @property
     def new_values(self) -> list[float]:
-        """The best trial's values on new seeds, in the order of the seeds. NaN if a run failed."""
+        """The best trial's values on new seeds, in the order of the seeds.
+
+        A value is NaN if a run failed.
+        """
         return [*map(value_of, self._on_new_seeds)]
 
     @property

@@ -56,7 +56,9 @@ _Function = ast.FunctionDef | ast.Lambda
 
 
 def redrawn_split(function: UserFunction, seeds: Iterable[str]) -> str:
-    """Return the call that redraws a function's split, with its line. Empty if there is none.
+    """Return the call that redraws a function's split, with its line.
+
+    It is empty if there is none.
 
     ``seeds`` are the parameters that are seeds. If the source is missing or too long, a function
     counts as redrawing its split if its code names a draw or a split.

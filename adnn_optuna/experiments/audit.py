@@ -36,10 +36,10 @@ class RandomSource:
 
     Attributes:
         path: The path of the variable or layer in the model.
-        shape: The variable's shape; None for a layer.
+        shape: The variable's shape. It is None for a layer.
         distribution: The name in ``keras.random`` with its parameters, or the initializer's class.
             For a layer, it is the layer's class.
-        seed: The seed in the configuration; :obj:`None` if it has none.
+        seed: The seed in the configuration. It is :obj:`None` if it has none.
     """
 
     path: str

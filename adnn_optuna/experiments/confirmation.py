@@ -444,7 +444,10 @@ class ConfirmationRuns:
 
 
 def read_runs(record: NetworkRecord) -> ConfirmationRuns | None:
-    """Return the training runs that confirm the best trial; :obj:`None` until all are made."""
+    """Return the training runs that confirm the best trial.
+
+    It is :obj:`None` until all are made.
+    """
     best = record.best
     tested = own_scores(record)
     planned = None
@@ -502,11 +505,12 @@ class Confirmation:
         test_score: The test score of the best network of the search.
         vs_baselines: The test score minus the mean of baseline networks on the new seeds. It is
             positive if the best network is better.
-        replication: The mean gain of the best trial's offsets on the new seeds; 0 without offsets.
+        replication: The mean gain of the best trial's offsets on the new seeds. It is 0 without
+            offsets.
         hyperparameters: The mean gain of the best trial's hyperparameters over the first trial's
-            on the new seeds, both without offsets. :obj:`None` if none were searched.
+            on the new seeds, both without offsets. It is :obj:`None` if none were searched.
         seeds: The new seeds.
-        gains: The gain of the offsets on each new seed; empty without offsets.
+        gains: The gain of the offsets on each new seed. It is empty without offsets.
         baselines: The score of the baseline network on each new seed.
         earlier: The names of studies in the storage that confirmed the same parameters earlier.
             The training runs are from the first of these studies.
@@ -526,7 +530,7 @@ class Confirmation:
 
 
 def read_confirmation(record: NetworkRecord) -> Confirmation | None:
-    """Return the confirmation of the best trial; :obj:`None` if it is not confirmed."""
+    """Return the confirmation of the best trial. It is :obj:`None` if it is not confirmed."""
     runs = read_runs(record)
     if runs is None:
         return None
@@ -583,7 +587,10 @@ def confirmation_of(runs: ConfirmationRuns) -> Confirmation:
 
 
 def own_scores(record: NetworkRecord) -> OwnScores | None:
-    """Return the test scores of the best network; :obj:`None` before the test-set evaluation."""
+    """Return the test scores of the best network.
+
+    It is :obj:`None` before the test-set evaluation.
+    """
     evaluation = record.test_evaluation
     if evaluation is None:
         return None

@@ -53,7 +53,8 @@ class Contract(Printed):
     Attributes:
         content: The content of the file as JSON. The reference describes each field.
         weights: The trained weights of the best network, by their paths in the model.
-        data: The arrays of the dataset to write beside the contract; empty without embedded data.
+        data: The arrays of the dataset to write beside the contract. They are empty without
+            embedded data.
     """
 
     content: Json

@@ -43,7 +43,7 @@ _LEVEL = 0.9999
 
 
 def confirmation_content(facts: Confirmation | None) -> Json | None:
-    """Return a confirmation as entries of a contract; :obj:`None` without a confirmation."""
+    """Return a confirmation as entries of a contract. It is :obj:`None` without a confirmation."""
     if facts is None:
         return None
     if len(facts.seeds) not in PAIRS:
@@ -77,7 +77,7 @@ def as_confirmation(entries: Json) -> Confirmation:
 
 
 def claimed_confirmation(contract: Json) -> Confirmation | None:
-    """Return the confirmation in a contract; :obj:`None` if it has none."""
+    """Return the confirmation in a contract. It is :obj:`None` if it has none."""
     entries = contract.get("confirmation")
     if entries is None:
         return None

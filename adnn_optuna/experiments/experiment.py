@@ -193,7 +193,7 @@ class Experiment:
     def distributions(self) -> dict[str, BaseDistribution]:
         """The distributions of the offsets, by name.
 
-        Empty if the model or the training is a Python function that takes the trial.
+        They are empty if the model or the training is a Python function that takes the trial.
         """
         if self.is_of_trial:
             return {}
@@ -265,7 +265,7 @@ class Experiment:
 
     @property
     def fixed_learning_rate(self) -> float | None:
-        """The learning rate of all training runs; None if a schedule or a trial sets it."""
+        """The learning rate of all training runs. It is None if a schedule or a trial sets it."""
         training: Any = self.training
         if not self.is_of_trial:
             training = self.trainer.training
@@ -275,7 +275,7 @@ class Experiment:
 
     @property
     def positive(self) -> Any:
-        """The positive class of the metric; :obj:`None` if it has none."""
+        """The positive class of the metric. It is :obj:`None` if it has none."""
         # If the model is a function of the trial, only the metric's name is known.
         is_of_class = unit_of(self.metric) is SHARE
         if not self.is_of_trial:
@@ -356,7 +356,7 @@ class Experiment:
         return value - baseline
 
     def value(self, metrics: Metrics) -> float:
-        """Return the selection metric of a training run; NaN if the run diverged."""
+        """Return the selection metric of a training run. It is NaN if the run diverged."""
         # A network whose weights are NaN would still have an accuracy.
         if is_finite(metrics):
             return metrics[self.metric]

@@ -153,7 +153,7 @@ class NetworkObjective(Experiment):
         return [*itertools.chain(*each)]
 
     def __call__(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> float:
-        """Train a trial and return its metric; NaN if the training diverged.
+        """Train a trial and return its metric. It is NaN if the training diverged.
 
         A finished trial, such as ``study.best_trial``, is trained again without storing
         anything.
@@ -277,7 +277,7 @@ class NetworkObjective(Experiment):
 
 
 def _short_scores(trial: optuna.Trial, scores: np.ndarray) -> Scored | None:
-    """Return the scores of the validation examples; None if they are too long."""
+    """Return the scores of the validation examples. It is None if they are too long."""
     with collecting(trial) as logged:
         log_scores(trial, scores)
     examples, _ = logged[-1].attributes
@@ -294,7 +294,10 @@ def _has_baseline(study: optuna.Study) -> bool:
 
 
 def _ending(trial: optuna.Trial) -> str | None:
-    """Return the stored reason why a trial must end without a value; None without a reason."""
+    """Return the stored reason why a trial must end without a value.
+
+    It is None without a reason.
+    """
     attrs = trial.study._storage.get_trial_system_attrs(trial._trial_id)
     return attrs.get(stored.ENDED)
 

@@ -78,7 +78,7 @@ class NetworkRecord(SearchRecord):
 
     @property
     def later_cost(self) -> str:
-        """The later cost of the best network in words; empty unless it is an average."""
+        """The later cost of the best network in words. It is empty unless it is an average."""
         if self.n_networks > 1:
             return self.arm.later.format(n=self.n_networks)
         return ""
@@ -92,14 +92,17 @@ class NetworkRecord(SearchRecord):
 
     @property
     def hyperparameter_gain(self) -> float:
-        """The gain of the best trial's hyperparameters over the first trial's; NaN if fixed."""
+        """The gain of the best trial's hyperparameters over the first trial's.
+
+        It is NaN if fixed.
+        """
         if self.best is None or stored.BASELINE not in self.best.user_attrs:
             return math.nan
         return self.improvement(self.baseline, self.attrs.get(stored.BASELINE, math.nan))
 
     @property
     def positive(self) -> Any:
-        """The positive class of the metric; :obj:`None` if it has none."""
+        """The positive class of the metric. It is :obj:`None` if it has none."""
         return self.config.get("positive")
 
     @property
@@ -114,7 +117,10 @@ class NetworkRecord(SearchRecord):
 
     @property
     def test_metrics(self) -> Metrics:
-        """The best network's metrics on the test set by name; empty before its evaluation."""
+        """The best network's metrics on the test set by name.
+
+        They are empty before its evaluation.
+        """
         if self.test_evaluation:
             return self.test_evaluation["metrics"]
         return {}
@@ -126,7 +132,7 @@ class NetworkRecord(SearchRecord):
 
     @property
     def test_evaluation(self) -> TestEvaluation | None:
-        """The last test-set evaluation of the best trial; :obj:`None` if there is none."""
+        """The last test-set evaluation of the best trial. It is :obj:`None` if there is none."""
         if self.best is None:
             return None
         for evaluation in reversed(self.test_evaluations):
@@ -141,7 +147,7 @@ class NetworkRecord(SearchRecord):
 
     @property
     def n_test_examples(self) -> int:
-        """The number of test examples; 0 before the test-set evaluation."""
+        """The number of test examples. It is 0 before the test-set evaluation."""
         if self.test_evaluation:
             return self.test_evaluation["n_images"]
         return 0
@@ -150,7 +156,7 @@ class NetworkRecord(SearchRecord):
     def test_baseline(self) -> float:
         """The baseline network's metric on the test set.
 
-        NaN before the test-set evaluation, or if the training diverged.
+        It is NaN before the test-set evaluation, or if the training diverged.
         """
         if self.test_evaluation:
             return self.test_evaluation["baseline"]
@@ -158,7 +164,7 @@ class NetworkRecord(SearchRecord):
 
     @property
     def test_value(self) -> float:
-        """The best trial's metric on the test set; NaN before the test-set evaluation."""
+        """The best trial's metric on the test set. It is NaN before the test-set evaluation."""
         if self.test_evaluation:
             return self.test_evaluation["best"]
         return math.nan
@@ -177,7 +183,10 @@ class NetworkRecord(SearchRecord):
 
     @property
     def repeated(self) -> float:
-        """The best trial's gain over its baseline network on a new seed; NaN if not evaluated."""
+        """The best trial's gain over its baseline network on a new seed.
+
+        It is NaN if not evaluated.
+        """
         if self.best is None:
             return math.nan
         scores = made_evaluations(self.confirming, CONFIRMATION_NAMES)

@@ -100,20 +100,20 @@ class SearchResult(StudyResult):
     def test_baseline(self) -> float:
         """The baseline network's metric on the test set.
 
-        NaN before the test-set evaluation, or if the training diverged.
+        It is NaN before the test-set evaluation, or if the training diverged.
         """
         return self.record.test_baseline
 
     @property
     def test_value(self) -> float:
-        """The best trial's metric on the test set; NaN before the test-set evaluation."""
+        """The best trial's metric on the test set. It is NaN before the test-set evaluation."""
         return self.record.test_value
 
     @property
     def test_gain(self) -> float:
         """How much better the best network is than the baseline network on the test set.
 
-        NaN before the test-set evaluation.
+        It is NaN before the test-set evaluation.
         """
         return self.record.test_gain
 
@@ -121,13 +121,13 @@ class SearchResult(StudyResult):
     def test_metrics(self) -> Metrics:
         """The best network's metrics on the test set by name, such as ``accuracy``.
 
-        Empty before the test-set evaluation.
+        They are empty before the test-set evaluation.
         """
         return self.record.test_metrics
 
     @functools.cached_property
     def confirmation(self) -> Confirmation | None:
-        """The best trial's results on new seeds; None before :meth:`confirm`."""
+        """The best trial's results on new seeds. It is None before :meth:`confirm`."""
         return read_confirmation(self.record)
 
     @functools.cached_property
@@ -534,7 +534,7 @@ def test_set_notes(record: NetworkRecord) -> list[str]:
 
 
 def unchanged_notes(record: NetworkRecord) -> list[str]:
-    """Return the note on variables that no offset changes; empty if there are none."""
+    """Return the note on variables that no offset changes. It is empty if there are none."""
     config = record.config
     if config.get("space", {}).get("type") != "OffsetSpace":
         return []
@@ -598,7 +598,7 @@ def data_notes(runs: Sequence[NetworkRecord]) -> list[str]:
 def _uneven_note(look: TestEvaluation) -> str:
     """Return a note with the score of always predicting the largest class.
 
-    Empty if the classes are even.
+    It is empty if the classes are even.
     """
     n = look.get("n_classes", 1)
     largest = look.get("n_largest", 0)

@@ -40,10 +40,11 @@ class Claim(NamedTuple):
     Attributes:
         metric: The metric on the test set.
         gain: The gain of the best network over its baseline network.
-        resolution: The step by which one test example changes the metric; 0 without such steps.
+        resolution: The step by which one test example changes the metric. It is 0 without such
+            steps.
         unit: The unit of the metric.
         sign: -1 if lower values are better, otherwise 1.
-        positive: The positive class of the metric; None if it has none.
+        positive: The positive class of the metric. It is None if it has none.
     """
 
     metric: str
@@ -89,13 +90,13 @@ class Verdict(Printed):
         reasons: A sentence for each fault, with the name of the contract's field.
         stated: The maker's statements that were not checked.
         gain: The test gain that was measured here, with its 95% CI for other test examples. It is
-            a mean if the network was trained several times. :obj:`None` if the contract was not
-            reproduced.
+            a mean if the network was trained several times. It is :obj:`None` if the contract was
+            not reproduced.
         half_width: How far a single training run here may differ from ``gain``, at 99%. It is 0 if
             all bits are the same.
-        claim: The gain that the contract claims; None if the contract was not read.
-        confirmation: The maker's claims on new seeds; None without claims.
-        new_seeds: The results on the new seeds of this verification; None without new seeds.
+        claim: The gain that the contract claims. It is None if the contract was not read.
+        confirmation: The maker's claims on new seeds. It is None without claims.
+        new_seeds: The results on the new seeds of this verification. It is None without new seeds.
         are_drawn: Whether the new seeds were drawn. Otherwise, you passed them as ``seeds``.
     """
 
@@ -186,7 +187,10 @@ class Verdict(Printed):
         return lines
 
     def _excess(self) -> list[Line]:
-        """Return a line with the claimed minus the measured mean gain; empty if it is unknown."""
+        """Return a line with the claimed minus the measured mean gain.
+
+        It is empty if it is unknown.
+        """
         claimed = self.confirmation
         new_seeds = self.new_seeds
         if self.claim is None or claimed is None or new_seeds is None or not new_seeds.gains:
@@ -325,7 +329,7 @@ def _on_replication(shown: Confirmation | None, *, drawn: bool) -> _Replication:
 
 
 def claims_tables(confirmation: Confirmation | None, unit: Unit) -> list[Table]:
-    """Return a table of the maker's claims on new seeds; empty without a claim."""
+    """Return a table of the maker's claims on new seeds. It is empty without a claim."""
     if confirmation is None:
         return []
     lines = [

@@ -254,7 +254,7 @@ def _read_numbers(name: str, array: Array) -> NDArray[np.float64]:
 
 
 def checked_positive(positive: Any, labels: Sequence[Any]) -> Any:
-    """Return the label of the positive class; None if no class is positive."""
+    """Return the label of the positive class. It is None if no class is positive."""
     if positive is None:
         is_of_bits = tuple(labels) == (0, 1)
         if is_of_bits:

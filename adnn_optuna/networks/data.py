@@ -98,12 +98,12 @@ class Dataset:
         x_val, y_val: The same for validation data, on which a search selects. They may be empty.
         x_test, y_test: The same for the test.
         num_classes: Number of classes, at least 2; None in a regression.
-        origin: The settings, for JSON, with which ``dataset_from_config`` finds the data again.
-            None for arrays.
+        origin: The settings, for JSON, with which ``dataset_from_config`` finds the data again. It
+            is None for arrays.
         drawn: The splits (``val``, ``test``) that were drawn at random from the same samples as
             the training split, so that :meth:`redrawn` may draw others.
-        classes: The user's label of each class; None if the labels are 0 … num_classes - 1.
-        weight_train: A weight of each training sample, shape (n,); None if all are 1.
+        classes: The user's label of each class. It is None if the labels are 0 … num_classes - 1.
+        weight_train: A weight of each training sample, shape (n,). It is None if all are 1.
         groups_test: The number of the group of each test sample, shape (n,), if there are groups.
         preprocessing: How the columns of a table became these inputs.
         positive: The user's label of the positive one of two classes, for metrics such as recall.

@@ -338,7 +338,7 @@ class Training:
 
     @property
     def fixed_learning_rate(self) -> float | None:
-        """The learning rate; :obj:`None` for a schedule."""
+        """The learning rate. It is :obj:`None` for a schedule."""
         rate: Any = self.learning_rate
         if isinstance(self.optimizer, dict):
             rate = self.optimizer["config"].get("learning_rate")
@@ -379,7 +379,10 @@ class Training:
 
 
 def compiled_training(model: keras.Model) -> Training | None:
-    """Return the optimizer, loss and metrics of a model; :obj:`None` if it is not compiled."""
+    """Return the optimizer, loss and metrics of a model.
+
+    It is :obj:`None` if it is not compiled.
+    """
     if not model.compiled:
         return None
     with warnings.catch_warnings(action="ignore"):  # Keras warns of lambdas, refused below.

@@ -73,7 +73,10 @@ class Preprocessing:
         return self.filled(checked_inputs(name, raw, may_lack=may_lack))
 
     def _numbers(self, name: str, raw: Any, *, may_lack: bool) -> NDArray[np.float64]:
-        """Return a table's columns as numbers, one feature for each category; NaN if missing."""
+        """Return a table's columns as numbers, one feature for each category.
+
+        They are NaN if missing.
+        """
         import pandas as pd
 
         columns = self.columns or ()

@@ -133,7 +133,8 @@ class Trainer:
         self._n_steps = np.array([self._n_batches, *scored])
         of_steps = np.repeat([_WORK * size, EVALUATION_ROWS], [self._n_batches, sum(scored)])
         self._work = np.cumsum([0, *of_steps])  # The rows processed until the end of each step.
-        self._seconds_per_row = math.inf  # In the fastest call; infinite before the first call.
+        # In the fastest call. It is infinite before the first call.
+        self._seconds_per_row = math.inf
 
     @property
     def config(self) -> Json:

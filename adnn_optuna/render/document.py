@@ -162,7 +162,7 @@ class Series:
     at points. The bars run along x if the figure has rows, otherwise along y.
     """
 
-    label: str  # It is at the right of the last point. Empty for no label.
+    label: str  # It is at the right of the last point. It is empty for no label.
     x: Sequence[Any]
     y: Sequence[Any]  # None leaves a gap.
     mark: Mark = "line"
@@ -190,7 +190,7 @@ class Figure:
     rows: Sequence[str] = ()
     # Half the width of a grey band around a line at x = 0. NaN for no band.
     margin: float = math.nan
-    target: float = math.nan  # The height of a horizontal line. NaN for no line.
+    target: float = math.nan  # The height of a horizontal line. It is NaN for no line.
     value_label: str = ""  # The name of the color scale.
     # Whether lower values are better. It also applies to the color scale.
     lower_is_better: bool = False

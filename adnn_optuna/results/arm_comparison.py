@@ -71,9 +71,9 @@ class ArmComparison(Printed):
 
         Returns:
             A data frame with the index ``arm`` or ``model``. The column ``seeds`` is the number of
-            values; it has another name if rows are not seeds, such as ``folds``. The column
+            values. It has another name if rows are not seeds, such as ``folds``. The column
             ``value`` is the mean, and ``value_std`` the standard deviation. For trained models,
-            these two begin with ``test_accuracy``.
+            the names of these two columns begin with ``test_accuracy``.
         """
         import pandas as pd
 
@@ -90,7 +90,7 @@ class ArmComparison(Printed):
         return pd.DataFrame(rows).set_index(self._arm)
 
     def differences(self) -> "pd.DataFrame":
-        """Return one row for each pair of arms: how much better the first arm is.
+        """Return one row for each pair of arms. It says how much better the first arm is.
 
         Returns:
             A data frame with the columns of :meth:`Comparison.differences`. Its index is ``arm``
@@ -125,8 +125,9 @@ class ArmComparison(Printed):
     def _concluded(self) -> Sequence[PairedDifference]:
         """The differences that the conclusion is about.
 
-        The arm with the best mean is compared with each other arm, the next best arm first. If
-        there is a baseline, each arm is compared with the baseline, the best arm first.
+        Without a baseline, the arm with the best mean is compared with every other arm, from the
+        best to the worst. With a baseline, every arm is compared with it, from the best to the
+        worst.
         """
         numbers = self.numbers
         rank = numbers.ranked.index
@@ -202,8 +203,8 @@ class ArmComparison(Printed):
             rows_alike.setdefault(relation(row, ""), []).append(row)
         claims = []
         for rows in rows_alike.values():
-            # Without a baseline, all first arms are the same arm, the best one. With a baseline,
-            # all second arms are the baseline.
+            # Without a baseline, all first arms are the best arm. With a baseline, all second arms
+            # are the baseline.
             arms = [*dict.fromkeys(row.arm for row in rows)]
             others = [*dict.fromkeys(row.other for row in rows)]
             rivals = named([*map(write, others)])
@@ -224,7 +225,10 @@ class ArmComparison(Printed):
         return [difference_line(row, self.numbers.unit) for row in rows]
 
     def _outliers(self, label: str) -> str:
-        """Return the names of an arm's values that are far worse than the rest; empty if none."""
+        """Return the names of an arm's values that are far worse than the rest.
+
+        It is empty without outliers.
+        """
         outliers = self.numbers.outliers(label)
         if outliers:
             return f"{label}: {named(outliers)}"
@@ -358,8 +362,9 @@ class ValueComparison(ArmComparison):
 
     Attributes:
         numbers: The values of each arm, and all numbers that follow from them.
-        names: The name of each row, such as its seed or data set; empty if values are not paired.
-        n_rows: The number of rows behind the means of groups; 0 without groups.
+        names: The name of each row, such as its seed or data set. It is empty if values are not
+            paired.
+        n_rows: The number of rows behind the means of groups. It is 0 without groups.
     """
 
     names: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""The result of a loop that keeps a change only if it beats the best version before it."""
+"""The result of a loop that keeps a change only if the change beats the best version so far."""
 
 import functools
 import math
@@ -37,7 +37,7 @@ from adnn_optuna.stats.spread import unit_of_values
 from adnn_optuna.stats.student import t_quantile
 
 RUN_NAMES = ("candidate", "run")
-"""The numbers that identify an evaluation: of the candidate, and of the candidate's run."""
+"""An evaluation is identified by the number of the candidate and the number of its run."""
 
 CandidateVerdict = Literal["baseline", "kept", "not kept", "not judged yet"]
 
@@ -72,12 +72,12 @@ class Candidate:
         number: The candidate's number in the study.
         label: The candidate's name.
         note: The user's note on the candidate.
-        values: The value of each run; NaN for a failed run.
+        values: The value of each run. It is NaN for a failed run.
         counted: The values, negated if lower values are better. A failed run has the value that
             the user set for failures, or NaN.
         verdict: ``"baseline"``, ``"kept"``, ``"not kept"`` or ``"not judged yet"``.
-        against: The label of the best version before the candidate; empty for the baseline.
-        compared: The numbers with which the candidate is compared; None for the baseline.
+        against: The label of the best version before the candidate. It is empty for the baseline.
+        compared: The numbers with which the candidate is compared. It is None for the baseline.
     """
 
     number: int
@@ -117,7 +117,7 @@ class Candidate:
 
     @property
     def is_kept(self) -> bool:
-        """Whether the candidate became the best version; True for the baseline."""
+        """Whether the candidate became the best version. It is True for the baseline."""
         return self.verdict in ("baseline", "kept")
 
     @property
@@ -162,7 +162,7 @@ class ChangeLoop(Printed):
 
     @property
     def kept(self) -> bool:
-        """Whether the candidate became the best version; True for the baseline."""
+        """Whether the candidate became the best version. It is True for the baseline."""
         return self.candidate.is_kept
 
     @property
@@ -187,7 +187,7 @@ class ChangeLoop(Printed):
 
     @property
     def n_false_expected(self) -> float:
-        """The largest number of useless candidates that are kept by chance on average."""
+        """The maximum of the expected number of useless candidates that are kept by chance."""
         return self.settings["level"] * self.n_judged
 
     @property
@@ -197,13 +197,13 @@ class ChangeLoop(Printed):
 
     @functools.cached_property
     def noise(self) -> tuple[float, int]:
-        """The standard deviation of a kept version's run, and its degrees of freedom."""
+        """The standard deviation of the runs of a kept version, with its degrees of freedom."""
         return pooled(each.succeeded for each in self.candidates if each.is_kept)
 
     def standard(self) -> Compared | None:
         """Return the numbers with which the next candidate is compared.
 
-        None until the baseline has all its runs, and the best version enough values.
+        It is None until the baseline has all its runs and the best version has enough values.
         """
         sd, degrees = self.noise
         values = self.best.succeeded
@@ -239,7 +239,10 @@ class ChangeLoop(Printed):
 
     @property
     def _shown(self) -> CandidateVerdict:
-        """The printed verdict: "not judged yet" until enough runs of the baseline have values."""
+        """The printed verdict.
+
+        It is "not judged yet" until enough runs of the baseline have values.
+        """
         if self._has_baseline and not self._lacks_values:
             return self.verdict
         return "not judged yet"
@@ -283,7 +286,7 @@ class ChangeLoop(Printed):
         return " ".join(filter(None, sentences))
 
     def _why_given_up(self) -> str:
-        """Return why the candidate was not kept; empty if it was kept."""
+        """Return why the candidate was not kept. It is empty if it was kept."""
         candidate = self.candidate
         if candidate.verdict != "not kept" or candidate.compared is None:
             return ""
@@ -420,7 +423,7 @@ class ChangeLoop(Printed):
         return points
 
     def _ends(self, candidate: Candidate, mean: float) -> tuple[float, float]:
-        """Return the ends of a candidate's CI around its mean; NaN without a CI."""
+        """Return the ends of a candidate's CI around its mean. They are NaN without a CI."""
         value, low, high = candidate.gain
         if self.maximize:
             return mean + low - value, mean + high - value
@@ -441,7 +444,7 @@ class ChangeLoop(Printed):
 def change_loop(
     study_name: str, settings: LoopSettings, trials: Iterable[FrozenTrial], *, maximize: bool
 ) -> ChangeLoop | None:
-    """Return the stored loop, with the verdict on its last candidate; None without a run.
+    """Return the stored loop, with the verdict on its last candidate. It is None without a run.
 
     A candidate's first run stores the numbers with which the candidate is compared. So a verdict
     never changes later.
@@ -492,10 +495,10 @@ def verdicts_of(
     """Return each candidate's verdict, and the number of runs that decided it.
 
     Args:
-        counted_runs: The values of each candidate; higher is better.
+        counted_runs: The values of each candidate. Higher values are better.
         standards: The numbers with which each candidate is compared. A candidate with None is not
             judged yet.
-        max_runs: The largest number of runs of a candidate.
+        max_runs: The maximum number of runs of a candidate.
     """
     values = np.full((len(counted_runs), max_runs), math.nan)
     n_made = np.zeros(len(counted_runs), dtype=int)
@@ -528,7 +531,7 @@ def _runs_of(
 
 
 def _values(trials_by_run: Mapping[int, FrozenTrial]) -> list[float]:
-    """Return the values of runs before the first missing run; NaN for a failed run."""
+    """Return the values of runs before the first missing run. A value is NaN for a failed run."""
     values: list[float] = []
     while (trial := trials_by_run.get(len(values))) is not None:
         values.append(value_of(trial))

@@ -124,7 +124,7 @@ class ComparisonNumbers:
 
     @property
     def reference(self) -> str | None:
-        """The label of the reference, such as random restarts; None if it was not run."""
+        """The label of the reference, such as random restarts. It is None if it was not run."""
         return reference_of(self._arms)
 
     @property
@@ -186,7 +186,7 @@ class ComparisonNumbers:
 
     @functools.cached_property
     def n_done(self) -> int:
-        """The number of seeds whose runs have all ended, with test scores."""
+        """The number of seeds whose runs have all ended and have test scores."""
         of_seeds = zip(*self.records.values(), strict=True)
         return sum(all(run.is_over for run in of_seed) for of_seed in of_seeds)
 
@@ -237,7 +237,8 @@ class ComparisonNumbers:
             n_claims = self.n_claims["controls"]
             with_controls = self._compared(all_values, n_claims, families["controls"])
             rows += [row for row in with_controls if row.verdict is not None]
-        # The sort is stable: rows with a claim come first, and claims on samplers before others.
+        # The sort is stable, so rows with a claim come first, and claims on samplers before claims
+        # on controls.
         return sorted(rows, key=lambda row: row.verdict is None)
 
     @functools.cached_property
@@ -263,7 +264,7 @@ class ComparisonNumbers:
 
     @functools.cached_property
     def design(self) -> PairedDesign:
-        """The design: how the seeds were planned."""
+        """The design of the comparison, which says how the seeds were planned."""
         return design_of(
             self.declaration, self.n_done, margin=self.margin, resampled=self.resampled
         )
@@ -274,7 +275,10 @@ class ComparisonNumbers:
         n_claims: int,
         claims: Sequence[Claim] | None = None,
     ) -> list[PairedDifference]:
-        """Return the differences of arms; inconclusive ones while planned seeds are missing."""
+        """Return the differences of arms.
+
+        In a fixed design, they are inconclusive until all seeds are done.
+        """
         n_examples = 0
         if self.unit is ACCURACY:
             n_examples = self.any_record.n_test_examples
@@ -283,7 +287,9 @@ class ComparisonNumbers:
 
     @property
     def _splits(self) -> dict[str, list[list[float]]] | None:
-        """The values of each run's best trial on the new seeds; None for fewer than two new seeds.
+        """The values of each run's best trial on the new seeds.
+
+        It is None for fewer than two new seeds.
 
         All runs with the same seed have the same new seeds. If a run has no completed trial, its
         test value stands for each of these values.
@@ -332,7 +338,7 @@ class ComparisonNumbers:
 
     @property
     def strongest_control(self) -> str | None:
-        """The control with the best mean selection metric; None without controls.
+        """The control with the best mean selection metric. It is None without controls.
 
         The test metric is not used, because a choice by it would have a selection bias.
         """
@@ -370,8 +376,8 @@ class Comparison(Printed):
     Attributes:
         results: The results of each arm by its label, in the order of ``seeds``.
         seeds: The seeds, in their declared order.
-        margin: The largest difference that does not matter, of the metric on the test set or of a
-            function's values. If :obj:`None`, no verdict is *equivalent*.
+        margin: The largest difference that does not matter. It is a difference of the metric on
+            the test set, or of a function's values. If :obj:`None`, no verdict is *equivalent*.
         declared: The stored declaration: seeds, arms, arguments and design.
         like: The names of other comparisons of the same objective in the same storage.
         numbers: All numbers that follow from the results.
@@ -402,8 +408,8 @@ class Comparison(Printed):
         The table therefore also has each gain over the mean baseline of all seeds.
 
         Returns:
-            A data frame with the index ``sampler`` and the column ``seeds``, their number. The
-            means of the selection metric are in ``best``, ``baseline``, ``gain`` and
+            A data frame with the index ``sampler``. The column ``seeds`` is the number of seeds.
+            The means of the selection metric are in ``best``, ``baseline``, ``gain`` and
             ``gain_over_mean_baseline``. The means of the same metric on the test set are in
             columns with the prefix ``test_``. Each mean has its sample standard deviation in a
             column with the suffix ``_std``. ``trials`` and ``seconds`` are means over the runs.
@@ -426,12 +432,12 @@ class Comparison(Printed):
         return table
 
     def differences(self) -> "pd.DataFrame":
-        """Return one row for each pair of arms: how much better the first arm is.
+        """Return one row for each pair of arms. It says how much better the first arm is.
 
-        The differences are of the selection metric on the test set; for functions, of values on
-        new seeds. They are paired by seed, because runs of the same seed have the same data,
-        initial weights and batches. A difference above 0 means that the first arm is better, also
-        if lower values are better.
+        The differences are of the selection metric on the test set. For functions, they are of
+        values on new seeds. They are paired by seed, because runs of the same seed have the same
+        data, initial weights and batches. A difference above 0 means that the first arm is better,
+        even if lower values are better.
 
         Returns:
             A data frame with the index ``sampler``, ``other``. The column ``pairs`` is the number
@@ -444,7 +450,9 @@ class Comparison(Printed):
         return differences_frame(self.numbers.paired_differences, "sampler")
 
     def plan(self, gain: float) -> Plan:
-        """Return how many seeds are needed to show a gain. These seeds are the pilot.
+        """Return how many seeds are needed to show a gain.
+
+        The seeds of this comparison are the pilot.
 
         Args:
             gain: The difference to show for every claim on samplers. It is a difference of the
@@ -503,7 +511,10 @@ class Comparison(Printed):
 
     @property
     def _verdicts(self) -> set[VerdictName | None]:
-        """The verdicts of all samplers against the reference, also of samplers without a pair."""
+        """The verdicts of all samplers against the reference.
+
+        Samplers without a value are included.
+        """
         rows = self.numbers.sampler_rows
         return {row.verdict for row in rows if row.other == self.numbers.reference}
 
@@ -631,7 +642,10 @@ class Comparison(Printed):
         return Table(("", *map(self._heading, fields)), rows, title)
 
     def _means_of_baselines(self, fields: Sequence[Field], row: Any) -> list[str]:
-        """Return the cells of the baseline networks from the row of any arm: all rows agree."""
+        """Return the cells of the baseline networks.
+
+        ``row`` may be of any arm, because all rows agree.
+        """
         cells = []
         for field in fields:
             cell = ""
@@ -814,7 +828,10 @@ def _scores(comparison: ComparisonNumbers) -> Figure:
 
 
 def _trials_figure(comparison: ComparisonNumbers) -> Figure:
-    """Return a figure of the best gain so far against trials; for functions, the best value."""
+    """Return a figure of the best gain so far against trials.
+
+    For functions, it shows the best value.
+    """
     unit = comparison.units.selection
     what = "gain"
     write: Callable[[float], str] = unit.gain
@@ -850,7 +867,7 @@ def _trials_figure(comparison: ComparisonNumbers) -> Figure:
 
 
 def best_curves(runs: Sequence[SearchRecord]) -> list[list[float]]:
-    """Return the best gain after each trial of each run; for functions, the best value.
+    """Return the best gain after each trial of each run. For functions, return the best value.
 
     The curve of a shorter run is continued with its last value.
     """

@@ -36,12 +36,12 @@ from adnn_optuna.stats.student import student_half_width
 class ConfirmedValue:
     """The mean of a configuration's runs on new seeds, with its CI.
 
-    A study may confirm several configurations, one after the other. The k-th has a CI at level
-    1 - 0.05 / 2^(k - 1), or at 1 - 0.01 / 2^(k - 1) if the number of runs was raised. In at most
-    5% of studies, at least one of these CIs lies above the true value.
+    A study may confirm several configurations, one after the other. The CI of the k-th
+    configuration is at level 1 - 0.05 / 2^(k - 1), or at 1 - 0.01 / 2^(k - 1) if the number of
+    runs was raised. In at most 5% of studies, at least one of these CIs lies above the true value.
 
     Attributes:
-        runs: The value of each run; NaN for a failed run.
+        runs: The value of each run. It is NaN for a failed run.
         planned: The declared number of runs, and the configuration's rank k.
         failed: The value of each failed run. If None, there is no CI if a run failed.
         is_seeded: Whether the function takes a seed. Otherwise it draws its own random numbers.
@@ -105,7 +105,7 @@ class ConfirmedValue:
 
     @property
     def _has_unplanned_splits(self) -> bool:
-        """Whether each run redraws a split, and the number of runs was raised later.
+        """Whether each run redraws a split and the number of runs was raised later.
 
         There is then no CI, because a sequential CI is not valid for new data.
         """
@@ -123,7 +123,7 @@ class ConfirmedValue:
 
     @property
     def n_equal(self) -> int:
-        """The number of values if all are equal except for rounding; otherwise 0."""
+        """The number of values if all are equal except for rounding. Otherwise it is 0."""
         n = len(self.values)
         if n > 1 and are_equal(np.array(self.values)):
             return n
@@ -144,14 +144,14 @@ class ConfirmedValue:
 
     @property
     def no_seed(self) -> str:
-        """A note if the function takes no seed and its values differ; otherwise empty."""
+        """A note if the function takes no seed and its values differ. Otherwise it is empty."""
         if self.is_seeded or self.n_equal:
             return ""
         return "The runs have no seed, so they cannot be repeated exactly."
 
     @property
     def no_interval(self) -> str:
-        """A short text that the value has no CI, and why."""
+        """A short text on why the value has no CI."""
         if self.n_failed and self.failed is None:
             return f"No CI: {self.n_failed} of {len(self.runs)} {self.where} failed"
         if self.n_equal:
@@ -159,7 +159,7 @@ class ConfirmedValue:
         return "No CI of the value"
 
     def why_no_interval(self) -> str:
-        """Return why the value has no CI; empty if it has one."""
+        """Return why the value has no CI. It is empty if it has one."""
         n = len(self.runs)
         if math.isfinite(self.estimate.low):
             return ""
@@ -193,7 +193,7 @@ class ConfirmedValue:
     ) -> list[str]:
         """Return the notes on the runs, such as on violated constraints and on the CI.
 
-        ``redrawn`` is a sentence about the variances that the CI contains; empty if unknown.
+        ``redrawn`` is a sentence about the variances that the CI contains. It is empty if unknown.
         """
         if not self.values:
             return []
@@ -225,7 +225,7 @@ class ConfirmedValue:
         return [Detail("The CI is Student's t, assuming normal values.")]
 
     def _violated_note(self) -> str:
-        """Return a note on runs that violate a constraint; empty if none does."""
+        """Return a note on runs that violate a constraint. It is empty if none does."""
         if not self.n_violated:
             return ""
         runs = self.in_words(len(self.runs))
@@ -257,7 +257,10 @@ class ConfirmedValue:
 
 
 def rank_notes(rank: int, level: float) -> list[str]:
-    """Return the note that the study confirmed other best trials before; empty if it did not."""
+    """Return the note that the study confirmed other best trials before.
+
+    It is empty if there were none.
+    """
     if rank == 1:
         return []
     earlier = in_number(rank - 1, "other trial")
@@ -271,7 +274,7 @@ def mean_interval(
     sequential: bool = False,
     resampled: Resampled | None = None,
 ) -> Estimate:
-    """Return the mean with its CI: Student's t, or sequential.
+    """Return the mean with its CI. The CI is Student's t, or sequential for a sequential design.
 
     If all values are 0 or 1, a fixed design has the CI of Clopper and Pearson (1934). The ends are
     NaN if the values do not vary.

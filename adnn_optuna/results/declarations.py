@@ -28,7 +28,7 @@ MAX_SEEDS = 10_000  # A limit, because a mistyped range of seeds could fill the 
 
 
 def checked_seeds(seeds: int | Iterable[int], below: int = TOO_LARGE) -> tuple[int, ...]:
-    """Return seeds as Python integers; a number n means the seeds 0 to n - 1."""
+    """Return seeds as Python integers. A number n means the seeds 0 to n - 1."""
     if is_integer(seeds):
         seeds = range(as_integer("seeds", seeds))
     if not isinstance(seeds, Iterable):
@@ -88,7 +88,7 @@ def declared_arm(arm: Arm, name: str = "") -> DeclaredArm:
 
 
 def reference_of(arms: Mapping[str, DeclaredArm]) -> str | None:
-    """Return the label of the reference; None if it is not among the arms.
+    """Return the label of the reference. It is None if it is not among the arms.
 
     The reference is random restarts for networks, and random search for functions.
     """

@@ -129,7 +129,7 @@ def first_gap(labels: Sequence[str], first: str, per: str = "seed") -> str:
 
 
 def relation(row: PairedDifference, labels: str) -> str:
-    """Return the verdict as words before labels, such as ``"better than b on average"``."""
+    """Return the verdict and the labels in words, such as ``"better than b on average"``."""
     verdict = f"{_RELATIONS[row.verdict]} {labels}"
     if row.verdict in ("better", "worse"):
         verdict = f"{verdict} on average"
@@ -137,7 +137,10 @@ def relation(row: PairedDifference, labels: str) -> str:
 
 
 def _assumed(row: PairedDifference) -> str:
-    """Return the assumption under which a verdict is valid, in words; empty if there is none."""
+    """Return the assumption under which a verdict is valid, in words.
+
+    It is empty if there is none.
+    """
     is_claim = row.verdict not in ("inconclusive", None)
     if is_claim and row.assumption:
         return f"assuming {row.assumption}"
@@ -227,7 +230,7 @@ def difference_notes(
 
 
 def _ties_note(rows: Sequence[PairedDifference]) -> str:
-    """Return the note on pairs with equal values; empty if there are few such pairs."""
+    """Return the note on pairs with equal values. It is empty if there are few such pairs."""
     claims = [row for row in rows if row.verdict]
     n_ties = sum(row.n_ties for row in claims)
     n_pairs = sum(row.n_pairs for row in claims)
@@ -242,7 +245,7 @@ def _ties_note(rows: Sequence[PairedDifference]) -> str:
 
 
 def _equal_note(rows: Sequence[PairedDifference]) -> str:
-    """Return the note on CIs of equal differences; empty without such a CI."""
+    """Return the note on CIs of equal differences. It is empty without such a CI."""
     claims = [row for row in rows if math.isfinite(row.low) and row.n_pairs > 1]
     names = [pair(row) for row in claims if row.worst == row.largest]
     if not names:
@@ -254,7 +257,7 @@ def _equal_note(rows: Sequence[PairedDifference]) -> str:
 
 
 def level_of(validity: Validity) -> float:
-    """Return the level at which all CIs of a design hold together, such as 0.95."""
+    """Return the joint level of all CIs of a design, such as 0.95."""
     if validity == "added":
         return 1 - ALPHA / AFTER_FIXED
     return 1 - ALPHA
@@ -263,7 +266,7 @@ def level_of(validity: Validity) -> float:
 def validity_notes(rows: Sequence[PairedDifference], validity: Validity, per: str) -> list[str]:
     """Return notes on when a design's CIs are valid, and what they assume.
 
-    Without a CI, the list is empty, except for added seeds: they make later CIs wider.
+    Without a CI, the list is empty, unless seeds were added, because these make later CIs wider.
     """
     pairs = dict[Validity, list[str]]()
     for row in rows:
@@ -321,7 +324,10 @@ def sources_in_words(sources: Iterable[str]) -> list[str]:
 
 
 def test_set_note(n_elsewhere: int) -> str:
-    """Return the note on other studies that evaluated the same test set; empty without any."""
+    """Return the note on other studies that evaluated the same test set.
+
+    It is empty without any.
+    """
     if not n_elsewhere:
         return ""
     return Caution(
@@ -353,7 +359,7 @@ def other_comparisons_note(what: str, names: Sequence[str]) -> list[str]:
 def differences_frame(rows: Sequence[PairedDifference], arm: str) -> "pd.DataFrame":
     """Return a data frame with a row for each difference.
 
-    Its index is the first arm, with the name ``arm``, and ``other``.
+    Its index has two levels. The first level has the name ``arm``, and the second ``other``.
     """
     import pandas as pd
 
@@ -379,7 +385,7 @@ def interval_figure(
     no_interval: str = "No CI.",
     if_empty: str = "There is nothing to draw yet.",
 ) -> Figure:
-    """Return a figure with a row for each difference: its CI and its remark, and a line at 0.
+    """Return a figure with a row for each difference, its CI and its remark. It has a line at 0.
 
     A band around 0 is shaded up to ``margin`` on both sides. The arms in ``hollow`` are drawn as
     rings. ``no_interval`` is the sentence for differences that have no CI.

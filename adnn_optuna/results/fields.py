@@ -35,7 +35,7 @@ class Field(NamedTuple):
 
     key: str  # The number's name in JSON and data frames.
     label: str  # The name in tables. For a gain, it is the name of the baseline.
-    metric: Literal["selection", "test", ""]  # The metric of the number; empty for counts.
+    metric: Literal["selection", "test", ""]  # The metric of the number. It is empty for counts.
     get: Callable[[SearchRecord, Baselines], float]  # Returns NaN if the number is unknown.
     is_gain: bool = False
     unit: Unit = COUNT  # The unit of a number without a metric.
@@ -136,7 +136,7 @@ RUN_FIELDS = (
         "seconds", "seconds", "", lambda run, _: seconds_under_way(run.done_trials), unit=SECONDS
     ),
 )
-"""All numbers of each run of a comparison; text shows the first four."""
+"""All numbers of each run of a comparison. Text shows the first four."""
 
 
 def numbers_of(runs: Sequence[SearchRecord], fields: Sequence[Field]) -> list[dict[str, float]]:

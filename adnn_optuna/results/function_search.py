@@ -151,7 +151,7 @@ class FunctionSearch(StudyResult):
     def _best_reported(self) -> tuple[int, float] | None:
         """Return the number and value of the best trial, which may be a replicate.
 
-        None without a finite value.
+        It is None without a finite value.
         """
         best_value = self.best_value
         for number, value in self.record.valued:
@@ -172,14 +172,14 @@ class FunctionSearch(StudyResult):
         return " ".join(filter(None, sentences))
 
     def _about_equal_trials(self) -> str:
-        """Return the note that no trial is better than another; otherwise empty."""
+        """Return the note that all trials have the same value. Otherwise it is empty."""
         n = len(self.record.values)
         if n == 1 or len({*self.record.values}) > 1:
             return ""
         return f"{all_of(n, 'trials')} have the same value."
 
     def _about_unused_seed(self) -> str:
-        """Return a question: does the function use its seed? It is empty if values differ."""
+        """Ask whether the function uses its seed. The text is empty if values differ."""
         if self._confirmed.is_seeded and self._confirmed.n_equal:
             return "Does the function use the seed?"
         return ""
@@ -192,7 +192,7 @@ class FunctionSearch(StudyResult):
         return [*self._other_choices(), *notes, *self._failures()]
 
     def _failures(self) -> list[str]:
-        """Return the notes on failures, of replicates and of other trials."""
+        """Return the notes on failed replicates and on other failed trials."""
         trials = self.record.done_trials
         replicates = [trial for trial in trials if replicate_of(trial) is not None]
         n_lost = sum(trial.state != TrialState.COMPLETE for trial in replicates)
@@ -262,7 +262,10 @@ class FunctionSearch(StudyResult):
         return [*self._replicated_tables(), *super()._tables()]
 
     def _replicated_tables(self) -> list[Table]:
-        """Return the table of the best replicated configurations; empty without replicates."""
+        """Return the table of the best replicated configurations.
+
+        It is empty without replicates.
+        """
         if not self.record.replicated:
             return []
         unit = units_of(self.record).selection
@@ -320,7 +323,7 @@ def _note_on_new_seeds(n: int) -> str:
 def _compare_step(record: FunctionRecord, function: str) -> Step:
     """Return how to compare the search's sampler with others on the same function.
 
-    ``function`` is the function's name; empty if it is not known.
+    ``function`` is the function's name. It is empty if the name is not known.
     """
     n_trials = len(record.done_trials)
     arguments = [f"max_trial={n_trials}"]

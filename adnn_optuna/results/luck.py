@@ -22,8 +22,8 @@ class Luck(Printed):
 
     Attributes:
         n: The number of runs, of which the best is selected.
-        sd: The standard deviation of a run, for normal values; None if ``values`` are set.
-        claimed: A claimed gain, whose probability is computed; None if there is none.
+        sd: The standard deviation of a run, for normal values. It is None if ``values`` are set.
+        claimed: A claimed gain, whose probability is computed. It is None if there is none.
         files: The number of searches, of which the best is reported.
         values: The values of observed runs, in place of ``sd``.
     """
@@ -81,7 +81,7 @@ class Luck(Printed):
         return number_fields(self, "n sd expected claimed files chances chances_of_files")
 
     def _tables(self) -> list[Table]:
-        """Return a table with the probability of the claimed gain; empty without a claim."""
+        """Return a table with the probability of the claimed gain. It is empty without a claim."""
         if self.claimed is None:
             return []
         chances_by_number = {"in one search": self.chances}

@@ -37,12 +37,13 @@ class ModelRuns:
         evaluations: The known values, by the number of the model and the seed.
         labels: The labels of the models, in the order of their numbers.
         declaration: The declared seeds in their order, and the design.
-        margin: The largest difference of two models that does not matter; None without a margin.
+        margin: The largest difference of two models that does not matter. It is None without a
+            margin.
         resampled: The numbers of training and test examples of a split, if seeds redraw the split.
         score: The name of the values. It is ``"test accuracy"``, ``"test R²"`` for a regression,
             or ``"value"`` for functions.
-        failed: The value of each failed run; None if failures have no value.
-        n_test: The number of test examples; 0 for functions.
+        failed: The value of each failed run. It is None if failures have no value.
+        n_test: The number of test examples. It is 0 for functions.
     """
 
     evaluations: Mapping[Evaluation, float] = field(repr=False)
@@ -92,14 +93,17 @@ class ModelRuns:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The declared seeds; in a sequential design, only the seeds until the decision."""
+        """The declared seeds.
+
+        In a sequential design, these are only the seeds until the decision.
+        """
         if self._is_decided:
             return self._declared_seeds[: self._n_done]
         return self._declared_seeds
 
     @property
     def needed(self) -> list[Evaluation]:
-        """The evaluations of all seeds; in a sequential design, up to the next seed."""
+        """The evaluations of all seeds. In a sequential design, these go up to the next seed."""
         seeds = self.seeds
         if self.declaration["sequential"]:
             seeds = seeds[: self._n_done + 1]
@@ -107,7 +111,7 @@ class ModelRuns:
 
     @functools.cached_property
     def missing(self) -> list[Evaluation]:
-        """The evaluations to make next; empty if none is missing."""
+        """The evaluations to make next. They are empty if none is missing."""
         return [evaluation for evaluation in self.needed if evaluation not in self.evaluations]
 
     @property
@@ -128,7 +132,7 @@ class ModelComparison(ArmComparison):
         runs: The known values, and the evaluations that are missing.
         study_name: The name of the study that stores the evaluations.
         sources: The sources of randomness that each seed redraws.
-        n_train: The number of training examples; 0 for functions.
+        n_train: The number of training examples. It is 0 for functions.
         like: The names of other comparisons of the same data in the same storage.
         n_tests_elsewhere: How often other studies of the storage evaluated the test set.
     """

@@ -36,22 +36,23 @@ from adnn_optuna.stats.overtuning import (
 )
 from adnn_optuna.stats.spread import fitted_unit
 
-# If a reported value differs more from the mean of the trial's scores, it is another metric.
+# If a reported value differs by more than this share from the mean of the trial's scores, it is of
+# another metric.
 _ALIKE = 1e-3
 
 
 @dataclass(frozen=True, repr=False)
 class Overtuning(Printed):
-    """The value of a study's best trial on new data, and how much too good the study reports it.
+    """The value of a study's best trial on new data, and how much too good the reported value is.
 
     Attributes:
         study_name: The study's name.
-        metric: The metric's name; empty if it is not known.
+        metric: The metric's name. It is empty if it is not known.
         maximize: Whether higher values are better.
         examples: The scores of single validation examples, for each trial that stores them.
-        reported_values: The value of each of these trials in the study, of shape (T,).
-        values: The value of each of these trials by its scores, of shape (T,).
-        n_groups: The number of groups of examples; without groups, the number of examples.
+        reported_values: The value of each of these trials in the study. The shape is (T,).
+        values: The value of each of these trials, computed from its scores. The shape is (T,).
+        n_groups: The number of groups of examples. Without groups, it is the number of examples.
         n_omitted: The number of omitted trials for each reason.
         splits: The results of selecting on random parts of the examples.
     """
@@ -83,7 +84,7 @@ class Overtuning(Printed):
 
     @property
     def best(self) -> FrozenTrial:
-        """The trial with the best reported value; of equal trials, the first one."""
+        """The trial with the best reported value. If trials are equal, it is the first of them."""
         return self.trials[int((self._sign * self.reported_values).argmax())]
 
     @property
@@ -100,7 +101,7 @@ class Overtuning(Printed):
     def optimism(self) -> Estimate:
         """The reported best value minus the value on new data, with its 95% CI.
 
-        It is positive if the reported value is too good, also if lower values are better.
+        It is positive if the reported value is too good, even if lower values are better.
         """
         value, *ends = (self._sign * (self.reported - bound) for bound in self.new_data)
         return Estimate(value, min(ends), max(ends))
@@ -148,7 +149,10 @@ class Overtuning(Printed):
 
     @functools.cached_property
     def most_unlike(self) -> FrozenTrial | None:
-        """The trial whose value differs most from the mean of its scores; None if all agree."""
+        """The trial whose value differs most from the mean of its scores.
+
+        It is None if all agree.
+        """
         gaps = np.abs(self.reported_values - self.values)
         is_alike = gaps.max() <= _ALIKE * float(np.abs(self.reported_values).max())
         if is_alike:
@@ -243,7 +247,7 @@ class Overtuning(Printed):
         return [Table(headings, rows, title, is_detail=True)]
 
     def _figure(self) -> Figure:
-        """Return a figure of all reported values, the best one, and its value on new data."""
+        """Return a figure of all reported values, the best value, and the value on new data."""
         # Imported here, because a result that is only printed does not need this module.
         from adnn_optuna.results.value_figures import NewValues, selection_figure
 
@@ -286,7 +290,10 @@ def overtuning_of(
     measure_of: Callable[[Examples], Means | Metric] = _means,
     after_split: Callable[[], object] = lambda: None,
 ) -> Overtuning | None:
-    """Return the overtuning of a study; None if no trial stores scores of single examples."""
+    """Return the overtuning of a study.
+
+    It is None if no trial stores scores of single examples.
+    """
     completed = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     valued = [trial for trial in completed if math.isfinite(trial.values[0])]
     feasible = [trial for trial in valued if is_feasible(trial)]

@@ -36,8 +36,8 @@ class Plan(Printed):
     def seeds_sequential(self) -> int | None:
         """The number of seeds that a sequential design needs, including the pilot's seeds.
 
-        If the pilot was a fixed design, the CIs are at 99%. None if more than 1000 seeds, or more
-        than ten times :attr:`seeds`, are needed.
+        If the pilot was a fixed design, the CIs are at 99%. The number is None if more than 1000
+        seeds, or more than ten times :attr:`seeds`, are needed.
         """
         return self.numbers.seeds_sequential
 
@@ -48,7 +48,7 @@ class Plan(Printed):
 
     @property
     def hours_sequential(self) -> float | None:
-        """The hours that the further seeds of a sequential design take; None if too many."""
+        """The hours that the further seeds of a sequential design take. It is None if too many."""
         if self.seeds_sequential is None:
             return None
         return (self.seeds_sequential - self.numbers.n_pilot) * self._seconds_per_seed / 3600

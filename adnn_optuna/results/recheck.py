@@ -59,8 +59,8 @@ if TYPE_CHECKING:
 
     from adnn_optuna.results.overtuning import Overtuning
 
-# A stored value is far from the runs if it is this many half widths of the 95% prediction interval
-# of one more run from their mean.
+# A stored value is far from the runs if its distance from their mean is this many half widths.
+# These are half widths of the 95% prediction interval of one more run.
 _FAR = 10
 _FEWEST_TO_TELL = 5  # With fewer runs, the prediction interval may be far too narrow by chance.
 
@@ -87,12 +87,12 @@ class RecheckNumbers:
     maximize: bool
     metric: str  # The name of the values.
     experiment: Any  # The key that determines the new seeds.
-    planned: Planned  # How many further seeds evaluate the chosen trial, and its rank.
+    planned: Planned  # The number of further seeds for the chosen trial, and its rank.
     # The scores of single examples, for evaluations that store them.
     scores: Mapping[Evaluation, np.ndarray] = field(default_factory=dict, compare=False)
     # The evaluations that violate a constraint.
     violated: frozenset[Evaluation] = field(default=frozenset(), compare=False)
-    # The overtuning by the stored scores; None unless study and evaluations have scores.
+    # The overtuning by the stored scores. It is None unless study and evaluations have scores.
     overtuned: "Overtuning | None" = field(default=None, compare=False)
 
     @functools.cached_property
@@ -127,14 +127,21 @@ class RecheckNumbers:
 
     @functools.cached_property
     def choosing(self) -> list[Evaluation]:
-        """The evaluations that choose a trial, independent of each other; empty for one trial."""
+        """The evaluations that choose a trial.
+
+        They do not depend on each other. It is empty for a single candidate or a deterministic
+        evaluation.
+        """
         if self.is_deterministic or len(self.candidates) == 1:
             return []
         return self._evaluations_on(self.settings["candidates"], "choose")
 
     @functools.cached_property
     def confirming(self) -> list[Evaluation]:
-        """The evaluations of the chosen trial and its baseline; empty before the choice."""
+        """The evaluations of the chosen trial and its baseline.
+
+        They are empty before the choice.
+        """
         trials = (self.trial, self.against)
         return self._evaluations_on(
             dict.fromkeys(trial.number for trial in trials if trial), "confirm"
@@ -142,7 +149,7 @@ class RecheckNumbers:
 
     @functools.cached_property
     def missing(self) -> list[Evaluation]:
-        """The evaluations to make next, independent of each other; empty at the end."""
+        """The evaluations to make next, independent of each other. They are empty at the end."""
         needed = self.choosing + self.confirming
         return [evaluation for evaluation in needed if evaluation not in self.evaluations]
 
@@ -155,12 +162,12 @@ class RecheckNumbers:
 
     @functools.cached_property
     def trial(self) -> FrozenTrial | None:
-        """The candidate with the best mean; None until all choosing seeds are evaluated."""
+        """The candidate with the best mean. It is None until all choosing seeds are evaluated."""
         if any(evaluation not in self.evaluations for evaluation in self.choosing):
             return None
         if self.is_deterministic:
             return self.best
-        # Of equal trials, the first one is chosen, as in Optuna.
+        # If trials are equal, the first is chosen, as in Optuna.
         return max(self.candidates, key=self._rank)
 
     def _rank(self, trial: FrozenTrial) -> tuple[int, float]:
@@ -198,7 +205,7 @@ class RecheckNumbers:
 
     @property
     def against(self) -> FrozenTrial | None:
-        """The baseline of the chosen trial; None if it has none, or before the choice."""
+        """The baseline of the chosen trial. It is None if there is none, or before the choice."""
         if self.trial is None or self.is_deterministic:
             return None
         return self.baselines_by_candidate.get(self.trial.number)
@@ -217,7 +224,7 @@ class RecheckNumbers:
 
     @property
     def against_label(self) -> str:
-        """The baseline of the chosen trial, in words."""
+        """The label of the chosen trial's baseline, such as "trial 0"."""
         assert self.trial is not None
         against = self.settings["compared"][self.candidates.index(self.trial)]
         assert against is not None
@@ -230,14 +237,14 @@ class RecheckNumbers:
 
     @functools.cached_property
     def estimate(self) -> Estimate:
-        """The chosen trial's value with its CI; NaN until all evaluations are made."""
+        """The chosen trial's value with its CI. It is NaN until all evaluations are made."""
         return self.on_new_data or self.on_new_seeds
 
     @functools.cached_property
     def on_new_data(self) -> Estimate | None:
         """The chosen trial's value on new data and new seeds.
 
-        None without the scores of single validation examples.
+        It is None without the scores of single validation examples.
         """
         if self.trial is None or self.missing or self.overtuned is None or self.resampled:
             return None
@@ -268,7 +275,7 @@ class RecheckNumbers:
 
     @functools.cached_property
     def confirmed(self) -> ConfirmedValue:
-        """The chosen trial's runs on the further seeds; empty until all runs are made."""
+        """The chosen trial's runs on the further seeds. They are empty until all runs are made."""
         if self.trial is None or self.missing or self.is_deterministic:
             return ConfirmedValue([], self.planned, is_seeded=self.settings["is_seeded"])
         runs = [(self.trial.number, seed) for seed in self._seeds_of("confirm")]
@@ -328,7 +335,10 @@ class RecheckNumbers:
 
     @property
     def reported_gain(self) -> float:
-        """The gain between the values that the study stores; NaN if one of them is missing."""
+        """The gain between the values that the study stores.
+
+        It is NaN if one of them is missing.
+        """
         if not (self.trial and self.against and self.against.state == TrialState.COMPLETE):
             return math.nan
         return self._sign * (stored_value(self.trial) - stored_value(self.against))
@@ -353,12 +363,15 @@ class RecheckNumbers:
 
     @property
     def overstatement(self) -> Estimate:
-        """The study's best value minus the chosen trial's value; positive if too good."""
+        """The study's best value minus the chosen trial's value.
+
+        It is positive if the best is too good.
+        """
         value, *ends = (self._sign * (stored_value(self.best) - end) for end in self.estimate)
         return Estimate(value, min(ends), max(ends))
 
     def by_seed(self, trial: FrozenTrial, role: Role) -> dict[int, float]:
-        """Return a trial's values by the seeds of a role.
+        """Map the seeds of a role to a trial's values.
 
         A failed evaluation is left out if failures have no value.
         """
@@ -368,7 +381,7 @@ class RecheckNumbers:
     def _counted(self, number: int, seed: int) -> float:
         """Return the value of an evaluation.
 
-        NaN if it was not made, or if it failed and failures have no value.
+        It is NaN if it was not made, or if it failed and failures have no value.
         """
         return counted(self.evaluations.get((number, seed)), self.settings["failed"])
 
@@ -378,7 +391,7 @@ class RecheckNumbers:
 
     @functools.cached_property
     def used(self) -> dict[Evaluation, float]:
-        """The values of the evaluations of the current candidates and their baselines."""
+        """The values of all evaluations of the current candidates and of their baselines."""
         return {e: value for e, value in self.evaluations.items() if e[0] in self.evaluated}
 
     @property
@@ -439,7 +452,7 @@ class Recheck(Printed):
 
     @property
     def trial(self) -> FrozenTrial | None:
-        """The chosen trial: it has the best mean on the seeds that choose.
+        """The chosen trial, which has the best mean on the seeds that choose.
 
         None until all these evaluations are made.
         """
@@ -447,10 +460,10 @@ class Recheck(Printed):
 
     @property
     def value(self) -> float:
-        """The chosen trial's mean on the further seeds; NaN until all evaluations are made.
+        """The chosen trial's mean on the further seeds. It is NaN until all evaluations are made.
 
         If the study and the evaluations store the scores of single validation examples, the value
-        is corrected to be for new data, too.
+        is also corrected for new data.
         """
         return self.numbers.estimate.value
 
@@ -470,7 +483,7 @@ class Recheck(Printed):
 
     @property
     def against(self) -> FrozenTrial | None:
-        """The trial with which the chosen trial is compared; None if there is none."""
+        """The trial with which the chosen trial is compared. It is None if there is none."""
         return self.numbers.against
 
     @property
@@ -485,7 +498,7 @@ class Recheck(Printed):
     def overstatement(self) -> Estimate:
         """The study's best value minus the chosen trial's value, with its CI.
 
-        It is positive if the best value is too good, also if lower values are better.
+        It is positive if the best value is too good, even if lower values are better.
         """
         return self.numbers.overstatement
 
@@ -556,7 +569,7 @@ class Recheck(Printed):
         return " ".join(filter(None, sentences))
 
     def _about_gain(self) -> str:
-        """Return the sentences about the gain; empty without a baseline."""
+        """Return the sentences about the gain. It is empty without a baseline."""
         numbers = self.numbers
         if self.trial is None or self.against is None:
             return ""
@@ -620,7 +633,10 @@ class Recheck(Printed):
         )
 
     def _about_outliers(self) -> str:
-        """Return a sentence on seeds with far worse values of the chosen trial; empty if none."""
+        """Return a sentence on seeds with far worse values of the chosen trial.
+
+        It is empty if there are none.
+        """
         assert self.trial is not None
         by_seed = self.numbers.by_seed(self.trial, "confirm")
         seeds = [*by_seed]
@@ -763,7 +779,10 @@ class Recheck(Printed):
         return f"{capitalized(NO_SPREAD)}."
 
     def _about_data(self) -> str:
-        """Return which variances the CI of the value contains; empty if seeds may draw data."""
+        """Return which variances the CI of the value contains.
+
+        It is empty if seeds may draw data.
+        """
         if self.numbers.on_new_data:
             sentence = (
                 "The CI of the value contains the variance of seeds, of examples, and of the "

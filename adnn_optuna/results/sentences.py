@@ -35,7 +35,7 @@ def made_so_far(n_made: int, n_needed: int, runs: str) -> str:
 
 
 def reused_note(what: str, n_before: int, n_now: int) -> str:
-    """Return how many evaluations or trials of a call were stored before; empty if none was."""
+    """Return the note on reused evaluations or trials. It is empty if none was reused."""
     if not n_before:
         return ""
     stored = in_number(n_before, f"stored {what}")
@@ -43,7 +43,7 @@ def reused_note(what: str, n_before: int, n_now: int) -> str:
 
 
 def counted(value: float | None, failed: float | None) -> float:
-    """Return the value of a run; for a failed run, the value ``failed``.
+    """Return the value of a run. A failed run has the value ``failed``.
 
     NaN if the run was not made, or if it failed and ``failed`` is None.
     """
@@ -60,7 +60,7 @@ def counted_values(values: Iterable[float], failed: float | None) -> list[float]
 
 
 def failures_note(n_failed: int, n: int, runs: str, failed: float | None) -> str:
-    """Return how many runs failed, and the value of each failure; empty if none failed."""
+    """Return how many runs failed, and the value of each failure. It is empty if none failed."""
     if not n_failed:
         return ""
     sentence = f"{n_failed} of {n} {runs} failed (raised, NaN, infinite or pruned)"
@@ -70,7 +70,7 @@ def failures_note(n_failed: int, n: int, runs: str, failed: float | None) -> str
 
 
 def differing_share(n: int, per: str) -> str:
-    """Return the note that other values are possible, although ``n`` seeds give the same value."""
+    """Return the note that other values are possible although ``n`` seeds give the same value."""
     share = f"{100 * unseen_share(n):.0f}%"
     return f"At 95% confidence, at most {share} of {per}s give another value."
 
@@ -90,7 +90,7 @@ def unseen_notes(n: int, per: str = "seed") -> list[str]:
 
 
 def settings_fields(record: "SearchRecord") -> dict[str, Any]:
-    """Return the settings, the calls and the storage of a search, as JSON."""
+    """Return the settings, the calls and the storage of a search for JSON."""
     storage = record.study._storage
     return {
         "config": record.attrs.get(CONFIG),
@@ -106,14 +106,17 @@ def is_named(study_name: str) -> bool:
 
 
 def study_in_words(study_name: str) -> str:
-    """Return a title's words for a study."""
+    """Return how a title names a study."""
     if is_named(study_name):
         return f"study {study_name!r}"
     return "a study without a name"
 
 
 def study_command(verb: str, study: Study, *options: str) -> str:
-    """Return the shell command ``verb`` for a study, such as recheck; empty for one in memory."""
+    """Return the shell command ``verb`` for a study, such as recheck.
+
+    It is empty for a study in memory.
+    """
     if url := storage_url(study._storage):
         names = ["--storage", url, "--study-name", study.study_name]
         return shlex.join(["adnn", verb, *names, *options])

@@ -52,11 +52,11 @@ class StudyResult(Printed):
     """The result of any Optuna study: its best trial and its gain, which may be selection bias.
 
     Attributes:
-        record: What was read from the study.
+        record: The facts that were read from the study.
     """
 
     record: SearchRecord
-    _objective: Any = None  # The objective; None if it is not known.
+    _objective: Any = None  # The objective. It is None if it is not known.
 
     _baseline: ClassVar[str] = "the first trial"
     _scope_of_runs: ClassVar[str] = "All results are for this objective."
@@ -68,12 +68,15 @@ class StudyResult(Printed):
 
     @property
     def best(self) -> FrozenTrial | None:
-        """The best trial; :obj:`None` if no trial is completed."""
+        """The best trial. It is :obj:`None` if no trial is completed."""
         return self.record.best
 
     @property
     def best_value(self) -> float:
-        """The best trial's value; NaN if there is no best trial, or its value is infinite."""
+        """The best trial's value.
+
+        It is NaN if there is no best trial, or its value is infinite.
+        """
         return self.record.best_value
 
     @property
@@ -83,7 +86,10 @@ class StudyResult(Printed):
 
     @property
     def gain(self) -> float:
-        """How much better the best trial is than the baseline; negative if no trial is better."""
+        """By how much the best trial is better than the baseline.
+
+        It is negative if no trial is better.
+        """
         return self.record.gain
 
     @property
@@ -107,11 +113,11 @@ class StudyResult(Printed):
 
     @functools.cached_property
     def _on_new_data(self) -> list[Line]:
-        """The best trial's value on new data; empty unless scores of examples are stored."""
+        """The best trial's value on new data. It is empty unless scores of examples are stored."""
         overtuned = overtuning_of(
             self.study, self.record.attrs, self.record.trials, metric=self.record.metric
         )
-        if overtuned is None or overtuned.most_unlike:  # Scores may be predictions.
+        if overtuned is None or overtuned.most_unlike:  # The scores may be predictions.
             return []
         remark = f"selection corrected, {overtuned.n_examples} examples"
         return [
@@ -142,7 +148,7 @@ class StudyResult(Printed):
         return ", ".join([n_trials, *self._further_scope()])
 
     def _conclusion(self) -> str:
-        """Return the conclusion in sentences; empty if the title says all."""
+        """Return the conclusion in sentences. It is empty if the title says all."""
         if self.best is None:
             return why_no_best_trial(self.record)
         return ""
@@ -186,7 +192,7 @@ class StudyResult(Printed):
 
     @property
     def _function(self) -> str:
-        """The name of the searched function; empty if it is not known."""
+        """The name of the searched function. It is empty if it is not known."""
         function = getattr(self._objective, "function", None)
         if isinstance(function, FunctionType) and function.__name__.isidentifier():
             return function.__name__
@@ -245,7 +251,7 @@ def has_failures(record: SearchRecord) -> bool:
 
 
 def selection_bias(record: SearchRecord) -> str:
-    """Return the remark that a gain was selected; empty if there is only one trial."""
+    """Return the remark that a gain was selected. It is empty if there is only one trial."""
     if len(record.done_trials) == 1:
         return ""
     return "selected: biased upward"
@@ -326,7 +332,7 @@ def gain_figure(record: SearchRecord) -> Figure:
         over = "baseline of one seed"
     title = "Gains of the trials"
     if gains:
-        # For functions, the recommended trial may be another trial than the best one.
+        # For functions, the recommended trial may be another trial than this one.
         best_number = max(record.gains, key=record.gains.__getitem__)
         best_gain = unit.gain(record.gains[best_number])
         title = f"Largest single gain: trial {best_number}, {best_gain}"
@@ -368,7 +374,8 @@ def places_figure(record: SearchRecord) -> list[Figure]:
         place = [*params.values(), unit.scale * value][:2]
         is_best = record.best is not None and trial.number == record.best.number
         if is_best:
-            # A function recommends this trial, but another trial may have a better single value.
+            # For functions, this is the recommended trial. Another trial may have a better single
+            # value.
             title = f"Trial {trial.number}: {record.metric_label} {unit.value(value)} at {where}"
         for axis, coordinate in enumerate(place):
             columns[axis].append(coordinate)
@@ -400,13 +407,13 @@ def places_figure(record: SearchRecord) -> list[Figure]:
 
 
 def gains_so_far(record: SearchRecord) -> list[float]:
-    """Return the best gain after each finished trial; 0 before the first gain."""
+    """Return the best gain after each finished trial. It is 0 before the first gain."""
     gains = (record.improvement(best, record.baseline) for best in bests_so_far(record))
     return [gain if math.isfinite(gain) else 0.0 for gain in gains]
 
 
 def bests_so_far(record: SearchRecord) -> list[float]:
-    """Return the best value after each finished trial; NaN before the first value."""
+    """Return the best value after each finished trial. It is NaN before the first value."""
     values = dict(record.valued)
     bests = []
     best = math.nan

@@ -15,7 +15,7 @@ from adnn_optuna.stats.spread import floor_of
 _LABEL = 0.25  # The distance of a label from its point, in rows.
 _SPACE = 2 * "\N{NO-BREAK SPACE}"  # The space between a text and the line beside it.
 _OF_BEST, _OF_CHOSEN = 1, 0  # The colors of the best and the chosen trial.
-_SPREAD = 0.3  # The height of the band of a row in which dots are spread, in rows.
+_SPREAD = 0.3  # The height of the band in which a row's dots are spread, in rows.
 
 
 class NewValues(NamedTuple):
@@ -41,7 +41,7 @@ def selection_figure(
     excess: str = "",
     maximize: bool = True,
 ) -> Figure:
-    """Return the figure. Its labels name the best trial and the mean on new seeds.
+    """Return a figure of selection bias. Its labels name the best trial and the mean on new seeds.
 
     Args:
         key: The figure's key.
@@ -54,8 +54,8 @@ def selection_figure(
         of_trials: The words before the number of trials.
         compared: The values of the trial with which the chosen trial is compared.
         reported: The chosen trial's value in the study, if it is not the best trial.
-        excess: The label of the distance from the mean to the best value. It is empty if the two
-            are not of the same data.
+        excess: The label of the distance from the mean to the best value. It is empty if these two
+            values are not of the same data.
         maximize: Whether higher values are better.
     """
     # The decimals of the mean's CI suffice for the best value, too.
@@ -145,7 +145,7 @@ def _label(
 def _distance(text: str, best: float, mean: float, middle: float) -> Series:
     """Return a line from the best value to the mean on new seeds.
 
-    The text stands beside the horizontal part of the line, on the side with more room.
+    The text is beside the horizontal part of the line, on the side with more room.
     """
     side = "right"
     at = max(best, mean)

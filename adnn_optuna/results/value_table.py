@@ -26,9 +26,10 @@ class ValueTable:
         per: What the values of a pair share, such as ``"seed"``.
         score: The name of the values.
         maximize: Whether higher values are better.
-        baseline: The arm with which each other arm is compared; None to compare all pairs.
+        baseline: The arm with which every other arm is compared. If it is None, all pairs are
+            compared.
         is_paired: Whether values at the same position belong together.
-        n_test: The number of test examples behind each value; 0 if it is not known.
+        n_test: The number of test examples behind each value. It is 0 if it is not known.
     """
 
     arms: Mapping[str, Sequence[float]] = field(repr=False)
@@ -52,7 +53,7 @@ class ValueTable:
 
     @functools.cached_property
     def on_these_rows(self) -> list[PairedDifference]:
-        """The differences of arms on these seeds, not for new data."""
+        """The differences of arms on these rows alone. They are not for new data."""
         pairs = itertools.combinations(self._better, 2)
         claims = [pair for pair in pairs if self.baseline is None or self.baseline in pair]
         if not self.is_paired:
@@ -68,7 +69,10 @@ class ValueTable:
 
     @functools.cached_property
     def differences(self) -> list[PairedDifference]:
-        """The differences behind the verdicts; for new data if the values are of splits."""
+        """The differences behind the verdicts.
+
+        They are for new data if the values are of splits.
+        """
         rows = self.on_these_rows
         most = self.unit.largest
         return self.design.for_new_data(rows, self._better, n_claims=len(rows), most=most)
@@ -90,7 +94,10 @@ class ValueTable:
 
     @functools.cached_property
     def compared(self) -> dict[str, np.ndarray]:
-        """The values of each arm that count: of paired values, those before the first gap."""
+        """The values of each arm that count.
+
+        Paired values count only before the arm's first gap.
+        """
         arrays = {label: np.asarray(v, dtype=float) for label, v in self.arms.items()}
         if not self.is_paired:
             return arrays
@@ -101,12 +108,15 @@ class ValueTable:
 
     @property
     def n_values(self) -> int:
-        """The smallest number of values of an arm."""
+        """The number of values that count in the arm with the fewest."""
         return min(map(len, self.compared.values()))
 
     @property
     def in_all_arms(self) -> dict[str, np.ndarray]:
-        """The values that count in all arms: of paired values, those before any arm's gap."""
+        """The values that count in all arms.
+
+        Paired values count only before the first gap of any arm.
+        """
         n = self.n_values if self.is_paired else None
         return {label: array[:n] for label, array in self.compared.items()}
 

@@ -1,8 +1,8 @@
 """How far a value varies from run to run, and how much each source of randomness causes.
 
 All sources of randomness are redrawn in each of n runs. Each run is repeated once for each source,
-and only this source is redrawn. Half the mean squared difference of a run and its repetition is
-the variance that the source causes, including its interactions (Jansen 1999, Computer Physics
+and only this source is redrawn. Half the mean squared difference between a run and its repetition
+is the variance that the source causes, including its interactions (Jansen 1999, Computer Physics
 Communications 117:35). The variances of the sources therefore need not add up to the whole.
 """
 
@@ -59,12 +59,13 @@ class VarianceNumbers:
         value_name: The name of the value.
         sources: The names of the sources of randomness that are redrawn.
         n: The number of runs with all sources redrawn.
-        seed: The objective's own seed; :obj:`None` for a function. Its run is not among the ``n``.
+        seed: The objective's own seed. It is :obj:`None` for a function. Its run is not among the
+            ``n``.
         maximize: Whether higher values are better.
         not_redrawn: Sources that may be random but are the same in all runs, in words.
-        failed: The value of each failed run; None if failures have no value.
+        failed: The value of each failed run. It is None if failures have no value.
         chance_limit: The largest accuracy that is not distinguishable from always predicting the
-            largest class; NaN for other metrics.
+            largest class. It is NaN for other metrics.
     """
 
     evaluations: Mapping[Evaluation, float] = field(repr=False)
@@ -106,13 +107,13 @@ class VarianceNumbers:
 
     @functools.cached_property
     def needed(self) -> list[Evaluation]:
-        """The evaluations of the measurement, made or not."""
+        """All evaluations of the measurement, finished or missing."""
         in_use = [self._as_given] if self.seed is not None else []
         return in_use + [evaluation for of_run in self._runs for evaluation in of_run]
 
     @functools.cached_property
     def missing(self) -> list[Evaluation]:
-        """The evaluations to make next; empty if none is missing."""
+        """The evaluations to make next. They are empty if none is missing."""
         return [evaluation for evaluation in self.needed if evaluation not in self.evaluations]
 
     @property
@@ -134,7 +135,7 @@ class VarianceNumbers:
         return np.array([[*map(self._value, of_run)] for of_run in self._runs])
 
     def _value(self, evaluation: Evaluation) -> float:
-        """Return the value of an evaluation; NaN if it is missing."""
+        """Return the value of an evaluation. It is NaN if it is missing."""
         return counted(self.evaluations.get(evaluation), self.failed)
 
     @functools.cached_property
@@ -196,14 +197,14 @@ class VarianceNumbers:
 
     @property
     def seed_value(self) -> float:
-        """The value with the objective's own seed; NaN if it is missing."""
+        """The value with the objective's own seed. It is NaN if it is missing."""
         return self._value(self._as_given)
 
     @property
     def seed_z_score(self) -> float:
         """How many standard deviations the value of the own seed is better than the mean.
 
-        NaN if the values do not vary.
+        It is NaN if the values do not vary.
         """
         better = self.seed_value - self.mean
         if not self.maximize:
@@ -263,7 +264,7 @@ class Variance(Printed):
         return self.numbers.critical_difference
 
     def to_dataframe(self) -> "pd.DataFrame":
-        """Return one row for each source, and one for all sources.
+        """Return one row for each source, and one row for all sources.
 
         Returns:
             A data frame with the index ``source``. The column ``sd`` is the standard deviation,

@@ -57,7 +57,7 @@ def judged(
 
     Args:
         values: The values of the runs along the last axis, which has as many places as a candidate
-            may have runs. Higher is better; NaN if a run failed.
+            may have runs. Higher is better. It is NaN if a run failed.
         n_made: The number of runs that were made.
         standard: The numbers with which each candidate is compared.
 

@@ -35,7 +35,8 @@ class RandomSplits(NamedTuple):
     new_data: Estimate  # The expected value of the selected trial on new examples.
     variance: float  # The variance of the expected value.
     selected: np.ndarray  # The share of splits that select each trial, of shape (T,).
-    left_out: np.ndarray  # Each trial's mean value in the splits that select it; NaN if none.
+    # Each trial's mean value in the splits that select it. It is NaN if none.
+    left_out: np.ndarray
 
 
 class Means:
@@ -116,7 +117,7 @@ class Metric:
         return -math.inf, best if worst < best else math.inf
 
     def _value_of(self, predictions: np.ndarray) -> float:
-        """Return the rounded value of predictions; NaN if the metric refuses them."""
+        """Return the rounded value of predictions. It is NaN if the metric refuses them."""
         value = math.nan
         with contextlib.suppress(Exception), np.errstate(all="ignore"):
             value = float(self._function(self._labels, predictions.astype(np.float32)))

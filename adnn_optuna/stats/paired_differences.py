@@ -398,7 +398,7 @@ def check_margin(margin: Any, largest: float = 1.0) -> None:
 
 
 def fewest_pairs(n_claims: int, *, sequential: bool = False, after_fixed: bool = False) -> int:
-    """Return the number of pairs that a verdict needs; 0 without claims."""
+    """Return the number of pairs that a verdict needs. It is 0 without claims."""
     if n_claims == 0:
         return 0
     if sequential:

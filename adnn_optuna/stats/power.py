@@ -37,7 +37,7 @@ class RequiredSeeds:
             that the pilot leaves possible.
         seeds_low, seeds_high: The number of new seeds at the ends of the 80% CI of ``sd``.
         seeds_sequential: How many seeds a sequential design needs, including the pilot's, with CIs
-            at 99% if the pilot was a fixed design; :obj:`None` if neither 1000 nor ten times
+            at 99% if the pilot was a fixed design. It is :obj:`None` if neither 1000 nor ten times
             ``seeds`` suffice.
         power: The power of a fixed design by its number of seeds.
         power_sequential: The probability that a sequential design has decided by a number of

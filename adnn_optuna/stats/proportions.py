@@ -44,7 +44,7 @@ def difference_interval(won: float, lost: float, n_images: float) -> tuple[float
 
 
 def gain_interval(look: TestEvaluation, gain: float) -> tuple[float, float]:
-    """Return the 95% interval of a test gain for other test images; NaN if it is unknown."""
+    """Return the 95% interval of a test gain for other test images. It is NaN if it is unknown."""
     if math.isnan(look["baseline"]):
         return math.nan, math.nan
     if (error := look.get("standard_error")) is None:

@@ -135,7 +135,7 @@ def fitted(metric: str, values: Sequence[float]) -> Unit:
 
 
 def known_sd(values: Sequence[float] | np.ndarray) -> float:
-    """Return the standard deviation of the known values; NaN for fewer than two."""
+    """Return the standard deviation of the known values. It is NaN for fewer than two."""
     numbers = np.asarray(values, dtype=float)
     numbers = numbers[~np.isnan(numbers)]
     if len(numbers) < 2 or not np.isfinite(numbers).all():
