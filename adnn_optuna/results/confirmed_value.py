@@ -215,7 +215,7 @@ class ConfirmedValue:
         return notes
 
     def _assumption(self) -> list[str]:
-        """Return the method of a fixed design's CI; empty for other designs, which have notes."""
+        """Return what the CI of a fixed design is. Other designs have their own notes."""
         if self.planned["sequential"] or self.resampled:
             return []
         if {*self.values} <= {0.0, 1.0}:

@@ -290,21 +290,27 @@ class RecheckNumbers:
 
     @property
     def gain(self) -> Estimate:
-        """The chosen trial's mean gain over its baseline, paired by further seed, with its CI."""
+        """The chosen trial's mean gain over its baseline, with its CI.
+
+        Values are paired by further seed.
+        """
         if self._difference is None:
             return UNKNOWN
         return self._difference.estimate
 
     @property
     def has_equal_differences(self) -> bool:
-        """Whether the chosen trial gains the same over its baseline on each further seed."""
+        """Whether the chosen trial has the same gain over its baseline on each further seed."""
         return self._difference is not None and (
             self._difference.worst == self._difference.largest
         )
 
     @functools.cached_property
     def _difference(self) -> PairedDifference | None:
-        """The chosen trial compared with its baseline; None unless all their values are known."""
+        """The chosen trial compared with its baseline.
+
+        It is None unless all their values are known.
+        """
         if self.trial is None or self.against is None or self.missing:
             return None
         seeds = self._seeds_of("confirm")
@@ -347,8 +353,8 @@ class RecheckNumbers:
     def is_of_other_values(self) -> bool:
         """Whether the candidates' stored values seem to be of another kind than their new values.
 
-        All are so far away that selection alone does not explain it: the best of many runs is
-        still near the other runs.
+        All stored values are then so far away that selection alone does not explain it. The best
+        of many runs is still near the other runs.
         """
         if len(self.confirmed.values) < _FEWEST_TO_TELL:
             return False
