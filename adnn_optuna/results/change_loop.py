@@ -51,8 +51,10 @@ _VERDICTS: Mapping[CandidateVerdict, Verdict] = {
 }
 _NEXT_STEPS: Mapping[CandidateVerdict, Step] = {
     "baseline": Step(
-        "Change what is evaluated, and make the same call again.",
-        "Change what is evaluated, and run the same command again.",
+        "Change what is evaluated, and make the same call again (if you set candidate, with "
+        "another name).",
+        "Change what is evaluated, and run the same command again (if you set --candidate, with "
+        "another name).",
     ),
     "kept": Step("Keep the change, and try another one."),
     "not kept": Step("Undo the change, and try another one."),
@@ -291,7 +293,7 @@ class ChangeLoop(Printed):
         if candidate.verdict != "not kept" or candidate.compared is None:
             return ""
         if candidate.n_failed > len(candidate.succeeded):
-            return "Most of its runs failed."
+            return "More than half of its runs failed."
         standard = Standard(*map(candidate.compared.get, Standard._fields))
         needed = self._gain_unit.gain(float(needed_gain(standard, self.n_runs)))
         return f"After {in_number(self.n_runs, 'run')}, the gain had to exceed {needed}."

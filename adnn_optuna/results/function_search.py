@@ -10,6 +10,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from adnn_optuna._attributes import ANNEALING, RANDOM
 from adnn_optuna._units import Estimate, Unit, all_of, capitalized, in_number, params_in_words
 from adnn_optuna.engine.records import FunctionRecord, SearchRecord
 from adnn_optuna.engine.storages import storage_url
@@ -216,12 +217,9 @@ class FunctionSearch(StudyResult):
                 notes.append(f"Trial {number} has the study's best single value: {words}.")
         if self.record.n_searches_elsewhere:
             n = self.record.n_searches_elsewhere + 1
-            side = "upward"
-            if self.record.is_minimized:
-                side = "downward"
             sentence = (
-                f"The storage holds {n} searches of this function: the best of {n} values is "
-                f"biased {side}."
+                f"The storage holds {n} searches of this function. If you choose one by its "
+                "value, this value is biased."
             )
             notes.append(Caution(sentence))
         return notes
@@ -331,6 +329,9 @@ def _compare_step(record: FunctionRecord, function: str) -> Step:
     if not record.is_minimized:
         arguments.insert(0, 'direction="maximize"')
         options += ["--direction", "maximize"]
+    if record.sampler not in ("", ANNEALING, RANDOM):  # These two are compared by default.
+        arguments.insert(0, repr(record.sampler))
+        options += ["--samplers", record.sampler]
     if record.resampled is not None:
         arguments.append(f"resampled={record.resampled}")
         options += ["--resampled", ",".join(map(str, record.resampled))]
