@@ -807,8 +807,13 @@ class Recheck(Printed):
     def _next_step(self) -> Step:
         if self.numbers.missing:
             return MAKE_THE_REST
-        if not self._is_confirmed:
+        if self.numbers.is_deterministic:
             return Step()
+        if not self._is_confirmed:
+            return Step(
+                "Correct evaluate, and pass another study_name.",
+                "Correct the function, and pass another --study-name.",
+            )
         return Step('result.report("recheck.html")', self._report_command, writes_report=True)
 
     def _tables(self) -> list[Table]:
