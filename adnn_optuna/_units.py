@@ -18,6 +18,15 @@ class Estimate(NamedTuple):
     high: float = math.nan
 
 
+def excess_over(estimate: Estimate, reported: float, sign: int) -> Estimate:
+    """Return by how much a reported value is better than an estimate, with its CI.
+
+    ``sign`` is 1 if higher values are better, and -1 otherwise.
+    """
+    value, *ends = (sign * (reported - end) for end in estimate)
+    return Estimate(value, min(ends), max(ends))
+
+
 def estimate_around(value: float, half: float) -> Estimate:
     """Return a value with a symmetric CI of this half width."""
     return Estimate(value, value - half, value + half)

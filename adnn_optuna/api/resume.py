@@ -8,8 +8,15 @@ from typing import Any, Literal, Unpack
 import optuna
 from optuna.pruners import BasePruner
 
-from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Arguments, Declaration, Json, as_sizes
+from adnn_optuna._attributes import (
+    COMPARISON,
+    RESAMPLED,
+    SEARCH,
+    Arguments,
+    Declaration,
+    Json,
+    as_sizes,
+)
 from adnn_optuna._checks import FilePath, WrongValueError, shown
 from adnn_optuna.api._calls import Call, Running, as_searched, checked_call, verb
 from adnn_optuna.api.compare import compare
@@ -139,7 +146,7 @@ def _stored_objective(
     call: Call,
 ) -> tuple[Searched[Any], Json]:
     """Return the objective of a stored search, and the settings of the search."""
-    settings: Json = study.user_attrs.get(stored.SEARCH, {})
+    settings: Json = study.user_attrs.get(SEARCH, {})
     if objective is None:
         objective = kind_of(study.user_attrs).rebuilt(study, data_dir)
     # The first call has already checked the function for splits.
@@ -159,13 +166,13 @@ def _stored_objective(
         seed=settings["seed"],
         replicate=settings["replicate"],
         n_jobs=n_jobs,
-        resampled=as_sizes(study.user_attrs.get(stored.RESAMPLED)) or False,
+        resampled=as_sizes(study.user_attrs.get(RESAMPLED)) or False,
     )
     return searched, settings
 
 
 def _stored_sampler(study: optuna.Study, names: list[str]) -> str:
-    sampler: str | None = study.user_attrs.get(stored.SEARCH, {}).get("sampler")
+    sampler: str | None = study.user_attrs.get(SEARCH, {}).get("sampler")
     if sampler in names:
         return sampler
     raise WrongValueError(
@@ -177,7 +184,7 @@ def _stored_sampler(study: optuna.Study, names: list[str]) -> str:
 
 def _arguments(head: optuna.Study, objective: Any, data_dir: FilePath | None) -> dict[str, Any]:
     """Return the arguments of a comparison, as its declaration stores them."""
-    declaration: Declaration = head.user_attrs[stored.COMPARISON]
+    declaration: Declaration = head.user_attrs[COMPARISON]
     arms = declaration["arms"]
     name = f"Comparison {head.study_name!r}"
     records = [run for of_arm in records_of_comparison(head).values() for run in of_arm.values()]

@@ -12,7 +12,7 @@ import optuna
 from optuna.pruners import BasePruner
 from optuna.study import StudyDirection
 
-from adnn_optuna import _attributes as stored
+from adnn_optuna._attributes import STOP_REASON
 from adnn_optuna._checks import checked_failed, logger
 from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.api._calls import Searching, as_searched, checked_call, verb
@@ -179,7 +179,7 @@ def run_search(spec: StudySpec, storage: AnyStorage | None, *, reuse: bool) -> S
                 n_now = run_trials(spec, study, stop, after_tell)
             if n_before and n_now == n_before:
                 # If a run was killed after it had passed these limits, no reason is stored.
-                reason = study.user_attrs.get(stored.STOP_REASON) or "these limits"
+                reason = study.user_attrs.get(STOP_REASON) or "these limits"
                 message = "Nothing was left to do in study %r: it had ended by %s already."
                 logger.info(message, study.study_name, reason)
             record = searched.conclude(read_record(study), plan, stop)

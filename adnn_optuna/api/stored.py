@@ -11,8 +11,7 @@ from typing import Any, cast
 import optuna
 from optuna.storages import BaseStorage
 
-from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Declaration
+from adnn_optuna._attributes import COMPARISON, CONFIG, EVALUATED, Declaration
 from adnn_optuna._checks import WrongValueError, logger
 from adnn_optuna._differences import config_differences
 from adnn_optuna.callbacks import LimitValues
@@ -58,7 +57,7 @@ def load_comparison(storage: AnyStorage, study_name: str) -> Comparison:
     """
     head = load_head(open_storage(storage, must_exist=True), study_name)
     arms = records_of_comparison(head)
-    declaration: Declaration = head.user_attrs[stored.COMPARISON]
+    declaration: Declaration = head.user_attrs[COMPARISON]
     seeds_declared = declaration["seeds"]
     ended = [
         {seed for seed, run in records_by_seed.items() if run.is_over}
@@ -87,7 +86,7 @@ def declaration_of(storage: BaseStorage, name: str) -> Declaration | None:
         return None
     if is_undeclared(load_search(storage, name)):
         return None
-    return load_head(storage, name).user_attrs[stored.COMPARISON]
+    return load_head(storage, name).user_attrs[COMPARISON]
 
 
 def load_head(storage: BaseStorage, name: str) -> optuna.Study:
@@ -107,13 +106,13 @@ def like_comparisons(head: optuna.Study) -> tuple[str, ...]:
 
     def objective_of(name: str) -> Any:
         """Return what all runs of a comparison share: the objective, or the data of models."""
-        declaration: Declaration = attrs[name][stored.COMPARISON]
+        declaration: Declaration = attrs[name][COMPARISON]
         for label, seed in itertools.product(declaration["arms"], declaration["seeds"]):
             run = attrs.get(study_name_of(name, label, seed), {})
-            if stored.CONFIG in run:
-                config = run[stored.CONFIG]
+            if CONFIG in run:
+                config = run[CONFIG]
                 return {key: config[key] for key in config if key not in ("seed", "space")}
-        evaluated = attrs[name].get(stored.EVALUATED)
+        evaluated = attrs[name].get(EVALUATED)
         if isinstance(evaluated, dict):
             return evaluated.get("dataset")
         return None
@@ -123,7 +122,7 @@ def like_comparisons(head: optuna.Study) -> tuple[str, ...]:
         return ()
     names = []
     for name in attrs:
-        if stored.COMPARISON in attrs[name] and name != head.study_name:
+        if COMPARISON in attrs[name] and name != head.study_name:
             other_objective = objective_of(name)
             if other_objective and not config_differences(objective, other_objective):
                 names.append(name)
@@ -172,7 +171,7 @@ def limits_of_runs(
 
 def records_of_comparison(head: optuna.Study) -> dict[str, dict[int, SearchRecord]]:
     """Return the records of a comparison's stored studies, by arm and seed."""
-    declaration: Declaration = head.user_attrs[stored.COMPARISON]
+    declaration: Declaration = head.user_attrs[COMPARISON]
     storage = head._storage
     stored_names = set(optuna.get_all_study_names(storage))
     arms: dict[str, dict[int, SearchRecord]] = {label: {} for label in declaration["arms"]}

@@ -16,7 +16,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
 import adnn_optuna.samplers
-from adnn_optuna import _attributes as stored
+from adnn_optuna._attributes import ANNEALING, GREEDY, GREEDY_IMPROVING, RANDOM
 from adnn_optuna._checks import WrongTypeError, check_choice, check_installed, shown
 from adnn_optuna.samplers._keyed import COUNTING, KeyedIndexSampler, KeyedSampler
 
@@ -89,7 +89,7 @@ SAMPLERS: dict[str, Arm] = {
     arm.name: arm
     for arm in (
         Arm(
-            stored.GREEDY,
+            GREEDY,
             lambda *_: adnn_optuna.samplers.DeltaStepSampler(),
             help="the paper's walk",
             starts_at_baseline=True,
@@ -97,20 +97,20 @@ SAMPLERS: dict[str, Arm] = {
             is_batched=True,
         ),
         Arm(
-            stored.GREEDY_IMPROVING,
+            GREEDY_IMPROVING,
             lambda *_: adnn_optuna.samplers.DeltaStepSampler(accept="improving"),
             help="keeps only steps that improve",
             starts_at_baseline=True,
             ends_by_itself=True,
         ),
         Arm(
-            stored.ANNEALING,
+            ANNEALING,
             _annealing,
             help="simulated annealing",
             starts_at_baseline=True,
         ),
         Arm(
-            stored.RANDOM,
+            RANDOM,
             keyed(samplers.RandomSampler),
             help="offsets at random",
             is_batched=True,

@@ -19,7 +19,7 @@ from typing import Any
 
 import optuna
 
-from adnn_optuna import _attributes as stored
+from adnn_optuna._attributes import CODE, read_study
 from adnn_optuna._checks import WrongValueError, logger
 from adnn_optuna._units import in_number
 from adnn_optuna.samplers._trials import is_done
@@ -47,8 +47,8 @@ def check_code(
     n_elsewhere = 0
     outdated = []
     for study in studies:
-        attrs, trials = stored.read_study(study)
-        if (before := attrs.get(stored.CODE)) == current:
+        attrs, trials = read_study(study)
+        if (before := attrs.get(CODE)) == current:
             continue
         outdated.append(study)
         if before is None:
@@ -73,7 +73,7 @@ def check_code(
             ", ".join(functions),
         )
     for study in outdated:
-        study.set_user_attr(stored.CODE, current)
+        study.set_user_attr(CODE, current)
 
 
 def code_fingerprint(function: UserFunction) -> str:

@@ -15,14 +15,20 @@ import numpy as np
 import optuna
 from optuna.trial import BaseTrial, FrozenTrial, TrialState
 
-from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import ExampleScores, examples_of
+from adnn_optuna._attributes import (
+    EXAMPLE_GROUPS,
+    EXAMPLE_PARTS,
+    EXAMPLES,
+    ExampleScores,
+    examples_of,
+    malformed,
+)
 from adnn_optuna._checks import Fault, WrongTypeError, WrongValueError
 from adnn_optuna._files import check_npz
 
 # Some databases hold no more than 65,535 characters in an attribute.
 _LONGEST = 55_000
-_FIRST_PART = f"{stored.EXAMPLE_PARTS}/0"
+_FIRST_PART = f"{EXAMPLE_PARTS}/0"
 # Maps Python's id() of a running trial to the list that collects the trial's scores. A trial has a
 # list if the surrounding code stores the scores instead of `log_scores`.
 _COLLECTED: dict[int, list["Scored"]] = {}
@@ -83,7 +89,7 @@ def from_attributes(
         have_shapes = current_shapes == [*shapes]
     if not (are_numbers and have_shapes):
         fault = Fault("an .npz file of its arrays as base64", "another text")
-        raise stored.malformed(name, of, fault)
+        raise malformed(name, of, fault)
     return arrays
 
 
@@ -97,7 +103,7 @@ class Scored:
     @functools.cached_property
     def attributes(self) -> tuple[ExampleScores, dict[str, str]]:
         """The scores as a trial's attributes: a record and, for many scores, further texts."""
-        parts = _in_parts(stored.EXAMPLE_PARTS, _packed(self.scores))
+        parts = _in_parts(EXAMPLE_PARTS, _packed(self.scores))
         examples: ExampleScores = {"n": len(self.scores), "scores": parts.pop(_FIRST_PART)}
         if self.groups is not None:
             examples["groups"] = _digest(self.groups)
@@ -160,7 +166,7 @@ def log_scores(trial: BaseTrial, scores: Any, *, groups: Any = None) -> float:
         examples, parts = scored.attributes
         for name, text in parts.items():
             trial.set_user_attr(name, text)
-        trial.set_user_attr(stored.EXAMPLES, examples)
+        trial.set_user_attr(EXAMPLES, examples)
     return float(array.mean(dtype=np.float64))
 
 
@@ -214,7 +220,7 @@ def _check_first(trial: optuna.Trial, scored: Scored) -> None:
     if study in _FIRST:
         _check_alike(*_FIRST[study], trial.number, scored.attributes[0])
     elif scored.groups is not None:  # This trial may become the first completed trial.
-        groups = as_attributes(stored.EXAMPLE_GROUPS, scored.groups.astype("<i4"))
+        groups = as_attributes(EXAMPLE_GROUPS, scored.groups.astype("<i4"))
         for name, text in groups.items():
             study.set_user_attr(name, text)
 
@@ -266,10 +272,10 @@ def read_examples(
     if "groups" in of_first:
         study_label = f"study {study_name!r}"
         shapes = [(of_first["n"],)]
-        [groups] = from_attributes(attrs, stored.EXAMPLE_GROUPS, study_label, shapes)
+        [groups] = from_attributes(attrs, EXAMPLE_GROUPS, study_label, shapes)
         if _digest(groups) != of_first["groups"]:
             fault = Fault("the trials' groups", "others")
-            raise stored.malformed(stored.EXAMPLE_GROUPS, study_label, fault)
+            raise malformed(EXAMPLE_GROUPS, study_label, fault)
     are_right = all(column.dtype == bool for column in columns)
     scores = np.stack(columns, axis=1).astype(np.float32)
     return Examples([trial for trial, _ in scored_trials], scores, groups, are_right)
@@ -281,7 +287,7 @@ def _unpacked(trial: FrozenTrial, examples: ExampleScores, of: str) -> np.ndarra
     attrs = {**trial.user_attrs, _FIRST_PART: examples["scores"]}
     content = b""
     with contextlib.suppress(ValueError):
-        content = _joined(attrs, stored.EXAMPLE_PARTS)
+        content = _joined(attrs, EXAMPLE_PARTS)
     if len(content) == math.ceil(n / 8):
         bits = np.unpackbits(np.frombuffer(content, np.uint8), count=n)
         return bits.astype(bool)
@@ -290,4 +296,4 @@ def _unpacked(trial: FrozenTrial, examples: ExampleScores, of: str) -> np.ndarra
         if np.isfinite(scores).all():
             return scores
     fault = Fault(f"{n} finite scores, in bits or in float32, as base64", "another text")
-    raise stored.malformed(stored.EXAMPLES, of, fault)
+    raise malformed(EXAMPLES, of, fault)

@@ -16,8 +16,20 @@ from optuna.pruners import MedianPruner
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import NEW_SEED_NAMES, Json, Params, confirmation_name
+from adnn_optuna._attributes import (
+    ANNEALING,
+    FAILED,
+    NEW_SEED_NAMES,
+    PROPOSAL,
+    RANDOM,
+    REPLICATE,
+    RESAMPLED,
+    SEARCH,
+    TOO_MANY,
+    Json,
+    Params,
+    confirmation_name,
+)
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_integer
 from adnn_optuna._seeds import replicate_seed, seeds_of_best_trial, trial_seed
 from adnn_optuna.callbacks import LimitValues, MaxTimeCallback
@@ -53,7 +65,7 @@ if TYPE_CHECKING:
 _REPLICATES = 0.2
 _FEWEST_TO_REPLICATE = 50
 _NEW_SEEDS_OF_COMPARED = 5
-_ARMS = Arms(SAMPLERS, ("tpe", stored.ANNEALING), stored.RANDOM, pruner=MedianPruner())
+_ARMS = Arms(SAMPLERS, ("tpe", ANNEALING), RANDOM, pruner=MedianPruner())
 
 
 def with_seed(objective: Callable[..., float]) -> tuple[Callable[[Any, int], float], bool]:
@@ -189,7 +201,7 @@ class FunctionObjective:
         n_at_once: Any = batch_size
         if batch_size == "auto":
             n_at_once = self.n_jobs
-        n_at_once = as_integer("batch_size", n_at_once, below=stored.TOO_MANY)
+        n_at_once = as_integer("batch_size", n_at_once, below=TOO_MANY)
         n_threads = n_at_once  # An executor limits the number of its jobs at once by itself.
         if self.executor is None:
             n_threads = self.n_jobs
@@ -219,7 +231,7 @@ class FunctionObjective:
         if ending.is_compared:
             return self.confirm
         if ending.confirm != "auto":
-            return as_integer("confirm", ending.confirm, 0, stored.TOO_MANY)
+            return as_integer("confirm", ending.confirm, 0, TOO_MANY)
         is_long = max_trial is None or max_trial >= SEEDS
         if self.is_seeded and is_long:
             return SEEDS
@@ -228,7 +240,7 @@ class FunctionObjective:
     def check(self, study: optuna.Study) -> None:
         """Raise an error for a study with another direction or seed."""
         check_direction(study, self.direction)
-        seed = study.user_attrs.get(stored.SEARCH, {}).get("seed", self.seed)
+        seed = study.user_attrs.get(SEARCH, {}).get("seed", self.seed)
         if seed != self.seed:
             raise WrongValueError(
                 f"seed must be {seed}, as in study {study.study_name!r}; got {self.seed}. Use "
@@ -240,11 +252,11 @@ class FunctionObjective:
         self.check(study)
         check_is_reached(study._storage, self.executor)
         attrs = study.user_attrs
-        if self.failed is not None and attrs.get(stored.FAILED) != self.failed:
-            study.set_user_attr(stored.FAILED, self.failed)
+        if self.failed is not None and attrs.get(FAILED) != self.failed:
+            study.set_user_attr(FAILED, self.failed)
         sizes = self.stored_arguments["resampled"]
-        if self.resampled is not None and attrs.get(stored.RESAMPLED) != sizes:
-            study.set_user_attr(stored.RESAMPLED, sizes)
+        if self.resampled is not None and attrs.get(RESAMPLED) != sizes:
+            study.set_user_attr(RESAMPLED, sizes)
 
     def suggest(self, trial: optuna.Trial) -> None:
         """Do nothing, because the function suggests while it runs."""
@@ -301,7 +313,7 @@ class FunctionObjective:
     def _seed_of(self, trial: optuna.Trial) -> int:
         """Return a trial's own seed. A retry after a worker's death has the same seed."""
         attrs = trial.study._storage.get_trial_system_attrs(trial._trial_id)
-        replicate = attrs.get(stored.REPLICATE)
+        replicate = attrs.get(REPLICATE)
         if replicate is not None:
             index = replicate["index"]
             key = index
@@ -311,7 +323,7 @@ class FunctionObjective:
         # After a worker's death, another trial has the same index, or is a retry. The seed does
         # not follow from that trial's own number, so it stays the same.
         number = attrs.get("failed_trial", trial.number)
-        proposal = attrs.get(stored.PROPOSAL)
+        proposal = attrs.get(PROPOSAL)
         if proposal is None:
             return trial_seed(self.seed, number)
         index = proposal["index"]  # None if the trial was enqueued and not proposed.

@@ -13,8 +13,9 @@ from optuna.exceptions import OptunaError
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import (
+    ENDED,
+    OUTCOME,
     Attributes,
     Ended,
     Metrics,
@@ -82,7 +83,7 @@ class Outcome:
             outcome["examples"], parts = self.examples.attributes
             for name, text in parts.items():
                 trial.set_user_attr(name, text)
-        trial.set_user_attr(stored.OUTCOME, outcome)
+        trial.set_user_attr(OUTCOME, outcome)
         if self.status == "timeout":
             mark(trial, "interrupted")
         elif self.status == "diverged":
@@ -255,13 +256,13 @@ class ObjectiveStudy(optuna.Study):
                 number = number.number
             storage = self._storage
             trial_id = storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
-            storage.set_trial_system_attr(trial_id, stored.ENDED, "diverged")
+            storage.set_trial_system_attr(trial_id, ENDED, "diverged")
         return super().tell(trial, values, state, skip_if_finished)
 
 
 def mark(trial: optuna.Trial, ended: Ended) -> None:
     """Store why a trial has no value, before the trial is told."""
-    trial.study._storage.set_trial_system_attr(trial._trial_id, stored.ENDED, ended)
+    trial.study._storage.set_trial_system_attr(trial._trial_id, ENDED, ended)
 
 
 def has_ended(trial: optuna.Trial) -> bool:

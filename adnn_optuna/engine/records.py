@@ -12,9 +12,22 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import (
+    CODE,
+    COMPARISON,
+    CONFIG,
+    EVALUATED,
+    FAILED,
+    GREEDY,
+    GREEDY_IMPROVING,
     NEW_SEED_NAMES,
+    OWNER,
+    PLANNED,
+    PROPOSAL,
+    RESAMPLED,
+    SEARCH,
+    STOP_REASON,
+    VIOLATED,
     Attributes,
     Json,
     Planned,
@@ -22,7 +35,10 @@ from adnn_optuna._attributes import (
     RunRecord,
     as_sizes,
     confirmation_name,
+    first_fault,
+    outcome_of,
     planned_of,
+    read_study,
     runs_of,
 )
 from adnn_optuna._seeds import seeds_of_best_trial
@@ -74,7 +90,7 @@ class SearchRecord:
 
     def refreshed(self, *kinds: str) -> Self:
         """Return the record with the study's current attributes of these ``kinds``."""
-        attrs, _ = stored.read_study(self.study)
+        attrs, _ = read_study(self.study)
         names = [name for name in attrs if name.partition("/")[0] in kinds]
         news = {name: attrs[name] for name in names}
         return dataclasses.replace(self, attrs={**self.attrs, **news})
@@ -82,7 +98,7 @@ class SearchRecord:
     def with_new_seeds(self) -> Self:
         """Return the record with the current evaluations of its best trials on new seeds."""
         confirming = confirmation_trials(self.study._storage, self.study.study_name)
-        return dataclasses.replace(self.refreshed(stored.PLANNED), confirming=confirming)
+        return dataclasses.replace(self.refreshed(PLANNED), confirming=confirming)
 
     @property
     def sampler(self) -> str:
@@ -110,7 +126,7 @@ class SearchRecord:
     @property
     def settings(self) -> Mapping[str, Any]:
         """The :class:`SearchSettings` that the study stores. Empty if it stores none."""
-        return self.attrs.get(stored.SEARCH, {})
+        return self.attrs.get(SEARCH, {})
 
     @property
     def runs(self) -> list[RunRecord]:
@@ -132,7 +148,7 @@ class SearchRecord:
         It is ``"exhausted"`` if no trial was left, and ``"interrupted"`` after Ctrl-C. It is None
         if the study has not ended.
         """
-        return self.attrs.get(stored.STOP_REASON)
+        return self.attrs.get(STOP_REASON)
 
     @property
     def is_over(self) -> bool:
@@ -158,25 +174,25 @@ class SearchRecord:
 
     def _is_added(self, trial: FrozenTrial) -> bool:
         """Return whether a trial was added with its value, and was not run by this study."""
-        is_search = stored.CONFIG in self.attrs or stored.SEARCH in self.attrs
+        is_search = CONFIG in self.attrs or SEARCH in self.attrs
         # A copied trial keeps the owner of the original trial, which has another number.
-        is_copied = not {stored.OWNER, stored.PROPOSAL}.isdisjoint(trial.system_attrs)
-        is_timed = "elapsed" in stored.outcome_of(trial.user_attrs) and not is_copied
+        is_copied = not {OWNER, PROPOSAL}.isdisjoint(trial.system_attrs)
+        is_timed = "elapsed" in outcome_of(trial.user_attrs) and not is_copied
         return is_search and owner_of(trial) is None and not is_timed
 
     def proposer(self, trial: FrozenTrial) -> str:
         """Return the source of a finished trial: a sampler, or a method of the study."""
-        proposal = trial.system_attrs.get(stored.PROPOSAL)
+        proposal = trial.system_attrs.get(PROPOSAL)
         if self._is_added(trial):
             return "study.add_trial"
         if self.is_control:  # A control's trials store another sampler's name.
             return self.sampler
         if proposal is None:
-            if stored.OWNER in trial.system_attrs:
+            if OWNER in trial.system_attrs:
                 return self.sampler
             return "study.optimize"
         kind = str(proposal["sampler"]).partition(":")[0]
-        walks = (stored.GREEDY, stored.GREEDY_IMPROVING)
+        walks = (GREEDY, GREEDY_IMPROVING)
         is_walk = kind == "delta_step" and self.sampler in walks
         # `search` makes keyed samplers from names and from factories. All keyed trials of a study
         # are from one sampler, because a study has only one.
@@ -336,7 +352,7 @@ class FunctionRecord(SearchRecord):
     @property
     def failed(self) -> float | None:
         """The user's value for a failed run, or None if the user set none."""
-        return self.attrs.get(stored.FAILED)
+        return self.attrs.get(FAILED)
 
     @property
     def best_value(self) -> float:
@@ -364,7 +380,7 @@ class FunctionRecord(SearchRecord):
     @property
     def resampled(self) -> Resampled | None:
         """The numbers of training and test examples, if seeds redraw the split of one data set."""
-        return as_sizes(self.attrs.get(stored.RESAMPLED))
+        return as_sizes(self.attrs.get(RESAMPLED))
 
     @property
     def new_seeds(self) -> list[int]:
@@ -396,7 +412,7 @@ class FunctionRecord(SearchRecord):
     @property
     def n_violated(self) -> int:
         """The number of new seeds on which the best trial violates a constraint."""
-        return sum(stored.VIOLATED in trial.system_attrs for trial in self._on_new_seeds)
+        return sum(VIOLATED in trial.system_attrs for trial in self._on_new_seeds)
 
     @property
     def _is_tested(self) -> bool:
@@ -441,8 +457,8 @@ def confirmation_trials(storage: BaseStorage, study_name: str) -> tuple[FrozenTr
         study = optuna.load_study(study_name=confirmation_name(study_name), storage=storage)
     except KeyError:
         return ()
-    attrs, trials = stored.read_study(study)
-    if stored.EVALUATED in attrs:
+    attrs, trials = read_study(study)
+    if EVALUATED in attrs:
         return tuple(trials)
     return ()
 
@@ -450,7 +466,7 @@ def confirmation_trials(storage: BaseStorage, study_name: str) -> tuple[FrozenTr
 def attributes_in(storage: BaseStorage) -> dict[str, Json]:
     """Return the valid user attributes of all studies in a storage, by study name."""
     attrs = {study.study_name: study.user_attrs for study in storage.get_all_studies()}
-    return {name: each for name, each in attrs.items() if stored.first_fault(each) is None}
+    return {name: each for name, each in attrs.items() if first_fault(each) is None}
 
 
 def read_record(
@@ -473,14 +489,14 @@ def read_record(
 
 def beginnings_of_runs(attrs_of_studies: Mapping[str, Attributes]) -> list[str]:
     """Return the prefixes that the names of comparisons' runs have."""
-    return [f"{name}/" for name, attrs in attrs_of_studies.items() if stored.COMPARISON in attrs]
+    return [f"{name}/" for name, attrs in attrs_of_studies.items() if COMPARISON in attrs]
 
 
 def _n_searches_elsewhere(
     own_name: str, attrs: Attributes, others: Mapping[str, Attributes]
 ) -> int:
     """Return how many other studies, outside comparisons, search the same function."""
-    code = attrs.get(stored.CODE)
+    code = attrs.get(CODE)
     heads = tuple(beginnings_of_runs(others))
     if code is None or own_name.startswith(heads):
         return 0
@@ -488,7 +504,7 @@ def _n_searches_elsewhere(
     for name, attrs_of_study in others.items():
         if name == own_name or name.startswith(heads):
             continue
-        is_same_function = attrs_of_study.get(stored.CODE) == code
-        if is_same_function and stored.SEARCH in attrs_of_study:
+        is_same_function = attrs_of_study.get(CODE) == code
+        if is_same_function and SEARCH in attrs_of_study:
             n_searches += 1
     return n_searches

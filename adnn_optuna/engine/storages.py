@@ -14,9 +14,8 @@ from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna import _attributes as stored
 from adnn_optuna import _checks
-from adnn_optuna._attributes import Attributes, Json
+from adnn_optuna._attributes import COMPARISON, EVALUATED, Attributes, Json, read_study
 from adnn_optuna._checks import NoSuchFileError, WrongInputError, WrongValueError, load
 from adnn_optuna.engine.repeating import (
     StorageError,
@@ -317,7 +316,7 @@ def load_study(storage: BaseStorage, study_name: str) -> Study:
             f"Study {study_name!r} not found in {where}. Available: {available}."
         ) from None
     check_one_objective(study)
-    stored.read_study(study)
+    read_study(study)
     return study
 
 
@@ -330,7 +329,7 @@ def load_search(storage: BaseStorage, study_name: str) -> Study:
 
 def check_no_evaluations(study: Study) -> None:
     """Refuse a study of evaluations, such as the study of a recheck."""
-    if stored.EVALUATED in study.user_attrs:
+    if EVALUATED in study.user_attrs:
         raise WrongValueError(
             f"Study {study.study_name!r} must be a search or a comparison of samplers; got "
             "evaluations, such as of a recheck. Pass the study that they evaluate."
@@ -348,7 +347,7 @@ class StudyRead(NamedTuple):
     @classmethod
     def of(cls, study: Study) -> Self:
         """Read a study. Raise an error if a stored attribute has a wrong type."""
-        return cls(study, *stored.read_study(study))
+        return cls(study, *read_study(study))
 
     @property
     def maximize(self) -> bool:
@@ -371,7 +370,7 @@ def opened_study(study: AnyStudy) -> StudyRead:
 
 def is_comparison(study: Study) -> bool:
     """Return whether a study declares a comparison."""
-    return stored.COMPARISON in study.user_attrs
+    return COMPARISON in study.user_attrs
 
 
 def open_declared(

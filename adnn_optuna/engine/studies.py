@@ -19,8 +19,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import TrialState
 
 import adnn_optuna.samplers
-from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import SearchSettings, confirmation_name
+from adnn_optuna._attributes import COMPARISON, FAILED, SEARCH, SearchSettings, confirmation_name
 from adnn_optuna._checks import WrongValueError, check_type, logger, printable
 from adnn_optuna._seeds import derived_seed
 from adnn_optuna._units import unit_of
@@ -159,13 +158,13 @@ def _sampler(spec: StudySpec, study: optuna.Study | None) -> BaseSampler:
     settings = spec.settings
     objective = spec.plan.objective
     attrs = {} if study is None else study.user_attrs
-    stored_settings: SearchSettings = attrs.get(stored.SEARCH, settings)
+    stored_settings: SearchSettings = attrs.get(SEARCH, settings)
     if stored_settings["sampler"] != settings["sampler"]:
         raise WrongValueError(
             f"The study {spec.name!r} was searched by {stored_settings['sampler']}, not by "
             f"{settings['sampler']}; use another study name."
         )
-    if stored.COMPARISON in attrs:
+    if COMPARISON in attrs:
         raise WrongValueError(
             f"Study {spec.name!r} must be a search; got a comparison. Use another study name."
         )
@@ -180,8 +179,8 @@ def _sampler(spec: StudySpec, study: optuna.Study | None) -> BaseSampler:
 def _prepare(spec: StudySpec, study: optuna.Study) -> None:
     """Store a new study's settings. Enqueue the baseline unless the sampler begins with it."""
     spec.plan.objective.attach(study)
-    if stored.SEARCH not in study.user_attrs:
-        study.set_user_attr(stored.SEARCH, spec.settings)
+    if SEARCH not in study.user_attrs:
+        study.set_user_attr(SEARCH, spec.settings)
     baseline = dict(spec.plan.objective.baseline_params)
     if not baseline or spec.arm.starts_at_baseline or study.get_trials(deepcopy=False):
         return
@@ -300,7 +299,7 @@ def run_trials(
     # If another limit ended the search earlier, replicates are still the same share of all trials.
     n_searched = _counts(study)[1]
     n_wanted = max_trial if n_searched >= n_to_search else round(n_searched / (1 - share))
-    study.sampler = ReplicateSampler(study.user_attrs.get(stored.FAILED))
+    study.sampler = ReplicateSampler(study.user_attrs.get(FAILED))
     of_replicates = checked_limits(max_trial=n_wanted, max_time=limits["max_time"])
     replicates = Loop(
         study,

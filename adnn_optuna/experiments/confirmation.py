@@ -20,8 +20,21 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 
-from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Confirmed, Json, TestEvaluation, confirmation_name
+from adnn_optuna._attributes import (
+    BASELINE_METRICS,
+    CONFIRMED,
+    GROUPS,
+    SCORES,
+    TEST,
+    UNSEEDED,
+    Confirmed,
+    Json,
+    TestEvaluation,
+    confirmation_name,
+    malformed,
+    outcome_of,
+    planned_of,
+)
 from adnn_optuna._checks import Fault, WrongValueError, logger, n_cores
 from adnn_optuna._seeds import confirmation_seeds, experiment_fingerprint
 from adnn_optuna._units import Estimate, unit_of
@@ -72,7 +85,7 @@ def evaluate_test_set(
     if best is None:
         return record
     # Another worker may have evaluated the test set since the record was read.
-    record = record.refreshed(stored.TEST, stored.SCORES, stored.GROUPS)
+    record = record.refreshed(TEST, SCORES, GROUPS)
     n_trials = len(record.done_trials)
     evaluation: Any = record.test_evaluation
     attrs: Json = {}
@@ -80,15 +93,15 @@ def evaluate_test_set(
         best_objective, _, runs = retrain_best_trial(record, objective, stop)
         compared = compared_on_test_set(best_objective.trainer, *runs)
         evaluation = {**compared, "trial": best.number}
-        attrs |= scores_as_attributes(f"{stored.SCORES}/{best.number}", runs[1].scores)
+        attrs |= scores_as_attributes(f"{SCORES}/{best.number}", runs[1].scores)
         if "n_groups" in evaluation:
-            attrs |= as_attributes(stored.GROUPS, best_objective.dataset.test_groups)
+            attrs |= as_attributes(GROUPS, best_objective.dataset.test_groups)
     elif evaluation["n_trials"] == n_trials:
         return record
     now = datetime.now(UTC).isoformat()
     evaluation = {**evaluation, "looked": now, "n_trials": n_trials}
     # The evaluation is stored last. Its presence shows that the scores are stored.
-    return record.with_stored({**attrs, f"{stored.TEST}/{now}-{os.getpid()}": evaluation})
+    return record.with_stored({**attrs, f"{TEST}/{now}-{os.getpid()}": evaluation})
 
 
 def retrain_best_trial(
@@ -113,8 +126,8 @@ def retrain_best_trial(
         runs = [*retraining.retrain(unsearched.trainer, starts[:1], stop)]
         runs += retraining.retrain(trainer, starts[1:], stop)
     attrs = record.best.user_attrs
-    metrics_of_baseline = {**record.attrs, **attrs}.get(stored.BASELINE_METRICS, {})
-    metrics_of_best = stored.outcome_of(attrs).get("metrics", {})
+    metrics_of_baseline = {**record.attrs, **attrs}.get(BASELINE_METRICS, {})
+    metrics_of_best = outcome_of(attrs).get("metrics", {})
     metrics = [run.metrics for run in runs]
     before = [{**metrics[0], **metrics_of_baseline}, {**metrics[1], **metrics_of_best}]
     # Compare texts, because the NaN of a diverged baseline does not equal itself.
@@ -186,7 +199,7 @@ def is_random(objective: NetworkObjective) -> bool:
 def note_randomness(record: NetworkRecord, objective: NetworkObjective) -> NetworkRecord:
     """Store a note if no seed changes the training of the best trial."""
     if record.best is not None and not is_random(objective.of(record.best.params)):
-        return record.with_stored({f"{stored.UNSEEDED}/{record.best.number}": True})
+        return record.with_stored({f"{UNSEEDED}/{record.best.number}": True})
     return record
 
 
@@ -211,7 +224,7 @@ def confirm_best_trial(
             "Neither the initial weights nor the order of the batches are random, so no new seed "
             "can confirm the best trial. Pass confirm=0."
         )
-    record = record.refreshed(stored.CONFIRMED)
+    record = record.refreshed(CONFIRMED)
     if best.number not in record.confirmations:
         experiment = experiment_fingerprint(record.config)
         new_seeds = confirmation_seeds(experiment, best.params, n_seeds)
@@ -226,13 +239,13 @@ def confirm_best_trial(
         if earlier_confirmations:
             declared["earlier"] = [study_name for study_name, _ in earlier_confirmations]
             declared["seeds"] = earlier_confirmations[0][1]["seeds"]
-        name = f"{stored.CONFIRMED}/{declared['began']}-{os.getpid()}"
+        name = f"{CONFIRMED}/{declared['began']}-{os.getpid()}"
         # Another worker may have declared a confirmation at the same time. The first one counts.
-        record = record.with_stored({name: declared}).refreshed(stored.CONFIRMED)
+        record = record.with_stored({name: declared}).refreshed(CONFIRMED)
     confirmed = record.confirmations[best.number]
     if confirmed["arms"] != [*arms]:
         fault = Fault(f"of trial {best.number} and its arms {[*arms]}", "others")
-        raise stored.malformed(stored.CONFIRMED, f"study {record.study.study_name!r}", fault)
+        raise malformed(CONFIRMED, f"study {record.study.study_name!r}", fault)
     plan_seeds(record.study, best.number, len(confirmed["seeds"]))
     evaluate = _NetworkEvaluation(arms, stop, _earlier_runs(record, confirmed))
     needed = needed_evaluations(confirmed)
@@ -278,7 +291,7 @@ class _NetworkEvaluation:
         starts = experiment.replace(seed=seed).starts(params)
         [run] = retraining.retrain(experiment.trainer, [starts], self.stop)
         # A diverged run is a result, too, because the parameters can lead to divergence.
-        scores = scores_as_attributes(stored.SCORES, run.scores)
+        scores = scores_as_attributes(SCORES, run.scores)
         return Outcome("complete", run.score, system_attrs=scores)
 
 
@@ -293,7 +306,7 @@ def _earlier(record: NetworkRecord, seeds: list[int]) -> list[tuple[str, Confirm
     attributes_of_others.pop(record.study.study_name, None)
     for name, attrs in attributes_of_others.items():
         for attribute, confirmed in attrs.items():
-            if not attribute.startswith(f"{stored.CONFIRMED}/"):
+            if not attribute.startswith(f"{CONFIRMED}/"):
                 continue
             n = min(len(confirmed["seeds"]), len(seeds))
             if confirmed["seeds"][:n] == seeds[:n]:
@@ -316,7 +329,7 @@ def _earlier_runs(record: NetworkRecord, confirmed: Confirmed) -> dict[tuple[int
         # The first trial of the other study may have other hyperparameters.
         if trial_number == earlier["trial"] and arm != FIRST:
             attrs = trial.system_attrs
-            scores = {k: v for k, v in attrs.items() if k.startswith(stored.SCORES)}
+            scores = {k: v for k, v in attrs.items() if k.startswith(SCORES)}
             outcomes[arm, seed] = Outcome("complete", value_of(trial), system_attrs=scores)
     return outcomes
 
@@ -382,7 +395,7 @@ def n_training_runs(record: NetworkRecord) -> int:
 
 def seconds_of(record: NetworkRecord, count: int) -> float:
     """Return the expected seconds of ``count`` training runs, from the durations of trials."""
-    outcomes = (stored.outcome_of(trial.user_attrs) for trial in record.done_trials)
+    outcomes = (outcome_of(trial.user_attrs) for trial in record.done_trials)
     seconds = [outcome["trained"]["seconds"] for outcome in outcomes if "trained" in outcome]
     return count / n_cores() * fmean(seconds or [0.0])
 
@@ -452,7 +465,7 @@ def read_runs(record: NetworkRecord) -> ConfirmationRuns | None:
     tested = own_scores(record)
     planned = None
     if best is not None:
-        planned = stored.planned_of(record.attrs, best.number)
+        planned = planned_of(record.attrs, best.number)
     if best is None or tested is None or planned is None:
         return None
     confirmed = record.confirmations[best.number]
@@ -468,7 +481,7 @@ def read_runs(record: NetworkRecord) -> ConfirmationRuns | None:
         trial = trials[evaluation]
         trial_label = f"trial {trial.number} of study {name!r}"
         attrs = trial.system_attrs
-        [scores[evaluation]] = from_attributes(attrs, stored.SCORES, trial_label, shapes)
+        [scores[evaluation]] = from_attributes(attrs, SCORES, trial_label, shapes)
         values[evaluation] = value_of(trial)
     earlier = confirmed.get("earlier", ())
     return ConfirmationRuns(
@@ -596,13 +609,13 @@ def own_scores(record: NetworkRecord) -> OwnScores | None:
         return None
     attrs = record.attrs
     study_label = f"study {record.study.study_name!r}"
-    name = f"{stored.SCORES}/{evaluation['trial']}"
+    name = f"{SCORES}/{evaluation['trial']}"
     [scores] = from_attributes(attrs, name, study_label)
     groups = None
-    if f"{stored.GROUPS}/0" in attrs:
-        [groups] = from_attributes(attrs, stored.GROUPS, study_label, [scores.shape])
+    if f"{GROUPS}/0" in attrs:
+        [groups] = from_attributes(attrs, GROUPS, study_label, [scores.shape])
         numbers = {*groups.tolist()}
         if groups.dtype.kind not in "iu" or not numbers <= {*range(len(groups))}:
             fault = Fault("numbers of groups", "others")
-            raise stored.malformed(stored.GROUPS, study_label, fault)
+            raise malformed(GROUPS, study_label, fault)
     return OwnScores.of(scores, groups, record.test_metric, evaluation)

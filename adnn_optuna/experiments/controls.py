@@ -14,8 +14,7 @@ import numpy as np
 import optuna
 from optuna import samplers
 
-from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Json, Params, Proposal, Trained
+from adnn_optuna._attributes import LEARNING_RATE, RANDOM_RESTART, Json, Params, Proposal, Trained
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._seeds import member_seeds
 from adnn_optuna.engine.arms import SAMPLERS, Arm, keyed
@@ -225,7 +224,7 @@ ARMS: dict[str, Arm] = {
         arm.name: arm
         for arm in (
             NetworkArm(
-                stored.RANDOM_RESTART,
+                RANDOM_RESTART,
                 lambda seed, *_: RandomRestartSampler(seed=seed),
                 help="new random weights instead of offsets, which show selection bias",
                 starts_at_baseline=True,
@@ -245,7 +244,7 @@ ARMS: dict[str, Arm] = {
                 replicates="",
             ),
             NetworkArm(
-                stored.LEARNING_RATE,
+                LEARNING_RATE,
                 _tpe_of_control,
                 help="TPE over four decades around the given rate, no offsets",
                 objective=_of_learning_rates,

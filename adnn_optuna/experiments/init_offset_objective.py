@@ -8,9 +8,19 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from adnn_optuna import _attributes as stored
 from adnn_optuna import _checks
-from adnn_optuna._attributes import Params
+from adnn_optuna._attributes import (
+    ANNEALING,
+    CONFIG,
+    GREEDY,
+    LEARNING_RATE,
+    RANDOM_RESTART,
+    TOO_MANY,
+    Config,
+    Params,
+    malformed,
+    subject_of,
+)
 from adnn_optuna._checks import (
     Fault,
     FilePath,
@@ -50,7 +60,7 @@ from adnn_optuna.stats.paired_differences import MARGIN
 if TYPE_CHECKING:
     from adnn_optuna.experiments.search import SearchResult
 
-_COMPARED = (stored.GREEDY, stored.ANNEALING, stored.RANDOM_RESTART)
+_COMPARED = (GREEDY, ANNEALING, RANDOM_RESTART)
 
 
 class InitOffsetObjective(NetworkObjective):
@@ -119,11 +129,11 @@ class InitOffsetObjective(NetworkObjective):
         """All samplers and controls, and the default choice for a comparison."""
         controls: tuple[str, ...] = ()
         if self.fixed_learning_rate is not None:
-            controls = (stored.LEARNING_RATE,)
+            controls = (LEARNING_RATE,)
         margin = None  # Losses and errors have various units, so they have no default margin.
         if self.direction == StudyDirection.MAXIMIZE:
             margin = MARGIN
-        return Arms(ARMS, _COMPARED, stored.RANDOM_RESTART, controls, margin)
+        return Arms(ARMS, _COMPARED, RANDOM_RESTART, controls, margin)
 
     def plan(
         self, arm: Arm, limits: LimitValues, batch_size: int | Literal["auto"], ending: Ending
@@ -148,7 +158,7 @@ class InitOffsetObjective(NetworkObjective):
             n_at_once = 1
             if arm.is_batched and has_one_network:
                 n_at_once = objective.trainer.n_at_once()
-        n_at_once = as_integer("batch_size", n_at_once, below=stored.TOO_MANY)
+        n_at_once = as_integer("batch_size", n_at_once, below=TOO_MANY)
         is_compiled = not has_one_network or objective.trainer.is_compiled
         return RunPlan(
             objective,
@@ -211,9 +221,9 @@ def objective_from_study(
     study: optuna.Study, data_dir: FilePath | None = None
 ) -> InitOffsetObjective:
     """Rebuild the objective that a study stores. ``data_dir`` is the folder of its dataset."""
-    config: Any = study.user_attrs.get(stored.CONFIG)
+    config: Any = study.user_attrs.get(CONFIG)
     if config is None:
-        config = stored.subject_of(study, stored.Config)
+        config = subject_of(study, Config)
     if is_of_trial(config):
         raise WrongValueError(
             f"The model or training of study {study.study_name!r} is a function of the trial, "
@@ -238,7 +248,7 @@ def objective_from_study(
     except (TypeError, LookupError, AttributeError) as error:
         study_label = f"study {study.study_name!r}"
         fault = Fault("as made here", first_line(error))
-        raise stored.malformed(stored.CONFIG, study_label, fault) from error
+        raise malformed(CONFIG, study_label, fault) from error
     differences = config_differences(config["model"], objective.config["model"], "model")
     if differences:
         raise WrongValueError(

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
 
-from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Metrics, TestEvaluation
+from adnn_optuna._attributes import BASELINE, Metrics, TestEvaluation
 from adnn_optuna._checks import WrongValueError, as_integer, logger, shown
 from adnn_optuna._units import (
     ACCURACY,
@@ -355,10 +354,11 @@ class SearchResult(StudyResult):
     def _selection_lines(self) -> list[Line]:
         """Return lines with the gains by the selection metric, of offsets and hyperparameters."""
         unit = units_of(self.record).selection
-        split = self.record.metric.partition("_")[0]
-        labels = {"val": "validation gain", "train": "training gain"}
+        label = "gain"
+        if data := _selection_data(self.record):
+            label = f"{data} gain"
         bias = selection_bias(self.record)
-        lines = [difference(labels.get(split, "gain"), Estimate(self.gain), unit, bias)]
+        lines = [difference(label, Estimate(self.gain), unit, bias)]
         is_confirmed = self.confirmation is not None and self.confirmation.hyperparameters
         gain = self.record.hyperparameter_gain
         if not math.isnan(gain) and not is_confirmed:
@@ -376,7 +376,7 @@ class SearchResult(StudyResult):
         if self.record.is_minimized:
             notes.append("Lower values of the metric are better; a positive gain is a decrease.")
         if not math.isnan(self.record.hyperparameter_gain):
-            first = units_of(self.record).selection.value(self.record.attrs[stored.BASELINE])
+            first = units_of(self.record).selection.value(self.record.attrs[BASELINE])
             notes.append(
                 "Each baseline has the best trial's hyperparameters and no offsets. Their gain is "
                 f"over the first trial's hyperparameters, whose baseline is {first}."
@@ -627,14 +627,19 @@ def _several_evaluations_note(record: NetworkRecord) -> str:
     )
 
 
+def _selection_data(record: NetworkRecord) -> str:
+    """Return the data of the selection metric in a word; empty for another metric."""
+    split = record.metric.partition("_")[0]
+    return {"val": "validation", "train": "training"}.get(split, "")
+
+
 def replication_figure(
     record: NetworkRecord, best: FrozenTrial, confirmation: Confirmation
 ) -> Figure:
     """Return a figure of the trials' gains in the search, and the gains on new seeds."""
     units = units_of(record)
     _, title = _verdict_on(confirmation)
-    split = record.metric.partition("_")[0]
-    data = {"val": "validation", "train": "training"}.get(split, "selection")
+    data = _selection_data(record) or "selection"
     gains = [*record.gains.values()]
     gain = Estimate(record.gain)
     selected = Line(f"trial {best.number}, best", gain, units.selection, is_difference=True)

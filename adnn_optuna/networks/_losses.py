@@ -95,10 +95,7 @@ def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
             per_row(*doubles, takes_integers=False)
         except REFUSALS:
             takes_double = False
-    class_name = settings if isinstance(settings, str) else settings["class_name"]
-    is_own = ">" in class_name
-    forms = [True, False] if is_own else ["sparse" in name.lower()]
-    for takes_integers in forms if head.num_classes and head.size > 1 else [False]:
+    for takes_integers in _forms_of_labels(settings, name, head):
         function = functools.partial(per_row, takes_integers=takes_integers)
         with contextlib.suppress(Exception):  # The user's code may raise any error.
             if function(labels, outputs).shape == labels.shape[:1]:
@@ -108,6 +105,16 @@ def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
         f"The loss {name!r} must return one value per example of a {kind} with {head.size} "
         f"outputs. Pass one that does, such as {head.default_loss!r}."
     )
+
+
+def _forms_of_labels(settings: Settings, name: str, head: Head) -> list[bool]:
+    """Return whether a loss takes labels as integers; for the user's losses, both answers."""
+    if not head.num_classes or head.size == 1:
+        return [False]
+    class_name = settings if isinstance(settings, str) else settings["class_name"]
+    if ">" in class_name:
+        return [True, False]
+    return ["sparse" in name.lower()]
 
 
 def targets_of(head: Head, labels: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:

@@ -7,8 +7,17 @@ from typing import Any, cast
 
 import optuna
 
-from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Arguments, Declaration, DeclaredArm, Resampled
+from adnn_optuna._attributes import (
+    ANNEALING,
+    COMPARISON,
+    GREEDY,
+    RANDOM,
+    RANDOM_RESTART,
+    Arguments,
+    Declaration,
+    DeclaredArm,
+    Resampled,
+)
 from adnn_optuna._checks import (
     TOO_LARGE,
     WrongTypeError,
@@ -23,7 +32,7 @@ from adnn_optuna.engine.arms import Arm
 from adnn_optuna.stats.design import Claim, PairedDesign
 from adnn_optuna.stats.paired_differences import fewest_pairs
 
-_RIVALS = (stored.GREEDY, stored.ANNEALING)
+_RIVALS = (GREEDY, ANNEALING)
 MAX_SEEDS = 10_000  # A limit, because a mistyped range of seeds could fill the storage.
 
 
@@ -93,12 +102,12 @@ def reference_of(arms: Mapping[str, DeclaredArm]) -> str | None:
     The reference is random restarts for networks, and random search for functions.
     """
     names = {label: arm["name"] for label, arm in arms.items()}
-    reference = stored.RANDOM
-    if stored.RANDOM_RESTART in names.values():
-        reference = stored.RANDOM_RESTART
+    reference = RANDOM
+    if RANDOM_RESTART in names.values():
+        reference = RANDOM_RESTART
     labels = [label for label, name in names.items() if name == reference]
-    if stored.RANDOM in labels:
-        return stored.RANDOM
+    if RANDOM in labels:
+        return RANDOM
     return next(iter(labels), None)
 
 
@@ -116,7 +125,7 @@ def claims_of(arms: Mapping[str, DeclaredArm]) -> dict[str, list[Claim]]:
     if reference is not None:
         of_samplers = [(label, reference) for label in samplers]
         searched = [*samplers, reference]
-    if reference is None or arms[reference]["name"] != stored.RANDOM:
+    if reference is None or arms[reference]["name"] != RANDOM:
         rivals = [label for label in samplers if arms[label]["name"] in _RIVALS]
         for label, rival in itertools.combinations(rivals, 2):
             if arms[label]["name"] != arms[rival]["name"]:
@@ -204,5 +213,5 @@ def _check_seeds_go_on(seeds: Sequence[int], before: Declaration, study_name: st
 
 def store_declaration(head: optuna.Study, declaration: Declaration) -> None:
     """Store the declaration of a comparison in its study, if it changed."""
-    if head.user_attrs.get(stored.COMPARISON) != declaration:
-        head.set_user_attr(stored.COMPARISON, declaration)
+    if head.user_attrs.get(COMPARISON) != declaration:
+        head.set_user_attr(COMPARISON, declaration)

@@ -12,7 +12,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._units import ACCURACY, Estimate, Unit, capitalized, in_number
+from adnn_optuna._units import ACCURACY, Estimate, Unit, capitalized, excess_over, in_number
 from adnn_optuna.engine.example_scores import Examples, read_examples
 from adnn_optuna.render.document import (
     Caution,
@@ -103,8 +103,7 @@ class Overtuning(Printed):
 
         It is positive if the reported value is too good, even if lower values are better.
         """
-        value, *ends = (self._sign * (self.reported - bound) for bound in self.new_data)
-        return Estimate(value, min(ends), max(ends))
+        return excess_over(self.new_data, self.reported, self._sign)
 
     def on_new_seeds(self, runs: Sequence[np.ndarray]) -> Estimate:
         """Return the value on new data and new seeds, with its CI.

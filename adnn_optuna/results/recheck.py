@@ -24,6 +24,7 @@ from adnn_optuna._units import (
     Estimate,
     Unit,
     capitalized,
+    excess_over,
     in_list,
     in_number,
     params_in_words,
@@ -373,8 +374,7 @@ class RecheckNumbers:
 
         It is positive if the best is too good.
         """
-        value, *ends = (self._sign * (stored_value(self.best) - end) for end in self.estimate)
-        return Estimate(value, min(ends), max(ends))
+        return excess_over(self.estimate, stored_value(self.best), self._sign)
 
     def by_seed(self, trial: FrozenTrial, role: Role) -> dict[int, float]:
         """Map the seeds of a role to a trial's values.

@@ -69,6 +69,13 @@ def failures_note(n_failed: int, n: int, runs: str, failed: float | None) -> str
     return Caution(f"{sentence}. {NAME_A_VALUE}")
 
 
+def not_drawn(n_far: int) -> str:
+    """Return a caption's sentence on trials that are too far away; empty if there are none."""
+    if not n_far:
+        return ""
+    return f" Not drawn: {in_number(n_far, 'trial')} far worse."
+
+
 def differing_share(n: int, per: str) -> str:
     """Return the note that other values are possible although ``n`` seeds give the same value."""
     share = f"{100 * unseen_share(n):.0f}%"

@@ -14,7 +14,7 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna import _attributes as stored
+from adnn_optuna._attributes import CONFIG, SEARCH
 from adnn_optuna._units import Estimate, in_list, in_number, params_in_words
 from adnn_optuna.engine.kinds import kind_of
 from adnn_optuna.engine.records import SearchRecord
@@ -34,7 +34,7 @@ from adnn_optuna.render.document import (
 from adnn_optuna.render.printed import TRIAL, Printed, number_fields
 from adnn_optuna.results.fields import FIELDS, numbers_of, units_of
 from adnn_optuna.results.overtuning import overtuning_of
-from adnn_optuna.results.sentences import is_named, recheck_step, settings_fields
+from adnn_optuna.results.sentences import is_named, not_drawn, recheck_step, settings_fields
 from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._trials import is_feasible
 from adnn_optuna.stats.spread import floor_of
@@ -267,7 +267,7 @@ def why_no_best_trial(record: SearchRecord) -> str:
         )
     trials = [trial for trial in record.trials if trial.state in _ENDED_WITHOUT_VALUE]
     fix = "Look at the log."
-    if stored.CONFIG in record.attrs:
+    if CONFIG in record.attrs:
         trials = record.done_trials
         fix = "Look at the log; if training runs diverge, lower the learning rate."
     if not trials:
@@ -305,7 +305,7 @@ def study_notes(record: SearchRecord) -> list[str]:
         sentence = "The best trial was added by study.add_trial, not evaluated by this search."
         notes.insert(0, Caution(sentence))
     reason = record.stop_reason
-    if reason is None and stored.SEARCH in record.attrs:
+    if reason is None and SEARCH in record.attrs:
         notes.append(Caution("The search has not ended."))
     elif reason not in (None, "max_trial"):  # After max_trial, the number of trials says enough.
         notes.append(Detail(_ENDS.get(reason, f"The search was ended by {reason}.")))
@@ -320,9 +320,6 @@ def gain_figure(record: SearchRecord) -> Figure:
     near = {number: gain for number, gain in gains.items() if gain >= floor}
     hover = [f"trial {number}: {unit.gain(record.gains[number])}" for number in near]
     series = [Series("", [*near], [*near.values()], "points", hover=hover)]
-    not_drawn = ""
-    if n_far := len(gains) - len(near):
-        not_drawn = f" Not drawn: {in_number(n_far, 'trial')} far worse."
     if gains:
         best = [unit.scale * gain for gain in gains_so_far(record)]
         done = [trial.number for trial in record.done_trials]
@@ -344,7 +341,7 @@ def gain_figure(record: SearchRecord) -> Figure:
         "Trial",
         unit.heading(f"Gain in {record.metric_label}", is_gain=True),
         series,
-        f"Dots: gains over the {over}.{not_drawn}",
+        f"Dots: gains over the {over}.{not_drawn(len(gains) - len(near))}",
         if_empty="No trial was completed.",
     )
 

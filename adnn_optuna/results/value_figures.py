@@ -10,6 +10,7 @@ import numpy as np
 
 from adnn_optuna._units import Unit, capitalized, in_list, in_number, percent
 from adnn_optuna.render.document import Figure, Line, Mark, Series
+from adnn_optuna.results.sentences import not_drawn
 from adnn_optuna.stats.spread import floor_of
 
 _LABEL = 0.25  # The distance of a label from its point, in rows.
@@ -69,7 +70,7 @@ def selection_figure(
         caption = "Each dot is one trial or one new run."
     if n_far := len(trials) - len(near):
         n_trials = f"{len(near)} of {n_trials}"
-        caption = f"{caption} Not drawn: {in_number(n_far, 'trial')} far worse."
+        caption += not_drawn(n_far)
     of_best = _point("squares", best, 0, _OF_BEST)
     of_chosen = _point("squares", chosen.mean, 1, _OF_CHOSEN)
     squares = [of_best, of_chosen]
