@@ -129,24 +129,20 @@ def compare_models(
     call = checked_call(compare_models, keywords)
     study_name = call.study_name or "models"
     seeds = checked_seeds(seeds, below=MAX_NUMBER + 1)
-    functions = {
-        label: (model, names) for label, model in models.items() if (names := _seeds_of(model))
-    }
-    trained_models = {label: model for label, model in models.items() if label not in functions}
-    trained: Any = None
-    if trained_models:
-        _check_omitted(call.executor, resampled, folds=folds)
-        trained = loaded(TRAINED_MODELS)(trained_models, dataset, training)
-    elif not (dataset is None and training is None):
-        raise WrongValueError(
-            "dataset and training must be omitted if all models are functions of seeds."
-        )
+    compared = _as_evaluated(
+        models,
+        dataset,
+        training,
+        executor=call.executor,
+        has_splits=folds or resampled is not None,
+    )
+    functions = compared.functions
+    trained = compared.trained
     by_argument = {f"models[{label!r}]": model for label, (model, _) in functions.items()}
     names_of = {f"models[{label!r}]": names for label, (_, names) in functions.items()}
     sizes = check_splits(
         by_argument, names_of, resampled, folds=folds, sequential=stop_when_decided
     )
-    compared = _Models(tuple(models), functions, trained)
     evaluated: Any = {"models": compared.configs}
     data_settings: Any = {"score": VALUE, "resampled": sizes, "n_train": 0, "n_test": 0}
     data_identity: Json = {}
@@ -255,14 +251,37 @@ def _seeds_of(model: Any) -> tuple[str, ...]:
     return ()
 
 
-def _check_omitted(executor: object, resampled: object, *, folds: bool) -> None:
-    """Refuse arguments that are only for functions."""
-    if executor is not None:
-        raise WrongValueError(NO_EXECUTOR)
-    if folds or resampled is not None:
+def _as_evaluated(
+    models: Mapping[str, Any],
+    dataset: Any,
+    training: Any,
+    *,
+    executor: object,
+    has_splits: bool,
+) -> _Models:
+    """Return the models as functions of seeds and models that adnn trains.
+
+    Arguments that are only for the other kind of models are refused.
+    """
+    functions = {
+        label: (model, names) for label, model in models.items() if (names := _seeds_of(model))
+    }
+    to_train = {label: model for label, model in models.items() if label not in functions}
+    trained: Any = None
+    if to_train:
+        if executor is not None:
+            raise WrongValueError(NO_EXECUTOR)
+        if has_splits:
+            raise WrongValueError(
+                "resampled and folds must be omitted for Keras models; the dataset tells its "
+                "splits."
+            )
+        trained = loaded(TRAINED_MODELS)(to_train, dataset, training)
+    elif not (dataset is None and training is None):
         raise WrongValueError(
-            "resampled and folds must be omitted for Keras models; the dataset tells its splits."
+            "dataset and training must be omitted if all models are functions of seeds."
         )
+    return _Models(tuple(models), functions, trained)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -235,15 +235,7 @@ def _rebuild(
     """Return the objective of a contract. Refuse it if it differs from the contract."""
     stored = contract["objective"]
     dataset = stored["dataset"]
-    sizes = {split: len(getattr(data, f"y_{split}")) for split in contract["split"]}
-    for name, claimed, in_data in (
-        ("objective.dataset.fingerprint", dataset["fingerprint"], data.fingerprint),
-        ("split", contract["split"], sizes),
-        ("objective.dataset.duplicates", dataset.get("duplicates", {}), data.duplicates),
-        ("objective.dataset.task", dataset.get("task", "classification"), data.task),
-    ):
-        if claimed != in_data:
-            raise CannotCheckError(f"{name} is {claimed}, but the data have {in_data}.")
+    _check_data(contract, data)
     if "scaling" in stored:
         # `use` changes its data set. It gets a copy, so that the user's own data set keeps its
         # scaling.
@@ -282,10 +274,29 @@ def _rebuild(
         raise CannotCheckError(error)
     if objective.direction.name.lower() != contract["study"]["direction"]:
         raise CannotCheckError("study.direction is not the direction of objective.metric.")
-    params = contract["best"]["params"]
+    _check_best(contract["best"]["params"], objective)
+    return objective
+
+
+def _check_data(contract: Json, data: Dataset) -> None:
+    """Refuse data that differ from the contract's data."""
+    dataset = contract["objective"]["dataset"]
+    sizes = {split: len(getattr(data, f"y_{split}")) for split in contract["split"]}
+    for name, claimed, in_data in (
+        ("objective.dataset.fingerprint", dataset["fingerprint"], data.fingerprint),
+        ("split", contract["split"], sizes),
+        ("objective.dataset.duplicates", dataset.get("duplicates", {}), data.duplicates),
+        ("objective.dataset.task", dataset.get("task", "classification"), data.task),
+    ):
+        if claimed != in_data:
+            raise CannotCheckError(f"{name} is {claimed}, but the data have {in_data}.")
+
+
+def _check_best(params: Json, objective: NetworkObjective) -> None:
+    """Refuse parameters outside of the space, and networks that are too large together."""
     space = objective.distributions
     for name in (*space, *params):
-        value = params.get(name)
+        value: Any = params.get(name)
         is_number = type(value) in {int, float}
         if name not in space or not is_number or not space[name]._contains(value):
             raise CannotCheckError(
@@ -296,7 +307,6 @@ def _rebuild(
     n_networks = int(params.get("members", 1))
     most = max(keras_files.MAX_PARAMETERS, size)
     keras_files.check_count(n_networks * size, "parameters", "best", most)
-    return objective
 
 
 def _train_here(

@@ -264,25 +264,13 @@ def _keras_architecture(
     draws = inspection.examples(3, input_shape, input_dtype)
     with initializers.noting_use() as used:
         outputs = inspection.outputs_of(model, draws)
-    shape = tuple(getattr(outputs, "shape", ()))
-    shapes = [(3, head.size), *[(3, 1)] * (head.num_classes == 2)]
-    if shape not in shapes:
-        shape_text = f"a {type(outputs).__name__} of several outputs"
-        if shape:
-            shape_text = f"shape {shape}"
-        data_text = f"{head.size} targets"
-        if head.num_classes:
-            data_text = f"{head.num_classes} classes"
-        raise WrongValueError(
-            f"The model's output for 3 examples must have shape {' or '.join(map(str, shapes))} "
-            f"for data with {data_text}; got {shape_text}."
-        )
+    size = _n_outputs(outputs, head)
     if not head.is_regression:
         numbers = np.asarray(outputs, np.float32)
         are_probabilities = inspection.are_probabilities(model, draws, numbers)
         head = dataclasses.replace(
             head,
-            size=shape[1],
+            size=size,
             are_probabilities=are_probabilities,
             ends_in_logits=not are_probabilities,
         )
@@ -330,6 +318,24 @@ def _keras_architecture(
         scales_inputs=inspection.scales_inputs(model),
         scales_outputs=inspection.scales_outputs(model),
         input_dtype=input_dtype,
+    )
+
+
+def _n_outputs(outputs: Any, head: Head) -> int:
+    """Return the number of outputs of a model for 3 examples; refuse one that the data lack."""
+    shape = tuple(getattr(outputs, "shape", ()))
+    shapes = [(3, head.size), *[(3, 1)] * (head.num_classes == 2)]
+    if shape in shapes:
+        return shape[1]
+    shape_text = f"a {type(outputs).__name__} of several outputs"
+    if shape:
+        shape_text = f"shape {shape}"
+    data_text = f"{head.size} targets"
+    if head.num_classes:
+        data_text = f"{head.num_classes} classes"
+    raise WrongValueError(
+        f"The model's output for 3 examples must have shape {' or '.join(map(str, shapes))} "
+        f"for data with {data_text}; got {shape_text}."
     )
 
 

@@ -18,7 +18,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any, Literal, NamedTuple
 
@@ -164,10 +164,7 @@ def paired_differences(
     pairs = list(itertools.combinations(arrays, 2))
     claimed = {frozenset(claim) for claim in (pairs if claims is None else claims)}
     m = max(len(claimed), n_claims)
-    measured = np.concatenate([[], *arrays.values()])
-    counts = n_examples * measured[np.isfinite(measured)]
-    # The values are not shares of the examples, such as accuracies.
-    if not np.allclose(counts, np.rint(counts), rtol=0, atol=1e-6):
+    if not _are_shares(arrays, n_examples):
         n_examples = 0
     differences = {
         (arm, other_arm): _differences_of(arrays[arm], arrays[other_arm], n_examples)
@@ -184,9 +181,7 @@ def paired_differences(
     fewest = fewest_pairs(m, sequential=sequential, after_fixed=after_fixed)
     rows = []
     for (arm, other_arm), of_pair in differences.items():
-        d = of_pair.rounded
-        size = of_pair.size
-        n_pairs = len(d)
+        n_pairs = len(of_pair.rounded)
         n_all = len(arrays[arm])
         ends = Ends()
         verdict = None
@@ -203,12 +198,8 @@ def paired_differences(
         if n_pairs < n_all:
             place = names[n_pairs] if names else f"pair {n_pairs + 1} of {n_all}"
             reasons.append(f"{place} lacks a finite value, and only pairs before it count")
-        mean = worst = largest = math.nan
-        if n_pairs:
-            mean = size * float(d.mean())
-            worst = size * float(d.min())
-            largest = size * float(d.max())
-        rounding = size * 10.0**-DECIMALS
+        mean = of_pair.in_values(np.mean)
+        rounding = of_pair.size * 10.0**-DECIMALS
         if mean < ends.low - rounding or mean > ends.high + rounding:
             reasons.append("outliers move the mean difference outside of its CI")
         win_rate_low = math.nan
@@ -225,15 +216,22 @@ def paired_differences(
             win_rate_high=win_rate_high,
             verdict=verdict,
             reason="; ".join(reasons),
-            worst=worst,
-            largest=largest,
+            worst=of_pair.in_values(np.min),
+            largest=of_pair.in_values(np.max),
             margin=margin,
-            n_ties=n_pairs - int(np.count_nonzero(d)),
+            n_ties=n_pairs - int(np.count_nonzero(of_pair.rounded)),
             assumption=NORMAL if not sequential and is_by_t(n_pairs, m) else "",
             **ends._asdict(),
         )
         rows.append(row)
     return rows
+
+
+def _are_shares(arrays: Mapping[str, np.ndarray], n_examples: int) -> bool:
+    """Return whether all values are shares of the examples, such as accuracies."""
+    measured = np.concatenate([[], *arrays.values()])
+    counts = n_examples * measured[np.isfinite(measured)]
+    return np.allclose(counts, np.rint(counts), rtol=0, atol=1e-6)
 
 
 def _ends_of_claim(
@@ -270,6 +268,12 @@ class _Differences(NamedTuple):
     size: float
     win_rate: float
     resolution: float
+
+    def in_values(self, statistic: Callable[[np.ndarray], Any]) -> float:
+        """Return a statistic of the differences in units of the values; NaN without pairs."""
+        if len(self.rounded):
+            return self.size * float(statistic(self.rounded))
+        return math.nan
 
 
 def _differences_of(one: np.ndarray, two: np.ndarray, n_examples: int) -> _Differences:
