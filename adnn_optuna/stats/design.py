@@ -37,7 +37,8 @@ class PairedDesign:
         n_missing: How many of the planned pairs are missing.
         margin: The difference up to which two arms are equivalent, if any.
         sequential: Whether values are read after each pair.
-        after_fixed: Whether pairs or arms were added to a fixed design. CIs are then at 99%.
+        after_fixed: Whether a sequential design follows a fixed design whose result was seen. CIs
+            are then at 99%.
         resampled: The numbers of training and test examples, if pairs are splits of one data set.
     """
 
@@ -96,7 +97,7 @@ class PairedDesign:
     ) -> list[PairedDifference]:
         """Return differences of overlapping splits, with verdicts that are valid for new data.
 
-        The CI is Student's with the correction of Nadeau and Bengio (2003), Machine Learning
+        The CI is Student's t with the correction of Nadeau and Bengio (2003), Machine Learning
         52:239-281, for the planned number of rows. It is NaN if a value is missing. If each row is
         a mean over several splits, ``splits`` are the values of the single splits. More splits per
         row reduce the variance of rows, but not the part that all splits of a data set have in
@@ -130,6 +131,6 @@ class PairedDesign:
 
 
 def _split_variance(arm: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> float:
-    """Return how much two arms' difference varies between splits of a row: the mean variance."""
+    """Return the variance of two arms' difference between splits of a row, averaged over rows."""
     rows = zip(arm, other, strict=True)
     return fmean(variance(map(operator.sub, *of_row)) for of_row in rows)

@@ -25,11 +25,11 @@ def score_estimate(
 
     Right and wrong answers (:obj:`bool`) have the CI of Clopper and Pearson (1934). If they are in
     groups, the CI uses the effective number of examples by Korn and Graubard (1998), Survey
-    Methodology 24(2), 193-201. All other scores have Student's CI. ``groups`` are the numbers of
-    the examples' groups. ``n_rare`` is only for metrics within [0, 1] that are no mean over
-    examples, such as AUC: the number of examples that are not of the largest class. If no example
-    changes the metric, as with an AUC of 1, the CI is for this number of examples. The metric is
-    never above ``most``.
+    Methodology 24(2), 193-201. All other scores have the CI of Student's t. ``groups`` are the
+    numbers of the examples' groups. ``n_rare`` is the number of examples that are not of the
+    largest class. It is only for metrics within [0, 1] that are not a mean over examples, such as
+    AUC. If no example changes the metric, as with an AUC of 1, the CI is for this number of
+    examples. The metric is never above ``most``.
     """
     mean = float(scores.mean(dtype=np.float64))
     n = len(scores)

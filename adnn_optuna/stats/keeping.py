@@ -1,13 +1,13 @@
 """The rule that keeps or rejects a change. It compares a candidate with the best version so far.
 
-All runs have new seeds. After r runs, the mean gain of a candidate over the best so far must be
-above c (1 + 1 / (2 r)) standard deviations of a run; otherwise the candidate is given up. A
+All runs have new seeds. After r runs, the mean gain of a candidate over the best version must be
+above c (1 + 1 / (2 r)) standard deviations of a run. Otherwise the candidate is given up. A
 candidate is kept if its gain is still large enough after its last allowed run. Most useless
 changes end after one run.
 
 The standard deviation is pooled over the runs of the baseline and of the candidates that were
-kept. Candidates that were given up do not count: those with several runs were promising at first,
-and the spread of their runs is a third too large.
+kept. Candidates that were given up do not count. If they have several runs, they were promising at
+first, and the spread of their runs is a third too large.
 
 The function :func:`threshold` chooses c. A useless candidate is kept with the probability
 ``level``, if the noise is normal and equal in all candidates. The threshold allows for the errors
@@ -57,7 +57,7 @@ def judged(
 
     Args:
         values: The values of the runs along the last axis, which has as many places as a candidate
-            may have runs. Higher is better. It is NaN if a run failed.
+            may have runs. Higher values are better. A failed run has the value NaN.
         n_made: The number of runs that were made.
         standard: The numbers with which each candidate is compared.
 
@@ -113,5 +113,8 @@ def pooled(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
 
 
 def _more_at_first(runs: Any) -> Any:
-    """Return the factor of the threshold. It is larger for few runs, to end useless ones early."""
+    """Return the factor of the threshold.
+
+    It is larger for few runs, to end useless candidates early.
+    """
     return 1 + 0.5 / runs

@@ -4,8 +4,9 @@ The examples are split at random many times, without dividing groups. In each sp
 select the best trial, and the last third evaluates it. Tsamardinos, Greasidou and Borboudakis
 (2018), Machine Learning 107:1895-1922, use bootstrap resamples instead. The mean of a resample
 differs from the mean of all examples as much as the mean of all examples differs from the true
-value. The mean of two thirds differs less from the mean of all: with half the variance. So two
-thirds select nearly the same trial as all examples, and the estimate is less pessimistic.
+value. The mean of two thirds differs less from the mean of all examples: its variance is half as
+large. So two thirds select nearly the same trial as all examples, and the estimate is less
+pessimistic.
 
 On average, a trial's value on the left-out thirds should be its value on all examples. The
 difference is an error of the random splits, so it is subtracted (a control variate: Owen 2013,
@@ -34,8 +35,9 @@ class RandomSplits(NamedTuple):
 
     new_data: Estimate  # The expected value of the selected trial on new examples.
     variance: float  # The variance of the expected value.
-    selected: np.ndarray  # The share of splits that select each trial, of shape (T,).
-    # Each trial's mean value in the splits that select it. It is NaN if none.
+    selected: np.ndarray  # For each trial, the share of splits that select it.
+    # Each trial's mean value in the splits that select it. It is NaN if no split selects the
+    # trial.
     left_out: np.ndarray
 
 
@@ -68,7 +70,10 @@ class Means:
         return (self._sums[trials] @ is_in) / (self._sizes @ is_in)
 
     def influences(self, trial: int) -> np.ndarray:
-        """Return each group's influence on a trial's value. The squares add up to its variance."""
+        """Return each group's influence on a trial's value.
+
+        The squares add up to the value's variance.
+        """
         deviations = self._sums[trial] - self._sizes * self.values[trial]
         return deviations / self._sizes.sum()
 
@@ -148,7 +153,7 @@ def random_splits(
     maximize: bool,
     after_split: Callable[[], object] = lambda: None,
 ) -> RandomSplits:
-    """Split the examples at random many times, and return what follows from the splits."""
+    """Split the examples at random many times, and return the findings."""
     n_groups = measure.n_groups
     n_trials = len(measure.values)
     if n_groups < FEWEST_GROUPS:
@@ -171,8 +176,8 @@ def random_splits(
     on_left_out -= np.nansum(gaps, axis=0) / np.maximum(np.isfinite(gaps).sum(axis=0), 1)
     selected_values = on_left_out[np.arange(measure.n_splits), selected]
     best = int(np.nanargmax(measure.values if maximize else -measure.values))
-    # Let m examples select and the other k evaluate. Given all n = m + k examples, the mean of the
-    # k varies m / k times as much as the mean of all n varies.
+    # Let m examples select, and let the other k evaluate. Given all n = m + k examples, the mean
+    # of the k has m / k times the variance of the mean of all n.
     variance_of_splits = float(np.nanvar(selected_values, ddof=1))
     variance = variance_of_splits * (n_groups - n_selecting) / n_selecting
     has_value = np.isfinite(selected_values)
@@ -191,9 +196,9 @@ def on_new_seeds(
     """Return the value of a selected configuration on new examples and new seeds.
 
     The best value is too good for two reasons: the configuration was selected, and its seed was
-    selected. On new seeds, only the configuration's share remains. To estimate this share, the
-    mean scores of all trials are subtracted from the scores of the runs. The share is the
-    covariance of two runs over examples, divided by their variance.
+    selected. On new seeds, only the configuration's share of this excess remains. To estimate this
+    share, the mean scores of all trials are subtracted from the scores of the runs. The share is
+    the covariance of two runs over examples, divided by their variance.
 
     ``runs`` are the configuration's scores with K new seeds, of shape (K, n). ``scores`` are the
     scores of all trials, of shape (n, T). The study's best value is higher than on new data by

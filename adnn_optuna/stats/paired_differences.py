@@ -46,7 +46,7 @@ _FEWEST_FLIPPED = 8  # With fewer pairs, there are too few sign flips for an int
 NORMAL = "normal differences"  # The assumption of Student's t.
 NO_SPREAD = "no CI, because no value varies"
 _N_SUBSETS = 99_999
-_N_AT_ONCE = 32  # Claims or pairs per step, which bounds the memory.
+_N_AT_ONCE = 32  # The number of claims or pairs per step, which limits the memory.
 _LEVEL_OF_SKEW = 0.01
 _FEWEST_FOR_SKEW = 12  # With fewer pairs, skewness cannot be tested.
 
@@ -116,7 +116,7 @@ class PairedDifference:
 
     @property
     def estimate(self) -> Estimate:
-        """The mean difference with its CI; the ends are NaN if there is none."""
+        """The mean difference with its CI. The ends are NaN if there is no CI."""
         return Estimate(self.mean, self.low, self.high)
 
     def turned(self) -> "PairedDifference":
@@ -151,14 +151,14 @@ def paired_differences(
     names: Sequence[object] = (),
     n_examples: int = 0,
 ) -> list[PairedDifference]:
-    """Compare each two arms by their values in the declared order of seeds. Higher is better.
+    """Compare every two arms by their values in the declared order of seeds. Higher is better.
 
-    Pairs count up to the first NaN. A value may be missing because of its size, so to count later
-    pairs would be a selection. Each pair of arms in ``claims`` is a claim. By default, each two
+    Pairs count up to the first NaN. A value may be missing because of its size, so counting later
+    pairs would be a selection. Each pair of arms in ``claims`` is a claim. By default, every two
     arms are a claim. If more claims were declared, ``n_claims`` is their number, and they share
-    the error rate. ``after_fixed`` says that seeds were added to a fixed design whose result was
-    already seen. CIs are then at 99%. ``names`` are the names of an arm's values. Values that are
-    shares of ``n_examples`` are compared as whole numbers, so that ties are exact.
+    the error rate. ``after_fixed`` says whether a sequential design follows a fixed design whose
+    result was seen. CIs are then at 99%. ``names`` are the names of an arm's values. Values that
+    are shares of ``n_examples`` are compared as whole numbers, so that ties are exact.
     """
     arrays = {arm: np.asarray(of_arm, dtype=np.float64) for arm, of_arm in values.items()}
     pairs = list(itertools.combinations(arrays, 2))
@@ -260,8 +260,8 @@ def _ends_of_claim(
 class _Differences(NamedTuple):
     """The differences of the pairs that count, as multiples of ``size``, and the win rate.
 
-    ``resolution`` is the smallest difference of two values, also as a multiple of ``size``. It is
-    0 if no arm's values vary.
+    ``resolution`` is the smallest difference of two values, in multiples of ``size``. It is 0 if
+    no arm's values vary.
     """
 
     rounded: np.ndarray
@@ -413,7 +413,7 @@ def fewest_pairs(n_claims: int, *, sequential: bool = False, after_fixed: bool =
 
 
 def is_by_t(n_pairs: int, n_claims: int) -> bool:
-    """Return whether a fixed design of few pairs has Student's interval."""
+    """Return whether a fixed design has so few pairs that its interval is Student's t."""
     # At least one of the 2ⁿ sign flips must lie beyond each end: α/(2m)·2ⁿ ≥ 1.
     fewest = math.ceil(math.log2(2 * max(n_claims, 1) / ALPHA))
     return n_pairs < max(_FEWEST_FLIPPED, fewest)
@@ -424,9 +424,10 @@ def planned_interval(
 ) -> tuple[float, float]:
     """Return the centres that a sign-flip test does not reject, at level 1 - ALPHA / n_claims.
 
-    Its ends are order statistics of the means of all subsets (Hartigan 1969, typical values).
-    Above 16 pairs, 99,999 random subsets are used, the same in each call. Few pairs have Student's
-    interval, see :func:`is_by_t`. Fewer than 4 pairs have no interval.
+    The ends of this interval are order statistics of the means of all subsets (Hartigan 1969,
+    typical values). Above 16 pairs, 99,999 random subsets are used, the same in each call. Few
+    pairs have the interval of Student's t, see :func:`is_by_t`. Fewer than 4 pairs have no
+    interval.
     """
     rows = np.asarray(differences, dtype=np.float64)[np.newaxis]
     low, high, _, _ = planned_intervals(rows, n_claims, decimals, [resolution])[0]
@@ -439,8 +440,8 @@ def planned_intervals(
     """Return the ends for each row of an array of shape (claims, pairs).
 
     Sums are exact in whole units of the last decimal. Rounding moves a mean by less than a unit,
-    so an end that is less than a unit from 0 is set to 0. ``resolutions`` are the smallest
-    differences between values of each row: the width of the CI if all differences are equal.
+    so an end that is less than a unit from 0 is set to 0. For each row, ``resolutions`` has the
+    smallest difference between two values. It is the width of the CI if all differences are equal.
     """
     if is_by_t(differences.shape[1], n_claims):
         of_rows = zip(differences, resolutions, strict=True)
@@ -463,7 +464,10 @@ def planned_intervals(
 
 
 def _student_ends(differences: np.ndarray, n_claims: int, resolution: float) -> Ends:
-    """Return Student's ends. The standard deviation is at least the values' resolution."""
+    """Return the ends by Student's t.
+
+    The standard deviation is at least the values' resolution.
+    """
     n = len(differences)
     if n < FEWEST_PLANNED:
         return Ends()
@@ -473,7 +477,7 @@ def _student_ends(differences: np.ndarray, n_claims: int, resolution: float) -> 
 
 
 def student_ends(mean: float, error: float, degrees: float, n_claims: int) -> Ends:
-    """Return Student's ends of a mean with this standard error, at level 1 - ALPHA / n_claims."""
+    """Return the ends of Student's CI of a mean, at level 1 - ALPHA / n_claims."""
     tail = ALPHA / n_claims
     half = error * -t_quantile(degrees, tail / 2)
     of_bound = error * -t_quantile(degrees, tail)
@@ -488,7 +492,10 @@ def _n_subsets(n_pairs: int, n_claims: int) -> int:
 
 
 def _means_of_subsets(values: np.ndarray, n_subsets: int) -> np.ndarray:
-    """Return, for each row of values, the means over all subsets of pairs."""
+    """Return the means over subsets of pairs, for each row of values.
+
+    Up to 16 pairs, all subsets are used, otherwise ``n_subsets`` random subsets.
+    """
     n_pairs = values.shape[1]
     if n_pairs <= MAX_EXACT:
         sums = np.zeros((len(values), 1))
@@ -515,7 +522,10 @@ def _means_of_subsets(values: np.ndarray, n_subsets: int) -> np.ndarray:
 
 
 def _memberships(n_pairs: int, n_subsets: int) -> Iterator[np.ndarray]:
-    """Yield which random subsets contain each pair (1 or 0), of shape (pairs, subsets)."""
+    """Yield arrays of shape (pairs, subsets).
+
+    They are 1 if a random subset contains a pair, otherwise 0.
+    """
     rng = np.random.default_rng(0)
     for start in range(0, n_pairs, _N_AT_ONCE):
         are_in = np.empty((min(_N_AT_ONCE, n_pairs - start), n_subsets))

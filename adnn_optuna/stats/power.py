@@ -36,13 +36,13 @@ class RequiredSeeds:
         seeds: How many new seeds a fixed design needs, on average over the standard deviations
             that the pilot leaves possible.
         seeds_low, seeds_high: The number of new seeds at the ends of the 80% CI of ``sd``.
-        seeds_sequential: How many seeds a sequential design needs, including the pilot's, with CIs
-            at 99% if the pilot was a fixed design. It is :obj:`None` if neither 1000 nor ten times
-            ``seeds`` suffice.
+        seeds_sequential: The number of seeds that a sequential design needs, including the pilot's
+            seeds. If the pilot was a fixed design, CIs are at 99%. The number is :obj:`None` if
+            neither 1000 nor ten times ``seeds`` suffice.
         power: The power of a fixed design by its number of seeds.
         power_sequential: The probability that a sequential design has decided by a number of
             seeds.
-        seeds_by_claim: How many seeds each claim needs; the largest number is ``seeds``.
+        seeds_by_claim: How many seeds each claim needs. The largest number is ``seeds``.
     """
 
     gain: float
@@ -63,13 +63,12 @@ def required_seeds(
 ) -> RequiredSeeds:
     """Return how many seeds show each of several claims with a power of 80%.
 
-    A pilot of k pairs has the standard deviation s. The true standard
-    deviation σ is unknown. It is taken as s·sqrt((k - 1) / χ²), where χ² is random with k - 1
-    degrees of freedom. So the power is the mean over the quantiles of χ². s is
-    pooled over the claims. Claims share arms, so s counts as no more certain than from one claim.
-    If the variances differ by Bartlett's test at 5%, each claim has its own s, and the claim with
-    the largest s decides. If the pilot was a fixed design that was seen (``after_fixed``), the CIs
-    of the sequential design are at 99%.
+    A pilot of k pairs has the standard deviation s. The true standard deviation σ is unknown. It
+    is taken as s·sqrt((k - 1) / χ²), where χ² is random with k - 1 degrees of freedom. So the
+    power is the mean over the quantiles of χ². s is pooled over the claims. Claims share arms, so
+    s counts as no more certain than from one claim. If the variances differ by Bartlett's test at
+    5%, each claim has its own s, and the claim with the largest s decides. ``after_fixed`` says
+    whether a sequential design follows a fixed design whose result was seen. CIs are then at 99%.
     """
     check_positive("gain", gain)
     k = min(map(len, differences.values()))
@@ -124,7 +123,10 @@ def required_seeds(
 
 
 def _variances(differences: Sequence[np.ndarray]) -> list[float]:
-    """Return the variance of each claim's differences. Variances that do not differ are pooled."""
+    """Return the variance of each claim's differences.
+
+    They are pooled unless Bartlett's test shows at 5% that they differ.
+    """
     rounded = []
     for of_claim in differences:
         size = paired.size_of(of_claim)  # Without rounding, equal differences might differ.

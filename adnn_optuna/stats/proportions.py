@@ -23,7 +23,7 @@ def chance_limit(n_largest: float, n: float) -> float:
 
 
 def unseen_share(n: int) -> float:
-    """Return a share of seeds: with a probability of 5%, none of n random seeds is among them."""
+    """Return the share of seeds that n random seeds miss with a probability of 5%."""
     return 1 - 0.05 ** (1 / n) if n else 1.0
 
 

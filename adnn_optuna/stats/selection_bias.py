@@ -14,7 +14,8 @@ Baseline = Literal["mean", "one"]
 
 _FEWEST_RUNS = 5  # From fewer observed runs, the best of many runs cannot be predicted.
 _ROUNDING = 1e-12  # Values around 1 that differ by less are equal.
-_DRAWS = np.linspace(-40.0, 40.0, 16_001)  # In sds; the best of 1e308 draws is at 37.6.
+# In standard deviations. The best of 1e308 draws is at 37.6.
+_DRAWS = np.linspace(-40.0, 40.0, 16_001)
 _LOG_DENSITY = -0.5 * _DRAWS**2 - 0.5 * math.log(2 * math.pi)  # As in `scipy.stats.norm`.
 
 
@@ -36,12 +37,13 @@ def expected_luck(
     Args:
         n: The number of draws.
         sd: The standard deviation of the draws, for normal scores.
-        values: Observed runs of one configuration, higher being better, in place of ``sd``.
+        values: The values of observed runs of one configuration, in place of ``sd``. Higher values
+            are better.
 
     Raises:
         TypeError: If ``sd`` is not a number.
-        ValueError: If ``n`` is not a whole number of at least 1, ``sd`` not above 0, or not one of
-            ``sd`` and ``values`` is set.
+        ValueError: If ``n`` is not a whole number of at least 1, if ``sd`` is not above 0, or if
+            not exactly one of ``sd`` and ``values`` is set.
     """
     n = as_integer("n", n, below=math.inf)
     if sd is not None and values is not None:

@@ -2,11 +2,12 @@
 
 It inverts an e-process. If the differences d_i are symmetric about μ, then, given all |d_i - μ|
 and the signs so far, the next sign is a fair coin. So each factor exp(λ z_i) / cosh(λ z_i) has
-expectation 1, where z_i is d_i - μ over the root mean square of these up to i. The product over
-the pairs is a nonnegative martingale (de la Peña 1999, Annals of Probability 27:537). E_n(μ), its
-mean over several λ, is one too. By Ville's inequality it ever reaches m/α with a probability of at
-most α/m (Ramdas, Ruf, Larsson, Koolen 2020, arXiv:2009.03167). The centres μ that it has not
-excluded so far are a confidence set at every n at once.
+expectation 1, where z_i is d_i - μ, divided by the root mean square of d_1 - μ to d_i - μ. The
+product over the pairs is a nonnegative martingale (de la Peña 1999, Annals of Probability 27:537).
+Its mean over several λ, E_n(μ), is also a nonnegative martingale. By Ville's inequality, the
+probability that E_n(μ) ever reaches m/α is at most α/m (Ramdas, Ruf, Larsson, Koolen 2020,
+arXiv:2009.03167). The centres μ that it has not excluded so far are a confidence set at every n at
+once.
 """
 
 import functools
@@ -18,7 +19,7 @@ import numpy as np
 ALPHA = 0.05  # The probability that any claim of a family is wrong.
 DECIMALS = 12  # Equal differences of values around 1 may differ in later decimals.
 AFTER_FIXED = 5
-"""By how much the error rate of sequential CIs is divided if a fixed design was seen before.
+"""The divisor of the error rate of sequential CIs if a fixed design was seen before.
 
 If the number of planned seeds is raised, there are two chances of a wrong claim. With a fifth of
 the error rate for the second chance, 2.6% of claims without an effect are accepted. With the full
@@ -26,8 +27,8 @@ rate, 3.6% would be accepted, and with a single chance 2.5%.
 """
 _RATES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # The λ, each with both signs.
 _N_TRIED = 256  # Up to this many pairs, all centres are tried.
-_N_AT_ONCE = 2**17  # Differences per step, which bounds the memory.
-_MOST_TRIED = 2**20  # Differences of all pairs from tried centres.
+_N_AT_ONCE = 2**17  # The number of differences per step, which limits the memory.
+_MOST_TRIED = 2**20  # The maximum number of differences of pairs from tried centres.
 
 
 def e_process(centred: np.ndarray) -> np.ndarray:
@@ -50,7 +51,7 @@ def e_process(centred: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def fewest_sequential_pairs(n_claims: int) -> int:
-    """Return the smallest number of pairs that can exclude a centre: if all pairs are equal."""
+    """Return the smallest number of pairs that can exclude a centre. All pairs are then equal."""
     # exp(2) / cosh(2) is above 1.9.
     most = math.ceil(math.log(2 * len(_RATES) * n_claims / ALPHA, 1.9))
     return 1 + int(np.argmax(e_process(np.ones(most)) >= n_claims / ALPHA))
@@ -85,8 +86,8 @@ def sequential_interval(differences: np.ndarray, n_claims: int) -> tuple[float, 
 def sequential_ends(values: Sequence[float], half: float, n_claims: int) -> tuple[float, float]:
     """Return the ends of a mean's CI if there are more values than planned, in order.
 
-    The CI contains the CI of a fixed design, which has the half width ``half``: the mean of skewed
-    values, such as values with rare outliers, may differ from the centre.
+    The CI contains the CI of a fixed design, which has the half width ``half``. The reason is that
+    the mean of skewed values, such as values with rare outliers, may differ from the centre.
     """
     size = float(np.abs(values).max()) or 1.0
     mean = float(np.mean(values))
@@ -127,7 +128,7 @@ def _hull(d: np.ndarray, centres: np.ndarray, threshold: float) -> tuple[np.ndar
 def _candidates(d: np.ndarray) -> np.ndarray:
     """Return centres to try, in ascending order: many between close values and around outliers."""
     values = np.unique(d)
-    # A uniform grid is too coarse between close values, a grid of gaps too coarse for outliers.
+    # A uniform grid is too coarse between close values. A grid of gaps is too coarse for outliers.
     inside = [values[:-1] + np.diff(values) * share for share in (1 / 3, 2 / 3)]
     least = float(values[0])
     most = float(values[-1])

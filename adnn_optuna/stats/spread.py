@@ -55,8 +55,8 @@ def outliers(values: Sequence[float] | np.ndarray, *, maximize: bool = True) -> 
     """Return the positions of values that are far worse than the median, if they are rare.
 
     Far worse means by more than five median absolute deviations, scaled to standard deviations of
-    normal values. Of samples of eight normal values, 3% have such a value; of larger samples,
-    fewer. Rare means at most a tenth of all values.
+    normal values. Among samples of eight normal values, 3% have such a value. Among larger
+    samples, fewer have one. Rare means at most a tenth of all values.
     """
     if len(values) < _FEWEST_WITH_OUTLIERS:
         return []
@@ -135,7 +135,7 @@ def fitted(metric: str, values: Sequence[float]) -> Unit:
 
 
 def known_sd(values: Sequence[float] | np.ndarray) -> float:
-    """Return the standard deviation of the known values. It is NaN for fewer than two."""
+    """Return the standard deviation of the known values. It is NaN for fewer than two values."""
     numbers = np.asarray(values, dtype=float)
     numbers = numbers[~np.isnan(numbers)]
     if len(numbers) < 2 or not np.isfinite(numbers).all():

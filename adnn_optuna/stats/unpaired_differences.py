@@ -4,8 +4,8 @@ The CI of a difference of means covers two CIs, for planned numbers of values. O
 studentized permutation test (Janssen 1997, Statistics & Probability Letters 36:9; Chung and Romano
 2013, Annals of Statistics 41:484) of the deviations from the arms' means. The deviations are the
 same for each supposed difference, so test and CI agree. If the values of two arms have the same
-shape, the false error rate is about 5%. The other CI is Welch's (1947), Biometrika 34:28-35. Few
-values of unequal spread need it. All claims share one error rate (Bonferroni).
+shape, the false error rate is about 5%. The other CI is Welch's (1947), Biometrika 34:28-35. It is
+needed for few values of unequal spread. All claims share one error rate (Bonferroni).
 """
 
 import functools
@@ -37,10 +37,10 @@ def unpaired_differences(
     *,
     margin: float | None,
 ) -> list[PairedDifference]:
-    """Return the difference of means for each claim. By default, each two arms are a claim.
+    """Return the difference of means for each claim. By default, every two arms are a claim.
 
     ``n_pairs`` of a difference is the smaller number of values of the two arms. The win rate is a
-    share of all pairs of a value of one arm and a value of the other.
+    share of all pairs with one value from each arm.
     """
     if claims is None:
         claims = list(itertools.combinations(values, 2))
@@ -69,7 +69,7 @@ def unpaired_differences(
 
 
 def _interval(one: np.ndarray, two: np.ndarray, n_claims: int) -> tuple[Ends, str]:
-    """Return the ends of the CI of the difference of means, or the reason for having none."""
+    """Return the ends of the CI of a difference of means, or the reason why there is no CI."""
     n = np.array([len(one), len(two)])
     if min(n) < 2:
         return Ends(), "no CI: one value does not show how much the values vary"
@@ -98,7 +98,7 @@ def _interval(one: np.ndarray, two: np.ndarray, n_claims: int) -> tuple[Ends, st
 
 
 def _permuted(one: np.ndarray, two: np.ndarray) -> np.ndarray:
-    """Return t of permutations of the deviations from the arms' means, in ascending order."""
+    """Permute the deviations from the arms' means, and return t of all permutations, sorted."""
     if one.std() < two.std():  # The result must not depend on the order of the arms.
         return -_permuted(two, one)[::-1]
     n_one = len(one)
@@ -108,11 +108,11 @@ def _permuted(one: np.ndarray, two: np.ndarray) -> np.ndarray:
     sums = is_in_one @ deviations
     squares = is_in_one @ deviations**2
     total = (deviations**2).sum()
-    # All deviations together add up to 0, so those in the second arm add up to -sums.
+    # All deviations together add up to 0, so the deviations in the second arm add up to -sums.
     difference = sums / n_one + sums / n_two
     within_one = (squares - sums**2 / n_one) / (n_one * (n_one - 1))
     within_two = (total - squares - sums**2 / n_two) / (n_two * (n_two - 1))
-    # Permutations without any spread in both arms are the most extreme ones.
+    # Permutations without any spread in both arms are the most extreme permutations.
     variance = np.maximum(within_one + within_two, total * 1e-12)
     return np.sort(difference / np.sqrt(variance))
 
@@ -126,7 +126,7 @@ def _permutations(n_one: int, n_two: int) -> np.ndarray:
 
 
 def _win_rate(one: np.ndarray, two: np.ndarray) -> float:
-    """Return the share of pairs of values in which the first is higher. Ties count half."""
+    """Return the share of pairs in which the first arm's value is higher. Ties count half."""
     ordered = np.sort(two)  # Sorting avoids a matrix of all pairs.
     places = [np.searchsorted(ordered, one, side) for side in ("left", "right")]
     return float(np.mean(places) / len(two))
