@@ -39,7 +39,7 @@ class RandomSource:
         shape: The variable's shape. It is None for a layer.
         distribution: The name in ``keras.random`` with its parameters, or the initializer's class.
             For a layer, it is the layer's class.
-        seed: The seed in the configuration. It is :obj:`None` if it has none.
+        seed: The seed in the configuration. It is :obj:`None` if the configuration has no seed.
     """
 
     path: str
@@ -94,17 +94,17 @@ def audit_file(path: FilePath) -> Audit:
     """Return the audit of the model in a ``.keras`` file. Nothing in the file is executed."""
     build = keras_files.model_from_file(Path(path))
     with keras_files.undisturbed():
-        # Keras has another global random state in each thread, so the user's is not changed.
+        # Keras has another global random state in each thread, so the user's state is not changed.
         return keras_files.in_fresh_thread(lambda: audit_randomness(build()), with_values=False)
 
 
 def audit_randomness(model: keras.Model) -> Audit:
     """List the variables of a Keras model with their initial distributions, and its random layers.
 
-    The model is only read. The distribution of a variable is its initializer's. The audit does not
-    show that LSTM layers also set the bias of the forget gate to 1. A seed is known if a
-    configuration contains it. Random numbers that a layer draws without a ``SeedGenerator`` are
-    not found.
+    The model is only read. The distribution of a variable is the distribution of its initializer.
+    The audit does not show that LSTM layers also set the bias of the forget gate to 1. A seed is
+    known if a configuration contains it. Random numbers that a layer draws without a
+    ``SeedGenerator`` are not found.
 
     Example:
 

@@ -107,7 +107,7 @@ def evaluate_test_set(
 def retrain_best_trial(
     record: NetworkRecord, objective: NetworkObjective, stop: Event | None = None
 ) -> tuple[NetworkObjective, list[list[Start]], list[retraining.Retrained]]:
-    """Train the baseline and the best network of a search again; warn if the results differ.
+    """Train the baseline and the best network of a search again. Warn if the results have changed.
 
     Return the best trial's objective, the starts of both networks, and both results.
     """
@@ -299,7 +299,7 @@ def _earlier(record: NetworkRecord, seeds: list[int]) -> list[tuple[str, Confirm
     """Return other studies' confirmations of the same parameters and experiment, by time.
 
     They are recognized by their seeds, because parameters and experiment determine the seeds. A
-    confirmation with fewer seeds has the first seeds of a confirmation with more.
+    confirmation with fewer seeds has the first seeds of a confirmation with more seeds.
     """
     earlier: list[tuple[str, Confirmed]] = []
     attributes_of_others = attributes_in(record.study._storage)
@@ -367,7 +367,7 @@ def replicate_best_trial(record: NetworkRecord, objective: NetworkObjective, sto
 def _arms(
     record: NetworkRecord, objective: NetworkObjective, best: FrozenTrial
 ) -> dict[int, tuple[NetworkObjective, Json]]:
-    """Return the experiment and the offsets of each network of a confirmation.
+    """Map each network of a confirmation to its experiment and its offsets.
 
     Keys are :data:`BASELINE`, :data:`BEST` and :data:`FIRST`. BEST and FIRST are omitted if they
     would be equal to BASELINE.
@@ -389,7 +389,7 @@ def _arms(
 
 
 def n_training_runs(record: NetworkRecord) -> int:
-    """Return the largest number of training runs that confirm a best trial."""
+    """Return the maximum number of training runs that a confirmation needs."""
     return SEEDS * (1 + (not record.is_restart) + is_of_trial(record.config))
 
 
@@ -459,7 +459,7 @@ class ConfirmationRuns:
 def read_runs(record: NetworkRecord) -> ConfirmationRuns | None:
     """Return the training runs that confirm the best trial.
 
-    It is :obj:`None` until all are made.
+    It is :obj:`None` until all runs are made.
     """
     best = record.best
     tested = own_scores(record)
@@ -516,12 +516,13 @@ class Confirmation:
         level: The level of each CI. It is 0.95 for the first confirmed best trial. Each earlier
             best trial halves the error rate 0.05.
         test_score: The test score of the best network of the search.
-        vs_baselines: The test score minus the mean of baseline networks on the new seeds. It is
-            positive if the best network is better.
+        vs_baselines: The test score minus the mean score of baseline networks on the new seeds. It
+            is positive if the best network is better.
         replication: The mean gain of the best trial's offsets on the new seeds. It is 0 without
             offsets.
         hyperparameters: The mean gain of the best trial's hyperparameters over the first trial's
-            on the new seeds, both without offsets. It is :obj:`None` if none were searched.
+            hyperparameters. It is measured on the new seeds, without offsets. It is :obj:`None` if
+            no hyperparameters were searched.
         seeds: The new seeds.
         gains: The gain of the offsets on each new seed. It is empty without offsets.
         baselines: The score of the baseline network on each new seed.
@@ -543,7 +544,10 @@ class Confirmation:
 
 
 def read_confirmation(record: NetworkRecord) -> Confirmation | None:
-    """Return the confirmation of the best trial. It is :obj:`None` if it is not confirmed."""
+    """Return the confirmation of the best trial.
+
+    It is :obj:`None` if the trial is not confirmed.
+    """
     runs = read_runs(record)
     if runs is None:
         return None

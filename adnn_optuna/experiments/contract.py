@@ -38,7 +38,7 @@ from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.sentences import study_in_words
 
 MAX_EMBEDDED = 50_000_000
-"""The most bytes of data that are written beside a contract."""
+"""The maximum size in bytes of the data that are written beside a contract."""
 EMBEDDED_NUMBERS = {"num_classes", "positive"}
 # The parts of a model that are not rebuilt from a file: lambdas and custom classes or functions.
 _OF_OTHERS = re.compile(r'"module": (?!"keras)|"class_name": "Lambda"')
@@ -124,15 +124,15 @@ class Contract(Printed):
         if n > 1:  # Each network of an average has its own weights.
             paths = [f"network_{i}/{path}" for i in range(n) for path in paths]
         weights_by_path = dict(zip(paths, weights, strict=True))
-        # Convert it to the form that is read from a file, in which tuples are lists.
+        # Convert the content to the form that is read from a file, in which tuples are lists.
         content = json.loads(json.dumps(content, allow_nan=False))
         return cls(content, weights_by_path, data)
 
     def save(self, path: FilePath) -> None:
         """Write the contract, and the best network's trained weights in the same folder.
 
-        Beside ``fashion.contract.json``, the weights are in ``fashion.contract.HASH.npz``, as
-        arrays by their paths in the model. Embedded data are in
+        Beside ``fashion.contract.json``, the weights are in ``fashion.contract.HASH.npz``. Each
+        array has its path in the model as name. Embedded data are in
         ``fashion.contract.data.HASH.npz``. HASH is the beginning of the file's SHA-256. If you
         replace a contract, the old files with other hashes remain. Delete them unless you keep a
         copy of the old contract.
@@ -230,7 +230,10 @@ class Contract(Printed):
 
 
 def embedded(data: Dataset) -> dict[str, np.ndarray]:
-    """Return the arrays from which the dataset can be rebuilt; refuse arrays that are large."""
+    """Return the arrays from which the dataset can be rebuilt.
+
+    Refuse arrays that are too large.
+    """
     values = {name: getattr(data, name) for name in _EMBEDDED}
     values["positive"] = data.positive_number
     arrays_by_name = {}

@@ -28,7 +28,7 @@ ROLES = ("baseline", "best")
 SPLITS = ("train", "val", "test")
 FORMAT: dict[str, Any] = {"format": "adnn_optuna contract", "format_version": 1}
 PAIRS = range(10, 10_001)
-"""How many pairs of a best and a baseline network may confirm a contract."""
+"""The possible numbers of pairs of a best and a baseline network that confirm a contract."""
 
 _MAX_BYTES = 32 * 2**20
 _SPLITTING = ("classes", "positive", "validation_size", "test_size", "seed")
@@ -71,7 +71,7 @@ _OBJECTS = {path[:depth] for path in _FIELDS for depth in range(len(path))}
 
 
 class RefusedError(WrongValueError):
-    """The reasons why a contract is not reproduced, a sentence each."""
+    """The reasons why a contract is not reproduced. Each reason is a sentence."""
 
     status: Status
 
@@ -89,7 +89,7 @@ class BreachedError(RefusedError):
 
 
 def read_contract(path: Path) -> Json:
-    """Return the content of a contract; refuse files that are no contract or were edited."""
+    """Return the content of a contract. Refuse files that are not a contract or were edited."""
     where = f"The file {os.fspath(path)!a}"
     try:
         with path.open("rb") as file:
@@ -146,7 +146,7 @@ def claim_of(content: Json) -> Claim:
 
 
 def _checked_fields(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Yield the path of each field; refuse unknown fields and wrong values."""
+    """Yield the path of each field. Refuse unknown fields and wrong values."""
     name = f"{'.'.join(path)!a:.80}"[1:-1]
     if path in _OBJECTS and isinstance(node, dict):
         for key, value in node.items():
@@ -201,7 +201,7 @@ def contract_sha256(content: Json) -> str:
 
 
 def find_in(folder: Path, name: str, field: str, how: str) -> Path:
-    """Return a file in a folder; refuse a name or a link that leads outside the folder.
+    """Return a file in a folder. Refuse a name or a link that leads outside the folder.
 
     ``field`` is the contract's field with the name, and ``how`` the advice if the file is missing.
     """
@@ -216,7 +216,7 @@ def find_in(folder: Path, name: str, field: str, how: str) -> Path:
 
 
 def read_arrays(file: Path, sha256: str, field: str, most: int) -> dict[str, np.ndarray]:
-    """Return the arrays of an ``.npz`` file; empty if it is broken or too large."""
+    """Return the arrays of an ``.npz`` file. They are empty if the file is broken or too large."""
     where = f"{field}: {file.name!r}"
     if file.stat().st_size > most + 2**20:
         raise BreachedError(f"{where} is larger than any valid one.")

@@ -36,7 +36,9 @@ from adnn_optuna.stats.sequential import ALPHA
 from adnn_optuna.stats.student import student_half_width
 
 FEWEST_PAIRS = 20
-"""The fewest pairs that a verifier trains. With fewer, large forged gains would not be noticed."""
+"""The minimum number of pairs that a verifier trains. With fewer pairs, large forged gains would
+not be noticed.
+"""
 
 # The level is high, because many contracts are verified: 1 of 10,000 honest claims is rejected.
 _LEVEL = 0.9999
@@ -77,7 +79,7 @@ def as_confirmation(entries: Json) -> Confirmation:
 
 
 def claimed_confirmation(contract: Json) -> Confirmation | None:
-    """Return the confirmation in a contract. It is :obj:`None` if it has none."""
+    """Return the confirmation in a contract. It is :obj:`None` if the contract has none."""
     entries = contract.get("confirmation")
     if entries is None:
         return None

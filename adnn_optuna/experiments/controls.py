@@ -28,12 +28,15 @@ from adnn_optuna.samplers._random_restart import RandomRestartSampler
 
 
 class OneTrialObjective(NetworkObjective):
-    """An objective with a single trial. Training determines the trial's only parameter."""
+    """An objective whose study has a single trial.
+
+    Training determines the trial's only parameter.
+    """
 
     @classmethod
     def in_space(cls, objective: NetworkObjective, space: ControlSpace) -> Self:
         """Return an objective of this class with the fields of ``objective``, and a new space."""
-        objective.trainer  # noqa: B018 - refuses a function of the trial, which has none.
+        objective.trainer  # noqa: B018 - refuses a function of the trial.
         fields = [part.name for part in dataclasses.fields(cls) if part.init]
         parts = {name: getattr(objective, name) for name in fields}
         return cls(**{**parts, "space": space})
@@ -142,7 +145,8 @@ class EnsembleObjective(OneTrialObjective):
         return baseline, average
 
 
-# For each objective, its last trial: the number of networks, the baseline network, the average.
+# The last trial of each objective: the number of its networks, its baseline network and its
+# average.
 _TRAINED_LAST = weakref.WeakKeyDictionary[EnsembleObjective, tuple[int, TrainingRun, Average]]()
 
 

@@ -25,8 +25,8 @@ from adnn_optuna.networks.offsets import RESTARTS, OffsetSpace, Space, Start
 from adnn_optuna.networks.scaling import warn_of_large_numbers
 from adnn_optuna.networks.training import Trainer, is_finite
 
-# If the model is a function of the trial, at most this many of its networks are kept in memory. Of
-# a network, at most _N_TRAINERS trainers are kept.
+# If the model is a function of the trial, at most this many of its networks are kept in memory.
+# For each network, at most _N_TRAINERS trainers are kept.
 _N_NETWORKS = 32
 _N_TRAINERS = 8
 
@@ -40,7 +40,7 @@ class Network:
     def __init__(self, model: AnyModel, dataset: Dataset) -> None:
         self.model: AnyModel = model
         self.dataset: Dataset = dataset
-        # If the model is a function of the trial: its networks, by the suggested parameters.
+        # The networks of a model that is a function of the trial, by the suggested parameters.
         self.of_params: dict[str, Network] = {}
         self._trainers: list[tuple[tuple[Training, str], Trainer]] = []
 
@@ -104,7 +104,7 @@ class Experiment:
     seed: int
     catch: Caught
     store_scores: bool
-    # For a control: the compared experiment, whose baseline network the control uses, too.
+    # For a control, this is the compared experiment, whose baseline network the control also uses.
     compared: Self | None = dataclasses.field(default=None, init=False)
 
     def __init__(
@@ -214,7 +214,7 @@ class Experiment:
         return control
 
     def of(self, params: Params) -> Self:
-        """Return the experiment with the model and training of a trial's parameters."""
+        """Return the experiment with the model and training that a trial's parameters give."""
         if not self.is_of_trial:
             return self
         of_model = FixedTrial(dict(params))  # This collects parameters of the model.
@@ -275,7 +275,7 @@ class Experiment:
 
     @property
     def positive(self) -> Any:
-        """The positive class of the metric. It is :obj:`None` if it has none."""
+        """The positive class of the metric. It is :obj:`None` if the metric has none."""
         # If the model is a function of the trial, only the metric's name is known.
         is_of_class = unit_of(self.metric) is SHARE
         if not self.is_of_trial:

@@ -100,8 +100,8 @@ class InitOffsetObjective(NetworkObjective):
         training: The training settings, or a function of the trial that returns them.
         space: The space of the offsets: which initial values move, and how far.
         metric: The metric that selects the best trial, such as ``"val_accuracy"`` (the default;
-            for regressions ``"val_r2"``), ``"val_loss"``, ``"train_accuracy"`` (the paper's), or
-            any Keras metric by name, such as ``"val_auc"``. ``val`` stands for the validation
+            for regressions ``"val_r2"``), ``"val_loss"``, ``"train_accuracy"`` (as in the paper),
+            or any Keras metric by name, such as ``"val_auc"``. ``val`` stands for the validation
             data, and ``train`` for the training data. For regressions, there are also
             ``"val_rmse"`` and ``"val_mae"``. Losses and errors are minimized.
         direction: ``"minimize"`` or ``"maximize"``. Omit it if the metric's name determines it.

@@ -45,7 +45,7 @@ class RedrawnObjective:
     def __call__(self, *seeds: int) -> float:
         """Train with a seed for each source, and return the metric.
 
-        The seed ``AS_GIVEN`` leaves a source as it is.
+        The seed ``AS_GIVEN`` leaves a source unchanged.
         """
         named = zip(self.sources, seeds, strict=True)
         redrawn = {name: seed for name, seed in named if seed != AS_GIVEN}

@@ -28,10 +28,10 @@ from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.training import TrainingRun, is_finite
 from adnn_optuna.samplers._trials import best_trial, check_direction
 
-_CLOCK = MaxTimeCallback(1.0)  # Only for measuring the working time; the limit does not matter.
+_CLOCK = MaxTimeCallback(1.0)  # Only for measuring the working time. The limit does not matter.
 # Studies whose baseline is known to be stored. The set saves a read, which is a transaction.
 _KNOWN_TO_HAVE_ONE: weakref.WeakSet[optuna.Study] = weakref.WeakSet()
-_LONGEST = 10_000  # The largest number of bytes for the scores of a trial.
+_LONGEST = 10_000  # The maximum number of bytes for the scores of a trial.
 _ANOTHER = "{} belongs to another objective ({}); use another study name or the same settings."
 
 
@@ -51,7 +51,8 @@ class NetworkObjective(Experiment):
                     for function in filter(takes_trial, (self.model.model, self.training)):
                         cast("Any", function)(trial)
                 objective = self.of(trial.params)
-            if objective is self:  # There is no network to train.
+            # A function raised a caught error, so there is no network to train.
+            if objective is self:
                 mark(cast("optuna.Trial", trial), "diverged")
                 return self
         for name, distribution in objective.distributions.items():
@@ -64,7 +65,7 @@ class NetworkObjective(Experiment):
         return dict.fromkeys(self.distributions, self.space.unmoved)
 
     def attach(self, study: optuna.Study) -> None:
-        """Store the configuration in a study; refuse a study of another objective."""
+        """Store the configuration in a study. Refuse a study of another objective."""
         self.check(study)
         facts = {
             stored.CONFIG: self.config,
@@ -102,7 +103,8 @@ class NetworkObjective(Experiment):
     def as_trained(self, trial: FrozenTrial, named: str = "The study") -> Self:
         """Return the objective of a stored trial's parameters.
 
-        Raise an error if the user's functions now return another model or training for them.
+        Raise an error if the user's functions now return another model or training for these
+        parameters.
         """
         stored_made = trial.user_attrs.get(stored.MADE)
         objective = self.of(trial.params)
@@ -195,7 +197,7 @@ class NetworkObjective(Experiment):
         return outcome.value
 
     def take_tested(self, params: Params) -> Sequence[Any] | None:  # noqa: ARG002
-        """Return the baseline and the best network if they are in memory; None otherwise.
+        """Return the baseline and the best network if they are in memory, and otherwise None.
 
         Only an ensemble keeps them.
         """
@@ -258,7 +260,10 @@ class NetworkObjective(Experiment):
         return self.store_scores and self.metric.startswith("val_") and not is_grouped
 
     def _is_best(self, trial: optuna.Trial, value: float | None) -> bool:
-        """Return whether a trial with this value is the best trial: of equal trials, the first."""
+        """Return whether a trial with this value is the best.
+
+        Of equal trials, the first is the best.
+        """
         best = best_trial(trial.study.get_trials(deepcopy=False), self.direction)
         if value is None or best is None:
             return value is not None

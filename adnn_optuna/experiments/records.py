@@ -71,14 +71,17 @@ class NetworkRecord(SearchRecord):
 
     @property
     def n_networks(self) -> int:
-        """The number of networks that the best trial averages; 1 without an ensemble."""
+        """The number of networks that the best trial averages. It is 1 without an ensemble."""
         if self.best is None or not self.arm.later:
             return 1
         return max(self.best.intermediate_values, default=1)
 
     @property
     def later_cost(self) -> str:
-        """The later cost of the best network in words. It is empty unless it is an average."""
+        """The extra cost of the best network, such as "prediction costs 3 times as much".
+
+        It is empty unless the network is an average.
+        """
         if self.n_networks > 1:
             return self.arm.later.format(n=self.n_networks)
         return ""
@@ -92,9 +95,9 @@ class NetworkRecord(SearchRecord):
 
     @property
     def hyperparameter_gain(self) -> float:
-        """The gain of the best trial's hyperparameters over the first trial's.
+        """The best hyperparameters' gain over the first trial's hyperparameters.
 
-        It is NaN if fixed.
+        It is NaN if hyperparameters are not searched.
         """
         if self.best is None or stored.BASELINE not in self.best.user_attrs:
             return math.nan
@@ -102,7 +105,7 @@ class NetworkRecord(SearchRecord):
 
     @property
     def positive(self) -> Any:
-        """The positive class of the metric. It is :obj:`None` if it has none."""
+        """The positive class of the metric. It is :obj:`None` if the metric has none."""
         return self.config.get("positive")
 
     @property
@@ -117,9 +120,9 @@ class NetworkRecord(SearchRecord):
 
     @property
     def test_metrics(self) -> Metrics:
-        """The best network's metrics on the test set by name.
+        """The best network's test metrics, by name.
 
-        They are empty before its evaluation.
+        They are empty before the test-set evaluation.
         """
         if self.test_evaluation:
             return self.test_evaluation["metrics"]
@@ -185,7 +188,7 @@ class NetworkRecord(SearchRecord):
     def repeated(self) -> float:
         """The best trial's gain over its baseline network on a new seed.
 
-        It is NaN if not evaluated.
+        It is NaN if the two networks were not trained on it.
         """
         if self.best is None:
             return math.nan

@@ -227,7 +227,7 @@ class SearchResult(StudyResult):
 
         A contract contains the estimates on new seeds. If the best trial is not confirmed, it is
         confirmed first. Then the baseline and the best network are trained again. This result does
-        not change; call :meth:`confirm` to get the confirmed result without a training run.
+        not change. To get the confirmed result, call :meth:`confirm`, which then trains nothing.
 
         Args:
             data: ``"embed"`` writes the data, at most 50 MB, beside the contract, so that anyone
@@ -331,7 +331,7 @@ class SearchResult(StudyResult):
         return lines
 
     def _score_lines(self) -> list[Line]:
-        """Return lines with the test score, and with the accuracy if it is another metric."""
+        """Return lines with the test score and, if it is of another metric, with the accuracy."""
         evaluation = self.record.test_evaluation
         scores = own_scores(self.record)
         if evaluation is None or scores is None:
@@ -352,7 +352,7 @@ class SearchResult(StudyResult):
         return lines
 
     def _selection_lines(self) -> list[Line]:
-        """Return lines with the gains by the selection metric, of offsets and hyperparameters."""
+        """Return lines with gains in the selection metric: of the offsets and of hyperparameters."""
         unit = units_of(self.record).selection
         label = "gain"
         if data := _selection_data(self.record):

@@ -24,8 +24,8 @@ from adnn_optuna.stats.student import student_half_width
 
 Status = Literal["exact", "within_tolerance", "breached", "cannot_check"]
 
-# The largest difference of accuracies between processors with different bits, in ordinary training
-# runs. The tolerance of a metric that is not within [0, 1] is relative.
+# In ordinary training runs, the accuracies of two processors with different bits differ by at most
+# this. The tolerance of a metric that is not within [0, 1] is relative.
 TOLERANCE = 0.005
 
 _NOT_CHECKED = (
@@ -44,7 +44,7 @@ class Claim(NamedTuple):
             steps.
         unit: The unit of the metric.
         sign: -1 if lower values are better, otherwise 1.
-        positive: The positive class of the metric. It is None if it has none.
+        positive: The positive class of the metric. It is None if the metric has none.
     """
 
     metric: str
@@ -70,7 +70,10 @@ class Claim(NamedTuple):
         return max(scale * TOLERANCE, 2 * self.resolution) + 1e-9 * scale
 
     def scale(self, found: float) -> float:
-        """Return the value to which a difference of the metric is relative; 1 if absolute."""
+        """Return the value to which a difference of the metric is relative.
+
+        It is 1 if differences are absolute.
+        """
         is_relative = self.unit.largest == math.inf and not self.metric.endswith("_r2")
         if is_relative:
             return abs(found)
@@ -189,7 +192,7 @@ class Verdict(Printed):
     def _excess(self) -> list[Line]:
         """Return a line with the claimed minus the measured mean gain.
 
-        It is empty if it is unknown.
+        It is empty if one of the two is unknown.
         """
         claimed = self.confirmation
         new_seeds = self.new_seeds
