@@ -118,9 +118,9 @@ def search(
             seed. The study stores it. If :obj:`None`, a mean with failed runs has no CI.
         test: Whether to evaluate the test set at the end. ``result.test()`` evaluates it later.
             Each evaluation is recorded, because only the first one is on untouched data.
-        confirm: The number of new seeds that evaluate the result after the search. It is 0 for
-            none. For networks, at least 6 seeds each train the best and the baseline network, if
-            the test set is evaluated. ``"auto"`` is 10 if these training runs are no more than the
+        confirm: The number of new seeds that evaluate the result after the search; with 0, none
+            do. For networks, at least 6 seeds each train the best and the baseline network, if the
+            test set is evaluated. ``"auto"`` is 10 if these training runs are no more than the
             trials and fit in the rest of ``max_time``. No limit counts these training runs. For
             functions, the recommended parameters are evaluated on each seed. ``"auto"`` is then 10
             if the function takes a seed, unless ``max_trial`` is below 10. At least half of

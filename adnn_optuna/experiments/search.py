@@ -352,7 +352,7 @@ class SearchResult(StudyResult):
         return lines
 
     def _selection_lines(self) -> list[Line]:
-        """Return lines with gains in the selection metric: of the offsets and of hyperparameters."""
+        """Return lines with gains in the selection metric: of offsets and of hyperparameters."""
         unit = units_of(self.record).selection
         label = "gain"
         if data := _selection_data(self.record):

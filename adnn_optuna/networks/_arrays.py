@@ -1,4 +1,4 @@
-"""Arrays, labels and weights of users' data: checked and converted."""
+"""Check and convert arrays, labels and weights of users' data."""
 
 import itertools
 import math
@@ -37,7 +37,7 @@ def named(values: Iterable[Any]) -> str:
 
 
 def check_samples(suffix: str, x: Any, y: Any) -> None:
-    """Refuse inputs or labels that are not one array, table or list, or differ in their order."""
+    """Refuse inputs or labels that are not one array, table or list, or whose orders differ."""
     samples = {f"x{suffix}": x, f"y{suffix}": y}
     for name, values in samples.items():
         if values is not None:
@@ -157,7 +157,7 @@ def _check_finite(name: str, array: Array, *, may_lack: bool = False) -> None:
 
 
 def checked_inputs(name: str, values: Any, *, may_lack: bool = False) -> Array:
-    """Return inputs as an array of their own dtype; raise unless all are finite.
+    """Return inputs as an array of their own dtype. Raise an error unless all are finite.
 
     With ``may_lack``, NaN is allowed, too.
     """
@@ -206,7 +206,7 @@ def merged_feature(x: Array) -> int | None:
 
 
 def read_targets(suffix: str, x: Any, y: Any, *, are_labels: bool) -> Array:
-    """Return labels or targets as an array; raise unless there is one for each sample."""
+    """Return labels or targets as an array. Raise an error unless there is one for each sample."""
     name = f"y{suffix}"
     array = plain(name, y)
     if array.ndim == 2 and array.shape[1] == 1:
@@ -316,7 +316,7 @@ def encoded_labels(name: str, labels: Array, classes: Sequence[Any]) -> NDArray[
 
 
 def check_trained(y: Array, classes: Sequence[Any]) -> None:
-    """Raise unless each class has a training sample."""
+    """Raise an error unless each class has a training sample."""
     untrained = np.setdiff1d(np.arange(len(classes)), y)
     if len(untrained):
         labels = named(classes[i] for i in untrained)
@@ -346,7 +346,7 @@ def weights(
     class_weight: Any,
     sample_weight: Any,
 ) -> NDArray[np.float64] | None:
-    """Return the weights of the rows to train on, None if all are 1."""
+    """Return the weights of the training rows, or None if all are 1."""
     weight = np.ones(len(y))
     if sample_weight is not None:
         weight *= _checked_weights("sample_weight", sample_weight, len(y))
@@ -377,7 +377,7 @@ _ALIGNMENT = 64
 
 
 class _Memory(np.ndarray[Any, np.dtype[Any]]):
-    """Memory that only this module writes to; other modules get read-only views of it."""
+    """Memory that only this module writes to. Other modules get read-only views of it."""
 
 
 def read_only(array: Array, dtype: DTypeLike) -> Array:
@@ -404,7 +404,7 @@ def collected(parts: Iterable[Array], shape: Shape, dtype: DTypeLike) -> Array:
 
 
 def as_tensor(array: Array) -> "tf.Tensor":
-    """Return an array as a tensor: without a copy if :func:`read_only` made the array."""
+    """Return an array as a tensor. If :func:`read_only` made the array, it is not copied."""
     import tensorflow as tf
 
     # NumPy does not share read-only memory, so TensorFlow gets the writable array behind the view.

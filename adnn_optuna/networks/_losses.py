@@ -1,4 +1,4 @@
-"""A Keras loss as a function of each example; loads TensorFlow."""
+"""A Keras loss as a function of each example. This module loads TensorFlow."""
 
 import contextlib
 import copy
@@ -75,7 +75,7 @@ def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
     options = {"from_logits": not head.are_probabilities} if takes_logits else {}
 
     def per_row(labels: tf.Tensor, outputs: tf.Tensor, *, takes_integers: bool) -> tf.Tensor:
-        # Targets and outputs in the user's units are float64, as float32 may merge distinct
+        # Targets and outputs in the user's units are float64, because float32 may merge distinct
         # values. Some user-defined losses do not take float64.
         is_double = takes_double and labels.dtype == outputs.dtype == tf.float64
         dtype = tf.float64 if is_double else tf.float32

@@ -1,4 +1,4 @@
-"""Keras metrics and the arguments that they get; loads TensorFlow."""
+"""Keras metrics and the arguments that they get. This module loads TensorFlow."""
 
 import contextlib
 import dataclasses
@@ -53,7 +53,7 @@ def is_of_positive(metric: keras.metrics.Metric, head: Head) -> bool:
 def keras_metric(settings: Settings, head: Head, *, takes_integers: bool) -> KerasMetric:
     """Return a Keras metric, and the function that makes its arguments.
 
-    ``takes_integers`` says whether the network's loss takes class numbers, not one-hot rows.
+    ``takes_integers`` says whether the network's loss takes class numbers instead of one-hot rows.
     """
     is_users = is_own(settings)
     of_metric = head.of_predictions
@@ -61,7 +61,7 @@ def keras_metric(settings: Settings, head: Head, *, takes_integers: bool) -> Ker
         of_metric = dataclasses.replace(head, are_probabilities=False)
     metric, name = made(keras.metrics, settings, of_metric)
     # Data with several labels per example count as a regression on 0 and 1. Of Keras's accuracies,
-    # only the binary accuracy is allowed for a regression: it is computed for each label.
+    # only the binary accuracy is allowed for a regression, because it is computed for each label.
     is_of_all = not is_users and "accuracy" in name.lower() and "binary" not in name.lower()
     if head.is_regression and (is_of_all or is_of_one_class(metric)):
         raise WrongValueError(
@@ -75,8 +75,8 @@ def keras_metric(settings: Settings, head: Head, *, takes_integers: bool) -> Ker
         own_name = name if settings.islower() else re.sub(r"_\d+$", "", metric.name)
         metric = type(metric)(name=own_name)
     if head.is_regression:
-        # Float32 would merge values around 1e9. A user-defined metric may refuse a dtype, and is
-        # then used as it is.
+        # Float32 would merge values around 1e9. A user-defined metric may refuse a dtype. It is
+        # then used unchanged.
         with contextlib.suppress(*REFUSALS):
             metric = type(metric).from_config(metric.get_config() | {"dtype": "float64"})
     if is_users:
@@ -141,7 +141,7 @@ def _arguments_of_own(
             rows = [adapt(*row) for row in one_by_one]
             if np.isclose(value, _result_of(metric, rows)):
                 return adapt
-        except Exception as error:  # noqa: BLE001 - code of the user's may raise anything
+        except Exception as error:  # noqa: BLE001 - the user's code may raise anything
             errors.append(error)
     if not accepted:
         raise _refused(name, head, errors[0])
@@ -217,7 +217,7 @@ def _varied_example(head: Head) -> Example:
 
 
 def _result_of(metric: keras.metrics.Metric, batches: Sequence[Example]) -> float:
-    """Return a metric's value over some batches; raise unless it is a single number."""
+    """Return a metric's value over some batches. Raise an error unless it is a single number."""
     try:
         for arguments in batches:
             metric.update_state(*arguments, sample_weight=None)
@@ -234,7 +234,7 @@ class _NoNumberError(Exception):
 
 
 def _check_is_in_variables(metric: keras.metrics.Metric, arguments: Example, value: float) -> None:
-    """Raise unless the metric's value for a batch follows from the metric's variables in a graph.
+    """Raise an error unless a metric's value for a batch follows from its variables in a graph.
 
     Args:
         metric: A user-defined metric.

@@ -1,4 +1,4 @@
-"""A training run as a compiled function of its initial values; loads TensorFlow."""
+"""A training run as a compiled function of its initial values. This module loads TensorFlow."""
 
 import dataclasses
 import functools
@@ -168,7 +168,7 @@ class Program:
         bounds: tf.Tensor,
         totals: Sequence[Score],
     ) -> tuple[list[tf.Tensor], list[Score]]:
-        """Train from these values of all variables; return their new values and the totals.
+        """Train from these values of all variables. Return their new values and the totals.
 
         ``data`` holds the splits and, if the network scales targets, their mean and standard
         deviation. Targets and scores are in the user's units. ``orders`` holds the order of the
@@ -187,7 +187,8 @@ class Program:
 
         # The number of epochs is a tensor, because XLA would unroll a loop of a known length.
         tf.while_loop(lambda epoch: epoch < end, train_epoch, (begin,), parallel_iterations=1)
-        # Read before scoring, because scoring advances the seeds of Keras's recurrent layers.
+        # Read the values before scoring, because scoring advances the seeds of Keras's recurrent
+        # layers.
         trained = [tf.convert_to_tensor(v.value) for v in self._variables]
         self._optimizer.finalize_variable_values(self._model.trainable_variables)
         fixed = [(v, tf.convert_to_tensor(v.value)) for v in self._model.non_trainable_variables]
@@ -211,7 +212,7 @@ class Program:
         x, y, *weights = (tf.gather(array, rows) for array in data)
         if self._scales_targets:
             y = (tf.reshape(y, (size, -1)) - units[0]) / units[1]
-        if self._is_regression:  # Targets in `fit` are float32, too.
+        if self._is_regression:  # Keras's `fit` also takes targets as float32.
             y = tf.cast(y, tf.float32)
         variables = self._model.trainable_variables
         with tf.GradientTape() as tape:
@@ -276,7 +277,7 @@ def _in_batches(
     n_whole, n_remaining = divmod(rows, size)
     batches = [(first, n_whole, size)]
     if n_remaining:
-        # The smaller last batch is a loop of at most one pass: a condition would also need a
+        # The smaller last batch is a loop of at most one pass. A condition would also need a
         # branch for the case that the batch is not within the bounds.
         batches.append((tf.maximum(first, n_whole), n_whole + 1, n_remaining))
     for begin, end, n in batches:
@@ -301,7 +302,10 @@ def compiled(
     epochs: int,
     judge: str,
 ) -> Program:
-    """Return the program that trains a network on data of these shapes; compile a new one."""
+    """Return the program that trains a network on data of these shapes.
+
+    Compile it if it is new.
+    """
     alike = dataclasses.replace(training, epochs=1)  # A program serves any number of epochs.
     if training.fixed_learning_rate is not None:  # A program serves any fixed learning rate.
         optimizer: Any = training.optimizer
@@ -331,7 +335,8 @@ def orders_of(rows: int, seed: int | None, first: int, count: int) -> tf.Tensor:
     """
     orders = np.tile(np.arange(rows, dtype=np.int32), (count, 1))
     for i in range(count):
-        if seed is not None:  # Counter-based: an epoch does not depend on earlier epochs.
+        # Philox is counter-based, so the order of an epoch does not depend on earlier epochs.
+        if seed is not None:
             words = np.random.Philox(np.random.SeedSequence((seed, first + i)))
             orders[i] = np.random.Generator(words).permutation(rows)
     return as_tensor(orders)

@@ -1,4 +1,4 @@
-"""The loss and the metrics of a training run, within a graph; loads TensorFlow."""
+"""The loss and the metrics of a training run, within a graph. This module loads TensorFlow."""
 
 import contextlib
 import math
@@ -29,9 +29,9 @@ Score = tuple[tf.Tensor, ...]
 class Scores:
     """Sums over the examples of a split, batch by batch, and the metrics that follow from them.
 
-    The sums are the head's own, the loss, and the states of the Keras metrics. A classifier's own
-    sum is the number of correct examples. A regression's own sums are the squared errors of each
-    target and all absolute errors.
+    There are the head's own sums, the sum of the losses, and the states of the Keras metrics. A
+    classifier's own sum is the number of correct examples. A regression's own sums are the squared
+    errors of each target and all absolute errors.
     """
 
     def __init__(self, head: Head, loss: Settings, metrics: Sequence[Settings]) -> None:
@@ -110,7 +110,7 @@ class Scores:
     def add(
         self, labels: tf.Tensor, outputs: tf.Tensor, own_losses: Sequence[Any], totals: Score
     ) -> Score:
-        """Return the sums after one more batch; ``own_losses`` are losses that layers add."""
+        """Return the sums after one more batch. ``own_losses`` are losses that layers add."""
         losses = tf.cast(self.loss(labels, outputs), tf.float64)
         loss = tf.reduce_sum(losses)
         # As in Keras, the loss includes the losses that layers add.
@@ -157,7 +157,10 @@ class Scores:
         return name in self._head.metrics and name in ("accuracy", "loss", "mae")
 
     def terms(self, name: str, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-        """Return each example's value, whose mean is the metric: bool or float64, shape (n,)."""
+        """Return a value for each example, as bool or float64.
+
+        The mean of the values is the metric.
+        """
         if name == "accuracy":
             return self._is_correct(labels, outputs)
         if name == "loss":
@@ -188,7 +191,7 @@ class Scores:
         return {f"{split}_{name}": value for name, value in metrics.items()}
 
     def metrics(self, split: str, outputs: np.ndarray, y: np.ndarray, own_loss: float) -> Metrics:
-        """Return the metrics of a network's outputs on a split; see :meth:`tested`."""
+        """Return the metrics of a network's outputs on a split. See :meth:`tested`."""
         totals = self.add(tf.constant(y), tf.constant(outputs), [own_loss], self.nothing)
         return self.results(split, totals, y)
 
@@ -211,7 +214,7 @@ class Scores:
     def of_examples(
         self, name: str, outputs: np.ndarray, y: np.ndarray, value: float
     ) -> np.ndarray:
-        """Return one score per example for a metric whose value on all examples is ``value``.
+        """Return one score per example. ``value`` is the metric over all examples together.
 
         For the accuracy, the score is whether the prediction is correct. For any other metric, it
         is ``value`` plus the example's influence value (Hampel 1974, JASA 69:383-393). The mean

@@ -13,7 +13,10 @@ DEFAULT_FRACTION = 0.2
 
 
 def split_size(name: str, size: float | None, n: int, *, is_given: bool) -> int:
-    """Return how many of n samples are drawn for a split: 0 if the user passed its arrays."""
+    """Return how many of n samples are drawn for a split.
+
+    It is 0 if the user passed its arrays.
+    """
     if is_given:
         if size is not None:
             raise WrongValueError(f"Pass either {name} or the arrays, not both.")
@@ -77,7 +80,7 @@ def stratified_order(y: Array, seed: int) -> Indices:
 
 
 def checked_groups(values: Any, n: int) -> Indices:
-    """Return the group number of each of n samples. Numbers from 0 follow the sorted names."""
+    """Return the group number of each of n samples. The numbers from 0 follow the sorted names."""
     groups = plain("groups", values)
     lacks_some = groups.dtype.kind == "f" and np.isnan(groups).any()
     if groups.shape != (n,) or lacks_some:
@@ -89,7 +92,7 @@ def checked_groups(values: Any, n: int) -> Indices:
 
 
 def _grouped_rows(group: Indices, sizes: Sequence[int], seed: int) -> list[Indices]:
-    """Return the rows of test, validation and training; no group is in two splits.
+    """Return the rows of test, validation and training. No group is in two splits.
 
     Groups are taken in a random order. A group goes to the test split if the split then has at
     most its size, otherwise to the validation split by the same rule, otherwise to training. If

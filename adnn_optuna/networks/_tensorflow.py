@@ -60,7 +60,7 @@ def _first_process() -> int:
 
 @contextlib.contextmanager
 def _without_notices() -> Iterator[None]:
-    """Remove notices from stderr; TensorFlow writes some of them at any log level."""
+    """Remove notices from stderr. TensorFlow writes some of them at any log level."""
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)

@@ -1,4 +1,4 @@
-"""Sketches of what user-defined code computes, to notice its changes; loads TensorFlow."""
+"""Sketch what user-defined code computes, to notice its changes. This module loads TensorFlow."""
 
 import contextlib
 import json
@@ -30,9 +30,10 @@ _known = weakref.WeakKeyDictionary[Architecture, dict[str, Behaviour]]()
 
 
 def behaviour(architecture: Architecture, training: Training) -> Behaviour:
-    """Return sketches of a network and its training; an empty dict without user-defined code.
+    """Return sketches of a network and its training. The dict is empty without user-defined code.
 
-    Keras's own classes and functions need no sketch: their configuration describes them fully.
+    Keras's own classes and functions need no sketch, because their configuration describes them
+    fully.
     """
     settings = json.dumps([architecture.config, training.config], sort_keys=True)
     of_network = _known.setdefault(architecture, {})
@@ -42,7 +43,10 @@ def behaviour(architecture: Architecture, training: Training) -> Behaviour:
 
 
 def _sketched(architecture: Architecture, training: Training, settings: str) -> Behaviour:
-    """Return the sketches; an empty dict if no code is user-defined, or if it raises an error."""
+    """Return the sketches.
+
+    The dict is empty if no code is user-defined, or if it raises an error.
+    """
     names = re.findall(r'"([^"\\]+)"', settings)
     has_own_code = architecture.own_code or any(map(keras.saving.get_registered_object, names))
     if has_own_code:

@@ -81,7 +81,7 @@ class Dataset:
     """Inputs with labels or numbers, in three read-only splits.
 
     Nothing is scaled. A Keras model receives these arrays, and an ``MLP`` scales them itself. The
-    constructor takes data that are already split; :meth:`from_arrays` splits data.
+    constructor takes data that are already split, and :meth:`from_arrays` splits data.
 
     Example:
         >>> pixels = np.zeros((4, 8, 8), dtype=np.uint8)
@@ -93,21 +93,22 @@ class Dataset:
         x_train: Training inputs, shape (n, features), (n, height, width) or (n, height, width,
             channels): finite numbers. Integers and truth values keep their dtype, and floats
             become float32.
-        y_train: Training labels, integers in 0 … num_classes - 1, shape (n,), kept as int32; in a
-            regression numbers, shape (n,) or (n, targets), kept as float64.
+        y_train: Training labels. They are integers in 0 … num_classes - 1 of shape (n,), kept as
+            int32. In a regression, they are numbers of shape (n,) or (n, targets), kept as
+            float64.
         x_val, y_val: The same for validation data, on which a search selects. They may be empty.
-        x_test, y_test: The same for the test.
-        num_classes: Number of classes, at least 2; None in a regression.
-        origin: The settings, for JSON, with which ``dataset_from_config`` finds the data again. It
-            is None for arrays.
+        x_test, y_test: The same for test data.
+        num_classes: The number of classes, at least 2. It is None in a regression.
+        origin: The settings in JSON with which ``dataset_from_config`` finds the data again. It is
+            None for arrays.
         drawn: The splits (``val``, ``test``) that were drawn at random from the same samples as
             the training split, so that :meth:`redrawn` may draw others.
         classes: The user's label of each class. It is None if the labels are 0 … num_classes - 1.
         weight_train: A weight of each training sample, shape (n,). It is None if all are 1.
         groups_test: The number of the group of each test sample, shape (n,), if there are groups.
         preprocessing: How the columns of a table became these inputs.
-        positive: The user's label of the positive one of two classes, for metrics such as recall.
-            With None, it is the class ``1`` or ``True``, if there is one.
+        positive: The user's label of the positive class, for metrics of two classes such as
+            recall. With None, it is the class ``1`` or ``True``, if there is one.
 
     Raises:
         ValueError: If an array is wrong.
@@ -253,7 +254,7 @@ class Dataset:
 
     @property
     def config(self) -> Json:
-        """The configuration that a study stores, JSON-able, for ``dataset_from_config``."""
+        """The configuration in JSON that a study stores for ``dataset_from_config``."""
         config = {"name": self.name, **(self.origin or {"source": "arrays"})}
         if self.task == "regression":
             config["task"] = self.task
@@ -302,8 +303,8 @@ class Dataset:
             x: Finite numbers, of the shapes that :class:`Dataset` takes. Or a pandas DataFrame:
                 each column of numbers becomes a feature. Each category of another column
                 becomes a feature that is 1 in the rows of this category, and 0 in others.
-            y: Integers, strings, truth values or one-hot rows; in a regression numbers. Labels
-                other than 0, 1, … are mapped to these, in their order, see ``Dataset.classes``.
+            y: Integers, strings, truth values or one-hot rows. In a regression, numbers. Labels
+                other than 0, 1, … are sorted and mapped to these numbers, see ``Dataset.classes``.
             x_val: Validation inputs, instead of a part of ``x``.
             y_val: Validation labels.
             x_test: Test inputs, instead of a part of ``x``.
@@ -311,24 +312,25 @@ class Dataset:
             name: The name of the data in reports and plots.
             validation_size: How much of ``x`` becomes the validation split: a number of samples
                 (0 for none) or a fraction (a float below 1). Default: 0.2.
-            test_size: How much of ``x`` becomes the test split, likewise. Default: 0.2.
+            test_size: How much of ``x`` becomes the test split, as for ``validation_size``.
+                Default: 0.2.
             seed: Seed of the draw, 0 or more.
             num_classes: Number of classes, if integer labels are not to be mapped.
             task: ``"classification"`` or ``"regression"``.
-            class_weight: Weights of the training samples by their label, by default 1; or
-                ``"balanced"``, inverse to the number of training samples of each label.
+            class_weight: The weight of each label's training samples, by default 1. With
+                ``"balanced"``, it is inverse to the number of the label's training samples.
             sample_weight: Weights of the samples of ``x``, shape (n,). Only the weights of
                 training samples count.
             groups: The group of each sample of ``x``, such as a patient or a day, shape (n,). No
                 group is in two splits, and CIs from test samples count groups.
             missing: ``"impute"`` replaces missing inputs by a feature's median, or its most
-                frequent category, in the training part. Otherwise they are refused.
-            rare: ``"other"`` merges unknown categories and rare ones (in fewer than two training
-                rows, or 1% of them) into one feature. Otherwise each is a feature, and unknown
-                ones are refused.
-            positive: The label of the positive one of two classes, such as ``"fraud"``, for AUC,
-                F-scores, precision and recall. With :obj:`None`, the label is 1 or True, and
-                these metrics are refused for other labels.
+                frequent category, in the training part. Otherwise missing inputs are refused.
+            rare: ``"other"`` merges unknown and rare categories into one feature. A category is
+                rare if fewer than two training rows, or fewer than 1% of them, have it. Otherwise
+                each category is a feature, and unknown categories are refused.
+            positive: The label of the positive class of two classes, such as ``"fraud"``, for AUC,
+                F-scores, precision and recall. With :obj:`None`, the label is 1 or True, and these
+                metrics are refused for other labels.
 
         Raises:
             TypeError: If ``class_weight`` is of a wrong type.
@@ -395,9 +397,9 @@ class Dataset:
         """Return the data set with other splits of the same sizes, stratified by label.
 
         Only splits that were drawn at random are redrawn. Class weights, imputed values and rare
-        categories are determined again by the new training part, weights move with their samples,
-        and groups stay together. A column of categories keeps its number of features: if more
-        categories are frequent than before, the least frequent ones count as rare.
+        categories are determined again by the new training part. Weights move with their samples,
+        and groups stay together. A column of categories keeps its number of features. If more
+        categories are frequent than before, the least frequent categories count as rare.
 
         Args:
             seed: Seed of the draw, 0 or more.

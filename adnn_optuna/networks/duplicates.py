@@ -6,7 +6,7 @@ import numpy as np
 
 from adnn_optuna.networks._arrays import Array, Indices
 
-# The kinds of duplicates in words. A key names the split of the counted samples first.
+# The text for each kind of duplicates. A key names the split of the counted samples first.
 DUPLICATES = {
     "val-train": "{} validation samples with the inputs of a training sample",
     "test-train": "{} test samples with the inputs of a training sample",
@@ -37,7 +37,7 @@ def counted(x: Mapping[str, Array], y_test: Array) -> dict[str, int]:
 
 
 def in_words(counts: Mapping[str, int]) -> str:
-    """Return counts of :func:`counted` as a part of a sentence; empty if there are none."""
+    """Return counts of :func:`counted` as a part of a sentence. It is empty if there are none."""
     phrases = []
     for key, phrase in DUPLICATES.items():
         if key in counts:

@@ -25,15 +25,18 @@ class VariableInfo:
     """One variable of a network."""
 
     path: str  # Unique in the network.
-    kind: VariableKind  # Kernels and embeddings are weights; "other" never gets an offset.
-    layer: int  # The index of its layer among layers with kernels or biases; -1 for "other".
+    kind: VariableKind  # Kernels and embeddings are weights. "other" never gets an offset.
+    layer: int  # The index of its layer among layers with kernels or biases. It is -1 for "other".
     is_output: bool  # Whether its layer is the last layer with kernels or biases.
     stddev: float  # The standard deviation of its initial values.
 
 
 @contextlib.contextmanager
 def noting_use() -> Iterator[dict[int, None]]:
-    """Yield a dict, and add the ids of the variables that the with-block uses in their order."""
+    """Yield a dict.
+
+    The ids of the variables that the with-block uses are added in order of use.
+    """
     import keras
 
     used: dict[int, None] = {}
@@ -48,7 +51,7 @@ def noting_use() -> Iterator[dict[int, None]]:
 
 
 def describe_variables(model: keras.Model, used: Sequence[int]) -> Iterator[VariableInfo]:
-    """Describe ``model.variables``; layers are numbered in the order of the ids ``used``."""
+    """Describe ``model.variables``. Layers are numbered in the order of the ids ``used``."""
     owners = _owners(model)
     layers = [id(owners[i]) for i in used if i in owners]
     in_order = dict.fromkeys([*layers, *map(id, owners.values())])
@@ -82,7 +85,7 @@ def describe_variables(model: keras.Model, used: Sequence[int]) -> Iterator[Vari
 def never_moved(model: keras.Model) -> list[str]:
     """Return the trainable variables of a model that never get an offset, as layer/variable."""
     variables = [v for v in model.trainable_variables if _kind(v) == "other"]
-    # Outer layers are omitted, as the layers within a configuration do not name them.
+    # Outer layers are omitted, because the layers within a configuration do not name them.
     return ["/".join(variable.path.split("/")[-2:]) for variable in variables]
 
 
@@ -108,7 +111,10 @@ def _kind(variable: keras.Variable) -> VariableKind:
 
 
 def initializer_stddev(initializer: Any, values: np.ndarray) -> float:
-    """Return an initializer's standard deviation: by a formula, if known, else of ``values``."""
+    """Return an initializer's standard deviation.
+
+    Without a known formula, it comes from ``values``.
+    """
     import keras
 
     match initializer:
@@ -128,7 +134,7 @@ def initializer_stddev(initializer: Any, values: np.ndarray) -> float:
 
 
 def scaled_stddev(initializer: Any, shape: Sequence[int]) -> float:
-    """Return the standard deviation of a VarianceScaling for a shape, for any distribution."""
+    """Return the standard deviation of a VarianceScaling initializer for a shape."""
     input_axes = getattr(initializer, "input_axes", None)
     output_axes = getattr(initializer, "output_axes", None)
     inputs = shape[:-1] or shape

@@ -1,4 +1,4 @@
-"""Find out how a user's model treats inputs and outputs; loads TensorFlow."""
+"""Find out how a user's model treats inputs and outputs. This module loads TensorFlow."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +12,8 @@ from adnn_optuna._checks import WrongTypeError, WrongValueError, logger
 from adnn_optuna.networks._arrays import Shape
 
 # A model is tried with this many draws of random weights. The standard deviation of a unit's
-# weighted sum is about _SPREAD: large enough for both signs, and too small to clip many outputs.
+# weighted sum is about _SPREAD. It is large enough for both signs, and too small to clip many
+# outputs.
 _N_TRIES = 8
 _SPREAD = 3
 _SCALING_LAYERS = (
@@ -46,7 +47,7 @@ def built(
 
 
 def outputs_of(model: keras.Model, x: np.ndarray) -> Any:
-    """Return a model's outputs for examples; refuse a model that does not take them."""
+    """Return a model's outputs for examples. Refuse a model that does not take them."""
     # A subclassed model has no attributes inputs and outputs.
     for kind in ("inputs", "outputs"):
         n = len(getattr(model, kind, None) or ())

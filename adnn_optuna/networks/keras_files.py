@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 # A network with this many parameters takes 400 MB, and its training takes several times as much.
 MAX_PARAMETERS = 100_000_000
-# The most layers and parts of layers in a model; Keras's largest own model has half as many.
+# The maximum number of layers and parts of layers in a model. Keras's largest own model has half
+# as many.
 MAX_OBJECTS = 10_000
 OBJECTS = "layers and parts of such"
 # The largest number or list length in the settings of a loss or a metric. The memory that a metric
@@ -38,13 +39,13 @@ _MAX_METRICS = 100
 _MAX_DEPTH = 60
 _MAX_CONFIG_BYTES = 32 * 2**20
 
-# Values that Keras writes as if they were objects. `__lambda__` and `__typespec__` are refused:
-# the first holds Python bytecode, the second names a class of any module.
+# Values that Keras writes as if they were objects. `__lambda__` is refused because it holds Python
+# bytecode, and `__typespec__` because it names a class of any module.
 _VALUES = {"__keras_tensor__", "__tensor__", "__numpy__", "__ellipsis__", "__slice__", "__bytes__"}
 # The base classes of the parts of models.
 _PARTS = {"Operation", "Initializer", "Regularizer", "Constraint", "DTypePolicy", "Optimizer"}
 _PARTS |= {"LearningRateSchedule", "Loss", "Metric"}
-# Layers that run code which a configuration holds or names, or that read files which it names.
+# These layers run code that a configuration holds or names, or read files that it names.
 _REFUSED_LAYERS = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 _REFUSED_LAYERS |= {"IndexLookup", "IntegerLookup", "StringLookup", "TextVectorization"}
 
@@ -109,7 +110,9 @@ def policy_of_caller() -> Callable[[], None]:
 
 
 def check_keras_config(node: Any, path: str, *, largest: float = math.inf, depth: int = 0) -> None:
-    """Refuse numbers that are too large, and classes that run code, read files or are not Keras's.
+    """Refuse numbers that are too large.
+
+    Refuse classes that run code, read files or are not part of Keras.
 
     No integer and no length of a list may be above ``largest``.
     """
@@ -219,7 +222,7 @@ def without_compilation(config: Any) -> Any:
 
 
 def describe_model(model: keras.Model) -> Json:
-    """Return a model's configuration; its class alone if JSON cannot hold an argument."""
+    """Return a model's configuration. It is the class alone if JSON cannot hold an argument."""
     import keras
 
     with contextlib.suppress(Exception):  # A user-defined class may raise any error.
@@ -228,7 +231,10 @@ def describe_model(model: keras.Model) -> Json:
 
 
 def model_from_config(config: Json) -> MLP | Callable[[], keras.Model]:
-    """Return the MLP of a ``config``, or a callable that builds its Keras model or raises."""
+    """Return the MLP of a ``config``, or a callable that builds its Keras model.
+
+    The callable raises an error if the model cannot be rebuilt.
+    """
     if config["type"] == "MLP":
         settings = {key: value for key, value in config.items() if key != "type"}
         return MLP(**settings)
@@ -240,7 +246,7 @@ def model_from_config(config: Json) -> MLP | Callable[[], keras.Model]:
         problem = f"no configuration can hold the arguments of {described['class_name']}"
         if "config" in described:
             try:
-                # `safe_mode` refuses lambdas: a configuration is data, nothing in it is executed.
+                # `safe_mode` refuses lambdas, because nothing in a configuration is executed.
                 return keras.saving.deserialize_keras_object(described, safe_mode=True)
             except Exception as error:  # noqa: BLE001 - classes refuse arguments in any way.
                 problem = first_line(error)

@@ -69,9 +69,9 @@ def load_dataset(
 
     - ``"digits"``: scikit-learn's 1,797 images of 8 × 8 pixels. It needs no download.
     - ``"mnist"`` and ``"fashion_mnist"``: 60,000 + 10,000 images of 28 × 28 pixels, from the IDX
-      files (``*-ubyte``, plain or ``.gz``) in ``<folder>/mnist`` and ``<folder>/fashion-mnist``;
-      the folder is ``data_dir``, ``$ADNN_DATA_DIR`` or ``/usr/share/datasets``.
-      Otherwise, the data come from ``keras.datasets``, which may download them.
+      files (``*-ubyte``, plain or ``.gz``) in ``<folder>/mnist`` and ``<folder>/fashion-mnist``.
+      The folder is ``data_dir``, ``$ADNN_DATA_DIR`` or ``/usr/share/datasets``. Otherwise, the
+      data come from ``keras.datasets``, which may download them.
     - a path that ends in ``.npz``: the arrays ``x`` and ``y`` (or ``x_train`` and ``y_train``)
       of :meth:`Dataset.from_arrays` and, for splits of your own, ``x_val``, ``y_val``, ``x_test``
       and ``y_test``.
@@ -81,24 +81,28 @@ def load_dataset(
     Args:
         name: Name of the data set, or path of the file.
         data_dir: Folder to look in, before ``$ADNN_DATA_DIR`` and ``/usr/share/datasets``.
-        validation_size: How much is held out to select on: a number of samples, or a fraction of
-            all samples (of all others, if the data have a test set of their own); by default
-            10,000 of ``mnist`` and ``fashion_mnist``, else 0.2. With 0 a search must select on the
+        validation_size: The size of the validation split, as a number or a fraction of samples; by
+            default 0.2, or 10,000 for ``mnist`` and ``fashion_mnist``. If the data have their own
+            test set, it is a fraction of the other samples. With 0, a search must select on the
             training split.
-        test_size: How much is held out for the test, likewise; by default 0.2. ``mnist`` and
-            ``fashion_mnist`` have a test set of their own.
+        test_size: The size of the test split, as a number or a fraction of samples; by default
+            0.2. ``mnist`` and ``fashion_mnist`` have their own test set.
         seed: Seed of the draw of the splits, 0 or more.
-        target: The column of a table with the labels or numbers to predict; by default the last.
+        target: The column of a table with the labels or numbers to predict; by default the last
+            column.
         task: Whether a file is for a ``"classification"`` or a ``"regression"``.
-        class_weight: ``"balanced"`` weighs each class of a file, inverse to its number of samples.
-        sample_weight: The column, or array in an ``.npz`` file, of the samples' weights.
-        groups: The column, or array in an ``.npz`` file, of groups to keep together (patients).
-        missing: ``"impute"`` replaces missing inputs of a file by medians, or by the most frequent
-            category, of the training part; else they are refused.
-        rare: ``"other"`` merges categories that are rare in the training part, and unknown ones,
-            into one. Otherwise unknown ones are refused.
-        positive: The label of the positive one of two classes, such as ``"fraud"``, for AUC,
-            F-scores, precision and recall; see :meth:`Dataset.from_arrays`.
+        class_weight: ``"balanced"`` weighs each class of a file inversely to its number of
+            samples.
+        sample_weight: The column, or the array in an ``.npz`` file, that holds the samples'
+            weights.
+        groups: The column, or the array in an ``.npz`` file, that holds groups to keep together,
+            such as patients.
+        missing: ``"impute"`` replaces missing inputs of a file by the median or the most frequent
+            category of the training part; otherwise they are refused.
+        rare: ``"other"`` merges unknown categories, and categories that are rare in the training
+            part, into one. Otherwise unknown categories are refused.
+        positive: The label of the positive class of two classes, such as ``"fraud"``, for AUC,
+            F-scores, precision and recall. See :meth:`Dataset.from_arrays`.
 
     Raises:
         TypeError: If the name or ``data_dir`` is not a path.
@@ -209,7 +213,10 @@ def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Datas
 
 
 def dataset_from_config(config: Json, data_dir: FilePath | None = None) -> Dataset:
-    """Load the data set that a :attr:`Dataset.config` describes; raise if it has changed."""
+    """Load the data set that a :attr:`Dataset.config` describes.
+
+    Raise an error if it has changed.
+    """
     name = config["name"]
     source = config["source"]
     fingerprint = config["fingerprint"]
@@ -262,7 +269,10 @@ def _read_mnist_like(name: str, data_dir: Path | None) -> dict[str, Any]:
 
 
 def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
-    """Return the array of an IDX file of unsigned bytes: images have 3 dimensions, labels 1."""
+    """Return the array of an IDX file of unsigned bytes.
+
+    Images have 3 dimensions, and labels 1.
+    """
     n_header = 4 + 4 * ndim
     try:
         content = read_unpacked(path)

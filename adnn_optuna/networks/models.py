@@ -36,10 +36,11 @@ def name_or_config(name: str, value: Any, *, keep_name: bool = False) -> Setting
     if (is_object or hasattr(value, "__name__")) and not isinstance(value, type):
         import keras
 
-        # A LossScaleOptimizer is unwrapped: each training run in float16 gets a new one anyway.
+        # A LossScaleOptimizer is unwrapped, because each training run in float16 gets a new one
+        # anyway.
         value = getattr(value, "inner_optimizer", value)
         kind = type(value) if is_object else value
-        # The module decides, as a user-defined class may have the name of a Keras class.
+        # The module decides, because a user-defined class may have the name of a Keras class.
         is_of_keras = str(kind.__module__).startswith("keras.")
         if is_of_keras:
             _check_is_all_in_config(name, value)
@@ -144,19 +145,18 @@ class MLP:
 
     Args:
         hidden: The number of units of each hidden layer, at least one.
-        activation: The Keras name of the hidden layers' activation; the output layer has none.
+        activation: The Keras name of the hidden layers' activation. The output layer has none.
         kernel_initializer: The initializer of all kernels: a Keras name or a configuration
             (``{"class_name": ..., "config": ...}``). Or an object, whose seed is replaced.
-        bias_initializer: The initializer of all biases, likewise.
+        bias_initializer: The initializer of all biases, in the form of ``kernel_initializer``.
         scale: ``"standard"`` brings each feature, and each target of a regression, to mean 0 and
             standard deviation 1. Categories stay 0 and 1. A channel of images counts as one
-            feature, and images without channels have a single feature. Inputs of shape
-            (n, height, width) are images if they are uint8 or if height equals width.
-            ``"auto"`` does the same with two exceptions: uint8 inputs are divided by 255, and
-            floats or truth values that are all within [0, 1] stay as they are. ``"none"`` scales
-            neither inputs nor targets. A loss is minimised on the scaled targets, and reported in
-            your units. For losses of numbers above 0, such as Poisson's, choose ``"none"`` or a
-            Keras model.
+            feature, and images without channels have a single feature. Inputs of shape (n, height,
+            width) are images if they are uint8 or if height equals width. ``"auto"`` does the same
+            with two exceptions: uint8 inputs are divided by 255, and floats or truth values that
+            are all within [0, 1] stay unchanged. ``"none"`` scales neither inputs nor targets. A
+            loss is minimised on the scaled targets, and reported in your units. For losses of
+            numbers above 0, such as the Poisson loss, choose ``"none"`` or a Keras model.
 
     Raises:
         TypeError: If an argument is none of the above.
@@ -204,7 +204,7 @@ class MLP:
 AnyModel = MLP | Callable[..., Any]
 """An :class:`MLP`, or a function that returns a new Keras model."""
 
-# The names of metrics, Keras's and this package's, whose lower values are better.
+# The names of metrics, of Keras and of this package, for which lower values are better.
 _MINIMIZED = re.compile(
     r"loss|error|crossentropy|bce|hinge|divergence|poisson|log_?cosh|false|r?mse|mae|mape|msle",
     re.IGNORECASE,
@@ -225,23 +225,24 @@ class Training:
         learning_rate: The learning rate. Or a Keras schedule. It replaces the learning rate of an
             optimizer object or of the compiled model. The default for an optimizer's name is
             0.001.
-        batch_size: The number of examples of a batch; the last batch of an epoch may be smaller.
+        batch_size: The number of examples of a batch. The last batch of an epoch may be smaller.
         epochs: The number of passes over the training set.
         shuffle: Whether each epoch has its own order, which follows from the seed.
         loss: The Keras name, configuration or object of a loss. Cross-entropies are computed from
-            logits, unless your own model outputs probabilities. By default
-            ``"sparse_categorical_crossentropy"``, ``"binary_crossentropy"`` for a single output,
-            ``"mean_squared_error"`` for a regression.
+            logits, unless your own model outputs probabilities. The default is
+            ``"mean_squared_error"`` for a regression, ``"binary_crossentropy"`` for a single
+            output, and otherwise ``"sparse_categorical_crossentropy"``.
         jit_compile: Whether XLA compiles the training, as in Keras. The bits of the weights then
-            differ. With ``"auto"``, XLA compiles if that is faster on a CPU: models without
-            convolutions, pooling and random operations.
+            differ. With ``"auto"``, XLA compiles models that it makes faster on a CPU. These have
+            no convolutions, pooling or random operations.
         metrics: Further Keras metrics: names, configurations or objects, such as ``"auc"``. For
             two classes, recall, precision, AUC and F-scores are for the positive class, see
             ``Dataset``.
         patience: The number of epochs without a better validation loss, or value of ``monitor``,
             after which training ends, as with :class:`keras.callbacks.EarlyStopping`. With
             :obj:`None`, it does not end early.
-        restore_best_weights: Whether to keep the weights of the best epoch, not of the last.
+        restore_best_weights: Whether to keep the weights of the best epoch instead of the last
+            epoch.
         monitor: A metric, such as ``"val_accuracy"``.
         min_delta: The smallest change of the monitored value that counts as better.
         mode: Whether lower (``"min"``) or higher (``"max"``) is better. With
@@ -353,7 +354,7 @@ class Training:
         return copy.deepcopy(settings)
 
     def build_optimizer(self) -> keras.optimizers.Optimizer:
-        """Return a new Keras optimizer; raise ValueError if Keras does not know a setting."""
+        """Return a new Keras optimizer. Raise ValueError if Keras does not know a setting."""
         load_tensorflow("Training a network")
         import keras
 
@@ -381,7 +382,7 @@ class Training:
 def compiled_training(model: keras.Model) -> Training | None:
     """Return the optimizer, loss and metrics of a model.
 
-    It is :obj:`None` if it is not compiled.
+    It is :obj:`None` if the model is not compiled.
     """
     if not model.compiled:
         return None
@@ -406,7 +407,7 @@ def compiled_training(model: keras.Model) -> Training | None:
 
 
 def completed(training: Training, compiled: Training | None, default_loss: str) -> Training:
-    """Return the training; unset settings come from the compiled model or are defaults."""
+    """Return the training. Unset settings come from the compiled model, or are defaults."""
     compiled = compiled or Training()
     optimizer = training.optimizer or compiled.optimizer or "adam"
     more = [metric for metric in training.metrics if metric not in compiled.metrics]

@@ -26,7 +26,7 @@ from adnn_optuna.networks.models import MLP, Scale, Settings, Training, compiled
 if TYPE_CHECKING:
     import keras
 
-# The number of rows that are evaluated at once. More rows need more memory, hardly less time.
+# The number of rows that are evaluated at once. More rows need more memory, but hardly less time.
 EVALUATION_ROWS = 1000
 
 # The first letters of operations that are slower under XLA on a CPU than in TensorFlow.
@@ -41,8 +41,9 @@ class Head:
     """The outputs of a network."""
 
     num_classes: int | None  # None in a regression.
-    size: int  # The number of outputs; a single output is for the second of two classes.
-    are_probabilities: bool = False  # Whether outputs are probabilities, not logits or numbers.
+    size: int  # The number of outputs. A single output is for the second of two classes.
+    # Whether outputs are probabilities instead of logits or numbers.
+    are_probabilities: bool = False
     positive: int | None = None  # The number of the positive class of two classes.
     ends_in_logits: bool = False  # Whether the user's own Keras model returns logits.
 
@@ -53,7 +54,7 @@ class Head:
 
     @property
     def of_predictions(self) -> Head:
-        """The head whose outputs are probabilities; for a regression, the same head."""
+        """The head whose outputs are probabilities. For a regression, it is the same head."""
         return dataclasses.replace(self, are_probabilities=not self.is_regression)
 
     @property
@@ -67,7 +68,7 @@ class Head:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The metrics that are always computed on each split; the user may request others."""
+        """The metrics that are always computed on each split. The user may request others."""
         if self.is_regression:
             return ("r2", "rmse", "mae", "loss")
         return ("accuracy", "loss")
@@ -108,8 +109,9 @@ class Architecture:
     initial_weights: Draw  # Offsets are not added.
     build: Callable[[int, int], keras.Model]  # Returns the model with these initial weights.
     compiled: Training | None = None  # The settings with which the user compiled the model.
-    suits_xla: bool = True  # Whether XLA makes its training faster on a CPU.
-    scales_loss: bool = False  # Whether it computes in float16, which loses small gradients.
+    suits_xla: bool = True  # Whether XLA makes the training faster on a CPU.
+    # Whether the network computes in float16, which loses small gradients.
+    scales_loss: bool = False
     # The user's function, if the configuration does not fully describe the model.
     own_code: Callable[[], keras.Model] | None = None
     scale: Scale = "none"  # How an MLP scales inputs and targets.
@@ -141,7 +143,10 @@ def build_architecture(
     n_targets: int = 1,
     input_dtype: str = "float32",
 ) -> Architecture:
-    """Return the architecture of ``model``; raise if the model does not suit data or search."""
+    """Return the architecture of ``model``.
+
+    Raise an error if the model does not suit data or search.
+    """
     load_tensorflow("Training a network")
     check_not_forked()
     head = Head(num_classes, num_classes or n_targets)
@@ -238,7 +243,7 @@ def _kept(draw: Draw, model: keras.Model) -> Draw:
 
 
 def _values(model: keras.Model) -> list[np.ndarray]:
-    # Copied, because `numpy()` may share the variable's memory on a CPU.
+    # The values are copied, because `numpy()` may share the variable's memory on a CPU.
     return [np.array(v.numpy()) for v in model.variables]
 
 
@@ -277,7 +282,8 @@ def _keras_architecture(
 
     def build(seed: int, restart: int) -> keras.Model:
         network = build_now(seed, restart)
-        if (seed, restart) == (0, 0):  # `rebuilt` has this seed; with others, weights may differ.
+        # `rebuilt` has this seed. With other seeds, weights may differ.
+        if (seed, restart) == (0, 0):
             _check_are_alike(network, rebuilt)
         return network
 
@@ -340,7 +346,7 @@ def _n_outputs(outputs: Any, head: Head) -> int:
 
 
 def _check_can_be_searched(model: keras.Model, other: keras.Model) -> None:
-    """Refuse models without kernels and biases, or with a training of their own.
+    """Refuse models that have no kernels and biases, or that train in their own way.
 
     The same callable built both models, which must be equal.
     """

@@ -16,7 +16,7 @@ class Start:
     """The start of one training run: its initial weights and the order of its batches."""
 
     seed: int  # The seed of the initial weights and, without an order_seed, of the batches.
-    restart: int  # The number of the seed's initialization; 0 is the baseline network's.
+    restart: int  # The number of the seed's initialization. The baseline network has 0.
     offsets: tuple[float, ...]  # The number added to each variable, in the network's order.
     learning_rate: float | None = None
     epochs: int | None = None
@@ -31,17 +31,17 @@ class OffsetSpace:
     """The space of init offsets: values added to the initial weights and biases of layers.
 
     Args:
-        low: The smallest offset; at most 0, so that the space contains the baseline network.
-        high: The largest offset; at least 0.
+        low: The smallest offset, at most 0, so that the space contains the baseline network.
+        high: The largest offset, at least 0.
         scope: The variables that share an offset: the weights or the biases of a ``"layer"``, or
             all variables (``"shared"``). Hidden layer i, from 0, has the parameters
             ``weight_offset_i`` and ``bias_offset_i``. The output layer has
             ``weight_offset_output`` and ``bias_offset_output``. A shared offset has one parameter,
             ``offset``, as in the paper.
         include_output: Whether the output layer also has offsets.
-        unit: ``"absolute"``, or ``"stddev"``: standard deviations of the variable's initializer.
-            If the initializer is constant, as for a bias of zeros, the kernel's initializer is
-            used.
+        unit: The unit of offsets: ``"absolute"``, or ``"stddev"`` for standard deviations of the
+            variable's initializer. If the initializer is constant, as for a bias of zeros, the
+            kernel's initializer is used.
 
     Raises:
         TypeError: If an argument is of the wrong type.
@@ -71,7 +71,7 @@ class OffsetSpace:
 
     @property
     def config(self) -> Json:
-        """The settings as JSON holds them; new seeds follow from these keys."""
+        """The settings in JSON. New seeds follow from these keys, so do not rename them."""
         return {"type": "OffsetSpace", **vars(self)}
 
     def distributions(self, variables: Sequence[VariableInfo]) -> dict[str, BaseDistribution]:
@@ -130,7 +130,7 @@ class ControlSpace:
 
     @property
     def config(self) -> Json:
-        """The settings as JSON holds them; new seeds follow from these keys."""
+        """The settings in JSON. New seeds follow from these keys, so do not rename them."""
         return {"type": "ControlSpace", **vars(self)}
 
     def distributions(self, variables: Sequence[VariableInfo]) -> dict[str, BaseDistribution]:  # noqa: ARG002

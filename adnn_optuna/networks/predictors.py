@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def predictions(head: Head, outputs: np.ndarray) -> NDArray[np.float64]:
-    """Return a network's predictions, to be averaged: probabilities, or a regression's numbers.
+    """Return predictions that can be averaged: probabilities, or a regression's numbers.
 
     In averages of logits, the network with the largest logits would decide.
     """
@@ -49,7 +49,7 @@ class Average:
         self._own_losses = dict.fromkeys(self._sums, 0.0)
 
     def add(self, weights: Weights) -> None:
-        """Add a trained network; ``weights`` are the values of its variables."""
+        """Add a trained network. ``weights`` are the values of its variables."""
         self.n += 1
         for split in self._sums:
             x = getattr(self._trainer.dataset, f"x_{split}")
@@ -79,7 +79,7 @@ class Average:
 
 @dataclasses.dataclass(frozen=True)
 class Predictor:
-    """A trained network, or several of one trainer, whose predictions are averaged."""
+    """One trained network, or several networks of one trainer whose predictions are averaged."""
 
     trainer: Trainer
     train: Callable[[], Sequence[Weights]]  # Returns the variables of each network.
@@ -151,7 +151,7 @@ class Predictor:
         return chances
 
     def model(self) -> keras.Model:
-        """Return the network, or the average of all, as one compiled model of raw inputs.
+        """Return the network, or the average of all networks, as one compiled model of raw inputs.
 
         For a table, the raw inputs are the numbers of ``dataset.preprocessing.encoded``. The
         model's outputs are probabilities or numbers in the user's units. It has the networks'
@@ -206,7 +206,7 @@ class Predictor:
         before = list[Any]()
         after = list[Any]()
         # Float32 would merge large numbers such as times in seconds. Keras would convert lists,
-        # but keeps arrays as they are.
+        # but keeps arrays unchanged.
         if scaling.factor:
             numbers = np.array([scaling.factor, scaling.offset])
             before = [layers.Rescaling(*numbers, dtype="float64", name="scaling")]

@@ -1,4 +1,4 @@
-"""How the columns of a table become numbers, and missing values are replaced."""
+"""How the columns of a table become numbers, and how missing values are replaced."""
 
 import dataclasses
 import json
@@ -31,7 +31,8 @@ class Preprocessing:
     # of a column of numbers are None. A single category is None if redrawn splits do not use its
     # feature. If inputs are not a table, there is None instead of columns.
     columns: tuple[tuple[str, tuple[str | None, ...] | None], ...] | None = None
-    # The number that replaces missing values of each feature; empty if missing values are refused.
+    # The number that replaces missing values of each feature. It is empty if missing values are
+    # refused.
     fill: tuple[float, ...] = ()
     # The columns of a table that have one more feature, for rare and for unknown categories. In
     # other columns, an unknown category is 0 in all features. None refuses unknown categories.
@@ -50,21 +51,24 @@ class Preprocessing:
 
     @property
     def config(self) -> Json:
-        """The configuration that a study stores, JSON-able."""
+        """The configuration in JSON that a study stores."""
         fields: Json = json.loads(json.dumps(vars(self)))  # JSON turns tuples into lists.
         return {k: v for k, v in fields.items() if v not in ([], None) or k == "columns"}
 
     def feature(self, index: int) -> str:
-        """Return the name of the column that a feature is from; without columns, its number."""
+        """Return the name of the column that a feature is from.
+
+        Without columns, return its number.
+        """
         names = [name for name, _, block in self.blocks() if block.start <= index < block.stop]
         if names:
             return repr(names[0])
         return str(index)
 
     def encoded(self, raw: Any, name: str = "inputs", *, may_lack: bool = False) -> Array:
-        """Return an array or a table as finite numbers; with ``may_lack``, NaN is allowed.
+        """Return an array or a table as finite numbers. With ``may_lack``, NaN is allowed.
 
-        If the data set is a table, an array is taken as numbers that are encoded already.
+        If the data set is a table, an array must hold numbers that are encoded already.
         """
         may_lack |= bool(self.fill)
         check_is_array(name, raw)
@@ -75,7 +79,7 @@ class Preprocessing:
     def _numbers(self, name: str, raw: Any, *, may_lack: bool) -> NDArray[np.float64]:
         """Return a table's columns as numbers, one feature for each category.
 
-        They are NaN if missing.
+        Missing values are NaN.
         """
         import pandas as pd
 
@@ -128,7 +132,7 @@ class Preprocessing:
         return np.concatenate(features, axis=1)
 
     def filled(self, array: Array) -> Array:
-        """Return numbers; missing values are replaced by ``fill``, if it is set."""
+        """Return numbers. Missing values are replaced by ``fill``, if it is set."""
         # Another number of features is refused later.
         if array.dtype.kind != "f" or len(self.fill) != array.shape[-1]:
             return array
@@ -136,10 +140,10 @@ class Preprocessing:
 
 
 def columns_of(table: Any, train: Indices, layout: Preprocessing) -> Preprocessing:
-    """Return the columns of a pandas DataFrame with their categories; none for other types.
+    """Return the columns of a pandas DataFrame with their categories. Other types have none.
 
-    With ``layout.others``, rare categories of the training rows and unknown ones share a feature.
-    Each column in the layout keeps its number of features.
+    With ``layout.others``, unknown categories and rare categories of the training rows share a
+    feature. Each column in the layout keeps its number of features.
     """
     pd = sys.modules.get("pandas")  # If pandas is not imported, table is not a DataFrame.
     if pd is None or not isinstance(table, pd.DataFrame):
@@ -194,7 +198,7 @@ def _frequent(
     """Return the categories that are frequent in the training rows, and whether others are rare.
 
     With a ``size``, the list has this length: the most frequent categories, then None for each
-    missing one.
+    missing category.
     """
     values = trained.dropna().astype(object)
     counts = values.astype(str).value_counts()
@@ -212,7 +216,7 @@ def _frequent(
 
 
 def _categories(name: str, values: "pd.Series[Any]") -> list[str] | None:
-    """Return the categories of a column of strings; none if all are numbers."""
+    """Return the categories of a column of strings, or None if all are numbers."""
     import pandas as pd
 
     text = values.dropna().astype(str)
@@ -231,7 +235,7 @@ def _categories(name: str, values: "pd.Series[Any]") -> list[str] | None:
 def imputed(
     columns: Preprocessing, inputs: dict[str, Array]
 ) -> tuple[Preprocessing, dict[str, Array]]:
-    """Return the columns with the values that replace missing ones, and the inputs without gaps.
+    """Return the columns with the values that replace missing values, and the inputs without gaps.
 
     The values come from the training part.
     """

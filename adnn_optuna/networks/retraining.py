@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Retrained(NamedTuple):
-    """A training run's metrics, including those of the test set, its weights and test scores."""
+    """A training run's metrics, including test metrics, with its weights and test scores."""
 
     metrics: Metrics
     weights: list[np.ndarray]
@@ -42,9 +42,9 @@ def retrain(
 ) -> Iterator[Retrained]:
     """Train from each group of ``starts``, and yield the tested average of each group in turn.
 
-    Diverged networks are not averaged, unless all diverged: then the first network is tested.
-    The weights of the networks follow each other in one list. A ``bar`` counts the groups. If
-    ``stop`` is set, KeyboardInterrupt is raised.
+    Diverged networks are not averaged. If all diverged, the first network is tested. The weights
+    of the networks follow each other in one list. A ``bar`` counts the groups. If ``stop`` is set,
+    KeyboardInterrupt is raised.
     """
     runs = trainer.train_in_turn([*itertools.chain(*starts)], stop=stop)
     splits = ["train"]

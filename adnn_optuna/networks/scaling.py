@@ -1,4 +1,4 @@
-"""How an MLP scales inputs and targets: fitted on the training part, once for a data set."""
+"""How an MLP scales inputs and targets. It is fitted on the training part, once for a data set."""
 
 import dataclasses
 import weakref
@@ -21,7 +21,7 @@ _LARGE_STD = 100
 
 @dataclasses.dataclass(frozen=True)
 class Scaling:
-    """The network takes x * factor + offset; its outputs y become y * target_std + target_mean.
+    """The network takes x * factor + offset. Its outputs y become y * target_std + target_mean.
 
     Both are computed in float64. Factor and offset have one number for all inputs, or one for each
     feature or channel. The target's fields have one number for each target. A field is empty if it
@@ -35,12 +35,12 @@ class Scaling:
 
     @property
     def config(self) -> Json:
-        """The numbers as JSON holds them."""
+        """The numbers in JSON."""
         return {name: list(numbers) for name, numbers in vars(self).items() if numbers}
 
     @classmethod
     def from_config(cls, config: Json) -> Self:
-        """Return the scaling of a ``config``; its numbers become floats."""
+        """Return the scaling of a ``config``. Its numbers become floats."""
         return cls(**{name: (*map(float, numbers),) for name, numbers in config.items()})
 
     @property
@@ -49,7 +49,7 @@ class Scaling:
         return np.array([self.target_mean, self.target_std])
 
     def inputs(self, x: Array) -> Array:
-        """Return scaled inputs, float32; x itself if inputs are not scaled."""
+        """Return scaled inputs as float32. Return x itself if inputs are not scaled."""
         if not self.factor:
             return x
         factor = np.asarray(self.factor)
@@ -61,7 +61,7 @@ class Scaling:
 PIXELS = Scaling(factor=(1 / 255,), offset=(0.0,))
 """The scaling of uint8 pixels to [0, 1]."""
 
-# Caches of fitted numbers and scaled arrays; entries last as long as their data set.
+# These caches hold fitted numbers and scaled arrays. An entry lasts as long as its data set.
 _fitted = weakref.WeakKeyDictionary[Dataset, dict[str, Scaling]]()
 _scaled = weakref.WeakKeyDictionary[Dataset, dict[tuple[str, Scaling], Array]]()
 _warned = weakref.WeakKeyDictionary[Dataset, set[str]]()

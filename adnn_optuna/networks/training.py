@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from adnn_optuna.networks._program import Data, Program
     from adnn_optuna.networks._scores import Score
 
-# About the seconds of one call of a compiled function, unless a single batch takes longer.
+# One call of a compiled function takes about these seconds, unless a single batch takes longer.
 # Ctrl-C, the stop event and a deadline wait for the end of the call.
 _SECONDS_BETWEEN_LOOKS = 0.5
 # The number of rows that are scored in the time in which one row is trained.
@@ -44,7 +44,8 @@ _WORK = 3
 # The orders of rows for one call have at most this many row numbers, which take 1 MB, unless a
 # single epoch has more.
 _ROWS_IN_ORDERS = 2**18
-# The most training runs that are in memory at once, and the most bytes of their states.
+# At most this many training runs are in memory at once, and their states have at most this many
+# bytes.
 _AT_ONCE = 8
 _BYTES_AT_ONCE = 2**30
 
@@ -74,7 +75,7 @@ class TrainingState:
 
     start: Start
     last_epoch: int
-    is_scored: bool  # Whether each epoch is scored, not only the last one.
+    is_scored: bool  # Whether each epoch is scored, instead of only the last epoch.
     keeps_weights: bool
     run: TrainingRun = dataclasses.field(default_factory=TrainingRun)
     step: int = 0
@@ -133,7 +134,7 @@ class Trainer:
         self._n_steps = np.array([self._n_batches, *scored])
         of_steps = np.repeat([_WORK * size, EVALUATION_ROWS], [self._n_batches, sum(scored)])
         self._work = np.cumsum([0, *of_steps])  # The rows processed until the end of each step.
-        # In the fastest call. It is infinite before the first call.
+        # The seconds per row in the fastest call. It is infinite before the first call.
         self._seconds_per_row = math.inf
 
     @property
@@ -149,7 +150,7 @@ class Trainer:
 
     @property
     def is_compiled(self) -> bool:
-        """Whether the graph is compiled; if not, the first training waits for it."""
+        """Whether the graph is compiled. If not, the first training run waits for it."""
         return "_program" in vars(self)
 
     @functools.cached_property
@@ -176,7 +177,7 @@ class Trainer:
         return tensors, as_tensor(self.scaling.target_units)
 
     def train(self, starts: Sequence[Start], **options: Any) -> list[TrainingRun]:
-        """Train from each of ``starts``; see :meth:`train_in_turn`.
+        """Train from each of ``starts``. See :meth:`train_in_turn`.
 
         Each epoch is evaluated, and no weights are kept, unless ``options`` say otherwise.
         """
@@ -207,8 +208,8 @@ class Trainer:
         """Yield the result of a training run from each of ``starts``, in their order.
 
         To save memory, only some runs train at a time. Other runs go on while the caller uses a
-        result. After ``stop`` is set, or at the ``deadline`` of :func:`time.monotonic`, they end
-        within about half a second. After each epoch, ``after_epoch`` is called with (index in
+        result. After ``stop`` is set, or at the ``deadline`` of :func:`time.monotonic`, all runs
+        end within about half a second. After each epoch, ``after_epoch`` is called with (index in
         ``starts``, epoch from 0, metrics) for all runs, before the next epoch of any run begins.
         If it returns :obj:`True`, the run is pruned.
         """
@@ -235,7 +236,8 @@ class Trainer:
                 for i in range(len(starts)):
                     for k in range(len(futures), min(i + n_at_once, len(starts))):
                         if states[k].run.status == "running" and not states[k].state:
-                            # Made in this thread, which has the user's Keras dtype policy.
+                            # This thread has the user's Keras dtype policy, so the state is made
+                            # here.
                             states[k].state = self._first_state(starts[k])
                         futures.append(_threads().submit(go_on, states[k], look))
                     futures[i].result()
@@ -375,7 +377,7 @@ class Trainer:
     def outputs(self, weights: Weights, x: np.ndarray) -> np.ndarray:
         """Return the outputs of a trained network for x, of shape (n, outputs).
 
-        They are float32; if the network scales targets, float64 in the user's units.
+        They are float32 or, if the network scales targets, float64 in the user's units.
         """
         return self.outputs_and_loss(weights, x)[0]
 
@@ -391,11 +393,11 @@ class Trainer:
 
 
 def is_finite(metrics: Metrics) -> bool:
-    """Return whether no metric is infinite or NaN; a diverged run still has an accuracy."""
+    """Return whether no metric is infinite or NaN. A diverged run still has an accuracy."""
     return all(math.isfinite(value) for value in metrics.values())
 
 
 @functools.cache
 def _threads() -> ThreadPoolExecutor:
-    """Return the threads of all trainers; a thread keeps its variables between trials."""
+    """Return the threads of all trainers. A thread keeps its variables between trials."""
     return ThreadPoolExecutor(n_cores(), thread_name_prefix="training")
