@@ -23,7 +23,7 @@ from typing import (
 
 import optuna
 
-from adnn_optuna._attributes import TOO_MANY, Resampled
+from adnn_optuna._attributes import TOO_MANY
 from adnn_optuna._checks import (
     WrongTypeError,
     WrongValueError,
@@ -34,16 +34,14 @@ from adnn_optuna._checks import (
     logger,
     shown,
 )
+from adnn_optuna.api._splits import check_splits
 from adnn_optuna.callbacks import LimitValues, checked_limits
-from adnn_optuna.engine.code_fingerprint import UserFunction
 from adnn_optuna.engine.functions import FunctionObjective, seeds_of_trials
 from adnn_optuna.engine.kinds import Kind
 from adnn_optuna.engine.objectives import Catch, Caught, Searched, checked_catch, checked_direction
-from adnn_optuna.engine.redrawn_splits import redrawn_split
 from adnn_optuna.engine.storages import AnyStorage, check_study_name
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.samplers._evaluations import Evaluation, made_evaluations
-from adnn_optuna.stats.resampling import ResampledArgument, checked_resampling
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -315,39 +313,6 @@ def as_searched(
             f"{function.replicate!r}. Let it take a seed."
         )
     return function
-
-
-def check_splits(
-    functions: Mapping[str, UserFunction],
-    seeds: Mapping[str, Sequence[str]],
-    resampled: ResampledArgument,
-    *,
-    folds: bool,
-    sequential: bool,
-) -> Resampled | None:
-    """Return the sizes of splits; refuse functions that redraw splits of unknown sizes.
-
-    The keys of ``functions`` and ``seeds`` are the names that the user knows, such as
-    ``models['a']``. For each function, ``seeds`` are the names of the parameters that are
-    seeds.
-    """
-    names = [name for of_function in seeds.values() for name in of_function]
-    sizes = checked_resampling(
-        f"The seeds of {', '.join(functions)}",
-        names,
-        resampled,
-        folds=folds,
-        sequential=sequential,
-    )
-    if resampled is None and not folds:
-        for name, function in functions.items():
-            if call := redrawn_split(function, seeds[name]):
-                raise WrongValueError(
-                    f"{name} must not redraw the split of one data set, unless you say so; got "
-                    f"{call}. Pass resampled=(n_train, n_test), the sizes of a split, or "
-                    "resampled=False if each seed has data of its own."
-                )
-    return sizes
 
 
 def for_functions_only(objective: object, name: str, value: object) -> WrongValueError:

@@ -24,8 +24,8 @@ from adnn_optuna._checks import (
     shown,
 )
 from adnn_optuna._files import read_csv
+from adnn_optuna.api._splits import is_of_splits
 from adnn_optuna.results.value_table import MOST_ARMS
-from adnn_optuna.stats.resampling import is_of_splits
 
 # A column with one of these names is not an arm: it names the rows.
 # pandas gives the first of these names to the first column of a file without a header.

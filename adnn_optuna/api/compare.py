@@ -37,6 +37,7 @@ from adnn_optuna.api._calls import (
     for_functions_only,
     verb,
 )
+from adnn_optuna.api._splits import ResampledArgument
 from adnn_optuna.api.stored import (
     declaration_of,
     like_comparisons,
@@ -65,7 +66,6 @@ from adnn_optuna.results.declarations import (
 from adnn_optuna.results.sentences import reused_note
 from adnn_optuna.results.study import StudyResult, result_of
 from adnn_optuna.stats.paired_differences import check_margin
-from adnn_optuna.stats.resampling import ResampledArgument
 
 Samplers = Iterable[str] | Mapping[str, ArmSpec] | None
 Controls = Iterable[str] | None

@@ -31,13 +31,13 @@ from adnn_optuna.api._calls import (
     NO_EXECUTOR,
     Evaluating,
     are_labels,
-    check_splits,
     checked_call,
     logged_if_interrupted,
     stored_evaluations,
     verb,
     with_tuples,
 )
+from adnn_optuna.api._splits import ResampledArgument, check_splits
 from adnn_optuna.api.stored import like_comparisons
 from adnn_optuna.engine.evaluations import MAX_NUMBER, make_evaluations, open_evaluations
 from adnn_optuna.engine.functions import seeds_of
@@ -54,7 +54,6 @@ from adnn_optuna.results.sentences import reused_note
 from adnn_optuna.results.value_table import MOST_ARMS, VALUE
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.paired_differences import MARGIN, check_margin
-from adnn_optuna.stats.resampling import ResampledArgument
 
 _NAMES = ("model", "seed")  # An evaluation's parameters: a model's number, and the seed.
 

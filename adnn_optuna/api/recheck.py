@@ -44,6 +44,7 @@ from adnn_optuna.api._calls import (
     stored_evaluations,
     verb,
 )
+from adnn_optuna.api._splits import ResampledArgument
 from adnn_optuna.engine.code_fingerprint import UserFunction
 from adnn_optuna.engine.evaluations import (
     SEEDS,
@@ -63,7 +64,6 @@ from adnn_optuna.results.sentences import reused_note, study_command
 from adnn_optuna.samplers._evaluations import Evaluation, evaluation_trials
 from adnn_optuna.samplers._trials import may_be_best
 from adnn_optuna.samplers._unit_interval import n_choices, to_unit
-from adnn_optuna.stats.resampling import ResampledArgument
 
 # Trials count as near copies if each parameter differs by less than this share of its range.
 # Annealing ends with moves of about 0.001 of the range. The steps of the paper are longer.

@@ -16,6 +16,7 @@ from adnn_optuna._attributes import STOP_REASON
 from adnn_optuna._checks import checked_failed, logger
 from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.api._calls import Searching, as_searched, checked_call, verb
+from adnn_optuna.api._splits import ResampledArgument
 from adnn_optuna.callbacks import LimitValues, Tally, callbacks_of
 from adnn_optuna.engine.arms import SamplerSpec, check_sampler
 from adnn_optuna.engine.code_fingerprint import check_code
@@ -27,7 +28,6 @@ from adnn_optuna.engine.studies import StudySpec, n_done, open_studies, resume_h
 from adnn_optuna.results.function_search import FunctionSearch
 from adnn_optuna.results.sentences import reused_note
 from adnn_optuna.results.study import StudyResult, result_of, unowned_notes
-from adnn_optuna.stats.resampling import ResampledArgument
 
 _R = TypeVar("_R")
 

@@ -21,7 +21,6 @@ from adnn_optuna.results.sentences import (
     unseen_notes,
 )
 from adnn_optuna.stats.paired_differences import are_equal, is_skewed, share_interval
-from adnn_optuna.stats.resampling import variance_factor
 from adnn_optuna.stats.sequential import (
     AFTER_FIXED,
     ALPHA,
@@ -289,7 +288,9 @@ def mean_interval(
     if are_binary and not (sequential or resampled):
         return Estimate(center, *share_interval(center, len(values), level))
     half = student_half_width(values, 0.0, level)
-    half *= math.sqrt(len(values) * variance_factor(len(values), resampled))
+    # Splits of one data set overlap, which Nadeau and Bengio (2003) correct for.
+    n_train, n_test = resampled or (1, 0)
+    half *= math.sqrt(len(values) * (1 / len(values) + n_test / n_train))
     if sequential:
         return Estimate(center, *sequential_ends(values, half, n_claims))
     return estimate_around(center, half)

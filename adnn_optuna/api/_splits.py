@@ -1,11 +1,13 @@
-"""Splits and folds of one data set, whose rows overlap and are not independent."""
+"""Refusals of seeds and rows that are splits or folds of one data set, unless the user says so."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from adnn_optuna._attributes import Resampled
 from adnn_optuna._checks import WrongValueError, as_integer, shown
+from adnn_optuna.engine.code_fingerprint import UserFunction
+from adnn_optuna.engine.redrawn_splits import redrawn_split
 
 ResampledArgument = Sequence[int] | Literal[False] | None
 """The numbers of training and test examples of a split. False if values are not of splits."""
@@ -52,10 +54,34 @@ def checked_resampling(
     return as_integer("n_train", resampled[0]), as_integer("n_test", resampled[1])
 
 
-def variance_factor(n: int, resampled: Resampled | None) -> float:
-    """Return the variance of a mean of n values, divided by the variance of a single value.
+def check_splits(
+    functions: Mapping[str, UserFunction],
+    seeds: Mapping[str, Sequence[str]],
+    resampled: ResampledArgument,
+    *,
+    folds: bool,
+    sequential: bool,
+) -> Resampled | None:
+    """Return the sizes of splits; refuse functions that redraw splits of unknown sizes.
 
-    For splits of one data set, the factor is that of Nadeau and Bengio (2003).
+    The keys of ``functions`` and ``seeds`` are the names that the user knows, such as
+    ``models['a']``. For each function, ``seeds`` are the names of the parameters that are
+    seeds.
     """
-    n_train, n_test = resampled or (1, 0)
-    return 1 / n + n_test / n_train
+    names = [name for of_function in seeds.values() for name in of_function]
+    sizes = checked_resampling(
+        f"The seeds of {', '.join(functions)}",
+        names,
+        resampled,
+        folds=folds,
+        sequential=sequential,
+    )
+    if resampled is None and not folds:
+        for name, function in functions.items():
+            if call := redrawn_split(function, seeds[name]):
+                raise WrongValueError(
+                    f"{name} must not redraw the split of one data set, unless you say so; got "
+                    f"{call}. Pass resampled=(n_train, n_test), the sizes of a split, or "
+                    "resampled=False if each seed has data of its own."
+                )
+    return sizes
