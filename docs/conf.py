@@ -189,9 +189,9 @@ def _describe_arguments(_: Any, what: str, name: str, of: Any, __: Any, lines: l
 
 
 _OF_RESULTS = {
+    "adnn_optuna.results.arm_comparison",
     "adnn_optuna.results.models",
     "adnn_optuna.results.recheck",
-    "adnn_optuna.results.value_table",
     "adnn_optuna.results.variance",
     "adnn_optuna.stats.power",
 }

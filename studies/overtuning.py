@@ -24,7 +24,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import adnn_optuna as adnn
-from adnn_optuna.stats.proportions import Z
+from adnn_optuna.stats.intervals import Z
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

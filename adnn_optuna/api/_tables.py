@@ -25,7 +25,7 @@ from adnn_optuna._checks import (
 )
 from adnn_optuna._files import read_csv
 from adnn_optuna.api._splits import is_of_splits
-from adnn_optuna.results.value_table import MOST_ARMS
+from adnn_optuna.results.arm_comparison import MOST_ARMS
 
 # A column with one of these names is not an arm: it names the rows.
 # pandas gives the first of these names to the first column of a file without a header.

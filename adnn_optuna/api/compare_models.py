@@ -43,6 +43,7 @@ from adnn_optuna.engine.evaluations import MAX_NUMBER, make_evaluations, open_ev
 from adnn_optuna.engine.functions import seeds_of
 from adnn_optuna.engine.kinds import EVALUATIONS_ELSEWHERE, TRAINED_MODELS, loaded
 from adnn_optuna.engine.records import attributes_in
+from adnn_optuna.results.arm_comparison import MOST_ARMS, VALUE
 from adnn_optuna.results.declarations import (
     checked_seeds,
     continued_declaration,
@@ -51,7 +52,6 @@ from adnn_optuna.results.declarations import (
 )
 from adnn_optuna.results.models import ModelComparison, ModelRuns
 from adnn_optuna.results.sentences import reused_note
-from adnn_optuna.results.value_table import MOST_ARMS, VALUE
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.paired_differences import MARGIN, check_margin
 

@@ -10,8 +10,7 @@ from adnn_optuna._checks import FilePath, WrongValueError, check_positive
 from adnn_optuna._units import in_number
 from adnn_optuna.api._calls import are_labels
 from adnn_optuna.api._splits import ResampledArgument, checked_resampling
-from adnn_optuna.results.arm_comparison import ValueComparison
-from adnn_optuna.results.value_table import MOST_ARMS, ValueTable
+from adnn_optuna.results.arm_comparison import MOST_ARMS, ValueComparison, ValueTable
 from adnn_optuna.stats.design import PairedDesign
 
 if TYPE_CHECKING:

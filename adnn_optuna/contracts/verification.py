@@ -50,8 +50,7 @@ from adnn_optuna.networks.offsets import ControlSpace, Start, space_from_config
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.networks.retraining import Retrained, retrain
 from adnn_optuna.networks.scaling import Scaling, use
-from adnn_optuna.stats.proportions import gain_interval
-from adnn_optuna.stats.student import student_half_width
+from adnn_optuna.stats.intervals import gain_interval, student_half_width
 
 if TYPE_CHECKING:
     import keras

@@ -32,8 +32,8 @@ from adnn_optuna.experiments.network_objective import NetworkObjective
 from adnn_optuna.experiments.records import BASELINE, BEST
 from adnn_optuna.networks.retraining import retrain
 from adnn_optuna.stats.example_scores import mean_gain
+from adnn_optuna.stats.intervals import student_half_width
 from adnn_optuna.stats.sequential import ALPHA
-from adnn_optuna.stats.student import student_half_width
 
 FEWEST_PAIRS = 20
 """The minimum number of pairs that a verifier trains. With fewer pairs, large forged gains would

@@ -19,7 +19,7 @@ from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.retraining import Redrawing, not_redrawn, random_sources
 from adnn_optuna.networks.training import Trainer
 from adnn_optuna.results.variance import AS_GIVEN
-from adnn_optuna.stats.proportions import chance_limit
+from adnn_optuna.stats.intervals import chance_limit
 
 
 class RedrawnObjective:

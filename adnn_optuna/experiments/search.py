@@ -65,8 +65,8 @@ from adnn_optuna.results.study import (
     why_no_best_trial,
 )
 from adnn_optuna.results.value_figures import NewValues, selection_figure
+from adnn_optuna.stats.intervals import chance_limit, n_counted
 from adnn_optuna.stats.paired_differences import NORMAL, fewest_pairs, is_by_t
-from adnn_optuna.stats.proportions import chance_limit, n_counted
 
 if TYPE_CHECKING:
     import keras

@@ -20,7 +20,7 @@ from adnn_optuna.render.document import Verdict as VerdictWord
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.difference_words import interval_figure
 from adnn_optuna.results.sentences import unseen_notes
-from adnn_optuna.stats.student import student_half_width
+from adnn_optuna.stats.intervals import student_half_width
 
 Status = Literal["exact", "within_tolerance", "breached", "cannot_check"]
 

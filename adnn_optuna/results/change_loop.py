@@ -32,9 +32,9 @@ from adnn_optuna.render.document import (
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.sentences import MAKE_THE_REST, counted, reused_note
 from adnn_optuna.samplers._evaluations import evaluation_trials, value_of
+from adnn_optuna.stats.intervals import t_quantile
 from adnn_optuna.stats.keeping import FEWEST_RUNS, Standard, judged, needed_gain, pooled, threshold
 from adnn_optuna.stats.spread import unit_of_values
-from adnn_optuna.stats.student import t_quantile
 
 RUN_NAMES = ("candidate", "run")
 """An evaluation is identified by the number of the candidate and the number of its run."""

@@ -20,6 +20,7 @@ from adnn_optuna.results.sentences import (
     failures_note,
     unseen_notes,
 )
+from adnn_optuna.stats.intervals import student_half_width
 from adnn_optuna.stats.paired_differences import are_equal, is_skewed, share_interval
 from adnn_optuna.stats.sequential import (
     AFTER_FIXED,
@@ -28,7 +29,6 @@ from adnn_optuna.stats.sequential import (
     sequential_ends,
 )
 from adnn_optuna.stats.spread import has_few_values
-from adnn_optuna.stats.student import student_half_width
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from adnn_optuna._attributes import Declaration, Resampled
 from adnn_optuna._units import ACCURACY, in_list
 from adnn_optuna.render.document import Detail, Step
 from adnn_optuna.render.printed import number_fields
-from adnn_optuna.results.arm_comparison import ArmComparison
+from adnn_optuna.results.arm_comparison import VALUE, ArmComparison, ValueTable
 from adnn_optuna.results.declarations import design_of
 from adnn_optuna.results.difference_words import (
     other_comparisons_note,
@@ -24,7 +24,6 @@ from adnn_optuna.results.sentences import (
     failures_note,
     made_so_far,
 )
-from adnn_optuna.results.value_table import VALUE, ValueTable
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.paired_differences import OPEN
 

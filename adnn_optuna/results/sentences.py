@@ -11,7 +11,7 @@ from adnn_optuna._attributes import CONFIG, SEARCH
 from adnn_optuna._units import in_number
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.render.document import FUNCTION, Caution, Step
-from adnn_optuna.stats.proportions import unseen_share
+from adnn_optuna.stats.intervals import unseen_share
 
 if TYPE_CHECKING:
     from adnn_optuna.engine.records import SearchRecord

@@ -37,9 +37,8 @@ from adnn_optuna.results.sentences import (
     unseen_notes,
 )
 from adnn_optuna.samplers._evaluations import Evaluation
-from adnn_optuna.stats.proportions import unseen_share
+from adnn_optuna.stats.intervals import t_quantile, unseen_share
 from adnn_optuna.stats.spread import FEWEST, fitted, has_few_values, outliers, standard_deviation
-from adnn_optuna.stats.student import t_quantile
 
 if TYPE_CHECKING:
     import pandas as pd

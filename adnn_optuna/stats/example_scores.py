@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from adnn_optuna._units import UNKNOWN, Estimate, estimate_around
+from adnn_optuna.stats.intervals import t_quantile
 from adnn_optuna.stats.paired_differences import planned_interval, share_interval
 from adnn_optuna.stats.sequential import ALPHA
-from adnn_optuna.stats.student import t_quantile
 
 _NOTHING = 1e-10  # Smaller variances, relative to squared scores, are rounding errors.
 

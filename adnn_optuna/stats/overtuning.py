@@ -22,8 +22,8 @@ import numpy as np
 
 from adnn_optuna._units import UNKNOWN, Estimate
 from adnn_optuna.stats.example_scores import score_estimate
+from adnn_optuna.stats.intervals import Z
 from adnn_optuna.stats.paired_differences import share_interval
-from adnn_optuna.stats.proportions import Z
 
 FEWEST_GROUPS = 10  # With fewer examples or groups, a third of them is too small.
 _SELECTING = 2 / 3

@@ -27,6 +27,7 @@ import scipy
 
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._units import Estimate
+from adnn_optuna.stats.intervals import t_quantile
 from adnn_optuna.stats.sequential import (
     AFTER_FIXED,
     ALPHA,
@@ -34,7 +35,6 @@ from adnn_optuna.stats.sequential import (
     fewest_sequential_pairs,
     sequential_interval,
 )
-from adnn_optuna.stats.student import t_quantile
 
 VerdictName = Literal["better", "worse", "equivalent", "not worse", "inconclusive"]
 

@@ -11,8 +11,8 @@ import scipy
 
 from adnn_optuna._checks import WrongValueError, check_positive
 from adnn_optuna.stats import paired_differences as paired
+from adnn_optuna.stats.intervals import t_quantile
 from adnn_optuna.stats.sequential import AFTER_FIXED, ALPHA, DECIMALS, e_process
-from adnn_optuna.stats.student import t_quantile
 
 POWER = 0.8
 _N_QUANTILES = 200

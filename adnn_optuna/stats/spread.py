@@ -12,8 +12,8 @@ import numpy as np
 import scipy
 
 from adnn_optuna._units import PLAIN, UNKNOWN, Estimate, Unit, unit_of
+from adnn_optuna.stats.intervals import Z
 from adnn_optuna.stats.paired_differences import are_equal, size_of
-from adnn_optuna.stats.proportions import Z
 from adnn_optuna.stats.sequential import DECIMALS
 
 _LARGE = 1000.0  # Larger losses and errors need fewer than four decimals.

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from adnn_optuna.stats.intervals import t_quantile
 from adnn_optuna.stats.paired_differences import (
     NO_SPREAD,
     Ends,
@@ -24,7 +25,6 @@ from adnn_optuna.stats.paired_differences import (
     verdict_of,
 )
 from adnn_optuna.stats.sequential import ALPHA
-from adnn_optuna.stats.student import t_quantile
 
 _N_PERMUTATIONS = 9_999
 _MOST_PERMUTED = 500  # Above this many values of two arms, Welch's CI is used.

@@ -12,7 +12,7 @@ import pytest
 from search_worker import quick_training
 
 import adnn_optuna as adnn
-from adnn_optuna.stats.proportions import gain_interval
+from adnn_optuna.stats.intervals import gain_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable

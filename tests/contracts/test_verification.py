@@ -24,7 +24,7 @@ from contract_files import (
 
 import adnn_optuna as adnn
 from adnn_optuna import Contract
-from adnn_optuna.stats.proportions import gain_interval
+from adnn_optuna.stats.intervals import gain_interval
 
 if TYPE_CHECKING:
     from pathlib import Path

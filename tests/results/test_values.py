@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from snapshots import assert_states, assert_surfaces
 
-from adnn_optuna.results.arm_comparison import ValueComparison
-from adnn_optuna.results.value_table import ValueTable
+from adnn_optuna.results.arm_comparison import ValueComparison, ValueTable
 from adnn_optuna.stats.design import PairedDesign
 
 NAMES = tuple("abcdefgh")

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from adnn_optuna.stats.example_scores import difference_from_mean, mean_gain, score_estimate
-from adnn_optuna.stats.proportions import difference_interval
+from adnn_optuna.stats.intervals import difference_interval
 
 
 class TestScore:

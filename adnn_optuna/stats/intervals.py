@@ -1,6 +1,10 @@
-"""Shares of examples and of seeds, and the CI of a test gain."""
+"""CIs of a mean by Student's t, of shares and of a test gain, and shares of unseen seeds."""
 
 import math
+from collections.abc import Sequence
+from statistics import stdev
+
+import scipy
 
 from adnn_optuna._attributes import TestEvaluation
 
@@ -52,3 +56,20 @@ def gain_interval(look: TestEvaluation, gain: float) -> tuple[float, float]:
         share = n_counted(look) / look["n_images"]
         return difference_interval(look["won"] * share, look["lost"] * share, n_counted(look))
     return gain - Z * error, gain + Z * error
+
+
+def t_quantile(degrees: float, probability: float) -> float:
+    """Return the quantile of Student's t with these degrees of freedom."""
+    return float(scipy.special.stdtrit(degrees, probability))
+
+
+def student_half_width(
+    values: Sequence[float], resolution: float, level: float, n_others: float = math.inf
+) -> float:
+    """Return the half width of a CI for the true mean, or for the mean of ``n_others`` values.
+
+    It is at least ``resolution``.
+    """
+    n = len(values)
+    spread = t_quantile(n - 1, (1 + level) / 2) * stdev(values)
+    return max(spread * math.sqrt(1 / n + 1 / n_others), resolution)
