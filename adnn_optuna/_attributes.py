@@ -28,10 +28,11 @@ SCORES = "adnn:scores"
 GROUPS = "adnn:groups"
 EXAMPLE_GROUPS = "adnn:example_groups"  # A prefix: the groups of the validation examples.
 UNSEEDED = "adnn:unseeded"  # A prefix: true if no seed changes the training of a best trial.
-CONFIRMED = "adnn:confirmed"  # A prefix: `Confirmed`. The first one for each best trial counts.
+CONFIRMED = "adnn:confirmed"  # A prefix: `Confirmed`. The first for each best trial counts.
 COMPARISON = "adnn:comparison"  # `Declaration`, in the head of a comparison.
 EVALUATED = "adnn:evaluated"  # The subject of the study's trials, any JSON.
-# The kind of the evaluations, with the settings of the last call, which are needed to read them.
+# The name shows the kind of the evaluations. The value holds the settings of the last call, which
+# are needed to read the evaluations.
 RECHECK = "adnn:recheck"  # `RecheckSettings`.
 MODELS = "adnn:models"  # `ModelsSettings`.
 VARIANCE = "adnn:variance"  # `VarianceSettings`.
@@ -55,7 +56,7 @@ CANDIDATE = "adnn:candidate"  # `StoredCandidate`, in the first run of a loop's 
 ENDED = "adnn:ended"
 
 # User attributes of a trial. If model or training is a function of the trial, each new best trial
-# also has BASELINE and BASELINE_METRICS, of the baseline network with its hyperparameters.
+# also stores the baseline network of its hyperparameters, as BASELINE and BASELINE_METRICS.
 MADE = "adnn:made"  # The model and training that these functions returned: `Made`.
 OUTCOME = "adnn:outcome"  # Stored at the trial's end, with state and value: `StoredOutcome`.
 
@@ -94,13 +95,13 @@ Resampled = tuple[int, int]
 """The numbers of training and test examples of each split."""
 
 Metrics = dict[str, float]
-"""``train_accuracy``, ``train_loss``, ``val_accuracy`` and ``val_loss`` after an epoch."""
+"""Metrics after an epoch, such as ``train_accuracy`` and ``val_loss``."""
 
 Status = Literal["running", "complete", "pruned", "timeout", "stopped", "diverged"]
-"""The end of a training run or a trial, or ``"running"``."""
+"""How a training run or a trial ended, or ``"running"``."""
 
 Ended = Literal["diverged", "error", "interrupted"]
-"""Why a trial has no value. An interrupted trial does not count, for example as a trial done."""
+"""Why a trial has no value. An interrupted trial does not count as done."""
 
 
 class DataConfig(TypedDict):
@@ -117,7 +118,8 @@ class DataConfig(TypedDict):
 class Config(TypedDict):
     """The configuration of an objective, which determines the values of trials.
 
-    ``behaviour`` has a few numbers that the user's own code computes, to notice changed code.
+    ``behaviour`` has a few numbers that the user's own code computes. They show whether this code
+    has changed.
     """
 
     model: Json
@@ -174,14 +176,14 @@ class StoredOutcome(TypedDict):
 
 
 def outcome_of(trial_attrs: Attributes) -> StoredOutcome:
-    """Return a trial's outcome from its user attributes. It is empty if it has none."""
+    """Return a trial's outcome from its user attributes. It is empty if the trial has none."""
     return trial_attrs.get(OUTCOME, {})
 
 
 def examples_of(trial_attrs: Attributes) -> ExampleScores | None:
     """Return a trial's scores of single examples from its user attributes.
 
-    It is None without any.
+    It is None without scores.
     """
     return outcome_of(trial_attrs).get("examples", trial_attrs.get(EXAMPLES))
 
@@ -221,10 +223,10 @@ class Proposal(TypedDict):
 
 
 class Replicate(TypedDict):
-    """A replicate of a first trial.
+    """A replicate of a trial of the search.
 
-    ``trial`` and ``index`` are the number and the index of the first trial. ``repetition`` counts
-    its replicates from 1.
+    ``trial`` and ``index`` are the number and the index of that trial. ``repetition`` counts the
+    trial's replicates from 1.
     """
 
     trial: Number
@@ -236,8 +238,9 @@ class SearchSettings(TypedDict):
     """The settings of a search. The sampler's schedule is for ``n_trials`` trials.
 
     The other keys are for functions. ``confirm`` is the number of new seeds for the best trial.
-    ``replicate`` is the share of trials that are replicates. ``is_seeded`` is whether the function
-    takes a seed. ``seed`` is the seed of the search, and ``n_jobs`` its number of threads.
+    ``replicate`` is the share of trials that are replicates. ``is_seeded`` says whether the
+    function takes a seed. ``seed`` is the seed of the search, and ``n_jobs`` its number of
+    threads.
     """
 
     sampler: str
@@ -253,7 +256,9 @@ class SearchSettings(TypedDict):
 Limits = Annotated[
     dict[str, float | None], finder("max_trial", lambda limits: "max_trial" in limits)
 ]
-"""The limits of a study, by the names of the arguments of their callbacks."""
+"""The limits of a study. A key is the argument's name in the limit's callback, such as
+``max_trial``.
+"""
 
 
 class Arguments(TypedDict, total=False):
@@ -280,8 +285,9 @@ class Declaration(TypedDict):
     """The declaration of a comparison: its seeds in their order, its arms and its design.
 
     A comparison is ``sequential`` if it stops once all claims are decided, or if it got further
-    seeds or arms later. It then stays sequential. ``after_fixed`` is whether it began as a fixed
-    design, whose results were seen. ``arms`` maps labels to all arms that the comparison ever had.
+    seeds or arms later. It then stays sequential. ``after_fixed`` says whether a sequential design
+    follows a fixed design whose result was seen. ``arms`` maps labels to all arms that the
+    comparison ever had.
     """
 
     seeds: list[Seed]
@@ -345,8 +351,8 @@ class Confirmed(TypedDict):
 class Baseline(TypedDict):
     """The baseline of a rechecked trial: a trial of the study, or parameters.
 
-    ``number`` identifies its evaluations. It is the trial's number, or for parameters at least
-    2^30.
+    ``number`` identifies its evaluations. For a trial, it is the trial's number. For parameters,
+    it is at least 2^30.
     """
 
     label: str
@@ -358,7 +364,7 @@ class Baseline(TypedDict):
 class RecheckSettings(TypedDict):
     """A recheck of a study: its arguments, and the trials that it evaluates.
 
-    ``compared`` has the baseline, or None, of each of the ``candidates``. ``resampled`` has the
+    ``compared`` has the baseline (or None) for each of the ``candidates``. ``resampled`` has the
     numbers of training and test examples, if seeds redraw splits.
     """
 
@@ -398,7 +404,8 @@ class ModelsSettings(TypedDict):
 class VarianceSettings(TypedDict):
     """The settings of a measured variance.
 
-    ``n`` is the number of runs, ``sources`` are their seeds, and ``seed`` is the objective's seed.
+    ``n`` is the number of runs, ``sources`` are the names of their seeds, and ``seed`` is the
+    objective's seed.
     """
 
     n: Annotated[int, _within(range(5, TOO_MANY))]
@@ -423,8 +430,8 @@ class Compared(TypedDict):
     """The numbers with which a loop's candidate is compared, stored by its first run.
 
     ``candidate`` is the number of the best version at that time. ``mean``, ``worst`` and ``n`` are
-    of the best version's runs; higher is better. ``sd`` is the standard deviation of a run, with
-    ``degrees`` degrees of freedom. To be kept, a candidate must gain a multiple of
+    of the best version's runs. Higher values are better. ``sd`` is the standard deviation of a
+    run, with ``degrees`` degrees of freedom. To be kept, a candidate must gain a multiple of
     ``threshold`` times ``sd``.
     """
 
@@ -556,7 +563,7 @@ _TYPES: dict[str, Any] = {
 def first_fault(attrs: Attributes) -> tuple[str, Fault] | None:
     """Return the name and the fault of the first attribute of a wrong type.
 
-    It is None without one.
+    It is None without a fault.
     """
     for name, value in attrs.items():
         kind = name.partition("/")[0]
@@ -570,7 +577,7 @@ def first_fault(attrs: Attributes) -> tuple[str, Fault] | None:
 
 
 def check(study_name: str, attrs: Attributes) -> None:
-    """Raise if an attribute of a study has a wrong type."""
+    """Raise an error if an attribute of a study has a wrong type."""
     faulty = first_fault(attrs)
     if faulty is not None:
         name, fault = faulty
@@ -583,7 +590,7 @@ _checked_trials: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictio
 
 
 def check_trial(trial: Any, study: Any) -> None:
-    """Raise if an attribute of a trial has a wrong type, or a value is not a number."""
+    """Raise an error if an attribute of a trial has a wrong type, or a value is not a number."""
     if _checked_trials.get(id(trial)) is trial:
         return
     faulty = first_fault(trial.system_attrs) or first_fault(trial.user_attrs)
@@ -607,7 +614,7 @@ def check_trial(trial: Any, study: Any) -> None:
 
 
 def read_study(study: Any) -> tuple[Attributes, list[Any]]:
-    """Return the user attributes and the trials of a study; raise if one has a wrong type.
+    """Return the user attributes and the trials of a study. Raise an error for a wrong type.
 
     The trials are read first. Each trial needs attributes that were stored before it ended.
     """
@@ -620,7 +627,7 @@ def read_study(study: Any) -> tuple[Attributes, list[Any]]:
 
 
 def subject_of(study: Any, kind: Any) -> Any:
-    """Return what a study's trials evaluate; raise if its type is wrong."""
+    """Return the subject of a study's trials. Raise an error if its type is wrong."""
     subject = study.user_attrs.get(EVALUATED)
     if (fault := finder_of(kind)(subject)) is not None:
         raise malformed(EVALUATED, f"study {study.study_name!r}", fault)
@@ -628,7 +635,7 @@ def subject_of(study: Any, kind: Any) -> Any:
 
 
 def malformed(name: str, of: str, fault: Fault) -> WrongValueError:
-    """Return the error for an attribute with a fault; ``of`` is the study or trial in words."""
+    """Return the error for an attribute with a fault. ``of`` names the study or trial."""
     must = f"be {fault.rule}"
     if fault.part:
         must = f"have {fault.rule} in {shown(fault.part)}"

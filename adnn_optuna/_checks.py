@@ -39,11 +39,11 @@ logger: logging.Logger = logging.getLogger("optuna.adnn_optuna")
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Return a text from others with control and format characters escaped.
+    """Return a text from an untrusted source, with control and format characters escaped.
 
     All format characters are escaped. An emoji that U+200D joins is therefore shown as its parts.
     """
-    if text.isprintable():  # This is true of most texts, and then there is nothing to escape.
+    if text.isprintable():  # Most texts are printable, so they need no escape.
         return text
     escaped = {c for c in text if unicodedata.category(c) in _ESCAPED} - set(keep)
     return "".join(ascii(c)[1:-1] if c in escaped else c for c in text)
@@ -72,7 +72,7 @@ class WrongInputError(Exception):
     """An error about wrong input. Its message says how to fix the input.
 
     The message contains no passwords. Control characters are escaped, because it may contain texts
-    from others.
+    from untrusted sources.
     """
 
     def __init__(self, *messages: str) -> None:
@@ -121,7 +121,10 @@ _EXTRAS = {
 
 
 def check_installed(package: str, what: str) -> None:
-    """Raise unless a package is installed. The error names the command that installs it."""
+    """Raise an error unless a package is installed.
+
+    The error names the command that installs it.
+    """
     if not is_installed(package):
         raise NotInstalledError(
             f"{what} needs {package}, which is not installed: {install_command(package)}."
@@ -191,7 +194,7 @@ TOO_LARGE = 2**64  # Studies cannot store sizes and seeds that are this large or
 
 
 def check_integer(name: str, value: Any, low: int) -> None:
-    """Raise unless the value is an integer of at least ``low`` that a study can store."""
+    """Raise an error unless the value is an integer of at least ``low`` that a study can store."""
     check_type(name, value, Integral, f"an integer of at least {low}")
     if value < low:
         raise WrongValueError(f"{name} must be at least {low}; got {value!r}.")
@@ -206,7 +209,10 @@ def _check_below(name: str, value: Any, limit: float) -> None:
 
 
 def check_type(name: str, value: object, kind: type | UnionType, wanted: str) -> None:
-    """Raise unless the value has one of the types. A truth value does not count as a number."""
+    """Raise an error unless the value has one of the types.
+
+    A truth value does not count as a number.
+    """
     is_no_number = isinstance(value, bool) and kind in (Integral, Real)
     if is_no_number or not isinstance(value, kind):
         raise WrongTypeError(
@@ -215,7 +221,7 @@ def check_type(name: str, value: object, kind: type | UnionType, wanted: str) ->
 
 
 def check_number(name: str, value: Any) -> None:
-    """Raise unless the value is a finite number."""
+    """Raise an error unless the value is a finite number."""
     check_type(name, value, Real, "a number")
     try:
         is_finite = math.isfinite(value)
@@ -226,7 +232,7 @@ def check_number(name: str, value: Any) -> None:
 
 
 def checked_failed(failed: Any) -> float | None:
-    """Return the value of failed runs as a float, or None; refuse anything else."""
+    """Return the value of failed runs as a float, or None. Refuse anything else."""
     if failed is None:
         return None
     check_number("failed", failed)
@@ -239,14 +245,14 @@ def is_integer(value: object) -> bool:
 
 
 def check_positive(name: str, value: Any) -> None:
-    """Raise unless the value is a finite number above zero."""
+    """Raise an error unless the value is a finite number above zero."""
     check_number(name, value)
     if value <= 0:
         raise WrongValueError(f"{name} must be greater than 0; got {value!r}.")
 
 
 def as_integer(name: str, value: Any, low: int = 1, below: float = TOO_LARGE) -> int:
-    """Return a whole number of at least ``low`` as a Python integer; refuse anything else."""
+    """Return a whole number of at least ``low`` as a Python integer. Refuse anything else."""
     if not is_integer(value) or value < low:
         raise WrongValueError(
             f"{name} must be a whole number of at least {low}; got {shown(value)}."
@@ -257,7 +263,7 @@ def as_integer(name: str, value: Any, low: int = 1, below: float = TOO_LARGE) ->
 
 
 def check_choice(name: str, value: object, choices: Collection[str]) -> None:
-    """Raise unless the value is one of the choices."""
+    """Raise an error unless the value is one of the choices."""
     if not isinstance(value, str) or value not in choices:
         allowed = ", ".join(choices)
         if len(choices) > 1:
@@ -279,7 +285,7 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
 
 
 def check_parameters(name: str, values: Mapping[str, Any]) -> None:
-    """Raise if a number is not finite. All other values are allowed as choices."""
+    """Raise an error if a number is not finite. All other values are allowed as choices."""
     for parameter, value in values.items():
         if isinstance(value, Real) and not isinstance(value, bool):
             check_number(f"{name}[{parameter!r}]", value)
@@ -426,7 +432,7 @@ class Fault(NamedTuple):
 
 
 Finder = Callable[[Any], Fault | None]
-"""Returns the fault of a value, None if it has none."""
+"""A function that returns the fault of a value, or None if the value has none."""
 
 
 def finder(
@@ -434,9 +440,10 @@ def finder(
     accepts: Callable[[Any], bool],
     parts: Callable[[Any], Iterable[tuple[object, Finder, Any]]] = lambda _: (),
 ) -> Finder:
-    """Return a function that finds the fault of a value. It is None if it has none.
+    """Return a function that finds the fault of a value.
 
-    A value must satisfy ``accepts``. Each of its ``parts`` is checked by the part's own finder.
+    The fault is None if there is none. A value must satisfy ``accepts``. Each of its ``parts`` is
+    checked by the part's own finder.
     """
 
     def find(value: Any) -> Fault | None:

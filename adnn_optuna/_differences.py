@@ -11,7 +11,7 @@ from adnn_optuna._checks import shown
 INITIAL_WEIGHTS = "initial_weights"
 """The setting that holds the :func:`sketch_weights` of a model."""
 BEHAVIOUR = "behaviour"
-"""The setting that holds sketches of the numbers that the user's code computes, by its parts."""
+"""The setting that holds a sketch of the numbers that each part of the user's code computes."""
 _MOST = 3
 # The largest relative difference of two sketches of equal weights. Workers with other processors
 # may draw initial weights with other last bits.

@@ -43,7 +43,7 @@ _MOST_TIMES = 100
 
 
 class NotWrittenError(OSError):
-    """A file could not be written; its previous content is unchanged."""
+    """A file could not be written. Its previous content is unchanged."""
 
 
 def check_output_file(what: str, path: FilePath, suffix: str = "") -> None:
@@ -90,7 +90,7 @@ def replacing(path: FilePath) -> Iterator[Path]:
     # The temporary file has the same suffix, because Keras and NumPy need it.
     temporary = file.with_name(f".adnn-{secrets.token_hex(8)}{file.suffix}")
     try:
-        # Only the owner could read a file of `tempfile`.
+        # `tempfile` is not used, because only the owner could read its files.
         temporary.touch(exist_ok=False)
         try:
             yield temporary

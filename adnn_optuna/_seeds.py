@@ -66,7 +66,7 @@ def new_seeds(of: str, role: str, count: int, *, draws_data: bool) -> tuple[int,
 
 
 def confirms(seed: int, *, draws_data: bool) -> bool:
-    """Return whether a new seed is for confirming; all other new seeds are for choosing.
+    """Return whether a new seed is for confirming. All other new seeds are for choosing.
 
     For networks, odd seeds confirm. For functions, large seeds confirm, because a function may use
     a remainder of its seed, such as ``folds[seed % 10]``.

@@ -84,7 +84,7 @@ class Unit(NamedTuple):
         return f"{text}{self.of_values}"
 
     def difference(self, value: float, other: float) -> float:
-        """Return the difference of two rounded values, so that it agrees with what is written."""
+        """Return the difference of two rounded values, which agrees with the written values."""
         shown, other_shown = (round(self.scale * each, self.digits) for each in (value, other))
         return (shown - other_shown) / self.scale
 
@@ -111,7 +111,7 @@ class Unit(NamedTuple):
         return f"{text}{self.of_gains}"
 
     def interval(self, low: float, high: float) -> str:
-        """Return the CI of a difference as text, cut to possible values.
+        """Return the CI of a difference as text, clipped to possible values.
 
         An end that is not 0 but would be rounded to 0 is written with one digit, to show its sign.
         """
@@ -152,7 +152,10 @@ _SHORT = {name: name.upper() for name in ("auc", "f1", "rmse", "mae", "mse")} | 
 
 
 def columns(character: str) -> int:
-    """Return how many columns of a terminal a character takes: one, or two if East Asian."""
+    """Return how many columns of a terminal a character takes.
+
+    It is two for wide East Asian ones.
+    """
     if unicodedata.east_asian_width(character) in ("F", "W"):
         return 2
     return 1
@@ -198,7 +201,10 @@ def percent(level: float) -> str:
 
 
 def as_argument(file: str) -> str:
-    """Return a file's name as an argument: quoted for a shell, and in no form like an option's."""
+    """Return a file's name as an argument.
+
+    It is quoted for a shell, and never looks like an option.
+    """
     if file.startswith("-"):
         file = f"./{file}"
     return shlex.quote(file)

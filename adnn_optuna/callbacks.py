@@ -143,7 +143,9 @@ class Limit(abc.ABC):
     """A limit of a study."""
 
     reason: ClassVar[str]
-    """The limit's name, as an argument, as an option of commands, and as why a study ended."""
+    """The limit's name. Arguments, options of commands and stored reasons of an end have this
+    name.
+    """
     kind: ClassVar[type[float]] = float
     unit: ClassVar[str] = ""
     help: ClassVar[str]
@@ -348,8 +350,8 @@ class MaxStaleCallback(Limit):
 
     Args:
         max_stale: The number of trials without an improvement.
-        min_improvement: The largest improvement that does not count as one, in units of the
-            objective.
+        min_improvement: The improvement, in units of the objective, up to which a better value
+            does not count.
     """
 
     reason = "max_stale"
@@ -387,7 +389,7 @@ LIMITS: tuple[type[Limit], ...] = (
     MaxGainCallback,
     MaxStaleCallback,
 )
-"""All limits. If a study reaches several at once, the last of them is why it ended."""
+"""All limits. If a study reaches several limits at once, the last of them is the stored reason."""
 
 
 class OtherLimits(TypedDict, total=False):
@@ -405,7 +407,7 @@ class LimitValues(OtherLimits, total=False):
 
 
 def checked_limits(**given: Unpack[LimitValues]) -> LimitValues:
-    """Return the value of each limit as JSON; refuse a wrong value."""
+    """Return the value of each limit as JSON. Refuse a wrong value."""
     makers: Any = {limit.reason: limit for limit in LIMITS}
     values: dict[str, Any] = {**dict.fromkeys(makers), **given}
     for name, value in values.items():

@@ -148,7 +148,7 @@ class Call:
 
 
 def checked_call(function: Callable[..., Any], keywords: Mapping[str, Any]) -> Call:
-    """Return the checked keywords of a call; refuse an unknown keyword or a wrong value."""
+    """Return the checked keywords of a call. Refuse an unknown keyword or a wrong value."""
     names = inspect.signature(function).parameters
     for name in keywords.keys() - names:
         raise WrongTypeError(
@@ -196,7 +196,7 @@ def verb(kind: Any) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
 
 
 def interrupted_where_called(verb: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Return the function with shorter tracebacks: after Ctrl-C, they end at the caller."""
+    """Return the function with shorter tracebacks. After Ctrl-C, they end at the caller."""
 
     @functools.wraps(verb)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -232,11 +232,11 @@ def _checked_n_jobs(n_jobs: Any) -> int | None:
 
 
 def _checked_executor(executor: Any) -> Any:
-    """Return the executor or None; refuse other objects, and executors that fork this process."""
+    """Return the executor or None. Refuse other objects, and executors that fork this process."""
     check_type(
         "executor", executor, futures.Executor | None, "a concurrent.futures.Executor or None"
     )
-    context = getattr(executor, "_mp_context", None)  # A pool of processes has it.
+    context = getattr(executor, "_mp_context", None)  # Only a pool of processes has it.
     if context is not None and context.get_start_method() == "fork":
         raise WrongValueError(
             "executor forks this process, in which threads and TensorFlow wait forever. Pass "
@@ -324,7 +324,7 @@ def for_functions_only(objective: object, name: str, value: object) -> WrongValu
 
 
 def checked_share(share: Any, name: str = "replicate") -> float | Literal["auto"]:
-    """Return a share of replicates as a float, or ``"auto"``; refuse a wrong share."""
+    """Return a share of replicates as a float, or ``"auto"``. Refuse a wrong share."""
     if share == "auto":
         return "auto"
     check_type(name, share, Real, "a number")

@@ -227,7 +227,7 @@ def _frame(values: Mapping[str, Any], *, paired: bool) -> pd.DataFrame:
 
 
 def _column(label: object, of_arm: Any) -> pd.Series[Any]:
-    """Return the values of an arm as a column; refuse sets and arrays of other dimensions."""
+    """Return the values of an arm as a column. Refuse sets and arrays of other dimensions."""
     is_ordered = isinstance(of_arm, Iterable) and not isinstance(of_arm, AbstractSet)
     if not is_ordered or getattr(of_arm, "ndim", 1) != 1:
         of_shape = ""
@@ -293,7 +293,7 @@ def _with_named_rows(table: pd.DataFrame, groups: str | None) -> pd.DataFrame:
 
 
 def numbers_of(label: object, column: pd.Series[Any]) -> np.ndarray:
-    """Return the values of an arm as floats. A missing value is NaN; other texts are refused."""
+    """Return the values of an arm as floats. A missing value is NaN. Other texts are refused."""
     numbers = _as_numbers(column)
     # pandas converts dates to numbers.
     is_wrong = (numbers.isna() & column.notna()) | (column.dtype.kind in "cmM")

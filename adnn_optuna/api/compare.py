@@ -128,11 +128,11 @@ def compare(
             trial.
         samplers: The names of samplers, or a mapping from labels to samplers. A sampler may be
             anything that :func:`~adnn_optuna.search` takes. The default is ``"greedy"``,
-            ``"annealing"`` and ``"random_restart"``; for functions it is ``"tpe"`` and
+            ``"annealing"`` and ``"random_restart"``. For functions, it is ``"tpe"`` and
             ``"annealing"``. For functions ``(trial, seed)``, a sampler may also be a pair of a
             sampler and its share of replicates, such as ``("annealing", 0.2)``.
         max_trial: The number of trials of each run. You can raise it later. A lower limit is
-            refused, unless all runs have ended: then their results are reported.
+            refused, unless all runs have ended. Their results are then reported.
         seeds: The seeds of the runs in their order, or their number: 10 means the seeds 0 to 9. If
             you add seeds or arms later, the comparison is sequential, with 99% CIs. A call with
             fewer arms keeps the stored arms.
@@ -232,7 +232,8 @@ def compare(
             studies = open_studies([*specs.values()], opened)
             check_code(studies, searched.functions, reuse=reuse)
             n_before += sum(map(n_done, studies))
-            # Declare only once: a second declaration could overwrite another worker's later one.
+            # Declare only once, because a second declaration could overwrite a later declaration
+            # of another worker.
             head = head or _declared_head(opened, study_name, searched, declaration)
             results_of_part = _run(
                 [*specs.values()],
@@ -275,7 +276,7 @@ class _SpecMaker:
 def _run(
     specs: Sequence[StudySpec], studies: Sequence[optuna.Study], opened: BaseStorage, **how: Any
 ) -> list[StudyResult]:
-    """Run studies and return their results; store all trials after an interrupt.
+    """Run studies and return their results. Store all trials after an interrupt.
 
     ``how`` is passed to :func:`run_studies`.
     """
@@ -425,9 +426,10 @@ def _declaration(
     first_specs: Mapping[str, StudySpec],
     **arguments: Any,
 ) -> Declaration:
-    """Return the declaration of a comparison; refuse another kind of objective than before.
+    """Return the declaration of a comparison. Refuse another kind of objective than before.
 
-    ``first_specs`` are the arms' runs of the first seed. ``arguments`` are those of the call.
+    ``first_specs`` are the arms' runs of the first seed. ``arguments`` are the arguments of the
+    call.
     """
     first_spec, *_ = first_specs.values()
     confirm = first_spec.plan.n_new_seeds

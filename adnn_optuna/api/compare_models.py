@@ -94,9 +94,9 @@ def compare_models(
     Args:
         models: Two or more models by their labels. A Keras model is an :class:`~adnn_optuna.MLP`,
             or a callable without arguments that returns a new ``keras.Model``. A model may also be
-            a function of a seed that returns a value; higher is better. A function may take a seed
-            for each source of randomness, such as ``f(split, initialization)``. Functions with the
-            same source get the same seed for this source.
+            a function of a seed that returns a value. Higher values are better. A function may
+            take a seed for each source of randomness, such as ``f(split, initialization)``.
+            Functions with the same source get the same seed for this source.
         dataset: The data of Keras models.
         training: The training settings of all Keras models, or a mapping from the labels of the
             models to their settings.
@@ -120,8 +120,8 @@ def compare_models(
         TypeError: If an argument has a wrong type, or a function's value is not a number.
         ValueError: If an argument is wrong, or nothing is random. If the study has other models.
             If the code of a function changed and ``reuse`` is false. If a function seems to redraw
-            a split, or has a seed called ``split``, ``fold``, ``cv`` or ``data``: then pass
-            ``resampled`` or ``folds``.
+            a split, or has a seed called ``split``, ``fold``, ``cv`` or ``data``. In this case,
+            pass ``resampled`` or ``folds``.
         KeyboardInterrupt: If you interrupt the call. All finished training runs are stored.
     """
     _check_models(models)
@@ -184,7 +184,8 @@ def compare_models(
         "resampled": resampled and [*resampled],
         **data_settings,
     }
-    study.set_user_attr(MODELS, settings)  # A stored comparison cannot be read without them.
+    # A stored comparison cannot be read without these settings.
+    study.set_user_attr(MODELS, settings)
     n_before = len(stored_evaluations(study, _NAMES))
     # By default, functions run one at a time, because they may not be thread-safe.
     options = call.evaluation_options(1 if functions else n_cores())
@@ -203,7 +204,7 @@ def compare_models(
 
 
 def _runs_of(study: optuna.Study) -> Callable[[Mapping[Evaluation, float]], ModelRuns]:
-    """Return a function that makes :class:`ModelRuns` of evaluations, by the study's settings."""
+    """Return a function that makes :class:`ModelRuns` of evaluations with the study's settings."""
     attrs = study.user_attrs
     settings = with_tuples(attrs[MODELS])
     return functools.partial(
@@ -244,7 +245,7 @@ def stored_models(study: optuna.Study, n_before: int = 0) -> ModelComparison:
 
 
 def _seeds_of(model: Any) -> tuple[str, ...]:
-    """Return the names of a function's seeds; for a model that adnn trains, an empty tuple."""
+    """Return the names of a function's seeds. The tuple is empty for a model that adnn trains."""
     if callable(model):
         return seeds_of(model)
     return ()
@@ -285,7 +286,7 @@ def _as_evaluated(
 
 @dataclasses.dataclass(frozen=True)
 class _Models:
-    """Evaluates a model on a seed; pools of processes can call it if all models are functions."""
+    """Evaluates a model on a seed. Pools of processes can call it if all models are functions."""
 
     labels: Sequence[str]
     # Each function, with the names of its seeds, which are its sources of randomness.
@@ -294,7 +295,7 @@ class _Models:
 
     @property
     def configs(self) -> dict[str, Any]:
-        """The configuration of each model; for a function, its sources of randomness."""
+        """The configuration of each model. For a function, it is the sources of randomness."""
         configs: dict[str, Any] = {}
         for label in self.labels:
             if label in self.functions:

@@ -62,12 +62,12 @@ def compare_values(
         minimize: Whether lower values are better.
         margin: The largest difference of two arms that does not matter to you, in the values'
             unit. If :obj:`None`, no verdict is *equivalent* or *not worse*.
-        baseline: The label of the arm with which each other arm is compared. Other pairs are not
+        baseline: The label of the arm with which every other arm is compared. Other pairs are not
             compared, so there are fewer claims, and their CIs are narrower.
         baseline_file: A CSV file with the baseline's values. ``values`` is then a CSV file, too.
             Each file has one column of numbers, and each arm is named after its file. Rows are
             paired by a column that names them, such as ``seed``, or by position if there is none.
-        sequential: Whether you will repeat this comparison with further rows; set it from the
+        sequential: Whether you will repeat this comparison with further rows. Set it from the
             first comparison on. The CIs are then wider, and valid after each row.
         order: The column that tells the order in which the rows of a sequential design were
             measured, or ``"rows"`` if the rows are already in this order.
@@ -89,8 +89,8 @@ def compare_values(
     Raises:
         TypeError: If a value is not a number, or an argument has a wrong type.
         ValueError: If an argument is wrong. If rows are called ``split``, ``fold``, ``cv`` or
-            ``data``: then pass ``resampled`` or ``folds``. If sequential rows seem sorted: then
-            pass ``order``.
+            ``data``. In this case, pass ``resampled`` or ``folds``. If sequential rows seem
+            sorted. In this case, pass ``order``.
         FileNotFoundError: If a CSV file does not exist.
     """
     if margin is not None:

@@ -107,11 +107,11 @@ def keep(
             same code is the same candidate.
         direction: Whether a higher value is better (``"maximize"``) or a lower value
             (``"minimize"``).
-        level: The largest probability that a useless candidate is kept, from 0.001 to 0.2. It
+        level: The maximum probability that a useless candidate is kept, from 0.001 to 0.2. It
             assumes that the noise is normal and equal in all candidates.
         n0: The number of runs of the baseline, from 3 to 100. With more runs, smaller gains are
             kept.
-        max_runs: The largest number of runs of a candidate, from 2 to 100. With more runs, smaller
+        max_runs: The maximum number of runs of a candidate, from 2 to 100. With more runs, smaller
             gains are kept.
         note: A text about the candidate that the report shows.
         **keywords: Options of the evaluations. ``storage`` must be set, because it connects the
@@ -291,7 +291,7 @@ class _Run:
     catch: Caught
 
     def __call__(self, candidate: int, run: int) -> Outcome:
-        """Run the version and return the outcome; the first run also stores the record."""
+        """Run the version and return the outcome. The first run also stores the record."""
         del candidate
         value = math.nan
         with contextlib.suppress(TrialPruned), catching(self.catch, f"Run {run}"):
@@ -328,7 +328,7 @@ def _checked_label(candidate: Any, f: Callable[[int], float]) -> str:
 def _opened_loop(
     storage: Any, study_name: str, direction: Any, settings: LoopSettings
 ) -> optuna.Study:
-    """Create or load the study of a loop; refuse settings that differ from the stored ones."""
+    """Create or load the study of a loop. Refuse settings that differ from the stored settings."""
     study = open_evaluations(storage, study_name, "loop", direction=direction)
     if LOOP not in study.user_attrs:
         study.set_user_attr(LOOP, settings)

@@ -86,8 +86,8 @@ def recheck(
 ) -> Recheck:
     """Evaluate a study's best trials again, to correct its best value for selection bias.
 
-    First, the ``top`` best trials are evaluated on the same ``choose`` new seeds. A near copy of a
-    better trial is left out: a trial in which each parameter differs by less than 0.5% of its
+    First, the ``top`` best trials are evaluated on the same ``choose`` new seeds. Near copies of
+    better trials are left out. In a near copy, each parameter differs by less than 0.5% of its
     range. The trial with the best mean on the new seeds is chosen. Stored values do not count in
     this choice.
 
@@ -195,7 +195,7 @@ def recheck(
     recheck_study = open_evaluations(
         storage,
         call.study_name or f"{read.study.study_name}/recheck",
-        beginning_of(read.trials),  # This differs between studies of one name.
+        beginning_of(read.trials),  # Two studies with the same name differ in this.
         direction=read.study.direction,
         functions=searched.functions,
         reuse=call.reuse,
@@ -214,7 +214,8 @@ def recheck(
 def _needed_of(numbers: RecheckNumbers, recheck_study: optuna.Study) -> NeededOf:
     """Return the function that names the needed evaluations.
 
-    First, they are those that choose a trial. Then they are also those of the chosen trial.
+    First, these are the evaluations that choose a trial. Later, they include the evaluations of
+    the chosen trial.
     """
     confirming = list[Evaluation]()
 
@@ -263,7 +264,7 @@ def resumed_recheck(
 
 
 def _rechecked_study(recheck_study: optuna.Study) -> StudyRead:
-    """Read the study that a stored recheck evaluates; refuse it if it is in another storage."""
+    """Read the study that a stored recheck evaluates. Refuse it if it is in another storage."""
     name = recheck_study.user_attrs[RECHECK]["study"]
     if name in optuna.get_all_study_names(recheck_study._storage):
         read = StudyRead.of(load_search(recheck_study._storage, name))
@@ -387,7 +388,7 @@ def _best_without_copies(completed: Sequence[FrozenTrial], top: int) -> list[Fro
 
 
 def _is_near(one: FrozenTrial, other: FrozenTrial) -> bool:
-    """Return whether two trials have almost equal parameters; False without parameters."""
+    """Return whether two trials have almost equal parameters. It is False without parameters."""
     if not one.params or one.params.keys() != other.params.keys():
         return False
     for name, distribution in one.distributions.items():
@@ -423,7 +424,7 @@ def _baseline_of_trial(
     completed: Sequence[FrozenTrial],
     against: int | Mapping[str, Any] | None,
 ) -> Baseline | None:
-    """Return the baseline of a trial. It is None if it has none."""
+    """Return the baseline of a trial. It is None if the trial has none."""
     if isinstance(against, Mapping):
         params = dict(against)
         return _baseline_of_params(params, completed, params_in_words(params))
@@ -448,7 +449,10 @@ def _baseline_of_trial(
 def _baseline_of_params(
     params: Json, completed: Sequence[FrozenTrial], label: str, value: float | None = None
 ) -> Baseline:
-    """Return the baseline with these parameters: the first trial that has them, or none."""
+    """Return the baseline with these parameters.
+
+    If trials have them, it is the first such trial.
+    """
     ordered = sorted(completed, key=lambda trial: trial.number)
     alike = [trial for trial in ordered if trial.params.keys() == params.keys()]
     for trial in alike:

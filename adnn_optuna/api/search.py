@@ -111,20 +111,21 @@ def search(
         reuse: For functions, whether stored trials count although the function's code changed. See
             :func:`~adnn_optuna.recheck`.
         batch_size: How many trials are proposed before any of them has a result. ``"auto"`` is 1
-            for samplers that learn from results. For the others, such as ``"greedy"``, it is 8, or
-            fewer for more than 5 million weights.
+            for samplers that learn from results. For other samplers, such as ``"greedy"``, it is
+            8, or fewer for more than 5 million weights.
         pruner: An Optuna pruner. If :obj:`None`, no trial is pruned.
         failed: For functions, the value of each failed replicate and each failed run on a new
             seed. The study stores it. If :obj:`None`, a mean with failed runs has no CI.
         test: Whether to evaluate the test set at the end. ``result.test()`` evaluates it later.
-            Each evaluation is recorded, because only the first one is on untouched data.
+            Each evaluation is recorded, because only the first evaluation is on untouched data.
         confirm: The number of new seeds that evaluate the result after the search; with 0, none
             do. For networks, at least 6 seeds each train the best and the baseline network, if the
-            test set is evaluated. ``"auto"`` is 10 if these training runs are no more than the
-            trials and fit in the rest of ``max_time``. No limit counts these training runs. For
-            functions, the recommended parameters are evaluated on each seed. ``"auto"`` is then 10
-            if the function takes a seed, unless ``max_trial`` is below 10. At least half of
-            ``max_time`` is for the trials, and the rest for these evaluations.
+            test set is evaluated. ``"auto"`` is 10 if the number of these training runs is at most
+            the number of trials, and if they fit in the rest of ``max_time``. Otherwise, or if
+            training is not random, it is 0. No limit counts these training runs. For functions,
+            the recommended parameters are evaluated on each seed. ``"auto"`` is then 10 if the
+            function takes a seed, unless ``max_trial`` is below 10. At least half of ``max_time``
+            is for the trials, and the rest for these evaluations.
         resampled: For functions, the numbers of training and test examples of a split, if the
             seeds redraw the split of one data set. The CI of the value is then for new data of
             this kind, see :func:`~adnn_optuna.compare`.

@@ -1,6 +1,6 @@
 """Read the stored results of searches and comparisons.
 
-A comparison has a study for each run, and a head: the study that stores its declaration.
+A comparison has a study for each run, and a study that stores its declaration, called the head.
 """
 
 import itertools
@@ -90,7 +90,7 @@ def declaration_of(storage: BaseStorage, name: str) -> Declaration | None:
 
 
 def load_head(storage: BaseStorage, name: str) -> optuna.Study:
-    """Return the study that declares a comparison; refuse any other study."""
+    """Return the study that declares a comparison. Refuse any other study."""
     head = load_search(storage, name)
     if not is_comparison(head):
         raise WrongValueError(
@@ -139,7 +139,7 @@ def limits_of_runs(
 ) -> LimitValues:
     """Return the limits of a stored comparison, which are the same for all its runs.
 
-    A lower limit than the stored one is refused, because some runs may have ended at the stored
+    A lower limit than the stored limit is refused, because some runs may have ended at the stored
     limit. If all runs have ended, the stored limits are returned, and no trial is added.
     """
     arms = records_of_comparison(head)

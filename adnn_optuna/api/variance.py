@@ -57,8 +57,8 @@ def measure_variance(
 
     Args:
         objective: The objective to train, with the metric to measure. It may also be a function
-            whose parameters are the seeds of its sources of randomness, such as
-            ``f(split, initialization)``. The function returns a value; higher is better.
+            whose parameters are the seeds of its sources of randomness, such as ``f(split,
+            initialization)``. The function returns a value. Higher values are better.
         n: The number of runs with all sources redrawn, at least 5. For normal values and 20 runs,
             the CI of the standard deviation reaches from 0.75 to 1.5 times the estimate. With 50
             runs, it reaches from 0.83 to 1.25 times the estimate.
@@ -117,7 +117,7 @@ def measure_variance(
 
 
 def _numbers_of(study: optuna.Study) -> Callable[[Mapping[Evaluation, float]], VarianceNumbers]:
-    """Return a function that computes the numbers from evaluations, by the study's settings."""
+    """Return a function that computes the numbers from evaluations and the study's settings."""
     settings: VarianceSettings = study.user_attrs[VARIANCE]
     return functools.partial(
         VarianceNumbers,
@@ -176,12 +176,12 @@ class _SeededFunction:
 
     @property
     def evaluated(self) -> Mapping[str, Any]:
-        """What the runs evaluate, as the study stores it."""
+        """The subject of the runs, as the study stores it."""
         return {"sources": [*self.sources]}
 
     @property
     def functions(self) -> Mapping[str, Callable[..., float]]:
-        """The function, by the name of the argument that the user passed."""
+        """The function. The key is the name of the argument that the user passed."""
         return {"objective": self.function}
 
     def __call__(self, *seeds: int) -> float:
