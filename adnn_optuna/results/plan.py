@@ -34,12 +34,14 @@ class Plan(Printed):
 
     @property
     def seeds_sequential(self) -> int | None:
-        """The number of seeds that a sequential design needs, including the pilot's seeds.
+        """The number of new seeds that a sequential design needs after the pilot's seeds.
 
         If the pilot was a fixed design, the CIs are at 99%. The number is None if more than 1000
         seeds, or more than ten times :attr:`seeds`, are needed.
         """
-        return self.numbers.seeds_sequential
+        if self.numbers.seeds_sequential is None:
+            return None
+        return self.numbers.seeds_sequential - self.numbers.n_pilot
 
     @property
     def hours(self) -> float:
@@ -48,10 +50,10 @@ class Plan(Printed):
 
     @property
     def hours_sequential(self) -> float | None:
-        """The hours that the further seeds of a sequential design take. It is None if too many."""
+        """The hours that the new seeds of a sequential design take. It is None if too many."""
         if self.seeds_sequential is None:
             return None
-        return (self.seeds_sequential - self.numbers.n_pilot) * self._seconds_per_seed / 3600
+        return self.seeds_sequential * self._seconds_per_seed / 3600
 
     @property
     def _after_pilot(self) -> str:
@@ -71,8 +73,8 @@ class Plan(Printed):
     def _conclusion(self) -> str:
         numbers = self.numbers
         each = ""
-        if numbers.n_claims > 1:
-            each = f" for each of {numbers.n_claims} claims"
+        if len(numbers.seeds_by_claim) > 1:
+            each = f" for each of {len(numbers.seeds_by_claim)} claims"
         return (
             f"If the true gain is {self._gain}, {self.seeds} new seeds show a gain with a power "
             f"of {POWER:.0%}{each}."
@@ -95,7 +97,7 @@ class Plan(Printed):
         needed = Estimate(self.seeds, self.numbers.seeds_low, self.numbers.seeds_high)
         lines = [Line(_FIXED, needed, COUNT, remark=f"new seeds, {duration(3600 * self.hours)}")]
         if self.seeds_sequential is not None and self.hours_sequential is not None:
-            added = Estimate(self.seeds_sequential - self.numbers.n_pilot)
+            added = Estimate(self.seeds_sequential)
             remark = f"{self._after_pilot}, {duration(3600 * self.hours_sequential)}"
             lines.append(Line(_SEQUENTIAL, added, COUNT, remark=remark))
         return lines
@@ -105,7 +107,7 @@ class Plan(Printed):
         sd = f"{self._unit.scale * numbers.sd:.2g}{self._unit.of_gains}"
         needs = {*numbers.seeds_by_claim.values()}
         pooled = ""
-        if numbers.n_claims > 1:
+        if len(numbers.seeds_by_claim) > 1:
             pooled = (
                 ", pooled over the claims" if len(needs) == 1 else ", the largest of all claims"
             )
@@ -115,6 +117,8 @@ class Plan(Printed):
                 f"{pooled}). Its CI determines the CI of the number of seeds."
             )
         ]
+        why = f"is omitted: its {numbers.n_pilot} differences are equal."
+        notes += [f"{claim} {why}" for claim in numbers.omitted]
         if len(needs) > 1:
             each = ", ".join(f"{claim} {n}" for claim, n in numbers.seeds_by_claim.items())
             notes.append(f"The claims vary unequally and need unequal numbers of seeds: {each}.")
@@ -131,7 +135,7 @@ class Plan(Printed):
         needed = {}
         designs = (
             (_FIXED, numbers.power, self.seeds),
-            (_SEQUENTIAL, numbers.power_sequential, self.seeds_sequential),
+            (_SEQUENTIAL, numbers.power_sequential, numbers.seeds_sequential),
         )
         for color, (design, power, seeds) in enumerate(designs):
             if seeds is None:
@@ -159,8 +163,8 @@ class Plan(Printed):
         return {
             **number_fields(self.numbers, fixed),
             "hours": self.hours,
-            **number_fields(self.numbers, "seeds_by_claim seeds_sequential"),
-            "hours_sequential": self.hours_sequential,
+            **number_fields(self.numbers, "seeds_by_claim omitted"),
+            **number_fields(self, "seeds_sequential hours_sequential"),
         }
 
 

@@ -31,8 +31,8 @@ class RequiredSeeds:
         gain: The difference to show.
         n_claims: How many claims share the error rate.
         n_pilot: The number of pilot seeds.
-        sd: The standard deviation of the pilot's differences, pooled over the claims. If the
-            claims' standard deviations differ, it is the largest of them.
+        sd: The standard deviation of the pilot's differences, pooled over the claims in
+            ``seeds_by_claim``. If the claims' standard deviations differ, it is the largest.
         seeds: How many new seeds a fixed design needs, on average over the standard deviations
             that the pilot leaves possible.
         seeds_low, seeds_high: The number of new seeds at the ends of the 80% CI of ``sd``.
@@ -43,6 +43,7 @@ class RequiredSeeds:
         power_sequential: The probability that a sequential design has decided by a number of
             seeds.
         seeds_by_claim: How many seeds each claim needs. The largest number is ``seeds``.
+        omitted: The claims whose pilot differences are all equal.
     """
 
     gain: float
@@ -56,6 +57,7 @@ class RequiredSeeds:
     power: dict[int, float] = dataclasses.field(repr=False)
     power_sequential: dict[int, float] = dataclasses.field(repr=False)
     seeds_by_claim: dict[str, int] = dataclasses.field(repr=False)
+    omitted: list[str]
 
 
 def required_seeds(
@@ -67,8 +69,10 @@ def required_seeds(
     is taken as s·sqrt((k - 1) / χ²), where χ² is random with k - 1 degrees of freedom. So the
     power is the mean over the quantiles of χ². s is pooled over the claims. Claims share arms, so
     s counts as no more certain than from one claim. If the variances differ by Bartlett's test at
-    5%, each claim has its own s, and the claim with the largest s decides. ``after_fixed`` says
-    whether a sequential design follows a fixed design whose result was seen. CIs are then at 99%.
+    5%, each claim has its own s, and the claim with the largest s decides. A claim whose
+    differences are all equal is omitted, because its arms may be the same by construction. It
+    still shares the error rate. ``after_fixed`` says whether a sequential design follows a fixed
+    design whose result was seen. CIs are then at 99%.
     """
     check_positive("gain", gain)
     k = min(map(len, differences.values()))
@@ -77,13 +81,15 @@ def required_seeds(
         raise WrongValueError(
             f"The pilot must have at least two seeds for each claim; got {k}. Run more seeds."
         )
-    variances = _variances([*map(np.asarray, differences.values())])
-    sd = math.sqrt(max(variances))
-    if sd == 0:
+    rounded = {claim: _rounded(np.asarray(of_claim)) for claim, of_claim in differences.items()}
+    varying = {claim: of_claim for claim, of_claim in rounded.items() if np.ptp(of_claim)}
+    if not varying:
         raise WrongValueError(
             f"The pilot's differences must vary; got {k} equal ones. Run more seeds, or test on "
             "more data."
         )
+    variances = _variances([*varying.values()])
+    sd = math.sqrt(max(variances))
     seeds_by_variance = {}
     for variance in {*variances}:
         effects_of_claim = gain / _possible_sds(math.sqrt(variance), k, _QUANTILES)
@@ -118,8 +124,15 @@ def required_seeds(
         seeds_sequential=seeds_sequential,
         power={n: _fixed_power(effects, n, m) for n in numbers},
         power_sequential={n: float(decided[n - 1]) for n in numbers if n <= len(decided)},
-        seeds_by_claim=dict(zip(differences, seeds_of_claims, strict=True)),
+        seeds_by_claim=dict(zip(varying, seeds_of_claims, strict=True)),
+        omitted=[claim for claim in rounded if claim not in varying],
     )
+
+
+def _rounded(differences: np.ndarray) -> np.ndarray:
+    """Return differences without rounding errors, so that equal differences are equal."""
+    size = paired.size_of(differences)
+    return (differences / size).round(DECIMALS) * size
 
 
 def _variances(differences: Sequence[np.ndarray]) -> list[float]:
@@ -127,17 +140,11 @@ def _variances(differences: Sequence[np.ndarray]) -> list[float]:
 
     They are pooled unless Bartlett's test shows at 5% that they differ.
     """
-    rounded = []
-    for of_claim in differences:
-        size = paired.size_of(of_claim)  # Without rounding, equal differences might differ.
-        rounded.append((of_claim / size).round(DECIMALS) * size)
-    variances = [of_claim.var(ddof=1) for of_claim in rounded]
-    if len(rounded) > 1 and all(variances):
-        bartlett = scipy.stats.bartlett(*rounded)
-        if bartlett.pvalue < ALPHA:
-            return variances
-    pooled = np.average(variances, weights=[len(of_claim) - 1 for of_claim in rounded])
-    return [pooled] * len(rounded)
+    variances = [of_claim.var(ddof=1) for of_claim in differences]
+    if len(differences) > 1 and scipy.stats.bartlett(*differences).pvalue < ALPHA:
+        return variances
+    pooled = np.average(variances, weights=[len(of_claim) - 1 for of_claim in differences])
+    return [pooled] * len(differences)
 
 
 def _possible_sds(sd: float, n_pilot: int, shares: np.ndarray) -> np.ndarray:

@@ -40,16 +40,22 @@ def test_claims_with_unequal_variance_are_named_with_their_seeds() -> None:
     assert "largest of all claims" in plan.document().notes[0]
 
 
+def test_a_claim_whose_differences_are_equal_is_omitted() -> None:
+    document = planned({"tpe vs random": [0.0] * 6, "other": pilot(6)}, 0.01).document()
+    assert "each of" not in document.conclusion
+    assert "tpe vs random is omitted: its 6 differences are equal." in document.notes
+
+
 def test_the_figure_shows_both_designs() -> None:
     plan = planned({"claim": pilot(6)}, 0.01)
     figure = plan.plot()
     assert [trace.name for trace in figure.data] == [
         f"fixed design: {plan.seeds} seeds",
-        f"sequential design: {plan.seeds_sequential} seeds",
+        f"sequential design: {plan.numbers.seeds_sequential} seeds",
         None,
         None,
     ]
-    assert figure.data[2].x == (plan.seeds, plan.seeds_sequential)
+    assert figure.data[2].x == (plan.seeds, plan.numbers.seeds_sequential)
     assert dict(zip(figure.data[0].x, figure.data[0].y, strict=True))[plan.seeds] >= 80
     title = figure.layout.title.text.replace("<br>", " ")
     assert title == "14 seeds show a gain of 1\N{NO-BREAK SPACE}pp with a power of 80%"

@@ -69,18 +69,21 @@ def test_sequential_designs_need_more_seeds() -> None:
     plan = planned({"claim": pilot(40)}, 0.005)
     assert (plan.seeds, plan.seeds_sequential) == (
         pytest.approx(36, abs=2),
-        pytest.approx(60, abs=4),
+        pytest.approx(20, abs=4),
     )
     assert plan.seeds_sequential is not None
-    e_values = e_process(np.random.default_rng(5).normal(0.5, 1, (1000, plan.seeds_sequential)))
+    # The e-process has the pilot's 40 seeds, too.
+    n = 40 + plan.seeds_sequential
+    e_values = e_process(np.random.default_rng(5).normal(0.5, 1, (1000, n)))
     assert np.mean(e_values.max(axis=1) >= 20) == pytest.approx(0.8, abs=0.06)
     added = planned({"claim": pilot(40)}, 0.005, after_fixed=True)
     assert added.seeds == plan.seeds
     assert added.seeds_sequential is not None
-    e_values = e_process(np.random.default_rng(5).normal(0.5, 1, (1000, added.seeds_sequential)))
+    n = 40 + added.seeds_sequential
+    e_values = e_process(np.random.default_rng(5).normal(0.5, 1, (1000, n)))
     assert np.mean(e_values.max(axis=1) >= 100) == pytest.approx(0.8, abs=0.06)
     assert plan.hours == plan.seeds / 2
-    assert plan.hours_sequential == (plan.seeds_sequential - 40) / 2
+    assert plan.hours_sequential == plan.seeds_sequential / 2
 
 
 @pytest.mark.parametrize(
@@ -159,6 +162,14 @@ def test_claims_pool_their_deviation_and_share_the_error_rate() -> None:
     assert both.numbers.n_claims == 2
     assert both.seeds > single.seeds
     assert planned({"a": pilot(9), "b": pilot(9), "c": pilot(9)}, 9.0).seeds == fewest_pairs(3)
+
+
+def test_a_claim_without_variance_does_not_lower_the_number_of_seeds() -> None:
+    # A sampler whose trials are all random differs from random search by 0 on each seed.
+    numbers = planned({"same": [0.0] * 8, "other": pilot(8)}, 0.01).numbers
+    assert (numbers.n_claims, numbers.sd) == (2, pytest.approx(0.01))
+    assert numbers.seeds == planned({"a": pilot(8), "b": pilot(8)}, 0.01).seeds
+    assert (numbers.seeds_by_claim, numbers.omitted) == ({"other": numbers.seeds}, ["same"])
 
 
 def test_three_equal_claims_are_planned_with_their_pooled_deviation() -> None:
