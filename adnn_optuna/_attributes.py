@@ -56,7 +56,7 @@ CANDIDATE = "adnn:candidate"  # `StoredCandidate`, in the first run of a loop's 
 ENDED = "adnn:ended"
 
 # User attributes of a trial. If model or training is a function of the trial, each new best trial
-# also stores the baseline network of its hyperparameters, as BASELINE and BASELINE_METRICS.
+# also has its own baseline network. Its metrics are stored as BASELINE and BASELINE_METRICS.
 MADE = "adnn:made"  # The model and training that these functions returned: `Made`.
 OUTCOME = "adnn:outcome"  # Stored at the trial's end, with state and value: `StoredOutcome`.
 

@@ -62,7 +62,7 @@ def check_splits(
     folds: bool,
     sequential: bool,
 ) -> Resampled | None:
-    """Return the sizes of splits; refuse functions that redraw splits of unknown sizes.
+    """Return the sizes of splits. Refuse functions that redraw splits of unknown sizes.
 
     The keys of ``functions`` and ``seeds`` are the names that the user knows, such as
     ``models['a']``. For each function, ``seeds`` are the names of the parameters that are

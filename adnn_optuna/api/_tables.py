@@ -27,8 +27,8 @@ from adnn_optuna._files import read_csv
 from adnn_optuna.api._splits import is_of_splits
 from adnn_optuna.results.arm_comparison import MOST_ARMS
 
-# A column with one of these names is not an arm: it names the rows.
-# pandas gives the first of these names to the first column of a file without a header.
+# A column with one of these names is not an arm, because it names the rows. The first name is the
+# one that pandas gives to the first column of a file without a header.
 _NAMES_OF_ROWS = (
     "unnamed:_0 seed random_state run trial repeat repetition replicate replication rep iteration "
     "epoch unit dataset data_set task problem instance index id name item question example #"

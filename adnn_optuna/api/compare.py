@@ -137,16 +137,16 @@ def compare(
             you add seeds or arms later, the comparison is sequential, with 99% CIs. A call with
             fewer arms keeps the stored arms.
         direction: For functions, ``"minimize"`` (the default) or ``"maximize"``.
-        confirm: For functions, the number of new seeds that evaluate the best trial of each run; 5
-            by default. ``max_time`` leaves time for these evaluations. With 0, arms are compared
+        confirm: For functions, the number of new seeds that evaluate the best trial of each run,
+            by default 5. ``max_time`` leaves time for these evaluations. With 0, arms are compared
             by their best reported values. This favors samplers that repeat similar trials.
         pruner: For functions, the pruner of each run. The default is Optuna's pruner.
         failed: For functions, the value of each failed run on a new seed, and of each run without
             a completed trial. If :obj:`None`, only seeds before the first failure count.
-        controls: For networks, the names of arms that spend the same compute in other ways, such
-            as ``"longer"``: one training run for the epochs of all trials. ``adnn compare --help``
-            lists all names. The default is ``"learning_rate"`` from 10 trials on. There is no
-            control if a limit such as ``max_gain`` may end searches early.
+        controls: For networks, the names of arms that spend the same compute in other ways. For
+            example, ``"longer"`` is one training run for the epochs of all trials. ``adnn compare
+            --help`` lists all names. The default is ``"learning_rate"`` from 10 trials on. There
+            is no control if a limit such as ``max_gain`` may end searches early.
         stop_when_decided: Whether to stop adding seeds as soon as each claim on samplers is
             decided. The comparison then also stops if a run has no value, because further seeds
             cannot decide its claims. ``max_time`` then limits all runs together, and no seed

@@ -46,7 +46,7 @@ def overtuning(
 
     Args:
         study: Any Optuna study with one objective, or its storage and its name.
-        metric: The metric, if it is not the mean of scores, such as AUC or F1: a function of
+        metric: The metric, if it is not the mean of scores, such as AUC or F1. Pass a function of
             labels and predictions, or the name of a scikit-learn scorer. The stored scores are
             then predictions: classes, numbers, or probabilities of the second class. A metric
             takes longer than a mean.

@@ -120,10 +120,10 @@ def search(
             Each evaluation is recorded, because only the first evaluation is on untouched data.
         confirm: The number of new seeds that evaluate the result after the search; with 0, none
             do. For networks, at least 6 seeds each train the best and the baseline network, if the
-            test set is evaluated. ``"auto"`` is 10 if the number of these training runs is at most
-            the number of trials, and if they fit in the rest of ``max_time``. Otherwise, or if
-            training is not random, it is 0. No limit counts these training runs. For functions,
-            the recommended parameters are evaluated on each seed. ``"auto"`` is then 10 if the
+            test set is evaluated. ``"auto"`` is 10 if there are at most as many of these training
+            runs as trials, and if they fit in the rest of ``max_time``. Otherwise, or if training
+            is not random, it is 0. No limit counts these training runs. For functions, the
+            recommended parameters are evaluated on each seed. ``"auto"`` is then 10 if the
             function takes a seed, unless ``max_trial`` is below 10. At least half of ``max_time``
             is for the trials, and the rest for these evaluations.
         resampled: For functions, the numbers of training and test examples of a split, if the

@@ -74,16 +74,16 @@ def verify(
             20. Each call draws and prints its seeds, so the maker did not have them.
         seeds: The seeds of an earlier verification, to repeat it. Pass them in place of
             ``new_seeds``.
-        max_time: The seconds that the check may take; at least 10 minutes by default. The default
+        max_time: The seconds that the check may take, by default at least 10 minutes. The default
             follows from the rows, epochs and weights of the contract.
-        max_memory: The bytes of memory that the check may use, such as ``8e9``; by default 4 GB
-            plus 30 times the size of the contract's files. It limits resident memory, and only on
-            Linux.
+        max_memory: The bytes of memory that the check may use, such as ``8e9``. The default is 4
+            GB plus 30 times the size of the contract's files. It limits resident memory, and only
+            on Linux.
         show_progress_bar: Whether to show a progress bar on a terminal.
 
     Returns:
         The verdict. It names the claims that no training run checked. A wrong file raises no
-        error; its verdict is ``cannot_check`` or ``breached``. A check that reaches a limit is
+        error. Its verdict is ``cannot_check`` or ``breached``. A check that reaches a limit is
         ``cannot_check``.
 
     Raises:

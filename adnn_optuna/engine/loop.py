@@ -1,7 +1,7 @@
 """The loop behind all evaluations: read, decide, act.
 
 A read of the study gives a snapshot. The module `decisions` decides on the next step, and the loop
-carries it out: it asks for trials in one thread, runs them, and tells their results. If proposals
+carries it out. It asks for trials in one thread, runs them, and tells their results. If proposals
 learn from values, the loop runs in rounds of one batch. It tells the trials in the order in which
 they began, so that no proposal depends on the duration of a training run. If no proposal learns, a
 trial begins as soon as another trial has ended.

@@ -1,6 +1,6 @@
 """Evaluate the best trial of a search on the test set and on new seeds.
 
-A search's gain over its own baseline may have three causes: the baseline had a bad seed, the best
+A search's gain over its own baseline may have three causes. The baseline had a bad seed, the best
 network is good by chance, or the offsets help. To tell these causes apart, the best trial's
 parameters and the baseline network are trained on the same new seeds.
 """

@@ -181,7 +181,7 @@ def new_pairs(
 
 
 def not_replicated(contract: Json, found: Confirmation) -> str:
-    """Return a sentence if new pairs contradict the claimed mean gain; otherwise an empty text.
+    """Return a sentence if new pairs contradict the claimed mean gain. Otherwise it is empty.
 
     The more seeds the maker declared, the smaller is the allowed difference of the two means. No
     other field of the contract changes it.

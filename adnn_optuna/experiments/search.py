@@ -628,7 +628,7 @@ def _several_evaluations_note(record: NetworkRecord) -> str:
 
 
 def _selection_data(record: NetworkRecord) -> str:
-    """Return the data of the selection metric in a word; empty for another metric."""
+    """Return a word for the data of the selection metric. It is empty for another metric."""
     split = record.metric.partition("_")[0]
     return {"val": "validation", "train": "training"}.get(split, "")
 

@@ -351,8 +351,8 @@ def weights(
     if sample_weight is not None:
         weight *= _checked_weights("sample_weight", sample_weight, len(y))
     if isinstance(class_weight, str) and class_weight == "balanced":
-        # As in scikit-learn, the weight of a class is n / (C · n_class) for n training samples of
-        # C classes, if n_class of the samples are of this class.
+        # As in scikit-learn, the weight of a class is n / (C · n_class). Of n training samples of
+        # C classes, n_class are of this class.
         counts = np.bincount(y[train], minlength=len(classes))
         n_classes = np.count_nonzero(counts)
         weight_of_class = len(train) / (n_classes * np.maximum(counts, 1))

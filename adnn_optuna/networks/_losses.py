@@ -108,7 +108,10 @@ def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
 
 
 def _forms_of_labels(settings: Settings, name: str, head: Head) -> list[bool]:
-    """Return whether a loss takes labels as integers; for the user's losses, both answers."""
+    """Return whether a loss takes labels as integers.
+
+    Both answers are possible for a user's loss.
+    """
     if not head.num_classes or head.size == 1:
         return [False]
     class_name = settings if isinstance(settings, str) else settings["class_name"]

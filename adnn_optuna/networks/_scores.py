@@ -200,7 +200,7 @@ class Scores:
     ) -> tuple[Metrics, np.ndarray]:
         """Return all metrics of a test set, and the examples' scores for one of the metrics.
 
-        The scores are those of :meth:`of_examples`.
+        :meth:`of_examples` computes the scores.
 
         Args:
             name: The metric of the scores, without a split.

@@ -94,9 +94,9 @@ def checked_groups(values: Any, n: int) -> Indices:
 def _grouped_rows(group: Indices, sizes: Sequence[int], seed: int) -> list[Indices]:
     """Return the rows of test, validation and training. No group is in two splits.
 
-    Groups are taken in a random order. A group goes to the test split if the split then has at
-    most its size, otherwise to the validation split by the same rule, otherwise to training. If
-    all groups are too large for a split, it gets the smallest group.
+    Groups are taken in a random order. A group goes to the test split if this split then has at
+    most its size. Otherwise it goes to the validation split by the same rule, and otherwise to
+    training. If all groups are too large for a split, it gets the smallest group.
     """
     counts = np.bincount(group)
     words = np.random.Philox(seed).random_raw(len(counts))

@@ -153,7 +153,7 @@ class MLP:
             standard deviation 1. Categories stay 0 and 1. A channel of images counts as one
             feature, and images without channels have a single feature. Inputs of shape (n, height,
             width) are images if they are uint8 or if height equals width. ``"auto"`` does the same
-            with two exceptions: uint8 inputs are divided by 255, and floats or truth values that
+            with two exceptions. Inputs of uint8 are divided by 255. Floats or truth values that
             are all within [0, 1] stay unchanged. ``"none"`` scales neither inputs nor targets. A
             loss is minimised on the scaled targets, and reported in your units. For losses of
             numbers above 0, such as the Poisson loss, choose ``"none"`` or a Keras model.

@@ -328,7 +328,7 @@ def _keras_architecture(
 
 
 def _n_outputs(outputs: Any, head: Head) -> int:
-    """Return the number of outputs of a model for 3 examples; refuse one that the data lack."""
+    """Return the number of outputs of a model. Refuse outputs that do not suit the data."""
     shape = tuple(getattr(outputs, "shape", ()))
     shapes = [(3, head.size), *[(3, 1)] * (head.num_classes == 2)]
     if shape in shapes:

@@ -1,8 +1,8 @@
 """Train many initializations of one network by one compiled graph.
 
 There is one thread for each core, which trains one network at a time. If one array held all
-networks, XLA would choose the order of sums by the number of networks, and the last bits would
-depend on it. Threads are also faster, because a small network stays in a core's cache.
+networks, XLA would choose the order of sums by the number of networks. The last bits would then
+depend on this number. Threads are also faster, because a small network stays in a core's cache.
 """
 
 from __future__ import annotations

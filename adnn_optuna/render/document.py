@@ -169,11 +169,11 @@ class Series:
     low: Sequence[float] = ()
     high: Sequence[float] = ()
     hover: Sequence[str] = ()  # A text for each point.
-    color: int | None = 0  # The number of its color; None is the grey of controls.
+    color: int | None = 0  # The number of its color. None is the grey of controls.
     # Each point's number on the color scale, which runs from worst to best.
     values: Sequence[float] = ()
     text: Sequence[str] = ()  # A label of each point.
-    text_at: Sequence[str] = ()  # A position such as "bottom left"; the default is above.
+    text_at: Sequence[str] = ()  # A position such as "bottom left". The default is above.
 
 
 @dataclasses.dataclass(frozen=True)

@@ -107,7 +107,7 @@ class Printed(ABC):
         return to_text(self.document(), width_of_output())
 
     def __format__(self, form: str) -> str:
-        """Return the result as text; with the format ``"details"``, with all notes and tables.
+        """Return the result as text. The format ``"details"`` has all notes and tables.
 
         A wrong format is refused by an error that lists the formats, such as ``"markdown"``. Lines
         of text have at most 80 characters. On a terminal, they have its width, between 60 and

@@ -177,8 +177,8 @@ class ValueTable:
     def _not_shared(self, label: str, places: Sequence[int]) -> list[int]:
         """Return the positions at which an arm is bad and the other arms are not.
 
-        If the median of the other arms is subtracted from an arm's values, more than half of the
-        value's distance from the arm's median must remain.
+        The median of the other arms is subtracted from the arm's values. More than half of a
+        value's distance from the arm's median must then remain.
         """
         arms = self.in_all_arms
         values = arms.pop(label)

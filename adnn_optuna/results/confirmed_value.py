@@ -36,8 +36,9 @@ class ConfirmedValue:
     """The mean of a configuration's runs on new seeds, with its CI.
 
     A study may confirm several configurations, one after the other. The CI of the k-th
-    configuration is at level 1 - 0.05 / 2^(k - 1), or at 1 - 0.01 / 2^(k - 1) if the number of
-    runs was raised. In at most 5% of studies, at least one of these CIs lies above the true value.
+    configuration is at level 1 - 0.05 / 2^(k - 1). If the number of runs was raised, the level is
+    1 - 0.01 / 2^(k - 1). In at most 5% of studies, at least one of these CIs lies above the true
+    value.
 
     Attributes:
         runs: The value of each run. It is NaN for a failed run.

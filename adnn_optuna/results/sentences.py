@@ -70,7 +70,10 @@ def failures_note(n_failed: int, n: int, runs: str, failed: float | None) -> str
 
 
 def not_drawn(n_far: int) -> str:
-    """Return a caption's sentence on trials that are too far away; empty if there are none."""
+    """Return a caption's sentence on trials that are too far away.
+
+    It is empty if there are none.
+    """
     if not n_far:
         return ""
     return f" Not drawn: {in_number(n_far, 'trial')} far worse."

@@ -155,7 +155,7 @@ class VarianceNumbers:
 
     @property
     def mean(self) -> float:
-        """The mean of :attr:`run_values`; NaN without values."""
+        """The mean of :attr:`run_values`. It is NaN without values."""
         if len(self.run_values):
             return float(self.run_values.mean())
         return math.nan

@@ -78,7 +78,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
             assert study.best_value < 0.1
 
     Note:
-        The algorithm is that of [1] and [2] with eleven changes, made for few evaluations.
+        The algorithm follows [1] and [2] with eleven changes, which were made for few evaluations.
         ``studies/sampler_quality.py`` measures their effects.
 
         - The schedule ends with the budget: after N = ``n_trials`` the temperature is T_0 N^-3.
@@ -112,16 +112,16 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
     Note:
         Any number of threads and processes can share a study, with the same arguments for each.
         With four workers, the regret is not shown to differ from the regret with one worker (1.09
-        times on average after 200 trials; in five groups of functions 0.67 to 1.50 times).
+        times on average after 200 trials, and 0.67 to 1.50 times in five groups of functions).
 
         A trial that failed, or was pruned without a report, counts as a rejected move. So does a
         trial of your own objective that Ctrl-C interrupted in ``study.optimize``. A trial of
         another sampler is adopted if it is better. A trial that a time limit of adnn cut off has
         no effect, because the trial is done again.
 
-        Constraints (``trial.set_constraint``) are honoured: a feasible point is never left for an
-        infeasible point, and of two infeasible points, the point with the smaller total violation
-        is kept [3]. A Gaussian process of all constraints learns where points are feasible [4].
+        Constraints (``trial.set_constraint``) are honoured. A feasible point is never left for an
+        infeasible point. Of two infeasible points, the point with the smaller total violation is
+        kept [3]. A Gaussian process of all constraints learns where points are feasible [4].
         Models of the objective omit infeasible points.
 
     References:
@@ -157,7 +157,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
             30.53 and only the last change of the list above. After 100 trials, temperatures are
             1e-5 of the first temperatures. After each 100 accepted trials, it re-anneals in full.
             ``n_trials`` and ``n_candidates`` then have no effect.
-        constraints_func: Not supported; call ``trial.set_constraint`` in the objective.
+        constraints_func: Not supported. Call ``trial.set_constraint`` in the objective.
     """
 
     def __init__(

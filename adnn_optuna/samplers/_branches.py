@@ -154,8 +154,8 @@ def draw_branch(
 
     The branch with the r-th best value is drawn with a probability proportional to r^-exponent.
     This is a bandit as in [1], but a branch is ranked by its best value instead of its mean. A
-    branch with n points in D dimensions is ranked as if its best value were lower by s / √(n/D),
-    where s is the standard deviation of all values.
+    branch with n points in D dimensions is ranked as if its best value were lower by s / √(n/D).
+    Here, s is the standard deviation of all values.
     """
     branches, of_point = np.unique(~np.isnan(points), axis=0, return_inverse=True)
     of_point = of_point.ravel()

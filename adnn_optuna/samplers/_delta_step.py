@@ -328,7 +328,7 @@ class _Told:
         leg = self._leg(walk)
         for step in awaited:
             leg = leg.after(*step)
-        # Each turn after the first halves the step; after 100 turns, a step is 0.
+        # Each turn after the first halves the step, so a step is 0 after 100 turns.
         for _ in range(100):
             if self._is_inside(leg, results):
                 break

@@ -16,8 +16,8 @@ from adnn_optuna.samplers._gaussian_process import GaussianProcess
 from adnn_optuna.samplers._local_model import LocalModel, PointPool
 from adnn_optuna.samplers._unit_interval import Levels
 
-# The squared distance of two different choices in the search for the nearest points. It is that of
-# two numbers that are half a range apart.
+# The squared distance of two different choices in the search for the nearest points. Two numbers
+# that are half a range apart have the same squared distance.
 _SWAP = 0.25
 N_LATEST = 5  # A model always has this many of the latest points.
 _N_MODEL_POINTS, _N_PROCESS_POINTS = 40, 100  # These numbers limit the time of a fit.

@@ -16,7 +16,9 @@ GENERATE, ACCEPT, REFINE, BRANCH, SEARCH, FIRST = range(6)
 
 
 def uniforms(seed: int, key: int, purpose: int, name: str, size: int) -> np.ndarray:
-    """Return numbers in [0, 1). Equal arguments give equal numbers; a larger size adds numbers.
+    """Return numbers in [0, 1).
+
+    Equal arguments give equal numbers, and a larger size adds numbers.
 
     A key, such as a trial's :func:`draw_key`, determines the numbers. No draw depends on earlier
     draws, so a study can be resumed, and workers can share it.

@@ -10,7 +10,7 @@ import numpy as np
 from adnn_optuna.samplers._local_model import PointPool
 
 Reports = Mapping[int, float]
-"""The values that a trial reported, by step; lower is better."""
+"""The values that a trial reported, by step. Lower values are better."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -66,7 +66,7 @@ def difference_from_mean(
 
     The difference varies with the test examples and with the networks, so both variances are
     added. Student's t has the degrees of freedom of Welch (1947) and Satterthwaite (1946). If no
-    answers differ, the CI is that of Bonett and Price (2012).
+    answers differ, the CI is by Bonett and Price (2012).
     """
     differences = scores.astype(np.float64) - others.mean(axis=0, dtype=np.float64)
     mean = float(differences.mean())

@@ -270,7 +270,10 @@ class _Differences(NamedTuple):
     resolution: float
 
     def in_values(self, statistic: Callable[[np.ndarray], Any]) -> float:
-        """Return a statistic of the differences in units of the values; NaN without pairs."""
+        """Return a statistic of the differences in units of the values.
+
+        It is NaN without pairs.
+        """
         if len(self.rounded):
             return self.size * float(statistic(self.rounded))
         return math.nan

@@ -42,7 +42,7 @@ def expected_luck(
 
     Raises:
         TypeError: If ``sd`` is not a number.
-        ValueError: If ``n`` is not a whole number of at least 1, if ``sd`` is not above 0, or if
+        ValueError: If ``n`` is not a whole number of at least 1, or if ``sd`` is not above 0. If
             not exactly one of ``sd`` and ``values`` is set.
     """
     n = as_integer("n", n, below=math.inf)
@@ -60,7 +60,7 @@ def expected_luck(
         at_most = np.linspace(0, 1, len(observed) + 1) ** n
         return float(np.diff(at_most) @ observed - observed.mean())
     check_positive("sd", sd)
-    # The density of the largest draw; its logarithm stays exact for any n.
+    # This is the density of the largest draw. Its logarithm stays exact for any n.
     log_density = math.log(n) + _LOG_DENSITY + (n - 1.0) * scipy.special.log_ndtr(_DRAWS)
     mean = float(np.trapezoid(_DRAWS * np.exp(log_density), _DRAWS))
     return float(sd) * max(mean, 0.0)

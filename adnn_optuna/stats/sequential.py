@@ -1,8 +1,8 @@
 """The confidence interval of a centre that stays valid after each further pair.
 
-It inverts an e-process. If the differences d_i are symmetric about μ, then, given all |d_i - μ|
-and the signs so far, the next sign is a fair coin. So each factor exp(λ z_i) / cosh(λ z_i) has
-expectation 1, where z_i is d_i - μ, divided by the root mean square of d_1 - μ to d_i - μ. The
+It inverts an e-process. Assume that the differences d_i are symmetric about μ. Given all |d_i - μ|
+and the signs so far, the next sign is then a fair coin. Let z_i be d_i - μ, divided by the root
+mean square of d_1 - μ to d_i - μ. Each factor exp(λ z_i) / cosh(λ z_i) then has expectation 1. The
 product over the pairs is a nonnegative martingale (de la Peña 1999, Annals of Probability 27:537).
 Its mean over several λ, E_n(μ), is also a nonnegative martingale. By Ville's inequality, the
 probability that E_n(μ) ever reaches m/α is at most α/m (Ramdas, Ruf, Larsson, Koolen 2020,

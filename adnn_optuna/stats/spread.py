@@ -1,7 +1,7 @@
 """Standard deviations with their CIs, and the digits that values need.
 
-The CIs are those of Bonett (2006), Computational Statistics & Data Analysis 50:775. They are also
-valid for values that are not normal.
+The CIs are by Bonett (2006), Computational Statistics & Data Analysis 50:775. They are also valid
+for values that are not normal.
 """
 
 import itertools

@@ -4,8 +4,8 @@ The CI of a difference of means covers two CIs, for planned numbers of values. O
 studentized permutation test (Janssen 1997, Statistics & Probability Letters 36:9; Chung and Romano
 2013, Annals of Statistics 41:484) of the deviations from the arms' means. The deviations are the
 same for each supposed difference, so test and CI agree. If the values of two arms have the same
-shape, the false error rate is about 5%. The other CI is Welch's (1947), Biometrika 34:28-35. It is
-needed for few values of unequal spread. All claims share one error rate (Bonferroni).
+shape, the false error rate is about 5%. The other CI is by Welch (1947), Biometrika 34:28-35. It
+is needed for few values of unequal spread. All claims share one error rate (Bonferroni).
 """
 
 import functools
