@@ -143,10 +143,11 @@ def compare(
         pruner: For functions, the pruner of each run. The default is Optuna's pruner.
         failed: For functions, the value of each failed run on a new seed, and of each run without
             a completed trial. If :obj:`None`, only seeds before the first failure count.
-        controls: For networks, the names of arms that spend the same compute in other ways. For
-            example, ``"longer"`` is one training run for the epochs of all trials. ``adnn compare
-            --help`` lists all names. The default is ``"learning_rate"`` from 10 trials on. There
-            is no control if a limit such as ``max_gain`` may end searches early.
+        controls: For networks, the names of arms that spend the same compute in other ways, such
+            as ``"longer"`` (one training run for the epochs of all trials), ``"learning_rate"``
+            (tunes the rate by TPE), ``"ensemble"`` (averages predictions) and ``"constant"`` (the
+            same offsets in all layers). The default is ``"learning_rate"`` from 10 trials on.
+            There is no control if a limit such as ``max_gain`` may end searches early.
         stop_when_decided: Whether to stop adding seeds as soon as each claim on samplers is
             decided. The comparison then also stops if a run has no value, because further seeds
             cannot decide its claims. ``max_time`` then limits all runs together, and no seed

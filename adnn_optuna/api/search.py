@@ -100,10 +100,10 @@ def search(
     Args:
         objective: The objective: an :class:`~adnn_optuna.InitOffsetObjective`, or any Optuna
             objective ``(trial)`` or ``(trial, seed)``. Each trial gets its own seed.
-        sampler: A sampler's name, any Optuna sampler, or a factory ``(seed, n_trials) ->
-            sampler``. ``adnn search --help`` lists all names, such as ``"greedy"`` (the paper's
-            Algorithm 1), ``"random_restart"`` (new random initial weights instead of offsets) and
-            Optuna's ``"tpe"``.
+        sampler: A name such as ``"annealing"``, ``"greedy"`` (the paper's Algorithm 1) or
+            ``"random_restart"`` (new random initial weights instead of offsets). Optuna's samplers
+            have names such as ``"tpe"``, ``"cmaes"``, ``"gp"``, ``"qmc"`` and ``"random"``. You
+            can also pass any Optuna sampler, or a factory ``(seed, n_trials) -> sampler``.
         direction: For functions, ``"minimize"`` (the default) or ``"maximize"``.
         seed: For functions, the seed of the sampler and the trials. The default is 0.
         replicate: For functions, the share of ``max_trial`` that are replicates. ``"auto"`` is 0.2
