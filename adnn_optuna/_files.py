@@ -178,7 +178,7 @@ def _header(content: IO[bytes], separators: str) -> tuple[str, list[str]]:
     """Return the separator and the names of the columns. pandas would rename repeated names."""
     text = io.TextIOWrapper(content, "utf-8-sig", newline="")
     separator = separators[0]
-    names = list[str]()
+    names = []
     for separator in separators:
         rows = csv.reader(text, delimiter=separator, skipinitialspace=True)
         names = next(filter(None, rows), [])

@@ -262,11 +262,11 @@ def _row_name(label: object) -> str:
 
 def _with_named_rows(table: pd.DataFrame, groups: str | None) -> pd.DataFrame:
     """Return a table whose columns of row names and groups have become its index."""
-    in_index = list[object]()
+    in_index = []
     if groups is not None and groups in table.index.names:
         in_index = [*table.index.names]
         table = table.reset_index()
-    levels: dict[str, list[str]] = {}
+    levels = {}
     arms = []
     for i, label in enumerate(table):
         name = _row_name(label)

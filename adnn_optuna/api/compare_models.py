@@ -16,7 +16,6 @@ from adnn_optuna._attributes import (
     MODELS,
     TEST_ROWS,
     EvaluatedModels,
-    Json,
     subject_of,
 )
 from adnn_optuna._checks import (
@@ -144,7 +143,7 @@ def compare_models(
     )
     evaluated: Any = {"models": compared.configs}
     data_settings: Any = {"score": VALUE, "resampled": sizes, "n_train": 0, "n_test": 0}
-    data_identity: Json = {}
+    data_identity = {}
     stop = None  # No event can stop a running function.
     if trained is not None:
         data_identity = {TEST_ROWS: trained.test_rows}
@@ -227,7 +226,7 @@ def stored_models(study: optuna.Study, n_before: int = 0) -> ModelComparison:
     attrs = study.user_attrs
     runs = _runs_of(study)(stored_evaluations(study, _NAMES))
     like = tuple[str, ...]()
-    tests_elsewhere: dict[str, int] = {}
+    tests_elsewhere = {}
     if TEST_ROWS in attrs:
         like = like_comparisons(study)
         evaluations_elsewhere = loaded(EVALUATIONS_ELSEWHERE)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any, Unpack
 
-import numpy as np
 import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial
@@ -335,8 +334,8 @@ def _result(
     ``before`` are the evaluations that were stored before this call.
     """
     numbers = _numbers_of(read, recheck_study)
-    scores = dict[Evaluation, np.ndarray]()
-    violated = set[Evaluation]()
+    scores = {}
+    violated = set()
     trials = recheck_study.get_trials(deepcopy=False)
     for evaluation, trial in evaluation_trials(trials, NEW_SEED_NAMES).items():
         if VIOLATED in trial.system_attrs:

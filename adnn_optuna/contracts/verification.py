@@ -314,8 +314,8 @@ def _train_here(
     """Train both networks again. Return the runs and, if their bits differ, a sentence on this."""
     starts = (objective.starts({}), objective.starts(contract["best"]["params"]))
     runs = [*retrain(objective.trainer, starts, bar=bar)]
-    differing = list[str]()
-    breaches = list[str]()
+    differing = []
+    breaches = []
     weights = "trained_weights_sha256"
     for role, of_role, run in zip(ROLES, starts, runs, strict=True):
         trained = outcome(objective, of_role, run)

@@ -42,7 +42,7 @@ def check_code(
         return
     current = {name: code_fingerprint(function) for name, function in functions.items()}
     current["python"] = str(sys.implementation.cache_tag)
-    names = list[str]()
+    names = []
     n_changed = 0
     n_elsewhere = 0
     outdated = []
@@ -185,7 +185,7 @@ def _state(methods: Mapping[str, FunctionType]) -> set[str]:
 
 def _function_parts(function: FunctionType) -> tuple[Any, ...]:
     code = function.__code__
-    values = dict[str, Any]()
+    values = {}
     state = _assigned(code, "STORE_DEREF")
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
         with contextlib.suppress(ValueError):  # The cell is still empty.

@@ -183,7 +183,7 @@ def make_evaluations(
                 raise KeyboardInterrupt
             return missing_in(study.get_trials(deepcopy=False))
 
-        tried = set[Evaluation]()
+        tried = set()
         # If an evaluation was tried and is still missing, the time limit ended it.
         while untried := [e for e in missing_now() if e not in tried]:
             tried.update(untried)

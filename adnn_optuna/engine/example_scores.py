@@ -75,7 +75,7 @@ def from_attributes(
     ``of`` names the text's source, such as a study. The arrays must have these ``shapes``. If
     ``shapes`` is :obj:`None`, there must be one array of one dimension.
     """
-    arrays: list[np.ndarray] = []
+    arrays = []
     # If the text is wrong, zipfile and NumPy may raise any error.
     with contextlib.suppress(Exception):
         file = io.BytesIO(_joined(attrs, name))

@@ -26,7 +26,6 @@ from adnn_optuna._attributes import (
     RESAMPLED,
     SEARCH,
     TOO_MANY,
-    Json,
     Params,
     confirmation_name,
 )
@@ -189,7 +188,7 @@ class FunctionObjective:
             )
         share = self._share(replicate, max_trial or 0)
         confirm = self._n_new_seeds(ending, max_trial)
-        settings: Json = {
+        settings = {
             "confirm": confirm,
             "replicate": replicate,
             "is_seeded": self.is_seeded,

@@ -221,7 +221,7 @@ class Loop:
         """Begin up to ``count`` trials. Give back the trials that other workers began, too."""
         other_trials = [trial for trial in snapshot.unfinished if not trial.is_open]
         may_collide = bool(other_trials or self._n_rivals)
-        begun: dict[int, optuna.Trial] = {}
+        begun = {}
         for _ in range(count):
             try:
                 begun_trial = self._begin_one()

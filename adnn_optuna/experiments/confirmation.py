@@ -301,7 +301,7 @@ def _earlier(record: NetworkRecord, seeds: list[int]) -> list[tuple[str, Confirm
     They are recognized by their seeds, because parameters and experiment determine the seeds. A
     confirmation with fewer seeds has the first seeds of a confirmation with more seeds.
     """
-    earlier: list[tuple[str, Confirmed]] = []
+    earlier = []
     attributes_of_others = attributes_in(record.study._storage)
     attributes_of_others.pop(record.study.study_name, None)
     for name, attrs in attributes_of_others.items():
@@ -473,8 +473,8 @@ def read_runs(record: NetworkRecord) -> ConfirmationRuns | None:
     needed = needed_evaluations(confirmed)
     if not trials.keys() >= {*needed}:
         return None
-    scores = dict[Evaluation, np.ndarray]()
-    values: dict[Evaluation, float] = {}
+    scores = {}
+    values = {}
     name = confirmation_name(record.study.study_name)
     shapes = [tested.scores.shape]
     for evaluation in needed:

@@ -144,8 +144,8 @@ class Contract(Printed):
         """
         check_output_file("path", path, ".json")
         path = Path(path)
-        named = dict[str, dict[str, str]]()
-        files = dict[Path, bytes]()
+        named = {}
+        files = {}
         for kind, arrays, middle in (("weights", self.weights, ""), ("data", self.data, ".data")):
             if arrays:
                 archive = io.BytesIO()

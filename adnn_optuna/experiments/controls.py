@@ -106,7 +106,7 @@ class EnsembleObjective(OneTrialObjective):
         [trial] = trials
         assert isinstance(self.space, ControlSpace)
         trained: Trained = {"seconds": 0.0, "epochs": 0}
-        ended: list[TrainingRun] = []
+        ended = []
         splits = {"train"}
         if len(self.dataset.x_val):
             splits = {self.metric.partition("_")[0], "val"}

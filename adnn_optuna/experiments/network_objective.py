@@ -214,7 +214,7 @@ class NetworkObjective(Experiment):
         unsearched = objective.unsearched
         baseline_start = unsearched.baseline_start
         is_first = not _has_baseline(study)
-        pruned: dict[int, int] = {}  # The number of epochs after which each run was pruned.
+        pruned = {}  # The number of epochs after which each run was pruned.
 
         def after_epoch(run: int, epoch: int, metrics: Metrics) -> bool:
             if run not in pruned and _is_to_end(trials[run], metrics[self.metric], epoch):

@@ -175,7 +175,7 @@ class NetworkRecord(SearchRecord):
     @property
     def confirmations(self) -> dict[int, Confirmed]:
         """The first declared confirmation of each best trial, by the trial's number."""
-        declared: list[Confirmed] = []
+        declared = []
         for name, value in self.attrs.items():
             if name.startswith(f"{stored.CONFIRMED}/"):
                 declared.append(value)

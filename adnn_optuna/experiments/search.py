@@ -445,7 +445,7 @@ def _notes_on_examples(record: NetworkRecord) -> list[str]:
     """Return the notes on the number of test examples behind the scores of a comparison."""
     tested = record.test_evaluation
     is_accuracy = units_of(record).test is ACCURACY
-    sentences = list[str]()
+    sentences = []
     if is_accuracy:
         sentences.append("pp: percentage points.")
     if tested is not None:

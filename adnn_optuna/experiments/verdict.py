@@ -177,7 +177,7 @@ class Verdict(Printed):
     def _estimates(self) -> list[Line]:
         if self.claim is None:
             return []
-        lines = list[Line]()
+        lines = []
         new_seeds = self.new_seeds
         if new_seeds is not None:
             seeds = f"{len(new_seeds.seeds)} new seeds"

@@ -131,8 +131,8 @@ def _arguments_of_own(
     """
     labels, outputs = _varied_example(head)
     one_by_one = [(labels[i : i + 1], outputs[i : i + 1]) for i in range(len(labels))]
-    accepted: list[Adapt] = []
-    errors: list[Exception] = []
+    accepted = []
+    errors = []
     for adapt in _forms(metric, head, takes_integers=takes_integers):
         try:
             value = _result_of(metric, [adapt(labels, outputs)])

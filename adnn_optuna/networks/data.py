@@ -345,8 +345,8 @@ class Dataset:
                 "A regression has no num_classes and no class_weight. Omit them."
             )
         samples = {"": (x, y), "_val": (x_val, y_val), "_test": (x_test, y_test)}
-        inputs = dict[str, Any]()
-        labels = dict[str, Any]()
+        inputs = {}
+        labels = {}
         classes: Sequence[Any] = ()
         are_labels = task == "classification"
         for s, (of_x, of_y) in samples.items():

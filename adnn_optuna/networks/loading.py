@@ -131,7 +131,7 @@ def load_dataset(
     }
     suffixes = [s for s in _SUFFIXES if name.lower().endswith(s)]
     suffix = next(iter(suffixes), "")
-    refused = set[str]()
+    refused = set()
     if not suffix:
         refused = {*set_options}
     elif suffix == ".npz" and "target" in set_options:

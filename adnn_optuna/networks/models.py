@@ -189,7 +189,7 @@ class MLP:
     @property
     def config(self) -> Json:
         """The settings as JSON. New seeds follow from these keys, so do not rename them."""
-        settings: Json = {
+        settings = {
             "type": "MLP",
             "hidden": list(self.hidden),
             "activation": self.activation,

@@ -287,7 +287,7 @@ def _keras_architecture(
             _check_are_alike(network, rebuilt)
         return network
 
-    config: Json = {
+    config = {
         "type": "keras.Model",
         "model": keras_files.describe_model(rebuilt),
         # A configuration holds neither loaded weights nor the order in which layers draw weights.

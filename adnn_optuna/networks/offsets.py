@@ -1,7 +1,7 @@
 """The spaces of init offsets: how a trial's parameters change initial values."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, get_args
 
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
@@ -161,6 +161,6 @@ Space = OffsetSpace | ControlSpace
 def space_from_config(config: Json) -> Space:
     """Return the space that a ``config`` describes."""
     settings = {key: value for key, value in config.items() if key != "type"}
-    kinds: dict[str, Callable[..., Space]] = {space.__name__: space for space in get_args(Space)}
+    kinds = {space.__name__: space for space in get_args(Space)}
     check_choice("space.type", config["type"], [*kinds])
     return kinds[config["type"]](**settings)

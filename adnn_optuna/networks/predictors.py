@@ -203,8 +203,8 @@ class Predictor:
         network = self.trainer.architecture.build(0, 0)
         for variable, values in zip(network.variables, weights, strict=True):
             variable.assign(values)
-        before = list[Any]()
-        after = list[Any]()
+        before = []
+        after = []
         # Float32 would merge large numbers such as times in seconds. Keras would convert lists,
         # but keeps arrays unchanged.
         if scaling.factor:

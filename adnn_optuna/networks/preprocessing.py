@@ -155,8 +155,8 @@ def columns_of(table: Any, train: Indices, layout: Preprocessing) -> Preprocessi
             f"x must have different names of columns; got {named(repeated)} more than once. "
             "Rename or omit one."
         )
-    columns = list[tuple[str, tuple[str | None, ...] | None]]()
-    with_rare = list[str]()
+    columns = []
+    with_rare = []
     sizes = {name: len(categories or ()) for name, categories in layout.columns or ()}
     renamed = table.infer_objects().set_axis(table.columns.map(str), axis=1)
     for name, values in renamed.items():
@@ -210,7 +210,7 @@ def _frequent(
     if size is None:
         return [*frequent], has_rare
     most = counts_of_frequent.nlargest(size).index
-    columns: list[str | None] = [category for category in frequent if category in most]
+    columns = [category for category in frequent if category in most]
     n_empty = size - len(columns)
     return columns + [None] * n_empty, has_rare
 

@@ -71,7 +71,7 @@ def retrain(
 
 def tested(trainer: Trainer, of: TrainingRun | Average) -> Retrained:
     """Return the metrics of a training run or of an average, with the test set's metrics."""
-    weights: list[np.ndarray] = []
+    weights = []
     if isinstance(of, Average):
         metrics, scores = of.tested()
     else:

@@ -511,7 +511,7 @@ def verdicts_of(
             values[place, : n_made[place]] = counted_run[:max_runs]
             rows[:, place] = [*map(compared.get, Standard._fields)]
     is_kept, is_given_up, n_runs = judged(values, n_made, Standard(*rows))
-    verdicts: list[tuple[CandidateVerdict, int]] = []
+    verdicts = []
     for place, n in enumerate(n_runs.tolist()):
         verdict: CandidateVerdict = "not judged yet"
         if is_kept[place]:

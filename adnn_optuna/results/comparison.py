@@ -722,7 +722,7 @@ class Comparison(Printed):
 
     def _notes_on_arms(self) -> list[str]:
         """Return notes on later costs of controls, and on samplers that only drew at random."""
-        notes = list[str]()
+        notes = []
         for label, runs in self.numbers.controls.items():
             costs = [run.later_cost for run in runs if run.later_cost]
             notes += [f"{label}: {cost}." for cost in costs[:1]]
@@ -888,8 +888,8 @@ def mean_series(
         return Series(label, [], [])
     scaled = unit.scale * np.array(curves)
     mean = scaled.mean(axis=0)
-    low = list[float]()
-    high = list[float]()
+    low = []
+    high = []
     if len(curves) > 1:
         sd = np.array([known_sd(column) for column in scaled.T])
         standard_error = sd / math.sqrt(len(curves))

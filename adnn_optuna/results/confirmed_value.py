@@ -246,7 +246,7 @@ class ConfirmedValue:
         return f"The CI contains only the variance of what {source}."
 
     def _level_notes(self) -> list[str]:
-        notes = list[str]()
+        notes = []
         level = percent(self.level)
         if self.planned["sequential"]:
             notes.append(

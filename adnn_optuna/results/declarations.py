@@ -120,7 +120,7 @@ def claims_of(arms: Mapping[str, DeclaredArm]) -> dict[str, list[Claim]]:
     reference = reference_of(arms)
     controls = [label for label, arm in arms.items() if arm["is_control"]]
     samplers = [label for label in arms if label not in (*controls, reference)]
-    of_samplers = list[Claim]()
+    of_samplers = []
     searched = samplers
     if reference is not None:
         of_samplers = [(label, reference) for label in samplers]

@@ -201,7 +201,7 @@ def difference_notes(
 
     ``n_claims`` maps each family of claims, such as "samplers", to its number of claims.
     """
-    notes = list[str]()
+    notes = []
     if not maximize:
         notes.append("Lower values are better; above 0, the first arm is better.")
     verdicts = {row.verdict for row in rows}
@@ -273,7 +273,7 @@ def validity_notes(rows: Sequence[PairedDifference], validity: Validity, per: st
         if math.isfinite(row.low) or validity == "added":
             is_by_t = validity == "fixed" and row.assumption
             pairs.setdefault("few" if is_by_t else validity, []).append(pair(row))
-    notes = list[str]()
+    notes = []
     for of_pairs, names in sorted(pairs.items()):
         note = _VALIDITY[of_pairs]
         which = f"{named(names)}: " if pairs.keys() != {of_pairs} else ""

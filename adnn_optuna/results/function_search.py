@@ -207,7 +207,7 @@ class FunctionSearch(StudyResult):
 
     def _other_choices(self) -> list[str]:
         """Return the notes on why other trials or samplers are not recommended."""
-        notes = list[str]()
+        notes = []
         reported = self._best_reported()
         if self.best is not None and self.record.replicated and reported is not None:
             number = reported[0]

@@ -199,7 +199,7 @@ class Overtuning(Printed):
         ]
 
     def _notes(self) -> list[str]:
-        notes = list[str]()
+        notes = []
         if math.isfinite(self.new_data.low):
             notes.append(
                 "The CI contains the variance of examples and of the selection, not the variance "

@@ -821,7 +821,7 @@ class Recheck(Printed):
         if self.trial is None or not numbers.choosing:
             return []
         write = self._unit.value
-        rows = list[tuple[str, ...]]()
+        rows = []
         for trial in numbers.candidates:
             new_mean = mean(numbers.values(trial, "choose") or [math.nan])
             rows.append((f"trial {trial.number}", write(stored_value(trial)), write(new_mean)))

@@ -451,7 +451,7 @@ def planned_intervals(
         return [_student_ends(row, n_claims, resolution) for row, resolution in of_rows]
     units = np.rint(differences * 10.0**decimals)
     n_subsets = _n_subsets(units.shape[1], n_claims)
-    places = list[int]()
+    places = []
     for sides in (2, 1):
         k = math.floor(ALPHA / (sides * n_claims) * (n_subsets + 1) + 1e-9)
         places += [k - 1, n_subsets - k]

@@ -86,7 +86,7 @@ def _interval(one: np.ndarray, two: np.ndarray, n_claims: int) -> tuple[Ends, st
     if are_few and n_claims <= _MOST_CLAIMS:
         permuted = _permuted(one / size, two / size)
     mean = float(one.mean() - two.mean())
-    ends = list[float]()
+    ends = []
     for tail in (ALPHA / (2 * n_claims), ALPHA / n_claims):
         most = -t_quantile(freedom, tail)
         least = -most
