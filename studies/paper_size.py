@@ -200,7 +200,7 @@ def compared(
             "params": result.best.params,
         }
         if arm in SEARCHES:
-            found[arm]["replication"] = result.record.repeated
+            found[arm]["replication"] = result.record.gain_on_new_seed
     return found
 
 

@@ -8,7 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import adnn_optuna as adnn
-from adnn_optuna.contracts.verification import shown, verified
+from adnn_optuna.contracts.verification import printable_reasons, verified
 from adnn_optuna.experiments.contract_file import RefusedError, contract_sha256, read_contract
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def verify_here(path: Path, data_dir: Path | str | None = None) -> adnn.Verdict:
     try:
         contract = read_contract(path)
     except RefusedError as error:
-        return adnn.Verdict(error.status, shown(error.args))
+        return adnn.Verdict(error.status, printable_reasons(error.args))
     options: Any = {"seeds": None, "show_progress_bar": False}
     return verified(contract, path.parent, data_dir, **options)
 

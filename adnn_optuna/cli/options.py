@@ -335,7 +335,7 @@ _COMPLETED: dict[str, Callable[..., Any]] = {
 }
 
 
-def _of(source: str, options: Options) -> Options:
+def _options_of(source: str, options: Options) -> Options:
     """Return the values of the options that belong to this function or class."""
     _, names = _SOURCES[source]
     return {name: options[name] for name in names.split() if name in options}
@@ -343,7 +343,7 @@ def _of(source: str, options: Options) -> Options:
 
 def load_data(options: Options) -> "adnn.Dataset":
     """Return the dataset that the options describe."""
-    of_data = _of("load_dataset", options)
+    of_data = _options_of("load_dataset", options)
     for name in ("validation_size", "test_size"):
         size = of_data.get(name)
         # A whole number is a number of examples. Any other number is a share.
@@ -354,7 +354,7 @@ def load_data(options: Options) -> "adnn.Dataset":
 
 def make_training(options: Options) -> "tuple[adnn.Dataset, adnn.Training]":
     """Return the dataset and the training settings that the options describe."""
-    of_training: Options = _DEFAULTS | _of("Training", options)
+    of_training: Options = _DEFAULTS | _options_of("Training", options)
     loaded = load_data(options)
     load_libraries()
     return loaded, adnn.Training(**of_training)
@@ -362,13 +362,13 @@ def make_training(options: Options) -> "tuple[adnn.Dataset, adnn.Training]":
 
 def make_network(options: Options) -> "adnn.InitOffsetObjective":
     """Return the objective of the network that the options describe. Its space is the default."""
-    of_model = _of("MLP", options)
+    of_model = _options_of("MLP", options)
     for name in {"kernel_initializer", "bias_initializer"} & {*of_model}:
         of_model[name] = name_or_config(as_option(name), of_model[name])
     if "hidden" in of_model:
         of_model["hidden"] = integers("--hidden", of_model["hidden"])
     model, (data, training) = adnn.MLP(**of_model), make_training(options)
-    of_objective = _of("InitOffsetObjective", options)
+    of_objective = _options_of("InitOffsetObjective", options)
     return adnn.InitOffsetObjective(model, data, training=training, **of_objective)
 
 
@@ -377,7 +377,7 @@ def searched(function: str | None, options: Options) -> Any:
     if function is not None:
         check_no_network(options, "a function")
         return load_function("FUNCTION", function)
-    space = adnn.OffsetSpace(**_of("OffsetSpace", options))
+    space = adnn.OffsetSpace(**_options_of("OffsetSpace", options))
     return make_network(options).replace(space=space)
 
 

@@ -121,7 +121,7 @@ def verified(
         stated = _stated(contract, has_pairs=pairs is not None, is_exact=not mismatches)
         return Verdict(
             status=status,
-            reasons=shown(reasons),
+            reasons=printable_reasons(reasons),
             stated=stated,
             gain=estimate,
             half_width=half_width,
@@ -130,12 +130,14 @@ def verified(
             new_seeds=pairs,
         )
     except BreachedError as error:
-        return Verdict("breached", shown([*error.args, *(f"{where}." for where in unlike)]))
+        return Verdict(
+            "breached", printable_reasons([*error.args, *(f"{where}." for where in unlike)])
+        )
     except CannotCheckError as error:
-        return Verdict("cannot_check", shown(error.args))
+        return Verdict("cannot_check", printable_reasons(error.args))
     except Exception as error:  # noqa: BLE001 - a network from a file may fail in any way.
         why = f"the contract's cannot be rebuilt or trained ({_checks.first_line(error):.300})"
-        return Verdict("cannot_check", shown([f"objective: {why}."]))
+        return Verdict("cannot_check", printable_reasons([f"objective: {why}."]))
 
 
 def _stated(contract: Json, *, has_pairs: bool, is_exact: bool) -> tuple[str, ...]:
@@ -157,7 +159,7 @@ def _stated(contract: Json, *, has_pairs: bool, is_exact: bool) -> tuple[str, ..
     return tuple(stated)
 
 
-def shown(reasons: Iterable[str]) -> tuple[str, ...]:
+def printable_reasons(reasons: Iterable[str]) -> tuple[str, ...]:
     """Cut and escape reasons, because a contract's texts could control a terminal."""
     return tuple(f"{printable(reason):.1000}" for reason in itertools.islice(reasons, 100))
 

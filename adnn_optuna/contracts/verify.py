@@ -18,7 +18,7 @@ from adnn_optuna._checks import (
 )
 from adnn_optuna.api._calls import interrupted_where_called
 from adnn_optuna.contracts.child import declared_limits, verified_apart
-from adnn_optuna.contracts.verification import shown, verified
+from adnn_optuna.contracts.verification import printable_reasons, verified
 from adnn_optuna.experiments.contract_file import RefusedError, read_contract
 from adnn_optuna.experiments.contract_seeds import FEWEST_PAIRS
 from adnn_optuna.experiments.verdict import Verdict
@@ -133,7 +133,7 @@ def verify(
             limits = max_time or seconds, max_memory or n_bytes
             verdict = verified_apart(contract, file.parent, limits=limits, **options)
     except RefusedError as error:
-        return Verdict(error.status, shown(error.args))
+        return Verdict(error.status, printable_reasons(error.args))
     named = ""
     if data_dir is None and dataset is None and model is None:
         named = str(path)

@@ -243,9 +243,9 @@ class _EvaluationObjective:
 
     def train(self, trials: Sequence[optuna.Trial], **_: object) -> list[Outcome]:
         """Make evaluations one after the other. Limits are ignored."""
-        return [self._made(evaluation_of(trial, self.names)) for trial in trials]
+        return [self._outcome_of(evaluation_of(trial, self.names)) for trial in trials]
 
-    def _made(self, evaluation: Evaluation) -> Outcome:
+    def _outcome_of(self, evaluation: Evaluation) -> Outcome:
         named = zip(self.names, evaluation, strict=True)
         numbers = ", ".join(f"{name} {n}" for name, n in named)
         returned: float | Outcome = math.nan

@@ -230,7 +230,7 @@ class SearchRecord:
         return value - baseline
 
     @functools.cached_property
-    def valued(self) -> list[tuple[int, float]]:
+    def numbered_values(self) -> list[tuple[int, float]]:
         """The numbers and values of the feasible completed trials with finite values."""
         candidates = filter(may_be_best, self.done_trials)
         values = [(trial.number, trial.values[0]) for trial in candidates]
@@ -239,12 +239,12 @@ class SearchRecord:
     @functools.cached_property
     def values(self) -> list[float]:
         """The finite values of the completed trials, by number."""
-        return [value for _, value in self.valued]
+        return [value for _, value in self.numbered_values]
 
     @functools.cached_property
     def gains(self) -> dict[int, float]:
         """The gain of each completed trial with a finite value, by number. It may be negative."""
-        gains = {n: self.improvement(value, self.baseline) for n, value in self.valued}
+        gains = {n: self.improvement(value, self.baseline) for n, value in self.numbered_values}
         return {number: gain for number, gain in gains.items() if math.isfinite(gain)}
 
     @property
@@ -292,7 +292,7 @@ class SearchRecord:
         return ""
 
     @property
-    def repeated(self) -> float:
+    def gain_on_new_seed(self) -> float:
         """The best trial's gain over the baseline, both on one new seed.
 
         It is NaN if neither was evaluated on it.

@@ -185,7 +185,7 @@ class NetworkRecord(SearchRecord):
         return first
 
     @property
-    def repeated(self) -> float:
+    def gain_on_new_seed(self) -> float:
         """The best trial's gain over its baseline network on a new seed.
 
         It is NaN if the two networks were not trained on it.

@@ -22,7 +22,7 @@ PerRow = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 REFUSALS = TypeError, ValueError, NotImplementedError, tf.errors.OpError
 
 
-def made(kind: Any, settings: Settings, head: Head) -> tuple[Any, str]:
+def loss_or_metric(kind: Any, settings: Settings, head: Head) -> tuple[Any, str]:
     """Return the loss or metric that the settings describe, and its name.
 
     ``kind`` is ``keras.losses`` or ``keras.metrics``. ``head`` says whether outputs are logits.
@@ -60,7 +60,7 @@ def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
 
     Also return whether the loss itself takes integers instead of one-hot rows.
     """
-    loss, name = made(keras.losses, settings, head)
+    loss, name = loss_or_metric(keras.losses, settings, head)
     allowed = {"reduction": ("mean", "sum_over_batch_size", "auto"), "ignore_class": (None,)}
     for option, values in allowed.items():
         value = getattr(loss, option, values[0])

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from adnn_optuna._checks import WrongValueError, first_line
-from adnn_optuna.networks._losses import REFUSALS, Example, example, made, targets_of
+from adnn_optuna.networks._losses import REFUSALS, Example, example, loss_or_metric, targets_of
 from adnn_optuna.networks.models import Settings
 from adnn_optuna.networks.network import Head
 
@@ -59,7 +59,7 @@ def keras_metric(settings: Settings, head: Head, *, takes_integers: bool) -> Ker
     of_metric = head.of_predictions
     if is_users and head.ends_in_logits:
         of_metric = dataclasses.replace(head, are_probabilities=False)
-    metric, name = made(keras.metrics, settings, of_metric)
+    metric, name = loss_or_metric(keras.metrics, settings, of_metric)
     # Data with several labels per example count as a regression on 0 and 1. Of Keras's accuracies,
     # only the binary accuracy is allowed for a regression, because it is computed for each label.
     is_of_all = not is_users and "accuracy" in name.lower() and "binary" not in name.lower()

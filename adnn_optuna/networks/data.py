@@ -227,9 +227,9 @@ class Dataset:
 
     @functools.cached_property
     def duplicates(self) -> dict[str, int]:
-        """The number of samples that are in two splits, see :func:`duplicates.counted`."""
+        """The number of samples that are in two splits, see :func:`count_duplicates`."""
         inputs = {split: getattr(self, f"x_{split}") for split in _SPLITS}
-        return duplicates.counted(inputs, self.y_test)
+        return duplicates.count_duplicates(inputs, self.y_test)
 
     @functools.cached_property
     def fingerprint(self) -> str:

@@ -15,7 +15,7 @@ DUPLICATES = {
 }
 
 
-def counted(x: Mapping[str, Array], y_test: Array) -> dict[str, int]:
+def count_duplicates(x: Mapping[str, Array], y_test: Array) -> dict[str, int]:
     """Return the numbers of samples that are in two splits, or twice in the test split.
 
     ``x`` are the inputs of ``"train"``, ``"val"`` and ``"test"``.

@@ -217,7 +217,7 @@ def _mlp_architecture(mlp: MLP, input_shape: Shape, head: Head) -> Architecture:
         ) from None
     described = initializers.describe_variables(model, [id(v) for v in model.variables])
     variables = tuple(dataclasses.replace(v, path=v.path.removeprefix("mlp/")) for v in described)
-    draw_once = _kept(draw, model)
+    draw_once = _cached(draw, model)
     return Architecture(
         head, input_shape, mlp.config, variables, draw_once, build, scale=mlp.scale
     )
@@ -235,7 +235,7 @@ def _seeded(spec: Settings) -> Callable[[int], keras.initializers.Initializer]:
     return lambda seed: type(initializer).from_config({**config, "seed": seed})
 
 
-def _kept(draw: Draw, model: keras.Model) -> Draw:
+def _cached(draw: Draw, model: keras.Model) -> Draw:
     """Return the same function with a cache, whose length depends on the model's size."""
     n_bytes = sum(array.nbytes for array in _values(model))
     n_kept = max(_BYTES_KEPT // n_bytes, 1)
@@ -315,7 +315,7 @@ def _keras_architecture(
         input_shape,
         config,
         variables,
-        initial_weights=_kept(draw, model),
+        initial_weights=_cached(draw, model),
         build=build,
         compiled=compiled_training(model),
         suits_xla=not any(kind.startswith(_SLOW_UNDER_XLA) for kind in kinds),

@@ -58,7 +58,7 @@ class Average:
             self._sums[split] += predictions(self._head, outputs)
             self._own_losses[split] += own_loss
 
-    def _of(self, split: str) -> tuple[np.ndarray, np.ndarray, float]:
+    def _predicted(self, split: str) -> tuple[np.ndarray, np.ndarray, float]:
         """Return the mean outputs for a split, its labels, and the mean loss that layers add."""
         outputs = (self._sums[split] / self.n).astype(self._dtype)
         y: np.ndarray = getattr(self._trainer.dataset, f"y_{split}")
@@ -69,12 +69,12 @@ class Average:
         """The metrics of the average on each split except the test set."""
         metrics: Metrics = {}
         for split in [s for s in self._sums if s != "test"]:
-            metrics |= self._scores.metrics(split, *self._of(split))
+            metrics |= self._scores.metrics(split, *self._predicted(split))
         return metrics
 
     def tested(self) -> tuple[Metrics, np.ndarray]:
         """Return the metrics of the average on the test set, and the examples' scores."""
-        return self._scores.tested(self._trainer.judge, *self._of("test"))
+        return self._scores.tested(self._trainer.judge, *self._predicted("test"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +159,7 @@ class Predictor:
         """
         import keras
 
-        from adnn_optuna.networks._losses import made
+        from adnn_optuna.networks._losses import loss_or_metric
         from adnn_optuna.networks._metrics import is_own
 
         models = [self._model(weights) for weights in self.weights]
@@ -167,10 +167,10 @@ class Predictor:
         training = self.trainer.training
         head = self.trainer.architecture.head.of_predictions
         metrics: list[Any] = [] if head.is_regression else ["accuracy"]
-        loss, _ = made(keras.losses, training.loss or "", head)
+        loss, _ = loss_or_metric(keras.losses, training.loss or "", head)
         takes_integers = self.trainer.scores.takes_integers
         for settings in training.metrics:
-            metric, name = made(keras.metrics, settings, head)
+            metric, name = loss_or_metric(keras.metrics, settings, head)
             # Keras passes metrics the labels of the loss: class numbers, or one-hot rows.
             takes_labels = head.size == 1 or ("sparse" in name.lower()) == takes_integers
             if is_own(settings):  # A user's metric of logits cannot take probabilities.

@@ -193,7 +193,7 @@ class ValueTable:
         return VALUE if self.score == VALUE else "test_accuracy"
 
 
-_SHOWN = ("better", "worse")
+_DECIDED = ("better", "worse")
 
 
 @dataclass(frozen=True, repr=False)
@@ -293,7 +293,7 @@ class ArmComparison(Printed):
         rows = [row if row.arm == best else row.turned() for row in of_best]
         return sorted(rows, key=lambda row: rank(row.other))
 
-    def _shown(self, rows: Sequence[PairedDifference]) -> Sequence[PairedDifference]:
+    def _better_arm_first(self, rows: Sequence[PairedDifference]) -> Sequence[PairedDifference]:
         """Return the differences turned so that the first arm has the better mean.
 
         With a baseline, the second arm is always the baseline.
@@ -310,7 +310,7 @@ class ArmComparison(Printed):
         are_shown = verdicts <= {"better", "equivalent", "not worse"}
         if verdicts and are_shown:
             return "not worse"
-        if verdicts & {*_SHOWN}:
+        if verdicts & {*_DECIDED}:
             return "mixed"
         return "inconclusive"
 
@@ -354,7 +354,7 @@ class ArmComparison(Printed):
                 sentence = f"{sentence} for new data of this kind"
             return [self._with_outliers(sentence, self.numbers.ranked)]
         rows_alike = dict[str, list[PairedDifference]]()
-        for row in sorted(self._concluded, key=lambda row: row.verdict not in _SHOWN):
+        for row in sorted(self._concluded, key=lambda row: row.verdict not in _DECIDED):
             rows_alike.setdefault(relation(row, ""), []).append(row)
         claims = []
         for rows in rows_alike.values():
@@ -417,7 +417,7 @@ class ArmComparison(Printed):
         self, rows: Sequence[PairedDifference], design: Validity, title: str
     ) -> Table:
         return differences_table(
-            self._shown(rows),
+            self._better_arm_first(rows),
             self.numbers.unit,
             design,
             per=self._paired_by,
@@ -443,7 +443,7 @@ class ArmComparison(Printed):
         choosing = f"If you choose one {arm} by these values, its mean is biased."
         notes = [f"{choosing} Evaluate the chosen {arm} on new data."]
         notes += difference_notes(
-            self._shown(numbers.differences),
+            self._better_arm_first(numbers.differences),
             numbers.unit,
             self._design,
             per=self._paired_by,

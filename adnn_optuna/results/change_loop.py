@@ -30,7 +30,7 @@ from adnn_optuna.render.document import (
     shortened,
 )
 from adnn_optuna.render.printed import Printed, number_fields
-from adnn_optuna.results.sentences import MAKE_THE_REST, counted, reused_note
+from adnn_optuna.results.sentences import MAKE_THE_REST, reused_note, value_of_run
 from adnn_optuna.samplers._evaluations import evaluation_trials, value_of
 from adnn_optuna.stats.intervals import t_quantile
 from adnn_optuna.stats.keeping import FEWEST_RUNS, Standard, judged, needed_gain, pooled, threshold
@@ -240,7 +240,7 @@ class ChangeLoop(Printed):
         return 0.0 - mean  # The negation of 0.0 would be written as -0.0.
 
     @property
-    def _shown(self) -> CandidateVerdict:
+    def _printed_verdict(self) -> CandidateVerdict:
         """The printed verdict.
 
         It is "not judged yet" until enough runs of the baseline have values.
@@ -254,11 +254,11 @@ class ChangeLoop(Printed):
 
     @property
     def _finding(self) -> str:
-        in_words = "the baseline" if self._shown == "baseline" else self._shown
+        in_words = "the baseline" if self._printed_verdict == "baseline" else self._printed_verdict
         return f"{_short(self.label)} is {in_words}"
 
     def _verdict(self) -> Verdict:
-        return _VERDICTS[self._shown]
+        return _VERDICTS[self._printed_verdict]
 
     def _scope(self) -> str:
         return in_number(self.n_runs, "run")
@@ -266,7 +266,7 @@ class ChangeLoop(Printed):
     def _next_step(self) -> Step:
         if self._lacks_values:
             return _ANOTHER_BASELINE
-        return _NEXT_STEPS[self._shown]
+        return _NEXT_STEPS[self._printed_verdict]
 
     def _conclusion(self) -> str:
         if self._lacks_values:
@@ -488,7 +488,7 @@ def signed_values(
     """Return the values of runs, negated if lower values are better."""
     sign = 1.0 if maximize else -1.0
     failed = settings["failed"]
-    return tuple(sign * counted(value, failed) for value in values)
+    return tuple(sign * value_of_run(value, failed) for value in values)
 
 
 def verdicts_of(

@@ -230,12 +230,12 @@ class ComparisonNumbers:
         samplers = sorted(self.samplers, key=lambda label: label == self.reference)
         of_samplers = {label: values[label] for label in samplers}
         families = self.families
-        rows = self._compared(of_samplers, self.n_claims["samplers"], families["samplers"])
+        rows = self._differences_of(of_samplers, self.n_claims["samplers"], families["samplers"])
         if families["controls"]:
             of_controls = {label: values[label] for label in self.controls}
             all_values = {**of_samplers, **of_controls}
             n_claims = self.n_claims["controls"]
-            with_controls = self._compared(all_values, n_claims, families["controls"])
+            with_controls = self._differences_of(all_values, n_claims, families["controls"])
             rows += [row for row in with_controls if row.verdict is not None]
         # The sort is stable, so rows with a claim come first, and claims on samplers before claims
         # on controls.
@@ -249,7 +249,7 @@ class ComparisonNumbers:
         """
         gains_by_arm = {}
         for label, runs in self.records.items():
-            gains = [run.repeated for run in runs]
+            gains = [run.gain_on_new_seed for run in runs]
             if math.isfinite(gains[0]):
                 gains_by_arm[label] = gains
         # The claims on replication are a family of their own. It counts each declared arm that may
@@ -259,7 +259,7 @@ class ComparisonNumbers:
         differences = []
         for label, gains in gains_by_arm.items():
             no_gains = [0.0] * len(gains)
-            differences += self._compared({label: gains, _BASELINES: no_gains}, n_claims)
+            differences += self._differences_of({label: gains, _BASELINES: no_gains}, n_claims)
         return differences
 
     @functools.cached_property
@@ -269,7 +269,7 @@ class ComparisonNumbers:
             self.declaration, self.n_done, margin=self.margin, resampled=self.resampled
         )
 
-    def _compared(
+    def _differences_of(
         self,
         values: Mapping[str, Sequence[float]],
         n_claims: int,

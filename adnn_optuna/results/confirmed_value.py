@@ -15,10 +15,10 @@ from adnn_optuna._attributes import Planned, Resampled
 from adnn_optuna._units import UNKNOWN, Estimate, Unit, all_of, estimate_around, in_number, percent
 from adnn_optuna.render.document import Caution, Detail, Line
 from adnn_optuna.results.sentences import (
-    counted_values,
     differing_share,
     failures_note,
     unseen_notes,
+    values_of_runs,
 )
 from adnn_optuna.stats.intervals import student_half_width
 from adnn_optuna.stats.paired_differences import are_equal, is_skewed, share_interval
@@ -60,7 +60,7 @@ class ConfirmedValue:
     @functools.cached_property
     def values(self) -> list[float]:
         """The values of the runs. Failed runs are left out if :attr:`failed` is None."""
-        return counted_values(self.runs, self.failed)
+        return values_of_runs(self.runs, self.failed)
 
     @property
     def n_failed(self) -> int:

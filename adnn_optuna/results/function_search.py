@@ -155,7 +155,7 @@ class FunctionSearch(StudyResult):
         It is None without a finite value.
         """
         best_value = self.best_value
-        for number, value in self.record.valued:
+        for number, value in self.record.numbered_values:
             if value == best_value:
                 return number, value
         return None
@@ -243,7 +243,7 @@ class FunctionSearch(StudyResult):
             "selection",
             capitalized(finding),
             unit.heading(self.record.metric_label),
-            trials=[value for _, value in self.record.valued],
+            trials=self.record.values,
             best=Line(f"trial {number}, best", Estimate(best_value), unit),
             chosen=NewValues(
                 self._confirmed.in_words(len(new_values)),

@@ -20,9 +20,9 @@ from adnn_optuna.results.difference_words import (
 from adnn_optuna.results.sentences import (
     MAKE_THE_REST,
     NAME_A_VALUE,
-    counted,
     failures_note,
     made_so_far,
+    value_of_run,
 )
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.paired_differences import OPEN
@@ -72,7 +72,7 @@ class ModelRuns:
         values = {}
         for i, label in enumerate(self.labels):
             runs = [self.evaluations[i, seed] for seed in done_seeds]
-            values[label] = [counted(run, self.failed) for run in runs]
+            values[label] = [value_of_run(run, self.failed) for run in runs]
         design = design_of(
             self.declaration, self._n_done, margin=self.margin, resampled=self.resampled
         )

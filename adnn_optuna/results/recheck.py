@@ -42,7 +42,12 @@ from adnn_optuna.render.document import (
 )
 from adnn_optuna.render.printed import TRIAL, Printed, number_fields
 from adnn_optuna.results.confirmed_value import ConfirmedValue, mean_interval
-from adnn_optuna.results.sentences import MAKE_THE_REST, counted, counted_values, study_in_words
+from adnn_optuna.results.sentences import (
+    MAKE_THE_REST,
+    study_in_words,
+    value_of_run,
+    values_of_runs,
+)
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.design import PairedDesign
 from adnn_optuna.stats.paired_differences import (
@@ -317,7 +322,7 @@ class RecheckNumbers:
         seeds = self._seeds_of("confirm")
         values = {}
         for role, trial in (("chosen", self.trial), ("against", self.against)):
-            counted_values = [self._counted(trial.number, seed) for seed in seeds]
+            counted_values = [self._value_of(trial.number, seed) for seed in seeds]
             values[role] = [self._sign * value for value in counted_values]
         design = PairedDesign(
             names=[],
@@ -381,15 +386,15 @@ class RecheckNumbers:
 
         A failed evaluation is left out if failures have no value.
         """
-        values = {seed: self._counted(trial.number, seed) for seed in self._seeds_of(role)}
+        values = {seed: self._value_of(trial.number, seed) for seed in self._seeds_of(role)}
         return {seed: value for seed, value in values.items() if not math.isnan(value)}
 
-    def _counted(self, number: int, seed: int) -> float:
+    def _value_of(self, number: int, seed: int) -> float:
         """Return the value of an evaluation.
 
         It is NaN if it was not made, or if it failed and failures have no value.
         """
-        return counted(self.evaluations.get((number, seed)), self.settings["failed"])
+        return value_of_run(self.evaluations.get((number, seed)), self.settings["failed"])
 
     def values(self, trial: FrozenTrial, role: Role) -> list[float]:
         """Return the values of :meth:`by_seed` without their seeds."""
@@ -655,7 +660,7 @@ class Recheck(Printed):
     @property
     def _unit(self) -> Unit:
         numbers = self.numbers
-        values = counted_values(numbers.confirmed.runs, numbers.settings["failed"])
+        values = values_of_runs(numbers.confirmed.runs, numbers.settings["failed"])
         return fitted(numbers.metric, values).rounded_to(numbers.estimate)
 
     def _estimates(self) -> list[Line]:

@@ -42,7 +42,7 @@ def reused_note(what: str, n_before: int, n_now: int) -> str:
     return Caution(f"{stored} reused, {n_now - n_before} new.")
 
 
-def counted(value: float | None, failed: float | None) -> float:
+def value_of_run(value: float | None, failed: float | None) -> float:
     """Return the value of a run. A failed run has the value ``failed``.
 
     NaN if the run was not made, or if it failed and ``failed`` is None.
@@ -54,9 +54,9 @@ def counted(value: float | None, failed: float | None) -> float:
     return value
 
 
-def counted_values(values: Iterable[float], failed: float | None) -> list[float]:
+def values_of_runs(values: Iterable[float], failed: float | None) -> list[float]:
     """Return the values of runs. Failed runs are left out if ``failed`` is None."""
-    return [value for run in values if not math.isnan(value := counted(run, failed))]
+    return [value for run in values if not math.isnan(value := value_of_run(run, failed))]
 
 
 def failures_note(n_failed: int, n: int, runs: str, failed: float | None) -> str:

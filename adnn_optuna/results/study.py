@@ -363,7 +363,7 @@ def places_figure(record: SearchRecord) -> list[Figure]:
     hover = []
     rings: tuple[list[Any], list[Any]] = ([], [])
     columns: tuple[list[Any], list[Any]] = ([], [])
-    for trial, (_, value) in zip(trials, record.valued, strict=True):
+    for trial, value in zip(trials, record.values, strict=True):
         params = {name: trial.params[name] for name in names}
         values.append(unit.scale * value)
         where = params_in_words(params)
@@ -411,7 +411,7 @@ def gains_so_far(record: SearchRecord) -> list[float]:
 
 def bests_so_far(record: SearchRecord) -> list[float]:
     """Return the best value after each finished trial. It is NaN before the first value."""
-    values = dict(record.valued)
+    values = dict(record.numbered_values)
     bests = []
     best = math.nan
     for trial in record.done_trials:
@@ -429,7 +429,7 @@ def places_of(record: SearchRecord) -> tuple[list[str], list[FrozenTrial]]:
     importance of a parameter is its effect on being among the best 10% of trials, by PED-ANOVA
     (Watanabe et al. 2023, IJCAI).
     """
-    values = dict(record.valued)
+    values = dict(record.numbered_values)
     trials = [trial for trial in record.done_trials if trial.number in values]
     names = _varied(trials)
     if _are_ranked(names, trials):

@@ -30,11 +30,11 @@ from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.difference_words import sources_in_words
 from adnn_optuna.results.sentences import (
     MAKE_THE_REST,
-    counted,
     differing_share,
     failures_note,
     made_so_far,
     unseen_notes,
+    value_of_run,
 )
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.intervals import t_quantile, unseen_share
@@ -135,7 +135,7 @@ class VarianceNumbers:
 
     def _value(self, evaluation: Evaluation) -> float:
         """Return the value of an evaluation. It is NaN if it is missing."""
-        return counted(self.evaluations.get(evaluation), self.failed)
+        return value_of_run(self.evaluations.get(evaluation), self.failed)
 
     @functools.cached_property
     def run_values(self) -> NDArray[np.float64]:

@@ -216,14 +216,14 @@ def test_the_best_trial_of_a_run_is_replicated_once_on_one_new_seed(
 ) -> None:
     stop = threading.Event()
     result = adnn.search(objective, "greedy", max_trial=3, confirm=0)
-    assert np.isnan(result.record.repeated)
+    assert np.isnan(result.record.gain_on_new_seed)
     replicate_best_trial(result.record, objective, stop)
     stored, best = read_record(result.study), result.best
     [seed] = confirmation_seeds(experiment_fingerprint(objective.config), best.params, 1)
     fresh = objective.replace(seed=seed)
     runs = [*retrain(fresh.trainer, [[fresh.baseline_start], [fresh.start(best.params)]])]
-    assert stored.repeated == pytest.approx(runs[1].score - runs[0].score)
-    assert np.isnan(result.record.repeated)  # The record was read before the replication.
+    assert stored.gain_on_new_seed == pytest.approx(runs[1].score - runs[0].score)
+    assert np.isnan(result.record.gain_on_new_seed)  # The record was read before the replication.
     # A second call trains nothing.
     monkeypatch.setattr("adnn_optuna.networks.retraining.retrain", None)
     replicate_best_trial(stored, objective, stop)
@@ -234,7 +234,7 @@ def test_restarts_and_longer_trainings_are_not_replicated_and_learning_rates_are
     with pytest.warns(UserWarning, match="can decide nothing"):
         results = adnn.compare(make_objective(), ["greedy"], **settings).results
     are_repeated = {
-        label: not np.isnan(runs[0].record.repeated) for label, runs in results.items()
+        label: not np.isnan(runs[0].record.gain_on_new_seed) for label, runs in results.items()
     }
     expected = {"greedy": True, "learning_rate": True}
     assert are_repeated == {**expected, "random_restart": False, "longer": False}
