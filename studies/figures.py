@@ -1,6 +1,6 @@
 """Draw all figures of the studies again from the committed results, and write their tables.
 
-The tables are in ``README.md``, the pages of ``studies/`` and two pages of ``docs/``, between
+The tables are in ``README.md``, the pages of ``studies/`` and three pages of ``docs/``, between
 comments that name the tables. Drawing figures needs Chromium or Chrome; ``--tables`` draws none.
 """
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import baselines
 import big_inputs
 import depth
+import error_rates
 import greedy_vs_annealing
 import index_protocol
 import keep
@@ -61,6 +62,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
 STUDIES: tuple[Study, ...] = (
     *EXPERIMENTS,
     big_inputs.STUDY,
+    error_rates.STUDY,
     index_protocol.STUDY,
     keep.STUDY,
     overtuning.STUDY,
@@ -78,9 +80,20 @@ PAGES = (
     HERE.parent / "README.md",
     *(
         HERE / f"{name}.md"
-        for name in ("README", "offsets", "paper", "samplers", "speed", "tuned_values")
+        for name in (
+            "README",
+            "error_rates",
+            "offsets",
+            "paper",
+            "samplers",
+            "speed",
+            "tuned_values",
+        )
     ),
-    *(HERE.parent / "docs" / f"{name}.md" for name in ("results", "how/training")),
+    *(
+        HERE.parent / "docs" / f"{name}.md"
+        for name in ("results", "how/statistics", "how/training")
+    ),
 )
 
 
@@ -102,6 +115,7 @@ def blocks() -> dict[str, str]:
     written["sure"] = how_sure()
     written["advice"] = n_trainings.advice(n_trainings.EXPERIMENT.load())
     written["rivals"] = sampler_tables.beside_rivals(sampler_tables.STUDY.load())
+    written["metrics"] = error_rates.metrics(error_rates.STUDY.load())
     written["overhead"] = trial_overhead.sentence(trial_overhead.STUDY.load())
     return written
 

@@ -354,6 +354,30 @@ def test_a_rival_knows_the_parameters_and_their_conditions(figures: Any) -> None
             assert axis.low <= axis.place(value) <= axis.high
 
 
+def test_simulated_rates_have_standard_errors_and_are_read_again(
+    figures: Any, tmp_path: Path
+) -> None:
+    study, sizes = figures.error_rates, []
+
+    def simulate(_: np.random.Generator, worlds: int) -> dict[str, Any]:
+        sizes.append(worlds)
+        return {"false": np.arange(worlds) % 4 == 0, "error": np.linspace(0, 1, worlds)}
+
+    cases = (study.Case("one", "", simulate, 100),)
+    [first] = study.run(tmp_path / "cases.jsonl", cases)
+    assert [study.rate(row) for row in first["rates"]] == ["25 ± 4%", "0.50 ± 0.03"]
+    assert [*study.run(tmp_path / "cases.jsonl", cases)] == [first]
+    [*study.run(tmp_path / "cases.jsonl", cases, 8)]
+    assert sizes == [100, 8]
+
+
+def test_equal_models_of_overlapping_splits_seem_to_differ_by_sign_flips(figures: Any) -> None:
+    rates = figures.error_rates.redrawn_splits(np.random.default_rng(0), 60)
+    by_sign_flips, corrected, read_often = (of_name.mean() for of_name in rates.values())
+    assert corrected <= read_often < by_sign_flips
+    assert by_sign_flips > 0.4
+
+
 def test_the_help_of_a_script_describes_it() -> None:
     done = subprocess.run(
         [sys.executable, STUDIES / "rq2_trials.py", "--help"],
@@ -369,6 +393,7 @@ def test_the_help_of_a_script_describes_it() -> None:
 QUICK = ("sampler_quality", "sampler_quality_many", "sampler_quality_mixed", "sampler_tables")
 QUICK += ("training_speed", "trial_overhead", "motivation", "overtuning", "index_protocol")
 QUICK += ("replicates", "sampler_budgets", "sampler_constraints", "keep", "big_inputs")
+QUICK += ("error_rates",)
 OF_IMAGES = ("baselines", "rq1_step_size", "rq2_trials", "rq3_time", "greedy_vs_annealing")
 OF_IMAGES += ("paper_size", "depth", "regimes", "regimes_controls", "n_trainings")
 

@@ -42,8 +42,8 @@ def checked_resampling(
     if sequential and (folds or resampled is not None):
         raise WrongValueError(
             f"{'folds' if folds else 'resampled'} must be omitted in a sequential design; got "
-            "both. Plan the number of rows: read after each row, equal arms seem to differ in 14 "
-            "to 16% of comparisons."
+            "both. Plan the number of rows: read after each row, equal arms seem to differ in 14% "
+            "of comparisons."
         )
     if resampled is None:
         return None

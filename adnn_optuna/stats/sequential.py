@@ -23,7 +23,7 @@ AFTER_FIXED = 5
 
 If the number of planned seeds is raised, there are two chances of a wrong claim. With a fifth of
 the error rate for the second chance, 2.6% of claims without an effect are accepted. With the full
-rate, 3.6% would be accepted, and with a single chance 2.5%.
+rate, 3.3% would be accepted, and with a single chance 2.5% (``studies/error_rates.py``).
 """
 _RATES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # The λ, each with both signs.
 _N_TRIED = 256  # Up to this many pairs, all centres are tried.

@@ -55,7 +55,7 @@ def outliers(values: Sequence[float] | np.ndarray, *, maximize: bool = True) -> 
     """Return the positions of values that are far worse than the median, if they are rare.
 
     Far worse means by more than five median absolute deviations, scaled to standard deviations of
-    normal values. Among samples of eight normal values, 3% have such a value. Among larger
+    normal values. Among samples of eight normal values, 2% have such a value. Among larger
     samples, fewer have one. Rare means at most a tenth of all values.
     """
     if len(values) < _FEWEST_WITH_OUTLIERS:

@@ -411,7 +411,7 @@ class TestSplitsAndFolds:
         ("options", "said"),
         [
             ({"resampled": (80, 20), "folds": True}, "folds must be omitted"),
-            ({"resampled": (80, 20), "sequential": True}, "14 to 16% of comparisons"),
+            ({"resampled": (80, 20), "sequential": True}, "14% of comparisons"),
             ({"folds": True, "sequential": True}, "folds must be omitted in a sequential"),
             ({"resampled": (80, 20), "paired": False}, "resampled must be omitted"),
             ({"resampled": 0.2}, "must be two sizes"),

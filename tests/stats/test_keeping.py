@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+import keep
 import numpy as np
 import pytest
 
 from adnn_optuna.stats.keeping import Standard, judged, pooled, threshold
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-STUDIES = Path(__file__).parents[2] / "studies"
-
-
-@pytest.fixture(scope="module")
-def loops() -> Iterator[Any]:
-    sys.path.insert(0, str(STUDIES))
-    try:
-        yield importlib.import_module("keep")
-    finally:
-        sys.path.remove(str(STUDIES))
 
 
 def judge(*values: float, n_made: int | None = None) -> tuple[str, int]:
@@ -109,23 +92,23 @@ def test_the_pooled_deviation_is_that_within_groups() -> None:
         pytest.param("a tenth of the runs fail", 2.0, marks=pytest.mark.slow),
     ],
 )
-def test_changes_without_effect_are_seldom_kept(loops: Any, noise: str, most_false: float) -> None:
-    nothing = loops.simulate("adnn.keep", noise, 0, 200)
+def test_changes_without_effect_are_seldom_kept(noise: str, most_false: float) -> None:
+    nothing = keep.simulate("adnn.keep", noise, 0, 200)
     assert nothing["false"] <= most_false
     assert nothing["runs"] <= 1.5
-    three = loops.simulate("adnn.keep", noise, 3, 100)
+    three = keep.simulate("adnn.keep", noise, 3, 100)
     assert three["false"] <= most_false
 
 
-def test_real_gains_are_kept_after_few_runs(loops: Any) -> None:
-    two, three = (loops.simulate("adnn.keep", "normal", gain, 200) for gain in (2, 3))
+def test_real_gains_are_kept_after_few_runs() -> None:
+    two, three = (keep.simulate("adnn.keep", "normal", gain, 200) for gain in (2, 3))
     assert two["real"] >= 0.5
     assert three["real"] >= 0.85
-    n_baseline = loops.N0 / loops.CANDIDATES
+    n_baseline = keep.N0 / keep.CANDIDATES
     assert max(two["runs"], three["runs"]) + n_baseline <= 2
 
 
-def test_keeping_any_better_mean_makes_more_mistakes(loops: Any) -> None:
-    nothing = loops.simulate("keep if better", "normal", 0, 200)
+def test_keeping_any_better_mean_makes_more_mistakes() -> None:
+    nothing = keep.simulate("keep if better", "normal", 0, 200)
     assert nothing["false"] == pytest.approx(4.2, abs=0.3)
     assert nothing["reported"] == pytest.approx(2.5, abs=0.2)

@@ -2,105 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
-from scipy.special import ndtri
+from error_rates import MORE_WORLDS, WORLDS, World, found_in
 
-from adnn_optuna.stats.overtuning import Means, Metric, RandomSplits, on_new_seeds, random_splits
-
-
-class World(NamedTuple):
-    """A study of trials on validation examples.
-
-    Attributes:
-        n: The number of examples.
-        n_trials: The number of trials.
-        spread: The standard deviation of the trials' true values.
-        common: The share of the variance of an example's score that all trials have in common.
-        level: The mean true value.
-        is_loss: Whether scores are losses, log-normal; else right or wrong answers.
-        copies: The share of trials that are near copies of others.
-        group: How many examples belong together.
-    """
-
-    n: int
-    n_trials: int
-    spread: float
-    common: float = 0.6
-    level: float = 0.85
-    is_loss: bool = False
-    copies: float = 0.0
-    group: int = 1
-
-    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the scores (n, trials), the true values, and the groups of the examples."""
-        groups = np.arange(self.n) // self.group
-        copied = np.arange(self.n_trials)
-        n_originals = round(self.n_trials * (1 - self.copies))
-        copied[n_originals:] = rng.integers(n_originals, size=self.n_trials - n_originals)
-        truth = self.level + self.spread * rng.standard_normal(self.n_trials)
-        truth = truth[copied] if self.is_loss else np.minimum(truth, 0.995)[copied]
-        own_noise = self._noise(rng, groups, self.n_trials)[:, copied]
-        own_noise = np.sqrt(0.95) * own_noise + np.sqrt(0.05) * rng.standard_normal(
-            own_noise.shape
-        )
-        latent = np.sqrt(self.common) * self._noise(rng, groups, 1)
-        latent = latent + np.sqrt(1 - self.common) * own_noise
-        if self.is_loss:
-            return truth * np.exp(latent - 0.5), truth, groups
-        return latent + ndtri(truth) > 0, truth, groups
-
-    def _noise(self, rng: np.random.Generator, groups: np.ndarray, count: int) -> np.ndarray:
-        share = 0.3 if self.group > 1 else 0.0
-        of_groups = rng.standard_normal((groups[-1] + 1, count))[groups]
-        of_examples = rng.standard_normal((self.n, count))
-        return np.asarray(np.sqrt(share) * of_groups + np.sqrt(1 - share) * of_examples)
-
-
-def found_in(world: World, seed: int) -> tuple[RandomSplits, float, float]:
-    """Return the result of random splits in a world, the reported value and the true value."""
-    scores, truth, groups = world.draw(np.random.default_rng(seed))
-    measure = Means(
-        scores.astype(np.float32),
-        groups if world.group > 1 else None,
-        are_right=not world.is_loss,
-    )
-    measure.n_splits = 100
-    result = random_splits(measure, maximize=not world.is_loss)
-    best = measure.values.argmin() if world.is_loss else measure.values.argmax()
-    return result, float(measure.values[best]), float(truth[best])
-
-
-WORLDS = [
-    World(200, 20, 0.0),
-    World(200, 200, 0.03),
-    World(200, 100, 0.01, copies=0.8),
-    World(400, 60, 0.02, group=5),
-    World(200, 60, 0.02, is_loss=True, level=0.4),
-    World(1000, 100, 0.0),
-]
-MORE_WORLDS = [
-    World(200, 300, 0.0, 0.3),
-    World(200, 300, 0.02, 0.5),
-    World(200, 50, 0.02, 0.8, 0.97),
-    World(200, 100, 0.08, 0.3, 0.7),
-    World(1000, 20, 0.01),
-    World(1000, 300, 0.02, 0.5),
-    World(1000, 200, 0.0, copies=0.9),
-    World(1000, 100, 0.0, group=10),
-    World(1000, 100, 0.02, is_loss=True, level=0.4, group=5),
-    World(5000, 20, 0.005),
-    World(5000, 300, 0.0, 0.5),
-    World(5000, 100, 0.01, 0.5),
-]
+from adnn_optuna.stats.overtuning import Means, Metric, on_new_seeds, random_splits
 
 
 def check(world: World, repetitions: int, coverage: tuple[float, float]) -> None:
     rows = []
     for seed in range(repetitions):
-        result, reported, truth = found_in(world, seed)
+        result, reported, truth = found_in(world, seed, 100)
         value, low, high = result.new_data
         rows.append((value - truth, low <= truth <= high, reported - truth))
     errors, covered, _ = np.array(rows, float).T
@@ -122,7 +36,7 @@ def test_the_ci_covers_the_true_value_in_many_worlds(world: World) -> None:
 
 
 def test_the_reported_value_is_biased_by_3_points_in_one_world() -> None:
-    worlds = [found_in(World(200, 200, 0.0), seed) for seed in range(20)]
+    worlds = [found_in(World(200, 200, 0.0), seed, 100) for seed in range(20)]
     assert np.mean([reported - truth for _, reported, truth in worlds]) > 0.03
 
 
