@@ -515,8 +515,12 @@ class Comparison(Printed):
 
         Samplers without a value are included.
         """
+        return {row.verdict for row in self._rows_over_reference}
+
+    @property
+    def _rows_over_reference(self) -> list[PairedDifference]:
         rows = self.numbers.sampler_rows
-        return {row.verdict for row in rows if row.other == self.numbers.reference}
+        return [row for row in rows if row.other == self.numbers.reference]
 
     def _conclusion(self) -> str:
         return " ".join([self._about_samplers(), *self._about_rivals(), *self._about_control()])
@@ -548,6 +552,8 @@ class Comparison(Printed):
         if best.verdict in ("equivalent", "not worse"):
             alike = [row.arm for row in rows if row.verdict == best.verdict]
             return f"{conclusion}; {named_are(alike)} {best.verdict}."
+        if any(row.n_pairs < len(self.seeds) for row in self._rows_over_reference):
+            return f"{conclusion}."  # The table's means are then of other seeds.
         means = {reference: 0.0} | {row.arm: row.mean for row in rows}
         highest = max(means.values())
         leaders = [label for label, of_arm in means.items() if of_arm == highest]
