@@ -32,6 +32,7 @@ from adnn_optuna.results.difference_words import (
     short_labels,
     validity_notes,
     why_no_interval,
+    with_assumption,
     with_short_labels,
 )
 from adnn_optuna.stats.design import PairedDesign, Validity
@@ -324,7 +325,8 @@ class ArmComparison(Printed):
         leaders = [label for label in numbers.ranked if unit.value(numbers.means[label]) == mean]
         have = "has" if len(leaders) == 1 else "share"
         best_mean = f"{named(leaders)} {have} the best mean {numbers.score}, {mean}."
-        sentences = [f"{claim}." for claim in self._claims()]
+        claims = with_assumption(self._claims(), self._concluded)
+        sentences = [f"{claim}." for claim in claims]
         if numbers.is_of_new_data and not self._is_open:
             sentences = [f"For new data of this kind: {'; '.join(self._claims())}."]
         if numbers.baseline or self._is_open:
@@ -475,7 +477,7 @@ class ArmComparison(Printed):
         finding = "How much better the first arm is"
         if numbers.n_values:
             claims = self._claims(short_labels(numbers.arms).__getitem__)
-            finding = next(iter(claims), finding)
+            [finding] = with_assumption(claims[:1] or [finding], rows)
         values = values_figure(
             "values",
             score,

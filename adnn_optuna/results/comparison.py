@@ -57,6 +57,7 @@ from adnn_optuna.results.difference_words import (
     relation,
     short_labels,
     why_no_interval,
+    with_assumption,
     with_short_labels,
 )
 from adnn_optuna.results.fields import RUN_FIELDS, Field, Units, numbers_of, seconds_under_way
@@ -523,7 +524,23 @@ class Comparison(Printed):
         return [row for row in rows if row.other == self.numbers.reference]
 
     def _conclusion(self) -> str:
-        return " ".join([self._about_samplers(), *self._about_rivals(), *self._about_control()])
+        sentences = [self._about_samplers(), *self._about_rivals(), *self._about_control()]
+        rows = [*self._decided, *self._rivals, *self._controls_over_reference[:1]]
+        claims = [sentence.removesuffix(".") for sentence in sentences]
+        return " ".join(f"{claim}." for claim in with_assumption(claims, rows))
+
+    @property
+    def _decided(self) -> Sequence[PairedDifference]:
+        """The difference of the best sampler. It is empty if the conclusion claims nothing."""
+        if self._verdict() == "inconclusive":
+            return []
+        return self.numbers.over_reference[:1]
+
+    @property
+    def _rivals(self) -> list[PairedDifference]:
+        """The differences of the best sampler from the controls."""
+        best = [row.arm for row in self.numbers.over_reference[:1]]
+        return self.numbers.rows_of([*itertools.product(best, self.numbers.controls)])
 
     def _about_samplers(self) -> str:
         """Return the sentence on whether the best sampler is better than the reference."""
@@ -552,12 +569,20 @@ class Comparison(Printed):
         if best.verdict in ("equivalent", "not worse"):
             alike = [row.arm for row in rows if row.verdict == best.verdict]
             return f"{conclusion}; {named_are(alike)} {best.verdict}."
-        if any(row.n_pairs < len(self.seeds) for row in self._rows_over_reference):
-            return f"{conclusion}."  # The table's means are then of other seeds.
-        means = {reference: 0.0} | {row.arm: row.mean for row in rows}
+        return f"{conclusion}{self._best_mean()}."
+
+    def _best_mean(self) -> str:
+        """Return the end of a sentence on the best mean of the samplers.
+
+        It is empty if a value is missing, because the table's means are then of other seeds.
+        """
+        rows = self._rows_over_reference
+        if any(row.n_pairs < len(self.seeds) for row in rows):
+            return ""
+        means = {self.numbers.reference_name: 0.0} | {row.arm: row.mean for row in rows}
         highest = max(means.values())
         leaders = [label for label, of_arm in means.items() if of_arm == highest]
-        return f"{conclusion}; best mean: {named(leaders)}."
+        return f"; best mean: {named(leaders)}"
 
     def _about_first_gap(self) -> str:
         """Return the sentence that no sampler was compared, and why."""
@@ -576,8 +601,7 @@ class Comparison(Printed):
     def _about_rivals(self) -> list[str]:
         """Return the sentences that compare the best sampler with controls that do not search."""
         sentences = []
-        best = [row.arm for row in self.numbers.over_reference[:1]]
-        for row in self.numbers.rows_of([*itertools.product(best, self.numbers.controls)]):
+        for row in self._rivals:
             rival = self.numbers.controls[row.other][0].arm.rival
             if rival and row.n_pairs:
                 sentences.append(f"{row.arm} is {relation(row, labels=rival)}.")
@@ -770,8 +794,10 @@ class Comparison(Printed):
         of_controls = self._controls_over_reference
         rows = numbers.over_reference + of_controls
         title = self._about_samplers().partition(";")[0].rstrip(".")
-        if better := [row.arm for row in of_controls if row.verdict == "better"]:
-            title = f"{title}; {named_are(better)} better"
+        better = [row for row in of_controls if row.verdict == "better"]
+        if better:
+            title = f"{title}; {named_are([row.arm for row in better])} better"
+        [title] = with_assumption([title], [*self._decided, *better])
         short = short_labels(self.results)
         over_reference = f"{numbers.score_name} over {numbers.reference_name}"
         return interval_figure(

@@ -24,7 +24,7 @@ from adnn_optuna.render.document import (
 )
 from adnn_optuna.results.sentences import unseen_notes
 from adnn_optuna.stats.design import Validity
-from adnn_optuna.stats.paired_differences import PairedDifference
+from adnn_optuna.stats.paired_differences import NORMAL, PairedDifference
 from adnn_optuna.stats.sequential import AFTER_FIXED, ALPHA
 
 if TYPE_CHECKING:
@@ -32,26 +32,23 @@ if TYPE_CHECKING:
 
 _VALIDITY: Mapping[Validity, str] = {
     "fixed": Detail(
-        "CIs invert sign-flip tests and are valid for the planned {per}s. They assume differences "
-        "symmetric about their center."
+        "CIs invert sign-flip tests, for symmetric differences and the planned {per}s."
     ),
     "few": (
-        "CIs of so few {per}s are Student's t. They assume normal differences, and are valid for "
-        "the planned {per}s."
+        "CIs of so few {per}s are Student's t, for normal differences and the planned {per}s."
     ),
     "sequential": (
-        "CIs come from an e-process and are valid after each {per}, however often you evaluate. "
-        "They assume differences symmetric about their center."
+        "CIs come from an e-process, for symmetric differences. They are valid after each {per}, "
+        "however often you evaluate."
     ),
     "added": (
         "Seeds or arms were added to a fixed design. To allow for it, CIs come from an e-process "
-        "at 99%; they are valid after each {per}, however often you evaluate. They assume "
-        "differences symmetric about their center."
+        "at 99%, for symmetric differences. They are valid after each {per}, however often you "
+        "evaluate."
     ),
     "unpaired": Detail(
-        "CIs cover those of a studentized permutation test and Welch's, and are valid for the "
-        "planned numbers of independent values. They assume that the arms differ in their means "
-        "only."
+        "CIs cover those of a studentized permutation test and Welch's, for planned numbers of "
+        "independent values, and for arms that differ in their means only."
     ),
     "new data": (
         "CIs are for new data of this kind (Nadeau and Bengio), at the planned {per}s. The "
@@ -132,19 +129,25 @@ def relation(row: PairedDifference, labels: str) -> str:
     """Return the verdict and the labels in words, such as ``"better than b on average"``."""
     verdict = f"{_RELATIONS[row.verdict]} {labels}"
     if row.verdict in ("better", "worse"):
-        verdict = f"{verdict} on average"
-    return ", ".join(filter(None, [verdict, _assumed(row)]))
+        return f"{verdict} on average"
+    return verdict
+
+
+def with_assumption(claims: Sequence[str], rows: Iterable[PairedDifference]) -> Sequence[str]:
+    """Return claims, and what the verdicts of ``rows`` assume. No claim ends with a period."""
+    assumed = in_list([*dict.fromkeys(filter(None, map(_assumed, rows)))])
+    if not assumed:
+        return claims
+    if len(claims) == 1:
+        return [f"{claims[0]}, assuming {assumed}"]
+    return [*claims, f"All claims assume {assumed}"]
 
 
 def _assumed(row: PairedDifference) -> str:
-    """Return the assumption under which a verdict is valid, in words.
-
-    It is empty if there is none.
-    """
-    is_claim = row.verdict not in ("inconclusive", None)
-    if is_claim and row.assumption:
-        return f"assuming {row.assumption}"
-    return ""
+    """Return what a verdict assumes. An inconclusive verdict assumes nothing."""
+    if row.verdict in ("inconclusive", None):
+        return ""
+    return row.assumption
 
 
 def difference_line(row: PairedDifference, unit: Unit) -> Line:
@@ -271,7 +274,7 @@ def validity_notes(rows: Sequence[PairedDifference], validity: Validity, per: st
     pairs = dict[Validity, list[str]]()
     for row in rows:
         if math.isfinite(row.low) or validity == "added":
-            is_by_t = validity == "fixed" and row.assumption
+            is_by_t = validity == "fixed" and row.assumption == NORMAL
             pairs.setdefault("few" if is_by_t else validity, []).append(pair(row))
     notes = []
     for of_pairs, names in sorted(pairs.items()):
@@ -366,7 +369,12 @@ def differences_frame(rows: Sequence[PairedDifference], arm: str) -> "pd.DataFra
     names = (
         "arm other n_pairs mean low high win_rate win_rate_low win_rate_high worst verdict reason"
     )
-    records = [vars(row) | {"reason": row.reason or _assumed(row)} for row in rows]
+    records = []
+    for row in rows:
+        reason = row.reason
+        if not reason and (assumed := _assumed(row)):
+            reason = f"assuming {assumed}"
+        records.append(vars(row) | {"reason": reason})
     table = pd.DataFrame(records, columns=names.split())
     table["verdict"] = table["verdict"].fillna("no claim")
     columns = {"arm": arm, "n_pairs": "pairs", "mean": "difference"}

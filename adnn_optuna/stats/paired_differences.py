@@ -44,6 +44,7 @@ FEWEST_PLANNED = 4  # With fewer pairs, Student's t has hardly any power.
 MAX_EXACT = 16  # With up to this many pairs, all subsets are used.
 _FEWEST_FLIPPED = 8  # With fewer pairs, there are too few sign flips for an interval.
 NORMAL = "normal differences"  # The assumption of Student's t.
+SYMMETRIC = "symmetric differences"  # The assumption of sign flips and of the e-process.
 NO_SPREAD = "no CI, because no value varies"
 _N_SUBSETS = 99_999
 _N_AT_ONCE = 32  # The number of claims or pairs per step, which limits the memory.
@@ -220,7 +221,7 @@ def paired_differences(
             largest=of_pair.in_values(np.max),
             margin=margin,
             n_ties=n_pairs - int(np.count_nonzero(of_pair.rounded)),
-            assumption=NORMAL if not sequential and is_by_t(n_pairs, m) else "",
+            assumption=NORMAL if not sequential and is_by_t(n_pairs, m) else SYMMETRIC,
             **ends._asdict(),
         )
         rows.append(row)

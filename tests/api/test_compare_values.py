@@ -128,7 +128,8 @@ class TestVerdicts:
         table = comparison.differences()
         assert [*table["pairs"]] == [10, 8, 8]
         sentence = "dataset d8 lacks a finite value, and only pairs before it count"
-        assert [*table["reason"]] == ["", sentence, sentence]
+        assumed = "assuming symmetric differences"
+        assert [*table["reason"]] == [assumed, sentence, sentence]
         assert [*comparison.table()["datasets"]] == [10, 10, 8]
         nothing = adnn.compare_values({"a": [math.nan, 1.0], "b": [2.0, 1.0]})
         assert [row[-1] for row in comparison.document().tables[1].rows] == ["10", "8", "8"]
@@ -160,7 +161,9 @@ class TestBaseline:
             adnn.compare_values(values),
         )
         assert {*with_baseline.differences()["verdict"]} == {"worse"}
-        assert {row.assumption for row in with_baseline.numbers.differences} == {""}
+        assert {row.assumption for row in with_baseline.numbers.differences} == {
+            "symmetric differences"
+        }
         assert {row.assumption for row in of_all_pairs.numbers.differences} == {
             "normal differences"
         }

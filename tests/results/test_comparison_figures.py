@@ -60,7 +60,8 @@ def test_gains_are_over_the_reference_and_controls_are_hollow() -> None:
         assert (*series.x, *series.low, *series.high) == pytest.approx((mean, low, high))
     title = comparison.plot().layout.title
     assert title.text.replace("<br>", " ") == (
-        "greedy is better than random restarts on average; rates is better"
+        "greedy is better than random restarts on average; rates is better, assuming symmetric "
+        "differences"
     )
     assert figure.caption.endswith("Shaded band: differences up to 0.1 pp.")
 
