@@ -410,17 +410,16 @@ class Comparison(Printed):
 
         Returns:
             A data frame with the index ``sampler``. The column ``seeds`` is the number of seeds.
-            The means of the selection metric are in ``best``, ``baseline``, ``gain`` and
-            ``gain_over_mean_baseline``. The means of the same metric on the test set are in
-            columns with the prefix ``test_``. Each mean has its sample standard deviation in a
-            column with the suffix ``_std``. ``trials`` and ``seconds`` are means over the runs.
-            For functions, ``test_best`` is the best trial's mean on new seeds, and there are no
-            baselines.
+            All other columns are means over the runs, such as ``trials`` and ``seconds``. Means of
+            the selection metric are, for example, ``best``, ``baseline``, ``gain`` and
+            ``gain_over_mean_baseline``. Means of the same metric on the test set have the prefix
+            ``test_``. Each mean of a metric has its sample standard deviation in a column with the
+            suffix ``_std``. For functions, ``test_best`` is the best trial's mean on new seeds,
+            and there are no baselines.
         """
         import pandas as pd
 
         numbers = self.numbers
-
         rows = []
         for label in numbers.records:
             rows += [{"sampler": label, **of_run} for of_run in numbers.numbers_of(label)]
