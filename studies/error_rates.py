@@ -20,11 +20,11 @@ from _common import HERE, TRIED, Results, Study, markdown_table, write_json
 from scipy.special import ndtr, ndtri
 
 import adnn_optuna as adnn
-from adnn_optuna.stats.design import PairedDesign
 from adnn_optuna.stats.overtuning import Means, Metric, RandomSplits, random_splits
 from adnn_optuna.stats.paired_differences import (
     DECIMALS,
     Ends,
+    PairedDesign,
     paired_differences,
     planned_intervals,
     student_ends,

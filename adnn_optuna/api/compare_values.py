@@ -11,7 +11,7 @@ from adnn_optuna._units import in_number
 from adnn_optuna.api._calls import are_labels
 from adnn_optuna.api._splits import ResampledArgument, checked_resampling
 from adnn_optuna.results.arm_comparison import MOST_ARMS, ValueComparison, ValueTable
-from adnn_optuna.stats.design import PairedDesign
+from adnn_optuna.stats.paired_differences import PairedDesign
 
 if TYPE_CHECKING:
     import pandas as pd

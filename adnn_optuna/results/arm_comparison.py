@@ -35,8 +35,7 @@ from adnn_optuna.results.difference_words import (
     with_assumption,
     with_short_labels,
 )
-from adnn_optuna.stats.design import PairedDesign, Validity
-from adnn_optuna.stats.paired_differences import PairedDifference
+from adnn_optuna.stats.paired_differences import PairedDesign, PairedDifference, Validity
 from adnn_optuna.stats.spread import known_sd, outliers, unit_of_values
 
 if TYPE_CHECKING:

@@ -65,11 +65,13 @@ from adnn_optuna.results.plan import Plan
 from adnn_optuna.results.sentences import MAKE_THE_REST, NAME_A_VALUE, settings_fields
 from adnn_optuna.results.study import StudyResult, bests_so_far, gains_so_far, why_no_best_trial
 from adnn_optuna.results.value_figures import best_mean, values_figure
-from adnn_optuna.stats.design import Claim, PairedDesign, Validity
 from adnn_optuna.stats.paired_differences import (
     MARGIN,
     OPEN,
+    Claim,
+    PairedDesign,
     PairedDifference,
+    Validity,
     VerdictName,
     check_margin,
 )

@@ -29,8 +29,7 @@ from adnn_optuna._checks import (
 )
 from adnn_optuna._units import in_number
 from adnn_optuna.engine.arms import Arm
-from adnn_optuna.stats.design import Claim, PairedDesign
-from adnn_optuna.stats.paired_differences import fewest_pairs
+from adnn_optuna.stats.paired_differences import Claim, PairedDesign, fewest_pairs
 
 _RIVALS = (GREEDY, ANNEALING)
 MAX_SEEDS = 10_000  # A limit, because a mistyped range of seeds could fill the storage.

@@ -23,8 +23,7 @@ from adnn_optuna.render.document import (
     shortened,
 )
 from adnn_optuna.results.sentences import unseen_notes
-from adnn_optuna.stats.design import Validity
-from adnn_optuna.stats.paired_differences import NORMAL, PairedDifference
+from adnn_optuna.stats.paired_differences import NORMAL, PairedDifference, Validity
 from adnn_optuna.stats.sequential import AFTER_FIXED, ALPHA
 
 if TYPE_CHECKING:

@@ -49,10 +49,10 @@ from adnn_optuna.results.sentences import (
     values_of_runs,
 )
 from adnn_optuna.samplers._evaluations import Evaluation
-from adnn_optuna.stats.design import PairedDesign
 from adnn_optuna.stats.paired_differences import (
     NO_SPREAD,
     NORMAL,
+    PairedDesign,
     PairedDifference,
     are_equal,
     fewest_pairs,

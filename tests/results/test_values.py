@@ -10,7 +10,7 @@ import pytest
 from snapshots import assert_states, assert_surfaces
 
 from adnn_optuna.results.arm_comparison import ValueComparison, ValueTable
-from adnn_optuna.stats.design import PairedDesign
+from adnn_optuna.stats.paired_differences import PairedDesign
 
 NAMES = tuple("abcdefgh")
 ONE, TWO = [1.0, 2.0, 4.0, 3.0, 5.0, 2.0, 3.0, 4.0], [2.0, 3.0, 5.0, 4.0, 6.5, 3.0, 4.0, 5.0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adnn_optuna.stats.design import PairedDesign
+from adnn_optuna.stats.paired_differences import PairedDesign
 
 N_EXAMPLES, N_TEST, N_ROWS = 150, 30, 10
 
