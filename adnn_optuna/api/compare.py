@@ -446,7 +446,7 @@ def _declaration(
         study_name=study_name,
         sequential=arguments["stop_when_decided"],
         arms={label: declared_arm(spec.arm) for label, spec in first_specs.items()},
-        arguments={**arguments, "confirm": confirm, **first_spec.objective.stored_arguments},
+        arguments={**arguments, "confirm": confirm, **first_spec.searched.stored_arguments},
     )
 
 

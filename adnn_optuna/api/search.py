@@ -165,7 +165,7 @@ def search(
 
 def run_search(spec: StudySpec, storage: AnyStorage | None, *, reuse: bool) -> StudyResult:
     """Run a study, evaluate its best trial as planned, and return the result."""
-    searched = spec.objective
+    searched = spec.searched
     plan = spec.plan
     with interruptible() as stop:
         [study] = open_studies([spec], open_storage(storage))

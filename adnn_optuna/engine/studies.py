@@ -60,7 +60,8 @@ class StudySpec:
     Wrong arguments are refused. An existing study keeps its batch size.
     """
 
-    objective: Searched[Any]
+    # The user's objective. The trials of a control evaluate another one, which is in `plan`.
+    searched: Searched[Any]
     name: str | None
     sampler: ArmSpec
     limits: LimitValues
@@ -79,12 +80,12 @@ class StudySpec:
             raise WrongValueError(
                 f"Set {', '.join(names)} or {last}; otherwise the search never ends."
             )
-        self.plan = self.objective.plan(self.arm, self.limits, self.batch_size, ending)
+        self.plan = self.searched.plan(self.arm, self.limits, self.batch_size, ending)
 
     @property
     def arm(self) -> Arm:
         """The known facts about the sampler."""
-        return arm_of(self.sampler, self.objective.arms.named)
+        return arm_of(self.sampler, self.searched.arms.named)
 
     @property
     def n_threads(self) -> int | None:
@@ -136,7 +137,7 @@ def open_studies(specs: Sequence[StudySpec], storage: BaseStorage) -> list[optun
     studies = []
     for spec, existing, sampler in zip(specs, stored_studies, samplers, strict=True):
         # Another worker may have created the study a moment ago.
-        study = existing or created_study(storage, spec.name, spec.objective.direction)
+        study = existing or created_study(storage, spec.name, spec.searched.direction)
         study.pruner = spec.pruner or NopPruner()
         study.sampler = sampler
         _prepare(spec, study)
@@ -243,7 +244,7 @@ def _run_one(stop: threading.Event, bar: Bar, spec: StudySpec, study: optuna.Stu
     # Some samplers end before the budget is spent.
     budget = max(n_run, spec.limits["max_trial"] or 0)
     bar.update(budget - n_run)
-    spec.objective.conclude(read_record(study, others={}), spec.plan, stop)
+    spec.searched.conclude(read_record(study, others={}), spec.plan, stop)
     logger.info("%s: %d trials done.", _run_name(spec), n_run)
     return budget
 
@@ -256,7 +257,7 @@ def _run_name(spec: StudySpec) -> str:
 def _show_trial(bar: Bar, spec: StudySpec, tally: Tally, *_: object) -> None:
     """Count a finished trial, and show the best value so far of its arm and seed."""
     if tally.best is not None:
-        value = unit_of(spec.objective.metric).value(tally.best.values[0])
+        value = unit_of(spec.searched.metric).value(tally.best.values[0])
         bar.set_description_str(f"{_run_name(spec)}: best {value}", refresh=False)
     bar.update(1)
 
