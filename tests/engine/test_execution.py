@@ -172,7 +172,7 @@ def test_a_resumed_control_equals_an_undisturbed_one(
     [study] = open_studies([plan(9)], storage)
     run(plan(4), storage)
     # A killed process leaves such a trial.
-    trial = study.ask(plan(9).objective.distributions)
+    trial = study.ask(plan(9).searched.distributions)
     kill_owner(trial)
     resumed, whole = run(plan(9), storage), run(plan(9))
     params = [t.params for t in resumed.done_trials]
