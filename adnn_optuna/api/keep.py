@@ -85,10 +85,11 @@ def keep(
     If the mean gain is large enough after ``max_runs`` runs, the candidate is kept. Later
     candidates are then compared with this candidate.
 
-    Each run is made once and stored as a trial of a study. The same call resumes an interrupted
-    evaluation. Several processes may evaluate at the same time. A candidate that was judged before
-    is not run again. Candidates that are evaluated at the same time are compared with the same
-    version. If both are kept, the later candidate is the best version.
+    Each run is made once and stored as a trial of a study in ``storage``, which must be set. The
+    same call resumes an interrupted evaluation. Several processes may evaluate at the same time. A
+    candidate that was judged before is not run again. Candidates that are evaluated at the same
+    time are compared with the same version. If both are kept, the later candidate is the best
+    version.
 
     Example:
 
@@ -114,8 +115,7 @@ def keep(
         max_runs: The maximum number of runs of a candidate, from 2 to 100. With more runs, smaller
             gains are kept.
         note: A text about the candidate that the report shows.
-        **keywords: Options of the evaluations. ``storage`` must be set, because it connects the
-            calls of a loop.
+        **keywords: Options of the evaluations.
 
     Returns:
         The verdict on the candidate, and the loop so far.
