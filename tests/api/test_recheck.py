@@ -668,7 +668,9 @@ class TestCommandLine:
     def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "path", [*sys.path])
-        make_study(storage=open_storage("sqlite:///s.db"))
+        made = make_study()._storage  # In memory, which is faster than in a database.
+        to_storage = open_storage("sqlite:///s.db")
+        optuna.copy_study(from_study_name="study", from_storage=made, to_storage=to_storage)
 
     def test_a_failed_evaluation_is_named_in_the_error(
         self, capsys: pytest.CaptureFixture[str]
