@@ -200,9 +200,10 @@ def test_models_of_a_regression_are_compared_by_r2() -> None:
         of_models = adnn.compare_models(models, data, training=training, seeds=range(2))
     with pytest.warns(UserWarning, match="can decide nothing"):
         of_samplers = adnn.compare(objective, ["greedy"], max_trial=2, seeds=range(2))
-    for sentence in map(str, (of_models, of_samplers)):
-        assert "test R²" in sentence
-        assert "accuracy" not in sentence
+    for comparison in (of_models, of_samplers):
+        text = format(comparison, "details").lower()
+        assert "test r²" in text
+        assert "accuracy" not in text
 
 
 def small(seed: int) -> float:
