@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from optuna.storages import InMemoryStorage
+
     from adnn_optuna.results.change_loop import ChangeLoop
 
 
@@ -51,9 +53,9 @@ class Versions:
 
 
 @pytest.fixture
-def versions(url: str) -> Versions:
+def versions(storage: InMemoryStorage) -> Versions:
     """Return versions in a loop whose baseline has been measured."""
-    versions = Versions(url)
+    versions = Versions(storage)
     assert versions.keep("first").verdict == "baseline"
     return versions
 
@@ -80,7 +82,9 @@ def test_changes_are_kept_by_their_gain_over_the_best_so_far(versions: Versions)
     assert len({*seeds}) == len(seeds) == 8 + 8 + 1 + 8
 
 
-def test_a_verdict_stays_without_further_runs(versions: Versions) -> None:
+def test_a_verdict_stays_without_further_runs(url: str) -> None:
+    versions = Versions(url)  # The verdict is read from the file.
+    versions.keep("first")
     before = versions.keep("same", 0.5), versions.keep("better", 5)
     versions.runs.clear()
     again = versions.keep("same", 0.5), versions.keep("better", 5)
@@ -90,8 +94,8 @@ def test_a_verdict_stays_without_further_runs(versions: Versions) -> None:
     assert versions.keep("first").verdict == "baseline"
 
 
-def test_lower_is_better_if_the_user_says_so(url: str) -> None:
-    versions = Versions(url)
+def test_lower_is_better_if_the_user_says_so(storage: InMemoryStorage) -> None:
+    versions = Versions(storage)
     versions.keep("first", direction="minimize")
     assert versions.keep("higher", 5, direction="minimize").verdict == "not kept"
     lower = versions.keep("lower", -5, direction="minimize")
@@ -132,8 +136,8 @@ def test_failures_count_as_the_users_value(url: str) -> None:
     assert result.gain.value == 0.0
 
 
-def test_without_randomness_any_better_value_is_kept(url: str) -> None:
-    versions = Versions(url)
+def test_without_randomness_any_better_value_is_kept(storage: InMemoryStorage) -> None:
+    versions = Versions(storage)
     versions.keep("first", f=lambda _seed: 0.1)
     assert versions.keep("equal", f=lambda _seed: 0.1).verdict == "not kept"
     better = versions.keep("better", f=lambda _seed: 0.2)
