@@ -52,7 +52,7 @@ class Running(TypedDict, total=False):
 
     n_jobs: Annotated[
         int | None,
-        "How many evaluations, or runs of a sampler comparison, are made at once in threads of "
+        "How many evaluations (in a comparison of samplers: runs) are made at once in threads of "
         "this process. For functions the default is 1, because a function may not be thread-safe.",
     ]
     executor: Annotated[

@@ -179,8 +179,7 @@ def _column_of(file: Path, groups: str | None = None) -> pd.Series[Any]:
     n_columns = table.shape[1]
     if n_columns != 1:
         raise WrongValueError(
-            f"{name!r} must have one column of numbers; got {n_columns}. Remove others, or pass "
-            "one table with all arms."
+            f"{name!r} must have one column of numbers; got {n_columns}. Remove the others."
         )
     index = table.index
     if not index.is_unique:

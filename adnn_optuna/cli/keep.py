@@ -115,7 +115,7 @@ class _Command:
             fault = f"it was killed after {self.timeout:g} s"
         elif process.returncode:
             fault = f"exit code {process.returncode}"
-        last_line = (text.strip().splitlines() or ["nothing"])[-1]
+        last_line = (text.strip().splitlines() or ["(nothing)"])[-1]
         if not fault and not self.pattern.search(text):
             raise WrongValueError(
                 f"--metric must match what the command prints; got {self.pattern.pattern!r}, and "
@@ -125,7 +125,9 @@ class _Command:
         if not fault and math.isnan(value):
             fault = f"it printed no number that matches {self.pattern.pattern!r}"
         if fault:
-            logger.warning("The run with seed %d failed: %s. Last: %.200s", seed, fault, last_line)
+            logger.warning(
+                "The run with seed %d failed: %s. Last line: %.200s", seed, fault, last_line
+            )
             return math.nan
         return value
 

@@ -116,8 +116,8 @@ def open_evaluations(
     differences = config_differences(stored_subject, {"evaluated": evaluated})
     if differences:
         raise WrongValueError(
-            f"Study {name!r} must hold evaluations of the same; got a search, a comparison, or "
-            f"evaluations of something else ({in_words(differences)}). Pass another study_name."
+            f"Study {name!r} must hold the same evaluations; got others "
+            f"({in_words(differences)}). Pass another study_name."
         )
     check_code([study], functions, reuse=reuse)
     for attribute, setting in settings.items():

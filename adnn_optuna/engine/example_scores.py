@@ -143,7 +143,7 @@ def log_scores(trial: BaseTrial, scores: Any, *, groups: Any = None) -> float:
     if array.dtype.kind not in "biuf" or array.ndim != 1 or not len(array):
         raise WrongTypeError(
             "scores must be a list of numbers, one for each validation example; got "
-            f"{array.dtype} of shape {array.shape}. Pass such as model.predict(x) == y."
+            f"{array.dtype} of shape {array.shape}. Pass, for example, model.predict(x) == y."
         )
     with np.errstate(over="ignore"):
         in_float32 = array.astype(np.float32)

@@ -22,7 +22,7 @@ import adnn_optuna.samplers
 from adnn_optuna._attributes import COMPARISON, FAILED, SEARCH, SearchSettings, confirmation_name
 from adnn_optuna._checks import WrongValueError, check_type, logger, printable
 from adnn_optuna._seeds import derived_seed
-from adnn_optuna._units import unit_of
+from adnn_optuna._units import in_number, unit_of
 from adnn_optuna.callbacks import (
     LIMITS,
     Limit,
@@ -245,7 +245,7 @@ def _run_one(stop: threading.Event, bar: Bar, spec: StudySpec, study: optuna.Stu
     budget = max(n_run, spec.limits["max_trial"] or 0)
     bar.update(budget - n_run)
     spec.searched.conclude(read_record(study, others={}), spec.plan, stop)
-    logger.info("%s: %d trials done.", _run_name(spec), n_run)
+    logger.info("%s: %s done.", _run_name(spec), in_number(n_run, "trial"))
     return budget
 
 

@@ -30,7 +30,7 @@ TOLERANCE = 0.005
 
 _NOT_CHECKED = (
     "whether the baseline was trained well: a gain over a poor one may be worth nothing",
-    "whether data, metric, seed or moment were chosen after seeing results",
+    "whether data, metric, seed or the time to stop were chosen after seeing results",
 )
 
 

@@ -212,8 +212,8 @@ def _mlp_architecture(mlp: MLP, input_shape: Shape, head: Head) -> Architecture:
         if _checks.is_out_of_memory(error):
             raise
         raise WrongValueError(
-            f"The settings of {mlp} must be of Keras; got {_checks.first_line(error)}. Choose "
-            "from keras.activations and keras.initializers."
+            f"activation and initializers must be names of Keras; got {mlp} "
+            f"({_checks.first_line(error)}). Choose from keras.activations and keras.initializers."
         ) from None
     described = initializers.describe_variables(model, [id(v) for v in model.variables])
     variables = tuple(dataclasses.replace(v, path=v.path.removeprefix("mlp/")) for v in described)

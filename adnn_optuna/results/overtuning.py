@@ -166,7 +166,8 @@ class Overtuning(Printed):
         if n == 1:
             reported = f"The trial {reaches}."
         if not self._is_known:
-            return f"{reported} At least {FEWEST_GROUPS} examples or groups are needed for more."
+            needed = f"At least {FEWEST_GROUPS} examples or groups are needed for an estimate"
+            return f"{reported} {needed}."
         new, _, optimism = self._estimates()
         added = optimism.value.lstrip("+")
         if math.isnan(self.new_data.low):

@@ -260,6 +260,7 @@ def check_direction(study: Study, direction: StudyDirection) -> None:
     check_one_objective(study)
     if study.direction != direction:
         raise WrongValueError(
-            f"Study {study.study_name!r} must have the direction {direction.name.lower()}; got "
-            f"{study.direction.name.lower()}. Use another study name."
+            f"direction must be {study.direction.name.lower()}, as in study "
+            f"{study.study_name!r}; got {direction.name.lower()}. Change one of the two, or use "
+            "another study name."
         )

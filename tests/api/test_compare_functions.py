@@ -563,7 +563,7 @@ def test_a_study_of_another_kind_is_not_taken_for_the_comparison() -> None:
     optuna.create_study(storage=storage, study_name="of two", directions=["minimize"] * 2)
     optuna.create_study(storage=storage, study_name="begun").optimize(lambda _: 0.0, n_trials=1)
     for name, sentence in (
-        ("to maximize", "must have the direction minimize; got maximize"),
+        ("to maximize", "direction must be maximize, as in study"),
         ("of two", "must have one objective; got 2"),
         ("begun", "must be a comparison"),
     ):

@@ -66,6 +66,6 @@ def test_evaluations_are_neither_a_search_nor_a_comparison() -> None:
         load_comparison(storage, "evaluated")
     adnn.compare(objective, ["annealing"], **compare)
     before = optuna.load_study(study_name="compare", storage=storage).user_attrs
-    with pytest.raises(ValueError, match="'compare' must hold evaluations of the same"):
+    with pytest.raises(ValueError, match="'compare' must hold the same evaluations"):
         adnn.compare_models(functions, seeds=range(6), storage=storage, study_name="compare")
     assert optuna.load_study(study_name="compare", storage=storage).user_attrs == before

@@ -852,7 +852,7 @@ class TestVerify:
         assert "0.01 seconds" in capsys.readouterr().out
         contract.write_text(contract.read_text().replace('"epochs": 4', '"epochs": 5'))
         assert cli.run(["verify", str(contract)]) == 1
-        assert re.search("Breached.*edited", capsys.readouterr().out, re.DOTALL)
+        assert re.search("Breached.*was changed", capsys.readouterr().out, re.DOTALL)
         assert cli.run(["verify", str(tmp_path / "missing.json")]) == 2
         assert capsys.readouterr().out.startswith("Cannot be checked")
 
