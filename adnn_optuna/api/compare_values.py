@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from adnn_optuna._checks import FilePath, WrongValueError, check_positive
+from adnn_optuna._checks import FilePath, WrongValueError, check_positive, check_type
 from adnn_optuna._units import in_number
 from adnn_optuna.api._calls import are_labels
 from adnn_optuna.api._splits import ResampledArgument, checked_resampling
@@ -96,6 +96,7 @@ def compare_values(
     if margin is not None:
         check_positive("margin", margin)
         margin = float(margin)
+    check_type("folds", folds, bool, "True or False")
     designs = {
         "sequential": sequential,
         "folds": folds,

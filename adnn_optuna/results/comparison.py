@@ -782,7 +782,7 @@ class Comparison(Printed):
         if not (is_open and has_interval) or numbers.resampled:
             return Step()
         # The user must choose the gain. A default, such as the CI's upper end, could be too large.
-        which = "the smallest gain that matters to you: it says how many seeds show this gain."
+        which = "the smallest gain that matters to you. It plans the number of seeds."
         in_shell = ""
         if url := storage_url(numbers.any_record.study._storage):
             command = shlex.join(["adnn", "plan", url, self.study_name, "--gain"])
@@ -886,7 +886,8 @@ def _trials_figure(comparison: ComparisonNumbers) -> Figure:
         series.append(line)
         if len(line.y) and math.isfinite(line.y[-1]):
             means[arm] = line.y[-1] / unit.scale
-            score = f"{what} of samplers after {in_number(len(line.y), 'trial')}"
+            n_trials = in_number(len(line.y), "trial")
+            score = f"{what} in searches of {n_trials} (biased by selection)"
     return Figure(
         "trials",
         best_mean(score, means, write, lower_is_better=is_lower_better),

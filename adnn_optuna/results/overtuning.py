@@ -39,6 +39,7 @@ from adnn_optuna.stats.spread import fitted_unit
 # If a reported value differs by more than this share from the mean of the trial's scores, it is of
 # another metric.
 _ALIKE = 1e-3
+_N_LISTED = 10  # The number of trials in the table.
 
 
 @dataclass(frozen=True, repr=False)
@@ -202,9 +203,10 @@ class Overtuning(Printed):
     def _notes(self) -> list[str]:
         notes = []
         if math.isfinite(self.new_data.low):
+            selection = " and of the selection" if len(self.trials) > 1 else ""
             notes.append(
-                "The CI contains the variance of examples and of the selection, not the variance "
-                "of training with other seeds."
+                f"The CI contains the variance of examples{selection}, not the variance of "
+                "training with other seeds."
             )
         if self.n_groups < self.n_examples:
             sentence = f"The examples are of {self.n_groups} groups, which stay together."
@@ -235,15 +237,14 @@ class Overtuning(Printed):
         return rows
 
     def _tables(self) -> list[Table]:
-        write = self._unit.value
+        if len(self.trials) == 1:
+            return []
         rows = []
-        for row in self._rows():
-            if row["selected"]:
-                values = [write(row["value"]), write(row["left_out"])]
-                selected = f"{100 * row['selected']:.1f}%"
-                rows.append((f"trial {row['trial']}", *values, selected))
-        headings = ("trial", "reported", "on examples\nleft out", "share of\nsplits")
-        title = "Trials selected in random splits of the examples"
+        for row in self._rows()[:_N_LISTED]:
+            reported = self._unit.value(row["value"])
+            rows.append((f"trial {row['trial']}", reported, f"{100 * row['selected']:.1f}%"))
+        headings = ("trial", "reported", "share of\nsplits")
+        title = "Trials selected most often in random splits of the examples"
         return [Table(headings, rows, title, is_detail=True)]
 
     def _figure(self) -> Figure:

@@ -64,7 +64,7 @@ class TestWords:
         assert notes("a b c").count("20 of 60 pairs have equal values") == 1
         assert "equal values" not in notes("a few")
         values["copy"] = values["a"]
-        assert "All 20 differences are 0." in notes("a copy")
+        assert "All 20 differences are 0 (" in notes("a copy")
         assert "a vs copy: all pairs have the same difference, so the CI is as" in notes("a copy")
 
     def test_a_line_has_an_interval_only_if_its_ends_are_finite(self) -> None:
