@@ -104,7 +104,7 @@ def test_a_comparison_resumes_and_further_seeds_make_it_sequential(storage: Base
     assert more.numbers.arms["wide"][:6] == first.numbers.arms["wide"]
     with pytest.raises(ValueError, match="must begin with the 8 declared seeds"):
         compare(storage=storage, seeds=[5, 3])
-    with pytest.raises(ValueError, match="evaluations of something else"):
+    with pytest.raises(ValueError, match="must hold the same evaluations"):
         compare({**MODELS, "wide": adnn.MLP((65,))}, storage=storage)
 
 
@@ -269,7 +269,7 @@ class TestFunctionsOfSeeds:
         comparison = adnn.compare_models({"a": counted, "b": small}, **settings)
         assert len(seeds_of_calls) == 7
         assert comparison.numbers.arms["a"] == comparison.numbers.arms["b"]
-        with pytest.raises(ValueError, match="evaluations of something else"):
+        with pytest.raises(ValueError, match="must hold the same evaluations"):
             adnn.compare_models({"a": wide, "b": small}, **settings)
 
     def test_are_compared_with_networks(self) -> None:

@@ -84,7 +84,7 @@ def test_variance_resumes_and_adds_runs(url: str, logs: pytest.LogCaptureFixture
     assert variance == adnn.measure_variance(value, 6, study_name="variance")
     more = adnn.measure_variance(value, 8, storage=storage)
     assert {*variance.numbers.evaluations} < {*more.numbers.evaluations}
-    with pytest.raises(ValueError, match="evaluations of something else"):
+    with pytest.raises(ValueError, match="must hold the same evaluations"):
         adnn.measure_variance(lambda data: 1.0, storage=storage)
 
 
