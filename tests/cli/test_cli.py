@@ -533,6 +533,10 @@ class TestSeeds:
 
 
 WRONG = {
+    "no activation": (
+        ["search", *LIMIT, "--activation", "reluu"],
+        r"got MLP\(hidden=\(.*activation='reluu'",
+    ),
     "no runs": (["luck", "--n", "2"], "^adnn: --values must be .* if --sd is omitted"),
     "no number": (["luck", "--n", "2", "--sd", "nan"], "^adnn: --sd must be a finite"),
     "no command": (["nope"], "nope"),
