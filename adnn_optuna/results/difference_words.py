@@ -254,7 +254,7 @@ def _equal_note(rows: Sequence[PairedDifference]) -> str:
     if not names:
         return ""
     return (
-        f"{named(names)}: all pairs have the same difference, so the CI is as wide as the "
+        f"{named(names)}: all differences are equal, so the CI is at least as wide as the "
         "smallest gap between two different values."
     )
 
