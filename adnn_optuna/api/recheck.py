@@ -13,7 +13,6 @@ from optuna.trial import FrozenTrial
 
 from adnn_optuna._attributes import (
     BASELINE,
-    COMPARISON,
     CONFIG,
     EVALUATED,
     NEW_SEED_NAMES,
@@ -364,11 +363,6 @@ def _result(
 
 def _valued_trials(read: StudyRead) -> list[FrozenTrial]:
     """Return the trials that have a finite value and violate no constraint, the best first."""
-    if COMPARISON in read.attrs:
-        raise WrongValueError(
-            f"study must be a single study; got the comparison {read.study.study_name!r}, whose "
-            "best trials are evaluated on new seeds already. Pass one of its runs."
-        )
     candidates = filter(may_be_best, read.trials)
     valid_trials = [trial for trial in candidates if math.isfinite(trial.values[0])]
     if not valid_trials:

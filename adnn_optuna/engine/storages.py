@@ -361,11 +361,18 @@ def opened_study(study: AnyStudy) -> StudyRead:
     It is passed as an object, or as storage and name.
     """
     if isinstance(study, tuple) and len(study) == 2:
-        return StudyRead.of(load_search(open_storage(study[0], must_exist=True), study[1]))
-    _checks.check_type("study", study, Study, "an Optuna study, or its storage and its name")
-    check_one_objective(study)
-    storage = open_storage(study._storage)
-    return StudyRead.of(optuna.load_study(study_name=study.study_name, storage=storage))
+        opened = load_search(open_storage(study[0], must_exist=True), study[1])
+    else:
+        _checks.check_type("study", study, Study, "an Optuna study, or its storage and its name")
+        check_one_objective(study)
+        storage = open_storage(study._storage)
+        opened = optuna.load_study(study_name=study.study_name, storage=storage)
+    if is_comparison(opened):
+        raise WrongValueError(
+            f"study must be a single study; got the comparison {opened.study_name!r}, whose best "
+            "trials are evaluated on new seeds already. Pass one of its runs."
+        )
+    return StudyRead.of(opened)
 
 
 def is_comparison(study: Study) -> bool:

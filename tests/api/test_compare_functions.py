@@ -570,3 +570,15 @@ def test_a_study_of_another_kind_is_not_taken_for_the_comparison() -> None:
         with pytest.raises(ValueError, match=sentence):
             compare(storage=storage, study_name=name, max_trial=2, seeds=range(2))
         assert not optuna.load_study(study_name=name, storage=storage).user_attrs
+
+
+def test_a_comparison_is_not_taken_for_a_single_study() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    compare(storage=storage, study_name="compared", max_trial=2, seeds=range(2))
+    study = optuna.load_study(study_name="compared", storage=storage)
+    for call in (
+        lambda: adnn.recheck(study, lambda trial, seed: 0.0),
+        lambda: adnn.overtuning(study),
+    ):
+        with pytest.raises(ValueError, match="single study; got the comparison 'compared'"):
+            call()
