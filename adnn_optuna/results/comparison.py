@@ -525,9 +525,8 @@ class Comparison(Printed):
         return [row for row in rows if row.other == self.numbers.reference]
 
     def _conclusion(self) -> str:
-        sentences = [self._about_samplers(), *self._about_rivals(), *self._about_control()]
+        claims = [self._about_samplers(), *self._about_rivals(), *self._about_control()]
         rows = [*self._decided, *self._rivals, *self._controls_over_reference[:1]]
-        claims = [sentence.removesuffix(".") for sentence in sentences]
         return " ".join(f"{claim}." for claim in with_assumption(claims, rows))
 
     @property
@@ -544,11 +543,11 @@ class Comparison(Printed):
         return self.numbers.rows_of([*itertools.product(best, self.numbers.controls)])
 
     def _about_samplers(self) -> str:
-        """Return the sentence on whether the best sampler is better than the reference."""
+        """Return whether the best sampler is better than the reference, without a period."""
         rows = self.numbers.over_reference
         reference = self.numbers.reference_name
         if self.numbers.reference is None:
-            return f"No {reference} were run, so no gain is distinguishable from luck."
+            return f"No {reference} were run, so no gain is distinguishable from luck"
         if not rows:
             return self._about_first_gap()
         best = rows[0]
@@ -561,16 +560,16 @@ class Comparison(Printed):
             if open_arms := [arm for arm in better if replication.get(arm, "better") != "better"]:
                 offsets = f"the offsets of {named(open_arms)}"
                 sentence = f"{sentence}, but {offsets} are not shown to help on new seeds"
-            return f"{sentence}."
+            return sentence
         conclusion = f"No sampler is shown to be better than {reference}"
         if verdicts == {"worse"}:
-            return f"Every sampler is worse than {reference} on average."
+            return f"Every sampler is worse than {reference} on average"
         if not verdicts & {*OPEN}:
             conclusion = f"No sampler is better than {reference} by more than the margin"
         if best.verdict in ("equivalent", "not worse"):
             alike = [row.arm for row in rows if row.verdict == best.verdict]
-            return f"{conclusion}; {named_are(alike)} {best.verdict}."
-        return f"{conclusion}{self._best_mean()}."
+            return f"{conclusion}; {named_are(alike)} {best.verdict}"
+        return f"{conclusion}{self._best_mean()}"
 
     def _best_mean(self) -> str:
         """Return the end of a sentence on the best mean of the samplers.
@@ -586,30 +585,31 @@ class Comparison(Printed):
         return f"; best mean: {named(leaders)}"
 
     def _about_first_gap(self) -> str:
-        """Return the sentence that no sampler was compared, and why."""
+        """Return that no sampler was compared, and why, without the last period."""
         runs = {label: of_arm[0] for label, of_arm in self.numbers.samplers.items()}
         lacking = [label for label, run in runs.items() if not math.isfinite(run.score)]
         compared = f"No sampler was compared with {self.numbers.reference_name}"
         if not lacking:
-            return f"{compared}."
+            return compared
         why = "Set a larger max_trial, so that each run finds a finite value."
         if (run := runs[lacking[0]]).best is None:
             why = f"{lacking[0]}: {why_no_best_trial(run)}"
         elif math.isfinite(run.best_value):
             why = f"The best trial failed on new seeds. {NAME_A_VALUE}"
-        return f"{compared}: {first_gap(lacking, f'seed {self.seeds[0]}')} {why}"
+        gap = first_gap(lacking, f"seed {self.seeds[0]}")
+        return f"{compared}: {gap} {why.rstrip('.')}"
 
     def _about_rivals(self) -> list[str]:
-        """Return the sentences that compare the best sampler with controls that do not search."""
-        sentences = []
+        """Return the claims on the best sampler and controls that do not search."""
+        claims = []
         for row in self._rivals:
             rival = self.numbers.controls[row.other][0].arm.rival
             if rival and row.n_pairs:
-                sentences.append(f"{row.arm} is {relation(row, labels=rival)}.")
-        return sentences
+                claims.append(f"{row.arm} is {relation(row, labels=rival)}")
+        return claims
 
     def _about_control(self) -> list[str]:
-        """Return the sentence on the strongest control, and on controls with the same verdict."""
+        """Return the claim on the strongest control, and on controls with the same verdict."""
         rows = self._controls_over_reference
         if not rows:
             return []
@@ -617,7 +617,7 @@ class Comparison(Printed):
         of_strongest = relation(rows[0], labels=reference)
         alike = [row.arm for row in rows if relation(row, labels=reference) == of_strongest]
         spent = [self.numbers.controls[label][0].arm.spent for label in alike]
-        return [f"With the same compute, {named_are(spent)} {of_strongest}."]
+        return [f"With the same compute, {named_are(spent)} {of_strongest}"]
 
     @property
     def _controls_over_reference(self) -> list[PairedDifference]:
@@ -777,7 +777,7 @@ class Comparison(Printed):
         is_open = self._verdict() in ("inconclusive", "no sampler better")
         # A plan needs differences that vary between seeds.
         has_interval = any(
-            math.isfinite(row.low) and row.worst < row.largest for row in numbers.over_reference
+            math.isfinite(row.low) and not row.is_constant for row in numbers.over_reference
         )
         if not (is_open and has_interval) or numbers.resampled:
             return Step()
@@ -794,7 +794,7 @@ class Comparison(Printed):
         numbers = self.numbers
         of_controls = self._controls_over_reference
         rows = numbers.over_reference + of_controls
-        title = self._about_samplers().partition(";")[0].rstrip(".")
+        title = self._about_samplers().partition(";")[0]
         better = [row for row in of_controls if row.verdict == "better"]
         if better:
             title = f"{title}; {named_are([row.arm for row in better])} better"

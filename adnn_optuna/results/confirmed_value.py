@@ -290,8 +290,9 @@ def mean_interval(
         return Estimate(center, *share_interval(center, len(values), level))
     half = student_half_width(values, 0.0, level)
     # Splits of one data set overlap, which Nadeau and Bengio (2003) correct for.
-    n_train, n_test = resampled or (1, 0)
-    half *= math.sqrt(len(values) * (1 / len(values) + n_test / n_train))
+    if resampled is not None:
+        n_train, n_test = resampled
+        half *= math.sqrt(1 + len(values) * n_test / n_train)
     if sequential:
         return Estimate(center, *sequential_ends(values, half, n_claims))
     return estimate_around(center, half)

@@ -250,7 +250,7 @@ def _ties_note(rows: Sequence[PairedDifference]) -> str:
 def _equal_note(rows: Sequence[PairedDifference]) -> str:
     """Return the note on CIs of equal differences. It is empty without such a CI."""
     claims = [row for row in rows if math.isfinite(row.low) and row.n_pairs > 1]
-    names = [pair(row) for row in claims if row.worst == row.largest]
+    names = [pair(row) for row in claims if row.is_constant]
     if not names:
         return ""
     return (

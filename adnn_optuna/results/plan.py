@@ -39,9 +39,9 @@ class Plan(Printed):
         If the pilot was a fixed design, the CIs are at 99%. The number is None if more than 1000
         seeds, or more than ten times :attr:`seeds`, are needed.
         """
-        if self.numbers.seeds_sequential is None:
+        if self.numbers.pairs_sequential is None:
             return None
-        return self.numbers.seeds_sequential - self.numbers.n_pilot
+        return self.numbers.pairs_sequential - self.numbers.n_pilot
 
     @property
     def hours(self) -> float:
@@ -135,7 +135,7 @@ class Plan(Printed):
         needed = {}
         designs = (
             (_FIXED, numbers.power, self.seeds),
-            (_SEQUENTIAL, numbers.power_sequential, numbers.seeds_sequential),
+            (_SEQUENTIAL, numbers.power_sequential, numbers.pairs_sequential),
         )
         for color, (design, power, seeds) in enumerate(designs):
             if seeds is None:

@@ -307,9 +307,7 @@ class RecheckNumbers:
     @property
     def has_equal_differences(self) -> bool:
         """Whether the chosen trial has the same gain over its baseline on each further seed."""
-        return self._difference is not None and (
-            self._difference.worst == self._difference.largest
-        )
+        return self._difference is not None and self._difference.is_constant
 
     @functools.cached_property
     def _difference(self) -> PairedDifference | None:

@@ -126,6 +126,11 @@ class PairedDifference:
         """The mean difference with its CI. The ends are NaN if there is no CI."""
         return Estimate(self.mean, self.low, self.high)
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether all pairs have the same difference."""
+        return self.worst == self.largest
+
     def turned(self) -> "PairedDifference":
         """Return the difference with both arms exchanged."""
         ends = Ends(-self.high, -self.low, -self.at_most, -self.at_least)

@@ -36,7 +36,7 @@ class RequiredSeeds:
         seeds: How many new seeds a fixed design needs, on average over the standard deviations
             that the pilot leaves possible.
         seeds_low, seeds_high: The number of new seeds at the ends of the 80% CI of ``sd``.
-        seeds_sequential: The number of seeds that a sequential design needs, including the pilot's
+        pairs_sequential: The number of seeds that a sequential design needs, including the pilot's
             seeds. If the pilot was a fixed design, CIs are at 99%. The number is :obj:`None` if
             neither 1000 nor ten times ``seeds`` suffice.
         power: The power of a fixed design by its number of seeds.
@@ -53,7 +53,7 @@ class RequiredSeeds:
     seeds: int
     seeds_low: int
     seeds_high: int
-    seeds_sequential: int | None
+    pairs_sequential: int | None
     power: dict[int, float] = dataclasses.field(repr=False)
     power_sequential: dict[int, float] = dataclasses.field(repr=False)
     seeds_by_claim: dict[str, int] = dataclasses.field(repr=False)
@@ -105,14 +105,14 @@ def required_seeds(
         threshold *= AFTER_FIXED
     effects = gain / _possible_sds(sd, k, _QUANTILES)
     decided = _sequential_power(effects, min(10 * seeds, _MOST_LOOKS), threshold)
-    seeds_sequential = None
+    pairs_sequential = None
     last = 2 * seeds
     if decided[-1] >= POWER:
         first = int(np.argmax(decided >= POWER))
-        seeds_sequential = max(first + 1, k)
-        last = max(last, min(2 * seeds_sequential, 8 * seeds))
+        pairs_sequential = max(first + 1, k)
+        last = max(last, min(2 * pairs_sequential, 8 * seeds))
     spaced = np.geomspace(paired.fewest_pairs(m), last, 24).round().astype(int)
-    numbers = np.unique([*spaced, seeds, seeds_sequential or seeds]).tolist()
+    numbers = np.unique([*spaced, seeds, pairs_sequential or seeds]).tolist()
     return RequiredSeeds(
         gain=gain,
         n_claims=m,
@@ -121,7 +121,7 @@ def required_seeds(
         seeds=seeds,
         seeds_low=seeds_low,
         seeds_high=seeds_high,
-        seeds_sequential=seeds_sequential,
+        pairs_sequential=pairs_sequential,
         power={n: _fixed_power(effects, n, m) for n in numbers},
         power_sequential={n: float(decided[n - 1]) for n in numbers if n <= len(decided)},
         seeds_by_claim=dict(zip(varying, seeds_of_claims, strict=True)),

@@ -51,11 +51,11 @@ def test_the_figure_shows_both_designs() -> None:
     figure = plan.plot()
     assert [trace.name for trace in figure.data] == [
         f"fixed design: {plan.seeds} seeds",
-        f"sequential design: {plan.numbers.seeds_sequential} seeds",
+        f"sequential design: {plan.numbers.pairs_sequential} seeds",
         None,
         None,
     ]
-    assert figure.data[2].x == (plan.seeds, plan.numbers.seeds_sequential)
+    assert figure.data[2].x == (plan.seeds, plan.numbers.pairs_sequential)
     assert dict(zip(figure.data[0].x, figure.data[0].y, strict=True))[plan.seeds] >= 80
     title = figure.layout.title.text.replace("<br>", " ")
     assert title == "14 seeds show a gain of 1\N{NO-BREAK SPACE}pp with a power of 80%"
