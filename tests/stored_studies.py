@@ -19,7 +19,7 @@ from adnn_optuna.engine.example_scores import as_attributes
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.experiments.confirmation import ConfirmationRuns, OwnScores
 from adnn_optuna.experiments.controls import ARMS
-from adnn_optuna.experiments.records import BASELINE, BEST
+from adnn_optuna.experiments.records import BASELINE_ARM, BEST_ARM
 from adnn_optuna.networks.offsets import RESTARTS
 from adnn_optuna.results.comparison import Comparison
 from adnn_optuna.results.declarations import declared_arm, fixed_declaration
@@ -261,9 +261,9 @@ def with_replication(comparison: Comparison, gains: Mapping[str, Sequence[float]
         for run, gain in zip(comparison.results[label], of_arm, strict=True):
             experiment = experiment_fingerprint(run.record.attrs["adnn:config"])
             [seed] = confirmation_seeds(experiment, run.study.best_trial.params, 1)
-            store_evaluation(run.study, BASELINE, seed, 0.0)
+            store_evaluation(run.study, BASELINE_ARM, seed, 0.0)
             value = run.record.improvement(gain, 0.0)
-            store_evaluation(run.study, BEST, seed, value)
+            store_evaluation(run.study, BEST_ARM, seed, value)
     return read_again(comparison)
 
 

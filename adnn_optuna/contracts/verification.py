@@ -76,7 +76,7 @@ def verified(
 
     ``folder`` is the folder of the contract's file.
     """
-    unlike = list[str]()
+    different_results = list[str]()
     pairs = None
     try:
         weights = contract["files"]["weights"]
@@ -84,14 +84,16 @@ def verified(
         data = dataset or _dataset(contract, folder, data_dir)
         objective = _rebuild(contract, data, model)
         environment = describe_environment()
-        elsewhere = config_differences(contract["environment"], environment, "environment")
+        environment_differences = config_differences(
+            contract["environment"], environment, "environment"
+        )
         runs = list[Retrained]()
         half_width = 0.0
         problem = ""
         with progress_bar(show=show_progress_bar, unit="training", desc="verify") as bar:
-            if not elsewhere:
-                runs, unlike = _train_here(contract, objective, bar)
-            mismatches = [*elsewhere, *unlike]
+            if not environment_differences:
+                runs, different_results = _train_here(contract, objective, bar)
+            mismatches = [*environment_differences, *different_results]
             if mismatches:
                 half_width, runs, problem = _train_elsewhere(contract, objective, bar)
             check_weights(contract, objective, file, runs[-1].weights)
@@ -107,11 +109,6 @@ def verified(
             breach = not_replicated(contract, pairs)
         if problem:
             problem += " Verify it in the environment of the contract, or pass new seeds."
-        status: Status = "within_tolerance" if mismatches else "exact"
-        if breach or problem:
-            status = "cannot_check"
-            if breach:
-                status = "breached"
         gain = fmean(gains_of(objective, runs))
         estimate = None
         if not problem:
@@ -120,7 +117,7 @@ def verified(
         reasons += [f"{where}." for where in mismatches]
         stated = _stated(contract, has_pairs=pairs is not None, is_exact=not mismatches)
         return Verdict(
-            status=status,
+            status=_status(breach, problem, mismatches),
             reasons=printable_reasons(reasons),
             stated=stated,
             gain=estimate,
@@ -131,13 +128,24 @@ def verified(
         )
     except BreachedError as error:
         return Verdict(
-            "breached", printable_reasons([*error.args, *(f"{where}." for where in unlike)])
+            "breached",
+            printable_reasons([*error.args, *(f"{where}." for where in different_results)]),
         )
     except CannotCheckError as error:
         return Verdict("cannot_check", printable_reasons(error.args))
     except Exception as error:  # noqa: BLE001 - a network from a file may fail in any way.
         why = f"the contract's cannot be rebuilt or trained ({_checks.first_line(error):.300})"
         return Verdict("cannot_check", printable_reasons([f"objective: {why}."]))
+
+
+def _status(breach: str, problem: str, mismatches: Sequence[str]) -> Status:
+    if breach:
+        return "breached"
+    if problem:
+        return "cannot_check"
+    if mismatches:
+        return "within_tolerance"
+    return "exact"
 
 
 def _stated(contract: Json, *, has_pairs: bool, is_exact: bool) -> tuple[str, ...]:

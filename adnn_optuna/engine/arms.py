@@ -46,10 +46,10 @@ class Arm:
     spent: str = ""
     later: str = ""  # The cost of using the control's best result. {n} is its number of networks.
     # The settings that runs on new seeds copy from the best trial. Empty if they copy none.
-    replicates: str = "offsets"
+    copied_settings: str = "offsets"
     rival: str = ""  # A control's name in the sentence that compares the best sampler with it.
     n_startup: int = 0  # The number of random trials before the sampler learns from results.
-    replicate: float = 0.0  # The share of the arm's trials that are replicates.
+    replicate_share: float = 0.0  # The share of the arm's trials that are replicates.
 
 
 def keyed(
@@ -172,7 +172,7 @@ def arm_of(sampler: ArmSpec, named: Mapping[str, Arm] = SAMPLERS) -> Arm:
         of_sampler = arm_of(sampler[0], named)
         share = sampler[1]
         name = f"{of_sampler.name} with {100 * share:g}% replicates"
-        return dataclasses.replace(of_sampler, name=name, replicate=share)
+        return dataclasses.replace(of_sampler, name=name, replicate_share=share)
     if isinstance(sampler, str):
         return named[sampler]
     if isinstance(sampler, BaseSampler):

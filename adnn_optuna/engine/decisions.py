@@ -165,26 +165,31 @@ def after(snapshot: Snapshot, begun: frozenset[int]) -> GiveBack:
 
 def _is_surplus(snapshot: Snapshot, trial: Unfinished, live: list[Unfinished]) -> bool:
     # Several workers may have noticed that a worker died, and may all retry its trial.
-    if trial.repeats_retry or trial.is_taken:
+    if trial.repeats_retry or trial.is_taken or _shares_place(trial, live):
         return True
-    # Trials with lower numbers have priority.
-    n_ahead = sum(earlier.number < trial.number for earlier in live)
-    if trial.place is not None:
-        # Two workers both give way if each sees the other's trial. The worker of the later trial
-        # may have read the study before the other worker wrote.
-        other_places = (
-            live_trial.place for live_trial in live if live_trial.trial_id != trial.trial_id
-        )
-        if trial.place in other_places:
-            return True
-        if trial.n_unfinished_before is not None:
-            if trial.place > snapshot.last_place:  # type: ignore[operator]
-                return True
-            if all(given_trial.place is not None for given_trial in live if given_trial.is_given):
-                # Smaller indices without a result have priority instead. If a trial gave its index
-                # back, the index must still get a result.
-                n_ahead = trial.n_unfinished_before
-    return snapshot.n_done + n_ahead >= snapshot.max_trial
+    if trial.n_unfinished_before is not None and trial.place > snapshot.last_place:  # type: ignore[operator]
+        return True
+    return snapshot.n_done + _n_ahead(trial, live) >= snapshot.max_trial
+
+
+def _shares_place(trial: Unfinished, live: list[Unfinished]) -> bool:
+    """Return whether another live trial has the trial's place.
+
+    Two workers both give way if each sees the other's trial. The worker of the later trial may
+    have read the study before the other worker wrote.
+    """
+    other_places = (other.place for other in live if other.trial_id != trial.trial_id)
+    return trial.place is not None and trial.place in other_places
+
+
+def _n_ahead(trial: Unfinished, live: list[Unfinished]) -> int:
+    """Return how many live trials have priority over a trial."""
+    given_trials_have_places = all(other.place is not None for other in live if other.is_given)
+    if trial.n_unfinished_before is not None and given_trials_have_places:
+        # Smaller indices without a result have priority. If a trial gave its index back, the index
+        # must still get a result.
+        return trial.n_unfinished_before
+    return sum(other.number < trial.number for other in live)
 
 
 class Observer:

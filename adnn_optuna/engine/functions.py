@@ -180,7 +180,7 @@ class FunctionObjective:
         max_trial = limits["max_trial"]
         replicate = self.replicate
         if ending.is_compared:  # In a comparison, each arm has its own share.
-            replicate = arm.replicate
+            replicate = arm.replicate_share
         elif replicate not in ("auto", 0.0) and max_trial is None:
             raise WrongValueError(
                 f"replicate must be omitted without max_trial, of which it is a share; got "
@@ -210,7 +210,7 @@ class FunctionObjective:
             n_threads=n_threads,
             ending=ending,
             settings=settings,
-            replicate=share,
+            replicate_share=share,
             n_new_seeds=confirm,
         )
 

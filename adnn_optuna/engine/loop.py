@@ -103,11 +103,11 @@ class Loop:
             self._sampler = settings["sampler"]
         self._run_began = datetime.now(UTC).isoformat()
         self._n_done_before: int | None = None  # None until the first trial begins.
-        self._limits = callbacks_of(limits) if ends is None else ends
+        self._ends = callbacks_of(limits) if ends is None else ends
         n_at_once = 1
         if settings:
             n_at_once = settings["batch_size"]
-        self._observer = Observer(study, self._limits, n_at_once)
+        self._observer = Observer(study, self._ends, n_at_once)
         # For the id of each running trial of this run, whether it was created with all parameters.
         self._open: dict[int, bool] = {}
         # The running jobs in threads. Each value is the job's trial, and the clock's time minus
@@ -188,8 +188,8 @@ class Loop:
         trials = self._begin(count, snapshot)
         if snapshot.is_refilled and snapshot.batch_size > 1:
             for trial in trials:
-                run = threads.submit(copy_context().run, self._train, [trial], work_began)
-                self._jobs[run] = trial, work_began
+                job = threads.submit(copy_context().run, self._train, [trial], work_began)
+                self._jobs[job] = trial, work_began
         elif trials:  # Trials run in this thread, where Ctrl-C can interrupt them.
             self._tell(trials, self._train(trials, work_began), work_began)
 
@@ -341,9 +341,9 @@ class Loop:
     def _collect(self, seconds: float | None) -> None:
         """Wait until a job has ended, for at most ``seconds``. Tell the trials of ended jobs."""
         ended, _ = futures.wait(self._jobs, seconds, futures.FIRST_COMPLETED)
-        for run in ended:
-            outcomes = run.result()
-            trial, work_began = self._jobs.pop(run)
+        for job in ended:
+            outcomes = job.result()
+            trial, work_began = self._jobs.pop(job)
             self._tell([trial], outcomes, work_began)
 
     def _tell(
@@ -353,7 +353,7 @@ class Loop:
 
         After a trial reaches a limit such as max_gain, later trials do not count.
         """
-        early = [limit for limit in self._limits if limit.ends_early]
+        early = [limit for limit in self._ends if limit.ends_early]
         for position, (trial, outcome) in enumerate(zip(trials, outcomes, strict=True)):
             if outcome.status == "stopped":
                 continue
@@ -387,9 +387,9 @@ class Loop:
 
     def _tidy(self, *, is_interrupt: bool) -> None:
         """End the running trials, and store that the user interrupted the run."""
-        for run, (trial, work_began) in self._jobs.items():
-            if run.exception() is None:  # The job ended with a result.
-                self._tell([trial], run.result(), work_began)
+        for job, (trial, work_began) in self._jobs.items():
+            if job.exception() is None:  # It ended with a result.
+                self._tell([trial], job.result(), work_began)
         self._open.clear()  # The next read ends all other trials of this run.
         snapshot = self._read_study()
         if is_interrupt and self._n_done_before is not None:

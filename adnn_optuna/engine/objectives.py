@@ -144,7 +144,7 @@ class RunPlan:
     ending: Ending
     # Further settings for the study to store.
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    replicate: float = 0.0  # The share of the trials that are replicates.
+    replicate_share: float = 0.0  # The share of the trials that are replicates.
     n_new_seeds: int = 0  # The number of evaluations on new seeds that ``max_time`` includes.
     first_step: str = ""  # What the first trial waits for, as one word for the progress bar.
     # Called in the process that runs the study. Each thread of trials first calls the returned

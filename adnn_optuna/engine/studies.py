@@ -131,7 +131,7 @@ def open_studies(specs: Sequence[StudySpec], storage: BaseStorage) -> list[optun
     names = set(optuna.get_all_study_names(storage))
     stored_studies = [load_search(storage, p.name) if p.name in names else None for p in specs]
     for spec in specs:
-        _check_no_evaluations(spec, names)
+        _check_no_leftovers(spec, names)
     # All refusals come before the first study is created.
     samplers = [_sampler(p, study) for p, study in zip(specs, stored_studies, strict=True)]
     studies = []
@@ -145,7 +145,7 @@ def open_studies(specs: Sequence[StudySpec], storage: BaseStorage) -> list[optun
     return studies
 
 
-def _check_no_evaluations(spec: StudySpec, names: Collection[str]) -> None:
+def _check_no_leftovers(spec: StudySpec, names: Collection[str]) -> None:
     """Refuse a new study if evaluations of an earlier study of the same name are left."""
     evaluations = confirmation_name(str(spec.name))
     if spec.plan.n_new_seeds and spec.name not in names and evaluations in names:
@@ -274,16 +274,11 @@ def run_trials(
     """
     plan = spec.plan
     limits = spec.limits
-    max_trial = spec.limits["max_trial"] or 0
-    share = plan.replicate
-    until = limits["max_trial"]
-    n_to_search = 0
-    if share:
-        n_to_search = max_trial - round(max_trial * share)
+    until = spec.settings["n_trials"]
+    if until is not None:
         # Replicates of an earlier run with lower limits are added on top, so that the search may
         # do all its trials.
-        until = min(n_to_search + _counts(study)[0], max_trial)
-    ends = ends_before_new_seeds({**limits, "max_trial": until}, plan.n_new_seeds)
+        until = min(until + _counts(study)[0], limits["max_trial"] or 0)
     search = Loop(
         study,
         plan.objective,
@@ -291,24 +286,38 @@ def run_trials(
         stop,
         n_threads=spec.n_threads,
         prepare_threads=plan.prepare_threads,
-        ends=ends,
+        ends=ends_before_new_seeds({**limits, "max_trial": until}, plan.n_new_seeds),
         after_tell=after_tell,
     )
     n_ended = search.run()
-    if not share:
-        return n_ended
-    # If another limit ended the search earlier, replicates are still the same share of all trials.
+    if plan.replicate_share:
+        n_ended = _run_replicates(spec, study, stop, after_tell)
+    return n_ended
+
+
+def _run_replicates(
+    spec: StudySpec,
+    study: optuna.Study,
+    stop: threading.Event,
+    after_tell: AfterTell,
+) -> int:
+    """Run the replicates of a searched study. Return how many trials are done."""
+    plan = spec.plan
+    n_trials = spec.limits["max_trial"]
     n_searched = _counts(study)[1]
-    n_wanted = max_trial if n_searched >= n_to_search else round(n_searched / (1 - share))
+    n_to_search = spec.settings["n_trials"]
+    if n_to_search is not None and n_searched < n_to_search:
+        # Another limit ended the search earlier. Replicates keep their share of all trials.
+        n_trials = round(n_searched / (1 - plan.replicate_share))
+    limits = checked_limits(max_trial=n_trials, max_time=spec.limits["max_time"])
     study.sampler = ReplicateSampler(study.user_attrs.get(FAILED))
-    of_replicates = checked_limits(max_trial=n_wanted, max_time=limits["max_time"])
     replicates = Loop(
         study,
         plan.objective,
-        of_replicates,
+        limits,
         stop,
         is_run=False,
-        ends=ends_before_new_seeds(of_replicates, plan.n_new_seeds),
+        ends=ends_before_new_seeds(limits, plan.n_new_seeds),
         after_tell=after_tell,
     )
     return replicates.run()

@@ -51,10 +51,10 @@ from adnn_optuna.engine.records import attributes_in, confirmation_trials
 from adnn_optuna.experiments.experiment import is_of_trial
 from adnn_optuna.experiments.network_objective import NetworkObjective
 from adnn_optuna.experiments.records import (
-    BASELINE,
-    BEST,
+    BASELINE_ARM,
+    BEST_ARM,
     CONFIRMATION_NAMES,
-    FIRST,
+    FIRST_ARM,
     NetworkRecord,
 )
 from adnn_optuna.networks import retraining
@@ -219,7 +219,7 @@ def confirm_best_trial(
     best = record.best
     assert best is not None, "The search was tested."
     arms = _arms(record, objective, best)
-    if not is_random(arms[BASELINE][0]):
+    if not is_random(arms[BASELINE_ARM][0]):
         raise WrongValueError(
             "Neither the initial weights nor the order of the batches are random, so no new seed "
             "can confirm the best trial. Pass confirm=0."
@@ -249,7 +249,7 @@ def confirm_best_trial(
     plan_seeds(record.study, best.number, len(confirmed["seeds"]))
     evaluate = _NetworkEvaluation(arms, stop, _earlier_runs(record, confirmed))
     needed = needed_evaluations(confirmed)
-    n_at_once = arms[BASELINE][0].trainer.n_at_once(least=n_cores())
+    n_at_once = arms[BASELINE_ARM][0].trainer.n_at_once(least=n_cores())
     make_evaluations(
         lambda _: needed,
         _open(record),
@@ -276,7 +276,7 @@ def _open(record: NetworkRecord) -> optuna.Study:
 class _NetworkEvaluation:
     """Trains one of a confirmation's networks on a new seed, or returns an earlier result.
 
-    The number ``arm`` says which network is trained, such as :data:`BASELINE`.
+    The number ``arm`` says which network is trained, such as :data:`BASELINE_ARM`.
     """
 
     arms: Mapping[int, tuple[NetworkObjective, Json]]
@@ -327,7 +327,7 @@ def _earlier_runs(record: NetworkRecord, confirmed: Confirmed) -> dict[tuple[int
     for evaluation, trial in evaluation_trials(trials, CONFIRMATION_NAMES).items():
         trial_number, arm, seed = evaluation
         # The first trial of the other study may have other hyperparameters.
-        if trial_number == earlier["trial"] and arm != FIRST:
+        if trial_number == earlier["trial"] and arm != FIRST_ARM:
             attrs = trial.system_attrs
             scores = {k: v for k, v in attrs.items() if k.startswith(SCORES)}
             outcomes[arm, seed] = Outcome("complete", value_of(trial), system_attrs=scores)
@@ -346,12 +346,15 @@ def replicate_best_trial(record: NetworkRecord, objective: NetworkObjective, sto
     seed.
     """
     best = record.best
-    if best is None or record.is_restart or not record.arm.replicates:
+    if best is None or record.is_restart or not record.arm.copied_settings:
         return
     experiment = objective.as_trained(best)
     if not is_random(experiment):
         return
-    arms = {BASELINE: (experiment.unsearched, dict[str, Any]()), BEST: (experiment, best.params)}
+    arms = {
+        BASELINE_ARM: (experiment.unsearched, dict[str, Any]()),
+        BEST_ARM: (experiment, best.params),
+    }
     fingerprint = experiment_fingerprint(record.config)
     [seed] = confirmation_seeds(fingerprint, best.params, 1)
     needed = [(best.number, arm, seed) for arm in arms]
@@ -369,22 +372,22 @@ def _arms(
 ) -> dict[int, tuple[NetworkObjective, Json]]:
     """Map each network of a confirmation to its experiment and its offsets.
 
-    Keys are :data:`BASELINE`, :data:`BEST` and :data:`FIRST`. BEST and FIRST are omitted if they
-    would be equal to BASELINE.
+    Keys are :data:`BASELINE_ARM`, :data:`BEST_ARM` and :data:`FIRST_ARM`. The last two are omitted
+    if they would be equal to the first.
     """
     best_objective = objective.as_trained(best)
     first = record.done_trials[0]
     unsearched = best_objective.unsearched
-    arms: dict[int, tuple[NetworkObjective, Json]] = {BASELINE: (unsearched, {})}
+    arms: dict[int, tuple[NetworkObjective, Json]] = {BASELINE_ARM: (unsearched, {})}
     if best_objective.moves(best.params) or unsearched is not best_objective:
-        arms[BEST] = (best_objective, best.params)
+        arms[BEST_ARM] = (best_objective, best.params)
     if objective.compared is not None:
         return arms
     searched = best_objective.distributions
     hyperparameters = {k: v for k, v in best.params.items() if k not in searched}
     first_hyperparameters = {k: v for k, v in first.params.items() if k not in searched}
     if hyperparameters != first_hyperparameters:
-        arms[FIRST] = (objective.as_trained(first), {})
+        arms[FIRST_ARM] = (objective.as_trained(first), {})
     return arms
 
 
@@ -563,7 +566,7 @@ def confirmation_of(runs: ConfirmationRuns) -> Confirmation:
     """Return the confirmation that follows from its training runs."""
     n_claims = 2 ** (runs.rank - 1)
     values = runs.values
-    n_examples = runs.scores[BASELINE].shape[1]
+    n_examples = runs.scores[BASELINE_ARM].shape[1]
     level = 1 - ALPHA / n_claims
     sign = 1
     if runs.is_loss:
@@ -571,14 +574,14 @@ def confirmation_of(runs: ConfirmationRuns) -> Confirmation:
     gains = np.zeros(0)
     replication = Estimate(0.0, 0.0, 0.0)
     hyperparameters = None
-    if BEST in values:
-        gains = sign * (values[BEST] - values[BASELINE])
+    if BEST_ARM in values:
+        gains = sign * (values[BEST_ARM] - values[BASELINE_ARM])
         replication = mean_gain(gains, n_claims, n_examples)
-    if FIRST in values:
-        of_seeds = sign * (values[BASELINE] - values[FIRST])
+    if FIRST_ARM in values:
+        of_seeds = sign * (values[BASELINE_ARM] - values[FIRST_ARM])
         hyperparameters = mean_gain(of_seeds, n_claims, n_examples)
     tested = runs.own
-    baselines = runs.scores[BASELINE]
+    baselines = runs.scores[BASELINE_ARM]
     higher = difference_from_mean(
         tested.scores, baselines, tested.groups, tested.n_rare, level=level
     )
@@ -587,7 +590,7 @@ def confirmation_of(runs: ConfirmationRuns) -> Confirmation:
     if sign > 0:
         vs_baselines = higher
     test_score = own_estimate(tested, level)
-    baseline_scores = values[BASELINE].tolist()
+    baseline_scores = values[BASELINE_ARM].tolist()
     return Confirmation(
         trial=runs.trial,
         rank=runs.rank,

@@ -29,7 +29,7 @@ from adnn_optuna.experiments.contract_file import (
     claim_of,
 )
 from adnn_optuna.experiments.network_objective import NetworkObjective
-from adnn_optuna.experiments.records import BASELINE, BEST
+from adnn_optuna.experiments.records import BASELINE_ARM, BEST_ARM
 from adnn_optuna.networks.retraining import retrain
 from adnn_optuna.stats.example_scores import mean_gain
 from adnn_optuna.stats.intervals import student_half_width
@@ -156,9 +156,9 @@ def new_pairs(
             "other seeds."
         )
     params = contract["best"]["params"]
-    arms: dict[int, Json] = {BASELINE: {}}
+    arms: dict[int, Json] = {BASELINE_ARM: {}}
     if objective.moves(params):
-        arms[BEST] = params
+        arms[BEST_ARM] = params
     seeded = [objective.replace(seed=seed) for seed in seeds]
     starts = [each.starts(arm) for arm in arms.values() for each in seeded]
     runs = retrain(objective.trainer, starts, bar=bar)

@@ -234,7 +234,7 @@ ARMS: dict[str, Arm] = {
                 starts_at_baseline=True,
                 objective=lambda objective, _: objective.replace(space=RESTARTS),
                 is_batched=True,
-                replicates="",
+                copied_settings="",
             ),
             NetworkArm(
                 "longer",
@@ -245,7 +245,7 @@ ARMS: dict[str, Arm] = {
                 is_control=True,
                 ends_by_itself=True,
                 spent="one longer training run",
-                replicates="",
+                copied_settings="",
             ),
             NetworkArm(
                 LEARNING_RATE,
@@ -254,7 +254,7 @@ ARMS: dict[str, Arm] = {
                 objective=_of_learning_rates,
                 is_control=True,
                 spent="a search of the learning rate",
-                replicates="learning rate",
+                copied_settings="learning rate",
             ),
             NetworkArm(
                 "constant",
@@ -282,7 +282,7 @@ ARMS: dict[str, Arm] = {
                 ends_by_itself=True,
                 spent="an average of networks",
                 later="prediction costs {n} times as much",
-                replicates="",
+                copied_settings="",
             ),
         )
     },

@@ -24,7 +24,7 @@ CONFIRMATION_NAMES = ("trial", "arm", "seed")
 """The parameters that identify a training run on a new seed."""
 # The arms of a confirmation: the baseline network with the best trial's hyperparameters, the best
 # network, and the baseline network with the first trial's hyperparameters.
-BASELINE, BEST, FIRST = range(3)
+BASELINE_ARM, BEST_ARM, FIRST_ARM = range(3)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,8 +195,8 @@ class NetworkRecord(SearchRecord):
         scores = made_evaluations(self.confirming, CONFIRMATION_NAMES)
         experiment = experiment_fingerprint(self.config)
         [seed] = confirmation_seeds(experiment, self.best.params, 1)
-        baseline = scores.get((self.best.number, BASELINE, seed), math.nan)
-        best = scores.get((self.best.number, BEST, seed), math.nan)
+        baseline = scores.get((self.best.number, BASELINE_ARM, seed), math.nan)
+        best = scores.get((self.best.number, BEST_ARM, seed), math.nan)
         return self.improvement(best, baseline)
 
 

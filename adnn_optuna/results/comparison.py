@@ -634,8 +634,8 @@ class Comparison(Printed):
         for row in self.numbers.replication:
             word = _REPLICATION.get(str(row.verdict), "not shown to replicate")
             label = f"{short_labels(self.results)[row.arm]}, new seeds"
-            replicates = self.numbers.records[row.arm][0].arm.replicates
-            remark = f"{replicates}: {word}"
+            copied_settings = self.numbers.records[row.arm][0].arm.copied_settings
+            remark = f"{copied_settings}: {word}"
             lines.append(difference(label, row.estimate, self.numbers.unit, remark))
         return lines
 

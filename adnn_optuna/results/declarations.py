@@ -91,7 +91,7 @@ def declared_arm(arm: Arm, name: str = "") -> DeclaredArm:
     return {
         "name": name or arm.name,
         "is_control": arm.is_control,
-        "may_replicate": bool(arm.replicates),
+        "may_replicate": bool(arm.copied_settings),
     }
 
 

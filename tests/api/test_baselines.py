@@ -41,7 +41,7 @@ TRAINED_OTHERWISE = [
         is_control=True,
         ends_by_itself=True,
         spent="smaller batches",
-        replicates="batch size",
+        copied_settings="batch size",
     ),
     NetworkArm(
         "batch_size",
@@ -49,7 +49,7 @@ TRAINED_OTHERWISE = [
         objective=over_batches,
         is_control=True,
         spent="the batch size",
-        replicates="batch size",
+        copied_settings="batch size",
     ),
 ]
 

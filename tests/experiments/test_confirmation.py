@@ -21,7 +21,7 @@ from adnn_optuna.experiments.confirmation import (
     read_runs,
     replicate_best_trial,
 )
-from adnn_optuna.experiments.records import BASELINE, BEST, FIRST
+from adnn_optuna.experiments.records import BASELINE_ARM, BEST_ARM, FIRST_ARM
 from adnn_optuna.networks.retraining import retrain
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ def test_best_and_baseline_network_are_trained_on_the_same_new_seeds(
     assert new_runs.own.scores.mean() == result.test_value
     fresh = objective.replace(seed=new_runs.seeds[4])
     runs = [*retrain(fresh.trainer, [[fresh.baseline_start], [fresh.start(best.params)]])]
-    for arm, run in zip((BASELINE, BEST), runs, strict=True):
+    for arm, run in zip((BASELINE_ARM, BEST_ARM), runs, strict=True):
         assert (new_runs.scores[arm][4] == run.scores).all()
-    assert new_runs.scores.keys() == {BASELINE, BEST}
+    assert new_runs.scores.keys() == {BASELINE_ARM, BEST_ARM}
     assert len({tuple(scores) for of_arm in new_runs.scores.values() for scores in of_arm}) == 12
 
 
@@ -123,9 +123,9 @@ def test_wrong_numbers_of_groups_are_refused(wrong: float) -> None:
 
 def test_a_best_trial_without_offsets_has_no_arm(objective: InitOffsetObjective) -> None:
     result = adnn.search(objective, "random_restart", max_trial=3)
-    assert confirmed(result).scores.keys() == {BASELINE}
+    assert confirmed(result).scores.keys() == {BASELINE_ARM}
     unmoved = adnn.search(objective, "greedy", max_trial=1)
-    assert confirmed(unmoved).scores.keys() == {BASELINE}
+    assert confirmed(unmoved).scores.keys() == {BASELINE_ARM}
 
 
 def test_hyperparameters_of_the_first_trial_are_an_arm() -> None:
@@ -138,8 +138,8 @@ def test_hyperparameters_of_the_first_trial_are_an_arm() -> None:
     runs, best = confirmed(result), result.best
     first = result.study.trials[0]
     assert best.params["rate"] != first.params["rate"]
-    assert runs.scores.keys() == {BASELINE, BEST, FIRST}
-    for arm, trial in ((BASELINE, best), (FIRST, first)):
+    assert runs.scores.keys() == {BASELINE_ARM, BEST_ARM, FIRST_ARM}
+    for arm, trial in ((BASELINE_ARM, best), (FIRST_ARM, first)):
         fresh = objective.of(trial.params).replace(seed=runs.seeds[0])
         [run] = retrain(fresh.trainer, [[fresh.baseline_start]])
         assert (runs.scores[arm][0] == run.scores).all()
@@ -154,7 +154,7 @@ def test_squared_errors_of_a_regression_are_stored() -> None:
     result = adnn.search(objective, "greedy", max_trial=2)
     runs = confirmed(result)
     assert runs.own.scores.mean(dtype=float) == pytest.approx(result.test_value, rel=1e-6)
-    assert runs.scores[BASELINE].shape == (6, 60)
+    assert runs.scores[BASELINE_ARM].shape == (6, 60)
 
 
 def test_without_randomness_there_are_no_new_seeds() -> None:
@@ -202,7 +202,7 @@ def test_evaluations_of_another_study_of_the_same_name_are_not_reused(
     other_objective = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=training)
     second = confirmed(adnn.search(other_objective, "greedy", **options))
     assert not {*first.seeds} & {*second.seeds}
-    assert second.scores[BASELINE].shape == (6, 100)
+    assert second.scores[BASELINE_ARM].shape == (6, 100)
     # A new search for the first experiment reuses its training runs.
     optuna.delete_study(study_name="s", storage=storage)
     again = adnn.search(objective, "greedy", **options)

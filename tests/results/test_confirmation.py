@@ -12,7 +12,7 @@ from stored_studies import confirmation
 
 from adnn_optuna._units import Estimate
 from adnn_optuna.experiments.confirmation import Confirmation, confirmation_of
-from adnn_optuna.experiments.records import BASELINE, BEST, FIRST
+from adnn_optuna.experiments.records import BASELINE_ARM, BEST_ARM, FIRST_ARM
 
 _SPREAD = 0.25  # The standard deviation of networks' abilities.
 
@@ -37,7 +37,7 @@ def world(rng: np.random.Generator, *, n: int = 359, gain: float = 0.0, k: int =
     best = int(np.argmax(abilities[:30] + rng.normal(0, 0.15, 30)))
     chosen = abilities[[best, *range(30, 30 + 2 * k)], np.newaxis]
     is_right = chosen - rng.normal(0, 2, n) + rng.normal(0, 1, (len(chosen), n)) > 0
-    scores = {BASELINE: is_right[1 : 1 + k], BEST: is_right[1 + k :]}
+    scores = {BASELINE_ARM: is_right[1 : 1 + k], BEST_ARM: is_right[1 + k :]}
     facts = confirmation_of(confirmation(is_right[0], scores))
     holds, usual, moved = (
         float(stats.norm.cdf(ability / math.sqrt(1 + 2**2 + spread**2)))
@@ -81,12 +81,12 @@ def test_intervals_contain_the_true_value_in_many_worlds(n: int, gain: float, k:
 class TestConfirmation:
     def test_of_a_search_without_offsets_gains_exactly_nothing(self) -> None:
         own_scores, unmoved = np.arange(10) < 9, np.arange(10) < np.full((6, 1), 8)
-        facts = confirmation_of(confirmation(own_scores, {BASELINE: unmoved}))
+        facts = confirmation_of(confirmation(own_scores, {BASELINE_ARM: unmoved}))
         assert (facts.replication, facts.gains) == (Estimate(0, 0, 0), ())
         assert facts.baselines == (0.8,) * 6
 
     def test_hyperparameters_have_a_gain_of_their_own(self) -> None:
-        right = {BASELINE: 8, BEST: 9, FIRST: 5}
+        right = {BASELINE_ARM: 8, BEST_ARM: 9, FIRST_ARM: 5}
         scores = {arm: np.arange(10) < np.full((6, 1), n) for arm, n in right.items()}
         facts = confirmation_of(confirmation(np.arange(10) < 9, scores))
         assert facts.gains == pytest.approx((0.1,) * 6)
