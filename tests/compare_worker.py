@@ -22,7 +22,9 @@ def tiny_objective() -> adnn.InitOffsetObjective:
 
 
 class Cluster(futures.Executor):
-    """An executor like Dask's: jobs run elsewhere on copies, and get no signals from here."""
+    """An executor like Dask's: jobs run in other processes, on copies, and signals do not reach
+    them.
+    """
 
     def __init__(self) -> None:
         self._workers = futures.ThreadPoolExecutor(2)
@@ -36,7 +38,7 @@ class Cluster(futures.Executor):
 
 
 def compare(**changes: Any) -> adnn.Comparison:
-    """Compare until all is decided, with a margin of half of the range."""
+    """Compare until all claims are decided, with a margin of half of the range."""
     settings: dict[str, Any] = {
         "samplers": ("greedy",),
         "max_trial": 3,

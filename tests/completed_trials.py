@@ -1,4 +1,4 @@
-"""Completed trials of a study, also in a database of a process that may be killed."""
+"""Completed trials of a study, which may be in the database of a process that was killed."""
 
 from __future__ import annotations
 

@@ -28,7 +28,9 @@ _load_once = functools.cache(_load)
 
 
 def _load_migration(folder: str, file: str) -> ModuleType:
-    """Save each of the hundreds of databases most of the time in which Optuna opens it."""
+    """Load each migration once, because hundreds of databases would spend most of their time on
+    it.
+    """
     return _load(folder, file) if file == "env.py" else _load_once(folder, file)
 
 
@@ -46,7 +48,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(autouse=True)
 def optuna_warns_only() -> Iterator[None]:
-    """Set Optuna's log to warnings, as tests log thousands of trials; reset it after each test."""
+    """Silence Optuna's logs below warnings, and reset the level after each test."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     yield
@@ -67,7 +69,7 @@ def storage() -> InMemoryStorage:
 
 @pytest.fixture
 def logs(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """Return a capture of Optuna's logs, which otherwise do not reach other handlers."""
+    """Return a capture of Optuna's logs, which pytest does not capture by default."""
     optuna.logging.enable_propagation()
     yield caplog
     optuna.logging.disable_propagation()

@@ -1,4 +1,4 @@
-"""Contracts of small searches, and functions with which tests change them."""
+"""Contracts of small searches, and functions that change the contracts."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ DATA = "few digits.npz"
 
 def few_digits() -> tuple[np.ndarray, np.ndarray]:
     digits = adnn.load_dataset("digits")
-    # With this many images, one test image is at most half a percentage point.
+    # With this many images, one test image counts at most half a percentage point.
     return digits.x_train[:1050], digits.y_train[:1050]
 
 
 def weights_of(path: Path) -> Path:
-    """Return the path of the weights file that a contract names."""
+    """Return the path of a contract's weights file."""
     return path.with_name(json.loads(path.read_text())["files"]["weights"]["name"])
 
 
@@ -67,7 +67,7 @@ def leaves(node: Any, path: str = "") -> list[str]:
 
 
 def verify_here(path: Path, data_dir: Path | str | None = None) -> adnn.Verdict:
-    """Check a contract in this process, which is faster than the process of a verification."""
+    """Check a contract in this process, which is faster than the separate process of `verify`."""
     try:
         contract = read_contract(path)
     except RefusedError as error:
@@ -77,7 +77,7 @@ def verify_here(path: Path, data_dir: Path | str | None = None) -> adnn.Verdict:
 
 
 def check_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Check contracts in this process, as tests have replaced the compiler here."""
+    """Check contracts in this process, because the test has replaced the compiler here."""
     apart: Any = lambda contract, folder, limits, **o: verified(contract, folder, **o)  # noqa: E731
     monkeypatch.setattr("adnn_optuna.contracts.verify.verified_apart", apart)
 
@@ -114,14 +114,14 @@ def with_more_gain(content: Any, gain: float) -> Any:
 
 
 def beside(content: dict[str, Any], file: Path, path: Path) -> Path:
-    """Write a contract with another weights file beside it, as a forger would."""
+    """Write a contract with another weights file, as a forger would."""
     weights = {"name": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     content["files"]["weights"] = weights
     return forged(content, path)
 
 
 def with_file(path: Path, kind: str, file: Path) -> Path:
-    """Write a contract again with another file beside it, as a forger would."""
+    """Write a contract again with another file, as a forger would."""
     content = json.loads(path.read_text())
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     content["files"][kind] = {"name": file.name, "sha256": sha256}

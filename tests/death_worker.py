@@ -1,7 +1,7 @@
-"""Functions that store, called by workers that die, or wait, before one of their writes.
+"""Functions that store, called by workers that die or wait before one of their writes.
 
-A server that has imported TensorFlow, but not used it, forks the workers. This takes no time. In a
-fork of a process that has trained, TensorFlow would wait forever.
+A server that has imported TensorFlow, but not used it, forks the workers. So a worker starts at
+once. In a fork of a process that has trained, TensorFlow would wait forever.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 Verb = Callable[[str], Any]
-"""A function of a database's URL that calls a public function and returns plain data."""
+"""A function of a database's URL. It calls a public function and returns plain data."""
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "BEGIN")
 
@@ -43,7 +43,9 @@ def path_of(url: str) -> Path:
 
 
 def evaluated(url: str) -> list[tuple[int, str]]:
-    """Return the process and the subject of each evaluation for a database, in their order."""
+    """Return the process and the subject of each evaluation for a database, in chronological
+    order.
+    """
     log = path_of(url).with_suffix(".log")
     lines = log.read_text().splitlines() if log.exists() else []
     pairs = (line.split(" ", 1) for line in lines)
@@ -51,7 +53,7 @@ def evaluated(url: str) -> list[tuple[int, str]]:
 
 
 def valued(url: str, *key: float, of: str = "") -> float:
-    """Return a number for a key, equal in all processes, and log the evaluation."""
+    """Log the evaluation, and return a number that depends only on the key."""
     with path_of(url).with_suffix(".log").open("a") as log:
         log.write(f"{os.getpid()} {of} {key}\n")
     return sum(map(hash, key)) % 97 / 97
@@ -64,7 +66,7 @@ def polynomial(trial: Any) -> float:
 
 def function_of(url: str) -> Callable[[Any, int], float]:
     def function(trial: Any, seed: int) -> float:
-        # The arms of a comparison may ask for the same key.
+        # Arms of a comparison may evaluate the same key.
         study_name = trial.study.study_name
         return polynomial(trial) + 0.1 * valued(url, trial.params["x"], seed, of=study_name)
 
@@ -72,7 +74,7 @@ def function_of(url: str) -> Callable[[Any, int], float]:
 
 
 def told_of_function(result: Any) -> str:
-    # As text, because the NaN of a CI does not equal itself.
+    # The text is compared, because the NaN of a CI does not equal itself.
     replicates = [*result.replicates.values()]
     return repr((result.best_params, result.value, result.record.new_values, replicates))
 
@@ -108,7 +110,7 @@ def search_enqueued(url: str) -> Any:
 
 
 def confirm_twice(url: str) -> Any:
-    """Search, and confirm on more new seeds later."""
+    """Search and confirm, and later confirm on more new seeds."""
     options: Any = {"max_trial": 2, "storage": url, "study_name": "s"}
     for confirm in (1, 3):
         result = adnn.search(function_of(url), "random", **options, confirm=confirm)
@@ -154,7 +156,7 @@ def compare_functions_until_decided(url: str) -> Any:
 
 
 def resume_comparison(url: str) -> Any:
-    """Compare, or resume a comparison that is declared already."""
+    """Compare, or resume a declared comparison."""
     function = function_of(url)
     options: Any = {"max_trial": 2, "seeds": range(2), "confirm": 1}
     attrs_by_study = {
@@ -209,7 +211,7 @@ def measure_variance_by_executor(url: str) -> Any:
 
 
 def keep(url: str) -> Any:
-    """Judge a baseline, a candidate without a gain, a better candidate, and one more candidate."""
+    """Judge a baseline, a candidate without a gain, a better candidate, and another candidate."""
     returned = []
     for label, gain in {"first": 0, "same": 0, "better": 2, "later": 1.9}.items():
 
@@ -294,7 +296,7 @@ OF_FUNCTIONS: dict[str, tuple[Verb, ...]] = {
     "measure_variance": (measure_variance, measure_variance_by_executor),
     "keep": (keep,),
 }
-"""The functions of this module that call a verb, by the verb's name."""
+"""The functions of this module that call a public function, by the public function's name."""
 OF_NETWORKS: dict[str, tuple[Verb, ...]] = {
     "search": (search, search_by_rounds),
     "compare": (compare,),
@@ -321,9 +323,11 @@ AT_ONCE = {
 
 
 def make_database(path: Path) -> str:
-    """Make a database with two studies of a user, of which copies are opened quickly."""
+    """Make a database with two studies of a user. Tests open copies of it, because that is
+    faster.
+    """
     url = f"sqlite:///{path}"
-    # Without our write-ahead logging, the whole database is in the one file that is copied.
+    # Without our write-ahead logging, the copied file contains the whole database.
     sampler = optuna.samplers.RandomSampler(0)
     study = optuna.create_study(storage=url, study_name="given", sampler=sampler)
     study.enqueue_trial({"x": 0.5, "y": 0.5})
@@ -340,13 +344,13 @@ def copy_database(url: str, to: Path) -> str:
 
 
 def at_write(number: int, then: Callable[[], object]) -> list[int]:
-    """Call ``then`` before a write of this process (from number 1 on); return the count."""
+    """Call ``then`` before the write with this number, from 1 on. Return the number of writes."""
     n_writes = [0]
 
     @sqlalchemy.event.listens_for(sqlalchemy.Engine, "before_cursor_execute")
     def before(connection: Any, _: Any, statement: str, *__: Any) -> None:
         driver = connection.connection.driver_connection
-        # At the first statement of a transaction, nothing is locked yet.
+        # At the first statement of a transaction, no lock is held yet.
         if not driver.in_transaction and statement.startswith(WRITES):
             n_writes[0] += 1
             if n_writes[0] == number:
@@ -389,7 +393,7 @@ def begin(work: Callable[..., None], *args: Any) -> tuple[Any, Connection]:
 def content(url: str) -> dict[str, Any]:
     """Return the contents of a database by study: trials that count, and names of attributes.
 
-    Numbers of trials and times are omitted, as the dead workers' trials have numbers, too.
+    Trial numbers and times are omitted, as trials of dead workers have numbers, too.
     """
     contents: dict[str, Any] = {}
     storage = open_storage(url)

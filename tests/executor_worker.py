@@ -1,4 +1,4 @@
-"""Functions that any process can import, for executors."""
+"""Functions for executors, importable in any process."""
 
 from __future__ import annotations
 

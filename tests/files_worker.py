@@ -1,4 +1,4 @@
-"""Write files in forked processes, each of which is killed before another step of writing."""
+"""Write files in forked processes, and kill each process before another step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def kill_before(step: int, folder: Path) -> None:
-    """Let this process be killed after this number of steps: files opened, moved or removed."""
+    """Let this process be killed after this number of steps: opened, moved or removed files."""
     n_steps = 0
 
     def count(event: str, arguments: tuple[object, ...]) -> None:
@@ -43,7 +43,9 @@ def killed_before(step: int, folder: Path, write: Callable[[], None]) -> bool:
 
 
 def contract_of(folder: Path) -> str:
-    """Return the version of the stored contract, and whether it names its own weights."""
+    """Return the version of the stored contract, and whether the contract names its weights
+    file.
+    """
     content = json.loads((folder / "a.json").read_text())
     weights = folder / content["files"]["weights"]["name"]
     is_whole = (
@@ -53,7 +55,9 @@ def contract_of(folder: Path) -> str:
 
 
 def main(what: str, folder: Path) -> None:
-    """Print, for each step, the contents and the number of new files after a death before it."""
+    """For each step, let a process die before it; print the contents and the number of new
+    files.
+    """
 
     def write(version: str, size: int) -> None:
         if what == "text":
@@ -61,7 +65,7 @@ def main(what: str, folder: Path) -> None:
                 for _ in range(2):
                     file.write(version * (size // 2))
                     file.flush()
-                    sys.audit("open", str(folder))  # This step has a half-written file.
+                    sys.audit("open", str(folder))  # At this step, a half-written file exists.
         else:
             weights = {"kernel": np.full(size, len(version))}
             Contract({"version": version}, weights).save(folder / "a.json")

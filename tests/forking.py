@@ -1,4 +1,4 @@
-"""A server that has imported the workers' modules and forks them, so a kill costs no start-up."""
+"""A server that has imported the workers' modules. Forks of it start without imports."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ def forking(*modules: str) -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*modules])
     with pytest.MonkeyPatch.context() as patch:
-        # The server finds modules only by its environment, and ignores modules that it does not
-        # find.
+        # The server finds modules only through its environment. It ignores missing modules.
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         forkserver.ensure_running()
     return context

@@ -1,7 +1,8 @@
 """A search of a function in a separate process without TensorFlow.
 
 Arguments: how the storage is opened (a name of ``STORAGES``), its URL, path or address, the number
-of trials, and in which of its own trials the process kills itself (0: in none).
+of trials, and the trial in which the process kills itself (counted among its own trials; 0:
+never).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Draw mutants of the code, and run the tests on each: which faults would the tests notice?
+"""Draw mutants of the code and run the tests on them, to find faults that no test detects.
 
-``make mutants`` calls it. Mutants and what is known of them stay in ``mutants``, so an interrupted
-run goes on where it was, and changed functions are mutated again. ``mutmut show NAME`` prints a
+``make mutants`` calls this script. The folder ``mutants`` keeps mutants and results, so an
+interrupted run continues, and changed functions get new mutants. ``mutmut show NAME`` prints a
 mutant.
 """
 
@@ -18,16 +18,16 @@ from pathlib import Path
 from scipy.stats import binomtest
 
 MUTANTS = Path("mutants")
-# mutmut stores these exit codes: all tests passed on the mutant, or no test reaches it.
+# mutmut's exit codes for a mutant that all tests passed, and for a mutant that no test reaches.
 SURVIVED, NO_TESTS = 0, 33
-# With its first test run, mutmut makes all mutants, and learns which tests reach which function.
+# In its first test run, mutmut makes all mutants, and records which tests reach which function.
 FIRST = "adnn_optuna.samplers._moves.x_generat*__mutmut_1"
 
 
 def mutmut(*names: str) -> None:
     """Run the tests on all mutants that match the names."""
-    # Tests, and processes that they start, must import the mutants, not the installed package.
-    # Python ignores folders on its path that did not exist when it began.
+    # Tests and their child processes must import the mutants, not the installed package. Python
+    # ignores folders on its path that did not exist when it started.
     MUTANTS.mkdir(exist_ok=True)
     environment = {**os.environ, "PYTHONPATH": str(MUTANTS.resolve())}
     subprocess.run([sys.executable, "-m", "mutmut", "run", *names], env=environment, check=True)
@@ -49,7 +49,7 @@ def main() -> None:
     if not known():
         mutmut(FIRST)
     names = sorted(known())
-    # A larger number of mutants begins with the same ones, as the order is random but fixed.
+    # A larger sample begins with the same mutants, because the random order is fixed.
     random.Random(arguments.seed).shuffle(names)
     sampled = names[: arguments.number]
     codes = known()

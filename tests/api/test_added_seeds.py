@@ -34,7 +34,7 @@ CONTROLS = [name for name, arm in ARMS.items() if arm.is_control]
 
 
 def killed(path: Path, controls: str, n_trials: int) -> None:
-    """Compare in a process that is killed once it has completed this number of trials."""
+    """Compare in a process that is killed after this number of completed trials."""
     arguments = [compare_worker.__file__, f"sqlite:///{path}", controls]
     process = subprocess.Popen([sys.executable, *arguments])
     deadline = time.monotonic() + 120
@@ -75,7 +75,7 @@ def test_killed_comparison_says_the_same_as_an_undisturbed_one(
 
 
 def n_runs(storage: optuna.storages.BaseStorage) -> int:
-    """Return how many runs of arms are stored."""
+    """Return the number of stored runs of arms."""
     names = optuna.get_all_study_names(storage)
     return sum(re.fullmatch(r".*/seed=\d+", name) is not None for name in names)
 
@@ -108,7 +108,7 @@ class TestStopping:
         settings: dict[str, Any] = {"controls": (), "margin": 1e-9, "storage": storage}
         comparison = compare(max_time=1e-9, **settings)
         assert comparison.seeds == SEEDS[:N_CORES]
-        # The time is for all seeds, and cuts no seed off.
+        # The time limit is for all seeds together, and cuts off no seed.
         assert all(run.record.is_over for runs in comparison.results.values() for run in runs)
         assert comparison.numbers.n_inconclusive == 1
         assert compare(max_time=comparison.numbers.seconds, **settings).seeds == comparison.seeds

@@ -1,4 +1,4 @@
-"""The baseline of a comparison's arms: one network for each seed, whatever an arm changes."""
+"""The baseline of a comparison's arms: each seed has one network, which no arm changes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ TRAINED_OTHERWISE = [
 
 @pytest.fixture
 def controls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the names of all controls, also of controls that train otherwise."""
+    """Return the names of all controls, including the controls that change the training."""
     for arm in TRAINED_OTHERWISE:
         monkeypatch.setitem(ARMS, arm.name, arm)
     return [name for name, arm in ARMS.items() if arm.is_control]
@@ -71,7 +71,7 @@ def test_baseline_is_the_same_for_all_samplers_and_controls(controls: list[str])
         baselines = (run.baseline, run.test_baseline)
         assert baselines == (plain.baseline, plain.test_baseline), name
         assert run.test_gain == pytest.approx(run.test_value - plain.test_baseline), name
-    # The controls are not copies of the baseline, and neither are they on new seeds.
+    # The controls are not copies of the baseline. Their runs on new seeds are not copies, either.
     replicated = {row.arm: row.estimate.value for row in comparison.numbers.replication}
     for arm in TRAINED_OTHERWISE:
         [run] = comparison.results[arm.name]

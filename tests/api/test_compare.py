@@ -56,7 +56,7 @@ def test_a_stored_comparison_continues(objective: InitOffsetObjective, url: str)
         ):
             assert completed(run.study) == completed(uninterrupted_run.study)
     names = {f"compare/{s}/seed={i}" for s in settings["samplers"] for i in range(3)}
-    # The last studies are the new seeds of each run of greedy.
+    # The last studies are runs on new seeds, one for each run of greedy.
     names |= {f"compare/greedy/seed={i}/confirmation" for i in range(3)}
     assert set(optuna.get_all_study_names(url)) == {"compare", *names}
 
@@ -77,7 +77,8 @@ def test_own_samplers_have_labels(
         seeds=(0, 1),
     )
     assert list(comparison.table().index) == ["TPE", "one sampler", "walk", "random_restart"]
-    # Each run has its own copy of the sampler: it draws the same for each seed, with a warning.
+    # Each run has its own copy of the sampler, so it draws the same for each seed. A warning says
+    # so.
     assert [r.getMessage() for r in logs.records if "for all seeds" in r.getMessage()]
     first, second = comparison.results["one sampler"]
     assert [t.params for t in first.study.trials] == [t.params for t in second.study.trials]
@@ -307,8 +308,7 @@ def test_an_interrupted_comparison_is_resumed_by_its_name(
         adnn.resume(url, "compare", sampler="greedy")
     resumed, whole = adnn.resume(url, "compare"), adnn.compare(objective, **arguments)
     assert resumed.numbers.is_complete
-    # Only one of the two comparisons compiled the network, so the seconds after three trials
-    # differ.
+    # Only one of the two comparisons compiles the network, so their times for three trials differ.
     texts = [
         re.sub(r"( 3) +\d+\.\d\d\b.*$", r"\1", without_reuse(each), flags=re.MULTILINE)
         for each in (resumed, whole)

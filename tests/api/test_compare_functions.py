@@ -32,7 +32,7 @@ PATHS = [HERE, str(Path(__file__).parents[1])]
 
 
 def smooth(trial: Any, seed: int) -> float:
-    """Return a noisy distance. The seed belongs to the trial, so the noise does, too."""
+    """Return a noisy distance. The noise depends on the trial and its seed."""
     x = [trial.suggest_float(name, -5, 5) for name in "xyz"]
     return sum((value - 1) ** 2 for value in x) + 0.1 * float(np.random.default_rng(seed).normal())
 
@@ -233,7 +233,7 @@ class TestObjectives:
             assert search.test_value == pytest.approx(np.mean(values))
         again = adnn.resume(storage, "compare", objective=objective)
         assert again.differences().equals(comparison.differences())
-        # The user's value also counts for a run in which all trials failed.
+        # The value that the user passes also counts for a run in which all trials failed.
         nothing = compare(lambda _: math.nan, max_trial=2, failed=100.0)
         assert [*nothing.differences()["pairs"]] == [6]
         assert {search.test_value for search in nothing.numbers.runs} == {100.0}
@@ -407,7 +407,7 @@ def test_equal_samplers_are_seldom_said_to_differ() -> None:
 
 
 def seeded(n: int) -> dict[str, Any]:
-    """Return random search under several names; each name proposes points of its own."""
+    """Return random search under several names; each name has its own proposals."""
 
     def factory(i: int) -> Any:
         return lambda seed, _: optuna.samplers.RandomSampler(seed=seed + i)
@@ -474,8 +474,7 @@ def test_whether_seeds_redraw_splits_must_be_set() -> None:
     [row] = comparison.numbers.paired_differences
     assert row.mean == alone.mean
     assert row.high - row.low > alone.high - alone.low
-    # Each value is a mean over three splits. The share that the splits have in common stays as
-    # large.
+    # Each value is a mean over three splits, but any two splits overlap as much as before.
     comparison = adnn.compare(objective, resampled=(80, 20), **{**options, "confirm": 3})
     [row] = comparison.numbers.paired_differences
     by_arm = {
@@ -545,7 +544,7 @@ class TestErrors:
 
 @pytest.mark.parametrize("attributes", [{}, {"mine": 1}])
 def test_a_head_that_says_nothing_is_declared(attributes: Any) -> None:
-    """A worker may die between creating the study and declaring its kind."""
+    """A worker may die after it created the study and before it declares the study's kind."""
     storage = optuna.storages.InMemoryStorage()
     head = optuna.create_study(storage=storage, study_name="compare")
     for name, value in attributes.items():

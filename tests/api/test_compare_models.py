@@ -64,7 +64,7 @@ def test_better_models_have_intervals_and_a_win_rate() -> None:
     pairs = np.subtract(*comparison.numbers.arms.values())
     table = comparison.differences().loc[("small", "wide")]
     assert table["difference"] == pytest.approx(pairs.mean())
-    # The upper end for 0 of 6 wins: 1 - .025 ** (1 / 6).
+    # The upper end of the CI for 0 of 6 wins is 1 - .025 ** (1 / 6).
     assert table["win_rate_low"] == 0
     assert table["win_rate_high"] == pytest.approx(0.4593, abs=1e-4)
     half = 2.5706 * pairs.std(ddof=1) * math.sqrt(1 / 6 + 359 / 1079)

@@ -146,7 +146,7 @@ class TestBaseline:
         assert [(row.arm, row.other) for row in rows] == [("a", "b"), ("c", "b")]
         assert options == {"paired": False} or {row.verdict for row in rows} == {"worse"}
         all_pairs = adnn.compare_values(values, **options).numbers.differences
-        # Two claims share the error rate, not three claims.
+        # With a baseline, two claims share the error rate; without a baseline, three claims do.
         assert rows[0].high - rows[0].low < all_pairs[0].high - all_pairs[0].low
         two = {label: values[label] for label in "ab"}
         [alone] = adnn.compare_values(two, baseline="b", **options).numbers.differences
@@ -177,10 +177,10 @@ class TestTelling:
             page = (tmp_path / "v.html").read_text()
             assert "b vs &lt;i&gt;" in page or "&lt;i&gt; vs b" in page
             assert ("is within ±0.1." in page) == ("margin" in options)
-            assert len(comparison.plot().layout.yaxis2.ticktext) == 1  # One difference.
+            assert len(comparison.plot().layout.yaxis2.ticktext) == 1  # There is one difference.
             assert (
                 len(comparison.plot("values").data) == 4
-            )  # The values of each arm, and the means of the arms.
+            )  # The figure has the values and the means of the arms.
 
 
 class TestTables:
@@ -450,7 +450,7 @@ class TestSplitsAndFolds:
 
 
 class TestGroups:
-    """Rows that belong together, such as questions of one passage."""
+    """Rows that belong together, such as questions about one passage."""
 
     TABLE = pd.DataFrame(
         {
@@ -575,8 +575,8 @@ class TestOrder:
 
 
 def test_a_tie_that_only_rounding_breaks_decides_nothing() -> None:
-    # For 359 images, rounding to 1e-12 had turned an upper end of 0 into -3e-13, and the verdict
-    # into worse.
+    # For 359 images, rounding to 1e-12 turned an upper end of 0 into -3e-13, and the verdict into
+    # worse.
     counts = np.array([-3, -3, -3, 0, -1, 1, -1, 1, -2, -2]) * 1.0
     for n in (359, 7, 1797):
         for base in (0.0, 100 / n):
@@ -626,7 +626,7 @@ class TestGate:
         text[10] = f"9,{gap}"
         Path("new.csv").write_text("\n".join(text))
         assert (self.code(), self.code(require="better")) == (2, 2)
-        self.write("new", noise, seed=[*range(11), 12])  # Seed 11 was not run.
+        self.write("new", noise, seed=[*range(11), 12])  # The new file has no seed 11.
         assert self.code() == 2
 
     def test_takes_files_of_different_lengths_that_are_not_paired(

@@ -1,4 +1,6 @@
-"""When and how often a search's best trial is evaluated on new seeds, and that it resumes."""
+"""Evaluations of a search's best trial on new seeds: when they happen, how many, and
+resumption.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,7 @@ def names(result: SearchResult) -> list[str]:
 class TestAutomatically:
     def test_if_it_costs_no_more_than_the_search(self, confirmed: SearchResult) -> None:
         facts = confirmed.confirmation
-        # Each sentence asks for the facts, which are read once.
+        # The code that writes a sentence asks for the facts, which are read once.
         assert facts is confirmed.confirmation
         assert (len(facts.seeds), len(facts.gains), len(facts.baselines)) == (10, 10, 10)
         assert facts.test_score.value == confirmed.test_value
@@ -43,7 +45,7 @@ class TestAutomatically:
         mean = sum(facts.baselines) / 10
         assert facts.vs_baselines.value == pytest.approx(confirmed.test_value - mean)
         assert facts.replication.value == pytest.approx(sum(facts.gains) / 10)
-        # Evaluations count for no limit.
+        # Evaluations on new seeds do not count towards any limit.
         assert len(confirmed.record.done_trials) == 20
         assert confirmed.stop_reason == "max_trial"
 
@@ -156,7 +158,7 @@ def small_objective(bound: float) -> InitOffsetObjective:
 
 @pytest.mark.slow
 def test_offsets_too_small_to_matter_are_said_to_repeat_in_2_5_percent() -> None:
-    """The offsets change each network a little, to better or worse alike."""
+    """The offsets improve as many networks as they worsen, by small amounts."""
     n, above, differing = 200, 0, 0
     objective = small_objective(1e-3)
     for seed in range(n):
@@ -191,7 +193,9 @@ def test_a_real_offset_s_gain_is_covered_and_found() -> None:
 
 
 class TestInOneStorage:
-    """A best trial that another study in the storage confirmed keeps the same new seeds."""
+    """If another study in the storage confirmed the same best trial, the new seeds are the
+    same.
+    """
 
     def test_another_study_name_has_the_same_numbers(
         self, objective: InitOffsetObjective, url: str, monkeypatch: pytest.MonkeyPatch
@@ -205,7 +209,7 @@ class TestInOneStorage:
             raise AssertionError("No network is trained.")
 
         monkeypatch.setattr("adnn_optuna.networks.retraining.retrain", train)
-        confirmed = again.confirm(20)  # Beyond the first number, seeds add nothing.
+        confirmed = again.confirm(20)  # The confirmation keeps its planned number of seeds.
         first_confirmation, two = first.confirmation, confirmed.confirmation
         assert first_confirmation.gains == two.gains
         assert first_confirmation.seeds == two.seeds

@@ -1,4 +1,4 @@
-"""Before each write of each storing function, its worker dies or a second worker begins."""
+"""Workers die, or a second worker begins, before each write of each storing function."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Verb = workers.Verb
 
 
 class Undisturbed(NamedTuple):
-    """The result, contents and evaluations of an undisturbed call, and its number of writes."""
+    """The result, contents, evaluations and number of writes of an undisturbed call."""
 
     returned: Any
     content: dict[str, Any]
@@ -40,7 +40,7 @@ class Undisturbed(NamedTuple):
 
 
 class Place:
-    """The folder of the cases' databases, each a copy of the same one."""
+    """The folder of the cases' databases, which are copies of one database."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._n_databases = folder, 0
@@ -57,7 +57,7 @@ class Place:
         returned, n_writes = connection.recv()
         process.join()
         stored = content(url)
-        # The study with enqueued trials is in the first database.
+        # The first database has the study with enqueued trials.
         assert not any(
             stored_study["unfinished"]
             for name, stored_study in stored.items()
@@ -88,7 +88,7 @@ def die(verb: Verb, url: str, number: int) -> list[int]:
 
 
 def counts(stored: dict[str, Any]) -> dict[str, Any]:
-    """Return the contents with two numbers in place of the trials that count: all, distinct."""
+    """Return the contents, in which two numbers (all, distinct) replace the trials that count."""
     return {
         name: {**of_study, "done": (len(of_study["done"]), len({*of_study["done"]}))}
         for name, of_study in stored.items()
@@ -96,7 +96,7 @@ def counts(stored: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_evaluated(verb: Verb, url: str, expected: list[str], dead: list[int]) -> None:
-    """Check that only evaluations that the dead left unfinished were repeated."""
+    """Check that the only repeated evaluations are those that dead workers left unfinished."""
     processes = collections.defaultdict[str, list[int]](list)
     for process, what in evaluated(url):
         processes[what].append(process)
@@ -123,7 +123,7 @@ def check_death(verb: Verb, place: Place, case: int, number: int) -> None:
 def check_second(verb: Verb, place: Place, _: int, number: int) -> None:
     """Let a second worker begin before a write of the first worker, which waits for it.
 
-    The first worker waits until the second one has ended, or waits itself.
+    The first worker continues when the second worker ends or waits.
     """
     expected, url = place.undisturbed(verb), place.database()
     process, connection = workers.begin(workers.work_beside, verb, url, number)
@@ -142,7 +142,8 @@ def check_second(verb: Verb, place: Place, _: int, number: int) -> None:
     let_go_on()
     assert second == connection.recv()
     process.join()
-    if verb in LEARNING:  # Their proposals depend on which trials run, but their number does not.
+    # The proposals of these calls depend on which trials run, but the number of trials does not.
+    if verb in LEARNING:
         assert counts(content(url)) == counts(expected.content)
     else:
         assert second == expected.returned

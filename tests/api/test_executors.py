@@ -1,4 +1,4 @@
-"""Any executor of a user gives the results of one process."""
+"""With any executor, results equal those of a single process."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_results_are_the_same_with_any_executor(
     assert str(without_reuse(together)) == str(without_reuse(alone))
     [name] = optuna.get_all_study_names(url)
     trials = optuna.load_study(study_name=name, storage=url).trials
-    # Each evaluation was made once, in the executor's jobs.
+    # Each evaluation ran once, in a job of the executor.
     assert [trial.state.name for trial in trials] == ["COMPLETE"] * len(evaluations(alone))
     made_here = {owner_of(trial)["process"] == os.getpid() for trial in trials}
     assert made_here == {executor is threads}

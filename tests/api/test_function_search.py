@@ -57,7 +57,7 @@ class TestSearch:
         result = search(counted)
         replicates = [t for t in result.study.trials if REPLICATE in t.system_attrs]
         assert len(replicates) == 6
-        # The evaluations of the recommended parameters on new seeds come on top.
+        # Evaluations of the recommended parameters on new seeds are additional.
         assert calls == {True: 30, False: 10}
         assert [t.number for t in replicates] == [*range(24, 30)]
 
@@ -100,7 +100,7 @@ class TestSearch:
 
         result = search(coin, "random")
         assert result.replicates == {0: [trial.value for trial in result.record.done_trials]}
-        # The best value has the same parameters as the recommended trial 0.
+        # Trial 0, the recommended trial, has the same parameters as the best value's trial.
 
     def test_without_a_seed_there_are_no_replicates(self) -> None:
         result = adnn.search(lambda trial: trial.suggest_float("x", 0, 1) ** 2, max_trial=60)
@@ -177,7 +177,7 @@ class TestSearch:
         assert result.best_params["x"] >= 0.5
         n_failed = sum(trial.value is None for trial in result.record.done_trials)
         assert f"{n_failed} of 24 proposed trials failed: they have no value." in str(result)
-        assert "catch=Exception)" in str(result)  # The advice can be run as it stands.
+        assert "catch=Exception)" in str(result)  # The advice runs as printed.
 
     def test_a_failed_replicate_says_why_a_good_mean_is_not_recommended(self) -> None:
         def fails_again(trial: Any, seed: int) -> float:

@@ -27,7 +27,7 @@ B = [0.884, 0.859, 0.881, 0.880, 0.886, 0.862, 0.877, 0.871, 0.879]
 
 
 class Noisy:
-    """A function with values of at most 60 + x, or failures; it keeps its values on new seeds."""
+    """A function that returns at most 60 + x, or fails. It stores its values on new seeds."""
 
     def __init__(self, key: int, fails: float = 0.0) -> None:
         self.key, self.fails = key, fails
@@ -73,7 +73,7 @@ def assert_printed(text: str, label: str, expected: Sequence[float], level: floa
     sign = "+" if label in ("gain", "overstatement") else ""
     for text_of_number, number in zip(numbers, expected, strict=True):
         written = f"{number:{sign}.{digits}f}"
-        # An end that would round to 0 is shown with one digit.
+        # An end that would round to 0 has one digit.
         assert text_of_number in (written, f"{number:+.1g}")
 
 
@@ -193,7 +193,7 @@ def test_numbers_of_the_second_choice_of_a_recheck() -> None:
 
 
 def printed(result: Any, name: str) -> tuple[list[str], str]:
-    """Return the value and the CI's ends in a line of a printed result, and the rest of it."""
+    """Return the value, the CI's ends and the remaining text in a line of a printed result."""
     text = " ".join(str(result).split())
     number = r"([-+]?[\d.]+)"
     unit = r"(?: pp|%)?"
@@ -231,14 +231,14 @@ def test_numbers_of_two_claims_on_losses() -> None:
 
 
 def left_out(scores: np.ndarray, best: Callable[[np.ndarray], Any]) -> np.ndarray:
-    """Return values on the other examples, of trials that two thirds of the examples select."""
+    """Return values of selected trials, on the third of the examples that did not select them."""
     rng, n = np.random.default_rng(0), scores.shape[1]
     selected, on_others = [], []
     for _ in range(500):
         selects = rng.permutation(n) < round(2 / 3 * n)
         selected.append(best(scores[:, selects].mean(axis=1)))
         on_others.append(scores[:, ~selects].mean(axis=1))
-    # A trial's value on other examples is, on average, its value on all.
+    # On average, a trial's value on the other examples equals its value on all examples.
     values = on_others - np.mean(on_others, axis=0) + scores.mean(axis=1)
     return values[np.arange(500), selected]
 

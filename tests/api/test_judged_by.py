@@ -1,4 +1,4 @@
-"""The test set is judged by the metric of the selection, for any metric."""
+"""The metric of the selection also evaluates the test set, for any metric."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_value_gain_and_confirmation_have_the_metric(result: adnn.SearchResult) 
     assert facts.test_score.low < facts.test_score.value < facts.test_score.high
     better = sign * (result.test_value - np.mean(facts.baselines))
     assert facts.vs_baselines.value == pytest.approx(better, abs=1e-6)
-    # One new seed is recomputed by hand.
+    # One new seed is computed by hand.
     fresh = result._objective.replace(seed=facts.seeds[2])
     starts = [fresh.baseline_start, fresh.start(result.best.params)]  # type: ignore[union-attr]
     runs = [*fresh.trainer.train_in_turn(starts)]
@@ -109,7 +109,7 @@ def test_arms_are_compared_by_the_metric(metric: str) -> None:
         ]
     )
     assert table.loc[("random", "random_restart"), "difference"] == pytest.approx(by_hand)
-    # Errors are in the user's units, so only the user can set the margin.
+    # The units of an error are the user's, so only the user can set the margin.
     assert comparison.margin == (0.001 if sign > 0 else None)
     score = "test AUC of class 'fraud'" if sign > 0 else "test RMSE"
     assert score.removeprefix("test ") in str(comparison)

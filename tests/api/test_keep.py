@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from adnn_optuna.results.change_loop import ChangeLoop
 
 
-# A loop takes a second. tests/stats/test_keeping.py simulates more loops, in arrays.
+# A loop takes a second, so there are few loops. tests/stats/test_keeping.py simulates more loops,
+# in arrays.
 N_LOOPS = 12
 
 
@@ -192,7 +193,7 @@ def test_a_baseline_that_fails_is_refused(url: str) -> None:
 
 
 def die_at_run(url: str, log: str, number: int) -> None:
-    """Measure a baseline and a better candidate; die in the run with this number."""
+    """Measure a baseline and a better candidate, and die in the run with this number."""
     for label, gain in (("first", 0.0), ("better", 5.0)):
 
         def version(seed: int, label: str = label, gain: float = gain) -> float:
@@ -216,7 +217,7 @@ def test_a_killed_loop_resumes(url: str, tmp_path: Path, number: int) -> None:
     assert process.exitcode == -signal.SIGKILL
     die_at_run(url, str(log), -1)
     runs = log.read_text().splitlines()
-    # Only the run in which the loop died was repeated.
+    # Only the run that was interrupted was repeated.
     assert len(runs) == 8 + 8 + 1
     assert len({*runs}) == 8 + 8
 
@@ -276,7 +277,7 @@ def test_candidates_at_the_same_time_are_compared_with_the_same_version(
     assert (outer.verdict, outer.candidate.against) == ("kept", "first")
     again = versions.keep("inner", 5)
     assert again.candidate.against == "first"
-    # The version that began later is the best so far.
+    # The best version so far is the version that began later.
     assert again.best.label == "inner"
 
 
@@ -300,7 +301,7 @@ NOISE: dict[str, Callable[[np.random.Generator], float]] = {
 
 
 def run_loop(name: str, noise: str, gain: float) -> tuple[int, int, int]:
-    """Return how many useless and how many real changes a loop keeps, and its number of runs."""
+    """Return the number of runs, and the numbers of useless and real changes that a loop keeps."""
     storage = optuna.storages.InMemoryStorage()
     draw, rng = NOISE[noise], np.random.default_rng(int(name))
     best, n_false, n_real, n_runs = 0.0, 0, 0, 0

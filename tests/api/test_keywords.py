@@ -1,4 +1,4 @@
-"""Keywords that all public functions share mean the same in each function."""
+"""Keywords that public functions share have the same meaning in each function."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_wrong_keyword_is_refused_and_the_nearest_is_named(verb: Any) -> None:
 
 
 def calls(failing: bool) -> dict[str, Callable[..., Any]]:
-    """Return calls that evaluate a function, by the name of the public function."""
+    """Return calls that evaluate a function, by name of the public function."""
 
     def value(seed: int) -> float:
         if failing and seed % 2:
@@ -68,7 +68,7 @@ def calls(failing: bool) -> dict[str, Callable[..., Any]]:
             **options,
         ),
         "recheck": lambda **options: adnn.recheck(
-            # Among this number of random seeds, some are odd.
+            # This number of random seeds contains odd ones.
             searched(),
             lambda _, seed: value(seed),
             top=1,

@@ -1,4 +1,4 @@
-"""The value of a study's best trial on new data, in the ways in which users ask for it."""
+"""The estimate of a best trial's value on new data, called in each way that users call it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class TestOvertuning:
     def test_the_printed_optimism_is_the_difference_of_the_printed_values(
         self, direction: str, first_seed: int, verb: str
     ) -> None:
-        """With exact values, the difference would be another hundredth."""
+        """The difference of exact values would be different by one hundredth."""
         study = optuna.create_study(direction=direction)
         for seed in range(first_seed, first_seed + 20):
             scores = np.random.default_rng(seed).normal(size=60)
@@ -255,7 +255,9 @@ def rmse(labels: np.ndarray, predictions: np.ndarray) -> float:
 
 
 class TestRareClasses:
-    """Few positives in an easy problem, so most trials rank all examples correctly."""
+    """Few examples are positive and the problem is easy, so most trials rank all examples
+    correctly.
+    """
 
     @staticmethod
     def studied(metric: Any, seed: int, n_positive: int = 4) -> tuple[Any, float]:
@@ -286,7 +288,7 @@ class TestRareClasses:
             overtuned.new_data.low <= truth <= overtuned.new_data.high
             for overtuned, truth in results
         ]
-        # With the variance of splits alone, coverage would be 70%.
+        # If only the variance of splits counted, coverage would be 70%.
         assert np.mean(covered) >= 0.9
 
     def test_no_estimated_loss_is_below_0(self) -> None:

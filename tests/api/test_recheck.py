@@ -44,7 +44,7 @@ def stored_study(values: Sequence[float], *, direction: str = "maximize") -> opt
 
 
 def simulated(number: int) -> tuple[float, float, float, bool]:
-    """Recheck a study with known true values; return error, two regrets, and CI coverage."""
+    """Recheck a study with known true values. Return the error, two regrets, and CI coverage."""
     rng = np.random.default_rng(number)
     sign = 1 if number % 2 else -1
     worth = rng.normal(0, 1, 50)
@@ -108,7 +108,9 @@ def test_trials_keep_user_attributes_and_constants() -> None:
 
 
 def objective_of_study(trial: Any, seed: int) -> float:
-    """Use a trial's study, its constraints and the stop of the study, as a search allows."""
+    """Read a trial's study and its constraints, and stop the study; a search allows all of
+    this.
+    """
     x: float = trial.suggest_float("x", 0, 1)
     trial.set_constraint("c", x - 0.9)
     trial.report(x, step=0)
@@ -200,7 +202,7 @@ def test_equal_values_do_not_show_that_nothing_is_random(takes_seed: bool) -> No
     report = adnn.recheck(study, evaluate)
     assert sorted(calls) == [0] * 4 + [1] * 14 + [2] * 4
     assert (report.value, report.overstatement.value) == (0.1, 0.0)
-    # Only the user can say that nothing is random; then no evaluation is needed.
+    # Only the user can say that nothing is random. In that case, no evaluation is needed.
     calls.clear()
     result = adnn.recheck(study, evaluate, deterministic=True)
     assert not calls
@@ -305,7 +307,7 @@ def killed(url: str, after: float, *, seconds: float) -> None:
         began = time.monotonic()
         while name not in names(storage) or len(open_recheck_of(storage).trials) == n_before:
             if process.poll() is not None:
-                return  # No evaluation was left to begin.
+                return  # All evaluations have begun.
             assert time.monotonic() - began < 60
             time.sleep(0.01)
         time.sleep(after)
@@ -393,7 +395,7 @@ def test_a_study_of_an_init_offset_objective_needs_no_evaluate() -> None:
 
 
 class TestMoreSeeds:
-    """Seeds that are added after an evaluation make the CIs sequential for good."""
+    """If seeds are added after an evaluation, all later CIs are sequential."""
 
     def test_added_seeds_stay_sequential(self) -> None:
         study = make_study()
@@ -413,7 +415,7 @@ class TestMoreSeeds:
         study = make_study()
 
         def fails(trial: Any, seed: int) -> float:
-            if seed >= 2**30:  # Only the confirming seeds are this large.
+            if seed >= 2**30:  # Only seeds that confirm are this large.
                 raise RuntimeError
             return evaluate(trial, seed)
 
@@ -433,7 +435,7 @@ class TestGoingOn:
 
 
 class TestFailed:
-    """A failed evaluation counts as the value that the user passes, in this call alone."""
+    """A failed evaluation counts as the value that the user passes. The value is not stored."""
 
     def test_evaluations_have_no_ci_without_a_value(self) -> None:
         study = make_study()
@@ -461,7 +463,7 @@ class TestFailed:
 
 
 class TestAgainst:
-    """The difference between a trial and another trial on new seeds, with a known true value."""
+    """The difference of two trials on new seeds, with a known true value."""
 
     def truth_of(self, params: dict[str, Any]) -> float:
         return truth(optuna.trial.FixedTrial(params))
@@ -556,7 +558,7 @@ class TestCatch:
 
         def fails(trial: Any, seed: int) -> float:
             calls.append((trial.number, seed))
-            if seed >= 2**30:  # Only the confirming seeds are this large.
+            if seed >= 2**30:  # Only seeds that confirm are this large.
                 raise ZeroDivisionError
             return evaluate(trial, seed)
 
@@ -668,7 +670,7 @@ class TestCommandLine:
     def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "path", [*sys.path])
-        made = make_study()._storage  # In memory, which is faster than in a database.
+        made = make_study()._storage  # A storage in memory is faster than a database.
         to_storage = open_storage("sqlite:///s.db")
         optuna.copy_study(from_study_name="study", from_storage=made, to_storage=to_storage)
 
@@ -687,7 +689,7 @@ class TestCommandLine:
         arguments = ["recheck", "s.db", "study", "--evaluate", "own:evaluate", "--top", "2"]
         assert run([*arguments, "--report", "report.html"]) == 0
         output = capsys.readouterr().out
-        assert "\nNext: " not in output  # The report is written already.
+        assert "\nNext: " not in output  # The report is already written.
         assert run(["recheck", "sqlite:///s.db", *arguments[2:], "--quiet"]) == 0
         again = capsys.readouterr().out
         _, _, command = again.strip().partition("\nNext: adnn ")

@@ -1,4 +1,4 @@
-"""Results that are read from storage: they equal the results of the call, and can be resumed."""
+"""Results that are read from storage equal the results of the call, and can be resumed."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_stored_result_equals_the_result_of_the_call(kind: str, tmp_path: Path
     "kind", [pytest.param(k, marks=[pytest.mark.slow] * ("against" in k)) for k in KINDS]
 )
 def test_an_interrupted_result_is_resumed(kind: str, url: str) -> None:
-    undisturbed = InMemoryStorage()  # Faster than a database.
+    undisturbed = InMemoryStorage()  # A storage in memory is faster than a database.
     whole = call(kind, undisturbed).document()
     optuna.copy_study(from_study_name="study", from_storage=undisturbed, to_storage=url)
     interrupted_at.append(4)

@@ -95,7 +95,7 @@ GRID = {"weight_offset_0": [0.0, 0.1], "bias_offset_0": [0.0, 0.1]}
 def test_a_grid_search_ends_when_the_whole_grid_is_done(
     batch_size: int, objective: InitOffsetObjective, storage: BaseStorage
 ) -> None:
-    for _ in range(2):  # The second call has nothing left to do.
+    for _ in range(2):  # In the second call, no trial is left to run.
         result = adnn.search(
             objective,
             optuna.samplers.GridSampler(GRID),
@@ -105,8 +105,7 @@ def test_a_grid_search_ends_when_the_whole_grid_is_done(
             batch_size=batch_size,
         )
         assert result.stop_reason == "exhausted"
-        # Beside the grid, there are the baseline and trials that the sampler repeats to fill a
-        # batch.
+        # The other trials are the baseline and repeated trials that fill a batch.
         assert len(result.study.trials) == (5 if batch_size == 1 else 8)
     points = {tuple(t.params.values()) for t in result.study.trials}
     assert points == {(0, 0), (0, 0.1), (0.1, 0), (0.1, 0.1)}
@@ -172,7 +171,7 @@ def test_batches_do_not_change_a_trial(sampler: str, objective: InitOffsetObject
 
 
 def test_any_pruner_that_is_passed_prunes(objective: InitOffsetObjective) -> None:
-    # Optuna's default, which a study has even if the user passed no pruner.
+    # This is Optuna's default. A study has a pruner even if the user passes none.
     pruner = optuna.pruners.MedianPruner()
     pruned = adnn.search(objective, "random_restart", max_trial=12, pruner=pruner)
     assert TrialState.PRUNED in {trial.state for trial in pruned.study.trials}
@@ -248,7 +247,7 @@ def test_max_gain_ends_at_the_first_trial_that_reaches_it(
     )
     assert result.stop_reason == "max_gain"
     assert [value for _, value in completed(result.study)] == values[: first + 1]
-    # Later trials of the same batch do not count, and are repeated.
+    # Later trials of the same batch do not count, so they are repeated.
     result = adnn.resume(storage, "s", max_gain=0.99)
     assert [value for _, value in completed(result.study)] == values
 
@@ -264,7 +263,7 @@ def test_max_time_counts_all_runs(storage: BaseStorage) -> None:
     assert adnn.MaxTimeCallback(1).used(second.study) >= elapsed + 0.5
     n_trials = len(second.study.trials)
     assert n_trials > 3
-    # A study at its limit runs nothing. With more time, it continues.
+    # A study at its limit runs no trial. With more time, it continues.
     assert len(adnn.resume(storage, "s", max_time=elapsed + 0.5).study.trials) == n_trials
     seconds = adnn.MaxTimeCallback(1).used(second.study)
     assert len(adnn.resume(storage, "s", max_time=seconds + 0.5).study.trials) > n_trials
@@ -274,7 +273,7 @@ def test_a_running_training_is_cut_off_at_the_time_limit() -> None:
     objective = make_objective(training=quick_training(epochs=10**6))
     began = time.monotonic()
     result = adnn.search(objective, "annealing", max_time=1)
-    assert time.monotonic() - began < 60  # The whole training would take hours.
+    assert time.monotonic() - began < 60  # The whole training run would take hours.
     assert [t.state for t in result.study.trials] == [TrialState.PRUNED]
     assert result.stop_reason == "max_time"
     assert result.best is None
@@ -386,7 +385,7 @@ class TestLooksAtTheTestSet:
 def searched_in_two_steps(
     objective: InitOffsetObjective, n_first: int, n_trials: int
 ) -> adnn.SearchResult:
-    """Search twice in one study, as the temperature of annealing depends on max_trial."""
+    """Search twice in one study. The temperature of annealing depends on max_trial."""
     first = adnn.search(objective, "annealing", max_trial=n_first)
     return adnn.search(
         objective,
@@ -687,7 +686,7 @@ def interrupt_at(
 def test_ctrl_c_loses_no_trial(
     objective: InitOffsetObjective, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The interrupt comes at the same moment in each run. test_loop.py sends the signal itself.
+    # The interrupt comes at the same step of each run. test_loop.py sends a real signal.
     interrupt_at(4, objective, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=8)
@@ -706,7 +705,7 @@ def test_ctrl_c_loses_no_trial(
 def killed_and_resumed(
     sampler: str, batch_size: int, max_trial: int, moments: tuple[int, ...], path: Path
 ) -> optuna.Study:
-    """Return a study whose processes were killed soon after it had these numbers of trials."""
+    """Return a study whose processes were killed soon after these numbers of trials existed."""
     url = f"sqlite:///{path}"
     arguments = [url, sampler, str(max_trial), str(batch_size)]
     delays = random.Random(f"{sampler} {batch_size}")
@@ -741,7 +740,7 @@ def test_a_search_that_was_killed_once_equals_an_undisturbed_one(
     study = killed_and_resumed("annealing", 2, 12, (5,), tmp_path / "study.db")
     whole = adnn.search(objective, "annealing", max_trial=12, batch_size=2)
     assert by_index(study) == by_index(whole.study)
-    # A trial that was killed before it had parameters may be left, but it holds no step.
+    # A trial that was killed before it had parameters may remain, but it has no step of the walk.
     unfinished = study.get_trials(states=(TrialState.RUNNING, TrialState.WAITING))
     assert not any(t.params for t in unfinished)
 
@@ -755,7 +754,7 @@ def by_index(study: optuna.Study) -> dict[int, tuple[dict[str, Any], float | Non
 
 
 class TestRuns:
-    """The stored list of a study's runs; no entry is ever changed."""
+    """The stored list of a study's runs, whose entries never change."""
 
     def test_each_run_that_had_something_to_do_is_stored(
         self, objective: InitOffsetObjective, storage: BaseStorage

@@ -1,4 +1,4 @@
-"""The studies of a comparison, which are found by its declaration."""
+"""The declaration of a comparison finds the comparison's studies."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_comparisons_of_the_same_objective_are_found_by_their_runs() -> None:
         if name == "other":
             config = study.user_attrs["adnn:config"]
             study.set_user_attr("adnn:config", {**config, "metric": "train_accuracy"})
-    # A comparison without runs and a single search do not count.
+    # A comparison without runs is not listed, nor is a single search.
     store_head(storage, "not begun", declaration([3], "greedy"))
     store_study("search", values=[0.9], storage=storage)
     names_alike = {

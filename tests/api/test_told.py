@@ -1,4 +1,4 @@
-"""Results in a notebook: the HTML shows the printed text, and nothing in it is executed."""
+"""Results in a notebook: the HTML shows the printed text, and executes nothing."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def test_each_source_is_redrawn_by_its_own_seed() -> None:
     for (initialisation, order, split), value in [*variance.numbers.evaluations.items()][1:6]:
         data = dataset if split == AS_GIVEN else dataset.redrawn(split)
         moved = objective(dataset=data, seed=initialisation)
-        # No objective with one seed has another order of the batches, so the trainer is called.
+        # An objective cannot redraw the order of batches alone, so the test calls the trainer.
         start = moved.baseline_start
         start = type(start)(start.seed, 0, start.offsets, order_seed=order)
         assert moved.trainer.train([start])[0].history[-1]["val_accuracy"] == value

@@ -1,4 +1,4 @@
-"""The best network as a model for its user."""
+"""The best network as a Keras model for the user."""
 
 from __future__ import annotations
 

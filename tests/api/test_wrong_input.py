@@ -1,4 +1,4 @@
-"""Any input of a public function or of the command line works, or is refused in one sentence.
+"""Public functions and commands either accept an input, or refuse it in one sentence.
 
 A refusal comes before any training, and nothing is stored.
 """
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from adnn_optuna import InitOffsetObjective
 
-# Each run of the suite has the same examples. Without `derandomize`, each has new ones.
+# Each run of the suite has the same examples. Without `derandomize`, each run has new ones.
 often = settings(
     deadline=None,
     max_examples=50,
@@ -78,7 +78,7 @@ NAMES = st.sampled_from(["relu", "adam", "sgd", "zeros", "greedy", "annealing", 
 
 
 class Accepted(KeyboardInterrupt):
-    """Raised instead of the first training: all arguments were accepted."""
+    """Raised instead of the first training run, when all arguments have been accepted."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -97,7 +97,9 @@ def objective(no_training: None) -> InitOffsetObjective:
 
 
 def outcome(call: Callable[[], Any]) -> Any:
-    """Return the result of a call, or the class of a refusal; a refusal must be one sentence."""
+    """Return the result of a call, or the class of an error, whose message must be one
+    sentence.
+    """
     try:
         return call()
     except Accepted:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-# A small network that still trains long enough to be interrupted.
+# A small network whose training takes long enough to be interrupted.
 NETWORK = ["--hidden", "16", "--epochs", "4"]
 LIMIT = ["--max-trial", "2"]
 # The default names of studies with this network.
@@ -56,7 +56,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def without_xla(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Switch XLA off, which compiles four times as long as TensorFlow alone does.
+    """Switch off XLA, which compiles four times as long as TensorFlow alone.
 
     Tests in ``tests/networks``, tests of a contract, and the processes started here train with
     XLA.
@@ -114,7 +114,7 @@ class TestHelp:
         lines = re.findall(r"^    adnn (.*)$", output.replace("\\\n", ""), re.MULTILINE)
         assert len(lines) >= 5
         assert "--install-completion" in output
-        # One example is about a study of the user's own.
+        # One example is about a user's study.
         for line in [line for line in lines if "STUDY" not in line]:
             # The same commands with fewer trials and seeds.
             few = line
@@ -188,7 +188,7 @@ class TestSearch:
         with subprocess.Popen(program(hint), stdout=subprocess.PIPE, stderr=end) as process:
             os.close(end)
             output = b""
-            # Linux ends a pseudo-terminal without writers with an error.
+            # If no writer is left, Linux ends a pseudo-terminal with an error.
             with contextlib.suppress(OSError):
                 while part := os.read(terminal, 4096):
                     output += part
@@ -197,7 +197,7 @@ class TestSearch:
         assert process.returncode == 0, output
         assert b"trial 80/80" in output
         assert completed() == completed("whole.db")
-        # An interrupted trial has a number, too, so numbers are removed.
+        # The number of an interrupted trial is not fixed, so numbers are removed.
         number_of_best = re.compile(r"(?<=Best trial )\d+")
         ended = number_of_best.sub("", REUSED.sub("", result).strip())
         assert ended == number_of_best.sub("", whole.stdout.strip())
@@ -250,7 +250,7 @@ class TestSearch:
     def test_confirms_on_the_passed_number_of_seeds(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        # One of eight trials beats the baseline network, so that there is a gain to confirm.
+        # One of eight trials beats the baseline network, so there is a gain to confirm.
         search = ["search", "--sampler", "greedy", *NETWORK, "--max-trial", "8"]
         name = NAME.replace("annealing", "greedy")
         for command in (search, ["resume", "--study-name", name]):
@@ -770,7 +770,7 @@ class TestTrouble:
     def test_a_network_too_large_for_memory_ends_with_code_4(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        # The network has more bytes than there are addresses.
+        # The network needs more bytes than the address space has.
         assert cli.run(["search", "--hidden", "100000000000000", *LIMIT]) == 4
         out, err = capsys.readouterr()
         assert not out
@@ -796,7 +796,7 @@ class TestTrouble:
         assert not list(folder.iterdir())
 
     def test_sigterm_is_noted_and_not_lost_as_an_exception(self) -> None:
-        # `main` sets the same handler.
+        # `main` installs the same handler.
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             with contextlib.suppress(KeyboardInterrupt), interruptible() as stop:
@@ -880,7 +880,7 @@ class TestVerify:
 
 
 class TestStreams:
-    """A terminal that cannot show a character, or a disk that is full."""
+    """The terminal cannot show a character, or the disk is full."""
 
     @staticmethod
     def store_comparison() -> None:

@@ -12,7 +12,9 @@ from adnn_optuna.experiments.controls import ARMS
 
 
 def completed(words: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the values that a shell offers for the last word, which may be empty."""
+    """Return the values that a shell offers for the last word, which may be incomplete or
+    empty.
+    """
     monkeypatch.setenv("_ADNN_COMPLETE", "complete_bash")
     monkeypatch.setenv("COMP_WORDS", words)
     monkeypatch.setenv("COMP_CWORD", str(len(words.split(" ")) - 1))

@@ -1,4 +1,4 @@
-"""A contract of a small search, which the tests of contracts share."""
+"""A contract of a small search, which tests in this folder share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contracts of other people are checked in a separate process, which can always be ended."""
+"""A separate process checks contracts of other people, and can always be ended."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from adnn_optuna import SearchResult
 
 
-# Processes in the background ignore Ctrl-C, and so do all processes that they start.
+# Processes in the background ignore Ctrl-C, and so do their child processes.
 COMMAND = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -59,7 +59,8 @@ def test_a_signal_ends_the_check_of_a_hostile_file(number: signal.Signals, hosti
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as verifying:
         child = 0
         try:
-            while not child or memory(child) < 5e8:  # The process is making the initial weights.
+            # At this size, the process computes the initial weights.
+            while not child or memory(child) < 5e8:
                 assert verifying.poll() is None
                 child = next(iter(processes_of(verifying.pid)), 0)
                 time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Contracts: their claims, and how they are saved."""
+"""Contracts: their claims, and how they are stored."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_a_contract_is_a_claim_and_shows_nothing() -> None:
     assert document.verdict == "claimed"
     assert "Nothing is checked yet." in document.conclusion
     assert not document.estimates
-    # The trial is the second confirmed best trial, so its level is higher.
+    # This is the second best trial that was confirmed, so its level is higher.
     assert document.tables[1].headings[2] == "97.5% CI"
 
 

@@ -1,4 +1,4 @@
-"""The file of a contract: every changed field is noticed, and every wrong field is refused."""
+"""The file of a contract: every changed field is detected, and every wrong field is refused."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_every_changed_field_is_noticed(content: Any, path: Path) -> None:
         edited = copy.deepcopy(content)
         put(edited, field, changed(get(content, field)))
         verdict = verify_here(write(edited, path.with_name("edited.json")))
-        # A few changed values are not valid in their field.
+        # Some changed values are invalid for their field.
         assert verdict == EDITED or verdict.status == "cannot_check", field
         if verdict.status == "cannot_check":
             assert field in verdict.reasons[0] or field == "format"

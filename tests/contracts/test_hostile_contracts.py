@@ -1,4 +1,4 @@
-"""Contracts of other people: nothing in them is executed, and no path in them is followed."""
+"""Contracts of other people are not executed, and their paths are not followed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""New seeds: the maker's gains are claims, and only a verifier's own seeds show a gain."""
+"""The maker's gains on new seeds are claims; only the verifier's seeds show a gain."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_a_confirmation_that_contradicts_itself_is_breached(
 
 
 def test_a_classification_cannot_be_declared_a_regression(content: Any, path: Path) -> None:
-    # The claimed R² is impossible, but has the gain of the accuracy.
+    # The claimed R² is impossible, but its gain equals the accuracy's gain.
     content["objective"]["dataset"]["task"] = "regression"
     for role in ("baseline", "best"):
         content[role]["test_r2"] = content[role]["test_accuracy"] + 0.25
@@ -230,7 +230,8 @@ def test_new_pairs_have_seeds_that_nobody_knew(content: Any, path: Path) -> None
 
 
 def test_only_the_mean_of_the_new_pairs_is_an_estimate(content: Any, path: Path) -> None:
-    # The new pairs do not contradict this claim, so there is no breach, and no result.
+    # The new pairs do not contradict this claim, so there is no breach. There is no result,
+    # either.
     claimed = np.add(content["confirmation"]["gains"], 0.001).round(6).tolist()
     verdict = verified(with_gains(content, claimed), path, new_seeds=20)
     lines = {line.label: line for line in verdict.document().estimates}
@@ -243,13 +244,13 @@ def test_gains_that_do_not_replicate_are_breached_whatever_the_file_claims(
     spread: float, content: Any, path: Path
 ) -> None:
     mean = np.mean(content["confirmation"]["gains"])
-    # With a wide spread, a claim would allow for any mean.
+    # With a wide spread, any mean would be consistent with a claim.
     gains = (mean + 0.2 + spread * np.linspace(-1, 1, 10)).round(9).tolist()
     forged = with_gains(content, gains)
     verdict = verified(forged, path, new_seeds=20)
     assert verdict.status == "breached"
     assert verdict.new_seeds is not None
-    # The numbers of the best network are unchanged.
+    # Without new seeds, the claims on the best network are still reproduced.
     assert verified(forged, path).status == "exact"
 
 
@@ -294,7 +295,7 @@ def test_fewer_than_20_new_pairs_are_refused(count: int, path: Path) -> None:
 
 
 def pairs(gains: np.ndarray) -> Confirmation:
-    """Return a confirmation with these gains; a breach does not depend on its other numbers."""
+    """Return a confirmation with these gains. Its other numbers do not affect a breach."""
     mean = float(gains.mean())
     estimates = dict.fromkeys(
         ("test_score", "vs_baselines", "replication"), Estimate(mean, mean, mean)
@@ -323,7 +324,7 @@ def test_a_forged_mean_passes_as_often_as_the_guide_says(
     rng, n_passed, times = np.random.default_rng(n), 0, 400
     for _ in range(times):
         fresh = pairs(rng.standard_normal(20))
-        # A forger writes the mean itself, without noise.
+        # A forger writes the claimed mean as every value, without noise.
         n_passed += not not_replicated(claimed_of(np.full(n, overstated)), fresh)
     assert n_passed / times == pytest.approx(share, abs=0.005 + 3 * (share / times) ** 0.5)
 
@@ -332,7 +333,7 @@ def test_a_forged_mean_passes_as_often_as_the_guide_says(
 def test_an_honest_confirmation_is_not_breached_and_a_forged_one_is(n: int) -> None:
     rng, n_breached, n_found, times = np.random.default_rng(n), 0, 0, 400
     for _ in range(times):
-        # The tails are heavy, as if a training collapses once in a while.
+        # The tails are heavy, as if some training runs collapse.
         fresh = pairs(0.01 * rng.standard_t(5, 20))
         claimed = 0.01 * rng.standard_t(5, n)
         n_breached += bool([*not_replicated(claimed_of(claimed), fresh)])

@@ -1,4 +1,4 @@
-"""Verification in another environment never says more than is true."""
+"""In another environment, verification never claims more than is true."""
 
 from __future__ import annotations
 
@@ -116,19 +116,19 @@ def test_the_number_of_examples_does_not_widen_the_tolerance_of_an_r2(tmp_path: 
     verdict = adnn.verify(forged(sure, path), dataset=data)
     breach = "confirmation.test_score has a CI too narrow for the test examples."
     assert verdict == adnn.Verdict("breached", (breach,))
-    # In values that explode, sums differ by rounding.
+    # If values explode, rounding changes the sums.
     confirmation |= {"baselines": [-1e12] * 10, "vs_baselines": [1e12, 0, 2e12]}
     verdict = adnn.verify(forged(content, path), dataset=data)
     assert (verdict.status, verdict.is_reproduced) == ("within_tolerance", True)
-    # For an accuracy, one of 40 images would be 0.025. For R², it is where one more training is in
-    # 99%.
+    # For an accuracy, the half width would be one of 40 images, 0.025. For R², it is the half
+    # width of the 99% prediction interval for one more training run.
     gains = gains_of(objective, _train_elsewhere(content, objective, None)[1])
     student = scipy.stats.t.ppf(0.995, 7) * np.std(gains, ddof=1) * np.sqrt(1 + 1 / 8)
     assert len(gains) == 8
     assert 0 < verdict.half_width == pytest.approx(student)
     assert verdict.gain.value == pytest.approx(np.mean(gains))
     gain = claim_of(content).gain
-    # An R² differs by half a percentage point between processors, but the gain does not.
+    # Processors differ by half a percentage point in R², but not in the gain.
     for added, n_reasons in ((0.004, 1), (0.006, 2)):
         more = copy.deepcopy(content)
         more["best"]["test_r2"] += added
@@ -140,7 +140,7 @@ def test_the_number_of_examples_does_not_widen_the_tolerance_of_an_r2(tmp_path: 
 
 
 def contracts_of_digits(folder: Path) -> Iterator[tuple[Path, adnn.InitOffsetObjective]]:
-    """Write 20 contracts of small searches; half of the trainings change weights much."""
+    """Write 20 contracts of small searches; in half of them, training changes the weights much."""
     digits = adnn.load_dataset("digits")
     for optimizer, learning_rate in (("sgd", 0.1), ("adam", 0.003)):
         training = adnn.Training(optimizer, learning_rate, batch_size=50, epochs=4)

@@ -1,4 +1,4 @@
-"""Contracts of users' own data and models."""
+"""Contracts of the user's own data and models."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def convolutional() -> keras.Model:
 
 
 def sharing() -> keras.Model:
-    """Return a model with one initializer for two layers, which no configuration holds."""
+    """Return a model with one initializer for two layers. No configuration records that it is
+    shared.
+    """
     same = keras.initializers.GlorotUniform()
     dense = keras.layers.Dense
     return keras.Sequential(
@@ -65,7 +67,7 @@ def dataset() -> adnn.Dataset:
 
 def contract_of(model: Callable[[], keras.Model], dataset: adnn.Dataset, path: Path) -> Any:
     training = quick_training("sgd", epochs=1, batch_size=40)
-    # A seed may be of any size, as SeedSequence().entropy is.
+    # A seed may be as large as SeedSequence().entropy.
     objective = adnn.InitOffsetObjective(
         model, dataset, training=training, metric="train_accuracy", seed=2**127
     )
@@ -201,7 +203,7 @@ def test_a_function_of_the_trial_must_be_passed_again(
     assert adnn.verify(path, dataset=dataset).status == "cannot_check"
     verdict = adnn.verify(path, dataset=dataset, model=of_trial)
     assert verdict.status == "exact"
-    # The rebuilt parts have their training from the file.
+    # The rebuilt objects take their training from the file.
     assert [what for what in verdict.stated if what not in STATED] == [
         "best.hyperparameters: that training, and network without model, follow from them"
     ]
@@ -222,7 +224,9 @@ class Residual(keras.layers.Layer):
 
 
 def functional() -> keras.Model:
-    """Return a nested model with stateful layers and with names that Keras uses itself."""
+    """Return a nested model with stateful layers and with names that Keras uses for its own
+    layers.
+    """
     layers = keras.layers
     inputs = keras.Input((8, 8))
     x = layers.Flatten()(layers.TimeDistributed(layers.Dense(3))(inputs))

@@ -1,4 +1,4 @@
-"""Verification: honest contracts are valid, and training reveals forged results."""
+"""Verification accepts honest contracts, and detects forged results by training."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def verify_in_new_process(path: Path, **environment: str) -> subprocess.Complete
 def test_continues_if_other_bits_have_a_cause_that_no_environment_states(path: Path) -> None:
     process = verify_in_new_process(path, ONEDNN_MAX_CPU_ISA="SSE41")
     assert (process.returncode, process.stderr) == (0, "")
-    # Other processors may have no better instructions, so the bits may be equal.
+    # The processor may lack better instructions, so the bits may be equal.
     if not process.stdout.startswith("Reproduced bit for bit"):
         assert process.stdout.startswith("Reproduced within tolerance")
         assert "other bits come out in an environment that seems the same" in " ".join(

@@ -1,4 +1,4 @@
-"""The weights beside a contract: every change of the file is noticed."""
+"""The weights file of a contract: every change of the file is detected."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_another_processor_may_predict_another_class_for_two_images(
 def test_reads_no_file_that_is_larger_than_any_weights(
     content: Any, path: Path, tmp_path: Path
 ) -> None:
-    # The size of the file counts, whatever its archive says.
+    # The limit is on the file's size, not on the size that its archive states.
     np.savez(weights := tmp_path / content["files"]["weights"]["name"], a=np.zeros(1))
     with weights.open("r+b") as file:
         file.truncate(2**40)

@@ -1,4 +1,4 @@
-"""The list of arms: each arm can be run, and is named in all places that list arms."""
+"""The list of arms: each arm runs, and every place that lists arms names it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_each_arm_is_run_and_begins_with_the_baseline_network(name: str) -> None
     record = _search(name, optuna.storages.InMemoryStorage(), max_trial=2)
     assert record.sampler == name
     assert record.is_control == ARMS[name].is_control
-    # The single trial of these arms reports each epoch, or each network.
+    # The only trial of these arms reports each epoch, or each network.
     if name not in ("longer", "ensemble"):
         assert record.done_trials[0].value == record.baseline
         assert len(record.done_trials) == 2
@@ -57,7 +57,7 @@ def test_at_most_a_quarter_of_a_search_of_the_learning_rate_is_random() -> None:
     distribution = {"learning_rate": FloatDistribution(1e-5, 1e-1, log=True)}
 
     def distances(n_trials: int, seed: int) -> list[float]:
-        """Return the distance of each rate from the best rate, 1e-4, in decades."""
+        """Return the distance of each learning rate from the best rate, 1e-4, in decades."""
         study = optuna.create_study()
         study.sampler = ARMS["learning_rate"].sampler(seed, distribution, n_trials)
         distances_to_best = []
@@ -112,7 +112,7 @@ def test_only_a_draw_that_was_lost_is_repeated_even_if_later_draws_have_begun(na
 
     study.tell(ask(), 1.0)
     lost, finished = ask(), ask()
-    # Another worker that finds the owner dead does the same.
+    # Another worker that finds the dead owner does the same.
     study._storage.set_trial_state_values(lost._trial_id, TrialState.FAIL)
     study.tell(finished, 0.0)
     again, later = ask(), ask()
@@ -140,10 +140,10 @@ def test_a_sampler_or_a_factory_may_replace_a_name() -> None:
 
     assert arm_of(sampler).name == "RandomSampler"
     assert arm_of(sampler).sampler(0, {}, 5) is sampler
-    # The factory is not taken for our sampler with the same name.
+    # The factory's sampler does not count as our sampler with the same name.
     assert arm_of(greedy).name.endswith("greedy()")
     assert str(arm_of(greedy).sampler(1, {}, 5)) == "KeyedSampler(TPESampler)"
-    # Our sampler counts its trials in the study.
+    # Our sampler stores its indices in the study, so it needs no KeyedSampler.
     ours = arm_of(lambda seed, n_trials: RandomRestartSampler(seed)).sampler(1, {}, 5)
     assert isinstance(ours, RandomRestartSampler)
     grid = optuna.samplers.GridSampler({"x": [1, 2]})

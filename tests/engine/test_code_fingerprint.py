@@ -178,7 +178,7 @@ def function_of(added: float) -> Any:
 
 
 class TestVerbs:
-    """No public function reuses evaluations of a function that changed, unless asked to."""
+    """After a function changed, its stored evaluations are reused only on request."""
 
     def of_verb(self, verb: str, storage: Any, added: float, **options: Any) -> Any:
         function = function_of(added)
@@ -224,7 +224,7 @@ class TestVerbs:
             self.of_verb(verb, storage, 100.0)
         result = self.of_verb(verb, storage, 100.0, reuse=True)
         assert f"{n} stored {what} reused, 0 new" in " ".join(format(result, "details").split())
-        self.of_verb(verb, storage, 100.0)  # The stored fingerprint is that of the new function.
+        self.of_verb(verb, storage, 100.0)  # The stored fingerprint is the new function's.
 
     def test_another_python_is_reported_once(
         self, url: str, caplog: pytest.LogCaptureFixture

@@ -1,4 +1,6 @@
-"""The next step of a worker, in a table of snapshots: each was once caused by a kill or a race."""
+"""The next step of a worker in a table of snapshots, each of which a kill or a race once
+caused.
+"""
 
 from __future__ import annotations
 
@@ -227,7 +229,7 @@ def test_only_trials_without_a_worker_are_ended(case: str) -> None:
 
 
 def test_all_workers_together_fill_the_last_places_once() -> None:
-    """Whatever workers saw of each other, they keep as many trials as there are places."""
+    """Workers keep as many trials as there are places, for any order of their reads."""
     for n_workers in range(1, 6):
         begun = [
             trial(number, place=number, n_unfinished_before=number) for number in range(n_workers)

@@ -58,7 +58,7 @@ DELETED = [
     pytest.param([3, 4], id="the last two", marks=pytest.mark.slow),
     pytest.param([0, 1, 2, 3, 4], id="all", marks=pytest.mark.slow),
 ]
-# The samplers that the fast tests omit walk, or count, like the others.
+# Samplers that the fast tests omit work like one of these: they walk, or they count.
 LONG = [pytest.param(name, marks=pytest.mark.slow) for name in ("greedy", "random_restart")]
 each_sampler = pytest.mark.parametrize(
     "sampler", ["greedy_improving", "annealing", "keyed", *LONG]
@@ -158,7 +158,8 @@ def test_a_study_that_runs(tmp_path: Path, sampler: str, numbers: list[int]) -> 
 class Quick(FunctionObjective):
     """An objective whose parameters are known before it runs."""
 
-    arms = Arms(ARMS, ("random",), "random")  # Random restarts have indices and learn nothing.
+    # Random restarts have indices, but do not learn from values.
+    arms = Arms(ARMS, ("random",), "random")
 
     distributions = {"x": FloatDistribution(-1, 1), "restart": IntDistribution(0, 1000)}  # noqa: RUF012
 
@@ -229,7 +230,7 @@ def test_a_recheck(tmp_path: Path, numbers: list[int], *, is_running: bool) -> N
 
 @pytest.mark.parametrize("state", [TrialState.RUNNING, TrialState.WAITING])
 def test_a_trial_that_had_not_finished(tmp_path: Path, state: TrialState) -> None:
-    """Caches keep such a trial forever."""
+    """Caches keep a trial in such a state forever."""
     study = opened(tmp_path, "annealing")
     run(study, 2)
     study.add_trial(optuna.create_trial(state=state))

@@ -1,4 +1,4 @@
-"""Evaluations that a report needs. tests/api has the evaluations of each kind of report."""
+"""Evaluations that a report needs. tests/api tests the evaluations of each kind of report."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_evaluations_that_began_before_the_time_limit_are_finished() -> None:
     def evaluate(number: int) -> float:
         both.wait(timeout=60)
         if is_first.acquire(blocking=False):
-            return number  # After this evaluation, the time is over.
+            return number  # The time limit passes during this evaluation.
         return 100 + number if not stop.wait(0.5) else -1
 
     make_evaluations(of_numbers, study, ("number",), evaluate, stop=stop, n_jobs=2, max_time=1e-9)
@@ -61,7 +61,7 @@ def test_evaluations_that_began_before_the_time_limit_are_finished() -> None:
 
 @pytest.fixture
 def watched(tmp_path: Path) -> optuna.Study:
-    """Return a study whose workers are taken for dead after two seconds without a heartbeat."""
+    """Return a study that counts workers as dead after two seconds without a heartbeat."""
     storage: Any = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
     storage._backend.heartbeat_interval, storage._backend.grace_period = 1, 2
     return open_evaluations(storage, "numbers", {})
@@ -135,7 +135,7 @@ def test_evaluations_that_began_during_a_storage_fault_are_finished(
 
 
 def test_a_database_in_memory_is_of_all_threads() -> None:
-    """SQLite itself would give each thread its own database."""
+    """SQLite itself would give each thread a separate database."""
     study = open_evaluations(open_storage("sqlite://"), "numbers", {})
     make_evaluations(of_numbers, study, ("number",), float, n_jobs=2)
     assert made_in(study) == {(i,): i for i in range(10)}
@@ -144,7 +144,7 @@ def test_a_database_in_memory_is_of_all_threads() -> None:
 def test_others_may_take_all_that_is_left_as_this_worker_begins(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """This worker has found four evaluations for its threads, and has begun the first one."""
+    """This worker has reserved four evaluations for its threads, and has begun the first one."""
     storage = open_storage(None)
     study = open_evaluations(storage, "numbers", {})
     create, is_first = InMemoryStorage.create_new_trial, [True]

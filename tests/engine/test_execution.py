@@ -87,7 +87,7 @@ def test_longer_is_one_training_of_all_epochs_that_keeps_the_best_epoch(
     assert record.best_value == max(accuracies)
     assert trial.params == {"epochs": 1 + int(np.argmax(accuracies))}
     assert record.baseline == accuracies[1]
-    # The test accuracy is for the best epoch, not for the last one.
+    # The test accuracy belongs to the best epoch, not to the last epoch.
     alone = adnn.search(
         adnn.InitOffsetObjective(
             adnn.MLP(hidden=(16,)),
@@ -130,7 +130,7 @@ def test_trials_of_learning_rate_equal_separate_trainings(objective: InitOffsetO
     record = run(StudySpec(objective, "rates", "learning_rate", limits_of(max_trial=8)))
     rates = [trial.params["learning_rate"] for trial in record.done_trials]
     assert len(rates) == 8
-    # The user's learning rate comes first; the other rates lie around it.
+    # The user's learning rate comes first; the other rates are around it.
     own_rate = objective.trainer.training.learning_rate
     assert rates[0] == own_rate
     assert all(own_rate / 100 <= rate <= own_rate * 100 for rate in rates)
@@ -171,7 +171,7 @@ def test_a_resumed_control_equals_an_undisturbed_one(
     storage = open_storage(None)
     [study] = open_studies([plan(9)], storage)
     run(plan(4), storage)
-    # A killed process leaves such a trial.
+    # A killed process leaves a trial like this.
     trial = study.ask(plan(9).searched.distributions)
     kill_owner(trial)
     resumed, whole = run(plan(9), storage), run(plan(9))

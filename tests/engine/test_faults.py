@@ -1,4 +1,4 @@
-"""Real faults: work continues, or one sentence says why not, and no result is lost."""
+"""After real faults, work continues or one sentence says why not, and no result is lost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from postgresql import Server
 
-# Trials that are asked and told here end at once, so they need no heartbeats.
+# Trials in these tests end at once, so they need no heartbeats.
 pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage")
 
 SPACE = {"x": optuna.distributions.FloatDistribution(-10, 10)}
@@ -46,7 +46,7 @@ def objective(trial: optuna.Trial) -> float:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Return the file of a database with a study of one trial."""
+    """Return the path of a database with a study of one trial."""
     path = tmp_path / "study.db"
     storage = open_storage(f"sqlite:///{path}")
     study = optuna.create_study(study_name="s", storage=storage)
@@ -319,7 +319,7 @@ def test_a_folder_that_vanishes_is_waited_for(path: Path) -> None:
 
 
 def test_a_read_only_folder_is_refused() -> None:
-    # The folder is outside pytest's folder, which only the user who runs it may enter.
+    # The folder is outside pytest's folder, because only the user who runs pytest may enter that.
     program = """
 import os, sys, tempfile, optuna
 from pathlib import Path
@@ -382,7 +382,7 @@ def test_a_search_whose_storage_failed_resumes_in_the_same_process(
     )
     with pytest.raises(StorageError, match="locked"):
         search(pruner=Locker())
-    # The lock is waited for once, and not again for the running trial.
+    # The call waits for the lock once, and does not wait again for the running trial.
     assert n_warnings(logs, "database is locked") == 1
     connection.close()
     result = search()
@@ -423,7 +423,7 @@ def test_a_clock_that_was_set_back_changes_nothing(tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         for column in ("datetime_start", "datetime_complete"):
             connection.execute(f"UPDATE trials SET {column} = datetime({column}, '+1 day')")
-        # This trial ended before it began, as the clock was set back while it ran.
+        # The clock was set back during this trial, so its end is before its start.
         connection.execute(
             "UPDATE trials SET datetime_complete = datetime(datetime_start, '-1 day') "
             "WHERE number = 2"
@@ -458,7 +458,7 @@ def test_a_network_that_diverges_at_once_loses_only_its_trials(
 
 
 class Hungry(optuna.pruners.BasePruner):
-    """For trial 1, asks for more memory than there is, this number of times."""
+    """In trial 1, requests more memory than there is, this number of times."""
 
     def __init__(self, times: int) -> None:
         self.times = times

@@ -1,7 +1,8 @@
-"""Promises for the workers of a search on each storage, whatever happens meanwhile.
+"""Promises to the workers of a search, for each storage and each disturbance.
 
-Each repetition runs three workers. One of them kills itself in the middle of a trial, and then the
-disturbance comes. ``ADNN_REPETITIONS=20`` repeats each twenty times, as the guide's table says.
+Each repetition runs three workers. One of them kills itself during a trial, and then the
+disturbance follows. With ``ADNN_REPETITIONS=20``, each test has twenty repetitions, as the guide's
+table says.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Place:
 
 @dataclasses.dataclass
 class Ended:
-    """A study after all workers have ended, and the process that killed itself."""
+    """A study after the end of all workers, and the process that killed itself."""
 
     study: optuna.Study
     dead: int
@@ -175,7 +176,7 @@ def moved_clock(folder: Path, _: Any) -> Iterator[Place]:
 
     def move() -> None:
         for moved in ("-1d", "+1d", "-2h"):
-            # Replaced in one step, as workers read the file all the time.
+            # The file is replaced in one step, because workers read it continuously.
             (new := offset.with_suffix(".new")).write_text(moved)
             new.replace(offset)
             time.sleep(0.5)

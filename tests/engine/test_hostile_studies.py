@@ -1,4 +1,4 @@
-"""Databases with forged contents are refused in one sentence."""
+"""Opening a database with forged contents fails with one sentence."""
 
 from __future__ import annotations
 

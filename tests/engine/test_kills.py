@@ -1,4 +1,4 @@
-"""A worker is killed right after a call of its storage, for each call."""
+"""A worker is killed after a call of its storage; each call is tested."""
 
 from __future__ import annotations
 
@@ -53,9 +53,10 @@ WRITES = [name for name in dir(RDBStorage) if name.startswith(("create_", "set_"
 
 
 class Quick(FunctionObjective):
-    """An objective that has a baseline, as a network has."""
+    """An objective with a baseline, like the objective of a network."""
 
-    arms = Arms(ARMS, ("random",), "random")  # Random restarts have indices and learn nothing.
+    # Random restarts have indices, but do not learn from values.
+    arms = Arms(ARMS, ("random",), "random")
 
     distributions = {"x": X}  # noqa: RUF012
     baseline_params = {"x": 0.0}  # noqa: RUF012
@@ -108,7 +109,7 @@ def _killing(function: Callable[..., Any], calls: Iterator[int], after: int) -> 
 
 
 def killed(url: str, work: Callable[[], object], call: str, after: int) -> bool:
-    """Return whether a process was killed right after this number of a storage's calls."""
+    """Return whether a process was killed right after the storage's call with this number."""
     storages: Any = type(open_storage(url)), type(optuna.storages.get_storage(url))
     if (process := os.fork()) == 0:
         calls = count(1)
@@ -135,7 +136,9 @@ def is_finished(study: optuna.Study) -> bool:
 def test_a_trial_that_had_only_begun_is_done_by_the_next_worker(
     sampler: Any, tmp_path: Path
 ) -> None:
-    """Without its owner, the trial would stay RUNNING, and an enqueued one would be lost."""
+    """Otherwise, the trial would stay RUNNING without an owner, and an enqueued trial would be
+    lost.
+    """
     url, whole = (f"sqlite:///{tmp_path / name}.db" for name in ("killed", "whole"))
     state, trial = "set_trial_state_values", "create_new_trial"
     # The worker that finds the trial also dies, before and after it ends the trial.
@@ -165,7 +168,7 @@ def test_a_kill_after_any_write_leaves_no_trace(
 
 
 def test_what_ctrl_c_interrupts_is_done_by_the_next_run() -> None:
-    """An enqueued trial is done, too, such as a baseline that the sampler does not propose."""
+    """An enqueued trial is repeated, too, such as a baseline that the sampler does not propose."""
 
     def interrupts(_: optuna.Trial) -> float:
         raise KeyboardInterrupt
@@ -182,7 +185,7 @@ def test_what_ctrl_c_interrupts_is_done_by_the_next_run() -> None:
 
 
 def test_a_factory_may_wrap_a_sampler_of_ours() -> None:
-    """Both samplers give indices, but only those of the inner sampler are kept."""
+    """Both samplers assign indices, but only the inner sampler's indices are stored."""
 
     def fixed(seed: int, _: int | None) -> optuna.samplers.BaseSampler:
         inner = AdaptiveSimulatedAnnealingSampler(seed=seed)
@@ -240,7 +243,7 @@ def test_workers_that_begin_at_the_same_moment_enqueue_one_baseline(
 
 
 def test_a_dead_workers_enqueued_trial_is_done_by_any_worker_that_finds_it() -> None:
-    """This is also true if the sampler finds it first, as after each trial of a walk."""
+    """The sampler may also find it, as after each trial of a walk."""
 
     def beside_others(trial: optuna.Trial) -> float:
         if trial.number == 1:
@@ -261,7 +264,9 @@ def test_a_dead_workers_enqueued_trial_is_done_by_any_worker_that_finds_it() -> 
 def test_a_trial_that_was_told_meanwhile_is_not_repeated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A worker tells its trial and ends, while another worker has read the trial as running."""
+    """One worker has read the trial as running. Meanwhile, the trial's worker tells it and
+    ends.
+    """
     run, study = loop_of(InMemoryStorage(), optuna.samplers.RandomSampler(seed=0), max_trial=2)
     study.enqueue_trial({"x": 0.7})
     begun = study.ask({"x": X})
@@ -458,7 +463,7 @@ def index_of(trial: Any) -> int:
 def test_the_last_trial_has_the_smallest_index(
     index: int, kept: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of two new trials, the first one need not be kept: it may have given way to the other."""
+    """The first of two new trials may have given way to the other one."""
     run, study = loop_of(InMemoryStorage(), "random_restart", max_trial=1)
 
     def begin() -> None:
@@ -490,7 +495,7 @@ def begin(work: Callable[[], object]) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["random_restart", "annealing", "greedy_improving"])
 def test_each_index_is_done_once_and_none_is_missing(sampler: Any, tmp_path: Path) -> None:
-    """Ctrl-C, kills and `SystemExit` end workers; others take their place, up to the limit."""
+    """Ctrl-C, kills and `SystemExit` end workers. Others replace them, up to the limit."""
     chance, n_trials, statuses = random.Random(3), 12, set()
 
     def quits(trial: optuna.Trial) -> float:
@@ -546,7 +551,7 @@ def test_a_seed_stays_with_its_index_after_any_death(tmp_path: Path) -> None:
         time.sleep(0.01)
 
     def kill(number: int) -> None:
-        # This worker runs an index beside the waiting worker's, which becomes free here.
+        # Here, the index of the waiting worker becomes free while this worker runs another index.
         if number == 2:
             os.kill(waiting_process, signal.SIGKILL)
             os.waitpid(waiting_process, 0)

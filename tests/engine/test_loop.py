@@ -1,4 +1,4 @@
-"""The loop: what it does beside other workers, and after errors."""
+"""The loop beside other workers, and after errors."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_trials_that_other_workers_begin_meanwhile_count(
             other_trials.append(study.ask(objective.distributions))
         return create(self, study_id, *args)
 
-    # The other worker's trial ends while this worker has found no room and waits.
+    # The other worker's trial ends while this worker waits for a free place.
     def wait(seconds: float) -> None:
         sleep(seconds)
         if other_trials:

@@ -1,4 +1,4 @@
-"""What an objective may do with its trial's study, in any thread or process."""
+"""The methods of a trial's study that an objective may use, in any thread or process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXCEPT_NETWORKS = [name for name in SAMPLERS if name not in ("random_restart", "
 
 
 class Pickling(futures.ThreadPoolExecutor):
-    """An executor that sends copies, as executors of other processes do."""
+    """An executor that pickles its jobs, like executors of other processes."""
 
     def submit(self, *work: Any, **options: Any) -> futures.Future[Any]:
         def run(sent: bytes) -> Any:
@@ -125,7 +125,8 @@ def test_a_trial_that_another_worker_ended_is_repeated(
     write: Callable[[optuna.Trial], object],
 ) -> None:
     def ended(trial: optuna.Trial) -> float:
-        if trial.number == 1:  # Another worker that takes this worker for dead does the same.
+        # Another worker that takes this worker for dead ends the trial in the same way.
+        if trial.number == 1:
             trial.study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
             write(trial)
         return quadratic(trial)
@@ -138,7 +139,7 @@ def test_a_trial_that_another_worker_ended_is_repeated(
 
 
 class Ending(optuna.pruners.BasePruner):
-    """Ends trial 0, like another worker that wrongly believes the trial's worker to be dead."""
+    """Ends trial 0, like a worker that wrongly takes the trial's worker for dead."""
 
     def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
         if trial.number == 0:

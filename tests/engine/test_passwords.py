@@ -1,4 +1,4 @@
-"""Only scheme, host, port and database of a storage's URL are written, printed or raised."""
+"""Texts, files and errors show only scheme, host, port and database of a storage's URL."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def assert_no_secret(text: str) -> None:
 def run_adnn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str]]:
-    """Return a function that runs a command with tracebacks, and returns its code and output."""
+    """Return a function that runs a command with tracebacks and returns its exit code and
+    output.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ADNN_DEBUG", "1")
 
@@ -84,7 +86,7 @@ def test_no_password_is_stored_logged_or_raised_by_a_search(
 
 @pytest.fixture
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait only a moment for servers that are away."""
+    """Shorten the wait for servers that do not answer."""
     monkeypatch.setattr(repeating, "_PATIENCE", 0.2)
     monkeypatch.setattr(repeating, "_SECONDS_BEFORE_WARNING", 0.0)
 
@@ -100,7 +102,7 @@ def test_no_password_is_shown_of_a_server_that_does_not_answer(
     ):
         with pytest.raises(StorageError, match=r"'postgresql\+psycopg://\*\*\*@") as caught:
             call()
-        # The text has all causes, too.
+        # The text includes the causes of the error.
         assert_no_secret("".join(traceback.format_exception(caught.value)))
     code, text = run_adnn("resume", "--study-name=s", "--storage", UNREACHABLE)
     assert code == output.FAILED
@@ -111,7 +113,7 @@ def test_no_password_is_shown_of_a_server_that_does_not_answer(
 
 SERVER = "postgresql+psycopg://127.0.0.1:1/db"
 HOSTILE = [
-    # The user's part: as it is, and with characters that must be escaped.
+    # The user part of the URL, plain and with characters that must be escaped.
     "postgresql+psycopg://mallory@127.0.0.1:1/db",
     "postgresql+psycopg://mallory:geheim@127.0.0.1:1/db",
     "postgresql+psycopg://:geheim@127.0.0.1:1/db",
@@ -132,7 +134,7 @@ HOSTILE = [
     "postgresql+psycopg://mallory:x://geheim@127.0.0.1:1/db",
     "postgresql+psycopg://geheim@127.0.0.1:1/db",
     "postgresql+psycopg://mal@lory:geheim@127.0.0.1:1/db",
-    # Options with secrets, under any name.
+    # Options that contain secrets, under any name.
     *(
         f"{SERVER}?{name}=geheim"
         for name in (
@@ -164,7 +166,7 @@ HOSTILE = [
     f"{SERVER}&password=geheim",
     f"{SERVER};password=geheim",
     f"{SERVER} password=geheim",
-    # A secret in the place of another part.
+    # The secret is in another part of the URL.
     "postgresql+psycopg://127.0.0.1:geheim/db",
     "postgresql+psycopg://127.0.0.1:geheim",
     "postgresql+psycopg:///mallory:geheim@127.0.0.1/db",
@@ -179,7 +181,7 @@ HOSTILE = [
     "user=mallory password=geheim",
     "service=geheim",
     "Driver={x};Server=127.0.0.1;UID=mallory;PWD=geheim",
-    # Other databases, also without an installed driver.
+    # Other databases, including one without an installed driver.
     "mysql+pymysql://mallory:geheim@127.0.0.1:1/db?ssl_key=geheim",
     "mssql+pyodbc:///?odbc_connect=PWD%3Dgeheim",
     "oracle://mallory:geheim@127.0.0.1:1/?service_name=geheim",
@@ -217,7 +219,7 @@ def test_no_password_of_a_hostile_url_is_shown_anywhere(
         lambda: adnn.compare(quadratic, storage=url, max_trial=1, seeds=2),
         lambda: adnn.recheck((url, "s"), quadratic),
         lambda: adnn.measure_variance(float, storage=url),
-        # The URL in the place of another argument.
+        # Another argument contains the URL.
         lambda: adnn.resume(storage, url),
         lambda: adnn.recheck(url, quadratic),  # type: ignore[arg-type]
         lambda: adnn.search(objective, url),
@@ -369,5 +371,5 @@ def test_a_wrong_password_is_refused_at_once(postgresql: Server) -> None:
     began = time.monotonic()
     with pytest.raises(ValueError, match=r"//\*\*\*@.*password authentication") as caught:
         open_storage(wrong)
-    assert time.monotonic() - began < 5  # A wrong password is not waited for.
+    assert time.monotonic() - began < 5  # After a wrong password, the call does not wait.
     assert_no_secret("".join(traceback.format_exception(caught.value)))

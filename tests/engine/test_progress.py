@@ -1,4 +1,4 @@
-"""Progress bars: when they are shown, what they say, and interrupts while they are drawn."""
+"""Progress bars: when they appear, their text, and interrupts during drawing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Terminal(io.StringIO):
 
 
 def in_a_thread(function: Callable[[], object]) -> bool:
-    """Return whether a function ends in another thread."""
+    """Return whether a function ends when it runs in another thread."""
     thread = threading.Thread(target=function, daemon=True)
     thread.start()
     thread.join(timeout=10)
@@ -43,7 +43,7 @@ def in_a_thread(function: Callable[[], object]) -> bool:
 
 @pytest.fixture
 def locked() -> Any:
-    """Yield a lock of all bars that an interrupted thread has left locked."""
+    """Hold the lock of all bars, as an interrupted thread does."""
     lock, is_over = tqdm.get_lock(), threading.Event()
 
     def hold() -> None:
@@ -75,7 +75,7 @@ def test_bars_are_shown_in_notebooks_only_and_not_in_programs_that_import_ipytho
 
 def test_a_notebook_shows_the_total_that_is_known_later() -> None:
     class NotebookBar(Bar, tqdm_notebook):
-        """A progress bar as a notebook shows it."""
+        """A progress bar as notebooks show it."""
 
     bar: Any = NotebookBar(total=None, display=False)
     bar.total, bar.n = 5, 2
@@ -138,7 +138,7 @@ def in_a_terminal(function: Callable[[], object], monkeypatch: pytest.MonkeyPatc
     parts: list[bytes] = []
 
     def read() -> None:
-        # Linux ends a pseudo-terminal without writers in this way.
+        # If no writer is left, Linux ends a pseudo-terminal in this way.
         with contextlib.suppress(OSError):
             while part := os.read(terminal, 4096):
                 parts.append(part)

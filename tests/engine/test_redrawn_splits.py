@@ -1,4 +1,4 @@
-"""Functions that redraw a split are recognized; functions that keep it are not."""
+"""Functions that redraw a split are recognized, and functions that keep the split are not."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def kept(seed: int) -> float:
 
 
 def asked_without_source(module: Any) -> set[str]:
-    """Return the functions of a module that are asked about if only their bytecode is known."""
+    """Return the functions of a module for which the user is asked if only bytecode is known."""
     names: dict[str, Any] = {"__name__": module.__name__}
     exec(compile(inspect.getsource(module), "<stdin>", "exec"), names)
     asked = {name: call for name in cases_of(module) if (call := redrawn(names[name]))}
@@ -103,7 +103,7 @@ class TestIsAskedBeforeAnythingIsEvaluated:
             adnn.search(value_of_trial, **options)
         alone = adnn.search(value_of_trial, **options, resampled=False)
         for_new_data = adnn.search(value_of_trial, **options, resampled=(15, 5))
-        # The question is not asked again if the study stores the answer.
+        # If the study stores the answer, the question is not asked again.
         resumed = adnn.resume(storage, "s", objective=value_of_trial)
         assert resumed.value == for_new_data.value
         study = alone.study
@@ -129,7 +129,7 @@ class TestIsAskedBeforeAnythingIsEvaluated:
         with pytest.raises(ValueError, match="objective " + ASKED):
             adnn.compare(value_of_trial, ["annealing"], **options)
         adnn.compare(value_of_trial, ["annealing"], **options, resampled=False, storage=storage)
-        # A comparison that stores the answer is resumed without a question.
+        # If a comparison stores the answer, resuming it asks no question.
         adnn.resume(storage, "compare", objective=value_of_trial, max_trial=3)
 
 

@@ -1,4 +1,4 @@
-"""Storages that repeat calls: no call bypasses them, and nothing is written twice."""
+"""Storages that repeat calls: every call passes through them, and no write happens twice."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def direct() -> Iterator[list[str]]:
         frame, callers = sys._getframe(), list[str]()
         while frame := frame.f_back:  # type: ignore[assignment]
             callers.append(f"{frame.f_code.co_filename}:{frame.f_lineno}")
-            # Before a file is opened, one statement checks it for damage.
+            # Before a file is opened, one direct statement checks the file for damage.
             is_check = frame.f_code.co_name == "_check_file"
             if is_check or frame.f_code.co_filename == repeating.__file__:
                 return
@@ -110,14 +110,14 @@ def test_all_statements_of_networks_are_repeated(tmp_path: Path, direct: list[st
 
 
 class CutConnection(sqlite3.Connection):
-    """A connection on which each third commit arrives, but its answer does not."""
+    """A connection that loses the answer of every third commit; the commit itself succeeds."""
 
     commits = itertools.count()
     n_cut = 0
 
     def commit(self) -> None:
         super().commit()
-        # Opening a storage takes several commits, and starts again if one of them is lost.
+        # Opening a storage takes several commits. If one of them is lost, opening starts again.
         if repeating._is_patient.get() and next(CutConnection.commits) % 3 == 0:
             CutConnection.n_cut += 1
             error = sqlite3.OperationalError("the connection is lost")

@@ -1,4 +1,4 @@
-"""Killed servers between workers and databases: workers wait, or end with one sentence."""
+"""Servers between workers and databases are killed: workers wait, or end with one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A result is a snapshot: it never changes, and printing it reads no database."""
+"""A result never changes, and printing a result does not read a database."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def evaluate(trial: optuna.trial.FrozenTrial, seed: int) -> float:
 
 
 def tell(result: Any, folder: Path) -> None:
-    """Show a result in all ways that need no training."""
+    """Show a result in all ways that do not train."""
     str(result)
     repr(result)
     result._repr_html_()
@@ -140,7 +140,7 @@ def test_trials_and_best_trial_are_from_one_read() -> None:
     read = storage.get_all_trials
 
     def read_and_go_on(*args: Any, **options: Any) -> Any:
-        """Read, after which another worker tells a better trial."""
+        """Read a result; afterwards another worker tells a better trial."""
         trials = read(*args, **options)
         study.add_trial(optuna.create_trial(value=-100.0 - len(trials)))
         return trials

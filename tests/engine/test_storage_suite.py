@@ -1,4 +1,4 @@
-"""Optuna's own tests of storages, which the storages that we open must pass."""
+"""Optuna's own tests of storages, run on the storages that our functions open."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TestSQLite(StorageTestCase):
         return open_storage(f"sqlite:///{tmp_path / 'study.db'}")
 
 
-# The tests omit only the checks of Optuna's connections. With SQLite, our storage locks by itself.
+# Only tests of Optuna's connections are omitted. With SQLite, our storage does the locking.
 @pytest.mark.slow
 class TestPostgreSQL(StorageTestCase):
     @pytest.fixture

@@ -1,4 +1,6 @@
-"""Storages by URL: many processes share one, wrong URLs are refused, and no password is shown."""
+"""Storages by URL: many processes share a storage, wrong URLs are refused, passwords stay
+hidden.
+"""
 
 from __future__ import annotations
 
@@ -123,7 +125,7 @@ def test_a_waiting_trial_goes_to_one_of_two_workers(kind: str, url: str) -> None
 def test_each_waiting_trial_is_taken_by_one_of_many_threads(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # SQLite lets threads wait in no order, so a new thread may meet a lock for longer than any
+    # SQLite does not queue waiting threads, so a new thread may meet a lock for longer than any
     # timeout. With a timeout of 0, each lock raises its error at once.
     monkeypatch.setattr(storages_module, "_SQLITE_TIMEOUT", 0.0)
     storages = [open_storage(url) for _ in range(4)]
@@ -184,7 +186,7 @@ def test_trials_have_heartbeats(url: str) -> None:
 
 @pytest.fixture
 def dead_worker(tmp_path: Path) -> Callable[..., optuna.Study]:
-    """Return a function that returns a study in which one trial has no heartbeats."""
+    """Return a function that returns a study with a trial whose worker sends no heartbeats."""
     storage: Any = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
     storage._backend.grace_period = 1
 
@@ -212,7 +214,7 @@ def test_enqueued_trials_of_dead_workers_are_enqueued_again(
     dead_worker: Callable[..., optuna.Study],
 ) -> None:
     study = dead_worker(optuna.samplers.RandomSampler(), "x", "y")
-    # Only a trial that the user enqueued is enqueued again.
+    # Only trials that the user enqueued are enqueued again.
     *dead, retry = study.trials
     assert [trial.state for trial in dead] == [TrialState.FAIL] * 2
     assert (retry.state, retry.params) == (TrialState.WAITING, dead[0].params)
@@ -222,7 +224,7 @@ def test_enqueued_trials_of_dead_workers_are_enqueued_again(
     assert len(study.trials) == 3
     enqueue_again(study, retry)  # Pretend that the retry's worker died, too.
     assert [trial.params for trial in study.trials[3:]] == [dead[0].params]
-    study.add_trial(retry)  # Another worker found the first trial dead at the same moment.
+    study.add_trial(retry)  # At the same moment, another worker has found the first trial dead.
     enqueue_again(study, study.trials[4])
     assert len(study.trials) == 5
 

@@ -153,7 +153,7 @@ def test_sigterm_is_handled_like_ctrl_c(url: str) -> None:
     message, traceback = errors.split("Traceback (most recent call last):")
     assert "Interrupted; all trials are kept." in message
     assert traceback.rstrip().endswith("KeyboardInterrupt")
-    # The traceback shows the calling line, without the lines within the package.
+    # The traceback shows the line of the call, without lines of the package.
     assert re.findall(r'File "(.*?)"', traceback) == [str(TESTS / "search_worker.py")]
     study = optuna.load_study(study_name="killed", storage=url)
     assert study.user_attrs["adnn:stop_reason"] == "interrupted"

@@ -1,4 +1,4 @@
-"""Audits of models: each variable with its distribution and seed, and each random layer."""
+"""Audits of models list each variable, its distribution and seed, and each random layer."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_an_audit_lists_every_variable(audit: adnn.Audit, model: keras.Model) ->
 
 def test_an_audit_lists_the_random_layers(audit: adnn.Audit) -> None:
     layers = {layer.path: layer for layer in audit.layers}
-    # Keras numbers this inner layer by the layers of its kind that were created before.
+    # The number in this inner layer's name depends on the layers that Keras created before.
     other_layers = {re.sub(r"_\d+$", "", path) for path in layers if "lstm" not in path}
     assert other_layers == {"attention/dropout", "dropout"}
     dropout = layers["dropout"]
@@ -268,7 +268,7 @@ def test_a_file_is_read_without_its_weights(model: keras.Model, tmp_path: Path) 
     model.save(path)
     audit = audit_file(path)
     assert len(audit.variables) == 23
-    # The file does not hold the drawn seeds.
+    # The file does not contain the seeds that were drawn.
     assert {v.seed for v in audit.variables} == {None}
 
 
@@ -300,7 +300,7 @@ def write_config(path: Path, config: bytes, compression: int = zipfile.ZIP_STORE
 def put_in_headers(path: Path, offset: int, value: int) -> None:
     """Change a field in both headers of the only member of a zip file."""
     content = bytearray(path.read_bytes())
-    # The second header has one more field of two bytes before the fields that both headers have.
+    # The second header has one more field of two bytes before the fields that both headers share.
     for begin in (offset, content.index(b"PK\x01\x02") + offset + 2):
         content[begin : begin + 2] = value.to_bytes(2, "little")
     path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Best and baseline networks on new seeds: their seeds, their storage, and that each runs once."""
+"""Best and baseline networks on new seeds: seeds, storage, and that each network trains once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def confirmed(result: SearchResult, n_seeds: int = 6) -> ConfirmationRuns:
     confirm_best_trial(read_record(result.study), result._objective, n_seeds)
-    # Read from the storage alone.
+    # The result is read from the storage alone.
     runs = read_runs(read_record(result.study))
     assert runs is not None
     return runs

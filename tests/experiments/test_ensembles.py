@@ -1,4 +1,4 @@
-"""The control that averages networks: its value equals that of a plain average."""
+"""The control that averages networks equals a plain average of predictions."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_an_ensemble_is_the_average_of_separately_trained_networks(
     losses = -np.log(np.mean(of_val, axis=0)[np.arange(len(data.y_val)), data.y_val])
     metrics = trial.user_attrs["adnn:outcome"]["metrics"]
     assert metrics["val_loss"] == pytest.approx(losses.mean(), rel=1e-4)
-    # Another process must train the networks again to test them, and gets the same result.
+    # To test the networks, another process must train them again; the result is the same.
     again = read_record(record.study)
     [name] = [name for name in again.attrs if name.startswith("adnn:test/")]
     del again.attrs[name]
@@ -121,7 +121,7 @@ def test_losses_that_layers_add_are_averaged_too(objective: InitOffsetObjective)
     assert trial.intermediate_values[1] == pytest.approx(record.baseline, rel=1e-5)
     alone = [member.trainer.train([member.baseline_start])[0] for member in members_of(some, 2)]
     mean = np.mean([member.metrics["val_loss"] for member in alone])
-    # By convexity, the average is a little better. The layers add more than 1.
+    # By convexity, the average is a little better. The additional layers' losses add more than 1.
     assert mean - 0.2 < trial.value < mean
 
 

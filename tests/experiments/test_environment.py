@@ -1,4 +1,4 @@
-"""The machine, the versions and the threads with which a contract was made."""
+"""The machine, versions and threads of a contract."""
 
 from __future__ import annotations
 

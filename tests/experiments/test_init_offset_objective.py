@@ -61,7 +61,7 @@ def objective() -> InitOffsetObjective:
 def study_of(
     *trials: float | dict[str, Any], direction: str = "maximize", **arguments: Any
 ) -> optuna.Study:
-    """Return a study that will try these weight offsets."""
+    """Return a study with these weight offsets enqueued."""
     study = optuna.create_study(direction=direction, **arguments)
     for trial in trials:
         params = trial if isinstance(trial, dict) else {NAMES[0]: trial, NAMES[1]: 0.0}
@@ -142,7 +142,7 @@ def test_a_direction_is_needed_only_if_the_metrics_name_tells_none(
     result = search(objective, "annealing", max_trial=3, confirm=0)
     values = [trial.value for trial in result.record.done_trials]
     assert result.best_value == min(values) < max(values)  # type: ignore[type-var]
-    # Falling costs count as better, so they do not end a training.
+    # A falling loss counts as an improvement, so training does not stop early.
     assert result.record.done_trials[0].user_attrs["adnn:outcome"]["trained"]["epochs"] == 3
     of_digits = objective.replace(dataset=load_dataset("digits"))
     study = optuna.create_study(direction="minimize")
@@ -155,7 +155,7 @@ def test_a_direction_is_needed_only_if_the_metrics_name_tells_none(
 
 
 def fixed_net() -> keras.Model:
-    """Return a model that starts from the same weights for any seed."""
+    """Return a model whose initial weights do not depend on the seed."""
     initializers = (keras.initializers.GlorotUniform(seed=seed) for seed in (1, 2))
     return keras.Sequential(
         [
@@ -234,7 +234,7 @@ def test_a_diverged_trial_fails_and_the_study_continues() -> None:
 
 
 class PruneFrom(optuna.pruners.BasePruner):
-    """A pruner that prunes the trials with these numbers after their first epoch."""
+    """A pruner that prunes the trials with these numbers, after their first epoch."""
 
     def __init__(self, *numbers: int) -> None:
         self._numbers = numbers
@@ -328,7 +328,7 @@ def test_a_study_with_the_id_of_a_deleted_one_is_not_taken_for_it(
     objective: InitOffsetObjective, url: str
 ) -> None:
     storage = open_storage(url)
-    for _ in range(2):  # SQLite gives the second study the id of the first one.
+    for _ in range(2):  # SQLite gives the second study the id of the deleted first study.
         study = study_of(0.0, storage=storage, study_name="a")
         study.optimize(objective, n_trials=1)
         assert {CONFIG, BASELINE, BASELINE_METRICS} <= study.user_attrs.keys()
@@ -336,7 +336,7 @@ def test_a_study_with_the_id_of_a_deleted_one_is_not_taken_for_it(
 
 
 def convolutional(scale: float) -> InitOffsetObjective:
-    """Return an objective with a model that starts from given weights."""
+    """Return an objective with a model whose initial weights are given."""
 
     def build() -> keras.Model:
         layers = [keras.layers.Conv1D(4, 3), keras.layers.Flatten(), keras.layers.Dense(10)]

@@ -1,4 +1,6 @@
-"""How often the studies of a storage evaluated the same test samples, by whichever verb."""
+"""Numbers of test-set evaluations, counted over all studies of a storage and all public
+functions.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ MODELS = {"small": adnn.MLP((2,)), "wide": adnn.MLP((4,))}
 
 
 def objective_of(seed: int = 0, **splits: Any) -> adnn.InitOffsetObjective:
-    """Return an objective of data of which ``seed`` draws the test rows."""
+    """Return an objective with data whose test rows depend on ``seed``."""
     rng = np.random.default_rng(1)
     x = rng.normal(size=(200, 3))
     data = adnn.Dataset.from_arrays(x, x[:, 0] > 0, seed=seed, **splits)
@@ -29,7 +31,7 @@ def test_all_verbs_count_on_the_same_test_samples() -> None:
     first = adnn.search(objective_of(), "greedy", **options)
     assert first.record.test_evaluations_elsewhere == {}
     assert "The test set was evaluated" not in format(first, "markdown")
-    # Other validation rows, so other data.
+    # The validation rows differ, so the data differ.
     other_objective = objective_of(validation_size=0.4)
     adnn.compare_models(
         MODELS, other_objective.dataset, training=TRAINING, seeds=range(3), storage=storage
@@ -39,10 +41,10 @@ def test_all_verbs_count_on_the_same_test_samples() -> None:
     )
     untested: Any = {"max_trial": 2, "storage": storage, "test": False}
     adnn.search(other_objective, "greedy", study_name="untested", **untested)
-    # Recheck and variance are of validation rows.
+    # Recheck and variance use validation rows only.
     adnn.recheck(first.study, objective_of(), top=2, choose=2, confirm=6)
     adnn.measure_variance(other_objective, 5, storage=storage)
-    # Other test rows.
+    # The test rows differ.
     adnn.search(objective_of(seed=1), "greedy", **{**options, "study_name": "others"})
 
     counts = dict(read_record(first.study).test_evaluations_elsewhere)
@@ -52,7 +54,7 @@ def test_all_verbs_count_on_the_same_test_samples() -> None:
     second = adnn.search(other_objective, "annealing", **{**options, "study_name": "second"})
     assert "evaluated the test set 11 times." in format(second, "markdown")
     assert second.document().fields["n_test_evaluations"] == 12
-    # The second search says it, and so does the other verb.
+    # The second search reports the earlier evaluation, and so does the other function.
     options = {"seeds": range(3), "storage": storage}
     again = adnn.compare_models(MODELS, other_objective.dataset, training=TRAINING, **options)
     assert "evaluated the test set 6 times." in format(again, "markdown")
