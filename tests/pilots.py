@@ -18,6 +18,8 @@ def pilot(n_pairs: int, sd: float = 0.01) -> list[float]:
 def planned(
     differences: dict[str, list[float]], gain: float, *, after_fixed: bool = False
 ) -> Plan:
-    """Return the plan that these pilot differences require for a gain, at half an hour a seed."""
+    """Return the plan that follows from these pilot differences for a gain, at half an hour a
+    seed.
+    """
     required = required_seeds(differences, gain, after_fixed=after_fixed)
     return Plan(required, 9, 1800, ACCURACY, 30)

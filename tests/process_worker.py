@@ -1,4 +1,4 @@
-"""Calls every verb and prints which global state of the process the verb changed."""
+"""Calls every public function, and prints the global state of the process that it changed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # TensorFlow, h5py and scikit-learn set these variables once for their native libraries.
 NATIVE = {"KMP_", "TF2_", "TPU_", "HDF5_", "ENABLE_RUNTIME_UPTIME_TELEMETRY"}
-# These loggers exist before the package is used, so somebody may have set their levels.
+# These loggers exist before the package is imported, so users may have set their levels.
 LOGGERS = ("", "absl", "alembic", "h5py", "optuna", "sqlalchemy", "tensorflow", "urllib3")
 
 
@@ -68,7 +68,7 @@ def state() -> dict[str, Any]:
 
 
 class Statements(logging.Handler):
-    """Counts the SQL statements that SQLAlchemy logs to a root logger at level INFO."""
+    """Counts the SQL statements that SQLAlchemy logs to the root logger at level INFO."""
 
     n = 0
 
@@ -78,7 +78,7 @@ class Statements(logging.Handler):
 
 
 def verbs(folder: Path) -> dict[str, Callable[[dict[str, Any]], Any]]:
-    """Return one function per verb, which takes the results of the earlier verbs."""
+    """Return one call per public function; each call takes the results of the earlier calls."""
     storage = f"sqlite:///{folder / 'a.db'}"
     where: dict[str, Any] = {"storage": storage, "max_trial": 2}
     # XLA would only make the training slower.
@@ -120,7 +120,7 @@ def verbs(folder: Path) -> dict[str, Callable[[dict[str, Any]], Any]]:
 
 
 def main(folder: Path) -> None:
-    """Print a line for each change of global state, and the number of logged SQL statements."""
+    """Print each change of global state on a line, and the number of logged SQL statements."""
     logging.root.setLevel(logging.INFO)
     logging.root.addHandler(statements := Statements())
     optuna.logging.set_verbosity(optuna.logging.WARNING)

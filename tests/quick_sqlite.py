@@ -1,4 +1,4 @@
-"""Turns off SQLite's waits for the disk: tests kill processes, but never cut the power."""
+"""Let SQLite not wait for the disk: tests kill processes, but never cut the power."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import sqlalchemy
 
 @sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
 def do_not_wait_for_the_disk(connection: Any, _: object) -> None:
-    """Let SQLite return before the disk has written: the operating system outlives a process."""
-    # Other databases connect here, too; opening a damaged file raises its own error later.
+    """Let SQLite return before the disk has written; the operating system survives the process."""
+    # Other databases connect here, too. For a damaged file, a later statement raises the error.
     if isinstance(connection, sqlite3.Connection):
         with contextlib.suppress(sqlite3.DatabaseError):
             connection.execute("PRAGMA synchronous = OFF")

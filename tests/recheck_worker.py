@@ -1,6 +1,6 @@
 """Rechecks a study whose true values are known, in a process that tests can kill.
 
-Arguments: storage URL, seconds of an evaluation.
+Arguments: storage URL, seconds per evaluation.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def truth(trial: Any) -> float:
 
 def evaluate(trial: Any, seed: int) -> float:
     time.sleep(seconds)
-    # The noise of two trials is independent even at equal seeds, as that of two networks is.
+    # As for networks, the noise of two trials is independent even at equal seeds.
     noise = np.random.default_rng([seed, trial.number]).normal(0, NOISE)
     return truth(trial) + float(noise)
 

@@ -1,4 +1,4 @@
-"""Functions of a seed that redraw a split of one data set, written in many usual styles."""
+"""Functions of a seed that redraw a split of one data set, in many usual styles."""
 
 # mypy: ignore-errors
 

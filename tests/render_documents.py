@@ -15,7 +15,7 @@ EVIL = "<script>alert(1)</script>"
 
 
 def figures(label: str = "arm") -> list[Figure]:
-    """Return figures that together use every mark."""
+    """Return figures that together use all marks."""
     rows = [f"{i}: {label}" for i in range(4)]
     x = [0.0, 1.0, 2.0, 3.0]
     ends: dict[str, Any] = {"low": [v - 0.5 for v in x], "high": [v + 0.5 for v in x]}

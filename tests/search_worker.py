@@ -14,7 +14,7 @@ import adnn_optuna as adnn
 def quick_training(*settings: Any, **options: Any) -> adnn.Training:
     """Return training settings without XLA, whose compilation takes four times as long.
 
-    Trainings with XLA are tested in ``tests/networks`` and wherever the default is kept.
+    ``tests/networks`` and tests with default settings train with XLA.
     """
     return adnn.Training(*settings, jit_compile=False, **options)
 

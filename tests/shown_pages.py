@@ -1,4 +1,4 @@
-"""What the tests of several reports share: the parsing of pages, and stored examples."""
+"""Functions of several tests of reports: the parsing of pages, and stored examples."""
 
 from __future__ import annotations
 

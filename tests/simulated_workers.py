@@ -1,8 +1,8 @@
-"""Workers that share a study in memory, and that tests suspend or kill at each storage call.
+"""Workers on a study in memory. Tests suspend or kill them at each call of the storage.
 
-Each worker is a thread, but the samplers see a process of its own. Only one worker runs at a
-time, and the workers' clocks differ by up to two hours. Before each call of the storage, the test
-decides which worker runs next and which one is killed. A killed worker executes nothing more.
+Each worker is a thread that looks like a process to the samplers. Only one worker runs at a time,
+and clocks differ by up to two hours. Before each call of the storage, the test decides which
+worker runs next and which worker is killed. A killed worker executes nothing more.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ for _name in (
 
 
 class Workers:
-    """Workers on one study, each with a sampler object of its own.
+    """Workers on one study, each with its own sampler object.
 
     Args:
         monkeypatch: Replaces process ids and start times, so that threads look like processes.

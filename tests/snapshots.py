@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from adnn_optuna.render.printed import Printed
 
 REUSED = re.compile(r"Note: \d+ stored \w+ reused, \d+ new\.\n?")
-"""What results say of the call that returned them."""
+"""What results say about the call that returned them."""
 
 
 def without_reuse(result: object) -> str:
@@ -48,7 +48,7 @@ def assert_same_file(file: Path, text: str) -> None:
 
 
 def assert_short(document: Document) -> None:
-    """Check that a printed result is short apart from its tables, and points to omitted parts."""
+    """Check that a printed result is short, apart from its tables, and points to omitted parts."""
     document = dataclasses.replace(document, tables=())
     text = to_text(document)
     lines = text.split("\n")

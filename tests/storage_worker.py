@@ -1,7 +1,7 @@
 """Runs a study with a trivial objective in a process of its own, without TensorFlow.
 
-Arguments: a key of ``STORAGES`` (the way to open the storage), the storage's URL, path or
-address, the study's name, the number of trials.
+Arguments: a key of ``STORAGES`` (the way to open the storage), the storage's URL, path or address,
+the study's name, and the number of trials.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Studies stored as searches store them, with the same samplers but without any training."""
+"""Studies without training, stored like searches, with the same samplers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def store_study(
     steps: Sequence[int] = (),
     storage: BaseStorage | None = None,
 ) -> optuna.Study:
-    """Return a finished study whose best trial gains ``gain`` over the baseline on the test set.
+    """Return a finished study whose best trial gains ``gain`` over the baseline on the test
+    set.
 
     Each trial reports an intermediate value at each of ``steps``.
     """
@@ -154,7 +155,7 @@ def scores_of(name: str, value: float) -> np.ndarray:
 def confirmation(
     own: np.ndarray, scores: Mapping[int, np.ndarray], *, trial: int = 3, rank: int = 1
 ) -> ConfirmationRuns:
-    """Return a confirmation, by the test scores of the search's own network and of each arm."""
+    """Return a confirmation from the test scores of the search's own network and of each arm."""
     values = {arm: of_arm.mean(axis=1, dtype=float) for arm, of_arm in scores.items()}
     seeds = tuple(range(len(scores[0])))
     return ConfirmationRuns(trial, rank, seeds, OwnScores(own), values, scores)
@@ -168,13 +169,13 @@ def store_confirmation(
     first: float | None = None,
     n_earlier: int = 0,
 ) -> SearchRecord:
-    """Store a confirmation of the best trial and return the study's record.
+    """Store a confirmation of the best trial, and return the study's record.
 
     Args:
         study: The study.
-        gains: The gain with each new seed; if empty, only 10 baseline networks are stored.
+        gains: The gain on each new seed; if empty, only 10 baseline networks are stored.
         baseline: The mean accuracy of the baseline networks, which alternate by ± 0.01.
-        first: The accuracy of the first trial's hyperparameters, with each seed.
+        first: The accuracy on each seed with the first trial's hyperparameters.
         n_earlier: The number of other trials of the study that were confirmed before.
     """
     number, n = study.best_trial.number, len(gains) or 10
@@ -207,7 +208,7 @@ def store_evaluation(
     value: float,
     system_attrs: Mapping[str, Any] | None = None,
 ) -> None:
-    """Store the value of an arm's network in the study of evaluations that belongs to a search."""
+    """Store the value of an arm's network in the study that holds a search's evaluations."""
     other_study = optuna.create_study(
         storage=study._storage,
         study_name=f"{study.study_name}/confirmation",
@@ -225,7 +226,7 @@ def store_evaluation(
 
 
 def store_classes(study: optuna.Study, sizes: Sequence[int]) -> None:
-    """Add to a stored test-set evaluation the sizes of its classes, which are called a, b, …."""
+    """Add the sizes of classes to a stored test-set evaluation; the classes are a, b, …."""
     [name] = [name for name in study.user_attrs if name.startswith("adnn:test/")]
     look = {**study.user_attrs[name], "n_images": sum(sizes), "n_classes": len(sizes)}
     look |= {"largest_class": chr(ord("a") + sizes.index(max(sizes))), "n_largest": max(sizes)}
@@ -235,7 +236,7 @@ def store_classes(study: optuna.Study, sizes: Sequence[int]) -> None:
 def store_comparison(
     gains: Mapping[str, Sequence[float]], *, metric: str = "val_accuracy", **options: Any
 ) -> Comparison:
-    """Return a comparison of arms, given the test gain of each seed's run."""
+    """Return a comparison of arms, given the test gain of each run."""
     results = {
         label: [
             read_result(
@@ -256,7 +257,9 @@ def store_comparison(
 
 
 def with_replication(comparison: Comparison, gains: Mapping[str, Sequence[float]]) -> Comparison:
-    """Store for each run one new seed's evaluation that gains the given amount, and read again."""
+    """For each run, store the evaluation of one new seed with the given gain, and read it
+    again.
+    """
     for label, of_arm in gains.items():
         for run, gain in zip(comparison.results[label], of_arm, strict=True):
             experiment = experiment_fingerprint(run.record.attrs["adnn:config"])
@@ -268,12 +271,12 @@ def with_replication(comparison: Comparison, gains: Mapping[str, Sequence[float]
 
 
 def arm_named(name: str) -> DeclaredArm:
-    """Return the declaration of an arm, as a comparison stores it."""
+    """Return the declaration of an arm as comparisons store it."""
     return declared_arm(ARMS.get(name, arm_of(RandomSampler())), name)
 
 
 def declaration(seeds: Sequence[int], *arms: str, sequential: bool = False) -> Declaration:
-    """Return the declaration of a comparison of these arms, each labelled with its own name."""
+    """Return the declaration of a comparison of these arms, whose labels are their names."""
     named = {arm: arm_named(arm) for arm in arms}
     return {**fixed_declaration(seeds), "sequential": sequential, "arms": named}
 
@@ -293,7 +296,7 @@ def read_result(study: optuna.Study) -> Any:
 
 
 def changed(result: Any, attribute: str, **changes: Any) -> Any:
-    """Change one stored attribute of a result's study, and return the result read again."""
+    """Change one stored attribute of a result's study, and read the result again."""
     attrs = result.study.user_attrs
     name = next(name for name in attrs if name.startswith(attribute))
     result.study.set_user_attr(name, {**attrs[name], **changes})

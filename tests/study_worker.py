@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 X0 = {"x": 0.25, "y": 0.5}
 
-# The first database that Optuna opens makes it import much, so do that before workers are forked.
+# When Optuna opens its first database, it imports many modules. Do this before workers fork.
 optuna.storages.RDBStorage("sqlite://")
 
 
@@ -63,7 +63,7 @@ def n_done(study: optuna.Study) -> int:
 
 
 def run(study: optuna.Study, n_trials: int, batch_size: int, seconds: float = 0.0) -> None:
-    """Run batches of trials: all trials of a batch are asked before the first one is told."""
+    """Run batches of trials. All trials of a batch are asked before the first one is told."""
     while n_done(study) < n_trials:
         n_missing = batch_size - n_done(study) % batch_size
         trials = [study.ask() for _ in range(n_missing)]
@@ -74,14 +74,14 @@ def run(study: optuna.Study, n_trials: int, batch_size: int, seconds: float = 0.
 
 
 def work_to_be_killed(place: str, sampler_name: str, n_trials: int, batch_size: int) -> None:
-    """Continue the study slowly enough that a test can kill this worker."""
+    """Continue the study so slowly that a test can kill this worker."""
     work(place, sampler_name, n_trials, batch_size, seconds=0.002)
 
 
 def work(
     place: str, sampler_name: str, n_trials: int, batch_size: int, seconds: float = 0.0
 ) -> None:
-    """Continue the study, as one of several workers if the batch size is 0."""
+    """Continue the study. With a batch size of 0, this is one of several workers."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
         storage=make_storage(place),

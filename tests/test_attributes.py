@@ -1,4 +1,4 @@
-"""Every stored attribute of this package is either read, or refused with one sentence."""
+"""Each stored attribute of this package is either read, or refused with one sentence."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TABLES = {
     "trial_user_attributes": "trial_id",
     "trial_system_attributes": "trial_id",
 }
-# All tests share this objective, so it is compiled once.
+# All tests share this objective, so it compiles once.
 OBJECTIVE = make_objective()
 
 
@@ -73,7 +73,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a database with a study of each kind."""
     path: Path = tmp_path_factory.mktemp("attributes") / "studies.db"
     url = f"sqlite:///{path}"
-    # This search stores steps of a walk and, because it is confirmed, scores.
+    # This search stores steps of a walk. It is confirmed, so it also stores scores.
     adnn.search(OBJECTIVE, "greedy", storage=url, study_name="s", max_trial=3, confirm=6)
     # This trial was interrupted.
     cut_off = {stored.ENDED: "interrupted"}
@@ -91,7 +91,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def cells_of(path: Path) -> Iterator[Cell]:
-    """Yield each attribute of this package; of equal names in one study, only the first."""
+    """Yield each attribute of this package. If a study has equal names, yield only the first."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         names = dict(connection.execute("SELECT study_id, study_name FROM studies"))
         studies = dict(connection.execute("SELECT trial_id, study_id FROM trials"))
@@ -408,8 +408,8 @@ def test_any_value_is_read_or_refused(
         for i, value in enumerate(some):
             for j, reader in enumerate(readers(f"sqlite:///{database}", tmp_path)):
                 if reads(reader, cell.study):
-                    # Each case has its own file: SQLite would apply the old log to a replaced
-                    # file.
+                    # Each case has its own file, because SQLite would apply the old log to a
+                    # replaced file.
                     case = tmp_path / f"{i}-{j}.db"
                     shutil.copy(database, case)
                     write(case, cell, value)

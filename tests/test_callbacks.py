@@ -1,4 +1,4 @@
-"""The limits of a study."""
+"""The callbacks that limit a study."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class TestMaxTime:
     def test_measures_the_longest_sequence_of_trials(
         self, intervals: list[tuple[int, int]], order: random.Random, n_before: int
     ) -> None:
-        """The order of trial numbers does not matter, only the times."""
+        """The times of trials determine the result, and the order of their numbers does not."""
         study = optuna.create_study()
         order.shuffle(intervals)
         for start, length in intervals:
@@ -151,7 +151,7 @@ class TestMaxTime:
         study = optuna.create_study()
         limit = MaxTimeCallback(90.2)
         add_trial(study, 0, 60)
-        add_trial(study, 4000, 4030)  # The hour in between does not count.
+        add_trial(study, 4000, 4030)  # The hour between the two trials does not count.
         study.optimize(objective, n_trials=1, callbacks=[limit])
         assert "adnn:stop_reason" not in study.user_attrs
         assert 90 <= limit.used(study) < 90.1
@@ -164,11 +164,11 @@ class TestMaxTime:
         add_trial(study, 0, 1000, user_attrs={OUTCOME: {"elapsed": 7.0}})
         add_trial(study, 0, 900, user_attrs={OUTCOME: {"elapsed": 5.0}})
         assert MaxTimeCallback(1).used(study) == 7
-        add_trial(study, 950, 953)  # Here the objective stores no time.
+        add_trial(study, 950, 953)  # For this trial, the objective stores no time.
         assert MaxTimeCallback(1).used(study) == pytest.approx(5 + 3)
 
     def test_wrong_clocks_of_other_hosts_do_not_matter(self) -> None:
-        """Two workers take turns; the clock of one of them is five minutes ahead."""
+        """Two workers take turns. The clock of one worker is five minutes ahead."""
         study = optuna.create_study()
         limit = MaxTimeCallback(100)
         for i in range(40):
@@ -190,7 +190,7 @@ class TestMaxTime:
             add_trial(study, start, end, TrialState.FAIL, **attrs)
 
         add_trial(study, 0, 10)
-        add(10, 86400)  # It was found dead a day later.
+        add(10, 86400)  # This trial was found dead a day later.
         assert MaxTimeCallback(1).used(study) == pytest.approx(10)
         add(20, 25, system_attrs={ENDED: "error"})
         add(30, 32, system_attrs={ENDED: "interrupted"})
@@ -207,7 +207,7 @@ class TestMaxTime:
         assert MaxTimeCallback(1).used(study) == pytest.approx(10)
 
     def test_an_abandoned_trial_does_not_slow_measurements(self) -> None:
-        """Costs are counted in function calls, which do not depend on other processes."""
+        """The test counts function calls, which do not depend on other processes."""
 
         def calls(n_trials: int) -> int:
             study = optuna.create_study(sampler=RandomRestartSampler())
@@ -362,7 +362,7 @@ class TestMaxStale:
             add_trial(study, value=value)
         assert not MaxStaleCallback(3).reached(study)
         assert MaxStaleCallback(3, min_improvement=0.2).reached(study)
-        # Several small improvements count together.
+        # Several small improvements together exceed min_improvement.
         assert not MaxStaleCallback(3, min_improvement=0.1).reached(study)
 
     def test_counts_trials_without_a_value_and_of_earlier_runs(self) -> None:
@@ -464,7 +464,7 @@ def test_a_limit_recognizes_a_study_with_the_name_of_a_deleted_one(limit: Any, u
     storage = RDBStorage(url)
     for n_trials in (3, 0, 1):
         study = optuna.create_study(storage=storage, study_name="s")
-        # All studies use one storage object, as in a long-lived worker.
+        # All studies use one storage object, like a worker that runs for a long time.
         study._storage = storage
         assert not limit.reached(study)
         for i in range(n_trials):
@@ -514,7 +514,9 @@ def test_limits_stop_a_study_under_a_hyperband_pruner(limit: Any) -> None:
     ids=str,
 )
 def test_a_trial_takes_few_transactions(sampler: optuna.samplers.BaseSampler, url: str) -> None:
-    """A transaction is a database round trip; random search takes 6, and one per parameter."""
+    """Each transaction is one round trip. Random search takes 6 transactions, and one per
+    parameter.
+    """
     storage = RDBStorage(url)
     study = optuna.create_study(storage=storage, sampler=sampler)
     limits = [MaxTimeCallback(1e9), MaxTrialCallback(10**9), MaxGainCallback(1e9)]

@@ -1,4 +1,4 @@
-"""The sentences on differences between two configurations."""
+"""The sentences about differences between two configurations."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ WEIGHTS = [np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4), np.zeros(4, n
     ("weights", "is_same"),
     [
         (WEIGHTS, True),
-        ([w * np.float32(1 + 2e-7) for w in WEIGHTS], True),  # Another processor may round so.
+        # Another processor may cause this rounding.
+        ([w * np.float32(1 + 2e-7) for w in WEIGHTS], True),
         ([w * np.float32(1.01) for w in WEIGHTS], False),
         ([WEIGHTS[0][::-1], WEIGHTS[1]], False),
         ([WEIGHTS[0], WEIGHTS[1] + np.float32(0.1)], False),

@@ -1,4 +1,4 @@
-"""The reference has an example of every public name, and guides quote real output."""
+"""The reference has an example of each public name, and guides quote real output."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_calls_and_commands_in_the_text_have_existing_arguments() -> None:
             assert equals, call
     [rate] = re.findall(r"learning_rate=([\d.]+)", README)
     rates = re.findall(r"--learning-rate ([\d.]+)", text_of("search"))
-    assert rates == [rate]  # Both are the same search.
+    assert rates == [rate]  # README and the guide run the same search.
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
@@ -158,7 +158,7 @@ def test_each_resumed_search_in_the_text_is_given_its_name() -> None:
         names = re.findall(r"^adnn (?:resume|contract) --study-name (\S+)", block, re.MULTILINE)
         gone_on_with += names if searches else []
         for name in names if searches else []:
-            # A search with default settings has a default name; any other search must be named.
+            # A search with default settings has a default name. Any other search must have a name.
             assert f"--study-name {name}" in searches[0] or "--hidden" not in searches[0], block
     assert len(gone_on_with) >= 3
 
@@ -193,7 +193,7 @@ def test_each_field_of_a_contract_has_a_row_with_its_meaning() -> None:
     assert epochs.startswith("| `objective.training.epochs` | whole number, 1 to 100,000 |  | ")
     assert "passes" in epochs
     assert all(row.split(" | ")[-1].endswith(". |") for row in rows)
-    # Each meaning belongs to a field, or is part of a metric that only some contracts have.
+    # Each explanation belongs to a field, or to a metric that only some contracts have.
     without_row = set(fields["MEANINGS"]) - set(named)
     assert all(re.fullmatch(r"(baseline|best)\.\w+_(loss|r2)", name) for name in without_row)
 

@@ -1,4 +1,4 @@
-"""Files are replaced completely or not at all, even if the writer dies or fails."""
+"""Replacing a file is complete or has no effect, even if the writer dies or fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The modules that are loaded by imports of the package and by requests for help."""
+"""The modules that the package's imports and requests for help load."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import adnn_optuna as adnn
 
 HEAVY = ("keras", "pandas", "plotly", "sklearn", "tensorflow")
-# The largest numbers of loaded nodes of syntax trees; the whole package has 152,000.
+# The largest number of nodes in the loaded syntax trees. The whole package has 152,000.
 N_NODES_OF_RECHECK = 49_400
 N_NODES_OF_FUNCTIONS = 69_000
 HELPED = (*HEAVY, "jinja2", "numpy", "optuna", "pydantic", "rich", "scipy", "sqlalchemy")
@@ -34,7 +34,7 @@ adnn.expected_luck(3, 1.0)
 adnn.measure_variance(lambda *, seed: seed % 7, n=5)
 import colorsys
 """
-    # The last import proves that loaded modules are noticed.
+    # The last import proves that the test detects loaded modules.
     assert loaded(code, (*HEAVY, "colorsys")) == "colorsys"
 
 

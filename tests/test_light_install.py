@@ -1,4 +1,4 @@
-"""Without TensorFlow, all else works, and errors name the command that installs it."""
+"""Without TensorFlow, everything else works, and errors name the command that installs it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_every_public_name_exists_and_states_the_package_to_install(tmp_path: Pa
     assert len(of_tensorflow) == 5
     assert all(line.endswith(TENSORFLOW) for line in of_tensorflow)
     assert of_storage.endswith("pip install 'adnn_optuna[postgresql]'.")
-    # If Keras would download the data, the error names both ways.
+    # If Keras needs to download the data, the error names both ways.
     assert "pip install 'adnn_optuna[tensorflow]'" in of_data
     assert "Put its four IDX files" in of_data
     assert verdict == "worse"

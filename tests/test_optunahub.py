@@ -1,4 +1,4 @@
-"""The packages for OptunaHub load and do the same as the modules from which they are built."""
+"""The packages for OptunaHub load, and behave like the modules that they are built from."""
 
 from __future__ import annotations
 
@@ -157,6 +157,6 @@ def test_folders_have_the_files_and_texts_of_the_registry(registry: Path) -> Non
             assert re.search(rf"^## {heading}$", text, re.MULTILINE)
         for image in re.findall(r"\]\((images/[^)]*)\)", text):
             assert (folder / image).exists()
-        # No module still imports the package itself, which may not be installed.
+        # No module imports the package itself, which may not be installed.
         for module in folder.glob("*.py"):
             assert "adnn_optuna." not in re.sub(r"`~?adnn_optuna[.\w]*`", "", module.read_text())

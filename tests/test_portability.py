@@ -1,4 +1,4 @@
-"""The package works without the facilities of Linux that macOS and Windows lack."""
+"""The package works without the features of Linux that macOS and Windows lack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No verb changes the global state of its process."""
+"""Public functions do not change the global state of the process."""
 
 from __future__ import annotations
 

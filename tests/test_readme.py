@@ -1,4 +1,4 @@
-"""The examples of README print the quoted output, one after the other in one process."""
+"""The examples of README run one after the other in one process, and print the quoted output."""
 
 from __future__ import annotations
 

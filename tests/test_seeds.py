@@ -1,4 +1,4 @@
-"""Seeds follow from values and fixed keys, so renaming code changes no seed."""
+"""Seeds depend only on values and fixed keys, so renaming code changes no seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The committed results of the studies, and the texts and figures drawn from them."""
+"""The committed results of studies, and the texts and figures that use them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def figures() -> Iterator[Any]:
 
 
 def make_case(*arguments: Any, **options: Any) -> Any:
-    """Return a case of the benchmarks of samplers."""
+    """Return a case of the sampler benchmarks."""
     return sys.modules["_case"].Case(*arguments, **options)
 
 
@@ -63,7 +63,7 @@ def test_a_resumed_study_reuses_its_trials(figures: Any, url: str) -> None:
     motivation = figures.motivation
     settings = motivation.Settings(runs=3, draws=2, epochs=2)
 
-    # The first run stops in the middle, like a killed process; the second run does the rest.
+    # The first run stops in the middle, like a killed process. The second run completes the rest.
     first = next(motivation.run(settings, url))
     *_, results = motivation.run(settings, url)
     *_, again = motivation.run(settings, url)
@@ -95,9 +95,9 @@ def walks_of_seeds(rq1: Any, gain: Any, *, trials: int = 20, seeds: int = 10) ->
 
 def test_all_steps_of_one_seed_count_as_one_case(figures: Any) -> None:
     rq1 = figures.rq1_step_size
-    # The walk of each seed goes either up or down in all of its steps.
+    # Each seed's walk has the same direction in all its steps.
     either_way = walks_of_seeds(rq1, lambda seed, offsets: (-1) ** seed * offsets)
-    # All walks go down, that of the last seed the least.
+    # All walks go down; the walk of the last seed goes down least.
     down = walks_of_seeds(rq1, lambda seed, offsets: (seed - 10) * offsets)
 
     [trend, _] = rq1.trends(either_way)
@@ -109,7 +109,7 @@ def test_all_steps_of_one_seed_count_as_one_case(figures: Any) -> None:
 
 def test_values_of_delta_are_compared_between_seeds(figures: Any) -> None:
     rq1 = figures.rq1_step_size
-    # The best offset is 0.12, which only the delta 0.006 reaches in 20 trials. The loss with other
+    # The best offset is 0.12. In 20 trials, only the delta 0.006 reaches it.
     peak = walks_of_seeds(rq1, lambda seed, offsets: -abs(offsets - 0.12) / 2**seed)
     # The gain of each seed with each offset is random.
     luck = walks_of_seeds(
@@ -127,7 +127,7 @@ def test_values_of_delta_are_compared_between_seeds(figures: Any) -> None:
 
 def test_models_are_pooled_seed_by_seed(figures: Any) -> None:
     study = figures.greedy_vs_annealing
-    # Within a model, seeds differ much, but the deviations of both models cancel.
+    # Within a model, the seeds' deviations are large, but those of both models cancel.
     noise = np.linspace(-0.1, 0.1, 10)
     gain = {"annealing": 0.005}
     models = {
@@ -196,7 +196,7 @@ def test_verdicts_of_the_paper_size_are_those_of_compare_values(figures: Any) ->
         judged = study.differences(results, values, claims)
         assert set(judged) == {"MNIST-4", "FMNIST-4", study.POOLED}
         for name in ("MNIST-4", study.POOLED):
-            # The mean of two equal units is one of them.
+            # POOLED is the mean of two equal units, so it equals each of them.
             units = study.of_units(results, "MNIST-4")
             comparison = adnn.compare_values(values(units), margin=0.001).differences()
             for (arm, reference), difference in judged[name].items():
@@ -232,7 +232,8 @@ def test_samplers_and_controls_are_chosen_by_the_selection_metric(figures: Any) 
         """Return values of ten seeds, with equal differences between arms."""
         return {"selected_by": [selected] * 10, "test": [test + 1e-4 * i for i in range(10)]}
 
-    # By the selection metric, annealing is the best sampler, and learning_rate the best control.
+    # By the selection metric, annealing is the best sampler, and learning_rate is the best
+    # control.
     of_arm = {
         "greedy": (0.70, 0.79),
         "annealing": (0.71, 0.72),
@@ -258,7 +259,7 @@ def test_samplers_and_controls_are_chosen_by_the_selection_metric(figures: Any) 
     assert otherwise.mean == pytest.approx(-0.03)
     [claim] = study.claims(results)
     assert claim.verdict.endswith("in none of 1 settings")
-    # The arm ensemble is missing in other cells.
+    # Other cells have no arm ensemble.
     ensemble = values_of(0.74, 0.77)
     _, otherwise = study.differences({**cell, "arms": {**cell["arms"], "ensemble": ensemble}})
     assert (otherwise.other, otherwise.mean) == ("ensemble", pytest.approx(-0.05))
@@ -317,7 +318,7 @@ def test_a_benchmark_of_samplers_resumes_and_uses_true_values(
     cells = [*run("annealing", "QMC"), {**first[0], "method": "TPE", "regret": 2.0}]
     rows = {row["method"]: row for row in samplers.rows_of(cells)}
     assert rows["TPE"]["ours_over_it"][0] == pytest.approx(first[0]["regret"] / 2)
-    # TPE was not run on all problems.
+    # Some problems have no runs of TPE.
     assert (rows["TPE"]["mean_rank"], rows["TPE"]["regrets"]) == (None, {"p": 2.0})
     ranks = [rows[name]["mean_rank"][0] for name in ("annealing", "QMC")]
     assert sum(ranks) == 3
@@ -343,7 +344,7 @@ def test_a_rival_knows_the_parameters_and_their_conditions(figures: Any) -> None
 
     case = make_case("", "", 0, 1, objective, is_conditional=True)
     space = rivals.Space.of(case)
-    # Conditions name places: steps and choices are counted from 0.
+    # Conditions use positions: steps and choices count from 0.
     assert space.conditions == {"if n": ("n", [2, 3]), "if kind": ("kind", [1])}
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     study.optimize(lambda trial: objective(trial, 0), 20)

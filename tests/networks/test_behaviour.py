@@ -1,4 +1,4 @@
-"""Edits of the user's code are noticed, whatever its names are."""
+"""Edits of the user's code are detected, although its names stay the same."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ registered = keras.saving.register_keras_serializable("edited")
 
 
 def network(**changes: Any) -> Any:
-    """Return a class of models, with the same name and initial weights for any changes."""
+    """Return a class of models with the same name and initial weights for all changes."""
     edits: dict[str, Any] = {"activation": "relu", "rate": 0.2, "l2": 1e-4, "stops": False}
     edits |= changes
 
@@ -42,7 +42,7 @@ def network(**changes: Any) -> Any:
 
 
 def register(**changes: Any) -> dict[str, Any]:
-    """Register the parts of a training, with the same names for any changes."""
+    """Register the parts of a training under the same names for all changes."""
     edits = {"power": 1.0, "threshold": 0.5, "falls_at": 5000, "step": 1.0, **changes}
 
     @registered
@@ -131,7 +131,7 @@ def test_a_configuration_describes_classes_of_keras_completely() -> None:
 def test_edited_code_is_compiled_again() -> None:
     edited: Any = {}
 
-    def build() -> keras.Model:  # As in a notebook in which the cell of the class was run again.
+    def build() -> keras.Model:  # As when a notebook's cell with the class runs again.
         return edited["class"]()
 
     values = []

@@ -61,7 +61,7 @@ def _write_idx_files(folder: Path, arrays: dict[str, np.ndarray], *, gz: bool = 
 
 @pytest.fixture(autouse=True)
 def _nowhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make sure that no test finds or downloads data unless it says so."""
+    """Let no test find or download data unless the test says so."""
     if "real_data" in request.fixturenames:
         return
     monkeypatch.delenv("ADNN_DATA_DIR", raising=False)
@@ -98,7 +98,7 @@ def _valid(**changes: Any) -> dict[str, Any]:
 
 
 def test_inputs_are_held_in_memory_once() -> None:
-    # Few samples are enough, as each sample is large.
+    # A few samples are enough, as each sample is large.
     x = np.random.default_rng(0).integers(0, 256, (120, 512, 512), np.uint8)
     Dataset.from_arrays(x[:30], np.arange(30) % 3)  # Imports all needed modules.
     tracemalloc.start()
@@ -106,7 +106,7 @@ def test_inputs_are_held_in_memory_once() -> None:
     kept_bytes, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert kept_bytes < 1.1 * x.nbytes
-    # At the peak, there are also the splits.
+    # At the peak, memory also holds the splits.
     assert peak < 2.2 * x.nbytes
     assert not dataset.x_train.flags.writeable
 
@@ -137,7 +137,7 @@ def test_wrong_data_are_refused(changes: dict[str, Any], message: str) -> None:
 
 
 def test_fingerprint_is_pinned() -> None:
-    # Stored studies hold the fingerprint. If it changes, they cannot be resumed.
+    # Stored studies contain the fingerprint. If it changes, they cannot be resumed.
     assert Dataset(**_valid()).fingerprint == (
         "6909bd5ae8d5bcada89d60274e5f605a9c687660fcbc7e4d4d0974a7e49bccbf"
     )
@@ -177,7 +177,7 @@ def test_fingerprint_differs_for_different_contents() -> None:
 @settings(deadline=None)
 @given(
     labels=st.lists(st.integers(0, 4), min_size=5, max_size=60)
-    # With few samples of most labels, shares are hardest to keep.
+    # If most labels have a single sample, shares are hardest to keep.
     | st.integers(5, 50).map(lambda n: [0] * n + [1, 2, 3, 4]),
     fractions=st.tuples(st.floats(0, 0.5), st.floats(0.01, 0.45)),
     seed=st.integers(0, 2**70),
@@ -202,14 +202,14 @@ def test_splits_are_disjoint_ordered_balanced_and_complete(
         assert (np.diff(index) > 0).all()
         y = getattr(dataset, f"y_{split}")
         np.testing.assert_array_equal(y, np.array(labels, dtype=int)[index])
-        # At each of a split's two ends, the number of samples of a label is off by at most half a
-        # sample. All labels' errors together shift the ends, in proportion to a label's size.
+        # In each split, a label's count may be off by half a sample at both ends. In addition, the
+        # errors of all labels shift the ends, in proportion to a label's size.
         bound = 1 + counts * np.count_nonzero(counts) / n
         assert (np.abs(np.bincount(y, minlength=5) - counts * len(part) / n) <= bound + 1e-9).all()
 
 
 def test_splits_are_pinned() -> None:
-    # Stored studies hold only the seed. If the draw changes, they cannot be resumed.
+    # Stored studies contain only the seed. If the draw changes, they cannot be resumed.
     x = np.linspace(0, 1, 21)[:, None]
     dataset = Dataset.from_arrays(x, np.arange(21) % 3, seed=7)
     assert np.rint(dataset.x_val[:, 0] * 20).tolist() == [2, 3, 4, 14]
@@ -294,12 +294,12 @@ def test_folders_are_searched_in_order(tmp_path: Path, monkeypatch: pytest.Monke
         return len(load_dataset("mnist", data_dir, validation_size=0).x_train)
 
     assert n_found(tmp_path / "given") == 11
-    # The folder is there, but for other data.
+    # The folder exists, but contains other data.
     assert n_found(tmp_path) == 12
     assert n_found() == 12
     monkeypatch.setenv("ADNN_DATA_DIR", str(tmp_path / "missing"))
     assert n_found() == 13
-    # An empty variable means unset, not the working folder.
+    # An empty variable counts as unset, not as the working folder.
     monkeypatch.setenv("ADNN_DATA_DIR", "")
     monkeypatch.chdir(tmp_path / "given")
     assert n_found() == 13
@@ -395,7 +395,7 @@ def test_a_header_of_more_than_64_bits_is_refused(tmp_path: Path) -> None:
 
 
 def _damaged(data: st.DataObject, whole: bytes) -> bytes:
-    """Return a file that was cut off or overwritten at some place."""
+    """Return a file that was cut off or overwritten at some position."""
     content = bytearray(whole)
     start = data.draw(st.integers(0, len(content) - 1))
     if data.draw(st.booleans()):

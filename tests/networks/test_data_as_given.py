@@ -1,4 +1,4 @@
-"""Data as users have them: any numbers, tables, labels, weights and groups."""
+"""Any data of users: numbers, tables, labels, weights and groups."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SPLITS = ("train", "val", "test")
 
 
 def given_label(dataset: Dataset, split: str) -> list[Any]:
-    """Return the labels of a split as the user passed them."""
+    """Return the labels of a split in the user's form."""
     y = getattr(dataset, f"y_{split}").tolist()
     return y if dataset.classes is None else [dataset.classes[label] for label in y]
 
@@ -126,7 +126,7 @@ class TestLabels:
     def test_are_mapped_back_to_the_users_labels(
         self, classes: list[Any], seed: int, as_column: bool
     ) -> None:
-        # NumPy cuts trailing nulls off strings.
+        # NumPy drops trailing nulls of strings.
         classes = [c.replace("\0", "-") + "!" if isinstance(c, str) else c for c in classes]
         rng = np.random.default_rng(seed)
         labels = [classes[i] for i in rng.permutation(np.arange(N) % len(classes))]
@@ -249,7 +249,7 @@ class TestWeights:
         rows = data.x_train[:, 0].astype(int)
         expected = weights[rows] * np.where(labels[rows] == "b", 3, 1)
         np.testing.assert_array_equal(data.weight_train, expected.astype(np.float32))
-        # Weights stay with their samples.
+        # Each weight stays with its sample.
         redrawn = data.redrawn(5)
         rows = redrawn.x_train[:, 0].astype(int)
         assert set(rows) != set(data.x_train[:, 0].astype(int))
@@ -401,7 +401,7 @@ class TestTables:
         assert data.preprocessing.columns == (("a", None), ("b", ("x", "y")))
         numbers = Dataset.from_arrays(table.astype({"a": float}), Y)
         np.testing.assert_array_equal(data.x_test, numbers.x_test)
-        # Tables that are read later may have numbers or strings.
+        # A table in later use may have numbers or strings.
         for raw in (table, table.astype({"a": float})):
             transformed = data.preprocessing.encoded(raw)
             np.testing.assert_array_equal(transformed, numbers.preprocessing.encoded(table))
@@ -568,7 +568,7 @@ class TestRedrawn:
             assert redrawn.x_train[:, 1:-1].sum() == expected == len(is_other) - is_other.sum()
             assert not set(categories) & {*counts[counts < 2].index}
             assert (redrawn.x_train[:, 1:].sum(axis=1) == 1).all()
-            # The whole table is encoded in the same way as the rows of the splits.
+            # The encoding of the whole table equals the encoding of the rows of the splits.
             rows = redrawn.x_test[:, 0].astype(int)
             np.testing.assert_array_equal(
                 redrawn.preprocessing.encoded(table)[rows], redrawn.x_test

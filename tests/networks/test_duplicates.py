@@ -1,4 +1,4 @@
-"""Samples that are in two splits, or twice in one, and samples in a common group."""
+"""Samples that are in two splits, or twice in one split, and samples in a common group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""In a fork of a process that has trained, training is refused instead of waiting forever."""
+"""In a fork of a process that has trained, training is refused, because it would wait forever."""
 
 from __future__ import annotations
 

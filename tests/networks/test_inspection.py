@@ -1,4 +1,4 @@
-"""Keras models receive inputs as in `fit`, and their outputs mean the same as in `fit`."""
+"""The inputs of a Keras model, and the meaning of its outputs, are the same as in `fit`."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def fitted(build: Callable[[], keras.Model], x: Any, y: Any) -> float:
         kind = losses.BinaryCrossentropy if is_single else losses.SparseCategoricalCrossentropy
         model.compile(loss=kind(from_logits=logits))
     model.optimizer = keras.optimizers.Adam(0.02)
-    # XLA is off, because it takes longest and would compute the same.
+    # XLA is off, because it takes longest and would give the same results.
     model.compile(model.optimizer, model.loss, jit_compile=False)
     labels = data.y_train[:, None] if is_single else data.y_train
     model.fit(data.x_train, labels, epochs=20, verbose=0)
@@ -84,7 +84,7 @@ def embedding_of_integers() -> keras.Model:
 
 
 class OneHot(keras.Model):
-    """A model that takes only integers, and whose input shape Keras does not know."""
+    """A model that accepts only integers and whose input shape is unknown to Keras."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Keras configurations, and models that are built without side effects."""
+"""Configurations of Keras objects, and building models without side effects."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def net(units: int = 3) -> keras.Model:
 
 
 def test_models_without_values_never_get_values_later() -> None:
-    # The weights would take 4 TB, which Keras would request at the end of another scope.
+    # The weights would take 4 TB. Keras would allocate them at the end of another scope.
     huge = without_values(net, 2**38)
     assert [tuple(v.shape) for v in huge.variables] == [(4, 2**38), (2**38,)]
     with keras.StatelessScope():

@@ -1,4 +1,4 @@
-"""Each kind of training in Keras has the same results as `fit`."""
+"""In each kind of Keras training, results equal those of `fit`."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def train(trainer: Trainer, seed: int) -> dict[str, float]:
 
 
 def fit(trainer: Trainer, seeds: Iterable[int], *callbacks: Any) -> Iterator[dict[str, float]]:
-    """Yield Keras's scores for the same network from the same weights, for each seed."""
+    """Yield, for each seed, Keras's scores of the same network from the same weights."""
     dataset, training = trainer.dataset, trainer.training
     model, head = trainer.architecture.build(0, 0), trainer.architecture.head
     loss: Any = keras.losses.SparseCategoricalCrossentropy(not head.are_probabilities)
@@ -128,13 +128,13 @@ def fit(trainer: Trainer, seeds: Iterable[int], *callbacks: Any) -> Iterator[dic
     optimizer = training.build_optimizer()
     if trainer.architecture.scales_loss:
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    # XLA is off, because it takes longest and would compute the same.
+    # XLA is off, because it takes longest and would give the same results.
     model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
-    # Keras compiles a model's fit once, so the next seed needs initial values for all variables.
+    # Keras compiles `fit` once per model, so each seed resets all variables to initial values.
     optimizer.build(model.trainable_variables)
     fresh = [v.numpy() for v in optimizer.variables]
     for seed in seeds:
-        keras.utils.set_random_seed(seed)  # For Keras's own order of the batches, if any.
+        keras.utils.set_random_seed(seed)  # Keras may draw its own order of the batches.
         model.set_weights(trainer.architecture.build(seed, 0).get_weights())
         for variable, value in zip(optimizer.variables, fresh, strict=True):
             variable.assign(value)
@@ -150,20 +150,20 @@ def fit(trainer: Trainer, seeds: Iterable[int], *callbacks: Any) -> Iterator[dic
         scores = {}
         for split, x, y in (("train", dataset.x_train, y_train), ("val", dataset.x_val, y_val)):
             scores[f"{split}_loss"], _ = model.evaluate(x, y, verbose=0)
-            # A direct call, because `predict` would augment.
+            # The test calls the model, because `predict` would augment.
             outputs = np.asarray(model(x, training=False))
             labels = dataset.y_train if split == "train" else dataset.y_val
             scores[f"{split}_accuracy"] = float((head.predicted(outputs) == labels).mean())
         yield scores
 
 
-# The fast test in test_training has a schedule, momentum and clipping.
+# The fast test in test_training covers a schedule, momentum and clipping.
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_of_training_equals_fit(kind: str) -> None:
     model, settings, classes = KINDS[kind]
     trainer = trainer_of(model, subset(classes=classes), epochs=EPOCHS, shuffle=False, **settings)
-    # In float16, sums depend on their order in the third digit.
+    # In float16, the order of a sum changes its third digit.
     tolerance = 0.02 if "float16" in kind else 1e-3
     for seed, theirs in enumerate(fit(trainer, range(2))):
         ours = train(trainer, seed)
@@ -266,7 +266,7 @@ def test_optimizer_loss_and_metrics_of_a_compiled_model_are_used() -> None:
     assert training.fixed_learning_rate == 0.5
     assert isinstance(training.loss, dict)
     assert [metric["config"]["name"] for metric in training.metrics] == ["auc"]
-    # The settings of Training take precedence.
+    # The settings of Training override the optimizer's.
     training = trainer_of(build, dataset, learning_rate=0.25, loss="poisson").training
     assert (training.fixed_learning_rate, training.loss) == (0.25, "poisson")
     assert trainer_of(build, dataset, optimizer="adam").training.optimizer == "adam"

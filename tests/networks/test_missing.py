@@ -1,4 +1,4 @@
-"""Missing values in tables, and rare or unknown categories, as in scikit-learn."""
+"""Missing values and rare or unknown categories in tables are treated as in scikit-learn."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_the_best_network_accepts_missing_values_and_unknown_categories(tmp_path
 @pytest.mark.slow
 def test_a_network_of_redrawn_splits_predicts_tables() -> None:
     data = Dataset.from_arrays(WITH_GAPS, Y, missing="impute", rare="other").redrawn(1)
-    # Nice was a frequent category, and is rare in this training part.
+    # Nice is a frequent category in the whole table, but rare in this training part.
     assert None in dict(data.preprocessing.columns)["city"]
     objective = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=adnn.Training(epochs=1))
     result = adnn.search(objective, max_trial=1)

@@ -269,6 +269,6 @@ def test_examples_in_docstrings() -> None:
 def test_callbacks_are_refused_and_the_replacement_is_named() -> None:
     with pytest.raises(TypeError, match="For EarlyStopping pass patience"):
         Training(callbacks=[object()])
-    # The argument is not a setting, so it is neither stored nor copied.
+    # The argument is not a setting, so the configuration neither stores nor copies it.
     assert "callbacks" not in Training().config
     assert dataclasses.replace(Training(), epochs=3).epochs == 3

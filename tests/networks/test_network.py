@@ -1,4 +1,4 @@
-"""Architectures: from a model to its initial weights."""
+"""Architectures: the way from a model to its initial weights."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def functional_net() -> keras.Model:
 
 
 class SubclassedNet(keras.Model):
-    """A model that creates variables in its first call, and ends in a softmax without a layer."""
+    """A model that creates variables in its first call and ends with a softmax operation, not a
+    layer.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -172,7 +174,7 @@ def test_an_mlp_does_not_depend_on_keras_global_policy() -> None:
         "orthogonal",
         keras.initializers.LecunNormal(seed=4),
     ],
-    # An object's text holds its address, which differs between the processes of a test run.
+    # An object's text contains its address, which differs between processes of a test run.
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_any_keras_initializer_makes_the_kernels(initializer: Any) -> None:
@@ -238,7 +240,7 @@ def test_standard_deviation_of_an_initializer(
     # Values that Keras draws agree with the standard deviation, for both shapes.
     deviation = initializer_stddev(initializer, values)
     assert float(values.std()) == pytest.approx(deviation, rel=0.1, abs=1e-7)
-    # The standard deviation follows from the formula, not from the drawn values.
+    # The standard deviation comes from the formula, not from the drawn values.
     if shape == (60, 40):
         assert deviation == pytest.approx(expected, rel=1e-6)
 
@@ -265,7 +267,7 @@ def test_variables_that_can_get_offsets() -> None:
 
 
 class OutputFirst(keras.Model):
-    """A model that creates its layers in another order than it calls them."""
+    """A model that creates its layers in a different order from the order of their calls."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -449,7 +451,7 @@ def test_a_model_is_equal_after_storage_as_json(name: str) -> None:
         architecture.initial_weights(5, 2)
     )
     assert again.variables[:2] == architecture.variables[:2] or name != "MLP"
-    # Keras has numbered some layers since then.
+    # Keras has used the numbers of some layer names since then.
     assert again.config == stored
     assert build_architecture(MODELS[name], SHAPE, CLASSES).config == stored
 
@@ -498,13 +500,13 @@ def test_paths_do_not_depend_on_what_was_built_before(
     for _ in range(3):
         keras.Sequential([keras.Input((2,)), keras.layers.Dense(2), keras.layers.Dropout(0.5)])
     model = architecture.build(0, 0)
-    # An MLP's paths are ours, and omit the name of the model.
+    # An MLP has our own paths, which omit the name of the model.
     paths = [v.path.removeprefix("mlp/") for v in model.variables]
     assert paths == [v.path for v in architecture.variables]
 
 
 def alike_names_net() -> keras.Model:
-    """Return a model whose layers have the names of an activation and of our own layers."""
+    """Return a model whose layers are named like an activation and like our own layers."""
     return sequential(
         keras.layers.Dense(4, "softmax", name="dense_0"),
         keras.layers.Dense(4, "softmax"),
@@ -529,7 +531,7 @@ def test_names_that_keras_or_we_use_are_kept_after_storage() -> None:
 
 
 class Scaled(keras.layers.Layer):
-    """A model with an argument that a configuration may not be able to hold."""
+    """A model with an argument that some configurations cannot represent."""
 
     def __init__(self, scale: Any) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Which initial values get offsets, and how large the offsets are."""
+"""Which initial values receive offsets, and how large the offsets are."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_shared_offset_changes_all_hidden_layers(value: float) -> None:
 def test_offsets_may_be_in_units_of_the_standard_deviation() -> None:
     space = OffsetSpace(-1, 1, scope="shared", unit="stddev", include_output=True)
     start = space.start({"offset": 0.5}, VARIABLES, seed=0)
-    # A bias that starts constant has the unit of its kernel.
+    # A bias with constant initial values has the unit of its kernel.
     assert start.offsets == (0.25, 0.25, 0.0, 0.125, 1.0, 0.5, 0.5)
 
 

@@ -1,4 +1,4 @@
-"""User-defined metrics have the values of Keras's ``evaluate``."""
+"""User-defined metrics equal the values of Keras's ``evaluate``."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def trained(build: Any, data: Dataset, **settings: Any) -> tuple[Trainer, Any]:
 def by_keras(trainer: Trainer, weights: Any, y: Any, loss: Any, own: Any) -> dict[str, float]:
     model = trainer.architecture.build(0, 0)
     model.set_weights(weights)
-    # Keras leaves values in metric objects with which another model was compiled.
+    # The metric objects keep values from another model that was compiled with them.
     metrics = [type(m).from_config(m.get_config()) if hasattr(m, "get_config") else m for m in own]
     model.compile(loss=loss, metrics=metrics)
     scores: dict[str, float] = model.evaluate(

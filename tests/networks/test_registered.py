@@ -94,7 +94,7 @@ def trained(model: Any, training: Training) -> dict[str, float]:
 @pytest.mark.parametrize("loss", [Squares(3.0), pytest.param(squares, marks=pytest.mark.slow)])
 def test_registered_parts_train_like_those_of_keras(loss: Any) -> None:
     settings: dict[str, Any] = {"optimizer": keras.optimizers.SGD(Falling(0.1)), "epochs": 2}
-    settings["jit_compile"] = loss is squares  # XLA is on in one case, which is enough.
+    settings["jit_compile"] = loss is squares  # XLA in one case is enough.
     training = Training(loss=loss, metrics=(Largest(), squares), **settings)
     alike = Training("sgd", Falling(0.1), loss=loss, epochs=2, jit_compile=settings["jit_compile"])
     again = Training(**json.loads(json.dumps(training.config)))

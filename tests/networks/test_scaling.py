@@ -1,4 +1,4 @@
-"""An MLP scales inputs and targets by itself, with numbers of the training part only."""
+"""An MLP scales inputs and targets itself, with numbers from the training part only."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ class TestInputs:
         changed = {f"x_{split}": getattr(data, f"x_{split}") + 1e3 for split in ("val", "test")}
         scaling = fitted(data, "standard")
         assert fitted(dataclasses.replace(data, **changed), "standard") == scaling
-        # There is one number for each feature (also of a sequence), for all pixels, or for each
-        # channel.
+        # For pixels, there is one number or one for each channel; otherwise, one for each feature
+        # (also of a sequence).
         n_features = {(5, 5): 1}.get(shape, shape[-1])
         train = data.x_train.astype(np.float64)
         scaler = StandardScaler().fit(train.reshape(-1, n_features))
@@ -243,7 +243,7 @@ def test_scores_and_losses_are_in_the_users_units() -> None:
     errors = result.predict(data.x_val) - data.y_val
     assert outcome["val_mae"] == pytest.approx(np.abs(errors).mean())
     assert outcome["val_rmse"] == pytest.approx(np.sqrt((errors**2).mean()))
-    # In float32, neighbouring times are 128 seconds apart.
+    # In float32, adjacent times are 128 seconds apart.
     assert outcome["val_loss"] == pytest.approx((errors**2).mean())
     assert outcome["val_rmse"] < 64
 
@@ -275,7 +275,7 @@ def test_the_scaling_of_a_contract_is_not_fitted_again(tmp_path: Path) -> None:
     result.contract().save(path)
     content = json.loads(path.read_text())
     assert Scaling.from_config(content["objective"]["scaling"]) == fitted(data, "auto")
-    # Elsewhere, the sums would differ, so the contract's numbers count.
+    # On other machines, the sums may differ, so the numbers in the contract count.
     same_dataset = dataclasses.replace(data)
     stored_scaling = Scaling.from_config({"factor": [1.0], "offset": [0.0]})
     use(same_dataset, "auto", stored_scaling)

@@ -1,4 +1,4 @@
-"""Metrics of two classes equal scikit-learn's, for any form of the network's outputs."""
+"""Metrics for two classes equal scikit-learn's, for every form of outputs."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_scores_of_examples_average_to_the_metric_and_are_its_derivatives(name: 
 
     value, of_examples = found(slice(None))
     assert of_examples.mean() == pytest.approx(value, abs=1e-6)
-    # If one of n examples is doubled, the metric changes by 1 / n of its derivative.
+    # If one of n examples occurs twice, the metric changes by 1 / n of its derivative.
     for i in (*np.flatnonzero(y)[:5], *np.flatnonzero(y == 0)[:5]):
         moved, _ = found([*range(n), i])
         assert (n + 1) * (moved - value) == pytest.approx(of_examples[i] - value, 0.05, 0.05)
@@ -282,7 +282,7 @@ def test_two_metrics_of_the_same_name_need_different_names() -> None:
 
 @keras.saving.register_keras_serializable("own")
 def focal(y: Any, outputs: Any) -> Any:
-    """A loss of integer labels, without a hint in its name."""
+    """A loss of integer labels whose name does not say so."""
     chances = keras.ops.softmax(outputs)
     one_hot = keras.ops.one_hot(keras.ops.cast(y, "int32"), 3)
     chance = keras.ops.sum(one_hot * chances, axis=-1)
@@ -291,13 +291,13 @@ def focal(y: Any, outputs: Any) -> Any:
 
 @keras.saving.register_keras_serializable("own")
 def sparse_looking(y: Any, outputs: Any) -> Any:
-    """A loss of one-hot labels, although its name begins with sparse."""
+    """A loss of one-hot labels whose name, misleadingly, begins with sparse."""
     return keras.losses.categorical_crossentropy(y, outputs, from_logits=True)
 
 
 @keras.saving.register_keras_serializable("own")
 def of_either(y: Any, outputs: Any) -> Any:
-    """A loss whose value shows which form of labels it got."""
+    """A loss whose value shows the form of its labels."""
     kind = 1.0 if len(y.shape) == 1 else 2.0
     return kind + 0 * keras.ops.sum(outputs, axis=-1)
 

@@ -42,7 +42,7 @@ MODEL = {
     },
 }
 OPTIMIZER = {"module": "keras.optimizers", "class_name": "Adam", "config": {}}
-# The calls that may load Keras first in a process.
+# Any of these calls may be the first in a process to load Keras.
 FIRST = {
     "objective": "adnn.InitOffsetObjective(adnn.MLP((4,)), adnn.load_dataset('digits'))",
     "model": f"keras_files.check_model_config({MODEL}, 'model')",

@@ -1,4 +1,4 @@
-"""Training runs: the same bits alone and beside others, and the results of plain Keras."""
+"""Training runs have the same bits alone and beside others, and the results of plain Keras."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def start(trainer: Trainer, offset: float = 0.0, seed: int = 0, restart: int = 0
 
 
 def bits(run: TrainingRun) -> tuple[Any, ...]:
-    """Return all results of a training run in a form that is equal only if each bit is."""
+    """Return all results of a training run in a form that is equal only if every bit is equal."""
     assert run.weights is not None
     metrics = [tuple(sorted(m.items())) for m in run.history]
     return run.status, repr(metrics), [w.tobytes() for w in run.weights]
@@ -111,8 +111,8 @@ def digits() -> Trainer:
     return trainer_of(MLP((16,)), few_digits(300), epochs=3)
 
 
-# Odd sizes, and each optimizer once. In most cases, networks that are computed as one array differ
-# from a single network in the last bit.
+# The sizes are odd, and each optimizer occurs once. In most cases, networks that are computed as
+# one array differ from a single network in the last bit.
 SETTINGS: list[tuple[dict[str, Any], dict[str, Any], dict[str, int]]] = [
     # Each case has a model, a training and data.
     ({"hidden": (7,)}, {"optimizer": "adam", "batch_size": 16}, {"train": 50}),
@@ -181,13 +181,14 @@ def test_a_training_has_the_same_bits_beside_any_others(
     [alone] = train([starts[1]])
     assert alone.status == "complete"
     assert len({repr(h) for h in alone.history}) == 2
-    # The others have other seeds, one of them diverges, and the place and the number of runs vary.
+    # The other runs have other seeds, and one of them diverges. Positions and the number of runs
+    # vary.
     large = train(starts)
     assert [run.status for run in large] == ["complete"] * 2 + ["diverged"] + ["complete"] * 2
     assert bits(large[1]) == bits(alone)
     for run, large_run in zip(train(starts[::-1]), reversed(large), strict=True):
         assert bits(run) == bits(large_run)
-    # Fewer runs at once.
+    # These are fewer runs at once.
     small = train(starts[3:])
     assert [bits(run) for run in small] == [bits(run) for run in large[3:]]
 
@@ -199,7 +200,7 @@ def test_a_keras_model_has_the_same_bits_beside_any_others(
 ) -> None:
     trainer = trainer_of(build, few_digits(70), epochs=2, batch_size=16)
     starts = [start(trainer, 0.0), start(trainer, 0.1), start(trainer, 0.0, seed=5)]
-    # Dropout's seeds and the statistics of batches start again in each training.
+    # Each training run resets the seeds of dropout and the statistics of batches.
     [alone] = trainer.train([starts[2]], keep_weights=True)
     forward = trainer.train(starts, keep_weights=True)
     backward = trainer.train(starts[::-1], keep_weights=True)
@@ -234,7 +235,7 @@ def test_a_training_equals_plain_keras() -> None:
         trainer.training.build_optimizer(),
         "sparse_categorical_crossentropy",
         metrics=["accuracy"],
-        jit_compile=False,  # XLA takes longest and would compute the same.
+        jit_compile=False,  # XLA takes longer and would give the same results.
     )
     for epoch in range(3):
         order = orders_of(200, 4, epoch, 1)[0].numpy()
@@ -247,7 +248,7 @@ def test_a_training_equals_plain_keras() -> None:
             ("val", dataset.x_val, dataset.y_val),
         ):
             loss, accuracy = model.evaluate(x, y, verbose=0)
-            # One example at the border between two classes may get either class.
+            # One example is on the border of two classes, so its class may differ.
             assert metrics[f"{split}_accuracy"] == pytest.approx(accuracy, abs=1.1 / len(y))
             assert metrics[f"{split}_loss"] == pytest.approx(loss, rel=1e-4)
     for trained, variable in zip(run.weights, model.variables, strict=True):
@@ -265,7 +266,7 @@ def test_offsets_are_added_to_the_initial_weights(digits: Trainer) -> None:
 
 @pytest.mark.slow
 def test_a_start_may_have_its_own_learning_rate_and_epochs(digits: Trainer) -> None:
-    # The same settings in the training give the same bits, also beside other trainings.
+    # The same settings give the same bits, also beside other training runs.
     own_training = digits.training
     trainer = trainer_of(
         MLP((16,)), digits.dataset, **{**own_training.config, "learning_rate": 0.02, "epochs": 5}
@@ -284,7 +285,9 @@ def test_a_start_may_have_its_own_learning_rate_and_epochs(digits: Trainer) -> N
 
 @keras.saving.register_keras_serializable("test_training")
 class Anchored(keras.optimizers.SGD):
-    """An optimizer that puts back a first copy of weights, as schedule-free optimizers do."""
+    """An optimizer that copies the first weights and later restores them, like schedule-free
+    optimizers.
+    """
 
     def build(self, variables: Any) -> None:
         super().build(variables)
@@ -310,7 +313,7 @@ def test_each_epoch_and_seed_has_its_own_order() -> None:
     dataset = few_digits(60)
     results = []
     for shuffle in (True, False):
-        # The initial weights are equal, as constants need no seed.
+        # The initial weights are equal, because constants do not depend on the seed.
         mlp = MLP((4,), kernel_initializer=keras.initializers.Constant(0.1))
         settings = {"shuffle": shuffle, "batch_size": 5, "jit_compile": False}
         trainer = trainer_of(mlp, dataset, epochs=1, **settings)
@@ -346,7 +349,7 @@ def test_data_without_validation_split_have_no_validation_metrics() -> None:
 def test_no_epoch_begins_after_the_deadline(digits: Trainer) -> None:
     runs = digits.train([start(digits)] * 2, deadline=time.monotonic() - 1, keep_weights=True)
     assert [(run.status, run.history) for run in runs] == [("timeout", [])] * 2
-    # The metrics of earlier epochs are kept.
+    # Metrics of earlier epochs are kept.
     deadline = time.monotonic() + 1
 
     def wait(_: int, epoch: int, __: Metrics) -> bool:
@@ -364,7 +367,7 @@ def test_no_epoch_begins_after_a_stop(digits: Trainer) -> None:
     stop.set()
     runs = digits.train([start(digits)] * 3, stop=stop, keep_weights=True)
     assert [(run.status, run.history) for run in runs] == [("stopped", [])] * 3
-    # The stop is noticed between two epochs, and the metrics of earlier epochs are kept.
+    # The stop is noticed between two epochs, and metrics of earlier epochs are kept.
     stop = threading.Event()
 
     def set_it(_: int, epoch: int, __: Metrics) -> bool:
@@ -403,7 +406,7 @@ def test_a_pruner_sees_the_last_epoch_of_a_training_not_the_best_one() -> None:
 
     def after_epoch(run: int, epoch: int, metrics: Metrics) -> bool:
         seen.append(metrics)
-        return len(seen) == 2  # The training has ended by then, so a pruner changes nothing.
+        return len(seen) == 2  # A pruner changes nothing after the end of training.
 
     [run] = trainer.train([start(trainer)], after_epoch=after_epoch)
     assert run.status == "complete"
@@ -443,7 +446,7 @@ def test_threads_do_not_disturb_each_other(digits: Trainer) -> None:
 def test_the_trainer_keeps_no_run_that_the_caller_has_dropped(digits: Trainer) -> None:
     dropped: list[weakref.ref[Any]] = []
     for run in digits.train_in_turn([start(digits, seed=seed) for seed in range(12)]):
-        # The previous run may still be alive.
+        # The previous run may still be in memory.
         assert sum(ref() is not None for ref in dropped) <= 1
         dropped.append(weakref.ref(run))
     assert len(dropped) == 12
@@ -476,7 +479,7 @@ class Broken(keras.layers.Layer):
 
 
 class UnseededNoise(keras.layers.Layer):
-    """A layer that draws from Keras's or TensorFlow's global generator."""
+    """A layer that draws from the global generator of Keras or TensorFlow."""
 
     def __init__(self, source: Any) -> None:
         super().__init__()
@@ -487,7 +490,7 @@ class UnseededNoise(keras.layers.Layer):
 
 
 class HiddenCounter(keras.layers.Layer):
-    """A layer that counts its calls in a variable that Keras does not know."""
+    """A layer that counts its calls in a variable unknown to Keras."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -600,7 +603,7 @@ def test_slices_of_a_dataset_are_evaluated_too(digits: Trainer) -> None:
     weights = digits.initial_weights(start(digits))
     predicted = digits.architecture.head.predicted
     whole = predicted(digits.outputs(weights, data.x_test))
-    # The second slice begins at an address that TensorFlow cannot use in place.
+    # TensorFlow cannot use the second slice's address in place.
     halves = [
         predicted(digits.outputs(weights, data.x_test[rows]))
         for rows in (slice(None, 7), slice(7, None))
@@ -627,7 +630,7 @@ def test_training_changes_no_global_state() -> None:
     before = everything()
     trainer = trainer_of(conv_net, few_digits(20), epochs=1)
     trainer.train([start(trainer)])
-    # This trainer equals those of other tests, so it is compiled already.
+    # This trainer equals a trainer of other tests, so it is already compiled.
     trainer = trainer_of(MLP((16,)), few_digits(300), epochs=3)
     trainer.train([start(trainer)])
     assert everything() == before
@@ -680,7 +683,7 @@ class TestPartsOfEpochs:
         "model", [pytest.param(MLP((8,)), marks=pytest.mark.slow), drawing_net]
     )
     def test_give_the_same_bits(self, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        # The last batch, and the last thousand of scored rows, are smaller.
+        # The last batch is smaller, and so is the last thousand of scored rows.
         trainer = trainer_of(model, few_digits(1050, 1100), batch_size=100, epochs=3)
         starts = [start(trainer, seed=seed) for seed in range(3)]
         whole = trainer.train(starts, keep_weights=True)

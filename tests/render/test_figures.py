@@ -79,7 +79,7 @@ def test_a_standalone_figure_has_its_title_and_its_caption() -> None:
     title = standalone(replace(MADE["rows"], lower_is_better=True)).layout.title
     assert title.text == "Differences"
     assert title.subtitle.text == "How to read arm. Lower is better."
-    # In a report, the caption stands outside the figure.
+    # In a report, the caption is outside the figure.
     assert to_plotly(MADE["rows"]).layout.title.text is None
 
 
@@ -131,8 +131,8 @@ def test_without_finite_ends_a_point_has_no_error_bar(end: float) -> None:
     assert (point.mode, point.error_x.array) == ("markers", None)
 
 
-# What people without one kind of cone see, of linear RGB (Machado, Oliveira and Fernandes 2009,
-# IEEE Transactions on Visualization and Computer Graphics 15:1291).
+# Linear RGB as people see it who lack one kind of cone (Machado, Oliveira and Fernandes 2009, IEEE
+# Transactions on Visualization and Computer Graphics 15:1291).
 SEEN = {
     "normal vision": np.eye(3),
     "deuteranopia": np.array(
@@ -150,7 +150,7 @@ SEEN = {
         ]
     ),
 }
-# From linear RGB to Oklab, where about 0.02 is the smallest difference that people notice.
+# Convert linear RGB to Oklab. The smallest difference that people notice there is about 0.02.
 TO_CONES = np.array(
     [
         [0.4122214708, 0.5363325363, 0.0514459929],
@@ -190,7 +190,8 @@ def test_color_blind_people_can_tell_arms_apart(palette: tuple[str, ...], eyes: 
 def test_arms_stand_out_from_the_ground(palette: tuple[str, ...], ground: str) -> None:
     for color in (*palette, CONTROL_COLOR):
         low, high = sorted([luminance(color), luminance(ground)])
-        assert (high + 0.05) / (low + 0.05) > 3  # WCAG's minimal contrast of graphics.
+        # WCAG requires this minimal contrast for graphics.
+        assert (high + 0.05) / (low + 0.05) > 3
 
 
 def test_each_mark_is_tried_in_a_browser() -> None:

@@ -1,4 +1,4 @@
-"""In a browser, reports draw every figure and cut nothing, on phones and on wide screens."""
+"""In a browser, reports draw every figure and hide no text, on phones and on wide screens."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FAULTS = frozenset(
     ]
 )
 
-# Lists the faults of a page in a frame (FAULTS), and what the tests check besides.
+# The script lists the faults of a page in a frame (FAULTS), and further values that tests check.
 LOOK = """
 function look(frame) {
   const page = frame.contentDocument, view = frame.contentWindow, width = frame.clientWidth;
@@ -133,7 +133,7 @@ def chromium(folder: Path, page: Path, *options: str) -> str:
 
 
 def looks(path: Path, *, scheme: str) -> list[dict[str, Any]]:
-    """Return the state of ``page.html``, opened in a browser at each of the widths."""
+    """Return the state of ``page.html``, opened in a browser, at each of the widths."""
     page = (path / "page.html").read_text(encoding="utf-8")
     opened = page.replace("<details>", "<details open>")
     (path / "page.html").write_text(opened, encoding="utf-8")
@@ -154,7 +154,7 @@ def looks(path: Path, *, scheme: str) -> list[dict[str, Any]]:
 
 
 def as_rgb(color: str) -> str:
-    """Return a color in the notation of a browser's style."""
+    """Return a color in the notation of browsers."""
     return f"rgb({', '.join(map(str, bytes.fromhex(color[1:])))})"
 
 

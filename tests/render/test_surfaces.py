@@ -1,4 +1,4 @@
-"""Every surface shows all of a document, and escapes every name in it."""
+"""Every surface shows the whole document, and escapes every name in it."""
 
 from __future__ import annotations
 

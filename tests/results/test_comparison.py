@@ -1,4 +1,4 @@
-"""Comparisons: which results may be compared, which claims are made, and when they are decided."""
+"""Comparisons: which results may be compared, which claims exist, and when they are decided."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ class TestFamilies:
             ],
             "controls": [],
         }
-        # The second annealing arm has no claim against greedy, only against random restarts.
+        # For the second annealing arm, the only claim is against random restarts, not against
+        # greedy.
         verdicts = store_comparison(gains).differences()["verdict"]
         assert verdicts[("mine", "random_restart")] == "equivalent"
         assert verdicts[("annealing", "mine")] == "no claim"
@@ -230,7 +231,7 @@ def test_plan_is_computed_from_all_claims_on_samplers(printed: Comparison) -> No
     pilot = plan.numbers
     assert (pilot.n_claims, pilot.n_pilot, pilot.gain) == (3, 10, 0.005)
     assert pilot.sd == pytest.approx(math.sqrt(np.mean(np.square(sds))))
-    # The seconds of 10 seeds include those of the control.
+    # The seconds of 10 seeds include the control's seconds.
     assert plan.hours == pytest.approx(plan.seeds * comparison.numbers.seconds / 10 / 3600)
     trials = [
         trial

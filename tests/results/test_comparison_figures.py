@@ -1,4 +1,4 @@
-"""The figures of a comparison, checked by the numbers they draw."""
+"""The numbers that the figures of a comparison draw."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sentences of a comparison: each appears where it is true, and how often claims are false."""
+"""The sentences of a comparison: when each one appears, and how often claims are false."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ GAINS: dict[str, tuple[dict[str, np.ndarray], str]] = {
     "all worse": ({"a": NOISE[0] - 0.02, "b": NOISE[1] - 0.03}, "worse"),
     "equivalent": ({"a": NOISE[2], "b": NOISE[2] - 0.01}, "equivalent"),
     "nothing shown": ({"a": NOISE[0]}, "inconclusive"),
-    # A sampler shown to be better comes first, even if another sampler's mean is higher.
+    # A sampler that is shown to be better comes first, even if another sampler's mean is higher.
     "one better": ({"steady": NOISE[0] + 0.008, "noisy": 30 * NOISE[1] + 0.05}, "better"),
     # The verdict is "worse" only if every sampler is shown to be worse.
     "one worse": ({"worse": NOISE[0] - 0.01, "noisy": 30 * NOISE[1] - 0.03}, "inconclusive"),
@@ -91,7 +91,7 @@ def looked_again() -> Comparison:
     comparison = store_comparison({"greedy": [0.02], "random_restart": [0.0]})
     run = comparison.results["random_restart"][0]
     store_look(run.study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
-    # A better trial came between the two evaluations.
+    # The two evaluations tested different best trials.
     run.study.enqueue_trial({})
     run.study.tell(run.study.ask(), 2.0)
     store_look(run.study, "2026-11-25T14:00:00+00:00", 0.9, 0.005)
@@ -109,7 +109,7 @@ def tried_on_new_seeds() -> Comparison:
 
 
 def states() -> dict[str, Comparison]:
-    """Return comparisons in all states that have sentences of their own."""
+    """Return comparisons in all states that have different sentences."""
     comparisons = {name: of_gains(name) for name in GAINS}
     for control in CONTROLS:
         n = 8 if control == "longer" else 1
@@ -207,7 +207,7 @@ class TestReplication:
         rng, n_runs, n_shown = np.random.default_rng(0), 150, 0
         comparison = store_comparison(dict.fromkeys(("a", "b", "random_restart"), [0.0] * 8))
         for _ in range(n_runs):
-            # A best network gains on its own seed even if it gains nothing on a new one.
+            # Even if a best network gains nothing on new seeds, it gains on its own seed.
             gains = dict(zip("ab", rng.normal(0, 0.01, (2, 8)), strict=True))
             rows = with_replication(comparison, gains).numbers.replication
             n_shown += any(row.verdict == "better" for row in rows)
@@ -215,7 +215,7 @@ class TestReplication:
 
 
 def with_gains(gains: dict[str, np.ndarray], before: Comparison, **changes: Any) -> Comparison:
-    """Return the given arms of a comparison, with test values that gain the given amounts."""
+    """Return the given arms of a comparison, whose test values gain the given amounts."""
     for label, of_arm in gains.items():
         for run, gain in zip(before.results[label], of_arm, strict=True):
             [name] = [name for name in run.record.attrs if name.startswith("adnn:test/")]
@@ -225,7 +225,7 @@ def with_gains(gains: dict[str, np.ndarray], before: Comparison, **changes: Any)
 
 
 class TestInference:
-    """The true differences are known, so the share of false claims can be counted."""
+    """Simulations with known true differences, which count false claims."""
 
     @pytest.mark.slow
     def test_comparing_again_with_the_best_arm_alone_keeps_the_number_of_claims(self) -> None:
@@ -266,7 +266,7 @@ class TestInference:
 
 
 def whole() -> Comparison:
-    """Return a comparison of four arms whose best trials were tried on new seeds."""
+    """Return a comparison of four arms with replication on new seeds."""
     noise = np.random.default_rng(3).normal(0, 0.004, (3, 10))
     gains = {"greedy": noise[0] + 0.01, "annealing": noise[1], "rates": noise[2] + 0.03}
     comparison = with_replication(four_arms(), gains)

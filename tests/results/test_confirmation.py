@@ -14,7 +14,7 @@ from adnn_optuna._units import Estimate
 from adnn_optuna.experiments.confirmation import Confirmation, confirmation_of
 from adnn_optuna.experiments.records import BASELINE_ARM, BEST_ARM, FIRST_ARM
 
-_SPREAD = 0.25  # The standard deviation of networks' abilities.
+_SPREAD = 0.25  # The standard deviation of the networks' abilities.
 
 
 class World(NamedTuple):
@@ -27,9 +27,9 @@ class World(NamedTuple):
 
 
 def world(rng: np.random.Generator, *, n: int = 359, gain: float = 0.0, k: int = 10) -> World:
-    """Return the best of 30 networks by validation, tested on images that are not equally hard.
+    """Return the best of 30 networks by validation, tested on images of unequal difficulty.
 
-    ``gain`` is the amount that offsets add to each network's ability.
+    ``gain`` is the amount by which offsets increase each network's ability.
     """
     abilities = rng.normal(2.5, _SPREAD, 30 + 2 * k)
     abilities[:30] += gain
@@ -59,12 +59,13 @@ def covered(worlds: list[World]) -> dict[str, float]:
 def test_intervals_contain_the_true_value_of_a_lucky_best_network(gain: float) -> None:
     rng = np.random.default_rng(3)
     worlds = [world(rng, gain=gain) for _ in range(400)]
-    # Each interval misses in 5% of worlds; this estimate has a standard error of 1.1%.
+    # Each interval may miss in 5% of worlds; the standard error of a share is 1.1%.
     assert all(share > 0.925 for share in covered(worlds).values())
     if not gain:
         above = [w.facts.replication.low > 0 for w in worlds]
         assert np.mean(above) < 0.025 + 2 * 0.0078
-        # A lucky best network is better than the mean network, and the interval may say so.
+        # The best network by validation is better than the mean network; the interval may show
+        # this.
         assert np.mean([w.facts.vs_baselines.low > 0 for w in worlds]) > 0.1
 
 
@@ -90,8 +91,7 @@ class TestConfirmation:
         scores = {arm: np.arange(10) < np.full((6, 1), n) for arm, n in right.items()}
         facts = confirmation_of(confirmation(np.arange(10) < 9, scores))
         assert facts.gains == pytest.approx((0.1,) * 6)
-        # All gains are equal; the interval then uses the deviation that one of ten examples
-        # causes.
+        # All gains are equal, so the interval uses the deviation that one of ten examples causes.
         half = 0.1 * 2.5706 / math.sqrt(6)
         assert facts.replication == pytest.approx((0.1, 0.1 - half, 0.1 + half), abs=1e-5)
         assert facts.hyperparameters == pytest.approx((0.3, 0.3 - half, 0.3 + half), abs=1e-5)

@@ -1,4 +1,4 @@
-"""The declaration of a comparison: its seeds and design, and the refused changes."""
+"""The declaration of a comparison: its seeds and design, and changes that are refused."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NAMED: Any = {"study_name": "mine", "arms": {}, "arguments": {}}
 
 
 def after(before: Declaration | None, seeds: Sequence[int], *, sequential: bool) -> Declaration:
-    """Return the declaration that follows an earlier one when seeds are asked for."""
+    """Return the declaration after an earlier declaration, when these seeds are requested."""
     return continued_declaration(before, seeds, sequential=sequential, **NAMED)
 
 
@@ -74,10 +74,10 @@ class TestDeclared:
 
     def test_stays_the_same_or_gains_seeds(self, logs: pytest.LogCaptureFixture) -> None:
         assert after(PLANNED, (4, 2, 7), sequential=False) == PLANNED
-        # A sequential comparison may be asked for fewer seeds than it has.
+        # A request for fewer seeds than a sequential comparison has is allowed.
         assert after(LOOKING, (4, 2), sequential=False) == LOOKING
         assert after(LOOKING, (4, 2, 7, 1), sequential=False) == {**LOOKING, "seeds": [4, 2, 7, 1]}
-        # A comparison that began with a fixed design is never treated as if it had not.
+        # A comparison that began with a fixed design keeps that record.
         assert after(RAISED, (4, 2, 7, 1), sequential=True) == {**RAISED, "seeds": [4, 2, 7, 1]}
         assert not logs.records
 
@@ -165,7 +165,7 @@ def test_claims_are_counted_over_all_arms() -> None:
         ("greedy", "annealing", "random_restart"): (3, 0),
         # Each greedy arm is compared with annealing.
         ("greedy", "greedy", "annealing", "random_restart"): (5, 0),
-        ("tpe", "annealing", "greedy", "random"): (3, 0),  # Arms that search a function.
+        ("tpe", "annealing", "greedy", "random"): (3, 0),  # These arms search a function.
         ("greedy", "TPESampler", "random_restart", "longer", "ensemble"): (2, 6),
         ("greedy",): (0, 0),
         ("random_restart",): (0, 0),

@@ -1,4 +1,4 @@
-"""Verdict words, tables, notes and figures of differences, which all comparisons share."""
+"""Verdict words, tables, notes and figures of differences, for all kinds of comparisons."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class TestWords:
         line = difference_line(difference(), ACCURACY)
         assert (line.value, line.ends) == ("+1.0 pp", "-0.2 to +2.0")
         assert line.remark.startswith("inconclusive")
-        # If pairs contradict each other, the ends are NaN.
+        # For contradictory pairs, the ends are NaN.
         for end in (math.inf, math.nan):
             assert difference_line(difference(low=-end, high=end), PLAIN).ends == ""
 

@@ -1,4 +1,4 @@
-"""The list of a run's numbers: each number is in every table and in JSON."""
+"""The list of a run's numbers: all tables and the JSON have each number."""
 
 from __future__ import annotations
 

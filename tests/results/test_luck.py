@@ -31,9 +31,9 @@ def _line(luck: Luck) -> str:
 @pytest.mark.parametrize(
     ("luck", "chances"),
     [
-        # 1 - Φ(2)^20 = 1 - 0.97725^20; a simulation gave the 0.45.
+        # 1 - Φ(2)^20 = 1 - 0.97725^20. The value 0.45 is from a simulation.
         (Luck(20, 1.0, 2.0), {"mean": 0.3689, "one": 0.4500}),
-        # 1 - Φ(1)^3 = 1 - 0.84134^3; one of three draws beats the single baseline in 3 of 4 cases.
+        # 1 - Φ(1)^3 = 1 - 0.84134^3. One of three draws beats the single baseline in 3 of 4 cases.
         (Luck(3, 0.5, 0.5), {"mean": 0.4044}),
         (Luck(3, 0.5, 0.0), {"one": 0.75}),
     ],
@@ -52,8 +52,7 @@ def test_no_probability_is_printed_as_certain(claimed: float, chance: str) -> No
 
 
 def test_the_gain_of_the_paper_is_likely_by_luck_in_ten_searches() -> None:
-    # MNIST-2 gained 4.02 pp in 51 draws; its logs, one file for each δ, have a deviation of
-    # 0.0127.
+    # MNIST-2 gained 4.02 pp in 51 draws. In its logs, one file per δ, the deviation is 0.0127.
     [table] = Luck(51, 0.0127, 0.0402, 10).document().tables
     assert table.headings[2] == "in at least one of 10"
     assert table.rows[1] == ("over one baseline run", "0.20", "0.90")

@@ -79,7 +79,7 @@ def test_interval_for_new_data_is_that_of_nadeau_and_bengio() -> None:
         scale = d.std(ddof=1) * np.sqrt(1 / 8 + 50 / 100)
         ends = stats.t.interval(1 - 0.05 / 3, 7, d.mean(), scale)
         assert (row["low"], row["high"]) == pytest.approx(ends)
-    # With one seed, missing seeds or a sequential design, there is no such interval.
+    # With one seed, missing seeds or a sequential design, this interval does not exist.
     for changes in (
         *({"declared_seeds": (0,)}, {"sequential": True}),
         {"declared_seeds": tuple(range(9))},
@@ -103,7 +103,7 @@ def test_verdict_is_for_new_data_if_splits_are_redrawn() -> None:
     fixed = models(margin=0.002, resampled=None)
     assert not fixed.numbers.is_of_new_data
     assert fixed.numbers.differences == comparison.numbers.on_these_rows
-    # Before all planned seeds are done, and in a sequential design, nothing is decided.
+    # Nothing is decided before all planned seeds are done, or in a sequential design.
     for changes in ({"declared_seeds": tuple(range(9))}, {"sequential": True}):
         rows = models(margin=0.002, **changes).numbers.differences
         assert {row.verdict for row in rows} == {"inconclusive"}
@@ -143,7 +143,7 @@ def test_sequential_asks_for_no_seed_after_a_lost_one() -> None:
     lost |= {"declared_seeds": tuple(range(12)), "resampled": None}
     two = models(**lost, labels=("narrow", "wide"))
     assert (two.runs.missing, len(two.runs.seeds)) == ([], 8)
-    # The first and the third model still have values for all seeds, so more seeds help.
+    # The first and the third model have values for all seeds, so more seeds can help.
     assert models(**lost).runs.missing == [(0, 8), (1, 8), (2, 8)]
 
 
@@ -181,7 +181,8 @@ class TestConclusion:
     def test_covers_all_models_together(self) -> None:
         two: dict[str, Any] = {"labels": ("narrow", "wide")}
         assert models(**two).document().verdict == "better"
-        assert models().document().verdict == "not worse"  # Better than one, equivalent to one.
+        # One model is better than one other, and equivalent to another.
+        assert models().document().verdict == "not worse"
         mixed = models(margin=0.002)
         assert mixed.document().verdict == "mixed"
 
@@ -201,7 +202,7 @@ def test_the_figure_shows_the_best_model_first() -> None:
 
 def resplit(rng: np.random.Generator, n_seeds: int) -> dict[tuple[int, ...], float]:
     """Return accuracies of two equally good models on random splits of one data set."""
-    is_right = rng.random((2, 800)) < 0.8  # The rows that each model predicts right.
+    is_right = rng.random((2, 800)) < 0.8  # The rows that each model predicts correctly.
     tests = [rng.choice(800, 160, replace=False) for _ in range(n_seeds)]
     return {(m, s): float(is_right[m, t].mean()) for s, t in enumerate(tests) for m in range(2)}
 
@@ -216,8 +217,8 @@ def test_equal_models_are_rarely_told_apart_by_splits_of_one_data_set() -> None:
         n_told_apart += comparison.numbers.differences[0].verdict != "inconclusive"
         on_these += comparison.numbers.on_these_rows[0].verdict != "inconclusive"
     assert n_told_apart / n_runs < 0.05 + 2 * math.sqrt(0.05 * 0.95 / n_runs)
-    assert on_these / n_runs > 0.25  # These claims hold on these rows only.
-    for _ in range(10):  # 30 seeds decide nothing, either.
+    assert on_these / n_runs > 0.25  # The claims are true for these rows only.
+    for _ in range(10):  # With 30 seeds, nothing is decided, either.
         again = models(
             resplit(rng, 30), **{**settings, "declared_seeds": tuple(range(30))}, sequential=True
         )

@@ -1,4 +1,4 @@
-"""Results have few public names, and none can be changed after it was made."""
+"""Results have few public names, and cannot be changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rechecks: their numbers, and their verdicts on simulated studies whose true values are known."""
+"""Rechecks: their numbers, and their verdicts on simulated studies with known true values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def choosing(count: int) -> tuple[int, ...]:
-    """Return the new seeds by which a recheck chooses among trials."""
+    """Return the new seeds with which a recheck chooses among trials."""
     return new_seeds("null", "choose", count, draws_data=True)
 
 
@@ -142,7 +142,7 @@ def of_equals(values: list[float], *, confirm: int = 2) -> Recheck:
 
 
 def with_a_lost_one() -> Recheck:
-    """Return a recheck of a function without a seed whose last of three evaluations failed."""
+    """Return a recheck of a function without a seed; the last of its three evaluations failed."""
     seeds = [*choosing(1), *confirming(2)]
     values = {(1, s): v for s, v in zip(seeds, (0.3, 0.2, math.nan), strict=True)}
     return of_evaluations(values, [trial(1, 0.4)], choose=1, confirm=2, is_seeded=False)
@@ -174,10 +174,10 @@ def test_choosing_evaluations_are_asked_for_before_confirming_ones() -> None:
         stages.append([(number, "confirm" if further else "choose") for number, further in roles])
         values |= {e: whole.numbers.evaluations[e] for e in missing}
     assert stages == [
-        [(31, "choose"), (17, "choose")],  # The first stage finds the best trial,
-        [(17, "confirm")] * 3,  # and the second one its value.
+        [(31, "choose"), (17, "choose")],  # The first stage chooses the best trial.
+        [(17, "confirm")] * 3,  # The second stage estimates its value.
     ]
-    # A failed evaluation of an unrelated trial, left by an earlier recheck, is not used.
+    # An earlier recheck left a failed evaluation of another trial, which is not used.
     assert changed(whole, values | {(5, 3): math.nan}).numbers.used == values
 
 
@@ -203,7 +203,7 @@ def test_values_of_another_scale_are_not_attributed_to_luck() -> None:
     assert "overstatement" not in [line.label for line in in_percent.estimates]
     # The best of 10,000 runs is at most about four standard deviations above the mean.
     assert not any(report(0.84, n).numbers.is_of_other_values for n in range(2, 11) for _ in "123")
-    # Fewer than five runs may be close to each other by chance, so nothing is concluded.
+    # A small spread of fewer than five runs may be chance, so nothing is concluded.
     assert not report(81.0, 4).numbers.is_of_other_values
 
 
@@ -223,7 +223,7 @@ def test_a_trial_without_failures_is_chosen_and_otherwise_the_first_of_equals() 
     [seed, second_seed] = choosing(2)
     candidates = [trial(1, 0.7), trial(2, 0.7), trial(3, 0.6)]
     for lost, chosen in ((0, 1), (1, 2), (2, 3)):
-        # Trial 3 has the lowest values, but is chosen if it is the only one without a failure.
+        # Trial 3 has the lowest values. It is chosen only if all other trials have failures.
         values = {(n, s): 0.69 if n < 3 else 0.1 for n in (1, 2, 3) for s in (seed, second_seed)}
         values |= {(n, second_seed): math.nan for n in range(1, lost + 1)}
         report = of_evaluations(values, candidates, choose=2, confirm=2)
@@ -356,7 +356,7 @@ def test_the_figure_names_both_trials_and_marks_the_overstatement() -> None:
     assert best.startswith("trial 31, best: ")
     assert luck.strip() == "luck: 0.0073"
     assert mean.startswith("trial 17, chosen: 0.9050")
-    # The marked line reaches from the mean of the new seeds to the stored best value.
+    # The marked line extends from the mean of the new seeds to the stored best value.
     line = next(series for series in figure.series if series.text)
     assert [line.x[2], line.x[-1]] == pytest.approx([0.9123, 0.905])
     # A hollow square marks the stored value of the chosen trial.
@@ -423,7 +423,7 @@ def test_one_further_run_lies_in_the_prediction_interval_in_95_of_100_cases() ->
 
 
 def states() -> dict[str, Recheck]:
-    """Return rechecks in all states that have sentences of their own."""
+    """Return rechecks in all states that have different sentences."""
     whole, gains = recheck(17, [0.904, 0.905, 0.906]), TestGain.GAINS
     lost, deterministic = with_a_lost_one(), of_equals([0.5] * 5)
     failed = dict.fromkeys([(1, seed) for seed in confirming(2)], math.nan)
@@ -433,7 +433,7 @@ def states() -> dict[str, Recheck]:
     of_params.number = 2**30
     few = recheck(17, [0.02, 0.9, 0.5])
     same = with_settings(whole, draws_data=False)
-    for _ in range(2):  # The changed setting asks for other new seeds.
+    for _ in range(2):  # The changed setting needs other new seeds.
         same = changed(
             same, {**same.numbers.evaluations, **dict.fromkeys(same.numbers.missing, 0.9)}
         )

@@ -55,7 +55,7 @@ def document_of(of: StudyResult | SearchRecord | optuna.Study) -> Document:
 
 
 def confirmed(gains: Sequence[float] = GAINS, **options: Any) -> SearchRecord:
-    """Return a search whose best trial's network classifies 894 of 1000 test images correctly."""
+    """Return a search whose best network classifies 894 of 1000 test images correctly."""
     return store_confirmation(store_study("digits", gain=0.003), gains, **options)
 
 
@@ -77,9 +77,10 @@ def untested() -> optuna.Study:
 
 @functools.cache
 def searches() -> list[tuple[StudyResult, tuple[str, ...]]]:
-    """Return search results together with their texts on all surfaces.
+    """Return search results and their texts on all surfaces.
 
-    The results are of networks, of an Optuna study, and of functions without and with replicates.
+    There are results of networks, of an Optuna study, and of functions with and without
+    replicates.
     """
     record = confirmed(first=0.8)
     record.best.user_attrs[BASELINE] = record.baseline  # The objective is a function of the trial.
@@ -162,7 +163,7 @@ def evaluated_elsewhere() -> list[optuna.Study]:
 
 
 def looked_again() -> optuna.Study:
-    """Return a search whose test set two workers evaluated as they ended at the same time."""
+    """Return a search in which two workers evaluated the test set, because they ended together."""
     study = untested()
     for second in (0, 1):
         store_look(study, f"2026-11-25T13:00:0{second}+00:00", 0.9, 0.005)
@@ -176,7 +177,7 @@ def in_state(state: TrialState) -> optuna.Study:
 
 
 def unmoved(**config: Any) -> optuna.Study:
-    """Return a search of a model with variables that offsets do not change."""
+    """Return a search of a model that has variables without offsets."""
     study = store_study("own layers")
     model = {**study.user_attrs[CONFIG]["model"], "not_moved": [f"own/w{i}" for i in range(7)]}
     study.set_user_attr(CONFIG, {**study.user_attrs[CONFIG], "model": model, **config})
@@ -191,7 +192,7 @@ def ended_by(reason: str | None) -> optuna.Study:
 
 @functools.cache
 def states() -> dict[str, StudyResult]:
-    """Return search results in all states that have sentences of their own."""
+    """Return search results in all states that have different sentences."""
     restarts = store_study("restarts", sampler="random_restart", gain=0.07)
     worst = store_study("worst", sampler="random_restart", gain=0.0724)
     chance, added = store_study("classes"), store_study("added")
@@ -212,7 +213,7 @@ def states() -> dict[str, StudyResult]:
         "the worst of all baselines": store_confirmation(worst, [], baseline=0.96),
         "the second best trial": confirmed(n_earlier=1),
         "the third best trial": confirmed(n_earlier=2),
-        # At so low an error rate, ten seeds cannot show a gain by a sign-flip test.
+        # At this low error rate, a sign-flip test of ten seeds cannot show a gain.
         "the sixth best trial": confirmed(n_earlier=5),
         "a long name": store_confirmation(store_study("n" * 90, gain=0.003), GAINS),
         "no new seeds": store_study("long", gain=0.003),
@@ -284,11 +285,11 @@ def test_a_worse_network_is_named_even_if_its_offsets_gain_on_new_seeds() -> Non
 
 
 class TestWhenItWouldBeFalse:
-    """In each simulation the verdict "replicates" would be false; it occurs in at most 2.5%."""
+    """In each simulation, "replicates" would be false, and its share must be at most 2.5%."""
 
     @pytest.mark.parametrize("rarely", [0.0, 0.03])
     def test_offsets_that_do_nothing_replicate_in_at_most_2_5_percent(self, rarely: float) -> None:
-        """Images are unequally hard, and rare collapses affect both networks alike."""
+        """The difficulty of images varies, and rare collapses affect both networks alike."""
         rng, false, n = np.random.default_rng(5), 0, 600
         for _ in range(n):
             hard = rng.random(200) < 0.1
@@ -314,7 +315,7 @@ class TestTestSet:
         study, run, *other_studies = evaluated_elsewhere()
         expected = {"s0": 1, "s1": 1, "c/annealing/seed=0": 1, "c/annealing/seed=1": 1}
         assert read_record(study).test_evaluations_elsewhere == expected
-        # All runs of a comparison share one test-set evaluation, so they do not count each other.
+        # The runs of a comparison share one test-set evaluation, so no run counts another run.
         assert [*read_record(run).test_evaluations_elsewhere] == ["s0", "s1", "s2"]
         assert all(
             "untouched" not in notes_of(document_of(other_study)) for other_study in other_studies
@@ -378,7 +379,7 @@ class TestWithoutBestTrial:
     @pytest.mark.tensorflow
     def test_a_training_run_that_exceeds_max_time_is_named(self) -> None:
         objective = make_objective(training=quick_training(epochs=10**6, batch_size=7))
-        # The first search compiles the network, so the second one's time passes in training.
+        # The first search compiles the network, so the second search spends its time on training.
         adnn.search(objective, "annealing", max_time=0.1)
         result = adnn.search(objective, "annealing", max_time=0.3)
         assert result.document().conclusion.endswith("with a longer max_time if it is set.")

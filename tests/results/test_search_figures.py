@@ -1,4 +1,4 @@
-"""The figures of a search: their contents, and that every kind of study has figures."""
+"""Each kind of study has figures, with these contents."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def empty() -> optuna.Study:
 
 
 def troubled() -> optuna.Study:
-    """Return a study with trials in all states and with values far below the others."""
+    """Return a study with trials in all states and with some values far below the others."""
     study = store_study("troubled", values=[0.9, math.nan, 0.91, 0.2])
     study.sampler = optuna.samplers.RandomSampler(seed=0)
     distributions = dict.fromkeys(NAMES, FloatDistribution(-0.2, 0.2))
@@ -74,7 +74,7 @@ def test_every_study_has_figures(make: Callable[[], optuna.Study]) -> None:
         assert drawing.layout.title.text
         json = drawing.to_json()
         assert "NaN" not in json
-        assert "bdata" not in json  # The dashboard's plotly.js cannot read it.
+        assert "bdata" not in json  # The plotly.js of the dashboard cannot read it.
 
 
 class TestGain:
@@ -135,7 +135,7 @@ class TestSelection:
         figure = drawn(study)["selection"]
         assert figure.rows == ("validation data, 12 trials", "test data, 6 new seeds")
         trials, runs, gains_of_best, of_runs, best, replication = figure.series
-        # The best trial is drawn as a square instead of a dot.
+        # The best trial is a square instead of a dot.
         gains = sorted(100 * gain for gain in record.gains.values())
         assert sorted([*trials.x, *best.x]) == pytest.approx(gains)
         assert runs.x == pytest.approx([100 * gain for gain in self.GAINS])
@@ -143,7 +143,7 @@ class TestSelection:
         interval = read_confirmation(record).replication
         ends = (*replication.x, *replication.low, *replication.high)
         assert ends == pytest.approx([100 * end for end in interval])
-        # Each vertical line belongs to one square, as gains on different data have no distance.
+        # Each square has its own vertical line, because gains on different data have no distance.
         assert ({*gains_of_best.x}, {*of_runs.x}) == ({*best.x}, {*replication.x})
         assert (gains_of_best.color, of_runs.color) == (best.color, replication.color)
 

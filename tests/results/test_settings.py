@@ -1,4 +1,6 @@
-"""The settings of a search in JSON: what determined the trials' values, and the runs of it."""
+"""The settings of a search in JSON: its runs, and everything that determined the trials'
+values.
+"""
 
 from __future__ import annotations
 

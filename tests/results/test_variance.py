@@ -1,4 +1,4 @@
-"""Variances: simulations whose true values are known, and the sentences of results."""
+"""Variances: simulations with known true values, and the sentences of results."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def draw(seed: int, source: int) -> float:
 
 
 def of_accuracies(value_name: str = "val_accuracy") -> Variance:
-    """Return the variance of values that depend on two of three sources, with seed 7 in use."""
+    """Return the variance of values that depend on two of three sources; seed 7 is in use."""
     arguments = ("study", value_name, SOURCES, 20, 7, True)
     missing = of_runs({}, *arguments).numbers.missing
     values = {e: 0.9 + 0.01 * draw(e[0], 0) + 0.002 * draw(e[1], 1) for e in missing}
@@ -50,7 +50,7 @@ def of_accuracies(value_name: str = "val_accuracy") -> Variance:
 
 
 def with_seed_in_use(*, maximize: bool) -> Variance:
-    """Return the variance of ten runs, and the high value 0.95 of seed 3, which is in use."""
+    """Return the variance of ten runs; seed 3, with the high value 0.95, is in use."""
     arguments = ("study", "val_accuracy", SOURCES, 10, 3, maximize)
     missing = of_runs({}, *arguments).numbers.missing
     evaluations = {e: 0.9 + 0.01 * draw(sum(e) % 1000, 0) for e in missing}
@@ -58,7 +58,8 @@ def with_seed_in_use(*, maximize: bool) -> Variance:
 
 
 def test_intervals_contain_the_parts_of_known_sources() -> None:
-    # The function's effects have the variances 4, 1 and 0.25, and the interaction 1.
+    # The effects of the function have the variances 4, 1 and 0.25. The interaction has the
+    # variance 1.
     truth = {"initialization": math.sqrt(5), "order": math.sqrt(2), "split": 0.5}
     truth[ALL] = math.sqrt(6.25)
     inside, shares, means = [], [], []
@@ -73,7 +74,7 @@ def test_intervals_contain_the_parts_of_known_sources() -> None:
         share = (table["low"] * 0 + [sd**2 / 6.25 for sd in truth.values()]).clip(upper=1)
         shares.append((table["share_low"] <= share) & (share <= table["share_high"]))
         means.append(table["sd"] ** 2)
-    # The intervals assume normal values, which products are not.
+    # The intervals assume normal values, and products are not normal.
     assert np.min(np.mean(inside, axis=0)) >= 0.82
     assert np.min(np.mean(shares, axis=0)) >= 0.9
     assert np.mean(means, axis=0) == pytest.approx([sd**2 for sd in truth.values()], rel=0.2)
@@ -144,7 +145,7 @@ def test_one_source_has_all_the_variance_and_two_are_redrawn_separately() -> Non
     assert len(missing) == 15
     assert two.sd_by_source["a"].value > 0
     assert two.sd_by_source["b"] == (0, 0, 0)
-    # Compared with the first run, each further run redraws one source only.
+    # Each further run differs from the first run in one source.
     for run, first, second in zip(missing[::3], missing[1::3], missing[2::3], strict=True):
         assert (first[0] != run[0], first[1]) == (True, run[1])
         assert (second[0], second[1] != run[1]) == (run[0], True)
@@ -157,7 +158,7 @@ def test_values_that_never_vary_have_no_shares(sources: tuple[str, ...]) -> None
     assert variance.sd.value == 0
     assert variance.to_dataframe()["share"].isna().all()
     tables = variance.document().tables
-    # With a single source there is no table, as its one row would repeat the numbers above it.
+    # With a single source, there is no table, as its only row would repeat the numbers above.
     assert len(tables) == (len(sources) > 1)
     for table in tables:
         assert [row[0] for row in table.rows] == [*variance.to_dataframe().index]
@@ -169,11 +170,11 @@ def test_surfaces_of_a_variance() -> None:
 
 
 def states() -> dict[str, Variance]:
-    """Return variances in all states that have sentences of their own."""
+    """Return variances in all states that have different sentences."""
     usual, arguments = of_accuracies(), ("s", "v", ("only",), 6, None, True)
     seeds = of_runs({}, *arguments).numbers.missing
     lost = measured(lambda *e: math.nan if e[0] % 2 else draw(sum(e), 0), n=30)
-    run = [*usual.numbers.evaluations][1]  # The first evaluation is that of the seed in use.
+    run = [*usual.numbers.evaluations][1]  # The first evaluation belongs to the seed in use.
     collapsed = with_numbers(usual, evaluations={**usual.numbers.evaluations, run: 0.5})
     return {
         "a better seed in use": with_seed_in_use(maximize=True),

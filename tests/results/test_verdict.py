@@ -1,4 +1,4 @@
-"""Verdicts on contracts claim only what their status and the new seeds show."""
+"""Verdicts on contracts claim only what the status and the new seeds show."""
 
 from __future__ import annotations
 

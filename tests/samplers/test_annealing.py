@@ -1,4 +1,4 @@
-"""The annealing as an Optuna sampler: parameters, directions and trials of every kind."""
+"""The annealing as an Optuna sampler: parameters, directions and trials of all kinds."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ DISTRIBUTIONS: list[BaseDistribution] = [
     CategoricalDistribution(["red", "green", "blue"]),
 ]
 
-# A trial with one of these distributions has no value of the others.
+# Optuna refuses to replace any of these distributions by another one in a study.
 DIFFERENT: list[BaseDistribution] = [
     FloatDistribution(0, 1),
     FloatDistribution(0.1, 1, log=True),
@@ -166,7 +166,7 @@ def test_x0_is_the_first_trial_and_further_trials_begin_near_it() -> None:
     trials = run(Annealing(seed=0, x0=x0), 10)
     assert {name: trials[0][name] for name in x0} == x0
     assert isinstance(trials[0]["k"], int)
-    # Even in the first batch, before any value is known, most moves end near x0.
+    # Most moves end near x0, even in the first batch, before any value is known.
     for options in ({}, {"ingber": True}):
         starts = [run(Annealing(seed=s, x0=x0, **options), 4) for s in range(20)]
         moves = sorted(abs(trial["x"] - 0.5) / 5 for start in starts for trial in start[1:])
@@ -225,7 +225,7 @@ def test_annealing_continues_as_parameters_and_ranges_change() -> None:
     study = optuna.create_study(sampler=Annealing(seed=1, n_trials=60))
     study.optimize(objective, n_trials=60)
     assert all(trial.state == TrialState.COMPLETE for trial in study.trials)
-    # With a wider range, the annealing continues near its best point.
+    # After the range becomes wider, the annealing continues near its best point.
     assert np.median([trial.params["x"] for trial in study.trials[20:30]]) < 1
     assert min(trial.params["x"] for trial in study.trials[40:]) == pytest.approx(0.5, abs=0.05)
 
@@ -241,7 +241,7 @@ def test_only_added_trials_change_the_kind_of_a_parameter(
     with pytest.raises(ValueError, match=r"Cannot set different|not support dynamic value space"):
         study.ask()._suggest("x", new)
 
-    # With add_trial, Optuna accepts a distribution that suggest methods refuse.
+    # With add_trial, Optuna accepts distributions that the suggest methods refuse.
     study = optuna.create_study(sampler=Annealing(seed=0))
     for distribution in (old, new):
         params = {"x": from_unit(0.7, distribution)}
@@ -364,7 +364,7 @@ def test_constraints_are_met_by_the_best_trial(
 def test_a_less_infeasible_point_is_accepted() -> None:
     annealing = AdaptiveSimulatedAnnealing(0, Options())
     annealing.add_coordinate("x")
-    # Each row: a place, its value, its constraints, and whether the annealing accepts it.
+    # Each row has a place, its value, its constraints, and whether the annealing accepts it.
     for place, value, constraints, is_accepted in (
         (0.1, 5.0, [1.0, 1.0], True),
         (0.2, 0.0, [2.5, -9.0], False),
@@ -434,7 +434,7 @@ class TestFinitelyManyValues:
 
     @pytest.mark.parametrize("seed", [5, 8, 11])
     def test_a_parameter_that_never_changed_is_changed_at_last(self, seed: int) -> None:
-        # With these seeds, parameters begin at 1, the most likely value of a log-scaled integer.
+        # With these seeds, proposals begin at 1, the most likely value of a log-scaled integer.
         def objective(trial: optuna.Trial) -> float:
             a, c = (trial.suggest_int(name, 1, 8, log=True) for name in "ac")
             b = trial.suggest_int("b", 1, 64, log=True)
@@ -463,7 +463,7 @@ def geometric_mean(
     n_trials: int,
     make: Callable[[int], optuna.samplers.BaseSampler] | None = None,
 ) -> float:
-    """Return the geometric mean of the best values over ten seeds; no value is below 0."""
+    """Return the geometric mean of the best values over ten seeds; all values are at least 0."""
     values = []
     for seed in range(10):
         sampler = make(seed) if make else Annealing(seed=seed, n_trials=n_trials)

@@ -128,7 +128,7 @@ def test_a_quench_above_20_per_parameter_counts_as_20() -> None:
 def test_the_budget_grows_with_the_number_of_trials() -> None:
     assert [Options(n_trials=50).budget(n) for n in (0, 49, 51, 1000)] == [50, 50, 51, 1000]
     assert [Options().budget(n) for n in (0, 99, 101)] == [100, 100, 101]
-    assert Options(n_trials=1).budget(0) == 2  # A budget of 1 has the logarithm 0.
+    assert Options(n_trials=1).budget(0) == 2  # The logarithm of a budget of 1 is 0.
 
 
 @pytest.mark.parametrize("is_published", [True, False])
@@ -199,7 +199,8 @@ def test_a_coordinate_is_rescaled_as_its_range_grows() -> None:
     unknown = copy.copy(annealing)
     unknown.rescale("n", 0.0, 0.5, levels(IntDistribution(0, 7)))
     assert np.array_equal(unknown.x, [0.5, np.nan], equal_nan=True)
-    annealing.tell(1, np.array([0.5, 0.375]), 0.0)  # The integer 1 of 0 to 3.
+    # The second coordinate is the integer 1 of 0 to 3.
+    annealing.tell(1, np.array([0.5, 0.375]), 0.0)
     annealing.rescale("n", 0.0, 0.5, levels(IntDistribution(0, 7)))
     assert annealing.x.tolist() == [0.5, 0.1875]
 
@@ -236,7 +237,7 @@ def test_reannealing_reduces_moves_of_sensitive_coordinates() -> None:
         annealing = make_annealing(
             3, n_trials=200, has_reannealing=True, is_published=is_published
         )
-        # Values fall from point to point, so that all points are accepted.
+        # Values decrease from point to point, so all points are accepted.
         for index, row in enumerate(np.argsort(-values)):
             annealing.tell(index, points[row], values[row])
         reannealed = annealing.temperatures(130, 3, annealing._k_offsets)
@@ -252,8 +253,9 @@ def test_sensitivities_are_curvatures() -> None:
     points = best + 0.01 * rng.standard_normal((60, 2))
     values = 3 * (points[:, 0] - 0.4) ** 2 + 300 * (points[:, 1] - 0.6) ** 2
     s = sensitivities(points, values, best)
-    assert 5 < s[1] / s[0] < 200  # The clipped, regularised fit is rough.
-    # A least-squares fit of the same parabola, with values clipped at their 90% quantile.
+    assert 5 < s[1] / s[0] < 200  # The fit is clipped and regularised, so the ratio is inexact.
+    # The expected values are a least-squares fit of the same parabola, with values clipped at
+    # their 90% quantile.
     size = np.sqrt(np.mean((points - best) ** 2, axis=0))
     z = (points - best) / size
     features = np.hstack([z, z**2])
@@ -274,7 +276,8 @@ def test_the_model_is_that_of_scipy(noise: float) -> None:
     values = 50 * (np.sin(4 * points[:, 0]) + points[:, 1] + noise * rng.standard_normal(30))
     model = LocalModel(points)
     assert model.fit(values)
-    # Points are scaled by their mean distance from the center, values by their deviation.
+    # Distances are scaled by the points' mean distance from the center, and values by their
+    # deviation.
     center = points.mean(axis=0)
     unit = np.sqrt(((points - center) ** 2).sum(axis=1).mean())
     z, y = (points - center) / unit, (values - values.mean()) / values.std()
@@ -301,7 +304,7 @@ def test_the_pool_keeps_the_best_and_the_latest_points() -> None:
     for number, value in enumerate(values):
         pool = pool.with_point(np.array([value]), value)
         if len(kept_values) == 20:
-            # The worst value is dropped, unless it is among the latest quarter of the pool.
+            # The worst value is dropped, except if it is in the latest quarter of the pool.
             kept_values.remove(
                 max(old for old in kept_values if old not in values[number - 5 : number])
             )
@@ -329,7 +332,7 @@ def test_uniform_numbers_depend_on_their_key_and_are_independent() -> None:
 
 
 def regret(seed: int, function: str, n_candidates: int) -> tuple[float, float]:
-    """Return the best value of the annealing, and that of random search."""
+    """Return the best values of the annealing and of random search."""
     n_dims, n_trials = 4, 60
     rng = np.random.default_rng(seed)
     optimum = rng.uniform(0.2, 0.8, n_dims)
@@ -378,6 +381,7 @@ def test_batches_of_four_points_are_at_most_three_times_worse() -> None:
                 best = min(best, value)
         return math.log(best)
 
-    # If a batch were chosen like single points, its values would be 13 times worse.
+    # If every point of a batch were chosen like a single point, the values would be 13 times
+    # worse.
     losses = [sphere(seed, 4) - sphere(seed, 1) for seed in range(20)]
     assert math.exp(np.mean(losses)) < 3

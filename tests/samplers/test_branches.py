@@ -31,7 +31,7 @@ def test_nested_branches_are_found_and_entered(levels: np.ndarray, kind_is_choic
     candidates = np.array([[0.25, 0.9, 0.5, 0.5], [0.75, 0.3, 0.5, 0.5], [0.75, 0.9, 0.5, 0.5]])
     expected = [[True, False, False, True], [True, True, False, True], [True] * 4]
     assert branches.presence(candidates).tolist() == expected
-    # Candidates outside of x's branch take the deciding coordinates from x.
+    # Candidates outside x's branch take the coordinates that decide on the branch from x.
     x = np.array([0.75, 0.8, 0.1, 0.2])
     led = branches.led_to(candidates, x)
     assert led.tolist() == [[0.75, 0.8, 0.5, 0.5], [0.75, 0.8, 0.5, 0.5], [0.75, 0.9, 0.5, 0.5]]
@@ -60,7 +60,7 @@ def test_a_parameter_that_was_added_later_makes_no_branch() -> None:
     points[:20, 3] = NAN
     branches = Branches.of(points, np.zeros(4, dtype=int))
     assert branches.presence(points)[20:, 3].mean() > 0.7
-    # If no parameter tells the points apart, every parameter may be present.
+    # If no parameter distinguishes the points, every parameter may be present.
     equal = np.array([[0.5, NAN], [0.5, 0.1]])
     assert Branches.of(equal, np.zeros(2, dtype=int)).is_single
     assert Branches.of(equal, np.zeros(2, dtype=int)).presence(equal).all()
@@ -84,7 +84,7 @@ def test_branches_are_drawn_by_the_rank_of_their_best_value() -> None:
 
 def test_a_branch_of_few_points_has_an_optimistic_value() -> None:
     points = np.array([[0.1, NAN]] * 4 + [[NAN, 0.2]])
-    # The bonus is one standard deviation for one point, and half of it for four points.
+    # The bonus is one standard deviation for one point, and half a standard deviation for four.
     deviation = np.std([0.0, 2.0, 2.0, 2.0, 0.4])
     assert 0.4 - deviation < 0.0 - deviation / 2
     assert draw_branch(points, np.array([0.0, 2.0, 2.0, 2.0, 0.4]), 0.0, 1.0)[1].tolist() == [4]

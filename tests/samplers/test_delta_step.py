@@ -78,7 +78,7 @@ def test_all_parameters_step_together() -> None:
 
 def test_steps_out_of_the_search_space_are_omitted() -> None:
     sampler = DeltaStepSampler(deltas=(0.1, 0.04, -0.1), max_steps=6)
-    # 3 · 0.1 exceeds 0.3 by a rounding error, but the step is taken.
+    # A rounding error makes 3 · 0.1 larger than 0.3, but the step is taken.
     expected = [0, 0.1, 0.2, 0.3, 0.04, 0.08, 0.12, 0.16, 0.2, 0.24, -0.1, -0.2]
     assert run(sampler, low=-0.25, high=0.3) == pytest.approx(expected)
 
@@ -89,8 +89,8 @@ def test_an_origin_outside_of_the_search_space_moves_to_its_edge() -> None:
 
 def test_improving_halves_the_step_and_turns_back_without_improvement() -> None:
     sampler = DeltaStepSampler(deltas=(0.4, 0.1), max_steps=6, accept="improving")
-    # 0.4 improves. Each miss turns back, and each second miss halves the step. The second delta
-    # begins at the origin again.
+    # 0.4 improves. After each miss, the direction reverses; after each second miss, the step
+    # halves. The second delta starts at the origin again.
     first = [0.4, 0.8, 0.0, 0.6, 0.2, 0.5]
     second = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     visited = run(sampler, lambda x: abs(x - 0.49))
@@ -109,7 +109,7 @@ def test_improving_continues_in_the_direction_that_improved() -> None:
 def test_improving_stays_in_the_search_space() -> None:
     sampler = DeltaStepSampler(deltas=(0.4,), max_steps=4, accept="improving")
     visited = run(sampler, lambda x: -x, low=0, high=0.5)
-    # 0.8 and 0.6 are outside, 0.0 and 0.2 are no better; a quarter of the step leads to 0.5.
+    # 0.8 and 0.6 are outside, and 0.0 and 0.2 are no better. A quarter of the step leads to 0.5.
     assert visited == pytest.approx([0, 0.4, 0.0, 0.2, 0.5])
 
 
@@ -280,7 +280,7 @@ def test_improving_steps_stay_inside_even_after_a_failed_baseline() -> None:
     sampler = DeltaStepSampler(deltas=(0.1, 0.3), max_steps=4, accept="improving")
     study = optuna.create_study(sampler=sampler)
     study.optimize(objective, catch=(ValueError,))
-    # Clipping a step that leads outside would give ±0.14; no permitted step reaches that value.
+    # If steps that lead outside were clipped, ±0.14 would occur. No permitted step reaches it.
     assert all(abs(trial.params["x"]) < 0.14 for trial in study.trials[1:])
 
 

@@ -1,4 +1,4 @@
-"""The protocol by which trials get their indices, tested with workers that die at any call."""
+"""The protocol that assigns indices to trials, tested with workers that die at any call."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def results_of(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def work(study: optuna.Study, ends: dict[int, str], batch_size: int) -> None:
-    """Run trials until enough are done; ``ends`` lists indices whose trials have no value."""
+    """Run trials until enough are done. Trials whose index is in ``ends`` have no value."""
     while n_done(study) < N_TRIALS:
         trials = [study.ask() for _ in range(batch_size - n_done(study) % batch_size)]
         for trial in trials:
@@ -88,7 +88,7 @@ def end_trial(study: optuna.Study, trial: optuna.Trial, ends: dict[int, str]) ->
 
 
 def retry(study: optuna.Study, number: int) -> None:
-    """Enqueue a trial again with all of its attributes, as Optuna's retries do."""
+    """Enqueue a trial again with all its attributes, as Optuna does for retries."""
     trial = study.get_trials(deepcopy=False)[number]
     study.add_trial(
         create_trial(
@@ -115,7 +115,7 @@ def run(
     batch_size: int = 1,
 ) -> Workers:
     rng = random.Random(seed)
-    monkeypatch.setattr(secrets, "choice", rng.choice)  # A seed that fails fails again.
+    monkeypatch.setattr(secrets, "choice", rng.choice)  # A seed that fails can be repeated.
     # Runs with an odd seed read trials one by one, as in a long study.
     monkeypatch.setattr(_trials, "_LISTED_MEANWHILE", 1 if seed % 2 else 2_500)
     workers = Workers(
@@ -198,7 +198,8 @@ def test_no_index_is_kept_by_two_live_workers(
     ).study
     indices = [index for t in results_of(study) if (index := index_of(t)) is not None]
     assert len(set(indices)) == len(indices) >= N_TRIALS
-    # An index is missing if a live worker holds it or if a worker gave way to others that were
+    # A live worker may hold a missing index, or have given way to others. A worker that died
+    # before it stored its owner counts as a live worker.
     running = [t for t in study.trials if t.state == TrialState.RUNNING]
     assert max(indices) < len(indices) + n_workers + sum(index_of(t) is None for t in running)
 
@@ -257,7 +258,7 @@ ASK, WRITE = "create_new_trial", "set_trial_system_attr"
 
 def propose(workers: Workers, process_id: int) -> None:
     workers.go_on_to(process_id, "set_trial_param")
-    workers.go_on_to(process_id, "set_trial_state_values")  # The value comes next.
+    workers.go_on_to(process_id, "set_trial_state_values")  # The value is stored next.
 
 
 def test_a_slow_worker_repeats_the_proposal_of_a_quick_one_that_died(
@@ -267,7 +268,7 @@ def test_a_slow_worker_repeats_the_proposal_of_a_quick_one_that_died(
     first, slow, quick = (workers.start() for _ in range(3))
     propose(workers, first)
     workers.go_on_to(slow, WRITE)
-    workers.go_on_to(first, ASK)  # Only the quick worker sees its value.
+    workers.go_on_to(first, ASK)  # Only the quick worker sees the value.
     propose(workers, quick)
     workers.kill(quick)
     propose(workers, slow)
@@ -284,9 +285,9 @@ def test_a_worker_that_died_before_its_second_look_proposed_nothing(
     first, slow, quick = (workers.start() for _ in range(3))
     propose(workers, first)
     workers.go_on_to(slow, ASK)
-    workers.go_on(slow)  # Its lower trial number must not matter.
+    workers.go_on(slow)  # The slow worker's lower trial number must not matter.
     workers.go_on_to(quick, WRITE)
-    workers.go_on_to(first, ASK)  # Only the slow worker sees its value.
+    workers.go_on_to(first, ASK)  # Only the slow worker sees the value.
     workers.go_on_to(slow, WRITE)
     propose(workers, quick)
     workers.go_on(slow)
@@ -334,7 +335,7 @@ def test_independent_trials_are_the_same_with_any_number_of_workers(
 def test_calls_per_trial_do_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     workers = run(monkeypatch, 0, "annealing", 1)
     n_calls, n_trials = workers.storage.n_calls, len(workers.study.trials)
-    # A trial needs two looks and one write; Study.ask, Study.tell and the loop above need the
+    # A trial needs two reads and one write. Study.ask, Study.tell and the loop above need the
     # rest.
     assert n_calls["set_trial_system_attr"] == n_trials
     assert n_calls["get_all_trials"] <= 5 * n_trials + 4

@@ -28,10 +28,10 @@ def test_the_schedule_is_that_of_the_published_code() -> None:
 
 
 def test_reannealing_happens_when_the_published_code_does_it() -> None:
-    """It happens after 100 accepted points, and after 10,000 generated ones."""
+    """Re-annealing follows after 100 accepted points, and after 10,000 generated points."""
     points = np.random.default_rng(0).random((130, 2))
     values = (points - 0.5) ** 2 @ [100, 10]
-    order = np.argsort(-values)  # Values fall, so all points are accepted.
+    order = np.argsort(-values)  # Values decrease, so all points are accepted.
     for indices, due in ((range(130), [99]), ([*range(50), 9_999, 10_000, 10_001], [10_000])):
         annealing, reannealed = make_annealing(2), []
         for index, row in zip(indices, order, strict=False):
@@ -54,7 +54,7 @@ def test_the_cost_temperature_after_reannealing_is_that_of_the_published_code(
     c = -math.log(1e-5) / math.sqrt(100)
     start = np.mean(np.abs(values[:5]))
     T_c = start * math.exp(-c * math.sqrt(100))  # noqa: N806
-    bound = min(start, abs(values[-1]))  # Equation (9); the last value is the best.
-    k_c = math.ceil((math.log(bound / T_c) / c) ** 2)  # Equation (8).
+    bound = min(start, abs(values[-1]))  # This is equation (9); the last value is the best.
+    k_c = math.ceil((math.log(bound / T_c) / c) ** 2)  # This is equation (8).
     assert annealing.k_c == k_c
     assert annealing.cost_temperature(100) == pytest.approx(bound * math.exp(-c * math.sqrt(k_c)))

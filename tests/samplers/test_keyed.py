@@ -94,7 +94,7 @@ def test_in_a_search_a_sampler_sees_the_stored_state_of_its_trial() -> None:
 
 
 def test_a_trial_that_was_drawn_in_part_is_completed_with_the_same_values() -> None:
-    """Its worker died between the draws of two parameters."""
+    """The trial's worker died after it drew one of two parameters."""
 
     def trial_of(study: optuna.Study) -> optuna.Trial:
         random = KeyedSampler(lambda seed, _: RandomSampler(seed=seed), seed=1)

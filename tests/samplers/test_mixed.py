@@ -1,4 +1,4 @@
-"""The moves of categories and integers: small cases, worked out by hand."""
+"""Moves of categories and integers: small cases, worked out by hand."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def test_candidates_are_rounded_to_values_of_their_parameters() -> None:
 
 
 def test_is_untried_finds_choices_and_integers_that_need_trials() -> None:
-    # The coordinates: a number, choices, an integer that changed, an integer that never did.
+    # The coordinates are a number, choices, an integer that changed, and an integer that never
+    # changed.
     points = np.array(
         [[0.1, 0.1, 0.2, 0.5], [0.2, 0.1, 0.4, 0.5], [0.3, 0.5, 0.4, NAN], [0.4, NAN, 0.2, 0.5]]
     )
@@ -57,7 +58,7 @@ def test_nearest_points_are_found_by_distances_and_choices() -> None:
     points = np.array([[0.0, 0.1], [0.1, 0.1], [0.3, 0.1], [0.0, 0.9], [0.9, 0.9]])
     n_choices = np.array([0, 2])
     x = np.array([0.0, 0.1])
-    # Another choice counts as 0.25, the square of half the range; 0.3² is less and 0.9² more.
+    # Another choice counts as 0.25, the square of half the range. 0.3² is less, and 0.9² is more.
     for size, rows in ((1, [0]), (2, [0, 1]), (3, [0, 1, 2]), (4, [0, 1, 2, 3])):
         assert sorted(nearest(points, x, n_choices, size)) == rows
     assert nearest(points, x, n_choices, 5).tolist() == [0, 1, 2, 3, 4]

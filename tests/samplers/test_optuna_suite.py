@@ -1,4 +1,4 @@
-"""Optuna's own tests of samplers, which any sampler has to pass."""
+"""Optuna's own tests of samplers, which every sampler has to pass."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TestDeltaStepSampler(_SamplerTestCase):
         return DeltaStepSampler
 
 
-# Most of its code is that of the sampler above.
+# This test is slow and repeats most of the code of the sampler above.
 @pytest.mark.slow
 class TestDeltaStepSamplerImproving(_SamplerTestCase):
     @pytest.fixture

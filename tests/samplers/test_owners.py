@@ -1,4 +1,4 @@
-"""Ownership of trials: which process runs a trial, and whether that process lives."""
+"""Owners of trials: which process runs a trial, and whether that process is alive."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def process(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a process whose name, in Linux's list of fields, looks like the state of a zombie."""
+    """Start a process whose name resembles the state of a zombie in Linux's list of fields."""
     program = Path(sys.executable)
     if sys.platform == "linux":
         program = tmp_path / "a) Z 1 (b"
@@ -79,7 +79,7 @@ def test_a_process_lives_until_it_ends(process: subprocess.Popen[bytes]) -> None
     assert is_own(trial_of({**own_ownership}))
     assert not is_own(trial_of(foreign))
     assert is_alive(trial_of(foreign)) is True
-    # A process with the same id that started before is another process.
+    # If the start time is earlier, the process is another one with the same id.
     assert is_alive(trial_of({**foreign, "start": "before"})) is False
     assert is_alive(trial_of({**foreign, "host": "elsewhere"})) is None
     # An owner that was copied from another trial does not count.

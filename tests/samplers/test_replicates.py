@@ -1,4 +1,6 @@
-"""Replicates: which configuration gets the next one, and which configuration is recommended."""
+"""Replicates: the configuration that gets the next replicate, and the recommended
+configuration.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ MINIMIZE, MAXIMIZE = StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE
 
 
 def trials_of(*of_trials: tuple[float, float | None, int | None]) -> list[FrozenTrial]:
-    """Return trials by parameter, value and, for a replicate, the number of the first trial."""
+    """Return trials from their parameters and values and, for replicates, the first trial's
+    number.
+    """
     trials = []
     for number, (x, value, first) in enumerate(of_trials):
         state = TrialState.FAIL if value is None else TrialState.COMPLETE
@@ -41,7 +45,7 @@ def test_the_two_best_take_turns_until_a_mean_falls_behind() -> None:
     trials = trials_of((0.1, 3, None), (0.2, 1, None), (0.3, 2, None))
     assert next_of(trials, 4, MINIMIZE) == [1, 2, 1, 2]
     assert next_of(trials, 2, MAXIMIZE) == [0, 2]
-    # With a mean of 6, this configuration is no longer among the two best.
+    # With a mean of 6, this configuration is no longer one of the two best.
     trials = trials_of((0.1, 3, None), (0.2, 1, None), (0.3, 2, None), (0.2, 11, 1))
     assert next_of(trials, 3, MINIMIZE) == [2, 0, 2]
 
@@ -77,7 +81,7 @@ def test_a_configuration_that_failed_comes_last() -> None:
 
 @pytest.mark.slow
 def test_replicates_find_better_configurations_than_the_best_value() -> None:
-    """The noise is as large as the signal, and 300 pairs of searches have equal budgets."""
+    """The noise is as large as the signal. There are 300 pairs of searches with equal budgets."""
     rng = np.random.default_rng(0)
     differences = []
     for _ in range(300):

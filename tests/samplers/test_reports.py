@@ -1,4 +1,4 @@
-"""Values guessed for pruned trials: small cases worked out by hand, and searches with pruners."""
+"""Guessed values of pruned trials: small cases worked out by hand, and searches with pruners."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Annealing = AdaptiveSimulatedAnnealingSampler
 
 
 def guesses(*trials: tuple[float, dict[int, float]]) -> dict[float, float]:
-    """Return the guessed value by trial number, given final values and reports."""
+    """Return the guessed values by trial number, given final values and reports."""
     pool = ReportPool().with_coordinate()
     for number, (value, reports) in enumerate(trials):
         pool = pool.with_reports(np.array([float(number)]), value, reports)
@@ -32,11 +32,12 @@ def guesses(*trials: tuple[float, dict[int, float]]) -> dict[float, float]:
 
 def test_a_guess_has_the_rank_of_the_report_at_the_last_step() -> None:
     done = [(1.0, {0: 9.0, 1: 3.0}), (2.0, {0: 9.0, 1: 4.0}), (4.0, {0: 9.0, 1: 8.0})]
-    # The reports lie between those of 2.0 and 4.0, below all, and level with that of 2.0.
+    # Compared with 2.0 and 4.0, these reports are between both, below both, and equal to those of
+    # 2.0.
     assert guesses(*done, (NAN, {0: 0.0, 1: 5.0})) == {3: 3.0}
     assert guesses(*done, (NAN, {1: 0.0})) == {3: 1.0}
     assert guesses(*done, (NAN, {1: 4.0})) == {3: 2.0}
-    # Beyond the worst of three, guesses are extrapolated; NaN counts as the worst report.
+    # Guesses beyond the worst of three are extrapolated. NaN counts as the worst report.
     assert guesses(*done, (NAN, {1: 9.0}), (NAN, {1: NAN})) == {3: 5.5, 4: 7.0}
 
 
@@ -46,7 +47,7 @@ def test_pruned_trials_with_more_steps_help_to_guess_others() -> None:
 
 
 def test_without_reports_at_the_same_steps_nothing_is_guessed() -> None:
-    assert guesses((1.0, {0: 1.0}), (NAN, {0: 2.0})) == {}  # One trial shows no scale.
+    assert guesses((1.0, {0: 1.0}), (NAN, {0: 2.0})) == {}  # One trial has no scale.
     assert guesses((1.0, {0: 1.0}), (2.0, {0: 1.0}), (NAN, {0: 1.0})) == {}
     assert guesses((1.0, {1: 1.0}), (2.0, {1: 2.0}), (NAN, {0: 1.0})) == {}
     assert guesses((NAN, {0: 1.0}), (NAN, {0: 2.0})) == {}
@@ -104,7 +105,7 @@ def test_maximizing_with_a_pruner_is_minimizing_the_negative() -> None:
 
 
 def added(states: Sequence[tuple[float | None, float]], attrs: dict[str, Any]) -> optuna.Study:
-    """Return a study of added trials, given final values (None if pruned) and reports."""
+    """Return a study of added trials with these final values (None if pruned) and reports."""
     study = optuna.create_study(sampler=Annealing(seed=0, n_trials=40))
     distributions: Any = {
         "x": optuna.distributions.FloatDistribution(0, 1),

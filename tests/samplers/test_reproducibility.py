@@ -1,6 +1,6 @@
-"""Studies continue on another version or machine as they would have continued on the first.
+"""After a change of version or machine, a study continues with the same proposals.
 
-A change of one of these values changes every search, so CHANGELOG must name it.
+If one of these values changes, every search changes, so CHANGELOG must mention it.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def test_a_search_has_the_mean_value_of_earlier_versions(
         trials = [study.ask() for _ in range(batch_size)]
         for trial, value in [(trial, objective(trial)) for trial in trials]:
             study.tell(trial, value)
-    # Any different move changes the mean.
+    # Any other move changes the mean.
     mean = np.mean([trial.value for trial in study.trials])
     assert mean == pytest.approx(mean_value, rel=0, abs=1e-7)
 

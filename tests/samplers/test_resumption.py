@@ -1,4 +1,4 @@
-"""A study that was killed and resumed has the trials of one that never stopped."""
+"""A study that was killed and resumed has the same trials as a study that never stopped."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def undisturbed(
 
 
 def n_completed(path: Path) -> int:
-    # Not read-only: after a kill, SQLite must first roll back the unfinished transaction.
+    # The connection may write, because SQLite must first roll back the killed process's
+    # transaction.
     with contextlib.closing(sqlite3.connect(path)) as connection:
         query = "SELECT COUNT(*) FROM trials WHERE state = 'COMPLETE'"
         return int(connection.execute(query).fetchone()[0])

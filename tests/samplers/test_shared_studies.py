@@ -1,4 +1,4 @@
-"""The indices of trials in shared studies, while workers die, fail, are interrupted or restart."""
+"""Indices of trials in shared studies whose workers die, fail, are interrupted or restart."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ all_samplers = pytest.mark.parametrize("make_sampler", SAMPLERS)
 def test_deaths_and_interruptions_change_no_other_trial(
     make_sampler: Callable[[], BaseSampler], events: Sequence[str]
 ) -> None:
-    """Trials that end by themselves are the same as if no worker had died in between."""
+    """Deaths and interruptions of workers do not affect trials that end by themselves."""
 
     def run(events: Sequence[str]) -> list[Any]:
         study = optuna.create_study(sampler=make_sampler())
@@ -198,7 +198,7 @@ class Interleavings(RuleBasedStateMachine):
         self.study.add_trial(trial)
 
     def indices(self) -> list[int]:
-        """Return the indices of all trials that ended by themselves or still run."""
+        """Return the indices of all trials that ended by themselves or are running."""
         indices = [
             index_of(trial)
             for trial in self.study.get_trials(deepcopy=False)
@@ -220,11 +220,11 @@ class Interleavings(RuleBasedStateMachine):
     def no_index_is_taken_twice(self) -> None:
         indices = self.indices()
         assert len(set(indices)) == len(indices)
-        # A missing index is that of a lost trial, and is given out next.
+        # A missing index belonged to a lost trial, and is assigned next.
         assert max(indices, default=-1) < len(indices) + self.n_lost()
 
     def teardown(self) -> None:
-        """Check that indices of lost trials are given out again, and that none is missing."""
+        """Check that indices of lost trials are assigned again, and that no index is missing."""
         n_waiting = len(self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
         for _ in range(n_waiting + self.n_lost()):
             self.study.tell(self.study.ask(), 0.0)
@@ -247,7 +247,7 @@ def test_interleavings_of_workers_give_each_index_once(
 
 
 class StateReadFirst(InMemoryStorage):
-    """A storage that reads a trial's state before its attributes, as databases may do."""
+    """A storage that reads a trial's state before its attributes, as some databases do."""
 
     def get_all_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
         trials = copy.deepcopy(super().get_all_trials(*args, **kwargs))
@@ -263,7 +263,7 @@ def test_a_trial_that_was_read_while_it_began_keeps_its_index() -> None:
 
 
 class SlowToTell(InMemoryStorage):
-    """A storage as slow as one on another host, so that threads see trials between states."""
+    """A storage with the delay of another host, so threads see trials between two states."""
 
     def set_trial_state_values(self, *args: Any, **kwargs: Any) -> bool:
         time.sleep(0.01)
@@ -291,7 +291,7 @@ def test_a_retried_trial_keeps_its_index(url: str) -> None:
     trial = study.ask()
     value = suggest(trial)
     kill(study, trial)
-    # This is what `optuna.storages.fail_stale_trials` does, but without the wait.
+    # This is `optuna.storages.fail_stale_trials` without the wait.
     storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
     RetryHeartbeatStaleTrialCallback()(study, study.trials[2])
     other_trial = study.ask()  # Optuna returns the enqueued retry.
@@ -306,7 +306,7 @@ def test_a_retried_trial_keeps_its_index(url: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage")
 def test_enqueued_trials_of_dead_workers_are_left_to_a_storage_with_heartbeats(url: str) -> None:
-    """The storage's callback enqueues only trials again that the storage itself fails."""
+    """The storage's callback enqueues only trials that the storage itself fails."""
     storage = RDBStorage(url, heartbeat_interval=60)
     study = optuna.create_study(storage=storage, sampler=greedy())
     study.enqueue_trial({"x": 0.5})
@@ -371,7 +371,7 @@ def test_trials_begun_with_another_sampler_have_no_index(
     trials = [study.ask() for _ in range(2)]
     study.sampler = make_sampler()
     xs = [trial.suggest_float("x", -1, 1) for trial in trials]
-    # A walk gives these trials its origin, but does not count them as steps.
+    # A walk places these trials at its origin, but does not count them as steps.
     is_walk = make_sampler in (greedy, greedy_improving)
     assert xs == [0.0, 0.0] if is_walk else xs[0] != xs[1]
     for trial, x in zip(trials, xs, strict=True):
@@ -391,7 +391,7 @@ def test_samplers_on_one_study_count_separately() -> None:
 
 def test_later_results_do_not_change_an_earlier_proposal() -> None:
     def make_sampler() -> BaseSampler:
-        # A model would be too smart: without it, proposals stay near the best point.
+        # Without a model, proposals stay near the best point.
         return AdaptiveSimulatedAnnealingSampler(seed=3, n_trials=20, n_candidates=1)
 
     study = optuna.create_study(sampler=make_sampler())
@@ -402,7 +402,7 @@ def test_later_results_do_not_change_an_earlier_proposal() -> None:
     trial = study.ask()
     suggest(trial)
     kill(study, trial)
-    # Both values are the best so far, but came after the dead trial began: one has a smaller
+    # Both values are the best so far, but the dead trial's proposal did not use them.
     study.tell(enqueued, -2.0)
     added = optuna.create_trial(params=trial.params, distributions=trial.distributions, value=-1.0)
     added.datetime_start = added.datetime_complete = study.trials[0].datetime_start
@@ -457,7 +457,7 @@ def numbers_of_results(sampler: IndexedSampler, study: optuna.Study) -> list[int
 
 
 def test_of_two_results_with_one_index_the_lower_trial_number_counts() -> None:
-    """This happens if a suspended worker is declared dead and then wakes up."""
+    """A suspended worker that is declared dead and then continues causes this."""
     study = optuna.create_study(sampler=annealing())
     trials = [study.ask() for _ in range(2)]
     values = [suggest(trial) for trial in trials]
@@ -510,7 +510,7 @@ def test_a_retry_of_a_trial_that_was_repeated_meanwhile_does_not_count(url: str)
     dead = study.ask()
     suggest(dead)
     kill(study, dead)
-    # The sampler sees a death on its own host at once; Optuna's heartbeat needs its grace period.
+    # On its own host, the sampler sees a death at once. Optuna's heartbeat needs its grace period.
     study.optimize(suggest, n_trials=2)
     assert study.trials[4].state == TrialState.FAIL
     RetryHeartbeatStaleTrialCallback()(study, study.trials[4])
@@ -519,7 +519,7 @@ def test_a_retry_of_a_trial_that_was_repeated_meanwhile_does_not_count(url: str)
     whole = optuna.create_study(sampler=annealing())
     whole.optimize(suggest, n_trials=8)
     params = completed_params(study)
-    # Trial 7, the retry of trial 4, equals trial 5, its repetition; all others are as usual.
+    # Trial 7 retries trial 4 and equals its repetition, trial 5. All other trials are as usual.
     assert params.pop(6) == params[4]
     assert params == completed_params(whole)
     assert MaxTrialCallback(8).reached(study)
@@ -559,7 +559,7 @@ def test_a_trial_that_never_ends_does_not_slow_later_ones(
     suggest(study.ask())
 
     def n_calls_of_twenty_trials() -> int:
-        # Counts of calls are the same in each run; times are not.
+        # Unlike times, counts of calls are the same in each run.
         profile = cProfile.Profile()
         profile.runcall(study.optimize, suggest, n_trials=20)
         return sum(entry.callcount for entry in profile.getstats())
@@ -590,13 +590,13 @@ def test_a_trial_costs_the_same_in_a_long_study(make_sampler: Callable[[], BaseS
     limits = [MaxTimeCallback(1e9), MaxTrialCallback(10**9), MaxGainCallback(1e9)]
 
     def cost_of_twenty_trials() -> tuple[int, int]:
-        """Return the number of function calls, and of those that list all trials."""
+        """Return the number of function calls, and the number of calls that list all trials."""
         profile = cProfile.Profile()
         profile.runcall(study.optimize, suggest, n_trials=20, callbacks=limits)
         counts = [(entry.code, entry.callcount) for entry in profile.getstats()]
         listing = InMemoryStorage.get_all_trials.__code__
         n_listed = sum(count for code, count in counts if code is listing)
-        # Optuna itself lists trials once per trial, to find waiting ones.
+        # Optuna lists trials once per trial, to find waiting trials.
         return sum(count for _, count in counts), n_listed - 20
 
     study.optimize(suggest, n_trials=300)
@@ -633,7 +633,7 @@ def test_the_cost_of_an_index_does_not_grow(
 
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs `unshare` of util-linux")
 def test_a_process_in_a_container_is_not_looked_up_on_the_host() -> None:
-    """A container may have the host's name, but its process ids mean other processes."""
+    """A container may have the name of its host, but its process ids are different."""
     program = (
         "import optuna; from adnn_optuna.samplers._owners import ownership; "
         "print(*list(ownership(optuna.create_trial(value=0.0)).values())[1:])"
@@ -700,7 +700,7 @@ def test_global_random_numbers_are_unchanged(make_sampler: Callable[[], BaseSamp
 def test_a_trial_of_an_ended_run_is_repeated(
     make_sampler: Callable[[], BaseSampler], url: str
 ) -> None:
-    """A notebook cell that is run again ends its first run and creates new objects."""
+    """If a notebook's cell runs again, its first run ends, and the cell creates new objects."""
 
     def study() -> optuna.Study:
         return optuna.create_study(
@@ -714,7 +714,7 @@ def test_a_trial_of_an_ended_run_is_repeated(
         value = suggest(trial)
         if trial.number == 2:
             raise SystemExit
-        # A study inside of the objective does not matter.
+        # Another study inside the objective has no effect.
         inner = optuna.create_study(sampler=make_sampler())
         inner.optimize(suggest, n_trials=1)
         return value
@@ -727,7 +727,7 @@ def test_a_trial_of_an_ended_run_is_repeated(
     trials = study().trials
     assert trials[2].state == TrialState.FAIL
     assert [index_of(trial) for trial in trials] == [0, 1, 2, 2, 3, 4]
-    # A trial that was asked for without a run is running until it is told.
+    # If a trial was asked for outside a run, it counts as running until it is told.
     begun = study().ask()
     study().optimize(objective, n_trials=1)
     assert study().trials[begun.number].state == TrialState.RUNNING
@@ -740,7 +740,9 @@ def test_a_trial_of_an_ended_run_is_repeated(
 def test_a_waiting_trial_begun_by_two_workers_counts_once(
     sampler: Callable[[], IndexedSampler], url: str
 ) -> None:
-    """Optuna locks no trial in a plain SQLite database: the later worker gets an error."""
+    """In a plain SQLite database, Optuna does not lock trials, so the later worker gets an
+    error.
+    """
     space = {"x": FloatDistribution(-1, 1)}
     optuna.create_study(storage=url, study_name="s").enqueue_trial({"x": 0.5})
     # Each study has its own connection, as in two processes.

@@ -1,4 +1,4 @@
-"""Scores that are means over test examples: known values, and simulations of their CIs."""
+"""Scores that are means over test examples: known values, and simulations of CIs."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def scores_of_auc(y: np.ndarray, outputs: np.ndarray) -> np.ndarray:
 
 
 class TestAuc:
-    """Of 100 examples, 8 are positive, so the spread of the AUC is that of a few examples."""
+    """With 8 positive examples of 100, the spread of the AUC depends on a few examples."""
 
     @pytest.mark.parametrize("n", [100, 400])
     @pytest.mark.parametrize("distance", [1.8, 3.0])
@@ -82,7 +82,7 @@ class TestAuc:
 
 class TestDifference:
     def test_the_interval_allows_for_the_variance_of_baseline_networks(self) -> None:
-        """The baseline networks differ from each other by far more than the examples do."""
+        """The baseline networks differ much more than the examples do."""
         own_scores = np.arange(1000) < 900
         unmoved = np.arange(1000) < np.arange(710, 900, 20)[:, np.newaxis]
         value, low, high = difference_from_mean(own_scores, unmoved)
@@ -108,7 +108,9 @@ class TestDifference:
         assert difference_from_mean(errors, np.stack([errors] * 10)) == (0, 0, 0)
 
     def test_on_easy_images_the_interval_contains_the_true_value(self) -> None:
-        """One image in fifty is hard, so often all networks classify all thirty correctly."""
+        """One image in fifty is difficult. All networks often classify all thirty images
+        correctly.
+        """
         rng, n_held = np.random.default_rng(0), 0
         for _ in range(200):
             is_hard = rng.random(30) < 0.02

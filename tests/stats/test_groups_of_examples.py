@@ -1,4 +1,4 @@
-"""The variance of means over groups of samples that repeat each other."""
+"""The variance of means over groups of similar samples."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_copies_of_samples_add_no_information() -> None:
     assert variance_of(values, alone) == pytest.approx(expected)
     assert variance_of(np.tile(values, 10), np.tile(alone, 10)) == pytest.approx(expected)
     assert effective_number(np.tile(alone, 10)) == pytest.approx(50)
-    # With a hundred copies of one sample, the fifty samples are worth fewer than three.
+    # If one sample has a hundred copies, the fifty samples are worth fewer than three.
     assert effective_number(np.concatenate([alone, np.zeros(100, int)])) < 3
     assert math.isnan(variance_of(values, np.zeros(50, int)))
 

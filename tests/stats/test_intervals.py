@@ -22,7 +22,7 @@ from adnn_optuna.stats.intervals import (
 
 @pytest.mark.parametrize(
     ("won", "lost", "n_images", "low", "high"),
-    # The ends are those of Bonett's own functions: the paper's supplement, and statpsych 1.3.
+    # The ends are from Bonett's own functions: the paper's supplement, and statpsych 1.3.
     [(26, 4, 40, 0.3126438, 0.7349752), (4, 26, 48, -0.6251933, -0.2548067)],
 )
 def test_interval_is_that_of_bonett(
@@ -80,7 +80,7 @@ def test_half_width_is_that_of_student() -> None:
     values = np.random.default_rng(0).normal(0.01, 0.02, 20)
     low, high = stats.t.interval(0.95, 19, values.mean(), values.std(ddof=1) / math.sqrt(20))
     assert student_half_width([*values], 1e-4, 0.95) == pytest.approx((high - low) / 2)
-    # Equal values have the resolution of one image as half width.
+    # For equal values, the half width is the resolution of one image.
     assert student_half_width([0.01] * 20, 1e-4, 0.95) == 1e-4
 
 

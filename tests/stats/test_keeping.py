@@ -1,4 +1,4 @@
-"""The rule by which changes are kept: simulations of whole loops, and single candidates."""
+"""The rule for keeping changes: simulations of whole loops, and single candidates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from adnn_optuna.stats.keeping import Standard, judged, pooled, threshold
 
 
 def judge(*values: float, n_made: int | None = None) -> tuple[str, int]:
-    """Judge a candidate against a best version whose mean is 0 and whose worst run is -1."""
+    """Judge a candidate against a best version with mean 0 and worst run -1."""
     n_values = len(values) if n_made is None else n_made
     padded = np.array([*values, *[math.nan] * (4 - len(values))])
     is_kept, given_up, n_runs = judged(padded, np.array(n_values), Standard(0.0, -1.0, 1.0, 1.0))

@@ -1,4 +1,4 @@
-"""Estimates of values on new data, checked by simulations whose true values are known."""
+"""Estimates of values on new data, checked by simulations with known true values."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_metric_of_rare_examples_is_unbiased_if_nothing_was_selected() -> None
         return float(2 * (y & predicted).sum() / max(y.sum() + predicted.sum(), 1))
 
     metric = Metric(f1, labels, np.stack([predicted, predicted], axis=1), groups=None)
-    # On thirds, each with two positives, the mean F1 would be 0.02 lower.
+    # Over thirds with two positives each, the mean F1 would be 0.02 lower.
     assert random_splits(metric, maximize=True).new_data.value == pytest.approx(metric.values[0])
 
 
@@ -109,7 +109,8 @@ def new_seeds_world(seed: int, n: int = 300, n_trials: int = 50) -> tuple[Any, f
     common = rng.standard_normal((n, 1))
     of_trials = rng.standard_normal((n, n_trials))
     of_seeds = rng.standard_normal((n, n_trials))
-    shifts = 0.05 * rng.standard_normal(n_trials)  # A seed's shift also holds on new examples.
+    # The effect of a seed is the same on new examples.
+    shifts = 0.05 * rng.standard_normal(n_trials)
     latent = 1.0 + 0.6 * common + 0.6 * of_trials
     scores = latent + 0.5 * of_seeds + shifts > 0
     measure = Means(scores.astype(float), None, are_right=True)

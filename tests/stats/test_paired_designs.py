@@ -1,4 +1,4 @@
-"""Comparisons on random splits of one data set, checked by simulations of equally good models."""
+"""Comparisons on random splits of one data set, simulated with equally good models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ N_EXAMPLES, N_TEST, N_ROWS = 150, 30, 10
 
 
 def has_claim(seed: int, n_splits: int) -> bool:
-    """Return whether two equally good models seem to differ, by means over random splits."""
+    """Return whether two equally good models seem to differ, by their means over random splits."""
     rng = np.random.default_rng(seed)
     difficulty = rng.standard_normal((N_EXAMPLES, 1))
     is_right = difficulty + rng.standard_normal((N_EXAMPLES, 2)) > -1
@@ -31,5 +31,5 @@ def test_equal_models_seldom_seem_to_differ_with_one_or_more_splits_per_row(
     n_splits: int,
 ) -> None:
     share = np.mean([has_claim(seed, n_splits) for seed in range(300)])
-    # With five splits, 29% of claims would be false if each row counted as one split.
+    # If each row of five splits counted as one split, 29% of claims would be false.
     assert share <= 0.08

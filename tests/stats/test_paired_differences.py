@@ -34,7 +34,7 @@ from adnn_optuna.stats.sequential import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Distributions around 0: normal as assumed, with ties, and skewed.
+# These distributions are around 0: normal as assumed, with ties, and skewed.
 SPREADS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
     "normal": lambda rng, n: rng.normal(0, 0.01, n),
     "tied": lambda rng, n: rng.integers(-2, 3, n) / 360,
@@ -43,7 +43,9 @@ SPREADS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
 
 
 def simulated(rng: np.random.Generator, n_seeds: int, gain: float = 0.0) -> dict[str, list[float]]:
-    """Return accuracies of three arms on 360 samples; seeds have common luck, and "a" may gain."""
+    """Return accuracies of three arms on 360 samples; the arms share the seeds' effects, and
+    "a" may gain.
+    """
     of_seed = rng.normal(0.9, 0.01, n_seeds)
     arms = {}
     for arm in "abc":
@@ -81,7 +83,7 @@ class TestErrorRates:
         for _ in range(400):
             verdicts = {d.verdict for d in compared(simulated(rng, n_seeds))}
             n_wrong += bool(verdicts & {"better", "worse"})
-        assert n_wrong <= 20  # One wrong pair of three suffices.
+        assert n_wrong <= 20  # One wrong pair of three makes a comparison wrong.
 
     @pytest.mark.parametrize("spread", SPREADS)
     @pytest.mark.parametrize(("n_seeds", "n_runs"), [(6, 2000), (10, 2000), (20, 100)])
@@ -91,7 +93,8 @@ class TestErrorRates:
             planned_interval(0.02 + SPREADS[spread](rng, n_seeds), 1) for _ in range(n_runs)
         ]
         covered = np.mean([low - 1e-12 <= 0.02 <= high + 1e-12 for low, high in intervals])
-        # Few runs are off by chance, so the bound is loose. Student's interval of 6 skewed values
+        # With few runs, the share varies by chance, so the bound is lower. With 6 skewed values,
+        # the coverage itself is lower.
         is_skewed = n_seeds == 6 and spread == "gamma"
         assert covered >= 0.93 - (0.05 if n_runs < 1000 else 0.02 if is_skewed else 0)
 
@@ -128,7 +131,7 @@ class TestPlannedInterval:
     ) -> None:
         d = np.array(whole) / 1000
         low, high = planned_interval(d, n_claims)
-        # The ends themselves may be missed by rounding errors; 0 is treated exactly.
+        # Rounding errors may exclude the ends themselves, but 0 is treated exactly.
         for mu in (centre / 1e5 + 1e-7, low - 1e-7, low + 1e-7, high - 1e-7, high + 1e-7):
             if math.isfinite(mu) and low < high:
                 rejected = p_value_of_all_flips(d, mu) <= 0.05 / n_claims
@@ -158,7 +161,7 @@ class TestPlannedInterval:
 
     @pytest.mark.parametrize("n_examples", [20, 30, 100])
     def test_of_few_coarse_values_seldom_excludes_0(self, n_examples: int) -> None:
-        # Without the resolution of one example, 6% of comparisons would be decided wrongly.
+        # Without the resolution of one example, 6% of comparisons would have a wrong verdict.
         rng, n_wrong, n_worlds = np.random.default_rng(n_examples), 0, 1500
         for i in range(n_worlds):
             of_seed = rng.binomial(n_examples - 4, 0.8, 4 + i % 4)
@@ -254,7 +257,7 @@ class TestDegenerate:
         assert only([*ours, 0.1], [*theirs, 1e20]).win_rate == 0
 
     def test_equal_differences_have_an_interval_of_the_resolution(self) -> None:
-        # Rounding errors make these equal differences unequal in their last bits.
+        # Rounding errors give these equal differences different last bits.
         reference = np.linspace(0.1, 0.9, 12)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -312,7 +315,7 @@ def test_sequential_intervals_need_little_memory_for_many_pairs() -> None:
     low, high = sequential_interval(differences, 1)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 12e6  # All centres at once took 46 MB, and 10 GB for 6,000 pairs.
+    assert peak < 12e6  # All centres at once would take 46 MB, and 10 GB for 6,000 pairs.
     assert low < differences.mean() < high
 
 
@@ -344,7 +347,7 @@ def test_inconclusive_claims_have_a_reason_and_no_interval() -> None:
 
 @pytest.mark.parametrize(("n", "is_told"), [(11, False), (12, True)])
 def test_skewness_is_noted_from_twelve_pairs_on(n: int, is_told: bool) -> None:
-    # The mean is 1 / n, as is the mean distance from the median 0: no values are more skewed.
+    # The mean is 1 / n, and so is the mean distance from the median 0. No values are more skewed.
     row = only([1.0] + [0.0] * (n - 1))
     assert ("look skewed" in row.reason) == is_told
 
@@ -361,7 +364,7 @@ def test_skewness_is_tested_by_miao_gel_and_gastwirth() -> None:
         assert ("look skewed" in only(d.tolist()).reason) == is_skewed, statistic
         assert ("look skewed" in only((-d).tolist()).reason) == is_skewed
         are_skewed.append(is_skewed)
-    assert are_skewed == [False] * 4 + [True] * 3  # The limit lies between 2.57 and 2.60.
+    assert are_skewed == [False] * 4 + [True] * 3  # The limit is between 2.57 and 2.60.
 
 
 class TestClaims:
@@ -413,7 +416,7 @@ SOME_DIFFERENCES = st.lists(st.integers(-40, 40).map(lambda n: n / 1000), max_si
 
 
 class TestErrorRatesOfLookingAgain:
-    # A false claim stays visible after the last pair, because intervals only shrink. The exception
+    # A false claim stays visible after the last pair, because intervals only shrink.
     @pytest.mark.parametrize("spread", SPREADS_AGAIN)
     @pytest.mark.parametrize("n_claims", [1, 3])
     def test_without_a_difference_few_claims_are_ever_wrong(
@@ -452,7 +455,7 @@ class TestErrorRatesOfLookingAgain:
             ]
             n_better += any(row.verdict == "better" for row in seen)
             n_worse += any(row.verdict == "worse" for row in seen)
-        # If the sequential CIs had a level of 95%, the share would be 3.3 to 3.9% on each side.
+        # With sequential CIs of level 95%, the share would be 3.3 to 3.9% on each side.
         assert (n_better + n_worse) / (2 * n_runs) <= 0.03
 
     @pytest.mark.slow
@@ -507,7 +510,7 @@ class TestIntervalsOfLookingAgain:
     ) -> None:
         ends = np.array(sequential_interval(np.array(d), 1)) * factor
         scaled = sequential_interval(np.array(d) * factor, 1)
-        # Both searches try different centres, so their ends differ slightly.
+        # The two searches try different centres, so their ends differ slightly.
         slack = 1e-5 * abs(factor)
         np.testing.assert_allclose(scaled, np.sort(ends), rtol=1e-4, atol=slack)
 
@@ -577,7 +580,7 @@ class TestIntervalsOfManyPairs:
 
     @pytest.mark.slow
     def test_of_100_000_pairs_are_computed(self) -> None:
-        # Trying all centres of so many pairs one by one would take hours.
+        # To try all centres of so many pairs one by one would take hours.
         low, high = sequential_interval(np.random.default_rng(0).normal(0.5, 1, 100_000), 1)
         assert 0.3 < low < 0.5 < high < 0.7
 

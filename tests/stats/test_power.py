@@ -1,4 +1,4 @@
-"""Planned numbers of seeds have the power that the plan promises."""
+"""With the planned number of seeds, comparisons have the promised power."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def test_plans_from_pilots_have_the_promised_power_on_average(n_pilot: int) -> N
     seeds = [
         planned({"claim": rng.normal(0, 1, n_pilot).tolist()}, effect).seeds for _ in range(12)
     ]
-    # Each of 12 plans is simulated often enough to estimate its power.
+    # These runs estimate the power of each of 12 plans.
     powers = [power_of(min(n, 16), effect, 60, seed) for seed, n in enumerate(seeds)]
     assert np.mean(powers) == pytest.approx(0.8, abs=0.1)
 
 
-# Larger effects need so few seeds that one further seed adds several points of power.
+# For larger effects, so few seeds are needed that one more seed adds several points of power.
 @pytest.mark.slow
 @pytest.mark.parametrize(("n_pilot", "effect"), [(5, 0.8), (10, 0.6)])
 def test_plans_have_the_promised_power_within_5_points(n_pilot: int, effect: float) -> None:
@@ -72,7 +72,7 @@ def test_sequential_designs_need_more_seeds() -> None:
         pytest.approx(20, abs=4),
     )
     assert plan.seeds_sequential is not None
-    # The e-process has the pilot's 40 seeds, too.
+    # The e-process includes the pilot's 40 seeds.
     n = 40 + plan.seeds_sequential
     e_values = e_process(np.random.default_rng(5).normal(0.5, 1, (1000, n)))
     assert np.mean(e_values.max(axis=1) >= 20) == pytest.approx(0.8, abs=0.06)
@@ -88,7 +88,7 @@ def test_sequential_designs_need_more_seeds() -> None:
 
 @pytest.mark.parametrize(
     ("effect", "n", "power"),
-    # These powers are those of G*Power for the paired t test at a level of 5%.
+    # G*Power gives these powers for the paired t test at a level of 5%.
     [(0.5, 34, 0.8078), (0.5, 33, 0.7954), (0.8, 15, 0.8213), (1.0, 10, 0.8031)],
 )
 def test_power_with_a_known_deviation_is_that_of_the_t_test(
@@ -117,15 +117,15 @@ def test_power_of_sequential_designs_is_that_of_the_e_process() -> None:
 
 
 def test_the_deviation_may_be_any_that_the_pilot_allows() -> None:
-    # With 10 pairs it is s·sqrt(9 / χ²); χ² of 9 degrees has the quantiles 14.684, 8.343 and
-    # 4.168.
+    # For 10 pairs, the end is s·sqrt(9 / χ²). χ² with 9 degrees has the quantiles 14.684, 8.343
+    # and 4.168.
     powers = _possible_sds(2.0, 10, np.array([0.9, 0.5, 0.1]))
     assert powers == pytest.approx(2 * np.sqrt(9 / np.array([14.6837, 8.3428, 4.1682])), rel=1e-4)
 
 
 def test_powers_cover_all_relevant_numbers_of_seeds() -> None:
     plan = planned({"claim": pilot(6)}, 0.01)
-    # The numbers reach from the fewest that can decide to twice the larger planned number.
+    # The numbers extend from the smallest decisive number to twice the larger planned number.
     assert (min(plan.numbers.power), max(plan.numbers.power)) == (4, 50)
     assert plan.numbers.power.keys() == plan.numbers.power_sequential.keys() >= {14}
     assert plan.numbers.power[13] < 0.8 <= plan.numbers.power[14]
@@ -165,7 +165,7 @@ def test_claims_pool_their_deviation_and_share_the_error_rate() -> None:
 
 
 def test_a_claim_without_variance_does_not_lower_the_number_of_seeds() -> None:
-    # A sampler whose trials are all random differs from random search by 0 on each seed.
+    # A sampler that only draws at random has no difference from random search on any seed.
     numbers = planned({"same": [0.0] * 8, "other": pilot(8)}, 0.01).numbers
     assert (numbers.n_claims, numbers.sd) == (2, pytest.approx(0.01))
     assert numbers.seeds == planned({"a": pilot(8), "b": pilot(8)}, 0.01).seeds
@@ -176,7 +176,7 @@ def test_three_equal_claims_are_planned_with_their_pooled_deviation() -> None:
     values = np.random.default_rng(0).normal(0, 1, (12, 3, 10)).tolist()
     pilots = [dict(zip("abc", of_claims, strict=True)) for of_claims in values]
     required = planned(dict.fromkeys("abc", pilot(2000, 1.0)), 0.6).seeds
-    # A plan by the largest of three deviations would have half as many seeds more.
+    # With the largest of three deviations, the plan would have half as many seeds more.
     seeds = [planned(of_claims, 0.6).seeds for of_claims in pilots]
     assert np.mean(seeds) == pytest.approx(1.15 * required, rel=0.12)
 
@@ -211,7 +211,7 @@ def test_claims_with_unequal_deviations_have_their_own_numbers_of_seeds() -> Non
         draws = rng.normal(1, 2, (2000, wide))
         t = draws.mean(axis=1) / draws.std(axis=1, ddof=1) * math.sqrt(wide)
         powers.append(np.mean(t > stats.t.isf(0.0125, wide - 1)))
-    # The mean power is near 0.8; a pilot with too small a deviation may have half of it.
+    # The mean power is near 0.8. If a pilot's deviation is too small, the power may be half of it.
     assert 0.65 < np.mean(powers) < 0.95
     equal = {claim: pilot(20) for claim in "abc"}
     assert {*planned(equal, 0.01).numbers.seeds_by_claim.values()} == {planned(equal, 0.01).seeds}

@@ -1,4 +1,4 @@
-"""The luck of the best of equally good draws, compared with simulations."""
+"""The expected best of equally good draws, compared with simulations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adnn_optuna.stats.selection_bias import chance_of_luck
 
 
 def test_expected_luck_is_the_mean_best_draw() -> None:
-    # The first three values are exact, the fourth is from tables of order statistics.
+    # The first three values are exact. The fourth is from tables of order statistics.
     for n, expected in [(1, 0.0), (2, math.pi**-0.5), (3, 1.5 * math.pi**-0.5), (10, 1.53875)]:
         assert adnn.expected_luck(n, 1.0) == pytest.approx(expected, abs=1e-5)
     draws = np.random.default_rng(0).normal(0, 0.5, (20_000, 50)).max(axis=1)
@@ -38,7 +38,7 @@ def test_chance_of_luck_is_its_frequency() -> None:
     assert chance_of_luck(20, 1.0, 2.0) == pytest.approx(1 - 0.9772499**20, rel=1e-5)
     draws = np.random.default_rng(0).normal(0, 1, (20_000, 20)).max(axis=1)
     assert chance_of_luck(20, 1.0, 2.0) == pytest.approx(np.mean(draws >= 2), abs=0.02)
-    # The baseline is one further draw; the last case takes the best of four searches.
+    # The baseline is one more draw. The last case takes the best of four searches.
     gains = draws - np.random.default_rng(1).normal(0, 1, 20_000)
     assert chance_of_luck(20, 1.0, 2.0, "one") == pytest.approx(np.mean(gains >= 2), abs=0.02)
     best = gains.reshape(5_000, 4).max(axis=1)

@@ -44,8 +44,8 @@ class TestOutliers:
         assert outliers(self.VALUES) == [7]
         assert outliers(self.VALUES, maximize=False) == []
         assert outliers([-value for value in self.VALUES], maximize=False) == [7]
-        assert outliers(self.VALUES[1:]) == []  # Too few values.
-        assert outliers([*self.VALUES, 0.6]) == []  # Two of nine are not rare.
+        assert outliers(self.VALUES[1:]) == []  # There are too few values.
+        assert outliers([*self.VALUES, 0.6]) == []  # Two of nine values are not rare.
 
     def test_among_ties_are_far_beyond_other_values(self) -> None:
         assert outliers([0.9] * 6 + [0.9 + 1e-17, 0.897, 0.5]) == [8]
@@ -87,7 +87,7 @@ def test_the_interval_is_that_of_bonett(n: int) -> None:
 
 def test_the_deviation_of_differences_is_that_of_one_of_the_two_values() -> None:
     d, n, z = np.array([1.0, -2.0, 0.5, 3.0, -0.5, 2.0]), 6, stats.norm.isf(0.025)
-    # The mean is known to be 0, so no degree of freedom is lost: Σd² = 18.5, Σd⁴ = 114.125.
+    # The mean is known to be 0, so all degrees of freedom remain: Σd² = 18.5, Σd⁴ = 114.125.
     c = n / (n - z)
     error = c * math.sqrt((n * 114.125 / 18.5**2 - 0.5) / n)
     variances = [
@@ -95,7 +95,7 @@ def test_the_deviation_of_differences_is_that_of_one_of_the_two_values() -> None
     ]
     spread = standard_deviation(d, are_differences=True)
     assert spread == pytest.approx(tuple(map(math.sqrt, variances)))
-    # Equal differences have an interval, too, unless they are 0.
+    # Equal differences have an interval, except if they are 0.
     alike = standard_deviation(np.full(5, -3.0), are_differences=True)
     assert alike.value == pytest.approx(3 / math.sqrt(2))
     assert 0 < alike.low < alike.value < alike.high
@@ -113,7 +113,7 @@ class TestUnits:
         ("arms", "digits"),
         [
             ([[0.91, 0.92]], 5),  # Three digits of the deviation, .007.
-            ([[1000.0, 1000.001]], 5),  # At most nine digits in all.
+            ([[1000.0, 1000.001]], 5),  # At most nine digits in total.
             ([[0.1] * 5], 4),  # The deviation, 1.6e-17, is a rounding error.
             ([[1e6, 2e6]], 0),
             ([[0.91, 0.92, 1e20], [1e20, 0.9]], 5),

@@ -60,12 +60,13 @@ class TestClaims:
         ],
     )
     def test_between_equal_arms_are_rare(self, draw: Draw, sizes: tuple[int, int]) -> None:
-        # With Welch's test alone, 11% would be false for 10 and 30 collapsing values.
+        # With Welch's test alone, 11% of claims would be false for 10 and 30 collapsing values.
         assert share_of_claims(sum(sizes), draw, draw, sizes) <= 0.065
 
     @pytest.mark.parametrize("sizes", [(5, 5), (5, 10), (10, 5)])
     def test_between_unequal_spreads_are_rare(self, sizes: tuple[int, int]) -> None:
-        # With the permutation test alone, 9% would be false for 4 wide and 8 narrow values.
+        # With the permutation test alone, 9% of claims would be false for 4 wide and 8 narrow
+        # values.
         wide: Draw = lambda rng, n: 3 * rng.normal(size=n)  # noqa: E731
         assert share_of_claims(0, wide, SAME_SHAPE["normal"], sizes) <= 0.065
 
@@ -78,7 +79,9 @@ class TestClaims:
         assert n_claims >= 0.95 * n_of_t > 0.5 * N_WORLDS
 
     def test_always_name_their_assumption(self) -> None:
-        """Exponential and narrow values of equal means violate it: claims are false too often."""
+        """Exponential and narrow values with equal means violate the assumption, so claims are
+        too often false.
+        """
         rng = np.random.default_rng(2)
         rows = [compared(rng.exponential(size=n), rng.normal(1, 0.1, n)) for n in (10, 60)]
         for row in (*rows, rows[0].turned()):
