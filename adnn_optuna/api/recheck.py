@@ -355,9 +355,8 @@ def _result(
         numbers, violated=frozenset(violated), scores=scores, overtuned=overtuned
     )
     report = study_command("report", recheck_study, "--output", "recheck.html")
-    needed = {*numbers.choosing, *numbers.confirming}
-    n_made = len(needed & numbers.evaluations.keys())
-    reused = reused_note("evaluation", len(needed & before), n_made)
+    n_before = len(before.intersection(numbers.needed))
+    reused = reused_note("evaluation", n_before, numbers.n_made)
     return Recheck(numbers, report, _reused=reused)
 
 

@@ -543,6 +543,17 @@ class Comparison(Printed):
         return self.numbers.rows_of([*itertools.product(best, self.numbers.controls)])
 
     def _about_samplers(self) -> str:
+        """Return what is found of the samplers, without a period."""
+        rows = self.numbers.over_reference
+        if not rows or rows[0].verdict == "better" or self._verdicts == {"worse"}:
+            return self._finding()
+        best = rows[0]
+        if best.verdict in ("equivalent", "not worse"):
+            alike = [row.arm for row in rows if row.verdict == best.verdict]
+            return f"{self._finding()}; {named_are(alike)} {best.verdict}"
+        return f"{self._finding()}{self._best_mean()}"
+
+    def _finding(self) -> str:
         """Return whether the best sampler is better than the reference, without a period."""
         rows = self.numbers.over_reference
         reference = self.numbers.reference_name
@@ -550,26 +561,26 @@ class Comparison(Printed):
             return f"No {reference} were run, so no gain is distinguishable from luck"
         if not rows:
             return self._about_first_gap()
-        best = rows[0]
-        verdicts = self._verdicts
-        if best.verdict == "better":
-            verdict = relation(best, labels=reference)
-            better = [row.arm for row in rows if relation(row, labels=reference) == verdict]
-            sentence = f"{named_are(better)} {verdict}"
-            replication = {row.arm: row.verdict for row in self.numbers.replication}
-            if open_arms := [arm for arm in better if replication.get(arm, "better") != "better"]:
-                offsets = f"the offsets of {named(open_arms)}"
-                sentence = f"{sentence}, but {offsets} are not shown to help on new seeds"
-            return sentence
-        conclusion = f"No sampler is shown to be better than {reference}"
-        if verdicts == {"worse"}:
+        if rows[0].verdict == "better":
+            return self._about_better_samplers()
+        if self._verdicts == {"worse"}:
             return f"Every sampler is worse than {reference} on average"
-        if not verdicts & {*OPEN}:
-            conclusion = f"No sampler is better than {reference} by more than the margin"
-        if best.verdict in ("equivalent", "not worse"):
-            alike = [row.arm for row in rows if row.verdict == best.verdict]
-            return f"{conclusion}; {named_are(alike)} {best.verdict}"
-        return f"{conclusion}{self._best_mean()}"
+        if not self._verdicts & {*OPEN}:
+            return f"No sampler is better than {reference} by more than the margin"
+        return f"No sampler is shown to be better than {reference}"
+
+    def _about_better_samplers(self) -> str:
+        """Return which samplers are as much better as the best, and if that is shown again."""
+        rows = self.numbers.over_reference
+        reference = self.numbers.reference_name
+        verdict = relation(rows[0], labels=reference)
+        better = [row.arm for row in rows if relation(row, labels=reference) == verdict]
+        sentence = f"{named_are(better)} {verdict}"
+        replication = {row.arm: row.verdict for row in self.numbers.replication}
+        if open_arms := [arm for arm in better if replication.get(arm, "better") != "better"]:
+            offsets = f"the offsets of {named(open_arms)}"
+            sentence = f"{sentence}, but {offsets} are not shown to help on new seeds"
+        return sentence
 
     def _best_mean(self) -> str:
         """Return the end of a sentence on the best mean of the samplers.
@@ -794,7 +805,7 @@ class Comparison(Printed):
         numbers = self.numbers
         of_controls = self._controls_over_reference
         rows = numbers.over_reference + of_controls
-        title = self._about_samplers().partition(";")[0]
+        title = self._finding()
         better = [row for row in of_controls if row.verdict == "better"]
         if better:
             title = f"{title}; {named_are([row.arm for row in better])} better"

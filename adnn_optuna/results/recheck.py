@@ -153,18 +153,20 @@ class RecheckNumbers:
             dict.fromkeys(trial.number for trial in trials if trial), "confirm"
         )
 
+    @property
+    def needed(self) -> list[Evaluation]:
+        """The evaluations of the recheck. Before the choice, these are only those that choose."""
+        return self.choosing + self.confirming
+
     @functools.cached_property
     def missing(self) -> list[Evaluation]:
-        """The evaluations to make next, independent of each other. They are empty at the end."""
-        needed = self.choosing + self.confirming
-        return [evaluation for evaluation in needed if evaluation not in self.evaluations]
+        """The needed evaluations that are not made. They are independent of each other."""
+        return [evaluation for evaluation in self.needed if evaluation not in self.evaluations]
 
     @property
-    def n_evaluations(self) -> int:
-        """The number of evaluations of the whole recheck, as far as it is known."""
-        if self.is_deterministic:
-            return 0
-        return len(self.choosing) + (len(self.confirming) or self.planned["seeds"])
+    def n_made(self) -> int:
+        """The number of needed evaluations that are made."""
+        return len(self.needed) - len(self.missing)
 
     @functools.cached_property
     def trial(self) -> FrozenTrial | None:
@@ -398,15 +400,11 @@ class RecheckNumbers:
         """Return the values of :meth:`by_seed` without their seeds."""
         return [*self.by_seed(trial, role).values()]
 
-    @functools.cached_property
-    def used(self) -> dict[Evaluation, float]:
-        """The values of all evaluations of the current candidates and of their baselines."""
-        return {e: value for e, value in self.evaluations.items() if e[0] in self.evaluated}
-
     @property
     def n_lost(self) -> int:
-        """The number of failed evaluations in :attr:`used`."""
-        return sum(map(math.isnan, self.used.values()))
+        """The number of needed evaluations that failed."""
+        values = (self.evaluations.get(evaluation, 0.0) for evaluation in self.needed)
+        return sum(map(math.isnan, values))
 
     def rows(self) -> list[Row]:
         """Return a row for each evaluation, sorted by trial, role and seed."""
@@ -415,7 +413,7 @@ class RecheckNumbers:
             trials.setdefault(self.against.number, self.against)
         draws_data = self.settings["draws_data"]
         rows = []
-        for (number, seed), value in self.used.items():
+        for (number, seed), value in self.evaluations.items():
             if number in trials:
                 role: Role = "confirm" if confirms(seed, draws_data=draws_data) else "choose"
                 rows.append(Row(number, trials[number].value, role, seed, value))
@@ -564,7 +562,11 @@ class Recheck(Printed):
         if numbers.is_deterministic:
             return f"{best}. You declared the evaluation deterministic, so nothing was evaluated."
         if self.trial is None or numbers.missing:
-            progress = f"{len(numbers.used)} of {numbers.n_evaluations} evaluations are made"
+            # Before the choice, only the number of evaluations of the chosen trial is known.
+            n_needed = len(numbers.choosing) + (
+                len(numbers.confirming) or numbers.planned["seeds"]
+            )
+            progress = f"{numbers.n_made} of {n_needed} evaluations are made"
             return f"{best}. Its value on {numbers.confirmed.where} is not known yet: {progress}."
         why_no_interval = numbers.confirmed.why_no_interval()
         if math.isnan(self.value):
@@ -663,21 +665,9 @@ class Recheck(Printed):
 
     def _estimates(self) -> list[Line]:
         numbers = self.numbers
-        if self.trial is None or not self._is_confirmed:
+        if not self._is_confirmed:
             return []
-        unit = self._unit
-        chosen = f"trial {self.trial.number}"
-        best = f"trial {numbers.best.number}"
-        reported = Estimate(stored_value(numbers.best))
-        n = len(numbers.confirmed.values)
-        new_runs = numbers.confirmed.in_words(n)
-        where = f"mean of {new_runs}"
-        if numbers.on_new_data:
-            where = f"{new_runs}, estimated for new data"
-        lines = [
-            Line(f"{best}, best", reported, unit, remark="reported by the study"),
-            Line(f"{chosen}, chosen", numbers.estimate, unit, remark=where),
-        ]
+        lines = [self._best_line, self._chosen_line]
         if not numbers.is_of_other_values:
             lines.append(self._overstatement_line)
         if not (numbers.is_against_itself or math.isnan(self.gain.value)):
@@ -688,6 +678,25 @@ class Recheck(Printed):
         if self.trial is None or not (self._is_confirmed and self.trial.params):
             return ""
         return f"Chosen trial {self.trial.number}: {params_in_words(self.trial.params)}"
+
+    @property
+    def _best_line(self) -> Line:
+        best = self.numbers.best
+        reported = Estimate(stored_value(best))
+        label = f"trial {best.number}, best"
+        return Line(label, reported, self._unit, remark="reported by the study")
+
+    @property
+    def _chosen_line(self) -> Line:
+        numbers = self.numbers
+        assert self.trial is not None
+        new_runs = numbers.confirmed.in_words(len(numbers.confirmed.values))
+        remark = f"mean of {new_runs}"
+        if numbers.on_new_data:
+            remark = f"{new_runs}, estimated for new data"
+        return Line(
+            f"trial {self.trial.number}, chosen", numbers.estimate, self._unit, remark=remark
+        )
 
     @property
     def _overstatement_line(self) -> Line:
@@ -742,7 +751,7 @@ class Recheck(Printed):
         if not math.isnan(self.gain.value):
             notes.append(self._about_gain_interval())
         if numbers.n_lost > confirmed.n_failed:
-            lost = f"{numbers.n_lost} of {len(numbers.used)} evaluations failed"
+            lost = f"{numbers.n_lost} of {len(numbers.needed)} evaluations failed"
             notes.append(Caution(f"In all, {lost}."))
         is_new = numbers.on_new_data or numbers.resampled
         if n and numbers.settings["draws_data"] and not is_new:
@@ -773,7 +782,7 @@ class Recheck(Printed):
         The text is empty for a CI from sign flips, because such a CI assumes little.
         """
         numbers = self.numbers
-        n = numbers.settings["confirm"]
+        n = numbers.planned["seeds"]
         if math.isfinite(self.gain.low):
             if numbers.has_equal_differences:
                 return (
@@ -843,8 +852,7 @@ class Recheck(Printed):
         from adnn_optuna.results.value_figures import NewValues, selection_figure
 
         numbers = self.numbers
-        best, chosen, excess = self._estimates()[:3]
-        title, distance = self._luck_in_words(excess)
+        title, distance = self._luck_in_words()
         assert self.trial is not None
         where = numbers.confirmed.in_words(len(numbers.confirmed.values))
         reported = None
@@ -864,8 +872,8 @@ class Recheck(Printed):
             title,
             unit_of(numbers.metric).heading(numbers.metric),
             trials=[stored_value(trial) for trial in numbers.trials],
-            best=best,
-            chosen=NewValues(where, chosen, numbers.confirmed.values),
+            best=self._best_line,
+            chosen=NewValues(where, self._chosen_line, numbers.confirmed.values),
             compared=compared,
             level=numbers.confirmed.level,
             reported=reported,
@@ -875,8 +883,9 @@ class Recheck(Printed):
         caption = f"{figure.caption} {self._about_gain()}".rstrip()
         return dataclasses.replace(figure, caption=caption)
 
-    def _luck_in_words(self, excess: Line) -> tuple[str, str]:
+    def _luck_in_words(self) -> tuple[str, str]:
         """Return the figure's title, and the label of the distance between best value and mean."""
+        excess = self._overstatement_line
         if not excess.ends:
             return self.numbers.confirmed.no_interval, f"luck: {excess.value}"
         if excess.estimate.low <= 0 <= excess.estimate.high:

@@ -411,6 +411,13 @@ class TestMoreSeeds:
         fewer = make_recheck(study, confirm=10)
         assert (fewer.numbers.planned["seeds"], fewer.value) == (20, more.value)
 
+    def test_a_smaller_number_changes_no_note(self) -> None:
+        study = make_study()
+        planned = make_recheck(study, confirm=10, against=0)
+        fewer = make_recheck(study, confirm=3, against=0)
+        assert {*fewer.document().notes} >= {*planned.document().notes}
+        assert "The CI of the gain is Student's" not in format(fewer, "details")
+
     def test_the_planned_number_is_stored_before_the_first_seed(self) -> None:
         study = make_study()
 
@@ -565,7 +572,7 @@ class TestCatch:
         options: Any = {"top": 2, "choose": 2, "confirm": 3}
         for _ in range(2):
             report = adnn.recheck(study, fails, catch=(ZeroDivisionError,), **options)
-        assert len(calls) == len(set(calls)) == report.numbers.n_evaluations
+        assert len(calls) == len(set(calls)) == report.numbers.n_made
         assert report.numbers.n_lost == 3
         assert math.isnan(report.value)
         in_memory: Any = {"storage": open_storage(None), **options}

@@ -150,7 +150,7 @@ def with_a_lost_one() -> Recheck:
 
 def test_numbers_of_the_chosen_trial() -> None:
     report = recheck(17, [0.904, 0.905, 0.906])
-    assert report.numbers.n_evaluations == 2 * 1 + 3
+    assert report.numbers.n_made == 2 * 1 + 3
     assert report.numbers.missing == []
     table = report.to_dataframe()
     assert [*table.columns] == ["trial", "stored", "role", "seed", "value"]
@@ -177,15 +177,17 @@ def test_choosing_evaluations_are_asked_for_before_confirming_ones() -> None:
         [(31, "choose"), (17, "choose")],  # The first stage chooses the best trial.
         [(17, "confirm")] * 3,  # The second stage estimates its value.
     ]
-    # An earlier recheck left a failed evaluation of another trial, which is not used.
-    assert changed(whole, values | {(5, 3): math.nan}).numbers.used == values
+    # Failed evaluations of an earlier recheck, of other trials or with more seeds, do not count.
+    left = {(5, 3): math.nan, (17, 3): math.nan}
+    numbers = changed(whole, values | left).numbers
+    assert (numbers.n_made, numbers.n_lost) == (5, 0)
 
 
 def test_a_single_candidate_needs_no_choosing_seeds() -> None:
     alone = of_evaluations({}, [trial(1, 0.7)], choose=4, confirm=3)
     assert alone.trial.number == 1
     assert alone.numbers.missing == [(1, seed) for seed in confirming(3)]
-    assert alone.numbers.n_evaluations == 3
+    assert len(alone.numbers.needed) == 3
     assert "1 trial, 3 new seeds" in str(alone)
 
 

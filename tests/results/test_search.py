@@ -264,15 +264,17 @@ def test_each_state_has_its_verdict(state: str, verdict: str) -> None:
 
 
 def verdict_of(own: np.ndarray, baselines: np.ndarray, moved: np.ndarray) -> str:
-    facts = confirmation_of(confirmation(own, {arms.BASELINE: baselines, arms.BEST: moved}))
+    facts = confirmation_of(
+        confirmation(own, {arms.BASELINE_ARM: baselines, arms.BEST_ARM: moved})
+    )
     return _verdict_on(facts)[0]
 
 
 def test_a_worse_network_is_named_even_if_its_offsets_gain_on_new_seeds() -> None:
     rows = np.arange(200)
     scores = {
-        arms.BASELINE: np.array([rows < 180 + i % 2 for i in range(10)]),
-        arms.BEST: np.array([rows < 190 + i % 3 for i in range(10)]),
+        arms.BASELINE_ARM: np.array([rows < 180 + i % 2 for i in range(10)]),
+        arms.BEST_ARM: np.array([rows < 190 + i % 3 for i in range(10)]),
     }
     worse = confirmation_of(confirmation(rows < 100, scores))
     better = confirmation_of(confirmation(rows < 190, scores))
@@ -300,7 +302,7 @@ class TestWhenItWouldBeFalse:
         assert false / n < 0.025 + 2 * np.sqrt(0.025 * 0.975 / n)
 
     def test_a_diverged_training_run_shows_nothing(self) -> None:
-        scores = {arms.BASELINE: np.full((10, 5), np.nan), arms.BEST: np.ones((10, 5))}
+        scores = {arms.BASELINE_ARM: np.full((10, 5), np.nan), arms.BEST_ARM: np.ones((10, 5))}
         facts = confirmation_of(confirmation(np.ones(5), scores))
         assert _verdict_on(facts)[0] == "not known"
         assert all(np.isnan(facts.vs_baselines))
