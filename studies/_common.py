@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from adnn_optuna.stats.paired_differences import PairedDifference
 
 HERE = Path(__file__).parent
-# The folder for trying a script out, apart from the committed results.
+# The folder for test runs, apart from the committed results.
 TRIED = HERE.parent / "build" / "studies"
 
 Results = dict[str, Any]
@@ -42,8 +42,8 @@ class Claim:
     Args:
         where: The figure or section of the paper.
         claim: What the paper says.
-        ours: What was found here.
-        verdict: Whether the claim is reproduced, not reproduced or explained, with the reason.
+        ours: What this project found.
+        verdict: "Reproduced", "not reproduced" or "explained", with the reason.
     """
 
     where: str
@@ -59,7 +59,7 @@ class Claim:
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """The figures and the summary of a script's results, which are committed beside it.
+    """The figures and the summary of a script's results, which are committed with the script.
 
     Args:
         name: The name of the script and of its figures.
@@ -97,16 +97,16 @@ class Study:
 
 @dataclasses.dataclass(frozen=True)
 class Experiment(Study):
-    """A study of the paper, with the function that runs it and the claims that it judges.
+    """A study of the paper: the function that runs it, and the claims that it judges.
 
     Args:
-        settings: The amounts of computation by name; ``full`` and ``quick`` are among them.
-        run: A function of a setting and the URL of a storage. It continues what is stored there,
-            and yields the results so far, as JSON, whenever there are more.
+        settings: The amounts of computation by name, including ``full`` and ``quick``.
+        run: A function of a setting and the URL of a storage. It continues the stored runs.
+            Whenever there are new results, it yields all results so far, as JSON.
         claims: A function that returns the rows for the table of claims.
         committed: The name of the setting whose results are committed.
-        models: The models that several processes may share. Each process runs the models that
-            its ``--models`` names, in the same folder. Empty if processes cannot share.
+        models: The models that several processes may share, or empty. Each process runs the models
+            of its ``--models``, in the same folder.
     """
 
     settings: Mapping[str, Any]
@@ -117,7 +117,7 @@ class Experiment(Study):
 
 
 def main(experiment: Experiment, description: str) -> None:
-    """Run an experiment as its command line says."""
+    """Run an experiment with the options of its command line."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     others = [name for name in experiment.settings if name != "full"]
     for name in others:
@@ -158,7 +158,7 @@ def write_json(path: Path, results: Results) -> None:
 
 
 def _rounded(value: Any) -> Any:
-    """Round only the last bits away, so that equal differences of accuracies are equal numbers."""
+    """Round the last bits, so that equal differences of accuracies are equal numbers."""
     if isinstance(value, float):
         return round(value, 12)
     if isinstance(value, dict):
@@ -169,7 +169,7 @@ def _rounded(value: Any) -> Any:
 
 
 def first_rows(dataset: adnn.Dataset, count: int | None) -> adnn.Dataset:
-    """Return a dataset with the first ``count`` training images only; all if :obj:`None`."""
+    """Return a dataset with the first ``count`` training images; :obj:`None` means all."""
     if count is None:
         return dataset
     return dataclasses.replace(
@@ -225,7 +225,7 @@ def claims_on(
 def judged(
     values: Mapping[str, Sequence[float]], *families: Sequence[tuple[str, str]]
 ) -> dict[tuple[str, str], PairedDifference]:
-    """Judge families of claims; each family has its own error rate.
+    """Judge families of claims. Each family has its own error rate.
 
     Args:
         values: The test accuracies of each arm, in the order of the seeds.
@@ -252,7 +252,7 @@ def interval(difference: PairedDifference) -> str:
 
 
 def how_often(verdicts: Iterable[str | None]) -> str:
-    """Return the number of each verdict as text; a claim without a verdict is open."""
+    """Return the number of each verdict as text; a claim without a verdict counts as open."""
     number_of = collections.Counter(verdict or "open" for verdict in verdicts)
     return ", ".join(f"{verdict} in {n}" for verdict, n in number_of.items())
 

@@ -1,4 +1,4 @@
-"""Small networks of the kinds that people use, for images of 28 × 28 pixels and ten classes."""
+"""Small networks of common kinds, for images of 28 × 28 pixels and ten classes."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def attention() -> keras.Model:
 
 
 def embedding() -> keras.Model:
-    """Return a network that takes each pixel as one of 16 words, its level of grey."""
+    """Return a network that treats each pixel as one of 16 words, its grey level."""
     inputs = keras.Input((28, 28))
     words = keras.ops.cast(layers.Flatten()(inputs) * 15, "int32")
     x = layers.GlobalAveragePooling1D()(layers.Embedding(16, 16)(words))

@@ -39,9 +39,9 @@ class Published:
 # The baselines and gains are the paper's. The other numbers were read from the authors' logs:
 # github.com/rangeetpan/641, commit 6d1e2584dae0f52c42fe712a191483d57ab66e20 of 17 December 2019
 # (no later commit changes them), Code and Results/Result/<MNIST or FMNIST>/<hidden layers>/
-# Output_<mnist or fmnist>_Layer<hidden layers>_<δ>.txt. There is one file for each model and δ, so
-# 60 files. A file's line "Actual Accuracy: …" is a baseline. Its lines "Trial 0 …" to "Trial 50
-# ADNN Accuracy: …" are the trials, as fractions. Standard deviations divide by n - 1.
+# Output_<mnist or fmnist>_Layer<hidden layers>_<δ>.txt. There are 60 files, one for each model and
+# δ. A file's line "Actual Accuracy: …" is a baseline. Its lines "Trial 0 …" to "Trial 50 ADNN
+# Accuracy: …" are the trials, as fractions. Standard deviations divide by n - 1.
 PUBLISHED = {
     "MNIST-1": Published(88.6, 0.04, 88.60, 1.17, 1.28),
     "MNIST-2": Published(88.5, 4.02, 88.50, 1.27, 1.80),
@@ -59,10 +59,11 @@ TRIALS = 50
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """The length of a training of one of the six models.
+    """The size of a training run of one of the six models.
 
     Args:
-        rows: The number of training images, from the first; all 60,000 if :obj:`None`.
+        rows: The number of training images, counted from the first one; :obj:`None` means all
+            60,000.
         epochs: The number of epochs; 10 in the paper.
     """
 
@@ -83,7 +84,7 @@ class Size:
 PAPERS = Size()
 # A sixth of the images and a fifth of the epochs, if the paper's size takes too long.
 SHORT = Size(rows=10_000, epochs=2)
-# For trying a script out.
+# This size is only for test runs.
 TINY = Size(rows=1_000, epochs=1)
 TITLES = {
     PAPERS.name: "the paper's training: 60,000 images, 10 epochs",
@@ -99,7 +100,7 @@ def paper_objective(name: str, size: Size, *, seed: int = 0) -> adnn.InitOffsetO
         model,
         first_rows(adnn.load_dataset(model.dataset, validation_size=0), size.rows),
         training=dataclasses.replace(model.training, epochs=size.epochs),
-        # Algorithm 1 has one offset for all layers, and 50 steps of the largest δ end at 0.325.
+        # Algorithm 1 has one offset for all layers. After 50 steps of the largest δ, it is 0.325.
         space=adnn.OffsetSpace(low=0.0, high=0.4, scope="shared"),
         metric=model.metric,
         seed=seed,
@@ -124,15 +125,15 @@ class WalkSettings:
 def run_walks(settings: WalkSettings, storage: str) -> Iterator[Results]:
     """Walk by Algorithm 1 with each δ, from the same seeded network of each model.
 
-    All scripts use the same studies, so no walk is computed twice.
+    All scripts use the same studies, so each walk is computed once.
 
     Yields:
-        ``{"walks": {size: {δ: {model: walk}}}}``, accuracies as fractions: ``baseline``,
-        ``accuracy`` and ``seconds`` of each trial from step 1, ``test_baseline`` and
-        ``test_best``.
+        ``{"walks": {size: {δ: {model: walk}}}}``. Each walk has ``baseline``, ``test_baseline``,
+        ``test_best``, and the ``accuracy`` and ``seconds`` of each trial from step 1. Accuracies
+        are fractions.
     """
     walks: Results = {}
-    # The shallow models come first, as they take the least time.
+    # The shallow models come first, because they take the least time.
     models = sorted(PUBLISHED, key=lambda name: len(adnn.PAPER_MODELS[name].hidden))
     for size, delta, name in itertools.product(settings.sizes, settings.deltas, models):
         if name not in size.models:
@@ -144,7 +145,7 @@ def run_walks(settings: WalkSettings, storage: str) -> Iterator[Results]:
             study_name=f"{name}/{size.name}/delta={delta}",
             # The walk's first trial is the baseline.
             max_trial=settings.trials + 1,
-            # One trial at a time, so that trials do not slow each other down.
+            # The trials run one at a time, so they do not slow each other down.
             batch_size=1,
             show_progress_bar=True,
         )

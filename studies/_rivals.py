@@ -1,8 +1,8 @@
 """Optimizers of other packages as samplers: SMAC, ConfOpt, and CatCMA with margin.
 
 Each optimizer has the defaults of its package, unless its class says otherwise. Users must declare
-the search space, so each optimizer knows it before the first trial. OptunaHub publishes such
-samplers, too, but loads them from the network.
+the search space, so each optimizer knows the space before the first trial. OptunaHub publishes
+such samplers, too, but loads them from the network.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
     from _case import Case
     from optuna.trial import FrozenTrial, TrialState
 
-_N_DRAWS = 100  # Enough random trials to see all parameters and conditions of a problem.
+_N_DRAWS = 100  # Enough random trials to find all parameters and conditions of a problem.
 
 
 @dataclasses.dataclass(frozen=True)
 class Axis:
-    """A parameter as these packages know it: a value is a place on an axis, without steps.
+    """A parameter as these packages know it: each value is a position on a continuous axis.
 
     Args:
         distribution: The parameter in Optuna.
-        kind: Whether a place is the index of a choice, an integer or a real number.
-        low: The lowest place.
-        high: The highest place.
+        kind: Whether a position is the index of a choice, an integer or a real number.
+        low: The lowest position.
+        high: The highest position.
         log: Whether the axis is logarithmic.
     """
 
@@ -61,11 +61,11 @@ class Axis:
 
     @property
     def values(self) -> range:
-        """All places, if their number is finite."""
+        """All positions, if their number is finite."""
         return range(int(self.low), int(self.high) + 1)
 
     def value(self, place: float) -> Any:
-        """Return the parameter's value at a place."""
+        """Return the parameter's value at a position."""
         if self.kind == "choice":
             return self.distribution.choices[int(place)]
         if self.kind == "real":
@@ -73,7 +73,7 @@ class Axis:
         return int(place) if self.log else self.distribution.low + self.distribution.step * place
 
     def place(self, value: Any) -> float:
-        """Return the place of a value."""
+        """Return the position of a value."""
         if self.kind == "integer" and not self.log:
             return round((value - self.distribution.low) / self.distribution.step)
         place: float = self.distribution.to_internal_repr(value)
@@ -81,7 +81,7 @@ class Axis:
 
 
 Places = dict[str, float]
-# Another parameter, and its places at which a parameter exists.
+# Another parameter, and those of its positions for which a parameter exists.
 Condition = tuple[str, list[float]]
 
 
@@ -94,7 +94,7 @@ class Space:
 
     @classmethod
     def of(cls, case: Case) -> Space:
-        """Return the space of a case, as found by random trials that no sampler sees."""
+        """Return the space of a case. Random trials, which no sampler sees, find it."""
         study = optuna.create_study(sampler=RandomSampler(seed=0))
         study.optimize(
             lambda trial: case.objective(trial, 0), _N_DRAWS if case.is_conditional else 1
@@ -114,7 +114,7 @@ class Space:
 
 
 def _condition_of(name: str, places: Sequence[Places], parents: Sequence[str]) -> Condition:
-    """Return the condition of a parameter: the first parent that decides whether it exists."""
+    """Return the first parent parameter that decides whether a parameter exists, and how."""
     for parent in parents:
         found = {of[parent] for of in places if name in of}
         if found.isdisjoint(of[parent] for of in places if name not in of):
@@ -123,10 +123,10 @@ def _condition_of(name: str, places: Sequence[Places], parents: Sequence[str]) -
 
 
 class Rival(BaseSampler, abc.ABC):
-    """A sampler that proposes the points of another package's optimizer.
+    """A sampler that proposes points from another package's optimizer.
 
     Args:
-        case: The case on which it is run. No other sampler proposes trials in its study.
+        case: The case for which the sampler runs. No other sampler proposes trials in its study.
     """
 
     def __init__(self, case: Case) -> None:
@@ -136,18 +136,18 @@ class Rival(BaseSampler, abc.ABC):
 
     @abc.abstractmethod
     def ask(self) -> Places:
-        """Return the places to evaluate next."""
+        """Return the positions to evaluate next."""
 
     @abc.abstractmethod
     def tell(self, places: Places, value: float) -> None:
-        """Learn a value. The places of an enqueued trial differ from the asked places."""
+        """Learn a value. For an enqueued trial, the positions differ from the asked positions."""
 
     def infer_relative_search_space(self, *_: Any) -> dict[str, BaseDistribution]:
         """Return the distributions of all parameters."""
         return {name: axis.distribution for name, axis in self._space.axes.items()}
 
     def sample_relative(self, *_: Any) -> dict[str, Any]:
-        """Return the next trial's parameters, without parameters that do not exist in it."""
+        """Return the next trial's parameters, without those that do not exist in the trial."""
         self._asked = self.ask()
         return {name: self._space.axes[name].value(place) for name, place in self._asked.items()}
 
@@ -170,11 +170,11 @@ class Rival(BaseSampler, abc.ABC):
 
 
 class SMACSampler(Rival):
-    """SMAC 3 with random forests, by its facade for hyperparameters, which knows conditions.
+    """SMAC 3 with random forests, in its facade for hyperparameters, which supports conditions.
 
     This facade is for spaces with categories and conditions; SMAC's black-box facade is for few
-    real numbers. With `deterministic`, no configuration is evaluated twice. Repetitions would
-    count as trials, but here each sampler recommends its best reported value.
+    real numbers. With `deterministic`, SMAC does not repeat configurations. Repetitions would use
+    up trials, and the recommendation does not use them: it is the best reported value.
     """
 
     @functools.cached_property
@@ -194,7 +194,7 @@ class SMACSampler(Rival):
                 space.add(ConfigSpace.UniformFloatHyperparameter(name, *ends, log=axis.log))
         for name, (parent, places) in self._space.conditions.items():
             space.add(ConfigSpace.InCondition(space[name], space[parent], places))
-        with tempfile.TemporaryDirectory() as folder:  # SMAC writes its settings.
+        with tempfile.TemporaryDirectory() as folder:  # SMAC writes its settings to a folder.
             scenario = Scenario(
                 space,
                 deterministic=True,
@@ -221,9 +221,9 @@ class SMACSampler(Rival):
 
 
 class ConfOptSampler(Rival):
-    """ConfOpt 2 with its default settings; it knows no conditions.
+    """ConfOpt 2 with its default settings; it does not support conditions.
 
-    ConfOpt has no ask and tell, so this class does the steps of its ``ConformalTuner.tune``.
+    ConfOpt has no ask and tell, so this class repeats the steps of ``ConformalTuner.tune``.
     """
 
     n_random = 15  # The default of ConfOpt.
@@ -263,7 +263,7 @@ class ConfOptSampler(Rival):
         """Return the next configuration."""
         known = self._tuner.config_manager
         n_told = len(known.searched_configs)
-        # ConfOpt draws from the generators of the whole process.
+        # ConfOpt draws from global random generators.
         random.seed(1000 * self._seed + n_told)
         np.random.seed(1000 * self._seed + n_told)  # noqa: NPY002
         candidates = known.get_searchable_configurations()
@@ -284,7 +284,7 @@ class ConfOptSampler(Rival):
 
 
 class CatCMAwMSampler(Rival):
-    """CatCMA with margin of the package cmaes; it knows no conditions.
+    """CatCMA with margin from the package cmaes; it does not support conditions.
 
     As its documentation advises, an integer of two values is a category. An enqueued first trial
     becomes its first mean, because it cannot learn points that it did not propose.

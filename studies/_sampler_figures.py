@@ -1,4 +1,4 @@
-"""How the benchmarks of samplers draw their results."""
+"""Functions that draw the results of the sampler benchmarks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def markers_of(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return each sampler's marker: ours is large, random search is grey, no two are alike."""
+    """Return the marker of each sampler; ours is large, random search is grey, and all differ."""
     own = {OURS: COLORS[0], RANDOM: CONTROL_COLOR}
     colors = itertools.cycle(COLORS[1:])
     symbols = itertools.cycle(("circle", "square", "diamond", "triangle-up", "cross", "x", "star"))
@@ -30,7 +30,7 @@ def markers_of(names: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def side_by_side(groups: Sequence[str], i: int, n: int) -> dict[str, float]:
-    """Return the place of the i-th of n samplers in each group, so that none hides another."""
+    """Return the position of sampler i of n in each group, so that no marker hides another."""
     return {group: place + 0.9 * ((i + 0.5) / n - 0.5) for place, group in enumerate(groups)}
 
 

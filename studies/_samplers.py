@@ -1,8 +1,8 @@
-"""Code that the benchmarks of samplers share: `adnn.compare` runs their cells in turn.
+"""Code that the sampler benchmarks share: `adnn.compare` runs their cells one by one.
 
-A cell is the result of one sampler on one seed of a problem, in a number of trials. A cell is
-written as soon as it is done, so an interrupted benchmark continues. The results are computed from
-all cells that have been written.
+A cell is the result of one sampler on one seed of a problem, in a number of trials. Each cell is
+written when it is complete, so an interrupted benchmark continues. The results use all written
+cells.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ if TYPE_CHECKING:
     from adnn_optuna.engine.arms import SamplerSpec
 
 OURS, RANDOM = "annealing", "random"
-_SMALLEST = 1e-12  # Smaller regrets count as this one.
+_SMALLEST = 1e-12  # Smaller regrets are set to this value.
 
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """A sampler, and how it is run.
+    """A sampler, and the way to run it.
 
     Args:
-        sampler: The function of a case that returns the sampler, or a factory of it.
+        sampler: A function of a case. It returns the sampler, or a factory of samplers.
         needs: The package that the sampler needs.
-        takes: Whether the sampler is run on a case: some samplers are slow, some know no
-            conditions.
+        takes: A function that returns whether the sampler runs for a case. Some samplers are slow,
+            and some do not support conditions.
         batch_size: The number of trials that are proposed before any of them is told.
     """
 
@@ -73,12 +73,12 @@ def annealing(_: Case) -> SamplerSpec:
 
 
 def is_short(case: Case) -> bool:
-    """Return whether a case is short enough for samplers that take seconds for a trial."""
+    """Return whether a case is short enough for samplers that need seconds per trial."""
     return case.trials in (30, 100)
 
 
 def is_short_and_flat(case: Case) -> bool:
-    """Return whether a case is short enough and also has no conditions."""
+    """Return whether a case is short enough and has no conditions."""
     return is_short(case) and not case.is_conditional
 
 
@@ -105,7 +105,7 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def run(path: pathlib.Path, cases: Sequence[Case], methods: Mapping[str, Method]) -> None:
-    """Run the cells that the file does not have yet."""
+    """Run the cells that are missing in the file."""
     made = {tuple(cell.values())[:5] for cell in read(path)}
     with path.open("a", encoding="utf-8") as file:
         file.write("\n")  # The last line may have been cut off.
@@ -127,14 +127,14 @@ def _compared(case: Case, arms: Mapping[str, Method]) -> Iterator[dict[str, Any]
     if not arms:
         return
     method, storage = next(iter(arms.values())), optuna.storages.InMemoryStorage()
-    # `compare` always adds random search under its own name, without a stopwatch.
+    # `compare` always adds random search under its own name, without measuring its time.
     labels = {name: f"{name}, measured" for name in arms}
     watches = {name: Stopwatch() for name in arms}
     for label in {*labels.values(), RANDOM} if case.start else ():
         name = f"compare/{label}/seed={case.seed}"
         optuna.create_study(storage=storage, study_name=name).enqueue_trial(dict(case.start or {}))
     with warnings.catch_warnings():
-        # The warnings say that one seed decides nothing and that some samplers are experimental.
+        # The warnings say that one seed decides nothing, and that some samplers are experimental.
         warnings.simplefilter("ignore")
         comparison = adnn.compare(
             case.objective,
@@ -167,13 +167,13 @@ def rows_of(
 ) -> list[dict[str, Any]]:
     """Return each sampler's results and differences from ours, by group and number of trials.
 
-    A sampler that was not run on all problems and seeds has no rank. Problems and seeds on which
-    our sampler was not run do not count.
+    Samplers without runs on some problems or seeds have no rank. Problems and seeds without runs
+    of our sampler do not count.
 
     Args:
         cells: The finished cells.
-        geometric: Whether the means of regrets are geometric means.
-        of: The levels over which ranks vary at random; see :func:`mean_over`.
+        geometric: Whether mean regrets are geometric means.
+        of: The levels that are random for the CI of mean ranks; see :func:`mean_over`.
     """
     rows = []
     for (group, trials), found in (
@@ -209,17 +209,17 @@ def rows_of(
 
 
 def _or_none(value: float) -> float | None:
-    """Return a number, or None if it is not finite, such as a standard error of one seed."""
+    """Return a number, or None if it is not finite. A standard error of one seed is not finite."""
     return float(value) if math.isfinite(value) else None
 
 
 def mean_over(values: pd.Series, of: tuple[str, ...] = ("seed",)) -> list[float | None]:
-    """Return a mean and the ends of its 95% CI; the ends are None with one seed or problem.
+    """Return a mean and the ends of its 95% CI; with one seed or problem, the ends are None.
 
-    Seeds are independent, and the CI is for the benchmark's own problems. If ``of`` also has the
-    problems, the CI is for other problems, too. The squared standard error is then the one over
-    problems, plus the one over seeds, minus the one over all values (Cameron, Gelbach and Miller
-    2011, for two-way clusters).
+    Seeds are independent, and the CI is valid for the benchmark's own problems. If ``of`` also
+    names the problems, the CI is valid for other problems, too. The squared standard error then
+    has three terms: over problems, plus over seeds, minus over all values (Cameron, Gelbach and
+    Miller 2011, for two-way clusters).
     """
     by = [values.groupby(level).mean() for level in of]
     mean, n = float(by[-1].mean()), min(map(len, by))
@@ -251,7 +251,7 @@ def with_interval(mean: Sequence[float | None], form: str) -> str:
 def rank_tables(results: Results) -> str:
     """Return mean ranks, seconds, and mean regrets on each problem, as tables.
 
-    A table's cell is empty if a sampler was not run on all problems and seeds.
+    A table's cell is empty if a sampler has no runs on some problems or seeds.
     """
     names = methods_of(results)
     ranks, regrets = [], []
@@ -271,7 +271,7 @@ def rank_tables(results: Results) -> str:
 
 
 def differences(results: Results) -> list[str]:
-    """Return the differences of mean regrets from ours as a table, or an empty list."""
+    """Return a table of our mean regret minus each other sampler's, or an empty list."""
     others = methods_of(results)[1:]
     found = {
         (label_of(row), row["method"]): row["ours_minus_it"]
@@ -292,9 +292,9 @@ def with_error(mean: float, error: float | None) -> str:
 
 
 def seconds_table(results: Results) -> list[str]:
-    """Return the seconds of proposing as a table, or an empty list if none were measured."""
+    """Return the seconds that proposals take as a table, or an empty list without measurements."""
     names = methods_of(results)
-    # A recheck proposes nothing, so its rows have no seconds of their own.
+    # A recheck proposes nothing, so its rows have no seconds.
     measured = [r for r in results["rows"] if "seconds" in r and "rechecked" not in r["group"]]
     lines = []
     for label, of in itertools.groupby(measured, key=label_of):
@@ -305,7 +305,7 @@ def seconds_table(results: Results) -> list[str]:
 
 
 def parser_of(description: str, seeds: int) -> argparse.ArgumentParser:
-    """Return a parser with the options that all benchmarks of samplers have."""
+    """Return a parser with the options that all sampler benchmarks have."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=seeds, help="number of seeds; 0 only sums up")
     parser.add_argument("--methods", nargs="*", help="run only these samplers")
@@ -322,7 +322,7 @@ def main(
     cases: Iterable[Case],
     summed_up: Callable[[list[dict[str, Any]]], Results],
 ) -> None:
-    """Run a benchmark by its command line, print its summary, and write results if asked."""
+    """Run a benchmark by its command line, print its summary, and write results on request."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     missing = {n: m.needs for n, m in methods.items() if not importlib.util.find_spec(m.needs)}
     for name, package in missing.items():

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class Stopwatch:
     """Measures the processor's seconds in the calls of a sampler."""
 
-    # The methods that a study calls. Samplers that propose before a trial begins have `template`.
+    # The methods that a study calls. `template` exists in samplers that propose before a trial
+    # begins.
     _CALLS = (
         "before_trial",
         "infer_relative_search_space",
@@ -29,11 +30,11 @@ class Stopwatch:
         self.seconds, self._is_running = 0.0, False
 
     def __deepcopy__(self, _: Any) -> Stopwatch:
-        """Return itself, as `compare` copies the samplers."""
+        """Return this object itself, because `compare` copies the samplers."""
         return self
 
     def watched(self, sampler: Any) -> Any:
-        """Return a sampler whose calls are measured, or a factory of such samplers."""
+        """Return a sampler with measured calls, or a factory of such samplers."""
         if not isinstance(sampler, BaseSampler):
             return lambda seed, n: self.watched(self._measured(sampler, seed, n))
         for name in self._CALLS:

@@ -1,8 +1,8 @@
 """The paper's six models from many random initializations: accuracy and selection bias.
 
-Each trial is a new draw of the initial weights, without offsets. The first 10 draws of each
-model are its baselines (section 6.1). The authors' code never applied its offsets, so it really
-computed the best of all draws.
+Each trial draws new initial weights, without offsets. The first 10 draws of each model are its
+baselines (section 6.1). The authors' code never applied its offsets, so it computed the best of
+all draws.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class Settings:
 
     Args:
         size: The size of the training runs.
-        draws: Numbers of draws. All models reach the first number, then all reach the next one.
+        draws: Numbers of draws. When all models have the first number, they continue to the next
+            number.
     """
 
     size: Size
@@ -41,7 +42,7 @@ SETTINGS = {
 
 
 def run(settings: Settings, storage: str) -> Iterator[Results]:
-    """Search by random restarts: each trial is another initialization of one seed."""
+    """Search by random restarts: each trial draws initial weights from another seed."""
     accuracies: dict[str, list[float]] = {}
     for n_draws in settings.draws:
         for name in settings.size.models:

@@ -1,8 +1,8 @@
-"""Functions to minimise on the unit cube, as instances with a known optimum, for sampler_quality.
+"""Functions to minimise on the unit cube, with known optima, for sampler_quality.
 
-An instance has its optimum at a random place away from the centre. The regret of a value is its
-distance from the optimal value, in units of the distance of a typical random point. This is the
-median over 2048 Sobol points.
+An instance has its optimum at a random point away from the centre. The regret of a value is its
+distance from the optimal value. The unit is this distance for a typical random point, the median
+over 2048 Sobol points.
 """
 
 from __future__ import annotations
@@ -54,13 +54,14 @@ def _griewank(z: np.ndarray) -> np.ndarray:
 def _schwefel(z: np.ndarray) -> np.ndarray:
     y = z + _SCHWEFEL_OPTIMUM
     inside = np.clip(y, -500, 500)
-    # Rotated instances also have points outside of the range. There, the value rises as a square.
+    # Rotated instances also have points outside the range. There, the value increases
+    # quadratically.
     outside = 0.02 * ((y - inside) ** 2).sum(axis=-1)
     highest = _SCHWEFEL_OPTIMUM * math.sin(math.sqrt(_SCHWEFEL_OPTIMUM))
     return (highest - inside * np.sin(np.sqrt(np.abs(inside)))).sum(axis=-1) + outside
 
 
-# The functions with the width of their usual range. All have the optimum 0 at 0.
+# The functions and the widths of their usual ranges. All functions have the optimum 0 at 0.
 FUNCTIONS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
     "sphere": (_sphere, 10.24),
     "rosenbrock": (_rosenbrock, 4.096),
@@ -73,7 +74,7 @@ KINDS = ("plain", "rotated", "noisy", "scaled", "good start")
 
 
 def _point(trial: Any, n_dims: int) -> np.ndarray:
-    """Return a trial's point of the unit cube."""
+    """Return a trial's point in the unit cube."""
     return np.array([trial.suggest_float(f"x{i}", 0, 1) for i in range(n_dims)])
 
 
@@ -85,9 +86,9 @@ class Problem:
         function: The function's name.
         n_dims: The number of parameters.
         seed: The number of the instance.
-        kind: ``rotated`` in a random direction, ``noisy`` with a standard deviation of 2% of a
-            typical value, ``scaled`` so that parameters matter differently (for the sphere, a
-            condition number of 1e4), or with a ``good start`` within 10% of the range.
+        kind: ``rotated`` in a random direction; ``noisy`` with a standard deviation of 2% of a
+            typical value; ``scaled``, so that parameters matter differently (for the sphere, with
+            a condition number of 1e4); or with a ``good start`` within 10% of the range.
     """
 
     function: str
@@ -102,10 +103,10 @@ class Problem:
 
     @functools.cached_property
     def optimum(self) -> np.ndarray:
-        """The place of the optimum: 0.1 to 0.4 from the centre in each coordinate."""
+        """The optimum's point, at a distance of 0.1 to 0.4 from the centre in each coordinate."""
         sides = self._random.choice([-1, 1], self.n_dims)
         if self.function == "schwefel" and self.kind != "rotated":
-            # It is where it is, and only mirrored.
+            # This function's optimum is fixed, so it is only mirrored.
             return 0.5 + sides * _SCHWEFEL_OPTIMUM / 1000
         return 0.5 + sides * self._random.uniform(0.1, 0.4, self.n_dims)
 
@@ -141,9 +142,9 @@ class Problem:
         return FUNCTIONS[self.function][0]((x - self.optimum) @ self._transformation.T)
 
     def __call__(self, trial: Any, seed: int) -> float:
-        """Return the regret of a trial's point, with noise if the kind has it.
+        """Return the regret of a trial's point, with noise if the kind has noise.
 
-        Of a trial that has ended, which is evaluated again, it is told without noise.
+        If a finished trial is evaluated again, the regret has no noise.
         """
         regret = float(self.exact(_point(trial, self.n_dims))) / self.typical_value
         if self.kind == "noisy" and isinstance(trial, Trial):
@@ -153,7 +154,7 @@ class Problem:
 
 @dataclasses.dataclass(frozen=True)
 class CocoProblem:
-    """A function of a suite of coco-experiment.
+    """A function from a suite of coco-experiment.
 
     The regret is the distance from the optimal value. In the suites with noise and with integers,
     its unit is the distance of a typical random point: the median of 256 Sobol points.
@@ -161,7 +162,7 @@ class CocoProblem:
     Args:
         suite: The suite: ``bbob``, ``bbob-noisy`` or ``bbob-mixint``.
         function: The function's number in the suite.
-        n_dims: The number of parameters, one of the suite's numbers.
+        n_dims: The number of parameters. The suite allows some numbers only.
         seed: The number of the instance, from 0 on.
     """
 
@@ -182,8 +183,8 @@ class CocoProblem:
 
     @functools.cached_property
     def _exact(self) -> Any:
-        # The suite returns only values with noise. Each function has three kinds of noise. The
-        # last kind, Cauchy's, adds the same number to most values.
+        # The suite returns only noisy values. Each function has three kinds of noise. The last
+        # kind, Cauchy noise, adds the same number to most values.
         is_noisy = self.suite == "bbob-noisy"
         return self._problem_of(self.function + is_noisy * ((103 - self.function) % 3))
 
@@ -193,7 +194,7 @@ class CocoProblem:
 
     @functools.cached_property
     def _lowest(self) -> float:
-        # The suite tells the optimum only by a file that it writes to the working folder.
+        # The suite shows the optimum only in a file that it writes to the working folder.
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
             self._exact._best_parameter("print")  # noqa: SLF001
             (file,) = Path(folder).iterdir()
@@ -201,7 +202,7 @@ class CocoProblem:
 
     @functools.cached_property
     def _unit(self) -> float:
-        if self.suite == "bbob":  # Its targets are distances without a unit.
+        if self.suite == "bbob":  # The targets of bbob are distances without a unit.
             return 1.0
         low, high = self._exact.lower_bounds, self._exact.upper_bounds
         points = low + (high - low) * qmc.Sobol(self.n_dims, seed=self.seed).random(256)
@@ -220,7 +221,7 @@ class CocoProblem:
     def __call__(self, trial: Any, _: int) -> float:
         """Return the regret of a trial's point, with the suite's noise.
 
-        Of a trial that has ended, which is evaluated again, it is told without noise.
+        If a finished trial is evaluated again, the regret has no noise.
         """
         x = self._point(trial)
         if isinstance(trial, Trial):

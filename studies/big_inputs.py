@@ -1,12 +1,12 @@
-"""What the public functions cost: their start, and large inputs.
+"""The cost of the public functions: their start, and large inputs.
 
-Each measurement has a process of its own, so its peak memory is its own, too.
+Each measurement has its own process, and so its own peak memory.
 
-- ``start``: seconds of the processor and of time until a process has imported the package, shown a
-  help, or rechecked a study of 20 trials on SQLite, and the number of nodes in the syntax trees
-  of the package's loaded modules;
-- ``inputs``: the same seconds for a call and for printing its result, or for a report, for a
-  large input and for a part of this input; ``MB`` is the peak memory minus the memory before.
+- ``start``: the CPU time and the wall time until a process has imported the package, shown a help,
+  or rechecked a study of 20 trials on SQLite; and the number of nodes in the syntax trees of the
+  package's loaded modules;
+- ``inputs``: both times for a call and for printing its result, or for a report, with a large
+  input and with a part of this input; ``MB`` is the peak memory minus the memory before the call.
 
 Nothing else should run at the same time. The measurements take some minutes.
 """
@@ -61,7 +61,7 @@ print(json.dumps([sys.modules[name].__file__ for name in names]))
 
 
 def noisy(trial: optuna.Trial, seed: int) -> float:
-    """Return a value that a seed changes."""
+    """Return a value that depends on the seed."""
     return (trial.suggest_float("x", 0, 1) - 0.3) ** 2 + 1e-3 * (seed % 7)
 
 
@@ -113,7 +113,8 @@ def report(n_trials: int) -> Callable[[], object]:
     return write
 
 
-# The function for each input, the sizes of a part and of the whole, and a small size to try.
+# The function for each input, the sizes of a part and of the whole input, and a small size for
+# test runs.
 INPUTS: dict[str, tuple[Callable[..., Callable[[], object]], tuple[tuple[int, ...], ...]]] = {
     "compare_values, arms × rows": (values, ((40, 6), (80, 6), (8, 6))),
     "compare_values, arms × long rows": (values, ((2, 10_000), (2, 100_000), (2, 100))),
@@ -149,7 +150,7 @@ def in_a_process(code: str, folder: str) -> tuple[Results, Any]:
 
 
 def measure_start(code: str) -> Results:
-    """Return the cost of a new process that runs some code, and how many nodes it loads."""
+    """Return the cost of a new process that runs some code, and its number of loaded nodes."""
     with tempfile.TemporaryDirectory() as folder:
         storage = open_storage(f"sqlite:///{folder}/study.db")
         study = optuna.create_study(storage=storage, study_name="study")

@@ -1,8 +1,8 @@
 """Greedy, annealing and random restarts on digits: the comparison behind ``make demo``.
 
-Each of the three samplers gets 10 seeds x 30 trials, and so do two other uses of the same
-compute: the learning rate, and an average of 30 networks. The studies are kept in ``demo.db``, so
-a second run shows the same tables at once; the report is written to ``demo.html``.
+Each of the three samplers gets 10 seeds × 30 trials. Two other uses of the same compute get as
+much: the learning rate, and an average of 30 networks. The studies are kept in ``demo.db``, so a
+second run shows the same tables at once. The report is written to ``demo.html``.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(), help="folder of demo.db, demo.html")
     args = parser.parse_args()
 
-    # Otherwise TensorFlow's notices would be the first that a new user sees.
+    # Otherwise, TensorFlow's notices would be the first output that a new user sees.
     load_libraries()
-    # The training is short, because the initial weights then matter most.
+    # Training is short, because initial weights matter most in short training.
     objective = adnn.InitOffsetObjective(
         adnn.MLP(hidden=(64, 64)),
         adnn.load_dataset("digits"),

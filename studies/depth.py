@@ -1,8 +1,9 @@
 """One planned claim on depth: does Algorithm 1 help the paper's models of four hidden layers?
 
 In `paper_size.py`, Algorithm 1 was better than random restarts in the two models with four hidden
-layers, and worse in the shallower models. This was noticed afterwards, so it is no evidence. Here,
-it is one planned claim on new seeds. ``DECLARATION`` was committed before the first training run.
+layers, and worse in the shallower models. This was noticed after the runs, so it is not evidence.
+This study makes one planned claim on new seeds. ``DECLARATION`` was committed before the first
+training run.
 
 The setting is the same as in `paper_size.py`. The results are written seed by seed, and the same
 command continues them, trial by trial. Two processes may share the work: one has ``--models
@@ -65,8 +66,8 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
 def test_accuracies(models: Results) -> dict[str, dict[str, float]]:
     """Return the test accuracy of each arm, averaged over both models, by seed.
 
-    Only seeds that are complete in both models are included. The result is in the form that
-    ``adnn_optuna.compare_values`` takes.
+    Only seeds that are complete in both models are included. :func:`adnn_optuna.compare_values`
+    accepts the result.
     """
     of_models = [models.get(name, {}) for name in FIRST]
     seeds = [seed for seed in of_models[0] if all(seed in of for of in of_models)]
@@ -84,7 +85,7 @@ def is_done(results: Results) -> bool:
 
 
 def n_done(results: Results) -> int:
-    """Return how many seeds are complete in both models."""
+    """Return the number of seeds that are complete in both models."""
     return len(results["test"][LABELS["greedy"]])
 
 
@@ -95,7 +96,7 @@ def difference(results: Results) -> dict[str, Any]:
 
 
 def finding(results: Results) -> str:
-    """Return the verdict on the claim with its numbers; before the end, how much is done."""
+    """Return the verdict on the claim with its numbers, or the number of complete seeds so far."""
     planned = len(results["setting"]["seeds"])
     if not is_done(results):
         return f"open: {n_done(results)} of {planned} planned seeds are complete"

@@ -1,7 +1,7 @@
-"""How often claims are false and CIs wrong, and how wrong estimates are: simulations.
+"""Simulated shares of false claims and of CIs that miss, and errors of estimates.
 
 Guides and docs/how/statistics.md quote these rates. The package's own functions judge simulated
-worlds whose truth is known. Each finished case is a line of a file, so the study continues after a
+data with known true values. Each finished case is a line of a file, so the study continues after a
 kill. All cases take about half an hour, and with ``--quick`` about 15 seconds.
 """
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 Rates = dict[str, np.ndarray]
-"""The outcome of each simulated world, by what is measured: true or false, or a number."""
+"""For each measured quantity, the outcome in each simulated world: true or false, or a number."""
 
 
 def planned(differences: np.ndarray) -> list[Ends]:
@@ -79,7 +79,7 @@ ARMS: Mapping[str, Callable[..., np.ndarray]] = {
 
 
 def with_collapses(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Return normal values, of which a tenth is lower by 15 standard deviations."""
+    """Return normal values; a tenth of them is lower by 15 standard deviations."""
     return rng.standard_normal(shape) - 15 * (rng.random(shape) < 0.1)
 
 
@@ -121,7 +121,7 @@ def added_seeds(rng: np.random.Generator, worlds: int) -> Rates:
     later = {}
     for n_shares in (AFTER_FIXED, 1):
         later[n_shares] = np.zeros(worlds, bool)
-        # A CI contains 0 unless the e-process of 0 reached the threshold.
+        # A CI contains 0 unless the e-process for 0 reached the threshold.
         for world in np.flatnonzero(largest >= n_shares / ALPHA):
             low, _ = sequential_interval(differences[world], n_shares)
             later[n_shares][world] = low > 0
@@ -166,7 +166,7 @@ class EqualModels:
         self._y = np.sign(signal + rng.standard_normal(N_EXAMPLES))
 
     def differences(self, is_test: np.ndarray) -> np.ndarray:
-        """Train both on the other rows of each split; return the differences of test accuracies.
+        """Train both on the other rows of each split; return differences of test accuracies.
 
         ``is_test`` has the shape (splits, examples).
         """
@@ -183,7 +183,7 @@ class EqualModels:
         return shares[0] - shares[1]
 
     def random_splits(self, n: int) -> np.ndarray:
-        """Return the test rows of random splits: a fifth of all rows."""
+        """Return the test rows of random splits; each split tests a fifth of all rows."""
         places = self._rng.permuted(np.tile(np.arange(N_EXAMPLES), (n, 1)), axis=1)
         return places < N_EXAMPLES // 5
 
@@ -194,7 +194,7 @@ class EqualModels:
 
 
 def for_new_data(differences: np.ndarray) -> bool:
-    """Return whether the CI of Nadeau and Bengio excludes 0, for splits with a fifth of tests."""
+    """Return whether the CI of Nadeau and Bengio excludes 0; a fifth of the rows are for tests."""
     n = len(differences)
     error = math.sqrt((1 / n + 1 / 4) * differences.var(ddof=1))
     return has_claim(student_ends(float(differences.mean()), error, n - 1, 1))
@@ -308,11 +308,12 @@ class World(NamedTuple):
         n: The number of examples.
         n_trials: The number of trials.
         spread: The standard deviation of the trials' true values.
-        common: The share of the variance of an example's score that all trials have in common.
+        common: The share of the variance of an example's scores that is common to all trials.
         level: The mean true value.
-        is_loss: Whether scores are losses, log-normal; else right or wrong answers.
-        copies: The share of trials that are near copies of others.
-        group: How many examples belong together.
+        is_loss: Whether scores are log-normal losses; otherwise, scores are right or wrong
+            answers.
+        copies: The share of trials that are near copies of other trials.
+        group: The number of examples in a group.
     """
 
     n: int
@@ -359,7 +360,7 @@ class World(NamedTuple):
 
 
 def found_in(world: World, seed: int, n_splits: int) -> tuple[RandomSplits, float, float]:
-    """Return the result of random splits in a world, the reported value and the true value."""
+    """Return the result of random splits, the reported value and the true value in a world."""
     scores, truth, groups = world.draw(np.random.default_rng(seed))
     measure = Means(
         scores.astype(np.float32),
@@ -415,17 +416,17 @@ class Predictions(NamedTuple):
     truth: np.ndarray
 
 
-N_TRIED = 25  # The trials of a study with a metric.
+N_TRIED = 25  # The number of trials in a study with a metric.
 
 
 def shared_noise(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Return normal noise of shape (examples, trials), of which trials share 60%."""
+    """Return normal noise of shape (examples, trials); trials share 60% of its variance."""
     of_examples, own = rng.standard_normal((n, 1)), rng.standard_normal((n, N_TRIED))
     return math.sqrt(0.6) * of_examples + math.sqrt(0.4) * own
 
 
 def of_scores(rng: np.random.Generator) -> Predictions:
-    """Return scores of 60 examples, of which 6 are positive. The true metric is the AUC."""
+    """Return scores of 60 examples, 6 of them positive. The true metric is the AUC."""
     separation = 2.2 + 0.3 * rng.standard_normal(N_TRIED)
     labels = (np.arange(60) < 6).astype(int)
     predicted = labels[:, np.newaxis] * separation + shared_noise(rng, 60)
@@ -433,7 +434,7 @@ def of_scores(rng: np.random.Generator) -> Predictions:
 
 
 def of_classes(rng: np.random.Generator) -> Predictions:
-    """Return predicted classes of 60 examples, of which 6 are positive. The true metric is F1."""
+    """Return predicted classes of 60 examples, 6 of them positive. The true metric is F1."""
     labels, scores, auc = of_scores(rng)
     threshold, positive = 1.5, 0.1
     separation = math.sqrt(2) * ndtri(auc)
@@ -527,7 +528,8 @@ def small_steps(rng: np.random.Generator, worlds: int) -> Rates:
     for n_params in (5, 20):
         reported, estimated = [], []
         for _ in range(worlds):
-            # Far from 0, fewer examples are right, but each example has its own best direction.
+            # Far from 0, fewer examples are classified correctly, but each example has its own
+            # best direction.
             effects = rng.standard_normal((n, n_params))
             noise = rng.standard_normal(n)
             tried = [rng.standard_normal(n_params) / math.sqrt(n_params)]
@@ -679,9 +681,9 @@ CASES = (
 
 
 def run(file: Path, cases: tuple[Case, ...], most: int | None = None) -> Iterator[Results]:
-    """Yield the rates of each case, from ``most`` worlds or fewer.
+    """Yield the rates of each case, from at most ``most`` worlds.
 
-    A case that the file contains is not simulated again.
+    If the file contains a case, the case is not simulated again.
     """
     done = {}
     if file.exists():
@@ -699,7 +701,7 @@ def run(file: Path, cases: tuple[Case, ...], most: int | None = None) -> Iterato
 
 
 def measured(case: Case, worlds: int) -> list[dict[str, object]]:
-    """Return the mean of each rate of a case, with its standard error."""
+    """Return the mean and the standard error of each rate of a case."""
     rows: list[dict[str, object]] = []
     for name, values in case.simulate(np.random.default_rng(0), worlds).items():
         mean, error = float(np.mean(values)), float(np.std(values)) / math.sqrt(len(values))
@@ -708,18 +710,18 @@ def measured(case: Case, worlds: int) -> list[dict[str, object]]:
 
 
 def rate(row: Mapping[str, float]) -> str:
-    """Return a rate as text, with its standard error. A share is in percent."""
+    """Return a rate with its standard error as text. A share is in percent."""
     factor, unit = (100, "%") if row["is_share"] else (1, "")
     mean, error = factor * row["mean"], factor * row["error"]
     if error == 0:
         return f"{mean:g}{unit}"
-    # The error has one significant digit, or two if it begins with 1, and at most 3 decimals.
+    # The error has one significant digit, or two if the first digit is 1, and at most 3 decimals.
     decimals = min(max(math.ceil(math.log10(2 / error) - 1e-9), 0), 3)
     return f"{mean:.{decimals}f} ± {error:.{decimals}f}{unit}"
 
 
 def summary(results: Results) -> str:
-    """Return a section for each case: its setting and its rates."""
+    """Return a section for each case, with its setting and its rates."""
     found = {of_case["case"]: of_case for of_case in results["cases"]}
     sections = []
     for case in CASES:

@@ -1,7 +1,8 @@
-"""Draw all figures of the studies again from the committed results, and write their tables.
+"""Draw all figures of the studies from the committed results, and write the tables.
 
 The tables are in ``README.md``, the pages of ``studies/`` and three pages of ``docs/``, between
-comments that name the tables. Drawing figures needs Chromium or Chrome; ``--tables`` draws none.
+comments that name the tables. Drawing figures needs Chromium or Chrome; ``--tables`` only writes
+tables.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ PAGES = (
 
 
 def blocks() -> dict[str, str]:
-    """Return the text of each block by name, from the committed results."""
+    """Return the text of each block by name, computed from the committed results."""
     written = {study.name: study.summary(study.load()) for study in STUDIES}
     claims = [claim for e in EXPERIMENTS for claim in e.claims(e.load())]
     written["claims"] = markdown_table(
@@ -121,7 +122,7 @@ def blocks() -> dict[str, str]:
 
 
 def how_sure() -> str:
-    """Return the claims on the paper and on offsets as rows with verdict and number of seeds."""
+    """Return the claims on the paper and on offsets as rows, with verdict and number of seeds."""
     draws = baselines.rows(baselines.EXPERIMENT.load())
     within, n_draws = sum(row["is_within"] for row in draws), int(draws[0]["draws"])
     published = max(model.gain for model in PUBLISHED.values())
@@ -184,7 +185,7 @@ def how_sure() -> str:
 
 
 def headlines() -> dict[str, str]:
-    """Return the findings for the README, and the findings for the page of findings."""
+    """Return the findings for the README, and the findings for their own page."""
     draws = baselines.rows(baselines.EXPERIMENT.load())
     within = sum(row["is_within"] for row in draws)
     walks = [
@@ -333,7 +334,7 @@ def span(values: Iterable[float]) -> str:
 
 
 def with_blocks(text: str, written: dict[str, str]) -> str:
-    """Return a page with its blocks replaced."""
+    """Return a page after its named blocks have been replaced."""
 
     def replaced(match: re.Match[str]) -> str:
         name = match["name"]

@@ -1,8 +1,9 @@
-"""Six samplers on the paper's six models: same seeds, same budget, gain on the test images.
+"""Six samplers on the paper's six models, with the same seeds and budget: gains on test images.
 
-Unlike in the paper's experiments, a search selects on 10,000 validation images, and the arms are
-compared by the accuracy of their best trials on the 10,000 test images. Each hidden layer has one
-offset for its weights and one for its biases, within ±0.2. Algorithm 1 changes all together.
+Unlike in the paper's experiments, a search selects on 10,000 validation images. Arms are compared
+by the accuracy of their best trials on the 10,000 test images. Each hidden layer has one offset
+for its weights and one for its biases, within ±0.2. Algorithm 1 sets all offsets to the same
+value.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def tpe(seed: int, _: int | None) -> BaseSampler:
 
 
 def cma_es(seed: int, _: int | None) -> BaseSampler:
-    # The first mean of CMA-ES is the middle of the space, which is the baseline network.
+    # The first mean of CMA-ES is the centre of the space, which is the baseline network.
     return CmaEsSampler(seed=seed)
 
 
@@ -69,7 +70,7 @@ class Settings:
     """The searches that are computed.
 
     Args:
-        size: The size of the trainings; 10,000 of the 60,000 images are for validation.
+        size: The size of the training runs; 10,000 of the 60,000 images are for validation.
         trials: The trials of each search.
         seeds: The number of seeds.
     """
@@ -87,7 +88,7 @@ SETTINGS = {
 
 
 def run(settings: Settings, storage: str) -> Iterator[Results]:
-    """Compare the samplers on one model after the other, the shallow models first."""
+    """Compare the samplers on one model after another, the shallow models first."""
     models: Results = {}
     for name in sorted(settings.size.models, key=lambda name: len(adnn.PAPER_MODELS[name].hidden)):
         model = adnn.PAPER_MODELS[name]
@@ -134,7 +135,7 @@ def figures(results: Results) -> dict[str, go.Figure]:
                 **panel_of(i),
             )
         shown.add_vline(x=0, line={"color": "gray", "width": 1}, **panel_of(i))
-        # The samplers' names are shown once in each row, beside its first panel.
+        # Each row shows the samplers' names once, beside its first panel.
         shown.update_yaxes(showticklabels=i % 3 == 0, autorange="reversed", **panel_of(i))
     setting = results["setting"]
     shown.update_layout(

@@ -1,10 +1,10 @@
 """The index protocol as an executable specification: up to 1,000 workers, slow calls and failures.
 
 Workers share a list of trials, as ``docs/how/indices.md`` describes. Each call of the storage
-takes a random time, half of it before and half of it after its effect, so a worker reads an older
-state. With failures, a fifth of the workers die and are replaced, a fifth are suspended until
-other workers take them for dead, and the storage is away for a minute. The simulation takes ten
-minutes, and continues if it was stopped.
+takes a random time, half of it before its effect and half of it after, so a worker may read an old
+state. With failures, a fifth of the workers die and are replaced. Another fifth are suspended
+until other workers take them for dead, and the storage is away for a minute. The simulation takes
+ten minutes. If it is stopped, the next run continues it.
 """
 
 from __future__ import annotations
@@ -23,24 +23,25 @@ from _common import TRIED, Results, Study, markdown_table, write_json
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Wait = float  # The seconds until a worker goes on.
+Wait = float  # The seconds until a worker continues.
 
 TRIALS_OF_EACH = 5
 SECONDS_OF_TRAINING = 30.0
-# A worker without a heartbeat for this time is taken for dead by the next worker that reads.
+# After this time without a heartbeat, the next worker that reads takes a worker for dead.
 SECONDS_UNTIL_MISSED = 120.0
 SECONDS_AWAY = 60.0
 WORKERS = (10, 100, 1000)
-LATENCIES = (0.002, 0.05, 0.5)  # Means, in seconds.
+LATENCIES = (0.002, 0.05, 0.5)  # Mean latencies, in seconds.
 REPETITIONS = 20
 SEEDS_OF = {1000: 3}  # Other numbers of workers have REPETITIONS seeds.
-# Two rules of the protocol, each of which is left out in some runs to show its effect: to read the
-# trials again after writing an index, and to end a dead worker's trial before taking its index.
+# Two rules of the protocol; some runs omit one of them to show its effect. The rules are to read
+# the trials again after writing an index, and to end a dead worker's trial before taking its
+# index.
 RULES = ("look again", "end the dead")
 
 
 class Trial(NamedTuple):
-    """A trial that runs."""
+    """A running trial."""
 
     number: int
     owner: int
@@ -68,7 +69,7 @@ class World:
     seconds_to_begin: list[float] = dataclasses.field(default_factory=list)
 
     def half_a_call(self) -> Wait:
-        """Return the seconds of a request or of its answer; more while the storage is away."""
+        """Return the seconds of a request or of its answer, including the time without storage."""
         began, ended = self.away
         waiting = max(ended - self.now, 0.0) if self.now >= began else 0.0
         return waiting + self.rng.expovariate(2 / self.latency)
@@ -88,19 +89,19 @@ class World:
         return trial is not None
 
     def is_missed(self, worker: int) -> bool:
-        """Return whether a worker has had no heartbeat for so long that it is taken for dead."""
+        """Return whether a worker's last heartbeat is so old that the worker is taken for dead."""
         return self.now - self.last_sign[worker] > SECONDS_UNTIL_MISSED
 
 
 @dataclasses.dataclass
 class Found:
-    """The trials that a worker has read: indices of all results, and live trials by number."""
+    """The trials that a worker has read: the indices of all results, and live trials by number."""
 
     results: set[int | None] = dataclasses.field(default_factory=set)
     live: dict[int, Trial] = dataclasses.field(default_factory=dict)
 
     def taken(self, own: int) -> set[int | None]:
-        """Return the indices that results and other live trials have."""
+        """Return the indices of results and of other live trials."""
         return self.results.union(t.index for t in self.live.values() if t.number != own)
 
     def without_index(self, own: int) -> int:
@@ -127,7 +128,7 @@ def read(world: World, found: Found) -> Iterator[Wait]:
 
 
 def take_an_index(world: World, own: int) -> Iterator[Wait]:
-    """Choose and write a free index, read again, and repeat if another trial has the index."""
+    """Choose a free index, write it, and read again. Repeat if another trial has the index."""
     found = Found()
     has_given_way = False
     while True:
@@ -138,7 +139,7 @@ def take_an_index(world: World, own: int) -> Iterator[Wait]:
         index = world.rng.choice(first)
         yield world.half_a_call()
         if not world.write(own, index):
-            return  # This worker was taken for dead, and its trial was ended.
+            return  # Another worker took this worker for dead and ended its trial.
         yield world.half_a_call()
         if "look again" not in world.rules:
             return
@@ -199,12 +200,12 @@ def run(n_workers: int, latency: float, seed: int, *, fails: bool, rules: frozen
                 del jobs[name]
                 start(n_started, world.now)
                 n_started += 1
-            else:  # The worker wakes up after it was taken for dead.
+            else:  # The worker wakes up after other workers took it for dead.
                 heapq.heappush(queue, (world.now + 2 * SECONDS_UNTIL_MISSED, name))
             continue
         wait = next(jobs[name], None)
         if wait is not None:
-            # A worker has heartbeats while it waits, whatever it waits for.
+            # A waiting worker sends heartbeats during each kind of wait.
             world.last_sign[name] = world.now + wait
             heapq.heappush(queue, (world.now + wait, name))
     return world
@@ -271,7 +272,7 @@ STUDY = Study("index_protocol", lambda _: {}, summary)
 
 
 def known_after(results: Results, known: list[Results]) -> list[Results]:
-    """Return the known cells that the results do not hold yet."""
+    """Return the known cells that are missing in the results."""
     return [found for found in known if found not in results["cells"]]
 
 

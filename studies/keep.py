@@ -1,8 +1,9 @@
-"""Loops that keep changes: how many of 100 changes that do nothing does each rule keep?
+"""Loops that keep changes: of 100 changes without effect, how many does each rule keep?
 
 Whole loops are simulated in arrays, with noise of several kinds. The rules are ``adnn.keep`` and
-three rules that people use. They keep a change if its run is better than the best so far, if two
-reruns are better, too, or if the mean of three runs is better. A change builds on the best so far.
+three rules that people use. One keeps a change if its run is better than the best so far. One also
+requires two better reruns. One compares the mean of three runs. Each change starts from the best
+version so far.
 """
 
 from __future__ import annotations
@@ -48,13 +49,13 @@ LAWS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]] = 
         rng.random(shape) < 0.1, np.nan, rng.standard_normal(shape)
     ),
 }
-GAINS = (0, 2, 3)  # The gain of every tenth change, in sd. With 0, no change does anything.
+GAINS = (0, 2, 3)  # The gain of every tenth change, in sd. With 0, no change has an effect.
 
 
 class Judgement(NamedTuple):
-    """A rule's decision on one change in each loop: whether it is kept, its runs, reported gain.
+    """A rule's decision on one change in each loop: whether it is kept, runs, reported gain.
 
-    ``best`` is the state of the rule in the loops that keep the change.
+    ``best`` is the rule's state in the loops that keep the change.
     """
 
     kept: np.ndarray
@@ -64,7 +65,7 @@ class Judgement(NamedTuple):
 
 
 class Keep:
-    """The rule of ``adnn.keep``. The state is the best runs' mean, number and worst value."""
+    """The rule of ``adnn.keep``. Its state is the best runs' mean, number and worst value."""
 
     n_first, n_runs = N0, MAX_RUNS
 
@@ -75,7 +76,7 @@ class Keep:
         return self._state(values, np.ones(len(values), dtype=bool))
 
     def judge(self, best: np.ndarray, values: np.ndarray) -> Judgement:
-        """Judge one change in each loop; all runs are passed, but the rule may use fewer."""
+        """Judge one change in each loop; the rule may use only some of the runs."""
         mean, n_best, worst = best
         cases = np.stack([n_best.astype(int), self._degrees])
         unique, places = np.unique(cases, axis=1, return_inverse=True)
@@ -138,7 +139,7 @@ RULES: dict[str, Callable[[], Any]] = {
 
 
 def simulate(name: str, law: str, gain: float, loops: int, seed: int = 0) -> dict[str, float]:
-    """Return a rule's rates in whole loops, in which every tenth change gains ``gain`` sd."""
+    """Return a rule's rates in whole loops; every tenth change gains ``gain`` sd."""
     rng = np.random.default_rng(seed)
     rule = RULES[name]()
     first = LAWS[law](rng, (loops, rule.n_first))
@@ -202,7 +203,7 @@ def summary(results: Results) -> str:
 
 
 def figures(results: Results) -> dict[str, go.Figure]:
-    """Return the kept changes of each rule: changes that do nothing, and changes that gain."""
+    """Return the changes that each rule keeps: changes without effect, and changes that gain."""
     titles = ("changes that do nothing, kept of 100", "changes of 2 sd, kept [%]")
     figure = panels(titles, "", "", columns=2)
     false = {}

@@ -1,7 +1,7 @@
-"""The picture of README and of the front page: how much of a best score is luck.
+"""The picture of README and of the front page: the share of luck in a best score.
 
-The script rechecks README's study of an Optuna user, and draws the recheck on white and on black.
-This takes about ten seconds, and needs kaleido and Chromium.
+The script rechecks the study in README, and draws the result on white and on black. This takes
+about ten seconds, and needs kaleido and Chromium.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WINE = datasets.load_wine(return_X_y=True)
 
 
 def evaluate(trial: optuna.Trial, seed: int) -> float:
-    """Return the accuracy of a forest in cross-validation."""
+    """Return a forest's accuracy in cross-validation."""
     trees = trial.suggest_int("trees", 2, 30)
     forest = ensemble.ExtraTreesClassifier(trees, random_state=seed)
     accuracy: float = model_selection.cross_val_score(forest, *WINE).mean()
@@ -56,7 +56,7 @@ SIZES = {
     "luck": Size(720, 380, title=23, caption=15, text=19, axis=17),
     "luck-small": Size(360, 340, title=17, caption=12, text=14, axis=13),
 }
-"""The pictures by their names; the small one is for telephones."""
+"""The pictures by name; the small picture is for phones."""
 
 
 def hero(figure: go.Figure, size: Size, text_color: str) -> go.Figure:

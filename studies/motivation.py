@@ -1,8 +1,8 @@
-"""Figures 1 and 2: accuracy over repeated runs, and too small, fitting and too large weights.
+"""Figures 1 and 2: accuracies of repeated runs, and initial weights of three sizes.
 
-Both figures are for scikit-learn's 8 x 8 digits, scored on the validation split. Figure 1 repeats
-a training on the same data, and on a new split in each run. Figure 2 trains an MLP from initial
-weights of three sizes.
+Both figures use scikit-learn's 8 × 8 digits, scored on the validation split. Figure 1 repeats a
+training on the same data, and with a new split in each run. In figure 2, the initial weights of an
+MLP are too small, suitable or too large.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Settings:
     Args:
         runs: The runs of each classifier.
         draws: The initializations of each size.
-        epochs: The length of training of figure 2.
+        epochs: The epochs of each training run in figure 2.
     """
 
     runs: int
@@ -72,7 +72,7 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
 
 
 def repeat(name: str, data: str, runs: int, storage: str) -> list[float]:
-    """Return the accuracy of each run of a classifier that has no initial weights."""
+    """Return the accuracy of each run of a classifier without initial weights."""
 
     def accuracy(trial: optuna.Trial) -> float:
         number = trial.suggest_int("run", 0, runs - 1)
@@ -97,7 +97,7 @@ def repeat(name: str, data: str, runs: int, storage: str) -> list[float]:
 
 
 def restarts(runs: int, storage: str) -> list[float]:
-    """Return the accuracy of an MLP from each of several initializations, on the same data."""
+    """Return the accuracies of an MLP from several initializations, on the same data."""
     result = adnn.search(
         adnn.InitOffsetObjective(adnn.MLP(hidden=(64,)), adnn.load_dataset("digits")),
         "random_restart",
@@ -124,7 +124,7 @@ def learning_curves(name: str, settings: Settings, storage: str) -> list[list[fl
         storage=storage,
         study_name=f"motivation/{name}/epochs={settings.epochs}",
         max_trial=settings.draws,
-        # With a pruner, the loss is stored after each epoch. This pruner never prunes.
+        # With a pruner, each epoch's loss is stored. This pruner never prunes.
         pruner=optuna.pruners.ThresholdPruner(lower=-1.0),
         show_progress_bar=True,
     )

@@ -1,14 +1,14 @@
 """What is the best use of the compute of ten training runs?
 
 The data are digits, Fashion-MNIST (2,000 images for training, 2,000 for validation) and two tables
-of scikit-learn; the name of a case says how it is trained. With one seed, all uses start from the
-same network, have the same data and equal compute, and are judged on the test set:
+of scikit-learn. The name of a case describes its training. For each seed, all uses start from the
+same network and have the same data and compute. They are compared on the test set:
 
-- ``random_restart``: the best of ten networks by the validation set
+- ``random_restart``: the best of ten networks by validation score
 - ``annealing``: a search of init offsets
 - ``learning_rate``: ten learning rates, by TPE
-- ``longer``: one training run with ten times the epochs, at its best epoch
-- ``ensemble``: the average of the ten networks
+- ``longer``: one training run with ten times the epochs, stopped at its best epoch
+- ``ensemble``: the average of ten networks
 - ``larger``: one network with ten times the weights (arXiv:2202.06985)
 
 The results are written case by case, and an interrupted run continues.
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 SAMPLERS = ("annealing", "random_restart")
 CONTROLS = ("learning_rate", "longer", "ensemble")
 USES = ("random_restart", "annealing", "learning_rate", "longer", "ensemble", "larger")
-# Each use against a single network, and averaging against each other use of all training runs.
+# Each use against a single network, and averaging against each other use of all ten runs.
 FAMILIES = (
     tuple((use, "single") for use in USES),
     tuple(
@@ -90,7 +90,7 @@ def diabetes(_: int) -> adnn.Dataset:
     from sklearn.datasets import load_diabetes
 
     x, y = load_diabetes(return_X_y=True)
-    # Standardised targets suit the learning rate.
+    # The learning rate suits standardised targets.
     return adnn.Dataset.from_arrays(x, (y - y.mean()) / y.std(), task="regression")
 
 
@@ -109,7 +109,7 @@ CASES = {
 
 
 def larger(dataset: adnn.Dataset, hidden: tuple[int, ...], times: int) -> tuple[int, ...]:
-    """Return wider hidden layers (all by one factor) with about ``times`` as many weights."""
+    """Return hidden layers with about ``times`` as many weights, all wider by the same factor."""
 
     def n_weights(factor: float) -> float:
         ends = math.prod(dataset.x_train.shape[1:]), dataset.num_classes or 1
@@ -122,7 +122,7 @@ def larger(dataset: adnn.Dataset, hidden: tuple[int, ...], times: int) -> tuple[
 
 
 def run(settings: Settings, storage: str) -> Iterator[Results]:
-    """Compare the uses in one case after the other."""
+    """Compare the uses in one case after another."""
     found: Results = {}
     for name, (load, hidden, training) in CASES.items():
         dataset = load(settings.training_rows)

@@ -1,9 +1,9 @@
-"""How good reported values and values on new data are, on held-out data of real data sets.
+"""Errors of reported values and of estimates for new data, measured on held-out data.
 
-Decision trees are tuned on four data sets of scikit-learn, with small, middle and large validation
-parts, by TPE, annealing and random search. The true value is the value on all examples that were
-used neither for training nor for validation. Each run is a line of a file, so the study continues
-after a kill. It takes an hour, and with ``--quick`` a minute.
+TPE, annealing and random search tune decision trees on four data sets of scikit-learn, with small,
+middle and large validation parts. The true value is the value on all examples that were used
+neither for training nor for validation. Each run is a line of a file, so the study continues after
+a kill. It takes an hour, or a minute with ``--quick``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DATA = ("breast_cancer", "diabetes", "digits", "wine")
-PARTS = {"small": 0.1, "middle": 0.2, "large": 0.4}  # The shares of examples for validation.
+# The shares of the examples that are for validation.
+PARTS = {"small": 0.1, "middle": 0.2, "large": 0.4}
 TRAINING = 0.25
 SAMPLERS = ("annealing", "random", "tpe")
 TRIALS = (30, 200)
@@ -42,7 +43,7 @@ class Tuning:
 
     Args:
         name: The data set.
-        part: The share of the validation examples.
+        part: The share of the examples that are for validation.
         repetition: The seed of the split.
     """
 
@@ -73,7 +74,7 @@ class Tuning:
         return adnn.log_scores(trial, self.scores(trial.number, "val"))
 
     def scores(self, number: int, part: str) -> np.ndarray:
-        """Return the scores of the examples of a part, by the tree of a trial."""
+        """Return the scores of a part's examples, by the tree of a trial."""
         rows = self.parts[part]
         predicted = self.models[number].predict(self._x[rows])
         if self.is_loss:
@@ -122,7 +123,7 @@ def run_cell(name: str, part: str, sampler: str, trials: int, repetition: int) -
 def cells(
     file: Path, repetitions: int, numbers: tuple[int, ...] = TRIALS
 ) -> Iterator[dict[str, Any]]:
-    """Yield all runs; a run that the file holds is not made again."""
+    """Yield all runs; runs in the file are not repeated."""
     made = {}
     if file.exists():
         for line in file.read_text(encoding="utf-8").splitlines():
@@ -149,7 +150,7 @@ def summed_up(made: list[dict[str, Any]]) -> Results:
                 key: float(np.mean([cell[key] for cell in group]))
                 for key in ("n", "reported", "expected", "half_width", "error")
             }
-            # The true value has an error, too, as the held-out examples are few.
+            # The true value has an error, too, because there are few held-out examples.
             allowed = [math.hypot(cell["half_width"], Z * cell["error"]) for cell in group]
             errors = [abs(cell["expected"]) for cell in group]
             means["covers"] = float(np.mean(np.less_equal(errors, allowed)))

@@ -1,11 +1,11 @@
-"""The paper's own size: does Algorithm 1 gain more than random restarts, and is it replicated?
+"""The paper's size: does Algorithm 1 gain more than random restarts, also on new seeds?
 
 The six models have the paper's training: all 60,000 images and 10 epochs. The best networks are
 selected by the paper's metric, the accuracy on the training images. The claims are on their
 accuracy on the 10,000 test images. There are three arms: Algorithm 1, simulated annealing and
 random restarts. Each arm has the same baseline network and 50 more trials. As in the paper, a walk
-is 50 steps of one δ; seeds take the paper's two values of δ in turn. The best networks of the
-searches are trained once more, beside their baseline network, from one new seed each.
+is 50 steps of one δ; seeds take the paper's two values of δ in turn. Finally, the best network of
+each search is trained once more from one new seed, and so is its baseline network.
 
 The results are written seed by seed, and the same command continues them, trial by trial.
 Two processes may share the work: one process has ``--models MNIST-4 MNIST-1 MNIST-2``, and the
@@ -60,14 +60,14 @@ NAMES = {"greedy": "Algorithm 1"}
 OF_RESTARTS = claims_on(ARMS)
 BASELINE = "baseline"
 OFFSETS = adnn.OffsetSpace(low=-0.2, high=0.2)  # 50 steps of the larger δ end at 0.15.
-# The arms whose best networks can be trained from another seed. A random restart itself is another
-# seed.
+# These arms have best networks that can be trained from another seed. Random restarts already
+# differ by their seeds.
 SEARCHES = ("greedy", "annealing")
 OF_REPLICATION = (("annealing", "greedy"), ("greedy", BASELINE), ("annealing", BASELINE))
 POOLED = "mean over the models"
-# The arms of an earlier setting, from which the results of some seeds were seen.
+# The arms of an earlier setting. Results of some of its seeds have been seen.
 EARLIER = (*ARMS, "learning_rate", "longer")
-# Models with four hidden layers come first, as the paper's largest claims are about them.
+# Models with four hidden layers come first, because the paper's largest claims are about them.
 FIRST = ("MNIST-4", "FMNIST-4")
 MODELS = (*FIRST, "MNIST-1", "FMNIST-1", "MNIST-2", "FMNIST-2")
 
@@ -78,7 +78,7 @@ class Settings:
 
     Args:
         size: The size of the training runs.
-        trials: The trials of each arm, besides the baseline network.
+        trials: The trials of each arm, in addition to the baseline network.
         seeds: The planned seeds.
         models: The models.
     """
@@ -90,16 +90,16 @@ class Settings:
 
 
 SETTINGS = {
-    # New seeds, because the means of some seeds below 10 were seen.
+    # These are new seeds, because the means of some seeds below 10 have been seen.
     "full": Settings(PAPERS, TRIALS, tuple(range(10, 18))),
     "quick": Settings(TINY, trials=2, seeds=(10, 11), models=MODELS[:1]),
 }
 
 
 def remember_runs(trainer: Trainer) -> None:
-    """Make a trainer train only once from each start, as arms share their baseline network.
+    """Make a trainer train once from each start, because arms share their baseline network.
 
-    A trained network also need not be trained again for its test.
+    A trained network is also reused for its test.
     """
     known: dict[Start, TrainingRun] = {}
     train = trainer.train_in_turn
@@ -117,14 +117,14 @@ def remember_runs(trainer: Trainer) -> None:
 
 
 def planned(settings: Settings) -> Iterator[tuple[str, int]]:
-    """Yield models and seeds in the order in which they are run."""
+    """Yield models and seeds in the order of their runs."""
     last = [name for name in settings.models if name not in FIRST]
     for names in ([name for name in settings.models if name in FIRST], last):
         yield from ((name, seed) for seed in settings.seeds for name in names)
 
 
 def run(settings: Settings, storage: str) -> Iterator[Results]:
-    """Compare on model after model and seed after seed."""
+    """Compare the arms on one model and seed after another."""
     known: Results = EXPERIMENT.load() if settings.size == PAPERS else {"models": {}}
     yield from run_units(EXPERIMENT.name, ARMS, settings, storage, known)
 
@@ -132,7 +132,7 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
 def run_units(
     study: str, arms: Sequence[str], settings: Settings, storage: str, known: Results
 ) -> Iterator[Results]:
-    """Compare arms on model after model and seed after seed, without the known units."""
+    """Compare the arms on one model and seed after another, without the known units."""
     opened = open_storage(storage)
     prefix = f"{study}/{settings.size.name}/trials={settings.trials}/"
     for name, seed in planned(settings):
@@ -145,7 +145,7 @@ def run_units(
 
 
 def done(storage: BaseStorage, prefix: str, known: Results) -> Results:
-    """Return all units (a model and a seed) that are done, also by other processes."""
+    """Return all complete units (a model and a seed), including those of other processes."""
     models: Results = {name: dict(known["models"].get(name, {})) for name in MODELS}
     for study in storage.get_all_studies():
         if "unit" in study.user_attrs and study.study_name.startswith(prefix):
@@ -170,7 +170,7 @@ def compared(
     delta = CHOSEN_DELTAS[seed % len(CHOSEN_DELTAS)]
     walk = DeltaStepSampler(deltas=(delta,), max_steps=settings.trials)
     with warnings.catch_warnings(), futures.ThreadPoolExecutor(1) as executor:
-        # The warning says that one seed decides nothing. Here, all seeds are judged together.
+        # The warning says that one seed decides nothing. This study judges all seeds together.
         warnings.filterwarnings("ignore", message=".* can decide nothing")
         comparison = adnn.compare(
             objective,
@@ -205,13 +205,13 @@ def compared(
 
 
 def of_units(results: Results, name: str) -> list[Results]:
-    """Return the units of a model, up to the first planned seed that is not done."""
+    """Return the units of a model, up to the first incomplete seed of the plan."""
     found, planned = results["models"].get(name, {}), map(str, results["setting"]["seeds"])
     return [found[seed] for seed in itertools.takewhile(found.__contains__, planned)]
 
 
 def n_done(results: Results) -> dict[str, int]:
-    """Return how many of the planned seeds of each model are done."""
+    """Return the number of complete planned seeds of each model."""
     return {name: len(of_units(results, name)) for name in PUBLISHED}
 
 
@@ -221,7 +221,7 @@ def accuracies(units: Sequence[Results]) -> dict[str, list[float]]:
 
 
 def replication(units: Sequence[Results]) -> dict[str, list[float]]:
-    """Return the gains on test images of each search's best networks, on one new seed each."""
+    """Return the test gains of each search's best network, on one new seed per search."""
     gains = {arm: [unit[arm]["replication"] for unit in units] for arm in SEARCHES}
     return {**gains, BASELINE: [0.0] * len(units)}
 
@@ -284,7 +284,7 @@ def figures(results: Results) -> dict[str, go.Figure]:
 
 
 def findings(results: Results) -> list[list[str]]:
-    """Return a row for each arm and question: the mean over models, and conclusive models."""
+    """Return a row for each arm and question: the mean over models, and the conclusive models."""
     of_restarts = differences(results, accuracies, OF_RESTARTS)
     of_replication = differences(results, replication, OF_REPLICATION)
     asked = (

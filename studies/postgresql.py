@@ -1,4 +1,4 @@
-"""A temporary PostgreSQL server for a test or a demonstration, from the installed package."""
+"""A temporary PostgreSQL server for tests and demonstrations, from the installed package."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def find_binaries() -> Path | None:
     on_path = shutil.which("pg_ctl")
     if on_path is not None:
         return Path(on_path).parent
-    # Debian has a folder for each version, which is not on the path.
+    # Debian has a folder for each version, and the folders are not on the path.
     found = sorted(
         Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name)
     )
@@ -29,7 +29,7 @@ def find_binaries() -> Path | None:
 
 
 class Server:
-    """A server with an empty database, for this host only; a context that removes it at its end.
+    """A server with an empty database, for this host only; its context removes it at the end.
 
     The data survive if a process dies, but not if the machine loses power.
     """
@@ -85,7 +85,7 @@ class Server:
         self._call("pg_ctl", "--wait", "-o", options, "-l", str(self._folder / "log"), "start")
 
     def stop(self) -> None:
-        """Stop the server at once, in the middle of its work, as a crash would."""
+        """Stop the server at once, in the middle of its work, as in a crash."""
         self._call("pg_ctl", "--wait", "--mode=immediate", "stop")
 
     def _call(self, program: str, *arguments: str) -> None:

@@ -1,12 +1,14 @@
-"""When do init offsets help? Gains over initializer, depth and length of training.
+"""When do init offsets help? Gains by initializer, depth and length of training.
 
-Fashion-MNIST, 12,800 training images, 128 units in each hidden layer, ReLU, SGD with learning rate
-0.01 and batches of 128; selection on 10,000 validation images, gains on the 10,000 test images.
-All samplers have the same budget and, in each regime, the same seeds:
+The data are Fashion-MNIST with 12,800 training images. Networks have 128 ReLU units in each hidden
+layer, and SGD has learning rate 0.01 and batches of 128. Samplers select on 10,000 validation
+images, and gains are measured on the 10,000 test images. In each regime, all samplers have the
+same budget and the same seeds:
 
 - ``greedy``: Algorithm 1, δ = 0.0025, one offset for all hidden layers
 - ``annealing``: an offset for each hidden layer's weights and biases, within ±0.1
-- ``annealing_stddev``: the same in units of the initializer's standard deviation, within ±1
+- ``annealing_stddev``: like ``annealing``, in units of the initializer's standard deviation,
+  within ±1
 - ``annealing_shared``: one offset for all hidden layers, within ±0.1
 - ``random_restart``: the control, new initial weights for each trial
 """
@@ -106,8 +108,8 @@ class Settings:
     training_rows: int = 12_800
 
 
-# The regime and the sampler to confirm were chosen on seeds from 1000 on, before any seed from 0
-# on was run. They are Glorot, four hidden layers and one epoch, and annealing_shared.
+# The regime and the sampler to confirm were chosen with seeds 1000 and above, before seeds 0 and
+# above were run. They are Glorot, four hidden layers and one epoch, and annealing_shared.
 _WITH_SHARED = ("greedy", "annealing_shared", "random_restart", "annealing")
 CHOICE = Regime(
     "Glorot", 4, 1, (1000, 4), 50, ("greedy", "annealing_shared", "random_restart"), "choice"
@@ -117,7 +119,7 @@ PROTOTYPE = Regime("Glorot", 1, 1, (0, 20), 50, _WITH_SHARED, "prototype")
 
 
 def grid(seeds: int, trials: int, epochs: tuple[int, ...]) -> tuple[Regime, ...]:
-    """Return the grid over initializer, depth and length of training, short training first."""
+    """Return the grid over initializer, depth and length of training; short training is first."""
     samplers = ("greedy", "annealing", "annealing_stddev", "random_restart")
     return tuple(
         Regime(initializer, layers, length, (100, seeds), trials, samplers)
@@ -139,7 +141,7 @@ SETTINGS = {
 
 
 def run(settings: Settings, storage: str) -> Iterator[Results]:
-    """Compare the samplers in one regime after the other."""
+    """Compare the samplers in one regime after another."""
     dataset = first_rows(adnn.load_dataset("fashion_mnist"), settings.training_rows)
     done: list[Results] = []
     for regime in settings.regimes:
@@ -194,7 +196,7 @@ def title(cell: Results) -> str:
 
 
 def finite_gains(cell: Results, label: str) -> np.ndarray:
-    """Return the gains on test images, without seeds whose training runs diverged."""
+    """Return the test gains, without seeds whose training runs diverged."""
     gains = np.array(cell["searches"][label]["test_gain"])
     return gains[np.isfinite(gains)]
 

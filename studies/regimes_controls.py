@@ -8,12 +8,12 @@ and compute:
 - ``greedy`` (Algorithm 1, δ = 0.0025) and ``annealing``: one offset for all hidden layers, within
   ±0.025
 - ``random_restart``: new initial weights for each trial
-- ``longer``: one training run of the baseline network for the epochs of all trials
+- ``longer``: one training run of the baseline network, for the total epochs of all trials
 - ``learning_rate``: the baseline network at other learning rates, by TPE
 - ``constant``: one offset for all hidden layers, on a grid
-- ``ensemble``: the average of one baseline network for each trial
+- ``ensemble``: an average of baseline networks, one for each trial
 
-The results are written cell by cell. A run trains only the missing cells, and the missing arms of
+The results are written cell by cell. A run trains only missing cells, and arms that are missing in
 committed cells.
 """
 
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from adnn_optuna.engine.records import SearchRecord
     from adnn_optuna.stats.paired_differences import PairedDifference
 
-# The offset that Algorithm 1 reaches in 10 trials, so that all arms search offsets of its size.
+# Algorithm 1 reaches this offset in 10 trials, so all arms search offsets of this size.
 SPACE = adnn.OffsetSpace(low=-0.025, high=0.025, scope="shared")
 SAMPLERS: dict[str, SamplerSpec] = {
     "greedy": DeltaStepSampler(deltas=(0.0025,)),
@@ -65,8 +65,8 @@ SAMPLERS: dict[str, SamplerSpec] = {
 CONTROLS = ("longer", "learning_rate", "constant", "ensemble")
 OFFSETS = ("greedy", "annealing")
 
-# The better arm by colour: offsets (blue), neither (white), the other arm (orange). Beyond ±10 pp,
-# the colour stays the same.
+# The colour shows the better arm: offsets (blue), neither (white) or the other arm (orange).
+# Beyond ±10 pp, the colour does not change.
 COLOR_SCALE = [[0, COLORS[1]], [0.5, "#f7f7f7"], [1, COLORS[0]]]
 LIMIT = 10
 
@@ -91,14 +91,14 @@ class Settings:
 
 
 SETTINGS = {
-    # No seed of `regimes.py` is used again.
+    # The seeds of `regimes.py` are not used again.
     "full": Settings((0.01, 0.05, 0.2), (1, 3, 10), (200, 10), 10),
     "quick": Settings((0.05,), (1,), (200, 2), 2, training_rows=640),
 }
 
 
 def run(settings: Settings, storage: str) -> Iterator[Results]:
-    """Compare the arms in one cell after the other, short training first."""
+    """Compare the arms in one cell after another, with short training first."""
     dataset = first_rows(adnn.load_dataset("fashion_mnist"), settings.training_rows)
     first, count = settings.seeds
     is_full = settings == SETTINGS["full"]
@@ -168,12 +168,12 @@ def values_of(runs: Sequence[SearchRecord]) -> Results:
 
 
 def controls_of(cell: Results) -> tuple[str, ...]:
-    """Return the controls that were run in a cell."""
+    """Return the controls that a cell has."""
     return tuple(control for control in CONTROLS if control in cell["arms"])
 
 
 def chosen(cell: Results, labels: tuple[str, ...]) -> str:
-    """Return the best arm by the selection metric; the test would add a selection bias."""
+    """Return the best arm by the selection metric; selection by test would add a bias."""
     return max(labels, key=lambda label: float(np.mean(cell["arms"][label]["selected_by"])))
 
 
@@ -187,7 +187,7 @@ def differences(cell: Results) -> tuple[PairedDifference, PairedDifference]:
 
 def figures(results: Results) -> dict[str, go.Figure]:
     setting = results["setting"]
-    # Labels as text, so that all cells are equally wide.
+    # The labels are text, so all cells have the same width.
     epochs, rates = [[str(v) for v in setting[name]] for name in ("epochs", "learning_rates")]
     shown = panels(
         ["… minus random restarts", "… minus the best other use of the same compute"],
@@ -254,19 +254,19 @@ def smallest_loss(results: Results) -> str:
 
 
 def how_often_longer_is_better(results: Results) -> str:
-    """Return in how many settings one longer training run is better than offsets."""
+    """Return the number of settings in which one longer training run is better than offsets."""
     verdicts = [(d.other, d.verdict) for _, d in map(differences, results["cells"])]
     return f"{verdicts.count(('longer', 'worse'))} of {len(verdicts)}"
 
 
 def n_open(results: Results) -> int:
-    """Return how many settings are planned and not run yet."""
+    """Return the number of planned settings that have not run yet."""
     setting = results["setting"]
     return len(setting["learning_rates"]) * len(setting["epochs"]) - len(results["cells"])
 
 
 def example(results: Results) -> str:
-    """Return the accuracies in the setting in which regimes.py confirmed that offsets help."""
+    """Return the accuracies in the setting for which regimes.py confirmed that offsets help."""
     cell = next(c for c in results["cells"] if (c["learning_rate"], c["epochs"]) == (0.01, 1))
     tests = {label: of["test"] for label, of in cell["arms"].items()}
     accuracies = [

@@ -1,10 +1,10 @@
-"""What replicates inside a search are worth: a part of the budget evaluates the best again.
+"""The benefit of replicates: a search spends a part of its budget on evaluating the best again.
 
-Replicates are evaluations of the best trials again. The study measures the regret of a search's
-recommendation on the tables of ``sampler_tables.py``, by the share of replicates, at equal numbers
-of evaluations. Without replicates, a search recommends its best value. Differences are paired by
-table and seed. The default share was chosen on the tables for tuning; ``--final`` uses the other
-tables. Twelve seeds take two hours, and a final seed takes six minutes.
+Replicates are repeated evaluations of the best trials. The study measures the regret of a search's
+recommendation for several shares of replicates, on the tables of ``sampler_tables.py``. The number
+of evaluations is the same. Without replicates, a search recommends its best value. Differences are
+paired by table and seed. The default share was chosen on the tables for tuning; ``--final`` uses
+the other tables. Twelve seeds take two hours, and a final seed takes six minutes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import adnn_optuna as adnn
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The searches that are run on each table of a group.
+    """The searches on each table of a group.
 
     Args:
         samplers: The names of the samplers.
@@ -129,7 +129,7 @@ STUDY = Study("replicates", lambda _: {}, summary)
 
 
 def run(seeds: int, plans: dict[str, Plan], *, quick: bool) -> None:
-    """Run all cases that are not stored, and write each result at once."""
+    """Run all cases that are not stored, and write each result when it is ready."""
     folder = TRIED if quick else HERE
     file = TRIED / ("replicates_quick.jsonl" if quick else "replicates.jsonl")
     file.parent.mkdir(parents=True, exist_ok=True)

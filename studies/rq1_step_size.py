@@ -1,9 +1,10 @@
 """RQ1, figure 4: the best gain of Algorithm 1 against its step size δ, for the six models.
 
 The unit of the tests is the seed, because the steps of one walk start from the same weights and
-are not independent. Each seed walks with each δ from its own network. Two questions are tested
-between seeds. Do best gains differ between the values of δ (Friedman's test, seeds as blocks)?
-Does the gain depend on the trial's number (Spearman's ρ of each seed's walk, sign flips)?
+are not independent. Each seed has its own network, and a walk from it with each δ. Two questions
+are tested between seeds. First, do best gains differ between the values of δ? This is Friedman's
+test, with seeds as blocks. Second, does the gain depend on the trial's number? This is a sign-flip
+test of Spearman's ρ of each seed's walk.
 """
 
 from __future__ import annotations
@@ -49,11 +50,12 @@ SETTINGS = {
 
 
 def run(settings: Settings, storage: str) -> Iterator[Results]:
-    """Train each seed's network once from each offset that the walk with some δ reaches.
+    """Train each seed's network once for each offset that a walk with any δ reaches.
 
     Yields:
-        ``{"models": {model: {"offsets": …, "accuracy": …}}}``: the offsets, beginning with 0 for
-        the baseline, and for each seed a list of accuracies (fractions), one for each offset.
+        ``{"models": {model: {"offsets": …, "accuracy": …}}}``. The offsets begin with 0 for the
+        baseline. For each seed, ``accuracy`` has a list with the accuracy (a fraction) for each
+        offset.
     """
     offsets = sorted({offset_of(d, t) for d in settings.deltas for t in steps(settings.trials)})
     names = settings.size.models
@@ -62,7 +64,8 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
         for name in names:
             result = adnn.search(
                 paper_objective(name, settings.size, seed=seed),
-                # Each offset is a walk of one step, as walks with different δ share most offsets.
+                # Each offset is a separate walk of one step, because walks with different δ share
+                # most offsets.
                 DeltaStepSampler(deltas=offsets, max_steps=1),
                 storage=storage,
                 study_name=f"{name}/{settings.size.name}/seed={seed}/offsets={len(offsets)}",
@@ -84,7 +87,7 @@ def offset_of(delta: float, step: int) -> float:
 
 
 def best_gains(results: Results, name: str) -> np.ndarray:
-    """Return the best gain of each seed (rows) with each δ (columns), in percentage points."""
+    """Return the best gain in percentage points by seed (rows) and δ (columns)."""
     setting = results["setting"]
     walked = [walks(results["models"][name], d, setting["trials"]) for d in setting["deltas"]]
     # The baseline is a candidate, too, so no best gain is below 0.
@@ -92,7 +95,7 @@ def best_gains(results: Results, name: str) -> np.ndarray:
 
 
 def walks(found: Results, delta: float, trials: int) -> np.ndarray:
-    """Return the gain of each seed (rows) in each trial (columns), in percentage points."""
+    """Return the gain in percentage points by seed (rows) and trial (columns)."""
     accuracy = np.array(found["accuracy"])
     columns = [found["offsets"].index(offset_of(delta, step)) for step in steps(trials)]
     return 100 * (accuracy[:, columns] - accuracy[:, :1])
@@ -149,7 +152,7 @@ def figures(results: Results) -> dict[str, go.Figure]:
 
 
 def rows(results: Results) -> list[Results]:
-    """Return for each model the best δ over the seeds, and whether the seeds' gains differ."""
+    """Return the best δ over the seeds for each model, and whether the seeds' gains differ."""
     deltas = np.array(results["setting"]["deltas"])
     is_chosen = np.isin(deltas, CHOSEN_DELTAS)
     table = []
@@ -162,7 +165,7 @@ def rows(results: Results) -> list[Results]:
                 "best_delta": deltas[mean.argmax()],
                 "gain": mean.max(),
                 "least": mean.min(),
-                # Other values of δ may gain as much.
+                # Other values of δ may have the same gain.
                 "is_chosen_best": mean[is_chosen].max() == mean.max(),
                 "seeds_chosen_best": int(
                     (gain[:, is_chosen].max(axis=1) == gain.max(axis=1)).sum()
@@ -174,10 +177,10 @@ def rows(results: Results) -> list[Results]:
 
 
 def trends(results: Results) -> list[Results]:
-    """Return tests of whether the gain depends on the trial's number, between seeds.
+    """Return tests between seeds of whether the gain depends on the trial's number.
 
-    Each seed has one number, Spearman's ρ of its walk. The test that the mean of these numbers is
-    0 flips their signs (in all 2ⁿ ways up to 13 seeds).
+    Each seed has one number, Spearman's ρ of its walk. The test flips the signs of these numbers
+    (in all 2ⁿ ways up to 13 seeds); the null hypothesis is that their mean is 0.
     """
     trials = results["setting"]["trials"]
     table = []

@@ -2,8 +2,8 @@
 
 As in the paper, gains are over the baseline of the same seed, in accuracy on the training images.
 The accuracies of the baseline and of the best trial on the test images are shown beside them.
-These walks have one seed, which tests nothing. The seeds of ``rq1_step_size.py`` test whether the
-gain depends on the trial's number.
+These walks have one seed, so no test is possible. ``rq1_step_size.py`` tests over seeds whether
+the gain depends on the trial's number.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ def rows(results: Results) -> list[Results]:
                         "gain": max(gain.max(), 0.0),
                         "best_trial": int(gain.argmax()) + 1,
                         "mean": gain.mean(),
-                        # The draws have the paper's training, so only walks with it are compared.
+                        # The draws have the paper's training settings, so only walks with these
+                        # settings are compared.
                         "over_draws": 100 * max(walk["accuracy"]) - draws[name]["mean"]
                         if size == PAPERS.name
                         else np.nan,
@@ -136,7 +137,7 @@ def claims(results: Results) -> list[Claim]:
 
 
 def trend_claim(table: list[Results]) -> Claim:
-    """Judge by the seeds of RQ1 whether the trials follow a trend."""
+    """Judge from the seeds of RQ1 whether the gains of trials follow a trend."""
     many = rq1_step_size.EXPERIMENT.load()
     trends = rq1_step_size.trends(many)
     mean = np.array([row["correlations"].mean() for row in trends])
@@ -162,13 +163,13 @@ def trend_claim(table: list[Results]) -> Claim:
 
 
 def size_judged(of_model: list[Results]) -> str:
-    """Return the paper's size if the model was run in it."""
+    """Return the paper's size if the model has results in it."""
     sizes = {row["size"] for row in of_model}
     return PAPERS.name if PAPERS.name in sizes else next(iter(sizes))
 
 
 def verdict(published: Published, best: float, size: str) -> str:
-    """Judge the gain that the paper reports by the best gain found here."""
+    """Compare the gain that the paper reports with the best gain of this study."""
     training = TITLES[size].split(":")[0]
     if size != PAPERS.name:
         training += " (the paper's was not run)"

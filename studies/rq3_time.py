@@ -1,8 +1,8 @@
-"""RQ3, figure 7: the best gain over time, and how many cases reach their best in 2/3 of it.
+"""RQ3, figure 7: the best gain over time, and how many cases reach it in 2/3 of the time.
 
 The paper ran each model for an hour, and evaluated it every 10 minutes. Here, a search has 100
-trials, 50 with each of the two values of δ, which take minutes. The search is evaluated after each
-sixth of its time. The trials, their seconds and the committed results come from ``rq2_trials.py``.
+trials, 50 with each of the two values of δ, and takes minutes. It is evaluated after each sixth of
+its time. The trials, their seconds and the committed results come from ``rq2_trials.py``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PAPERS_LOOK = 4
 def searches(found: Results) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return each model's seconds since the start and its best gain so far, by trial.
 
-    Models without the walks of all chosen values of δ are omitted.
+    Models are omitted if walks with some chosen δ are missing.
     """
     searched = {}
     for name, walk_at in by_model(found).items():
@@ -63,7 +63,7 @@ def rows(results: Results) -> list[Results]:
 
 
 def figures(results: Results) -> dict[str, go.Figure]:
-    # The figure shows the size in which the most models were run.
+    # The figure shows the size for which most models have results.
     searched = {size: searches(found) for size, found in results["walks"].items()}
     size = max(searched, key=lambda s: (len(searched[s]), s == PAPERS.name))
     shown = panels(

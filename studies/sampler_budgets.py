@@ -1,11 +1,11 @@
-"""Which sampler is ahead after few and after many trials: mean ranks after 10 to 500.
+"""Mean ranks of samplers after 10 to 500 trials: which one is best after few, and after many?
 
 The problems are functions, mixed spaces, constraints, pruned trials, branches and tables of
-training runs. The annealing is told its number of trials, so it has a run for each number. Each
-other sampler has one run, which is read after each number. The benchmark can be interrupted at any
-time. Seeds come one after the other, so the finished part is a whole benchmark with fewer seeds.
-GP and long runs of the annealing take most of the time; ``--methods`` and ``--budgets`` select
-others.
+training runs. The annealing needs its number of trials, so it has a run for each number. Each
+other sampler has one run, from which all numbers are read. You can interrupt the benchmark at any
+time. Seeds run one after another, so the finished part is a whole benchmark with fewer seeds. GP
+and long runs of the annealing take most of the time; ``--methods`` and ``--budgets`` select other
+samplers and numbers.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 BUDGETS = (10, 20, 30, 50, 100, 200, 500)
 _LONGEST = {"GP": 100}
 _SAMPLERS = (OURS, "TPE", "CatCMAwM", RANDOM, "GP")
-_FLAT = ("functions", "mixed", "tables")  # CatCMAwM knows no conditions, constraints or pruners.
+# CatCMAwM does not support conditions, constraints or pruners.
+_FLAT = ("functions", "mixed", "tables")
 _NO_VALUE = 1e3  # The regret of a run without a feasible trial.
 
 
@@ -88,7 +89,7 @@ def learning_curves(trial: Trial, seed: int) -> float:
 
 
 def noisy_curves(trial: Trial, seed: int) -> float:
-    """Report a loss with noise at each step except the last."""
+    """Report a loss that has noise at each step except the last."""
     best = np.random.default_rng([seed, 22]).random(3)
     x, y = (trial.suggest_float(name, 0, 1) for name in "xy")
     n = trial.suggest_int("n", 1, 30)
@@ -98,7 +99,7 @@ def noisy_curves(trial: Trial, seed: int) -> float:
 
 
 def crossing_curves(trial: Trial, seed: int) -> float:
-    """Report a loss whose early values favour large rates, and whose end does not."""
+    """Report a loss whose early values favour large rates, but whose last value does not."""
     best = np.random.default_rng([seed, 23]).uniform(0.1, 0.5, 2)
     x, rate = (trial.suggest_float(name, 0, 1) for name in ("x", "rate"))
     kind = trial.suggest_categorical("kind", [0, 1, 2])
@@ -175,7 +176,7 @@ def tasks(seed: int) -> Iterator[Task]:
 
 
 def run(task: Task, method: str, n_trials: int, budgets: Sequence[int]) -> dict[str, Any]:
-    """Return, for each number of trials, the true regret of the trial that then seems best."""
+    """Return, for each number of trials, the true regret of the trial that seems best by then."""
     case = Case(task.group, task.problem, task.seed, n_trials, lambda trial, _: task.told(trial))
     watch = Stopwatch()
     sampler: Any
@@ -205,7 +206,7 @@ def run(task: Task, method: str, n_trials: int, budgets: Sequence[int]) -> dict[
 def missing(
     cells: Sequence[dict[str, Any]], task: Task, methods: Sequence[str], budgets: Sequence[int]
 ) -> Iterator[tuple[str, int]]:
-    """Yield the sampler and the number of trials of each run of a task that is missing."""
+    """Yield the sampler and the number of trials of each missing run of a task."""
     names = task.group, task.problem, task.seed
     done = {
         (cell["method"], cell["trials"])
@@ -234,16 +235,16 @@ def regrets_of(results: Results) -> pd.DataFrame:
 
 
 def mean_ranks(results: Results) -> pd.DataFrame:
-    """Return mean ranks by number of trials and group; the group "all" has all problems.
+    """Return mean ranks by number of trials and group. The group "all" has all problems.
 
-    A sampler has no rank in a group if it was not run on some of the group's problems.
+    A sampler has no rank in a group if it has no run on some of the group's problems.
     """
     parts = {}
     regrets = regrets_of(results)
     for trials, of_trials in regrets.groupby("trials"):
         for group in ("all", *of_trials.index.unique("group")):
             chosen = of_trials if group == "all" else of_trials.xs(group, level="group")
-            # Only problems and seeds on which all samplers were run count.
+            # Only problems and seeds with runs of all samplers count.
             complete = chosen.dropna(axis=1, how="all").dropna()
             if group == "all":
                 complete = chosen.dropna(axis=1, thresh=math.ceil(0.9 * len(chosen))).dropna()
@@ -299,7 +300,7 @@ STUDY = Study("sampler_budgets", figures, summary)
 
 
 def main() -> None:
-    """Run the missing runs, and sum up all finished runs."""
+    """Run what is missing, and summarise all finished runs."""
     parser = parser_of(str(__doc__), seeds=10)
     parser.add_argument("--budgets", type=int, nargs="*", default=BUDGETS, choices=BUDGETS)
     args = parser.parse_args()

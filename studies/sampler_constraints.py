@@ -1,9 +1,9 @@
-"""How good the samplers are on functions with constraints, after 30 and 100 trials.
+"""Quality of the samplers on functions with constraints, after 30 and 100 trials.
 
-There are eight functions with known optima: four of CEC 2006 (g04, g08, g09 and g24), one of
-Gramacy et al. (2016), and the designs of a spring, a beam and a vessel, whose thicknesses are in
-steps. The benchmark takes ten minutes. If torch is installed, Optuna's GP runs, too, and it takes
-two hours.
+There are eight functions with known optima. Four are from CEC 2006 (g04, g08, g09 and g24), and
+one is from Gramacy et al. (2016). The others are the designs of a spring, a beam and a vessel,
+whose thicknesses have steps. The benchmark takes ten minutes. If torch is installed, it includes
+Optuna's GP, and takes two hours.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Problem:
             constraint above 0 is violated.
         low: The lowest value of each parameter.
         high: The highest value of each parameter.
-        best: The point of the lowest feasible value.
-        n_integers: The number of integers, which are the first parameters.
+        best: The point with the lowest feasible value.
+        n_integers: The number of integer parameters. They are the first parameters.
     """
 
     function: Callable[..., tuple[float, tuple[float, ...]]]
@@ -153,7 +153,7 @@ def _beam(
 def _vessel(
     shell: float, head: float, radius: float, length: float
 ) -> tuple[float, tuple[float, ...]]:
-    """Return the cost of a pressure vessel (Sandgren 1990), whose thicknesses are in steps."""
+    """Return the cost of a pressure vessel (Sandgren 1990), whose thicknesses have steps."""
     shell, head = 0.0625 * shell, 0.0625 * head
     volume = math.pi * radius**2 * length + 4 / 3 * math.pi * radius**3
     cost = 0.6224 * shell * radius * length + 1.7781 * head * radius**2

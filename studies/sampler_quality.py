@@ -1,8 +1,8 @@
-"""How good the samplers are: regret after 30 to 1000 trials, beside other optimizers.
+"""Quality of the samplers and of other optimizers: regret after 30 to 1000 trials.
 
 The functions are our own and COCO's: `bbob`, and its suites with noise and with integers. The
-whole benchmark takes days, ``--quick`` takes seconds, and ``--seeds``, ``--budgets`` and
-``--methods`` shorten it. It needs the packages of the extra ``benchmarks``; optimizers whose
+whole benchmark takes days, and ``--quick`` takes seconds; ``--seeds``, ``--budgets`` and
+``--methods`` shorten it. It needs the packages of the extra ``benchmarks``. Optimizers whose
 package is missing are listed and omitted. OptunaHub's simulated annealing is loaded from a copy of
 https://github.com/optuna/optunahub-registry (``--registry``).
 """
@@ -55,19 +55,19 @@ SUITES = {
     MIXINT: (range(1, 25), (5,), 100),
 }
 GROUPS = (*KINDS, NOISY, MIXINT)
-# The numbers of trials after which reached targets are counted on bbob.
+# On bbob, reached targets are counted after these numbers of trials.
 CHECKPOINTS = (5, 10, 15, 20, 30, 40, 50, 70, 100, 150, 200)
 
 
 class DualAnnealingSampler(optuna.samplers.RandomSampler):
-    """SciPy's `dual_annealing`: each trial repeats it up to the first point without a value."""
+    """SciPy's `dual_annealing`: each trial runs it again, up to the first point without value."""
 
     def __init__(self, case: Case) -> None:
         super().__init__()
         self._case = case
 
     def sample_independent(self, study: Any, trial: Any, param_name: str, _: Any) -> float:
-        """Return a parameter of the next point, which follows from all told values."""
+        """Return a parameter of the next point, which depends on all told values."""
         if param_name == "x0":
             told = [one.value for one in study.get_trials(deepcopy=False)[: trial.number]]
             self._point = self._next_point(told)
@@ -83,7 +83,7 @@ class DualAnnealingSampler(optuna.samplers.RandomSampler):
         case, bounds = self._case, [(0.0, 1.0)] * self._case.objective.n_dims
         x0 = None if case.start is None else [*case.start.values()]
         with contextlib.suppress(IndexError):
-            for seed in itertools.count(case.seed, 1_000_000):  # A run may end before.
+            for seed in itertools.count(case.seed, 1_000_000):  # A run may end earlier.
                 dual_annealing(value, bounds, rng=seed, maxfun=case.trials, x0=x0)
         return points[-1]
 
@@ -107,9 +107,9 @@ def methods(registry: Path | None = None) -> dict[str, Method]:
         "annealing, 4 at once": Method(annealing, batch_size=4),
         "annealing, ingber=True": Method(ingber),
         "TPE": Method(seeded(TPESampler), takes=lambda case: case.trials < 1000 or case.seed < 5),
-        # SciPy's optimizer knows no integers.
+        # SciPy's optimizer does not support integers.
         "dual_annealing": Method(DualAnnealingSampler, takes=lambda case: case.group != MIXINT),
-        # Without a registry, the needed package does not exist, so the sampler is omitted.
+        # Without a registry, the needed package is missing, so the sampler is omitted.
         "OptunaHub SA": Method(
             hub,
             needs="optunahub" if registry else "optunahub_registry",
@@ -151,10 +151,10 @@ def case_of(problem: Problem, trials: int) -> Case:
 
 
 def bbob_profiles(cells: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Return the fraction of (function, target) pairs that are reached after some trials.
+    """Return the fraction of (function, target) pairs that are reached, by number of trials.
 
     The targets are 51 distances from the lowest value, from 100 to 1e-8, as in COCO. Only
-    functions on which all optimizers were run count, because some functions are much harder than
+    functions with runs of all optimizers count, because some functions are much harder than
     others.
     """
     if not cells:
@@ -184,7 +184,7 @@ def summed_up(cells: list[dict[str, Any]]) -> Results:
 
 
 def summary(results: Results) -> str:
-    """Return the regrets, and the ratios of our regret to the others' regrets, as tables."""
+    """Return the regrets, and the ratios of our regret to the other regrets, as tables."""
     rows = {(row["group"], row["trials"], row["method"]): row for row in results["rows"]}
     names = methods_of(results)
     groups = [g for g in itertools.product(GROUPS, BUDGETS) if (*g, OURS) in rows]
@@ -206,7 +206,7 @@ def summary(results: Results) -> str:
 
 
 def figures(results: Results) -> dict[str, go.Figure]:
-    """Draw the profiles on bbob, beginning with the highest profile."""
+    """Draw the profiles on bbob, the highest profile first."""
     profiles = results["bbob"]
     markers = markers_of(methods_of(results))
     ranked = sorted(profiles, key=lambda name: -max(profiles[name].values()))

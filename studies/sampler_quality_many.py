@@ -1,6 +1,7 @@
-"""How good the annealing is with 16 and 32 parameters, beside CMA-ES, after 200 and 1000 trials.
+"""Quality of annealing and CMA-ES with 16 and 32 parameters, after 200 and 1000 trials.
 
-The benchmark works like ``sampler_quality.py`` and has the same functions. It takes half an hour.
+The benchmark uses the functions of ``sampler_quality.py`` and works in the same way. It takes half
+an hour.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ DIMS, BUDGETS, RIVAL = (16, 32), (200, 1000), "CMA-ES"
 
 
 def cases(n_seeds: int, *, quick: bool) -> Iterator[Case]:
-    """Yield all cases, a row of the results for each function and number of parameters."""
+    """Yield all cases; results have a row for each function and number of parameters."""
     for seed, trials, n_dims, name in itertools.product(range(n_seeds), BUDGETS, DIMS, FUNCTIONS):
         function = "sphere" if name == "ellipsoid" else name
         problem = Problem(function, n_dims, seed, FUNCTIONS[name])

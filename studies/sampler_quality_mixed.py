@@ -1,7 +1,7 @@
-"""How good the samplers are on realistic spaces, after 30, 100 and 300 trials.
+"""Quality of the samplers on realistic spaces, after 30, 100 and 300 trials.
 
 The objectives of ``sampler_quality_mixed_problems.py`` have integers, logarithmic parameters,
-categories, conditions, plateaus and noise. Some are trainings of scikit-learn. The benchmark takes
+categories, conditions, plateaus and noise. Some train models of scikit-learn. The benchmark takes
 about two hours, and less with ``--seeds`` or ``--budgets``.
 """
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 BUDGETS = (30, 100, 300)
-_DECIMALS = 6  # All values are losses of about 1. Smaller differences between them do not count.
+_DECIMALS = 6  # All values are losses of about 1, so smaller differences of losses do not count.
 
 
 def methods() -> dict[str, Method]:
@@ -54,13 +54,13 @@ def cases(problems: Sequence[str], n_seeds: int, budgets: Sequence[int]) -> Iter
 
 
 def objective_of(problem: str, seed: int) -> Callable[[Any, int], float]:
-    """Return a problem as an objective; for trials that have ended, it returns the true value."""
+    """Return a problem as an objective; for finished trials, it returns the true value."""
     value = PROBLEMS[problem](seed)
     return lambda trial, noise: value(trial, noise if isinstance(trial, Trial) else None)
 
 
 def summed_up(cells: list[dict[str, Any]]) -> Results:
-    """Return the results of all cells; a regret is the distance from the lowest value found."""
+    """Return the results of all cells. A regret is the distance from the lowest known value."""
     lowest: dict[tuple[str, int], float] = {}
     for cell in cells:
         instance = cell["problem"], cell["seed"]

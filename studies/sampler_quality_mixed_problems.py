@@ -1,12 +1,12 @@
 """Objectives on realistic spaces, for sampler_quality_mixed.
 
-Each problem is a function of a seed, which stands for a split of the data or an optimum. It
-returns an objective of a trial and the number of a repetition. With noise, each repetition has
-another value. Without a repetition (:obj:`None`), the value is the true value or a mean. All
+Each problem is a function of a seed. The seed determines the split of the data, or the optimum.
+The function returns an objective of a trial and a repetition's number. With noise, each repetition
+has another value. If the repetition is :obj:`None`, the value is the true value or a mean. All
 objectives are minimised.
 
-If a fit takes more than some milliseconds, the space is a grid. Each of its values is computed
-once and kept in ``build/studies``.
+If a fit takes more than some milliseconds, the space is a grid. Each grid value is computed once
+and kept in ``build/studies``.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _regression(n_train: int, seed: int) -> tuple[np.ndarray, ...]:
 
 
 def support_vector_machine(seed: int) -> Objective:
-    """Two logarithmic parameters; most of the space is one plateau."""
+    """An SVM with two logarithmic parameters; most of the space is one plateau."""
     x, y, x_val, y_val = _classes("digits", 150, seed)
 
     def objective(trial: Trial, _: int | None) -> float:
@@ -81,7 +81,7 @@ def _ridge(
 
 
 def kernel_ridge(seed: int) -> Objective:
-    """Two logarithmic parameters and a category."""
+    """Kernel ridge regression with two logarithmic parameters and a category."""
     x, y, x_val, y_val = _regression(120, seed)
 
     def objective(trial: Trial, _: int | None) -> float:
@@ -164,7 +164,7 @@ def _boosting_b() -> np.ndarray:
 
 
 def boosting_a(_: int) -> Objective:
-    """Five mixed parameters, from a table."""
+    """Boosting with five mixed parameters, from a table."""
     table = _boosting_a()
 
     def objective(trial: Trial, _: int | None) -> float:
@@ -181,7 +181,7 @@ def boosting_a(_: int) -> Objective:
 
 
 def boosting_b(_: int) -> Objective:
-    """Five mixed parameters, of which three are integers in the logarithm, from a table."""
+    """Boosting with five mixed parameters (three logarithmic integers), from a table."""
     table = _boosting_b()
 
     def objective(trial: Trial, _: int | None) -> float:
@@ -197,7 +197,7 @@ def boosting_b(_: int) -> Objective:
 
 
 def perceptron(seed: int) -> Objective:
-    """A network, trained for three epochs by SGD: five mixed parameters, with noise."""
+    """A network that SGD trains for three epochs, with five mixed parameters and noise."""
     x, y, x_val, y_val = _classes("digits", 200, seed)
     targets = np.eye(10)[y]
 
@@ -240,7 +240,7 @@ def perceptron(seed: int) -> Objective:
 
 
 def classifiers(seed: int) -> Objective:
-    """The choice of a classifier, each with parameters of its own."""
+    """A choice of classifiers, each with its own parameters."""
     x, y, x_val, y_val = _classes("digits", 120, seed)
 
     def objective(trial: Trial, _: int | None) -> float:
@@ -272,10 +272,10 @@ def classifiers(seed: int) -> Objective:
 
 
 def pipeline(seed: int) -> Objective:
-    """Two choices, each with parameters of its own: a preparation of the data, and a model."""
+    """Two choices, data preparation and model, each with its own parameters."""
     x, y, x_val, y_val = _regression(120, seed)
     random = np.random.default_rng([seed, 5])
-    # Some features hold no information, so that the preparation matters.
+    # Some features contain no information, so the preparation matters.
     x, x_val = (np.hstack([a, random.standard_normal((len(a), 20))]) for a in (x, x_val))
     ranking = np.argsort(-np.abs((x * y[:, None]).mean(axis=0)))
     axes = np.linalg.svd(x, full_matrices=False)[2]
@@ -311,7 +311,7 @@ def pipeline(seed: int) -> Objective:
 
 
 def tree(seed: int) -> Objective:
-    """Four integers and a category; many plateaus."""
+    """A tree with four integers and a category, which has many plateaus."""
     x, y, x_val, y_val = _classes("cancer", 150, seed)
 
     def objective(trial: Trial, _: int | None) -> float:
@@ -329,7 +329,7 @@ def tree(seed: int) -> Objective:
 
 
 def integers(seed: int) -> Objective:
-    """Four integers with local optima; two of the integers interact."""
+    """Four integers with local optima; two of them interact."""
     best = np.random.default_rng([seed, 1]).integers(0, 12, 4)
 
     def objective(trial: Trial, _: int | None) -> float:
@@ -359,7 +359,7 @@ def categories(seed: int) -> Objective:
 
 
 def branches(seed: int) -> Objective:
-    """A choice between three functions with different parameters; one function has the optimum."""
+    """A choice between three functions with different parameters; one of them has the optimum."""
     random = np.random.default_rng([seed, 3])
     base, o = random.permutation([0, 0.15, 0.3]), random.random(5)
 
@@ -395,7 +395,7 @@ def layers(seed: int) -> Objective:
 
 
 def noisy(seed: int) -> Objective:
-    """Six parameters of all kinds, with noise of the size of the differences near the optimum."""
+    """Six parameters of all kinds; near the optimum, noise is as large as differences."""
     random = np.random.default_rng([seed, 6])
     effects, o = random.random(4), random.random(5)
     effects -= effects.min()
@@ -430,5 +430,5 @@ PROBLEMS: dict[str, Callable[[int], Objective]] = {
     "layers": layers,
     "mixed, noisy": noisy,
 }
-# The problems in which some parameters exist only for some values of another parameter.
+# The problems with parameters that exist only for some values of another parameter.
 CONDITIONAL = ("classifiers", "pipeline", "branches", "layers")

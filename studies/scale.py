@@ -1,9 +1,9 @@
 """Many workers on one study, some of them killed: the demonstration behind ``make scale``.
 
-Worker processes search the same study, a walk of δ steps on digits. Again and again, a worker is
-killed (SIGKILL) in the middle of its trial, and a new worker takes its place. At the end, the
-study has each step exactly once, as if one worker had done them all. The database is a PostgreSQL
-server that is started for the demonstration, or the database of ``--storage``.
+Worker processes search the same study, a walk of δ steps on digits. Repeatedly, a worker is killed
+(SIGKILL) in the middle of its trial, and a new worker replaces it. At the end, the study has each
+step exactly once, as with a single worker. The script starts a PostgreSQL server, unless
+``--storage`` names a database.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from adnn_optuna._checks import masked
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.samplers._owners import owner_of
 
-# By default, TensorFlow starts one thread for each core in each process. With more processes than
+# By default, TensorFlow starts one thread per core in each process. With more processes than
 # cores, the threads would slow each other down.
 _ENVIRONMENT = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
-# The URL has the database's password, which a command line would show to all users of the machine.
+# The URL contains the database's password. A command line would show it to all users of the
+# machine.
 _URL_VARIABLE = "ADNN_SCALE_STORAGE"
 
 
@@ -53,7 +54,7 @@ def work(storage: str, study_name: str, n_trials: int) -> None:
 def supervise(
     storage: str, study_name: str, *, n_workers: int, n_trials: int, kill_every: int, log: Path
 ) -> tuple[optuna.Study, list[int]]:
-    """Run the workers; kill a worker every ``kill_every`` trials; return the killed processes."""
+    """Run the workers and kill one every ``kill_every`` trials; return the killed processes."""
     command = [
         sys.executable,
         __file__,

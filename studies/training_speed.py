@@ -1,23 +1,24 @@
-"""How fast several trainings at once are, against Keras, PyTorch, JAX and the machine's limit.
+"""Speed of training several networks at once, against Keras, PyTorch, JAX and hardware.
 
-The study measures the seconds of a trial: training, and evaluation of the data on which the search
+The study measures the seconds per trial: training, and evaluation of the data on which the search
 selects. The contenders are
 
 - ``keras``: the usual Optuna objective, which builds, compiles, fits and evaluates a model;
-- ``keras reused``: the same with one compiled model, whose weights are set again for each trial;
+- ``keras reused``: the same objective with one compiled model, whose weights are reset for each
+  trial;
 - ``torch``: a plain loop over batches (if PyTorch is installed);
 - ``jax``: a ``scan`` over all batches, with ``vmap`` over the stack (if JAX is installed);
 - ``adnn_optuna``: :class:`~adnn_optuna.networks.training.Trainer`.
 
 A stack is a number of networks that are trained at once. The limit is the time of the necessary
 matrix products at the speed of one large product. Networks that are not dense are built by Keras,
-without PyTorch and JAX. Their limit is ``passes``: TensorFlow's forward and backward operations of
-the network alone, for equally many batches of the same shapes.
+and have no contenders in PyTorch and JAX. Their limit is ``passes``: TensorFlow's forward and
+backward passes of the network alone, for the same number of batches of the same shapes.
 
-In each repetition, every contender trains once, so disturbances affect all of them. Compilation
-that happens once is done before, and its time is noted separately. Finally, a search of 100 trials
-takes turns with the trainer alone, which trains 100 times. An interrupted study continues. PyTorch
-and JAX come with ``pip install .[benchmarks]``.
+In each repetition, every contender trains once, so disturbances affect all contenders. Compilation
+that happens once is done before, and its time is reported separately. Finally, a search of 100
+trials alternates with 100 training runs of the trainer alone. An interrupted study continues. To
+install PyTorch and JAX, run ``pip install .[benchmarks]``.
 """
 
 from __future__ import annotations
@@ -64,11 +65,11 @@ class Case:
         model: The network.
         dataset: The name of the data.
         training: The training settings.
-        stacks: The sizes of stacks, the numbers of networks that are trained at once.
-        validation_size: The size of the validation split, on which the search selects; with 0, it
+        stacks: The sizes of stacks, that is, the numbers of networks that are trained at once.
+        validation_size: The size of the validation split, on which the search selects; if 0, it
             selects on the training set.
-        rows: The number of training images that are used; None for all.
-        is_long: Whether training is so long that compilation is part of the first repetition.
+        rows: The number of training images; None means all.
+        is_long: Whether training is so long that compilation may be part of the first repetition.
     """
 
     model: adnn.MLP | Callable[[], keras.Model]
@@ -100,10 +101,10 @@ class Case:
     def flop(self) -> float:
         """The floating-point operations of the matrix products that one trial needs.
 
-        In training, each layer has a product for its outputs, one for its kernel's gradient and,
-        except the first layer, one for its inputs' gradient. In evaluation, each layer has one for
-        its outputs. (The trainer always evaluates the training set, too.) NaN for networks that
-        are not dense.
+        In training, each layer has a product for its outputs, a product for its kernel's gradient
+        and, except the first layer, a product for its inputs' gradient. In evaluation, each layer
+        has a product for its outputs. (The trainer always evaluates the training set, too.) The
+        result is NaN for networks that are not dense.
         """
         if not isinstance(self.model, adnn.MLP):
             return math.nan
@@ -142,7 +143,8 @@ def cases(*, quick: bool) -> dict[str, Case]:
         all_cases[f"{name}, 10 epochs"] = Case(
             model, "mnist", model.training, stacks=(8,), is_long=True
         )
-    from _networks import NETWORKS  # Loads Keras, which tables and figures do not need.
+    # This import loads Keras, which tables and figures do not need.
+    from _networks import NETWORKS
 
     adam = adnn.Training("adam", 0.001, batch_size=128, epochs=4)
     for name, network in NETWORKS.items():
@@ -225,7 +227,7 @@ def torch_loop(case: Case, _: int) -> Callable[[], Any]:
     import torch
 
     data, training = case.data, case.training
-    # On a small network, several threads would lose more time by waiting than they save.
+    # On a small network, waiting costs several threads more time than they save.
     torch.set_num_threads(1 if len(data.y_train) < 10_000 else n_cores())
     x = torch.from_numpy(data.x_train.reshape(len(data.x_train), -1).copy())
     y = torch.from_numpy(data.y_train.astype(np.int64))
@@ -324,7 +326,7 @@ def jax_vmap_scan(case: Case, stack: int) -> Callable[[], Any]:
     offsets = 0.01 * np.arange(stack, dtype=np.float32)
     moved = [w + offsets.reshape(-1, *[1] * w.ndim) for w in initial]
     generator = np.random.default_rng(0)
-    # The whole stack has one order of the rows, as trials with equal seeds have.
+    # The whole stack has one order of the rows, like trials with equal seeds.
     together = jax.jit(jax.vmap(train, in_axes=(0, None)))
 
     def run() -> None:
@@ -406,7 +408,7 @@ def product_speed() -> float:
 
 
 def peak_memory(case_name: str, stack: int, *, quick: bool) -> dict[str, float]:
-    """Return, in MB, a process's memory before training, and its maximum afterwards."""
+    """Return a process's memory before training and its maximum afterwards, in MB."""
     import tensorflow as tf
 
     tf.zeros(())
@@ -418,8 +420,8 @@ def peak_memory(case_name: str, stack: int, *, quick: bool) -> dict[str, float]:
 
 
 def highest_resident_size() -> float:
-    """Return the most memory that this process has held so far, in MB (on Linux)."""
-    # `getrusage` is not used: with it, a process begins with the size of its parent process.
+    """Return the maximum memory of this process so far, in MB (on Linux)."""
+    # `getrusage` is not suitable: its value begins with the memory of the parent process.
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 2**10
 
@@ -453,7 +455,7 @@ def measure(results: Results, save: Callable[[], None], args: argparse.Namespace
             if (contender, stack) not in ready:
                 began = time.perf_counter()
                 ready[contender, stack] = make(case, stack)
-                # The contender keras compiles in each trial, so it needs no earlier compilation.
+                # The contender keras compiles in each trial, so it needs no compilation before.
                 if contender != "keras" and not case.is_long:
                     ready[contender, stack]()
                 of_first = results["first_seconds"].setdefault(name, {})
@@ -480,7 +482,7 @@ def measure(results: Results, save: Callable[[], None], args: argparse.Namespace
 
 
 def measure_search(results: Results, save: Callable[[], None], *, quick: bool) -> None:
-    """Measure the CPU time and the seconds of a trial in a search, and of its training alone."""
+    """Measure the CPU time and the seconds per trial, in a search and in training alone."""
     count, repetitions = (10, 1) if quick else (100, 10)
     training = adnn.Training("adam", 0.001, batch_size=32, epochs=20)
     data = load("digits", None)
@@ -498,7 +500,7 @@ def measure_search(results: Results, save: Callable[[], None], *, quick: bool) -
     contenders = {"search": search, "trainer": train}
     measured = results.setdefault("search", {name: [] for name in contenders})
     if len(measured["trainer"]) < repetitions:
-        train()  # Compiles.
+        train()  # This run compiles.
     while len(measured["trainer"]) < repetitions:
         for name, run in contenders.items():
             cpu, began = time.process_time(), time.perf_counter()
@@ -510,7 +512,7 @@ def measure_search(results: Results, save: Callable[[], None], *, quick: bool) -
 
 
 def search_table(results: Results) -> str:
-    """Return a table of a trial's CPU time and seconds in a search, and in training alone."""
+    """Return a table of CPU time and seconds per trial, in a search and in training alone."""
     table = []
     for key, label in (("cpu", "CPU"), ("seconds", "time")):
         of_search, of_trainer = (
@@ -554,12 +556,12 @@ def limit_of(results: Results, name: str) -> float:
 
 
 def is_dense(results: Results, name: str) -> bool:
-    """Return whether a case is a dense network, whose products are known."""
+    """Return whether a case is a dense network, so that its products are known."""
     return not math.isnan(results["flop"][name])
 
 
 def best_rows(results: Results) -> dict[str, dict[str, Results]]:
-    """Return, for each case and contender, the row with the fastest size of stacks."""
+    """Return, for each case and contender, the row of the fastest stack size."""
     best: dict[str, dict[str, Results]] = {}
     for row in sorted(rows(results), key=lambda row: -row["seconds"]):
         best.setdefault(row["case"], {})[row["contender"]] = row
@@ -567,7 +569,7 @@ def best_rows(results: Results) -> dict[str, dict[str, Results]]:
 
 
 def times_table(results: Results) -> str:
-    """Return the seconds a trial of each contender at its fastest size of a stack."""
+    """Return the seconds per trial of each contender with its fastest stack size."""
     best_of_all = best_rows(results)
     dense = {case: best for case, best in best_of_all.items() if is_dense(results, case)}
     networks = []
@@ -600,7 +602,7 @@ def share_of_passes(results: Results, case: str) -> str:
 
 
 def dense_table(of_cases: dict[str, dict[str, Results]]) -> str:
-    """Return the times of dense networks, also of PyTorch and JAX, and as a share of the limit."""
+    """Return the times of dense networks in all contenders, and as shares of the limit."""
     names = [name for name, *_ in CONTENDERS]
     times = []
     for case, best in of_cases.items():
@@ -658,7 +660,8 @@ def figures(results: Results) -> dict[str, go.Figure]:
         yaxis={"type": "log", "dtick": 1, "title": "seconds a trial (median)"},
         xaxis_tickangle=0,
         legend={"orientation": "h", "y": 1.12},
-        colorway=COLORS[len(CONTENDERS) - 1 :: -1],  # Ours is the last contender and first color.
+        # Ours is the last contender and has the first color.
+        colorway=COLORS[len(CONTENDERS) - 1 :: -1],
         height=500,
     )
     return {"": bars}

@@ -1,19 +1,18 @@
-"""What a trial costs beside its training: sampler, storage and bookkeeping.
+"""The cost of a trial apart from training: sampler, storage and bookkeeping.
 
-There are four measurements. In each, all contenders take turns:
+There are four measurements. In each measurement, the contenders alternate:
 
 - ``search``: for each sampler, the wall time of :func:`adnn_optuna.search` on an SQLite file minus
   the wall time of its training (digits, 64-64-10, 5 epochs, 100 trials);
-- ``growth``: the processor's time of a trial in ``study.optimize``, after 1000 and after 20,000
-  trials. The objective only asks for two parameters, and there is a callback for each limit. The
-  storage is in memory, or SQLite as ``search`` opens it (earlier trials are copied from memory).
-  The time is also measured beside a trial that was never told, and for the first trial of a new
-  sampler;
-- ``calls``: how often such a trial reads the study's trials from the storage, and how often it
-  writes to the storage;
-- ``transactions``: the transactions and statements of a trial with two parameters (random restarts
-  in ``search`` have one), in ``study.optimize`` with a callback for each limit, and in ``search``.
-  The database is SQLite and, if PostgreSQL is installed, a PostgreSQL server of its own.
+- ``growth``: the CPU time of a trial in ``study.optimize``, after 1000 and after 20,000 trials.
+  The objective only suggests two parameters, and there is a callback for each limit. The storage
+  is in memory, or SQLite as ``search`` opens it (with earlier trials copied from memory). Two
+  further measurements have a trial that was never told, and the first trial of a new sampler;
+- ``calls``: the number of times that such a trial reads the study's trials and writes to the
+  storage;
+- ``transactions``: the transactions and statements of a trial with two parameters (one in
+  ``search`` with random restarts), in ``study.optimize`` with a callback for each limit, and in
+  ``search``. The database is SQLite and, if PostgreSQL is installed, a separate PostgreSQL server.
 
 Nothing else should run at the same time. The study takes about ten minutes.
 """
@@ -79,7 +78,8 @@ WRITES = (
 N_TRIALS = 100
 SIZES = (1000, 20_000)
 N_SEARCHES = 3
-# The trials of a round, and the number of rounds. In some rounds, Python collects garbage.
+# The number of trials in a round, and the number of rounds. In some rounds, Python collects
+# garbage.
 N_AT_ONCE, N_ROUNDS = 20, 7
 
 
@@ -97,7 +97,7 @@ class CountingStorage(InMemoryStorage):
 
 
 class Searches:
-    """Searches on digits whose trainings are timed."""
+    """Searches on digits that measure their training time."""
 
     def __init__(self, epochs: int = 5) -> None:
         self._objective = adnn.InitOffsetObjective(
@@ -121,7 +121,7 @@ class Searches:
             self._seconds += time.perf_counter() - start
 
     def milliseconds(self, sampler: str, n_trials: int) -> float:
-        """Return the milliseconds of a trial beside its training."""
+        """Return the milliseconds of a trial apart from its training."""
         self._seconds = 0.0
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
@@ -157,12 +157,12 @@ class Growing:
         self._study.optimize(objective, n_trials - len(self.trials), callbacks=self._limits)
 
     def copy(self, trials: list[FrozenTrial]) -> None:
-        """Copy those of the trials that this study does not have yet."""
+        """Copy trials that this study does not have yet."""
         for trial in trials[len(self.trials) :]:
             self._study._storage.create_new_trial(self._study._study_id, trial)  # noqa: SLF001
 
     def run(self, n_trials: int = N_AT_ONCE) -> float:
-        """Return the processor's time of a trial in milliseconds."""
+        """Run trials and return their CPU time in milliseconds per trial."""
         start = time.process_time()
         self._study.optimize(objective, n_trials, callbacks=self._limits)
         return 1e3 * (time.process_time() - start) / n_trials
@@ -175,7 +175,7 @@ class Growing:
             self._study.ask()
 
     def renew(self) -> None:
-        """Go on with a new sampler."""
+        """Continue with a new sampler."""
         self._study.sampler = self._make()
 
 
@@ -216,10 +216,10 @@ def growth(sizes: tuple[int, ...], n_rounds: int) -> Results:
 
 
 def calls(sampler: str, n_trials: int) -> dict[str, float]:
-    """Return how often a trial reads the study's trials, and how often it writes."""
+    """Return how many times a trial reads the study's trials, and how many times it writes."""
     storage = CountingStorage()
     study = optuna.create_study(storage=storage, sampler=SAMPLERS[sampler]())
-    # The first trials also make the calls that happen once in a study, which do not count.
+    # The first trials also make calls that happen once per study, which do not count.
     study.optimize(objective, n_trials=5)
     storage.calls.clear()
     study.optimize(objective, n_trials=n_trials)
@@ -249,7 +249,7 @@ def counted() -> Iterator[collections.Counter[str]]:
 def of_trial(run: Callable[[int], object], n_trials: int) -> dict[str, float]:
     """Return a trial's mean numbers of transactions and statements.
 
-    Transactions and statements that happen once in a study do not count.
+    Transactions and statements that happen once per study do not count.
     """
     n_first, found = 2, []
     for n in (n_first, n_first + n_trials):
@@ -307,7 +307,7 @@ def median_and_range(values: list[float]) -> str:
 
 
 def grown_by(of_storage: Results, name: str, what: str, sizes: list[str]) -> float:
-    """Return the factor by which a trial's time grows, without the growth of random search."""
+    """Return the factor by which a trial's time grows, minus the growth of random search."""
     random = of_storage["Random"]
     return (of_storage[name][what] - random[what] + random[sizes[0]]) / of_storage[name][sizes[0]]
 
@@ -359,7 +359,7 @@ def summary(results: Results) -> str:
 
 
 def sentence(results: Results) -> str:
-    """Return the sentence about a search's time beside training for the page on training."""
+    """Return a sentence for the page on training about a search's time apart from training."""
     times = {name: statistics.median(values) for name, values in results["search"].items()}
     return (
         "In each trial, the sampler, SQLite and bookkeeping take "

@@ -2,9 +2,9 @@
 
 Each folder beside this file has the README, the example and the test of a package. A built package
 is a folder in the form of https://github.com/optuna/optunahub-registry, with all modules that it
-needs. It can be copied there, or loaded with ``optunahub.load_local_module``. Its code is
-formatted by the registry's own rules (``registry/pyproject.toml``). Then the registry's checks
-(ruff, mypy, mdformat, headers) and the packages' tests are run.
+needs. You can copy it there, or load it with ``optunahub.load_local_module``. The script formats
+the code by the registry's own rules (``registry/pyproject.toml``). Then it runs the registry's
+checks (ruff, mypy, mdformat, headers) and the packages' tests.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _needed(modules: set[str]) -> list[str]:
 
 
 def _requirements(modules: list[str]) -> list[str]:
-    """Return the requirements that modules import, except Optuna, with our lowest versions."""
+    """Return the requirements of modules, except Optuna, with our lowest versions."""
     names: set[str] = set()
     for module in modules:
         for node in ast.walk(ast.parse(_file(module).read_text())):
@@ -143,7 +143,7 @@ def _requirements(modules: list[str]) -> list[str]:
 
 def _adapted(source: str, package: str) -> str:
     """Return a module's source with imports for a package that has all modules in one folder."""
-    # The imports in examples of docstrings, which are indented.
+    # The examples in docstrings contain imports, too, which are indented.
     source = re.sub(
         r"^( +)from adnn_optuna\.(?:samplers|callbacks) import (\w+)$",
         rf'\1import optunahub\n\n\1\2 = optunahub.load_module("{package}").\2',
@@ -155,7 +155,7 @@ def _adapted(source: str, package: str) -> str:
 
 
 def _api(name: str, cls: type) -> str:
-    """Return a class and its arguments as a list, from its docstring."""
+    """Return a class and its arguments as a list, from the class docstring."""
     documentation = inspect.cleandoc(cls.__doc__ or "")
     signature = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(inspect.signature(cls)))
     signature = re.sub(r"collections\.abc\.|typing\.|optuna\.samplers\._base\.", "", signature)

@@ -1,4 +1,4 @@
-"""Example of the package keyed: a study in two parts gets the same trials as in one part."""
+"""Example of the package keyed: a study in two parts gets the same trials as an unbroken study."""
 
 from __future__ import annotations
 

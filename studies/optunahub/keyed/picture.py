@@ -22,7 +22,7 @@ def tpe(seed: int, _: int | None = None) -> optuna.samplers.BaseSampler:
 
 
 def proposed(make: Callable[[], optuna.samplers.BaseSampler], *parts: int) -> list[float]:
-    """Return the values of x that a study tries; each of ``parts`` is a number of trials.
+    """Return the values of x in a study; ``parts`` has the number of trials of each part.
 
     Each part has a new sampler, as after a restart.
     """
