@@ -162,7 +162,7 @@ def ours(case: Case, stack: int) -> Callable[[], Any]:
         Start(0, 0, tuple(0.0 if v.is_output else 0.01 * i for v in architecture.variables))
         for i in range(stack)
     ]
-    return lambda: trainer.train(starts, evaluate_each_epoch=False)
+    return lambda: trainer.train(starts)
 
 
 def compiled_keras(case: Case) -> Any:
@@ -495,7 +495,7 @@ def measure_search(results: Results, save: Callable[[], None], *, quick: bool) -
         adnn.search(objective, "greedy", batch_size=10, **limits)
 
     def train() -> None:
-        objective.trainer.train(starts, evaluate_each_epoch=False)
+        objective.trainer.train(starts)
 
     contenders = {"search": search, "trainer": train}
     measured = results.setdefault("search", {name: [] for name in contenders})

@@ -67,7 +67,7 @@ class LongerObjective(OneTrialObjective):
         assert isinstance(self.space, ControlSpace)
         n_of_baseline = int(self.space.unmoved)
         start = self.start({"epochs": self.space.high})
-        [run] = self.trainer.train([start], **limits)
+        [run] = self.trainer.train([start], **limits, evaluate_each_epoch=True)
         if run.status == "stopped" or not run.history:
             return [Outcome(run.status)]
         # A run that was cut off before the baseline's last epoch has no baseline network.

@@ -1,7 +1,6 @@
 """Train the networks of trials, each from the initial values that its parameters determine."""
 
 import contextlib
-import dataclasses
 import itertools
 import math
 import time
@@ -25,6 +24,7 @@ from adnn_optuna.engine.example_scores import Scored, collecting, log_scores
 from adnn_optuna.engine.objectives import Outcome, catching, has_ended, mark
 from adnn_optuna.experiments.experiment import Experiment, takes_trial
 from adnn_optuna.networks.keras_files import undisturbed
+from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import TrainingRun, is_finite
 from adnn_optuna.samplers._trials import best_trial, check_direction
 
@@ -164,7 +164,7 @@ class NetworkObjective(Experiment):
             objective = self.suggest(trial)
             params = {name: trial.params[name] for name in objective.distributions}
             start = objective.start(params)
-            [run] = objective.trainer.train([start], evaluate_each_epoch=False)
+            [run] = objective.trainer.train([start])
             if self._stores_scores and run.examples is not None and is_finite(run.metrics):
                 log_scores(trial, run.examples)
             return self.value(run.metrics)
@@ -210,9 +210,8 @@ class NetworkObjective(Experiment):
         objective = self.of(trials[0].params)
         if self.is_of_trial:
             trials[0].set_user_attr(stored.MADE, objective.made)
+        baseline_start = objective.unsearched.baseline_start
         starts = [objective.start(trial.params) for trial in trials]
-        unsearched = objective.unsearched
-        baseline_start = unsearched.baseline_start
         is_first = not _has_baseline(study)
         pruned = {}  # The number of epochs after which each run was pruned.
 
@@ -222,36 +221,42 @@ class NetworkObjective(Experiment):
             # The baseline network is trained to its end, even if its trial is pruned.
             return run in pruned and not (is_first and starts[run] == baseline_start)
 
-        may_prune &= not isinstance(study.pruner, NopPruner)
-        options: Any = {**limits, "evaluate_each_epoch": False}
-        stores_scores = self._stores_scores
-        runs = objective.trainer.train(
-            starts, **options, after_epoch=after_epoch if may_prune else None
-        )
+        if may_prune and not isinstance(study.pruner, NopPruner):
+            runs = objective.trainer.train(starts, **limits, after_epoch=after_epoch)
+        else:
+            runs = objective.trainer.train(starts, **limits)
         outcomes = []
         for i, run in enumerate(runs):
-            outcome = objective._outcome(run, is_pruned=run.epochs > pruned.get(i, run.epochs))
-            if stores_scores and outcome.status == "complete" and run.examples is not None:
-                examples = _short_scores(trials[i], run.examples)
-                outcome = dataclasses.replace(outcome, examples=examples)
-            outcomes.append(outcome)
+            is_pruned = run.epochs > pruned.get(i, run.epochs)
+            outcomes.append(objective._outcome(run, trials[i], is_pruned=is_pruned))
+
+        # The study and the trial of which no baseline network is stored yet.
+        without_baseline: list[optuna.Study | optuna.Trial] = []
+        if is_first:
+            without_baseline.append(study)
         has_own_baseline = self.is_of_trial and self.compared is None
         is_best = has_own_baseline and self._is_best(trials[0], outcomes[0].value)
-        if not (is_first or is_best):
-            return outcomes
-        if unsearched is objective and baseline_start in starts:
-            baseline = runs[starts.index(baseline_start)]
-        else:
-            [baseline] = unsearched.trainer.train([baseline_start], **options)
-        if baseline.status not in ("complete", "diverged"):
-            if is_best:
-                return [objective._outcome(baseline, is_pruned=False)]
-            return outcomes
-        if is_first:
-            objective.set_baseline(study, baseline.metrics)
         if is_best:
-            objective.set_baseline(trials[0], baseline.metrics)
+            without_baseline.append(trials[0])
+        if not without_baseline:
+            return outcomes
+        baseline = objective._run_of_baseline(starts, runs, limits)
+        if baseline.status in ("complete", "diverged"):
+            for study_or_trial in without_baseline:
+                objective.set_baseline(study_or_trial, baseline.metrics)
+        elif is_best:
+            return [objective._outcome(baseline, trials[0])]
         return outcomes
+
+    def _run_of_baseline(
+        self, starts: list[Start], runs: list[TrainingRun], limits: dict[str, Any]
+    ) -> TrainingRun:
+        """Return the baseline network's run: one of the ``runs`` from ``starts``, or a new one."""
+        unsearched = self.unsearched
+        if unsearched is self and self.baseline_start in starts:
+            return runs[starts.index(self.baseline_start)]
+        [run] = unsearched.trainer.train([unsearched.baseline_start], **limits)
+        return run
 
     @property
     def _stores_scores(self) -> bool:
@@ -270,15 +275,21 @@ class NetworkObjective(Experiment):
         gain = self.improvement(value, best.values[0])
         return gain > 0 or (gain == 0 and trial.number < best.number)
 
-    def _outcome(self, run: TrainingRun, *, is_pruned: bool) -> Outcome:
+    def _outcome(
+        self, run: TrainingRun, trial: optuna.Trial, *, is_pruned: bool = False
+    ) -> Outcome:
         status: Status = "pruned" if is_pruned else run.status
         trained: Trained = {"seconds": run.seconds, "epochs": run.epochs}
         if not is_finite(run.metrics):
             status = "diverged"
         value = None
+        examples = None
         if status == "complete":
             value = run.metrics[self.metric]
-        return Outcome(status, value, run.metrics if run.history else None, trained)
+            if self._stores_scores and run.examples is not None:
+                examples = _short_scores(trial, run.examples)
+        metrics = run.metrics if run.history else None
+        return Outcome(status, value, metrics, trained, examples=examples)
 
 
 def _short_scores(trial: optuna.Trial, scores: np.ndarray) -> Scored | None:

@@ -55,13 +55,13 @@ class Program:
         self.scores = Scores(architecture.head, training.loss or "", training.metrics)
         self._judge = judge
         # The totals of each split before its first batch.
-        self.nothing: list[Score] = [self.scores.nothing] * len(splits)
+        self.empty_totals: list[Score] = [self.scores.empty_totals] * len(splits)
         if len(splits) > 1 and self.scores.is_mean(judge):
             n = len(splits[1][1])
             size = min(EVALUATION_ROWS, n)
             dtype = tf.bool if judge == "accuracy" else tf.float64
-            self.nothing[1] += (tf.zeros((math.ceil(n / size), size), dtype),)
-        self._of_thread = threading.local()
+            self.empty_totals[1] += (tf.zeros((math.ceil(n / size), size), dtype),)
+        self._in_thread = threading.local()
         self._evaluating = threading.Lock()
 
         # The values are copied, because the training below changes the optimizer's variables.
@@ -81,7 +81,7 @@ class Program:
         if self._scales_targets:
             n_targets = architecture.head.size
         data = splits, tf.ones((2, n_targets), tf.float64)
-        example = (state, data, orders, bounds, self.nothing)
+        example = (state, data, orders, bounds, self.empty_totals)
         try:
             self._compile(example, jit_compile=training.jit_compile is True)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
@@ -111,21 +111,21 @@ class Program:
         self._evaluations: dict[int, Any] = {}  # Maps a number of rows to the graph for it.
 
     def _handle_of_thread(self, index: int) -> tf.Tensor:
-        if not hasattr(self._of_thread, "variables"):
-            self._of_thread.variables = [tf.Variable(v.value) for v in self._variables]
-        return self._of_thread.variables[index].handle
+        if not hasattr(self._in_thread, "variables"):
+            self._in_thread.variables = [tf.Variable(v.value) for v in self._variables]
+        return self._in_thread.variables[index].handle
 
-    def first_state(self, weights: Weights, learning_rate: float | None) -> list[tf.Tensor]:
+    def first_variables(self, weights: Weights, learning_rate: float | None) -> list[tf.Tensor]:
         """Return the values of all variables before the first training step.
 
         If ``learning_rate`` is None, the optimizer uses its own rate or schedule.
         """
-        of_optimizer = [*self._optimizer_state]
+        optimizer_state = [*self._optimizer_state]
         if learning_rate is not None:
             rate = self._optimizer.learning_rate
-            [place] = (i for i, v in enumerate(self._optimizer.variables) if v is rate)
-            of_optimizer[place] = tf.convert_to_tensor(learning_rate, rate.dtype)
-        return [*map(as_tensor, weights), *of_optimizer]
+            [rate_index] = (i for i, v in enumerate(self._optimizer.variables) if v is rate)
+            optimizer_state[rate_index] = tf.convert_to_tensor(learning_rate, rate.dtype)
+        return [*map(as_tensor, weights), *optimizer_state]
 
     def weights(self, state: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
         """Return the model's variables in a state, averaged if the optimizer averages weights."""

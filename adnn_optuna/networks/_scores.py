@@ -71,7 +71,7 @@ class Scores:
         self._n_own = len(head_totals)
         variables = [variable for metric, _ in self._metrics for variable in metric.variables]
         states = [tf.convert_to_tensor(variable.value) for variable in variables]
-        self.nothing: Score = (*head_totals, zero, *states)
+        self.empty_totals: Score = (*head_totals, zero, *states)
 
     @property
     def of_positive(self) -> list[str]:
@@ -192,7 +192,7 @@ class Scores:
 
     def metrics(self, split: str, outputs: np.ndarray, y: np.ndarray, own_loss: float) -> Metrics:
         """Return the metrics of a network's outputs on a split. See :meth:`tested`."""
-        totals = self.add(tf.constant(y), tf.constant(outputs), [own_loss], self.nothing)
+        totals = self.add(tf.constant(y), tf.constant(outputs), [own_loss], self.empty_totals)
         return self.results(split, totals, y)
 
     def tested(
@@ -237,14 +237,15 @@ class Scores:
         self, name: str, labels: tf.Tensor, outputs: tf.Tensor
     ) -> np.ndarray:
         """Return a Keras metric's derivative with respect to each example's weight, times n."""
-        [(metric, adapt, nothing)] = (m for m in self._states(self.nothing) if m[0].name == name)
+        states = self._states(self.empty_totals)
+        [(metric, adapt, empty_state)] = (state for state in states if state[0].name == name)
         weights = tf.ones(len(labels))
         derivative = None
         # A user-defined metric may take no weights. Some metrics, such as IoU, have no derivative.
         with contextlib.suppress(*REFUSALS, LookupError), tf.GradientTape() as tape:
             tape.watch(weights)
             arguments = adapt(labels, outputs)
-            state = metric.stateless_update_state(nothing, *arguments, sample_weight=weights)
+            state = metric.stateless_update_state(empty_state, *arguments, sample_weight=weights)
             derivative = tape.gradient(result_of_state(metric, state), weights)
         if derivative is None:
             return np.full(len(labels), np.nan)

@@ -65,7 +65,7 @@ def _tried(architecture: Architecture, training: Training) -> Behaviour:
     if head.is_regression:
         y = tf.random.stateless_normal((_ROWS, head.size), (0, 0))
     outputs = model(x, training=False)
-    totals = scores.add(y, outputs, model.losses, scores.nothing)
+    totals = scores.add(y, outputs, model.losses, scores.empty_totals)
     with tf.GradientTape() as tape:
         of_training = model(x, training=True)
         losses = scores.loss(y, of_training)

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -80,9 +80,19 @@ class TrainingState:
     run: TrainingRun = dataclasses.field(default_factory=TrainingRun)
     step: int = 0
     totals: Sequence[Score] = ()  # The scores of the rows so far.
-    state: Sequence[tf.Tensor] = ()  # The values of all variables.
-    best_state: Sequence[tf.Tensor] = ()
+    variables: Sequence[tf.Tensor] = ()  # The values of all variables.
+    best_variables: Sequence[tf.Tensor] = ()
     best_examples: np.ndarray | None = None
+
+
+class _Part(NamedTuple):
+    """The part of a training run that one call makes: some epochs, or some steps of an epoch."""
+
+    first_epoch: int  # Counted from the first epoch of the orders.
+    n_epochs: int
+    first_step: int  # In the first epoch.
+    end_step: int  # In the last epoch.
+    ends_epoch: bool  # Whether no step of the last epoch is left.
 
 
 class Trainer:
@@ -125,17 +135,21 @@ class Trainer:
         if training.patience is not None:
             check_choice("monitor", training.monitor, self.metrics)
 
-        n = len(dataset.y_train)
-        self._orders_epochs = min(max(_ROWS_IN_ORDERS // n, 1), training.epochs)
-        size = min(training.batch_size, n)
-        self._n_batches = math.ceil(n / size)
-        scored = [math.ceil(len(y) / EVALUATION_ROWS) for y in self._y.values()]
+        n_rows = len(dataset.y_train)
+        self._epochs_in_orders = min(max(_ROWS_IN_ORDERS // n_rows, 1), training.epochs)
+        batch_size = min(training.batch_size, n_rows)
+        self._n_batches = math.ceil(n_rows / batch_size)
+        n_scored = [math.ceil(len(y) / EVALUATION_ROWS) for y in self._y.values()]
         # The numbers of steps in an epoch: for training, then for scoring each split.
-        self._n_steps = np.array([self._n_batches, *scored])
-        of_steps = np.repeat([_WORK * size, EVALUATION_ROWS], [self._n_batches, sum(scored)])
-        self._work = np.cumsum([0, *of_steps])  # The rows processed until the end of each step.
-        # The seconds per row in the fastest call. It is infinite before the first call.
-        self._seconds_per_row = math.inf
+        self._n_steps = np.array([self._n_batches, *n_scored])
+        work_of_step = [_WORK * batch_size, EVALUATION_ROWS]
+        work_of_steps = np.repeat(work_of_step, [self._n_batches, sum(n_scored)])
+        # The work of an epoch before each step and after the last. The unit is a scored row.
+        self._work = np.cumsum([0, *work_of_steps])
+        # The work of an epoch that is not scored.
+        self._work_of_epoch = int(self._work[self._n_batches])
+        # The seconds of a unit of work in the fastest call. It is infinite before the first call.
+        self._seconds_of_unit = math.inf
 
     @property
     def config(self) -> Json:
@@ -159,7 +173,7 @@ class Trainer:
 
         splits, _ = self._data
         program = compiled(
-            self.architecture, self.training, splits, self._orders_epochs, self.judge
+            self.architecture, self.training, splits, self._epochs_in_orders, self.judge
         )
         # Compile the outputs now, so that the time limit includes the compilation.
         program.compile_outputs(len(self.dataset.y_test), splits[0][0])
@@ -177,12 +191,8 @@ class Trainer:
         return tensors, as_tensor(self.scaling.target_units)
 
     def train(self, starts: Sequence[Start], **options: Any) -> list[TrainingRun]:
-        """Train from each of ``starts``. See :meth:`train_in_turn`.
-
-        Each epoch is evaluated, and no weights are kept, unless ``options`` say otherwise.
-        """
-        options = {"evaluate_each_epoch": True, "keep_weights": False, **options}
-        return [*self.train_in_turn(starts, **options)]
+        """Train from each of ``starts``, without keeping weights. See :meth:`train_in_turn`."""
+        return [*self.train_in_turn(starts, **{"keep_weights": False, **options})]
 
     def n_at_once(self, *, least: int = 1) -> int:
         """Return how many training runs to begin at once, if the memory allows.
@@ -217,36 +227,38 @@ class Trainer:
         self._program  # noqa: B018 - compiled here, so that the caller gets its errors.
         settings = self.training
         n_at_once = self.n_at_once(least=n_cores())
-        is_each = evaluate_each_epoch or after_epoch is not None or settings.patience is not None
+        is_scored = evaluate_each_epoch or after_epoch is not None or settings.patience is not None
         states = {
-            i: TrainingState(start, start.epochs or settings.epochs, is_each, keep_weights)
+            i: TrainingState(start, start.epochs or settings.epochs, is_scored, keep_weights)
             for i, start in enumerate(starts)
         }
-        epochs = max((state.last_epoch for state in states.values()), default=0)
-        looks: Sequence[int] = [epochs]
+        last_epoch = max((state.last_epoch for state in states.values()), default=0)
+        checkpoints: Sequence[int] = [last_epoch]
         if after_epoch is not None:
-            looks = range(1, epochs + 1)
+            checkpoints = range(1, last_epoch + 1)
         abandoned = threading.Event()
         futures = list[Future[None]]()
         stops = [abandoned] if stop is None else [abandoned, stop]
         go_on = functools.partial(self._go_on, stops, deadline)
         try:
-            for look in looks:
+            for checkpoint in checkpoints:
                 futures = []
                 for i in range(len(starts)):
-                    for k in range(len(futures), min(i + n_at_once, len(starts))):
-                        if states[k].run.status == "running" and not states[k].state:
-                            # This thread has the user's Keras dtype policy, so the state is made
-                            # here.
-                            states[k].state = self._first_state(starts[k])
-                        futures.append(_threads().submit(go_on, states[k], look))
+                    while len(futures) < min(i + n_at_once, len(starts)):
+                        state = states[len(futures)]
+                        if state.run.status == "running" and not state.variables:
+                            # This thread has the user's Keras dtype policy, so the variables are
+                            # made here.
+                            state.variables = self._first_variables(state.start)
+                        futures.append(_threads().submit(go_on, state, checkpoint))
                     futures[i].result()
                     run = states[i].run
-                    if after_epoch is not None and run.epochs == look and run.status != "diverged":
-                        is_enough = after_epoch(i, look - 1, run.history[-1])
+                    is_new = run.epochs == checkpoint and run.status != "diverged"
+                    if after_epoch is not None and is_new:
+                        is_enough = after_epoch(i, checkpoint - 1, run.history[-1])
                         if is_enough and run.status == "running":
                             run.status = "pruned"
-                    if look == epochs:
+                    if checkpoint == last_epoch:
                         del states[i]
                         yield run
         finally:
@@ -273,49 +285,69 @@ class Trainer:
             else:
                 self._advance(training, min(_SECONDS_BETWEEN_LOOKS, seconds_left))
         run.seconds += time.monotonic() - began
-        if run.status != "running" and training.state:
+        if run.status != "running" and training.variables:
             if training.keeps_weights:
-                run.weights = [values.numpy() for values in self._program.weights(training.state)]
-            training.state = training.best_state = ()
+                weights = self._program.weights(training.variables)
+                run.weights = [values.numpy() for values in weights]
+            training.variables = training.best_variables = ()
 
     def _advance(self, training: TrainingState, seconds: float) -> None:
         """Train or score whole epochs, or a part of an epoch, in one call of about ``seconds``."""
+        run = training.run
+        part = self._next_part(training, int(seconds / self._seconds_of_unit))
+        orders = self._orders(training.start, run.epochs - part.first_epoch)
+        bounds = as_tensor(self._bounds(part))
+        totals = training.totals or self._program.empty_totals
+        began = time.monotonic()
+        training.variables, totals = self._program.train(
+            training.variables, self._data, orders, bounds, totals
+        )
+        work = (part.n_epochs - 1) * self._work_of_epoch
+        work += self._work[part.end_step] - self._work[part.first_step]
+        seconds_of_unit = (time.monotonic() - began) / work
+        self._seconds_of_unit = min(self._seconds_of_unit, seconds_of_unit)
+        run.epochs += part.n_epochs
+        if not part.ends_epoch:
+            run.epochs -= 1
+            training.step = part.end_step
+            training.totals = totals
+            return
+        training.step = 0
+        training.totals = ()
+        if part.end_step > self._n_batches:
+            self._note(training, totals)
+
+    def _next_part(self, training: TrainingState, work: int) -> _Part:
+        """Return the part of a training run that comes next and takes about this work."""
+        n_done = training.run.epochs
+        first_epoch = n_done % self._epochs_in_orders
+        n_epochs = 1
+        if training.step == 0 and not training.is_scored:
+            most = min(self._epochs_in_orders - first_epoch, training.last_epoch - n_done)
+            n_epochs = min(max(work // self._work_of_epoch, 1), most)
+        is_scored = training.is_scored or n_done + n_epochs == training.last_epoch
+        n_steps = len(self._work) - 1 if is_scored else self._n_batches
+        work_left = self._work[training.step] + work - (n_epochs - 1) * self._work_of_epoch
+        n_fitting = int(np.searchsorted(self._work, work_left, side="right")) - 1
+        end_step = min(max(n_fitting, training.step + 1), n_steps)
+        return _Part(first_epoch, n_epochs, training.step, end_step, end_step == n_steps)
+
+    def _orders(self, start: Start, first_epoch: int) -> tf.Tensor:
+        """Return the orders of the training rows in the epochs from ``first_epoch`` on."""
         from adnn_optuna.networks._program import orders_of
 
-        run = training.run
-        step = training.step
-        budget = int(seconds / self._seconds_per_row)
-        begin = run.epochs % self._orders_epochs
-        of_epoch = int(self._work[self._n_batches])
-        count = 1
-        if step == 0 and not training.is_scored:
-            epochs_left = min(self._orders_epochs - begin, training.last_epoch - run.epochs)
-            count = min(max(budget // of_epoch, 1), epochs_left)
-        is_scored = training.is_scored or run.epochs + count == training.last_epoch
-        end = len(self._work) - 1 if is_scored else self._n_batches
-        more = (count - 1) * of_epoch
-        fits = np.searchsorted(self._work, self._work[step] + budget - more, side="right") - 1
-        to = min(max(int(fits), step + 1), end)
-        before = np.cumsum(self._n_steps) - self._n_steps
-        in_parts = np.clip(np.array([[step], [to]]) - before, 0, self._n_steps)
-        bounds = np.array([begin, begin + count, *in_parts.T.ravel()], np.int32)
-        start = training.start
-        seed = start.seed if start.order_seed is None else start.order_seed
-        seed_or_none = seed if self.training.shuffle else None
-        n_rows = len(self.dataset.y_train)
-        first = run.epochs - begin
-        orders = orders_of(n_rows, seed_or_none, first, self._orders_epochs)
-        began = time.monotonic()
-        totals = training.totals or self._program.nothing
-        training.state, totals = self._program.train(
-            *(training.state, self._data, orders, as_tensor(bounds), totals)
-        )
-        work = more + self._work[to] - self._work[step]
-        self._seconds_per_row = min(self._seconds_per_row, (time.monotonic() - began) / work)
-        run.epochs += count - (to < end)
-        training.step, training.totals = (to, totals) if to < end else (0, ())
-        if is_scored and to == end:
-            self._note(training, totals)
+        seed: int | None = start.seed if start.order_seed is None else start.order_seed
+        if not self.training.shuffle:
+            seed = None
+        return orders_of(len(self.dataset.y_train), seed, first_epoch, self._epochs_in_orders)
+
+    def _bounds(self, part: _Part) -> np.ndarray:
+        """Return a part's bounds: of its epochs, its batches and each split's scored batches."""
+        n_before = np.cumsum(self._n_steps) - self._n_steps
+        steps = np.array([[part.first_step], [part.end_step]])
+        bounds_of_steps = np.clip(steps - n_before, 0, self._n_steps).T.ravel()
+        end_epoch = part.first_epoch + part.n_epochs
+        return np.array([part.first_epoch, end_epoch, *bounds_of_steps], np.int32)
 
     def _note(self, training: TrainingState, totals: Sequence[Score]) -> None:
         """Note the metrics of an epoch, and set the status if it was the last epoch."""
@@ -336,18 +368,18 @@ class Trainer:
         best = settings.best_epoch(run.history)
         n_waited = len(run.history) - 1 - best
         if n_waited == 0:
-            training.best_state = training.state
+            training.best_variables = training.variables
             training.best_examples = run.examples
         elif run.status == "running" and n_waited >= settings.patience:
             run.status = "complete"
         if settings.restore_best_weights and run.status == "complete":
             run.metrics = run.history[best]
             run.examples = training.best_examples
-            training.state = training.best_state
+            training.variables = training.best_variables
 
     def _examples(self, metrics: Metrics, totals: Sequence[Score]) -> np.ndarray | None:
         """Return the scores of the validation examples, whose mean is the judging metric."""
-        if len(totals[-1]) == len(self._program.scores.nothing):
+        if len(totals[-1]) == len(self._program.scores.empty_totals):
             return None
         *_, terms = totals[-1]
         scores: np.ndarray = terms.numpy().ravel()[: len(self.dataset.y_val)]
@@ -356,9 +388,9 @@ class Trainer:
             scores += metrics[f"val_{self.judge}"] - scores.mean()
         return scores
 
-    def _first_state(self, start: Start) -> list[tf.Tensor]:
+    def _first_variables(self, start: Start) -> list[tf.Tensor]:
         rate = start.learning_rate or self.training.fixed_learning_rate
-        return self._program.first_state(self.initial_weights(start), rate)
+        return self._program.first_variables(self.initial_weights(start), rate)
 
     def initial_weights(self, start: Start) -> list[np.ndarray]:
         """Return a training run's initial weights, with the offsets added in float32."""

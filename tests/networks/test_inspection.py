@@ -47,7 +47,7 @@ def trained(build: Callable[[], keras.Model], data: Dataset, **settings: Any) ->
     )
     training = quick_training(epochs=20, learning_rate=0.02, **settings)
     trainer = Trainer(architecture, training, data)
-    trainer.run = train_baseline(trainer, evaluate_each_epoch=False)  # type: ignore[attr-defined]
+    trainer.run = train_baseline(trainer)  # type: ignore[attr-defined]
     return trainer
 
 

@@ -109,7 +109,7 @@ def trainer_of(model: Any, dataset: Dataset, **settings: Any) -> Trainer:
 
 
 def train(trainer: Trainer, seed: int) -> dict[str, float]:
-    return train_baseline(trainer, seed, evaluate_each_epoch=False).metrics
+    return train_baseline(trainer, seed).metrics
 
 
 def fit(trainer: Trainer, seeds: Iterable[int], *callbacks: Any) -> Iterator[dict[str, float]]:

@@ -246,7 +246,7 @@ def test_metrics_of_several_labels_equal_keras(metric: Any) -> None:
     outputs = np.clip(labels * 0.4 + RNG.random(labels.shape), 0, 1).astype(np.float32)
     own_metrics = Training(metrics=(metric,)).metrics
     scores = Scores(Head(None, 2), "binary_crossentropy", own_metrics)
-    totals = scores.add(labels, outputs, [], scores.nothing)
+    totals = scores.add(labels, outputs, [], scores.empty_totals)
     [*_, value] = scores.results("val", totals, labels).values()
     expected = keras.metrics.get(metric)
     expected.update_state(labels, outputs)

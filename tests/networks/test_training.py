@@ -169,7 +169,7 @@ def test_a_training_has_the_same_bits_beside_any_others(
     trainer = trainer_of(MLP(**model), dataset, epochs=2, **training)
 
     def train(starts: list[Start]) -> list[TrainingRun]:
-        return trainer.train(starts, keep_weights=True)
+        return trainer.train(starts, keep_weights=True, evaluate_each_epoch=True)
 
     starts = [
         start(trainer, 0.0),
@@ -223,7 +223,9 @@ def test_a_training_equals_plain_keras() -> None:
 
     dataset = few_digits(200, val=1100 - 200)
     trainer = trainer_of(build, dataset, epochs=3, batch_size=40, jit_compile=True)
-    [run] = trainer.train([start(trainer, 0.05, seed=4)], keep_weights=True)
+    [run] = trainer.train(
+        [start(trainer, 0.05, seed=4)], keep_weights=True, evaluate_each_epoch=True
+    )
     assert run.weights is not None
 
     model = trainer.architecture.build(4, 0)
@@ -357,7 +359,7 @@ def test_no_epoch_begins_after_the_deadline(digits: Trainer) -> None:
         return epoch > 0
 
     [cut] = digits.train([start(digits)], deadline=deadline, after_epoch=wait)
-    [whole] = digits.train([start(digits)])
+    [whole] = digits.train([start(digits)], evaluate_each_epoch=True)
     assert cut.status == "timeout"
     assert cut.history == whole.history[:1]
 
@@ -376,7 +378,7 @@ def test_no_epoch_begins_after_a_stop(digits: Trainer) -> None:
         return False
 
     [cut] = digits.train([start(digits)], stop=stop, after_epoch=set_it)
-    [whole] = digits.train([start(digits)], stop=threading.Event())
+    [whole] = digits.train([start(digits)], evaluate_each_epoch=True)
     assert (cut.status, whole.status) == ("stopped", "complete")
     assert cut.history == whole.history[:2]
 
@@ -390,7 +392,7 @@ def test_a_pruned_training_ends_and_does_not_change_the_others(digits: Trainer) 
         seen.append((i, epoch))
         return (i, epoch) == (1, 0)
 
-    expected = digits.train(starts, keep_weights=True)
+    expected = digits.train(starts, keep_weights=True, evaluate_each_epoch=True)
     runs = digits.train(starts, after_epoch=after_epoch, keep_weights=True)
     assert seen == [(0, 0), (1, 0), (2, 0), (0, 1), (2, 1), (0, 2), (2, 2)]
     assert [run.status for run in runs] == ["complete", "pruned", "complete"]
@@ -686,12 +688,13 @@ class TestPartsOfEpochs:
         # The last batch is smaller, and so is the last thousand of scored rows.
         trainer = trainer_of(model, few_digits(1050, 1100), batch_size=100, epochs=3)
         starts = [start(trainer, seed=seed) for seed in range(3)]
-        whole = trainer.train(starts, keep_weights=True)
+        options = {"keep_weights": True, "evaluate_each_epoch": True}
+        whole = trainer.train(starts, **options)
         for seconds in (1e-9, 1e-3):
             monkeypatch.setattr(training_module, "_SECONDS_BETWEEN_LOOKS", seconds)
-            parts = trainer.train(starts, keep_weights=True)
+            parts = trainer.train(starts, **options)
             assert [bits(run) for run in parts] == [bits(run) for run in whole]
-            at_the_end = trainer.train(starts, keep_weights=True, evaluate_each_epoch=False)
+            at_the_end = trainer.train(starts, keep_weights=True)
             assert [run.history for run in at_the_end] == [run.history[-1:] for run in whole]
             for run, part, last in zip(whole, parts, at_the_end, strict=True):
                 assert bits(last)[-1] == bits(run)[-1]
@@ -705,7 +708,7 @@ class TestPartsOfEpochs:
         timer = threading.Timer(0.2, stop.set)
         timer.start()
         training = dataclasses.replace(start(trainer), epochs=10**6)
-        [run] = trainer.train([training], stop=stop, evaluate_each_epoch=False)
+        [run] = trainer.train([training], stop=stop)
         assert run.status == "stopped"
         assert run.epochs < 10**6
 
