@@ -18,11 +18,14 @@ class Estimate(NamedTuple):
     high: float = math.nan
 
 
-def excess_over(estimate: Estimate, reported: float, sign: int) -> Estimate:
-    """Return by how much a reported value is better than an estimate, with its CI.
+def score_sign(*, maximize: bool) -> int:
+    """Return the sign to multiply values by, so that higher values are better."""
+    return 1 if maximize else -1
 
-    ``sign`` is 1 if higher values are better, and -1 otherwise.
-    """
+
+def excess_over(estimate: Estimate, reported: float, *, maximize: bool) -> Estimate:
+    """Return by how much a reported value is better than an estimate, with its CI."""
+    sign = score_sign(maximize=maximize)
     value, *ends = (sign * (reported - end) for end in estimate)
     return Estimate(value, min(ends), max(ends))
 

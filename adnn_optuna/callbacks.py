@@ -24,9 +24,9 @@ from adnn_optuna.samplers._trials import (
     PerStudy,
     TrialReader,
     check_one_objective,
+    cost_sign,
     is_done,
     may_be_best,
-    sign_of,
 )
 
 
@@ -39,7 +39,7 @@ class Tally:
 
     def __init__(self, study: Study) -> None:
         self.lock: contextlib.AbstractContextManager[bool] = threading.RLock()
-        self._sign = sign_of(study.direction)
+        self._sign = cost_sign(study.direction)
         self.heartbeat_interval: int | None = heartbeat_interval(study)
         self.reader: TrialReader = TrialReader()
         self._clear()
@@ -139,13 +139,29 @@ class Tally:
 _TALLIES = PerStudy(Tally)
 
 
+def _tally_of(study: Study, trial: FrozenTrial | None = None) -> Tally:
+    """Return the current tally of a study, whose last trial is perhaps known."""
+    check_one_objective(study)
+    with _TALLIES.lock:
+        tally = _TALLIES[study]
+    with tally.lock:
+        if trial is None:
+            tally.update(study)
+        else:
+            tally.update_after(study, trial)
+    return tally
+
+
+def working_time(study: Study) -> float:
+    """Return the working time of a study's trials in seconds, see :class:`MaxTimeCallback`."""
+    return _tally_of(study).elapsed
+
+
 class Limit(abc.ABC):
     """A limit of a study."""
 
-    reason: ClassVar[str]
-    """The limit's name. Arguments, options of commands and stored reasons of an end have this
-    name.
-    """
+    name: ClassVar[str]
+    """The name of the argument, of the option of commands, and of the stored reason of an end."""
     kind: ClassVar[type[float]] = float
     unit: ClassVar[str] = ""
     help: ClassVar[str]
@@ -154,18 +170,18 @@ class Limit(abc.ABC):
 
     def __init__(self, value: float) -> None:
         if self.kind is int:
-            _checks.check_integer(self.reason, value, low=1)
+            _checks.check_integer(self.name, value, low=1)
         else:
-            _checks.check_positive(self.reason, value)
+            _checks.check_positive(self.name, value)
         self.value: float = self.kind(value)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.reason}={self.value})"
+        return f"{type(self).__name__}({self.name}={self.value})"
 
     def __call__(self, study: Study, trial: FrozenTrial) -> None:
         """End the study if it has reached the limit, and store the reason."""
-        if self._is_reached(study, self._tally(study, trial)):
-            study.set_user_attr(STOP_REASON, self.reason)
+        if self._is_reached(study, _tally_of(study, trial)):
+            study.set_user_attr(STOP_REASON, self.name)
             study.stop()
 
     def reached(self, study: Study) -> bool:
@@ -174,20 +190,17 @@ class Limit(abc.ABC):
         Optuna calls callbacks only after a trial. To run no trial in a study that has already
         reached its limit, call this method before :meth:`~optuna.study.Study.optimize`.
         """
-        return self._is_reached(study, self._tally(study))
+        return self._is_reached(study, _tally_of(study))
 
     def used(self, study: Study) -> float:
         """Return how much of the limit the study has used, in seconds, trials or gain."""
-        return self._used(study, self._tally(study))
+        return self._used(study, _tally_of(study))
 
-    def seconds_left(self, study: Study) -> float:
+    def _seconds_left(self, study: Study, tally: Tally) -> float:
         """Return the expected seconds until the study reaches the limit.
 
         It is infinite if unknown.
         """
-        return self._seconds_left(study, self._tally(study))
-
-    def _seconds_left(self, study: Study, tally: Tally) -> float:
         used = 0.0 if self.ends_early else self._used(study, tally)
         if used:
             return (self.value - used) * tally.elapsed / used
@@ -198,17 +211,6 @@ class Limit(abc.ABC):
 
     def _is_reached(self, study: Study, tally: Tally) -> bool:
         return self._used(study, tally) >= self.value
-
-    def _tally(self, study: Study, trial: FrozenTrial | None = None) -> Tally:
-        check_one_objective(study)
-        with _TALLIES.lock:
-            tally = _TALLIES[study]
-        with tally.lock:
-            if trial is None:
-                tally.update(study)
-            else:
-                tally.update_after(study, trial)
-        return tally
 
 
 class MaxTimeCallback(Limit):
@@ -228,7 +230,7 @@ class MaxTimeCallback(Limit):
         max_time: The time in seconds.
     """
 
-    reason = "max_time"
+    name = "max_time"
     unit = " s"
     help = "Seconds that all trials may take; a training run under way is then cut off."
 
@@ -261,7 +263,7 @@ class MaxTrialCallback(Limit):
         max_trial: The number of trials.
     """
 
-    reason = "max_trial"
+    name = "max_trial"
     kind: ClassVar[type[float]] = int
     help = "The number of trials, over all runs and workers."
 
@@ -289,7 +291,7 @@ class MaxGainCallback(Limit):
             trial that violates no constraint.
     """
 
-    reason = "max_gain"
+    name = "max_gain"
     help = "The sufficient gain over the baseline, in units of the metric (0.02 is 2 points)."
     ends_early = True
 
@@ -354,7 +356,7 @@ class MaxStaleCallback(Limit):
             does not count.
     """
 
-    reason = "max_stale"
+    name = "max_stale"
     kind: ClassVar[type[float]] = int
     help = "The number of trials in a row that may fail to improve on the best value."
     ends_early = True
@@ -408,7 +410,7 @@ class LimitValues(OtherLimits, total=False):
 
 def checked_limits(**given: Unpack[LimitValues]) -> LimitValues:
     """Return the value of each limit as JSON. Refuse a wrong value."""
-    makers: Any = {limit.reason: limit for limit in LIMITS}
+    makers: Any = {limit.name: limit for limit in LIMITS}
     values: dict[str, Any] = {**dict.fromkeys(makers), **given}
     for name, value in values.items():
         if value is not None:
@@ -420,4 +422,4 @@ def callbacks_of(limits: LimitValues) -> list[Limit]:
     """Return the callbacks of the limits. They are checked in this order: the last limit first."""
     values: Any = limits
     makers: Any = LIMITS[::-1]
-    return [make(values[make.reason]) for make in makers if values.get(make.reason) is not None]
+    return [make(values[make.name]) for make in makers if values.get(make.name) is not None]

@@ -499,7 +499,7 @@ def test_limits_stop_a_study_under_a_hyperband_pruner(limit: Any) -> None:
         return x
 
     study.optimize(reporting, n_trials=200, callbacks=[limit])
-    assert study.user_attrs["adnn:stop_reason"] == limit.reason
+    assert study.user_attrs["adnn:stop_reason"] == limit.name
     assert len(study.trials) < 100
 
 

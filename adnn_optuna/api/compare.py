@@ -372,7 +372,7 @@ def _checked_samplers(
 
 def _checked_controls(controls: Controls, arms: Arms, limits: LimitValues) -> list[str]:
     """Return the controls, or refuse them. The default depends on the length of the searches."""
-    early = [limit.reason for limit in callbacks_of(limits) if limit.ends_early]
+    early = [limit.name for limit in callbacks_of(limits) if limit.ends_early]
     if controls is None:
         is_long = (limits["max_trial"] or 0) >= _TRIALS_FOR_CONTROL
         if is_long and not early:

@@ -34,7 +34,7 @@ from adnn_optuna.api._calls import Common, checked_call, verb
 from adnn_optuna.engine.code_fingerprint import code_fingerprint
 from adnn_optuna.engine.evaluations import make_evaluations, open_evaluations
 from adnn_optuna.engine.functions import seeds_of
-from adnn_optuna.engine.objectives import Caught, Outcome, catching, checked_direction, number
+from adnn_optuna.engine.objectives import Caught, Outcome, as_value, catching, checked_direction
 from adnn_optuna.engine.signals import progress_bar
 from adnn_optuna.results.change_loop import (
     RUN_NAMES,
@@ -295,7 +295,7 @@ class _Run:
         del candidate
         value = math.nan
         with contextlib.suppress(TrialPruned), catching(self.catch, f"Run {run}"):
-            value = number(self.function(self.seeds[run]))
+            value = as_value(self.function(self.seeds[run]))
         attrs = {CANDIDATE: self.record} if run == 0 else {}
         if math.isfinite(value):
             return Outcome("complete", value, system_attrs=attrs)

@@ -104,7 +104,7 @@ def resume(
             f"the evaluations {study_name!r}", of_search | {"pruner": pruner} | other_limits
         )
         if not kind.resume:
-            kind.rebuilt(study, data_dir)
+            raise kind.refusal(f"Study {study_name!r}")
         resumed = kind.load("resume")
         return resumed(study, objective, data_dir, max_time=call.max_time, reuse=reuse, **running)
     check_no_evaluations(study)

@@ -238,12 +238,12 @@ class _SearchProgress:
             seconds_left = limit._seconds_left(self._study, tally)
             if seconds_left < seconds:
                 seconds = seconds_left
-                until_limit = f"{limit.reason} {limit.value:g}{limit.unit}"
+                until_limit = f"{limit.name} {limit.value:g}{limit.unit}"
         if until_limit:
             text += f"; {max(seconds, 0.0):.0f} s left of {until_limit}"
         for limit in self._limits:
             if limit.ends_early:
-                text += f"; until {limit.reason} {limit.value:g}{limit.unit}"
+                text += f"; until {limit.name} {limit.value:g}{limit.unit}"
         self._text = text
         self._bar.n = n_done
         self._bar.total = self._max_trial

@@ -225,7 +225,7 @@ def _parts(
 
         parts["limits"] = {}
         for limit in LIMITS:
-            name = limit.reason
+            name = limit.name
             if name not in own:
                 option = _option(name, None, limit.kind | None)
                 parts["limits"][name] = _explained(option, {name: limit.help}, "Limits")

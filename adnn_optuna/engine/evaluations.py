@@ -40,7 +40,7 @@ from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.code_fingerprint import UserFunction, check_code
 from adnn_optuna.engine.example_scores import collecting, log_scores, scores_as_attributes
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.objectives import Caught, Outcome, Searched, catching, number
+from adnn_optuna.engine.objectives import Caught, Outcome, Searched, as_value, catching
 from adnn_optuna.engine.signals import interruptible, progress_bar
 from adnn_optuna.engine.storages import AnyStorage, check_study_name, open_declared, open_storage
 from adnn_optuna.samplers._evaluations import (
@@ -49,7 +49,7 @@ from adnn_optuna.samplers._evaluations import (
     evaluation_of,
     made_evaluations,
 )
-from adnn_optuna.samplers._trials import beginning, check_direction, is_feasible
+from adnn_optuna.samplers._trials import beginning, is_feasible
 
 MAX_NUMBER = 2**31 - 1
 SEEDS = 10
@@ -149,6 +149,7 @@ def make_evaluations(
     evaluation begins, and running evaluations may end with "timeout". An ``executor`` gets a job
     for each evaluation. If an evaluation raises an error in ``catch``, the others go on.
     """
+    check_is_reached(study._storage, executor)
     bar = progress_bar(show=show_progress_bar, unit="evaluation", desc=study.study_name)
 
     def missing_in(trials: Iterable[FrozenTrial]) -> Sequence[Evaluation]:
@@ -161,34 +162,47 @@ def make_evaluations(
         bar.update(len(needed) - len(missing) - bar.n)
         return missing
 
+    def missing_now() -> Sequence[Evaluation]:
+        if stop is not None and stop.is_set():
+            raise KeyboardInterrupt
+        return missing_in(study.get_trials(deepcopy=False))
+
     # If evaluations ignore the event, Ctrl-C raises KeyboardInterrupt within them.
-    with bar, contextlib.nullcontext() if stop is None else interruptible(stop):
-        check_is_reached(study._storage, executor)
-        if executor is None:
-            study.sampler = EvaluationSampler(names, missing_in)
-            objective = _EvaluationObjective(evaluate, study.direction, tuple(names), catch)
-            limits = checked_limits(max_time=max_time)
-            Loop(study, objective, limits, stop or threading.Event(), n_threads=n_jobs).run()
+    on_ctrl_c = contextlib.nullcontext() if stop is None else interruptible(stop)
+    with bar, on_ctrl_c:
+        if executor is not None:
+            settings = {
+                "names": tuple(names),
+                "evaluate": evaluate,
+                "max_time": max_time,
+                "catch": catch,
+            }
+            make = functools.partial(_make_one, study._storage, study.study_name, settings)
+            _make_elsewhere(executor, make, missing_now)
             return
-        settings = {
-            "names": tuple(names),
-            "evaluate": evaluate,
-            "max_time": max_time,
-            "catch": catch,
-        }
-        make = functools.partial(_make_one, study._storage, study.study_name, settings)
+        study.sampler = EvaluationSampler(names, missing_in)
+        objective = _EvaluationObjective(evaluate, tuple(names), catch)
+        limits = checked_limits(max_time=max_time)
+        Loop(study, objective, limits, stop or threading.Event(), n_threads=n_jobs).run()
 
-        def missing_now() -> Sequence[Evaluation]:
-            if stop is not None and stop.is_set():
-                raise KeyboardInterrupt
-            return missing_in(study.get_trials(deepcopy=False))
 
-        tried = set()
-        # If an evaluation was tried and is still missing, the time limit ended it.
-        while untried := [e for e in missing_now() if e not in tried]:
-            tried.update(untried)
-            jobs = [executor.submit(make, evaluation) for evaluation in untried]
-            run_jobs(jobs, lambda _: missing_now())
+def _make_elsewhere(
+    executor: futures.Executor,
+    make: Callable[[Evaluation], None],
+    missing_now: Callable[[], Sequence[Evaluation]],
+) -> None:
+    """Make evaluations in the workers of an executor until each missing evaluation was tried.
+
+    If an evaluation was tried and is still missing, the time limit ended it.
+    """
+    tried = set[Evaluation]()
+    while True:
+        untried = [evaluation for evaluation in missing_now() if evaluation not in tried]
+        if not untried:
+            return
+        tried.update(untried)
+        jobs = [executor.submit(make, evaluation) for evaluation in untried]
+        run_jobs(jobs, lambda _: missing_now())
 
 
 def _make_one(
@@ -223,20 +237,14 @@ class _EvaluationObjective:
     """The objective of a study of evaluations. A trial's parameters say what it evaluates."""
 
     evaluate: Callable[..., float | Outcome]
-    direction: StudyDirection
     names: tuple[str, ...]
     catch: Caught
-    seed: int = 0
     baseline_params: ClassVar[Mapping[str, Any]] = {}
 
     @property
     def distributions(self) -> Mapping[str, BaseDistribution]:
         """The distributions of an evaluation's numbers."""
         return dict.fromkeys(self.names, IntDistribution(0, MAX_NUMBER))
-
-    def attach(self, study: optuna.Study) -> None:
-        """Raise an error if the study has another direction."""
-        check_direction(study, self.direction)
 
     def suggest(self, trial: optuna.Trial) -> None:
         """Do nothing: the sampler knows all numbers when it creates a trial."""
@@ -256,7 +264,7 @@ class _EvaluationObjective:
             return Outcome("pruned")
         outcome = returned
         if not isinstance(outcome, Outcome):
-            outcome = Outcome("complete", number(returned))
+            outcome = Outcome("complete", as_value(returned))
         if outcome.value is None or math.isfinite(outcome.value):
             return outcome
         # An evaluation with an infinite value or NaN counts as made, so it is not repeated.
@@ -282,7 +290,7 @@ class TrialEvaluation:
         attrs: Json = {} if is_feasible(trial) else {VIOLATED: True}
         if logged:
             attrs |= scores_as_attributes(SCORES, logged[-1].scores)
-        return Outcome("complete", number(value), system_attrs=attrs)
+        return Outcome("complete", as_value(value), system_attrs=attrs)
 
 
 class _TrialOnNewSeed(FrozenTrial):

@@ -31,7 +31,7 @@ from adnn_optuna._attributes import (
 )
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_integer
 from adnn_optuna._seeds import replicate_seed, seeds_of_best_trial, trial_seed
-from adnn_optuna.callbacks import LimitValues, MaxTimeCallback
+from adnn_optuna.callbacks import LimitValues, working_time
 from adnn_optuna.engine.arms import SAMPLERS, Arm, Arms
 from adnn_optuna.engine.code_fingerprint import UserFunction
 from adnn_optuna.engine.evaluations import (
@@ -50,9 +50,9 @@ from adnn_optuna.engine.objectives import (
     Ending,
     Outcome,
     RunPlan,
+    as_value,
     catching,
     has_ended,
-    number,
 )
 from adnn_optuna.samplers._trials import check_direction
 
@@ -288,7 +288,7 @@ class FunctionObjective:
         )
         planned = plan_seeds(study, best.number, plan.n_new_seeds)
         if max_time is not None:
-            max_time = MaxTimeCallback(max_time).seconds_left(study)
+            max_time -= working_time(study)
             if max_time <= 0:
                 return record.with_new_seeds()
         own_study = optuna.load_study(study_name=study.study_name, storage=study._storage)
@@ -356,7 +356,7 @@ class FunctionObjective:
             if not has_ended(trial):
                 raise
             return Outcome("pruned")  # This has no effect, because the trial was told elsewhere.
-        value = number(returned)
+        value = as_value(returned)
         # As in `Study.optimize`, samplers learn from an infinite value that is a penalty.
         penalty = math.inf
         if self.direction != StudyDirection.MINIMIZE:

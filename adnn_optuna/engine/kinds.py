@@ -36,8 +36,12 @@ class Kind(Generic[R_co]):
         ``called`` is what errors call the study.
         """
         if not self.objective:
-            raise WrongValueError(f"{called or f'Study {study.study_name!r}'} {self.fix}")
+            raise self.refusal(called or f"Study {study.study_name!r}")
         return self.load("objective")(study, data_dir)
+
+    def refusal(self, called: str) -> WrongValueError:
+        """Return the error that says why a study cannot be continued, and the fix."""
+        return WrongValueError(f"{called} {self.fix}")
 
 
 def loaded(path: str) -> Any:

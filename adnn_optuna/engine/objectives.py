@@ -91,11 +91,7 @@ class Outcome:
 
 
 class Trainable(Protocol):
-    """The objective that the trials of one study evaluate."""
-
-    @property
-    def seed(self) -> int:
-        """The seed of the study."""
+    """What the loop evaluates in the trials of one study."""
 
     @property
     def distributions(self) -> Mapping[str, BaseDistribution]:
@@ -108,9 +104,6 @@ class Trainable(Protocol):
         They are empty without a baseline.
         """
 
-    def attach(self, study: optuna.Study) -> None:
-        """Store the configuration in a study. Refuse a study of another objective."""
-
     def suggest(self, trial: optuna.Trial) -> object:
         """Let a trial suggest the parameters that are known before it is evaluated."""
 
@@ -118,6 +111,17 @@ class Trainable(Protocol):
         self, trials: Sequence[optuna.Trial], *, stop: threading.Event, deadline: float
     ) -> list[Outcome]:
         """Evaluate trials of one study until ``stop`` is set or the deadline has passed."""
+
+
+class Attachable(Trainable, Protocol):
+    """What the trials of a search evaluate."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of the study."""
+
+    def attach(self, study: optuna.Study) -> None:
+        """Store the configuration in a study. Refuse a study of another objective."""
 
 
 class Ending(NamedTuple):
@@ -138,7 +142,7 @@ def _nothing() -> None:
 class RunPlan:
     """The plan for running one sampler or control on an objective in one study."""
 
-    objective: Trainable  # The objective that trials evaluate.
+    objective: Attachable  # The objective that trials evaluate.
     batch_size: int
     n_threads: int  # The maximum number of trials that run at once.
     ending: Ending
@@ -152,7 +156,7 @@ class RunPlan:
     prepare_threads: Callable[[], Callable[[], None] | None] = _nothing
 
 
-class Searched(Trainable, Protocol[R_co]):
+class Searched(Attachable, Protocol[R_co]):
     """The subject of searches, comparisons and rechecks: a user's function, networks or others."""
 
     @property
@@ -319,7 +323,7 @@ def catching(catch: Caught, what: str) -> Iterator[None]:
         raise
 
 
-def number(value: Any) -> float:
+def as_value(value: Any) -> float:
     """Return an objective's value as a number. Raise an error for other values."""
     try:
         return float(value)

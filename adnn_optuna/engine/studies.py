@@ -76,7 +76,7 @@ class StudySpec:
         if self.name is not None:
             check_study_name(self.name)
         if not callbacks_of(self.limits) and not self.arm.ends_by_itself:
-            *names, last = (limit.reason for limit in LIMITS)
+            *names, last = (limit.name for limit in LIMITS)
             raise WrongValueError(
                 f"Set {', '.join(names)} or {last}; otherwise the search never ends."
             )

@@ -37,8 +37,8 @@ from adnn_optuna._attributes import (
 )
 from adnn_optuna._checks import Fault, WrongValueError, logger, n_cores
 from adnn_optuna._seeds import confirmation_seeds, experiment_fingerprint
-from adnn_optuna._units import Estimate, unit_of
-from adnn_optuna.callbacks import MaxTimeCallback
+from adnn_optuna._units import Estimate, score_sign, unit_of
+from adnn_optuna.callbacks import working_time
 from adnn_optuna.engine.evaluations import (
     SEEDS,
     make_evaluations,
@@ -417,7 +417,7 @@ def is_affordable(
         return False
     seconds_left = math.inf
     if max_time is not None:
-        seconds_left = MaxTimeCallback(max_time).seconds_left(record.study)
+        seconds_left = max_time - working_time(record.study)
     return seconds_of(record, count) <= seconds_left
 
 
@@ -568,9 +568,7 @@ def confirmation_of(runs: ConfirmationRuns) -> Confirmation:
     values = runs.values
     n_examples = runs.scores[BASELINE_ARM].shape[1]
     level = 1 - ALPHA / n_claims
-    sign = 1
-    if runs.is_loss:
-        sign = -1
+    sign = score_sign(maximize=not runs.is_loss)
     gains = np.zeros(0)
     replication = Estimate(0.0, 0.0, 0.0)
     hyperparameters = None

@@ -17,6 +17,7 @@ import numpy as np
 
 from adnn_optuna._attributes import Json
 from adnn_optuna._checks import Finder, WrongValueError, finder, is_file
+from adnn_optuna._units import score_sign
 from adnn_optuna.experiments.records import test_metric
 from adnn_optuna.experiments.verdict import Claim, Status
 from adnn_optuna.networks.loading import OF_FILES
@@ -136,9 +137,7 @@ def claim_of(content: Json) -> Claim:
         resolution = 1 / content["split"]["test"]
     baseline = content["baseline"][metric]
     best = content["best"][metric]
-    sign = 1
-    if content["study"]["direction"] == "minimize":
-        sign = -1
+    sign = score_sign(maximize=content["study"]["direction"] == "maximize")
     gain = sign * (best - baseline)
     unit = fitted(metric, (baseline, best))
     positive = content["objective"].get("positive")

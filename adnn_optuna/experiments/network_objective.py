@@ -19,7 +19,7 @@ from adnn_optuna import _checks
 from adnn_optuna._attributes import Metrics, Params, Status, Trained
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
-from adnn_optuna.callbacks import MaxTimeCallback
+from adnn_optuna.callbacks import working_time
 from adnn_optuna.engine.example_scores import Scored, collecting, log_scores
 from adnn_optuna.engine.objectives import Outcome, catching, has_ended, mark
 from adnn_optuna.experiments.experiment import Experiment, takes_trial
@@ -28,7 +28,6 @@ from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import TrainingRun, is_finite
 from adnn_optuna.samplers._trials import best_trial, check_direction
 
-_CLOCK = MaxTimeCallback(1.0)  # Only for measuring the working time. The limit does not matter.
 # Studies whose baseline is known to be stored. The set saves a read, which is a transaction.
 _KNOWN_TO_HAVE_ONE: weakref.WeakSet[optuna.Study] = weakref.WeakSet()
 _LONGEST = 10_000  # The maximum number of bytes for the scores of a trial.
@@ -178,7 +177,7 @@ class NetworkObjective(Experiment):
         try:
             self.attach(study)
             began = time.monotonic()
-            elapsed = _CLOCK.used(study)
+            elapsed = working_time(study)
             self.suggest(trial)
             [outcome] = self.train([trial], may_prune=not is_default)
             outcome.store(trial, elapsed + time.monotonic() - began)

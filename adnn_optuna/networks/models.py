@@ -16,6 +16,7 @@ import numpy as np
 from adnn_optuna import _checks
 from adnn_optuna._attributes import Json, Metrics
 from adnn_optuna._checks import WrongInputError, WrongTypeError, WrongValueError
+from adnn_optuna._units import score_sign
 from adnn_optuna.networks._tensorflow import load_tensorflow
 
 if TYPE_CHECKING:
@@ -320,9 +321,7 @@ class Training:
         is_minimized = self.mode == "min"
         if self.mode == "auto":
             is_minimized = self.is_minimized(self.monitor)
-        sign = 1
-        if is_minimized:
-            sign = -1
+        sign = score_sign(maximize=not is_minimized)
         values = [sign * metrics[self.monitor] for metrics in history]
         best = 0
         for epoch, value in enumerate(values):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from adnn_optuna._units import ACCURACY, Unit, in_list, in_number, unit_of
+from adnn_optuna._units import ACCURACY, Unit, in_list, in_number, score_sign, unit_of
 from adnn_optuna.render.document import Detail, Figure, Line, Table, Verdict, difference
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.render.text import MAX_ESTIMATES
@@ -76,7 +76,7 @@ class ValueTable:
 
         Each difference is then another arm's value minus the baseline's value.
         """
-        sign = 1 if self.maximize else -1
+        sign = score_sign(maximize=self.maximize)
         labels = sorted(self.arms, key=lambda label: label == self.baseline)
         return {label: [sign * value for value in self.arms[label]] for label in labels}
 

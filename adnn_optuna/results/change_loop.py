@@ -16,7 +16,7 @@ from adnn_optuna._attributes import (
     LoopSettings,
     StoredCandidate,
 )
-from adnn_optuna._units import UNKNOWN, Estimate, Unit, estimate_around, in_number
+from adnn_optuna._units import UNKNOWN, Estimate, Unit, estimate_around, in_number, score_sign
 from adnn_optuna.render.document import (
     Caution,
     Detail,
@@ -486,7 +486,7 @@ def signed_values(
     values: Iterable[float], settings: LoopSettings, *, maximize: bool
 ) -> tuple[float, ...]:
     """Return the values of runs, negated if lower values are better."""
-    sign = 1.0 if maximize else -1.0
+    sign = score_sign(maximize=maximize)
     failed = settings["failed"]
     return tuple(sign * value_of_run(value, failed) for value in values)
 

@@ -12,7 +12,15 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._units import ACCURACY, Estimate, Unit, capitalized, excess_over, in_number
+from adnn_optuna._units import (
+    ACCURACY,
+    Estimate,
+    Unit,
+    capitalized,
+    excess_over,
+    in_number,
+    score_sign,
+)
 from adnn_optuna.engine.example_scores import Examples, read_examples
 from adnn_optuna.render.document import (
     Caution,
@@ -81,7 +89,7 @@ class Overtuning(Printed):
 
     @property
     def _sign(self) -> int:
-        return 1 if self.maximize else -1
+        return score_sign(maximize=self.maximize)
 
     @property
     def best(self) -> FrozenTrial:
@@ -104,7 +112,7 @@ class Overtuning(Printed):
 
         It is positive if the reported value is too good, even if lower values are better.
         """
-        return excess_over(self.new_data, self.reported, self._sign)
+        return excess_over(self.new_data, self.reported, maximize=self.maximize)
 
     def on_new_seeds(self, runs: Sequence[np.ndarray]) -> Estimate:
         """Return the value on new data and new seeds, with its CI.

@@ -28,6 +28,7 @@ from adnn_optuna._units import (
     in_list,
     in_number,
     params_in_words,
+    score_sign,
     unit_of,
 )
 from adnn_optuna.engine.evaluations import NO_STORED_TRIAL
@@ -204,7 +205,7 @@ class RecheckNumbers:
 
     @property
     def _sign(self) -> int:
-        return 1 if self.maximize else -1
+        return score_sign(maximize=self.maximize)
 
     @property
     def best(self) -> FrozenTrial:
@@ -379,7 +380,7 @@ class RecheckNumbers:
 
         It is positive if the best is too good.
         """
-        return excess_over(self.estimate, stored_value(self.best), self._sign)
+        return excess_over(self.estimate, stored_value(self.best), maximize=self.maximize)
 
     def by_seed(self, trial: FrozenTrial, role: Role) -> dict[int, float]:
         """Map the seeds of a role to a trial's values.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adnn_optuna._units import Unit, capitalized, in_list, in_number, percent
+from adnn_optuna._units import Unit, capitalized, in_list, in_number, percent, score_sign
 from adnn_optuna.render.document import Figure, Line, Mark, Series
 from adnn_optuna.results.sentences import not_drawn
 from adnn_optuna.stats.spread import floor_of
@@ -61,7 +61,7 @@ def selection_figure(
     """
     # The decimals of the mean's CI suffice for the best value, too.
     best = dataclasses.replace(best, unit=chosen.mean.unit)
-    sign = 1 if maximize else -1
+    sign = score_sign(maximize=maximize)
     floor = floor_of([sign * value for value in trials])
     near = [value for value in trials if sign * value >= floor]
     n_trials = in_number(len(trials), "trial")

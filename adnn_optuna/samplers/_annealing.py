@@ -28,7 +28,7 @@ from adnn_optuna.samplers._indexed import IndexedSampler
 from adnn_optuna.samplers._indices import Indices, ParameterSource
 from adnn_optuna.samplers._ingber import PublishedAnnealing
 from adnn_optuna.samplers._random_numbers import check_seed, draw_key, seed_of
-from adnn_optuna.samplers._trials import constraints_of, sign_of
+from adnn_optuna.samplers._trials import constraints_of, cost_sign
 from adnn_optuna.samplers._unit_interval import (
     can_rescale,
     from_unit,
@@ -215,7 +215,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         def start() -> _Chain:
             seed = seed_of(study, indices.reader.first, self._seed)
             make = PublishedAnnealing if self._is_published else AdaptiveSimulatedAnnealing
-            sign = sign_of(study.direction)
+            sign = cost_sign(study.direction)
             return _Chain(make(seed, self._options), sign, self._x0)
 
         chain = indices.state(proposal, start)

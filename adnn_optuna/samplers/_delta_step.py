@@ -29,7 +29,7 @@ from adnn_optuna._checks import (
 )
 from adnn_optuna.samplers._indexed import IndexedSampler
 from adnn_optuna.samplers._indices import Indices, ParameterSource
-from adnn_optuna.samplers._trials import sign_of
+from adnn_optuna.samplers._trials import cost_sign
 from adnn_optuna.samplers._unit_interval import nearest_value
 
 _logger = logging.getLogger(__name__)
@@ -176,7 +176,7 @@ class DeltaStepSampler(IndexedSampler):
             for of_other, pending in sorted(indices.pending().items())
             if self._place(of_other)[0] == walk and pending["step"] is not None
         ]
-        sign = sign_of(study.direction)
+        sign = cost_sign(study.direction)
         walks = indices.state(proposal, lambda: _Told(self, sign))
         return walks.next_step(walk, awaited, indices.results)
 

@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from adnn_optuna._attributes import PROPOSAL, REPLICATE, Replicate
 from adnn_optuna._checks import WrongParametersError, shown
 from adnn_optuna.samplers._owners import owned_template
-from adnn_optuna.samplers._trials import PerStudy, TrialReader, is_done, may_be_best, sign_of
+from adnn_optuna.samplers._trials import PerStudy, TrialReader, cost_sign, is_done, may_be_best
 
 _N_LEADING = 2
 
@@ -89,7 +89,7 @@ def configurations_of(
 
 
 def _rank(direction: StudyDirection) -> Callable[[Configuration], tuple[float, int]]:
-    sign = sign_of(direction)
+    sign = cost_sign(direction)
 
     def rank(one: Configuration) -> tuple[float, int]:
         return math.inf if one.has_failed else sign * mean(one.values), one.first.number

@@ -229,7 +229,7 @@ def is_feasible(trial: FrozenTrial) -> bool:
     return all(violation <= 0 for violation in constraints_of(trial))
 
 
-def sign_of(direction: StudyDirection) -> int:
+def cost_sign(direction: StudyDirection) -> int:
     """Return the sign to multiply values by, so that lower values are better."""
     return -1 if direction == StudyDirection.MAXIMIZE else 1
 
@@ -242,7 +242,7 @@ def may_be_best(trial: FrozenTrial) -> bool:
 def best_trial(trials: Iterable[FrozenTrial], direction: StudyDirection) -> FrozenTrial | None:
     """Return the feasible completed trial with the best value (the first of equals), or None."""
     candidates = filter(may_be_best, trials)
-    sign = sign_of(direction)
+    sign = cost_sign(direction)
     return min(candidates, key=lambda trial: sign * trial.values[0], default=None)
 
 

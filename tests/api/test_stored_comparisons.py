@@ -73,12 +73,12 @@ def test_a_resumed_comparison_keeps_each_limit(limit: type[Limit]) -> None:
     def function(trial: optuna.Trial) -> float:
         return trial.suggest_float("x", 0, 1)
 
-    options: Any = {"max_trial": 2, limit.reason: 7, "storage": storage, "study_name": "c"}
+    options: Any = {"max_trial": 2, limit.name: 7, "storage": storage, "study_name": "c"}
     first = adnn.compare(function, ["tpe"], seeds=range(1), **options)
     resumed = adnn.resume(storage, "c", objective=function)
     for comparison in (first, resumed):
         for [run] in comparison.results.values():
-            assert read_record(run.study).runs[-1]["limits"][limit.reason] == 7
+            assert read_record(run.study).runs[-1]["limits"][limit.name] == 7
 
 
 def line(trial: optuna.Trial) -> float:

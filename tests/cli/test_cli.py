@@ -355,21 +355,21 @@ class TestLimits:
         capfd: pytest.CaptureFixture[str],
     ) -> None:
         monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-        option, value = f"--{limit.reason.replace('_', '-')}", 2 if limit.kind is int else 1e-9
-        bound = {"max_trial": 20} | {limit.reason: value}  # With max_trial, every search ends.
+        option, value = f"--{limit.name.replace('_', '-')}", 2 if limit.kind is int else 1e-9
+        bound = {"max_trial": 20} | {limit.name: value}  # With max_trial, every search ends.
         arguments = [option, f"{value}", "--max-trial", f"{bound['max_trial']}"]
         assert cli.run(["search", *NETWORK, *arguments]) == 0
         output = capfd.readouterr().err
         # The progress bar shows the limit.
-        assert f"{limit.reason} {value:g}{limit.unit}" in output
+        assert f"{limit.name} {value:g}{limit.unit}" in output
         record = read_record(optuna.load_study(study_name=NAME, storage="sqlite:///adnn.db"))
-        assert record.stop_reason == limit.reason
-        nothing = dict.fromkeys(limit_class.reason for limit_class in LIMITS)
+        assert record.stop_reason == limit.name
+        nothing = dict.fromkeys(limit_class.name for limit_class in LIMITS)
         assert record.budget == nothing | bound
-        assert record.runs[0]["limits"][limit.reason] == value
+        assert record.runs[0]["limits"][limit.name] == value
 
     def test_are_those_of_python(self) -> None:
-        by_name = {limit.reason: limit for limit in LIMITS}
+        by_name = {limit.name: limit for limit in LIMITS}
         types: dict[str, Any] = get_type_hints(LimitValues)
         assert types == {name: limit.kind | None for name, limit in by_name.items()}
         for verb in (adnn.search, adnn.resume, adnn.compare):
