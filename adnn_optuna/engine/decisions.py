@@ -48,9 +48,8 @@ class Unfinished:
     is_given: bool = True  # The trial has parameters. Otherwise its place may not be chosen yet.
     # The number of earlier proposals without a result. It is set only for this worker's trials.
     n_unfinished_before: int | None = None
-    # Another trial has the result of this place or had the place first, or an earlier trial
-    # retries the same trial.
-    is_repeated: bool = False
+    is_taken: bool = False  # Another trial has the result of this place, or had the place first.
+    repeats_retry: bool = False  # This trial and an earlier trial retry the same trial.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,7 +164,8 @@ def after(snapshot: Snapshot, begun: frozenset[int]) -> GiveBack:
 
 
 def _is_surplus(snapshot: Snapshot, trial: Unfinished, live: list[Unfinished]) -> bool:
-    if trial.is_repeated or _shares_place(trial, live):
+    # Several workers may have noticed that a worker died, and may all retry its trial.
+    if trial.repeats_retry or trial.is_taken or _shares_place(trial, live):
         return True
     if trial.n_unfinished_before is not None and trial.place > snapshot.last_place:  # type: ignore[operator]
         return True
@@ -283,14 +283,12 @@ class Observer:
     ) -> Unfinished:
         is_new = trial._trial_id in begun
         place = None
+        is_taken = False
         n_before = None
-        # Several workers may have noticed that a worker died, and may all retry its trial.
-        is_repeated = is_new and repeats_retry(trial, self.tally.reader.trials.values())
         if self.places is not None:
             place = self.places.place_of(trial)
             if place is not None and is_new:
                 is_taken, n_before = self.places.check_place(self._study, trial, self.tally.reader)
-                is_repeated |= is_taken
         now = time.monotonic()
         created = _as_created(trial)
         attrs = trial.system_attrs
@@ -307,7 +305,8 @@ class Observer:
             # If `created` is a copy, the worker has not yet stored the trial's real number.
             is_given=bool(trial.params and created is trial) or "fixed_params" in attrs,
             n_unfinished_before=n_before,
-            is_repeated=is_repeated,
+            is_taken=is_taken,
+            repeats_retry=is_new and repeats_retry(trial, self.tally.reader.trials.values()),
         )
 
 

@@ -191,12 +191,12 @@ AFTER = {
     ),
     "two workers begin one evaluation": (study(own(1, place=(2, 7)), trial(0, place=(2, 7))), [1]),
     "two evaluations": (study(own(1, place=(2, 7)), trial(0, place=(2, 8))), []),
-    "the index has got a result meanwhile": (study(own(1, place=3, is_repeated=True)), [1]),
+    "the index has got a result meanwhile": (study(own(1, place=3, is_taken=True)), [1]),
     "others took the last proposal": (
         study(own(1, place=3, n_unfinished_before=0), last_place=2),
         [1],
     ),
-    "a retry that another worker has enqueued, too": (study(own(4, is_repeated=True)), [4]),
+    "a retry that another worker has enqueued, too": (study(own(4, repeats_retry=True)), [4]),
     "what began earlier is not asked about": (
         study(own(3), own(4), trial(2), n_done=3, max_trial=4),
         [4],
