@@ -113,6 +113,10 @@ class Unit(NamedTuple):
             text = text[1:]
         return f"{text}{self.of_gains}"
 
+    def size(self, difference: float) -> str:
+        """Return a difference as text without its sign."""
+        return self.gain(abs(difference)).lstrip("+")
+
     def interval(self, low: float, high: float) -> str:
         """Return the CI of a difference as text, clipped to possible values.
 

@@ -167,10 +167,7 @@ def recheck(
     completed = _valued_trials(read)
     searched = _objective_of(read, evaluate, call, resampled, is_random=not deterministic)
     candidates = _best_without_copies(completed, top)
-    _check_against(against, completed)
-    baselines = [
-        _baseline_of_trial(trial, read, searched, completed, against) for trial in candidates
-    ]
+    baselines = _baselines_of(candidates, read, searched, completed, against)
     if isinstance(against, Mapping):
         against = dict(against)
     sizes = searched.split_sizes
@@ -400,48 +397,56 @@ def _is_near(one: FrozenTrial, other: FrozenTrial) -> bool:
     return True
 
 
-def _check_against(
-    against: int | Mapping[str, Any] | None, completed: Sequence[FrozenTrial]
-) -> None:
-    """Refuse a baseline that is neither a completed trial's number nor finite parameters."""
-    if isinstance(against, Mapping):
-        check_parameters("against", against)
-        return
-    numbers = [trial.number for trial in completed]
-    if against is not None and not (is_integer(against) and against in numbers):
-        raise WrongValueError(
-            "against must be the number of a completed trial with a finite value; got "
-            f"{shown(against)}. Pass another number, or all parameters."
-        )
-
-
-def _baseline_of_trial(
-    trial: FrozenTrial,
+def _baselines_of(
+    candidates: Sequence[FrozenTrial],
     read: StudyRead,
     searched: Searched[Any],
     completed: Sequence[FrozenTrial],
     against: int | Mapping[str, Any] | None,
-) -> Baseline | None:
-    """Return the baseline of a trial. It is None if the trial has none."""
+) -> list[Baseline | None]:
+    """Return the baseline of each candidate, or None if it has none.
+
+    Refuse a baseline that is neither a completed trial's number nor finite parameters.
+    """
+    n = len(candidates)
     if isinstance(against, Mapping):
+        check_parameters("against", against)
         params = dict(against)
-        return _baseline_of_params(params, completed, params_in_words(params))
+        return [_baseline_of_params(params, completed, params_in_words(params))] * n
     by_number = {trial.number: trial for trial in completed}
     if against is not None:
-        return _as_baseline(by_number[against])
-    params = dict(searched.baseline_of(trial.params))
-    if params:
-        # If hyperparameters are searched, each trial has its own baseline.
-        value = None
-        if searched.baseline_params:
-            value = read.attrs.get(BASELINE)
-        if value is not None and not math.isfinite(value):
-            value = None
-        return _baseline_of_params(params, completed, "the baseline network", value)
+        if not (is_integer(against) and against in by_number):
+            raise WrongValueError(
+                "against must be the number of a completed trial with a finite value; got "
+                f"{shown(against)}. Pass another number, or all parameters."
+            )
+        return [_as_baseline(by_number[against])] * n
+    baselines = [_baseline_network_of(trial, read, searched, completed) for trial in candidates]
     first = by_number.get(0)
     if first is not None and "fixed_params" in first.system_attrs:  # An enqueued trial.
-        return _as_baseline(first)
-    return None
+        return [baseline or _as_baseline(first) for baseline in baselines]
+    return baselines
+
+
+def _baseline_network_of(
+    trial: FrozenTrial,
+    read: StudyRead,
+    searched: Searched[Any],
+    completed: Sequence[FrozenTrial],
+) -> Baseline | None:
+    """Return the baseline that the objective has for a trial, or None if it has none.
+
+    If hyperparameters are searched, each trial has its own baseline.
+    """
+    params = dict(searched.baseline_of(trial.params))
+    if not params:
+        return None
+    value = None
+    if searched.baseline_params:
+        value = read.attrs.get(BASELINE)
+    if value is not None and not math.isfinite(value):
+        value = None
+    return _baseline_of_params(params, completed, "the baseline network", value)
 
 
 def _baseline_of_params(

@@ -375,7 +375,7 @@ def _train_elsewhere(
     mean_score = fmean(run.score for run in runs)
     most = _MAX_HALF_WIDTH * claim.scale(mean_score)
     repeats = f"{N_RUNS} runs from weights that differ in their last bits"
-    half = claim.unit.gain(half_width).lstrip("+")
+    half = claim.unit.size(half_width)
     if not half_width <= most:
         examples = f"{rows['test']} test {objective.dataset.unit}"
         needed = claim.unit.margin(most).lstrip("±")

@@ -251,7 +251,7 @@ class Verdict(Printed):
                 "show whether its offsets gain."
             )
         if self.claim is not None and self.gain is not None and self.half_width:
-            half = self.claim.unit.gain(self.half_width).lstrip("+")
+            half = self.claim.unit.size(self.half_width)
             notes.append(
                 f"A single training run here may differ from this gain by up to {half} (99%)."
             )

@@ -178,7 +178,7 @@ class Overtuning(Printed):
             needed = f"At least {FEWEST_GROUPS} examples or groups are needed for an estimate"
             return f"{reported} {needed}."
         new, _, optimism = self._estimates()
-        added = optimism.value.lstrip("+")
+        added = unit.size(optimism.estimate.value)
         if math.isnan(self.new_data.low):
             return f"{reported} All scores are equal, so the value on new examples has no CI."
         estimate = f"{reported} Expect {new.value} on new examples (95% CI {new.ends})."

@@ -597,9 +597,9 @@ class Recheck(Printed):
             return f"The gain over {compared} is not known, because some evaluations failed."
         reported = ""
         if numbers.reported_gain > 0 and not numbers.is_of_other_values:
-            size = self._unit.gain(numbers.reported_gain).lstrip("+")
+            size = self._unit.size(numbers.reported_gain)
             reported = f"; the study reported a gain of {size}"
-        size = self._gain_line.value.lstrip("+-")
+        size = self._gain_line.unit.size(self.gain.value)
         values = numbers.values(self.against, "confirm")
         finding = f"No gain of {chosen} over {compared} is shown on {where}"
         if self.gain.low > 0:
@@ -893,7 +893,7 @@ class Recheck(Printed):
             ci = f"{self.numbers.confirmed.interval_name} {excess.ends}"
             distance = f"luck: {excess.value}\N{NO-BREAK SPACE}(not shown)"
             return f"Luck is not shown: {excess.value} ({ci})", distance
-        size = excess.unit.gain(abs(excess.estimate.value)).lstrip("+")
+        size = excess.unit.size(excess.estimate.value)
         is_too_high = self.numbers.maximize == (excess.estimate.value > 0)
         side = "too high" if is_too_high else "too low"
         distance = f"{size} {side}"
