@@ -311,8 +311,8 @@ class RunRecord(TypedDict):
     n_trials: Number | None
 
 
-class TestEvaluation(TypedDict):
-    """A test-set evaluation of the best trial, after ``n_trials`` trials.
+class TestComparison(TypedDict):
+    """The comparison of the best network with its baseline network on the test set.
 
     ``baseline`` and ``best`` are the selection metric on ``n_images`` test samples. ``baseline``
     is NaN if its training diverged. ``unit`` is the name of a sample. For accuracy, only the best
@@ -321,9 +321,6 @@ class TestEvaluation(TypedDict):
     count as ``n_groups`` samples.
     """
 
-    looked: str
-    trial: Number
-    n_trials: Number
     n_images: Size
     unit: str
     baseline: float
@@ -336,6 +333,14 @@ class TestEvaluation(TypedDict):
     largest_class: NotRequired[str]
     n_largest: NotRequired[Number]
     n_groups: NotRequired[float]
+
+
+class TestEvaluation(TestComparison):
+    """A test-set evaluation of the best trial ``trial``, after ``n_trials`` trials."""
+
+    looked: str
+    trial: Number
+    n_trials: Number
 
 
 class Confirmed(TypedDict):

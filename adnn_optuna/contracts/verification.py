@@ -243,33 +243,28 @@ def _rebuild(
 ) -> NetworkObjective:
     """Return the objective of a contract. Refuse it if it differs from the contract."""
     stored = contract["objective"]
-    dataset = stored["dataset"]
     _check_data(contract, data)
-    if "scaling" in stored:
-        # `use` changes its data set. It gets a copy, so that the user's own data set keeps its
-        # scaling.
-        data = dataclasses.replace(data)
-        scaling = Scaling.from_config(stored["scaling"])
-        use(data, stored["model"].get("scale", "auto"), scaling)
+    data = _with_stored_scaling(data, stored)
     keras_files.check_training_config(stored["training"])
     training = Training(**stored["training"])
-    offsets = space_from_config(stored["space"])
+    space = space_from_config(stored["space"])
     built = model or _model(stored["model"], data)
-    kind: type[NetworkObjective] = NetworkObjective
-    if isinstance(offsets, ControlSpace) and offsets.parameter == "members":
-        kind = EnsembleObjective
-    objective: NetworkObjective = kind(
+    objective_class: type[NetworkObjective] = NetworkObjective
+    if isinstance(space, ControlSpace) and space.parameter == "members":
+        objective_class = EnsembleObjective
+    objective: NetworkObjective = objective_class(
         built,
         data,
         training=training,
-        space=offsets,
+        space=space,
         metric=stored["metric"],
         seed=stored["seed"],
         direction=stored.get("direction"),
     )
     hyperparameters = contract["best"].get("hyperparameters", {})
     objective = objective.of(hyperparameters)
-    rebuilt = {**portable_config(objective.config), "dataset": dataset}
+    # The data were compared above.
+    rebuilt = {**portable_config(objective.config), "dataset": stored["dataset"]}
     differing = config_differences(stored, rebuilt, "objective")
     if differing:
         error = f"The contract contradicts itself: {in_words(differing)}."
@@ -285,6 +280,16 @@ def _rebuild(
         raise CannotCheckError("study.direction is not the direction of objective.metric.")
     _check_best(contract["best"]["params"], objective)
     return objective
+
+
+def _with_stored_scaling(data: Dataset, stored: Json) -> Dataset:
+    """Return the data set with the scaling that the contract's objective stores, if any."""
+    if "scaling" not in stored:
+        return data
+    data = dataclasses.replace(data)  # The user's own data set keeps its scaling.
+    scaling = Scaling.from_config(stored["scaling"])
+    use(data, stored["model"].get("scale", "auto"), scaling)
+    return data
 
 
 def _check_data(contract: Json, data: Dataset) -> None:

@@ -29,7 +29,7 @@ from adnn_optuna._attributes import (
     UNSEEDED,
     Confirmed,
     Json,
-    TestEvaluation,
+    TestComparison,
     confirmation_name,
     malformed,
     outcome_of,
@@ -92,7 +92,7 @@ def evaluate_test_set(
     if evaluation is None:
         best_objective, _, runs = retrain_best_trial(record, objective, stop)
         compared = compared_on_test_set(best_objective.trainer, *runs)
-        evaluation = {**compared, "trial": best.number}
+        evaluation = {"trial": best.number, **compared}
         attrs |= scores_as_attributes(f"{SCORES}/{best.number}", runs[1].scores)
         if "n_groups" in evaluation:
             attrs |= as_attributes(GROUPS, best_objective.dataset.test_groups)
@@ -142,8 +142,8 @@ def retrain_best_trial(
 
 def compared_on_test_set(
     trainer: Trainer, baseline: retraining.Retrained, best: retraining.Retrained
-) -> TestEvaluation:
-    """Return the test-set evaluation of a baseline and a best network."""
+) -> TestComparison:
+    """Compare a baseline and a best network on the test set."""
     n_classes = trainer.architecture.head.num_classes
     data = trainer.dataset
     differences = best.scores.astype(float) - baseline.scores
@@ -154,10 +154,7 @@ def compared_on_test_set(
     baseline_score = math.nan
     if is_finite(baseline.metrics):
         baseline_score = baseline.score
-    evaluation: TestEvaluation = {
-        "looked": "",
-        "trial": 0,
-        "n_trials": 0,
+    comparison: TestComparison = {
         "n_images": len(differences),
         "unit": data.unit,
         "baseline": baseline_score,
@@ -165,21 +162,21 @@ def compared_on_test_set(
         "metrics": metrics,
     }
     if data.test_groups.max() + 1 < len(differences):
-        evaluation["n_groups"] = effective_number(data.test_groups)
+        comparison["n_groups"] = effective_number(data.test_groups)
     if best.judge == "accuracy":
-        evaluation["won"] = int((differences > 0).sum())
-        evaluation["lost"] = int((differences < 0).sum())
+        comparison["won"] = int((differences > 0).sum())
+        comparison["lost"] = int((differences < 0).sum())
     else:
         variance, _ = variance_of_mean(differences, data.test_groups, are_alike=True)
-        evaluation["standard_error"] = variance**0.5
+        comparison["standard_error"] = variance**0.5
     if n_classes is not None:
         sizes = np.bincount(data.y_test, minlength=n_classes)
         largest = int(sizes.argmax())
         labels = data.classes or range(n_classes)
-        evaluation["n_classes"] = n_classes
-        evaluation["largest_class"] = str(labels[largest])
-        evaluation["n_largest"] = int(sizes[largest])
-    return evaluation
+        comparison["n_classes"] = n_classes
+        comparison["largest_class"] = str(labels[largest])
+        comparison["n_largest"] = int(sizes[largest])
+    return comparison
 
 
 def gains_of(objective: NetworkObjective, runs: Sequence[retraining.Retrained]) -> list[float]:
@@ -432,13 +429,13 @@ class OwnScores(NamedTuple):
 
     @classmethod
     def of(
-        cls, scores: np.ndarray, groups: np.ndarray | None, metric: str, evaluation: TestEvaluation
+        cls, scores: np.ndarray, groups: np.ndarray | None, metric: str, comparison: TestComparison
     ) -> Self:
-        """Return the scores with the facts that a test-set evaluation stores about the metric."""
+        """Return the scores with what a comparison on the test set says about the metric."""
         is_share = unit_of(metric).largest < math.inf and scores.dtype != bool
         n_rare = None
         if is_share:
-            n_rare = evaluation["n_images"] - evaluation.get("n_largest", 0)
+            n_rare = comparison["n_images"] - comparison.get("n_largest", 0)
         most = math.inf
         if metric == "test_r2":
             most = 1.0

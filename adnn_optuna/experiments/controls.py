@@ -7,12 +7,13 @@ Controls spend the same compute in other ways. All facts about an arm are in its
 import dataclasses
 import math
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, cast
 
 import numpy as np
 import optuna
 from optuna import samplers
+from optuna.distributions import BaseDistribution
 
 from adnn_optuna._attributes import LEARNING_RATE, RANDOM_RESTART, Json, Params, Proposal, Trained
 from adnn_optuna._checks import WrongValueError
@@ -35,11 +36,9 @@ class OneTrialObjective(NetworkObjective):
 
     @classmethod
     def in_space(cls, objective: NetworkObjective, space: ControlSpace) -> Self:
-        """Return an objective of this class with the fields of ``objective``, and a new space."""
+        """Return an objective of this class like ``objective``, but in a new space."""
         objective.trainer  # noqa: B018 - refuses a function of the trial.
-        fields = [part.name for part in dataclasses.fields(cls) if part.init]
-        parts = {name: getattr(objective, name) for name in fields}
-        return cls(**{**parts, "space": space})
+        return cls(**{**objective.arguments, "space": space})
 
     def suggest(self, trial: Any) -> Self:  # noqa: ARG002
         """Suggest nothing, because a suggested parameter could not be changed later."""
@@ -222,69 +221,74 @@ class NetworkArm(Arm):
     objective: Callable[[NetworkObjective, int | None], NetworkObjective] = lambda o, _: o
 
 
-ARMS: dict[str, Arm] = {
-    **SAMPLERS,
-    **{
-        arm.name: arm
-        for arm in (
-            NetworkArm(
-                RANDOM_RESTART,
-                lambda seed, *_: RandomRestartSampler(seed=seed),
-                help="new random weights instead of offsets, which show selection bias",
-                starts_at_baseline=True,
-                objective=lambda objective, _: objective.replace(space=RESTARTS),
-                is_batched=True,
-                copied_settings="",
-            ),
-            NetworkArm(
-                "longer",
-                lambda *_: OneTrialSampler(),
-                help="one training for the epochs of all trials, its best epoch",
-                starts_at_baseline=True,
-                objective=_of_all_epochs,
-                is_control=True,
-                ends_by_itself=True,
-                spent="one longer training run",
-                copied_settings="",
-            ),
-            NetworkArm(
-                LEARNING_RATE,
-                _tpe_of_control,
-                help="TPE over four decades around the given rate, no offsets",
-                objective=_of_learning_rates,
-                is_control=True,
-                spent="a search of the learning rate",
-                copied_settings="learning rate",
-            ),
-            NetworkArm(
-                "constant",
-                # If parameters are known, the baseline network was enqueued.
-                lambda seed, known, n: GridOffsetSampler(
-                    SHARED, seed, n or 1, is_baseline_enqueued=bool(known)
-                ),
-                help="one offset for all layers, on a grid",
-                objective=lambda objective, _: objective.replace(
-                    space=dataclasses.replace(cast("OffsetSpace", objective.space), scope="shared")
-                ),
-                is_control=True,
-                spent="one offset for all layers",
-                rival="one offset for all layers",
-            ),
-            NetworkArm(
-                "ensemble",
-                lambda *_: OneTrialSampler(),
-                help="as many networks without offsets, averaged",
-                starts_at_baseline=True,
-                objective=lambda objective, n: EnsembleObjective.in_space(
-                    objective, ControlSpace("members", 1, 1, n or 1)
-                ),
-                is_control=True,
-                ends_by_itself=True,
-                spent="an average of networks",
-                later="prediction costs {n} times as much",
-                copied_settings="",
-            ),
-        )
-    },
-}
+def _of_shared_offset(objective: NetworkObjective, _: int | None) -> NetworkObjective:
+    space = cast("OffsetSpace", objective.space)
+    return objective.replace(space=dataclasses.replace(space, scope="shared"))
+
+
+def _grid(
+    seed: int, known: Mapping[str, BaseDistribution], n_trials: int | None
+) -> GridOffsetSampler:
+    # If parameters are known, the baseline network was enqueued.
+    return GridOffsetSampler(SHARED, seed, n_trials or 1, is_baseline_enqueued=bool(known))
+
+
+def _of_members(objective: NetworkObjective, n: int | None) -> NetworkObjective:
+    return EnsembleObjective.in_space(objective, ControlSpace("members", 1, 1, n or 1))
+
+
+_OF_NETWORKS = (
+    NetworkArm(
+        RANDOM_RESTART,
+        lambda seed, *_: RandomRestartSampler(seed=seed),
+        help="new random weights instead of offsets, which show selection bias",
+        starts_at_baseline=True,
+        objective=lambda objective, _: objective.replace(space=RESTARTS),
+        is_batched=True,
+        copied_settings="",
+    ),
+    NetworkArm(
+        "longer",
+        lambda *_: OneTrialSampler(),
+        help="one training for the epochs of all trials, its best epoch",
+        starts_at_baseline=True,
+        objective=_of_all_epochs,
+        is_control=True,
+        ends_by_itself=True,
+        spent="one longer training run",
+        copied_settings="",
+    ),
+    NetworkArm(
+        LEARNING_RATE,
+        _tpe_of_control,
+        help="TPE over four decades around the given rate, no offsets",
+        objective=_of_learning_rates,
+        is_control=True,
+        spent="a search of the learning rate",
+        copied_settings="learning rate",
+    ),
+    NetworkArm(
+        "constant",
+        _grid,
+        help="one offset for all layers, on a grid",
+        objective=_of_shared_offset,
+        is_control=True,
+        spent="one offset for all layers",
+        rival="one offset for all layers",
+    ),
+    NetworkArm(
+        "ensemble",
+        lambda *_: OneTrialSampler(),
+        help="as many networks without offsets, averaged",
+        starts_at_baseline=True,
+        objective=_of_members,
+        is_control=True,
+        ends_by_itself=True,
+        spent="an average of networks",
+        later="prediction costs {n} times as much",
+        copied_settings="",
+    ),
+)
+
+ARMS: dict[str, Arm] = {**SAMPLERS, **{arm.name: arm for arm in _OF_NETWORKS}}
 """All arms of comparisons of networks, by name."""

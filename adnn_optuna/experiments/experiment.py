@@ -88,24 +88,14 @@ class Network:
         return trainer
 
 
-@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
 class Experiment:
     """A network, the space in which its initial values move, and the metric of its training.
 
     The arguments are the same as for :class:`~adnn_optuna.InitOffsetObjective`, a subclass.
     """
 
-    model: Network
-    dataset: Dataset
-    training: Training | Callable[[Any], Training]
-    space: Space
-    metric: str
-    direction: StudyDirection
-    seed: int
-    catch: Caught
-    store_scores: bool
     # For a control, this is the compared experiment, whose baseline network the control also uses.
-    compared: Self | None = dataclasses.field(default=None, init=False)
+    compared: Self | None = None
 
     def __init__(
         self,
@@ -139,23 +129,25 @@ class Experiment:
             model = model.model
         if not isinstance(model, Network):
             model = Network(model, dataset)
-        seed = as_integer("seed", seed, 0, math.inf)
-        self._set(model=model, dataset=dataset, training=training, space=space, metric=metric)
-        self._set(seed=seed, catch=checked_catch(catch), store_scores=store_scores)
-        self._set(direction=self._told_direction if direction is None else direction)
+        self.model: Network = model
+        self.dataset: Dataset = dataset
+        self.training: Training | Callable[[Any], Training] = training
+        self.space: Space = space
+        self.metric: str = metric
+        self.seed: int = as_integer("seed", seed, 0, math.inf)
+        self.catch: Caught = checked_catch(catch)
+        self.store_scores: bool = store_scores
+        self.direction: StudyDirection = direction or self._default_direction
         if self.is_of_trial:
             return
-        settings = self.trainer.training
         name = metric.partition("_")[2]
-        if direction is None and any(_is_own(m, name) for m in settings.metrics):
+        metrics = self.trainer.training.metrics
+        if direction is None and any(_is_own(settings, name) for settings in metrics):
             message = (
                 "Of %s, a metric of your own, direction=%r is taken; if that is wrong, give it."
             )
             _say_once(message, metric, self.direction.name.lower())
-        is_auto = settings.patience is not None and settings.mode == "auto"
-        if is_auto and settings.monitor == metric and self.direction != self._told_direction:
-            mode: Any = self.direction.name.lower().removesuffix("imize")
-            self._set(training=dataclasses.replace(cast("Training", training), mode=mode))
+        self._set_mode()
         if space == RESTARTS and not self.trainer.architecture.depends_on_seed:
             raise WrongValueError(
                 "The model must start from other weights with another seed; got the same weights. "
@@ -163,9 +155,13 @@ class Experiment:
                 "and load no weights."
             )
 
-    def _set(self, **parts: Any) -> None:
-        for name, value in parts.items():
-            object.__setattr__(self, name, value)
+    def _set_mode(self) -> None:
+        """Let the direction decide when training ends early, if it monitors the metric."""
+        settings = self.trainer.training
+        is_auto = settings.patience is not None and settings.mode == "auto"
+        if is_auto and settings.monitor == self.metric and not self._has_default_direction:
+            mode: Any = self.direction.name.lower().removesuffix("imize")
+            self.training = dataclasses.replace(cast("Training", self.training), mode=mode)
 
     def __repr__(self) -> str:
         model = self.model.model
@@ -181,13 +177,21 @@ class Experiment:
         return takes_trial(self.model.model) or takes_trial(self.training)
 
     @property
-    def _told_direction(self) -> StudyDirection:
+    def _default_direction(self) -> StudyDirection:
         """The direction that follows from the metric."""
         training = Training() if self.is_of_trial else self.trainer.training
-        is_minimized = training.is_minimized(self.metric)
-        if is_minimized:
+        if training.is_minimized(self.metric):
             return StudyDirection.MINIMIZE
         return StudyDirection.MAXIMIZE
+
+    @property
+    def _has_default_direction(self) -> bool:
+        return self.direction == self._default_direction
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of this class with which the experiment can be made again."""
+        return {name: getattr(self, name) for name in inspect.signature(Experiment).parameters}
 
     @functools.cached_property
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -203,14 +207,14 @@ class Experiment:
         """Return the experiment with other arguments. A new metric determines the direction."""
         if "metric" in parts:
             parts.setdefault("direction", None)
-        changed = dataclasses.replace(self, **parts)
-        changed._set(compared=self.compared)
+        changed = type(self)(**{**self.arguments, **parts})
+        changed.compared = self.compared
         return changed
 
     def as_control_of(self, compared: Self | None) -> Self:
         """Return the experiment as a control, with the baseline network of ``compared``."""
         control = self.replace()
-        control._set(compared=compared)
+        control.compared = compared
         return control
 
     def of(self, params: Params) -> Self:
@@ -240,9 +244,7 @@ class Experiment:
             while len(networks) >= _N_NETWORKS:
                 networks.pop(next(iter(networks)))
             networks[key] = network
-        direction = None
-        if self.direction != self._told_direction:
-            direction = self.direction
+        direction = None if self._has_default_direction else self.direction
         objective = self.replace(model=network, training=training, direction=direction)
         if objective.direction != self.direction:
             goal = objective.direction.name.lower()
@@ -296,7 +298,7 @@ class Experiment:
             scaling = self.trainer.scaling.config
             if scaling:
                 config["scaling"] = scaling
-        if self.direction != self._told_direction:
+        if not self._has_default_direction:
             config["direction"] = self.direction.name.lower()
         if self.positive is not None:
             config["positive"] = self.positive

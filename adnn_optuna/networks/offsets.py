@@ -121,7 +121,11 @@ class OffsetSpace:
 
 @dataclasses.dataclass(frozen=True)
 class ControlSpace:
-    """A control's space: one field of :class:`Start`, or the number of averaged networks."""
+    """The space of a control, which has one parameter.
+
+    The parameter ``"members"`` is a number of networks, which are averaged. Any other parameter is
+    the field of :class:`Start` that has its name.
+    """
 
     parameter: Literal["restart", "epochs", "learning_rate", "members"]
     unmoved: float  # The parameter's value for the baseline network.
@@ -146,10 +150,10 @@ class ControlSpace:
         start = Start(seed, 0, (0.0,) * len(variables))
         if self.parameter == "members":  # The first averaged network starts like the baseline.
             return start
+        distribution = self.distributions(variables)[self.parameter]
         value = float(params.get(self.parameter, self.unmoved))
-        external = self.distributions(variables)[self.parameter].to_external_repr(value)
-        changes: Any = {self.parameter: external}
-        return dataclasses.replace(start, **changes)
+        field: Any = {self.parameter: distribution.to_external_repr(value)}
+        return dataclasses.replace(start, **field)
 
 
 # Each trial has a new initialization.

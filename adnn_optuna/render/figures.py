@@ -24,7 +24,14 @@ _FEW = 10  # If there are at most this many whole numbers, each has a tick mark.
 _LINE_HEIGHT = 17  # The height of a line of labels, in pixels.
 _LABEL_WIDTH = 13  # The width of labels of series, in characters.
 _ROW_WIDTH = 16  # The width of labels of rows, in characters.
-_MODE_BAR = 24  # The height of the buttons above the title, in pixels.
+# Heights in pixels.
+_MODE_BAR = 24  # The buttons above the title.
+_ABOVE_TITLE = 8
+_TITLE_LINE = 18
+_SHIFT_OF_LONG_TITLES = 12  # Plotly moves titles of several lines up.
+_CAPTION_LINE = 16
+_ABOVE_PLOT = 44
+_HEIGHT = 400  # A figure without title and caption, if it does not set its height.
 _SCALE = ("#d3e5f4", "#08406e")  # From worst to best. A page has its own scale for each theme.
 
 _AXIS = {
@@ -85,19 +92,20 @@ def standalone(figure: Figure) -> go.Figure:
     # wide.
     title_lines = _in_even_lines(figure.title, 40)
     caption = _in_lines(figure.guide, 51, 5)
-    room_of_title = 18 * title_lines.count("<br>")  # The first line already has its space.
+    n_further_lines = title_lines.count("<br>")  # The first line already has its space.
+    n_caption_lines = 1 + caption.count("<br>")
     # A phone always shows the buttons, so their height is added.
-    room = _MODE_BAR + room_of_title + 16 * (1 + caption.count("<br>"))
-    height = (drawing.layout.height or 400) + room
-    top = _MODE_BAR + 8
-    if room_of_title:
-        top += 12  # Plotly moves titles of several lines up by 12 pixels.
+    room = _MODE_BAR + _TITLE_LINE * n_further_lines + _CAPTION_LINE * n_caption_lines
+    height = (drawing.layout.height or _HEIGHT) + room
+    top = _MODE_BAR + _ABOVE_TITLE
+    if n_further_lines:
+        top += _SHIFT_OF_LONG_TITLES
     title = {
         "text": title_lines,
         "subtitle": {"text": caption},
         "y": 1 - top / height,
     }
-    return drawing.update_layout(title=title, margin_t=44 + room, height=height)
+    return drawing.update_layout(title=title, margin_t=_ABOVE_PLOT + room, height=height)
 
 
 def to_plotly(figure: Figure) -> go.Figure:

@@ -15,13 +15,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import Proposal
 from adnn_optuna._checks import (
-    WrongTypeError,
     WrongValueError,
     check_integer,
     check_parameters,
     check_positive,
     check_type,
-    shown,
 )
 from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing, Options
 from adnn_optuna.samplers._indexed import IndexedSampler
@@ -157,7 +155,6 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
             30.53 and only the last change of the list above. After 100 trials, temperatures are
             1e-5 of the first temperatures. After each 100 accepted trials, it re-anneals in full.
             ``n_trials`` and ``n_candidates`` then have no effect.
-        constraints_func: Not supported. Call ``trial.set_constraint`` in the objective.
     """
 
     def __init__(
@@ -171,13 +168,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         n_candidates: int = 256,
         reannealing: bool = False,
         ingber: bool = False,
-        constraints_func: None = None,
     ) -> None:
-        if constraints_func is not None:
-            raise WrongTypeError(
-                "constraints_func must be omitted, as Optuna has deprecated it; got "
-                f"{shown(constraints_func)}. Call trial.set_constraint in the objective."
-            )
         check_seed(seed)
         if n_trials is not None:
             check_integer("n_trials", n_trials, low=1)

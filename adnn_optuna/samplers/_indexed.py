@@ -230,28 +230,26 @@ class IndexedSampler(BaseSampler, abc.ABC):
 
         check_trial(trial, study)
         attrs = trial.system_attrs
-        is_fixed = "fixed_params" in attrs or bool(trial.params)
         copied = attrs.get(PROPOSAL) or {}
         is_retry = copied.get("sampler") == self._key
         copied_index: int | None = copied["index"] if is_retry else None
+        is_fixed = "fixed_params" in attrs or bool(trial.params)
         indices = self._memory[study]
-        gave_way = False
         has_read_all = not (attrs or is_fixed) and indices.reader.is_all_before(trial)
+        if not has_read_all:
+            indices = self._read(study)
+        if proposal_before := indices.proposal_of(trial):
+            # The trial began earlier, in another process.
+            proposal_before = {**proposal_before, "owner": ownership(trial)}
+            write(PROPOSAL, proposal_before)
+            return proposal_before
+        gave_way = False
         while True:
-            if not has_read_all:
-                indices = self._read(study)
-            if proposal_before := indices.proposal_of(trial):
-                # The trial began earlier, in another process.
-                proposal_before = {**proposal_before, "owner": ownership(trial)}
-                write(PROPOSAL, proposal_before)
-                return proposal_before
-            index: int | None
-            if is_fixed or is_retry:
-                # A retry keeps its index if the index is free.
-                is_taken = copied_index in indices.results or copied_index in indices.pending()
-                index = None if is_taken or gave_way else copied_index
-            else:
+            index = copied_index
+            if not (is_fixed or is_retry):
                 index = _free_index(indices, trial, gave_way=gave_way)
+            elif gave_way or index in indices.results or index in indices.pending():
+                index = None  # A retry keeps its index only if the index is free.
             holders = indices.holders(index, trial._trial_id)
             proposal = indices.proposal(trial, index)
             if proposal["step"] is None and index is not None:
@@ -267,6 +265,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
                 write(PROPOSAL, {**proposal, "index": None})
                 gave_way = True
             has_read_all = False
+            indices = self._read(study)
         # A retry that lost its index to another trial counts as interrupted. Any other mark was
         # copied from an earlier trial, and is removed.
         ended = "interrupted" if copied_index is not None and index is None else None

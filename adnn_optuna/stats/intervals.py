@@ -6,12 +6,12 @@ from statistics import stdev
 
 import scipy
 
-from adnn_optuna._attributes import TestEvaluation
+from adnn_optuna._attributes import TestComparison
 
 Z = 1.959963984540054  # The standard normal distribution's quantile of 97.5%.
 
 
-def n_counted(look: TestEvaluation) -> float:
+def n_counted(look: TestComparison) -> float:
     """Return the number of independent images. Images that are equal or in a group count once."""
     return look.get("n_groups", look["n_images"])
 
@@ -47,7 +47,7 @@ def difference_interval(won: float, lost: float, n_images: float) -> tuple[float
     return max(difference - half, -1.0), min(difference + half, 1.0)
 
 
-def gain_interval(look: TestEvaluation, gain: float) -> tuple[float, float]:
+def gain_interval(look: TestComparison, gain: float) -> tuple[float, float]:
     """Return the 95% interval of a test gain for other test images. It is NaN if it is unknown."""
     if math.isnan(look["baseline"]):
         return math.nan, math.nan

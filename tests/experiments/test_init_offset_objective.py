@@ -461,9 +461,9 @@ def test_a_replaced_objective_equals_a_new_one(objective: InitOffsetObjective) -
     assert changed.direction == expected.direction != objective.direction
     back = changed.replace(dataset=DATA, training=TRAINING, metric="val_accuracy")
     assert back.config == objective.config
-    longer = dataclasses.replace(objective, training=training)
+    longer = objective.replace(training=training)
     assert longer.trainer.training.epochs == 3
-    assert dataclasses.replace(longer, training=TRAINING).trainer is objective.trainer
+    assert longer.replace(training=TRAINING).trainer is objective.trainer
 
 
 @pytest.mark.parametrize(

@@ -134,11 +134,6 @@ def test_trials_depend_on_the_seed_alone() -> None:
     assert run(Annealing(), 10) != run(Annealing(), 10)
 
 
-def test_a_function_of_constraints_is_refused_and_its_successor_named() -> None:
-    with pytest.raises(TypeError, match=r"Call trial\.set_constraint in the objective"):
-        AdaptiveSimulatedAnnealingSampler(constraints_func=lambda trial: (0.0,))  # type: ignore[arg-type]
-
-
 def test_the_seed_of_a_sampler_without_one_is_kept_in_the_study() -> None:
     study = optuna.create_study(sampler=Annealing())
     study.optimize(every_kind, n_trials=5)
