@@ -223,19 +223,7 @@ def confirm_best_trial(
         )
     record = record.refreshed(CONFIRMED)
     if best.number not in record.confirmations:
-        experiment = experiment_fingerprint(record.config)
-        new_seeds = confirmation_seeds(experiment, best.params, n_seeds)
-        now = datetime.now(UTC)
-        declared: Confirmed = {
-            "began": now.isoformat(),
-            "trial": best.number,
-            "seeds": [*new_seeds],
-            "arms": [*arms],
-        }
-        earlier_confirmations = _earlier(record, declared["seeds"])
-        if earlier_confirmations:
-            declared["earlier"] = [study_name for study_name, _ in earlier_confirmations]
-            declared["seeds"] = earlier_confirmations[0][1]["seeds"]
+        declared = _declaration(record, best, n_seeds, [*arms])
         name = f"{CONFIRMED}/{declared['began']}-{os.getpid()}"
         # Another worker may have declared a confirmation at the same time. The first one counts.
         record = record.with_stored({name: declared}).refreshed(CONFIRMED)
@@ -257,6 +245,24 @@ def confirm_best_trial(
         show_progress_bar=show_progress_bar,
     )
     return record.with_new_seeds()
+
+
+def _declaration(
+    record: NetworkRecord, best: FrozenTrial, n_seeds: int, arms: list[int]
+) -> Confirmed:
+    """Return the plan of a confirmation, with the seeds of an earlier confirmation if any."""
+    experiment = experiment_fingerprint(record.config)
+    declared: Confirmed = {
+        "began": datetime.now(UTC).isoformat(),
+        "trial": best.number,
+        "seeds": [*confirmation_seeds(experiment, best.params, n_seeds)],
+        "arms": arms,
+    }
+    earlier_confirmations = _earlier(record, declared["seeds"])
+    if earlier_confirmations:
+        declared["earlier"] = [study_name for study_name, _ in earlier_confirmations]
+        declared["seeds"] = earlier_confirmations[0][1]["seeds"]
+    return declared
 
 
 def _open(record: NetworkRecord) -> optuna.Study:

@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_integer, check_type, shown
 
 if TYPE_CHECKING:
+    import keras
     import tensorflow as tf
 
 Array = NDArray[Any]
@@ -413,3 +414,10 @@ def as_tensor(array: Array) -> "tf.Tensor":
         return tf.experimental.dlpack.from_dlpack(array.base.__dlpack__())
     with tf.device("CPU"):
         return tf.convert_to_tensor(array)
+
+
+def values_of(variables: "Iterable[keras.Variable]") -> "list[tf.Tensor]":
+    """Return the values of variables as tensors, which stay the same if a variable changes."""
+    import tensorflow as tf
+
+    return [tf.convert_to_tensor(variable.value) for variable in variables]

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from adnn_optuna._checks import WrongValueError, first_line
+from adnn_optuna.networks._arrays import values_of
 from adnn_optuna.networks._losses import REFUSALS, Example, example, loss_or_metric, targets_of
 from adnn_optuna.networks.models import Settings
 from adnn_optuna.networks.network import Head
@@ -241,10 +242,10 @@ def _check_is_in_variables(metric: keras.metrics.Metric, arguments: Example, val
         arguments: The batch, as arguments of the metric.
         value: The metric's value for the batch.
     """
-    nothing = [tf.convert_to_tensor(variable.value) for variable in metric.variables]
+    empty_state = values_of(metric.variables)
 
     def update(*arguments: tf.Tensor) -> Sequence[tf.Tensor]:
-        return metric.stateless_update_state(nothing, *arguments, sample_weight=None)
+        return metric.stateless_update_state(empty_state, *arguments, sample_weight=None)
 
     # TensorFlow would warn if many new tf.functions were called directly.
     graph = tf.function(update, autograph=False).get_concrete_function(*arguments)

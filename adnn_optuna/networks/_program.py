@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from adnn_optuna._checks import WrongValueError, logger
-from adnn_optuna.networks._arrays import as_tensor
+from adnn_optuna.networks._arrays import as_tensor, values_of
 from adnn_optuna.networks._scores import Score, Scores, with_own_losses
 from adnn_optuna.networks.behaviour import behaviour
 from adnn_optuna.networks.models import Training
@@ -64,14 +64,12 @@ class Program:
         self._in_thread = threading.local()
         self._evaluating = threading.Lock()
 
-        # The values are copied, because the training below changes the optimizer's variables.
-        self._optimizer_state = [tf.convert_to_tensor(v.value) for v in self._optimizer.variables]
+        self._optimizer_state = values_of(self._optimizer.variables)
         if any(np.ptp(v.numpy().astype(float)) for v in self._optimizer_state if v.shape.rank):
             raise WrongValueError(
                 "The optimizer begins with a copy of the weights, but it serves many training "
                 "runs. Let it copy them in its first step."
             )
-        state = [tf.convert_to_tensor(v.value) for v in self._variables]
         orders = tf.zeros((epochs, len(splits[0][1])), tf.int32)
         # The example trains one batch and scores no rows.
         bounds = tf.constant([0, 1, 0, 1, *[0] * 2 * len(splits)])
@@ -81,7 +79,7 @@ class Program:
         if self._scales_targets:
             n_targets = architecture.head.size
         data = splits, tf.ones((2, n_targets), tf.float64)
-        example = (state, data, orders, bounds, self.empty_totals)
+        example = (values_of(self._variables), data, orders, bounds, self.empty_totals)
         try:
             self._compile(example, jit_compile=training.jit_compile is True)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
@@ -134,11 +132,11 @@ class Program:
         with self._evaluating:
             self._assign(state)
             self._optimizer.finalize_variable_values(self._model.trainable_variables)
-            return [tf.convert_to_tensor(v.value) for v in self._model.variables]
+            return values_of(self._model.variables)
 
     def compile_outputs(self, n_rows: int, inputs: tf.Tensor) -> None:
         """Compile :meth:`outputs` for ``n_rows`` rows like ``inputs``, unless it is compiled."""
-        weights = [tf.convert_to_tensor(v.value) for v in self._model.variables]
+        weights = values_of(self._model.variables)
         sizes = {min(n_rows, EVALUATION_ROWS), n_rows % EVALUATION_ROWS}
         for size in sizes - {0, *self._evaluations}:
             self.outputs(weights, tf.gather(inputs, tf.range(size) % len(inputs)))
@@ -189,9 +187,10 @@ class Program:
         tf.while_loop(lambda epoch: epoch < end, train_epoch, (begin,), parallel_iterations=1)
         # Read the values before scoring, because scoring advances the seeds of Keras's recurrent
         # layers.
-        trained = [tf.convert_to_tensor(v.value) for v in self._variables]
+        trained = values_of(self._variables)
         self._optimizer.finalize_variable_values(self._model.trainable_variables)
-        fixed = [(v, tf.convert_to_tensor(v.value)) for v in self._model.non_trainable_variables]
+        not_trained = self._model.non_trainable_variables
+        fixed = [*zip(not_trained, values_of(not_trained), strict=True)]
 
         bounds_of_splits = zip(of_splits[::2], of_splits[1::2], strict=True)
         scores = []
@@ -306,16 +305,17 @@ def compiled(
 
     Compile it if it is new.
     """
-    alike = dataclasses.replace(training, epochs=1)  # A program serves any number of epochs.
-    if training.fixed_learning_rate is not None:  # A program serves any fixed learning rate.
+    # A program serves any number of epochs, and any fixed learning rate.
+    compiled_in = dataclasses.replace(training, epochs=1)
+    if training.fixed_learning_rate is not None:
         optimizer: Any = training.optimizer
         if isinstance(optimizer, dict):
             optimizer = {**optimizer, "config": optimizer["config"] | {"learning_rate": 0.0}}
-        alike = dataclasses.replace(alike, learning_rate=None, optimizer=optimizer)
+        compiled_in = dataclasses.replace(compiled_in, learning_rate=None, optimizer=optimizer)
     shapes = tuple((*array.shape, array.dtype) for arrays in splits for array in arrays)
     head = dataclasses.astuple(architecture.head)
-    sketches = behaviour(architecture, alike)
-    described = [architecture.config, head, alike.config, sketches]
+    sketches = behaviour(architecture, compiled_in)
+    described = [architecture.config, head, compiled_in.config, sketches]
     key = json.dumps(described, sort_keys=True), architecture.own_code, shapes, epochs, judge
     with _compiling:
         if (program := _programs.pop(key, None)) is None:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from adnn_optuna._attributes import Metrics
 from adnn_optuna._checks import WrongValueError
+from adnn_optuna.networks._arrays import values_of
 from adnn_optuna.networks._losses import REFUSALS, loss_function, targets_of
 from adnn_optuna.networks._metrics import (
     Adapt,
@@ -70,8 +71,7 @@ class Scores:
             head_totals = [tf.zeros(head.size, tf.float64), zero]
         self._n_own = len(head_totals)
         variables = [variable for metric, _ in self._metrics for variable in metric.variables]
-        states = [tf.convert_to_tensor(variable.value) for variable in variables]
-        self.empty_totals: Score = (*head_totals, zero, *states)
+        self.empty_totals: Score = (*head_totals, zero, *values_of(variables))
 
     @property
     def of_positive(self) -> list[str]:
