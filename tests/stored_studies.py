@@ -158,7 +158,7 @@ def confirmation(
     """Return a confirmation from the test scores of the search's own network and of each arm."""
     values = {arm: of_arm.mean(axis=1, dtype=float) for arm, of_arm in scores.items()}
     seeds = tuple(range(len(scores[0])))
-    return ConfirmationRuns(trial, rank, seeds, OwnScores(own), values, scores)
+    return ConfirmationRuns(trial, rank, seeds, OwnScores(own), values, scores[0])
 
 
 def store_confirmation(

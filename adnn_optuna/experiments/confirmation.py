@@ -457,7 +457,8 @@ class ConfirmationRuns:
     seeds: tuple[int, ...]  # The K new seeds.
     own: OwnScores
     values: Mapping[int, np.ndarray]  # The test metric of each arm's networks, of shape (K,).
-    scores: Mapping[int, np.ndarray]  # The scores of the test examples, of shape (K, n).
+    # The baseline networks' scores of the test examples, of shape (K, n).
+    baseline_scores: np.ndarray
     is_loss: bool = False
     earlier: tuple[str, ...] = ()  # The studies that confirmed the same parameters earlier.
 
@@ -476,40 +477,30 @@ def read_runs(record: NetworkRecord) -> ConfirmationRuns | None:
         return None
     confirmed = record.confirmations[best.number]
     trials = evaluation_trials(record.confirming, CONFIRMATION_NAMES)
-    needed = needed_evaluations(confirmed)
-    if not trials.keys() >= {*needed}:
+    if not trials.keys() >= {*needed_evaluations(confirmed)}:
         return None
-    scores = {}
+    seeds = confirmed["seeds"]
     values = {}
+    for arm in confirmed["arms"]:
+        values[arm] = np.array([value_of(trials[best.number, arm, seed]) for seed in seeds])
+    baseline_scores = []
     name = confirmation_name(record.study.study_name)
-    shapes = [tested.scores.shape]
-    for evaluation in needed:
-        trial = trials[evaluation]
+    for seed in seeds:
+        trial = trials[best.number, BASELINE_ARM, seed]
         trial_label = f"trial {trial.number} of study {name!r}"
-        attrs = trial.system_attrs
-        [scores[evaluation]] = from_attributes(attrs, SCORES, trial_label, shapes)
-        values[evaluation] = value_of(trial)
+        shapes = [tested.scores.shape]
+        baseline_scores += from_attributes(trial.system_attrs, SCORES, trial_label, shapes)
     earlier = confirmed.get("earlier", ())
     return ConfirmationRuns(
         trial=best.number,
         rank=planned["rank"],
-        seeds=tuple(confirmed["seeds"]),
+        seeds=tuple(seeds),
         own=tested,
-        values=_by_arm(confirmed, values),
-        scores=_by_arm(confirmed, scores),
+        values=values,
+        baseline_scores=np.stack(baseline_scores),
         is_loss=record.is_minimized,
         earlier=tuple(earlier),
     )
-
-
-def _by_arm(confirmed: Confirmed, of: Mapping[Evaluation, Any]) -> dict[int, np.ndarray]:
-    """Return the values of each arm, in the order of the seeds."""
-    trial = confirmed["trial"]
-    seeds = confirmed["seeds"]
-    by_arm = {}
-    for arm in confirmed["arms"]:
-        by_arm[arm] = np.stack([of[trial, arm, seed] for seed in seeds])
-    return by_arm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -569,7 +560,7 @@ def confirmation_of(runs: ConfirmationRuns) -> Confirmation:
     """Return the confirmation that follows from its training runs."""
     n_claims = 2 ** (runs.rank - 1)
     values = runs.values
-    n_examples = runs.scores[BASELINE_ARM].shape[1]
+    n_examples = runs.baseline_scores.shape[1]
     level = 1 - ALPHA / n_claims
     sign = score_sign(maximize=not runs.is_loss)
     gains = np.zeros(0)
@@ -582,9 +573,8 @@ def confirmation_of(runs: ConfirmationRuns) -> Confirmation:
         of_seeds = sign * (values[BASELINE_ARM] - values[FIRST_ARM])
         hyperparameters = mean_gain(of_seeds, n_claims, n_examples)
     tested = runs.own
-    baselines = runs.scores[BASELINE_ARM]
     higher = difference_from_mean(
-        tested.scores, baselines, tested.groups, tested.n_rare, level=level
+        tested.scores, runs.baseline_scores, tested.groups, tested.n_rare, level=level
     )
     lower = Estimate(-higher.value, -higher.high, -higher.low)
     vs_baselines = lower

@@ -163,18 +163,18 @@ def new_pairs(
     starts = [each.starts(arm) for arm in arms.values() for each in seeded]
     runs = retrain(objective.trainer, starts, bar=bar)
     values = {}
-    scores = {}
+    scores = []
     for arm in arms:
-        of_arm = [*itertools.islice(runs, len(seeds))]
-        values[arm] = np.array([run.score for run in of_arm])
-        scores[arm] = np.stack([run.scores for run in of_arm])
+        runs_of_arm = [*itertools.islice(runs, len(seeds))]
+        values[arm] = np.array([run.score for run in runs_of_arm])
+        scores += [run.scores for run in runs_of_arm]
     pairs = ConfirmationRuns(
         trial=contract["study"]["best_trial"],
         rank=1,
         seeds=tuple(seeds),
         own=own,
         values=values,
-        scores=scores,
+        baseline_scores=np.stack(scores[: len(seeds)]),  # Baselines are the first arm.
         is_loss=objective.direction == StudyDirection.MINIMIZE,
     )
     return confirmation_of(pairs)

@@ -53,9 +53,10 @@ def test_best_and_baseline_network_are_trained_on_the_same_new_seeds(
     fresh = objective.replace(seed=new_runs.seeds[4])
     runs = [*retrain(fresh.trainer, [[fresh.baseline_start], [fresh.start(best.params)]])]
     for arm, run in zip((BASELINE_ARM, BEST_ARM), runs, strict=True):
-        assert (new_runs.scores[arm][4] == run.scores).all()
-    assert new_runs.scores.keys() == {BASELINE_ARM, BEST_ARM}
-    assert len({tuple(scores) for of_arm in new_runs.scores.values() for scores in of_arm}) == 12
+        assert new_runs.values[arm][4] == run.score
+    assert (new_runs.baseline_scores[4] == runs[0].scores).all()
+    assert new_runs.values.keys() == {BASELINE_ARM, BEST_ARM}
+    assert len({tuple(scores) for scores in new_runs.baseline_scores}) == 6
 
 
 def test_seeds_follow_from_experiment_and_best_trial_and_not_from_names(
@@ -123,9 +124,9 @@ def test_wrong_numbers_of_groups_are_refused(wrong: float) -> None:
 
 def test_a_best_trial_without_offsets_has_no_arm(objective: InitOffsetObjective) -> None:
     result = adnn.search(objective, "random_restart", max_trial=3)
-    assert confirmed(result).scores.keys() == {BASELINE_ARM}
+    assert confirmed(result).values.keys() == {BASELINE_ARM}
     unmoved = adnn.search(objective, "greedy", max_trial=1)
-    assert confirmed(unmoved).scores.keys() == {BASELINE_ARM}
+    assert confirmed(unmoved).values.keys() == {BASELINE_ARM}
 
 
 def test_hyperparameters_of_the_first_trial_are_an_arm() -> None:
@@ -138,11 +139,11 @@ def test_hyperparameters_of_the_first_trial_are_an_arm() -> None:
     runs, best = confirmed(result), result.best
     first = result.study.trials[0]
     assert best.params["rate"] != first.params["rate"]
-    assert runs.scores.keys() == {BASELINE_ARM, BEST_ARM, FIRST_ARM}
+    assert runs.values.keys() == {BASELINE_ARM, BEST_ARM, FIRST_ARM}
     for arm, trial in ((BASELINE_ARM, best), (FIRST_ARM, first)):
         fresh = objective.of(trial.params).replace(seed=runs.seeds[0])
         [run] = retrain(fresh.trainer, [[fresh.baseline_start]])
-        assert (runs.scores[arm][0] == run.scores).all()
+        assert runs.values[arm][0] == run.score
 
 
 def test_squared_errors_of_a_regression_are_stored() -> None:
@@ -154,7 +155,7 @@ def test_squared_errors_of_a_regression_are_stored() -> None:
     result = adnn.search(objective, "greedy", max_trial=2)
     runs = confirmed(result)
     assert runs.own.scores.mean(dtype=float) == pytest.approx(result.test_value, rel=1e-6)
-    assert runs.scores[BASELINE_ARM].shape == (6, 60)
+    assert runs.baseline_scores.shape == (6, 60)
 
 
 def test_without_randomness_there_are_no_new_seeds() -> None:
@@ -202,7 +203,7 @@ def test_evaluations_of_another_study_of_the_same_name_are_not_reused(
     other_objective = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=training)
     second = confirmed(adnn.search(other_objective, "greedy", **options))
     assert not {*first.seeds} & {*second.seeds}
-    assert second.scores[BASELINE_ARM].shape == (6, 100)
+    assert second.baseline_scores.shape == (6, 100)
     # A new search for the first experiment reuses its training runs.
     optuna.delete_study(study_name="s", storage=storage)
     again = adnn.search(objective, "greedy", **options)
